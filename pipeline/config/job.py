@@ -1,0 +1,118 @@
+"""Job: everything that decides the numbers of one training run, and nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+Number = float | int | bool | None
+
+
+def canonical_json(value: Any) -> str:
+    """The one way this project writes JSON that gets hashed: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """sha256 (hex) of the canonical JSON of `value`."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Which data, and how many of its last training samples are held out for validation."""
+
+    name: str
+    validation_size: int
+
+
+@dataclass(frozen=True)
+class Model:
+    """A dense network: one width per hidden layer, input to output; a softmax over the classes follows."""
+
+    hidden: tuple[int, ...]
+    activation: str
+    dropout: float
+    kernel_initializer: str
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """A name out of `conf/optimizer/` and its hyper-parameters, sorted by name."""
+
+    name: str
+    hyperparameters: tuple[tuple[str, Number], ...]
+
+    def __getitem__(self, name: str) -> Number:
+        return dict(self.hyperparameters)[name]
+
+
+@dataclass(frozen=True)
+class Training:
+    epochs: int
+    batch_size: int
+    loss: str
+
+
+@dataclass(frozen=True)
+class Job:
+    dataset: Dataset
+    model: Model
+    optimizer: Optimizer
+    training: Training
+    seed: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain nested values; `Job.from_dict` is its inverse."""
+        plain = dataclasses.asdict(self)
+        plain["model"]["hidden"] = list(self.model.hidden)
+        plain["optimizer"] = {"name": self.optimizer.name, **dict(self.optimizer.hyperparameters)}
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> Job:
+        optimizer = dict(plain["optimizer"])
+        name = optimizer.pop("name")
+        return cls(
+            dataset=Dataset(**plain["dataset"]),
+            model=Model(**{**plain["model"], "hidden": tuple(plain["model"]["hidden"])}),
+            optimizer=Optimizer(name, tuple(sorted(optimizer.items()))),
+            training=Training(**plain["training"]),
+            seed=plain["seed"],
+        )
+
+    def flat(self) -> dict[str, Any]:
+        """`{"model.hidden": [512], "optimizer.learning_rate": 0.001, …}`, as MLflow's parameters show it."""
+        flat: dict[str, Any] = {}
+        for section, values in self.to_dict().items():
+            if isinstance(values, dict):
+                flat |= {f"{section}.{name}": value for name, value in values.items()}
+            else:
+                flat[section] = values
+        return flat
+
+    @property
+    def width(self) -> int | None:
+        """Units of each hidden layer where all are equal, else None."""
+        widths = set(self.model.hidden)
+        return widths.pop() if len(widths) == 1 else None
+
+    @property
+    def depth(self) -> int:
+        return len(self.model.hidden)
+
+    @property
+    def name(self) -> str:
+        """What a person reads: `adam-w256-d1-s3`, or `adam-w512x256-s3` where the widths differ."""
+        shape = f"w{self.width}-d{self.depth}" if self.width else "w" + "x".join(map(str, self.model.hidden))
+        return f"{self.optimizer.name}-{shape}-s{self.seed}"
+
+    @property
+    def configuration(self) -> str:
+        """Digest of everything but the seed: runs that share it are repetitions of one another."""
+        plain = self.to_dict()
+        del plain["seed"]
+        return digest(plain)

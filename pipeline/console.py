@@ -1,0 +1,68 @@
+"""What every stage shares towards the person at the terminal: `key=value` words, errors in one line, exit statuses."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pipeline.errors import UserError
+
+PROJECT = Path(__file__).resolve().parent.parent
+"""The checkout: what relative paths of the configuration are relative to."""
+
+
+def nearest(name: str, names: Sequence[str]) -> str:
+    """` (did you mean 'adam'?)`, or nothing where no name is near."""
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def words(argv: Sequence[str], defaults: dict[str, str], description: str) -> dict[str, str]:
+    """Read `key=value` words, the grammar of `python -m pipeline.train`, for stages with a handful of keys.
+
+    `--help` prints `description` and the keys, and ends the program. Raises UserError on an unknown key.
+    """
+    if {"-h", "--help"} & set(argv):
+        keys = "\n".join(f"  {key}={value}" for key, value in defaults.items())
+        print(f"{description.strip()}\n\nKeys and their defaults:\n{keys}\n  -v            show the traceback of an error")
+        raise SystemExit(0)
+    values = dict(defaults)
+    for word in argv:
+        if word == "-v":
+            continue
+        key, equals, value = word.partition("=")
+        if not equals or key not in defaults:
+            raise UserError(f"{word}: expected KEY=VALUE with one of the keys {', '.join(defaults)}{nearest(key, list(defaults))}")
+        values[key] = value
+    return values
+
+
+def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None = None) -> None:
+    """Run a stage's `main(argv)` and end the process: errors in one line on stderr, `-v` for the traceback."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    verbose = "-v" in argv
+    try:
+        status = main(argv) or 0
+    except KeyboardInterrupt:
+        print("stopped (Ctrl-C); what was finished is kept, the same command goes on from there", file=sys.stderr)
+        status = 130
+    except BrokenPipeError:
+        # The reader went away (`| head`): not an error of ours. Python must not flush into the closed pipe on exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 141
+    except UserError as error:
+        if verbose:
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        status = error.exit_status
+    except Exception as error:
+        if verbose:
+            traceback.print_exc()
+        hint = "" if verbose else " (run again with -v for the traceback)"
+        print(f"error: {type(error).__name__}: {error}{hint}", file=sys.stderr)
+        status = 1
+    raise SystemExit(status)

@@ -1,0 +1,21 @@
+"""Errors that a person can mend: one line, naming what was expected, what came, and what to do."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """A mistake in what was asked for (bad value, missing file). Shown as one line, exit status 2."""
+
+    exit_status = 2
+
+
+class DataUnavailable(UserError):
+    """The data set is neither here nor to be had from any mirror. Exit status 4."""
+
+    exit_status = 4
+
+
+class RunsLost(UserError):
+    """A sweep ended, but some of its runs failed or diverged. Exit status 3."""
+
+    exit_status = 3

@@ -1,0 +1,172 @@
+"""Run folders: `<root>/<key>/` with `result.json`, `predictions.npy`, and `weights.npz` where kept.
+
+A folder is written under a temporary name and renamed when it is whole, so a name that looks like a key is a
+whole run; reading checks the content against the digests inside all the same, because disks and people err.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.config.job import digest
+from pipeline.errors import UserError
+from pipeline.results.result import Result
+
+RECORD, PREDICTIONS, PROBABILITIES, WEIGHTS = "result.json", "predictions.npy", "probabilities.npy", "weights.npz"
+PUBLISHED = "published.json"
+"""Where tracking notes the ids it gave the run; beside the result, since it is no part of it."""
+
+
+class DamagedRun(UserError):
+    """A run folder whose content does not match its own digests."""
+
+
+def array_digest(array: np.ndarray) -> str:
+    """sha256 over dtype, shape and little-endian values: the same on every machine and in every container."""
+    array = np.asarray(array)
+    plain = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
+    header = f"{plain.dtype.str}{plain.shape}".encode()
+    return hashlib.sha256(header + plain.tobytes()).hexdigest()
+
+
+def arrays_digest(arrays: dict[str, np.ndarray]) -> str:
+    """sha256 over names and digests of several arrays, whatever their order."""
+    return digest({name: array_digest(array) for name, array in arrays.items()})
+
+
+class RunStore:
+    """The folder of run folders."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+
+    def folder(self, key: str) -> Path:
+        return self.root / key
+
+    def keys(self) -> list[str]:
+        """Keys of all runs here, sorted."""
+        if not self.root.is_dir():
+            return []
+        return sorted(entry.name for entry in self.root.iterdir() if (entry / RECORD).is_file() and len(entry.name) == 64)
+
+    def __contains__(self, key: str) -> bool:
+        return (self.folder(key) / RECORD).is_file()
+
+    def __iter__(self) -> Iterator[Result]:
+        for key in self.keys():
+            yield self.read(key)
+
+    def write(self, result: Result) -> Path:
+        """Put `result` on disk, whole or not at all; replaces an earlier run of the same key."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        temporary = self.root / f".{result.key}.{os.getpid()}"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        try:
+            record = result.record()
+            if result.predictions is not None:
+                _save(temporary / PREDICTIONS, result.predictions)
+                record["digests"] = {**result.digests, "predictions": array_digest(result.predictions)}
+            if result.probabilities is not None:
+                _save(temporary / PROBABILITIES, result.probabilities)
+            if result.weights is not None:
+                with open(temporary / WEIGHTS, "wb") as file:
+                    np.savez(file, **{name.replace("/", "."): array for name, array in result.weights.items()})
+            _write_json(temporary / RECORD, {"record": record, "sha256": digest(_finite(record))})
+            final = self.folder(result.key)
+            if final.exists():
+                # rename() replaces no folder that has content: step the old one aside, so that one of both is always there.
+                aside = self.root / f".{result.key}.{os.getpid()}.old"
+                shutil.rmtree(aside, ignore_errors=True)
+                final.rename(aside)
+                temporary.rename(final)
+                shutil.rmtree(aside, ignore_errors=True)
+            else:
+                temporary.rename(final)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        return final
+
+    def read(self, key: str) -> Result:
+        """The run `key`, checked against its digests. Raises DamagedRun, or KeyError where there is none."""
+        folder = self.folder(key)
+        if not (folder / RECORD).is_file():
+            raise KeyError(key)
+        try:
+            stored = json.loads((folder / RECORD).read_text())
+            record = stored["record"]
+            if digest(record) != stored["sha256"] or record["key"] != key:
+                raise ValueError("its record does not match its digest")
+            result = Result.from_record(_unfinite(record))
+            if result.finished:
+                result.predictions = np.load(folder / PREDICTIONS, allow_pickle=False)
+                if array_digest(result.predictions) != result.digests["predictions"]:
+                    raise ValueError("its predictions do not match their digest")
+            if (folder / PROBABILITIES).is_file():
+                result.probabilities = np.load(folder / PROBABILITIES, allow_pickle=False)
+            if (folder / WEIGHTS).is_file():
+                with np.load(folder / WEIGHTS, allow_pickle=False) as weights:
+                    result.weights = {name.replace(".", "/"): weights[name] for name in weights.files}
+                if arrays_digest(result.weights) != result.digests["final_weights"]:
+                    raise ValueError("its weights do not match their digest")
+        except (ValueError, KeyError, TypeError, OSError, EOFError) as error:
+            raise DamagedRun(f"{folder}: damaged ({error}). Delete the folder; the run is trained again.") from error
+        return result
+
+    def drop_weights(self, key: str) -> None:
+        """Forget weights and probabilities; the figures and the predictions stay."""
+        for name in (WEIGHTS, PROBABILITIES):
+            (self.folder(key) / name).unlink(missing_ok=True)
+
+    def published(self, key: str) -> dict[str, str]:
+        """Ids that tracking gave the run (`run_id`, `experiment_id`, `parent_run_id`), or {}."""
+        try:
+            return json.loads((self.folder(key) / PUBLISHED).read_text())
+        except (OSError, ValueError):
+            return {}
+
+    def note_published(self, key: str, ids: dict[str, str]) -> None:
+        _write_json(self.folder(key) / PUBLISHED, ids)
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    with open(path, "wb") as file:
+        np.save(file, array, allow_pickle=False)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(_finite(value), indent=1, sort_keys=True, allow_nan=False) + "\n")
+    temporary.replace(path)
+
+
+_NON_FINITE = {"inf": float("inf"), "-inf": float("-inf"), "nan": float("nan")}
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity: a diverged run's are written as {"float": "nan"}."""
+    if isinstance(value, float) and not np.isfinite(value):
+        return {"float": str(value)}
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def _unfinite(value: Any) -> Any:
+    if isinstance(value, dict):
+        if set(value) == {"float"}:
+            return _NON_FINITE[value["float"]]
+        return {name: _unfinite(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_unfinite(item) for item in value]
+    return value
