@@ -6,7 +6,6 @@ whole run; reading checks the content against the digests inside all the same, b
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.config.digests import array_digest, arrays_digest
 from pipeline.config.job import digest
 from pipeline.errors import UserError
 from pipeline.results.result import Result
@@ -27,19 +27,6 @@ PUBLISHED = "published.json"
 
 class DamagedRun(UserError):
     """A run folder whose content does not match its own digests."""
-
-
-def array_digest(array: np.ndarray) -> str:
-    """sha256 over dtype, shape and little-endian values: the same on every machine and in every container."""
-    array = np.asarray(array)
-    plain = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
-    header = f"{plain.dtype.str}{plain.shape}".encode()
-    return hashlib.sha256(header + plain.tobytes()).hexdigest()
-
-
-def arrays_digest(arrays: dict[str, np.ndarray]) -> str:
-    """sha256 over names and digests of several arrays, whatever their order."""
-    return digest({name: array_digest(array) for name, array in arrays.items()})
 
 
 class RunStore:
