@@ -1,0 +1,45 @@
+# `make help` says what there is. All paths are relative: make splits an absolute one at the spaces in it.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint lock ui clean FORCE
+
+PYTHON ?=
+EXTRAS ?=
+export PYTHON EXTRAS
+VENV_PYTHON := .venv/bin/python
+
+help: ## this list
+	@echo 'make WORD'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-7s %s\n", $$1, $$2 }' Makefile
+	@echo 'PYTHON=python3.12 chooses the interpreter (3.11 to 3.13). EXTRAS=gpu adds the CUDA libraries (Linux, some gigabytes more);'
+	@echo 'EXTRAS=jax is granted already: JAX is in requirements.lock. Both words are remembered.'
+
+setup: .venv/.setup ## the virtual environment .venv, from the hash-pinned requirements.lock
+
+run: .venv/.setup ## set-up, then the whole pipeline: fetch, preprocess, train, sweep, compare
+	@$(VENV_PYTHON) scripts/run.py
+
+test: .venv/.setup ## set-up, then the tests; PYTEST_ARGS="-k name -x" passes through
+	@$(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
+
+lint: .venv/.setup ## ruff and mypy
+	@$(VENV_PYTHON) -m ruff check
+	@$(VENV_PYTHON) -m ruff format --check
+	@$(VENV_PYTHON) -m mypy
+
+lock: ## pin the dependencies of pyproject.toml anew (needs uv); UPGRADE=1 takes the newest of each
+	@"$$(sh scripts/find_python.sh)" scripts/lock.py $(if $(UPGRADE),--upgrade)
+
+ui: .venv/.setup ## the MLflow UI on 127.0.0.1, on this project's runs; UI_ARGS passes through
+	@$(VENV_PYTHON) -m pipeline.ui $(UI_ARGS)
+
+clean: ## remove .venv and caches; data, runs, reports and the MLflow store stay
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .dvc/tmp/digits
+	@find pipeline hydra_plugins benchmarks tests scripts -name __pycache__ -prune -exec rm -rf {} +
+
+# Made again when the lock or the project's own description changed, when .venv does not start or lies elsewhere than where
+# it was made, and looked at again when a Python or an extra is asked for by name.
+BROKEN := $(shell $(VENV_PYTHON) -c '' 2>/dev/null && grep -qsF "$$(pwd -P)\"" .venv/.setup || echo FORCE)
+
+.venv/.setup: requirements.lock $(wildcard requirements-gpu.lock) pyproject.toml $(BROKEN) $(if $(PYTHON)$(EXTRAS),FORCE)
+	@python="$$(sh scripts/find_python.sh)" && "$$python" scripts/setup.py
