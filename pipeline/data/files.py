@@ -1,0 +1,94 @@
+"""Files that are whole or not there: written under a temporary name beside their own, then renamed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.errors import UserError
+
+_TEMPORARY = re.compile(r"\..+\.(\d+)\.(?:part|old)")
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A temporary path to write a file or a folder to; it becomes `path` when the block ends without an error."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        clear_leftovers(path.parent)
+        yield temporary
+        _replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"{shown(path)}: cannot be written ({_reason(error, path)})") from error
+    finally:
+        remove(temporary)
+
+
+def _reason(error: OSError, path: Path) -> str:
+    """What went wrong, and where, if that is above `path` (a file where a folder belongs, a read-only folder)."""
+    where = str(error.filename or "")
+    above = where and Path(where) in path.parents
+    return f"{error.strerror or error}: {shown(Path(where))}" if above else error.strerror or str(error)
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    if not (temporary.is_dir() and path.is_dir()):
+        temporary.replace(path)
+        return
+    aside = path.with_name(f".{path.name}.{os.getpid()}.old")  # rename() replaces no folder that has content
+    path.rename(aside)
+    try:
+        temporary.rename(path)
+    except OSError:
+        aside.rename(path)
+        raise
+    remove(aside)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, or nothing."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what a killed process left half written in `folder`; another one's work in progress stays."""
+    for entry in folder.iterdir():
+        match = _TEMPORARY.fullmatch(entry.name)
+        if match and not _alive(int(match[1])):
+            remove(entry)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
+
+
+def save(path: Path, array: np.ndarray) -> None:
+    """numpy's `.npy`, memory-mappable. Unlike `np.save`, a full disk gives an OSError that says so."""
+    array = np.ascontiguousarray(array)
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+        file.write(array.data)
+
+
+def shown(path: Path) -> str:
+    """`path` as a person would type it: relative to the working directory where that is shorter."""
+    try:
+        return min(str(path), os.path.relpath(path), key=len)
+    except (ValueError, FileNotFoundError):  # another drive; a working directory that is gone
+        return str(path)
