@@ -69,7 +69,7 @@ def install(made: dict[str, object], wanted: dict[str, object]) -> None:
     UNFINISHED.touch()
     if not (usable and same_packages):
         locks = list(wanted["locks"])  # type: ignore[call-overload]
-        count = sum(line[0].isalnum() for lock in locks for line in Path(lock).read_text().splitlines())
+        count = len(pinned(locks))
         patience = "half a minute to several minutes, by the network" if uv else "several minutes"
         say(f"installing {count} pinned packages with {installer} ({patience})")
         if uv:
@@ -99,12 +99,15 @@ def create(uv: str | None) -> None:
 
 def remove_strangers(locks: list[str]) -> None:
     """What an earlier lock had and this one has not; uv's `sync` does this by itself."""
-    text = "".join(Path(lock).read_text() for lock in locks)
-    kept = {"pip", "setuptools", "overfitting-gap", *re.findall(r"^([\w.-]+)==", text, re.MULTILINE)}
+    kept = {"pip", "setuptools", "overfitting-gap", *pinned(locks)}
     found = json.loads(subprocess.run([*PIP, "list", "--format=json"], capture_output=True, check=True).stdout)
     names = {re.sub(r"[-_.]+", "-", package["name"]).lower() for package in found}
     if names - kept:
         work([*PIP, "uninstall", "--yes", *sorted(names - kept)])
+
+
+def pinned(locks: list[str]) -> set[str]:
+    return {name for lock in locks for name in re.findall(r"^([\w.-]+)==", Path(lock).read_text(), re.MULTILINE)}
 
 
 def work(command: list[str]) -> None:
