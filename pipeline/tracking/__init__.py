@@ -1,0 +1,25 @@
+"""Where people look at runs: MLflow. The only room that imports it, and only once something is recorded (3 s)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.tracking.address import NONE, SERVER, SQLITE, resolve
+from pipeline.tracking.store import StoreDamaged, check
+from pipeline.tracking.tracker import NullTracker, Tracker, TrackingUnavailable
+
+__all__ = ["NONE", "SERVER", "SQLITE", "NullTracker", "StoreDamaged", "Tracker", "TrackingUnavailable", "open_tracker"]
+
+
+def open_tracker(kind: str, uri: str | None = None, root: Path | None = None) -> Tracker:
+    """The tracker for `tracking=<kind>`: sqlite (a file in the project), server, or none.
+
+    `MLFLOW_TRACKING_URI` wins over `uri`. Nothing is created and MLflow is not imported here, but a database
+    that cannot be used is refused now, before anything is trained. Raises UserError.
+    """
+    address = resolve(kind, uri, root)
+    if address.kind == NONE:
+        return NullTracker(address)
+    if address.database is not None:
+        check(address.database)
+    return Tracker(address)

@@ -1,0 +1,103 @@
+"""Which store: the project's own SQLite file, a server, or none; and what of its address may be shown."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from pipeline.console import PROJECT, nearest
+from pipeline.errors import UserError
+
+SQLITE, SERVER, NONE = "sqlite", "server", "none"
+DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
+HTTP = ("http", "https")
+DATABASES = ("postgresql", "mysql", "mssql")
+_SQLITE_PREFIX = re.compile(r"sqlite(?:\+\w+)?:///")
+
+
+@dataclass(frozen=True)
+class Address:
+    kind: str
+    uri: str = ""
+    database: Path | None = None
+    """The file, for SQLite."""
+    artifacts: Path | None = None
+    """Where new experiments keep files and models; None where the server decides."""
+    lock: Path | None = None
+    """Held while the store is made and while something is written: SQLite has no queue of its own."""
+
+    @property
+    def shown(self) -> str:
+        return redact(self.uri)
+
+
+def redact(uri: str) -> str:
+    """`uri` without user, password and options: what may stand in a log."""
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return "***"
+    if not parts.netloc:
+        return uri.partition("?")[0]
+    host = parts.netloc.rpartition("@")[2]
+    netloc = host if host == parts.netloc else f"***@{host}"
+    return urlunsplit((parts.scheme, netloc, parts.path, "***" if parts.query else "", ""))
+
+
+def conceal(text: str, uri: str) -> str:
+    """`text`, a library's message, without the secrets of `uri` in it."""
+    parts = urlsplit(uri)
+    text = text.replace(uri, redact(uri))
+    for secret in (parts.netloc.rpartition("@")[0], parts.query, parts.password or ""):
+        for form in {secret, unquote(secret)} - {""}:
+            text = text.replace(form, "***")
+    return text
+
+
+def home(environment: Mapping[str, str] = os.environ) -> Path:
+    """The project whose store is meant: `dvc exp run --temp` and `--queue` run in a temporary clone, and DVC_ROOT
+    names the repository that it was cloned from."""
+    return Path(environment.get("DVC_ROOT") or PROJECT)
+
+
+def resolve(kind: str, uri: str | None, root: Path | None, environment: Mapping[str, str] = os.environ) -> Address:
+    """The address that `tracking=<kind>` means here. Raises UserError where it means none."""
+    if kind not in (SQLITE, SERVER, NONE):
+        near = nearest(kind, (SQLITE, SERVER, NONE))
+        raise UserError(f"tracking={kind}: expected {SQLITE}, {SERVER} or {NONE}{near}")
+    if kind == NONE:
+        return Address(NONE)
+    base = (root or home(environment)).absolute()
+    inherited = environment.get("MLFLOW_TRACKING_URI", "").strip()
+    named = inherited or (uri or "").strip()
+    if not named:
+        if kind == SERVER:
+            raise UserError("tracking=server: no address; set tracking.uri=http://HOST:PORT or MLFLOW_TRACKING_URI")
+        return _sqlite(base / DATABASE)
+    source = "MLFLOW_TRACKING_URI" if inherited else "tracking.uri"
+    if prefix := _SQLITE_PREFIX.match(named):
+        # A relative path means what MLflow makes of it in the variable, and the project in the configuration.
+        return _sqlite((Path.cwd() if inherited else base) / named[prefix.end() :])
+    scheme = urlsplit(named).scheme.partition("+")[0]
+    lock = base / f"{DATABASE}.lock"
+    if scheme in HTTP:
+        return Address(SERVER, named, lock=lock)
+    if scheme in DATABASES:
+        return Address(SERVER, named, artifacts=base / ARTIFACTS, lock=lock)
+    raise UserError(
+        f"{source}={redact(named)}: expected sqlite:////absolute/path.db, http(s)://HOST:PORT or"
+        f" {'://…, '.join(DATABASES)}://… (MLflow 3 has no store in a folder any more)"
+    )
+
+
+def _sqlite(database: Path) -> Address:
+    database = Path(os.path.abspath(database))
+    # SQLAlchemy reads `?` as the start of options and unquotes `%41`, MLflow does neither: two places for one store.
+    if bad := re.search(r"\?|%[0-9A-Fa-f]{2}", str(database)):
+        raise UserError(f"{database}: MLflow cannot keep a store in a path with {bad[0]!r} in it; rename the folder")
+    lock = database.with_name(f"{database.name}.lock")
+    return Address(SQLITE, f"sqlite:///{database}", database, database.parent / ARTIFACTS, lock)

@@ -1,0 +1,131 @@
+"""What MLflow shows of a Result: parameters, metrics, tags, data set. Plain values; MLflow is not needed here."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from pipeline.results.result import Result
+
+PARAMETER_LIMIT, TAG_LIMIT, DIGEST_LIMIT = 6000, 8000, 36
+KEY, CONFIGURATION, STATUS, REASON, NONFINITE = "run.key", "run.configuration", "status", "reason", "nonfinite"
+DATA, SOURCE = "data.sha256", "source.sha256"
+COMMIT, DIRTY = "mlflow.source.git.commit", "mlflow.source.git.dirty"
+NOTE, PARENT = "mlflow.note.content", "mlflow.parentRunId"
+
+
+class Point(NamedTuple):
+    """One value of a metric; `time` in milliseconds since 1970."""
+
+    name: str
+    value: float
+    step: int
+    time: int
+
+
+def text(value: Any) -> str:
+    """One value as MLflow shows it: words as they are, all else as JSON (`0.001`, `[512, 256]`, `true`, `null`)."""
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
+
+
+def fit(words: str, limit: int, rest: str = "… (cut)") -> str:
+    """`words` in at most `limit` characters, saying so where it was cut: MLflow only warns in its log, or raises."""
+    return words if len(words) <= limit else words[: limit - len(rest)] + rest
+
+
+def span(result: Result) -> tuple[int, int]:
+    """Start and end of the training in milliseconds since 1970; never before 1970, never negative in length."""
+    try:
+        started = datetime.fromisoformat(result.started)
+        start = (started if started.tzinfo else started.replace(tzinfo=UTC)).timestamp()
+    except ValueError:
+        start = time.time()
+    seconds = result.figures.get("time/train_s", 0.0)
+    first = max(int(start * 1000), 1)
+    return first, first + (int(seconds * 1000) if math.isfinite(seconds) and seconds > 0 else 0)
+
+
+def parameters(result: Result) -> dict[str, str]:
+    """The Job, flattened, and the two words people sort by where they are not in it: `model.width`, `model.depth`."""
+    job = result.job
+    width = job.width if job.width is not None else "x".join(map(str, job.model.hidden))
+    plain = {"model.width": width, "model.depth": job.depth} | job.flat()
+    return {name: fit(text(value), PARAMETER_LIMIT) for name, value in plain.items()}
+
+
+def metrics(result: Result) -> tuple[list[Point], dict[str, str]]:
+    """Every finite value by epoch (from 1), then the final figures at the last epoch; and the others by name, as words.
+
+    MLflow stores an infinity as 1.8e308 without a flag, so what is not finite becomes a tag.
+    """
+    start, end = span(result)
+    epochs = max((len(values) for values in result.history.values()), default=0)
+    points: list[Point] = []
+    lost: dict[str, str] = {}
+    for name, values in result.history.items():
+        for epoch, value in enumerate(values, start=1):
+            if math.isfinite(value):
+                points.append(Point(name, float(value), epoch, start + (end - start) * epoch // epochs))
+            else:
+                lost[f"{name}@{epoch}"] = str(value)
+    for name, value in result.figures.items():
+        history = result.history.get(name)
+        if not math.isfinite(value):
+            lost[name] = str(value)
+        elif not history or history[-1] != value:
+            # One millisecond after the epochs, so that the figure is what MLflow takes for the latest value.
+            points.append(Point(name, float(value), epochs, end + 1))
+    return points, lost
+
+
+def tags(result: Result, lost: Mapping[str, str]) -> dict[str, str]:
+    """Who this run is and where it ran: `run.…`, `data.…`, `source.…`, `numerics.…`, `digest.…`, `env.…`."""
+    identity, environment = dict(result.identity), dict(result.environment)
+    shown = {KEY: result.key, CONFIGURATION: result.job.configuration, STATUS: result.status}
+    for name, key in ((DATA, "data"), (SOURCE, "source")):
+        if key in identity:
+            shown[name] = text(identity.pop(key))
+    numerics = identity.pop("numerics", {})
+    groups = {"numerics": numerics, "digest": result.digests, "env": environment, "run": identity}
+    for prefix, values in groups.items():
+        named = values if isinstance(values, Mapping) else {"class": values}
+        shown |= {f"{prefix}.{name}": text(value) for name, value in named.items()}
+    for name, keys in ((COMMIT, ("git.commit", "git_commit")), (DIRTY, ("git.dirty", "git_dirty"))):
+        if value := next((environment[key] for key in keys if environment.get(key)), None):
+            shown[name] = text(value)
+    if result.reason:
+        shown[REASON] = result.reason
+    if lost:
+        shown[NONFINITE] = ", ".join(f"{name}={value}" for name, value in lost.items())
+    return {name: fit(value, TAG_LIMIT) for name, value in shown.items()}
+
+
+def dataset(result: Result, given: Mapping[str, Any] | None) -> dict[str, str]:
+    """The data set as MLflow keeps it, with our digest: MLflow's own covers the first 10,000 numbers only, 13 digits.
+
+    `given` may hold `name`, `digest`, `source` (a URL or a path), `features` and `targets` (`{"dtype", "shape"}`,
+    the shape of one sample) and anything else, which becomes the profile.
+    """
+    rest = dict(given or {})
+    digest = text(rest.pop("digest", None) or result.identity.get("data") or "unknown")
+    source = str(rest.pop("source", result.job.dataset.name))
+    url = source.startswith(("http://", "https://"))
+    kept = {
+        "name": str(rest.pop("name", result.job.dataset.name)),
+        "digest": digest[:DIGEST_LIMIT],
+        "source_type": "http" if url else "local",
+        "source": json.dumps({"url" if url else "uri": source}),
+    }
+    schema = {part: _tensor(rest.pop(part)) for part in ("features", "targets") if part in rest}
+    if "features" in schema:
+        kept["schema"] = json.dumps({"mlflow_tensorspec": {"targets": None} | schema})
+    return kept | {"profile": json.dumps({"sha256": digest} | rest, default=str)}
+
+
+def _tensor(spec: Mapping[str, Any]) -> str:
+    return json.dumps([{"type": "tensor", "tensor-spec": {"dtype": spec["dtype"], "shape": [-1, *spec["shape"]]}}])

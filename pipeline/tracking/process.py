@@ -1,0 +1,92 @@
+"""Which process works on a run, and whether it still lives: MLflow leaves the runs of a killed one RUNNING."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+TAG = "process"
+"""One tag for all processes of a run, a JSON list: a tag each would be a column each in MLflow's table."""
+
+
+def host() -> str:
+    return platform.node() or "unknown"
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
+
+
+def _namespace() -> str:
+    """Numbers of processes mean something within one PID namespace (one container) only."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
+def _started(pid: int) -> str:
+    """Clock ticks from boot to the start of the process, which tell it from a later one with the same number.
+
+    Empty where it is gone or a zombie, and where there is no /proc.
+    """
+    # The second field is the program's name in parentheses, and may hold anything.
+    fields = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return fields[19] if len(fields) > 19 and fields[0] not in "ZX" else ""
+
+
+@functools.cache
+def _here() -> dict[str, str]:
+    return {"host": host(), "boot": _text("/proc/sys/kernel/random/boot_id"), "namespace": _namespace()}
+
+
+def tag(before: str | None = None) -> dict[str, str]:
+    """The tag by which a run names this process as one that works on it, beside those in `before`, its value now."""
+    pid = os.getpid()
+    identity = _here() | {"pid": pid, "started": _started(pid)}
+    others = [one for one in _listed(before) if one != identity and not _gone(one)]
+    return {TAG: json.dumps([*others, identity])}
+
+
+def dead(run_tags: dict[str, str]) -> bool:
+    """Whether every process that worked on a run is known to be gone; False where that cannot be known."""
+    identities = _listed(run_tags.get(TAG))
+    return bool(identities) and all(_gone(one) for one in identities)
+
+
+def _listed(value: str | None) -> list[Any]:
+    try:
+        listed = json.loads(value or "[]")
+    except ValueError:
+        return []
+    return listed if isinstance(listed, list) else []
+
+
+def _gone(then: Any) -> bool:
+    here = _here()
+    try:
+        pid, started = int(then["pid"]), then["started"]
+        if then["host"] != here["host"]:
+            return False
+        if then["boot"] != here["boot"]:
+            return True
+        if then["namespace"] != here["namespace"]:
+            return False
+    except (ValueError, KeyError, TypeError):
+        return False
+    if started:
+        return _started(pid) != started
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -1,0 +1,127 @@
+"""The SQLite file behind MLflow: made whole or not at all, and looked at before it is trusted."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import re
+import shlex
+import sqlite3
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.errors import UserError
+
+if TYPE_CHECKING:
+    from pipeline.tracking.address import Address
+
+HEADER = b"SQLite format 3\0"
+_REVISION = re.compile(r"""^(down_)?revision\b[^=\n]*=\s*(.*)$""", re.MULTILINE)
+
+
+class StoreDamaged(UserError):
+    """The tracking store is there and cannot be used; the message names the command that mends it."""
+
+
+def check(database: Path) -> None:
+    """Refuse a file that MLflow would break on, or silently replace by an empty store. A missing file is fine.
+
+    Reads the file only, and does not import MLflow: 5 ms, and 70 ms for a store of 3,000 runs. Raises StoreDamaged.
+    """
+    if not database.exists():
+        return
+    aside = f"mv {shlex.quote(str(database))} {shlex.quote(f'{database}.damaged')}"
+    again = f"set it aside with: {aside} (a new store is made by the next run; finished runs stay in runs/)"
+    if not database.is_file():
+        raise StoreDamaged(f"{database}: not a file; {again}")
+    try:
+        size = database.stat().st_size
+        with open(database, "rb") as file:
+            header = file.read(len(HEADER))
+    except OSError as error:
+        raise UserError(f"{database}: cannot be read ({error.strerror})") from error
+    if size == 0:
+        raise StoreDamaged(f"{database}: empty (0 bytes); remove it with: rm {shlex.quote(str(database))}")
+    if header != HEADER:
+        raise StoreDamaged(f"{database}: not an SQLite database (it starts with {header[:8]!r}); {again}")
+    if not os.access(database, os.W_OK) or not os.access(database.parent, os.W_OK):
+        raise UserError(f"{database}: this user may not write to it and its folder; tracking=none trains without it")
+    try:
+        tables, revisions, runs = _look(database)
+    except sqlite3.Error as error:
+        raise StoreDamaged(f"{database}: damaged ({error}); {again}") from error
+    known, head = _schema()
+    if "runs" not in tables and "experiments" not in tables:
+        raise StoreDamaged(f"{database}: an SQLite database, but not one of MLflow; {again}")
+    if len(revisions) != 1:
+        raise StoreDamaged(f"{database}: its making was interrupted (no schema version); {again}")
+    if not known or revisions == [head]:
+        return
+    if revisions[0] not in known:
+        raise StoreDamaged(
+            f"{database}: written by a newer MLflow than the one installed (schema {revisions[0]} is unknown to it);"
+            f" use that version, or {again}"
+        )
+    if runs == 0:
+        raise StoreDamaged(f"{database}: its making was interrupted (schema {revisions[0]}, no runs); {again}")
+    upgrade = f"{shlex.quote(sys.executable)} -m mlflow db upgrade {shlex.quote(f'sqlite:///{database}')}"
+    raise StoreDamaged(
+        f"{database}: its schema {revisions[0]} is older than this MLflow's {head}; keep a copy, then: {upgrade}"
+    )
+
+
+def _look(database: Path) -> tuple[set[str], list[str], int]:
+    """Tables, schema versions and number of runs, after SQLite's own check of the file. `mode=rw` does not create,
+    and lets SQLite roll back what a killed writer left half-written."""
+    connection = sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True, timeout=20)
+    try:
+        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(" ".join(verdict.split()))
+        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        revisions: list[str] = []
+        if "alembic_version" in tables:
+            revisions = [row[0] for row in connection.execute("SELECT version_num FROM alembic_version")]
+        runs = connection.execute("SELECT count(*) FROM runs").fetchone()[0] if "runs" in tables else 0
+        return tables, revisions, runs
+    finally:
+        connection.close()
+
+
+@functools.cache
+def _schema() -> tuple[frozenset[str], str]:
+    """Schema versions that the installed MLflow knows and its newest, read from its migrations without importing it
+    (importing takes 3 s, and a store that cannot be used should be refused before that). Empty where not to be told."""
+    spec = importlib.util.find_spec("mlflow")
+    known: set[str] = set()
+    followed: set[str] = set()
+    for package in (spec and spec.submodule_search_locations) or ():
+        for file in Path(package, "store", "db_migrations", "versions").glob("*.py"):
+            for down, value in _REVISION.findall(file.read_text(encoding="utf-8")):
+                (followed if down else known).update(re.findall(r"""["']([^"']+)["']""", value))
+    heads = known - followed
+    return (frozenset(known), heads.pop()) if len(heads) == 1 else (frozenset(), "")
+
+
+def prepare(address: Address) -> None:
+    """Make the database where there is none, under a temporary name. The caller holds the lock; MLflow is loaded.
+
+    MLflow alone makes it in place, migration by migration: several processes at once break it for good, and so
+    does a kill.
+    """
+    database, artifacts = address.database, address.artifacts
+    if database is None or artifacts is None:
+        return
+    check(database)
+    if database.exists():
+        return
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    for leftover in database.parent.glob(f"{database.name}.*.new*"):
+        leftover.unlink()
+    temporary = database.with_name(f"{database.name}.{os.getpid()}.new")
+    store = SqlAlchemyStore(f"sqlite:///{temporary}", artifacts.as_uri())
+    store.engine.dispose()
+    os.replace(temporary, database)
