@@ -60,7 +60,7 @@ def main() -> None:
 
 def install(made: dict[str, object], wanted: dict[str, object]) -> None:
     uv = working_uv()
-    same_packages = all(made.get(key) == wanted[key] for key in ("locks", "extras"))
+    same_packages = made.get("locks") == wanted["locks"]
     usable = is_usable(made, wanted, "sys" if uv else "pip")
     installer = "uv" if uv else "pip"
     if not usable:
