@@ -31,7 +31,7 @@ LOCKS = {"": "requirements.lock", "gpu": "requirements-gpu.lock", "jax": "requir
 # What uv and pip say when nobody answers, each seen with a closed port, a wrong name or an air-gapped machine.
 NO_NETWORK = re.compile(
     r"error sending request|dns error|tcp connect error|connection (refused|reset|error|timed out)|operation timed out"
-    r"|network is unreachable|network connectivity is disabled|name or service not known"
+    r"|network (is unreachable|was disabled)|name or service not known"
     r"|failed to establish a new connection|temporary failure in name resolution|no route to host|max retries exceeded",
     re.IGNORECASE,
 )
@@ -134,11 +134,10 @@ def reason(lines: list[str]) -> str:
         # Both fetch everything before they change anything: what stood in .venv still stands.
         UNFINISHED.unlink(missing_ok=True)
         return f"the packages are not all here yet, and no package index can be reached (whole log: {LOG})"
+    said = [line.strip() for line in lines if line.strip()] or ["no reason given"]
     # pip and uv both begin what matters with `error`; the rest is context.
-    said = [line.strip() for line in lines if re.match(r"\s*(error|×)", line, re.IGNORECASE)] or [
-        line.strip() for line in lines if line.strip()
-    ]
-    return f"set-up failed: {said[0] if said else 'no reason given'} (whole log: {LOG})"
+    errors = [re.sub(r"(?i)^error:\s*", "", line) for line in said if re.match("(?i)error", line)]
+    return f"set-up failed: {[*errors, said[-1]][0]} (whole log: {LOG})"
 
 
 def is_usable(made: dict[str, object], wanted: dict[str, object], module: str) -> bool:
