@@ -98,7 +98,7 @@ class _Attempt:
             self.failure = error
 
     def _ask(self, url: str) -> None:
-        from pooch import HTTPDownloader
+        from pooch import HTTPDownloader  # type: ignore[import-untyped]
 
         fetch = HTTPDownloader(
             chunk_size=1 << 16,

@@ -1,0 +1,29 @@
+"""A data set of a few hundred bytes, for what does not depend on the digits."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from pipeline.data import idx
+from pipeline.data.arrays import Arrays
+from pipeline.data.sources import DataSet, File, compress
+
+RANDOM = np.random.default_rng(0)
+ARRAYS = {
+    "train-images-idx3-ubyte.gz": RANDOM.integers(0, 256, (12, 2, 3), np.uint8),
+    "train-labels-idx1-ubyte.gz": np.arange(12, dtype=np.uint8) % 4,
+    "t10k-images-idx3-ubyte.gz": RANDOM.integers(0, 256, (5, 2, 3), np.uint8),
+    "t10k-labels-idx1-ubyte.gz": np.arange(5, dtype=np.uint8) % 4,
+}
+UNPACKED = {name: idx.encode(array) for name, array in ARRAYS.items()}
+PACKED = {name: compress(data) for name, data in UNPACKED.items()}
+FILES = [File(name, len(data), hashlib.sha256(data).hexdigest(), len(PACKED[name])) for name, data in UNPACKED.items()]
+TINY = DataSet("tiny", "Tiny", *FILES, classes=4, image_shape=(2, 3), brightest=255)
+
+
+def arrays(digest: str = "0" * 64, samples: int = 12) -> Arrays:
+    pixels = np.linspace(0, 1, samples * 6, dtype=np.float32).reshape(samples, 6)
+    labels = (np.arange(samples) % 4).astype(np.uint8)
+    return Arrays("tiny", pixels, labels, pixels[:5] / 2, labels[:5], classes=4, image_shape=(2, 3), digest=digest)
