@@ -10,6 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -55,25 +56,28 @@ def main(argv: Sequence[str]) -> None:
 def preprocess(dataset: DataSet, raw_folder: Path, folder: Path, card: Path, picture: Path) -> Arrays:
     """The stage: decode, scale, describe, write, draw."""
     train, test = raw.read(dataset, raw_folder)
-    scaled = {
-        "train_images": scale(train.images, dataset.brightest),
-        "train_labels": train.labels,
-        "test_images": scale(test.images, dataset.brightest),
-        "test_labels": test.labels,
-    }
-    digests = {name: array_digest(array) for name, array in scaled.items()}
-    written = Arrays(
-        name=dataset.name,
-        **scaled,
-        classes=dataset.classes,
-        image_shape=dataset.image_shape,
-        digest=digest(digests),  # what `arrays_digest(scaled)` is, without reading 220 MB again
-    )
-    arrays.write(written, folder)
-    with whole(card) as temporary:
-        temporary.write_text(json.dumps(describe(written, (train, test), dataset.brightest, digests), indent=1) + "\n")
-    with whole(picture) as temporary:
-        draw(dataset, train, temporary)
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        # Importing matplotlib takes a third of the stage; all that goes on meanwhile lets go of the interpreter.
+        drawing = beside.submit(write_picture, dataset, train, picture)
+        scaled = {
+            "train_images": scale(train.images, dataset.brightest),
+            "train_labels": train.labels,
+            "test_images": scale(test.images, dataset.brightest),
+            "test_labels": test.labels,
+        }
+        digests = {name: array_digest(array) for name, array in scaled.items()}
+        written = Arrays(
+            name=dataset.name,
+            **scaled,
+            classes=dataset.classes,
+            image_shape=dataset.image_shape,
+            digest=digest(digests),  # what `arrays_digest(scaled)` is, without reading 220 MB again
+        )
+        arrays.write(written, folder)
+        with whole(card) as temporary:
+            content = describe(written, (train, test), dataset.brightest, digests)
+            temporary.write_text(json.dumps(content, indent=1) + "\n")
+        drawing.result()
     return written
 
 
@@ -112,6 +116,11 @@ def describe(
             },
         }
     return card
+
+
+def write_picture(dataset: DataSet, samples: Samples, path: Path) -> None:
+    with whole(path) as temporary:
+        draw(dataset, samples, temporary)
 
 
 def draw(dataset: DataSet, samples: Samples, path: Path) -> None:
