@@ -137,7 +137,7 @@ def reason(lines: list[str]) -> str:
     said = [line.strip() for line in lines if line.strip()] or ["no reason given"]
     # pip and uv both begin what matters with `error`; the rest is context.
     errors = [re.sub(r"(?i)^error:\s*", "", line) for line in said if re.match("(?i)error", line)]
-    return f"set-up failed: {[*errors, said[-1]][0]} (whole log: {LOG})"
+    return f"set-up failed: {(errors or said)[-1][:300]} (whole log: {LOG})"
 
 
 def is_usable(made: dict[str, object], wanted: dict[str, object], module: str) -> bool:
