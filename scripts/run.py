@@ -40,7 +40,10 @@ def main() -> int:
         status = subprocess.run(["dvc", "repro"]).returncode
         where = "" if status else f"the report is {REPORT}, the runs are in `make ui`"
     elif f"exited with {DATA_UNAVAILABLE}" in complaint and wanted_dataset() != SUBSTITUTE:
-        print(f"note: {wanted_dataset()} cannot be had (nothing here, no mirror answers); going on with dataset={SUBSTITUTE}", flush=True)
+        print(
+            f"note: {wanted_dataset()} cannot be had (nothing here, no mirror answers); going on with dataset={SUBSTITUTE}",
+            flush=True,
+        )
         status = run_on_substitute()
         where = "" if status else f"the report is {REPORT}, the runs are in `make ui`; all on dataset={SUBSTITUTE}"
     else:
@@ -81,7 +84,9 @@ def read(descriptor: int) -> bytes:
 
 def run_on_substitute() -> int:
     copy_checkout()
-    text, changed = re.subn(r"(?m)^dataset:.*$", f"dataset: {SUBSTITUTE}", Path("params.yaml").read_text(encoding="utf-8"))
+    text, changed = re.subn(
+        r"(?m)^dataset:.*$", f"dataset: {SUBSTITUTE}", Path("params.yaml").read_text(encoding="utf-8")
+    )
     assert changed == 1, "params.yaml: expected one line `dataset:`"
     (COPY / "params.yaml").write_text(text, encoding="utf-8")
     # No git in the copy, and what is in DVC's cache here is there too.
@@ -98,7 +103,9 @@ def run_on_substitute() -> int:
 
 def copy_checkout() -> None:
     """Bring COPY up to date with the files here, those not yet committed included. What its pipeline made stays."""
-    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], capture_output=True, check=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], capture_output=True, check=True
+    )
     names = {name for name in os.fsdecode(listed.stdout).split("\0") if name and Path(name).is_file()} - {"dvc.lock"}
     before = set(COPIED.read_text(encoding="utf-8").split("\0")) if COPIED.exists() else set()
     for name in before - names:

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 VENV = Path(".venv")
 PYTHON = VENV / "bin" / "python"
@@ -58,7 +59,7 @@ def main() -> None:
         say(f".venv is ready ({time.monotonic() - begin:.0f} s)")
 
 
-def install(made: dict[str, object], wanted: dict[str, object]) -> None:
+def install(made: dict[str, Any], wanted: dict[str, Any]) -> None:
     uv = working_uv()
     same_packages = made.get("locks") == wanted["locks"]
     usable = is_usable(made, wanted, "sys" if uv else "pip")
@@ -68,7 +69,7 @@ def install(made: dict[str, object], wanted: dict[str, object]) -> None:
         create(uv)
     UNFINISHED.touch()
     if not (usable and same_packages):
-        locks = list(wanted["locks"])  # type: ignore[call-overload]
+        locks = list(wanted["locks"])
         count = len(pinned(locks))
         patience = "half a minute to several minutes, by the network" if uv else "several minutes"
         say(f"installing {count} pinned packages with {installer} ({patience})")
@@ -140,7 +141,7 @@ def reason(lines: list[str]) -> str:
     return f"set-up failed: {(errors or said)[-1][:300]} (whole log: {LOG})"
 
 
-def is_usable(made: dict[str, object], wanted: dict[str, object], module: str) -> bool:
+def is_usable(made: dict[str, Any], wanted: dict[str, Any], module: str) -> bool:
     """Whether what stands in .venv can be brought up to date in place. One that was moved cannot: its scripts hold its address."""
     if UNFINISHED.exists() or made.get("checkout", wanted["checkout"]) != wanted["checkout"]:
         return False
@@ -152,7 +153,7 @@ def is_usable(made: dict[str, object], wanted: dict[str, object], module: str) -
     return answer.stdout.strip() == wanted["python"]
 
 
-def what_decides(extras: list[str]) -> dict[str, object]:
+def what_decides(extras: list[str]) -> dict[str, Any]:
     """Everything that the environment is a function of."""
     locks = sorted({LOCKS[extra] for extra in ["", *extras]})
     return {
@@ -164,7 +165,7 @@ def what_decides(extras: list[str]) -> dict[str, object]:
     }
 
 
-def recorded() -> dict[str, object]:
+def recorded() -> dict[str, Any]:
     try:
         return dict(json.loads(STAMP.read_text(encoding="utf-8")))
     except (OSError, ValueError):
