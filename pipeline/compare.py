@@ -1,0 +1,117 @@
+"""Tables, figures and the report from finished runs.
+
+    python -m pipeline.compare [FOLDER …] [KEY=VALUE …]
+
+Each FOLDER holds the runs of one finished command (results/book, results/sweep) or is a store of runs (runs). Without
+any: every folder in results/ that has a sweep.json, else runs/.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline import console
+from pipeline.errors import UserError
+from pipeline.results.sweep import SWEEP
+
+if TYPE_CHECKING:
+    from pipeline.data.arrays import Arrays
+    from pipeline.report.evidence import Evidence
+
+DEFAULTS = {"out": "reports", "data": "data/processed", "tracking": "sqlite"}
+
+
+def main(argv: Sequence[str]) -> int:
+    folders = [console.PROJECT / word for word in argv if "=" not in word and not word.startswith("-")]
+    options = console.words([word for word in argv if "=" in word or word.startswith("-")], DEFAULTS, __doc__ or "")
+    out, data = console.PROJECT / options["out"], console.PROJECT / options["data"]
+    compare(folders or found(), out, data, options["tracking"])
+    return 0
+
+
+def compare(folders: Sequence[Path], out: Path, data: Path, tracking: str = "none") -> dict[str, Any]:
+    """Report on the runs in `folders`: on disk, at the terminal, in MLflow. Returns the numbers of metrics.json."""
+    from pipeline.report import tables, terminal
+    from pipeline.report.evidence import Evidence, read_sources
+    from pipeline.report.write import write
+
+    evidence = Evidence(read_sources(folders))
+    if evidence.finished.empty:
+        raise UserError(nothing_finished(folders, evidence))
+    files = write(evidence, images(evidence, data), out)
+    numbers = tables.metrics(evidence)
+    terminal.show(evidence)
+    publish(evidence, files, numbers, tracking)
+    print(terminal.closing(evidence, files["index.html"]))
+    return numbers
+
+
+def found() -> list[Path]:
+    """What there is to compare where nobody said what."""
+    results = console.PROJECT / "results"
+    gathered = sorted(path.parent for path in results.glob(f"*/{SWEEP}"))
+    return gathered or [console.PROJECT / "runs"]
+
+
+def nothing_finished(folders: Sequence[Path], evidence: Evidence) -> str:
+    places = ", ".join(shown(folder) for folder in folders)
+    if evidence.lost:
+        first = evidence.lost[0]
+        why = f"(first: {first.name}, {first.status}: {first.reason})"
+        return f"{places}: all {len(evidence.lost)} runs failed or diverged {why}; there is nothing to compare"
+    return f"{places}: no finished run to compare; train first: dvc repro, or python -m pipeline.train"
+
+
+def images(evidence: Evidence, data: Path) -> Arrays | None:
+    """The images that the winner was tested on; None, with a line on stderr, where they are not here."""
+    from pipeline.data.arrays import load
+
+    winner = evidence.winner
+    if winner is None or winner.predictions is None:
+        return None
+    try:
+        arrays = load(data / winner.job.dataset.name)
+    except UserError as error:
+        print(f"no pictures of digits in the report: {error}", file=sys.stderr)
+        return None
+    if arrays.digest != winner.identity.get("data") or len(arrays.test_labels) != len(winner.predictions):
+        where = shown(data / winner.job.dataset.name)
+        print(
+            f"no pictures of digits in the report: {winner.name} was trained on other data than {where} holds",
+            file=sys.stderr,
+        )
+        return None
+    return arrays
+
+
+def publish(evidence: Evidence, files: dict[str, Path], numbers: dict[str, Any], tracking: str) -> None:
+    """Put the report on each sweep's parent run. It is on disk already: trouble here costs a warning, no more."""
+    parents = [source.sweep.parent_run_id for source in evidence.sources if source.sweep and source.sweep.parent_run_id]
+    if tracking == "none" or not parents:
+        return
+    try:
+        from pipeline.report import tables
+        from pipeline.tracking import open_tracker
+
+        tracker = open_tracker(tracking)
+        for parent in dict.fromkeys(parents):
+            tracker.add_files(parent, {f"report/{name}": path for name, path in files.items()})
+            tracker.set_note(parent, tables.note(evidence))
+            tracker.log_metrics(parent, tables.flat(numbers))
+    except Exception as error:  # whatever the store or its libraries raise
+        print(
+            f"warning: the report is not in MLflow ({type(error).__name__}: {error}); run compare again to publish it",
+            file=sys.stderr,
+        )
+
+
+def shown(path: Path) -> str:
+    """`path` as a person would type it from the checkout."""
+    return str(path.relative_to(console.PROJECT)) if path.is_relative_to(console.PROJECT) else str(path)
+
+
+if __name__ == "__main__":
+    console.run(main)

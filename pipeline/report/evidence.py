@@ -1,0 +1,256 @@
+"""What a comparison is made from: the runs of some folders, their summary, and the questions that it can answer."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline.config.job import Job
+from pipeline.errors import UserError
+from pipeline.results.result import DIVERGED, FAILED, FINISHED, Result
+from pipeline.results.store import RunStore
+from pipeline.results.sweep import SWEEP, Sweep
+from pipeline.statistics import summary
+
+CLAIM_SEEDS, CONFIRM_SEEDS = 10, 30
+"""Seeds per configuration from which on a comparison is more than a smoke test, and from which on it confirms."""
+
+LEAK = 0.991
+"""A dense network that beats this on MNIST's test split without augmentation has seen test data in training."""
+
+BOOK_SOURCE = "Chollet, Deep Learning with Python, chapter 2.1"
+BOOK_ACCURACY, BOOK_BAND = 0.978, (0.972, 0.984)
+"""Test accuracy that the book prints, and the band in which each seed of its network should lie."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One folder of runs."""
+
+    name: str
+    folder: Path
+    sweep: Sweep | None
+    results: list[Result]
+    published: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Ids in MLflow by key."""
+
+
+@dataclass(frozen=True)
+class LostRun:
+    """A run that was asked for and did not finish."""
+
+    experiment: str
+    name: str
+    status: str
+    reason: str
+    command: str
+
+
+def read_sources(folders: Sequence[Path]) -> list[Source]:
+    """The runs of each folder; weights and probabilities only of the run that a picture will be made of.
+
+    A thousand runs that each keep their probabilities would take 400 MB.
+    """
+    sources: list[Source] = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder of runs; train first (python -m pipeline.train, or dvc repro)")
+        store = RunStore(folder)
+        sweep = Sweep.read(folder) if (folder / SWEEP).is_file() else None
+        keys = list(dict.fromkeys(sweep.keys)) if sweep else store.keys()
+        absent = [key for key in keys if key not in store]
+        if absent:
+            missing = f"{len(absent)} of the {len(keys)} runs in its {SWEEP} are missing"
+            raise UserError(f"{folder}: {missing}; train again to restore them")
+        winner = sweep.winner if sweep else None
+        results: list[Result] = []
+        for key in keys:
+            result = store.read(key)
+            keep = (
+                key == winner if winner else result.weights is not None and not any(other.weights for other in results)
+            )
+            results.append(result if keep else dataclasses.replace(result, weights=None, probabilities=None))
+        name = sweep.name if sweep else folder.name
+        if name in {source.name for source in sources}:
+            name = f"{name} ({folder.name})"
+        sources.append(Source(name, folder, sweep, results, {key: store.published(key) for key in keys}))
+    return sources
+
+
+def is_book(job: Job) -> bool:
+    """Whether `job` is the first network of the book, on whatever data."""
+    return (
+        (job.model.hidden, job.model.activation, job.model.dropout) == ((512,), "relu", 0)
+        and (job.optimizer.name, dict(job.optimizer.hyperparameters).get("learning_rate")) == ("rmsprop", 0.001)
+        and (job.training.epochs, job.training.batch_size, job.dataset.validation_size) == (5, 128, 0)
+        and "crossentropy" in job.training.loss
+    )
+
+
+class Evidence:
+    """All that tables, figures and sentences are made from. Nothing in it depends on the time of day."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self.sources = list(sources)
+        experiments = {source.name: source.results for source in self.sources}
+        self.experiments = experiments
+        self.results = [result for source in self.sources for result in source.results]
+        self.runs = summary.tidy(experiments)
+        self.curves = summary.curves(experiments)
+        self.table = self._ranked(summary.summarise(self.runs)) if len(self.runs) else summary.summarise(self.runs)
+        self.published = {
+            (source.name, key): ids for source in self.sources for key, ids in source.published.items() if ids
+        }
+
+    @staticmethod
+    def _ranked(table: pd.DataFrame) -> pd.DataFrame:
+        """With `place` and `place_to` in each data set and experiment: by validation accuracy, where there is one."""
+        places = []
+        for _, group in table.groupby(["dataset", "experiment"], sort=False):
+            figure = "best_val_accuracy" if group["best_val_accuracy_mean"].notna().any() else "test_accuracy"
+            places.append(summary.places(group, figure))
+        return table.join(pd.concat(places))
+
+    @property
+    def finished(self) -> pd.DataFrame:
+        return self.runs[self.runs["status"].eq(FINISHED)]
+
+    @cached_property
+    def questions(self) -> list[tuple[str, str]]:
+        """(data set, experiment) of each comparison among the runs, the one of most configurations first."""
+        sizes = self.table[self.table["n"] > 0].groupby(["dataset", "experiment"], sort=False).size()
+        return [
+            (str(dataset), str(experiment))
+            for dataset, experiment in sizes.sort_values(ascending=False, kind="stable").index
+        ]
+
+    def question(self, question: tuple[str, str]) -> pd.DataFrame:
+        """The configurations of one comparison, by place; those that share one by validation accuracy."""
+        table = self.table[self.table["dataset"].eq(question[0]) & self.table["experiment"].eq(question[1])]
+        return table.sort_values("place", kind="stable", na_position="last")
+
+    @cached_property
+    def main(self) -> pd.DataFrame:
+        """The largest comparison: what the page's opening sentences and its figures are about."""
+        return self.question(self.questions[0])
+
+    @cached_property
+    def chosen_on_validation(self) -> bool:
+        return bool(self.main["best_val_accuracy_mean"].notna().any())
+
+    @cached_property
+    def best(self) -> pd.Series:
+        """The configuration of highest mean validation accuracy; where nothing is held out, the first that finished."""
+        ordered = self.main[self.main["n"] > 0].sort_index()
+        return ordered.iloc[0]
+
+    def by_gap(self) -> pd.DataFrame:
+        """Configurations of the main comparison, largest gap first."""
+        return self.main[self.main["n"] > 0].sort_values("gap_accuracy_mean", ascending=False, kind="stable")
+
+    @cached_property
+    def seeds(self) -> tuple[int, int]:
+        """The fewest and the most finished seeds that a configuration of the main comparison has."""
+        counts = self.main.loc[self.main["n"] > 0, "n"]
+        return int(counts.min()), int(counts.max())
+
+    @cached_property
+    def ties(self) -> int:
+        """How many configurations share the first place; 0 where there are no intervals."""
+        return int(self.main["place"].eq(1).sum())
+
+    @cached_property
+    def book(self) -> pd.DataFrame:
+        """Finished runs of the book's network, one per seed."""
+        jobs = {result.key for result in self.results if is_book(result.job)}
+        runs = summary.once_per_seed(self.finished[self.finished["key"].isin(jobs)].drop_duplicates("key"))
+        return runs[runs["dataset"].eq(runs["dataset"].iloc[0])] if len(runs) else runs
+
+    @cached_property
+    def book_question(self) -> tuple[str, str] | None:
+        """The comparison that is about the book's network alone, where there is one."""
+        names = set(self.book["experiment"])
+        return next(
+            (question for question in self.questions if question[1] in names and len(self.question(question)) == 1),
+            None,
+        )
+
+    @cached_property
+    def winner(self) -> Result | None:
+        """The network of the pictures: the sweep's winner, or the best on validation, or the first with weights."""
+        dataset, experiment = self.questions[0]
+        sources = sorted(self.sources, key=lambda source: source.name != experiment)
+        for source in sources:
+            for result in source.results:
+                if source.sweep and result.key == source.sweep.winner and result.finished:
+                    return result
+        for source in sources:
+            finished = [
+                r for r in source.results if r.finished and r.predictions is not None and r.job.dataset.name == dataset
+            ]
+            if finished:
+                return max(finished, key=lambda r: (r.figures.get("best/val_accuracy", -1.0), r.weights is not None))
+        return None
+
+    @cached_property
+    def lost(self) -> list[LostRun]:
+        """Failed and diverged runs: those with a record, and those that a sweep only knows by name."""
+        found = []
+        for source in self.sources:
+            commands = {lost.name: lost.command for lost in source.sweep.lost} if source.sweep else {}
+            recorded = [r for r in source.results if not r.finished]
+            found += [
+                LostRun(source.name, r.name, r.status, r.reason or "", commands.get(r.name, "")) for r in recorded
+            ]
+            names = {result.name for result in source.results}
+            unrecorded = [lost for lost in source.sweep.lost if lost.name not in names] if source.sweep else []
+            found += [LostRun(source.name, lost.name, lost.status, lost.reason, lost.command) for lost in unrecorded]
+        return found
+
+    @cached_property
+    def leaks(self) -> list[str]:
+        """Runs on MNIST that are too good to be true."""
+        suspicious = self.finished[self.finished["dataset"].eq("mnist") & self.finished["test_accuracy"].gt(LEAK)]
+        return sorted(set(suspicious["name"]))
+
+    @cached_property
+    def notes(self) -> list[str]:
+        """What stands in the way of reading all runs as one comparison."""
+        notes = []
+        repeated = len(self.runs) - len(summary.once_per_seed(self.runs))
+        if repeated:
+            again = "run repeats" if repeated == 1 else "runs repeat"
+            notes.append(
+                f"{repeated} {again} a configuration and a seed of another; the latest of each counts in the means."
+            )
+        for (dataset, experiment), keys in self.runs.groupby(["dataset", "experiment"], sort=False)["key"]:
+            identities = [r.identity for r in self.experiments[str(experiment)] if r.finished and r.key in set(keys)]
+            for part, word in {"data": "data", "source": "training code", "numerics": "devices or precisions"}.items():
+                if len({str(identity.get(part)) for identity in identities}) > 1:
+                    runs = f"The runs of {experiment} on {dataset}"
+                    notes.append(f"{runs} come from different {word}: their differences mix that in.")
+        return notes
+
+    @cached_property
+    def seconds(self) -> float:
+        """Training time of all runs together, each run once."""
+        return float(np.nansum(self.runs.drop_duplicates("key")["seconds"]))
+
+    def count(self, status: str) -> int:
+        """Runs of this status, each once; for lost ones those without a record too."""
+        if status in (FAILED, DIVERGED):
+            return sum(lost.status == status for lost in self.lost)
+        return int(self.runs.drop_duplicates("key")["status"].eq(status).sum())
+
+    def link(self, experiment: str, key: str) -> str | None:
+        """Address of the run's page in the MLflow UI, where it was published."""
+        ids = self.published.get((experiment, key), {})
+        if not {"run_id", "experiment_id"} <= set(ids):
+            return None
+        return f"http://127.0.0.1:5000/#/experiments/{ids['experiment_id']}/runs/{ids['run_id']}"

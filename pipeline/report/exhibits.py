@@ -1,0 +1,372 @@
+"""The figures of a report, each with its caption, its alternative text and the table behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from pipeline.data.arrays import Arrays
+from pipeline.report import figures, pictures, style, words
+from pipeline.report.evidence import Evidence
+from pipeline.results.result import FINISHED
+from pipeline.statistics import summary
+
+MOST_SHAPES = 6
+"""Learning curves are drawn for so many widths at most: each costs the page about 15 kB an optimizer."""
+
+
+@dataclass
+class Exhibit:
+    """One figure. `name` is its file's, `svg` what the page shows; `table` says the same in numbers."""
+
+    name: str
+    title: str
+    caption: str
+    alternative: str
+    table: pd.DataFrame
+    png: bytes
+    svg: str = ""
+
+
+@dataclass
+class Panels:
+    """Learning curves: for each shape of the hidden layers a panel per optimizer."""
+
+    exhibit: Exhibit
+    shown: str
+    """The shape that is shown first."""
+    by_shape: dict[str, list[str]] = field(default_factory=dict)
+
+
+@dataclass
+class Network:
+    """Pictures of the best network."""
+
+    name: str
+    confusion: Exhibit
+    errors: int
+    images: int
+    hardest: list[pictures.Hard] = field(default_factory=list)
+    hardest_png: bytes = b""
+    weights: np.ndarray | None = None
+    units: int = 0
+    units_shown: int = 0
+
+
+class Exhibits:
+    """Every figure that these runs allow; what they do not allow is None or empty."""
+
+    def __init__(self, evidence: Evidence, arrays: Arrays | None) -> None:
+        with style.styled():
+            self.looks = style.look(list(dict.fromkeys(evidence.runs.sort_values("optimizer")["optimizer"])))
+            cells = summary.one_per_cell(evidence.main.sort_index())
+            best = evidence.main[evidence.main["n"] > 0].sort_index()
+            optimizers = list(dict.fromkeys(best["optimizer"]))
+            self.dumbbells = _dumbbells(best.drop_duplicates("optimizer"))
+            many = cells["width"].nunique() > 1
+            self.gap_accuracy = _against_width(cells, "gap_accuracy", self.looks) if many else None
+            self.gap_loss = _against_width(cells, "gap_loss", self.looks) if many else None
+            grid = len(cells) > 1
+            self.test_map = _heat_map(cells, optimizers, "test_accuracy") if grid else None
+            self.gap_map = _heat_map(cells, optimizers, "gap_accuracy") if grid else None
+            panels = {question: _panels(evidence, question) for question in evidence.questions}
+            book = evidence.book_question if len(panels) > 1 else None
+            self.book_panels = panels.get(book) if book else None
+            self.panels = [shown for question, shown in panels.items() if shown and question != book]
+            self.baseline = _baseline(evidence)
+            self.network = _network(evidence, arrays) if arrays is not None else None
+
+    def all(self) -> list[Exhibit]:
+        found = [self.dumbbells, self.gap_accuracy, self.gap_loss, self.test_map, self.gap_map, self.baseline]
+        found += [panels.exhibit for panels in [*self.panels, self.book_panels] if panels] + (
+            [self.network.confusion] if self.network else []
+        )
+        return [exhibit for exhibit in found if exhibit]
+
+    def files(self) -> dict[str, bytes]:
+        """Name of each PNG and its bytes."""
+        files = {exhibit.name: exhibit.png for exhibit in self.all()}
+        if self.network and self.network.hardest:
+            files["hardest_digits"] = self.network.hardest_png
+        if self.network and self.network.weights is not None:
+            atlas = pictures.on_white(self.network.weights)
+            files["first_layer"] = pictures.png(pictures.enlarged(atlas, pictures.enlargement(len(atlas))))
+        return {f"{name}.png": content for name, content in files.items()}
+
+
+def _exhibit(figure: Figure, name: str, title: str, caption: str, alternative: str, table: pd.DataFrame) -> Exhibit:
+    return Exhibit(name, title, caption, alternative, table, style.png(figure), style.svg(figure, name, alternative))
+
+
+def _percent(values: pd.Series) -> list[str]:
+    return [words.number(100 * value) for value in values]
+
+
+def _span(table: pd.DataFrame, figure: str, scale: float = 100, digits: int = 2) -> list[str]:
+    pairs = zip(table[f"{figure}_low"], table[f"{figure}_high"], strict=True)
+    return [words.span(low, high, scale, digits) or "–" for low, high in pairs]
+
+
+def _dumbbells(rows: pd.DataFrame) -> Exhibit:
+    names = [words.configuration(row) for _, row in rows.iterrows()]
+    table = pd.DataFrame(
+        {
+            "configuration": names,
+            "n": rows["n"].to_list(),
+            "training, %": _percent(rows["train_accuracy_mean"]),
+            "test, %": _percent(rows["test_accuracy_mean"]),
+            "test, 95 % interval": _span(rows, "test_accuracy"),
+            "gap, points": _percent(rows["gap_accuracy_mean"]),
+            "gap, 95 % interval": _span(rows, "gap_accuracy"),
+        }
+    )
+    told = zip(names, table["training, %"], table["test, %"], table["gap, points"], strict=True)
+    pairs = [
+        f"{name}: {train} % in training, {test} % in the test, gap {gap} points" for name, train, test, gap in told
+    ]
+    if len(rows) > 1:
+        title = "Each optimizer at its best width"
+        caption = "The width with the highest validation accuracy for each optimizer. "
+    else:
+        title, caption = "Training against test", ""
+    caption += (
+        "Blue: accuracy on the training images; vermillion: on the test images, its line the 95 % interval over seeds. "
+        "The distance between them is the overfitting gap."
+    )
+    return _exhibit(figures.dumbbells(rows), "gap_at_best_width", title, caption, "; ".join(pairs) + ".", table)
+
+
+_AGAINST_WIDTH = {  # figure: title, axis, unit, factor, digits
+    "gap_accuracy": ("The gap in accuracy, by width", "gap, points of accuracy", "points", 100, 2),
+    "gap_loss": ("The gap in loss, by width", "gap, nats of loss", "nats", 1, 3),
+}
+
+
+def _against_width(cells: pd.DataFrame, figure: str, looks: dict[str, dict[str, object]]) -> Exhibit:
+    title, axis, unit, scale, digits = _AGAINST_WIDTH[figure]
+    table = pd.DataFrame(
+        {
+            "optimizer": cells["optimizer"].to_list(),
+            "width": cells["width"].to_list(),
+            "n": cells["n"].to_list(),
+            f"gap, {unit}": [words.number(scale * value, digits) for value in cells[f"{figure}_mean"]],
+            "95 % interval": _span(cells, figure, scale, digits),
+        }
+    )
+    kind = (
+        "accuracy on the training images minus accuracy on the test images"
+        if scale == 100
+        else "test loss minus training loss"
+    )
+    caption = (
+        f"{kind[0].upper()}{kind[1:]}, after the last epoch. Vertical lines are 95 % intervals over seeds, "
+        "the longest cut at the frame; points of one width stand side by side to be told apart."
+    )
+    drawn = figures.against_width(cells, figure, axis, looks, scale)
+    return _exhibit(
+        drawn, f"{figure}_by_width", title, caption, _against_width_in_words(cells, figure, unit, scale, digits), table
+    )
+
+
+def _against_width_in_words(cells: pd.DataFrame, figure: str, unit: str, scale: float, digits: int) -> str:
+    lines = []
+    for optimizer, rows in cells.groupby("optimizer"):
+        ends = [rows.iloc[0], rows.iloc[-1]] if len(rows) > 1 else [rows.iloc[0]]
+        told = [f"{words.number(scale * row[f'{figure}_mean'], digits)} {unit} at width {row['width']}" for row in ends]
+        lines.append(f"{optimizer}: {' and '.join(told)}")
+    return f"A line for each optimizer over the width. {'; '.join(lines)}."
+
+
+def _heat_map(cells: pd.DataFrame, optimizers: list[str], figure: str) -> Exhibit:
+    test = figure == "test_accuracy"
+    shade: Callable[[float], float] = figures.stretch if test else lambda gap: max(gap, 0.0)
+    title = "Test accuracy, %" if test else "Overfitting gap, points"
+    table = cells.assign(cell=_percent(cells[f"{figure}_mean"])).pivot(
+        index="optimizer", columns="width", values="cell"
+    )
+    table = table.loc[[name for name in optimizers if name in table.index]].fillna("–").reset_index()
+    ordered = cells.sort_values(f"{figure}_mean")
+    low, high = ordered.iloc[0], ordered.iloc[-1]
+    told = [
+        f"{word} {words.number(100 * row[f'{figure}_mean'])} for {row['optimizer']} at width {row['width']}"
+        for word, row in (("highest", high), ("lowest", low))
+    ]
+    caption = (
+        "The fuller the colour, the more accurate" if test else "The fuller the colour, the larger the gap"
+    ) + "; below each mean, half the length of its 95 % interval."
+    if test:
+        caption += " The shade follows the errors on a logarithmic scale."
+    drawn = figures.heat_map(
+        cells,
+        [n for n in optimizers if n in set(cells["optimizer"])],
+        figure,
+        style.TRAIN if test else style.HELD,
+        shade,
+    )
+    name = "heatmap_test_accuracy" if test else "heatmap_gap"
+    return _exhibit(drawn, name, title, caption, f"{title} by optimizer and width: {'; '.join(told)}.", table)
+
+
+def _panels(evidence: Evidence, question: tuple[str, str]) -> Panels | None:
+    table = evidence.question(question).sort_index()
+    table = table[table["n"] > 0].drop_duplicates(["optimizer", "hidden"])
+    curve = evidence.curves
+    curve = curve[
+        curve["experiment"].eq(question[1])
+        & curve["status"].eq(FINISHED)
+        & curve["configuration"].isin(table["configuration"])
+    ]
+    if curve.empty:
+        return None
+    bands = summary.bands(curve)
+    table = table[table["configuration"].isin(bands["configuration"])]
+    limits = figures.CurveLimits(bands)
+    held = (
+        "the validation samples"
+        if "val" in set(curve["split"])
+        else "the test samples, since none are held out for validation"
+    )
+    sizes = table.drop_duplicates("hidden").sort_values(["depth", "width", "hidden"])["hidden"].to_list()
+    shown = str(table["hidden"].iloc[0])
+    if len(sizes) > MOST_SHAPES:
+        some = [sizes[round(i)] for i in np.linspace(0, len(sizes) - 1, MOST_SHAPES)]
+        sizes = [size for size in sizes if size in {*some[: MOST_SHAPES - 1], shown} or size == some[-1]]
+    slug = "learning_curves" if question == evidence.questions[0] else f"learning_curves_{_slug('_'.join(question))}"
+    by_shape: dict[str, list[str]] = {}
+    sheet: dict[str, pd.DataFrame] = {}
+    for size in sizes:
+        rows = table[table["hidden"].eq(size)].sort_values("optimizer")
+        for _, row in rows.iterrows():
+            own = bands[bands["configuration"].eq(row["configuration"])]
+            drawn = figures.learning_curves(own, row["optimizer"], limits)
+            label = f"Learning curves of {words.configuration(row)}: {_curves_in_words(own)}"
+            by_shape.setdefault(size, []).append(style.svg(drawn, f"{slug}-{size}-{_slug(row['optimizer'])}", label))
+            if size == shown:
+                sheet[words.configuration(row)] = own
+    panels = "A panel for each optimizer" if len(sheet) > 1 else "One panel"
+    caption = (
+        f"Mean over seeds with its 95 % interval as a band; held-out: {held}.{_curve_samples(evidence, question)} "
+        f"{'All panels have the same axes; the' if len(table) > 1 else 'The'} axis of accuracy is stretched towards 100 %, "
+        "so that halving the errors is the same distance everywhere."
+    )
+    exhibit = Exhibit(
+        slug,
+        f"{question[1]}, on {question[0]}",
+        caption,
+        f"{panels}: loss and accuracy by epoch, training against held-out.",
+        _last_epoch(table, bands),
+        style.png(figures.learning_curve_sheet(sheet, limits)),
+    )
+    return Panels(exhibit, shown, by_shape)
+
+
+def _curve_samples(evidence: Evidence, question: tuple[str, str]) -> str:
+    """What to say of training curves that were measured on a part of the training samples."""
+    jobs = [result.job for result in evidence.experiments[question[1]] if result.job.dataset.name == question[0]]
+    sizes = sorted({job.training.curve_samples for job in jobs} - {0})
+    if not sizes:
+        return ""
+    return (
+        f" Training curves are measured on the first {words.listed([f'{size:,}' for size in sizes])} training samples."
+    )
+
+
+def _curves_in_words(bands: pd.DataFrame) -> str:
+    told = []
+    for split, rows in bands.sort_values("epoch").groupby("split", sort=False):
+        first, last = rows.iloc[0], rows.iloc[-1]
+        name = "training" if split == "train" else "held-out"
+        told.append(
+            f"{name} accuracy from {words.percent(first['accuracy_mean'])} to {words.percent(last['accuracy_mean'])}"
+        )
+    return ", ".join(told) + f" in {words.plural(int(bands['epoch'].max()), 'epoch')}."
+
+
+def _last_epoch(table: pd.DataFrame, bands: pd.DataFrame) -> pd.DataFrame:
+    rows = []
+    last = bands[bands["epoch"].eq(bands.groupby("configuration")["epoch"].transform("max"))].set_index(
+        ["configuration", "split"]
+    )
+    for _, row in table.iterrows():
+        splits = [split for split in ("train", "val", "test") if (row["configuration"], split) in last.index][:2]
+        values = [last.loc[(row["configuration"], split)] for split in splits]
+        if len(values) == 2:
+            train, held = values
+            rows.append(
+                {
+                    "configuration": words.configuration(row),
+                    "training loss": words.number(train["loss_mean"], 4),
+                    "held-out loss": words.number(held["loss_mean"], 4),
+                    "training, %": words.number(100 * train["accuracy_mean"]),
+                    "held-out, %": words.number(100 * held["accuracy_mean"]),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _slug(text: str) -> str:
+    return "".join(letter if letter.isalnum() else "_" for letter in text).strip("_")
+
+
+def _baseline(evidence: Evidence) -> Exhibit | None:
+    book = evidence.book
+    if book.empty or book["dataset"].iloc[0] != "mnist":
+        return None
+    interval = summary.interval(book["test_accuracy"])
+    table = pd.DataFrame(
+        {
+            "seed": book["seed"].to_list(),
+            "test, %": _percent(book["test_accuracy"]),
+            "training, %": _percent(book["train_accuracy"]),
+            "gap, points": _percent(book["gap_accuracy"]),
+        }
+    )
+    caption = "Every dot is one seed; the diamond is their mean, with its 95 % interval."
+    alternative = (
+        f"Test accuracies of {words.plural(len(book), 'seed')} from {words.percent(book['test_accuracy'].min())} to "
+        f"{words.percent(book['test_accuracy'].max())}, their mean {words.percent(interval['mean'])}; "
+        "the book prints 97.8 %; the expected band is 97.2 to 98.4 %."
+    )
+    drawn = figures.baseline(book["test_accuracy"].to_list(), interval)
+    return _exhibit(drawn, "baseline", "Test accuracy against the book's", caption, alternative, table)
+
+
+def _network(evidence: Evidence, arrays: Arrays) -> Network | None:
+    result = evidence.winner
+    if result is None or result.predictions is None:
+        return None
+    labels = np.asarray(arrays.test_labels)
+    counts = np.zeros((arrays.classes, arrays.classes), dtype=int)
+    np.add.at(counts, (labels, result.predictions), 1)
+    classes = [str(number) for number in range(arrays.classes)]
+    errors = int((labels != result.predictions).sum())
+    wrong = counts - np.diag(np.diag(counts))
+    pairs = [(int(wrong[a, p]), a, p) for a, p in zip(*np.nonzero(wrong), strict=True)]
+    worst = [
+        f"{count} × {a} taken for {p}"
+        for count, a, p in sorted(pairs, key=lambda pair: (-pair[0], pair[1], pair[2]))[:3]
+    ]
+    most = f" Most often: {words.listed(worst)}." if worst else ""
+    frame = pd.DataFrame(counts, columns=[f"says {name}" for name in classes])
+    frame.insert(0, "shows", classes)
+    confusion = _exhibit(
+        figures.confusion(counts, classes),
+        "confusion",
+        "What it takes for what",
+        f"Test images by what they show (rows) and what the network says (columns); errors in vermillion.{most}",
+        f"Confusion matrix of {len(labels):,} test images: {words.plural(errors, 'error')}.{most}",
+        frame,
+    )
+    network = Network(result.name, confusion, errors, len(labels))
+    network.hardest = pictures.hardest(result, arrays)
+    if network.hardest:
+        captions = [hard.caption for hard in network.hardest]
+        network.hardest_png = style.png(figures.digit_sheet([hard.image for hard in network.hardest], captions))
+    layer = pictures.first_layer(result, arrays)
+    if layer is not None:
+        network.weights, network.units, network.units_shown = pictures.weight_atlas(layer[0]), layer[1], len(layer[0])
+    return network

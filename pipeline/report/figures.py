@@ -1,0 +1,357 @@
+"""What is drawn. Each function draws one figure from a summary's rows, and does no statistics of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from pipeline.report import style, words
+from pipeline.report.evidence import BOOK_ACCURACY, BOOK_BAND
+from pipeline.report.style import HELD, INK, MUTED, TRAIN
+
+SMALL = 8
+FAINTEST, FULLEST = 0.06, 0.62
+"""Opacity of a cell's colour. A fuller one would leave too little contrast for the number in it, by day or by night."""
+
+
+def spread(places: Sequence[float], apart: float) -> list[float]:
+    """The places moved as little as it takes to lie at least `apart` from one another: where labels go."""
+    order = np.argsort(places, kind="stable")
+    moved = np.asarray(places, dtype=float)[order]
+    groups: list[tuple[float, int]] = []  # centre and size of each heap of labels
+    for place in moved:
+        groups.append((place, 1))
+        while len(groups) > 1 and groups[-1][0] - groups[-2][0] < apart * (groups[-1][1] + groups[-2][1]) / 2:
+            (b, m), (a, n) = groups.pop(), groups.pop()
+            groups.append(((a * n + b * m) / (n + m), n + m))
+    flat = [centre + apart * (i - (size - 1) / 2) for centre, size in groups for i in range(size)]
+    result = np.empty(len(flat))
+    result[order] = flat
+    return [float(value) for value in result]
+
+
+def dumbbells(rows: pd.DataFrame) -> Figure:
+    """Test accuracy with its interval, and the training accuracy that it falls short of: the gap is the distance."""
+    figure, ax = style.axes(5.3, 0.9 + 0.36 * len(rows), left=1.62, right=0.6, top=0.45, bottom=0.45)
+    for place, (_, row) in enumerate(rows.iterrows()):
+        test, train = 100 * row["test_accuracy_mean"], 100 * row["train_accuracy_mean"]
+        ax.plot([test, train], [place, place], color=HELD, alpha=0.25, linewidth=8, solid_capstyle="butt")
+        if pd.notna(row["test_accuracy_low"]):
+            ends = [100 * row["test_accuracy_low"], 100 * row["test_accuracy_high"]]
+            ax.plot(ends, [place, place], color=HELD, linewidth=1.5)
+        ax.plot(train, place, "D", color=TRAIN, markersize=6)
+        ax.plot(test, place, "o", color=HELD, markersize=7)
+        gap = words.number(100 * row["gap_accuracy_mean"])
+        ax.text(1.16, place, gap, va="center", ha="right", transform=ax.get_yaxis_transform(), weight="bold")
+        ax.text(-0.03, place, words.configuration(row), va="center", ha="right", transform=ax.get_yaxis_transform())
+    ax.set(ylim=(len(rows) - 0.5, -0.5), yticks=[], xlabel="accuracy, % of the images")
+    above = 1 + 0.1 / len(rows)
+    for at, label, colour, marker in ((0.0, "test", HELD, "o"), (0.22, "training", TRAIN, "D")):
+        ax.plot(at + 0.02, above, marker, color=colour, markersize=6, transform=ax.transAxes, clip_on=False)
+        ax.text(at + 0.055, above, label, color=colour, weight="bold", va="center", transform=ax.transAxes)
+    ax.annotate(
+        "gap,\npoints", (1.16, 1), (0, 4), xycoords="axes fraction", textcoords="offset points", ha="right", color=MUTED
+    )
+    ax.grid(axis="y", visible=False)
+    ax.spines["left"].set_visible(False)
+    return figure
+
+
+def against_width(
+    cells: pd.DataFrame, figure: str, label: str, looks: dict[str, dict[str, Any]], scale: float = 1
+) -> Figure:
+    """One line per optimizer over the width, with intervals; the points of one width stand side by side."""
+    drawing, ax = style.axes(5.3, 3.9, left=0.6, right=1.08, top=0.2, bottom=0.48)
+    names = [name for name in looks if name in set(cells["optimizer"])]
+    widths = sorted(int(width) for width in cells["width"].unique())
+    ends = {}
+    for place, name in enumerate(names):
+        rows = cells[cells["optimizer"].eq(name)].sort_values("width")
+        dodge = 2 ** (0.07 * (place - (len(names) - 1) / 2))
+        x, y = rows["width"].to_numpy(float) * dodge, scale * rows[f"{figure}_mean"].to_numpy(float)
+        low, high = (scale * rows[f"{figure}_{end}"].to_numpy(float) for end in ("low", "high"))
+        ax.vlines(x, low, high, color=looks[name]["color"], linewidth=1.1, alpha=0.55)
+        ax.plot(x, y, **looks[name], linewidth=1.6, markersize=5.2)
+        ends[name] = (x[-1], y[-1])
+    ax.set_xscale("log", base=2)
+    ax.set(xlabel="width, units in each hidden layer", ylabel=label, xticks=widths, xticklabels=widths)
+    ax.minorticks_off()
+    ax.set_xlim(widths[0] / 1.35, widths[-1] * 1.35)
+    ax.axhline(0, color=MUTED, linewidth=0.8)
+    # One interval of two seeds may be ten times as long as all the others: it runs out of the frame.
+    means = scale * cells[f"{figure}_mean"]
+    room = 0.7 * float(np.ptp(means)) or 1.0
+    bottom, top = ax.get_ylim()
+    ax.set_ylim(max(bottom, means.min() - room), min(top, means.max() + room))
+    _labels(ax, ends, looks)
+    return drawing
+
+
+def _labels(ax: Axes, ends: dict[str, tuple[float, float]], looks: dict[str, dict[str, Any]]) -> None:
+    """Each line's name at its right end, on a thin leader where names had to make room for each other."""
+    low, high = ax.get_ylim()
+    height = ax.get_window_extent().height * 72 / ax.figure.dpi
+    places = spread([(y - low) / (high - low) for _, y in ends.values()], 13 / height)
+    for (name, (x, y)), place in zip(ends.items(), places, strict=True):
+        ax.annotate(
+            name, (x, y), (1.07, place), textcoords="axes fraction", va="center", fontsize=10,
+            arrowprops={"arrowstyle": "-", "color": looks[name]["color"], "linewidth": 0.8, "shrinkA": 1, "shrinkB": 4},
+        )  # fmt: skip
+        ax.plot(
+            1.045,
+            place,
+            transform=ax.transAxes,
+            clip_on=False,
+            color=looks[name]["color"],
+            marker=looks[name]["marker"],
+            markersize=5.2,
+        )
+
+
+def heat_map(
+    cells: pd.DataFrame,
+    order: Sequence[str],
+    figure: str,
+    colour: str,
+    shade: Callable[[float], float],
+    digits: int = 2,
+) -> Figure:
+    """Optimizers down, widths across, the percentage in each cell, half the interval's length below it."""
+    widths = sorted(int(width) for width in cells["width"].unique())
+    values = {(row["optimizer"], int(row["width"])): row for _, row in cells.iterrows()}
+    shades = {place: shade(row[f"{figure}_mean"]) for place, row in values.items()}
+    least, most = min(shades.values()), max(shades.values())
+    drawing, ax = style.axes(5.3, 0.62 + 0.5 * len(order), left=0.95, right=0.05, top=0.05, bottom=0.48)
+    for down, name in enumerate(order):
+        for across, width in enumerate(widths):
+            row = values.get((name, width))
+            if row is None:
+                ax.text(across, down, "–", ha="center", va="center", color=MUTED)
+                continue
+            alpha = FAINTEST + (FULLEST - FAINTEST) * (shades[name, width] - least) / ((most - least) or 1)
+            ax.add_patch(
+                Rectangle((across - 0.48, down - 0.46), 0.96, 0.92, facecolor=(colour, alpha), edgecolor="none")
+            )
+            half = (row[f"{figure}_high"] - row[f"{figure}_low"]) / 2
+            text = words.number(100 * row[f"{figure}_mean"], digits)
+            ax.text(across, down - (0 if math.isnan(half) else 0.13), text, ha="center", va="center", color=INK)
+            if not math.isnan(half):
+                ax.text(
+                    across,
+                    down + 0.23,
+                    f"± {words.number(100 * half, digits)}",
+                    ha="center",
+                    va="center",
+                    color=INK,
+                    fontsize=SMALL - 0.5,
+                )
+    ax.set(xlim=(-0.5, len(widths) - 0.5), ylim=(len(order) - 0.5, -0.5), xlabel="width, units in each hidden layer")
+    ax.set(xticks=range(len(widths)), xticklabels=widths, yticks=range(len(order)), yticklabels=order)
+    _bare(ax)
+    ax.tick_params(axis="y", labelcolor=INK)
+    return drawing
+
+
+def _bare(ax: Axes) -> None:
+    ax.grid(visible=False)
+    ax.tick_params(length=0)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+
+
+ACCURACY_TICKS = (0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
+
+
+LOSS_TICKS = (0.0001, 0.001, 0.003, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+
+
+def stretch(accuracy: Any) -> Any:
+    """Accuracy on an axis where halving the errors is the same distance everywhere; 100 % lies at a finite place."""
+    return -np.log10(1.0005 - np.clip(accuracy, 0, 1))
+
+
+class CurveLimits:
+    """Common limits of all learning-curve panels, so that they can be compared by eye."""
+
+    def __init__(self, bands: pd.DataFrame) -> None:
+        loss, accuracy = bands["loss_mean"].clip(lower=1e-6), bands["accuracy_mean"]
+        self.loss = (float(loss.min()) / 1.4, float(loss.max()) * 1.3)
+        bottom, top = float(stretch(accuracy.min())), float(stretch(accuracy.max()))
+        room = 0.08 * (top - bottom) + 0.02
+        self.accuracy = (bottom - room, top + room)
+        self.epochs = int(bands["epoch"].max())
+
+
+def learning_curves(bands: pd.DataFrame, title: str, limits: CurveLimits) -> Figure:
+    """One configuration: loss above accuracy, training against held-out, means over seeds with their intervals."""
+    figure = Figure(figsize=(3.7, 3.9))
+    draw_learning_curves(
+        figure.add_axes((0.15, 0.55, 0.66, 0.37)), figure.add_axes((0.15, 0.105, 0.66, 0.37)), bands, title, limits
+    )
+    return figure
+
+
+def learning_curve_sheet(panels: dict[str, pd.DataFrame], limits: CurveLimits, columns: int = 3) -> Figure:
+    """All panels on one sheet, for places that take a single picture."""
+    columns = min(columns, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    figure = Figure(figsize=(3.7 * columns, 3.9 * rows))
+    for place, (title, bands) in enumerate(panels.items()):
+        left, bottom = place % columns / columns, 1 - (place // columns + 1) / rows
+        boxes = [(left + 0.15 / columns, bottom + y / rows, 0.66 / columns, 0.37 / rows) for y in (0.55, 0.105)]
+        draw_learning_curves(figure.add_axes(boxes[0]), figure.add_axes(boxes[1]), bands, title, limits)
+    return figure
+
+
+def draw_learning_curves(loss: Axes, accuracy: Axes, bands: pd.DataFrame, title: str, limits: CurveLimits) -> None:
+    ends: dict[str, dict[str, float]] = {"loss": {}, "accuracy": {}}
+    marks = "o" if limits.epochs == 1 else None
+    for split, colour, name in (("train", TRAIN, "training"), ("val", HELD, "held-out"), ("test", HELD, "held-out")):
+        rows = bands[bands["split"].eq(split)].sort_values("epoch")
+        if rows.empty or name in ends["loss"]:
+            continue
+        epochs = rows["epoch"].to_numpy(float)
+        for ax, figure, transform in ((loss, "loss", _identity), (accuracy, "accuracy", stretch)):
+            floor = limits.loss[0] if figure == "loss" else 0
+            low, high = (
+                transform(np.maximum(rows[f"{figure}_{end}"].to_numpy(float), floor)) for end in ("low", "high")
+            )
+            mean = transform(rows[f"{figure}_mean"].to_numpy(float))
+            ax.fill_between(epochs, low, high, color=colour, alpha=0.18, linewidth=0)
+            ax.plot(
+                epochs,
+                mean,
+                color=colour,
+                linewidth=1.8,
+                marker=marks,
+                linestyle="-" if split == "train" else (0, (5, 1.4)),
+            )
+            ends[figure][name] = float(mean[-1])
+    loss.set_yscale("log")
+    loss.set(ylim=limits.loss, ylabel="loss, nats", xticklabels=[])
+    ticks = [tick for tick in ACCURACY_TICKS if limits.accuracy[0] < stretch(tick) < limits.accuracy[1]]
+    accuracy.set(
+        ylim=limits.accuracy, yticks=stretch(np.array(ticks)), yticklabels=[f"{100 * tick:g}" for tick in ticks]
+    )
+    accuracy.set(ylabel="accuracy, %", xlabel="epoch")
+    steps = [tick for tick in range(1, limits.epochs + 1) if (tick - 1) % max(1, math.ceil(limits.epochs / 6)) == 0]
+    for ax, figure in ((loss, "loss"), (accuracy, "accuracy")):
+        ax.set(xlim=(0.9, limits.epochs + 0.1), xticks=steps)
+        ax.yaxis.labelpad = 2
+        _end_labels(ax, ends[figure])
+    loss.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    loss.minorticks_off()
+    loss.set_yticks([tick for tick in LOSS_TICKS if limits.loss[0] <= tick <= limits.loss[1]])
+    loss.set_title(title, loc="left", fontsize=11, weight="bold", pad=6)
+
+
+def _identity(values: Any) -> Any:
+    return values
+
+
+def _end_labels(ax: Axes, ends: dict[str, float]) -> None:
+    transform = ax.transData + ax.transAxes.inverted()
+    heights = [float(transform.transform((1, value))[1]) for value in ends.values()]
+    for name, place in zip(ends, spread(heights, 0.13), strict=True):
+        ax.text(
+            1.03,
+            place,
+            name,
+            transform=ax.transAxes,
+            va="center",
+            color=TRAIN if name == "training" else HELD,
+            fontsize=SMALL + 0.5,
+        )
+
+
+def confusion(counts: np.ndarray, classes: Sequence[str]) -> Figure:
+    """Rows: what an image shows; columns: what the network says. Errors stand out, the diagonal steps back."""
+    size = len(classes)
+    figure, ax = style.axes(5.3, 5.1, left=0.6, right=0.72, top=0.25, bottom=0.48)
+    errors = counts - np.diag(np.diag(counts))
+    worst = max(int(errors.max()), 1)
+    for row in range(size):
+        for column in range(size):
+            count = int(counts[row, column])
+            if row == column:
+                ax.add_patch(
+                    Rectangle((column - 0.47, row - 0.47), 0.94, 0.94, facecolor=(TRAIN, 0.1), edgecolor="none")
+                )
+                ax.text(column, row, str(count), ha="center", va="center", color=TRAIN, fontsize=9)
+            elif count:
+                alpha = FAINTEST + (FULLEST - FAINTEST) * count / worst
+                ax.add_patch(
+                    Rectangle((column - 0.47, row - 0.47), 0.94, 0.94, facecolor=(HELD, alpha), edgecolor="none")
+                )
+                ax.text(column, row, str(count), ha="center", va="center", color=INK, fontsize=9)
+        right = counts[row, row] / max(counts[row].sum(), 1)
+        ax.text(size - 0.35, row, f"{100 * right:.1f} %", va="center", color=MUTED, fontsize=9)
+    ax.text(size - 0.35, -0.62, "correct", va="bottom", color=MUTED, fontsize=9)
+    ax.set(
+        xlim=(-0.5, size - 0.5),
+        ylim=(size - 0.5, -0.5),
+        xticks=range(size),
+        yticks=range(size),
+        xticklabels=classes,
+        yticklabels=classes,
+    )
+    ax.set(xlabel="what the network says", ylabel="what the image shows")
+    _bare(ax)
+    return figure
+
+
+def baseline(accuracies: Sequence[float], interval: dict[str, float]) -> Figure:
+    """Each seed of the book's network, their mean, what the book prints and the band that a seed should lie in."""
+    figure, ax = style.axes(5.3, 1.75, left=0.12, right=0.12, top=0.42, bottom=0.45)
+    ax.axvspan(100 * BOOK_BAND[0], 100 * BOOK_BAND[1], color=TRAIN, alpha=0.1, linewidth=0)
+    ax.plot([100 * BOOK_ACCURACY] * 2, [-1, 1], color=INK, linewidth=1.4, linestyle=(0, (4, 2)))
+    ax.annotate("the book: 97.8 %", (100 * BOOK_ACCURACY, 1), (0, 4), textcoords="offset points", ha="center")
+    ax.annotate("expected band", (100 * BOOK_BAND[0], 1), (0, 4), textcoords="offset points", color=MUTED)
+    ax.plot(100 * np.asarray(accuracies), [0.4] * len(accuracies), "o", color=HELD, alpha=0.75, markersize=6)
+    if not math.isnan(interval["low"]):
+        ax.plot([100 * interval["low"], 100 * interval["high"]], [-0.4, -0.4], color=HELD, linewidth=1.6)
+    ax.plot(100 * interval["mean"], -0.4, "D", color=HELD, markersize=7)
+    low = min(
+        100 * BOOK_BAND[0], 100 * min(accuracies), *([] if math.isnan(interval["low"]) else [100 * interval["low"]])
+    )
+    high = max(
+        100 * BOOK_BAND[1], 100 * max(accuracies), *([] if math.isnan(interval["high"]) else [100 * interval["high"]])
+    )
+    ax.set(ylim=(-1, 1), xlim=(low - 0.12, high + 0.12), yticks=[], xlabel="test accuracy, %")
+    ax.annotate(
+        "one dot a seed",
+        (100 * max(accuracies), 0.4),
+        (9, 0),
+        textcoords="offset points",
+        va="center",
+        color=MUTED,
+        fontsize=SMALL,
+    )
+    right = interval["mean"] if math.isnan(interval["high"]) else interval["high"]
+    ax.annotate(
+        "their mean", (100 * right, -0.4), (9, 0), textcoords="offset points", va="center", color=MUTED, fontsize=SMALL
+    )
+    ax.spines["left"].set_visible(False)
+    ax.grid(axis="y", visible=False)
+    return figure
+
+
+def digit_sheet(images: Sequence[np.ndarray], captions: Sequence[str], columns: int = 8) -> Figure:
+    """Pictures in rows with a line below each, for places that take a single picture."""
+    rows = math.ceil(len(images) / columns)
+    figure = Figure(figsize=(1.1 * columns, 1.45 * rows))
+    for place, (image, caption) in enumerate(zip(images, captions, strict=True)):
+        ax = figure.add_axes(
+            (place % columns / columns + 0.01, 1 - (place // columns + 0.76) / rows, 0.98 / columns, 0.72 / rows)
+        )
+        ax.imshow(image, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+        ax.set_axis_off()
+        ax.text(0.5, -0.08, caption, transform=ax.transAxes, ha="center", va="top", fontsize=8)
+    return figure

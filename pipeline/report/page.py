@@ -1,0 +1,123 @@
+"""The page: one HTML file with everything in it, that needs no network and no script."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup, escape
+
+from pipeline.data.arrays import Arrays
+from pipeline.report import figures, method, pictures, style, tables, words
+from pipeline.report.evidence import BOOK_ACCURACY, BOOK_BAND, BOOK_SOURCE, Evidence
+from pipeline.report.exhibits import Exhibits
+from pipeline.results.result import DIVERGED, FAILED, FINISHED
+from pipeline.statistics import summary
+
+HERE = Path(__file__).resolve().parent
+
+
+def render(evidence: Evidence, exhibits: Exhibits, arrays: Arrays | None) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["strong"] = strong
+    environment.globals.update(words=words, data_uri=pictures.data_uri, ink=pictures.ink)
+    boards = [_board(evidence, question) for question in evidence.questions]
+    return environment.get_template("page.html").render(
+        style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
+        evidence=evidence,
+        exhibits=exhibits,
+        boards=boards,
+        answer=words.answer(evidence),
+        certainty=words.certainty(evidence),
+        alarm=words.alarm(evidence),
+        book=_book(evidence),
+        method=method.card(evidence, arrays),
+        runs=_runs(evidence),
+        swatches={name: f"var({style.VARIABLES[look['color']]})" for name, look in exhibits.looks.items()},
+        counts={status: evidence.count(status) for status in (FINISHED, DIVERGED, FAILED)},
+    )
+
+
+def strong(text: str) -> Markup:
+    """`**…**` as HTML, everything else escaped."""
+    return Markup(re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", str(escape(text))))
+
+
+def _board(evidence: Evidence, question: tuple[str, str]) -> dict[str, Any]:
+    """One leaderboard, with the places of each interval on its column's axis, in per cent of the column."""
+    rows = tables.leaderboard(evidence, question)
+    table = evidence.question(question)
+    test = _axis(figures.stretch(table[[f"test_accuracy_{part}" for part in ("mean", "low", "high")]].astype(float)))
+    gap = _axis(table[[f"gap_accuracy_{part}" for part in ("mean", "low", "high")]].astype(float))
+    for row, test_places, gap_places in zip(rows, test, gap, strict=True):
+        row["leads"] = bool(pd.notna(row["row"]["place"]) and row["row"]["place"] == 1)
+        row["test_places"], row["gap_places"] = test_places, gap_places
+        mine = evidence.runs[
+            evidence.runs["experiment"].eq(question[1]) & evidence.runs["configuration"].eq(row["row"]["configuration"])
+        ].sort_values("seed")
+        row["runs"] = [
+            {"seed": int(run["seed"]), "status": run["status"], "link": evidence.link(question[1], run["key"])}
+            for _, run in mine.iterrows()
+        ]
+    return {
+        "dataset": question[0],
+        "experiment": question[1],
+        "rows": rows,
+        "validated": bool(table["best_val_accuracy_mean"].notna().any()),
+    }
+
+
+def _axis(values: pd.DataFrame) -> list[dict[str, float] | None]:
+    """Mean, low and high of each row in per cent of an axis that holds all means, with some room at either end.
+
+    One wide interval of two seeds would leave no room for the rest: intervals are cut at the ends of the axis.
+    """
+    values = values.set_axis(["mean", "low", "high"], axis=1)
+    room = 0.08 * (values["mean"].max() - values["mean"].min()) or 1e-3
+    start, length = values["mean"].min() - room, values["mean"].max() - values["mean"].min() + 2 * room
+    places = (100 * (values - start) / length).clip(0, 100).round(1)
+    places = places.assign(low=places["low"].fillna(places["mean"]), high=places["high"].fillna(places["mean"]))
+    return [None if pd.isna(row["mean"]) else dict(row) for _, row in places.iterrows()]
+
+
+def _book(evidence: Evidence) -> dict[str, Any] | None:
+    book = evidence.book
+    if book.empty:
+        return None
+    interval = summary.interval(book["test_accuracy"])
+    inside = int(book["test_accuracy"].between(*BOOK_BAND).sum())
+    return {
+        "dataset": book["dataset"].iloc[0],
+        "n": len(book),
+        "mean": words.percent(interval["mean"]),
+        "span": words.span(interval["low"], interval["high"]),
+        "gap": words.points(book["gap_accuracy"].mean()),
+        "inside": inside,
+        "source": BOOK_SOURCE,
+        "published": words.percent(BOOK_ACCURACY, 1),
+        "band": f"{words.span(*BOOK_BAND, digits=1)}{words.THIN}%",
+    }
+
+
+def _runs(evidence: Evidence) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": run["name"],
+            "experiment": run["experiment"],
+            "status": run["status"],
+            "test": words.number(100 * run["test_accuracy"]),
+            "gap": words.number(100 * run["gap_accuracy"]),
+            "seconds": words.number(run["seconds"], 1),
+            "link": evidence.link(run["experiment"], run["key"]),
+        }
+        for _, run in evidence.runs.iterrows()
+    ]

@@ -1,0 +1,124 @@
+"""Pictures made of pixels: the hardest digits and what the units of the first layer look for."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+
+import matplotlib.image
+import numpy as np
+
+from pipeline.data.arrays import Arrays
+from pipeline.results.result import Result
+
+INK_RGB = (0x1B, 0x21, 0x27)
+POSITIVE_RGB, NEGATIVE_RGB = (0xD5, 0x5E, 0x00), (0x00, 0x72, 0xB2)
+
+
+@dataclass(frozen=True)
+class Hard:
+    """A test image that the network finds hard."""
+
+    number: int
+    """Its place in the test split, from 0."""
+    image: np.ndarray
+    actual: int
+    predicted: int
+    certainty: float
+    """What the network gives the class that it says."""
+    belief: float
+    """What the network gives the class that the image is labelled with."""
+
+    @property
+    def caption(self) -> str:
+        return f"{self.actual} → {self.predicted}, {100 * self.certainty:.0f} %"
+
+    @property
+    def alternative(self) -> str:
+        verb = "taken for" if self.predicted != self.actual else "recognised as"
+        certainty = f"{100 * self.certainty:.0f} % certainty"
+        return f"A {self.actual} {verb} {self.predicted} with {certainty} (test image {self.number})"
+
+
+def hardest(result: Result, arrays: Arrays, count: int = 24) -> list[Hard]:
+    """The test images to whose label the network gives the least, least first."""
+    if result.probabilities is None:
+        return []
+    labels = np.asarray(arrays.test_labels)
+    belief = result.probabilities[np.arange(len(labels)), labels]
+    return [
+        Hard(
+            number=int(i),
+            image=np.asarray(arrays.test_images[i]).reshape(arrays.image_shape),
+            actual=int(labels[i]),
+            predicted=int(result.probabilities[i].argmax()),
+            certainty=float(result.probabilities[i].max()),
+            belief=float(belief[i]),
+        )
+        for i in np.argsort(belief, kind="stable")[:count]
+    ]
+
+
+def first_layer(result: Result, arrays: Arrays, count: int = 64) -> tuple[np.ndarray, int] | None:
+    """Weights of those first-layer units that the next layer heeds most, as images; and how many units there are."""
+    kernels = [array for array in (result.weights or {}).values() if array.ndim == 2]
+    pixels = arrays.image_shape[0] * arrays.image_shape[1]
+    first = next((kernel for kernel in kernels if kernel.shape[0] == pixels), None)
+    if first is None:
+        return None
+    units = first.shape[1]
+    after = next((kernel for kernel in kernels if kernel.shape[0] == units and kernel is not first), None)
+    weight = np.linalg.norm(first, axis=0) if after is None else np.linalg.norm(after, axis=1)
+    chosen = np.argsort(-weight, kind="stable")[:count]
+    return first.T[chosen].reshape(-1, *arrays.image_shape), units
+
+
+def weight_atlas(images: np.ndarray, columns: int = 8, gap: int = 2) -> np.ndarray:
+    """One RGBA picture: vermillion where ink excites the unit, blue where it silences it, opaque where strongly.
+
+    Each unit has its own scale. What is transparent shows the page behind, light or dark.
+    """
+    count, height, width = images.shape
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    atlas = np.zeros((rows * (height + gap) - gap, columns * (width + gap) - gap, 4), dtype=np.uint8)
+    for place, image in enumerate(images):
+        top, left = place // columns * (height + gap), place % columns * (width + gap)
+        strength = np.abs(image) / (np.abs(image).max() or 1)
+        tile = atlas[top : top + height, left : left + width]
+        tile[..., :3] = np.where(image[..., None] > 0, POSITIVE_RGB, NEGATIVE_RGB)
+        tile[..., 3] = np.round(255 * strength)
+    return atlas
+
+
+def ink(image: np.ndarray) -> np.ndarray:
+    """A digit as RGBA: ink, opaque where the pen was."""
+    shades = np.empty((*image.shape, 4), dtype=np.uint8)
+    shades[..., :3] = INK_RGB
+    shades[..., 3] = np.round(255 * np.clip(image, 0, 1))
+    return shades
+
+
+def on_white(rgba: np.ndarray) -> np.ndarray:
+    alpha = rgba[..., 3:].astype(float) / 255
+    return np.round(rgba[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
+
+
+def enlarged(image: np.ndarray, times: int) -> np.ndarray:
+    return image.repeat(times, axis=0).repeat(times, axis=1)
+
+
+def png(image: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    matplotlib.image.imsave(buffer, image, format="png", metadata={"Software": ""})
+    return buffer.getvalue()
+
+
+def data_uri(image: np.ndarray) -> str:
+    return "data:image/png;base64," + base64.b64encode(png(image)).decode()
+
+
+def enlargement(side: int) -> int:
+    """How many times to enlarge a small picture so that it is looked at with pleasure on its own."""
+    return max(1, round(900 / side))

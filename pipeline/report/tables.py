@@ -1,0 +1,181 @@
+"""A comparison in tables: files for people and `dvc plots`, numbers for `dvc metrics`, a leaderboard, a note."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.report import words
+from pipeline.report.evidence import Evidence
+from pipeline.results.result import DIVERGED, FAILED, FINISHED
+from pipeline.statistics import summary
+
+RUNS = [
+    "key", "name", "dataset", "experiment", "optimizer", "width", "depth", "hidden", "seed", "epochs", "status",
+    "train_accuracy", "train_loss", "val_accuracy", "val_loss", "test_accuracy", "test_loss",
+    "gap_accuracy", "gap_loss", "best_val_accuracy", "best_epoch", "seconds", "mlflow_run_id", "reason",
+]  # fmt: skip
+CURVES = ["dataset", "experiment", "name", "optimizer", "hidden", "width", "seed", "epoch", "split", "loss", "accuracy"]
+GAP_FIGURES = ("gap_accuracy", "gap_loss", "test_accuracy")
+CONFUSION = ["actual", "predicted"]
+
+
+def runs(evidence: Evidence) -> pd.DataFrame:
+    """A row per run, failed and diverged ones too; also those of which a sweep knows no more than the name."""
+    frame = evidence.runs.copy()
+    pairs = zip(frame["experiment"], frame["key"], strict=True)
+    frame["mlflow_run_id"] = [evidence.published.get(pair, {}).get("run_id") for pair in pairs]
+    known = set(zip(frame["experiment"], frame["name"], strict=True))
+    unrecorded = [lost for lost in evidence.lost if (lost.experiment, lost.name) not in known]
+    extra = pd.DataFrame(
+        [{"name": x.name, "experiment": x.experiment, "status": x.status, "reason": x.reason} for x in unrecorded]
+    )
+    return pd.concat([frame, extra], ignore_index=True)[RUNS] if len(extra) else frame[RUNS]
+
+
+def comparison(evidence: Evidence) -> pd.DataFrame:
+    """A row per configuration."""
+    return evidence.table.drop(columns="configuration")
+
+
+def curves(evidence: Evidence) -> pd.DataFrame:
+    return evidence.curves[CURVES]
+
+
+def gap_by_width(evidence: Evidence) -> pd.DataFrame:
+    """The gap of each optimizer at each width, of every comparison among the runs."""
+    parts = [summary.one_per_cell(evidence.question(question).sort_index()) for question in evidence.questions]
+    figures = [f"{figure}_{part}" for figure in GAP_FIGURES for part in summary.STATISTICS]
+    return pd.concat(parts)[["dataset", "experiment", "optimizer", "width", "depth", "n", *figures]]
+
+
+def confusion(labels: np.ndarray, predictions: np.ndarray, classes: list[str]) -> pd.DataFrame:
+    """A row per test image."""
+    names = np.asarray(classes)
+    return pd.DataFrame({"actual": names[labels], "predicted": names[predictions]})
+
+
+def metrics(evidence: Evidence) -> dict[str, Any]:
+    """Nested plain numbers; what there is not is left out, since JSON has no NaN."""
+    best = evidence.main[evidence.main["n"] > 0].sort_index().drop_duplicates("optimizer")
+    gap = evidence.by_gap()
+    numbers = {
+        "best": _figures(evidence.best),
+        "optimizer": {row["optimizer"]: _figures(row) for _, row in best.sort_values("optimizer").iterrows()},
+        "gap": {"largest": _figures(gap.iloc[0]), "smallest": _figures(gap.iloc[-1])},
+        "runs": {
+            "finished": evidence.count(FINISHED),
+            "failed": evidence.count(FAILED),
+            "diverged": evidence.count(DIVERGED),
+        },
+        "seconds": round(evidence.seconds, 3),
+    }
+    if len(evidence.book):
+        figures = {
+            name: summary.interval(evidence.book[name]) for name in ("test_accuracy", "gap_accuracy", "gap_loss")
+        }
+        seeds = figures["test_accuracy"]["n"]
+        parts = {name: {part: value[part] for part in ("mean", "sd")} for name, value in figures.items()}
+        numbers = {"book": {"dataset": evidence.book["dataset"].iloc[0], "seeds": seeds, **parts}, **numbers}
+    return _plain(numbers)
+
+
+def flat(numbers: dict[str, Any], prefix: str = "comparison") -> dict[str, float]:
+    """The numbers among `metrics`, by a path such as `comparison/best/test_accuracy`."""
+    found: dict[str, float] = {}
+    for name, value in numbers.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{prefix}/{name}")
+        elif isinstance(value, int | float):
+            found[f"{prefix}/{name}"] = float(value)
+    return found
+
+
+def _figures(row: pd.Series) -> dict[str, Any]:
+    """One configuration's means, and the SD of what it is known by."""
+    figures = {
+        name: row[f"{name}_mean"]
+        for name in ("best_val_accuracy", "test_accuracy", "test_loss", "gap_accuracy", "gap_loss")
+    }
+    return {
+        "configuration": row["name"],
+        "seeds": int(row["n"]),
+        **figures,
+        "test_accuracy_sd": row["test_accuracy_sd"],
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Rounded to what float32 carries; NaN and missing left out."""
+    if isinstance(value, dict):
+        plain = {name: _plain(item) for name, item in value.items()}
+        return {name: item for name, item in plain.items() if item is not None}
+    if isinstance(value, float):
+        return float(f"{value:.7g}") if math.isfinite(value) else None
+    return value
+
+
+def leaderboard(evidence: Evidence, question: tuple[str, str] | None = None) -> list[dict[str, Any]]:
+    """A row per configuration in words, best first: what console, page and note show."""
+    table = evidence.question(question) if question else evidence.main
+    return [
+        {
+            "place": _place(row),
+            "configuration": words.configuration(row),
+            "optimizer": row["optimizer"],
+            "layers": words.configuration(row).removeprefix(f"{row['optimizer']}, "),
+            "n": int(row["n"]),
+            "lost": int(row["failed"] + row["diverged"]),
+            "val": words.number(100 * row["best_val_accuracy_mean"]),
+            "test": words.number(100 * row["test_accuracy_mean"]),
+            "test_interval": words.span(row["test_accuracy_low"], row["test_accuracy_high"]),
+            "gap": words.number(100 * row["gap_accuracy_mean"]),
+            "gap_interval": words.span(row["gap_accuracy_low"], row["gap_accuracy_high"]),
+            "gap_loss": words.number(row["gap_loss_mean"], 3),
+            "seconds": words.number(row["seconds_mean"], 1),
+            "row": row,
+        }
+        for _, row in table.iterrows()
+    ]
+
+
+def _place(row: pd.Series) -> str:
+    """`1–8` for a configuration that no interval tells from the first, nor from the eighth."""
+    if pd.isna(row["place"]):
+        return "–"
+    return f"{row['place']}" if row["place"] == row["place_to"] else f"{row['place']}–{row['place_to']}"
+
+
+HEADINGS = {
+    "place": "place",
+    "configuration": "configuration",
+    "n": "n",
+    "val": "validation %",
+    "test": "test %",
+    "test_interval": "95 % interval",
+    "gap": "gap, points",
+    "gap_interval": "95 % interval",
+    "seconds": "s",
+}
+
+
+def note(evidence: Evidence, limit: int = 30) -> str:
+    """The answer and the leaderboard in Markdown."""
+    rows = leaderboard(evidence)
+    cells = [[str(row[column]) for column in HEADINGS] for row in rows[:limit]]
+    head = [f"| {' | '.join(HEADINGS.values())} |", "| ---: | :--- |" + " ---: |" * (len(HEADINGS) - 2)]
+    more = [f"\n{len(rows) - limit} more in `comparison.csv`."] if len(rows) > limit else []
+    paragraphs = [
+        *([f"**{words.alarm(evidence)}**"] if evidence.leaks else []),
+        " ".join(words.answer(evidence)),
+        " ".join(words.certainty(evidence)),
+    ]
+    return (
+        "\n\n".join(paragraphs)
+        + "\n\n"
+        + "\n".join([*head, *(f"| {' | '.join(row)} |" for row in cells), *more])
+        + "\n"
+    )

@@ -1,0 +1,43 @@
+"""What compare says at the terminal: the leaderboard and where the report lies."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.report import tables, words
+from pipeline.report.evidence import CLAIM_SEEDS, Evidence
+from pipeline.results.result import FINISHED
+
+MOST_ROWS = 12
+
+
+def show(evidence: Evidence, console: Console | None = None) -> None:
+    """The best configurations of the largest comparison; the alarm and what stands in the way of reading it."""
+    console = console or Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+    rows = tables.leaderboard(evidence)
+    dataset, experiment = evidence.questions[0]
+    table = Table(box=SIMPLE_HEAD, title=f"{experiment} on {dataset}", title_justify="left", pad_edge=False)
+    for column, heading in tables.HEADINGS.items():
+        table.add_column(heading, justify="left" if column == "configuration" else "right", no_wrap=True)
+    for row in rows[:MOST_ROWS]:
+        table.add_row(*(str(row[column]) for column in tables.HEADINGS))
+    console.print(table)
+    if len(rows) > MOST_ROWS:
+        console.print(f"… {len(rows) - MOST_ROWS} more in comparison.csv")
+    if evidence.seeds[0] < CLAIM_SEEDS:
+        seeds = words.seeds(evidence)
+        console.print(f"{seeds} per configuration: a smoke test, no claim about which is better", soft_wrap=True)
+    for note in evidence.notes:
+        console.print(note, soft_wrap=True)
+    if evidence.leaks:
+        console.print(words.alarm(evidence), style="bold red", soft_wrap=True)
+
+
+def closing(evidence: Evidence, page: Path) -> str:
+    runs, lost = words.plural(evidence.count(FINISHED), "finished run"), len(evidence.lost)
+    return f"{runs}{f', {lost} lost' if lost else ''}: the report is {page}"

@@ -1,0 +1,148 @@
+"""Numbers and findings as a person reads them. `**…**` marks what a sentence is about, as in Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from pipeline.report.evidence import CLAIM_SEEDS, CONFIRM_SEEDS, LEAK, Evidence
+
+THIN = "\u202f"
+"""Narrow no-break space, between a number and its unit."""
+
+
+def number(value: float, digits: int = 2) -> str:
+    """`0.98`, `−0.05`, and a dash for what there is not."""
+    if pd.isna(value) or math.isinf(value):
+        return "–"
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
+
+
+def percent(share: float, digits: int = 2) -> str:
+    return "–" if pd.isna(share) else f"{number(100 * share, digits)}{THIN}%"
+
+
+def span(low: float, high: float, scale: float = 100, digits: int = 2) -> str:
+    """`97.13 to 97.83`, or nothing where there is no interval."""
+    return "" if pd.isna(low) else f"{number(scale * low, digits)} to {number(scale * high, digits)}"
+
+
+def points(share: float) -> str:
+    return f"{number(100 * share)} points"
+
+
+def plural(count: int, word: str, many: str = "") -> str:
+    return f"{count:,} {word if count == 1 else many or word + 's'}"
+
+
+def listed(words: Sequence[object], last: str = "and") -> str:
+    """`a, b and c`."""
+    texts = [str(word) for word in words]
+    return f" {last} ".join([", ".join(texts[:-1]), texts[-1]]) if len(texts) > 1 else "".join(texts)
+
+
+def ranged(values: Sequence[int]) -> str:
+    """`0 to 9` for whole stretches, `1, 4 and 7` otherwise."""
+    values = sorted(set(values))
+    if len(values) > 2 and values == list(range(values[0], values[-1] + 1)):
+        return f"{values[0]} to {values[-1]}"
+    return listed(values)
+
+
+def layers(hidden: str) -> str:
+    """`width 512`, `widths 512, 256`, `no hidden layer`."""
+    if hidden == "none":
+        return "no hidden layer"
+    widths = hidden.split("x")
+    if len(set(widths)) > 1:
+        return f"widths {', '.join(widths)}"
+    return f"width {widths[0]}" + (f", {len(widths)} layers" if len(widths) > 1 else "")
+
+
+def configuration(row: pd.Series) -> str:
+    """`adam, width 512`, with the hyper-parameters that it takes to tell it from its like."""
+    apart = str(row["name"]).partition(" ")[2].replace("=", " ").replace("_", " ")
+    return f"{row['optimizer']}, {layers(row['hidden'])}" + (f", {apart}" if apart else "")
+
+
+def answer(evidence: Evidence) -> list[str]:
+    """Two sentences: which configuration, and who overfits how much."""
+    best, main = evidence.best, evidence.main
+    finished = int((main["n"] > 0).sum())
+    among = f"Among {finished} configurations, " if finished > 1 else ""
+    name = f"**{configuration(best)}**"
+    test = f"**{percent(best['test_accuracy_mean'])}** of the test images"
+    if evidence.chosen_on_validation:
+        lead = (
+            f"is the most accurate on the validation samples ({percent(best['best_val_accuracy_mean'])})"
+            if among
+            else "was trained"
+        )
+        first = f"{among}{name} {lead}; it classifies {test} correctly{_interval(best, 'test_accuracy')}."
+    else:
+        none = "no validation samples are held out, so nothing is selected; " if among else ""
+        first = f"{among}{none}{name} classifies {test} correctly{_interval(best, 'test_accuracy')}."
+    gap = evidence.by_gap()
+    own = (
+        f"Its overfitting gap is **{points(best['gap_accuracy_mean'])}**{_interval(best, 'gap_accuracy', seeds=False)}"
+    )
+    if len(gap) == 1:
+        return [first, f"{own}."]
+    largest, smallest = (
+        f"for {configuration(row)}: {points(row['gap_accuracy_mean'])}{_interval(row, 'gap_accuracy', seeds=False)}"
+        for row in (gap.iloc[0], gap.iloc[-1])
+    )
+    return [first, f"{own}; the largest was measured {largest}, the smallest {smallest}."]
+
+
+def _interval(row: pd.Series, figure: str, seeds: bool = True) -> str:
+    """The interval in brackets; with the number of seeds, and how it was made, where it stands first."""
+    if pd.isna(row[f"{figure}_low"]):
+        return " (one seed, so no interval)" if row["n"] == 1 and seeds else ""
+    ends = span(row[f"{figure}_low"], row[f"{figure}_high"])
+    return f" (95{THIN}% interval {ends}, {plural(int(row['n']), 'seed')})" if seeds else f" ({ends})"
+
+
+def certainty(evidence: Evidence) -> list[str]:
+    """What these seeds can and cannot carry."""
+    finished = int((evidence.main["n"] > 0).sum())
+    said = []
+    fewest = evidence.seeds[0]
+    if finished > 1 and evidence.ties > 1:
+        measure = "validation" if evidence.chosen_on_validation else "test"
+        tied = "All" if evidence.ties == finished else str(evidence.ties)
+        overlap = f"their intervals of {measure} accuracy overlap"
+        said.append(f"{tied} of the {finished} configurations share the first place: {overlap}.")
+    with_seeds = f"With {seeds(evidence)} per configuration this is "
+    if fewest < CLAIM_SEEDS:
+        said.append(f"{with_seeds}**a smoke test**: it carries no claim about which is better, or which overfits more.")
+    elif fewest < CONFIRM_SEEDS:
+        said.append(
+            f"{with_seeds}an exploration: differences are worth a look, and {CONFIRM_SEEDS} seeds would confirm them."
+        )
+    else:
+        said.append(
+            f"{with_seeds}enough to confirm a difference, by a paired test; intervals that overlap rule none out."
+        )
+    if finished > 1:
+        said.append("A larger gap may only mean that a network has fitted further in the same epochs.")
+    return said
+
+
+def seeds(evidence: Evidence) -> str:
+    """`3 seeds`, or `2 to 3 seeds` where some did not finish."""
+    fewest, most = evidence.seeds
+    return plural(most, "seed") if fewest == most else f"{fewest} to {most} seeds"
+
+
+def alarm(evidence: Evidence) -> str:
+    """The leak alarm, or nothing."""
+    if not evidence.leaks:
+        return ""
+    named = ", ".join([*evidence.leaks[:5], *(["…"] if len(evidence.leaks) > 5 else [])])
+    return (
+        f"Leak alarm: {plural(len(evidence.leaks), 'run')} above {percent(LEAK, 1)} test accuracy ({named}). "
+        "A plain dense network does not get there without having seen test images in training."
+    )

@@ -1,0 +1,74 @@
+"""A report's files: all of them, under their final names only when they are whole."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline.data.arrays import Arrays
+from pipeline.report import page, tables
+from pipeline.report.evidence import Evidence
+from pipeline.report.exhibits import Exhibits
+
+FIGURES = "figures"
+OWN_FIGURES = (
+    "gap_at_best_width",
+    "gap_accuracy_by_width",
+    "gap_loss_by_width",
+    "heatmap_test_accuracy",
+    "heatmap_gap",
+    "learning_curves*",
+    "baseline",
+    "confusion",
+    "hardest_digits",
+    "first_layer",
+)
+"""Names of the figures that a report may have; the folder may hold others' besides."""
+
+
+def write(evidence: Evidence, arrays: Arrays | None, out: Path) -> dict[str, Path]:
+    """Write the report into `out`; returns its files by their path in it. `arrays` are the winner's data."""
+    exhibits = Exhibits(evidence, arrays)
+    frames = {
+        "runs.csv": tables.runs(evidence),
+        "comparison.csv": tables.comparison(evidence),
+        "curves.csv": tables.curves(evidence),
+        "gap_by_width.csv": tables.gap_by_width(evidence),
+        "confusion.csv": _confusion(evidence, arrays),
+    }
+    content = {name: frame.to_csv(index=False, lineterminator="\n").encode() for name, frame in frames.items()}
+    content["metrics.json"] = (json.dumps(tables.metrics(evidence), indent=1, allow_nan=False) + "\n").encode()
+    content |= {f"{FIGURES}/{name}": png for name, png in exhibits.files().items()}
+    content["index.html"] = page.render(evidence, exhibits, arrays).encode()
+    _remove_old_figures(out / FIGURES, keep={Path(name).name for name in content})
+    return {name: _replace(out / name, data) for name, data in content.items()}
+
+
+def _confusion(evidence: Evidence, arrays: Arrays | None) -> pd.DataFrame:
+    winner = evidence.winner
+    if arrays is None or winner is None or winner.predictions is None:
+        return pd.DataFrame(columns=tables.CONFUSION)
+    classes = [str(number) for number in range(arrays.classes)]
+    return tables.confusion(np.asarray(arrays.test_labels), winner.predictions, classes)
+
+
+def _remove_old_figures(folder: Path, keep: set[str]) -> None:
+    for pattern in OWN_FIGURES:
+        for path in folder.glob(f"{pattern}.png"):
+            if path.name not in keep:
+                path.unlink(missing_ok=True)
+
+
+def _replace(path: Path, content: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path

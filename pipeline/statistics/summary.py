@@ -1,0 +1,241 @@
+"""Numbers over many Results: a tidy row per run, and per configuration n, mean, SD and a 95 % interval of each figure.
+
+Accuracies and gaps are shares in [0, 1], losses in nats, times in seconds, as Results have them. An interval is
+Student's for the mean over seeds; of a single run there is none, and it stays empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+# The quantile of Student's t. `scipy.stats` has it too, and takes a second longer to import.
+from scipy.special import stdtrit
+
+from pipeline.config.job import Job
+from pipeline.results.result import DIVERGED, FAILED, FINISHED, Result
+
+Experiments = Mapping[str, Sequence[Result]]
+"""Runs by the name of the experiment that they were trained for; a run may be in several."""
+
+CONFIDENCE = 0.95
+
+FIGURES = {
+    "train_accuracy": "train/accuracy",
+    "train_loss": "train/loss",
+    "val_accuracy": "val/accuracy",
+    "val_loss": "val/loss",
+    "test_accuracy": "test/accuracy",
+    "test_loss": "test/loss",
+    "gap_accuracy": "overfitting_gap/accuracy",
+    "gap_loss": "overfitting_gap/loss",
+    "best_val_accuracy": "best/val_accuracy",
+    "best_epoch": "best/epoch",
+    "seconds": "time/train_s",
+}
+"""Column of a run's row, and the figure of the Result that it holds."""
+
+SUMMARISED = (
+    "test_accuracy",
+    "test_loss",
+    "gap_accuracy",
+    "gap_loss",
+    "best_val_accuracy",
+    "train_accuracy",
+    "seconds",
+)
+STATISTICS = ("mean", "sd", "low", "high")
+
+DESCRIBED = ["dataset", "experiment", "name", "optimizer", "width", "depth", "hidden"]
+"""What tells one configuration from another, besides the hyper-parameters that vary."""
+
+
+def shape(job: Job) -> str:
+    """The hidden layers as a person writes them: `512`, `512x256`; `none` for a network without."""
+    return "x".join(map(str, job.model.hidden)) or "none"
+
+
+def hyperparameters(job: Job) -> dict[str, Any]:
+    """What decides the numbers and has no column of its own in a run's row, by its dotted name."""
+    own_column = {"dataset.name", "model.hidden", "optimizer.name", "seed"}
+    return {name: value for name, value in job.flat().items() if name not in own_column}
+
+
+def varying(jobs: Iterable[Job]) -> list[str]:
+    """Dotted names of the hyper-parameters that differ among the jobs which have them."""
+    values: dict[str, set[Any]] = {}
+    for job in jobs:
+        for name, value in hyperparameters(job).items():
+            values.setdefault(name, set()).add(value)
+    return [name for name, seen in values.items() if len(seen) > 1]
+
+
+def tidy(experiments: Experiments) -> pd.DataFrame:
+    """A row per run. Hyper-parameters that vary have columns too: those with a dot in their name."""
+    pairs = [(experiment, result) for experiment, results in experiments.items() for result in results]
+    vary = varying(result.job for _, result in pairs)
+    rows = [
+        {
+            "key": result.key,
+            "name": result.name,
+            "dataset": result.job.dataset.name,
+            "experiment": experiment,
+            "optimizer": result.job.optimizer.name,
+            "width": result.job.width,
+            "depth": result.job.depth,
+            "hidden": shape(result.job),
+            "seed": result.job.seed,
+            "epochs": result.job.training.epochs,
+            "status": result.status,
+            **{column: result.figures.get(figure, np.nan) for column, figure in FIGURES.items()},
+            "reason": result.reason,
+            "configuration": result.job.configuration,
+            "started": result.started,
+            **{name: hyperparameters(result.job).get(name) for name in vary},
+        }
+        for experiment, result in pairs
+    ]
+    columns = [
+        "key",
+        "name",
+        "dataset",
+        "experiment",
+        "optimizer",
+        "width",
+        "depth",
+        "hidden",
+        "seed",
+        "epochs",
+        "status",
+    ]
+    frame = pd.DataFrame(rows, columns=[*columns, *FIGURES, "reason", "configuration", "started", *vary])
+    return frame.astype({"width": "Int64", "depth": "Int64", **dict.fromkeys(FIGURES, float)})
+
+
+def dotted_columns(frame: pd.DataFrame) -> list[str]:
+    """The columns that hold hyper-parameters."""
+    return [str(column) for column in frame.columns if "." in str(column)]
+
+
+def once_per_seed(runs: pd.DataFrame) -> pd.DataFrame:
+    """Of runs that repeat a configuration and a seed (other code, data or device), a finished one, then the latest.
+
+    A seed counted twice is no second sample: the two share weights and batches.
+    """
+    order = runs.assign(_finished=runs["status"].eq(FINISHED)).sort_values(["_finished", "started"], kind="stable")
+    return runs.loc[order.drop_duplicates(["experiment", "configuration", "seed"], keep="last").index.sort_values()]
+
+
+def intervals(frame: pd.DataFrame, by: list[str], figures: Sequence[str]) -> pd.DataFrame:
+    """`<figure>_mean`, `_sd`, `_low`, `_high` of each figure for each group of rows, in the order they appear in."""
+    groups = frame.groupby(by, sort=False, dropna=False)[list(figures)]
+    n, mean, sd = groups.count(), groups.mean(), groups.std()
+    degrees = (n - 1).where(n > 1)
+    half = sd / np.sqrt(n) * stdtrit(degrees, (1 + CONFIDENCE) / 2)
+    parts = {"mean": mean, "sd": sd, "low": mean - half, "high": mean + half}
+    columns = {f"{figure}_{part}": parts[part][figure] for figure in figures for part in STATISTICS}
+    return pd.DataFrame(columns, index=mean.index).reset_index()
+
+
+def interval(values: Sequence[float] | pd.Series) -> dict[str, float]:
+    """n, mean, SD, low and high of one sample."""
+    frame = pd.DataFrame({"all": 0, "x": np.asarray(values, dtype=float)})
+    row = intervals(frame, ["all"], ["x"]).iloc[0]
+    return {"n": int(frame["x"].count()), **{part: float(row[f"x_{part}"]) for part in STATISTICS}}
+
+
+def summarise(runs: pd.DataFrame) -> pd.DataFrame:
+    """A row per configuration, by validation accuracy within its experiment; runs that did not finish are counted."""
+    runs = once_per_seed(runs)
+    by = ["experiment", "configuration"]
+    dotted = dotted_columns(runs)
+    described = runs.assign(name=_configuration_names(runs)).groupby(by, sort=False)[
+        [column for column in [*DESCRIBED, *dotted] if column not in by]
+    ]
+    table = described.first().reset_index()
+    for column, status in {"n": FINISHED, "failed": FAILED, "diverged": DIVERGED}.items():
+        counted = runs["status"].eq(status).groupby([runs[key] for key in by], sort=False).sum()
+        table[column] = counted.to_numpy()
+    finished = runs[runs["status"].eq(FINISHED)]
+    table = table.merge(intervals(finished, by, SUMMARISED), on=by, how="left")
+    table = table[[*DESCRIBED, *dotted, "n", "failed", "diverged", *_statistics(SUMMARISED), "configuration"]]
+    position = {name: place for place, name in enumerate(table["experiment"].unique())}
+    order = table.assign(
+        _experiment=table["experiment"].map(position),
+        _best=table["best_val_accuracy_mean"].fillna(table["test_accuracy_mean"]),
+    )
+    order = order.sort_values(["_experiment", "_best"], ascending=[True, False], kind="stable")
+    return table.loc[order.index].reset_index(drop=True)
+
+
+def _statistics(figures: Sequence[str]) -> list[str]:
+    return [f"{figure}_{part}" for figure in figures for part in STATISTICS]
+
+
+def _configuration_names(runs: pd.DataFrame) -> pd.Series:
+    """A run's name without its seed, and what else it takes to tell the configurations of one experiment apart."""
+    plain = runs["name"].str.replace(r"-s\d+$", "", regex=True)
+    names = plain.copy()
+    dotted = dotted_columns(runs)
+    for _, alike in runs.groupby([runs["experiment"], plain]):
+        if alike["configuration"].nunique() > 1:
+            tell = [column for column in dotted if alike[column].nunique(dropna=False) > 1]
+            for index in alike.index:
+                apart = [f"{column.rpartition('.')[2]}={runs.at[index, column]!s}" for column in tell]
+                names.loc[index] = " ".join([plain[index], *apart])
+    return names
+
+
+def places(table: pd.DataFrame, figure: str) -> pd.DataFrame:
+    """The places that a row may take, `place` (best) to `place_to` (worst), as far as intervals tell rows apart.
+
+    `place` counts the rows whose interval lies wholly above this one's, `place_to` leaves out those whose lies wholly
+    below. A row without an interval has no place. Overlap is a coarse test: it claims nothing.
+    """
+    low, high = (table[f"{figure}_{end}"].to_numpy(float) for end in ("low", "high"))
+    known = ~np.isnan(high)
+    above = (low[None, :] > high[:, None]).sum(axis=1)
+    below = (high[None, :] < low[:, None]).sum(axis=1)
+    found = pd.DataFrame({"place": above + 1, "place_to": known.sum() - below}, index=table.index, dtype="Int64")
+    return found.where(pd.Series(known, index=table.index), axis=0)
+
+
+def curves(experiments: Experiments) -> pd.DataFrame:
+    """A row per run, epoch and split (`train`; `val`, or `test` where nothing is held out), with loss and accuracy."""
+    rows = [
+        (*run, epoch, split, loss, accuracy)
+        for experiment, results in experiments.items()
+        for result in results
+        for run in [_run_columns(experiment, result)]
+        for split in ("train", "val", "test")
+        for epoch, (loss, accuracy) in enumerate(
+            zip(result.history.get(f"{split}/loss", []), result.history.get(f"{split}/accuracy", []), strict=False),
+            start=1,
+        )
+    ]
+    columns = ["dataset", "experiment", "name", "configuration", "status", "optimizer", "hidden", "width", "seed"]
+    frame = pd.DataFrame(rows, columns=[*columns, "epoch", "split", "loss", "accuracy"])
+    return frame.astype({"width": "Int64", "loss": float, "accuracy": float})
+
+
+def _run_columns(experiment: str, result: Result) -> tuple[Any, ...]:
+    job = result.job
+    about = (job.dataset.name, experiment, result.name, job.configuration, result.status)
+    return (*about, job.optimizer.name, shape(job), job.width, job.seed)
+
+
+def bands(curve: pd.DataFrame) -> pd.DataFrame:
+    """Mean and interval over seeds of loss and accuracy, for each configuration, split and epoch."""
+    return intervals(curve, ["experiment", "configuration", "split", "epoch"], ["loss", "accuracy"])
+
+
+def one_per_cell(table: pd.DataFrame) -> pd.DataFrame:
+    """For each optimizer and width its configuration of highest validation accuracy (`table` as `summarise` sorts)."""
+    return (
+        table[table["width"].notna() & table["n"].gt(0)]
+        .drop_duplicates(["optimizer", "width"])
+        .sort_values(["optimizer", "width"])
+    )
