@@ -9,7 +9,7 @@ for python in "${PYTHON:-.venv/bin/python}" python3 python3.13 python3.12 python
     # Asked what it is, not whether it exists: a pyenv shim exists for every version and fails when started.
     version=$("$python" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null) || version=
     if [ -n "$version" ]; then
-        "$python" -c "$fits" 2>/dev/null && exec printf '%s\n' "$python"
+        "$python" -c "$fits" 2>/dev/null && printf '%s\n' "$python" && exit 0
         seen="${seen:+$seen, }$python is $version"
     fi
     [ -n "$PYTHON" ] && break
