@@ -23,9 +23,7 @@ test: .venv/.setup ## set-up, then the tests; PYTEST_ARGS="-k name -x" passes th
 	@$(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
 
 lint: .venv/.setup ## ruff and mypy
-	@$(VENV_PYTHON) -m ruff check
-	@$(VENV_PYTHON) -m ruff format --check
-	@$(VENV_PYTHON) -m mypy
+	@status=0; for check in 'ruff check' 'ruff format --check' mypy; do $(VENV_PYTHON) -m $$check || status=1; done; exit $$status
 
 lock: ## pin the dependencies of pyproject.toml anew (needs uv); UPGRADE=1 takes the newest of each
 	@"$$(sh scripts/find_python.sh)" scripts/lock.py $(if $(UPGRADE),--upgrade)
