@@ -51,7 +51,11 @@ def test_what_is_whole_is_not_fetched_again(mirror: Folder, raw: Path) -> None:
     assert times == {path: path.stat().st_mtime_ns for path in raw.iterdir()}
 
 
-@pytest.mark.parametrize("damage", [b"", b"nonsense", tiny.PACKED[FIRST][:-1], tiny.UNPACKED[FIRST]])
+@pytest.mark.parametrize(
+    "damage",
+    [b"", b"nonsense", tiny.PACKED[FIRST][:-1], tiny.UNPACKED[FIRST]],
+    ids=["empty", "nonsense", "cut", "unpacked"],
+)
 def test_a_damaged_file_is_replaced(mirror: Folder, raw: Path, damage: bytes) -> None:
     stage.fetch(tiny.TINY, raw, [mirror])
     (raw / FIRST).write_bytes(damage)
@@ -85,9 +89,9 @@ def test_a_mirror_that_is_whole_but_for_one_file_leaves_nothing(mirror: Folder, 
 def test_leftovers_of_a_killed_fetch_are_removed(mirror: Folder, raw: Path) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    raw.mkdir()
-    (raw / f".{FIRST}.{dead.pid}.part").touch()
     stage.fetch(tiny.TINY, raw, [mirror])
+    (raw / f".{FIRST}.{dead.pid}.part").touch()
+    stage.fetch(tiny.TINY, raw, [])
     assert sorted(path.name for path in raw.iterdir()) == sorted(tiny.PACKED)
 
 

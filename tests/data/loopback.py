@@ -89,7 +89,8 @@ def redirect(target: str) -> Answer:
     """To `target`, in which `{path}` is the path that was asked for."""
 
     def answer(handler: BaseHTTPRequestHandler, body: bytes) -> None:
-        _start(handler, 302, {"Location": target.format(path=handler.path), "Content-Length": "0"})
+        _start(handler, 302, {"Location": target.format(path=handler.path), "Content-Length": "5"})
+        handler.wfile.write(b"moved")
 
     return answer
 

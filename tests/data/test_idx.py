@@ -6,7 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.data import idx
@@ -14,6 +14,9 @@ from pipeline.errors import UserError
 
 IMAGES = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
 LABELS = np.array([3, 1, 4], np.uint8)
+
+
+any_speed = settings(deadline=None, database=None)
 
 
 def header(*fields: int) -> bytes:
@@ -40,6 +43,11 @@ def test_only_uint8_is_encoded() -> None:
 PIXELS = bytes(24)
 
 
+def case(value: object) -> str:
+    """The message names a case; its bytes do not."""
+    return value.replace(" ", "-") if isinstance(value, str) else ""
+
+
 @pytest.mark.parametrize(
     ("data", "named"),
     [
@@ -61,6 +69,7 @@ PIXELS = bytes(24)
         (header(2051, 2, 3, 4) + PIXELS + b"!!", r"the file holds 26 \(2 too many\)"),
         (header(2051, 1, 3, 4) + PIXELS, r"12 too many"),
     ],
+    ids=case,
 )
 def test_damaged_images_are_refused_by_name(data: bytes, named: str) -> None:
     with pytest.raises(UserError, match=named) as raised:
@@ -78,12 +87,14 @@ def test_damaged_images_are_refused_by_name(data: bytes, named: str) -> None:
         (header(2049, 3) + bytes([0, 10, 11]), "label 1 is 10, expected 0 to 9"),
         (header(2049, 3) + bytes([0, 9, 255]), "label 2 is 255"),
     ],
+    ids=case,
 )
 def test_damaged_labels_are_refused_by_name(data: bytes, named: str) -> None:
     with pytest.raises(UserError, match=named):
         idx.labels(data, 10, "file")
 
 
+@any_speed
 @given(st.binary(max_size=64))
 def test_reader_survives_any_bytes(data: bytes) -> None:
     for read in (lambda: idx.images(data, (3, 4), "x"), lambda: idx.labels(data, 10, "x")):
@@ -94,6 +105,7 @@ def test_reader_survives_any_bytes(data: bytes) -> None:
         assert idx.encode(array) == data
 
 
+@any_speed
 @given(
     fields=st.lists(st.integers(0, 2**32 - 1) | st.sampled_from([0, 1, 2, 3, 4, 2049, 2051, 2**31]), max_size=5),
     rest=st.binary(max_size=32),
@@ -108,6 +120,7 @@ def test_reader_survives_any_header(fields: list[int], rest: bytes) -> None:
         assert idx.encode(array) == data
 
 
+@any_speed
 @given(cut=st.integers(0, 39), flip=st.integers(0, 255))
 def test_reader_takes_no_damaged_file(cut: int, flip: int) -> None:
     sound = idx.encode(IMAGES)
@@ -120,11 +133,13 @@ def test_reader_takes_no_damaged_file(cut: int, flip: int) -> None:
             idx.images(bytes(damaged), (3, 4), "x")
 
 
+@any_speed
 @given(st.binary(max_size=300))
 def test_unpack_gives_back_what_was_packed(data: bytes) -> None:
     assert idx.unpack(gzip.compress(data), len(data), "x") == data
 
 
+@any_speed
 @given(st.binary(max_size=100), st.integers(0, 200))
 def test_unpack_survives_any_bytes(data: bytes, size: int) -> None:
     with pytest.raises(UserError):
@@ -147,6 +162,7 @@ SOUND = gzip.compress(b"ten bytes.")
         (SOUND[:-4] + b"\xff\0\0\0", "not a sound gzip file .incorrect length check"),
         (gzip.compress(b"eleven byte"), "unpacks to more than the 10 bytes"),
     ],
+    ids=case,
 )
 def test_unsound_gzip_is_refused(packed: bytes, named: str) -> None:
     with pytest.raises(UserError, match=named):

@@ -4,6 +4,7 @@ import dataclasses
 import gzip
 import hashlib
 import re
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -84,11 +85,24 @@ def test_unpacked_files_are_taken_too(tmp_path: Path) -> None:
         (gzip.compress(bytes(10_000_000)), "unpacks to more than"),
         (bytes(1 << 17), "larger than"),
     ],
+    ids=lambda value: value.replace(" ", "-") if isinstance(value, str) else "",
 )
 def test_wrong_bytes_in_a_folder(tmp_path: Path, data: bytes, note: str) -> None:
     message = refused(folder(tmp_path, tiny.PACKED | {FIRST: data}))
     assert note in message
     assert FIRST in message
+
+
+def test_a_huge_file_is_not_read_to_its_end(tmp_path: Path) -> None:
+    mirror = folder(tmp_path, tiny.PACKED)
+    with open(tmp_path / FIRST, "wb") as file:
+        file.truncate(200_000_000)  # takes no space on disk
+    tracemalloc.start()
+    try:
+        assert "larger than" in refused(mirror)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_file_where_the_folder_belongs(tmp_path: Path) -> None:
