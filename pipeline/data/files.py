@@ -88,8 +88,9 @@ def save(path: Path, array: np.ndarray) -> None:
 
 
 def shown(path: Path) -> str:
-    """`path` as a person would type it: relative to the working directory where that is shorter."""
+    """`path` as a person would type it: relative to the working directory where that is near and shorter."""
     try:
-        return min(str(path), os.path.relpath(path), key=len)
+        relative = os.path.relpath(path)
     except (ValueError, FileNotFoundError):  # another drive; a working directory that is gone
         return str(path)
+    return str(path) if relative.startswith("../../") else min(str(path), relative, key=len)

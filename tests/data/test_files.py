@@ -130,6 +130,8 @@ def test_rights_follow_the_umask(tmp_path: Path) -> None:
 def test_paths_are_shown_as_they_would_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert files.shown(tmp_path / "data" / "raw") == "data/raw"
+    assert files.shown(tmp_path.parent / "shared") == "../shared"
+    assert files.shown(tmp_path.parent.parent / "far") == str(tmp_path.parent.parent / "far")
     assert files.shown(Path("/usr")) == "/usr"
 
 
