@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pipeline.config.rules import nearest
 from pipeline.errors import UserError
 
 PROJECT = Path(__file__).resolve().parent.parent
 """The checkout: what relative paths of the configuration are relative to."""
-
-
-def nearest(name: str, names: Sequence[str]) -> str:
-    """` (did you mean 'adam'?)`, or nothing where no name is near."""
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def words(argv: Sequence[str], defaults: dict[str, str], description: str) -> dict[str, str]:
@@ -57,7 +51,8 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
     except UserError as error:
         if verbose:
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
+        for line in error.lines:
+            print(f"error: {line}", file=sys.stderr)
         status = error.exit_status
     except Exception as error:
         if verbose:

@@ -8,6 +8,11 @@ class UserError(Exception):
 
     exit_status = 2
 
+    @property
+    def lines(self) -> list[str]:
+        """What to show, a line each."""
+        return [str(self)]
+
 
 class DataUnavailable(UserError):
     """The data set is neither here nor to be had from any mirror. Exit status 4."""
@@ -19,3 +24,7 @@ class RunsLost(UserError):
     """A sweep ended, but some of its runs failed or diverged. Exit status 3."""
 
     exit_status = 3
+
+
+class RunFailed(RunsLost):
+    """A run ended without a result. The message says which one, why, and how to run it again."""

@@ -55,6 +55,8 @@ class Training:
     epochs: int
     batch_size: int
     loss: str
+    curve_samples: int
+    """Training samples, from the first, on which the curve is measured after each epoch; 0 for all."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,101 @@
+"""The body of the batched launcher: composes all jobs, has them run together, and keeps Hydra's books for each.
+
+A task function opts in with an attribute `batch`: a function from its configurations, and the overrides that made
+each, to an iterator of `(position, outcome)`, in whatever order jobs end. `outcome()` is called once, in the job's own output folder, log
+and HydraConfig; it returns what the task function would have returned, or raises what it would have raised.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides, run_job, setup_globals
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+if TYPE_CHECKING:
+    from hydra_plugins.batched_launcher.batched_launcher import BatchedLauncher
+
+log = logging.getLogger(__name__)
+
+Outcome = Callable[[], Any]
+Batch = Callable[[list[DictConfig], list[list[str]]], Iterator[tuple[int, Outcome]]]
+
+
+class QuietReturn(JobReturn):
+    """A JobReturn whose failure is raised without Hydra's line on stderr: the batch has told it already."""
+
+    @property
+    def return_value(self) -> Any:
+        if self.status == JobStatus.FAILED:
+            raise self._return_value
+        return self._return_value
+
+    @return_value.setter
+    def return_value(self, value: Any) -> None:
+        self._return_value = value
+
+    @classmethod
+    def of(cls, done: JobReturn) -> QuietReturn:
+        quiet = cls()
+        quiet.__dict__.update(done.__dict__)
+        return quiet
+
+
+def launch(launcher: BatchedLauncher, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
+    setup_globals()
+    config, context, task = launcher.config, launcher.hydra_context, launcher.task_function
+    if config is None or context is None or task is None:
+        raise RuntimeError("BatchedLauncher.launch() before setup()")
+    configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+    Path(str(config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
+    log.info("Launching %d jobs together", len(job_overrides))
+    jobs = []
+    for number, overrides in enumerate(job_overrides, start=initial_job_idx):
+        log.info("\t#%d : %s", number, " ".join(filter_overrides(overrides)))
+        job = context.config_loader.load_sweep_config(config, list(overrides))
+        with open_dict(job):
+            job.hydra.job.id = str(number)
+            job.hydra.job.num = number
+        jobs.append(job)
+
+    def book(job: DictConfig, function: Callable[[DictConfig], Any]) -> JobReturn:
+        """One job's output folder, `.hydra` files, log and callbacks around `function`."""
+        done = run_job(
+            hydra_context=context,
+            task_function=function,
+            config=job,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+        configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+        return done
+
+    batch: Batch | None = getattr(task, "batch", None)
+    if batch is None:
+        return [book(job, task) for job in jobs]
+    if any(job.hydra.job.chdir for job in jobs):
+        raise ValueError("hydra.job.chdir=true: jobs that run together share one working directory; leave it false")
+    returns: dict[int, JobReturn] = {}
+    overrides = [list(filter_overrides(words)) for words in job_overrides]
+    for position, outcome in batch([_task_config(job) for job in jobs], overrides):
+        returns[position] = QuietReturn.of(book(jobs[position], lambda _, outcome=outcome: outcome()))
+    return [returns[position] for position in range(len(jobs))]
+
+
+def _task_config(job: DictConfig) -> DictConfig:
+    """The job's configuration without Hydra's part, `${hydra:…}` resolved for this very job."""
+    before = HydraConfig.instance().cfg
+    HydraConfig.instance().set_config(job)
+    try:
+        config = copy.deepcopy(job)
+        with read_write(config), open_dict(config):
+            del config["hydra"]
+        OmegaConf.resolve(config)
+        return config
+    finally:
+        HydraConfig.instance().cfg = before

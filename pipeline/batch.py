@@ -1,0 +1,409 @@
+"""Configurations in, finished runs out: what `pipeline.train` does for one run and for a sweep alike.
+
+Check everything, leave out what is finished, train the rest, put each result on disk as it comes, publish it, and at
+the end say what was lost and which run was best.
+"""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig
+
+from pipeline import training
+from pipeline.config import compose
+from pipeline.config.job import Job, digest
+from pipeline.console import PROJECT
+from pipeline.data.arrays import Arrays, Split, load, split
+from pipeline.errors import RunFailed
+from pipeline.models import dense, devices
+from pipeline.models.devices import Device
+from pipeline.progress import Progress, duration, percent, summary
+from pipeline.publisher import Publisher
+from pipeline.results import identity
+from pipeline.results.result import FAILED, Result
+from pipeline.results.store import DamagedRun, RunStore
+from pipeline.results.sweep import Lost, Sweep, gather
+from pipeline.tracking import Tracker, open_tracker
+from pipeline.tracking.address import home
+
+log = logging.getLogger("pipeline.train")
+
+Outcome = Callable[[], float]
+
+SHARED = ("paths.data", "paths.runs", "paths.results", "tracking.kind", "tracking.uri", "question")
+"""Keys that one command has one value of: where its results go."""
+
+
+@dataclass
+class Planned:
+    """One job of the command: what it is, what it runs on, and its result once there is one."""
+
+    job: Job
+    device: Device
+    arrays: Arrays
+    key: str
+    identity: dict[str, Any]
+    overrides: list[str]
+    result: Result | None = None
+    error: BaseException | None = None
+    trained: bool = False
+
+    @property
+    def command(self) -> str:
+        return shlex.join(["python", "-m", "pipeline.train", *self.overrides])
+
+
+def run(configs: list[DictConfig], overrides: list[list[str]]) -> Iterator[tuple[int, Outcome]]:
+    """Train what the configurations mean; yields `(position, outcome)` as runs end.
+
+    `overrides` are the words that made each configuration. `outcome()` writes the run's story to its log and returns its objective, or raises RunFailed. Raises
+    ConfigurationError with every problem of every configuration before anything is written.
+    """
+    values = [compose.plain(config) for config in configs]
+    planned = plan(values, overrides)
+    yield from Session(planned, values[0]).run()
+
+
+def plan(values: list[dict[str, Any]], overrides: list[list[str]]) -> list[Planned]:
+    """The jobs of `values`, checked against each other and against the data."""
+    problems = [line for one in values for line in compose.problems(one)]
+    for key in SHARED:
+        section, _, name = key.rpartition(".")
+        found = {str((one[section] if section else one)[name]) for one in values}
+        if len(found) > 1:
+            problems.append(f"{key}: cannot be swept (came: {', '.join(sorted(found))}); one command, one value")
+    if problems:
+        raise compose.ConfigurationError(problems)
+    arrays: dict[str, Arrays] = {}
+    chosen: dict[str, Device] = {}
+    planned = []
+    for one, words in zip(values, overrides, strict=True):
+        job = compose.to_job(one)
+        name = job.dataset.name
+        if name not in arrays:
+            arrays[name] = load(resolve(one["paths"]["data"]) / name)
+        data = arrays[name]
+        problems += compose.against_data(job, len(data.train_labels))
+        wanted = digest(one["device"])
+        if wanted not in chosen:
+            chosen[wanted] = devices.choose(**one["device"])
+        made_of = identity.identity(data.digest, chosen[wanted].numerics())
+        key = identity.key_of(job, made_of)
+        planned.append(Planned(job, chosen[wanted], data, key, made_of, words))
+        problems += memory_problems(job, data.train_images.shape[1], data.classes)
+    if problems:
+        raise compose.ConfigurationError(problems)
+    return planned
+
+
+def memory_problems(job: Job, inputs: int, classes: int) -> list[str]:
+    """A network that cannot fit this machine: weights, gradients and up to three optimizer slots in float32."""
+    needed = dense.parameters(job.model, inputs, classes) * 4 * 5
+    here = _memory()
+    if here is None or needed < here:
+        return []
+    return [
+        f"model.hidden={list(job.model.hidden)}: needs about {needed / 2**30:,.1f} GiB while it trains, "
+        f"this machine has {here / 2**30:,.1f}; make it narrower"
+    ]
+
+
+def _memory() -> int | None:
+    import os
+
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return None
+
+
+def resolve(path: str) -> Path:
+    """Relative paths are relative to the checkout, wherever the command was started."""
+    return PROJECT / path
+
+
+def store_root(path: str) -> Path:
+    """Where run folders live: the project's own store, also for an experiment that DVC runs in a temporary clone."""
+    return home() / path
+
+
+class Session:
+    """One command's runs, from what is there already to what is said at the end."""
+
+    def __init__(self, planned: list[Planned], settings: dict[str, Any]) -> None:
+        self.planned = planned
+        self.question: str = settings["question"]
+        self.store = RunStore(store_root(settings["paths"]["runs"]))
+        results = settings["paths"]["results"]
+        self.results = resolve(results) if results else None
+        self.tracker: Tracker = open_tracker(settings["tracking"]["kind"], settings["tracking"]["uri"])
+        self.is_sweep = len(planned) > 1
+        self.started = time.monotonic()
+
+    def run(self) -> Iterator[tuple[int, Outcome]]:
+        finished = [position for position, one in enumerate(self.planned) if self._stored(one)]
+        self._announce(len(finished))
+        data = self.planned[0].arrays
+        described = {"name": data.name, "digest": data.digest, "shape": list(data.train_images.shape)}
+        self.tracker.warm()
+        publisher = Publisher(self.tracker, self.store, self.question, described)
+        status = "KILLED"
+        try:
+            if self.is_sweep:
+                keys = sorted(one.key for one in self.planned)
+                publisher.begin(self._name(), {"runs": str(len(keys))}, digest([self.question, *keys]))
+            for position in finished:
+                publisher.publish(self._result(position))
+                yield position, self._outcome(position)
+            for position in self._train(publisher):
+                yield position, self._outcome(position)
+            winner = self._winner(publisher)
+            lost = [one for one in self.planned if one.result is None or one.result.status == FAILED]
+            status = "FAILED" if lost else "FINISHED"
+        finally:
+            publisher.close(status)
+        self._conclude(winner, publisher)
+
+    def _stored(self, one: Planned) -> bool:
+        """Whether the run is finished already; a damaged folder counts as not there, and is said."""
+        try:
+            result = self.store.read(one.key)
+        except KeyError:
+            return False
+        except DamagedRun as error:
+            print(f"warning: {error}", flush=True)
+            return False
+        if result.status == FAILED or (not self.is_sweep and result.finished and result.weights is None):
+            return False
+        one.result = result
+        return True
+
+    def _announce(self, finished: int) -> None:
+        new = len({one.key for one in self.planned if one.result is None})
+        one = self.planned[0]
+        if self.is_sweep:
+            there = f"{finished} finished already, " if finished else ""
+            print(f"{len(self.planned)} runs: {there}{new} to train", flush=True)
+        elif finished:
+            print(f"{one.job.name} is finished already: {self.store.folder(one.key).name[:12]}", flush=True)
+        if new:
+            for device in dict.fromkeys(str(p.device) for p in self.planned if p.result is None):
+                print(f"on {device}", flush=True)
+
+    def _train(self, publisher: Publisher) -> Iterator[int]:
+        """Train what is not finished, grouped by what can share a device and data; yields positions as they end."""
+        groups: dict[tuple[Any, ...], list[int]] = {}
+        first: dict[str, int] = {}
+        twins: dict[str, list[int]] = {}
+        for position, one in enumerate(self.planned):
+            if one.result is None and one.key in first:
+                twins.setdefault(one.key, []).append(position)
+            elif one.result is None:
+                first[one.key] = position
+                groups.setdefault((one.device, one.job.dataset), []).append(position)
+        if not groups:
+            return
+        with Progress([self.planned[position].job for position in first.values()]) as progress:
+            for (device, dataset), positions in groups.items():
+                arrays = self.planned[positions[0]].arrays
+                data = split(arrays, dataset.validation_size)
+                for position in self._train_group(positions, data, arrays.classes, device, progress, publisher):
+                    yield position
+                    for twin in twins.get(self.planned[position].key, []):
+                        self.planned[twin].result = self.planned[position].result
+                        self.planned[twin].error = self.planned[position].error
+                        yield twin
+
+    def _train_group(
+        self, positions: list[int], data: Split, classes: int, device: Device, progress: Progress, publisher: Publisher
+    ) -> Iterator[int]:
+        jobs = [self.planned[position].job for position in positions]
+        devices.start(device)
+        progress.begin()
+        events = training.train(jobs, data, classes, device)
+        with _closing(events):
+            for event in events:
+                position = positions[event.index]
+                one = self.planned[position]
+                if isinstance(event, training.Epoch):
+                    progress.epoch(one.job, event.epoch, event.metrics)
+                    continue
+                one.error = event.error
+                one.trained = True
+                one.result = self._keep(one, event.result)
+                publisher.publish(one.result)
+                progress.done(one.result)
+                yield position
+
+    def _keep(self, one: Planned, result: Result, weights: bool = False) -> Result:
+        """Complete a result and put it on disk; of a sweep, weights are kept of the winner alone."""
+        result.key, result.identity, result.environment = one.key, one.identity, identity.environment()
+        kept = result
+        if self.is_sweep and not weights:
+            kept = replace(result, weights=None, probabilities=None)
+        self.store.write(kept)
+        return kept
+
+    def _winner(self, publisher: Publisher) -> Planned | None:
+        """The best run of the best configuration, by validation; trained once more, since its weights are wanted.
+
+        That it must come out the same bit for bit is checked, so every sweep ends with one reproduction.
+        """
+        best = winner(self.planned)
+        if best is None or best.result is None:
+            return None
+        if best.result.weights is None:
+            weights = self._weights(best)
+            if weights is not None:
+                best.result = weights
+        if best.result.weights is not None:
+            images = np.asarray(best.arrays.test_images[:5])
+            publisher.call(partial(self._publish_model, publisher, best, best.result.weights, images))
+        return best
+
+    def _weights(self, best: Planned) -> Result | None:
+        """The winner with its weights: from the store, else trained again."""
+        assert best.result is not None
+        try:
+            stored = self.store.read(best.key)
+        except (KeyError, DamagedRun):
+            stored = None
+        if stored is not None and stored.weights is not None:
+            return stored
+        data = split(best.arrays, best.job.dataset.validation_size)
+        for event in training.train([best.job], data, best.arrays.classes, best.device):
+            if isinstance(event, training.Done) and event.result.finished:
+                same = event.result.digests == best.result.digests
+                if not same:
+                    different = [n for n, d in event.result.digests.items() if d != best.result.digests.get(n)]
+                    print(
+                        f"warning: {best.job.name}, trained a second time for its weights, came out different "
+                        f"({', '.join(different)}): this machine does not compute the same twice",
+                        flush=True,
+                    )
+                    return None
+                published = self.store.published(best.key)
+                event.result.figures, event.result.started = best.result.figures, best.result.started
+                kept = self._keep(best, event.result, weights=True)
+                if published:
+                    self.store.note_published(best.key, published)
+                return kept
+        return None
+
+    def _publish_model(self, publisher: Publisher, best: Planned, weights: dict[str, np.ndarray], images: np.ndarray) -> None:
+        run_id = self.store.published(best.key).get("run_id")
+        if not run_id:
+            return
+        devices.start(best.device)
+        network = dense.build(best.job.model, images.shape[1], best.arrays.classes, best.device.dtype)
+        dense.set_weights(network, weights)
+        self.tracker.log_model(run_id, network, images)
+        if publisher.parent:
+            self.tracker.set_tags(publisher.parent, {"winner": best.job.name, "winner.run_id": run_id})
+
+    def _result(self, position: int) -> Result:
+        result = self.planned[position].result
+        assert result is not None
+        return result
+
+    def _outcome(self, position: int) -> Outcome:
+        return partial(tell, self.planned[position])
+
+    def _name(self) -> str:
+        names = list(dict.fromkeys(one.job.optimizer.name for one in self.planned))
+        shown = ", ".join(names) if len(names) <= 3 else f"{len(names)} optimizers"
+        widths = list(dict.fromkeys("x".join(map(str, one.job.model.hidden)) for one in self.planned))
+        shape = f"{widths[0]}" if len(widths) == 1 else f"{len(widths)} networks"
+        seeds = len({one.job.seed for one in self.planned})
+        return f"{shown}, {shape}, {seeds} seed{'s' if seeds > 1 else ''}"
+
+    def _conclude(self, best: Planned | None, publisher: Publisher) -> None:
+        """The sweep's record, the stage's output, and the last lines a person reads."""
+        lost = [
+            Lost(one.job.name, one.result.status, one.result.reason or "", one.command)
+            for one in self.planned
+            if one.result is not None and not one.result.finished
+        ]
+        sweep = Sweep(
+            name=self.question,
+            keys=list(dict.fromkeys(one.key for one in self.planned)),
+            winner=best.key if best else None,
+            lost=lost,
+            parent_run_id=publisher.parent,
+            seconds=time.monotonic() - self.started,
+        )
+        if self.results is not None:
+            gather(self.store, sweep, self.results)
+        if not self.is_sweep:
+            if lost and lost[0].status != FAILED:
+                print(f"{lost[0].name} {lost[0].status}: {lost[0].reason}")
+            if best is not None and best.result is not None:
+                print(summary(best.result))
+            return
+        for one in lost:
+            print(f"{one.name} {one.status}: {one.reason}\n  again: {one.command}", flush=True)
+        finished = sum(1 for one in self.planned if one.result is not None and one.result.finished)
+        print(f"{finished} of {len(self.planned)} runs finished in {duration(sweep.seconds)}", flush=True)
+        if best is not None and best.result is not None and "best/val_accuracy" in best.result.figures:
+            accuracy = percent(best.result.figures["best/val_accuracy"])
+            print(f"best on the validation split: {best.job.name}, {accuracy}", flush=True)
+
+
+def winner(planned: list[Planned]) -> Planned | None:
+    """The run with the highest best validation accuracy, within the configuration whose mean of it is highest.
+
+    Without a validation split nothing may be chosen: the first run stands for all.
+    """
+    finished = [one for one in planned if one.result is not None and one.result.finished]
+    if not finished:
+        return None
+
+    def score(one: Planned) -> float:
+        assert one.result is not None
+        return one.result.figures.get("best/val_accuracy", float("-inf"))
+
+    if any(score(one) == float("-inf") for one in finished):
+        return finished[0]
+    configurations: dict[str, list[Planned]] = {}
+    for one in finished:
+        configurations.setdefault(one.job.configuration, []).append(one)
+    best = max(configurations.values(), key=lambda group: float(np.mean([score(one) for one in group])))
+    return max(best, key=score)
+
+
+def tell(one: Planned) -> float:
+    """Write a run's story to the log of its job, and return its objective: what a sweeper maximises."""
+    result = one.result
+    assert result is not None
+    log.info("%s, key %s", result.name, one.key)
+    for epoch in range(len(result.history.get("train/loss", []))):
+        log.info("epoch %d: %s", epoch + 1, ", ".join(f"{n} {v[epoch]:.6g}" for n, v in result.history.items()))
+    if result.status == FAILED:
+        log.error("failed", exc_info=one.error)
+        raise RunFailed(f"{result.name} failed: {result.reason}; again: {one.command}")
+    if not result.finished:
+        log.warning("diverged: %s", result.reason)
+        return 0.0
+    log.info(summary(result))
+    return result.figures.get("best/val_accuracy", result.figures["train/accuracy"])
+
+
+@contextmanager
+def _closing(events: Iterator[Any]) -> Iterator[None]:
+    """End the workers also when the loop over their events is left early (Ctrl-C)."""
+    try:
+        yield
+    finally:
+        close = getattr(events, "close", None)
+        if close:
+            close()

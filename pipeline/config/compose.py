@@ -1,0 +1,106 @@
+"""From a composed configuration to a Job, with every problem of it in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from pipeline.config import job as j
+from pipeline.config import rules
+from pipeline.errors import UserError
+
+
+class ConfigurationError(UserError):
+    """One or more values that cannot be: `problems` has a line for each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = list(dict.fromkeys(problems))
+        super().__init__("; ".join(self.problems))
+
+    @property
+    def lines(self) -> list[str]:
+        return self.problems
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """The configuration as plain values, interpolations resolved. Raises ConfigurationError where one cannot be."""
+    try:
+        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except (OmegaConfBaseException, RecursionError) as error:
+        key = getattr(error, "full_key", None) or "configuration"
+        raise ConfigurationError([f"{key}: {str(error).splitlines()[0]}"]) from error
+    assert isinstance(values, dict)
+    return values  # type: ignore[return-value]
+
+
+def problems(values: dict[str, Any]) -> list[str]:
+    """Every value that is out of its range, unknown key, and combination that cannot train; a line each."""
+    found: list[str] = []
+    flat = _flatten(values)
+    optimizer = flat.get("optimizer.name")
+    if optimizer not in rules.options("optimizer"):
+        names = rules.options("optimizer")
+        return [f"optimizer={optimizer}: expected one of {', '.join(names)}{rules.nearest(str(optimizer), names)}"]
+    known = rules.known_keys([optimizer])
+    for key, value in flat.items():
+        if key in ("optimizer.name", "dataset.name"):
+            continue
+        rule = rules.rule_for(key)
+        if rule is None or key not in known:
+            where = f" of {optimizer}" if key.startswith("optimizer.") else ""
+            found.append(f"{key}: no such key{where}{rules.nearest(key, known)}")
+        elif line := rules.complaint(key, value, rule):
+            found.append(line)
+    found += [f"{key}: missing" for key in known if key not in flat]
+    if not found and flat.get("optimizer.nesterov") and flat.get("optimizer.momentum") == 0:
+        found.append("optimizer.nesterov=true: needs optimizer.momentum over 0")
+    return found
+
+
+def against_data(job: j.Job, training_samples: int) -> list[str]:
+    """Sizes that do not fit the data set; a line each."""
+    found = []
+    left = training_samples - job.dataset.validation_size
+    if left < 1:
+        found.append(
+            f"dataset.validation_size={job.dataset.validation_size}: "
+            f"expected under {training_samples:,}, the training samples of {job.dataset.name}"
+        )
+    elif job.training.batch_size > left:
+        found.append(f"training.batch_size={job.training.batch_size}: expected at most {left:,}, the training samples left")
+    return found
+
+
+def to_job(values: dict[str, Any]) -> j.Job:
+    """The Job that a composed configuration (plain values) means. Raises ConfigurationError with all problems."""
+    if found := problems(values):
+        raise ConfigurationError(found)
+    model, training = values["model"], values["training"]
+    optimizer = dict(values["optimizer"])
+    name = optimizer.pop("name")
+    hidden = model["hidden"] if model["hidden"] is not None else [model["width"]] * model["depth"]
+    floats = {n: float(v) if _is_float(n, v) else v for n, v in optimizer.items()}
+    return j.Job(
+        dataset=j.Dataset(values["dataset"]["name"], values["dataset"]["validation_size"]),
+        model=j.Model(tuple(hidden), model["activation"], float(model["dropout"]), model["kernel_initializer"]),
+        optimizer=j.Optimizer(name, tuple(sorted(floats.items()))),
+        training=j.Training(**training),
+        seed=values["seed"],
+    )
+
+
+def _is_float(name: str, value: Any) -> bool:
+    """Whether 1 and 1.0 must be one value: all hyper-parameters but the counts (`…_steps`)."""
+    return isinstance(value, int) and not isinstance(value, bool) and not name.endswith("_steps")
+
+
+def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,160 @@
+"""What each value may be: one table, used on command lines before anything is composed and on every composed job."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+CONF = Path(__file__).resolve().parent.parent.parent / "conf"
+GROUPS = ("dataset", "model", "optimizer", "training", "device", "tracking", "experiment", "sweep")
+
+ACTIVATIONS = ("relu", "tanh", "sigmoid", "elu", "selu", "gelu", "silu", "softplus", "softsign", "leaky_relu", "linear")
+LOSSES = ("categorical_crossentropy", "mean_squared_error", "categorical_focal_crossentropy", "kl_divergence")
+INITIALIZERS = (
+    "glorot_uniform",
+    "glorot_normal",
+    "he_uniform",
+    "he_normal",
+    "lecun_uniform",
+    "lecun_normal",
+    "random_normal",
+    "random_uniform",
+)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`accepts(value)` for a value that YAML gave, and the same in words."""
+
+    accepts: Callable[[Any], bool]
+    allowed: str
+    names: tuple[str, ...] = ()
+
+
+def integer(low: int, high: int) -> Rule:
+    return Rule(lambda v: _is_integer(v) and low <= v <= high, f"a whole number from {low:,} to {high:,}")
+
+
+def number(low: float, high: float, *, over: bool = False, under: bool = False) -> Rule:
+    def accepts(value: Any) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            return False
+        return (low < value if over else low <= value) and (value < high if under else value <= high)
+
+    return Rule(accepts, f"a number {'over' if over else 'of at least'} {low:g} and {'under' if under else 'at most'} {high:g}")
+
+
+def choice(names: Iterable[str]) -> Rule:
+    names = tuple(names)
+    return Rule(lambda v: isinstance(v, str) and v in names, f"one of {', '.join(names)}", names)
+
+
+def optional(rule: Rule) -> Rule:
+    return Rule(lambda v: v is None or rule.accepts(v), f"{rule.allowed}, or null", rule.names)
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+BOOLEAN = Rule(lambda v: isinstance(v, bool), "true or false")
+TEXT = Rule(lambda v: isinstance(v, str) and v.strip() != "" and "\0" not in v, "a text")
+WIDTHS = Rule(
+    lambda v: isinstance(v, list | tuple) and 1 <= len(v) <= 32 and all(_is_integer(w) and 1 <= w <= 65_536 for w in v),
+    "a list of 1 to 32 whole numbers from 1 to 65,536, such as [300,100]",
+)
+SHARE = number(0, 1, under=True)
+
+RULES: dict[str, Rule] = {
+    "dataset.validation_size": integer(0, 10_000_000),
+    "model.width": integer(1, 65_536),
+    "model.depth": integer(1, 32),
+    "model.hidden": optional(WIDTHS),
+    "model.activation": choice(ACTIVATIONS),
+    "model.dropout": SHARE,
+    "model.kernel_initializer": choice(INITIALIZERS),
+    "training.epochs": integer(1, 10_000),
+    "training.batch_size": integer(1, 10_000_000),
+    "training.loss": choice(LOSSES),
+    "training.curve_samples": integer(0, 10_000_000),
+    "device.kind": choice(("auto", "cpu", "gpu")),
+    "device.backend": choice(("tensorflow", "jax")),
+    "device.precision": choice(("float32", "float64", "tensorfloat32", "mixed_bfloat16")),
+    "device.xla": BOOLEAN,
+    "device.trainer": choice(("engine", "reference")),
+    "device.workers": integer(0, 1024),
+    "tracking.kind": choice(("sqlite", "server", "none")),
+    "tracking.uri": optional(TEXT),
+    "paths.data": TEXT,
+    "paths.runs": TEXT,
+    "paths.results": optional(TEXT),
+    "seed": integer(0, 2**64 - 1),
+    "question": TEXT,
+}
+
+HYPERPARAMETERS: dict[str, Rule] = {
+    "learning_rate": number(0, 1000, over=True),
+    "weight_decay": optional(number(0, 1000)),
+    "adam_weight_decay": optional(number(0, 1000)),
+    **dict.fromkeys(("momentum", "rho", "beta_1", "beta_2", "adam_beta_1", "adam_beta_2"), SHARE),
+    **dict.fromkeys(("epsilon", "epsilon_1", "epsilon_2"), number(0, 1, over=True)),
+    **dict.fromkeys(("nesterov", "amsgrad", "centered", "relative_step"), BOOLEAN),
+    "initial_accumulator_value": number(0, 1000),
+    **dict.fromkeys(
+        ("l1_regularization_strength", "l2_regularization_strength", "l2_shrinkage_regularization_strength", "beta"),
+        number(0, 1000),
+    ),
+    "learning_rate_power": number(-10, 0),
+    "beta_2_decay": number(-10, 0, under=True),
+    "clip_threshold": number(0, 1000, over=True),
+    "rms_rate": number(0, 1000),
+    "ns_steps": integer(1, 20),
+    "warmup_steps": integer(0, 10_000_000),
+}
+
+
+@cache
+def options(group: str) -> tuple[str, ...]:
+    """Names of the files of a folder of `conf/`."""
+    return tuple(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
+
+
+@cache
+def hyperparameters(optimizer: str) -> tuple[str, ...]:
+    """Names that `conf/optimizer/<optimizer>.yaml` sets."""
+    return tuple(name for name in yaml.safe_load((CONF / "optimizer" / f"{optimizer}.yaml").read_text()) if name != "name")
+
+
+def rule_for(key: str) -> Rule | None:
+    """The rule of a dotted key, or None where there is no such key in any configuration."""
+    if key.startswith("optimizer."):
+        return HYPERPARAMETERS.get(key.removeprefix("optimizer."))
+    return RULES.get(key)
+
+
+def known_keys(optimizers: Iterable[str]) -> list[str]:
+    """Keys that can be set when one of `optimizers` is chosen."""
+    own = dict.fromkeys(f"optimizer.{name}" for optimizer in optimizers for name in hyperparameters(optimizer))
+    return [*RULES, *own]
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """` (did you mean 'adam'?)`, or nothing where no name is near."""
+    by_lower = {candidate.lower(): candidate for candidate in names}
+    close = difflib.get_close_matches(str(name).lower(), list(by_lower), n=1, cutoff=0.5)
+    return f" (did you mean {by_lower[close[0]]!r}?)" if close else ""
+
+
+def complaint(key: str, value: Any, rule: Rule) -> str | None:
+    """One line on what is wrong with `value`, or None."""
+    if rule.accepts(value):
+        return None
+    shown = "null" if value is None else str(value)
+    return f"{key}={shown}: expected {rule.allowed}{nearest(shown, rule.names)}"

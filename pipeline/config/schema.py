@@ -1,0 +1,77 @@
+"""The typed configuration: what Hydra composes from `conf/`, as dataclasses registered under the name `schema`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+# OmegaConf reads these annotations at run time and knows Optional[list[int]], not list[int] | None.
+from typing import Optional  # noqa: UP035 isort: skip
+
+
+@dataclass
+class DatasetConfig:
+    name: str = MISSING
+    validation_size: int = MISSING
+
+
+@dataclass
+class ModelConfig:
+    width: int = MISSING
+    depth: int = MISSING
+    hidden: Optional[list[int]] = None  # noqa: UP045
+    activation: str = MISSING
+    dropout: float = MISSING
+    kernel_initializer: str = MISSING
+
+
+@dataclass
+class TrainingConfig:
+    epochs: int = MISSING
+    batch_size: int = MISSING
+    loss: str = MISSING
+    curve_samples: int = MISSING
+
+
+@dataclass
+class DeviceConfig:
+    kind: str = MISSING
+    backend: str = MISSING
+    precision: str = MISSING
+    xla: bool = MISSING
+    trainer: str = MISSING
+    workers: int = MISSING
+
+
+@dataclass
+class TrackingConfig:
+    kind: str = MISSING
+    uri: Optional[str] = None  # noqa: UP045
+
+
+@dataclass
+class PathsConfig:
+    data: str = "data/processed"
+    runs: str = "runs"
+    results: Optional[str] = None  # noqa: UP045
+
+
+@dataclass
+class Config:
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    optimizer: Any = MISSING
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    device: DeviceConfig = field(default_factory=DeviceConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    paths: PathsConfig = field(default_factory=PathsConfig)
+    seed: int = 0
+    question: str = "single runs"
+
+
+def register() -> None:
+    """Make `schema` known to Hydra, so that `conf/config.yaml` can start from it."""
+    ConfigStore.instance().store(name="schema", node=Config)

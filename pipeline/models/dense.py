@@ -1,0 +1,58 @@
+"""Dense networks in Keras: flattened pixels in, a softmax over the classes out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pipeline.config import job as j
+from pipeline.models import initial, randomness
+
+
+def build(model: j.Model, inputs: int, classes: int, dtype: str) -> Any:
+    """A `keras.Model` (n, inputs) -> (n, classes) of probabilities; its weights mean nothing until `set_initial`.
+
+    `dtype` is a Keras dtype policy (`float32`, `float64`, `mixed_bfloat16`).
+    """
+    import keras
+    from keras import layers
+
+    stack = [keras.Input((inputs,), name="pixels")]
+    for number, width in enumerate(model.hidden, start=1):
+        # Weights are assigned before every run: "zeros" spares the draw that nobody uses.
+        stack.append(layers.Dense(width, model.activation, kernel_initializer="zeros", dtype=dtype, name=f"hidden_{number}"))
+        if model.dropout:
+            stack.append(layers.Dropout(model.dropout, seed=number, dtype=dtype, name=f"dropout_{number}"))
+    # Under mixed precision the softmax and the loss stay in float32, as Keras advises.
+    last = "float32" if dtype.startswith("mixed") else dtype
+    stack.append(layers.Dense(classes, "softmax", kernel_initializer="zeros", dtype=last, name="classes"))
+    return keras.Sequential(stack, name="dense")
+
+
+def set_initial(network: Any, model: j.Model, seed: int) -> None:
+    """Give `network` the initial weights and dropout states that belong to `seed`."""
+    sizes = [network.input_shape[-1], *model.hidden, network.output_shape[-1]]
+    for variable, value in zip(network.trainable_variables, initial.weights(model.kernel_initializer, seed, sizes), strict=True):
+        variable.assign(value.astype(variable.dtype))
+    for number, layer in enumerate(layer for layer in network.layers if hasattr(layer, "seed_generator")):
+        state = layer.seed_generator.state
+        drawn = randomness.words(seed, "dropout", number, 2) >> np.uint64(33)
+        state.assign(drawn.astype(state.dtype))
+
+
+def weights(network: Any) -> dict[str, np.ndarray]:
+    """Weights by path (`hidden_1/kernel`, `classes/bias`) as numpy arrays."""
+    return {"/".join(v.path.split("/")[-2:]): np.asarray(v.numpy()) for v in network.trainable_variables}
+
+
+def parameters(model: j.Model, inputs: int, classes: int) -> int:
+    """Number of trainable weights."""
+    sizes = [inputs, *model.hidden, classes]
+    return sum((a + 1) * b for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+
+
+def set_weights(network: Any, arrays: dict[str, np.ndarray]) -> None:
+    """Give `network` the weights that `weights` once returned."""
+    for variable in network.trainable_variables:
+        variable.assign(arrays["/".join(variable.path.split("/")[-2:])])

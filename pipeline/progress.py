@@ -1,0 +1,111 @@
+"""What a person sees while runs train: a bar on a terminal, a line per run elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+from pipeline.config.job import Job
+from pipeline.results.result import Result
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
+
+
+def duration(seconds: float) -> str:
+    """`42 s`, `3:07 min`, `1:20 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds // 60:.0f}:{seconds % 60:02.0f} min"
+    return f"{seconds // 3600:.0f}:{seconds % 3600 // 60:02.0f} h"
+
+
+def held_out(metrics: dict[str, float]) -> tuple[str, float]:
+    """The held-out split of an epoch's metrics, in words, and its accuracy."""
+    split = "val" if "val/accuracy" in metrics else "test"
+    return {"val": "validation", "test": "test"}[split], metrics[f"{split}/accuracy"]
+
+
+class Progress:
+    """Told of epochs and ends of runs; shows the run, its epoch, its held-out accuracy and the time left."""
+
+    def __init__(self, jobs: list[Job]) -> None:
+        self.jobs = jobs
+        self.epochs = sum(job.training.epochs for job in jobs)
+        self.epochs_done = self.runs_done = 0
+        self.started = time.monotonic()
+        self.last_line = 0.0
+        self.bar: Any = None
+
+    def __enter__(self) -> Progress:
+        if sys.stdout.isatty() and len(self.jobs) > 1:
+            from rich import progress
+
+            self.bar = progress.Progress(
+                progress.TextColumn("{task.fields[runs]}"),
+                progress.BarColumn(bar_width=24),
+                progress.TextColumn("{task.fields[now]}"),
+                transient=True,
+            )
+            self.bar.start()
+            self.task = self.bar.add_task("", total=self.epochs, runs=f"0/{len(self.jobs)} runs", now="starting")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+    @property
+    def left(self) -> str:
+        if not self.epochs_done:
+            return ""
+        return f"{duration((time.monotonic() - self.started) * (self.epochs - self.epochs_done) / self.epochs_done)} left"
+
+    def begin(self) -> None:
+        """The clock of the time left starts when the libraries are loaded."""
+        self.started = time.monotonic()
+
+    def epoch(self, job: Job, epoch: int, metrics: dict[str, float]) -> None:
+        self.epochs_done += 1
+        split, accuracy = held_out(metrics)
+        if len(self.jobs) == 1:
+            print(
+                f"epoch {epoch}/{job.training.epochs}  loss {metrics['running/loss']:.4f}  "
+                f"training {percent(metrics['train/accuracy'])}  {split} {percent(accuracy)}  "
+                f"gap {100 * metrics['gap/accuracy']:.2f} points",
+                flush=True,
+            )
+        elif self.bar is not None:
+            now = f"{job.name} epoch {epoch}/{job.training.epochs}, {split} {percent(accuracy)}, {self.left}"
+            self.bar.update(self.task, completed=self.epochs_done, now=now)
+
+    def done(self, result: Result) -> None:
+        self.runs_done += 1
+        # A run that ended early gives back the epochs that it did not need.
+        self.epochs -= result.job.training.epochs - len(result.history.get("train/loss", []))
+        if len(self.jobs) == 1:
+            return
+        if self.bar is not None:
+            self.bar.update(self.task, total=self.epochs, runs=f"{self.runs_done}/{len(self.jobs)} runs")
+            if not result.finished:
+                self.bar.console.print(f"{result.name} {result.status}: {result.reason}", highlight=False, markup=False)
+        else:
+            end = f", {self.left}" if self.runs_done < len(self.jobs) else ""
+            print(f"[{self.runs_done}/{len(self.jobs)}] {summary(result)}{end}", flush=True)
+
+
+def summary(result: Result) -> str:
+    """One run in one line."""
+    if not result.finished:
+        return f"{result.name} {result.status}: {result.reason}"
+    f = result.figures
+    validation = f"validation {percent(f['val/accuracy'])}, " if "val/accuracy" in f else ""
+    return (
+        f"{result.name}: {validation}test {percent(f['test/accuracy'])}, "
+        f"gap {100 * f['overfitting_gap/accuracy']:.2f} points, {f['time/train_s']:.1f} s"
+    )

@@ -1,0 +1,69 @@
+"""Train dense networks: one run, or with --multirun (-m) a sweep.
+
+    python -m pipeline.train optimizer=adam model.width=256
+    python -m pipeline.train -m optimizer=sgd,rmsprop,adam model.width=64,512 'seed=range(3)'
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from pipeline import console
+from pipeline.config import commandline, rules, schema
+from pipeline.config.compose import ConfigurationError
+from pipeline.errors import RunFailed, RunsLost, UserError
+
+schema.register()
+
+
+def train(config: DictConfig) -> float:
+    """Train the one run that `config` means; returns its objective, for a sweeper to maximise."""
+    from pipeline import batch
+
+    return [outcome() for _, outcome in batch.run([config], [_words()])][0]
+
+
+def train_batch(configs: list[DictConfig], overrides: list[list[str]]) -> Iterator[tuple[int, Callable[[], float]]]:
+    """The same for all runs of a multirun together: what the launcher `batched` calls."""
+    from pipeline import batch
+
+    return batch.run(configs, overrides)
+
+
+train.batch = train_batch  # type: ignore[attr-defined]
+
+
+def main(argv: Sequence[str]) -> int:
+    multirun = bool({"-m", "--multirun"} & set(argv)) or any(word.startswith("sweep=") for word in argv)
+    if problems := commandline.check(argv, multirun):
+        raise ConfigurationError(problems)
+    words = [word for word in argv if word != "-v"]
+    if multirun and not {"-m", "--multirun"} & set(argv):
+        words.append("--multirun")
+    # Hydra prints errors in its own way and ends the process; with this it lets us.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    sys.argv = [sys.argv[0], *words]
+    try:
+        hydra.main(version_base="1.3", config_path=str(rules.CONF), config_name="config")(train)()
+    except RunFailed as error:
+        if multirun:
+            raise RunsLost("some runs failed; each is named above, with the command that runs it again") from error
+        raise
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(" ".join(str(error).split())) from error
+    return 0
+
+
+def _words() -> list[str]:
+    return commandline.words_of(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    console.run(main)

@@ -1,0 +1,309 @@
+"""The engine: many runs at the speed of the machine, with Keras's own networks, losses and optimizers.
+
+An epoch, with the curve that follows it, is one call of one compiled program over an order of samples; the data lies
+on the device once; a CPU runs one single-threaded program per core. A program is shared by all runs of one
+shape: weights, optimizer state, learning rate and weight decay are variables, assigned before each run.
+A run's bits depend on nothing but itself: not on the number of workers, nor on what else trains beside it.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from pipeline.config.digests import arrays_digest
+from pipeline.config.job import Job
+from pipeline.data.arrays import Split
+from pipeline.models import dense, optimizers, randomness
+from pipeline.models.devices import Device
+from pipeline.training.outcome import Done, Event, Run
+
+CHUNK = 1000
+"""Samples evaluated at once: their activations fit the cache (measured best of 100 to 4,000 at width 512)."""
+
+INPUTS = ("learning_rate", "weight_decay")
+"""Hyper-parameters that are variables of a program. The others are burnt into it, as exact as Keras computes them."""
+
+
+def shape_of(job: Job) -> Job:
+    """What a program is compiled for: the job without all that is a variable of the program or that it never sees."""
+    fixed = tuple((n, v if n not in INPUTS or v is None else 1.0) for n, v in job.optimizer.hyperparameters)
+    return replace(
+        job,
+        seed=0,
+        model=replace(job.model, kernel_initializer=""),
+        optimizer=replace(job.optimizer, hyperparameters=fixed),
+        training=replace(job.training, epochs=0),
+    )
+
+
+class Samples:
+    """The data on the device, once for all programs: float32 pixels and one-hot labels of all three splits."""
+
+    def __init__(self, split: Split, classes: int) -> None:
+        import tensorflow as tf
+
+        eye = np.eye(classes, dtype=np.float32)
+
+        def held(images: np.ndarray, labels: np.ndarray) -> tuple[Any, Any]:
+            # Variables, not constants: a program that captures data as a constant compiles for half a minute.
+            return tf.Variable(images, trainable=False), tf.Variable(eye[labels], trainable=False)
+
+        self.train = held(split.train_images, split.train_labels)
+        self.test = held(split.test_images, split.test_labels)
+        self.held_out = held(split.held_out_images, split.held_out_labels) if split.held_out == "val" else self.test
+
+
+class Program:
+    """The compiled training of one shape of network, optimizer and batch, with the variables it trains."""
+
+    compiled = 0
+    """Programs compiled by this process so far."""
+
+    _building = threading.Lock()
+
+    def __init__(self, shape: Job, samples: Samples, classes: int, device: Device) -> None:
+        import keras
+        import tensorflow as tf
+
+        self.shape, self.samples, self.device = shape, samples, device
+        with Program._building:
+            inputs = samples.train[0].shape[1]
+            self.network = dense.build(shape.model, inputs, classes, device.dtype)
+            self.optimizer = optimizers.build(shape.optimizer)
+            self.optimizer.build(self.network.trainable_variables)
+            if self.optimizer.weight_decay is not None:
+                self.weight_decay = tf.Variable(1.0, dtype=self.network.trainable_variables[0].dtype, trainable=False)
+                self.optimizer.weight_decay = self.weight_decay
+            self.loss = keras.losses.get(shape.training.loss)
+            self.dtype = tf.as_dtype(device.dtype if device.dtype == "float64" else "float32")
+            compiled = tf.function(jit_compile=device.xla, autograph=False)
+            order = tf.TensorSpec((int(samples.train[0].shape[0]),), tf.int32)
+            self.epoch = compiled(self._epoch).get_concrete_function(order, tf.TensorSpec((), tf.int32))
+            self.measure = compiled(self._measure).get_concrete_function()
+            Program.compiled += 1
+        # Compiles here, where other workers can compile too, and not within the first run's seconds.
+        self.epoch(tf.zeros(order.shape, tf.int32), tf.constant(0))
+
+    def reset(self, job: Job) -> None:
+        """Put the variables where `job` starts: its initial weights, a fresh optimizer, its learning rate."""
+        dense.set_initial(self.network, job.model, job.seed)
+        # A new optimizer knows best how its state begins, and may take it from the weights (schedule-free does).
+        fresh = optimizers.build(job.optimizer)
+        fresh.build(self.network.trainable_variables)
+        for variable, start in zip(_state(self.optimizer), _state(fresh), strict=True):
+            variable.assign(start)
+        if self.optimizer.weight_decay is not None:
+            self.weight_decay.assign(job.optimizer["weight_decay"])
+
+    @property
+    def steps(self) -> int:
+        """Full batches in an epoch; a smaller last one follows where the batch size does not divide the samples."""
+        return int(self.samples.train[0].shape[0]) // self.shape.training.batch_size
+
+    def _epoch(self, order: Any, full: Any) -> Any:
+        """One pass over the training samples in this order (`full` batches and the rest), then the curve: six numbers.
+
+        Running loss and accuracy, then (loss, accuracy) on the training samples of the curve and on the held-out split.
+        """
+        import tensorflow as tf
+
+        images, labels = self.samples.train
+        batch = self.shape.training.batch_size
+        rest = int(images.shape[0]) % batch
+
+        def body(step: Any, loss: Any, right: Any) -> Any:
+            chosen = tf.slice(order, [step * batch], [batch])
+            more = self._step(tf.gather(images, chosen), tf.gather(labels, chosen))
+            return step + 1, loss + more[0] * batch, right + more[1]
+
+        zero = tf.zeros((), self.dtype)
+        _, loss, right = tf.while_loop(lambda step, loss, right: step < full, body, [0, zero, zero])
+        if rest:
+            chosen = order[-rest:]
+            more = self._step(tf.gather(images, chosen), tf.gather(labels, chosen))
+            loss, right = loss + more[0] * rest, right + more[1]
+        count = self.shape.training.curve_samples or int(images.shape[0])
+        running = tf.stack([loss, right]) / int(images.shape[0])
+        return tf.concat([running, self._score(*self.samples.train, count), self._score(*self.samples.held_out)], 0)
+
+    def _step(self, x: Any, y: Any) -> tuple[Any, Any]:
+        import tensorflow as tf
+
+        x, y = tf.cast(x, self.dtype), tf.cast(y, self.dtype)
+        with tf.GradientTape() as tape:
+            outputs = self.network(x, training=True)
+            loss = tf.reduce_mean(self.loss(y, outputs))
+        self.optimizer.apply(tape.gradient(loss, self.network.trainable_variables))
+        return tf.cast(loss, self.dtype), self._right(y, outputs)
+
+    def _right(self, y: Any, outputs: Any) -> Any:
+        import tensorflow as tf
+
+        return tf.reduce_sum(tf.cast(tf.argmax(outputs, 1) == tf.argmax(y, 1), self.dtype))
+
+    def _score(self, images: Any, labels: Any, count: int | None = None) -> Any:
+        """(mean loss, accuracy) on the first `count` samples, weights fixed, inference mode."""
+        import tensorflow as tf
+
+        count = min(count or int(images.shape[0]), int(images.shape[0]))
+        full, rest = divmod(count, CHUNK)
+
+        def on(start: Any, size: int) -> tuple[Any, Any]:
+            x = tf.cast(tf.slice(images, [start, 0], [size, -1]), self.dtype)
+            y = tf.cast(tf.slice(labels, [start, 0], [size, -1]), self.dtype)
+            outputs = self.network(x, training=False)
+            return tf.cast(tf.reduce_mean(self.loss(y, outputs)), self.dtype) * size, self._right(y, outputs)
+
+        def body(chunk: Any, loss: Any, right: Any) -> Any:
+            more = on(chunk * CHUNK, CHUNK)
+            return chunk + 1, loss + more[0], right + more[1]
+
+        loss = right = tf.zeros((), self.dtype)
+        if full:
+            _, loss, right = tf.while_loop(lambda chunk, loss, right: chunk < full, body, [0, loss, right])
+        if rest:
+            more = on(full * CHUNK, rest)
+            loss, right = loss + more[0], right + more[1]
+        return tf.stack([loss, right]) / count
+
+    def _measure(self) -> tuple[Any, Any]:
+        """(loss, accuracy) on all training, held-out and test samples: six numbers; and the test probabilities."""
+        import tensorflow as tf
+
+        images = self.samples.test[0]
+        full, rest = divmod(int(images.shape[0]), CHUNK)
+        scores = [self._score(*samples) for samples in (self.samples.train, self.samples.held_out, self.samples.test)]
+        parts = []
+        if full:
+            stacked = tf.map_fn(
+                lambda chunk: self.network(tf.cast(tf.slice(images, [chunk * CHUNK, 0], [CHUNK, -1]), self.dtype)),
+                tf.range(full),
+                fn_output_signature=self.dtype,
+            )
+            parts.append(tf.reshape(stacked, (full * CHUNK, -1)))
+        if rest:
+            parts.append(self.network(tf.cast(images[full * CHUNK :], self.dtype)))
+        return tf.concat(scores, 0), tf.concat(parts, 0)
+
+
+def _state(optimizer: Any) -> list[Any]:
+    """All variables of a Keras optimizer, Nadam's product of momenta included (Keras does not list it)."""
+    extra = [optimizer._u_product] if hasattr(optimizer, "_u_product") else []
+    listed = optimizer.variables
+    return [*listed, *(v for v in extra if all(v is not other for other in listed))]
+
+
+def train(
+    jobs: Sequence[tuple[int, Job]], split: Split, classes: int, device: Device, stop: threading.Event | None = None
+) -> Iterator[Event]:
+    """Train `jobs` (with their indices), on `device.workers` threads; events come as they happen.
+
+    Closing the generator, or setting `stop`, ends every worker at its next epoch.
+    """
+    if not jobs:
+        return
+    samples = Samples(split, classes)
+    share = _Share(jobs)
+    events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+    stop = stop or threading.Event()
+    count = min(device.workers, len(jobs))
+
+    def work() -> None:
+        programs: dict[Job, Program] = {}
+        try:
+            while not stop.is_set() and (taken := share.take(programs)):
+                index, job = taken
+                run = Run(index, job, split.held_out)
+                try:
+                    shape = shape_of(job)
+                    if shape not in programs:
+                        # One at a time: a worker comes back to an earlier shape only to help another one out.
+                        programs.clear()
+                        programs[shape] = Program(shape, samples, classes, device)
+                    _train_one(run, programs[shape], split, events.put, stop)
+                except Exception as error:
+                    events.put(Done(index, run.failed(error), error))
+        finally:
+            events.put(None)
+
+    workers = [threading.Thread(target=work, name=f"engine-{n}", daemon=True) for n in range(count)]
+    for worker in workers:
+        worker.start()
+    try:
+        while count:
+            event = events.get()
+            if event is None:
+                count -= 1
+            else:
+                yield event
+    finally:
+        stop.set()
+        for worker in workers:
+            worker.join()
+
+
+def _train_one(run: Run, program: Program, split: Split, put: Callable[[Event], None], stop: threading.Event) -> None:
+    job = run.job
+    program.reset(job)
+    run.digests["initial_weights"] = arrays_digest(dense.weights(program.network))
+    for epoch in range(job.training.epochs):
+        if stop.is_set():
+            return
+        order = randomness.order(job.seed, epoch, len(split.train_images))
+        before = time.perf_counter()
+        numbers = program.epoch(*_constants(order, program.steps)).numpy()
+        run.train_seconds += time.perf_counter() - before
+        names = ("running", "train", split.held_out)
+        metrics = {f"{n}/{what}": float(v) for (n, what), v in zip(((n, w) for n in names for w in ("loss", "accuracy")), numbers, strict=True)}
+        put(run.add_epoch(metrics))
+        if reason := run.non_finite:
+            put(Done(run.index, run.diverged(reason)))
+            return
+    scores, probabilities = program.measure()
+    train, held_out, test = ((float(loss), float(accuracy)) for loss, accuracy in scores.numpy().reshape(3, 2))
+    put(Done(run.index, run.finished(split, train, held_out, test, probabilities.numpy(), dense.weights(program.network))))
+
+
+def _constants(*values: Any) -> list[Any]:
+    import tensorflow as tf
+
+    return [tf.constant(value, tf.int32) for value in values]
+
+
+class _Share:
+    """Jobs grouped by shape. A worker stays with its shape, then takes the dearest one that nobody has, then helps out."""
+
+    def __init__(self, jobs: Sequence[tuple[int, Job]]) -> None:
+        self._lock = threading.Lock()
+        self._groups: dict[Job, deque[tuple[int, Job]]] = {}
+        for index, job in jobs:
+            self._groups.setdefault(shape_of(job), deque()).append((index, job))
+        self._open = sorted(self._groups, key=lambda s: -len(self._groups[s]) * _cost(self._groups[s][0][1]))
+
+    def take(self, programs: dict[Job, Program]) -> tuple[int, Job] | None:
+        """The next job for a worker that has `programs` compiled, or None when all are taken."""
+        with self._lock:
+            for shape in programs:
+                if self._groups.get(shape):
+                    return self._groups[shape].popleft()
+            while self._open:
+                shape = self._open.pop(0)
+                if self._groups[shape]:
+                    return self._groups[shape].popleft()
+            left = [group for group in self._groups.values() if group]
+            if not left:
+                return None
+            return max(left, key=lambda group: len(group) * _cost(group[0][1])).pop()
+
+
+def _cost(job: Job) -> float:
+    """Work of a run, in no unit: what the order of the jobs goes by."""
+    return job.training.epochs * sum(job.model.hidden) + 1

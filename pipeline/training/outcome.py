@@ -1,0 +1,120 @@
+"""What a trainer measures of one run, and how a Result is made of it: the same for every trainer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from pipeline.config.digests import array_digest, arrays_digest
+from pipeline.config.job import Job
+from pipeline.data.arrays import Split
+from pipeline.results.gaps import curve_gaps, final_gaps
+from pipeline.results.result import DIVERGED, FAILED, FINISHED, Result
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The end of an epoch: `index` says which job of the batch, `epoch` counts from 1."""
+
+    index: int
+    epoch: int
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Done:
+    """The end of a run. `error` is the exception of a failed one."""
+
+    index: int
+    result: Result
+    error: BaseException | None = None
+
+
+Event = Epoch | Done
+Trainer = Callable[[Sequence[tuple[int, Job]], Any], Iterator[Event]]
+
+
+@dataclass
+class Run:
+    """A run in the making."""
+
+    index: int
+    job: Job
+    held_out: str
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    history: dict[str, list[float]] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+    train_seconds: float = 0.0
+
+    def add_epoch(self, metrics: dict[str, float]) -> Epoch:
+        """Note one epoch's `running/…`, `train/…` and held-out figures, and the gaps between the last two."""
+        metrics = metrics | curve_gaps(metrics, self.held_out)
+        for name, value in metrics.items():
+            self.history.setdefault(name, []).append(value)
+        return Epoch(self.index, len(self.history["train/loss"]), metrics)
+
+    @property
+    def non_finite(self) -> str | None:
+        """The first loss of the last epoch that is no number, in words."""
+        for name in ("running/loss", "train/loss", f"{self.held_out}/loss"):
+            value = self.history[name][-1]
+            if not math.isfinite(value):
+                return f"{name} is {value} after epoch {len(self.history[name])}"
+        return None
+
+    def finished(
+        self,
+        split: Split,
+        train: tuple[float, float],
+        held_out: tuple[float, float],
+        test: tuple[float, float],
+        probabilities: np.ndarray,
+        weights: dict[str, np.ndarray],
+    ) -> Result:
+        """The Result; `train`, `held_out` and `test` are (loss, accuracy) on all samples with the final weights."""
+        predictions = probabilities.argmax(axis=1).astype(np.uint8)
+        figures = {
+            "train/loss": train[0],
+            "train/accuracy": train[1],
+            "test/loss": test[0],
+            "test/accuracy": test[1],
+            "time/train_s": self.train_seconds,
+        } | final_gaps(train, test)
+        if split.held_out == "val":
+            accuracies = self.history["val/accuracy"]
+            best = int(np.argmax(accuracies))
+            figures |= {
+                "val/loss": held_out[0],
+                "val/accuracy": held_out[1],
+                "best/epoch": best + 1,
+                "best/val_accuracy": accuracies[best],
+            }
+        digests = {"predictions": array_digest(predictions), "final_weights": arrays_digest(weights)}
+        result = self._result(FINISHED, None, figures, digests)
+        result.predictions, result.weights = predictions, weights
+        result.probabilities = probabilities.astype(np.float32)
+        return result
+
+    def diverged(self, reason: str) -> Result:
+        return self._result(DIVERGED, reason, {"time/train_s": self.train_seconds}, {})
+
+    def failed(self, error: BaseException) -> Result:
+        reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"[:500]
+        return self._result(FAILED, reason, {"time/train_s": self.train_seconds}, {})
+
+    def _result(self, status: str, reason: str | None, figures: dict[str, float], digests: dict[str, str]) -> Result:
+        return Result(
+            key="",
+            job=self.job,
+            status=status,
+            reason=reason,
+            history=self.history,
+            figures=figures,
+            digests=self.digests | digests,
+            started=self.started.isoformat(timespec="milliseconds"),
+        )
