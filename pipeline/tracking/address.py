@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from pipeline.console import PROJECT, nearest
 from pipeline.errors import UserError
@@ -52,7 +52,8 @@ def conceal(text: str, uri: str) -> str:
     """`text`, a library's message, without the secrets of `uri` in it."""
     parts = urlsplit(uri)
     text = text.replace(uri, redact(uri))
-    for secret in (parts.netloc.rpartition("@")[0], parts.query, parts.password or ""):
+    options = [value for _, value in parse_qsl(parts.query)]
+    for secret in (parts.netloc.rpartition("@")[0], parts.query, parts.password or "", *options):
         for form in {secret, unquote(secret)} - {""}:
             text = text.replace(form, "***")
     return text

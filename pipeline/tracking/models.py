@@ -42,6 +42,9 @@ def log(client: MlflowClient, run_id: str, model: Any, example: np.ndarray) -> s
     for one in client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'"):
         if one.name == NAME and one.status == "READY":
             return one.model_id
+        if one.name == NAME:
+            # Left by a process that was killed; `runs:/…/model` would find it in place of the whole one.
+            client.delete_logged_model(one.model_id)
     logged = client.create_logged_model(experiment_id, NAME, run_id, params=run.data.params, model_type="classifier")
     try:
         signature = ModelSignature(
@@ -73,6 +76,6 @@ def log(client: MlflowClient, run_id: str, model: Any, example: np.ndarray) -> s
         client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, max((one.step for one in last), default=0))])
         client.finalize_logged_model(logged.model_id, "READY")
     except BaseException:
-        client.finalize_logged_model(logged.model_id, "FAILED")
+        client.delete_logged_model(logged.model_id)
         raise
     return logged.model_id

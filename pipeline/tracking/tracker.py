@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import UserError
-from pipeline.tracking import describe, process, store
+from pipeline.tracking import describe, process, store, views
 from pipeline.tracking.address import HTTP, Address, conceal
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ class Tracker:
             if found is None:
                 artifacts = self.address.artifacts
                 location = artifacts.as_uri() if artifacts else None
-                self._experiments[name] = client.create_experiment(name, location)
+                self._experiments[name] = client.create_experiment(name, location, views.experiment_tags())
             elif found.lifecycle_stage != "active":
                 restore = f"{shlex.quote(sys.executable)} -m mlflow experiments restore --experiment-id"
                 raise UserError(

@@ -1,0 +1,181 @@
+"""A store that cannot be used is refused with the command that mends it, and stays as it is."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import UserError
+from pipeline.tracking import StoreDamaged, open_tracker
+from pipeline.tracking.store import _schema, check
+
+
+def execute(database: Path, *statements: str) -> None:
+    connection = sqlite3.connect(database)
+    for statement in statements:
+        connection.execute(statement)
+    connection.commit()
+    connection.close()
+
+
+def emptied(database: Path) -> None:
+    database.write_bytes(b"")
+
+
+def halved(database: Path) -> None:
+    database.write_bytes(database.read_bytes()[: database.stat().st_size // 2])
+
+
+def bad_header(database: Path) -> None:
+    database.write_bytes(b"garbage!" + database.read_bytes()[8:])
+
+
+def flipped(database: Path) -> None:
+    content = bytearray(database.read_bytes())
+    content[4096 * 3 : 4096 * 3 + 100] = b"\xff" * 100
+    database.write_bytes(content)
+
+
+def text_file(database: Path) -> None:
+    database.write_text("hello")
+
+
+def folder(database: Path) -> None:
+    database.unlink()
+    database.mkdir()
+
+
+def other_program(database: Path) -> None:
+    database.unlink()
+    execute(database, "CREATE TABLE songs (title TEXT)")
+
+
+def half_migrated(database: Path) -> None:
+    execute(database, "DELETE FROM alembic_version")
+
+
+def half_migrated_at(database: Path) -> None:
+    execute(database, f"UPDATE alembic_version SET version_num = '{sorted(_schema()[0] - {_schema()[1]})[0]}'")
+
+
+def newer_schema(database: Path) -> None:
+    execute(database, "UPDATE alembic_version SET version_num = 'feedfeedfeed'")
+
+
+DAMAGES = [
+    emptied,
+    halved,
+    bad_header,
+    flipped,
+    text_file,
+    folder,
+    other_program,
+    half_migrated,
+    half_migrated_at,
+    newer_schema,
+]
+
+
+@pytest.fixture
+def root(tmp_path: Path, blank_store: Path) -> Path:
+    folder = tmp_path / "it's a project"
+    folder.mkdir()
+    shutil.copy(blank_store, folder / "mlflow.db")
+    return folder
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_damage_is_refused_at_once(root: Path, damage: Callable[[Path], None]) -> None:
+    damage(root / "mlflow.db")
+    with pytest.raises(StoreDamaged, match=r"mlflow\.db"):
+        open_tracker("sqlite", root=root)
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_command_in_the_message_mends_it(root: Path, damage: Callable[[Path], None]) -> None:
+    damage(root / "mlflow.db")
+    with pytest.raises(StoreDamaged) as refused:
+        open_tracker("sqlite", root=root)
+    command = str(refused.value).rpartition("with: ")[2].partition(" (a new")[0]
+    assert shlex.split(command)[0] in ("mv", "rm")
+    subprocess.run(command, shell=True, check=True)
+    open_tracker("sqlite", root=root)
+    assert not (root / "mlflow.db").exists()
+
+
+@pytest.mark.parametrize("damage", [emptied, halved, newer_schema], ids=lambda damage: damage.__name__)
+def test_damaged_file_stays_as_it_is(root: Path, damage: Callable[[Path], None]) -> None:
+    damage(root / "mlflow.db")
+    before = (root / "mlflow.db").read_bytes()
+    with pytest.raises(StoreDamaged):
+        open_tracker("sqlite", root=root)
+    assert (root / "mlflow.db").read_bytes() == before
+
+
+def test_damage_between_opening_and_use_is_refused_too(root: Path) -> None:
+    tracker = open_tracker("sqlite", root=root)
+    emptied(root / "mlflow.db")
+    with pytest.raises(StoreDamaged, match="0 bytes"):
+        tracker.begin("e", "n", {})
+
+
+def test_older_schema_with_runs_is_to_be_upgraded(root: Path) -> None:
+    half_migrated_at(root / "mlflow.db")
+    execute(root / "mlflow.db", "INSERT INTO runs (run_uuid) VALUES ('a')")
+    with pytest.raises(StoreDamaged, match=r"keep a copy, then: \S+ -m mlflow db upgrade '?sqlite:///"):
+        open_tracker("sqlite", root=root)
+
+
+def test_message_is_one_line(root: Path) -> None:
+    flipped(root / "mlflow.db")
+    with pytest.raises(StoreDamaged) as refused:
+        open_tracker("sqlite", root=root)
+    assert "\n" not in str(refused.value)
+
+
+def test_sound_store_is_accepted(root: Path) -> None:
+    check(root / "mlflow.db")
+
+
+def test_missing_store_is_not_made_by_looking(tmp_path: Path) -> None:
+    open_tracker("sqlite", root=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_journal_of_a_killed_writer_is_rolled_back(root: Path, tmp_path: Path) -> None:
+    """A hot journal: the file alone is half-written, and sound again once SQLite has looked at it."""
+    database = root / "mlflow.db"
+    connection = sqlite3.connect(database, isolation_level=None)
+    connection.execute("PRAGMA cache_size = 1")
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("CREATE TABLE filler (words TEXT)")
+    for _ in range(200):
+        connection.execute("INSERT INTO filler VALUES (?)", ("x" * 4000,))
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    for file in (database, root / "mlflow.db-journal"):
+        shutil.copy(file, killed / file.name)
+    connection.rollback()
+    connection.close()
+    check(killed / "mlflow.db")
+    assert (killed / "mlflow.db").read_bytes() == database.read_bytes()
+
+
+def test_newest_schema_is_read_without_importing_mlflow() -> None:
+    from mlflow.store.db.utils import _get_latest_schema_revision
+
+    known, head = _schema()
+    assert head == _get_latest_schema_revision()
+    assert len(known) > 60
+
+
+def test_folder_that_may_not_be_written_to_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(UserError, match="tracking=none trains without it"):
+        open_tracker("sqlite", root=root)

@@ -1,0 +1,294 @@
+"""Begin, publish once, end: what repeats, breaks off or is shared."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.errors import UserError
+from pipeline.tracking import Tracker, TrackingUnavailable, open_tracker, process
+from pipeline.tracking.tracker import Tracker as TrackerClass
+from tests.tracking.factory import make_job, make_result
+
+Fresh = Callable[[], Tracker]
+GONE = {"process": f'[{{"host": "{process.host()}", "boot": "an earlier one", "namespace": "", "pid": 1, "started": "1"}}]'}
+    "process": '[{"host": "%s", "boot": "an earlier one", "namespace": "", "pid": 1, "started": "1"}]' % process.host()
+}
+
+
+def client(tracker: Tracker) -> Any:
+    return tracker._ready()
+
+
+def runs(tracker: Tracker, query: str = "") -> list[Any]:
+    mlflow = client(tracker)
+    return list(mlflow.search_runs([one.experiment_id for one in mlflow.search_experiments()], query))
+
+
+def test_same_key_again_gives_the_same_ids(fresh: Fresh) -> None:
+    tracker = fresh()
+    parent = tracker.begin("e", "sweep", {})
+    first = tracker.publish(make_result(), "e", parent)
+    assert tracker.publish(make_result(), "e", parent) == first
+    assert len(runs(tracker)) == 2
+
+
+def test_same_key_from_another_process_gives_the_same_ids(fresh: Fresh) -> None:
+    parent = fresh().begin("e", "sweep", {})
+    first = fresh().publish(make_result(), "e", parent)
+    assert fresh().publish(make_result(), "e", parent) == first
+
+
+def test_same_key_without_a_sweep_gives_the_same_ids(fresh: Fresh) -> None:
+    assert fresh().publish(make_result(), "e") == fresh().publish(make_result(), "e")
+
+
+def test_same_key_in_another_sweep_is_another_run(fresh: Fresh) -> None:
+    tracker = fresh()
+    ids = {tracker.publish(make_result(), "e", tracker.begin("e", "sweep", {}))["run_id"] for _ in range(2)}
+    assert len(ids) == 2
+
+
+def test_run_in_a_sweep_is_not_the_run_without_one(fresh: Fresh) -> None:
+    tracker = fresh()
+    inside = tracker.publish(make_result(), "e", tracker.begin("e", "sweep", {}))
+    assert tracker.publish(make_result(), "e")["run_id"] != inside["run_id"]
+
+
+def test_same_key_in_another_experiment_is_another_run(fresh: Fresh) -> None:
+    tracker = fresh()
+    assert tracker.publish(make_result(), "e")["run_id"] != tracker.publish(make_result(), "f")["run_id"]
+
+
+@pytest.mark.parametrize("call", ["log_batch", "log_inputs", "set_terminated"])
+@pytest.mark.parametrize("shared", [False, True])
+def test_what_broke_off_is_completed(fresh: Fresh, monkeypatch: pytest.MonkeyPatch, call: str, shared: bool) -> None:
+    tracker = fresh()
+    parent = tracker.begin("e", "sweep", {}, "s" if shared else None)
+    with monkeypatch.context() as patch:
+
+        def broken(*arguments: Any, **more: Any) -> None:
+            raise OSError("disk full")
+
+        patch.setattr(client(tracker), call, broken)
+        with pytest.raises(TrackingUnavailable, match=r"could not publish adam-w64-d1-s0: disk full"):
+            tracker.publish(make_result(), "e", parent)
+    ids = tracker.publish(make_result(), "e", parent)
+    run = client(tracker).get_run(ids["run_id"])
+    assert len(runs(tracker)) == 2
+    assert (run.info.status, len(run.inputs.dataset_inputs), run.data.metrics["test/accuracy"]) == ("FINISHED", 1, 0.97)
+    assert len(client(tracker).get_metric_history(ids["run_id"], "val/loss")) == 3
+
+
+def test_completing_repeats_no_row(fresh: Fresh) -> None:
+    ids = fresh().publish(make_result(), "e")
+    client(fresh()).update_run(ids["run_id"], status="RUNNING")
+    assert fresh().publish(make_result(), "e") == ids
+    assert len(client(fresh()).get_metric_history(ids["run_id"], "val/loss")) == 3
+
+
+def test_run_of_thousands_of_values_goes_in_parts(fresh: Fresh) -> None:
+    tracker = fresh()
+    history = {f"metric/{index}": [float(epoch) for epoch in range(300)] for index in range(8)}
+    ids = tracker.publish(make_result(history=history), "e")
+    assert len(client(tracker).get_metric_history(ids["run_id"], "metric/7")) == 300
+
+
+def test_more_than_a_hundred_parameters_go_in_parts(fresh: Fresh) -> None:
+    tracker = fresh()
+    job = make_job()
+    many = tuple((f"h{index}", index) for index in range(150))
+    job = type(job)(job.dataset, job.model, type(job.optimizer)("adam", many), job.training, 0)
+    ids = tracker.publish(make_result(job=job), "e")
+    assert client(tracker).get_run(ids["run_id"]).data.params["optimizer.h149"] == "149"
+
+
+def test_processes_of_one_sweep_share_its_run(fresh: Fresh) -> None:
+    assert fresh().begin("e", "sweep", {}, sweep_id="it's 7") == fresh().begin("e", "sweep", {}, sweep_id="it's 7")
+
+
+def test_sweeps_without_an_id_are_their_own(fresh: Fresh) -> None:
+    tracker = fresh()
+    assert tracker.begin("e", "sweep", {}) != tracker.begin("e", "sweep", {})
+
+
+def test_sweep_is_running_until_it_ends(fresh: Fresh) -> None:
+    tracker = fresh()
+    parent = tracker.begin("e", "sweep", {})
+    before = client(tracker).get_run(parent).info.status
+    tracker.end(parent, "KILLED")
+    assert (before, client(tracker).get_run(parent).info.status) == ("RUNNING", "KILLED")
+
+
+def test_sweep_taken_up_again_is_running_again(fresh: Fresh) -> None:
+    tracker = fresh()
+    parent = tracker.begin("e", "sweep", {}, "s")
+    tracker.end(parent, "KILLED")
+    assert fresh().begin("e", "sweep", {"attempt": "2"}, "s") == parent
+    run = client(tracker).get_run(parent)
+    assert (run.info.status, run.data.tags["attempt"]) == ("RUNNING", "2")
+
+
+def test_unknown_status_is_a_mistake_of_ours(fresh: Fresh) -> None:
+    with pytest.raises(ValueError, match="FINISHED, FAILED or KILLED"):
+        fresh().end("id", "DONE")
+
+
+def test_run_of_a_dead_process_is_closed_when_the_next_begins(fresh: Fresh) -> None:
+    tracker = fresh()
+    dead = tracker.begin("e", "sweep", {})
+    tracker.publish(make_result(), "e", dead)
+    tracker.set_tags(dead, GONE)
+    fresh().begin("another", "sweep", {})
+    info = client(tracker).get_run(dead).info
+    assert (info.status, info.end_time) == ("KILLED", max(info.start_time, 1770091512000))
+
+
+def test_run_of_a_living_process_is_left_running(fresh: Fresh) -> None:
+    living = fresh().begin("e", "sweep", {})
+    tracker = fresh()
+    assert tracker.close_stale() == []
+    assert client(tracker).get_run(living).info.status == "RUNNING"
+
+
+def test_run_of_somebody_else_is_left_running(fresh: Fresh) -> None:
+    tracker = fresh()
+    client(tracker).create_run("0")
+    assert tracker.close_stale() == []
+
+
+def test_files_have_the_names_they_are_given(fresh: Fresh, tmp_path: Path) -> None:
+    tracker = fresh()
+    (tmp_path / "gap.png").write_bytes(b"picture")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a.txt").write_text("a")
+    run_id = tracker.begin("e", "sweep", {})
+    files = {"figures/gap.png": "gap.png", "figures/other.png": "gap.png", "top.png": "gap.png", "all": "folder"}
+    tracker.add_files(run_id, {name: tmp_path / path for name, path in files.items()})
+    listed = {
+        item.path for folder in (None, "figures", "all") for item in client(tracker).list_artifacts(run_id, folder)
+    }
+    assert {"figures/gap.png", "figures/other.png", "top.png", "all/a.txt"} <= listed
+
+
+@pytest.mark.parametrize(
+    "name", ["../sentinel", "a/../../sentinel", "/sentinel", "", ".", "a//b", "..\\sentinel", "a/"]
+)
+def test_file_outside_the_runs_own_is_refused(fresh: Fresh, tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("x")
+    tracker = fresh()
+    with pytest.raises(UserError, match="expected a plain path"):
+        tracker.add_files("run", {name: tmp_path / "file"})
+    assert not list(tmp_path.rglob("sentinel"))
+
+
+def test_missing_file_is_named(fresh: Fresh, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nothing\.png: no such file"):
+        fresh().add_files("run", {"a.png": tmp_path / "nothing.png"})
+
+
+def test_long_note_is_cut_at_a_line_and_says_so(fresh: Fresh) -> None:
+    tracker = fresh()
+    run_id = tracker.begin("e", "sweep", {})
+    tracker.set_note(run_id, "| a row |\n" * 2000)
+    note = client(tracker).get_run(run_id).data.tags["mlflow.note.content"]
+    assert len(note) <= 8000
+    assert "| a row |\n\n_… cut" in note
+
+
+def test_deleted_experiment_names_the_command_that_restores_it(fresh: Fresh) -> None:
+    tracker = fresh()
+    experiment = tracker.publish(make_result(), "e")["experiment_id"]
+    client(tracker).delete_experiment(experiment)
+    with pytest.raises(UserError, match=f"-m mlflow experiments restore --experiment-id {experiment}"):
+        fresh().publish(make_result(), "e")
+
+
+def test_run_inherited_from_the_environment_does_not_matter(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = fresh().begin("other", "another", {})
+    monkeypatch.setenv("MLFLOW_RUN_ID", other)
+    tracker = fresh()
+    ids = tracker.publish(make_result(), "e", tracker.begin("e", "sweep", {}))
+    assert ids["run_id"] != other
+    assert client(tracker).get_run(other).data.params == {}
+
+
+def test_old_folder_of_runs_does_not_matter(fresh: Fresh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mlruns" / "0").mkdir(parents=True)
+    (tmp_path / "mlruns" / "0" / "meta.yaml").write_text("experiment_id: '0'\nname: Default\n")
+    monkeypatch.chdir(tmp_path)
+    before = sorted((tmp_path / "mlruns").rglob("*"))
+    fresh().publish(make_result(), "e")
+    assert sorted((tmp_path / "mlruns").rglob("*")) == before
+    assert len(runs(fresh())) == 1
+
+
+@pytest.mark.parametrize("name", ["with space", "it's", "é😀", "#hash", 'quo"te', "semi;colon", "100%"])
+def test_project_may_lie_anywhere(tmp_path: Path, blank_store: Path, name: str) -> None:
+    root = tmp_path / name
+    root.mkdir()
+    (root / "mlflow.db").write_bytes(blank_store.read_bytes())
+    tracker = open_tracker("sqlite", root=root)
+    ids = tracker.publish(make_result(), "e")
+    tracker.add_files(ids["run_id"], {"note.txt": blank_store})
+    assert (root / "mlartifacts" / ids["run_id"] / "artifacts" / "note.txt").is_file()
+
+
+def test_threads_publish_each_run_once(fresh: Fresh) -> None:
+    tracker = fresh()
+    parent = tracker.begin("e", "sweep", {})
+    threads = [threading.Thread(target=tracker.publish, args=(make_result(seed % 3), "e", parent)) for seed in range(9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(runs(tracker)) == 4
+
+
+def test_warming_opens_the_store_in_the_background(fresh: Fresh) -> None:
+    tracker = fresh()
+    tracker.warm().join()
+    assert tracker._client_made is not None
+
+
+def test_failure_while_warming_is_reported_when_it_matters(tmp_path: Path) -> None:
+    tracker = open_tracker("sqlite", root=tmp_path)
+    (tmp_path / "mlflow.db").write_bytes(b"")
+    tracker.warm().join()
+    with pytest.raises(UserError, match="0 bytes"):
+        tracker.begin("e", "n", {})
+
+
+def test_server_that_is_down_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    tracker = open_tracker("server", "http://ada:secret@127.0.0.1:9", tmp_path)
+    with pytest.raises(TrackingUnavailable, match=r"http://\*\*\*@127\.0\.0\.1:9: could not begin sweep") as failed:
+        tracker.begin("e", "sweep", {})
+    assert "secret" not in str(failed.value)
+    assert failed.value.exit_status == 5
+
+
+def test_lock_held_elsewhere_is_named(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
+    from filelock import FileLock
+
+    monkeypatch.setattr("pipeline.tracking.tracker.LOCK_SECONDS", 0.05)
+    tracker = fresh()
+    assert tracker.address.lock is not None
+    with FileLock(tracker.address.lock), pytest.raises(TrackingUnavailable, match=r"mlflow\.db\.lock"):
+        tracker.begin("e", "sweep", {})
+
+
+def test_lookup_is_skipped_only_for_a_sweep_of_ones_own(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    find = TrackerClass._find
+    monkeypatch.setattr(TrackerClass, "_find", lambda self, *rest: (looked.append(rest[1]), find(self, *rest))[1])
+    tracker = fresh()
+    own, shared = tracker.begin("e", "own", {}), tracker.begin("e", "shared", {}, "s")
+    tracker.publish(make_result(1), "e", own)
+    assert looked == []
+    tracker.publish(make_result(1), "e", shared)
+    assert looked == [make_result(1).key]
