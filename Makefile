@@ -33,7 +33,7 @@ ui: .venv/.setup ## the MLflow UI on 127.0.0.1, on this project's runs; UI_ARGS 
 
 clean: ## remove .venv and caches; data, runs, reports and the MLflow store stay
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .dvc/tmp/digits
-	@find pipeline hydra_plugins benchmarks tests scripts -name __pycache__ -prune -exec rm -rf {} +
+	@find . -path ./.dvc -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
 # Made again when the lock or the project's own description changed, when .venv does not start or lies elsewhere than where
 # it was made, and looked at again when a Python or an extra is asked for by name.
