@@ -14,25 +14,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import console
+from pipeline.config.rules import nearest
 from pipeline.errors import UserError
 from pipeline.results.sweep import SWEEP
+from pipeline.tracking import NONE, SERVER, SQLITE, open_tracker
 
 if TYPE_CHECKING:
     from pipeline.data.arrays import Arrays
     from pipeline.report.evidence import Evidence
 
-DEFAULTS = {"out": "reports", "data": "data/processed", "tracking": "sqlite"}
+KINDS = (SQLITE, SERVER, NONE)
+DEFAULTS = {"out": "reports", "data": "data/processed", "tracking": SQLITE}
 
 
 def main(argv: Sequence[str]) -> int:
-    folders = [console.PROJECT / word for word in argv if "=" not in word and not word.startswith("-")]
-    options = console.words([word for word in argv if "=" in word or word.startswith("-")], DEFAULTS, __doc__ or "")
+    positional = [word for word in argv if not word.startswith("-") and ("=" not in word or Path(word).is_dir())]
+    options = console.words([word for word in argv if word not in positional], DEFAULTS, __doc__ or "")
+    if options["tracking"] not in KINDS:
+        raise UserError(
+            f"tracking={options['tracking']}: expected {', '.join(KINDS)}{nearest(options['tracking'], KINDS)}"
+        )
+    folders = [console.PROJECT / word for word in positional]
     out, data = console.PROJECT / options["out"], console.PROJECT / options["data"]
     compare(folders or found(), out, data, options["tracking"])
     return 0
 
 
-def compare(folders: Sequence[Path], out: Path, data: Path, tracking: str = "none") -> dict[str, Any]:
+def compare(folders: Sequence[Path], out: Path, data: Path, tracking: str = NONE) -> dict[str, Any]:
     """Report on the runs in `folders`: on disk, at the terminal, in MLflow. Returns the numbers of metrics.json."""
     from pipeline.report import tables, terminal
     from pipeline.report.evidence import Evidence, read_sources
@@ -90,11 +98,10 @@ def images(evidence: Evidence, data: Path) -> Arrays | None:
 def publish(evidence: Evidence, files: dict[str, Path], numbers: dict[str, Any], tracking: str) -> None:
     """Put the report on each sweep's parent run. It is on disk already: trouble here costs a warning, no more."""
     parents = [source.sweep.parent_run_id for source in evidence.sources if source.sweep and source.sweep.parent_run_id]
-    if tracking == "none" or not parents:
+    if tracking == NONE or not parents:
         return
     try:
         from pipeline.report import tables
-        from pipeline.tracking import open_tracker
 
         tracker = open_tracker(tracking)
         for parent in dict.fromkeys(parents):
@@ -102,10 +109,8 @@ def publish(evidence: Evidence, files: dict[str, Path], numbers: dict[str, Any],
             tracker.set_note(parent, tables.note(evidence))
             tracker.log_metrics(parent, tables.flat(numbers))
     except Exception as error:  # whatever the store or its libraries raise
-        print(
-            f"warning: the report is not in MLflow ({type(error).__name__}: {error}); run compare again to publish it",
-            file=sys.stderr,
-        )
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        print(f"warning: the report is not in MLflow ({why}); run compare again to publish it", file=sys.stderr)
 
 
 def shown(path: Path) -> str:

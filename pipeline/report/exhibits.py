@@ -28,7 +28,7 @@ class Exhibit:
     caption: str
     alternative: str
     table: pd.DataFrame
-    png: bytes
+    png: Callable[[], bytes]
     svg: str = ""
 
 
@@ -51,7 +51,7 @@ class Network:
     errors: int
     images: int
     hardest: list[pictures.Hard] = field(default_factory=list)
-    hardest_png: bytes = b""
+    hardest_png: Callable[[], bytes] | None = None
     weights: np.ndarray | None = None
     units: int = 0
     units_shown: int = 0
@@ -89,17 +89,23 @@ class Exhibits:
 
     def files(self) -> dict[str, bytes]:
         """Name of each PNG and its bytes."""
+        with style.styled():
+            return {f"{name}.png": draw() for name, draw in self._drawings().items()}
+
+    def _drawings(self) -> dict[str, Callable[[], bytes]]:
         files = {exhibit.name: exhibit.png for exhibit in self.all()}
-        if self.network and self.network.hardest:
+        if self.network and self.network.hardest_png:
             files["hardest_digits"] = self.network.hardest_png
         if self.network and self.network.weights is not None:
             atlas = pictures.on_white(self.network.weights)
-            files["first_layer"] = pictures.png(pictures.enlarged(atlas, pictures.enlargement(len(atlas))))
-        return {f"{name}.png": content for name, content in files.items()}
+            files["first_layer"] = lambda: pictures.png(pictures.enlarged(atlas, pictures.enlargement(len(atlas))))
+        return files
 
 
 def _exhibit(figure: Figure, name: str, title: str, caption: str, alternative: str, table: pd.DataFrame) -> Exhibit:
-    return Exhibit(name, title, caption, alternative, table, style.png(figure), style.svg(figure, name, alternative))
+    return Exhibit(
+        name, title, caption, alternative, table, lambda: style.png(figure), style.svg(figure, name, alternative)
+    )
 
 
 def _percent(values: pd.Series) -> list[str]:
@@ -242,7 +248,7 @@ def _panels(evidence: Evidence, question: tuple[str, str]) -> Panels | None:
         rows = table[table["hidden"].eq(size)].sort_values("optimizer")
         for _, row in rows.iterrows():
             own = bands[bands["configuration"].eq(row["configuration"])]
-            drawn = figures.learning_curves(own, row["optimizer"], limits)
+            drawn = figures.learning_curves(own, words.configuration(row), limits)
             label = f"Learning curves of {words.configuration(row)}: {_curves_in_words(own)}"
             by_shape.setdefault(size, []).append(style.svg(drawn, f"{slug}-{size}-{_slug(row['optimizer'])}", label))
             if size == shown:
@@ -259,7 +265,7 @@ def _panels(evidence: Evidence, question: tuple[str, str]) -> Panels | None:
         caption,
         f"{panels}: loss and accuracy by epoch, training against held-out.",
         _last_epoch(table, bands),
-        style.png(figures.learning_curve_sheet(sheet, limits)),
+        lambda: style.png(figures.learning_curve_sheet(sheet, limits)),
     )
     return Panels(exhibit, shown, by_shape)
 
@@ -364,8 +370,8 @@ def _network(evidence: Evidence, arrays: Arrays) -> Network | None:
     network = Network(result.name, confusion, errors, len(labels))
     network.hardest = pictures.hardest(result, arrays)
     if network.hardest:
-        captions = [hard.caption for hard in network.hardest]
-        network.hardest_png = style.png(figures.digit_sheet([hard.image for hard in network.hardest], captions))
+        images, captions = [[getattr(hard, part) for hard in network.hardest] for part in ("image", "caption")]
+        network.hardest_png = lambda: style.png(figures.digit_sheet(images, captions))
     layer = pictures.first_layer(result, arrays)
     if layer is not None:
         network.weights, network.units, network.units_shown = pictures.weight_atlas(layer[0]), layer[1], len(layer[0])

@@ -166,36 +166,38 @@ def _bare(ax: Axes) -> None:
         spine.set_visible(False)
 
 
-ACCURACY_TICKS = (0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
-
-
-LOSS_TICKS = (0.0001, 0.001, 0.003, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
-
-
 def stretch(accuracy: Any) -> Any:
     """Accuracy on an axis where halving the errors is the same distance everywhere; 100 % lies at a finite place."""
     return -np.log10(1.0005 - np.clip(accuracy, 0, 1))
+
+
+def log(loss: Any) -> Any:
+    return np.log10(np.maximum(loss, 1e-6))
+
+
+# Scaled by hand: matplotlib's own logarithmic axes take twice the time of all the rest of a panel.
+SCALES: dict[str, Callable[[Any], Any]] = {"loss": log, "accuracy": stretch}
+TICKS = {
+    "loss": (0.0001, 0.001, 0.003, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
+    "accuracy": (0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999),
+}
 
 
 class CurveLimits:
     """Common limits of all learning-curve panels, so that they can be compared by eye."""
 
     def __init__(self, bands: pd.DataFrame) -> None:
-        loss, accuracy = bands["loss_mean"].clip(lower=1e-6), bands["accuracy_mean"]
-        self.loss = (float(loss.min()) / 1.4, float(loss.max()) * 1.3)
-        bottom, top = float(stretch(accuracy.min())), float(stretch(accuracy.max()))
-        room = 0.08 * (top - bottom) + 0.02
-        self.accuracy = (bottom - room, top + room)
         self.epochs = int(bands["epoch"].max())
+        self.of: dict[str, tuple[float, float]] = {}
+        for figure, scale in SCALES.items():
+            means = scale(bands[f"{figure}_mean"].to_numpy(float))
+            room = 0.1 * float(np.ptp(means)) + 0.02
+            self.of[figure] = (float(means.min()) - room, float(means.max()) + room)
 
 
 def learning_curves(bands: pd.DataFrame, title: str, limits: CurveLimits) -> Figure:
     """One configuration: loss above accuracy, training against held-out, means over seeds with their intervals."""
-    figure = Figure(figsize=(3.7, 3.9))
-    draw_learning_curves(
-        figure.add_axes((0.15, 0.55, 0.66, 0.37)), figure.add_axes((0.15, 0.105, 0.66, 0.37)), bands, title, limits
-    )
-    return figure
+    return learning_curve_sheet({title: bands}, limits)
 
 
 def learning_curve_sheet(panels: dict[str, pd.DataFrame], limits: CurveLimits, columns: int = 3) -> Figure:
@@ -206,69 +208,39 @@ def learning_curve_sheet(panels: dict[str, pd.DataFrame], limits: CurveLimits, c
     for place, (title, bands) in enumerate(panels.items()):
         left, bottom = place % columns / columns, 1 - (place // columns + 1) / rows
         boxes = [(left + 0.15 / columns, bottom + y / rows, 0.66 / columns, 0.37 / rows) for y in (0.55, 0.105)]
-        draw_learning_curves(figure.add_axes(boxes[0]), figure.add_axes(boxes[1]), bands, title, limits)
+        loss, accuracy = (figure.add_axes(box) for box in boxes)
+        _curves(loss, bands, "loss", limits)
+        _curves(accuracy, bands, "accuracy", limits)
+        loss.set(ylabel="loss, nats", xticklabels=[])
+        accuracy.set(ylabel="accuracy, %", xlabel="epoch")
+        loss.set_title(title, loc="left", fontsize=10.5, weight="bold", pad=6)
     return figure
 
 
-def draw_learning_curves(loss: Axes, accuracy: Axes, bands: pd.DataFrame, title: str, limits: CurveLimits) -> None:
-    ends: dict[str, dict[str, float]] = {"loss": {}, "accuracy": {}}
-    marks = "o" if limits.epochs == 1 else None
-    for split, colour, name in (("train", TRAIN, "training"), ("val", HELD, "held-out"), ("test", HELD, "held-out")):
+def _curves(ax: Axes, bands: pd.DataFrame, figure: str, limits: CurveLimits) -> None:
+    scale, (bottom, top) = SCALES[figure], limits.of[figure]
+    heights = []
+    for split, colour, dashes in (("train", TRAIN, "-"), (_held(bands), HELD, (0, (5, 1.4)))):
         rows = bands[bands["split"].eq(split)].sort_values("epoch")
-        if rows.empty or name in ends["loss"]:
-            continue
         epochs = rows["epoch"].to_numpy(float)
-        for ax, figure, transform in ((loss, "loss", _identity), (accuracy, "accuracy", stretch)):
-            floor = limits.loss[0] if figure == "loss" else 0
-            low, high = (
-                transform(np.maximum(rows[f"{figure}_{end}"].to_numpy(float), floor)) for end in ("low", "high")
-            )
-            mean = transform(rows[f"{figure}_mean"].to_numpy(float))
-            ax.fill_between(epochs, low, high, color=colour, alpha=0.18, linewidth=0)
-            ax.plot(
-                epochs,
-                mean,
-                color=colour,
-                linewidth=1.8,
-                marker=marks,
-                linestyle="-" if split == "train" else (0, (5, 1.4)),
-            )
-            ends[figure][name] = float(mean[-1])
-    loss.set_yscale("log")
-    loss.set(ylim=limits.loss, ylabel="loss, nats", xticklabels=[])
-    ticks = [tick for tick in ACCURACY_TICKS if limits.accuracy[0] < stretch(tick) < limits.accuracy[1]]
-    accuracy.set(
-        ylim=limits.accuracy, yticks=stretch(np.array(ticks)), yticklabels=[f"{100 * tick:g}" for tick in ticks]
-    )
-    accuracy.set(ylabel="accuracy, %", xlabel="epoch")
-    steps = [tick for tick in range(1, limits.epochs + 1) if (tick - 1) % max(1, math.ceil(limits.epochs / 6)) == 0]
-    for ax, figure in ((loss, "loss"), (accuracy, "accuracy")):
-        ax.set(xlim=(0.9, limits.epochs + 0.1), xticks=steps)
-        ax.yaxis.labelpad = 2
-        _end_labels(ax, ends[figure])
-    loss.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    loss.minorticks_off()
-    loss.set_yticks([tick for tick in LOSS_TICKS if limits.loss[0] <= tick <= limits.loss[1]])
-    loss.set_title(title, loc="left", fontsize=11, weight="bold", pad=6)
+        mean, low, high = (scale(rows[f"{figure}_{part}"].to_numpy(float)) for part in ("mean", "low", "high"))
+        ax.fill_between(epochs, low, high, color=colour, alpha=0.18, linewidth=0)
+        marker = "o" if limits.epochs == 1 else None
+        ax.plot(epochs, mean, color=colour, linewidth=1.8, linestyle=dashes, marker=marker)
+        heights.append((mean[-1] - bottom) / (top - bottom))
+    for name, colour, height in zip(("training", "held-out"), (TRAIN, HELD), spread(heights, 0.13), strict=True):
+        ax.text(1.03, height, name, transform=ax.transAxes, va="center", color=colour, fontsize=SMALL + 0.5)
+    steps = range(1, limits.epochs + 1, max(1, math.ceil(limits.epochs / 6)))
+    ticks = [tick for tick in TICKS[figure] if bottom <= scale(tick) <= top]
+    labels = [f"{100 * tick if figure == 'accuracy' else tick:g}" for tick in ticks]
+    ax.set(xlim=(0.9, limits.epochs + 0.1), xticks=list(steps), ylim=(bottom, top))
+    ax.set(yticks=scale(np.array(ticks)), yticklabels=labels)
+    ax.yaxis.labelpad = 2
 
 
-def _identity(values: Any) -> Any:
-    return values
-
-
-def _end_labels(ax: Axes, ends: dict[str, float]) -> None:
-    transform = ax.transData + ax.transAxes.inverted()
-    heights = [float(transform.transform((1, value))[1]) for value in ends.values()]
-    for name, place in zip(ends, spread(heights, 0.13), strict=True):
-        ax.text(
-            1.03,
-            place,
-            name,
-            transform=ax.transAxes,
-            va="center",
-            color=TRAIN if name == "training" else HELD,
-            fontsize=SMALL + 0.5,
-        )
+def _held(bands: pd.DataFrame) -> str:
+    """The held-out split of these curves: the validation samples, or the test samples where there are none."""
+    return "val" if bands["split"].eq("val").any() else "test"
 
 
 def confusion(counts: np.ndarray, classes: Sequence[str]) -> Figure:

@@ -97,7 +97,7 @@ def png(figure: Figure, dpi: int = 150) -> bytes:
     return buffer.getvalue()
 
 
-_FONT = re.compile(r"font: (?:(?P<weight>bold|[1-9]00) )?(?P<size>[\d.]+px) [^;\"]+")
+_FONT = re.compile(r"font-family: [^;\"]+;? ?")
 _METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
 _HEAD = re.compile(r"<svg[^>]*viewBox=\"(?P<box>[^\"]+)\"[^>]*>", re.DOTALL)
 _COLOUR = re.compile("|".join(VARIABLES))
@@ -115,9 +115,7 @@ def svg(figure: Figure, name: str, alternative: str) -> str:
         raise RuntimeError("matplotlib wrote an SVG without a viewBox")
     head = f'<svg class="figure" role="img" aria-label="{html.escape(alternative)}" viewBox="{box["box"]}" xmlns:xlink="http://www.w3.org/1999/xlink">'
     text = head + text[box.end() :]
-    text = _FONT.sub(
-        lambda m: f"font-size: {m['size']}" + (f"; font-weight: {m['weight']}" if m["weight"] else ""), text
-    )
+    text = _FONT.sub("", text)
     text = _COLOUR.sub(lambda m: f"var({VARIABLES[m[0]]})", text)
     text = _COORDINATE.sub(r"\1", text)
     text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)

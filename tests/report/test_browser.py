@@ -1,0 +1,173 @@
+"""The page in a real browser, in wide and narrow windows, by day and by night."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+WIDTHS = (1280, 400)
+
+
+@pytest.fixture(scope="module")
+def browser(report, tmp_path_factory) -> Iterator[Any]:
+    binary = shutil.which("chromium") or shutil.which("chromium-browser")
+    driver = shutil.which("chromedriver")
+    if not binary or not driver:
+        pytest.skip("no chromium with its chromedriver on the PATH (Debian: chromium, chromium-driver)")
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    quiet = ("quic", "background-networking", "component-update", "sync", "gpu", "dev-shm-usage")
+    profile = f"--user-data-dir={tmp_path_factory.mktemp('profile')}"
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--no-first-run",
+        profile,
+        *(f"--disable-{word}" for word in quiet),
+    ):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    chrome = webdriver.Chrome(options=options, service=Service(driver))
+    try:
+        chrome.get((report.folder / "index.html").as_uri())
+        yield chrome
+    finally:
+        chrome.quit()
+
+
+def resize(browser: Any, width: int) -> None:
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+def emulate(browser: Any, media: str = "", scheme: str = "light") -> None:
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
+
+
+def colours(browser: Any) -> dict[str, str]:
+    script = (
+        "const s = getComputedStyle(document.body), t = getComputedStyle(document.querySelector('svg text'));"
+        "return {paper: s.backgroundColor, ink: s.color, label: t.fill}"
+    )
+    return browser.execute_script(script)
+
+
+def test_nothing_is_said_on_the_console(browser):
+    assert browser.get_log("browser") == []
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_page_does_not_overflow(browser, width):
+    resize(browser, width)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+def test_the_leaderboard_fits_a_narrow_window(browser):
+    resize(browser, 400)
+    script = "return [...document.querySelectorAll('.board')].map(t => t.scrollWidth - t.parentElement.clientWidth)"
+    assert max(browser.execute_script(script)) <= 0
+
+
+def test_all_images_load(browser):
+    broken = "return [...document.images].filter(i => !i.complete || !i.naturalWidth).length"
+    assert browser.execute_script(broken) == 0
+
+
+def test_every_drawing_is_an_image_with_a_name(browser):
+    script = (
+        "return [...document.querySelectorAll('svg')].map(s => [s.getAttribute('role'), s.getAttribute('aria-label')])"
+    )
+    named = browser.execute_script(script)
+    assert named
+    assert all(role == "img" and label for role, label in named)
+
+
+def test_drawings_have_a_size(browser):
+    resize(browser, 1280)
+    script = (
+        "return [...document.querySelectorAll('svg')].filter(s => s.checkVisibility() && s.clientHeight < 60).length"
+    )
+    assert browser.execute_script(script) == 0
+
+
+def test_text_in_drawings_can_be_read_in_a_narrow_window(browser):
+    resize(browser, 400)
+    script = """return Math.min(...[...document.querySelectorAll('svg text')].filter(t => t.checkVisibility()).map(
+        t => parseFloat(getComputedStyle(t).fontSize) * Math.hypot(t.getScreenCTM().a, t.getScreenCTM().b)))"""
+    assert browser.execute_script(script) > 6
+
+
+def test_night_is_dark_and_its_drawings_too(browser):
+    emulate(browser, scheme="light")
+    day = colours(browser)
+    emulate(browser, scheme="dark")
+    night = colours(browser)
+    emulate(browser)
+    assert luminance(day["paper"]) > 0.9 > 0.2 > luminance(night["paper"])
+    assert luminance(night["label"]) > 0.3 > luminance(day["label"])
+
+
+def test_print_is_dark_on_white_even_at_night(browser):
+    emulate(browser, media="print", scheme="dark")
+    printed = colours(browser)
+    hidden = browser.execute_script("return getComputedStyle(document.querySelector('nav')).display")
+    emulate(browser)
+    assert (printed["paper"], hidden) == ("rgb(255, 255, 255)", "none")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_has_contrast(browser, scheme):
+    emulate(browser, scheme=scheme)
+    script = """return ['.answer', '.certainty', 'figcaption', '.lead', '.quiet', 'a', 'dd', 'small'].map(
+        s => getComputedStyle(document.querySelector('main ' + s) || document.querySelector(s)).color)"""
+    texts, paper = browser.execute_script(script), colours(browser)["paper"]
+    emulate(browser)
+    assert min(contrast(text, paper) for text in texts) >= 4.5
+
+
+def test_a_width_is_chosen_with_the_keyboard(browser):
+    from selenium.webdriver.common.keys import Keys
+
+    resize(browser, 1280)
+    shown = "return [...document.querySelectorAll('#learning_curves .panels')].filter(p => p.checkVisibility()).map(p => p.className)"
+    before = browser.execute_script(shown)
+    browser.find_element("css selector", "#learning_curves input:checked").send_keys(Keys.ARROW_LEFT)
+    after = browser.execute_script(shown)
+    assert len(before) == len(after) == 1
+    assert before != after
+
+
+def test_the_table_behind_a_figure_opens(browser):
+    resize(browser, 1280)
+    table = browser.find_element("css selector", "#gap_at_best_width details table")
+    assert not table.is_displayed()
+    browser.find_element("css selector", "#gap_at_best_width summary").click()
+    assert table.is_displayed()
+
+
+def test_everything_of_use_is_reached_by_tab(browser):
+    script = "return [...document.querySelectorAll('a, summary, .scroll, input')].filter(e => e.tabIndex < 0).length"
+    assert browser.execute_script(script) == 0
+
+
+def channels(colour: str) -> list[float]:
+    return [int(part) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
+
+
+def luminance(colour: str) -> float:
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels(colour)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)

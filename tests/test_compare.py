@@ -1,0 +1,229 @@
+"""The stage as a person calls it: what it finds, says, refuses, publishes, and leaves alone."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pipeline import compare, console
+from pipeline.errors import UserError
+from pipeline.results.result import DIVERGED
+from pipeline.results.store import RunStore
+from tests.report import factory
+
+
+class Tracker:
+    """What compare asks of a tracker, noted down."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, dict[str, Path]] = {}
+        self.notes: dict[str, str] = {}
+        self.metrics: dict[str, dict[str, float]] = {}
+
+    def add_files(self, run_id, files):
+        self.files[run_id] = dict(files)
+
+    def set_note(self, run_id, markdown):
+        self.notes[run_id] = markdown
+
+    def log_metrics(self, run_id, metrics):
+        self.metrics[run_id] = dict(metrics)
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setattr(console, "PROJECT", tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def small(project) -> Path:
+    return train_small(project)
+
+
+def train_small(project: Path) -> Path:
+    """Make `project` a checkout in which one small sweep has been trained: two optimizers, two seeds."""
+    jobs = [factory.job(name, 16, seed, validation=9, epochs=2) for name in ("adam", "sgd") for seed in range(2)]
+    runs = [factory.finished(job) for job in jobs]
+    factory.write_experiment(project / "results/sweep", runs, factory.with_network(runs[0]))
+    factory.write_data(project / "data/processed")
+    return project
+
+
+def contents(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory) -> tuple[Path, str, int]:
+    """A checkout after the command without any folder; what it said; its exit status."""
+    project, said = tmp_path_factory.mktemp("first"), io.StringIO()
+    train_small(project)
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
+        patch.setattr(console, "PROJECT", project)
+        status = compare.main(["tracking=none"])
+    return project, said.getvalue(), status
+
+
+def test_without_words_it_finds_the_results(first):
+    project, said, status = first
+    assert status == 0
+    assert "sweep on mnist" in said
+    assert said.splitlines()[-1] == f"4 finished runs: the report is {project / 'reports/index.html'}"
+
+
+def test_what_it_writes(first):
+    tables = {"runs.csv", "comparison.csv", "curves.csv", "gap_by_width.csv", "confusion.csv", "metrics.json"}
+    assert set(contents(first[0] / "reports")) >= {"index.html", *tables}
+
+
+def test_no_temporary_file_stays(first):
+    assert [name for name in contents(first[0] / "reports") if Path(name).name.startswith(".")] == []
+
+
+def test_without_a_terminal_it_speaks_plainly(first):
+    assert "\x1b" not in first[1]
+    assert "a smoke test, no claim" in first[1]
+
+
+def test_the_same_runs_give_the_same_bytes(first, small):
+    compare.main(["results/sweep", "out=again", "tracking=none"])
+    assert contents(small / "again") == contents(first[0] / "reports")
+
+
+def test_without_results_it_reads_the_store(project, capsys):
+    store = RunStore(project / "runs")
+    for run in factory.book_runs(2):
+        store.write(run)
+    compare.main(["tracking=none"])
+    assert "runs on mnist" in capsys.readouterr().out
+
+
+def test_nothing_trained_yet(project):
+    with pytest.raises(UserError, match=r"runs: no such folder of runs; train first \(python -m pipeline\.train"):
+        compare.main([])
+
+
+def test_nothing_finished(project):
+    (project / "runs").mkdir()
+    with pytest.raises(UserError, match="no finished run to compare; train first"):
+        compare.main([])
+
+
+def test_all_diverged(project):
+    lost = factory.lost(factory.job(), DIVERGED, "the loss is not a number")
+    factory.write_experiment(project / "results/sweep", [lost])
+    with pytest.raises(UserError, match=r"all 1 runs failed or diverged .*the loss is not a number"):
+        compare.main([])
+
+
+@pytest.mark.parametrize(
+    ("word", "says"), [("trakcing=none", "did you mean 'tracking'"), ("tracking=sqllite", "'sqlite'")]
+)
+def test_misspelt_words(small, word, says):
+    with pytest.raises(UserError, match=says):
+        compare.main([word])
+    assert not (small / "reports").exists()
+
+
+def test_a_damaged_run_is_named(small):
+    folder = next(path for path in (small / "results/sweep").iterdir() if path.is_dir())
+    (folder / "predictions.npy").write_bytes(b"")
+    with pytest.raises(UserError, match="damaged"):
+        compare.main(["tracking=none"])
+
+
+def test_a_leak_is_said_aloud(project, capsys):
+    factory.write_experiment(project / "results/sweep", [factory.finished(factory.job(), test=0.995, gap=0.0)])
+    compare.main(["tracking=none"])
+    assert "Leak alarm: 1 run above 99.1" in capsys.readouterr().out
+
+
+def test_without_the_images_there_is_a_report_all_the_same(small, capsys):
+    compare.main(["tracking=none", "data=nowhere"])
+    assert "no pictures of digits in the report" in capsys.readouterr().err
+    assert pd.read_csv(small / "reports/confusion.csv").empty
+
+
+def test_other_images_than_the_winners_are_not_shown(small, capsys):
+    runs = [factory.finished(factory.job())]
+    runs[0].identity = {**runs[0].identity, "data": "of another data set"}
+    factory.write_experiment(small / "results/other", runs)
+    compare.main(["results/other", "tracking=none"])
+    assert "was trained on other data than data/processed/mnist holds" in capsys.readouterr().err
+
+
+def test_figures_of_an_earlier_report_go_and_others_stay(small):
+    figures = small / "reports/figures"
+    figures.mkdir(parents=True)
+    (figures / "baseline.png").touch()
+    (figures / "samples.png").touch()
+    compare.main(["tracking=none"])
+    names = {path.name for path in figures.iterdir()}
+    assert "baseline.png" not in names
+    assert "samples.png" in names
+
+
+@pytest.fixture(scope="module")
+def published(first) -> Callable[[str], None]:
+    """Publishes the first report again, to the tracker of that name."""
+    from pipeline.report.evidence import Evidence, read_sources
+
+    evidence = Evidence(read_sources([first[0] / "results/sweep"]))
+    files = {name: first[0] / "reports" / name for name in contents(first[0] / "reports")}
+    return lambda tracking: compare.publish(evidence, files, {"runs": {"finished": 4}}, tracking)
+
+
+def test_the_report_is_published_on_the_parent_run(published, monkeypatch):
+    tracker = Tracker()
+    monkeypatch.setattr(compare, "open_tracker", lambda kind: tracker)
+    published("sqlite")
+    found = set(tracker.files["parent"])
+    assert found >= {"report/index.html", "report/comparison.csv", "report/figures/heatmap_gap.png"}
+    assert "| place | configuration |" in tracker.notes["parent"]
+    assert tracker.metrics["parent"] == {"comparison/runs/finished": 4.0}
+
+
+def test_no_tracking_asks_no_tracker(published, monkeypatch):
+    monkeypatch.setattr(compare, "open_tracker", lambda kind: pytest.fail("was asked"))
+    published("none")
+
+
+def test_trouble_with_the_tracker_costs_one_line(published, monkeypatch, capsys):
+    def refuse(kind):
+        raise RuntimeError("database is locked\nreally")
+
+    monkeypatch.setattr(compare, "open_tracker", refuse)
+    published("sqlite")
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: the report is not in MLflow (RuntimeError: database is locked really)")
+
+
+def test_a_tracker_has_what_compare_asks_of_it():
+    from pipeline.tracking import Tracker as Real
+
+    assert all(callable(getattr(Real, name)) for name in vars(Tracker) if not name.startswith("_"))
+
+
+def test_importing_the_stage_loads_nothing_heavy():
+    heavy = {"pandas", "matplotlib", "scipy", "keras", "tensorflow", "mlflow", "sklearn"}
+    code = f"import sys, pipeline.compare; print(sorted({heavy!r} & set(sys.modules)))"
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(compare.__file__).parent.parent, capture_output=True, text=True
+    )
+    assert ran.stdout.strip() == "[]", ran.stderr
+
+
+def test_help_says_what_it_does(capsys):
+    with pytest.raises(SystemExit):
+        compare.main(["--help"])
+    assert "tracking=sqlite" in capsys.readouterr().out
