@@ -247,6 +247,10 @@ class Session:
 
     def _keep(self, one: Planned, result: Result, weights: bool = False) -> Result:
         """Complete a result and put it on disk; of a sweep, weights are kept of the winner alone."""
+        if changed := result.identity.get("numerics"):
+            # A stack that did not fit the memory was halved: that is another numerics class, so another key.
+            one.identity = {**one.identity, "numerics": {**one.identity["numerics"], **changed}}
+            one.key = identity.key_of(one.job, one.identity)
         result.key, result.identity, result.environment = one.key, one.identity, identity.environment()
         kept = result
         if self.is_sweep and not weights:

@@ -44,6 +44,7 @@ class DeviceConfig:
     xla: bool = MISSING
     trainer: str = MISSING
     workers: int = MISSING
+    stack: int = MISSING
 
 
 @dataclass

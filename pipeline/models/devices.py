@@ -16,6 +16,10 @@ from typing import Any
 from pipeline.errors import UserError
 
 
+STACKS = {"cpu": 4, "gpu": 256}
+"""Models stacked in one JAX program where the configuration leaves it open."""
+
+
 @dataclass(frozen=True)
 class Device:
     """What computes. All fields but `workers` decide bits, and stand in the key of a run."""
@@ -26,6 +30,8 @@ class Device:
     xla: bool
     trainer: str
     workers: int
+    stack: int
+    """Models in one program, on JAX; 1 elsewhere."""
 
     @property
     def dtype(self) -> str:
@@ -42,15 +48,18 @@ class Device:
             "precision": self.precision,
             "xla": self.xla,
             "trainer": self.trainer,
+            "stack": self.stack,
         }
 
     def __str__(self) -> str:
         compiled = "XLA" if self.xla else "without XLA"
-        workers = f", {self.workers} workers" if self.workers > 1 else ""
-        return f"{self.kind.upper()}, Keras {version('keras')} on {self.backend} {version(self.backend)}, {self.precision}, {compiled}{workers}"
+        many = f", {self.workers} runs at a time" if self.workers > 1 else ""
+        many += f", stacks of {self.stack}" if self.stack > 1 else ""
+        what = "keras.fit" if self.trainer == "reference" else compiled
+        return f"{self.kind.upper()}, Keras {version('keras')} on {self.backend} {version(self.backend)}, {self.precision}, {what}{many}"
 
 
-def choose(kind: str, backend: str, precision: str, xla: bool, trainer: str, workers: int) -> Device:
+def choose(kind: str, backend: str, precision: str, xla: bool, trainer: str, workers: int, stack: int) -> Device:
     """Settle `auto` without importing a backend (TensorFlow costs 7 s). Raises UserError for what is not there."""
     try:
         version(backend)
@@ -69,7 +78,10 @@ def choose(kind: str, backend: str, precision: str, xla: bool, trainer: str, wor
         raise UserError("device.precision=tensorfloat32: a CPU has none; expected float32, float64 or mixed_bfloat16")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     # One model fills one core, and a GPU is filled by one program.
-    return Device(settled, backend, precision, xla, trainer, (workers or cores) if settled == "cpu" else 1)
+    workers = (workers or cores) if settled == "cpu" and backend == "tensorflow" and trainer == "engine" else 1
+    stacks = backend == "jax" and trainer == "engine"
+    stack = (stack or STACKS[settled]) if stacks else 1
+    return Device(settled, backend, precision, xla, trainer, workers, stack)
 
 
 def gpu_at_hand(backend: str) -> bool:
@@ -138,6 +150,8 @@ def _start_tensorflow(device: Device) -> None:
 def _start_jax(device: Device) -> None:
     if device.kind == "cpu":
         os.environ["JAX_PLATFORMS"] = "cpu"
+        # On JAX the number of threads changes bits: one, whatever the machine has.
+        _add_flag("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
     import jax
 
     jax.config.update("jax_enable_x64", device.precision == "float64")

@@ -13,7 +13,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,25 +23,7 @@ from pipeline.data.arrays import Split
 from pipeline.models import dense, optimizers, randomness
 from pipeline.models.devices import Device
 from pipeline.training.outcome import Done, Event, Run
-
-CHUNK = 1000
-"""Samples evaluated at once: their activations fit the cache (measured best of 100 to 4,000 at width 512)."""
-
-INPUTS = ("learning_rate", "weight_decay")
-"""Hyper-parameters that are variables of a program. The others are burnt into it, as exact as Keras computes them."""
-
-
-def shape_of(job: Job) -> Job:
-    """What a program is compiled for: the job without all that is a variable of the program or that it never sees."""
-    fixed = tuple((n, v if n not in INPUTS or v is None else 1.0) for n, v in job.optimizer.hyperparameters)
-    return replace(
-        job,
-        seed=0,
-        model=replace(job.model, kernel_initializer=""),
-        optimizer=replace(job.optimizer, hyperparameters=fixed),
-        training=replace(job.training, epochs=0),
-    )
-
+from pipeline.training.shapes import CHUNK, cost, shape_of
 
 class Samples:
     """The data on the device, once for all programs: float32 pixels and one-hot labels of all three splits."""
@@ -261,15 +242,13 @@ def _train_one(run: Run, program: Program, split: Split, put: Callable[[Event], 
         before = time.perf_counter()
         numbers = program.epoch(*_constants(order, program.steps)).numpy()
         run.train_seconds += time.perf_counter() - before
-        names = ("running", "train", split.held_out)
-        metrics = {f"{n}/{what}": float(v) for (n, what), v in zip(((n, w) for n in names for w in ("loss", "accuracy")), numbers, strict=True)}
-        put(run.add_epoch(metrics))
+        put(run.add_epoch(run.metrics_of(numbers)))
         if reason := run.non_finite:
             put(Done(run.index, run.diverged(reason)))
             return
     scores, probabilities = program.measure()
-    train, held_out, test = ((float(loss), float(accuracy)) for loss, accuracy in scores.numpy().reshape(3, 2))
-    put(Done(run.index, run.finished(split, train, held_out, test, probabilities.numpy(), dense.weights(program.network))))
+    result = run.measured(split, scores.numpy().tolist(), probabilities.numpy(), dense.weights(program.network))
+    put(Done(run.index, result))
 
 
 def _constants(*values: Any) -> list[Any]:
@@ -286,7 +265,7 @@ class _Share:
         self._groups: dict[Job, deque[tuple[int, Job]]] = {}
         for index, job in jobs:
             self._groups.setdefault(shape_of(job), deque()).append((index, job))
-        self._open = sorted(self._groups, key=lambda s: -len(self._groups[s]) * _cost(self._groups[s][0][1]))
+        self._open = sorted(self._groups, key=lambda s: -len(self._groups[s]) * cost(self._groups[s][0][1]))
 
     def take(self, programs: dict[Job, Program]) -> tuple[int, Job] | None:
         """The next job for a worker that has `programs` compiled, or None when all are taken."""
@@ -301,9 +280,4 @@ class _Share:
             left = [group for group in self._groups.values() if group]
             if not left:
                 return None
-            return max(left, key=lambda group: len(group) * _cost(group[0][1])).pop()
-
-
-def _cost(job: Job) -> float:
-    """Work of a run, in no unit: what the order of the jobs goes by."""
-    return job.training.epochs * sum(job.model.hidden) + 1
+            return max(left, key=lambda group: len(group) * cost(group[0][1])).pop()

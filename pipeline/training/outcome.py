@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 
@@ -36,7 +35,6 @@ class Done:
 
 
 Event = Epoch | Done
-Trainer = Callable[[Sequence[tuple[int, Job]], Any], Iterator[Event]]
 
 
 @dataclass
@@ -50,6 +48,19 @@ class Run:
     history: dict[str, list[float]] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
     train_seconds: float = 0.0
+
+    def metrics_of(self, numbers: Sequence[float] | np.ndarray) -> dict[str, float]:
+        """The six numbers of an engine's epoch by name: (loss, accuracy) running, on training and on held-out samples."""
+        splits = ("running", "train", self.held_out)
+        names = [f"{split}/{what}" for split in splits for what in ("loss", "accuracy")]
+        return {name: float(number) for name, number in zip(names, numbers, strict=True)}
+
+    def measured(
+        self, split: Split, numbers: Sequence[float], probabilities: np.ndarray, weights: dict[str, np.ndarray]
+    ) -> Result:
+        """The Result of the six numbers of an engine's last measurement."""
+        train, held_out, test = zip(numbers[::2], numbers[1::2], strict=True)
+        return self.finished(split, train, held_out, test, probabilities, weights)
 
     def add_epoch(self, metrics: dict[str, float]) -> Epoch:
         """Note one epoch's `running/…`, `train/…` and held-out figures, and the gaps between the last two."""

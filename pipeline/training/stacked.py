@@ -1,0 +1,240 @@
+"""The engine on JAX: models of one shape stacked in one program, as many at once as `device.stack` says.
+
+Keras's stateless API under `jax.vmap`: weights, optimizer state, learning rate, weight decay and the order of samples have
+an axis for the model, the data has none. A stack is always filled up to its fixed size with copies, so that a run's
+bits do not depend on how many others train beside it; the size is part of the numerics class, since it may change bits.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.config.digests import arrays_digest
+from pipeline.config.job import Job
+from pipeline.data.arrays import Split
+from pipeline.models import dense, optimizers, randomness
+from pipeline.models.devices import Device
+from pipeline.training.outcome import Done, Event, Run
+from pipeline.training.shapes import CHUNK, shape_of
+
+Arrays = list[Any]
+
+
+@dataclass
+class State:
+    """Everything that training moves, as JAX arrays; in a stack each has a leading axis for the model."""
+
+    trainable: Arrays
+    other: Arrays
+    optimizer: Arrays
+
+
+class Samples:
+    """The data on the device, once for all programs."""
+
+    def __init__(self, split: Split, classes: int) -> None:
+        import jax.numpy as jnp
+
+        def held(images: np.ndarray, labels: np.ndarray) -> tuple[Any, Any]:
+            return jnp.asarray(images), jnp.asarray(np.eye(classes, dtype=np.float32)[labels])
+
+        self.train = held(split.train_images, split.train_labels)
+        self.test = held(split.test_images, split.test_labels)
+        self.held_out = held(split.held_out_images, split.held_out_labels) if split.held_out == "val" else self.test
+
+
+class Program:
+    """The compiled training of a stack of models of one shape."""
+
+    compiled = 0
+    """Programs compiled by this process so far."""
+
+    def __init__(self, shape: Job, samples: Samples, classes: int, device: Device) -> None:
+        import jax
+        import keras
+
+        self.shape, self.samples = shape, samples
+        inputs = samples.train[0].shape[1]
+        self.network = dense.build(shape.model, inputs, classes, device.dtype)
+        self.optimizer = optimizers.build(shape.optimizer)
+        self.optimizer.build(self.network.trainable_variables)
+        self.loss = keras.losses.get(shape.training.loss)
+        self.dtype = "float64" if device.dtype == "float64" else "float32"
+        # The data goes in as an argument that the stack shares: as a constant it would be compiled into the program.
+        shared = (None, None, None)
+        self.epoch = jax.jit(jax.vmap(self._epoch, in_axes=(0, 0, 0, 0, 0, *shared)), donate_argnums=(0, 1, 2))
+        self.measure = jax.jit(jax.vmap(self._measure, in_axes=(0, 0, *shared)))
+        Program.compiled += 1
+
+    def start(self, job: Job) -> State:
+        """Where `job` starts: its initial weights, dropout states and a fresh optimizer, as numpy arrays."""
+        dense.set_initial(self.network, job.model, job.seed)
+        fresh = optimizers.build(job.optimizer)
+        fresh.build(self.network.trainable_variables)
+        held = (self.network.trainable_variables, self.network.non_trainable_variables, fresh.variables)
+        return State(*([np.array(variable.value) for variable in variables] for variables in held))
+
+    def _epoch(
+        self, trainable: Arrays, other: Arrays, optimizer: Arrays, decay: Any, order: Any, train: Any, held_out: Any, _: Any
+    ) -> tuple[Arrays, Arrays, Arrays, Any]:
+        """One model's pass over the training samples in this order, then the curve: see the engine's `_epoch`."""
+        import jax
+        import jax.numpy as jnp
+
+        images, labels = train
+        batch = self.shape.training.batch_size
+        full, rest = divmod(len(images), batch)
+
+        def step(carry: Any, chosen: Any) -> Any:
+            (trainable, other, optimizer), loss, right = carry
+            x, y = images[chosen].astype(self.dtype), labels[chosen].astype(self.dtype)
+            (value, (outputs, other)), gradients = jax.value_and_grad(self._loss, has_aux=True)(trainable, other, x, y)
+            trainable, optimizer = self._apply(optimizer, gradients, trainable, decay)
+            count = x.shape[0]
+            return ((trainable, other, optimizer), loss + value.astype(self.dtype) * count, right + self._right(y, outputs))
+
+        zero = jnp.zeros((), self.dtype)
+        carry = ((trainable, other, optimizer), zero, zero)
+        carry, _none = jax.lax.scan(
+            lambda carry, chosen: (step(carry, chosen), None), carry, order[: full * batch].reshape(full, batch)
+        )
+        if rest:
+            carry = step(carry, order[full * batch :])
+        (trainable, other, optimizer), loss, right = carry
+        running = jnp.stack([loss, right]) / len(images)
+        curve = self.shape.training.curve_samples or len(images)
+        scores = [self._score(trainable, other, train, curve)[0], self._score(trainable, other, held_out)[0]]
+        return trainable, other, optimizer, jnp.concatenate([running, *scores])
+
+    def _loss(self, trainable: Arrays, other: Arrays, x: Any, y: Any) -> tuple[Any, Any]:
+        outputs, other = self.network.stateless_call(trainable, other, x, training=True)
+        return self.loss(y, outputs).mean(), (outputs, other)
+
+    def _apply(self, optimizer: Arrays, gradients: Arrays, trainable: Arrays, decay: Any) -> tuple[Arrays, Arrays]:
+        """Keras's own step; the weight decay is an input of the program where the optimizer has one."""
+        burnt = self.optimizer.weight_decay
+        if burnt is not None:
+            self.optimizer.weight_decay = decay
+        try:
+            trainable, optimizer = self.optimizer.stateless_apply(optimizer, gradients, trainable)
+            return trainable, optimizer
+        finally:
+            self.optimizer.weight_decay = burnt
+
+    def _right(self, y: Any, outputs: Any) -> Any:
+        return (outputs.argmax(1) == y.argmax(1)).sum().astype(self.dtype)
+
+    def _score(self, trainable: Arrays, other: Arrays, samples: Any, count: int | None = None) -> tuple[Any, Any]:
+        """[mean loss, accuracy] on the first `count` samples in inference mode, and the probabilities."""
+        import jax
+        import jax.numpy as jnp
+
+        images, labels = samples
+        count = min(count or len(images), len(images))
+        full, rest = divmod(count, CHUNK)
+
+        def on(start: Any, size: int) -> tuple[Any, Any]:
+            x = jax.lax.dynamic_slice_in_dim(images, start, size).astype(self.dtype)
+            y = jax.lax.dynamic_slice_in_dim(labels, start, size).astype(self.dtype)
+            outputs, _ = self.network.stateless_call(trainable, other, x, training=False)
+            loss = self.loss(y, outputs).mean().astype(self.dtype) * size
+            return jnp.stack([loss, self._right(y, outputs)]), outputs
+
+        total, parts = jnp.zeros(2, self.dtype), []
+        if full:
+            sums, outputs = jax.lax.map(lambda chunk: on(chunk * CHUNK, CHUNK), jnp.arange(full))
+            total, parts = total + sums.sum(0), [outputs.reshape(full * CHUNK, -1)]
+        if rest:
+            sums, outputs = on(full * CHUNK, rest)
+            total, parts = total + sums, [*parts, outputs]
+        return total / count, jnp.concatenate(parts)
+
+    def _measure(self, trainable: Arrays, other: Arrays, train: Any, held_out: Any, test: Any) -> tuple[Any, Any]:
+        """(loss, accuracy) on all training, held-out and test samples: six numbers; and the test probabilities."""
+        import jax.numpy as jnp
+
+        on_test, probabilities = self._score(trainable, other, test)
+        others = [self._score(trainable, other, samples)[0] for samples in (train, held_out)]
+        return jnp.concatenate([*others, on_test]), probabilities
+
+
+def train(
+    jobs: Sequence[tuple[int, Job]], split: Split, classes: int, device: Device, stop: threading.Event | None = None
+) -> Iterator[Event]:
+    """Train `jobs` (with their indices), `device.stack` of one shape and length at a time.
+
+    Where the memory does not hold a stack, its size is halved for good, and the results say so in their identity.
+    """
+    samples = Samples(split, classes)
+    groups: dict[tuple[Job, int], list[tuple[int, Job]]] = {}
+    for index, job in jobs:
+        groups.setdefault((shape_of(job), job.training.epochs), []).append((index, job))
+    size = max(1, device.stack)
+    for (shape, _), group in groups.items():
+        program: Program | None = None
+        while group:
+            if stop is not None and stop.is_set():
+                return
+            taken = group[:size]
+            runs = [Run(index, job, split.held_out) for index, job in taken]
+            try:
+                program = program or Program(shape, samples, classes, device)
+                yield from _train_stack(runs, program, split, size, size != device.stack)
+            except Exception as error:
+                if _out_of_memory(error) and size > 1 and not any(run.history for run in runs):
+                    size //= 2
+                    program = None
+                    continue
+                for run in runs:
+                    yield Done(run.index, run.failed(error), error)
+            group = group[len(taken) :]
+
+
+def _train_stack(runs: list[Run], program: Program, split: Split, size: int, halved: bool) -> Iterator[Event]:
+    import jax.numpy as jnp
+
+    # Filled up with copies of the first: the size of the program is fixed, what comes of the copies is dropped.
+    filled = [run.job for run in runs] + [runs[0].job] * (size - len(runs))
+    starts = []
+    for place, job in enumerate(filled):
+        starts.append(program.start(job) if place < len(runs) else starts[0])
+        if place < len(runs):
+            runs[place].digests["initial_weights"] = arrays_digest(dense.weights(program.network))
+    stacked = [[jnp.stack(parts) for parts in zip(*(getattr(s, n) for s in starts), strict=True)] for n in vars(starts[0])]
+    decays = [dict(job.optimizer.hyperparameters).get("weight_decay") or 0.0 for job in filled]
+    decay = jnp.asarray(decays, program.dtype)
+    data = (program.samples.train, program.samples.held_out, program.samples.test)
+    live = dict(enumerate(runs))
+    for epoch in range(runs[0].job.training.epochs):
+        orders = [randomness.order(job.seed, epoch, len(split.train_images)) for job in filled[: len(runs)]]
+        order = jnp.asarray(np.stack(orders + [orders[0]] * (size - len(runs))))
+        before = time.perf_counter()
+        *stacked, numbers = program.epoch(*stacked, decay, order, *data)
+        rows = np.asarray(numbers)
+        # A stack's time belongs to its members in equal parts.
+        seconds = (time.perf_counter() - before) / len(runs)
+        for place, run in list(live.items()):
+            run.train_seconds += seconds
+            yield run.add_epoch(run.metrics_of(rows[place]))
+            if reason := run.non_finite:
+                del live[place]
+                yield Done(run.index, run.diverged(reason))
+    scores, probabilities = program.measure(stacked[0], stacked[1], *data)
+    names = list(dense.weights(program.network))
+    for place, run in live.items():
+        weights = {name: np.asarray(array[place]) for name, array in zip(names, stacked[0], strict=True)}
+        numbers = np.asarray(scores[place]).tolist()
+        result = run.measured(split, numbers, np.asarray(probabilities[place]), weights)
+        if halved:
+            result.identity = {"numerics": {"stack": size}}
+        yield Done(run.index, result)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return "RESOURCE_EXHAUSTED" in str(error) or "out of memory" in str(error).lower() or isinstance(error, MemoryError)
