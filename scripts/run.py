@@ -26,6 +26,9 @@ COPY = Path(".dvc/tmp") / SUBSTITUTE
 COPIED = COPY / ".dvc" / "copied"
 REPORT = Path("reports/index.html")
 
+MADE = {"data", "reports", "results", "runs"}
+"""What the pipeline makes; some of it is in git too."""
+
 # From the line that begins with `error:` on, or the beginning of what may become one. A progress bar ends without a
 # newline, and its escape sequences stand before the word.
 COMPLAINT = re.compile(rb"(?:^|[\r\n]|\x1b\[[\d;?]*[a-z])(error:|(?:e|er|err|erro|error)\Z)", re.IGNORECASE)
@@ -106,7 +109,8 @@ def copy_checkout() -> None:
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], capture_output=True, check=True
     )
-    names = {name for name in os.fsdecode(listed.stdout).split("\0") if name and Path(name).is_file()} - {"dvc.lock"}
+    present = {name for name in os.fsdecode(listed.stdout).split("\0") if name and Path(name).is_file()}
+    names = {name for name in present if Path(name).parts[0] not in MADE} - {"dvc.lock"}
     before = set(COPIED.read_text(encoding="utf-8").split("\0")) if COPIED.exists() else set()
     for name in before - names:
         (COPY / name).unlink(missing_ok=True)
@@ -117,10 +121,10 @@ def copy_checkout() -> None:
 
 
 def bring_back() -> None:
-    """The reports, in place of those here; finished runs, beside those here; data sets that are not here."""
+    """The reports, in place of those here; of runs, sweeps and data sets those that are not here."""
     shutil.rmtree("reports", ignore_errors=True)
     shutil.copytree(COPY / "reports", "reports")
-    for made in [*COPY.glob("runs/*"), *COPY.glob("data/*/*")]:
+    for made in [*COPY.glob("runs/*"), *COPY.glob("results/*"), *COPY.glob("data/*/*")]:
         here = made.relative_to(COPY)
         if not here.exists():
             here.parent.mkdir(parents=True, exist_ok=True)

@@ -301,7 +301,7 @@ def pipeline(tmp_path: Path) -> Pipeline:
     for name in [".dvc/config", ".dvc/.gitignore", ".dvcignore"]:
         shutil.copy(CHECKOUT / name, made.path / name)
     files = {"fetch.py": FETCH, "compare.py": COMPARE, "dvc.yaml": DVC_YAML, "params.yaml": PARAMS}
-    for name, text in {**files, ".gitignore": "/data\n/reports\n/mirror\n"}.items():
+    for name, text in {**files, ".gitignore": "/data\n/mirror\n"}.items():
         (made.path / name).write_text(text)
     made.git("init", "--quiet")
     made.git("add", "--all")
@@ -327,6 +327,7 @@ def test_run_without_mnist_says_so_in_one_line_and_goes_on_with_digits(pipeline:
 
 def test_run_on_digits_takes_edits_along_and_does_no_work_twice(pipeline: Pipeline) -> None:
     pipeline.run()
+    assert pipeline.git("ls-files", "--others", "reports"), "what is not ignored must not spoil what the copy made"
     assert "compare' didn't change" in pipeline.run().stdout
     (pipeline.path / "compare.py").write_text(COMPARE.replace(".read_text()", ".read_text().upper()"))
     pipeline.run()
