@@ -108,10 +108,12 @@ def tags(result: Result, lost: Mapping[str, str]) -> dict[str, str]:
 def dataset(result: Result, given: Mapping[str, Any] | None) -> dict[str, str]:
     """The data set as MLflow keeps it, with our digest: MLflow's own covers the first 10,000 numbers only, 13 digits.
 
-    `given` may hold `name`, `digest`, `source` (a URL or a path), `features` and `targets` (`{"dtype", "shape"}`,
-    the shape of one sample) and anything else, which becomes the profile.
+    `given` may hold `name`, `digest`, `source` (a URL or a path), `shape` (of all samples), `features` and `targets`
+    (`{"dtype", "shape"}`, the shape of one sample) and anything else, which becomes the profile.
     """
     rest = dict(given or {})
+    if rest.get("shape"):
+        rest.setdefault("features", {"dtype": "float32", "shape": rest["shape"][1:]})
     digest = text(rest.pop("digest", None) or result.identity.get("data") or "unknown")
     source = str(rest.pop("source", result.job.dataset.name))
     url = source.startswith(("http://", "https://"))

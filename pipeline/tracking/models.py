@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,8 @@ def log(client: MlflowClient, run_id: str, model: Any, example: np.ndarray) -> s
 
     MLflow's `log_model` would do it through the global tracking address and the active run, which are not ours.
     """
+    # MLflow's own types give it cause to warn, each time it imports them.
+    warnings.filterwarnings("ignore", ".*Any type hint is inferred as AnyType", UserWarning)
     import keras
     import mlflow.keras
     import numpy as np

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import logging
+import math
 import os
 import shlex
 import sys
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 from pipeline.errors import UserError
 from pipeline.tracking import describe, process, store, views
@@ -48,7 +50,8 @@ class Tracker:
         self._client_made: MlflowClient | None = None
         self._file_lock: filelock.BaseFileLock | None = None
         self._experiments: dict[str, str] = {}
-        self._published: dict[tuple[str, str | None], dict[str, str]] = {}
+        self._published: dict[tuple[str, str | None], dict[str, tuple[str, str]]] = {}
+        """Run id and status by key, by experiment and parent."""
         self._private: set[str] = set()
         """Parents that this tracker made for itself alone: their children are all in `_published`."""
 
@@ -103,15 +106,18 @@ class Tracker:
     ) -> dict[str, str]:
         """Record `result` as one run: parameters, metrics by epoch, tags, data set, times, status. Its ids.
 
-        The same key a second time, in this experiment and under this parent, gives the ids of the first; what a
-        killed process left of it is completed. `dataset` is described at `describe.dataset`.
+        The same key a second time, in this experiment and under this parent, gives the ids of the first. What a
+        killed process left of it is completed; a run that failed then and finished now takes the failed one's place.
+        `dataset` is described at `describe.dataset`.
         """
+        parent = parent or None
         with self._recording(f"publish {result.name}") as client:
             experiment_id = self._experiment(client, experiment)
             known = self._published.setdefault((experiment_id, parent), {})
-            if (run_id := known.get(result.key)) is None:
+            run_id, status = known.get(result.key, ("", ""))
+            if status != result.status:
                 run_id = self._publish(client, result, experiment_id, parent, dataset)
-                known[result.key] = run_id
+                known[result.key] = run_id, result.status
             return {"run_id": run_id, "experiment_id": experiment_id, "parent_run_id": parent or ""}
 
     def end(self, run_id: str, status: str) -> None:
@@ -122,13 +128,16 @@ class Tracker:
             client.set_terminated(run_id, status)
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
-        """Single numbers of a run, at step 0; one that is not finite becomes part of the tag `nonfinite`."""
-        from math import isfinite
+        """Single numbers of a run, at step 0; one that is not finite becomes part of the tag `nonfinite`.
 
+        What stands there already is not written a second time.
+        """
         now = int(time.time() * 1000)
-        points = [describe.Point(name, float(value), 0, now) for name, value in metrics.items() if isfinite(value)]
-        lost = ", ".join(f"{name}={value}" for name, value in metrics.items() if not isfinite(value))
+        lost = ", ".join(f"{name}={value}" for name, value in metrics.items() if not math.isfinite(value))
         with self._recording("log metrics") as client:
+            there = client.get_run(run_id).data.metrics
+            new = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
+            points = [describe.Point(name, value, 0, now) for name, value in new.items() if there.get(name) != value]
             self._send(client, run_id, points, {}, {describe.NONFINITE: lost} if lost else {})
 
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
@@ -151,6 +160,7 @@ class Tracker:
             if not Path(path).exists():
                 raise UserError(f"{path}: no such file to put under a run as {name}")
         with self._recording("add files") as client:
+            self._check_artifacts(client, run_id)
             for name, path in files.items():
                 folder = str(PurePosixPath(name).parent)
                 if Path(path).is_dir():
@@ -169,6 +179,7 @@ class Tracker:
         with self._recording("log a model") as client:
             from pipeline.tracking import models
 
+            self._check_artifacts(client, run_id)
             return models.log(client, run_id, model, example)
 
     def close_stale(self) -> list[str]:
@@ -229,6 +240,21 @@ class Tracker:
                 self._experiments[name] = found.experiment_id
         return self._experiments[name]
 
+    def _check_artifacts(self, client: MlflowClient, run_id: str) -> None:
+        """MLflow keeps the absolute path of an experiment's files: in a checkout that was moved, it would make the old
+        folder again and show no picture of before."""
+        parts = urlsplit(client.get_run(run_id).info.artifact_uri)
+        ours = self.address.artifacts
+        if parts.scheme not in ("", "file") or ours is None:
+            return
+        theirs = next((path for path in Path(unquote(parts.path)).parents if path.name == ours.name), ours)
+        if theirs != ours and not theirs.exists():
+            made, link = shlex.quote(str(theirs.parent)), f"{shlex.quote(str(ours))} {shlex.quote(str(theirs))}"
+            raise UserError(
+                f"MLflow looks for the files of this experiment in {theirs}, which is gone (was the project moved?);"
+                f" lead it to them with: mkdir -p {made} {shlex.quote(str(ours))} && ln -s {link}"
+            )
+
     def _search(
         self, client: MlflowClient, experiments: Sequence[str], query: str, limit: int | None = None
     ) -> list[Run]:
@@ -252,11 +278,18 @@ class Tracker:
         parent: str | None,
         dataset: Mapping[str, Any] | None,
     ) -> str:
-        private = parent is not None and parent in self._private
-        found = None if private else self._find(client, result.key, experiment_id, parent)
-        if found is not None and found.info.status in (FINISHED, FAILED):
-            return found.info.run_id
         start, end = describe.span(result)
+        private = parent is not None and parent in self._private
+        new = private and result.key not in self._published[experiment_id, parent]
+        found = None if new else self._find(client, result.key, experiment_id, parent)
+        if found is not None:
+            whole = found.info.status in (FINISHED, FAILED)
+            if whole and found.data.tags.get(describe.STATUS) == result.status:
+                return found.info.run_id
+            if whole or found.info.start_time != start:
+                # Another training: what is recorded of the earlier one cannot be taken back piece by piece.
+                client.delete_run(found.info.run_id)
+                found = None
         points, lost = describe.metrics(result)
         told = _origin() | process.tag() | describe.tags(result, lost)
         if parent is not None:

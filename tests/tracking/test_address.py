@@ -134,8 +134,10 @@ def test_null_tracker_overrides_every_word_of_the_tracker() -> None:
 
 
 def test_importing_and_opening_is_light(tmp_path: Path) -> None:
-    opened = f"open_tracker('none'); open_tracker('sqlite', root=Path({str(tmp_path)!r})); open_tracker('server', 'http://h')"
+    sqlite = f"open_tracker('sqlite', root=Path({str(tmp_path)!r}))"
+    opened = f"open_tracker('none'); {sqlite}; open_tracker('server', 'http://h')"
     unwanted = "{'mlflow', 'sqlalchemy', 'pandas', 'numpy', 'keras', 'tensorflow'}"
-    code = f"import sys; from pathlib import Path; from pipeline.tracking import open_tracker; {opened}; print({unwanted} & set(sys.modules))"
+    imports = "import sys; from pathlib import Path; from pipeline.tracking import open_tracker"
+    code = f"{imports}; {opened}; print({unwanted} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "set()", shlex.join(ran.args)

@@ -132,6 +132,14 @@ def test_dataset_given_is_described() -> None:
     assert json.loads(kept["profile"])["classes"] == 10
 
 
+def test_shape_of_the_dataset_is_enough_for_its_schema() -> None:
+    kept = describe.dataset(make_result(), {"shape": [50000, 784]})
+    assert json.loads(json.loads(kept["schema"])["mlflow_tensorspec"]["features"])[0]["tensor-spec"]["shape"] == [
+        -1,
+        784,
+    ]
+
+
 def test_dataset_given_is_left_as_it_was() -> None:
     given = {"source": "here"}
     describe.dataset(make_result(), given)

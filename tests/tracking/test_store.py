@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.tracking import StoreDamaged, open_tracker
+from pipeline.tracking import StoreDamaged, TrackingUnavailable, open_tracker
 from pipeline.tracking.store import _schema, check
 
 
@@ -146,6 +146,24 @@ def test_sound_store_is_accepted(root: Path) -> None:
 def test_missing_store_is_not_made_by_looking(tmp_path: Path) -> None:
     open_tracker("sqlite", root=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_place_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match="not a folder that this user may write to"):
+        open_tracker("sqlite", root=tmp_path / "file")
+
+
+def test_store_that_could_not_be_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow.store.db import utils
+
+    def full(engine: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(utils, "_upgrade_db", full)
+    with pytest.raises(TrackingUnavailable, match="disk full"):
+        open_tracker("sqlite", root=tmp_path).close_stale()
+    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db.lock"]
 
 
 def test_journal_of_a_killed_writer_is_rolled_back(root: Path, tmp_path: Path) -> None:

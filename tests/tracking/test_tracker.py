@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +17,8 @@ from pipeline.tracking.tracker import Tracker as TrackerClass
 from tests.tracking.factory import make_job, make_result
 
 Fresh = Callable[[], Tracker]
-GONE = {"process": f'[{{"host": "{process.host()}", "boot": "an earlier one", "namespace": "", "pid": 1, "started": "1"}}]'}
-    "process": '[{"host": "%s", "boot": "an earlier one", "namespace": "", "pid": 1, "started": "1"}]' % process.host()
-}
+IDENTITY = {"host": process.host(), "boot": "an earlier one", "namespace": "", "pid": 1, "started": "1"}
+GONE = {process.TAG: json.dumps([IDENTITY])}
 
 
 def client(tracker: Tracker) -> Any:
@@ -89,6 +90,54 @@ def test_completing_repeats_no_row(fresh: Fresh) -> None:
     client(fresh()).update_run(ids["run_id"], status="RUNNING")
     assert fresh().publish(make_result(), "e") == ids
     assert len(client(fresh()).get_metric_history(ids["run_id"], "val/loss")) == 3
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_run_that_failed_and_now_finished_takes_the_failed_ones_place(fresh: Fresh, shared: bool) -> None:
+    tracker = fresh()
+    parent = tracker.begin("e", "sweep", {}, "s" if shared else None)
+    failed = tracker.publish(make_result(status="failed", reason="out of memory", history={}, figures={}), "e", parent)
+    finished = tracker.publish(make_result(), "e", parent)
+    assert failed != finished
+    assert tracker.publish(make_result(), "e", parent) == finished
+    assert [run.info.run_id for run in runs(tracker) if run.info.run_id != parent] == [finished["run_id"]]
+
+
+def test_partial_run_of_another_training_is_replaced(fresh: Fresh) -> None:
+    ids = fresh().publish(make_result(), "e")
+    client(fresh()).update_run(ids["run_id"], status="KILLED")
+    again = fresh().publish(make_result(started="2026-02-04T04:05:06+00:00"), "e")
+    assert [run.info.run_id for run in runs(fresh())] == [again["run_id"]]
+    assert len(client(fresh()).get_metric_history(again["run_id"], "val/loss")) == 3
+
+
+def test_no_parent_may_be_the_null_trackers(fresh: Fresh) -> None:
+    assert (
+        "mlflow.parentRunId" not in client(fresh()).get_run(fresh().publish(make_result(), "e", "")["run_id"]).data.tags
+    )
+
+
+def test_same_numbers_again_are_not_written_again(fresh: Fresh) -> None:
+    tracker = fresh()
+    run_id = tracker.begin("e", "sweep", {})
+    for value in (1.0, 1.0, 2.0):
+        tracker.log_metrics(run_id, {"a": value})
+    assert [point.value for point in client(tracker).get_metric_history(run_id, "a")] == [1.0, 2.0]
+
+
+def test_moved_project_says_how_mlflow_finds_its_files(tmp_path: Path, blank_store: Path) -> None:
+    old, new = tmp_path / "it's old", tmp_path / "new"
+    old.mkdir()
+    (old / "mlflow.db").write_bytes(blank_store.read_bytes())
+    run_id = open_tracker("sqlite", root=old).publish(make_result(), "e")["run_id"]
+    open_tracker("sqlite", root=old).add_files(run_id, {"a.db": blank_store})
+    old.rename(new)
+    tracker = open_tracker("sqlite", root=new)
+    with pytest.raises(UserError, match="was the project moved") as refused:
+        tracker.add_files(run_id, {"b.db": blank_store})
+    subprocess.run(str(refused.value).partition("with: ")[2], shell=True, check=True)
+    tracker.add_files(run_id, {"b.db": blank_store})
+    assert sorted(item.path for item in client(tracker).list_artifacts(run_id)) == ["a.db", "b.db"]
 
 
 def test_run_of_thousands_of_values_goes_in_parts(fresh: Fresh) -> None:

@@ -1,0 +1,166 @@
+"""`python -m pipeline.ui`: the real server, and what a person sees in a real browser."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from pipeline import ui
+from pipeline.console import PROJECT
+from pipeline.errors import UserError
+from pipeline.tracking import open_tracker
+from tests.tracking.conftest import Filled
+from tests.tracking.factory import make_result
+
+CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
+FLAGS = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking"
+MORE_FLAGS = "disable-component-update disable-sync disable-dev-shm-usage window-size=1900,1100"
+
+
+class Served(NamedTuple):
+    process: subprocess.Popen[str]
+    address: str
+    lines: list[str]
+    """What was printed: the address, then a line per experiment."""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((ui.HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def served(filled: Filled) -> Iterator[Served]:
+    port = free_port()
+    environment = os.environ | {"MLFLOW_TRACKING_URI": filled.tracker.uri}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.ui", f"port={port}"],
+        cwd=PROJECT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        lines = [process.stdout.readline().strip() for _ in range(2)]
+        yield Served(process, f"http://{ui.HOST}:{port}", lines)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (143, "")
+    complaints = [line for line in err.splitlines() if "invalid Host header: evil.example" not in line]
+    assert complaints == []
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(f"http://{ui.HOST}:{port}/health", timeout=5)
+
+
+@pytest.fixture(scope="module")
+def browser(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    if not (CHROMIUM.exists() and DRIVER.exists()):
+        pytest.skip(f"no browser here: {CHROMIUM} and {DRIVER} are Debian's packages chromium and chromium-driver")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for flag in [*f"{FLAGS} {MORE_FLAGS}".split(), f"user-data-dir={tmp_path_factory.mktemp('browser')}"]:
+        options.add_argument(f"--{flag}")
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
+    driver.implicitly_wait(30)
+    yield driver
+    driver.quit()
+
+
+def open_runs(browser: Any, served: Served, more: str = "") -> None:
+    browser.get("about:blank")
+    browser.get(served.lines[1].partition(": ")[2] + more)
+
+
+def test_it_says_where_it_is(served: Served, filled: Filled) -> None:
+    assert served.lines[0] == f"MLflow shows the runs of {filled.tracker.uri} at {served.address} (Ctrl-C ends it)"
+
+
+def test_it_leads_to_the_runs_of_each_experiment(served: Served) -> None:
+    assert served.lines[1].startswith(f"optimizers: {served.address}/#/experiments/1/runs?")
+
+
+def test_foreign_host_is_refused(served: Served) -> None:
+    asked = urllib.request.Request(served.address, headers={"Host": "evil.example"})
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(asked, timeout=10)
+
+
+def test_port_in_use_is_one_line_with_another(served: Served) -> None:
+    port = int(served.address.rpartition(":")[2])
+    with pytest.raises(UserError, match=rf"port {port} is in use .* python -m pipeline\.ui port=\d+"):
+        ui.main([f"port={port}"])
+
+
+def test_it_serves_as_a_tracking_server(served: Served, tmp_path: Path) -> None:
+    """`tracking=server` on a real server: the same words over HTTP."""
+    tracker = open_tracker("server", served.address, tmp_path)
+    parent = tracker.begin("over http", "sweep", {}, sweep_id="s")
+    ids = tracker.publish(make_result(), "over http", parent)
+    assert open_tracker("server", served.address, tmp_path).publish(make_result(), "over http", parent) == ids
+    tracker.add_files(ids["run_id"], {"note.txt": tmp_path / "mlflow.db.lock"})
+    tracker.end(parent, "FINISHED")
+    run = tracker._ready().get_run(ids["run_id"])
+    assert (run.info.status, run.data.metrics["overfitting_gap/accuracy"]) == ("FINISHED", 0.01)
+    assert run.inputs.dataset_inputs[0].dataset.name == "mnist"
+
+
+@pytest.mark.parametrize("word", ["0", "65536", "-1", "http", ""])
+def test_port_that_is_none_is_refused(word: str) -> None:
+    with pytest.raises(UserError, match="expected a number from 1 to 65535"):
+        ui.main([f"port={word}"])
+
+
+def test_server_elsewhere_is_to_be_opened_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://ada:secret@tracking.example")
+    assert ui.main([]) == 0
+    assert capsys.readouterr().out == (
+        "runs are kept by the MLflow server at https://***@tracking.example: open that address\n"
+    )
+
+
+@pytest.mark.browser
+def test_page_shows_the_sweep_and_opening_it_its_runs(browser: Any, served: Served) -> None:
+    open_runs(browser, served)
+    sweep = browser.find_element("link text", "optimizers-by-width")
+    sweep.find_element("xpath", "./ancestor::*[@role='gridcell']//button").click()
+    for seed in (0, 1, 2, 7):
+        assert browser.find_element("link text", f"adam-w64-d1-s{seed}").is_displayed()
+
+
+@pytest.mark.browser
+def test_page_sorts_by_the_overfitting_gap(browser: Any, served: Served) -> None:
+    open_runs(browser, served, "&viewStateShareKey=overfitting-gap")
+    gaps = browser.find_elements("css selector", "[role=gridcell][col-id*='overfitting_gap/accuracy']")
+    assert [cell.text for cell in gaps][:4] == ["0.02", "0.011", "0.01", "0.0003"]
+
+
+@pytest.mark.browser
+def test_page_of_a_run_shows_its_data_set_parent_and_metrics(browser: Any, served: Served, filled: Filled) -> None:
+    browser.get(f"{served.address}/#/experiments/1/runs/{filled.run.info.run_id}")
+    assert browser.find_element("link text", "optimizers-by-width").is_displayed()
+    assert browser.find_element("link text", "overfitting_gap/accuracy").is_displayed()
+    assert browser.find_element("xpath", "//*[starts-with(normalize-space(), 'mnist (')]").is_displayed()
+
+
+@pytest.mark.browser
+def test_page_of_the_sweep_shows_the_comparison(browser: Any, served: Served, filled: Filled) -> None:
+    browser.get(f"{served.address}/#/experiments/1/runs/{filled.parent}")
+    assert browser.find_element("xpath", "//th[text()='optimizer']").is_displayed()
