@@ -131,9 +131,10 @@ class Evidence:
         ]
 
     def question(self, question: tuple[str, str]) -> pd.DataFrame:
-        """The configurations of one comparison, by place; those that share one by validation accuracy."""
+        """The configurations of one comparison, by place on the validation samples; as they ran, where there are none."""
         table = self.table[self.table["dataset"].eq(question[0]) & self.table["experiment"].eq(question[1])]
-        return table.sort_values("place", kind="stable", na_position="last")
+        validated = table["best_val_accuracy_mean"].notna().any()
+        return table.sort_values("place", kind="stable", na_position="last") if validated else table
 
     @cached_property
     def main(self) -> pd.DataFrame:

@@ -66,7 +66,7 @@ class Exhibits:
             cells = summary.one_per_cell(evidence.main.sort_index())
             best = evidence.main[evidence.main["n"] > 0].sort_index()
             optimizers = list(dict.fromkeys(best["optimizer"]))
-            self.dumbbells = _dumbbells(best.drop_duplicates("optimizer"))
+            self.dumbbells = _dumbbells(best.drop_duplicates("optimizer"), evidence.chosen_on_validation)
             many = cells["width"].nunique() > 1
             self.gap_accuracy = _against_width(cells, "gap_accuracy", self.looks) if many else None
             self.gap_loss = _against_width(cells, "gap_loss", self.looks) if many else None
@@ -117,7 +117,7 @@ def _span(table: pd.DataFrame, figure: str, scale: float = 100, digits: int = 2)
     return [words.span(low, high, scale, digits) or "–" for low, high in pairs]
 
 
-def _dumbbells(rows: pd.DataFrame) -> Exhibit:
+def _dumbbells(rows: pd.DataFrame, chosen: bool) -> Exhibit:
     names = [words.configuration(row) for _, row in rows.iterrows()]
     table = pd.DataFrame(
         {
@@ -134,11 +134,11 @@ def _dumbbells(rows: pd.DataFrame) -> Exhibit:
     pairs = [
         f"{name}: {train} % in training, {test} % in the test, gap {gap} points" for name, train, test, gap in told
     ]
-    if len(rows) > 1:
-        title = "Each optimizer at its best width"
-        caption = "The width with the highest validation accuracy for each optimizer. "
-    else:
-        title, caption = "Training against test", ""
+    title, caption = "Training against test", ""
+    if len(rows) > 1 and chosen:
+        title, caption = "Each optimizer at its best", "For each optimizer its highest validation accuracy. "
+    elif len(rows) > 1:
+        caption = "For each optimizer its first configuration, since nothing is held out to choose by. "
     caption += (
         "Blue: accuracy on the training images; vermillion: on the test images, its line the 95 % interval over seeds. "
         "The distance between them is the overfitting gap."
@@ -201,18 +201,12 @@ def _heat_map(cells: pd.DataFrame, optimizers: list[str], figure: str) -> Exhibi
         f"{word} {words.number(100 * row[f'{figure}_mean'])} for {row['optimizer']} at width {row['width']}"
         for word, row in (("highest", high), ("lowest", low))
     ]
-    caption = (
-        "The fuller the colour, the more accurate" if test else "The fuller the colour, the larger the gap"
-    ) + "; below each mean, half the length of its 95 % interval."
-    if test:
-        caption += " The shade follows the errors on a logarithmic scale."
-    drawn = figures.heat_map(
-        cells,
-        [n for n in optimizers if n in set(cells["optimizer"])],
-        figure,
-        style.TRAIN if test else style.HELD,
-        shade,
-    )
+    order = [name for name in optimizers if name in set(cells["optimizer"])]
+    caption = f"The fuller the colour, the {'more accurate' if test else 'larger the gap'}"
+    if figures.halves_fit(order, cells["width"].nunique()):
+        caption += "; below each mean, half the length of its 95 % interval"
+    caption += ". The shade follows the errors on a logarithmic scale." if test else "."
+    drawn = figures.heat_map(cells, order, figure, style.TRAIN if test else style.HELD, shade)
     name = "heatmap_test_accuracy" if test else "heatmap_gap"
     return _exhibit(drawn, name, title, caption, f"{title} by optimizer and width: {'; '.join(told)}.", table)
 

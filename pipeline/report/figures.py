@@ -22,24 +22,28 @@ FAINTEST, FULLEST = 0.06, 0.62
 
 
 def spread(places: Sequence[float], apart: float) -> list[float]:
-    """The places moved as little as it takes to lie at least `apart` from one another: where labels go."""
+    """Places between 0 and 1, moved as little as it takes to lie at least `apart` from one another: where labels go."""
     order = np.argsort(places, kind="stable")
-    moved = np.asarray(places, dtype=float)[order]
-    groups: list[tuple[float, int]] = []  # centre and size of each heap of labels
-    for place in moved:
-        groups.append((place, 1))
-        while len(groups) > 1 and groups[-1][0] - groups[-2][0] < apart * (groups[-1][1] + groups[-2][1]) / 2:
-            (b, m), (a, n) = groups.pop(), groups.pop()
-            groups.append(((a * n + b * m) / (n + m), n + m))
-    flat = [centre + apart * (i - (size - 1) / 2) for centre, size in groups for i in range(size)]
-    result = np.empty(len(flat))
-    result[order] = flat
+    heaps: list[tuple[float, int]] = []  # centre and size of each heap of labels
+    for place in np.asarray(places, dtype=float)[order]:
+        heaps.append((place, 1))
+        while len(heaps) > 1 and heaps[-1][0] - heaps[-2][0] < apart * (heaps[-1][1] + heaps[-2][1]) / 2:
+            (b, m), (a, n) = heaps.pop(), heaps.pop()
+            heaps.append(((a * n + b * m) / (n + m), n + m))
+    moved = [centre + apart * (i - (size - 1) / 2) for centre, size in heaps for i in range(size)]
+    for i in reversed(range(len(moved))):  # nothing above the frame, nor what has to make room for that
+        moved[i] = min(moved[i], 1 - apart * (len(moved) - 1 - i))
+    result = np.empty(len(moved))
+    result[order] = moved
     return [float(value) for value in result]
 
 
 def dumbbells(rows: pd.DataFrame) -> Figure:
     """Test accuracy with its interval, and the training accuracy that it falls short of: the gap is the distance."""
-    figure, ax = style.axes(5.3, 0.9 + 0.36 * len(rows), left=1.62, right=0.6, top=0.45, bottom=0.45)
+    names = [words.configuration(row) for _, row in rows.iterrows()]
+    left = style.inches(names) + 0.15
+    figure, ax = style.axes(5.3, 0.9 + 0.36 * len(rows), left=left, right=0.6, top=0.45, bottom=0.45)
+    edge = 5.3 - left - 0.6  # inches that the axes are wide
     for place, (_, row) in enumerate(rows.iterrows()):
         test, train = 100 * row["test_accuracy_mean"], 100 * row["train_accuracy_mean"]
         ax.plot([test, train], [place, place], color=HELD, alpha=0.25, linewidth=8, solid_capstyle="butt")
@@ -49,15 +53,21 @@ def dumbbells(rows: pd.DataFrame) -> Figure:
         ax.plot(train, place, "D", color=TRAIN, markersize=6)
         ax.plot(test, place, "o", color=HELD, markersize=7)
         gap = words.number(100 * row["gap_accuracy_mean"])
-        ax.text(1.16, place, gap, va="center", ha="right", transform=ax.get_yaxis_transform(), weight="bold")
-        ax.text(-0.03, place, words.configuration(row), va="center", ha="right", transform=ax.get_yaxis_transform())
+        ax.text(1 + 0.5 / edge, place, gap, va="center", ha="right", transform=ax.get_yaxis_transform(), weight="bold")
+        ax.text(-0.1 / edge, place, names[place], va="center", ha="right", transform=ax.get_yaxis_transform())
     ax.set(ylim=(len(rows) - 0.5, -0.5), yticks=[], xlabel="accuracy, % of the images")
     above = 1 + 0.1 / len(rows)
-    for at, label, colour, marker in ((0.0, "test", HELD, "o"), (0.22, "training", TRAIN, "D")):
-        ax.plot(at + 0.02, above, marker, color=colour, markersize=6, transform=ax.transAxes, clip_on=False)
-        ax.text(at + 0.055, above, label, color=colour, weight="bold", va="center", transform=ax.transAxes)
+    for at, label, colour, marker in ((0.05, "test", HELD, "o"), (0.65, "training", TRAIN, "D")):
+        ax.plot(at / edge, above, marker, color=colour, markersize=6, transform=ax.transAxes, clip_on=False)
+        ax.text((at + 0.1) / edge, above, label, color=colour, weight="bold", va="center", transform=ax.transAxes)
     ax.annotate(
-        "gap,\npoints", (1.16, 1), (0, 4), xycoords="axes fraction", textcoords="offset points", ha="right", color=MUTED
+        "gap,\npoints",
+        (1 + 0.5 / edge, 1),
+        (0, 4),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        ha="right",
+        color=MUTED,
     )
     ax.grid(axis="y", visible=False)
     ax.spines["left"].set_visible(False)
@@ -68,8 +78,8 @@ def against_width(
     cells: pd.DataFrame, figure: str, label: str, looks: dict[str, dict[str, Any]], scale: float = 1
 ) -> Figure:
     """One line per optimizer over the width, with intervals; the points of one width stand side by side."""
-    drawing, ax = style.axes(5.3, 3.9, left=0.6, right=1.08, top=0.2, bottom=0.48)
     names = [name for name in looks if name in set(cells["optimizer"])]
+    drawing, ax = style.axes(5.3, 3.9, left=0.6, right=0.35 + style.inches(names), top=0.2, bottom=0.48)
     widths = sorted(int(width) for width in cells["width"].unique())
     ends = {}
     for place, name in enumerate(names):
@@ -81,7 +91,9 @@ def against_width(
         ax.plot(x, y, **looks[name], linewidth=1.6, markersize=5.2)
         ends[name] = (x[-1], y[-1])
     ax.set_xscale("log", base=2)
-    ax.set(xlabel="width, units in each hidden layer", ylabel=label, xticks=widths, xticklabels=widths)
+    ax.set(xlabel="width, units in each hidden layer", ylabel=label, xticks=widths)
+    sparse = len(widths) > 8  # then every other width is named, from the widest
+    ax.set_xticklabels(["" if sparse and (len(widths) - 1 - i) % 2 else str(width) for i, width in enumerate(widths)])
     ax.minorticks_off()
     ax.set_xlim(widths[0] / 1.35, widths[-1] * 1.35)
     ax.axhline(0, color=MUTED, linewidth=0.8)
@@ -115,48 +127,51 @@ def _labels(ax: Axes, ends: dict[str, tuple[float, float]], looks: dict[str, dic
         )
 
 
+def cell_font(order: Sequence[str], widths: int) -> float:
+    """Points of the numbers in a heat map: as large as its columns allow."""
+    return min(9.5, 21 * (5.1 - style.inches(order)) / widths)
+
+
+def halves_fit(order: Sequence[str], widths: int) -> bool:
+    """Whether half the interval's length can still be read below each number of a heat map."""
+    return cell_font(order, widths) > 9
+
+
 def heat_map(
-    cells: pd.DataFrame,
-    order: Sequence[str],
-    figure: str,
-    colour: str,
-    shade: Callable[[float], float],
-    digits: int = 2,
+    cells: pd.DataFrame, order: Sequence[str], figure: str, colour: str, shade: Callable[[float], float]
 ) -> Figure:
     """Optimizers down, widths across, the percentage in each cell, half the interval's length below it."""
     widths = sorted(int(width) for width in cells["width"].unique())
     values = {(row["optimizer"], int(row["width"])): row for _, row in cells.iterrows()}
     shades = {place: shade(row[f"{figure}_mean"]) for place, row in values.items()}
     least, most = min(shades.values()), max(shades.values())
-    drawing, ax = style.axes(5.3, 0.62 + 0.5 * len(order), left=0.95, right=0.05, top=0.05, bottom=0.48)
+    left = 0.15 + style.inches(order)
+    drawing, ax = style.axes(5.3, 0.62 + 0.5 * len(order), left=left, right=0.05, top=0.05, bottom=0.48)
+    font, halves = cell_font(order, len(widths)), halves_fit(order, len(widths))
+    middle: dict[str, Any] = {"ha": "center", "va": "center"}
     for down, name in enumerate(order):
         for across, width in enumerate(widths):
             row = values.get((name, width))
             if row is None:
-                ax.text(across, down, "–", ha="center", va="center", color=MUTED)
+                ax.text(across, down, "–", color=MUTED, **middle)
                 continue
-            alpha = FAINTEST + (FULLEST - FAINTEST) * (shades[name, width] - least) / ((most - least) or 1)
-            ax.add_patch(
-                Rectangle((across - 0.48, down - 0.46), 0.96, 0.92, facecolor=(colour, alpha), edgecolor="none")
-            )
-            half = (row[f"{figure}_high"] - row[f"{figure}_low"]) / 2
-            text = words.number(100 * row[f"{figure}_mean"], digits)
-            ax.text(across, down - (0 if math.isnan(half) else 0.13), text, ha="center", va="center", color=INK)
-            if not math.isnan(half):
-                ax.text(
-                    across,
-                    down + 0.23,
-                    f"± {words.number(100 * half, digits)}",
-                    ha="center",
-                    va="center",
-                    color=INK,
-                    fontsize=SMALL - 0.5,
-                )
+            fullness = (shades[name, width] - least) / ((most - least) or 1)
+            ax.add_patch(_cell(across, down, colour, fullness))
+            half = (row[f"{figure}_high"] - row[f"{figure}_low"]) / 2 if halves else math.nan
+            lift = 0 if math.isnan(half) else 0.13
+            ax.text(across, down - lift, words.number(100 * row[f"{figure}_mean"]), fontsize=font, **middle)
+            if lift:
+                ax.text(across, down + 0.23, f"± {words.number(100 * half)}", fontsize=SMALL - 0.5, **middle)
     ax.set(xlim=(-0.5, len(widths) - 0.5), ylim=(len(order) - 0.5, -0.5), xlabel="width, units in each hidden layer")
     ax.set(xticks=range(len(widths)), xticklabels=widths, yticks=range(len(order)), yticklabels=order)
     _bare(ax)
     ax.tick_params(axis="y", labelcolor=INK)
     return drawing
+
+
+def _cell(across: int, down: int, colour: str, fullness: float) -> Rectangle:
+    face = (colour, FAINTEST + (FULLEST - FAINTEST) * fullness)
+    return Rectangle((across - 0.48, down - 0.46), 0.96, 0.92, facecolor=face, edgecolor="none")
 
 
 def _bare(ax: Axes) -> None:
@@ -249,20 +264,16 @@ def confusion(counts: np.ndarray, classes: Sequence[str]) -> Figure:
     figure, ax = style.axes(5.3, 5.1, left=0.6, right=0.72, top=0.25, bottom=0.48)
     errors = counts - np.diag(np.diag(counts))
     worst = max(int(errors.max()), 1)
+    middle: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 9}
     for row in range(size):
         for column in range(size):
             count = int(counts[row, column])
             if row == column:
-                ax.add_patch(
-                    Rectangle((column - 0.47, row - 0.47), 0.94, 0.94, facecolor=(TRAIN, 0.1), edgecolor="none")
-                )
-                ax.text(column, row, str(count), ha="center", va="center", color=TRAIN, fontsize=9)
+                ax.add_patch(_cell(column, row, TRAIN, 0.08))
+                ax.text(column, row, str(count), color=TRAIN, **middle)
             elif count:
-                alpha = FAINTEST + (FULLEST - FAINTEST) * count / worst
-                ax.add_patch(
-                    Rectangle((column - 0.47, row - 0.47), 0.94, 0.94, facecolor=(HELD, alpha), edgecolor="none")
-                )
-                ax.text(column, row, str(count), ha="center", va="center", color=INK, fontsize=9)
+                ax.add_patch(_cell(column, row, HELD, count / worst))
+                ax.text(column, row, str(count), **middle)
         right = counts[row, row] / max(counts[row].sum(), 1)
         ax.text(size - 0.35, row, f"{100 * right:.1f} %", va="center", color=MUTED, fontsize=9)
     ax.text(size - 0.35, -0.62, "correct", va="bottom", color=MUTED, fontsize=9)

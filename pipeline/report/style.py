@@ -91,6 +91,11 @@ def axes(
     )
 
 
+def inches(labels: Sequence[str]) -> float:
+    """About how wide the longest label is."""
+    return 0.088 * max(map(len, labels))
+
+
 def png(figure: Figure, dpi: int = 150) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})

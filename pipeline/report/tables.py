@@ -63,7 +63,7 @@ def metrics(evidence: Evidence) -> dict[str, Any]:
     best = evidence.main[evidence.main["n"] > 0].sort_index().drop_duplicates("optimizer")
     gap = evidence.by_gap()
     numbers = {
-        "best": _figures(evidence.best),
+        **({"best": _figures(evidence.best)} if evidence.chosen_on_validation else {}),
         "optimizer": {row["optimizer"]: _figures(row) for _, row in best.sort_values("optimizer").iterrows()},
         "gap": {"largest": _figures(gap.iloc[0]), "smallest": _figures(gap.iloc[-1])},
         "runs": {

@@ -18,14 +18,17 @@ MOST_ROWS = 12
 
 def show(evidence: Evidence, console: Console | None = None) -> None:
     """The best configurations of the largest comparison; the alarm and what stands in the way of reading it."""
-    console = console or Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+    console = console or Console(highlight=False, width=None if sys.stdout.isatty() else 124)
     rows = tables.leaderboard(evidence)
     dataset, experiment = evidence.questions[0]
     table = Table(box=SIMPLE_HEAD, title=f"{experiment} on {dataset}", title_justify="left", pad_edge=False)
-    for column, heading in tables.HEADINGS.items():
-        table.add_column(heading, justify="left" if column == "configuration" else "right", no_wrap=True)
+    columns = [name for name in tables.HEADINGS if console.width >= 110 or not name.endswith("interval")]
+    for column in columns:
+        table.add_column(
+            tables.HEADINGS[column], justify="left" if column == "configuration" else "right", no_wrap=True
+        )
     for row in rows[:MOST_ROWS]:
-        table.add_row(*(str(row[column]) for column in tables.HEADINGS))
+        table.add_row(*(str(row[column]) for column in columns))
     console.print(table)
     if len(rows) > MOST_ROWS:
         console.print(f"… {len(rows) - MOST_ROWS} more in comparison.csv")

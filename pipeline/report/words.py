@@ -119,9 +119,7 @@ def certainty(evidence: Evidence) -> list[str]:
     if fewest < CLAIM_SEEDS:
         said.append(f"{with_seeds}**a smoke test**: it carries no claim about which is better, or which overfits more.")
     elif fewest < CONFIRM_SEEDS:
-        said.append(
-            f"{with_seeds}an exploration: differences are worth a look, and {CONFIRM_SEEDS} seeds would confirm them."
-        )
+        said.append(f"{with_seeds}an exploration: it takes {CONFIRM_SEEDS} seeds to confirm a difference.")
     else:
         said.append(
             f"{with_seeds}enough to confirm a difference, by a paired test; intervals that overlap rule none out."

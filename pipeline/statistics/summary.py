@@ -148,7 +148,11 @@ def interval(values: Sequence[float] | pd.Series) -> dict[str, float]:
 
 
 def summarise(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row per configuration, by validation accuracy within its experiment; runs that did not finish are counted."""
+    """A row per configuration; runs that did not finish are counted.
+
+    Within an experiment those of higher validation accuracy come first; the others keep the order of their jobs, since
+    ordering by test accuracy would be choosing by it.
+    """
     runs = once_per_seed(runs)
     by = ["experiment", "configuration"]
     dotted = dotted_columns(runs)
@@ -162,12 +166,9 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     finished = runs[runs["status"].eq(FINISHED)]
     table = table.merge(intervals(finished, by, SUMMARISED), on=by, how="left")
     table = table[[*DESCRIBED, *dotted, "n", "failed", "diverged", *_statistics(SUMMARISED), "configuration"]]
-    position = {name: place for place, name in enumerate(table["experiment"].unique())}
-    order = table.assign(
-        _experiment=table["experiment"].map(position),
-        _best=table["best_val_accuracy_mean"].fillna(table["test_accuracy_mean"]),
-    )
-    order = order.sort_values(["_experiment", "_best"], ascending=[True, False], kind="stable")
+    experiments = {name: place for place, name in enumerate(table["experiment"].unique())}
+    order = pd.DataFrame({"place": table["experiment"].map(experiments), "best": table["best_val_accuracy_mean"]})
+    order = order.sort_values(["place", "best"], ascending=[True, False], kind="stable")
     return table.loc[order.index].reset_index(drop=True)
 
 

@@ -22,6 +22,12 @@ def test_labels_make_room_for_each_other():
     assert np.mean(places) == pytest.approx(np.mean([0.5, 0.5, 0.51]))
 
 
+def test_labels_stay_inside():
+    places = figures.spread([0.98, 1.0, 0.99, 0.85], 0.1)
+    assert max(places) <= 1
+    assert np.diff(sorted(places)).min() == pytest.approx(0.1)
+
+
 def test_labels_keep_their_order():
     assert np.argsort(figures.spread([0.3, 0.1, 0.2], 0.2)).tolist() == [1, 2, 0]
 

@@ -163,6 +163,11 @@ def test_configurations_come_by_validation_accuracy_not_by_test():
     assert table_of(worse, better)["optimizer"].to_list() == ["adam", "sgd"]
 
 
+def test_without_validation_the_test_split_does_not_even_order():
+    table = table_of(factory.finished(factory.job("adam"), test=0.9), factory.finished(factory.job("sgd"), test=0.99))
+    assert table["optimizer"].to_list() == ["adam", "sgd"]
+
+
 def test_the_same_configuration_in_two_experiments_is_two_rows():
     runs = seeds_of([0.97, 0.98])
     table = summary.summarise(summary.tidy({"book": runs, "again": runs}))
