@@ -66,8 +66,9 @@ class Planned:
 def run(configs: list[DictConfig], overrides: list[list[str]]) -> Iterator[tuple[int, Outcome]]:
     """Train what the configurations mean; yields `(position, outcome)` as runs end.
 
-    `overrides` are the words that made each configuration. `outcome()` writes the run's story to its log and returns its objective, or raises RunFailed. Raises
-    ConfigurationError with every problem of every configuration before anything is written.
+    `overrides` are the words that made each configuration. `outcome()` writes the run's story to its log and returns
+    its objective, or raises RunFailed. Raises ConfigurationError with every problem of every configuration before
+    anything is written.
     """
     values = [compose.plain(config) for config in configs]
     planned = plan(values, overrides)
@@ -112,10 +113,8 @@ def memory_problems(job: Job, inputs: int, classes: int) -> list[str]:
     here = _memory()
     if here is None or needed < here:
         return []
-    return [
-        f"model.hidden={list(job.model.hidden)}: needs about {needed / 2**30:,.1f} GiB while it trains, "
-        f"this machine has {here / 2**30:,.1f}; make it narrower"
-    ]
+    line = f"model.hidden={list(job.model.hidden)}: needs about {needed / 2**30:,.1f} GiB while it trains"
+    return [f"{line}, this machine has {here / 2**30:,.1f}; make it narrower"]
 
 
 def _memory() -> int | None:
@@ -304,7 +303,9 @@ class Session:
                 return kept
         return None
 
-    def _publish_model(self, publisher: Publisher, best: Planned, weights: dict[str, np.ndarray], images: np.ndarray) -> None:
+    def _publish_model(
+        self, publisher: Publisher, best: Planned, weights: dict[str, np.ndarray], images: np.ndarray
+    ) -> None:
         run_id = self.store.published(best.key).get("run_id")
         if not run_id:
             return

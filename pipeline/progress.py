@@ -55,7 +55,9 @@ class Progress:
             self.task = self.bar.add_task("", total=self.epochs, runs=f"0/{len(self.jobs)} runs", now="starting")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
@@ -64,7 +66,9 @@ class Progress:
     def left(self) -> str:
         if not self.epochs_done:
             return ""
-        return f"{duration((time.monotonic() - self.started) * (self.epochs - self.epochs_done) / self.epochs_done)} left"
+        return (
+            f"{duration((time.monotonic() - self.started) * (self.epochs - self.epochs_done) / self.epochs_done)} left"
+        )
 
     def begin(self) -> None:
         """The clock of the time left starts when the libraries are loaded."""

@@ -1,7 +1,7 @@
 """Train dense networks: one run, or with --multirun (-m) a sweep.
 
-    python -m pipeline.train optimizer=adam model.width=256
-    python -m pipeline.train -m optimizer=sgd,rmsprop,adam model.width=64,512 'seed=range(3)'
+python -m pipeline.train optimizer=adam model.width=256
+python -m pipeline.train -m optimizer=sgd,rmsprop,adam model.width=64,512 'seed=range(3)'
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ def train(config: DictConfig) -> float:
     """Train the one run that `config` means; returns its objective, for a sweeper to maximise."""
     from pipeline import batch
 
-    return [outcome() for _, outcome in batch.run([config], [_words()])][0]
+    [(_, outcome)] = batch.run([config], [_words()])
+    return outcome()
 
 
 def train_batch(configs: list[DictConfig], overrides: list[list[str]]) -> Iterator[tuple[int, Callable[[], float]]]:

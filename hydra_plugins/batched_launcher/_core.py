@@ -7,15 +7,17 @@ and HydraConfig; it returns what the task function would have returned, or raise
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides, run_job, setup_globals
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from hydra_plugins.batched_launcher._compose import Templates
 
 if TYPE_CHECKING:
     from hydra_plugins.batched_launcher.batched_launcher import BatchedLauncher
@@ -54,21 +56,24 @@ def launch(launcher: BatchedLauncher, job_overrides: Sequence[Sequence[str]], in
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     Path(str(config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
     log.info("Launching %d jobs together", len(job_overrides))
-    jobs = []
+    templates = launcher.templates or Templates(context.config_loader)
     for number, overrides in enumerate(job_overrides, start=initial_job_idx):
         log.info("\t#%d : %s", number, " ".join(filter_overrides(overrides)))
-        job = context.config_loader.load_sweep_config(config, list(overrides))
-        with open_dict(job):
-            job.hydra.job.id = str(number)
-            job.hydra.job.num = number
-        jobs.append(job)
 
-    def book(job: DictConfig, function: Callable[[DictConfig], Any]) -> JobReturn:
+    def compose(position: int) -> DictConfig:
+        # Composed when it is needed and let go again: a thousand whole configurations would be 300 MB.
+        job = templates.compose(config, list(job_overrides[position]))
+        with open_dict(job):
+            job.hydra.job.id = str(initial_job_idx + position)
+            job.hydra.job.num = initial_job_idx + position
+        return job
+
+    def book(position: int, function: Callable[[DictConfig], Any]) -> JobReturn:
         """One job's output folder, `.hydra` files, log and callbacks around `function`."""
         done = run_job(
             hydra_context=context,
             task_function=function,
-            config=job,
+            config=compose(position),
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
         )
@@ -76,26 +81,30 @@ def launch(launcher: BatchedLauncher, job_overrides: Sequence[Sequence[str]], in
         return done
 
     batch: Batch | None = getattr(task, "batch", None)
+    positions = range(len(job_overrides))
     if batch is None:
-        return [book(job, task) for job in jobs]
-    if any(job.hydra.job.chdir for job in jobs):
-        raise ValueError("hydra.job.chdir=true: jobs that run together share one working directory; leave it false")
+        return [book(position, task) for position in positions]
     returns: dict[int, JobReturn] = {}
-    overrides = [list(filter_overrides(words)) for words in job_overrides]
-    for position, outcome in batch([_task_config(job) for job in jobs], overrides):
-        returns[position] = QuietReturn.of(book(jobs[position], lambda _, outcome=outcome: outcome()))
-    return [returns[position] for position in range(len(jobs))]
+    words = [list(filter_overrides(overrides)) for overrides in job_overrides]
+    for position, outcome in batch([_task_config(compose(position)) for position in positions], words):
+        returns[position] = QuietReturn.of(book(position, partial(_call, outcome)))
+    return [returns[position] for position in positions]
+
+
+def _call(outcome: Outcome, _: DictConfig) -> Any:
+    return outcome()
 
 
 def _task_config(job: DictConfig) -> DictConfig:
     """The job's configuration without Hydra's part, `${hydra:…}` resolved for this very job."""
+    if job.hydra.job.chdir:
+        raise ValueError("hydra.job.chdir=true: jobs that run together share one working directory; leave it false")
     before = HydraConfig.instance().cfg
     HydraConfig.instance().set_config(job)
     try:
-        config = copy.deepcopy(job)
-        with read_write(config), open_dict(config):
-            del config["hydra"]
-        OmegaConf.resolve(config)
-        return config
+        with read_write(job), open_dict(job):
+            del job["hydra"]
+        OmegaConf.resolve(job)
+        return job
     finally:
         HydraConfig.instance().cfg = before

@@ -22,7 +22,20 @@ MOST_JOBS = 100_000
 
 def words_of(argv: Sequence[str]) -> list[str]:
     """The overrides among the arguments: what is neither an option nor an option's value."""
-    valued = {"--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--package", "-p", "--cfg", "-c", "--info", "-i"}
+    valued = {
+        "--config-path",
+        "-cp",
+        "--config-name",
+        "-cn",
+        "--config-dir",
+        "-cd",
+        "--package",
+        "-p",
+        "--cfg",
+        "-c",
+        "--info",
+        "-i",
+    }
     found, skip = [], False
     for word in argv:
         if skip:
@@ -82,7 +95,9 @@ def _check_one(override: Override, values: list[Any], optimizers: list[str]) -> 
     if key not in known:
         everywhere = [*rules.known_keys(rules.options("optimizer")), *rules.GROUPS]
         if key in everywhere:
-            return [f"{key}: {', '.join(optimizers)} has no such key; it has {', '.join(k for k in known if k.startswith('optimizer.'))}"]
+            return [
+                f"{key}: {', '.join(optimizers)} has no such key; it has {', '.join(k for k in known if k.startswith('optimizer.'))}"
+            ]
         return [f"{key}: no such key{rules.nearest(key, everywhere)}"]
     if key in ("dataset.name", "optimizer.name"):
         group = key.removesuffix(".name")

@@ -69,7 +69,9 @@ def against_data(job: j.Job, training_samples: int) -> list[str]:
             f"expected under {training_samples:,}, the training samples of {job.dataset.name}"
         )
     elif job.training.batch_size > left:
-        found.append(f"training.batch_size={job.training.batch_size}: expected at most {left:,}, the training samples left")
+        found.append(
+            f"training.batch_size={job.training.batch_size}: expected at most {left:,}, the training samples left"
+        )
     return found
 
 

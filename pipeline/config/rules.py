@@ -48,7 +48,9 @@ def number(low: float, high: float, *, over: bool = False, under: bool = False) 
             return False
         return (low < value if over else low <= value) and (value < high if under else value <= high)
 
-    return Rule(accepts, f"a number {'over' if over else 'of at least'} {low:g} and {'under' if under else 'at most'} {high:g}")
+    return Rule(
+        accepts, f"a number {'over' if over else 'of at least'} {low:g} and {'under' if under else 'at most'} {high:g}"
+    )
 
 
 def choice(names: Iterable[str]) -> Rule:
@@ -130,7 +132,9 @@ def options(group: str) -> tuple[str, ...]:
 @cache
 def hyperparameters(optimizer: str) -> tuple[str, ...]:
     """Names that `conf/optimizer/<optimizer>.yaml` sets."""
-    return tuple(name for name in yaml.safe_load((CONF / "optimizer" / f"{optimizer}.yaml").read_text()) if name != "name")
+    return tuple(
+        name for name in yaml.safe_load((CONF / "optimizer" / f"{optimizer}.yaml").read_text()) if name != "name"
+    )
 
 
 def rule_for(key: str) -> Rule | None:

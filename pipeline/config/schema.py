@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+
+# OmegaConf reads these annotations at run time and knows Optional[list[int]], not list[int] | None.
+from typing import Any, Optional
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
-
-# OmegaConf reads these annotations at run time and knows Optional[list[int]], not list[int] | None.
-from typing import Optional  # noqa: UP035 isort: skip
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,9 @@ def build(model: j.Model, inputs: int, classes: int, dtype: str) -> Any:
     stack = [keras.Input((inputs,), name="pixels")]
     for number, width in enumerate(model.hidden, start=1):
         # Weights are assigned before every run: "zeros" spares the draw that nobody uses.
-        stack.append(layers.Dense(width, model.activation, kernel_initializer="zeros", dtype=dtype, name=f"hidden_{number}"))
+        stack.append(
+            layers.Dense(width, model.activation, kernel_initializer="zeros", dtype=dtype, name=f"hidden_{number}")
+        )
         if model.dropout:
             stack.append(layers.Dropout(model.dropout, seed=number, dtype=dtype, name=f"dropout_{number}"))
     # Under mixed precision the softmax and the loss stay in float32, as Keras advises.
@@ -33,7 +36,9 @@ def build(model: j.Model, inputs: int, classes: int, dtype: str) -> Any:
 def set_initial(network: Any, model: j.Model, seed: int) -> None:
     """Give `network` the initial weights and dropout states that belong to `seed`."""
     sizes = [network.input_shape[-1], *model.hidden, network.output_shape[-1]]
-    for variable, value in zip(network.trainable_variables, initial.weights(model.kernel_initializer, seed, sizes), strict=True):
+    for variable, value in zip(
+        network.trainable_variables, initial.weights(model.kernel_initializer, seed, sizes), strict=True
+    ):
         variable.assign(value.astype(variable.dtype))
     for number, layer in enumerate(layer for layer in network.layers if hasattr(layer, "seed_generator")):
         state = layer.seed_generator.state
@@ -49,7 +54,7 @@ def weights(network: Any) -> dict[str, np.ndarray]:
 def parameters(model: j.Model, inputs: int, classes: int) -> int:
     """Number of trainable weights."""
     sizes = [inputs, *model.hidden, classes]
-    return sum((a + 1) * b for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+    return sum((a + 1) * b for a, b in pairwise(sizes))
 
 
 def set_weights(network: Any, arrays: dict[str, np.ndarray]) -> None:

@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError
-
 
 STACKS = {"cpu": 4, "gpu": 256}
 """Models stacked in one JAX program where the configuration leaves it open."""
@@ -64,7 +63,9 @@ def choose(kind: str, backend: str, precision: str, xla: bool, trainer: str, wor
     try:
         version(backend)
     except PackageNotFoundError:
-        raise UserError(f"device.backend={backend}: not installed; pip install '.[{backend}]', or device.backend=tensorflow") from None
+        raise UserError(
+            f"device.backend={backend}: not installed; pip install '.[{backend}]', or device.backend=tensorflow"
+        ) from None
     gpu = gpu_at_hand(backend)
     if kind == "gpu" and not gpu:
         raise UserError(
@@ -138,7 +139,9 @@ def _start_tensorflow(device: Device) -> None:
     else:
         cards = tf.config.list_physical_devices("GPU")
         if not cards:
-            raise UserError("device=gpu: TensorFlow sees no GPU (driver and libraries do not match?); device=cpu trains on the CPU")
+            raise UserError(
+                "device=gpu: TensorFlow sees no GPU (driver and libraries do not match?); device=cpu trains on the CPU"
+            )
         for card in cards:
             _once(lambda card=card: tf.config.experimental.set_memory_growth(card, True))
         tf.config.experimental.enable_tensor_float_32_execution(device.precision == "tensorfloat32")
@@ -155,18 +158,20 @@ def _start_jax(device: Device) -> None:
     import jax
 
     jax.config.update("jax_enable_x64", device.precision == "float64")
-    jax.config.update("jax_default_matmul_precision", "tensorfloat32" if device.precision == "tensorfloat32" else "highest")
+    jax.config.update(
+        "jax_default_matmul_precision", "tensorfloat32" if device.precision == "tensorfloat32" else "highest"
+    )
     if device.kind == "gpu" and jax.default_backend() != "gpu":
-        raise UserError("device=gpu: JAX sees no GPU (jax[cuda] not installed, or no driver); device=cpu trains on the CPU")
+        raise UserError(
+            "device=gpu: JAX sees no GPU (jax[cuda] not installed, or no driver); device=cpu trains on the CPU"
+        )
     jax.numpy.zeros(1).block_until_ready()
 
 
 def _once(setting: Any) -> None:
     """TensorFlow refuses these once it has started: a second training in one process keeps the first one's."""
-    try:
+    with suppress(RuntimeError):
         setting()
-    except RuntimeError:
-        pass
 
 
 def _add_flag(variable: str, flag: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import sqrt
 
 import numpy as np
@@ -43,6 +44,6 @@ def kernel(initializer: str, seed: int, layer: int, shape: tuple[int, int]) -> n
 def weights(initializer: str, seed: int, sizes: list[int]) -> list[np.ndarray]:
     """float64 kernels and zero biases in turn, for layers between consecutive `sizes` (inputs, hidden …, classes)."""
     arrays: list[np.ndarray] = []
-    for layer, shape in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for layer, shape in enumerate(pairwise(sizes)):
         arrays += [kernel(initializer, seed, layer, shape), np.zeros(shape[1])]
     return arrays

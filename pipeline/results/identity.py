@@ -23,7 +23,9 @@ DECIDING = ("data", "models", "training")
 def source_digest(package: Path = PROJECT / "pipeline") -> str:
     """sha256 over names and contents of the source files that decide numbers."""
     files = sorted(path for room in DECIDING for path in (package / room).rglob("*.py"))
-    return digest({path.relative_to(package).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files})
+    return digest(
+        {path.relative_to(package).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    )
 
 
 def identity(data_digest: str, numerics: dict[str, Any]) -> dict[str, Any]:

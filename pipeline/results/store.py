@@ -42,7 +42,9 @@ class RunStore:
         """Keys of all runs here, sorted."""
         if not self.root.is_dir():
             return []
-        return sorted(entry.name for entry in self.root.iterdir() if (entry / RECORD).is_file() and len(entry.name) == 64)
+        return sorted(
+            entry.name for entry in self.root.iterdir() if (entry / RECORD).is_file() and len(entry.name) == 64
+        )
 
     def __contains__(self, key: str) -> bool:
         return (self.folder(key) / RECORD).is_file()
@@ -66,7 +68,8 @@ class RunStore:
                 _save(temporary / PROBABILITIES, result.probabilities)
             if result.weights is not None:
                 with open(temporary / WEIGHTS, "wb") as file:
-                    np.savez(file, **{name.replace("/", "."): array for name, array in result.weights.items()})
+                    plain = {name.replace("/", "."): array for name, array in result.weights.items()}
+                    np.savez(file, allow_pickle=False, **plain)
             _write_json(temporary / RECORD, {"record": record, "sha256": digest(_finite(record))})
             final = self.folder(result.key)
             if final.exists():

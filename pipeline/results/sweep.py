@@ -50,7 +50,9 @@ class Sweep:
             plain = json.loads((folder / SWEEP).read_text())
             return cls(**{**plain, "lost": [Lost(**lost) for lost in plain["lost"]]})
         except (OSError, ValueError, TypeError, KeyError) as error:
-            raise UserError(f"{folder / SWEEP}: not the record of a sweep ({error}); train again to write it") from error
+            raise UserError(
+                f"{folder / SWEEP}: not the record of a sweep ({error}); train again to write it"
+            ) from error
 
 
 def gather(store: RunStore, sweep: Sweep, folder: Path) -> None:

@@ -25,6 +25,7 @@ from pipeline.models.devices import Device
 from pipeline.training.outcome import Done, Event, Run
 from pipeline.training.shapes import CHUNK, cost, shape_of
 
+
 class Samples:
     """The data on the device, once for all programs: float32 pixels and one-hot labels of all three splits."""
 

@@ -81,7 +81,15 @@ class Program:
         return State(*([np.array(variable.value) for variable in variables] for variables in held))
 
     def _epoch(
-        self, trainable: Arrays, other: Arrays, optimizer: Arrays, decay: Any, order: Any, train: Any, held_out: Any, _: Any
+        self,
+        trainable: Arrays,
+        other: Arrays,
+        optimizer: Arrays,
+        decay: Any,
+        order: Any,
+        train: Any,
+        held_out: Any,
+        _: Any,
     ) -> tuple[Arrays, Arrays, Arrays, Any]:
         """One model's pass over the training samples in this order, then the curve: see the engine's `_epoch`."""
         import jax
@@ -97,7 +105,11 @@ class Program:
             (value, (outputs, other)), gradients = jax.value_and_grad(self._loss, has_aux=True)(trainable, other, x, y)
             trainable, optimizer = self._apply(optimizer, gradients, trainable, decay)
             count = x.shape[0]
-            return ((trainable, other, optimizer), loss + value.astype(self.dtype) * count, right + self._right(y, outputs))
+            return (
+                (trainable, other, optimizer),
+                loss + value.astype(self.dtype) * count,
+                right + self._right(y, outputs),
+            )
 
         zero = jnp.zeros((), self.dtype)
         carry = ((trainable, other, optimizer), zero, zero)
@@ -201,12 +213,14 @@ def _train_stack(runs: list[Run], program: Program, split: Split, size: int, hal
 
     # Filled up with copies of the first: the size of the program is fixed, what comes of the copies is dropped.
     filled = [run.job for run in runs] + [runs[0].job] * (size - len(runs))
-    starts = []
+    starts: list[State] = []
     for place, job in enumerate(filled):
         starts.append(program.start(job) if place < len(runs) else starts[0])
         if place < len(runs):
             runs[place].digests["initial_weights"] = arrays_digest(dense.weights(program.network))
-    stacked = [[jnp.stack(parts) for parts in zip(*(getattr(s, n) for s in starts), strict=True)] for n in vars(starts[0])]
+    stacked = [
+        [jnp.stack(parts) for parts in zip(*(getattr(s, n) for s in starts), strict=True)] for n in vars(starts[0])
+    ]
     decays = [dict(job.optimizer.hyperparameters).get("weight_decay") or 0.0 for job in filled]
     decay = jnp.asarray(decays, program.dtype)
     data = (program.samples.train, program.samples.held_out, program.samples.test)
