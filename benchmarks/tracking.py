@@ -1,6 +1,6 @@
-"""How long recording a run in MLflow takes. `python -m benchmarks.tracking [runs=100] [kind=private|shared|single]`.
+"""How long recording a run in MLflow takes. `python -m benchmarks.tracking [runs=100] [epochs=5] [kind=private|shared|single]`.
 
-Each run has the shape of a real one: 15 parameters, 20 epochs of 8 metrics, 12 figures, 25 tags, the data set.
+Each run has the shape of a real one: 16 parameters, 8 metrics by epoch, 12 figures, 25 tags, the data set.
 `private` is a sweep of one process, `shared` one that several processes may join (each run is looked up first),
 `single` a run without a sweep.
 """
@@ -12,7 +12,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from pipeline import console
@@ -20,16 +19,14 @@ from pipeline.config.job import Dataset, Job, Model, Optimizer, Training
 from pipeline.results.result import Result
 from pipeline.tracking import open_tracker
 
-EPOCHS = 20
 
-
-def result(seed: int) -> Result:
+def result(seed: int, epochs: int) -> Result:
     hyperparameters = (("learning_rate", 0.001), ("rho", 0.9))
     job = Job(
         dataset=Dataset("mnist", 10000),
         model=Model((512,), "relu", 0.0, "glorot_uniform"),
         optimizer=Optimizer("rmsprop", hyperparameters),
-        training=Training(EPOCHS, 128, "categorical_crossentropy", curve_samples=0),
+        training=Training(epochs, 128, "categorical_crossentropy", curve_samples=0),
         seed=seed,
     )
     names = [f"{part}/{what}" for part in ("train", "val", "gap", "running") for what in ("loss", "accuracy")]
@@ -38,7 +35,7 @@ def result(seed: int) -> Result:
         key=hashlib.sha256(str(job).encode()).hexdigest(),
         job=job,
         status="finished",
-        history={name: [1 / (epoch + 2 + seed) for epoch in range(EPOCHS)] for name in names},
+        history={name: [1 / (epoch + 2 + seed) for epoch in range(epochs)] for name in names},
         figures=dict.fromkeys(figures, 0.5)
         | {"best/epoch": 9, "best/val_accuracy": 0.97, "time/train_s": 6.0, "time/total_s": 7.0},
         digests=dict.fromkeys(("initial_weights", "batch_order", "final_weights", "predictions"), "f" * 64),
@@ -49,7 +46,7 @@ def result(seed: int) -> Result:
 
 
 def main(argv: Sequence[str]) -> int:
-    values = console.words(argv, {"runs": "100", "kind": "private"}, __doc__ or "")
+    values = console.words(argv, {"runs": "100", "epochs": "5", "kind": "private"}, __doc__ or "")
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         tracker = open_tracker("sqlite", root=Path(folder))
@@ -58,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
         shared = "benchmark" if values["kind"] == "shared" else None
         parent = None if values["kind"] == "single" else tracker.begin("benchmark", "sweep", {}, sweep_id=shared)
         seconds = []
-        for one in [replace(result(seed), started="") for seed in range(int(values["runs"]))]:
+        for one in [result(seed, int(values["epochs"])) for seed in range(int(values["runs"]))]:
             start = time.perf_counter()
             tracker.publish(one, "benchmark", parent)
             seconds.append(time.perf_counter() - start)
