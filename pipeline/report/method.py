@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pipeline.data.arrays import Arrays
@@ -113,11 +114,17 @@ def _origin(evidence: Evidence) -> list[str]:
     for result in evidence.results:
         if result.finished:
             identity = result.identity
-            digests = {name: str(identity.get(name, ""))[:12] for name in ("data", "source")}
+            digests = {name: str(identity.get(name, "")) for name in ("data", "source")}
             for name, value in {**digests, **identity.get("numerics", {}), **result.environment}.items():
-                found.setdefault(name, {})[_value(value)] = None
+                found.setdefault(name, {})[_short(_value(value))] = None
     return [
-        f"{name} {' / '.join(list(values)[:3])}{' / …' if len(values) > 3 else ''}"
+        f"{name.replace('_', ' ')} {' / '.join(list(values)[:3])}{' / …' if len(values) > 3 else ''}"
         for name, values in found.items()
         if any(values)
     ]
+
+
+def _short(text: str) -> str:
+    """Digests by their first letters; a program by the command that starts it, wherever the checkout lies."""
+    text = re.sub(r"\b[0-9a-f]{40,}\b", lambda match: match[0][:12], text)
+    return re.sub(r"^.*?/pipeline/(\w+)\.py", r"python -m pipeline.\1", text)

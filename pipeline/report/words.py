@@ -90,11 +90,16 @@ def answer(evidence: Evidence) -> list[str]:
     )
     if len(gap) == 1:
         return [first, f"{own}."]
-    largest, smallest = (
-        f"for {configuration(row)}: {points(row['gap_accuracy_mean'])}{_interval(row, 'gap_accuracy', seeds=False)}"
-        for row in (gap.iloc[0], gap.iloc[-1])
-    )
-    return [first, f"{own}; the largest was measured {largest}, the smallest {smallest}."]
+    largest, smallest = gap.iloc[0], gap.iloc[-1]
+    if best.name == largest.name:
+        return [first, f"{own}, the largest measured; the smallest was that of {_gap_of(smallest)}."]
+    if best.name == smallest.name:
+        return [first, f"{own}, the smallest measured; the largest was that of {_gap_of(largest)}."]
+    return [first, f"{own}; the largest was that of {_gap_of(largest)}, the smallest that of {_gap_of(smallest)}."]
+
+
+def _gap_of(row: pd.Series) -> str:
+    return f"{configuration(row)}: {points(row['gap_accuracy_mean'])}{_interval(row, 'gap_accuracy', seeds=False)}"
 
 
 def _interval(row: pd.Series, figure: str, seeds: bool = True) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.config.digests import arrays_digest
 from pipeline.data.arrays import Arrays
-from pipeline.report import page
+from pipeline.report import method, page
 from pipeline.report.exhibits import Exhibits
 from pipeline.results.result import DIVERGED
 from tests.report import factory
@@ -131,6 +131,11 @@ def test_method_says_how(report):
         "CC BY-SA",
     ):
         assert word in section
+
+
+def test_commands_are_told_without_the_place_of_the_checkout():
+    assert method._short("/home/a/b c/pipeline/train.py seed=1") == "python -m pipeline.train seed=1"
+    assert method._short("a" * 64) == "a" * 12
 
 
 def test_figures_are_files_too(report):

@@ -40,12 +40,20 @@ def test_the_answer_is_two_sentences(evidence):
     first, second = words.answer(evidence)
     assert first.startswith("Among 24 configurations, **")
     assert "% interval" in first
-    assert "the largest was measured for" in second
-    assert "the smallest for sgd" in second
+    assert "the largest was that of" in second
+    assert "the smallest that of sgd" in second
 
 
 def test_the_answer_names_the_best_on_validation(evidence):
     assert words.configuration(evidence.best) in words.answer(evidence)[0]
+
+
+def test_the_best_may_have_the_largest_gap(of_runs):
+    wide = factory.finished(factory.job("adam", validation=9), test=0.98, gap=0.02)
+    small = factory.finished(factory.job("sgd", validation=9), test=0.9, gap=0.01)
+    second = words.answer(of_runs([small, wide]))[1]
+    expected = "Its overfitting gap is **2.00 points**, the largest measured; the smallest was that of sgd"
+    assert second.startswith(expected)
 
 
 def test_few_seeds_are_called_a_smoke_test(evidence):
