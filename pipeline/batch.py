@@ -63,16 +63,18 @@ class Planned:
         return shlex.join(["python", "-m", "pipeline.train", *self.overrides])
 
 
-def run(configs: list[DictConfig], overrides: list[list[str]]) -> Iterator[tuple[int, Outcome]]:
+def run(
+    configs: list[DictConfig], overrides: list[list[str]], sweep_id: str | None = None
+) -> Iterator[tuple[int, Outcome]]:
     """Train what the configurations mean; yields `(position, outcome)` as runs end.
 
-    `overrides` are the words that made each configuration. `outcome()` writes the run's story to its log and returns
-    its objective, or raises RunFailed. Raises ConfigurationError with every problem of every configuration before
-    anything is written.
+    `overrides` are the words that made each configuration; `sweep_id` names the sweep that a single job is part of.
+    `outcome()` writes the run's story to its log and returns its objective, or raises RunFailed. Raises
+    ConfigurationError with every problem of every configuration before anything is written.
     """
     values = [compose.plain(config) for config in configs]
     planned = plan(values, overrides)
-    yield from Session(planned, values[0]).run()
+    yield from Session(planned, values[0], sweep_id).run()
 
 
 def plan(values: list[dict[str, Any]], overrides: list[list[str]]) -> list[Planned]:
@@ -139,8 +141,10 @@ def store_root(path: str) -> Path:
 class Session:
     """One command's runs, from what is there already to what is said at the end."""
 
-    def __init__(self, planned: list[Planned], settings: dict[str, Any]) -> None:
+    def __init__(self, planned: list[Planned], settings: dict[str, Any], sweep_id: str | None = None) -> None:
         self.planned = planned
+        self.sweep_id = sweep_id
+        """Set where another launcher runs the jobs of a sweep one by one: they share a parent run."""
         self.question: str = settings["question"]
         self.store = RunStore(store_root(settings["paths"]["runs"]))
         results = settings["paths"]["results"]
@@ -161,6 +165,8 @@ class Session:
             if self.is_sweep:
                 keys = sorted(one.key for one in self.planned)
                 publisher.begin(self._name(), {"runs": str(len(keys))}, digest([self.question, *keys]))
+            elif self.sweep_id:
+                publisher.begin(self.sweep_id, {}, self.sweep_id)
             for position in finished:
                 publisher.publish(self._result(position))
                 yield position, self._outcome(position)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -22,7 +23,9 @@ def words(argv: Sequence[str], defaults: dict[str, str], description: str) -> di
     """
     if {"-h", "--help"} & set(argv):
         keys = "\n".join(f"  {key}={value}" for key, value in defaults.items())
-        print(f"{description.strip()}\n\nKeys and their defaults:\n{keys}\n  -v            show the traceback of an error")
+        print(
+            f"{description.strip()}\n\nKeys and their defaults:\n{keys}\n  -v            show the traceback of an error"
+        )
         raise SystemExit(0)
     values = dict(defaults)
     for word in argv:
@@ -30,20 +33,44 @@ def words(argv: Sequence[str], defaults: dict[str, str], description: str) -> di
             continue
         key, equals, value = word.partition("=")
         if not equals or key not in defaults:
-            raise UserError(f"{word}: expected KEY=VALUE with one of the keys {', '.join(defaults)}{nearest(key, list(defaults))}")
+            raise UserError(
+                f"{word}: expected KEY=VALUE with one of the keys {', '.join(defaults)}{nearest(key, list(defaults))}"
+            )
         values[key] = value
     return values
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM, once: runs end at their next epoch and are marked, then the process ends."""
+
+    def __init__(self, number: int) -> None:
+        self.exit_status = 128 + number
+        super().__init__("Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name)
+
+
+def _stop(number: int, _frame: object) -> None:
+    for again in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(again, _stop_at_once)
+    raise Stopped(number)
+
+
+def _stop_at_once(number: int, _frame: object) -> None:
+    """The second time there is no waiting: what is on disk is whole, whatever is cut off here."""
+    os.write(2, b"stopped at once\n")
+    os._exit(128 + number)
 
 
 def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None = None) -> None:
     """Run a stage's `main(argv)` and end the process: errors in one line on stderr, `-v` for the traceback."""
     argv = sys.argv[1:] if argv is None else list(argv)
     verbose = "-v" in argv
+    signal.signal(signal.SIGINT, _stop)
+    signal.signal(signal.SIGTERM, _stop)
     try:
         status = main(argv) or 0
-    except KeyboardInterrupt:
-        print("stopped (Ctrl-C); what was finished is kept, the same command goes on from there", file=sys.stderr)
-        status = 130
+    except Stopped as stopped:
+        print(f"stopped ({stopped}); what was finished is kept, the same command goes on from there", file=sys.stderr)
+        status = stopped.exit_status
     except BrokenPipeError:
         # The reader went away (`| head`): not an error of ours. Python must not flush into the closed pipe on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

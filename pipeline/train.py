@@ -6,12 +6,15 @@ python -m pipeline.train -m optimizer=sgd,rmsprop,adam model.width=64,512 'seed=
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -23,12 +26,25 @@ from pipeline.errors import RunFailed, RunsLost, UserError
 schema.register()
 
 
+refused: list[UserError] = []
+"""Why the single run of this process came to nothing; Hydra would add a line of its own to what is raised."""
+
+
 def train(config: DictConfig) -> float:
     """Train the one run that `config` means; returns its objective, for a sweeper to maximise."""
     from pipeline import batch
 
-    [(_, outcome)] = batch.run([config], [_words()])
-    return outcome()
+    hydra_config = HydraConfig.get()
+    one_of_many = hydra_config.mode == RunMode.MULTIRUN
+    words = list(hydra_config.overrides.task)
+    try:
+        [(_, outcome)] = batch.run([config], [words], sweep_id=str(hydra_config.sweep.dir) if one_of_many else None)
+        return outcome()
+    except UserError as error:
+        if one_of_many:
+            raise
+        refused.append(error)
+        return math.nan
 
 
 def train_batch(configs: list[DictConfig], overrides: list[list[str]]) -> Iterator[tuple[int, Callable[[], float]]]:
@@ -59,11 +75,9 @@ def main(argv: Sequence[str]) -> int:
         raise
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(" ".join(str(error).split())) from error
+    if refused:
+        raise refused[0]
     return 0
-
-
-def _words() -> list[str]:
-    return commandline.words_of(sys.argv[1:])
 
 
 if __name__ == "__main__":

@@ -88,6 +88,11 @@ class Run:
         weights: dict[str, np.ndarray],
     ) -> Result:
         """The Result; `train`, `held_out` and `test` are (loss, accuracy) on all samples with the final weights."""
+        # The curve's last point is on all samples, like the figures: one number for one thing.
+        last = {"train/loss": train[0], "train/accuracy": train[1]}
+        last |= {f"{self.held_out}/loss": held_out[0], f"{self.held_out}/accuracy": held_out[1]}
+        for name, value in (last | curve_gaps(last, self.held_out)).items():
+            self.history[name][-1] = value
         predictions = probabilities.argmax(axis=1).astype(np.uint8)
         figures = {
             "train/loss": train[0],

@@ -1,0 +1,60 @@
+"""What the benchmarks share: whole processes timed from outside, and the machine they ran on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.console import PROJECT
+from pipeline.results.identity import environment
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Wall-clock seconds, CPU seconds and peak memory in MB of one process with its children."""
+
+    seconds: float
+    cpu: float
+    peak_mb: int
+    output: str
+
+
+def process(*command: str, env: dict[str, str] | None = None) -> Measured:
+    """Run `python COMMAND` to its end. Raises SystemExit with its output where it fails."""
+    with tempfile.TemporaryFile("w+") as output:
+        started = time.perf_counter()
+        child = subprocess.Popen(
+            [sys.executable, *command],
+            cwd=PROJECT,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **(env or {})},
+        )
+        _, status, usage = os.wait4(child.pid, 0)
+        seconds = time.perf_counter() - started
+        child.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        text = output.read()
+    if child.returncode:
+        raise SystemExit(f"{' '.join(command)}: exit status {child.returncode}\n{text[-2000:]}")
+    return Measured(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss // 1024, text)
+
+
+def sweep(folder: Path, *words: str) -> Measured:
+    """`python -m pipeline.train -m WORDS` with all that it writes in `folder`, tracking on."""
+    own = ("paths.runs=" + str(folder / "runs"), f"hydra.sweep.dir={folder / 'multirun'}")
+    return process(
+        "-m", "pipeline.train", "-m", *words, *own, env={"MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
+    )
+
+
+def machine() -> str:
+    known = environment()
+    return f"{known.get('cpu', platform.processor())}, {os.cpu_count()} cores, Python {known['python']}, TensorFlow {known['tensorflow']}"
