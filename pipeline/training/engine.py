@@ -138,21 +138,21 @@ class Program:
         count = min(count or int(images.shape[0]), int(images.shape[0]))
         full, rest = divmod(count, CHUNK)
 
-        def on(start: Any, size: int) -> tuple[Any, Any]:
-            x = tf.cast(tf.slice(images, [start, 0], [size, -1]), self.dtype)
-            y = tf.cast(tf.slice(labels, [start, 0], [size, -1]), self.dtype)
+        def on(chosen: Any, size: int) -> tuple[Any, Any]:
+            # Gathered, not sliced: for a slice XLA lays the whole array out anew before the loop (28 ms of 40).
+            x, y = (tf.cast(tf.gather(array, chosen), self.dtype) for array in (images, labels))
             outputs = self.network(x, training=False)
             return tf.cast(tf.reduce_mean(self.loss(y, outputs)), self.dtype) * size, self._right(y, outputs)
 
         def body(chunk: Any, loss: Any, right: Any) -> Any:
-            more = on(chunk * CHUNK, CHUNK)
+            more = on(chunk * CHUNK + tf.range(CHUNK), CHUNK)
             return chunk + 1, loss + more[0], right + more[1]
 
         loss = right = tf.zeros((), self.dtype)
         if full:
             _, loss, right = tf.while_loop(lambda chunk, loss, right: chunk < full, body, [0, loss, right])
         if rest:
-            more = on(full * CHUNK, rest)
+            more = on(full * CHUNK + tf.range(rest), rest)
             loss, right = loss + more[0], right + more[1]
         return tf.stack([loss, right]) / count
 
@@ -166,7 +166,7 @@ class Program:
         parts = []
         if full:
             stacked = tf.map_fn(
-                lambda chunk: self.network(tf.cast(tf.slice(images, [chunk * CHUNK, 0], [CHUNK, -1]), self.dtype)),
+                lambda chunk: self.network(tf.cast(tf.gather(images, chunk * CHUNK + tf.range(CHUNK)), self.dtype)),
                 tf.range(full),
                 fn_output_signature=self.dtype,
             )
