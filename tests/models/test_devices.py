@@ -26,7 +26,13 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def chosen(**changes: Any) -> Device:
-    values = {"kind": "auto", "backend": "tensorflow", "precision": "float32", "xla": True, "trainer": "engine"}
+    values: dict[str, Any] = {
+        "kind": "auto",
+        "backend": "tensorflow",
+        "precision": "float32",
+        "xla": True,
+        "trainer": "engine",
+    }
     return choose(**(values | {"workers": 0, "stack": 0} | changes))
 
 
@@ -155,7 +161,11 @@ def test_what_native_code_says_is_held_back(capfd: pytest.CaptureFixture[str]) -
 
 
 def test_it_is_shown_where_the_library_fails(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ImportError), devices.quiet():
-        os.write(2, b"why it failed\n")
-        raise ImportError
+    def load() -> None:
+        with devices.quiet():
+            os.write(2, b"why it failed\n")
+            raise ImportError
+
+    with pytest.raises(ImportError):
+        load()
     assert "why it failed" in capfd.readouterr().err
