@@ -10,7 +10,7 @@ import logging
 import shlex
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -151,6 +151,7 @@ class Session:
         self.results = resolve(results) if results else None
         self.tracker: Tracker = open_tracker(settings["tracking"]["kind"], settings["tracking"]["uri"])
         self.is_sweep = len(planned) > 1
+        self.candidates = Candidates()
         self.started = time.monotonic()
 
     def run(self) -> Iterator[tuple[int, Outcome]]:
@@ -250,63 +251,65 @@ class Session:
                 progress.done(one.result)
                 yield position
 
-    def _keep(self, one: Planned, result: Result, weights: bool = False) -> Result:
-        """Complete a result and put it on disk; of a sweep, weights are kept of the winner alone."""
+    def _keep(self, one: Planned, result: Result) -> Result:
+        """Complete a result and put it on disk; of a sweep, weights are kept of the winner alone, at the end."""
         if changed := result.identity.get("numerics"):
             # A stack that did not fit the memory was halved: that is another numerics class, so another key.
             one.identity = {**one.identity, "numerics": {**one.identity["numerics"], **changed}}
             one.key = identity.key_of(one.job, one.identity)
         result.key, result.identity, result.environment = one.key, one.identity, identity.environment()
-        kept = result
-        if self.is_sweep and not weights:
-            kept = replace(result, weights=None, probabilities=None)
-        self.store.write(kept)
-        return kept
+        if self.is_sweep and result.finished:
+            self.candidates.add(result)
+            result = replace(result, weights=None, probabilities=None)
+        self.store.write(result)
+        return result
 
     def _winner(self, publisher: Publisher) -> Planned | None:
-        """The best run of the best configuration, by validation; trained once more, since its weights are wanted.
-
-        That it must come out the same bit for bit is checked, so every sweep ends with one reproduction.
-        """
+        """The best run of the best configuration, by validation; from here on its weights are on disk."""
         best = winner(self.planned)
         if best is None or best.result is None:
             return None
         if best.result.weights is None:
-            weights = self._weights(best)
-            if weights is not None:
-                best.result = weights
+            best.result = self._with_weights(best)
         if best.result.weights is not None:
             images = np.asarray(best.arrays.test_images[:5])
             publisher.call(partial(self._publish_model, publisher, best, best.result.weights, images))
         return best
 
-    def _weights(self, best: Planned) -> Result | None:
-        """The winner with its weights: from the store, else trained again."""
+    def _with_weights(self, best: Planned) -> Result:
+        """The winner's result with its weights: still in memory, on disk from another command, or trained once more."""
         assert best.result is not None
-        try:
-            stored = self.store.read(best.key)
-        except (KeyError, DamagedRun):
-            stored = None
-        if stored is not None and stored.weights is not None:
-            return stored
+        found = self.candidates.get(best.key)
+        if found is None:
+            with suppress(KeyError, DamagedRun):
+                stored = self.store.read(best.key)
+                if stored.weights is not None:
+                    return stored
+            found = self._again(best)
+        if found is None:
+            return best.result
+        published = self.store.published(best.key)
+        whole = replace(best.result, weights=found.weights, probabilities=found.probabilities)
+        self.store.write(whole)
+        if published:
+            self.store.note_published(best.key, published)
+        return whole
+
+    def _again(self, best: Planned) -> Result | None:
+        """The same run once more, where it comes out the same; None, and said, where it does not."""
+        assert best.result is not None
         data = split(best.arrays, best.job.dataset.validation_size)
         for event in training.train([best.job], data, best.arrays.classes, best.device):
-            if isinstance(event, training.Done) and event.result.finished:
-                same = event.result.digests == best.result.digests
-                if not same:
-                    different = [n for n, d in event.result.digests.items() if d != best.result.digests.get(n)]
-                    print(
-                        f"warning: {best.job.name}, trained a second time for its weights, came out different "
-                        f"({', '.join(different)}): this machine does not compute the same twice",
-                        flush=True,
-                    )
-                    return None
-                published = self.store.published(best.key)
-                event.result.figures, event.result.started = best.result.figures, best.result.started
-                kept = self._keep(best, event.result, weights=True)
-                if published:
-                    self.store.note_published(best.key, published)
-                return kept
+            if isinstance(event, training.Done):
+                digests = event.result.digests
+                different = [name for name, known in best.result.digests.items() if digests.get(name) != known]
+                if not different:
+                    return event.result
+                print(
+                    f"warning: {best.job.name}, trained once more for its weights, came out different "
+                    f"({', '.join(different)}); they are not kept",
+                    flush=True,
+                )
         return None
 
     def _publish_model(
@@ -370,26 +373,48 @@ class Session:
             print(f"best on the validation split: {best.job.name}, {accuracy}", flush=True)
 
 
+class Candidates:
+    """Weights of the best runs so far, in memory up to a bound: one of them is the winner, almost always."""
+
+    MOST = 128 * 2**20
+
+    def __init__(self) -> None:
+        self._held: dict[str, Result] = {}
+
+    def add(self, result: Result) -> None:
+        self._held[result.key] = result
+        while sum(map(_bytes, self._held.values())) > self.MOST and len(self._held) > 1:
+            del self._held[min(self._held, key=lambda key: score(self._held[key]))]
+
+    def get(self, key: str) -> Result | None:
+        return self._held.get(key)
+
+
+def _bytes(result: Result) -> int:
+    arrays = [*(result.weights or {}).values(), result.probabilities]
+    return sum(array.nbytes for array in arrays if array is not None)
+
+
+def score(result: Result) -> float:
+    """What runs are chosen by: the best validation accuracy; minus infinity where nothing is held out for choosing."""
+    return result.figures.get("best/val_accuracy", float("-inf"))
+
+
 def winner(planned: list[Planned]) -> Planned | None:
     """The run with the highest best validation accuracy, within the configuration whose mean of it is highest.
 
     Without a validation split nothing may be chosen: the first run stands for all.
     """
-    finished = [one for one in planned if one.result is not None and one.result.finished]
+    finished = [(score(one.result), one) for one in planned if one.result is not None and one.result.finished]
     if not finished:
         return None
-
-    def score(one: Planned) -> float:
-        assert one.result is not None
-        return one.result.figures.get("best/val_accuracy", float("-inf"))
-
-    if any(score(one) == float("-inf") for one in finished):
-        return finished[0]
-    configurations: dict[str, list[Planned]] = {}
-    for one in finished:
-        configurations.setdefault(one.job.configuration, []).append(one)
-    best = max(configurations.values(), key=lambda group: float(np.mean([score(one) for one in group])))
-    return max(best, key=score)
+    if any(accuracy == float("-inf") for accuracy, _ in finished):
+        return finished[0][1]
+    configurations: dict[str, list[tuple[float, Planned]]] = {}
+    for accuracy, one in finished:
+        configurations.setdefault(one.job.configuration, []).append((accuracy, one))
+    best = max(configurations.values(), key=lambda group: float(np.mean([accuracy for accuracy, _ in group])))
+    return max(best, key=lambda pair: pair[0])[1]
 
 
 def tell(one: Planned) -> float:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import mmap
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -61,6 +62,16 @@ def write(arrays: Arrays, folder: Path) -> None:
         for name, array in arrays.named().items():
             save(temporary / f"{name}.npy", array)
         (temporary / META).write_text(json.dumps(meta, indent=1) + "\n")
+
+
+def let_go(array: np.ndarray) -> None:
+    """Give back the memory of a memory map that has been copied; it is read from disk again where it is touched."""
+    base: Any = array
+    while isinstance(base, np.ndarray) and not isinstance(base, np.memmap):
+        base = base.base
+    pages = getattr(base, "_mmap", None)
+    if pages is not None and hasattr(mmap, "MADV_DONTNEED"):
+        pages.madvise(mmap.MADV_DONTNEED)
 
 
 def load(folder: Path) -> Arrays:

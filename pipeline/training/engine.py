@@ -8,18 +8,20 @@ A run's bits depend on nothing but itself: not on the number of workers, nor on 
 
 from __future__ import annotations
 
+import ctypes
 import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from pipeline.config.digests import arrays_digest
 from pipeline.config.job import Job
-from pipeline.data.arrays import Split
+from pipeline.data.arrays import Split, let_go
 from pipeline.models import dense, optimizers, randomness
 from pipeline.models.devices import Device
 from pipeline.training.outcome import Done, Event, Run
@@ -41,6 +43,72 @@ class Samples:
         self.train = held(split.train_images, split.train_labels)
         self.test = held(split.test_images, split.test_labels)
         self.held_out = held(split.held_out_images, split.held_out_labels) if split.held_out == "val" else self.test
+        for images in (split.train_images, split.test_images):
+            let_go(images)
+
+
+class Network:
+    """A Keras network with its loss, and the compiled measurement of it: shared by all optimizers that train it."""
+
+    def __init__(self, shape: Job, samples: Samples, classes: int, device: Device) -> None:
+        import keras
+        import tensorflow as tf
+
+        self.samples = samples
+        self.model = dense.build(shape.model, samples.train[0].shape[1], classes, device.dtype)
+        self.loss = keras.losses.get(shape.training.loss)
+        self.dtype = tf.as_dtype(device.dtype if device.dtype == "float64" else "float32")
+        self.measure = tf.function(self._measure, jit_compile=device.xla, autograph=False).get_concrete_function()
+
+    def right(self, y: Any, outputs: Any) -> Any:
+        """How many of the samples get their own class."""
+        import tensorflow as tf
+
+        return tf.reduce_sum(tf.cast(tf.argmax(outputs, 1) == tf.argmax(y, 1), self.dtype))
+
+    def score(self, images: Any, labels: Any, count: int | None = None) -> Any:
+        """(mean loss, accuracy) on the first `count` samples, weights fixed, inference mode."""
+        import tensorflow as tf
+
+        count = min(count or int(images.shape[0]), int(images.shape[0]))
+        full, rest = divmod(count, CHUNK)
+
+        def on(chosen: Any, size: int) -> tuple[Any, Any]:
+            # Gathered, not sliced: for a slice XLA lays the whole array out anew before the loop (28 ms of 40).
+            x, y = (tf.cast(tf.gather(array, chosen), self.dtype) for array in (images, labels))
+            outputs = self.model(x, training=False)
+            return tf.cast(tf.reduce_mean(self.loss(y, outputs)), self.dtype) * size, self.right(y, outputs)
+
+        def body(chunk: Any, loss: Any, right: Any) -> Any:
+            more = on(chunk * CHUNK + tf.range(CHUNK), CHUNK)
+            return chunk + 1, loss + more[0], right + more[1]
+
+        loss = right = tf.zeros((), self.dtype)
+        if full:
+            _, loss, right = tf.while_loop(lambda chunk, loss, right: chunk < full, body, [0, loss, right])
+        if rest:
+            more = on(full * CHUNK + tf.range(rest), rest)
+            loss, right = loss + more[0], right + more[1]
+        return tf.stack([loss, right]) / count
+
+    def _measure(self) -> tuple[Any, Any]:
+        """(loss, accuracy) on all training, held-out and test samples: six numbers; and the test probabilities."""
+        import tensorflow as tf
+
+        images = self.samples.test[0]
+        full, rest = divmod(int(images.shape[0]), CHUNK)
+        scores = [self.score(*samples) for samples in (self.samples.train, self.samples.held_out, self.samples.test)]
+        parts = []
+        if full:
+            stacked = tf.map_fn(
+                lambda chunk: self.model(tf.cast(tf.gather(images, chunk * CHUNK + tf.range(CHUNK)), self.dtype)),
+                tf.range(full),
+                fn_output_signature=self.dtype,
+            )
+            parts.append(tf.reshape(stacked, (full * CHUNK, -1)))
+        if rest:
+            parts.append(self.model(tf.cast(images[full * CHUNK :], self.dtype)))
+        return tf.concat(scores, 0), tf.concat(parts, 0)
 
 
 class Program:
@@ -51,35 +119,38 @@ class Program:
 
     _building = threading.Lock()
 
-    def __init__(self, shape: Job, samples: Samples, classes: int, device: Device) -> None:
-        import keras
+    def __init__(
+        self, shape: Job, samples: Samples, classes: int, device: Device, networks: dict[Any, Network] | None = None
+    ) -> None:
         import tensorflow as tf
 
-        self.shape, self.samples, self.device = shape, samples, device
+        self.shape, self.samples = shape, samples
+        networks = {} if networks is None else networks
         with Program._building:
-            inputs = samples.train[0].shape[1]
-            self.network = dense.build(shape.model, inputs, classes, device.dtype)
+            like = (shape.model, shape.training.loss)
+            if like not in networks:
+                networks[like] = Network(shape, samples, classes, device)
+            self.network = networks[like]
+            self.model, self.loss, self.dtype = self.network.model, self.network.loss, self.network.dtype
             self.optimizer = optimizers.build(shape.optimizer)
-            self.optimizer.build(self.network.trainable_variables)
+            self.optimizer.build(self.model.trainable_variables)
             if self.optimizer.weight_decay is not None:
-                self.weight_decay = tf.Variable(1.0, dtype=self.network.trainable_variables[0].dtype, trainable=False)
+                self.weight_decay = tf.Variable(1.0, dtype=self.model.trainable_variables[0].dtype, trainable=False)
                 self.optimizer.weight_decay = self.weight_decay
-            self.loss = keras.losses.get(shape.training.loss)
-            self.dtype = tf.as_dtype(device.dtype if device.dtype == "float64" else "float32")
-            compiled = tf.function(jit_compile=device.xla, autograph=False)
+            compiled = tf.function(self._epoch, jit_compile=device.xla, autograph=False)
             order = tf.TensorSpec((int(samples.train[0].shape[0]),), tf.int32)
-            self.epoch = compiled(self._epoch).get_concrete_function(order, tf.TensorSpec((), tf.int32))
-            self.measure = compiled(self._measure).get_concrete_function()
+            self.epoch = compiled.get_concrete_function(order, tf.TensorSpec((), tf.int32))
             Program.compiled += 1
         # Compiles here, where other workers can compile too, and not within the first run's seconds.
         self.epoch(tf.zeros(order.shape, tf.int32), tf.constant(0))
+        _trim()
 
     def reset(self, job: Job) -> None:
         """Put the variables where `job` starts: its initial weights, a fresh optimizer, its learning rate."""
-        dense.set_initial(self.network, job.model, job.seed)
+        dense.set_initial(self.model, job.model, job.seed)
         # A new optimizer knows best how its state begins, and may take it from the weights (schedule-free does).
         fresh = optimizers.build(job.optimizer)
-        fresh.build(self.network.trainable_variables)
+        fresh.build(self.model.trainable_variables)
         for variable, start in zip(_state(self.optimizer), _state(fresh), strict=True):
             variable.assign(start)
         if self.optimizer.weight_decay is not None:
@@ -114,66 +185,19 @@ class Program:
             loss, right = loss + more[0] * rest, right + more[1]
         count = self.shape.training.curve_samples or int(images.shape[0])
         running = tf.stack([loss, right]) / int(images.shape[0])
-        return tf.concat([running, self._score(*self.samples.train, count), self._score(*self.samples.held_out)], 0)
+        return tf.concat(
+            [running, self.network.score(*self.samples.train, count), self.network.score(*self.samples.held_out)], 0
+        )
 
     def _step(self, x: Any, y: Any) -> tuple[Any, Any]:
         import tensorflow as tf
 
         x, y = tf.cast(x, self.dtype), tf.cast(y, self.dtype)
         with tf.GradientTape() as tape:
-            outputs = self.network(x, training=True)
+            outputs = self.model(x, training=True)
             loss = tf.reduce_mean(self.loss(y, outputs))
-        self.optimizer.apply(tape.gradient(loss, self.network.trainable_variables))
-        return tf.cast(loss, self.dtype), self._right(y, outputs)
-
-    def _right(self, y: Any, outputs: Any) -> Any:
-        import tensorflow as tf
-
-        return tf.reduce_sum(tf.cast(tf.argmax(outputs, 1) == tf.argmax(y, 1), self.dtype))
-
-    def _score(self, images: Any, labels: Any, count: int | None = None) -> Any:
-        """(mean loss, accuracy) on the first `count` samples, weights fixed, inference mode."""
-        import tensorflow as tf
-
-        count = min(count or int(images.shape[0]), int(images.shape[0]))
-        full, rest = divmod(count, CHUNK)
-
-        def on(chosen: Any, size: int) -> tuple[Any, Any]:
-            # Gathered, not sliced: for a slice XLA lays the whole array out anew before the loop (28 ms of 40).
-            x, y = (tf.cast(tf.gather(array, chosen), self.dtype) for array in (images, labels))
-            outputs = self.network(x, training=False)
-            return tf.cast(tf.reduce_mean(self.loss(y, outputs)), self.dtype) * size, self._right(y, outputs)
-
-        def body(chunk: Any, loss: Any, right: Any) -> Any:
-            more = on(chunk * CHUNK + tf.range(CHUNK), CHUNK)
-            return chunk + 1, loss + more[0], right + more[1]
-
-        loss = right = tf.zeros((), self.dtype)
-        if full:
-            _, loss, right = tf.while_loop(lambda chunk, loss, right: chunk < full, body, [0, loss, right])
-        if rest:
-            more = on(full * CHUNK + tf.range(rest), rest)
-            loss, right = loss + more[0], right + more[1]
-        return tf.stack([loss, right]) / count
-
-    def _measure(self) -> tuple[Any, Any]:
-        """(loss, accuracy) on all training, held-out and test samples: six numbers; and the test probabilities."""
-        import tensorflow as tf
-
-        images = self.samples.test[0]
-        full, rest = divmod(int(images.shape[0]), CHUNK)
-        scores = [self._score(*samples) for samples in (self.samples.train, self.samples.held_out, self.samples.test)]
-        parts = []
-        if full:
-            stacked = tf.map_fn(
-                lambda chunk: self.network(tf.cast(tf.gather(images, chunk * CHUNK + tf.range(CHUNK)), self.dtype)),
-                tf.range(full),
-                fn_output_signature=self.dtype,
-            )
-            parts.append(tf.reshape(stacked, (full * CHUNK, -1)))
-        if rest:
-            parts.append(self.network(tf.cast(images[full * CHUNK :], self.dtype)))
-        return tf.concat(scores, 0), tf.concat(parts, 0)
+        self.optimizer.apply(tape.gradient(loss, self.model.trainable_variables))
+        return tf.cast(loss, self.dtype), self.network.right(y, outputs)
 
 
 def _state(optimizer: Any) -> list[Any]:
@@ -200,6 +224,7 @@ def train(
 
     def work() -> None:
         programs: dict[Job, Program] = {}
+        networks: dict[Any, Network] = {}
         try:
             while not stop.is_set() and (taken := share.take(programs)):
                 index, job = taken
@@ -209,7 +234,7 @@ def train(
                     if shape not in programs:
                         # One at a time: a worker comes back to an earlier shape only to help another one out.
                         programs.clear()
-                        programs[shape] = Program(shape, samples, classes, device)
+                        programs[shape] = Program(shape, samples, classes, device, networks)
                     _train_one(run, programs[shape], split, events.put, stop)
                 except Exception as error:
                     events.put(Done(index, run.failed(error), error))
@@ -235,7 +260,7 @@ def train(
 def _train_one(run: Run, program: Program, split: Split, put: Callable[[Event], None], stop: threading.Event) -> None:
     job = run.job
     program.reset(job)
-    run.digests["initial_weights"] = arrays_digest(dense.weights(program.network))
+    run.digests["initial_weights"] = arrays_digest(dense.weights(program.model))
     for epoch in range(job.training.epochs):
         if stop.is_set():
             return
@@ -247,9 +272,15 @@ def _train_one(run: Run, program: Program, split: Split, put: Callable[[Event], 
         if reason := run.non_finite:
             put(Done(run.index, run.diverged(reason)))
             return
-    scores, probabilities = program.measure()
-    result = run.measured(split, scores.numpy().tolist(), probabilities.numpy(), dense.weights(program.network))
+    scores, probabilities = program.network.measure()
+    result = run.measured(split, scores.numpy().tolist(), probabilities.numpy(), dense.weights(program.model))
     put(Done(run.index, result))
+
+
+def _trim() -> None:
+    """Hand memory that compiling needed back to the system, where the C library can (4 MB a program)."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _constants(*values: Any) -> list[Any]:
