@@ -35,7 +35,8 @@ def process(*command: str, env: dict[str, str] | None = None) -> Measured:
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            env={**os.environ, **(env or {})},
+            # DVC's stages say `python`: this one.
+            env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", **(env or {})},
         )
         _, status, usage = os.wait4(child.pid, 0)
         seconds = time.perf_counter() - started

@@ -1,0 +1,35 @@
+"""What a person waits for before anything happens: python -m benchmarks.startup [repeats=5]
+
+Whole processes, wall-clock seconds, median of the repeats. `dvc repro` with nothing to do needs a finished pipeline.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks import measure
+from pipeline import console
+
+STAGES = ("fetch", "preprocess", "compare")
+COMMANDS = {
+    **{f"import pipeline.{stage}": ("-c", f"import pipeline.{stage}") for stage in STAGES},
+    "pipeline.train --help": ("-m", "pipeline.train", "--help"),
+    "pipeline.train --cfg job": ("-m", "pipeline.train", "--cfg", "job"),
+    "dvc repro, nothing to do": (str(Path(sys.executable).parent / "dvc"), "repro"),
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    repeats = int(console.words(argv, {"repeats": "5"}, __doc__ or "")["repeats"])
+    print(measure.machine())
+    for name, command in COMMANDS.items():
+        seconds = [measure.process(*command).seconds for _ in range(repeats)]
+        print(f"{name:28} {statistics.median(seconds):5.2f} s  (slowest {max(seconds):.2f})", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    console.run(main)
