@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError
+from pipeline.models import compiled
 
 STACKS = {"cpu": 4, "gpu": 256}
 """Models stacked in one JAX program where the configuration leaves it open."""
@@ -126,6 +128,10 @@ def start(device: Device) -> None:
 
 
 def _start_tensorflow(device: Device) -> None:
+    if device.trainer == "engine" and device.xla and device.kind == "cpu" and "tensorflow" not in sys.modules:
+        place = compiled.open_cache()
+        if place is not None:
+            atexit.register(compiled.note, place)
     # oneDNN on is part of the numerics; said here so that an inherited variable cannot change it.
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
     import tensorflow as tf

@@ -22,7 +22,7 @@ import numpy as np
 from pipeline.config.digests import arrays_digest
 from pipeline.config.job import Job
 from pipeline.data.arrays import Split, let_go
-from pipeline.models import dense, optimizers, randomness
+from pipeline.models import compiled, dense, optimizers, randomness
 from pipeline.models.devices import Device
 from pipeline.training.outcome import Done, Event, Run
 from pipeline.training.shapes import CHUNK, cost, shape_of
@@ -43,6 +43,7 @@ class Samples:
         self.train = held(split.train_images, split.train_labels)
         self.test = held(split.test_images, split.test_labels)
         self.held_out = held(split.held_out_images, split.held_out_labels) if split.held_out == "val" else self.test
+        self.sizes = [tuple(split.train_images.shape), tuple(split.held_out_images.shape), len(split.test_images)]
         for images in (split.train_images, split.test_images):
             let_go(images)
 
@@ -129,7 +130,8 @@ class Program:
         with Program._building:
             like = (shape.model, shape.training.loss)
             if like not in networks:
-                networks[like] = Network(shape, samples, classes, device)
+                with compiled.stable_names(f"{like} {samples.sizes} {device}"):
+                    networks[like] = Network(shape, samples, classes, device)
             self.network = networks[like]
             self.model, self.loss, self.dtype = self.network.model, self.network.loss, self.network.dtype
             self.optimizer = optimizers.build(shape.optimizer)
@@ -137,9 +139,10 @@ class Program:
             if self.optimizer.weight_decay is not None:
                 self.weight_decay = tf.Variable(1.0, dtype=self.model.trainable_variables[0].dtype, trainable=False)
                 self.optimizer.weight_decay = self.weight_decay
-            compiled = tf.function(self._epoch, jit_compile=device.xla, autograph=False)
+            epoch = tf.function(self._epoch, jit_compile=device.xla, autograph=False)
             order = tf.TensorSpec((int(samples.train[0].shape[0]),), tf.int32)
-            self.epoch = compiled.get_concrete_function(order, tf.TensorSpec((), tf.int32))
+            with compiled.stable_names(f"{shape} {samples.sizes} {device}"):
+                self.epoch = epoch.get_concrete_function(order, tf.TensorSpec((), tf.int32))
             Program.compiled += 1
         # Compiles here, where other workers can compile too, and not within the first run's seconds.
         self.epoch(tf.zeros(order.shape, tf.int32), tf.constant(0))
