@@ -59,7 +59,8 @@ train.batch = train_batch  # type: ignore[attr-defined]
 
 def main(argv: Sequence[str]) -> int:
     multirun = bool({"-m", "--multirun"} & set(argv)) or any(word.startswith("sweep=") for word in argv)
-    if problems := commandline.check(argv, multirun):
+    asks_hydra = {"-sc", "--shell-completion", "--hydra-help", "--version"} & set(argv)
+    if not asks_hydra and (problems := commandline.check(argv, multirun)):
         raise ConfigurationError(problems)
     words = [word for word in argv if word != "-v"]
     if multirun and not {"-m", "--multirun"} & set(argv):
@@ -80,5 +81,10 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-if __name__ == "__main__":
+def cli() -> None:
+    """The command `gap-train`: the same program under a name that shells can complete."""
     console.run(main)
+
+
+if __name__ == "__main__":
+    cli()
