@@ -56,7 +56,7 @@ class Network:
         import tensorflow as tf
 
         self.samples = samples
-        self.model = dense.build(shape.model, samples.train[0].shape[1], classes, device.dtype)
+        self.model = dense.build(shape.model, samples.train[0].shape[1], classes, device.dtype, device.xla)
         self.loss = keras.losses.get(shape.training.loss)
         self.dtype = tf.as_dtype(device.dtype if device.dtype == "float64" else "float32")
         self.measure = tf.function(self._measure, jit_compile=device.xla, autograph=False).get_concrete_function()
