@@ -57,7 +57,7 @@ class Clone:
 
     def restore(self) -> None:
         """As it was at the last commit."""
-        self.run("git reset --quiet --hard && dvc checkout --quiet")
+        self.run("git reset --quiet --hard && dvc checkout --quiet --force")
 
 
 def environment() -> dict[str, str]:

@@ -18,7 +18,7 @@ from scipy import stats
 from tests import clone as clones
 from tests.clone import Clone
 
-pytestmark = pytest.mark.pipeline
+pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(480)]  # on a machine with much else to do
 
 STAGES = ["fetch", "preprocess", "train", "sweep", "compare"]
 BOOK, SWEEP = "book", "optimizers by width"

@@ -1,0 +1,217 @@
+"""Every command of the README is run: with small values in a clone on digits, or by the test that is named here.
+
+The tables below must name exactly the commands that the README has, so one that is added or changed asks for its test.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.config import commandline
+from tests import clone as clones
+from tests.clone import CHECKOUT, Clone
+
+pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(480)]  # on a machine with much else to do
+
+README = (CHECKOUT / "README.md").read_text("utf-8")
+
+TRAINING = {
+    "python -m pipeline.train optimizer=adam model.width=256": ("optimizer=adam model.width=16", 1),
+    "python -m pipeline.train -m optimizer=sgd,rmsprop,adam model.width=64,512 'seed=range(10)'": (
+        "-m optimizer=sgd,adam model.width=8,16 'seed=range(2)'",
+        8,
+    ),
+    "python -m pipeline.train -m 'model.hidden=[300],[300,100],[512,512]' model.dropout=0,0.2 seed=0,1,2": (
+        "-m 'model.hidden=[8],[8,8]' model.dropout=0,0.2 seed=0",
+        4,
+    ),
+    "python -m pipeline.train -m experiment=book 'seed=range(5)'": ("-m experiment=book 'seed=range(2)'", 2),
+    "python -m pipeline.train -m sweep=smoke dataset=digits": ("-m sweep=smoke", 8),
+}
+"""The same with small values, for one epoch on digits: seconds instead of minutes. And how many runs that makes."""
+
+IN_THE_CLONE = {
+    "python -m pipeline.train --help": "What can be chosen",
+    "python -m pipeline.compare runs": "the report is",
+    "dvc repro": "Data and pipelines are up to date.",
+    "dvc dag": "| compare |",
+    "dvc metrics show": "reports/metrics.json",
+    "dvc metrics diff": "",
+    "dvc plots show": "dvc_plots/index.html",
+}
+"""What each command says where it is run here, as it stands in the README."""
+
+ELSEWHERE = {
+    "make run": "tests/test_setup.py::test_run_without_mnist_says_so_in_one_line_and_goes_on_with_digits",
+    "make ui": "tests/tracking/test_ui.py::test_it_says_where_it_is",
+    "make test": "tests/test_setup.py::test_help_lists_every_word",
+    "make lint": "tests/test_setup.py::test_help_lists_every_word",
+    "make help": "tests/test_setup.py::test_help_lists_every_word",
+    "make setup EXTRAS=gpu": "tests/test_setup.py::test_an_extra_is_installed_and_remembered",
+    "source .venv/bin/activate": "tests/test_readme.py::test_the_environment_can_be_entered",
+    'eval "$(gap-train -sc install=bash)"': "tests/test_readme.py::test_words_are_completed",
+    "dvc exp run -S train.seeds=3": "tests/test_dvc.py::test_an_experiment_in_the_workspace_trains_what_is_new",
+    "dvc exp run --queue -S sweep.widths=32": "tests/test_dvc.py::test_a_queued_experiment_finds_the_data",
+    "dvc queue start": "tests/test_dvc.py::test_a_queued_experiment_finds_the_data",
+}
+"""The test that runs it."""
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"(?ms)^```(?:{language})\n(.*?)^```", README)
+
+
+def fenced() -> list[str]:
+    """The commands of shell blocks: without prompt and comment, a line that ends in a backslash with the next."""
+    text = "\n".join(blocks("bash|console|sh|shell")).replace("\\\n", " ")
+    lines = [re.sub(r"\s+#\s.*|^\s*#.*", "", line).removeprefix("$ ").strip() for line in text.splitlines()]
+    return [re.sub(r"\s+", " ", line) for line in lines if line]
+
+
+def inline() -> list[str]:
+    """The commands within sentences."""
+    prose = re.sub(r"(?ms)^```.*?^```", "", README)
+    spans = [re.sub(r"\s+", " ", span) for span in re.findall(r"`([^`]+)`", prose)]
+    return [span for span in spans if re.match(r"(python -m|make|dvc|source|eval|pip|uv) ", span)]
+
+
+COMMANDS = list(dict.fromkeys([*fenced(), *inline()]))
+
+
+def test_each_command_has_its_test() -> None:
+    assert fenced()
+    assert sorted(COMMANDS) == sorted([*TRAINING, *IN_THE_CLONE, *ELSEWHERE])
+
+
+@pytest.mark.parametrize("command", ELSEWHERE)
+def test_the_test_that_is_named_is_there(command: str) -> None:
+    path, _, name = ELSEWHERE[command].partition("::")
+    assert f"def {name}(" in (CHECKOUT / path).read_text("utf-8")
+
+
+@pytest.mark.parametrize("command", TRAINING)
+def test_the_words_are_valid_as_they_stand(command: str) -> None:
+    words = shlex.split(command)[3:]
+    assert commandline.check(words, "-m" in words) == []
+
+
+# --- run for real
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A copy of the clone, with data and results and a store of its own: others count what is in the other one's."""
+    made = clones.after_repro(tmp_path_factory)
+    path = tmp_path_factory.mktemp("readme") / "clone"
+    shutil.copytree(made.path, path, symlinks=True, ignore=shutil.ignore_patterns("mlflow.db*", "mlartifacts", "runs"))
+    return Clone(path)
+
+
+DRIVER = """
+import contextlib, io, json, sys
+from pipeline import train
+
+wanted, code = json.load(sys.stdin)
+said = {}
+for command, words in wanted.items():
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        status = train.main(words)
+    said[command] = {"status": status, "said": out.getvalue()}
+
+import numpy
+from mlflow.tracking import MlflowClient
+
+client = MlflowClient("sqlite:///mlflow.db")
+experiments = [one.experiment_id for one in client.search_experiments()]
+parent = next(run for run in client.search_runs(experiments) if "winner.run_id" in run.data.tags)
+scope = {}
+exec(code.replace("<run id>", parent.data.tags["winner.run_id"]), scope)
+images = numpy.load("data/processed/digits/test_images.npy")
+said["python"] = numpy.asarray(scope["model"].predict(images)).sum(axis=1).tolist()
+print(json.dumps(said))
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(clone: Clone) -> dict[str, Any]:
+    """What the training commands say and the Python code gives, in one process: TensorFlow is imported once."""
+    small = {
+        command: shlex.split(f"{words} dataset=digits training.epochs=1") for command, (words, _) in TRAINING.items()
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER],
+        cwd=clone.path,
+        env=clones.environment() | {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"},
+        input=json.dumps([small, "\n".join(blocks("python"))]),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.mark.parametrize("command", TRAINING)
+def test_it_trains(trained: dict[str, Any], command: str) -> None:
+    assert trained[command]["status"] == 0
+    runs = TRAINING[command][1]
+    expected = f"{runs} of {runs} runs finished" if runs > 1 else "adam-w16-d1-s0: validation "
+    assert expected in trained[command]["said"]
+
+
+def test_the_model_is_loaded_and_predicts(trained: dict[str, Any]) -> None:
+    assert trained["python"] == pytest.approx([1.0] * 360, rel=1e-4)
+
+
+@pytest.mark.parametrize("command", IN_THE_CLONE)
+def test_it_says_what_it_should(clone: Clone, trained: dict[str, Any], command: str) -> None:
+    assert IN_THE_CLONE[command] in clone.run(command)
+    clone.restore()
+
+
+def test_run_runs_the_pipeline(clone: Clone) -> None:
+    """`make run`, once the set-up is done."""
+    assert "the report is reports/index.html" in clone.run("python scripts/run.py")
+
+
+# --- in a shell
+
+
+def bash(script: str, folder: Path = CHECKOUT) -> list[str]:
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=folder, env=clones.environment(), capture_output=True, text=True, check=True
+    )
+    return done.stdout.splitlines()
+
+
+def test_the_environment_can_be_entered() -> None:
+    activate = Path(sys.prefix) / "bin" / "activate"
+    if not activate.exists():
+        pytest.skip("not in a virtual environment")
+    assert bash(f"source '{activate}' && command -v python") == [str(activate.with_name("python"))]
+
+
+COMPLETE = """
+eval "$(gap-train -sc install=bash)"
+function=$(complete -p gap-train | sed -E 's/.*-F ([^ ]+).*/\\1/')
+COMP_LINE='gap-train optimizer=ad' COMP_CWORD=1
+COMP_POINT=${#COMP_LINE} COMP_WORDS=($COMP_LINE)
+$function gap-train optimizer=ad gap-train
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+def test_words_are_completed() -> None:
+    if not (Path(sys.executable).parent / "gap-train").exists():
+        pytest.skip("the project is not installed in this environment")
+    assert {"optimizer=adam", "optimizer=adamw"} <= {*bash(COMPLETE)}
