@@ -249,6 +249,7 @@ def test_the_winner_loads_and_predicts(
 
 @pytest.fixture
 def restored(clone: Clone) -> Iterator[Clone]:
+    """The clone, to edit and run things in."""
     yield clone
     clone.restore()
 
@@ -257,10 +258,12 @@ def out_of_date(clone: Clone) -> dict[str, Any]:
     return dict(json.loads(clone.run("dvc status --json")))
 
 
-def test_an_edited_configuration_trains_again(restored: Clone) -> None:
-    restored.write("conf/optimizer/adam.yaml", restored.read("conf/optimizer/adam.yaml") + "# edited\n")
+def test_an_edited_configuration_trains_again(clone: Clone) -> None:
+    clone.write("conf/optimizer/adam.yaml", clone.read("conf/optimizer/adam.yaml") + "# edited\n")
+    status = out_of_date(clone)
+    clone.run("git checkout --quiet conf")
     changed = {"changed deps": {"conf": "modified"}}
-    assert out_of_date(restored) == {"train": [changed], "sweep": [changed]}
+    assert status == {"train": [changed], "sweep": [changed]}
 
 
 def test_an_edited_report_is_all_that_runs_again(restored: Clone) -> None:
@@ -277,7 +280,7 @@ def test_an_edited_report_is_all_that_runs_again(restored: Clone) -> None:
 def test_dag_draws_all_stages(clone: Clone) -> None:
     drawn = clone.run("dvc dag")
     assert [stage for stage in STAGES if f" {stage} " not in drawn] == []
-    assert '"sweep" -> "compare"' in clone.run("dvc dag --dot")
+    assert re.search(r" fetch .* preprocess .* train .* sweep .* compare ", drawn, re.DOTALL)
 
 
 def test_stages_say_what_they_do(clone: Clone) -> None:
@@ -290,7 +293,6 @@ def test_metrics_are_numbers(clone: Clone, metrics: dict[str, Any]) -> None:
     shown = json.loads(clone.run("dvc metrics show --json"))[""]["data"]
     assert shown["reports/metrics.json"]["data"] == metrics
     assert set(shown) == {"reports/metrics.json", "data/card.json"}
-    assert max(map(len, clone.run("dvc metrics show --md reports/metrics.json").splitlines())) < 3000
 
 
 def plots(clone: Clone, command: str, folder: Path) -> dict[str, dict[str, Any]]:
@@ -323,16 +325,21 @@ def test_plots_make_a_page_with_the_pictures(clone: Clone, tmp_path: Path) -> No
 # --- experiments
 
 
+SETTINGS = "-S sweep.widths=8 -S \"sweep.optimizers='sgd,adam'\" -S sweep.epochs=1 -S sweep.seeds=1"
+"""The list of optimizers is quoted twice: without, DVC makes one experiment for each."""
+
+
 @pytest.fixture(scope="module")
 def queued(clone: Clone) -> Iterator[str]:
-    """What is said where an experiment that was queued runs, in a temporary workspace. Its list of optimizers is
-    quoted twice: without, it is one experiment for each."""
-    settings = "-S sweep.widths=8 -S \"sweep.optimizers='sgd,adam'\" -S sweep.epochs=1 -S sweep.seeds=1"
-    assert clone.run(f"dvc exp run --queue --name queued {settings}").count("Queued experiment") == 1
+    """What is said where an experiment that was queued runs, in a temporary workspace."""
+    assert clone.run(f"dvc exp run --queue --name queued {SETTINGS}").count("Queued experiment") == 1
     clone.run("dvc queue start")
-    last = time.monotonic() + 200
-    while re.search("Queued|Running", clone.run("dvc queue status")) and time.monotonic() < last:
-        time.sleep(1)
+    last = time.monotonic() + 300
+    while not re.search(
+        "/(queued|failed)$", clone.run("git for-each-ref --format='%(refname)' refs/exps"), re.MULTILINE
+    ):
+        assert time.monotonic() < last, clone.run("dvc queue status")
+        time.sleep(0.5)
     yield clone.run("dvc queue logs queued")
     clone.run("dvc queue stop --kill")
 
@@ -371,12 +378,13 @@ def test_plots_of_an_experiment_are_compared(clone: Clone, queued: str, tmp_path
         assert {row["rev"] for row in plot["content"]["data"]["values"]} == {"HEAD", "queued"}
 
 
-def test_an_experiment_in_the_workspace_trains_what_is_new(restored: Clone) -> None:
-    said = restored.run("dvc exp run -S train.seeds=3")
-    assert re.findall(r"Running stage '(\w+)'", said) == ["train", "compare"]
-    assert "3 runs: 2 finished already, 1 to train" in said
-    assert yaml.safe_load(restored.read("params.yaml"))["train"]["seeds"] == 3
-    assert json.loads(restored.read("reports/metrics.json"))["book"]["seeds"] == 3
+def test_an_experiment_in_the_workspace_is_not_made_twice(restored: Clone, queued: str) -> None:
+    said = restored.run(f"dvc exp run {SETTINGS}")
+    assert "Stage 'sweep' is cached - skipping run, checking out outputs" in said
+    assert re.findall(r"Running stage '(\w+)'", said) == ["compare"]
+    assert yaml.safe_load(restored.read("params.yaml"))["sweep"]["widths"] == 8
+    assert json.loads(restored.read("reports/metrics.json"))["runs"]["finished"] == 4
+    assert len(pd.read_csv(restored.path / "reports/runs.csv")) == 4
 
 
 def test_an_experiment_is_shown_by_what_it_changed(clone: Clone, queued: str) -> None:
