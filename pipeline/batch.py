@@ -165,9 +165,10 @@ class Session:
         try:
             if self.is_sweep:
                 keys = sorted(one.key for one in self.planned)
-                publisher.begin(self._name(), {"runs": str(len(keys))}, digest([self.question, *keys]))
+                tags = {"runs": str(len(keys)), **described_environment()}
+                publisher.begin(self._name(), tags, digest([self.question, *keys]))
             elif self.sweep_id:
-                publisher.begin(self.sweep_id, {}, self.sweep_id)
+                publisher.begin(self.sweep_id, described_environment(), self.sweep_id)
             for position in finished:
                 publisher.publish(self._result(position))
                 yield position, self._outcome(position)
@@ -315,15 +316,19 @@ class Session:
     def _publish_model(
         self, publisher: Publisher, best: Planned, weights: dict[str, np.ndarray], images: np.ndarray
     ) -> None:
-        run_id = self.store.published(best.key).get("run_id")
+        published = self.store.published(best.key)
+        run_id = published.get("run_id")
         if not run_id:
+            return
+        if publisher.parent:
+            self.tracker.set_tags(publisher.parent, {"winner": best.job.name, "winner.run_id": run_id})
+        if published.get("model") == run_id:
             return
         devices.start(best.device)
         network = dense.build(best.job.model, images.shape[1], best.arrays.classes, best.device.dtype)
         dense.set_weights(network, weights)
         self.tracker.log_model(run_id, network, images)
-        if publisher.parent:
-            self.tracker.set_tags(publisher.parent, {"winner": best.job.name, "winner.run_id": run_id})
+        self.store.note_published(best.key, {**published, "model": run_id})
 
     def _result(self, position: int) -> Result:
         result = self.planned[position].result
@@ -371,6 +376,14 @@ class Session:
         if best is not None and best.result is not None and "best/val_accuracy" in best.result.figures:
             accuracy = percent(best.result.figures["best/val_accuracy"])
             print(f"best on the validation split: {best.job.name}, {accuracy}", flush=True)
+
+
+def described_environment() -> dict[str, str]:
+    """What a sweep's parent run says of where it came from, under the names that its children use."""
+    known = identity.environment()
+    return {
+        f"env.{name}": known[name] for name in ("git_commit", "git_dirty", "dvc_experiment", "lock") if name in known
+    }
 
 
 class Candidates:

@@ -17,6 +17,7 @@ def percent(share: float) -> str:
 
 def duration(seconds: float) -> str:
     """`42 s`, `3:07 min`, `1:20 h`."""
+    seconds = round(seconds)
     if seconds < 100:
         return f"{seconds:.0f} s"
     if seconds < 6000:
@@ -30,13 +31,19 @@ def held_out(metrics: dict[str, float]) -> tuple[str, float]:
     return {"val": "validation", "test": "test"}[split], metrics[f"{split}/accuracy"]
 
 
+def effort(job: Job) -> float:
+    """What an epoch of this job takes, in no unit: the widest come first, so counting epochs would promise too little."""
+    return sum(job.model.hidden) + 60
+
+
 class Progress:
     """Told of epochs and ends of runs; shows the run, its epoch, its held-out accuracy and the time left."""
 
     def __init__(self, jobs: list[Job]) -> None:
         self.jobs = jobs
-        self.epochs = sum(job.training.epochs for job in jobs)
-        self.epochs_done = self.runs_done = 0
+        self.work = sum(job.training.epochs * effort(job) for job in jobs)
+        self.work_done = 0.0
+        self.runs_done = 0
         self.started = time.monotonic()
         self.last_line = 0.0
         self.bar: Any = None
@@ -52,7 +59,7 @@ class Progress:
                 transient=True,
             )
             self.bar.start()
-            self.task = self.bar.add_task("", total=self.epochs, runs=f"0/{len(self.jobs)} runs", now="starting")
+            self.task = self.bar.add_task("", total=self.work, runs=f"0/{len(self.jobs)} runs", now="starting")
         return self
 
     def __exit__(
@@ -64,18 +71,16 @@ class Progress:
 
     @property
     def left(self) -> str:
-        if not self.epochs_done:
+        if not self.work_done:
             return ""
-        return (
-            f"{duration((time.monotonic() - self.started) * (self.epochs - self.epochs_done) / self.epochs_done)} left"
-        )
+        return f"{duration((time.monotonic() - self.started) * (self.work - self.work_done) / self.work_done)} left"
 
     def begin(self) -> None:
         """The clock of the time left starts when the libraries are loaded."""
         self.started = time.monotonic()
 
     def epoch(self, job: Job, epoch: int, metrics: dict[str, float]) -> None:
-        self.epochs_done += 1
+        self.work_done += effort(job)
         split, accuracy = held_out(metrics)
         if len(self.jobs) == 1:
             print(
@@ -86,16 +91,17 @@ class Progress:
             )
         elif self.bar is not None:
             now = f"{job.name} epoch {epoch}/{job.training.epochs}, {split} {percent(accuracy)}, {self.left}"
-            self.bar.update(self.task, completed=self.epochs_done, now=now)
+            self.bar.update(self.task, completed=self.work_done, now=now)
 
     def done(self, result: Result) -> None:
         self.runs_done += 1
         # A run that ended early gives back the epochs that it did not need.
-        self.epochs -= result.job.training.epochs - len(result.history.get("train/loss", []))
+        unused = result.job.training.epochs - len(result.history.get("train/loss", []))
+        self.work -= unused * effort(result.job)
         if len(self.jobs) == 1:
             return
         if self.bar is not None:
-            self.bar.update(self.task, total=self.epochs, runs=f"{self.runs_done}/{len(self.jobs)} runs")
+            self.bar.update(self.task, total=self.work, runs=f"{self.runs_done}/{len(self.jobs)} runs")
             if not result.finished:
                 self.bar.console.print(f"{result.name} {result.status}: {result.reason}", highlight=False, markup=False)
         else:

@@ -37,7 +37,9 @@ class Publisher:
         def task() -> None:
             ids = self.tracker.publish(result, self.question, self.parent, self.dataset)
             if ids:
-                self.store.note_published(result.key, ids)
+                known = self.store.published(result.key)
+                kept = {"model": known["model"]} if known.get("model") == ids["run_id"] else {}
+                self.store.note_published(result.key, {**ids, **kept})
 
         self._queue.put(task)
 

@@ -53,7 +53,6 @@ def test_a_duration_is_said_as_people_say_it(seconds: float, said: str) -> None:
     assert duration(seconds) == said
 
 
-@pytest.mark.xfail(strict=True, reason="minutes and seconds are rounded apart")
 @pytest.mark.parametrize(("seconds", "said"), [(119.7, "2:00 min"), (5999.8, "1:40 h")])
 def test_a_duration_has_no_sixtieth_second(seconds: float, said: str) -> None:
     assert duration(seconds) == said

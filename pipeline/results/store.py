@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -61,16 +63,18 @@ class RunStore:
         temporary.mkdir()
         try:
             record = result.record()
+            beside: dict[str, str] = {}
             if result.predictions is not None:
                 _save(temporary / PREDICTIONS, result.predictions)
                 record["digests"] = {**result.digests, "predictions": array_digest(result.predictions)}
             if result.probabilities is not None:
                 _save(temporary / PROBABILITIES, result.probabilities)
+                beside["probabilities"] = array_digest(result.probabilities)
             if result.weights is not None:
                 with open(temporary / WEIGHTS, "wb") as file:
                     plain = {name.replace("/", "."): array for name, array in result.weights.items()}
                     np.savez(file, allow_pickle=False, **plain)
-            _write_json(temporary / RECORD, {"record": record, "sha256": digest(_finite(record))})
+            _write_json(temporary / RECORD, {"record": record, "sha256": digest(_finite(record)), **beside})
             final = self.folder(result.key)
             if final.exists():
                 # rename() replaces no folder that has content: step the old one aside, so that one of both is always there.
@@ -102,12 +106,15 @@ class RunStore:
                     raise ValueError("its predictions do not match their digest")
             if (folder / PROBABILITIES).is_file():
                 result.probabilities = np.load(folder / PROBABILITIES, allow_pickle=False)
+                if array_digest(result.probabilities) != stored["probabilities"]:
+                    raise ValueError("its probabilities do not match their digest")
             if (folder / WEIGHTS).is_file():
-                with np.load(folder / WEIGHTS, allow_pickle=False) as weights:
+                # Opened by us: numpy leaves the file open where the archive is damaged.
+                with open(folder / WEIGHTS, "rb") as file, np.load(file, allow_pickle=False) as weights:
                     result.weights = {name.replace(".", "/"): weights[name] for name in weights.files}
                 if arrays_digest(result.weights) != result.digests["final_weights"]:
                     raise ValueError("its weights do not match their digest")
-        except (ValueError, KeyError, TypeError, OSError, EOFError) as error:
+        except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise DamagedRun(f"{folder}: damaged ({error}). Delete the folder; the run is trained again.") from error
         return result
 

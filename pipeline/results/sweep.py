@@ -63,7 +63,8 @@ def gather(store: RunStore, sweep: Sweep, folder: Path) -> None:
             shutil.rmtree(entry)
     for key in sweep.keys:
         if key in store:
-            shutil.copytree(store.folder(key), folder / key, dirs_exist_ok=True)
+            shutil.rmtree(folder / key, ignore_errors=True)
+            shutil.copytree(store.folder(key), folder / key)
     sweep.write(folder)
 
 

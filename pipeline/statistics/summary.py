@@ -44,7 +44,10 @@ SUMMARISED = (
     "gap_accuracy",
     "gap_loss",
     "best_val_accuracy",
+    "val_accuracy",
+    "val_loss",
     "train_accuracy",
+    "train_loss",
     "seconds",
 )
 STATISTICS = ("mean", "sd", "low", "high")

@@ -16,7 +16,7 @@ RUNS = (
     "key name dataset experiment optimizer width depth hidden seed epochs status train_accuracy train_loss val_accuracy "
     "val_loss test_accuracy test_loss gap_accuracy gap_loss best_val_accuracy best_epoch seconds mlflow_run_id reason"
 )
-SUMMARISED = "test_accuracy test_loss gap_accuracy gap_loss best_val_accuracy train_accuracy seconds"
+SUMMARISED = "test_accuracy test_loss gap_accuracy gap_loss best_val_accuracy val_accuracy val_loss train_accuracy train_loss seconds"
 
 
 def test_runs_has_a_row_for_each_run(report):

@@ -66,7 +66,6 @@ def test_gather_replaces_what_changed(store: RunStore, folder: Path) -> None:
     assert read_folder(folder)[1][0].figures == {"test/accuracy": 0.5}
 
 
-@pytest.mark.xfail(strict=True, reason="files that a run no longer has stay in the folder")
 def test_gather_keeps_no_file_that_a_run_no_longer_has(store: RunStore, folder: Path) -> None:
     gather(store, Sweep("which", KEYS), folder)
     store.drop_weights(KEYS[0])
