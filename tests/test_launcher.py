@@ -5,14 +5,12 @@ Hydra's own suites for launchers are inherited at the end.
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -27,7 +25,6 @@ from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
-from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.plugins.launcher import Launcher
@@ -39,6 +36,7 @@ from hydra_plugins.batched_launcher import BatchedLauncher, _core
 from hydra_plugins.batched_launcher._compose import Templates
 from pipeline.config import rules, schema
 from pipeline.console import PROJECT
+from tests.training.command import as_before
 
 log = logging.getLogger("app")
 
@@ -48,20 +46,6 @@ CONFIG = {
     "number": "${hydra:job.num}",
     "twice": "${a}${a}",
 }
-
-
-@contextmanager
-def as_before() -> Iterator[None]:
-    """Leave behind neither Hydra's singletons nor the root logger that it sets up for every job."""
-    root, singletons = logging.getLogger(), copy.deepcopy(Singleton.get_state())
-    before = root.level, root.handlers[:]
-    yield
-    for handler in root.handlers:
-        if handler not in before[1]:
-            handler.close()
-    root.setLevel(before[0])
-    root.handlers[:] = before[1]
-    Singleton.set_state(singletons)
 
 
 @pytest.fixture(autouse=True)
