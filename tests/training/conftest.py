@@ -20,7 +20,7 @@ from tests.training.trainer import COMPILED, Trained, cut, device, one_of_each, 
 
 @pytest.fixture(scope="session")
 def in_float64(digits: Arrays) -> dict[str, Trained]:
-    """One of each. Four are compiled by XLA as runs are by default; the others are not, which saves 3 s each."""
+    """One of each. Three are compiled by XLA as runs are by default; the others are not, which saves 3 s each."""
     data, jobs = cut(digits, 637), one_of_each()
     engine: dict[str, list[Result]] = {}
     for xla in (True, False):

@@ -10,7 +10,7 @@ from pipeline.results.result import Result
 from tests.training.factory import make_job
 from tests.training.trainer import bits, cut, device, train
 
-SEEDS = [make_job("adam", seed=seed, epochs=2, dropout=0.2) for seed in range(3)]
+SEEDS = [make_job("momentum", seed=seed, epochs=2, dropout=0.2) for seed in range(3)]
 SHAPES = [
     make_job(name, width=width, seed=seed) for name in ("adam", "nesterov") for width in (4, 8) for seed in (0, 1)
 ]
@@ -22,13 +22,8 @@ def together(digits: Arrays) -> list[Result]:
     return train(SEEDS, cut(digits, 237), device(workers=2))
 
 
-def test_neither_workers_nor_order_nor_time_change_a_bit(together: list[Result], digits: Arrays) -> None:
-    turned = train(SEEDS[::-1], cut(digits, 237), device(workers=1))
-    assert [bits(result) for result in turned[::-1]] == [bits(result) for result in together]
-
-
-def test_nor_does_being_alone(together: list[Result], digits: Arrays) -> None:
-    [alone] = train([SEEDS[1]], cut(digits, 237), device(workers=2))
+def test_neither_workers_nor_company_nor_time_change_a_bit(together: list[Result], digits: Arrays) -> None:
+    [alone] = train([SEEDS[1]], cut(digits, 237), device(workers=1))
     assert bits(alone) == bits(together[1])
 
 

@@ -17,8 +17,8 @@ from pipeline.results.result import Result
 from tests.training.factory import make_job
 
 OPTIMIZERS = rules.options("optimizer")
-COMPILED = ("momentum", "rmsprop", "adamw", "nadam")
-"""Optimizers of the default sweep whose states have the most in them."""
+COMPILED = ("momentum", "adamw", "nadam")
+"""Optimizers of the default sweep that are compiled by XLA in float64, as `rmsprop` and `adam` are in float32."""
 SIDES = ("running", "train", "val")
 
 
@@ -63,7 +63,7 @@ def one_of_each(**changes: Any) -> dict[str, Job]:
     jobs = {}
     for number, name in enumerate(OPTIMIZERS):
         own: dict[str, Any] = {
-            "hidden": [12, 7],
+            "hidden": [12] if number % 4 else [12, 7],
             "activation": rules.ACTIVATIONS[number % len(rules.ACTIVATIONS)],
             "loss": rules.LOSSES[number % len(rules.LOSSES)],
             "seed": 3,
