@@ -35,6 +35,7 @@ from pipeline.results.store import DamagedRun, RunStore
 from pipeline.results.sweep import Lost, Sweep, gather
 from pipeline.tracking import Tracker, open_tracker
 from pipeline.tracking.address import home
+from pipeline.training import numerics
 
 log = logging.getLogger("pipeline.train")
 
@@ -57,6 +58,8 @@ class Planned:
     result: Result | None = None
     error: BaseException | None = None
     trained: bool = False
+    numerics_class: str = ""
+    """Digest of the fixed training on this machine and device: see `training.numerics`."""
 
     @property
     def command(self) -> str:
@@ -236,6 +239,9 @@ class Session:
     ) -> Iterator[int]:
         jobs = [self.planned[position].job for position in positions]
         devices.start(device)
+        computes = numerics.numerics_class(device)
+        for position in positions:
+            self.planned[position].numerics_class = computes
         progress.begin()
         events = training.train(jobs, data, classes, device)
         with _closing(events):
@@ -258,7 +264,8 @@ class Session:
             # A stack that did not fit the memory was halved: that is another numerics class, so another key.
             one.identity = {**one.identity, "numerics": {**one.identity["numerics"], **changed}}
             one.key = identity.key_of(one.job, one.identity)
-        result.key, result.identity, result.environment = one.key, one.identity, identity.environment()
+        result.key, result.identity = one.key, one.identity
+        result.environment = {**identity.environment(), "numerics_class": one.numerics_class}
         if self.is_sweep and result.finished:
             self.candidates.add(result)
             result = replace(result, weights=None, probabilities=None)

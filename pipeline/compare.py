@@ -8,6 +8,7 @@ any: every folder in results/ that has a sweep.json, else runs/.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from pipeline.config.rules import nearest
 from pipeline.errors import UserError
 from pipeline.results.sweep import SWEEP
 from pipeline.tracking import NONE, SERVER, SQLITE, open_tracker
+from pipeline.tracking.address import home
 
 if TYPE_CHECKING:
     from pipeline.data.arrays import Arrays
@@ -53,7 +55,9 @@ def compare(folders: Sequence[Path], out: Path, data: Path, tracking: str = NONE
     numbers = tables.metrics(evidence)
     terminal.show(evidence)
     publish(evidence, files, numbers, tracking)
-    print(terminal.closing(evidence, files["index.html"]))
+    # An experiment of `dvc exp run --queue` or `--temp` runs in a clone that is gone afterwards.
+    experiment = os.environ.get("DVC_EXP_NAME") if home() != console.PROJECT else None
+    print(terminal.closing(evidence, files["index.html"], experiment))
     return numbers
 
 

@@ -21,7 +21,7 @@ class Publisher:
         self.parent: str | None = None
         self.unpublished = 0
         self.trouble: str | None = None
-        self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Callable[[], None], bool] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="publisher", daemon=True)
         self._thread.start()
 
@@ -31,7 +31,7 @@ class Publisher:
         def task() -> None:
             self.parent = self.tracker.begin(self.question, name, tags, sweep_id) or None
 
-        self._queue.put(task)
+        self._queue.put((task, False))
 
     def publish(self, result: Result) -> None:
         def task() -> None:
@@ -41,11 +41,11 @@ class Publisher:
                 kept = {"model": known["model"]} if known.get("model") == ids["run_id"] else {}
                 self.store.note_published(result.key, {**ids, **kept})
 
-        self._queue.put(task)
+        self._queue.put((task, True))
 
     def call(self, task: Callable[[], None]) -> None:
         """Run `task` after everything handed over so far."""
-        self._queue.put(task)
+        self._queue.put((task, False))
 
     def close(self, status: str) -> None:
         """Wait until everything is published, and end the parent run with `status`."""
@@ -54,26 +54,26 @@ class Publisher:
             if self.parent:
                 self.tracker.end(self.parent, status)
 
-        self._queue.put(task)
+        self._queue.put((task, False))
         self._queue.put(None)
         self._thread.join()
         if self.trouble:
+            what = f"{self.unpublished} of the results" if self.unpublished else "what is said of the sweep as a whole"
             print(
-                f"warning: not in MLflow yet: {self.unpublished} of the results ({self.trouble}). "
+                f"warning: not in MLflow yet: {what} ({self.trouble}). "
                 f"They are in {self.store.root} and are published when the same command is run again.",
                 file=sys.stderr,
             )
 
     def _work(self) -> None:
-        while (task := self._queue.get()) is not None:
-            if self.trouble:
-                self.unpublished += 1
-                continue
-            try:
-                task()
-            except TrackingUnavailable as error:
-                self.trouble = str(error)
-                self.unpublished += 1
-            except Exception as error:
-                self.trouble = f"{type(error).__name__}: {error}"
-                self.unpublished += 1
+        while (queued := self._queue.get()) is not None:
+            task, is_result = queued
+            if self.trouble is None:
+                try:
+                    task()
+                    continue
+                except TrackingUnavailable as error:
+                    self.trouble = str(error)
+                except Exception as error:
+                    self.trouble = f"{type(error).__name__}: {error}"
+            self.unpublished += is_result

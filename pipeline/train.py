@@ -10,12 +10,14 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline import console
@@ -36,7 +38,8 @@ def train(config: DictConfig) -> float:
 
     hydra_config = HydraConfig.get()
     one_of_many = hydra_config.mode == RunMode.MULTIRUN
-    words = list(hydra_config.overrides.task)
+    words = OmegaConf.to_container(hydra_config.overrides.task, resolve=False)
+    assert isinstance(words, list)
     try:
         [(_, outcome)] = batch.run([config], [words], sweep_id=str(hydra_config.sweep.dir) if one_of_many else None)
         return outcome()
@@ -44,7 +47,20 @@ def train(config: DictConfig) -> float:
         if one_of_many:
             raise
         refused.append(error)
+        if not isinstance(error, RunFailed):
+            _take_back(Path(hydra_config.runtime.output_dir), f"{hydra_config.job.name}.log")
         return math.nan
+
+
+def _take_back(folder: Path, log: str) -> None:
+    """Remove what Hydra wrote for a run that was refused: its three files, an empty log, folders that are empty then."""
+    with suppress(OSError):
+        for name in ("config.yaml", "hydra.yaml", "overrides.yaml"):
+            (folder / ".hydra" / name).unlink(missing_ok=True)
+        if (folder / log).exists() and not (folder / log).stat().st_size:
+            (folder / log).unlink()
+        for empty in (folder / ".hydra", folder, *(up for up in folder.parents if Path.cwd() in up.parents)):
+            empty.rmdir()
 
 
 def train_batch(configs: list[DictConfig], overrides: list[list[str]]) -> Iterator[tuple[int, Callable[[], float]]]:
@@ -62,12 +78,12 @@ def main(argv: Sequence[str]) -> int:
     asks_hydra = {"-sc", "--shell-completion", "--hydra-help", "--version"} & set(argv)
     if not asks_hydra and (problems := commandline.check(argv, multirun)):
         raise ConfigurationError(problems)
-    words = [word for word in argv if word != "-v"]
+    options, words = commandline.options_and_words([word for word in argv if word != "-v"])
     if multirun and not {"-m", "--multirun"} & set(argv):
-        words.append("--multirun")
+        options.append("--multirun")
     # Hydra prints errors in its own way and ends the process; with this it lets us.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    sys.argv = [sys.argv[0], *words]
+    sys.argv = [sys.argv[0], *options, *words]
     try:
         hydra.main(version_base="1.3", config_path=str(rules.CONF), config_name="config")(train)()
     except RunFailed as error:
@@ -76,6 +92,12 @@ def main(argv: Sequence[str]) -> int:
         raise
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(" ".join(str(error).split())) from error
+    except ValueError as error:
+        if "Only one of --run" not in str(error):
+            raise
+        raise UserError(
+            f"{' '.join(options)}: expected one of --multirun, --cfg, --info, --shell-completion"
+        ) from error
     if refused:
         raise refused[0]
     return 0

@@ -2,14 +2,46 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 from pipeline.data import arrays, raw, sources
 from pipeline.data.arrays import Arrays
+
+TOGETHER = {
+    "tests/training/test_stacked.py": "tests/training/test_fidelity.py",
+    "tests/test_readme.py": "tests/test_dvc.py",
+}
+"""Files that share what is dear to make, so that one process runs them all: runs of every optimizer, and `dvc repro`."""
+
+FIRST = ["tests/test_dvc.py", "tests/training/test_fidelity.py", "tests/test_train.py"]
+"""The longest ones, in this order; a long one that began last would keep one process waiting for the other."""
+
+
+def place(nodeid: str) -> str:
+    """The file whose process a test belongs to."""
+    file = nodeid.partition("::")[0]
+    return TOGETHER.get(file, file)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: FIRST.index(place(item.nodeid)) if place(item.nodeid) in FIRST else len(FIRST))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file's tests stay in one process, those of files that are TOGETHER too."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByPlace(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return place(nodeid)
+
+    return ByPlace(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +73,9 @@ def digits(processed: Path) -> Arrays:
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Compiled programs of this session, its processes included; nobody's own cache is read or written."""
-    folder = tmp_path_factory.mktemp("cache")
+    # Of parallel processes (pytest-xdist) the folder above their own ones is one and the same.
+    above = tmp_path_factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else None
+    folder = above / "cache" if above else tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OVERFITTING_GAP_CACHE", str(folder))
         yield folder

@@ -56,6 +56,7 @@ ELSEWHERE = {
     'eval "$(gap-train -sc install=bash)"': "tests/test_readme.py::test_words_are_completed",
     "dvc repro": "tests/test_dvc.py::test_the_stages_run_in_order",
     "dvc dag": "tests/test_dvc.py::test_dag_draws_all_stages",
+    "dvc exp show --only-changed": "tests/test_dvc.py::test_an_experiment_is_shown_by_what_it_changed",
     "dvc metrics show": "tests/test_dvc.py::test_metrics_are_numbers",
     "dvc metrics diff": "tests/test_dvc.py::test_metrics_of_an_experiment_are_compared",
     "dvc plots show": "tests/test_dvc.py::test_plots_make_a_page_with_the_pictures",

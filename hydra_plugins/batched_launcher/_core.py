@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides, run_job, setup_globals
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
 
 from hydra_plugins.batched_launcher._compose import Templates
 
@@ -86,9 +89,33 @@ def launch(launcher: BatchedLauncher, job_overrides: Sequence[Sequence[str]], in
         return [book(position, task) for position in positions]
     returns: dict[int, JobReturn] = {}
     words = [list(filter_overrides(overrides)) for overrides in job_overrides]
-    for position, outcome in batch([_task_config(compose(position)) for position in positions], words):
-        returns[position] = QuietReturn.of(book(position, partial(_call, outcome)))
+    try:
+        for position, outcome in batch([_task_config(compose(position)) for position in positions], words):
+            returns[position] = QuietReturn.of(book(position, partial(_call, outcome)))
+    except Exception:
+        if not returns and initial_job_idx == 0:
+            _take_back(Path(str(config.hydra.sweep.dir)))
+        raise
     return [returns[position] for position in positions]
+
+
+def _key_of(error: OmegaConfBaseException, job: DictConfig) -> str:
+    """Which key an interpolation failed at: `resolve` does not say, `to_container` does."""
+    try:
+        OmegaConf.to_container(job, resolve=True)
+    except OmegaConfBaseException as again:
+        error = again
+    return error.full_key or "configuration"
+
+
+def _take_back(folder: Path) -> None:
+    """Remove what was written for a sweep of which no job began; a folder with anything else in it stays."""
+    with suppress(OSError):
+        if [entry.name for entry in folder.iterdir()] == ["multirun.yaml"]:
+            (folder / "multirun.yaml").unlink()
+        folder = folder.absolute()
+        for empty in (folder, *(up for up in folder.parents if Path.cwd() in up.parents)):
+            empty.rmdir()
 
 
 def _call(outcome: Outcome, _: DictConfig) -> Any:
@@ -98,7 +125,7 @@ def _call(outcome: Outcome, _: DictConfig) -> Any:
 def _task_config(job: DictConfig) -> DictConfig:
     """The job's configuration without Hydra's part, `${hydra:…}` resolved for this very job."""
     if job.hydra.job.chdir:
-        raise ValueError("hydra.job.chdir=true: jobs that run together share one working directory; leave it false")
+        raise HydraException("hydra.job.chdir=true: jobs that run together share one working directory; expected false")
     before = HydraConfig.instance().cfg
     HydraConfig.instance().set_config(job)
     try:
@@ -106,5 +133,7 @@ def _task_config(job: DictConfig) -> DictConfig:
             del job["hydra"]
         OmegaConf.resolve(job)
         return job
+    except OmegaConfBaseException as error:
+        raise HydraException(f"{_key_of(error, job)}: {str(error).splitlines()[0]}") from error
     finally:
         HydraConfig.instance().cfg = before

@@ -6,6 +6,7 @@ lets through values that cannot train. Everything that is wrong is said at once,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,31 +21,32 @@ MOST_JOBS = 100_000
 """A grid over this is taken for a slip of the finger: 100,000 runs compose for an hour."""
 
 
+VALUED = {"--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--package", "-p", "--cfg", "-c"}
+INFO = {"all", "config", "defaults", "defaults-tree", "plugins", "searchpath"}
+"""What may stand behind `--info` (`-i`), which needs nothing."""
+
+SHORT = {"lr": "learning_rate", "decay": "weight_decay", "eps": "epsilon", "batch": "batch_size", "layers": "depth"}
+"""What people call keys elsewhere, too far from ours for a spelling to be near."""
+
+
+def options_and_words(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Hydra's options with their values, and the overrides; Hydra itself wants the ones before or behind the others."""
+    options: list[str] = []
+    found: list[str] = []
+    before = ""
+    for word in argv:
+        if before in VALUED or (before in ("--info", "-i") and word in INFO):
+            options.append(word)
+            before = ""
+            continue
+        (options if word.startswith("-") else found).append(word)
+        before = word
+    return options, found
+
+
 def words_of(argv: Sequence[str]) -> list[str]:
     """The overrides among the arguments: what is neither an option nor an option's value."""
-    valued = {
-        "--config-path",
-        "-cp",
-        "--config-name",
-        "-cn",
-        "--config-dir",
-        "-cd",
-        "--package",
-        "-p",
-        "--cfg",
-        "-c",
-        "--info",
-        "-i",
-    }
-    found, skip = [], False
-    for word in argv:
-        if skip:
-            skip = False
-        elif word in valued:
-            skip = word not in ("--info", "-i")
-        elif not word.startswith("-"):
-            found.append(word)
-    return found
+    return options_and_words(argv)[1]
 
 
 def check(argv: Sequence[str], multirun: bool) -> list[str]:
@@ -63,9 +65,11 @@ def check(argv: Sequence[str], multirun: bool) -> list[str]:
         if override.is_hydra_override():
             continue
         values = _values(override)
-        jobs *= max(len(values), 1)
+        jobs *= max(_count(override), 1)
         if override.is_sweep_override() and not multirun:
             problems.append(f"{override.input_line}: several values need --multirun (-m)")
+        elif isinstance(value := override.value(), RangeSweep) and value.step == 0:
+            problems.append(f"{override.input_line}: a step of 0 never ends")
         elif override.is_sweep_override() and not values:
             problems.append(f"{override.input_line}: an empty range, so there is nothing to run")
         else:
@@ -87,7 +91,7 @@ def _check_one(override: Override, values: list[Any], optimizers: list[str]) -> 
     if key in rules.GROUPS:
         names = rules.options(key)
         return [
-            f"{key}={value}: expected one of {', '.join(names)}{rules.nearest(str(value), names)}"
+            f"{key}={rules.shown(value)}: expected one of {', '.join(names)}{rules.nearest(rules.shown(value), names)}"
             for value in values
             if value not in names and not (value is None and key in ("experiment", "sweep"))
         ]
@@ -98,7 +102,10 @@ def _check_one(override: Override, values: list[Any], optimizers: list[str]) -> 
             return [
                 f"{key}: {', '.join(optimizers)} has no such key; it has {', '.join(k for k in known if k.startswith('optimizer.'))}"
             ]
-        return [f"{key}: no such key{rules.nearest(key, everywhere)}"]
+        section, _, name = key.rpartition(".")
+        meant = f"{section}.{SHORT.get(name, name)}"
+        near = f" (did you mean {meant!r}?)" if meant in everywhere else rules.nearest(key, everywhere)
+        return [f"{key}: no such key{near}"]
     if key in ("dataset.name", "optimizer.name"):
         group = key.removesuffix(".name")
         return [f"{key}: set by the file; choose another with {group}=NAME ({', '.join(rules.options(group))})"]
@@ -137,13 +144,23 @@ def _values(override: Override) -> list[Any]:
     return [_plain(value)]
 
 
+def _count(override: Override) -> int:
+    """How many values an override stands for, those of a range over MOST_JOBS too."""
+    value = override.value()
+    return _length(value) if isinstance(value, RangeSweep) else len(_values(override))
+
+
+def _length(sweep: RangeSweep) -> int:
+    start, stop, step = sweep.start or 0, sweep.stop, 1 if sweep.step is None else sweep.step
+    return 0 if stop is None or step == 0 else max(0, math.ceil((stop - start) / step - 1e-6))
+
+
 def _range(sweep: RangeSweep) -> list[Any]:
-    start, stop, step = sweep.start or 0, sweep.stop, sweep.step or 1
-    if stop is None or step == 0:
-        return []
-    count = max(0, int((stop - start) / step + 0.999999))
+    """Its values; of one that is longer than any sweep, the two ends."""
+    start, step = sweep.start or 0, 1 if sweep.step is None else sweep.step
+    count = _length(sweep)
     if count > MOST_JOBS:
-        return [start] * (MOST_JOBS + 1)
+        return [start, start + (count - 1) * step]
     return [start + index * step for index in range(count)]
 
 

@@ -161,5 +161,11 @@ def complaint(key: str, value: Any, rule: Rule) -> str | None:
     """One line on what is wrong with `value`, or None."""
     if rule.accepts(value):
         return None
-    shown = "null" if value is None else str(value)
-    return f"{key}={shown}: expected {rule.allowed}{nearest(shown, rule.names)}"
+    return f"{key}={shown(value)}: expected {rule.allowed}{nearest(shown(value), rule.names)}"
+
+
+def shown(value: Any) -> str:
+    """A value as a person types it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "null" if value is None else str(value)

@@ -28,8 +28,8 @@ SWITCH = "OVERFITTING_GAP_CACHE"
 """Environment variable: another folder for the cache, or `off`."""
 
 
-def folder() -> Path | None:
-    """Where programs for this processor and this TensorFlow are kept; None where the cache is off or has no home."""
+def root() -> Path | None:
+    """Where this project keeps what it found out about machines; None where that is off or has no home."""
     place = os.environ.get(SWITCH) or os.environ.get("XDG_CACHE_HOME")
     if place == "off":
         return None
@@ -38,8 +38,14 @@ def folder() -> Path | None:
             place = str(Path.home() / ".cache")
         except RuntimeError:
             return None
-    machine = hashlib.sha256(f"{_processor()}\n{version('tensorflow')}\n{version('keras')}".encode()).hexdigest()[:16]
-    return Path(place) / "overfitting-gap" / f"xla-{machine}"
+    return Path(place) / "overfitting-gap"
+
+
+def folder() -> Path | None:
+    """Where programs for this processor and this TensorFlow are kept; None where nothing is."""
+    place = root()
+    machine = hashlib.sha256(f"{processor()}\n{version('tensorflow')}\n{version('keras')}".encode()).hexdigest()[:16]
+    return place / f"xla-{machine}" if place else None
 
 
 def open_cache() -> Path | None:
@@ -117,7 +123,8 @@ def _digest(path: Path) -> str:
         return ""
 
 
-def _processor() -> str:
+def processor() -> str:
+    """What this machine's processor is and can."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

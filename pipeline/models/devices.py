@@ -100,6 +100,16 @@ def _driver() -> bool:
     return Path("/proc/driver/nvidia/gpus").is_dir() or Path("/dev/nvidia0").exists()
 
 
+def card() -> str:
+    """What the driver says of itself and of its cards; empty without one."""
+    parts = [Path("/proc/driver/nvidia/version"), *sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))]
+    with suppress(OSError):
+        # The address of a card on the bus says nothing of how it computes.
+        lines = "\n".join(part.read_text() for part in parts if part.exists()).splitlines()
+        return "\n".join(line for line in lines if line.startswith(("Model", "NVRM", "Video BIOS")))
+    return ""
+
+
 def _installed(name: str) -> bool:
     try:
         return find_spec(name) is not None

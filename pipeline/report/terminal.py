@@ -41,6 +41,10 @@ def show(evidence: Evidence, console: Console | None = None) -> None:
         console.print(words.alarm(evidence), style="bold red", soft_wrap=True)
 
 
-def closing(evidence: Evidence, page: Path) -> str:
+def closing(evidence: Evidence, page: Path, experiment: str | None = None) -> str:
+    """The last line. `experiment`: the DVC experiment whose temporary folder `page` lies in."""
     runs, lost = words.plural(evidence.count(FINISHED), "finished run"), len(evidence.lost)
-    return f"{runs}{f', {lost} lost' if lost else ''}: the report is {page}"
+    what = f"{runs}{f', {lost} lost' if lost else ''}"
+    if experiment:
+        return f"{what}: the report is in experiment {experiment}; `dvc exp apply {experiment}` brings it here"
+    return f"{what}: the report is {page}"

@@ -50,6 +50,12 @@ class Result:
     """Final weights by path (`hidden_1/kernel` …), where they are kept."""
 
     @property
+    def exact(self) -> dict[str, list[str]]:
+        """Every number of the history, and every figure that is no time, in hexadecimal: no rounding, no doubt."""
+        figures = {name: [value] for name, value in self.figures.items() if not name.startswith("time/")}
+        return {name: [float(value).hex() for value in values] for name, values in (figures | self.history).items()}
+
+    @property
     def name(self) -> str:
         return self.job.name
 

@@ -74,7 +74,8 @@ class RunStore:
                 with open(temporary / WEIGHTS, "wb") as file:
                     plain = {name.replace("/", "."): array for name, array in result.weights.items()}
                     np.savez(file, allow_pickle=False, **plain)
-            _write_json(temporary / RECORD, {"record": record, "sha256": digest(_finite(record)), **beside})
+            whole = {"record": record, "sha256": digest(_finite(record)), "exact": result.exact, **beside}
+            _write_json(temporary / RECORD, whole)
             final = self.folder(result.key)
             if final.exists():
                 # rename() replaces no folder that has content: step the old one aside, so that one of both is always there.
@@ -100,6 +101,8 @@ class RunStore:
             if digest(record) != stored["sha256"] or record["key"] != key:
                 raise ValueError("its record does not match its digest")
             result = Result.from_record(_unfinite(record))
+            if result.exact != stored["exact"]:
+                raise ValueError("its numbers are not what they are in hexadecimal")
             if result.finished:
                 result.predictions = np.load(folder / PREDICTIONS, allow_pickle=False)
                 if array_digest(result.predictions) != result.digests["predictions"]:

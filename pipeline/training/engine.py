@@ -267,7 +267,7 @@ def _train_one(run: Run, program: Program, split: Split, put: Callable[[Event], 
     for epoch in range(job.training.epochs):
         if stop.is_set():
             return
-        order = randomness.order(job.seed, epoch, len(split.train_images))
+        order = run.in_order(randomness.order(job.seed, epoch, len(split.train_images)))
         before = time.perf_counter()
         numbers = program.epoch(*_constants(order, program.steps)).numpy()
         run.train_seconds += time.perf_counter() - before

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 
@@ -48,6 +50,13 @@ class Run:
     history: dict[str, list[float]] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
     train_seconds: float = 0.0
+    _orders: Any = field(default_factory=hashlib.sha256, repr=False)
+
+    def in_order(self, order: np.ndarray) -> np.ndarray:
+        """`order`, the next epoch's, noted for the digest `batch_order`: sha256 over the digests of all epochs' orders."""
+        self._orders.update(array_digest(order).encode())
+        self.digests["batch_order"] = self._orders.hexdigest()
+        return order
 
     def metrics_of(self, numbers: Sequence[float] | np.ndarray) -> dict[str, float]:
         """The six numbers of an engine's epoch by name: (loss, accuracy) running, on training and on held-out samples."""

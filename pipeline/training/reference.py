@@ -41,6 +41,8 @@ def compiled_network(job: Job, inputs: int, classes: int, device: Device) -> Any
         # Explicit: Keras's "auto" differs by device. JAX always compiles.
         jit_compile=device.xla and device.backend == "jax",
     )
+    # Within `fit` it would be built where weights read as zeros: ScheduleFreeAdamW takes its start from them.
+    network.optimizer.build(network.trainable_variables)
     return network
 
 
@@ -52,7 +54,7 @@ def _train_one(run: Run, split: Split, classes: int, device: Device) -> Iterator
     network = compiled_network(job, x.shape[1], classes, device)
     run.digests["initial_weights"] = arrays_digest(dense.weights(network))
     for epoch in range(job.training.epochs):
-        order = randomness.order(job.seed, epoch, len(x))
+        order = run.in_order(randomness.order(job.seed, epoch, len(x)))
         before = time.perf_counter()
         fit = network.fit(x[order], y[order], batch_size=job.training.batch_size, shuffle=False, verbose=0).history
         run.train_seconds += time.perf_counter() - before

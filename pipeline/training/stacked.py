@@ -226,7 +226,7 @@ def _train_stack(runs: list[Run], program: Program, split: Split, size: int, hal
     data = (program.samples.train, program.samples.held_out, program.samples.test)
     live = dict(enumerate(runs))
     for epoch in range(runs[0].job.training.epochs):
-        orders = [randomness.order(job.seed, epoch, len(split.train_images)) for job in filled[: len(runs)]]
+        orders = [run.in_order(randomness.order(run.job.seed, epoch, len(split.train_images))) for run in runs]
         order = jnp.asarray(np.stack(orders + [orders[0]] * (size - len(runs))))
         before = time.perf_counter()
         *stacked, numbers = program.epoch(*stacked, decay, order, *data)

@@ -99,7 +99,7 @@ def test_a_folder_with_a_space_is_not_used(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_another_processor_has_another_folder(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "_processor", lambda: "another")
+    monkeypatch.setattr(compiled, "processor", lambda: "another")
     assert compiled.folder() != place
 
 

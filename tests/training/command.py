@@ -26,13 +26,17 @@ from pipeline.results.sweep import Sweep
 @contextmanager
 def as_before() -> Iterator[None]:
     """Leave behind neither Hydra's singletons nor the root logger that it sets up for every job."""
+    if absl := sys.modules.get("absl.logging"):
+        # Hydra's setting up of logs closes every handler, and absl's then closes the stream it found: pytest's.
+        absl.get_absl_handler().python_handler.stream = sys.__stderr__
     root, singletons = logging.getLogger(), copy.deepcopy(Singleton.get_state())
     before = root.level, root.handlers[:]
     try:
         yield
     finally:
         for handler in root.handlers:
-            if handler not in before[1]:
+            # Files only: absl has a handler there too, once TensorFlow is imported.
+            if handler not in before[1] and isinstance(handler, logging.FileHandler):
                 handler.close()
         root.setLevel(before[0])
         root.handlers[:] = before[1]

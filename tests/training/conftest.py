@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,29 +30,13 @@ def in_float64(digits: Arrays) -> dict[str, Trained]:
     return {name: Trained(engine[name][0], engine[name][2], reference[number]) for number, name in enumerate(jobs)}
 
 
-@pytest.fixture(scope="session", autouse=True)
-def jax_process(
-    request: pytest.FixtureRequest, processed: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[], dict[str, Any]]]:
-    """The tests of the stacked engine: a process of its own, since a process has one backend; it runs beside the others."""
-    if not any(item.path.name == "test_stacked.py" for item in request.session.items):
-        yield dict
-        return
+@pytest.fixture(scope="session")
+def on_jax(processed: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the tests of the stacked engine look at, found in a process of its own: a process has one backend."""
     found = tmp_path_factory.mktemp("jax") / "found.json"
     command = [sys.executable, "-m", "tests.training.on_jax", str(processed), str(found)]
-    with open(found.with_suffix(".log"), "w") as log:
-        process = subprocess.Popen(command, cwd=PROJECT, stdout=log, stderr=log, env=dict(os.environ))
-
-    def wait() -> dict[str, Any]:
-        status = process.wait(timeout=200)
-        assert status == 0, found.with_suffix(".log").read_text()
-        return json.loads(found.read_text())
-
-    yield wait
-    process.kill()
-    process.wait()
-
-
-@pytest.fixture(scope="session")
-def on_jax(jax_process: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    return jax_process()
+    done = subprocess.run(
+        command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=220
+    )
+    assert done.returncode == 0, done.stdout
+    return dict(json.loads(found.read_text()))

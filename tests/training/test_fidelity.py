@@ -16,10 +16,6 @@ from tests.training.factory import make_job
 from tests.training.trainer import OPTIMIZERS, Trained, bits, cut, device, losses, one_of_each, train
 
 JOBS = one_of_each()
-BUILT_LATE = pytest.mark.xfail(
-    strict=True, reason="built inside `fit`, Keras's ScheduleFreeAdamW starts from zero weights"
-)
-AGAINST_FIT = [pytest.param(name, marks=[BUILT_LATE] if name.startswith("schedule") else []) for name in OPTIMIZERS]
 IN_FLOAT32 = ("rmsprop", "adam")
 
 
@@ -29,19 +25,19 @@ def test_everything_is_among_the_jobs() -> None:
     assert {bool(job.optimizer["weight_decay"]) for job in JOBS.values()} == {True, False}
 
 
-@pytest.mark.parametrize("name", AGAINST_FIT)
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_an_epoch_in_float64_is_fit_s(in_float64: dict[str, Trained], name: str) -> None:
     trained = in_float64[name]
     assert losses(trained.first) == pytest.approx(losses(trained.reference), rel=1e-9, abs=0)
 
 
-@pytest.mark.parametrize("name", AGAINST_FIT)
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_accuracies_and_gaps_are_fit_s(in_float64: dict[str, Trained], name: str) -> None:
     trained = in_float64[name]
     assert bits(trained.first)["figures"] == pytest.approx(bits(trained.reference)["figures"], abs=1e-9)
 
 
-@pytest.mark.parametrize("name", AGAINST_FIT)
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_the_weights_are_fit_s(in_float64: dict[str, Trained], name: str) -> None:
     engine, reference = in_float64[name].first.weights, in_float64[name].reference.weights
     assert engine is not None
