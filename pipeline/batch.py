@@ -7,6 +7,7 @@ the end say what was lost and which run was best.
 from __future__ import annotations
 
 import logging
+import resource
 import shlex
 import time
 from collections.abc import Callable, Iterator
@@ -19,20 +20,20 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
-from pipeline import training
+from pipeline import forecast, training
 from pipeline.config import compose
 from pipeline.config.job import Job, digest
 from pipeline.console import PROJECT
 from pipeline.data.arrays import Arrays, Split, load, split
-from pipeline.errors import RunFailed
+from pipeline.errors import PlanShown, RunFailed
 from pipeline.models import dense, devices
 from pipeline.models.devices import Device
 from pipeline.progress import Progress, duration, percent, summary
 from pipeline.publisher import Publisher
 from pipeline.results import identity
-from pipeline.results.result import FAILED, Result
+from pipeline.results.result import DIVERGED, FAILED, FINISHED, Result
 from pipeline.results.store import DamagedRun, RunStore
-from pipeline.results.sweep import Lost, Sweep, gather
+from pipeline.results.sweep import ENDED, RUNNING, STOPPED, Ledger, Lost, Sweep, gather
 from pipeline.tracking import Tracker, open_tracker
 from pipeline.tracking.address import home
 from pipeline.training import numerics
@@ -41,8 +42,21 @@ log = logging.getLogger("pipeline.train")
 
 Outcome = Callable[[], float]
 
-SHARED = ("paths.data", "paths.runs", "paths.results", "tracking.kind", "tracking.uri", "question")
-"""Keys that one command has one value of: where its results go."""
+INTERRUPTED = "interrupted"
+"""What a run is whose command ended before it did; it has no result."""
+
+SHARED = (
+    "paths.data",
+    "paths.runs",
+    "paths.results",
+    "tracking.kind",
+    "tracking.uri",
+    "question",
+    "plan",
+    "force",
+    "retry",
+)
+"""Keys that one command has one value of: where its results go, and what of it is to be done."""
 
 
 @dataclass
@@ -73,11 +87,15 @@ def run(
 
     `overrides` are the words that made each configuration; `sweep_id` names the sweep that a single job is part of.
     `outcome()` writes the run's story to its log and returns its objective, or raises RunFailed. Raises
-    ConfigurationError with every problem of every configuration before anything is written.
+    ConfigurationError with every problem of every configuration before anything is written, and PlanShown for plan=true.
     """
     values = [compose.plain(config) for config in configs]
     planned = plan(values, overrides)
-    yield from Session(planned, values[0], sweep_id).run()
+    session = Session(planned, values[0], sweep_id)
+    if values[0]["plan"]:
+        forecast.show(session.planned, session.look_up(), session.store)
+        raise PlanShown
+    yield from session.run()
 
 
 def plan(values: list[dict[str, Any]], overrides: list[list[str]]) -> list[Planned]:
@@ -153,13 +171,19 @@ class Session:
         results = settings["paths"]["results"]
         self.results = resolve(results) if results else None
         self.tracker: Tracker = open_tracker(settings["tracking"]["kind"], settings["tracking"]["uri"])
+        self.force: bool = settings["force"]
+        self.retry: str = settings["retry"]
+        self.ledger = Ledger(self.store)
+        self.id = digest([self.question, *sorted(one.key for one in planned)])
         self.is_sweep = len(planned) > 1
         self.candidates = Candidates()
         self.started = time.monotonic()
 
     def run(self) -> Iterator[tuple[int, Outcome]]:
-        finished = [position for position, one in enumerate(self.planned) if self._stored(one)]
-        self._announce(len(finished))
+        self._announce(self.look_up())
+        there = [position for position, one in enumerate(self.planned) if one.result is not None]
+        if len(there) < len(self.planned):
+            self.ledger.write(self._record(RUNNING))
         data = self.planned[0].arrays
         described = {"name": data.name, "digest": data.digest, "shape": list(data.train_images.shape)}
         self.tracker.warm()
@@ -167,12 +191,11 @@ class Session:
         status = "KILLED"
         try:
             if self.is_sweep:
-                keys = sorted(one.key for one in self.planned)
-                tags = {"runs": str(len(keys)), **described_environment()}
-                publisher.begin(self._name(), tags, digest([self.question, *keys]))
+                tags = {"runs": str(len(self.planned)), **described_environment()}
+                publisher.begin(self._name(), tags, self.id)
             elif self.sweep_id:
                 publisher.begin(self.sweep_id, described_environment(), self.sweep_id)
-            for position in finished:
+            for position in there:
                 publisher.publish(self._result(position))
                 yield position, self._outcome(position)
             for position in self._train(publisher):
@@ -180,32 +203,49 @@ class Session:
             winner = self._winner(publisher)
             lost = [one for one in self.planned if one.result is None or one.result.status == FAILED]
             status = "FAILED" if lost else "FINISHED"
+        except BaseException:
+            self.ledger.write(self._record(STOPPED, publisher.parent))
+            self._say_lost()
+            raise
         finally:
             publisher.close(status)
         self._conclude(winner, publisher)
 
-    def _stored(self, one: Planned) -> bool:
-        """Whether the run is finished already; a damaged folder counts as not there, and is said."""
+    def look_up(self) -> dict[str, int]:
+        """Take from the store what need not be trained again; how many runs were `finished`, `failed`, `diverged`, `new`."""
+        counts = dict.fromkeys((FINISHED, FAILED, DIVERGED, "new"), 0)
+        seen: dict[str, tuple[str, Result | None]] = {}
+        for one in self.planned:
+            if one.key not in seen:
+                seen[one.key] = self._stored(one.key)
+            status, one.result = seen[one.key]
+            counts[status] += 1
+        return counts
+
+    def _stored(self, key: str) -> tuple[str, Result | None]:
+        """What the store says of a run, and its result where that is taken; a damaged folder counts as not there."""
         try:
-            result = self.store.read(one.key)
+            result = self.store.read(key)
         except KeyError:
-            return False
+            return "new", None
         except DamagedRun as error:
             print(f"warning: {error}", flush=True)
-            return False
-        if result.status == FAILED or (not self.is_sweep and result.finished and result.weights is None):
-            return False
-        one.result = result
-        return True
+            return "new", None
+        again = self.force or (result.status != FINISHED and self.retry in (result.status, "all"))
+        # A single run is asked for with its weights.
+        again = again or (not self.is_sweep and result.finished and result.weights is None)
+        return result.status, None if again else result
 
-    def _announce(self, finished: int) -> None:
+    def _announce(self, counts: dict[str, int]) -> None:
         new = len({one.key for one in self.planned if one.result is None})
         one = self.planned[0]
         if self.is_sweep:
-            there = f"{finished} finished already, " if finished else ""
-            print(f"{len(self.planned)} runs: {there}{new} to train", flush=True)
-        elif finished:
-            print(f"{one.job.name} is finished already: {self.store.folder(one.key).name[:12]}", flush=True)
+            shown = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+            training = "" if counts["new"] == len(self.planned) == new else f"; {new or 'nothing'} to train"
+            print(f"{len(self.planned)} runs: {shown}{training}", flush=True)
+        elif one.result is not None:
+            again = "" if one.result.finished else f"; retry={one.result.status} trains it again"
+            print(f"{one.job.name} is {one.result.status} already: {one.key[:12]}{again}", flush=True)
         if new:
             for device in dict.fromkeys(str(p.device) for p in self.planned if p.result is None):
                 print(f"on {device}", flush=True)
@@ -265,6 +305,7 @@ class Session:
             one.identity = {**one.identity, "numerics": {**one.identity["numerics"], **changed}}
             one.key = identity.key_of(one.job, one.identity)
         result.key, result.identity = one.key, one.identity
+        result.sources, result.patch = identity.sources(), identity.uncommitted()
         result.environment = {**identity.environment(), "numerics_class": one.numerics_class}
         if self.is_sweep and result.finished:
             self.candidates.add(result)
@@ -353,21 +394,43 @@ class Session:
         seeds = len({one.job.seed for one in self.planned})
         return f"{shown}, {shape}, {seeds} seed{'s' if seeds > 1 else ''}"
 
+    def _record(self, status: str, parent: str | None = None, winner: str | None = None) -> Sweep:
+        """The sweep as it stands; a run without a result is one that was interrupted, if this is the last that is heard."""
+        trained = [one.result for one in self.planned if one.trained and one.result is not None]
+        return Sweep(
+            name=self.question,
+            keys=list(dict.fromkeys(one.key for one in self.planned if one.result is not None)),
+            winner=winner,
+            lost=[lost(one) for one in self.planned if one.result is None or not one.result.finished],
+            parent_run_id=parent,
+            seconds=time.monotonic() - self.started,
+            id=self.id,
+            status=status,
+            trained=len(trained),
+            train_seconds=sum(result.figures.get("time/train_s", 0.0) for result in trained),
+            peak_memory_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+            machine=identity.machine(),
+            workers=self.planned[0].device.workers,
+        )
+
+    def _say_lost(self) -> None:
+        """Each lost run, its reason and the command that trains it again; of many that were interrupted, the first."""
+        told = [lost(one) for one in self.planned if one.result is None or not one.result.finished]
+        waiting = [one for one in told if one.status == INTERRUPTED]
+        for one in [one for one in told if one.status != INTERRUPTED]:
+            print(f"{one.name} {one.status}: {one.reason}\n  again: {one.command}", flush=True)
+        if waiting:
+            print(f"{len(waiting)} runs were not trained to their end ({waiting[0].name} …)", flush=True)
+
     def _conclude(self, best: Planned | None, publisher: Publisher) -> None:
         """The sweep's record, the stage's output, and the last lines a person reads."""
-        lost = [
-            Lost(one.job.name, one.result.status, one.result.reason or "", one.command)
-            for one in self.planned
-            if one.result is not None and not one.result.finished
-        ]
-        sweep = Sweep(
-            name=self.question,
-            keys=list(dict.fromkeys(one.key for one in self.planned)),
-            winner=best.key if best else None,
-            lost=lost,
-            parent_run_id=publisher.parent,
-            seconds=time.monotonic() - self.started,
-        )
+        sweep = self._record(ENDED, publisher.parent, best.key if best else None)
+        lost = sweep.lost
+        if self.is_sweep or lost:
+            self.ledger.write(sweep)
+        else:
+            # Of a single run that finished, its folder says it all.
+            self.ledger.remove(self.id)
         if self.results is not None:
             gather(self.store, sweep, self.results)
         if not self.is_sweep:
@@ -376,13 +439,21 @@ class Session:
             if best is not None and best.result is not None:
                 print(summary(best.result))
             return
-        for one in lost:
-            print(f"{one.name} {one.status}: {one.reason}\n  again: {one.command}", flush=True)
+        self._say_lost()
         finished = sum(1 for one in self.planned if one.result is not None and one.result.finished)
         print(f"{finished} of {len(self.planned)} runs finished in {duration(sweep.seconds)}", flush=True)
         if best is not None and best.result is not None and "best/val_accuracy" in best.result.figures:
             accuracy = percent(best.result.figures["best/val_accuracy"])
             print(f"best on the validation split: {best.job.name}, {accuracy}", flush=True)
+
+
+def lost(one: Planned) -> Lost:
+    """The ledger's line of a run without a finished result."""
+    if one.result is None:
+        return Lost(one.job.name, INTERRUPTED, "the command ended before it was trained", one.command, one.key)
+    status = one.result.status
+    again = f"{one.command} retry=diverged" if status == DIVERGED else one.command
+    return Lost(one.job.name, status, one.result.reason or "", again, one.key)
 
 
 def described_environment() -> dict[str, str]:

@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pipeline import console
 from pipeline.config import commandline, rules, schema
 from pipeline.config.compose import ConfigurationError
-from pipeline.errors import RunFailed, RunsLost, UserError
+from pipeline.errors import PlanShown, RunFailed, RunsLost, UserError
 
 schema.register()
 
@@ -43,6 +43,10 @@ def train(config: DictConfig) -> float:
     try:
         [(_, outcome)] = batch.run([config], [words], sweep_id=str(hydra_config.sweep.dir) if one_of_many else None)
         return outcome()
+    except PlanShown:
+        if not one_of_many:
+            _take_back(Path(hydra_config.runtime.output_dir), f"{hydra_config.job.name}.log")
+        return math.nan
     except UserError as error:
         if one_of_many:
             raise
@@ -86,6 +90,8 @@ def main(argv: Sequence[str]) -> int:
     sys.argv = [sys.argv[0], *options, *words]
     try:
         hydra.main(version_base="1.3", config_path=str(rules.CONF), config_name="config")(train)()
+    except PlanShown:
+        return 0
     except RunFailed as error:
         if multirun:
             raise RunsLost("some runs failed; each is named above, with the command that runs it again") from error

@@ -11,6 +11,7 @@ import pytest
 
 from pipeline import fetch as stage
 from pipeline.console import PROJECT
+from pipeline.data.files import shown
 from pipeline.data.sources import DIGITS, MNIST, Folder
 from pipeline.errors import DataUnavailable
 from tests.data import tiny
@@ -104,7 +105,7 @@ def test_mnist_from_a_folder(mnist_mirror: Path, raw: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     first, second = done.stdout.splitlines()
     assert first == f"mnist: 4 files from {Folder(mnist_mirror).address}, sha256 verified"
-    assert second.startswith(f"mnist: {raw / 'mnist'}, 11.59 MB in 4 files (")
+    assert second.startswith(f"mnist: {shown(raw / 'mnist')}, 11.59 MB in 4 files (")
     for file in MNIST.files:
         assert (raw / "mnist" / file.name).read_bytes() == (mnist_mirror / file.name).read_bytes()
     again = run(f"raw={raw}", "mirrors=/nowhere")

@@ -26,6 +26,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.plugins.launcher import Launcher
 from hydra.test_utils.launcher_common_tests import BatchedSweeperTestSuite, IntegrationTestSuite, LauncherTestSuite
@@ -285,7 +286,7 @@ def test_new_keys_and_interpolations(tmp_path: Path) -> None:
 
 def test_changing_folders_is_refused(tmp_path: Path) -> None:
     task = Task()
-    with pytest.raises(ValueError, match="chdir=true: jobs that run together share one working directory"):
+    with pytest.raises(HydraException, match="chdir=true: jobs that run together share one working directory"):
         launch(tmp_path, task, "a=1,2", "hydra.job.chdir=true")
     assert task.batches == []
 

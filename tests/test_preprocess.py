@@ -17,6 +17,7 @@ from pipeline.config.digests import array_digest
 from pipeline.console import PROJECT
 from pipeline.data import arrays
 from pipeline.data.arrays import Arrays
+from pipeline.data.files import shown
 from pipeline.data.raw import Samples
 from pipeline.data.sources import DIGITS, MNIST, Folder, ScikitLearn
 from pipeline.errors import UserError
@@ -113,7 +114,7 @@ def test_it_says_what_there_is_and_where(mnist: Path) -> None:
     assert first.startswith(
         "mnist: 60,000 training and 10,000 test samples, 28 x 28 pixels, 10 classes, digest 0028711"
     )
-    assert second.startswith(f"mnist: {mnist / 'processed' / 'mnist'}, ")
+    assert second.startswith(f"mnist: {shown(mnist / 'processed' / 'mnist')}, ")
 
 
 # The digits, and what does not depend on the data

@@ -120,7 +120,7 @@ def test_a_killed_sweep_goes_on_where_it_stopped(resumed: tuple[Place, int, Said
     _, finished, said = resumed
     assert said.status == 0
     assert 2 <= finished < 12
-    assert f"12 runs: {finished} finished already, {12 - finished} to train\n" in said.out
+    assert f"12 runs: {finished} finished, {12 - finished} new; {12 - finished} to train\n" in said.out
 
 
 def test_its_table_is_that_of_one_that_was_left_alone(resumed: tuple[Place, int, Said], digits: Arrays) -> None:
@@ -130,7 +130,7 @@ def test_its_table_is_that_of_one_that_was_left_alone(resumed: tuple[Place, int,
 
 
 def test_nothing_half_written_is_left(resumed: tuple[Place, int, Said]) -> None:
-    assert {entry.name for entry in (resumed[0].root / "runs").iterdir()} == set(resumed[0].record.keys)
+    assert {entry.name for entry in (resumed[0].root / "runs").iterdir()} == {"sweeps", *resumed[0].record.keys}
 
 
 def test_ctrl_c_ends_with_130_within_seconds(interrupted: Ended) -> None:
@@ -154,7 +154,7 @@ def test_nothing_is_written_where_the_command_was_started(interrupted: Ended) ->
 
 def test_what_computes_is_said_once(interrupted: Ended) -> None:
     lines = interrupted.said.out.splitlines()
-    assert lines[0] == "12 runs: 12 to train"
+    assert lines[0] == "12 runs: 12 new"
     assert re.fullmatch(r"on CPU, Keras 3\.\S+ on tensorflow 2\.\S+, float32, XLA(, \d+ runs at a time)?", lines[1])
     assert sum(line.startswith("on ") for line in lines) == 1
 
@@ -229,7 +229,7 @@ def test_a_sweep_ends_well(swept: tuple[Place, Said]) -> None:
 
 def test_it_says_what_it_does_and_what_came_of_it(swept: tuple[Place, Said]) -> None:
     lines = swept[1].out.splitlines()
-    assert lines[0] == "8 runs: 8 to train"
+    assert lines[0] == "8 runs: 8 new"
     assert [line[:5] for line in lines[2:10]] == [f"[{n}/8]" for n in range(1, 9)]
     assert re.fullmatch(r"8 of 8 runs finished in \d+ s", lines[10])
     assert re.fullmatch(r"best on the validation split: \w+-w\d-d1-s\d, \d\d\.\d\d %", lines[11])
@@ -305,20 +305,20 @@ def test_the_same_command_trains_nothing(swept: tuple[Place, Said]) -> None:
     before = [bits(run) for run in swept[0].runs]
     said = swept[0].train(*GRID)
     assert said.status == 0
-    assert said.out.splitlines()[0] == "8 runs: 8 finished already, 0 to train"
+    assert said.out.splitlines()[0] == "8 runs: 8 finished; nothing to train"
     assert [bits(run) for run in swept[0].runs] == before
 
 
 @pytest.mark.usefixtures("no_training")
 def test_a_part_of_it_is_known_too(swept: tuple[Place, Said]) -> None:
     said = swept[0].train("-m", "optimizer=adam", "model.hidden=[4],[8]", "seed=1,0", "training.epochs=2")
-    assert "4 runs: 4 finished already, 0 to train" in said.out
+    assert "4 runs: 4 finished; nothing to train" in said.out
     assert [run.name for run in swept[0].runs] == [f"adam-w{width}-d1-s{seed}" for width in (4, 8) for seed in (1, 0)]
 
 
 def test_a_larger_one_trains_what_is_new(swept: tuple[Place, Said]) -> None:
     said = swept[0].train(*GRID, "seed=0,1,2")
-    assert "12 runs: 8 finished already, 4 to train" in said.out
+    assert "12 runs: 8 finished, 4 new; 4 to train" in said.out
 
 
 def test_a_damaged_run_is_said_and_trained_again(swept: tuple[Place, Said]) -> None:
@@ -328,14 +328,14 @@ def test_a_damaged_run_is_said_and_trained_again(swept: tuple[Place, Said]) -> N
     (place.store.folder(run.key) / "predictions.npy").write_bytes(b"")
     said = place.train(*GRID)
     assert f"{run.key}: damaged" in said.out
-    assert "8 runs: 7 finished already, 1 to train" in said.out
+    assert "8 runs: 7 finished, 1 new; 1 to train" in said.out
     assert bits(place.runs[3]) == bits(run)
 
 
 def test_a_job_that_stands_twice_is_trained_once(place: Callable[[], Place]) -> None:
     where = place()
     said = where.train("-m", "seed=1,1,1", "model.width=4", "training.epochs=1")
-    assert said.out.splitlines()[0] == "3 runs: 1 to train"
+    assert said.out.splitlines()[0] == "3 runs: 3 new; 1 to train"
     assert said.out.count("epoch 1/1") == 1
     assert "3 of 3 runs finished" in said.out
     assert len(where.store.keys()) == 1
@@ -399,7 +399,7 @@ def test_the_sweep_again_trains_the_lost_run_alone(unlucky: tuple[Place, Said], 
     shutil.copytree(unlucky[0].root, tmp_path / "copy")
     copy = Place(tmp_path / "copy", unlucky[0].processed)
     said = copy.train(*FEW)
-    assert (said.status, said.out.splitlines()[0]) == (0, "3 runs: 2 finished already, 1 to train")
+    assert (said.status, said.out.splitlines()[0]) == (0, "3 runs: 2 finished, 1 failed; 1 to train")
     assert {run.status for run in copy.runs} == {FINISHED}
 
 

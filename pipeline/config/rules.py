@@ -100,6 +100,9 @@ RULES: dict[str, Rule] = {
     "paths.results": optional(TEXT),
     "seed": integer(0, 2**64 - 1),
     "question": TEXT,
+    "plan": BOOLEAN,
+    "force": BOOLEAN,
+    "retry": choice(("failed", "diverged", "all", "none")),
 }
 
 HYPERPARAMETERS: dict[str, Rule] = {

@@ -70,6 +70,9 @@ class Config:
     paths: PathsConfig = field(default_factory=PathsConfig)
     seed: int = 0
     question: str = "single runs"
+    plan: bool = False
+    force: bool = False
+    retry: str = "failed"
 
 
 def register() -> None:

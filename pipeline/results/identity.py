@@ -5,8 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,13 +23,23 @@ DECIDING = ("data", "models", "training")
 """Rooms whose source decides the numbers of a run."""
 
 
+DESCRIBED = ("pipeline", "conf", "hydra_plugins", "params.yaml", "dvc.yaml", "pyproject.toml", "requirements.lock")
+"""What a run's patch covers: all that can change what a run means, and nothing that is made."""
+
+LARGEST_PATCH = 2**20
+
+
+@cache
+def sources(package: Path = PROJECT / "pipeline") -> dict[str, str]:
+    """sha256 of each source file that decides numbers, by its path in the package."""
+    files = sorted(path for room in DECIDING for path in (package / room).rglob("*.py"))
+    return {path.relative_to(package).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
 @cache
 def source_digest(package: Path = PROJECT / "pipeline") -> str:
     """sha256 over names and contents of the source files that decide numbers."""
-    files = sorted(path for room in DECIDING for path in (package / room).rglob("*.py"))
-    return digest(
-        {path.relative_to(package).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-    )
+    return digest(sources.__wrapped__(package))
 
 
 def identity(data_digest: str, numerics: dict[str, Any]) -> dict[str, Any]:
@@ -51,18 +65,68 @@ def environment() -> dict[str, str]:
         "git_commit": _git("rev-parse", "HEAD"),
         "git_dirty": {None: None, "": "false"}.get(_git("status", "--porcelain", "--untracked-files=no"), "true"),
         "dvc_experiment": os.environ.get("DVC_EXP_NAME"),
+        "patch": hashlib.sha256(patch).hexdigest() if (patch := uncommitted()) else None,
         "lock": _file_digest(PROJECT / "requirements.lock"),
         **{name: _version(name) for name in ("tensorflow", "keras", "jax", "numpy", "mlflow", "hydra-core", "dvc")},
     }
     return {name: value for name, value in known.items() if value is not None}
 
 
+@cache
+def uncommitted() -> bytes:
+    """What this checkout has beyond its commit, new files included, as a patch that `git apply` takes; empty for nothing.
+
+    Also empty without git, and where it would be over a megabyte: `git_dirty` says that there is something.
+    """
+    index = _git("rev-parse", "--absolute-git-dir")
+    if index is None:
+        return b""
+    with tempfile.TemporaryDirectory() as temporary:
+        # In an index of its own, so that nothing is staged that the person did not stage.
+        own = Path(temporary) / "index"
+        with suppress(OSError):
+            shutil.copy(Path(index) / "index", own)
+        # Where results go decides nothing, and an address may hold a password.
+        there = [*(name for name in DESCRIBED if (PROJECT / name).exists()), ":(exclude)conf/tracking"]
+        environment = {"GIT_INDEX_FILE": str(own)}
+        if _run_git("add", "--all", "--", *there, environment=environment) is None:
+            return b""
+        patch = _run_git("diff", "--cached", "--binary", "HEAD", "--", *there, environment=environment) or b""
+    return patch if len(patch) <= LARGEST_PATCH else b""
+
+
+def at_commit(commit: str, names: Iterable[str]) -> dict[str, str | None]:
+    """sha256 of files of the package as `commit` has them; None for what it has not. Empty where there is no such commit."""
+    if _git("cat-file", "-e", f"{commit}^{{commit}}") is None:
+        return {}
+    found: dict[str, str | None] = {}
+    for name in names:
+        content = _run_git("show", f"{commit}:pipeline/{name}")
+        found[name] = None if content is None else hashlib.sha256(content).hexdigest()
+    return found
+
+
 def _git(*arguments: str) -> str | None:
+    said = _run_git(*arguments)
+    return None if said is None else said.decode(errors="replace").strip()
+
+
+def _run_git(*arguments: str, environment: Mapping[str, str] | None = None) -> bytes | None:
     try:
-        done = subprocess.run(["git", "-C", str(PROJECT), *arguments], capture_output=True, text=True, timeout=10)
+        done = subprocess.run(
+            ["git", "-C", str(PROJECT), *arguments],
+            capture_output=True,
+            timeout=20,
+            env={**os.environ, **(environment or {})},
+        )
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return done.stdout if done.returncode == 0 else None
+
+
+def machine() -> str:
+    """This machine, as far as how long a training takes goes."""
+    return f"{platform.node()}, {_cpu()}, {os.cpu_count()} cores"
 
 
 def _version(name: str) -> str | None:

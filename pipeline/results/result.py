@@ -40,6 +40,8 @@ class Result:
     """What the key was made from besides the Job: `data` and `source` digests, `numerics` (a dict)."""
     environment: dict[str, str] = field(default_factory=dict)
     """Where it ran; decides nothing: versions, platform, git commit, DVC experiment, lock digest."""
+    sources: dict[str, str] = field(default_factory=dict)
+    """sha256 of each source file that decides numbers; `identity["source"]` is the digest of this."""
     started: str = ""
     """Start of the training, UTC, ISO 8601."""
     predictions: np.ndarray | None = None
@@ -48,6 +50,8 @@ class Result:
     """float32 (n_test, classes); kept with the weights."""
     weights: dict[str, np.ndarray] | None = None
     """Final weights by path (`hidden_1/kernel` …), where they are kept."""
+    patch: bytes = b""
+    """What the checkout had beyond its git commit, for `git apply`; `environment["patch"]` is its sha256."""
 
     @property
     def exact(self) -> dict[str, list[str]]:
@@ -65,7 +69,7 @@ class Result:
 
     def record(self) -> dict[str, Any]:
         """All but the arrays, as plain JSON values."""
-        arrays = ("predictions", "probabilities", "weights")
+        arrays = ("predictions", "probabilities", "weights", "patch")
         plain = {name: value for name, value in self.__dict__.items() if name not in arrays}
         return plain | {"job": self.job.to_dict()}
 

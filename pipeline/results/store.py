@@ -6,6 +6,7 @@ whole run; reading checks the content against the digests inside all the same, b
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -23,6 +24,7 @@ from pipeline.errors import UserError
 from pipeline.results.result import Result
 
 RECORD, PREDICTIONS, PROBABILITIES, WEIGHTS = "result.json", "predictions.npy", "probabilities.npy", "weights.npz"
+PATCH = "uncommitted.diff"
 PUBLISHED = "published.json"
 """Where tracking notes the ids it gave the run; beside the result, since it is no part of it."""
 
@@ -74,6 +76,8 @@ class RunStore:
                 with open(temporary / WEIGHTS, "wb") as file:
                     plain = {name.replace("/", "."): array for name, array in result.weights.items()}
                     np.savez(file, allow_pickle=False, **plain)
+            if result.patch:
+                (temporary / PATCH).write_bytes(result.patch)
             whole = {"record": record, "sha256": digest(_finite(record)), "exact": result.exact, **beside}
             _write_json(temporary / RECORD, whole)
             final = self.folder(result.key)
@@ -90,23 +94,35 @@ class RunStore:
             shutil.rmtree(temporary, ignore_errors=True)
         return final
 
+    def record(self, key: str) -> Result:
+        """The run `key` without its arrays, checked against its digest; ValueError where it does not match."""
+        return self._record(key)[0]
+
+    def _record(self, key: str) -> tuple[Result, dict[str, Any]]:
+        stored = json.loads((self.folder(key) / RECORD).read_text())
+        record = stored["record"]
+        if digest(record) != stored["sha256"] or record["key"] != key:
+            raise ValueError("its record does not match its digest")
+        result = Result.from_record(_unfinite(record))
+        if result.exact != stored["exact"]:
+            raise ValueError("its numbers are not what they are in hexadecimal")
+        return result, stored
+
     def read(self, key: str) -> Result:
         """The run `key`, checked against its digests. Raises DamagedRun, or KeyError where there is none."""
         folder = self.folder(key)
         if not (folder / RECORD).is_file():
             raise KeyError(key)
         try:
-            stored = json.loads((folder / RECORD).read_text())
-            record = stored["record"]
-            if digest(record) != stored["sha256"] or record["key"] != key:
-                raise ValueError("its record does not match its digest")
-            result = Result.from_record(_unfinite(record))
-            if result.exact != stored["exact"]:
-                raise ValueError("its numbers are not what they are in hexadecimal")
+            result, stored = self._record(key)
             if result.finished:
                 result.predictions = np.load(folder / PREDICTIONS, allow_pickle=False)
                 if array_digest(result.predictions) != result.digests["predictions"]:
                     raise ValueError("its predictions do not match their digest")
+            if (folder / PATCH).is_file():
+                result.patch = (folder / PATCH).read_bytes()
+                if hashlib.sha256(result.patch).hexdigest() != result.environment.get("patch"):
+                    raise ValueError("its patch does not match its digest")
             if (folder / PROBABILITIES).is_file():
                 result.probabilities = np.load(folder / PROBABILITIES, allow_pickle=False)
                 if array_digest(result.probabilities) != stored["probabilities"]:

@@ -1,10 +1,15 @@
-"""What a command that trained leaves behind: which runs it was about, in `<folder>/sweep.json` beside their run folders."""
+"""What a command that trained leaves behind: which runs it was about and which of them were lost.
+
+The record lies beside its runs in `<folder>/sweep.json` where a folder was asked for (a stage's output), and always in
+`runs/sweeps/<id>.json`, from before the first run on: what a killed process leaves there names what it had not trained.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -13,6 +18,10 @@ from pipeline.results.result import Result
 from pipeline.results.store import RunStore
 
 SWEEP = "sweep.json"
+LEDGER = "sweeps"
+"""The folder within a store of runs that holds a record of each sweep."""
+
+RUNNING, ENDED, STOPPED = "running", "ended", "stopped"
 
 
 @dataclass
@@ -21,9 +30,11 @@ class Lost:
 
     name: str
     status: str
+    """`failed`, `diverged` or `interrupted`."""
     reason: str
     command: str
     """The command that trains it again."""
+    key: str = ""
 
 
 @dataclass
@@ -37,22 +48,71 @@ class Sweep:
     parent_run_id: str | None = None
     """MLflow's run that stands for the whole sweep."""
     seconds: float = 0.0
+    id: str = ""
+    """Digest of the question and the keys asked for: the same command means the same sweep."""
+    status: str = ENDED
+    """`running` (or killed), `stopped` (Ctrl-C, SIGTERM) or `ended`."""
+    trained: int = 0
+    """Runs that this very command trained, the others were there; and what that took, for predicting the next one."""
+    train_seconds: float = 0.0
+    """Sum of their training times, of each run by itself."""
+    peak_memory_mb: float = 0.0
+    machine: str = ""
+    workers: int = 1
 
     def write(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f".{SWEEP}.{os.getpid()}"
+        self.write_to(folder / SWEEP)
+
+    def write_to(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
         temporary.write_text(json.dumps(asdict(self), indent=1) + "\n")
-        temporary.replace(folder / SWEEP)
+        temporary.replace(path)
 
     @classmethod
     def read(cls, folder: Path) -> Sweep:
+        return cls.read_from(folder / SWEEP)
+
+    @classmethod
+    def read_from(cls, path: Path) -> Sweep:
         try:
-            plain = json.loads((folder / SWEEP).read_text())
+            plain = json.loads(path.read_text())
             return cls(**{**plain, "lost": [Lost(**lost) for lost in plain["lost"]]})
         except (OSError, ValueError, TypeError, KeyError) as error:
-            raise UserError(
-                f"{folder / SWEEP}: not the record of a sweep ({error}); train again to write it"
-            ) from error
+            raise UserError(f"{path}: not the record of a sweep ({error}); train again to write it") from error
+
+
+class Ledger:
+    """The records of all sweeps of a store of runs."""
+
+    def __init__(self, store: RunStore) -> None:
+        self.folder = store.root / LEDGER
+
+    def path(self, sweep_id: str) -> Path:
+        return self.folder / f"{sweep_id[:16]}.json"
+
+    def write(self, sweep: Sweep) -> None:
+        sweep.write_to(self.path(sweep.id))
+
+    def remove(self, sweep_id: str) -> None:
+        self.path(sweep_id).unlink(missing_ok=True)
+
+    def __iter__(self) -> Iterator[Sweep]:
+        """Every record that can be read, the latest first."""
+        paths = sorted(self.folder.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+        for path in paths:
+            try:
+                yield Sweep.read_from(path)
+            except UserError:
+                continue
+
+    def find(self, word: str) -> Sweep:
+        """The sweep of this id (or its first letters), name, or MLflow parent run; the latest of several."""
+        for sweep in self:
+            if word in (sweep.name, sweep.parent_run_id) or (len(word) >= 6 and sweep.id.startswith(word)):
+                return sweep
+        known = ", ".join(f"{sweep.id[:8]} ({sweep.name})" for sweep in self)
+        raise UserError(f"{word}: no such sweep here; expected a folder of results, or one of {known or 'none yet'}")
 
 
 def gather(store: RunStore, sweep: Sweep, folder: Path) -> None:
@@ -66,6 +126,14 @@ def gather(store: RunStore, sweep: Sweep, folder: Path) -> None:
             shutil.rmtree(folder / key, ignore_errors=True)
             shutil.copytree(store.folder(key), folder / key)
     sweep.write(folder)
+
+
+def find_sweep(word: str, store: RunStore, root: Path) -> tuple[Sweep, RunStore]:
+    """The sweep that a person means by `word`, and the store that holds its runs: a folder of results, or see `Ledger.find`."""
+    folder = root / word
+    if (folder / SWEEP).is_file():
+        return Sweep.read(folder), RunStore(folder)
+    return Ledger(store).find(word), store
 
 
 def read_folder(folder: Path) -> tuple[Sweep | None, list[Result]]:

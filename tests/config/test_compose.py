@@ -13,7 +13,7 @@ from tests.training.factory import make_job, settings
 
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"width": 0}, "model.width=0: expected a whole number from 1 to 65,536"),
-    ({"width": True}, "model.width=True: "),
+    ({"width": True}, "model.width=true: "),
     ({"width": 8.0}, "model.width=8.0: "),
     ({"depth": -5}, "model.depth=-5: "),
     ({"hidden": []}, "model.hidden=[]: "),

@@ -1,0 +1,177 @@
+"""`plan=true`: what a command would train, and what that would take, from earlier runs on this machine."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from pipeline.config.job import Job
+from pipeline.progress import duration
+from pipeline.results import identity
+from pipeline.results.result import Result
+from pipeline.results.store import RunStore
+from pipeline.results.sweep import Ledger, Sweep
+
+if TYPE_CHECKING:
+    from pipeline.batch import Planned
+
+START_SECONDS = 12.0
+"""Importing TensorFlow, compiling the first programs, opening MLflow: where no earlier sweep tells better."""
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A finished run of before: what a prediction is made from."""
+
+    job: Job
+    numerics: dict[str, Any]
+    here: bool
+    seconds: float
+    size: int
+
+
+def show(planned: Sequence[Planned], counts: dict[str, int], store: RunStore) -> None:
+    """Say which runs are there, which would be trained, and what they would take. Writes nothing."""
+    told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    new = {one.key: one for one in planned if one.result is None}
+    print(f"plan of {len(planned)} run{'s' if len(planned) > 1 else ''}: {told}; {len(new) or 'nothing'} to train")
+    if not new:
+        return
+    for line in table(planned):
+        print(f"  {line}")
+    past = list(earlier(store))
+    sweeps = [sweep for sweep in Ledger(store) if sweep.machine == identity.machine() and sweep.trained]
+    for line in predict(list(new.values()), past, sweeps):
+        print(line)
+
+
+def table(planned: Sequence[Planned]) -> list[str]:
+    """A line per configuration: its name, the seeds that are there, the seeds to train."""
+    groups: dict[str, list[Planned]] = {}
+    for one in planned:
+        groups.setdefault(one.job.configuration, []).append(one)
+    rows = []
+    for group in groups.values():
+        name = group[0].job.name.rpartition("-s")[0]
+        there = sorted({one.job.seed for one in group if one.result is not None})
+        train = sorted({one.job.seed for one in group if one.result is None})
+        words = [
+            f"{what} seed{'s' if len(seeds) > 1 else ''} {ranges(seeds)}"
+            for what, seeds in (("train", train), ("there:", there))
+            if seeds
+        ]
+        rows.append((name, differences(group[0].job, [other[0].job for other in groups.values()]), "; ".join(words)))
+    names = max(len(name) for name, _, _ in rows)
+    return [f"{name:<{names}}  {words}{f'  ({own})' if own else ''}" for name, own, words in rows]
+
+
+def differences(job: Job, others: Iterable[Job]) -> str:
+    """What its name does not say of a configuration, where another one of the command has the same name."""
+    like = [other for other in others if other.name.rpartition("-s")[0] == job.name.rpartition("-s")[0]]
+    flat = job.flat()
+    return ", ".join(
+        f"{key}={value}"
+        for key, value in flat.items()
+        if key != "seed" and any(other.flat().get(key) != value for other in like)
+    )
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """`0-3, 7` for 0, 1, 2, 3, 7."""
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and number == spans[-1][1] + 1:
+            spans[-1][1] = number
+        else:
+            spans.append([number, number])
+    return ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in spans)
+
+
+def earlier(store: RunStore) -> Iterable[Earlier]:
+    keys = store.keys()
+    for key in keys:
+        try:
+            result = store.record(key)
+        except ValueError:
+            continue
+        if result.finished:
+            size = sum(path.stat().st_size for path in store.folder(key).iterdir())
+            seconds = result.figures.get("time/train_s", 0.0)
+            yield Earlier(result.job, result.identity["numerics"], _here(result), seconds, size)
+
+
+def _here(result: Result) -> bool:
+    known, here = result.environment, identity.environment()
+    return all(known.get(name) == here.get(name) for name in ("cpu", "cores", "machine"))
+
+
+def predict(new: Sequence[Planned], past: Sequence[Earlier], sweeps: Sequence[Sweep]) -> list[str]:
+    """The predicted time, memory and disk, and what each prediction rests on."""
+    lines = []
+    seconds = [expected_seconds(one, past) for one in new]
+    known = [value for value in seconds if value is not None]
+    if len(known) < len(new):
+        lines.append(
+            f"time: not known; {len(new) - len(known)} runs are like none that was trained on this machine before"
+        )
+    else:
+        workers = min(new[0].device.workers, len(new))
+        factor, start = _overhead(sweeps)
+        wall = start + factor * sum(known) / workers
+        lines.append(
+            f"time: about {duration(wall)} ({duration(sum(known))} of training, {workers} at a time), from {len(past)} runs here"
+        )
+    like = [sweep for sweep in sweeps if sweep.peak_memory_mb]
+    if like:
+        lines.append(
+            f"memory: about {max(sweep.peak_memory_mb for sweep in like) / 1000:.1f} GB, as the largest sweep here"
+        )
+    else:
+        data = new[0].arrays
+        needed = 900 + 2 * sum(array.nbytes for array in (data.train_images, data.test_images)) / 2**20
+        lines.append(f"memory: about {needed / 1000:.1f} GB (no sweep here yet: libraries, and the data twice)")
+    sizes = [one.size for one in past if one.job.dataset.name == new[0].job.dataset.name]
+    each = statistics.median(sizes) if sizes else 20_000 + len(new[0].arrays.test_labels)
+    lines.append(f"disk: about {len(new) * each / 1e6:.1f} MB in runs/")
+    return lines
+
+
+def expected_seconds(one: Planned, past: Sequence[Earlier]) -> float | None:
+    """Seconds of training: the median of the same configuration on this machine, or of the likest one, by its work."""
+    numerics = one.device.numerics()
+    here = [run for run in past if run.here and run.numerics == numerics]
+    same = [run.seconds for run in here if run.job.configuration == one.job.configuration]
+    if same:
+        return statistics.median(same)
+    data = [run for run in here if run.job.dataset == one.job.dataset]
+    if not data:
+        return None
+    pixels = int(one.arrays.train_images.shape[1])
+    optimizer = [run for run in data if run.job.optimizer.name == one.job.optimizer.name] or data
+    wanted = work(one.job, pixels)
+    likest = min(abs(work(run.job, pixels) - wanted) for run in optimizer)
+    return statistics.median(
+        run.seconds * wanted / work(run.job, pixels)
+        for run in optimizer
+        if abs(work(run.job, pixels) - wanted) == likest
+    )
+
+
+def work(job: Job, pixels: int) -> float:
+    """Multiplications of a training, and what every batch costs however small its network is."""
+    sizes = [pixels, *job.model.hidden, 10]
+    products = sum(a * b for a, b in pairwise(sizes))
+    return job.training.epochs * (products + 20_000)
+
+
+def _overhead(sweeps: Sequence[Sweep]) -> tuple[float, float]:
+    """By how much a sweep takes longer than its trainings on all workers, as a factor; and its start in seconds."""
+    factors = [
+        (sweep.seconds - START_SECONDS) / (sweep.train_seconds / sweep.workers)
+        for sweep in sweeps
+        if sweep.train_seconds > 10 * sweep.workers and sweep.seconds > START_SECONDS
+    ]
+    return (max(1.0, statistics.median(factors)) if factors else 1.2), START_SECONDS

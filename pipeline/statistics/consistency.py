@@ -1,0 +1,56 @@
+"""Whether two trainings that differ in bits differ in anything else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+ALPHA = 0.001
+"""How often two trainings that are alike are called inconsistent."""
+
+
+@dataclass(frozen=True)
+class Consistency:
+    consistent: bool
+    words: str
+
+
+def against_seeds(then: float, now: float, seeds: Sequence[float]) -> Consistency:
+    """Whether a share changed by no more than it does between two seeds, of which `seeds` has at least three.
+
+    The difference of two independent draws has the SD √2·s; s is estimated from n seeds, hence Student's t with n − 1
+    degrees of freedom. Two trainings of one seed are at most as far apart as those of two.
+    """
+    from scipy import stats
+
+    n = len(seeds)
+    if n < 3:
+        raise ValueError(f"{n} seeds: expected at least 3")
+    spread = float(np.std(seeds, ddof=1))
+    bound = float(stats.t.ppf(1 - ALPHA / 2, n - 1)) * math.sqrt(2) * spread
+    change = now - then
+    return Consistency(
+        abs(change) <= bound,
+        f"test accuracy changed by {100 * change:+.2f} points; between two of {n} seeds it changes by less than "
+        f"{100 * bound:.2f} in {1 - ALPHA:.1%} of cases",
+    )
+
+
+def on_images(labels: np.ndarray, then: np.ndarray, now: np.ndarray) -> Consistency:
+    """Whether the images that only one of two networks gets right fall to both alike: McNemar's exact test."""
+    from statsmodels.stats.contingency_tables import mcnemar
+
+    first, second = then == labels, now == labels
+    table = [
+        [int(np.sum(first & second)), int(np.sum(first & ~second))],
+        [int(np.sum(~first & second)), int(np.sum(~first & ~second))],
+    ]
+    p = float(mcnemar(table, exact=True).pvalue)
+    words = (
+        f"{table[0][1]} images are right only then, {table[1][0]} only now (McNemar's exact test: p = {p:.2g}); "
+        "there are no three seeds of this configuration here to say more"
+    )
+    return Consistency(p >= ALPHA, words)
