@@ -1,11 +1,11 @@
 """Training alone: seconds per model over the time of its matrix products, all cores busy.
 
-    python -m benchmarks.engine [widths=64,512] [optimizer=rmsprop] [repeats=5]
+    python -m benchmarks.engine [widths=64,512] [optimizer=rmsprop] [repeats=9]
 
-The products of a run (five epochs of the book's network at batch 128: forward, and backward for the kernels and the
-hidden layer) are timed by themselves, in the same precision and batch, one single-threaded program per core, at
-the best of several repeats: the machine's peak for these shapes. A second figure takes the machine's peak for large
-square products instead. Evaluation is measured apart, as a share of the training.
+By the wall clock, a model a core side by side, as in a sweep. The products of a run (five epochs of the book's network at
+batch 128: forward, and backward for the kernels and the hidden layer) are timed by themselves between the repeats, in
+the same precision and batch, with the faster of TensorFlow's and numpy's library; a second figure takes the machine's peak for
+large square products instead. Medians over the repeats. Evaluation is measured apart, as a share of the training.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from threadpoolctl import threadpool_limits
 
 from benchmarks import measure
 from pipeline import console
@@ -28,6 +29,7 @@ from pipeline.data.arrays import load, split
 from pipeline.models import devices
 
 BATCH, SAMPLES, INPUTS, CLASSES, EPOCHS = 128, 60_000, 784, 10, 5
+LIBRARIES = ("tensorflow", "numpy")
 
 
 def job(width: int, optimizer: str) -> j.Job:
@@ -43,23 +45,40 @@ def job(width: int, optimizer: str) -> j.Job:
 
 
 def together(tasks: list[Callable[[], Any]]) -> float:
-    """Seconds that each of the tasks, run side by side in threads of their own, keeps a core busy.
-
-    The processor's time, not the wall clock's: the same on a calm machine, and not disturbed by other people's work.
-    """
+    """Seconds until all of the tasks, run side by side in threads of their own, are done."""
     threads = [threading.Thread(target=task) for task in tasks]
-    started = time.process_time()
+    started = time.perf_counter()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return (time.process_time() - started) / len(tasks)
+    return time.perf_counter() - started
 
 
-def products(width: int, cores: int, repeats: int) -> float:
-    """Seconds per model of the matrix products alone, at this width, all cores busy; the best of `repeats`."""
+def multiplier(pairs: list[tuple[np.ndarray, np.ndarray]], count: int, library: str) -> Callable[[], None]:
+    """A task that multiplies each of `pairs`, `count` times."""
+    if library == "numpy":
+
+        def multiply() -> None:
+            for _ in range(count):
+                for left, right in pairs:
+                    left @ right
+
+        return multiply
     import tensorflow as tf
 
+    held = [(tf.constant(left), tf.constant(right)) for left, right in pairs]
+
+    def multiply_tensors() -> None:
+        for _ in range(count):
+            for left, right in held:
+                tf.linalg.matmul(left, right)
+
+    return multiply_tensors
+
+
+def products(width: int, cores: int) -> float:
+    """Seconds per model of the matrix products alone, at this width, all cores busy, with the faster library."""
     steps = -(-SAMPLES // BATCH)
     shapes = [
         ((BATCH, INPUTS), (INPUTS, width)),
@@ -69,31 +88,19 @@ def products(width: int, cores: int, repeats: int) -> float:
         ((INPUTS, BATCH), (BATCH, width)),
     ]
     rng = np.random.default_rng(0)
-    pairs = [[tf.constant(rng.random(s, dtype=np.float32)) for s in pair] for pair in shapes]
-
-    def multiply() -> None:
-        for _ in range(steps // 4):
-            for left, right in pairs:
-                tf.linalg.matmul(left, right)
-
-    multiply()
-    best = min(together([multiply] * cores) for _ in range(repeats))
-    return best * EPOCHS * steps / (steps // 4) / cores
+    pairs = [(rng.random(a, dtype=np.float32), rng.random(b, dtype=np.float32)) for a, b in shapes]
+    count = steps // 2
+    seconds = min(together([multiplier(pairs, count, library)] * cores) for library in LIBRARIES)
+    return seconds * EPOCHS * steps / count / cores
 
 
-def peak(cores: int, repeats: int) -> float:
-    """GFLOP/s of all cores together on square products of 1,024."""
-    import tensorflow as tf
-
+def peak(cores: int) -> float:
+    """GFLOP/s of all cores together on square products of 1,024, with the faster library."""
     size, count = 1024, 20
-    a = tf.random.uniform((size, size))
-
-    def multiply() -> None:
-        for _ in range(count):
-            tf.linalg.matmul(a, a)
-
-    multiply()
-    return cores * count * 2 * size**3 / min(together([multiply] * cores) for _ in range(repeats)) / 1e9
+    rng = np.random.default_rng(0)
+    pairs = [(rng.random((size, size), dtype=np.float32),) * 2]
+    seconds = min(together([multiplier(pairs, count, library)] * cores) for library in LIBRARIES)
+    return cores * count * 2 * size**3 / seconds / 1e9
 
 
 def flop(width: int) -> float:
@@ -106,40 +113,44 @@ def _epoch(program: Any, inputs: list[Any]) -> None:
 
 
 def main(argv: Sequence[str]) -> int:
-    values = console.words(argv, {"widths": "64,512", "optimizer": "rmsprop", "repeats": "5"}, __doc__ or "")
+    values = console.words(argv, {"widths": "64,512", "optimizer": "rmsprop", "repeats": "9"}, __doc__ or "")
     repeats = int(values["repeats"])
     device = devices.choose("cpu", "tensorflow", "float32", True, "engine", 0, 0)
     devices.start(device)
     from pipeline.training import engine
 
     cores = device.workers
-    print(measure.machine())
-    gflops = peak(cores, repeats)
-    print(f"peak on square products: {gflops:.0f} GFLOP/s with {cores} cores")
+    print(f"{measure.machine()}; medians of {repeats}")
     arrays = load(console.PROJECT / "data" / "processed" / "mnist")
     data = split(arrays, 0)
     samples = engine.Samples(data, CLASSES)
-    for width in map(int, values["widths"].split(",")):
-        one = job(width, values["optimizer"])
-        programs = [engine.Program(engine.shape_of(one), samples, CLASSES, device) for _ in range(cores)]
-        for program in programs:
-            program.reset(one)
-        order = engine._constants(np.random.default_rng(0).permutation(SAMPLES), programs[0].steps)
-        nothing = [order[0], engine._constants(0)[0]]
-        best: dict[str, list[float]] = {"whole": [], "curve": []}
-        for _ in range(repeats):
-            # An epoch of no full batch is the last partial batch and the curve; what is left is the training.
-            for name, inputs in (("whole", order), ("curve", nothing)):
-                best[name].append(together([partial(_epoch, program, inputs) for program in programs]) / cores)
-        whole, curve = statistics.median(best["whole"]), statistics.median(best["curve"])
-        training = EPOCHS * (whole - curve)
-        alone = products(width, cores, repeats)
-        print(
-            f"width {width}: {training:.3f} s per model; products alone {alone:.3f} s (ratio {training / alone:.2f}), "
-            f"at the square peak {flop(width) / gflops / 1e9:.3f} s (ratio {training * gflops * 1e9 / flop(width):.2f}); "
-            f"curve {100 * curve / (whole - curve):.0f} % of the training",
-            flush=True,
-        )
+    with threadpool_limits(1):  # numpy's library; TensorFlow's pool has as many threads as there are models
+        for width in map(int, values["widths"].split(",")):
+            one = job(width, values["optimizer"])
+            programs = [engine.Program(engine.shape_of(one), samples, CLASSES, device) for _ in range(cores)]
+            for program in programs:
+                program.reset(one)
+            order = engine._constants(np.random.default_rng(0).permutation(SAMPLES), programs[0].steps)
+            nothing = [order[0], engine._constants(0)[0]]
+            found: dict[str, list[float]] = {name: [] for name in ("training", "curve", "products", "peak")}
+            for _ in range(repeats + 1):
+                # An epoch of no full batch is the last partial batch and the curve; what is left is the training.
+                whole, curve = (
+                    together([partial(_epoch, program, inputs) for program in programs]) / cores
+                    for inputs in (order, nothing)
+                )
+                found["training"].append(EPOCHS * (whole - curve))
+                found["curve"].append(EPOCHS * curve)
+                found["products"].append(products(width, cores))
+                found["peak"].append(peak(cores))
+            # The first of each warms up.
+            training, curve, alone, gflops = (statistics.median(figures[1:]) for figures in found.values())
+            print(
+                f"width {width}: {training:.3f} s per model; products alone {alone:.3f} s (ratio {training / alone:.2f}), "
+                f"at the peak of {gflops:.0f} GFLOP/s {flop(width) / gflops / 1e9:.3f} s "
+                f"(ratio {training * gflops * 1e9 / flop(width):.2f}); curve {100 * curve / training:.0f} % of the training",
+                flush=True,
+            )
     return 0
 
 

@@ -112,6 +112,7 @@ def publish(evidence: Evidence, files: dict[str, Path], numbers: dict[str, Any],
             tracker.add_files(parent, {f"report/{name}": path for name, path in files.items()})
             tracker.set_note(parent, tables.note(evidence))
             tracker.log_metrics(parent, tables.flat(numbers))
+            tracker.set_tags(parent, {"warning": " ".join(evidence.notes)})
     except Exception as error:  # whatever the store or its libraries raise
         why = " ".join(f"{type(error).__name__}: {error}".split())
         print(f"warning: the report is not in MLflow ({why}); run compare again to publish it", file=sys.stderr)

@@ -44,8 +44,8 @@ def root() -> Path | None:
 def folder() -> Path | None:
     """Where programs for this processor and this TensorFlow are kept; None where nothing is."""
     place = root()
-    machine = hashlib.sha256(f"{processor()}\n{version('tensorflow')}\n{version('keras')}".encode()).hexdigest()[:16]
-    return place / f"xla-{machine}" if place else None
+    made_of = (processor(), version("tensorflow"), version("keras"), os.environ.get("XLA_FLAGS", ""))
+    return place / f"xla-{hashlib.sha256(repr(made_of).encode()).hexdigest()[:16]}" if place else None
 
 
 def open_cache() -> Path | None:

@@ -138,6 +138,11 @@ def start(device: Device) -> None:
 
 
 def _start_tensorflow(device: Device) -> None:
+    if device.kind == "cpu" and device.trainer == "engine":
+        # XLA would hand steps of a program that could run at once to a pool of threads that all programs of the process
+        # share, where whole epochs then wait for one another: two workers would keep one core busy.
+        _add_flag("XLA_FLAGS", "--xla_cpu_enable_concurrency_optimized_scheduler=false")
+        _add_flag("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
     if device.trainer == "engine" and device.xla and device.kind == "cpu" and "tensorflow" not in sys.modules:
         place = compiled.open_cache()
         if place is not None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,11 +16,14 @@ from pipeline.config.job import Job
 from pipeline.errors import UserError
 from pipeline.results.result import DIVERGED, FAILED, FINISHED, Result
 from pipeline.results.store import RunStore
-from pipeline.results.sweep import SWEEP, Sweep
+from pipeline.results.sweep import SWEEP, Ledger, Lost, Sweep
 from pipeline.statistics import summary
 
 CLAIM_SEEDS, CONFIRM_SEEDS = 10, 30
 """Seeds per configuration from which on a comparison is more than a smoke test, and from which on it confirms."""
+
+ENVIRONMENT = ("python", "tensorflow", "jax", "keras", "numpy", "lock", "cpu")
+"""What of a run's environment a comparison should share."""
 
 LEAK = 0.991
 """A dense network that beats this on MNIST's test split without augmentation has seen test data in training."""
@@ -39,6 +43,8 @@ class Source:
     results: list[Result]
     published: dict[str, dict[str, str]] = field(default_factory=dict)
     """Ids in MLflow by key."""
+    lost: list[Lost] = field(default_factory=list)
+    """Runs that were asked for and did not finish, by the record of the sweep, or by all records of a store."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,18 @@ class LostRun:
     status: str
     reason: str
     command: str
+    key: str = ""
+
+
+def ledger(store: RunStore) -> list[Lost]:
+    """What the sweeps of a store lost and what no later one made good; the latest word on each run."""
+    found: dict[str, Lost] = {}
+    finished = {key for key in store.keys() if store.status(key) == FINISHED}  # noqa: SIM118
+    for sweep in Ledger(store):
+        for lost in sweep.lost:
+            if lost.key not in finished:
+                found.setdefault(lost.key, lost)
+    return list(found.values())
 
 
 def read_sources(folders: Sequence[Path]) -> list[Source]:
@@ -79,7 +97,8 @@ def read_sources(folders: Sequence[Path]) -> list[Source]:
         name = sweep.name if sweep else folder.name
         if name in {source.name for source in sources}:
             name = f"{name} ({folder.name})"
-        sources.append(Source(name, folder, sweep, results, {key: store.published(key) for key in keys}))
+        published = {key: store.published(key) for key in keys}
+        sources.append(Source(name, folder, sweep, results, published, sweep.lost if sweep else ledger(store)))
     return sources
 
 
@@ -91,6 +110,22 @@ def is_book(job: Job) -> bool:
         and (job.training.epochs, job.training.batch_size, job.dataset.validation_size) == (5, 128, 0)
         and "crossentropy" in job.training.loss
     )
+
+
+def different_environments(environments: Sequence[Mapping[str, str]]) -> str:
+    """In words, what of their machines and libraries is not the same for all runs; empty where all is."""
+    classes = Counter(known.get("numerics_class", "unknown") for known in environments)
+    if len(classes) > 1:
+        shown = ", ".join(f"{count} of {name[:8]}" for name, count in classes.most_common())
+        return f"machines that compute differently ({len(classes)} numerics classes: {shown}): their bits are not comparable"
+    parts = [name for name in ENVIRONMENT if len({known.get(name) for known in environments}) > 1]
+    if not parts:
+        return ""
+    told = []
+    for name in parts:
+        values = sorted({str(known.get(name, "unknown")) for known in environments})
+        told.append(f"{name.replace('lock', 'requirements.lock')} {' and '.join(value[:16] for value in values[:3])}")
+    return f"different environments ({'; '.join(told)}), which compute alike as far as is known"
 
 
 class Evidence:
@@ -204,14 +239,18 @@ class Evidence:
         """Failed and diverged runs: those with a record, and those that a sweep only knows by name."""
         found = []
         for source in self.sources:
-            commands = {lost.name: lost.command for lost in source.sweep.lost} if source.sweep else {}
-            recorded = [r for r in source.results if not r.finished]
+            # By key, or by name in records of before keys were noted.
+            commands = {word: lost.command for lost in source.lost for word in (lost.key, lost.name) if word}
+            for r in source.results:
+                if not r.finished:
+                    command = commands.get(r.key) or commands.get(r.name, "")
+                    found.append(LostRun(source.name, r.name, r.status, r.reason or "", command, r.key))
+            known = {r.key for r in source.results} | {r.name for r in source.results if source.sweep}
             found += [
-                LostRun(source.name, r.name, r.status, r.reason or "", commands.get(r.name, "")) for r in recorded
+                LostRun(source.name, lost.name, lost.status, lost.reason, lost.command, lost.key)
+                for lost in source.lost
+                if (lost.key or lost.name) not in known
             ]
-            names = {result.name for result in source.results}
-            unrecorded = [lost for lost in source.sweep.lost if lost.name not in names] if source.sweep else []
-            found += [LostRun(source.name, lost.name, lost.status, lost.reason, lost.command) for lost in unrecorded]
         return found
 
     @cached_property
@@ -232,10 +271,15 @@ class Evidence:
             )
         for (dataset, experiment), keys in self.runs.groupby(["dataset", "experiment"], sort=False)["key"]:
             identities = [r.identity for r in self.experiments[str(experiment)] if r.finished and r.key in set(keys)]
+            runs = f"The runs of {experiment} on {dataset}"
             for part, word in {"data": "data", "source": "training code", "numerics": "devices or precisions"}.items():
                 if len({str(identity.get(part)) for identity in identities}) > 1:
-                    runs = f"The runs of {experiment} on {dataset}"
                     notes.append(f"{runs} come from different {word}: their differences mix that in.")
+            environments = [
+                r.environment for r in self.experiments[str(experiment)] if r.finished and r.key in set(keys)
+            ]
+            if line := different_environments(environments):
+                notes.append(f"{runs} come from {line}.")
         return notes
 
     @cached_property

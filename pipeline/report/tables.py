@@ -20,6 +20,7 @@ RUNS = [
 ]  # fmt: skip
 CURVES = ["dataset", "experiment", "name", "optimizer", "hidden", "width", "seed", "epoch", "split", "loss", "accuracy"]
 GAP_FIGURES = ("gap_accuracy", "gap_loss", "test_accuracy")
+FAILURES = ["experiment", "name", "status", "reason", "command", "key"]
 CONFUSION = ["actual", "predicted"]
 
 
@@ -34,6 +35,11 @@ def runs(evidence: Evidence) -> pd.DataFrame:
         [{"name": x.name, "experiment": x.experiment, "status": x.status, "reason": x.reason} for x in unrecorded]
     )
     return pd.concat([frame, extra], ignore_index=True)[RUNS] if len(extra) else frame[RUNS]
+
+
+def failures(evidence: Evidence) -> pd.DataFrame:
+    """A row per run that was asked for and did not finish, with the command that trains it again."""
+    return pd.DataFrame([vars(lost) for lost in evidence.lost], columns=FAILURES)
 
 
 def comparison(evidence: Evidence) -> pd.DataFrame:

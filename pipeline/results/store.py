@@ -94,6 +94,13 @@ class RunStore:
             shutil.rmtree(temporary, ignore_errors=True)
         return final
 
+    def status(self, key: str) -> str:
+        """What became of the run, unchecked; empty where its record cannot be read."""
+        try:
+            return str(json.loads((self.folder(key) / RECORD).read_text())["record"]["status"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
+
     def record(self, key: str) -> Result:
         """The run `key` without its arrays, checked against its digest; ValueError where it does not match."""
         return self._record(key)[0]

@@ -6,6 +6,7 @@ import getpass
 import logging
 import math
 import os
+import re
 import shlex
 import sys
 import threading
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from pipeline.errors import UserError
-from pipeline.tracking import describe, process, store, views
+from pipeline.tracking import describe, process, restore, store, views
 from pipeline.tracking.address import HTTP, Address, conceal
 
 if TYPE_CHECKING:
@@ -181,6 +182,22 @@ class Tracker:
 
             self._check_artifacts(client, run_id)
             return models.log(client, run_id, model, example)
+
+    def recorded(self, word: str) -> Result | None:
+        """The run of this id or key (or the first 6 letters or more of a key), as it was published; None where there is none."""
+        database = self.address.database
+        if (database is not None and not database.exists()) or not re.fullmatch("[0-9a-f]{6,64}", word):
+            return None
+        with self._recording(f"look for {word}") as client:
+            experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+            query = f"tags.`{describe.KEY}` LIKE '{word}%'"
+            if len(word) == 32:
+                query = f"attributes.run_id = '{word}'"
+            for run in self._search(client, experiments, query):
+                if describe.KEY in run.data.tags:
+                    histories = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
+                    return restore.result(run, histories)
+        return None
 
     def close_stale(self) -> list[str]:
         """Mark KILLED every run that is RUNNING though the processes of this machine that worked on it are gone."""
@@ -382,6 +399,9 @@ class NullTracker(Tracker):
 
     def log_model(self, run_id: str, model: Any, example: np.ndarray) -> str:
         return ""
+
+    def recorded(self, word: str) -> Result | None:
+        return None
 
     def close_stale(self) -> list[str]:
         return []

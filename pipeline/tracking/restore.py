@@ -1,0 +1,80 @@
+"""A Result from what MLflow recorded of it: the way back of `describe`, for a run whose folder is gone.
+
+Predictions, weights and the uncommitted patch are not in MLflow; their digests are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pipeline.config.job import Job
+from pipeline.results.result import FINISHED, Result
+from pipeline.tracking import describe
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric, Run
+
+SECTIONS = ("dataset", "model", "optimizer", "training")
+SHOWN = ("model.width", "model.depth")
+"""Parameters that repeat what `model.hidden` says, for people to sort by."""
+
+
+def result(run: Run, histories: Mapping[str, Sequence[Metric]]) -> Result:
+    """The run as it was published. Raises KeyError or ValueError where it is no run of this project, or not whole."""
+    tags = run.data.tags
+    job = to_job(run.data.params)
+    held_out = "val" if job.dataset.validation_size else "test"
+    by_epoch = {f"{split}/{what}" for split in ("running", "train", held_out, "gap") for what in ("loss", "accuracy")}
+    history: dict[str, list[float]] = {}
+    figures: dict[str, float] = {}
+    for name, points in histories.items():
+        ordered = sorted(points, key=lambda point: (point.step, point.timestamp))
+        values = {point.step: point.value for point in ordered}
+        if name in by_epoch:
+            history[name] = [values[epoch] for epoch in sorted(values)]
+        if name not in by_epoch or name.startswith(("train/", "val/", "test/")):
+            figures[name] = ordered[-1].value
+    status = tags[describe.STATUS]
+    return Result(
+        key=tags[describe.KEY],
+        job=job,
+        status=status,
+        reason=tags.get(describe.REASON),
+        history=history,
+        figures=figures if status == FINISHED else {n: v for n, v in figures.items() if n.startswith("time/")},
+        digests=_group(tags, "digest"),
+        identity={
+            "data": tags[describe.DATA],
+            "source": tags[describe.SOURCE],
+            "numerics": {name: _value(text) for name, text in _group(tags, "numerics").items()},
+        },
+        environment=_group(tags, "env"),
+        started=datetime.fromtimestamp(run.info.start_time / 1000, UTC).isoformat(timespec="milliseconds"),
+    )
+
+
+def to_job(parameters: Mapping[str, str]) -> Job:
+    """The Job of `describe.parameters`."""
+    plain: dict[str, Any] = {section: {} for section in SECTIONS}
+    for name, text in parameters.items():
+        section, _, rest = name.partition(".")
+        if section in plain and name not in SHOWN:
+            plain[section][rest] = _value(text)
+        elif name == "seed":
+            plain["seed"] = _value(text)
+    return Job.from_dict(plain)
+
+
+def _group(tags: Mapping[str, str], prefix: str) -> dict[str, str]:
+    return {name.removeprefix(f"{prefix}."): text for name, text in tags.items() if name.startswith(f"{prefix}.")}
+
+
+def _value(text: str) -> Any:
+    """The inverse of `describe.text`."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
