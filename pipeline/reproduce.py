@@ -96,6 +96,7 @@ class Asked:
         for word in words:
             if word in ("--all-of", "--sample"):
                 value = next(words, "")
+                value = "" if value.startswith("-") or "=" in value else value
                 sweep, sample = (value, sample) if word == "--all-of" else (sweep, value)
                 if not value:
                     raise UserError(f"{word}: expected {'a sweep' if word == '--all-of' else 'a number'} behind it")

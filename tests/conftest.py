@@ -16,6 +16,9 @@ from pipeline.data.arrays import Arrays
 TOGETHER = {
     "tests/training/test_stacked.py": "tests/training/test_fidelity.py",
     "tests/test_readme.py": "tests/test_dvc.py",
+    "tests/test_bundle.py": "tests/test_reproduce.py",
+    "tests/test_lineage.py": "tests/test_reproduce.py",
+    "tests/test_promote.py": "tests/test_reproduce.py",
 }
 """Files that share what is dear to make, so that one process runs them all: runs of every optimizer, and `dvc repro`."""
 

@@ -123,7 +123,8 @@ def run(code: str) -> dict[str, float]:
 
 
 def test_importing_everything_loads_nothing_heavy() -> None:
-    names = ", ".join(modules())
+    # `served` is a file that MLflow loads where it serves a model.
+    names = ", ".join(set(modules()) - {"pipeline.tracking.served"})
     said = run(f"import {names}\nsaid = {{name: 1 for name in {HEAVY} if name in sys.modules}}")
     assert said == {}
 

@@ -26,6 +26,7 @@ from pipeline.console import PROJECT
 from pipeline.data.arrays import Arrays, split
 from pipeline.models import dense
 from pipeline.results.result import DIVERGED, FAILED, FINISHED
+from pipeline.results.sweep import Ledger
 from pipeline.training import engine
 from pipeline.training.outcome import Run
 from tests.training.command import Place, Said, command
@@ -78,6 +79,8 @@ class Ended:
     said: Said
     finished: list[str]
     """Keys of the runs that are in the store."""
+    ledger_after_the_kill: tuple[str, int]
+    """Status of the sweep's record, and how many runs it gives up for lost."""
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +99,9 @@ def ended(place: Callable[[], Place]) -> dict[int, Ended]:
         finally:
             process.popen.kill()
         said = Said(process.popen.returncode, out + rest, err)
-        return Ended(where, process.words, process.here, seconds, said, where.store.keys())
+        [record] = Ledger(where.store)
+        noted = record.status, len(record.lost)
+        return Ended(where, process.words, process.here, seconds, said, where.store.keys(), noted)
 
     with ThreadPoolExecutor() as pool:
         killed = pool.submit(end, signal.SIGKILL, "device.xla=false")
@@ -625,3 +630,124 @@ def test_it_is_said_where_it_comes_out_different(place: Callable[[], Place], mon
     monkeypatch.setattr(Run, "finished", restless)
     said = where.train("-m", "seed=0,1", "model.width=4", "training.epochs=1")
     assert "trained once more for its weights, came out different (final_weights); they are not kept" in said.out
+
+
+# --- what is there, and what would be done
+
+
+@pytest.fixture(scope="module")
+def some(place: Callable[[], Place]) -> Place:
+    """Two runs finished, one diverged, one failed."""
+    where = place()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "_train_one", fails_for(seed=3))
+        where.train("-m", "optimizer=sgd", "seed=0,1,3", "model.width=4", "training.epochs=1")
+    where.train("-m", "optimizer=sgd", "seed=2", "model.width=4", "training.epochs=2", *DIVERGING)
+    return where
+
+
+DIVERGING = ["training.batch_size=20", "optimizer.learning_rate=1000", "optimizer.weight_decay=1000"]
+
+
+def fails_for(seed: int) -> Callable[..., None]:
+    train_one = engine._train_one
+
+    def failing(run: Run, *rest: Any) -> None:
+        if run.job.seed == seed:
+            raise RuntimeError("no luck")
+        train_one(run, *rest)
+
+    return failing
+
+
+MIXED = ["-m", "optimizer=sgd", "seed=0,1,3,4", "model.width=4", "training.epochs=1"]
+
+
+def test_a_plan_says_what_is_there_and_what_it_would_take(some: Place) -> None:
+    before = sorted(some.root.rglob("*"))
+    said = some.train(*MIXED, "plan=true")
+    lines = said.out.splitlines()
+    assert (said.status, said.err) == (0, "")
+    assert lines[0] == "plan of 4 runs: 2 finished, 1 failed, 1 new; 2 to train"
+    assert lines[1] == "  sgd-w4-d1  train seeds 3-4; there: seeds 0-1"
+    assert [line.split(":")[0] for line in lines[2:]] == ["time", "memory", "disk"]
+    assert sorted(some.root.rglob("*")) == before, "nothing is written"
+
+
+def test_a_plan_of_a_single_run_writes_nothing_either(some: Place) -> None:
+    before = sorted(some.root.rglob("*"))
+    said = some.train("optimizer=sgd", "seed=9", "model.width=4", "training.epochs=1", "plan=true")
+    assert (said.status, said.out.splitlines()[0]) == (0, "plan of 1 run: 1 new; 1 to train")
+    assert sorted(some.root.rglob("*")) == before
+
+
+def test_a_plan_says_every_error_of_every_job(some: Place) -> None:
+    said = some.train("-m", "plan=true", "seed=0", "training.batch_size=1300,1400")
+    assert (said.status, len(said.err.splitlines())) == (2, 2)
+
+
+@pytest.mark.usefixtures("no_training")
+def test_what_failed_may_be_left_alone(some: Place) -> None:
+    said = some.train("-m", "optimizer=sgd", "seed=0,1,3", "model.width=4", "training.epochs=1", "retry=none")
+    assert said.out.splitlines()[0] == "3 runs: 2 finished, 1 failed; nothing to train"
+    assert (said.status, "sgd-w4-d1-s3 failed: RuntimeError: no luck" in said.out) == (3, True)
+
+
+def test_what_diverged_is_trained_again_on_demand_only(some: Place) -> None:
+    words = ["optimizer=sgd", "seed=2", "model.width=4", "training.epochs=2", *DIVERGING]
+    assert "is diverged already" in some.train(*words).out
+    assert "is diverged already" in some.train(*words, "retry=failed").out
+    for retry in ("diverged", "all"):
+        said = some.train(*words, f"retry={retry}")
+        assert "is diverged already" not in said.out
+        assert "diverged: " in said.out
+
+
+def test_force_trains_everything_again_to_the_same_bits(some: Place) -> None:
+    words = ["-m", "optimizer=sgd", "seed=0,1", "model.width=4", "training.epochs=1"]
+    some.train(*words)
+    before = {run.key: (run.started, bits(run)) for run in some.runs}
+    said = some.train(*words, "force=true")
+    assert said.out.splitlines()[0] == "2 runs: 2 finished; 2 to train"
+    for run in some.runs:
+        started, same = before[run.key]
+        assert run.started > started
+        assert bits(run) == same
+
+
+# --- the ledger
+
+
+def ledger(place: Place) -> list[Any]:
+    return list(Ledger(place.store))
+
+
+def test_a_failed_run_is_in_the_ledger_with_its_reason_and_command(some: Place) -> None:
+    lost = [one for sweep in ledger(some) for one in sweep.lost if one.status == FAILED]
+    assert {(one.name, one.reason) for one in lost} == {("sgd-w4-d1-s3", "RuntimeError: no luck")}
+    assert all("seed=3" in one.command and one.command.startswith("python -m pipeline.train") for one in lost)
+
+
+def test_what_was_interrupted_is_in_the_ledger(interrupted: Ended) -> None:
+    [sweep] = ledger(interrupted.place)
+    assert sweep.status == "stopped"
+    assert sorted(sweep.keys) == sorted(interrupted.finished)
+    assert {one.status for one in sweep.lost} == {"interrupted"}
+    assert len(sweep.lost) == 12 - len(interrupted.finished)
+
+
+def test_what_was_killed_is_in_the_ledger_until_it_is_made_good(ended: dict[int, Ended]) -> None:
+    """The record is there from before the first run on; `resumed` wrote it anew."""
+    assert ended[signal.SIGKILL].ledger_after_the_kill == ("running", 12)
+
+
+def test_a_sweep_that_was_resumed_has_lost_nothing(resumed: tuple[Place, int, Said]) -> None:
+    [sweep] = ledger(resumed[0])
+    assert (sweep.status, sweep.lost) == ("ended", [])
+    assert sweep.peak_memory_mb > 100
+
+
+def test_a_single_run_that_finished_leaves_no_ledger(place: Callable[[], Place]) -> None:
+    where = place()
+    where.train("seed=0", "model.width=4", "training.epochs=1")
+    assert ledger(where) == []

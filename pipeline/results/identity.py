@@ -95,9 +95,20 @@ def uncommitted() -> bytes:
     return patch if len(patch) <= LARGEST_PATCH else b""
 
 
+@cache
+def has_commit(commit: str) -> bool:
+    return _git("cat-file", "-e", f"{commit}^{{commit}}") is not None
+
+
+def file_at(commit: str, name: str) -> str | None:
+    """A file of the checkout as `commit` has it; None where it has none."""
+    content = _run_git("show", f"{commit}:{name}")
+    return None if content is None else content.decode(errors="replace")
+
+
 def at_commit(commit: str, names: Iterable[str]) -> dict[str, str | None]:
     """sha256 of files of the package as `commit` has them; None for what it has not. Empty where there is no such commit."""
-    if _git("cat-file", "-e", f"{commit}^{{commit}}") is None:
+    if not has_commit(commit):
         return {}
     found: dict[str, str | None] = {}
     for name in names:

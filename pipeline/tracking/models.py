@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import warnings
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     from mlflow.tracking import MlflowClient
 
-NAME = "model"
+NAME, SERVED = "model", "classifier"
+"""The Keras model of a run, and the same network as it is served: raw pixels in, classes and probabilities out."""
 
 
 def requirements(backend: str) -> list[str]:
@@ -27,48 +30,98 @@ def requirements(backend: str) -> list[str]:
 
 
 def log(client: MlflowClient, run_id: str, model: Any, example: np.ndarray) -> str:
-    """Save `model`, tie it to the run, hand over its files; the model's id, the first one's where the run has one.
-
-    MLflow's `log_model` would do it through the global tracking address and the active run, which are not ours.
-    """
-    # MLflow's own types give it cause to warn, each time it imports them.
-    warnings.filterwarnings("ignore", ".*Any type hint is inferred as AnyType", UserWarning)
+    """Save the Keras `model` under a run; the model's id. See `_log`."""
+    _imports()
     import keras
     import mlflow.keras
     import numpy as np
-    from mlflow.entities import LoggedModelOutput, Metric
-    from mlflow.models import Model, ModelSignature
+    from mlflow.models import ModelSignature
     from mlflow.types.schema import Schema, TensorSpec
+
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(example.dtype), (-1, *example.shape[1:]))]),
+        outputs=Schema([TensorSpec(np.dtype("float32"), (-1, *model.output_shape[1:]))]),
+    )
+
+    def save(folder: str, card: Any) -> None:
+        pins = requirements(keras.backend.backend())
+        mlflow.keras.save_model(model, folder, mlflow_model=card, signature=signature, pip_requirements=pins)
+
+    return _log(client, run_id, NAME, save)
+
+
+def log_served(
+    client: MlflowClient,
+    run_id: str,
+    job: dict[str, Any],
+    weights: Mapping[str, np.ndarray],
+    image_shape: tuple[int, int],
+    brightest: int,
+) -> str:
+    """Save the network of `job` with its weights as a service that takes raw pixels; the model's id. See `_log`.
+
+    It consists of arrays and of the plain values of the job: no pickled object, no layers read from a file.
+    """
+    _imports()
+    import mlflow.pyfunc
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import Schema, TensorSpec
+
+    signature = ModelSignature(inputs=Schema([TensorSpec(np.dtype("uint8"), (-1, *image_shape))]))
+    plain = {"job": job, "image_shape": list(image_shape), "brightest": brightest}
+
+    def save(folder: str, card: Any) -> None:
+        with tempfile.TemporaryDirectory() as temporary:
+            arrays, values = Path(temporary) / "weights.npz", Path(temporary) / "network.json"
+            with open(arrays, "wb") as file:
+                np.savez(file, allow_pickle=False, **{name.replace("/", "."): array for name, array in weights.items()})
+            values.write_text(json.dumps(plain))
+            mlflow.pyfunc.save_model(
+                folder,
+                # By its name, not imported: it is MLflow that loads it, where it serves.
+                python_model=str(Path(__file__).with_name("served.py")),
+                artifacts={"weights": str(arrays), "network": str(values)},
+                mlflow_model=card,
+                signature=signature,
+                pip_requirements=requirements("tensorflow"),
+            )
+
+    return _log(client, run_id, SERVED, save)
+
+
+def _imports() -> None:
+    # MLflow's own types give it cause to warn, each time it imports them.
+    warnings.filterwarnings("ignore", ".*(Any type hint is inferred as AnyType|Add type hints to the)", UserWarning)
+
+
+def _log(client: MlflowClient, run_id: str, name: str, save: Callable[[str, Any], None]) -> str:
+    """Save a model, tie it to the run, hand over its files; the model's id, the first one's where the run has one.
+
+    MLflow's `log_model` would do it through the global tracking address and the active run, which are not ours.
+    """
+    from mlflow.entities import LoggedModelOutput, Metric
+    from mlflow.models import Model
 
     run = client.get_run(run_id)
     experiment_id = run.info.experiment_id
     for one in client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'"):
-        if one.name == NAME and one.status == "READY":
+        if one.name == name and one.status == "READY":
             return one.model_id
-        if one.name == NAME:
+        if one.name == name:
             # Left by a process that was killed; `runs:/…/model` would find it in place of the whole one.
             client.delete_logged_model(one.model_id)
-    logged = client.create_logged_model(experiment_id, NAME, run_id, params=run.data.params, model_type="classifier")
+    logged = client.create_logged_model(experiment_id, name, run_id, params=run.data.params, model_type="classifier")
     try:
-        signature = ModelSignature(
-            inputs=Schema([TensorSpec(np.dtype(example.dtype), (-1, *example.shape[1:]))]),
-            outputs=Schema([TensorSpec(np.dtype("float32"), (-1, *model.output_shape[1:]))]),
-        )
         with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary) / NAME
+            folder = Path(temporary) / name
             card = Model(
                 artifact_path=logged.artifact_location,
                 run_id=run_id,
                 model_uuid=logged.model_id,
                 model_id=logged.model_id,
             )
-            mlflow.keras.save_model(
-                model,
-                str(folder),
-                mlflow_model=card,
-                signature=signature,
-                pip_requirements=requirements(keras.backend.backend()),
-            )
+            save(str(folder), card)
             client.log_model_artifacts(logged.model_id, str(folder))
         # The run's last values once more, as the model's own: the page of the model shows them.
         histories = [client.get_metric_history(run_id, name) for name in run.data.metrics]

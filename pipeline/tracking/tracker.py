@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from pipeline.errors import UserError
-from pipeline.tracking import describe, process, restore, store, views
+from pipeline.tracking import describe, process, store, views
 from pipeline.tracking.address import HTTP, Address, conceal
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Tracker:
         Processes that give one `sweep_id` share one run, and a sweep that is taken up again finds its old one.
         Runs that dead processes left RUNNING are marked KILLED on the way.
         """
-        with self._recording(f"begin {name}") as client:
+        with self.recording(f"begin {name}") as client:
             experiment_id = self._experiment(client, experiment)
             self._close_stale(client)
             told = _origin() | {key: describe.fit(str(value), describe.TAG_LIMIT) for key, value in tags.items()}
@@ -112,7 +112,7 @@ class Tracker:
         `dataset` is described at `describe.dataset`.
         """
         parent = parent or None
-        with self._recording(f"publish {result.name}") as client:
+        with self.recording(f"publish {result.name}") as client:
             experiment_id = self._experiment(client, experiment)
             known = self._published.setdefault((experiment_id, parent), {})
             run_id, status = known.get(result.key, ("", ""))
@@ -125,7 +125,7 @@ class Tracker:
         """Close a run as FINISHED, FAILED or KILLED."""
         if status not in (FINISHED, FAILED, KILLED):
             raise ValueError(f"status {status!r}: expected {FINISHED}, {FAILED} or {KILLED}")
-        with self._recording("end a run") as client:
+        with self.recording("end a run") as client:
             client.set_terminated(run_id, status)
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
@@ -135,14 +135,14 @@ class Tracker:
         """
         now = int(time.time() * 1000)
         lost = ", ".join(f"{name}={value}" for name, value in metrics.items() if not math.isfinite(value))
-        with self._recording("log metrics") as client:
+        with self.recording("log metrics") as client:
             there = client.get_run(run_id).data.metrics
             new = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
             points = [describe.Point(name, value, 0, now) for name, value in new.items() if there.get(name) != value]
             self._send(client, run_id, points, {}, {describe.NONFINITE: lost} if lost else {})
 
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
-        with self._recording("set tags") as client:
+        with self.recording("set tags") as client:
             self._set_tags(client, run_id, tags)
 
     def set_note(self, run_id: str, markdown: str) -> None:
@@ -160,7 +160,7 @@ class Tracker:
                 raise UserError(f"{name!r}: expected a plain path within the run's files, such as figures/gap.png")
             if not Path(path).exists():
                 raise UserError(f"{path}: no such file to put under a run as {name}")
-        with self._recording("add files") as client:
+        with self.recording("add files") as client:
             self._check_artifacts(client, run_id)
             for name, path in files.items():
                 folder = str(PurePosixPath(name).parent)
@@ -177,7 +177,7 @@ class Tracker:
 
         `example` is a sample or more of what it is fed: dtype and shape become its signature.
         """
-        with self._recording("log a model") as client:
+        with self.recording("log a model") as client:
             from pipeline.tracking import models
 
             self._check_artifacts(client, run_id)
@@ -188,24 +188,36 @@ class Tracker:
         database = self.address.database
         if (database is not None and not database.exists()) or not re.fullmatch("[0-9a-f]{6,64}", word):
             return None
-        with self._recording(f"look for {word}") as client:
+        from pipeline.tracking import restore
+
+        with self.recording(f"look for {word}") as client:
             experiments = [experiment.experiment_id for experiment in client.search_experiments()]
             query = f"tags.`{describe.KEY}` LIKE '{word}%'"
             if len(word) == 32:
                 query = f"attributes.run_id = '{word}'"
-            for run in self._search(client, experiments, query):
+            for run in self._search(client, experiments, query) if experiments else []:
                 if describe.KEY in run.data.tags:
                     histories = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
                     return restore.result(run, histories)
         return None
 
+    def published_keys(self) -> dict[str, str] | None:
+        """Key by run id of every run of this project in the store; None where there is no store."""
+        database = self.address.database
+        if database is not None and not database.exists():
+            return None
+        with self.recording("list the runs") as client:
+            experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+            runs = self._search(client, experiments, f"tags.`{describe.KEY}` LIKE '%'") if experiments else []
+            return {run.info.run_id: run.data.tags[describe.KEY] for run in runs}
+
     def close_stale(self) -> list[str]:
         """Mark KILLED every run that is RUNNING though the processes of this machine that worked on it are gone."""
-        with self._recording("close stale runs") as client:
+        with self.recording("close stale runs") as client:
             return self._close_stale(client)
 
     @contextmanager
-    def _recording(self, what: str) -> Iterator[MlflowClient]:
+    def recording(self, what: str) -> Iterator[MlflowClient]:
         """The client, with both locks held: one writer per store, or SQLite's writers time one another out."""
         with self._threads:
             try:
@@ -369,6 +381,12 @@ class Tracker:
 class NullTracker(Tracker):
     """`tracking=none`: the same words, and nothing happens."""
 
+    @contextmanager
+    def recording(self, what: str) -> Iterator[MlflowClient]:
+        if what:
+            raise UserError(f"tracking=none: there is no store to {what} in")
+        yield
+
     def warm(self) -> threading.Thread:
         thread = threading.Thread(target=lambda: None)
         thread.start()
@@ -401,6 +419,9 @@ class NullTracker(Tracker):
         return ""
 
     def recorded(self, word: str) -> Result | None:
+        return None
+
+    def published_keys(self) -> dict[str, str] | None:
         return None
 
     def close_stale(self) -> list[str]:

@@ -1,0 +1,151 @@
+"""A sweep in one file: its record, its runs and pictures, in a zip archive that is checked before anything is taken from it.
+
+The first member, `bundle.json`, holds the sweep's record and the sha256 and size of every other one. Nothing else is
+believed: names are of a few known forms, sizes are bounded, and every run is read, digests and all, before it is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import UserError
+from pipeline.results.store import PATCH, PREDICTIONS, PROBABILITIES, RECORD, WEIGHTS, DamagedRun, RunStore
+from pipeline.results.sweep import Lost, Sweep
+
+INDEX = "bundle.json"
+FORMAT = 1
+OF_A_RUN = (RECORD, PREDICTIONS, PROBABILITIES, WEIGHTS, PATCH)
+NAMES = re.compile(
+    rf"runs/[0-9a-f]{{64}}/({'|'.join(map(re.escape, OF_A_RUN))})|report/(figures/)?[A-Za-z0-9_]+\.(png|html|csv|json)"
+)
+LARGEST, LARGEST_TOGETHER, MOST = 2**30, 2**35, 1_000_000
+"""Bytes of one member, bytes of all, number of members: more is taken for an attack."""
+
+
+class DamagedBundle(UserError):
+    """A file that is no bundle, or not whole."""
+
+
+def pack(sweep: Sweep, store: RunStore, report: Mapping[str, Path], path: Path) -> int:
+    """Write the sweep, its runs out of `store` and the files of `report` to `path`, whole or not at all; its size."""
+    members: dict[str, Path] = {
+        f"report/{name}": file for name, file in report.items() if NAMES.fullmatch(f"report/{name}")
+    }
+    for key in sweep.keys:
+        if key in store:
+            store.read(key)  # nothing damaged goes into a bundle
+            files = {name: store.folder(key) / name for name in OF_A_RUN}
+            members |= {f"runs/{key}/{name}": file for name, file in files.items() if file.is_file()}
+    listed = {name: {"sha256": _digest(file), "size": file.stat().st_size} for name, file in members.items()}
+    # Ids in MLflow belong to one store.
+    index = {"format": FORMAT, "sweep": asdict(sweep) | {"parent_run_id": None}, "members": listed}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(_entry(INDEX), json.dumps(index, indent=1))
+            for name, file in sorted(members.items()):
+                archive.writestr(_entry(name), file.read_bytes())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path.stat().st_size
+
+
+def unpack(path: Path, store: RunStore) -> tuple[Sweep, int, dict[str, bytes]]:
+    """Take the runs of a bundle into `store`: its sweep, how many were not there yet, and the files of its report.
+
+    A run that `store` has already stays as it is. Raises DamagedBundle before anything is written.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
+            sweep, members = _index(archive)
+            report: dict[str, bytes] = {}
+            checked = RunStore(Path(folder))
+            for name, expected in members.items():
+                content = _member(archive, name, expected)
+                if name.startswith("report/"):
+                    report[name.removeprefix("report/")] = content
+                else:
+                    file = checked.root / name.removeprefix("runs/")
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    file.write_bytes(content)
+            absent = [key for key in sweep.keys if key not in checked and key not in {lost.key for lost in sweep.lost}]
+            if absent:
+                raise DamagedBundle(f"{path}: {len(absent)} of the sweep's {len(sweep.keys)} runs are not in it")
+            results = [checked.read(key) for key in checked.keys()]  # noqa: SIM118
+            new = 0
+            for result in results:
+                if result.key not in store:
+                    store.write(result)
+                    new += 1
+            return sweep, new, report
+    except DamagedRun as error:
+        raise DamagedBundle(f"{path}: a run in it is damaged ({error})") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise DamagedBundle(f"{path}: not a bundle, or damaged ({error})") from error
+
+
+def _index(archive: zipfile.ZipFile) -> tuple[Sweep, dict[str, dict[str, Any]]]:
+    path = archive.filename
+    try:
+        if archive.getinfo(INDEX).file_size > LARGEST:
+            raise ValueError("its list is too long")
+        plain = json.loads(archive.read(INDEX))
+        if plain["format"] != FORMAT:
+            raise ValueError(f"format {plain['format']}, expected {FORMAT}")
+        members = dict(plain["members"])
+        record = dict(plain["sweep"])
+        sweep = Sweep(**{**record, "lost": [Lost(**lost) for lost in record["lost"]]})
+        sizes = [int(member["size"]) for member in members.values()]
+        if (
+            len(sizes) > MOST
+            or sum(sizes) > LARGEST_TOGETHER
+            or max(sizes, default=0) > LARGEST
+            or min(sizes, default=0) < 0
+        ):
+            raise ValueError("it is larger than any sweep")
+        if not all(isinstance(key, str) and re.fullmatch("[0-9a-f]{64}", key) for key in sweep.keys):
+            raise ValueError("a key of its sweep is none")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DamagedBundle(f"{path}: not a bundle of this project ({error})") from error
+    strange = [name for name in members if not NAMES.fullmatch(name)]
+    others = sorted(set(archive.namelist()) - {INDEX, *members})
+    if strange or others:
+        raise DamagedBundle(
+            f"{path}: holds {(strange + others)[0]!r}, which no bundle holds; nothing was taken from it"
+        )
+    return sweep, members
+
+
+def _member(archive: zipfile.ZipFile, name: str, expected: Mapping[str, Any]) -> bytes:
+    """A member's content; never more of it than its list says."""
+    try:
+        with archive.open(name) as file:
+            content = file.read(int(expected["size"]) + 1)
+    except KeyError as error:
+        raise DamagedBundle(f"{archive.filename}: {name} is missing") from error
+    if len(content) != expected["size"] or hashlib.sha256(content).hexdigest() != expected["sha256"]:
+        raise DamagedBundle(f"{archive.filename}: {name} is not what the list says; nothing was taken from it")
+    return content
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    """One date for all, so that the same sweep gives the same file."""
+    entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    return entry
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,67 @@
+"""The champion as a service on 127.0.0.1: python -m pipeline.serve [dataset=mnist] [port=5001]. Ctrl-C ends it.
+
+It takes raw pixels and gives classes and probabilities:
+
+    curl http://127.0.0.1:5001/invocations -H 'Content-Type: application/json' -d '{"inputs": [[[0, 0, …], …]]}'
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline import console, servers
+from pipeline.errors import UserError
+from pipeline.servers import HOST
+from pipeline.tracking import SQLITE, open_tracker, registry
+
+DEFAULTS = {"dataset": "mnist", "port": "5001", "tracking": SQLITE}
+
+
+def main(argv: Sequence[str]) -> int:
+    values = console.words(argv, DEFAULTS, __doc__ or "")
+    tracker = open_tracker(values["tracking"])
+    champion = registry.champion(tracker, values["dataset"])
+    if champion is None:
+        raise UserError(
+            f"there is no champion for dataset={values['dataset']} yet: python -m pipeline.promote makes one"
+        )
+    port = servers.port_of(values["port"], "python -m pipeline.serve")
+    signal.signal(signal.SIGTERM, servers.terminated)
+    model = f"models:/{registry.name_of(values['dataset'])}@{registry.ALIAS}"
+    command = ["-m", "mlflow", "models", "serve", "--model-uri", model, "--env-manager", "local"]
+    command += ["--host", HOST, "--port", str(port)]
+    settings = {
+        # Not as words of the command: `ps` shows those to everybody, and an address may hold a password.
+        "MLFLOW_TRACKING_URI": tracker.uri,
+        "MLFLOW_REGISTRY_URI": tracker.uri,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "PYTHONWARNINGS": "ignore",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "PYTHONPATH": str(console.PROJECT),
+        # It starts uvicorn by its name.
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    server = servers.start(command, settings)
+    try:
+        servers.wait(server, port, "ping")
+        print(
+            f"{champion.run_name} (version {champion.version}) answers at http://{HOST}:{port}/invocations (Ctrl-C ends it)"
+        )
+        sys.stdout.flush()
+        status = server.wait()
+        if status:
+            raise UserError(f"the server ended with exit status {status}; its last words are above")
+    except KeyboardInterrupt:
+        print("stopped")
+    finally:
+        servers.stop(server)
+    return 0
+
+
+if __name__ == "__main__":
+    console.run(main)

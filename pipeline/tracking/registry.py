@@ -1,0 +1,90 @@
+"""The registered model and its alias `champion`: which network is the one to use, and why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipeline.tracking import models
+from pipeline.tracking.describe import TAG_LIMIT, fit
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pipeline.tracking.tracker import Tracker
+
+ALIAS = "champion"
+KEY, CONFIGURATION, DATA, SEEDS = "run.key", "run.configuration", "data.sha256", "val_accuracy.by_seed"
+
+
+def name_of(dataset: str) -> str:
+    return f"{dataset}-dense"
+
+
+@dataclass(frozen=True)
+class Champion:
+    """What the registry says of a version that holds the alias."""
+
+    version: str
+    run_name: str
+    key: str
+    configuration: str
+    data: str
+    seeds: dict[int, float]
+    """Best validation accuracy of its configuration by seed."""
+
+
+def champion(tracker: Tracker, dataset: str) -> Champion | None:
+    """The version that holds the alias; None where there is none yet."""
+    from mlflow.exceptions import MlflowException
+
+    with tracker.recording("look up the champion") as client:
+        try:
+            version = client.get_model_version_by_alias(name_of(dataset), ALIAS)
+        except MlflowException:
+            return None
+        tags = version.tags
+        seeds = {int(seed): float(value) for seed, value in json.loads(tags.get(SEEDS, "{}")).items()}
+        name = tags.get("run.name", "")
+        return Champion(
+            version.version, name, tags.get(KEY, ""), tags.get(CONFIGURATION, ""), tags.get(DATA, ""), seeds
+        )
+
+
+def promote(
+    tracker: Tracker,
+    dataset: str,
+    run_id: str,
+    job: dict[str, Any],
+    weights: Mapping[str, np.ndarray],
+    image_shape: tuple[int, int],
+    brightest: int,
+    tags: Mapping[str, str],
+    reason: str,
+) -> str:
+    """Register the run's network as a new version, with the reason on it, and move the alias there; the version."""
+    from mlflow.exceptions import MlflowException
+
+    name = name_of(dataset)
+    with tracker.recording(f"promote {job['optimizer']['name']}") as client:
+        model_id = models.log_served(client, run_id, job, weights, image_shape, brightest)
+        try:
+            client.create_registered_model(
+                name, description=f"Dense networks on {dataset}; `{ALIAS}` is the one to use."
+            )
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        version = client.create_model_version(
+            name,
+            source=f"models:/{model_id}",
+            run_id=run_id,
+            model_id=model_id,
+            description=reason,
+            tags={key: fit(value, TAG_LIMIT) for key, value in ({"reason": reason} | dict(tags)).items()},
+        )
+        # Last: a version without the alias harms nobody.
+        client.set_registered_model_alias(name, ALIAS, version.version)
+        return str(version.version)

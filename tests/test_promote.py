@@ -1,0 +1,215 @@
+"""Who becomes champion, who does not and why, and the champion as a service."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline import promote, reproduce
+from pipeline.console import PROJECT
+from pipeline.data.arrays import Arrays
+from pipeline.promote import NotPromoted
+from pipeline.results.result import Result
+from pipeline.results.sweep import find_sweep
+from pipeline.tracking import open_tracker, registry
+from tests.training.command import Place, command
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+"""MLflow and its libraries warn of themselves here and there."""
+
+WORDS = ["model.width=4,16", "seed=0,1,2", "training.epochs=3", "optimizer=adam", "device.xla=false", "question=tests"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, processed: Path) -> Iterator[Place]:
+    """A sweep that is in an MLflow store of its own."""
+    where = Place(tmp_path_factory.mktemp("project"), processed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{where.root / 'mlflow.db'}")
+        said = command("-m", *(word for word in where.words if not word.startswith("tracking")), *WORDS)
+        assert said.status == 0, said.out + said.err
+        yield where
+
+
+@pytest.fixture(scope="module")
+def promoted(place: Place) -> str:
+    return run(place)
+
+
+def run(place: Place, **changes: Any) -> str:
+    sweep, runs = find_sweep("tests", place.store, place.root)
+    best = runs.read(sweep.winner or "")
+    like = [one for one in map(runs.record, sweep.keys) if one.job.configuration == best.job.configuration]
+    values = {"best": best, "like": like, "limit": 50.0, "data": place.processed, "store": place.store}
+    return promote.promote(**(values | {"tracker": open_tracker("sqlite")} | changes))
+
+
+def test_the_first_one_is_promoted_with_its_reasons(place: Place, promoted: str) -> None:
+    assert promoted.startswith("adam-w16-d1-s")
+    assert "is the champion now (version 1 of digits-dense): validation accuracy " in promoted
+    assert "there was no champion" in promoted
+    assert promoted.endswith("is under the limit of 50; trained again, every bit was the same")
+
+
+def test_the_reason_stands_on_the_version(place: Place, promoted: str) -> None:
+    from mlflow.tracking import MlflowClient
+
+    uri = f"sqlite:///{place.root / 'mlflow.db'}"
+    version = MlflowClient(uri, uri).get_model_version_by_alias("digits-dense", "champion")
+    assert "trained again, every bit was the same" in version.tags["reason"]
+    assert version.description == version.tags["reason"]
+    assert version.tags["run.key"] == find_sweep("tests", place.store, place.root)[0].winner
+
+
+def test_a_second_time_it_is_champion_already(place: Place, promoted: str) -> None:
+    assert "is the champion already (version 1)" in run(place)
+
+
+def test_a_large_gap_is_refused(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "champion", lambda *_: None)
+    with pytest.raises(NotPromoted, match=r"is not under the limit of -5 \(gap_limit\)"):
+        run(place, limit=-5.0, best=other(place))
+
+
+def other(place: Place, **changes: object) -> Result:
+    """The best run of the sweep under another key, as if it were another one."""
+    sweep, runs = find_sweep("tests", place.store, place.root)
+    best = dataclasses.replace(runs.read(sweep.winner or ""), key="e" * 64, **changes)  # type: ignore[arg-type]
+    job = dataclasses.replace(best.job, training=dataclasses.replace(best.job.training, epochs=4))
+    best = dataclasses.replace(best, job=job)
+    place.store.write(best)
+    place.store.note_published(best.key, place.store.published(sweep.winner or ""))
+    return best
+
+
+def test_what_is_no_better_is_refused(place: Place, promoted: str) -> None:
+    best = other(place)
+    sweep, runs = find_sweep("tests", place.store, place.root)
+    like = [one for one in map(runs.record, sweep.keys) if one.job.width == 4]
+    with pytest.raises(NotPromoted, match="not better beyond the spread of the seeds"):
+        run(place, best=best, like=like)
+
+
+def test_what_does_not_come_out_the_same_is_refused(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def differently(results: list[Result], *_: object) -> list[reproduce.Attempt]:
+        return [reproduce.Attempt(results[0], verdict=reproduce.DEFECT, words="epoch 1: train/loss was 1, is 2")]
+
+    monkeypatch.setattr(reproduce, "reproduce", differently)
+    monkeypatch.setattr(registry, "champion", lambda *_: None)
+    with pytest.raises(NotPromoted, match="a defect: epoch 1"):
+        run(place, best=other(place))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"like": []}, "0 seeds with a validation split; expected at least 3"),
+        ({"best": "without weights"}, "is not in MLflow with its weights"),
+    ],
+)
+def test_what_is_missing_is_said(place: Place, changes: dict[str, Any], expected: str) -> None:
+    if changes.get("best"):
+        changes = {"best": other(place, weights=None)}
+    with pytest.raises(NotPromoted, match=expected):
+        run(place, **changes)
+
+
+CHAMPION = registry.Champion("1", "sgd-w4-d1-s0", "k", "c", "d", {seed: 0.90 + seed / 1000 for seed in range(5)})
+
+
+@pytest.mark.parametrize(
+    ("seeds", "better"),
+    [
+        ({seed: 0.91 + seed / 1000 for seed in range(5)}, True),
+        ({seed: 0.90 + seed / 1000 for seed in range(5)}, False),
+        ({seed: 0.89 + seed / 1000 for seed in range(5)}, False),
+        ({seed: 0.9001 + seed % 2 / 100 for seed in range(5)}, False),
+        ({seed: 0.93 + seed / 1000 for seed in range(10, 15)}, True),
+        ({seed: 0.9021 + seed / 1000 for seed in range(10, 13)}, True),
+    ],
+    ids=["each seed better", "the same", "worse", "within the spread", "other seeds, better", "other seeds, just"],
+)
+def test_better_means_beyond_the_spread_of_the_seeds(
+    seeds: dict[int, float], better: bool, place: Place, digits: Arrays
+) -> None:
+    run = find_sweep("tests", place.store, place.root)[0].winner or ""
+    best = dataclasses.replace(place.store.record(run), identity={"data": "d"})
+    if better:
+        assert "against the champion sgd-w4-d1-s0 (p = " in promote.better(best, seeds, CHAMPION)
+    else:
+        with pytest.raises(NotPromoted, match="not better beyond the spread"):
+            promote.better(best, seeds, CHAMPION)
+
+
+def test_other_data_cannot_be_compared(place: Place) -> None:
+    best = place.store.record(find_sweep("tests", place.store, place.root)[0].winner or "")
+    with pytest.raises(NotPromoted, match="trained on other data"):
+        promote.better(best, {0: 0.9}, CHAMPION)
+
+
+# --- the service
+
+
+@pytest.fixture(scope="module")
+def ask(place: Place, promoted: str) -> Iterator[Callable[[Any], Any]]:
+    """A question to the served champion, as JSON."""
+    from tests.tracking.test_ui import free_port
+
+    port = free_port()
+    words = ["-m", "pipeline.serve", "dataset=digits", f"port={port}"]
+    server = subprocess.Popen(
+        [sys.executable, *words], cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert server.stdout is not None
+        line = server.stdout.readline()
+        assert f"answers at http://127.0.0.1:{port}/invocations" in line, server.communicate(timeout=10)
+
+        def question(plain: Any) -> Any:
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{port}/invocations",
+                json.dumps(plain).encode(),
+                {"Content-Type": "application/json"},
+            )
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.load(answer)
+
+        yield question
+    finally:
+        server.terminate()
+        started = time.monotonic()
+        server.wait(20)
+        assert time.monotonic() - started < 20
+
+
+def test_raw_pixels_get_classes_and_probabilities(ask: Callable[[Any], Any], place: Place, digits: Arrays) -> None:
+    """The digits of scikit-learn have 8 x 8 pixels from 0 to 16; MNIST's 28 x 28 from 0 to 255 go the same way."""
+    images = np.rint(np.asarray(digits.test_images[:20]) * 16).astype(int).reshape(-1, 8, 8)
+    answers = ask({"inputs": images.tolist()})["predictions"]
+    winner = place.store.read(find_sweep("tests", place.store, place.root)[0].winner or "")
+    assert winner.predictions is not None
+    assert [answer["class"] for answer in answers] == winner.predictions[:20].tolist()
+    assert [len(answer["probabilities"]) for answer in answers] == [10] * 20
+    assert [sum(answer["probabilities"]) for answer in answers] == pytest.approx([1.0] * 20, abs=1e-5)
+
+
+def test_without_a_champion_there_is_nothing_to_serve(place: Place) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.serve", "dataset=mnist"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert done.stderr == "error: there is no champion for dataset=mnist yet: python -m pipeline.promote makes one\n"
