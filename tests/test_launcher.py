@@ -8,14 +8,17 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import hydra.core.utils as hydra_utils
 import pytest
 import yaml
 from hydra import version
@@ -35,6 +38,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.batched_launcher import BatchedLauncher, _core
 from hydra_plugins.batched_launcher._compose import Templates
+from hydra_plugins.batched_launcher._quicker import quicker
 from pipeline.config import rules, schema
 from pipeline.console import PROJECT
 from tests.training.command import as_before
@@ -245,6 +249,32 @@ def test_each_folder_has_hydra_s_three_files(sweep: Sweep, number: int) -> None:
     assert files["hydra.yaml"]["hydra"]["job"]["num"] == number
     assert files["hydra.yaml"]["hydra"]["job"]["id"] == str(number)
     assert files["hydra.yaml"]["hydra"]["runtime"]["output_dir"] == str(sweep.job(number))
+
+
+def test_books_kept_quicker_are_those_that_hydra_keeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Byte by byte and value by value, without the shortcuts and with them."""
+    words = ("a=1,2", "color=green", "+b='ä: # long enough to be folded, if anything is folded here at all: '")
+    kept = []
+    for shortcut in (nullcontext, quicker):
+        monkeypatch.setattr(_core, "quicker", shortcut)
+        [returns] = launch(tmp_path, Task(), *words, "+c=[1,{x: null, y: 1.5}]")
+        files = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.glob("sweep/*/.hydra/*.yaml")}
+        assert len(files) == 6
+        kept.append((files, [(done.cfg, done.hydra_cfg, done.overrides, done.working_dir) for done in returns]))
+        shutil.rmtree(tmp_path / "sweep")
+    assert kept[0] == kept[1]
+
+
+def test_hydra_is_left_as_it_was(tmp_path: Path) -> None:
+    before = hydra_utils.copy, OmegaConf.masked_copy, get_dumper()
+    launch(tmp_path, Task(), "a=1,13")
+    assert (hydra_utils.copy, OmegaConf.masked_copy, get_dumper()) == before
+
+
+def get_dumper() -> object:
+    from omegaconf import omegaconf
+
+    return omegaconf.get_omega_conf_dumper
 
 
 def test_the_sweep_s_own_file_is_there(sweep: Sweep) -> None:

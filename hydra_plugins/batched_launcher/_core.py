@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from hydra_plugins.batched_launcher._compose import Templates
+from hydra_plugins.batched_launcher._quicker import quicker
 
 if TYPE_CHECKING:
     from hydra_plugins.batched_launcher.batched_launcher import BatchedLauncher
@@ -63,6 +64,8 @@ def launch(launcher: BatchedLauncher, job_overrides: Sequence[Sequence[str]], in
     for number, overrides in enumerate(job_overrides, start=initial_job_idx):
         log.info("\t#%d : %s", number, " ".join(filter_overrides(overrides)))
 
+    batch: Batch | None = getattr(task, "batch", None)
+
     def compose(position: int) -> DictConfig:
         # Composed when it is needed and let go again: a thousand whole configurations would be 300 MB.
         job = templates.compose(config, list(job_overrides[position]))
@@ -73,17 +76,18 @@ def launch(launcher: BatchedLauncher, job_overrides: Sequence[Sequence[str]], in
 
     def book(position: int, function: Callable[[DictConfig], Any]) -> JobReturn:
         """One job's output folder, `.hydra` files, log and callbacks around `function`."""
-        done = run_job(
-            hydra_context=context,
-            task_function=function,
-            config=compose(position),
-            job_dir_key="hydra.sweep.dir",
-            job_subdir_key="hydra.sweep.subdir",
-        )
+        job = compose(position)
+        with quicker() if batch is not None else nullcontext():
+            done = run_job(
+                hydra_context=context,
+                task_function=function,
+                config=job,
+                job_dir_key="hydra.sweep.dir",
+                job_subdir_key="hydra.sweep.subdir",
+            )
         configure_log(config.hydra.hydra_logging, config.hydra.verbose)
         return done
 
-    batch: Batch | None = getattr(task, "batch", None)
     positions = range(len(job_overrides))
     if batch is None:
         return [book(position, task) for position in positions]

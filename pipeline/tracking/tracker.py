@@ -381,11 +381,8 @@ class Tracker:
 class NullTracker(Tracker):
     """`tracking=none`: the same words, and nothing happens."""
 
-    @contextmanager
-    def recording(self, what: str) -> Iterator[MlflowClient]:
-        if what:
-            raise UserError(f"tracking=none: there is no store to {what} in")
-        yield
+    def recording(self, what: str) -> Any:
+        raise UserError(f"tracking=none: there is no store to {what} in")
 
     def warm(self) -> threading.Thread:
         thread = threading.Thread(target=lambda: None)
