@@ -17,12 +17,14 @@ from pipeline.results.identity import environment
 
 @dataclass(frozen=True)
 class Measured:
-    """Wall-clock seconds, CPU seconds and peak memory in MB of one process with its children."""
+    """Wall-clock seconds, CPU seconds and peak memory in MB of one process with its children; its own open files."""
 
     seconds: float
     cpu: float
     peak_mb: int
     output: str
+    files: int = 0
+    """The most that were open at once, looked at four times a second; 0 where there is no /proc."""
 
 
 def process(*command: str, env: dict[str, str] | None = None) -> Measured:
@@ -38,14 +40,25 @@ def process(*command: str, env: dict[str, str] | None = None) -> Measured:
             # DVC's stages say `python`: this one.
             env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", **(env or {})},
         )
-        _, status, usage = os.wait4(child.pid, 0)
+        files = 0
+        while not (ended := os.wait4(child.pid, os.WNOHANG))[0]:
+            files = max(files, _open_files(child.pid))
+            time.sleep(0.25)
+        _, status, usage = ended
         seconds = time.perf_counter() - started
         child.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
         text = output.read()
     if child.returncode:
         raise SystemExit(f"{' '.join(command)}: exit status {child.returncode}\n{text[-2000:]}")
-    return Measured(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss // 1024, text)
+    return Measured(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss // 1024, text, files)
+
+
+def _open_files(pid: int) -> int:
+    try:
+        return len(os.listdir(f"/proc/{pid}/fd"))
+    except OSError:
+        return 0
 
 
 def sweep(folder: Path, *words: str) -> Measured:

@@ -1,10 +1,11 @@
 """What a run costs besides its arithmetic, and whether that grows: sweeps of few and many jobs on `dataset=digits`.
 
-    python -m benchmarks.overhead [few=10] [many=1000] [mnist=0]
+    python -m benchmarks.overhead [few=10] [more=110] [many=1000] [mnist=0]
 
-Cost per run = (seconds of the sweep - seconds of a sweep of one) / (jobs - 1), one process each: composing, folders,
-records, MLflow and the little training that digits take. Memory and open files are the process's own at its end.
-`mnist=1000` adds a sweep of that many jobs on MNIST (one epoch, width 64), for its peak memory.
+One process each. The cost per run is what a further run adds: (seconds of the larger sweep - seconds of the smaller one) /
+(runs more): composing, folders, records, MLflow, and the little training that digits take. It is given in the sweep of
+few and in the sweep of many; peak memory and open files are the process's own. `mnist=1000` adds a sweep of that many
+jobs on MNIST (one epoch, width 64), for its peak memory.
 """
 
 from __future__ import annotations
@@ -26,19 +27,23 @@ def run(jobs: int, *words: str) -> measure.Measured:
 
 
 def main(argv: Sequence[str]) -> int:
-    values = console.words(argv, {"few": "10", "many": "1000", "mnist": "0"}, __doc__ or "")
-    few, many, mnist = (int(values[name]) for name in ("few", "many", "mnist"))
+    values = console.words(argv, {"few": "10", "more": "110", "many": "1000", "mnist": "0"}, __doc__ or "")
+    sizes, mnist = [int(values[name]) for name in ("few", "more", "many")], int(values["mnist"])
     print(measure.machine())
-    base = run(2, *SMALL)
-    print(f"{2:5} jobs: {base.seconds:7.1f} s, {base.peak_mb} MB", flush=True)
-    costs = []
-    for jobs in (few, many):
+    run(2, *SMALL)  # compiles
+    seconds: list[float] = []
+    costs: list[float] = []
+    for jobs in sizes:
         done = run(jobs, *SMALL)
-        costs.append((done.seconds - base.seconds) / (jobs - 2))
-        print(
-            f"{jobs:5} jobs: {done.seconds:7.1f} s, {1000 * costs[-1]:6.1f} ms per run, {done.peak_mb} MB", flush=True
+        seconds.append(done.seconds)
+        line = (
+            f"{jobs:5} jobs: {done.seconds:7.1f} s, {done.cpu:7.1f} CPU s, {done.peak_mb} MB, {done.files} open files"
         )
-    print(f"cost per run, {many} jobs over {few}: {costs[1] / costs[0]:.2f}")
+        if len(seconds) > 1:
+            costs.append((seconds[-1] - seconds[-2]) / (jobs - sizes[len(seconds) - 2]))
+            line += f", {1000 * costs[-1]:.1f} ms for each further run"
+        print(line, flush=True)
+    print(f"a run among {sizes[2]} over one among {sizes[1]}: {costs[1] / costs[0]:.2f}")
     if mnist:
         done = run(mnist, "dataset=mnist", "model.width=64", "training.epochs=1", "optimizer=adam")
         print(f"{mnist:5} jobs on MNIST: {done.seconds:7.1f} s, {done.peak_mb} MB")

@@ -260,7 +260,9 @@ def test_books_kept_quicker_are_those_that_hydra_keeps(tmp_path: Path, monkeypat
         [returns] = launch(tmp_path, Task(), *words, "+c=[1,{x: null, y: 1.5}]")
         files = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.glob("sweep/*/.hydra/*.yaml")}
         assert len(files) == 6
-        kept.append((files, [(done.cfg, done.hydra_cfg, done.overrides, done.working_dir) for done in returns]))
+        # As they stand: resolved, the time of day would be among them.
+        plain = [[OmegaConf.to_container(cfg, resolve=False) for cfg in (done.cfg, done.hydra_cfg)] for done in returns]
+        kept.append((files, plain, [(done.overrides, done.working_dir, done.return_value) for done in returns]))
         shutil.rmtree(tmp_path / "sweep")
     assert kept[0] == kept[1]
 

@@ -48,6 +48,18 @@ IN_THE_CLONE = {
 ELSEWHERE = {
     "make run": "tests/test_setup.py::test_run_without_mnist_says_so_in_one_line_and_goes_on_with_digits",
     "make ui": "tests/tracking/test_ui.py::test_it_says_where_it_is",
+    "python -m pipeline.train -m sweep=smoke dataset=digits plan=true": (
+        "tests/test_train.py::test_a_plan_says_what_is_there_and_what_it_would_take"
+    ),
+    "python -m pipeline.reproduce adam-w512-d1-s0": "tests/test_reproduce.py::test_the_same_bits_are_identical",
+    "python -m pipeline.reproduce --all-of results/sweep --sample 5": (
+        "tests/test_reproduce.py::test_a_sample_of_a_sweep"
+    ),
+    "python -m pipeline.lineage adam-w512-d1-s0": "tests/test_lineage.py::test_a_run_names_all_it_came_from",
+    "python -m pipeline.lineage --check": "tests/test_lineage.py::test_whole_links_are_said_to_be",
+    "python -m pipeline.bundle results/sweep": "tests/test_bundle.py::test_it_opens_in_another_checkout",
+    "python -m pipeline.promote": "tests/test_promote.py::test_the_first_one_is_promoted_with_its_reasons",
+    "make serve": "tests/test_promote.py::test_raw_pixels_get_classes_and_probabilities",
     "make test": "tests/test_setup.py::test_help_lists_every_word",
     "make lint": "tests/test_setup.py::test_help_lists_every_word",
     "make help": "tests/test_setup.py::test_help_lists_every_word",

@@ -239,8 +239,9 @@ class Evidence:
         """Failed and diverged runs: those with a record, and those that a sweep only knows by name."""
         found = []
         for source in self.sources:
+            told = source.lost or (source.sweep.lost if source.sweep else [])
             # By key, or by name in records of before keys were noted.
-            commands = {word: lost.command for lost in source.lost for word in (lost.key, lost.name) if word}
+            commands = {word: lost.command for lost in told for word in (lost.key, lost.name) if word}
             for r in source.results:
                 if not r.finished:
                     command = commands.get(r.key) or commands.get(r.name, "")
@@ -248,7 +249,7 @@ class Evidence:
             known = {r.key for r in source.results} | {r.name for r in source.results if source.sweep}
             found += [
                 LostRun(source.name, lost.name, lost.status, lost.reason, lost.command, lost.key)
-                for lost in source.lost
+                for lost in told
                 if (lost.key or lost.name) not in known
             ]
         return found

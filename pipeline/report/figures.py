@@ -222,7 +222,7 @@ def learning_curve_sheet(panels: dict[str, pd.DataFrame], limits: CurveLimits, c
     figure = Figure(figsize=(3.7 * columns, 3.9 * rows))
     for place, (title, bands) in enumerate(panels.items()):
         left, bottom = place % columns / columns, 1 - (place // columns + 1) / rows
-        boxes = [(left + 0.15 / columns, bottom + y / rows, 0.66 / columns, 0.37 / rows) for y in (0.55, 0.105)]
+        boxes = [(left + 0.2 / columns, bottom + y / rows, 0.61 / columns, 0.37 / rows) for y in (0.55, 0.105)]
         loss, accuracy = (figure.add_axes(box) for box in boxes)
         _curves(loss, bands, "loss", limits)
         _curves(accuracy, bands, "accuracy", limits)

@@ -1,0 +1,71 @@
+"""What the records of runs cost: writing one, and finding 1,000 finished ones as a sweep does before it trains.
+
+    python -m benchmarks.records [runs=1000]
+
+The runs have what a real one has: five epochs, 10,000 predictions, the digests of all source files. Finding a run is
+reading it whole and checking it against its digests.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import measure
+from pipeline import console
+from pipeline.config.digests import array_digest
+from pipeline.results import identity
+from pipeline.results.result import FINISHED, Result
+from pipeline.results.store import RunStore
+from pipeline.training.numerics import job
+
+
+def result(seed: int) -> Result:
+    one = dataclasses.replace(job(), seed=seed)
+    rng = np.random.default_rng(seed)
+    predictions = rng.integers(0, 10, 10_000).astype(np.uint8)
+    names = [f"{side}/{what}" for side in ("running", "train", "val", "gap") for what in ("loss", "accuracy")]
+    made_of = identity.identity("0" * 64, {"backend": "tensorflow", "device": "cpu"})
+    digests = dict.fromkeys(("initial_weights", "batch_order", "final_weights"), "0" * 64)
+    return Result(
+        key=identity.key_of(one, made_of),
+        job=one,
+        status=FINISHED,
+        history={name: rng.random(5).tolist() for name in names},
+        figures={
+            name: float(rng.random()) for name in ("test/accuracy", "test/loss", "train/accuracy", "time/train_s")
+        },
+        digests=digests | {"predictions": array_digest(predictions)},
+        identity=made_of,
+        environment=identity.environment() | {"numerics_class": "0" * 64},
+        sources=identity.sources(),
+        predictions=predictions,
+    )
+
+
+def main(argv: Sequence[str]) -> int:
+    count = int(console.words(argv, {"runs": "1000"}, __doc__ or "")["runs"])
+    results = [result(seed) for seed in range(count)]
+    with tempfile.TemporaryDirectory() as folder:
+        store = RunStore(Path(folder))
+        before = time.perf_counter()
+        for one in results:
+            # As in a sweep: what the record holds besides the numbers is made once per run too.
+            one.environment = {**identity.environment(), "numerics_class": "0" * 64}
+            store.write(one)
+        written = time.perf_counter() - before
+        before = time.perf_counter()
+        found = sum(store.read(one.key).finished for one in results)
+        seconds = time.perf_counter() - before
+    print(measure.machine())
+    print(f"writing a run's record: {1000 * written / count:.1f} ms; finding {found} finished runs: {seconds:.2f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    console.run(main)
