@@ -425,6 +425,11 @@ class Session:
     def _conclude(self, best: Planned | None, publisher: Publisher) -> None:
         """The sweep's record, the stage's output, and the last lines a person reads."""
         sweep = self._record(ENDED, publisher.parent, best.key if best else None)
+        before = self.ledger.get(self.id)
+        if before is not None and not sweep.trained:
+            # What training it took is known from the command that did it, and of use to the next plan.
+            kept = ("trained", "train_seconds", "peak_memory_mb", "machine", "workers", "seconds")
+            sweep = replace(sweep, **{name: getattr(before, name) for name in kept})
         lost = sweep.lost
         if self.is_sweep or lost:
             self.ledger.write(sweep)
@@ -441,7 +446,10 @@ class Session:
             return
         self._say_lost()
         finished = sum(1 for one in self.planned if one.result is not None and one.result.finished)
-        print(f"{finished} of {len(self.planned)} runs finished in {duration(sweep.seconds)}", flush=True)
+        print(
+            f"{finished} of {len(self.planned)} runs finished in {duration(time.monotonic() - self.started)}",
+            flush=True,
+        )
         if best is not None and best.result is not None and "best/val_accuracy" in best.result.figures:
             accuracy = percent(best.result.figures["best/val_accuracy"])
             print(f"best on the validation split: {best.job.name}, {accuracy}", flush=True)

@@ -104,7 +104,8 @@ def state_of_code(result: Result) -> str:
 def _changed(result: Result) -> str:
     if result.environment.get("git_dirty") != "true":
         return ""
-    return ", and what uncommitted.diff in its folder adds" if result.patch else ", with changes that were not kept"
+    # A stage of DVC writes dvc.lock and reports while it runs: most checkouts are dirty in that way.
+    return ", and what uncommitted.diff in its folder adds" if result.patch else ", with changes to other files only"
 
 
 def locked(dataset: str, text: str | None = None) -> Iterator[tuple[str, str, str]]:

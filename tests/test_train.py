@@ -747,6 +747,14 @@ def test_a_sweep_that_was_resumed_has_lost_nothing(resumed: tuple[Place, int, Sa
     assert sweep.peak_memory_mb > 100
 
 
+def test_what_a_sweep_took_is_not_forgotten_where_nothing_is_trained(swept: tuple[Place, Said]) -> None:
+    swept[0].train(*GRID, "force=true")
+    [before] = [sweep for sweep in ledger(swept[0]) if len(sweep.keys) == 8]
+    swept[0].train(*GRID)
+    [after] = [sweep for sweep in ledger(swept[0]) if len(sweep.keys) == 8]
+    assert (after.trained, after.train_seconds, after.seconds) == (8, before.train_seconds, before.seconds)
+
+
 def test_a_single_run_that_finished_leaves_no_ledger(place: Callable[[], Place]) -> None:
     where = place()
     where.train("seed=0", "model.width=4", "training.epochs=1")
