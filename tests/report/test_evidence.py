@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.report.evidence import Evidence, is_book, read_sources
+from pipeline.report.evidence import Evidence, different_environments, is_book, read_sources
 from pipeline.results.result import DIVERGED
 from pipeline.results.sweep import Lost
 from tests.report import factory
@@ -129,3 +129,36 @@ def test_two_folders_of_one_name_stay_apart(tmp_path):
     runs = factory.book_runs(1)
     folders = [factory.write_experiment(tmp_path / place / "book", runs) for place in ("a", "b")]
     assert len({source.name for source in read_sources(folders)}) == 2
+
+
+# --- runs from different machines
+
+
+HERE = {"python": "3.11.7", "tensorflow": "2.21.0", "lock": "a" * 64, "numerics_class": "c" * 64}
+
+
+@pytest.mark.parametrize(
+    ("there", "expected"),
+    [
+        ({}, ""),
+        ({"git_commit": "d" * 40, "command": "x"}, ""),
+        (
+            {"numerics_class": "f" * 64},
+            "machines that compute differently (2 numerics classes: 1 of cccccccc, 1 of ffffffff)",
+        ),
+        ({"tensorflow": "2.22.0"}, "different environments (tensorflow 2.21.0 and 2.22.0)"),
+        ({"lock": "b" * 64}, "different environments (requirements.lock aaaaaaaaaaaaaaaa and bbbbbbbbbbbbbbbb)"),
+    ],
+)
+def test_different_environments_are_said(there: dict[str, str], expected: str) -> None:
+    said = different_environments([HERE, HERE | there])
+    assert said.startswith(expected)
+    assert bool(said) == bool(expected)
+
+
+def test_the_warning_is_among_the_notes(of_runs):
+    runs = factory.book_runs(2)
+    for run, numerics in zip(runs, "ab", strict=True):
+        run.environment = HERE | {"numerics_class": numerics * 64}
+    [note] = of_runs(runs).notes
+    assert "come from machines that compute differently" in note
