@@ -10,6 +10,7 @@ import logging
 import resource
 import shlex
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -201,13 +202,14 @@ class Session:
             for position in self._train(publisher):
                 yield position, self._outcome(position)
             winner = self._winner(publisher)
-            lost = [one for one in self.planned if one.result is None or one.result.status == FAILED]
-            status = "FAILED" if lost else "FINISHED"
+            failed = any(one.result is None or one.result.status == FAILED for one in self.planned)
+            status = "FAILED" if failed else "FINISHED"
         except BaseException:
             self.ledger.write(self._record(STOPPED, publisher.parent))
             self._say_lost()
             raise
         finally:
+            publisher.call(partial(self._note_lost, publisher))
             publisher.close(status)
         self._conclude(winner, publisher)
 
@@ -412,6 +414,15 @@ class Session:
             machine=identity.machine(),
             workers=self.planned[0].device.workers,
         )
+
+    def _note_lost(self, publisher: Publisher) -> None:
+        """Put on the sweep's parent run which runs it lost, why, and the commands that train them again."""
+        told = [lost(one) for one in self.planned if one.result is None or not one.result.finished]
+        if publisher.parent and (self.is_sweep or told):
+            lines = [f"{one.name} {one.status}: {one.reason}; again: {one.command}" for one in told]
+            counts = Counter(one.status for one in told)
+            summed = ", ".join(f"{count} {status}" for status, count in counts.items())
+            self.tracker.set_tags(publisher.parent, {"lost": summed or "none", "lost.runs": "\n".join(lines)})
 
     def _say_lost(self) -> None:
         """Each lost run, its reason and the command that trains it again; of many that were interrupted, the first."""

@@ -23,6 +23,7 @@ from pipeline.results.result import Result
 from pipeline.results.sweep import find_sweep
 from pipeline.tracking import open_tracker, registry
 from tests.training.command import Place, command
+from tests.training.factory import make_job
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 """MLflow and its libraries warn of themselves here and there."""
@@ -203,6 +204,35 @@ def test_raw_pixels_get_classes_and_probabilities(ask: Callable[[Any], Any], pla
     assert [sum(answer["probabilities"]) for answer in answers] == pytest.approx([1.0] * 20, abs=1e-5)
 
 
+@pytest.mark.parametrize(("shape", "brightest"), [((28, 28), 255), ((8, 8), 16)], ids=["as MNIST", "as digits"])
+def test_raw_pixels_of_any_size_are_scaled_as_in_training(
+    shape: tuple[int, int], brightest: int, tmp_path: Path, keras: Any
+) -> None:
+    from pipeline.config.job import Job
+    from pipeline.models import dense
+    from pipeline.tracking import served
+
+    job = make_job("adam", hidden=[12])
+    network = dense.build(job.model, shape[0] * shape[1], 10, "float32")
+    dense.set_initial(network, job.model, 3)
+    arrays = {name.replace("/", "."): array for name, array in dense.weights(network).items()}
+    np.savez(tmp_path / "weights.npz", **arrays)
+    plain = {"job": job.to_dict(), "image_shape": list(shape), "brightest": brightest}
+    (tmp_path / "network.json").write_text(json.dumps(plain))
+    assert Job.from_dict(plain["job"]) == job  # type: ignore[arg-type]
+
+    class Context:
+        artifacts = {"weights": str(tmp_path / "weights.npz"), "network": str(tmp_path / "network.json")}  # noqa: RUF012
+
+    classifier = served.Classifier()
+    classifier.load_context(Context())
+    images = np.random.default_rng(0).integers(0, brightest + 1, (5, *shape)).astype(np.uint8)
+    answers = classifier.predict(Context(), images)
+    expected = np.asarray(network(images.reshape(5, -1).astype(np.float32) / np.float32(brightest)))
+    np.testing.assert_allclose(np.array(answers["probabilities"].tolist()), expected, rtol=1e-5)
+    assert answers["class"].tolist() == expected.argmax(axis=1).tolist()
+
+
 def test_without_a_champion_there_is_nothing_to_serve(place: Place) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pipeline.serve", "dataset=mnist"],
@@ -213,3 +243,31 @@ def test_without_a_champion_there_is_nothing_to_serve(place: Place) -> None:
     )
     assert done.returncode == 2
     assert done.stderr == "error: there is no champion for dataset=mnist yet: python -m pipeline.promote makes one\n"
+
+
+# --- what a sweep lost stands on its parent run
+
+
+def test_the_parent_run_says_that_nothing_was_lost(place: Place) -> None:
+    assert parent(place).data.tags["lost"] == "none"
+
+
+def test_the_parent_run_names_what_was_lost(place: Place) -> None:
+    words = ["model.width=4", "seed=0,1", "training.epochs=2", "training.batch_size=20", "optimizer=sgd"]
+    bad = ["optimizer.learning_rate=1000", "optimizer.weight_decay=1000", "device.xla=false", "question=lost"]
+    command("-m", *(word for word in place.words if not word.startswith(("tracking", "paths.results"))), *words, *bad)
+    tags = parent(place, "lost").data.tags
+    assert tags["lost"] == "2 diverged"
+    assert (
+        "sgd-w4-d1-s1 diverged: running/loss is nan after epoch 1; again: python -m pipeline.train" in tags["lost.runs"]
+    )
+
+
+def parent(place: Place, question: str = "tests") -> Any:
+    from mlflow.tracking import MlflowClient
+
+    uri = f"sqlite:///{place.root / 'mlflow.db'}"
+    client = MlflowClient(uri, uri)
+    [experiment] = [one for one in client.search_experiments() if one.name == question]
+    [found] = [run for run in client.search_runs([experiment.experiment_id]) if "sweep.id" in run.data.tags]
+    return found

@@ -227,4 +227,6 @@ printf '%s\\n' "${COMPREPLY[@]}"
 def test_words_are_completed() -> None:
     if not (Path(sys.executable).parent / "gap-train").exists():
         pytest.skip("the project is not installed in this environment")
+    if " " in sys.executable:
+        pytest.skip("Hydra's completion splits the path of a program at its spaces")
     assert {"optimizer=adam", "optimizer=adamw"} <= {*bash(COMPLETE)}

@@ -128,7 +128,7 @@ def test_damage_between_opening_and_use_is_refused_too(root: Path) -> None:
 def test_older_schema_with_runs_is_to_be_upgraded(root: Path) -> None:
     half_migrated_at(root / "mlflow.db")
     execute(root / "mlflow.db", "INSERT INTO runs (run_uuid) VALUES ('a')")
-    with pytest.raises(StoreDamaged, match=r"keep a copy, then: \S+ -m mlflow db upgrade '?sqlite:///"):
+    with pytest.raises(StoreDamaged, match=r"keep a copy, then: .+ -m mlflow db upgrade '?sqlite:///"):
         open_tracker("sqlite", root=root)
 
 
