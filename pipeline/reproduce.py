@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
         keys = [key for key in sweep.keys if key in runs]
         if asked.sample and asked.sample < len(keys):
             keys = random.Random(sweep.id).sample(keys, asked.sample)
-        results = [read(runs, key) for key in keys]
+        results = [runs.read(key) for key in keys]
         print(f"{len(results)} of the {len(sweep.keys)} runs of {sweep.name}")
     else:
         results = [found(asked.run, store, tracker)]
@@ -125,10 +125,6 @@ def found(word: str, store: RunStore, tracker: Tracker) -> Result:
         if recorded is None:
             raise
         return recorded
-
-
-def read(store: RunStore, key: str) -> Result:
-    return store.read(key)
 
 
 def reproduce(results: Sequence[Result], data: Path, store: RunStore) -> list[Attempt]:
