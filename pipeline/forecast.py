@@ -91,14 +91,9 @@ def ranges(numbers: Sequence[int]) -> str:
 
 
 def earlier(store: RunStore) -> Iterable[Earlier]:
-    keys = store.keys()
-    for key in keys:
-        try:
-            result = store.record(key)
-        except ValueError:
-            continue
+    for result in store.records():
         if result.finished:
-            size = sum(path.stat().st_size for path in store.folder(key).iterdir())
+            size = sum(path.stat().st_size for path in store.folder(result.key).iterdir())
             seconds = result.figures.get("time/train_s", 0.0)
             yield Earlier(result.job, result.identity["numerics"], _here(result), seconds, size)
 

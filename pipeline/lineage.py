@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
         raise UserError("expected one RUN or DIGEST, or --check; --help says what they are")
     [word] = words
     if not find_keys(word, store) and re.fullmatch("[0-9a-f]{6,64}", word):
-        on_data = [result for result in readable(store) if result.identity.get("data", "").startswith(word)]
+        on_data = [result for result in store.records() if result.identity.get("data", "").startswith(word)]
         if on_data:
             print("\n".join(of_data(on_data, data)))
             return 0
@@ -199,14 +199,6 @@ def unpublished(store: RunStore, tracking: str) -> list[str]:
 def _gathered() -> list[tuple[str, Sweep]]:
     paths = sorted((console.PROJECT / "results").glob(f"*/{SWEEP}"))
     return [(path.parent.name, Sweep.read(path.parent)) for path in paths]
-
-
-def readable(store: RunStore) -> Iterator[Result]:
-    for key in store.keys():  # noqa: SIM118
-        try:
-            yield store.record(key)
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
 
 
 def _short(path: Path) -> str:

@@ -249,7 +249,7 @@ def consistency(then: Result, now: Result, data: Path, store: RunStore) -> tuple
         return then.status == now.status, f"{then.status} then, {now.status} now"
     seeds = {
         result.job.seed: result.figures["test/accuracy"]
-        for result in recorded(store)
+        for result in store.records()
         if result.finished and result.job.configuration == then.job.configuration and result.identity == then.identity
     } | {then.job.seed: then.figures["test/accuracy"]}
     if len(seeds) >= 3:
@@ -262,16 +262,6 @@ def consistency(then: Result, now: Result, data: Path, store: RunStore) -> tuple
         labels = load(data / then.job.dataset.name).test_labels
         found = on_images(labels, then.predictions, now.predictions)
     return found.consistent, found.words
-
-
-def recorded(store: RunStore) -> list[Result]:
-    results = []
-    for key in store.keys():  # noqa: SIM118 - iterating a store reads the arrays too
-        try:
-            results.append(store.record(key))
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-    return results
 
 
 VERDICTS = {

@@ -8,7 +8,6 @@ It takes raw pixels and gives classes and probabilities:
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +29,6 @@ def main(argv: Sequence[str]) -> int:
             f"there is no champion for dataset={values['dataset']} yet: python -m pipeline.promote makes one"
         )
     port = servers.port_of(values["port"], "python -m pipeline.serve")
-    signal.signal(signal.SIGTERM, servers.terminated)
     model = f"models:/{registry.name_of(values['dataset'])}@{registry.ALIAS}"
     command = ["-m", "mlflow", "models", "serve", "--model-uri", model, "--env-manager", "local"]
     command += ["--host", HOST, "--port", str(port)]
@@ -46,20 +44,10 @@ def main(argv: Sequence[str]) -> int:
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
-    server = servers.start(command, settings)
-    try:
-        servers.wait(server, port, "ping")
-        print(
-            f"{champion.run_name} (version {champion.version}) answers at http://{HOST}:{port}/invocations (Ctrl-C ends it)"
-        )
-        sys.stdout.flush()
-        status = server.wait()
-        if status:
-            raise UserError(f"the server ended with exit status {status}; its last words are above")
-    except KeyboardInterrupt:
-        print("stopped")
-    finally:
-        servers.stop(server)
+    name = f"{champion.run_name} (version {champion.version})"
+    servers.run(
+        command, settings, port, "ping", lambda: f"{name} answers at http://{HOST}:{port}/invocations (Ctrl-C ends it)"
+    )
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import IO
 
@@ -45,7 +46,23 @@ def free(port: int) -> bool:
     return True
 
 
-def start(command: Sequence[str], settings: Mapping[str, str]) -> subprocess.Popen[str]:
+def run(command: Sequence[str], settings: Mapping[str, str], port: int, page: str, told: Callable[[], str]) -> None:
+    """Start `python COMMAND`, print `told()` once `page` answers, and end the server with this program."""
+    signal.signal(signal.SIGTERM, _terminated)
+    server = _start(command, settings)
+    try:
+        _wait(server, port, page)
+        print(told(), flush=True)
+        status = server.wait()
+        if status:
+            raise UserError(f"the MLflow server ended with exit status {status}; its last words are above")
+    except KeyboardInterrupt:
+        print("stopped")
+    finally:
+        _stop(server)
+
+
+def _start(command: Sequence[str], settings: Mapping[str, str]) -> subprocess.Popen[str]:
     """Start `python COMMAND`; what it complains of goes to stderr, what it says each time does not."""
     server = subprocess.Popen(
         [sys.executable, *command],
@@ -65,7 +82,7 @@ def _pass_on(lines: IO[str]) -> None:
             sys.stderr.flush()
 
 
-def wait(server: subprocess.Popen[str], port: int, page: str) -> None:
+def _wait(server: subprocess.Popen[str], port: int, page: str) -> None:
     """Until `page` of the server answers. Raises UserError where it ends instead, or takes too long."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
@@ -80,7 +97,7 @@ def wait(server: subprocess.Popen[str], port: int, page: str) -> None:
     raise UserError(f"the MLflow server does not answer on port {port} after {START_SECONDS} s")
 
 
-def stop(server: subprocess.Popen[str]) -> None:
+def _stop(server: subprocess.Popen[str]) -> None:
     # It passes the signal on to its worker and waits for that.
     server.terminate()
     try:
@@ -89,6 +106,6 @@ def stop(server: subprocess.Popen[str]) -> None:
         server.kill()
 
 
-def terminated(signum: int, frame: FrameType | None) -> None:
+def _terminated(signum: int, frame: FrameType | None) -> None:
     """A handler of SIGTERM that lets `finally` run."""
     raise SystemExit(128 + signum)

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
 import urllib.request
 from collections.abc import Sequence
 
 from pipeline import console, servers
-from pipeline.errors import UserError
 from pipeline.servers import HOST
 from pipeline.tracking import SQLITE, Tracker, open_tracker
 
@@ -30,26 +26,11 @@ def main(argv: Sequence[str]) -> int:
     if database is not None and not database.exists():
         # MLflow would make it too, but halfway where it is interrupted, and with artifacts in the working directory.
         tracker.close_stale()
-    signal.signal(signal.SIGTERM, servers.terminated)
-    server = _start(tracker, port)
-    try:
-        # 5 to 10 s, most of it importing MLflow, twice.
-        servers.wait(server, port, "health")
-        print(f"MLflow shows the runs of {tracker.shown_uri} at http://{HOST}:{port} (Ctrl-C ends it)")
-        for name, address in _experiments(port):
-            print(f"  {name}: {address}")
-        sys.stdout.flush()
-        status = server.wait()
-        if status:
-            raise UserError(f"the MLflow server ended with exit status {status}; its last words are above")
-    except KeyboardInterrupt:
-        print("stopped")
-    finally:
-        servers.stop(server)
+    _run(tracker, port)
     return 0
 
 
-def _start(tracker: Tracker, port: int) -> subprocess.Popen[str]:
+def _run(tracker: Tracker, port: int) -> None:
     """MLflow's own server with one worker, without its background jobs and reports to its makers."""
     artifacts = tracker.address.artifacts
     command = ["-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
@@ -63,7 +44,13 @@ def _start(tracker: Tracker, port: int) -> subprocess.Popen[str]:
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "PYTHONWARNINGS": "ignore",
     }
-    return servers.start(command, settings)
+    # It answers after 5 to 10 s, most of it importing MLflow, twice.
+    servers.run(command, settings, port, "health", lambda: "\n".join(_told(tracker, port)))
+
+
+def _told(tracker: Tracker, port: int) -> list[str]:
+    pages = [f"  {name}: {address}" for name, address in _experiments(port)]
+    return [f"MLflow shows the runs of {tracker.shown_uri} at http://{HOST}:{port} (Ctrl-C ends it)", *pages]
 
 
 def _experiments(port: int) -> list[tuple[str, str]]:

@@ -94,6 +94,14 @@ class RunStore:
             shutil.rmtree(temporary, ignore_errors=True)
         return final
 
+    def records(self) -> Iterator[Result]:
+        """Every run without its arrays, but for those that are damaged."""
+        for key in self.keys():
+            try:
+                yield self.record(key)
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+
     def status(self, key: str) -> str:
         """What became of the run, unchecked; empty where its record cannot be read."""
         try:
