@@ -140,7 +140,7 @@ def test_the_first_setup_installs_by_hash_and_the_project_without_network(checko
     checkout.make("setup")
     venv, sync, project = checkout.asked()
     assert venv.startswith("venv ")
-    assert sync == "pip sync --python .venv/bin/python --require-hashes requirements.lock"
+    assert sync == "pip sync --python .venv/bin/python --compile-bytecode --require-hashes requirements.lock"
     assert "--no-index" in project
     assert project.endswith("--editable .")
 

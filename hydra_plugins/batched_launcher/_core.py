@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from hydra_plugins.batched_launcher._compose import Templates
-from hydra_plugins.batched_launcher._quicker import quicker
+from hydra_plugins.batched_launcher._quicker import only, quicker
 
 if TYPE_CHECKING:
     from hydra_plugins.batched_launcher.batched_launcher import BatchedLauncher
@@ -32,8 +32,41 @@ Outcome = Callable[[], Any]
 Batch = Callable[[list[DictConfig], list[list[str]]], Iterator[tuple[int, Outcome]]]
 
 
-class QuietReturn(JobReturn):
-    """A JobReturn whose failure is raised without Hydra's line on stderr: the batch has told it already."""
+class BatchReturn(JobReturn):
+    """A JobReturn that composes its configurations when they are asked for: kept, those of a thousand jobs are 500 MB.
+
+    A failure is raised without Hydra's line on stderr: the batch has told it already.
+    """
+
+    def __init__(self, done: JobReturn, compose: Callable[[], DictConfig]) -> None:
+        super().__init__()
+        self._compose = compose
+        assert done.hydra_cfg is not None  # for the type checker
+        self._output_dir: str = done.hydra_cfg.hydra.runtime.output_dir
+        self.overrides, self.working_dir, self.task_name = done.overrides, done.working_dir, done.task_name
+        self.status, self._return_value = done.status, done._return_value
+
+    @property
+    def cfg(self) -> DictConfig:
+        job = self._compose()
+        with read_write(job), open_dict(job):
+            del job["hydra"]
+        return job
+
+    @cfg.setter
+    def cfg(self, value: Any) -> None:
+        """Hydra's class sets it to None to begin with."""
+
+    @property
+    def hydra_cfg(self) -> DictConfig:
+        job = self._compose()
+        with read_write(job.hydra.runtime), open_dict(job.hydra.runtime):
+            job.hydra.runtime.output_dir = self._output_dir
+        return only(job, "hydra")
+
+    @hydra_cfg.setter
+    def hydra_cfg(self, value: Any) -> None:
+        """Hydra's class sets it to None to begin with."""
 
     @property
     def return_value(self) -> Any:
@@ -44,12 +77,6 @@ class QuietReturn(JobReturn):
     @return_value.setter
     def return_value(self, value: Any) -> None:
         self._return_value = value
-
-    @classmethod
-    def of(cls, done: JobReturn) -> QuietReturn:
-        quiet = cls()
-        quiet.__dict__.update(done.__dict__)
-        return quiet
 
 
 def launch(launcher: BatchedLauncher, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
@@ -95,7 +122,7 @@ def launch(launcher: BatchedLauncher, job_overrides: Sequence[Sequence[str]], in
     words = [list(filter_overrides(overrides)) for overrides in job_overrides]
     try:
         for position, outcome in batch([_task_config(compose(position)) for position in positions], words):
-            returns[position] = QuietReturn.of(book(position, partial(_call, outcome)))
+            returns[position] = BatchReturn(book(position, partial(_call, outcome)), partial(compose, position))
     except Exception:
         if not returns and initial_job_idx == 0:
             _take_back(Path(str(config.hydra.sweep.dir)))

@@ -6,9 +6,11 @@ import atexit
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +18,13 @@ from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.models import compiled
+
+UNUSED = {
+    "tensorflow": ("jax", "sklearn", "matplotlib"),
+    "jax": ("tensorflow", "sklearn", "matplotlib"),
+}
+"""What a backend and Keras import where it is installed, with `try`, for features that are not used here: half of the seconds
+that TensorFlow takes to start, and 190 MB."""
 
 STACKS = {"cpu": 4, "gpu": 256}
 """Models stacked in one JAX program where the configuration leaves it open."""
@@ -125,9 +134,9 @@ def start(device: Device) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
         _add_flag("XLA_FLAGS", "--xla_gpu_deterministic_ops=true")
-    with quiet():
+    with quiet(), _without(UNUSED[device.backend]):
         (_start_tensorflow if device.backend == "tensorflow" else _start_jax)(device)
-    import keras
+        import keras
 
     if keras.backend.backend() != device.backend:
         raise UserError(
@@ -187,6 +196,24 @@ def _start_jax(device: Device) -> None:
             "device=gpu: JAX sees no GPU (jax[cuda] not installed, or no driver); device=cpu trains on the CPU"
         )
     jax.numpy.zeros(1).block_until_ready()
+
+
+@contextmanager
+def _without(names: tuple[str, ...]) -> Iterator[None]:
+    """Let imports of these packages fail, in this thread alone: another one may be importing MLflow."""
+    thread = threading.get_ident()
+
+    class Hidden(MetaPathFinder):
+        def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
+            if fullname.partition(".")[0] in names and threading.get_ident() == thread:
+                raise ModuleNotFoundError(f"No module named {fullname!r} while Keras is loaded", name=fullname)
+
+    finder = Hidden()
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
 
 
 def _once(setting: Any) -> None:

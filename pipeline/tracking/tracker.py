@@ -54,7 +54,9 @@ class Tracker:
         self._published: dict[tuple[str, str | None], dict[str, tuple[str, str]]] = {}
         """Run id and status by key, by experiment and parent."""
         self._private: set[str] = set()
-        """Parents that this tracker made for itself alone: their children are all in `_published`."""
+        """Parents whose children are all in `_published`, for as long as nobody else writes to the store."""
+        self._seen: bytes | None = None
+        """SQLite's counter of changes after our last one."""
 
     @property
     def uri(self) -> str:
@@ -96,9 +98,10 @@ class Tracker:
                 for run in self._search(client, [experiment_id], f"tags.`{SWEEP}` = {_quoted(sweep_id)}", limit=1):
                     client.update_run(run.info.run_id, status=RUNNING)
                     self._set_tags(client, run.info.run_id, told | process.tag(run.data.tags.get(process.TAG)))
+                    self._look_up_children(client, experiment_id, run.info.run_id)
                     return run.info.run_id
             run_id = client.create_run(experiment_id, tags=told | process.tag(), run_name=name).info.run_id
-            if sweep_id is None:
+            if sweep_id is None or self.address.database is not None:
                 self._private.add(run_id)
             return run_id
 
@@ -224,6 +227,7 @@ class Tracker:
                 client = self._ready()
                 with self._exclusive():
                     yield client
+                    self._seen = self._changes()
             except _failures() as error:
                 cause = self._cause(error)
                 raise TrackingUnavailable(f"tracking at {self.shown_uri}: could not {what}: {cause}") from error
@@ -308,7 +312,10 @@ class Tracker:
         dataset: Mapping[str, Any] | None,
     ) -> str:
         start, end = describe.span(result)
-        private = parent is not None and parent in self._private
+        # Looking for it is a sixth of what publishing costs; from when another process writes, it may publish the same sweep.
+        if self._changes() != self._seen:
+            self._private.clear()
+        private = parent in self._private
         new = private and result.key not in self._published[experiment_id, parent]
         found = None if new else self._find(client, result.key, experiment_id, parent)
         if found is not None:
@@ -332,6 +339,24 @@ class Tracker:
         if private and parent is not None:
             self._private.add(parent)
         return run_id
+
+    def _changes(self) -> bytes | None:
+        """SQLite's counter in the header of its file, which every transaction of anybody moves on."""
+        if self.address.database is None:
+            return None
+        with open(self.address.database, "rb") as file:
+            return file.read(28)[24:]
+
+    def _look_up_children(self, client: MlflowClient, experiment_id: str, parent: str) -> None:
+        """Know the runs under `parent`, so that none need be looked for; not where a killed process left a half one."""
+        runs = self._search(client, [experiment_id], f"tags.`{describe.PARENT}` = {_quoted(parent)}")
+        if self.address.database is not None and all(run.info.status in (FINISHED, FAILED) for run in runs):
+            tags = [(run.info.run_id, run.data.tags) for run in runs]
+            known = {
+                tag[describe.KEY]: (run_id, tag.get(describe.STATUS, "")) for run_id, tag in tags if describe.KEY in tag
+            }
+            self._published[experiment_id, parent] = known
+            self._private.add(parent)
 
     def _find(self, client: MlflowClient, key: str, experiment_id: str, parent: str | None) -> Run | None:
         """The run of this key, a whole one first. 2 ms, and 5 ms in a store of 3,000 runs."""

@@ -134,6 +134,7 @@ class Program:
                     networks[like] = Network(shape, samples, classes, device)
             self.network = networks[like]
             self.model, self.loss, self.dtype = self.network.model, self.network.loss, self.network.dtype
+            self.start = optimizers.Start(shape.optimizer, self.model.trainable_variables)
             self.optimizer = optimizers.build(shape.optimizer)
             self.optimizer.build(self.model.trainable_variables)
             if self.optimizer.weight_decay is not None:
@@ -151,11 +152,9 @@ class Program:
     def reset(self, job: Job) -> None:
         """Put the variables where `job` starts: its initial weights, a fresh optimizer, its learning rate."""
         dense.set_initial(self.model, job.model, job.seed)
-        # A new optimizer knows best how its state begins, and may take it from the weights (schedule-free does).
-        fresh = optimizers.build(job.optimizer)
-        fresh.build(self.model.trainable_variables)
-        for variable, start in zip(_state(self.optimizer), _state(fresh), strict=True):
-            variable.assign(start)
+        start = self.start.values(job.optimizer, self.model.trainable_variables)
+        for variable, value in zip(self.optimizer.variables, start, strict=True):
+            variable.assign(value.astype(variable.dtype))
         if self.optimizer.weight_decay is not None:
             self.weight_decay.assign(job.optimizer["weight_decay"])
 
@@ -201,13 +200,6 @@ class Program:
             loss = tf.reduce_mean(self.loss(y, outputs))
         self.optimizer.apply(tape.gradient(loss, self.model.trainable_variables))
         return tf.cast(loss, self.dtype), self.network.right(y, outputs)
-
-
-def _state(optimizer: Any) -> list[Any]:
-    """All variables of a Keras optimizer, Nadam's product of momenta included (Keras does not list it)."""
-    extra = [optimizer._u_product] if hasattr(optimizer, "_u_product") else []
-    listed = optimizer.variables
-    return [*listed, *(v for v in extra if all(v is not other for other in listed))]
 
 
 def train(

@@ -62,6 +62,7 @@ class Program:
         self.shape, self.samples = shape, samples
         inputs = samples.train[0].shape[1]
         self.network = dense.build(shape.model, inputs, classes, device.dtype)
+        self.beginning = optimizers.Start(shape.optimizer, self.network.trainable_variables)
         self.optimizer = optimizers.build(shape.optimizer)
         self.optimizer.build(self.network.trainable_variables)
         self.loss = keras.losses.get(shape.training.loss)
@@ -75,10 +76,13 @@ class Program:
     def start(self, job: Job) -> State:
         """Where `job` starts: its initial weights, dropout states and a fresh optimizer, as numpy arrays."""
         dense.set_initial(self.network, job.model, job.seed)
-        fresh = optimizers.build(job.optimizer)
-        fresh.build(self.network.trainable_variables)
-        held = (self.network.trainable_variables, self.network.non_trainable_variables, fresh.variables)
-        return State(*([np.array(variable.value) for variable in variables] for variables in held))
+        trainable, other = (
+            [np.array(variable.value) for variable in variables]
+            for variables in (self.network.trainable_variables, self.network.non_trainable_variables)
+        )
+        begins = self.beginning.values(job.optimizer, self.network.trainable_variables)
+        dtypes = [variable.dtype for variable in self.optimizer.variables]
+        return State(trainable, other, [value.astype(dtype) for value, dtype in zip(begins, dtypes, strict=True)])
 
     def _epoch(
         self,

@@ -331,13 +331,34 @@ def test_lock_held_elsewhere_is_named(fresh: Fresh, monkeypatch: pytest.MonkeyPa
         tracker.begin("e", "sweep", {})
 
 
-def test_lookup_is_skipped_only_for_a_sweep_of_ones_own(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_looked_for_from_when_another_process_writes(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[str] = []
     find = TrackerClass._find
     monkeypatch.setattr(TrackerClass, "_find", lambda self, *rest: (looked.append(rest[1]), find(self, *rest))[1])
-    tracker = fresh()
-    own, shared = tracker.begin("e", "own", {}), tracker.begin("e", "shared", {}, "s")
-    tracker.publish(make_result(1), "e", own)
+    one, other = fresh(), fresh()
+    parent = one.begin("e", "shared", {}, "s")
+    ids = [one.publish(make_result(1), "e", parent)]
     assert looked == []
-    tracker.publish(make_result(1), "e", shared)
-    assert looked == [make_result(1).key]
+    assert other.begin("e", "shared", {}, "s") == parent
+    assert other.publish(make_result(1), "e", parent) == ids[0], "what is there already is known from the beginning"
+    ids.append(other.publish(make_result(2), "e", parent))
+    assert looked == []
+    assert one.publish(make_result(2), "e", parent) == ids[1]
+    assert one.publish(make_result(3), "e", parent)["run_id"] not in {known["run_id"] for known in ids}
+    assert looked == [make_result(2).key, make_result(3).key]
+
+
+def test_a_sweep_that_a_killed_process_left_is_looked_through(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
+    killed = fresh()
+    parent = killed.begin("e", "shared", {}, "s")
+
+    def end(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(client(killed), "set_terminated", end)
+    with pytest.raises(KeyboardInterrupt):
+        killed.publish(make_result(1), "e", parent)
+    tracker = fresh()
+    assert tracker.begin("e", "shared", {}, "s") == parent
+    tracker.publish(make_result(1), "e", parent)
+    assert len(runs(tracker)) == 2

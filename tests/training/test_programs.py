@@ -18,7 +18,7 @@ from pipeline.models import randomness
 from pipeline.training import engine
 from pipeline.training.shapes import cost, shape_of
 from tests.training.factory import make_job
-from tests.training.trainer import cut, device, train
+from tests.training.trainer import OPTIMIZERS, cut, device, train
 
 PLAIN = device(xla=False)
 """Nothing here depends on XLA, and without it a program is there in a fifth of the time."""
@@ -134,16 +134,22 @@ def states(program: engine.Program) -> list[int]:
     return [int(np.asarray(layer.seed_generator.state)[1]) for layer in layers]
 
 
-@pytest.mark.parametrize("name", ["nadam", "momentum", "schedule_free_adamw"])
-def test_all_state_of_an_optimizer_is_known(keras: Any, name: str) -> None:
-    """What a second build of the same optimizer has, the first one has: nothing is missed when a run starts."""
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimizer_starts_as_a_new_one_of_keras(keras: Any, name: str) -> None:
+    """Every variable that it holds, from weights that it has not seen and with a learning rate of its own."""
     from pipeline.models import dense, optimizers
 
-    job: Job = make_job(name)
-    built = optimizers.build(job.optimizer)
-    built.build(dense.build(job.model, 64, 10, "float32").trainable_variables)
-    held = [value for value in vars(built).values() if isinstance(value, keras.Variable)]
-    assert all(any(value is known for known in engine._state(built)) for value in held)
+    job: Job = make_job(name, learning_rate=0.0125, seed=5, **({"weight_decay": 0.01} if name != "sgd" else {}))
+    network = dense.build(job.model, 64, 10, "float32")
+    start = optimizers.Start(shape_of(job).optimizer, network.trainable_variables)
+    dense.set_initial(network, job.model, job.seed)
+    fresh = optimizers.build(job.optimizer)
+    fresh.build(network.trainable_variables)
+    values = start.values(job.optimizer, network.trainable_variables)
+    for value, variable in zip(values, fresh.variables, strict=True):
+        np.testing.assert_array_equal(value.astype(variable.dtype), np.array(variable), err_msg=variable.path)
+    held = [value for value in vars(fresh).values() if isinstance(value, keras.Variable)]
+    assert all(any(value is known for known in fresh.variables) for value in held)
 
 
 def test_two_programs_compute_at_the_same_time(digits: Arrays) -> None:
