@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import promote, reproduce
+from pipeline import preprocess, promote, reproduce
+from pipeline.config.digests import arrays_digest
 from pipeline.console import PROJECT
+from pipeline.data import arrays
 from pipeline.data.arrays import Arrays
 from pipeline.promote import NotPromoted
 from pipeline.results.result import Result
@@ -32,12 +34,28 @@ WORDS = ["model.width=4,16", "seed=0,1,2", "training.epochs=3", "optimizer=adam"
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, processed: Path) -> Iterator[Place]:
+def mnist(tmp_path_factory: pytest.TempPathFactory, digits: Arrays) -> Path:
+    """A folder like data/processed with data of MNIST's form in it, without its files: digits, each pixel three by three."""
+    content: dict[str, np.ndarray] = {}
+    for part in ("train", "test"):
+        images = np.kron(np.asarray(getattr(digits, f"{part}_images")).reshape(-1, 8, 8), np.ones((3, 3), np.float32))
+        whole = np.rint(np.pad(images, ((0, 0), (2, 2), (2, 2))) * 255).astype(np.uint8).reshape(len(images), -1)
+        content[f"{part}_images"] = preprocess.scale(whole, 255)
+        content[f"{part}_labels"] = np.asarray(getattr(digits, f"{part}_labels"))
+    folder = tmp_path_factory.mktemp("mnist")
+    made = Arrays("mnist", **content, classes=10, image_shape=(28, 28), digest=arrays_digest(content))
+    arrays.write(made, folder / "mnist")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, mnist: Path) -> Iterator[Place]:
     """A sweep that is in an MLflow store of its own."""
-    where = Place(tmp_path_factory.mktemp("project"), processed)
+    where = Place(tmp_path_factory.mktemp("project"), mnist)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{where.root / 'mlflow.db'}")
-        said = command("-m", *(word for word in where.words if not word.startswith("tracking")), *WORDS)
+        words = [word for word in where.words if not word.startswith(("tracking", "dataset"))]
+        said = command("-m", *words, "dataset=mnist", "dataset.validation_size=200", *WORDS)
         assert said.status == 0, said.out + said.err
         yield where
 
@@ -167,7 +185,7 @@ def ask(place: Place, promoted: str) -> Iterator[Callable[[Any], Any]]:
     from tests.tracking.test_ui import free_port
 
     port = free_port()
-    words = ["-m", "pipeline.serve", "dataset=digits", f"port={port}"]
+    words = ["-m", "pipeline.serve", f"port={port}"]
     server = subprocess.Popen(
         [sys.executable, *words], cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -193,10 +211,10 @@ def ask(place: Place, promoted: str) -> Iterator[Callable[[Any], Any]]:
         assert time.monotonic() - started < 20
 
 
-def test_raw_pixels_get_classes_and_probabilities(ask: Callable[[Any], Any], place: Place, digits: Arrays) -> None:
-    """The digits of scikit-learn have 8 x 8 pixels from 0 to 16; MNIST's 28 x 28 from 0 to 255 go the same way."""
-    images = np.rint(np.asarray(digits.test_images[:20]) * 16).astype(int).reshape(-1, 8, 8)
-    answers = ask({"inputs": images.tolist()})["predictions"]
+def test_raw_pixels_get_classes_and_probabilities(ask: Callable[[Any], Any], place: Place) -> None:
+    """28 x 28 pixels from 0 to 255, over HTTP."""
+    images = np.rint(np.asarray(arrays.load(place.processed / "mnist").test_images[:20]) * 255).astype(int)
+    answers = ask({"inputs": images.reshape(-1, 28, 28).tolist()})["predictions"]
     winner = place.store.read(find_sweep("tests", place.store, place.root)[0].winner or "")
     assert winner.predictions is not None
     assert [answer["class"] for answer in answers] == winner.predictions[:20].tolist()
@@ -235,14 +253,14 @@ def test_raw_pixels_of_any_size_are_scaled_as_in_training(
 
 def test_without_a_champion_there_is_nothing_to_serve(place: Place) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.serve", "dataset=mnist"],
+        [sys.executable, "-m", "pipeline.serve", "dataset=digits"],
         cwd=PROJECT,
         capture_output=True,
         text=True,
         timeout=60,
     )
     assert done.returncode == 2
-    assert done.stderr == "error: there is no champion for dataset=mnist yet: python -m pipeline.promote makes one\n"
+    assert done.stderr == "error: there is no champion for dataset=digits yet: python -m pipeline.promote makes one\n"
 
 
 # --- what a sweep lost stands on its parent run

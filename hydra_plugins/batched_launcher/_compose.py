@@ -7,6 +7,7 @@ package) go Hydra's whole way. A test holds both ways to the same configurations
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
@@ -28,6 +29,8 @@ class Templates:
         self.whole_way = loader.load_sweep_config
         self.parser = OverridesParser.create(config_loader=loader)
         self.templates: dict[Words, DictConfig] = {}
+        self._parse = cache(lambda word: self.parser.parse_overrides([word])[0])
+        self._group_exists = cache(loader.repository.group_exists)  # type: ignore[attr-defined]
 
     def install(self) -> None:
         """Serve the sweeper's validation too."""
@@ -36,7 +39,7 @@ class Templates:
     def compose(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """What `load_sweep_config` gives."""
         master, words = master_config, sweep_overrides
-        parsed = self.parser.parse_overrides(words)
+        parsed = [self._parse(word) for word in words]
         groups = [override for override in parsed if self._is_group(override)]
         values = [override for override in parsed if not self._is_group(override)]
         if not isinstance(self.loader, ConfigLoaderImpl) or any(_unusual(override) for override in parsed):
@@ -59,7 +62,7 @@ class Templates:
         return job
 
     def _is_group(self, override: Override) -> bool:
-        return bool(self.loader.repository.group_exists(override.key_or_group))  # type: ignore[attr-defined]
+        return bool(self._group_exists(override.key_or_group))
 
 
 def _unusual(override: Override) -> bool:

@@ -8,6 +8,7 @@ libyaml, which give the same: a test holds every file and value to those of Hydr
 from __future__ import annotations
 
 import copy
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -51,8 +52,8 @@ def _metadata_of(metadata: Any) -> Any:
     made.update(metadata.__dict__)
     if made["flags"]:
         made["flags"] = dict(made["flags"])
-    if "resolver_cache" in made:
-        made["resolver_cache"] = copy.deepcopy(made["resolver_cache"])
+    if "resolver_cache" in made:  # empty nearly everywhere
+        made["resolver_cache"] = copy.deepcopy(made["resolver_cache"]) if made["resolver_cache"] else defaultdict(dict)
     return new
 
 

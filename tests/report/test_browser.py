@@ -150,7 +150,9 @@ def test_the_table_behind_a_figure_opens(browser):
     resize(browser, 1280)
     table = browser.find_element("css selector", "#gap_at_best_width details table")
     assert not table.is_displayed()
-    browser.find_element("css selector", "#gap_at_best_width summary").click()
+    summary = browser.find_element("css selector", "#gap_at_best_width summary")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", summary)
+    summary.click()
     assert table.is_displayed()
 
 
