@@ -268,7 +268,7 @@ class Session:
         with Progress([self.planned[position].job for position in first.values()]) as progress:
             for (device, dataset), positions in groups.items():
                 arrays = self.planned[positions[0]].arrays
-                data = split(arrays, dataset.validation_size)
+                data = split(arrays, dataset.validation_size, dataset.train_size)
                 for position in self._train_group(positions, data, arrays.classes, device, progress, publisher):
                     yield position
                     for twin in twins.get(self.planned[position].key, []):
@@ -349,7 +349,7 @@ class Session:
     def _again(self, best: Planned) -> Result | None:
         """The same run once more, where it comes out the same; None, and said, where it does not."""
         assert best.result is not None
-        data = split(best.arrays, best.job.dataset.validation_size)
+        data = split(best.arrays, best.job.dataset.validation_size, best.job.dataset.train_size)
         for event in training.train([best.job], data, best.arrays.classes, best.device):
             if isinstance(event, training.Done):
                 digests = event.result.digests

@@ -177,7 +177,10 @@ def train(group: Sequence[Attempt], folder: Path) -> None:
             attempt.differs = differences(attempt.then, device.numerics(), here)
             able.append(attempt)
     events = training.train(
-        [a.then.job for a in able], split(arrays, then.job.dataset.validation_size), arrays.classes, device
+        [a.then.job for a in able],
+        split(arrays, then.job.dataset.validation_size, then.job.dataset.train_size),
+        arrays.classes,
+        device,
     )
     for event in events:
         if isinstance(event, training.Done):

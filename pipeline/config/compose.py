@@ -56,6 +56,15 @@ def problems(values: dict[str, Any]) -> list[str]:
     found += [f"{key}: missing" for key in known if key not in flat]
     if not found and flat.get("optimizer.nesterov") and flat.get("optimizer.momentum") == 0:
         found.append("optimizer.nesterov=true: needs optimizer.momentum over 0")
+    if not found and flat["training.patience"] and not flat["dataset.validation_size"]:
+        found.append(
+            f"training.patience={flat['training.patience']}: needs dataset.validation_size over 0, "
+            "since nothing may be chosen on the test split"
+        )
+    if not found and flat["training.decay"] != 1 and not flat["training.decay_epochs"]:
+        found.append(
+            f"training.decay={flat['training.decay']}: needs training.decay_epochs, after how many epochs each"
+        )
     return found
 
 
@@ -68,7 +77,11 @@ def against_data(job: j.Job, training_samples: int) -> list[str]:
             f"dataset.validation_size={job.dataset.validation_size}: "
             f"expected under {training_samples:,}, the training samples of {job.dataset.name}"
         )
-    elif job.training.batch_size > left:
+    elif job.dataset.train_size > left:
+        found.append(
+            f"dataset.train_size={job.dataset.train_size}: expected at most {left:,}, the training samples left"
+        )
+    elif job.training.batch_size > (left := job.dataset.train_size or left):
         found.append(
             f"training.batch_size={job.training.batch_size}: expected at most {left:,}, the training samples left"
         )
@@ -85,10 +98,18 @@ def to_job(values: dict[str, Any]) -> j.Job:
     hidden = model["hidden"] if model["hidden"] is not None else [model["width"]] * model["depth"]
     floats = {n: float(v) if _is_float(n, v) else v for n, v in optimizer.items()}
     return j.Job(
-        dataset=j.Dataset(values["dataset"]["name"], values["dataset"]["validation_size"]),
-        model=j.Model(tuple(hidden), model["activation"], float(model["dropout"]), model["kernel_initializer"]),
+        dataset=j.Dataset(**values["dataset"]),
+        model=j.Model(
+            tuple(hidden),
+            model["activation"],
+            float(model["dropout"]),
+            model["kernel_initializer"],
+            float(model["input_dropout"]),
+            model["batch_normalization"],
+            None if model["max_norm"] is None else float(model["max_norm"]),
+        ),
         optimizer=j.Optimizer(name, tuple(sorted(floats.items()))),
-        training=j.Training(**training),
+        training=j.Training(**training | {"decay": float(training["decay"])}),
         seed=values["seed"],
     )
 

@@ -27,6 +27,8 @@ class Dataset:
 
     name: str
     validation_size: int
+    train_size: int = 0
+    """Training samples used, from the first; 0 for all that are not held out."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,12 @@ class Model:
     activation: str
     dropout: float
     kernel_initializer: str
+    input_dropout: float = 0.0
+    """Share of the pixels that dropout drops."""
+    batch_normalization: bool = False
+    """Before each hidden layer's activation."""
+    max_norm: float | None = None
+    """Most that the norm of the weights into a hidden unit may be; None for no limit."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,12 @@ class Training:
     loss: str
     curve_samples: int
     """Training samples, from the first, on which the curve is measured after each epoch; 0 for all."""
+    decay: float = 1.0
+    """Factor of the learning rate after every `decay_epochs` epochs."""
+    decay_epochs: int = 0
+    """0 for a learning rate that stays."""
+    patience: int = 0
+    """Epochs without a lower validation loss after which training ends; 0 for all `epochs`."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +109,11 @@ class Job:
             else:
                 flat[section] = values
         return flat
+
+    def learning_rate(self, epoch: int) -> float:
+        """What the optimizer's learning rate is in `epoch` (from 0): a staircase."""
+        stairs = epoch // self.training.decay_epochs if self.training.decay_epochs else 0
+        return float(self.optimizer["learning_rate"] or 0) * self.training.decay**stairs
 
     @property
     def width(self) -> int | None:

@@ -15,6 +15,7 @@ from omegaconf import MISSING
 class DatasetConfig:
     name: str = MISSING
     validation_size: int = MISSING
+    train_size: int = MISSING
 
 
 @dataclass
@@ -25,6 +26,9 @@ class ModelConfig:
     activation: str = MISSING
     dropout: float = MISSING
     kernel_initializer: str = MISSING
+    input_dropout: float = MISSING
+    batch_normalization: bool = MISSING
+    max_norm: Optional[float] = None  # noqa: UP045
 
 
 @dataclass
@@ -33,6 +37,9 @@ class TrainingConfig:
     batch_size: int = MISSING
     loss: str = MISSING
     curve_samples: int = MISSING
+    decay: float = MISSING
+    decay_epochs: int = MISSING
+    patience: int = MISSING
 
 
 @dataclass

@@ -125,8 +125,11 @@ def verify(arrays: Arrays) -> None:
         )
 
 
-def split(arrays: Arrays, validation_size: int) -> Split:
-    """Hold out the last `validation_size` training samples; with 0 the test samples are watched instead."""
+def split(arrays: Arrays, validation_size: int, train_size: int = 0) -> Split:
+    """Hold out the last `validation_size` training samples; with 0 the test samples are watched instead.
+
+    Of what is left the first `train_size` are trained on, or all with 0.
+    """
     samples = len(arrays.train_images)
     if not 0 <= validation_size < samples:
         raise UserError(
@@ -134,12 +137,15 @@ def split(arrays: Arrays, validation_size: int) -> Split:
             f"since {arrays.name} has {samples:,} training samples"
         )
     kept = samples - validation_size
+    used = train_size or kept
+    if used > kept:
+        raise UserError(f"dataset.train_size={train_size}: expected at most {kept:,}, the training samples left")
     watched = (arrays.train_images[kept:], arrays.train_labels[kept:])
     if validation_size == 0:
         watched = (arrays.test_images, arrays.test_labels)
     return Split(
-        train_images=arrays.train_images[:kept],
-        train_labels=arrays.train_labels[:kept],
+        train_images=arrays.train_images[:used],
+        train_labels=arrays.train_labels[:used],
         held_out_images=watched[0],
         held_out_labels=watched[1],
         held_out="val" if validation_size else "test",

@@ -20,19 +20,31 @@ def build(model: j.Model, inputs: int, classes: int, dtype: str, xla: bool = Fal
     import keras
     from keras import layers
 
+    dropout = _compiled_dropout() if xla else layers.Dropout
     stack = [keras.Input((inputs,), name="pixels")]
+    if model.input_dropout:
+        stack.append(dropout(model.input_dropout, seed=0, dtype=dtype, name="dropout_0"))
     for number, width in enumerate(model.hidden, start=1):
         # Weights are assigned before every run: "zeros" spares the draw that nobody uses.
-        stack.append(
-            layers.Dense(width, model.activation, kernel_initializer="zeros", dtype=dtype, name=f"hidden_{number}")
-        )
+        kernel = {
+            "kernel_initializer": "zeros",
+            "kernel_constraint": keras.constraints.MaxNorm(model.max_norm) if model.max_norm else None,
+        }
+        own = None if model.batch_normalization else model.activation
+        stack.append(layers.Dense(width, own, **kernel, dtype=dtype, name=f"hidden_{number}"))
+        if model.batch_normalization:
+            stack.append(layers.BatchNormalization(dtype=dtype, name=f"normalization_{number}"))
+            stack.append(layers.Activation(model.activation, dtype=dtype, name=f"activation_{number}"))
         if model.dropout:
-            dropout = _compiled_dropout() if xla else layers.Dropout
             stack.append(dropout(model.dropout, seed=number, dtype=dtype, name=f"dropout_{number}"))
     # Under mixed precision the softmax and the loss stay in float32, as Keras advises.
     last = "float32" if dtype.startswith("mixed") else dtype
     stack.append(layers.Dense(classes, "softmax", kernel_initializer="zeros", dtype=last, name="classes"))
     return keras.Sequential(stack, name="dense")
+
+
+_NORMALIZATION = {"gamma": 1.0, "beta": 0.0, "moving_mean": 0.0, "moving_variance": 1.0}
+"""Where the variables of batch normalisation begin, by the last part of their paths (Ioffe and Szegedy 2015)."""
 
 
 @cache
@@ -54,9 +66,10 @@ def _compiled_dropout() -> type:
 def set_initial(network: Any, model: j.Model, seed: int) -> None:
     """Give `network` the initial weights and dropout states that belong to `seed`."""
     sizes = [network.input_shape[-1], *model.hidden, network.output_shape[-1]]
-    for variable, value in zip(
-        network.trainable_variables, initial.weights(model.kernel_initializer, seed, sizes), strict=True
-    ):
+    drawn_weights = iter(initial.weights(model.kernel_initializer, seed, sizes))
+    for variable in network.weights:
+        start = _NORMALIZATION.get(variable.path.rpartition("/")[2])
+        value = next(drawn_weights) if start is None else np.full(variable.shape, start)
         variable.assign(value.astype(variable.dtype))
     for number, layer in enumerate(layer for layer in network.layers if hasattr(layer, "seed_generator")):
         state = layer.seed_generator.state
@@ -65,17 +78,22 @@ def set_initial(network: Any, model: j.Model, seed: int) -> None:
 
 
 def weights(network: Any) -> dict[str, np.ndarray]:
-    """Weights by path (`hidden_1/kernel`, `classes/bias`) as numpy arrays."""
-    return {"/".join(v.path.split("/")[-2:]): np.asarray(v.numpy()) for v in network.trainable_variables}
+    """Weights by path (`hidden_1/kernel`, `classes/bias`) as numpy arrays, the averages of normalisation included."""
+    return {name(variable): np.asarray(variable.numpy()) for variable in network.weights}
+
+
+def name(variable: Any) -> str:
+    """`hidden_1/kernel`."""
+    return "/".join(variable.path.split("/")[-2:])
 
 
 def parameters(model: j.Model, inputs: int, classes: int) -> int:
-    """Number of trainable weights."""
+    """Number of weights, the averages of normalisation included."""
     sizes = [inputs, *model.hidden, classes]
-    return sum((a + 1) * b for a, b in pairwise(sizes))
+    return sum((a + 1) * b for a, b in pairwise(sizes)) + 4 * model.batch_normalization * sum(model.hidden)
 
 
 def set_weights(network: Any, arrays: dict[str, np.ndarray]) -> None:
     """Give `network` the weights that `weights` once returned."""
-    for variable in network.trainable_variables:
-        variable.assign(arrays["/".join(variable.path.split("/")[-2:])])
+    for variable in network.weights:
+        variable.assign(arrays[name(variable)])

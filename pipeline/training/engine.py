@@ -260,6 +260,8 @@ def _train_one(run: Run, program: Program, split: Split, put: Callable[[Event], 
         if stop.is_set():
             return
         order = run.in_order(randomness.order(job.seed, epoch, len(split.train_images)))
+        if job.training.decay_epochs:
+            program.optimizer.learning_rate = job.learning_rate(epoch)
         before = time.perf_counter()
         numbers = program.epoch(*_constants(order, program.steps)).numpy()
         run.train_seconds += time.perf_counter() - before
@@ -267,6 +269,8 @@ def _train_one(run: Run, program: Program, split: Split, put: Callable[[Event], 
         if reason := run.non_finite:
             put(Done(run.index, run.diverged(reason)))
             return
+        if run.patience_ended:
+            break
     scores, probabilities = program.network.measure()
     result = run.measured(split, scores.numpy().tolist(), probabilities.numpy(), dense.weights(program.model))
     put(Done(run.index, result))

@@ -87,6 +87,13 @@ class Run:
                 return f"{name} is {value} after epoch {len(self.history[name])}"
         return None
 
+    @property
+    def patience_ended(self) -> bool:
+        """Whether the validation loss has not been lower for as many epochs as the job waits (Prechelt 1998)."""
+        patience = self.job.training.patience
+        losses = self.history[f"{self.held_out}/loss"]
+        return bool(patience) and len(losses) - 1 - int(np.argmin(losses)) >= patience
+
     def finished(
         self,
         split: Split,

@@ -55,6 +55,8 @@ def _train_one(run: Run, split: Split, classes: int, device: Device) -> Iterator
     run.digests["initial_weights"] = arrays_digest(dense.weights(network))
     for epoch in range(job.training.epochs):
         order = run.in_order(randomness.order(job.seed, epoch, len(x)))
+        if job.training.decay_epochs:
+            network.optimizer.learning_rate = job.learning_rate(epoch)
         before = time.perf_counter()
         fit = network.fit(x[order], y[order], batch_size=job.training.batch_size, shuffle=False, verbose=0).history
         run.train_seconds += time.perf_counter() - before
@@ -73,6 +75,8 @@ def _train_one(run: Run, split: Split, classes: int, device: Device) -> Iterator
         if reason := run.non_finite:
             yield Done(run.index, run.diverged(reason))
             return
+        if run.patience_ended:
+            break
     test_images, test_labels = np.asarray(split.test_images), eye[split.test_labels]
     test = _evaluate(network, test_images, test_labels)
     probabilities = network.predict(test_images, batch_size=EVALUATION_BATCH, verbose=0)

@@ -21,7 +21,7 @@ def shape_of(job: Job) -> Job:
         seed=0,
         model=replace(job.model, kernel_initializer=""),
         optimizer=replace(job.optimizer, hyperparameters=fixed),
-        training=replace(job.training, epochs=0),
+        training=replace(job.training, epochs=0, decay=1.0, decay_epochs=0, patience=0),
     )
 
 

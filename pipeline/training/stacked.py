@@ -84,6 +84,17 @@ class Program:
         dtypes = [variable.dtype for variable in self.optimizer.variables]
         return State(trainable, other, [value.astype(dtype) for value, dtype in zip(begins, dtypes, strict=True)])
 
+    def weights(self, stacked: list[Arrays], place: int) -> dict[str, np.ndarray]:
+        """What `dense.weights` gives of the model at `place` of a stack (trainable, other, optimizer)."""
+        held = zip(
+            self.network.trainable_variables + self.network.non_trainable_variables,
+            stacked[0] + stacked[1],
+            strict=True,
+        )
+        by_name = {dense.name(variable): array for variable, array in held}
+        names = [dense.name(variable) for variable in self.network.weights]
+        return {name: np.asarray(by_name[name][place]) for name in names}
+
     def _epoch(
         self,
         trainable: Arrays,
@@ -229,7 +240,10 @@ def _train_stack(runs: list[Run], program: Program, split: Split, size: int, hal
     decay = jnp.asarray(decays, program.dtype)
     data = (program.samples.train, program.samples.held_out, program.samples.test)
     live = dict(enumerate(runs))
+    rate = next(n for n, v in enumerate(program.optimizer.variables) if v is program.optimizer._learning_rate)
     for epoch in range(runs[0].job.training.epochs):
+        if any(job.training.decay_epochs for job in filled):
+            stacked[2][rate] = jnp.asarray([job.learning_rate(epoch) for job in filled], stacked[2][rate].dtype)
         orders = [run.in_order(randomness.order(run.job.seed, epoch, len(split.train_images))) for run in runs]
         order = jnp.asarray(np.stack(orders + [orders[0]] * (size - len(runs))))
         before = time.perf_counter()
@@ -243,15 +257,19 @@ def _train_stack(runs: list[Run], program: Program, split: Split, size: int, hal
             if reason := run.non_finite:
                 del live[place]
                 yield Done(run.index, run.diverged(reason))
-    scores, probabilities = program.measure(stacked[0], stacked[1], *data)
-    names = list(dense.weights(program.network))
-    for place, run in live.items():
-        weights = {name: np.asarray(array[place]) for name, array in zip(names, stacked[0], strict=True)}
-        numbers = np.asarray(scores[place]).tolist()
-        result = run.measured(split, numbers, np.asarray(probabilities[place]), weights)
-        if halved:
-            result.identity = {"numerics": {"stack": size}}
-        yield Done(run.index, result)
+        last = epoch + 1 == runs[0].job.training.epochs
+        if ended := [place for place, run in live.items() if last or run.patience_ended]:
+            scores, probabilities = program.measure(stacked[0], stacked[1], *data)
+            for place in ended:
+                run = live.pop(place)
+                numbers = np.asarray(scores[place]).tolist()
+                weights = program.weights(stacked, place)
+                result = run.measured(split, numbers, np.asarray(probabilities[place]), weights)
+                if halved:
+                    result.identity = {"numerics": {"stack": size}}
+                yield Done(run.index, result)
+        if not live:
+            return
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from pipeline.data.arrays import Split, load
 from pipeline.models import devices
 from pipeline.training import stacked
 from tests.training.factory import make_job
-from tests.training.trainer import SIDES, bits, cut, device, losses, one_of_each, train, unlike
+from tests.training.trainer import NORMALISED, SIDES, bits, cut, device, losses, one_of_each, train, unlike
 
 
 def on(stack: int, **changes: Any) -> devices.Device:
@@ -104,6 +105,24 @@ def unlucky(data: Split) -> list[tuple[str, str | None, int]]:
     return [(result.status, result.reason, len(result.history["train/loss"])) for result in results]
 
 
+def patient(data: Split) -> list[tuple[int, bool]]:
+    """A stack of runs that each end in their own time: after how many epochs, and with the bits of so many epochs alone."""
+    jobs = [make_job("adam", learning_rate=rate, epochs=9, patience=1, seed=3) for rate in (0.003, 0.03, 0.3)]
+    found = []
+    for result in train(jobs, data, on(3)):
+        epochs = len(result.history["train/loss"])
+        plain = replace(result.job, training=replace(result.job.training, epochs=epochs, patience=0))
+        [alone] = train([plain], data, on(3))
+        found.append((epochs, bits(alone) == bits(result)))
+    return found
+
+
+def normalised(data: Split) -> dict[str, float]:
+    """What test_stacked trains with the engine on TensorFlow too: normalised, limited, ever slower."""
+    [result] = train([NORMALISED], data, on(2, precision="float64"))
+    return losses(result)
+
+
 def failing(data: Split) -> list[tuple[str, str | None]]:
     """A stack that cannot be built, and one of another shape behind it."""
     build = stacked.Program.__init__
@@ -134,6 +153,8 @@ def main(processed: str, found: str) -> None:
     content["out of memory"] = out_of_memory(small)
     content["unlucky"] = unlucky(small)
     content["failing"] = failing(small)
+    content["patient"] = patient(small)
+    content["normalised"] = normalised(small)
     content["events"] = [type(event).__name__ for event in training.train([make_job(epochs=3)], small, 10, on(2))]
     Path(found).write_text(json.dumps(content))
 

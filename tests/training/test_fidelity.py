@@ -86,8 +86,10 @@ def test_their_weights_are_fit_s(in_float32: dict[str, tuple[Result, Result]], n
 
 @pytest.fixture(scope="session")
 def in_chunks(digits: Arrays) -> tuple[Result, Result]:
-    """More samples than are evaluated at once, a curve on some of them, three epochs."""
-    job = make_job("adam", hidden=[12, 7], epochs=3, curve_samples=1100, batch_size=128, validation_size=200, seed=2)
+    """More samples than are evaluated at once, a curve on some of them, three epochs; normalised, limited, ever slower."""
+    more = {"batch_normalization": True, "max_norm": 1.2, "decay": 0.5, "decay_epochs": 1, "learning_rate": 0.02}
+    shape = {"hidden": [12, 7], "epochs": 3, "curve_samples": 1100, "batch_size": 128, "validation_size": 200}
+    job = make_job("adam", **shape, **more, seed=2)
     data = split(digits, 200)
     [engine], [reference] = (train([job], data, plain(trainer)) for trainer in ("engine", "reference"))
     return engine, reference
@@ -109,7 +111,40 @@ def test_the_figures_are_on_all_samples(in_chunks: tuple[Result, Result]) -> Non
     assert losses(engine) == pytest.approx(losses(reference), rel=1e-9, abs=0)
 
 
+def test_the_averages_of_normalisation_are_fit_s(in_chunks: tuple[Result, Result]) -> None:
+    engine, reference = (result.weights for result in in_chunks)
+    assert engine is not None
+    assert reference is not None
+    assert list(engine) == list(reference)
+    assert {"normalization_1/gamma", "normalization_2/moving_variance"} < set(engine)
+    for key, array in engine.items():
+        assert array == pytest.approx(reference[key], rel=1e-9, abs=1e-9), key
+
+
+def test_no_unit_is_over_its_limit(in_chunks: tuple[Result, Result]) -> None:
+    weights = in_chunks[0].weights
+    assert weights is not None
+    norms = np.linalg.norm(weights["hidden_1/kernel"], axis=0)
+    assert norms.max() == pytest.approx(1.2, rel=1e-5)
+    assert np.linalg.norm(weights["classes/kernel"], axis=0).max() > 1.2, "there is no limit on the last layer"
+
+
+@pytest.mark.parametrize("trainer", ["engine", "reference"])
+def test_training_ends_when_validation_no_longer_improves(digits: Arrays, trainer: str) -> None:
+    job = make_job("adam", learning_rate=0.05, epochs=40, patience=2, seed=2)
+    [result] = train([job], cut(digits, 237), device(xla=False, trainer=trainer))
+    losses_seen = result.history["val/loss"]
+    assert len(losses_seen) < 40
+    # The last epoch's figure is measured anew, on all samples: equal up to rounding.
+    assert int(np.argmin(losses_seen)) == len(losses_seen) - 3
+
+
+def test_the_learning_rate_goes_down_by_stairs() -> None:
+    job = make_job("adam", learning_rate=0.1, epochs=7, decay=0.5, decay_epochs=3)
+    assert [job.learning_rate(epoch) for epoch in range(7)] == [0.1] * 3 + [0.05] * 3 + [0.025]
+
+
 def test_without_xla_even_the_masks_of_dropout_are_fit_s(digits: Arrays) -> None:
-    job = make_job("adam", hidden=[12, 7], dropout=0.3, seed=2)
+    job = make_job("adam", hidden=[12, 7], dropout=0.3, input_dropout=0.1, seed=2)
     [engine], [reference] = (train([job], cut(digits, 237), plain(trainer)) for trainer in ("engine", "reference"))
     assert losses(engine) == pytest.approx(losses(reference), rel=1e-9, abs=0)

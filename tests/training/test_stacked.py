@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.training.trainer import OPTIMIZERS, Trained, losses, one_of_each
+from pipeline.data.arrays import Arrays
+from tests.training.trainer import NORMALISED, OPTIMIZERS, Trained, cut, device, losses, one_of_each, train
 
 JOBS = one_of_each()
 ALIKE = [name for name in OPTIMIZERS if name != "schedule_free_adamw"]
@@ -27,6 +28,22 @@ def test_schedule_free_is_fit_s_on_jax(on_jax: dict[str, Any]) -> None:
     """On TensorFlow, Keras's ScheduleFreeAdamW takes the old momentum from where the new one stands already."""
     found = on_jax["losses"]["schedule_free_adamw"]
     assert found == pytest.approx({key: on_jax["fit"][key] for key in found}, rel=1e-9, abs=0)
+
+
+def test_normalised_limited_and_ever_slower_it_trains_the_same(on_jax: dict[str, Any], digits: Arrays) -> None:
+    [engine] = train([NORMALISED], cut(digits, 237), device(precision="float64", xla=False))
+    # Keras on JAX takes the means of normalisation in float32.
+    assert on_jax["normalised"] == pytest.approx(losses(engine), rel=1e-7, abs=0)
+
+
+def test_each_run_of_a_stack_ends_in_its_own_time(on_jax: dict[str, Any]) -> None:
+    epochs = [epochs for epochs, _ in on_jax["patient"]]
+    assert len(set(epochs)) > 1
+    assert min(epochs) < 9
+
+
+def test_and_with_the_bits_of_so_many_epochs(on_jax: dict[str, Any]) -> None:
+    assert [same for _, same in on_jax["patient"]] == [True] * 3
 
 
 @pytest.mark.parametrize("how", ["alone or with another", "in another place beside another", "seeds differ"])

@@ -21,6 +21,10 @@ COMPILED = ("momentum", "adamw", "nadam")
 """Optimizers of the default sweep that are compiled by XLA in float64, as `rmsprop` and `adam` are in float32."""
 SIDES = ("running", "train", "val")
 
+NORMALISED = make_job(
+    "momentum", hidden=[12, 7], batch_normalization=True, max_norm=1.0, decay=0.5, decay_epochs=1, epochs=2, seed=4
+)
+
 
 @dataclass
 class Trained:

@@ -1,0 +1,112 @@
+"""Paired differences: a seed is a block, since all runs of one seed share initial weights and the order of batches.
+
+All functions take many contrasts at once, a row each, with a column per seed that both sides have.
+"""
+
+from __future__ import annotations
+
+import gc
+
+import numpy as np
+import pandas as pd
+
+from pipeline.statistics.declaration import SIGN_FLIP, Declaration
+
+NO_SCATTER = 1e-12
+"""Range of differences under which they are one number: what is left is rounding of shares in [0, 1] and of losses."""
+
+COLUMNS = ("difference", "sd", "low", "high", "p_sign_flip", "p_t", "probability_greater", "p_equivalent")
+
+
+def describe(differences: np.ndarray, margins: np.ndarray, declared: Declaration) -> pd.DataFrame:
+    """What each row of `differences` (contrasts x seeds, A minus B) says; NaN for what so few seeds cannot say.
+
+    - `difference`, `sd`: mean and standard deviation (n − 1) over seeds.
+    - `low`, `high`: Student's interval of the mean, at the declared confidence.
+    - `p_sign_flip`: two-sided sign-flip permutation test of a mean of zero (Fisher 1935, The Design of Experiments, § 21);
+      exact where all sign patterns are within the declared number of permutations, else by that many random ones.
+    - `p_t`: two-sided paired t test (Student 1908).
+    - `probability_greater`: P(A > B), the share of seeds in which A exceeds B, a tie counting half (Bouthillier et al. 2021,
+      Accounting for variance in machine learning benchmarks; ties as in Vargha and Delaney 2000).
+    - `p_equivalent`: two one-sided paired t tests (TOST; Schuirmann 1987) of a mean within ± the row's margin.
+
+    Where all differences of a row are one number, t divides by zero. Of such a row `p_t` is 1 if the number is 0, else
+    unknown; `p_equivalent` is its limit, 0 within the margin and 1 outside.
+    """
+    from scipy import stats
+
+    rows, n = differences.shape
+    if n == 0:
+        return pd.DataFrame(np.nan, index=range(rows), columns=list(COLUMNS))
+    mean = differences.mean(axis=1)
+    found = pd.DataFrame({"difference": mean}, columns=list(COLUMNS), dtype=float)
+    found["probability_greater"] = ((differences > 0) + 0.5 * (differences == 0)).mean(axis=1)
+    if n == 1:
+        return found
+    scattered = np.ptp(differences, axis=1) > NO_SCATTER
+    sd = np.where(scattered, differences.std(axis=1, ddof=1), 0.0)
+    half = stats.t.ppf((1 + declared.confidence) / 2, n - 1) * sd / np.sqrt(n)
+    found["sd"], found["low"], found["high"] = sd, mean - half, mean + half
+    found["p_sign_flip"] = sign_flip(differences, declared)
+    found["p_t"] = np.where(np.abs(mean) <= NO_SCATTER, 1.0, np.nan)
+    found["p_equivalent"] = np.where(np.abs(mean) < margins, 0.0, 1.0)
+    if scattered.any():
+        found.loc[scattered, "p_t"] = stats.ttest_1samp(differences[scattered], 0, axis=1).pvalue
+        found.loc[scattered, "p_equivalent"] = equivalence(differences[scattered], margins[scattered])
+    return found
+
+
+def sign_flip(differences: np.ndarray, declared: Declaration) -> np.ndarray:
+    """Two-sided p of a mean of zero for each row, under flips of the sign of each seed's difference."""
+    from scipy import stats
+
+    if len(differences) == 0:
+        return np.empty(0)
+    tested = stats.permutation_test(
+        (differences,),
+        _mean,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=declared.permutations,
+        axis=-1,
+        batch=1024,
+        rng=np.random.default_rng(declared.random_seed),
+    )
+    return np.asarray(tested.pvalue)
+
+
+def _mean(sample: np.ndarray, axis: int) -> np.ndarray:
+    return sample.mean(axis=axis)
+
+
+def equivalence(differences: np.ndarray, margins: np.ndarray) -> np.ndarray:
+    """The larger p of the two one-sided tests for each row: small where the mean is shown to be within ± its margin."""
+    from statsmodels.stats.weightstats import ttost_paired
+
+    columns = differences.T
+    return np.asarray(ttost_paired(columns, np.zeros_like(columns), -margins, margins)[0])
+
+
+def holm(p: np.ndarray, comparisons: int) -> np.ndarray:
+    """Holm's adjusted p (1979) of tests out of a family of `comparisons`; NaN stays, and counts in the family.
+
+    What is in the family and not in `p` counts as p = 1, which can only raise the adjusted values.
+    """
+    from statsmodels.stats.multitest import multipletests
+
+    if len(p) == 0:
+        return p
+    known = np.where(np.isnan(p), 1.0, p)
+    family = np.concatenate([known, np.ones(max(0, comparisons - len(p)))])
+    # multipletests collects garbage at each call, 70 ms with a sweep's runs in memory; what is frozen it leaves alone.
+    gc.freeze()
+    try:
+        adjusted = multipletests(family, method="holm")[1][: len(p)]
+    finally:
+        gc.unfreeze()
+    return np.where(np.isnan(p), np.nan, adjusted)
+
+
+def claim_column(declared: Declaration) -> str:
+    """The column of `describe` that holds the p of the declared test."""
+    return "p_sign_flip" if declared.claim_test == SIGN_FLIP else "p_t"
