@@ -19,7 +19,7 @@ setup: .venv/.setup ## the virtual environment .venv, from the hash-pinned requi
 run: .venv/.setup ## set-up, then the whole pipeline: fetch, preprocess, train, sweep, compare
 	@$(VENV_PYTHON) scripts/run.py
 
-test: .venv/.setup ## set-up, then the tests; PYTEST_ARGS="-k name -x" passes through
+test: .venv/.setup ## set-up, then the tests; PYTEST_ARGS="-k name -x" passes through, TESTS=all takes longer
 	@$(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
 
 lint: .venv/.setup ## ruff and mypy

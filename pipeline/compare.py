@@ -51,7 +51,9 @@ def compare(folders: Sequence[Path], out: Path, data: Path, tracking: str = NONE
     evidence = Evidence(read_sources(folders))
     if evidence.finished.empty:
         raise UserError(nothing_finished(folders, evidence))
-    files = write(evidence, images(evidence, data), out)
+    arrays = images(evidence, data)
+    evidence.labels = None if arrays is None else arrays.test_labels
+    files = write(evidence, arrays, out)
     numbers = tables.metrics(evidence)
     terminal.show(evidence)
     publish(evidence, files, numbers, tracking)

@@ -113,9 +113,7 @@ def predict(new: Sequence[Planned], past: Sequence[Earlier], sweeps: Sequence[Sw
             f"time: not known; {len(new) - len(known)} runs are like none that was trained on this machine before"
         )
     else:
-        workers = min(new[0].device.workers, len(new))
-        factor, start = _overhead(sweeps)
-        wall = start + factor * sum(known) / workers
+        workers, wall = min(new[0].device.workers, len(new)), wall_seconds(known, new, sweeps)
         lines.append(
             f"time: about {duration(wall)} ({duration(sum(known))} of training, {workers} at a time), from {len(past)} runs here"
         )
@@ -134,6 +132,12 @@ def predict(new: Sequence[Planned], past: Sequence[Earlier], sweeps: Sequence[Sw
     return lines
 
 
+def wall_seconds(seconds: Sequence[float], new: Sequence[Planned], sweeps: Sequence[Sweep]) -> float:
+    """By the wall clock, of trainings that take `seconds` each by themselves."""
+    factor, start = _overhead(sweeps)
+    return start + factor * sum(seconds) / min(new[0].device.workers, len(new))
+
+
 def expected_seconds(one: Planned, past: Sequence[Earlier]) -> float | None:
     """Seconds of training: the median of the same configuration on this machine, or of the likest one, by its work."""
     numerics = one.device.numerics()
@@ -141,25 +145,26 @@ def expected_seconds(one: Planned, past: Sequence[Earlier]) -> float | None:
     same = [run.seconds for run in here if run.job.configuration == one.job.configuration]
     if same:
         return statistics.median(same)
-    data = [run for run in here if run.job.dataset == one.job.dataset]
+    data = [run for run in here if run.job.dataset.name == one.job.dataset.name]
     if not data:
         return None
-    pixels = int(one.arrays.train_images.shape[1])
+    samples, pixels = map(int, one.arrays.train_images.shape)
     optimizer = [run for run in data if run.job.optimizer.name == one.job.optimizer.name] or data
-    wanted = work(one.job, pixels)
-    likest = min(abs(work(run.job, pixels) - wanted) for run in optimizer)
+    wanted = work(one.job, samples, pixels)
+    likest = min(abs(work(run.job, samples, pixels) - wanted) for run in optimizer)
     return statistics.median(
-        run.seconds * wanted / work(run.job, pixels)
+        run.seconds * wanted / work(run.job, samples, pixels)
         for run in optimizer
-        if abs(work(run.job, pixels) - wanted) == likest
+        if abs(work(run.job, samples, pixels) - wanted) == likest
     )
 
 
-def work(job: Job, pixels: int) -> float:
-    """Multiplications of a training, and what every batch costs however small its network is."""
+def work(job: Job, samples: int, pixels: int) -> float:
+    """Multiplications of a training of a data set with so many training samples, and what a batch costs at the least."""
+    used = job.dataset.train_size or samples - job.dataset.validation_size
     sizes = [pixels, *job.model.hidden, 10]
     products = sum(a * b for a, b in pairwise(sizes))
-    return job.training.epochs * (products + 20_000)
+    return job.training.epochs * used * (products + 20_000)
 
 
 def _overhead(sweeps: Sequence[Sweep]) -> tuple[float, float]:

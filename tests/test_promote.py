@@ -54,10 +54,15 @@ def place(tmp_path_factory: pytest.TempPathFactory, mnist: Path) -> Iterator[Pla
     where = Place(tmp_path_factory.mktemp("project"), mnist)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{where.root / 'mlflow.db'}")
-        words = [word for word in where.words if not word.startswith(("tracking", "dataset"))]
-        said = command("-m", *words, "dataset=mnist", "dataset.validation_size=200", *WORDS)
+        said = command("-m", *own(where), *WORDS)
         assert said.status == 0, said.out + said.err
         yield where
+
+
+def own(place: Place, without: str = "tracking") -> list[str]:
+    """What keeps a command to `place` and its data, tracking included."""
+    words = [word for word in place.words if not word.startswith(("tracking", "dataset", without))]
+    return [*words, "dataset=mnist", "dataset.validation_size=200"]
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +80,7 @@ def run(place: Place, **changes: Any) -> str:
 
 def test_the_first_one_is_promoted_with_its_reasons(place: Place, promoted: str) -> None:
     assert promoted.startswith("adam-w16-d1-s")
-    assert "is the champion now (version 1 of digits-dense): validation accuracy " in promoted
+    assert "is the champion now (version 1 of mnist-dense): validation accuracy " in promoted
     assert "there was no champion" in promoted
     assert promoted.endswith("is under the limit of 50; trained again, every bit was the same")
 
@@ -84,7 +89,7 @@ def test_the_reason_stands_on_the_version(place: Place, promoted: str) -> None:
     from mlflow.tracking import MlflowClient
 
     uri = f"sqlite:///{place.root / 'mlflow.db'}"
-    version = MlflowClient(uri, uri).get_model_version_by_alias("digits-dense", "champion")
+    version = MlflowClient(uri, uri).get_model_version_by_alias("mnist-dense", "champion")
     assert "trained again, every bit was the same" in version.tags["reason"]
     assert version.description == version.tags["reason"]
     assert version.tags["run.key"] == find_sweep("tests", place.store, place.root)[0].winner
@@ -273,7 +278,7 @@ def test_the_parent_run_says_that_nothing_was_lost(place: Place) -> None:
 def test_the_parent_run_names_what_was_lost(place: Place) -> None:
     words = ["model.width=4", "seed=0,1", "training.epochs=2", "training.batch_size=20", "optimizer=sgd"]
     bad = ["optimizer.learning_rate=1000", "optimizer.weight_decay=1000", "device.xla=false", "question=lost"]
-    command("-m", *(word for word in place.words if not word.startswith(("tracking", "paths.results"))), *words, *bad)
+    command("-m", *own(place, "paths.results"), *words, *bad)
     tags = parent(place, "lost").data.tags
     assert tags["lost"] == "2 diverged"
     assert (

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from pipeline.config import commandline
@@ -35,6 +36,10 @@ TRAINING = {
         4,
     ),
     "python -m pipeline.train -m experiment=book 'seed=range(5)'": ("-m experiment=book 'seed=range(2)'", 2),
+    "python -m pipeline.train -m experiment=keras_mlp 'seed=range(10)'": (
+        "-m experiment=keras_mlp 'model.hidden=[8,8]' 'seed=range(2)'",
+        2,
+    ),
     "python -m pipeline.train -m sweep=smoke dataset=digits": ("-m sweep=smoke", 8),
 }
 """The same with small values, for one epoch on digits: seconds instead of minutes. And how many runs that makes."""
@@ -46,6 +51,7 @@ IN_THE_CLONE = {
 """What each command says where it is run here, as it stands in the README."""
 
 ELSEWHERE = {
+    "python -m pipeline.figures minutes=10": "tests/test_figures.py::test_a_recipe_is_trained_and_tabulated",
     "make run": "tests/test_setup.py::test_run_without_mnist_says_so_in_one_line_and_goes_on_with_digits",
     "make ui": "tests/tracking/test_ui.py::test_it_says_where_it_is",
     "python -m pipeline.train -m sweep=smoke dataset=digits plan=true": (
@@ -98,6 +104,32 @@ def inline() -> list[str]:
 
 
 COMMANDS = list(dict.fromkeys([*fenced(), *inline()]))
+
+
+def results() -> list[str]:
+    """The rows of the result table, as the last comparison would have them."""
+    table = pd.read_csv(CHECKOUT / "reports/comparison.csv")
+
+    def row(one: Any, name: str) -> str:
+        def spread(figure: str) -> str:
+            mean, low, high = (100 * one[f"{figure}_{part}"] for part in ("mean", "low", "high"))
+            return f"{mean:.2f} ({low:.2f} to {high:.2f})".replace("-", "−")
+
+        validation = one["best_val_accuracy_mean"]
+        held_out = "none held out" if pd.isna(validation) else f"{100 * validation:.2f}"
+        return f"| {name} | {one['n']} | {held_out} | {spread('test_accuracy')} | {spread('gap_accuracy')} |"
+
+    book = table[table["experiment"].eq("book")].iloc[0]
+    swept = table[table["experiment"].eq("optimizers by width")]
+    best = swept.loc[swept.groupby("optimizer")["best_val_accuracy_mean"].idxmax()]
+    ordered = best.sort_values("best_val_accuracy_mean", ascending=False)
+    rows = [row(book, "the book's: rmsprop, width 512, all 60,000 training images")]
+    return rows + [row(one, f"{one['optimizer']}, width {one['width']}") for _, one in ordered.iterrows()]
+
+
+def test_the_results_are_those_of_the_last_comparison() -> None:
+    first = README.index("| the book's")
+    assert README[first : README.index("\n\n", first)].splitlines() == results()
 
 
 def test_each_command_has_its_test() -> None:

@@ -121,7 +121,7 @@ def resumed(ended: dict[int, Ended]) -> tuple[Place, int, Said]:
     moments = random.Random(seed)
     for number in range(int(os.environ.get("FAULT_ROUNDS", "1"))):
         again = Process(killed.place, *LONG, "question=tests", "device.xla=false")
-        after = moments.uniform(0, 12)
+        after = moments.uniform(0, 9)
         print(f"FAULT_SEED={seed}: kill {number + 1} after {after:.2f} s")
         with suppress(subprocess.TimeoutExpired):
             again.popen.wait(after)

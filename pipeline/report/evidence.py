@@ -17,7 +17,8 @@ from pipeline.errors import UserError
 from pipeline.results.result import DIVERGED, FAILED, FINISHED, Result
 from pipeline.results.store import RunStore
 from pipeline.results.sweep import SWEEP, Ledger, Lost, Sweep
-from pipeline.statistics import summary
+from pipeline.statistics import declaration, summary
+from pipeline.statistics.analysis import Analysis, analysis
 
 CLAIM_SEEDS, CONFIRM_SEEDS = 10, 30
 """Seeds per configuration from which on a comparison is more than a smoke test, and from which on it confirms."""
@@ -133,6 +134,8 @@ class Evidence:
 
     def __init__(self, sources: Sequence[Source]) -> None:
         self.sources = list(sources)
+        self.labels: np.ndarray | None = None
+        """The right classes of the main comparison's test images, where they are at hand: for `analysis`."""
         experiments = {source.name: source.results for source in self.sources}
         self.experiments = experiments
         self.results = [result for source in self.sources for result in source.results]
@@ -185,6 +188,13 @@ class Evidence:
         """The configuration of highest mean validation accuracy; where nothing is held out, the first that finished."""
         ordered = self.main[self.main["n"] > 0].sort_index()
         return ordered.iloc[0]
+
+    @cached_property
+    def analysis(self) -> Analysis:
+        """What the declared contrasts of the main comparison show, and what they do not."""
+        dataset, experiment = self.questions[0]
+        results = [result for result in self.experiments[experiment] if result.job.dataset.name == dataset]
+        return analysis(results, declaration.load(), self.labels)
 
     def by_gap(self) -> pd.DataFrame:
         """Configurations of the main comparison, largest gap first."""

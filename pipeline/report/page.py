@@ -11,7 +11,7 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from pipeline.data.arrays import Arrays
-from pipeline.report import figures, method, pictures, style, tables, words
+from pipeline.report import figures, findings, method, pictures, style, tables, words
 from pipeline.report.evidence import BOOK_ACCURACY, BOOK_BAND, BOOK_SOURCE, Evidence
 from pipeline.report.exhibits import Exhibits
 from pipeline.results.result import DIVERGED, FAILED, FINISHED
@@ -38,6 +38,8 @@ def render(evidence: Evidence, exhibits: Exhibits, arrays: Arrays | None) -> str
         boards=boards,
         answer=words.answer(evidence),
         certainty=words.certainty(evidence),
+        analysis=evidence.analysis,
+        findings=findings,
         alarm=words.alarm(evidence),
         book=_book(evidence),
         method=method.card(evidence, arrays),

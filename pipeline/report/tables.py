@@ -178,6 +178,8 @@ def note(evidence: Evidence, limit: int = 30) -> str:
         *([f"**{words.alarm(evidence)}**"] if evidence.leaks else []),
         " ".join(words.answer(evidence)),
         " ".join(words.certainty(evidence)),
+        evidence.analysis.which,
+        evidence.analysis.overfits,
     ]
     return (
         "\n\n".join(paragraphs)

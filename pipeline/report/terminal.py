@@ -32,6 +32,8 @@ def show(evidence: Evidence, console: Console | None = None) -> None:
     console.print(table)
     if len(rows) > MOST_ROWS:
         console.print(f"… {len(rows) - MOST_ROWS} more in comparison.csv")
+    for answer in (evidence.analysis.which, evidence.analysis.overfits):
+        console.print(answer, soft_wrap=True)
     if evidence.seeds[0] < CLAIM_SEEDS:
         seeds = words.seeds(evidence)
         console.print(f"{seeds} per configuration: a smoke test, no claim about which is better", soft_wrap=True)

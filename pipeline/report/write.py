@@ -36,6 +36,7 @@ def write(evidence: Evidence, arrays: Arrays | None, out: Path) -> dict[str, Pat
     frames = {
         "runs.csv": tables.runs(evidence),
         "comparison.csv": tables.comparison(evidence),
+        "contrasts.csv": evidence.analysis.contrasts,
         "failures.csv": tables.failures(evidence),
         "curves.csv": tables.curves(evidence),
         "gap_by_width.csv": tables.gap_by_width(evidence),

@@ -63,13 +63,19 @@ def environment() -> dict[str, str]:
         "cores": str(os.cpu_count()),
         "command": " ".join(sys.argv),
         "git_commit": _git("rev-parse", "HEAD"),
-        "git_dirty": {None: None, "": "false"}.get(_git("status", "--porcelain", "--untracked-files=no"), "true"),
+        "git_dirty": {None: None, "": "false"}.get(
+            _git("status", "--porcelain", "--untracked-files=no", "--", *EDITED), "true"
+        ),
         "dvc_experiment": os.environ.get("DVC_EXP_NAME"),
         "patch": hashlib.sha256(patch).hexdigest() if (patch := uncommitted()) else None,
         "lock": _file_digest(PROJECT / "requirements.lock"),
         **{name: _version(name) for name in ("tensorflow", "keras", "jax", "numpy", "mlflow", "hydra-core", "dvc")},
     }
     return {name: value for name, value in known.items() if value is not None}
+
+
+EDITED = (".", *(f":(exclude){made}" for made in ("dvc.lock", "data", "reports")))
+"""What a person edits: the pipeline itself writes the others, and a checkout is not dirty for having been run."""
 
 
 @cache

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -126,7 +127,8 @@ def gather(store: RunStore, sweep: Sweep, folder: Path) -> None:
     """Make `folder` hold exactly the runs of `sweep` and its record: the output that DVC keeps of a stage."""
     folder.mkdir(parents=True, exist_ok=True)
     for entry in folder.iterdir():
-        if entry.is_dir() and entry.name not in sweep.keys:
+        # Runs only: an opened bundle has a report beside them.
+        if entry.is_dir() and entry.name not in sweep.keys and re.fullmatch("[0-9a-f]{64}", entry.name):
             shutil.rmtree(entry)
     for key in sweep.keys:
         if key in store:

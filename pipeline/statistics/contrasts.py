@@ -12,10 +12,11 @@ Figures are in their own units: shares for accuracies, nats for losses. Columns 
 - `difference`, `sd`, `low`, `high`, `p_sign_flip`, `p_t`, `probability_greater`, `p_equivalent`: see `paired.describe`.
 - `comparisons`: what Holm's correction counts (`design.Design`); `holm_sign_flip`, `holm_t`, `holm_equivalent`: adjusted p,
   within the data set, the declared contrast and the figure. `holm`: that of the declared test.
-- `margin`, `minimum_effect`: as declared for the figure.
+- `margin`, `minimum_effect`: as declared for the figure; NaN for `gap_loss` where the loss is no cross-entropy.
 - `detectable`: the smallest mean difference that n seeds of this SD detect, at the declared power, as the only comparison;
   `detectable_in_family`: the same at the strictest step of Holm's correction.
-- `seeds_to_decide`: see `power.seeds_to_decide`; infinite over 100,000. `seeds_still_needed`: how many more than n.
+- `seeds_to_decide`: see `power.seeds_to_decide`; of a gap also at matched training loss; infinite over 100,000.
+  `seeds_still_needed`: how many more than n.
 - For the gaps, at matched training loss (`matched.at_matched_training_loss`; from the histories, thus against the validation
   split where there is one): `matched_n` seeds of which both curves have such a place, `matched_training_loss` (mean),
   `matched_difference`, `matched_sd`, `matched_low`, `matched_high`, `matched_p` and `matched_holm` of the declared test.
@@ -26,17 +27,22 @@ NaN stands for what could not be computed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from pipeline.results.result import FINISHED
 from pipeline.statistics import paired, power
 from pipeline.statistics.declaration import SIGN_FLIP, Declaration
-from pipeline.statistics.design import Contrast, Design
-from pipeline.statistics.matched import History, at_matched_training_loss
+from pipeline.statistics.design import CROSS_ENTROPY, Contrast, Design
+from pipeline.statistics.matched import History
+from pipeline.statistics.pairs import Blocks, Pairs
 from pipeline.statistics.wording import FIGURES, GAPS, plural
+
+About = Mapping[Any, Mapping[Any, Any]]
+"""Label and lost runs of a configuration, by its id."""
 
 MATCHED = ("difference", "sd", "low", "high")
 COLUMNS = [
@@ -59,24 +65,27 @@ def contrasts(
 
     `runs` and `table` as `design.runs_of` (or `design.completed`) and `design.configurations` give them.
     """
-    blocks = Blocks(runs, table)
+    blocks, about = Blocks(runs), table[["label", "diverged", "failed"]].to_dict("index")
     rows, differences, matched = [], [], []
     for contrast in design.contrasts:
-        pairs = blocks.pairs(contrast)
-        equal = _matched(pairs, histories) if histories is not None else None
+        pairs = blocks.pairs(contrast.a, contrast.b)
+        described = _described(contrast, pairs, about, design)
+        equal = pairs.gaps_at_matched_loss(histories or {})
+        there = {"matched_n": len(equal["level"]), "matched_training_loss": _mean(equal["level"])}
         for figure in FIGURES:
-            rows.append(_described(contrast, figure, pairs, table, design))
-            differences.append(pairs.a[figure].to_numpy() - pairs.b[figure].to_numpy())
-            matched.append(equal[figure].to_numpy() if equal is not None and figure in GAPS else np.empty(0))
-            rows[-1]["matched_n"] = len(matched[-1]) if figure in GAPS else None
-            rows[-1]["matched_training_loss"] = (
-                equal["level"].mean() if len(matched[-1]) and equal is not None else np.nan
-            )
-    found = pd.DataFrame(rows)
-    if found.empty:
+            gap = figure in GAPS
+            differences.append(pairs.difference(figure))
+            matched.append(equal[figure] if gap else np.empty(0))
+            means = {"mean_a": _mean(pairs.a[figure]), "mean_b": _mean(pairs.b[figure])}
+            rows.append({"figure": figure, **described, **means, **(there if gap else {})})
+    if not rows:
         return pd.DataFrame(columns=COLUMNS)
+    found = pd.DataFrame(rows)
+    # Sizes are declared in nats: of another loss nothing is small or large, nor any verdict possible.
+    in_nats = found["a_configuration"].map(table["loss"]).isin(CROSS_ENTROPY) | found["figure"].ne("gap_loss")
     for part, sizes in {"margin": declared.margin, "minimum_effect": declared.minimum_effect}.items():
-        found[part] = found["figure"].map(dict(sizes)).astype(float)
+        found[part] = found["figure"].map(dict(sizes)).astype(float).where(in_nats)
+    found["note"] = found["note"].where(in_nats, "the sizes declared in nats are not of this loss")
     margins = found["margin"].to_numpy()
     found = found.join(_by_seeds(differences, margins, declared))
     at_equal_loss = _by_seeds(matched, margins, declared)
@@ -91,76 +100,41 @@ def contrasts(
     return _with_power(found, declared)[COLUMNS]
 
 
-class Pairs:
-    """The runs of two configurations, seed by seed: rows of `a` and `b` belong together."""
-
-    def __init__(self, a: pd.DataFrame, b: pd.DataFrame) -> None:
-        shared = a.index.intersection(b.index)
-        like = (a.loc[shared, "identity"] == b.loc[shared, "identity"]).to_numpy()
-        self.only_a, self.only_b, self.unlike = len(a) - len(shared), len(b) - len(shared), int((~like).sum())
-        self.a, self.b = a.loc[shared[like]], b.loc[shared[like]]
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else math.nan
 
 
-class Blocks:
-    """Finished runs by configuration and seed."""
-
-    def __init__(self, runs: pd.DataFrame, table: pd.DataFrame) -> None:
-        finished = runs[runs["status"].eq(FINISHED)].set_index("seed")[["configuration", "key", "identity", *FIGURES]]
-        # Runs that finished without one of the figures would make it unknown of the whole contrast.
-        finished = finished.dropna(subset=list(FIGURES))
-        self._none = finished.iloc[:0]
-        self._of = {str(name): rows.sort_index() for name, rows in finished.groupby("configuration", sort=False)}
-
-    def pairs(self, contrast: Contrast) -> Pairs:
-        return Pairs(self._of.get(contrast.a, self._none), self._of.get(contrast.b, self._none))
-
-
-def _matched(pairs: Pairs, histories: Mapping[str, History]) -> pd.DataFrame:
-    """A row per pair of runs with a common training loss: `level`, and the difference of each gap there."""
-    read = [
-        at_matched_training_loss(histories.get(a, {}), histories.get(b, {}))
-        for a, b in zip(pairs.a["key"], pairs.b["key"], strict=True)
-    ]
-    rows = [{"level": one.training_loss, **{gap: one.a[gap] - one.b[gap] for gap in GAPS}} for one in read]
-    return pd.DataFrame(rows, columns=["level", *GAPS], dtype=float).dropna()
-
-
-def _described(contrast: Contrast, figure: str, pairs: Pairs, table: pd.DataFrame, design: Design) -> dict[str, object]:
+def _described(contrast: Contrast, pairs: Pairs, about: About, design: Design) -> dict[str, object]:
     return {
         "contrast": contrast.declared,
         "dataset": contrast.dataset,
         "at": contrast.at,
-        "a": table.loc[contrast.a, "label"],
-        "b": table.loc[contrast.b, "label"],
-        "figure": figure,
-        "n": len(pairs.a),
+        "a": about[contrast.a]["label"],
+        "b": about[contrast.b]["label"],
+        "n": pairs.n,
         "only_a": pairs.only_a,
         "only_b": pairs.only_b,
         "unlike": pairs.unlike,
-        "mean_a": pairs.a[figure].mean(),
-        "mean_b": pairs.b[figure].mean(),
         "comparisons": design.comparisons[contrast.dataset, contrast.declared],
-        "note": _note(contrast, pairs, table),
+        "note": "; ".join(_notes(contrast, pairs, about)),
         "a_configuration": contrast.a,
         "b_configuration": contrast.b,
     }
 
 
-def _note(contrast: Contrast, pairs: Pairs, table: pd.DataFrame) -> str:
+def _notes(contrast: Contrast, pairs: Pairs, about: About) -> list[str]:
     said = []
     for configuration in (contrast.a, contrast.b):
-        row = table.loc[configuration]
-        lost = int(row["diverged"] + row["failed"])
-        if lost:
-            said.append(f"{plural(lost, 'run')} of {row['label']} did not finish ({row['diverged']} diverged)")
+        label, diverged, failed = (about[configuration][name] for name in ("label", "diverged", "failed"))
+        if diverged + failed:
+            said.append(f"{plural(diverged + failed, 'run')} of {label} did not finish ({diverged} diverged)")
     if pairs.unlike:
         said.append(f"{plural(pairs.unlike, 'seed')} left out: other data, code or device")
-    n = len(pairs.a)
-    if n == 0 and pairs.only_a and pairs.only_b:
+    if pairs.n == 0 and pairs.only_a and pairs.only_b:
         said.append("no seed in common, so nothing is paired")
-    elif n < 2:
-        said.append(f"{plural(n, 'common seed')}: no test, no interval")
-    return "; ".join(said)
+    elif pairs.n < 2:
+        said.append(f"{plural(pairs.n, 'common seed')}: no test, no interval")
+    return said
 
 
 def _by_seeds(samples: list[np.ndarray], margins: np.ndarray, declared: Declaration) -> pd.DataFrame:
@@ -189,7 +163,9 @@ def _with_power(found: pd.DataFrame, declared: Declaration) -> pd.DataFrame:
     for column, alphas in {"detectable": alone, "detectable_in_family": strictest}.items():
         effects = [power.detectable_effect(int(s), float(a), declared.power) for s, a in zip(n, alphas, strict=True)]
         found[column] = np.array(effects) * sd
-    needed = power.seeds_to_decide(
-        sd, found["minimum_effect"].to_numpy(), found["margin"].to_numpy(), comparisons, declared
-    )
+    sizes = (found["minimum_effect"].to_numpy(), found["margin"].to_numpy(), comparisons, declared)
+    needed = power.seeds_to_decide(sd, *sizes)
+    # A claim on a gap takes the difference at matched training loss too, which may scatter more.
+    matched = power.seeds_to_decide(found["matched_sd"].to_numpy(), *sizes)
+    needed = np.where(np.isnan(matched), needed, np.maximum(needed, matched))
     return found.assign(seeds_to_decide=needed, seeds_still_needed=np.maximum(0, needed - n))

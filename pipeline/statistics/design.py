@@ -10,10 +10,12 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import combinations, pairwise
 
 import pandas as pd
 
+from pipeline.config.job import Job
 from pipeline.results.result import DIVERGED, FAILED, FINISHED, Result
 from pipeline.statistics.declaration import OPTIMIZERS, WIDTHS, Declaration
 from pipeline.statistics.summary import dotted_columns, once_per_seed, tidy
@@ -23,10 +25,21 @@ DECIDES_NUMBERS = {"data": "data", "source": "training code", "numerics": "devic
 """Parts of a run's identity besides its Job, in words. Runs that differ in one are no pair, though they share a seed."""
 
 
+CROSS_ENTROPY = ("categorical_crossentropy", "kl_divergence")
+"""Losses in nats, of which the declared sizes are; against one-hot labels the two are equal."""
+
+
 def with_identity(runs: pd.DataFrame, results: Sequence[Result]) -> pd.DataFrame:
-    """`runs` with a column `identity`: what decided the numbers of each run besides its Job, as one text."""
+    """`runs` with two columns more: `loss`, its name, and `identity`, what decided its numbers besides its Job, as a text."""
     known = {result.key: _identity(result, *DECIDES_NUMBERS) for result in results}
-    return runs.assign(identity=runs["key"].map(known).fillna(""))
+    losses = {result.key: result.job.training.loss for result in results}
+    return runs.assign(identity=runs["key"].map(known).fillna(""), loss=runs["key"].map(losses))
+
+
+@lru_cache(maxsize=8192)
+def configuration_of(job: Job) -> str:
+    """The id of its configuration, which is a third of a millisecond's work and asked for again and again."""
+    return job.configuration
 
 
 def _identity(result: Result, *parts: str) -> str:
@@ -39,12 +52,21 @@ def runs_of(results: Sequence[Result]) -> pd.DataFrame:
 
 
 def completed(runs: pd.DataFrame) -> pd.DataFrame:
-    """`runs` with the columns that `reports/runs.csv` leaves out: its configurations are told apart by name alone."""
-    runs = runs.reset_index(drop=True)
+    """`runs` with the columns that `reports/runs.csv` leaves out: its configurations are told apart by name alone.
+
+    Losses are taken for cross-entropies. Raises ValueError where the runs are of more than one experiment.
+    """
+    # A column of single widths is numbers to who reads the file.
+    runs = runs.reset_index(drop=True).astype({"hidden": str, "width": "Int64", "depth": "Int64"})
+    if "experiment" in runs and runs["experiment"].nunique() > 1:
+        raise ValueError(f"runs of {listed(sorted(set(runs['experiment'])))}: expected those of one experiment")
     plain = runs["name"].astype(str).str.replace(r"-s\d+$", "", regex=True)
-    missing = {"configuration": runs["dataset"].astype(str) + " " + plain, "started": "", "identity": ""}
-    runs = runs.assign(**{name: value for name, value in missing.items() if name not in runs})
-    return once_per_seed(runs if "experiment" in runs else runs.assign(experiment=""))
+    absent: dict[str, str | pd.Series] = {"started": "", "identity": "", "loss": CROSS_ENTROPY[0], "experiment": ""}
+    absent["configuration"] = runs["dataset"].astype(str) + " " + plain
+    for name, value in absent.items():
+        if name not in runs:
+            runs[name] = value
+    return once_per_seed(runs)
 
 
 def configurations(runs: pd.DataFrame) -> pd.DataFrame:
@@ -55,7 +77,7 @@ def configurations(runs: pd.DataFrame) -> pd.DataFrame:
     """
     groups = runs.groupby("configuration", sort=False)
     dotted = dotted_columns(runs)
-    table = groups[["dataset", "optimizer", "hidden", "width", "depth", "epochs", *dotted]].first()
+    table = groups[["dataset", "optimizer", "hidden", "width", "depth", "epochs", "loss", *dotted]].first()
     for column, status in {"n": FINISHED, "diverged": DIVERGED, "failed": FAILED}.items():
         table[column] = runs["status"].eq(status).groupby(runs["configuration"], sort=False).sum()
     finished = runs[runs["status"].eq(FINISHED)]
@@ -77,10 +99,8 @@ def _labels(table: pd.DataFrame, dotted: list[str]) -> pd.Series:
     for _, alike in table.groupby([table["dataset"], plain], sort=False):
         if len(alike) < 2:
             continue
-        tell = [column for column in ["epochs", *dotted] if alike[column].astype(str).nunique() > 1]
-        for configuration, row in alike.iterrows():
-            apart = [f"{column.rpartition('.')[2].replace('_', ' ')} {row[column]}" for column in tell]
-            labels[configuration] = ", ".join([plain[configuration], *apart])
+        for configuration in map(str, alike.index):
+            labels[configuration] = plain[configuration] + _apart(alike, ["epochs", *dotted], configuration)
     return labels
 
 
@@ -181,21 +201,27 @@ def _widths(dataset: str, group: pd.DataFrame, declared: Declaration, found: Des
 def _setting_apart(group: pd.DataFrame, stratum: pd.DataFrame) -> str:
     """The settings of a stratum that differ among the group's strata."""
     columns = ["epochs", *(name for name in dotted_columns(group) if not name.startswith("optimizer."))]
+    return _apart(group, columns, str(stratum.index[0]))
+
+
+def _apart(group: pd.DataFrame, columns: list[str], configuration: str) -> str:
+    """`, epochs 20, dropout 0.5`: what of `columns` a configuration has and not all of its group."""
     differing = [name for name in columns if group[name].astype(str).nunique() > 1]
-    shown = {name.rpartition(".")[2].replace("_", " "): stratum[name].iloc[0] for name in differing}
-    return "".join(f", {name} {value}" for name, value in shown.items())
+    # By its last word: `epochs` and `training.epochs` are one.
+    shown = {name.rpartition(".")[2].replace("_", " "): group.at[configuration, name] for name in differing}
+    return "".join(f", {name} {value!s}" for name, value in shown.items())
 
 
 def chosen_of(candidates: pd.DataFrame, declared: Declaration) -> str | None:
     """Id of the candidate of highest mean validation accuracy; None where it is not known.
 
-    A single one needs none, and of those without a finished run the first stands for all.
-    A mean over few seeds is high by luck more often: of candidates with fewer than the seeds to explore only those with
-    the most can be chosen.
+    A single one needs none, and of those without a finished run the first stands for all. A mean over few seeds is high by
+    luck more often: no candidate is chosen with less than half the seeds of the one with most, nor need it have more than
+    half of the seeds to explore.
     """
     if len(candidates) == 1 or candidates["n"].max() == 0:
         return str(candidates.index[0])
-    enough = candidates[candidates["n"] >= min(declared.seeds_to_explore, candidates["n"].max())]
+    enough = candidates[2 * candidates["n"] >= min(declared.seeds_to_explore, candidates["n"].max())]
     known = enough["validation"].dropna()
     return str(known.idxmax()) if len(known) else None
 
@@ -240,6 +266,8 @@ def limits(table: pd.DataFrame, runs: pd.DataFrame, results: Sequence[Result], d
         said.append("No validation split was held out: nothing is chosen, and no best named.")
     if table["dataset"].nunique() > 1:
         said.append(f"The runs are of {listed(sorted(set(table['dataset'])))}: each data set is compared by itself.")
+    if finished["epochs"].eq(1).all():
+        said.append("With one epoch each there is no curve: no onset, and no gap at matched training loss.")
     return said + _mixed([result for result in results if result.finished])
 
 

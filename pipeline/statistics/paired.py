@@ -21,6 +21,8 @@ COLUMNS = ("difference", "sd", "low", "high", "p_sign_flip", "p_t", "probability
 def describe(differences: np.ndarray, margins: np.ndarray, declared: Declaration) -> pd.DataFrame:
     """What each row of `differences` (contrasts x seeds, A minus B) says; NaN for what so few seeds cannot say.
 
+    `margins` has a size for each row, or NaN where none was declared.
+
     - `difference`, `sd`: mean and standard deviation (n − 1) over seeds.
     - `low`, `high`: Student's interval of the mean, at the declared confidence.
     - `p_sign_flip`: two-sided sign-flip permutation test of a mean of zero (Fisher 1935, The Design of Experiments, § 21);
@@ -49,10 +51,12 @@ def describe(differences: np.ndarray, margins: np.ndarray, declared: Declaration
     found["sd"], found["low"], found["high"] = sd, mean - half, mean + half
     found["p_sign_flip"] = sign_flip(differences, declared)
     found["p_t"] = np.where(np.abs(mean) <= NO_SCATTER, 1.0, np.nan)
-    found["p_equivalent"] = np.where(np.abs(mean) < margins, 0.0, 1.0)
+    found["p_equivalent"] = np.where(np.isnan(margins), np.nan, np.where(np.abs(mean) < margins, 0.0, 1.0))
     if scattered.any():
         found.loc[scattered, "p_t"] = stats.ttest_1samp(differences[scattered], 0, axis=1).pvalue
-        found.loc[scattered, "p_equivalent"] = equivalence(differences[scattered], margins[scattered])
+    tested = scattered & ~np.isnan(margins)
+    if tested.any():
+        found.loc[tested, "p_equivalent"] = equivalence(differences[tested], margins[tested])
     return found
 
 

@@ -31,8 +31,8 @@ class Figure:
 
 FIGURES = {
     "test_accuracy": Figure("test accuracy", 100, "points", 2),
-    "gap_accuracy": Figure("overfitting gap in accuracy", 100, "points", 2),
-    "gap_loss": Figure("overfitting gap in loss", 1, "nats", 4),
+    "gap_accuracy": Figure("accuracy gap", 100, "points", 2),
+    "gap_loss": Figure("loss gap", 1, "nats", 4),
 }
 """The figures that contrasts are about, by their column in a run's row."""
 

@@ -156,7 +156,7 @@ def test_two_programs_compute_at_the_same_time(digits: Arrays) -> None:
     """Left to itself, XLA hands whole epochs to a pool of threads that all programs share, where they take turns."""
     if not Path("/proc/self/task").is_dir():
         pytest.skip("no /proc to ask which threads computed")
-    wide = {"width": 2048, "batch_size": 600, "epochs": 30, "learning_rate": 1e-4}
+    wide = {"width": 2048, "batch_size": 600, "epochs": 12, "learning_rate": 1e-4}
     jobs = [make_job("rmsprop", seed=seed, **wide) for seed in range(2)]
     before: dict[str, int] = {}
     begun = set()

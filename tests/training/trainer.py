@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +20,8 @@ from tests.training.factory import make_job
 OPTIMIZERS = rules.options("optimizer")
 COMPILED = ("momentum", "adamw", "nadam")
 """Optimizers of the default sweep that are compiled by XLA in float64, as `rmsprop` and `adam` are in float32."""
+ON_JAX = OPTIMIZERS if os.environ.get("TESTS") == "all" else ("adafactor", "adam", "lion", "muon", "nadam", "momentum")
+"""Optimizers that the stacked engine trains; each takes three seconds to compile, so all of them with TESTS=all."""
 SIDES = ("running", "train", "val")
 
 NORMALISED = make_job(

@@ -1,0 +1,265 @@
+"""Published figures against ours, as far as a number of minutes goes.
+
+python -m pipeline.figures minutes=10
+
+Trains what conf/figures.yaml lists, in that order, each recipe with as many seeds as fit (three at the least); what is
+finished already costs nothing, and minutes=0 only tabulates. Writes reports/published.csv and reports/published.md.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import yaml
+
+from pipeline import batch, console, forecast
+from pipeline.config import compose, rules, schema
+from pipeline.errors import UserError
+from pipeline.progress import duration
+from pipeline.results import identity
+from pipeline.results.result import Result
+from pipeline.results.store import RunStore
+from pipeline.results.sweep import Ledger, Sweep
+from pipeline.statistics.summary import interval
+
+FEWEST = 3
+"""Seeds below which a recipe is not begun."""
+
+QUESTION = "published figures"
+REPORTS = console.PROJECT / "reports"
+
+MEASURES: dict[str, tuple[Callable[[Result], float], str]] = {
+    "test accuracy": (lambda run: 100 * run.figures["test/accuracy"], "%"),
+    "training accuracy": (lambda run: 100 * run.figures["train/accuracy"], "%"),
+    "test error": (lambda run: 100 - 100 * run.figures["test/accuracy"], "%"),
+    "gap": (lambda run: 100 * run.figures["overfitting_gap/accuracy"], "points"),
+    "training loss": (lambda run: run.figures["train/loss"], "nats"),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a source published, and what says whether ours agrees: the keys of conf/figures.yaml."""
+
+    id: str
+    source: str
+    runs: tuple[str, ...]
+    measure: str
+    published: float | None = None
+    low: float | None = None
+    high: float | None = None
+    each: bool = False
+    over: float | None = None
+    lowest: str | None = None
+    flat: float | None = None
+    peak: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """A row of the table: ours in words, the verdict, and the seeds it rests on."""
+
+    row: Row
+    seeds: int
+    ours: str
+    verdict: str
+
+
+schema.register()
+
+
+def rows() -> list[Row]:
+    def row(plain: dict[str, Any]) -> Row:
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()
+        }
+        return Row(**values)
+
+    return [row(plain) for plain in yaml.safe_load((rules.CONF / "figures.yaml").read_text())]
+
+
+def planned(row: Row, data: str, seeds: int) -> list[batch.Planned]:
+    """Every run of the row: its configurations with seeds from 0."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+
+    choices = [
+        [f"{key}={value}" for value in values.split(",")] for key, _, values in (w.partition("=") for w in row.runs)
+    ]
+    words = [list(chosen) for chosen in itertools.product(*choices)]
+    with initialize_config_dir(str(rules.CONF), version_base="1.3"):
+        values = [
+            compose.plain(hydra_compose("config", [*chosen, f"question={QUESTION}", f"paths.data={data}"]))
+            for chosen in words
+        ]
+    found = []
+    for one in batch.plan(values, words):
+        for seed in range(seeds):
+            job = replace(one.job, seed=seed)
+            found.append(replace(one, job=job, key=identity.key_of(job, one.identity)))
+    return found
+
+
+def finished(runs: Sequence[batch.Planned], store: RunStore) -> list[Result]:
+    return [result for one in runs if one.key in store and (result := store.record(one.key)).finished]
+
+
+ROUGH = 10e9
+"""Multiplications a second of a core, where nothing was trained on this machine before."""
+
+
+def seconds(runs: Sequence[batch.Planned], past: Sequence[forecast.Earlier], sweeps: Sequence[Sweep]) -> float:
+    """What training these takes by the wall clock."""
+
+    def each(one: batch.Planned) -> float:
+        known = forecast.expected_seconds(one, past)
+        return 3 * forecast.work(one.job, *map(int, one.arrays.train_images.shape)) / ROUGH if known is None else known
+
+    return forecast.wall_seconds([each(one) for one in runs], runs, sweeps)
+
+
+def affordable(runs: Sequence[batch.Planned], seeds: int, left: float, store: RunStore) -> tuple[int, float]:
+    """The most seeds of a row that fit into `left` seconds, and what they take; 0 seeds where too few do."""
+    past = list(forecast.earlier(store))
+    sweeps = [sweep for sweep in Ledger(store) if sweep.machine == identity.machine() and sweep.trained]
+    cost = 0.0
+    for count in range(seeds, 0, -1):
+        new = [one for one in runs if one.job.seed < count and one.key not in store]
+        if not new:
+            return count, 0.0
+        cost = seconds(new, past, sweeps)
+        if cost <= left:
+            return count, cost
+        if count <= FEWEST:
+            break
+    return 0, cost
+
+
+def judge(row: Row, results: Sequence[Result]) -> Found:
+    """Ours beside the published figure, with the interval over seeds."""
+    read, unit = MEASURES[row.measure]
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        groups.setdefault(result.job.configuration, []).append(result)
+    means = {key: interval([read(run) for run in group]) for key, group in groups.items()}
+    seeds = min((len(group) for group in groups.values()), default=0)
+    if not groups:
+        return Found(row, 0, "", "not run")
+    if row.lowest or row.flat is not None or row.peak:
+        if len(groups) < math.prod(len(word.partition("=")[2].split(",")) for word in row.runs):
+            return Found(row, 0, "", "not run in full")
+        return _compared(row, seeds, unit, [(groups[key][0], means[key]["mean"]) for key in groups])
+    [(key, mean)] = means.items()
+    values = [read(run) for run in groups[key]]
+    spread = "" if seeds < 2 else f" ({mean['low']:.2f} to {mean['high']:.2f})"
+    ours = f"{mean['mean']:.2f}{spread} {unit}"
+    if row.over is not None:
+        return Found(row, seeds, ours, "over the floor" if mean["mean"] > row.over else "below the floor")
+    assert row.low is not None
+    assert row.high is not None
+    if row.each:
+        inside = sum(row.low <= value <= row.high for value in values)
+        return Found(row, seeds, ours, "inside" if inside == seeds else f"{inside} of {seeds} seeds inside")
+    return Found(row, seeds, ours, "inside" if row.low <= mean["mean"] <= row.high else "outside")
+
+
+def _compared(row: Row, seeds: int, unit: str, found: Sequence[tuple[Result, float]]) -> Found:
+    """Verdicts on an order or a shape rather than on a figure."""
+    if row.lowest:
+        ordered = sorted(found, key=lambda one: one[1])
+        ours = ", ".join(f"{run.job.optimizer.name} {mean:.4f}" for run, mean in ordered) + f" {unit}"
+        first = ordered[0][0].job.optimizer.name
+        return Found(row, seeds, ours, "as published" if first == row.lowest else f"the lowest is {first}")
+    if row.flat is not None:
+        spread = max(mean for _, mean in found) - min(mean for _, mean in found)
+        return Found(row, seeds, f"{spread:.2f} points between them", "flat" if spread <= row.flat else "not flat")
+    assert row.peak is not None
+    # Very narrow networks err the most: the peak is the largest error right of the first minimum.
+    by_width = sorted((run.job.width or 0, mean) for run, mean in found)
+    errors = [mean for _, mean in by_width]
+    fall = next((n for n in range(len(errors) - 1) if errors[n + 1] > errors[n]), None)
+    ours = ", ".join(f"{width}: {mean:.2f}" for width, mean in by_width) + f" {unit}"
+    if fall is None:
+        return Found(row, seeds, ours, "no peak: it only falls")
+    top = max(by_width[fall:], key=lambda one: one[1])[0]
+    low, high = row.peak
+    return Found(row, seeds, ours, "as published" if low <= top <= high else f"the peak is at {top}")
+
+
+def wanted(row: Row) -> str:
+    """What the row is held against, in words."""
+    if row.over is not None:
+        return f"over {row.over:g}"
+    if row.lowest:
+        return f"{row.lowest} lowest"
+    if row.flat is not None:
+        return f"within {row.flat:g}"
+    if row.peak:
+        return f"peak from {row.peak[0]} to {row.peak[1]}"
+    return f"{row.low:g} to {row.high:g}{' each' if row.each else ''}"
+
+
+def write(found: Sequence[Found]) -> None:
+    REPORTS.mkdir(exist_ok=True)
+    head = ["id", "source", "measure", "published", "band", "ours", "seeds", "verdict"]
+    lines: list[list[Any]] = [
+        [f.row.id, f.row.source, f.row.measure, f.row.published, wanted(f.row), f.ours, f.seeds, f.verdict]
+        for f in found
+    ]
+    with open(REPORTS / "published.csv", "w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([head, *lines])
+    text = [f"| {' | '.join('' if cell is None else str(cell) for cell in line)} |" for line in (head, *lines)]
+    text.insert(1, "| " + " | ".join("---" for _ in head) + " |")
+    (REPORTS / "published.md").write_text("\n".join(text) + "\n")
+
+
+def main(argv: Sequence[str]) -> int:
+    defaults = {"minutes": "10", "seeds": "10", "only": "", "data": "data/processed"}
+    values = console.words(argv, defaults, __doc__ or "")
+    try:
+        minutes, most = float(values["minutes"]), int(values["seeds"])
+    except ValueError as error:
+        raise UserError(f"minutes={values['minutes']} seeds={values['seeds']}: expected numbers") from error
+    if not (math.isfinite(minutes) and minutes >= 0 and 1 <= most <= 1000):
+        raise UserError(f"minutes={minutes:g} seeds={most}: expected minutes of at least 0 and 1 to 1000 seeds")
+    chosen, known = [word for word in values["only"].split(",") if word], rows()
+    for word in chosen:
+        if word not in {row.id for row in known}:
+            ids = [row.id for row in known]
+            raise UserError(f"only={word}: expected some of {', '.join(ids)}{rules.nearest(word, ids)}")
+    store = RunStore(batch.store_root("runs"))
+    end = time.monotonic() + 60 * minutes
+    for row in known:
+        if chosen and row.id not in chosen:
+            continue
+        runs = planned(row, values["data"], most)
+        count, cost = affordable(runs, most, end - time.monotonic(), store)
+        if cost == 0.0:
+            continue
+        if not count:
+            print(f"{row.id}: not run, about {duration(cost)} with the fewest seeds", flush=True)
+            continue
+        print(f"{row.id}: {count} seeds, about {duration(cost)}", flush=True)
+        command = ["-m", "pipeline.train", "-m", *row.runs, f"seed=range({count})", f"question={QUESTION}"]
+        own = [f"paths.data={values['data']}"] if values["data"] != defaults["data"] else []
+        done = subprocess.run([sys.executable, *command, *own], cwd=console.PROJECT, stdout=subprocess.DEVNULL)
+        if done.returncode not in (0, 3):
+            raise UserError(f"{row.id}: training ended with status {done.returncode}; its message stands above")
+    found = [judge(row, finished(planned(row, values["data"], most), store)) for row in known]
+    write(found)
+    for one in found:
+        print(f"{one.row.id:20} {one.row.measure:18} {wanted(one.row):22} {one.ours:32} {one.verdict}")
+    print(f"the table is {REPORTS / 'published.md'}")
+    return 0
+
+
+if __name__ == "__main__":
+    console.run(main)

@@ -1,0 +1,166 @@
+"""The two questions, answered in words that rest on the verdicts alone: which optimizer and width, and who overfits more."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from pipeline.statistics.declaration import OPTIMIZERS, WIDTHS, Declaration
+from pipeline.statistics.design import chosen_of
+from pipeline.statistics.verdicts import Kind, Lack
+from pipeline.statistics.wording import FIGURES, OVERFITTING, listed, number, percent, plural
+
+
+def main_dataset(table: pd.DataFrame) -> pd.DataFrame:
+    """The configurations that finished, of the data set that has most of them."""
+    finished = table[table["n"] > 0]
+    most = finished["dataset"].mode()
+    return finished[finished["dataset"].isin(most[:1])]
+
+
+def best_of(table: pd.DataFrame, declared: Declaration) -> str | None:
+    """Id of the configuration of highest mean validation accuracy; None where there is nothing to choose by."""
+    main = main_dataset(table)
+    return chosen_of(main, declared) if len(main) and main["validation"].notna().any() else None
+
+
+def which(table: pd.DataFrame, judged: pd.DataFrame, best: str | None) -> str:
+    """Which optimizer and width. `table` has the means and intervals of each configuration."""
+    main = main_dataset(table)
+    if main.empty:
+        return "No run finished, so no optimizer and no width can be named."
+    if best is None:
+        if len(main) == 1:
+            return f"{_accuracy(main.iloc[0])} Nothing was held out for validation or to compare it with, so nothing is chosen."
+        return (
+            f"No validation accuracy is known of the {len(main)} configurations, and the test split is not for choosing: no best "
+            "optimizer or width is named."
+        )
+    row = main[main.index == best].iloc[0]
+    if len(main) == 1:
+        return f"{_accuracy(row)} It is the only configuration, so nothing is chosen."
+    lead = f"{row['label']} has the highest mean validation accuracy, {percent(row['validation'])}, of {len(main)} configurations."
+    return " ".join([lead, _accuracy(row, "It"), *_standing(best, judged)])
+
+
+def _accuracy(row: pd.Series, subject: str = "") -> str:
+    ends = (row["test_accuracy_low"], row["test_accuracy_high"])
+    seeds = plural(int(row["n"]), "seed")
+    interval = seeds + ", so no interval"
+    if not pd.isna(ends[0]):
+        interval = f"95\u202f% interval {number(100 * ends[0])} to {number(100 * ends[1])}, {seeds}"
+    return f"{subject or row['label']} classifies {percent(row['test_accuracy_mean'])} of the test images correctly ({interval})."
+
+
+def _standing(best: str, judged: pd.DataFrame) -> list[str]:
+    """What the declared contrasts of `best` say of its test accuracy."""
+    rows = judged[judged["figure"].eq("test_accuracy")]
+    groups: dict[str, list[str]] = {"more": [], "less": [], "equivalent": [], "open": []}
+    for _, row in rows[rows["a_configuration"].eq(best) | rows["b_configuration"].eq(best)].iterrows():
+        first = row["a_configuration"] == best
+        other = row["b"] if first else row["a"]
+        if row["verdict"] == Kind.MORE_ACCURATE:
+            groups["more" if (row["difference"] > 0) == first else "less"].append(other)
+        else:
+            groups["equivalent" if row["verdict"] == Kind.EQUIVALENT else "open"].append(other)
+    if not any(groups.values()):
+        return []
+    parts = {
+        "more": "shown to be more accurate than",
+        "less": "shown to be less accurate than",
+        "equivalent": f"equivalent within {FIGURES['test_accuracy'].margin(_margin(rows))} to",
+    }
+    said = [f"{words} {_named(groups[name])}" for name, words in parts.items() if groups[name]]
+    whole = [f"On the test split it is {listed(said)}."] if said else []
+    if groups["open"]:
+        whole.append(f"No difference from {_named(groups['open'])} is shown.")
+    return whole
+
+
+def _margin(rows: pd.DataFrame) -> float:
+    return float(rows["margin"].iloc[0])
+
+
+def _named(labels: list[str]) -> str:
+    """Labels have commas of their own."""
+    return "; ".join(labels)
+
+
+def overfits(table: pd.DataFrame, judged: pd.DataFrame, declared: Declaration) -> str:
+    """Who overfits more, by the gap in accuracy."""
+    main = main_dataset(table)
+    if main.empty:
+        return "No run finished, so nothing is known of overfitting."
+    rows = judged[judged["figure"].eq(OVERFITTING) & judged["dataset"].isin(main["dataset"])]
+    said = [_question(name, rows[rows["contrast"].eq(name)], declared) for name in (OPTIMIZERS, WIDTHS)]
+    if len(main) == 1:
+        only = main.iloc[0]
+        return f"The overfitting gap of {only['label']} is {_gap(only)}; there is none to compare it with."
+    if not any(said):
+        said = [
+            "No declared contrast can be formed of these configurations, so none is said to overfit more than another."
+        ]
+    largest = main.sort_values(f"{OVERFITTING}_mean", ascending=False).iloc[0]
+    said.append(
+        f"The largest gap is that of {largest['label']}, {_gap(largest)}; a larger gap alone may only mean that a network has "
+        "fitted further."
+    )
+    return " ".join(sentence for sentence in said if sentence)
+
+
+def _gap(row: pd.Series) -> str:
+    low, high = row[f"{OVERFITTING}_low"], row[f"{OVERFITTING}_high"]
+    interval = "" if pd.isna(low) else f"95\u202f% interval {number(100 * low)} to {number(100 * high)}, "
+    return f"{FIGURES[OVERFITTING].size(row[f'{OVERFITTING}_mean'])} ({interval}{plural(int(row['n']), 'seed')})"
+
+
+def _question(name: str, rows: pd.DataFrame, declared: Declaration) -> str:
+    if rows.empty:
+        return ""
+    most = int(rows["n"].max())
+    if most < declared.seeds_to_explore:
+        about = "optimizers" if name == OPTIMIZERS else "widths"
+        return f"{plural(most, 'seed')} in common carry no claim on which of two {about} overfits more."
+    claims = rows[rows["verdict"].eq(Kind.OVERFITS_MORE)]
+    if len(claims):
+        larger_first = [(r["a"], r["b"]) if r["difference"] > 0 else (r["b"], r["a"]) for _, r in claims.iterrows()]
+        said = "; ".join(f"{a} overfits more than {b}" for a, b in larger_first)
+        seeds = int(claims["n"].min())
+        strength = "confirmed" if seeds >= declared.seeds_to_confirm else "exploratory"
+        lead = f"{said} ({plural(seeds, 'seed')}, {strength})."
+    elif name == OPTIMIZERS:
+        lead = "At equal width no optimizer is shown to overfit more than the best one there, nor less."
+    else:
+        lead = "No width is shown to overfit more than the next, nor less."
+    return f"{lead} {_counted(rows, len(claims))}"
+
+
+def _counted(rows: pd.DataFrame, claims: int) -> str:
+    """Of how many contrasts, and what became of the others."""
+    equivalent = int(rows["verdict"].eq(Kind.EQUIVALENT).sum())
+    rest = rows[rows["verdict"].eq(Kind.NO_DIFFERENCE)]
+    apart = rest[~rest["lacks"].str.contains(f"{Lack.SEEDS}|{Lack.SIGNIFICANCE}|{Lack.SIZE}|{Lack.DECLARATION}")]
+    undecided = len(rest) - len(apart)
+    margin = FIGURES[OVERFITTING].margin(_margin(rows))
+    parts = {
+        f"{claims} {_verb(claims, 'does', 'do')}": claims,
+        f"{equivalent} {_verb(equivalent, 'is', 'are')} equivalent within {margin}": equivalent,
+        f"{len(apart)} {_verb(len(apart), 'differs', 'differ')} in the gap, but not at equal training loss or with the larger "
+        "gap on the side that is better on the test split": len(apart),
+        f"{undecided} {_verb(undecided, 'is', 'are')} undecided": undecided,
+    }
+    needed = rest.loc[~rest.index.isin(apart.index), "seeds_still_needed"]
+    needed = needed[needed > 0]
+    more = ""
+    if len(needed):
+        low, high = needed.min(), needed.max()
+        span = (
+            f"{low:,.0f} to {high:,.0f}" if low < high < math.inf else f"{low:,.0f}{' or more' if high > low else ''}"
+        )
+        more = f" (about {span} more seeds would decide)" if low < math.inf else ""
+    return f"Of {plural(len(rows), 'contrast')} {listed([words for words, count in parts.items() if count])}{more}."
+
+
+def _verb(count: int, one: str, many: str) -> str:
+    return one if count == 1 else many

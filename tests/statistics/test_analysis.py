@@ -1,0 +1,231 @@
+"""Everything at once: what a sweep gives, and what is left where runs lack something."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import numpy as np
+import pytest
+
+from pipeline.results.result import DIVERGED
+from pipeline.statistics import declaration
+from pipeline.statistics.analysis import BOOTSTRAP, analysis
+from pipeline.statistics.declaration import OPTIMIZERS
+from tests.report import factory
+
+
+@pytest.fixture(scope="module")
+def declared():
+    """With fewer repetitions."""
+    return dataclasses.replace(declaration.load(), bootstrap_repetitions=299)
+
+
+def sweep(optimizers=("sgd", "adam"), widths=(64, 512), seeds=range(10), **job):
+    job = {"validation": 10, **job}
+    return [
+        factory.finished(factory.job(optimizer, width, seed, **job))
+        for optimizer in optimizers
+        for width in widths
+        for seed in seeds
+    ]
+
+
+@pytest.fixture(scope="module")
+def labels():
+    return factory.digits()["test_labels"]
+
+
+@pytest.fixture(scope="module")
+def whole(declared, labels):
+    return analysis(sweep(), declared, labels)
+
+
+def test_a_whole_sweep_has_no_limits(whole):
+    assert whole.limits == ()
+
+
+def test_its_tables(whole):
+    assert len(whole.configurations) == 4
+    assert len(whole.contrasts) == 3 * (2 + 2)
+    assert [one.figure for one in whole.interactions] == ["test_accuracy", "gap_accuracy", "gap_loss"]
+    assert all(one.computed for one in whole.interactions)
+    assert len(whole.gap_points) == 3 * 40
+    assert len(whole.gap_points_by_configuration) == 3 * 4
+    assert len(whole.onsets) == 40
+
+
+def test_means_stand_beside_the_configurations(whole):
+    row = whole.configurations.loc[whole.best]
+    assert row["test_accuracy_low"] < row["test_accuracy_mean"] < row["test_accuracy_high"]
+    assert row["best_val_accuracy_mean"] == row["validation"]
+
+
+def test_every_contrast_has_a_verdict_in_words(whole):
+    assert set(whole.contrasts["verdict"]) <= {"overfits more", "more accurate", "equivalent", "no difference shown"}
+    assert whole.contrasts["sentence"].str.endswith(".").all()
+    assert not whole.contrasts["sentence"].str.contains("nan").any()
+
+
+def test_the_best_is_the_one_of_highest_validation_accuracy(whole):
+    assert whole.best == whole.configurations["validation"].idxmax()
+    assert whole.which.startswith(whole.configurations.loc[whole.best, "label"])
+    assert "has the highest mean validation accuracy" in whole.which
+
+
+def test_the_bootstrap_is_of_the_best_and_of_the_others_at_its_width(whole, labels):
+    assert whole.bootstrap["configuration"].iloc[0] == whole.best
+    assert (whole.bootstrap["against"].iloc[1:] == whole.best).all()
+    assert len(whole.bootstrap) == 2
+    assert set(whole.bootstrap["images"]) == {len(labels)}
+    assert (whole.bootstrap["over"] == "seeds and images").all()
+
+
+def test_answers_are_whole_sentences(whole):
+    for answer in (whole.which, whole.overfits):
+        assert answer.endswith(".")
+        assert "nan" not in answer
+        assert "  " not in answer
+
+
+def test_the_same_runs_give_the_same_analysis(whole, declared, labels):
+    again = analysis(sweep(), declared, labels)
+    assert again.contrasts.equals(whole.contrasts)
+    assert again.bootstrap.equals(whole.bootstrap)
+    assert (again.which, again.overfits) == (whole.which, whole.overfits)
+
+
+# -- what runs lack
+
+
+def said(results, declared, labels=None):
+    found = analysis(results, declared, labels)
+    numbers = [found.which, found.overfits, *found.limits, *found.contrasts.get("sentence", [])]
+    assert not [text for text in numbers if "nan" in text or "inf" in text.lower().replace("information", "")]
+    return found
+
+
+def test_no_runs(declared, labels):
+    found = said([], declared, labels)
+    assert found.limits == ("No run finished (there are none): nothing can be compared.",)
+    assert found.which == "No run finished, so no optimizer and no width can be named."
+    assert found.best is None
+    assert found.bootstrap.columns.tolist() == BOOTSTRAP
+
+
+def test_all_diverged(declared, labels):
+    found = said(
+        [factory.lost(factory.job("adam", 64, seed, 10), DIVERGED, "nan") for seed in range(3)], declared, labels
+    )
+    assert found.limits == ("No run finished (3 diverged): nothing can be compared.",)
+    assert found.configurations["diverged"].tolist() == [3]
+    assert found.contrasts.empty
+
+
+def test_one_run(declared, labels):
+    found = said(sweep(("adam",), (64,), [0]), declared, labels)
+    assert "(1 seed, so no interval). It is the only configuration, so nothing is chosen." in found.which
+    assert found.overfits.endswith("(1 seed); there is none to compare it with.")
+    assert found.bootstrap["over"].tolist() == ["images only, there being one seed"]
+
+
+def test_the_books_network_has_no_validation(declared, labels):
+    found = said(factory.book_runs(5), declared, labels)
+    assert found.best is None
+    assert "Nothing was held out for validation or to compare it with" in found.which
+    assert any("No validation split was held out" in limit for limit in found.limits)
+    assert len(found.bootstrap) == 1
+
+
+def test_a_sweep_without_validation_names_no_best(declared, labels):
+    found = said(sweep(validation=0), declared, labels)
+    assert found.which.startswith("No validation accuracy is known of the 4 configurations")
+    assert not found.contrasts["contrast"].eq(OPTIMIZERS).any()
+    assert (found.bootstrap["against"] == "").all()
+
+
+def test_three_seeds_carry_no_claim(declared, labels):
+    found = said(sweep(seeds=range(3)), declared, labels)
+    assert set(found.contrasts["verdict"]) == {"no difference shown"}
+    assert found.overfits.startswith("3 seeds in common carry no claim on which of two optimizers overfits more.")
+    assert any("a smoke test and carry no claim" in limit for limit in found.limits)
+
+
+def test_one_epoch(declared, labels):
+    found = said(sweep(epochs=1), declared, labels)
+    assert found.onsets["onset"].isna().all()
+    assert any("With one epoch each" in limit for limit in found.limits)
+
+
+def test_mixed_data_is_not_paired(declared, labels):
+    results = sweep()
+    for result in results:
+        if result.job.optimizer.name == "adam":
+            result.identity = {**result.identity, "data": "other"}
+    found = said(results, declared, labels)
+    assert any("come from different data" in limit for limit in found.limits)
+    adam = found.contrasts[found.contrasts["a"].str.startswith("adam") != found.contrasts["b"].str.startswith("adam")]
+    assert (adam["n"] == 0).all()
+    assert any("Seeds do not pair the runs of" in limit for limit in found.limits)
+
+
+def test_two_data_sets_are_compared_each_by_itself(declared, labels):
+    found = said([*sweep(), *sweep(dataset="digits")], declared, labels)
+    assert found.contrasts.groupby("dataset").size().tolist() == [12, 12]
+
+
+def test_an_optimizer_that_always_diverges(declared, labels):
+    lost = [
+        factory.lost(factory.job("nadam", width, seed, 10), DIVERGED, "nan")
+        for width in (64, 512)
+        for seed in range(10)
+    ]
+    found = said([*sweep(), *lost], declared, labels)
+    rows = found.contrasts[found.contrasts["a"].eq("nadam, width 64")]
+    assert (rows["n"] == 0).all()
+    assert (rows["verdict"] == "no difference shown").all()
+    assert any(limit.startswith("20 diverged of 60 runs did not finish") for limit in found.limits)
+
+
+def test_two_classes(declared, labels):
+    """Predictions of two classes only: correctness is all that is looked at."""
+    results = [dataclasses.replace(r, predictions=(r.predictions > 4).astype(np.uint8)) for r in sweep()]
+    found = said(results, declared, (labels > 4).astype(np.uint8))
+    assert found.bootstrap["estimate"].iloc[0] > 0.5
+
+
+def test_without_labels_there_is_no_bootstrap(declared):
+    found = said(sweep(), declared)
+    assert found.bootstrap.empty
+    assert any("labels of the test images are not at hand" in limit for limit in found.limits)
+
+
+def test_predictions_of_other_images_are_not_used(declared):
+    found = said(sweep(), declared, np.zeros(7, dtype=int))
+    assert any("No run has predictions of these test images" in limit for limit in found.limits)
+
+
+def test_a_run_that_was_trained_twice_counts_once(declared, labels):
+    again = sweep(("adam",), (64,))
+    for result in again:
+        result.key = "f" + result.key[1:]
+        result.started = "2027-01-01T00:00:00+00:00"
+    found = said([*sweep(), *again], declared, labels)
+    assert found.configurations["n"].tolist() == [10] * 4
+    assert len(found.gap_points) == 3 * 40
+
+
+def test_runs_without_curves(declared, labels):
+    found = said([dataclasses.replace(result, history={}) for result in sweep()], declared, labels)
+    assert (found.contrasts.loc[found.contrasts["figure"].ne("test_accuracy"), "matched_n"] == 0).all()
+    assert not found.contrasts["verdict"].eq("overfits more").any()
+
+
+# -- speed
+
+
+def test_the_default_sweep_takes_under_five_seconds(labels):
+    results = sweep(tuple(factory.PROFILES), factory.WIDTHS)
+    start = time.process_time()
+    analysis(results, declaration.load(), labels)
+    assert time.process_time() - start < 5
