@@ -28,7 +28,6 @@ from pipeline.results import identity
 from pipeline.results.result import Result
 from pipeline.results.store import RunStore
 from pipeline.results.sweep import Ledger, Sweep
-from pipeline.statistics.summary import interval
 
 FEWEST = 3
 """Seeds below which a recipe is not begun."""
@@ -145,6 +144,8 @@ def affordable(runs: Sequence[batch.Planned], seeds: int, left: float, store: Ru
 
 def judge(row: Row, results: Sequence[Result]) -> Found:
     """Ours beside the published figure, with the interval over seeds."""
+    from pipeline.statistics.summary import interval  # pandas, which --help need not wait for
+
     read, unit = MEASURES[row.measure]
     groups: dict[str, list[Result]] = {}
     for result in results:

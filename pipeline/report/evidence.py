@@ -20,9 +20,6 @@ from pipeline.results.sweep import SWEEP, Ledger, Lost, Sweep
 from pipeline.statistics import declaration, summary
 from pipeline.statistics.analysis import Analysis, analysis
 
-CLAIM_SEEDS, CONFIRM_SEEDS = 10, 30
-"""Seeds per configuration from which on a comparison is more than a smoke test, and from which on it confirms."""
-
 ENVIRONMENT = ("python", "tensorflow", "jax", "keras", "numpy", "lock", "cpu")
 """What of a run's environment a comparison should share."""
 
@@ -190,11 +187,16 @@ class Evidence:
         return ordered.iloc[0]
 
     @cached_property
+    def declared(self) -> declaration.Declaration:
+        """What conf/comparison.yaml declares: contrasts, margins, and how many seeds a claim takes."""
+        return declaration.load()
+
+    @cached_property
     def analysis(self) -> Analysis:
         """What the declared contrasts of the main comparison show, and what they do not."""
         dataset, experiment = self.questions[0]
         results = [result for result in self.experiments[experiment] if result.job.dataset.name == dataset]
-        return analysis(results, declaration.load(), self.labels)
+        return analysis(results, self.declared, self.labels)
 
     def by_gap(self) -> pd.DataFrame:
         """Configurations of the main comparison, largest gap first."""

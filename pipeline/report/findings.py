@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.report import words
+from pipeline.statistics import interaction
 from pipeline.statistics.analysis import Analysis
 from pipeline.statistics.wording import FIGURES, p_value
 
@@ -68,17 +69,7 @@ def _seeds(needed: float) -> str:
 
 def interactions(analysis: Analysis) -> list[str]:
     """Whether the effect of the optimizer depends on the width, a sentence for each figure."""
-    told = []
-    for one in analysis.interactions:
-        name = FIGURES[one.figure].words
-        if one.computed:
-            told.append(
-                f"{name}: F({one.df1:.0f}, {one.df2:.0f}) = {one.f:.1f}, {p_value(one.p_corrected)} with the correction of "
-                f"Greenhouse and Geisser, partial η² = {one.partial_eta_squared:.2f}, {one.seeds} seeds"
-            )
-        else:
-            told.append(f"{name}: cannot be computed ({one.reason})")
-    return told
+    return [interaction.in_words(one, analysis.declared) for one in analysis.interactions]
 
 
 def gap_points(analysis: Analysis) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.data.arrays import Arrays
 from pipeline.report import words
-from pipeline.report.evidence import CLAIM_SEEDS, CONFIRM_SEEDS, Evidence
+from pipeline.report.evidence import Evidence
 from pipeline.statistics import summary
 
 LICENCES = {
@@ -20,6 +20,12 @@ GAP = (
     "weights in inference mode; in loss, test minus training. Never the running accuracy of the progress bar."
 )
 CHOICES = "By the mean over seeds of each run's best validation accuracy. The test images choose nothing."
+CLAIMS = (
+    "Declared before the runs: each optimizer against the best at equal width, each width against the next. Differences are "
+    'paired by seed; Holm\'s correction counts every pair the best could have been chosen from. "Overfits more" takes enough '
+    "seeds, a corrected p under alpha and a difference over the declared minimum, the same at equal training loss, and must not "
+    "go with being better on the test split."
+)
 INTERVALS = (
     "95 % intervals of the mean over seeds, by Student's t with n − 1 degrees of freedom; a single seed has none. They "
     "speak of other seeds, not of other test images. A place is shared by those whose intervals overlap. Seeds are shared "
@@ -36,10 +42,11 @@ def card(evidence: Evidence, arrays: Arrays | None) -> list[tuple[str, str]]:
         ("Data", _data(evidence, arrays)),
         ("What varies", "; ".join(_varied(evidence)) + "."),
         ("What is held fixed", ", ".join(_fixed(evidence)) + "."),
-        ("Seeds", f"{words.ranged(runs['seed'].to_list())}. {_seeds()}"),
+        ("Seeds", f"{words.ranged(runs['seed'].to_list())}. {_seeds(evidence)}"),
         ("Gap", GAP),
         ("Choices", CHOICES if evidence.chosen_on_validation else "Nothing is held out, so nothing is chosen."),
         ("Intervals", INTERVALS),
+        ("Claims", CLAIMS),
         ("Compute", _compute(evidence)),
         ("Made with", "; ".join(_origin(evidence)) + "."),
         ("Licence of the data", LICENCES.get(dataset, "")),
@@ -86,10 +93,11 @@ def _fixed(evidence: Evidence) -> list[str]:
     return [f"{name} {_value(value)}" for name, value in fixed.items() if not name.startswith("optimizer.")]
 
 
-def _seeds() -> str:
+def _seeds(evidence: Evidence) -> str:
     return (
         "A seed decides the initial weights and the order of the batches, the same for every optimizer. "
-        f"Below {CLAIM_SEEDS} seeds a comparison is a smoke test, {CONFIRM_SEEDS} confirm."
+        f"Below {evidence.declared.seeds_to_explore} seeds a comparison is a smoke test, "
+        f"{evidence.declared.seeds_to_confirm} confirm."
     )
 
 

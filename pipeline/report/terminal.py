@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.report import tables, words
-from pipeline.report.evidence import CLAIM_SEEDS, Evidence
+from pipeline.report.evidence import Evidence
 from pipeline.results.result import FINISHED
 
 MOST_ROWS = 12
@@ -34,7 +34,7 @@ def show(evidence: Evidence, console: Console | None = None) -> None:
         console.print(f"… {len(rows) - MOST_ROWS} more in comparison.csv")
     for answer in (evidence.analysis.which, evidence.analysis.overfits):
         console.print(answer, soft_wrap=True)
-    if evidence.seeds[0] < CLAIM_SEEDS:
+    if evidence.seeds[0] < evidence.declared.seeds_to_explore:
         seeds = words.seeds(evidence)
         console.print(f"{seeds} per configuration: a smoke test, no claim about which is better", soft_wrap=True)
     for note in evidence.notes:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from pipeline.report.evidence import CLAIM_SEEDS, CONFIRM_SEEDS, LEAK, Evidence
+from pipeline.report.evidence import LEAK, Evidence
 
 THIN = "\u202f"
 """Narrow no-break space, between a number and its unit."""
@@ -121,10 +121,11 @@ def certainty(evidence: Evidence) -> list[str]:
         overlap = f"their intervals of {measure} accuracy overlap"
         said.append(f"{tied} of the {finished} configurations share the first place: {overlap}.")
     with_seeds = f"With {seeds(evidence)} per configuration this is "
-    if fewest < CLAIM_SEEDS:
+    if fewest < evidence.declared.seeds_to_explore:
         said.append(f"{with_seeds}**a smoke test**: it carries no claim about which is better, or which overfits more.")
-    elif fewest < CONFIRM_SEEDS:
-        said.append(f"{with_seeds}an exploration: it takes {CONFIRM_SEEDS} seeds to confirm a difference.")
+    elif fewest < evidence.declared.seeds_to_confirm:
+        confirms = evidence.declared.seeds_to_confirm
+        said.append(f"{with_seeds}an exploration: it takes {confirms} seeds to confirm a difference.")
     else:
         said.append(
             f"{with_seeds}enough to confirm a difference, by a paired test; intervals that overlap rule none out."
