@@ -262,7 +262,7 @@ def test_an_edited_configuration_trains_again(clone: Clone) -> None:
     clone.write("conf/optimizer/adam.yaml", clone.read("conf/optimizer/adam.yaml") + "# edited\n")
     status = out_of_date(clone)
     clone.run("git checkout --quiet conf")
-    changed = {"changed deps": {"conf": "modified"}}
+    changed = {"changed deps": {"conf/optimizer": "modified"}}
     assert status == {"train": [changed], "sweep": [changed]}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,19 @@ from pipeline.config import rules
 from pipeline.errors import UserError
 from pipeline.figures import Row
 from pipeline.results.result import FINISHED, Result
+from tests.training.command import as_before
 from tests.training.factory import make_job
 
 ROWS = figures.rows()
+
+
+@pytest.fixture(autouse=True)
+def _hydra_as_before() -> Iterator[None]:
+    """Composing sets Hydra's version for the whole process, which the tests of the launcher would see."""
+    with as_before():
+        yield
+
+
 BAND = Row("x", "source", ("experiment=book",), "test accuracy", 97.8, low=97.2, high=98.4)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -40,7 +41,8 @@ def spread(places: Sequence[float], apart: float) -> list[float]:
 
 def dumbbells(rows: pd.DataFrame) -> Figure:
     """Test accuracy with its interval, and the training accuracy that it falls short of: the gap is the distance."""
-    names = [words.configuration(row) for _, row in rows.iterrows()]
+    # A mixed store takes many hyper-parameters to tell one from another: the table behind the figure has them whole.
+    names = [textwrap.shorten(words.configuration(row), 36, placeholder=" …") for _, row in rows.iterrows()]
     left = style.inches(names) + 0.15
     figure, ax = style.axes(5.3, 0.9 + 0.36 * len(rows), left=left, right=0.6, top=0.45, bottom=0.45)
     edge = 5.3 - left - 0.6  # inches that the axes are wide
