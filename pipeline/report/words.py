@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from pipeline.report.evidence import LEAK, Evidence
+from pipeline.statistics.wording import layers, listed, plural
 
 THIN = "\u202f"
 """Narrow no-break space, between a number and its unit."""
@@ -33,32 +34,12 @@ def points(share: float) -> str:
     return f"{number(100 * share)} points"
 
 
-def plural(count: int, word: str, many: str = "") -> str:
-    return f"{count:,} {word if count == 1 else many or word + 's'}"
-
-
-def listed(words: Sequence[object], last: str = "and") -> str:
-    """`a, b and c`."""
-    texts = [str(word) for word in words]
-    return f" {last} ".join([", ".join(texts[:-1]), texts[-1]]) if len(texts) > 1 else "".join(texts)
-
-
 def ranged(values: Sequence[int]) -> str:
     """`0 to 9` for whole stretches, `1, 4 and 7` otherwise."""
     values = sorted(set(values))
     if len(values) > 2 and values == list(range(values[0], values[-1] + 1)):
         return f"{values[0]} to {values[-1]}"
     return listed(values)
-
-
-def layers(hidden: str) -> str:
-    """`width 512`, `widths 512, 256`, `no hidden layer`."""
-    if hidden == "none":
-        return "no hidden layer"
-    widths = hidden.split("x")
-    if len(set(widths)) > 1:
-        return f"widths {', '.join(widths)}"
-    return f"width {widths[0]}" + (f", {len(widths)} layers" if len(widths) > 1 else "")
 
 
 def configuration(row: pd.Series) -> str:
