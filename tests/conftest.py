@@ -22,14 +22,17 @@ TOGETHER = {
 }
 """Files that share what is dear to make, so that one process runs them all: runs of every optimizer, and `dvc repro`."""
 
+REPORT = "tests/report/"
+"""One process runs all of them: they look at one report, which takes seconds to make."""
+
 FIRST = ["tests/test_dvc.py", "tests/training/test_fidelity.py", "tests/test_train.py"]
 """The longest ones, in this order; a long one that began last would keep one process waiting for the other."""
 
 
 def place(nodeid: str) -> str:
-    """The file whose process a test belongs to."""
+    """The file, or the folder, whose process a test belongs to."""
     file = nodeid.partition("::")[0]
-    return TOGETHER.get(file, file)
+    return REPORT if file.startswith(REPORT) else TOGETHER.get(file, file)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -135,7 +135,8 @@ def test_the_commands_are_known() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_starts_at_once(command: str) -> None:
-    clock = f"start = time.perf_counter()\nimport {command}\nsaid = {{'seconds': time.perf_counter() - start}}"
+    # By the processor's clock: another process at work on the machine does not count.
+    clock = f"start = time.process_time()\nimport {command}\nsaid = {{'seconds': time.process_time() - start}}"
     best = min(run(clock)["seconds"] for _ in range(3))
     assert best < IMPORT_SECONDS
 

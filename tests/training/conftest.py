@@ -13,12 +13,12 @@ import pytest
 from pipeline.console import PROJECT
 from pipeline.data.arrays import Arrays
 from pipeline.results.result import Result
-from tests.training.trainer import COMPILED, Trained, cut, device, one_of_each, train, unlike
+from tests.training.trainer import COMPILED, PATIENCE, Trained, cut, device, one_of_each, train, unlike
 
 
 @pytest.fixture(scope="session")
 def in_float64(digits: Arrays) -> dict[str, Trained]:
-    """One of each. Three are compiled by XLA as runs are by default; the others are not, which saves 3 s each."""
+    """One of each. Those in COMPILED are compiled by XLA, as runs are by default; the others are not, which saves 6 s each."""
     data, jobs = cut(digits, 637), one_of_each()
     engine: dict[str, list[Result]] = {}
     for xla in (True, False):
@@ -36,7 +36,7 @@ def on_jax(processed: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     found = tmp_path_factory.mktemp("jax") / "found.json"
     command = [sys.executable, "-m", "tests.training.on_jax", str(processed), str(found)]
     done = subprocess.run(
-        command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=220
+        command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=PATIENCE
     )
     assert done.returncode == 0, done.stdout
     return dict(json.loads(found.read_text()))

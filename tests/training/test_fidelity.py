@@ -13,10 +13,21 @@ from pipeline.data.arrays import Arrays, split
 from pipeline.models.devices import Device
 from pipeline.results.result import Result
 from tests.training.factory import make_job
-from tests.training.trainer import OPTIMIZERS, Trained, bits, cut, device, losses, one_of_each, train
+from tests.training.trainer import (
+    IN_FLOAT32,
+    OPTIMIZERS,
+    PATIENCE,
+    Trained,
+    bits,
+    cut,
+    device,
+    losses,
+    one_of_each,
+    train,
+)
 
 JOBS = one_of_each()
-IN_FLOAT32 = ("rmsprop", "adam")
+pytestmark = pytest.mark.timeout(PATIENCE + 20)
 
 
 def test_everything_is_among_the_jobs() -> None:

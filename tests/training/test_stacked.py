@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from pipeline.data.arrays import Arrays
-from tests.training.trainer import NORMALISED, ON_JAX, Trained, cut, device, losses, one_of_each, train
+from tests.training.trainer import NORMALISED, ON_JAX, PATIENCE, Trained, cut, device, losses, one_of_each, train
 
 JOBS = one_of_each()
+pytestmark = pytest.mark.timeout(PATIENCE + 20)
 ALIKE = [name for name in ON_JAX if name != "schedule_free_adamw"]
 
 
@@ -24,6 +25,7 @@ def test_it_trains_what_the_engine_on_tensorflow_trains(
     assert found == pytest.approx({key: expected[key] for key in found}, rel=1e-7 if rounded else 1e-9, abs=0)
 
 
+@pytest.mark.skipif("schedule_free_adamw" not in ON_JAX, reason="TESTS=all trains it")
 def test_schedule_free_is_fit_s_on_jax(on_jax: dict[str, Any]) -> None:
     """On TensorFlow, Keras's ScheduleFreeAdamW takes the old momentum from where the new one stands already."""
     found = on_jax["losses"]["schedule_free_adamw"]

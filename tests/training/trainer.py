@@ -18,10 +18,15 @@ from pipeline.results.result import Result
 from tests.training.factory import make_job
 
 OPTIMIZERS = rules.options("optimizer")
-COMPILED = ("momentum", "adamw", "nadam")
-"""Optimizers of the default sweep that are compiled by XLA in float64, as `rmsprop` and `adam` are in float32."""
-ON_JAX = OPTIMIZERS if os.environ.get("TESTS") == "all" else ("adafactor", "adam", "lion", "muon", "nadam", "momentum")
-"""Optimizers that the stacked engine trains; each takes three seconds to compile, so all of them with TESTS=all."""
+ALL = os.environ.get("TESTS") == "all"
+"""A program takes seven seconds of processor time to compile with XLA and three on JAX: all of them with TESTS=all only."""
+PATIENCE = 900 if ALL else 220
+"""Seconds for what is trained once for many tests."""
+COMPILED = ("adamw", "momentum", "nadam") if ALL else ("adamw",)
+"""Optimizers of the default sweep that are compiled by XLA in float64, as those IN_FLOAT32 are."""
+IN_FLOAT32 = OPTIMIZERS if ALL else ("rmsprop",)
+ON_JAX = OPTIMIZERS if ALL else ("adafactor", "muon", "nadam")
+"""Optimizers that the stacked engine trains; each is unlike the others in what it keeps between steps."""
 SIDES = ("running", "train", "val")
 
 NORMALISED = make_job(
