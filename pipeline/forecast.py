@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -160,11 +161,16 @@ def expected_seconds(one: Planned, past: Sequence[Earlier]) -> float | None:
 
 
 def work(job: Job, samples: int, pixels: int) -> float:
-    """Multiplications of a training of a data set with so many training samples, and what a batch costs at the least."""
+    """Multiplications of a training of a data set with so many training samples, and what else takes as long as so many.
+
+    A sample is gathered and evaluated too; a step of the optimizer reads and writes every weight, which a batch of one
+    sample has to itself.
+    """
     used = job.dataset.train_size or samples - job.dataset.validation_size
     sizes = [pixels, *job.model.hidden, 10]
     products = sum(a * b for a, b in pairwise(sizes))
-    return job.training.epochs * used * (products + 20_000)
+    steps = math.ceil(used / job.training.batch_size)
+    return float(job.training.epochs * (used * (products + 20_000) + steps * (8 * products + 150_000)))
 
 
 def _overhead(sweeps: Sequence[Sweep]) -> tuple[float, float]:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.statistics import mcnemar
+from pipeline.statistics.wording import p_value
+
 ALPHA = 0.001
 """How often two trainings that are alike are called inconsistent."""
 
@@ -41,16 +44,9 @@ def against_seeds(then: float, now: float, seeds: Sequence[float]) -> Consistenc
 
 def on_images(labels: np.ndarray, then: np.ndarray, now: np.ndarray) -> Consistency:
     """Whether the images that only one of two networks gets right fall to both alike: McNemar's exact test."""
-    from statsmodels.stats.contingency_tables import mcnemar
-
-    first, second = then == labels, now == labels
-    table = [
-        [int(np.sum(first & second)), int(np.sum(first & ~second))],
-        [int(np.sum(~first & second)), int(np.sum(~first & ~second))],
-    ]
-    p = float(mcnemar(table, exact=True).pvalue)
+    found = mcnemar.of_predictions(labels, then, now)
     words = (
-        f"{table[0][1]} images are right only then, {table[1][0]} only now (McNemar's exact test: p = {p:.2g}); "
-        "there are no three seeds of this configuration here to say more"
+        f"{found.only_first} images are right only then, {found.only_second} only now (McNemar's exact test, "
+        f"{p_value(found.p)}); there are no three seeds of this configuration here to say more"
     )
-    return Consistency(p >= ALPHA, words)
+    return Consistency(found.p >= ALPHA, words)

@@ -13,18 +13,9 @@ from pipeline.config.job import digest
 from pipeline.results.archive import DamagedBundle, pack, unpack
 from pipeline.results.store import RunStore
 from pipeline.results.sweep import Sweep
-from tests.results.test_store import result
+from tests.results.conftest import KEYS
 
-KEYS = [digest(name) for name in ("b", "a", "c")]
 SWEEP = Sweep("which", KEYS, KEYS[1], [], "parent", 12.5, id="i" * 64)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> RunStore:
-    store = RunStore(tmp_path / "runs")
-    for key in KEYS:
-        store.write(result(key=key))
-    return store
 
 
 @pytest.fixture

@@ -6,21 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.job import digest
 from pipeline.errors import UserError
 from pipeline.results.store import RunStore
 from pipeline.results.sweep import Lost, Sweep, gather, read_folder
+from tests.results.conftest import KEYS
 from tests.results.test_store import result
-
-KEYS = [digest(name) for name in ("b", "a", "c")]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> RunStore:
-    store = RunStore(tmp_path / "runs")
-    for key in KEYS:
-        store.write(result(key=key))
-    return store
 
 
 @pytest.fixture
