@@ -46,6 +46,9 @@ Outcome = Callable[[], float]
 INTERRUPTED = "interrupted"
 """What a run is whose command ended before it did; it has no result."""
 
+STACK = "stack_asked"
+"""In the record of a run whose stack was halved for memory: what `device.stack` was."""
+
 SHARED = (
     "paths.data",
     "paths.runs",
@@ -78,7 +81,9 @@ class Planned:
 
     @property
     def command(self) -> str:
-        return shlex.join(["python", "-m", "pipeline.train", *self.overrides])
+        """What trains this run alone. Not into the sweep's folder of results, which would then hold this run alone."""
+        words = [word for word in self.overrides if not word.startswith("paths.results=")]
+        return shlex.join(["python", "-m", "pipeline.train", *words])
 
 
 def run(
@@ -219,24 +224,42 @@ class Session:
         seen: dict[str, tuple[str, Result | None]] = {}
         for one in self.planned:
             if one.key not in seen:
-                seen[one.key] = self._stored(one.key)
+                seen[one.key] = self._stored(one)
             status, one.result = seen[one.key]
+            if one.result is not None and one.result.key != one.key:
+                one.key, one.identity = one.result.key, one.result.identity
             counts[status] += 1
         return counts
 
-    def _stored(self, key: str) -> tuple[str, Result | None]:
+    def _stored(self, one: Planned) -> tuple[str, Result | None]:
         """What the store says of a run, and its result where that is taken; a damaged folder counts as not there."""
-        try:
-            result = self.store.read(key)
-        except KeyError:
-            return "new", None
-        except DamagedRun as error:
-            print(f"warning: {error}", flush=True)
+        result: Result | None = None
+        for key in self._keys(one):
+            try:
+                result = self.store.read(key)
+            except KeyError:
+                continue
+            except DamagedRun as error:
+                print(f"warning: {error}", flush=True)
+                return "new", None
+            if key == one.key or result.environment.get(STACK) == str(one.device.stack):
+                break
+            result = None
+        if result is None:
             return "new", None
         again = self.force or (result.status != FINISHED and self.retry in (result.status, "all"))
-        # A single run is asked for with its weights.
-        again = again or (not self.is_sweep and result.finished and result.weights is None)
+        # A single run, unless another launcher runs it as one of a sweep, is asked for with its weights.
+        alone = not self.is_sweep and not self.sweep_id
+        again = again or (alone and result.finished and result.weights is None)
         return result.status, None if again else result
+
+    def _keys(self, one: Planned) -> Iterator[str]:
+        """The key of a run, and those of smaller stacks, which it has where the memory did not hold the whole one."""
+        yield one.key
+        size = one.device.stack // 2 if one.device.backend == "jax" and one.device.trainer == "engine" else 0
+        while size:
+            yield identity.key_of(one.job, in_stack(one.identity, size))
+            size //= 2
 
     def _announce(self, counts: dict[str, int]) -> None:
         new = len({one.key for one in self.planned if one.result is None})
@@ -245,6 +268,8 @@ class Session:
             shown = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
             training = "" if counts["new"] == len(self.planned) == new else f"; {new or 'nothing'} to train"
             print(f"{len(self.planned)} runs: {shown}{training}", flush=True)
+        elif one.result is None and counts[FINISHED] and not self.force:
+            print(f"{one.job.name} is there already: {one.key[:12]}; trained again for its weights", flush=True)
         elif one.result is not None:
             again = "" if one.result.finished else f"; retry={one.result.status} trains it again"
             print(f"{one.job.name} is {one.result.status} already: {one.key[:12]}{again}", flush=True)
@@ -256,10 +281,10 @@ class Session:
         """Train what is not finished, grouped by what can share a device and data; yields positions as they end."""
         groups: dict[tuple[Any, ...], list[int]] = {}
         first: dict[str, int] = {}
-        twins: dict[str, list[int]] = {}
+        twins: dict[int, list[int]] = {}
         for position, one in enumerate(self.planned):
             if one.result is None and one.key in first:
-                twins.setdefault(one.key, []).append(position)
+                twins.setdefault(first[one.key], []).append(position)
             elif one.result is None:
                 first[one.key] = position
                 groups.setdefault((one.device, one.job.dataset), []).append(position)
@@ -271,9 +296,11 @@ class Session:
                 data = split(arrays, dataset.validation_size, dataset.train_size)
                 for position in self._train_group(positions, data, arrays.classes, device, progress, publisher):
                     yield position
-                    for twin in twins.get(self.planned[position].key, []):
-                        self.planned[twin].result = self.planned[position].result
-                        self.planned[twin].error = self.planned[position].error
+                    one = self.planned[position]
+                    for twin in twins.get(position, []):
+                        other = self.planned[twin]
+                        other.result, other.error = one.result, one.error
+                        other.key, other.identity = one.key, one.identity
                         yield twin
 
     def _train_group(
@@ -304,11 +331,14 @@ class Session:
         """Complete a result and put it on disk; of a sweep, weights are kept of the winner alone, at the end."""
         if changed := result.identity.get("numerics"):
             # A stack that did not fit the memory was halved: that is another numerics class, so another key.
-            one.identity = {**one.identity, "numerics": {**one.identity["numerics"], **changed}}
+            one.identity = in_stack(one.identity, changed["stack"])
             one.key = identity.key_of(one.job, one.identity)
+            asked = {STACK: str(one.device.stack)}
+        else:
+            asked = {}
         result.key, result.identity = one.key, one.identity
         result.sources, result.patch = identity.sources(), identity.uncommitted()
-        result.environment = {**identity.environment(), "numerics_class": one.numerics_class}
+        result.environment = {**identity.environment(), "numerics_class": one.numerics_class, **asked}
         if self.is_sweep and result.finished:
             self.candidates.add(result)
             result = replace(result, weights=None, probabilities=None)
@@ -320,7 +350,7 @@ class Session:
         best = winner(self.planned)
         if best is None or best.result is None:
             return None
-        if best.result.weights is None:
+        if best.result.weights is None and not self.sweep_id:
             best.result = self._with_weights(best)
         if best.result.weights is not None:
             images = np.asarray(best.arrays.test_images[:5])
@@ -431,7 +461,8 @@ class Session:
         for one in [one for one in told if one.status != INTERRUPTED]:
             print(f"{one.name} {one.status}: {one.reason}\n  again: {one.command}", flush=True)
         if waiting:
-            print(f"{len(waiting)} runs were not trained to their end ({waiting[0].name} …)", flush=True)
+            runs = f"{len(waiting)} runs were" if len(waiting) > 1 else "1 run was"
+            print(f"{runs} not trained to the end ({waiting[0].name}{' …' if len(waiting) > 1 else ''})", flush=True)
 
     def _conclude(self, best: Planned | None, publisher: Publisher) -> None:
         """The sweep's record, the stage's output, and the last lines a person reads."""
@@ -475,6 +506,11 @@ def lost(one: Planned) -> Lost:
     return Lost(one.job.name, status, one.result.reason or "", again, one.key)
 
 
+def in_stack(made_of: dict[str, Any], size: int) -> dict[str, Any]:
+    """What a run is made of, in a stack of another size."""
+    return {**made_of, "numerics": {**made_of["numerics"], "stack": size}}
+
+
 def described_environment() -> dict[str, str]:
     """What a sweep's parent run says of where it came from, under the names that its children use."""
     known = identity.environment()
@@ -513,7 +549,8 @@ def score(result: Result) -> float:
 def winner(planned: list[Planned]) -> Planned | None:
     """The run with the highest best validation accuracy, within the configuration whose mean of it is highest.
 
-    Without a validation split nothing may be chosen: the first run stands for all.
+    A configuration that lost a seed comes after all that lost none: the mean of those that survived flatters it. Without
+    a validation split nothing may be chosen: the first run stands for all.
     """
     finished = [(score(one.result), one) for one in planned if one.result is not None and one.result.finished]
     if not finished:
@@ -523,8 +560,13 @@ def winner(planned: list[Planned]) -> Planned | None:
     configurations: dict[str, list[tuple[float, Planned]]] = {}
     for accuracy, one in finished:
         configurations.setdefault(one.job.configuration, []).append((accuracy, one))
-    best = max(configurations.values(), key=lambda group: float(np.mean([accuracy for accuracy, _ in group])))
-    return max(best, key=lambda pair: pair[0])[1]
+    losing = {one.job.configuration for one in planned if one.result is not None and not one.result.finished}
+
+    def rank(configuration: str) -> tuple[bool, float]:
+        mean = float(np.mean([accuracy for accuracy, _ in configurations[configuration]]))
+        return configuration not in losing, mean
+
+    return max(configurations[max(configurations, key=rank)], key=lambda pair: pair[0])[1]
 
 
 def tell(one: Planned) -> float:

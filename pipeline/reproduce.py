@@ -37,6 +37,8 @@ IDENTICAL, DEFECT, CONSISTENT, INCONSISTENT, IMPOSSIBLE = (
 )
 STATUS = {IDENTICAL: 0, DEFECT: 10, CONSISTENT: 11, INCONSISTENT: 12, IMPOSSIBLE: 13}
 DEFAULTS = {"data": "data/processed", "runs": "runs", "tracking": "sqlite"}
+DECIDING = ("python", "numpy", "jaxlib", "platform")
+"""What of the environment may decide bits, beside what the key and the numerics class hold."""
 
 
 @dataclass
@@ -65,7 +67,9 @@ def main(argv: Sequence[str]) -> int:
         if asked.sample and asked.sample < len(keys):
             keys = random.Random(sweep.id).sample(keys, asked.sample)
         results = [runs.read(key) for key in keys]
-        print(f"{len(results)} of the {len(sweep.keys)} runs of {sweep.name}")
+        failed = sum(result.status == FAILED for result in results)
+        lost = f", of which {failed} failed and {'has' if failed == 1 else 'have'} no numbers" if failed else ""
+        print(f"{len(results)} of the {len(sweep.keys)} runs of {sweep.name}{lost}")
     else:
         results = [found(asked.run, store, tracker)]
     attempts = reproduce([result for result in results if result.status != FAILED], asked.folder, store)
@@ -194,6 +198,12 @@ def differences(then: Result, numerics: dict[str, Any], numerics_class: str) -> 
         lines.append(code(then))
     was = then.identity["numerics"]
     lines += [f"{name}: {was[name]} then, {value} now" for name, value in numerics.items() if was.get(name) != value]
+    here = identity.environment()
+    lines += [
+        f"{name}: {then.environment[name]} then, {here.get(name, 'none')} now"
+        for name in DECIDING
+        if name in then.environment and then.environment[name] != here.get(name)
+    ]
     known = then.environment.get("numerics_class")
     if known != numerics_class:
         cpu = then.environment.get("cpu", "another processor")

@@ -12,6 +12,7 @@ import pytest
 from pipeline import lineage
 from pipeline.errors import RunsLost, UserError
 from pipeline.results.sweep import Ledger
+from pipeline.tracking import open_tracker
 from tests.training.command import Place
 
 
@@ -99,6 +100,10 @@ BREAKS: dict[str, tuple[Callable[[Place], object], str]] = {
         lambda place: rewrite(place, sources={"models/dense.py": "0" * 64}),
         "the digests of its source files are not those of its key",
     ),
+    "data that are others now": (
+        lambda place: rewrite(place, identity={"data": "e" * 64}),
+        "its data eeeeeeeeeeee are not those that are here",
+    ),
     "a patch that is gone": (
         lambda place: rewrite(place, environment={"patch": "d" * 64}),
         "its uncommitted.diff is gone",
@@ -125,3 +130,24 @@ def test_a_broken_link_is_found(
 
 def test_the_sweep_is_found_by_its_question(swept: Place) -> None:
     assert Ledger(swept.store).find("tests").keys == swept.record.keys
+
+
+def test_what_mlflow_has_and_has_not_is_found(
+    swept: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a real store: a run that it was said to have and has not, and one whose folder is gone."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    shutil.copytree(swept.root / "runs", tmp_path / "runs", ignore=shutil.ignore_patterns("sweeps"))
+    place = Place(tmp_path, swept.processed)
+    words = ["--check", f"runs={tmp_path / 'runs'}", f"data={swept.processed}", "tracking=sqlite"]
+    first, second = place.store.keys()
+    tracker = open_tracker("sqlite")
+    place.store.note_published(first, tracker.publish(place.store.read(first), "tests"))
+    assert lineage.main(words) == 0
+    shutil.rmtree(place.store.folder(first))
+    assert lineage.main(words) == 0
+    assert "1 runs are in MLflow alone, without a folder in runs/" in capsys.readouterr().out
+    place.store.note_published(second, {"run_id": "f" * 32})
+    with pytest.raises(RunsLost, match="1 broken links"):
+        lineage.main(words)
+    assert f"{second[:12]}: its MLflow run {'f' * 32} is not in the store" in capsys.readouterr().out

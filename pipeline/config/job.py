@@ -64,7 +64,7 @@ class Training:
     batch_size: int
     loss: str
     curve_samples: int
-    """Training samples, from the first, on which the curve is measured after each epoch; 0 for all."""
+    """Training samples, drawn once for all runs, on which the curve is measured after each epoch; 0 for all."""
     decay: float = 1.0
     """Factor of the learning rate after every `decay_epochs` epochs."""
     decay_epochs: int = 0
@@ -109,11 +109,6 @@ class Job:
             else:
                 flat[section] = values
         return flat
-
-    def learning_rate(self, epoch: int) -> float:
-        """What the optimizer's learning rate is in `epoch` (from 0): a staircase."""
-        stairs = epoch // self.training.decay_epochs if self.training.decay_epochs else 0
-        return float(self.optimizer["learning_rate"] or 0) * self.training.decay**stairs
 
     @property
     def width(self) -> int | None:

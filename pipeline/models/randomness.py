@@ -40,6 +40,11 @@ def truncated_normal(seed: int, purpose: str, index: int, count: int) -> np.ndar
     return np.asarray(ndtri(low + (high - low) * uniform(seed, purpose, index, count)))
 
 
+def sample(samples: int, count: int) -> np.ndarray:
+    """int32 (count,), ascending: `count` of so many samples, drawn once and for all, for every seed the same."""
+    return np.sort(np.argsort(words(0, "sample", samples, samples), kind="stable")[:count]).astype(np.int32)
+
+
 def order(seed: int, epoch: int, samples: int) -> np.ndarray:
     """int32 (samples,): the order in which epoch `epoch` (from 0) sees the training samples."""
     return np.argsort(words(seed, "order", epoch, samples), kind="stable").astype(np.int32)

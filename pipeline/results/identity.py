@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -61,7 +62,7 @@ def environment() -> dict[str, str]:
         "machine": platform.machine(),
         "cpu": _cpu(),
         "cores": str(os.cpu_count()),
-        "command": " ".join(sys.argv),
+        "command": shlex.join(sys.argv),
         "git_commit": _git("rev-parse", "HEAD"),
         "git_dirty": {None: None, "": "false"}.get(
             _git("status", "--porcelain", "--untracked-files=no", "--", *EDITED), "true"
@@ -69,7 +70,10 @@ def environment() -> dict[str, str]:
         "dvc_experiment": os.environ.get("DVC_EXP_NAME"),
         "patch": hashlib.sha256(patch).hexdigest() if (patch := uncommitted()) else None,
         "lock": _file_digest(PROJECT / "requirements.lock"),
-        **{name: _version(name) for name in ("tensorflow", "keras", "jax", "numpy", "mlflow", "hydra-core", "dvc")},
+        **{
+            name: _version(name)
+            for name in ("tensorflow", "keras", "jax", "jaxlib", "numpy", "mlflow", "hydra-core", "dvc")
+        },
     }
     return {name: value for name, value in known.items() if value is not None}
 

@@ -43,8 +43,11 @@ def champion(tracker: Tracker, dataset: str) -> Champion | None:
     with tracker.recording("look up the champion") as client:
         try:
             version = client.get_model_version_by_alias(name_of(dataset), ALIAS)
-        except MlflowException:
-            return None
+        except MlflowException as error:
+            # Only "there is none" means so: a store that is away or locked must not pass for one without a champion.
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # no model, no alias
+                return None
+            raise
         tags = version.tags
         seeds = {int(seed): float(value) for seed, value in json.loads(tags.get(SEEDS, "{}")).items()}
         name = tags.get("run.name", "")

@@ -25,7 +25,7 @@ from pipeline.data.arrays import Split, let_go
 from pipeline.models import compiled, dense, optimizers, randomness
 from pipeline.models.devices import Device
 from pipeline.training.outcome import Done, Event, Run
-from pipeline.training.shapes import CHUNK, cost, shape_of
+from pipeline.training.shapes import CHUNK, cost, curve, learning_rate, shape_of
 
 
 class Samples:
@@ -67,15 +67,16 @@ class Network:
 
         return tf.reduce_sum(tf.cast(tf.argmax(outputs, 1) == tf.argmax(y, 1), self.dtype))
 
-    def score(self, images: Any, labels: Any, count: int | None = None) -> Any:
-        """(mean loss, accuracy) on the first `count` samples, weights fixed, inference mode."""
+    def score(self, images: Any, labels: Any, part: np.ndarray | None = None) -> Any:
+        """(mean loss, accuracy) on all samples, or on the `part` of these indices; weights fixed, inference mode."""
         import tensorflow as tf
 
-        count = min(count or int(images.shape[0]), int(images.shape[0]))
+        count = int(images.shape[0]) if part is None else len(part)
         full, rest = divmod(count, CHUNK)
 
         def on(chosen: Any, size: int) -> tuple[Any, Any]:
             # Gathered, not sliced: for a slice XLA lays the whole array out anew before the loop (28 ms of 40).
+            chosen = chosen if part is None else tf.gather(part, chosen)
             x, y = (tf.cast(tf.gather(array, chosen), self.dtype) for array in (images, labels))
             outputs = self.model(x, training=False)
             return tf.cast(tf.reduce_mean(self.loss(y, outputs)), self.dtype) * size, self.right(y, outputs)
@@ -102,13 +103,15 @@ class Network:
         parts = []
         if full:
             stacked = tf.map_fn(
-                lambda chunk: self.model(tf.cast(tf.gather(images, chunk * CHUNK + tf.range(CHUNK)), self.dtype)),
+                lambda chunk: self.model(
+                    tf.cast(tf.gather(images, chunk * CHUNK + tf.range(CHUNK)), self.dtype), training=False
+                ),
                 tf.range(full),
                 fn_output_signature=self.dtype,
             )
             parts.append(tf.reshape(stacked, (full * CHUNK, -1)))
         if rest:
-            parts.append(self.model(tf.cast(images[full * CHUNK :], self.dtype)))
+            parts.append(self.model(tf.cast(images[full * CHUNK :], self.dtype), training=False))
         return tf.concat(scores, 0), tf.concat(parts, 0)
 
 
@@ -185,10 +188,10 @@ class Program:
             chosen = order[-rest:]
             more = self._step(tf.gather(images, chosen), tf.gather(labels, chosen))
             loss, right = loss + more[0] * rest, right + more[1]
-        count = self.shape.training.curve_samples or int(images.shape[0])
+        part = curve(self.shape, int(images.shape[0])) if self.shape.training.curve_samples else None
         running = tf.stack([loss, right]) / int(images.shape[0])
         return tf.concat(
-            [running, self.network.score(*self.samples.train, count), self.network.score(*self.samples.held_out)], 0
+            [running, self.network.score(*self.samples.train, part), self.network.score(*self.samples.held_out)], 0
         )
 
     def _step(self, x: Any, y: Any) -> tuple[Any, Any]:
@@ -261,7 +264,7 @@ def _train_one(run: Run, program: Program, split: Split, put: Callable[[Event], 
             return
         order = run.in_order(randomness.order(job.seed, epoch, len(split.train_images)))
         if job.training.decay_epochs:
-            program.optimizer.learning_rate = job.learning_rate(epoch)
+            program.optimizer.learning_rate = learning_rate(job, epoch)
         before = time.perf_counter()
         numbers = program.epoch(*_constants(order, program.steps)).numpy()
         run.train_seconds += time.perf_counter() - before

@@ -18,7 +18,7 @@ from pipeline.data.arrays import Split
 from pipeline.errors import UserError
 from pipeline.models import compiled, randomness
 from pipeline.models.devices import Device, card
-from pipeline.results.identity import source_digest
+from pipeline.results.identity import environment, source_digest
 
 SAMPLES, HELD_OUT, PIXELS, CLASSES = 2000, 1000, 784, 10
 """Whole batches and whole chunks: each further size would be compiled on its own, a second each."""
@@ -93,5 +93,7 @@ def _place(device: Device) -> Path | None:
     flags = {
         name: os.environ.get(name, "") for name in ("XLA_FLAGS", "TF_ENABLE_ONEDNN_OPTS", "CUBLAS_WORKSPACE_CONFIG")
     }
-    made_of = [device.numerics(), compiled.processor(), card(), flags, source_digest()]
+    # A library below the backend decides bits too.
+    libraries = {name: environment().get(name) for name in ("numpy", "jaxlib", "platform")}
+    made_of = [device.numerics(), compiled.processor(), card(), flags, libraries, source_digest()]
     return root / "numerics" / digest(made_of)

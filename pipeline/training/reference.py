@@ -14,6 +14,7 @@ from pipeline.data.arrays import Split
 from pipeline.models import dense, optimizers, randomness
 from pipeline.models.devices import Device
 from pipeline.training.outcome import Done, Event, Run
+from pipeline.training.shapes import curve, learning_rate
 
 EVALUATION_BATCH = 1000
 
@@ -50,17 +51,17 @@ def _train_one(run: Run, split: Split, classes: int, device: Device) -> Iterator
     job, eye = run.job, np.eye(classes, dtype=device.dtype if device.dtype == "float64" else "float32")
     x, y = np.asarray(split.train_images), eye[split.train_labels]
     held_out = np.asarray(split.held_out_images), eye[split.held_out_labels]
-    curve = job.training.curve_samples or len(x)
+    part = curve(job, len(x)) if job.training.curve_samples else slice(None)
     network = compiled_network(job, x.shape[1], classes, device)
     run.digests["initial_weights"] = arrays_digest(dense.weights(network))
     for epoch in range(job.training.epochs):
         order = run.in_order(randomness.order(job.seed, epoch, len(x)))
         if job.training.decay_epochs:
-            network.optimizer.learning_rate = job.learning_rate(epoch)
+            network.optimizer.learning_rate = learning_rate(job, epoch)
         before = time.perf_counter()
         fit = network.fit(x[order], y[order], batch_size=job.training.batch_size, shuffle=False, verbose=0).history
         run.train_seconds += time.perf_counter() - before
-        train = _evaluate(network, x[:curve], y[:curve])
+        train = _evaluate(network, x[part], y[part])
         held = _evaluate(network, *held_out)
         yield run.add_epoch(
             {

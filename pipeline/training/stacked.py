@@ -21,7 +21,7 @@ from pipeline.data.arrays import Split
 from pipeline.models import dense, optimizers, randomness
 from pipeline.models.devices import Device
 from pipeline.training.outcome import Done, Event, Run
-from pipeline.training.shapes import CHUNK, shape_of
+from pipeline.training.shapes import CHUNK, curve, learning_rate, shape_of
 
 Arrays = list[Any]
 
@@ -135,8 +135,9 @@ class Program:
             carry = step(carry, order[full * batch :])
         (trainable, other, optimizer), loss, right = carry
         running = jnp.stack([loss, right]) / len(images)
-        curve = self.shape.training.curve_samples or len(images)
-        scores = [self._score(trainable, other, train, curve)[0], self._score(trainable, other, held_out)[0]]
+        chosen = curve(self.shape, len(images))
+        part = (images[chosen], labels[chosen]) if self.shape.training.curve_samples else train
+        scores = [self._score(trainable, other, samples)[0] for samples in (part, held_out)]
         return trainable, other, optimizer, jnp.concatenate([running, *scores])
 
     def _loss(self, trainable: Arrays, other: Arrays, x: Any, y: Any) -> tuple[Any, Any]:
@@ -157,13 +158,13 @@ class Program:
     def _right(self, y: Any, outputs: Any) -> Any:
         return (outputs.argmax(1) == y.argmax(1)).sum().astype(self.dtype)
 
-    def _score(self, trainable: Arrays, other: Arrays, samples: Any, count: int | None = None) -> tuple[Any, Any]:
-        """[mean loss, accuracy] on the first `count` samples in inference mode, and the probabilities."""
+    def _score(self, trainable: Arrays, other: Arrays, samples: Any) -> tuple[Any, Any]:
+        """[mean loss, accuracy] on all `samples` in inference mode, and the probabilities."""
         import jax
         import jax.numpy as jnp
 
         images, labels = samples
-        count = min(count or len(images), len(images))
+        count = len(images)
         full, rest = divmod(count, CHUNK)
 
         def on(start: Any, size: int) -> tuple[Any, Any]:
@@ -196,7 +197,8 @@ def train(
 ) -> Iterator[Event]:
     """Train `jobs` (with their indices), `device.stack` of one shape and length at a time.
 
-    Where the memory does not hold a stack, its size is halved for good, and the results say so in their identity.
+    Where the memory does not hold a stack, its size is halved for good: the runs of it that have not ended start anew, and
+    what comes of smaller stacks says so in its identity.
     """
     samples = Samples(split, classes)
     groups: dict[tuple[Job, int], list[tuple[int, Job]]] = {}
@@ -209,21 +211,29 @@ def train(
             if stop is not None and stop.is_set():
                 return
             taken = group[:size]
-            runs = [Run(index, job, split.held_out) for index, job in taken]
+            live = {index: Run(index, job, split.held_out) for index, job in taken}
+            smaller = {"numerics": {"stack": size}} if size != device.stack else {}
             try:
                 program = program or Program(shape, samples, classes, device)
-                yield from _train_stack(runs, program, split, size, size != device.stack)
+                for event in _train_stack(list(live.values()), program, split, size):
+                    if isinstance(event, Done):
+                        del live[event.index]
+                        event.result.identity = smaller
+                    yield event
             except Exception as error:
-                if _out_of_memory(error) and size > 1 and not any(run.history for run in runs):
+                if _out_of_memory(error) and size > 1:
                     size //= 2
                     program = None
+                    group = [one for one in taken if one[0] in live] + group[len(taken) :]
                     continue
-                for run in runs:
-                    yield Done(run.index, run.failed(error), error)
+                for run in live.values():
+                    failed = run.failed(error)
+                    failed.identity = smaller
+                    yield Done(run.index, failed, error)
             group = group[len(taken) :]
 
 
-def _train_stack(runs: list[Run], program: Program, split: Split, size: int, halved: bool) -> Iterator[Event]:
+def _train_stack(runs: list[Run], program: Program, split: Split, size: int) -> Iterator[Event]:
     import jax.numpy as jnp
 
     # Filled up with copies of the first: the size of the program is fixed, what comes of the copies is dropped.
@@ -243,7 +253,7 @@ def _train_stack(runs: list[Run], program: Program, split: Split, size: int, hal
     rate = next(n for n, v in enumerate(program.optimizer.variables) if v is program.optimizer._learning_rate)
     for epoch in range(runs[0].job.training.epochs):
         if any(job.training.decay_epochs for job in filled):
-            stacked[2][rate] = jnp.asarray([job.learning_rate(epoch) for job in filled], stacked[2][rate].dtype)
+            stacked[2][rate] = jnp.asarray([learning_rate(job, epoch) for job in filled], stacked[2][rate].dtype)
         orders = [run.in_order(randomness.order(run.job.seed, epoch, len(split.train_images))) for run in runs]
         order = jnp.asarray(np.stack(orders + [orders[0]] * (size - len(runs))))
         before = time.perf_counter()
@@ -264,10 +274,7 @@ def _train_stack(runs: list[Run], program: Program, split: Split, size: int, hal
                 run = live.pop(place)
                 numbers = np.asarray(scores[place]).tolist()
                 weights = program.weights(stacked, place)
-                result = run.measured(split, numbers, np.asarray(probabilities[place]), weights)
-                if halved:
-                    result.identity = {"numerics": {"stack": size}}
-                yield Done(run.index, result)
+                yield Done(run.index, run.measured(split, numbers, np.asarray(probabilities[place]), weights))
         if not live:
             return
 

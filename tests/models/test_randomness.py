@@ -83,3 +83,13 @@ def test_normals_have_mean_and_spread(draw: object, sd: float) -> None:
 def test_a_truncated_normal_ends_at_two() -> None:
     drawn = randomness.truncated_normal(0, "kernel", 0, 100_000)
     assert 1.99 < np.abs(drawn).max() < 2
+
+
+def test_a_sample_is_drawn_once_and_for_all() -> None:
+    drawn = randomness.sample(50_000, 10_000)
+    assert drawn.dtype == np.int32
+    assert len(set(drawn.tolist())) == 10_000
+    assert (np.diff(drawn) > 0).all()
+    assert drawn.mean() == pytest.approx(25_000, rel=0.02)
+    assert abs((drawn % 2).mean() - 0.5) < 0.02, "every second image of MNIST is an easy one"
+    np.testing.assert_array_equal(randomness.sample(50_000, 10_000), drawn)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shutil
 from dataclasses import replace
@@ -30,9 +31,7 @@ def test_a_key_is_a_sha256() -> None:
     assert re.fullmatch("[0-9a-f]{64}", KEY)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
+DECIDES = [
         {"optimizer": "nesterov"},
         {"learning_rate": 0.02},
         {"weight_decay": 0.0},
@@ -48,9 +47,27 @@ def test_a_key_is_a_sha256() -> None:
         {"curve_samples": 10},
         {"validation_size": 101},
         {"seed": 1},
-    ],
-    ids=str,
-)
+        {"train_size": 500},
+        {"input_dropout": 0.1},
+        {"batch_normalization": True},
+        {"max_norm": 2.0},
+        {"decay": 0.5, "decay_epochs": 1},
+        {"decay_epochs": 1},
+        {"patience": 2},
+]  # fmt: skip
+
+
+def test_nothing_of_a_job_is_forgotten_here() -> None:
+    """A field that is added to Job asks for a line above."""
+    told = {name for changes in DECIDES for name in changes} | {"name", "hyperparameters", "hidden"}
+    job = make_job()
+    fields = {
+        f.name for part in (job.dataset, job.model, job.optimizer, job.training) for f in dataclasses.fields(part)
+    }
+    assert fields <= told
+
+
+@pytest.mark.parametrize("changes", DECIDES, ids=str)
 def test_every_part_of_a_job_is_in_the_key(changes: dict[str, Any]) -> None:
     assert key(make_job(**changes)) != KEY
 

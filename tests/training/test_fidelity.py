@@ -12,6 +12,7 @@ from pipeline.config import rules
 from pipeline.data.arrays import Arrays, split
 from pipeline.models.devices import Device
 from pipeline.results.result import Result
+from pipeline.training.shapes import learning_rate
 from tests.training.factory import make_job
 from tests.training.trainer import (
     IN_FLOAT32,
@@ -152,7 +153,7 @@ def test_training_ends_when_validation_no_longer_improves(digits: Arrays, traine
 
 def test_the_learning_rate_goes_down_by_stairs() -> None:
     job = make_job("adam", learning_rate=0.1, epochs=7, decay=0.5, decay_epochs=3)
-    assert [job.learning_rate(epoch) for epoch in range(7)] == [0.1] * 3 + [0.05] * 3 + [0.025]
+    assert [learning_rate(job, epoch) for epoch in range(7)] == [0.1] * 3 + [0.05] * 3 + [0.025]
 
 
 def test_without_xla_even_the_masks_of_dropout_are_fit_s(digits: Arrays) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.results.gaps import curve_gaps, final_gaps, gap
+from pipeline.training.gaps import curve_gaps, final_gaps, gap
 
 TRAIN, TEST = (0.25, 0.75), (0.75, 0.5)
 """(loss, accuracy)"""

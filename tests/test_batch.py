@@ -1,0 +1,69 @@
+"""What a command does about runs whose stack did not fit, and about those that another launcher runs one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import batch, training
+from pipeline.config.job import Job
+from tests.results.test_store import result
+from tests.training.command import Place, Said, command
+
+FIGURES = dict.fromkeys(
+    ("best/val_accuracy", "train/accuracy", "test/accuracy", "overfitting_gap/accuracy", "time/train_s"), 0.5
+)
+
+
+@pytest.fixture
+def place(tmp_path: Path, processed: Path) -> Place:
+    return Place(tmp_path, processed)
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the runs that were trained, by a stacked engine whose memory holds stacks of two only."""
+    names: list[str] = []
+
+    def train(jobs: Sequence[Job], *_: Any) -> Iterator[training.Done]:
+        for index, job in enumerate(jobs):
+            names.append(job.name)
+            made = result(job=job, figures=FIGURES)
+            made.identity = {"numerics": {"stack": 2}}
+            yield training.Done(index, made)
+
+    monkeypatch.setattr(training, "train", train)
+    monkeypatch.setattr(batch.devices, "start", lambda device: None)
+    monkeypatch.setattr(batch.numerics, "numerics_class", lambda device: "c" * 64)
+    return names
+
+
+def sweep(place: Place, *words: str) -> Said:
+    jax = ("device.backend=jax", "optimizer=adam", "model.width=4", "question=tests")
+    return command("-m", *place.words, *jax, "seed=1,1,2", *words)
+
+
+def test_halved_stacks_are_found_again_by_who_asks_for_the_whole(place: Place, trained: list[str]) -> None:
+    assert sweep(place, "device.stack=8").status == 0
+    assert sorted(trained) == ["adam-w4-d1-s1", "adam-w4-d1-s2"], "what stands twice is trained once"
+    assert {run.identity["numerics"]["stack"] for run in place.store} == {2}
+    again = sweep(place, "device.stack=8")
+    assert again.out.splitlines()[0] == "3 runs: 3 finished; nothing to train"
+    assert len(trained) == 2
+
+
+def test_and_not_by_who_asks_for_another_one(place: Place, trained: list[str]) -> None:
+    sweep(place, "device.stack=8")
+    assert "3 runs: 3 new; 2 to train" in sweep(place, "device.stack=4").out
+    assert "3 runs: 3 finished" in sweep(place, "device.stack=2").out
+    assert len(trained) == 4
+
+
+def test_another_launcher_trains_no_finished_run_again(place: Place, trained: list[str]) -> None:
+    assert sweep(place).status == 0
+    said = sweep(place, "hydra/launcher=basic")
+    assert said.status == 0, said.err
+    assert len(trained) == 2
