@@ -49,8 +49,8 @@ def compare(folders: Sequence[Path], out: Path, data: Path, tracking: str = NONE
     from pipeline.report.write import write
 
     evidence = Evidence(read_sources(folders))
-    if evidence.finished.empty:
-        raise UserError(nothing_finished(folders, evidence))
+    if evidence.finished.empty and not evidence.lost:
+        raise UserError(nothing_finished(folders))
     arrays = images(evidence, data)
     evidence.labels = None if arrays is None else arrays.test_labels
     files = write(evidence, arrays, out)
@@ -70,12 +70,8 @@ def found() -> list[Path]:
     return gathered or [console.PROJECT / "runs"]
 
 
-def nothing_finished(folders: Sequence[Path], evidence: Evidence) -> str:
+def nothing_finished(folders: Sequence[Path]) -> str:
     places = ", ".join(shown(folder) for folder in folders)
-    if evidence.lost:
-        first = evidence.lost[0]
-        why = f"(first: {first.name}, {first.status}: {first.reason})"
-        return f"{places}: all {len(evidence.lost)} runs failed or diverged {why}; there is nothing to compare"
     return f"{places}: no finished run to compare; train first: dvc repro, or python -m pipeline.train"
 
 
@@ -114,10 +110,17 @@ def publish(evidence: Evidence, files: dict[str, Path], numbers: dict[str, Any],
             tracker.add_files(parent, {f"report/{name}": path for name, path in files.items()})
             tracker.set_note(parent, tables.note(evidence))
             tracker.log_metrics(parent, tables.flat(numbers))
-            tracker.set_tags(parent, {"warning": " ".join(evidence.notes)})
+            tracker.set_tags(parent, {"warning": " ".join([*leak(evidence), *evidence.notes])})
     except Exception as error:  # whatever the store or its libraries raise
         why = " ".join(f"{type(error).__name__}: {error}".split())
         print(f"warning: the report is not in MLflow ({why}); run compare again to publish it", file=sys.stderr)
+
+
+def leak(evidence: Evidence) -> list[str]:
+    """The leak alarm as a warning, where there is one."""
+    from pipeline.report import words
+
+    return [said] if (said := words.alarm(evidence)) else []
 
 
 def shown(path: Path) -> str:

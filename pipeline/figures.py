@@ -70,6 +70,10 @@ class Found:
     seeds: int
     ours: str
     verdict: str
+    interval: tuple[float | None, float | None, float | None] = (None, None, None)
+    """Mean, low and high of ours, where it is one figure."""
+    mlflow: str = ""
+    """`experiment/run` of each run in MLflow, between spaces: what `python -m pipeline.compare` makes links of."""
 
 
 schema.register()
@@ -162,14 +166,20 @@ def judge(row: Row, results: Sequence[Result]) -> Found:
     values = [read(run) for run in groups[key]]
     spread = "" if seeds < 2 else f" ({mean['low']:.2f} to {mean['high']:.2f})"
     ours = f"{mean['mean']:.2f}{spread} {unit}"
+    low, high = (None, None) if seeds < 2 else (mean["low"], mean["high"])
+    return Found(row, seeds, ours, _verdict(row, mean["mean"], values), (mean["mean"], low, high))
+
+
+def _verdict(row: Row, mean: float, values: Sequence[float]) -> str:
+    """Of a row that is about one figure: the mean over seeds, or each seed, against its band or its floor."""
     if row.over is not None:
-        return Found(row, seeds, ours, "over the floor" if mean["mean"] > row.over else "below the floor")
+        return "over the floor" if mean > row.over else "below the floor"
     assert row.low is not None
     assert row.high is not None
     if row.each:
         inside = sum(row.low <= value <= row.high for value in values)
-        return Found(row, seeds, ours, "inside" if inside == seeds else f"{inside} of {seeds} seeds inside")
-    return Found(row, seeds, ours, "inside" if row.low <= mean["mean"] <= row.high else "outside")
+        return "inside" if inside == len(values) else f"{inside} of {len(values)} seeds inside"
+    return "inside" if row.low <= mean <= row.high else "outside"
 
 
 def _compared(row: Row, seeds: int, unit: str, found: Sequence[tuple[Result, float]]) -> Found:
@@ -215,8 +225,13 @@ def write(found: Sequence[Found]) -> None:
         [f.row.id, f.row.source, f.row.measure, f.row.published, wanted(f.row), f.ours, f.seeds, f.verdict]
         for f in found
     ]
+    numbers: list[list[Any]] = [
+        [f.row.low if f.row.over is None else f.row.over, f.row.high, *f.interval, f.mlflow] for f in found
+    ]
+    more = ["low", "high", "mean", "mean_low", "mean_high", "mlflow"]
     with open(REPORTS / "published.csv", "w", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([head, *lines])
+        rows = [[*line, *of_line] for line, of_line in zip([head, *lines], [more, *numbers], strict=True)]
+        csv.writer(file, lineterminator="\n").writerows(rows)
     text = [f"| {' | '.join('' if cell is None else str(cell) for cell in line)} |" for line in (head, *lines)]
     text.insert(1, "| " + " | ".join("---" for _ in head) + " |")
     (REPORTS / "published.md").write_text("\n".join(text) + "\n")
@@ -254,11 +269,16 @@ def main(argv: Sequence[str]) -> int:
         done = subprocess.run([sys.executable, *command, *own], cwd=console.PROJECT, stdout=subprocess.DEVNULL)
         if done.returncode not in (0, 3):
             raise UserError(f"{row.id}: training ended with status {done.returncode}; its message stands above")
-    found = [judge(row, finished(planned(row, values["data"], most), store)) for row in known]
-    write(found)
-    for one in found:
+    judged = []
+    for row in known:
+        ours = finished(planned(row, values["data"], most), store)
+        published = [store.published(run.key) for run in ours]
+        links = [f"{of_run['experiment_id']}/{of_run['run_id']}" for of_run in published if of_run]
+        judged.append(replace(judge(row, ours), mlflow=" ".join(links)))
+    write(judged)
+    for one in judged:
         print(f"{one.row.id:20} {one.row.measure:18} {wanted(one.row):22} {one.ours:32} {one.verdict}")
-    print(f"the table is {REPORTS / 'published.md'}")
+    print(f"the table is {REPORTS / 'published.md'}; python -m pipeline.compare puts it into the report")
     return 0
 
 

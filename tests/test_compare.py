@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from pipeline import compare, console
 from pipeline.errors import UserError
 from pipeline.results.result import DIVERGED
 from pipeline.results.store import RunStore
+from pipeline.results.sweep import Lost, Sweep
 from tests.report import factory
 
 
@@ -27,6 +29,7 @@ class Tracker:
         self.files: dict[str, dict[str, Path]] = {}
         self.notes: dict[str, str] = {}
         self.metrics: dict[str, dict[str, float]] = {}
+        self.tags: dict[str, dict[str, str]] = {}
 
     def add_files(self, run_id, files):
         self.files[run_id] = dict(files)
@@ -36,6 +39,9 @@ class Tracker:
 
     def log_metrics(self, run_id, metrics):
         self.metrics[run_id] = dict(metrics)
+
+    def set_tags(self, run_id, tags):
+        self.tags[run_id] = dict(tags)
 
 
 @pytest.fixture
@@ -119,11 +125,28 @@ def test_nothing_finished(project):
         compare.main([])
 
 
-def test_all_diverged(project):
-    lost = factory.lost(factory.job(), DIVERGED, "the loss is not a number")
-    factory.write_experiment(project / "results/sweep", [lost])
-    with pytest.raises(UserError, match=r"all 1 runs failed or diverged .*the loss is not a number"):
-        compare.main([])
+def test_all_diverged(project, capsys):
+    """A report all the same: it says that there is no answer, and why; every file of the stage is there."""
+    lost = [factory.lost(factory.job(seed=seed), DIVERGED, "the loss is not a number") for seed in range(2)]
+    factory.write_experiment(project / "results/sweep", lost)
+    assert compare.main(["tracking=none"]) == 0
+    said = capsys.readouterr().out
+    assert "None of 2 runs finished (2 diverged). So no optimizer and no width can be named" in said
+    page = (project / "reports/index.html").read_text()
+    assert "<strong>None of 2 runs finished</strong>" in page
+    assert page.count("the loss is not a number") == 2
+    assert "python -m pipeline.train seed=1" in page
+    stage = yaml.safe_load((Path(compare.__file__).parent.parent / "dvc.yaml").read_text())["stages"]["compare"]
+    outs = [next(iter(out)) if isinstance(out, dict) else out for out in [*stage["outs"], *stage["metrics"]]]
+    assert [out for out in outs if not (project / out).exists()] == []
+
+
+def test_a_run_without_a_record_alone(project):
+    Sweep("sweep", [], None, [Lost("sgd-w64-d1-s0", "failed", "MemoryError", "python -m pipeline.train")], None).write(
+        project / "results/sweep"
+    )
+    assert compare.main(["tracking=none"]) == 0
+    assert "<strong>The only run did not finish</strong> (1 failed)" in (project / "reports/index.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -191,6 +214,16 @@ def test_the_report_is_published_on_the_parent_run(published, monkeypatch):
     assert found >= {"report/index.html", "report/comparison.csv", "report/figures/heatmap_gap.png"}
     assert "| place | configuration |" in tracker.notes["parent"]
     assert tracker.metrics["parent"] == {"comparison/runs/finished": 4.0}
+    assert tracker.tags["parent"] == {"warning": ""}
+
+
+def test_a_leak_is_a_warning_on_the_parent_run(project, monkeypatch):
+    tracker = Tracker()
+    monkeypatch.setattr(compare, "open_tracker", lambda kind: tracker)
+    factory.write_experiment(project / "results/sweep", [factory.finished(factory.job(), test=0.995, gap=0.0)])
+    compare.main([])
+    assert tracker.tags["parent"]["warning"].startswith("Leak alarm: 1 run above 99.1")
+    assert tracker.notes["parent"].startswith("**Leak alarm")
 
 
 def test_no_tracking_asks_no_tracker(published, monkeypatch):

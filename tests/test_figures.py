@@ -146,6 +146,9 @@ def test_a_recipe_is_trained_and_tabulated(
         [line] = csv.DictReader(file)
     assert (line["seeds"], line["verdict"]) == ("2", "outside")
     assert line["ours"].endswith(" %")
+    assert float(line["mean_low"]) < float(line["mean"]) < float(line["mean_high"])
+    assert (float(line["low"]), float(line["high"])) == (BAND.low, BAND.high)
+    assert [word.partition("/")[0].isdigit() for word in line["mlflow"].split()] == [True, True]
     assert (tmp_path / "reports" / "published.md").read_text().count("\n") == 3
     assert figures.main(["minutes=0", "seeds=2", f"data={processed}"]) == 0
     assert "x: " not in capsys.readouterr().out

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 Number = float | int | bool | None
@@ -83,10 +83,14 @@ class Job:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain nested values; `Job.from_dict` is its inverse."""
-        plain = dataclasses.asdict(self)
-        plain["model"]["hidden"] = list(self.model.hidden)
-        plain["optimizer"] = {"name": self.optimizer.name, **dict(self.optimizer.hyperparameters)}
-        return plain
+        # All values but these two are plain; `dataclasses.asdict` copies each of them, which takes twenty times as long.
+        return {
+            "dataset": dict(vars(self.dataset)),
+            "model": {**vars(self.model), "hidden": list(self.model.hidden)},
+            "optimizer": {"name": self.optimizer.name, **dict(self.optimizer.hyperparameters)},
+            "training": dict(vars(self.training)),
+            "seed": self.seed,
+        }
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Job:
@@ -126,7 +130,7 @@ class Job:
         shape = f"w{self.width}-d{self.depth}" if self.width else "w" + "x".join(map(str, self.model.hidden))
         return f"{self.optimizer.name}-{shape}-s{self.seed}"
 
-    @property
+    @cached_property
     def configuration(self) -> str:
         """Digest of everything but the seed: runs that share it are repetitions of one another."""
         plain = self.to_dict()

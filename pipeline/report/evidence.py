@@ -23,6 +23,9 @@ from pipeline.statistics.analysis import Analysis, analysis
 ENVIRONMENT = ("python", "tensorflow", "jax", "keras", "numpy", "lock", "cpu")
 """What of a run's environment a comparison should share."""
 
+RUN_PAGE = "http://127.0.0.1:5000/#/experiments/{experiment}/runs/{run}"
+"""A run's page in the MLflow UI, as `make ui` starts it."""
+
 LEAK = 0.991
 """A dense network that beats this on MNIST's test split without augmentation has seen test data in training."""
 
@@ -133,6 +136,8 @@ class Evidence:
         self.sources = list(sources)
         self.labels: np.ndarray | None = None
         """The right classes of the main comparison's test images, where they are at hand: for `analysis`."""
+        self.beside: Path | None = None
+        """Folder of tables that other commands made, where there may be some: for `beside`."""
         experiments = {source.name: source.results for source in self.sources}
         self.experiments = experiments
         self.results = [result for source in self.sources for result in source.results]
@@ -192,11 +197,17 @@ class Evidence:
         return declaration.load()
 
     @cached_property
+    def main_results(self) -> list[Result]:
+        """The runs of the main comparison, finished or not; all of them where none finished."""
+        if not self.questions:
+            return self.results
+        dataset, experiment = self.questions[0]
+        return [result for result in self.experiments[experiment] if result.job.dataset.name == dataset]
+
+    @cached_property
     def analysis(self) -> Analysis:
         """What the declared contrasts of the main comparison show, and what they do not."""
-        dataset, experiment = self.questions[0]
-        results = [result for result in self.experiments[experiment] if result.job.dataset.name == dataset]
-        return analysis(results, self.declared, self.labels)
+        return analysis(self.main_results, self.declared, self.labels)
 
     def by_gap(self) -> pd.DataFrame:
         """Configurations of the main comparison, largest gap first."""
@@ -232,6 +243,8 @@ class Evidence:
     @cached_property
     def winner(self) -> Result | None:
         """The network of the pictures: the sweep's winner, or the best on validation, or the first with weights."""
+        if not self.questions:
+            return None
         dataset, experiment = self.questions[0]
         sources = sorted(self.sources, key=lambda source: source.name != experiment)
         for source in sources:
@@ -283,14 +296,14 @@ class Evidence:
                 f"{repeated} {again} a configuration and a seed of another; the latest of each counts in the means."
             )
         for (dataset, experiment), keys in self.runs.groupby(["dataset", "experiment"], sort=False)["key"]:
-            identities = [r.identity for r in self.experiments[str(experiment)] if r.finished and r.key in set(keys)]
+            of_these = set(keys)
+            finished = [r for r in self.experiments[str(experiment)] if r.finished and r.key in of_these]
+            identities = [r.identity for r in finished]
             runs = f"The runs of {experiment} on {dataset}"
             for part, word in {"data": "data", "source": "training code", "numerics": "devices or precisions"}.items():
                 if len({str(identity.get(part)) for identity in identities}) > 1:
                     notes.append(f"{runs} come from different {word}: their differences mix that in.")
-            environments = [
-                r.environment for r in self.experiments[str(experiment)] if r.finished and r.key in set(keys)
-            ]
+            environments = [r.environment for r in finished]
             if line := different_environments(environments):
                 notes.append(f"{runs} come from {line}.")
         return notes
@@ -311,4 +324,17 @@ class Evidence:
         ids = self.published.get((experiment, key), {})
         if not {"run_id", "experiment_id"} <= set(ids):
             return None
-        return f"http://127.0.0.1:5000/#/experiments/{ids['experiment_id']}/runs/{ids['run_id']}"
+        return RUN_PAGE.format(experiment=ids["experiment_id"], run=ids["run_id"])
+
+    def link_of(self, key: str) -> str | None:
+        """Address of the run in the MLflow UI, in whichever experiment it was published."""
+        links = (self.link(source.name, key) for source in self.sources)
+        return next((link for link in links if link), None)
+
+    def parent_link(self, experiment: str) -> str | None:
+        """Address of the parent run of a sweep, which carries the comparison."""
+        for source in self.sources:
+            experiments = {ids["experiment_id"] for ids in source.published.values() if ids.get("experiment_id")}
+            if source.name == experiment and source.sweep and source.sweep.parent_run_id and experiments:
+                return RUN_PAGE.format(experiment=min(experiments), run=source.sweep.parent_run_id)
+        return None

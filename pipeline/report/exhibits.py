@@ -10,10 +10,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from pipeline.data.arrays import Arrays
-from pipeline.report import figures, pictures, style, words
+from pipeline.report import beside, figures, pictures, style, words
 from pipeline.report.evidence import Evidence
+from pipeline.report.layers import Layer, layers
 from pipeline.results.result import FINISHED
-from pipeline.statistics import summary
+from pipeline.statistics import separation, slopes, summary
 
 MOST_SHAPES = 6
 """Learning curves are drawn for so many widths at most: each costs the page about 15 kB an optimizer."""
@@ -55,6 +56,10 @@ class Network:
     weights: np.ndarray | None = None
     units: int = 0
     units_shown: int = 0
+    heeded: pd.DataFrame | None = None
+    """A row per unit that is shown."""
+    layers: Panels | None = None
+    """What each layer makes of the test images."""
 
 
 class Exhibits:
@@ -77,14 +82,18 @@ class Exhibits:
             book = evidence.book_question if len(panels) > 1 else None
             self.book_panels = panels.get(book) if book else None
             self.panels = [shown for question, shown in panels.items() if shown and question != book]
+            trained_on = None if arrays is None else len(arrays.train_images)
+            self.gap_slope = _gap_slope(evidence, best.drop_duplicates("optimizer"), self.looks, trained_on)
+            self.published = _published(beside.read(evidence.beside, beside.PUBLISHED))
             self.baseline = _baseline(evidence)
             self.network = _network(evidence, arrays) if arrays is not None else None
 
     def all(self) -> list[Exhibit]:
-        found = [self.dumbbells, self.gap_accuracy, self.gap_loss, self.test_map, self.gap_map, self.baseline]
-        found += [panels.exhibit for panels in [*self.panels, self.book_panels] if panels] + (
-            [self.network.confusion] if self.network else []
-        )
+        found = [self.dumbbells, self.gap_accuracy, self.gap_loss, self.test_map, self.gap_map, self.gap_slope]
+        found += [self.baseline, self.published]
+        found += [panels.exhibit for panels in [*self.panels, self.book_panels] if panels]
+        if self.network:
+            found += [self.network.confusion, *([self.network.layers.exhibit] if self.network.layers else [])]
         return [exhibit for exhibit in found if exhibit]
 
     def files(self) -> dict[str, bytes]:
@@ -271,7 +280,8 @@ def _curve_samples(evidence: Evidence, question: tuple[str, str]) -> str:
     if not sizes:
         return ""
     return (
-        f" Training curves are measured on the first {words.listed([f'{size:,}' for size in sizes])} training samples."
+        f" Training curves are measured on the first {words.listed([f'{size:,}' for size in sizes])} training samples, after the "
+        "last epoch on all of them."
     )
 
 
@@ -368,5 +378,144 @@ def _network(evidence: Evidence, arrays: Arrays) -> Network | None:
         network.hardest_png = lambda: style.png(figures.digit_sheet(images, captions))
     layer = pictures.first_layer(result, arrays)
     if layer is not None:
-        network.weights, network.units, network.units_shown = pictures.weight_atlas(layer[0]), layer[1], len(layer[0])
+        network.weights, network.units, network.units_shown = (
+            pictures.weight_atlas(layer.images),
+            layer.units,
+            len(layer.images),
+        )
+        network.heeded = pd.DataFrame(
+            {
+                "unit": layer.chosen,
+                "norm of its weights to the next layer": [words.number(value) for value in layer.heeded],
+                "norm of its weights from the pixels": [words.number(value) for value in layer.norms],
+                "largest weight in favour": [words.number(value) for value in layer.images.max(axis=(1, 2))],
+                "largest against": [words.number(value) for value in layer.images.min(axis=(1, 2))],
+            }
+        )
+    network.layers = _sifting(layers(result, arrays))
     return network
+
+
+def _sifting(found: list[Layer]) -> Panels | None:
+    """The test images as each layer hands them on, drawn on two principal components."""
+    if not found:
+        return None
+    table = pd.DataFrame(
+        {
+            "layer": [layer.name for layer in found],
+            "dimensions": [layer.units for layer in found],
+            "neighbours of the same digit, %": _percent(pd.Series([layer.hit for layer in found])),
+            "the same in the picture, %": _percent(pd.Series([layer.hit_in_plane for layer in found])),
+            "variance between the digits, %": _percent(pd.Series([layer.between for layer in found])),
+            "variance in the picture, %": _percent(pd.Series([layer.seen for layer in found])),
+        }
+    )
+    first = found[0]
+    told = [f"{layer.name} {words.number(100 * layer.hit, 1)} %" for layer in found]
+    caption = (
+        f"{len(first.labels):,} test images, each drawn as the digit that it shows, on the first two principal components of what "
+        f"the layer hands on. Neighbourhood hit: of the {separation.NEIGHBOURS} images nearest to each of {first.measured:,} test "
+        f"images, in all dimensions of the layer, so many show the same digit: {'; '.join(told)}."
+    )
+    panels, drawings = [], []
+    for number, layer in enumerate(found):
+        title = f"{layer.name[0].upper()}{layer.name[1:]}"
+        line = f"neighbours of the same digit: {words.number(100 * layer.hit, 1)} %"
+        panels.append((title, line, layer.places, layer.labels))
+        label = (
+            f"{title}, {words.plural(layer.units, 'dimension')}: the test images as a cloud of digits. Of each one's nearest "
+            f"neighbours {words.number(100 * layer.hit, 1)} % show the same digit; {words.number(100 * layer.between, 1)} % of the "
+            "variance lies between the digits."
+        )
+        drawings.append(style.svg(figures.layer_planes(panels[-1:]), f"layers-{number}", label))
+    exhibit = Exhibit(
+        "layers",
+        "How the layers sift the digits",
+        caption,
+        f"A cloud of digits for each layer. Neighbourhood hit: {'; '.join(told)}.",
+        table,
+        lambda: style.png(figures.layer_planes(panels)),
+    )
+    return Panels(exhibit, "all", {"all": drawings})
+
+
+def _gap_slope(
+    evidence: Evidence, best: pd.DataFrame, looks: dict[str, dict[str, object]], training_images: int | None
+) -> Exhibit | None:
+    """The gap by epoch of each optimizer at its best; the slope of every configuration in the table."""
+    curves = slopes.gap_curves(evidence.main_results, training_images)
+    if curves.empty or curves["epoch"].max() < 2:
+        return None
+    bands = summary.intervals(curves, ["configuration", "epoch"], ["gap"])
+    steep = summary.intervals(slopes.over_epochs(curves), ["configuration"], ["slope"]).set_index("configuration")
+    main = evidence.main[evidence.main["configuration"].isin(steep.dropna(subset="slope_mean").index)].sort_index()
+    by_configuration = {str(name): rows for name, rows in bands.groupby("configuration", sort=False)}
+    steep = steep.loc[main["configuration"]]
+    table = pd.DataFrame(
+        {
+            "configuration": [words.configuration(row) for _, row in main.iterrows()],
+            "n": main["n"].to_list(),
+            "slope, points per epoch": _percent(steep["slope_mean"]),
+            "95 % interval": _span(steep, "slope"),
+            "gap after the first epoch": _percent(_of_epoch(by_configuration, main, 0)),
+            "after the last shown": _percent(_of_epoch(by_configuration, main, -1)),
+        }
+    )
+    shown = {
+        row["optimizer"]: by_configuration[row["configuration"]]
+        for _, row in best.iterrows()
+        if row["configuration"] in by_configuration
+    }
+    said = dict(zip(table["configuration"], table["slope, points per epoch"], strict=True))
+    names = [words.configuration(row) for _, row in best.iterrows()]
+    told = "; ".join(f"{name} {said[name]}" for name in names if name in said)
+    held = "validation" if evidence.chosen_on_validation else "test"
+    caption = (
+        f"The gap against the {held} samples after each epoch, each optimizer at its best, mean over seeds with its 95 % interval as "
+        "a band. Its slope is that of the least-squares line through a run's epochs; every configuration's is in the table."
+    )
+    if (
+        curves["epoch"].max()
+        < evidence.curves.loc[evidence.curves["experiment"].eq(evidence.questions[0][1]), "epoch"].max()
+    ):
+        caption += " Without the last epoch, whose training accuracy alone is measured on all training samples."
+    return _exhibit(
+        figures.gap_by_epoch(shown, looks),
+        "gap_by_epoch",
+        "The slope of the gap, over the epochs",
+        caption,
+        f"A line for each optimizer over the epochs. Slopes in points per epoch: {told}.",
+        table,
+    )
+
+
+def _of_epoch(bands: dict[str, pd.DataFrame], main: pd.DataFrame, place: int) -> pd.Series:
+    return pd.Series([bands[name]["gap_mean"].iloc[place] for name in main["configuration"]])
+
+
+def _published(table: pd.DataFrame | None) -> Exhibit | None:
+    """Ours beside published figures that have a band, as far as there are runs of them."""
+    rows = beside.bands(table)
+    if rows is None or rows.empty:
+        return None
+    shown = rows[["low", "high", "mean", "mean_low", "mean_high"]].sub(rows["published"], axis=0)
+    numbers = pd.DataFrame(
+        {
+            "row": rows["id"].str.replace("_", " ").to_list(),
+            "source": rows["source"].to_list(),
+            "measure": rows["measure"].to_list(),
+            "published": [words.number(value) for value in rows["published"]],
+            "band": rows["band"].to_list(),
+            "ours": rows["ours"].to_list(),
+            "verdict": rows["verdict"].to_list(),
+        }
+    )
+    told = [f"{row['source']}: {row['ours']}, {row['verdict']}" for _, row in numbers.iterrows()]
+    caption = (
+        "Dashed line: the published figure. Blue: the band in which ours should lie, open to the right where it is a floor; diamond: "
+        "our mean over seeds, with its 95 % interval."
+    )
+    drawn = figures.against_published(shown.assign(name=numbers["row"].to_list()))
+    return _exhibit(
+        drawn, "published_figures", "Ours against published figures", caption, "; ".join(told) + ".", numbers
+    )

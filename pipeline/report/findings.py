@@ -9,9 +9,11 @@ from typing import Any
 import pandas as pd
 
 from pipeline.report import words
-from pipeline.statistics import interaction
+from pipeline.report.evidence import Evidence
+from pipeline.results.result import FINISHED, Result
+from pipeline.statistics import interaction, mcnemar, slopes, summary
 from pipeline.statistics.analysis import Analysis
-from pipeline.statistics.wording import FIGURES, p_value
+from pipeline.statistics.wording import FIGURES, GAPS, Figure, p_value
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,22 @@ def _table(rows: pd.DataFrame, figure: str) -> pd.DataFrame:
             "P(A > B)": words.number(one["probability_greater"]),
             "detectable": words.number(about.scale * one["detectable"], about.digits),
             "more seeds": _seeds(one["seeds_still_needed"]),
+            **(_matched(one, about) if figure in GAPS else {}),
             "verdict": one["verdict"],
             "why no claim": one["lacks"],
         }
 
     return pd.DataFrame([row(one) for _, one in rows.iterrows()])
+
+
+def _matched(one: pd.Series, about: Figure) -> dict[str, str]:
+    """The same difference where both have fitted equally far."""
+    ends = words.span(one["matched_low"], one["matched_high"], about.scale, about.digits)
+    value = words.number(about.scale * one["matched_difference"], about.digits)
+    return {
+        "A − B at equal training loss": f"{value} ({ends})" if ends else value,
+        "that loss": words.number(one["matched_training_loss"], 3),
+    }
 
 
 def _seeds(needed: float) -> str:
@@ -88,13 +101,102 @@ def gap_points(analysis: Analysis) -> pd.DataFrame:
                 else f"{words.number(100 * one['gap_accuracy_mean'])} ({at}{some})"
             )
         rows.setdefault(label, {"configuration": label})[str(one["point"])] = cell
-    return pd.DataFrame(list(rows.values()))
+    for configuration, own in analysis.onsets.groupby("configuration", sort=False):
+        known = own["onset"].dropna()
+        label = str(analysis.configurations.loc[str(configuration), "label"])
+        median = f"{known.median():.3g} (in {len(known)} of {len(own)} runs)" if len(known) else "–"
+        rows.setdefault(label, {"configuration": label})["onset epoch, median"] = median
+    return pd.DataFrame(list(rows.values())).fillna("–")
 
 
 def onsets(analysis: Analysis) -> str:
     """How many runs' held-out loss only rises from some epoch on, and from which."""
     known = analysis.onsets["onset"].dropna()
+    if analysis.onsets["epochs"].max() == 1:
+        return "After a single epoch no onset of overfitting can be known."
     runs = words.plural(len(analysis.onsets), "run")
     if known.empty:
         return f"In none of {runs} does held-out loss only rise from some epoch on: training ended before overfitting set in."
     return f"In {len(known)} of {runs} held-out loss only rises from some epoch on: in the median from epoch {known.median():.3g}."
+
+
+def resampled(analysis: Analysis) -> pd.DataFrame:
+    """Test accuracy of the best, and the others at its width minus the best: intervals over seeds and images, in % and points."""
+    return pd.DataFrame(
+        [
+            {
+                "test accuracy of": one["a"],
+                "minus that of": one["b"] or "–",
+                "%, or points": words.number(100 * one["estimate"]),
+                "95 % interval": words.span(one["low"], one["high"]),
+                "standard error": words.number(100 * one["standard_error"], 3),
+                "seeds": one["seeds"],
+                "images": f"{one['images']:,}",
+                "drawn anew": one["over"],
+            }
+            for _, one in analysis.bootstrap.iterrows()
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class Duel:
+    """Two networks on the same test images."""
+
+    sentence: str
+    table: pd.DataFrame
+    runs: list[Result]
+
+
+def two_best(evidence: Evidence) -> Duel | None:
+    """The best network against the best of another configuration, both by validation accuracy: McNemar's test.
+
+    None where nothing is held out to choose by, or there are no predictions of the same images.
+    """
+    first = evidence.winner
+    if first is None or evidence.labels is None or "best/val_accuracy" not in first.figures:
+        return None
+    others = [
+        run
+        for run in evidence.main_results
+        if run.finished
+        and run.job.configuration != first.job.configuration
+        and run.predictions is not None
+        and len(run.predictions) == len(evidence.labels)
+        and run.identity.get("data") == first.identity.get("data")
+        and "best/val_accuracy" in run.figures
+    ]
+    if not others:
+        return None
+    second = max(others, key=lambda run: (run.figures["best/val_accuracy"], run.name))
+    found = mcnemar.of_runs(evidence.labels, first, second)
+    table = pd.DataFrame(
+        {
+            "test images": [f"right with {first.name}", f"wrong with {first.name}"],
+            f"right with {second.name}": [found.both, found.only_second],
+            f"wrong with {second.name}": [found.only_first, found.neither],
+        }
+    )
+    return Duel(found.in_words(first.name, second.name), table, [first, second])
+
+
+def width_slopes(evidence: Evidence) -> pd.DataFrame:
+    """A row per optimizer: how many points the gap gains with each doubling of the width, over seeds."""
+    cells = summary.one_per_cell(evidence.main.sort_index())
+    runs = summary.once_per_seed(evidence.runs[evidence.runs["experiment"].eq(evidence.questions[0][1])])
+    runs = runs[runs["configuration"].isin(cells["configuration"]) & runs["status"].eq(FINISHED)]
+    steep = slopes.over_widths(runs)
+    if steep.empty:
+        return steep
+    table = summary.intervals(steep, ["optimizer"], ["slope"]).sort_values("slope_mean", ascending=False)
+    counts = steep.groupby("optimizer").size()
+    return pd.DataFrame(
+        {
+            "optimizer": table["optimizer"].to_list(),
+            "seeds": [int(counts[name]) for name in table["optimizer"]],
+            "points per doubling": [words.number(100 * value) for value in table["slope_mean"]],
+            "95 % interval": [
+                words.span(*ends) or "–" for ends in zip(table["slope_low"], table["slope_high"], strict=True)
+            ],
+        }
+    )

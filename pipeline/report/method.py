@@ -35,6 +35,8 @@ INTERVALS = (
 
 def card(evidence: Evidence, arrays: Arrays | None) -> list[tuple[str, str]]:
     """Terms and what is to say of each, about the largest comparison."""
+    if not evidence.questions:
+        return [("Compute", _compute(evidence))]
     main = evidence.main
     dataset = str(main["dataset"].iloc[0])
     runs = evidence.runs[evidence.runs["configuration"].isin(main["configuration"])]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from pipeline.data.arrays import Arrays
-from pipeline.report import figures, findings, method, pictures, style, tables, words
-from pipeline.report.evidence import BOOK_ACCURACY, BOOK_BAND, BOOK_SOURCE, Evidence
+from pipeline.report import beside, figures, findings, method, pictures, style, tables, words
+from pipeline.report.evidence import BOOK_ACCURACY, BOOK_BAND, BOOK_SOURCE, RUN_PAGE, Evidence
 from pipeline.report.exhibits import Exhibits
 from pipeline.results.result import DIVERGED, FAILED, FINISHED
 from pipeline.statistics import summary
@@ -20,7 +21,8 @@ from pipeline.statistics import summary
 HERE = Path(__file__).resolve().parent
 
 
-def render(evidence: Evidence, exhibits: Exhibits, arrays: Arrays | None) -> str:
+def render(evidence: Evidence, exhibits: Exhibits | None, arrays: Arrays | None) -> str:
+    """The page. `exhibits` is None where no run finished: then it is about the runs that were lost."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
@@ -29,8 +31,11 @@ def render(evidence: Evidence, exhibits: Exhibits, arrays: Arrays | None) -> str
         lstrip_blocks=True,
     )
     environment.filters["strong"] = strong
-    environment.globals.update(words=words, data_uri=pictures.data_uri, ink=pictures.ink)
-    boards = [_board(evidence, question) for question in evidence.questions]
+    environment.globals.update(words=words, data_uri=pictures.data_uri, ink=pictures.ink, leads=leads, zip=zip)
+    boards = [_board(evidence, question, number) for number, question in enumerate(evidence.questions)]
+    links = [_links(board, evidence if number == 0 else None) for number, board in enumerate(boards)] or [{}]
+    book = evidence.questions.index(evidence.book_question) if evidence.book_question in evidence.questions else 0
+    duel = findings.two_best(evidence) if evidence.questions else None
     return environment.get_template("page.html").render(
         style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         evidence=evidence,
@@ -40,11 +45,20 @@ def render(evidence: Evidence, exhibits: Exhibits, arrays: Arrays | None) -> str
         certainty=words.certainty(evidence),
         analysis=evidence.analysis,
         findings=findings,
+        links=links[0],
+        book_links=links[book],
+        seed_links={int(run["seed"]): evidence.link_of(run["key"]) for _, run in evidence.book.iterrows()},
+        winner_link=evidence.link_of(evidence.winner.key) if boards and evidence.winner else None,
+        duel=duel,
+        duel_links=[evidence.link_of(run.key) for run in duel.runs] if duel else [],
+        beside=beside.tables(evidence.beside, RUN_PAGE),
         alarm=words.alarm(evidence),
         book=_book(evidence),
         method=method.card(evidence, arrays),
         runs=_runs(evidence),
-        swatches={name: f"var({style.VARIABLES[look['color']]})" for name, look in exhibits.looks.items()},
+        swatches={name: f"var({style.VARIABLES[look['color']]})" for name, look in exhibits.looks.items()}
+        if exhibits
+        else {},
         counts={status: evidence.count(status) for status in (FINISHED, DIVERGED, FAILED)},
     )
 
@@ -54,13 +68,39 @@ def strong(text: str) -> Markup:
     return Markup(re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", str(escape(text))))
 
 
-def _board(evidence: Evidence, question: tuple[str, str]) -> dict[str, Any]:
+def leads(table: pd.DataFrame, links: Mapping[Any, str | None]) -> list[list[tuple[Any, str | None]]]:
+    """Each row's cells with where they lead: configurations, and optimizers at a width, to their runs."""
+    columns = [str(column) for column in table.columns]
+    by_optimizer = columns[:1] == ["optimizer"]
+    found = []
+    for row in table.itertuples(index=False):
+        places = [links.get(cell) for cell in row]
+        if by_optimizer and columns[1:2] == ["width"]:
+            places[0] = links.get(f"{row[0]}, width {row[1]}")
+        elif by_optimizer:
+            places = [links.get(f"{row[0]}, width {column}") for column in columns]
+        found.append(list(zip(row, places, strict=True)))
+    return found
+
+
+def _links(board: Mapping[str, Any], evidence: Evidence | None) -> dict[Any, str | None]:
+    """Where a configuration, by what it is called, has the links to its runs; `evidence`: by what its analysis calls it too."""
+    found: dict[Any, str | None] = {row["configuration"]: f"#{row['id']}" for row in board["rows"]}
+    if evidence:
+        labels = evidence.analysis.configurations["label"]
+        ids = {row["row"]["configuration"]: f"#{row['id']}" for row in board["rows"]}
+        found |= {str(label): ids[key] for key, label in labels.items() if key in ids}
+    return found
+
+
+def _board(evidence: Evidence, question: tuple[str, str], number: int) -> dict[str, Any]:
     """One leaderboard, with the places of each interval on its column's axis, in per cent of the column."""
     rows = tables.leaderboard(evidence, question)
     table = evidence.question(question)
     test = _axis(figures.stretch(table[[f"test_accuracy_{part}" for part in ("mean", "low", "high")]].astype(float)))
     gap = _axis(table[[f"gap_accuracy_{part}" for part in ("mean", "low", "high")]].astype(float))
-    for row, test_places, gap_places in zip(rows, test, gap, strict=True):
+    for place, (row, test_places, gap_places) in enumerate(zip(rows, test, gap, strict=True)):
+        row["id"] = f"configuration-{number}-{place}"
         row["leads"] = bool(pd.notna(row["row"]["place"]) and row["row"]["place"] == 1)
         row["test_places"], row["gap_places"] = test_places, gap_places
         mine = evidence.runs[
@@ -73,6 +113,7 @@ def _board(evidence: Evidence, question: tuple[str, str]) -> dict[str, Any]:
     return {
         "dataset": question[0],
         "experiment": question[1],
+        "parent": evidence.parent_link(question[1]),
         "rows": rows,
         "validated": bool(table["best_val_accuracy_mean"].notna().any()),
     }

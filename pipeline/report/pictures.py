@@ -60,8 +60,24 @@ def hardest(result: Result, arrays: Arrays, count: int = 24) -> list[Hard]:
     ]
 
 
-def first_layer(result: Result, arrays: Arrays, count: int = 64) -> tuple[np.ndarray, int] | None:
-    """Weights of those first-layer units that the next layer heeds most, as images; and how many units there are."""
+@dataclass(frozen=True)
+class FirstLayer:
+    """Some units of the first layer, those that the next one heeds most; that one first."""
+
+    images: np.ndarray
+    """Float (shown, height, width): the weights from the pixels."""
+    units: int
+    """How many there are in all."""
+    chosen: np.ndarray
+    """Integers (shown,): which ones, from 0."""
+    heeded: np.ndarray
+    """Float (shown,): the norm of the weights to the next layer."""
+    norms: np.ndarray
+    """Float (shown,): the norm of the weights from the pixels."""
+
+
+def first_layer(result: Result, arrays: Arrays, count: int = 64) -> FirstLayer | None:
+    """The weights of the first layer as images; None where they were not kept."""
     kernels = [array for array in (result.weights or {}).values() if array.ndim == 2]
     pixels = arrays.image_shape[0] * arrays.image_shape[1]
     first = next((kernel for kernel in kernels if kernel.shape[0] == pixels), None)
@@ -71,7 +87,8 @@ def first_layer(result: Result, arrays: Arrays, count: int = 64) -> tuple[np.nda
     after = next((kernel for kernel in kernels if kernel.shape[0] == units and kernel is not first), None)
     weight = np.linalg.norm(first, axis=0) if after is None else np.linalg.norm(after, axis=1)
     chosen = np.argsort(-weight, kind="stable")[:count]
-    return first.T[chosen].reshape(-1, *arrays.image_shape), units
+    images = first.T[chosen].reshape(-1, *arrays.image_shape)
+    return FirstLayer(images, units, chosen, weight[chosen], np.linalg.norm(first, axis=0)[chosen])
 
 
 def weight_atlas(images: np.ndarray, columns: int = 8, gap: int = 2) -> np.ndarray:

@@ -55,7 +55,8 @@ def gap_by_width(evidence: Evidence) -> pd.DataFrame:
     """The gap of each optimizer at each width, of every comparison among the runs."""
     parts = [summary.one_per_cell(evidence.question(question).sort_index()) for question in evidence.questions]
     figures = [f"{figure}_{part}" for figure in GAP_FIGURES for part in summary.STATISTICS]
-    return pd.concat(parts)[["dataset", "experiment", "optimizer", "width", "depth", "n", *figures]]
+    columns = ["dataset", "experiment", "optimizer", "width", "depth", "n", *figures]
+    return pd.concat(parts)[columns] if parts else pd.DataFrame(columns=columns)
 
 
 def confusion(labels: np.ndarray, predictions: np.ndarray, classes: list[str]) -> pd.DataFrame:
@@ -66,17 +67,16 @@ def confusion(labels: np.ndarray, predictions: np.ndarray, classes: list[str]) -
 
 def metrics(evidence: Evidence) -> dict[str, Any]:
     """Nested plain numbers; what there is not is left out, since JSON has no NaN."""
+    counted = {"runs": {status: evidence.count(status) for status in (FINISHED, FAILED, DIVERGED)}}
+    if not evidence.questions:
+        return _plain({**counted, "seconds": round(evidence.seconds, 3)})
     best = evidence.main[evidence.main["n"] > 0].sort_index().drop_duplicates("optimizer")
     gap = evidence.by_gap()
     numbers = {
         **({"best": _figures(evidence.best)} if evidence.chosen_on_validation else {}),
         "optimizer": {row["optimizer"]: _figures(row) for _, row in best.sort_values("optimizer").iterrows()},
         "gap": {"largest": _figures(gap.iloc[0]), "smallest": _figures(gap.iloc[-1])},
-        "runs": {
-            "finished": evidence.count(FINISHED),
-            "failed": evidence.count(FAILED),
-            "diverged": evidence.count(DIVERGED),
-        },
+        **counted,
         "seconds": round(evidence.seconds, 3),
     }
     if len(evidence.book):
@@ -170,6 +170,9 @@ HEADINGS = {
 
 def note(evidence: Evidence, limit: int = 30) -> str:
     """The answer and the leaderboard in Markdown."""
+    if not evidence.questions:
+        lost = [f"- {lost.name}, {lost.status}: {lost.reason}" for lost in evidence.lost[:limit]]
+        return "\n\n".join([" ".join(words.answer(evidence)), "\n".join(lost)]) + "\n"
     rows = leaderboard(evidence)
     cells = [[str(row[column]) for column in HEADINGS] for row in rows[:limit]]
     head = [f"| {' | '.join(HEADINGS.values())} |", "| ---: | :--- |" + " ---: |" * (len(HEADINGS) - 2)]

@@ -19,6 +19,11 @@ MOST_ROWS = 12
 def show(evidence: Evidence, console: Console | None = None) -> None:
     """The best configurations of the largest comparison; the alarm and what stands in the way of reading it."""
     console = console or Console(highlight=False, width=None if sys.stdout.isatty() else 124)
+    if not evidence.questions:
+        console.print(" ".join(words.answer(evidence)).replace("**", ""), soft_wrap=True)
+        for lost in evidence.lost[:MOST_ROWS]:
+            console.print(f"{lost.name}, {lost.status}: {lost.reason}", soft_wrap=True, markup=False)
+        return
     rows = tables.leaderboard(evidence)
     dataset, experiment = evidence.questions[0]
     table = Table(box=SIMPLE_HEAD, title=f"{experiment} on {dataset}", title_justify="left", pad_edge=False)

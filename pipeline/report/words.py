@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from pipeline.report.evidence import LEAK, Evidence
+from pipeline.results.result import DIVERGED, FAILED
 from pipeline.statistics.wording import layers, listed, plural
 
 THIN = "\u202f"
@@ -50,6 +51,16 @@ def configuration(row: pd.Series) -> str:
 
 def answer(evidence: Evidence) -> list[str]:
     """Two sentences: which configuration, and who overfits how much."""
+    if not evidence.questions:
+        diverged, failed = evidence.count(DIVERGED), evidence.count(FAILED)
+        ended = [f"{count} {status}" for count, status in ((diverged, DIVERGED), (failed, FAILED)) if count]
+        none = (
+            "The only run did not finish" if diverged + failed == 1 else f"None of {diverged + failed:,} runs finished"
+        )
+        return [
+            f"**{none}** ({listed(ended)}).",
+            "So no optimizer and no width can be named, and nothing is known of overfitting.",
+        ]
     best, main = evidence.best, evidence.main
     finished = int((main["n"] > 0).sum())
     among = f"Among {finished} configurations, " if finished > 1 else ""
@@ -93,6 +104,8 @@ def _interval(row: pd.Series, figure: str, seeds: bool = True) -> str:
 
 def certainty(evidence: Evidence) -> list[str]:
     """What these seeds can and cannot carry."""
+    if not evidence.questions:
+        return ["Each run is listed below, with its reason and the command that trains it again."]
     finished = int((evidence.main["n"] > 0).sum())
     said = []
     fewest = evidence.seeds[0]

@@ -26,13 +26,17 @@ OWN_FIGURES = (
     "confusion",
     "hardest_digits",
     "first_layer",
+    "layers",
+    "gap_by_epoch",
+    "published_figures",
 )
 """Names of the figures that a report may have; the folder may hold others' besides."""
 
 
 def write(evidence: Evidence, arrays: Arrays | None, out: Path) -> dict[str, Path]:
     """Write the report into `out`; returns its files by their path in it. `arrays` are the winner's data."""
-    exhibits = Exhibits(evidence, arrays)
+    evidence.beside = out
+    exhibits = Exhibits(evidence, arrays) if evidence.questions else None
     frames = {
         "runs.csv": tables.runs(evidence),
         "comparison.csv": tables.comparison(evidence),
@@ -44,8 +48,9 @@ def write(evidence: Evidence, arrays: Arrays | None, out: Path) -> dict[str, Pat
     }
     content = {name: frame.to_csv(index=False, lineterminator="\n").encode() for name, frame in frames.items()}
     content["metrics.json"] = (json.dumps(tables.metrics(evidence), indent=1, allow_nan=False) + "\n").encode()
-    content |= {f"{FIGURES}/{name}": png for name, png in exhibits.files().items()}
+    content |= {f"{FIGURES}/{name}": png for name, png in exhibits.files().items()} if exhibits else {}
     content["index.html"] = page.render(evidence, exhibits, arrays).encode()
+    (out / FIGURES).mkdir(parents=True, exist_ok=True)
     _remove_old_figures(out / FIGURES, keep={Path(name).name for name in content})
     return {name: _replace(out / name, data) for name, data in content.items()}
 

@@ -37,7 +37,7 @@ class McNemar:
     def in_words(self, first: str, second: str) -> str:
         return (
             f"Of {self.images:,} test images {self.only_first:,} are right with {first} only, {self.only_second:,} with "
-            f"{second} only (McNemar's exact test, {p_value(self.p)}); it tells these two networks apart, not their kinds."
+            f"{second} only (McNemar's exact test, {p_value(self.p)}); it is about these two networks, not their kinds."
         )
 
 

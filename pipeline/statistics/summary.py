@@ -80,6 +80,7 @@ def tidy(experiments: Experiments) -> pd.DataFrame:
     """A row per run. Hyper-parameters that vary have columns too: those with a dot in their name."""
     pairs = [(experiment, result) for experiment, results in experiments.items() for result in results]
     vary = varying(result.job for _, result in pairs)
+    plain = {job: hyperparameters(job) for job in {result.job for _, result in pairs}} if vary else {}
     rows = [
         {
             "key": result.key,
@@ -97,7 +98,7 @@ def tidy(experiments: Experiments) -> pd.DataFrame:
             "reason": result.reason,
             "configuration": result.job.configuration,
             "started": result.started,
-            **{name: hyperparameters(result.job).get(name) for name in vary},
+            **{name: plain[result.job].get(name) for name in vary},
         }
         for experiment, result in pairs
     ]

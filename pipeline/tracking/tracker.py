@@ -145,8 +145,14 @@ class Tracker:
             self._send(client, run_id, points, {}, {describe.NONFINITE: lost} if lost else {})
 
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Tags of a run; one without a value is taken away, since there is no longer anything to say."""
         with self.recording("set tags") as client:
-            self._set_tags(client, run_id, tags)
+            self._set_tags(client, run_id, {name: value for name, value in tags.items() if value})
+            if empty := [name for name, value in tags.items() if not value]:
+                there = client.get_run(run_id).data.tags
+                for name in empty:
+                    if name in there:
+                        client.delete_tag(run_id, name)
 
     def set_note(self, run_id: str, markdown: str) -> None:
         """The description on the run's page. MLflow keeps 8,000 characters: the rest is cut, at a line, and says so."""

@@ -127,7 +127,9 @@ def network(units: int = 48) -> dict[str, np.ndarray]:
         back = (error @ last.T) * (hidden > 0)
         last -= 1.5 * hidden.T @ error
         first -= 1.5 * x.T @ back
-    return {"hidden_1/kernel": first.astype(np.float32), "output/kernel": last.astype(np.float32)}
+    kernels = {"hidden_1": first.astype(np.float32), "classes": last.astype(np.float32)}
+    biases = {f"{layer}/bias": np.zeros(kernel.shape[1], np.float32) for layer, kernel in kernels.items()}
+    return {f"{layer}/kernel": kernel for layer, kernel in kernels.items()} | biases
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -139,7 +141,7 @@ def with_network(result: Result) -> Result:
     """`result` with the weights, probabilities and predictions of `network()`."""
     result.weights = network()
     hidden = np.maximum(digits()["test_images"] @ result.weights["hidden_1/kernel"], 0)
-    result.probabilities = softmax(hidden @ result.weights["output/kernel"]).astype(np.float32)
+    result.probabilities = softmax(hidden @ result.weights["classes/kernel"]).astype(np.float32)
     result.predictions = result.probabilities.argmax(axis=1).astype(np.uint8)
     result.digests["final_weights"] = arrays_digest(result.weights)
     return result

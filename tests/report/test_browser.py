@@ -156,6 +156,24 @@ def test_the_table_behind_a_figure_opens(browser):
     assert table.is_displayed()
 
 
+def test_a_configuration_in_a_table_leads_to_its_row(browser):
+    resize(browser, 1280)
+    link = "document.querySelector('#heatmap_gap details td a')"
+    browser.execute_script(f"document.querySelector('#heatmap_gap details').open = true; {link}.click()")
+    target = browser.execute_script(
+        f"return document.querySelector({link}.getAttribute('href')).getBoundingClientRect()"
+    )
+    browser.execute_script("location.hash = ''; document.querySelector('#heatmap_gap details').open = false")
+    assert target["height"] > 0
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_layer_is_seen(browser, width):
+    resize(browser, width)
+    script = "return [...document.querySelectorAll('#layers svg')].map(s => s.checkVisibility() && s.clientWidth)"
+    assert min(browser.execute_script(script)) > 250
+
+
 def test_everything_of_use_is_reached_by_tab(browser):
     script = "return [...document.querySelectorAll('a, summary, .scroll, input')].filter(e => e.tabIndex < 0).length"
     assert browser.execute_script(script) == 0

@@ -95,10 +95,11 @@ def test_hardest_digits_need_probabilities():
 
 def test_first_layer_shows_the_units_that_the_next_heeds_most():
     result = factory.with_network(factory.finished(factory.job()))
-    images, units = pictures.first_layer(result, factory.arrays(), 5)
-    loudest = np.linalg.norm(result.weights["output/kernel"], axis=1).argmax()
-    assert (images.shape, units) == ((5, 8, 8), 48)
-    assert np.array_equal(images[0].ravel(), result.weights["hidden_1/kernel"][:, loudest])
+    layer = pictures.first_layer(result, factory.arrays(), 5)
+    loudest = np.linalg.norm(result.weights["classes/kernel"], axis=1).argmax()
+    assert (layer.images.shape, layer.units, layer.chosen[0]) == ((5, 8, 8), 48, loudest)
+    assert np.array_equal(layer.images[0].ravel(), result.weights["hidden_1/kernel"][:, loudest])
+    assert (np.diff(layer.heeded) <= 0).all()
 
 
 def test_first_layer_needs_weights():

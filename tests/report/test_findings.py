@@ -73,7 +73,8 @@ def test_ten_seeds_show_that_sgd_is_less_accurate(ten: Evidence) -> None:
 
 def test_the_gap_is_told_at_three_points(ten: Evidence) -> None:
     table = findings.gap_points(ten.analysis)
-    assert table.columns.tolist() == ["configuration", "last epoch", "chosen on validation", "training loss reached"]
+    points = ["last epoch", "chosen on validation", "training loss reached"]
+    assert table.columns.tolist() == ["configuration", *points, "onset epoch, median"]
     assert len(table) == 24
     adam = table[table["configuration"].eq("adam, width 512")].iloc[0]
     mean = 100 * ten.table.loc[ten.table["optimizer"].eq("adam") & ten.table["hidden"].eq("512"), "gap_accuracy_mean"]
@@ -93,3 +94,41 @@ def test_one_configuration_alone_has_nothing_to_be_held_against() -> None:
     assert findings.verdicts(analysis) == []
     assert "only configuration" in analysis.which
     assert isinstance(findings.gap_points(analysis), pd.DataFrame)
+
+
+def test_seeds_and_images_are_drawn_anew(ten: Evidence) -> None:
+    table = findings.resampled(ten.analysis)
+    assert table["minus that of"].iloc[0] == "–"
+    assert len(table) == len(factory.PROFILES)
+    assert set(table["drawn anew"]) == {"seeds and images"}
+    assert set(table["images"]) == {"360"}
+
+
+def test_the_two_best_networks_are_of_two_configurations(ten: Evidence) -> None:
+    duel = findings.two_best(ten)
+    assert duel is not None
+    first, second = duel.runs
+    assert first.job.configuration != second.job.configuration
+    best = {run.figures["best/val_accuracy"] for run in ten.main_results}
+    assert first.figures["best/val_accuracy"] == max(best)
+    assert int(duel.table.iloc[:, 1:].to_numpy().sum()) == 360
+    assert duel.sentence.startswith("Of 360 test images ")
+
+
+def test_without_labels_no_two_networks_are_compared() -> None:
+    runs = [factory.finished(factory.job(name, 64, validation=9)) for name in ("adam", "sgd")]
+    assert findings.two_best(Evidence([Source("two", Path("two"), None, runs)])) is None
+
+
+def test_the_slope_over_the_width_is_of_all_seeds(ten: Evidence) -> None:
+    table = findings.width_slopes(ten)
+    assert set(table["optimizer"]) == set(factory.PROFILES)
+    assert set(table["seeds"]) == {10}
+    steep = dict(zip(table["optimizer"], table["points per doubling"], strict=True))
+    assert float(steep["nadam"]) > float(steep["momentum"]) > 0
+
+
+def test_gaps_are_told_at_equal_training_loss_too(ten: Evidence) -> None:
+    columns = {one.figure: set(one.table.columns) for one in findings.verdicts(ten.analysis)}
+    assert "A − B at equal training loss" in columns["gap_accuracy"] & columns["gap_loss"]
+    assert "A − B at equal training loss" not in columns["test_accuracy"]

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.config.digests import arrays_digest
 from pipeline.data.arrays import Arrays
-from pipeline.report import method, page
+from pipeline.report import layers, method, page
 from pipeline.report.exhibits import Exhibits
 from pipeline.results.result import DIVERGED
 from tests.report import factory
@@ -97,8 +97,8 @@ def test_headings_descend_one_level_at_a_time(elements):
 
 def test_every_figure_has_its_table(report):
     figures = re.findall(r"<figure.*?</figure>", report.page, re.DOTALL)
-    assert len(figures) == 11
-    assert [figure[:40] for figure in figures if "<table" not in figure and 'id="first_layer"' not in figure] == []
+    assert len(figures) == 13
+    assert [figure[:40] for figure in figures if "<table" not in figure] == []
 
 
 def test_runs_lead_to_mlflow(elements):
@@ -106,6 +106,65 @@ def test_runs_lead_to_mlflow(elements):
         value for value in elements.values("href") if value.startswith("http://127.0.0.1:5000/#/experiments/7/runs/")
     ]
     assert len(links) >= 73
+
+
+def section(report, name: str) -> str:
+    return report.page.partition(f'<section id="{name}">')[2].partition("</section>")[0]
+
+
+def test_configurations_in_tables_lead_to_their_runs(report):
+    """A number of a mean leads to its row of the leaderboard, which leads to the run of every seed."""
+    details = section(report, "shown").partition('id="gap_points"')[2].partition("</details>")[0]
+    anchors = re.findall(r'<th scope="row"><a href="#(configuration-0-\d+)">([^<]*)</a>', details)
+    assert len(anchors) == 24
+    row = report.page.partition(f'<tr id="{anchors[0][0]}"')[2].partition("</tr>")[0]
+    assert "http://127.0.0.1:5000/#/experiments/7/runs/" in row
+    optimizer, _, width = anchors[0][1].partition(", ")
+    assert optimizer in row
+    assert width in row
+
+
+def test_cells_of_the_maps_lead_to_their_runs(report):
+    figure = report.page.partition('<figure id="heatmap_gap">')[2].partition("</figure>")[0]
+    assert len(set(re.findall(r'<td><a href="#(configuration-0-\d+)">', figure))) == 24
+
+
+def test_the_books_seeds_lead_to_their_own_runs(report):
+    figure = report.page.partition('<figure id="baseline">')[2].partition("</figure>")[0]
+    assert re.findall(r'<th scope="row"><a href="[^"]*/runs/0*(\d)">(\d)</a>', figure) == [("0", "0"), ("1", "1")]
+    curves = report.page.partition('<figure id="learning_curves_mnist_book">')[2].partition("</figure>")[0]
+    assert '<a href="#configuration-1-0">rmsprop, width 512</a>' in curves
+
+
+def test_the_best_network_and_its_sweep_lead_to_mlflow(report):
+    assert re.search(r'<strong><a href="[^"]*/runs/\w+">[a-z]+-w\d+-d1-s\d</a></strong>', section(report, "network"))
+    assert 'experiments/7/runs/parent">The whole sweep in MLflow</a>' in section(report, "leaderboard")
+
+
+def test_lost_runs_lead_to_mlflow(report):
+    assert (
+        section(report, "lost").count('<th scope="row"><a href="http://127.0.0.1:5000/') == 1
+    )  # the last is not published
+
+
+def test_the_layers_are_shown_with_a_number_each(report):
+    figure = report.page.partition('<figure id="layers">')[2].partition("</figure>")[0]
+    assert re.findall(r'aria-label="(Pixels|Hidden layer|Output)', figure) == ["Pixels", "Hidden layer", "Output"]
+    assert "Neighbourhood hit" in figure
+    assert figure.count('<th scope="row">') == 3
+
+
+def test_the_slope_of_the_gap_is_shown_over_epochs_and_width(report):
+    gap = section(report, "gap")
+    assert "slope, points per epoch" in gap
+    assert "points per doubling" in gap
+
+
+def test_two_networks_are_held_against_each_other(report):
+    shown = section(report, "shown")
+    assert re.search(r"Of 360 test images \d+ are right with [\w-]+ only, \d+ with [\w-]+ only \(McNemar", shown)
+    assert 'id="bootstrap"' in shown
+    assert "360" in shown.partition('id="bootstrap"')[2].partition("</details>")[0]
 
 
 def test_lost_runs_are_named_with_their_reason(report):
@@ -149,7 +208,7 @@ def test_figures_are_files_too(report):
             "confusion.png",
         ),
         *("heatmap_test_accuracy.png", "heatmap_gap.png", "learning_curves.png", "learning_curves_mnist_book.png"),
-        *("hardest_digits.png", "first_layer.png"),
+        *("hardest_digits.png", "first_layer.png", "layers.png", "gap_by_epoch.png"),
     }
 
 
@@ -179,7 +238,32 @@ def test_one_run(of_runs):
 
 
 def test_one_epoch(of_runs):
-    rendered(of_runs(runs(*(factory.job("adam", seed=seed, validation=9, epochs=1) for seed in range(2)))))
+    jobs = [factory.job(name, seed=seed, validation=9, epochs=1) for name in ("adam", "sgd") for seed in range(2)]
+    text = rendered(of_runs(runs(*jobs)))
+    assert "With one epoch each there is no curve: no onset, and no gap at matched training loss." in text
+    assert "After a single epoch no onset of overfitting can be known." in text
+    assert 'id="gap_by_epoch"' not in text
+
+
+def test_runs_of_other_data_and_machines(of_runs):
+    found = runs(*(factory.job(name, seed=seed, validation=9) for name in ("adam", "sgd") for seed in range(2)))
+    found[0].identity = {**found[0].identity, "data": "another"}
+    for number, result in enumerate(found):
+        result.environment = {"numerics_class": "ab"[number % 2] * 64}
+    text = rendered(of_runs(found))
+    assert "come from different data: their differences mix that in." in text
+    assert "machines that compute differently (2 numerics classes: 2 of aaaaaaaa, 2 of bbbbbbbb)" in text
+    assert "come from different data: only runs that share it are paired." in text
+
+
+def test_nothing_finished(of_runs):
+    lost = [factory.lost(factory.job("sgd", seed=seed), DIVERGED, f"reason {seed}") for seed in range(3)]
+    found = of_runs(lost)
+    text = page.render(found, None, None)
+    Elements(text)
+    assert "<strong>None of 3 runs finished</strong> (3 diverged)." in text
+    assert "reason 2" in text
+    assert 'href="#leaderboard"' not in text
 
 
 def test_one_seed_of_each(of_runs):
@@ -228,14 +312,19 @@ def test_a_network_that_is_perfect_in_training(of_runs):
 
 
 def test_two_classes(of_runs):
-    random = np.random.default_rng(0)
-    images = random.random((8, 4), dtype=np.float32)
-    labels = (np.arange(8) % 2).astype(np.uint8)
-    named = {"train_images": images, "train_labels": labels, "test_images": images, "test_labels": labels}
-    arrays = Arrays("two", **named, classes=2, image_shape=(2, 2), digest=arrays_digest(named))
-    result = factory.finished(factory.job(dataset="two"))
-    result.predictions = labels[::-1].copy()
-    assert "makes 8 errors on 8 test images" in rendered(of_runs([result]), arrays)
+    digits = factory.digits()
+    named = {name: values[digits[f"{name.partition('_')[0]}_labels"] < 2] for name, values in digits.items()}
+    arrays = Arrays("two", **named, classes=2, image_shape=(8, 8), digest=arrays_digest(named))
+    random, result = np.random.default_rng(0), factory.finished(factory.job(width=6, dataset="two"))
+    result.weights = {"hidden_1/kernel": random.normal(size=(64, 6)), "hidden_1/bias": np.zeros(6)}
+    result.weights |= {"classes/kernel": random.normal(size=(6, 2)), "classes/bias": np.zeros(2)}
+    [*_, (_, logits)] = layers.outputs(result.job.model, result.weights, arrays.test_images)
+    result.predictions, result.probabilities = logits.argmax(axis=1).astype(np.uint8), factory.softmax(logits)
+    errors = int((result.predictions != arrays.test_labels).sum())
+    text = rendered(of_runs([result]), arrays)
+    assert f"makes {errors} errors on {len(arrays.test_labels)} test images" in text
+    assert "Output, before the softmax, 2 dimensions" in text
+    assert "One configuration finished: its figures can be given, and nothing compared." in text
 
 
 def test_leak_alarm_is_on_the_page(of_runs):

@@ -240,6 +240,16 @@ def test_missing_file_is_named(fresh: Fresh, tmp_path: Path) -> None:
         fresh().add_files("run", {"a.png": tmp_path / "nothing.png"})
 
 
+def test_tag_without_a_value_is_taken_away(fresh: Fresh) -> None:
+    tracker = fresh()
+    run_id = tracker.begin("experiment", "sweep", {})
+    tracker.set_tags(run_id, {"warning": "of two machines", "lost.runs": ""})
+    assert "lost.runs" not in client(tracker).get_run(run_id).data.tags
+    tracker.set_tags(run_id, {"warning": "", "lost": "none"})
+    tags = client(tracker).get_run(run_id).data.tags
+    assert ("warning" in tags, tags["lost"]) == (False, "none")
+
+
 def test_long_note_is_cut_at_a_line_and_says_so(fresh: Fresh) -> None:
     tracker = fresh()
     run_id = tracker.begin("e", "sweep", {})

@@ -1,0 +1,105 @@
+"""What comparing costs: the whole command over 1,000 runs of MNIST, and the statistics of the runs that are here.
+
+    python -m benchmarks.compare [runs=1000] [folder=results/sweep]
+
+The runs are those of FOLDER and copies of them under other seeds, each with a hundredth of its predictions drawn anew and its
+curves and figures moved by a thousandth, written as a sweep writes them: records, digests, 10,000 predictions. The statistics
+are those of FOLDER alone: every declared contrast, the bootstrap over seeds and images, the gap at its points.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import measure
+from pipeline import console
+from pipeline.config.digests import array_digest
+from pipeline.data.arrays import load
+from pipeline.errors import UserError
+from pipeline.results.identity import key_of
+from pipeline.results.result import Result
+from pipeline.results.store import RunStore
+from pipeline.results.sweep import Sweep
+
+BARS = {"seconds": 20, "MB": 1_000, "statistics": 5}
+
+
+def copies(originals: Sequence[Result], count: int) -> Iterator[Result]:
+    """`originals`, then as many of their like under seeds that none of them has as it takes to be `count`."""
+    step = 1 + max(result.job.seed for result in originals)
+    for number, original in zip(range(count), itertools.cycle(originals), strict=False):
+        again = number // len(originals)
+        yield original if again == 0 else like(original, original.job.seed + again * step)
+
+
+def like(original: Result, seed: int) -> Result:
+    random, job = (
+        np.random.default_rng([seed, *original.job.model.hidden]),
+        dataclasses.replace(original.job, seed=seed),
+    )
+    assert original.predictions is not None
+    drawn = random.integers(0, original.predictions.max() + 1, len(original.predictions)).astype(np.uint8)
+    predictions = np.where(random.random(len(drawn)) < 0.01, drawn, original.predictions)
+    return dataclasses.replace(
+        original,
+        key=key_of(job, original.identity),
+        job=job,
+        history={
+            name: [value + random.normal(0, 1e-3) for value in values] for name, values in original.history.items()
+        },
+        figures={name: value + random.normal(0, 1e-3) for name, value in original.figures.items()},
+        digests=original.digests | {"predictions": array_digest(predictions)},
+        predictions=predictions,
+        probabilities=None,
+        weights=None,
+        patch=b"",
+        environment={name: value for name, value in original.environment.items() if name != "patch"},
+    )
+
+
+def statistics(folder: Path) -> tuple[float, float, int]:
+    """Seconds and processor seconds of the statistics, the imports of what they need included; the number of runs."""
+    from pipeline.report.evidence import Evidence, read_sources
+
+    evidence = Evidence(read_sources([folder]))
+    [dataset] = {result.job.dataset.name for result in evidence.main_results}
+    evidence.labels = np.asarray(load(console.PROJECT / "data/processed" / dataset).test_labels)
+    before, cpu = time.perf_counter(), time.process_time()
+    assert len(evidence.analysis.bootstrap)
+    return time.perf_counter() - before, time.process_time() - cpu, len(evidence.results)
+
+
+def main(argv: Sequence[str]) -> int:
+    values = console.words(argv, {"runs": "1000", "folder": "results/sweep"}, __doc__ or "")
+    folder, count = console.PROJECT / values["folder"], int(values["runs"])
+    if not (folder / "sweep.json").is_file():
+        raise UserError(f"{folder}: no runs of a sweep; train them first (dvc repro)")
+    sweep, store = Sweep.read(folder), RunStore(folder)
+    seconds, cpu, known = statistics(folder)
+    with tempfile.TemporaryDirectory() as temporary:
+        many = RunStore(Path(temporary) / "runs")
+        originals = [one for one in map(store.read, sweep.keys) if one.finished]
+        keys = [one.key for one in copies(originals, count) if many.write(one)]
+        Sweep("benchmark", keys, sweep.winner, [], None).write(many.root)
+        done = measure.process(
+            "-m", "pipeline.compare", str(many.root), f"out={Path(temporary) / 'reports'}", "tracking=none"
+        )
+        page = (Path(temporary) / "reports" / "index.html").stat().st_size
+    print(measure.machine())
+    print(
+        f"compare {len(keys)} runs: {done.seconds:.1f} s (bar {BARS['seconds']}), {done.cpu:.1f} s of processor time, "
+        f"{done.peak_mb} MB (bar {BARS['MB']}), a page of {page / 1e6:.1f} MB"
+    )
+    print(f"statistics of {known} runs: {seconds:.2f} s (bar {BARS['statistics']}), {cpu:.2f} s of processor time")
+    return 0
+
+
+if __name__ == "__main__":
+    console.run(main)

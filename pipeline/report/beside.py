@@ -1,0 +1,99 @@
+"""Tables that other commands leave in the report's folder: what is there appears on the page, and what is not, does not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+PUBLISHED = "published.csv"
+"""Of `python -m pipeline.figures`."""
+
+LINKS = "mlflow"
+"""A column of this name holds `experiment/run` of MLflow, as many as there are, between spaces: each becomes a link."""
+
+NUMBERS = ["low", "high", "mean", "mean_low", "mean_high"]
+"""Columns that are for drawing; the same stands in words beside them."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """One table, and what the page says of it."""
+
+    file: str
+    id: str
+    heading: str
+    lead: str
+    hidden: tuple[str, ...] = ()
+
+
+KNOWN = (
+    Beside(
+        PUBLISHED,
+        "published",
+        "Published figures",
+        "Recipes out of the literature, trained here by python -m pipeline.figures: what their authors published, the band in "
+        "which a mean of ours should lie, and ours with its 95 % interval over seeds.",
+        tuple(NUMBERS),
+    ),
+    Beside(
+        "tuned.csv",
+        "tuned",
+        "Tuned against default learning rates",
+        "Each optimizer at its default learning rate and at the one that the validation split chooses, by python -m pipeline.tune.",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A table that is there."""
+
+    about: Beside
+    columns: list[str]
+    rows: list[list[str]]
+    runs: list[list[str]] | None
+    """Addresses in the MLflow UI, for each row."""
+
+
+def read(folder: Path | None, file: str) -> pd.DataFrame | None:
+    """The table of that name as text, or None where there is none that can be read."""
+    if folder is None:
+        return None
+    try:
+        table = pd.read_csv(folder / file, dtype=str, keep_default_na=False)
+    except (OSError, ValueError):  # pandas' errors of parsing are ValueErrors
+        return None
+    return table if len(table) else None
+
+
+def tables(folder: Path | None, address: str) -> list[Shown]:
+    """Every known table that lies in `folder`; `address` is where an `experiment/run` of MLflow is shown."""
+    found = []
+    for about in KNOWN:
+        table = read(folder, about.file)
+        if table is None:
+            continue
+        columns = [str(name) for name in table.columns if name not in {*about.hidden, LINKS}]
+        runs = None
+        if LINKS in table.columns:
+            runs = [[_address(address, word) for word in words.split() if "/" in word] for words in table[LINKS]]
+        found.append(Shown(about, columns, table[columns].to_numpy().tolist(), runs))
+    return found
+
+
+def _address(address: str, word: str) -> str:
+    experiment, _, run = word.partition("/")
+    return address.format(experiment=experiment, run=run)
+
+
+def bands(table: pd.DataFrame | None) -> pd.DataFrame | None:
+    """The rows with a published figure, a band and runs of ours; `published` and NUMBERS as floats."""
+    if table is None or not {"id", "source", "measure", "band", "ours", "verdict", "published", *NUMBERS} <= set(
+        table.columns
+    ):
+        return None
+    numbers = table[["published", *NUMBERS]].apply(pd.to_numeric, errors="coerce")
+    table = table.assign(**{name: numbers[name] for name in numbers.columns})
+    return table.dropna(subset=["published", "low", "mean"])

@@ -1,0 +1,77 @@
+"""Tables of other commands, on the page where they are there."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from pipeline.report import beside, page
+from pipeline.report.evidence import RUN_PAGE
+from pipeline.report.exhibits import Exhibits
+from tests.report import factory
+
+HEAD = ["id", "source", "measure", "published", "band", "ours", "seeds", "verdict", *beside.NUMBERS, beside.LINKS]
+FLOOR = ["95.3", "", "96.0", "95.9", "96.1", "4/aa 4/bb"]
+BAND = ["1.38", "1.88", "2.0", "", "", ""]
+ROWS = [
+    ["a", "A 1998", "test accuracy", "95.3", "over 95.3", "96.00 (95.90 to 96.10) %", "3", "over the floor", *FLOOR],
+    ["b", "B 2017", "gap", "1.63", "1.38 to 1.88", "2.00 points", "1", "outside", *BAND],
+    ["c", "C 2015", "test error", "", "within 0.15", "", "0", "not run", *[""] * 6],
+]
+
+
+def write(folder: Path, name: str, *lines: list[str]) -> Path:
+    with open(folder / name, "w", newline="") as file:
+        csv.writer(file).writerows(lines)
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write(tmp_path, "published.csv", HEAD, *ROWS)
+
+
+def rendered(of_runs, folder: Path) -> tuple[str, Exhibits]:
+    evidence = of_runs([factory.finished(factory.job("adam", 64, seed, validation=9)) for seed in range(2)])
+    evidence.beside = folder
+    exhibits = Exhibits(evidence, None)
+    return page.render(evidence, exhibits, None), exhibits
+
+
+def test_published_figures_are_on_the_page(of_runs, folder: Path) -> None:
+    text, exhibits = rendered(of_runs, folder)
+    section = text.partition('<section id="published">')[2].partition("</section>")[0]
+    assert [row[1] in section for row in ROWS] == [True] * 3
+    assert "97.2 to 98.4" not in section
+    assert f'href="{RUN_PAGE.format(experiment="4", run="bb")}"' in section
+    assert '<a href="#published">' in text
+    assert exhibits.published is not None
+    assert "A 1998: 96.00 (95.90 to 96.10) %, over the floor" in exhibits.published.alternative
+    assert exhibits.published.table["source"].to_list() == ["A 1998", "B 2017"]
+    assert "published_figures.png" in exhibits.files()
+
+
+def test_any_table_of_tuned_rates_is_on_the_page(of_runs, tmp_path: Path) -> None:
+    text, _ = rendered(of_runs, write(tmp_path, "tuned.csv", ["optimizer", "rate"], ["adam", "<0.002>"]))
+    section = text.partition('<section id="tuned">')[2].partition("</section>")[0]
+    assert '<th scope="row">adam</th><td>&lt;0.002&gt;</td>' in section
+
+
+def test_what_is_not_there_is_not_on_the_page(of_runs, tmp_path: Path) -> None:
+    text, exhibits = rendered(of_runs, tmp_path)
+    assert 'id="published"' not in text
+    assert exhibits.published is None
+
+
+@pytest.mark.parametrize("content", ["", "a,b\n", 'a,b\n1,2,"3\n'], ids=["empty", "no rows", "broken"])
+def test_a_table_that_cannot_be_read_is_not_shown(tmp_path: Path, content: str) -> None:
+    (tmp_path / "published.csv").write_text(content)
+    assert beside.tables(tmp_path, RUN_PAGE) == []
+
+
+def test_a_table_of_before_has_no_bands(tmp_path: Path) -> None:
+    write(tmp_path, "published.csv", HEAD[:8], *(row[:8] for row in ROWS))
+    assert beside.bands(beside.read(tmp_path, "published.csv")) is None
+    assert len(beside.tables(tmp_path, RUN_PAGE)) == 1
