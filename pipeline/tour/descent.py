@@ -94,22 +94,23 @@ EPOCHS = 3
 
 def sizes(here: Material) -> str:
     """Gradient descent by hand with batches of one image, of 128 and of all: steps, directions, losses."""
-    images = np.asarray(here.mnist.train_images[:IMAGES], "float64")
-    labels = one_hot(here.mnist.train_labels[:IMAGES])
-    _, whole = by_hand.loss_and_gradient(images, labels, start())
+    images = np.asarray(here.mnist.train_images[:IMAGES])
+    labels = one_hot(here.mnist.train_labels[:IMAGES]).astype("float32")
+    begin = [array.astype("float32") for array in start()]
+    _, whole = by_hand.loss_and_gradient(images, labels, begin)
     rows = []
     for size in (1, 16, 128, IMAGES):
-        weights, after, aside = start(), [], []
+        weights, after, aside = [array.copy() for array in begin], [], []
         for epoch in range(EPOCHS):
             order = randomness.order(0, epoch, IMAGES)
             for first in range(0, IMAGES, size):
                 chosen = order[first : first + size]
                 _, gradient = by_hand.loss_and_gradient(images[chosen], labels[chosen], weights)
                 for w, g in zip(weights, gradient, strict=True):
-                    w -= 0.01 * g
+                    w -= np.float32(0.01) * g
             after.append(by_hand.cross_entropy(by_hand.forward(images, weights)[-1], labels))
         for first in range(0, min(20 * size, IMAGES), size):
-            _, part = by_hand.loss_and_gradient(images[first : first + size], labels[first : first + size], start())
+            _, part = by_hand.loss_and_gradient(images[first : first + size], labels[first : first + size], begin)
             aside.append(angle(part, whole))
         steps, rest = -(-IMAGES // size), IMAGES % size or size
         rows.append(

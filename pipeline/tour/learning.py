@@ -17,13 +17,14 @@ def loss(here: Material) -> str:
     *_, before, p = by_hand.forward(image, weights)
     scores = before @ weights[-2] + weights[-1]
     powers = np.exp(scores - scores.max())
-    rows = [[str(c), f"{scores[c]:.2f}", f"{powers[c]:.4f}", text.percent(p[c])] for c in range(len(p))]
+    rows = [[str(c), f"{scores[c]:.2f}", f"{powers[c]:.3f}", text.percent(p[c], 1)] for c in range(len(p))]
     first, second = np.argsort(-p)[:2]
     pair = by_hand.softmax(scores[[first, second]])[0]
     shifted = np.abs(by_hand.softmax(scores + 100) - p).max()
+    difference = by_hand.sigmoid(scores[first] - scores[second])
     two = (
-        f"only {first} or {second}? softmax of the two scores {pair:.4f}, "
-        f"sigmoid of their difference {by_hand.sigmoid(scores[first] - scores[second]):.4f}"
+        f"only {first} or {second}? softmax of the two scores {pair:.2f}, sigmoid of their difference {difference:.2f}, "
+        f"apart {text.tiny(abs(pair - difference))}"
     )
     return "\n".join(
         [
@@ -31,7 +32,7 @@ def loss(here: Material) -> str:
             "",
             text.table(["class", "score", "exp(score − largest)", "over their sum"], rows),
             "",
-            f"loss: −log {p[label]:.4f} = {-np.log(p[label]):.3f} nats; who knows nothing pays −log 0.1 = {-np.log(0.1):.3f}",
+            f"loss: −log {p[label]:.3f} = {-np.log(p[label]):.2f} nats; who knows nothing pays −log 0.1 = {-np.log(0.1):.2f}",
             f"100 more on every score changes no probability by more than {text.tiny(shifted)}",
             two,
             "",

@@ -117,5 +117,5 @@ def _near(one: str, other: str, tolerance: int) -> bool:
     a, b = (float(text.replace(",", "").replace("−", "-")) for text in (one, other))
     if "e" in one and "e" in other:
         return max(abs(a), abs(b)) < NOISE
-    unit = 10.0 ** -len(one.partition(".")[2])
-    return abs(a - b) <= (tolerance + 0.5) * unit
+    places, others = (len(text.partition(".")[2]) for text in (one, other))
+    return places == others and abs(a - b) <= (tolerance + 0.5) * 10.0**-places

@@ -118,7 +118,7 @@ def units(here: Material) -> str:
     labels = np.asarray(mnist.test_labels)
     p = by_hand.forward(np.asarray(mnist.test_images), weights_of(run.weights or {}, "float32"))[-1]
     rows = [
-        [str(c), *(cell for place in (0, UNSURE) for cell in (text.percent(p[place, c]), text.bar(p[place, c], 20)))]
+        [str(c), *(cell for place in (0, UNSURE) for cell in (text.percent(p[place, c], 1), text.bar(p[place, c], 20)))]
         for c in range(mnist.classes)
     ]
     told = p.argmax(axis=1)

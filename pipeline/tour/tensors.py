@@ -96,22 +96,17 @@ def _samples(images: np.ndarray, labels: np.ndarray, shape: tuple[int, int], eac
 
     from pipeline.report import style
 
-    number = int(labels.max()) + 1
+    of = [images[labels == c] for c in range(int(labels.max()) + 1)]
+    columns = [[*members[:each], members.mean(axis=0)] for members in of]
+    sheet = np.block([[column[row].reshape(shape) for column in columns] for row in range(each + 1)])
+    width, height = 0.72 * len(of), 0.72 * (each + 1)
     with style.styled():
-        figure = Figure(figsize=(0.72 * number + 0.9, 0.72 * (each + 1) + 0.55))
-        grid = figure.subplots(each + 1, number, gridspec_kw={"wspace": 0.08, "hspace": 0.08})
-        figure.subplots_adjust(left=0.9 / (0.72 * number + 0.9), right=0.995, bottom=0.01, top=0.92)
-        for c in range(number):
-            members = np.flatnonzero(labels == c)
-            pictures = [*images[members[:each]], images[members].mean(axis=0)]
-            for row, picture in enumerate(pictures):
-                grid[row, c].imshow(picture.reshape(shape), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
-                grid[row, c].set(xticks=[], yticks=[])
-                grid[row, c].grid(visible=False)
-                for spine in grid[row, c].spines.values():
-                    spine.set_visible(False)
-            grid[0, c].set_title(f"class {c}", fontsize=9, color=style.MUTED)
-        for row in range(each):
-            grid[row, 0].set_ylabel("samples" if row == 0 else "", rotation=0, ha="right", va="center")
-        grid[each, 0].set_ylabel("mean of\nall of them", rotation=0, ha="right", va="center")
+        figure = Figure(figsize=(width + 1, height + 0.3))
+        ax = figure.add_axes((1 / (width + 1), 0, width / (width + 1), height / (height + 0.3)))
+        ax.imshow(sheet, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
+        ax.set_axis_off()
+        for c in range(len(of)):
+            ax.text((c + 0.5) * shape[1], -4, f"class {c}", ha="center", color=style.MUTED)
+        for row, name in ((0, "samples"), (each, "mean of\nall of them")):
+            ax.text(-6, (row + 0.5) * shape[0], name, ha="right", va="center", color=style.MUTED)
     return figure
