@@ -115,7 +115,7 @@ def _alike(one: str, other: str, tolerance: int) -> bool:
 
 def _near(one: str, other: str, tolerance: int) -> bool:
     a, b = (float(text.replace(",", "").replace("−", "-")) for text in (one, other))
-    if "e" in one and "e" in other:
+    if "e" in one or "e" in other:
         return max(abs(a), abs(b)) < NOISE
     places, others = (len(text.partition(".")[2]) for text in (one, other))
     return places == others and abs(a - b) <= (tolerance + 0.5) * 10.0**-places

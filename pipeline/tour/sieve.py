@@ -135,9 +135,7 @@ def units(here: Material) -> str:
         ]
         for c in range(mnist.classes)
     ]
-    sums = (
-        f"sum   {text.percent(p[0].sum())} and {text.percent(p[UNSURE].sum())}; labels {labels[0]} and {labels[UNSURE]}"
-    )
+    sums = f"sum   {text.percent(p[0].sum(), 1)} and {text.percent(p[UNSURE].sum(), 1)}; labels {labels[0]} and {labels[UNSURE]}"
     return "\n".join(
         [
             text.table(["unit", "test image 0", "", f"test image {UNSURE}", ""], rows, left=(0, 2, 4)),

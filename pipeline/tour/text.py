@@ -32,10 +32,11 @@ def bar(share: float, length: int = 40) -> str:
 
 
 def drawing(image: np.ndarray) -> str:
-    """An image (rows, columns) in [0, 1], two characters a pixel; rows without ink above and below are left out."""
-    inked = np.flatnonzero(image.max(axis=1) > 0)
-    rows = np.rint((len(SHADES) - 1) * image[inked[0] : inked[-1] + 1]).astype(int)
-    return "\n".join("".join(2 * SHADES[shade] for shade in row).rstrip() for row in rows)
+    """An image (rows, columns) in [0, 1], two characters a pixel; the margins without ink are left out."""
+    down, across = (np.flatnonzero(image.max(axis=axis) > 0) for axis in (1, 0))
+    inked = image[down[0] : down[-1] + 1, across[0] : across[-1] + 1]
+    shades = np.rint((len(SHADES) - 1) * inked).astype(int)
+    return "\n".join("".join(2 * SHADES[shade] for shade in row).rstrip() for row in shades)
 
 
 def shape(array: np.ndarray) -> str:
@@ -49,4 +50,4 @@ def percent(share: float, places: int = 2) -> str:
 
 def tiny(value: float) -> str:
     """A difference that is rounding: its size is all there is to it."""
-    return f"{value:.0e}"
+    return f"{value:.0e}" if value else "0"

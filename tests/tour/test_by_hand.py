@@ -70,3 +70,9 @@ def test_a_bar_is_as_long_as_its_share() -> None:
     assert text.bar(0.5, 10) == "█████"
     assert text.bar(0.5125, 10) == "█████▏"
     assert text.bar(0, 10) == ""
+
+
+def test_a_drawing_has_no_margins() -> None:
+    image = np.zeros((5, 5))
+    image[1:3, 2:4] = [[1, 0.5], [0, 0.25]]
+    assert text.drawing(image) == "██▒▒\n  ░░"
