@@ -52,6 +52,7 @@ IN_THE_CLONE = {
 
 ELSEWHERE = {
     "python -m pipeline.figures minutes=10": "tests/test_figures.py::test_a_recipe_is_trained_and_tabulated",
+    "python -m pipeline.tour": "tests/tour/test_page.py::test_without_a_station_all_are_listed",
     "make run": "tests/test_setup.py::test_run_without_mnist_says_so_in_one_line_and_goes_on_with_digits",
     "make ui": "tests/tracking/test_ui.py::test_it_says_where_it_is",
     "python -m pipeline.train -m sweep=smoke dataset=digits plan=true": (
