@@ -280,8 +280,8 @@ def _curve_samples(evidence: Evidence, question: tuple[str, str]) -> str:
     if not sizes:
         return ""
     return (
-        f" Training curves are measured on the first {words.listed([f'{size:,}' for size in sizes])} training samples, after the "
-        "last epoch on all of them."
+        f" Training curves are measured on {words.listed([f'{size:,}' for size in sizes])} training samples, drawn "
+        "once; after the last epoch on all of them."
     )
 
 
