@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -10,12 +13,15 @@ from typing import Any
 
 import pytest
 
+from pipeline import fetch
+from pipeline.console import PROJECT
 from pipeline.data import arrays, raw, sources
 from pipeline.data.arrays import Arrays
 
 TOGETHER = {
     "tests/training/test_stacked.py": "tests/training/test_fidelity.py",
     "tests/test_readme.py": "tests/test_dvc.py",
+    "tests/training/test_mnist.py": "tests/test_preprocess.py",
     "tests/test_bundle.py": "tests/test_reproduce.py",
     "tests/test_lineage.py": "tests/test_reproduce.py",
     "tests/test_promote.py": "tests/test_reproduce.py",
@@ -53,7 +59,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 @pytest.fixture(scope="session")
 def processed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder like data/processed, with the 1,797 real digits of scikit-learn in it."""
-    from pipeline import fetch, preprocess
+    from pipeline import preprocess
     from pipeline.config.digests import arrays_digest
 
     folder = tmp_path_factory.mktemp("data")
@@ -69,6 +75,29 @@ def processed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     whole = Arrays("digits", **content, classes=10, image_shape=digits.image_shape, digest=arrays_digest(content))
     arrays.write(whole, folder / "processed" / "digits")
     return folder / "processed"
+
+
+def preprocessed(folder: Path, *words: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`python -m pipeline.preprocess` on what is in `folder`."""
+    places = {"raw": "raw", "processed": "processed", "card": "card.json", "samples": "samples.png"}
+    given = [f"{key}={folder / name}" for key, name in places.items()]
+    command = [sys.executable, "-m", "pipeline.preprocess", *given, *map(str, words)]
+    return subprocess.run(command, cwd=PROJECT, env=os.environ | environment, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="session")
+def mnist(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The real MNIST, fetched from beside the checkout and preprocessed as a person would."""
+    mirror = PROJECT.parent / "shared" / "mnist"
+    if not mirror.is_dir():
+        pytest.skip(f"the real MNIST files are not in {mirror}")
+    folder = tmp_path_factory.mktemp("mnist")
+    fetch.fetch(sources.MNIST, folder / "raw" / "mnist", [sources.Folder(mirror)])
+    done = preprocessed(folder)
+    assert done.stderr == ""
+    (folder / "said").write_text(done.stdout)
+    yield folder
+    shutil.rmtree(folder)  # 220 MB that pytest would keep
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +17,10 @@ from pipeline.data import arrays
 from pipeline.data.arrays import Arrays
 from pipeline.data.files import shown
 from pipeline.data.raw import Samples
-from pipeline.data.sources import DIGITS, MNIST, Folder, ScikitLearn
+from pipeline.data.sources import DIGITS, ScikitLearn
 from pipeline.errors import UserError
+from tests.conftest import preprocessed as run
 from tests.data import tiny
-
-
-def run(folder: Path, *words: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    places = {"raw": "raw", "processed": "processed", "card": "card.json", "samples": "samples.png"}
-    given = [f"{key}={folder / name}" for key, name in places.items()]
-    command = [sys.executable, "-m", "pipeline.preprocess", *given, *map(str, words)]
-    return subprocess.run(command, cwd=PROJECT, env=os.environ | environment, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -40,20 +32,6 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.stderr == ""
     (folder / "said").write_text(done.stdout)
     return folder
-
-
-@pytest.fixture(scope="module")
-def mnist(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    mirror = PROJECT.parent / "shared" / "mnist"
-    if not mirror.is_dir():
-        pytest.skip(f"the real MNIST files are not in {mirror}")
-    folder = tmp_path_factory.mktemp("mnist")
-    fetch.fetch(MNIST, folder / "raw" / "mnist", [Folder(mirror)])
-    done = run(folder)
-    assert done.stderr == ""
-    (folder / "said").write_text(done.stdout)
-    yield folder
-    shutil.rmtree(folder)  # 220 MB that pytest would keep
 
 
 def card_of(folder: Path) -> dict[str, Any]:
