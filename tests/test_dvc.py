@@ -381,7 +381,7 @@ def test_plots_of_an_experiment_are_compared(clone: Clone, queued: str, tmp_path
 
 
 def test_an_experiment_in_the_workspace_is_not_made_twice(restored: Clone, queued: str) -> None:
-    said = restored.run(f"dvc exp run {SETTINGS}")
+    said = restored.run(f"dvc exp run -S train.seeds=2 {SETTINGS}")
     assert "Stage 'sweep' is cached - skipping run, checking out outputs" in said
     assert re.findall(r"Running stage '(\w+)'", said) == ["compare"]
     assert yaml.safe_load(restored.read("params.yaml"))["sweep"]["widths"] == 8

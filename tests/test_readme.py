@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from pipeline import figures
 from pipeline.config import commandline
 from tests import clone as clones
 from tests.clone import CHECKOUT, Clone
@@ -67,8 +68,8 @@ ELSEWHERE = {
     "python -m pipeline.bundle results/sweep": "tests/test_bundle.py::test_it_opens_in_another_checkout",
     "python -m pipeline.promote": "tests/test_promote.py::test_the_first_one_is_promoted_with_its_reasons",
     "make serve": "tests/test_promote.py::test_raw_pixels_get_classes_and_probabilities",
-    "make test": "tests/test_setup.py::test_help_lists_every_word",
-    "make lint": "tests/test_setup.py::test_help_lists_every_word",
+    "make test": "tests/test_setup.py::test_a_word_runs_the_command_that_other_tests_run",
+    "make lint": "tests/test_setup.py::test_a_word_runs_the_command_that_other_tests_run",
     "make help": "tests/test_setup.py::test_help_lists_every_word",
     "make setup EXTRAS=gpu": "tests/test_setup.py::test_an_extra_is_installed_and_remembered",
     "source .venv/bin/activate": "tests/test_readme.py::test_the_environment_can_be_entered",
@@ -131,6 +132,16 @@ def results() -> list[str]:
 def test_the_results_are_those_of_the_last_comparison() -> None:
     first = README.index("| the book's")
     assert README[first : README.index("\n\n", first)].splitlines() == results()
+
+
+def test_the_book_is_within_the_published_band() -> None:
+    table = pd.read_csv(CHECKOUT / "reports/comparison.csv")
+    book = table[table["experiment"].eq("book")].iloc[0]
+    [band] = [row for row in figures.rows() if row.id == "book"]
+    assert band.low is not None
+    assert band.high is not None
+    assert book["n"] >= 3
+    assert band.low <= 100 * book["test_accuracy_mean"] <= band.high
 
 
 def test_each_command_has_its_test() -> None:

@@ -132,6 +132,21 @@ def test_help_lists_every_word(checkout: Checkout) -> None:
     assert listed == [word for word in phony[1].split() if word != "FORCE"]
 
 
+@pytest.mark.parametrize(
+    ("word", "command"),
+    [
+        ("run", "scripts/run.py"),
+        ("test", "-m pytest"),
+        ("lint", "-m $check"),
+        ("ui", "-m pipeline.ui port=5001"),
+        ("serve", "-m pipeline.serve port=5001"),
+    ],
+)
+def test_a_word_runs_the_command_that_other_tests_run(checkout: Checkout, word: str, command: str) -> None:
+    said = checkout.make("--dry-run", word, "UI_ARGS=port=5001", "SERVE_ARGS=port=5001")
+    assert any(f".venv/bin/python {command}" in line for line in said)
+
+
 def test_help_is_what_make_says_by_default(checkout: Checkout) -> None:
     assert checkout.make() == checkout.make("help")
 
