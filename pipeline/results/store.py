@@ -172,19 +172,13 @@ def replacing(folder: Path) -> Iterator[Path]:
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock = os.open(folder.parent, os.O_RDONLY)
     except OSError as error:
-        reason = f"{error.strerror}: {error.filename}"
-        raise UserError(f"{folder.parent}: no folder can be written here ({reason}); {GOES_ON}") from error
+        raise UserError(f"{folder.parent}: cannot be written ({error.strerror}: {error.filename})") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with whole(folder) as temporary:
             yield temporary
-    except UserError as error:
-        raise UserError(f"{error}; {GOES_ON}") from error
     finally:
         os.close(lock)
-
-
-GOES_ON = "what is finished is kept: once that is mended, the same command goes on from there"
 
 
 def _save(path: Path, array: np.ndarray) -> None:
