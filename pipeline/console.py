@@ -108,7 +108,7 @@ def _stat(pid: int) -> list[str]:
 
 
 REMEDIES = {
-    (errno.ENOSPC, errno.EDQUOT): "make room there",
+    (errno.ENOSPC, errno.EDQUOT): "make room on that disk",
     (errno.EFBIG,): "allow larger files (ulimit -f)",
     (errno.EROFS, errno.EACCES, errno.EPERM): "make it writable, or name another folder",
     (errno.EEXIST, errno.ENOTDIR, errno.EISDIR): "move that out of the way, or name another folder",

@@ -35,7 +35,10 @@ def place(nodeid: str) -> str:
     return REPORT if file.startswith(REPORT) else TOGETHER.get(file, file)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if "FAULT_ROUNDS" not in os.environ:
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("long")])
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
     items.sort(key=lambda item: FIRST.index(place(item.nodeid)) if place(item.nodeid) in FIRST else len(FIRST))
 
 
