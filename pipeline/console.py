@@ -51,10 +51,26 @@ class Stopped(KeyboardInterrupt):
         super().__init__("Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name)
 
 
+_came: list[Stopped] = []
+"""The signal that this process got, if any."""
+
+
 def _stop(number: int, _frame: object) -> None:
     for again in (signal.SIGINT, signal.SIGTERM):
         signal.signal(again, _stop_at_once)
-    raise Stopped(number)
+    _came[:] = [Stopped(number)]
+    raise _came[0]
+
+
+def _stop_again(ignored: sys.UnraisableHookArgs) -> None:
+    """Where the signal came within code whose errors Python ignores (a destructor, a callback): the signal once more."""
+    if not isinstance(ignored.exc_value, Stopped):
+        sys.__unraisablehook__(ignored)
+        return
+    number = ignored.exc_value.exit_status - 128
+    for again in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(again, _stop)
+    threading.Timer(0.05, os.kill, (os.getpid(), number)).start()
 
 
 def _stop_at_once(number: int, _frame: object) -> None:
@@ -134,8 +150,16 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
     signal.signal(signal.SIGINT, _stop)
     signal.signal(signal.SIGTERM, _stop)
     end_with_dvc()
+    before, sys.unraisablehook = sys.unraisablehook, _stop_again
+    _came.clear()
     try:
-        status = main(argv) or 0
+        try:
+            status = main(argv) or 0
+        except Exception as error:
+            if not _came:
+                raise
+            # A library was in the middle of something when the signal came, and found it half done.
+            raise _came[0] from error
     except Stopped as stopped:
         print(f"stopped ({stopped}); what was finished is kept, the same command goes on from there", file=sys.stderr)
         status = stopped.exit_status
@@ -163,4 +187,6 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
         hint = "" if verbose else " (run again with -v for the traceback)"
         print(f"error: {type(error).__name__}: {error}{hint}", file=sys.stderr)
         status = 1
+    finally:
+        sys.unraisablehook = before
     raise SystemExit(status)
