@@ -11,9 +11,18 @@ from typing import Any
 
 import pytest
 
+from pipeline.tracking import open_tracker
 from tests.faults.workspace import Workspace
 
 ROUNDS = int(os.environ.get("FAULT_ROUNDS", "1"))
+
+
+@pytest.fixture(scope="session")
+def blank_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of an MLflow store that holds nothing."""
+    root = tmp_path_factory.mktemp("blank")
+    open_tracker("sqlite", uri=f"sqlite:///{root}/mlflow.db").close_stale()
+    return root / "mlflow.db"
 
 
 @pytest.fixture

@@ -43,7 +43,9 @@ def main(stage: str, root: Path, seed: int, rounds: int) -> None:
         found = {name: data for name, data in content(outputs).items() if not Path(name).name.startswith(".")}
         wrong = [name for name, data in found.items() if not is_whole(name, data, expected)]
         assert wrong == [], f"FAULT_SEED={seed}, round {number + 1}, after {after:.3f} s: half written: {wrong}"
-        print(f"FAULT_SEED={seed}: round {number + 1} after {after:.3f} of {calm:.3f} s, {'killed' if killed else 'done'}")
+        print(
+            f"FAULT_SEED={seed}: round {number + 1} after {after:.3f} of {calm:.3f} s, {'killed' if killed else 'done'}"
+        )
     assert os.waitstatus_to_exitcode(os.waitpid(start(module, words), 0)[1]) == 0
     assert content(outputs) == expected, "the same command again gives what an undisturbed one gives, and nothing else"
 

@@ -107,10 +107,10 @@ def test_a_disk_that_fills_up_under_mlflow(
 
 
 def ended(main: Callable[..., Any], *words: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    with pytest.raises(SystemExit) as exit:
+    with pytest.raises(SystemExit) as raised:
         console.run(main, list(words))
-    assert isinstance(exit.value.code, int)
-    return exit.value.code, capsys.readouterr().err
+    assert isinstance(raised.value.code, int)
+    return raised.value.code, capsys.readouterr().err
 
 
 @FULL
@@ -132,7 +132,7 @@ def test_data_that_does_not_fit_is_named_and_leaves_nothing(
         assert "cannot be written (No space left on device); make room on that disk" in last_line(err)
         assert [path for path in small.path.rglob("*") if path.is_file() and path.name != "filler"] in (
             [],
-            [path for path in small.path.rglob("raw/digits/*.gz")],
+            list(small.path.rglob("raw/digits/*.gz")),
         )
         assert_files_whole(small.path)
 

@@ -9,7 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -64,9 +65,7 @@ LONGER = ["-m", "optimizer=sgd", "model.width=8", "seed=range(8)", "training.epo
 @KILLED
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_a_killed_sweep_with_mlflow_is_made_good(
-    workspace: Workspace, chance: random.Random, rounds: int
-) -> None:
+def test_a_killed_sweep_with_mlflow_is_made_good(workspace: Workspace, chance: random.Random, rounds: int) -> None:
     """Killed at random moments until the sweep is through, then given once more; MLflow on."""
     for number in range(max(3, rounds)):
         process, after = workspace.start(*LONGER), chance.uniform(0, 12)
@@ -109,11 +108,8 @@ def repository(tmp_path: Path) -> Iterator[Path]:
     dvc("init", "--no-scm", "--quiet", folder=tmp_path).wait()
     yield tmp_path
     if (tmp_path / "at work").exists():
-        with pytest.MonkeyPatch.context():
-            try:
-                os.kill(int((tmp_path / "at work").read_text()), signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        with suppress(ProcessLookupError):
+            os.kill(int((tmp_path / "at work").read_text()), signal.SIGKILL)
 
 
 def dvc(*words: str, folder: Path, shell: str = "/bin/sh") -> subprocess.Popen[bytes]:
@@ -271,7 +267,9 @@ console.run(main)
 
 def heeded(*words: str) -> None:
     pipe = subprocess.PIPE
-    process = subprocess.Popen([sys.executable, "-c", IGNORED, *words], cwd=PROJECT, stdout=pipe, stderr=pipe, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", IGNORED, *words], cwd=PROJECT, stdout=pipe, stderr=pipe, text=True
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "at work\n"
     process.terminate()
@@ -314,5 +312,3 @@ def test_signals_at_random_moments(workspace: Workspace, chance: random.Random, 
     assert workspace.tracked(*LONGER).status == 0
     assert_sound(workspace)
     assert statuses(workspace) == {"FINISHED": 9}
-
-
