@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,9 @@ from tests.report import factory
 KILLED = pytest.mark.fault("SIGKILL")
 ORPHANED = pytest.mark.fault("SIGKILL of dvc alone")
 SIGNALLED = pytest.mark.fault("SIGTERM and Ctrl-C")
+
+PATIENCE = 10.0
+"""Seconds that a test waits for the end of a process."""
 
 
 def kill_again_and_again(stage: str, root: Path, seed: int, rounds: int) -> str:
@@ -76,8 +79,8 @@ def test_a_killed_sweep_with_mlflow_is_made_good(workspace: Workspace, chance: r
         process.communicate()
         print(f"kill {number + 1} after {after:.2f} s: {process.returncode}")
         assert_sound(workspace, ended=False)
-    said = workspace.tracked(*LONGER)
-    assert (said.status, said.err) == (0, "")
+    done = workspace.tracked(*LONGER)
+    assert (done.status, done.err) == (0, "")
     assert [run.status for run in workspace.runs] == [FINISHED] * 8
     assert_sound(workspace)
 
@@ -181,10 +184,10 @@ def signalled(workspace: Workspace, number: int, status: int) -> None:
 
     thread = threading.Thread(target=send)
     thread.start()
-    said = workspace.tracked(*words)
+    done = workspace.tracked(*words)
     thread.join()
-    assert said.status == status, said.err
-    assert last_line(said.err).endswith("what was finished is kept, the same command goes on from there")
+    assert done.status == status, done.err
+    assert last_line(done.err).endswith("what was finished is kept, the same command goes on from there")
     finished = workspace.store.keys()
     assert 2 <= len(finished) < 40
     assert_sound(workspace)
@@ -223,18 +226,32 @@ console.run(main, [])
 """
 
 
+@contextmanager
+def script(code: str, *words: str) -> Iterator[subprocess.Popen[str]]:
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", code, *words]
+    with subprocess.Popen(command, cwd=PROJECT, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
 @SIGNALLED
 @pytest.mark.parametrize(("first", "second"), [("SIGINT", "SIGINT"), ("SIGTERM", "SIGINT")])
 def test_the_second_time_is_immediate(first: str, second: str) -> None:
-    pipe = subprocess.PIPE
-    process = subprocess.Popen([sys.executable, "-c", TWICE], cwd=PROJECT, stdout=pipe, stderr=pipe, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "at work\n"
-    process.send_signal(signal.Signals[first])
-    assert process.stdout.readline() == "tidying up\n"
-    started = time.monotonic()
-    process.send_signal(signal.Signals[second])
-    _, err = process.communicate(timeout=10)
+    with script(TWICE) as process:
+        assert said(process) == "at work\n"
+        process.send_signal(signal.Signals[first])
+        assert said(process) == "tidying up\n"
+        started = time.monotonic()
+        process.send_signal(signal.Signals[second])
+        _, err = process.communicate(timeout=PATIENCE)
     assert time.monotonic() - started < 1
     assert (process.returncode, err) == (128 + signal.Signals[second], "stopped at once\n")
 
@@ -266,17 +283,10 @@ console.run(main)
 
 
 def heeded(*words: str) -> None:
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(
-        [sys.executable, "-c", IGNORED, *words], cwd=PROJECT, stdout=pipe, stderr=pipe, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "at work\n"
-    process.terminate()
-    try:
-        _, err = process.communicate(timeout=3)
-    finally:
-        process.kill()
+    with script(IGNORED, *words) as process:
+        assert said(process) == "at work\n"
+        process.terminate()
+        _, err = process.communicate(timeout=PATIENCE)
     expected = "stopped (SIGTERM); what was finished is kept, the same command goes on from there\n"
     assert (process.returncode, err) == (143, expected)
 

@@ -34,12 +34,16 @@ DAMAGES: list[Callable[[bytes], bytes]] = [emptied, cut, in_conflict]
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    shutil.copytree(CHECKOUT / "scripts", tmp_path / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(CHECKOUT / "dvc.lock", tmp_path)
+    return make_repository(tmp_path)
+
+
+def make_repository(path: Path) -> Path:
+    shutil.copytree(CHECKOUT / "scripts", path / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(CHECKOUT / "dvc.lock", path)
     git = ["git", "-c", "user.name=tests", "-c", "user.email=tests@localhost"]
     for words in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "-m", "a record"]):
-        subprocess.run([*git, *words], cwd=tmp_path, check=True)
-    return tmp_path
+        subprocess.run([*git, *words], cwd=path, check=True)
+    return path
 
 
 def names_its_repair(repository: Path, damage: Callable[[bytes], bytes]) -> None:

@@ -18,7 +18,11 @@ from tests.data.loopback import Server
 from tests.faults.sound import assert_sound
 from tests.faults.workspace import SMALL, Workspace, last_line
 
-pytestmark = pytest.mark.fault("tracking server")
+pytestmark = [
+    pytest.mark.fault("tracking server"),
+    # MLflow's server imports it.
+    pytest.mark.filterwarnings("ignore:starlette.middleware.wsgi is deprecated"),
+]
 
 
 class Mlflow:
