@@ -43,7 +43,7 @@ def test_a_killed_preprocess_leaves_the_old_or_the_new(
 ) -> None:
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "digits").symlink_to(processed.parent / "raw")
-    kill_again_and_again("preprocess", tmp_path, chance.getrandbits(32), 8 * rounds)
+    kill_again_and_again("preprocess", tmp_path, chance.getrandbits(32), 4 * rounds)
     assert_no_orphans(tmp_path)
 
 
