@@ -29,7 +29,8 @@ schema.register()
 
 
 refused: list[UserError] = []
-"""Why the single run of this process came to nothing; Hydra would add a line of its own to what is raised."""
+"""What the exit status of this process says: why its single run came to nothing (Hydra would add a line of its own to what
+is raised), or that MLflow has not all of its results."""
 
 
 def train(config: DictConfig) -> float:
@@ -41,7 +42,8 @@ def train(config: DictConfig) -> float:
     words = OmegaConf.to_container(hydra_config.overrides.task, resolve=False)
     assert isinstance(words, list)
     try:
-        [(_, outcome)] = batch.run([config], [words], sweep_id=str(hydra_config.sweep.dir) if one_of_many else None)
+        runs = batch.run([config], [words], sweep_id=str(hydra_config.sweep.dir) if one_of_many else None)
+        [(_, outcome)] = _noting_what_is_unpublished(runs, one_of_many)
         return outcome()
     except PlanShown:
         if not one_of_many:
@@ -50,7 +52,7 @@ def train(config: DictConfig) -> float:
     except UserError as error:
         if one_of_many:
             raise
-        refused.append(error)
+        refused.insert(0, error)
         if not isinstance(error, RunFailed):
             _take_back(Path(hydra_config.runtime.output_dir), f"{hydra_config.job.name}.log")
         return math.nan
@@ -71,7 +73,25 @@ def train_batch(configs: list[DictConfig], overrides: list[list[str]]) -> Iterat
     """The same for all runs of a multirun together: what the launcher `batched` calls."""
     from pipeline import batch
 
-    return batch.run(configs, overrides)
+    return _noting_what_is_unpublished(batch.run(configs, overrides))
+
+
+def _noting_what_is_unpublished(
+    runs: Iterator[tuple[int, Callable[[], float]]], elsewhere: bool = False
+) -> Iterator[tuple[int, Callable[[], float]]]:
+    """`runs`, whose results are all there; that MLflow has not all of them is said at the end, and by the exit status.
+
+    `elsewhere`: in a process of another launcher's, whose exit status is not the command's.
+    """
+    from pipeline.tracking import TrackingUnavailable
+
+    try:
+        yield from runs
+    except TrackingUnavailable as error:
+        if elsewhere:
+            print(f"warning: {error}", file=sys.stderr)
+        else:
+            refused.append(error)
 
 
 train.batch = train_batch  # type: ignore[attr-defined]

@@ -69,6 +69,7 @@ ELSEWHERE = {
     "python -m pipeline.promote": "tests/test_promote.py::test_the_first_one_is_promoted_with_its_reasons",
     "make serve": "tests/test_promote.py::test_raw_pixels_get_classes_and_probabilities",
     "make test": "tests/test_setup.py::test_a_word_runs_the_command_that_other_tests_run",
+    "make faults": "tests/faults/test_page.py::test_the_command_is_one_of_make_s",
     "make lint": "tests/test_setup.py::test_a_word_runs_the_command_that_other_tests_run",
     "make help": "tests/test_setup.py::test_help_lists_every_word",
     "make setup EXTRAS=gpu": "tests/test_setup.py::test_an_extra_is_installed_and_remembered",

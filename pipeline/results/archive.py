@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import tempfile
 import zipfile
@@ -18,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pipeline.data.files import whole
 from pipeline.errors import UserError
 from pipeline.results.store import PATCH, PREDICTIONS, PROBABILITIES, RECORD, WEIGHTS, DamagedRun, RunStore
 from pipeline.results.sweep import Lost, Sweep
@@ -49,16 +49,10 @@ def pack(sweep: Sweep, store: RunStore, report: Mapping[str, Path], path: Path) 
     listed = {name: {"sha256": _digest(file), "size": file.stat().st_size} for name, file in members.items()}
     # Ids in MLflow belong to one store.
     index = {"format": FORMAT, "sweep": asdict(sweep) | {"parent_run_id": None}, "members": listed}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr(_entry(INDEX), json.dumps(index, indent=1))
-            for name, file in sorted(members.items()):
-                archive.writestr(_entry(name), file.read_bytes())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(_entry(INDEX), json.dumps(index, indent=1))
+        for name, file in sorted(members.items()):
+            archive.writestr(_entry(name), file.read_bytes())
     return path.stat().st_size
 
 

@@ -2,17 +2,19 @@
 
 A folder is written under a temporary name and renamed when it is whole, so a name that looks like a key is a
 whole run; reading checks the content against the digests inside all the same, because disks and people err.
+What a killed process left half written is removed by the next one that writes.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
-import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ import numpy as np
 
 from pipeline.config.digests import array_digest, arrays_digest
 from pipeline.config.job import digest
+from pipeline.data.files import whole
 from pipeline.errors import UserError
 from pipeline.results.result import Result
 
@@ -58,12 +61,13 @@ class RunStore:
             yield self.read(key)
 
     def write(self, result: Result) -> Path:
-        """Put `result` on disk, whole or not at all; replaces an earlier run of the same key."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        temporary = self.root / f".{result.key}.{os.getpid()}"
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
-        try:
+        """Put `result` on disk, whole or not at all; replaces an earlier run of the same key.
+
+        Raises UserError where the disk is full or the folder may not be written to.
+        """
+        final = self.folder(result.key)
+        with replacing(final) as temporary:
+            temporary.mkdir()
             record = result.record()
             beside: dict[str, str] = {}
             if result.predictions is not None:
@@ -78,20 +82,8 @@ class RunStore:
                     np.savez(file, allow_pickle=False, **plain)
             if result.patch:
                 (temporary / PATCH).write_bytes(result.patch)
-            whole = {"record": record, "sha256": digest(_finite(record)), "exact": result.exact, **beside}
-            _write_json(temporary / RECORD, whole)
-            final = self.folder(result.key)
-            if final.exists():
-                # rename() replaces no folder that has content: step the old one aside, so that one of both is always there.
-                aside = self.root / f".{result.key}.{os.getpid()}.old"
-                shutil.rmtree(aside, ignore_errors=True)
-                final.rename(aside)
-                temporary.rename(final)
-                shutil.rmtree(aside, ignore_errors=True)
-            else:
-                temporary.rename(final)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            content = {"record": record, "sha256": digest(_finite(record)), "exact": result.exact, **beside}
+            _write_json(temporary / RECORD, content)
         return final
 
     def records(self) -> Iterator[Result]:
@@ -165,7 +157,28 @@ class RunStore:
             return {}
 
     def note_published(self, key: str, ids: dict[str, str]) -> None:
-        _write_json(self.folder(key) / PUBLISHED, ids)
+        with whole(self.folder(key) / PUBLISHED) as temporary:
+            _write_json(temporary, ids)
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """A temporary path for a folder that becomes `folder` when the block ends without an error; one writer at a time.
+
+    Two that replace the same folder would meet between the two renames that it takes. The lock is on the folder above,
+    so that it leaves no file, and ends with its process.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder.parent, os.O_RDONLY)
+    except OSError as error:
+        raise UserError(f"{folder.parent}: cannot be written ({error.strerror}: {error.filename})") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with whole(folder) as temporary:
+            yield temporary
+    finally:
+        os.close(lock)
 
 
 def _save(path: Path, array: np.ndarray) -> None:
@@ -174,9 +187,7 @@ def _save(path: Path, array: np.ndarray) -> None:
 
 
 def _write_json(path: Path, value: Any) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(_finite(value), indent=1, sort_keys=True, allow_nan=False) + "\n")
-    temporary.replace(path)
+    path.write_text(json.dumps(_finite(value), indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
 _NON_FINITE = {"inf": float("inf"), "-inf": float("-inf"), "nan": float("nan")}

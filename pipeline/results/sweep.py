@@ -7,16 +7,16 @@ The record lies beside its runs in `<folder>/sweep.json` where a folder was aske
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from pipeline.data.files import whole
 from pipeline.errors import UserError
 from pipeline.results.result import Result
-from pipeline.results.store import RunStore
+from pipeline.results.store import RunStore, replacing
 
 SWEEP = "sweep.json"
 LEDGER = "sweeps"
@@ -65,10 +65,8 @@ class Sweep:
         self.write_to(folder / SWEEP)
 
     def write_to(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_text(json.dumps(asdict(self), indent=1) + "\n")
-        temporary.replace(path)
+        with whole(path) as temporary:
+            temporary.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> Sweep:
@@ -125,15 +123,15 @@ class Ledger:
 
 def gather(store: RunStore, sweep: Sweep, folder: Path) -> None:
     """Make `folder` hold exactly the runs of `sweep` and its record: the output that DVC keeps of a stage."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for entry in folder.iterdir():
-        # Runs only: an opened bundle has a report beside them.
-        if entry.is_dir() and entry.name not in sweep.keys and re.fullmatch("[0-9a-f]{64}", entry.name):
-            shutil.rmtree(entry)
+    if folder.is_dir():
+        for entry in folder.iterdir():
+            # Runs only: an opened bundle has a report beside them.
+            if entry.is_dir() and entry.name not in sweep.keys and re.fullmatch("[0-9a-f]{64}", entry.name):
+                shutil.rmtree(entry, ignore_errors=True)
     for key in sweep.keys:
         if key in store:
-            shutil.rmtree(folder / key, ignore_errors=True)
-            shutil.copytree(store.folder(key), folder / key)
+            with replacing(folder / key) as temporary:
+                shutil.copytree(store.folder(key), temporary, ignore=shutil.ignore_patterns(".*"))
     sweep.write(folder)
 
 
