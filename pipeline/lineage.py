@@ -32,7 +32,7 @@ DEFAULTS = {"data": "data/processed", "runs": "runs", "tracking": "sqlite"}
 
 
 def main(argv: Sequence[str]) -> int:
-    words = [word for word in argv if word not in ("--check", "-v") and "=" not in word and not word.startswith("-")]
+    words = [word for word in argv if "=" not in word and not word.startswith("-")]
     options = console.words([word for word in argv if word not in words and word != "--check"], DEFAULTS, __doc__ or "")
     store, data = RunStore(home() / options["runs"]), console.PROJECT / options["data"]
     if "--check" in argv:

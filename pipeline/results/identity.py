@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.job import Job, digest
+from pipeline.errors import without_logins
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 DECIDING = ("data", "models", "training")
@@ -61,7 +62,7 @@ def environment() -> dict[str, str]:
         "machine": platform.machine(),
         "cpu": _cpu(),
         "cores": str(os.cpu_count()),
-        "command": " ".join(sys.argv),
+        "command": without_logins(" ".join(sys.argv)),
         "git_commit": _git("rev-parse", "HEAD"),
         "git_dirty": {None: None, "": "false"}.get(
             _git("status", "--porcelain", "--untracked-files=no", "--", *EDITED), "true"

@@ -13,14 +13,17 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.results.result import Result
-from pipeline.results.store import RunStore
+from pipeline.results.store import KEY, RunStore
 
 SWEEP = "sweep.json"
 LEDGER = "sweeps"
 """The folder within a store of runs that holds a record of each sweep."""
+
+ID = re.compile("[0-9A-Za-z]{0,64}")
 
 RUNNING, ENDED, STOPPED = "running", "ended", "stopped"
 
@@ -77,10 +80,29 @@ class Sweep:
     @classmethod
     def read_from(cls, path: Path) -> Sweep:
         try:
-            plain = json.loads(path.read_text())
-            return cls(**{**plain, "lost": [Lost(**lost) for lost in plain["lost"]]})
-        except (OSError, ValueError, TypeError, KeyError) as error:
+            return cls.of(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"{path}: not the record of a sweep ({error}); train again to write it") from error
+
+    @classmethod
+    def of(cls, plain: Any) -> Sweep:
+        """The record that `plain` JSON values are. Raises ValueError: keys and id become names of files, so they are looked at."""
+        try:
+            sweep = cls(**{**plain, "lost": [Lost(**lost) for lost in plain["lost"]]})
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"{type(error).__name__}: {error}") from error
+        for name, value, form in (("id", sweep.id, ID), *(("keys", key, KEY) for key in sweep.keys)):
+            if not (isinstance(value, str) and form.fullmatch(value)):
+                raise ValueError(f"{name}: {value!r}, expected hexadecimal digits")
+        words = [
+            sweep.name,
+            sweep.status,
+            sweep.machine,
+            *(word for lost in sweep.lost for word in asdict(lost).values()),
+        ]
+        if not all(isinstance(word, str) for word in words) or not isinstance(sweep.winner, str | None):
+            raise ValueError("a word in it is none")
+        return sweep
 
 
 class Ledger:
@@ -128,7 +150,7 @@ def gather(store: RunStore, sweep: Sweep, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for entry in folder.iterdir():
         # Runs only: an opened bundle has a report beside them.
-        if entry.is_dir() and entry.name not in sweep.keys and re.fullmatch("[0-9a-f]{64}", entry.name):
+        if entry.is_dir() and entry.name not in sweep.keys and KEY.fullmatch(entry.name):
             shutil.rmtree(entry)
     for key in sweep.keys:
         if key in store:
