@@ -82,7 +82,7 @@ def rows() -> list[Row]:
         }
         return Row(**values)
 
-    return [row(plain) for plain in yaml.safe_load((rules.CONF / "figures.yaml").read_text())]
+    return [row(plain) for plain in yaml.safe_load((rules.CONF / "figures.yaml").read_text(encoding="utf-8"))]
 
 
 def planned(row: Row, data: str, seeds: int) -> list[batch.Planned]:
@@ -215,11 +215,11 @@ def write(found: Sequence[Found]) -> None:
         [f.row.id, f.row.source, f.row.measure, f.row.published, wanted(f.row), f.ours, f.seeds, f.verdict]
         for f in found
     ]
-    with open(REPORTS / "published.csv", "w", newline="") as file:
+    with open(REPORTS / "published.csv", "w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([head, *lines])
     text = [f"| {' | '.join('' if cell is None else str(cell) for cell in line)} |" for line in (head, *lines)]
     text.insert(1, "| " + " | ".join("---" for _ in head) + " |")
-    (REPORTS / "published.md").write_text("\n".join(text) + "\n")
+    (REPORTS / "published.md").write_text("\n".join(text) + "\n", encoding="utf-8")
 
 
 def main(argv: Sequence[str]) -> int:

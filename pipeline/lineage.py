@@ -112,8 +112,8 @@ def locked(dataset: str, text: str | None = None) -> Iterator[tuple[str, str, st
     """(stage, path, md5) of the outputs that hold `dataset`, as dvc.lock says."""
     path = console.PROJECT / "dvc.lock"
     try:
-        lock: dict[str, Any] = yaml.safe_load(text if text is not None else path.read_text()) or {}
-    except (OSError, yaml.YAMLError):
+        lock: dict[str, Any] = yaml.safe_load(text if text is not None else path.read_text(encoding="utf-8")) or {}
+    except (OSError, ValueError, yaml.YAMLError):
         return
     for stage, content in (lock.get("stages") or {}).items():
         for out in content.get("outs", []):
@@ -129,7 +129,7 @@ def with_commit(commit: str | None) -> list[str]:
     if then is None:
         return [f"git show {commit[:12]}:dvc.lock has nothing: the commit is not in this repository, or had none"]
     path = console.PROJECT / "dvc.lock"
-    if path.is_file() and path.read_text() == then:
+    if path.is_file() and path.read_text(encoding="utf-8") == then:
         return ["dvc.lock is as it was at that commit"]
     return [f"dvc.lock has changed since: git diff {commit[:12]} -- dvc.lock"]
 

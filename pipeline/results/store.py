@@ -119,8 +119,8 @@ class RunStore:
     def status(self, key: str) -> str:
         """What became of the run, unchecked; empty where its record cannot be read."""
         try:
-            return str(json.loads((self.folder(key) / RECORD).read_text())["record"]["status"])
-        except (OSError, ValueError, KeyError, TypeError):
+            return str(json.loads((self.folder(key) / RECORD).read_text(encoding="utf-8"))["record"]["status"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return ""
 
     def record(self, key: str) -> Result:
@@ -178,9 +178,12 @@ class RunStore:
     def published(self, key: str) -> dict[str, str]:
         """Ids that tracking gave the run (`run_id`, `experiment_id`, `parent_run_id`), or {}."""
         try:
-            return json.loads((self.folder(key) / PUBLISHED).read_text())
-        except (OSError, ValueError):
+            noted = json.loads((self.folder(key) / PUBLISHED).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
             return {}
+        if not isinstance(noted, dict):
+            return {}
+        return {name: word for name, word in noted.items() if isinstance(word, str)}
 
     def note_published(self, key: str, ids: dict[str, str]) -> None:
         _write_json(self.folder(key) / PUBLISHED, ids)
