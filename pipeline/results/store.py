@@ -36,6 +36,9 @@ PUBLISHED = "published.json"
 KEY = re.compile("[0-9a-f]{64}")
 """What a key looks like; nothing else becomes the name of a folder."""
 
+GROUPS = ("history", "figures", "digests", "identity", "environment", "sources")
+"""What of a record is named values."""
+
 LARGEST_RECORD = 2**28
 """Bytes of a `result.json`: that of 10,000 epochs has 3 million."""
 
@@ -73,6 +76,7 @@ class RunStore:
 
     def write(self, result: Result) -> Path:
         """Put `result` on disk, whole or not at all; replaces an earlier run of the same key."""
+        final = self.folder(result.key)
         self.root.mkdir(parents=True, exist_ok=True)
         temporary = self.root / f".{result.key}.{os.getpid()}"
         shutil.rmtree(temporary, ignore_errors=True)
@@ -94,7 +98,6 @@ class RunStore:
                 (temporary / PATCH).write_bytes(result.patch)
             whole = {"record": record, "sha256": digest(_finite(record)), "exact": result.exact, **beside}
             _write_json(temporary / RECORD, whole)
-            final = self.folder(result.key)
             if final.exists():
                 # rename() replaces no folder that has content: step the old one aside, so that one of both is always there.
                 aside = self.root / f".{result.key}.{os.getpid()}.old"
@@ -137,6 +140,8 @@ class RunStore:
             if digest(record) != stored["sha256"] or record["key"] != key:
                 raise ValueError("its record does not match its digest")
             result = Result.from_record(_unfinite(record))
+            if not all(isinstance(getattr(result, name), dict) for name in GROUPS) or not isinstance(result.status, str):
+                raise TypeError("in place of named values")
             if result.exact != stored["exact"]:
                 raise ValueError("its numbers are not what they are in hexadecimal")
         except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
@@ -199,10 +204,10 @@ DAMAGE = (
 
 def _load(path: Path) -> np.ndarray:
     """An array; never more of it than the file holds, whatever its header announces."""
-    mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-    if not isinstance(mapped, np.memmap):
-        raise ValueError(f"{path.name} is not an array")
-    return np.array(mapped)
+    with open(path, "rb") as file:
+        _check_size(file, path.stat().st_size)
+        file.seek(0)
+        return np.load(file, allow_pickle=False)
 
 
 def _load_weights(path: Path) -> dict[str, np.ndarray]:
@@ -225,12 +230,10 @@ def _check_size(member: IO[bytes], size: int) -> None:
     version = np.lib.format.read_magic(member)
     reader = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if reader is None:
-        raise ValueError(f"its weights are in version {version} of numpy's format")
+        raise ValueError(f"an array in version {version} of numpy's format")
     shape, _, dtype = reader(member)
-    if math.prod(shape) * dtype.itemsize > size:
-        raise ValueError(
-            f"an array of its weights announces {math.prod(shape) * dtype.itemsize:,} bytes, and holds {size:,}"
-        )
+    if min(shape, default=1) < 0 or dtype.hasobject or math.prod(shape) * dtype.itemsize > size:
+        raise ValueError(f"an array announces {math.prod(shape) * dtype.itemsize:,} bytes, and holds {size:,}")
 
 
 def _save(path: Path, array: np.ndarray) -> None:

@@ -89,18 +89,18 @@ class Sweep:
         """The record that `plain` JSON values are. Raises ValueError: keys and id become names of files, so they are looked at."""
         try:
             sweep = cls(**{**plain, "lost": [Lost(**lost) for lost in plain["lost"]]})
+            if strange := [
+                value
+                for value, form in [(sweep.id, ID), *((key, KEY) for key in sweep.keys)]
+                if not form.fullmatch(value)
+            ]:
+                raise ValueError(f"{strange[0]!r} is neither a key nor an id")
+            lost = [word for one in sweep.lost for word in asdict(one).values()]
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"{type(error).__name__}: {error}") from error
-        for name, value, form in (("id", sweep.id, ID), *(("keys", key, KEY) for key in sweep.keys)):
-            if not (isinstance(value, str) and form.fullmatch(value)):
-                raise ValueError(f"{name}: {value!r}, expected hexadecimal digits")
-        words = [
-            sweep.name,
-            sweep.status,
-            sweep.machine,
-            *(word for lost in sweep.lost for word in asdict(lost).values()),
-        ]
-        if not all(isinstance(word, str) for word in words) or not isinstance(sweep.winner, str | None):
+        if not all(
+            isinstance(word, str) for word in (sweep.name, sweep.status, sweep.machine, sweep.winner or "", *lost)
+        ):
             raise ValueError("a word in it is none")
         return sweep
 
