@@ -85,7 +85,7 @@ def state_of_data(result: Result, data: Path) -> str:
     """Whether the data of a run are the ones that lie here."""
     folder = data / result.job.dataset.name
     try:
-        here = json.loads((folder / META).read_text())["digest"]
+        here = json.loads((folder / META).read_text(encoding="utf-8"))["digest"]
     except (OSError, ValueError, KeyError):
         return f"not in {_short(folder)}"
     return (

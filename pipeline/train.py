@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import hydra
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -97,7 +98,7 @@ def main(argv: Sequence[str]) -> int:
         if multirun:
             raise RunsLost("some runs failed; each is named above, with the command that runs it again") from error
         raise
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise UserError(" ".join(str(error).split())) from error
     except ValueError as error:
         if "Only one of --run" not in str(error):

@@ -67,6 +67,7 @@ ELSEWHERE = {
     "python -m pipeline.promote": "tests/test_promote.py::test_the_first_one_is_promoted_with_its_reasons",
     "make serve": "tests/test_promote.py::test_raw_pixels_get_classes_and_probabilities",
     "make test": "tests/test_setup.py::test_help_lists_every_word",
+    "make audit": "tests/test_setup.py::test_an_audit_says_what_is_known",
     "make lint": "tests/test_setup.py::test_help_lists_every_word",
     "make help": "tests/test_setup.py::test_help_lists_every_word",
     "make setup EXTRAS=gpu": "tests/test_setup.py::test_an_extra_is_installed_and_remembered",

@@ -140,7 +140,9 @@ class RunStore:
             if digest(record) != stored["sha256"] or record["key"] != key:
                 raise ValueError("its record does not match its digest")
             result = Result.from_record(_unfinite(record))
-            if not all(isinstance(getattr(result, name), dict) for name in GROUPS) or not isinstance(result.status, str):
+            if not all(isinstance(getattr(result, name), dict) for name in GROUPS) or not isinstance(
+                result.status, str
+            ):
                 raise TypeError("in place of named values")
             if result.exact != stored["exact"]:
                 raise ValueError("its numbers are not what they are in hexadecimal")
