@@ -188,7 +188,7 @@ def test_other_data_cannot_be_compared(place: Place) -> None:
 @pytest.fixture(scope="module")
 def ask(place: Place, promoted: str) -> Iterator[Callable[[Any], Any]]:
     """A question to the served champion, as JSON."""
-    from tests.tracking.test_ui import free_port
+    from tests.tracking.test_ui import free_port, listening
 
     port = free_port()
     words = ["-m", "pipeline.serve", f"port={port}"]
@@ -199,6 +199,7 @@ def ask(place: Place, promoted: str) -> Iterator[Callable[[Any], Any]]:
         assert server.stdout is not None
         line = server.stdout.readline()
         assert f"answers at http://127.0.0.1:{port}/invocations" in line, server.communicate(timeout=10)
+        assert listening(port) <= {"0100007F"}, "it listens to this machine alone"
 
         def question(plain: Any, host: str = "localhost") -> Any:
             request = urllib.request.Request(

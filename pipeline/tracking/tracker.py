@@ -76,8 +76,8 @@ class Tracker:
         def open_store() -> None:
             try:
                 self._ready()
-            except Exception:
-                logging.getLogger(__name__).debug("tracking could not be opened yet", exc_info=True)
+            except Exception as error:
+                logging.getLogger(__name__).debug("tracking could not be opened yet: %s", self._cause(error))
 
         thread = threading.Thread(target=open_store, name="tracking-warm", daemon=True)
         thread.start()

@@ -104,7 +104,9 @@ def test_foreign_host_is_refused(served: Served) -> None:
 
 def listening(port: int) -> set[str]:
     """Addresses on which this machine listens at `port`, as Linux writes them."""
-    lines = [line.split() for name in ("tcp", "tcp6") for line in open(f"/proc/net/{name}").readlines()[1:]]
+    lines = [
+        line.split() for table in ("tcp", "tcp6") for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
+    ]
     places = [line[1].split(":") for line in lines if line[3] == "0A"]
     return {place for place, number in places if int(number, 16) == port}
 
