@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
         )
     port = servers.port_of(values["port"], "python -m pipeline.serve")
     model = f"models:/{registry.name_of(values['dataset'])}@{registry.ALIAS}"
-    command = ["-m", "uvicorn", "pipeline.tracking.guarded:app", "--host", HOST, "--port", str(port)]
+    command = ["-m", "uvicorn", "--factory", "pipeline.tracking.guarded:app", "--host", HOST, "--port", str(port)]
     command += ["--log-level", "warning"]
     settings = {
         "__pyfunc_model_path__": model,  # MLflow's name for it
