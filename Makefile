@@ -1,7 +1,7 @@
 # `make help` says what there is. All paths are relative: make splits an absolute one at the spaces in it.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test faults lint lock ui serve clean FORCE
+.PHONY: help setup run test faults lint lock audit ui serve clean FORCE
 
 PYTHON ?=
 EXTRAS ?=
@@ -30,6 +30,9 @@ lint: .venv/.setup ## ruff and mypy
 
 lock: ## pin the dependencies of pyproject.toml anew (needs uv); UPGRADE=1 takes the newest of each
 	@"$$(sh scripts/find_python.sh)" scripts/lock.py $(if $(UPGRADE),--upgrade)
+
+audit: ## hold the pinned packages against the known advisories (needs a network)
+	@"$$(sh scripts/find_python.sh)" scripts/audit.py
 
 ui: .venv/.setup ## the MLflow UI on 127.0.0.1, on this project's runs; UI_ARGS passes through
 	@$(VENV_PYTHON) -m pipeline.ui $(UI_ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -13,7 +14,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipeline.config.rules import nearest
-from pipeline.errors import UserError
+from pipeline.errors import UserError, shown_line, without_logins
+
+VERBOSE = ("-v", "--verbose")
 
 PROJECT = Path(__file__).resolve().parent.parent
 """The checkout: what relative paths of the configuration are relative to."""
@@ -27,12 +30,12 @@ def words(argv: Sequence[str], defaults: dict[str, str], description: str) -> di
     if {"-h", "--help"} & set(argv):
         keys = "\n".join(f"  {key}={value}" for key, value in defaults.items())
         print(
-            f"{description.strip()}\n\nKeys and their defaults:\n{keys}\n  -v            show the traceback of an error"
+            f"{description.strip()}\n\nKeys and their defaults:\n{keys}\n  -v, --verbose  show the traceback of an error"
         )
         raise SystemExit(0)
     values = dict(defaults)
     for word in argv:
-        if word == "-v":
+        if word in VERBOSE:
             continue
         key, equals, value = word.partition("=")
         if not equals or key not in defaults:
@@ -124,29 +127,36 @@ def _stat(pid: int) -> list[str]:
 
 
 REMEDIES = {
-    (errno.ENOSPC, errno.EDQUOT): "make room on that disk",
-    (errno.EFBIG,): "allow larger files (ulimit -f)",
-    (errno.EROFS, errno.EACCES, errno.EPERM): "make it writable, or name another folder",
-    (errno.EEXIST, errno.ENOTDIR, errno.EISDIR): "move that out of the way, or name another folder",
-    (errno.EMFILE, errno.ENFILE): "allow more open files (ulimit -n)",
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room on that disk"),
+    errno.EFBIG: "allow larger files (ulimit -f)",
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "make it writable, or name another folder"),
+    **dict.fromkeys((errno.EEXIST, errno.ENOTDIR, errno.EISDIR), "move that out of the way, or name another folder"),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "allow more open files (ulimit -n)"),
+    **dict.fromkeys((errno.ENAMETOOLONG, errno.ELOOP), "name another place"),
 }
-"""What a person does where the system does not let something be written."""
+"""Errors of the operating system that a person can do something about, and what."""
 
 
 def remedy(error: BaseException | None) -> str:
     """`; …` with what to do, where what came of it is an error of the system that a person can mend; else nothing."""
     while error is not None and not isinstance(error, OSError):
         error = error.__cause__
-    for numbers, words in REMEDIES.items():
-        if error is not None and error.errno in numbers:
-            return f"; {words}; what is finished is kept, and the same command goes on from there"
-    return ""
+    what = REMEDIES.get(error.errno or 0) if error is not None else None
+    return f"; {what}; what is finished is kept, and the same command goes on from there" if what else ""
 
 
 def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None = None) -> None:
-    """Run a stage's `main(argv)` and end the process: errors in one line on stderr, `-v` for the traceback."""
+    """Run a stage's `main(argv)` and end the process: errors in one line on stderr, `-v` (`--verbose`) for the traceback.
+
+    `main` does not see `-v`. No line shows the password of an address or hands a file's name to the terminal as commands.
+    """
     argv = sys.argv[1:] if argv is None else list(argv)
-    verbose = "-v" in argv
+    verbose = bool(set(VERBOSE) & set(argv))
+    argv = [word for word in argv if word not in VERBOSE]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Where a locale knows no accents and no arrows, they come as escapes rather than as an error.
+            stream.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGINT, _stop)
     signal.signal(signal.SIGTERM, _stop)
     end_with_dvc()
@@ -167,26 +177,29 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
         # The reader went away (`| head`): not an error of ours. Python must not flush into the closed pipe on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 141
-    except UserError as error:
-        if verbose:
-            traceback.print_exc()
-        for line in error.lines:
-            print(f"error: {line}{remedy(error)}", file=sys.stderr)
-        status = error.exit_status
-    except OSError as error:
-        if verbose:
-            traceback.print_exc()
-        where = f"{error.filename}: " if error.filename else ""
-        what = f"{where}{error.strerror or error}{remedy(error)}"
-        hint = "" if verbose or remedy(error) else " (run again with -v for the traceback)"
-        print(f"error: {what}{hint}", file=sys.stderr)
-        status = 1
     except Exception as error:
         if verbose:
-            traceback.print_exc()
-        hint = "" if verbose else " (run again with -v for the traceback)"
-        print(f"error: {type(error).__name__}: {error}{hint}", file=sys.stderr)
-        status = 1
+            print(without_logins(traceback.format_exc()), end="", file=sys.stderr)
+        for line in complaint(error):
+            print(f"error: {shown_line(line)}", file=sys.stderr)
+        status = error.exit_status if isinstance(error, UserError) else 1
     finally:
         sys.unraisablehook = before
     raise SystemExit(status)
+
+
+def complaint(error: Exception) -> list[str]:
+    """What to say of an error: cause and remedy, a line each. What no one foresaw is a defect, and is called one."""
+    if isinstance(error, UserError):
+        return [f"{line}{remedy(error)}" for line in error.lines]
+    if isinstance(error, MemoryError):
+        return [f"this machine's memory is used up{_of(error)}; ask for less at a time, or end other programs"]
+    if isinstance(error, OSError) and remedy(error):
+        where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        return [f"{where}{error.strerror}{remedy(error)}"]
+    return [f"{type(error).__name__}{_of(error)}: a defect of this program; with -v it shows where"]
+
+
+def _of(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f" ({text[:300]}{'…' if len(text) > 300 else ''})" if text else ""

@@ -86,7 +86,7 @@ def rows() -> list[Row]:
         }
         return Row(**values)
 
-    return [row(plain) for plain in yaml.safe_load((rules.CONF / "figures.yaml").read_text())]
+    return [row(plain) for plain in yaml.safe_load((rules.CONF / "figures.yaml").read_text(encoding="utf-8"))]
 
 
 def planned(row: Row, data: str, seeds: int) -> list[batch.Planned]:
@@ -229,12 +229,12 @@ def write(found: Sequence[Found]) -> None:
         [f.row.low if f.row.over is None else f.row.over, f.row.high, *f.interval, f.mlflow] for f in found
     ]
     more = ["low", "high", "mean", "mean_low", "mean_high", "mlflow"]
-    with open(REPORTS / "published.csv", "w", newline="") as file:
+    with open(REPORTS / "published.csv", "w", newline="", encoding="utf-8") as file:
         rows = [[*line, *of_line] for line, of_line in zip([head, *lines], [more, *numbers], strict=True)]
         csv.writer(file, lineterminator="\n").writerows(rows)
     text = [f"| {' | '.join('' if cell is None else str(cell) for cell in line)} |" for line in (head, *lines)]
     text.insert(1, "| " + " | ".join("---" for _ in head) + " |")
-    (REPORTS / "published.md").write_text("\n".join(text) + "\n")
+    (REPORTS / "published.md").write_text("\n".join(text) + "\n", encoding="utf-8")
 
 
 def main(argv: Sequence[str]) -> int:

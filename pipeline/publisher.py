@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pipeline.errors import without_logins
 from pipeline.results.result import Result
 from pipeline.results.store import RunStore
 from pipeline.tracking import Tracker, TrackingUnavailable
@@ -96,7 +97,7 @@ class Publisher:
             except TrackingUnavailable as error:
                 self.trouble = str(error)
             except Exception as error:
-                self.trouble = f"{type(error).__name__}: {error}"
+                self.trouble = without_logins(f"{type(error).__name__}: {error}")
             else:
                 self._waiting.popleft()
                 self.trouble = None

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import hydra
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -23,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pipeline import console
 from pipeline.config import commandline, rules, schema
 from pipeline.config.compose import ConfigurationError
-from pipeline.errors import PlanShown, RunFailed, RunsLost, UserError
+from pipeline.errors import PlanShown, RunFailed, RunsLost, UserError, without_logins
 
 schema.register()
 
@@ -102,12 +103,13 @@ def main(argv: Sequence[str]) -> int:
     asks_hydra = {"-sc", "--shell-completion", "--hydra-help", "--version"} & set(argv)
     if not asks_hydra and (problems := commandline.check(argv, multirun)):
         raise ConfigurationError(problems)
-    options, words = commandline.options_and_words([word for word in argv if word != "-v"])
+    _refuse_written_login()
+    options, words = commandline.options_and_words([word for word in argv if word not in console.VERBOSE])
     if multirun and not {"-m", "--multirun"} & set(argv):
         options.append("--multirun")
     # Hydra prints errors in its own way and ends the process; with this it lets us.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    sys.argv = [sys.argv[0], *options, *words]
+    sys.argv = [sys.argv[0], *options, *map(_without_login, words)]
     try:
         hydra.main(version_base="1.3", config_path=str(rules.CONF), config_name="config")(train)()
     except PlanShown:
@@ -116,7 +118,7 @@ def main(argv: Sequence[str]) -> int:
         if multirun:
             raise RunsLost("some runs failed; each is named above, with the command that runs it again") from error
         raise
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise UserError(" ".join(str(error).split())) from error
     except ValueError as error:
         if "Only one of --run" not in str(error):
@@ -127,6 +129,35 @@ def main(argv: Sequence[str]) -> int:
     if refused:
         raise refused[0]
     return 0
+
+
+def _without_login(word: str) -> str:
+    """The word without the password that a tracking address may hold, which goes where MLflow's own words look for it.
+
+    Hydra writes every word beside every run, and a run's record and tags have the command in them.
+    """
+    key, _, value = word.partition("=")
+    if key.lstrip("+") != "tracking.uri":
+        return word
+    from pipeline.tracking.address import redact
+
+    uri = value.strip("'\"")
+    shown = redact(uri)
+    if shown == uri or "${" in uri:
+        return word
+    if not os.environ.get("MLFLOW_TRACKING_URI", "").strip():
+        os.environ["MLFLOW_TRACKING_URI"] = uri
+    return f"{key}='{shown}'"
+
+
+def _refuse_written_login() -> None:
+    for name in rules.options("tracking"):
+        text = (rules.CONF / "tracking" / f"{name}.yaml").read_text(encoding="utf-8")
+        if without_logins(text) != text:
+            raise UserError(
+                f"conf/tracking/{name}.yaml: holds a password, which Hydra would copy beside every run; "
+                "set MLFLOW_TRACKING_URI to that address instead"
+            )
 
 
 def cli() -> None:

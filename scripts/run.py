@@ -110,7 +110,9 @@ def run_on_substitute() -> int:
     text, changed = re.subn(
         r"(?m)^dataset:.*$", f"dataset: {SUBSTITUTE}", Path("params.yaml").read_text(encoding="utf-8")
     )
-    assert changed == 1, "params.yaml: expected one line `dataset:`"
+    if changed != 1:
+        print("error: params.yaml: expected one line `dataset:`", file=sys.stderr)
+        return 2
     (COPY / "params.yaml").write_text(text, encoding="utf-8")
     # No git in the copy, and what is in DVC's cache here is there too.
     (COPY / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n[cache]\n    dir = ../../../cache\n")

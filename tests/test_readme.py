@@ -70,6 +70,7 @@ ELSEWHERE = {
     "make serve": "tests/test_promote.py::test_raw_pixels_get_classes_and_probabilities",
     "make test": "tests/test_setup.py::test_a_word_runs_the_command_that_other_tests_run",
     "make faults": "tests/faults/test_page.py::test_the_command_is_one_of_make_s",
+    "make audit": "tests/test_setup.py::test_an_audit_says_what_is_known",
     "make lint": "tests/test_setup.py::test_a_word_runs_the_command_that_other_tests_run",
     "make help": "tests/test_setup.py::test_help_lists_every_word",
     "make setup EXTRAS=gpu": "tests/test_setup.py::test_an_extra_is_installed_and_remembered",
