@@ -19,11 +19,9 @@ brings, so a study could not be stopped and continued; and one study spreads its
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -33,7 +31,7 @@ from pipeline.config import commandline, rules, schema
 from pipeline.config.compose import ConfigurationError
 from pipeline.config.job import Optimizer
 from pipeline.config.rules import Rule
-from pipeline.errors import PlanShown, RunsLost, UserError
+from pipeline.errors import RunsLost, UserError
 from pipeline.progress import duration
 from pipeline.results import identity
 from pipeline.results.result import FAILED, Result
@@ -41,6 +39,7 @@ from pipeline.results.store import RunStore
 
 if TYPE_CHECKING:
     from pipeline.batch import Planned
+    from pipeline.statistics.tuning import Tuning
 
 QUESTION = "tuned learning rates"
 RATE = rules.HYPERPARAMETERS["learning_rate"]
@@ -115,9 +114,16 @@ def _decades(text: Any) -> bool:
     )
 
 
+def _plain(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
 RULES: dict[str, Rule] = {
     "decades": Rule(_decades, "three or more numbers from -6 to 6 in rising order with 0 inside, such as -1,0,1"),
-    "step": rules.number(0, 3, over=True),
+    "step": rules.number(0, 6, over=True),
     "rates": rules.integer(3, 30),
     "choosing_seeds": rules.integer(2, 1000),
     "final_seeds": rules.integer(2, 1000),
@@ -126,7 +132,7 @@ RULES: dict[str, Rule] = {
 
 def budget(values: Mapping[str, str]) -> Budget:
     """Raises ConfigurationError with everything that is wrong."""
-    plain = {key: value if key == "decades" else yaml.safe_load(value) for key, value in values.items() if key in RULES}
+    plain: dict[str, Any] = {key: _plain(values[key]) if key != "decades" else values[key] for key in RULES}
     problems = [line for key, value in plain.items() if (line := rules.complaint(key, value, RULES[key]))]
     optimizers, known = values["optimizers"].split(","), rules.options("optimizer")
     problems += [
@@ -136,13 +142,13 @@ def budget(values: Mapping[str, str]) -> Budget:
     ]
     if len({*optimizers}) < len(optimizers):
         problems.append(f"optimizers={values['optimizers']}: expected each once")
-    if not problems and plain["rates"] < (first := len(_numbers(plain["decades"]))):
-        problems.append(
-            f"rates={plain['rates']}: expected at least {first}, the first ones of decades={plain['decades']}"
-        )
     if problems:
         raise ConfigurationError(problems)
-    return Budget(tuple(optimizers), **{**plain, "decades": tuple(_numbers(plain["decades"]))})
+    decades = tuple(_numbers(plain.pop("decades")))
+    if plain["rates"] < len(decades):
+        first = f"the first ones of decades={values['decades']}"
+        raise ConfigurationError([f"rates={plain['rates']}: expected at least {len(decades)}, {first}"])
+    return Budget(optimizers=tuple(optimizers), decades=decades, **plain)
 
 
 def bases(optimizers: Sequence[str], words: Sequence[str]) -> tuple[dict[str, Base], dict[str, Any]]:
@@ -163,30 +169,30 @@ class Search:
     def __init__(self, spent: Budget, words: Sequence[str]) -> None:
         self.budget = spent
         self.bases, self.settings = bases(spent.optimizers, words)
+        for name, base in self.bases.items():
+            for rate in map(base.rate, spent.decades):
+                if line := rules.complaint(f"decades: the rate of {name}", rate, RATE):
+                    raise UserError(line)
         self.store = RunStore(batch.store_root(self.settings["paths"]["runs"]))
         self.tried: dict[str, dict[float, list[Result]]] = {name: {} for name in self.bases}
 
-    def choose(self) -> dict[str, float]:
-        """Spend the budget, a round for all optimizers at a time; the decade chosen of each."""
-        from pipeline.statistics import tuning
+    def run(self) -> list[Tuning]:
+        """Spend the budget, a round for all optimizers at a time; then default and chosen rates with the final seeds."""
+        from pipeline.statistics import tuning  # pandas, which --help need not wait for
 
         more = {name: list(self.budget.decades) for name in self.bases}
         while more:
-            runs = [
-                (name, decade, self.bases[name].run(decade, seed))
-                for name, decades in more.items()
-                for decade in decades
-                for seed in self.budget.choosing
-            ]
-            for (name, decade, _), result in zip(runs, self.train([run for *_, run in runs]), strict=True):
-                self.tried[name].setdefault(decade, []).append(result)
+            places = [(name, decade) for name, decades in more.items() for decade in decades]
+            for (name, decade), results in zip(places, self.train(places, self.budget.choosing), strict=True):
+                self.tried[name][decade] = results
             more = {name: [place] for name in self.bases if (place := self.next(name)) is not None}
-        return {name: tuning.best(self.scores(name)) for name in self.bases}
-
-    def scores(self, name: str) -> dict[float, float]:
-        from pipeline.statistics import tuning
-
-        return {decade: math.fsum(map(tuning.accuracy, runs)) / len(runs) for decade, runs in self.tried[name].items()}
+        chosen = {name: tuning.best(tuning.scores(self.tried[name])) for name in self.bases}
+        final = self.train([(name, at) for name in chosen for at in (0.0, chosen[name])], self.budget.final)
+        first = len(self.budget.decades)
+        return [
+            tuning.Tuning(name, {at: base.rate(at) for at in self.tried[name]}, self.tried[name], first, *pair)
+            for (name, base), pair in zip(self.bases.items(), zip(final[::2], final[1::2], strict=True), strict=True)
+        ]
 
     def next(self, name: str) -> float | None:
         """The next decade to try; None where the budget is spent, or no such rate is allowed."""
@@ -194,33 +200,22 @@ class Search:
 
         if len(self.tried[name]) >= self.budget.rates:
             return None
-        decade = tuning.next_decade(self.scores(name), self.budget.step)
+        decade = tuning.next_decade(tuning.scores(self.tried[name]), self.budget.step)
         return decade if RATE.accepts(self.bases[name].rate(decade)) else None
 
-    def final(self, chosen: Mapping[str, float]) -> dict[str, tuple[list[Result], list[Result]]]:
-        """Of each optimizer the runs at its default and at the rate chosen, with the final seeds."""
-        seeds = self.budget.final
-        runs = [self.bases[name].run(at, seed) for name in chosen for at in (0.0, chosen[name]) for seed in seeds]
-        results = self.train(runs)
-        n = len(seeds)
-        return {
-            name: (results[2 * n * place : n * (2 * place + 1)], results[n * (2 * place + 1) : 2 * n * (place + 1)])
-            for place, name in enumerate(chosen)
-        }
-
-    def train(self, runs: list[Planned]) -> list[Result]:
-        """The result of each run, trained where it is not there yet. Raises RunsLost where one failed."""
+    def train(self, places: Sequence[tuple[str, float]], seeds: range) -> list[list[Result]]:
+        """The results of each optimizer and decade, trained where they are not there yet. Raises RunsLost where one failed."""
+        runs = [self.bases[name].run(decade, seed) for name, decade in places for seed in seeds]
         if any(self.recorded(one.key) is None for one in runs):
             for _ in batch.Session(runs, self.settings).run():
                 pass
         results = [one.result or self.recorded(one.key) for one in runs]
         whole = [one for one in results if one is not None and one.status != FAILED]
-        if len(whole) < len(runs):
-            lost = len(runs) - len(whole)
+        if lost := len(runs) - len(whole):
             raise RunsLost(
                 f"{lost} of {len(runs)} runs failed, so no rate can be chosen; the same command tries them again"
             )
-        return whole
+        return [whole[start : start + len(seeds)] for start in range(0, len(whole), len(seeds))]
 
     def recorded(self, key: str) -> Result | None:
         """What is in the store and need not be trained: a run that finished or diverged."""
@@ -264,13 +259,11 @@ def main(argv: Sequence[str]) -> int:
     if search.settings["plan"]:
         search.plan()
         return 0
-    chosen = search.choose()
-    runs = search.final(chosen)
-    from pipeline.report import tuned  # matplotlib and pandas, which --help need not wait for
+    tunings = search.run()
+    from pipeline.report import tuned  # matplotlib, which takes a second
 
-    found = tuned.report(search.budget, search.bases, search.tried, chosen, runs)
-    found.write(console.PROJECT / values["out"])
-    print(found.text())
+    for line in tuned.write(tunings, console.PROJECT / values["out"]):
+        print(line)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import xml.etree.ElementTree as ElementTree
 
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 
 from pipeline.report import figures, pictures, style
+from pipeline.report.exhibits import Exhibits
+from pipeline.statistics import summary
 from tests.report import factory
 
 
@@ -124,3 +127,43 @@ def test_a_picture_is_a_png(image):
 def test_ink_on_white(image):
     white = pictures.on_white(pictures.ink(np.zeros((2, 2))))
     assert white.min() == 255
+
+
+def deep():
+    runs = [
+        dataclasses.replace(one, model=dataclasses.replace(one.model, hidden=one.model.hidden * depth))
+        for depth in (1, 2, 3)
+        for width in (4, 16, 64)
+        for optimizer in ("adam", "sgd")
+        for one in (factory.job(optimizer, width, seed, 10) for seed in range(3))
+    ]
+    return [factory.finished(job) for job in runs]
+
+
+def test_several_depths_are_drawn_each_by_itself(of_runs):
+    exhibits = Exhibits(of_runs(deep()), None)
+    table = exhibits.gap_accuracy.table
+    assert len(table) == 2 * 3 * 3
+    assert not table.duplicated(["optimizer", "width", "depth"]).any()
+    assert exhibits.gap_accuracy.title == "The gap in accuracy, by width and depth"
+    assert {"test, %", "test, 95 % interval"} <= {*table.columns}
+    assert "adam, 3 layers: " in exhibits.gap_accuracy.alternative
+    assert exhibits.gap_accuracy.svg.count("<text") > 0
+
+
+def test_a_band_for_each_depth_of_each_optimizer_in_both_panels(of_runs):
+    cells = summary.one_per_cell(of_runs(deep()).main, ("optimizer", "width", "depth"))
+    with style.styled():
+        drawn = figures.by_depth(cells, ("gap_accuracy", "test_accuracy"), ("gap", "test"))
+    panels = [ax for ax in drawn.axes if ax.collections]
+    assert [(len(ax.collections), len([line for line in ax.lines if len(line.get_xdata()) == 3])) for ax in panels] == [
+        (3, 3)
+    ] * 4
+    band = panels[0].collections[0].get_paths()[0].vertices[:, 1]
+    adam = cells[cells["optimizer"].eq("adam") & cells["depth"].eq(1)]
+    assert band.min() == pytest.approx(100 * adam["gap_accuracy_low"].min())
+    assert len({ax.get_ylim() for ax in panels[::2]}) == 1
+
+
+def test_one_depth_is_drawn_as_before(evidence):
+    assert Exhibits(evidence, None).gap_accuracy.title == "The gap in accuracy, by width"
