@@ -41,6 +41,11 @@ TRAINING = {
         2,
     ),
     "python -m pipeline.train -m sweep=smoke dataset=digits": ("-m sweep=smoke", 8),
+    "python -m pipeline.train -m sweep=widths_by_depths": (
+        # The networks of another command above: nothing is trained.
+        "-m sweep=widths_by_depths optimizer=rmsprop model.width=8 model.depth=1,2 seed=0",
+        2,
+    ),
 }
 """The same with small values, for one epoch on digits: seconds instead of minutes. And how many runs that makes."""
 
@@ -52,6 +57,7 @@ IN_THE_CLONE = {
 
 ELSEWHERE = {
     "python -m pipeline.figures minutes=10": "tests/test_figures.py::test_a_recipe_is_trained_and_tabulated",
+    "python -m pipeline.tune": "tests/test_tune.py::test_each_optimizer_has_the_same_budget",
     "make run": "tests/test_setup.py::test_run_without_mnist_says_so_in_one_line_and_goes_on_with_digits",
     "make ui": "tests/tracking/test_ui.py::test_it_says_where_it_is",
     "python -m pipeline.train -m sweep=smoke dataset=digits plan=true": (

@@ -18,7 +18,7 @@ OWN = ["optimizers=adam,adamw", "decades=-1,0,1", "step=5", "rates=4", "choosing
 """Ten times the default is the best of the first three in so short a training; five decades beyond, AdamW's weight decay
 multiplies the weights by -3 at every step."""
 SMALL = ["dataset=digits", "model.width=8", "training.epochs=1", "training.batch_size=10", "tracking=none"]
-SMALL += ["device=cpu", "device.xla=false"]
+SMALL += ["device=cpu", "device.workers=1", "device.xla=false"]
 
 
 @pytest.fixture(autouse=True)
