@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 
 from pipeline.config import commandline
+from pipeline.report import tuned
 from tests import clone as clones
 from tests.clone import CHECKOUT, Clone
 
@@ -57,6 +58,7 @@ IN_THE_CLONE = {
 
 ELSEWHERE = {
     "python -m pipeline.figures minutes=10": "tests/test_figures.py::test_a_recipe_is_trained_and_tabulated",
+    "python -m pipeline.tune model.width=64": "tests/test_tune.py::test_each_optimizer_has_the_same_budget",
     "python -m pipeline.tune": "tests/test_tune.py::test_each_optimizer_has_the_same_budget",
     "make run": "tests/test_setup.py::test_run_without_mnist_says_so_in_one_line_and_goes_on_with_digits",
     "make ui": "tests/tracking/test_ui.py::test_it_says_where_it_is",
@@ -136,6 +138,15 @@ def results() -> list[str]:
 def test_the_results_are_those_of_the_last_comparison() -> None:
     first = README.index("| the book's")
     assert README[first : README.index("\n\n", first)].splitlines() == results()
+
+
+def test_the_tuned_rates_are_those_of_the_last_tuning() -> None:
+    table = pd.read_csv(CHECKOUT / "reports/tuned.csv")
+    assert "\n".join(["", *tuned.short(table), ""]) in README
+    assert table["verdict"].eq("tuned more accurate").all()
+    assert table["holm"].max() < 0.001
+    assert table["difference_gap_accuracy_low"].min() > 0
+    assert not table["at_edge"].any()
 
 
 def test_each_command_has_its_test() -> None:

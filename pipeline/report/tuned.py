@@ -83,8 +83,8 @@ def page(table: pd.DataFrame, tried: pd.DataFrame, job: Job, declared: Declarati
         f"{layers(shape(job)).capitalize()}, {plural(job.training.epochs, 'epoch')}, on {job.dataset.name}. "
         f"{_budget(table)} with {plural(len(seeds), 'seed')} ({words.ranged(seeds)}): the rate of the highest mean "
         "validation accuracy is the tuned one. The figures below are of other seeds, so that luck in choosing is no gain. "
-        "Test images took no part in the choice. "
-        + ("So few seeds carry no claim." if final < declared.seeds_to_explore else ""),
+        "Test images took no part in the choice."
+        + (" So few seeds carry no claim." if final < declared.seeds_to_explore else ""),
         "",
         "![Validation accuracy by learning rate](tuned.png)",
         "",
