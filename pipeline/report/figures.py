@@ -113,14 +113,14 @@ def by_depth(cells: pd.DataFrame, sides: Sequence[str], labels: Sequence[str]) -
     names, depths = sorted(set(cells["optimizer"])), sorted(int(depth) for depth in cells["depth"].unique())
     widths = sorted(int(width) for width in cells["width"].unique())
     looks = style.look([str(depth) for depth in depths])
-    height, top, bottom, wide = 1.75, 0.3, 0.5, 1.9
+    height, top, bottom, wide = 1.75, 0.3, 0.5, 1.8
     whole = 5.3, height * len(names) + top + bottom
     drawing = Figure(figsize=whole)
     _depths(drawing, looks)
     limits = {side: _limits(SIDES[side](cells[f"{side}_mean"].to_numpy(float))) for side in sides}
     for down, name in enumerate(names):
         for across, (side, label) in enumerate(zip(sides, labels, strict=True)):
-            left, low = 0.65 + 2.7 * across, bottom + height * (len(names) - 1 - down) + 0.08
+            left, low = 0.78 + 2.7 * across, bottom + height * (len(names) - 1 - down) + 0.08
             ax = drawing.add_axes((left / whole[0], low / whole[1], wide / whole[0], (height - 0.4) / whole[1]))
             for depth in depths:
                 rows = cells[cells["optimizer"].eq(name) & cells["depth"].eq(depth)].sort_values("width")
@@ -131,7 +131,7 @@ def by_depth(cells: pd.DataFrame, sides: Sequence[str], labels: Sequence[str]) -
                 ax.fill_between(x, floor, ceiling, color=look["color"], alpha=0.16, linewidth=0)
                 ax.plot(x, mean, **look, linewidth=1.5, markersize=3.6)
             _dress(ax, side, limits[side], widths)
-            ax.set_ylabel(label)
+            ax.set_ylabel(label, labelpad=2)
             if across == 0:
                 ax.set_title(name, loc="left", fontsize=10.5, weight="bold", pad=5)
             if down == len(names) - 1:
