@@ -388,11 +388,8 @@ class Session:
             found = self._again(best)
         if found is None:
             return best.result
-        published = self.store.published(best.key)
         whole = replace(best.result, weights=found.weights, probabilities=found.probabilities)
         self.store.write(whole)
-        if published:
-            self.store.note_published(best.key, published)
         return whole
 
     def _again(self, best: Planned) -> Result | None:

@@ -2,7 +2,7 @@
 
     python -m pipeline.compare [FOLDER …] [KEY=VALUE …]
 
-Each FOLDER holds the runs of one finished command (results/book, results/sweep) or is a store of runs (runs). Without
+Each FOLDER holds the runs of one finished command (results/baseline, results/sweep) or is a store of runs (runs). Without
 any: every folder in results/ that has a sweep.json, else runs/.
 """
 

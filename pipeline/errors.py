@@ -41,7 +41,10 @@ class DataUnavailable(UserError):
 
 
 class RunsLost(UserError):
-    """A sweep ended, but some of its runs failed or diverged. Exit status 3."""
+    """Something that was asked for is missing at the end: runs that failed, links that are broken. Exit status 3.
+
+    A run that diverged is a result, and none of these.
+    """
 
     exit_status = 3
 

@@ -16,7 +16,7 @@ import pytest
 from pipeline.console import PROJECT
 from pipeline.tracking import describe
 from pipeline.tracking.address import resolve
-from tests.faults import ROUNDS
+from tests.faults.rounds import ROUNDS
 from tests.imports import CHECKOUT
 from tests.tracking.factory import make_result
 from tests.training.command import Place

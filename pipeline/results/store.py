@@ -13,6 +13,7 @@ import json
 import math
 import os
 import re
+import shutil
 import struct
 import tokenize
 import zipfile
@@ -99,6 +100,8 @@ class RunStore:
                     np.savez(file, allow_pickle=False, **plain)
             if result.patch:
                 (temporary / PATCH).write_bytes(result.patch)
+            if (final / PUBLISHED).is_file():
+                shutil.copyfile(final / PUBLISHED, temporary / PUBLISHED)
             content = {"record": record, "sha256": digest(_finite(record)), "exact": result.exact, **beside}
             _write_json(temporary / RECORD, content)
         return final
@@ -185,7 +188,9 @@ class RunStore:
         return {name: word for name, word in noted.items() if isinstance(word, str)}
 
     def note_published(self, key: str, ids: dict[str, str]) -> None:
-        with whole(self.folder(key) / PUBLISHED) as temporary:
+        folder = self.folder(key)
+        # Not while the folder is replaced: the ids would go with the old one.
+        with locked(folder.parent), whole(folder / PUBLISHED) as temporary:
             _write_json(temporary, ids)
 
 
@@ -193,18 +198,24 @@ class RunStore:
 def replacing(folder: Path) -> Iterator[Path]:
     """A temporary path for a folder that becomes `folder` when the block ends without an error; one writer at a time.
 
-    Two that replace the same folder would meet between the two renames that it takes. The lock is on the folder above,
-    so that it leaves no file, and ends with its process.
+    Two that replace the same folder would meet between the two renames that it takes.
     """
+    with locked(folder.parent), whole(folder) as temporary:
+        yield temporary
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One writer at a time below `folder`, which is made where it is not there. The lock is on the folder itself, so that
+    it leaves no file, and ends with its process."""
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder.parent, os.O_RDONLY)
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder, os.O_RDONLY)
     except OSError as error:
-        raise UserError(f"{folder.parent}: cannot be written ({error.strerror}: {error.filename})") from error
+        raise UserError(f"{folder}: cannot be written ({error.strerror}: {error.filename})") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with whole(folder) as temporary:
-            yield temporary
+        yield
     finally:
         os.close(lock)
 

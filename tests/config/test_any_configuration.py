@@ -14,7 +14,7 @@ from pipeline.config.commandline import check
 from pipeline.config.compose import ConfigurationError, against_data, problems, to_job
 from pipeline.config.job import Job, canonical_json, digest
 from pipeline.errors import shown_line
-from tests.faults import examples
+from tests.faults.rounds import examples
 from tests.training.factory import settings as composed
 
 NUMBERS = [0, -1, -5, 1, 2, 31, 2**31, 2**63, 2**64 - 1, 2**64, 10**30, 0.5, -0.0, 1e-320, 1e400, -1e400, math.nan]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.console import PROJECT
-from tests.faults import ROUNDS
+from tests.faults.rounds import ROUNDS
 
 LOOP = "model.width=${model.depth} model.depth=${model.width}"
 COMMANDS = {

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.data import idx
 from pipeline.errors import UserError
-from tests.faults import examples
+from tests.faults.rounds import examples
 
 IMAGES = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
 LABELS = np.array([3, 1, 4], np.uint8)

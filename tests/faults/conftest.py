@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 from pipeline.tracking import open_tracker
+from tests.faults.rounds import ROUNDS
 from tests.faults.workspace import Workspace
-
-ROUNDS = int(os.environ.get("FAULT_ROUNDS", "1"))
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ from pipeline.results.find import find_run
 from pipeline.results.result import Result
 from pipeline.results.store import RECORD, DamagedRun, RunStore
 from pipeline.results.sweep import Sweep, gather, read_folder
-from tests.faults import ROUNDS, examples
+from tests.faults.rounds import ROUNDS, examples
 from tests.results.test_store import KEY, result
 
 ENOUGH = 8 * 2**20
