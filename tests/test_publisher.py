@@ -42,7 +42,8 @@ class Tracker:
         self.note("end", run, status)
 
 
-RESULTS = [Result(key=f"run {seed}", job=make_job(seed=seed), status="finished") for seed in range(3)]
+KEYS = [f"{seed:064x}" for seed in range(3)]
+RESULTS = [Result(key=key, job=make_job(seed=seed), status="finished") for seed, key in enumerate(KEYS)]
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def published(tmp_path: Path) -> Callable[[Tracker], RunStore]:
 def test_everything_is_published_in_order(published: Callable[[Tracker], RunStore]) -> None:
     tracker = Tracker()
     published(tracker)
-    runs = [("publish", "parent", f"run {seed}") for seed in range(3)]
+    runs = [("publish", "parent", key) for key in KEYS]
     assert tracker.calls == [("begin", "question", "a sweep"), *runs, ("called",), ("end", "parent", "FINISHED")]
 
 
@@ -78,7 +79,7 @@ def test_it_happens_beside_the_training(published: Callable[[Tracker], RunStore]
 
 def test_the_ids_are_noted_with_the_runs(published: Callable[[Tracker], RunStore]) -> None:
     store = published(Tracker())
-    assert [store.published(result.key) for result in RESULTS] == [{"run_id": f"id of run {n}"} for n in range(3)]
+    assert [store.published(result.key) for result in RESULTS] == [{"run_id": f"id of {key}"} for key in KEYS]
 
 
 def test_without_a_parent_there_is_none_to_end(tmp_path: Path) -> None:
@@ -92,7 +93,7 @@ def test_without_a_parent_there_is_none_to_end(tmp_path: Path) -> None:
 def test_trouble_is_said_once_and_stops_nothing(
     published: Callable[[Tracker], RunStore], capsys: pytest.CaptureFixture[str], error: Exception
 ) -> None:
-    store = published(Tracker("run 1", error))
+    store = published(Tracker(KEYS[1], error))
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("warning: not in MLflow yet: ")
     assert str(error) in line
@@ -107,7 +108,7 @@ def test_without_trouble_nothing_is_said(
     assert capsys.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize(("fails_at", "missing"), [("a sweep", 3), ("run 1", 2), ("run 2", 1)])
+@pytest.mark.parametrize(("fails_at", "missing"), [("a sweep", 3), (KEYS[1], 2), (KEYS[2], 1)])
 def test_the_results_that_are_missing_are_counted(
     published: Callable[[Tracker], RunStore], capsys: pytest.CaptureFixture[str], fails_at: str, missing: int
 ) -> None:
