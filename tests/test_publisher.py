@@ -44,7 +44,8 @@ class Tracker:
         self.note("end", run, status)
 
 
-RESULTS = [Result(key=f"run {seed}", job=make_job(seed=seed), status="finished") for seed in range(3)]
+KEYS = [f"{seed:064x}" for seed in range(3)]
+RESULTS = [Result(key=key, job=make_job(seed=seed), status="finished") for seed, key in enumerate(KEYS)]
 
 
 class Swept:
@@ -72,7 +73,7 @@ def swept(tmp_path: Path) -> Callable[[Tracker], Swept]:
 
 WHOLE = [
     ("begin", "question", "a sweep"),
-    *(("publish", "parent", f"run {seed}") for seed in range(3)),
+    *(("publish", "parent", key) for key in KEYS),
     ("called",),
     ("end", "parent", "FINISHED"),
 ]
@@ -91,7 +92,7 @@ def test_it_happens_beside_the_training(swept: Callable[[Tracker], Swept]) -> No
 
 
 def test_the_ids_are_noted_with_the_runs(swept: Callable[[Tracker], Swept]) -> None:
-    assert swept(Tracker()).published == [{"run_id": f"id of run {n}"} for n in range(3)]
+    assert swept(Tracker()).published == [{"run_id": f"id of {key}"} for key in KEYS]
 
 
 def test_without_a_parent_there_is_none_to_end(tmp_path: Path) -> None:
@@ -103,7 +104,7 @@ def test_without_a_parent_there_is_none_to_end(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [TrackingUnavailable("the server is away"), RuntimeError("a bug")])
 def test_trouble_is_handed_back_and_stops_nothing(swept: Callable[[Tracker], Swept], error: Exception) -> None:
-    done = swept(Tracker("run 1", error))
+    done = swept(Tracker(KEYS[1], error))
     assert done.missing is not None
     assert done.missing.startswith("not in MLflow yet: 2 of the results (")
     assert str(error) in done.missing
@@ -111,7 +112,7 @@ def test_trouble_is_handed_back_and_stops_nothing(swept: Callable[[Tracker], Swe
     assert [bool(ids) for ids in done.published] == [True, False, False]
 
 
-@pytest.mark.parametrize(("fails_at", "missing"), [("a sweep", 3), ("run 1", 2), ("run 2", 1)])
+@pytest.mark.parametrize(("fails_at", "missing"), [("a sweep", 3), (KEYS[1], 2), (KEYS[2], 1)])
 def test_the_results_that_are_missing_are_counted(
     swept: Callable[[Tracker], Swept], fails_at: str, missing: int
 ) -> None:
@@ -119,7 +120,7 @@ def test_the_results_that_are_missing_are_counted(
     assert f"not in MLflow yet: {missing} of the results" in str(said)
 
 
-@pytest.mark.parametrize("fails_at", ["a sweep", "run 1", "run 2", "FINISHED"])
+@pytest.mark.parametrize("fails_at", ["a sweep", KEYS[1], KEYS[2], "FINISHED"])
 def test_a_store_that_comes_back_gets_everything_once_and_in_order(
     swept: Callable[[Tracker], Swept], monkeypatch: pytest.MonkeyPatch, fails_at: str
 ) -> None:
