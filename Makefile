@@ -1,7 +1,7 @@
 # `make help` says what there is. All paths are relative: make splits an absolute one at the spaces in it.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint lock ui serve clean FORCE
+.PHONY: help setup run test faults lint lock audit ui serve clean FORCE
 
 PYTHON ?=
 EXTRAS ?=
@@ -22,11 +22,17 @@ run: .venv/.setup ## set-up, then the whole pipeline: fetch, preprocess, train, 
 test: .venv/.setup ## set-up, then the tests; PYTEST_ARGS="-k name -x" passes through, TESTS=all takes longer
 	@$(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
 
+faults: .venv/.setup ## the faults of docs/faults.md, FAULT_ROUNDS=10 times each, at moments from FAULT_SEED; minutes
+	@FAULT_ROUNDS=$${FAULT_ROUNDS:-10} FAULT_SEED=$${FAULT_SEED:-$$(date +%s)} $(VENV_PYTHON) -m pytest -m fault -n 0 $(PYTEST_ARGS)
+
 lint: .venv/.setup ## ruff and mypy
 	@status=0; for check in 'ruff check' 'ruff format --check' mypy; do $(VENV_PYTHON) -m $$check || status=1; done; exit $$status
 
 lock: ## pin the dependencies of pyproject.toml anew (needs uv); UPGRADE=1 takes the newest of each
 	@"$$(sh scripts/find_python.sh)" scripts/lock.py $(if $(UPGRADE),--upgrade)
+
+audit: ## hold the pinned packages against the known advisories (needs a network)
+	@"$$(sh scripts/find_python.sh)" scripts/audit.py
 
 ui: .venv/.setup ## the MLflow UI on 127.0.0.1, on this project's runs; UI_ARGS passes through
 	@$(VENV_PYTHON) -m pipeline.ui $(UI_ARGS)

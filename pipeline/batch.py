@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import resource
 import shlex
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ from pipeline.config import compose
 from pipeline.config.job import Job, digest
 from pipeline.console import PROJECT
 from pipeline.data.arrays import Arrays, Split, load, split
-from pipeline.errors import PlanShown, RunFailed
+from pipeline.errors import PlanShown, RunFailed, UserError
 from pipeline.models import dense, devices
 from pipeline.models.devices import Device
 from pipeline.progress import Progress, duration, percent, summary
@@ -35,7 +36,7 @@ from pipeline.results import identity
 from pipeline.results.result import DIVERGED, FAILED, FINISHED, Result
 from pipeline.results.store import DamagedRun, RunStore
 from pipeline.results.sweep import ENDED, RUNNING, STOPPED, Ledger, Lost, Sweep, gather
-from pipeline.tracking import Tracker, open_tracker
+from pipeline.tracking import Tracker, TrackingUnavailable, open_tracker
 from pipeline.tracking.address import home
 from pipeline.training import numerics
 
@@ -186,7 +187,11 @@ class Session:
         self.started = time.monotonic()
 
     def run(self) -> Iterator[tuple[int, Outcome]]:
-        self._announce(self.look_up())
+        """Raises UserError before anything is trained where there is no room for it, and TrackingUnavailable at the very
+        end, when all else is done, where MLflow has not everything."""
+        counts = self.look_up()
+        forecast.check_room([one for one in self.planned if one.result is None], self._places())
+        self._announce(counts)
         there = [position for position, one in enumerate(self.planned) if one.result is not None]
         if len(there) < len(self.planned):
             self.ledger.write(self._record(RUNNING))
@@ -210,13 +215,27 @@ class Session:
             failed = any(one.result is None or one.result.status == FAILED for one in self.planned)
             status = "FAILED" if failed else "FINISHED"
         except BaseException:
-            self.ledger.write(self._record(STOPPED, publisher.parent))
+            with suppress(UserError):  # a full disk, which is what ended it
+                self.ledger.write(self._record(STOPPED, publisher.parent))
             self._say_lost()
             raise
         finally:
             publisher.call(partial(self._note_lost, publisher))
-            publisher.close(status)
+            missing = publisher.close(status)
+            if missing and status == "KILLED":
+                print(f"warning: {missing}", file=sys.stderr)
         self._conclude(winner, publisher)
+        if missing:
+            raise TrackingUnavailable(missing)
+
+    def _places(self) -> dict[str, Path]:
+        """Where this command writes, by the key that says so."""
+        places = {"paths.runs": self.store.root}
+        if self.results is not None:
+            places["paths.results"] = self.results
+        if self.tracker.address.database is not None:
+            places["tracking"] = self.tracker.address.database.parent
+        return places
 
     def look_up(self) -> dict[str, int]:
         """Take from the store what need not be trained again; how many runs were `finished`, `failed`, `diverged`, `new`."""
@@ -369,11 +388,8 @@ class Session:
             found = self._again(best)
         if found is None:
             return best.result
-        published = self.store.published(best.key)
         whole = replace(best.result, weights=found.weights, probabilities=found.probabilities)
         self.store.write(whole)
-        if published:
-            self.store.note_published(best.key, published)
         return whole
 
     def _again(self, best: Planned) -> Result | None:

@@ -2,7 +2,7 @@
 
     python -m pipeline.compare [FOLDER …] [KEY=VALUE …]
 
-Each FOLDER holds the runs of one finished command (results/book, results/sweep) or is a store of runs (runs). Without
+Each FOLDER holds the runs of one finished command (results/baseline, results/sweep) or is a store of runs (runs). Without
 any: every folder in results/ that has a sweep.json, else runs/.
 """
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import console
 from pipeline.config.rules import nearest
-from pipeline.errors import UserError
+from pipeline.errors import UserError, shown_line
 from pipeline.results.sweep import SWEEP
 from pipeline.tracking import NONE, SERVER, SQLITE, open_tracker
 from pipeline.tracking.address import home
@@ -112,7 +112,7 @@ def publish(evidence: Evidence, files: dict[str, Path], numbers: dict[str, Any],
             tracker.log_metrics(parent, tables.flat(numbers))
             tracker.set_tags(parent, {"warning": " ".join([*leak(evidence), *evidence.notes])})
     except Exception as error:  # whatever the store or its libraries raise
-        why = " ".join(f"{type(error).__name__}: {error}".split())
+        why = shown_line(" ".join(f"{type(error).__name__}: {error}".split()))
         print(f"warning: the report is not in MLflow ({why}); run compare again to publish it", file=sys.stderr)
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import signal
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipeline.config.rules import nearest
-from pipeline.errors import UserError
+from pipeline.errors import UserError, shown_line, without_logins
+
+VERBOSE = ("-v", "--verbose")
 
 PROJECT = Path(__file__).resolve().parent.parent
 """The checkout: what relative paths of the configuration are relative to."""
@@ -24,12 +30,12 @@ def words(argv: Sequence[str], defaults: dict[str, str], description: str) -> di
     if {"-h", "--help"} & set(argv):
         keys = "\n".join(f"  {key}={value}" for key, value in defaults.items())
         print(
-            f"{description.strip()}\n\nKeys and their defaults:\n{keys}\n  -v            show the traceback of an error"
+            f"{description.strip()}\n\nKeys and their defaults:\n{keys}\n  -v, --verbose  show the traceback of an error"
         )
         raise SystemExit(0)
     values = dict(defaults)
     for word in argv:
-        if word == "-v":
+        if word in VERBOSE:
             continue
         key, equals, value = word.partition("=")
         if not equals or key not in defaults:
@@ -48,10 +54,26 @@ class Stopped(KeyboardInterrupt):
         super().__init__("Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name)
 
 
+_came: list[Stopped] = []
+"""The signal that this process got, if any."""
+
+
 def _stop(number: int, _frame: object) -> None:
     for again in (signal.SIGINT, signal.SIGTERM):
         signal.signal(again, _stop_at_once)
-    raise Stopped(number)
+    _came[:] = [Stopped(number)]
+    raise _came[0]
+
+
+def _stop_again(ignored: sys.UnraisableHookArgs) -> None:
+    """Where the signal came within code whose errors Python ignores (a destructor, a callback): the signal once more."""
+    if not isinstance(ignored.exc_value, Stopped):
+        sys.__unraisablehook__(ignored)
+        return
+    number = ignored.exc_value.exit_status - 128
+    for again in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(again, _stop)
+    threading.Timer(0.05, os.kill, (os.getpid(), number)).start()
 
 
 def _stop_at_once(number: int, _frame: object) -> None:
@@ -60,14 +82,94 @@ def _stop_at_once(number: int, _frame: object) -> None:
     os._exit(128 + number)
 
 
+ORPHAN_SECONDS = 3.0
+"""What a stage whose `dvc repro` was killed has to end by itself, before it is ended."""
+
+SHELLS = {"sh", "dash", "bash", "zsh", "fish", "ksh", "ash"}
+
+
+def end_with_dvc(environment: dict[str, str] | os._Environ[str] = os.environ) -> None:
+    """Where DVC runs this stage: end within 5 s of its end, as by SIGTERM.
+
+    A killed `dvc repro` would leave it running, and the next one would start a second writer beside it. DVC starts a
+    stage through a shell, which may or may not replace itself by the stage. Where there is no /proc nothing is watched.
+    """
+    if "DVC_STAGE" not in environment:
+        return
+    above = [os.getppid()]
+    if _stat(above[0])[:1] and _stat(above[0])[0] in SHELLS:
+        above.append(int(_stat(above[0])[1]))
+    family = [(pid, _stat(pid)[2:]) for pid in above if _stat(pid)]
+
+    def watch() -> None:
+        while os.getppid() == above[0] and all(_stat(pid)[2:] == started for pid, started in family):
+            time.sleep(0.5)
+        print(
+            "error: the dvc that ran this stage is gone, so it ends too; dvc repro goes on from here", file=sys.stderr
+        )
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(ORPHAN_SECONDS)
+        os._exit(128 + signal.SIGTERM)
+
+    if family:
+        threading.Thread(target=watch, name="end-with-dvc", daemon=True).start()
+
+
+def _stat(pid: int) -> list[str]:
+    """Name, parent and start of a process; nothing where it is gone, or a zombie."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return []
+    # The name is in parentheses, and may hold anything.
+    name, rest = text[text.index("(") + 1 : text.rindex(")")], text.rpartition(")")[2].split()
+    return [] if rest[0] in "ZX" else [name, rest[1], rest[19]]
+
+
+REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room on that disk"),
+    errno.EFBIG: "allow larger files (ulimit -f)",
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "make it writable, or name another folder"),
+    **dict.fromkeys((errno.EEXIST, errno.ENOTDIR, errno.EISDIR), "move that out of the way, or name another folder"),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "allow more open files (ulimit -n)"),
+    **dict.fromkeys((errno.ENAMETOOLONG, errno.ELOOP), "name another place"),
+}
+"""Errors of the operating system that a person can do something about, and what."""
+
+
+def remedy(error: BaseException | None) -> str:
+    """`; …` with what to do, where what came of it is an error of the system that a person can mend; else nothing."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__
+    what = REMEDIES.get(error.errno or 0) if error is not None else None
+    return f"; {what}; what is finished is kept, and the same command goes on from there" if what else ""
+
+
 def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None = None) -> None:
-    """Run a stage's `main(argv)` and end the process: errors in one line on stderr, `-v` for the traceback."""
+    """Run a stage's `main(argv)` and end the process: errors in one line on stderr, `-v` (`--verbose`) for the traceback.
+
+    `main` does not see `-v`. No line shows the password of an address or hands a file's name to the terminal as commands.
+    """
     argv = sys.argv[1:] if argv is None else list(argv)
-    verbose = "-v" in argv
+    verbose = bool(set(VERBOSE) & set(argv))
+    argv = [word for word in argv if word not in VERBOSE]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Where a locale knows no accents and no arrows, they come as escapes rather than as an error.
+            stream.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGINT, _stop)
     signal.signal(signal.SIGTERM, _stop)
+    end_with_dvc()
+    before, sys.unraisablehook = sys.unraisablehook, _stop_again
+    _came.clear()
     try:
-        status = main(argv) or 0
+        try:
+            status = main(argv) or 0
+        except Exception as error:
+            if not _came:
+                raise
+            # A library was in the middle of something when the signal came, and found it half done.
+            raise _came[0] from error
     except Stopped as stopped:
         print(f"stopped ({stopped}); what was finished is kept, the same command goes on from there", file=sys.stderr)
         status = stopped.exit_status
@@ -75,16 +177,29 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
         # The reader went away (`| head`): not an error of ours. Python must not flush into the closed pipe on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 141
-    except UserError as error:
-        if verbose:
-            traceback.print_exc()
-        for line in error.lines:
-            print(f"error: {line}", file=sys.stderr)
-        status = error.exit_status
     except Exception as error:
         if verbose:
-            traceback.print_exc()
-        hint = "" if verbose else " (run again with -v for the traceback)"
-        print(f"error: {type(error).__name__}: {error}{hint}", file=sys.stderr)
-        status = 1
+            print(without_logins(traceback.format_exc()), end="", file=sys.stderr)
+        for line in complaint(error):
+            print(f"error: {shown_line(line)}", file=sys.stderr)
+        status = error.exit_status if isinstance(error, UserError) else 1
+    finally:
+        sys.unraisablehook = before
     raise SystemExit(status)
+
+
+def complaint(error: Exception) -> list[str]:
+    """What to say of an error: cause and remedy, a line each. What no one foresaw is a defect, and is called one."""
+    if isinstance(error, UserError):
+        return [f"{line}{remedy(error)}" for line in error.lines]
+    if isinstance(error, MemoryError):
+        return [f"this machine's memory is used up{_of(error)}; ask for less at a time, or end other programs"]
+    if isinstance(error, OSError) and remedy(error):
+        where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        return [f"{where}{error.strerror}{remedy(error)}"]
+    return [f"{type(error).__name__}{_of(error)}: a defect of this program; with -v it shows where"]
+
+
+def _of(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f" ({text[:300]}{'…' if len(text) > 300 else ''})" if text else ""

@@ -2,6 +2,22 @@
 
 from __future__ import annotations
 
+import re
+
+LOGIN = re.compile(r"(?<=://)[^/\s'\"@]*(?:@[^/\s'\"@]*)*@")
+"""User and password in an address: up to the last `@` before its path."""
+
+
+def without_logins(text: str) -> str:
+    """`text` without the user and password of any address in it: `http://***@host/`."""
+    return LOGIN.sub("***@", text)
+
+
+def shown_line(text: str) -> str:
+    """`text` as one line that a terminal only shows: no logins, and escapes in place of what would command it."""
+    line = " ".join(without_logins(text).splitlines())
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
+
 
 class UserError(Exception):
     """A mistake in what was asked for (bad value, missing file). Shown as one line, exit status 2."""
@@ -25,7 +41,10 @@ class DataUnavailable(UserError):
 
 
 class RunsLost(UserError):
-    """A sweep ended, but some of its runs failed or diverged. Exit status 3."""
+    """Something that was asked for is missing at the end: runs that failed, links that are broken. Exit status 3.
+
+    A run that diverged is a result, and none of these.
+    """
 
     exit_status = 3
 

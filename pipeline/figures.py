@@ -86,23 +86,25 @@ def rows() -> list[Row]:
         }
         return Row(**values)
 
-    return [row(plain) for plain in yaml.safe_load((rules.CONF / "figures.yaml").read_text())]
+    return [row(plain) for plain in yaml.safe_load((rules.CONF / "figures.yaml").read_text(encoding="utf-8"))]
+
+
+def composed(words: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+    """The plain values that the words of each command mean."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+
+    with initialize_config_dir(str(rules.CONF), version_base="1.3"):
+        return [compose.plain(hydra_compose("config", list(each))) for each in words]
 
 
 def planned(row: Row, data: str, seeds: int) -> list[batch.Planned]:
     """Every run of the row: its configurations with seeds from 0."""
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-
     choices = [
         [f"{key}={value}" for value in values.split(",")] for key, _, values in (w.partition("=") for w in row.runs)
     ]
     words = [list(chosen) for chosen in itertools.product(*choices)]
-    with initialize_config_dir(str(rules.CONF), version_base="1.3"):
-        values = [
-            compose.plain(hydra_compose("config", [*chosen, f"question={QUESTION}", f"paths.data={data}"]))
-            for chosen in words
-        ]
+    values = composed([[*chosen, f"question={QUESTION}", f"paths.data={data}"] for chosen in words])
     found = []
     for one in batch.plan(values, words):
         for seed in range(seeds):
@@ -129,10 +131,15 @@ def seconds(runs: Sequence[batch.Planned], past: Sequence[forecast.Earlier], swe
     return forecast.wall_seconds([each(one) for one in runs], runs, sweeps)
 
 
+def known(store: RunStore) -> tuple[list[forecast.Earlier], list[Sweep]]:
+    """The finished runs of before, and this machine's sweeps: what a prediction is made from."""
+    sweeps = [sweep for sweep in Ledger(store) if sweep.machine == identity.machine() and sweep.trained]
+    return list(forecast.earlier(store)), sweeps
+
+
 def affordable(runs: Sequence[batch.Planned], seeds: int, left: float, store: RunStore) -> tuple[int, float]:
     """The most seeds of a row that fit into `left` seconds, and what they take; 0 seeds where too few do."""
-    past = list(forecast.earlier(store))
-    sweeps = [sweep for sweep in Ledger(store) if sweep.machine == identity.machine() and sweep.trained]
+    past, sweeps = known(store)
     cost = 0.0
     for count in range(seeds, 0, -1):
         new = [one for one in runs if one.job.seed < count and one.key not in store]
@@ -229,12 +236,12 @@ def write(found: Sequence[Found]) -> None:
         [f.row.low if f.row.over is None else f.row.over, f.row.high, *f.interval, f.mlflow] for f in found
     ]
     more = ["low", "high", "mean", "mean_low", "mean_high", "mlflow"]
-    with open(REPORTS / "published.csv", "w", newline="") as file:
+    with open(REPORTS / "published.csv", "w", newline="", encoding="utf-8") as file:
         rows = [[*line, *of_line] for line, of_line in zip([head, *lines], [more, *numbers], strict=True)]
         csv.writer(file, lineterminator="\n").writerows(rows)
     text = [f"| {' | '.join('' if cell is None else str(cell) for cell in line)} |" for line in (head, *lines)]
     text.insert(1, "| " + " | ".join("---" for _ in head) + " |")
-    (REPORTS / "published.md").write_text("\n".join(text) + "\n")
+    (REPORTS / "published.md").write_text("\n".join(text) + "\n", encoding="utf-8")
 
 
 def main(argv: Sequence[str]) -> int:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+import os
+import shutil
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.config.compose import ConfigurationError
 from pipeline.config.job import Job
+from pipeline.models import dense
 from pipeline.progress import duration
 from pipeline.results import identity
 from pipeline.results.result import Result
@@ -131,6 +136,54 @@ def predict(new: Sequence[Planned], past: Sequence[Earlier], sweeps: Sequence[Sw
     each = statistics.median(sizes) if sizes else 20_000 + len(new[0].arrays.test_labels)
     lines.append(f"disk: about {len(new) * each / 1e6:.1f} MB in runs/")
     return lines
+
+
+def check_room(new: Sequence[Planned], places: Mapping[str, Path]) -> None:
+    """Raises UserError, a line for each place, where what `new` runs leave behind cannot be written to `places`.
+
+    `places` are folders by the key that names them; what lies on one file system is added up.
+    """
+    if not new:
+        return
+    problems, wanted = [], dict[int, int]()
+    existing = {
+        key: next(path for path in (folder, *folder.parents) if path.exists()) for key, folder in places.items()
+    }
+    for key, here in existing.items():
+        if not here.is_dir() or not os.access(here, os.W_OK):
+            why = "may not be written to by this user" if here.is_dir() else "is not a folder"
+            problems.append(f"{key}={places[key]}: {here} {why}; make it so, or name another place")
+        else:
+            device = here.stat().st_dev
+            wanted[device] = wanted.get(device, 0) + (mlflow_bytes(new) if key == "tracking" else disk_bytes(new))
+    for key, here in existing.items():
+        need, free = wanted.pop(here.stat().st_dev, 0), shutil.disk_usage(here).free
+        if free < need:
+            problems.append(
+                f"{key}={places[key]}: {free / 1e6:.1f} MB are free there, and {len(new)} runs leave about"
+                f" {need / 1e6:.1f} MB; make room, or name another place"
+            )
+    if problems:
+        raise ConfigurationError(problems)
+
+
+def mlflow_bytes(new: Sequence[Planned]) -> int:
+    """Of an SQLite file with `new` in it, and the winner's model: 15 MB for 245 runs, 1 MB for none."""
+    return 1_000_000 + 64_000 * len(new) + _weights_bytes(new)
+
+
+def disk_bytes(new: Sequence[Planned]) -> int:
+    """Of the run folders of `new`: records, predictions, uncommitted patches; and of one, the winner, its weights."""
+    samples, classes = len(new[0].arrays.test_labels), new[0].arrays.classes
+    patch = len(identity.uncommitted())
+    records = sum(20_000 + 1_000 * one.job.training.epochs + samples + patch for one in new)
+    return records + _weights_bytes(new) + samples * classes * 4
+
+
+def _weights_bytes(new: Sequence[Planned]) -> int:
+    """Of the largest network."""
+    pixels, classes = int(new[0].arrays.train_images.shape[1]), new[0].arrays.classes
+    return 4 * max(dense.parameters(one.job.model, pixels, classes) for one in new)
 
 
 def wall_seconds(seconds: Sequence[float], new: Sequence[Planned], sweeps: Sequence[Sweep]) -> float:

@@ -32,7 +32,7 @@ DEFAULTS = {"data": "data/processed", "runs": "runs", "tracking": "sqlite"}
 
 
 def main(argv: Sequence[str]) -> int:
-    words = [word for word in argv if word not in ("--check", "-v") and "=" not in word and not word.startswith("-")]
+    words = [word for word in argv if "=" not in word and not word.startswith("-")]
     options = console.words([word for word in argv if word not in words and word != "--check"], DEFAULTS, __doc__ or "")
     store, data = RunStore(home() / options["runs"]), console.PROJECT / options["data"]
     if "--check" in argv:
@@ -95,7 +95,7 @@ def state_of_data(result: Result, data: Path) -> str:
 def _digest(meta: Path) -> str | None:
     """What the decoded data beside `meta` are; None where that cannot be told."""
     try:
-        return str(json.loads(meta.read_text())["digest"])
+        return str(json.loads(meta.read_text(encoding="utf-8"))["digest"])
     except (OSError, ValueError, KeyError):
         return None
 
@@ -119,8 +119,8 @@ def locked(dataset: str, text: str | None = None) -> Iterator[tuple[str, str, st
     """(stage, path, md5) of the outputs that hold `dataset`, as dvc.lock says."""
     path = console.PROJECT / "dvc.lock"
     try:
-        lock: dict[str, Any] = yaml.safe_load(text if text is not None else path.read_text()) or {}
-    except (OSError, yaml.YAMLError):
+        lock: dict[str, Any] = yaml.safe_load(text if text is not None else path.read_text(encoding="utf-8")) or {}
+    except (OSError, ValueError, yaml.YAMLError):
         return
     for stage, content in (lock.get("stages") or {}).items():
         for out in content.get("outs", []):
@@ -136,7 +136,7 @@ def with_commit(commit: str | None) -> list[str]:
     if then is None:
         return [f"git show {commit[:12]}:dvc.lock has nothing: the commit is not in this repository, or had none"]
     path = console.PROJECT / "dvc.lock"
-    if path.is_file() and path.read_text() == then:
+    if path.is_file() and path.read_text(encoding="utf-8") == then:
         return ["dvc.lock is as it was at that commit"]
     return [f"dvc.lock has changed since: git diff {commit[:12]} -- dvc.lock"]
 

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import queue
-import sys
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pipeline.errors import without_logins
 from pipeline.results.result import Result
 from pipeline.results.store import RunStore
 from pipeline.tracking import Tracker, TrackingUnavailable
 
+RETRY_SECONDS = 5.0
+"""Between two tries of what the store did not take."""
+
 
 class Publisher:
-    """One thread that publishes. After the first failure it says so once and leaves the rest to another time."""
+    """One thread that publishes, in order. What the store does not take waits, and is tried again while runs train."""
 
     def __init__(self, tracker: Tracker, store: RunStore, question: str, dataset: dict[str, Any]) -> None:
         self.tracker, self.store, self.question, self.dataset = tracker, store, question, dataset
         self.parent: str | None = None
-        self.unpublished = 0
         self.trouble: str | None = None
+        """Why what waits was not taken the last time; None where nothing waits."""
+        self._tried = 0.0
+        self._waiting: deque[tuple[Callable[[], None], bool]] = deque()
         self._queue: queue.SimpleQueue[tuple[Callable[[], None], bool] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="publisher", daemon=True)
         self._thread.start()
@@ -47,8 +54,8 @@ class Publisher:
         """Run `task` after everything handed over so far."""
         self._queue.put((task, False))
 
-    def close(self, status: str) -> None:
-        """Wait until everything is published, and end the parent run with `status`."""
+    def close(self, status: str) -> str | None:
+        """Wait until everything is published, and end the parent run with `status`; what is missing, in a sentence."""
 
         def task() -> None:
             if self.parent:
@@ -57,23 +64,43 @@ class Publisher:
         self._queue.put((task, False))
         self._queue.put(None)
         self._thread.join()
-        if self.trouble:
-            what = f"{self.unpublished} of the results" if self.unpublished else "what is said of the sweep as a whole"
-            print(
-                f"warning: not in MLflow yet: {what} ({self.trouble}). "
-                f"They are in {self.store.root} and are published when the same command is run again.",
-                file=sys.stderr,
-            )
+        if self.trouble is None:
+            return None
+        unpublished = sum(is_result for _, is_result in self._waiting)
+        what = f"{unpublished} of the results" if unpublished else "what is said of the sweep as a whole"
+        return (
+            f"not in MLflow yet: {what} ({self.trouble}). "
+            f"They are in {self.store.root} and are published when the same command is run again."
+        )
 
     def _work(self) -> None:
-        while (queued := self._queue.get()) is not None:
-            task, is_result = queued
-            if self.trouble is None:
-                try:
-                    task()
-                    continue
-                except TrackingUnavailable as error:
-                    self.trouble = str(error)
-                except Exception as error:
-                    self.trouble = f"{type(error).__name__}: {error}"
-            self.unpublished += is_result
+        while True:
+            try:
+                queued = self._queue.get(timeout=RETRY_SECONDS if self._waiting else None)
+            except queue.Empty:
+                self._send()
+                continue
+            if queued is None:
+                break
+            self._waiting.append(queued)
+            if self.trouble is None or time.monotonic() - self._tried >= RETRY_SECONDS:
+                self._send()
+        # Once more, but for a store that was tried just now: one that hangs holds up each try for a minute.
+        if self._waiting and time.monotonic() - self._tried >= RETRY_SECONDS:
+            self._send()
+
+    def _send(self) -> None:
+        """All that waits, up to the first that is not taken."""
+        while self._waiting:
+            try:
+                self._waiting[0][0]()
+            except TrackingUnavailable as error:
+                self.trouble = str(error)
+            except Exception as error:
+                self.trouble = without_logins(f"{type(error).__name__}: {error}")
+            else:
+                self._waiting.popleft()
+                self.trouble = None
+                continue
+            self._tried = time.monotonic()
+            return

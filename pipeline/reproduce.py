@@ -35,6 +35,8 @@ IDENTICAL, DEFECT, CONSISTENT, INCONSISTENT, IMPOSSIBLE = (
     "inconsistent",
     "impossible",
 )
+GRAVITY = [IDENTICAL, CONSISTENT, IMPOSSIBLE, INCONSISTENT, DEFECT]
+"""Of several runs the gravest verdict is the exit status: a defect above all."""
 STATUS = {IDENTICAL: 0, DEFECT: 10, CONSISTENT: 11, INCONSISTENT: 12, IMPOSSIBLE: 13}
 DEFAULTS = {"data": "data/processed", "runs": "runs", "tracking": "sqlite"}
 DECIDING = ("python", "numpy", "jaxlib", "platform")
@@ -81,7 +83,7 @@ def main(argv: Sequence[str]) -> int:
     if len(attempts) > 1:
         counts = {verdict: sum(one.verdict == verdict for one in attempts) for verdict in STATUS}
         print(", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count))
-    return max(STATUS[attempt.verdict] for attempt in attempts)
+    return STATUS[max((attempt.verdict for attempt in attempts), key=GRAVITY.index)]
 
 
 @dataclass

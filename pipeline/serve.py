@@ -7,10 +7,7 @@ It takes raw pixels and gives classes and probabilities:
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from pipeline import console, servers
 from pipeline.errors import UserError
@@ -30,9 +27,10 @@ def main(argv: Sequence[str]) -> int:
         )
     port = servers.port_of(values["port"], "python -m pipeline.serve")
     model = f"models:/{registry.name_of(values['dataset'])}@{registry.ALIAS}"
-    command = ["-m", "mlflow", "models", "serve", "--model-uri", model, "--env-manager", "local"]
-    command += ["--host", HOST, "--port", str(port)]
+    command = ["-m", "uvicorn", "--factory", "pipeline.tracking.guarded:app", "--host", HOST, "--port", str(port)]
+    command += ["--log-level", "warning"]
     settings = {
+        "__pyfunc_model_path__": model,  # MLflow's name for it
         # Not as words of the command: `ps` shows those to everybody, and an address may hold a password.
         "MLFLOW_TRACKING_URI": tracker.uri,
         "MLFLOW_REGISTRY_URI": tracker.uri,
@@ -40,8 +38,6 @@ def main(argv: Sequence[str]) -> int:
         "PYTHONWARNINGS": "ignore",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "PYTHONPATH": str(console.PROJECT),
-        # It starts uvicorn by its name.
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
     name = f"{champion.run_name} (version {champion.version})"

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import hydra
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -23,13 +24,14 @@ from omegaconf.errors import OmegaConfBaseException
 from pipeline import console
 from pipeline.config import commandline, rules, schema
 from pipeline.config.compose import ConfigurationError
-from pipeline.errors import PlanShown, RunFailed, RunsLost, UserError
+from pipeline.errors import PlanShown, RunFailed, RunsLost, UserError, without_logins
 
 schema.register()
 
 
 refused: list[UserError] = []
-"""Why the single run of this process came to nothing; Hydra would add a line of its own to what is raised."""
+"""What the exit status of this process says: why its single run came to nothing (Hydra would add a line of its own to what
+is raised), or that MLflow has not all of its results."""
 
 
 def train(config: DictConfig) -> float:
@@ -41,7 +43,8 @@ def train(config: DictConfig) -> float:
     words = OmegaConf.to_container(hydra_config.overrides.task, resolve=False)
     assert isinstance(words, list)
     try:
-        [(_, outcome)] = batch.run([config], [words], sweep_id=str(hydra_config.sweep.dir) if one_of_many else None)
+        runs = batch.run([config], [words], sweep_id=str(hydra_config.sweep.dir) if one_of_many else None)
+        [(_, outcome)] = _noting_what_is_unpublished(runs, one_of_many)
         return outcome()
     except PlanShown:
         if not one_of_many:
@@ -50,7 +53,7 @@ def train(config: DictConfig) -> float:
     except UserError as error:
         if one_of_many:
             raise
-        refused.append(error)
+        refused.insert(0, error)
         if not isinstance(error, RunFailed):
             _take_back(Path(hydra_config.runtime.output_dir), f"{hydra_config.job.name}.log")
         return math.nan
@@ -71,7 +74,25 @@ def train_batch(configs: list[DictConfig], overrides: list[list[str]]) -> Iterat
     """The same for all runs of a multirun together: what the launcher `batched` calls."""
     from pipeline import batch
 
-    return batch.run(configs, overrides)
+    return _noting_what_is_unpublished(batch.run(configs, overrides))
+
+
+def _noting_what_is_unpublished(
+    runs: Iterator[tuple[int, Callable[[], float]]], elsewhere: bool = False
+) -> Iterator[tuple[int, Callable[[], float]]]:
+    """`runs`, whose results are all there; that MLflow has not all of them is said at the end, and by the exit status.
+
+    `elsewhere`: in a process of another launcher's, whose exit status is not the command's.
+    """
+    from pipeline.tracking import TrackingUnavailable
+
+    try:
+        yield from runs
+    except TrackingUnavailable as error:
+        if elsewhere:
+            print(f"warning: {error}", file=sys.stderr)
+        else:
+            refused.append(error)
 
 
 train.batch = train_batch  # type: ignore[attr-defined]
@@ -82,12 +103,13 @@ def main(argv: Sequence[str]) -> int:
     asks_hydra = {"-sc", "--shell-completion", "--hydra-help", "--version"} & set(argv)
     if not asks_hydra and (problems := commandline.check(argv, multirun)):
         raise ConfigurationError(problems)
-    options, words = commandline.options_and_words([word for word in argv if word != "-v"])
+    _refuse_written_login()
+    options, words = commandline.options_and_words([word for word in argv if word not in console.VERBOSE])
     if multirun and not {"-m", "--multirun"} & set(argv):
         options.append("--multirun")
     # Hydra prints errors in its own way and ends the process; with this it lets us.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    sys.argv = [sys.argv[0], *options, *words]
+    sys.argv = [sys.argv[0], *options, *map(_without_login, words)]
     try:
         hydra.main(version_base="1.3", config_path=str(rules.CONF), config_name="config")(train)()
     except PlanShown:
@@ -96,7 +118,7 @@ def main(argv: Sequence[str]) -> int:
         if multirun:
             raise RunsLost("some runs failed; each is named above, with the command that runs it again") from error
         raise
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise UserError(" ".join(str(error).split())) from error
     except ValueError as error:
         if "Only one of --run" not in str(error):
@@ -107,6 +129,35 @@ def main(argv: Sequence[str]) -> int:
     if refused:
         raise refused[0]
     return 0
+
+
+def _without_login(word: str) -> str:
+    """The word without the password that a tracking address may hold, which goes where MLflow's own words look for it.
+
+    Hydra writes every word beside every run, and a run's record and tags have the command in them.
+    """
+    key, _, value = word.partition("=")
+    if key.lstrip("+") != "tracking.uri":
+        return word
+    from pipeline.tracking.address import redact
+
+    uri = value.strip("'\"")
+    shown = redact(uri)
+    if shown == uri or "${" in uri:
+        return word
+    if not os.environ.get("MLFLOW_TRACKING_URI", "").strip():
+        os.environ["MLFLOW_TRACKING_URI"] = uri
+    return f"{key}='{shown}'"
+
+
+def _refuse_written_login() -> None:
+    for name in rules.options("tracking"):
+        text = (rules.CONF / "tracking" / f"{name}.yaml").read_text(encoding="utf-8")
+        if without_logins(text) != text:
+            raise UserError(
+                f"conf/tracking/{name}.yaml: holds a password, which Hydra would copy beside every run; "
+                "set MLFLOW_TRACKING_URI to that address instead"
+            )
 
 
 def cli() -> None:

@@ -119,7 +119,7 @@ def work(command: list[str]) -> None:
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     )
     begin, lines = time.monotonic(), [f"$ {' '.join(command)}\n"]
-    assert process.stdout
+    assert process.stdout is not None  # for the type checker
     for line in process.stdout:
         lines.append(line)
         show(f"  {time.monotonic() - begin:4.0f} s  {line.strip()}")

@@ -41,8 +41,35 @@ def place(nodeid: str) -> str:
     return REPORT if file.startswith(REPORT) else TOGETHER.get(file, file)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if "FAULT_ROUNDS" not in os.environ:
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("long")])
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
     items.sort(key=lambda item: FIRST.index(place(item.nodeid)) if place(item.nodeid) in FIRST else len(FIRST))
+
+    for item in items:
+        if row := item.get_closest_marker("fault"):
+            item.user_properties.append(("fault", row.args[0]))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """In `make faults`, a line of the table in docs/faults.md for each row."""
+    if "FAULT_ROUNDS" not in os.environ:
+        return
+    rows: dict[str, list[float]] = {}
+    for outcome in ("passed", "failed", "skipped"):
+        for report in terminalreporter.stats.get(outcome, []):
+            told = dict(report.user_properties)
+            if "fault" in told and (report.when == "call" or outcome != "passed"):
+                sums = rows.setdefault(told["fault"], [0, 0, 0, 0])
+                sums[0] += told.get("repetitions", 1)
+                sums[1] += outcome == "failed"
+                sums[2] += outcome == "skipped"
+                sums[3] += report.duration
+    terminalreporter.section("faults")
+    terminalreporter.write_line("| row | injected | failed | skipped | seconds |")
+    for row, (injected, failed, skipped, seconds) in sorted(rows.items()):
+        terminalreporter.write_line(f"| {row} | {injected} | {failed} | {skipped} | {seconds:.0f} |")
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:

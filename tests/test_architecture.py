@@ -1,4 +1,4 @@
-"""Imports run downhill: stages, tour → training, tracking, report → models, statistics → results, data → config.
+"""Imports run downhill: stages, tour → training, tracking, report → models, statistics → results → data → config.
 
 Heavy libraries are reached from few rooms, and only when they are used: TensorFlow costs 7 s, MLflow 3 s, and neither
 `--help` nor a wrong word nor a stage that is up to date may pay for them.
@@ -16,17 +16,17 @@ import pytest
 from tests.imports import CHECKOUT, Import, cycles, imports, modules, path_of, read, room_of
 
 HEIGHT = {
-    "tour": 4,
-    "training": 3,
-    "tracking": 3,
-    "report": 3,
-    "models": 2,
-    "statistics": 2,
-    "results": 1,
+    "tour": 5,
+    "training": 4,
+    "tracking": 4,
+    "report": 4,
+    "models": 3,
+    "statistics": 3,
+    "results": 2,
     "data": 1,
     "config": 0,
 }
-STAGES = 4
+STAGES = 5
 FOR_ALL = {"errors", "console"}
 """Any module may import these two; they import nothing but each other and config."""
 

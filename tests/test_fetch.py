@@ -44,6 +44,7 @@ def test_four_files_and_nothing_else(mirror: Folder, raw: Path) -> None:
     assert {path.name: path.read_bytes() for path in raw.iterdir()} == tiny.PACKED
 
 
+@pytest.mark.fault("no network")
 def test_what_is_whole_is_not_fetched_again(mirror: Folder, raw: Path) -> None:
     stage.fetch(tiny.TINY, raw, [mirror])
     times = {path: path.stat().st_mtime_ns for path in raw.iterdir()}
@@ -75,6 +76,7 @@ def test_only_what_is_missing_is_asked_for(mirror: Folder, raw: Path) -> None:
     assert stage.fetch(tiny.TINY, raw, [mirror]).source == mirror.address
 
 
+@pytest.mark.fault("no network")
 def test_without_a_mirror_nothing_is_written(raw: Path) -> None:
     with pytest.raises(DataUnavailable):
         stage.fetch(tiny.TINY, raw, [])

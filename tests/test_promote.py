@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -193,7 +194,7 @@ def test_other_data_cannot_be_compared(place: Place) -> None:
 @pytest.fixture(scope="module")
 def ask(place: Place, promoted: str) -> Iterator[Callable[[Any], Any]]:
     """A question to the served champion, as JSON."""
-    from tests.tracking.test_ui import free_port
+    from tests.tracking.test_ui import free_port, listening
 
     port = free_port()
     words = ["-m", "pipeline.serve", f"port={port}"]
@@ -204,12 +205,13 @@ def ask(place: Place, promoted: str) -> Iterator[Callable[[Any], Any]]:
         assert server.stdout is not None
         line = server.stdout.readline()
         assert f"answers at http://127.0.0.1:{port}/invocations" in line, server.communicate(timeout=10)
+        assert listening(port) <= {"0100007F"}, "it listens to this machine alone"
 
-        def question(plain: Any) -> Any:
+        def question(plain: Any, host: str = "localhost") -> Any:
             request = urllib.request.Request(
                 f"http://127.0.0.1:{port}/invocations",
                 json.dumps(plain).encode(),
-                {"Content-Type": "application/json"},
+                {"Content-Type": "application/json", "Host": f"{host}:{port}"},
             )
             with urllib.request.urlopen(request, timeout=60) as answer:
                 return json.load(answer)
@@ -231,6 +233,33 @@ def test_raw_pixels_get_classes_and_probabilities(ask: Callable[[Any], Any], pla
     assert [answer["class"] for answer in answers] == winner.predictions[:20].tolist()
     assert [len(answer["probabilities"]) for answer in answers] == [10] * 20
     assert [sum(answer["probabilities"]) for answer in answers] == pytest.approx([1.0] * 20, abs=1e-5)
+
+
+@pytest.mark.fault("a foreign Host header")
+def test_a_page_under_another_name_gets_no_answer(ask: Callable[..., Any]) -> None:
+    with pytest.raises(urllib.error.HTTPError, match="400") as refused:
+        ask({"inputs": np.zeros((1, 28, 28), int).tolist()}, host="evil.example")
+    refused.value.close()
+
+
+@pytest.mark.fault("a malicious .keras, .npz, YAML")
+def test_pickled_weights_are_not_served(tmp_path: Path, keras: Any) -> None:
+    from pipeline.tracking import served
+
+    class Evil:
+        def __reduce__(self) -> Any:
+            return Path.touch, (tmp_path / "sentinel",)
+
+    np.savez(tmp_path / "weights.npz", **{"classes.bias": np.array([Evil()], object)})
+    plain = {"job": make_job().to_dict(), "image_shape": [8, 8], "brightest": 16}
+    (tmp_path / "network.json").write_text(json.dumps(plain))
+
+    class Context:
+        artifacts = {"weights": str(tmp_path / "weights.npz"), "network": str(tmp_path / "network.json")}  # noqa: RUF012
+
+    with pytest.raises(ValueError, match="allow_pickle=False"):
+        served.Classifier().load_context(Context())
+    assert not (tmp_path / "sentinel").exists()
 
 
 @pytest.mark.parametrize(("shape", "brightest"), [((28, 28), 255), ((8, 8), 16)], ids=["as MNIST", "as digits"])

@@ -1,4 +1,4 @@
-"""Publishing beside the training: in order, out of the way, and silent about its own trouble but once."""
+"""Publishing beside the training: in order, out of the way, and again where it was not taken."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ from tests.training.factory import make_job
 
 
 class Tracker:
-    """Notes what it is asked for; fails from the call that the test names."""
+    """Notes what it is asked for; fails at the call that the test names, so many times."""
 
-    def __init__(self, fails_at: str = "", error: Exception | None = None) -> None:
+    def __init__(self, fails_at: str = "", error: Exception | None = None, times: int = 1000) -> None:
         self.calls: list[Any] = []
         self.threads: set[str] = set()
-        self.fails_at, self.error = fails_at, error
+        self.fails_at, self.error, self.times = fails_at, error, times
+        self.failures = 0
 
     def note(self, *call: Any) -> None:
         self.threads.add(threading.current_thread().name)
-        if self.error and str(call[-1]) == self.fails_at:
+        if self.error and str(call[-1]) == self.fails_at and self.failures < self.times:
+            self.failures += 1
             raise self.error
         self.calls.append(call)
 
@@ -42,43 +44,55 @@ class Tracker:
         self.note("end", run, status)
 
 
-RESULTS = [Result(key=f"run {seed}", job=make_job(seed=seed), status="finished") for seed in range(3)]
+KEYS = [f"{seed:064x}" for seed in range(3)]
+RESULTS = [Result(key=key, job=make_job(seed=seed), status="finished") for seed, key in enumerate(KEYS)]
+
+
+class Swept:
+    """A sweep of three, published with a tracker."""
+
+    def __init__(self, tracker: Tracker, root: Path) -> None:
+        self.store = RunStore(root)
+        publisher = Publisher(tracker, self.store, "question", {})  # type: ignore[arg-type]
+        publisher.begin("a sweep", {}, "sweep id")
+        for result in RESULTS:
+            self.store.folder(result.key).mkdir()
+            publisher.publish(result)
+        publisher.call(lambda: tracker.note("called"))
+        self.missing = publisher.close("FINISHED")
+
+    @property
+    def published(self) -> list[dict[str, str]]:
+        return [self.store.published(result.key) for result in RESULTS]
 
 
 @pytest.fixture
-def published(tmp_path: Path) -> Callable[[Tracker], RunStore]:
-    """Publishes a sweep of three with a tracker."""
-
-    def publish(tracker: Tracker) -> RunStore:
-        store = RunStore(tmp_path)
-        publisher = Publisher(tracker, store, "question", {})  # type: ignore[arg-type]
-        publisher.begin("a sweep", {}, "sweep id")
-        for result in RESULTS:
-            store.folder(result.key).mkdir()
-            publisher.publish(result)
-        publisher.call(lambda: tracker.note("called"))
-        publisher.close("FINISHED")
-        return store
-
-    return publish
+def swept(tmp_path: Path) -> Callable[[Tracker], Swept]:
+    return lambda tracker: Swept(tracker, tmp_path)
 
 
-def test_everything_is_published_in_order(published: Callable[[Tracker], RunStore]) -> None:
+WHOLE = [
+    ("begin", "question", "a sweep"),
+    *(("publish", "parent", key) for key in KEYS),
+    ("called",),
+    ("end", "parent", "FINISHED"),
+]
+
+
+def test_everything_is_published_in_order(swept: Callable[[Tracker], Swept]) -> None:
     tracker = Tracker()
-    published(tracker)
-    runs = [("publish", "parent", f"run {seed}") for seed in range(3)]
-    assert tracker.calls == [("begin", "question", "a sweep"), *runs, ("called",), ("end", "parent", "FINISHED")]
+    assert swept(tracker).missing is None
+    assert tracker.calls == WHOLE
 
 
-def test_it_happens_beside_the_training(published: Callable[[Tracker], RunStore]) -> None:
+def test_it_happens_beside_the_training(swept: Callable[[Tracker], Swept]) -> None:
     tracker = Tracker()
-    published(tracker)
+    swept(tracker)
     assert tracker.threads == {"publisher"}
 
 
-def test_the_ids_are_noted_with_the_runs(published: Callable[[Tracker], RunStore]) -> None:
-    store = published(Tracker())
-    assert [store.published(result.key) for result in RESULTS] == [{"run_id": f"id of run {n}"} for n in range(3)]
+def test_the_ids_are_noted_with_the_runs(swept: Callable[[Tracker], Swept]) -> None:
+    assert swept(Tracker()).published == [{"run_id": f"id of {key}"} for key in KEYS]
 
 
 def test_without_a_parent_there_is_none_to_end(tmp_path: Path) -> None:
@@ -89,27 +103,35 @@ def test_without_a_parent_there_is_none_to_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [TrackingUnavailable("the server is away"), RuntimeError("a bug")])
-def test_trouble_is_said_once_and_stops_nothing(
-    published: Callable[[Tracker], RunStore], capsys: pytest.CaptureFixture[str], error: Exception
-) -> None:
-    store = published(Tracker("run 1", error))
-    [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith("warning: not in MLflow yet: ")
-    assert str(error) in line
-    assert line.endswith("are published when the same command is run again.")
-    assert [bool(store.published(result.key)) for result in RESULTS] == [True, False, False]
+def test_trouble_is_handed_back_and_stops_nothing(swept: Callable[[Tracker], Swept], error: Exception) -> None:
+    done = swept(Tracker(KEYS[1], error))
+    assert done.missing is not None
+    assert done.missing.startswith("not in MLflow yet: 2 of the results (")
+    assert str(error) in done.missing
+    assert done.missing.endswith("are published when the same command is run again.")
+    assert [bool(ids) for ids in done.published] == [True, False, False]
 
 
-def test_without_trouble_nothing_is_said(
-    published: Callable[[Tracker], RunStore], capsys: pytest.CaptureFixture[str]
-) -> None:
-    published(Tracker())
-    assert capsys.readouterr() == ("", "")
-
-
-@pytest.mark.parametrize(("fails_at", "missing"), [("a sweep", 3), ("run 1", 2), ("run 2", 1)])
+@pytest.mark.parametrize(("fails_at", "missing"), [("a sweep", 3), (KEYS[1], 2), (KEYS[2], 1)])
 def test_the_results_that_are_missing_are_counted(
-    published: Callable[[Tracker], RunStore], capsys: pytest.CaptureFixture[str], fails_at: str, missing: int
+    swept: Callable[[Tracker], Swept], fails_at: str, missing: int
 ) -> None:
-    published(Tracker(fails_at, TrackingUnavailable("away")))
-    assert f"not in MLflow yet: {missing} of the results" in capsys.readouterr().err
+    said = swept(Tracker(fails_at, TrackingUnavailable("away"))).missing
+    assert f"not in MLflow yet: {missing} of the results" in str(said)
+
+
+@pytest.mark.parametrize("fails_at", ["a sweep", KEYS[1], KEYS[2], "FINISHED"])
+def test_a_store_that_comes_back_gets_everything_once_and_in_order(
+    swept: Callable[[Tracker], Swept], monkeypatch: pytest.MonkeyPatch, fails_at: str
+) -> None:
+    monkeypatch.setattr("pipeline.publisher.RETRY_SECONDS", 0.0)
+    tracker = Tracker(fails_at, TrackingUnavailable("away"), times=1)
+    assert swept(tracker).missing is None
+    assert tracker.calls == WHOLE
+
+
+def test_a_store_that_was_asked_just_now_is_not_asked_again_at_the_end(swept: Callable[[Tracker], Swept]) -> None:
+    """One that hangs holds up each try for a minute."""
+    tracker = Tracker("a sweep", TrackingUnavailable("hangs"))
+    swept(tracker)
+    assert tracker.failures == 1

@@ -19,6 +19,7 @@ import pytest
 
 from pipeline import figures
 from pipeline.config import commandline
+from pipeline.report import tuned
 from tests import clone as clones
 from tests.clone import CHECKOUT, Clone
 
@@ -42,6 +43,11 @@ TRAINING = {
         2,
     ),
     "python -m pipeline.train -m sweep=smoke dataset=digits": ("-m sweep=smoke", 8),
+    "python -m pipeline.train -m sweep=widths_by_depths": (
+        # The networks of another command above: nothing is trained.
+        "-m sweep=widths_by_depths optimizer=rmsprop model.width=8 model.depth=1,2 seed=0",
+        2,
+    ),
 }
 """The same with small values, for one epoch on digits: seconds instead of minutes. And how many runs that makes."""
 
@@ -54,6 +60,8 @@ IN_THE_CLONE = {
 ELSEWHERE = {
     "python -m pipeline.figures minutes=10": "tests/test_figures.py::test_a_recipe_is_trained_and_tabulated",
     "python -m pipeline.tour": "tests/tour/test_page.py::test_without_a_station_all_are_listed",
+    "python -m pipeline.tune model.width=64": "tests/test_tune.py::test_each_optimizer_has_the_same_budget",
+    "python -m pipeline.tune": "tests/test_tune.py::test_each_optimizer_has_the_same_budget",
     "make run": "tests/test_setup.py::test_run_without_mnist_says_so_in_one_line_and_goes_on_with_digits",
     "make ui": "tests/tracking/test_ui.py::test_it_says_where_it_is",
     "python -m pipeline.train -m sweep=smoke dataset=digits plan=true": (
@@ -69,6 +77,8 @@ ELSEWHERE = {
     "python -m pipeline.promote": "tests/test_promote.py::test_the_first_one_is_promoted_with_its_reasons",
     "make serve": "tests/test_promote.py::test_raw_pixels_get_classes_and_probabilities",
     "make test": "tests/test_setup.py::test_a_word_runs_the_command_that_other_tests_run",
+    "make faults": "tests/faults/test_page.py::test_the_command_is_one_of_make_s",
+    "make audit": "tests/test_setup.py::test_an_audit_says_what_is_known",
     "make lint": "tests/test_setup.py::test_a_word_runs_the_command_that_other_tests_run",
     "make help": "tests/test_setup.py::test_help_lists_every_word",
     "make setup EXTRAS=gpu": "tests/test_setup.py::test_an_extra_is_installed_and_remembered",
@@ -142,6 +152,15 @@ def test_the_book_is_within_the_published_band() -> None:
     assert band.high is not None
     assert book["n"] >= 3
     assert band.low <= 100 * book["test_accuracy_mean"] <= band.high
+
+
+def test_the_tuned_rates_are_those_of_the_last_tuning() -> None:
+    table = pd.read_csv(CHECKOUT / "reports/tuned.csv")
+    assert "\n".join(["", *tuned.short(table), ""]) in README
+    assert table["verdict"].eq("tuned more accurate").all()
+    assert table["holm"].max() < 0.001
+    assert table["difference_gap_accuracy_low"].min() > 0
+    assert not table["at_edge"].any()
 
 
 def test_each_command_has_its_test() -> None:

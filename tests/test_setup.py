@@ -5,6 +5,7 @@ The installer is a stand-in that writes down what it was asked: making a real en
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -261,6 +262,51 @@ def test_a_later_python_is_found_by_its_name(checkout: Checkout) -> None:
     checkout.program("python3", "exit 127")  # a pyenv shim whose version is not installed
     checkout.make("setup")
     assert checkout.stamp.exists()
+
+
+# --- make audit
+
+SAFE, SKIPPED = {"name": "a", "version": "1", "vulns": []}, {"name": "b", "skip_reason": "not found"}
+ADVISORY = {"id": "PYSEC-1", "aliases": ["CVE-1"], "fix_versions": ["1.2", "2.0"], "description": "long"}
+KNOWN = {"name": "c", "version": "1.1", "vulns": [ADVISORY, {"id": "X-2", "fix_versions": []}]}
+
+
+@pytest.mark.parametrize(
+    ("found", "status", "last", "lines"),
+    [
+        ([SAFE, SAFE], 0, "2 pinned packages: no known advisory", 1),
+        ([SAFE, KNOWN], 1, "error: 2 known advisories; make lock UPGRADE=1 takes mended versions", 3),
+        (
+            [SKIPPED, SKIPPED],
+            4,
+            "error: no index of advisories can be reached (asked: PyPI, OSV); nothing was audited",
+            1,
+        ),
+        ([SAFE, SKIPPED], 4, "error: 1 of 2 packages are in no index of advisories: b", 1),
+        (None, 4, "error: no index of advisories can be reached (asked: PyPI, OSV); nothing was audited", 1),
+    ],
+)
+def test_an_audit_says_what_is_known(
+    checkout: Checkout, found: list[object] | None, status: int, last: str, lines: int
+) -> None:
+    if found is not None:
+        (checkout.bin / "answer").write_text(json.dumps({"dependencies": found}))
+    checkout.program("uvx", 'case "$*" in *--version) ;; *) echo "$*" > "$HOME/asked"; cat "$HOME/answer" ;; esac')
+    environment = {"PATH": str(checkout.bin), "HOME": str(checkout.bin)}
+    command = [sys.executable, "scripts/audit.py"]
+    done = subprocess.run(command, cwd=checkout.path, env=environment, capture_output=True, text=True)
+    said = (done.stdout + done.stderr).splitlines()
+    assert (done.returncode, said[-1], len(said)) == (status, last, lines)
+    assert "--requirement requirements.lock --requirement requirements-gpu.lock --require-hashes" in checkout.asked()[0]
+    if found and KNOWN in found:
+        assert said[0] == "c 1.1: PYSEC-1 CVE-1; mended in 1.2, 2.0"
+
+
+def test_an_audit_without_its_program_is_one_line(checkout: Checkout) -> None:
+    checkout.program("uvx", "exit 1")
+    assert checkout.make("audit", status=2) == [
+        "error: pip-audit is not here and cannot be installed: no package index answers"
+    ]
 
 
 # --- make run

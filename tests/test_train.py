@@ -137,6 +137,7 @@ def interrupted(ended: dict[int, Ended]) -> Ended:
     return ended[signal.SIGINT]
 
 
+@pytest.mark.fault("SIGKILL")
 def test_a_killed_sweep_goes_on_where_it_stopped(resumed: tuple[Place, int, Said]) -> None:
     _, finished, said = resumed
     assert said.status == 0
@@ -145,27 +146,32 @@ def test_a_killed_sweep_goes_on_where_it_stopped(resumed: tuple[Place, int, Said
     assert f"12 runs: {finished} finished{new}\n" in said.out
 
 
+@pytest.mark.fault("SIGKILL")
 def test_its_table_is_that_of_one_that_was_left_alone(resumed: tuple[Place, int, Said], digits: Arrays) -> None:
     runs = resumed[0].runs
     alone = train([run.job for run in runs], split(digits, 237), device(xla=False))
     assert [bits(run) for run in runs] == [bits(run) for run in alone]
 
 
+@pytest.mark.fault("SIGKILL")
 def test_nothing_half_written_is_left(resumed: tuple[Place, int, Said]) -> None:
     """Temporary folders of killed processes are cleared away by the next one."""
     assert {entry.name for entry in (resumed[0].root / "runs").iterdir()} == {"sweeps", *resumed[0].record.keys}
 
 
+@pytest.mark.fault("SIGTERM and Ctrl-C")
 def test_ctrl_c_ends_with_130_within_seconds(interrupted: Ended) -> None:
     assert interrupted.said.status == 130
     assert interrupted.seconds < 10
 
 
+@pytest.mark.fault("SIGTERM and Ctrl-C")
 def test_it_says_one_line_and_no_library_says_anything(interrupted: Ended) -> None:
     expected = "stopped (Ctrl-C); what was finished is kept, the same command goes on from there\n"
     assert interrupted.said.err == expected
 
 
+@pytest.mark.fault("SIGTERM and Ctrl-C")
 def test_what_was_finished_is_kept(interrupted: Ended) -> None:
     assert 2 <= len(interrupted.finished) < 12
     assert {run.status for run in interrupted.place.store} == {FINISHED}
@@ -346,6 +352,7 @@ def test_a_larger_one_trains_what_is_new(swept: tuple[Place, Said]) -> None:
     assert "12 runs: 8 finished, 4 new; 4 to train" in said.out
 
 
+@pytest.mark.fault("stored result damaged")
 def test_a_damaged_run_is_said_and_trained_again(swept: tuple[Place, Said]) -> None:
     place = swept[0]
     place.train(*GRID)
@@ -457,6 +464,7 @@ def test_a_single_run_that_fails_says_why_and_how_to_run_it_again(place: Callabl
     )
 
 
+@pytest.mark.fault("NaN and infinity")
 def test_a_diverged_run_is_told_and_kept(place: Callable[[], Place]) -> None:
     where = place()
     words = ["optimizer=sgd", "model.width=4", "training.batch_size=20", "training.epochs=2"]
@@ -505,6 +513,7 @@ def test_the_reference_gives_another_run(single: tuple[Place, Said]) -> None:
 # --- what is refused once everything is known
 
 
+@pytest.mark.fault("out of memory")
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

@@ -128,7 +128,7 @@ def _optimizers_of_file(group: str, name: str) -> list[str]:
     """Optimizers that a file of `conf/sweep/` or `conf/experiment/` chooses."""
     if name not in rules.options(group):
         return []
-    values = yaml.safe_load((rules.CONF / group / f"{name}.yaml").read_text()) or {}
+    values = yaml.safe_load((rules.CONF / group / f"{name}.yaml").read_text(encoding="utf-8")) or {}
     swept = values.get("hydra", {}).get("sweeper", {}).get("params", {}).get("optimizer", "")
     default = [entry.get("override /optimizer") for entry in values.get("defaults", []) if isinstance(entry, dict)]
     return [*str(swept).split(","), *(str(entry) for entry in default if entry)]

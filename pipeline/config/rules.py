@@ -143,7 +143,9 @@ def options(group: str) -> tuple[str, ...]:
 def hyperparameters(optimizer: str) -> tuple[str, ...]:
     """Names that `conf/optimizer/<optimizer>.yaml` sets."""
     return tuple(
-        name for name in yaml.safe_load((CONF / "optimizer" / f"{optimizer}.yaml").read_text()) if name != "name"
+        name
+        for name in yaml.safe_load((CONF / "optimizer" / f"{optimizer}.yaml").read_text(encoding="utf-8"))
+        if name != "name"
     )
 
 

@@ -73,11 +73,14 @@ class Exhibits:
             optimizers = list(dict.fromkeys(best["optimizer"]))
             self.dumbbells = _dumbbells(best.drop_duplicates("optimizer"), evidence.chosen_on_validation)
             many = cells["width"].nunique() > 1
-            self.gap_accuracy = _against_width(cells, "gap_accuracy", self.looks) if many else None
-            self.gap_loss = _against_width(cells, "gap_loss", self.looks) if many else None
+            by_depth = summary.one_per_cell(evidence.main.sort_index(), ("optimizer", "width", "depth"))
+            deep = by_depth["depth"].nunique() > 1
+            shown = by_depth if deep else cells
+            self.gap_accuracy = _against_width(shown, "gap_accuracy", self.looks) if many else None
+            self.gap_loss = _against_width(shown, "gap_loss", self.looks) if many else None
             grid = len(cells) > 1
-            self.test_map = _heat_map(cells, optimizers, "test_accuracy") if grid else None
-            self.gap_map = _heat_map(cells, optimizers, "gap_accuracy") if grid else None
+            self.test_map = _heat_map(cells, optimizers, "test_accuracy", deep) if grid else None
+            self.gap_map = _heat_map(cells, optimizers, "gap_accuracy", deep) if grid else None
             panels = {question: _panels(evidence, question) for question in evidence.questions}
             book = evidence.book_question if len(panels) > 1 else None
             self.book_panels = panels.get(book) if book else None
@@ -161,42 +164,60 @@ _AGAINST_WIDTH = {  # figure: title, axis, unit, factor, digits
 }
 
 
+_BESIDE = {"gap_accuracy": ("test_accuracy", "test, %"), "gap_loss": ("test_loss", "test, nats")}
+"""What is drawn beside a gap where there are several depths."""
+
+
 def _against_width(cells: pd.DataFrame, figure: str, looks: dict[str, dict[str, object]]) -> Exhibit:
+    """Of one depth a line per optimizer; of several a row of panels per optimizer, with a line per depth."""
     title, axis, unit, scale, digits = _AGAINST_WIDTH[figure]
-    table = pd.DataFrame(
-        {
-            "optimizer": cells["optimizer"].to_list(),
-            "width": cells["width"].to_list(),
-            "n": cells["n"].to_list(),
-            f"gap, {unit}": [words.number(scale * value, digits) for value in cells[f"{figure}_mean"]],
-            "95 % interval": _span(cells, figure, scale, digits),
-        }
-    )
+    deep = cells["depth"].nunique() > 1
+    columns = {
+        "optimizer": cells["optimizer"].to_list(),
+        "width": cells["width"].to_list(),
+        **({"depth": cells["depth"].to_list()} if deep else {}),
+        "n": cells["n"].to_list(),
+        f"gap, {unit}": [words.number(scale * value, digits) for value in cells[f"{figure}_mean"]],
+        "95 % interval": _span(cells, figure, scale, digits),
+    }
     kind = (
         "accuracy on the training images minus accuracy on the test images"
         if scale == 100
         else "test loss minus training loss"
     )
-    caption = (
-        f"{kind[0].upper()}{kind[1:]}, after the last epoch. Vertical lines are 95 % intervals over seeds, "
-        "the longest cut at the frame; points of one width stand side by side to be told apart."
-    )
-    drawn = figures.against_width(cells, figure, axis, looks, scale)
-    return _exhibit(
-        drawn, f"{figure}_by_width", title, caption, _against_width_in_words(cells, figure, unit, scale, digits), table
-    )
+    caption = f"{kind[0].upper()}{kind[1:]}, after the last epoch. "
+    told = _against_width_in_words(cells, figure, unit, scale, digits)
+    if deep:
+        other, label = _BESIDE[figure]
+        columns[label] = [words.number(scale * value, digits) for value in cells[f"{other}_mean"]]
+        columns["test, 95 % interval"] = _span(cells, other, scale, digits)
+        title = f"{title} and depth"
+        caption += (
+            "A row for each optimizer, the gap on the left, the test split on the right, on the same axes for all; bands are "
+            "95 % intervals over seeds, cut at the frame."
+        )
+        drawn = figures.by_depth(cells, (figure, other), (f"gap, {unit}", label))
+    else:
+        caption += (
+            "Vertical lines are 95 % intervals over seeds, "
+            "the longest cut at the frame; points of one width stand side by side to be told apart."
+        )
+        drawn = figures.against_width(cells, figure, axis, looks, scale)
+    return _exhibit(drawn, f"{figure}_by_width", title, caption, told, pd.DataFrame(columns))
 
 
 def _against_width_in_words(cells: pd.DataFrame, figure: str, unit: str, scale: float, digits: int) -> str:
     lines = []
-    for optimizer, rows in cells.groupby("optimizer"):
+    deep = cells["depth"].nunique() > 1
+    for _, rows in cells.groupby(["optimizer", "depth"] if deep else ["optimizer"]):
         ends = [rows.iloc[0], rows.iloc[-1]] if len(rows) > 1 else [rows.iloc[0]]
         told = [f"{words.number(scale * row[f'{figure}_mean'], digits)} {unit} at width {row['width']}" for row in ends]
-        lines.append(f"{optimizer}: {' and '.join(told)}")
-    return f"A line for each optimizer over the width. {'; '.join(lines)}."
+        name = f", {words.plural(int(ends[0]['depth']), 'layer')}" if deep else ""
+        lines.append(f"{ends[0]['optimizer']}{name}: {' and '.join(told)}")
+    return f"A line for each {'depth of each optimizer' if deep else 'optimizer'} over the width. {'; '.join(lines)}."
 
 
-def _heat_map(cells: pd.DataFrame, optimizers: list[str], figure: str) -> Exhibit:
+def _heat_map(cells: pd.DataFrame, optimizers: list[str], figure: str, deep: bool) -> Exhibit:
     test = figure == "test_accuracy"
     shade: Callable[[float], float] = figures.stretch if test else lambda gap: max(gap, 0.0)
     title = "Test accuracy, %" if test else "Overfitting gap, points"
@@ -215,6 +236,7 @@ def _heat_map(cells: pd.DataFrame, optimizers: list[str], figure: str) -> Exhibi
     if figures.halves_fit(order, cells["width"].nunique()):
         caption += "; below each mean, half the length of its 95 % interval"
     caption += ". The shade follows the errors on a logarithmic scale." if test else "."
+    caption += " Of several depths, that of highest validation accuracy." if deep else ""
     drawn = figures.heat_map(cells, order, figure, style.TRAIN if test else style.HELD, shade)
     name = "heatmap_test_accuracy" if test else "heatmap_gap"
     return _exhibit(drawn, name, title, caption, f"{title} by optimizer and width: {'; '.join(told)}.", table)

@@ -108,6 +108,72 @@ def against_width(
     return drawing
 
 
+def by_depth(cells: pd.DataFrame, sides: Sequence[str], labels: Sequence[str]) -> Figure:
+    """A row of panels per optimizer, a column per figure of `sides`, over the width: a line per depth, its interval a band."""
+    names, depths = sorted(set(cells["optimizer"])), sorted(int(depth) for depth in cells["depth"].unique())
+    widths = sorted(int(width) for width in cells["width"].unique())
+    looks = style.look([str(depth) for depth in depths])
+    height, top, bottom, wide = 1.75, 0.3, 0.5, 1.8
+    whole = 5.3, height * len(names) + top + bottom
+    drawing = Figure(figsize=whole)
+    _depths(drawing, looks)
+    limits = {side: _limits(SIDES[side](cells[f"{side}_mean"].to_numpy(float))) for side in sides}
+    for down, name in enumerate(names):
+        for across, (side, label) in enumerate(zip(sides, labels, strict=True)):
+            left, low = 0.78 + 2.7 * across, bottom + height * (len(names) - 1 - down) + 0.08
+            ax = drawing.add_axes((left / whole[0], low / whole[1], wide / whole[0], (height - 0.4) / whole[1]))
+            for depth in depths:
+                rows = cells[cells["optimizer"].eq(name) & cells["depth"].eq(depth)].sort_values("width")
+                look, x = looks[str(depth)], np.log2(rows["width"].to_numpy(float))
+                mean, floor, ceiling = (
+                    SIDES[side](rows[f"{side}_{part}"].to_numpy(float)) for part in ("mean", "low", "high")
+                )
+                ax.fill_between(x, floor, ceiling, color=look["color"], alpha=0.16, linewidth=0)
+                ax.plot(x, mean, **look, linewidth=1.5, markersize=3.6)
+            _dress(ax, side, limits[side], widths)
+            ax.set_ylabel(label, labelpad=2)
+            if across == 0:
+                ax.set_title(name, loc="left", fontsize=10.5, weight="bold", pad=5)
+            if down == len(names) - 1:
+                ax.set_xlabel("width, units in each layer")
+            else:
+                ax.set_xticklabels([])
+    return drawing
+
+
+def _depths(drawing: Figure, looks: dict[str, dict[str, Any]]) -> None:
+    """Which look is which depth, above the panels."""
+    ax = drawing.add_axes((0, 0, 1, 1))
+    ax.set_axis_off()
+    wide, high = drawing.get_size_inches()
+    ax.set(xlim=(0, wide), ylim=(0, high))
+    ax.text(0.12, high - 0.16, "hidden layers:", color=MUTED, va="center")
+    for place, (depth, look) in enumerate(looks.items()):
+        at = 1.2 + 0.62 * place
+        ax.plot([at, at + 0.26], [high - 0.16] * 2, **look, markersize=4.5, linewidth=1.5)
+        ax.text(at + 0.33, high - 0.16, depth, va="center")
+
+
+def _limits(means: np.ndarray) -> tuple[float, float]:
+    """Room for the means of all panels of a column; the longest bands are cut."""
+    room = 0.12 * float(np.ptp(means)) + 1e-6
+    return float(means.min()) - room, float(means.max()) + room
+
+
+def _dress(ax: Axes, side: str, limits: tuple[float, float], widths: Sequence[int]) -> None:
+    ax.set(ylim=limits, xlim=(np.log2(widths[0]) - 0.4, np.log2(widths[-1]) + 0.4))
+    step = math.ceil(len(widths) / 5)  # widths are named from the widest
+    named = [width for place, width in enumerate(reversed(widths)) if place % step == 0]
+    ax.set(xticks=[float(np.log2(width)) for width in named], xticklabels=named)
+    kind = side.partition("_")[2]
+    if side.startswith("gap"):
+        ax.axhline(0, color=MUTED, linewidth=0.8)
+    else:
+        ticks = [tick for tick in TICKS[kind] if limits[0] <= SIDES[side](tick) <= limits[1]]
+        labels = [f"{100 * tick if kind == 'accuracy' else tick:g}" for tick in ticks]
+        ax.set(yticks=[float(SIDES[side](tick)) for tick in ticks], yticklabels=labels)
+
+
 def _labels(ax: Axes, ends: dict[str, tuple[float, float]], looks: dict[str, dict[str, Any]]) -> None:
     """Each line's name at its right end, on a thin leader where names had to make room for each other."""
     low, high = ax.get_ylim()
@@ -198,6 +264,15 @@ TICKS = {
     "loss": (0.0001, 0.001, 0.003, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
     "accuracy": (0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999),
 }
+
+
+SIDES: dict[str, Callable[[Any], Any]] = {
+    "gap_accuracy": lambda gap: 100 * gap,
+    "gap_loss": lambda gap: gap,
+    "test_accuracy": stretch,
+    "test_loss": log,
+}
+"""How the figures of a comparison by depth are drawn: gaps as they are, in points and nats."""
 
 
 class CurveLimits:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from pipeline.data.arrays import Arrays
+from pipeline.data.files import whole
 from pipeline.report import page, tables
 from pipeline.report.evidence import Evidence
 from pipeline.report.exhibits import Exhibits
@@ -71,11 +71,6 @@ def _remove_old_figures(folder: Path, keep: set[str]) -> None:
 
 
 def _replace(path: Path, content: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with whole(path) as temporary:
         temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pipeline.data.files import whole
 from pipeline.errors import UserError
-from pipeline.results.store import PATCH, PREDICTIONS, PROBABILITIES, RECORD, WEIGHTS, DamagedRun, RunStore
-from pipeline.results.sweep import Lost, Sweep
+from pipeline.results.store import DAMAGE, PATCH, PREDICTIONS, PROBABILITIES, RECORD, WEIGHTS, DamagedRun, RunStore
+from pipeline.results.sweep import Sweep
 
 INDEX = "bundle.json"
 FORMAT = 1
@@ -30,6 +29,9 @@ NAMES = re.compile(
 )
 LARGEST, LARGEST_TOGETHER, MOST = 2**30, 2**35, 1_000_000
 """Bytes of one member, bytes of all, number of members: more is taken for an attack."""
+LARGEST_IN_MEMORY = 2**28
+"""Bytes of the list, and of all of a report together."""
+PIECE = 2**20
 
 
 class DamagedBundle(UserError):
@@ -49,16 +51,10 @@ def pack(sweep: Sweep, store: RunStore, report: Mapping[str, Path], path: Path) 
     listed = {name: {"sha256": _digest(file), "size": file.stat().st_size} for name, file in members.items()}
     # Ids in MLflow belong to one store.
     index = {"format": FORMAT, "sweep": asdict(sweep) | {"parent_run_id": None}, "members": listed}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr(_entry(INDEX), json.dumps(index, indent=1))
-            for name, file in sorted(members.items()):
-                archive.writestr(_entry(name), file.read_bytes())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(_entry(INDEX), json.dumps(index, indent=1))
+        for name, file in sorted(members.items()):
+            archive.writestr(_entry(name), file.read_bytes())
     return path.stat().st_size
 
 
@@ -73,13 +69,11 @@ def unpack(path: Path, store: RunStore) -> tuple[Sweep, int, dict[str, bytes]]:
             report: dict[str, bytes] = {}
             checked = RunStore(Path(folder))
             for name, expected in members.items():
-                content = _member(archive, name, expected)
+                file = checked.root / name.removeprefix("runs/")
+                file.parent.mkdir(parents=True, exist_ok=True)
+                _take_out(archive, name, expected, file)
                 if name.startswith("report/"):
-                    report[name.removeprefix("report/")] = content
-                else:
-                    file = checked.root / name.removeprefix("runs/")
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                    file.write_bytes(content)
+                    report[name.removeprefix("report/")] = file.read_bytes()
             absent = [key for key in sweep.keys if key not in checked and key not in {lost.key for lost in sweep.lost}]
             if absent:
                 raise DamagedBundle(f"{path}: {len(absent)} of the sweep's {len(sweep.keys)} runs are not in it")
@@ -92,32 +86,35 @@ def unpack(path: Path, store: RunStore) -> tuple[Sweep, int, dict[str, bytes]]:
             return sweep, new, report
     except DamagedRun as error:
         raise DamagedBundle(f"{path}: a run in it is damaged ({error})") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except UserError:
+        raise
+    except OSError as error:
+        raise DamagedBundle(f"{path}: cannot be taken in ({error.strerror or error})") from error
+    except DAMAGE as error:
         raise DamagedBundle(f"{path}: not a bundle, or damaged ({error})") from error
 
 
 def _index(archive: zipfile.ZipFile) -> tuple[Sweep, dict[str, dict[str, Any]]]:
     path = archive.filename
     try:
-        if archive.getinfo(INDEX).file_size > LARGEST:
+        if archive.getinfo(INDEX).file_size > LARGEST_IN_MEMORY:
             raise ValueError("its list is too long")
         plain = json.loads(archive.read(INDEX))
         if plain["format"] != FORMAT:
             raise ValueError(f"format {plain['format']}, expected {FORMAT}")
         members = dict(plain["members"])
-        record = dict(plain["sweep"])
-        sweep = Sweep(**{**record, "lost": [Lost(**lost) for lost in record["lost"]]})
+        sweep = Sweep.of(plain["sweep"])
         sizes = [int(member["size"]) for member in members.values()]
+        shown = sum(int(member["size"]) for name, member in members.items() if name.startswith("report/"))
         if (
             len(sizes) > MOST
             or sum(sizes) > LARGEST_TOGETHER
             or max(sizes, default=0) > LARGEST
             or min(sizes, default=0) < 0
+            or shown > LARGEST_IN_MEMORY
         ):
             raise ValueError("it is larger than any sweep")
-        if not all(isinstance(key, str) and re.fullmatch("[0-9a-f]{64}", key) for key in sweep.keys):
-            raise ValueError("a key of its sweep is none")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise DamagedBundle(f"{path}: not a bundle of this project ({error})") from error
     strange = [name for name in members if not NAMES.fullmatch(name)]
     others = sorted(set(archive.namelist()) - {INDEX, *members})
@@ -128,16 +125,20 @@ def _index(archive: zipfile.ZipFile) -> tuple[Sweep, dict[str, dict[str, Any]]]:
     return sweep, members
 
 
-def _member(archive: zipfile.ZipFile, name: str, expected: Mapping[str, Any]) -> bytes:
-    """A member's content; never more of it than its list says."""
+def _take_out(archive: zipfile.ZipFile, name: str, expected: Mapping[str, Any], path: Path) -> None:
+    """Write a member to `path`, piece by piece; never more of it than its list says."""
+    left, sha256 = int(expected["size"]), hashlib.sha256()
     try:
-        with archive.open(name) as file:
-            content = file.read(int(expected["size"]) + 1)
+        member = archive.open(name)
     except KeyError as error:
         raise DamagedBundle(f"{archive.filename}: {name} is missing") from error
-    if len(content) != expected["size"] or hashlib.sha256(content).hexdigest() != expected["sha256"]:
+    with member, open(path, "wb") as file:
+        while left >= 0 and (piece := member.read(min(left + 1, PIECE))):
+            left -= len(piece)
+            sha256.update(piece)
+            file.write(piece)
+    if left != 0 or sha256.hexdigest() != expected.get("sha256"):
         raise DamagedBundle(f"{archive.filename}: {name} is not what the list says; nothing was taken from it")
-    return content
 
 
 def _entry(name: str) -> zipfile.ZipInfo:

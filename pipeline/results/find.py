@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.errors import UserError
 from pipeline.results.result import Result
-from pipeline.results.store import RECORD, RunStore
+from pipeline.results.store import KEY, RECORD, RunStore
 
 SHORTEST = 6
 """Letters of a key that may stand for it."""
@@ -16,7 +16,7 @@ SHORTEST = 6
 def find_run(word: str, store: RunStore) -> Result:
     """The run, with its arrays. Raises UserError where there is none, or more than one."""
     folder = Path(word)
-    if (folder / RECORD).is_file():
+    if KEY.fullmatch(folder.absolute().name) and (folder / RECORD).is_file():
         return RunStore(folder.absolute().parent).read(folder.absolute().name)
     keys = find_keys(word, store)
     if not keys:

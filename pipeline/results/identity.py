@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.job import Job, digest
+from pipeline.errors import without_logins
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 DECIDING = ("data", "models", "training")
@@ -62,7 +63,7 @@ def environment() -> dict[str, str]:
         "machine": platform.machine(),
         "cpu": _cpu(),
         "cores": str(os.cpu_count()),
-        "command": shlex.join(sys.argv),
+        "command": without_logins(shlex.join(sys.argv)),
         "git_commit": _git("rev-parse", "HEAD"),
         "git_dirty": {None: None, "": "false"}.get(
             _git("status", "--porcelain", "--untracked-files=no", "--", *EDITED), "true"
@@ -163,7 +164,7 @@ def _file_digest(path: Path) -> str | None:
 
 def _cpu() -> str | None:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor() or None
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)

@@ -16,10 +16,10 @@ FINISHED, DIVERGED, FAILED = "finished", "diverged", "failed"
 class Result:
     """One run.
 
-    `history` maps a metric to its values, one per epoch: `train/loss`, `train/accuracy` (all training
-    samples, weights fixed, inference mode), the same for the held-out split (`val/…`, or `test/…` where
-    nothing is held out for validation), `gap/accuracy`, `gap/loss`, and `running/loss`, `running/accuracy`
-    (means over the batches while the weights move; never used for a gap).
+    `history` maps a metric to its values, one per epoch: `train/loss`, `train/accuracy` (weights
+    fixed, inference mode; `curve_samples` of the training samples, after the last epoch all), the same for the
+    held-out split (`val/…`, or `test/…` where nothing is held out for validation), `gap/accuracy`, `gap/loss`, and
+    `running/loss`, `running/accuracy` (means over the batches while the weights move; never used for a gap).
 
     `figures` are single numbers: `test/accuracy`, `test/loss`, `overfitting_gap/accuracy`,
     `overfitting_gap/loss` (training against test, last epoch), `train/accuracy`, `train/loss`,

@@ -2,24 +2,32 @@
 
 A folder is written under a temporary name and renamed when it is whole, so a name that looks like a key is a
 whole run; reading checks the content against the digests inside all the same, because disks and people err.
+What a killed process left half written is removed by the next one that writes.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import math
 import os
+import re
 import shutil
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from pipeline.config.digests import array_digest, arrays_digest
 from pipeline.config.job import digest
+from pipeline.data.files import whole
 from pipeline.errors import UserError
 from pipeline.results.result import Result
 
@@ -27,6 +35,16 @@ RECORD, PREDICTIONS, PROBABILITIES, WEIGHTS = "result.json", "predictions.npy", 
 PATCH = "uncommitted.diff"
 PUBLISHED = "published.json"
 """Where tracking notes the ids it gave the run; beside the result, since it is no part of it."""
+
+
+KEY = re.compile("[0-9a-f]{64}")
+"""What a key looks like; nothing else becomes the name of a folder."""
+
+GROUPS = ("history", "figures", "digests", "identity", "environment", "sources")
+"""What of a record is named values."""
+
+LARGEST_RECORD = 2**28
+"""Bytes of a `result.json`: that of 10,000 epochs has 3 million."""
 
 
 class DamagedRun(UserError):
@@ -40,6 +58,9 @@ class RunStore:
         self.root = Path(root)
 
     def folder(self, key: str) -> Path:
+        """Where the run `key` is, or would be. KeyError for what is no key: it could name any place."""
+        if not KEY.fullmatch(key):
+            raise KeyError(key)
         return self.root / key
 
     def keys(self) -> list[str]:
@@ -47,23 +68,24 @@ class RunStore:
         if not self.root.is_dir():
             return []
         return sorted(
-            entry.name for entry in self.root.iterdir() if (entry / RECORD).is_file() and len(entry.name) == 64
+            entry.name for entry in self.root.iterdir() if KEY.fullmatch(entry.name) and (entry / RECORD).is_file()
         )
 
     def __contains__(self, key: str) -> bool:
-        return (self.folder(key) / RECORD).is_file()
+        return bool(KEY.fullmatch(key)) and (self.folder(key) / RECORD).is_file()
 
     def __iter__(self) -> Iterator[Result]:
         for key in self.keys():
             yield self.read(key)
 
     def write(self, result: Result) -> Path:
-        """Put `result` on disk, whole or not at all; replaces an earlier run of the same key."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        temporary = self.root / f".{result.key}.{os.getpid()}"
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
-        try:
+        """Put `result` on disk, whole or not at all; replaces an earlier run of the same key.
+
+        Raises UserError where the disk is full or the folder may not be written to.
+        """
+        final = self.folder(result.key)
+        with replacing(final) as temporary:
+            temporary.mkdir()
             record = result.record()
             beside: dict[str, str] = {}
             if result.predictions is not None:
@@ -78,20 +100,10 @@ class RunStore:
                     np.savez(file, allow_pickle=False, **plain)
             if result.patch:
                 (temporary / PATCH).write_bytes(result.patch)
-            whole = {"record": record, "sha256": digest(_finite(record)), "exact": result.exact, **beside}
-            _write_json(temporary / RECORD, whole)
-            final = self.folder(result.key)
-            if final.exists():
-                # rename() replaces no folder that has content: step the old one aside, so that one of both is always there.
-                aside = self.root / f".{result.key}.{os.getpid()}.old"
-                shutil.rmtree(aside, ignore_errors=True)
-                final.rename(aside)
-                temporary.rename(final)
-                shutil.rmtree(aside, ignore_errors=True)
-            else:
-                temporary.rename(final)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            if (final / PUBLISHED).is_file():
+                shutil.copyfile(final / PUBLISHED, temporary / PUBLISHED)
+            content = {"record": record, "sha256": digest(_finite(record)), "exact": result.exact, **beside}
+            _write_json(temporary / RECORD, content)
         return final
 
     def records(self) -> Iterator[Result]:
@@ -105,8 +117,8 @@ class RunStore:
     def status(self, key: str) -> str:
         """What became of the run, unchecked; empty where its record cannot be read."""
         try:
-            return str(json.loads((self.folder(key) / RECORD).read_text())["record"]["status"])
-        except (OSError, ValueError, KeyError, TypeError):
+            return str(json.loads((self.folder(key) / RECORD).read_text(encoding="utf-8"))["record"]["status"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return ""
 
     def record(self, key: str) -> Result:
@@ -114,13 +126,23 @@ class RunStore:
         return self._record(key)[0]
 
     def _record(self, key: str) -> tuple[Result, dict[str, Any]]:
-        stored = json.loads((self.folder(key) / RECORD).read_text())
-        record = stored["record"]
-        if digest(record) != stored["sha256"] or record["key"] != key:
-            raise ValueError("its record does not match its digest")
-        result = Result.from_record(_unfinite(record))
-        if result.exact != stored["exact"]:
-            raise ValueError("its numbers are not what they are in hexadecimal")
+        path = self.folder(key) / RECORD
+        if path.stat().st_size > LARGEST_RECORD:
+            raise ValueError("its record is longer than any")
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            record = stored["record"]
+            if digest(record) != stored["sha256"] or record["key"] != key:
+                raise ValueError("its record does not match its digest")
+            result = Result.from_record(_unfinite(record))
+            if not all(isinstance(getattr(result, name), dict) for name in GROUPS) or not isinstance(
+                result.status, str
+            ):
+                raise TypeError("in place of named values")
+            if result.exact != stored["exact"]:
+                raise ValueError("its numbers are not what they are in hexadecimal")
+        except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+            raise ValueError(f"its record is none: {type(error).__name__} {error}") from error
         return result, stored
 
     def read(self, key: str) -> Result:
@@ -131,7 +153,7 @@ class RunStore:
         try:
             result, stored = self._record(key)
             if result.finished:
-                result.predictions = np.load(folder / PREDICTIONS, allow_pickle=False)
+                result.predictions = _load(folder / PREDICTIONS)
                 if array_digest(result.predictions) != result.digests["predictions"]:
                     raise ValueError("its predictions do not match their digest")
             if (folder / PATCH).is_file():
@@ -139,16 +161,14 @@ class RunStore:
                 if hashlib.sha256(result.patch).hexdigest() != result.environment.get("patch"):
                     raise ValueError("its patch does not match its digest")
             if (folder / PROBABILITIES).is_file():
-                result.probabilities = np.load(folder / PROBABILITIES, allow_pickle=False)
+                result.probabilities = _load(folder / PROBABILITIES)
                 if array_digest(result.probabilities) != stored["probabilities"]:
                     raise ValueError("its probabilities do not match their digest")
             if (folder / WEIGHTS).is_file():
-                # Opened by us: numpy leaves the file open where the archive is damaged.
-                with open(folder / WEIGHTS, "rb") as file, np.load(file, allow_pickle=False) as weights:
-                    result.weights = {name.replace(".", "/"): weights[name] for name in weights.files}
+                result.weights = _load_weights(folder / WEIGHTS)
                 if arrays_digest(result.weights) != result.digests["final_weights"]:
                     raise ValueError("its weights do not match their digest")
-        except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except DAMAGE as error:
             raise DamagedRun(f"{folder}: damaged ({error}). Delete the folder; the run is trained again.") from error
         return result
 
@@ -160,12 +180,86 @@ class RunStore:
     def published(self, key: str) -> dict[str, str]:
         """Ids that tracking gave the run (`run_id`, `experiment_id`, `parent_run_id`), or {}."""
         try:
-            return json.loads((self.folder(key) / PUBLISHED).read_text())
-        except (OSError, ValueError):
+            noted = json.loads((self.folder(key) / PUBLISHED).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
             return {}
+        if not isinstance(noted, dict):
+            return {}
+        return {name: word for name, word in noted.items() if isinstance(word, str)}
 
     def note_published(self, key: str, ids: dict[str, str]) -> None:
-        _write_json(self.folder(key) / PUBLISHED, ids)
+        folder = self.folder(key)
+        # Not while the folder is replaced: the ids would go with the old one.
+        with locked(folder.parent), whole(folder / PUBLISHED) as temporary:
+            _write_json(temporary, ids)
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """A temporary path for a folder that becomes `folder` when the block ends without an error; one writer at a time.
+
+    Two that replace the same folder would meet between the two renames that it takes.
+    """
+    with locked(folder.parent), whole(folder) as temporary:
+        yield temporary
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One writer at a time below `folder`, which is made where it is not there. The lock is on the folder itself, so that
+    it leaves no file, and ends with its process."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror}: {error.filename})") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+DAMAGE = (
+    *(ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error),
+    # What numpy and zipfile come to with a header that is none: a word that is no Python, encryption, another method.
+    *(SyntaxError, RuntimeError, struct.error, tokenize.TokenError),
+)
+"""What reading a damaged file raises."""
+
+
+def _load(path: Path) -> np.ndarray:
+    """An array; never more of it than the file holds, whatever its header announces."""
+    with open(path, "rb") as file:
+        _check_size(file, path.stat().st_size)
+        file.seek(0)
+        return np.load(file, allow_pickle=False)
+
+
+def _load_weights(path: Path) -> dict[str, np.ndarray]:
+    # Opened by us: numpy leaves the file open where the archive is damaged.
+    with open(path, "rb") as file:
+        with zipfile.ZipFile(file) as archive:
+            held = sum(entry.file_size for entry in archive.infolist())
+            if held > path.stat().st_size or not all(entry.filename.endswith(".npy") for entry in archive.infolist()):
+                raise ValueError("its weights unpack to more than their file holds, or to something else")
+            for entry in archive.infolist():
+                with archive.open(entry) as member:
+                    _check_size(member, entry.file_size)
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as weights:
+            return {name.replace(".", "/"): weights[name] for name in weights.files}
+
+
+def _check_size(member: IO[bytes], size: int) -> None:
+    """Refuse an array whose header announces more than the member holds: numpy would make room for it first."""
+    version = np.lib.format.read_magic(member)
+    reader = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+    if reader is None:
+        raise ValueError(f"an array in version {version} of numpy's format")
+    shape, _, dtype = reader(member)
+    if min(shape, default=1) < 0 or dtype.hasobject or math.prod(shape) * dtype.itemsize > size:
+        raise ValueError(f"an array announces {math.prod(shape) * dtype.itemsize:,} bytes, and holds {size:,}")
 
 
 def _save(path: Path, array: np.ndarray) -> None:
@@ -174,9 +268,7 @@ def _save(path: Path, array: np.ndarray) -> None:
 
 
 def _write_json(path: Path, value: Any) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(_finite(value), indent=1, sort_keys=True, allow_nan=False) + "\n")
-    temporary.replace(path)
+    path.write_text(json.dumps(_finite(value), indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
 _NON_FINITE = {"inf": float("inf"), "-inf": float("-inf"), "nan": float("nan")}

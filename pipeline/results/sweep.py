@@ -7,20 +7,23 @@ The record lies beside its runs in `<folder>/sweep.json` where a folder was aske
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
+from pipeline.data.files import whole
 from pipeline.errors import UserError
 from pipeline.results.result import Result
-from pipeline.results.store import RunStore
+from pipeline.results.store import KEY, RunStore, replacing
 
 SWEEP = "sweep.json"
 LEDGER = "sweeps"
 """The folder within a store of runs that holds a record of each sweep."""
+
+ID = re.compile("[0-9A-Za-z]{0,64}")
 
 RUNNING, ENDED, STOPPED = "running", "ended", "stopped"
 
@@ -65,10 +68,8 @@ class Sweep:
         self.write_to(folder / SWEEP)
 
     def write_to(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_text(json.dumps(asdict(self), indent=1) + "\n")
-        temporary.replace(path)
+        with whole(path) as temporary:
+            temporary.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> Sweep:
@@ -77,10 +78,29 @@ class Sweep:
     @classmethod
     def read_from(cls, path: Path) -> Sweep:
         try:
-            plain = json.loads(path.read_text())
-            return cls(**{**plain, "lost": [Lost(**lost) for lost in plain["lost"]]})
-        except (OSError, ValueError, TypeError, KeyError) as error:
+            return cls.of(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"{path}: not the record of a sweep ({error}); train again to write it") from error
+
+    @classmethod
+    def of(cls, plain: Any) -> Sweep:
+        """The record that `plain` JSON values are. Raises ValueError: keys and id become names of files, so they are looked at."""
+        try:
+            sweep = cls(**{**plain, "lost": [Lost(**lost) for lost in plain["lost"]]})
+            if strange := [
+                value
+                for value, form in [(sweep.id, ID), *((key, KEY) for key in sweep.keys)]
+                if not form.fullmatch(value)
+            ]:
+                raise ValueError(f"{strange[0]!r} is neither a key nor an id")
+            lost = [word for one in sweep.lost for word in asdict(one).values()]
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"{type(error).__name__}: {error}") from error
+        if not all(
+            isinstance(word, str) for word in (sweep.name, sweep.status, sweep.machine, sweep.winner or "", *lost)
+        ):
+            raise ValueError("a word in it is none")
+        return sweep
 
 
 class Ledger:
@@ -125,15 +145,15 @@ class Ledger:
 
 def gather(store: RunStore, sweep: Sweep, folder: Path) -> None:
     """Make `folder` hold exactly the runs of `sweep` and its record: the output that DVC keeps of a stage."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for entry in folder.iterdir():
-        # Runs only: an opened bundle has a report beside them.
-        if entry.is_dir() and entry.name not in sweep.keys and re.fullmatch("[0-9a-f]{64}", entry.name):
-            shutil.rmtree(entry)
+    if folder.is_dir():
+        for entry in folder.iterdir():
+            # Runs only: an opened bundle has a report beside them.
+            if entry.is_dir() and entry.name not in sweep.keys and KEY.fullmatch(entry.name):
+                shutil.rmtree(entry, ignore_errors=True)
     for key in sweep.keys:
         if key in store:
-            shutil.rmtree(folder / key, ignore_errors=True)
-            shutil.copytree(store.folder(key), folder / key)
+            with replacing(folder / key) as temporary:
+                shutil.copytree(store.folder(key), temporary, ignore=shutil.ignore_patterns(".*"))
     sweep.write(folder)
 
 

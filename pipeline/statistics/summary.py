@@ -237,10 +237,6 @@ def bands(curve: pd.DataFrame) -> pd.DataFrame:
     return intervals(curve, ["experiment", "configuration", "split", "epoch"], ["loss", "accuracy"])
 
 
-def one_per_cell(table: pd.DataFrame) -> pd.DataFrame:
-    """For each optimizer and width its configuration of highest validation accuracy (`table` as `summarise` sorts)."""
-    return (
-        table[table["width"].notna() & table["n"].gt(0)]
-        .drop_duplicates(["optimizer", "width"])
-        .sort_values(["optimizer", "width"])
-    )
+def one_per_cell(table: pd.DataFrame, by: Sequence[str] = ("optimizer", "width")) -> pd.DataFrame:
+    """For each cell, an optimizer and a width, the configuration of highest validation accuracy (`table` as `summarise` sorts)."""
+    return table[table["width"].notna() & table["n"].gt(0)].drop_duplicates(list(by)).sort_values(list(by))

@@ -76,8 +76,8 @@ class Tracker:
         def open_store() -> None:
             try:
                 self._ready()
-            except Exception:
-                logging.getLogger(__name__).debug("tracking could not be opened yet", exc_info=True)
+            except Exception as error:
+                logging.getLogger(__name__).debug("tracking could not be opened yet: %s", self._cause(error))
 
         thread = threading.Thread(target=open_store, name="tracking-warm", daemon=True)
         thread.start()
@@ -129,7 +129,8 @@ class Tracker:
         if status not in (FINISHED, FAILED, KILLED):
             raise ValueError(f"status {status!r}: expected {FINISHED}, {FAILED} or {KILLED}")
         with self.recording("end a run") as client:
-            client.set_terminated(run_id, status)
+            # Where the clock stepped back meanwhile, a run would end before it began.
+            client.set_terminated(run_id, status, max(int(time.time() * 1000), client.get_run(run_id).info.start_time))
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
         """Single numbers of a run, at step 0; one that is not finite becomes part of the tag `nonfinite`.

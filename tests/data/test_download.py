@@ -9,6 +9,8 @@ from pipeline.data.download import Limits, MirrorFailed, download, is_https, wit
 from tests.data import loopback
 from tests.data.loopback import Server
 
+pytestmark = pytest.mark.fault("mirrors misbehave")
+
 QUICK = Limits(connect=0.3, silence=0.3, mirror=2, attempts=3, pause=0.01)
 NAME = "train-images-idx3-ubyte.gz"
 

@@ -73,6 +73,7 @@ def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(
     assert names(tmp_path) == ["folder"]
 
 
+@pytest.mark.fault("disk full")
 def test_a_file_where_a_folder_belongs_is_named(tmp_path: Path) -> None:
     (tmp_path / "taken").touch()
     with pytest.raises(UserError, match=r"x: cannot be written \(File exists: .*taken\)"), whole(tmp_path / "taken/x"):
@@ -86,6 +87,7 @@ def test_a_folder_where_a_file_belongs_is_named(tmp_path: Path) -> None:
     assert names(tmp_path) == ["taken"]
 
 
+@pytest.mark.fault("disk full")
 def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
@@ -179,6 +181,7 @@ print(*sorted(os.listdir(sys.argv[1])))
 """
 
 
+@pytest.mark.fault("SIGKILL")
 def test_killed_at_every_step_it_leaves_nothing_half_written(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", KILLED_EVERYWHERE, str(tmp_path)],

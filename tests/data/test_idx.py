@@ -11,12 +11,17 @@ from hypothesis import strategies as st
 
 from pipeline.data import idx
 from pipeline.errors import UserError
+from tests.faults.rounds import examples
 
 IMAGES = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
 LABELS = np.array([3, 1, 4], np.uint8)
 
 
-any_speed = settings(deadline=None, database=None)
+pytestmark = pytest.mark.fault(
+    "IDX with a wrong magic number, a count of 2^31, mismatched shapes, labels over 9, no samples"
+)
+
+any_speed = settings(deadline=None, database=None, max_examples=examples(100))
 
 
 def header(*fields: int) -> bytes:
@@ -178,6 +183,35 @@ def test_a_bomb_is_not_unpacked() -> None:
         assert tracemalloc.get_traced_memory()[1] < 2 * len(bomb)
     finally:
         tracemalloc.stop()
+
+
+@any_speed
+@given(st.lists(st.integers(2**20, 2**32 - 1), min_size=3, max_size=3), st.binary(max_size=64))
+def test_no_header_makes_the_reader_take_memory(shape: list[int], rest: bytes) -> None:
+    tracemalloc.start()
+    try:
+        for data, dimensions in (
+            (header(2051, *shape) + rest, idx.IMAGES),
+            (header(2049, shape[0]) + rest, idx.LABELS),
+        ):
+            with pytest.raises(UserError, match="announce"):
+                idx.decode(data, dimensions, "x")
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_every_flipped_bit_of_a_packed_file_is_found_or_does_not_matter() -> None:
+    """A gzip file has a few bits that say nothing of what is packed: a time, a system, what fills the last byte."""
+    sound = gzip.compress(idx.encode(IMAGES), mtime=0)
+    for position in range(8 * len(sound)):
+        spoilt = bytearray(sound)
+        spoilt[position // 8] ^= 1 << position % 8
+        try:
+            images = idx.images(idx.unpack(bytes(spoilt), 40, "x"), (3, 4), "x")
+        except UserError:
+            continue
+        assert np.array_equal(images, IMAGES)
 
 
 def test_a_bomb_of_many_members_is_not_unpacked() -> None:

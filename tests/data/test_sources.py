@@ -74,6 +74,7 @@ def test_unpacked_files_are_taken_too(tmp_path: Path) -> None:
     assert gather(folder(tmp_path, plain))[1] == tiny.PACKED
 
 
+@pytest.mark.fault("bombs and trailing bytes")
 @pytest.mark.parametrize(
     ("data", "note"),
     [
@@ -93,6 +94,7 @@ def test_wrong_bytes_in_a_folder(tmp_path: Path, data: bytes, note: str) -> None
     assert FIRST in message
 
 
+@pytest.mark.fault("bombs and trailing bytes")
 def test_a_huge_file_is_not_read_to_its_end(tmp_path: Path) -> None:
     mirror = folder(tmp_path, tiny.PACKED)
     with open(tmp_path / FIRST, "wb") as file:
@@ -125,6 +127,7 @@ def test_server_that_is_sound_in_the_end(server: Server, answer: loopback.Answer
     assert gather(mirror) == (mirror, tiny.PACKED)
 
 
+@pytest.mark.fault("mirrors misbehave")
 @pytest.mark.parametrize(
     ("answer", "note"),
     [
@@ -169,6 +172,7 @@ def test_progress_adds_up_over_the_files(server: Server) -> None:
     assert seen[-1] == sum(map(len, tiny.PACKED.values()))
 
 
+@pytest.mark.fault("no network")
 def test_the_message_is_one_paragraph_with_all_that_is_needed(tmp_path: Path) -> None:
     with pytest.raises(DataUnavailable) as raised:
         sources.gather(MNIST, MNIST.files, [Folder(tmp_path / "a"), Https("https://me:secret@127.0.0.1:1/x", QUICK)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import xml.etree.ElementTree as ElementTree
 
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 
 from pipeline.report import figures, pictures, style
+from pipeline.report.exhibits import Exhibits
+from pipeline.statistics import summary
 from tests.report import factory
 
 
@@ -125,3 +128,37 @@ def test_a_picture_is_a_png(image):
 def test_ink_on_white(image):
     white = pictures.on_white(pictures.ink(np.zeros((2, 2))))
     assert white.min() == 255
+
+
+def deep(optimizers=("adam", "sgd"), depths=(1, 2, 3)):
+    jobs = [
+        factory.job(optimizer, width, seed, 10) for optimizer in optimizers for width in (4, 16) for seed in range(3)
+    ]
+    return [
+        factory.finished(
+            dataclasses.replace(job, model=dataclasses.replace(job.model, hidden=job.model.hidden * depth))
+        )
+        for depth in depths
+        for job in jobs
+    ]
+
+
+def test_several_depths_are_drawn_each_by_itself(of_runs):
+    exhibit = Exhibits(of_runs(deep(("adam",), (1, 2))), None).gap_accuracy
+    assert exhibit.table[["width", "depth"]].values.tolist() == [[4, 1], [4, 2], [16, 1], [16, 2]]
+    assert {"test, %", "test, 95 % interval"} <= {*exhibit.table.columns}
+    assert exhibit.title == "The gap in accuracy, by width and depth"
+    assert "adam, 2 layers: " in exhibit.alternative
+    assert "hidden layers" in exhibit.svg
+
+
+def test_a_band_for_each_depth_of_each_optimizer_in_both_panels(of_runs):
+    cells = summary.one_per_cell(of_runs(deep()).main, ("optimizer", "width", "depth"))
+    with style.styled():
+        drawn = figures.by_depth(cells, ("gap_accuracy", "test_accuracy"), ("gap", "test"))
+    panels = [ax for ax in drawn.axes if ax.collections]
+    assert [len(ax.collections) for ax in panels] == [3] * 4
+    band = panels[0].collections[0].get_paths()[0].vertices[:, 1]
+    adam = cells[cells["optimizer"].eq("adam") & cells["depth"].eq(1)]
+    assert band.min() == pytest.approx(100 * adam["gap_accuracy_low"].min())
+    assert len({ax.get_ylim() for ax in panels[::2]}) == 1

@@ -153,6 +153,7 @@ def empty(path: Path) -> None:
 DAMAGE = [(name, spoil) for name in ("result.json", "predictions.npy") for spoil in (cut, flip, empty)]
 
 
+@pytest.mark.fault("stored result damaged")
 @pytest.mark.parametrize(
     ("name", "spoil"),
     [
@@ -172,6 +173,7 @@ def test_damage_is_found(store: RunStore, name: str, spoil: Callable[[Path], Non
         store.read(KEY)
 
 
+@pytest.mark.fault("stored result damaged")
 def test_figures_cannot_be_changed_by_hand(store: RunStore) -> None:
     store.write(result())
     path = store.folder(KEY) / "result.json"

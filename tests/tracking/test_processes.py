@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from pipeline.console import PROJECT
 from pipeline.tracking import open_tracker
 
@@ -34,6 +36,7 @@ def start(root: Path, *words: object, code: str = WORK) -> subprocess.Popen[str]
     return subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=pipe, stderr=pipe, text=True)
 
 
+@pytest.mark.fault("two sweeps at once")
 def test_two_processes_on_a_fresh_store_lose_and_repeat_nothing(tmp_path: Path) -> None:
     """They make the store, the experiment and the sweep together, and half of their runs are the same."""
     working = [start(tmp_path, "e", 0, 12), start(tmp_path, "e", 6, 18)]
@@ -47,6 +50,7 @@ def test_two_processes_on_a_fresh_store_lose_and_repeat_nothing(tmp_path: Path) 
     assert {path.name for path in tmp_path.iterdir()} == {"mlflow.db", "mlflow.db.lock"}
 
 
+@pytest.mark.fault("SIGKILL")
 def test_sweep_of_a_killed_process_is_closed(tmp_path: Path, blank_store: Path) -> None:
     (tmp_path / "mlflow.db").write_bytes(blank_store.read_bytes())
     process = start(tmp_path, "e", 0, 1, code=WORK + HANG)

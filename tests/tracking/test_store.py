@@ -90,6 +90,7 @@ def root(tmp_path: Path, blank_store: Path) -> Path:
     return folder
 
 
+@pytest.mark.fault("SQLite damaged")
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
 def test_damage_is_refused_at_once(root: Path, damage: Callable[[Path], None]) -> None:
     damage(root / "mlflow.db")
@@ -97,6 +98,7 @@ def test_damage_is_refused_at_once(root: Path, damage: Callable[[Path], None]) -
         open_tracker("sqlite", root=root)
 
 
+@pytest.mark.fault("SQLite damaged")
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
 def test_command_in_the_message_mends_it(root: Path, damage: Callable[[Path], None]) -> None:
     damage(root / "mlflow.db")
@@ -109,6 +111,7 @@ def test_command_in_the_message_mends_it(root: Path, damage: Callable[[Path], No
     assert not (root / "mlflow.db").exists()
 
 
+@pytest.mark.fault("SQLite damaged")
 @pytest.mark.parametrize("damage", [emptied, halved, newer_schema], ids=lambda damage: damage.__name__)
 def test_damaged_file_stays_as_it_is(root: Path, damage: Callable[[Path], None]) -> None:
     damage(root / "mlflow.db")
@@ -125,6 +128,7 @@ def test_damage_between_opening_and_use_is_refused_too(root: Path) -> None:
         tracker.begin("e", "n", {})
 
 
+@pytest.mark.fault("SQLite damaged")
 def test_older_schema_with_runs_is_to_be_upgraded(root: Path) -> None:
     half_migrated_at(root / "mlflow.db")
     execute(root / "mlflow.db", "INSERT INTO runs (run_uuid) VALUES ('a')")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -372,3 +373,14 @@ def test_a_sweep_that_a_killed_process_left_is_looked_through(fresh: Fresh, monk
     assert tracker.begin("e", "shared", {}, "s") == parent
     tracker.publish(make_result(1), "e", parent)
     assert len(runs(tracker)) == 2
+
+
+@pytest.mark.fault("clock steps back an hour; year 1970")
+def test_a_sweep_never_ends_before_it_began(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracker, now = fresh(), time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 3600)
+    parent = tracker.begin("clock", "sweep", {})
+    monkeypatch.setattr(time, "time", lambda: now)
+    tracker.end(parent, "FINISHED")
+    info = client(tracker).get_run(parent).info
+    assert (info.status, info.end_time - info.start_time) == ("FINISHED", 0)

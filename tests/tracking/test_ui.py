@@ -95,10 +95,39 @@ def test_it_leads_to_the_runs_of_each_experiment(served: Served) -> None:
     assert served.lines[1].startswith(f"optimizers: {served.address}/#/experiments/1/runs?")
 
 
+@pytest.mark.fault("a foreign Host header")
 def test_foreign_host_is_refused(served: Served) -> None:
     asked = urllib.request.Request(served.address, headers={"Host": "evil.example"})
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.urlopen(asked, timeout=10)
+
+
+def listening(port: int) -> set[str]:
+    """Addresses on which this machine listens at `port`, as Linux writes them."""
+    lines = [
+        line.split() for table in ("tcp", "tcp6") for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
+    ]
+    places = [line[1].split(":") for line in lines if line[3] == "0A"]
+    return {place for place, number in places if int(number, 16) == port}
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="not Linux")
+def test_it_listens_to_this_machine_alone(served: Served) -> None:
+    assert listening(int(served.address.rpartition(":")[2])) == {"0100007F"}
+
+
+@pytest.mark.fault("`..` in an artifact path")
+@pytest.mark.parametrize("path", ["../../../mlflow.db", "..%2F..%2F..%2Fmlflow.db", "%2e%2e/%2e%2e/%2e%2e/mlflow.db"])
+@pytest.mark.parametrize(
+    "page", ["get-artifact?run_uuid={run}&path={path}", "api/2.0/mlflow/artifacts/list?run_id={run}&path={path}"]
+)
+def test_a_path_out_of_a_runs_files_is_refused(served: Served, filled: Filled, page: str, path: str) -> None:
+    """The store's own database lies three folders above a run's files."""
+    question = page.format(run=filled.run.info.run_id, path=path)
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"{served.address}/{question}", timeout=10)
+    assert refused.value.code in (400, 403, 404)
+    refused.value.close()
 
 
 def test_port_in_use_is_one_line_with_another(served: Served) -> None:

@@ -92,7 +92,8 @@ def command(*words: str) -> Said:
     with pytest.MonkeyPatch.context() as patch, as_before():
         patch.setattr(sys, "argv", ["train.py"])
         patch.setattr(train, "refused", [])
-        patch.setenv("HYDRA_FULL_ERROR", os.environ.get("HYDRA_FULL_ERROR", ""))
+        for name in ("HYDRA_FULL_ERROR", "MLFLOW_TRACKING_URI"):  # the command sets them
+            patch.setenv(name, os.environ.get(name, ""))
         try:
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
                 console.run(train.main, list(words))

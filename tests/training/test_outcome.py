@@ -117,6 +117,7 @@ def unlucky(data: Split) -> list[Result]:
     return train(UNLUCKY, data, device(xla=False, workers=1))
 
 
+@pytest.mark.fault("NaN and infinity")
 def test_a_run_whose_loss_is_no_number_diverged(unlucky: list[Result]) -> None:
     assert unlucky[1].status == DIVERGED
     assert unlucky[1].reason == "running/loss is nan after epoch 1"
@@ -128,6 +129,7 @@ def test_it_stops_there_and_keeps_its_curve(unlucky: list[Result]) -> None:
     assert (unlucky[1].predictions, unlucky[1].weights) == (None, None)
 
 
+@pytest.mark.fault("NaN and infinity")
 def test_the_runs_beside_it_finish(unlucky: list[Result]) -> None:
     assert [result.status for result in unlucky] == [FINISHED, DIVERGED, FINISHED]
 
@@ -142,6 +144,7 @@ def test_the_reference_says_the_same(unlucky: list[Result], data: Split) -> None
     assert (diverged.status, diverged.reason) == (DIVERGED, unlucky[1].reason)
 
 
+@pytest.mark.fault("out of memory")
 @pytest.mark.parametrize("trainer", TRAINERS)
 def test_a_failed_run_says_why_and_the_others_finish(
     data: Split, monkeypatch: pytest.MonkeyPatch, trainer: str
@@ -197,6 +200,7 @@ def test_an_engine_s_six_numbers_by_name() -> None:
     assert metrics["val/accuracy"] == 6.0
 
 
+@pytest.mark.fault("NaN and infinity")
 @pytest.mark.parametrize("name", ["running/loss", "train/loss", "val/loss"])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_the_first_loss_that_is_no_number_is_named(name: str, value: float) -> None:

@@ -1,0 +1,12 @@
+"""How long the tests of faults look: FAULT_ROUNDS times as long as `make test` does."""
+
+from __future__ import annotations
+
+import os
+
+ROUNDS = max(1, int(os.environ.get("FAULT_ROUNDS", "1")))
+
+
+def examples(few: int) -> int:
+    """How many examples hypothesis draws."""
+    return few * (20 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 1) * min(ROUNDS, 50)

@@ -1,0 +1,406 @@
+"""Run folders and bundles that someone made with intent, or a disk spoilt: seen by content, bounded in memory, kept in place."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import shutil
+import stat
+import tracemalloc
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.config.digests import array_digest
+from pipeline.config.job import digest
+from pipeline.errors import UserError
+from pipeline.results import archive
+from pipeline.results.archive import DamagedBundle, pack, unpack
+from pipeline.results.find import find_run
+from pipeline.results.result import Result
+from pipeline.results.store import RECORD, DamagedRun, RunStore
+from pipeline.results.sweep import Sweep, gather, read_folder
+from tests.faults.rounds import ROUNDS, examples
+from tests.results.test_store import KEY, result
+
+ENOUGH = 8 * 2**20
+"""Bytes that reading a run of a few kilobytes may take at most, whatever its files announce."""
+
+any_speed = settings(deadline=None, database=None, max_examples=examples(60))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run as it is written; of its files, the content to go back to."""
+    store = RunStore(tmp_path_factory.mktemp("runs"))
+    environment = {"python": "3.11", "patch": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}
+    store.write(result(patch=b"test", environment=environment))
+    return store.folder(KEY)
+
+
+def content(run: Result) -> dict[str, Any]:
+    """All that a run says, arrays by their digests."""
+    arrays = {"predictions": run.predictions, "probabilities": run.probabilities, **(run.weights or {})}
+    named = {name: array_digest(array) for name, array in arrays.items() if array is not None}
+    return {**run.record(), "arrays": named, "patch": run.patch.hex()}
+
+
+def peak(read: Callable[[], Any]) -> int:
+    """Bytes that `read` takes at most. Whatever it raises must be an error that a person can mend."""
+    tracemalloc.start()
+    try:
+        read()
+    except UserError:
+        pass
+    finally:
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    return most
+
+
+# --- a run folder
+
+
+FILES = [RECORD, "predictions.npy", "probabilities.npy", "weights.npz", "uncommitted.diff"]
+
+
+@pytest.mark.fault("a stored result flipped, cut, emptied")
+@pytest.mark.parametrize("name", FILES)
+def test_every_flipped_byte_is_found_or_does_not_matter(folder: Path, name: str) -> None:
+    """Every byte of every file, one bit of it (all eight with FAULT_ROUNDS)."""
+    store, path = RunStore(folder.parent), folder / name
+    sound, whole = path.read_bytes(), content(store.read(KEY))
+    step = 1 if len(sound) < 500 or ROUNDS > 1 else 5
+    found = 0
+    try:
+        for position in range(0, len(sound), step):
+            for bit in range(8) if ROUNDS > 1 else [position % 8]:
+                spoilt = bytearray(sound)
+                spoilt[position] ^= 1 << bit
+                path.write_bytes(spoilt)
+                try:
+                    assert content(store.read(KEY)) == whole, f"{name}: byte {position}, bit {bit}"
+                except DamagedRun:
+                    found += 1
+    finally:
+        path.write_bytes(sound)
+    assert found
+
+
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | st.just({"float": "nan"}),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@pytest.mark.fault("a stored result flipped, cut, emptied")
+@any_speed
+@given(st.binary(max_size=40) | plain.map(lambda value: json.dumps(value).encode()))
+def test_any_record_is_refused_in_words(folder: Path, record: bytes) -> None:
+    store, path = RunStore(folder.parent), folder / RECORD
+    sound = path.read_bytes()
+    try:
+        path.write_bytes(record)
+        with pytest.raises(DamagedRun):
+            store.read(KEY)
+        assert list(store.records()) == []
+        assert isinstance(store.status(KEY), str)
+        with pytest.raises(UserError):
+            Sweep.read_from(path)
+    finally:
+        path.write_bytes(sound)
+
+
+@pytest.mark.fault("a stored result flipped, cut, emptied")
+@any_speed
+@given(st.data())
+def test_a_record_with_a_right_digest_and_wrong_values_is_refused_in_words(folder: Path, data: st.DataObject) -> None:
+    """What no disk does, a person can."""
+    store, path = RunStore(folder.parent), folder / RECORD
+    sound = path.read_bytes()
+    stored = json.loads(sound)
+    name = data.draw(st.sampled_from(sorted(stored["record"])))
+    stored["record"][name] = data.draw(plain)
+    try:
+        stored["sha256"] = digest(stored["record"])
+    except ValueError:
+        return  # an infinity
+    try:
+        path.write_text(json.dumps(stored))
+        try:
+            read = store.read(KEY)
+        except DamagedRun:
+            return
+        assert read.key == KEY
+    finally:
+        path.write_bytes(sound)
+
+
+def header_of(shape: tuple[int, ...], dtype: str = "|u1") -> bytes:
+    made = io.BytesIO()
+    np.lib.format.write_array_header_1_0(made, {"descr": dtype, "fortran_order": False, "shape": shape})
+    return made.getvalue()
+
+
+class Evil:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, sentinel: Path) -> None:
+        self.sentinel = sentinel
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.sentinel,)
+
+
+def pickled(sentinel: Path) -> bytes:
+    made = io.BytesIO()
+    np.save(made, np.array([Evil(sentinel)], object), allow_pickle=True)
+    return made.getvalue()
+
+
+def zipped(members: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", method) as file:
+        for name, data in members.items():
+            file.writestr(name, data)
+    return made.getvalue()
+
+
+BOMB = header_of((2**28,)) + bytes(2**22)
+HOSTILE: dict[str, tuple[str, Callable[[Path], bytes]]] = {
+    "predictions that are pickled": ("predictions.npy", pickled),
+    "a bare pickle": ("predictions.npy", lambda sentinel: pickle.dumps(Evil(sentinel))),
+    "probabilities that are pickled": ("probabilities.npy", pickled),
+    "weights that are pickled": ("weights.npz", lambda sentinel: zipped({"hidden_1.kernel.npy": pickled(sentinel)})),
+    "a bare pickle for weights": ("weights.npz", lambda sentinel: pickle.dumps(Evil(sentinel))),
+    "an array for weights": ("weights.npz", lambda _: header_of((3,)) + bytes(3)),
+    "an archive for predictions": ("predictions.npy", lambda _: zipped({"a.npy": header_of((3,)) + bytes(3)})),
+    "a member that is no array": ("weights.npz", lambda _: zipped({"evil.py": b"raise SystemExit"})),
+    "a terabyte announced": ("predictions.npy", lambda _: header_of((2**40,)) + bytes(3)),
+    "a shape over all numbers": ("predictions.npy", lambda _: header_of((2**62, 2**62)) + bytes(3)),
+    "a negative shape": ("predictions.npy", lambda _: header_of((-3,)) + bytes(3)),
+    "a header that is no literal": (
+        "predictions.npy",
+        lambda sentinel: b"\x93NUMPY\x01\x00\x76\x00" + f"open({str(sentinel)!r}, 'w')".encode().ljust(117) + b"\n",
+    ),
+    "a terabyte announced in weights": ("weights.npz", lambda _: zipped({"a.npy": header_of((2**40,)) + bytes(3)})),
+    "weights that unpack to much more": ("weights.npz", lambda _: zipped({"a.npy": BOMB}, zipfile.ZIP_DEFLATED)),
+    "an archive of nothing": ("weights.npz", lambda _: zipped({})),
+    "a record without end": (RECORD, lambda _: b"[" * 200_000),
+    "a number without end": (RECORD, lambda _: b'{"record": ' + b"9" * 10_000 + b"}"),
+}
+
+
+@pytest.mark.fault("a malicious .keras, .npz, YAML")
+@pytest.mark.parametrize("attack", HOSTILE)
+def test_a_hostile_run_folder_is_refused_in_bounded_memory(folder: Path, tmp_path: Path, attack: str) -> None:
+    name, make = HOSTILE[attack]
+    sentinel = tmp_path / "sentinel"
+    store = RunStore(tmp_path / "runs")
+    shutil.copytree(folder, store.folder(KEY))
+    (store.folder(KEY) / name).write_bytes(make(sentinel))
+    with pytest.raises(DamagedRun):
+        store.read(KEY)
+    assert peak(lambda: store.read(KEY)) < ENOUGH
+    assert not sentinel.exists()
+
+
+@pytest.mark.fault("a malicious .keras, .npz, YAML")
+@pytest.mark.parametrize(
+    "key", ["../x", "..", "", ".", "/tmp", "a" * 63 + "/", KEY.upper(), f"{KEY}\n", f"./{KEY[2:]}"]
+)
+def test_what_is_no_key_names_no_folder(tmp_path: Path, folder: Path, key: str) -> None:
+    shutil.copytree(folder, tmp_path / "x")
+    store = RunStore(tmp_path / "runs")
+    store.root.mkdir()
+    assert key not in store
+    with pytest.raises(KeyError):
+        store.read(key)
+    with pytest.raises(KeyError):
+        store.write(replace(result(), key=key))
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["runs", "x"]
+    assert list(store.root.iterdir()) == []
+
+
+@pytest.mark.fault("a malicious .keras, .npz, YAML")
+def test_a_run_whose_record_names_another_place_is_damaged(tmp_path: Path, folder: Path) -> None:
+    """`reproduce` and `lineage` take a folder by its name: one that is no key, and one whose record says `../x`."""
+    stored = json.loads((folder / RECORD).read_text())
+    stored["record"]["key"] = "../x"
+    stored["sha256"] = digest(stored["record"])
+    for name in (KEY, "x"):
+        shutil.copytree(folder, tmp_path / name)
+        (tmp_path / name / RECORD).write_text(json.dumps(stored))
+    with pytest.raises(DamagedRun):
+        find_run(str(tmp_path / KEY), RunStore(tmp_path))
+    with pytest.raises(UserError, match="no such run"):
+        find_run(str(tmp_path / "x"), RunStore(tmp_path / "runs"))
+
+
+RECORDS: dict[str, dict[str, Any]] = {
+    "a key above": {"keys": ["../x"]},
+    "a key elsewhere": {"keys": ["/tmp/x"]},
+    "a key that is a number": {"keys": [3]},
+    "no list of keys": {"keys": 3},
+    "an id above": {"id": "../../../x"},
+    "an id of two folders": {"id": "/../../x"},
+    "a name that is none": {"name": None},
+    "a winner that is none": {"winner": ["x"]},
+    "a word it has not": {"evil": 1},
+    "no words of what was lost": {"lost": [{"name": 1, "status": "failed", "reason": "", "command": ""}]},
+}
+
+
+@pytest.mark.fault("a malicious .keras, .npz, YAML")
+@pytest.mark.parametrize("record", RECORDS)
+def test_a_hostile_record_of_a_sweep_is_refused(tmp_path: Path, folder: Path, record: str) -> None:
+    shutil.copytree(folder, tmp_path / "x")
+    made = asdict(Sweep("which", [KEY])) | RECORDS[record]
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "sweep.json").write_text(json.dumps(made))
+    with pytest.raises(UserError, match=r"sweep\.json: not the record of a sweep"):
+        read_folder(tmp_path / "results")
+
+
+def test_what_is_gathered_replaces_no_folder_above(tmp_path: Path, folder: Path) -> None:
+    """A record that was made in memory, past the check of one that is read."""
+    shutil.copytree(folder, tmp_path / "x")
+    gather(RunStore(tmp_path / "runs"), Sweep("which", ["../x"]), tmp_path / "results")
+    assert (tmp_path / "x" / RECORD).is_file()
+
+
+# --- a bundle
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    store = RunStore(tmp_path / "runs")
+    store.write(result(patch=b"", environment={}))
+    picture = tmp_path / "gap.png"
+    picture.write_bytes(b"\x89PNG")
+    pack(Sweep("which", [KEY], KEY, id="0" * 64), store, {"figures/gap.png": picture}, tmp_path / "sweep.zip")
+    return tmp_path / "sweep.zip"
+
+
+def members_of(path: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(path) as file:
+        return {name: file.read(name) for name in file.namelist()}
+
+
+def taken(path: Path, root: Path) -> tuple[Any, ...]:
+    """What `unpack` gives of a bundle, comparable."""
+    sweep, new, report = unpack(path, RunStore(root))
+    return asdict(sweep), new, report, [content(run) for run in RunStore(root)]
+
+
+@pytest.mark.fault("a malicious .keras, .npz, YAML")
+def test_every_flipped_byte_of_a_bundle_is_found_or_does_not_matter(bundle: Path, tmp_path: Path) -> None:
+    sound, whole = bundle.read_bytes(), taken(bundle, tmp_path / "whole")
+    found = 0
+    for position in range(0, len(sound), 1 if ROUNDS > 1 else 31):
+        spoilt = bytearray(sound)
+        spoilt[position] ^= 1 << position % 8
+        bundle.write_bytes(spoilt)
+        root = tmp_path / "spoilt"
+        try:
+            assert taken(bundle, root) == whole
+        except DamagedBundle:
+            found += 1
+            assert not root.exists()
+        shutil.rmtree(root, ignore_errors=True)
+    assert found
+
+
+@pytest.mark.fault("a malicious .keras, .npz, YAML")
+@any_speed
+@given(st.binary(max_size=60) | st.dictionaries(st.sampled_from(["format", "sweep", "members"]), plain).map(json.dumps))
+def test_any_list_of_a_bundle_is_refused_in_words(
+    tmp_path_factory: pytest.TempPathFactory, listed: str | bytes
+) -> None:
+    root = tmp_path_factory.getbasetemp() / "any list"
+    root.mkdir(exist_ok=True)
+    (root / "sweep.zip").write_bytes(zipped({archive.INDEX: listed if isinstance(listed, bytes) else listed.encode()}))
+    with pytest.raises(DamagedBundle):
+        unpack(root / "sweep.zip", RunStore(root / "runs"))
+
+
+def with_link(path: Path, sentinel: Path) -> None:
+    """A member that is a symbolic link to a place elsewhere, as Unix archives hold them."""
+    with zipfile.ZipFile(path, "a") as file:
+        entry = zipfile.ZipInfo("report/figures")
+        entry.external_attr = (stat.S_IFLNK | 0o777) << 16
+        file.writestr(entry, str(sentinel.parent))
+
+
+def with_member(name: str) -> Callable[[Path, Path], None]:
+    """A member that its list names too."""
+
+    def add(path: Path, sentinel: Path) -> None:
+        held = members_of(path)
+        index = json.loads(held[archive.INDEX])
+        own = name.format(sentinel=sentinel)
+        sha256 = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
+        index["members"][own] = {"sha256": sha256, "size": 1}
+        path.write_bytes(zipped({**held, archive.INDEX: json.dumps(index).encode(), own: b"x"}))
+
+    return add
+
+
+def with_sweep(**changes: Any) -> Callable[[Path, Path], None]:
+    def change(path: Path, sentinel: Path) -> None:
+        held = members_of(path)
+        index = json.loads(held[archive.INDEX])
+        index["sweep"] |= changes
+        path.write_bytes(zipped({**held, archive.INDEX: json.dumps(index).encode()}))
+
+    return change
+
+
+def with_bomb(path: Path, sentinel: Path) -> None:
+    """A record of thirty megabytes of nothing, which its list says is short."""
+    held = members_of(path)
+    path.write_bytes(zipped({**held, f"runs/{KEY}/{RECORD}": bytes(30_000_000)}, zipfile.ZIP_DEFLATED))
+
+
+ATTACKS: dict[str, Callable[[Path, Path], None]] = {
+    "a symbolic link": with_link,
+    "a path above": with_member("../sentinel"),
+    "a path above, from a figure": with_member("report/figures/../../../sentinel"),
+    "an absolute path": with_member("{sentinel}"),
+    "a path with a backslash": with_member("report\\..\\..\\sentinel"),
+    "a program among the pictures": with_member("report/figures/evil.py"),
+    "a member of no run": with_member("runs/../sentinel"),
+    "a bomb": with_bomb,
+    "an id that leads elsewhere": with_sweep(id="/../../sentinel"),
+    "a key that leads elsewhere": with_sweep(keys=["../sentinel"]),
+    "a name that is a list": with_sweep(name=["x"]),
+}
+
+
+@pytest.mark.fault("a malicious .keras, .npz, YAML")
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_hostile_bundle_is_refused_whole_in_bounded_memory(bundle: Path, tmp_path: Path, attack: str) -> None:
+    sentinel, root = tmp_path / "sentinel", tmp_path / "in" / "runs"
+    ATTACKS[attack](bundle, sentinel)
+    before = set(tmp_path.rglob("*"))
+    with pytest.raises(DamagedBundle):
+        unpack(bundle, RunStore(root))
+    assert peak(lambda: unpack(bundle, RunStore(root))) < ENOUGH
+    assert set(tmp_path.rglob("*")) == before
+
+
+@pytest.fixture(autouse=True)
+def nothing_beside(tmp_path: Path) -> Iterator[None]:
+    """Whatever a test does, nothing lands beside its folder."""
+    before = set(tmp_path.parent.iterdir())
+    yield
+    assert {path.name for path in set(tmp_path.parent.iterdir()) - before} <= {"any list"}
