@@ -118,7 +118,7 @@ def end_with_dvc(environment: dict[str, str] | os._Environ[str] = os.environ) ->
 def _stat(pid: int) -> list[str]:
     """Name, parent and start of a process; nothing where it is gone, or a zombie."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text()
+        text = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
     except OSError:
         return []
     # The name is in parentheses, and may hold anything.

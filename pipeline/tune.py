@@ -243,7 +243,7 @@ class Search:
 
 
 def main(argv: Sequence[str]) -> int:
-    defaults = {key: str(value) for key, value in yaml.safe_load((rules.CONF / "tune.yaml").read_text()).items()}
+    defaults = {key: str(value) for key, value in yaml.safe_load((rules.CONF / "tune.yaml").read_text("utf-8")).items()}
     own = {**defaults, "out": "reports"}
     mine = [word for word in argv if word.partition("=")[0] in own or word.startswith("-") or "=" not in word]
     values = console.words(mine, own, __doc__ or "")

@@ -21,7 +21,7 @@ from pipeline.errors import UserError
 from tests.test_architecture import COMMANDS
 from tests.training.command import Said, command
 
-OTHERS = [name for name in COMMANDS if name not in ("pipeline.train", "pipeline.tracking.tracker")]
+OTHERS = [name for name in COMMANDS if name not in ("pipeline.train", "pipeline.tune", "pipeline.tracking.tracker")]
 WRONG = ["optimizzer=adm"]
 """A word that no command takes."""
 
@@ -125,7 +125,7 @@ def test_what_is_shown_of_an_error(case: str, flag: str) -> None:
     assert "secret" not in done.err
 
 
-@pytest.mark.fault("other time zone and locale")
+@pytest.mark.fault("surroundings")
 def test_a_terminal_that_knows_no_accents_gets_escapes() -> None:
     program = "from pipeline import console; console.run(lambda argv: print('784 → 512, – ×'))"
     environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(PROJECT)}

@@ -12,6 +12,7 @@ import pytest
 
 from pipeline import figures
 from pipeline.config import rules
+from pipeline.console import PROJECT
 from pipeline.errors import UserError
 from pipeline.figures import Row
 from pipeline.results.result import FINISHED, Result
@@ -152,3 +153,17 @@ def test_a_recipe_is_trained_and_tabulated(
     assert (tmp_path / "reports" / "published.md").read_text().count("\n") == 3
     assert figures.main(["minutes=0", "seeds=2", f"data={processed}"]) == 0
     assert "x: " not in capsys.readouterr().out
+
+
+def test_the_page_of_published_figures_has_a_line_for_every_row() -> None:
+    """Whether it was run, and what came out; the page says what the table says."""
+    with open(PROJECT / "reports" / "published.csv", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["id"] for line in lines] == [row.id for row in figures.rows()]
+    assert all(line["verdict"].startswith("not run") == (int(line["seeds"]) == 0) for line in lines)
+    page = (PROJECT / "reports" / "published.md").read_text("utf-8").splitlines()
+    assert [row.split(" | ")[0].removeprefix("| ") for row in page[2:]] == [line["id"] for line in lines]
+    assert all(
+        line["ours"] in row and row.endswith(f"| {line['verdict']} |")
+        for line, row in zip(lines, page[2:], strict=True)
+    )

@@ -235,14 +235,14 @@ def test_raw_pixels_get_classes_and_probabilities(ask: Callable[[Any], Any], pla
     assert [sum(answer["probabilities"]) for answer in answers] == pytest.approx([1.0] * 20, abs=1e-5)
 
 
-@pytest.mark.fault("a foreign Host header")
+@pytest.mark.fault("hostile input")
 def test_a_page_under_another_name_gets_no_answer(ask: Callable[..., Any]) -> None:
     with pytest.raises(urllib.error.HTTPError, match="400") as refused:
         ask({"inputs": np.zeros((1, 28, 28), int).tolist()}, host="evil.example")
     refused.value.close()
 
 
-@pytest.mark.fault("a malicious .keras, .npz, YAML")
+@pytest.mark.fault("hostile input")
 def test_pickled_weights_are_not_served(tmp_path: Path, keras: Any) -> None:
     from pipeline.tracking import served
 

@@ -41,7 +41,7 @@ def nodes(kind: type) -> Iterator[tuple[str, Any]]:
 # --- code
 
 
-@pytest.mark.fault("python -OO")
+@pytest.mark.fault("surroundings")
 def test_nothing_is_checked_by_assert() -> None:
     """`python -O` leaves them out. What tells the type checker something it cannot see may stay: `assert x is not None`."""
 
@@ -63,7 +63,7 @@ RUNS_A_FILE = {
 }
 
 
-@pytest.mark.fault("a malicious .keras, .npz, YAML")
+@pytest.mark.fault("hostile input")
 def test_nothing_that_is_read_is_run() -> None:
     """Models are arrays and the plain values of their job: no pickle, no layers from a file, no archive unpacked by itself."""
     found = []
@@ -116,7 +116,7 @@ def evil(tmp_path: Path) -> Iterator[Evil]:
     assert not made.sentinel.exists()
 
 
-@pytest.mark.fault("a malicious .keras, .npz, YAML")
+@pytest.mark.fault("hostile input")
 def test_objects_in_yaml_are_not_made(evil: Evil, tmp_path: Path) -> None:
     assert list(lineage.locked("digits", evil.text)) == []
     (tmp_path / "comparison.yaml").write_text(evil.text)
@@ -124,7 +124,7 @@ def test_objects_in_yaml_are_not_made(evil: Evil, tmp_path: Path) -> None:
         declaration.load(tmp_path / "comparison.yaml")
 
 
-@pytest.mark.fault("a malicious .keras, .npz, YAML")
+@pytest.mark.fault("hostile input")
 def test_objects_in_a_configuration_are_not_made(evil: Evil, tmp_path: Path, processed: Path) -> None:
     """`--config-dir` puts a folder of a person's own before Hydra."""
     (tmp_path / "conf" / "hydra" / "job_logging").mkdir(parents=True)
@@ -186,7 +186,7 @@ def environment_anew() -> Any:
     return identity.environment.__wrapped__
 
 
-@pytest.mark.fault("a secret in a tracking address")
+@pytest.mark.fault("secrets")
 def test_a_password_reaches_no_file_and_no_line(told: Told) -> None:
     assert told.status in (0, 5)
     assert "tracking at http://***@127.0.0.1:1/?***" in told.err
@@ -199,7 +199,7 @@ def test_a_password_reaches_no_file_and_no_line(told: Told) -> None:
         assert [path for path, content in written.items() if secret.encode() in content] == []
 
 
-@pytest.mark.fault("a secret in a tracking address")
+@pytest.mark.fault("secrets")
 @pytest.mark.parametrize(
     ("word", "expected"),
     [
@@ -219,7 +219,7 @@ def test_a_word_loses_its_password_before_hydra_sees_it(word: str, expected: str
     assert (os.environ["MLFLOW_TRACKING_URI"] == "") == (word == expected)
 
 
-@pytest.mark.fault("a secret in a tracking address")
+@pytest.mark.fault("secrets")
 def test_a_password_in_a_file_of_conf_is_refused(tmp_path: Path, processed: Path, monkeypatch: Any) -> None:
     """Hydra copies what it composes beside every run."""
     from pipeline.config import rules

@@ -63,7 +63,7 @@ def here(tmp_path_factory: pytest.TempPathFactory, processed: Path, keras: Any) 
     return bits(place.runs[0])
 
 
-@pytest.mark.fault("checkout's path; other time zone and locale, umask 077, no HOME, no terminal, few file descriptors")
+@pytest.mark.fault("surroundings")
 @pytest.mark.parametrize("case", cases())
 def test_the_same_run_comes_out_elsewhere(case: str, here: dict[str, Any], tmp_path: Path, processed: Path) -> None:
     """In a checkout whose path has every name in it, reached through a link, by a person without a home."""
@@ -94,20 +94,20 @@ def test_the_same_run_comes_out_elsewhere(case: str, here: dict[str, Any], tmp_p
     assert others == []
 
 
-@pytest.mark.fault("checkout's path")
+@pytest.mark.fault("surroundings")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_store_may_lie_in_a_folder_of_any_name(name: str, tmp_path: Path) -> None:
     assert resolve("sqlite", None, tmp_path / name, {}).database == tmp_path / name / "mlflow.db"
 
 
-@pytest.mark.fault("checkout's path")
+@pytest.mark.fault("surroundings")
 @pytest.mark.parametrize(("name", "character"), [("50%41", "'%41'"), ("what?", r"'\?'")])
 def test_a_name_that_mlflow_cannot_keep_a_store_in_is_refused(name: str, character: str, tmp_path: Path) -> None:
     with pytest.raises(Exception, match=f"cannot keep a store in a path with {character} in it; rename the folder"):
         resolve("sqlite", None, tmp_path / name, {})
 
 
-@pytest.mark.fault("clock steps back an hour; year 1970")
+@pytest.mark.fault("clock")
 def test_durations_come_from_a_clock_that_never_steps_back() -> None:
     """`time.time()` says when something was, in tracking alone; what lay between is measured with a monotonic clock."""
     files = {path.relative_to(CHECKOUT / "pipeline"): path for path in (CHECKOUT / "pipeline").rglob("*.py")}
@@ -115,7 +115,7 @@ def test_durations_come_from_a_clock_that_never_steps_back() -> None:
     assert set(told) == {"tracking"}
 
 
-@pytest.mark.fault("clock steps back an hour; year 1970")
+@pytest.mark.fault("clock")
 @pytest.mark.parametrize(
     "started", ["1970-01-01T00:00:00+00:00", "1969-12-31T23:00:00+00:00", "1970-01-01T00:00:05", ""]
 )

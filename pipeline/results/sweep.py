@@ -17,7 +17,7 @@ from typing import Any
 from pipeline.data.files import whole
 from pipeline.errors import UserError
 from pipeline.results.result import Result
-from pipeline.results.store import KEY, RunStore, replacing
+from pipeline.results.store import KEY, RunStore, locked, replacing
 
 SWEEP = "sweep.json"
 LEDGER = "sweeps"
@@ -152,7 +152,8 @@ def gather(store: RunStore, sweep: Sweep, folder: Path) -> None:
                 shutil.rmtree(entry, ignore_errors=True)
     for key in sweep.keys:
         if key in store:
-            with replacing(folder / key) as temporary:
+            # Neither the copy nor what it is made of is replaced meanwhile.
+            with locked(store.root), replacing(folder / key) as temporary:
                 shutil.copytree(store.folder(key), temporary, ignore=shutil.ignore_patterns(".*"))
     sweep.write(folder)
 

@@ -133,7 +133,9 @@ def right(here: Material, weights: Weights) -> float:
 
 def job_of(here: Material, optimizer: str, width: int, **changes: float) -> Job:
     """The tour's job with another optimizer, as `conf/` has it, and another width."""
-    values: dict[str, Any] = yaml.safe_load((rules.CONF / "optimizer" / f"{optimizer}.yaml").read_text()) | changes
+    values: dict[str, Any] = (
+        yaml.safe_load((rules.CONF / "optimizer" / f"{optimizer}.yaml").read_text("utf-8")) | changes
+    )
     name = values.pop("name")
     job = planned(here.data, BOOK).job
     return replace(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pipeline.console import PROJECT
 from pipeline.data.files import shown, whole
+from pipeline.errors import UserError
 from pipeline.tour.material import Material
 from pipeline.tour.stations import STATIONS, TRAINED, show
 
@@ -56,7 +57,8 @@ def run(command: str, here: Material) -> str:
     if words[:3] == TOUR:
         said = show(words[3], here).replace(shown(here.pictures), "reports/tour")
         return "\n".join(line.rstrip() for line in said.splitlines()) + "\n"
-    assert words[:3] == TRAIN, command
+    if words[:3] != TRAIN:
+        raise UserError(f"docs/tour.md: {command}: expected a command of the tour or of pipeline.train")
     from pipeline import train
 
     folders = [f"hydra.{mode}.dir={here.runs.absolute()}/.hydra" for mode in ("run", "sweep")]
@@ -64,7 +66,8 @@ def run(command: str, here: Material) -> str:
     heard = io.StringIO()
     with contextlib.redirect_stdout(heard):
         status = train.main([*words[3:], *paths, *folders, "tracking=none", *here.words])
-    assert status == 0, heard.getvalue()
+    if status:
+        raise UserError(f"docs/tour.md: {command}: ended with status {status}: {heard.getvalue()}")
     return heard.getvalue()
 
 

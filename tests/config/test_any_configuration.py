@@ -40,7 +40,7 @@ def changed(optimizer: str, changes: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-@pytest.mark.fault("sixty bad configuration values and combinations")
+@pytest.mark.fault("bad configuration")
 @any_speed
 @given(st.sampled_from(rules.options("optimizer")), st.dictionaries(keys, value, min_size=1, max_size=5))
 def test_values_are_refused_in_words_or_mean_what_they_say(optimizer: str, changes: dict[str, Any]) -> None:
@@ -66,7 +66,7 @@ def test_values_are_refused_in_words_or_mean_what_they_say(optimizer: str, chang
     assert canonical_json(job.to_dict())
 
 
-@pytest.mark.fault("sixty bad configuration values and combinations")
+@pytest.mark.fault("bad configuration")
 @any_speed
 @given(st.integers(1, 100_000), st.integers(0, 10_000_000), st.integers(0, 10_000_000), st.integers(1, 10_000_000))
 def test_sizes_that_are_taken_leave_a_whole_batch(samples: int, held_out: int, used: int, batch: int) -> None:
@@ -94,7 +94,7 @@ word = st.text(max_size=30) | st.lists(grammar | st.text(max_size=3), max_size=1
 assigned = st.tuples(keys | st.sampled_from(rules.GROUPS), word | value.map(rules.shown)).map("=".join)
 
 
-@pytest.mark.fault("sixty bad configuration values and combinations")
+@pytest.mark.fault("bad configuration")
 @any_speed
 @given(st.lists(word | assigned, max_size=4), st.booleans())
 def test_any_words_are_checked_without_an_error(words: list[str], multirun: bool) -> None:
@@ -102,7 +102,7 @@ def test_any_words_are_checked_without_an_error(words: list[str], multirun: bool
         assert shown_line(line).isprintable()
 
 
-@pytest.mark.fault("sixty bad configuration values and combinations")
+@pytest.mark.fault("bad configuration")
 @any_speed
 @given(st.text())
 def test_a_line_for_the_terminal_is_one_and_commands_nothing(text: str) -> None:

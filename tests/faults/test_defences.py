@@ -124,13 +124,13 @@ def runs_of_the_dead_are_closed(root: Path) -> None:
 
 
 def a_store_that_comes_back_gets_everything(root: Path) -> None:
-    from tests.test_publisher import Swept
+    from tests.test_publisher import KEYS, Swept
     from tests.test_publisher import Tracker as Noting
 
     with pytest.MonkeyPatch.context() as patch:
         if publisher.RETRY_SECONDS == 5.0:
             patch.setattr(publisher, "RETRY_SECONDS", 0.0)
-        assert Swept(Noting("run 1", tracking.TrackingUnavailable("away"), times=1), root).missing is None  # type: ignore[arg-type]
+        assert Swept(Noting(KEYS[1], tracking.TrackingUnavailable("away"), times=1), root).missing is None  # type: ignore[arg-type]
 
 
 def what_is_unpublished_is_status_5(root: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -107,7 +108,9 @@ console.run(main, [])
 def repository(tmp_path: Path) -> Iterator[Path]:
     """A stage that works for a minute, under DVC."""
     (tmp_path / "stage.py").write_text(STAGE)
-    (tmp_path / "dvc.yaml").write_text(f"stages:\n  long:\n    cmd: {sys.executable} stage.py\n    outs: [out]\n")
+    (tmp_path / "dvc.yaml").write_text(
+        f"stages:\n  long:\n    cmd: {shlex.quote(sys.executable)} stage.py\n    outs: [out]\n"
+    )
     dvc("init", "--no-scm", "--quiet", folder=tmp_path).wait()
     yield tmp_path
     if (tmp_path / "at work").exists():
@@ -204,6 +207,8 @@ def statuses(workspace: Workspace) -> dict[str, int]:
         connection.close()
 
 
+# Python says nothing of it unless asked to: a signal may come while git is asked for the commit.
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @SIGNALLED
 @pytest.mark.usefixtures("keras")
 def test_sigterm_ends_with_143_and_marks_the_sweep_killed(workspace: Workspace) -> None:

@@ -53,6 +53,8 @@ class Mlflow:
 def mlflow(workspace: Workspace, blank_store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mlflow]:
     """Down, on a store in the workspace; its client does not wait long."""
     from mlflow.server import handlers
+    from mlflow.tracking._model_registry import utils as registry
+    from mlflow.tracking._tracking_service import utils as tracking
 
     workspace.database.write_bytes(blank_store.read_bytes())
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -60,7 +62,11 @@ def mlflow(workspace: Workspace, blank_store: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("_MLFLOW_SERVER_ARTIFACT_ROOT", (workspace.root / "mlartifacts").as_uri())
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
-    monkeypatch.setattr(handlers, "_tracking_store", None)
+    for name in ("_tracking_store", "_model_registry_store"):
+        monkeypatch.setattr(handlers, name, None)
+    # It makes its own store that of the whole process.
+    for module, name in ((tracking, "_tracking_uri"), (registry, "_registry_uri")):
+        monkeypatch.setattr(module, name, getattr(module, name))
     port = next(port for port in range(20_000, 60_000) if servers.free(port))
     server = Mlflow(workspace.root, port)
     yield server
