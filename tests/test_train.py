@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
@@ -22,6 +23,7 @@ import numpy as np
 import pytest
 
 from pipeline import batch, training
+from pipeline import train as program
 from pipeline.config.rules import options
 from pipeline.console import PROJECT
 from pipeline.data.arrays import Arrays, split
@@ -243,6 +245,12 @@ def test_help_lists_every_group_and_its_files() -> None:
     said = command("--help").out
     for name in ("python -m pipeline.train -m", *options("optimizer"), *options("sweep"), "digits", "validation_size"):
         assert name in said
+
+
+def test_quick_help_is_hydra_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = command("--help").out
+    monkeypatch.setattr(program, "_groups_read_once", contextlib.nullcontext)
+    assert command("--help").out == quick
 
 
 # --- a sweep
