@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+
+from pipeline.report.tuned import SHORT, brief
 
 PUBLISHED = "published.csv"
 """Of `python -m pipeline.figures`."""
@@ -26,6 +30,14 @@ class Beside:
     heading: str
     lead: str
     hidden: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    """Where the page shows the table in brief: its columns there,"""
+    brief: Callable[[pd.DataFrame], list[list[str]]] | None = None
+    """and what makes their rows of the numbers in the file."""
+
+
+def _tuned(table: pd.DataFrame) -> list[list[str]]:
+    return [[*row, str(hidden)] for row, hidden in zip(brief(table), table["hidden"], strict=True)]
 
 
 KNOWN = (
@@ -41,7 +53,10 @@ KNOWN = (
         "tuned.csv",
         "tuned",
         "Tuned against default learning rates",
-        "Each optimizer at its default learning rate and at the one that the validation split chooses, by python -m pipeline.tune.",
+        "Each optimizer at its default learning rate and at the one that the validation split chooses, by python -m pipeline.tune. "
+        "The figures are of other seeds than those that chose; intervals are 95 % over seeds.",
+        columns=(*SHORT, "hidden layers"),
+        brief=_tuned,
     ),
 )
 
@@ -79,7 +94,12 @@ def tables(folder: Path | None, address: str) -> list[Shown]:
         runs = None
         if LINKS in table.columns:
             runs = [[_address(address, word) for word in words.split() if "/" in word] for words in table[LINKS]]
-        found.append(Shown(about, columns, table[columns].to_numpy().tolist(), runs))
+        rows = table[columns].to_numpy().tolist()
+        if about.brief is not None:
+            with suppress(KeyError, ValueError, TypeError):  # another release's table is shown as it is
+                rows = about.brief(pd.read_csv(Path(str(folder), about.file)))
+                columns = list(about.columns)
+        found.append(Shown(about, columns, rows, runs))
     return found
 
 

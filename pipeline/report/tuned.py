@@ -49,10 +49,15 @@ def lined(rows: Sequence[Sequence[object]]) -> list[str]:
 
 
 def short(table: pd.DataFrame) -> list[str]:
-    """A line per optimizer: rates, test accuracy of both, what tuning changed, and both gaps."""
-    rows = [
+    """The lines of a Markdown table: see `brief`."""
+    return lined([SHORT, *brief(table)])
+
+
+def brief(table: pd.DataFrame) -> list[list[str]]:
+    """A row per optimizer, for the columns SHORT: rates, test accuracy of both, what tuning changed, and both gaps."""
+    return [
         [
-            row["optimizer"],
+            str(row["optimizer"]),
             f"{row['default_rate']:g} → {row['tuned_rate']:g}",
             _spread(row, f"{DEFAULT}_test_accuracy"),
             _spread(row, f"{TUNED}_test_accuracy"),
@@ -62,7 +67,6 @@ def short(table: pd.DataFrame) -> list[str]:
         ]
         for _, row in table.iterrows()
     ]
-    return lined([SHORT, *rows])
 
 
 def _spread(row: pd.Series, figure: str, *, signed: bool = False) -> str:

@@ -10,8 +10,10 @@ import pytest
 from pipeline.report import beside, page
 from pipeline.report.evidence import RUN_PAGE
 from pipeline.report.exhibits import Exhibits
+from tests.clone import CHECKOUT
 from tests.report import factory
 
+README = (CHECKOUT / "README.md").read_text("utf-8")
 HEAD = ["id", "source", "measure", "published", "band", "ours", "seeds", "verdict", *beside.NUMBERS, beside.LINKS]
 FLOOR = ["95.3", "", "96.0", "95.9", "96.1", "4/aa 4/bb"]
 BAND = ["1.38", "1.88", "2.0", "", "", ""]
@@ -75,3 +77,11 @@ def test_a_table_of_before_has_no_bands(tmp_path: Path) -> None:
     write(tmp_path, "published.csv", HEAD[:8], *(row[:8] for row in ROWS))
     assert beside.bands(beside.read(tmp_path, "published.csv")) is None
     assert len(beside.tables(tmp_path, RUN_PAGE)) == 1
+
+
+def test_tuned_rates_are_shown_in_brief() -> None:
+    """The project's own table, as its README has it."""
+    [shown] = [one for one in beside.tables(CHECKOUT / "reports", "{experiment}/{run}") if one.about.id == "tuned"]
+    assert shown.columns[:2] == ["optimizer", "default → tuned rate"]
+    assert all(f"| {' | '.join(row[:-1])} |" in README for row in shown.rows)
+    assert {row[-1] for row in shown.rows} == {"64"}
