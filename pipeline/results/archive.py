@@ -43,6 +43,11 @@ def pack(sweep: Sweep, store: RunStore, report: Mapping[str, Path], path: Path) 
     members: dict[str, Path] = {
         f"report/{name}": file for name, file in report.items() if NAMES.fullmatch(f"report/{name}")
     }
+    lost = {one.key for one in sweep.lost}
+    if gone := [key for key in sweep.keys if key not in store and key not in lost]:
+        raise UserError(
+            f"{sweep.name}: {len(gone)} of its {len(sweep.keys)} runs are gone from {store.root}; train it again"
+        )
     for key in sweep.keys:
         if key in store:
             store.read(key)  # nothing damaged goes into a bundle
@@ -61,7 +66,8 @@ def pack(sweep: Sweep, store: RunStore, report: Mapping[str, Path], path: Path) 
 def unpack(path: Path, store: RunStore) -> tuple[Sweep, int, dict[str, bytes]]:
     """Take the runs of a bundle into `store`: its sweep, how many were not there yet, and the files of its report.
 
-    A run that `store` has already stays as it is. Raises DamagedBundle before anything is written.
+    A run that `store` has already stays as it is. Raises DamagedBundle, and UserError for a run that is there with other
+    bits, before anything is written.
     """
     try:
         with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
@@ -78,12 +84,17 @@ def unpack(path: Path, store: RunStore) -> tuple[Sweep, int, dict[str, bytes]]:
             if absent:
                 raise DamagedBundle(f"{path}: {len(absent)} of the sweep's {len(sweep.keys)} runs are not in it")
             results = [checked.read(key) for key in checked.keys()]  # noqa: SIM118
-            new = 0
-            for result in results:
-                if result.key not in store:
-                    store.write(result)
-                    new += 1
-            return sweep, new, report
+            here = {result.key: _digests(store, result.key) for result in results if result.key in store}
+            if others := [one for one in results if here.get(one.key) not in (None, one.digests)]:
+                made = others[0].environment.get("cpu", "another machine")
+                raise UserError(
+                    f"{path}: {len(others)} of its {len(results)} runs are here with other bits, such as {others[0].name} "
+                    f"({made} there); a store holds one result of a key, so open it into another one: add runs=FOLDER"
+                )
+            new = [result for result in results if here.get(result.key) is None]
+            for result in new:
+                store.write(result)
+            return sweep, len(new), report
     except DamagedRun as error:
         raise DamagedBundle(f"{path}: a run in it is damaged ({error})") from error
     except UserError:
@@ -92,6 +103,14 @@ def unpack(path: Path, store: RunStore) -> tuple[Sweep, int, dict[str, bytes]]:
         raise DamagedBundle(f"{path}: cannot be taken in ({error.strerror or error})") from error
     except DAMAGE as error:
         raise DamagedBundle(f"{path}: not a bundle, or damaged ({error})") from error
+
+
+def _digests(store: RunStore, key: str) -> dict[str, str] | None:
+    """Of what a run came to in `store`; None where it is damaged, and to be written anew."""
+    try:
+        return store.read(key).digests
+    except DamagedRun:
+        return None
 
 
 def _index(archive: zipfile.ZipFile) -> tuple[Sweep, dict[str, dict[str, Any]]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.job import digest
+from pipeline.errors import UserError
 from pipeline.results.archive import DamagedBundle, pack, unpack
 from pipeline.results.store import RunStore
 from pipeline.results.sweep import Sweep
 from tests.results.conftest import KEYS
+from tests.results.test_store import result
 
 SWEEP = Sweep("which", KEYS, KEYS[1], [], "parent", 12.5, id="i" * 64)
 
@@ -124,5 +128,22 @@ def test_a_file_that_is_cut_short_is_no_bundle(bundle: Path, other: RunStore, le
 def test_a_damaged_run_is_not_packed(store: RunStore, tmp_path: Path) -> None:
     (store.folder(KEYS[0]) / "predictions.npy").write_bytes(b"")
     with pytest.raises(Exception, match="damaged"):
+        pack(SWEEP, store, {}, tmp_path / "sweep.zip")
+    assert not (tmp_path / "sweep.zip").exists()
+
+
+def test_a_run_that_is_here_with_other_bits_is_said(bundle: Path, other: RunStore) -> None:
+    """Of another machine, say: the key is the same, and a store holds one result of a key."""
+    theirs = result(key=KEYS[0])
+    theirs.digests = {**theirs.digests, "final_weights": "0" * 64}
+    other.write(dataclasses.replace(theirs, weights=None))
+    with pytest.raises(UserError, match=r"1 of its 3 runs are here with other bits, such as .*add runs=FOLDER"):
+        unpack(bundle, other)
+    assert other.keys() == [KEYS[0]]
+
+
+def test_a_sweep_whose_runs_are_gone_is_not_packed(store: RunStore, tmp_path: Path) -> None:
+    shutil.rmtree(store.folder(KEYS[2]))
+    with pytest.raises(UserError, match="1 of its 3 runs are gone"):
         pack(SWEEP, store, {}, tmp_path / "sweep.zip")
     assert not (tmp_path / "sweep.zip").exists()
