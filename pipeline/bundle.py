@@ -19,7 +19,7 @@ from pipeline.publisher import Publisher
 from pipeline.results import archive
 from pipeline.results.store import RunStore
 from pipeline.results.sweep import Ledger, Sweep, find_sweep, gather
-from pipeline.tracking import open_tracker
+from pipeline.tracking import TrackingUnavailable, open_tracker
 from pipeline.tracking.address import home
 
 DEFAULTS = {"out": "", "data": "data/processed", "runs": "runs", "tracking": "sqlite"}
@@ -72,7 +72,7 @@ def take_in(path: Path, store: RunStore, tracking: str) -> None:
     publisher.begin(f"{sweep.name} (from {path.name})", {"bundle": path.name}, sweep.id)
     for result in results:
         publisher.publish(result)
-    publisher.close("FINISHED" if not sweep.lost else "FAILED")
+    missing = publisher.close("FINISHED" if not sweep.lost else "FAILED")
     sweep.parent_run_id = publisher.parent
     Ledger(store).write(sweep)
     gather(store, sweep, folder)
@@ -84,6 +84,8 @@ def take_in(path: Path, store: RunStore, tracking: str) -> None:
     print(
         f"{sweep.name}: {len(results)} runs, {new} of them new here; they are in {shown}: python -m pipeline.compare {shown}"
     )
+    if missing:
+        raise TrackingUnavailable(missing)
 
 
 def slug(sweep: Sweep) -> str:

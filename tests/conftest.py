@@ -17,6 +17,7 @@ from pipeline import fetch
 from pipeline.console import PROJECT
 from pipeline.data import arrays, raw, sources
 from pipeline.data.arrays import Arrays
+from pipeline.tracking import open_tracker
 
 TOGETHER = {
     "tests/training/test_stacked.py": "tests/training/test_fidelity.py",
@@ -130,6 +131,14 @@ def mnist(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def digits(processed: Path) -> Arrays:
     return arrays.load(processed / "digits")
+
+
+@pytest.fixture(scope="session")
+def blank_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a store that was made and holds nothing: copied, it saves a second per test that needs one."""
+    root = tmp_path_factory.mktemp("blank")
+    open_tracker("sqlite", uri=f"sqlite:///{root}/mlflow.db").close_stale()
+    return root / "mlflow.db"
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -11,6 +11,7 @@ from pipeline import bundle, compare, console
 from pipeline.errors import UserError
 from pipeline.results.store import RunStore
 from pipeline.results.sweep import Sweep
+from pipeline.tracking import Tracker, TrackingUnavailable
 from tests.training.command import Place
 
 
@@ -72,6 +73,19 @@ def test_it_opens_in_another_checkout(
     compare.compare([folder], elsewhere / "reports", swept.processed)
     table = pd.read_csv(elsewhere / "reports" / "runs.csv")
     assert set(table["key"]) == {run.key for run in swept.runs}
+
+
+def test_what_mlflow_does_not_take_is_said_when_all_else_is_done(
+    file: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> str:
+        raise TrackingUnavailable("the store is away")
+
+    monkeypatch.setattr(Tracker, "begin", away)
+    with pytest.raises(TrackingUnavailable, match="not in MLflow yet: 4 of the results .the store is away"):
+        bundle.main(["open", str(file)])
+    assert len(RunStore(elsewhere / "runs").keys()) == 4
+    assert len(list((elsewhere / "results").iterdir())) == 1
 
 
 @pytest.mark.parametrize(

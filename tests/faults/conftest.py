@@ -11,17 +11,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.tracking import open_tracker
 from tests.faults.rounds import ROUNDS
 from tests.faults.workspace import Workspace
-
-
-@pytest.fixture(scope="session")
-def blank_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of an MLflow store that holds nothing."""
-    root = tmp_path_factory.mktemp("blank")
-    open_tracker("sqlite", uri=f"sqlite:///{root}/mlflow.db").close_stale()
-    return root / "mlflow.db"
 
 
 @pytest.fixture

@@ -17,14 +17,6 @@ def no_inherited_address(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.fixture(scope="session")
-def blank_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of a store that was made and holds nothing: copied, it saves a second per test that needs one."""
-    root = tmp_path_factory.mktemp("blank")
-    open_tracker("sqlite", uri=f"sqlite:///{root}/mlflow.db").close_stale()
-    return root / "mlflow.db"
-
-
 @pytest.fixture
 def fresh(tmp_path: Path, blank_store: Path) -> Callable[[], Tracker]:
     """Trackers on one new store in `tmp_path`; a second call is a second process, as far as the tracker can tell."""
