@@ -82,7 +82,7 @@ def test_what_mlflow_does_not_take_is_said_when_all_else_is_done(
         raise TrackingUnavailable("the store is away")
 
     monkeypatch.setattr(Tracker, "begin", away)
-    with pytest.raises(TrackingUnavailable, match="not in MLflow yet: 4 of the results .the store is away"):
+    with pytest.raises(TrackingUnavailable, match=r"not in MLflow yet: 4 of the results \(the store is away"):
         bundle.main(["open", str(file)])
     assert len(RunStore(elsewhere / "runs").keys()) == 4
     assert len(list((elsewhere / "results").iterdir())) == 1
