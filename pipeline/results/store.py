@@ -147,9 +147,17 @@ class RunStore:
 
     def read(self, key: str) -> Result:
         """The run `key`, checked against its digests. Raises DamagedRun, or KeyError where there is none."""
-        folder = self.folder(key)
-        if not (folder / RECORD).is_file():
+        if not (self.folder(key) / RECORD).is_file():
             raise KeyError(key)
+        try:
+            return self._read(key)
+        except DamagedRun:
+            # Another process may have replaced the folder meanwhile: once more, while no one may.
+            with locked(self.root):
+                return self._read(key)
+
+    def _read(self, key: str) -> Result:
+        folder = self.folder(key)
         try:
             result, stored = self._record(key)
             if result.finished:

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipeline.console import PROJECT
 from pipeline.results.result import FINISHED
@@ -108,9 +109,8 @@ console.run(main, [])
 def repository(tmp_path: Path) -> Iterator[Path]:
     """A stage that works for a minute, under DVC."""
     (tmp_path / "stage.py").write_text(STAGE)
-    (tmp_path / "dvc.yaml").write_text(
-        f"stages:\n  long:\n    cmd: {shlex.quote(sys.executable)} stage.py\n    outs: [out]\n"
-    )
+    command = f"{shlex.quote(sys.executable)} stage.py"
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"long": {"cmd": command, "outs": ["out"]}}}))
     dvc("init", "--no-scm", "--quiet", folder=tmp_path).wait()
     yield tmp_path
     if (tmp_path / "at work").exists():
