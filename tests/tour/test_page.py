@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +12,8 @@ import numpy as np
 import pytest
 from matplotlib import image as pictures
 
-from pipeline import console, fetch, preprocess
+from pipeline import console
 from pipeline.console import PROJECT
-from pipeline.data import sources
 from pipeline.errors import UserError
 from pipeline.tour import __main__ as tour
 from pipeline.tour import page
@@ -32,8 +30,8 @@ BLOCKS = page.blocks(PAGE)
 ELSEWHERE = {
     "make setup": "tests/test_setup.py::test_help_lists_every_word",
     "source .venv/bin/activate": "tests/test_readme.py::test_the_environment_can_be_entered",
-    "python -m pipeline.fetch": "tests/tour/test_page.py::here",
-    "python -m pipeline.preprocess": "tests/tour/test_page.py::here",
+    "python -m pipeline.fetch": "tests/conftest.py::mnist",
+    "python -m pipeline.preprocess": "tests/conftest.py::mnist",
     "python -m pipeline.tour": "tests/tour/test_page.py::test_without_a_station_all_are_listed",
     "python -m pipeline.compare runs": "tests/test_readme.py::test_it_says_what_it_should",
 }
@@ -52,19 +50,11 @@ class Walked:
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Material]:
-    """MNIST, fetched and preprocessed in a folder of its own."""
-    mirror = PROJECT.parent / "shared" / "mnist"
-    if not mirror.is_dir():
-        pytest.skip(f"the real MNIST files are not in {mirror}")
+def here(mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Material:
+    """MNIST, fetched and preprocessed, and folders for what the tour leaves."""
     folder = tmp_path_factory.mktemp("tour")
-    raw, data = folder / "raw", folder / "processed"
-    fetch.fetch(sources.MNIST, raw / "mnist", [sources.Folder(mirror)])
-    preprocess.preprocess(sources.MNIST, raw / "mnist", data / "mnist", folder / "card.json", folder / "samples.png")
     # Compiling with XLA would take the tests longer than all the rest; the bits differ, the figures within tolerance not.
-    yield Material(raw, data, folder / "runs", folder / "pictures", ("device.xla=false",))
-    for array in (data / "mnist").glob("*.npy"):
-        array.unlink()  # 220 MB that pytest would keep
+    return Material(mnist / "raw", mnist / "processed", folder / "runs", folder / "pictures", ("device.xla=false",))
 
 
 @pytest.fixture(scope="module")
