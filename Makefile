@@ -12,7 +12,7 @@ help: ## this list
 	@echo 'make WORD'
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-7s %s\n", $$1, $$2 }' Makefile
 	@echo 'PYTHON=python3.12 chooses the interpreter (3.11 to 3.13). EXTRAS=gpu adds the CUDA libraries (Linux, some gigabytes more);'
-	@echo 'EXTRAS=jax is granted already: JAX is in requirements.lock. Both words are remembered.'
+	@echo 'EXTRAS=jax, cluster and server are granted already: requirements.lock has them. Both words are remembered.'
 
 setup: .venv/.setup ## the virtual environment .venv, from the hash-pinned requirements.lock
 

@@ -201,7 +201,7 @@ def test_an_extra_is_installed_and_remembered(checkout: Checkout) -> None:
 
 
 def test_an_unknown_extra_is_refused_in_one_line(checkout: Checkout) -> None:
-    assert checkout.make("setup", "EXTRAS=gup", status=2) == ["error: EXTRAS=gup: expected gpu or jax"]
+    assert checkout.make("setup", "EXTRAS=gup", status=2) == ["error: EXTRAS=gup: expected gpu, jax, cluster or server"]
 
 
 def test_an_interrupted_setup_is_started_afresh(checkout: Checkout) -> None:
