@@ -26,7 +26,9 @@ UNFINISHED = VENV / ".unfinished"
 LOG = VENV / "setup.log"
 PIP = [str(PYTHON), "-m", "pip"]
 
-LOCKS = {"": "requirements.lock", "gpu": "requirements-gpu.lock"} | dict.fromkeys(("jax", "cluster", "server"), "requirements.lock")
+LOCKS = {"": "requirements.lock", "gpu": "requirements-gpu.lock"} | dict.fromkeys(
+    ("jax", "cluster", "server"), "requirements.lock"
+)
 """What each extra adds. All but CUDA stands in requirements.lock already, since the tests use it too."""
 
 # What uv and pip say when nobody answers, each seen with a closed port, a wrong name or an air-gapped machine.
