@@ -19,7 +19,7 @@ setup: .venv/.setup ## the virtual environment .venv, from the hash-pinned requi
 run: .venv/.setup ## set-up, then the whole pipeline: fetch, preprocess, train, sweep, compare
 	@$(VENV_PYTHON) scripts/run.py
 
-test: .venv/.setup ## set-up, then the tests; PYTEST_ARGS="-k name -x" passes through, TESTS=all takes longer
+test: .venv/.setup ## set-up, then the tests; PYTEST_ARGS="-k name -x" passes through, TESTS=more and TESTS=all take longer
 	@$(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
 
 faults: .venv/.setup ## the faults of docs/faults.md, FAULT_ROUNDS=10 times each, at moments from FAULT_SEED; minutes

@@ -19,6 +19,9 @@ from pipeline.data import arrays, raw, sources
 from pipeline.data.arrays import Arrays
 from pipeline.tracking import open_tracker
 
+MORE = os.environ.get("TESTS") in ("more", "all") or "FAULT_ROUNDS" in os.environ
+"""Whether what takes many seconds of a processor is tested too, as `.ci/run` does."""
+
 TOGETHER = {
     "tests/training/test_stacked.py": "tests/training/test_fidelity.py",
     "tests/test_readme.py": "tests/test_dvc.py",
@@ -42,10 +45,16 @@ def place(nodeid: str) -> str:
     return REPORT if file.startswith(REPORT) else TOGETHER.get(file, file)
 
 
+def marked(item: pytest.Item, names: set[str]) -> bool:
+    return any(item.get_closest_marker(name) for name in names)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if "FAULT_ROUNDS" not in os.environ:
-        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("long")])
-        items[:] = [item for item in items if not item.get_closest_marker("long")]
+    left = {"long"} if "FAULT_ROUNDS" not in os.environ else set()
+    if not MORE and "::" not in "".join(config.args):  # who names a test wants that one
+        left.add("slow")
+    config.hook.pytest_deselected(items=[item for item in items if marked(item, left)])
+    items[:] = [item for item in items if not marked(item, left)]
     items.sort(key=lambda item: FIRST.index(place(item.nodeid)) if place(item.nodeid) in FIRST else len(FIRST))
 
     for item in items:

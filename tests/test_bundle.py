@@ -38,6 +38,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_it_opens_in_another_checkout(
     swept: Place, file: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch

@@ -266,6 +266,7 @@ def test_an_edited_configuration_trains_again(clone: Clone) -> None:
     assert status == {"train": [changed], "sweep": [changed]}
 
 
+@pytest.mark.slow
 def test_an_edited_report_is_all_that_runs_again(restored: Clone) -> None:
     restored.write("pipeline/report/words.py", restored.read("pipeline/report/words.py") + "# edited\n")
     assert list(out_of_date(restored)) == ["compare"]
@@ -380,6 +381,7 @@ def test_plots_of_an_experiment_are_compared(clone: Clone, queued: str, tmp_path
         assert {row["rev"] for row in plot["content"]["data"]["values"]} == {"HEAD", "queued"}
 
 
+@pytest.mark.slow
 def test_an_experiment_in_the_workspace_is_not_made_twice(restored: Clone, queued: str) -> None:
     said = restored.run(f"dvc exp run -S train.seeds=2 {SETTINGS}")
     assert "Stage 'sweep' is cached - skipping run, checking out outputs" in said

@@ -131,6 +131,7 @@ def test_seeds_are_as_many_as_there_is_time_for(
     assert figures.affordable(some, 10, 25, store) == (0, 30.0)
 
 
+@pytest.mark.slow
 def test_a_recipe_is_trained_and_tabulated(
     processed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

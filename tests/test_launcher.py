@@ -379,6 +379,7 @@ def loader() -> ConfigLoaderImpl:
     return ConfigLoaderImpl(create_config_search_path(str(rules.CONF)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "line",
     [
@@ -465,5 +466,6 @@ class TestAsHydraTestsBatches(BatchedSweeperTestSuite):
     ("task_launcher_cfg", "extra_flags"),
     [({"defaults": [{"override hydra/launcher": "batched"}], "hydra": {"mode": "MULTIRUN"}}, ["-m"])],
 )
+@pytest.mark.slow
 class TestAsHydraTestsPrograms(IntegrationTestSuite):
     pass

@@ -237,6 +237,7 @@ def trained(clone: Clone) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", TRAINING)
 def test_it_trains(trained: dict[str, Any], command: str) -> None:
     assert trained[command]["status"] == 0
@@ -245,15 +246,18 @@ def test_it_trains(trained: dict[str, Any], command: str) -> None:
     assert expected in trained[command]["said"]
 
 
+@pytest.mark.slow
 def test_the_model_is_loaded_and_predicts(trained: dict[str, Any]) -> None:
     assert trained["python"] == pytest.approx([1.0] * 360, rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", IN_THE_CLONE)
 def test_it_says_what_it_should(clone: Clone, trained: dict[str, Any], command: str) -> None:
     assert IN_THE_CLONE[command] in clone.run(command)
 
 
+@pytest.mark.slow
 def test_run_runs_the_pipeline(clone: Clone) -> None:
     """`make run`, once the set-up is done."""
     clone.restore()

@@ -153,6 +153,7 @@ def test_other_code_is_named_with_the_commit_that_has_it(
 # --- many, and mistakes
 
 
+@pytest.mark.slow
 def test_a_sample_of_a_sweep(swept: Place, again: Callable[..., tuple[int, str]]) -> None:
     status, said = again("--all-of", "tests", "--sample", "2")
     lines = said.splitlines()
@@ -162,6 +163,7 @@ def test_a_sample_of_a_sweep(swept: Place, again: Callable[..., tuple[int, str]]
     assert lines[-1] == "2 identical"
 
 
+@pytest.mark.slow
 def test_all_of_a_folder_of_results(swept: Place, again: Callable[..., tuple[int, str]]) -> None:
     status, said = again("--all-of", str(swept.root / "results"))
     assert (status, said.splitlines()[-1]) == (0, "6 identical")

@@ -230,7 +230,7 @@ def test_a_network_that_is_gone_leaves_the_environment_as_it_was(checkout: Check
     assert checkout.asked()[0].startswith("pip sync ")
 
 
-@pytest.mark.parametrize("installer", ["uv", "pip"])
+@pytest.mark.parametrize("installer", ["uv", pytest.param("pip", marks=pytest.mark.slow)])
 def test_the_real_installer_without_a_network_gets_one_line(checkout: Checkout, installer: str) -> None:
     (checkout.bin / "uv").unlink()
     if installer == "uv":
@@ -386,6 +386,7 @@ def test_run_without_mnist_says_so_in_one_line_and_goes_on_with_digits(pipeline:
     assert pipeline.report == "mnist", "the next run with a network goes back to MNIST by itself"
 
 
+@pytest.mark.slow
 def test_run_on_digits_takes_edits_along_and_does_no_work_twice(pipeline: Pipeline) -> None:
     pipeline.run()
     assert pipeline.git("ls-files", "--others", "reports"), "what is not ignored must not spoil what the copy made"

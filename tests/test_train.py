@@ -355,6 +355,7 @@ def test_a_part_of_it_is_known_too(swept: tuple[Place, Said]) -> None:
     assert [run.name for run in swept[0].runs] == [f"adam-w{width}-d1-s{seed}" for width in (4, 8) for seed in (1, 0)]
 
 
+@pytest.mark.slow
 def test_a_larger_one_trains_what_is_new(swept: tuple[Place, Said]) -> None:
     said = swept[0].train(*GRID, "seed=0,1,2")
     assert "12 runs: 8 finished, 4 new; 4 to train" in said.out
@@ -512,6 +513,7 @@ def test_the_second_time_it_is_finished_already(single: tuple[Place, Said]) -> N
     assert said.out.splitlines()[0] == f"adam-w4-d1-s0 is finished already: {single[0].runs[0].key[:12]}"
 
 
+@pytest.mark.slow
 def test_the_reference_gives_another_run(single: tuple[Place, Said]) -> None:
     words = ["optimizer=adam", "model.width=4", "training.epochs=2", "device.trainer=reference"]
     assert "keras.fit" in single[0].train(*words).out
@@ -645,6 +647,7 @@ def test_candidates_keep_the_best_within_their_bound(monkeypatch: pytest.MonkeyP
     assert [held.get(f"sgd{seed}") is not None for seed in range(3)] == [False, True, True]
 
 
+@pytest.mark.slow
 def test_a_winner_that_is_not_in_memory_is_trained_once_more(
     place: Callable[[], Place], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -655,6 +658,7 @@ def test_a_winner_that_is_not_in_memory_is_trained_once_more(
     assert where.store.read(where.record.winner or "").weights is not None
 
 
+@pytest.mark.slow
 def test_it_is_said_where_it_comes_out_different(place: Callable[[], Place], monkeypatch: pytest.MonkeyPatch) -> None:
     where = place()
     monkeypatch.setattr(batch.Candidates, "get", lambda self, key: None)
@@ -741,6 +745,7 @@ def test_what_diverged_is_trained_again_on_demand_only(some: Place) -> None:
         assert "diverged: " in said.out
 
 
+@pytest.mark.slow
 def test_force_trains_everything_again_to_the_same_bits(some: Place) -> None:
     words = ["-m", "optimizer=sgd", "seed=0,1", "model.width=4", "training.epochs=1"]
     some.train(*words)
@@ -785,6 +790,7 @@ def test_a_sweep_that_was_resumed_has_lost_nothing(resumed: tuple[Place, int, Sa
     assert sweep.peak_memory_mb > 100
 
 
+@pytest.mark.slow
 def test_what_a_sweep_took_is_not_forgotten_where_nothing_is_trained(swept: tuple[Place, Said]) -> None:
     swept[0].train(*GRID, "force=true")
     [before] = [sweep for sweep in ledger(swept[0]) if len(sweep.keys) == 8]

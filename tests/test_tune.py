@@ -56,6 +56,7 @@ def tuned(processed: Path, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
     return Tuned(root, words, said)
 
 
+@pytest.mark.slow
 def test_each_optimizer_has_the_same_budget(tuned: Tuned) -> None:
     assert tuned.table["rates"].tolist() == [4, 4]
     assert tuned.table["runs"].tolist() == [8, 8]

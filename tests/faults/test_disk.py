@@ -85,6 +85,7 @@ def test_a_disk_that_fills_up_while_runs_train(
         goes_on_when_there_is_room_again(Workspace(small.path, processed), small)
 
 
+@pytest.mark.slow
 @FULL
 @pytest.mark.usefixtures("keras")
 def test_a_disk_that_fills_up_under_mlflow(

@@ -140,6 +140,7 @@ def away_for_a_while(workspace: Workspace, server: Mlflow, monkeypatch: pytest.M
     assert_sound(workspace)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("keras")
 def test_away_for_a_while_in_the_middle(workspace: Workspace, mlflow: Mlflow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publisher, "RETRY_SECONDS", 0.1)

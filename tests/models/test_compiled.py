@@ -103,6 +103,7 @@ def test_another_processor_has_another_folder(place: Path, monkeypatch: pytest.M
     assert compiled.folder() != place
 
 
+@pytest.mark.slow
 def test_a_second_process_compiles_nothing_and_computes_the_same_bits(processed: Path, tmp_path: Path) -> None:
     def train() -> tuple[str, list[str]]:
         done = subprocess.run(

@@ -66,6 +66,7 @@ def walked(here: Material) -> Walked:
         return Walked([page.run(block.command, here) for block in BLOCKS], here)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", range(len(BLOCKS)), ids=[block.command.split(" ", 2)[2] for block in BLOCKS])
 def test_a_command_says_what_stands_below_it(walked: Walked, place: int) -> None:
     assert page.difference(BLOCKS[place], walked.said[place]) is None
@@ -94,6 +95,7 @@ def test_the_prose_has_no_number_that_no_command_gave() -> None:
     assert [found for found in number.findall(prose) if found.strip(",").replace(",", "") not in known] == []
 
 
+@pytest.mark.slow
 def test_the_pictures_are_those_that_the_commands_draw(walked: Walked) -> None:
     shown = re.findall(r"!\[[^\]]+\]\(tour/([\w.]+)\)", PAGE)
     drawn = sorted(path.name for path in walked.here.pictures.glob("*.png"))

@@ -16,7 +16,7 @@ from pipeline.training.shapes import learning_rate
 from tests.training.factory import make_job
 from tests.training.trainer import (
     IN_FLOAT32,
-    OPTIMIZERS,
+    IN_FLOAT64,
     PATIENCE,
     Trained,
     bits,
@@ -35,21 +35,22 @@ def test_everything_is_among_the_jobs() -> None:
     assert {job.model.activation for job in JOBS.values()} == set(rules.ACTIVATIONS)
     assert {job.training.loss for job in JOBS.values()} == set(rules.LOSSES)
     assert {bool(job.optimizer["weight_decay"]) for job in JOBS.values()} == {True, False}
+    assert {JOBS[name].training.loss for name in IN_FLOAT64} == set(rules.LOSSES)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", IN_FLOAT64)
 def test_an_epoch_in_float64_is_fit_s(in_float64: dict[str, Trained], name: str) -> None:
     trained = in_float64[name]
     assert losses(trained.first) == pytest.approx(losses(trained.reference), rel=1e-9, abs=0)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", IN_FLOAT64)
 def test_accuracies_and_gaps_are_fit_s(in_float64: dict[str, Trained], name: str) -> None:
     trained = in_float64[name]
     assert bits(trained.first)["figures"] == pytest.approx(bits(trained.reference)["figures"], abs=1e-9)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", IN_FLOAT64)
 def test_the_weights_are_fit_s(in_float64: dict[str, Trained], name: str) -> None:
     engine, reference = in_float64[name].first.weights, in_float64[name].reference.weights
     assert engine is not None
@@ -60,13 +61,13 @@ def test_the_weights_are_fit_s(in_float64: dict[str, Trained], name: str) -> Non
         assert np.abs(array - reference[key]).max() < 1e-9
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", IN_FLOAT64)
 def test_both_start_from_the_same_weights(in_float64: dict[str, Trained], name: str) -> None:
     trained = in_float64[name]
     assert trained.first.digests["initial_weights"] == trained.reference.digests["initial_weights"]
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", IN_FLOAT64)
 def test_a_run_leaves_nothing_behind_for_the_next(in_float64: dict[str, Trained], name: str) -> None:
     assert bits(in_float64[name].again) == bits(in_float64[name].first)
 
@@ -141,6 +142,7 @@ def test_no_unit_is_over_its_limit(in_chunks: tuple[Result, Result]) -> None:
     assert np.linalg.norm(weights["classes/kernel"], axis=0).max() > 1.2, "there is no limit on the last layer"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trainer", ["engine", "reference"])
 def test_training_ends_when_validation_no_longer_improves(digits: Arrays, trainer: str) -> None:
     job = make_job("adam", learning_rate=0.05, epochs=40, patience=2, seed=2)
@@ -156,6 +158,7 @@ def test_the_learning_rate_goes_down_by_stairs() -> None:
     assert [learning_rate(job, epoch) for epoch in range(7)] == [0.1] * 3 + [0.05] * 3 + [0.025]
 
 
+@pytest.mark.slow
 def test_without_xla_even_the_masks_of_dropout_are_fit_s(digits: Arrays) -> None:
     job = make_job("adam", hidden=[12, 7], dropout=0.3, input_dropout=0.1, seed=2)
     [engine], [reference] = (train([job], cut(digits, 237), plain(trainer)) for trainer in ("engine", "reference"))

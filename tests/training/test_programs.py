@@ -152,6 +152,7 @@ def test_an_optimizer_starts_as_a_new_one_of_keras(keras: Any, name: str) -> Non
     assert all(any(value is known for known in fresh.variables) for value in held)
 
 
+@pytest.mark.slow
 def test_two_programs_compute_at_the_same_time(digits: Arrays) -> None:
     """Left to itself, XLA hands whole epochs to a pool of threads that all programs share, where they take turns."""
     if not Path("/proc/self/task").is_dir():

@@ -33,7 +33,7 @@ def mixed(digits: Arrays) -> list[Result]:
     return train(SHAPES, cut(digits, 237), device(xla=False, workers=2))
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_a_mixture_of_shapes_in_another_order_is_the_same(mixed: list[Result], digits: Arrays, workers: int) -> None:
     order = np.random.default_rng(workers).permutation(len(SHAPES))
     again = train([SHAPES[place] for place in order], cut(digits, 237), device(xla=False, workers=workers))
@@ -56,6 +56,7 @@ def test_the_same_seed_starts_from_the_same_weights_under_every_optimizer(mixed:
     assert len(set(starts)) == 4
 
 
+@pytest.mark.slow
 def test_the_reference_is_the_same_again(digits: Arrays) -> None:
     twice = train([SEEDS[0], SEEDS[0]], cut(digits, 237), device(trainer="reference"))
     assert bits(twice[0]) == bits(twice[1])

@@ -19,14 +19,17 @@ from tests.training.factory import make_job
 
 OPTIMIZERS = rules.options("optimizer")
 ALL = os.environ.get("TESTS") == "all"
+MORE = os.environ.get("TESTS") == "more" or ALL
 """A program takes seven seconds of processor time to compile with XLA and three on JAX: all of them with TESTS=all only."""
 PATIENCE = 900 if ALL else 220
 """Seconds for what is trained once for many tests."""
 COMPILED = ("adamw", "momentum", "nadam") if ALL else ("adamw",)
 """Optimizers of the default sweep that are compiled by XLA in float64, as those IN_FLOAT32 are."""
 IN_FLOAT32 = OPTIMIZERS if ALL else ("rmsprop",)
-ON_JAX = OPTIMIZERS if ALL else ("adafactor", "muon", "nadam")
+ON_JAX = OPTIMIZERS if ALL else ("adafactor", "muon", "nadam") if MORE else ("nadam",)
 """Optimizers that the stacked engine trains; each is unlike the others in what it keeps between steps."""
+IN_FLOAT64 = OPTIMIZERS if MORE else ("adam", "adamw", "momentum", "nadam", "rmsprop", "sgd", "adagrad")
+"""Those of the default sweep and one more, with every loss among them; every activation is with TESTS=more."""
 SIDES = ("running", "train", "val")
 
 NORMALISED = make_job(
