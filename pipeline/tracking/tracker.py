@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -20,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 from pipeline.errors import UserError
 from pipeline.tracking import describe, process, store, views
 from pipeline.tracking.address import HTTP, Address, conceal
+from pipeline.tracking.transaction import one_transaction
 
 if TYPE_CHECKING:
     import filelock
@@ -339,10 +340,13 @@ class Tracker:
             told[describe.PARENT] = parent
             # Should this not come to its end, the next attempt has to look for what it left.
             self._private.discard(parent)
-        run_id = found.info.run_id if found else client.create_run(experiment_id, start, told, result.name).info.run_id
-        self._send(client, run_id, points, describe.parameters(result), {})
-        client.log_inputs(run_id, [_dataset_input(describe.dataset(result, dataset))])
-        client.set_terminated(run_id, FINISHED if result.finished else FAILED, end)
+        with nullcontext() if found else one_transaction(client):
+            run_id = (
+                found.info.run_id if found else client.create_run(experiment_id, start, told, result.name).info.run_id
+            )
+            self._send(client, run_id, points, describe.parameters(result), {})
+            client.log_inputs(run_id, [_dataset_input(describe.dataset(result, dataset))])
+            client.set_terminated(run_id, FINISHED if result.finished else FAILED, end)
         if private and parent is not None:
             self._private.add(parent)
         return run_id
