@@ -76,6 +76,7 @@ def test_it_opens_in_another_checkout(
     assert set(table["key"]) == {run.key for run in swept.runs}
 
 
+@pytest.mark.slow
 def test_what_mlflow_does_not_take_is_said_when_all_else_is_done(
     file: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -306,10 +306,12 @@ def test_without_a_champion_there_is_nothing_to_serve(place: Place) -> None:
 # --- what a sweep lost stands on its parent run
 
 
+@pytest.mark.slow
 def test_the_parent_run_says_that_nothing_was_lost(place: Place) -> None:
     assert parent(place).data.tags["lost"] == "none"
 
 
+@pytest.mark.slow
 def test_the_parent_run_names_what_was_lost(place: Place) -> None:
     words = ["model.width=4", "seed=0,1", "training.epochs=2", "training.batch_size=20", "optimizer=sgd"]
     bad = ["optimizer.learning_rate=1000", "optimizer.weight_decay=1000", "device.xla=false", "question=lost"]

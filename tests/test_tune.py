@@ -62,12 +62,14 @@ def test_each_optimizer_has_the_same_budget(tuned: Tuned) -> None:
     assert tuned.table["runs"].tolist() == [8, 8]
 
 
+@pytest.mark.slow
 def test_the_grid_goes_on_beyond_the_edge_that_the_best_lies_at(tuned: Tuned) -> None:
     assert tuned.table["beyond"].tolist() == [1, 1]
     assert sorted(tuned.tried["learning_rate"].unique()) == [0.0001, 0.001, 0.01, 1000]
     assert not tuned.table["at_edge"].any()
 
 
+@pytest.mark.slow
 def test_a_rate_that_diverges_is_a_result_and_is_not_chosen(tuned: Tuned) -> None:
     lost = tuned.tried[tuned.tried["status"].eq("diverged")]
     assert lost[["optimizer", "learning_rate", "val_accuracy"]].values.tolist() == [["adamw", 1000, 0]] * 2
@@ -75,6 +77,7 @@ def test_a_rate_that_diverges_is_a_result_and_is_not_chosen(tuned: Tuned) -> Non
     assert "2 runs of 8 diverged and counted 0" in (tuned.root / "tuned.md").read_text()
 
 
+@pytest.mark.slow
 def test_other_seeds_choose_than_those_of_the_figures(tuned: Tuned) -> None:
     assert set(tuned.tried["seed"]) == {2, 3}
     final = [run for run in RunStore(tuned.root / "runs").records() if run.job.seed < 2]
@@ -84,6 +87,7 @@ def test_other_seeds_choose_than_those_of_the_figures(tuned: Tuned) -> None:
     assert sum(run.figures["test/accuracy"] for run in own) / 2 == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_a_second_call_trains_nothing(tuned: Tuned) -> None:
     first, second = tuned.said
     assert "12 runs: 12 new" in first
@@ -91,6 +95,7 @@ def test_a_second_call_trains_nothing(tuned: Tuned) -> None:
     assert second.splitlines()[-1] == f"the report is {tuned.root / 'tuned.md'}"
 
 
+@pytest.mark.slow
 def test_a_run_is_the_one_that_pipeline_train_would_make(tuned: Tuned) -> None:
     own = [word for word in tuned.words if word not in OWN and not word.startswith("out=")]
     base = tune.Search(tune.budget(VALUES), own).bases["adam"]
@@ -98,6 +103,7 @@ def test_a_run_is_the_one_that_pipeline_train_would_make(tuned: Tuned) -> None:
     assert base.run(1, 3).overrides == ["optimizer=adam", *own, "optimizer.learning_rate=0.01", "seed=3"]
 
 
+@pytest.mark.slow
 def test_a_plan_says_what_it_takes_and_writes_nothing(tuned: Tuned, capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted(tuned.root.rglob("*"))
     assert tune.main([*tuned.words, "plan=true", "rates=6"]) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,14 @@ OWN_FIGURES = (
 def write(evidence: Evidence, arrays: Arrays | None, out: Path) -> dict[str, Path]:
     """Write the report into `out`; returns its files by their path in it. `arrays` are the winner's data."""
     evidence.beside = out
-    exhibits = Exhibits(evidence, arrays) if evidence.questions else None
+    with ThreadPoolExecutor(1) as beside:
+        if evidence.questions:
+            _ = evidence.main, evidence.main_results  # what both begin with
+        # Statistics are numpy's work for the most part, which leaves Python's lock to matplotlib meanwhile.
+        analysis = beside.submit(lambda: evidence.analysis)
+        exhibits = Exhibits(evidence, arrays) if evidence.questions else None
+        pictures = exhibits.files() if exhibits else {}
+        analysis.result()
     frames = {
         "runs.csv": tables.runs(evidence),
         "comparison.csv": tables.comparison(evidence),
@@ -48,7 +56,7 @@ def write(evidence: Evidence, arrays: Arrays | None, out: Path) -> dict[str, Pat
     }
     content = {name: frame.to_csv(index=False, lineterminator="\n").encode() for name, frame in frames.items()}
     content["metrics.json"] = (json.dumps(tables.metrics(evidence), indent=1, allow_nan=False) + "\n").encode()
-    content |= {f"{FIGURES}/{name}": png for name, png in exhibits.files().items()} if exhibits else {}
+    content |= {f"{FIGURES}/{name}": png for name, png in pictures.items()}
     content["index.html"] = page.render(evidence, exhibits, arrays).encode()
     (out / FIGURES).mkdir(parents=True, exist_ok=True)
     _remove_old_figures(out / FIGURES, keep={Path(name).name for name in content})

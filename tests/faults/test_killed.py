@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from pipeline.results.result import FINISHED
 from tests.faults.sound import assert_no_orphans, assert_sound
 from tests.faults.workspace import SMALL, Workspace, last_line
 from tests.report import factory
+from tests.training.trainer import bits
 
 KILLED = pytest.mark.fault("SIGKILL")
 ORPHANED = pytest.mark.fault("SIGKILL of dvc alone")
@@ -85,6 +87,49 @@ def test_a_killed_sweep_with_mlflow_is_made_good(workspace: Workspace, chance: r
     assert (done.status, done.err) == (0, "")
     assert [run.status for run in workspace.runs] == [FINISHED] * 8
     assert_sound(workspace)
+
+
+CALM = ["-m", "optimizer=sgd", "model.width=64", "seed=range(16)", "training.epochs=250"]
+
+
+@KILLED
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_a_killed_sweep_takes_half_as_long_again_at_most(
+    tmp_path: Path, processed: Path, chance: random.Random, rounds: int
+) -> None:
+    """Killed once, anywhere, and started again: within 1.5 times what it takes undisturbed, with the same table."""
+
+    def sweep(workspace: Workspace, after: float | None = None) -> float:
+        begin, process = time.monotonic(), workspace.start(*CALM)
+        if after is not None:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(after)
+            process.kill()
+            process.communicate()
+            process = workspace.start(*CALM)
+        _, err = process.communicate()
+        assert (process.returncode, err) == (0, "")
+        return time.monotonic() - begin
+
+    def place(name: str) -> Workspace:
+        (tmp_path / name).mkdir()
+        return Workspace(tmp_path / name, processed)
+
+    calm = place("calm")
+    sweep(calm)  # what a first start keeps for later ones is there from now on
+    shutil.rmtree(calm.root)
+    calm = place("calm")
+    undisturbed = sweep(calm)
+    for number in range(rounds):
+        disturbed, after = place(f"disturbed {number}"), chance.uniform(0, undisturbed)
+        seconds = sweep(disturbed, after)
+        print(
+            f"killed after {after:.1f} s: {seconds:.1f} s, {seconds / undisturbed:.2f} times the calm {undisturbed:.1f} s"
+        )
+        assert seconds < 1.5 * undisturbed
+        assert [bits(run) for run in disturbed.runs] == [bits(run) for run in calm.runs]
+        assert_sound(disturbed)
 
 
 # --- dvc's own end

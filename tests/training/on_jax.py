@@ -20,7 +20,19 @@ from pipeline.data.arrays import Split, load
 from pipeline.models import devices
 from pipeline.training import stacked
 from tests.training.factory import make_job
-from tests.training.trainer import NORMALISED, ON_JAX, SIDES, bits, cut, device, losses, one_of_each, train, unlike
+from tests.training.trainer import (
+    MORE,
+    NORMALISED,
+    ON_JAX,
+    SIDES,
+    bits,
+    cut,
+    device,
+    losses,
+    one_of_each,
+    train,
+    unlike,
+)
 
 
 def on(stack: int, **changes: Any) -> devices.Device:
@@ -156,10 +168,11 @@ def main(processed: str, found: str) -> None:
     content["fit"] = fit(data) if "schedule_free_adamw" in ON_JAX else {}
     content["compilations"] = compilations(small)
     content["out of memory"] = out_of_memory(small)
-    content["unlucky"] = unlucky(small)
-    content["failing"] = failing(small)
-    content["patient"] = patient(small)
-    content["normalised"] = normalised(small)
+    if MORE:
+        content["unlucky"] = unlucky(small)
+        content["failing"] = failing(small)
+        content["patient"] = patient(small)
+        content["normalised"] = normalised(small)
     content["events"] = [type(event).__name__ for event in training.train([make_job(epochs=3)], small, 10, on(2))]
     Path(found).write_text(json.dumps(content))
 

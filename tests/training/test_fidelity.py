@@ -112,6 +112,7 @@ def plain(trainer: str) -> Device:
     return device(precision="float64", trainer=trainer, xla=False)
 
 
+@pytest.mark.slow
 def test_the_curve_is_fit_s_in_every_epoch(in_chunks: tuple[Result, Result]) -> None:
     engine, reference = in_chunks
     assert list(engine.history) == list(reference.history)
@@ -119,11 +120,13 @@ def test_the_curve_is_fit_s_in_every_epoch(in_chunks: tuple[Result, Result]) -> 
         assert values == pytest.approx(reference.history[name], rel=1e-9, abs=1e-12), name
 
 
+@pytest.mark.slow
 def test_the_figures_are_on_all_samples(in_chunks: tuple[Result, Result]) -> None:
     engine, reference = in_chunks
     assert losses(engine) == pytest.approx(losses(reference), rel=1e-9, abs=0)
 
 
+@pytest.mark.slow
 def test_the_averages_of_normalisation_are_fit_s(in_chunks: tuple[Result, Result]) -> None:
     engine, reference = (result.weights for result in in_chunks)
     assert engine is not None
@@ -134,6 +137,7 @@ def test_the_averages_of_normalisation_are_fit_s(in_chunks: tuple[Result, Result
         assert array == pytest.approx(reference[key], rel=1e-9, abs=1e-9), key
 
 
+@pytest.mark.slow
 def test_no_unit_is_over_its_limit(in_chunks: tuple[Result, Result]) -> None:
     weights = in_chunks[0].weights
     assert weights is not None

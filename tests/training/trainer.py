@@ -28,8 +28,8 @@ COMPILED = ("adamw", "momentum", "nadam") if ALL else ("adamw",)
 IN_FLOAT32 = OPTIMIZERS if ALL else ("rmsprop",)
 ON_JAX = OPTIMIZERS if ALL else ("adafactor", "muon", "nadam") if MORE else ("nadam",)
 """Optimizers that the stacked engine trains; each is unlike the others in what it keeps between steps."""
-IN_FLOAT64 = OPTIMIZERS if MORE else ("adam", "adamw", "momentum", "nadam", "rmsprop", "sgd", "adagrad")
-"""Those of the default sweep and one more, with every loss among them; every activation is with TESTS=more."""
+IN_FLOAT64 = OPTIMIZERS if MORE else ("adam", "adamw", "momentum", "nadam", "rmsprop", "sgd", "adagrad", "nesterov")
+"""Those of the default sweep and two more, with every loss among them; every activation is with TESTS=more."""
 SIDES = ("running", "train", "val")
 
 NORMALISED = make_job(
