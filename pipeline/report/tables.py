@@ -52,11 +52,22 @@ def curves(evidence: Evidence) -> pd.DataFrame:
 
 
 def gap_by_width(evidence: Evidence) -> pd.DataFrame:
-    """The gap of each optimizer at each width, of every comparison among the runs."""
-    parts = [summary.one_per_cell(evidence.question(question).sort_index()) for question in evidence.questions]
+    """The gap of each optimizer at each width, of every comparison among the runs.
+
+    `dvc plots` draws a line per optimizer: where there are several depths, each is a line of its own, `adam, 2 layers`.
+    """
+    parts = [_cells(evidence.question(question).sort_index()) for question in evidence.questions]
     figures = [f"{figure}_{part}" for figure in GAP_FIGURES for part in summary.STATISTICS]
     columns = ["dataset", "experiment", "optimizer", "width", "depth", "n", *figures]
     return pd.concat(parts)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def _cells(table: pd.DataFrame) -> pd.DataFrame:
+    cells = summary.one_per_cell(table, ("optimizer", "width", "depth"))
+    if cells["depth"].nunique() > 1:
+        layers = [words.plural(int(depth), "layer") for depth in cells["depth"]]
+        cells["optimizer"] = [f"{name}, {deep}" for name, deep in zip(cells["optimizer"], layers, strict=True)]
+    return cells
 
 
 def confusion(labels: np.ndarray, predictions: np.ndarray, classes: list[str]) -> pd.DataFrame:

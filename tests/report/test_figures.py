@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from pipeline.report import figures, pictures, style
+from pipeline.report import figures, pictures, style, tables
 from pipeline.report.exhibits import Exhibits
 from pipeline.statistics import summary
 from tests.report import factory
@@ -150,6 +150,13 @@ def test_several_depths_are_drawn_each_by_itself(of_runs):
     assert exhibit.title == "The gap in accuracy, by width and depth"
     assert "adam, 2 layers: " in exhibit.alternative
     assert "hidden layers" in exhibit.svg
+
+
+def test_dvc_plots_draws_a_line_for_each_depth(of_runs):
+    frame = tables.gap_by_width(of_runs(deep(("adam",), (1, 2))))
+    assert frame[["optimizer", "width"]].values.tolist() == [
+        ["adam, 1 layer", 4], ["adam, 2 layers", 4], ["adam, 1 layer", 16], ["adam, 2 layers", 16]
+    ]  # fmt: skip
 
 
 def test_a_band_for_each_depth_of_each_optimizer_in_both_panels(of_runs):
