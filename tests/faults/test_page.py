@@ -18,7 +18,7 @@ ROWS = [
 
 def marked() -> set[str]:
     tests = Path(CHECKOUT / "tests").rglob("test_*.py")
-    return {row for path in tests for row in re.findall(r'mark\.fault\("([^"]+)"\)', path.read_text("utf-8"))}
+    return {row for path in tests for row in re.findall(r'mark\.fault\(\s*"([^"]+)"\s*\)', path.read_text("utf-8"))}
 
 
 def test_each_fault_that_is_injected_has_its_row() -> None:
