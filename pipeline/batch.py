@@ -117,6 +117,7 @@ def plan(values: list[dict[str, Any]], overrides: list[list[str]]) -> list[Plann
         raise compose.ConfigurationError(problems)
     arrays: dict[str, Arrays] = {}
     chosen: dict[str, Device] = {}
+    made: dict[tuple[str, str], dict[str, Any]] = {}
     planned = []
     for one, words in zip(values, overrides, strict=True):
         job = compose.to_job(one)
@@ -128,7 +129,10 @@ def plan(values: list[dict[str, Any]], overrides: list[list[str]]) -> list[Plann
         wanted = digest(one["device"])
         if wanted not in chosen:
             chosen[wanted] = devices.choose(**one["device"])
-        made_of = identity.identity(data.digest, chosen[wanted].numerics())
+        if (name, wanted) not in made:
+            # Versions of packages are read from their files: 2 ms, which thousands of runs need not spend each.
+            made[name, wanted] = identity.identity(data.digest, chosen[wanted].numerics())
+        made_of = made[name, wanted]
         key = identity.key_of(job, made_of)
         planned.append(Planned(job, chosen[wanted], data, key, made_of, words))
         problems += memory_problems(job, data.train_images.shape[1], data.classes)

@@ -121,7 +121,9 @@ def launch(launcher: BatchedLauncher, job_overrides: Sequence[Sequence[str]], in
     returns: dict[int, JobReturn] = {}
     words = [list(filter_overrides(overrides)) for overrides in job_overrides]
     try:
-        for position, outcome in batch([_task_config(compose(position)) for position in positions], words):
+        with quicker():
+            configs = [_task_config(compose(position)) for position in positions]
+        for position, outcome in batch(configs, words):
             returns[position] = BatchReturn(book(position, partial(_call, outcome)), partial(compose, position))
     except Exception:
         if not returns and initial_job_idx == 0:
