@@ -14,6 +14,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -84,7 +85,7 @@ class Journal:
 
     def add(self, **words: str) -> None:
         with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(words) + "\n")
+            file.write(json.dumps(words | {"at": f"{time.time():.3f}"}) + "\n")
 
     def news(self) -> Iterator[dict[str, str]]:
         """Whole lines that were added since the last time."""

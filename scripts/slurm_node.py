@@ -141,14 +141,21 @@ def _start_accounting(folder: Path, port: int, found: dict[str, str]) -> None:
         _run("mariadb-install-db", "--no-defaults", f"--datadir={data}", *asked)
     bounds = ("--skip-networking", "--innodb-buffer-pool-size=64M", "--innodb-lock-wait-timeout=900")
     files = (f"--socket={run}/mariadbd.socket", f"--pid-file={run}/mariadbd.pid")
-    with open(log / "mariadbd.log", "ab") as out:
-        subprocess.Popen(
-            ["mariadbd", "--no-defaults", f"--datadir={data}", "--user=root", *files, *bounds],
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            start_new_session=True,
-        )
+    # Nobody's child: it outlives this process, as the other daemons do by themselves.
+    _run(
+        "setsid",
+        "--fork",
+        "sh",
+        "-c",
+        f'exec "$@" >>"{log}/mariadbd.log" 2>&1',
+        "sh",
+        "mariadbd",
+        "--no-defaults",
+        f"--datadir={data}",
+        "--user=root",
+        *files,
+        *bounds,
+    )
     ask = ("mariadb", "--no-defaults", f"--socket={run}/mariadbd.socket", "-Ne", "select 'yes'")
     _until(lambda: _says({}, *ask) == "yes", f"MariaDB did not come up: see {log}/mariadbd.log")
     lines = {

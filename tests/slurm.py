@@ -23,6 +23,7 @@ class Cluster:
 
     def __init__(self, found: dict[str, str]) -> None:
         self.environment = os.environ | found
+        self.commands: list[Command] = []
 
     def says(self, *command: str) -> str:
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=True, timeout=60)
@@ -32,7 +33,14 @@ class Cluster:
         return self.says("squeue", "-h", "-r", "-o", "%i").split()
 
     def start(self, place: Place, *words: str, launcher: str = "slurm") -> Command:
-        return Command(place, self.environment, launcher, words)
+        self.commands.append(Command(place, self.environment, launcher, words))
+        return self.commands[-1]
+
+    def end(self) -> None:
+        """Whatever a test that failed has left running."""
+        for command in self.commands:
+            command.process.kill()
+            command.process.wait()
 
 
 class Command:

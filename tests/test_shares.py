@@ -94,8 +94,8 @@ def test_a_worker_trains_its_share_and_goes_on_where_it_was(tmp_path: Path, proc
     assert worker.work(str(file)) == "all of it is trained"
     lines = list(Journal(file).news())
     assert [line["asked"] for line in lines if "asked" in line] == [one.key for one in tasks]
-    assert [*lines[0]] == ["started"]
-    assert lines[-1] == {"ended": "all of it is trained"}
+    assert [*lines[0]] == ["started", "at"]
+    assert lines[-1]["ended"] == "all of it is trained"
 
 
 def test_a_worker_whose_runs_would_be_others_trains_none(tmp_path: Path, processed: Path) -> None:

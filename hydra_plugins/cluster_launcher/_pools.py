@@ -77,6 +77,7 @@ class Slurm(_Pool):
 
     def __init__(self, options: dict[str, Any]) -> None:
         super().__init__(options)
+        self._held: set[str] = set()
         if missing := [name for name in ("sbatch", "srun", "squeue", "scancel") if not shutil.which(name)]:
             raise HydraException(
                 f"hydra/launcher=batched_slurm: no {', '.join(missing)} here; expected Slurm's commands on the PATH "
@@ -117,9 +118,15 @@ class Slurm(_Pool):
         return [job.job_id for job in started]
 
     def alive(self, jobs: Collection[str]) -> set[str] | None:
-        """One squeue for all; it needs no accounting."""
-        said = _said("squeue", "--me", "--noheader", "--array", "--format=%i")
-        return None if said is None else set(jobs) & set(said.split())
+        """One squeue for all; it needs no accounting. Jobs that Slurm holds wait until someone releases them: that is said."""
+        said = _said("squeue", "--me", "--noheader", "--array", "--format=%i %r")
+        if said is None:
+            return None
+        queued = dict(line.partition(" ")[::2] for line in said.splitlines())
+        for job in set(jobs) & {job for job, reason in queued.items() if "held" in reason.lower()} - self._held:
+            self._held.add(job)
+            print(f"Slurm holds job {job} ({queued[job]}): waiting; scontrol release {job} lets it run", flush=True)
+        return set(jobs) & {*queued}
 
     def fate(self, job: str) -> str:
         """As Slurm's controller remembers it for some minutes; then as its accounting does, where there is one."""
