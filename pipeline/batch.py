@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import logging
 import resource
-import shlex
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,23 +21,24 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
-from pipeline import forecast, training
+from pipeline import cards, forecast, shares, training
 from pipeline.config import compose
 from pipeline.config.job import Job, digest
 from pipeline.console import PROJECT
-from pipeline.data.arrays import Arrays, Split, load, split
+from pipeline.data.arrays import Arrays, load, split
 from pipeline.errors import PlanShown, RunFailed, UserError
 from pipeline.models import dense, devices
 from pipeline.models.devices import Device
+from pipeline.planned import STACK, Planned, in_stack, score, train
 from pipeline.progress import Progress, duration, percent, summary
 from pipeline.publisher import Publisher
 from pipeline.results import identity
 from pipeline.results.result import DIVERGED, FAILED, FINISHED, Result
 from pipeline.results.store import DamagedRun, RunStore
 from pipeline.results.sweep import ENDED, RUNNING, STOPPED, Ledger, Lost, Sweep, gather
+from pipeline.shares import Pool, Shares
 from pipeline.tracking import Tracker, TrackingUnavailable, open_tracker
 from pipeline.tracking.address import home
-from pipeline.training import numerics
 
 log = logging.getLogger("pipeline.train")
 
@@ -46,9 +46,6 @@ Outcome = Callable[[], float]
 
 INTERRUPTED = "interrupted"
 """What a run is whose command ended before it did; it has no result."""
-
-STACK = "stack_asked"
-"""In the record of a run whose stack was halved for memory: what `device.stack` was."""
 
 SHARED = (
     "paths.data",
@@ -64,49 +61,30 @@ SHARED = (
 """Keys that one command has one value of: where its results go, and what of it is to be done."""
 
 
-@dataclass
-class Planned:
-    """One job of the command: what it is, what it runs on, and its result once there is one."""
-
-    job: Job
-    device: Device
-    arrays: Arrays
-    key: str
-    identity: dict[str, Any]
-    overrides: list[str]
-    result: Result | None = None
-    error: BaseException | None = None
-    trained: bool = False
-    numerics_class: str = ""
-    """Digest of the fixed training on this machine and device: see `training.numerics`."""
-
-    @property
-    def command(self) -> str:
-        """What trains this run alone. Not into the sweep's folder of results, which would then hold this run alone."""
-        words = [word for word in self.overrides if not word.startswith("paths.results=")]
-        return shlex.join(["python", "-m", "pipeline.train", *words])
-
-
 def run(
-    configs: list[DictConfig], overrides: list[list[str]], sweep_id: str | None = None
+    configs: list[DictConfig], overrides: list[list[str]], sweep_id: str | None = None, pool: Pool | None = None
 ) -> Iterator[tuple[int, Outcome]]:
     """Train what the configurations mean; yields `(position, outcome)` as runs end.
 
-    `overrides` are the words that made each configuration; `sweep_id` names the sweep that a single job is part of.
+    `overrides` are the words that made each configuration; `sweep_id` names the sweep that a single job is part of; a
+    `pool` trains the runs in shares, elsewhere (see `pipeline.shares`), while this process takes and publishes them.
     `outcome()` writes the run's story to its log and returns its objective, or raises RunFailed. Raises
     ConfigurationError with every problem of every configuration before anything is written, and PlanShown for plan=true.
     """
     values = [compose.plain(config) for config in configs]
-    planned = plan(values, overrides)
-    session = Session(planned, values[0], sweep_id)
+    planned = plan(values, overrides, pool)
+    session = Session(planned, values[0], sweep_id, pool)
     if values[0]["plan"]:
         forecast.show(session.planned, session.look_up(), session.store)
+        if pool:
+            new = [planned[position] for position in session.to_train()]
+            print("\n".join(shares.described(pool, new, session.store)))
         raise PlanShown
     yield from session.run()
 
 
-def plan(values: list[dict[str, Any]], overrides: list[list[str]]) -> list[Planned]:
-    """The jobs of `values`, checked against each other and against the data."""
+def plan(values: list[dict[str, Any]], overrides: list[list[str]], pool: Pool | None = None) -> list[Planned]:
+    """The jobs of `values`, checked against each other and against the data; on the devices of `pool`, or of this machine."""
     problems = [line for one in values for line in compose.problems(one)]
     for key in SHARED:
         section, _, name = key.rpartition(".")
@@ -117,6 +95,7 @@ def plan(values: list[dict[str, Any]], overrides: list[list[str]]) -> list[Plann
         raise compose.ConfigurationError(problems)
     arrays: dict[str, Arrays] = {}
     chosen: dict[str, Device] = {}
+    made: dict[tuple[str, str], dict[str, Any]] = {}
     planned = []
     for one, words in zip(values, overrides, strict=True):
         job = compose.to_job(one)
@@ -127,8 +106,11 @@ def plan(values: list[dict[str, Any]], overrides: list[list[str]]) -> list[Plann
         problems += compose.against_data(job, len(data.train_labels))
         wanted = digest(one["device"])
         if wanted not in chosen:
-            chosen[wanted] = devices.choose(**one["device"])
-        made_of = identity.identity(data.digest, chosen[wanted].numerics())
+            chosen[wanted] = shares.device(one["device"], pool)
+        if (name, wanted) not in made:
+            # Versions of packages are read from their files: 2 ms, which thousands of runs need not spend each.
+            made[name, wanted] = identity.identity(data.digest, chosen[wanted].numerics())
+        made_of = made[name, wanted]
         key = identity.key_of(job, made_of)
         planned.append(Planned(job, chosen[wanted], data, key, made_of, words))
         problems += memory_problems(job, data.train_images.shape[1], data.classes)
@@ -169,8 +151,16 @@ def store_root(path: str) -> Path:
 class Session:
     """One command's runs, from what is there already to what is said at the end."""
 
-    def __init__(self, planned: list[Planned], settings: dict[str, Any], sweep_id: str | None = None) -> None:
+    def __init__(
+        self,
+        planned: list[Planned],
+        settings: dict[str, Any],
+        sweep_id: str | None = None,
+        pool: Pool | None = None,
+    ) -> None:
         self.planned = planned
+        self.settings = settings
+        self.pool = pool
         self.sweep_id = sweep_id
         """Set where another launcher runs the jobs of a sweep one by one: they share a parent run."""
         self.question: str = settings["question"]
@@ -184,6 +174,8 @@ class Session:
         self.id = digest([self.question, *sorted(one.key for one in planned)])
         self.is_sweep = len(planned) > 1
         self.candidates = Candidates()
+        self.shared: list[int] = []
+        """Positions of what shares trained."""
         self.started = time.monotonic()
 
     def run(self) -> Iterator[tuple[int, Outcome]]:
@@ -212,6 +204,7 @@ class Session:
             for position in self._train(publisher):
                 yield position, self._outcome(position)
             winner = self._winner(publisher)
+            self._drop_weights(winner)
             failed = any(one.result is None or one.result.status == FAILED for one in self.planned)
             status = "FAILED" if failed else "FINISHED"
         except BaseException:
@@ -296,73 +289,67 @@ class Session:
             for device in dict.fromkeys(str(p.device) for p in self.planned if p.result is None):
                 print(f"on {device}", flush=True)
 
-    def _train(self, publisher: Publisher) -> Iterator[int]:
-        """Train what is not finished, grouped by what can share a device and data; yields positions as they end."""
-        groups: dict[tuple[Any, ...], list[int]] = {}
+    def to_train(self) -> list[int]:
+        """Positions of what has no result, each key once."""
         first: dict[str, int] = {}
+        for position, one in enumerate(self.planned):
+            if one.result is None:
+                first.setdefault(one.key, position)
+        return list(first.values())
+
+    def _train(self, publisher: Publisher) -> Iterator[int]:
+        """Train what is not finished, here or in shares; yields positions as they end, with or without a result."""
+        positions = self.to_train()
+        if not positions:
+            return
+        first = {self.planned[position].key: position for position in positions}
         twins: dict[int, list[int]] = {}
         for position, one in enumerate(self.planned):
-            if one.result is None and one.key in first:
+            if one.result is None and first[one.key] != position:
                 twins.setdefault(first[one.key], []).append(position)
-            elif one.result is None:
-                first[one.key] = position
-                groups.setdefault((one.device, one.job.dataset), []).append(position)
-        if not groups:
-            return
-        with Progress([self.planned[position].job for position in first.values()]) as progress:
-            for (device, dataset), positions in groups.items():
-                arrays = self.planned[positions[0]].arrays
-                data = split(arrays, dataset.validation_size, dataset.train_size)
-                for position in self._train_group(positions, data, arrays.classes, device, progress, publisher):
-                    yield position
-                    one = self.planned[position]
-                    for twin in twins.get(position, []):
-                        other = self.planned[twin]
-                        other.result, other.error = one.result, one.error
-                        other.key, other.identity = one.key, one.identity
-                        yield twin
-
-    def _train_group(
-        self, positions: list[int], data: Split, classes: int, device: Device, progress: Progress, publisher: Publisher
-    ) -> Iterator[int]:
-        jobs = [self.planned[position].job for position in positions]
-        devices.start(device)
-        computes = numerics.numerics_class(device)
-        for position in positions:
-            self.planned[position].numerics_class = computes
-        progress.begin()
-        events = training.train(jobs, data, classes, device)
-        with _closing(events):
-            for event in events:
-                position = positions[event.index]
+        self.pool = self.pool or cards.pool([self.planned[position] for position in positions], self.settings["device"])
+        with Progress([self.planned[position].job for position in positions]) as progress:
+            train_them = self._in_shares if self.pool else self._here
+            for position in train_them(positions, progress):
                 one = self.planned[position]
-                if isinstance(event, training.Epoch):
-                    progress.epoch(one.job, event.epoch, event.metrics)
-                    continue
-                one.error = event.error
-                one.trained = True
-                one.result = self._keep(one, event.result)
-                publisher.publish(one.result)
-                progress.done(one.result)
+                if one.result is not None:
+                    publisher.publish(one.result)
+                    progress.done(one.result)
+                yield position
+                for twin in twins.get(position, []):
+                    other = self.planned[twin]
+                    other.result, other.error, other.why_lost = one.result, one.error, one.why_lost
+                    other.key, other.identity = one.key, one.identity
+                    yield twin
+
+    def _here(self, positions: list[int], progress: Progress) -> Iterator[int]:
+        for position, result in train(self.planned, positions, progress.heard, progress.begin):
+            self.planned[position].result = self._keep(result)
+            yield position
+
+    def _in_shares(self, positions: list[int], progress: Progress) -> Iterator[int]:
+        assert self.pool is not None
+        progress.blind = True
+        divided = Shares(self.pool, self.planned, self.store, resolve(self.settings["paths"]["data"]), self.id)
+        with divided:
+            for position in divided.train(positions):
+                self.shared.append(position)
                 yield position
 
-    def _keep(self, one: Planned, result: Result) -> Result:
-        """Complete a result and put it on disk; of a sweep, weights are kept of the winner alone, at the end."""
-        if changed := result.identity.get("numerics"):
-            # A stack that did not fit the memory was halved: that is another numerics class, so another key.
-            one.identity = in_stack(one.identity, changed["stack"])
-            one.key = identity.key_of(one.job, one.identity)
-            asked = {STACK: str(one.device.stack)}
-        else:
-            asked = {}
-        result.key, result.identity = one.key, one.identity
-        result.sources, result.patch = identity.sources(), identity.uncommitted()
-        result.environment = {**identity.environment(), "numerics_class": one.numerics_class, **asked}
+    def _keep(self, result: Result) -> Result:
+        """Put a result on disk; of a sweep, weights are kept of the winner alone, at the end."""
         if self.is_sweep and result.finished:
             self.candidates.add(result)
             result = replace(result, weights=None, probabilities=None)
         self.store.write(result)
         return result
+
+    def _drop_weights(self, best: Planned | None) -> None:
+        """Of what shares trained: each left the weights of the best of its configurations, one of which is the winner's."""
+        if self.is_sweep:
+            for position in self.shared:
+                if best is None or self.planned[position].key != best.key:
+                    self.store.drop_weights(self.planned[position].key)
 
     def _winner(self, publisher: Publisher) -> Planned | None:
         """The best run of the best configuration, by validation; from here on its weights are on disk."""
@@ -393,8 +380,13 @@ class Session:
         return whole
 
     def _again(self, best: Planned) -> Result | None:
-        """The same run once more, where it comes out the same; None, and said, where it does not."""
+        """The same run once more, where it comes out the same; None, and said, where it does not or cannot be trained here."""
         assert best.result is not None
+        if not shares.at_hand(best.device):
+            print(
+                f"warning: the weights of {best.job.name} are not kept: no GPU here to train it once more", flush=True
+            )
+            return None
         data = split(best.arrays, best.job.dataset.validation_size, best.job.dataset.train_size)
         for event in training.train([best.job], data, best.arrays.classes, best.device):
             if isinstance(event, training.Done):
@@ -420,7 +412,9 @@ class Session:
             self.tracker.set_tags(publisher.parent, {"winner": best.job.name, "winner.run_id": run_id})
         if published.get("model") == run_id:
             return
-        devices.start(best.device)
+        # A network that is only saved needs no GPU: the one it was trained on may be another machine's.
+        on = best.device if shares.at_hand(best.device) else replace(best.device, kind="cpu", precision="float32")
+        devices.start(on)
         network = dense.build(best.job.model, images.shape[1], best.arrays.classes, best.device.dtype)
         dense.set_weights(network, weights)
         self.tracker.log_model(run_id, network, images)
@@ -457,7 +451,8 @@ class Session:
             trained=len(trained),
             train_seconds=sum(result.figures.get("time/train_s", 0.0) for result in trained),
             peak_memory_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-            machine=identity.machine(),
+            # What shares took elsewhere, waiting in a queue included, predicts nothing of this machine.
+            machine="" if self.pool else identity.machine(),
             workers=self.planned[0].device.workers,
         )
 
@@ -473,8 +468,9 @@ class Session:
     def _say_lost(self) -> None:
         """Each lost run, its reason and the command that trains it again; of many that were interrupted, the first."""
         told = [lost(one) for one in self.planned if one.result is None or not one.result.finished]
-        waiting = [one for one in told if one.status == INTERRUPTED]
-        for one in [one for one in told if one.status != INTERRUPTED]:
+        cut_off = {one.key for one in self.planned if one.result is None and not one.why_lost}
+        waiting = [one for one in told if one.key in cut_off]
+        for one in [one for one in told if one.key not in cut_off]:
             print(f"{one.name} {one.status}: {one.reason}\n  again: {one.command}", flush=True)
         if waiting:
             runs = f"{len(waiting)} runs were" if len(waiting) > 1 else "1 run was"
@@ -516,15 +512,11 @@ class Session:
 def lost(one: Planned) -> Lost:
     """The ledger's line of a run without a finished result."""
     if one.result is None:
-        return Lost(one.job.name, INTERRUPTED, "the command ended before it was trained", one.command, one.key)
+        why = one.why_lost or "the command ended before it was trained"
+        return Lost(one.job.name, INTERRUPTED, why, one.command, one.key)
     status = one.result.status
     again = f"{one.command} retry=diverged" if status == DIVERGED else one.command
     return Lost(one.job.name, status, one.result.reason or "", again, one.key)
-
-
-def in_stack(made_of: dict[str, Any], size: int) -> dict[str, Any]:
-    """What a run is made of, in a stack of another size."""
-    return {**made_of, "numerics": {**made_of["numerics"], "stack": size}}
 
 
 def described_environment() -> dict[str, str]:
@@ -557,11 +549,6 @@ def _bytes(result: Result) -> int:
     return sum(array.nbytes for array in arrays if array is not None)
 
 
-def score(result: Result) -> float:
-    """What runs are chosen by: the best validation accuracy; minus infinity where nothing is held out for choosing."""
-    return result.figures.get("best/val_accuracy", float("-inf"))
-
-
 def winner(planned: list[Planned]) -> Planned | None:
     """The run with the highest best validation accuracy, within the configuration whose mean of it is highest.
 
@@ -588,7 +575,10 @@ def winner(planned: list[Planned]) -> Planned | None:
 def tell(one: Planned) -> float:
     """Write a run's story to the log of its job, and return its objective: what a sweeper maximises."""
     result = one.result
-    assert result is not None
+    if result is None:
+        line = f"{one.job.name} {INTERRUPTED}: {lost(one).reason}; again: {one.command}"
+        log.error(line)
+        raise RunFailed(line)
     log.info("%s, key %s", result.name, one.key)
     for epoch in range(len(result.history.get("train/loss", []))):
         log.info("epoch %d: %s", epoch + 1, ", ".join(f"{n} {v[epoch]:.6g}" for n, v in result.history.items()))
@@ -600,14 +590,3 @@ def tell(one: Planned) -> float:
         return 0.0
     log.info(summary(result))
     return result.figures.get("best/val_accuracy", result.figures["train/accuracy"])
-
-
-@contextmanager
-def _closing(events: Iterator[Any]) -> Iterator[None]:
-    """End the workers also when the loop over their events is left early (Ctrl-C)."""
-    try:
-        yield
-    finally:
-        close = getattr(events, "close", None)
-        if close:
-            close()

@@ -10,7 +10,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.config.rules import nearest
@@ -80,6 +81,22 @@ def _stop_at_once(number: int, _frame: object) -> None:
     """The second time there is no waiting: what is on disk is whole, whatever is cut off here."""
     os.write(2, b"stopped at once\n")
     os._exit(128 + number)
+
+
+@contextmanager
+def stopping(*numbers: int) -> Iterator[None]:
+    """Let each of these signals raise Stopped, once, within the block; afterwards they mean what they meant before."""
+    before = {number: signal.getsignal(number) for number in {*numbers, signal.SIGINT, signal.SIGTERM}}
+    hook, sys.unraisablehook = sys.unraisablehook, _stop_again
+    _came.clear()
+    for number in numbers:
+        signal.signal(number, _stop)
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 ORPHAN_SECONDS = 3.0

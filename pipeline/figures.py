@@ -123,12 +123,11 @@ ROUGH = 10e9
 
 def seconds(runs: Sequence[batch.Planned], past: Sequence[forecast.Earlier], sweeps: Sequence[Sweep]) -> float:
     """What training these takes by the wall clock."""
-
-    def each(one: batch.Planned) -> float:
-        known = forecast.expected_seconds(one, past)
-        return 3 * forecast.work(one.job, *map(int, one.arrays.train_images.shape)) / ROUGH if known is None else known
-
-    return forecast.wall_seconds([each(one) for one in runs], runs, sweeps)
+    each = [
+        3 * forecast.work(one.job, *map(int, one.arrays.train_images.shape)) / ROUGH if known is None else known
+        for one, known in zip(runs, forecast.expected_seconds(runs, past), strict=True)
+    ]
+    return forecast.wall_seconds(each, runs, sweeps)
 
 
 def known(store: RunStore) -> tuple[list[forecast.Earlier], list[Sweep]]:

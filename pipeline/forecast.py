@@ -23,6 +23,7 @@ from pipeline.results.sweep import Ledger, Sweep
 
 if TYPE_CHECKING:
     from pipeline.batch import Planned
+    from pipeline.models.devices import Device
 
 START_SECONDS = 12.0
 """Importing TensorFlow, compiling the first programs, opening MLflow: where no earlier sweep tells better."""
@@ -59,6 +60,9 @@ def table(planned: Sequence[Planned]) -> list[str]:
     groups: dict[str, list[Planned]] = {}
     for one in planned:
         groups.setdefault(one.job.configuration, []).append(one)
+    named: dict[str, list[Job]] = {}
+    for group in groups.values():
+        named.setdefault(group[0].job.name.rpartition("-s")[0], []).append(group[0].job)
     rows = []
     for group in groups.values():
         name = group[0].job.name.rpartition("-s")[0]
@@ -69,19 +73,20 @@ def table(planned: Sequence[Planned]) -> list[str]:
             for what, seeds in (("train", train), ("there:", there))
             if seeds
         ]
-        rows.append((name, differences(group[0].job, [other[0].job for other in groups.values()]), "; ".join(words)))
+        rows.append((name, differences(group[0].job, named[name]), "; ".join(words)))
     names = max(len(name) for name, _, _ in rows)
     return [f"{name:<{names}}  {words}{f'  ({own})' if own else ''}" for name, own, words in rows]
 
 
-def differences(job: Job, others: Iterable[Job]) -> str:
-    """What its name does not say of a configuration, where another one of the command has the same name."""
-    like = [other for other in others if other.name.rpartition("-s")[0] == job.name.rpartition("-s")[0]]
-    flat = job.flat()
+def differences(job: Job, like: Sequence[Job]) -> str:
+    """What its name does not say of a configuration, where another one of the command, of those `like` it, has the same name."""
+    if len(like) == 1:
+        return ""
+    others = [other.flat() for other in like]
     return ", ".join(
         f"{key}={value}"
-        for key, value in flat.items()
-        if key != "seed" and any(other.flat().get(key) != value for other in like)
+        for key, value in job.flat().items()
+        if key != "seed" and any(other.get(key) != value for other in others)
     )
 
 
@@ -112,7 +117,7 @@ def _here(result: Result) -> bool:
 def predict(new: Sequence[Planned], past: Sequence[Earlier], sweeps: Sequence[Sweep]) -> list[str]:
     """The predicted time, memory and disk, and what each prediction rests on."""
     lines = []
-    seconds = [expected_seconds(one, past) for one in new]
+    seconds = expected_seconds(new, past)
     known = [value for value in seconds if value is not None]
     if len(known) < len(new):
         lines.append(
@@ -192,10 +197,26 @@ def wall_seconds(seconds: Sequence[float], new: Sequence[Planned], sweeps: Seque
     return start + factor * sum(seconds) / min(new[0].device.workers, len(new))
 
 
-def expected_seconds(one: Planned, past: Sequence[Earlier]) -> float | None:
-    """Seconds of training: the median of the same configuration on this machine, or of the likest one, by its work."""
-    numerics = one.device.numerics()
-    here = [run for run in past if run.here and run.numerics == numerics]
+def expected_seconds(new: Sequence[Planned], past: Sequence[Earlier]) -> list[float | None]:
+    """Seconds of training of each: the median of the same configuration on this machine, or of the likest one, by its work.
+
+    Looked for once for all seeds of a configuration.
+    """
+    known: dict[tuple[str, Device], float | None] = {}
+    here: dict[Device, list[Earlier]] = {}
+    seconds = []
+    for one in new:
+        like = (one.job.configuration, one.device)
+        if one.device not in here:
+            numerics = one.device.numerics()
+            here[one.device] = [run for run in past if run.here and run.numerics == numerics]
+        if like not in known:
+            known[like] = _expected(one, here[one.device])
+        seconds.append(known[like])
+    return seconds
+
+
+def _expected(one: Planned, here: Sequence[Earlier]) -> float | None:
     same = [run.seconds for run in here if run.job.configuration == one.job.configuration]
     if same:
         return statistics.median(same)
@@ -205,11 +226,12 @@ def expected_seconds(one: Planned, past: Sequence[Earlier]) -> float | None:
     samples, pixels = map(int, one.arrays.train_images.shape)
     optimizer = [run for run in data if run.job.optimizer.name == one.job.optimizer.name] or data
     wanted = work(one.job, samples, pixels)
-    likest = min(abs(work(run.job, samples, pixels) - wanted) for run in optimizer)
+    away = [abs(work(run.job, samples, pixels) - wanted) for run in optimizer]
+    likest = min(away)
     return statistics.median(
         run.seconds * wanted / work(run.job, samples, pixels)
-        for run in optimizer
-        if abs(work(run.job, samples, pixels) - wanted) == likest
+        for run, distance in zip(optimizer, away, strict=True)
+        if distance == likest
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.config.job import Job
 from pipeline.results.result import Result
+from pipeline.training import Epoch
 
 
 def percent(share: float) -> str:
@@ -46,6 +47,8 @@ class Progress:
         self.runs_done = 0
         self.started = time.monotonic()
         self.last_line = 0.0
+        self.blind = False
+        """Whether only ends of runs are told: of what is trained elsewhere."""
         self.bar: Any = None
 
     def __enter__(self) -> Progress:
@@ -93,8 +96,13 @@ class Progress:
             now = f"{job.name} epoch {epoch}/{job.training.epochs}, {split} {percent(accuracy)}, {self.left}"
             self.bar.update(self.task, completed=self.work_done, now=now)
 
+    def heard(self, job: Job, epoch: Epoch) -> None:
+        self.epoch(job, epoch.epoch, epoch.metrics)
+
     def done(self, result: Result) -> None:
         self.runs_done += 1
+        if self.blind:
+            self.work_done += len(result.history.get("train/loss", [])) * effort(result.job)
         # A run that ended early gives back the epochs that it did not need.
         unused = result.job.training.epochs - len(result.history.get("train/loss", []))
         self.work -= unused * effort(result.job)
@@ -102,6 +110,8 @@ class Progress:
             return
         if self.bar is not None:
             self.bar.update(self.task, total=self.work, runs=f"{self.runs_done}/{len(self.jobs)} runs")
+            if self.blind:
+                self.bar.update(self.task, completed=self.work_done, now=f"{result.name}, {self.left}")
             if not result.finished:
                 self.bar.console.print(f"{result.name} {result.status}: {result.reason}", highlight=False, markup=False)
         else:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 import yaml
@@ -26,6 +26,9 @@ from pipeline import console
 from pipeline.config import commandline, rules, schema
 from pipeline.config.compose import ConfigurationError
 from pipeline.errors import PlanShown, RunFailed, RunsLost, UserError, without_logins
+
+if TYPE_CHECKING:
+    from pipeline.shares import Pool
 
 schema.register()
 
@@ -71,11 +74,13 @@ def _take_back(folder: Path, log: str) -> None:
             empty.rmdir()
 
 
-def train_batch(configs: list[DictConfig], overrides: list[list[str]]) -> Iterator[tuple[int, Callable[[], float]]]:
-    """The same for all runs of a multirun together: what the launcher `batched` calls."""
+def train_batch(
+    configs: list[DictConfig], overrides: list[list[str]], pool: Pool | None = None
+) -> Iterator[tuple[int, Callable[[], float]]]:
+    """The same for all runs of a multirun together: what the launcher `batched` calls, and with a pool those for clusters."""
     from pipeline import batch
 
-    return _noting_what_is_unpublished(batch.run(configs, overrides))
+    return _noting_what_is_unpublished(batch.run(configs, overrides, pool=pool))
 
 
 def _noting_what_is_unpublished(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline import batch, training
+from pipeline import batch, planned, training
 from pipeline.config.job import Job
 from tests.results.test_store import result
 from tests.training.command import Place, Said, command
@@ -37,7 +37,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(training, "train", train)
     monkeypatch.setattr(batch.devices, "start", lambda device: None)
-    monkeypatch.setattr(batch.numerics, "numerics_class", lambda device: "c" * 64)
+    monkeypatch.setattr(planned.numerics, "numerics_class", lambda device: "c" * 64)
     return names
 
 

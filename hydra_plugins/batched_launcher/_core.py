@@ -1,7 +1,8 @@
 """The body of the batched launcher: composes all jobs, has them run together, and keeps Hydra's books for each.
 
 A task function opts in with an attribute `batch`: a function from its configurations, and the overrides that made
-each, to an iterator of `(position, outcome)`, in whatever order jobs end. `outcome()` is called once, in the job's own output folder, log
+each, to an iterator of `(position, outcome)`, in whatever order jobs end; a launcher that has a pool (see
+`hydra_plugins.cluster_launcher`) hands it over as a third argument. `outcome()` is called once, in the job's own output folder, log
 and HydraConfig; it returns what the task function would have returned, or raises what it would have raised.
 """
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Outcome = Callable[[], Any]
-Batch = Callable[[list[DictConfig], list[list[str]]], Iterator[tuple[int, Outcome]]]
+Batch = Callable[..., Iterator[tuple[int, Outcome]]]
 
 
 class BatchReturn(JobReturn):
@@ -79,7 +80,9 @@ class BatchReturn(JobReturn):
         self._return_value = value
 
 
-def launch(launcher: BatchedLauncher, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
+def launch(
+    launcher: BatchedLauncher, job_overrides: Sequence[Sequence[str]], initial_job_idx: int, *pool: object
+) -> list[JobReturn]:
     setup_globals()
     config, context, task = launcher.config, launcher.hydra_context, launcher.task_function
     if config is None or context is None or task is None:
@@ -123,7 +126,7 @@ def launch(launcher: BatchedLauncher, job_overrides: Sequence[Sequence[str]], in
     try:
         with quicker():
             configs = [_task_config(compose(position)) for position in positions]
-        for position, outcome in batch(configs, words):
+        for position, outcome in batch(configs, words, *pool):
             returns[position] = BatchReturn(book(position, partial(_call, outcome)), partial(compose, position))
     except Exception:
         if not returns and initial_job_idx == 0:

@@ -100,6 +100,7 @@ RULES: dict[str, Rule] = {
     "device.trainer": choice(("engine", "reference")),
     "device.workers": integer(0, 1024),
     "device.stack": integer(0, 65_536),
+    "device.gpus": integer(0, 1024),
     "tracking.kind": choice(("sqlite", "server", "none")),
     "tracking.uri": optional(TEXT),
     "paths.data": TEXT,

@@ -51,6 +51,7 @@ class DeviceConfig:
     trainer: str = MISSING
     workers: int = MISSING
     stack: int = MISSING
+    gpus: int = MISSING
 
 
 @dataclass
