@@ -185,21 +185,37 @@ class RunStore:
         for name in (WEIGHTS, PROBABILITIES):
             (self.folder(key) / name).unlink(missing_ok=True)
 
-    def published(self, key: str) -> dict[str, str]:
-        """Ids that tracking gave the run (`run_id`, `experiment_id`, `parent_run_id`), or {}."""
+    def published(self, key: str, store: str | None = None) -> dict[str, str]:
+        """Ids that a tracking store gave the run (`run_id`, `experiment_id`, `parent_run_id`, `store`), or {}.
+
+        Of the store that took it last, or of the one named `store`. Ids from before stores were named may be anyone's.
+        """
+        for noted in reversed(self.everywhere(key)):
+            if store is None or noted.get("store", store) == store:
+                return noted
+        return {}
+
+    def everywhere(self, key: str) -> list[dict[str, str]]:
+        """The ids that each store gave the run, the last one to take it at the end."""
         try:
             noted = json.loads((self.folder(key) / PUBLISHED).read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
-            return {}
-        if not isinstance(noted, dict):
-            return {}
-        return {name: word for name, word in noted.items() if isinstance(word, str)}
+            return []
+        listed = noted if isinstance(noted, list) else [noted]
+        named = [one for one in listed if isinstance(one, dict)]
+        return [{name: word for name, word in one.items() if isinstance(word, str)} for one in named]
 
     def note_published(self, key: str, ids: dict[str, str]) -> None:
+        """Keep the ids that the store `ids["store"]` gave the run, in place of its earlier ones."""
         folder = self.folder(key)
         # Not while the folder is replaced: the ids would go with the old one.
         with locked(folder.parent), whole(folder / PUBLISHED) as temporary:
-            _write_json(temporary, ids)
+            others = [
+                one
+                for one in self.everywhere(key)
+                if one.get("store") != ids.get("store") and ("store" in one or one.get("run_id") != ids["run_id"])
+            ]
+            _write_json(temporary, [*others, ids])
 
 
 @contextmanager

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.job import Job
 from pipeline.data.files import whole
 from pipeline.errors import UserError
 from pipeline.results.result import Result
@@ -101,6 +103,30 @@ class Sweep:
         ):
             raise ValueError("a word in it is none")
         return sweep
+
+
+def title(jobs: Sequence[Job]) -> str:
+    """A few words on the runs of a sweep, for a list of sweeps."""
+    names = list(dict.fromkeys(job.optimizer.name for job in jobs))
+    shown = ", ".join(names) if len(names) <= 3 else f"{len(names)} optimizers"
+    widths = list(dict.fromkeys("x".join(map(str, job.model.hidden)) for job in jobs))
+    shape = f"{widths[0]}" if len(widths) == 1 else f"{len(widths)} networks"
+    seeds = len({job.seed for job in jobs})
+    return f"{shown}, {shape}, {seeds} seed{'s' if seeds > 1 else ''}"
+
+
+def told_of(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a sweep's parent run in MLflow says of where it came from, under the names that its children use."""
+    names = ("git_commit", "git_dirty", "dvc_experiment", "lock")
+    return {f"env.{name}": environment[name] for name in names if name in environment}
+
+
+def told_lost(lost: Sequence[Lost]) -> dict[str, str]:
+    """What it says of the runs that are missing: how many, and of each why and the command that trains it again."""
+    lines = [f"{one.name} {one.status}: {one.reason}; again: {one.command}" for one in lost]
+    counts = Counter(one.status for one in lost)
+    summed = ", ".join(f"{count} {status}" for status, count in counts.items())
+    return {"lost": summed or "none", "lost.runs": "\n".join(lines)}
 
 
 class Ledger:

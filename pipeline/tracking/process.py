@@ -61,6 +61,11 @@ def dead(run_tags: dict[str, str]) -> bool:
     return bool(identities) and all(_gone(one) for one in identities)
 
 
+def alone(run_tags: dict[str, str]) -> bool:
+    """Whether this process is the only one that worked on a run, but for those that are known to be gone."""
+    return all(one == json.loads(tag()[TAG])[0] or _gone(one) for one in _listed(run_tags.get(TAG)))
+
+
 def _listed(value: str | None) -> list[Any]:
     try:
         listed = json.loads(value or "[]")
