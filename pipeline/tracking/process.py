@@ -49,10 +49,14 @@ def _here() -> dict[str, str]:
 
 def tag(before: str | None = None) -> dict[str, str]:
     """The tag by which a run names this process as one that works on it, beside those in `before`, its value now."""
-    pid = os.getpid()
-    identity = _here() | {"pid": pid, "started": _started(pid)}
+    identity = of(os.getpid())
     others = [one for one in _listed(before) if one != identity and not _gone(one)]
     return {TAG: json.dumps([*others, identity])}
+
+
+def of(pid: int) -> dict[str, Any]:
+    """What tells the process of this number from every other one."""
+    return _here() | {"pid": pid, "started": _started(pid)}
 
 
 def dead(run_tags: dict[str, str]) -> bool:

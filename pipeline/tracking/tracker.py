@@ -283,7 +283,11 @@ class Tracker:
                 mlflow_client = _import_mlflow(http=self.uri.startswith(HTTP))
                 with self._exclusive():
                     store.prepare(self.address)
-                    self._client_made = mlflow_client(self.uri, self.uri)
+                    try:
+                        self._client_made = mlflow_client(self.uri, self.uri)
+                    except ModuleNotFoundError as error:
+                        known = "; the one for PostgreSQL here is asked for by postgresql+psycopg2://…"
+                        raise UserError(f"{self.shown_uri}: its driver {error.name} is not installed{known}") from error
             return self._client_made
 
     def experiment(self, client: MlflowClient, name: str) -> str:
