@@ -101,8 +101,12 @@ def send(
             return None
         with tracker.recording(f"publish {len(results)} runs") as client:
             experiment_id = tracker.experiment(client, experiment)
+            # The first run of an experiment makes its data set there; several at once would each want to.
+            first = [] if there.ids else results[:1]
+            for result in first:
+                guarded(result)
             with ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="publish") as pool:
-                list(pool.map(guarded, results))
+                list(pool.map(guarded, results[len(first) :]))
     except TrackingUnavailable as error:
         trouble.append(error)
     return trouble[0] if trouble else None
