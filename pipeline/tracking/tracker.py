@@ -352,7 +352,7 @@ class Tracker:
         if self._changes() != self._seen:
             self._private.clear()
         private = parent in self._private
-        new = private and result.key not in self._published[experiment_id, parent]
+        new = private and result.key not in self._published.get((experiment_id, parent), {})
         found = None if new or absent else self._find(client, result.key, experiment_id, parent)
         if found is not None:
             whole = found.info.status in (FINISHED, FAILED)
