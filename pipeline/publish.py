@@ -29,7 +29,8 @@ from pipeline.errors import RunsLost, UserError
 from pipeline.progress import duration
 from pipeline.publisher import RETRY_SECONDS
 from pipeline.results.result import FINISHED, Result
-from pipeline.results.store import RunStore, locked
+from pipeline.results.shared import locked
+from pipeline.results.store import RunStore
 from pipeline.results.sweep import ENDED, Ledger, Lost, Sweep, title, told_lost, told_of
 from pipeline.tracking import NONE, SERVER, SQLITE, Tracker, TrackingUnavailable, many, open_tracker
 from pipeline.tracking.address import home

@@ -1,17 +1,16 @@
 """Run folders: `<root>/<key>/` with `result.json`, `predictions.npy`, and `weights.npz` where kept.
 
 A folder is written under a temporary name and renamed when it is whole, so a name that looks like a key is a
-whole run; reading checks the content against the digests inside all the same, because disks and people err.
-What a killed process left half written is removed by the next one that writes.
+whole run, on a drive that several machines share too (see `shared`); reading checks the content against the digests
+inside all the same, because disks and people err. What a killed process left half written is removed by the next one
+that writes.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import math
-import os
 import re
 import shutil
 import struct
@@ -27,9 +26,9 @@ import numpy as np
 
 from pipeline.config.digests import array_digest, arrays_digest
 from pipeline.config.job import digest
-from pipeline.data.files import whole
 from pipeline.errors import UserError
 from pipeline.results.result import Result
+from pipeline.results.shared import locked, names, put_back, whole
 
 RECORD, PREDICTIONS, PROBABILITIES, WEIGHTS = "result.json", "predictions.npy", "probabilities.npy", "weights.npz"
 PATCH = "uncommitted.diff"
@@ -42,6 +41,9 @@ KEY = re.compile("[0-9a-f]{64}")
 
 GROUPS = ("history", "figures", "digests", "identity", "environment", "sources")
 """What of a record is named values."""
+
+READINGS = 10
+"""How often a run is read that others replace meanwhile."""
 
 LARGEST_RECORD = 2**28
 """Bytes of a `result.json`: that of 10,000 epochs has 3 million."""
@@ -67,12 +69,16 @@ class RunStore:
         """Keys of all runs here, sorted."""
         if not self.root.is_dir():
             return []
-        return sorted(
-            entry.name for entry in self.root.iterdir() if KEY.fullmatch(entry.name) and (entry / RECORD).is_file()
-        )
+        return sorted(name for name in names(self.root) if name in self)
 
     def __contains__(self, key: str) -> bool:
-        return bool(KEY.fullmatch(key)) and (self.folder(key) / RECORD).is_file()
+        if not KEY.fullmatch(key):
+            return False
+        folder = self.root / key
+        if not folder.is_dir():
+            # Its writer may be, or may have been killed, where the old folder gave way and the new one is not there yet.
+            put_back(folder)
+        return (folder / RECORD).is_file()
 
     def __iter__(self) -> Iterator[Result]:
         for key in self.keys():
@@ -147,14 +153,26 @@ class RunStore:
 
     def read(self, key: str) -> Result:
         """The run `key`, checked against its digests. Raises DamagedRun, or KeyError where there is none."""
-        if not (self.folder(key) / RECORD).is_file():
+        if key not in self:
             raise KeyError(key)
-        try:
-            return self._read(key)
-        except DamagedRun:
-            # Another process may have replaced the folder meanwhile: once more, while no one may.
-            with locked(self.root):
+        for _ in range(READINGS):
+            before = self._made(key)
+            try:
                 return self._read(key)
+            except DamagedRun:
+                # Another process may have replaced the folder meanwhile.
+                if any(before) and before == self._made(key):
+                    break
+                put_back(self.folder(key))
+        return self._read(key)
+
+    def _made(self, key: str) -> tuple[int, int]:
+        """What tells a folder from one that takes its place; zeros where there is none."""
+        try:
+            found = (self.folder(key) / RECORD).stat()
+        except OSError:
+            return 0, 0
+        return found.st_ino, found.st_mtime_ns
 
     def _read(self, key: str) -> Result:
         folder = self.folder(key)
@@ -220,28 +238,9 @@ class RunStore:
 
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
-    """A temporary path for a folder that becomes `folder` when the block ends without an error; one writer at a time.
-
-    Two that replace the same folder would meet between the two renames that it takes.
-    """
+    """A temporary path for a folder that becomes `folder` when the block ends without an error."""
     with locked(folder.parent), whole(folder) as temporary:
         yield temporary
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """One writer at a time below `folder`, which is made where it is not there. The lock is on the folder itself, so that
-    it leaves no file, and ends with its process."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror}: {error.filename})") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
 
 
 DAMAGE = (

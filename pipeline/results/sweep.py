@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.job import Job
-from pipeline.data.files import whole
 from pipeline.errors import UserError
 from pipeline.results.result import Result
-from pipeline.results.store import KEY, RunStore, locked, replacing
+from pipeline.results.shared import locked, whole
+from pipeline.results.store import KEY, RunStore, replacing
 
 SWEEP = "sweep.json"
 LEDGER = "sweeps"
@@ -178,10 +178,23 @@ def gather(store: RunStore, sweep: Sweep, folder: Path) -> None:
                 shutil.rmtree(entry, ignore_errors=True)
     for key in sweep.keys:
         if key in store:
-            # Neither the copy nor what it is made of is replaced meanwhile.
+            # Neither the copy nor, by this machine, what it is made of is replaced meanwhile.
             with locked(store.root), replacing(folder / key) as temporary:
-                shutil.copytree(store.folder(key), temporary, ignore=shutil.ignore_patterns(".*"))
+                _copy(store, key, temporary)
     sweep.write(folder)
+
+
+def _copy(store: RunStore, key: str, to: Path) -> None:
+    """A run's folder as it is; once more where another machine replaced it meanwhile."""
+    for last in (False, False, False, True):
+        try:
+            shutil.copytree(store.folder(key), to, ignore=shutil.ignore_patterns(".*"))
+        except (shutil.Error, OSError):
+            if last:
+                raise
+            shutil.rmtree(to, ignore_errors=True)
+        else:
+            return
 
 
 def find_sweep(word: str, store: RunStore, root: Path) -> tuple[Sweep, RunStore]:

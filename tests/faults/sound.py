@@ -15,7 +15,7 @@ from pipeline.results.sweep import Ledger, Sweep
 from pipeline.tracking import process
 from tests.training.command import Place
 
-LEFTOVER = re.compile(r"\..+\.\d+(\.(part|old))?|.+\.new(-journal)?|.+-journal")
+LEFTOVER = re.compile(r"\..+\.\d+(\.(part|old))?|\..+\.(part|old)|.+\.new(-journal)?|.+-journal")
 
 
 def assert_sound(place: Place, *, ended: bool = True) -> None:
