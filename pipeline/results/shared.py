@@ -33,6 +33,9 @@ NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EB
 
 TRIES = 100
 
+LOOKS = 3
+"""What is renamed while it is looked for may be missed under both names, but hardly as often as this."""
+
 _numbers = count()
 _told: set[Path] = set()
 
@@ -65,15 +68,17 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def whole(path: Path, within: Path | None = None) -> Iterator[Path]:
     """A temporary path to write a file or a folder to; it becomes `path` when the block ends without an error.
 
-    Of several that write the same one, each is there for a while, and one of them stays. Raises UserError.
+    Of several that write the same one, each is there for a while, and one of them stays. `within`: where to write it
+    first, if its own folder may be replaced meanwhile, which then is no reason to make it. Raises UserError.
     """
-    temporary = path.with_name(f".{path.name}.{next(_numbers)}-{os.getpid()}@{_host()}.part")
+    temporary = (within or path.parent) / f".{path.name}.{next(_numbers)}-{os.getpid()}@{_host()}.part"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        clear_leftovers(path.parent)
+        if within is None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            clear_leftovers(path.parent)
         yield temporary
         _put(temporary, path)
     except OSError as error:
@@ -116,15 +121,28 @@ def _aside(path: Path) -> Path:
     return path.with_name(f".{path.name}.old")
 
 
-def put_back(path: Path) -> None:
+def put_back(path: Path) -> bool:
     """Where a folder's writer is, or was killed, between the two steps: what was there before is there again."""
-    with suppress(OSError):
+    try:
         os.rename(_aside(path), path)
+    except OSError:
+        return False
+    return True
+
+
+def holds(folder: Path, name: str) -> bool:
+    """Whether there is a file `name` in `folder`, which others may replace at this moment."""
+    missed = 0
+    while missed < LOOKS:
+        if (folder / name).is_file():
+            return True
+        missed += not put_back(folder)
+    return False
 
 
 def names(folder: Path) -> list[str]:
     """What is in `folder`, without what is only on its way there."""
-    found = {entry.name for entry in folder.iterdir()}
+    found = {entry.name for _ in range(2) for entry in folder.iterdir()}
     for name in [match[1] for name in found if (match := _ASIDE.fullmatch(name))]:
         if name not in found:
             put_back(folder / name)

@@ -12,8 +12,8 @@ import hashlib
 import json
 import math
 import re
-import shutil
 import struct
+import time
 import tokenize
 import zipfile
 import zlib
@@ -28,7 +28,7 @@ from pipeline.config.digests import array_digest, arrays_digest
 from pipeline.config.job import digest
 from pipeline.errors import UserError
 from pipeline.results.result import Result
-from pipeline.results.shared import locked, names, put_back, whole
+from pipeline.results.shared import LOOKS, holds, locked, names, put_back, whole
 
 RECORD, PREDICTIONS, PROBABILITIES, WEIGHTS = "result.json", "predictions.npy", "probabilities.npy", "weights.npz"
 PATCH = "uncommitted.diff"
@@ -42,7 +42,7 @@ KEY = re.compile("[0-9a-f]{64}")
 GROUPS = ("history", "figures", "digests", "identity", "environment", "sources")
 """What of a record is named values."""
 
-READINGS = 10
+READINGS = 20
 """How often a run is read that others replace meanwhile."""
 
 LARGEST_RECORD = 2**28
@@ -72,13 +72,7 @@ class RunStore:
         return sorted(name for name in names(self.root) if name in self)
 
     def __contains__(self, key: str) -> bool:
-        if not KEY.fullmatch(key):
-            return False
-        folder = self.root / key
-        if not folder.is_dir():
-            # Its writer may be, or may have been killed, where the old folder gave way and the new one is not there yet.
-            put_back(folder)
-        return (folder / RECORD).is_file()
+        return bool(KEY.fullmatch(key)) and holds(self.root / key, RECORD)
 
     def __iter__(self) -> Iterator[Result]:
         for key in self.keys():
@@ -106,8 +100,8 @@ class RunStore:
                     np.savez(file, allow_pickle=False, **plain)
             if result.patch:
                 (temporary / PATCH).write_bytes(result.patch)
-            if (final / PUBLISHED).is_file():
-                shutil.copyfile(final / PUBLISHED, temporary / PUBLISHED)
+            if noted := self.everywhere(result.key):
+                _write_json(temporary / PUBLISHED, noted)
             content = {"record": record, "sha256": digest(_finite(record)), "exact": result.exact, **beside}
             _write_json(temporary / RECORD, content)
         return final
@@ -155,15 +149,18 @@ class RunStore:
         """The run `key`, checked against its digests. Raises DamagedRun, or KeyError where there is none."""
         if key not in self:
             raise KeyError(key)
-        for _ in range(READINGS):
+        still = 0
+        for reading in range(READINGS):
             before = self._made(key)
             try:
                 return self._read(key)
             except DamagedRun:
-                # Another process may have replaced the folder meanwhile.
-                if any(before) and before == self._made(key):
-                    break
+                # Others may have replaced the folder meanwhile, on this machine or another.
                 put_back(self.folder(key))
+                still = still + 1 if any(before) and before == self._made(key) else 0
+                if still == LOOKS:
+                    raise
+                time.sleep(0.001 * reading)
         return self._read(key)
 
     def _made(self, key: str) -> tuple[int, int]:
@@ -225,15 +222,23 @@ class RunStore:
 
     def note_published(self, key: str, ids: dict[str, str]) -> None:
         """Keep the ids that the store `ids["store"]` gave the run, in place of its earlier ones."""
-        folder = self.folder(key)
-        # Not while the folder is replaced: the ids would go with the old one.
-        with locked(folder.parent), whole(folder / PUBLISHED) as temporary:
-            others = [
-                one
-                for one in self.everywhere(key)
-                if one.get("store") != ids.get("store") and ("store" in one or one.get("run_id") != ids["run_id"])
-            ]
-            _write_json(temporary, [*others, ids])
+        path = self.folder(key) / PUBLISHED
+        for _ in range(READINGS):
+            try:
+                # Not while this machine replaces the folder: the ids would go with the old one.
+                with locked(self.root), whole(path, self.root) as temporary:
+                    others = [
+                        one
+                        for one in self.everywhere(key)
+                        if one.get("store") != ids.get("store")
+                        and ("store" in one or one.get("run_id") != ids["run_id"])
+                    ]
+                    _write_json(temporary, [*others, ids])
+            except UserError as error:
+                if not isinstance(error.__cause__, FileNotFoundError) or key not in self:
+                    raise
+            else:
+                return
 
 
 @contextmanager
