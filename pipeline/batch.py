@@ -10,7 +10,6 @@ import logging
 import resource
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -35,7 +34,7 @@ from pipeline.publisher import Publisher
 from pipeline.results import identity
 from pipeline.results.result import DIVERGED, FAILED, FINISHED, Result
 from pipeline.results.store import DamagedRun, RunStore
-from pipeline.results.sweep import ENDED, RUNNING, STOPPED, Ledger, Lost, Sweep, gather
+from pipeline.results.sweep import ENDED, RUNNING, STOPPED, Ledger, Lost, Sweep, gather, title, told_lost, told_of
 from pipeline.shares import Pool, Shares
 from pipeline.tracking import Tracker, TrackingUnavailable, open_tracker
 from pipeline.tracking.address import home
@@ -194,10 +193,10 @@ class Session:
         status = "KILLED"
         try:
             if self.is_sweep:
-                tags = {"runs": str(len(self.planned)), **described_environment()}
-                publisher.begin(self._name(), tags, self.id)
+                tags = {"runs": str(len(self.planned)), **told_of(identity.environment())}
+                publisher.begin(title([one.job for one in self.planned]), tags, self.id)
             elif self.sweep_id:
-                publisher.begin(self.sweep_id, described_environment(), self.sweep_id)
+                publisher.begin(self.sweep_id, told_of(identity.environment()), self.sweep_id)
             for position in there:
                 publisher.publish(self._result(position))
                 yield position, self._outcome(position)
@@ -404,7 +403,7 @@ class Session:
     def _publish_model(
         self, publisher: Publisher, best: Planned, weights: dict[str, np.ndarray], images: np.ndarray
     ) -> None:
-        published = self.store.published(best.key)
+        published = self.store.published(best.key, self.tracker.address.name)
         run_id = published.get("run_id")
         if not run_id:
             return
@@ -427,14 +426,6 @@ class Session:
 
     def _outcome(self, position: int) -> Outcome:
         return partial(tell, self.planned[position])
-
-    def _name(self) -> str:
-        names = list(dict.fromkeys(one.job.optimizer.name for one in self.planned))
-        shown = ", ".join(names) if len(names) <= 3 else f"{len(names)} optimizers"
-        widths = list(dict.fromkeys("x".join(map(str, one.job.model.hidden)) for one in self.planned))
-        shape = f"{widths[0]}" if len(widths) == 1 else f"{len(widths)} networks"
-        seeds = len({one.job.seed for one in self.planned})
-        return f"{shown}, {shape}, {seeds} seed{'s' if seeds > 1 else ''}"
 
     def _record(self, status: str, parent: str | None = None, winner: str | None = None) -> Sweep:
         """The sweep as it stands; a run without a result is one that was interrupted, if this is the last that is heard."""
@@ -460,10 +451,7 @@ class Session:
         """Put on the sweep's parent run which runs it lost, why, and the commands that train them again."""
         told = [lost(one) for one in self.planned if one.result is None or not one.result.finished]
         if publisher.parent and (self.is_sweep or told):
-            lines = [f"{one.name} {one.status}: {one.reason}; again: {one.command}" for one in told]
-            counts = Counter(one.status for one in told)
-            summed = ", ".join(f"{count} {status}" for status, count in counts.items())
-            self.tracker.set_tags(publisher.parent, {"lost": summed or "none", "lost.runs": "\n".join(lines)})
+            self.tracker.set_tags(publisher.parent, told_lost(told))
 
     def _say_lost(self) -> None:
         """Each lost run, its reason and the command that trains it again; of many that were interrupted, the first."""
@@ -517,14 +505,6 @@ def lost(one: Planned) -> Lost:
     status = one.result.status
     again = f"{one.command} retry=diverged" if status == DIVERGED else one.command
     return Lost(one.job.name, status, one.result.reason or "", again, one.key)
-
-
-def described_environment() -> dict[str, str]:
-    """What a sweep's parent run says of where it came from, under the names that its children use."""
-    known = identity.environment()
-    return {
-        f"env.{name}": known[name] for name in ("git_commit", "git_dirty", "dvc_experiment", "lock") if name in known
-    }
 
 
 class Candidates:

@@ -146,8 +146,9 @@ def places(key: str, store: RunStore) -> list[str]:
     found = [_short(store.folder(key))] if key in store else []
     found += [f"results/{name}, the output of a stage" for name, sweep in _gathered() if key in sweep.keys]
     found += [f"sweep {sweep.id[:8]} ({sweep.name})" for sweep in Ledger(store) if key in sweep.keys]
-    if run_id := store.published(key).get("run_id"):
-        found.append(f"MLflow as {run_id}")
+    for ids in store.everywhere(key):
+        where = f" at {ids['store']}" if "store" in ids else ""
+        found.append(f"MLflow{where} as {ids.get('run_id')}")
     return found
 
 
@@ -192,10 +193,11 @@ def check(store: RunStore, data: Path, tracking: str) -> int:
 
 def unpublished(store: RunStore, tracking: str) -> list[str]:
     """Runs that say they are in MLflow and are not. Those that are there alone are counted, for information."""
-    noted = {store.published(key).get("run_id"): key for key in store.keys()} if tracking != "none" else {}  # noqa: SIM118
-    there = open_tracker(tracking).published_keys()
+    tracker = open_tracker(tracking)
+    there = tracker.published_keys()
     if there is None:
         return []
+    noted = {store.published(key, tracker.address.name).get("run_id"): key for key in store.keys()}  # noqa: SIM118
     lines = [
         f"{key[:12]}: its MLflow run {run_id} is not in the store"
         for run_id, key in noted.items()

@@ -71,7 +71,7 @@ def promote(
 
     Raises NotPromoted with the first reason against it.
     """
-    run_id = store.published(best.key).get("run_id")
+    run_id = store.published(best.key, tracker.address.name).get("run_id")
     if not run_id or best.weights is None:
         raise NotPromoted(f"{best.name}: is not in MLflow with its weights; run its sweep again with tracking")
     seeds = {one.job.seed: one.figures["best/val_accuracy"] for one in like if "best/val_accuracy" in one.figures}

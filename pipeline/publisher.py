@@ -44,7 +44,7 @@ class Publisher:
         def task() -> None:
             ids = self.tracker.publish(result, self.question, self.parent, self.dataset)
             if ids:
-                known = self.store.published(result.key)
+                known = self.store.published(result.key, ids.get("store"))
                 kept = {"model": known["model"]} if known.get("model") == ids["run_id"] else {}
                 self.store.note_published(result.key, {**ids, **kept})
 

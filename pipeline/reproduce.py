@@ -300,7 +300,7 @@ def tell(attempt: Attempt, brief: bool) -> None:
 
 def note(attempt: Attempt, store: RunStore, tracker: Tracker) -> None:
     """Put the verdict on the run in MLflow, where it is there; the run folder stays as it was made."""
-    run_id = store.published(attempt.then.key).get("run_id")
+    run_id = store.published(attempt.then.key, tracker.address.name).get("run_id")
     if run_id and attempt.verdict != IMPOSSIBLE:
         when = datetime.now(UTC).isoformat(timespec="seconds")
         try:

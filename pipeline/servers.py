@@ -21,6 +21,13 @@ HOST = "127.0.0.1"
 """They have no login: they are for this machine only."""
 START_SECONDS = 120
 
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "PYTHONWARNINGS": "ignore",
+}
+"""Settings of MLflow's server without reports to its makers, background jobs and warnings."""
+
 
 def port_of(word: str, command: str) -> int:
     """The port, free at this moment. Raises UserError, with one that is; `command` is what to type with it."""

@@ -40,12 +40,9 @@ def _run(tracker: Tracker, port: int) -> None:
         # Not as words of the command: `ps` shows those to everybody, and a database's address may hold a password.
         "MLFLOW_BACKEND_STORE_URI": tracker.uri,
         "MLFLOW_REGISTRY_STORE_URI": tracker.uri,
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "PYTHONWARNINGS": "ignore",
     }
     # It answers after 5 to 10 s, most of it importing MLflow, twice.
-    servers.run(command, settings, port, "health", lambda: "\n".join(_told(tracker, port)))
+    servers.run(command, servers.QUIET | settings, port, "health", lambda: "\n".join(_told(tracker, port)))
 
 
 def _told(tracker: Tracker, port: int) -> list[str]:

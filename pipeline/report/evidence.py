@@ -23,7 +23,8 @@ from pipeline.statistics.analysis import Analysis, analysis
 ENVIRONMENT = ("python", "tensorflow", "jax", "keras", "numpy", "lock", "cpu")
 """What of a run's environment a comparison should share."""
 
-RUN_PAGE = "http://127.0.0.1:5000/#/experiments/{experiment}/runs/{run}"
+UI = "http://127.0.0.1:5000"
+RUN_PAGE = UI + "/#/experiments/{experiment}/runs/{run}"
 """A run's page in the MLflow UI, as `make ui` starts it."""
 
 LEAK = 0.991
@@ -32,6 +33,13 @@ LEAK = 0.991
 BOOK_SOURCE = "Chollet, Deep Learning with Python, chapter 2.1"
 BOOK_ACCURACY, BOOK_BAND = 0.978, (0.972, 0.984)
 """Test accuracy that the book prints, and the band in which each seed of its network should lie."""
+
+
+def run_page(ids: Mapping[str, str], run: str) -> str:
+    """Address of a run's page: on the server that has it, else on that of `make ui`."""
+    store = ids.get("store", "")
+    page = RUN_PAGE.format(experiment=ids["experiment_id"], run=run)
+    return page.replace(UI, store.replace("***@", "")) if store.startswith("http") else page
 
 
 @dataclass(frozen=True)
@@ -324,7 +332,7 @@ class Evidence:
         ids = self.published.get((experiment, key), {})
         if not {"run_id", "experiment_id"} <= set(ids):
             return None
-        return RUN_PAGE.format(experiment=ids["experiment_id"], run=ids["run_id"])
+        return run_page(ids, ids["run_id"])
 
     def link_of(self, key: str) -> str | None:
         """Address of the run in the MLflow UI, in whichever experiment it was published."""
@@ -334,7 +342,7 @@ class Evidence:
     def parent_link(self, experiment: str) -> str | None:
         """Address of the parent run of a sweep, which carries the comparison."""
         for source in self.sources:
-            experiments = {ids["experiment_id"] for ids in source.published.values() if ids.get("experiment_id")}
-            if source.name == experiment and source.sweep and source.sweep.parent_run_id and experiments:
-                return RUN_PAGE.format(experiment=min(experiments), run=source.sweep.parent_run_id)
+            noted = [ids for ids in source.published.values() if ids.get("experiment_id")]
+            if source.name == experiment and source.sweep and source.sweep.parent_run_id and noted:
+                return run_page(min(noted, key=lambda ids: ids["experiment_id"]), source.sweep.parent_run_id)
         return None

@@ -1,20 +1,19 @@
 """Run folders: `<root>/<key>/` with `result.json`, `predictions.npy`, and `weights.npz` where kept.
 
 A folder is written under a temporary name and renamed when it is whole, so a name that looks like a key is a
-whole run; reading checks the content against the digests inside all the same, because disks and people err.
-What a killed process left half written is removed by the next one that writes.
+whole run, on a drive that several machines share too (see `shared`); reading checks the content against the digests
+inside all the same, because disks and people err. What a killed process left half written is removed by the next one
+that writes.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import math
-import os
 import re
-import shutil
 import struct
+import time
 import tokenize
 import zipfile
 import zlib
@@ -27,9 +26,9 @@ import numpy as np
 
 from pipeline.config.digests import array_digest, arrays_digest
 from pipeline.config.job import digest
-from pipeline.data.files import whole
 from pipeline.errors import UserError
 from pipeline.results.result import Result
+from pipeline.results.shared import LOOKS, holds, locked, names, put_back, whole
 
 RECORD, PREDICTIONS, PROBABILITIES, WEIGHTS = "result.json", "predictions.npy", "probabilities.npy", "weights.npz"
 PATCH = "uncommitted.diff"
@@ -42,6 +41,9 @@ KEY = re.compile("[0-9a-f]{64}")
 
 GROUPS = ("history", "figures", "digests", "identity", "environment", "sources")
 """What of a record is named values."""
+
+READINGS = 20
+"""How often a run is read that others replace meanwhile."""
 
 LARGEST_RECORD = 2**28
 """Bytes of a `result.json`: that of 10,000 epochs has 3 million."""
@@ -67,12 +69,10 @@ class RunStore:
         """Keys of all runs here, sorted."""
         if not self.root.is_dir():
             return []
-        return sorted(
-            entry.name for entry in self.root.iterdir() if KEY.fullmatch(entry.name) and (entry / RECORD).is_file()
-        )
+        return sorted(name for name in names(self.root) if name in self)
 
     def __contains__(self, key: str) -> bool:
-        return bool(KEY.fullmatch(key)) and (self.folder(key) / RECORD).is_file()
+        return bool(KEY.fullmatch(key)) and holds(self.root / key, RECORD)
 
     def __iter__(self) -> Iterator[Result]:
         for key in self.keys():
@@ -100,8 +100,8 @@ class RunStore:
                     np.savez(file, allow_pickle=False, **plain)
             if result.patch:
                 (temporary / PATCH).write_bytes(result.patch)
-            if (final / PUBLISHED).is_file():
-                shutil.copyfile(final / PUBLISHED, temporary / PUBLISHED)
+            if noted := self.everywhere(result.key):
+                _write_json(temporary / PUBLISHED, noted)
             content = {"record": record, "sha256": digest(_finite(record)), "exact": result.exact, **beside}
             _write_json(temporary / RECORD, content)
         return final
@@ -147,14 +147,29 @@ class RunStore:
 
     def read(self, key: str) -> Result:
         """The run `key`, checked against its digests. Raises DamagedRun, or KeyError where there is none."""
-        if not (self.folder(key) / RECORD).is_file():
+        if key not in self:
             raise KeyError(key)
-        try:
-            return self._read(key)
-        except DamagedRun:
-            # Another process may have replaced the folder meanwhile: once more, while no one may.
-            with locked(self.root):
+        still = 0
+        for reading in range(READINGS):
+            before = self._made(key)
+            try:
                 return self._read(key)
+            except DamagedRun:
+                # Others may have replaced the folder meanwhile, on this machine or another.
+                put_back(self.folder(key))
+                still = still + 1 if any(before) and before == self._made(key) else 0
+                if still == LOOKS:
+                    raise
+                time.sleep(0.001 * reading)
+        return self._read(key)
+
+    def _made(self, key: str) -> tuple[int, int]:
+        """What tells a folder from one that takes its place; zeros where there is none."""
+        try:
+            found = (self.folder(key) / RECORD).stat()
+        except OSError:
+            return 0, 0
+        return found.st_ino, found.st_mtime_ns
 
     def _read(self, key: str) -> Result:
         folder = self.folder(key)
@@ -185,47 +200,52 @@ class RunStore:
         for name in (WEIGHTS, PROBABILITIES):
             (self.folder(key) / name).unlink(missing_ok=True)
 
-    def published(self, key: str) -> dict[str, str]:
-        """Ids that tracking gave the run (`run_id`, `experiment_id`, `parent_run_id`), or {}."""
+    def published(self, key: str, store: str | None = None) -> dict[str, str]:
+        """Ids that a tracking store gave the run (`run_id`, `experiment_id`, `parent_run_id`, `store`), or {}.
+
+        Of the store that took it last, or of the one named `store`. Ids from before stores were named may be anyone's.
+        """
+        for noted in reversed(self.everywhere(key)):
+            if store is None or noted.get("store", store) == store:
+                return noted
+        return {}
+
+    def everywhere(self, key: str) -> list[dict[str, str]]:
+        """The ids that each store gave the run, the last one to take it at the end."""
         try:
             noted = json.loads((self.folder(key) / PUBLISHED).read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
-            return {}
-        if not isinstance(noted, dict):
-            return {}
-        return {name: word for name, word in noted.items() if isinstance(word, str)}
+            return []
+        listed = noted if isinstance(noted, list) else [noted]
+        named = [one for one in listed if isinstance(one, dict)]
+        return [{name: word for name, word in one.items() if isinstance(word, str)} for one in named]
 
     def note_published(self, key: str, ids: dict[str, str]) -> None:
-        folder = self.folder(key)
-        # Not while the folder is replaced: the ids would go with the old one.
-        with locked(folder.parent), whole(folder / PUBLISHED) as temporary:
-            _write_json(temporary, ids)
+        """Keep the ids that the store `ids["store"]` gave the run, in place of its earlier ones."""
+        path = self.folder(key) / PUBLISHED
+        for _ in range(READINGS):
+            try:
+                # Not while this machine replaces the folder: the ids would go with the old one.
+                with locked(self.root), whole(path, self.root) as temporary:
+                    others = [
+                        one
+                        for one in self.everywhere(key)
+                        if one.get("store") != ids.get("store")
+                        and ("store" in one or one.get("run_id") != ids["run_id"])
+                    ]
+                    _write_json(temporary, [*others, ids])
+            except UserError as error:
+                if not isinstance(error.__cause__, FileNotFoundError) or key not in self:
+                    raise
+            else:
+                return
 
 
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
-    """A temporary path for a folder that becomes `folder` when the block ends without an error; one writer at a time.
-
-    Two that replace the same folder would meet between the two renames that it takes.
-    """
+    """A temporary path for a folder that becomes `folder` when the block ends without an error."""
     with locked(folder.parent), whole(folder) as temporary:
         yield temporary
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """One writer at a time below `folder`, which is made where it is not there. The lock is on the folder itself, so that
-    it leaves no file, and ends with its process."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror}: {error.filename})") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
 
 
 DAMAGE = (

@@ -9,15 +9,17 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.data.files import whole
+from pipeline.config.job import Job
 from pipeline.errors import UserError
 from pipeline.results.result import Result
-from pipeline.results.store import KEY, RunStore, locked, replacing
+from pipeline.results.shared import locked, whole
+from pipeline.results.store import KEY, RunStore, replacing
 
 SWEEP = "sweep.json"
 LEDGER = "sweeps"
@@ -103,6 +105,30 @@ class Sweep:
         return sweep
 
 
+def title(jobs: Sequence[Job]) -> str:
+    """A few words on the runs of a sweep, for a list of sweeps."""
+    names = list(dict.fromkeys(job.optimizer.name for job in jobs))
+    shown = ", ".join(names) if len(names) <= 3 else f"{len(names)} optimizers"
+    widths = list(dict.fromkeys("x".join(map(str, job.model.hidden)) for job in jobs))
+    shape = f"{widths[0]}" if len(widths) == 1 else f"{len(widths)} networks"
+    seeds = len({job.seed for job in jobs})
+    return f"{shown}, {shape}, {seeds} seed{'s' if seeds > 1 else ''}"
+
+
+def told_of(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a sweep's parent run in MLflow says of where it came from, under the names that its children use."""
+    names = ("git_commit", "git_dirty", "dvc_experiment", "lock")
+    return {f"env.{name}": environment[name] for name in names if name in environment}
+
+
+def told_lost(lost: Sequence[Lost]) -> dict[str, str]:
+    """What it says of the runs that are missing: how many, and of each why and the command that trains it again."""
+    lines = [f"{one.name} {one.status}: {one.reason}; again: {one.command}" for one in lost]
+    counts = Counter(one.status for one in lost)
+    summed = ", ".join(f"{count} {status}" for status, count in counts.items())
+    return {"lost": summed or "none", "lost.runs": "\n".join(lines)}
+
+
 class Ledger:
     """The records of all sweeps of a store of runs."""
 
@@ -152,10 +178,23 @@ def gather(store: RunStore, sweep: Sweep, folder: Path) -> None:
                 shutil.rmtree(entry, ignore_errors=True)
     for key in sweep.keys:
         if key in store:
-            # Neither the copy nor what it is made of is replaced meanwhile.
+            # Neither the copy nor, by this machine, what it is made of is replaced meanwhile.
             with locked(store.root), replacing(folder / key) as temporary:
-                shutil.copytree(store.folder(key), temporary, ignore=shutil.ignore_patterns(".*"))
+                _copy(store, key, temporary)
     sweep.write(folder)
+
+
+def _copy(store: RunStore, key: str, to: Path) -> None:
+    """A run's folder as it is; once more where another machine replaced it meanwhile."""
+    for last in (False, False, False, True):
+        try:
+            shutil.copytree(store.folder(key), to, ignore=shutil.ignore_patterns(".*"))
+        except (shutil.Error, OSError):
+            if last:
+                raise
+            shutil.rmtree(to, ignore_errors=True)
+        else:
+            return
 
 
 def find_sweep(word: str, store: RunStore, root: Path) -> tuple[Sweep, RunStore]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.tracking.address import NONE, SERVER, SQLITE, resolve
@@ -11,13 +13,15 @@ from pipeline.tracking.tracker import NullTracker, Tracker, TrackingUnavailable
 __all__ = ["NONE", "SERVER", "SQLITE", "NullTracker", "StoreDamaged", "Tracker", "TrackingUnavailable", "open_tracker"]
 
 
-def open_tracker(kind: str, uri: str | None = None, root: Path | None = None) -> Tracker:
+def open_tracker(
+    kind: str, uri: str | None = None, root: Path | None = None, environment: Mapping[str, str] = os.environ
+) -> Tracker:
     """The tracker for `tracking=<kind>`: sqlite (a file in the project), server, or none.
 
-    `MLFLOW_TRACKING_URI` wins over `uri`. Nothing is created and MLflow is not imported here, but a database
+    `MLFLOW_TRACKING_URI` in `environment` wins over `uri`. Nothing is created and MLflow is not imported here, but a database
     that cannot be used is refused now, before anything is trained. Raises UserError.
     """
-    address = resolve(kind, uri, root)
+    address = resolve(kind, uri, root, environment)
     if address.kind == NONE:
         return NullTracker(address)
     if address.database is not None:

@@ -34,6 +34,15 @@ class Address:
     def shown(self) -> str:
         return redact(self.uri)
 
+    @property
+    def name(self) -> str:
+        """What a run folder calls this store: no secret, and the same when the checkout moves."""
+        if self.database is None:
+            return redact(self.uri).rstrip("/")
+        project = home().absolute()
+        within = self.database.is_relative_to(project)
+        return str(self.database.relative_to(project) if within else self.database)
+
 
 def redact(uri: str) -> str:
     """`uri` without user, password and options: what may stand in a log."""
@@ -65,7 +74,9 @@ def home(environment: Mapping[str, str] = os.environ) -> Path:
     return Path(environment.get("DVC_ROOT") or PROJECT)
 
 
-def resolve(kind: str, uri: str | None, root: Path | None, environment: Mapping[str, str] = os.environ) -> Address:
+def resolve(
+    kind: str, uri: str | None, root: Path | None = None, environment: Mapping[str, str] = os.environ
+) -> Address:
     """The address that `tracking=<kind>` means here. Raises UserError where it means none."""
     if kind not in (SQLITE, SERVER, NONE):
         near = nearest(kind, (SQLITE, SERVER, NONE))

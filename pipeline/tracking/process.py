@@ -49,16 +49,25 @@ def _here() -> dict[str, str]:
 
 def tag(before: str | None = None) -> dict[str, str]:
     """The tag by which a run names this process as one that works on it, beside those in `before`, its value now."""
-    pid = os.getpid()
-    identity = _here() | {"pid": pid, "started": _started(pid)}
+    identity = of(os.getpid())
     others = [one for one in _listed(before) if one != identity and not _gone(one)]
     return {TAG: json.dumps([*others, identity])}
+
+
+def of(pid: int) -> dict[str, Any]:
+    """What tells the process of this number from every other one."""
+    return _here() | {"pid": pid, "started": _started(pid)}
 
 
 def dead(run_tags: dict[str, str]) -> bool:
     """Whether every process that worked on a run is known to be gone; False where that cannot be known."""
     identities = _listed(run_tags.get(TAG))
     return bool(identities) and all(_gone(one) for one in identities)
+
+
+def alone(run_tags: dict[str, str]) -> bool:
+    """Whether this process is the only one that worked on a run, but for those that are known to be gone."""
+    return all(one == json.loads(tag()[TAG])[0] or _gone(one) for one in _listed(run_tags.get(TAG)))
 
 
 def _listed(value: str | None) -> list[Any]:

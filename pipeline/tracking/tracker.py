@@ -84,24 +84,31 @@ class Tracker:
         thread.start()
         return thread
 
-    def begin(self, experiment: str, name: str, tags: Mapping[str, str], sweep_id: str | None = None) -> str:
-        """The run that stands for a whole sweep, RUNNING; its id.
+    def begin(
+        self,
+        experiment: str,
+        name: str,
+        tags: Mapping[str, str],
+        sweep_id: str | None = None,
+        start: int | None = None,
+    ) -> str:
+        """The run that stands for a whole sweep, RUNNING; its id. `start`: when, in milliseconds since 1970, if not now.
 
         Processes that give one `sweep_id` share one run, and a sweep that is taken up again finds its old one.
         Runs that dead processes left RUNNING are marked KILLED on the way.
         """
         with self.recording(f"begin {name}") as client:
-            experiment_id = self._experiment(client, experiment)
+            experiment_id = self.experiment(client, experiment)
             self._close_stale(client)
             told = _origin() | {key: describe.fit(str(value), describe.TAG_LIMIT) for key, value in tags.items()}
             if sweep_id is not None:
                 told[SWEEP] = sweep_id
-                for run in self._search(client, [experiment_id], f"tags.`{SWEEP}` = {_quoted(sweep_id)}", limit=1):
+                for run in self.search(client, [experiment_id], f"tags.`{SWEEP}` = {_quoted(sweep_id)}", limit=1):
                     client.update_run(run.info.run_id, status=RUNNING)
                     self._set_tags(client, run.info.run_id, told | process.tag(run.data.tags.get(process.TAG)))
                     self._look_up_children(client, experiment_id, run.info.run_id)
                     return run.info.run_id
-            run_id = client.create_run(experiment_id, tags=told | process.tag(), run_name=name).info.run_id
+            run_id = client.create_run(experiment_id, start, told | process.tag(), name).info.run_id
             if sweep_id is None or self.address.database is not None:
                 self._private.add(run_id)
             return run_id
@@ -117,21 +124,31 @@ class Tracker:
         """
         parent = parent or None
         with self.recording(f"publish {result.name}") as client:
-            experiment_id = self._experiment(client, experiment)
+            experiment_id = self.experiment(client, experiment)
             known = self._published.setdefault((experiment_id, parent), {})
             run_id, status = known.get(result.key, ("", ""))
             if status != result.status:
-                run_id = self._publish(client, result, experiment_id, parent, dataset)
+                run_id = self.record(client, result, experiment_id, parent, dataset)
                 known[result.key] = run_id, result.status
-            return {"run_id": run_id, "experiment_id": experiment_id, "parent_run_id": parent or ""}
+            return self.ids(run_id, experiment_id, parent)
 
-    def end(self, run_id: str, status: str) -> None:
-        """Close a run as FINISHED, FAILED or KILLED."""
+    @property
+    def _page(self) -> int:
+        """Runs to ask for at once: a server has to answer within its time."""
+        return 200 if self.uri.startswith(HTTP) else 1000
+
+    def ids(self, run_id: str, experiment_id: str, parent: str | None) -> dict[str, str]:
+        known = {"run_id": run_id, "experiment_id": experiment_id, "parent_run_id": parent or ""}
+        return known | {"store": self.address.name}
+
+    def end(self, run_id: str, status: str, at: int | None = None) -> None:
+        """Close a run as FINISHED, FAILED or KILLED, now or `at` so many milliseconds since 1970."""
         if status not in (FINISHED, FAILED, KILLED):
             raise ValueError(f"status {status!r}: expected {FINISHED}, {FAILED} or {KILLED}")
         with self.recording("end a run") as client:
             # Where the clock stepped back meanwhile, a run would end before it began.
-            client.set_terminated(run_id, status, max(int(time.time() * 1000), client.get_run(run_id).info.start_time))
+            begun = client.get_run(run_id).info.start_time
+            client.set_terminated(run_id, status, max(int(time.time() * 1000) if at is None else at, begun))
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
         """Single numbers of a run, at step 0; one that is not finite becomes part of the tag `nonfinite`.
@@ -206,7 +223,7 @@ class Tracker:
             query = f"tags.`{describe.KEY}` LIKE '{word}%'"
             if len(word) == 32:
                 query = f"attributes.run_id = '{word}'"
-            for run in self._search(client, experiments, query) if experiments else []:
+            for run in self.search(client, experiments, query) if experiments else []:
                 if describe.KEY in run.data.tags:
                     histories = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
                     return restore.result(run, histories)
@@ -219,7 +236,7 @@ class Tracker:
             return None
         with self.recording("list the runs") as client:
             experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-            runs = self._search(client, experiments, f"tags.`{describe.KEY}` LIKE '%'") if experiments else []
+            runs = self.search(client, experiments, f"tags.`{describe.KEY}` LIKE '%'") if experiments else []
             return {run.info.run_id: run.data.tags[describe.KEY] for run in runs}
 
     def close_stale(self) -> list[str]:
@@ -230,15 +247,20 @@ class Tracker:
     @contextmanager
     def recording(self, what: str) -> Iterator[MlflowClient]:
         """The client, with both locks held: one writer per store, or SQLite's writers time one another out."""
-        with self._threads:
-            try:
-                client = self._ready()
-                with self._exclusive():
-                    yield client
-                    self._seen = self._changes()
-            except _failures() as error:
-                cause = self._cause(error)
-                raise TrackingUnavailable(f"tracking at {self.shown_uri}: could not {what}: {cause}") from error
+        with self._threads, self.failing(what):
+            client = self._ready()
+            with self._exclusive():
+                yield client
+                self._seen = self._changes()
+
+    @contextmanager
+    def failing(self, what: str) -> Iterator[None]:
+        """What the store or its server raises, as TrackingUnavailable."""
+        try:
+            yield
+        except _failures() as error:
+            cause = self._cause(error)
+            raise TrackingUnavailable(f"tracking at {self.shown_uri}: could not {what}: {cause}") from error
 
     def _cause(self, error: BaseException) -> str:
         lines = [line.strip() for line in conceal(str(error), self.uri).splitlines() if line.strip()]
@@ -261,10 +283,14 @@ class Tracker:
                 mlflow_client = _import_mlflow(http=self.uri.startswith(HTTP))
                 with self._exclusive():
                     store.prepare(self.address)
-                    self._client_made = mlflow_client(self.uri, self.uri)
+                    try:
+                        self._client_made = mlflow_client(self.uri, self.uri)
+                    except ModuleNotFoundError as error:
+                        known = "; the one for PostgreSQL here is asked for by postgresql+psycopg2://…"
+                        raise UserError(f"{self.shown_uri}: its driver {error.name} is not installed{known}") from error
             return self._client_made
 
-    def _experiment(self, client: MlflowClient, name: str) -> str:
+    def experiment(self, client: MlflowClient, name: str) -> str:
         if name not in self._experiments:
             found = client.get_experiment_by_name(name)
             if found is None:
@@ -296,7 +322,7 @@ class Tracker:
                 f" lead it to them with: mkdir -p {made} {shlex.quote(str(ours))} && ln -s {link}"
             )
 
-    def _search(
+    def search(
         self, client: MlflowClient, experiments: Sequence[str], query: str, limit: int | None = None
     ) -> list[Run]:
         runs: list[Run] = []
@@ -304,28 +330,30 @@ class Tracker:
         newest = ["attributes.start_time DESC"]
         while True:
             page = client.search_runs(
-                list(experiments), query, max_results=limit or 1000, order_by=newest, page_token=token
+                list(experiments), query, max_results=limit or self._page, order_by=newest, page_token=token
             )
             runs += page
             token = page.token
             if not token or (limit and len(runs) >= limit):
                 return runs
 
-    def _publish(
+    def record(
         self,
         client: MlflowClient,
         result: Result,
         experiment_id: str,
         parent: str | None,
         dataset: Mapping[str, Any] | None,
+        absent: bool = False,
     ) -> str:
+        """The id of the run that `result` is recorded as, by whoever holds the locks; `absent`: it is not there yet."""
         start, end = describe.span(result)
         # Looking for it is a sixth of what publishing costs; from when another process writes, it may publish the same sweep.
         if self._changes() != self._seen:
             self._private.clear()
         private = parent in self._private
-        new = private and result.key not in self._published[experiment_id, parent]
-        found = None if new else self._find(client, result.key, experiment_id, parent)
+        new = private and result.key not in self._published.get((experiment_id, parent), {})
+        found = None if new or absent else self._find(client, result.key, experiment_id, parent)
         if found is not None:
             whole = found.info.status in (FINISHED, FAILED)
             if whole and found.data.tags.get(describe.STATUS) == result.status:
@@ -360,7 +388,7 @@ class Tracker:
 
     def _look_up_children(self, client: MlflowClient, experiment_id: str, parent: str) -> None:
         """Know the runs under `parent`, so that none need be looked for; not where a killed process left a half one."""
-        runs = self._search(client, [experiment_id], f"tags.`{describe.PARENT}` = {_quoted(parent)}")
+        runs = self.search(client, [experiment_id], f"tags.`{describe.PARENT}` = {_quoted(parent)}")
         if self.address.database is not None and all(run.info.status in (FINISHED, FAILED) for run in runs):
             tags = [(run.info.run_id, run.data.tags) for run in runs]
             known = {
@@ -374,7 +402,7 @@ class Tracker:
         query = f"tags.`{describe.KEY}` = {_quoted(key)}"
         if parent is not None:
             query += f" and tags.`{describe.PARENT}` = {_quoted(parent)}"
-        runs = self._search(client, [experiment_id], query)
+        runs = self.search(client, [experiment_id], query)
         found = [run for run in runs if parent or describe.PARENT not in run.data.tags]
         return min(found, key=lambda run: run.info.status not in (FINISHED, FAILED), default=None)
 
@@ -403,11 +431,11 @@ class Tracker:
     def _close_stale(self, client: MlflowClient) -> list[str]:
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
         ours = f"tags.`{process.TAG}` LIKE '%{process.host()}%'"
-        running = self._search(client, experiments, f"attributes.status = '{RUNNING}' and {ours}")
+        running = self.search(client, experiments, f"attributes.status = '{RUNNING}' and {ours}")
         stale = [run for run in running if process.dead(run.data.tags)]
         for run in stale:
             of_it = f"tags.`{describe.PARENT}` = {_quoted(run.info.run_id)}"
-            children = self._search(client, [run.info.experiment_id], of_it, limit=1)
+            children = self.search(client, [run.info.experiment_id], of_it, limit=1)
             # It died at a time unknown, not before its last child ended.
             last = max([run.info.start_time, *(child.info.end_time or 0 for child in children)])
             client.set_terminated(run.info.run_id, KILLED, last)
@@ -425,7 +453,14 @@ class NullTracker(Tracker):
         thread.start()
         return thread
 
-    def begin(self, experiment: str, name: str, tags: Mapping[str, str], sweep_id: str | None = None) -> str:
+    def begin(
+        self,
+        experiment: str,
+        name: str,
+        tags: Mapping[str, str],
+        sweep_id: str | None = None,
+        start: int | None = None,
+    ) -> str:
         return ""
 
     def publish(
@@ -433,7 +468,7 @@ class NullTracker(Tracker):
     ) -> dict[str, str]:
         return {}
 
-    def end(self, run_id: str, status: str) -> None:
+    def end(self, run_id: str, status: str, at: int | None = None) -> None:
         pass
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
@@ -463,9 +498,10 @@ class NullTracker(Tracker):
 
 def _import_mlflow(http: bool) -> type[MlflowClient]:
     """MLflow's client, told to keep quiet and to itself: it would report each call to its makers, print addresses
-    and migrations, and block for four minutes where a server is down."""
+    and migrations, and block for four minutes where a server is down. It asks once: a server that was only late has done
+    what it was asked for, and asking again by the same call would make a second run; we look first."""
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
-    brief = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"} if http else {}
+    brief = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"} if http else {}
     for name, value in (quiet | brief).items():
         os.environ.setdefault(name, value)
     from mlflow.tracking import MlflowClient

@@ -22,7 +22,7 @@ from pipeline.tracking.tracker import Tracker
 from pipeline.training.outcome import Run
 from tests.data import loopback, test_download, test_sources, tiny
 from tests.data.loopback import Server
-from tests.faults import test_killed, test_locks, test_two_sweeps
+from tests.faults import test_killed, test_locks
 from tests.results import test_store as stored
 from tests.tracking.factory import make_result
 from tests.training.factory import make_job
@@ -154,10 +154,6 @@ def no_number_is_diverged(root: Path) -> None:
     assert run.non_finite == "running/loss is nan after epoch 1"
 
 
-def two_writers_without_a_lock(root: Path) -> None:
-    test_two_sweeps.write_side_by_side(root, 400, "import fcntl; fcntl.flock = lambda *_: None\n")
-
-
 def room_is_looked_for(root: Path) -> None:
     (root / "taken").touch()
     with pytest.raises(UserError, match="is not a folder"):
@@ -260,11 +256,6 @@ def test_a_defence_is_what_makes_its_check_pass(
 
 
 # --- those that need a process of their own
-
-
-def test_without_the_lock_two_writers_meet(tmp_path: Path) -> None:
-    with pytest.raises(AssertionError):
-        two_writers_without_a_lock(tmp_path)
 
 
 def without(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, prelude: str) -> None:

@@ -205,6 +205,30 @@ def test_ids_of_tracking_stand_beside_the_result(store: RunStore) -> None:
     assert store.read(KEY).record() == result().record()
 
 
+def ids(run: str, place: str) -> dict[str, str]:
+    return {"run_id": run, "store": place}
+
+
+def test_each_store_of_tracking_has_its_own_ids(store: RunStore) -> None:
+    store.write(result())
+    for run, place in [("a", "mlflow.db"), ("b", "http://host"), ("c", "mlflow.db")]:
+        store.note_published(KEY, ids(run, place))
+    assert store.everywhere(KEY) == [ids("b", "http://host"), ids("c", "mlflow.db")]
+    assert store.published(KEY) == ids("c", "mlflow.db")
+    assert store.published(KEY, "http://host") == ids("b", "http://host")
+    assert store.published(KEY, "http://other") == {}
+
+
+def test_ids_from_before_stores_were_named_may_be_of_any(store: RunStore) -> None:
+    store.write(result())
+    (store.folder(KEY) / "published.json").write_text('{"run_id": "a", "experiment_id": "1"}')
+    assert store.published(KEY, "mlflow.db")["run_id"] == "a"
+    store.note_published(KEY, ids("b", "http://host"))
+    assert [one["run_id"] for one in store.everywhere(KEY)] == ["a", "b"]
+    store.note_published(KEY, ids("a", "mlflow.db"))
+    assert store.everywhere(KEY) == [ids("b", "http://host"), ids("a", "mlflow.db")]
+
+
 def test_a_damaged_note_of_tracking_counts_as_none(store: RunStore) -> None:
     store.write(result())
     (store.folder(KEY) / "published.json").write_text("{")

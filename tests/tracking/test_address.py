@@ -141,3 +141,15 @@ def test_importing_and_opening_is_light(tmp_path: Path) -> None:
     code = f"{imports}; {opened}; print({unwanted} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "set()", shlex.join(ran.args)
+
+
+@pytest.mark.parametrize(
+    ("uri", "name"),
+    [
+        ("", "mlflow.db"),
+        ("sqlite:////elsewhere/a.db", "/elsewhere/a.db"),
+        ("http://ada:secret@host:5000/", "http://***@host:5000"),
+    ],
+)
+def test_a_store_has_a_name_without_secrets(uri: str, name: str) -> None:
+    assert resolve("sqlite", uri, None, {}).name == name

@@ -1,0 +1,165 @@
+"""Many finished runs into a store: what of them it has, the rest with several in flight, and none of them twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pipeline.tracking import describe, process
+from pipeline.tracking.address import HTTP
+from pipeline.tracking.tracker import FAILED, FINISHED, SWEEP, Tracker, TrackingUnavailable
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
+
+    from pipeline.results.result import Result
+
+IN_FLIGHT = 8
+"""Runs that are sent to a server at once. Each is four calls, and with several workers uvicorn sends the head and the body of
+an answer apart, without TCP_NODELAY: 40 ms of every call are waiting for an acknowledgement."""
+
+
+@dataclass
+class There:
+    """What a store has of a sweep, or of the runs of an experiment that belong to none."""
+
+    parent: str | None = None
+    ended: bool = False
+    """Whether the parent run is."""
+    ids: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Of every whole run, by key."""
+    status: dict[str, str] = field(default_factory=dict)
+    """`finished`, `diverged` or `failed`, by key."""
+    doubtful: set[str] = field(default_factory=set)
+    """Keys of which a part may be there: a process was killed, or a server did not answer, in the middle."""
+
+
+def look(tracker: Tracker, experiment: str, sweep_id: str | None) -> There:
+    """What the store has of the sweep of this id, or, with None, of the experiment's runs that belong to no sweep."""
+    database = tracker.address.database
+    if database is not None and not database.exists():
+        return There()
+    with tracker.recording("look for what is there") as client:
+        found = client.get_experiment_by_name(experiment)
+        if found is None:
+            return There()
+        there = There()
+        if sweep_id is not None:
+            parents = _parents(tracker, client, found.experiment_id, sweep_id)
+            if not parents:
+                return there
+            there = There(parents[0].info.run_id, parents[0].info.status in (FINISHED, FAILED))
+        for run in _children(tracker, client, found.experiment_id, there.parent):
+            key = run.data.tags[describe.KEY]
+            if run.info.status in (FINISHED, FAILED):
+                there.ids[key] = tracker.ids(run.info.run_id, found.experiment_id, there.parent)
+                there.status[key] = run.data.tags.get(describe.STATUS, "")
+            else:
+                there.doubtful.add(key)
+        return there
+
+
+def send(
+    tracker: Tracker,
+    results: Sequence[Result],
+    experiment: str,
+    there: There,
+    dataset: Mapping[str, Any] | None = None,
+) -> TrackingUnavailable | None:
+    """Record `results`, none of which is whole in the store by `there`, which is brought up to date.
+
+    What was not taken comes back as the error to raise; it is looked for when it is sent again.
+    """
+    parent = there.parent
+    trouble: list[TrackingUnavailable] = []
+
+    def one(result: Result) -> None:
+        """One of a few in flight: nobody else writes from this machine meanwhile."""
+        with tracker.failing(f"publish {result.name}"):
+            known = result.key in there.doubtful or result.key in there.ids
+            run_id = tracker.record(client, result, experiment_id, parent, dataset, absent=not known)
+            taken(result, tracker.ids(run_id, experiment_id, parent))
+
+    def taken(result: Result, ids: dict[str, str]) -> None:
+        there.ids[result.key], there.status[result.key] = ids, result.status
+        there.doubtful.discard(result.key)
+
+    def guarded(result: Result) -> None:
+        try:
+            one(result)
+        except TrackingUnavailable as error:
+            there.doubtful.add(result.key)
+            trouble.append(error)
+
+    try:
+        if not tracker.uri.startswith(HTTP):
+            # One writer at a time anyway, and what is there it knows by itself.
+            for result in results:
+                taken(result, tracker.publish(result, experiment, parent, dataset))
+            return None
+        with tracker.recording(f"publish {len(results)} runs") as client:
+            experiment_id = tracker.experiment(client, experiment)
+            # The first run of an experiment makes its data set there; several at once would each want to.
+            first = [] if there.ids else results[:1]
+            for result in first:
+                guarded(result)
+            with ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="publish") as pool:
+                list(pool.map(guarded, results[len(first) :]))
+    except TrackingUnavailable as error:
+        trouble.append(error)
+    return trouble[0] if trouble else None
+
+
+def single(tracker: Tracker, experiment: str, sweep_id: str | None, *, certainly: bool = False) -> int:
+    """Leave one run of each key, and one parent of the sweep, where two machines published it at the same time.
+
+    SQLite has a lock against that, a server has none: each first looks, then sends what was not there. Whoever
+    comes to its end later sees both, and everybody leaves the same one. Looks at a sweep only where another process,
+    by the parent's tag, has worked on it; `certainly` always. How many runs were taken away.
+    """
+    if tracker.address.database is not None:
+        return 0
+    with tracker.recording("leave one run of each key") as client:
+        found = client.get_experiment_by_name(experiment)
+        if found is None:
+            return 0
+        parents = _parents(tracker, client, found.experiment_id, sweep_id)
+        if len(parents) == 1 and not certainly:
+            tags = parents[0].data.tags
+            if process.alone(tags):
+                return 0
+            # Two that wrote the tag at once lost one another: so that the other one looks too.
+            client.set_tag(parents[0].info.run_id, process.TAG, process.tag(tags.get(process.TAG))[process.TAG])
+        extra: list[str] = []
+        for parent in parents[1:]:
+            children = _children(tracker, client, found.experiment_id, parent.info.run_id)
+            extra += [parent.info.run_id, *(run.info.run_id for run in children)]
+        by_key: dict[str, list[Run]] = {}
+        for run in _children(tracker, client, found.experiment_id, parents[0].info.run_id if parents else None):
+            by_key.setdefault(run.data.tags[describe.KEY], []).append(run)
+        for runs in by_key.values():
+            whole = [run for run in runs if run.info.status in (FINISHED, FAILED)]
+            half = [run for run in runs if run not in whole and _ours_or_nobodys(run)]
+            extra += [run.info.run_id for run in sorted(whole, key=lambda run: run.info.run_id)[1:]]
+            extra += [run.info.run_id for run in half] if whole else []
+        for run_id in extra:
+            client.delete_run(run_id)
+        return len(extra)
+
+
+def _ours_or_nobodys(run: Run) -> bool:
+    return process.alone(run.data.tags) or process.dead(run.data.tags)
+
+
+def _parents(tracker: Tracker, client: MlflowClient, experiment_id: str, sweep_id: str | None) -> list[Run]:
+    """The runs that stand for the sweep, the one that `Tracker.begin` takes first; there is one, but for accidents."""
+    return [] if sweep_id is None else tracker.search(client, [experiment_id], f"tags.`{SWEEP}` = '{sweep_id}'")
+
+
+def _children(tracker: Tracker, client: MlflowClient, experiment_id: str, parent: str | None) -> Iterable[Run]:
+    of_it = f"tags.`{describe.PARENT}` = '{parent}'" if parent else f"tags.`{describe.PARENT}` IS NULL"
+    runs = tracker.search(client, [experiment_id], of_it)
+    return [run for run in runs if describe.KEY in run.data.tags]
