@@ -36,8 +36,8 @@ class Costs:
     """Memory of the command for each job, from the peaks of 1,000 and 10,000."""
     looking_up: float = 0.00064
     """Finding and checking a run that is there: `python -m benchmarks.records`."""
-    array: float = 0.5
-    """Submitting an array of 1,000 shares: sbatch, and a pickle and a file for each."""
+    array: float = 0.7
+    """Submitting an array of 1,000 shares (0.66 s), and a file for each share."""
     starting: float = 8.0
     """From the start of a share to its first epoch: imports, and a program from the cache."""
     taking: float = 0.02
