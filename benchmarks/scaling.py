@@ -36,16 +36,16 @@ class Costs:
     """Memory of the command for each job, from the peaks of 1,000 and 10,000."""
     looking_up: float = 0.00064
     """Finding and checking a run that is there: `python -m benchmarks.records`."""
-    array: float = 0.5
-    """Submitting an array of 1,000 shares: sbatch, and a pickle and a file for each."""
-    starting: float = 8.0
-    """From the start of a share to its first epoch: imports, and a program from the cache."""
-    taking: float = 0.02
-    """A result taken by the command: read, checked, and Hydra's books of its job."""
+    array: float = 0.7
+    """Submitting an array of 1,000 shares (0.66 s), and a file for each share."""
+    starting: float = 20.0
+    """From the start of a share to the end of its first small run, beside other work: imports, compiling; `measure=shares`."""
+    taking: float = 0.03
+    """A result taken by the command: read, checked, and Hydra's books of its job (240 finished runs, against plan=true)."""
     publishing: float = 0.035
     """A run in MLflow, beside all that: `python -m benchmarks.tracking`."""
-    folder_entry: float = 3e-7
-    """Of writing a run, for each run that lies beside it in the store; while one writes, others wait."""
+    folder_entry: float = 3.3e-6
+    """Of writing a run, for each run that lies beside it in the store, since leftovers are looked for: `measure=folders`."""
     comparing: float = 0.023
     """Of a run in `pipeline.compare`: `python -m benchmarks.compare` (1,000 runs, 23 s)."""
     on_a_card: float = 0.3

@@ -62,6 +62,12 @@ ELSEWHERE = {
     "python -m pipeline.tour": "tests/tour/test_page.py::test_without_a_station_all_are_listed",
     "python -m pipeline.tune model.width=64": "tests/test_tune.py::test_each_optimizer_has_the_same_budget",
     "python -m pipeline.tune": "tests/test_tune.py::test_each_optimizer_has_the_same_budget",
+    "python -m pipeline.train -m hydra/launcher=batched_slurm hydra.launcher.shares=2 optimizer=sgd,adam 'seed=range(10)'": (
+        "tests/test_slurm.py::test_the_bits_are_those_of_one_machine"
+    ),
+    "python -m pipeline.train -m hydra/launcher=batched_submitit_local hydra.launcher.shares=2 'seed=range(10)'": (
+        "tests/test_shares.py::test_the_same_bits_by_submitit_on_this_machine"
+    ),
     "make run": "tests/test_setup.py::test_run_without_mnist_says_so_in_one_line_and_goes_on_with_digits",
     "make ui": "tests/tracking/test_ui.py::test_it_says_where_it_is",
     "python -m pipeline.train -m sweep=smoke dataset=digits plan=true": (

@@ -275,6 +275,21 @@ def test_with_accounting_the_fate_of_a_job_is_known_for_longer(place: Place) -> 
         assert "CANCELLED" in cluster.says("sacct", "-nPX", "-o", "State", "-j", command.job(0))
 
 
+def test_the_script_starts_and_stops_a_node() -> None:
+    if why := slurm_node.missing():
+        pytest.skip(f"no Slurm here: {why}")
+    folder = Path(tempfile.mkdtemp(prefix="slurm"))
+    script = [sys.executable, str(PROJECT / "scripts/slurm_node.py")]
+    try:
+        said = subprocess.run([*script, "start", str(folder)], capture_output=True, text=True, check=True, timeout=60)
+        assert said.stdout == f"export SLURM_CONF={folder}/slurm.conf\n"
+        assert Cluster({"SLURM_CONF": f"{folder}/slurm.conf"}).says("srun", "echo", "here") == "here"
+    finally:
+        subprocess.run([*script, "stop", str(folder)], check=True, timeout=60)
+    assert list((folder / "run").glob("*.pid")) == []
+    shutil.rmtree(folder)
+
+
 # --- without a cluster
 
 

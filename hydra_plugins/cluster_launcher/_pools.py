@@ -123,9 +123,11 @@ class Slurm(_Pool):
         if said is None:
             return None
         queued = dict(line.partition(" ")[::2] for line in said.splitlines())
-        for job in set(jobs) & {job for job, reason in queued.items() if "held" in reason.lower()} - self._held:
-            self._held.add(job)
-            print(f"Slurm holds job {job} ({queued[job]}): waiting; scontrol release {job} lets it run", flush=True)
+        held = [job for job in jobs if "held" in queued.get(job, "").lower() and job not in self._held]
+        if held:
+            self._held |= {*held}
+            what = f"job {held[0]}" if len(held) == 1 else f"{len(held)} jobs ({held[0]} …)"
+            print(f"Slurm holds {what}: {queued[held[0]]}; scontrol release {held[0]} lets it run", flush=True)
         return set(jobs) & {*queued}
 
     def fate(self, job: str) -> str:
