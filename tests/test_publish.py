@@ -203,11 +203,17 @@ def test_a_server_that_answers_too_late_has_each_run_once(
 def test_one_that_stays_away_is_given_up(
     wire: Wire, filled: RunStore, question: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publish, "PATIENCE", 0.0)
-    monkeypatch.setattr(many.Tracker, "record", lambda *_, **__: setattr(wire, "down", True))
-    with pytest.raises(TrackingUnavailable, match=r"not in MLflow yet: \d of 4 runs .*; the same command goes on"):
-        send(filled, wire.url)
-    monkeypatch.undo()
+    record = many.Tracker.record
+
+    def gone(self: Any, *rest: Any, **named: Any) -> str:
+        wire.down = True
+        return record(self, *rest, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publish, "PATIENCE", 0.0)
+        patch.setattr(many.Tracker, "record", gone)
+        with pytest.raises(TrackingUnavailable, match=r"not in MLflow yet: 4 of 4 runs .*; the same command goes on"):
+            send(filled, wire.url)
     wire.down = False
     send(filled, wire.url)
     assert len(keys(wire.url, question)) == 5
