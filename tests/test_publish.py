@@ -260,6 +260,18 @@ def test_runs_twice_under_one_parent_become_one(server: TrackingServer, filled: 
     assert len(keys(server.uri, question)) == 5
 
 
+def test_the_report_finds_the_sweep_in_either_store(server: TrackingServer, filled: RunStore, question: str) -> None:
+    [sweep] = Ledger(filled)
+    tracker = publish.target(server.uri)
+    assert tracker.parent(question, sweep.id) is None
+    send(filled, server.uri)
+    parent = tracker.parent(question, sweep.id)
+    assert parent == filled.published(sweep.keys[0])["parent_run_id"]
+    assert parent is not None
+    tracker.add_files(parent, {"report/a.txt": filled.folder(sweep.keys[0]) / "published.json"})
+    assert list((server.folder / "artifacts").rglob("a.txt"))
+
+
 @pytest.mark.usefixtures("keras")
 def test_a_sweep_that_trains_with_the_server_leaves_what_publishing_it_leaves(
     server: TrackingServer, processed: Path, tmp_path: Path
