@@ -11,8 +11,8 @@ VENV_PYTHON := .venv/bin/python
 help: ## this list
 	@echo 'make WORD'
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-7s %s\n", $$1, $$2 }' Makefile
-	@echo 'PYTHON=python3.12 chooses the interpreter (3.11 to 3.13). EXTRAS=gpu adds the CUDA libraries (Linux, some gigabytes more);'
-	@echo 'EXTRAS=jax, cluster and server are granted already: requirements.lock has them. Both words are remembered.'
+	@echo 'PYTHON=python3.12 chooses the interpreter (3.11 to 3.13). EXTRAS=gpu adds the CUDA libraries (Linux, some gigabytes more),'
+	@echo 'EXTRAS=s3 what DVC needs for a remote on S3; jax, cluster and server are granted already: requirements.lock has them. Both words are remembered.'
 
 setup: .venv/.setup ## the virtual environment .venv, from the hash-pinned requirements.lock
 
@@ -48,5 +48,5 @@ clean: ## remove .venv and caches; data, runs, reports and the MLflow store stay
 # it was made, and looked at again when a Python or an extra is asked for by name.
 BROKEN := $(shell $(VENV_PYTHON) -c '' 2>/dev/null && grep -qsF "$$(pwd -P)\"" .venv/.setup || echo FORCE)
 
-.venv/.setup: requirements.lock $(wildcard requirements-gpu.lock) pyproject.toml $(BROKEN) $(if $(PYTHON)$(EXTRAS),FORCE)
+.venv/.setup: requirements.lock $(wildcard requirements-gpu.lock requirements-s3.lock) pyproject.toml $(BROKEN) $(if $(PYTHON)$(EXTRAS),FORCE)
 	@python="$$(sh scripts/find_python.sh)" && "$$python" scripts/setup.py

@@ -99,14 +99,16 @@ def images(evidence: Evidence, data: Path) -> Arrays | None:
 
 def publish(evidence: Evidence, files: dict[str, Path], numbers: dict[str, Any], tracking: str) -> None:
     """Put the report on each sweep's parent run. It is on disk already: trouble here costs a warning, no more."""
-    parents = [source.sweep.parent_run_id for source in evidence.sources if source.sweep and source.sweep.parent_run_id]
-    if tracking == NONE or not parents:
+    sweeps = [source.sweep for source in evidence.sources if source.sweep and source.sweep.parent_run_id]
+    if tracking == NONE or not sweeps:
         return
     try:
         from pipeline.report import tables
 
         tracker = open_tracker(tracking)
-        for parent in dict.fromkeys(parents):
+        # The id in a record is that of the store it was trained with; another one, by `publish`, has it under its own.
+        found = [(one.id and tracker.parent(one.name, one.id)) or one.parent_run_id for one in sweeps]
+        for parent in dict.fromkeys(filter(None, found)):
             tracker.add_files(parent, {f"report/{name}": path for name, path in files.items()})
             tracker.set_note(parent, tables.note(evidence))
             tracker.log_metrics(parent, tables.flat(numbers))

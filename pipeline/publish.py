@@ -105,7 +105,7 @@ def publish(store: RunStore, tracker: Tracker, data: Path) -> None:
                 _send(store, tracker, share, data, progress)
     if todo:
         print(f"sent {todo} runs in {duration(time.monotonic() - began)}; {runs - todo} were there already")
-        told = "MLFLOW_TRACKING_URI=… " if tracker.uri != open_tracker(SQLITE).uri else ""
+        told = f"MLFLOW_TRACKING_URI={where} " if tracker.uri != open_tracker(SQLITE).uri else ""
         print(f"tables, figures and the note on each sweep's page: {told}python -m pipeline.compare")
     if damaged:
         raise RunsLost(f"{len(damaged)} runs could not be read and were not sent, each named above; train them again")

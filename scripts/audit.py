@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-LOCKS = ["requirements.lock", "requirements-gpu.lock"]
+LOCKS = ["requirements.lock", "requirements-gpu.lock", "requirements-s3.lock"]
 SERVICES = ["pypi", "osv"]
 """Indexes that pip-audit can ask, in the order in which they are asked."""
 KNOWN, UNREACHABLE = 1, 4

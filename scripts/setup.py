@@ -26,10 +26,10 @@ UNFINISHED = VENV / ".unfinished"
 LOG = VENV / "setup.log"
 PIP = [str(PYTHON), "-m", "pip"]
 
-LOCKS = {"": "requirements.lock", "gpu": "requirements-gpu.lock"} | dict.fromkeys(
+LOCKS = {"": "requirements.lock", "gpu": "requirements-gpu.lock", "s3": "requirements-s3.lock"} | dict.fromkeys(
     ("jax", "cluster", "server"), "requirements.lock"
 )
-"""What each extra adds. All but CUDA stands in requirements.lock already, since the tests use it too."""
+"""What each extra adds. All but CUDA and S3 stands in requirements.lock already, since the tests use it too."""
 
 # What uv and pip say when nobody answers, each seen with a closed port, a wrong name or an air-gapped machine.
 NO_NETWORK = re.compile(
@@ -181,7 +181,7 @@ def asked_extras() -> list[str] | None:
     words = os.environ.get("EXTRAS", "").replace(",", " ").split()
     for word in words:
         if word not in LOCKS:
-            raise SetupError(f"EXTRAS={word}: expected gpu, jax, cluster or server")
+            raise SetupError(f"EXTRAS={word}: expected gpu, s3, jax, cluster or server")
     if "gpu" in words and sys.platform != "linux":
         raise SetupError("EXTRAS=gpu: TensorFlow's CUDA libraries exist for Linux only")
     return sorted(set(words)) or None

@@ -25,6 +25,7 @@ MORE = os.environ.get("TESTS") in ("more", "all") or "FAULT_ROUNDS" in os.enviro
 TOGETHER = {
     "tests/training/test_stacked.py": "tests/training/test_fidelity.py",
     "tests/test_readme.py": "tests/test_dvc.py",
+    "tests/test_dvc_remote.py": "tests/test_dvc.py",
     "tests/training/test_mnist.py": "tests/test_preprocess.py",
     "tests/test_bundle.py": "tests/test_reproduce.py",
     "tests/test_lineage.py": "tests/test_reproduce.py",

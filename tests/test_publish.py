@@ -203,11 +203,17 @@ def test_a_server_that_answers_too_late_has_each_run_once(
 def test_one_that_stays_away_is_given_up(
     wire: Wire, filled: RunStore, question: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publish, "PATIENCE", 0.0)
-    monkeypatch.setattr(many.Tracker, "record", lambda *_, **__: setattr(wire, "down", True))
-    with pytest.raises(TrackingUnavailable, match=r"not in MLflow yet: \d of 4 runs .*; the same command goes on"):
-        send(filled, wire.url)
-    monkeypatch.undo()
+    record = many.Tracker.record
+
+    def gone(self: Any, *rest: Any, **named: Any) -> str:
+        wire.down = True
+        return record(self, *rest, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publish, "PATIENCE", 0.0)
+        patch.setattr(many.Tracker, "record", gone)
+        with pytest.raises(TrackingUnavailable, match=r"not in MLflow yet: 4 of 4 runs .*; the same command goes on"):
+            send(filled, wire.url)
     wire.down = False
     send(filled, wire.url)
     assert len(keys(wire.url, question)) == 5
@@ -252,6 +258,18 @@ def test_runs_twice_under_one_parent_become_one(server: TrackingServer, filled: 
     assert many.single(tracker, question, sweep.id) == 0, "no other process has worked on it"
     assert many.single(tracker, question, sweep.id, certainly=True) == 1
     assert len(keys(server.uri, question)) == 5
+
+
+def test_the_report_finds_the_sweep_in_either_store(server: TrackingServer, filled: RunStore, question: str) -> None:
+    [sweep] = Ledger(filled)
+    tracker = publish.target(server.uri)
+    assert tracker.parent(question, sweep.id) is None
+    send(filled, server.uri)
+    parent = tracker.parent(question, sweep.id)
+    assert parent == filled.published(sweep.keys[0])["parent_run_id"]
+    assert parent is not None
+    tracker.add_files(parent, {"report/a.txt": filled.folder(sweep.keys[0]) / "published.json"})
+    assert list((server.folder / "artifacts").rglob("a.txt"))
 
 
 @pytest.mark.usefixtures("keras")

@@ -22,7 +22,7 @@ from packaging.utils import canonicalize_name
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 BASE_PYTHON = getattr(sys, "_base_executable", sys.executable)
-LOCKS = ["requirements.lock", "requirements-gpu.lock"]
+LOCKS = ["requirements.lock", "requirements-gpu.lock", "requirements-s3.lock"]
 PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 NOBODY = "http://127.0.0.1:9/simple"
 
@@ -47,13 +47,15 @@ def test_every_package_has_a_version_and_a_hash(lock: str) -> None:
 
 
 def test_nothing_is_pinned_twice() -> None:
-    """requirements-gpu.lock is installed together with the other one."""
-    assert not {entry.split("==")[0] for entry in entries(LOCKS[0])} & {e.split("==")[0] for e in entries(LOCKS[1])}
+    """All of them may be installed together."""
+    names = [entry.split("==")[0] for lock in LOCKS for entry in dict.fromkeys(e.split()[0] for e in entries(lock))]
+    assert len(names) == len({*names})
 
 
-@pytest.mark.parametrize("extra", ["", "dev", "jax", "gpu"])
+@pytest.mark.parametrize("extra", ["", "dev", "jax", "gpu", "s3"])
 def test_the_lock_satisfies_pyproject(extra: str) -> None:
-    pinned = [re.match(r"([\w.-]+)==(\S+)", entry) for entry in entries(LOCKS[0])]
+    locks = [LOCKS[0], "requirements-s3.lock"] if extra == "s3" else [LOCKS[0]]
+    pinned = [re.match(r"([\w.-]+)==(\S+)", entry) for lock in locks for entry in entries(lock)]
     versions = [(canonicalize_name(match[1]), match[2]) for match in pinned if match]
     wanted = PROJECT["optional-dependencies"][extra] if extra else PROJECT["dependencies"]
     for requirement in map(Requirement, wanted):
@@ -201,7 +203,9 @@ def test_an_extra_is_installed_and_remembered(checkout: Checkout) -> None:
 
 
 def test_an_unknown_extra_is_refused_in_one_line(checkout: Checkout) -> None:
-    assert checkout.make("setup", "EXTRAS=gup", status=2) == ["error: EXTRAS=gup: expected gpu, jax, cluster or server"]
+    assert checkout.make("setup", "EXTRAS=gup", status=2) == [
+        "error: EXTRAS=gup: expected gpu, s3, jax, cluster or server"
+    ]
 
 
 def test_an_interrupted_setup_is_started_afresh(checkout: Checkout) -> None:
@@ -297,7 +301,10 @@ def test_an_audit_says_what_is_known(
     done = subprocess.run(command, cwd=checkout.path, env=environment, capture_output=True, text=True)
     said = (done.stdout + done.stderr).splitlines()
     assert (done.returncode, said[-1], len(said)) == (status, last, lines)
-    assert "--requirement requirements.lock --requirement requirements-gpu.lock --require-hashes" in checkout.asked()[0]
+    assert (
+        "--requirement requirements.lock --requirement requirements-gpu.lock --requirement requirements-s3.lock --require-hashes"
+        in checkout.asked()[0]
+    )
     if found and KNOWN in found:
         assert said[0] == "c 1.1: PYSEC-1 CVE-1; mended in 1.2, 2.0"
 

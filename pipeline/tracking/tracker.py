@@ -211,6 +211,14 @@ class Tracker:
             self._check_artifacts(client, run_id)
             return models.log(client, run_id, model, example)
 
+    def parent(self, experiment: str, sweep_id: str) -> str | None:
+        """The run that stands for a sweep in this store, whichever store the sweep was trained with; None where there is none."""
+        with self.recording("look for a sweep") as client:
+            found = client.get_experiment_by_name(experiment)
+            query = f"tags.`{SWEEP}` = {_quoted(sweep_id)}"
+            runs = self.search(client, [found.experiment_id], query, limit=1) if found else []
+            return runs[0].info.run_id if runs else None
+
     def recorded(self, word: str) -> Result | None:
         """The run of this id or key (or the first 6 letters or more of a key), as it was published; None where there is none."""
         database = self.address.database
@@ -485,6 +493,14 @@ class NullTracker(Tracker):
 
     def log_model(self, run_id: str, model: Any, example: np.ndarray) -> str:
         return ""
+
+    def parent(self, experiment: str, sweep_id: str) -> str | None:
+        """The run that stands for a sweep in this store, whichever store the sweep was trained with; None where there is none."""
+        with self.recording("look for a sweep") as client:
+            found = client.get_experiment_by_name(experiment)
+            query = f"tags.`{SWEEP}` = {_quoted(sweep_id)}"
+            runs = self.search(client, [found.experiment_id], query, limit=1) if found else []
+            return runs[0].info.run_id if runs else None
 
     def recorded(self, word: str) -> Result | None:
         return None
