@@ -129,7 +129,8 @@ def test_null_tracker_has_the_same_words_and_does_nothing(tmp_path: Path) -> Non
 
 
 def test_null_tracker_overrides_every_word_of_the_tracker() -> None:
-    words = {name for name in dir(NullTracker) if not name.startswith("_")} - {"uri", "shown_uri"}
+    of_a_client = {"experiment", "failing", "ids", "record", "search"}  # it never has one
+    words = {name for name in dir(NullTracker) if not name.startswith("_")} - {"uri", "shown_uri"} - of_a_client
     assert words <= set(vars(NullTracker))
 
 
