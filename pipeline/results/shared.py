@@ -36,7 +36,12 @@ TRIES = 100
 LOOKS = 3
 """What is renamed while it is looked for may be missed under both names, but hardly as often as this."""
 
+QUICK = 0.005
+"""Seconds that looking for leftovers may take each time something is written."""
+
 _numbers = count()
+_cleared: dict[Path, tuple[float, float]] = {}
+"""When a folder was last looked through for leftovers, and how long that took."""
 _told: set[Path] = set()
 
 
@@ -78,7 +83,7 @@ def whole(path: Path, within: Path | None = None) -> Iterator[Path]:
     try:
         if within is None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            clear_leftovers(path.parent)
+            _clear_now_and_then(path.parent)
         yield temporary
         _put(temporary, path)
     except OSError as error:
@@ -148,6 +153,15 @@ def names(folder: Path) -> list[str]:
             put_back(folder / name)
             found.add(name)
     return [name for name in found if not name.startswith(".")]
+
+
+def _clear_now_and_then(folder: Path) -> None:
+    """Every time in a small folder; in one with ten thousands of runs for a hundredth of the time at most."""
+    when, took = _cleared.get(folder, (0.0, 0.0))
+    begin = time.monotonic()
+    if begin - when > 100 * (took - QUICK):
+        clear_leftovers(folder)
+        _cleared[folder] = time.monotonic(), time.monotonic() - begin
 
 
 def clear_leftovers(folder: Path) -> None:
