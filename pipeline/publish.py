@@ -131,8 +131,9 @@ def _look(store: RunStore, tracker: Tracker, shares: list[Share]) -> set[str]:
         print(f"warning: {store.folder(key)}: its record cannot be read; delete the folder", file=sys.stderr)
     for share in shares:
         share.keys = [key for key in share.keys if key not in damaged]
-        share.there = many.look(tracker, share.question, share.id)
-        share.todo = [key for key in share.keys if share.there.status.get(key) != store.status(key)]
+        noted = {key: store.published(key, tracker.address.name) for key in share.keys}
+        share.there = many.look(tracker, share.question, share.id, noted)
+        share.todo = [key for key in share.keys if share.there.status(key) != store.status(key)]
     listed = {ids["run_id"] for share in shares for ids in share.there.ids.values()}
     for share in shares:
         name = tracker.address.name
@@ -169,7 +170,7 @@ def _some(
     for name in {one.job.dataset.name for one in waiting}:
         some = [one for one in waiting if one.job.dataset.name == name]
         error = many.send(tracker, some, share.question, share.there, _described(some, data))
-        taken = [one for one in some if share.there.status.get(one.key) == one.status]
+        taken = [one for one in some if share.there.status(one.key) == one.status]
         waiting[:] = [one for one in waiting if one not in taken]
         _note(store, share, [one.key for one in taken])
         progress.sent(len(taken))

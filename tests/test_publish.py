@@ -143,6 +143,36 @@ def test_again_it_sends_nothing(
     assert (rows(server.uri, question), [filled.everywhere(key) for key in filled.keys()]) == before  # noqa: SIM118
 
 
+def test_what_is_noted_is_not_listed_again(
+    server: TrackingServer, filled: RunStore, question: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(filled, server.uri)
+    new = make_result(5)
+    filled.write(new)
+    [sweep] = Ledger(filled)
+    sweep.keys.append(new.key)
+    Ledger(filled).write(sweep)
+    with monkeypatch.context() as patch:
+        patch.setattr(many, "_children", lambda *_: pytest.fail("listed"))
+        send(filled, server.uri)
+    assert keys(server.uri, question) == {*filled.keys(), "parent"}
+
+
+def test_what_is_noted_and_gone_is_sent_again(
+    server: TrackingServer, filled: RunStore, question: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mlflow.tracking import MlflowClient
+
+    send(filled, server.uri)
+    client = MlflowClient(server.uri, server.uri)
+    client.delete_run(filled.published(min(filled.keys()))["run_id"])
+    capsys.readouterr()
+    send(filled, server.uri)
+    assert "3 at " in (said := capsys.readouterr().out)
+    assert "1 to send" in said
+    assert keys(server.uri, question) == {*filled.keys(), "parent"}
+
+
 def test_only_what_is_not_there_is_sent(
     server: TrackingServer, filled: RunStore, question: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -130,16 +130,16 @@ class Tracker:
             if status != result.status:
                 run_id = self.record(client, result, experiment_id, parent, dataset)
                 known[result.key] = run_id, result.status
-            return self.ids(run_id, experiment_id, parent)
+            return self.ids(run_id, experiment_id, parent, result.status)
 
     @property
     def _page(self) -> int:
         """Runs to ask for at once: a server has to answer within its time."""
         return 200 if self.uri.startswith(HTTP) else 1000
 
-    def ids(self, run_id: str, experiment_id: str, parent: str | None) -> dict[str, str]:
+    def ids(self, run_id: str, experiment_id: str, parent: str | None, status: str) -> dict[str, str]:
         known = {"run_id": run_id, "experiment_id": experiment_id, "parent_run_id": parent or ""}
-        return known | {"store": self.address.name}
+        return known | {"store": self.address.name, "status": status}
 
     def end(self, run_id: str, status: str, at: int | None = None) -> None:
         """Close a run as FINISHED, FAILED or KILLED, now or `at` so many milliseconds since 1970."""
