@@ -502,6 +502,9 @@ class NullTracker(Tracker):
             runs = self.search(client, [found.experiment_id], query, limit=1) if found else []
             return runs[0].info.run_id if runs else None
 
+    def parent(self, experiment: str, sweep_id: str) -> str | None:
+        return None
+
     def recorded(self, word: str) -> Result | None:
         return None
 
