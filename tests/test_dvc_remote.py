@@ -88,11 +88,13 @@ def passes_it_on(first: Clone, *commands: str) -> None:
     assert second.run("git status --porcelain") == ""
 
 
+@pytest.mark.slow
 def test_a_folder_passes_it_on(first: Clone, tmp_path: Path) -> None:
     (tmp_path / "shared drive").mkdir()
     passes_it_on(first, f"dvc remote add --default storage '{tmp_path}/shared drive/overfitting-gap'")
 
 
+@pytest.mark.slow
 def test_an_s3_passes_it_on(first: Clone, s3: str) -> None:
     passes_it_on(
         first,

@@ -132,6 +132,7 @@ def test_it_is_what_sqlite_has(server: TrackingServer, filled: RunStore, questio
     assert stores == [[str(tmp_path / "mlflow.db"), server.uri]] * 4
 
 
+@pytest.mark.slow
 def test_again_it_sends_nothing(
     server: TrackingServer, filled: RunStore, question: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -143,6 +144,7 @@ def test_again_it_sends_nothing(
     assert (rows(server.uri, question), [filled.everywhere(key) for key in filled.keys()]) == before  # noqa: SIM118
 
 
+@pytest.mark.slow
 def test_what_is_noted_is_not_listed_again(
     server: TrackingServer, filled: RunStore, question: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,6 +160,7 @@ def test_what_is_noted_is_not_listed_again(
     assert keys(server.uri, question) == {*filled.keys(), "parent"}
 
 
+@pytest.mark.slow
 def test_what_is_noted_and_gone_is_sent_again(
     server: TrackingServer, filled: RunStore, question: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -173,6 +176,7 @@ def test_what_is_noted_and_gone_is_sent_again(
     assert keys(server.uri, question) == {*filled.keys(), "parent"}
 
 
+@pytest.mark.slow
 def test_only_what_is_not_there_is_sent(
     server: TrackingServer, filled: RunStore, question: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -249,6 +253,7 @@ def test_one_that_stays_away_is_given_up(
     assert len(keys(wire.url, question)) == 5
 
 
+@pytest.mark.slow
 def test_two_at_once_send_each_run_once(server: TrackingServer, filled: RunStore, question: str) -> None:
     threads = [threading.Thread(target=send, args=(filled, server.uri)) for _ in range(2)]
     for thread in threads:
@@ -258,6 +263,7 @@ def test_two_at_once_send_each_run_once(server: TrackingServer, filled: RunStore
     assert keys(server.uri, question) == {*filled.keys(), "parent"}
 
 
+@pytest.mark.slow
 def test_two_machines_at_once_leave_one_run_of_each_key(
     server: TrackingServer, filled: RunStore, question: str, tmp_path: Path
 ) -> None:
@@ -278,6 +284,7 @@ def test_two_machines_at_once_leave_one_run_of_each_key(
     assert len(keys(server.uri, question)) == 5
 
 
+@pytest.mark.slow
 def test_runs_twice_under_one_parent_become_one(server: TrackingServer, filled: RunStore, question: str) -> None:
     tracker = publish.target(server.uri)
     send(filled, server.uri)
@@ -290,6 +297,7 @@ def test_runs_twice_under_one_parent_become_one(server: TrackingServer, filled: 
     assert len(keys(server.uri, question)) == 5
 
 
+@pytest.mark.slow
 def test_the_report_finds_the_sweep_in_either_store(server: TrackingServer, filled: RunStore, question: str) -> None:
     [sweep] = Ledger(filled)
     tracker = publish.target(server.uri)
@@ -302,6 +310,7 @@ def test_the_report_finds_the_sweep_in_either_store(server: TrackingServer, fill
     assert list((server.folder / "artifacts").rglob("a.txt"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("keras")
 def test_a_sweep_that_trains_with_the_server_leaves_what_publishing_it_leaves(
     server: TrackingServer, processed: Path, tmp_path: Path
@@ -355,6 +364,7 @@ def local(filled: RunStore, tmp_path: Path, blank_store: Path) -> str:
     return f"sqlite:///{tmp_path}/mlflow.db"
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_is_killed_there_too(filled: RunStore, question: str, local: str) -> None:
     [sweep] = Ledger(filled)
     # As it stood before its first run: what has been trained since is among what was to come.
@@ -367,6 +377,7 @@ def test_a_killed_sweep_is_killed_there_too(filled: RunStore, question: str, loc
     assert (there["parent"]["status"], there["parent"]["tags"]["lost"]) == ("KILLED", "2 interrupted")
 
 
+@pytest.mark.slow
 def test_runs_of_no_sweep_are_single_runs(tmp_path: Path, local: str) -> None:
     store = RunStore(tmp_path / "others")
     store.write(make_result(8))
@@ -374,6 +385,7 @@ def test_runs_of_no_sweep_are_single_runs(tmp_path: Path, local: str) -> None:
     assert rows(local, "single runs").keys() == {make_result(8).key}
 
 
+@pytest.mark.slow
 def test_a_damaged_run_is_named_and_the_others_are_sent(
     filled: RunStore, question: str, local: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

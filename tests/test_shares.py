@@ -137,6 +137,7 @@ def test_weights_are_kept_of_the_best_of_each_configuration(tmp_path: Path) -> N
 # --- the pool of submitit's local executor
 
 
+@pytest.mark.slow
 def test_the_same_bits_by_submitit_on_this_machine(tmp_path: Path, processed: Path) -> None:
     grid = ["optimizer=sgd", "model.width=4", "seed=0,1,2", "training.epochs=1"]
     alone, divided = Place(tmp_path / "one", processed), Place(tmp_path / "two", processed)

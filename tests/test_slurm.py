@@ -88,6 +88,7 @@ def resumed(cluster: Cluster, processed: Path, tmp_path_factory: pytest.TempPath
     return Resumed(place, command, status, kept, lost, winner, again, again.ends())
 
 
+@pytest.mark.slow
 def test_the_bits_are_those_of_one_machine(resumed: Resumed, processed: Path, tmp_path: Path) -> None:
     here = Place(tmp_path, processed)
     assert here.train("-m", *GRID).status == 0
@@ -95,6 +96,7 @@ def test_the_bits_are_those_of_one_machine(resumed: Resumed, processed: Path, tm
     assert resumed.place.record.winner == here.record.winner
 
 
+@pytest.mark.slow
 def test_a_lost_share_loses_only_its_own(resumed: Resumed) -> None:
     assert resumed.status == 3, resumed.first.out
     assert {name for name in resumed.lost if name.startswith("sgd")} == {f"sgd-w8-d1-s{seed}" for seed in range(3)}
@@ -103,6 +105,7 @@ def test_a_lost_share_loses_only_its_own(resumed: Resumed) -> None:
     assert not any(name.startswith("rmsprop") for name in resumed.lost)
 
 
+@pytest.mark.slow
 def test_each_missing_run_has_its_reason_and_its_command(resumed: Resumed) -> None:
     killed, cancelled = resumed.lost["sgd-w8-d1-s0"], resumed.lost["adam-w8-d1-s2"]
     assert killed.startswith("its share ended before it (Slurm says FAILED")
@@ -113,6 +116,7 @@ def test_each_missing_run_has_its_reason_and_its_command(resumed: Resumed) -> No
     assert "optimizer=sgd model.width=8 seed=0 training.epochs=40" in lines[line + 1]
 
 
+@pytest.mark.slow
 def test_the_same_command_trains_what_is_missing(resumed: Resumed) -> None:
     assert resumed.status_again == 0
     finished, missing = 9 - len(resumed.lost), len(resumed.lost)
@@ -120,6 +124,7 @@ def test_the_same_command_trains_what_is_missing(resumed: Resumed) -> None:
     assert len(resumed.again.trained(0)) == missing
 
 
+@pytest.mark.slow
 def test_hydra_s_books_are_kept_for_each(resumed: Resumed) -> None:
     for number in range(9):
         folder = resumed.place.root / "sweep" / str(number)
@@ -127,11 +132,13 @@ def test_hydra_s_books_are_kept_for_each(resumed: Resumed) -> None:
         assert "key " in (folder / "train.log").read_text()
 
 
+@pytest.mark.slow
 def test_weights_are_kept_of_the_winner_alone(resumed: Resumed) -> None:
     kept = {run.key for run in resumed.place.runs if (resumed.place.store.folder(run.key) / WEIGHTS).is_file()}
     assert kept == {resumed.winner, resumed.place.record.winner}, "that of each command"
 
 
+@pytest.mark.slow
 def test_a_run_s_record_has_the_words_that_a_person_typed(resumed: Resumed) -> None:
     assert all(
         "pipeline.train" in run.environment["command"] or "train.py" in run.environment["command"]
@@ -275,6 +282,7 @@ def test_with_accounting_the_fate_of_a_job_is_known_for_longer(place: Place) -> 
         assert "CANCELLED" in cluster.says("sacct", "-nPX", "-o", "State", "-j", command.job(0))
 
 
+@pytest.mark.slow
 def test_the_script_starts_and_stops_a_node() -> None:
     if why := slurm_node.missing():
         pytest.skip(f"no Slurm here: {why}")
