@@ -185,6 +185,8 @@ def main(argv: Sequence[str]) -> int:
         return 0
     if len(argv) != 1:
         raise UserError(f"{' '.join(argv) or 'no word'}: expected one FILE, a share of a sweep")
+    if not Path(argv[0]).is_file():
+        raise UserError(f"{argv[0]}: no such file; expected one FILE, a share of a sweep")
     work(argv[0])
     return 0
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from pipeline import shares, worker
 from pipeline.console import PROJECT
+from pipeline.errors import UserError
 from pipeline.planned import Planned
 from pipeline.results.store import WEIGHTS, RunStore
 from pipeline.training.shapes import shape_of
@@ -104,6 +105,12 @@ def test_a_worker_whose_runs_would_be_others_trains_none(tmp_path: Path, process
     assert ended.startswith("sgd-w8-d1-s0: its key is ")
     assert "expected the same data, code and libraries on both" in ended
     assert RunStore(tmp_path / "runs").keys() == []
+
+
+def test_a_word_that_is_no_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"there\.json: no such file; expected one FILE, a share of a sweep"):
+        worker.main([str(tmp_path / "there.json")])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_is_no_share_is_refused_in_a_line(tmp_path: Path) -> None:
