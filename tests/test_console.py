@@ -21,7 +21,11 @@ from pipeline.errors import UserError
 from tests.test_architecture import COMMANDS
 from tests.training.command import Said, command
 
-OTHERS = [name for name in COMMANDS if name not in ("pipeline.train", "pipeline.tune", "pipeline.worker", "pipeline.tracking.tracker")]
+OTHERS = [
+    name
+    for name in COMMANDS
+    if name not in ("pipeline.train", "pipeline.tune", "pipeline.worker", "pipeline.tracking.tracker")
+]
 WRONG = ["optimizzer=adm"]
 """A word that no command takes."""
 

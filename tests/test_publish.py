@@ -118,6 +118,7 @@ def rows(uri: str, question: str, histories: bool = True) -> dict[str, dict[str,
     return found
 
 
+@pytest.mark.slow
 def test_it_is_what_sqlite_has(server: TrackingServer, filled: RunStore, question: str, tmp_path: Path) -> None:
     sqlite = f"sqlite:///{tmp_path}/mlflow.db"
     send(filled, sqlite)
@@ -429,6 +430,7 @@ def test_mistakes(tmp_path: Path, words: list[str], expected: str) -> None:
 # --- the server itself
 
 
+@pytest.mark.slow
 def test_the_server_says_where_it_is(server: TrackingServer) -> None:
     done = server.do("status")
     assert (done.returncode, done.stdout) == (0, f"{server.folder}: runs at {server.uri}\n")
@@ -436,6 +438,7 @@ def test_the_server_says_where_it_is(server: TrackingServer) -> None:
     assert (again.returncode, "runs already" in again.stderr) == (2, True)
 
 
+@pytest.mark.slow
 def test_its_password_is_nowhere_to_be_seen(server: TrackingServer) -> None:
     password = (server.folder / "password").read_text()
     assert len(password) >= 24
@@ -446,6 +449,7 @@ def test_its_password_is_nowhere_to_be_seen(server: TrackingServer) -> None:
         assert password not in log.read_text()
 
 
+@pytest.mark.slow
 def test_it_is_for_this_machine_only(server: TrackingServer) -> None:
     database = json.loads((server.folder / "server.json").read_text())["database"]
     listening = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]

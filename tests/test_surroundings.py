@@ -63,6 +63,7 @@ def here(tmp_path_factory: pytest.TempPathFactory, processed: Path, keras: Any) 
     return bits(place.runs[0])
 
 
+@pytest.mark.slow
 @pytest.mark.fault("surroundings")
 @pytest.mark.parametrize("case", cases())
 def test_the_same_run_comes_out_elsewhere(case: str, here: dict[str, Any], tmp_path: Path, processed: Path) -> None:

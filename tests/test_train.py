@@ -139,6 +139,7 @@ def interrupted(ended: dict[int, Ended]) -> Ended:
     return ended[signal.SIGINT]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("SIGKILL")
 def test_a_killed_sweep_goes_on_where_it_stopped(resumed: tuple[Place, int, Said]) -> None:
     _, finished, said = resumed
@@ -148,6 +149,7 @@ def test_a_killed_sweep_goes_on_where_it_stopped(resumed: tuple[Place, int, Said
     assert f"12 runs: {finished} finished{new}\n" in said.out
 
 
+@pytest.mark.slow
 @pytest.mark.fault("SIGKILL")
 def test_its_table_is_that_of_one_that_was_left_alone(resumed: tuple[Place, int, Said], digits: Arrays) -> None:
     runs = resumed[0].runs
@@ -155,6 +157,7 @@ def test_its_table_is_that_of_one_that_was_left_alone(resumed: tuple[Place, int,
     assert [bits(run) for run in runs] == [bits(run) for run in alone]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("SIGKILL")
 def test_nothing_half_written_is_left(resumed: tuple[Place, int, Said]) -> None:
     """Temporary folders of killed processes are cleared away by the next one."""
@@ -784,6 +787,7 @@ def test_what_was_killed_is_in_the_ledger_until_it_is_made_good(ended: dict[int,
     assert ended[signal.SIGKILL].ledger_after_the_kill == ("running", 12)
 
 
+@pytest.mark.slow
 def test_a_sweep_that_was_resumed_has_lost_nothing(resumed: tuple[Place, int, Said]) -> None:
     [sweep] = ledger(resumed[0])
     assert (sweep.status, sweep.lost) == ("ended", [])

@@ -75,6 +75,7 @@ def goes_on_when_there_is_room_again(place: Workspace, disk: Any) -> None:
     assert_sound(place)
 
 
+@pytest.mark.slow
 @FULL
 @pytest.mark.usefixtures("keras")
 def test_a_disk_that_fills_up_while_runs_train(

@@ -21,7 +21,6 @@ from pipeline.models import devices
 from pipeline.training import stacked
 from tests.training.factory import make_job
 from tests.training.trainer import (
-    MORE,
     NORMALISED,
     ON_JAX,
     SIDES,
@@ -168,11 +167,10 @@ def main(processed: str, found: str) -> None:
     content["fit"] = fit(data) if "schedule_free_adamw" in ON_JAX else {}
     content["compilations"] = compilations(small)
     content["out of memory"] = out_of_memory(small)
-    if MORE:
-        content["unlucky"] = unlucky(small)
-        content["failing"] = failing(small)
-        content["patient"] = patient(small)
-        content["normalised"] = normalised(small)
+    content["unlucky"] = unlucky(small)
+    content["failing"] = failing(small)
+    content["patient"] = patient(small)
+    content["normalised"] = normalised(small)
     content["events"] = [type(event).__name__ for event in training.train([make_job(epochs=3)], small, 10, on(2))]
     Path(found).write_text(json.dumps(content))
 

@@ -33,7 +33,8 @@ def mixed(digits: Arrays) -> list[Result]:
     return train(SHAPES, cut(digits, 237), device(xla=False, workers=2))
 
 
-@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 3])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 3])
 def test_a_mixture_of_shapes_in_another_order_is_the_same(mixed: list[Result], digits: Arrays, workers: int) -> None:
     order = np.random.default_rng(workers).permutation(len(SHAPES))
     again = train([SHAPES[place] for place in order], cut(digits, 237), device(xla=False, workers=workers))

@@ -10,7 +10,7 @@ from pipeline.data.arrays import Arrays
 from tests.training.trainer import NORMALISED, ON_JAX, PATIENCE, Trained, cut, device, losses, one_of_each, train
 
 JOBS = one_of_each()
-pytestmark = pytest.mark.timeout(PATIENCE + 20)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(PATIENCE + 20)]
 ALIKE = [name for name in ON_JAX if name != "schedule_free_adamw"]
 
 
@@ -32,21 +32,18 @@ def test_schedule_free_is_fit_s_on_jax(on_jax: dict[str, Any]) -> None:
     assert found == pytest.approx({key: on_jax["fit"][key] for key in found}, rel=1e-9, abs=0)
 
 
-@pytest.mark.slow
 def test_normalised_limited_and_ever_slower_it_trains_the_same(on_jax: dict[str, Any], digits: Arrays) -> None:
     [engine] = train([NORMALISED], cut(digits, 237), device(precision="float64", xla=False))
     # Keras on JAX takes the means of normalisation in float32.
     assert on_jax["normalised"] == pytest.approx(losses(engine), rel=1e-7, abs=0)
 
 
-@pytest.mark.slow
 def test_each_run_of_a_stack_ends_in_its_own_time(on_jax: dict[str, Any]) -> None:
     epochs, _ = on_jax["patient"]
     assert len(set(epochs)) > 1
     assert min(epochs) < 9
 
 
-@pytest.mark.slow
 def test_and_with_the_bits_of_so_many_epochs(on_jax: dict[str, Any]) -> None:
     assert on_jax["patient"][1]
 
@@ -76,14 +73,12 @@ def test_and_has_the_bits_of_that_stack(on_jax: dict[str, Any]) -> None:
     assert on_jax["out of memory"]["as with the small stack"]
 
 
-@pytest.mark.slow
 def test_a_run_that_diverges_leaves_its_neighbours_alone(on_jax: dict[str, Any]) -> None:
     assert [status for status, _, _ in on_jax["unlucky"]] == ["finished", "diverged", "finished"]
     assert [epochs for _, _, epochs in on_jax["unlucky"]] == [2, 1, 2]
     assert "is nan after epoch 1" in on_jax["unlucky"][1][1]
 
 
-@pytest.mark.slow
 def test_a_shape_that_fails_leaves_the_others_alone(on_jax: dict[str, Any]) -> None:
     reason = "ValueError: no such shape"
     assert on_jax["failing"] == [["failed", reason], ["failed", reason], ["finished", None]]

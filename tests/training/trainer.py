@@ -26,10 +26,10 @@ PATIENCE = 900 if ALL else 220
 COMPILED = ("adamw", "momentum", "nadam") if ALL else ("adamw",)
 """Optimizers of the default sweep that are compiled by XLA in float64, as those IN_FLOAT32 are."""
 IN_FLOAT32 = OPTIMIZERS if ALL else ("rmsprop",)
-ON_JAX = OPTIMIZERS if ALL else ("adafactor", "muon", "nadam") if MORE else ("nadam",)
+ON_JAX = OPTIMIZERS if ALL else ("adafactor", "muon", "nadam")
 """Optimizers that the stacked engine trains; each is unlike the others in what it keeps between steps."""
-IN_FLOAT64 = OPTIMIZERS if MORE else ("adam", "adamw", "momentum", "nadam", "rmsprop", "sgd", "adagrad", "nesterov")
-"""Those of the default sweep and two more, with every loss among them; every activation is with TESTS=more."""
+IN_FLOAT64 = OPTIMIZERS if MORE else ("adagrad", "adam", "adamw", "nadam", "nesterov")
+"""With every loss among them; every optimizer and activation with TESTS=more."""
 SIDES = ("running", "train", "val")
 
 NORMALISED = make_job(
