@@ -46,8 +46,8 @@ class Costs:
     """A run in MLflow, beside all that: `python -m benchmarks.tracking`."""
     writing: float = 0.0046
     """Of a run's folder, the same beside 100,000 others: `measure=folders`."""
-    comparing: float = 0.023
-    """Of a run in `pipeline.compare`: `python -m benchmarks.compare` (1,000 runs, 23 s)."""
+    comparing: float = 0.0165
+    """Of a run in `pipeline.compare`: `python -m benchmarks.compare` (1,000 runs, 16.5 s)."""
     on_a_card: float = 0.3
     """A training at width 512, five epochs. ASSUMED: a tenth of what it takes on a core of machine B. No card was measured."""
 
