@@ -22,7 +22,7 @@ from pathlib import Path
 from pipeline.data.files import remove, shown
 from pipeline.errors import UserError
 
-_TEMPORARY = re.compile(r"\..+\.\d+-(\d+)@(.*)\.part")
+_TEMPORARY = re.compile(r"\.(.+)\.\d+-(\d+)@(.*)\.part")
 _ASIDE = re.compile(r"\.(.+)\.old")
 
 FORGOTTEN_SECONDS = 86_400
@@ -35,6 +35,9 @@ TRIES = 100
 
 LOOKS = 3
 """What is renamed while it is looked for may be missed under both names, but hardly as often as this."""
+
+LOOKS_WHERE_BUSY = 8
+"""A millisecond apart, in a folder that somebody writes to just now."""
 
 QUICK = 0.005
 """Seconds that looking for leftovers may take each time something is written."""
@@ -114,12 +117,20 @@ def _put(temporary: Path, path: Path) -> None:
                 raise
         else:
             break
-        remove(aside)
+        _discard(aside)
         with suppress(OSError):  # another one was quicker: once more
             os.rename(path, aside)
     else:
         raise OSError(errno.EBUSY, "others write it all the time", str(path))
-    remove(aside)
+    _discard(aside)
+
+
+def _discard(aside: Path) -> None:
+    """Renamed first: under its own name it is whole, for whoever puts it back."""
+    trash = aside.with_name(f"{aside.name}.{next(_numbers)}-{os.getpid()}@{_host()}.part")
+    with suppress(OSError):
+        os.rename(aside, trash)
+        remove(trash)
 
 
 def _aside(path: Path) -> Path:
@@ -137,22 +148,31 @@ def put_back(path: Path) -> bool:
 
 def holds(folder: Path, name: str) -> bool:
     """Whether there is a file `name` in `folder`, which others may replace at this moment."""
-    missed = 0
-    while missed < LOOKS:
+    missed, looks = 0, LOOKS
+    while missed < looks:
         if (folder / name).is_file():
             return True
-        missed += not put_back(folder)
+        if not put_back(folder):
+            missed += 1
+            if busy(folder.parent):
+                looks = LOOKS_WHERE_BUSY
+                time.sleep(0.001)
     return False
 
 
+def busy(folder: Path) -> bool:
+    """Whether somebody writes in `folder` just now."""
+    try:
+        return time.time() - folder.stat().st_mtime < 1
+    except OSError:
+        return False
+
+
 def names(folder: Path) -> list[str]:
-    """What is in `folder`, without what is only on its way there."""
-    found = {entry.name for _ in range(2) for entry in folder.iterdir()}
-    for name in [match[1] for name in found if (match := _ASIDE.fullmatch(name))]:
-        if name not in found:
-            put_back(folder / name)
-            found.add(name)
-    return [name for name in found if not name.startswith(".")]
+    """What is in `folder`, and what may be since somebody is replacing it: ask `holds` of each."""
+    listed = {entry.name for _ in range(2) for entry in folder.iterdir()}
+    on_their_way = {match[1] for name in listed if (match := _ASIDE.fullmatch(name) or _TEMPORARY.fullmatch(name))}
+    return [name for name in {*listed, *on_their_way} if not name.startswith(".")]
 
 
 def _clear_now_and_then(folder: Path) -> None:
@@ -169,7 +189,7 @@ def clear_leftovers(folder: Path) -> None:
     that goes when it is old."""
     for entry in folder.iterdir():
         if match := _TEMPORARY.fullmatch(entry.name):
-            gone = not _alive(int(match[1])) if match[2] == _host() else _forgotten(entry)
+            gone = not _alive(int(match[2])) if match[3] == _host() else _forgotten(entry)
         elif match := _ASIDE.fullmatch(entry.name):
             put_back(folder / match[1])
             gone = True

@@ -28,7 +28,7 @@ from pipeline.config.digests import array_digest, arrays_digest
 from pipeline.config.job import digest
 from pipeline.errors import UserError
 from pipeline.results.result import Result
-from pipeline.results.shared import LOOKS, holds, locked, names, put_back, whole
+from pipeline.results.shared import LOOKS, LOOKS_WHERE_BUSY, busy, holds, locked, names, put_back, whole
 
 RECORD, PREDICTIONS, PROBABILITIES, WEIGHTS = "result.json", "predictions.npy", "probabilities.npy", "weights.npz"
 PATCH = "uncommitted.diff"
@@ -42,7 +42,7 @@ KEY = re.compile("[0-9a-f]{64}")
 GROUPS = ("history", "figures", "digests", "identity", "environment", "sources")
 """What of a record is named values."""
 
-READINGS = 20
+READINGS = 40
 """How often a run is read that others replace meanwhile."""
 
 LARGEST_RECORD = 2**28
@@ -158,7 +158,7 @@ class RunStore:
                 # Others may have replaced the folder meanwhile, on this machine or another.
                 put_back(self.folder(key))
                 still = still + 1 if any(before) and before == self._made(key) else 0
-                if still == LOOKS:
+                if still >= (LOOKS_WHERE_BUSY if busy(self.root) else LOOKS):
                     raise
                 time.sleep(0.001 * reading)
         return self._read(key)

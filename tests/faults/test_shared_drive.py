@@ -92,7 +92,7 @@ def share(folder: Path, seconds: float, prelude: str = "") -> None:
     assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_eight_machines_lose_nothing_and_leave_nothing_half(tmp_path: Path, rounds: int) -> None:
     share(tmp_path, 1.5 * rounds, SLOWLY)
     assert_files_whole(tmp_path)
@@ -107,7 +107,7 @@ def test_eight_machines_lose_nothing_and_leave_nothing_half(tmp_path: Path, roun
     assert [path for path in store.root.iterdir() if path.name.startswith(".")] == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_without_putting_back_a_run_is_missed(tmp_path: Path) -> None:
     prelude = "from pipeline.results import shared\nshared.put_back = lambda path: None"
     with pytest.raises(AssertionError):
