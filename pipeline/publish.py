@@ -32,6 +32,7 @@ from pipeline.results.result import FINISHED, Result
 from pipeline.results.shared import locked
 from pipeline.results.store import RunStore
 from pipeline.results.sweep import ENDED, Ledger, Lost, Sweep, title, told_lost, told_of
+from pipeline.statistics.wording import plural
 from pipeline.tracking import NONE, SERVER, SQLITE, Tracker, TrackingUnavailable, many, open_tracker
 from pipeline.tracking.address import home
 from pipeline.tracking.describe import span
@@ -96,7 +97,7 @@ def publish(store: RunStore, tracker: Tracker, data: Path) -> None:
         sweeps = [share for share in shares if share.sweep]
         single = runs - sum(len(share.keys) for share in sweeps)
         print(
-            f"{runs} runs ({len(sweeps)} sweeps, {single} single runs): {runs - todo} at {where} already, "
+            f"{plural(runs, 'run')} ({plural(len(sweeps), 'sweep')}, {plural(single, 'single run')}): {runs - todo} at {where} already, "
             f"{todo or 'none'} to send",
             flush=True,
         )

@@ -141,7 +141,7 @@ def test_again_it_sends_nothing(
     assert "0 at http://127.0.0.1" in capsys.readouterr().out
     before = rows(server.uri, question), [filled.everywhere(key) for key in filled.keys()]  # noqa: SIM118
     send(filled, server.uri)
-    assert f"4 runs (1 sweeps, 0 single runs): 4 at {server.uri} already, none to send" in capsys.readouterr().out
+    assert f"4 runs (1 sweep, 0 single runs): 4 at {server.uri} already, none to send" in capsys.readouterr().out
     assert (rows(server.uri, question), [filled.everywhere(key) for key in filled.keys()]) == before  # noqa: SIM118
 
 
