@@ -170,3 +170,14 @@ def test_relative_imports_are_understood() -> None:
         "pipeline.results.result",
     ]
     assert names("from . import store", "pipeline.tracking") == ["pipeline.tracking.store"]
+
+
+def test_nothing_lies_at_the_top_that_does_not_belong_there() -> None:
+    """What a measurement by hand leaves is committed all too easily."""
+    listed = subprocess.run(["git", "ls-files"], cwd=CHECKOUT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    files = {name for name in listed.stdout.splitlines() if "/" not in name and not name.startswith(".")}
+    expected = ["BENCHMARKS.md", "Makefile", "README.md", "compose.yaml", "dvc.lock", "dvc.yaml", "params.yaml"]
+    locks = {"requirements.lock", "requirements-gpu.lock", "requirements-s3.lock"}
+    assert files == {*expected, "pyproject.toml", *locks}

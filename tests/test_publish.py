@@ -145,16 +145,21 @@ def test_again_it_sends_nothing(
     assert (rows(server.uri, question), [filled.everywhere(key) for key in filled.keys()]) == before  # noqa: SIM118
 
 
+def one_more(store: RunStore) -> None:
+    """A fifth run of the sweep."""
+    new = make_result(5)
+    store.write(new)
+    [sweep] = Ledger(store)
+    sweep.keys.append(new.key)
+    Ledger(store).write(sweep)
+
+
 @pytest.mark.slow
 def test_what_is_noted_is_not_listed_again(
     server: TrackingServer, filled: RunStore, question: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     send(filled, server.uri)
-    new = make_result(5)
-    filled.write(new)
-    [sweep] = Ledger(filled)
-    sweep.keys.append(new.key)
-    Ledger(filled).write(sweep)
+    one_more(filled)
     with monkeypatch.context() as patch:
         patch.setattr(many, "_children", lambda *_: pytest.fail("listed"))
         send(filled, server.uri)
@@ -182,11 +187,7 @@ def test_only_what_is_not_there_is_sent(
     server: TrackingServer, filled: RunStore, question: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     send(filled, server.uri)
-    new = make_result(5)
-    filled.write(new)
-    [sweep] = Ledger(filled)
-    sweep.keys.append(new.key)
-    Ledger(filled).write(sweep)
+    one_more(filled)
     send(filled, server.uri)
     assert "4 at " in (said := capsys.readouterr().out)
     assert "1 to send" in said

@@ -36,16 +36,9 @@ class BatchedLocalConf:
 
 
 @dataclass
-class BatchedSlurmConf:
+class BatchedSlurmConf(BatchedLocalConf):
     _target_: str = "hydra_plugins.cluster_launcher.cluster_launcher.BatchedSlurmLauncher"
-    shares: Optional[int] = None  # noqa: UP045
-    runs_per_share: int = 64
-    cpus_per_share: int = 1
-    gpus_per_share: int = 0
-    timeout_min: int = 720
-    # Jobs of the array that run at a time; 0: as many as the cluster grants.
-    at_once: int = 0
-    # Between two calls of squeue.
+    # Between two calls of squeue. `at_once` is of jobs of the array; 0: as many as the cluster grants.
     poll_seconds: float = 10.0
     partition: Optional[str] = None  # noqa: UP045
     account: Optional[str] = None  # noqa: UP045

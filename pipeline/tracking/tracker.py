@@ -271,7 +271,10 @@ class Tracker:
             raise TrackingUnavailable(f"tracking at {self.shown_uri}: could not {what}: {cause}") from error
 
     def _cause(self, error: BaseException) -> str:
-        lines = [line.strip() for line in conceal(str(error), self.uri).splitlines() if line.strip()]
+        told = conceal(str(error), self.uri)
+        if unanswered := re.search(r"Failed to establish a new connection: (?:\[Errno -?\d+\] )?([\w ]+)", told):
+            return f"no connection ({unanswered[1].lower()}); is the server up?"
+        lines = [line.strip() for line in told.splitlines() if line.strip()]
         return lines[0] if lines else type(error).__name__
 
     def _exclusive(self) -> filelock.BaseFileLock:
