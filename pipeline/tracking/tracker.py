@@ -258,6 +258,9 @@ class Tracker:
         with self._threads, self.failing(what):
             client = self._ready()
             with self._exclusive():
+                if self._changes() != self._seen:
+                    # Another process writes: it may publish the runs of the same sweep.
+                    self._private.clear()
                 yield client
                 self._seen = self._changes()
 
@@ -359,9 +362,7 @@ class Tracker:
     ) -> str:
         """The id of the run that `result` is recorded as, by whoever holds the locks; `absent`: it is not there yet."""
         start, end = describe.span(result)
-        # Looking for it is a sixth of what publishing costs; from when another process writes, it may publish the same sweep.
-        if self._changes() != self._seen:
-            self._private.clear()
+        # Looking for it is a sixth of what publishing costs.
         private = parent in self._private
         new = private and result.key not in self._published.get((experiment_id, parent), {})
         found = None if new or absent else self._find(client, result.key, experiment_id, parent)

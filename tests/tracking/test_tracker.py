@@ -359,6 +359,17 @@ def test_a_run_is_looked_for_from_when_another_process_writes(fresh: Fresh, monk
     assert looked == [make_result(2).key, make_result(3).key]
 
 
+def test_a_call_that_writes_nothing_does_not_hide_what_others_wrote(fresh: Fresh) -> None:
+    """A run that is known already is not published again, and is no reason to take the store for unchanged."""
+    one, two = fresh(), fresh()
+    parent = one.begin("e", "sweep", {}, sweep_id="shared")
+    one.publish(make_result(0), "e", parent)
+    two.begin("e", "sweep", {}, sweep_id="shared")
+    theirs = one.publish(make_result(1), "e", parent)
+    two.publish(make_result(0), "e", parent)
+    assert two.publish(make_result(1), "e", parent) == theirs
+
+
 def test_a_sweep_that_a_killed_process_left_is_looked_through(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
     killed = fresh()
     parent = killed.begin("e", "shared", {}, "s")
