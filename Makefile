@@ -8,6 +8,9 @@ EXTRAS ?=
 export PYTHON EXTRAS
 VENV_PYTHON := .venv/bin/python
 
+# Some containers tell Python to keep no bytecode: every process that a test starts would compile this project anew.
+CACHED := env -u PYTHONDONTWRITEBYTECODE
+
 help: ## this list
 	@echo 'make WORD'
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-7s %s\n", $$1, $$2 }' Makefile
@@ -20,7 +23,7 @@ run: .venv/.setup ## set-up, then the whole pipeline: fetch, preprocess, train, 
 	@$(VENV_PYTHON) scripts/run.py
 
 test: .venv/.setup ## set-up, then the tests; PYTEST_ARGS="-k name -x" passes through, TESTS=more and TESTS=all take longer
-	@$(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
+	@$(CACHED) $(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
 
 faults: .venv/.setup ## the faults of docs/faults.md, FAULT_ROUNDS=10 times each, at moments from FAULT_SEED; minutes
 	@FAULT_ROUNDS=$${FAULT_ROUNDS:-10} FAULT_SEED=$${FAULT_SEED:-$$(date +%s)} $(VENV_PYTHON) -m pytest -m fault -n 0 $(PYTEST_ARGS)

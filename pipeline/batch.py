@@ -207,6 +207,7 @@ class Session:
             failed = any(one.result is None or one.result.status == FAILED for one in self.planned)
             status = "FAILED" if failed else "FINISHED"
         except BaseException:
+            self._publish_kept(publisher)
             with suppress(UserError):  # a full disk, which is what ended it
                 self.ledger.write(self._record(STOPPED, publisher.parent))
             self._say_lost()
@@ -334,6 +335,14 @@ class Session:
             for position in divided.train(positions):
                 self.shared.append(position)
                 yield position
+
+    def _publish_kept(self, publisher: Publisher) -> None:
+        """Hand over what is on disk already: a signal may come between the two."""
+        for one in self.planned:
+            if one.key not in publisher.handed and not self.force:
+                with suppress(KeyError, DamagedRun, OSError):
+                    one.result = self.store.read(one.key)
+                    publisher.publish(one.result)
 
     def _keep(self, result: Result) -> Result:
         """Put a result on disk; of a sweep, weights are kept of the winner alone, at the end."""

@@ -63,6 +63,8 @@ class Progress:
             )
             self.bar.start()
             self.task = self.bar.add_task("", total=self.work, runs=f"0/{len(self.jobs)} runs", now="starting")
+        elif len(self.jobs) > 1:
+            print("loading libraries and compiling; then a line for each run", flush=True)
         return self
 
     def __exit__(

@@ -26,6 +26,8 @@ class Publisher:
         self.parent: str | None = None
         self.trouble: str | None = None
         """Why what waits was not taken the last time; None where nothing waits."""
+        self.handed: set[str] = set()
+        """Keys of the results that were handed over."""
         self._tried = 0.0
         self._waiting: deque[tuple[Callable[[], None], bool]] = deque()
         self._queue: queue.SimpleQueue[tuple[Callable[[], None], bool] | None] = queue.SimpleQueue()
@@ -49,6 +51,7 @@ class Publisher:
                 self.store.note_published(result.key, {**ids, **kept})
 
         self._queue.put((task, True))
+        self.handed.add(result.key)
 
     def call(self, task: Callable[[], None]) -> None:
         """Run `task` after everything handed over so far."""

@@ -99,7 +99,8 @@ def test_a_sweep_without_a_terminal_has_a_line_for_every_run(
                 clock[0] += 5
                 shown.epoch(job, epoch, METRICS)
             shown.done(result(job))
-    first, last = capsys.readouterr().out.splitlines()
+    begin, first, last = capsys.readouterr().out.splitlines()
+    assert begin == "loading libraries and compiling; then a line for each run"
     assert first == "[1/2] sgd-w8-d1-s0: validation 80.00 %, test 75.00 %, gap 15.00 points, 1.2 s, 10 s left"
     assert last == "[2/2] sgd-w8-d1-s1: validation 80.00 %, test 75.00 %, gap 15.00 points, 1.2 s"
 

@@ -272,10 +272,11 @@ def test_a_sweep_ends_well(swept: tuple[Place, Said]) -> None:
 def test_it_says_what_it_does_and_what_came_of_it(swept: tuple[Place, Said]) -> None:
     lines = swept[1].out.splitlines()
     assert lines[0] == "8 runs: 8 new"
-    assert [line[:5] for line in lines[2:10]] == [f"[{n}/8]" for n in range(1, 9)]
-    assert re.fullmatch(r"8 of 8 runs finished in \d+ s", lines[10])
-    assert re.fullmatch(r"best on the validation split: \w+-w\d-d1-s\d, \d\d\.\d\d %", lines[11])
-    assert len(lines) == 12
+    assert lines[2] == "loading libraries and compiling; then a line for each run"
+    assert [line[:5] for line in lines[3:11]] == [f"[{n}/8]" for n in range(1, 9)]
+    assert re.fullmatch(r"8 of 8 runs finished in \d+ s", lines[11])
+    assert re.fullmatch(r"best on the validation split: \w+-w\d-d1-s\d, \d\d\.\d\d %", lines[12])
+    assert len(lines) == 13
 
 
 def test_every_run_is_in_the_store(swept: tuple[Place, Said]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -15,6 +16,7 @@ from omegaconf import DictConfig
 from pipeline.config import rules, schema
 from pipeline.config.compose import plain, problems, to_job
 from pipeline.models.optimizers import CLASSES
+from tests.training.command import as_before
 
 FILES = [(group, name) for group in rules.GROUPS for name in rules.options(group)]
 DERIVED = {"momentum": {"momentum": 0.9}, "nesterov": {"momentum": 0.9, "nesterov": True}}
@@ -23,9 +25,11 @@ DERIVED = {"momentum": {"momentum": 0.9}, "nesterov": {"momentum": 0.9, "nestero
 MUON_ALONE = {"exclude_layers", "exclude_embeddings", "muon_a", "muon_b", "muon_c", "adam_lr_ratio"}
 
 
-@pytest.fixture(autouse=True)
-def alone(hydra_restore_singletons: None) -> None:
-    schema.register()
+@pytest.fixture(autouse=True, scope="module")
+def _hydra_as_before() -> Iterator[None]:
+    with as_before():
+        schema.register()
+        yield
 
 
 def composed(*words: str) -> DictConfig:

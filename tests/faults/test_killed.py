@@ -18,8 +18,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.console import PROJECT
-from pipeline.results.result import FINISHED
+from pipeline.batch import Session
+from pipeline.console import PROJECT, Stopped
+from pipeline.results.result import FINISHED, Result
 from tests.faults.sound import assert_no_orphans, assert_sound
 from tests.faults.workspace import SMALL, Workspace, last_line
 from tests.report import factory
@@ -226,6 +227,23 @@ def ends_with_its_dvc(folder: Path) -> None:
 
 
 # --- SIGTERM, Ctrl-C
+
+
+@SIGNALLED
+@pytest.mark.usefixtures("keras")
+def test_a_run_that_is_on_disk_when_the_signal_comes_is_published(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = Session._keep
+
+    def kept(session: Session, result: Result) -> Result:
+        keep(session, result)
+        raise Stopped(signal.SIGTERM)
+
+    monkeypatch.setattr(Session, "_keep", kept)
+    assert workspace.tracked(*SMALL).status == 143
+    assert len(workspace.store.keys()) == 1
+    assert statuses(workspace) == {"KILLED": 1, "FINISHED": 1}
 
 
 def signalled(workspace: Workspace, number: int, status: int) -> None:

@@ -36,6 +36,7 @@ def start(root: Path, *words: object, code: str = WORK) -> subprocess.Popen[str]
     return subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=pipe, stderr=pipe, text=True)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("two sweeps at once")
 def test_two_processes_on_a_fresh_store_lose_and_repeat_nothing(tmp_path: Path) -> None:
     """They make the store, the experiment and the sweep together, and half of their runs are the same."""

@@ -21,7 +21,7 @@ def in_float64(digits: Arrays) -> dict[str, Trained]:
     """One of each. Those in COMPILED are compiled by XLA, as runs are by default; the others are not, which saves 6 s each."""
     data, jobs = cut(digits, 637), {name: job for name, job in one_of_each().items() if name in IN_FLOAT64}
     engine: dict[str, list[Result]] = {}
-    for xla in (True, False):
+    for xla in (True, False) if COMPILED else (False,):
         names = [name for name in jobs if (name in COMPILED) == xla]
         wanted = [job for name in names for job in (jobs[name], unlike(jobs[name]), jobs[name])]
         results = train(wanted, data, device(precision="float64", xla=xla))

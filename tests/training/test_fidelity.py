@@ -81,12 +81,14 @@ def in_float32(digits: Arrays) -> dict[str, tuple[Result, Result]]:
     return dict(zip(IN_FLOAT32, zip(engine, reference, strict=True), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", IN_FLOAT32)
 def test_a_hundred_steps_in_float32_are_fit_s(in_float32: dict[str, tuple[Result, Result]], name: str) -> None:
     engine, reference = in_float32[name]
     assert losses(engine) == pytest.approx(losses(reference), rel=1e-4, abs=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", IN_FLOAT32)
 def test_their_weights_are_fit_s(in_float32: dict[str, tuple[Result, Result]], name: str) -> None:
     engine, reference = (result.weights for result in in_float32[name])

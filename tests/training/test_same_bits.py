@@ -16,14 +16,11 @@ SHAPES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def together(digits: Arrays) -> list[Result]:
-    """By two workers, each with a program of its own."""
-    return train(SEEDS, cut(digits, 237), device(workers=2))
-
-
-def test_neither_workers_nor_company_nor_time_change_a_bit(together: list[Result], digits: Arrays) -> None:
-    [alone] = train([SEEDS[1]], cut(digits, 237), device(workers=1))
+@pytest.mark.parametrize("xla", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_neither_workers_nor_company_nor_time_change_a_bit(digits: Arrays, xla: bool) -> None:
+    """Two workers each have a program of their own."""
+    together = train(SEEDS, cut(digits, 237), device(workers=2, xla=xla))
+    [alone] = train([SEEDS[1]], cut(digits, 237), device(workers=1, xla=xla))
     assert bits(alone) == bits(together[1])
 
 

@@ -23,8 +23,8 @@ MORE = os.environ.get("TESTS") == "more" or ALL
 """A program takes seven seconds of processor time to compile with XLA and three on JAX: all of them with TESTS=all only."""
 PATIENCE = 900 if ALL else 220
 """Seconds for what is trained once for many tests."""
-COMPILED = ("adamw", "momentum", "nadam") if ALL else ("adamw",)
-"""Optimizers of the default sweep that are compiled by XLA in float64, as those IN_FLOAT32 are."""
+COMPILED = ("adamw", "momentum", "nadam") if ALL else ("adamw",) if MORE else ()
+"""Optimizers of the default sweep that are compiled by XLA in float64, as those IN_FLOAT32 are always."""
 IN_FLOAT32 = OPTIMIZERS if ALL else ("rmsprop",)
 ON_JAX = OPTIMIZERS if ALL else ("adafactor", "muon", "nadam")
 """Optimizers that the stacked engine trains; each is unlike the others in what it keeps between steps."""
