@@ -36,7 +36,20 @@ TOGETHER = {
 REPORT = "tests/report/"
 """One process runs all of them: they look at one report, which takes seconds to make."""
 
-FIRST = ["tests/test_dvc.py", "tests/training/test_fidelity.py", "tests/test_train.py"]
+FIRST = [
+    "tests/test_dvc.py",
+    "tests/training/test_fidelity.py",
+    "tests/test_train.py",
+    "tests/test_reproduce.py",
+    REPORT,
+    "tests/training/test_programs.py",
+    "tests/training/test_outcome.py",
+    "tests/training/test_same_bits.py",
+    "tests/faults/test_killed.py",
+    "tests/tracking/test_ui.py",
+    "tests/test_launcher.py",
+    "tests/test_compare.py",
+]
 """The longest ones, in this order; a long one that began last would keep one process waiting for the other."""
 
 

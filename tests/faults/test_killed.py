@@ -279,6 +279,7 @@ def statuses(workspace: Workspace) -> dict[str, int]:
 
 
 # Python says nothing of it unless asked to: a signal may come while git is asked for the commit.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @SIGNALLED
 @pytest.mark.usefixtures("keras")
