@@ -30,7 +30,7 @@ from pipeline.models import dense, devices
 from pipeline.models.devices import Device
 from pipeline.planned import STACK, Planned, in_stack, score, train
 from pipeline.progress import Progress, duration, percent, summary
-from pipeline.publisher import Publisher
+from pipeline.publisher import Publisher, send_model
 from pipeline.results import identity
 from pipeline.results.result import DIVERGED, FAILED, FINISHED, Result
 from pipeline.results.store import DamagedRun, RunStore
@@ -368,7 +368,7 @@ class Session:
             best.result = self._with_weights(best)
         if best.result.weights is not None:
             images = np.asarray(best.arrays.test_images[:5])
-            publisher.call(partial(self._publish_model, publisher, best, best.result.weights, images))
+            publisher.call(partial(self._publish_model, publisher, best, images))
         return best
 
     def _with_weights(self, best: Planned) -> Result:
@@ -409,24 +409,19 @@ class Session:
                 )
         return None
 
-    def _publish_model(
-        self, publisher: Publisher, best: Planned, weights: dict[str, np.ndarray], images: np.ndarray
-    ) -> None:
+    def _publish_model(self, publisher: Publisher, best: Planned, images: np.ndarray) -> None:
+        assert best.result is not None
         published = self.store.published(best.key, self.tracker.address.name)
         run_id = published.get("run_id")
         if not run_id:
             return
         if publisher.parent:
             self.tracker.set_tags(publisher.parent, {"winner": best.job.name, "winner.run_id": run_id})
-        if published.get("model") == run_id:
-            return
-        # A network that is only saved needs no GPU: the one it was trained on may be another machine's.
-        on = best.device if shares.at_hand(best.device) else replace(best.device, kind="cpu", precision="float32")
-        devices.start(on)
-        network = dense.build(best.job.model, images.shape[1], best.arrays.classes, best.device.dtype)
-        dense.set_weights(network, weights)
-        self.tracker.log_model(run_id, network, images)
-        self.store.note_published(best.key, {**published, "model": run_id})
+        if published.get("model") != run_id:
+            # A network that is only saved needs no GPU: the one it was trained on may be another machine's.
+            on = best.device if shares.at_hand(best.device) else replace(best.device, kind="cpu", precision="float32")
+            devices.start(on)
+            send_model(self.tracker, self.store, best.result, published, images, best.device.dtype)
 
     def _result(self, position: int) -> Result:
         result = self.planned[position].result

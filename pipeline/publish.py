@@ -13,12 +13,13 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from pipeline import console
@@ -26,11 +27,12 @@ from pipeline.config import rules
 from pipeline.config.schema import Config
 from pipeline.data.arrays import load
 from pipeline.errors import RunsLost, UserError
+from pipeline.models import devices
 from pipeline.progress import duration
-from pipeline.publisher import RETRY_SECONDS
+from pipeline.publisher import RETRY_SECONDS, send_model
 from pipeline.results.result import FINISHED, Result
 from pipeline.results.shared import locked
-from pipeline.results.store import RunStore
+from pipeline.results.store import DamagedRun, RunStore
 from pipeline.results.sweep import ENDED, Ledger, Lost, Sweep, title, told_lost, told_of
 from pipeline.statistics.wording import plural
 from pipeline.tracking import NONE, SERVER, SQLITE, Tracker, TrackingUnavailable, many, open_tracker
@@ -155,6 +157,7 @@ def _note(store: RunStore, share: Share, keys: list[str]) -> None:
 def _send(store: RunStore, tracker: Tracker, share: Share, data: Path, progress: _Progress) -> None:
     """Send what is to be sent of a share, and say on its parent run what it was."""
     if not share.todo and (share.there.ended or not share.sweep):
+        _patiently(progress, partial(_model, store, tracker, share, data))
         return
     if share.sweep is not None:
         _patiently(progress, partial(_begin, store, tracker, share))
@@ -162,6 +165,7 @@ def _send(store: RunStore, tracker: Tracker, share: Share, data: Path, progress:
         waiting = [store.record(key) for key in share.todo[start : start + AT_ONCE]]
         _patiently(progress, partial(_some, store, tracker, share, waiting, data, progress))
     _patiently(progress, partial(_end, store, tracker, share))
+    _patiently(progress, partial(_model, store, tracker, share, data))
 
 
 def _some(
@@ -228,6 +232,28 @@ def _end(store: RunStore, tracker: Tracker, share: Share) -> None:
     if many.single(tracker, share.question, sweep.id, certainly=share.trouble):
         share.there = many.look(tracker, share.question, sweep.id)
         _note(store, share, [key for key in share.keys if key in share.there.ids])
+
+
+def _model(store: RunStore, tracker: Tracker, share: Share, data: Path) -> None:
+    """The network of the sweep's winner, where its weights are kept and the store has it not."""
+    ids = share.there.ids.get(share.sweep.winner or "") if share.sweep else None
+    if not ids or share.sweep is None or share.sweep.winner is None:
+        return
+    if store.published(share.sweep.winner, ids["store"]).get("model") == ids["run_id"]:
+        return
+    result = None
+    with suppress(KeyError, DamagedRun):
+        result = store.read(share.sweep.winner)
+    if result is None or result.weights is None:
+        return
+    images = np.zeros((1, len(next(iter(result.weights.values())))), "float32")
+    with suppress(UserError):
+        arrays = load(data / result.job.dataset.name)
+        images = np.asarray(arrays.test_images[:5]) if arrays.digest == result.identity["data"] else images
+    precision = result.identity["numerics"]["precision"]
+    devices.start(devices.choose("cpu", "tensorflow", "float32", True, "engine", 1, 0))
+    send_model(tracker, store, result, ids, images, "float32" if precision == "tensorfloat32" else precision)
+    print(f"and the model of {result.name}", flush=True)
 
 
 def still_lost(store: RunStore, sweep: Sweep) -> list[Lost]:

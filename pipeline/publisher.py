@@ -9,13 +9,31 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from pipeline.errors import without_logins
+from pipeline.models import dense
 from pipeline.results.result import Result
 from pipeline.results.store import RunStore
 from pipeline.tracking import Tracker, TrackingUnavailable
 
 RETRY_SECONDS = 5.0
 """Between two tries of what the store did not take."""
+
+
+def send_model(
+    tracker: Tracker, store: RunStore, result: Result, ids: Mapping[str, str], images: np.ndarray, dtype: str
+) -> None:
+    """Save the network of `result`, which has its weights, under its run of these ids; Keras has been started.
+
+    `images`, (n, inputs), become its signature; `dtype` is the Keras dtype policy that it was trained with.
+    """
+    weights = result.weights or {}
+    shapes = [array.shape for array in weights.values()]
+    network = dense.build(result.job.model, shapes[0][0], shapes[-1][-1], dtype)
+    dense.set_weights(network, weights)
+    tracker.log_model(ids["run_id"], network, images)
+    store.note_published(result.key, {**ids, "model": ids["run_id"]})
 
 
 class Publisher:

@@ -13,11 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
 from pipeline import publish
 from pipeline.console import PROJECT
+from pipeline.data.arrays import load
 from pipeline.errors import RunsLost, UserError
 from pipeline.results.store import RunStore
 from pipeline.results.sweep import STOPPED, Ledger, Lost, Sweep
@@ -328,6 +330,23 @@ def test_a_sweep_that_trains_with_the_server_leaves_what_publishing_it_leaves(
     for one in (there, published):
         one["parent"]["tags"].pop("mlflow.user")
     assert there == published
+    assert publish.main(words) == 0, "the model is there, and is not sent again"
+
+    import mlflow.pyfunc
+    from mlflow.tracking import MlflowClient
+
+    client, [sweep] = MlflowClient(other, other), Ledger(workspace.store)
+    experiment = client.get_experiment_by_name("tests").experiment_id
+    [model] = client.search_logged_models([experiment])
+    best = workspace.store.read(sweep.winner or "")
+    assert (model.name, model.source_run_id) == (
+        "model",
+        workspace.store.published(best.key, f"{tmp_path}/other.db")["run_id"],
+    )
+    images = load(workspace.processed / "digits").test_images[:20]
+    predicted = mlflow.pyfunc.load_model(model.artifact_location).predict(np.asarray(images))
+    assert best.probabilities is not None
+    assert predicted.argmax(axis=1).tolist() == best.probabilities[:20].argmax(axis=1).tolist()
 
 
 @pytest.mark.long
