@@ -186,8 +186,10 @@ class Session:
         there = [position for position, one in enumerate(self.planned) if one.result is not None]
         if len(there) < len(self.planned):
             self.ledger.write(self._record(RUNNING))
-        data = self.planned[0].arrays
-        described = {"name": data.name, "digest": data.digest, "shape": list(data.train_images.shape)}
+        described = {
+            name: {"name": name, "digest": data.digest, "shape": list(data.train_images.shape)}
+            for name, data in {one.job.dataset.name: one.arrays for one in self.planned}.items()
+        }
         self.tracker.warm()
         publisher = Publisher(self.tracker, self.store, self.question, described)
         status = "KILLED"
@@ -218,6 +220,8 @@ class Session:
             if missing and status == "KILLED":
                 print(f"warning: {missing}", file=sys.stderr)
         self._conclude(winner, publisher)
+        if publisher.stopped:
+            raise publisher.stopped
         if missing:
             raise TrackingUnavailable(missing)
 

@@ -67,11 +67,15 @@ def take_in(path: Path, store: RunStore, tracking: str) -> None:
     folder = console.PROJECT / "results" / slug(sweep)
     tracker = open_tracker(tracking)
     results = [store.read(key) for key in sweep.keys if key in store]
-    data = {"name": results[0].job.dataset.name, "digest": results[0].identity["data"]} if results else {}
-    publisher = Publisher(tracker, store, sweep.name, data)
+    names = {result.job.dataset.name: result.identity["data"] for result in results}
+    publisher = Publisher(tracker, store, sweep.name, {name: {"name": name, "digest": d} for name, d in names.items()})
     publisher.begin(f"{sweep.name} (from {path.name})", {"bundle": path.name}, sweep.id)
-    for result in results:
-        publisher.publish(result)
+    try:
+        for result in results:
+            publisher.publish(result)
+    except BaseException:
+        publisher.close("KILLED")
+        raise
     missing = publisher.close("FINISHED" if not sweep.lost else "FAILED")
     sweep.parent_run_id = publisher.parent
     Ledger(store).write(sweep)
@@ -84,6 +88,8 @@ def take_in(path: Path, store: RunStore, tracking: str) -> None:
     print(
         f"{sweep.name}: {len(results)} runs, {new} of them new here; they are in {shown}: python -m pipeline.compare {shown}"
     )
+    if publisher.stopped:
+        raise publisher.stopped
     if missing:
         raise TrackingUnavailable(missing)
 

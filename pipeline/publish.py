@@ -36,7 +36,7 @@ from pipeline.results.store import DamagedRun, RunStore
 from pipeline.results.sweep import ENDED, Ledger, Lost, Sweep, title, told_lost, told_of
 from pipeline.statistics.wording import plural
 from pipeline.tracking import NONE, SERVER, SQLITE, Tracker, TrackingUnavailable, many, open_tracker
-from pipeline.tracking.address import home
+from pipeline.tracking.address import home, resolve
 from pipeline.tracking.describe import span
 
 DEFAULTS = {"to": "", "from": "runs", "data": "data/processed"}
@@ -108,7 +108,7 @@ def publish(store: RunStore, tracker: Tracker, data: Path) -> None:
                 _send(store, tracker, share, data, progress)
     if todo:
         print(f"sent {todo} runs in {duration(time.monotonic() - began)}; {runs - todo} were there already")
-        told = f"MLFLOW_TRACKING_URI={where} " if tracker.uri != open_tracker(SQLITE).uri else ""
+        told = f"MLFLOW_TRACKING_URI={where} " if tracker.address != resolve(SQLITE, None) else ""
         print(f"tables, figures and the note on each sweep's page: {told}python -m pipeline.compare")
     if damaged:
         raise RunsLost(f"{len(damaged)} runs could not be read and were not sent, each named above; train them again")
@@ -123,26 +123,43 @@ def _shares(store: RunStore) -> Iterator[Share]:
         keys = dict.fromkeys([*sweep.keys, *(lost.key for lost in sweep.lost)])
         if sweep.id:
             of_sweeps |= keys.keys()
-            yield Share(sweep.name, [key for key in keys if key in here], sweep)
+            # A single run that failed has a record too, and no parent.
+            yield Share(sweep.name, [key for key in keys if key in here], sweep if len(keys) > 1 else None)
     yield Share(Config.question, [key for key in here if key not in of_sweeps])
 
 
 def _look(store: RunStore, tracker: Tracker, shares: list[Share]) -> set[str]:
     """Ask the store what it has of each share; the keys of runs that are damaged, and left out."""
-    damaged = {key: "" for share in shares for key in share.keys if not store.status(key)}
-    for key in damaged:
-        print(f"warning: {store.folder(key)}: its record cannot be read; delete the folder", file=sys.stderr)
+    damaged: set[str] = set()
     for share in shares:
-        share.keys = [key for key in share.keys if key not in damaged]
         noted = {key: store.published(key, tracker.address.name) for key in share.keys}
         share.there = many.look(tracker, share.question, share.id, noted)
+        if share.sweep is None:
+            # It may be in the experiment of its own question, or under the parent of another launcher's sweep.
+            others = {key: ids for key, ids in noted.items() if ids and key not in share.there.ids}
+            share.there.ids |= many.confirmed(tracker, others)
         share.todo = [key for key in share.keys if share.there.status(key) != store.status(key)]
+        if share.todo or (share.sweep and not share.there.ended):
+            # What is sent, or told of on the parent's page, is read and checked.
+            damaged |= {key for key in share.keys if not _readable(store, key)}
+        share.keys = [key for key in share.keys if key not in damaged]
+        share.todo = [key for key in share.todo if key not in damaged]
+    for key in sorted(damaged):
+        print(f"warning: {store.folder(key)}: its record cannot be read; delete the folder", file=sys.stderr)
     listed = {ids["run_id"] for share in shares for ids in share.there.ids.values()}
     for share in shares:
         name = tracker.address.name
         there = [key for key in share.keys if key not in share.todo]
         _note(store, share, [key for key in there if store.published(key, name).get("run_id") not in listed])
-    return set(damaged)
+    return damaged
+
+
+def _readable(store: RunStore, key: str) -> bool:
+    try:
+        store.record(key)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _note(store: RunStore, share: Share, keys: list[str]) -> None:
@@ -156,7 +173,7 @@ def _note(store: RunStore, share: Share, keys: list[str]) -> None:
 
 def _send(store: RunStore, tracker: Tracker, share: Share, data: Path, progress: _Progress) -> None:
     """Send what is to be sent of a share, and say on its parent run what it was."""
-    if not share.todo and (share.there.ended or not share.sweep):
+    if not share.todo and (share.there.ended or not share.sweep or not share.keys):
         _patiently(progress, partial(_model, store, tracker, share, data))
         return
     if share.sweep is not None:

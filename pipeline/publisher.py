@@ -39,14 +39,20 @@ def send_model(
 class Publisher:
     """One thread that publishes, in order. What the store does not take waits, and is tried again while runs train."""
 
-    def __init__(self, tracker: Tracker, store: RunStore, question: str, dataset: dict[str, Any]) -> None:
-        self.tracker, self.store, self.question, self.dataset = tracker, store, question, dataset
+    def __init__(
+        self, tracker: Tracker, store: RunStore, question: str, datasets: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        self.tracker, self.store, self.question, self.datasets = tracker, store, question, datasets
+        """`datasets`: what is told of each data set, by its name."""
         self.parent: str | None = None
         self.trouble: str | None = None
         """Why what waits was not taken the last time; None where nothing waits."""
         self.handed: set[str] = set()
         """Keys of the results that were handed over."""
+        self.stopped: KeyboardInterrupt | None = None
+        """The signal that came while `close` waited, to be raised when all else is done."""
         self._tried = 0.0
+        self._ended = threading.Event()
         self._waiting: deque[tuple[Callable[[], None], bool]] = deque()
         self._queue: queue.SimpleQueue[tuple[Callable[[], None], bool] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="publisher", daemon=True)
@@ -62,7 +68,8 @@ class Publisher:
 
     def publish(self, result: Result) -> None:
         def task() -> None:
-            ids = self.tracker.publish(result, self.question, self.parent, self.dataset)
+            dataset = self.datasets.get(result.job.dataset.name)
+            ids = self.tracker.publish(result, self.question, self.parent, dataset)
             if ids:
                 known = self.store.published(result.key, ids.get("store"))
                 kept = {"model": known["model"]} if known.get("model") == ids["run_id"] else {}
@@ -76,7 +83,10 @@ class Publisher:
         self._queue.put((task, False))
 
     def close(self, status: str) -> str | None:
-        """Wait until everything is published, and end the parent run with `status`; what is missing, in a sentence."""
+        """Wait until everything is published, and end the parent run with `status`; what is missing, in a sentence.
+
+        A signal does not cut that off, and is kept in `stopped`; the second one ends the process at once.
+        """
 
         def task() -> None:
             if self.parent:
@@ -84,6 +94,11 @@ class Publisher:
 
         self._queue.put((task, False))
         self._queue.put(None)
+        try:
+            self._ended.wait()
+        except KeyboardInterrupt as stopped:
+            self.stopped = stopped
+            self._ended.wait()
         self._thread.join()
         if self.trouble is None:
             return None
@@ -95,6 +110,12 @@ class Publisher:
         )
 
     def _work(self) -> None:
+        try:
+            self._until_closed()
+        finally:
+            self._ended.set()
+
+    def _until_closed(self) -> None:
         while True:
             try:
                 queued = self._queue.get(timeout=RETRY_SECONDS if self._waiting else None)

@@ -406,12 +406,37 @@ def test_runs_of_no_sweep_are_single_runs(tmp_path: Path, local: str) -> None:
     assert rows(local, "single runs").keys() == {make_result(8).key}
 
 
+@pytest.mark.parametrize("parent", [False, True], ids=["of its own question", "of another launcher's sweep"])
+def test_a_single_run_that_its_command_published_is_there(tmp_path: Path, local: str, parent: bool) -> None:
+    store, tracker, run = RunStore(tmp_path / "others"), publish.target(local), make_result(8)
+    store.write(run)
+    above = tracker.begin("book", "a sweep by hand", {}) if parent else None
+    ids = tracker.publish(run, "book", above)
+    store.note_published(run.key, ids)
+    send(store, local)
+    assert rows(local, "single runs") == {}
+    assert store.published(run.key)["run_id"] == ids["run_id"]
+
+
+def test_a_single_run_that_diverged_is_sent_as_one(tmp_path: Path, local: str) -> None:
+    store = RunStore(tmp_path / "others")
+    gone = make_result(8, status="diverged", reason="loss is nan", history={"train/loss": [float("nan")]}, figures={})
+    store.write(gone)
+    lost = [Lost(gone.name, gone.status, "loss is nan", "again", gone.key)]
+    Ledger(store).write(Sweep("book", [gone.key], None, lost, id="e" * 64))
+    publish.target(local).publish(gone, "book")
+    send(store, local)
+    assert rows(local, "book").keys() == {gone.key}
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("how", ["cut off", "a digit changed"])
 def test_a_damaged_run_is_named_and_the_others_are_sent(
-    filled: RunStore, question: str, local: str, capsys: pytest.CaptureFixture[str]
+    filled: RunStore, question: str, local: str, capsys: pytest.CaptureFixture[str], how: str
 ) -> None:
     damaged = filled.keys()[0]
-    (filled.folder(damaged) / "result.json").write_text("{")
+    record = filled.folder(damaged) / "result.json"
+    record.write_text("{" if how == "cut off" else record.read_text().replace("0.97", "0.98", 1))
     with pytest.raises(RunsLost, match="1 runs could not be read"):
         send(filled, local)
     assert damaged in capsys.readouterr().err

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipeline.console import Stopped, stopping
 from pipeline.publisher import Publisher
 from pipeline.results.result import Result
 from pipeline.results.store import RunStore
@@ -135,3 +140,38 @@ def test_a_store_that_was_asked_just_now_is_not_asked_again_at_the_end(swept: Ca
     tracker = Tracker("a sweep", TrackingUnavailable("hangs"))
     swept(tracker)
     assert tracker.failures == 1
+
+
+def test_a_signal_while_the_rest_is_published_cuts_nothing_off(tmp_path: Path) -> None:
+    tracker, store = Tracker(), RunStore(tmp_path)
+    publisher = Publisher(tracker, store, "question", {})  # type: ignore[arg-type]
+    store.folder(KEYS[0]).mkdir()
+
+    def slow() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.2)
+
+    with stopping(signal.SIGTERM):
+        publisher.begin("a sweep", {}, "sweep id")
+        publisher.call(slow)
+        publisher.publish(RESULTS[0])
+        assert publisher.close("FINISHED") is None
+    assert isinstance(publisher.stopped, Stopped)
+    assert tracker.calls == [WHOLE[0], WHOLE[1], WHOLE[-1]]
+
+
+def test_each_data_set_is_told_of_by_its_own_name(tmp_path: Path) -> None:
+    told: list[Any] = []
+
+    class Telling(Tracker):
+        def publish(self, result: Result, question: str, parent: str | None, dataset: Any) -> dict[str, str]:
+            told.append(dataset)
+            return {}
+
+    described = {name: {"name": name} for name in ("digits", "mnist")}
+    publisher = Publisher(Telling(), RunStore(tmp_path), "question", described)  # type: ignore[arg-type]
+    for name in ("digits", "mnist"):
+        job = replace(RESULTS[0].job, dataset=replace(RESULTS[0].job.dataset, name=name))
+        publisher.publish(replace(RESULTS[0], job=job))
+    publisher.close("FINISHED")
+    assert told == [{"name": "digits"}, {"name": "mnist"}]

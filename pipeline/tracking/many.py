@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.tracking import describe, process
 from pipeline.tracking.address import HTTP
-from pipeline.tracking.tracker import FAILED, FINISHED, SWEEP, Tracker, TrackingUnavailable
+from pipeline.tracking.tracker import FAILED, FINISHED, SWEEP, Tracker, TrackingUnavailable, quoted
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 IN_FLIGHT = 8
 """Runs that are sent to a server at once. Each is four calls, and with several workers uvicorn sends the head and the body of
 an answer apart, without TCP_NODELAY: 40 ms of every call are waiting for an acknowledgement."""
+
+
+ASKED_AT_ONCE = 100
+"""Run ids in one question to a store."""
 
 
 @dataclass
@@ -72,6 +76,27 @@ def look(
             else:
                 there.doubtful.add(key)
         return there
+
+
+def confirmed(tracker: Tracker, noted: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """Of the ids that this store is said to have given, by key, those whose run is there, whole, with that key and status."""
+    database = tracker.address.database
+    known = {ids["run_id"]: (key, ids) for key, ids in noted.items() if "run_id" in ids}
+    if not known or (database is not None and not database.exists()):
+        return {}
+    found: dict[str, dict[str, str]] = {}
+    with tracker.recording("look for what is noted") as client:
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        asked = sorted(known)
+        for start in range(0, len(asked), ASKED_AT_ONCE):
+            listed = ", ".join(quoted(run_id) for run_id in asked[start : start + ASKED_AT_ONCE])
+            for run in tracker.search(client, experiments, f"attributes.run_id IN ({listed})"):
+                key, _ = known[run.info.run_id]
+                tags = run.data.tags
+                if run.info.status in (FINISHED, FAILED) and tags.get(describe.KEY) == key:
+                    parent, status = tags.get(describe.PARENT), tags.get(describe.STATUS, "")
+                    found[key] = tracker.ids(run.info.run_id, run.info.experiment_id, parent, status)
+    return found
 
 
 def send(
