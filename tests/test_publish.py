@@ -434,7 +434,7 @@ def test_a_single_run_that_diverged_is_sent_as_one(tmp_path: Path, local: str) -
 def test_a_damaged_run_is_named_and_the_others_are_sent(
     filled: RunStore, question: str, local: str, capsys: pytest.CaptureFixture[str], how: str
 ) -> None:
-    damaged = filled.keys()[0]
+    damaged = make_result(1).key
     record = filled.folder(damaged) / "result.json"
     record.write_text("{" if how == "cut off" else record.read_text().replace("0.97", "0.98", 1))
     with pytest.raises(RunsLost, match="1 runs could not be read"):
