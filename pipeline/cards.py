@@ -7,6 +7,7 @@ the same shares that a cluster gets.
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -64,12 +65,21 @@ class Cards:
         self.cpus = max(1, (os.cpu_count() or 1) // len(self.names))
         self.shares: int | None = len(self.names)
         self.at_once: int | None = len(self.names)
+        self.scope = platform.node()
         self._workers: dict[str, subprocess.Popen[bytes]] = {}
         self._cards: dict[str, str] = {}
         self._logs: dict[str, Path] = {}
 
     def start(self, work: Callable[[str], str], files: Sequence[Path]) -> list[str]:
-        return [self._start(work.__module__, file) for file in files]
+        started: list[str] = []
+        try:
+            for file in files:
+                job = self._start(work.__module__, file)
+                started.append(job)
+        except BaseException:
+            self.cancel(started)
+            raise
+        return started
 
     def _start(self, module: str, file: Path) -> str:
         busy = {self._cards[job] for job, process in self._workers.items() if process.poll() is None}

@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pipeline.config.rules import nearest
 from pipeline.errors import UserError, shown_line, without_logins
@@ -97,6 +98,39 @@ def stopping(*numbers: int) -> Iterator[None]:
         sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Ctrl-C and SIGTERM are heard at the end of the block, but the second one at once.
+
+    By handlers, not by a mask of signals, which processes that are started within would inherit.
+    """
+    came: list[int] = []
+    before: dict[int, Any] = {}
+
+    def as_before() -> None:
+        while before:
+            signal.signal(*before.popitem())
+
+    def later(number: int, _frame: object) -> None:
+        came.append(number)
+        if len(came) > 1:
+            came.clear()
+            as_before()
+            signal.raise_signal(number)
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if callable(handler := signal.getsignal(number)):
+                before[number] = handler
+                signal.signal(number, later)
+    try:
+        yield
+    finally:
+        as_before()
+        if came:
+            signal.raise_signal(came[0])
 
 
 ORPHAN_SECONDS = 3.0

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
-from pipeline import forecast, worker
+from pipeline import console, forecast, worker
 from pipeline.config.job import Job
 from pipeline.data.files import whole
 from pipeline.errors import UserError
@@ -54,7 +54,9 @@ class Pool(Protocol):
     """Where shares are trained. What `hydra/launcher=batched_slurm` hands over is one, and so is `pipeline.cards`."""
 
     kind: str
-    """`slurm`, `local`, `cards`: a command takes over earlier jobs of its own kind only."""
+    """`slurm`, `submitit_local`, `cards`: a command takes over earlier jobs of its own kind only."""
+    scope: str
+    """Where `alive` knows the jobs of other commands: this machine, or this user's part of a queue."""
     cpus: int
     """Of each share."""
     gpus: int
@@ -67,7 +69,10 @@ class Pool(Protocol):
     """Between two looks at `alive`."""
 
     def start(self, work: Callable[[str], str], files: Sequence[Path]) -> list[str]:
-        """Have `work(file)` called for each, in processes of their own; the ids of these jobs. UserError where refused."""
+        """Have `work(file)` called for each, in processes of their own; the ids of these jobs. UserError where refused.
+
+        Whatever ends it early, none of them is left running.
+        """
 
     def alive(self, jobs: Collection[str]) -> set[str] | None:
         """Which of these wait or run, of an earlier command too; None where that cannot be known at present."""
@@ -189,6 +194,8 @@ class Shares:
         self._before: dict[str, int] = {}
         self._silent = False
         self._jobs: dict[str, str] = {}
+        self._busy: set[str] = set()
+        """Jobs that were started or taken over, and were alive when it was last asked."""
 
     def __enter__(self) -> Shares:
         return self
@@ -251,21 +258,31 @@ class Shares:
         print(f"in {len(divided)} share{'s' if len(divided) > 1 else ''} of {many}, by {self.pool.kind}", flush=True)
 
     def _start(self) -> None:
-        """As many of the waiting shares as the pool takes."""
-        room = len(self.waiting)
-        if self.pool.at_once is not None:
-            room = min(room, self.pool.at_once - len(self.running))
-        if room <= 0:
+        """As many of the waiting shares as the pool takes: all in one call where it has a queue, which takes arrays, else one
+        by one, so that each is known before the next."""
+        if not self.waiting:
             return
-        taken, self.waiting = self.waiting[:room], self.waiting[room:]
-        for share, job in zip(taken, self.pool.start(worker.work, [share.file for share in taken]), strict=True):
-            share.job = self._jobs[share.name] = job
-            self.running.append(share)
-        self._note()
+        room = several = len(self.waiting)
+        if self.pool.at_once is not None:
+            # Asked of the pool: a worker of which every run is here may still be ending, and have its card until then.
+            alive = self.pool.alive(self._busy)
+            if alive is None:
+                return
+            self._busy = alive
+            room, several = min(room, self.pool.at_once - len(alive)), 1
+        for _ in range(0, room, several):
+            taken, self.waiting = self.waiting[:several], self.waiting[several:]
+            # A signal after a process has begun and before it is known would leave it to nobody.
+            with console.undisturbed():
+                for share, job in zip(taken, self.pool.start(worker.work, [one.file for one in taken]), strict=True):
+                    share.job = self._jobs[share.name] = job
+                    self._busy.add(job)
+                    self.running.append(share)
+                self._note()
 
     def _note(self, over: bool = False) -> None:
         """Which job trains which share, for a command after this one; `over`: none has anything left to tell."""
-        noted = {"kind": self.pool.kind, "over": over, "jobs": self._jobs}
+        noted = {"kind": self.pool.kind, "scope": self.pool.scope, "over": over, "jobs": self._jobs}
         with whole(self.folder / JOBS) as temporary:
             temporary.write_text(json.dumps(noted) + "\n", encoding="utf-8")
 
@@ -275,13 +292,20 @@ class Shares:
         for folder in sorted((self.store.root / FOLDER).glob("*")):
             try:
                 noted = json.loads((folder / JOBS).read_text(encoding="utf-8"))
-                jobs = {str(name): str(job) for name, job in noted["jobs"].items() if noted["kind"] == self.pool.kind}
+                jobs = {str(name): str(job) for name, job in noted["jobs"].items()}
+                kind, over = noted["kind"], bool(noted.get("over"))
             except (OSError, ValueError, KeyError, TypeError, AttributeError):
+                continue
+            # Files from before there were scopes are taken for one's own.
+            if kind != self.pool.kind or noted.get("scope", self.pool.scope) != self.pool.scope:
+                # Nobody here knows whether its jobs live; but these have told all that they had to.
+                if over and _idle(folder) > KEPT_SECONDS:
+                    shutil.rmtree(folder, ignore_errors=True)
                 continue
             alive = self.pool.alive(list(jobs.values())) if jobs else set()
             if alive is None:
                 raise UserError(f"{folder}: whether its jobs still run cannot be known now (the queue does not answer)")
-            if not alive and (noted.get("over") or _age(folder / JOBS) > KEPT_SECONDS):
+            if not alive and (over or _idle(folder) > KEPT_SECONDS):
                 shutil.rmtree(folder, ignore_errors=True)
             for name, job in jobs.items():
                 if job not in alive:
@@ -291,6 +315,7 @@ class Shares:
                     keys = [task.key for task in ShareFile.read(file).tasks]
                     if mine := {key: [wanted.pop(key)] for key in keys if key in wanted}:
                         self.running.append(Share(file, mine, job))
+                        self._busy.add(job)
         if taken := sum(len(share.open) for share in self.running):
             print(f"{taken} runs are in shares of an earlier command that still run: waiting for them", flush=True)
         return sorted(wanted.values())
@@ -359,9 +384,9 @@ class Shares:
                 yield position
 
 
-def _age(file: Path) -> float:
-    """Seconds since it was written."""
+def _idle(folder: Path) -> float:
+    """Seconds since anything in it was written: a journal grows with every run."""
     try:
-        return time.time() - file.stat().st_mtime
-    except OSError:
+        return time.time() - max(entry.stat().st_mtime for entry in folder.iterdir())
+    except (OSError, ValueError):
         return 0.0

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,6 +116,24 @@ def test_each_worker_sees_one_card_and_no_other(tmp_path: Path) -> None:
     assert pool.alive([*first, last]) == set()
     assert {path.name: path.read_text() for path in said.iterdir()} == {"0": "GPU-a", "1": "GPU-b", "2": "GPU-a"}
     assert [pool.fate(job) for job in (first[0], last)] == ["", "killed by SIGTERM"]
+
+
+def test_a_worker_that_cannot_be_started_leaves_no_other_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    begin = subprocess.Popen
+
+    def popen(*_: Any, **options: Any) -> subprocess.Popen[bytes]:
+        if started:
+            raise OSError(24, "Too many open files")
+        started.append(begin(["sleep", "60"], **options))
+        return started[0]
+
+    monkeypatch.setattr(cards.subprocess, "Popen", popen)
+    with pytest.raises(OSError, match="Too many"):
+        Cards(["0", "1"]).start(lambda file: file, [tmp_path / "0.json", tmp_path / "1.json"])
+    assert started[0].wait(20) == -signal.SIGTERM
 
 
 @pytest.mark.long

@@ -142,3 +142,20 @@ def test_help_says_so(tmp_path: Path) -> None:
 
     assert "-v, --verbose  show the traceback of an error" in said(fetch.main, "--help").out
     assert "-v (--verbose) shows the traceback of an error" in command("--help").out
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_a_signal_is_heard_when_what_it_would_disturb_is_done_and_the_second_at_once(signals: int) -> None:
+    done = []
+
+    def start() -> None:
+        with console.undisturbed():
+            for _ in range(signals):
+                signal.raise_signal(signal.SIGTERM)
+            done.append("all of it")
+
+    with console.stopping(signal.SIGTERM):
+        with pytest.raises(console.Stopped):
+            start()
+        assert signal.getsignal(signal.SIGTERM) is console._stop_at_once
+    assert done == ["all of it"] * (2 - signals)

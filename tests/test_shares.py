@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Collection, Sequence
@@ -15,7 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import shares, worker
+from hydra_plugins.cluster_launcher import _pools
+from pipeline import console, shares, worker
 from pipeline.console import PROJECT
 from pipeline.errors import UserError
 from pipeline.planned import Planned
@@ -185,7 +188,8 @@ def test_a_plan_says_how_it_would_be_divided(tmp_path: Path, processed: Path) ->
 class Deaf:
     """A pool whose queue answers at the second time only, and whose jobs are dead by then."""
 
-    kind, cpus, gpus, shares, runs_per_share, at_once, poll_seconds = "deaf", 1, 0, 1, 64, None, 0.0
+    kind, scope = "deaf", "here"
+    cpus, gpus, shares, runs_per_share, at_once, poll_seconds = 1, 0, 1, 64, None, 0.0
 
     def __init__(self) -> None:
         self.asked = 0
@@ -217,6 +221,157 @@ def test_a_queue_that_does_not_answer_means_no_share_is_lost(
         assert list(divided.train([0, 1])) == [0, 1]
     assert "the queue does not answer: waiting" in capsys.readouterr().out
     assert sweep[1].why_lost == "its share ended before it (no one knows)"
+
+
+class Few(Deaf):
+    """Two shares, each of one run, on a machine with room for `at_once` of them; a job lives until a test ends it."""
+
+    shares: int | None = 2
+
+    def __init__(self, at_once: int) -> None:
+        super().__init__()
+        self.at_once = at_once  # type: ignore[assignment]
+        self.living: set[str] = set()
+        self.cancelled: list[str] = []
+
+    def start(self, work: Any, files: Sequence[Path]) -> list[str]:
+        started = [file.stem for file in files]
+        self.living |= {*started}
+        return started
+
+    def alive(self, jobs: Collection[str]) -> set[str] | None:
+        return self.living & {*jobs}
+
+    def cancel(self, jobs: Collection[str]) -> None:
+        self.cancelled += jobs
+        self.living -= {*jobs}
+
+
+def of_two(tmp_path: Path, pool: Deaf) -> shares.Shares:
+    sweep = [replace(run, key=f"{place:064}") for place, run in enumerate(runs("sgd", seeds=2))]
+    return shares.Shares(pool, sweep, RunStore(tmp_path), tmp_path, "e" * 64)
+
+
+def test_a_share_begins_when_the_last_worker_is_gone_not_when_its_runs_are_here(tmp_path: Path) -> None:
+    pool = Few(at_once=1)
+    divided = of_two(tmp_path, pool)
+    divided._write([0, 1])
+    divided._start()
+    divided.running = []  # every run of it is here
+    divided._start()
+    assert pool.living == {"0"}
+    pool.living.clear()
+    divided._start()
+    assert pool.living == {"1"}
+
+
+def test_a_share_that_cannot_be_started_leaves_no_other_running(tmp_path: Path) -> None:
+    class Full(Few):
+        def start(self, work: Any, files: Sequence[Path]) -> list[str]:
+            if self.living or len(files) > 1:
+                raise OSError(24, "Too many open files")
+            return super().start(work, files)
+
+    pool = Full(at_once=2)
+    divided = of_two(tmp_path, pool)
+    with pytest.raises(OSError, match="Too many"), divided:
+        list(divided.train([0, 1]))
+    assert (pool.cancelled, pool.living) == (["0"], set())
+    assert json.loads((divided.folder / shares.JOBS).read_text())["jobs"] == {"0": "0"}
+
+
+def test_a_signal_while_a_share_is_started_leaves_none_running(tmp_path: Path) -> None:
+    class Signalled(Few):
+        def start(self, work: Any, files: Sequence[Path]) -> list[str]:
+            started = super().start(work, files)
+            signal.raise_signal(signal.SIGTERM)
+            return started
+
+    pool = Signalled(at_once=2)
+    divided = of_two(tmp_path, pool)
+    with console.stopping(signal.SIGTERM), pytest.raises(console.Stopped), divided:
+        list(divided.train([0, 1]))
+    assert (pool.cancelled, pool.living) == (["0"], set())
+
+
+@pytest.mark.parametrize(
+    ("noted", "growing", "stays"),
+    [
+        ({"kind": "cards", "scope": "here"}, False, True),
+        ({"kind": "deaf", "scope": "there"}, False, True),
+        ({"kind": "deaf", "scope": "there", "over": True}, False, False),
+        ({"kind": "deaf", "scope": "here"}, False, False),
+        ({"kind": "deaf", "scope": "here"}, True, True),
+        ({"kind": "deaf"}, False, False),
+        ({"kind": "deaf"}, True, True),
+    ],
+    ids=["another kind", "elsewhere", "over", "gone", "gone just now", "from before scopes", "growing"],
+)
+def test_a_sweep_that_may_live_elsewhere_keeps_its_folder(
+    tmp_path: Path, noted: dict[str, Any], growing: bool, stays: bool
+) -> None:
+    """A day after it was started, by a command whose pool has none of its jobs."""
+    folder = tmp_path / shares.FOLDER / "earlier"
+    folder.mkdir(parents=True)
+    (folder / shares.JOBS).write_text(json.dumps({"jobs": {"0": "12"}} | noted))
+    os.utime(folder / shares.JOBS, (0, 0))
+    (folder / "0.journal").touch()
+    if not growing:
+        os.utime(folder / "0.journal", (0, 0))
+    assert of_two(tmp_path, Few(at_once=1))._take_over([0, 1]) == [0, 1]
+    assert folder.exists() == stays
+
+
+# --- what is started and comes to nothing
+
+OPTIONS: dict[str, Any] = {
+    **dict.fromkeys(("partition", "account", "qos", "constraint", "setup", "mem_gb", "shares")),
+    **dict.fromkeys(("cpus_per_share", "runs_per_share", "poll_seconds", "timeout_min", "signal_seconds"), 1),
+    **dict.fromkeys(("gpus_per_share", "at_once"), 0),
+    "additional_parameters": {},
+}
+
+
+def test_jobs_whose_ids_sbatch_did_not_say_are_cancelled_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    lines = {"sbatch": f'grep -- --job-name "$1" > {tmp_path}/named', "scancel": f'echo "$@" > {tmp_path}/cancelled'}
+    for command in ("sbatch", "srun", "squeue", "scancel"):
+        (commands / command).write_text(f"#!/bin/sh\n{lines.get(command, '')}\n")
+        (commands / command).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
+    with pytest.raises(_pools.HydraException, match="sbatch refused the shares"):
+        _pools.Slurm(OPTIONS).start(worker.work, [tmp_path / "sweep" / "0.json"])
+    name = (tmp_path / "named").read_text().strip().rpartition("=")[2]
+    assert name.startswith("gap-sweep-")
+    assert (tmp_path / "cancelled").read_text() == f"--name={name}\n"
+
+
+def test_a_second_process_that_cannot_be_started_ends_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import submitit
+
+    started: list[subprocess.Popen[bytes]] = []
+
+    def submit(executor: Any, *_: Any) -> Any:
+        if started:
+            raise OSError(24, "Too many open files")
+        started.append(subprocess.Popen(["sleep", "60"]))
+        return submitit.LocalJob(executor.folder, str(started[0].pid), process=started[0])
+
+    monkeypatch.setattr(submitit.LocalExecutor, "submit", submit)
+    with pytest.raises(OSError, match="Too many"):
+        _pools.Local(OPTIONS).start(worker.work, [tmp_path / "0.json", tmp_path / "1.json"])
+    assert started[0].wait(20) == -signal.SIGTERM
+
+
+def test_no_more_shares_run_than_there_are_cards_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
+    assert _pools.Local(OPTIONS | {"gpus_per_share": 1, "at_once": 9}).at_once == 3
+    assert _pools.Local(OPTIONS | {"gpus_per_share": 2}).at_once == 1
 
 
 def test_looking_for_the_launchers_does_not_import_submitit() -> None:

@@ -7,7 +7,9 @@ cancels. Results do not pass through it: they are in files, whatever becomes of 
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -77,6 +79,7 @@ class Slurm(_Pool):
 
     def __init__(self, options: dict[str, Any]) -> None:
         super().__init__(options)
+        self.scope = f"user {os.getuid()}"
         self._held: set[str] = set()
         if missing := [name for name in ("sbatch", "srun", "squeue", "scancel") if not shutil.which(name)]:
             raise HydraException(
@@ -90,9 +93,11 @@ class Slurm(_Pool):
         options = self.options
         folder = files[0].parent
         executor = submitit.AutoExecutor(folder / JOBS, cluster="slurm", slurm_max_num_timeout=0)
-        asked = {name: options[name] for name in ("partition", "account", "qos", "constraint", "setup")}
+        # No other command's: by it the jobs of an sbatch that was cut short before it said their ids are found.
+        name = f"gap-{folder.name}-{hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:8]}"
+        asked = {one: options[one] for one in ("partition", "account", "qos", "constraint", "setup")}
         parameters = {
-            "name": f"gap-{folder.name}",
+            "name": name,
             "timeout_min": options["timeout_min"],
             "cpus_per_task": self.cpus,
             "mem_gb": options["mem_gb"],
@@ -110,8 +115,12 @@ class Slurm(_Pool):
         try:
             for first in range(0, len(files), ARRAY):
                 started += executor.map_array(work, [str(file) for file in files[first : first + ARRAY]])
-        except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError, OSError) as error:
+        except BaseException as error:
+            _said("scancel", f"--name={name}")
             self.cancel([job.job_id for job in started])
+            refused = submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError, OSError
+            if not isinstance(error, refused):
+                raise
             said = " ".join(str(error).split())
             raise HydraException(f"sbatch refused the shares: {said}") from error
         self._jobs |= {job.job_id: job for job in started}
@@ -182,26 +191,33 @@ class Local(_Pool):
                 f"hydra.launcher.gpus_per_share={self.gpus}: this machine shows {_cards()} cards; expected at most so many"
             )
         self.at_once = options["at_once"] or max(1, room)
+        if self.gpus:  # a share without its cards would be lost
+            self.at_once = min(self.at_once, room)
+        self.scope = platform.node()
         self._cards: dict[str, list[int]] = {}
 
     def start(self, work: Callable[[str], str], files: Sequence[Path]) -> list[str]:
         import submitit
 
-        jobs = []
-        for file in files:
-            cards = self._free()
-            executor = submitit.LocalExecutor(file.parent / JOBS, max_num_timeout=0)
-            executor.update_parameters(
-                timeout_min=self.options["timeout_min"],
-                gpus_per_node=self.gpus,
-                visible_gpus=cards,
-                stderr_to_stdout=True,
-                signal_delay_s=SIGNAL_SECONDS,
-            )
-            job = executor.submit(work, str(file))
-            self._jobs[job.job_id] = job
-            self._cards[job.job_id] = cards
-            jobs.append(job.job_id)
+        jobs: list[str] = []
+        try:
+            for file in files:
+                cards = self._free()
+                executor = submitit.LocalExecutor(file.parent / JOBS, max_num_timeout=0)
+                executor.update_parameters(
+                    timeout_min=self.options["timeout_min"],
+                    gpus_per_node=self.gpus,
+                    visible_gpus=cards,
+                    stderr_to_stdout=True,
+                    signal_delay_s=SIGNAL_SECONDS,
+                )
+                job = executor.submit(work, str(file))
+                self._jobs[job.job_id] = job
+                self._cards[job.job_id] = cards
+                jobs.append(job.job_id)
+        except BaseException:
+            self.cancel(jobs)
+            raise
         return jobs
 
     def _free(self) -> list[int]:

@@ -1,6 +1,6 @@
 """A sweep in one file: its record, its runs and pictures, in a zip archive that is checked before anything is taken from it.
 
-The first member, `bundle.json`, holds the sweep's record and the sha256 and size of every other one. Nothing else is
+One member, `bundle.json`, holds the sweep's record and the sha256 and size of every other one. Nothing else is
 believed: names are of a few known forms, sizes are bounded, and every run is read, digests and all, before it is kept.
 """
 
@@ -12,6 +12,7 @@ import re
 import tempfile
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 from pipeline.data.files import whole
 from pipeline.errors import UserError
 from pipeline.results.store import DAMAGE, PATCH, PREDICTIONS, PROBABILITIES, RECORD, WEIGHTS, DamagedRun, RunStore
-from pipeline.results.sweep import Sweep
+from pipeline.results.sweep import Sweep, copy
 
 INDEX = "bundle.json"
 FORMAT = 1
@@ -32,6 +33,8 @@ LARGEST, LARGEST_TOGETHER, MOST = 2**30, 2**35, 1_000_000
 LARGEST_IN_MEMORY = 2**28
 """Bytes of the list, and of all of a report together."""
 PIECE = 2**20
+COPIES = 10
+"""Of a run that another machine replaces while it is copied."""
 
 
 class DamagedBundle(UserError):
@@ -40,27 +43,46 @@ class DamagedBundle(UserError):
 
 def pack(sweep: Sweep, store: RunStore, report: Mapping[str, Path], path: Path) -> int:
     """Write the sweep, its runs out of `store` and the files of `report` to `path`, whole or not at all; its size."""
-    members: dict[str, Path] = {
-        f"report/{name}": file for name, file in report.items() if NAMES.fullmatch(f"report/{name}")
-    }
     lost = {one.key for one in sweep.lost}
     if gone := [key for key in sweep.keys if key not in store and key not in lost]:
         raise UserError(
             f"{sweep.name}: {len(gone)} of its {len(sweep.keys)} runs are gone from {store.root}; train it again"
         )
-    for key in sweep.keys:
-        if key in store:
-            store.read(key)  # nothing damaged goes into a bundle
-            files = {name: store.folder(key) / name for name in OF_A_RUN}
-            members |= {f"runs/{key}/{name}": file for name, file in files.items() if file.is_file()}
-    listed = {name: {"sha256": _digest(file), "size": file.stat().st_size} for name, file in members.items()}
-    # Ids in MLflow belong to one store.
-    index = {"format": FORMAT, "sweep": asdict(sweep) | {"parent_run_id": None}, "members": listed}
+    listed: dict[str, dict[str, Any]] = {}
+
+    def put(archive: zipfile.ZipFile, name: str, file: Path) -> None:
+        # Read once: others may replace the file, and the list is to be of what the archive holds.
+        content = file.read_bytes()
+        listed[name] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+        archive.writestr(_entry(name), content)
+
     with whole(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, file in sorted(report.items()):
+            if NAMES.fullmatch(f"report/{name}"):
+                put(archive, f"report/{name}", file)
+        for key in sorted(set(sweep.keys)):
+            if key in store or key not in lost:
+                with tempfile.TemporaryDirectory() as folder:
+                    for file in _copied(store, key, Path(folder)):
+                        put(archive, f"runs/{key}/{file.name}", file)
+        # Ids in MLflow belong to one store.
+        index = {"format": FORMAT, "sweep": asdict(sweep) | {"parent_run_id": None}, "members": listed}
         archive.writestr(_entry(INDEX), json.dumps(index, indent=1))
-        for name, file in sorted(members.items()):
-            archive.writestr(_entry(name), file.read_bytes())
     return path.stat().st_size
+
+
+def _copied(store: RunStore, key: str, folder: Path) -> list[Path]:
+    """The files of a run, which belong together and are checked: nothing damaged goes into a bundle."""
+    copies = RunStore(folder)
+    for _ in range(COPIES):
+        copy(store, key, folder)
+        with suppress(KeyError, DamagedRun):
+            copies.read(key)
+            break
+        store.read(key)  # says so where it is no better; else another machine has replaced it meanwhile
+    else:
+        raise UserError(f"{store.folder(key)}: others write it all the time")
+    return [file for name in sorted(OF_A_RUN) if (file := copies.folder(key) / name).is_file()]
 
 
 def unpack(path: Path, store: RunStore) -> tuple[Sweep, int, dict[str, bytes]]:
@@ -165,7 +187,3 @@ def _entry(name: str) -> zipfile.ZipInfo:
     entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
     entry.compress_type = zipfile.ZIP_DEFLATED
     return entry
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

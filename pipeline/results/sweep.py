@@ -178,14 +178,18 @@ def gather(store: RunStore, sweep: Sweep, folder: Path) -> None:
                 shutil.rmtree(entry, ignore_errors=True)
     for key in sweep.keys:
         if key in store:
-            # Neither the copy nor, by this machine, what it is made of is replaced meanwhile.
-            with locked(store.root), replacing(folder / key) as temporary:
-                _copy(store, key, temporary)
+            copy(store, key, folder)
     sweep.write(folder)
 
 
+def copy(store: RunStore, key: str, folder: Path) -> None:
+    """A run's folder as it is, in `folder`; neither it nor, by this machine, what it is made of is replaced meanwhile."""
+    with locked(store.root), replacing(folder / key) as temporary:
+        _copy(store, key, temporary)
+
+
 def _copy(store: RunStore, key: str, to: Path) -> None:
-    """A run's folder as it is; once more where another machine replaced it meanwhile."""
+    """Once more where another machine replaced it meanwhile."""
     for last in (False, False, False, True):
         try:
             shutil.copytree(store.folder(key), to, ignore=shutil.ignore_patterns(".*"))

@@ -8,6 +8,7 @@ import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,6 +62,23 @@ def test_ids_in_mlflow_stay_at_home(store: RunStore, tmp_path: Path) -> None:
     pack(SWEEP, store, {}, tmp_path / "sweep.zip")
     with zipfile.ZipFile(tmp_path / "sweep.zip") as archive:
         assert not [name for name in archive.namelist() if "published" in name]
+
+
+def test_runs_that_are_replaced_meanwhile_are_packed_as_they_are_then(
+    store: RunStore, other: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, replaced = zipfile.ZipFile.writestr, []
+
+    def meanwhile(archive: zipfile.ZipFile, *words: Any) -> None:
+        if not replaced:
+            replaced.append(True)
+            for key in KEYS:
+                store.write(result(key=key, figures={"best/val_accuracy": 0.25}))
+        write(archive, *words)
+
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", meanwhile)
+    pack(SWEEP, store, {}, tmp_path / "sweep.zip")
+    assert unpack(tmp_path / "sweep.zip", other)[1] == 3
 
 
 def rewrite(path: Path, change: Callable[[dict[str, bytes]], None]) -> None:
