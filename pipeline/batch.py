@@ -180,6 +180,7 @@ class Session:
     def run(self) -> Iterator[tuple[int, Outcome]]:
         """Raises UserError before anything is trained where there is no room for it, and TrackingUnavailable at the very
         end, when all else is done, where MLflow has not everything."""
+        identity.environment()  # Kept from here on: somebody may commit or edit while runs train.
         counts = self.look_up()
         forecast.check_room([one for one in self.planned if one.result is None], self._places())
         self._announce(counts)

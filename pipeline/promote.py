@@ -98,23 +98,28 @@ def promote(
     from pipeline.data.arrays import load
 
     shape = load(data / best.job.dataset.name).image_shape
-    version = registry.promote(
-        tracker,
-        best.job.dataset.name,
-        run_id,
-        best.job.to_dict(),
-        best.weights,
-        shape,
-        find(best.job.dataset.name).brightest,
-        {
-            registry.KEY: best.key,
-            "run.name": best.name,
-            registry.CONFIGURATION: best.job.configuration,
-            registry.DATA: best.identity["data"],
-            registry.SEEDS: json.dumps(seeds),
-        },
-        reason,
-    )
+    try:
+        version = registry.promote(
+            tracker,
+            best.job.dataset.name,
+            run_id,
+            best.job.to_dict(),
+            best.weights,
+            shape,
+            find(best.job.dataset.name).brightest,
+            {
+                registry.KEY: best.key,
+                "run.name": best.name,
+                registry.CONFIGURATION: best.job.configuration,
+                registry.DATA: best.identity["data"],
+                registry.SEEDS: json.dumps(seeds),
+            },
+            reason,
+            champion,
+        )
+    except registry.AliasMoved as moved:
+        # Retraining takes minutes, and another promotion may end meanwhile.
+        raise NotPromoted(f"{best.name}: {moved}; the same command compares them anew") from None
     return f"{best.name} is the champion now (version {version} of {registry.name_of(best.job.dataset.name)}): {reason}"
 
 

@@ -36,6 +36,7 @@ from pipeline.progress import duration
 from pipeline.results import identity
 from pipeline.results.result import FAILED, Result
 from pipeline.results.store import RunStore
+from pipeline.tracking import TrackingUnavailable
 
 if TYPE_CHECKING:
     from pipeline.batch import Planned
@@ -175,6 +176,8 @@ class Search:
                     raise UserError(line)
         self.store = RunStore(batch.store_root(self.settings["paths"]["runs"]))
         self.tried: dict[str, dict[float, list[Result]]] = {name: {} for name in self.bases}
+        self.untaken: TrackingUnavailable | None = None
+        """What MLflow did not take, the last time that it did not."""
 
     def run(self) -> list[Tuning]:
         """Spend the budget, a round for all optimizers at a time; then default and chosen rates with the final seeds."""
@@ -204,11 +207,16 @@ class Search:
         return decade if RATE.accepts(self.bases[name].rate(decade)) else None
 
     def train(self, places: Sequence[tuple[str, float]], seeds: range) -> list[list[Result]]:
-        """The results of each optimizer and decade, trained where they are not there yet. Raises RunsLost where one failed."""
+        """The results of each optimizer and decade, trained and published where they are not yet. Raises RunsLost where one failed."""
         runs = [self.bases[name].run(decade, seed) for name, decade in places for seed in seeds]
-        if any(self.recorded(one.key) is None for one in runs):
-            for _ in batch.Session(runs, self.settings).run():
-                pass
+        tracking = self.settings["tracking"]
+        if any(self.recorded(one.key) is None for one in runs) or figures.unpublished(runs, self.store, tracking):
+            try:
+                for _ in batch.Session(runs, self.settings).run():
+                    pass
+            except TrackingUnavailable as error:
+                # All of them are on disk: the tuning goes on, and says so when it is done.
+                self.untaken = error
         results = [one.result or self.recorded(one.key) for one in runs]
         whole = [one for one in results if one is not None and one.status != FAILED]
         if lost := len(runs) - len(whole):
@@ -264,6 +272,8 @@ def main(argv: Sequence[str]) -> int:
 
     for line in tuned.write(tunings, console.PROJECT / values["out"]):
         print(line)
+    if search.untaken:
+        raise search.untaken
     return 0
 
 

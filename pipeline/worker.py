@@ -143,6 +143,7 @@ def work(file: str) -> str:
 def _train(share: ShareFile, journal: Journal) -> None:
     # What a run's record says of the command is what a person typed.
     sys.argv = list(share.command)
+    identity.environment()  # Kept from here on: somebody may commit or edit while runs train.
     store = RunStore(share.runs)
     there = {line["asked"] for line in journal.news() if "asked" in line}
     tasks = [task for task in share.tasks if task.key not in there and (task.again or not _finished(store, task.key))]

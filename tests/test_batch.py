@@ -10,6 +10,7 @@ import pytest
 
 from pipeline import batch, planned, training
 from pipeline.config.job import Job
+from pipeline.results import identity
 from tests.results.test_store import result
 from tests.training.command import Place, Said, command
 
@@ -60,6 +61,29 @@ def test_and_not_by_who_asks_for_another_one(place: Place, trained: list[str]) -
     assert "3 runs: 3 new; 2 to train" in sweep(place, "device.stack=4").out
     assert "3 runs: 3 finished" in sweep(place, "device.stack=2").out
     assert len(trained) == 4
+
+
+def test_commit_and_edits_are_noted_before_a_run_trains(
+    place: Place, trained: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that names a commit that came while it trained was not made of it."""
+    now = ["before"]
+    real, train = identity._git, training.train
+    monkeypatch.setattr(identity, "_git", lambda *words: now[0] if words == ("rev-parse", "HEAD") else real(*words))
+
+    def committed(*given: Any) -> Iterator[Any]:
+        now[0] = "after"
+        yield from train(*given)
+
+    monkeypatch.setattr(training, "train", committed)
+    identity.environment.cache_clear()
+    try:
+        words = ["device.backend=jax", "device.stack=2", "optimizer=adam", "question=tests"]
+        assert command(*place.words, *words).status == 0
+    finally:
+        identity.environment.cache_clear()
+    [run] = place.store
+    assert run.environment["git_commit"] == "before"
 
 
 def test_another_launcher_trains_no_finished_run_again(place: Place, trained: list[str]) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +18,8 @@ from pipeline.console import PROJECT
 from pipeline.errors import UserError
 from pipeline.figures import Row
 from pipeline.results.result import FINISHED, Result
+from pipeline.tracking import TrackingUnavailable
+from tests.results.test_store import result
 from tests.training.command import as_before
 from tests.training.factory import make_job
 
@@ -129,6 +133,39 @@ def test_seeds_are_as_many_as_there_is_time_for(
     assert figures.affordable(some, 10, 1000, store) == (10, 100.0)
     assert figures.affordable(some, 10, 55, store) == (5, 50.0)
     assert figures.affordable(some, 10, 25, store) == (0, 30.0)
+
+
+def test_what_mlflow_has_not_got_is_published_by_the_same_command(
+    processed: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Also where a server that is down kept it back: that ends no row but the command, at its end."""
+    row = replace(BAND, runs=("experiment=book", "dataset=digits"))
+    monkeypatch.setattr(figures, "rows", lambda: [row])
+    monkeypatch.setattr(figures, "REPORTS", tmp_path / "reports")
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    store, some = figures.RunStore(tmp_path / "runs"), figures.planned(row, str(processed), 3)
+    for one in some:
+        store.write(result(key=one.key, job=one.job))
+    commands, ends = [], [5, 0]
+
+    def trained(command: list[str], **_: Any) -> Any:
+        commands.append(command)
+        if not (status := ends.pop(0)):
+            for one in some:
+                store.note_published(one.key, {"run_id": "id", "experiment_id": "1", "store": "mlflow.db"})
+        return subprocess.CompletedProcess(command, status)
+
+    monkeypatch.setattr(figures, "subprocess", SimpleNamespace(run=trained, DEVNULL=subprocess.DEVNULL))
+    words = ["seeds=3", f"data={processed}"]
+    assert figures.main(["minutes=0", *words]) == 0
+    assert commands == [], "minutes=0 only tabulates"
+    with pytest.raises(TrackingUnavailable, match="x: not all in MLflow yet"):
+        figures.main(["minutes=1", *words])
+    assert (tmp_path / "reports" / "published.csv").is_file()
+    for _ in range(2):
+        assert figures.main(["minutes=1", *words]) == 0
+    assert ["seed=range(3)" in command for command in commands] == [True, True]
 
 
 @pytest.mark.slow

@@ -141,6 +141,24 @@ def test_what_does_not_come_out_the_same_is_refused(place: Place, monkeypatch: p
         run(place, best=other(place))
 
 
+def test_what_was_compared_with_an_earlier_champion_is_refused(
+    place: Place, promoted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two promotions at once, the later one."""
+
+    def identical(results: list[Result], *_: object) -> list[reproduce.Attempt]:
+        return [reproduce.Attempt(results[0], verdict=reproduce.IDENTICAL)]
+
+    look_up = registry.champion
+    there = look_up(open_tracker("sqlite"), "mnist")
+    monkeypatch.setattr(reproduce, "reproduce", identical)
+    monkeypatch.setattr(registry, "champion", lambda *_: None)
+    with pytest.raises(NotPromoted, match=r"was none when they were compared and is version 1 \(adam-w16-d1-s.\) now"):
+        run(place, best=other(place))
+    assert there is not None
+    assert look_up(open_tracker("sqlite"), "mnist") == there
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -100,6 +100,25 @@ def test_a_worker_trains_its_share_and_goes_on_where_it_was(tmp_path: Path, proc
     assert [line["asked"] for line in lines if "asked" in line] == [one.key for one in tasks]
     assert [*lines[0]] == ["started", "at"]
     assert lines[-1]["ended"] == "all of it is trained"
+
+
+def test_a_worker_notes_commit_and_command_before_it_trains(
+    tmp_path: Path, processed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known: list[str] = []
+
+    def train(*_: Any) -> Iterator[Any]:
+        monkeypatch.setattr(sys, "argv", ["later"])  # what is kept already does not see it
+        known.append(worker.identity.environment()["command"])
+        yield from ()
+
+    monkeypatch.setattr(worker, "train", train)
+    worker.identity.environment.cache_clear()
+    try:
+        worker.work(str(written(tmp_path, processed, [task(processed, 0)])))
+    finally:
+        worker.identity.environment.cache_clear()
+    assert known == ["train.py -m"]
 
 
 def test_a_worker_whose_runs_would_be_others_trains_none(tmp_path: Path, processed: Path) -> None:

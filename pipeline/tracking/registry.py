@@ -12,6 +12,7 @@ from pipeline.tracking.describe import TAG_LIMIT, fit
 
 if TYPE_CHECKING:
     import numpy as np
+    from mlflow.tracking import MlflowClient
 
     from pipeline.tracking.tracker import Tracker
 
@@ -36,24 +37,30 @@ class Champion:
     """Best validation accuracy of its configuration by seed."""
 
 
+class AliasMoved(Exception):
+    """Another version holds the alias than the one that was compared."""
+
+
 def champion(tracker: Tracker, dataset: str) -> Champion | None:
     """The version that holds the alias; None where there is none yet."""
+    with tracker.recording("look up the champion") as client:
+        return _champion(client, dataset)
+
+
+def _champion(client: MlflowClient, dataset: str) -> Champion | None:
     from mlflow.exceptions import MlflowException
 
-    with tracker.recording("look up the champion") as client:
-        try:
-            version = client.get_model_version_by_alias(name_of(dataset), ALIAS)
-        except MlflowException as error:
-            # Only "there is none" means so: a store that is away or locked must not pass for one without a champion.
-            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # no model, no alias
-                return None
-            raise
-        tags = version.tags
-        seeds = {int(seed): float(value) for seed, value in json.loads(tags.get(SEEDS, "{}")).items()}
-        name = tags.get("run.name", "")
-        return Champion(
-            version.version, name, tags.get(KEY, ""), tags.get(CONFIGURATION, ""), tags.get(DATA, ""), seeds
-        )
+    try:
+        version = client.get_model_version_by_alias(name_of(dataset), ALIAS)
+    except MlflowException as error:
+        # Only "there is none" means so: a store that is away or locked must not pass for one without a champion.
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # no model, no alias
+            return None
+        raise
+    tags = version.tags
+    seeds = {int(seed): float(value) for seed, value in json.loads(tags.get(SEEDS, "{}")).items()}
+    name = tags.get("run.name", "")
+    return Champion(version.version, name, tags.get(KEY, ""), tags.get(CONFIGURATION, ""), tags.get(DATA, ""), seeds)
 
 
 def promote(
@@ -66,12 +73,21 @@ def promote(
     brightest: int,
     tags: Mapping[str, str],
     reason: str,
+    before: Champion | None,
 ) -> str:
-    """Register the run's network as a new version, with the reason on it, and move the alias there; the version."""
+    """Register the run's network as a new version, with the reason on it, and move the alias there; the version.
+
+    Raises AliasMoved, with nothing registered, where it is no longer `before` that holds the alias.
+    """
     from mlflow.exceptions import MlflowException
 
     name = name_of(dataset)
     with tracker.recording(f"promote {job['optimizer']['name']}") as client:
+        then, now = (
+            f"version {one.version} ({one.run_name})" if one else "none" for one in (before, _champion(client, dataset))
+        )
+        if now != then:
+            raise AliasMoved(f"the champion was {then} when they were compared and is {now} now")
         model_id = models.log_served(client, run_id, job, weights, image_shape, brightest)
         try:
             client.create_registered_model(

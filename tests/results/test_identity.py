@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.config.job import Job, digest
 from pipeline.models.devices import Device, choose
-from pipeline.results.identity import DECIDING, PROJECT, environment, identity, key_of, source_digest
+from pipeline.results.identity import DECIDING, PROJECT, environment, identity, key_of, source_digest, sources
 from tests.training.factory import make_job
 
 CPU = Device("cpu", "tensorflow", "float32", True, "engine", workers=2, stack=1)
@@ -128,7 +128,8 @@ def package(tmp_path: Path) -> Path:
 
 
 def digest_of(package: Path) -> str:
-    return source_digest.__wrapped__(package)
+    sources.cache_clear()
+    return source_digest(package)
 
 
 @pytest.mark.parametrize("room", DECIDING)
@@ -160,6 +161,13 @@ def test_the_digest_does_not_know_where_the_checkout_is(
     elsewhere = tmp_path_factory.mktemp("else where") / "copy"
     shutil.copytree(package, elsewhere)
     assert digest_of(elsewhere) == digest_of(package)
+
+
+def test_a_file_edited_meanwhile_changes_neither_the_digest_nor_the_list(package: Path) -> None:
+    """The key is made before a run trains, its record after."""
+    before = source_digest(package)
+    (package / "training" / "code.py").write_text("# edited while a run trains\n")
+    assert source_digest(package) == digest(sources(package)) == before
 
 
 def test_the_rooms_that_decide_are_there() -> None:
