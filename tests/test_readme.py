@@ -170,6 +170,32 @@ def test_the_tuned_rates_are_those_of_the_last_tuning() -> None:
     assert not table["at_edge"].any()
 
 
+def test_width_and_depth_are_as_the_runs_had_them() -> None:
+    """Each sentence of the paragraph, by the table beside its picture."""
+    table = pd.read_csv(CHECKOUT / "docs/gap_by_width_and_depth.csv")
+    assert table["n"].eq(3).all()
+    assert f"{3 * len(table)} runs" in README
+    gap, test = (
+        table.pivot_table(index=["optimizer", "depth"], columns="width", values=f"{figure}_mean").mul(100)
+        for figure in ("gap_accuracy", "test_accuracy")
+    )
+    narrow = [width for width in gap.columns if 8 <= width <= 512]
+    for optimizer in ("adam", "adamw", "nadam", "rmsprop"):
+        assert gap.loc[optimizer, 1][narrow].is_monotonic_increasing
+        for width in (32, 64, 128):
+            assert gap.loc[optimizer].loc[2:, width].min() > gap.loc[(optimizer, 1), width]
+        assert gap.loc[optimizer][512].between(1.3, 1.65).all()
+        assert test.loc[optimizer][512].between(97, 98).all()
+    for width in (64, 128, 256, 512):
+        assert gap.loc["momentum"][width].is_monotonic_increasing
+    assert test.loc["momentum"][512].is_monotonic_increasing
+    ends = [gap.loc["momentum"].loc[depth, 512] for depth in (1, 5)]
+    assert "from {:.2f} to {:.2f} points".format(*ends) in README
+    assert (gap.loc["sgd"][[width for width in gap.columns if width >= 16]].max() < 0).all()
+    lost = [test.loc[optimizer].loc[1, 4] - test.loc[optimizer].loc[5, 4] for optimizer in set(table["optimizer"])]
+    assert f"{int(min(lost))} to {round(max(lost))} points" in README
+
+
 def test_each_command_has_its_test() -> None:
     assert fenced()
     assert sorted(COMMANDS) == sorted([*TRAINING, *IN_THE_CLONE, *ELSEWHERE])
