@@ -114,7 +114,7 @@ def by_depth(cells: pd.DataFrame, sides: Sequence[str], labels: Sequence[str]) -
     widths = sorted(int(width) for width in cells["width"].unique())
     looks = style.look([str(depth) for depth in depths])
     height, top, bottom, wide = 1.75, 0.3, 0.5, 1.8
-    whole = 5.3, height * len(names) + top + bottom
+    whole = 5.5, height * len(names) + top + bottom
     drawing = Figure(figsize=whole)
     _depths(drawing, looks)
     limits = {side: _limits(SIDES[side](cells[f"{side}_mean"].to_numpy(float))) for side in sides}
