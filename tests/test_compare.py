@@ -80,6 +80,7 @@ def first(tmp_path_factory) -> tuple[Path, str, int]:
     return project, said.getvalue(), status
 
 
+@pytest.mark.slow
 def test_without_words_it_finds_the_results(first):
     project, said, status = first
     assert status == 0
@@ -185,6 +186,7 @@ def test_other_images_than_the_winners_are_not_shown(small, capsys):
     assert "was trained on other data than data/processed/mnist holds" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_figures_of_an_earlier_report_go_and_others_stay(small):
     figures = small / "reports/figures"
     figures.mkdir(parents=True)

@@ -450,12 +450,14 @@ OLD_BASE = pytest.mark.filterwarnings("ignore:Future Hydra versions will no long
 
 
 @OLD_BASE
+@pytest.mark.slow
 @pytest.mark.parametrize(("launcher_name", "overrides"), [("batched", [])])
 class TestAsHydraTestsLaunchers(LauncherTestSuite):
     pass
 
 
 @OLD_BASE
+@pytest.mark.slow
 @pytest.mark.parametrize(("launcher_name", "overrides"), [("batched", ["hydra.sweeper.max_batch_size=2"])])
 class TestAsHydraTestsBatches(BatchedSweeperTestSuite):
     pass

@@ -30,7 +30,7 @@ from pipeline.tracking import open_tracker, registry
 from tests.training.command import Place, command
 from tests.training.factory import make_job
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 """MLflow and its libraries warn of themselves here and there."""
 
 WORDS = ["model.width=4,16", "seed=0,1,2", "training.epochs=3", "optimizer=adam", "device.xla=false", "question=tests"]

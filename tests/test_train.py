@@ -458,6 +458,7 @@ def test_that_command_runs_it_again(unlucky: tuple[Place, Said]) -> None:
     assert len(where.record.keys) == 3, "the results of the sweep are not those of this run alone"
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_lost_entirely_has_no_winner(place: Callable[[], Place]) -> None:
     where = place()
     with breaking():
@@ -739,6 +740,7 @@ def test_what_failed_may_be_left_alone(some: Place) -> None:
     assert (said.status, "sgd-w4-d1-s3 failed: RuntimeError: no luck" in said.out) == (3, True)
 
 
+@pytest.mark.slow
 def test_what_diverged_is_trained_again_on_demand_only(some: Place) -> None:
     words = ["optimizer=sgd", "seed=2", "model.width=4", "training.epochs=2", *DIVERGING]
     assert "is diverged already" in some.train(*words).out

@@ -28,8 +28,8 @@ COMPILED = ("adamw", "momentum", "nadam") if ALL else ("adamw",) if MORE else ()
 IN_FLOAT32 = OPTIMIZERS if ALL else ("rmsprop",)
 ON_JAX = OPTIMIZERS if ALL else ("adafactor", "muon", "nadam")
 """Optimizers that the stacked engine trains; each is unlike the others in what it keeps between steps."""
-IN_FLOAT64 = OPTIMIZERS if MORE else ("adagrad", "adamw", "nadam", "nesterov")
-"""With every loss among them; every optimizer and activation with TESTS=more."""
+IN_FLOAT64 = OPTIMIZERS if MORE else ("adamw", "nadam")
+"""Every optimizer, activation and loss with TESTS=more."""
 SIDES = ("running", "train", "val")
 
 NORMALISED = make_job(
