@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
@@ -14,10 +15,13 @@ from typing import Any
 import pytest
 
 from pipeline import fetch
-from pipeline.console import PROJECT
+from pipeline.console import COLLECT_AFTER, PROJECT
 from pipeline.data import arrays, raw, sources
 from pipeline.data.arrays import Arrays
 from pipeline.tracking import open_tracker
+
+# As every command here does: a process of tests holds TensorFlow, MLflow and three thousand tests, which all stay.
+gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
 
 MORE = os.environ.get("TESTS") in ("more", "all") or "FAULT_ROUNDS" in os.environ
 """Whether what takes many seconds of a processor is tested too, as `.ci/run` does."""
