@@ -38,6 +38,7 @@ from pipeline.results.sweep import ENDED, RUNNING, STOPPED, Ledger, Lost, Sweep,
 from pipeline.shares import Pool, Shares
 from pipeline.tracking import Tracker, TrackingUnavailable, open_tracker
 from pipeline.tracking.address import home
+from pipeline.tracking.apart import FROM
 
 log = logging.getLogger("pipeline.train")
 
@@ -192,7 +193,8 @@ class Session:
             for name, data in {one.job.dataset.name: one.arrays for one in self.planned}.items()
         }
         self.tracker.warm()
-        publisher = Publisher(self.tracker, self.store, self.question, described)
+        apart = self.tracker.address.database is not None and len(self.to_train()) >= FROM
+        publisher = Publisher(self.tracker, self.store, self.question, described, apart)
         status = "KILLED"
         try:
             if self.is_sweep:

@@ -16,6 +16,7 @@ from pipeline.models import dense
 from pipeline.results.result import Result
 from pipeline.results.store import RunStore
 from pipeline.tracking import Tracker, TrackingUnavailable
+from pipeline.tracking.apart import Gone, Recorder
 
 RETRY_SECONDS = 5.0
 """Between two tries of what the store did not take."""
@@ -37,10 +38,18 @@ def send_model(
 
 
 class Publisher:
-    """One thread that publishes, in order. What the store does not take waits, and is tried again while runs train."""
+    """One thread that publishes, in order. What the store does not take waits, and is tried again while runs train.
+
+    `apart`: runs are recorded by a second process. What is said of the sweep as a whole, and models, are not.
+    """
 
     def __init__(
-        self, tracker: Tracker, store: RunStore, question: str, datasets: Mapping[str, Mapping[str, Any]]
+        self,
+        tracker: Tracker,
+        store: RunStore,
+        question: str,
+        datasets: Mapping[str, Mapping[str, Any]],
+        apart: bool = False,
     ) -> None:
         self.tracker, self.store, self.question, self.datasets = tracker, store, question, datasets
         """`datasets`: what is told of each data set, by its name."""
@@ -51,6 +60,7 @@ class Publisher:
         """Keys of the results that were handed over."""
         self.stopped: KeyboardInterrupt | None = None
         """The signal that came while `close` waited, to be raised when all else is done."""
+        self._recorder = Recorder(tracker) if apart else None
         self._tried = 0.0
         self._ended = threading.Event()
         self._waiting: deque[tuple[Callable[[], None], bool]] = deque()
@@ -69,7 +79,7 @@ class Publisher:
     def publish(self, result: Result) -> None:
         def task() -> None:
             dataset = self.datasets.get(result.job.dataset.name)
-            ids = self.tracker.publish(result, self.question, self.parent, dataset)
+            ids = self._record(result, dataset)
             if ids:
                 known = self.store.published(result.key, ids.get("store"))
                 kept = {"model": known["model"]} if known.get("model") == ids["run_id"] else {}
@@ -77,6 +87,16 @@ class Publisher:
 
         self._queue.put((task, True))
         self.handed.add(result.key)
+
+    def _record(self, result: Result, dataset: Mapping[str, Any] | None) -> dict[str, str]:
+        if self._recorder is not None:
+            try:
+                return self._recorder.publish(result, self.question, self.parent, dataset)
+            except Gone:
+                # Killed, or short of memory. The tracker of this process finds what that one recorded, and goes on.
+                self._recorder.close()
+                self._recorder = None
+        return self.tracker.publish(result, self.question, self.parent, dataset)
 
     def call(self, task: Callable[[], None]) -> None:
         """Run `task` after everything handed over so far."""
@@ -112,6 +132,8 @@ class Publisher:
     def _work(self) -> None:
         try:
             self._until_closed()
+            if self._recorder is not None:
+                self._recorder.close()
         finally:
             self._ended.set()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.abc
 import os
 import shutil
 import subprocess
@@ -22,6 +23,19 @@ from pipeline.tracking import open_tracker
 
 # As every command here does: a process of tests holds TensorFlow, MLflow and three thousand tests, which all stay.
 gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
+
+
+class StartedHere(importlib.abc.MetaPathFinder):
+    """TensorFlow takes its settings from the moment of its import, for all tests of the process: bits depend on oneDNN."""
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
+        if fullname == "tensorflow" and os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "1":
+            pytest.exit(
+                "a test imports TensorFlow before pipeline.models.devices set it up: give it the fixture `keras`"
+            )
+
+
+sys.meta_path.insert(0, StartedHere())
 
 MORE = os.environ.get("TESTS") in ("more", "all") or "FAULT_ROUNDS" in os.environ
 """Whether what takes many seconds of a processor is tested too, as `.ci/run` does."""

@@ -229,7 +229,7 @@ def test_the_files_of_mlflow_lie_in_the_clone(store: Store, clone: Clone) -> Non
 
 @pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning")
 def test_the_winner_loads_and_predicts(
-    store: Store, clone: Clone, runs: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+    store: Store, clone: Clone, runs: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, keras: object
 ) -> None:
     import mlflow
 

@@ -14,9 +14,10 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hydra.core.utils as hydra_utils
 import pytest
@@ -34,9 +35,12 @@ from hydra.experimental.callback import Callback
 from hydra.plugins.launcher import Launcher
 from hydra.test_utils.launcher_common_tests import BatchedSweeperTestSuite, IntegrationTestSuite, LauncherTestSuite
 from hydra.types import RunMode
+from hypothesis import given, reject, settings
+from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from hydra_plugins.batched_launcher import BatchedLauncher, _core
+from hydra_plugins.batched_launcher import BatchedLauncher, _core, _quicker
 from hydra_plugins.batched_launcher._compose import Templates
 from hydra_plugins.batched_launcher._quicker import quicker
 from pipeline.config import rules, schema
@@ -268,10 +272,52 @@ def test_books_kept_quicker_are_those_that_hydra_keeps(tmp_path: Path, monkeypat
     assert kept[0] == kept[1]
 
 
+class Colour(Enum):
+    RED = 1
+
+
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.floats(allow_nan=False),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=150),
+    st.sampled_from(
+        ["???", "${a}", "${oc.env:HOME}/x", "yes", "1e3", "1_000", "12:30", "~", "# no", "a: b", "- c", " d "]
+    ),
+    st.just(Colour.RED),
+    st.just(Path("a/b")),
+    st.binary(max_size=9),
+)
+KEYS = st.one_of(st.text("ab: #?-\n'é", max_size=160), st.integers(), st.booleans(), st.just(Colour.RED))
+NESTED = st.recursive(
+    SCALARS,
+    lambda below: st.one_of(st.lists(below, max_size=3), st.dictionaries(KEYS, below, max_size=3)),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(KEYS, NESTED, max_size=4))
+@settings(max_examples=300, deadline=None)
+def test_a_configuration_written_in_parts_is_the_one_written_whole(content: dict[Any, Any]) -> None:
+    try:
+        config = OmegaConf.create(content)
+        there = OmegaConf.to_container(config, enum_to_str=True)
+        text = _quicker._dumped(cast("dict[Any, Any]", there))
+    except (OmegaConfBaseException, yaml.representer.RepresenterError):
+        reject()
+    assert _quicker.plain(config) == there
+    # Twice: the second time from what was kept.
+    assert [_quicker.written(config) for _ in range(2)] == [text if content else ""] * 2
+
+
 def test_hydra_is_left_as_it_was(tmp_path: Path) -> None:
-    before = hydra_utils.copy, OmegaConf.masked_copy, get_dumper()
+    def now() -> list[object]:
+        return [hydra_utils.copy, OmegaConf.masked_copy, OmegaConf.to_yaml, get_dumper()]
+
+    before = now()
     launch(tmp_path, Task(), "a=1,13")
-    assert (hydra_utils.copy, OmegaConf.masked_copy, get_dumper()) == before
+    assert now() == before
 
 
 def get_dumper() -> object:

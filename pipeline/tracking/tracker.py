@@ -46,8 +46,10 @@ class TrackingUnavailable(UserError):
 class Tracker:
     """Records runs in the MLflow store at `address`. Every method raises TrackingUnavailable where that fails."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, origin: Mapping[str, str] | None = None) -> None:
         self.address = address
+        self.origin = dict(_origin() if origin is None else origin)
+        """Who records, by which program."""
         self._threads = threading.RLock()
         self._client_made: MlflowClient | None = None
         self._file_lock: filelock.BaseFileLock | None = None
@@ -100,7 +102,7 @@ class Tracker:
         with self.recording(f"begin {name}") as client:
             experiment_id = self.experiment(client, experiment)
             self._close_stale(client)
-            told = _origin() | {key: describe.fit(str(value), describe.TAG_LIMIT) for key, value in tags.items()}
+            told = self.origin | {key: describe.fit(str(value), describe.TAG_LIMIT) for key, value in tags.items()}
             if sweep_id is not None:
                 told[SWEEP] = sweep_id
                 for run in self.search(client, [experiment_id], f"tags.`{SWEEP}` = {quoted(sweep_id)}", limit=1):
@@ -131,6 +133,11 @@ class Tracker:
                 run_id = self.record(client, result, experiment_id, parent, dataset)
                 known[result.key] = run_id, result.status
             return self.ids(run_id, experiment_id, parent, result.status)
+
+    def join(self, experiment: str, parent: str) -> None:
+        """Before runs are published under a parent that another process began: what is there need not be looked for then."""
+        with self.recording("look up the runs of a sweep") as client:
+            self._look_up_children(client, self.experiment(client, experiment), parent)
 
     @property
     def _page(self) -> int:
@@ -375,7 +382,7 @@ class Tracker:
                 client.delete_run(found.info.run_id)
                 found = None
         points, lost = describe.metrics(result)
-        told = _origin() | process.tag() | describe.tags(result, lost)
+        told = self.origin | process.tag() | describe.tags(result, lost)
         if parent is not None:
             told[describe.PARENT] = parent
             # Should this not come to its end, the next attempt has to look for what it left.
@@ -479,6 +486,9 @@ class NullTracker(Tracker):
         self, result: Result, experiment: str, parent: str | None = None, dataset: Mapping[str, Any] | None = None
     ) -> dict[str, str]:
         return {}
+
+    def join(self, experiment: str, parent: str) -> None:
+        return
 
     def end(self, run_id: str, status: str, at: int | None = None) -> None:
         pass

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,9 +28,7 @@ class Logged(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def logged(tmp_path_factory: pytest.TempPathFactory, blank_store: Path) -> Iterator[Logged]:
-    import keras
-
+def logged(tmp_path_factory: pytest.TempPathFactory, blank_store: Path, keras: ModuleType) -> Iterator[Logged]:
     model = keras.Sequential(
         [keras.Input((784,)), keras.layers.Dense(4, activation="relu"), keras.layers.Dense(10, activation="softmax")]
     )
