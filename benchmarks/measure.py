@@ -8,8 +8,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
 
 from pipeline.console import PROJECT
 from pipeline.results.identity import environment
@@ -17,7 +20,10 @@ from pipeline.results.identity import environment
 
 @dataclass(frozen=True)
 class Measured:
-    """Wall-clock seconds, CPU seconds and peak memory in MB of one process with its children; its own open files."""
+    """Wall-clock seconds, CPU seconds and peak memory in MB of one process with its children; its own open files.
+
+    Memory of several processes is their sum, looked at four times a second; libraries that they share count for each.
+    """
 
     seconds: float
     cpu: float
@@ -40,9 +46,9 @@ def process(*command: str, env: dict[str, str] | None = None) -> Measured:
             # DVC's stages say `python`: this one.
             env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", **(env or {})},
         )
-        files = 0
+        files = held = 0
         while not (ended := os.wait4(child.pid, os.WNOHANG))[0]:
-            files = max(files, _open_files(child.pid))
+            files, held = max(files, _open_files(child.pid)), max(held, _held(child.pid))
             time.sleep(0.25)
         _, status, usage = ended
         seconds = time.perf_counter() - started
@@ -51,13 +57,28 @@ def process(*command: str, env: dict[str, str] | None = None) -> Measured:
         text = output.read()
     if child.returncode:
         raise SystemExit(f"{' '.join(command)}: exit status {child.returncode}\n{text[-2000:]}")
-    return Measured(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss // 1024, text, files)
+    return Measured(seconds, usage.ru_utime + usage.ru_stime, max(usage.ru_maxrss, held) // 1024, text, files)
 
 
 def _open_files(pid: int) -> int:
     try:
         return len(os.listdir(f"/proc/{pid}/fd"))
     except OSError:
+        return 0
+
+
+def _held(pid: int) -> int:
+    """kB that the process and all that it started hold; what they share counts for each."""
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        return sum(_resident(one) for one in (process, *process.children(recursive=True))) // 1024
+    return 0
+
+
+def _resident(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.Error:
         return 0
 
 

@@ -1,11 +1,12 @@
 """What a run costs besides its arithmetic, and whether that grows: sweeps of few and many jobs on `dataset=digits`.
 
-    python -m benchmarks.overhead [few=10] [more=110] [many=1000] [mnist=0]
+    python -m benchmarks.overhead [few=200] [more=400] [many=1000] [mnist=0] [repeat=3]
 
-One process each. The cost per run is what a further run adds: (seconds of the larger sweep - seconds of the smaller one) /
+One command each. The cost per run is what a further run adds: (seconds of the larger sweep - seconds of the smaller one) /
 (runs more): composing, folders, records, MLflow, and the little training that digits take. It is given in the sweep of
-few and in the sweep of many; peak memory and open files are the process's own. `mnist=1000` adds a sweep of that many
-jobs on MNIST (one epoch, width 64), for its peak memory.
+more and in the sweep of many, from medians of `repeat` sweeps of few and of more, whose start alone varies by 2 s. All are
+recorded by a second process, whose memory counts; few are enough that it has caught up with what was trained during its start.
+`mnist=1000` adds a sweep of that many jobs on MNIST (one epoch, width 64), for its peak memory.
 """
 
 from __future__ import annotations
@@ -27,14 +28,17 @@ def run(jobs: int, *words: str) -> measure.Measured:
 
 
 def main(argv: Sequence[str]) -> int:
-    values = console.words(argv, {"few": "10", "more": "110", "many": "1000", "mnist": "0"}, __doc__ or "")
+    values = console.words(
+        argv, {"few": "200", "more": "400", "many": "1000", "mnist": "0", "repeat": "3"}, __doc__ or ""
+    )
     sizes, mnist = [int(values[name]) for name in ("few", "more", "many")], int(values["mnist"])
     print(measure.machine())
     run(2, *SMALL)  # compiles
     seconds: list[float] = []
     costs: list[float] = []
     for jobs in sizes:
-        done = run(jobs, *SMALL)
+        repeat = 1 if jobs == sizes[2] else int(values["repeat"])
+        done = sorted((run(jobs, *SMALL) for _ in range(repeat)), key=lambda one: one.seconds)[repeat // 2]
         seconds.append(done.seconds)
         line = (
             f"{jobs:5} jobs: {done.seconds:7.1f} s, {done.cpu:7.1f} CPU s, {done.peak_mb} MB, {done.files} open files"
