@@ -37,6 +37,14 @@ def send_model(
     store.note_published(result.key, {**ids, "model": ids["run_id"]})
 
 
+def _recorder(tracker: Tracker) -> Recorder | None:
+    try:
+        return Recorder(tracker)
+    except (OSError, ImportError, NotImplementedError):
+        # No process to be had, or no semaphores (a container without /dev/shm): this process records then.
+        return None
+
+
 class Publisher:
     """One thread that publishes, in order. What the store does not take waits, and is tried again while runs train.
 
@@ -60,7 +68,7 @@ class Publisher:
         """Keys of the results that were handed over."""
         self.stopped: KeyboardInterrupt | None = None
         """The signal that came while `close` waited, to be raised when all else is done."""
-        self._recorder = Recorder(tracker) if apart else None
+        self._recorder = _recorder(tracker) if apart else None
         self._tried = 0.0
         self._ended = threading.Event()
         self._waiting: deque[tuple[Callable[[], None], bool]] = deque()

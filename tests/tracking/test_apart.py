@@ -18,7 +18,7 @@ from pipeline import batch
 from pipeline.console import PROJECT
 from pipeline.publisher import Publisher
 from pipeline.results.store import RunStore
-from pipeline.tracking import Tracker, process
+from pipeline.tracking import Tracker, apart, process
 from pipeline.tracking.apart import Gone, Recorder
 from pipeline.tracking.store import StoreDamaged
 from tests.faults.workspace import Workspace
@@ -127,6 +127,23 @@ def test_killed_its_runs_are_recorded_here_and_none_twice(fresh: Fresh, tmp_path
         assert connection.execute("SELECT count(*) FROM runs").fetchone() == (7,)
     with pytest.raises(Gone):
         Recorder.publish(recorder, results[0], "e", None, None)
+
+
+def test_where_no_process_can_be_had_this_one_records(
+    fresh: Fresh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(method: str) -> None:
+        raise OSError("no semaphores here")
+
+    monkeypatch.setattr(apart, "get_context", refuse)
+    store, tracker = RunStore(tmp_path / "runs"), fresh()
+    store.write(make_result())
+    publisher = Publisher(tracker, store, "e", {}, apart=True)
+    publisher.begin("sweep", {}, "id")
+    publisher.publish(make_result())
+    assert publisher.close("FINISHED") is None
+    assert publisher.parent is not None
+    assert len(told(tracker, publisher.parent)) == 1
 
 
 @pytest.mark.fault("SIGKILL")
