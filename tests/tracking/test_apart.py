@@ -45,9 +45,17 @@ def pid_of(recorder: Recorder) -> int:
     return pid
 
 
-@pytest.fixture
-def recorder(fresh: Fresh) -> Iterator[Recorder]:
-    made = Recorder(fresh())
+@pytest.fixture(scope="module")
+def tracker(tmp_path_factory: pytest.TempPathFactory, blank_store: Path) -> Tracker:
+    root = tmp_path_factory.mktemp("apart")
+    (root / "mlflow.db").write_bytes(blank_store.read_bytes())
+    return open_tracker("sqlite", root=root)
+
+
+@pytest.fixture(scope="module")
+def recorder(tracker: Tracker) -> Iterator[Recorder]:
+    """Its start is seconds of imports."""
+    made = Recorder(tracker)
     yield made
     made.close()
 
@@ -74,8 +82,7 @@ def told(tracker: Tracker, parent: str) -> dict[str, object]:
     }
 
 
-def test_what_is_recorded_there_is_what_is_recorded_here(fresh: Fresh, recorder: Recorder) -> None:
-    tracker = fresh()
+def test_what_is_recorded_there_is_what_is_recorded_here(tracker: Tracker, recorder: Recorder) -> None:
     results = [make_result(0), make_result(1, status="diverged", reason="loss is nan", figures={})]
     there, here = (tracker.begin("e", name, {}) for name in ("there", "here"))
     ids = [recorder.publish(result, "e", there, {"name": "mnist"}) for result in results]
@@ -96,11 +103,14 @@ def test_a_signal_to_all_processes_does_not_cut_it_off(recorder: Recorder) -> No
     assert recorder.publish(make_result(1), "e", None, None)["run_id"]
 
 
-@pytest.mark.fault("two sweeps at once")
-def test_a_store_that_cannot_be_used_is_said_as_ever(recorder: Recorder, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_store_that_cannot_be_used_is_said_as_ever(fresh: Fresh, tmp_path: Path) -> None:
+    tracker = fresh()
     (tmp_path / "mlflow.db").write_bytes(b"")
+    recorder = Recorder(tracker)
     with pytest.raises(StoreDamaged, match="empty"):
         recorder.publish(make_result(0), "e", None, None)
+    recorder.close()
 
 
 @pytest.mark.fault("SIGKILL")
