@@ -18,7 +18,7 @@ from pipeline import batch
 from pipeline.console import PROJECT
 from pipeline.publisher import Publisher
 from pipeline.results.store import RunStore
-from pipeline.tracking import Tracker, apart, process
+from pipeline.tracking import Tracker, apart, open_tracker, process
 from pipeline.tracking.apart import Gone, Recorder
 from pipeline.tracking.store import StoreDamaged
 from tests.faults.workspace import Workspace
