@@ -9,12 +9,11 @@ holds every file and value to those of Hydra's basic launcher.
 from __future__ import annotations
 
 import copy
-import marshal
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
-from functools import cache, lru_cache
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -91,30 +90,31 @@ def plain(node: Any) -> Any:
 
 def written(config: DictConfig) -> str:
     """What `OmegaConf.to_yaml` gives. A mapping in block style is the text of its entries, one after the other."""
-    parts: list[str] = []
     whole = plain(config)
-    try:
-        for key, value in whole.items():
-            # The first line is `key:` for a plain name; others may be quoted, folded or set apart.
-            if isinstance(value, dict) and value and isinstance(key, str) and key.isidentifier():
-                entries = [_text({key: {inner: below}}).partition("\n") for inner, below in value.items()]
-                parts += [entries[0][0], "\n", *(entry[2] for entry in entries)]
-            else:
-                parts.append(_text({key: value}))
-    except ValueError:
-        # Something else than plain values, a path say, which may stand in two places and is then written once.
-        return _dumped(whole)
+    if "Path(" in repr(whole):
+        return _dumped(whole)  # a path may stand in two places, and is then written once
+    parts: list[str] = []
+    for key, value in whole.items():
+        # The first line is `key:` for a plain name; others may be quoted, folded or set apart.
+        if isinstance(value, dict) and value and isinstance(key, str) and key.isidentifier():
+            entries = [_text({key: {inner: below}}).partition("\n") for inner, below in value.items()]
+            parts += [entries[0][0], "\n", *(entry[2] for entry in entries)]
+        else:
+            parts.append(_text({key: value}))
     return "".join(parts)
 
 
+_known: dict[str, str] = {}
+"""Text by what it says; of plain values, which `repr` tells apart (1, 1.0, True and '1')."""
+
+
 def _text(mapping: dict[Any, Any]) -> str:
-    # Of version 2, which does not tell strings that are one object from strings that are equal.
-    return _text_of(marshal.dumps(mapping, 2))
-
-
-@lru_cache(maxsize=256)
-def _text_of(mapping: bytes) -> str:
-    return _dumped(marshal.loads(mapping))
+    said = repr(mapping)
+    if said not in _known:
+        if len(_known) >= 256:  # what every job has is soon here again
+            _known.clear()
+        _known[said] = _dumped(mapping)
+    return _known[said]
 
 
 def _dumped(mapping: dict[Any, Any]) -> str:

@@ -95,7 +95,7 @@ def test_what_is_recorded_there_is_what_is_recorded_here(tracker: Tracker, recor
     ]
 
 
-@pytest.mark.fault("SIGTERM, Ctrl-C")
+@pytest.mark.fault("SIGTERM and Ctrl-C")
 def test_a_signal_to_all_processes_does_not_cut_it_off(recorder: Recorder) -> None:
     recorder.publish(make_result(0), "e", None, None)
     for number in (signal.SIGINT, signal.SIGTERM):
