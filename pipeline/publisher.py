@@ -40,8 +40,7 @@ def send_model(
 def _recorder(tracker: Tracker) -> Recorder | None:
     try:
         return Recorder(tracker)
-    except (OSError, ImportError, NotImplementedError):
-        # No process to be had, or no semaphores (a container without /dev/shm): this process records then.
+    except OSError:  # no process to be had: this one records then
         return None
 
 
@@ -140,9 +139,9 @@ class Publisher:
     def _work(self) -> None:
         try:
             self._until_closed()
-            if self._recorder is not None:
-                self._recorder.close()
         finally:
+            if self._recorder is not None:  # or this process would wait for that one for ever
+                self._recorder.close()
             self._ended.set()
 
     def _until_closed(self) -> None:

@@ -12,8 +12,7 @@ import os
 import signal
 import threading
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from multiprocessing import get_context, parent_process
 from typing import TYPE_CHECKING, Any
 
@@ -21,65 +20,75 @@ from pipeline.tracking.address import Address
 from pipeline.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
     from pipeline.results.result import Result
 
 FROM = 50
 """Runs from which a second process is worth its start: 4 s of imports, on another core, and 250 MB."""
 
-Gone = BrokenProcessPool
-"""What `Recorder.publish` raises where its process is gone: killed, or never started."""
 
-_tracker: Tracker | None = None
-_joined: set[str] = set()
-"""Of the second process: its tracker, and the parents whose runs it has looked up."""
+class Gone(Exception):
+    """The second process ended, killed or never started; whether it recorded what it was given is not known."""
 
 
 class Recorder:
-    """`Tracker.publish` in a process of its own, which ends with this one, however that ends."""
+    """`Tracker.publish` in a process of its own, which ends with this one, however that ends. Raises OSError for no process."""
 
     def __init__(self, tracker: Tracker) -> None:
         # Not forked: TensorFlow's threads would not come along, and what they hold would stay held.
-        self._pool = ProcessPoolExecutor(
-            1, get_context("spawn"), _start, (tracker.address, tracker.origin, gc.get_threshold())
-        )
-        self._pool.submit(_warm)
+        context = get_context("spawn")
+        self._here, there = context.Pipe()
+        own = (there, tracker.address, tracker.origin, gc.get_threshold())
+        self._process = context.Process(target=_serve, args=own, name="recorder")
+        self._process.start()
+        there.close()
 
     def publish(
         self, result: Result, experiment: str, parent: str | None, dataset: Mapping[str, Any] | None
     ) -> dict[str, str]:
-        """As `Tracker.publish`, with what it raises; raises Gone where the process is, and whether it recorded is not known."""
-        return self._pool.submit(_publish, result, experiment, parent, dataset).result()
+        """As `Tracker.publish`, with what that raises; raises Gone where the process is. By one thread at a time."""
+        try:
+            self._here.send((result, experiment, parent, dataset))
+            answer: dict[str, str] | Exception = self._here.recv()
+        except (EOFError, OSError) as error:
+            raise Gone from error
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def close(self) -> None:
-        self._pool.shutdown()
+        self._here.close()
+        self._process.join()
 
 
-def _start(address: Address, origin: Mapping[str, str], collect_after: tuple[int, int, int]) -> None:
-    global _tracker
-    gc.set_threshold(*collect_after)
+def _serve(there: Connection, address: Address, origin: Mapping[str, str], collect_after: tuple[int, int, int]) -> None:
+    """Record what comes, until the other end is closed."""
     # A signal to the whole group is for the command, which ends this process once it has recorded what it handed over.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
-    _tracker = Tracker(address, origin)
+    gc.set_threshold(*collect_after)
+    tracker = Tracker(address, origin)
+    tracker.warm().join()
+    joined: set[str] = set()
+    with suppress(EOFError, OSError):
+        while True:
+            result, experiment, parent, dataset = there.recv()
+            answer: dict[str, str] | Exception
+            try:
+                if parent and parent not in joined:
+                    tracker.join(experiment, parent)
+                    joined.add(parent)
+                answer = tracker.publish(result, experiment, parent, dataset)
+            except Exception as error:
+                answer = error
+            there.send(answer)
 
 
 def _end_with_parent() -> None:
-    """A pool's process that has nothing to do would wait for ever for a killed one's next word."""
+    """A process that is recording, or waits for a lock, would outlive a command that is killed."""
     parent = parent_process()
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-def _warm() -> None:
-    assert _tracker is not None
-    _tracker.warm().join()
-
-
-def _publish(result: Result, experiment: str, parent: str | None, dataset: Mapping[str, Any] | None) -> dict[str, str]:
-    assert _tracker is not None
-    if parent and parent not in _joined:
-        _tracker.join(experiment, parent)
-        _joined.add(parent)
-    return _tracker.publish(result, experiment, parent, dataset)

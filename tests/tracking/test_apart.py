@@ -34,14 +34,14 @@ from pipeline.tracking.apart import Recorder
 
 if __name__ == "__main__":
     recorder = Recorder(open_tracker("sqlite", root=Path(sys.argv[1])))
-    recorder._pool.submit(os.getpid).result()
-    print(*recorder._pool._processes, flush=True)
+    print(recorder._process.pid, flush=True)
     os.kill(os.getpid(), 9)
 """
 
 
 def pid_of(recorder: Recorder) -> int:
-    [pid] = recorder._pool._processes
+    pid = recorder._process.pid
+    assert pid is not None
     return pid
 
 
@@ -143,7 +143,7 @@ def test_where_no_process_can_be_had_this_one_records(
     fresh: Fresh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(method: str) -> None:
-        raise OSError("no semaphores here")
+        raise OSError("no process to be had")
 
     monkeypatch.setattr(apart, "get_context", refuse)
     store, tracker = RunStore(tmp_path / "runs"), fresh()
