@@ -298,7 +298,7 @@ NESTED = st.recursive(
 
 
 @given(st.dictionaries(KEYS, NESTED, max_size=4))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_configuration_written_in_parts_is_the_one_written_whole(content: dict[Any, Any]) -> None:
     try:
         config = OmegaConf.create(content)

@@ -139,6 +139,7 @@ def test_killed_its_runs_are_recorded_here_and_none_twice(fresh: Fresh, tmp_path
         Recorder.publish(recorder, results[0], "e", None, None)
 
 
+@pytest.mark.slow
 def test_where_no_process_can_be_had_this_one_records(
     fresh: Fresh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,6 +157,7 @@ def test_where_no_process_can_be_had_this_one_records(
     assert len(told(tracker, publisher.parent)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.fault("SIGKILL")
 def test_it_ends_with_a_command_that_is_killed(fresh: Fresh, tmp_path: Path) -> None:
     fresh()
@@ -170,6 +172,7 @@ def test_it_ends_with_a_command_that_is_killed(fresh: Fresh, tmp_path: Path) -> 
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_large_sweep_is_recorded_by_one_and_a_small_one_is_not(
     tmp_path: Path, blank_store: Path, processed: Path, monkeypatch: pytest.MonkeyPatch, keras: object
 ) -> None:
