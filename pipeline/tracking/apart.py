@@ -13,7 +13,7 @@ import signal
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context, parent_process, resource_tracker
 from typing import TYPE_CHECKING, Any
 
 from pipeline.tracking.address import Address
@@ -41,8 +41,15 @@ class Recorder:
         self._here, there = context.Pipe()
         own = (there, tracker.address, tracker.origin, gc.get_threshold())
         self._process = context.Process(target=_serve, args=own, name="recorder")
-        self._process.start()
-        there.close()
+        # It is born with these signals held back, and leaves them so: one to the whole group is for the command, which ends
+        # this process once it has recorded what it handed over. (Python's own helper lets them through when it starts.)
+        resource_tracker.ensure_running()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            there.close()
 
     def publish(
         self, result: Result, experiment: str, parent: str | None, dataset: Mapping[str, Any] | None
@@ -64,9 +71,6 @@ class Recorder:
 
 def _serve(there: Connection, address: Address, origin: Mapping[str, str], collect_after: tuple[int, int, int]) -> None:
     """Record what comes, until the other end is closed."""
-    # A signal to the whole group is for the command, which ends this process once it has recorded what it handed over.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
     gc.set_threshold(*collect_after)
     tracker = Tracker(address, origin)

@@ -54,8 +54,10 @@ def tracker(tmp_path_factory: pytest.TempPathFactory, blank_store: Path) -> Trac
 
 @pytest.fixture(scope="module")
 def recorder(tracker: Tracker) -> Iterator[Recorder]:
-    """Its start is seconds of imports."""
+    """Its start is seconds of imports, in which a signal to the whole group must not cut it off either, or say so."""
     made = Recorder(tracker)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(pid_of(made), number)
     yield made
     made.close()
 
