@@ -345,6 +345,7 @@ def queued(clone: Clone) -> Iterator[str]:
     clone.run("dvc queue stop --kill")
 
 
+@pytest.mark.slow
 def test_a_queued_experiment_finds_the_data(queued: str) -> None:
     assert re.findall(r"Running stage '(\w+)'", queued) == ["sweep", "compare"]
     assert "2 runs: 2 new" in queued
@@ -352,12 +353,14 @@ def test_a_queued_experiment_finds_the_data(queued: str) -> None:
     assert closing in queued.splitlines()
 
 
+@pytest.mark.slow
 def test_a_queued_experiment_leaves_the_workspace_alone(clone: Clone, queued: str) -> None:
     assert clone.run("git status --porcelain") == ""
     assert "Data and pipelines are up to date." in clone.run("dvc status")
     assert "queued" in clone.run("dvc exp list --name-only")
 
 
+@pytest.mark.slow
 def test_runs_of_a_queued_experiment_land_in_the_store_of_the_project(clone: Clone, queued: str) -> None:
     store = Store(clone.path)
     of_it = [run for run in store.runs if run.data.tags.get("env.dvc_experiment") == "queued"]
@@ -367,6 +370,7 @@ def test_runs_of_a_queued_experiment_land_in_the_store_of_the_project(clone: Clo
     assert not list((clone.path / ".dvc").rglob("mlflow.db"))
 
 
+@pytest.mark.slow
 def test_metrics_of_an_experiment_are_compared(clone: Clone, queued: str) -> None:
     diff = json.loads(clone.run("dvc metrics diff HEAD queued --json"))["reports/metrics.json"]
     assert diff["runs.finished"] == {"old": 10, "new": 4, "diff": -6}
@@ -374,6 +378,7 @@ def test_metrics_of_an_experiment_are_compared(clone: Clone, queued: str) -> Non
     assert max(map(len, clone.run("dvc metrics diff HEAD queued").splitlines())) < 200
 
 
+@pytest.mark.slow
 def test_plots_of_an_experiment_are_compared(clone: Clone, queued: str, tmp_path: Path) -> None:
     drawn = plots(clone, "dvc plots diff HEAD queued", tmp_path)
     assert len(drawn) == 4
@@ -391,6 +396,7 @@ def test_an_experiment_in_the_workspace_is_not_made_twice(restored: Clone, queue
     assert len(pd.read_csv(restored.path / "reports/runs.csv")) == 4
 
 
+@pytest.mark.slow
 def test_an_experiment_is_shown_by_what_it_changed(clone: Clone, queued: str) -> None:
     """Without the option DVC shows a column for each number of the data card too."""
     header = clone.run("dvc exp show --only-changed --md").splitlines()[0]

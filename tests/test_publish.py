@@ -196,6 +196,7 @@ def test_only_what_is_not_there_is_sent(
     assert keys(server.uri, question) == {*filled.keys(), "parent"}
 
 
+@pytest.mark.slow
 def test_a_server_that_goes_away_in_the_middle_gets_the_rest(
     wire: Wire, filled: RunStore, question: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,6 +217,7 @@ def test_a_server_that_goes_away_in_the_middle_gets_the_rest(
     assert keys(wire.url, question) == {*filled.keys(), "parent"}
 
 
+@pytest.mark.slow
 def test_a_server_that_answers_too_late_has_each_run_once(
     wire: Wire, filled: RunStore, question: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,6 +240,7 @@ def test_a_server_that_answers_too_late_has_each_run_once(
     assert {run["status"] for run in there.values()} == {"FINISHED", "FAILED"}
 
 
+@pytest.mark.slow
 def test_one_that_stays_away_is_given_up(
     wire: Wire, filled: RunStore, question: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

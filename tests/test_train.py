@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,39 +85,39 @@ class Ended:
     """Status of the sweep's record, and how many runs it gives up for lost."""
 
 
-@pytest.fixture(scope="module")
-def ended(place: Callable[[], Place]) -> dict[int, Ended]:
-    """Two sweeps, side by side, that get a signal after their second run."""
-
-    def end(number: int, *words: str) -> Ended:
-        where = place()
-        process = Process(where, *LONG, "question=tests", *words)
-        try:
-            out = process.until("[2/12]")
-            started = time.monotonic()
-            process.popen.send_signal(number)
-            rest, err = process.popen.communicate(timeout=60)
-            seconds = time.monotonic() - started
-        finally:
-            process.popen.kill()
-        said = Said(process.popen.returncode, out + rest, err)
-        [record] = Ledger(where.store)
-        noted = record.status, len(record.lost)
-        return Ended(where, process.words, process.here, seconds, said, where.store.keys(), noted)
-
-    with ThreadPoolExecutor() as pool:
-        killed = pool.submit(end, signal.SIGKILL, "device.xla=false")
-        interrupted = pool.submit(end, signal.SIGINT, "device.xla=false")
-    return {signal.SIGKILL: killed.result(), signal.SIGINT: interrupted.result()}
+def end(where: Place, number: int) -> Ended:
+    """A sweep that gets a signal after its second run."""
+    process = Process(where, *LONG, "question=tests", "device.xla=false")
+    try:
+        out = process.until("[2/12]")
+        started = time.monotonic()
+        process.popen.send_signal(number)
+        rest, err = process.popen.communicate(timeout=60)
+        seconds = time.monotonic() - started
+    finally:
+        process.popen.kill()
+    said = Said(process.popen.returncode, out + rest, err)
+    [record] = Ledger(where.store)
+    noted = record.status, len(record.lost)
+    return Ended(where, process.words, process.here, seconds, said, where.store.keys(), noted)
 
 
 @pytest.fixture(scope="module")
-def resumed(ended: dict[int, Ended]) -> tuple[Place, int, Said]:
+def interrupted(place: Callable[[], Place]) -> Ended:
+    return end(place(), signal.SIGINT)
+
+
+@pytest.fixture(scope="module")
+def killed(place: Callable[[], Place]) -> Ended:
+    return end(place(), signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def resumed(killed: Ended) -> tuple[Place, int, Said]:
     """The killed sweep, how many runs it had finished, and what its command says the last time.
 
     In between it is started again and killed at moments drawn at random: FAULT_ROUNDS of them, from FAULT_SEED.
     """
-    killed = ended[signal.SIGKILL]
     seed = int(os.environ.get("FAULT_SEED", time.time_ns() % 2**32))
     moments = random.Random(seed)
     for number in range(int(os.environ.get("FAULT_ROUNDS", "1"))):
@@ -132,11 +131,6 @@ def resumed(ended: dict[int, Ended]) -> tuple[Place, int, Said]:
         # Whatever the moment, what is there is whole.
         assert all(run.finished for run in killed.place.store)
     return killed.place, len(list(killed.place.store)), command(*killed.words)
-
-
-@pytest.fixture(scope="module")
-def interrupted(ended: dict[int, Ended]) -> Ended:
-    return ended[signal.SIGINT]
 
 
 @pytest.mark.slow
@@ -785,9 +779,10 @@ def test_what_was_interrupted_is_in_the_ledger(interrupted: Ended) -> None:
     assert len(sweep.lost) == 12 - len(interrupted.finished)
 
 
-def test_what_was_killed_is_in_the_ledger_until_it_is_made_good(ended: dict[int, Ended]) -> None:
+@pytest.mark.slow
+def test_what_was_killed_is_in_the_ledger_until_it_is_made_good(killed: Ended) -> None:
     """The record is there from before the first run on; `resumed` wrote it anew."""
-    assert ended[signal.SIGKILL].ledger_after_the_kill == ("running", 12)
+    assert killed.ledger_after_the_kill == ("running", 12)
 
 
 @pytest.mark.slow
