@@ -52,7 +52,8 @@ def compare(folders: Sequence[Path], out: Path, data: Path, tracking: str = NONE
     if evidence.finished.empty and not evidence.lost:
         raise UserError(nothing_finished(folders))
     arrays = images(evidence, data)
-    evidence.labels = None if arrays is None else arrays.test_labels
+    if arrays is not None:
+        evidence.labels, evidence.training_images = arrays.test_labels, len(arrays.train_labels)
     files = write(evidence, arrays, out)
     numbers = tables.metrics(evidence)
     terminal.show(evidence)

@@ -144,6 +144,8 @@ class Evidence:
         self.sources = list(sources)
         self.labels: np.ndarray | None = None
         """The right classes of the main comparison's test images, where they are at hand: for `analysis`."""
+        self.training_images: int | None = None
+        """How many training images its data set has, where that is known."""
         self.beside: Path | None = None
         """Folder of tables that other commands made, where there may be some: for `beside`."""
         experiments = {source.name: source.results for source in self.sources}
@@ -215,7 +217,7 @@ class Evidence:
     @cached_property
     def analysis(self) -> Analysis:
         """What the declared contrasts of the main comparison show, and what they do not."""
-        return analysis(self.main_results, self.declared, self.labels)
+        return analysis(self.main_results, self.declared, self.labels, self.training_images)
 
     def by_gap(self) -> pd.DataFrame:
         """Configurations of the main comparison, largest gap first."""

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.results.result import FINISHED, Result
-from pipeline.statistics import answers, bootstrap, contrasts, design, gap_points, summary, verdicts
+from pipeline.statistics import answers, bootstrap, contrasts, design, gap_points, slopes, summary, verdicts
 from pipeline.statistics.declaration import OPTIMIZERS, Declaration
 from pipeline.statistics.interaction import Interaction, interaction
 from pipeline.statistics.wording import FIGURES, plural
@@ -63,11 +63,18 @@ class Analysis:
     """Answer: who overfits more."""
 
 
-def analysis(results: Sequence[Result], declared: Declaration, labels: np.ndarray | None = None) -> Analysis:
+def analysis(
+    results: Sequence[Result],
+    declared: Declaration,
+    labels: np.ndarray | None = None,
+    training_images: int | None = None,
+) -> Analysis:
     """Everything that `declared` asks of the runs of one comparison, finished or not.
 
     `labels`, integers (images,), are the right classes of the test split that the runs' predictions are of; without them
-    the bootstrap over images is left out. Never raises for what runs lack: `limits` says what is missing, and why.
+    the bootstrap over images is left out. `training_images`: how many there are, validation samples included; where that is
+    not known, a curve on a part of them may have one epoch less to be compared. Never raises for what runs lack: `limits`
+    says what is missing, and why.
     """
     runs = design.runs_of(results)
     table = design.configurations(runs)
@@ -75,7 +82,7 @@ def analysis(results: Sequence[Result], declared: Declaration, labels: np.ndarra
     laid = design.design(table, declared)
     used = {str(key) for key in runs["key"]}
     finished = [result for result in results if result.finished and result.key in used]
-    histories = {result.key: result.history for result in finished}
+    histories = {result.key: slopes.alike(result, training_images) for result in finished}
     judged = verdicts.judged(contrasts.contrasts(runs, table, laid, declared, histories), declared)
     points = gap_points.gap_points(finished, declared)
     best = answers.best_of(table, declared)

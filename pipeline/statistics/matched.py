@@ -30,8 +30,10 @@ class Matched:
 def at_matched_training_loss(a: History, b: History) -> Matched:
     """Both gaps of two runs at the lowest training loss that both reached, read from their histories.
 
-    A curve is read where it first comes down to that loss, on the line between the epochs on either side. A run that is
-    below the other's lowest loss after its first epoch has no such place: nothing is said of what lies before it.
+    Histories have their training figures from the same samples in every epoch (`slopes.alike`): read at a last epoch on all
+    samples and at an earlier one on a part of them, a run would differ from itself. A curve is read where it first comes
+    down to that loss, on the line between the epochs on either side. A run that is below the other's lowest loss after its
+    first epoch has no such place: nothing is said of what lies before it.
     """
     losses = [np.asarray(history.get("train/loss", ()), dtype=float) for history in (a, b)]
     level = math.nan

@@ -23,8 +23,9 @@ def slope(x: Sequence[float], y: Sequence[float]) -> float:
 def measured_alike(result: Result, training_images: int | None) -> int:
     """How many epochs of the run's curve, from the first, have their training accuracy from the same samples.
 
-    A curve on a part of the samples ends with one on all of them: the first 10,000 of MNIST are half a point easier than the
-    rest, which would bend the curve. `training_images`: how many there are, validation samples included; None if not known.
+    A curve on a part of the samples, the same for every seed, ends with an epoch on all of them. 10,000 of MNIST are up to
+    a third of a point easier or harder than all 50,000, which would bend the curve. `training_images`: how many there
+    are, validation samples included; None if not known.
     """
     epochs, part, data = (
         len(result.history.get("gap/accuracy", [])),
@@ -33,6 +34,12 @@ def measured_alike(result: Result, training_images: int | None) -> int:
     )
     used = data.train_size or (math.inf if training_images is None else training_images - data.validation_size)
     return epochs - 1 if 0 < part < used else epochs
+
+
+def alike(result: Result, training_images: int | None) -> dict[str, list[float]]:
+    """The run's history, of the epochs that are `measured_alike`."""
+    epochs = measured_alike(result, training_images)
+    return {name: list(values[:epochs]) for name, values in result.history.items()}
 
 
 def gap_curves(results: Iterable[Result], training_images: int | None = None) -> pd.DataFrame:
