@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
-from pipeline import cards, forecast, shares, training
+from pipeline import cards, cores, forecast, shares, training
 from pipeline.config import compose
 from pipeline.config.job import Job, digest
 from pipeline.console import PROJECT
@@ -314,7 +314,7 @@ class Session:
         for position, one in enumerate(self.planned):
             if one.result is None and first[one.key] != position:
                 twins.setdefault(first[one.key], []).append(position)
-        self.pool = self.pool or cards.pool([self.planned[position] for position in positions], self.settings["device"])
+        self.pool = self.pool or self._processes([self.planned[position] for position in positions])
         with Progress([self.planned[position].job for position in positions]) as progress:
             train_them = self._in_shares if self.pool else self._here
             for position in train_them(positions, progress):
@@ -328,6 +328,14 @@ class Session:
                     other.result, other.error, other.why_lost = one.result, one.error, one.why_lost
                     other.key, other.identity = one.key, one.identity
                     yield twin
+
+    def _processes(self, runs: list[Planned]) -> Pool | None:
+        """A pool of processes on this machine, where one of them alone would leave cards or cores idle."""
+        if divided := cards.pool(runs, self.settings["device"]):
+            return divided
+        if on_cores := cores.pool(runs, _memory()):
+            cores.alone(runs)
+        return on_cores
 
     def _here(self, positions: list[int], progress: Progress) -> Iterator[int]:
         for position, result in train(self.planned, positions, progress.heard, progress.begin):

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pipeline import batch, cards, shares
+from pipeline import batch, cards, processes, shares
 from pipeline.cards import Cards
 from pipeline.planned import Planned
 from tests.slurm import numbers
@@ -130,7 +130,7 @@ def test_a_worker_that_cannot_be_started_leaves_no_other_running(
         started.append(begin(["sleep", "60"], **options))
         return started[0]
 
-    monkeypatch.setattr(cards.subprocess, "Popen", popen)
+    monkeypatch.setattr(processes.subprocess, "Popen", popen)
     with pytest.raises(OSError, match="Too many"):
         Cards(["0", "1"]).start(lambda file: file, [tmp_path / "0.json", tmp_path / "1.json"])
     assert started[0].wait(20) == -signal.SIGTERM

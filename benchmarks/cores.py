@@ -1,0 +1,43 @@
+"""Wide networks by one process and by a process for each core: python -m benchmarks.cores [width=1024] [depth=2] [seeds=4]
+
+Whole commands on MNIST (python -m pipeline.fetch and pipeline.preprocess first), three epochs of rmsprop, each in turn; the
+runs' weights must be the same.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks import measure
+from pipeline import console
+from pipeline.results.store import RunStore
+
+ONE = "from pipeline import console, cores, train; cores.LEAST = float('inf'); console.run(train.main)"
+"""The command, with no work large enough for it to start processes."""
+
+
+def main(argv: Sequence[str]) -> int:
+    values = console.words(argv, {"width": "1024", "depth": "2", "seeds": "4"}, __doc__ or "")
+    seconds: dict[str, float] = {}
+    weights = []
+    with tempfile.TemporaryDirectory() as root:
+        for name, program in {"one process": ("-c", ONE), "a process for each core": ("-m", "pipeline.train")}.items():
+            folder = Path(root) / name.replace(" ", "-")
+            paths = [f"paths.{kept}={folder}/{kept}" for kept in ("runs", "results")]
+            shape = [f"model.width={values['width']}", f"model.depth={values['depth']}", "optimizer=rmsprop"]
+            words = [*shape, f"seed=range({values['seeds']})", "training.epochs=3", "tracking=none", "device=cpu"]
+            took = measure.process(*program, "-m", *words, *paths, f"hydra.sweep.dir={folder}/sweep")
+            store = RunStore(folder / "runs")
+            weights.append([store.record(key).digests["final_weights"] for key in sorted(store.keys())])
+            seconds[name] = took.seconds
+            print(f"{name:24}{took.seconds:8.1f} s{took.peak_mb:7} MB", flush=True)
+    one, several = seconds.values()
+    same = "the same weights" if weights[0] == weights[1] else "OTHER WEIGHTS"
+    print(f"{one / several:.2f} times as fast, {same}")
+    return 0 if weights[0] == weights[1] else 1
+
+
+if __name__ == "__main__":
+    console.run(main)
