@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.config.job import Job
+from pipeline.config.job import Dataset, Job, Model, Training
 from pipeline.errors import UserError
 from pipeline.results.result import DIVERGED, FAILED, FINISHED, Result
 from pipeline.results.store import RunStore
@@ -112,12 +112,16 @@ def read_sources(folders: Sequence[Path]) -> list[Source]:
 
 
 def is_book(job: Job) -> bool:
-    """Whether `job` is the first network of the book, on whatever data."""
+    """Whether `job` is the first network of the book, on all of whatever data, as it is trained there."""
+    training, own = job.training, dict(job.optimizer.hyperparameters)
     return (
-        (job.model.hidden, job.model.activation, job.model.dropout) == ((512,), "relu", 0)
-        and (job.optimizer.name, dict(job.optimizer.hyperparameters).get("learning_rate")) == ("rmsprop", 0.001)
-        and (job.training.epochs, job.training.batch_size, job.dataset.validation_size) == (5, 128, 0)
-        and "crossentropy" in job.training.loss
+        job.model == Model((512,), "relu", 0.0, "glorot_uniform")
+        and (job.optimizer.name, own.get("learning_rate")) == ("rmsprop", 0.001)
+        and not any(own.get(name) for name in ("momentum", "weight_decay"))
+        and own.get("rho", 0.9) == 0.9
+        and training == Training(5, 128, training.loss, training.curve_samples)
+        and "crossentropy" in training.loss
+        and job.dataset == Dataset(job.dataset.name, 0)
     )
 
 

@@ -141,13 +141,16 @@ def _counted(rows: pd.DataFrame, claims: int) -> str:
     equivalent = int(rows["verdict"].eq(Kind.EQUIVALENT).sum())
     rest = rows[rows["verdict"].eq(Kind.NO_DIFFERENCE)]
     apart = rest[~rest["lacks"].str.contains(f"{Lack.SEEDS}|{Lack.SIGNIFICANCE}|{Lack.SIZE}|{Lack.DECLARATION}")]
+    unmatched = int(apart["matched_n"].fillna(0).lt(2).sum())
     undecided = len(rest) - len(apart)
+    compared = len(apart) - unmatched
     margin = FIGURES[OVERFITTING].margin(_margin(rows))
     parts = {
         f"{claims} {_verb(claims, 'does', 'do')}": claims,
         f"{equivalent} {_verb(equivalent, 'is', 'are')} equivalent within {margin}": equivalent,
-        f"{len(apart)} {_verb(len(apart), 'differs', 'differ')} in the gap, but not at equal training loss or with the larger "
-        "gap on the side that is better on the test split": len(apart),
+        f"{compared} {_verb(compared, 'differs', 'differ')} in the gap, but no difference is shown at equal training loss, or "
+        "the larger gap is on the side that is better on the test split": compared,
+        f"{unmatched} {_verb(unmatched, 'differs', 'differ')} in the gap and could not be compared at equal training loss": unmatched,
         f"{undecided} {_verb(undecided, 'is', 'are')} undecided": undecided,
     }
     needed = rest.loc[~rest.index.isin(apart.index), "seeds_still_needed"]

@@ -37,6 +37,31 @@ def test_what_is_not_the_book(other):
     assert not is_book(factory.job(**other))
 
 
+@pytest.mark.parametrize(
+    ("section", "changes"),
+    [
+        ("dataset", {"train_size": 10_000}),
+        ("model", {"batch_normalization": True}),
+        ("model", {"input_dropout": 0.2}),
+        ("model", {"max_norm": 3.0}),
+        ("model", {"kernel_initializer": "he_normal"}),
+        ("training", {"decay": 0.9, "decay_epochs": 1}),
+        ("training", {"patience": 2}),
+        ("optimizer", {"hyperparameters": (("learning_rate", 0.001), ("momentum", 0.9))}),
+    ],
+    ids=str,
+)
+def test_what_the_book_does_not_have_is_another_network(section, changes):
+    book = factory.job()
+    other = dataclasses.replace(book, **{section: dataclasses.replace(getattr(book, section), **changes)})
+    assert not is_book(other)
+
+
+def test_curves_on_fewer_samples_leave_it_the_book_s():
+    book = factory.job()
+    assert is_book(dataclasses.replace(book, training=dataclasses.replace(book.training, curve_samples=10_000)))
+
+
 def test_only_the_winner_keeps_its_weights(evidence):
     kept = [result for result in evidence.results if result.weights is not None]
     assert kept == [evidence.winner]

@@ -188,3 +188,11 @@ def test_an_undeclared_contrast(declared):
 )
 def test_seeds_still_needed(declared, needed, said):
     assert verdict(replace(CLAIM, holm=0.5, seeds_still_needed=needed), declared).sentence.endswith(said)
+
+
+def test_gaps_that_differ_are_not_called_too_near_to_tell(declared):
+    """By twice the minimum effect: it is at equal training loss that nothing is shown."""
+    found = replace(CLAIM, matched_difference=0.0, matched_holm=1.0, seeds_still_needed=0.0)
+    said = verdict(found, declared)
+    assert said.lacks == (Lack.MATCHED,)
+    assert said.sentence.endswith("The gaps differ; whether they do at equal training loss, these seeds do not tell.")
