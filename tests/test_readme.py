@@ -161,6 +161,29 @@ def test_the_book_is_within_the_published_band() -> None:
     assert band.low <= 100 * book["test_accuracy_mean"] <= band.high
 
 
+def test_what_is_shown_is_what_the_contrasts_show() -> None:
+    """Each sentence of the paragraph, by the verdicts beside it."""
+    table = pd.read_csv(CHECKOUT / "reports/contrasts.csv", keep_default_na=False)
+    accuracy = table[table["figure"].eq("test_accuracy") & table["at"].isin(["width 512", "rmsprop"])]
+    accuracy = accuracy[accuracy["b"].isin(["rmsprop, width 512", "rmsprop, width 256"])]
+    found = {(row.a, row.b): (row.verdict, float(row.difference) > 0) for row in accuracy.itertuples()}
+    best = "rmsprop, width 512"
+    for worse in ("momentum, width 512", "sgd, width 512"):
+        assert found[worse, best] == ("more accurate", False)
+    assert found[best, "rmsprop, width 256"] == ("more accurate", True)
+    for alike in ("adam", "adamw", "nadam"):
+        assert found[f"{alike}, width 512", best][0] == "no difference shown"
+    paragraph = README[README.index("By the contrasts") : README.index("SGD at its default rate")]
+    assert set(re.findall(r"sgd|momentum|rmsprop|adamw|adam|nadam", paragraph)) == {
+        "sgd", "momentum", "rmsprop", "adam", "adamw", "nadam"
+    }  # fmt: skip
+    gaps = table[table["figure"].ne("test_accuracy")]
+    assert not gaps["verdict"].eq("overfits more").any()
+    lacks = gaps.loc[gaps["verdict"].eq("no difference shown"), "lacks"]
+    known = {"not at matched training loss", "better on the test split", "p not under alpha", "not over the minimum effect"}
+    assert {reason for row in lacks for reason in row.split("; ")} <= known
+
+
 def test_the_tuned_rates_are_those_of_the_last_tuning() -> None:
     table = pd.read_csv(CHECKOUT / "reports/tuned.csv")
     assert "\n".join(["", *tuned.short(table), ""]) in README

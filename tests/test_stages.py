@@ -197,7 +197,7 @@ def test_what_git_compares_is_not_in_the_cache() -> None:
     uncached = {
         next(iter(entry)) for entry in entries if isinstance(entry, dict) and {"cache": False} in entry.values()
     }
-    assert uncached == {"data/card.json", "reports/metrics.json", "reports/comparison.csv"}
+    assert uncached == {"data/card.json", "reports/metrics.json", "reports/comparison.csv", "reports/contrasts.csv"}
     ignored = (CHECKOUT / ".gitignore").read_text("utf-8").split()
     assert {f"!/{path}" for path in uncached} <= set(ignored)
 
