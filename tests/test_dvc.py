@@ -145,7 +145,13 @@ def test_the_results_of_a_stage_are_its_runs(clone: Clone, runs: pd.DataFrame) -
 def test_what_git_holds_is_small(clone: Clone) -> None:
     """The tables and metrics, and none of what is in DVC's cache, nor the store of MLflow."""
     held = set(clone.run("git show --name-only --format= HEAD").split())
-    assert held == {"dvc.lock", "data/card.json", "reports/metrics.json", "reports/comparison.csv", "reports/contrasts.csv"}
+    assert held == {
+        "dvc.lock",
+        "data/card.json",
+        "reports/metrics.json",
+        "reports/comparison.csv",
+        "reports/contrasts.csv",
+    }
     assert clone.run("git status --porcelain") == ""
 
 

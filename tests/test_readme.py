@@ -180,7 +180,12 @@ def test_what_is_shown_is_what_the_contrasts_show() -> None:
     gaps = table[table["figure"].ne("test_accuracy")]
     assert not gaps["verdict"].eq("overfits more").any()
     lacks = gaps.loc[gaps["verdict"].eq("no difference shown"), "lacks"]
-    known = {"not at matched training loss", "better on the test split", "p not under alpha", "not over the minimum effect"}
+    known = {
+        "not at matched training loss",
+        "better on the test split",
+        "p not under alpha",
+        "not over the minimum effect",
+    }
     assert {reason for row in lacks for reason in row.split("; ")} <= known
 
 
