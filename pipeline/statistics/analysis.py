@@ -16,6 +16,7 @@ from pipeline.results.result import FINISHED, Result
 from pipeline.statistics import answers, bootstrap, contrasts, design, gap_points, slopes, summary, verdicts
 from pipeline.statistics.declaration import OPTIMIZERS, Declaration
 from pipeline.statistics.interaction import Interaction, interaction
+from pipeline.statistics.pairs import Blocks
 from pipeline.statistics.wording import FIGURES, plural
 
 BOOTSTRAP = [
@@ -87,7 +88,7 @@ def analysis(
     points = gap_points.gap_points(finished, declared)
     best = answers.best_of(table, declared)
     table = table.join(_summarised(runs))
-    resampled, unsampled = _bootstrap(finished, table, judged, best, labels, declared)
+    resampled, unsampled = _bootstrap(finished, Blocks(runs), table, judged, best, labels, declared)
     interactions = tuple(interaction(runs, table, figure, declared) for figure in FIGURES)
     said = [*limits, *laid.limits, *_unpaired(judged), *unsampled] if len(finished) else limits
     return Analysis(
@@ -125,6 +126,7 @@ def _unpaired(judged: pd.DataFrame) -> list[str]:
 
 def _bootstrap(
     finished: Sequence[Result],
+    blocks: Blocks,
     table: pd.DataFrame,
     judged: pd.DataFrame,
     best: str | None,
@@ -138,14 +140,20 @@ def _bootstrap(
     asked = [*((name, "") for name in alone), *((name, best or "") for name in others)]
     rows = []
     for name, against in asked:
-        seeds = [seed for seed in correct.get(name, {}) if not against or seed in correct.get(against, {})]
-        if not seeds:
-            continue
-        first = np.array([correct[name][seed] for seed in seeds])
         if against:
-            found = bootstrap.difference(first, np.array([correct[against][seed] for seed in seeds]), declared)
+            # The pairs of the contrasts: of equal seeds, data, code and numerics.
+            known, others_known = correct.get(name, {}), correct.get(against, {})
+            pairs = [(a, b) for a, b in blocks.pairs(name, against).keys if a in known and b in others_known]
+            if not pairs:
+                continue
+            first, second = (
+                np.array(side) for side in zip(*((known[a], others_known[b]) for a, b in pairs), strict=True)
+            )
+            found = bootstrap.difference(first, second, declared)
+        elif known := correct.get(name, {}):
+            found = bootstrap.accuracy(np.array(list(known.values())), declared)
         else:
-            found = bootstrap.accuracy(first, declared)
+            continue
         labelled = {"a": table.loc[name, "label"], "b": table.loc[against, "label"] if against else ""}
         ids = {"configuration": name, "against": against}
         rows.append({**ids, **labelled, **vars(found), "over": found.over})
@@ -154,8 +162,8 @@ def _bootstrap(
 
 def _correct(
     results: Sequence[Result], labels: np.ndarray | None
-) -> tuple[dict[str, dict[int, np.ndarray]], list[str]]:
-    """By configuration and seed, which test images a run classifies correctly; and what is missing, in words."""
+) -> tuple[dict[str, dict[str, np.ndarray]], list[str]]:
+    """By configuration and key, which test images a run classifies correctly; and what is missing, in words."""
     if labels is None:
         return {}, ["The labels of the test images are not at hand: nothing is said of the uncertainty over images."]
     predicted = [
@@ -167,9 +175,9 @@ def _correct(
         return {}, ["No run has predictions of these test images: nothing is said of the uncertainty over images."]
     # Equally many images are not yet the same images.
     most, _ = Counter(data for data, _, _ in predicted).most_common(1)[0]
-    found: dict[str, dict[int, np.ndarray]] = {}
+    found: dict[str, dict[str, np.ndarray]] = {}
     for data, result, predictions in predicted:
         if data == most:
-            of_seeds = found.setdefault(design.configuration_of(result.job), {})
-            of_seeds[result.job.seed] = np.equal(predictions, labels)
+            of_runs = found.setdefault(design.configuration_of(result.job), {})
+            of_runs[result.key] = np.equal(predictions, labels)
     return found, []

@@ -205,6 +205,18 @@ def test_predictions_of_other_images_are_not_used(declared):
     assert any("No run has predictions of these test images" in limit for limit in found.limits)
 
 
+def test_runs_that_are_no_pairs_are_none_for_the_bootstrap_either(declared, labels):
+    """All of one optimizer on other numerics: seeds and images in common are not enough."""
+    results = sweep()
+    for result in results:
+        if result.job.optimizer.name == "sgd":
+            result.identity = {**result.identity, "numerics": {"backend": "jax", "device": "cpu"}}
+    found = analysis(results, declared, labels)
+    at_width = found.contrasts[found.contrasts["contrast"].eq(OPTIMIZERS)]
+    assert at_width["n"].eq(0).all()
+    assert found.bootstrap["against"].eq("").all()
+
+
 def test_a_run_that_was_trained_twice_counts_once(declared, labels):
     again = sweep(("adam",), (64,))
     for result in again:
