@@ -28,7 +28,7 @@ PAGE = page.PAGE.read_text("utf-8")
 BLOCKS = page.blocks(PAGE)
 
 ELSEWHERE = {
-    "make setup": "tests/test_setup.py::test_help_lists_every_word",
+    "make setup": "tests/test_setup.py::test_the_first_setup_installs_by_hash_and_the_project_without_network",
     "source .venv/bin/activate": "tests/test_readme.py::test_the_environment_can_be_entered",
     "python -m pipeline.fetch": "tests/conftest.py::mnist",
     "python -m pipeline.preprocess": "tests/conftest.py::mnist",
@@ -81,6 +81,12 @@ def test_every_command_is_run() -> None:
     prose = re.sub(r"(?ms)^```.*?^```", "", PAGE)
     inline = re.findall(r"`((?:python -m|make|dvc|source) ?[^`]*)`", prose)
     assert sorted({*fenced, *inline} - {block.command for block in BLOCKS}) == sorted(ELSEWHERE)
+
+
+@pytest.mark.parametrize("command", ELSEWHERE)
+def test_what_runs_a_command_elsewhere_is_there(command: str) -> None:
+    path, _, name = ELSEWHERE[command].partition("::")
+    assert re.search(rf"^def {name}\(", (PROJECT / path).read_text("utf-8"), re.MULTILINE)
 
 
 def test_the_prose_has_no_number_that_no_command_gave() -> None:
