@@ -14,6 +14,7 @@ import pandas as pd
 from pipeline.results.result import FINISHED, Result
 from pipeline.statistics import paired, summary
 from pipeline.statistics.declaration import Declaration
+from pipeline.statistics.design import with_identity
 from pipeline.statistics.verdicts import Grounds, Kind, verdict
 
 DEFAULT, TUNED = "default", "tuned"
@@ -147,7 +148,7 @@ def compared(default: Sequence[Result], tuned: Sequence[Result], declared: Decla
     high>` (tuned minus default; shares), `p` and `holm` of the declared test on the test accuracy, corrected for the
     number of optimizers, and the `verdict` that conf/comparison.yaml allows, naming the side that is more accurate.
     """
-    runs = summary.tidy({DEFAULT: default, TUNED: tuned})
+    runs = with_identity(summary.tidy({DEFAULT: default, TUNED: tuned}), [*default, *tuned])
     order = list(dict.fromkeys(runs["optimizer"]))
     runs = runs[runs["status"].eq(FINISHED)]
     means = summary.intervals(runs, ["optimizer", "experiment"], COMPARED).set_index(["optimizer", "experiment"])
@@ -198,9 +199,13 @@ def _judged(grounds: Grounds, declared: Declaration) -> str:
 
 
 def _differences(runs: pd.DataFrame, declared: Declaration) -> tuple[pd.DataFrame, int]:
-    """Tuned minus default of one optimizer by figure (`paired.describe`), and over how many seeds that both finished."""
+    """Tuned minus default of one optimizer by figure (`paired.describe`), and over how many seeds.
+
+    Those that both finished, on the same data, code and numerics: others are no pairs.
+    """
     sides = [runs[runs["experiment"].eq(which)].set_index("seed") for which in (TUNED, DEFAULT)]
-    seeds = sorted(set(sides[0].index) & set(sides[1].index))
+    first, second = (side["identity"] for side in sides)
+    seeds = sorted(seed for seed in first.index.intersection(second.index) if first[seed] == second[seed])
     tuned, default = (side.loc[seeds, list(COMPARED)].to_numpy(float).T for side in sides)
     margins = pd.Series(dict(declared.margin)).reindex(COMPARED).to_numpy(float)
     return paired.describe(tuned - default, margins, declared).set_axis(list(COMPARED)), len(seeds)

@@ -108,3 +108,11 @@ def test_a_seed_that_diverged_is_not_paired(declared) -> None:
     row = tuning.side_by_side([one], declared).iloc[0]
     assert row[["default_n", "tuned_n", "pairs"]].tolist() == [10, 9, 9]
     assert all(run.status == FINISHED for run in one.default)
+
+
+def test_a_seed_of_other_numerics_is_not_paired(declared) -> None:
+    one = tuned("adam", 0.005)
+    for run in one.tuned[:4]:
+        run.identity = {**run.identity, "numerics": {"backend": "jax", "device": "cpu"}}
+    [row] = tuning.side_by_side([one], declared).to_dict("records")
+    assert (row["default_n"], row["tuned_n"], row["pairs"]) == (10, 10, 6)
