@@ -42,7 +42,7 @@ class Cores(Processes):
 def pool(runs: Sequence[Planned], memory: int | None) -> Cores | None:
     """A worker for each run that would train at a time, where it pays; None where one process does it all.
 
-    `memory` is that of the machine in bytes, None where it is not known. The runs that it is for have one worker from then on.
+    `memory` is that of the machine in bytes, None where it is not known.
     """
     [device, *others] = dict.fromkeys(one.device for one in runs)
     waiting = [one for one in runs if hands_over(one)]
