@@ -23,8 +23,8 @@ def slope(x: Sequence[float], y: Sequence[float]) -> float:
 def measured_alike(result: Result, training_images: int | None) -> int:
     """How many epochs of the run's curve, from the first, have their training accuracy from the same samples.
 
-    A curve on a part of the samples, the same for every seed, ends with an epoch on all of them. 10,000 of MNIST are up to
-    a third of a point easier or harder than all 50,000, which would bend the curve. `training_images`: how many there
+    A curve on a part of the samples, the same for every seed, ends with an epoch on all of them. The 10,000 of MNIST are up
+    to a third of a point easier than all 50,000, by the epoch, which would bend the curve. `training_images`: how many there
     are, validation samples included; None if not known.
     """
     epochs, part, data = (

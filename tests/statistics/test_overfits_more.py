@@ -13,12 +13,13 @@ import pytest
 from pipeline.results.result import Result
 from pipeline.statistics import contrasts, design, slopes, verdicts
 from pipeline.statistics.declaration import Declaration
+from pipeline.statistics.matched import at_matched_training_loss
 from pipeline.statistics.verdicts import Kind
 from tests.report import factory
 
 SEEDS, EPOCHS, IMAGES = 10, 5, 60_000
 EASIER = {"loss": 0.006, "accuracy": 0.0015}
-"""By how much the 10,000 samples are easier than all: more than is seen on MNIST, where it is up to 0.009 nats."""
+"""By how much the 10,000 samples are easier than all: on MNIST it was 0.002 to 0.009 nats and up to 0.3 points, by the epoch."""
 
 
 def trained(optimizer: str, speed: float, extra: float, random: np.random.Generator) -> list[Result]:
@@ -47,7 +48,7 @@ def claims(declared: Declaration, speed: float, extra: float, sweeps: int, seed:
     random = np.random.default_rng(seed)
     found = []
     for _ in range(sweeps):
-        results = [*trained("adam", 1 * speed, extra, random), *trained("sgd", 1, 0, random)]
+        results = [*trained("adam", speed, extra, random), *trained("sgd", 1, 0, random)]
         histories = {one.key: slopes.alike(one, IMAGES) for one in results}
         runs = design.runs_of(results)
         table = design.configurations(runs)
@@ -85,8 +86,6 @@ def test_of_what_does_it_is_said(quick: Declaration) -> None:
 
 def test_a_training_and_its_own_beginning_have_one_gap_at_the_same_loss() -> None:
     """What is stopped after two epochs ends with an epoch on all samples, where the longer one has one on a part of them."""
-    from pipeline.statistics.matched import at_matched_training_loss
-
     [whole, *_] = trained("adam", 1, 0, np.random.default_rng(4))
     beginning = dataclasses.replace(whole, history={name: values[:2] for name, values in whole.history.items()})
     for name, easier in (
