@@ -4,6 +4,11 @@
 
 Each FOLDER holds the runs of one finished command (results/baseline, results/sweep) or is a store of runs (runs). Without
 any: every folder in results/ that has a sweep.json, else runs/.
+
+    python -m pipeline.compare [FOLDER] between=RUN,RUN
+
+Two given networks on the same test images instead (McNemar's test): names, keys or MLflow ids of runs in FOLDER, or in runs/
+without one. Writes nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +31,7 @@ if TYPE_CHECKING:
     from pipeline.report.evidence import Evidence
 
 KINDS = (SQLITE, SERVER, NONE)
-DEFAULTS = {"out": "reports", "data": "data/processed", "tracking": SQLITE}
+DEFAULTS = {"out": "reports", "data": "data/processed", "tracking": SQLITE, "between": ""}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -38,6 +43,9 @@ def main(argv: Sequence[str]) -> int:
         )
     folders = [console.PROJECT / word for word in positional]
     out, data = console.PROJECT / options["out"], console.PROJECT / options["data"]
+    if options["between"]:
+        print(between(options["between"], folders, data))
+        return 0
     compare(folders or found(), out, data, options["tracking"])
     return 0
 
@@ -62,6 +70,35 @@ def compare(folders: Sequence[Path], out: Path, data: Path, tracking: str = NONE
     experiment = os.environ.get("DVC_EXP_NAME") if home() != console.PROJECT else None
     print(terminal.closing(evidence, files["index.html"], experiment))
     return numbers
+
+
+def between(asked: str, folders: Sequence[Path], data: Path) -> str:
+    """Which of two networks is right on which test images, as a table, and McNemar's test of it in words.
+
+    `asked`: two runs with a comma between them, of the one folder or, without any, of the store. Raises UserError.
+    """
+    from pipeline.batch import store_root
+    from pipeline.data.arrays import load
+    from pipeline.report.findings import duel
+    from pipeline.results.find import find_run
+    from pipeline.results.store import RunStore
+
+    named = [word.strip() for word in asked.split(",") if word.strip()]
+    if len(named) != 2 or len(folders) > 1:
+        raise UserError(
+            f"between={asked}{f' in {len(folders)} folders' if len(folders) > 1 else ''}: expected two runs of one folder, "
+            "between=RUN,RUN"
+        )
+    store = RunStore(folders[0] if folders else store_root("runs"))
+    first, second = (find_run(word, store) for word in named)
+    if first.key == second.key:
+        raise UserError(f"between={asked}: both are the run {first.key[:12]}; expected two")
+    arrays = load(data / first.job.dataset.name)
+    for run in (first, second):
+        if run.identity.get("data") != arrays.digest:
+            where = shown(data / first.job.dataset.name)
+            raise UserError(f"{run.name}: was tested on other data than {where} holds; data=FOLDER names another")
+    return duel(arrays.test_labels, first, second).as_text()
 
 
 def found() -> list[Path]:

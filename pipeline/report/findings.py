@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pipeline.report import words
@@ -147,6 +148,24 @@ class Duel:
     table: pd.DataFrame
     runs: list[Result]
 
+    def as_text(self) -> str:
+        return f"{self.table.to_string(index=False)}\n{self.sentence}"
+
+
+def duel(labels: np.ndarray, first: Result, second: Result) -> Duel:
+    """McNemar's test of two given runs. Raises UserError where one has no predictions, or they are of other images."""
+    found = mcnemar.of_runs(labels, first, second)
+    # Two runs may share a name: of one network with and without validation samples, or of two depths of a sweep.
+    names = [run.name if first.name != second.name else f"{run.name} ({run.key[:8]})" for run in (first, second)]
+    table = pd.DataFrame(
+        {
+            "test images": [f"right with {names[0]}", f"wrong with {names[0]}"],
+            f"right with {names[1]}": [found.both, found.only_second],
+            f"wrong with {names[1]}": [found.only_first, found.neither],
+        }
+    )
+    return Duel(found.in_words(*names), table, [first, second])
+
 
 def two_best(evidence: Evidence) -> Duel | None:
     """The best network against the best of another configuration, both by validation accuracy: McNemar's test.
@@ -169,15 +188,7 @@ def two_best(evidence: Evidence) -> Duel | None:
     if not others:
         return None
     second = max(others, key=lambda run: (run.figures["best/val_accuracy"], run.name))
-    found = mcnemar.of_runs(evidence.labels, first, second)
-    table = pd.DataFrame(
-        {
-            "test images": [f"right with {first.name}", f"wrong with {first.name}"],
-            f"right with {second.name}": [found.both, found.only_second],
-            f"wrong with {second.name}": [found.only_first, found.neither],
-        }
-    )
-    return Duel(found.in_words(first.name, second.name), table, [first, second])
+    return duel(evidence.labels, first, second)
 
 
 def width_slopes(evidence: Evidence) -> pd.DataFrame:

@@ -4,16 +4,22 @@ Seeds and images are crossed: all seeds see the same images. So both are drawn a
 come along with every image drawn: the pigeonhole bootstrap (Owen 2007, Annals of Applied Statistics 1, 386-411; for
 products of multinomial weights Owen and Eckles 2012). No exact bootstrap of a crossed mean exists (McCullagh 2000,
 Bernoulli 6); this one overstates the part of the variance that belongs to single answers, and is never too narrow by that.
-With few seeds it is by a factor of √((S − 1) / S) in the part that belongs to seeds, as every bootstrap over S of them is.
+
+With few seeds every bootstrap over S of them is too narrow: it takes their variance over S, not S − 1, and its percentiles
+know no Student's t; with 3 seeds a percentile interval of 95 % covers 77 %, with 10 it covers 92 (Hesterberg 2015, The
+American Statistician 69, 371-386). So the interval is Student's with the bootstrap's standard error, the part of the seeds
+enlarged by S / (S − 1), and Satterthwaite's degrees of freedom (1946, Biometrics Bulletin 2, 110-114) of the two parts.
 `scipy.stats.bootstrap` draws along one axis only.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import stdtrit
 
 from pipeline.statistics.declaration import Declaration
 
@@ -23,7 +29,7 @@ BATCH = 1_000
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """A mean with its percentile interval; shares in [0, 1] for accuracies."""
+    """A mean with its interval; shares in [0, 1] for accuracies."""
 
     estimate: float
     low: float
@@ -40,17 +46,17 @@ class Bootstrap:
 
 def accuracy(correct: np.ndarray, declared: Declaration) -> Bootstrap:
     """Accuracy of one configuration from `correct`, bool (seeds, images). Raises ValueError where it is empty."""
-    return _crossed(np.asarray(correct, dtype=np.int8), declared)
+    return _crossed(np.asarray(correct, dtype=np.int8), 0.0, declared)
 
 
 def difference(first: np.ndarray, second: np.ndarray, declared: Declaration) -> Bootstrap:
     """Accuracy of `first` minus that of `second`, both bool (seeds, images), of the same seeds and images in one order."""
     if np.shape(first) != np.shape(second):
         raise ValueError(f"shapes {np.shape(first)} and {np.shape(second)}: expected the same seeds and images")
-    return _crossed(np.asarray(first, dtype=np.int8) - np.asarray(second, dtype=np.int8), declared)
+    return _crossed(np.asarray(first, dtype=np.int8) - np.asarray(second, dtype=np.int8), -1.0, declared)
 
 
-def _crossed(values: np.ndarray, declared: Declaration) -> Bootstrap:
+def _crossed(values: np.ndarray, lowest: float, declared: Declaration) -> Bootstrap:
     if values.ndim != 2 or values.size == 0:
         raise ValueError(f"shape {values.shape}: expected at least one seed and one image")
     seeds, images = values.shape
@@ -64,7 +70,20 @@ def _crossed(values: np.ndarray, declared: Declaration) -> Bootstrap:
         of_seeds = random.multinomial(seeds, np.full(seeds, 1 / seeds), size=size)
         of_images = random.multinomial(images, counts / images, size=size)
         means[start : start + size] = np.einsum("rp,rp->r", of_seeds @ patterns.astype(float), of_images) / values.size
-    tail = (1 - declared.confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    error = float(means.std(ddof=1)) if len(means) > 1 else math.nan
-    return Bootstrap(float(values.mean()), float(low), float(high), error, seeds, images)
+    known = max(seeds - 1, 1)
+    of_seeds_alone = float(values.mean(axis=1).var()) / known
+    of_images_alone = float(counts @ (patterns.mean(axis=0) - values.mean()) ** 2) / images**2
+    # What a bootstrap over seeds falls short of their part by; with one seed there is none.
+    variance = float(means.var(ddof=1)) + of_seeds_alone / seeds
+    error = math.sqrt(variance)
+    degrees = _satterthwaite({known: of_seeds_alone, max(images - 1, 1): of_images_alone})
+    half = float(stdtrit(degrees, (1 + declared.confidence) / 2)) * error
+    estimate = float(values.mean())
+    low, high = max(estimate - half, lowest), min(estimate + half, 1.0)
+    return Bootstrap(estimate, low, high, error, seeds, images)
+
+
+def _satterthwaite(parts: Mapping[int, float]) -> float:
+    """Degrees of freedom of a sum of variances, by the degrees of each; infinite where nothing varies."""
+    whole = sum(parts.values())
+    return whole**2 / below if (below := sum(part**2 / degrees for degrees, part in parts.items())) else math.inf

@@ -12,9 +12,11 @@ Figures are in their own units: shares for accuracies, nats for losses. Columns 
 - `difference`, `sd`, `low`, `high`, `p_sign_flip`, `p_t`, `probability_greater`, `p_equivalent`: see `paired.describe`.
 - `comparisons`: what Holm's correction counts (`design.Design`); `holm_sign_flip`, `holm_t`, `holm_equivalent`: adjusted p,
   within the data set, the declared contrast and the figure. `holm`: that of the declared test.
-- `margin`, `minimum_effect`: as declared for the figure; NaN for `gap_loss` where the loss is no cross-entropy.
-- `detectable`: the smallest mean difference that n seeds of this SD detect, at the declared power, as the only comparison;
-  `detectable_in_family`: the same at the strictest step of Holm's correction.
+- `margin`, `minimum_effect`, `effect_to_find`: as declared for the figure; NaN for `gap_loss` where the loss is no
+  cross-entropy.
+- `detectable`: the smallest true difference that n seeds of this SD find, p < alpha and a mean over the minimum, at the
+  declared power, as the only comparison; `detectable_in_family`: the same at the strictest step of Holm's correction. Of a
+  gap it is the difference alone: what a claim takes besides, at matched training loss and on the test split, is not in it.
 - `seeds_to_decide`: see `power.seeds_to_decide`; of a gap also at matched training loss; infinite over 100,000.
   `seeds_still_needed`: how many more than n.
 - For the gaps, at matched training loss (`matched.at_matched_training_loss`; from the histories, thus against the validation
@@ -35,7 +37,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.statistics import paired, power
-from pipeline.statistics.declaration import SIGN_FLIP, Declaration
+from pipeline.statistics.declaration import SIGN_FLIP, SIZES, Declaration
 from pipeline.statistics.design import CROSS_ENTROPY, Contrast, Design
 from pipeline.statistics.matched import History
 from pipeline.statistics.pairs import Blocks, Pairs
@@ -47,7 +49,7 @@ About = Mapping[Any, Mapping[Any, Any]]
 MATCHED = ("difference", "sd", "low", "high")
 COLUMNS = [
     "contrast", "dataset", "at", "a", "b", "figure", "n", "only_a", "only_b", "unlike", "mean_a", "mean_b",
-    *paired.COLUMNS, "comparisons", "holm_sign_flip", "holm_t", "holm_equivalent", "holm", "margin", "minimum_effect",
+    *paired.COLUMNS, "comparisons", "holm_sign_flip", "holm_t", "holm_equivalent", "holm", "margin", "minimum_effect", "effect_to_find",
     "detectable", "detectable_in_family", "seeds_to_decide", "seeds_still_needed",
     "matched_n", "matched_training_loss", *(f"matched_{part}" for part in MATCHED), "matched_p", "matched_holm",
     "note", "a_configuration", "b_configuration",
@@ -83,8 +85,8 @@ def contrasts(
     found = pd.DataFrame(rows)
     # Sizes are declared in nats: of another loss nothing is small or large, nor any verdict possible.
     in_nats = found["a_configuration"].map(table["loss"]).isin(CROSS_ENTROPY) | found["figure"].ne("gap_loss")
-    for part, sizes in {"margin": declared.margin, "minimum_effect": declared.minimum_effect}.items():
-        found[part] = found["figure"].map(dict(sizes)).astype(float).where(in_nats)
+    for part in SIZES:
+        found[part] = found["figure"].map(dict(getattr(declared, part))).astype(float).where(in_nats)
     found["note"] = found["note"].where(in_nats, "the sizes declared in nats are not of this loss")
     margins = found["margin"].to_numpy()
     found = found.join(_by_seeds(differences, margins, declared))
@@ -157,15 +159,14 @@ def _holm(found: pd.DataFrame, column: str) -> pd.Series:
 
 
 def _with_power(found: pd.DataFrame, declared: Declaration) -> pd.DataFrame:
-    n, sd = found["n"].to_numpy(), found["sd"].to_numpy()
+    n, sd, minimum = (found[name].to_numpy() for name in ("n", "sd", "minimum_effect"))
     comparisons = found["comparisons"].to_numpy(dtype=float)
     alone, strictest = np.full(len(found), declared.alpha), declared.alpha / comparisons
     for column, alphas in {"detectable": alone, "detectable_in_family": strictest}.items():
-        effects = [power.detectable_effect(int(s), float(a), declared.power) for s, a in zip(n, alphas, strict=True)]
-        found[column] = np.array(effects) * sd
-    sizes = (found["minimum_effect"].to_numpy(), found["margin"].to_numpy(), comparisons, declared)
-    needed = power.seeds_to_decide(sd, *sizes)
+        found[column] = power.detectable(sd, minimum, n, alphas, declared)
+    sizes = {part: found[part].to_numpy() for part in SIZES}
+    needed = power.seeds_to_decide(sd, sizes, comparisons, declared)
     # A claim on a gap takes the difference at matched training loss too, which may scatter more.
-    matched = power.seeds_to_decide(found["matched_sd"].to_numpy(), *sizes)
+    matched = power.seeds_to_decide(found["matched_sd"].to_numpy(), sizes, comparisons, declared)
     needed = np.where(np.isnan(matched), needed, np.maximum(needed, matched))
     return found.assign(seeds_to_decide=needed, seeds_still_needed=np.maximum(0, needed - n))

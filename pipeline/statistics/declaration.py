@@ -17,6 +17,8 @@ from pipeline.statistics.wording import FIGURES
 OPTIMIZERS = "each optimizer against the best at equal width"
 WIDTHS = "each width against the next"
 PAIRED_T, SIGN_FLIP = "paired t", "sign flip"
+SIZES = ("margin", "minimum_effect", "effect_to_find")
+"""Keys with a size for each figure."""
 
 
 def _each_once(value: Any) -> bool:
@@ -28,7 +30,7 @@ _PROPER_SHARE = rules.number(0, 1, over=True, under=True)
 
 RULES: dict[str, Rule] = {
     "contrasts": Rule(_each_once, f"a list of these, each once: {OPTIMIZERS}; {WIDTHS}"),
-    **{f"{part}.{figure}": _SIZE for part in ("margin", "minimum_effect") for figure in FIGURES},
+    **{f"{part}.{figure}": _SIZE for part in SIZES for figure in FIGURES},
     "claim_test": rules.choice((PAIRED_T, SIGN_FLIP)),
     "alpha": rules.number(0, 0.5, over=True),
     "confidence": _PROPER_SHARE,
@@ -51,6 +53,8 @@ class Declaration:
     """Equivalence margin by figure."""
     minimum_effect: Mapping[str, float]
     """What a mean difference must exceed for a claim, by figure."""
+    effect_to_find: Mapping[str, float]
+    """The true difference that seeds are counted for, by figure: over the minimum."""
     claim_test: str
     alpha: float
     confidence: float
@@ -81,7 +85,7 @@ def declare(values: Mapping[str, Any]) -> Declaration:
         raise UserError("; ".join(f"comparison: {line}" for line in found))
     sizes = {
         part: {figure: float(values[part][figure]) / about.scale for figure, about in FIGURES.items()}
-        for part in ("margin", "minimum_effect")
+        for part in SIZES
     }
     return Declaration(**{**values, **sizes, "contrasts": tuple(values["contrasts"])})
 
@@ -93,7 +97,7 @@ def _names() -> list[str]:
 def _problems(values: Mapping[str, Any]) -> list[str]:
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        if key in ("margin", "minimum_effect") and isinstance(value, dict):
+        if key in SIZES and isinstance(value, dict):
             flat |= {f"{key}.{figure}": size for figure, size in value.items()}
         else:
             flat[str(key)] = value
@@ -111,6 +115,10 @@ def _problems(values: Mapping[str, Any]) -> list[str]:
             # A difference could be claimed and equivalent at once.
             size = flat[f"minimum_effect.{figure}"]
             found.append(f"minimum_effect.{figure}={size}: expected at least margin.{figure}, {least}")
+        effect, minimum = flat[f"effect_to_find.{figure}"], flat[f"minimum_effect.{figure}"]
+        if effect <= minimum:
+            # Of a true difference of the minimum half of all means are below it, with any number of seeds.
+            found.append(f"effect_to_find.{figure}={effect}: expected more than minimum_effect.{figure}, {minimum}")
     if flat["seeds_to_confirm"] < flat["seeds_to_explore"]:
         least = flat["seeds_to_explore"]
         found.append(f"seeds_to_confirm={flat['seeds_to_confirm']}: expected at least seeds_to_explore, {least}")

@@ -182,7 +182,7 @@ def _seeds(found: Grounds, lacks: tuple[Lack, ...], declared: Declaration) -> st
     if needed == 0:
         if set(lacks) == {Lack.MATCHED}:
             return " The gaps differ; whether they do at equal training loss, these seeds do not tell."
-        return " So many seeds would show the minimum effect or that there is none; what there is lies too near it to tell."
+        return " So many seeds would find the declared effect or show that there is none; what there is lies between the two."
     return f" About {plural(int(needed), 'more seed')} would decide."
 
 

@@ -110,7 +110,8 @@ def test_the_share_of_false_claims_is_under_5_percent(quick):
 def test_the_power_of_a_sweep_is_what_the_formula_says(quick):
     """Two optimizers, one of them better by what these seeds detect in 80 %: one contrast, so one comparison."""
     seeds, sd = 10, 0.15 * POINT
-    effect = power.detectable_effect(seeds, quick.alpha, 0.8) * sd
+    sizes = (sd, quick.minimum_effect["test_accuracy"], seeds, quick.alpha)
+    [effect] = power.detectable(*(np.array([size]) for size in sizes), quick)
     random = np.random.default_rng(0)
     block = random.normal(size=(60, 1, 1, seeds))
     test = 0.97 + 0.002 * block + sd / np.sqrt(2) * random.normal(size=(60, 1, 2, seeds))
@@ -119,7 +120,9 @@ def test_the_power_of_a_sweep_is_what_the_formula_says(quick):
     rows = simulated.judged(simulated.frame(better, test, 0.01 + 0 * test, ("sgd", "adam"), (64,)), quick)
     rows = rows[rows["figure"].eq("test_accuracy")]
     assert len(rows) == 60
-    assert (rows["holm"] < quick.alpha).mean() == pytest.approx(0.8, abs=2.5 * np.sqrt(0.8 * 0.2 / 60))
+    claimed = rows["verdict"].eq(Kind.MORE_ACCURATE)
+    assert claimed.mean() == pytest.approx(0.8, abs=2.5 * np.sqrt(0.8 * 0.2 / 60))
+    assert rows["detectable"].median() == pytest.approx(effect, rel=0.05)
     assert rows["difference"].mean() == pytest.approx(-effect, rel=0.05)
 
 

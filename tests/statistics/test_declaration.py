@@ -82,7 +82,7 @@ def test_a_value_out_of_range_is_refused_with_key_and_value(key, value):
     assert f"{key}={value}".lower().replace("none", "null") in complaint(**{key: value}).lower()
 
 
-@pytest.mark.parametrize("part", ["margin", "minimum_effect"])
+@pytest.mark.parametrize("part", ["margin", "minimum_effect", "effect_to_find"])
 @pytest.mark.parametrize("size", [0, -0.1, "wide", None])
 def test_a_size_is_over_zero(part, size):
     sizes = {**values()[part], "gap_loss": size}
@@ -97,6 +97,13 @@ def test_no_difference_may_be_claimed_and_equivalent_at_once():
     sizes = {**values()["minimum_effect"], "gap_accuracy": 0.05}
     assert "minimum_effect.gap_accuracy=0.05: expected at least margin.gap_accuracy, 0.1" in complaint(
         minimum_effect=sizes
+    )
+
+
+def test_the_effect_to_find_is_over_the_minimum():
+    sizes = {**values()["effect_to_find"], "test_accuracy": 0.1}
+    assert "effect_to_find.test_accuracy=0.1: expected more than minimum_effect.test_accuracy, 0.1" in complaint(
+        effect_to_find=sizes
     )
 
 

@@ -181,7 +181,7 @@ def test_an_undeclared_contrast(declared):
     ("needed", "said"),
     [
         (1.0, "About 1 more seed would decide."),
-        (0.0, "what there is lies too near it to tell."),
+        (0.0, "what there is lies between the two."),
         (math.inf, "No number of seeds that can be trained would decide."),
         (math.nan, "How many seeds would decide is not known from 12 seeds."),
     ],
