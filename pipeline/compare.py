@@ -52,9 +52,11 @@ def main(argv: Sequence[str]) -> int:
 
 def compare(folders: Sequence[Path], out: Path, data: Path, tracking: str = NONE) -> dict[str, Any]:
     """Report on the runs in `folders`: on disk, at the terminal, in MLflow. Returns the numbers of metrics.json."""
+    from pipeline.batch import store_root
     from pipeline.report import tables, terminal
     from pipeline.report.evidence import Evidence, read_sources
     from pipeline.report.write import write
+    from pipeline.results.store import RunStore
 
     evidence = Evidence(read_sources(folders))
     if evidence.finished.empty and not evidence.lost:
@@ -62,6 +64,7 @@ def compare(folders: Sequence[Path], out: Path, data: Path, tracking: str = NONE
     arrays = images(evidence, data)
     if arrays is not None:
         evidence.labels, evidence.training_images = arrays.test_labels, len(arrays.train_labels)
+    evidence.store = RunStore(store_root("runs"))
     files = write(evidence, arrays, out)
     numbers = tables.metrics(evidence)
     terminal.show(evidence)
@@ -80,7 +83,7 @@ def between(asked: str, folders: Sequence[Path], data: Path) -> str:
     from pipeline.batch import store_root
     from pipeline.data.arrays import load
     from pipeline.report.findings import duel
-    from pipeline.results.find import find_run
+    from pipeline.results.find import beginning, find_run
     from pipeline.results.store import RunStore
 
     named = [word.strip() for word in asked.split(",") if word.strip()]
@@ -92,7 +95,7 @@ def between(asked: str, folders: Sequence[Path], data: Path) -> str:
     store = RunStore(folders[0] if folders else store_root("runs"))
     first, second = (find_run(word, store) for word in named)
     if first.key == second.key:
-        raise UserError(f"between={asked}: both are the run {first.key[:12]}; expected two")
+        raise UserError(f"between={asked}: both are the run {beginning(first.key)}; expected two")
     arrays = load(data / first.job.dataset.name)
     for run in (first, second):
         if run.identity.get("data") != arrays.digest:

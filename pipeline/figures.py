@@ -15,20 +15,21 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
-
-import yaml
 
 from pipeline import batch, console, forecast
 from pipeline.config import compose, rules, schema
 from pipeline.errors import UserError
 from pipeline.progress import duration
 from pipeline.results import identity
+from pipeline.results.find import KEYS, beginning
 from pipeline.results.result import Result
 from pipeline.results.store import RunStore
 from pipeline.results.sweep import Ledger, Sweep
+from pipeline.statistics import published
+from pipeline.statistics.published import Found, Row
 from pipeline.tracking import NONE, TrackingUnavailable
 from pipeline.tracking.address import resolve
 
@@ -38,58 +39,7 @@ FEWEST = 3
 QUESTION = "published figures"
 REPORTS = console.PROJECT / "reports"
 
-MEASURES: dict[str, tuple[Callable[[Result], float], str]] = {
-    "test accuracy": (lambda run: 100 * run.figures["test/accuracy"], "%"),
-    "training accuracy": (lambda run: 100 * run.figures["train/accuracy"], "%"),
-    "test error": (lambda run: 100 - 100 * run.figures["test/accuracy"], "%"),
-    "gap": (lambda run: 100 * run.figures["overfitting_gap/accuracy"], "points"),
-    "training loss": (lambda run: run.figures["train/loss"], "nats"),
-}
-
-
-@dataclass(frozen=True)
-class Row:
-    """What a source published, and what says whether ours agrees: the keys of conf/figures.yaml."""
-
-    id: str
-    source: str
-    runs: tuple[str, ...]
-    measure: str
-    published: float | None = None
-    low: float | None = None
-    high: float | None = None
-    each: bool = False
-    over: float | None = None
-    lowest: str | None = None
-    flat: float | None = None
-    peak: tuple[int, int] | None = None
-
-
-@dataclass(frozen=True)
-class Found:
-    """A row of the table: ours in words, the verdict, and the seeds it rests on."""
-
-    row: Row
-    seeds: int
-    ours: str
-    verdict: str
-    interval: tuple[float | None, float | None, float | None] = (None, None, None)
-    """Mean, low and high of ours, where it is one figure."""
-    mlflow: str = ""
-    """`experiment/run` of each run in MLflow, between spaces: what `python -m pipeline.compare` makes links of."""
-
-
 schema.register()
-
-
-def rows() -> list[Row]:
-    def row(plain: dict[str, Any]) -> Row:
-        values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()
-        }
-        return Row(**values)
-
-    return [row(plain) for plain in yaml.safe_load((rules.CONF / "figures.yaml").read_text(encoding="utf-8"))]
 
 
 def composed(words: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
@@ -164,89 +114,27 @@ def affordable(runs: Sequence[batch.Planned], seeds: int, left: float, store: Ru
     return 0, cost
 
 
-def judge(row: Row, results: Sequence[Result]) -> Found:
-    """Ours beside the published figure, with the interval over seeds."""
-    from pipeline.statistics.summary import interval  # pandas, which --help need not wait for
-
-    read, unit = MEASURES[row.measure]
-    groups: dict[str, list[Result]] = {}
-    for result in results:
-        groups.setdefault(result.job.configuration, []).append(result)
-    means = {key: interval([read(run) for run in group]) for key, group in groups.items()}
-    seeds = min((len(group) for group in groups.values()), default=0)
-    if not groups:
-        return Found(row, 0, "", "not run")
-    if row.lowest or row.flat is not None or row.peak:
-        if len(groups) < math.prod(len(word.partition("=")[2].split(",")) for word in row.runs):
-            return Found(row, 0, "", "not run in full")
-        return _compared(row, seeds, unit, [(groups[key][0], means[key]["mean"]) for key in groups])
-    [(key, mean)] = means.items()
-    values = [read(run) for run in groups[key]]
-    spread = "" if seeds < 2 else f" ({mean['low']:.2f} to {mean['high']:.2f})"
-    ours = f"{mean['mean']:.2f}{spread} {unit}"
-    low, high = (None, None) if seeds < 2 else (mean["low"], mean["high"])
-    return Found(row, seeds, ours, _verdict(row, mean["mean"], values), (mean["mean"], low, high))
-
-
-def _verdict(row: Row, mean: float, values: Sequence[float]) -> str:
-    """Of a row that is about one figure: the mean over seeds, or each seed, against its band or its floor."""
-    if row.over is not None:
-        return "over the floor" if mean > row.over else "below the floor"
-    assert row.low is not None
-    assert row.high is not None
-    if row.each:
-        inside = sum(row.low <= value <= row.high for value in values)
-        return "inside" if inside == len(values) else f"{inside} of {len(values)} seeds inside"
-    return "inside" if row.low <= mean <= row.high else "outside"
-
-
-def _compared(row: Row, seeds: int, unit: str, found: Sequence[tuple[Result, float]]) -> Found:
-    """Verdicts on an order or a shape rather than on a figure."""
-    if row.lowest:
-        ordered = sorted(found, key=lambda one: one[1])
-        ours = ", ".join(f"{run.job.optimizer.name} {mean:.4f}" for run, mean in ordered) + f" {unit}"
-        first = ordered[0][0].job.optimizer.name
-        return Found(row, seeds, ours, "as published" if first == row.lowest else f"the lowest is {first}")
-    if row.flat is not None:
-        spread = max(mean for _, mean in found) - min(mean for _, mean in found)
-        return Found(row, seeds, f"{spread:.2f} points between them", "flat" if spread <= row.flat else "not flat")
-    assert row.peak is not None
-    # Very narrow networks err the most: the peak is the largest error right of the first minimum.
-    by_width = sorted((run.job.width or 0, mean) for run, mean in found)
-    errors = [mean for _, mean in by_width]
-    fall = next((n for n in range(len(errors) - 1) if errors[n + 1] > errors[n]), None)
-    ours = ", ".join(f"{width}: {mean:.2f}" for width, mean in by_width) + f" {unit}"
-    if fall is None:
-        return Found(row, seeds, ours, "no peak: it only falls")
-    top = max(by_width[fall:], key=lambda one: one[1])[0]
-    low, high = row.peak
-    return Found(row, seeds, ours, "as published" if low <= top <= high else f"the peak is at {top}")
-
-
-def wanted(row: Row) -> str:
-    """What the row is held against, in words."""
-    if row.over is not None:
-        return f"over {row.over:g}"
-    if row.lowest:
-        return f"{row.lowest} lowest"
-    if row.flat is not None:
-        return f"within {row.flat:g}"
-    if row.peak:
-        return f"peak from {row.peak[0]} to {row.peak[1]}"
-    return f"{row.low:g} to {row.high:g}{' each' if row.each else ''}"
-
-
 def write(found: Sequence[Found]) -> None:
     REPORTS.mkdir(exist_ok=True)
-    head = ["id", "source", "measure", "published", "band", "ours", "seeds", "verdict"]
+    head = ["id", "source", "measure", "published", "band", "ours", "seeds", "on", "verdict"]
     lines: list[list[Any]] = [
-        [f.row.id, f.row.source, f.row.measure, f.row.published, wanted(f.row), f.ours, f.seeds, f.verdict]
+        [
+            f.row.id,
+            f.row.source,
+            f.row.measure,
+            f.row.published,
+            published.wanted(f.row),
+            f.ours,
+            f.seeds,
+            f.on,
+            f.verdict,
+        ]
         for f in found
     ]
     numbers: list[list[Any]] = [
-        [f.row.low if f.row.over is None else f.row.over, f.row.high, *f.interval, f.mlflow] for f in found
+        [f.row.low if f.row.over is None else f.row.over, f.row.high, *f.interval, " ".join(f.runs)] for f in found
     ]
-    more = ["low", "high", "mean", "mean_low", "mean_high", "mlflow"]
+    more = ["low", "high", "mean", "mean_low", "mean_high", KEYS]
     with open(REPORTS / "published.csv", "w", newline="", encoding="utf-8") as file:
         rows = [[*line, *of_line] for line, of_line in zip([head, *lines], [more, *numbers], strict=True)]
         csv.writer(file, lineterminator="\n").writerows(rows)
@@ -264,7 +152,7 @@ def main(argv: Sequence[str]) -> int:
         raise UserError(f"minutes={values['minutes']} seeds={values['seeds']}: expected numbers") from error
     if not (math.isfinite(minutes) and minutes >= 0 and 1 <= most <= 1000):
         raise UserError(f"minutes={minutes:g} seeds={most}: expected minutes of at least 0 and 1 to 1000 seeds")
-    chosen, known = [word for word in values["only"].split(",") if word], rows()
+    chosen, known = [word for word in values["only"].split(",") if word], published.rows()
     for word in chosen:
         if word not in {row.id for row in known}:
             ids = [row.id for row in known]
@@ -295,12 +183,10 @@ def main(argv: Sequence[str]) -> int:
     judged = []
     for row in known:
         ours = finished(planned(row, values["data"], most), store)
-        published = [store.published(run.key) for run in ours]
-        links = [f"{of_run['experiment_id']}/{of_run['run_id']}" for of_run in published if of_run]
-        judged.append(replace(judge(row, ours), mlflow=" ".join(links)))
+        judged.append(replace(published.judge(row, ours), runs=tuple(beginning(run.key) for run in ours)))
     write(judged)
     for one in judged:
-        print(f"{one.row.id:20} {one.row.measure:18} {wanted(one.row):22} {one.ours:32} {one.verdict}")
+        print(f"{one.row.id:20} {one.row.measure:18} {published.wanted(one.row):22} {one.ours:32} {one.verdict}")
     print(f"the table is {REPORTS / 'published.md'}; python -m pipeline.compare puts it into the report")
     if untaken:
         raise TrackingUnavailable(

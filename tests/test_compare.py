@@ -301,7 +301,7 @@ def test_what_are_no_two_networks(small, words, why):
 
 def test_two_networks_on_data_that_is_not_here(small):
     store = RunStore(small / "results/sweep")
-    for key in store.keys():
+    for key in list(store.keys()):
         result = store.read(key)
         result.identity = {**result.identity, "data": "0" * 64}
         store.write(result)

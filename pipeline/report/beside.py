@@ -10,12 +10,10 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.report.tuned import SHORT, brief
+from pipeline.results.find import KEYS
 
 PUBLISHED = "published.csv"
 """Of `python -m pipeline.figures`."""
-
-LINKS = "mlflow"
-"""A column of this name holds `experiment/run` of MLflow, as many as there are, between spaces: each becomes a link."""
 
 NUMBERS = ["low", "high", "mean", "mean_low", "mean_high"]
 """Columns that are for drawing; the same stands in words beside them."""
@@ -69,7 +67,9 @@ class Shown:
     columns: list[str]
     rows: list[list[str]]
     runs: list[list[str]] | None
-    """Addresses in the MLflow UI, for each row."""
+    """Addresses in the MLflow UI, for each row; None where there are none at all."""
+    anchors: list[str]
+    """What each row is called on the page."""
 
 
 def read(folder: Path | None, file: str) -> pd.DataFrame | None:
@@ -83,29 +83,30 @@ def read(folder: Path | None, file: str) -> pd.DataFrame | None:
     return table if len(table) else None
 
 
-def tables(folder: Path | None, address: str) -> list[Shown]:
-    """Every known table that lies in `folder`; `address` is where an `experiment/run` of MLflow is shown."""
+def anchor(table: str, name: str) -> str:
+    """What a row, by its first cell, is called on the page."""
+    return f"{table}-{name}"
+
+
+def tables(folder: Path | None, link: Callable[[str], str | None]) -> list[Shown]:
+    """Every known table that lies in `folder`; `link` gives the address of a run, by the beginning of its key."""
     found = []
     for about in KNOWN:
         table = read(folder, about.file)
         if table is None:
             continue
-        columns = [str(name) for name in table.columns if name not in {*about.hidden, LINKS}]
+        columns = [str(name) for name in table.columns if name not in {*about.hidden, KEYS}]
         runs = None
-        if LINKS in table.columns:
-            runs = [[_address(address, word) for word in words.split() if "/" in word] for words in table[LINKS]]
+        if KEYS in table.columns:
+            found_of = [[to for word in words.split() if (to := link(word))] for words in table[KEYS]]
+            runs = found_of if any(found_of) else None
         rows = table[columns].to_numpy().tolist()
         if about.brief is not None:
             with suppress(KeyError, ValueError, TypeError):  # another release's table is shown as it is
                 rows = about.brief(pd.read_csv(Path(str(folder), about.file)))
                 columns = list(about.columns)
-        found.append(Shown(about, columns, rows, runs))
+        found.append(Shown(about, columns, rows, runs, [anchor(about.id, str(row[0])) for row in rows]))
     return found
-
-
-def _address(address: str, word: str) -> str:
-    experiment, _, run = word.partition("/")
-    return address.format(experiment=experiment, run=run)
 
 
 def bands(table: pd.DataFrame | None) -> pd.DataFrame | None:

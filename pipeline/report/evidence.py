@@ -14,6 +14,7 @@ import pandas as pd
 
 from pipeline.config.job import Dataset, Job, Model, Training
 from pipeline.errors import UserError
+from pipeline.results.find import beginning
 from pipeline.results.result import DIVERGED, FAILED, FINISHED, Result
 from pipeline.results.store import RunStore
 from pipeline.results.sweep import SWEEP, Ledger, Lost, Sweep
@@ -152,6 +153,8 @@ class Evidence:
         """How many training images its data set has, where that is known."""
         self.beside: Path | None = None
         """Folder of tables that other commands made, where there may be some: for `beside`."""
+        self.store: RunStore | None = None
+        """Where the runs of those tables lie, if they are here."""
         experiments = {source.name: source.results for source in self.sources}
         self.experiments = experiments
         self.results = [result for source in self.sources for result in source.results]
@@ -344,6 +347,16 @@ class Evidence:
         """Address of the run in the MLflow UI, in whichever experiment it was published."""
         links = (self.link(source.name, key) for source in self.sources)
         return next((link for link in links if link), None)
+
+    @cached_property
+    def _by_beginning(self) -> dict[str, str]:
+        return {beginning(key): key for key in self.store.keys()} if self.store else {}  # noqa: SIM118
+
+    def link_to(self, start: str) -> str | None:
+        """Address of the run in the MLflow UI whose key begins so (`results.find.beginning`), if it is in `store`."""
+        key = self._by_beginning.get(start)
+        ids = self.store.published(key) if self.store and key else {}
+        return run_page(ids, ids["run_id"]) if {"run_id", "experiment_id"} <= set(ids) else None
 
     def parent_link(self, experiment: str) -> str | None:
         """Address of the parent run of a sweep, which carries the comparison."""

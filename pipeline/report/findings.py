@@ -11,6 +11,7 @@ import pandas as pd
 
 from pipeline.report import words
 from pipeline.report.evidence import Evidence
+from pipeline.results.find import beginning
 from pipeline.results.result import FINISHED, Result
 from pipeline.statistics import interaction, mcnemar, slopes, summary
 from pipeline.statistics.analysis import Analysis
@@ -156,7 +157,7 @@ def duel(labels: np.ndarray, first: Result, second: Result) -> Duel:
     """McNemar's test of two given runs. Raises UserError where one has no predictions, or they are of other images."""
     found = mcnemar.of_runs(labels, first, second)
     # Two runs may share a name: of one network with and without validation samples, or of two depths of a sweep.
-    names = [run.name if first.name != second.name else f"{run.name} ({run.key[:8]})" for run in (first, second)]
+    names = [run.name if first.name != second.name else f"{run.name} ({beginning(run.key)})" for run in (first, second)]
     table = pd.DataFrame(
         {
             "test images": [f"right with {names[0]}", f"wrong with {names[0]}"],

@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 
 from pipeline.data.arrays import Arrays
 from pipeline.report import beside, figures, findings, method, pictures, style, tables, words
-from pipeline.report.evidence import BOOK_ACCURACY, BOOK_BAND, BOOK_SOURCE, RUN_PAGE, Evidence
+from pipeline.report.evidence import BOOK_ACCURACY, BOOK_BAND, BOOK_SOURCE, Evidence
 from pipeline.report.exhibits import Exhibits
 from pipeline.results.result import DIVERGED, FAILED, FINISHED
 from pipeline.statistics import summary
@@ -51,11 +51,15 @@ def render(evidence: Evidence, exhibits: Exhibits | None, arrays: Arrays | None)
         winner_link=evidence.link_of(evidence.winner.key) if boards and evidence.winner else None,
         duel=duel,
         duel_links=[evidence.link_of(run.key) for run in duel.runs] if duel else [],
-        beside=beside.tables(evidence.beside, RUN_PAGE),
+        beside=beside.tables(evidence.beside, evidence.link_to),
         alarm=words.alarm(evidence),
         book=_book(evidence),
         method=method.card(evidence, arrays),
         runs=_runs(evidence),
+        published_links=_published_links(exhibits),
+        slope_links=dict.fromkeys(exhibits.looks, f"#{exhibits.gap_accuracy.name}")
+        if exhibits and exhibits.gap_accuracy
+        else {},
         swatches={name: f"var({style.VARIABLES[look['color']]})" for name, look in exhibits.looks.items()}
         if exhibits
         else {},
@@ -91,6 +95,14 @@ def _links(board: Mapping[str, Any], evidence: Evidence | None) -> dict[Any, str
         ids = {row["row"]["configuration"]: f"#{row['id']}" for row in board["rows"]}
         found |= {str(label): ids[key] for key, label in labels.items() if key in ids}
     return found
+
+
+def _published_links(exhibits: Exhibits | None) -> dict[Any, str | None]:
+    """From the numbers behind the picture of published figures to the rows of their table, which have the runs."""
+    table = exhibits.published.table if exhibits and exhibits.published else None
+    if table is None:
+        return {}
+    return {row: f"#{beside.anchor('published', row.replace(' ', '_'))}" for row in table["row"]}
 
 
 def _board(evidence: Evidence, question: tuple[str, str], number: int) -> dict[str, Any]:

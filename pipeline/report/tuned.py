@@ -15,6 +15,7 @@ from pipeline.config.job import Job
 from pipeline.report import style, words
 from pipeline.report.figures import TICKS, stretch
 from pipeline.report.style import MUTED
+from pipeline.results.find import KEYS, beginning
 from pipeline.statistics import declaration, tuning
 from pipeline.statistics.declaration import Declaration
 from pipeline.statistics.summary import shape
@@ -33,7 +34,8 @@ def write(tunings: Sequence[Tuning], out: Path) -> list[str]:
     table, tried = tuning.side_by_side(tunings, declared), tuning.rates(tunings)
     job = tunings[0].default[0].job
     out.mkdir(parents=True, exist_ok=True)
-    table = table.assign(dataset=job.dataset.name, hidden=shape(job), epochs=job.training.epochs)
+    runs = [" ".join(beginning(run.key) for run in (*one.default, *one.tuned)) for one in tunings]
+    table = table.assign(dataset=job.dataset.name, hidden=shape(job), epochs=job.training.epochs, **{KEYS: runs})
     table.to_csv(out / "tuned.csv", index=False, lineterminator="\n")
     tried.to_csv(out / "tuned_rates.csv", index=False, lineterminator="\n")
     (out / "tuned.md").write_text(page(table, tried, job, declared), encoding="utf-8")

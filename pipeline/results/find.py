@@ -11,6 +11,17 @@ from pipeline.results.store import KEY, RECORD, RunStore
 
 SHORTEST = 6
 """Letters of a key that may stand for it."""
+SHORT = 12
+"""Letters of a key that do so in tables and in what a person is told."""
+
+KEYS = "keys"
+"""The column of tables that holds them, between spaces. Ids of MLflow would be no use there: a table may come with the
+project, and another one's database has other ids."""
+
+
+def beginning(key: str) -> str:
+    """The beginning of a key, by which any command finds its run."""
+    return key[:SHORT]
 
 
 def find_run(word: str, store: RunStore) -> Result:
@@ -51,7 +62,7 @@ def told(store: RunStore, keys: list[str]) -> list[str]:
             f"{name}={value}" for name, value in own.items() if any(other.get(name) != value for other in flat)
         ]
         numerics = [f"{n}={v}" for n, v in result.identity.get("numerics", {}).items() if _differs(results, n)]
-        lines.append(" ".join([result.key[:12], result.started[:16], *differing, *numerics]))
+        lines.append(" ".join([beginning(result.key), result.started[:16], *differing, *numerics]))
     return lines
 
 

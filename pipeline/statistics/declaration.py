@@ -84,8 +84,7 @@ def declare(values: Mapping[str, Any]) -> Declaration:
     if found:
         raise UserError("; ".join(f"comparison: {line}" for line in found))
     sizes = {
-        part: {figure: float(values[part][figure]) / about.scale for figure, about in FIGURES.items()}
-        for part in SIZES
+        part: {figure: float(values[part][figure]) / about.scale for figure, about in FIGURES.items()} for part in SIZES
     }
     return Declaration(**{**values, **sizes, "contrasts": tuple(values["contrasts"])})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import pytest
@@ -10,18 +11,24 @@ import pytest
 from pipeline.report import beside, page
 from pipeline.report.evidence import RUN_PAGE
 from pipeline.report.exhibits import Exhibits
+from pipeline.results.store import RunStore
 from tests.clone import CHECKOUT
 from tests.report import factory
+from tests.results.test_store import result
 
 README = (CHECKOUT / "README.md").read_text("utf-8")
-HEAD = ["id", "source", "measure", "published", "band", "ours", "seeds", "verdict", *beside.NUMBERS, beside.LINKS]
-FLOOR = ["95.3", "", "96.0", "95.9", "96.1", "4/aa 4/bb"]
+HEAD = ["id", "source", "measure", "published", "band", "ours", "seeds", "verdict", *beside.NUMBERS, beside.KEYS]
+FLOOR = ["95.3", "", "96.0", "95.9", "96.1", "aaaaaaaaaaaa bbbbbbbbbbbb"]
 BAND = ["1.38", "1.88", "2.0", "", "", ""]
 ROWS = [
     ["a", "A 1998", "test accuracy", "95.3", "over 95.3", "96.00 (95.90 to 96.10) %", "3", "over the floor", *FLOOR],
     ["b", "B 2017", "gap", "1.63", "1.38 to 1.88", "2.00 points", "1", "outside", *BAND],
     ["c", "C 2015", "test error", "", "within 0.15", "", "0", "not run", *[""] * 6],
 ]
+
+
+def nowhere(_: str) -> None:
+    """No run is here."""
 
 
 def write(folder: Path, name: str, *lines: list[str]) -> Path:
@@ -35,19 +42,26 @@ def folder(tmp_path: Path) -> Path:
     return write(tmp_path, "published.csv", HEAD, *ROWS)
 
 
-def rendered(of_runs, folder: Path) -> tuple[str, Exhibits]:
+def rendered(of_runs, folder: Path, store: RunStore | None = None) -> tuple[str, Exhibits]:
     evidence = of_runs([factory.finished(factory.job("adam", 64, seed, validation=9)) for seed in range(2)])
-    evidence.beside = folder
+    evidence.beside, evidence.store = folder, store
     exhibits = Exhibits(evidence, None)
     return page.render(evidence, exhibits, None), exhibits
 
 
-def test_published_figures_are_on_the_page(of_runs, folder: Path) -> None:
-    text, exhibits = rendered(of_runs, folder)
+def test_published_figures_are_on_the_page(of_runs, folder: Path, tmp_path: Path) -> None:
+    """Of two runs one is here and in MLflow: it is the one that a link leads to."""
+    store = RunStore(tmp_path / "runs")
+    store.write(result(key="b" * 64))
+    store.note_published("b" * 64, {"run_id": "bb", "experiment_id": "4", "store": "mlflow.db"})
+    text, exhibits = rendered(of_runs, folder, store)
     section = text.partition('<section id="published">')[2].partition("</section>")[0]
     assert [row[1] in section for row in ROWS] == [True] * 3
     assert "97.2 to 98.4" not in section
-    assert f'href="{RUN_PAGE.format(experiment="4", run="bb")}"' in section
+    assert re.findall('href="(http[^"]*)"', section) == [RUN_PAGE.format(experiment="4", run="bb")]
+    # The numbers behind the picture lead to the table's rows, which have the runs.
+    assert re.findall('<a href="#([^"]*)"', section) == ["published-a", "published-b"]
+    assert '<tr id="published-a">' in section
     assert '<a href="#published">' in text
     assert exhibits.published is not None
     assert "A 1998: 96.00 (95.90 to 96.10) %, over the floor" in exhibits.published.alternative
@@ -70,18 +84,18 @@ def test_what_is_not_there_is_not_on_the_page(of_runs, tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "a,b\n", 'a,b\n1,2,"3\n'], ids=["empty", "no rows", "broken"])
 def test_a_table_that_cannot_be_read_is_not_shown(tmp_path: Path, content: str) -> None:
     (tmp_path / "published.csv").write_text(content)
-    assert beside.tables(tmp_path, RUN_PAGE) == []
+    assert beside.tables(tmp_path, nowhere) == []
 
 
 def test_a_table_of_before_has_no_bands(tmp_path: Path) -> None:
     write(tmp_path, "published.csv", HEAD[:8], *(row[:8] for row in ROWS))
     assert beside.bands(beside.read(tmp_path, "published.csv")) is None
-    assert len(beside.tables(tmp_path, RUN_PAGE)) == 1
+    assert len(beside.tables(tmp_path, nowhere)) == 1
 
 
 def test_tuned_rates_are_shown_in_brief() -> None:
     """The project's own table, as its README has it."""
-    [shown] = [one for one in beside.tables(CHECKOUT / "reports", "{experiment}/{run}") if one.about.id == "tuned"]
+    [shown] = [one for one in beside.tables(CHECKOUT / "reports", nowhere) if one.about.id == "tuned"]
     assert shown.columns[:2] == ["optimizer", "default → tuned rate"]
     assert all(f"| {' | '.join(row[:-1])} |" in README for row in shown.rows)
     assert {row[-1] for row in shown.rows} == {"64"}
