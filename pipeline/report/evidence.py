@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,11 +17,8 @@ from pipeline.results.find import beginning
 from pipeline.results.result import DIVERGED, FAILED, FINISHED, Result
 from pipeline.results.store import RunStore
 from pipeline.results.sweep import SWEEP, Ledger, Lost, Sweep
-from pipeline.statistics import declaration, summary
+from pipeline.statistics import declaration, mixed, summary
 from pipeline.statistics.analysis import Analysis, analysis
-
-ENVIRONMENT = ("python", "tensorflow", "jax", "keras", "numpy", "lock", "cpu")
-"""What of a run's environment a comparison should share."""
 
 UI = "http://127.0.0.1:5000"
 RUN_PAGE = UI + "/#/experiments/{experiment}/runs/{run}"
@@ -124,22 +120,6 @@ def is_book(job: Job) -> bool:
         and "crossentropy" in training.loss
         and job.dataset == Dataset(job.dataset.name, 0)
     )
-
-
-def different_environments(environments: Sequence[Mapping[str, str]]) -> str:
-    """In words, what of their machines and libraries is not the same for all runs; empty where all is."""
-    classes = Counter(known.get("numerics_class", "unknown") for known in environments)
-    if len(classes) > 1:
-        shown = ", ".join(f"{count} of {name[:8]}" for name, count in classes.most_common())
-        return f"machines that compute differently ({len(classes)} numerics classes: {shown}): their bits are not comparable"
-    parts = [name for name in ENVIRONMENT if len({known.get(name) for known in environments}) > 1]
-    if not parts:
-        return ""
-    told = []
-    for name in parts:
-        values = sorted({str(known.get(name, "unknown")) for known in environments})
-        told.append(f"{name.replace('lock', 'requirements.lock')} {' and '.join(value[:16] for value in values[:3])}")
-    return f"different environments ({'; '.join(told)}), which compute alike as far as is known"
 
 
 class Evidence:
@@ -314,15 +294,8 @@ class Evidence:
             )
         for (dataset, experiment), keys in self.runs.groupby(["dataset", "experiment"], sort=False)["key"]:
             of_these = set(keys)
-            finished = [r for r in self.experiments[str(experiment)] if r.finished and r.key in of_these]
-            identities = [r.identity for r in finished]
-            runs = f"The runs of {experiment} on {dataset}"
-            for part, word in {"data": "data", "source": "training code", "numerics": "devices or precisions"}.items():
-                if len({str(identity.get(part)) for identity in identities}) > 1:
-                    notes.append(f"{runs} come from different {word}: their differences mix that in.")
-            environments = [r.environment for r in finished]
-            if line := different_environments(environments):
-                notes.append(f"{runs} come from {line}.")
+            results = [r for r in self.experiments[str(experiment)] if r.key in of_these]
+            notes += mixed.sentences(results, f"The runs of {experiment} on {dataset}")
         return notes
 
     @cached_property

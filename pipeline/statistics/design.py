@@ -6,7 +6,6 @@ accuracy; where nothing was held out for validation, nothing is chosen, and what
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,13 +16,10 @@ import pandas as pd
 
 from pipeline.config.job import Job
 from pipeline.results.result import DIVERGED, FAILED, FINISHED, Result
+from pipeline.statistics import mixed
 from pipeline.statistics.declaration import OPTIMIZERS, WIDTHS, Declaration
 from pipeline.statistics.summary import dotted_columns, once_per_seed, tidy
 from pipeline.statistics.wording import layers, listed, plural
-
-DECIDES_NUMBERS = {"data": "data", "source": "training code", "numerics": "devices or precisions"}
-"""Parts of a run's identity besides its Job, in words. Runs that differ in one are no pair, though they share a seed."""
-
 
 CROSS_ENTROPY = ("categorical_crossentropy", "kl_divergence")
 """Losses in nats, of which the declared sizes are; against one-hot labels the two are equal."""
@@ -31,7 +27,7 @@ CROSS_ENTROPY = ("categorical_crossentropy", "kl_divergence")
 
 def with_identity(runs: pd.DataFrame, results: Sequence[Result]) -> pd.DataFrame:
     """`runs` with two columns more: `loss`, its name, and `identity`, what decided its numbers besides its Job, as a text."""
-    known = {result.key: _identity(result, *DECIDES_NUMBERS) for result in results}
+    known = {result.key: mixed.origin(result) for result in results}
     losses = {result.key: result.job.training.loss for result in results}
     return runs.assign(identity=runs["key"].map(known).fillna(""), loss=runs["key"].map(losses))
 
@@ -40,10 +36,6 @@ def with_identity(runs: pd.DataFrame, results: Sequence[Result]) -> pd.DataFrame
 def configuration_of(job: Job) -> str:
     """The id of its configuration, which is a third of a millisecond's work and asked for again and again."""
     return job.configuration
-
-
-def _identity(result: Result, *parts: str) -> str:
-    return json.dumps([result.identity.get(part) for part in parts], sort_keys=True)
 
 
 def runs_of(results: Sequence[Result]) -> pd.DataFrame:
@@ -268,20 +260,7 @@ def limits(table: pd.DataFrame, runs: pd.DataFrame, results: Sequence[Result], d
         said.append(f"The runs are of {listed(sorted(set(table['dataset'])))}: each data set is compared by itself.")
     if finished["epochs"].eq(1).all():
         said.append("With one epoch each there is no curve: no onset, and no gap at matched training loss.")
-    return said + _mixed([result for result in results if result.finished])
-
-
-def _mixed(results: Sequence[Result]) -> list[str]:
-    said = []
     by_dataset: dict[str, list[Result]] = {}
     for result in results:
         by_dataset.setdefault(result.job.dataset.name, []).append(result)
-    for dataset, group in by_dataset.items():
-        for part, words in DECIDES_NUMBERS.items():
-            if len({_identity(result, part) for result in group}) > 1:
-                said.append(f"The runs on {dataset} come from different {words}: only runs that share it are paired.")
-        if len({result.environment.get("lock") for result in group}) > 1:
-            said.append(
-                f"The runs on {dataset} come from different environments, which compute alike as far as is known."
-            )
-    return said
+    return said + [line for name, group in by_dataset.items() for line in mixed.sentences(group, f"The runs on {name}")]

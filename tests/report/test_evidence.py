@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.report.evidence import Evidence, different_environments, is_book, read_sources
+from pipeline.report.evidence import Evidence, is_book, read_sources
 from pipeline.results.result import DIVERGED
 from pipeline.results.sweep import Lost
 from tests.report import factory
@@ -160,25 +160,6 @@ def test_two_folders_of_one_name_stay_apart(tmp_path):
 
 
 HERE = {"python": "3.11.7", "tensorflow": "2.21.0", "lock": "a" * 64, "numerics_class": "c" * 64}
-
-
-@pytest.mark.parametrize(
-    ("there", "expected"),
-    [
-        ({}, ""),
-        ({"git_commit": "d" * 40, "command": "x"}, ""),
-        (
-            {"numerics_class": "f" * 64},
-            "machines that compute differently (2 numerics classes: 1 of cccccccc, 1 of ffffffff)",
-        ),
-        ({"tensorflow": "2.22.0"}, "different environments (tensorflow 2.21.0 and 2.22.0)"),
-        ({"lock": "b" * 64}, "different environments (requirements.lock aaaaaaaaaaaaaaaa and bbbbbbbbbbbbbbbb)"),
-    ],
-)
-def test_different_environments_are_said(there: dict[str, str], expected: str) -> None:
-    said = different_environments([HERE, HERE | there])
-    assert said.startswith(expected)
-    assert bool(said) == bool(expected)
 
 
 def test_the_warning_is_among_the_notes(of_runs):

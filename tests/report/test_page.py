@@ -251,9 +251,13 @@ def test_runs_of_other_data_and_machines(of_runs):
     for number, result in enumerate(found):
         result.environment = {"numerics_class": "ab"[number % 2] * 64}
     text = rendered(of_runs(found))
-    assert "come from different data: their differences mix that in." in text
+    # At the head of the page and among what the runs cannot say it is the same.
+    for who in ("The runs of sweep on mnist", "The runs on mnist"):
+        assert (
+            f"{who} come from different data: a mean is over all of them, and only runs that share it are paired."
+            in text
+        )
     assert "machines that compute differently (2 numerics classes: 2 of aaaaaaaa, 2 of bbbbbbbb)" in text
-    assert "come from different data: only runs that share it are paired." in text
 
 
 def test_nothing_finished(of_runs):
