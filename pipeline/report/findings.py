@@ -97,6 +97,8 @@ def gap_points(analysis: Analysis) -> pd.DataFrame:
             ends = words.span(one["gap_accuracy_low"], one["gap_accuracy_high"])
             some = "" if one["n"] == one["of"] else f", {one['n']} of {one['of']} seeds"
             at = f"epoch {one['epoch']:.3g}"
+            if 0 < one["on_part"] < one["n"]:
+                at += f"; {one['on_part']} on a part"
             cell = (
                 f"{words.number(100 * one['gap_accuracy_mean'])} ({ends}; {at}{some})"
                 if ends
@@ -109,6 +111,12 @@ def gap_points(analysis: Analysis) -> pd.DataFrame:
         median = f"{known.median():.3g} (in {len(known)} of {len(own)} runs)" if len(known) else "–"
         rows.setdefault(label, {"configuration": label})["onset epoch, median"] = median
     return pd.DataFrame(list(rows.values())).fillna("–")
+
+
+def two_kinds(analysis: Analysis) -> bool:
+    """Whether a mean of `gap_points` is over runs that are measured on a part of the samples and others on all."""
+    points = analysis.gap_points_by_configuration
+    return bool(((points["on_part"] > 0) & (points["on_part"] < points["n"])).any())
 
 
 def onsets(analysis: Analysis) -> str:

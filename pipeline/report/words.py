@@ -50,7 +50,7 @@ def configuration(row: pd.Series) -> str:
 
 
 def answer(evidence: Evidence) -> list[str]:
-    """Two sentences: which configuration, and who overfits how much."""
+    """Two sentences: which configuration is the best, and who is shown to overfit more."""
     if not evidence.questions:
         diverged, failed = evidence.count(DIVERGED), evidence.count(FAILED)
         ended = [f"{count} {status}" for count, status in ((diverged, DIVERGED), (failed, FAILED)) if count]
@@ -76,18 +76,20 @@ def answer(evidence: Evidence) -> list[str]:
     else:
         none = "no validation samples are held out, so nothing is selected; " if among else ""
         first = f"{among}{none}{name} classifies {test} correctly{_interval(best, 'test_accuracy')}."
-    gap = evidence.by_gap()
-    own = (
-        f"Its overfitting gap is **{points(best['gap_accuracy_mean'])}**{_interval(best, 'gap_accuracy', seeds=False)}"
-    )
-    if len(gap) == 1:
-        return [first, f"{own}."]
+    told = evidence.analysis.headline
+    return [first, f"**{told.said}**: {told.grounds}."]
+
+
+def gaps(evidence: Evidence) -> str:
+    """How large the best configuration's gap is, and between which others it lies."""
+    best, gap = evidence.best, evidence.by_gap()
+    own = f"Its overfitting gap is {points(best['gap_accuracy_mean'])}{_interval(best, 'gap_accuracy', seeds=False)}"
     largest, smallest = gap.iloc[0], gap.iloc[-1]
     if best.name == largest.name:
-        return [first, f"{own}, the largest measured; the smallest was that of {_gap_of(smallest)}."]
+        return f"{own}, the largest measured; the smallest was that of {_gap_of(smallest)}."
     if best.name == smallest.name:
-        return [first, f"{own}, the smallest measured; the largest was that of {_gap_of(largest)}."]
-    return [first, f"{own}; the largest was that of {_gap_of(largest)}, the smallest that of {_gap_of(smallest)}."]
+        return f"{own}, the smallest measured; the largest was that of {_gap_of(largest)}."
+    return f"{own}; the largest was that of {_gap_of(largest)}, the smallest that of {_gap_of(smallest)}."
 
 
 def _gap_of(row: pd.Series) -> str:
@@ -103,11 +105,11 @@ def _interval(row: pd.Series, figure: str, seeds: bool = True) -> str:
 
 
 def certainty(evidence: Evidence) -> list[str]:
-    """What these seeds can and cannot carry."""
+    """Their evidence: the gaps that were measured, and what these seeds can and cannot carry."""
     if not evidence.questions:
         return ["Each run is listed below, with its reason and the command that trains it again."]
     finished = int((evidence.main["n"] > 0).sum())
-    said = []
+    said = [gaps(evidence)] if finished > 1 else []
     fewest = evidence.seeds[0]
     if finished > 1 and evidence.ties > 1:
         measure = "validation" if evidence.chosen_on_validation else "test"

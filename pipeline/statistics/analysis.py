@@ -14,6 +14,7 @@ import pandas as pd
 
 from pipeline.results.result import FINISHED, Result
 from pipeline.statistics import answers, bootstrap, contrasts, design, gap_points, slopes, summary, verdicts
+from pipeline.statistics.answers import Headline
 from pipeline.statistics.declaration import OPTIMIZERS, Declaration
 from pipeline.statistics.interaction import Interaction, interaction
 from pipeline.statistics.pairs import Blocks
@@ -62,6 +63,8 @@ class Analysis:
     """Answer: which optimizer and width."""
     overfits: str
     """Answer: who overfits more."""
+    headline: Headline
+    """The same in one sentence."""
 
 
 def analysis(
@@ -85,7 +88,7 @@ def analysis(
     finished = [result for result in results if result.finished and result.key in used]
     histories = {result.key: slopes.alike(result, training_images) for result in finished}
     judged = verdicts.judged(contrasts.contrasts(runs, table, laid, declared, histories), declared)
-    points = gap_points.gap_points(finished, declared)
+    points = gap_points.gap_points(finished, declared, training_images)
     best = answers.best_of(table, declared)
     table = table.join(_summarised(runs))
     resampled, unsampled = _bootstrap(finished, Blocks(runs), table, judged, best, labels, declared)
@@ -104,6 +107,7 @@ def analysis(
         limits=tuple(said),
         which=answers.which(table, judged, best),
         overfits=answers.overfits(table, judged, declared),
+        headline=answers.headline(table, judged, declared),
     )
 
 

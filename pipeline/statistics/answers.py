@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -57,6 +58,7 @@ def _standing(best: str, judged: pd.DataFrame) -> list[str]:
     """What the declared contrasts of `best` say of its test accuracy."""
     rows = judged[judged["figure"].eq("test_accuracy")]
     groups: dict[str, list[str]] = {"more": [], "less": [], "equivalent": [], "open": []}
+    needed = []
     for _, row in rows[rows["a_configuration"].eq(best) | rows["b_configuration"].eq(best)].iterrows():
         first = row["a_configuration"] == best
         other = row["b"] if first else row["a"]
@@ -64,6 +66,8 @@ def _standing(best: str, judged: pd.DataFrame) -> list[str]:
             groups["more" if (row["difference"] > 0) == first else "less"].append(other)
         else:
             groups["equivalent" if row["verdict"] == Kind.EQUIVALENT else "open"].append(other)
+            if row["verdict"] != Kind.EQUIVALENT:
+                needed.append(row["seeds_still_needed"])
     if not any(groups.values()):
         return []
     parts = {
@@ -74,7 +78,9 @@ def _standing(best: str, judged: pd.DataFrame) -> list[str]:
     said = [f"{words} {_named(groups[name])}" for name, words in parts.items() if groups[name]]
     whole = [f"On the test split it is {listed(said)}."] if said else []
     if groups["open"]:
-        whole.append(f"No difference from {_named(groups['open'])} is shown.")
+        whole.append(
+            f"No difference from {_named(groups['open'])} is shown{_still_needed(pd.Series(needed, dtype=float))}."
+        )
     return whole
 
 
@@ -109,6 +115,56 @@ def overfits(table: pd.DataFrame, judged: pd.DataFrame, declared: Declaration) -
     return " ".join(sentence for sentence in said if sentence)
 
 
+@dataclass(frozen=True)
+class Headline:
+    """Who overfits more, in one sentence: what is said, and what it rests on."""
+
+    said: str
+    grounds: str
+
+
+def headline(table: pd.DataFrame, judged: pd.DataFrame, declared: Declaration) -> Headline:
+    """The answer of `overfits`, as short as a claim or the lack of one can be said."""
+    main = main_dataset(table)
+    if main.empty:
+        return Headline("Nothing is known of overfitting", "no run finished")
+    if len(main) == 1:
+        return Headline(f"Its overfitting gap is {_gap(main.iloc[0])}", "there is none to compare it with")
+    rows = judged[judged["figure"].eq(OVERFITTING) & judged["dataset"].isin(main["dataset"])]
+    if rows.empty:
+        return Headline("None is said to overfit more than another", "no declared contrast can be formed")
+    claims = _claims(rows)
+    contrasts, most = plural(len(rows), "declared contrast"), int(rows["n"].max())
+    if claims:
+        first = "; ".join(f"{a} overfits more than {b}" for a, b in claims[:2])
+        more = f"; and {plural(len(claims) - 2, 'more such pair')}" if len(claims) > 2 else ""
+        seeds = int(rows.loc[rows["verdict"].eq(Kind.OVERFITS_MORE), "n"].min())
+        strength = "confirmed" if seeds >= declared.seeds_to_confirm else "exploratory"
+        grounds = f"at equal training loss too ({len(claims)} of {contrasts}, {plural(seeds, 'seed')}, {strength})"
+        return Headline(first + more, grounds)
+    if most < declared.seeds_to_explore:
+        takes = f"{plural(most, 'seed')} in common carry no claim, it takes {declared.seeds_to_explore}"
+        return Headline("Who overfits more is not known", takes)
+    compared = set(rows["contrast"])
+    nobody = {
+        frozenset({OPTIMIZERS}): "No optimizer is shown to overfit more than the best at its width",
+        frozenset({WIDTHS}): "No width is shown to overfit more than the next",
+    }.get(frozenset(compared), "No optimizer and no width is shown to overfit more than another")
+    return Headline(nobody, _none_of(len(rows), most))
+
+
+def _none_of(contrasts: int, seeds: int) -> str:
+    if contrasts == 1:
+        return f"the one declared contrast does not carry that claim ({plural(seeds, 'seed')})"
+    return f"none of {plural(contrasts, 'declared contrast')} carries that claim ({plural(seeds, 'seed')})"
+
+
+def _claims(rows: pd.DataFrame) -> list[tuple[str, str]]:
+    """Who overfits more than whom, by the verdicts."""
+    claims = rows[rows["verdict"].eq(Kind.OVERFITS_MORE)]
+    return [(r["a"], r["b"]) if r["difference"] > 0 else (r["b"], r["a"]) for _, r in claims.iterrows()]
+
+
 def _gap(row: pd.Series) -> str:
     low, high = row[f"{OVERFITTING}_low"], row[f"{OVERFITTING}_high"]
     interval = "" if pd.isna(low) else f"95\u202f% interval {number(100 * low)} to {number(100 * high)}, "
@@ -124,8 +180,7 @@ def _question(name: str, rows: pd.DataFrame, declared: Declaration) -> str:
         return f"{plural(most, 'seed')} in common carry no claim on which of two {about} overfits more."
     claims = rows[rows["verdict"].eq(Kind.OVERFITS_MORE)]
     if len(claims):
-        larger_first = [(r["a"], r["b"]) if r["difference"] > 0 else (r["b"], r["a"]) for _, r in claims.iterrows()]
-        said = "; ".join(f"{a} overfits more than {b}" for a, b in larger_first)
+        said = "; ".join(f"{a} overfits more than {b}" for a, b in _claims(rows))
         seeds = int(claims["n"].min())
         strength = "confirmed" if seeds >= declared.seeds_to_confirm else "exploratory"
         lead = f"{said} ({plural(seeds, 'seed')}, {strength})."
@@ -153,16 +208,20 @@ def _counted(rows: pd.DataFrame, claims: int) -> str:
         f"{unmatched} {_verb(unmatched, 'differs', 'differ')} in the gap and could not be compared at equal training loss": unmatched,
         f"{undecided} {_verb(undecided, 'is', 'are')} undecided": undecided,
     }
-    needed = rest.loc[~rest.index.isin(apart.index), "seeds_still_needed"]
-    needed = needed[needed > 0]
-    more = ""
-    if len(needed):
-        low, high = needed.min(), needed.max()
-        span = (
-            f"{low:,.0f} to {high:,.0f}" if low < high < math.inf else f"{low:,.0f}{' or more' if high > low else ''}"
-        )
-        more = f" (about {span} more seeds would decide)" if low < math.inf else ""
+    more = _still_needed(rest.loc[~rest.index.isin(apart.index), "seeds_still_needed"])
     return f"Of {plural(len(rows), 'contrast')} {listed([words for words, count in parts.items() if count])}{more}."
+
+
+def _still_needed(needed: pd.Series) -> str:
+    """` (about 12 to 40 more seeds would decide)`; nothing where none would, or it is not known."""
+    needed = needed[needed > 0]
+    if needed.empty or needed.min() == math.inf:
+        return ""
+    low, high = needed.min(), needed.max()
+    span = f"about {low:,.0f}"
+    if high > low:
+        span = f"about {low:,.0f} to {high:,.0f}" if high < math.inf else f"at least {low:,.0f}"
+    return f" ({span} more {'seed' if span == 'about 1' else 'seeds'} would decide)"
 
 
 def _verb(count: int, one: str, many: str) -> str:

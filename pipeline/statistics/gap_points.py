@@ -14,27 +14,31 @@ import pandas as pd
 from pipeline.results.result import Result
 from pipeline.statistics.declaration import Declaration
 from pipeline.statistics.design import CROSS_ENTROPY, configuration_of
+from pipeline.statistics.slopes import measured_alike
 from pipeline.statistics.summary import intervals
 
 LAST, CHOSEN, REACHED = "last epoch", "chosen on validation", "training loss reached"
 POINTS = (LAST, CHOSEN, REACHED)
 FIGURES = {"gap_accuracy": "gap/accuracy", "gap_loss": "gap/loss", "training_loss": "train/loss"}
-COLUMNS = ["configuration", "key", "name", "seed", "held_out", "point", "epoch", *FIGURES, "reason"]
+COLUMNS = ["configuration", "key", "name", "seed", "held_out", "point", "epoch", *FIGURES, "on_part", "reason"]
 
 
-def gap_points(results: Iterable[Result], declared: Declaration) -> pd.DataFrame:
+def gap_points(results: Iterable[Result], declared: Declaration, training_images: int | None = None) -> pd.DataFrame:
     """A row per finished run and point: `epoch` (from 1), `gap_accuracy`, `gap_loss`, `training_loss` after it.
 
     Where a run has no such point `epoch` is missing, the numbers are NaN and `reason` says why; else `reason` is empty.
-    `held_out` is the split that the gaps are against.
+    `held_out` is the split that the gaps are against. `on_part`: the training side is of the part of the samples that a
+    curve is measured on, as it is before the last epoch (`slopes.measured_alike`); after it, of all. `training_images` as
+    there.
     """
-    rows = [row for result in results if result.finished for row in _points(result, declared.training_loss_threshold)]
+    threshold = declared.training_loss_threshold
+    rows = [row for result in results if result.finished for row in _points(result, threshold, training_images)]
     frame = pd.DataFrame(rows, columns=COLUMNS)
-    return frame.astype({"epoch": "Int64", **dict.fromkeys(FIGURES, float)})
+    return frame.astype({"epoch": "Int64", "on_part": bool, **dict.fromkeys(FIGURES, float)})
 
 
-def _points(result: Result, threshold: float) -> list[dict[str, object]]:
-    split = held_out(result)
+def _points(result: Result, threshold: float, training_images: int | None) -> list[dict[str, object]]:
+    split, alike = held_out(result), measured_alike(result, training_images)
     losses = result.history.get("train/loss", [])
     in_nats = result.job.training.loss in CROSS_ENTROPY
     found = {
@@ -58,6 +62,7 @@ def _points(result: Result, threshold: float) -> list[dict[str, object]]:
             "point": point,
             "epoch": epoch,
             **{figure: _at(result.history.get(metric, []), epoch) for figure, metric in FIGURES.items()},
+            "on_part": bool(epoch and epoch <= alike < len(losses)),
             "reason": "" if epoch else reason,
         }
         for point, (epoch, reason) in found.items()
@@ -92,11 +97,19 @@ def by_configuration(points: pd.DataFrame) -> pd.DataFrame:
     """A row per configuration and point: mean, SD and interval of both gaps over the seeds that have the point.
 
     `n` seeds have it, `of` so many; `epoch` is their mean. A mean over a part of the seeds is one of those that fitted
-    faster.
+    faster. Of `on_part` seeds the training side is of a part of the samples: where it is so of some and not of others, the
+    mean is over two kinds of measurement.
     """
     by = ["configuration", "held_out", "point"]
     groups = points.groupby(by, sort=False)
-    counted = pd.DataFrame({"n": groups["epoch"].count(), "of": groups.size(), "epoch": groups["epoch"].mean()})
+    counted = pd.DataFrame(
+        {
+            "n": groups["epoch"].count(),
+            "of": groups.size(),
+            "epoch": groups["epoch"].mean(),
+            "on_part": groups["on_part"].sum(),
+        }
+    )
     figures = ["gap_accuracy", "gap_loss"]
     spread = intervals(points, by, figures)
     return counted.reset_index().merge(spread, on=by, how="left").astype({"epoch": float})

@@ -39,6 +39,22 @@ def test_a_row_for_each_point(declared):
     assert (found["reason"] == "").all()
 
 
+def test_on_which_samples_the_training_side_is(declared):
+    """Before the last epoch on the curve's, of which there are fewer; after it on all."""
+    result = run()
+    assert not points(declared, result)["on_part"].any()
+    part = dataclasses.replace(
+        result,
+        job=dataclasses.replace(result.job, training=dataclasses.replace(result.job.training, curve_samples=20)),
+    )
+    found = gap_points.gap_points([part], declared, 100)
+    assert found.set_index("point")["on_part"].to_dict() == {LAST: False, CHOSEN: True, REACHED: True}
+    assert not gap_points.gap_points([part], declared, 30)["on_part"].any(), "20 are all that it is trained on"
+    late = dataclasses.replace(part, history={**HISTORY, "val/accuracy": [0.90, 0.96, 0.96, 0.97]})
+    table = gap_points.by_configuration(gap_points.gap_points([part, late], declared, 100)).set_index("point")
+    assert table["on_part"].to_dict() == {LAST: 0, CHOSEN: 1, REACHED: 2}
+
+
 def test_the_epoch_chosen_is_the_one_of_the_results_figures(declared):
     result = factory.finished(factory.job("adam", 64, validation=10))
     assert points(declared, result).loc[CHOSEN, "epoch"] == result.figures["best/epoch"]
