@@ -101,6 +101,51 @@ def test_the_prose_has_no_number_that_no_command_gave() -> None:
     assert [found for found in number.findall(prose) if found.strip(",").replace(",", "") not in known] == []
 
 
+CURES = {"model.width=64": "w64", "model.dropout=0.2": "w512", "training.epochs=3": "w512"}
+"""Words that the page's last sentences tell the reader to try, and how the run's name then goes on."""
+
+MORE_SEEDS = "'seed=range(10)'"
+
+
+def test_each_word_that_the_reader_is_told_to_add_is_tried() -> None:
+    prose = re.sub(r"(?ms)^```.*?^```", "", PAGE)
+    assert sorted(set(re.findall(r"`('?[a-z.]+=[^`]*)`", prose))) == sorted([MORE_SEEDS, *CURES])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("word", CURES)
+def test_a_word_against_overfitting(walked: Walked, word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "")
+    [first] = [block for block in BLOCKS if block.words[:3] == page.TRAIN and "-m" not in block.words[3:]]
+    with as_before():
+        said = page.run(f"{first.command} {word}", walked.here)
+    assert f"rmsprop-{CURES[word]}-d1-s0" in said
+    assert re.search(r"gap −?\d\.\d\d points", said)
+    assert ("epoch 3/3" in said) == (word == "training.epochs=3")
+
+
+@pytest.mark.slow
+def test_more_seeds_give_intervals_and_say_what_is_shown(
+    walked: Walked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The sweep of station 10 with the word added, and then the comparison, as the page tells the reader."""
+    from pipeline import compare
+
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "")
+    [sweep] = [block for block in BLOCKS if block.words[:3] == page.TRAIN and "-m" in block.words[3:]]
+    with as_before():
+        said = page.run(f"{sweep.command} {MORE_SEEDS}", walked.here)
+    assert "20 runs: 2 finished, 18 new; 18 to train" in said
+    words = [str(walked.here.runs), f"data={walked.here.data}", f"out={tmp_path / 'reports'}", "tracking=none"]
+    assert compare.main(words) == 0
+    told = capsys.readouterr().out
+    assert "interval" in told
+    assert "10 seeds" in told
+    assert "nothing is chosen" in (tmp_path / "reports" / "index.html").read_text("utf-8")
+
+
 @pytest.mark.slow
 def test_the_pictures_are_those_that_the_commands_draw(walked: Walked) -> None:
     shown = re.findall(r"!\[[^\]]+\]\(tour/([\w.]+)\)", PAGE)
