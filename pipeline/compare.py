@@ -52,7 +52,6 @@ def main(argv: Sequence[str]) -> int:
 
 def compare(folders: Sequence[Path], out: Path, data: Path, tracking: str = NONE) -> dict[str, Any]:
     """Report on the runs in `folders`: on disk, at the terminal, in MLflow. Returns the numbers of metrics.json."""
-    from pipeline.batch import store_root
     from pipeline.report import tables, terminal
     from pipeline.report.evidence import Evidence, read_sources
     from pipeline.report.write import write
@@ -64,7 +63,7 @@ def compare(folders: Sequence[Path], out: Path, data: Path, tracking: str = NONE
     arrays = images(evidence, data)
     if arrays is not None:
         evidence.labels, evidence.training_images = arrays.test_labels, len(arrays.train_labels)
-    evidence.store = RunStore(store_root("runs"))
+    evidence.store = RunStore(home() / "runs")
     files = write(evidence, arrays, out)
     numbers = tables.metrics(evidence)
     terminal.show(evidence)
@@ -80,7 +79,6 @@ def between(asked: str, folders: Sequence[Path], data: Path) -> str:
 
     `asked`: two runs with a comma between them, of the one folder or, without any, of the store. Raises UserError.
     """
-    from pipeline.batch import store_root
     from pipeline.data.arrays import load
     from pipeline.report.findings import duel
     from pipeline.results.find import beginning, find_run
@@ -92,7 +90,7 @@ def between(asked: str, folders: Sequence[Path], data: Path) -> str:
             f"between={asked}{f' in {len(folders)} folders' if len(folders) > 1 else ''}: expected two runs of one folder, "
             "between=RUN,RUN"
         )
-    store = RunStore(folders[0] if folders else store_root("runs"))
+    store = RunStore(folders[0] if folders else home() / "runs")
     first, second = (find_run(word, store) for word in named)
     if first.key == second.key:
         raise UserError(f"between={asked}: both are the run {beginning(first.key)}; expected two")
