@@ -83,17 +83,17 @@ def answer(evidence: Evidence) -> list[str]:
 def gaps(evidence: Evidence) -> str:
     """How large the best configuration's gap is, and between which others it lies."""
     best, gap = evidence.best, evidence.by_gap()
-    own = f"Its overfitting gap is {points(best['gap_accuracy_mean'])}{_interval(best, 'gap_accuracy', seeds=False)}"
+    own = f"The overfitting gap of {_gap_of(best)}"
     largest, smallest = gap.iloc[0], gap.iloc[-1]
     if best.name == largest.name:
-        return f"{own}, the largest measured; the smallest was that of {_gap_of(smallest)}."
+        return f"{own}, the largest measured; the smallest, that of {_gap_of(smallest)}."
     if best.name == smallest.name:
-        return f"{own}, the smallest measured; the largest was that of {_gap_of(largest)}."
-    return f"{own}; the largest was that of {_gap_of(largest)}, the smallest that of {_gap_of(smallest)}."
+        return f"{own}, the smallest measured; the largest, that of {_gap_of(largest)}."
+    return f"{own}; the largest, that of {_gap_of(largest)}, the smallest, that of {_gap_of(smallest)}."
 
 
 def _gap_of(row: pd.Series) -> str:
-    return f"{configuration(row)}: {points(row['gap_accuracy_mean'])}{_interval(row, 'gap_accuracy', seeds=False)}"
+    return f"{configuration(row)} is {points(row['gap_accuracy_mean'])}{_interval(row, 'gap_accuracy', seeds=False)}"
 
 
 def _interval(row: pd.Series, figure: str, seeds: bool = True) -> str:

@@ -46,9 +46,9 @@ def test_the_answer_is_two_sentences(evidence):
 
 def test_the_gaps_that_were_measured_are_its_evidence(evidence):
     said = words.certainty(evidence)[0]
-    assert said.startswith("Its overfitting gap is ")
-    assert "the largest was that of" in said
-    assert "the smallest that of sgd" in said
+    assert said.startswith(f"The overfitting gap of {words.configuration(evidence.best)} is ")
+    assert "; the largest, that of " in said
+    assert ", the smallest, that of sgd" in said
 
 
 def test_the_answer_on_who_overfits_is_the_verdict(of_runs):
@@ -74,7 +74,7 @@ def test_the_best_may_have_the_largest_gap(of_runs):
     wide = factory.finished(factory.job("adam", validation=9), test=0.98, gap=0.02)
     small = factory.finished(factory.job("sgd", validation=9), test=0.9, gap=0.01)
     second = words.certainty(of_runs([small, wide]))[0]
-    expected = "Its overfitting gap is 2.00 points, the largest measured; the smallest was that of sgd"
+    expected = "The overfitting gap of adam, width 512 is 2.00 points, the largest measured; the smallest, that of sgd"
     assert second.startswith(expected)
 
 
