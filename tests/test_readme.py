@@ -17,9 +17,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from pipeline import figures
 from pipeline.config import commandline
 from pipeline.report import tuned
+from pipeline.statistics import published
 from tests import clone as clones
 from tests.clone import CHECKOUT, Clone
 
@@ -58,6 +58,9 @@ IN_THE_CLONE = {
 """What each command says where it is run here, as it stands in the README."""
 
 ELSEWHERE = {
+    "python -m pipeline.compare between=adam-w512-d1-s0,sgd-w512-d1-s0": (
+        "tests/test_compare.py::test_two_given_networks_on_the_same_images"
+    ),
     "python -m pipeline.figures minutes=10": "tests/test_figures.py::test_a_recipe_is_trained_and_tabulated",
     "python -m pipeline.tour": "tests/tour/test_page.py::test_without_a_station_all_are_listed",
     "python -m pipeline.tune model.width=64": "tests/test_tune.py::test_each_optimizer_has_the_same_budget",
@@ -154,7 +157,7 @@ def test_the_results_are_those_of_the_last_comparison() -> None:
 def test_the_book_is_within_the_published_band() -> None:
     table = pd.read_csv(CHECKOUT / "reports/comparison.csv")
     book = table[table["experiment"].eq("book")].iloc[0]
-    [band] = [row for row in figures.rows() if row.id == "book"]
+    [band] = [row for row in published.rows() if row.id == "book"]
     assert band.low is not None
     assert band.high is not None
     assert book["n"] >= 3
