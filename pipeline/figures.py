@@ -116,7 +116,7 @@ def affordable(runs: Sequence[batch.Planned], seeds: int, left: float, store: Ru
 
 def write(found: Sequence[Found]) -> None:
     REPORTS.mkdir(exist_ok=True)
-    head = ["id", "source", "measure", "published", "band", "ours", "seeds", "on", "verdict"]
+    head = ["id", "source", "measure", "published", "band", "ours", "seeds", "verdict", "on"]
     lines: list[list[Any]] = [
         [
             f.row.id,
@@ -126,8 +126,8 @@ def write(found: Sequence[Found]) -> None:
             published.wanted(f.row),
             f.ours,
             f.seeds,
-            f.on,
             f.verdict,
+            f.on,
         ]
         for f in found
     ]

@@ -133,6 +133,6 @@ def test_the_page_of_published_figures_has_a_line_for_every_row() -> None:
     page = (PROJECT / "reports" / "published.md").read_text("utf-8").splitlines()
     assert [row.split(" | ")[0].removeprefix("| ") for row in page[2:]] == [line["id"] for line in lines]
     assert all(
-        line["ours"] in row and row.endswith(f"| {line['verdict']} |")
+        line["ours"] in row and row.endswith(f"| {line['verdict']} | {line['on']} |")
         for line, row in zip(lines, page[2:], strict=True)
     )

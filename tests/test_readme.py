@@ -176,6 +176,9 @@ def test_what_is_shown_is_what_the_contrasts_show() -> None:
     assert found[best, "rmsprop, width 256"] == ("more accurate", True)
     for alike in ("adam", "adamw", "nadam"):
         assert found[f"{alike}, width 512", best][0] == "no difference shown"
+    open_ones = accuracy[accuracy["b"].eq(best) & accuracy["verdict"].eq("no difference shown")]
+    needed = open_ones["seeds_still_needed"].astype(float)
+    assert f"({needed.min():.0f} to {needed.max():.0f} more seeds would decide)" in README
     paragraph = README[README.index("By the contrasts") : README.index("SGD at its default rate")]
     assert set(re.findall(r"sgd|momentum|rmsprop|adamw|adam|nadam", paragraph)) == {
         "sgd", "momentum", "rmsprop", "adam", "adamw", "nadam"
