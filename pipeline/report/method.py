@@ -9,6 +9,7 @@ from pipeline.data.arrays import Arrays
 from pipeline.report import words
 from pipeline.report.evidence import Evidence
 from pipeline.statistics import summary
+from pipeline.statistics.wording import FIGURES, listed
 
 LICENCES = {
     "mnist": "MNIST: Yann LeCun and Corinna Cortes, CC BY-SA 3.0.",
@@ -48,12 +49,26 @@ def card(evidence: Evidence, arrays: Arrays | None) -> list[tuple[str, str]]:
         ("Gap", GAP),
         ("Choices", CHOICES if evidence.chosen_on_validation else "Nothing is held out, so nothing is chosen."),
         ("Intervals", INTERVALS),
-        ("Claims", CLAIMS),
+        ("Claims", CLAIMS + _seeds_counted(evidence)),
         ("Compute", _compute(evidence)),
         ("Made with", "; ".join(_origin(evidence)) + "."),
         ("Licence of the data", LICENCES.get(dataset, "")),
     ]
     return [(term, text) for term, text in terms if text.strip(".")]
+
+
+def _seeds_counted(evidence: Evidence) -> str:
+    """What "more seeds would decide" and "detectable" mean."""
+    declared = evidence.declared
+    sizes = [
+        f"{about.scale * declared.effect_to_find[figure]:g} {about.unit} of {about.words}"
+        for figure, about in FIGURES.items()
+    ]
+    return (
+        f" Seeds that would decide are counted for a true difference of {listed(sizes, 'or')} to be claimed, and for none "
+        f"at all to be shown as equivalent, each in {declared.power:.0%} of cases; detectable is the smallest true difference "
+        "that so many seeds claim as often."
+    )
 
 
 def _data(evidence: Evidence, arrays: Arrays | None) -> str:
