@@ -66,8 +66,9 @@ def planned(row: Row, data: str, seeds: int) -> list[batch.Planned]:
     return found
 
 
-def finished(runs: Sequence[batch.Planned], store: RunStore) -> list[Result]:
-    return [result for one in runs if one.key in store and (result := store.record(one.key)).finished]
+def trained(runs: Sequence[batch.Planned], store: RunStore) -> list[Result]:
+    """Those that are there, however they ended."""
+    return [store.record(one.key) for one in runs if one.key in store]
 
 
 def unpublished(runs: Sequence[batch.Planned], store: RunStore, tracking: Mapping[str, Any]) -> bool:
@@ -182,7 +183,7 @@ def main(argv: Sequence[str]) -> int:
             raise UserError(f"{row.id}: training ended with status {done.returncode}; its message stands above")
     judged = []
     for row in known:
-        ours = finished(planned(row, values["data"], most), store)
+        ours = trained(planned(row, values["data"], most), store)
         judged.append(replace(published.judge(row, ours), runs=tuple(beginning(run.key) for run in ours)))
     write(judged)
     for one in judged:

@@ -129,7 +129,7 @@ def test_the_page_of_published_figures_has_a_line_for_every_row() -> None:
         lines = list(csv.DictReader(file))
     assert [line["id"] for line in lines] == [row.id for row in ROWS]
     assert all(line["verdict"].startswith("not run") == (int(line["seeds"]) == 0) for line in lines)
-    assert all(bool(line["on"]) == (int(line["seeds"]) > 0) for line in lines), "what trained it"
+    assert all(line["on"] for line in lines if int(line["seeds"])), "what trained it"
     page = (PROJECT / "reports" / "published.md").read_text("utf-8").splitlines()
     assert [row.split(" | ")[0].removeprefix("| ") for row in page[2:]] == [line["id"] for line in lines]
     assert all(

@@ -176,13 +176,15 @@ def test_what_is_shown_is_what_the_contrasts_show() -> None:
     assert found[best, "rmsprop, width 256"] == ("more accurate", True)
     for alike in ("adam", "adamw", "nadam"):
         assert found[f"{alike}, width 512", best][0] == "no difference shown"
-    open_ones = accuracy[accuracy["b"].eq(best) & accuracy["verdict"].eq("no difference shown")]
-    needed = open_ones["seeds_still_needed"].astype(float)
-    assert f"({needed.min():.0f} to {needed.max():.0f} more seeds would decide)" in README
-    paragraph = README[README.index("By the contrasts") : README.index("SGD at its default rate")]
+    paragraph = " ".join(README[README.index("By the contrasts") : README.index("SGD at its default rate")].split())
     assert set(re.findall(r"sgd|momentum|rmsprop|adamw|adam|nadam", paragraph)) == {
         "sgd", "momentum", "rmsprop", "adam", "adamw", "nadam"
     }  # fmt: skip
+    open_ones = accuracy[accuracy["b"].eq(best) & accuracy["verdict"].eq("no difference shown")]
+    needed = open_ones["more_seeds"].astype(float)
+    [effect] = set(100 * open_ones["effect_to_find"].astype(float))
+    span = f"{needed.min():.0f} to {needed.max():.0f}"
+    assert f"{span} more seeds would find a difference of {effect:g} points, or that there is none" in paragraph
     gaps = table[table["figure"].ne("test_accuracy")]
     assert not gaps["verdict"].eq("overfits more").any()
     apart = (gaps["holm"].astype(float) < 0.05) & (

@@ -15,6 +15,9 @@ from pipeline.results.find import KEYS
 PUBLISHED = "published.csv"
 """Of `python -m pipeline.figures`."""
 
+BEFORE = "mlflow"
+"""What held ids of MLflow in earlier releases: they were those of one database, and lead nowhere."""
+
 NUMBERS = ["low", "high", "mean", "mean_low", "mean_high"]
 """Columns that are for drawing; the same stands in words beside them."""
 
@@ -95,7 +98,7 @@ def tables(folder: Path | None, link: Callable[[str], str | None]) -> list[Shown
         table = read(folder, about.file)
         if table is None:
             continue
-        columns = [str(name) for name in table.columns if name not in {*about.hidden, KEYS}]
+        columns = [str(name) for name in table.columns if name not in {*about.hidden, KEYS, BEFORE}]
         runs = None
         if KEYS in table.columns:
             found_of = [[to for word in words.split() if (to := link(word))] for words in table[KEYS]]

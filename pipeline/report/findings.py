@@ -27,6 +27,8 @@ class Verdicts:
     summary: str
     sentences: list[str]
     table: pd.DataFrame
+    lead: str = ""
+    """What its differences are against, where that is not one and the same."""
 
 
 def verdicts(analysis: Analysis) -> list[Verdicts]:
@@ -40,8 +42,19 @@ def verdicts(analysis: Analysis) -> list[Verdicts]:
         told = [f"{count} × {verdict}" for verdict, count in counts.items()]
         claims = rows[rows["lacks"].eq("")]
         title = f"{about.words[0].upper()}{about.words[1:]}"
-        found.append(Verdicts(figure, title, ", ".join(told), claims["sentence"].tolist(), _table(rows, figure)))
+        lead = (
+            "A − B is of the gaps after the last epoch, against the test split; at equal training loss it is of those of the "
+            f"curves, against {held_out(analysis)}."
+        )
+        said = claims["sentence"].tolist(), _table(rows, figure), lead if figure in GAPS else ""
+        found.append(Verdicts(figure, title, ", ".join(told), *said))
     return found
+
+
+def held_out(analysis: Analysis) -> str:
+    """What the gaps of the curves are against: `the validation split`, or `the test split` where nothing is held out."""
+    splits = {"val": "the validation split", "test": "the test split"}
+    return " or ".join(splits[name] for name in splits if analysis.gap_points["held_out"].eq(name).any())
 
 
 def _table(rows: pd.DataFrame, figure: str) -> pd.DataFrame:
@@ -56,8 +69,8 @@ def _table(rows: pd.DataFrame, figure: str) -> pd.DataFrame:
             "95 % interval": words.span(one["low"], one["high"], about.scale, about.digits),
             "Holm": p_value(one["holm"]),
             "P(A > B)": words.number(one["probability_greater"]),
-            "detectable": words.number(about.scale * one["detectable"], about.digits),
-            "more seeds": _seeds(one["seeds_still_needed"]),
+            "detectable": words.number(about.scale * one["detectable_in_family"], about.digits),
+            "more seeds": _seeds(one["more_seeds"]),
             **(_matched(one, about) if figure in GAPS else {}),
             "verdict": one["verdict"],
             "why no claim": one["lacks"],

@@ -66,8 +66,9 @@ def _seeds_counted(evidence: Evidence) -> str:
     ]
     return (
         f" Seeds that would decide are counted for a true difference of {listed(sizes, 'or')} to be claimed, and for none "
-        f"at all to be shown as equivalent, each in {declared.power:.0%} of cases; detectable is the smallest true difference "
-        "that so many seeds claim as often."
+        f"at all to be shown as equivalent, each in {declared.power:.0%} of cases; what lies between may stay undecided. "
+        "Detectable is the smallest true difference that the seeds of a contrast claim as often, at the first and strictest "
+        "step of Holm's correction; of a gap it is the difference alone."
     )
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from pipeline.statistics.declaration import OPTIMIZERS, WIDTHS, Declaration
 from pipeline.statistics.design import chosen_of
-from pipeline.statistics.verdicts import Kind, Lack
+from pipeline.statistics.verdicts import Kind, Lack, decide
 from pipeline.statistics.wording import FIGURES, OVERFITTING, listed, number, percent, plural
 
 
@@ -67,7 +67,7 @@ def _standing(best: str, judged: pd.DataFrame) -> list[str]:
         else:
             groups["equivalent" if row["verdict"] == Kind.EQUIVALENT else "open"].append(other)
             if row["verdict"] != Kind.EQUIVALENT:
-                needed.append(row["seeds_still_needed"])
+                needed.append(row["more_seeds"])
     if not any(groups.values()):
         return []
     parts = {
@@ -78,9 +78,7 @@ def _standing(best: str, judged: pd.DataFrame) -> list[str]:
     said = [f"{words} {_named(groups[name])}" for name, words in parts.items() if groups[name]]
     whole = [f"On the test split it is {listed(said)}."] if said else []
     if groups["open"]:
-        whole.append(
-            f"No difference from {_named(groups['open'])} is shown{_still_needed(pd.Series(needed, dtype=float))}."
-        )
+        whole.append(f"No difference from {_named(groups['open'])} is shown{_still_needed(needed, rows)}.")
     return whole
 
 
@@ -134,7 +132,7 @@ def headline(table: pd.DataFrame, judged: pd.DataFrame, declared: Declaration) -
     if rows.empty:
         return Headline("None is said to overfit more than another", "no declared contrast can be formed")
     claims = _claims(rows)
-    contrasts, most = plural(len(rows), "declared contrast"), int(rows["n"].max())
+    contrasts, fewest, most = plural(len(rows), "declared contrast"), int(rows["n"].min()), int(rows["n"].max())
     if claims:
         first = "; ".join(f"{a} overfits more than {b}" for a, b in claims[:2])
         more = f"; and {plural(len(claims) - 2, 'more such pair')}" if len(claims) > 2 else ""
@@ -150,13 +148,14 @@ def headline(table: pd.DataFrame, judged: pd.DataFrame, declared: Declaration) -
         frozenset({OPTIMIZERS}): "No optimizer is shown to overfit more than the best at its width",
         frozenset({WIDTHS}): "No width is shown to overfit more than the next",
     }.get(frozenset(compared), "No optimizer and no width is shown to overfit more than another")
-    return Headline(nobody, _none_of(len(rows), most))
+    return Headline(nobody, _none_of(len(rows), fewest, most))
 
 
-def _none_of(contrasts: int, seeds: int) -> str:
+def _none_of(contrasts: int, fewest: int, most: int) -> str:
+    seeds = plural(most, "seed") if fewest == most else f"{fewest} to {plural(most, 'seed')}"
     if contrasts == 1:
-        return f"the one declared contrast does not carry that claim ({plural(seeds, 'seed')})"
-    return f"none of {plural(contrasts, 'declared contrast')} carries that claim ({plural(seeds, 'seed')})"
+        return f"the one declared contrast does not carry that claim ({seeds})"
+    return f"none of {plural(contrasts, 'declared contrast')} carries that claim ({seeds})"
 
 
 def _claims(rows: pd.DataFrame) -> list[tuple[str, str]]:
@@ -208,20 +207,20 @@ def _counted(rows: pd.DataFrame, claims: int) -> str:
         f"{unmatched} {_verb(unmatched, 'differs', 'differ')} in the gap and could not be compared at equal training loss": unmatched,
         f"{undecided} {_verb(undecided, 'is', 'are')} undecided": undecided,
     }
-    more = _still_needed(rest.loc[~rest.index.isin(apart.index), "seeds_still_needed"])
+    more = _still_needed(rest.loc[~rest.index.isin(apart.index), "more_seeds"].tolist(), rows)
     return f"Of {plural(len(rows), 'contrast')} {listed([words for words, count in parts.items() if count])}{more}."
 
 
-def _still_needed(needed: pd.Series) -> str:
-    """` (about 12 to 40 more seeds would decide)`; nothing where none would, or it is not known."""
-    needed = needed[needed > 0]
-    if needed.empty or needed.min() == math.inf:
+def _still_needed(needed: list[float], rows: pd.DataFrame) -> str:
+    """` (about 12 to 40 more seeds would find …)`, of those of which a number is known; nothing where it is of none."""
+    known = [more for more in needed if math.isfinite(more)]
+    if not known:
         return ""
-    low, high = needed.min(), needed.max()
-    span = f"about {low:,.0f}"
-    if high > low:
-        span = f"about {low:,.0f} to {high:,.0f}" if high < math.inf else f"at least {low:,.0f}"
-    return f" ({span} more {'seed' if span == 'about 1' else 'seeds'} would decide)"
+    low, high = min(known), max(known)
+    span = f"about {low:,.0f}" + (f" to {high:,.0f}" if high > low else "")
+    some = f"for {len(known)} of them " if len(known) < len(needed) else ""
+    settled = decide(str(rows["figure"].iloc[0]), float(rows["effect_to_find"].iloc[0]))
+    return f" ({some}{span} more {'seed' if span == 'about 1' else 'seeds'} would {settled})"
 
 
 def _verb(count: int, one: str, many: str) -> str:

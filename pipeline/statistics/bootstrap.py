@@ -6,16 +6,17 @@ products of multinomial weights Owen and Eckles 2012). No exact bootstrap of a c
 Bernoulli 6); this one overstates the part of the variance that belongs to single answers, and is never too narrow by that.
 
 With few seeds every bootstrap over S of them is too narrow: it takes their variance over S, not S − 1, and its percentiles
-know no Student's t; with 3 seeds a percentile interval of 95 % covers 77 %, with 10 it covers 92 (Hesterberg 2015, The
-American Statistician 69, 371-386). So the interval is Student's with the bootstrap's standard error, the part of the seeds
-enlarged by S / (S − 1), and Satterthwaite's degrees of freedom (1946, Biometrics Bulletin 2, 110-114) of the two parts.
+know no Student's t (Hesterberg 2015, The American Statistician 69, 371-386): of normal values a percentile interval of 95 %
+covers 75 % with 3 seeds and 90 with 10 (simulated). So the interval is Student's with the bootstrap's standard error, the
+part of the seeds enlarged by S / (S − 1), and Satterthwaite's degrees of freedom (1946, Biometrics Bulletin 2, 110-114) of
+the two parts.
 `scipy.stats.bootstrap` draws along one axis only.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,14 +77,14 @@ def _crossed(values: np.ndarray, lowest: float, declared: Declaration) -> Bootst
     # What a bootstrap over seeds falls short of their part by; with one seed there is none.
     variance = float(means.var(ddof=1)) + of_seeds_alone / seeds
     error = math.sqrt(variance)
-    degrees = _satterthwaite({known: of_seeds_alone, max(images - 1, 1): of_images_alone})
+    degrees = _satterthwaite([(of_seeds_alone, known), (of_images_alone, max(images - 1, 1))])
     half = float(stdtrit(degrees, (1 + declared.confidence) / 2)) * error
     estimate = float(values.mean())
     low, high = max(estimate - half, lowest), min(estimate + half, 1.0)
     return Bootstrap(estimate, low, high, error, seeds, images)
 
 
-def _satterthwaite(parts: Mapping[int, float]) -> float:
-    """Degrees of freedom of a sum of variances, by the degrees of each; infinite where nothing varies."""
-    whole = sum(parts.values())
-    return whole**2 / below if (below := sum(part**2 / degrees for degrees, part in parts.items())) else math.inf
+def _satterthwaite(parts: Sequence[tuple[float, int]]) -> float:
+    """Degrees of freedom of a sum of variances, from each with its own; infinite where nothing varies."""
+    whole = sum(part for part, _ in parts)
+    return whole**2 / below if (below := sum(part**2 / degrees for part, degrees in parts)) else math.inf

@@ -17,8 +17,9 @@ Figures are in their own units: shares for accuracies, nats for losses. Columns 
 - `detectable`: the smallest true difference that n seeds of this SD find, p < alpha and a mean over the minimum, at the
   declared power, as the only comparison; `detectable_in_family`: the same at the strictest step of Holm's correction. Of a
   gap it is the difference alone: what a claim takes besides, at matched training loss and on the test split, is not in it.
-- `seeds_to_decide`: see `power.seeds_to_decide`; of a gap also at matched training loss; infinite over 100,000.
-  `seeds_still_needed`: how many more than n.
+- `seeds_to_decide`: see `power.seeds_to_decide`; of a gap also to claim the effect at matched training loss; infinite over
+  100,000. `seeds_still_needed`: how many more than n. Where a verdict is given, or no number of seeds would give one, it says
+  nothing: `verdicts.judged` has the number that its sentence gives.
 - For the gaps, at matched training loss (`matched.at_matched_training_loss`; from the histories, thus against the validation
   split where there is one): `matched_n` seeds of which both curves have such a place, `matched_training_loss` (mean),
   `matched_difference`, `matched_sd`, `matched_low`, `matched_high`, `matched_p` and `matched_holm` of the declared test.
@@ -166,7 +167,11 @@ def _with_power(found: pd.DataFrame, declared: Declaration) -> pd.DataFrame:
         found[column] = power.detectable(sd, minimum, n, alphas, declared)
     sizes = {part: found[part].to_numpy() for part in SIZES}
     needed = power.seeds_to_decide(sd, sizes, comparisons, declared)
-    # A claim on a gap takes the difference at matched training loss too, which may scatter more.
-    matched = power.seeds_to_decide(found["matched_sd"].to_numpy(), sizes, comparisons, declared)
+    # A claim on a gap takes the difference at matched training loss too, which may scatter more, and which not every seed has.
+    matched_sd, there = found["matched_sd"].to_numpy(), found["matched_n"].to_numpy(dtype=float, na_value=np.nan)
+    alpha = declared.alpha / comparisons
+    matched = power.seeds_to_claim(sizes["effect_to_find"], matched_sd, minimum, alpha, declared.power)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        matched = np.ceil(np.maximum(matched, declared.seeds_to_explore) * n / there)
     needed = np.where(np.isnan(matched), needed, np.maximum(needed, matched))
     return found.assign(seeds_to_decide=needed, seeds_still_needed=np.maximum(0, needed - n))

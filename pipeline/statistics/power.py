@@ -47,11 +47,15 @@ def detectable(
 ) -> np.ndarray:
     """The smallest true difference that `n` seeds claim at the declared power, row by row, in the unit of `sd`.
 
-    It is over the minimum effect always. NaN under 2 seeds, or where SD or minimum are unknown.
+    It is over the minimum effect always. NaN under 2 seeds, where SD or minimum are unknown, and where the declared test has no
+    p under alpha with so few.
     """
     sd, minimum, n, alpha = np.broadcast_arrays(np.asarray(sd, dtype=float), minimum, n, alpha)
     found = np.where(sd == 0, minimum, np.nan)
     known = (n >= 2) & (sd > 0) & ~np.isnan(minimum)
+    if declared.claim_test == SIGN_FLIP:
+        enough = n >= seeds_for_sign_flips(alpha)
+        known, found = known & enough, np.where(enough, found, np.nan)
     if not known.any():
         return found
     least, seeds, level = minimum[known] / sd[known], n[known], alpha[known]

@@ -3,14 +3,15 @@
 A figure agrees where the mean over seeds lies in its band. An order or a shape (which optimizer has the lowest loss, a
 peak along the width, no difference between widths) is a statement on differences: it is judged by paired differences over
 the seeds that all configurations share, with Student's intervals that hold together (Bonferroni, over all differences that
-could have been looked at), and what they do not tell is said to be undecided.
+could have been looked at), and what they do not tell is said to be undecided, as is all that fewer seeds say than
+conf/comparison.yaml asks of a claim.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -19,6 +20,7 @@ import yaml
 
 from pipeline.config import rules
 from pipeline.results.result import Result
+from pipeline.statistics import declaration
 from pipeline.statistics.wording import number, plural
 
 MEASURES: dict[str, tuple[Callable[[Result], float], str, int]] = {
@@ -128,32 +130,30 @@ def wanted(row: Row) -> str:
 
 
 def judge(row: Row, results: Sequence[Result]) -> Found:
-    """Ours beside the published figure; `results` are the finished runs of the row's configurations."""
+    """Ours beside the published figure. `results` are all runs of the row's configurations, those that were lost among them."""
+    finished = [result for result in results if result.finished]
+    lost = len(results) - len(finished)
+    if not finished:
+        none = f"{'the run' if lost == 1 else f'all {lost} runs'} did not finish"
+        return Found(row, 0, "", none if lost else NOT_RUN, on=on(results))
+    found = _judge(row, finished)
+    if not lost:
+        return found
+    said = f"{lost} of {plural(len(results), 'run')} did not finish"
+    return replace(found, ours="; ".join(filter(None, [found.ours, said])))
+
+
+def _judge(row: Row, results: Sequence[Result]) -> Found:
     from pipeline.statistics.summary import interval  # pandas, which --help need not wait for
 
-    read = MEASURES[row.measure][0]
+    read, trained_on = MEASURES[row.measure][0], on(results)
     groups: dict[str, list[Result]] = {}
     for result in results:
         groups.setdefault(result.job.configuration, []).append(result)
-    if not groups:
-        return Found(row, 0, "", NOT_RUN)
-    trained_on = on(results)
     if row.lowest or row.flat is not None or row.peak:
         if len(groups) < row.configurations:
-            return Found(row, 0, "", NOT_IN_FULL)
-        sides = {key: {run.job.seed: read(run) for run in group} for key, group in groups.items()}
-        seeds = sorted(set.intersection(*(set(side) for side in sides.values())))
-        jobs = [group[0].job for group in groups.values()]
-        values = np.array([[side[seed] for seed in seeds] for side in sides.values()])
-        told = _order if row.lowest else _flat if row.flat is not None else _peak
-        names = [_called(row, job) for job in jobs]
-        if len(seeds) < 2:
-            means = ", ".join(
-                f"{name} {row.written(float(one.mean()))}" for name, one in zip(names, values, strict=True)
-            )
-            return Found(row, len(seeds), f"{means} {row.unit}" if seeds else "", _undecided(len(seeds)), on=trained_on)
-        ours, verdict = told(row, names, values)
-        return Found(row, len(seeds), ours, verdict, on=trained_on)
+            return Found(row, 0, "", NOT_IN_FULL, on=trained_on)
+        return replace(_compared(row, groups), on=trained_on)
     [group] = groups.values()
     values = np.array([read(run) for run in group])
     found, several = interval(values.tolist()), len(values) > 1
@@ -161,6 +161,20 @@ def judge(row: Row, results: Sequence[Result]) -> Found:
     low, high = (found["low"], found["high"]) if several else (None, None)
     ours = f"{row.written(found['mean'])}{spread} {row.unit}"
     return Found(row, len(values), ours, _verdict(row, found, values), (found["mean"], low, high), trained_on)
+
+
+def _compared(row: Row, groups: Mapping[str, Sequence[Result]]) -> Found:
+    """A verdict on an order or a shape, over the seeds that all configurations have."""
+    read = MEASURES[row.measure][0]
+    sides = [{run.job.seed: read(run) for run in group} for group in groups.values()]
+    seeds = sorted(set.intersection(*(set(side) for side in sides)))
+    values = np.array([[side[seed] for seed in seeds] for side in sides])
+    names = [_called(row, group[0].job) for group in groups.values()]
+    if len(seeds) < 2:
+        return Found(row, len(seeds), _means(row, names, values) if seeds else "", _undecided(len(seeds)))
+    ours, verdict = (_order if row.lowest else _flat if row.flat is not None else _peak)(row, names, values)
+    few = len(seeds) < declaration.load().seeds_to_explore
+    return Found(row, len(seeds), ours, _undecided(len(seeds)) if few else verdict)
 
 
 def on(results: Sequence[Result]) -> str:
@@ -212,7 +226,8 @@ def _differences(values: np.ndarray, pairs: Sequence[tuple[int, int]]) -> dict[t
 
     apart = np.array([values[b] - values[a] for a, b in pairs])
     scattered = np.ptp(apart, axis=1) > NO_SCATTER
-    low = high = apart.mean(axis=1)
+    # Without scatter nothing is known of it: no interval, and no verdict.
+    low = high = np.full(len(pairs), np.nan)
     if scattered.any():
         ends = stats.ttest_1samp(apart[scattered], 0, axis=1).confidence_interval(1 - (1 - CONFIDENCE) / len(pairs))
         low, high = low.copy(), high.copy()
@@ -222,8 +237,8 @@ def _differences(values: np.ndarray, pairs: Sequence[tuple[int, int]]) -> dict[t
 
 
 def _spread(row: Row, found: Difference, *, signed: bool = True) -> str:
-    ends = " to ".join(row.written(end) for end in (found.low, found.high))
-    return f"{row.written(found.mean, signed=signed)} ({ends})"
+    ends = "" if math.isnan(found.low) else f" ({row.written(found.low)} to {row.written(found.high)})"
+    return f"{row.written(found.mean, signed=signed)}{ends}"
 
 
 def _order(row: Row, names: Sequence[str], values: np.ndarray) -> tuple[str, str]:
@@ -280,18 +295,18 @@ def _peak(row: Row, names: Sequence[str], values: np.ndarray) -> tuple[str, str]
 
     def foot(top: int, places: range) -> Difference:
         """The top minus what it is most surely over on one side."""
-        return max((over(top, place) for place in places), key=lambda one: one.low)
+        return max((over(top, place) for place in places), key=lambda one: np.nan_to_num(one.low, nan=-math.inf))
 
     feet = {top: (foot(top, range(top)), foot(top, range(top + 1, len(widths)))) for top in range(1, len(widths) - 1)}
     inside = [top for top in feet if row.peak[0] <= widths[top] <= row.peak[1]]
     shown = [top for top, both in feet.items() if all(side.over_zero for side in both)]
-    best = max(inside, key=lambda top: min(side.low for side in feet[top]))
+    best = max(inside, key=lambda top: min(np.nan_to_num(side.low, nan=-math.inf) for side in feet[top]))
     left, right = (_spread(row, side) for side in feet[best])
     ours = f"{_means(row, [str(width) for width in widths], values)}; {widths[best]} − left: {left}, − right: {right} points"
     if set(shown) & set(inside):
         return ours, "as published"
     if shown:
         return ours, f"the peak is at {' and '.join(str(widths[top]) for top in shown)}"
-    # Falling all the way through the range: each width there errs less than every narrower one.
-    falls = all(over(top, place).under_zero for top in inside for place in range(top))
+    steps = range(1, len(widths))
+    falls = all(over(width, width - 1).under_zero for width in steps)
     return ours, "no peak: it only falls" if falls else _undecided(values.shape[1])

@@ -51,6 +51,8 @@ class Grounds:
     minimum_effect: float
     margin: float
     seeds_still_needed: float = math.nan
+    effect_to_find: float = math.nan
+    """The true difference that seeds are counted for."""
     declared: bool = True
     matched_n: int = 0
     matched_difference: float = math.nan
@@ -74,6 +76,8 @@ class Verdict:
     sentence: str
     lacks: tuple[Lack, ...]
     """Why there is no claim; empty where there is one."""
+    more_seeds: float = math.nan
+    """How many would decide, as the sentence says; NaN where something is decided, or no number would decide, or none is known."""
 
 
 def verdict(grounds: Grounds, declared: Declaration) -> Verdict:
@@ -87,7 +91,8 @@ def verdict(grounds: Grounds, declared: Declaration) -> Verdict:
     carries = not {Lack.DECLARATION, Lack.SEEDS} & set(lacks)
     if carries and found.holm_equivalent < declared.alpha:
         return Verdict(Kind.EQUIVALENT, _equivalent(grounds), lacks)
-    return Verdict(Kind.NO_DIFFERENCE, _undecided(found, lacks, declared), lacks)
+    more, said = _seeds(found, lacks)
+    return Verdict(Kind.NO_DIFFERENCE, _undecided(found, lacks, declared) + said, lacks, more)
 
 
 def _lacks(found: Grounds, declared: Declaration) -> tuple[Lack, ...]:
@@ -140,7 +145,7 @@ def _undecided(found: Grounds, lacks: tuple[Lack, ...], declared: Declaration) -
     measured = f", {about.size(found.difference)} apart" if math.isfinite(found.difference) else ""
     return (
         f"No difference shown between {found.a} and {found.b} in {about.words} ({plural(found.n, 'seed')}{measured}): "
-        f"{'; '.join(reasons)}.{_seeds(found, lacks, declared)}"
+        f"{'; '.join(reasons)}."
     )
 
 
@@ -169,31 +174,55 @@ def _reason(lack: Lack, found: Grounds, declared: Declaration) -> str:
     return f"not shown at equal training loss ({there}, {plural(found.matched_n, 'seed')}, Holm {p_value(found.matched_holm)})"
 
 
-def _seeds(found: Grounds, lacks: tuple[Lack, ...], declared: Declaration) -> str:
-    """How many more seeds it takes, where seeds are what it takes: what else is lacking no number of them provides."""
+def _seeds(found: Grounds, lacks: tuple[Lack, ...]) -> tuple[float, str]:
+    """How many more seeds it takes, where seeds are what it takes, and a sentence on it."""
     for_good = {Lack.DECLARATION, Lack.TEST} | ({Lack.MATCHED} if found.matched_n == 0 else set())
-    if for_good & set(lacks) and set(lacks) <= {*for_good, Lack.MATCHED}:
-        return " More seeds alone would not change that."
+    if for_good & set(lacks):
+        if set(lacks) <= {*for_good, Lack.MATCHED}:
+            return math.nan, " More seeds alone would not change that."
+        return math.nan, " More seeds could at most show them to be equivalent."
     needed = found.seeds_still_needed
     if math.isnan(needed):
-        return f" How many seeds would decide is not known from {plural(found.n, 'seed')}."
+        return math.nan, f" How many seeds would decide is not known from {plural(found.n, 'seed')}."
     if math.isinf(needed):
-        return " No number of seeds that can be trained would decide."
+        return needed, " No number of seeds that can be trained would decide."
     if needed == 0:
         if set(lacks) == {Lack.MATCHED}:
-            return " The gaps differ; whether they do at equal training loss, these seeds do not tell."
-        return " So many seeds would find the declared effect or show that there is none; what there is lies between the two."
-    return f" About {plural(int(needed), 'more seed')} would decide."
+            return math.nan, " The gaps differ; whether they do at equal training loss, these seeds do not tell."
+        return math.nan, (
+            " So many seeds would find the declared effect or show that there is none; what there is lies between the two."
+        )
+    return needed, f" About {plural(int(needed), 'more seed')} would {decide(found.figure, found.effect_to_find)}."
+
+
+def decide(figure: str, effect: float) -> str:
+    """What `so many seeds would` do: they settle a true difference of the declared effect, and none at all."""
+    about = FIGURES[figure]
+    return f"find a difference of {about.scale * effect:g} {about.unit}, or that there is none"
 
 
 def judged(contrasts: pd.DataFrame, declared: Declaration) -> pd.DataFrame:
-    """The table of `contrasts.contrasts` with `verdict`, `sentence` and `lacks` (why there is no claim; empty if there is)."""
+    """The table of `contrasts.contrasts` with each row's verdict.
+
+    Columns `verdict`, `sentence`, `lacks` (why there is no claim; empty if there is) and `more_seeds` (`Verdict`).
+    """
     between = ["dataset", "contrast", "a_configuration", "b_configuration"]
     p = claim_column(declared)
     test = contrasts[contrasts["figure"].eq("test_accuracy")].set_index(between)[["difference", p]]
     test = test.set_axis(["test_difference", "test_p"], axis=1)
     rows = contrasts.join(test, on=between)
-    names = ["figure", "a", "b", "n", "difference", "holm", "holm_equivalent", "minimum_effect", "margin"]
+    names = [
+        "figure",
+        "a",
+        "b",
+        "n",
+        "difference",
+        "holm",
+        "holm_equivalent",
+        "minimum_effect",
+        "margin",
+        "effect_to_find",
+    ]
     names += ["seeds_still_needed", "matched_n", "matched_difference", "matched_holm", "test_difference", "test_p"]
     rows["matched_n"] = rows["matched_n"].fillna(0).astype(int)
     columns = {name: rows[name].tolist() for name in names}
@@ -203,4 +232,5 @@ def judged(contrasts: pd.DataFrame, declared: Declaration) -> pd.DataFrame:
         verdict=[str(one.kind) for one in found],
         sentence=[one.sentence for one in found],
         lacks=["; ".join(one.lacks) for one in found],
+        more_seeds=[one.more_seeds for one in found],
     )

@@ -93,6 +93,14 @@ def test_a_table_of_before_has_no_bands(tmp_path: Path) -> None:
     assert len(beside.tables(tmp_path, nowhere)) == 1
 
 
+def test_ids_of_another_database_are_not_shown(tmp_path: Path) -> None:
+    """What published.csv had in earlier releases in place of keys."""
+    write(tmp_path, "published.csv", [*HEAD[:-1], "mlflow"], [*ROWS[0][:-1], "3/efe08bfa17d2488a93b91681b6eb54a6"])
+    [shown] = beside.tables(tmp_path, nowhere)
+    assert shown.columns == HEAD[:8]
+    assert shown.runs is None
+
+
 def test_tuned_rates_are_shown_in_brief() -> None:
     """The project's own table, as its README has it."""
     [shown] = [one for one in beside.tables(CHECKOUT / "reports", nowhere) if one.about.id == "tuned"]

@@ -27,7 +27,8 @@ def judged(*verdicts, n=12, figure="gap_accuracy", difference=-0.002, needed=mat
         {
             "dataset": "mnist", "contrast": contrast, "figure": figure, "n": n, "difference": difference,
             "a": LABELS[1], "b": LABELS[0], "a_configuration": LABELS[1], "b_configuration": LABELS[0], "verdict": kind,
-            "lacks": str(Lack.SIGNIFICANCE), "matched_n": n, "margin": 0.001, "seeds_still_needed": needed,
+            "lacks": str(Lack.SIGNIFICANCE), "matched_n": n, "margin": 0.001, "more_seeds": needed,
+            "effect_to_find": 0.002,
         }
         for kind in verdicts
     ]  # fmt: skip
@@ -82,14 +83,23 @@ def test_one_configuration_or_none(declared):
     )
 
 
+def test_seeds_that_differ_between_contrasts_are_a_range(declared):
+    rows = pd.concat([judged(Kind.NO_DIFFERENCE, n=4), judged(Kind.NO_DIFFERENCE, n=12)])
+    assert answers.headline(table(), rows, declared).grounds.endswith("(4 to 12 seeds)")
+
+
+DECIDE = "would find a difference of 0.2 points, or that there is none)."
+
+
 @pytest.mark.parametrize(
     ("needed", "said"),
     [
-        ([12], "is shown (about 12 more seeds would decide)."),
-        ([1], "is shown (about 1 more seed would decide)."),
-        ([12, 40], "is shown (about 12 to 40 more seeds would decide)."),
-        ([12, math.inf], "is shown (at least 12 more seeds would decide)."),
-        ([0, math.inf], "is shown."),
+        ([12], f"is shown (about 12 more seeds {DECIDE}"),
+        ([1], f"is shown (about 1 more seed {DECIDE}"),
+        ([12, 40], f"is shown (about 12 to 40 more seeds {DECIDE}"),
+        ([12, math.inf], f"is shown (for 1 of them about 12 more seeds {DECIDE}"),
+        ([12, math.nan, 40], f"is shown (for 2 of them about 12 to 40 more seeds {DECIDE}"),
+        ([math.nan, math.inf], "is shown."),
         ([math.nan], "is shown."),
     ],
     ids=str,

@@ -174,6 +174,17 @@ def test_seeds_still_needed(declared):
     assert found["seeds_still_needed"] == max(0, found["seeds_to_decide"] - 10)
 
 
+def test_seeds_for_a_gap_are_enough_at_matched_training_loss_too(declared):
+    """For the claim there, over the seeds that have such a place; equivalence is of the gap itself."""
+    from pipeline.statistics import power
+
+    found, alone = row(PAIR, declared), row(PAIR, declared, histories=False)
+    sizes = (np.array([found[size]]) for size in ("effect_to_find", "matched_sd", "minimum_effect"))
+    [claim] = power.seeds_to_claim(*sizes, np.array([declared.alpha]), declared.power)
+    there = math.ceil(max(claim, declared.seeds_to_explore) * found["n"] / found["matched_n"])
+    assert found["seeds_to_decide"] == max(alone["seeds_to_decide"], there)
+
+
 def test_sizes_in_nats_are_not_of_another_loss(declared):
     results = [
         dataclasses.replace(

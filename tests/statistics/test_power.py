@@ -150,3 +150,10 @@ def test_sign_flips_need_seeds_to_reach_the_level(declared):
 def test_fewest_seeds_of_sign_flips(alpha):
     n = int(power.seeds_for_sign_flips(np.array(alpha)))
     assert 2 / 2**n < alpha <= 2 / 2 ** (n - 1)
+
+
+def test_no_sign_flip_test_of_so_few_detects_anything(declared):
+    """Five seeds have no p under 2/32."""
+    flips = dataclasses.replace(declared, claim_test="sign flip")
+    assert math.isnan(detectable(5, 0.05, flips))
+    assert detectable(6, 0.05, flips) == detectable(6, 0.05, declared)

@@ -21,6 +21,7 @@ CLAIM = Grounds(
     minimum_effect=0.001,
     margin=0.001,
     seeds_still_needed=0.0,
+    effect_to_find=0.002,
     matched_n=12,
     matched_difference=0.0015,
     matched_holm=0.02,
@@ -81,7 +82,7 @@ def test_changing_a_and_b_about_changes_nothing_but_the_order(declared, figure):
 
 
 UNKNOWN = [
-    "difference", "holm", "holm_equivalent", "minimum_effect", "margin", "seeds_still_needed",
+    "difference", "holm", "holm_equivalent", "minimum_effect", "margin", "seeds_still_needed", "effect_to_find",
     "matched_difference", "matched_holm", "test_difference", "test_p",
 ]  # fmt: skip
 
@@ -89,7 +90,7 @@ UNKNOWN = [
 @pytest.mark.parametrize("count", [1, 2])
 def test_what_is_unknown_supports_no_claim(declared, count):
     # Of a test accuracy that is lower it does not matter how sure that is.
-    harmless = {"holm_equivalent", "margin", "seeds_still_needed", "test_p"}
+    harmless = {"holm_equivalent", "margin", "seeds_still_needed", "effect_to_find", "test_p"}
     for names in itertools.combinations(UNKNOWN, count):
         grounds = replace(CLAIM, **dict.fromkeys(names, math.nan))
         found = verdict(grounds, declared)
@@ -152,8 +153,9 @@ def test_three_seeds_of_adam_and_rmsprop(declared):
     assert found.kind is Kind.NO_DIFFERENCE
     assert found.sentence == (
         "No difference shown between adam and rmsprop in accuracy gap (3 seeds, 0.16 points apart): so few carry no claim, it "
-        "takes 10; Holm p = 0.17. About 14 more seeds would decide."
+        "takes 10; Holm p = 0.17. About 14 more seeds would find a difference of 0.2 points, or that there is none."
     )
+    assert found.more_seeds == 14
 
 
 def test_fitting_further_is_not_overfitting(declared):
@@ -173,6 +175,23 @@ def test_the_better_one_on_the_test_split(declared):
     assert found.sentence.endswith("More seeds alone would not change that.")
 
 
+def test_what_no_seeds_can_show_is_not_counted_in_seeds(declared):
+    """The better one on the test split can never be claimed to overfit more, however small p gets: equivalence is left."""
+    better = replace(CLAIM, test_difference=0.004, test_p=0.0001, holm=0.5, seeds_still_needed=121.0)
+    found = verdict(better, declared)
+    assert found.sentence.endswith("More seeds could at most show them to be equivalent.")
+    assert math.isnan(found.more_seeds)
+    more = replace(better, n=133, holm=1e-6, matched_n=133, matched_holm=1e-6)
+    assert verdict(more, declared).kind is Kind.NO_DIFFERENCE
+
+
+@pytest.mark.parametrize("decided", [CLAIM, replace(CLAIM, holm=0.5, difference=0.0001, holm_equivalent=0.001)])
+def test_what_is_decided_needs_no_more_seeds(declared, decided):
+    found = verdict(replace(decided, seeds_still_needed=50.0), declared)
+    assert found.kind is not Kind.NO_DIFFERENCE
+    assert math.isnan(found.more_seeds)
+
+
 def test_an_undeclared_contrast(declared):
     assert "the contrast was not declared" in verdict(replace(CLAIM, declared=False), declared).sentence
 
@@ -180,7 +199,7 @@ def test_an_undeclared_contrast(declared):
 @pytest.mark.parametrize(
     ("needed", "said"),
     [
-        (1.0, "About 1 more seed would decide."),
+        (1.0, "About 1 more seed would find a difference of 0.2 points, or that there is none."),
         (0.0, "what there is lies between the two."),
         (math.inf, "No number of seeds that can be trained would decide."),
         (math.nan, "How many seeds would decide is not known from 12 seeds."),
