@@ -236,9 +236,9 @@ def _differences(values: np.ndarray, pairs: Sequence[tuple[int, int]]) -> dict[t
     return {pair: Difference(*one) for pair, one in zip(pairs, found, strict=True)}
 
 
-def _spread(row: Row, found: Difference, *, signed: bool = True) -> str:
+def _spread(row: Row, found: Difference) -> str:
     ends = "" if math.isnan(found.low) else f" ({row.written(found.low)} to {row.written(found.high)})"
-    return f"{row.written(found.mean, signed=signed)}{ends}"
+    return f"{row.written(found.mean, signed=True)}{ends}"
 
 
 def _order(row: Row, names: Sequence[str], values: np.ndarray) -> tuple[str, str]:
