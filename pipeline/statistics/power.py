@@ -37,7 +37,11 @@ def claim_power(effect: np.ndarray, minimum: np.ndarray, n: np.ndarray, alpha: n
     )
     degrees = n - 1
     critical = special.stdtrit(degrees, 1 - alpha / 2)
-    scatter = np.sqrt(special.chdtri(degrees, 0.5 + NODES) / degrees)
+    # The slow part, and of few numbers of seeds: it is computed once for each.
+    different, place = np.unique(degrees[..., 0], return_inverse=True)
+    scatter = np.sqrt(special.chdtri(different[:, None], 0.5 + NODES) / different[:, None])[
+        place.reshape(degrees.shape[:-1])
+    ]
     to_pass = np.maximum(minimum, critical * scatter / np.sqrt(n))
     return special.ndtr((effect - to_pass) * np.sqrt(n)) @ WEIGHTS
 
@@ -62,7 +66,7 @@ def detectable(
     low, high = least.copy(), least + 1
     while np.any(short := claim_power(high, least, seeds, level) < declared.power):
         high = np.where(short, 2 * high, high)
-    for _ in range(50):
+    for _ in range(40):
         middle = (low + high) / 2
         short = claim_power(middle, least, seeds, level) < declared.power
         low, high = np.where(short, middle, low), np.where(short, high, middle)
