@@ -196,6 +196,22 @@ def test_what_is_shown_is_what_the_contrasts_show() -> None:
     assert differ["matched_n"].astype(float).lt(2).any(), "said to have no training loss in common"
 
 
+def test_the_published_figures_are_those_of_the_table() -> None:
+    table = pd.read_csv(CHECKOUT / "reports/published.csv", keep_default_na=False).set_index("id")
+    run = table[table["seeds"].gt(0)]
+    assert set(run.index.str.split("_").str[0]) == {"book", "lecun", "keras", "keskar"}
+    assert (run["seeds"].eq(10).all(), sum(run.index.str.startswith("lecun")), "keskar_large_gap" in run.index) == (
+        True,
+        4,
+        False,
+    )
+    assert set(run["verdict"]) == {"inside", "over the floor"}
+    assert set(table.loc[table["seeds"].eq(0), "verdict"]) == {"not run"}
+    gap = table.loc["keskar_small_gap"]
+    told = gap["ours"].replace(" (", " points (").replace(") points", f"; published: {gap['published']})")
+    assert told in " ".join(README.split())
+
+
 def test_the_tuned_rates_are_those_of_the_last_tuning() -> None:
     table = pd.read_csv(CHECKOUT / "reports/tuned.csv")
     assert "\n".join(["", *tuned.short(table), ""]) in README
