@@ -81,7 +81,7 @@ def against_width(
 ) -> Figure:
     """One line per optimizer over the width, with intervals; the points of one width stand side by side."""
     names = [name for name in looks if name in set(cells["optimizer"])]
-    drawing, ax = style.axes(5.3, 3.9, left=0.6, right=0.35 + style.inches(names), top=0.2, bottom=0.48)
+    drawing, ax = style.axes(5.3, 3.9, left=0.75, right=0.4 + style.inches(names), top=0.2, bottom=0.48)
     widths = sorted(int(width) for width in cells["width"].unique())
     ends = {}
     for place, name in enumerate(names):
@@ -299,7 +299,7 @@ def learning_curve_sheet(panels: dict[str, pd.DataFrame], limits: CurveLimits, c
     figure = Figure(figsize=(3.7 * columns, 3.9 * rows))
     for place, (title, bands) in enumerate(panels.items()):
         left, bottom = place % columns / columns, 1 - (place // columns + 1) / rows
-        boxes = [(left + 0.2 / columns, bottom + y / rows, 0.61 / columns, 0.37 / rows) for y in (0.55, 0.105)]
+        boxes = [(left + 0.2 / columns, bottom + y / rows, 0.61 / columns, 0.37 / rows) for y in (0.555, 0.115)]
         loss, accuracy = (figure.add_axes(box) for box in boxes)
         _curves(loss, bands, "loss", limits)
         _curves(accuracy, bands, "accuracy", limits)
@@ -384,20 +384,22 @@ def baseline(accuracies: Sequence[float], interval: dict[str, float]) -> Figure:
     high = max(
         100 * BOOK_BAND[1], 100 * max(accuracies), *([] if math.isnan(interval["high"]) else [100 * interval["high"]])
     )
-    ax.set(ylim=(-1, 1), xlim=(low - 0.12, high + 0.12), yticks=[], xlabel="test accuracy, %")
-    ax.annotate(
-        "one dot a seed",
-        (100 * max(accuracies), 0.4),
-        (9, 0),
-        textcoords="offset points",
-        va="center",
-        color=MUTED,
-        fontsize=SMALL,
-    )
     right = interval["mean"] if math.isnan(interval["high"]) else interval["high"]
-    ax.annotate(
-        "their mean", (100 * right, -0.4), (9, 0), textcoords="offset points", va="center", color=MUTED, fontsize=SMALL
-    )
+    ends = low - 0.12, high + 0.12
+    for end, height, label in ((max(accuracies), 0.4, "one dot a seed"), (right, -0.4, "their mean")):
+        ax.annotate(
+            label,
+            (100 * end, height),
+            (9, 0),
+            textcoords="offset points",
+            va="center",
+            color=MUTED,
+            fontsize=SMALL,
+        )
+        # To the right of what it names, and the axis goes on until it has room there.
+        room = (9 / 72 + style.inches([label])) / (5.3 - 2 * 0.12)
+        ends = ends[0], max(ends[1], (100 * end - room * ends[0]) / (1 - room))
+    ax.set(ylim=(-1, 1), xlim=ends, yticks=[], xlabel="test accuracy, %")
     ax.spines["left"].set_visible(False)
     ax.grid(axis="y", visible=False)
     return figure
@@ -419,7 +421,7 @@ def digit_sheet(images: Sequence[np.ndarray], captions: Sequence[str], columns: 
 
 def gap_by_epoch(curves: dict[str, pd.DataFrame], looks: dict[str, dict[str, Any]]) -> Figure:
     """The gap after each epoch, a line for each name in `curves`, with its interval over seeds as a band."""
-    figure, ax = style.axes(5.3, 3.9, left=0.6, right=0.35 + style.inches(list(curves)), top=0.2, bottom=0.48)
+    figure, ax = style.axes(5.3, 3.9, left=0.75, right=0.4 + style.inches(list(curves)), top=0.2, bottom=0.48)
     ends = {}
     for name, rows in curves.items():
         epochs, mean, low, high = (rows[part].to_numpy(float) for part in ("epoch", "gap_mean", "gap_low", "gap_high"))

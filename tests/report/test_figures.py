@@ -6,6 +6,7 @@ import dataclasses
 import re
 import xml.etree.ElementTree as ElementTree
 
+import matplotlib.image
 import numpy as np
 import pytest
 
@@ -169,3 +170,13 @@ def test_a_band_for_each_depth_of_each_optimizer_in_both_panels(of_runs):
     adam = cells[cells["optimizer"].eq("adam") & cells["depth"].eq(1)]
     assert band.min() == pytest.approx(100 * adam["gap_accuracy_low"].min())
     assert len({ax.get_ylim() for ax in panels[::2]}) == 1
+
+
+def test_nothing_is_cut_off_at_the_edge_of_a_picture(report):
+    tiles = {"first_layer.png", "hardest_digits.png"}  # full to the edge
+    images = [path for path in (report.folder / "figures").glob("*.png") if path.name not in tiles]
+    assert len(images) > 8
+    for path in images:
+        shown = matplotlib.image.imread(path)[..., :3]
+        edge = np.concatenate([shown[0], shown[-1], shown[:, 0], shown[:, -1]])
+        assert edge.min() > 0.9, path.name
