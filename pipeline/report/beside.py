@@ -31,6 +31,8 @@ class Beside:
     heading: str
     lead: str
     hidden: tuple[str, ...] = ()
+    shared: tuple[str, str] | None = None
+    """A column that becomes a sentence of the lead where all rows that have it have the same, and that sentence's beginning."""
     columns: tuple[str, ...] = ()
     """Where the page shows the table in brief: its columns there,"""
     brief: Callable[[pd.DataFrame], list[list[str]]] | None = None
@@ -49,6 +51,7 @@ KNOWN = (
         "Recipes out of the literature, trained here by python -m pipeline.figures: what their authors published, the band in "
         "which a mean of ours should lie, and ours with its 95 % interval over seeds.",
         tuple(NUMBERS),
+        ("on", "All of ours were trained on"),
     ),
     Beside(
         "tuned.csv",
@@ -67,6 +70,7 @@ class Shown:
     """A table that is there."""
 
     about: Beside
+    lead: str
     columns: list[str]
     rows: list[list[str]]
     runs: list[list[str]] | None
@@ -99,6 +103,12 @@ def tables(folder: Path | None, link: Callable[[str], str | None]) -> list[Shown
         if table is None:
             continue
         columns = [str(name) for name in table.columns if name not in {*about.hidden, KEYS, BEFORE}]
+        lead = about.lead
+        if about.shared is not None and (name := about.shared[0]) in columns:
+            told = set(table[name]) - {""}
+            if len(told) < 2:
+                columns.remove(name)
+                lead = " ".join([lead, *(f"{about.shared[1]} {value}." for value in told)])
         runs = None
         if KEYS in table.columns:
             found_of = [[to for word in words.split() if (to := link(word))] for words in table[KEYS]]
@@ -108,7 +118,7 @@ def tables(folder: Path | None, link: Callable[[str], str | None]) -> list[Shown
             with suppress(KeyError, ValueError, TypeError):  # another release's table is shown as it is
                 rows = about.brief(pd.read_csv(Path(str(folder), about.file)))
                 columns = list(about.columns)
-        found.append(Shown(about, columns, rows, runs, [anchor(about.id, str(row[0])) for row in rows]))
+        found.append(Shown(about, lead, columns, rows, runs, [anchor(about.id, str(row[0])) for row in rows]))
     return found
 
 

@@ -93,6 +93,23 @@ def test_a_table_of_before_has_no_bands(tmp_path: Path) -> None:
     assert len(beside.tables(tmp_path, nowhere)) == 1
 
 
+@pytest.mark.parametrize(
+    ("on", "column", "said"),
+    [
+        (["CPU A", "CPU A", ""], False, "All of ours were trained on CPU A."),
+        (["CPU A", "GPU B", ""], True, "over seeds."),
+        (["", "", ""], False, "over seeds."),
+    ],
+    ids=["one machine", "two", "none"],
+)
+def test_what_trained_all_of_them_is_said_once(tmp_path: Path, on: list[str], column: bool, said: str) -> None:
+    write(tmp_path, "published.csv", [*HEAD, "on"], *([*row, one] for row, one in zip(ROWS, on, strict=True)))
+    [shown] = beside.tables(tmp_path, nowhere)
+    assert ("on" in shown.columns) == column
+    assert {len(row) for row in shown.rows} == {len(shown.columns)}
+    assert shown.lead.endswith(said)
+
+
 def test_ids_of_another_database_are_not_shown(tmp_path: Path) -> None:
     """What published.csv had in earlier releases in place of keys."""
     write(tmp_path, "published.csv", [*HEAD[:-1], "mlflow"], [*ROWS[0][:-1], "3/efe08bfa17d2488a93b91681b6eb54a6"])
