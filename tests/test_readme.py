@@ -228,8 +228,7 @@ def test_the_tuned_rates_are_those_of_the_last_tuning() -> None:
 def test_width_and_depth_are_as_the_runs_had_them() -> None:
     """Each sentence of the paragraph, by the table beside its picture."""
     table = pd.read_csv(CHECKOUT / "docs/gap_by_width_and_depth.csv")
-    single = table["width"].eq(2048) & table["depth"].gt(4)
-    assert table["n"].eq(single.map({True: 1, False: 3})).all()
+    assert table["n"].eq(3).all()
     assert f"{table['n'].sum()} runs" in README
     assert len(table) == 6 * 10 * 5
     gap, test = (
@@ -243,15 +242,15 @@ def test_width_and_depth_are_as_the_runs_had_them() -> None:
             assert gap.loc[optimizer].loc[2:, width].min() > gap.loc[(optimizer, 1), width]
         assert gap.loc[optimizer][512].between(1.3, 1.65).all()
         assert test.loc[optimizer][512].between(97, 98).all()
-        assert gap.loc[optimizer][[1024, 2048]].min().min() > 1.15
-        assert gap.loc[optimizer][[1024, 2048]].max().max() < 1.755
-    for width in (64, 128, 256, 512, 1024):
+        assert gap.loc[optimizer][[1024, 2048]].min().min() > 1.1
+        assert gap.loc[optimizer][[1024, 2048]].max().max() < 1.7
+    for width in (64, 128, 256, 512, 1024, 2048):
         assert gap.loc["momentum"][width].is_monotonic_increasing
     assert test.loc["momentum"][512].is_monotonic_increasing
     ends = [gap.loc["momentum"].loc[depth, 512] for depth in (1, 5)]
     assert "from {:.2f} to {:.2f} points".format(*ends) in README
     wide = gap.loc["sgd"][[width for width in gap.columns if width >= 16]]
-    assert wide.gt(0).stack().loc[lambda over: over].index.to_list() == [(5, 2048)]
+    assert wide.lt(0).all().all()
     lost = [test.loc[optimizer].loc[1, 4] - test.loc[optimizer].loc[5, 4] for optimizer in set(table["optimizer"])]
     assert f"{int(min(lost))} to {round(max(lost))} points" in README
 
