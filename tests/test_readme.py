@@ -256,9 +256,9 @@ def test_width_and_depth_are_as_the_runs_had_them() -> None:
 
 
 def the_same_picture(path: str, figure: Figure) -> bool:
-    """But for what another version of the library that rasterises letters makes of their edges."""
+    """But for single pixels: one curve that moves by a few of them changes more than one pixel in 10,000."""
     there, drawn = (matplotlib.image.imread(source) for source in (CHECKOUT / path, io.BytesIO(style.png(figure))))
-    return there.shape == drawn.shape and float(np.abs(there - drawn).mean()) < 0.002
+    return there.shape == drawn.shape and float((np.abs(there - drawn).max(axis=-1) > 0.3).mean()) < 1e-4
 
 
 def test_the_gap_by_width_is_drawn_from_the_last_comparison() -> None:
