@@ -92,4 +92,12 @@ def sweep(folder: Path, *words: str) -> Measured:
 
 def machine() -> str:
     known = environment()
-    return f"{known.get('cpu', platform.processor())}, {os.cpu_count()} cores, Python {known['python']}, TensorFlow {known['tensorflow']}"
+    return (
+        f"{known.get('cpu', platform.processor())}, {os.cpu_count()} cores, Python {known['python']}, {_backend(known)}"
+    )
+
+
+def _backend(known: dict[str, str]) -> str:
+    """The library that trains, where both are installed TensorFlow."""
+    name = "tensorflow" if "tensorflow" in known else "jax"
+    return f"{'TensorFlow' if name == 'tensorflow' else 'JAX'} {known.get(name, 'not installed')}"

@@ -7,9 +7,13 @@ bits do not depend on how many others train beside it; the size is part of the n
 
 from __future__ import annotations
 
+import os
+import queue
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,28 +54,47 @@ class Samples:
 
 
 class Program:
-    """The compiled training of a stack of models of one shape."""
+    """The compiled training of a stack of `size` models of one shape."""
 
     compiled = 0
     """Programs compiled by this process so far."""
 
-    def __init__(self, shape: Job, samples: Samples, classes: int, device: Device) -> None:
+    _tracing = threading.Lock()
+
+    def __init__(self, shape: Job, samples: Samples, classes: int, device: Device, size: int) -> None:
         import jax
         import keras
 
-        self.shape, self.samples = shape, samples
-        inputs = samples.train[0].shape[1]
-        self.network = dense.build(shape.model, inputs, classes, device.dtype)
-        self.beginning = optimizers.Start(shape.optimizer, self.network.trainable_variables)
-        self.optimizer = optimizers.build(shape.optimizer)
-        self.optimizer.build(self.network.trainable_variables)
-        self.loss = keras.losses.get(shape.training.loss)
+        self.shape, self.samples, self.size = shape, samples, size
+        self.data = (samples.train, samples.held_out, samples.test)
         self.dtype = "float64" if device.dtype == "float64" else "float32"
-        # The data goes in as an argument that the stack shares: as a constant it would be compiled into the program.
-        shared = (None, None, None)
-        self.epoch = jax.jit(jax.vmap(self._epoch, in_axes=(0, 0, 0, 0, 0, *shared)), donate_argnums=(0, 1, 2))
-        self.measure = jax.jit(jax.vmap(self._measure, in_axes=(0, 0, *shared)))
-        Program.compiled += 1
+        # Keras names layers by a counter of the process, and its optimizer is changed while it is traced.
+        with Program._tracing:
+            self.network = dense.build(shape.model, samples.train[0].shape[1], classes, device.dtype)
+            self.beginning = optimizers.Start(shape.optimizer, self.network.trainable_variables)
+            self.optimizer = optimizers.build(shape.optimizer)
+            self.optimizer.build(self.network.trainable_variables)
+            self.loss = keras.losses.get(shape.training.loss)
+            # The data goes in as an argument that the stack shares: as a constant it would be compiled into the program.
+            shared = (None, None, None)
+            epoch = jax.jit(jax.vmap(self._epoch, in_axes=(0, 0, 0, 0, 0, *shared)), donate_argnums=(0, 1, 2))
+            measure = jax.jit(jax.vmap(self._measure, in_axes=(0, 0, *shared)))
+            trainable, other, optimizer = (
+                [jax.ShapeDtypeStruct((size, *variable.shape), variable.dtype) for variable in variables]
+                for variables in (
+                    self.network.trainable_variables,
+                    self.network.non_trainable_variables,
+                    self.optimizer.variables,
+                )
+            )
+            decay = jax.ShapeDtypeStruct((size,), self.dtype)
+            order = jax.ShapeDtypeStruct((size, len(samples.train[0])), "int32")
+            lowered = (
+                epoch.lower(trainable, other, optimizer, decay, order, *self.data),
+                measure.lower(trainable, other, *self.data),
+            )
+            Program.compiled += 1
+        self.epoch, self.measure = (program.compile() for program in lowered)
 
     def start(self, job: Job) -> State:
         """Where `job` starts: its initial weights, dropout states and a fresh optimizer, as numpy arrays."""
@@ -84,16 +107,12 @@ class Program:
         dtypes = [variable.dtype for variable in self.optimizer.variables]
         return State(trainable, other, [value.astype(dtype) for value, dtype in zip(begins, dtypes, strict=True)])
 
-    def weights(self, stacked: list[Arrays], place: int) -> dict[str, np.ndarray]:
-        """What `dense.weights` gives of the model at `place` of a stack (trainable, other, optimizer)."""
-        held = zip(
-            self.network.trainable_variables + self.network.non_trainable_variables,
-            stacked[0] + stacked[1],
-            strict=True,
-        )
-        by_name = {dense.name(variable): array for variable, array in held}
+    def weights(self, arrays: Arrays, place: int) -> dict[str, np.ndarray]:
+        """What `dense.weights` gives of the model at `place` of a stack of weights, trainable ones first."""
+        variables = self.network.trainable_variables + self.network.non_trainable_variables
+        by_name = {dense.name(variable): array for variable, array in zip(variables, arrays, strict=True)}
         names = [dense.name(variable) for variable in self.network.weights]
-        return {name: np.asarray(by_name[name][place]) for name in names}
+        return {name: by_name[name][place].copy() for name in names}
 
     def _epoch(
         self,
@@ -197,67 +216,143 @@ def train(
 ) -> Iterator[Event]:
     """Train `jobs` (with their indices), `device.stack` of one shape and length at a time.
 
+    A thread keeps the device at work while the caller stores what has ended. Closing the generator, or setting `stop`,
+    ends it at its next epoch.
+    """
+    # A bound, so that a slow caller does not let finished weights fill the memory.
+    events: queue.Queue[Event | Exception | None] = queue.Queue(2 * max(1, device.stack))
+    stop = stop or threading.Event()
+
+    def put(event: Event | Exception | None) -> None:
+        while not stop.is_set():
+            with suppress(queue.Full):
+                events.put(event, timeout=1)
+                return
+
+    def work() -> None:
+        try:
+            for event in _train(jobs, split, classes, device, stop):
+                put(event)
+            put(None)
+        except Exception as error:
+            put(error)
+
+    worker = threading.Thread(target=work, name="engine", daemon=True)
+    worker.start()
+    try:
+        while worker.is_alive() or not events.empty():
+            with suppress(queue.Empty):
+                event = events.get(timeout=1)
+                if event is None:
+                    return
+                if isinstance(event, Exception):
+                    raise event
+                yield event
+    finally:
+        stop.set()
+        worker.join()
+
+
+def _train(
+    jobs: Sequence[tuple[int, Job]], split: Split, classes: int, device: Device, stop: threading.Event
+) -> Iterator[Event]:
+    """The events of `train`, from the thread that trains.
+
     Where the memory does not hold a stack, its size is halved for good: the runs of it that have not ended start anew, and
     what comes of smaller stacks says so in its identity.
     """
     samples = Samples(split, classes)
-    groups: dict[tuple[Job, int], list[tuple[int, Job]]] = {}
+    groups: dict[Job, dict[int, list[tuple[int, Job]]]] = {}
     for index, job in jobs:
-        groups.setdefault((shape_of(job), job.training.epochs), []).append((index, job))
+        groups.setdefault(shape_of(job), {}).setdefault(job.training.epochs, []).append((index, job))
     size = max(1, device.stack)
-    for (shape, _), group in groups.items():
-        program: Program | None = None
-        while group:
-            if stop is not None and stop.is_set():
-                return
-            taken = group[:size]
-            live = {index: Run(index, job, split.held_out) for index, job in taken}
-            smaller = {"numerics": {"stack": size}} if size != device.stack else {}
-            try:
-                program = program or Program(shape, samples, classes, device)
-                for event in _train_stack(list(live.values()), program, split, size):
-                    if isinstance(event, Done):
-                        del live[event.index]
-                        event.result.identity = smaller
-                    yield event
-            except Exception as error:
-                if _out_of_memory(error) and size > 1:
-                    size //= 2
-                    program = None
-                    group = [one for one in taken if one[0] in live] + group[len(taken) :]
-                    continue
-                for run in live.values():
-                    failed = run.failed(error)
-                    failed.identity = smaller
-                    yield Done(run.index, failed, error)
-            group = group[len(taken) :]
+    with _Programs(list(groups), lambda shape, size: Program(shape, samples, classes, device, size)) as programs:
+        for shape, of_length in groups.items():
+            for left in of_length.values():
+                while left and not stop.is_set():
+                    taken, left = left[:size], left[size:]
+                    live = {index: Run(index, job, split.held_out) for index, job in taken}
+                    smaller = {"numerics": {"stack": size}} if size != device.stack else {}
+                    try:
+                        program = programs.get(shape, size)
+                        for event in _train_stack(list(live.values()), program, split, stop):
+                            if isinstance(event, Done):
+                                del live[event.index]
+                                event.result.identity = smaller
+                            yield event
+                    except Exception as error:
+                        if _out_of_memory(error) and size > 1:
+                            size //= 2
+                            left = [(index, job) for index, job in taken if index in live] + left
+                            continue
+                        for run in live.values():
+                            failed = run.failed(error)
+                            failed.identity = smaller
+                            yield Done(run.index, failed, error)
 
 
-def _train_stack(runs: list[Run], program: Program, split: Split, size: int) -> Iterator[Event]:
+class _Programs:
+    """The programs of these shapes in turn. XLA compiles each on one core: the other cores compile what comes next."""
+
+    def __init__(self, shapes: Sequence[Job], build: Callable[[Job, int], Program]) -> None:
+        self._shapes, self._build, self._size = shapes, build, 0
+        self._cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self._pool = ThreadPoolExecutor(self._cores)
+        self._futures: dict[Job, Future[Program]] = {}
+
+    def __enter__(self) -> _Programs:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def get(self, shape: Job, size: int) -> Program:
+        """The program of `shape` for stacks of `size`. Raises what building it raised."""
+        place = self._shapes.index(shape)
+        near = self._shapes[place : place + self._cores]
+        kept = {near_by: self._futures[near_by] for near_by in near if near_by in self._futures and size == self._size}
+        self._futures = {one: kept.get(one) or self._pool.submit(self._build, one, size) for one in near}
+        self._size = size
+        return self._futures[shape].result()
+
+
+def _train_stack(runs: list[Run], program: Program, split: Split, stop: threading.Event) -> Iterator[Event]:
     import jax.numpy as jnp
 
-    # Filled up with copies of the first: the size of the program is fixed, what comes of the copies is dropped.
-    filled = [run.job for run in runs] + [runs[0].job] * (size - len(runs))
+    copies = program.size - len(runs)
+
+    def stack(arrays: Any) -> Any:
+        # Filled up with copies of the first: the size of the program is fixed, what comes of the copies is dropped.
+        own = jnp.asarray(np.stack(arrays))
+        return jnp.concatenate([own, jnp.repeat(own[:1], copies, axis=0)]) if copies else own
+
+    def drawn(epoch: int) -> list[np.ndarray]:
+        return [randomness.order(run.job.seed, epoch, len(split.train_images)) for run in runs]
+
     starts: list[State] = []
-    for place, job in enumerate(filled):
-        starts.append(program.start(job) if place < len(runs) else starts[0])
-        if place < len(runs):
-            runs[place].digests["initial_weights"] = arrays_digest(dense.weights(program.network))
-    stacked = [
-        [jnp.stack(parts) for parts in zip(*(getattr(s, n) for s in starts), strict=True)] for n in vars(starts[0])
-    ]
-    decays = [dict(job.optimizer.hyperparameters).get("weight_decay") or 0.0 for job in filled]
-    decay = jnp.asarray(decays, program.dtype)
-    data = (program.samples.train, program.samples.held_out, program.samples.test)
+    for run in runs:
+        starts.append(program.start(run.job))
+        run.digests["initial_weights"] = arrays_digest(dense.weights(program.network))
+    stacked = [[stack(parts) for parts in zip(*(getattr(s, n) for s in starts), strict=True)] for n in vars(starts[0])]
+    del starts
+    decays = [dict(run.job.optimizer.hyperparameters).get("weight_decay") or 0.0 for run in runs]
+    decay = stack(np.asarray(decays, program.dtype))
     live = dict(enumerate(runs))
     rate = next(n for n, v in enumerate(program.optimizer.variables) if v is program.optimizer._learning_rate)
-    for epoch in range(runs[0].job.training.epochs):
-        if any(job.training.decay_epochs for job in filled):
-            stacked[2][rate] = jnp.asarray([learning_rate(job, epoch) for job in filled], stacked[2][rate].dtype)
-        orders = [run.in_order(randomness.order(run.job.seed, epoch, len(split.train_images))) for run in runs]
-        order = jnp.asarray(np.stack(orders + [orders[0]] * (size - len(runs))))
+    epochs = runs[0].job.training.epochs
+    orders = drawn(0)
+    for epoch in range(epochs):
+        if stop.is_set():
+            return
+        if any(run.job.training.decay_epochs for run in runs):
+            rates = [learning_rate(run.job, epoch) for run in runs]
+            stacked[2][rate] = stack(np.asarray(rates, stacked[2][rate].dtype))
         before = time.perf_counter()
-        *stacked, numbers = program.epoch(*stacked, decay, order, *data)
+        *stacked, numbers = program.epoch(*stacked, decay, stack(orders), *program.data)
+        # While the device computes.
+        for run, order in zip(runs, orders, strict=True):
+            run.in_order(order)
+        orders = drawn(epoch + 1) if epoch + 1 < epochs else []
         rows = np.asarray(numbers)
         # A stack's time belongs to its members in equal parts.
         seconds = (time.perf_counter() - before) / len(runs)
@@ -267,14 +362,15 @@ def _train_stack(runs: list[Run], program: Program, split: Split, size: int) -> 
             if reason := run.non_finite:
                 del live[place]
                 yield Done(run.index, run.diverged(reason))
-        last = epoch + 1 == runs[0].job.training.epochs
-        if ended := [place for place, run in live.items() if last or run.patience_ended]:
-            scores, probabilities = program.measure(stacked[0], stacked[1], *data)
+        if ended := [place for place, run in live.items() if epoch + 1 == epochs or run.patience_ended]:
+            scores, probabilities = (np.asarray(array) for array in program.measure(*stacked[:2], *program.data))
+            weights = [np.asarray(array) for array in stacked[0] + stacked[1]]
             for place in ended:
                 run = live.pop(place)
-                numbers = np.asarray(scores[place]).tolist()
-                weights = program.weights(stacked, place)
-                yield Done(run.index, run.measured(split, numbers, np.asarray(probabilities[place]), weights))
+                measured = run.measured(
+                    split, scores[place].tolist(), probabilities[place], program.weights(weights, place)
+                )
+                yield Done(run.index, measured)
         if not live:
             return
 

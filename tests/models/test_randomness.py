@@ -36,6 +36,13 @@ def test_an_order_has_every_sample_once(seed: int, samples: int) -> None:
     assert np.array_equal(np.sort(order), np.arange(samples))
 
 
+def test_equal_words_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a stable sort has them, whatever the sort of this processor does with ties."""
+    tied = np.resize(np.array([5, 3, 5, 3, 3, 9], np.uint64), 3000)
+    monkeypatch.setattr(randomness, "words", lambda *_: tied)
+    assert randomness.order(0, 0, len(tied)).tolist() == np.argsort(tied, kind="stable").tolist()
+
+
 def test_orders_differ_by_seed_and_by_epoch() -> None:
     orders = {randomness.order(seed, epoch, 100).tobytes() for seed in range(10) for epoch in range(10)}
     assert len(orders) == 100

@@ -90,13 +90,14 @@ def out_of_memory(data: Split) -> dict[str, Any]:
     sizes: list[int] = []
     train_stack = stacked._train_stack
 
-    def tight(runs: Any, program: Any, split: Any, size: int) -> Any:
+    def tight(runs: Any, program: Any, split: Any, stop: Any) -> Any:
+        size = program.size
         sizes.append(size)
         if size == 4:
             yield training.Done(runs[0].index, runs[0].diverged("its loss is nan"))
         if size > 2:
             raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 123456789 bytes")
-        yield from train_stack(runs, program, split, size)
+        yield from train_stack(runs, program, split, stop)
 
     jobs = [make_job(seed=seed) for seed in range(5)]
     with pytest.MonkeyPatch.context() as patch:
