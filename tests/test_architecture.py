@@ -1,4 +1,4 @@
-"""Imports run downhill: stages, tour → training, tracking, report → models, statistics → results → data → config.
+"""Imports run downhill: stages → training, tracking, report → models, statistics → results → data → config.
 
 Heavy libraries are reached from few rooms, and only when they are used: TensorFlow costs 7 s, MLflow 3 s, and neither
 `--help` nor a wrong word nor a stage that is up to date may pay for them.
@@ -16,7 +16,6 @@ import pytest
 from tests.imports import CHECKOUT, Import, cycles, imports, modules, path_of, read, room_of
 
 HEIGHT = {
-    "tour": 5,
     "training": 4,
     "tracking": 4,
     "report": 4,

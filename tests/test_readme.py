@@ -66,7 +66,6 @@ ELSEWHERE = {
         "tests/test_compare.py::test_two_given_networks_on_the_same_images"
     ),
     "python -m pipeline.figures minutes=10": "tests/test_figures.py::test_a_recipe_is_trained_and_tabulated",
-    "python -m pipeline.tour": "tests/tour/test_page.py::test_without_a_station_all_are_listed",
     "python -m pipeline.tune model.width=64": "tests/test_tune.py::test_each_optimizer_has_the_same_budget",
     "python -m pipeline.tune": "tests/test_tune.py::test_each_optimizer_has_the_same_budget",
     "python -m pipeline.train -m hydra/launcher=batched_slurm hydra.launcher.shares=2 optimizer=sgd,adam 'seed=range(10)'": (
