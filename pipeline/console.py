@@ -49,6 +49,16 @@ def words(argv: Sequence[str], defaults: dict[str, str], description: str) -> di
     return values
 
 
+@contextmanager
+def arguments(words: Sequence[str]) -> Iterator[None]:
+    """`sys.argv` within the block, for libraries that read it; afterwards it is what it was."""
+    before, sys.argv = sys.argv, list(words)
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
 class Stopped(KeyboardInterrupt):
     """Ctrl-C or SIGTERM, once: runs end at their next epoch and are marked, then the process ends."""
 
