@@ -231,6 +231,7 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
     _came.clear()
     try:
         try:
+            _check_encoding(argv)
             status = main(argv) or 0
         except Exception as error:
             if not _came:
@@ -253,6 +254,14 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
     finally:
         sys.unraisablehook = before
     raise SystemExit(status)
+
+
+def _check_encoding(argv: Sequence[str]) -> None:
+    for word in argv:
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(f"{word}: expected UTF-8, in the names of files too; rename what is called so") from error
 
 
 def complaint(error: Exception) -> list[str]:

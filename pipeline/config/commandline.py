@@ -76,11 +76,6 @@ def check(argv: Sequence[str], multirun: bool) -> list[str]:
     parser = OverridesParser.create()
     for word in words:
         try:
-            word.encode()
-        except UnicodeEncodeError:
-            problems.append(f"{word}: expected letters in UTF-8, and of a path too")
-            continue
-        try:
             overrides.append(parser.parse_override(word))
         except HydraException as error:
             problems.append(f"{word}: expected KEY=VALUE ({str(error).splitlines()[0]})")

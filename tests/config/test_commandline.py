@@ -285,9 +285,15 @@ def own(tmp_path: Path) -> Path:
 
 
 @pytest.mark.fault("options of one's own")
-@pytest.mark.parametrize("how", ["--config-dir {}", "--config-dir={}", "-cd {}", "hydra.searchpath=[file://{}]"])
 @pytest.mark.parametrize(
-    "word", ["optimizer=slow", "optimizer=adam,slow", "optimizer=glob(sl*)", "experiment=slow", "+sweep=slow"]
+    ("how", "word"),
+    [
+        ("--config-dir {}", "optimizer=slow"),
+        ("--config-dir={}", "optimizer=adam,slow"),
+        ("-cd {}", "optimizer=glob(sl*)"),
+        ("hydra.searchpath=[file://{}]", "experiment=slow"),
+        ("hydra.searchpath=[file://{}]", "+sweep=slow"),
+    ],
 )
 def test_options_are_where_hydra_looks_for_them(own: Path, how: str, word: str) -> None:
     words = [*how.format(own).split(), word, "optimizer.beta_1=0.8"]

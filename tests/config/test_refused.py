@@ -60,7 +60,7 @@ COMMANDS = {
     f"hydra.run.dir={'a' * 300}": "File name too long",
     f"-m seed=0,1 hydra.sweep.subdir={'a' * 300}": "expected at most 255, such as hydra.sweep.subdir='${hydra.job.num}'",
     "-m seed=0,1 hydra.sweep.subdir=${nowhere}": "hydra.sweep.subdir: Interpolation key 'nowhere' not found",
-    "paths.runs=/tmp/\udcff": "expected letters in UTF-8",
+    "paths.runs=/tmp/\udcff": "expected UTF-8",
     "-m question=a,b": "question: cannot be swept (came: a, b)",
     "-m hydra/launcher=basic tracking=none,sqlite": "tracking: cannot be swept (came: none, sqlite)",
     "--experimental-rerun=config.pickle": "type the words of that run again",

@@ -62,7 +62,6 @@ def walked(here: Material) -> Walked:
     """Every command of the page, in the order in which they stand."""
     with as_before(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["train.py"])
-        patch.setenv("HYDRA_FULL_ERROR", "")
         return Walked([page.run(block.command, here) for block in BLOCKS], here)
 
 
@@ -116,7 +115,6 @@ def test_each_word_that_the_reader_is_told_to_add_is_tried() -> None:
 @pytest.mark.parametrize("word", CURES)
 def test_a_word_against_overfitting(walked: Walked, word: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["train.py"])
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "")
     [first] = [block for block in BLOCKS if block.words[:3] == page.TRAIN and "-m" not in block.words[3:]]
     with as_before():
         said = page.run(f"{first.command} {word}", walked.here)
@@ -133,7 +131,6 @@ def test_more_seeds_give_intervals_and_say_what_is_shown(
     from pipeline import compare
 
     monkeypatch.setattr(sys, "argv", ["train.py"])
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "")
     [sweep] = [block for block in BLOCKS if block.words[:3] == page.TRAIN and "-m" in block.words[3:]]
     with as_before():
         said = page.run(f"{sweep.command} {MORE_SEEDS}", walked.here)
