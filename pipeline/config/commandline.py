@@ -127,6 +127,12 @@ def _check_hydra(override: Override) -> list[str]:
     if key == "hydra/launcher" and value not in LAUNCHERS:
         near = rules.nearest(rules.shown(value), LAUNCHERS)
         return [f"{key}={rules.shown(value)}: expected one of {', '.join(LAUNCHERS)}{near}"]
+    if key.startswith("hydra.sweeper.params"):
+        return [
+            f"{key}: is for files such as conf/sweep/smoke.yaml; here type its words as they are: -m optimizer=sgd,adam"
+        ]
+    if key == "hydra.job.name" and "/" in rules.shown(value):
+        return [f"{key}={rules.shown(value)}: expected a name without /, as it becomes that of the log"]
     if key == "hydra.sweeper.max_batch_size" and (line := rules.complaint(key, value, rules.BATCH_SIZE)):
         return [line]
     return []
