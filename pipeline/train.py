@@ -206,7 +206,7 @@ def _run(task: TrainTask, argv: Sequence[str]) -> None:
         line = commandline.hydra_complaint(argv, error) if task.settings is None else ""
         if not line:
             raise
-        raise UserError(line) from (None if isinstance(error, OSError) else error)
+        raise UserError(line) from error
 
 
 @contextmanager
