@@ -10,23 +10,22 @@ import logging
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig
 
 from pipeline import cards, cores, forecast, shares, training
-from pipeline.config import compose
+from pipeline.config import compose, rules
 from pipeline.config.job import Job, digest
 from pipeline.console import PROJECT
 from pipeline.data.arrays import Arrays, load, split
-from pipeline.errors import PlanShown, RunFailed, UserError
-from pipeline.models import dense, devices
+from pipeline.errors import RunFailed, UserError
+from pipeline.models import dense, devices, optimizers
 from pipeline.models.devices import Device
 from pipeline.planned import STACK, Planned, in_stack, score, train
 from pipeline.progress import Progress, duration, percent, summary
@@ -47,50 +46,10 @@ Outcome = Callable[[], float]
 INTERRUPTED = "interrupted"
 """What a run is whose command ended before it did; it has no result."""
 
-SHARED = (
-    "paths.data",
-    "paths.runs",
-    "paths.results",
-    "tracking.kind",
-    "tracking.uri",
-    "question",
-    "plan",
-    "force",
-    "retry",
-)
-"""Keys that one command has one value of: where its results go, and what of it is to be done."""
-
-
-def run(
-    configs: list[DictConfig], overrides: list[list[str]], sweep_id: str | None = None, pool: Pool | None = None
-) -> Iterator[tuple[int, Outcome]]:
-    """Train what the configurations mean; yields `(position, outcome)` as runs end.
-
-    `overrides` are the words that made each configuration; `sweep_id` names the sweep that a single job is part of; a
-    `pool` trains the runs in shares, elsewhere (see `pipeline.shares`), while this process takes and publishes them.
-    `outcome()` writes the run's story to its log and returns its objective, or raises RunFailed. Raises
-    ConfigurationError with every problem of every configuration before anything is written, and PlanShown for plan=true.
-    """
-    values = [compose.plain(config) for config in configs]
-    planned = plan(values, overrides, pool)
-    session = Session(planned, values[0], sweep_id, pool)
-    if values[0]["plan"]:
-        forecast.show(session.planned, session.look_up(), session.store)
-        if pool:
-            new = [planned[position] for position in session.to_train()]
-            print("\n".join(shares.described(pool, new, session.store)))
-        raise PlanShown
-    yield from session.run()
-
 
 def plan(values: list[dict[str, Any]], overrides: list[list[str]], pool: Pool | None = None) -> list[Planned]:
     """The jobs of `values`, checked against each other and against the data; on the devices of `pool`, or of this machine."""
-    problems = [line for one in values for line in compose.problems(one)]
-    for key in SHARED:
-        section, _, name = key.rpartition(".")
-        found = {str((one[section] if section else one)[name]) for one in values}
-        if len(found) > 1:
-            problems.append(f"{key}: cannot be swept (came: {', '.join(sorted(found))}); one command, one value")
+    problems = [line for one in values for line in compose.problems(one)] + shared_problems(values)
     if problems:
         raise compose.ConfigurationError(problems)
     arrays: dict[str, Arrays] = {}
@@ -113,10 +72,26 @@ def plan(values: list[dict[str, Any]], overrides: list[list[str]], pool: Pool | 
         made_of = made[name, wanted]
         key = identity.key_of(job, made_of)
         planned.append(Planned(job, chosen[wanted], data, key, made_of, words))
+        if job.optimizer.name not in optimizers.CLASSES:
+            known = ", ".join(optimizers.CLASSES)
+            problems.append(
+                f"optimizer={job.optimizer.name}: pipeline/models/optimizers.py has no such name, only {known}"
+            )
         problems += memory_problems(job, data.train_images.shape[1], data.classes)
     if problems:
         raise compose.ConfigurationError(problems)
     return planned
+
+
+def shared_problems(values: Sequence[dict[str, Any]]) -> list[str]:
+    """Keys with several values of which one command has one; a line each."""
+    problems = []
+    for key in rules.SHARED:
+        section, _, name = key.rpartition(".")
+        found = {str((one[section] if section else one)[name]) for one in values}
+        if len(found) > 1:
+            problems.append(f"{key}: cannot be swept (came: {', '.join(sorted(found))}); one command, one value")
+    return problems
 
 
 def memory_problems(job: Job, inputs: int, classes: int) -> list[str]:
@@ -149,20 +124,23 @@ def store_root(path: str) -> Path:
 
 
 class Session:
-    """One command's runs, from what is there already to what is said at the end."""
+    """One command's runs, from what is there already to what is said at the end.
+
+    `run` is all of it. Where the runs come in several batches, `add` and `train` are called for each within `opened`.
+    """
 
     def __init__(
         self,
-        planned: list[Planned],
+        planned: Sequence[Planned],
         settings: dict[str, Any],
-        sweep_id: str | None = None,
         pool: Pool | None = None,
+        batches_of: Sequence[str] | None = None,
     ) -> None:
-        self.planned = planned
+        """`batches_of`: the words of a sweep of which `planned` is the first batch, where more may follow."""
+        self.planned = list(planned)
         self.settings = settings
-        self.pool = pool
-        self.sweep_id = sweep_id
-        """Set where another launcher runs the jobs of a sweep one by one: they share a parent run."""
+        self.asked_pool = self.pool = pool
+        self.in_batches = batches_of is not None
         self.question: str = settings["question"]
         self.store = RunStore(store_root(settings["paths"]["runs"]))
         results = settings["paths"]["results"]
@@ -171,42 +149,39 @@ class Session:
         self.force: bool = settings["force"]
         self.retry: str = settings["retry"]
         self.ledger = Ledger(self.store)
-        self.id = digest([self.question, *sorted(one.key for one in planned)])
-        self.is_sweep = len(planned) > 1
+        # The later batches' keys are not known yet; the same command has the same words.
+        self.id = digest([self.question, *sorted(one.key for one in planned), *(batches_of or ())])
+        self.is_sweep = len(planned) > 1 or self.in_batches
         self.candidates = Candidates()
+        self.datasets: dict[str, dict[str, Any]] = {}
+        self.publisher: Publisher | None = None
         self.shared: list[int] = []
         """Positions of what shares trained."""
         self.started = time.monotonic()
 
     def run(self) -> Iterator[tuple[int, Outcome]]:
-        """Raises UserError before anything is trained where there is no room for it, and TrackingUnavailable at the very
-        end, when all else is done, where MLflow has not everything."""
+        """Train and publish; yields `(position, outcome)` as runs end.
+
+        `outcome()` writes the run's story to its log and returns its objective, or raises RunFailed. Raises UserError
+        before anything is trained where there is no room for it, and TrackingUnavailable at the very end, when all else
+        is done, where MLflow has not everything.
+        """
+        with self.opened():
+            yield from self.train()
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """The command from before its first run to what is said at the end; `train` and `add` are called within."""
         identity.environment()  # Kept from here on: somebody may commit or edit while runs train.
-        counts = self.look_up()
-        forecast.check_room([one for one in self.planned if one.result is None], self._places())
-        self._announce(counts)
-        there = [position for position, one in enumerate(self.planned) if one.result is not None]
-        if len(there) < len(self.planned):
-            self.ledger.write(self._record(RUNNING))
-        described = {
-            name: {"name": name, "digest": data.digest, "shape": list(data.train_images.shape)}
-            for name, data in {one.job.dataset.name: one.arrays for one in self.planned}.items()
-        }
+        self._prepare(0)
         self.tracker.warm()
         apart = self.tracker.address.database is not None and len(self.to_train()) >= FROM
-        publisher = Publisher(self.tracker, self.store, self.question, described, apart)
+        publisher = self.publisher = Publisher(self.tracker, self.store, self.question, self.datasets, apart)
         status = "KILLED"
         try:
             if self.is_sweep:
-                tags = {"runs": str(len(self.planned)), **told_of(identity.environment())}
-                publisher.begin(title([one.job for one in self.planned]), tags, self.id)
-            elif self.sweep_id:
-                publisher.begin(self.sweep_id, told_of(identity.environment()), self.sweep_id)
-            for position in there:
-                publisher.publish(self._result(position))
-                yield position, self._outcome(position)
-            for position in self._train(publisher):
-                yield position, self._outcome(position)
+                publisher.begin(title(self._jobs()), self._size() | told_of(identity.environment()), self.id)
+            yield
             winner = self._winner(publisher)
             self._drop_weights(winner)
             failed = any(one.result is None or one.result.status == FAILED for one in self.planned)
@@ -228,6 +203,42 @@ class Session:
         if missing:
             raise TrackingUnavailable(missing)
 
+    def add(self, planned: Sequence[Planned]) -> int:
+        """Take another batch of the sweep's runs; the position of its first one."""
+        first = len(self.planned)
+        self.planned += planned
+        self._prepare(first)
+        return first
+
+    def train(self, first: int = 0) -> Generator[tuple[int, Outcome]]:
+        """Publish what is there of the runs from position `first` on, and train the others; yields each as it ends."""
+        assert self.publisher is not None
+        there = [position for position in range(first, len(self.planned)) if self.planned[position].result is not None]
+        for position in there:
+            self.publisher.publish(self._result(position))
+            yield position, self._outcome(position)
+        for position in self._train(self.publisher, first):
+            yield position, self._outcome(position)
+
+    def _prepare(self, first: int) -> None:
+        """Look up and announce the runs from position `first` on; raises UserError where there is no room for them."""
+        counts = self.look_up(first)
+        new = [one for one in self.planned[first:] if one.result is None]
+        forecast.check_room(new, self._places())
+        self._announce(counts, self.planned[first:])
+        if new:
+            self.ledger.write(self._record(RUNNING, self.publisher.parent if self.publisher else None))
+        for one in self.planned[first:]:
+            data = one.arrays
+            told = {"name": one.job.dataset.name, "digest": data.digest, "shape": list(data.train_images.shape)}
+            self.datasets[one.job.dataset.name] = told
+
+    def _jobs(self) -> list[Job]:
+        return [one.job for one in self.planned]
+
+    def _size(self) -> dict[str, str]:
+        return {"runs": str(len(self.planned))}
+
     def _places(self) -> dict[str, Path]:
         """Where this command writes, by the key that says so."""
         places = {"paths.runs": self.store.root}
@@ -237,11 +248,13 @@ class Session:
             places["tracking"] = self.tracker.address.database.parent
         return places
 
-    def look_up(self) -> dict[str, int]:
+    def look_up(self, first: int = 0) -> dict[str, int]:
         """Take from the store what need not be trained again; how many runs were `finished`, `failed`, `diverged`, `new`."""
         counts = dict.fromkeys((FINISHED, FAILED, DIVERGED, "new"), 0)
-        seen: dict[str, tuple[str, Result | None]] = {}
-        for one in self.planned:
+        # What an earlier batch of this very command has is not trained a second time, whatever force and retry say.
+        before = [one.result for one in self.planned[:first] if one.result is not None]
+        seen: dict[str, tuple[str, Result | None]] = {result.key: (result.status, result) for result in before}
+        for one in self.planned[first:]:
             if one.key not in seen:
                 seen[one.key] = self._stored(one)
             status, one.result = seen[one.key]
@@ -267,9 +280,8 @@ class Session:
         if result is None:
             return "new", None
         again = self.force or (result.status != FINISHED and self.retry in (result.status, "all"))
-        # A single run, unless another launcher runs it as one of a sweep, is asked for with its weights.
-        alone = not self.is_sweep and not self.sweep_id
-        again = again or (alone and result.finished and result.weights is None)
+        # A single run is asked for with its weights.
+        again = again or (not self.is_sweep and result.finished and result.weights is None)
         return result.status, None if again else result
 
     def _keys(self, one: Planned) -> Iterator[str]:
@@ -280,41 +292,42 @@ class Session:
             yield identity.key_of(one.job, in_stack(one.identity, size))
             size //= 2
 
-    def _announce(self, counts: dict[str, int]) -> None:
-        new = len({one.key for one in self.planned if one.result is None})
-        one = self.planned[0]
+    def _announce(self, counts: dict[str, int], planned: Sequence[Planned]) -> None:
+        new = len({one.key for one in planned if one.result is None})
+        one = planned[0]
         if self.is_sweep:
             shown = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-            training = "" if counts["new"] == len(self.planned) == new else f"; {new or 'nothing'} to train"
-            print(f"{len(self.planned)} runs: {shown}{training}", flush=True)
+            training = "" if counts["new"] == len(planned) == new else f"; {new or 'nothing'} to train"
+            print(f"{len(planned)} run{'s' if len(planned) > 1 else ''}: {shown}{training}", flush=True)
         elif one.result is None and counts[FINISHED] and not self.force:
             print(f"{one.job.name} is there already: {one.key[:12]}; trained again for its weights", flush=True)
         elif one.result is not None:
             again = "" if one.result.finished else f"; retry={one.result.status} trains it again"
             print(f"{one.job.name} is {one.result.status} already: {one.key[:12]}{again}", flush=True)
         if new:
-            for device in dict.fromkeys(str(p.device) for p in self.planned if p.result is None):
+            for device in dict.fromkeys(str(p.device) for p in planned if p.result is None):
                 print(f"on {device}", flush=True)
 
-    def to_train(self) -> list[int]:
-        """Positions of what has no result, each key once."""
-        first: dict[str, int] = {}
-        for position, one in enumerate(self.planned):
-            if one.result is None:
-                first.setdefault(one.key, position)
-        return list(first.values())
+    def to_train(self, first: int = 0) -> list[int]:
+        """Positions, from `first` on, of what has no result; each key once."""
+        positions: dict[str, int] = {}
+        for position in range(first, len(self.planned)):
+            if self.planned[position].result is None:
+                positions.setdefault(self.planned[position].key, position)
+        return list(positions.values())
 
-    def _train(self, publisher: Publisher) -> Iterator[int]:
+    def _train(self, publisher: Publisher, begin: int) -> Iterator[int]:
         """Train what is not finished, here or in shares; yields positions as they end, with or without a result."""
-        positions = self.to_train()
+        positions = self.to_train(begin)
         if not positions:
             return
         first = {self.planned[position].key: position for position in positions}
         twins: dict[int, list[int]] = {}
-        for position, one in enumerate(self.planned):
+        for position in range(begin, len(self.planned)):
+            one = self.planned[position]
             if one.result is None and first[one.key] != position:
                 twins.setdefault(first[one.key], []).append(position)
-        self.pool = self.pool or self._processes([self.planned[position] for position in positions])
+        self.pool = self.asked_pool or self._processes([self.planned[position] for position in positions])
         with Progress([self.planned[position].job for position in positions]) as progress:
             train_them = self._in_shares if self.pool else self._here
             for position in train_them(positions, progress):
@@ -379,7 +392,7 @@ class Session:
         best = winner(self.planned)
         if best is None or best.result is None:
             return None
-        if best.result.weights is None and not self.sweep_id:
+        if best.result.weights is None:
             best.result = self._with_weights(best)
         if best.result.weights is not None:
             images = np.asarray(best.arrays.test_images[:5])
@@ -470,7 +483,8 @@ class Session:
         """Put on the sweep's parent run which runs it lost, why, and the commands that train them again."""
         told = [lost(one) for one in self.planned if one.result is None or not one.result.finished]
         if publisher.parent and (self.is_sweep or told):
-            self.tracker.set_tags(publisher.parent, told_lost(told))
+            size = {**self._size(), "mlflow.runName": title(self._jobs())} if self.in_batches else {}
+            self.tracker.set_tags(publisher.parent, told_lost(told) | size)
 
     def _say_lost(self) -> None:
         """Each lost run, its reason and the command that trains it again; of many that were interrupted, the first."""

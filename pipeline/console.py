@@ -49,6 +49,16 @@ def words(argv: Sequence[str], defaults: dict[str, str], description: str) -> di
     return values
 
 
+@contextmanager
+def arguments(words: Sequence[str]) -> Iterator[None]:
+    """`sys.argv` within the block, for libraries that read it; afterwards it is what it was."""
+    before, sys.argv = sys.argv, list(words)
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
 class Stopped(KeyboardInterrupt):
     """Ctrl-C or SIGTERM, once: runs end at their next epoch and are marked, then the process ends."""
 
@@ -221,6 +231,7 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
     _came.clear()
     try:
         try:
+            _check_encoding(argv)
             status = main(argv) or 0
         except Exception as error:
             if not _came:
@@ -243,6 +254,14 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
     finally:
         sys.unraisablehook = before
     raise SystemExit(status)
+
+
+def _check_encoding(argv: Sequence[str]) -> None:
+    for word in argv:
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(f"{word}: expected UTF-8, in the names of files too; rename what is called so") from error
 
 
 def complaint(error: Exception) -> list[str]:

@@ -30,10 +30,6 @@ class UserError(Exception):
         return [str(self)]
 
 
-class PlanShown(Exception):
-    """No error: `plan=true` said what would run, so nothing is to run."""
-
-
 class DataUnavailable(UserError):
     """The data set is neither here nor to be had from any mirror. Exit status 4."""
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,89 +24,150 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline import console
-from pipeline.config import commandline, rules, schema
+from pipeline.config import commandline, compose, rules, schema
 from pipeline.config.compose import ConfigurationError
-from pipeline.errors import PlanShown, RunFailed, RunsLost, UserError, without_logins
+from pipeline.errors import RunFailed, RunsLost, UserError, without_logins
 
 if TYPE_CHECKING:
+    from pipeline.batch import Session
+    from pipeline.planned import Planned
     from pipeline.shares import Pool
 
 schema.register()
 
 
-refused: list[UserError] = []
-"""What the exit status of this process says: why its single run came to nothing (Hydra would add a line of its own to what
-is raised), or that MLflow has not all of its results."""
+class TrainTask:
+    """What Hydra calls with the runs of a command: all together, in several batches, or one by one.
 
+    Whichever way they come, they are one sweep, which lasts until the `with` block of this object ends.
+    """
 
-def train(config: DictConfig) -> float:
-    """Train the one run that `config` means; returns its objective, for a sweeper to maximise."""
-    from pipeline import batch
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = words
+        self.session: Session | None = None
+        self.settings: dict[str, Any] | None = None
+        """What all runs share, as the first one has it; None until Hydra has handed over a run."""
+        self.refused: UserError | None = None
+        self.failed: RunFailed | None = None
+        """The first run that failed; the others are trained nevertheless."""
+        self._planned: list[Planned] = []
+        self._pool: Pool | None = None
+        self._open = ExitStack()
+        self._process = os.getpid()
 
-    hydra_config = HydraConfig.get()
-    one_of_many = hydra_config.mode == RunMode.MULTIRUN
-    words = OmegaConf.to_container(hydra_config.overrides.task, resolve=False)
-    assert isinstance(words, list)
-    try:
-        runs = batch.run([config], [words], sweep_id=str(hydra_config.sweep.dir) if one_of_many else None)
-        [(_, outcome)] = _noting_what_is_unpublished(runs, one_of_many)
-        return outcome()
-    except PlanShown:
-        if not one_of_many:
-            _take_back(Path(hydra_config.runtime.output_dir), f"{hydra_config.job.name}.log")
+    def __enter__(self) -> TrainTask:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._open.__exit__(*error)
+
+    def __call__(self, config: DictConfig) -> float:
+        """Train one run; its objective, for a sweeper to maximise. NaN where there is none."""
+        self._refuse_other_process()
+        words = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+        assert isinstance(words, list)
+        if self.refused is None:
+            # Hydra would print a line of its own about what is raised here.
+            try:
+                for _, outcome in self.batch([config], [words]):
+                    return outcome()
+            except UserError as error:
+                self.refused = error
+        _take_back()
         return math.nan
-    except UserError as error:
-        if one_of_many:
-            raise
-        refused.insert(0, error)
-        if not isinstance(error, RunFailed):
-            _take_back(Path(hydra_config.runtime.output_dir), f"{hydra_config.job.name}.log")
-        return math.nan
+
+    def batch(
+        self, configs: list[DictConfig], overrides: list[list[str]], pool: Pool | None = None
+    ) -> Generator[tuple[int, Callable[[], float]]]:
+        """Train runs together; yields `(position, outcome)` as they end. With `plan=true`, nothing.
+
+        `overrides` are the words that made each configuration; a `pool` trains the runs in shares, elsewhere. Raises
+        ConfigurationError with every problem of every configuration before anything of them is written.
+        """
+        from pipeline.batch import Session, plan, shared_problems
+
+        values = [compose.plain(config) for config in configs]
+        if self.settings and (problems := shared_problems([self.settings, *values])):
+            raise ConfigurationError(problems)
+        self.settings = self.settings or values[0]
+        planned = plan(values, overrides, pool)
+        self._planned += planned
+        self._pool = pool
+        if self.settings["plan"]:
+            return
+        if self.session is None:
+            first = 0
+            self.session = Session(planned, self.settings, pool, self.words if _may_have_more() else None)
+            self._open.enter_context(self.session.opened())
+        else:
+            first = self.session.add(planned)
+        with closing(self.session.train(first)) as runs:
+            for position, outcome in runs:
+                yield position - first, partial(self._objective, outcome)
+
+    def _objective(self, outcome: Callable[[], float]) -> float:
+        try:
+            return outcome()
+        except RunFailed as error:
+            self.failed = self.failed or error
+            return math.nan
+
+    def _refuse_other_process(self) -> None:
+        if os.getpid() != self._process:
+            chosen = HydraConfig.get().runtime.choices["hydra/launcher"]
+            raise UserError(
+                f"hydra/launcher={chosen}: its processes do not share a sweep; expected one of "
+                f"{', '.join(commandline.LAUNCHERS)}"
+            )
+
+    def show_plan(self) -> None:
+        """Say what the runs would take, with `plan=true`."""
+        if self.settings and self.settings["plan"] and not self.refused:
+            from pipeline import forecast, shares
+            from pipeline.batch import Session
+
+            session = Session(self._planned, self.settings, self._pool)
+            forecast.show(session.planned, session.look_up(), session.store)
+            if self._pool:
+                new = [self._planned[position] for position in session.to_train()]
+                print("\n".join(shares.described(self._pool, new, session.store)))
 
 
-def _take_back(folder: Path, log: str) -> None:
-    """Remove what Hydra wrote for a run that was refused: its three files, an empty log, folders that are empty then."""
+def _may_have_more() -> bool:
+    """Whether Hydra may hand over more runs of the same sweep after these."""
+    config = HydraConfig.get()
+    if config.mode == RunMode.RUN:
+        return False
+    chosen = config.runtime.choices
+    together = chosen["hydra/sweeper"] == "basic" and chosen["hydra/launcher"].startswith("batched")
+    return not together or config.sweeper.max_batch_size is not None
+
+
+def _take_back() -> None:
+    """Remove what Hydra wrote for a run that is not trained: its files, an empty log, folders that are empty then."""
+    config = HydraConfig.get()
+    folder = Path(config.runtime.output_dir)
+    written = [folder / ".hydra" / name for name in ("config.yaml", "hydra.yaml", "overrides.yaml")]
+    log = folder / f"{config.job.name}.log"
+    if log.exists() and not log.stat().st_size:
+        written.append(log)
+    ends = {Path.cwd(), console.PROJECT}
+    above = [up for up in folder.parents if up == Path(config.sweep.dir).absolute() or ends & {*up.parents}]
     with suppress(OSError):
-        for name in ("config.yaml", "hydra.yaml", "overrides.yaml"):
-            (folder / ".hydra" / name).unlink(missing_ok=True)
-        if (folder / log).exists() and not (folder / log).stat().st_size:
-            (folder / log).unlink()
-        for empty in (folder / ".hydra", folder, *(up for up in folder.parents if Path.cwd() in up.parents)):
+        for file in written:
+            file.unlink(missing_ok=True)
+        for empty in (folder / ".hydra", folder, *above):
+            if [entry.name for entry in empty.iterdir()] == ["multirun.yaml"]:
+                (empty / "multirun.yaml").unlink()
             empty.rmdir()
 
 
-def train_batch(
-    configs: list[DictConfig], overrides: list[list[str]], pool: Pool | None = None
-) -> Iterator[tuple[int, Callable[[], float]]]:
-    """The same for all runs of a multirun together: what the launcher `batched` calls, and with a pool those for clusters."""
-    from pipeline import batch
-
-    return _noting_what_is_unpublished(batch.run(configs, overrides, pool=pool))
-
-
-def _noting_what_is_unpublished(
-    runs: Iterator[tuple[int, Callable[[], float]]], elsewhere: bool = False
-) -> Iterator[tuple[int, Callable[[], float]]]:
-    """`runs`, whose results are all there; that MLflow has not all of them is said at the end, and by the exit status.
-
-    `elsewhere`: in a process of another launcher's, whose exit status is not the command's.
-    """
-    from pipeline.tracking import TrackingUnavailable
-
-    try:
-        yield from runs
-    except TrackingUnavailable as error:
-        if elsewhere:
-            print(f"warning: {error}", file=sys.stderr)
-        else:
-            refused.append(error)
-
-
-train.batch = train_batch  # type: ignore[attr-defined]
-
-
 def main(argv: Sequence[str]) -> int:
-    multirun = bool({"-m", "--multirun"} & set(argv)) or any(word.startswith("sweep=") for word in argv)
+    from pipeline.results import identity
+
+    # In a notebook there may have been another command, and a commit, before this one.
+    identity.environment.cache_clear()
+    multirun = commandline.is_multirun(argv)
     asks_hydra = {"-sc", "--shell-completion", "--hydra-help", "--version"} & set(argv)
     if not asks_hydra and (problems := commandline.check(argv, multirun)):
         raise ConfigurationError(problems)
@@ -113,29 +175,55 @@ def main(argv: Sequence[str]) -> int:
     options, words = commandline.options_and_words([word for word in argv if word not in console.VERBOSE])
     if multirun and not {"-m", "--multirun"} & set(argv):
         options.append("--multirun")
-    # Hydra prints errors in its own way and ends the process; with this it lets us.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    sys.argv = [sys.argv[0], *options, *map(_without_login, words)]
+    task = TrainTask(words)
+    with _set_up_for_hydra(options, words):
+        _run(task, argv)
+    if task.failed and multirun:
+        raise RunsLost("some runs failed; each is named above, with the command that runs it again") from task.failed
+    if task.failed:
+        raise task.failed
+    return 0
+
+
+def _run(task: TrainTask, argv: Sequence[str]) -> None:
+    """Have Hydra compose the runs and hand them to `task`; what is wrong with them is raised as a UserError."""
     try:
-        with _groups_read_once() if {"-h", "--help"} & set(argv) else nullcontext():
-            hydra.main(version_base="1.3", config_path=str(rules.CONF), config_name="config")(train)()
-    except PlanShown:
-        return 0
-    except RunFailed as error:
-        if multirun:
-            raise RunsLost("some runs failed; each is named above, with the command that runs it again") from error
-        raise
+        with task, _groups_read_once() if {"-h", "--help"} & set(argv) else nullcontext():
+            hydra.main(version_base="1.3", config_path=str(rules.CONF), config_name="config")(task)()
+            task.show_plan()
+            if task.refused:
+                raise task.refused
+    except UserError as error:
+        from pipeline.tracking import TrackingUnavailable
+
+        if not (task.failed and isinstance(error, TrackingUnavailable)):
+            raise
+        print(f"warning: {error}", file=sys.stderr)
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise UserError(" ".join(str(error).split())) from error
-    except ValueError as error:
-        if "Only one of --run" not in str(error):
+    except Exception as error:
+        # Where Hydra has handed over nothing, it could not make anything of the command.
+        line = commandline.hydra_complaint(argv, error) if task.settings is None else ""
+        if not line:
             raise
-        raise UserError(
-            f"{' '.join(options)}: expected one of --multirun, --cfg, --info, --shell-completion"
-        ) from error
-    if refused:
-        raise refused[0]
-    return 0
+        raise UserError(line) from error
+
+
+@contextmanager
+def _set_up_for_hydra(options: Sequence[str], words: Sequence[str]) -> Iterator[None]:
+    """What Hydra and MLflow read of this process, for as long as the command takes."""
+    names = ("HYDRA_FULL_ERROR", "MLFLOW_TRACKING_URI")
+    before = {name: os.environ.get(name) for name in names}
+    # Hydra prints errors in its own way and ends the process; with this it lets us.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        with console.arguments([sys.argv[0], *options, *map(_without_login, words)]):
+            yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 @contextmanager

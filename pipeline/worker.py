@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -130,7 +129,10 @@ def work(file: str) -> str:
     journal.add(started=f"{os.uname().nodename} {os.getpid()}")
     with console.stopping(*STOPS):
         try:
-            _train(ShareFile.read(path), journal)
+            share = ShareFile.read(path)
+            # What a run's record says of the command is what a person typed.
+            with console.arguments(share.command):
+                _train(share, journal)
         except Stopped as stopped:
             limit = stopped.exit_status - 128 in LIMIT
             ended = "its time limit was near" if limit else f"it was told to end ({stopped})"
@@ -141,8 +143,6 @@ def work(file: str) -> str:
 
 
 def _train(share: ShareFile, journal: Journal) -> None:
-    # What a run's record says of the command is what a person typed.
-    sys.argv = list(share.command)
     identity.environment()  # Kept from here on: somebody may commit or edit while runs train.
     store = RunStore(share.runs)
     there = {line["asked"] for line in journal.news() if "asked" in line}

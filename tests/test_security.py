@@ -169,7 +169,6 @@ def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.setattr("pipeline.results.identity.environment", environment_anew())
         if request.param == "MLFLOW_TRACKING_URI":
             patch.setenv("MLFLOW_TRACKING_URI", ADDRESS)
             done = place.train(*small)
@@ -177,13 +176,6 @@ def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             lost = ["optimizer.learning_rate=0.1,1000", "training.loss=mean_squared_error", "model.activation=linear"]
             done = place.train("-m", *small, *lost, "hydra.verbose=true", f"tracking.uri='{ADDRESS}'")
     return Told(done.status, done.out, done.err, place.root)
-
-
-def environment_anew() -> Any:
-    """It is looked up once for a process."""
-    from pipeline.results import identity
-
-    return identity.environment.__wrapped__
 
 
 @pytest.mark.fault("secrets")

@@ -542,7 +542,7 @@ def test_the_reference_gives_another_run(single: tuple[Place, Said]) -> None:
             ["-m", "paths.runs=/tmp/a,/tmp/b"],
             "paths.runs: cannot be swept (came: /tmp/a, /tmp/b); one command, one value",
         ),
-        (["-m", "tracking=none,sqlite"], "tracking.kind: cannot be swept (came: none, sqlite); one command, one value"),
+        (["-m", "tracking=none,sqlite"], "tracking: cannot be swept (came: none, sqlite); one command, one value"),
         (["-m", "seed=0,1", "training.batch_size=9999"], "training.batch_size=9999: expected at most 1,200"),
     ],
     ids=lambda value: str(value)[:40],

@@ -9,8 +9,9 @@ and HydraConfig; it returns what the task function would have returned, or raise
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext, suppress
+import os
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Outcome = Callable[[], Any]
-Batch = Callable[..., Iterator[tuple[int, Outcome]]]
+Batch = Callable[..., Generator[tuple[int, Outcome]]]
 
 
 class BatchReturn(JobReturn):
@@ -123,16 +124,19 @@ def launch(
         return [book(position, task) for position in positions]
     returns: dict[int, JobReturn] = {}
     words = [list(filter_overrides(overrides)) for overrides in job_overrides]
+    before = HydraConfig.instance().cfg
     try:
         with quicker():
             configs = [_task_config(compose(position)) for position in positions]
-        for position, outcome in batch(configs, words, *pool):
-            returns[position] = BatchReturn(book(position, partial(_call, outcome)), partial(compose, position))
-    except Exception:
-        if not returns and initial_job_idx == 0:
+        HydraConfig.instance().set_config(config)  # of the sweep, for the task to ask how it is launched
+        with closing(batch(configs, words, *pool)) as outcomes:
+            for position, outcome in outcomes:
+                returns[position] = BatchReturn(book(position, partial(_call, outcome)), partial(compose, position))
+    finally:
+        HydraConfig.instance().cfg = before
+        if not returns:
             _take_back(Path(str(config.hydra.sweep.dir)))
-        raise
-    return [returns[position] for position in positions]
+    return [returns[position] for position in positions if position in returns]
 
 
 def _key_of(error: OmegaConfBaseException, job: DictConfig) -> str:
@@ -154,6 +158,17 @@ def _take_back(folder: Path) -> None:
             empty.rmdir()
 
 
+def _check_folder(sweep: Path, subdir: str) -> None:
+    """Raise HydraException where no folder can have this name: Hydra makes it only when the job has ended."""
+    sweep.mkdir(parents=True, exist_ok=True)
+    most = os.pathconf(sweep, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
+    if longest := [part for part in Path(subdir).parts if len(os.fsencode(part)) > most]:
+        raise HydraException(
+            f"hydra.sweep.subdir: {longest[0][:40]}… has {len(longest[0])} letters; expected at most {most}, such as "
+            "hydra.sweep.subdir='${hydra.job.num}' or hydra.job.config.override_dirname.exclude_keys=[…]"
+        )
+
+
 def _call(outcome: Outcome, _: DictConfig) -> Any:
     return outcome()
 
@@ -165,6 +180,7 @@ def _task_config(job: DictConfig) -> DictConfig:
     before = HydraConfig.instance().cfg
     HydraConfig.instance().set_config(job)
     try:
+        _check_folder(Path(str(job.hydra.sweep.dir)), str(job.hydra.sweep.subdir))
         with read_write(job), open_dict(job):
             del job["hydra"]
         OmegaConf.resolve(job)

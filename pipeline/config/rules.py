@@ -12,8 +12,23 @@ from typing import Any
 
 import yaml
 
+from pipeline.errors import UserError
+
 CONF = Path(__file__).resolve().parent.parent.parent / "conf"
 GROUPS = ("dataset", "model", "optimizer", "training", "device", "tracking", "experiment", "sweep")
+
+SHARED = (
+    "paths.data",
+    "paths.runs",
+    "paths.results",
+    "tracking.kind",
+    "tracking.uri",
+    "question",
+    "plan",
+    "force",
+    "retry",
+)
+"""Keys that one command has one value of: where its results go, and what of it is to be done."""
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "elu", "selu", "gelu", "silu", "softplus", "softsign", "leaky_relu", "linear")
 LOSSES = ("categorical_crossentropy", "mean_squared_error", "categorical_focal_crossentropy", "kl_divergence")
@@ -72,6 +87,7 @@ WIDTHS = Rule(
     lambda v: isinstance(v, list | tuple) and 1 <= len(v) <= 32 and all(_is_integer(w) and 1 <= w <= 65_536 for w in v),
     "a list of 1 to 32 whole numbers from 1 to 65,536, such as [300,100]",
 )
+BATCH_SIZE = optional(integer(1, 1_000_000))
 SHARE = number(0, 1, under=True)
 
 RULES: dict[str, Rule] = {
@@ -143,11 +159,16 @@ def options(group: str) -> tuple[str, ...]:
 @cache
 def hyperparameters(optimizer: str) -> tuple[str, ...]:
     """Names that `conf/optimizer/<optimizer>.yaml` sets."""
-    return tuple(
-        name
-        for name in yaml.safe_load((CONF / "optimizer" / f"{optimizer}.yaml").read_text(encoding="utf-8"))
-        if name != "name"
-    )
+    return tuple(name for name in content("optimizer", optimizer) if name != "name")
+
+
+def content(group: str, name: str) -> dict[str, Any]:
+    """What `conf/<group>/<name>.yaml` says."""
+    try:
+        values = yaml.safe_load((CONF / group / f"{name}.yaml").read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"conf/{group}/{name}.yaml: not YAML ({' '.join(str(error).split())})") from error
+    return values if isinstance(values, dict) else {}
 
 
 def rule_for(key: str) -> Rule | None:

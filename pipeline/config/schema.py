@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
+
+from pipeline.config.rules import CONF
 
 
 @dataclass
@@ -84,5 +86,6 @@ class Config:
 
 
 def register() -> None:
-    """Make `schema` known to Hydra, so that `conf/config.yaml` can start from it."""
+    """Make what `conf/config.yaml` uses known to Hydra: `schema`, which it starts from, and `${checkout:}`."""
+    OmegaConf.register_new_resolver("checkout", lambda: str(CONF.parent), replace=True)
     ConfigStore.instance().store(name="schema", node=Config)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
+import pytest
+from hydra import compose, initialize_config_dir
+
+from pipeline.config import schema
 from pipeline.config.commandline import MOST_JOBS, check, words_of
-from pipeline.config.rules import options
+from pipeline.config.rules import CONF, options
 
 GOOD = [
     "optimizer=adam",
@@ -265,3 +269,52 @@ def test_a_grid_is_the_product_of_its_lists() -> None:
 )
 def test_words_are_what_is_no_option(argv: list[str], words: list[str]) -> None:
     assert words_of(argv) == words
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A folder with an optimizer, an experiment and a sweep of a person's own."""
+    for group, content in {
+        "optimizer": "name: adam\nlearning_rate: 0.0005\n",
+        "experiment": "# @package _global_\ndefaults: [override /optimizer: slow]\n",
+        "sweep": "# @package _global_\nhydra: {sweeper: {params: {optimizer: slow}}}\n",
+    }.items():
+        (tmp_path / group).mkdir()
+        (tmp_path / group / "slow.yaml").write_text(content)
+    return tmp_path
+
+
+@pytest.mark.fault("options of one's own")
+@pytest.mark.parametrize(
+    ("how", "word"),
+    [
+        ("--config-dir {}", "optimizer=slow"),
+        ("--config-dir={}", "optimizer=adam,slow"),
+        ("-cd {}", "optimizer=glob(sl*)"),
+        ("hydra.searchpath=[file://{}]", "experiment=slow"),
+        ("hydra.searchpath=[file://{}]", "+sweep=slow"),
+    ],
+)
+def test_options_are_where_hydra_looks_for_them(own: Path, how: str, word: str) -> None:
+    words = [*how.format(own).split(), word, "optimizer.beta_1=0.8"]
+    assert check(words, multirun=True) == []
+    [problem, *_] = check([word, "optimizer.beta_1=0.8"], multirun=True)
+    assert "expected one of" in problem or "matches none of" in problem
+
+
+@pytest.mark.fault("options of one's own")
+def test_one_that_is_misspelt_there_is_offered(own: Path) -> None:
+    [problem] = check(["-cd", str(own), "optimizer=slwo"], multirun=False)
+    assert problem.endswith("sgd, slow (did you mean 'slow'?)")
+    [problem] = check(["-cd", str(own), "optimizer=slow", "optimizer.beta_1=8"], multirun=False)
+    assert problem == "optimizer.beta_1=8: expected a number of at least 0 and under 1"
+
+
+def test_folders_of_hydra_are_in_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever a command is started: below a folder that DVC tracks, each log would change what a stage depends on."""
+    schema.register()
+    monkeypatch.chdir(tmp_path)
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        composed = compose("config", return_hydra_config=True).hydra
+        assert Path(composed.run.dir).is_relative_to(CONF.parent / "outputs")
+        assert Path(composed.sweep.dir).is_relative_to(CONF.parent / "multirun")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import batch, console, forecast, publisher, tracking, train
+from pipeline import batch, console, forecast, publisher, tracking
 from pipeline.data import download, files, idx, sources
 from pipeline.errors import DataUnavailable, UserError
 from pipeline.results import store
@@ -133,17 +133,6 @@ def a_store_that_comes_back_gets_everything(root: Path) -> None:
         assert Swept(Noting(KEYS[1], tracking.TrackingUnavailable("away"), times=1), root).missing is None  # type: ignore[arg-type]
 
 
-def what_is_unpublished_is_status_5(root: Path) -> None:
-    def unpublished() -> Iterator[Any]:
-        yield 0, lambda: 1.0
-        raise tracking.TrackingUnavailable("not in MLflow yet")
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "refused", [])
-        assert len(list(train._noting_what_is_unpublished(unpublished()))) == 1
-        assert [error.exit_status for error in train.refused] == [5]
-
-
 def too_large_a_network_is_refused(root: Path) -> None:
     assert batch.memory_problems(make_job(hidden=[65536] * 32), 784, 10)
 
@@ -205,13 +194,6 @@ DEFENCES: list[tuple[str, Check, object, str, object]] = [
     ("SQLite damaged", a_damaged_database_is_refused, tracking, "check", lambda database: None),
     ("two sweeps at once", a_run_is_published_once, Tracker, "_find", lambda *_: None),
     ("tracking server", a_store_that_comes_back_gets_everything, publisher, "RETRY_SECONDS", 1e9),
-    (
-        "tracking server",
-        what_is_unpublished_is_status_5,
-        train,
-        "_noting_what_is_unpublished",
-        lambda runs: [next(runs)],
-    ),
     ("NaN and infinity", no_number_is_diverged, Run, "non_finite", None),
     ("out of memory", too_large_a_network_is_refused, batch, "_memory", lambda: None),
 ]

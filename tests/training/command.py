@@ -6,7 +6,6 @@ import contextlib
 import copy
 import io
 import logging
-import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -91,9 +90,6 @@ def command(*words: str) -> Said:
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with pytest.MonkeyPatch.context() as patch, as_before():
         patch.setattr(sys, "argv", ["train.py"])
-        patch.setattr(train, "refused", [])
-        for name in ("HYDRA_FULL_ERROR", "MLFLOW_TRACKING_URI"):  # the command sets them
-            patch.setenv(name, os.environ.get(name, ""))
         try:
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
                 console.run(train.main, list(words))
