@@ -234,7 +234,9 @@ def _heat_map(cells: pd.DataFrame, optimizers: list[str], figure: str, deep: boo
     order = [name for name in optimizers if name in set(cells["optimizer"])]
     caption = f"The fuller the colour, the {'more accurate' if test else 'larger the gap'}"
     if figures.halves_fit(order, cells["width"].nunique()):
-        caption += "; below each mean, half the length of its 95 % interval"
+        caption += (
+            "; below each mean, half the length of its 95 % interval, or one end where the other end is the limit"
+        )
     caption += ". The shade follows the errors on a logarithmic scale." if test else "."
     caption += " Of several depths, that of highest validation accuracy." if deep else ""
     drawn = figures.heat_map(cells, order, figure, style.TRAIN if test else style.HELD, shade)
@@ -348,7 +350,7 @@ def _baseline(evidence: Evidence) -> Exhibit | None:
     book = evidence.book
     if book.empty or book["dataset"].iloc[0] != "mnist":
         return None
-    interval = summary.interval(book["test_accuracy"])
+    interval = summary.interval(book["test_accuracy"], summary.BOUNDS["test_accuracy"])
     table = pd.DataFrame(
         {
             "seed": book["seed"].to_list(),

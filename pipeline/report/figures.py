@@ -225,16 +225,28 @@ def heat_map(
                 continue
             fullness = (shades[name, width] - least) / ((most - least) or 1)
             ax.add_patch(_cell(across, down, colour, fullness))
-            half = (row[f"{figure}_high"] - row[f"{figure}_low"]) / 2 if halves else math.nan
-            lift = 0 if math.isnan(half) else 0.13
+            interval = (
+                half_interval(row[f"{figure}_mean"], row[f"{figure}_low"], row[f"{figure}_high"]) if halves else ""
+            )
+            lift = 0.13 if interval else 0
             ax.text(across, down - lift, words.number(100 * row[f"{figure}_mean"]), fontsize=font, **middle)
             if lift:
-                ax.text(across, down + 0.23, f"± {words.number(100 * half)}", fontsize=SMALL - 0.5, **middle)
+                ax.text(across, down + 0.23, interval, fontsize=SMALL - 0.5, **middle)
     ax.set(xlim=(-0.5, len(widths) - 0.5), ylim=(len(order) - 0.5, -0.5), xlabel="width, units in each hidden layer")
     ax.set(xticks=range(len(widths)), xticklabels=widths, yticks=range(len(order)), yticklabels=order)
     _bare(ax)
     ax.tick_params(axis="y", labelcolor=INK)
     return drawing
+
+
+def half_interval(mean: float, low: float, high: float) -> str:
+    """`± 0.31`, in points; the one end that was not cut where the other is the largest or smallest possible value."""
+    if math.isnan(low):
+        return ""
+    below, above = mean - low, high - mean
+    if math.isclose(below, above, abs_tol=1e-9):
+        return f"± {words.number(100 * below)}"
+    return f"≥ {words.number(100 * low)}" if below > above else f"≤ {words.number(100 * high)}"
 
 
 def _cell(across: int, down: int, colour: str, fullness: float) -> Rectangle:

@@ -69,7 +69,7 @@ def _table(rows: pd.DataFrame, figure: str) -> pd.DataFrame:
             "95 % interval": words.span(one["low"], one["high"], about.scale, about.digits),
             "Holm": p_value(one["holm"]),
             "P(A > B)": words.number(one["probability_greater"]),
-            "detectable": words.number(about.scale * one["detectable_in_family"], about.digits),
+            "detectable": _detectable(one["detectable_in_family"], figure),
             "more seeds": _seeds(one["more_seeds"]),
             **(_matched(one, about) if figure in GAPS else {}),
             "verdict": one["verdict"],
@@ -92,7 +92,14 @@ def _matched(one: pd.Series, about: Figure) -> dict[str, str]:
 def _seeds(needed: float) -> str:
     if math.isnan(needed):
         return "–"
-    return "too many" if needed > 100_000 else f"{needed:,.0f}"
+    return "not decidable by seeds" if math.isinf(needed) else f"{needed:,.0f}"
+
+
+def _detectable(difference: float, figure: str) -> str:
+    """The smallest detectable difference; `none` where it is larger than any that is possible."""
+    low, high = summary.BOUNDS.get(figure, summary.UNBOUNDED)
+    about = FIGURES[figure]
+    return "none" if difference > high - low else words.number(about.scale * difference, about.digits)
 
 
 def interactions(analysis: Analysis) -> list[str]:

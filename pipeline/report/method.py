@@ -9,6 +9,7 @@ from pipeline.data.arrays import Arrays
 from pipeline.report import words
 from pipeline.report.evidence import Evidence
 from pipeline.statistics import summary
+from pipeline.statistics.verdicts import MOST_SEEDS
 from pipeline.statistics.wording import FIGURES, listed
 
 LICENCES = {
@@ -66,7 +67,8 @@ def _seeds_counted(evidence: Evidence) -> str:
     ]
     return (
         f" Seeds that would decide are counted for a true difference of {listed(sizes, 'or')} to be claimed, and for none "
-        f"at all to be shown as equivalent, each in {declared.power:.0%} of cases; what lies between may stay undecided. "
+        f"at all to be shown as equivalent, each in {declared.power:.0%} of cases; what lies between may stay undecided. A "
+        f"contrast that would take more than {MOST_SEEDS:,} seeds more is not decidable by seeds. "
         "Detectable is the smallest true difference that the seeds of a contrast claim as often, at the first and strictest "
         "step of Holm's correction; of a gap it is the difference alone."
     )

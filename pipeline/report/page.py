@@ -148,7 +148,7 @@ def _book(evidence: Evidence) -> dict[str, Any] | None:
     book = evidence.book
     if book.empty:
         return None
-    interval = summary.interval(book["test_accuracy"])
+    interval = summary.interval(book["test_accuracy"], summary.BOUNDS["test_accuracy"])
     inside = int(book["test_accuracy"].between(*BOOK_BAND).sum())
     return {
         "dataset": book["dataset"].iloc[0],

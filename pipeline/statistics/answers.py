@@ -212,10 +212,10 @@ def _counted(rows: pd.DataFrame, claims: int) -> str:
 
 
 def _still_needed(needed: list[float], rows: pd.DataFrame) -> str:
-    """` (about 12 to 40 more seeds would find …)`, of those of which a number is known; nothing where it is of none."""
+    """` (about 12 to 40 more seeds would find …)`, of those of which a number is known; nothing where no number is."""
     known = [more for more in needed if math.isfinite(more)]
     if not known:
-        return ""
+        return " (not decidable by seeds)" if any(math.isinf(more) for more in needed) else ""
     low, high = min(known), max(known)
     span = f"about {low:,.0f}" + (f" to {high:,.0f}" if high > low else "")
     some = f"for {len(known)} of them " if len(known) < len(needed) else ""

@@ -33,7 +33,7 @@ def against_seeds(then: float, now: float, seeds: Sequence[float]) -> Consistenc
     if n < 3:
         raise ValueError(f"{n} seeds: expected at least 3")
     spread = float(np.std(seeds, ddof=1))
-    bound = float(stats.t.ppf(1 - ALPHA / 2, n - 1)) * math.sqrt(2) * spread
+    bound = min(float(stats.t.ppf(1 - ALPHA / 2, n - 1)) * math.sqrt(2) * spread, 1.0)  # of a share no more is possible
     change = now - then
     return Consistency(
         abs(change) <= bound,

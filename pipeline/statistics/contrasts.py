@@ -90,8 +90,8 @@ def contrasts(
         found[part] = found["figure"].map(dict(getattr(declared, part))).astype(float).where(in_nats)
     found["note"] = found["note"].where(in_nats, "the sizes declared in nats are not of this loss")
     margins = found["margin"].to_numpy()
-    found = found.join(_by_seeds(differences, margins, declared))
-    at_equal_loss = _by_seeds(matched, margins, declared)
+    found = found.join(paired.within_bounds(_by_seeds(differences, margins, declared), found["figure"]))
+    at_equal_loss = paired.within_bounds(_by_seeds(matched, margins, declared), found["figure"])
     for part in MATCHED:
         found[f"matched_{part}"] = at_equal_loss[part]
     found["matched_p"] = at_equal_loss[paired.claim_column(declared)]

@@ -208,4 +208,5 @@ def _differences(runs: pd.DataFrame, declared: Declaration) -> tuple[pd.DataFram
     seeds = sorted(seed for seed in first.index.intersection(second.index) if first[seed] == second[seed])
     tuned, default = (side.loc[seeds, list(COMPARED)].to_numpy(float).T for side in sides)
     margins = pd.Series(dict(declared.margin)).reindex(COMPARED).to_numpy(float)
-    return paired.describe(tuned - default, margins, declared).set_axis(list(COMPARED)), len(seeds)
+    described = paired.describe(tuned - default, margins, declared).set_axis(list(COMPARED))
+    return paired.within_bounds(described, COMPARED), len(seeds)

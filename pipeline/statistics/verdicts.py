@@ -18,6 +18,9 @@ from pipeline.statistics.declaration import Declaration
 from pipeline.statistics.paired import claim_column
 from pipeline.statistics.wording import FIGURES, GAPS, p_value, plural
 
+MOST_SEEDS = 1_000
+"""Where more seeds than these would have to be added, a contrast is not decidable by seeds."""
+
 
 class Kind(StrEnum):
     OVERFITS_MORE = "overfits more"
@@ -77,7 +80,8 @@ class Verdict:
     lacks: tuple[Lack, ...]
     """Why there is no claim; empty where there is one."""
     more_seeds: float = math.nan
-    """How many would decide, as the sentence says; NaN where something is decided, or no number would decide, or none is known."""
+    """How many would decide, as the sentence says; infinite over MOST_SEEDS; NaN where something is decided, or more seeds would
+    not decide, or their number is not known."""
 
 
 def verdict(grounds: Grounds, declared: Declaration) -> Verdict:
@@ -184,8 +188,8 @@ def _seeds(found: Grounds, lacks: tuple[Lack, ...]) -> tuple[float, str]:
     needed = found.seeds_still_needed
     if math.isnan(needed):
         return math.nan, f" How many seeds would decide is not known from {plural(found.n, 'seed')}."
-    if math.isinf(needed):
-        return needed, " No number of seeds that can be trained would decide."
+    if needed > MOST_SEEDS:
+        return math.inf, f" It is not decidable by seeds: more than {MOST_SEEDS:,} would have to be added."
     if needed == 0:
         if set(lacks) == {Lack.MATCHED}:
             return math.nan, " The gaps differ; whether they do at equal training loss, these seeds do not tell."

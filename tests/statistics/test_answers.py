@@ -99,7 +99,7 @@ DECIDE = "would find a difference of 0.2 points, or that there is none)."
         ([12, 40], f"is shown (about 12 to 40 more seeds {DECIDE}"),
         ([12, math.inf], f"is shown (for 1 of them about 12 more seeds {DECIDE}"),
         ([12, math.nan, 40], f"is shown (for 2 of them about 12 to 40 more seeds {DECIDE}"),
-        ([math.nan, math.inf], "is shown."),
+        ([math.nan, math.inf], "is shown (not decidable by seeds)."),
         ([math.nan], "is shown."),
     ],
     ids=str,

@@ -131,11 +131,11 @@ def test_nothing_at_all_has_the_columns_all_the_same():
 
 
 def test_seeds_are_repetitions_of_one_configuration():
-    row = table_of(*seeds_of([0.97, 0.98, 0.99])).iloc[0]
+    row = table_of(*seeds_of([0.87, 0.88, 0.89])).iloc[0]
     assert row["n"] == 3
-    assert row["test_accuracy_mean"] == pytest.approx(0.98)
+    assert row["test_accuracy_mean"] == pytest.approx(0.88)
     assert row["test_accuracy_sd"] == pytest.approx(0.01)
-    assert row["test_accuracy_high"] == pytest.approx(0.98 + 0.02484138)
+    assert row["test_accuracy_high"] == pytest.approx(0.88 + 0.02484138)
 
 
 def test_failed_and_diverged_are_counted_and_in_no_mean():

@@ -201,7 +201,8 @@ def test_an_undeclared_contrast(declared):
     [
         (1.0, "About 1 more seed would find a difference of 0.2 points, or that there is none."),
         (0.0, "what there is lies between the two."),
-        (math.inf, "No number of seeds that can be trained would decide."),
+        (1001.0, "It is not decidable by seeds: more than 1,000 would have to be added."),
+        (math.inf, "It is not decidable by seeds: more than 1,000 would have to be added."),
         (math.nan, "How many seeds would decide is not known from 12 seeds."),
     ],
 )
