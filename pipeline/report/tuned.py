@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from rich.console import Console
 
 from pipeline.config.job import Job
-from pipeline.report import style, words
+from pipeline.report import style, terminal, words
 from pipeline.report.figures import TICKS, stretch
 from pipeline.report.style import MUTED
 from pipeline.results.find import KEYS, beginning
@@ -41,7 +42,14 @@ def write(tunings: Sequence[Tuning], out: Path) -> list[str]:
     (out / "tuned.md").write_text(page(table, tried, job, declared), encoding="utf-8")
     with style.styled():
         (out / "tuned.png").write_bytes(style.png(curves(tried)))
-    return [*short(table), f"the report is {out / 'tuned.md'}"]
+    return [*at_terminal(table, terminal.standard_output()), f"the report is {out / 'tuned.md'}"]
+
+
+def at_terminal(table: pd.DataFrame, console: Console) -> list[str]:
+    """The lines of `brief` as a table that fits `console`; the gaps are left out first."""
+    rows = [dict(zip(SHORT, row, strict=True)) for row in brief(table)]
+    shown = terminal.table(dict(zip(SHORT, SHORT, strict=True)), rows, console, dict.fromkeys(SHORT, 12), SHORT[:4:-1])
+    return terminal.lines(shown, console)
 
 
 def lined(rows: Sequence[Sequence[object]]) -> list[str]:

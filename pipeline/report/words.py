@@ -45,8 +45,17 @@ def ranged(values: Sequence[int]) -> str:
 
 def configuration(row: pd.Series) -> str:
     """`adam, width 512`, with the hyper-parameters that it takes to tell it from its like."""
-    apart = str(row["name"]).partition(" ")[2].replace("=", " ").replace("_", " ")
-    return f"{row['optimizer']}, {layers(row['hidden'])}" + (f", {apart}" if apart else "")
+    settings = [word.partition("=") for word in str(row["name"]).split(" ")[1:]]
+    shown = [f"{name.replace('_', ' ')} {_short(value)}" for name, _, value in settings]
+    return ", ".join([str(row["optimizer"]), layers(row["hidden"]), *shown])
+
+
+def _short(value: str) -> str:
+    """A hyper-parameter's value, `0.000316228` for `0.00031622776601683794`."""
+    try:
+        return f"{float(value):g}" if "." in value else value
+    except ValueError:
+        return value
 
 
 def answer(evidence: Evidence) -> list[str]:
