@@ -22,7 +22,7 @@ from typing import Any
 from pipeline import batch, console, forecast
 from pipeline.config import compose, rules, schema
 from pipeline.errors import UserError
-from pipeline.progress import duration
+from pipeline.formatting import duration
 from pipeline.results import identity
 from pipeline.results.find import KEYS, beginning
 from pipeline.results.result import Result

@@ -13,8 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from pipeline.report import style, words
+from pipeline import formatting
+from pipeline.report import style
 from pipeline.report.evidence import BOOK_ACCURACY, BOOK_BAND
+from pipeline.report.prose import opening
 from pipeline.report.style import HELD, INK, MUTED, TRAIN
 
 SMALL = 8
@@ -42,7 +44,7 @@ def spread(places: Sequence[float], apart: float) -> list[float]:
 def dumbbells(rows: pd.DataFrame) -> Figure:
     """Test accuracy with its interval, and the training accuracy that it falls short of: the gap is the distance."""
     # A mixed store takes many hyper-parameters to tell one from another: the table behind the figure has them whole.
-    names = [textwrap.shorten(words.configuration(row), 36, placeholder=" …") for _, row in rows.iterrows()]
+    names = [textwrap.shorten(opening.configuration(row), 36, placeholder=" …") for _, row in rows.iterrows()]
     left = style.inches(names) + 0.15
     figure, ax = style.axes(5.3, 0.9 + 0.36 * len(rows), left=left, right=0.6, top=0.45, bottom=0.45)
     edge = 5.3 - left - 0.6  # inches that the axes are wide
@@ -54,7 +56,7 @@ def dumbbells(rows: pd.DataFrame) -> Figure:
             ax.plot(ends, [place, place], color=HELD, linewidth=1.5)
         ax.plot(train, place, "D", color=TRAIN, markersize=6)
         ax.plot(test, place, "o", color=HELD, markersize=7)
-        gap = words.number(100 * row["gap_accuracy_mean"])
+        gap = formatting.number(100 * row["gap_accuracy_mean"])
         ax.text(1 + 0.5 / edge, place, gap, va="center", ha="right", transform=ax.get_yaxis_transform(), weight="bold")
         ax.text(-0.1 / edge, place, names[place], va="center", ha="right", transform=ax.get_yaxis_transform())
     ax.set(ylim=(len(rows) - 0.5, -0.5), yticks=[], xlabel="accuracy, % of the images")
@@ -229,7 +231,7 @@ def heat_map(
                 half_interval(row[f"{figure}_mean"], row[f"{figure}_low"], row[f"{figure}_high"]) if halves else ""
             )
             lift = 0.13 if interval else 0
-            ax.text(across, down - lift, words.number(100 * row[f"{figure}_mean"]), fontsize=font, **middle)
+            ax.text(across, down - lift, formatting.number(100 * row[f"{figure}_mean"]), fontsize=font, **middle)
             if lift:
                 ax.text(across, down + 0.23, interval, fontsize=SMALL - 0.5, **middle)
     ax.set(xlim=(-0.5, len(widths) - 0.5), ylim=(len(order) - 0.5, -0.5), xlabel="width, units in each hidden layer")
@@ -245,8 +247,8 @@ def half_interval(mean: float, low: float, high: float) -> str:
         return ""
     below, above = mean - low, high - mean
     if math.isclose(below, above, abs_tol=1e-9):
-        return f"± {words.number(100 * below)}"
-    return f"≥ {words.number(100 * low)}" if below > above else f"≤ {words.number(100 * high)}"
+        return f"± {formatting.number(100 * below)}"
+    return f"≥ {formatting.number(100 * low)}" if below > above else f"≤ {formatting.number(100 * high)}"
 
 
 def _cell(across: int, down: int, colour: str, fullness: float) -> Rectangle:

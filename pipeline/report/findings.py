@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.report import words
+from pipeline import formatting
 from pipeline.report.evidence import Evidence
+from pipeline.report.prose import inference
+from pipeline.report.prose import verdicts as sentences
 from pipeline.results.find import beginning
 from pipeline.results.result import FINISHED, Result
-from pipeline.statistics import interaction, mcnemar, slopes, summary
+from pipeline.statistics import mcnemar, slopes, summary
 from pipeline.statistics.analysis import Analysis
-from pipeline.statistics.wording import FIGURES, GAPS, Figure, p_value
+from pipeline.statistics.figures import FIGURES, GAPS, Figure
 
 
 @dataclass(frozen=True)
@@ -33,15 +35,15 @@ class Verdicts:
 
 def verdicts(analysis: Analysis) -> list[Verdicts]:
     """One for each figure that there are contrasts of."""
-    found = []
+    found, contrasts = [], sentences.described(analysis)
     for figure, about in FIGURES.items():
-        rows = analysis.contrasts[analysis.contrasts["figure"].eq(figure)]
+        rows = contrasts[contrasts["figure"].eq(figure)]
         if rows.empty:
             continue
         counts = rows["verdict"].value_counts()
         told = [f"{count} × {verdict}" for verdict, count in counts.items()]
         claims = rows[rows["lacks"].eq("")]
-        title = f"{about.words[0].upper()}{about.words[1:]}"
+        title = f"{about.name[0].upper()}{about.name[1:]}"
         lead = (
             "A − B is of the gaps after the last epoch, against the test split; at equal training loss it is of those of the "
             f"curves, against {held_out(analysis)}."
@@ -65,10 +67,10 @@ def _table(rows: pd.DataFrame, figure: str) -> pd.DataFrame:
             "A": one["a"],
             "B": one["b"],
             "seeds": int(one["n"]),
-            f"A − B, {about.unit}": words.number(about.scale * one["difference"], about.digits),
-            "95 % interval": words.span(one["low"], one["high"], about.scale, about.digits),
-            "Holm": p_value(one["holm"]),
-            "P(A > B)": words.number(one["probability_greater"]),
+            f"A − B, {about.unit}": formatting.number(about.scale * one["difference"], about.digits),
+            "95 % interval": formatting.span(one["low"], one["high"], about.scale, about.digits),
+            "Holm": formatting.p_value(one["holm"]),
+            "P(A > B)": formatting.number(one["probability_greater"]),
             "detectable": _detectable(one["detectable_in_family"], figure),
             "more seeds": _seeds(one["more_seeds"]),
             **(_matched(one, about) if figure in GAPS else {}),
@@ -81,11 +83,11 @@ def _table(rows: pd.DataFrame, figure: str) -> pd.DataFrame:
 
 def _matched(one: pd.Series, about: Figure) -> dict[str, str]:
     """The same difference where both have fitted equally far."""
-    ends = words.span(one["matched_low"], one["matched_high"], about.scale, about.digits)
-    value = words.number(about.scale * one["matched_difference"], about.digits)
+    ends = formatting.span(one["matched_low"], one["matched_high"], about.scale, about.digits)
+    value = formatting.number(about.scale * one["matched_difference"], about.digits)
     return {
         "A − B at equal training loss": f"{value} ({ends})" if ends else value,
-        "that loss": words.number(one["matched_training_loss"], 3),
+        "that loss": formatting.number(one["matched_training_loss"], 3),
     }
 
 
@@ -99,12 +101,12 @@ def _detectable(difference: float, figure: str) -> str:
     """The smallest detectable difference; `none` where it is larger than any that is possible."""
     low, high = summary.BOUNDS.get(figure, summary.UNBOUNDED)
     about = FIGURES[figure]
-    return "none" if difference > high - low else words.number(about.scale * difference, about.digits)
+    return "none" if difference > high - low else formatting.number(about.scale * difference, about.digits)
 
 
 def interactions(analysis: Analysis) -> list[str]:
     """Whether the effect of the optimizer depends on the width, a sentence for each figure."""
-    return [interaction.in_words(one, analysis.declared) for one in analysis.interactions]
+    return [inference.interaction(found, analysis.declared) for found in analysis.interactions]
 
 
 def gap_points(analysis: Analysis) -> pd.DataFrame:
@@ -114,15 +116,15 @@ def gap_points(analysis: Analysis) -> pd.DataFrame:
         label = str(analysis.configurations.loc[one["configuration"], "label"])
         cell = "–"
         if one["n"]:
-            ends = words.span(one["gap_accuracy_low"], one["gap_accuracy_high"])
+            ends = formatting.span(one["gap_accuracy_low"], one["gap_accuracy_high"])
             some = "" if one["n"] == one["of"] else f", {one['n']} of {one['of']} seeds"
             at = f"epoch {one['epoch']:.3g}"
             if 0 < one["on_part"] < one["n"]:
                 at += f"; {one['on_part']} on a part"
             cell = (
-                f"{words.number(100 * one['gap_accuracy_mean'])} ({ends}; {at}{some})"
+                f"{formatting.number(100 * one['gap_accuracy_mean'])} ({ends}; {at}{some})"
                 if ends
-                else f"{words.number(100 * one['gap_accuracy_mean'])} ({at}{some})"
+                else f"{formatting.number(100 * one['gap_accuracy_mean'])} ({at}{some})"
             )
         rows.setdefault(label, {"configuration": label})[str(one["point"])] = cell
     for configuration, own in analysis.onsets.groupby("configuration", sort=False):
@@ -144,7 +146,7 @@ def onsets(analysis: Analysis) -> str:
     known = analysis.onsets["onset"].dropna()
     if analysis.onsets["epochs"].max() == 1:
         return "After a single epoch no onset of overfitting can be known."
-    runs = words.plural(len(analysis.onsets), "run")
+    runs = formatting.plural(len(analysis.onsets), "run")
     if known.empty:
         return f"In none of {runs} does held-out loss only rise from some epoch on: training ended before overfitting set in."
     return f"In {len(known)} of {runs} held-out loss only rises from some epoch on: in the median from epoch {known.median():.3g}."
@@ -157,12 +159,12 @@ def resampled(analysis: Analysis) -> pd.DataFrame:
             {
                 "test accuracy of": one["a"],
                 "minus that of": one["b"] or "–",
-                "%, or points": words.number(100 * one["estimate"]),
-                "95 % interval": words.span(one["low"], one["high"]),
-                "standard error": words.number(100 * one["standard_error"], 3),
+                "%, or points": formatting.number(100 * one["estimate"]),
+                "95 % interval": formatting.span(one["low"], one["high"]),
+                "standard error": formatting.number(100 * one["standard_error"], 3),
                 "seeds": one["seeds"],
                 "images": f"{one['images']:,}",
-                "drawn anew": one["over"],
+                "drawn anew": "seeds and images" if one["seeds"] > 1 else "images only, there being one seed",
             }
             for _, one in analysis.bootstrap.iterrows()
         ]
@@ -193,7 +195,7 @@ def duel(labels: np.ndarray, first: Result, second: Result) -> Duel:
             f"wrong with {names[1]}": [found.only_first, found.neither],
         }
     )
-    return Duel(found.in_words(*names), table, [first, second])
+    return Duel(inference.mcnemar(found, *names), table, [first, second])
 
 
 def two_best(evidence: Evidence) -> Duel | None:
@@ -234,9 +236,9 @@ def width_slopes(evidence: Evidence) -> pd.DataFrame:
         {
             "optimizer": table["optimizer"].to_list(),
             "seeds": [int(counts[name]) for name in table["optimizer"]],
-            "points per doubling": [words.number(100 * value) for value in table["slope_mean"]],
+            "points per doubling": [formatting.number(100 * value) for value in table["slope_mean"]],
             "95 % interval": [
-                words.span(*ends) or "–" for ends in zip(table["slope_low"], table["slope_high"], strict=True)
+                formatting.span(*ends) or "–" for ends in zip(table["slope_low"], table["slope_high"], strict=True)
             ],
         }
     )

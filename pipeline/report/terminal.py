@@ -13,8 +13,10 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.report import tables, words
+from pipeline import formatting
+from pipeline.report import tables
 from pipeline.report.evidence import Evidence
+from pipeline.report.prose import answers, limits, opening
 from pipeline.results.result import FINISHED
 
 MOST_ROWS = 12
@@ -74,7 +76,7 @@ def show(evidence: Evidence, console: Console | None = None) -> None:
     """The best configurations of the largest comparison; the alarm and what stands in the way of reading it."""
     console = console or standard_output()
     if not evidence.questions:
-        say(console, " ".join(words.answer(evidence)).replace("**", ""))
+        say(console, " ".join(opening.answer(evidence)).replace("**", ""))
         for lost in evidence.lost[:MOST_ROWS]:
             say(console, f"{lost.name}, {lost.status}: {lost.reason}")
         return
@@ -84,20 +86,20 @@ def show(evidence: Evidence, console: Console | None = None) -> None:
     console.print(table(tables.HEADINGS, rows[:MOST_ROWS], console, {"configuration": 20}, DISPENSABLE, title))
     if len(rows) > MOST_ROWS:
         console.print(f"… {len(rows) - MOST_ROWS} more in comparison.csv")
-    for answer in (evidence.analysis.which, evidence.analysis.overfits):
+    for answer in answers.answers(evidence.analysis):
         say(console, answer)
     if evidence.seeds[0] < evidence.declared.seeds_to_explore:
-        seeds = words.seeds(evidence)
+        seeds = opening.seeds(evidence)
         say(console, f"{seeds} per configuration: a smoke test, no claim about which is better")
-    for note in evidence.notes:
+    for note in limits.notes(evidence):
         say(console, note)
     if evidence.leaks:
-        say(console, words.alarm(evidence), style="bold red")
+        say(console, opening.alarm(evidence), style="bold red")
 
 
 def closing(evidence: Evidence, page: Path, experiment: str | None = None) -> str:
     """The last line. `experiment`: the DVC experiment whose temporary folder `page` lies in."""
-    runs, lost = words.plural(evidence.count(FINISHED), "finished run"), len(evidence.lost)
+    runs, lost = formatting.plural(evidence.count(FINISHED), "finished run"), len(evidence.lost)
     what = f"{runs}{f', {lost} lost' if lost else ''}"
     if experiment:
         return f"{what}: the report is in experiment {experiment}; `dvc exp apply {experiment}` brings it here"

@@ -12,8 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
 
+from pipeline import formatting
 from pipeline.config.job import Job
-from pipeline.report import style, terminal, words
+from pipeline.formatting import layers, listed, number, p_value, plural
+from pipeline.report import style, terminal
 from pipeline.report.figures import TICKS, stretch
 from pipeline.report.style import MUTED
 from pipeline.results.find import KEYS, beginning
@@ -21,7 +23,6 @@ from pipeline.statistics import declaration, tuning
 from pipeline.statistics.declaration import Declaration
 from pipeline.statistics.summary import shape
 from pipeline.statistics.tuning import DEFAULT, TUNED, Tuning
-from pipeline.statistics.wording import layers, listed, number, p_value, plural
 
 COLUMNS = 3
 HEAD = ["optimizer", "learning rate", "seeds", "validation %", "test %", "gap, points"]
@@ -84,7 +85,7 @@ def _spread(row: pd.Series, figure: str, *, signed: bool = False) -> str:
     mean, low, high = (100 * float(row[f"{figure}_{part}"]) for part in ("mean", "low", "high"))
     if signed and row["default_rate"] == row["tuned_rate"]:
         return "–"
-    spread = "" if math.isnan(low) else f" ({words.span(low, high, 1)})"
+    spread = "" if math.isnan(low) else f" ({formatting.span(low, high, 1)})"
     return (number(mean, signed=signed) if not math.isnan(mean) else "–") + spread
 
 
@@ -95,7 +96,7 @@ def page(table: pd.DataFrame, tried: pd.DataFrame, job: Job, declared: Declarati
         "# Learning rates: default and tuned",
         "",
         f"{layers(shape(job)).capitalize()}, {plural(job.training.epochs, 'epoch')}, on {job.dataset.name}. "
-        f"{_budget(table)} with {plural(len(seeds), 'seed')} ({words.ranged(seeds)}): the rate of the highest mean "
+        f"{_budget(table)} with {plural(len(seeds), 'seed')} ({formatting.ranged(seeds)}): the rate of the highest mean "
         "validation accuracy is the tuned one. The figures below are of other seeds, so that luck in choosing is no gain. "
         "Test images took no part in the choice."
         + (" So few seeds carry no claim." if final < declared.seeds_to_explore else ""),

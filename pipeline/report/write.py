@@ -14,6 +14,7 @@ from pipeline.data.files import whole
 from pipeline.report import page, tables
 from pipeline.report.evidence import Evidence
 from pipeline.report.exhibits import Exhibits
+from pipeline.report.prose import verdicts
 
 FIGURES = "figures"
 OWN_FIGURES = (
@@ -48,7 +49,7 @@ def write(evidence: Evidence, arrays: Arrays | None, out: Path) -> dict[str, Pat
     frames = {
         "runs.csv": tables.runs(evidence),
         "comparison.csv": tables.comparison(evidence),
-        "contrasts.csv": evidence.analysis.contrasts,
+        "contrasts.csv": verdicts.described(evidence.analysis),
         "failures.csv": tables.failures(evidence),
         "curves.csv": tables.curves(evidence),
         "gap_by_width.csv": tables.gap_by_width(evidence),

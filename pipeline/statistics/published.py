@@ -19,9 +19,9 @@ import numpy as np
 import yaml
 
 from pipeline.config import rules
+from pipeline.formatting import number, plural
 from pipeline.results.result import Result
 from pipeline.statistics import declaration
-from pipeline.statistics.wording import number, plural
 
 Bounds = tuple[float, float]
 MEASURES: dict[str, tuple[Callable[[Result], float], str, int, Bounds]] = {

@@ -14,6 +14,7 @@ import pytest
 from pipeline.report import figures, findings, page, tables
 from pipeline.report.evidence import Evidence, Source
 from pipeline.report.exhibits import Exhibits
+from pipeline.report.prose import inference, verdicts
 from pipeline.statistics import consistency, declaration, summary, tuning
 from pipeline.statistics.published import Row, judge
 from pipeline.statistics.verdicts import MOST_SEEDS
@@ -98,11 +99,11 @@ def test_published_figures(measure: str, ends: tuple[float, float]) -> None:
 
 
 def test_a_repetition_may_differ_by_all_images_at_most() -> None:
-    assert "by less than 100.00 in" in consistency.against_seeds(0.5, 0.6, [0.1, 0.5, 0.9]).words
+    assert "by less than 100.00 in" in inference.consistency(consistency.against_seeds(0.5, 0.6, [0.1, 0.5, 0.9]))
 
 
 def test_no_more_than_a_thousand_seeds_are_asked_for(scattered: Evidence) -> None:
-    contrasts = scattered.analysis.contrasts
+    contrasts = verdicts.described(scattered.analysis)
     finite = contrasts.loc[np.isfinite(contrasts["more_seeds"]), "more_seeds"]
     assert finite.max() <= MOST_SEEDS or finite.empty
     hopeless = contrasts[np.isinf(contrasts["more_seeds"])]

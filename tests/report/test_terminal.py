@@ -14,6 +14,7 @@ from pipeline.config.job import Job, Optimizer
 from pipeline.report import page, tables, terminal
 from pipeline.report.evidence import Evidence, Source
 from pipeline.report.exhibits import Exhibits
+from pipeline.report.prose import answers
 from tests.report import factory
 
 pytestmark = pytest.mark.fault("narrow windows")
@@ -64,7 +65,7 @@ def test_a_narrow_window_leaves_columns_out(long_names: Evidence, width: int, in
 
 
 def test_sentences_break_between_words_on_a_terminal_only(long_names: Evidence) -> None:
-    sentence = long_names.analysis.overfits
+    sentence = answers.answers(long_names.analysis)[1]
     assert set(sentence.split()) <= set(" ".join(shown(long_names, 80)).split())
     console = Console(file=io.StringIO(), width=80, highlight=False)
     terminal.show(long_names, console)
