@@ -131,8 +131,8 @@ class Evidence:
         """The right classes of the main comparison's test images, where they are at hand: for `analysis`."""
         self.training_images: int | None = None
         """How many training images its data set has, where that is known."""
-        self.beside: Path | None = None
-        """Folder of tables that other commands made, where there may be some: for `beside`."""
+        self.tables_folder: Path | None = None
+        """Folder of tables that other commands made, where there may be some: for `other_tables`."""
         self.store: RunStore | None = None
         """Where the runs of those tables lie, if they are here."""
         experiments = {source.name: source.results for source in self.sources}

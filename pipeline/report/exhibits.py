@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from pipeline import formatting
 from pipeline.data.arrays import Arrays
-from pipeline.report import beside, figures, pictures, style
+from pipeline.report import figures, other_tables, pictures, style
 from pipeline.report.evidence import Evidence
 from pipeline.report.layers import Layer, layers
 from pipeline.report.prose import opening
@@ -70,16 +70,16 @@ class Exhibits:
     def __init__(self, evidence: Evidence, arrays: Arrays | None) -> None:
         with style.styled():
             self.looks = style.look(list(dict.fromkeys(evidence.runs.sort_values("optimizer")["optimizer"])))
-            cells = summary.one_per_cell(evidence.main.sort_index())
+            cells = summary.best_per_cell(evidence.main.sort_index())
             best = evidence.main[evidence.main["n"] > 0].sort_index()
             optimizers = list(dict.fromkeys(best["optimizer"]))
             self.dumbbells = _dumbbells(best.drop_duplicates("optimizer"), evidence.chosen_on_validation)
-            many = cells["width"].nunique() > 1
-            by_depth = summary.one_per_cell(evidence.main.sort_index(), ("optimizer", "width", "depth"))
+            several_widths = cells["width"].nunique() > 1
+            by_depth = summary.best_per_cell(evidence.main.sort_index(), ("optimizer", "width", "depth"))
             deep = by_depth["depth"].nunique() > 1
             shown = by_depth if deep else cells
-            self.gap_accuracy = _against_width(shown, "gap_accuracy", self.looks) if many else None
-            self.gap_loss = _against_width(shown, "gap_loss", self.looks) if many else None
+            self.gap_accuracy = _against_width(shown, "gap_accuracy", self.looks) if several_widths else None
+            self.gap_loss = _against_width(shown, "gap_loss", self.looks) if several_widths else None
             grid = len(cells) > 1
             self.test_map = _heat_map(cells, optimizers, "test_accuracy", deep) if grid else None
             self.gap_map = _heat_map(cells, optimizers, "gap_accuracy", deep) if grid else None
@@ -89,7 +89,7 @@ class Exhibits:
             self.panels = [shown for question, shown in panels.items() if shown and question != book]
             trained_on = None if arrays is None else len(arrays.train_images)
             self.gap_slope = _gap_slope(evidence, best.drop_duplicates("optimizer"), self.looks, trained_on)
-            self.published = _published(beside.read(evidence.beside, beside.PUBLISHED))
+            self.published = _published(other_tables.read(evidence.tables_folder, other_tables.PUBLISHED))
             self.baseline = _baseline(evidence)
             self.network = _network(evidence, arrays) if arrays is not None else None
 
@@ -523,7 +523,7 @@ def _of_epoch(bands: dict[str, pd.DataFrame], main: pd.DataFrame, place: int) ->
 
 def _published(table: pd.DataFrame | None) -> Exhibit | None:
     """Ours beside published figures that have a band, as far as there are runs of them."""
-    rows = beside.bands(table)
+    rows = other_tables.bands(table)
     if rows is None or rows.empty:
         return None
     shown = rows[["low", "high", "mean", "mean_low", "mean_high"]].sub(rows["published"], axis=0)

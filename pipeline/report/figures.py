@@ -24,18 +24,18 @@ FAINTEST, FULLEST = 0.06, 0.62
 """Opacity of a cell's colour. A fuller one would leave too little contrast for the number in it, by day or by night."""
 
 
-def spread(places: Sequence[float], apart: float) -> list[float]:
-    """Places between 0 and 1, moved as little as it takes to lie at least `apart` from one another: where labels go."""
+def spread(places: Sequence[float], distance: float) -> list[float]:
+    """Places between 0 and 1, moved as little as it takes to lie at least `distance` from one another: where labels go."""
     order = np.argsort(places, kind="stable")
     heaps: list[tuple[float, int]] = []  # centre and size of each heap of labels
     for place in np.asarray(places, dtype=float)[order]:
         heaps.append((place, 1))
-        while len(heaps) > 1 and heaps[-1][0] - heaps[-2][0] < apart * (heaps[-1][1] + heaps[-2][1]) / 2:
+        while len(heaps) > 1 and heaps[-1][0] - heaps[-2][0] < distance * (heaps[-1][1] + heaps[-2][1]) / 2:
             (b, m), (a, n) = heaps.pop(), heaps.pop()
             heaps.append(((a * n + b * m) / (n + m), n + m))
-    moved = [centre + apart * (i - (size - 1) / 2) for centre, size in heaps for i in range(size)]
+    moved = [centre + distance * (i - (size - 1) / 2) for centre, size in heaps for i in range(size)]
     for i in reversed(range(len(moved))):  # nothing above the frame, nor what has to make room for that
-        moved[i] = min(moved[i], 1 - apart * (len(moved) - 1 - i))
+        moved[i] = min(moved[i], 1 - distance * (len(moved) - 1 - i))
     result = np.empty(len(moved))
     result[order] = moved
     return [float(value) for value in result]
@@ -116,14 +116,14 @@ def by_depth(cells: pd.DataFrame, sides: Sequence[str], labels: Sequence[str]) -
     widths = sorted(int(width) for width in cells["width"].unique())
     looks = style.look([str(depth) for depth in depths])
     height, top, bottom, wide = 1.75, 0.3, 0.5, 1.8
-    whole = 5.5, height * len(names) + top + bottom
-    drawing = Figure(figsize=whole)
+    size = 5.5, height * len(names) + top + bottom
+    drawing = Figure(figsize=size)
     _depths(drawing, looks)
     limits = {side: _limits(SIDES[side](cells[f"{side}_mean"].to_numpy(float))) for side in sides}
     for down, name in enumerate(names):
         for across, (side, label) in enumerate(zip(sides, labels, strict=True)):
             left, low = 0.78 + 2.7 * across, bottom + height * (len(names) - 1 - down) + 0.08
-            ax = drawing.add_axes((left / whole[0], low / whole[1], wide / whole[0], (height - 0.4) / whole[1]))
+            ax = drawing.add_axes((left / size[0], low / size[1], wide / size[0], (height - 0.4) / size[1]))
             for depth in depths:
                 rows = cells[cells["optimizer"].eq(name) & cells["depth"].eq(depth)].sort_values("width")
                 look, x = looks[str(depth)], np.log2(rows["width"].to_numpy(float))
@@ -248,6 +248,8 @@ def half_interval(mean: float, low: float, high: float) -> str:
     below, above = mean - low, high - mean
     if math.isclose(below, above, abs_tol=1e-9):
         return f"± {formatting.number(100 * below)}"
+    if high == 1 and low in (-1, 0):
+        return formatting.span(low, high, digits=0)
     return f"≥ {formatting.number(100 * low)}" if below > above else f"≤ {formatting.number(100 * high)}"
 
 

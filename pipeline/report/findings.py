@@ -35,7 +35,7 @@ class Verdicts:
 
 def verdicts(analysis: Analysis) -> list[Verdicts]:
     """One for each figure that there are contrasts of."""
-    found, contrasts = [], sentences.described(analysis)
+    found, contrasts = [], sentences.with_sentences(analysis)
     for figure, about in FIGURES.items():
         rows = contrasts[contrasts["figure"].eq(figure)]
         if rows.empty:
@@ -62,32 +62,32 @@ def held_out(analysis: Analysis) -> str:
 def _table(rows: pd.DataFrame, figure: str) -> pd.DataFrame:
     about = FIGURES[figure]
 
-    def row(one: pd.Series) -> dict[str, Any]:
+    def cells(row: pd.Series) -> dict[str, Any]:
         return {
-            "A": one["a"],
-            "B": one["b"],
-            "seeds": int(one["n"]),
-            f"A − B, {about.unit}": formatting.number(about.scale * one["difference"], about.digits),
-            "95 % interval": formatting.span(one["low"], one["high"], about.scale, about.digits),
-            "Holm": formatting.p_value(one["holm"]),
-            "P(A > B)": formatting.number(one["probability_greater"]),
-            "detectable": _detectable(one["detectable_in_family"], figure),
-            "more seeds": _seeds(one["more_seeds"]),
-            **(_matched(one, about) if figure in GAPS else {}),
-            "verdict": one["verdict"],
-            "why no claim": one["lacks"],
+            "A": row["a"],
+            "B": row["b"],
+            "seeds": int(row["n"]),
+            f"A − B, {about.unit}": formatting.number(about.scale * row["difference"], about.digits),
+            "95 % interval": formatting.span(row["low"], row["high"], about.scale, about.digits),
+            "Holm": formatting.p_value(row["holm"]),
+            "P(A > B)": formatting.number(row["probability_greater"]),
+            "detectable": _detectable(row["detectable_in_family"], figure),
+            "more seeds": _seeds(row["more_seeds"]),
+            **(_matched(row, about) if figure in GAPS else {}),
+            "verdict": row["verdict"],
+            "why no claim": row["lacks"],
         }
 
-    return pd.DataFrame([row(one) for _, one in rows.iterrows()])
+    return pd.DataFrame([cells(row) for _, row in rows.iterrows()])
 
 
-def _matched(one: pd.Series, about: Figure) -> dict[str, str]:
+def _matched(row: pd.Series, about: Figure) -> dict[str, str]:
     """The same difference where both have fitted equally far."""
-    ends = formatting.span(one["matched_low"], one["matched_high"], about.scale, about.digits)
-    value = formatting.number(about.scale * one["matched_difference"], about.digits)
+    ends = formatting.span(row["matched_low"], row["matched_high"], about.scale, about.digits)
+    value = formatting.number(about.scale * row["matched_difference"], about.digits)
     return {
         "A − B at equal training loss": f"{value} ({ends})" if ends else value,
-        "that loss": formatting.number(one["matched_training_loss"], 3),
+        "that loss": formatting.number(row["matched_training_loss"], 3),
     }
 
 
@@ -112,21 +112,21 @@ def interactions(analysis: Analysis) -> list[str]:
 def gap_points(analysis: Analysis) -> pd.DataFrame:
     """A row per configuration: the mean gap in accuracy at each declared point, in points, with how many seeds have it."""
     rows: dict[str, dict[str, str]] = {}
-    for _, one in analysis.gap_points_by_configuration.iterrows():
-        label = str(analysis.configurations.loc[one["configuration"], "label"])
+    for _, row in analysis.gap_points_by_configuration.iterrows():
+        label = str(analysis.configurations.loc[row["configuration"], "label"])
         cell = "–"
-        if one["n"]:
-            ends = formatting.span(one["gap_accuracy_low"], one["gap_accuracy_high"])
-            some = "" if one["n"] == one["of"] else f", {one['n']} of {one['of']} seeds"
-            at = f"epoch {one['epoch']:.3g}"
-            if 0 < one["on_part"] < one["n"]:
-                at += f"; {one['on_part']} on a part"
+        if row["n"]:
+            ends = formatting.span(row["gap_accuracy_low"], row["gap_accuracy_high"])
+            some = "" if row["n"] == row["of"] else f", {row['n']} of {row['of']} seeds"
+            at = f"epoch {row['epoch']:.3g}"
+            if 0 < row["on_part"] < row["n"]:
+                at += f"; {row['on_part']} on a part"
             cell = (
-                f"{formatting.number(100 * one['gap_accuracy_mean'])} ({ends}; {at}{some})"
+                f"{formatting.number(100 * row['gap_accuracy_mean'])} ({ends}; {at}{some})"
                 if ends
-                else f"{formatting.number(100 * one['gap_accuracy_mean'])} ({at}{some})"
+                else f"{formatting.number(100 * row['gap_accuracy_mean'])} ({at}{some})"
             )
-        rows.setdefault(label, {"configuration": label})[str(one["point"])] = cell
+        rows.setdefault(label, {"configuration": label})[str(row["point"])] = cell
     for configuration, own in analysis.onsets.groupby("configuration", sort=False):
         known = own["onset"].dropna()
         label = str(analysis.configurations.loc[str(configuration), "label"])
@@ -157,16 +157,16 @@ def resampled(analysis: Analysis) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "test accuracy of": one["a"],
-                "minus that of": one["b"] or "–",
-                "%, or points": formatting.number(100 * one["estimate"]),
-                "95 % interval": formatting.span(one["low"], one["high"]),
-                "standard error": formatting.number(100 * one["standard_error"], 3),
-                "seeds": one["seeds"],
-                "images": f"{one['images']:,}",
-                "drawn anew": "seeds and images" if one["seeds"] > 1 else "images only, there being one seed",
+                "test accuracy of": row["a"],
+                "minus that of": row["b"] or "–",
+                "%, or points": formatting.number(100 * row["estimate"]),
+                "95 % interval": formatting.span(row["low"], row["high"]),
+                "standard error": formatting.number(100 * row["standard_error"], 3),
+                "seeds": row["seeds"],
+                "images": f"{row['images']:,}",
+                "drawn anew": "seeds and images" if row["seeds"] > 1 else "images only, there being one seed",
             }
-            for _, one in analysis.bootstrap.iterrows()
+            for _, row in analysis.bootstrap.iterrows()
         ]
     )
 
@@ -224,7 +224,7 @@ def two_best(evidence: Evidence) -> Duel | None:
 
 def width_slopes(evidence: Evidence) -> pd.DataFrame:
     """A row per optimizer: how many points the gap gains with each doubling of the width, over seeds."""
-    cells = summary.one_per_cell(evidence.main.sort_index())
+    cells = summary.best_per_cell(evidence.main.sort_index())
     runs = summary.once_per_seed(evidence.runs[evidence.runs["experiment"].eq(evidence.questions[0][1])])
     runs = runs[runs["configuration"].isin(cells["configuration"]) & runs["status"].eq(FINISHED)]
     steep = slopes.over_widths(runs)

@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 
 from pipeline import formatting
 from pipeline.data.arrays import Arrays
-from pipeline.report import beside, figures, findings, method, pictures, style, tables
+from pipeline.report import figures, findings, method, other_tables, pictures, style, tables
 from pipeline.report.evidence import BOOK_ACCURACY, BOOK_BAND, BOOK_SOURCE, Evidence
 from pipeline.report.exhibits import Exhibits
 from pipeline.report.prose import answers, limits, opening
@@ -57,7 +57,7 @@ def render(evidence: Evidence, exhibits: Exhibits | None, arrays: Arrays | None)
         winner_link=evidence.link_of(evidence.winner.key) if boards and evidence.winner else None,
         duel=duel,
         duel_links=[evidence.link_of(run.key) for run in duel.runs] if duel else [],
-        beside=beside.tables(evidence.beside, evidence.link_to),
+        other_tables=other_tables.tables(evidence.tables_folder, evidence.link_to),
         alarm=opening.alarm(evidence),
         book=_book(evidence),
         method=method.card(evidence, arrays),
@@ -114,7 +114,7 @@ def _published_links(exhibits: Exhibits | None) -> dict[Any, str | None]:
     table = exhibits.published.table if exhibits and exhibits.published else None
     if table is None:
         return {}
-    return {row: f"#{beside.anchor('published', row.replace(' ', '_'))}" for row in table["row"]}
+    return {row: f"#{other_tables.anchor('published', row.replace(' ', '_'))}" for row in table["row"]}
 
 
 def _board(evidence: Evidence, question: tuple[str, str], number: int) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def gap_by_width(evidence: Evidence) -> pd.DataFrame:
 
 
 def _cells(table: pd.DataFrame) -> pd.DataFrame:
-    cells = summary.one_per_cell(table, ("optimizer", "width", "depth"))
+    cells = summary.best_per_cell(table, ("optimizer", "width", "depth"))
     if cells["depth"].nunique() > 1:
         layers = [formatting.plural(int(depth), "layer") for depth in cells["depth"]]
         cells["optimizer"] = [f"{name}, {deep}" for name, deep in zip(cells["optimizer"], layers, strict=True)]

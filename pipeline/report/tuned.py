@@ -36,7 +36,7 @@ def write(tunings: Sequence[Tuning], out: Path) -> list[str]:
     table, tried = tuning.side_by_side(tunings, declared), tuning.rates(tunings)
     job = tunings[0].default[0].job
     out.mkdir(parents=True, exist_ok=True)
-    runs = [" ".join(beginning(run.key) for run in (*one.default, *one.tuned)) for one in tunings]
+    runs = [" ".join(beginning(run.key) for run in (*found.default, *found.tuned)) for found in tunings]
     table = table.assign(dataset=job.dataset.name, hidden=shape(job), epochs=job.training.epochs, **{KEYS: runs})
     table.to_csv(out / "tuned.csv", index=False, lineterminator="\n")
     tried.to_csv(out / "tuned_rates.csv", index=False, lineterminator="\n")
@@ -168,10 +168,10 @@ def curves(tried: pd.DataFrame) -> Figure:
     means = stretch(tried.groupby(["optimizer", "learning_rate"])["val_accuracy"].mean().to_numpy(float))
     room = 0.08 * float(np.ptp(means)) + 0.02
     limits = float(means.min()) - room, float(means.max()) + 2 * room
-    whole = figure.get_size_inches()
+    size = figure.get_size_inches()
     for place, name in enumerate(names):
         left, bottom = 0.75 + width * (place % columns), height * (rows - 1 - place // columns) + 0.8
-        box = (left / whole[0], bottom / whole[1], (width - 0.65) / whole[0], (height - 0.8) / whole[1])
+        box = (left / size[0], bottom / size[1], (width - 0.65) / size[0], (height - 0.8) / size[1])
         ax = figure.add_axes(box)
         _curve(ax, tried[tried["optimizer"].eq(name)], looks[name]["color"], limits)
         ax.set_title(name, loc="left", fontsize=10.5, weight="bold", pad=6)
@@ -180,7 +180,7 @@ def curves(tried: pd.DataFrame) -> Figure:
         if place + columns >= len(names):
             ax.set_xlabel("learning rate")
     told = "line: mean over seeds; dots: seeds; circle: the default; diamond: the rate chosen"
-    figure.text(0.12 / whole[0], 0.08 / whole[1], told, color=MUTED, fontsize=8.5)
+    figure.text(0.12 / size[0], 0.08 / size[1], told, color=MUTED, fontsize=8.5)
     return figure
 
 

@@ -18,7 +18,6 @@ from pipeline.statistics.slopes import measured_alike
 from pipeline.statistics.summary import intervals
 
 LAST, CHOSEN, REACHED = "last epoch", "chosen on validation", "training loss reached"
-POINTS = (LAST, CHOSEN, REACHED)
 FIGURES = {"gap_accuracy": "gap/accuracy", "gap_loss": "gap/loss", "training_loss": "train/loss"}
 COLUMNS = ["configuration", "key", "name", "seed", "held_out", "point", "epoch", *FIGURES, "on_part"]
 

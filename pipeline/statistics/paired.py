@@ -62,11 +62,11 @@ def describe(differences: np.ndarray, margins: np.ndarray, declared: Declaration
     return found
 
 
-def within_bounds(described: pd.DataFrame, figures: Iterable[str]) -> pd.DataFrame:
-    """`described` with `low` and `high` cut at what a difference of two values of its row's figure can be."""
+def within_bounds(rows: pd.DataFrame, figures: Iterable[str]) -> pd.DataFrame:
+    """`rows` of `describe` with `low` and `high` cut at what a difference of two values of its row's figure can be."""
     bounds = [BOUNDS.get(figure, UNBOUNDED) for figure in figures]
-    widest = pd.Series([high - low for low, high in bounds], index=described.index)
-    return described.assign(**{end: described[end].clip(-widest, widest) for end in ("low", "high")})
+    widest = pd.Series([high - low for low, high in bounds], index=rows.index)
+    return rows.assign(**{end: rows[end].clip(-widest, widest) for end in ("low", "high")})
 
 
 def sign_flip(differences: np.ndarray, declared: Declaration) -> np.ndarray:

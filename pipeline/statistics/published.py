@@ -229,17 +229,19 @@ def _differences(row: Row, values: np.ndarray, pairs: Sequence[tuple[int, int]])
     from pipeline.statistics.paired import NO_SCATTER
     from pipeline.statistics.summary import CONFIDENCE
 
-    apart = np.array([values[b] - values[a] for a, b in pairs])
-    scattered = np.ptp(apart, axis=1) > NO_SCATTER
+    differences = np.array([values[b] - values[a] for a, b in pairs])
+    scattered = np.ptp(differences, axis=1) > NO_SCATTER
     # Without scatter nothing is known of it: no interval, and no verdict.
     low = high = np.full(len(pairs), np.nan)
     if scattered.any():
-        ends = stats.ttest_1samp(apart[scattered], 0, axis=1).confidence_interval(1 - (1 - CONFIDENCE) / len(pairs))
+        ends = stats.ttest_1samp(differences[scattered], 0, axis=1).confidence_interval(
+            1 - (1 - CONFIDENCE) / len(pairs)
+        )
         low, high = low.copy(), high.copy()
         widest = row.bounds[1] - row.bounds[0]
         low[scattered], high[scattered] = (np.clip(end, -widest, widest) for end in (ends.low, ends.high))
-    found = zip(apart.mean(axis=1).tolist(), low.tolist(), high.tolist(), strict=True)
-    return {pair: Difference(*one) for pair, one in zip(pairs, found, strict=True)}
+    found = zip(differences.mean(axis=1).tolist(), low.tolist(), high.tolist(), strict=True)
+    return {pair: Difference(*difference) for pair, difference in zip(pairs, found, strict=True)}
 
 
 def _spread(row: Row, found: Difference) -> str:
@@ -251,18 +253,18 @@ def _order(row: Row, names: Sequence[str], values: np.ndarray) -> tuple[str, str
     """The named optimizer against each other one."""
     place = names.index(str(row.lowest))
     found = _differences(row, values, [(place, other) for other in range(len(names)) if other != place])
-    others = {names[other]: one for (_, other), one in found.items()}
-    ordered = sorted(others.items(), key=lambda one: one[1].mean)
+    others = {names[other]: difference for (_, other), difference in found.items()}
+    ordered = sorted(others.items(), key=lambda difference: difference[1].mean)
     ours = ", ".join(
         [
             f"{row.lowest} {row.written(float(values[place].mean()))}",
-            *(f"{name} {_spread(row, one)}" for name, one in ordered),
+            *(f"{name} {_spread(row, difference)}" for name, difference in ordered),
         ]
     )
-    lower = [name for name, one in ordered if one.under_zero]
+    lower = [name for name, difference in ordered if difference.under_zero]
     if lower:
         verdict = f"not as published: {' and '.join(lower)} lower"
-    elif all(one.over_zero for one in others.values()):
+    elif all(difference.over_zero for difference in others.values()):
         verdict = "as published"
     else:
         verdict = _undecided(values.shape[1])
@@ -278,11 +280,13 @@ def _flat(row: Row, names: Sequence[str], values: np.ndarray) -> tuple[str, str]
     """Every pair within the margin."""
     assert row.flat is not None
     found = _differences(row, values, list(combinations(range(len(names)), 2)))
-    (a, b), largest = max(found.items(), key=lambda one: abs(one[1].mean))
+    (a, b), largest = max(found.items(), key=lambda difference: abs(difference[1].mean))
     ours = f"{_means(row, names, values)}; {names[b]} − {names[a]}: {_spread(row, largest)} points"
-    if all(one.within(row.flat) for one in found.values()):
+    if all(difference.within(row.flat) for difference in found.values()):
         return ours, "flat"
-    return ours, "not flat" if any(one.beyond(row.flat) for one in found.values()) else _undecided(values.shape[1])
+    return ours, "not flat" if any(difference.beyond(row.flat) for difference in found.values()) else _undecided(
+        values.shape[1]
+    )
 
 
 def _peak(row: Row, names: Sequence[str], values: np.ndarray) -> tuple[str, str]:
@@ -301,7 +305,9 @@ def _peak(row: Row, names: Sequence[str], values: np.ndarray) -> tuple[str, str]
 
     def foot(top: int, places: range) -> Difference:
         """The top minus what it is most surely over on one side."""
-        return max((over(top, place) for place in places), key=lambda one: np.nan_to_num(one.low, nan=-math.inf))
+        return max(
+            (over(top, place) for place in places), key=lambda difference: np.nan_to_num(difference.low, nan=-math.inf)
+        )
 
     feet = {top: (foot(top, range(top)), foot(top, range(top + 1, len(widths)))) for top in range(1, len(widths) - 1)}
     inside = [top for top in feet if row.peak[0] <= widths[top] <= row.peak[1]]

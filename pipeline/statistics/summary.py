@@ -180,10 +180,10 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     runs = once_per_seed(runs)
     by = ["experiment", "configuration"]
     dotted = dotted_columns(runs)
-    described = runs.assign(name=_configuration_names(runs)).groupby(by, sort=False)[
+    names_of = runs.assign(name=_configuration_names(runs)).groupby(by, sort=False)[
         [column for column in [*DESCRIBED, *dotted] if column not in by]
     ]
-    table = described.first().reset_index()
+    table = names_of.first().reset_index()
     for column, status in {"n": FINISHED, "failed": FAILED, "diverged": DIVERGED}.items():
         counted = runs["status"].eq(status).groupby([runs[key] for key in by], sort=False).sum()
         table[column] = counted.to_numpy()
@@ -209,8 +209,8 @@ def _configuration_names(runs: pd.DataFrame) -> pd.Series:
         if alike["configuration"].nunique() > 1:
             tell = [column for column in dotted if alike[column].nunique(dropna=False) > 1]
             for index in alike.index:
-                apart = [f"{column.rpartition('.')[2]}={runs.at[index, column]!s}" for column in tell]
-                names.loc[index] = " ".join([plain[index], *apart])
+                settings = [f"{column.rpartition('.')[2]}={runs.at[index, column]!s}" for column in tell]
+                names.loc[index] = " ".join([plain[index], *settings])
     return names
 
 
@@ -257,6 +257,6 @@ def bands(curve: pd.DataFrame) -> pd.DataFrame:
     return intervals(curve, ["experiment", "configuration", "split", "epoch"], ["loss", "accuracy"])
 
 
-def one_per_cell(table: pd.DataFrame, by: Sequence[str] = ("optimizer", "width")) -> pd.DataFrame:
+def best_per_cell(table: pd.DataFrame, by: Sequence[str] = ("optimizer", "width")) -> pd.DataFrame:
     """For each cell, an optimizer and a width, the configuration of highest validation accuracy (`table` as `summarise` sorts)."""
     return table[table["width"].notna() & table["n"].gt(0)].drop_duplicates(list(by)).sort_values(list(by))

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 import pytest
 
-from pipeline.report.prose.verdicts import described
+from pipeline.report.prose.verdicts import with_sentences
 from pipeline.results.result import DIVERGED, Result
 from pipeline.statistics.analysis import analysis
 from pipeline.statistics.declaration import OPTIMIZERS, Declaration, load
@@ -25,7 +25,7 @@ def runs(optimizer: str, seeds: Iterable[int] = range(10)) -> list[Result]:
 
 
 def rows(results: Sequence[Result], declared: Declaration) -> pd.DataFrame:
-    return described(analysis(results, declared)).set_index("figure")
+    return with_sentences(analysis(results, declared)).set_index("figure")
 
 
 def test_a_contrast_of_which_all_runs_are_pairs_needs_no_note(declared: Declaration) -> None:

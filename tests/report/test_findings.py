@@ -51,7 +51,7 @@ def test_the_terminal_and_the_note_say_the_same(report, evidence: Evidence) -> N
 
 def test_every_number_is_in_a_file(report, evidence: Evidence) -> None:
     table = report.table("contrasts.csv")
-    assert table.columns.tolist() == verdicts.described(evidence.analysis).columns.tolist()
+    assert table.columns.tolist() == verdicts.with_sentences(evidence.analysis).columns.tolist()
     assert set(table.columns) == {*contrasts.COLUMNS, "note", "verdict", "sentence", "lacks", "more_seeds"}
     assert len(table) == len(evidence.analysis.contrasts)
 

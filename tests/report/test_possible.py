@@ -77,6 +77,7 @@ def test_a_mean_without_room_on_one_side_has_the_other_end_in_the_heat_map() -> 
     assert figures.half_interval(0.95, 0.93, 0.97) == "± 2.00"
     assert figures.half_interval(0.98, 0.95, 1.0) == "≥ 95.00"
     assert figures.half_interval(0.02, 0.0, 0.05) == "≤ 5.00"
+    assert figures.half_interval(0.3, 0.0, 1.0) == "0 to 100"
     assert figures.half_interval(0.5, math.nan, math.nan) == ""
 
 
@@ -103,7 +104,7 @@ def test_a_repetition_may_differ_by_all_images_at_most() -> None:
 
 
 def test_no_more_than_a_thousand_seeds_are_asked_for(scattered: Evidence) -> None:
-    contrasts = verdicts.described(scattered.analysis)
+    contrasts = verdicts.with_sentences(scattered.analysis)
     finite = contrasts.loc[np.isfinite(contrasts["more_seeds"]), "more_seeds"]
     assert finite.max() <= MOST_SEEDS or finite.empty
     hopeless = contrasts[np.isinf(contrasts["more_seeds"])]

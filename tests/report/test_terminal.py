@@ -78,6 +78,7 @@ def test_configurations_are_lists_of_settings(long_names: Evidence) -> None:
     assert "adam, widths 512, 512, 256, activation leaky_relu, learning rate 0.000316228" in names
 
 
+@pytest.mark.browser
 def test_a_page_with_long_names_fits_its_window(browser, long_names: Evidence, tmp_path: Path) -> None:
     (tmp_path / "long.html").write_text(page.render(long_names, Exhibits(long_names, None), None))
     browser.get((tmp_path / "long.html").as_uri())

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.report.prose.answers import answers
 from pipeline.report.prose.limits import limits
-from pipeline.report.prose.verdicts import described
+from pipeline.report.prose.verdicts import with_sentences
 from pipeline.results.result import DIVERGED
 from pipeline.statistics import declaration
 from pipeline.statistics.analysis import BOOTSTRAP, analysis
@@ -66,7 +66,7 @@ def test_means_stand_beside_the_configurations(whole):
 
 def test_every_contrast_has_a_verdict_in_words(whole):
     assert set(whole.contrasts["verdict"]) <= {"overfits more", "more accurate", "equivalent", "no difference shown"}
-    sentences = described(whole)["sentence"]
+    sentences = with_sentences(whole)["sentence"]
     assert sentences.str.endswith(".").all()
     assert not sentences.str.contains("nan").any()
 
@@ -104,7 +104,7 @@ def test_the_same_runs_give_the_same_analysis(whole, declared, labels):
 
 def said(results, declared, labels=None):
     found = analysis(results, declared, labels)
-    numbers = [*answers(found), *limits(found), *described(found)["sentence"]]
+    numbers = [*answers(found), *limits(found), *with_sentences(found)["sentence"]]
     assert not [text for text in numbers if "nan" in text or "inf" in text.lower().replace("information", "")]
     return found
 

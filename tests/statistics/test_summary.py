@@ -247,5 +247,5 @@ def test_one_configuration_per_optimizer_and_width_the_best_on_validation():
     runs = [factory.finished(factory.with_rate(factory.job("adam", validation=9), rate)) for rate in (0.1, 0.01)]
     for run, accuracy in zip(runs, (0.9, 0.95), strict=True):
         run.figures["best/val_accuracy"] = accuracy
-    cells = summary.one_per_cell(table_of(*runs))
+    cells = summary.best_per_cell(table_of(*runs))
     assert cells["optimizer.learning_rate"].to_list() == [0.01]

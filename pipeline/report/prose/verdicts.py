@@ -132,13 +132,13 @@ def note(row: pd.Series, configurations: pd.DataFrame) -> str:
     return "; ".join(said)
 
 
-def described(analysis: Analysis) -> pd.DataFrame:
+def with_sentences(analysis: Analysis) -> pd.DataFrame:
     """The contrasts with a `note` and the `sentence` of each, in the order of the columns of contrasts.csv."""
     rows, declared = analysis.contrasts, analysis.declared
     given = grounds(rows, declared)
     table = rows.assign(
         note=[note(row, analysis.configurations) for _, row in rows.iterrows()],
-        sentence=[sentence(one, verdict(one, declared), declared) for one in given],
+        sentence=[sentence(row, verdict(row, declared), declared) for row in given],
     )
     columns = list(rows.columns)
     columns.insert(columns.index("a_configuration"), "note")
