@@ -22,7 +22,7 @@ from pathlib import Path
 from benchmarks import measure, records
 from pipeline import console
 from pipeline.errors import UserError
-from pipeline.progress import duration
+from pipeline.formatting import duration
 from pipeline.results.store import RunStore
 
 

@@ -25,10 +25,11 @@ from pipeline.config.job import Job, digest
 from pipeline.console import PROJECT
 from pipeline.data.arrays import Arrays, load, split
 from pipeline.errors import RunFailed, UserError
+from pipeline.formatting import duration, percent
 from pipeline.models import dense, devices, optimizers
 from pipeline.models.devices import Device
 from pipeline.planned import STACK, Planned, in_stack, score, train
-from pipeline.progress import Progress, duration, percent, summary
+from pipeline.progress import Progress, summary
 from pipeline.publisher import Publisher, send_model
 from pipeline.results import identity
 from pipeline.results.result import DIVERGED, FAILED, FINISHED, Result

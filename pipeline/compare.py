@@ -143,6 +143,7 @@ def publish(evidence: Evidence, files: dict[str, Path], numbers: dict[str, Any],
         return
     try:
         from pipeline.report import tables
+        from pipeline.report.prose import limits
 
         tracker = open_tracker(tracking)
         # The id in a record is that of the store it was trained with; another one, by `publish`, has it under its own.
@@ -151,7 +152,7 @@ def publish(evidence: Evidence, files: dict[str, Path], numbers: dict[str, Any],
             tracker.add_files(parent, {f"report/{name}": path for name, path in files.items()})
             tracker.set_note(parent, tables.note(evidence))
             tracker.log_metrics(parent, tables.flat(numbers))
-            tracker.set_tags(parent, {"warning": " ".join([*leak(evidence), *evidence.notes])})
+            tracker.set_tags(parent, {"warning": " ".join([*leak(evidence), *limits.notes(evidence)])})
     except Exception as error:  # whatever the store or its libraries raise
         why = shown_line(" ".join(f"{type(error).__name__}: {error}".split()))
         print(f"warning: the report is not in MLflow ({why}); run compare again to publish it", file=sys.stderr)
@@ -159,9 +160,9 @@ def publish(evidence: Evidence, files: dict[str, Path], numbers: dict[str, Any],
 
 def leak(evidence: Evidence) -> list[str]:
     """The leak alarm as a warning, where there is one."""
-    from pipeline.report import words
+    from pipeline.report.prose import opening
 
-    return [said] if (said := words.alarm(evidence)) else []
+    return [said] if (said := opening.alarm(evidence)) else []
 
 
 def shown(path: Path) -> str:

@@ -22,7 +22,7 @@ from typing import Any
 from pipeline import batch, console, forecast
 from pipeline.config import compose, rules, schema
 from pipeline.errors import UserError
-from pipeline.progress import duration
+from pipeline.formatting import duration
 from pipeline.results import identity
 from pipeline.results.find import KEYS, beginning
 from pipeline.results.result import Result
@@ -144,6 +144,17 @@ def write(found: Sequence[Found]) -> None:
     (REPORTS / "published.md").write_text("\n".join(text) + "\n", encoding="utf-8")
 
 
+def show(found: Sequence[Found]) -> None:
+    from pipeline.report import terminal
+
+    columns = ("id", "measure", "band", "ours", "verdict")
+    cells = [(f.row.id, f.row.measure, published.wanted(f.row), f.ours, f.verdict) for f in found]
+    rows = [dict(zip(columns, cell, strict=True)) for cell in cells]
+    console = terminal.standard_output()
+    least = {"id": 20, "measure": 8, "band": 10, "ours": 14, "verdict": 10}
+    console.print(terminal.table(dict(zip(columns, columns, strict=True)), rows, console, least))
+
+
 def main(argv: Sequence[str]) -> int:
     defaults = {"minutes": "10", "seeds": "10", "only": "", "data": "data/processed"}
     values = console.words(argv, defaults, __doc__ or "")
@@ -186,8 +197,7 @@ def main(argv: Sequence[str]) -> int:
         ours = trained(planned(row, values["data"], most), store)
         judged.append(replace(published.judge(row, ours), runs=tuple(beginning(run.key) for run in ours)))
     write(judged)
-    for one in judged:
-        print(f"{one.row.id:20} {one.row.measure:18} {published.wanted(one.row):22} {one.ours:32} {one.verdict}")
+    show(judged)
     print(f"the table is {REPORTS / 'published.md'}; python -m pipeline.compare puts it into the report")
     if untaken:
         raise TrackingUnavailable(

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config.compose import ConfigurationError
 from pipeline.config.job import Job
+from pipeline.formatting import duration
 from pipeline.models import dense
-from pipeline.progress import duration
 from pipeline.results import identity
 from pipeline.results.result import Result
 from pipeline.results.store import RunStore

@@ -8,22 +8,9 @@ from types import TracebackType
 from typing import Any
 
 from pipeline.config.job import Job
+from pipeline.formatting import duration, percent
 from pipeline.results.result import Result
 from pipeline.training import Epoch
-
-
-def percent(share: float) -> str:
-    return f"{100 * share:.2f} %"
-
-
-def duration(seconds: float) -> str:
-    """`42 s`, `3:07 min`, `1:20 h`."""
-    seconds = round(seconds)
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < 6000:
-        return f"{seconds // 60:.0f}:{seconds % 60:02.0f} min"
-    return f"{seconds // 3600:.0f}:{seconds % 3600 // 60:02.0f} h"
 
 
 def held_out(metrics: dict[str, float]) -> tuple[str, float]:

@@ -20,6 +20,7 @@ import numpy as np
 from pipeline import console, reproduce
 from pipeline.data.sources import find
 from pipeline.errors import UserError
+from pipeline.formatting import percent
 from pipeline.results.result import Result
 from pipeline.results.store import RunStore
 from pipeline.results.sweep import find_sweep
@@ -128,7 +129,7 @@ def better(best: Result, seeds: dict[int, float], champion: registry.Champion | 
     from scipy import stats
 
     ours = np.array(list(seeds.values()))
-    told = f"validation accuracy {100 * ours.mean():.2f} % over {len(seeds)} seeds"
+    told = f"validation accuracy {percent(ours.mean())} over {len(seeds)} seeds"
     if champion is None:
         return f"{told}; there was no champion"
     if champion.data != best.identity["data"]:

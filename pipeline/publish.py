@@ -27,14 +27,13 @@ from pipeline.config import rules
 from pipeline.config.schema import Config
 from pipeline.data.arrays import load
 from pipeline.errors import RunsLost, UserError
+from pipeline.formatting import duration, plural
 from pipeline.models import devices
-from pipeline.progress import duration
 from pipeline.publisher import RETRY_SECONDS, send_model
 from pipeline.results.result import FINISHED, Result
 from pipeline.results.shared import locked
 from pipeline.results.store import DamagedRun, RunStore
 from pipeline.results.sweep import ENDED, Ledger, Lost, Sweep, title, told_lost, told_of
-from pipeline.statistics.wording import plural
 from pipeline.tracking import NONE, SERVER, SQLITE, Tracker, TrackingUnavailable, many, open_tracker
 from pipeline.tracking.address import home, resolve
 from pipeline.tracking.describe import span

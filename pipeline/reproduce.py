@@ -258,6 +258,7 @@ def judge(attempt: Attempt, data: Path, store: RunStore) -> None:
 
 def consistency(then: Result, now: Result, data: Path, store: RunStore) -> tuple[bool, str]:
     """Whether two results that differ are as alike as two seeds, or, with too few of those, on the test images."""
+    from pipeline.report.prose import inference
     from pipeline.statistics.consistency import against_seeds, on_images
 
     if not (then.finished and now.finished):
@@ -276,7 +277,7 @@ def consistency(then: Result, now: Result, data: Path, store: RunStore) -> tuple
 
         labels = load(data / then.job.dataset.name).test_labels
         found = on_images(labels, then.predictions, now.predictions)
-    return found.consistent, found.words
+    return found.consistent, inference.consistency(found)
 
 
 VERDICTS = {

@@ -26,10 +26,10 @@ from pipeline import console, forecast, worker
 from pipeline.config.job import Job
 from pipeline.data.files import whole
 from pipeline.errors import UserError
+from pipeline.formatting import duration
 from pipeline.models import devices
 from pipeline.models.devices import Device
 from pipeline.planned import Planned
-from pipeline.progress import duration
 from pipeline.results.result import Result
 from pipeline.results.store import RECORD, DamagedRun, RunStore
 from pipeline.training.shapes import cost, shape_of

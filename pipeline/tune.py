@@ -32,7 +32,7 @@ from pipeline.config.compose import ConfigurationError
 from pipeline.config.job import Optimizer
 from pipeline.config.rules import Rule
 from pipeline.errors import RunsLost, UserError
-from pipeline.progress import duration
+from pipeline.formatting import duration
 from pipeline.results import identity
 from pipeline.results.result import FAILED, Result
 from pipeline.results.store import RunStore

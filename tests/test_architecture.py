@@ -26,8 +26,8 @@ HEIGHT = {
     "config": 0,
 }
 STAGES = 5
-FOR_ALL = {"errors", "console"}
-"""Any module may import these two; they import nothing but each other and config."""
+FOR_ALL = {"errors", "console", "formatting"}
+"""Any module may import these; they import nothing but each other and config."""
 
 KERAS = {"keras", "tensorflow", "jax", "jaxlib"}
 HEAVY = sorted({*KERAS, "mlflow"})

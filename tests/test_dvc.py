@@ -274,7 +274,7 @@ def test_an_edited_configuration_trains_again(clone: Clone) -> None:
 
 @pytest.mark.slow
 def test_an_edited_report_is_all_that_runs_again(restored: Clone) -> None:
-    restored.write("pipeline/report/words.py", restored.read("pipeline/report/words.py") + "# edited\n")
+    restored.write("pipeline/report/method.py", restored.read("pipeline/report/method.py") + "# edited\n")
     assert list(out_of_date(restored)) == ["compare"]
     said = restored.run("dvc repro")
     assert re.findall(r"Running stage '(\w+)'", said) == ["compare"]

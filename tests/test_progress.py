@@ -14,7 +14,8 @@ import pytest
 from pipeline import progress
 from pipeline.config.job import Job
 from pipeline.console import PROJECT
-from pipeline.progress import Progress, duration, held_out, percent, summary
+from pipeline.formatting import duration, percent
+from pipeline.progress import Progress, held_out, summary
 from pipeline.results.result import DIVERGED, FAILED, FINISHED, Result
 from tests.training.factory import make_job
 

@@ -17,7 +17,7 @@ from pipeline.results.find import beginning
 from pipeline.results.result import DIVERGED, FAILED, FINISHED, Result
 from pipeline.results.store import RunStore
 from pipeline.results.sweep import SWEEP, Ledger, Lost, Sweep
-from pipeline.statistics import declaration, mixed, summary
+from pipeline.statistics import declaration, summary
 from pipeline.statistics.analysis import Analysis, analysis
 
 UI = "http://127.0.0.1:5000"
@@ -131,8 +131,8 @@ class Evidence:
         """The right classes of the main comparison's test images, where they are at hand: for `analysis`."""
         self.training_images: int | None = None
         """How many training images its data set has, where that is known."""
-        self.beside: Path | None = None
-        """Folder of tables that other commands made, where there may be some: for `beside`."""
+        self.tables_folder: Path | None = None
+        """Folder of tables that other commands made, where there may be some: for `other_tables`."""
         self.store: RunStore | None = None
         """Where the runs of those tables lie, if they are here."""
         experiments = {source.name: source.results for source in self.sources}
@@ -281,22 +281,6 @@ class Evidence:
         """Runs on MNIST that are too good to be true."""
         suspicious = self.finished[self.finished["dataset"].eq("mnist") & self.finished["test_accuracy"].gt(LEAK)]
         return sorted(set(suspicious["name"]))
-
-    @cached_property
-    def notes(self) -> list[str]:
-        """What stands in the way of reading all runs as one comparison."""
-        notes = []
-        repeated = len(self.runs) - len(summary.once_per_seed(self.runs))
-        if repeated:
-            again = "run repeats" if repeated == 1 else "runs repeat"
-            notes.append(
-                f"{repeated} {again} a configuration and a seed of another; the latest of each counts in the means."
-            )
-        for (dataset, experiment), keys in self.runs.groupby(["dataset", "experiment"], sort=False)["key"]:
-            of_these = set(keys)
-            results = [r for r in self.experiments[str(experiment)] if r.key in of_these]
-            notes += mixed.sentences(results, f"The runs of {experiment} on {dataset}")
-        return notes
 
     @cached_property
     def seconds(self) -> float:

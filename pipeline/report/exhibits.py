@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from pipeline import formatting
 from pipeline.data.arrays import Arrays
-from pipeline.report import beside, figures, pictures, style, words
+from pipeline.report import figures, other_tables, pictures, style
 from pipeline.report.evidence import Evidence
 from pipeline.report.layers import Layer, layers
+from pipeline.report.prose import opening
 from pipeline.results.result import FINISHED
 from pipeline.statistics import separation, slopes, summary
 
@@ -68,16 +70,16 @@ class Exhibits:
     def __init__(self, evidence: Evidence, arrays: Arrays | None) -> None:
         with style.styled():
             self.looks = style.look(list(dict.fromkeys(evidence.runs.sort_values("optimizer")["optimizer"])))
-            cells = summary.one_per_cell(evidence.main.sort_index())
+            cells = summary.best_per_cell(evidence.main.sort_index())
             best = evidence.main[evidence.main["n"] > 0].sort_index()
             optimizers = list(dict.fromkeys(best["optimizer"]))
             self.dumbbells = _dumbbells(best.drop_duplicates("optimizer"), evidence.chosen_on_validation)
-            many = cells["width"].nunique() > 1
-            by_depth = summary.one_per_cell(evidence.main.sort_index(), ("optimizer", "width", "depth"))
+            several_widths = cells["width"].nunique() > 1
+            by_depth = summary.best_per_cell(evidence.main.sort_index(), ("optimizer", "width", "depth"))
             deep = by_depth["depth"].nunique() > 1
             shown = by_depth if deep else cells
-            self.gap_accuracy = _against_width(shown, "gap_accuracy", self.looks) if many else None
-            self.gap_loss = _against_width(shown, "gap_loss", self.looks) if many else None
+            self.gap_accuracy = _against_width(shown, "gap_accuracy", self.looks) if several_widths else None
+            self.gap_loss = _against_width(shown, "gap_loss", self.looks) if several_widths else None
             grid = len(cells) > 1
             self.test_map = _heat_map(cells, optimizers, "test_accuracy", deep) if grid else None
             self.gap_map = _heat_map(cells, optimizers, "gap_accuracy", deep) if grid else None
@@ -87,7 +89,7 @@ class Exhibits:
             self.panels = [shown for question, shown in panels.items() if shown and question != book]
             trained_on = None if arrays is None else len(arrays.train_images)
             self.gap_slope = _gap_slope(evidence, best.drop_duplicates("optimizer"), self.looks, trained_on)
-            self.published = _published(beside.read(evidence.beside, beside.PUBLISHED))
+            self.published = _published(other_tables.read(evidence.tables_folder, other_tables.PUBLISHED))
             self.baseline = _baseline(evidence)
             self.network = _network(evidence, arrays) if arrays is not None else None
 
@@ -121,16 +123,16 @@ def _exhibit(figure: Figure, name: str, title: str, caption: str, alternative: s
 
 
 def _percent(values: pd.Series) -> list[str]:
-    return [words.number(100 * value) for value in values]
+    return [formatting.number(100 * value) for value in values]
 
 
 def _span(table: pd.DataFrame, figure: str, scale: float = 100, digits: int = 2) -> list[str]:
     pairs = zip(table[f"{figure}_low"], table[f"{figure}_high"], strict=True)
-    return [words.span(low, high, scale, digits) or "–" for low, high in pairs]
+    return [formatting.span(low, high, scale, digits) or "–" for low, high in pairs]
 
 
 def _dumbbells(rows: pd.DataFrame, chosen: bool) -> Exhibit:
-    names = [words.configuration(row) for _, row in rows.iterrows()]
+    names = [opening.configuration(row) for _, row in rows.iterrows()]
     table = pd.DataFrame(
         {
             "configuration": names,
@@ -177,7 +179,7 @@ def _against_width(cells: pd.DataFrame, figure: str, looks: dict[str, dict[str, 
         "width": cells["width"].to_list(),
         **({"depth": cells["depth"].to_list()} if deep else {}),
         "n": cells["n"].to_list(),
-        f"gap, {unit}": [words.number(scale * value, digits) for value in cells[f"{figure}_mean"]],
+        f"gap, {unit}": [formatting.number(scale * value, digits) for value in cells[f"{figure}_mean"]],
         "95 % interval": _span(cells, figure, scale, digits),
     }
     kind = (
@@ -189,7 +191,7 @@ def _against_width(cells: pd.DataFrame, figure: str, looks: dict[str, dict[str, 
     told = _against_width_in_words(cells, figure, unit, scale, digits)
     if deep:
         other, label = _BESIDE[figure]
-        columns[label] = [words.number(scale * value, digits) for value in cells[f"{other}_mean"]]
+        columns[label] = [formatting.number(scale * value, digits) for value in cells[f"{other}_mean"]]
         columns["test, 95 % interval"] = _span(cells, other, scale, digits)
         title = f"{title} and depth"
         caption += (
@@ -211,8 +213,10 @@ def _against_width_in_words(cells: pd.DataFrame, figure: str, unit: str, scale: 
     deep = cells["depth"].nunique() > 1
     for _, rows in cells.groupby(["optimizer", "depth"] if deep else ["optimizer"]):
         ends = [rows.iloc[0], rows.iloc[-1]] if len(rows) > 1 else [rows.iloc[0]]
-        told = [f"{words.number(scale * row[f'{figure}_mean'], digits)} {unit} at width {row['width']}" for row in ends]
-        name = f", {words.plural(int(ends[0]['depth']), 'layer')}" if deep else ""
+        told = [
+            f"{formatting.number(scale * row[f'{figure}_mean'], digits)} {unit} at width {row['width']}" for row in ends
+        ]
+        name = f", {formatting.plural(int(ends[0]['depth']), 'layer')}" if deep else ""
         lines.append(f"{ends[0]['optimizer']}{name}: {' and '.join(told)}")
     return f"A line for each {'depth of each optimizer' if deep else 'optimizer'} over the width. {'; '.join(lines)}."
 
@@ -228,13 +232,15 @@ def _heat_map(cells: pd.DataFrame, optimizers: list[str], figure: str, deep: boo
     ordered = cells.sort_values(f"{figure}_mean")
     low, high = ordered.iloc[0], ordered.iloc[-1]
     told = [
-        f"{word} {words.number(100 * row[f'{figure}_mean'])} for {row['optimizer']} at width {row['width']}"
+        f"{word} {formatting.number(100 * row[f'{figure}_mean'])} for {row['optimizer']} at width {row['width']}"
         for word, row in (("highest", high), ("lowest", low))
     ]
     order = [name for name in optimizers if name in set(cells["optimizer"])]
     caption = f"The fuller the colour, the {'more accurate' if test else 'larger the gap'}"
     if figures.halves_fit(order, cells["width"].nunique()):
-        caption += "; below each mean, half the length of its 95 % interval"
+        caption += (
+            "; below each mean, half the length of its 95 % interval, or one end where the other end is the limit"
+        )
     caption += ". The shade follows the errors on a logarithmic scale." if test else "."
     caption += " Of several depths, that of highest validation accuracy." if deep else ""
     drawn = figures.heat_map(cells, order, figure, style.TRAIN if test else style.HELD, shade)
@@ -273,11 +279,11 @@ def _panels(evidence: Evidence, question: tuple[str, str]) -> Panels | None:
         rows = table[table["hidden"].eq(size)].sort_values("optimizer")
         for _, row in rows.iterrows():
             own = bands[bands["configuration"].eq(row["configuration"])]
-            drawn = figures.learning_curves(own, words.configuration(row), limits)
-            label = f"Learning curves of {words.configuration(row)}: {_curves_in_words(own)}"
+            drawn = figures.learning_curves(own, opening.configuration(row), limits)
+            label = f"Learning curves of {opening.configuration(row)}: {_curves_in_words(own)}"
             by_shape.setdefault(size, []).append(style.svg(drawn, f"{slug}-{size}-{_slug(row['optimizer'])}", label))
             if size == shown:
-                sheet[words.configuration(row)] = own
+                sheet[opening.configuration(row)] = own
     panels = "A panel for each optimizer" if len(sheet) > 1 else "One panel"
     caption = (
         f"Mean over seeds with its 95 % interval as a band; held-out: {held}.{_curve_samples(evidence, question)} "
@@ -302,7 +308,7 @@ def _curve_samples(evidence: Evidence, question: tuple[str, str]) -> str:
     if not sizes:
         return ""
     return (
-        f" Training curves are measured on {words.listed([f'{size:,}' for size in sizes])} training samples, drawn "
+        f" Training curves are measured on {formatting.listed([f'{size:,}' for size in sizes])} training samples, drawn "
         "once; after the last epoch on all of them."
     )
 
@@ -313,9 +319,9 @@ def _curves_in_words(bands: pd.DataFrame) -> str:
         first, last = rows.iloc[0], rows.iloc[-1]
         name = "training" if split == "train" else "held-out"
         told.append(
-            f"{name} accuracy from {words.percent(first['accuracy_mean'])} to {words.percent(last['accuracy_mean'])}"
+            f"{name} accuracy from {formatting.percent(first['accuracy_mean'])} to {formatting.percent(last['accuracy_mean'])}"
         )
-    return ", ".join(told) + f" in {words.plural(int(bands['epoch'].max()), 'epoch')}."
+    return ", ".join(told) + f" in {formatting.plural(int(bands['epoch'].max()), 'epoch')}."
 
 
 def _last_epoch(table: pd.DataFrame, bands: pd.DataFrame) -> pd.DataFrame:
@@ -330,11 +336,11 @@ def _last_epoch(table: pd.DataFrame, bands: pd.DataFrame) -> pd.DataFrame:
             train, held = values
             rows.append(
                 {
-                    "configuration": words.configuration(row),
-                    "training loss": words.number(train["loss_mean"], 4),
-                    "held-out loss": words.number(held["loss_mean"], 4),
-                    "training, %": words.number(100 * train["accuracy_mean"]),
-                    "held-out, %": words.number(100 * held["accuracy_mean"]),
+                    "configuration": opening.configuration(row),
+                    "training loss": formatting.number(train["loss_mean"], 4),
+                    "held-out loss": formatting.number(held["loss_mean"], 4),
+                    "training, %": formatting.number(100 * train["accuracy_mean"]),
+                    "held-out, %": formatting.number(100 * held["accuracy_mean"]),
                 }
             )
     return pd.DataFrame(rows)
@@ -348,7 +354,7 @@ def _baseline(evidence: Evidence) -> Exhibit | None:
     book = evidence.book
     if book.empty or book["dataset"].iloc[0] != "mnist":
         return None
-    interval = summary.interval(book["test_accuracy"])
+    interval = summary.interval(book["test_accuracy"], summary.BOUNDS["test_accuracy"])
     table = pd.DataFrame(
         {
             "seed": book["seed"].to_list(),
@@ -359,8 +365,8 @@ def _baseline(evidence: Evidence) -> Exhibit | None:
     )
     caption = "Every dot is one seed; the diamond is their mean, with its 95 % interval."
     alternative = (
-        f"Test accuracies of {words.plural(len(book), 'seed')} from {words.percent(book['test_accuracy'].min())} to "
-        f"{words.percent(book['test_accuracy'].max())}, their mean {words.percent(interval['mean'])}; "
+        f"Test accuracies of {formatting.plural(len(book), 'seed')} from {formatting.percent(book['test_accuracy'].min())} to "
+        f"{formatting.percent(book['test_accuracy'].max())}, their mean {formatting.percent(interval['mean'])}; "
         "the book prints 97.8 %; the expected band is 97.2 to 98.4 %."
     )
     drawn = figures.baseline(book["test_accuracy"].to_list(), interval)
@@ -382,7 +388,7 @@ def _network(evidence: Evidence, arrays: Arrays) -> Network | None:
         f"{count} × {a} taken for {p}"
         for count, a, p in sorted(pairs, key=lambda pair: (-pair[0], pair[1], pair[2]))[:3]
     ]
-    most = f" Most often: {words.listed(worst)}." if worst else ""
+    most = f" Most often: {formatting.listed(worst)}." if worst else ""
     frame = pd.DataFrame(counts, columns=[f"says {name}" for name in classes])
     frame.insert(0, "shows", classes)
     confusion = _exhibit(
@@ -390,7 +396,7 @@ def _network(evidence: Evidence, arrays: Arrays) -> Network | None:
         "confusion",
         "What it takes for what",
         f"Test images by what they show (rows) and what the network says (columns); errors in vermillion.{most}",
-        f"Confusion matrix of {len(labels):,} test images: {words.plural(errors, 'error')}.{most}",
+        f"Confusion matrix of {len(labels):,} test images: {formatting.plural(errors, 'error')}.{most}",
         frame,
     )
     network = Network(result.name, confusion, errors, len(labels))
@@ -408,10 +414,10 @@ def _network(evidence: Evidence, arrays: Arrays) -> Network | None:
         network.heeded = pd.DataFrame(
             {
                 "unit": layer.chosen,
-                "norm of its weights to the next layer": [words.number(value) for value in layer.heeded],
-                "norm of its weights from the pixels": [words.number(value) for value in layer.norms],
-                "largest weight in favour": [words.number(value) for value in layer.images.max(axis=(1, 2))],
-                "largest against": [words.number(value) for value in layer.images.min(axis=(1, 2))],
+                "norm of its weights to the next layer": [formatting.number(value) for value in layer.heeded],
+                "norm of its weights from the pixels": [formatting.number(value) for value in layer.norms],
+                "largest weight in favour": [formatting.number(value) for value in layer.images.max(axis=(1, 2))],
+                "largest against": [formatting.number(value) for value in layer.images.min(axis=(1, 2))],
             }
         )
     network.layers = _sifting(layers(result, arrays))
@@ -433,7 +439,7 @@ def _sifting(found: list[Layer]) -> Panels | None:
         }
     )
     first = found[0]
-    told = [f"{layer.name} {words.number(100 * layer.hit, 1)} %" for layer in found]
+    told = [f"{layer.name} {formatting.number(100 * layer.hit, 1)} %" for layer in found]
     caption = (
         f"{len(first.labels):,} test images, each drawn as the digit that it shows, on the first two principal components of what "
         f"the layer hands on. Neighbourhood hit: of the {separation.NEIGHBOURS} images nearest to each of {first.measured:,} test "
@@ -442,12 +448,12 @@ def _sifting(found: list[Layer]) -> Panels | None:
     panels, drawings = [], []
     for number, layer in enumerate(found):
         title = f"{layer.name[0].upper()}{layer.name[1:]}"
-        line = f"neighbours of the same digit: {words.number(100 * layer.hit, 1)} %"
+        line = f"neighbours of the same digit: {formatting.number(100 * layer.hit, 1)} %"
         panels.append((title, line, layer.places, layer.labels))
         label = (
-            f"{title}, {words.plural(layer.units, 'dimension')}: the test images as a cloud of digits. Of each one's nearest "
-            f"neighbours {words.number(100 * layer.hit, 1)} % show the same digit; {words.number(100 * layer.between, 1)} % of the "
-            "variance lies between the digits."
+            f"{title}, {formatting.plural(layer.units, 'dimension')}: the test images as a cloud of digits. Of each one's nearest "
+            f"neighbours {formatting.number(100 * layer.hit, 1)} % show the same digit; {formatting.number(100 * layer.between, 1)} % of "
+            "the variance lies between the digits."
         )
         drawings.append(style.svg(figures.layer_planes(panels[-1:]), f"layers-{number}", label))
     exhibit = Exhibit(
@@ -475,7 +481,7 @@ def _gap_slope(
     steep = steep.loc[main["configuration"]]
     table = pd.DataFrame(
         {
-            "configuration": [words.configuration(row) for _, row in main.iterrows()],
+            "configuration": [opening.configuration(row) for _, row in main.iterrows()],
             "n": main["n"].to_list(),
             "slope, points per epoch": _percent(steep["slope_mean"]),
             "95 % interval": _span(steep, "slope"),
@@ -489,7 +495,7 @@ def _gap_slope(
         if row["configuration"] in by_configuration
     }
     said = dict(zip(table["configuration"], table["slope, points per epoch"], strict=True))
-    names = [words.configuration(row) for _, row in best.iterrows()]
+    names = [opening.configuration(row) for _, row in best.iterrows()]
     told = "; ".join(f"{name} {said[name]}" for name in names if name in said)
     held = "validation" if evidence.chosen_on_validation else "test"
     caption = (
@@ -517,7 +523,7 @@ def _of_epoch(bands: dict[str, pd.DataFrame], main: pd.DataFrame, place: int) ->
 
 def _published(table: pd.DataFrame | None) -> Exhibit | None:
     """Ours beside published figures that have a band, as far as there are runs of them."""
-    rows = beside.bands(table)
+    rows = other_tables.bands(table)
     if rows is None or rows.empty:
         return None
     shown = rows[["low", "high", "mean", "mean_low", "mean_high"]].sub(rows["published"], axis=0)
@@ -526,7 +532,7 @@ def _published(table: pd.DataFrame | None) -> Exhibit | None:
             "row": rows["id"].str.replace("_", " ").to_list(),
             "source": rows["source"].to_list(),
             "measure": rows["measure"].to_list(),
-            "published": [words.number(value) for value in rows["published"]],
+            "published": [formatting.number(value) for value in rows["published"]],
             "band": rows["band"].to_list(),
             "ours": rows["ours"].to_list(),
             "verdict": rows["verdict"].to_list(),

@@ -13,8 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from pipeline.report import style, words
+from pipeline import formatting
+from pipeline.report import style
 from pipeline.report.evidence import BOOK_ACCURACY, BOOK_BAND
+from pipeline.report.prose import opening
 from pipeline.report.style import HELD, INK, MUTED, TRAIN
 
 SMALL = 8
@@ -22,18 +24,18 @@ FAINTEST, FULLEST = 0.06, 0.62
 """Opacity of a cell's colour. A fuller one would leave too little contrast for the number in it, by day or by night."""
 
 
-def spread(places: Sequence[float], apart: float) -> list[float]:
-    """Places between 0 and 1, moved as little as it takes to lie at least `apart` from one another: where labels go."""
+def spread(places: Sequence[float], distance: float) -> list[float]:
+    """Places between 0 and 1, moved as little as it takes to lie at least `distance` from one another: where labels go."""
     order = np.argsort(places, kind="stable")
     heaps: list[tuple[float, int]] = []  # centre and size of each heap of labels
     for place in np.asarray(places, dtype=float)[order]:
         heaps.append((place, 1))
-        while len(heaps) > 1 and heaps[-1][0] - heaps[-2][0] < apart * (heaps[-1][1] + heaps[-2][1]) / 2:
+        while len(heaps) > 1 and heaps[-1][0] - heaps[-2][0] < distance * (heaps[-1][1] + heaps[-2][1]) / 2:
             (b, m), (a, n) = heaps.pop(), heaps.pop()
             heaps.append(((a * n + b * m) / (n + m), n + m))
-    moved = [centre + apart * (i - (size - 1) / 2) for centre, size in heaps for i in range(size)]
+    moved = [centre + distance * (i - (size - 1) / 2) for centre, size in heaps for i in range(size)]
     for i in reversed(range(len(moved))):  # nothing above the frame, nor what has to make room for that
-        moved[i] = min(moved[i], 1 - apart * (len(moved) - 1 - i))
+        moved[i] = min(moved[i], 1 - distance * (len(moved) - 1 - i))
     result = np.empty(len(moved))
     result[order] = moved
     return [float(value) for value in result]
@@ -42,7 +44,7 @@ def spread(places: Sequence[float], apart: float) -> list[float]:
 def dumbbells(rows: pd.DataFrame) -> Figure:
     """Test accuracy with its interval, and the training accuracy that it falls short of: the gap is the distance."""
     # A mixed store takes many hyper-parameters to tell one from another: the table behind the figure has them whole.
-    names = [textwrap.shorten(words.configuration(row), 36, placeholder=" …") for _, row in rows.iterrows()]
+    names = [textwrap.shorten(opening.configuration(row), 36, placeholder=" …") for _, row in rows.iterrows()]
     left = style.inches(names) + 0.15
     figure, ax = style.axes(5.3, 0.9 + 0.36 * len(rows), left=left, right=0.6, top=0.45, bottom=0.45)
     edge = 5.3 - left - 0.6  # inches that the axes are wide
@@ -54,7 +56,7 @@ def dumbbells(rows: pd.DataFrame) -> Figure:
             ax.plot(ends, [place, place], color=HELD, linewidth=1.5)
         ax.plot(train, place, "D", color=TRAIN, markersize=6)
         ax.plot(test, place, "o", color=HELD, markersize=7)
-        gap = words.number(100 * row["gap_accuracy_mean"])
+        gap = formatting.number(100 * row["gap_accuracy_mean"])
         ax.text(1 + 0.5 / edge, place, gap, va="center", ha="right", transform=ax.get_yaxis_transform(), weight="bold")
         ax.text(-0.1 / edge, place, names[place], va="center", ha="right", transform=ax.get_yaxis_transform())
     ax.set(ylim=(len(rows) - 0.5, -0.5), yticks=[], xlabel="accuracy, % of the images")
@@ -114,14 +116,14 @@ def by_depth(cells: pd.DataFrame, sides: Sequence[str], labels: Sequence[str]) -
     widths = sorted(int(width) for width in cells["width"].unique())
     looks = style.look([str(depth) for depth in depths])
     height, top, bottom, wide = 1.75, 0.3, 0.5, 1.8
-    whole = 5.5, height * len(names) + top + bottom
-    drawing = Figure(figsize=whole)
+    size = 5.5, height * len(names) + top + bottom
+    drawing = Figure(figsize=size)
     _depths(drawing, looks)
     limits = {side: _limits(SIDES[side](cells[f"{side}_mean"].to_numpy(float))) for side in sides}
     for down, name in enumerate(names):
         for across, (side, label) in enumerate(zip(sides, labels, strict=True)):
             left, low = 0.78 + 2.7 * across, bottom + height * (len(names) - 1 - down) + 0.08
-            ax = drawing.add_axes((left / whole[0], low / whole[1], wide / whole[0], (height - 0.4) / whole[1]))
+            ax = drawing.add_axes((left / size[0], low / size[1], wide / size[0], (height - 0.4) / size[1]))
             for depth in depths:
                 rows = cells[cells["optimizer"].eq(name) & cells["depth"].eq(depth)].sort_values("width")
                 look, x = looks[str(depth)], np.log2(rows["width"].to_numpy(float))
@@ -225,16 +227,30 @@ def heat_map(
                 continue
             fullness = (shades[name, width] - least) / ((most - least) or 1)
             ax.add_patch(_cell(across, down, colour, fullness))
-            half = (row[f"{figure}_high"] - row[f"{figure}_low"]) / 2 if halves else math.nan
-            lift = 0 if math.isnan(half) else 0.13
-            ax.text(across, down - lift, words.number(100 * row[f"{figure}_mean"]), fontsize=font, **middle)
+            interval = (
+                half_interval(row[f"{figure}_mean"], row[f"{figure}_low"], row[f"{figure}_high"]) if halves else ""
+            )
+            lift = 0.13 if interval else 0
+            ax.text(across, down - lift, formatting.number(100 * row[f"{figure}_mean"]), fontsize=font, **middle)
             if lift:
-                ax.text(across, down + 0.23, f"± {words.number(100 * half)}", fontsize=SMALL - 0.5, **middle)
+                ax.text(across, down + 0.23, interval, fontsize=SMALL - 0.5, **middle)
     ax.set(xlim=(-0.5, len(widths) - 0.5), ylim=(len(order) - 0.5, -0.5), xlabel="width, units in each hidden layer")
     ax.set(xticks=range(len(widths)), xticklabels=widths, yticks=range(len(order)), yticklabels=order)
     _bare(ax)
     ax.tick_params(axis="y", labelcolor=INK)
     return drawing
+
+
+def half_interval(mean: float, low: float, high: float) -> str:
+    """`± 0.31`, in points; the one end that was not cut where the other is the largest or smallest possible value."""
+    if math.isnan(low):
+        return ""
+    below, above = mean - low, high - mean
+    if math.isclose(below, above, abs_tol=1e-9):
+        return f"± {formatting.number(100 * below)}"
+    if high == 1 and low in (-1, 0):
+        return formatting.span(low, high, digits=0)
+    return f"≥ {formatting.number(100 * low)}" if below > above else f"≤ {formatting.number(100 * high)}"
 
 
 def _cell(across: int, down: int, colour: str, fullness: float) -> Rectangle:

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.report import words
+from pipeline import formatting
 from pipeline.report.evidence import Evidence
+from pipeline.report.prose import inference
+from pipeline.report.prose import verdicts as sentences
 from pipeline.results.find import beginning
 from pipeline.results.result import FINISHED, Result
-from pipeline.statistics import interaction, mcnemar, slopes, summary
+from pipeline.statistics import mcnemar, slopes, summary
 from pipeline.statistics.analysis import Analysis
-from pipeline.statistics.wording import FIGURES, GAPS, Figure, p_value
+from pipeline.statistics.figures import FIGURES, GAPS, Figure
 
 
 @dataclass(frozen=True)
@@ -33,15 +35,15 @@ class Verdicts:
 
 def verdicts(analysis: Analysis) -> list[Verdicts]:
     """One for each figure that there are contrasts of."""
-    found = []
+    found, contrasts = [], sentences.with_sentences(analysis)
     for figure, about in FIGURES.items():
-        rows = analysis.contrasts[analysis.contrasts["figure"].eq(figure)]
+        rows = contrasts[contrasts["figure"].eq(figure)]
         if rows.empty:
             continue
         counts = rows["verdict"].value_counts()
         told = [f"{count} × {verdict}" for verdict, count in counts.items()]
         claims = rows[rows["lacks"].eq("")]
-        title = f"{about.words[0].upper()}{about.words[1:]}"
+        title = f"{about.name[0].upper()}{about.name[1:]}"
         lead = (
             "A − B is of the gaps after the last epoch, against the test split; at equal training loss it is of those of the "
             f"curves, against {held_out(analysis)}."
@@ -60,64 +62,71 @@ def held_out(analysis: Analysis) -> str:
 def _table(rows: pd.DataFrame, figure: str) -> pd.DataFrame:
     about = FIGURES[figure]
 
-    def row(one: pd.Series) -> dict[str, Any]:
+    def cells(row: pd.Series) -> dict[str, Any]:
         return {
-            "A": one["a"],
-            "B": one["b"],
-            "seeds": int(one["n"]),
-            f"A − B, {about.unit}": words.number(about.scale * one["difference"], about.digits),
-            "95 % interval": words.span(one["low"], one["high"], about.scale, about.digits),
-            "Holm": p_value(one["holm"]),
-            "P(A > B)": words.number(one["probability_greater"]),
-            "detectable": words.number(about.scale * one["detectable_in_family"], about.digits),
-            "more seeds": _seeds(one["more_seeds"]),
-            **(_matched(one, about) if figure in GAPS else {}),
-            "verdict": one["verdict"],
-            "why no claim": one["lacks"],
+            "A": row["a"],
+            "B": row["b"],
+            "seeds": int(row["n"]),
+            f"A − B, {about.unit}": formatting.number(about.scale * row["difference"], about.digits),
+            "95 % interval": formatting.span(row["low"], row["high"], about.scale, about.digits),
+            "Holm": formatting.p_value(row["holm"]),
+            "P(A > B)": formatting.number(row["probability_greater"]),
+            "detectable": _detectable(row["detectable_in_family"], figure),
+            "more seeds": _seeds(row["more_seeds"]),
+            **(_matched(row, about) if figure in GAPS else {}),
+            "verdict": row["verdict"],
+            "why no claim": row["lacks"],
         }
 
-    return pd.DataFrame([row(one) for _, one in rows.iterrows()])
+    return pd.DataFrame([cells(row) for _, row in rows.iterrows()])
 
 
-def _matched(one: pd.Series, about: Figure) -> dict[str, str]:
+def _matched(row: pd.Series, about: Figure) -> dict[str, str]:
     """The same difference where both have fitted equally far."""
-    ends = words.span(one["matched_low"], one["matched_high"], about.scale, about.digits)
-    value = words.number(about.scale * one["matched_difference"], about.digits)
+    ends = formatting.span(row["matched_low"], row["matched_high"], about.scale, about.digits)
+    value = formatting.number(about.scale * row["matched_difference"], about.digits)
     return {
         "A − B at equal training loss": f"{value} ({ends})" if ends else value,
-        "that loss": words.number(one["matched_training_loss"], 3),
+        "that loss": formatting.number(row["matched_training_loss"], 3),
     }
 
 
 def _seeds(needed: float) -> str:
     if math.isnan(needed):
         return "–"
-    return "too many" if needed > 100_000 else f"{needed:,.0f}"
+    return "not decidable by seeds" if math.isinf(needed) else f"{needed:,.0f}"
+
+
+def _detectable(difference: float, figure: str) -> str:
+    """The smallest detectable difference; `none` where it is larger than any that is possible."""
+    low, high = summary.BOUNDS.get(figure, summary.UNBOUNDED)
+    about = FIGURES[figure]
+    return "none" if difference > high - low else formatting.number(about.scale * difference, about.digits)
 
 
 def interactions(analysis: Analysis) -> list[str]:
     """Whether the effect of the optimizer depends on the width, a sentence for each figure."""
-    return [interaction.in_words(one, analysis.declared) for one in analysis.interactions]
+    return [inference.interaction(found, analysis.declared) for found in analysis.interactions]
 
 
 def gap_points(analysis: Analysis) -> pd.DataFrame:
     """A row per configuration: the mean gap in accuracy at each declared point, in points, with how many seeds have it."""
     rows: dict[str, dict[str, str]] = {}
-    for _, one in analysis.gap_points_by_configuration.iterrows():
-        label = str(analysis.configurations.loc[one["configuration"], "label"])
+    for _, row in analysis.gap_points_by_configuration.iterrows():
+        label = str(analysis.configurations.loc[row["configuration"], "label"])
         cell = "–"
-        if one["n"]:
-            ends = words.span(one["gap_accuracy_low"], one["gap_accuracy_high"])
-            some = "" if one["n"] == one["of"] else f", {one['n']} of {one['of']} seeds"
-            at = f"epoch {one['epoch']:.3g}"
-            if 0 < one["on_part"] < one["n"]:
-                at += f"; {one['on_part']} on a part"
+        if row["n"]:
+            ends = formatting.span(row["gap_accuracy_low"], row["gap_accuracy_high"])
+            some = "" if row["n"] == row["of"] else f", {row['n']} of {row['of']} seeds"
+            at = f"epoch {row['epoch']:.3g}"
+            if 0 < row["on_part"] < row["n"]:
+                at += f"; {row['on_part']} on a part"
             cell = (
-                f"{words.number(100 * one['gap_accuracy_mean'])} ({ends}; {at}{some})"
+                f"{formatting.number(100 * row['gap_accuracy_mean'])} ({ends}; {at}{some})"
                 if ends
-                else f"{words.number(100 * one['gap_accuracy_mean'])} ({at}{some})"
+                else f"{formatting.number(100 * row['gap_accuracy_mean'])} ({at}{some})"
             )
-        rows.setdefault(label, {"configuration": label})[str(one["point"])] = cell
+        rows.setdefault(label, {"configuration": label})[str(row["point"])] = cell
     for configuration, own in analysis.onsets.groupby("configuration", sort=False):
         known = own["onset"].dropna()
         label = str(analysis.configurations.loc[str(configuration), "label"])
@@ -137,7 +146,7 @@ def onsets(analysis: Analysis) -> str:
     known = analysis.onsets["onset"].dropna()
     if analysis.onsets["epochs"].max() == 1:
         return "After a single epoch no onset of overfitting can be known."
-    runs = words.plural(len(analysis.onsets), "run")
+    runs = formatting.plural(len(analysis.onsets), "run")
     if known.empty:
         return f"In none of {runs} does held-out loss only rise from some epoch on: training ended before overfitting set in."
     return f"In {len(known)} of {runs} held-out loss only rises from some epoch on: in the median from epoch {known.median():.3g}."
@@ -148,16 +157,16 @@ def resampled(analysis: Analysis) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "test accuracy of": one["a"],
-                "minus that of": one["b"] or "–",
-                "%, or points": words.number(100 * one["estimate"]),
-                "95 % interval": words.span(one["low"], one["high"]),
-                "standard error": words.number(100 * one["standard_error"], 3),
-                "seeds": one["seeds"],
-                "images": f"{one['images']:,}",
-                "drawn anew": one["over"],
+                "test accuracy of": row["a"],
+                "minus that of": row["b"] or "–",
+                "%, or points": formatting.number(100 * row["estimate"]),
+                "95 % interval": formatting.span(row["low"], row["high"]),
+                "standard error": formatting.number(100 * row["standard_error"], 3),
+                "seeds": row["seeds"],
+                "images": f"{row['images']:,}",
+                "drawn anew": "seeds and images" if row["seeds"] > 1 else "images only, there being one seed",
             }
-            for _, one in analysis.bootstrap.iterrows()
+            for _, row in analysis.bootstrap.iterrows()
         ]
     )
 
@@ -186,7 +195,7 @@ def duel(labels: np.ndarray, first: Result, second: Result) -> Duel:
             f"wrong with {names[1]}": [found.only_first, found.neither],
         }
     )
-    return Duel(found.in_words(*names), table, [first, second])
+    return Duel(inference.mcnemar(found, *names), table, [first, second])
 
 
 def two_best(evidence: Evidence) -> Duel | None:
@@ -215,7 +224,7 @@ def two_best(evidence: Evidence) -> Duel | None:
 
 def width_slopes(evidence: Evidence) -> pd.DataFrame:
     """A row per optimizer: how many points the gap gains with each doubling of the width, over seeds."""
-    cells = summary.one_per_cell(evidence.main.sort_index())
+    cells = summary.best_per_cell(evidence.main.sort_index())
     runs = summary.once_per_seed(evidence.runs[evidence.runs["experiment"].eq(evidence.questions[0][1])])
     runs = runs[runs["configuration"].isin(cells["configuration"]) & runs["status"].eq(FINISHED)]
     steep = slopes.over_widths(runs)
@@ -227,9 +236,9 @@ def width_slopes(evidence: Evidence) -> pd.DataFrame:
         {
             "optimizer": table["optimizer"].to_list(),
             "seeds": [int(counts[name]) for name in table["optimizer"]],
-            "points per doubling": [words.number(100 * value) for value in table["slope_mean"]],
+            "points per doubling": [formatting.number(100 * value) for value in table["slope_mean"]],
             "95 % interval": [
-                words.span(*ends) or "–" for ends in zip(table["slope_low"], table["slope_high"], strict=True)
+                formatting.span(*ends) or "–" for ends in zip(table["slope_low"], table["slope_high"], strict=True)
             ],
         }
     )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from pipeline import formatting
 from pipeline.data.arrays import Arrays
-from pipeline.report import words
 from pipeline.report.evidence import Evidence
 from pipeline.statistics import summary
-from pipeline.statistics.wording import FIGURES, listed
+from pipeline.statistics.figures import FIGURES
+from pipeline.statistics.verdicts import MOST_SEEDS
 
 LICENCES = {
     "mnist": "MNIST: Yann LeCun and Corinna Cortes, CC BY-SA 3.0.",
@@ -45,7 +46,7 @@ def card(evidence: Evidence, arrays: Arrays | None) -> list[tuple[str, str]]:
         ("Data", _data(evidence, arrays)),
         ("What varies", "; ".join(_varied(evidence)) + "."),
         ("What is held fixed", ", ".join(_fixed(evidence)) + "."),
-        ("Seeds", f"{words.ranged(runs['seed'].to_list())}. {_seeds(evidence)}"),
+        ("Seeds", f"{formatting.ranged(runs['seed'].to_list())}. {_seeds(evidence)}"),
         ("Gap", GAP),
         ("Choices", CHOICES if evidence.chosen_on_validation else "Nothing is held out, so nothing is chosen."),
         ("Intervals", INTERVALS),
@@ -60,13 +61,11 @@ def card(evidence: Evidence, arrays: Arrays | None) -> list[tuple[str, str]]:
 def _seeds_counted(evidence: Evidence) -> str:
     """What "more seeds would decide" and "detectable" mean."""
     declared = evidence.declared
-    sizes = [
-        f"{about.scale * declared.effect_to_find[figure]:g} {about.unit} of {about.words}"
-        for figure, about in FIGURES.items()
-    ]
+    sizes = [f"{figure.declared(declared.effect_to_find[name])} of {figure.name}" for name, figure in FIGURES.items()]
     return (
-        f" Seeds that would decide are counted for a true difference of {listed(sizes, 'or')} to be claimed, and for none "
-        f"at all to be shown as equivalent, each in {declared.power:.0%} of cases; what lies between may stay undecided. "
+        f" Seeds that would decide are counted for a true difference of {formatting.listed(sizes, 'or')} to be claimed, and for none "
+        f"at all to be shown as equivalent, each in {declared.power:.0%} of cases; what lies between may stay undecided. A "
+        f"contrast that would take more than {MOST_SEEDS:,} seeds more is not decidable by seeds. "
         "Detectable is the smallest true difference that the seeds of a contrast claim as often, at the first and strictest "
         "step of Holm's correction; of a gap it is the difference alone."
     )
@@ -74,7 +73,7 @@ def _seeds_counted(evidence: Evidence) -> str:
 
 def _data(evidence: Evidence, arrays: Arrays | None) -> str:
     sizes = sorted({job.dataset.validation_size for job in _jobs(evidence)} - {0})
-    held = words.listed([f"{size:,}" for size in sizes])
+    held = formatting.listed([f"{size:,}" for size in sizes])
     split = (
         f"The last {held} training images are held out for validation."
         if held
@@ -95,12 +94,12 @@ def _varied(evidence: Evidence) -> list[str]:
     main = evidence.main
     optimizers, shapes = sorted(set(main["optimizer"])), sorted(set(main["hidden"]), key=_by_size)
     told = [
-        f"{words.plural(len(optimizers), 'optimizer')} ({words.listed(optimizers)})",
-        f"{words.plural(len(shapes), 'shape')} of the hidden layers ({words.listed(shapes)})",
+        f"{formatting.plural(len(optimizers), 'optimizer')} ({formatting.listed(optimizers)})",
+        f"{formatting.plural(len(shapes), 'shape')} of the hidden layers ({formatting.listed(shapes)})",
     ]
     for column in summary.dotted_columns(main):
         values = sorted({_value(value) for value in main[column].dropna()})
-        told += [f"{column} ({words.listed(values)})"] if len(values) > 1 else []
+        told += [f"{column} ({formatting.listed(values)})"] if len(values) > 1 else []
     return told
 
 
@@ -120,7 +119,7 @@ def _seeds(evidence: Evidence) -> str:
 
 
 def _compute(evidence: Evidence) -> str:
-    runs = words.plural(evidence.runs["key"].nunique(), "run")
+    runs = formatting.plural(evidence.runs["key"].nunique(), "run")
     return (
         f"{evidence.seconds:,.0f} s of training in {runs}: each run's own time, also of runs that trained side by side."
     )

@@ -11,10 +11,12 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 
+from pipeline import formatting
 from pipeline.data.arrays import Arrays
-from pipeline.report import beside, figures, findings, method, pictures, style, tables, words
+from pipeline.report import figures, findings, method, other_tables, pictures, style, tables
 from pipeline.report.evidence import BOOK_ACCURACY, BOOK_BAND, BOOK_SOURCE, Evidence
 from pipeline.report.exhibits import Exhibits
+from pipeline.report.prose import answers, limits, opening
 from pipeline.results.result import DIVERGED, FAILED, FINISHED
 from pipeline.statistics import summary
 
@@ -31,19 +33,23 @@ def render(evidence: Evidence, exhibits: Exhibits | None, arrays: Arrays | None)
         lstrip_blocks=True,
     )
     environment.filters["strong"] = strong
-    environment.globals.update(words=words, data_uri=pictures.data_uri, ink=pictures.ink, leads=leads, zip=zip)
+    environment.globals.update(plural=formatting.plural, seeds=opening.seeds, leads=leads, zip=zip)
+    environment.globals.update(data_uri=pictures.data_uri, ink=pictures.ink)
     boards = [_board(evidence, question, number) for number, question in enumerate(evidence.questions)]
     links = [_links(board, evidence if number == 0 else None) for number, board in enumerate(boards)] or [{}]
     book = evidence.questions.index(evidence.book_question) if evidence.book_question in evidence.questions else 0
     duel = findings.two_best(evidence) if evidence.questions else None
-    return environment.get_template("page.html").render(
+    html = environment.get_template("page.html").render(
         style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         evidence=evidence,
         exhibits=exhibits,
         boards=boards,
-        answer=words.answer(evidence),
-        certainty=words.certainty(evidence),
+        answer=opening.answer(evidence),
+        certainty=opening.certainty(evidence),
         analysis=evidence.analysis,
+        answers=answers.answers(evidence.analysis),
+        limits=limits.limits(evidence.analysis),
+        notes=limits.notes(evidence),
         findings=findings,
         links=links[0],
         book_links=links[book],
@@ -51,8 +57,8 @@ def render(evidence: Evidence, exhibits: Exhibits | None, arrays: Arrays | None)
         winner_link=evidence.link_of(evidence.winner.key) if boards and evidence.winner else None,
         duel=duel,
         duel_links=[evidence.link_of(run.key) for run in duel.runs] if duel else [],
-        beside=beside.tables(evidence.beside, evidence.link_to),
-        alarm=words.alarm(evidence),
+        other_tables=other_tables.tables(evidence.tables_folder, evidence.link_to),
+        alarm=opening.alarm(evidence),
         book=_book(evidence),
         method=method.card(evidence, arrays),
         runs=_runs(evidence),
@@ -65,6 +71,12 @@ def render(evidence: Evidence, exhibits: Exhibits | None, arrays: Arrays | None)
         else {},
         counts={status: evidence.count(status) for status in (FINISHED, DIVERGED, FAILED)},
     )
+    return unbroken(html)
+
+
+def unbroken(html: str) -> str:
+    """`html` with a narrow no-break space between each number and its per cent sign."""
+    return re.sub(r"(?<=\d) %", "\u202f%", html)
 
 
 def strong(text: str) -> Markup:
@@ -102,7 +114,7 @@ def _published_links(exhibits: Exhibits | None) -> dict[Any, str | None]:
     table = exhibits.published.table if exhibits and exhibits.published else None
     if table is None:
         return {}
-    return {row: f"#{beside.anchor('published', row.replace(' ', '_'))}" for row in table["row"]}
+    return {row: f"#{other_tables.anchor('published', row.replace(' ', '_'))}" for row in table["row"]}
 
 
 def _board(evidence: Evidence, question: tuple[str, str], number: int) -> dict[str, Any]:
@@ -148,18 +160,18 @@ def _book(evidence: Evidence) -> dict[str, Any] | None:
     book = evidence.book
     if book.empty:
         return None
-    interval = summary.interval(book["test_accuracy"])
+    interval = summary.interval(book["test_accuracy"], summary.BOUNDS["test_accuracy"])
     inside = int(book["test_accuracy"].between(*BOOK_BAND).sum())
     return {
         "dataset": book["dataset"].iloc[0],
         "n": len(book),
-        "mean": words.percent(interval["mean"]),
-        "span": words.span(interval["low"], interval["high"]),
-        "gap": words.points(book["gap_accuracy"].mean()),
+        "mean": formatting.percent(interval["mean"]),
+        "span": formatting.span(interval["low"], interval["high"]),
+        "gap": formatting.points(book["gap_accuracy"].mean()),
         "inside": inside,
         "source": BOOK_SOURCE,
-        "published": words.percent(BOOK_ACCURACY, 1),
-        "band": f"{words.span(*BOOK_BAND, digits=1)}{words.THIN}%",
+        "published": formatting.percent(BOOK_ACCURACY, 1),
+        "band": f"{formatting.span(*BOOK_BAND, digits=1)} %",
     }
 
 
@@ -169,9 +181,9 @@ def _runs(evidence: Evidence) -> list[dict[str, Any]]:
             "name": run["name"],
             "experiment": run["experiment"],
             "status": run["status"],
-            "test": words.number(100 * run["test_accuracy"]),
-            "gap": words.number(100 * run["gap_accuracy"]),
-            "seconds": words.number(run["seconds"], 1),
+            "test": formatting.number(100 * run["test_accuracy"]),
+            "gap": formatting.number(100 * run["gap_accuracy"]),
+            "seconds": formatting.number(run["seconds"], 1),
             "link": evidence.link(run["experiment"], run["key"]),
         }
         for _, run in evidence.runs.iterrows()

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.report import words
+from pipeline import formatting
 from pipeline.report.evidence import Evidence
+from pipeline.report.prose import answers, opening
 from pipeline.results.result import DIVERGED, FAILED, FINISHED
 from pipeline.statistics import summary
 
@@ -63,9 +64,9 @@ def gap_by_width(evidence: Evidence) -> pd.DataFrame:
 
 
 def _cells(table: pd.DataFrame) -> pd.DataFrame:
-    cells = summary.one_per_cell(table, ("optimizer", "width", "depth"))
+    cells = summary.best_per_cell(table, ("optimizer", "width", "depth"))
     if cells["depth"].nunique() > 1:
-        layers = [words.plural(int(depth), "layer") for depth in cells["depth"]]
+        layers = [formatting.plural(int(depth), "layer") for depth in cells["depth"]]
         cells["optimizer"] = [f"{name}, {deep}" for name, deep in zip(cells["optimizer"], layers, strict=True)]
     return cells
 
@@ -141,18 +142,18 @@ def leaderboard(evidence: Evidence, question: tuple[str, str] | None = None) -> 
     return [
         {
             "place": _place(row),
-            "configuration": words.configuration(row),
+            "configuration": opening.configuration(row),
             "optimizer": row["optimizer"],
-            "layers": words.configuration(row).removeprefix(f"{row['optimizer']}, "),
+            "layers": opening.configuration(row).removeprefix(f"{row['optimizer']}, "),
             "n": int(row["n"]),
             "lost": int(row["failed"] + row["diverged"]),
-            "val": words.number(100 * row["best_val_accuracy_mean"]),
-            "test": words.number(100 * row["test_accuracy_mean"]),
-            "test_interval": words.span(row["test_accuracy_low"], row["test_accuracy_high"]),
-            "gap": words.number(100 * row["gap_accuracy_mean"]),
-            "gap_interval": words.span(row["gap_accuracy_low"], row["gap_accuracy_high"]),
-            "gap_loss": words.number(row["gap_loss_mean"], 3),
-            "seconds": words.number(row["seconds_mean"], 1),
+            "val": formatting.number(100 * row["best_val_accuracy_mean"]),
+            "test": formatting.number(100 * row["test_accuracy_mean"]),
+            "test_interval": formatting.span(row["test_accuracy_low"], row["test_accuracy_high"]),
+            "gap": formatting.number(100 * row["gap_accuracy_mean"]),
+            "gap_interval": formatting.span(row["gap_accuracy_low"], row["gap_accuracy_high"]),
+            "gap_loss": formatting.number(row["gap_loss_mean"], 3),
+            "seconds": formatting.number(row["seconds_mean"], 1),
             "row": row,
         }
         for _, row in table.iterrows()
@@ -183,17 +184,16 @@ def note(evidence: Evidence, limit: int = 30) -> str:
     """The answer and the leaderboard in Markdown."""
     if not evidence.questions:
         lost = [f"- {lost.name}, {lost.status}: {lost.reason}" for lost in evidence.lost[:limit]]
-        return "\n\n".join([" ".join(words.answer(evidence)), "\n".join(lost)]) + "\n"
+        return "\n\n".join([" ".join(opening.answer(evidence)), "\n".join(lost)]) + "\n"
     rows = leaderboard(evidence)
     cells = [[str(row[column]) for column in HEADINGS] for row in rows[:limit]]
     head = [f"| {' | '.join(HEADINGS.values())} |", "| ---: | :--- |" + " ---: |" * (len(HEADINGS) - 2)]
     more = [f"\n{len(rows) - limit} more in `comparison.csv`."] if len(rows) > limit else []
     paragraphs = [
-        *([f"**{words.alarm(evidence)}**"] if evidence.leaks else []),
-        " ".join(words.answer(evidence)),
-        " ".join(words.certainty(evidence)),
-        evidence.analysis.which,
-        evidence.analysis.overfits,
+        *([f"**{opening.alarm(evidence)}**"] if evidence.leaks else []),
+        " ".join(opening.answer(evidence)),
+        " ".join(opening.certainty(evidence)),
+        *answers.answers(evidence.analysis),
     ]
     return (
         "\n\n".join(paragraphs)

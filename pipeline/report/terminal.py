@@ -3,54 +3,103 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
-from pipeline.report import tables, words
+from pipeline import formatting
+from pipeline.report import tables
 from pipeline.report.evidence import Evidence
+from pipeline.report.prose import answers, limits, opening
 from pipeline.results.result import FINISHED
 
 MOST_ROWS = 12
 
+PIPED_WIDTH = 124
+"""Columns of a table that goes to a file or another program."""
+
+DISPENSABLE = ("seconds", "n", "gap_interval", "test_interval", "val", "place")
+"""Columns of the leaderboard that a narrow window leaves out, the first one first."""
+
+
+def standard_output() -> Console:
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+
+
+def say(console: Console, sentence: str, style: str | None = None) -> None:
+    """Print a sentence, broken between words on a terminal and in one line elsewhere."""
+    console.print(sentence, style=style, soft_wrap=not console.is_terminal, markup=False)
+
+
+def table(
+    headings: Mapping[str, str],
+    rows: Sequence[Mapping[str, object]],
+    console: Console,
+    text: Mapping[str, int],
+    dispensable: Sequence[str] = (),
+    title: str | None = None,
+) -> Table:
+    """A table that fits `console`, of whole words and figures.
+
+    A column of `text` is broken between words, down to the width that stands there; others have a line to a cell. Where
+    there is no room for all columns those of `dispensable` are left out, the first one first.
+    """
+    columns = list(headings)
+    for unneeded in [*dispensable, None]:
+        found = Table(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+        for column in columns:
+            width = max(map(cell_len, [*headings[column].split(), *(str(row[column]) for row in rows)]))
+            least = min(width, text.get(column, width))
+            found.add_column(headings[column], justify="left" if column in text else "right", min_width=least)
+        for row in rows:
+            found.add_row(*(Text(str(row[column])) for column in columns))
+        if Measurement.get(console, console.options.update_width(10_000), found).minimum <= console.width:
+            break
+        columns = [column for column in columns if column != unneeded]
+    return found
+
+
+def lines(found: Table, console: Console) -> list[str]:
+    """What `found` looks like on `console`."""
+    with console.capture() as captured:
+        console.print(found)
+    return [line.rstrip() for line in captured.get().splitlines()]
+
 
 def show(evidence: Evidence, console: Console | None = None) -> None:
     """The best configurations of the largest comparison; the alarm and what stands in the way of reading it."""
-    console = console or Console(highlight=False, width=None if sys.stdout.isatty() else 124)
+    console = console or standard_output()
     if not evidence.questions:
-        console.print(" ".join(words.answer(evidence)).replace("**", ""), soft_wrap=True)
+        say(console, " ".join(opening.answer(evidence)).replace("**", ""))
         for lost in evidence.lost[:MOST_ROWS]:
-            console.print(f"{lost.name}, {lost.status}: {lost.reason}", soft_wrap=True, markup=False)
+            say(console, f"{lost.name}, {lost.status}: {lost.reason}")
         return
     rows = tables.leaderboard(evidence)
     dataset, experiment = evidence.questions[0]
-    table = Table(box=SIMPLE_HEAD, title=f"{experiment} on {dataset}", title_justify="left", pad_edge=False)
-    columns = [name for name in tables.HEADINGS if console.width >= 110 or not name.endswith("interval")]
-    for column in columns:
-        table.add_column(
-            tables.HEADINGS[column], justify="left" if column == "configuration" else "right", no_wrap=True
-        )
-    for row in rows[:MOST_ROWS]:
-        table.add_row(*(str(row[column]) for column in columns))
-    console.print(table)
+    title = f"{experiment} on {dataset}"
+    console.print(table(tables.HEADINGS, rows[:MOST_ROWS], console, {"configuration": 20}, DISPENSABLE, title))
     if len(rows) > MOST_ROWS:
         console.print(f"… {len(rows) - MOST_ROWS} more in comparison.csv")
-    for answer in (evidence.analysis.which, evidence.analysis.overfits):
-        console.print(answer, soft_wrap=True)
+    for answer in answers.answers(evidence.analysis):
+        say(console, answer)
     if evidence.seeds[0] < evidence.declared.seeds_to_explore:
-        seeds = words.seeds(evidence)
-        console.print(f"{seeds} per configuration: a smoke test, no claim about which is better", soft_wrap=True)
-    for note in evidence.notes:
-        console.print(note, soft_wrap=True)
+        seeds = opening.seeds(evidence)
+        say(console, f"{seeds} per configuration: a smoke test, no claim about which is better")
+    for note in limits.notes(evidence):
+        say(console, note)
     if evidence.leaks:
-        console.print(words.alarm(evidence), style="bold red", soft_wrap=True)
+        say(console, opening.alarm(evidence), style="bold red")
 
 
 def closing(evidence: Evidence, page: Path, experiment: str | None = None) -> str:
     """The last line. `experiment`: the DVC experiment whose temporary folder `page` lies in."""
-    runs, lost = words.plural(evidence.count(FINISHED), "finished run"), len(evidence.lost)
+    runs, lost = formatting.plural(evidence.count(FINISHED), "finished run"), len(evidence.lost)
     what = f"{runs}{f', {lost} lost' if lost else ''}"
     if experiment:
         return f"{what}: the report is in experiment {experiment}; `dvc exp apply {experiment}` brings it here"

@@ -10,9 +10,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from rich.console import Console
 
+from pipeline import formatting
 from pipeline.config.job import Job
-from pipeline.report import style, words
+from pipeline.formatting import layers, listed, number, p_value, plural
+from pipeline.report import style, terminal
 from pipeline.report.figures import TICKS, stretch
 from pipeline.report.style import MUTED
 from pipeline.results.find import KEYS, beginning
@@ -20,7 +23,6 @@ from pipeline.statistics import declaration, tuning
 from pipeline.statistics.declaration import Declaration
 from pipeline.statistics.summary import shape
 from pipeline.statistics.tuning import DEFAULT, TUNED, Tuning
-from pipeline.statistics.wording import layers, listed, number, p_value, plural
 
 COLUMNS = 3
 HEAD = ["optimizer", "learning rate", "seeds", "validation %", "test %", "gap, points"]
@@ -34,14 +36,21 @@ def write(tunings: Sequence[Tuning], out: Path) -> list[str]:
     table, tried = tuning.side_by_side(tunings, declared), tuning.rates(tunings)
     job = tunings[0].default[0].job
     out.mkdir(parents=True, exist_ok=True)
-    runs = [" ".join(beginning(run.key) for run in (*one.default, *one.tuned)) for one in tunings]
+    runs = [" ".join(beginning(run.key) for run in (*found.default, *found.tuned)) for found in tunings]
     table = table.assign(dataset=job.dataset.name, hidden=shape(job), epochs=job.training.epochs, **{KEYS: runs})
     table.to_csv(out / "tuned.csv", index=False, lineterminator="\n")
     tried.to_csv(out / "tuned_rates.csv", index=False, lineterminator="\n")
     (out / "tuned.md").write_text(page(table, tried, job, declared), encoding="utf-8")
     with style.styled():
         (out / "tuned.png").write_bytes(style.png(curves(tried)))
-    return [*short(table), f"the report is {out / 'tuned.md'}"]
+    return [*at_terminal(table, terminal.standard_output()), f"the report is {out / 'tuned.md'}"]
+
+
+def at_terminal(table: pd.DataFrame, console: Console) -> list[str]:
+    """The lines of `brief` as a table that fits `console`; the gaps are left out first."""
+    rows = [dict(zip(SHORT, row, strict=True)) for row in brief(table)]
+    shown = terminal.table(dict(zip(SHORT, SHORT, strict=True)), rows, console, dict.fromkeys(SHORT, 12), SHORT[:4:-1])
+    return terminal.lines(shown, console)
 
 
 def lined(rows: Sequence[Sequence[object]]) -> list[str]:
@@ -76,7 +85,7 @@ def _spread(row: pd.Series, figure: str, *, signed: bool = False) -> str:
     mean, low, high = (100 * float(row[f"{figure}_{part}"]) for part in ("mean", "low", "high"))
     if signed and row["default_rate"] == row["tuned_rate"]:
         return "–"
-    spread = "" if math.isnan(low) else f" ({words.span(low, high, 1)})"
+    spread = "" if math.isnan(low) else f" ({formatting.span(low, high, 1)})"
     return (number(mean, signed=signed) if not math.isnan(mean) else "–") + spread
 
 
@@ -87,7 +96,7 @@ def page(table: pd.DataFrame, tried: pd.DataFrame, job: Job, declared: Declarati
         "# Learning rates: default and tuned",
         "",
         f"{layers(shape(job)).capitalize()}, {plural(job.training.epochs, 'epoch')}, on {job.dataset.name}. "
-        f"{_budget(table)} with {plural(len(seeds), 'seed')} ({words.ranged(seeds)}): the rate of the highest mean "
+        f"{_budget(table)} with {plural(len(seeds), 'seed')} ({formatting.ranged(seeds)}): the rate of the highest mean "
         "validation accuracy is the tuned one. The figures below are of other seeds, so that luck in choosing is no gain. "
         "Test images took no part in the choice."
         + (" So few seeds carry no claim." if final < declared.seeds_to_explore else ""),
@@ -159,10 +168,10 @@ def curves(tried: pd.DataFrame) -> Figure:
     means = stretch(tried.groupby(["optimizer", "learning_rate"])["val_accuracy"].mean().to_numpy(float))
     room = 0.08 * float(np.ptp(means)) + 0.02
     limits = float(means.min()) - room, float(means.max()) + 2 * room
-    whole = figure.get_size_inches()
+    size = figure.get_size_inches()
     for place, name in enumerate(names):
         left, bottom = 0.75 + width * (place % columns), height * (rows - 1 - place // columns) + 0.8
-        box = (left / whole[0], bottom / whole[1], (width - 0.65) / whole[0], (height - 0.8) / whole[1])
+        box = (left / size[0], bottom / size[1], (width - 0.65) / size[0], (height - 0.8) / size[1])
         ax = figure.add_axes(box)
         _curve(ax, tried[tried["optimizer"].eq(name)], looks[name]["color"], limits)
         ax.set_title(name, loc="left", fontsize=10.5, weight="bold", pad=6)
@@ -171,7 +180,7 @@ def curves(tried: pd.DataFrame) -> Figure:
         if place + columns >= len(names):
             ax.set_xlabel("learning rate")
     told = "line: mean over seeds; dots: seeds; circle: the default; diamond: the rate chosen"
-    figure.text(0.12 / whole[0], 0.08 / whole[1], told, color=MUTED, fontsize=8.5)
+    figure.text(0.12 / size[0], 0.08 / size[1], told, color=MUTED, fontsize=8.5)
     return figure
 
 

@@ -14,6 +14,7 @@ from pipeline.data.files import whole
 from pipeline.report import page, tables
 from pipeline.report.evidence import Evidence
 from pipeline.report.exhibits import Exhibits
+from pipeline.report.prose import verdicts
 
 FIGURES = "figures"
 OWN_FIGURES = (
@@ -36,19 +37,19 @@ OWN_FIGURES = (
 
 def write(evidence: Evidence, arrays: Arrays | None, out: Path) -> dict[str, Path]:
     """Write the report into `out`; returns its files by their path in it. `arrays` are the winner's data."""
-    evidence.beside = out
-    with ThreadPoolExecutor(1) as beside:
+    evidence.tables_folder = out
+    with ThreadPoolExecutor(1) as executor:
         if evidence.questions:
             _ = evidence.main, evidence.main_results  # what both begin with
         # Statistics are numpy's work for the most part, which leaves Python's lock to matplotlib meanwhile.
-        analysis = beside.submit(lambda: evidence.analysis)
+        analysis = executor.submit(lambda: evidence.analysis)
         exhibits = Exhibits(evidence, arrays) if evidence.questions else None
         pictures = exhibits.files() if exhibits else {}
         analysis.result()
     frames = {
         "runs.csv": tables.runs(evidence),
         "comparison.csv": tables.comparison(evidence),
-        "contrasts.csv": evidence.analysis.contrasts,
+        "contrasts.csv": verdicts.with_sentences(evidence.analysis),
         "failures.csv": tables.failures(evidence),
         "curves.csv": tables.curves(evidence),
         "gap_by_width.csv": tables.gap_by_width(evidence),

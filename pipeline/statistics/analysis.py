@@ -1,4 +1,4 @@
-"""All statistics of one comparison: tables, verdicts, the two answers, and what cannot be said.
+"""All statistics of one comparison: tables and verdicts.
 
 analysis(results, declaration.load(), labels)
 """
@@ -8,17 +8,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 import pandas as pd
 
 from pipeline.results.result import FINISHED, Result
-from pipeline.statistics import answers, bootstrap, contrasts, design, gap_points, slopes, summary, verdicts
-from pipeline.statistics.answers import Headline
+from pipeline.statistics import bootstrap, contrasts, design, gap_points, slopes, summary, verdicts
 from pipeline.statistics.declaration import OPTIMIZERS, Declaration
+from pipeline.statistics.design import Design
+from pipeline.statistics.figures import FIGURES
 from pipeline.statistics.interaction import Interaction, interaction
 from pipeline.statistics.pairs import Blocks
-from pipeline.statistics.wording import FIGURES, plural
 
 BOOTSTRAP = [
     "configuration",
@@ -31,8 +32,14 @@ BOOTSTRAP = [
     "standard_error",
     "seeds",
     "images",
-    "over",
 ]
+
+
+class Unsampled(Enum):
+    """Why there is no bootstrap over test images."""
+
+    LABELS = "no labels"
+    PREDICTIONS = "no predictions"
 
 
 @dataclass(frozen=True)
@@ -57,14 +64,12 @@ class Analysis:
     """
     best: str | None
     """Id of the configuration of highest mean validation accuracy; None where nothing can be chosen."""
-    limits: tuple[str, ...]
-    """What these runs cannot say, a sentence each."""
-    which: str
-    """Answer: which optimizer and width."""
-    overfits: str
-    """Answer: who overfits more."""
-    headline: Headline
-    """The same in one sentence."""
+    results: tuple[Result, ...]
+    """The runs, finished or not."""
+    design: Design
+    """Which contrasts were formed of what was declared, and which could not be."""
+    unsampled: Unsampled | None
+    """Why the bootstrap over images is left out; None where it is not."""
 
 
 def analysis(
@@ -77,23 +82,20 @@ def analysis(
 
     `labels`, integers (images,), are the right classes of the test split that the runs' predictions are of; without them
     the bootstrap over images is left out. `training_images`: how many there are, validation samples included; where that is
-    not known, a curve on a part of them may have one epoch less to be compared. Never raises for what runs lack: `limits`
-    says what is missing, and why.
+    not known, a curve on a part of them may have one epoch less to be compared. Never raises for what runs lack.
     """
     runs = design.runs_of(results)
     table = design.configurations(runs)
-    limits = design.limits(table, runs, results, declared)
     laid = design.design(table, declared)
     used = {str(key) for key in runs["key"]}
     finished = [result for result in results if result.finished and result.key in used]
     histories = {result.key: slopes.alike(result, training_images) for result in finished}
     judged = verdicts.judged(contrasts.contrasts(runs, table, laid, declared, histories), declared)
     points = gap_points.gap_points(finished, declared, training_images)
-    best = answers.best_of(table, declared)
+    best = design.best_of(table, declared)
     table = table.join(_summarised(runs))
     resampled, unsampled = _bootstrap(finished, Blocks(runs), table, judged, best, labels, declared)
     interactions = tuple(interaction(runs, table, figure, declared) for figure in FIGURES)
-    said = [*limits, *laid.limits, *_unpaired(judged), *unsampled] if len(finished) else limits
     return Analysis(
         declared=declared,
         configurations=table,
@@ -104,28 +106,15 @@ def analysis(
         onsets=gap_points.onsets(finished),
         bootstrap=resampled,
         best=best,
-        limits=tuple(said),
-        which=answers.which(table, judged, best),
-        overfits=answers.overfits(table, judged, declared),
-        headline=answers.headline(table, judged, declared),
+        results=tuple(results),
+        design=laid,
+        unsampled=unsampled,
     )
 
 
 def _summarised(runs: pd.DataFrame) -> pd.DataFrame:
     finished = runs[runs["status"].eq(FINISHED)]
     return summary.intervals(finished, ["configuration"], summary.SUMMARISED).set_index("configuration")
-
-
-def _unpaired(judged: pd.DataFrame) -> list[str]:
-    """Contrasts of which fewer than two seeds are pairs."""
-    rows = judged.drop_duplicates(["contrast", "a_configuration", "b_configuration"])
-    rows = rows[rows["n"] < 2]
-    if rows.empty:
-        return []
-    first = rows.iloc[0]
-    named = f"{first['a']} and {first['b']} ({first['note']})"
-    others = f", nor of {plural(len(rows) - 1, 'contrast')} more" if len(rows) > 1 else ""
-    return [f"Seeds do not pair the runs of {named}{others}: there is no test and no interval."]
 
 
 def _bootstrap(
@@ -136,7 +125,7 @@ def _bootstrap(
     best: str | None,
     labels: np.ndarray | None,
     declared: Declaration,
-) -> tuple[pd.DataFrame, list[str]]:
+) -> tuple[pd.DataFrame, Unsampled | None]:
     correct, missing = _correct(finished, labels)
     at_equal_width = judged[judged["contrast"].eq(OPTIMIZERS) & judged["b_configuration"].eq(best or "")]
     others = map(str, at_equal_width["a_configuration"].drop_duplicates())
@@ -160,23 +149,23 @@ def _bootstrap(
             continue
         labelled = {"a": table.loc[name, "label"], "b": table.loc[against, "label"] if against else ""}
         ids = {"configuration": name, "against": against}
-        rows.append({**ids, **labelled, **vars(found), "over": found.over})
+        rows.append({**ids, **labelled, **vars(found)})
     return pd.DataFrame(rows, columns=BOOTSTRAP), missing
 
 
 def _correct(
     results: Sequence[Result], labels: np.ndarray | None
-) -> tuple[dict[str, dict[str, np.ndarray]], list[str]]:
-    """By configuration and key, which test images a run classifies correctly; and what is missing, in words."""
+) -> tuple[dict[str, dict[str, np.ndarray]], Unsampled | None]:
+    """By configuration and key, which test images a run classifies correctly; and what is missing."""
     if labels is None:
-        return {}, ["The labels of the test images are not at hand: nothing is said of the uncertainty over images."]
+        return {}, Unsampled.LABELS
     predicted = [
         (str(result.identity.get("data")), result, result.predictions)
         for result in results
         if result.predictions is not None and len(result.predictions) == len(labels)
     ]
     if not predicted:
-        return {}, ["No run has predictions of these test images: nothing is said of the uncertainty over images."]
+        return {}, Unsampled.PREDICTIONS
     # Equally many images are not yet the same images.
     most, _ = Counter(data for data, _, _ in predicted).most_common(1)[0]
     found: dict[str, dict[str, np.ndarray]] = {}
@@ -184,4 +173,4 @@ def _correct(
         if data == most:
             of_runs = found.setdefault(design.configuration_of(result.job), {})
             of_runs[result.key] = np.equal(predictions, labels)
-    return found, []
+    return found, None

@@ -39,11 +39,6 @@ class Bootstrap:
     seeds: int
     images: int
 
-    @property
-    def over(self) -> str:
-        """What was drawn anew."""
-        return "seeds and images" if self.seeds > 1 else "images only, there being one seed"
-
 
 def accuracy(correct: np.ndarray, declared: Declaration) -> Bootstrap:
     """Accuracy of one configuration from `correct`, bool (seeds, images). Raises ValueError where it is empty."""
@@ -86,5 +81,5 @@ def _crossed(values: np.ndarray, lowest: float, declared: Declaration) -> Bootst
 
 def _satterthwaite(parts: Sequence[tuple[float, int]]) -> float:
     """Degrees of freedom of a sum of variances, from each with its own; infinite where nothing varies."""
-    whole = sum(part for part, _ in parts)
-    return whole**2 / below if (below := sum(part**2 / degrees for part, degrees in parts)) else math.inf
+    total = sum(part for part, _ in parts)
+    return total**2 / below if (below := sum(part**2 / degrees for part, degrees in parts)) else math.inf

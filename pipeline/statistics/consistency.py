@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.statistics import mcnemar
-from pipeline.statistics.wording import p_value
+from pipeline.statistics.mcnemar import McNemar
 
 ALPHA = 0.001
 """How often two trainings that are alike are called inconsistent."""
@@ -18,7 +18,13 @@ ALPHA = 0.001
 @dataclass(frozen=True)
 class Consistency:
     consistent: bool
-    words: str
+    change: float = math.nan
+    """Of the share, where several seeds tell how much it changes from one to another,"""
+    bound: float = math.nan
+    """and by how much at most, in all but ALPHA of cases."""
+    seeds: int = 0
+    mcnemar: McNemar | None = None
+    """The test on images, where there are too few seeds."""
 
 
 def against_seeds(then: float, now: float, seeds: Sequence[float]) -> Consistency:
@@ -33,20 +39,12 @@ def against_seeds(then: float, now: float, seeds: Sequence[float]) -> Consistenc
     if n < 3:
         raise ValueError(f"{n} seeds: expected at least 3")
     spread = float(np.std(seeds, ddof=1))
-    bound = float(stats.t.ppf(1 - ALPHA / 2, n - 1)) * math.sqrt(2) * spread
+    bound = min(float(stats.t.ppf(1 - ALPHA / 2, n - 1)) * math.sqrt(2) * spread, 1.0)  # of a share no more is possible
     change = now - then
-    return Consistency(
-        abs(change) <= bound,
-        f"test accuracy changed by {100 * change:+.2f} points; between two of {n} seeds it changes by less than "
-        f"{100 * bound:.2f} in {1 - ALPHA:.1%} of cases",
-    )
+    return Consistency(abs(change) <= bound, change, bound, n)
 
 
 def on_images(labels: np.ndarray, then: np.ndarray, now: np.ndarray) -> Consistency:
     """Whether the images that only one of two networks gets right fall to both alike: McNemar's exact test."""
     found = mcnemar.of_predictions(labels, then, now)
-    words = (
-        f"{found.only_first} images are right only then, {found.only_second} only now (McNemar's exact test, "
-        f"{p_value(found.p)}); there are no three seeds of this configuration here to say more"
-    )
-    return Consistency(found.p >= ALPHA, words)
+    return Consistency(found.p >= ALPHA, mcnemar=found)

@@ -19,12 +19,10 @@ Figures are in their own units: shares for accuracies, nats for losses. Columns 
   gap it is the difference alone: what a claim takes besides, at matched training loss and on the test split, is not in it.
 - `seeds_to_decide`: see `power.seeds_to_decide`; of a gap also to claim the effect at matched training loss; infinite over
   100,000. `seeds_still_needed`: how many more than n. Where a verdict is given, or no number of seeds would give one, it says
-  nothing: `verdicts.judged` has the number that its sentence gives.
+  nothing: `verdicts.judged` has the number that counts.
 - For the gaps, at matched training loss (`matched.at_matched_training_loss`; from the histories, thus against the validation
   split where there is one): `matched_n` seeds of which both curves have such a place, `matched_training_loss` (mean),
   `matched_difference`, `matched_sd`, `matched_low`, `matched_high`, `matched_p` and `matched_holm` of the declared test.
-- `note`: why something is missing; empty where nothing is.
-
 NaN stands for what could not be computed.
 """
 
@@ -32,7 +30,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -40,12 +37,9 @@ import pandas as pd
 from pipeline.statistics import paired, power
 from pipeline.statistics.declaration import SIGN_FLIP, SIZES, Declaration
 from pipeline.statistics.design import CROSS_ENTROPY, Contrast, Design
+from pipeline.statistics.figures import FIGURES, GAPS
 from pipeline.statistics.matched import History
 from pipeline.statistics.pairs import Blocks, Pairs
-from pipeline.statistics.wording import FIGURES, GAPS, plural
-
-About = Mapping[Any, Mapping[Any, Any]]
-"""Label and lost runs of a configuration, by its id."""
 
 MATCHED = ("difference", "sd", "low", "high")
 COLUMNS = [
@@ -53,7 +47,7 @@ COLUMNS = [
     *paired.COLUMNS, "comparisons", "holm_sign_flip", "holm_t", "holm_equivalent", "holm", "margin", "minimum_effect", "effect_to_find",
     "detectable", "detectable_in_family", "seeds_to_decide", "seeds_still_needed",
     "matched_n", "matched_training_loss", *(f"matched_{part}" for part in MATCHED), "matched_p", "matched_holm",
-    "note", "a_configuration", "b_configuration",
+    "a_configuration", "b_configuration",
 ]  # fmt: skip
 
 
@@ -68,11 +62,11 @@ def contrasts(
 
     `runs` and `table` as `design.runs_of` (or `design.completed`) and `design.configurations` give them.
     """
-    blocks, about = Blocks(runs), table[["label", "diverged", "failed"]].to_dict("index")
+    blocks, labels = Blocks(runs), table["label"]
     rows, differences, matched = [], [], []
     for contrast in design.contrasts:
         pairs = blocks.pairs(contrast.a, contrast.b)
-        described = _described(contrast, pairs, about, design)
+        counts = _counts(contrast, pairs, labels, design)
         equal = pairs.gaps_at_matched_loss(histories or {})
         there = {"matched_n": len(equal["level"]), "matched_training_loss": _mean(equal["level"])}
         for figure in FIGURES:
@@ -80,7 +74,7 @@ def contrasts(
             differences.append(pairs.difference(figure))
             matched.append(equal[figure] if gap else np.empty(0))
             means = {"mean_a": _mean(pairs.a[figure]), "mean_b": _mean(pairs.b[figure])}
-            rows.append({"figure": figure, **described, **means, **(there if gap else {})})
+            rows.append({"figure": figure, **counts, **means, **(there if gap else {})})
     if not rows:
         return pd.DataFrame(columns=COLUMNS)
     found = pd.DataFrame(rows)
@@ -88,10 +82,9 @@ def contrasts(
     in_nats = found["a_configuration"].map(table["loss"]).isin(CROSS_ENTROPY) | found["figure"].ne("gap_loss")
     for part in SIZES:
         found[part] = found["figure"].map(dict(getattr(declared, part))).astype(float).where(in_nats)
-    found["note"] = found["note"].where(in_nats, "the sizes declared in nats are not of this loss")
     margins = found["margin"].to_numpy()
-    found = found.join(_by_seeds(differences, margins, declared))
-    at_equal_loss = _by_seeds(matched, margins, declared)
+    found = found.join(paired.within_bounds(_by_seeds(differences, margins, declared), found["figure"]))
+    at_equal_loss = paired.within_bounds(_by_seeds(matched, margins, declared), found["figure"])
     for part in MATCHED:
         found[f"matched_{part}"] = at_equal_loss[part]
     found["matched_p"] = at_equal_loss[paired.claim_column(declared)]
@@ -107,37 +100,21 @@ def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if len(values) else math.nan
 
 
-def _described(contrast: Contrast, pairs: Pairs, about: About, design: Design) -> dict[str, object]:
+def _counts(contrast: Contrast, pairs: Pairs, labels: pd.Series, design: Design) -> dict[str, object]:
     return {
         "contrast": contrast.declared,
         "dataset": contrast.dataset,
         "at": contrast.at,
-        "a": about[contrast.a]["label"],
-        "b": about[contrast.b]["label"],
+        "a": labels[contrast.a],
+        "b": labels[contrast.b],
         "n": pairs.n,
         "only_a": pairs.only_a,
         "only_b": pairs.only_b,
         "unlike": pairs.unlike,
         "comparisons": design.comparisons[contrast.dataset, contrast.declared],
-        "note": "; ".join(_notes(contrast, pairs, about)),
         "a_configuration": contrast.a,
         "b_configuration": contrast.b,
     }
-
-
-def _notes(contrast: Contrast, pairs: Pairs, about: About) -> list[str]:
-    said = []
-    for configuration in (contrast.a, contrast.b):
-        label, diverged, failed = (about[configuration][name] for name in ("label", "diverged", "failed"))
-        if diverged + failed:
-            said.append(f"{plural(diverged + failed, 'run')} of {label} did not finish ({diverged} diverged)")
-    if pairs.unlike:
-        said.append(f"{plural(pairs.unlike, 'seed')} left out: other data, code or device")
-    if pairs.n == 0 and pairs.only_a and pairs.only_b:
-        said.append("no seed in common, so nothing is paired")
-    elif pairs.n < 2:
-        said.append(f"{plural(pairs.n, 'common seed')}: no test, no interval")
-    return said
 
 
 def _by_seeds(samples: list[np.ndarray], margins: np.ndarray, declared: Declaration) -> pd.DataFrame:

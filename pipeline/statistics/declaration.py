@@ -12,7 +12,7 @@ import yaml
 from pipeline.config import rules
 from pipeline.config.rules import CONF, Rule
 from pipeline.errors import UserError
-from pipeline.statistics.wording import FIGURES
+from pipeline.statistics.figures import FIGURES
 
 OPTIMIZERS = "each optimizer against the best at equal width"
 WIDTHS = "each width against the next"

@@ -6,6 +6,7 @@ accuracy; where nothing was held out for validation, nothing is chosen, and what
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,19 +16,27 @@ from itertools import combinations, pairwise
 import pandas as pd
 
 from pipeline.config.job import Job
+from pipeline.formatting import layers, listed, plural
 from pipeline.results.result import DIVERGED, FAILED, FINISHED, Result
-from pipeline.statistics import mixed
 from pipeline.statistics.declaration import OPTIMIZERS, WIDTHS, Declaration
 from pipeline.statistics.summary import dotted_columns, once_per_seed, tidy
-from pipeline.statistics.wording import layers, listed, plural
 
 CROSS_ENTROPY = ("categorical_crossentropy", "kl_divergence")
 """Losses in nats, of which the declared sizes are; against one-hot labels the two are equal."""
 
 
+DECIDES_NUMBERS = ("data", "source", "numerics")
+"""Parts of a run's identity besides its Job. Runs that differ in one are no pair, though they share a seed."""
+
+
+def origin(result: Result, *parts: str) -> str:
+    """What decided the run's numbers besides its Job, as a text; of all parts where none is named."""
+    return json.dumps([result.identity.get(part) for part in parts or DECIDES_NUMBERS], sort_keys=True)
+
+
 def with_identity(runs: pd.DataFrame, results: Sequence[Result]) -> pd.DataFrame:
     """`runs` with two columns more: `loss`, its name, and `identity`, what decided its numbers besides its Job, as a text."""
-    known = {result.key: mixed.origin(result) for result in results}
+    known = {result.key: origin(result) for result in results}
     losses = {result.key: result.job.training.loss for result in results}
     return runs.assign(identity=runs["key"].map(known).fillna(""), loss=runs["key"].map(losses))
 
@@ -75,12 +84,12 @@ def configurations(runs: pd.DataFrame) -> pd.DataFrame:
     finished = runs[runs["status"].eq(FINISHED)]
     table["validation"] = finished.groupby("configuration")["best_val_accuracy"].mean().reindex(table.index)
     others = [column for column in dotted if not column.startswith("optimizer.")]
-    table["setting"] = [_in_words(values) for values in table[["epochs", *others]].itertuples(index=False)]
+    table["setting"] = [_joined(values) for values in table[["epochs", *others]].itertuples(index=False)]
     table["label"] = _labels(table, dotted)
     return table
 
 
-def _in_words(values: tuple[object, ...]) -> str:
+def _joined(values: tuple[object, ...]) -> str:
     return "; ".join(map(str, values))
 
 
@@ -92,7 +101,7 @@ def _labels(table: pd.DataFrame, dotted: list[str]) -> pd.Series:
         if len(alike) < 2:
             continue
         for configuration in map(str, alike.index):
-            labels[configuration] = plain[configuration] + _apart(alike, ["epochs", *dotted], configuration)
+            labels[configuration] = plain[configuration] + _differing(alike, ["epochs", *dotted], configuration)
     return labels
 
 
@@ -108,6 +117,15 @@ class Contrast:
     b: str
 
 
+@dataclass(frozen=True)
+class Unchosen:
+    """Where a declared contrast would need a choice, and there is no validation accuracy to choose by."""
+
+    declared: str
+    dataset: str
+    at: tuple[str, ...]
+
+
 @dataclass
 class Design:
     contrasts: list[Contrast] = field(default_factory=list)
@@ -118,33 +136,22 @@ class Design:
     it was the same seeds that made it the best, and k (k − 1) / 2 pairs could have been the ones that are tested. Counting
     k − 1 only, simulated sweeps without any difference claim one in up to 11 % instead of 5 %.
     """
-    limits: list[str] = field(default_factory=list)
-    """What was declared and cannot be compared, and why."""
+    unchosen: list[Unchosen] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
+    """Declared contrasts of which no configurations form a pair."""
 
 
 def design(table: pd.DataFrame, declared: Declaration) -> Design:
     """The declared contrasts among `table`, as `configurations` gives it."""
     found = Design()
     for name in declared.contrasts:
-        before = len(found.contrasts)
         lay = {OPTIMIZERS: _optimizers, WIDTHS: _widths}[name]
         for dataset, group in table.groupby("dataset", sort=False):
             lay(str(dataset), group, declared, found)
-        if len(found.contrasts) == before and not any(limit.startswith(_named(name)) for limit in found.limits):
-            found.limits.append(f"{_named(name)}: {_lacking(name, table)}, so there is nothing to contrast.")
+        formed = {contrast.declared for contrast in found.contrasts} | {lacking.declared for lacking in found.unchosen}
+        if name not in formed:
+            found.absent.append(name)
     return found
-
-
-def _named(contrast: str) -> str:
-    return contrast[0].upper() + contrast[1:]
-
-
-def _lacking(name: str, table: pd.DataFrame) -> str:
-    if len(table) == 1:
-        return "there is one configuration only"
-    if name == OPTIMIZERS:
-        return "no two optimizers share a width and all other settings"
-    return "no optimizer has two widths with all other settings equal"
 
 
 def _optimizers(dataset: str, group: pd.DataFrame, declared: Declaration, found: Design) -> None:
@@ -153,7 +160,7 @@ def _optimizers(dataset: str, group: pd.DataFrame, declared: Declaration, found:
         candidates = [rows for _, rows in stratum.groupby("optimizer", sort=False)]
         if len(candidates) < 2:
             continue
-        at = layers(str(hidden)) + _setting_apart(group, stratum)
+        at = layers(str(hidden)) + _differing_setting(group, stratum)
         chosen = [chosen_of(rows, declared) for rows in candidates]
         known = [configuration for configuration in chosen if configuration is not None]
         best = chosen_of(stratum.loc[known], declared) if len(known) == len(chosen) else None
@@ -163,10 +170,7 @@ def _optimizers(dataset: str, group: pd.DataFrame, declared: Declaration, found:
         found.comparisons[dataset, OPTIMIZERS] += sum(len(a) * len(b) for a, b in combinations(candidates, 2))
         found.contrasts += [Contrast(OPTIMIZERS, dataset, at, a, best) for a in known if a != best]
     if unchosen:
-        found.limits.append(
-            f"{_named(OPTIMIZERS)}: on {dataset}, at {'; '.join(unchosen)}, there is no validation accuracy to choose the "
-            "best by, and the test split is not for choosing."
-        )
+        found.unchosen.append(Unchosen(OPTIMIZERS, dataset, tuple(unchosen)))
 
 
 def _widths(dataset: str, group: pd.DataFrame, declared: Declaration, found: Design) -> None:
@@ -176,7 +180,7 @@ def _widths(dataset: str, group: pd.DataFrame, declared: Declaration, found: Des
         candidates = [rows for _, rows in stratum.groupby("width", sort=True)]
         chosen = [chosen_of(rows, declared) for rows in candidates]
         deep = f", {plural(int(str(depth)), 'layer')}" if even["depth"].nunique() > 1 else ""
-        at = f"{optimizer}{deep}{_setting_apart(even, stratum)}"
+        at = f"{optimizer}{deep}{_differing_setting(even, stratum)}"
         for (narrow, wide), (fewer, more) in zip(pairwise(chosen), pairwise(candidates), strict=True):
             if narrow is None or wide is None:
                 unchosen.append(at)
@@ -184,19 +188,16 @@ def _widths(dataset: str, group: pd.DataFrame, declared: Declaration, found: Des
             found.comparisons[dataset, WIDTHS] += len(fewer) * len(more)
             found.contrasts.append(Contrast(WIDTHS, dataset, at, wide, narrow))
     if unchosen:
-        found.limits.append(
-            f"{_named(WIDTHS)}: on {dataset}, {'; '.join(dict.fromkeys(unchosen))} has several configurations of one width "
-            "and no validation accuracy to choose one by."
-        )
+        found.unchosen.append(Unchosen(WIDTHS, dataset, tuple(dict.fromkeys(unchosen))))
 
 
-def _setting_apart(group: pd.DataFrame, stratum: pd.DataFrame) -> str:
+def _differing_setting(group: pd.DataFrame, stratum: pd.DataFrame) -> str:
     """The settings of a stratum that differ among the group's strata."""
     columns = ["epochs", *(name for name in dotted_columns(group) if not name.startswith("optimizer."))]
-    return _apart(group, columns, str(stratum.index[0]))
+    return _differing(group, columns, str(stratum.index[0]))
 
 
-def _apart(group: pd.DataFrame, columns: list[str], configuration: str) -> str:
+def _differing(group: pd.DataFrame, columns: list[str], configuration: str) -> str:
     """`, epochs 20, dropout 0.5`: what of `columns` a configuration has and not all of its group."""
     differing = [name for name in columns if group[name].astype(str).nunique() > 1]
     # By its last word: `epochs` and `training.epochs` are one.
@@ -218,6 +219,19 @@ def chosen_of(candidates: pd.DataFrame, declared: Declaration) -> str | None:
     return str(known.idxmax()) if len(known) else None
 
 
+def main_dataset(table: pd.DataFrame) -> pd.DataFrame:
+    """The configurations that finished, of the data set that has most of them."""
+    finished = table[table["n"] > 0]
+    most = finished["dataset"].mode()
+    return finished[finished["dataset"].isin(most[:1])]
+
+
+def best_of(table: pd.DataFrame, declared: Declaration) -> str | None:
+    """Id of the configuration of highest mean validation accuracy; None where there is nothing to choose by."""
+    main = main_dataset(table)
+    return chosen_of(main, declared) if len(main) and main["validation"].notna().any() else None
+
+
 def cells(table: pd.DataFrame, declared: Declaration) -> pd.DataFrame:
     """One configuration for each optimizer and width of the part of `table` that has most of them.
 
@@ -230,37 +244,3 @@ def cells(table: pd.DataFrame, declared: Declaration) -> pd.DataFrame:
     largest = max(parts, key=lambda part: len(part.drop_duplicates(["optimizer", "width"])))
     chosen = [chosen_of(rows, declared) for _, rows in largest.groupby(["optimizer", "width"], sort=False)]
     return largest.loc[[configuration for configuration in chosen if configuration is not None]]
-
-
-def limits(table: pd.DataFrame, runs: pd.DataFrame, results: Sequence[Result], declared: Declaration) -> list[str]:
-    """What stands in the way of reading these runs as one comparison; a sentence each."""
-    said = []
-    lost = {status: int(table[status].sum()) for status in (DIVERGED, FAILED)}
-    if table["n"].sum() == 0:
-        told = listed([f"{count} {status}" for status, count in lost.items() if count]) or "there are none"
-        return [f"No run finished ({told}): nothing can be compared."]
-    if any(lost.values()):
-        some = table[table[[DIVERGED, FAILED]].sum(axis=1) > 0]
-        told = listed([f"{count} {status}" for status, count in lost.items() if count])
-        named = listed([f"{row['label']} ({row['n']} finished)" for _, row in some.head(3).iterrows()])
-        more = f" and {plural(len(some) - 3, 'more configuration')}" if len(some) > 3 else ""
-        said.append(f"{told} of {len(runs)} runs did not finish, of {named}{more}: figures are of the seeds that did.")
-    finished = table[table["n"] > 0]
-    fewest = int(finished["n"].min())
-    if fewest < declared.seeds_to_explore:
-        said.append(
-            f"Some configurations have {plural(fewest, 'seed')} only: it takes {declared.seeds_to_explore} to explore a difference "
-            f"and {declared.seeds_to_confirm} to confirm one, fewer are a smoke test and carry no claim."
-        )
-    if len(finished) == 1:
-        said.append("One configuration finished: its figures can be given, and nothing compared.")
-    if finished["validation"].isna().all():
-        said.append("No validation split was held out: nothing is chosen, and no best named.")
-    if table["dataset"].nunique() > 1:
-        said.append(f"The runs are of {listed(sorted(set(table['dataset'])))}: each data set is compared by itself.")
-    if finished["epochs"].eq(1).all():
-        said.append("With one epoch each there is no curve: no onset, and no gap at matched training loss.")
-    by_dataset: dict[str, list[Result]] = {}
-    for result in results:
-        by_dataset.setdefault(result.job.dataset.name, []).append(result)
-    return said + [line for name, group in by_dataset.items() for line in mixed.sentences(group, f"The runs on {name}")]

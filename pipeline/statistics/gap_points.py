@@ -18,15 +18,14 @@ from pipeline.statistics.slopes import measured_alike
 from pipeline.statistics.summary import intervals
 
 LAST, CHOSEN, REACHED = "last epoch", "chosen on validation", "training loss reached"
-POINTS = (LAST, CHOSEN, REACHED)
 FIGURES = {"gap_accuracy": "gap/accuracy", "gap_loss": "gap/loss", "training_loss": "train/loss"}
-COLUMNS = ["configuration", "key", "name", "seed", "held_out", "point", "epoch", *FIGURES, "on_part", "reason"]
+COLUMNS = ["configuration", "key", "name", "seed", "held_out", "point", "epoch", *FIGURES, "on_part"]
 
 
 def gap_points(results: Iterable[Result], declared: Declaration, training_images: int | None = None) -> pd.DataFrame:
     """A row per finished run and point: `epoch` (from 1), `gap_accuracy`, `gap_loss`, `training_loss` after it.
 
-    Where a run has no such point `epoch` is missing, the numbers are NaN and `reason` says why; else `reason` is empty.
+    Where a run has no such point `epoch` is missing and the numbers are NaN.
     `held_out` is the split that the gaps are against. `on_part`: the training side is of the part of the samples that a
     curve is measured on, as it is before the last epoch (`slopes.measured_alike`); after it, of all. `training_images` as
     there.
@@ -42,12 +41,9 @@ def _points(result: Result, threshold: float, training_images: int | None) -> li
     losses = result.history.get("train/loss", [])
     in_nats = result.job.training.loss in CROSS_ENTROPY
     found = {
-        LAST: (len(losses) or None, "no curve was recorded"),
-        CHOSEN: (_chosen(result), "no validation split, so no epoch is chosen"),
-        REACHED: (
-            first_reached(losses, threshold) if in_nats else None,
-            _never(losses, threshold) if in_nats else f"the threshold is in nats, the loss {result.job.training.loss}",
-        ),
+        LAST: len(losses) or None,
+        CHOSEN: _chosen(result),
+        REACHED: first_reached(losses, threshold) if in_nats else None,
     }
     about = {
         "configuration": configuration_of(result.job),
@@ -63,14 +59,9 @@ def _points(result: Result, threshold: float, training_images: int | None) -> li
             "epoch": epoch,
             **{figure: _at(result.history.get(metric, []), epoch) for figure, metric in FIGURES.items()},
             "on_part": bool(epoch and epoch <= alike < len(losses)),
-            "reason": "" if epoch else reason,
         }
-        for point, (epoch, reason) in found.items()
+        for point, epoch in found.items()
     ]
-
-
-def _never(losses: Sequence[float], threshold: float) -> str:
-    return f"training loss stays over {threshold:g}" + (f", lowest {min(losses):.3g}" if losses else "")
 
 
 def held_out(result: Result) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 import pandas as pd
@@ -12,17 +13,23 @@ from pipeline.results.result import FINISHED
 from pipeline.statistics.declaration import Declaration
 from pipeline.statistics.design import cells
 from pipeline.statistics.paired import NO_SCATTER
-from pipeline.statistics.wording import FIGURES, listed, p_value, plural
 
-METHOD = "repeated-measures analysis of variance with seeds as blocks, Greenhouse-Geisser correction"
+
+class Missing(StrEnum):
+    """Why an interaction cannot be computed."""
+
+    LEVELS = "two optimizers and two widths"
+    CELLS = "pairs of optimizer and width"
+    SEEDS = "two seeds with every optimizer at every width"
+    SCATTER = "scatter"
 
 
 @dataclass(frozen=True)
 class Interaction:
-    """`reason` says why there are no numbers, and is empty where there are; then all others are finite."""
+    """Where nothing is `missing` all numbers are finite."""
 
     figure: str
-    reason: str
+    missing: Missing | None = None
     optimizers: int = 0
     widths: int = 0
     seeds: int = 0
@@ -40,10 +47,10 @@ class Interaction:
     """With both degrees of freedom multiplied by epsilon: the p to go by."""
     partial_eta_squared: float = math.nan
     """Share of the variation within seeds, main effects taken out, that the interaction explains."""
-
-    @property
-    def computed(self) -> bool:
-        return not self.reason
+    empty_cells: int = 0
+    """Pairs of optimizer and width without a run."""
+    unfinished: tuple[str, ...] = ()
+    """Configurations, by label, of which no run finished."""
 
 
 def interaction(runs: pd.DataFrame, table: pd.DataFrame, figure: str, declared: Declaration) -> Interaction:
@@ -54,14 +61,10 @@ def interaction(runs: pd.DataFrame, table: pd.DataFrame, figure: str, declared: 
     """
     grid = cells(table, declared)
     optimizers, widths = grid["optimizer"].nunique(), grid["width"].nunique()
-    missing = optimizers * widths - len(grid)
-    reason = ""
     if optimizers < 2 or widths < 2:
-        reason = f"it takes two optimizers and two widths; there are {optimizers} and {widths}"
-    elif missing:
-        reason = f"the design is incomplete: {plural(missing, 'pair')} of optimizer and width {_have(missing)} no run"
-    if reason:
-        return Interaction(figure, f"cannot be computed: {reason}", optimizers, widths)
+        return Interaction(figure, Missing.LEVELS, optimizers, widths)
+    if empty := optimizers * widths - len(grid):
+        return Interaction(figure, Missing.CELLS, optimizers, widths, empty_cells=empty)
     finished = runs[runs["status"].eq(FINISHED) & runs["configuration"].isin(grid.index)]
     one_identity = finished[finished.groupby("seed")["identity"].transform("nunique").eq(1)]
     grid = grid.sort_values(["optimizer", "width"])
@@ -70,21 +73,12 @@ def interaction(runs: pd.DataFrame, table: pd.DataFrame, figure: str, declared: 
     values = values.dropna()
     left_out = seeds - len(values)
     if len(values) < 2:
-        empty = grid.loc[~grid.index.isin(finished["configuration"]), "label"]
-        why = f"; no run of {listed(list(empty))} finished" if len(empty) else ""
-        reason = (
-            f"cannot be computed: it takes two seeds with every optimizer at every width; there are {len(values)}{why}"
-        )
-        return Interaction(figure, reason, optimizers, widths, len(values), left_out)
+        unfinished = tuple(grid.loc[~grid.index.isin(finished["configuration"]), "label"])
+        return Interaction(figure, Missing.SEEDS, optimizers, widths, len(values), left_out, unfinished=unfinished)
     scores = values[grid.index].to_numpy(dtype=float) @ _contrasts(optimizers, widths)
     if np.ptp(scores, axis=0).max() <= NO_SCATTER:
-        reason = "cannot be computed: all seeds have the same differences, so there is no scatter to compare with"
-        return Interaction(figure, reason, optimizers, widths, len(values), left_out)
+        return Interaction(figure, Missing.SCATTER, optimizers, widths, len(values), left_out)
     return of_scores(figure, scores, (optimizers, widths), left_out)
-
-
-def _have(count: int) -> str:
-    return "has" if count == 1 else "have"
 
 
 def _contrasts(optimizers: int, widths: int) -> np.ndarray:
@@ -109,7 +103,6 @@ def of_scores(figure: str, scores: np.ndarray, levels: tuple[int, int], left_out
     epsilon = greenhouse_geisser(scores)
     return Interaction(
         figure=figure,
-        reason="",
         optimizers=levels[0],
         widths=levels[1],
         seeds=seeds,
@@ -128,17 +121,3 @@ def greenhouse_geisser(scores: np.ndarray) -> float:
     """Epsilon of (seeds, df1) values of orthonormal contrasts: tr(S)² / (df1 tr(S²)), S their covariance."""
     covariance = np.atleast_2d(np.cov(scores, rowvar=False))
     return float(np.trace(covariance) ** 2 / (len(covariance) * np.sum(covariance**2)))
-
-
-def in_words(found: Interaction, declared: Declaration) -> str:
-    about = FIGURES[found.figure].words
-    if not found.computed:
-        return f"Whether the optimizer's effect on the {about} depends on the width {found.reason}."
-    claimed = found.p_corrected < declared.alpha and found.seeds >= declared.seeds_to_explore
-    shown = "depends" if claimed else "is not shown to depend"
-    few = f" {plural(found.seeds, 'seed')} carry no claim." if found.seeds < declared.seeds_to_explore else ""
-    return (
-        f"The optimizer's effect on the {about} {shown} on the width: F({found.epsilon * found.df1:.1f}, "
-        f"{found.epsilon * found.df2:.1f}) = {found.f:.2f}, {p_value(found.p_corrected)}, partial η² = {found.partial_eta_squared:.2f}, "
-        f"{plural(found.seeds, 'seed')} as blocks.{few}"
-    )

@@ -8,7 +8,6 @@ import numpy as np
 
 from pipeline.errors import UserError
 from pipeline.results.result import Result
-from pipeline.statistics.wording import p_value
 
 
 @dataclass(frozen=True)
@@ -33,12 +32,6 @@ class McNemar:
     def difference(self) -> float:
         """Accuracy of the first minus that of the second."""
         return (self.only_first - self.only_second) / self.images
-
-    def in_words(self, first: str, second: str) -> str:
-        return (
-            f"Of {self.images:,} test images {self.only_first:,} are right with {first} only, {self.only_second:,} with "
-            f"{second} only (McNemar's exact test, {p_value(self.p)}); it is about these two networks, not their kinds."
-        )
 
 
 def of_predictions(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> McNemar:

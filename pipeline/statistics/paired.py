@@ -6,11 +6,13 @@ All functions take many contrasts at once, a row each, with a column per seed th
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
 
 from pipeline.statistics.declaration import SIGN_FLIP, Declaration
+from pipeline.statistics.summary import BOUNDS, UNBOUNDED
 
 NO_SCATTER = 1e-12
 """Range of differences under which they are one number: what is left is rounding of shares in [0, 1] and of losses."""
@@ -58,6 +60,13 @@ def describe(differences: np.ndarray, margins: np.ndarray, declared: Declaration
     if tested.any():
         found.loc[tested, "p_equivalent"] = equivalence(differences[tested], margins[tested])
     return found
+
+
+def within_bounds(rows: pd.DataFrame, figures: Iterable[str]) -> pd.DataFrame:
+    """`rows` of `describe` with `low` and `high` cut at what a difference of two values of its row's figure can be."""
+    bounds = [BOUNDS.get(figure, UNBOUNDED) for figure in figures]
+    widest = pd.Series([high - low for low, high in bounds], index=rows.index)
+    return rows.assign(**{end: rows[end].clip(-widest, widest) for end in ("low", "high")})
 
 
 def sign_flip(differences: np.ndarray, declared: Declaration) -> np.ndarray:

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from pipeline.results.result import FINISHED
+from pipeline.statistics.figures import FIGURES, GAPS
 from pipeline.statistics.matched import History, at_matched_training_loss
-from pipeline.statistics.wording import FIGURES, GAPS
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class Pairs:
         """Of each pair with a common training loss, `level` and the difference of each gap there; float (at most n,)."""
         known = [(histories[a], histories[b]) for a, b in self.keys if a in histories and b in histories]
         read = [at_matched_training_loss(a, b) for a, b in known]
-        common = [one for one in read if not np.isnan(one.training_loss)]
-        gaps = {gap: np.array([one.a[gap] - one.b[gap] for one in common], dtype=float) for gap in GAPS}
-        return {"level": np.array([one.training_loss for one in common], dtype=float), **gaps}
+        common = [pair for pair in read if not np.isnan(pair.training_loss)]
+        gaps = {gap: np.array([pair.a[gap] - pair.b[gap] for pair in common], dtype=float) for gap in GAPS}
+        return {"level": np.array([pair.training_loss for pair in common], dtype=float), **gaps}
 
 
 class Blocks:

@@ -19,18 +19,19 @@ import numpy as np
 import yaml
 
 from pipeline.config import rules
+from pipeline.formatting import number, plural
 from pipeline.results.result import Result
 from pipeline.statistics import declaration
-from pipeline.statistics.wording import number, plural
 
-MEASURES: dict[str, tuple[Callable[[Result], float], str, int]] = {
-    "test accuracy": (lambda run: 100 * run.figures["test/accuracy"], "%", 2),
-    "training accuracy": (lambda run: 100 * run.figures["train/accuracy"], "%", 2),
-    "test error": (lambda run: 100 - 100 * run.figures["test/accuracy"], "%", 2),
-    "gap": (lambda run: 100 * run.figures["overfitting_gap/accuracy"], "points", 2),
-    "training loss": (lambda run: run.figures["train/loss"], "nats", 4),
+Bounds = tuple[float, float]
+MEASURES: dict[str, tuple[Callable[[Result], float], str, int, Bounds]] = {
+    "test accuracy": (lambda run: 100 * run.figures["test/accuracy"], "%", 2, (0, 100)),
+    "training accuracy": (lambda run: 100 * run.figures["train/accuracy"], "%", 2, (0, 100)),
+    "test error": (lambda run: 100 - 100 * run.figures["test/accuracy"], "%", 2, (0, 100)),
+    "gap": (lambda run: 100 * run.figures["overfitting_gap/accuracy"], "points", 2, (-100, 100)),
+    "training loss": (lambda run: run.figures["train/loss"], "nats", 4, (0, math.inf)),
 }
-"""What is read of a run, its unit, and the digits it is written with."""
+"""What is read of a run, its unit, the digits it is written with, and the smallest and largest value it can have."""
 
 NOT_RUN, NOT_IN_FULL = "not run", "not run in full"
 
@@ -58,6 +59,10 @@ class Row:
 
     def written(self, value: float, *, signed: bool = False) -> str:
         return number(value, MEASURES[self.measure][2], signed=signed)
+
+    @property
+    def bounds(self) -> Bounds:
+        return MEASURES[self.measure][3]
 
     @property
     def configurations(self) -> int:
@@ -156,7 +161,7 @@ def _judge(row: Row, results: Sequence[Result]) -> Found:
         return replace(_compared(row, groups), on=trained_on)
     [group] = groups.values()
     values = np.array([read(run) for run in group])
-    found, several = interval(values.tolist()), len(values) > 1
+    found, several = interval(values.tolist(), row.bounds), len(values) > 1
     spread = f" ({row.written(found['low'])} to {row.written(found['high'])})" if several else ""
     low, high = (found["low"], found["high"]) if several else (None, None)
     ours = f"{row.written(found['mean'])}{spread} {row.unit}"
@@ -217,23 +222,26 @@ def _undecided(seeds: int) -> str:
     return f"not decided by {plural(seeds, 'seed')}"
 
 
-def _differences(values: np.ndarray, pairs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Difference]:
+def _differences(row: Row, values: np.ndarray, pairs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Difference]:
     """Second minus first of each pair of rows of `values`, which have a column per seed."""
     from scipy import stats
 
     from pipeline.statistics.paired import NO_SCATTER
     from pipeline.statistics.summary import CONFIDENCE
 
-    apart = np.array([values[b] - values[a] for a, b in pairs])
-    scattered = np.ptp(apart, axis=1) > NO_SCATTER
+    differences = np.array([values[b] - values[a] for a, b in pairs])
+    scattered = np.ptp(differences, axis=1) > NO_SCATTER
     # Without scatter nothing is known of it: no interval, and no verdict.
     low = high = np.full(len(pairs), np.nan)
     if scattered.any():
-        ends = stats.ttest_1samp(apart[scattered], 0, axis=1).confidence_interval(1 - (1 - CONFIDENCE) / len(pairs))
+        ends = stats.ttest_1samp(differences[scattered], 0, axis=1).confidence_interval(
+            1 - (1 - CONFIDENCE) / len(pairs)
+        )
         low, high = low.copy(), high.copy()
-        low[scattered], high[scattered] = ends.low, ends.high
-    found = zip(apart.mean(axis=1).tolist(), low.tolist(), high.tolist(), strict=True)
-    return {pair: Difference(*one) for pair, one in zip(pairs, found, strict=True)}
+        widest = row.bounds[1] - row.bounds[0]
+        low[scattered], high[scattered] = (np.clip(end, -widest, widest) for end in (ends.low, ends.high))
+    found = zip(differences.mean(axis=1).tolist(), low.tolist(), high.tolist(), strict=True)
+    return {pair: Difference(*difference) for pair, difference in zip(pairs, found, strict=True)}
 
 
 def _spread(row: Row, found: Difference) -> str:
@@ -244,19 +252,19 @@ def _spread(row: Row, found: Difference) -> str:
 def _order(row: Row, names: Sequence[str], values: np.ndarray) -> tuple[str, str]:
     """The named optimizer against each other one."""
     place = names.index(str(row.lowest))
-    found = _differences(values, [(place, other) for other in range(len(names)) if other != place])
-    others = {names[other]: one for (_, other), one in found.items()}
-    ordered = sorted(others.items(), key=lambda one: one[1].mean)
+    found = _differences(row, values, [(place, other) for other in range(len(names)) if other != place])
+    others = {names[other]: difference for (_, other), difference in found.items()}
+    ordered = sorted(others.items(), key=lambda difference: difference[1].mean)
     ours = ", ".join(
         [
             f"{row.lowest} {row.written(float(values[place].mean()))}",
-            *(f"{name} {_spread(row, one)}" for name, one in ordered),
+            *(f"{name} {_spread(row, difference)}" for name, difference in ordered),
         ]
     )
-    lower = [name for name, one in ordered if one.under_zero]
+    lower = [name for name, difference in ordered if difference.under_zero]
     if lower:
         verdict = f"not as published: {' and '.join(lower)} lower"
-    elif all(one.over_zero for one in others.values()):
+    elif all(difference.over_zero for difference in others.values()):
         verdict = "as published"
     else:
         verdict = _undecided(values.shape[1])
@@ -271,12 +279,14 @@ def _means(row: Row, names: Sequence[str], values: np.ndarray) -> str:
 def _flat(row: Row, names: Sequence[str], values: np.ndarray) -> tuple[str, str]:
     """Every pair within the margin."""
     assert row.flat is not None
-    found = _differences(values, list(combinations(range(len(names)), 2)))
-    (a, b), largest = max(found.items(), key=lambda one: abs(one[1].mean))
+    found = _differences(row, values, list(combinations(range(len(names)), 2)))
+    (a, b), largest = max(found.items(), key=lambda difference: abs(difference[1].mean))
     ours = f"{_means(row, names, values)}; {names[b]} − {names[a]}: {_spread(row, largest)} points"
-    if all(one.within(row.flat) for one in found.values()):
+    if all(difference.within(row.flat) for difference in found.values()):
         return ours, "flat"
-    return ours, "not flat" if any(one.beyond(row.flat) for one in found.values()) else _undecided(values.shape[1])
+    return ours, "not flat" if any(difference.beyond(row.flat) for difference in found.values()) else _undecided(
+        values.shape[1]
+    )
 
 
 def _peak(row: Row, names: Sequence[str], values: np.ndarray) -> tuple[str, str]:
@@ -284,7 +294,7 @@ def _peak(row: Row, names: Sequence[str], values: np.ndarray) -> tuple[str, str]
     assert row.peak is not None
     order = np.argsort([int(name) for name in names])
     widths, values = [int(names[place]) for place in order], values[order]
-    found = _differences(values, list(combinations(range(len(widths)), 2)))
+    found = _differences(row, values, list(combinations(range(len(widths)), 2)))
 
     def over(top: int, other: int) -> Difference:
         """How much more the one errs than the other."""
@@ -295,7 +305,9 @@ def _peak(row: Row, names: Sequence[str], values: np.ndarray) -> tuple[str, str]
 
     def foot(top: int, places: range) -> Difference:
         """The top minus what it is most surely over on one side."""
-        return max((over(top, place) for place in places), key=lambda one: np.nan_to_num(one.low, nan=-math.inf))
+        return max(
+            (over(top, place) for place in places), key=lambda difference: np.nan_to_num(difference.low, nan=-math.inf)
+        )
 
     feet = {top: (foot(top, range(top)), foot(top, range(top + 1, len(widths)))) for top in range(1, len(widths) - 1)}
     inside = [top for top in feet if row.peak[0] <= widths[top] <= row.peak[1]]

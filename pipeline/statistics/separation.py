@@ -37,12 +37,12 @@ def between_classes(points: np.ndarray, labels: np.ndarray) -> float:
     """
     points, labels = np.asarray(points, dtype=np.float64), np.asarray(labels)
     centred = points - points.mean(axis=0)
-    whole = float((centred**2).sum())
+    total = float((centred**2).sum())
     between = sum(
         float((labels == label).sum() * (centred[labels == label].mean(axis=0) ** 2).sum())
         for label in np.unique(labels)
     )
-    return between / whole if whole else math.nan
+    return between / total if total else math.nan
 
 
 def plane(points: np.ndarray) -> tuple[np.ndarray, float]:
@@ -58,5 +58,5 @@ def plane(points: np.ndarray) -> tuple[np.ndarray, float]:
     variances, directions = eigh(scatter, subset_by_index=(size - 2, size - 1))
     axes = directions[:, ::-1]
     axes = axes * np.where(axes[np.abs(axes).argmax(axis=0), [0, 1]] < 0, -1, 1)
-    whole = float(np.trace(scatter))
-    return centred @ axes, float(variances.sum()) / whole if whole > 0 else math.nan
+    total = float(np.trace(scatter))
+    return centred @ axes, float(variances.sum()) / total if total > 0 else math.nan

@@ -6,6 +6,7 @@ Student's for the mean over seeds; of a single run there is none, and it stays e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -51,6 +52,14 @@ SUMMARISED = (
     "seconds",
 )
 STATISTICS = ("mean", "sd", "low", "high")
+
+UNBOUNDED = (-math.inf, math.inf)
+BOUNDS = {
+    **dict.fromkeys(("accuracy", "train_accuracy", "val_accuracy", "test_accuracy", "best_val_accuracy"), (0.0, 1.0)),
+    **dict.fromkeys(("gap", "gap_accuracy"), (-1.0, 1.0)),
+    **dict.fromkeys(("loss", "train_loss", "val_loss", "test_loss", "seconds"), (0.0, math.inf)),
+}
+"""The smallest and the largest value that a figure can have; no loss of conf/training can be negative."""
 
 DESCRIBED = ["dataset", "experiment", "name", "optimizer", "width", "depth", "hidden"]
 """What tells one configuration from another, besides the hyper-parameters that vary."""
@@ -134,21 +143,32 @@ def once_per_seed(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def intervals(frame: pd.DataFrame, by: list[str], figures: Sequence[str]) -> pd.DataFrame:
-    """`<figure>_mean`, `_sd`, `_low`, `_high` of each figure for each group of rows, in the order they appear in."""
+    """`<figure>_mean`, `_sd`, `_low`, `_high` of each figure for each group of rows, in the order they appear in.
+
+    Intervals are cut at BOUNDS. The true mean lies within them, so a cut interval covers it as often as a whole one.
+    """
     groups = frame.groupby(by, sort=False, dropna=False)[list(figures)]
     n, mean, sd = groups.count(), groups.mean(), groups.std()
     degrees = (n - 1).where(n > 1)
     half = sd / np.sqrt(n) * stdtrit(degrees, (1 + CONFIDENCE) / 2)
-    parts = {"mean": mean, "sd": sd, "low": mean - half, "high": mean + half}
+    low, high = mean - half, mean + half
+    for figure in BOUNDS.keys() & set(figures):
+        low[figure], high[figure] = (end[figure].clip(*BOUNDS[figure]) for end in (low, high))
+    parts = {"mean": mean, "sd": sd, "low": low, "high": high}
     columns = {f"{figure}_{part}": parts[part][figure] for figure in figures for part in STATISTICS}
     return pd.DataFrame(columns, index=mean.index).reset_index()
 
 
-def interval(values: Sequence[float] | pd.Series) -> dict[str, float]:
-    """n, mean, SD, low and high of one sample."""
+def interval(values: Sequence[float] | pd.Series, bounds: tuple[float, float] = UNBOUNDED) -> dict[str, float]:
+    """n, mean, SD, low and high of one sample of a quantity that cannot leave `bounds`."""
     frame = pd.DataFrame({"all": 0, "x": np.asarray(values, dtype=float)})
     row = intervals(frame, ["all"], ["x"]).iloc[0]
-    return {"n": int(frame["x"].count()), **{part: float(row[f"x_{part}"]) for part in STATISTICS}}
+    found = {part: float(row[f"x_{part}"]) for part in STATISTICS}
+    return {
+        "n": int(frame["x"].count()),
+        **found,
+        **{end: float(np.clip(found[end], *bounds)) for end in ("low", "high")},
+    }
 
 
 def summarise(runs: pd.DataFrame) -> pd.DataFrame:
@@ -160,10 +180,10 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     runs = once_per_seed(runs)
     by = ["experiment", "configuration"]
     dotted = dotted_columns(runs)
-    described = runs.assign(name=_configuration_names(runs)).groupby(by, sort=False)[
+    names_of = runs.assign(name=_configuration_names(runs)).groupby(by, sort=False)[
         [column for column in [*DESCRIBED, *dotted] if column not in by]
     ]
-    table = described.first().reset_index()
+    table = names_of.first().reset_index()
     for column, status in {"n": FINISHED, "failed": FAILED, "diverged": DIVERGED}.items():
         counted = runs["status"].eq(status).groupby([runs[key] for key in by], sort=False).sum()
         table[column] = counted.to_numpy()
@@ -189,8 +209,8 @@ def _configuration_names(runs: pd.DataFrame) -> pd.Series:
         if alike["configuration"].nunique() > 1:
             tell = [column for column in dotted if alike[column].nunique(dropna=False) > 1]
             for index in alike.index:
-                apart = [f"{column.rpartition('.')[2]}={runs.at[index, column]!s}" for column in tell]
-                names.loc[index] = " ".join([plain[index], *apart])
+                settings = [f"{column.rpartition('.')[2]}={runs.at[index, column]!s}" for column in tell]
+                names.loc[index] = " ".join([plain[index], *settings])
     return names
 
 
@@ -237,6 +257,6 @@ def bands(curve: pd.DataFrame) -> pd.DataFrame:
     return intervals(curve, ["experiment", "configuration", "split", "epoch"], ["loss", "accuracy"])
 
 
-def one_per_cell(table: pd.DataFrame, by: Sequence[str] = ("optimizer", "width")) -> pd.DataFrame:
+def best_per_cell(table: pd.DataFrame, by: Sequence[str] = ("optimizer", "width")) -> pd.DataFrame:
     """For each cell, an optimizer and a width, the configuration of highest validation accuracy (`table` as `summarise` sorts)."""
     return table[table["width"].notna() & table["n"].gt(0)].drop_duplicates(list(by)).sort_values(list(by))

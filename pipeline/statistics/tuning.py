@@ -102,18 +102,18 @@ def rates(tunings: Sequence[Tuning]) -> pd.DataFrame:
     """A row per optimizer, rate and seed that took part in choosing, with `accuracy` as it counted."""
     rows = [
         {
-            "optimizer": one.optimizer,
-            "learning_rate": one.rates[decade],
+            "optimizer": tuning.optimizer,
+            "learning_rate": tuning.rates[decade],
             "decade": decade,
             "default": decade == 0,
-            "chosen": decade == one.chosen,
+            "chosen": decade == tuning.chosen,
             "seed": run.job.seed,
             "status": run.status,
             "val_accuracy": accuracy(run),
         }
-        for one in tunings
-        for decade in sorted(one.tried)
-        for run in one.tried[decade]
+        for tuning in tunings
+        for decade in sorted(tuning.tried)
+        for run in tuning.tried[decade]
     ]
     return pd.DataFrame(rows)
 
@@ -126,18 +126,18 @@ def side_by_side(tunings: Sequence[Tuning], declared: Declaration) -> pd.DataFra
     """
     rows = [
         {
-            "optimizer": one.optimizer,
-            "default_rate": one.rates[0.0],
-            "tuned_rate": one.rates[one.chosen],
-            "rates": len(one.tried),
-            "beyond": one.beyond,
-            "at_edge": at_edge(list(one.tried), one.chosen),
-            "runs": one.runs,
-            "diverged": one.diverged,
+            "optimizer": tuning.optimizer,
+            "default_rate": tuning.rates[0.0],
+            "tuned_rate": tuning.rates[tuning.chosen],
+            "rates": len(tuning.tried),
+            "beyond": tuning.beyond,
+            "at_edge": at_edge(list(tuning.tried), tuning.chosen),
+            "runs": tuning.runs,
+            "diverged": tuning.diverged,
         }
-        for one in tunings
+        for tuning in tunings
     ]
-    default, tuned = ([run for one in tunings for run in getattr(one, which)] for which in (DEFAULT, TUNED))
+    default, tuned = ([run for tuning in tunings for run in getattr(tuning, which)] for which in (DEFAULT, TUNED))
     return pd.DataFrame(rows).merge(compared(default, tuned, declared), on="optimizer")
 
 
@@ -187,7 +187,7 @@ def compared(default: Sequence[Result], tuned: Sequence[Result], declared: Decla
         )
         for (_, row), equal in zip(table.iterrows(), equivalent, strict=True)
     ]
-    table["verdict"] = [_judged(one, declared) for one in grounds]
+    table["verdict"] = [_judged(row, declared) for row in grounds]
     return table
 
 
@@ -208,4 +208,5 @@ def _differences(runs: pd.DataFrame, declared: Declaration) -> tuple[pd.DataFram
     seeds = sorted(seed for seed in first.index.intersection(second.index) if first[seed] == second[seed])
     tuned, default = (side.loc[seeds, list(COMPARED)].to_numpy(float).T for side in sides)
     margins = pd.Series(dict(declared.margin)).reindex(COMPARED).to_numpy(float)
-    return paired.describe(tuned - default, margins, declared).set_axis(list(COMPARED)), len(seeds)
+    differences = paired.describe(tuned - default, margins, declared).set_axis(list(COMPARED))
+    return paired.within_bounds(differences, COMPARED), len(seeds)

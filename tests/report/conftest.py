@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,3 +76,32 @@ def of_runs() -> Callable[..., Evidence]:
 @pytest.fixture(scope="session")
 def image() -> np.ndarray:
     return factory.digits()["test_images"][0].reshape(8, 8)
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory) -> Iterator[Any]:
+    binary = shutil.which("chromium") or shutil.which("chromium-browser")
+    driver = shutil.which("chromedriver")
+    if not binary or not driver:
+        pytest.skip("no chromium with its chromedriver on the PATH (Debian: chromium, chromium-driver)")
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    quiet = ("quic", "background-networking", "component-update", "sync", "gpu", "dev-shm-usage")
+    profile = f"--user-data-dir={tmp_path_factory.mktemp('profile')}"
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--no-first-run",
+        profile,
+        *(f"--disable-{word}" for word in quiet),
+    ):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    chrome = webdriver.Chrome(options=options, service=Service(driver))
+    try:
+        yield chrome
+    finally:
+        chrome.quit()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,34 +11,9 @@ pytestmark = pytest.mark.browser
 WIDTHS = (1280, 400)
 
 
-@pytest.fixture(scope="module")
-def browser(report, tmp_path_factory) -> Iterator[Any]:
-    binary = shutil.which("chromium") or shutil.which("chromium-browser")
-    driver = shutil.which("chromedriver")
-    if not binary or not driver:
-        pytest.skip("no chromium with its chromedriver on the PATH (Debian: chromium, chromium-driver)")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    quiet = ("quic", "background-networking", "component-update", "sync", "gpu", "dev-shm-usage")
-    profile = f"--user-data-dir={tmp_path_factory.mktemp('profile')}"
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        "--no-first-run",
-        profile,
-        *(f"--disable-{word}" for word in quiet),
-    ):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    chrome = webdriver.Chrome(options=options, service=Service(driver))
-    try:
-        chrome.get((report.folder / "index.html").as_uri())
-        yield chrome
-    finally:
-        chrome.quit()
+@pytest.fixture(scope="module", autouse=True)
+def on_the_page(report, browser) -> None:
+    browser.get((report.folder / "index.html").as_uri())
 
 
 def resize(browser: Any, width: int) -> None:

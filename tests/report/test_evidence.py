@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.report.evidence import Evidence, is_book, read_sources
+from pipeline.report.prose.limits import notes
 from pipeline.results.result import DIVERGED
 from pipeline.results.sweep import Lost
 from tests.report import factory
@@ -112,17 +113,17 @@ def sources(*names):
 def test_runs_of_different_data_are_noted(of_runs):
     runs = factory.book_runs(2)
     runs[1].identity = {**runs[1].identity, "data": "other"}
-    assert "different data" in of_runs(runs).notes[0]
+    assert "different data" in notes(of_runs(runs))[0]
 
 
 def test_repeated_seeds_are_noted(of_runs):
     again = factory.finished(factory.job())
     again.key = "0" * 64
-    assert "1 run repeats a configuration and a seed" in of_runs([*factory.book_runs(1), again]).notes[0]
+    assert "1 run repeats a configuration and a seed" in notes(of_runs([*factory.book_runs(1), again]))[0]
 
 
 def test_like_runs_need_no_note(evidence):
-    assert evidence.notes == []
+    assert notes(evidence) == []
 
 
 def test_a_store_without_a_sweep_is_read_whole(tmp_path):
@@ -166,5 +167,5 @@ def test_the_warning_is_among_the_notes(of_runs):
     runs = factory.book_runs(2)
     for run, numerics in zip(runs, "ab", strict=True):
         run.environment = HERE | {"numerics_class": numerics * 64}
-    [note] = of_runs(runs).notes
+    [note] = notes(of_runs(runs))
     assert "come from machines that compute differently" in note

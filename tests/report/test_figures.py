@@ -161,7 +161,7 @@ def test_dvc_plots_draws_a_line_for_each_depth(of_runs):
 
 
 def test_a_band_for_each_depth_of_each_optimizer_in_both_panels(of_runs):
-    cells = summary.one_per_cell(of_runs(deep()).main, ("optimizer", "width", "depth"))
+    cells = summary.best_per_cell(of_runs(deep()).main, ("optimizer", "width", "depth"))
     with style.styled():
         drawn = figures.by_depth(cells, ("gap_accuracy", "test_accuracy"), ("gap", "test"))
     panels = [ax for ax in drawn.axes if ax.collections]

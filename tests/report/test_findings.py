@@ -8,8 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.report import findings, tables
+from pipeline.report import findings, page, tables
 from pipeline.report.evidence import Evidence, Source
+from pipeline.report.prose import answers, verdicts
 from pipeline.statistics import contrasts
 from tests.report import factory
 
@@ -33,8 +34,8 @@ def section(page: str) -> str:
 
 
 def test_the_page_has_both_answers(report, evidence: Evidence) -> None:
-    assert evidence.analysis.which in section(report.page)
-    assert evidence.analysis.overfits in section(report.page)
+    for answer in answers.answers(evidence.analysis):
+        assert page.unbroken(answer) in section(report.page)
 
 
 def test_three_seeds_carry_no_claim(report) -> None:
@@ -43,13 +44,15 @@ def test_three_seeds_carry_no_claim(report) -> None:
 
 
 def test_the_terminal_and_the_note_say_the_same(report, evidence: Evidence) -> None:
-    assert evidence.analysis.overfits in report.said
-    assert evidence.analysis.which in tables.note(evidence)
+    which, overfits = answers.answers(evidence.analysis)
+    assert overfits in report.said
+    assert which in tables.note(evidence)
 
 
 def test_every_number_is_in_a_file(report, evidence: Evidence) -> None:
     table = report.table("contrasts.csv")
-    assert table.columns.tolist() == [*contrasts.COLUMNS, "verdict", "sentence", "lacks", "more_seeds"]
+    assert table.columns.tolist() == verdicts.with_sentences(evidence.analysis).columns.tolist()
+    assert set(table.columns) == {*contrasts.COLUMNS, "note", "verdict", "sentence", "lacks", "more_seeds"}
     assert len(table) == len(evidence.analysis.contrasts)
 
 
@@ -92,7 +95,7 @@ def test_one_configuration_alone_has_nothing_to_be_held_against() -> None:
     runs = [factory.finished(factory.job("adam", 64, seed, validation=10_000)) for seed in range(3)]
     analysis = Evidence([Source("one", Path("one"), None, runs)]).analysis
     assert findings.verdicts(analysis) == []
-    assert "only configuration" in analysis.which
+    assert "only configuration" in answers.answers(analysis)[0]
     assert isinstance(findings.gap_points(analysis), pd.DataFrame)
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import pandas as pd
 import pytest
 
+from pipeline.report.prose import limits
 from pipeline.results.result import DIVERGED, FAILED
 from pipeline.statistics import design
 from pipeline.statistics.declaration import OPTIMIZERS, WIDTHS
@@ -109,11 +110,13 @@ def test_each_optimizer_stands_with_its_best_rate(declared):
 def test_without_validation_there_is_no_best(declared):
     _, found = laid(sweep(validation=0), declared)
     assert {contrast.declared for contrast in found.contrasts} == {WIDTHS}
-    assert found.limits[0] == (
-        "Each optimizer against the best at equal width: on mnist, at width 16; width 64, there is no validation accuracy to "
-        "choose the best by, and the test split is not for choosing."
-    )
-    assert len(found.limits) == 1
+    said = limits.of_design(found, pd.DataFrame())
+    assert said == [
+        (
+            "Each optimizer against the best at equal width: on mnist, at width 16; width 64, there is no validation accuracy to "
+            "choose the best by, and the test split is not for choosing."
+        )
+    ]
 
 
 def test_other_settings_are_not_mixed(declared):
@@ -160,7 +163,7 @@ def test_several_rates_and_no_validation_leave_no_width_to_contrast(declared):
         del result.figures["best/val_accuracy"]
     _, found = laid(results, declared)
     assert found.contrasts == []
-    assert any("several configurations of one width" in limit for limit in found.limits)
+    assert any("several configurations of one width" in limit for limit in limits.of_design(found, pd.DataFrame()))
 
 
 # -- the family
@@ -196,16 +199,16 @@ def test_only_what_is_declared_is_contrasted(declared):
     ],
 )
 def test_why_there_is_nothing_to_contrast(declared, results, said):
-    assert said in " ".join(laid(results, declared)[1].limits)
+    table, found = laid(results, declared)
+    assert said in " ".join(limits.of_design(found, table))
 
 
-def limits(results, declared):
-    runs = design.runs_of(results)
-    return design.limits(design.configurations(runs), runs, results, declared)
+def of_runs(results, declared):
+    return limits.of_runs(design.configurations(design.runs_of(results)), results, declared)
 
 
 def test_a_whole_sweep_has_no_limits(declared):
-    assert limits(sweep(seeds=10), declared) == []
+    assert of_runs(sweep(seeds=10), declared) == []
 
 
 @pytest.mark.parametrize(
@@ -228,7 +231,7 @@ def test_a_whole_sweep_has_no_limits(declared):
     ],
 )
 def test_a_limit(declared, results, said):
-    assert any(said in limit for limit in limits(results, declared))
+    assert any(said in limit for limit in of_runs(results, declared))
 
 
 @pytest.mark.parametrize(
@@ -238,13 +241,13 @@ def test_mixed_origins_are_said(declared, part, said):
     results = sweep()
     results[0].identity = {**results[0].identity, part: {"other": 1}}
     told = f"The runs on mnist come from different {said}: a mean is over all of them, and only runs that share it are paired."
-    assert told in limits(results, declared)
+    assert told in of_runs(results, declared)
 
 
 def test_mixed_environments_are_said(declared):
     results = sweep()
     results[0].environment = {"lock": "other"}
-    assert any("come from different environments" in limit for limit in limits(results, declared))
+    assert any("come from different environments" in limit for limit in of_runs(results, declared))
 
 
 # -- from reports/runs.csv

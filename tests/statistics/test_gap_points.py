@@ -36,7 +36,6 @@ def test_a_row_for_each_point(declared):
     assert found["gap_accuracy"].to_dict() == {LAST: 0.014, CHOSEN: 0.004, REACHED: 0.009}
     assert found["gap_loss"].to_dict() == {LAST: 0.13, CHOSEN: 0.06, REACHED: 0.09}
     assert found["training_loss"].to_dict() == {LAST: 0.02, CHOSEN: 0.06, REACHED: 0.04}
-    assert (found["reason"] == "").all()
 
 
 def test_on_which_samples_the_training_side_is(declared):
@@ -71,26 +70,22 @@ def test_first_epoch_at_the_threshold(losses, epoch):
 def test_never_reached_is_no_number(declared):
     row = points(declared, run({**HISTORY, "train/loss": [0.4, 0.3, 0.2, 0.12]})).loc[REACHED]
     assert row[["epoch", "gap_accuracy", "gap_loss"]].isna().all()
-    assert row["reason"] == "training loss stays over 0.05, lowest 0.12"
 
 
 def test_without_validation_no_epoch_is_chosen(declared):
     found = points(declared, factory.finished(factory.job()))
-    assert found.loc[CHOSEN, "reason"] == "no validation split, so no epoch is chosen"
     assert math.isnan(found.loc[CHOSEN, "gap_accuracy"])
     assert (found["held_out"] == "test").all()
 
 
 def test_a_threshold_in_nats_is_not_of_another_loss(declared):
     row = points(declared, run(loss="mean_squared_error")).loc[REACHED]
-    assert row["reason"] == "the threshold is in nats, the loss mean_squared_error"
     assert math.isnan(row["gap_loss"])
 
 
 def test_a_run_without_a_curve(declared):
     found = points(declared, run({}))
     assert found["gap_accuracy"].isna().all()
-    assert (found["reason"] != "").all()
 
 
 def test_one_epoch(declared):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from pipeline.report.prose import inference
 from pipeline.statistics import design
-from pipeline.statistics.interaction import Interaction, in_words, interaction, of_scores
+from pipeline.statistics.interaction import Interaction, interaction, of_scores
 from tests.statistics import simulated
 
 
@@ -70,15 +71,15 @@ def test_an_interaction_is_found(declared):
     found = of(sweep(effect=1.0), declared)
     assert found.p_corrected < 0.001
     assert found.partial_eta_squared > 0.8
-    assert "depends on the width: F(" in in_words(found, declared)
+    assert "depends on the width: F(" in inference.interaction(found, declared)
 
 
 def test_in_words_without_one(declared):
-    assert "accuracy gap is not shown to depend on the width" in in_words(of(sweep(), declared), declared)
+    assert "accuracy gap is not shown to depend on the width" in inference.interaction(of(sweep(), declared), declared)
 
 
 def test_few_seeds_carry_no_claim(declared):
-    words = in_words(of(sweep(3, effect=3.0), declared), declared)
+    words = inference.interaction(of(sweep(3, effect=3.0), declared), declared)
     assert "is not shown to depend" in words
     assert words.endswith("3 seeds carry no claim.")
 
@@ -88,10 +89,9 @@ def test_few_seeds_carry_no_claim(declared):
 
 def reason(runs, declared) -> str:
     found = of(runs, declared)
-    assert not found.computed
+    assert found.missing
     assert np.isnan([found.f, found.p, found.p_corrected, found.partial_eta_squared]).all()
-    assert in_words(found, declared).endswith(f"{found.reason}.")
-    return found.reason
+    return inference.interaction(found, declared)
 
 
 def test_one_width(declared):
@@ -101,8 +101,8 @@ def test_one_width(declared):
 def test_a_missing_cell(declared):
     runs = sweep()
     some = runs[~(runs["optimizer"].eq("adam") & runs["width"].eq(64))]
-    assert reason(some, declared) == (
-        "cannot be computed: the design is incomplete: 1 pair of optimizer and width has no run"
+    assert reason(some, declared).endswith(
+        "cannot be computed: the design is incomplete: 1 pair of optimizer and width has no run."
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from pipeline.errors import UserError
+from pipeline.report.prose import inference
 from pipeline.results.result import DIVERGED
 from pipeline.statistics import mcnemar
 from tests.report import factory
@@ -42,7 +43,7 @@ def test_no_image_tells_them_apart():
 
 
 def test_in_words():
-    words = mcnemar.of_predictions(*predictions(100, 3, 12, 5)).in_words("adam", "sgd")
+    words = inference.mcnemar(mcnemar.of_predictions(*predictions(100, 3, 12, 5)), "adam", "sgd")
     assert words.startswith(
         "Of 120 test images 3 are right with adam only, 12 with sgd only (McNemar's exact test, p = 0.035)"
     )

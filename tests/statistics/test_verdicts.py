@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
+from pipeline.report.prose.verdicts import sentence
 from pipeline.statistics.verdicts import Grounds, Kind, Lack, verdict
 
 CLAIM = Grounds(
@@ -45,6 +47,12 @@ OF_GAPS = {"matched seeds", "matched significance", "matched size", "not better"
 ALL = [set(some) for size in range(len(UNMET) + 1) for some in itertools.combinations(UNMET, size)]
 
 
+def judge(grounds: Grounds, declared) -> SimpleNamespace:
+    """The verdict with its sentence."""
+    found = verdict(grounds, declared)
+    return SimpleNamespace(**vars(found), sentence=sentence(grounds, found, declared))
+
+
 def broken(grounds: Grounds, rules: set[str]) -> Grounds:
     return replace(grounds, **{name: value for rule in rules for name, value in UNMET[rule].items()})
 
@@ -70,14 +78,14 @@ def test_every_combination_of_rules(declared, figure, equivalent):
             expected = Kind.EQUIVALENT
         else:
             expected = Kind.NO_DIFFERENCE
-        assert verdict(grounds, declared).kind is expected, rules
+        assert judge(grounds, declared).kind is expected, rules
 
 
 @pytest.mark.parametrize("figure", ["gap_accuracy", "test_accuracy"])
 def test_changing_a_and_b_about_changes_nothing_but_the_order(declared, figure):
     for rules in ALL:
         grounds = replace(broken(CLAIM, rules), figure=figure)
-        one, other = verdict(grounds, declared), verdict(turned(grounds), declared)
+        one, other = judge(grounds, declared), judge(turned(grounds), declared)
         assert (one.kind, one.lacks, one.sentence) == (other.kind, other.lacks, other.sentence)
 
 
@@ -93,54 +101,54 @@ def test_what_is_unknown_supports_no_claim(declared, count):
     harmless = {"holm_equivalent", "margin", "seeds_still_needed", "effect_to_find", "test_p"}
     for names in itertools.combinations(UNKNOWN, count):
         grounds = replace(CLAIM, **dict.fromkeys(names, math.nan))
-        found = verdict(grounds, declared)
+        found = judge(grounds, declared)
         assert (found.kind is Kind.OVERFITS_MORE) == (set(names) <= harmless), names
         assert "nan" not in found.sentence
 
 
 def test_a_test_accuracy_that_may_be_better_forbids_the_claim(declared):
-    found = verdict(replace(CLAIM, test_difference=0.0003, test_p=math.nan), declared)
+    found = judge(replace(CLAIM, test_difference=0.0003, test_p=math.nan), declared)
     assert found.lacks == (Lack.TEST,)
     assert "is unknown" in found.sentence
 
 
 def test_lacks_are_told_in_the_order_of_the_rules(declared):
-    assert verdict(broken(CLAIM, set(UNMET)), declared).lacks == tuple(Lack)
-    assert verdict(CLAIM, declared).lacks == ()
+    assert judge(broken(CLAIM, set(UNMET)), declared).lacks == tuple(Lack)
+    assert judge(CLAIM, declared).lacks == ()
 
 
 # -- sentences
 
 
 def test_the_sentence_of_a_claim(declared):
-    assert verdict(CLAIM, declared).sentence == (
+    assert judge(CLAIM, declared).sentence == (
         "adam overfits more than rmsprop: its accuracy gap is larger by 0.20 points (12 seeds, exploratory; Holm p = 0.01), "
         "and by 0.15 points at equal training loss."
     )
 
 
 def test_thirty_seeds_confirm(declared):
-    assert "30 seeds, confirmed" in verdict(replace(CLAIM, n=30), declared).sentence
+    assert "30 seeds, confirmed" in judge(replace(CLAIM, n=30), declared).sentence
 
 
 def test_the_one_of_the_larger_gap_comes_first(declared):
-    found = verdict(replace(turned(CLAIM), a="sgd"), declared)
+    found = judge(replace(turned(CLAIM), a="sgd"), declared)
     assert found.sentence.startswith("adam overfits more than sgd")
 
 
 def test_the_sentence_of_a_gap_in_loss(declared):
     grounds = replace(CLAIM, figure="gap_loss", difference=0.0121, minimum_effect=0.005, matched_difference=0.009)
-    assert "its loss gap is larger by 0.0121 nats" in verdict(grounds, declared).sentence
+    assert "its loss gap is larger by 0.0121 nats" in judge(grounds, declared).sentence
 
 
 def test_the_sentence_of_the_more_accurate(declared):
-    assert verdict(ACCURACY, declared).sentence == (
+    assert judge(ACCURACY, declared).sentence == (
         "adam is more accurate than rmsprop: by 0.20 points on the test split (12 seeds, exploratory; Holm p = 0.01)."
     )
 
 
 def test_the_sentence_of_equivalence(declared):
-    found = verdict(replace(CLAIM, difference=-0.0002, holm=0.6, holm_equivalent=0.004), declared)
+    found = judge(replace(CLAIM, difference=-0.0002, holm=0.6, holm_equivalent=0.004), declared)
     assert found.sentence == (
         "adam and rmsprop are equivalent within ± 0.1 points in accuracy gap: they differ by 0.02 points (12 seeds; Holm "
         "p = 0.004 of a difference beyond the margin)."
@@ -149,7 +157,7 @@ def test_the_sentence_of_equivalence(declared):
 
 def test_three_seeds_of_adam_and_rmsprop(declared):
     """The worked example: + 0.157 points, SD 0.131, p = 0.17."""
-    found = verdict(replace(CLAIM, n=3, difference=0.00157, holm=0.1735, seeds_still_needed=14.0), declared)
+    found = judge(replace(CLAIM, n=3, difference=0.00157, holm=0.1735, seeds_still_needed=14.0), declared)
     assert found.kind is Kind.NO_DIFFERENCE
     assert found.sentence == (
         "No difference shown between adam and rmsprop in accuracy gap (3 seeds, 0.16 points apart): so few carry no claim, it "
@@ -159,18 +167,18 @@ def test_three_seeds_of_adam_and_rmsprop(declared):
 
 
 def test_fitting_further_is_not_overfitting(declared):
-    found = verdict(replace(CLAIM, matched_difference=0.0001, matched_holm=0.8, seeds_still_needed=5.0), declared)
+    found = judge(replace(CLAIM, matched_difference=0.0001, matched_holm=0.8, seeds_still_needed=5.0), declared)
     assert "not shown at equal training loss (+0.01 points, 12 seeds, Holm p = 0.8)" in found.sentence
 
 
 def test_no_common_training_loss(declared):
-    found = verdict(replace(CLAIM, matched_n=0, matched_difference=math.nan, matched_holm=math.nan), declared)
+    found = judge(replace(CLAIM, matched_n=0, matched_difference=math.nan, matched_holm=math.nan), declared)
     assert "there is no training loss that both reached" in found.sentence
     assert found.sentence.endswith("More seeds alone would not change that.")
 
 
 def test_the_better_one_on_the_test_split(declared):
-    found = verdict(replace(CLAIM, test_difference=0.004, test_p=0.0001), declared)
+    found = judge(replace(CLAIM, test_difference=0.004, test_p=0.0001), declared)
     assert "adam is the better one on the test split, by 0.40 points (p < 0.001)" in found.sentence
     assert found.sentence.endswith("More seeds alone would not change that.")
 
@@ -178,22 +186,22 @@ def test_the_better_one_on_the_test_split(declared):
 def test_what_no_seeds_can_show_is_not_counted_in_seeds(declared):
     """The better one on the test split can never be claimed to overfit more, however small p gets: equivalence is left."""
     better = replace(CLAIM, test_difference=0.004, test_p=0.0001, holm=0.5, seeds_still_needed=121.0)
-    found = verdict(better, declared)
+    found = judge(better, declared)
     assert found.sentence.endswith("More seeds could at most show them to be equivalent.")
     assert math.isnan(found.more_seeds)
     more = replace(better, n=133, holm=1e-6, matched_n=133, matched_holm=1e-6)
-    assert verdict(more, declared).kind is Kind.NO_DIFFERENCE
+    assert judge(more, declared).kind is Kind.NO_DIFFERENCE
 
 
 @pytest.mark.parametrize("decided", [CLAIM, replace(CLAIM, holm=0.5, difference=0.0001, holm_equivalent=0.001)])
 def test_what_is_decided_needs_no_more_seeds(declared, decided):
-    found = verdict(replace(decided, seeds_still_needed=50.0), declared)
+    found = judge(replace(decided, seeds_still_needed=50.0), declared)
     assert found.kind is not Kind.NO_DIFFERENCE
     assert math.isnan(found.more_seeds)
 
 
 def test_an_undeclared_contrast(declared):
-    assert "the contrast was not declared" in verdict(replace(CLAIM, declared=False), declared).sentence
+    assert "the contrast was not declared" in judge(replace(CLAIM, declared=False), declared).sentence
 
 
 @pytest.mark.parametrize(
@@ -201,17 +209,18 @@ def test_an_undeclared_contrast(declared):
     [
         (1.0, "About 1 more seed would find a difference of 0.2 points, or that there is none."),
         (0.0, "what there is lies between the two."),
-        (math.inf, "No number of seeds that can be trained would decide."),
+        (1001.0, "It is not decidable by seeds: more than 1,000 would have to be added."),
+        (math.inf, "It is not decidable by seeds: more than 1,000 would have to be added."),
         (math.nan, "How many seeds would decide is not known from 12 seeds."),
     ],
 )
 def test_seeds_still_needed(declared, needed, said):
-    assert verdict(replace(CLAIM, holm=0.5, seeds_still_needed=needed), declared).sentence.endswith(said)
+    assert judge(replace(CLAIM, holm=0.5, seeds_still_needed=needed), declared).sentence.endswith(said)
 
 
 def test_gaps_that_differ_are_not_called_too_near_to_tell(declared):
     """By twice the minimum effect: it is at equal training loss that nothing is shown."""
     found = replace(CLAIM, matched_difference=0.0, matched_holm=1.0, seeds_still_needed=0.0)
-    said = verdict(found, declared)
+    said = judge(found, declared)
     assert said.lacks == (Lack.MATCHED,)
     assert said.sentence.endswith("The gaps differ; whether they do at equal training loss, these seeds do not tell.")

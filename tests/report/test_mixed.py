@@ -6,8 +6,9 @@ import dataclasses
 
 import pytest
 
+from pipeline.report.prose import limits
 from pipeline.results.result import FAILED
-from pipeline.statistics import mixed
+from pipeline.statistics import design
 from tests.report import factory
 
 HERE = {"python": "3.11.7", "tensorflow": "2.21.0", "lock": "a" * 64, "numerics_class": "c" * 64}
@@ -21,7 +22,7 @@ def runs():
 
 
 def test_runs_of_one_origin_need_no_word():
-    assert mixed.sentences(runs(), "The runs") == []
+    assert limits.mixed(runs(), "The runs") == []
 
 
 @pytest.mark.parametrize(
@@ -31,12 +32,12 @@ def test_what_decides_numbers(part, said):
     """As the contrasts do: means are over all, pairs are of what is alike."""
     found = runs()
     found[0].identity = {**found[0].identity, part: {"other": 1}}
-    assert mixed.sentences(found, "The runs") == [
+    assert limits.mixed(found, "The runs") == [
         f"The runs come from different {said}: a mean is over all of them, and only runs that share it are paired."
     ]
-    assert mixed.origin(found[0]) != mixed.origin(found[1]) == mixed.origin(found[2])
+    assert design.origin(found[0]) != design.origin(found[1]) == design.origin(found[2])
     lost = dataclasses.replace(found[0], status=FAILED)
-    assert mixed.sentences([lost, *found[1:]], "The runs") == [], "a run that has no numbers mixes nothing in"
+    assert limits.mixed([lost, *found[1:]], "The runs") == [], "a run that has no numbers mixes nothing in"
 
 
 @pytest.mark.parametrize(
@@ -53,6 +54,6 @@ def test_what_decides_numbers(part, said):
     ],
 )
 def test_different_environments_are_said(there: dict[str, str], expected: str) -> None:
-    said = mixed.different_environments([HERE, HERE | there])
+    said = limits.different_environments([HERE, HERE | there])
     assert said.startswith(expected)
     assert bool(said) == bool(expected)

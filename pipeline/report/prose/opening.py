@@ -1,52 +1,28 @@
-"""Numbers and findings as a person reads them. `**…**` marks what a sentence is about, as in Markdown."""
+"""The first sentences of a report, and how a configuration is called. `**…**` marks what a sentence is about, as in Markdown."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
 import pandas as pd
 
+from pipeline.formatting import layers, listed, percent, plural, points, span
 from pipeline.report.evidence import LEAK, Evidence
+from pipeline.report.prose.answers import headline
 from pipeline.results.result import DIVERGED, FAILED
-from pipeline.statistics.wording import layers, listed, plural
-
-THIN = "\u202f"
-"""Narrow no-break space, between a number and its unit."""
-
-
-def number(value: float, digits: int = 2) -> str:
-    """`0.98`, `−0.05`, and a dash for what there is not."""
-    if pd.isna(value) or math.isinf(value):
-        return "–"
-    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
-
-
-def percent(share: float, digits: int = 2) -> str:
-    return "–" if pd.isna(share) else f"{number(100 * share, digits)}{THIN}%"
-
-
-def span(low: float, high: float, scale: float = 100, digits: int = 2) -> str:
-    """`97.13 to 97.83`, or nothing where there is no interval."""
-    return "" if pd.isna(low) else f"{number(scale * low, digits)} to {number(scale * high, digits)}"
-
-
-def points(share: float) -> str:
-    return f"{number(100 * share)} points"
-
-
-def ranged(values: Sequence[int]) -> str:
-    """`0 to 9` for whole stretches, `1, 4 and 7` otherwise."""
-    values = sorted(set(values))
-    if len(values) > 2 and values == list(range(values[0], values[-1] + 1)):
-        return f"{values[0]} to {values[-1]}"
-    return listed(values)
 
 
 def configuration(row: pd.Series) -> str:
     """`adam, width 512`, with the hyper-parameters that it takes to tell it from its like."""
-    apart = str(row["name"]).partition(" ")[2].replace("=", " ").replace("_", " ")
-    return f"{row['optimizer']}, {layers(row['hidden'])}" + (f", {apart}" if apart else "")
+    settings = [word.partition("=") for word in str(row["name"]).split(" ")[1:]]
+    shown = [f"{name.replace('_', ' ')} {_short(value)}" for name, _, value in settings]
+    return ", ".join([str(row["optimizer"]), layers(row["hidden"]), *shown])
+
+
+def _short(value: str) -> str:
+    """A long value in six digits, `0.000316228` for `0.00031622776601683794`."""
+    try:
+        return f"{float(value):g}" if len(value) > 8 else value
+    except ValueError:
+        return value
 
 
 def answer(evidence: Evidence) -> list[str]:
@@ -76,8 +52,9 @@ def answer(evidence: Evidence) -> list[str]:
     else:
         none = "no validation samples are held out, so nothing is selected; " if among else ""
         first = f"{among}{none}{name} classifies {test} correctly{_interval(best, 'test_accuracy')}."
-    told = evidence.analysis.headline
-    return [first, f"**{told.said}**: {told.grounds}."]
+    found = evidence.analysis
+    who = headline(found.configurations, found.contrasts, found.declared)
+    return [first, f"**{who.said}**: {who.grounds}."]
 
 
 def gaps(evidence: Evidence) -> str:
@@ -101,7 +78,7 @@ def _interval(row: pd.Series, figure: str, seeds: bool = True) -> str:
     if pd.isna(row[f"{figure}_low"]):
         return " (one seed, so no interval)" if row["n"] == 1 and seeds else ""
     ends = span(row[f"{figure}_low"], row[f"{figure}_high"])
-    return f" (95{THIN}% interval {ends}, {plural(int(row['n']), 'seed')})" if seeds else f" ({ends})"
+    return f" (95 % interval {ends}, {plural(int(row['n']), 'seed')})" if seeds else f" ({ends})"
 
 
 def certainty(evidence: Evidence) -> list[str]:

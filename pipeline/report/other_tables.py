@@ -23,7 +23,7 @@ NUMBERS = ["low", "high", "mean", "mean_low", "mean_high"]
 
 
 @dataclass(frozen=True)
-class Beside:
+class OtherTable:
     """One table, and what the page says of it."""
 
     file: str
@@ -44,7 +44,7 @@ def _tuned(table: pd.DataFrame) -> list[list[str]]:
 
 
 KNOWN = (
-    Beside(
+    OtherTable(
         PUBLISHED,
         "published",
         "Published figures",
@@ -53,7 +53,7 @@ KNOWN = (
         tuple(NUMBERS),
         ("on", "All of ours were trained on"),
     ),
-    Beside(
+    OtherTable(
         "tuned.csv",
         "tuned",
         "Tuned against default learning rates",
@@ -69,7 +69,7 @@ KNOWN = (
 class Shown:
     """A table that is there."""
 
-    about: Beside
+    about: OtherTable
     lead: str
     columns: list[str]
     rows: list[list[str]]

@@ -7,23 +7,19 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from pipeline.formatting import listed, percent, plural, span
+from pipeline.report.prose.verdicts import decide
+from pipeline.statistics.analysis import Analysis
 from pipeline.statistics.declaration import OPTIMIZERS, WIDTHS, Declaration
-from pipeline.statistics.design import chosen_of
-from pipeline.statistics.verdicts import Kind, Lack, decide
-from pipeline.statistics.wording import FIGURES, OVERFITTING, listed, number, percent, plural
+from pipeline.statistics.design import main_dataset
+from pipeline.statistics.figures import FIGURES, OVERFITTING
+from pipeline.statistics.verdicts import Kind, Lack
 
 
-def main_dataset(table: pd.DataFrame) -> pd.DataFrame:
-    """The configurations that finished, of the data set that has most of them."""
-    finished = table[table["n"] > 0]
-    most = finished["dataset"].mode()
-    return finished[finished["dataset"].isin(most[:1])]
-
-
-def best_of(table: pd.DataFrame, declared: Declaration) -> str | None:
-    """Id of the configuration of highest mean validation accuracy; None where there is nothing to choose by."""
-    main = main_dataset(table)
-    return chosen_of(main, declared) if len(main) and main["validation"].notna().any() else None
+def answers(analysis: Analysis) -> tuple[str, str]:
+    """Which optimizer and width, and who overfits more."""
+    table, judged = analysis.configurations, analysis.contrasts
+    return which(table, judged, analysis.best), overfits(table, judged, analysis.declared)
 
 
 def which(table: pd.DataFrame, judged: pd.DataFrame, best: str | None) -> str:
@@ -50,7 +46,7 @@ def _accuracy(row: pd.Series, subject: str = "") -> str:
     seeds = plural(int(row["n"]), "seed")
     interval = seeds + ", so no interval"
     if not pd.isna(ends[0]):
-        interval = f"95\u202f% interval {number(100 * ends[0])} to {number(100 * ends[1])}, {seeds}"
+        interval = f"95 % interval {span(*ends)}, {seeds}"
     return f"{subject or row['label']} classifies {percent(row['test_accuracy_mean'])} of the test images correctly ({interval})."
 
 
@@ -73,13 +69,13 @@ def _standing(best: str, judged: pd.DataFrame) -> list[str]:
     parts = {
         "more": "shown to be more accurate than",
         "less": "shown to be less accurate than",
-        "equivalent": f"equivalent within {FIGURES['test_accuracy'].margin(_margin(rows))} to",
+        "equivalent": f"equivalent within ± {FIGURES['test_accuracy'].declared(_margin(rows))} to",
     }
     said = [f"{words} {_named(groups[name])}" for name, words in parts.items() if groups[name]]
-    whole = [f"On the test split it is {listed(said)}."] if said else []
+    sentences = [f"On the test split it is {listed(said)}."] if said else []
     if groups["open"]:
-        whole.append(f"No difference from {_named(groups['open'])} is shown{_still_needed(needed, rows)}.")
-    return whole
+        sentences.append(f"No difference from {_named(groups['open'])} is shown{_still_needed(needed, rows)}.")
+    return sentences
 
 
 def _margin(rows: pd.DataFrame) -> float:
@@ -166,7 +162,7 @@ def _claims(rows: pd.DataFrame) -> list[tuple[str, str]]:
 
 def _gap(row: pd.Series) -> str:
     low, high = row[f"{OVERFITTING}_low"], row[f"{OVERFITTING}_high"]
-    interval = "" if pd.isna(low) else f"95\u202f% interval {number(100 * low)} to {number(100 * high)}, "
+    interval = "" if pd.isna(low) else f"95 % interval {span(low, high)}, "
     return f"{FIGURES[OVERFITTING].size(row[f'{OVERFITTING}_mean'])} ({interval}{plural(int(row['n']), 'seed')})"
 
 
@@ -194,11 +190,11 @@ def _counted(rows: pd.DataFrame, claims: int) -> str:
     """Of how many contrasts, and what became of the others."""
     equivalent = int(rows["verdict"].eq(Kind.EQUIVALENT).sum())
     rest = rows[rows["verdict"].eq(Kind.NO_DIFFERENCE)]
-    apart = rest[~rest["lacks"].str.contains(f"{Lack.SEEDS}|{Lack.SIGNIFICANCE}|{Lack.SIZE}|{Lack.DECLARATION}")]
-    unmatched = int(apart["matched_n"].fillna(0).lt(2).sum())
-    undecided = len(rest) - len(apart)
-    compared = len(apart) - unmatched
-    margin = FIGURES[OVERFITTING].margin(_margin(rows))
+    different = rest[~rest["lacks"].str.contains(f"{Lack.SEEDS}|{Lack.SIGNIFICANCE}|{Lack.SIZE}|{Lack.DECLARATION}")]
+    unmatched = int(different["matched_n"].fillna(0).lt(2).sum())
+    undecided = len(rest) - len(different)
+    compared = len(different) - unmatched
+    margin = f"± {FIGURES[OVERFITTING].declared(_margin(rows))}"
     parts = {
         f"{claims} {_verb(claims, 'does', 'do')}": claims,
         f"{equivalent} {_verb(equivalent, 'is', 'are')} equivalent within {margin}": equivalent,
@@ -207,15 +203,15 @@ def _counted(rows: pd.DataFrame, claims: int) -> str:
         f"{unmatched} {_verb(unmatched, 'differs', 'differ')} in the gap and could not be compared at equal training loss": unmatched,
         f"{undecided} {_verb(undecided, 'is', 'are')} undecided": undecided,
     }
-    more = _still_needed(rest.loc[~rest.index.isin(apart.index), "more_seeds"].tolist(), rows)
+    more = _still_needed(rest.loc[~rest.index.isin(different.index), "more_seeds"].tolist(), rows)
     return f"Of {plural(len(rows), 'contrast')} {listed([words for words, count in parts.items() if count])}{more}."
 
 
 def _still_needed(needed: list[float], rows: pd.DataFrame) -> str:
-    """` (about 12 to 40 more seeds would find …)`, of those of which a number is known; nothing where it is of none."""
+    """` (about 12 to 40 more seeds would find …)`, of those of which a number is known; nothing where no number is."""
     known = [more for more in needed if math.isfinite(more)]
     if not known:
-        return ""
+        return " (not decidable by seeds)" if any(math.isinf(more) for more in needed) else ""
     low, high = min(known), max(known)
     span = f"about {low:,.0f}" + (f" to {high:,.0f}" if high > low else "")
     some = f"for {len(known)} of them " if len(known) < len(needed) else ""
@@ -223,5 +219,5 @@ def _still_needed(needed: list[float], rows: pd.DataFrame) -> str:
     return f" ({some}{span} more {'seed' if span == 'about 1' else 'seeds'} would {settled})"
 
 
-def _verb(count: int, one: str, many: str) -> str:
-    return one if count == 1 else many
+def _verb(count: int, singular: str, plural_form: str) -> str:
+    return singular if count == 1 else plural_form

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.report import beside, page
+from pipeline.report import other_tables, page
 from pipeline.report.evidence import RUN_PAGE
 from pipeline.report.exhibits import Exhibits
 from pipeline.results.store import RunStore
@@ -17,7 +17,18 @@ from tests.report import factory
 from tests.results.test_store import result
 
 README = (CHECKOUT / "README.md").read_text("utf-8")
-HEAD = ["id", "source", "measure", "published", "band", "ours", "seeds", "verdict", *beside.NUMBERS, beside.KEYS]
+HEAD = [
+    "id",
+    "source",
+    "measure",
+    "published",
+    "band",
+    "ours",
+    "seeds",
+    "verdict",
+    *other_tables.NUMBERS,
+    other_tables.KEYS,
+]
 FLOOR = ["95.3", "", "96.0", "95.9", "96.1", "aaaaaaaaaaaa bbbbbbbbbbbb"]
 BAND = ["1.38", "1.88", "2.0", "", "", ""]
 ROWS = [
@@ -44,7 +55,7 @@ def folder(tmp_path: Path) -> Path:
 
 def rendered(of_runs, folder: Path, store: RunStore | None = None) -> tuple[str, Exhibits]:
     evidence = of_runs([factory.finished(factory.job("adam", 64, seed, validation=9)) for seed in range(2)])
-    evidence.beside, evidence.store = folder, store
+    evidence.tables_folder, evidence.store = folder, store
     exhibits = Exhibits(evidence, None)
     return page.render(evidence, exhibits, None), exhibits
 
@@ -84,13 +95,13 @@ def test_what_is_not_there_is_not_on_the_page(of_runs, tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "a,b\n", 'a,b\n1,2,"3\n'], ids=["empty", "no rows", "broken"])
 def test_a_table_that_cannot_be_read_is_not_shown(tmp_path: Path, content: str) -> None:
     (tmp_path / "published.csv").write_text(content)
-    assert beside.tables(tmp_path, nowhere) == []
+    assert other_tables.tables(tmp_path, nowhere) == []
 
 
 def test_a_table_of_before_has_no_bands(tmp_path: Path) -> None:
     write(tmp_path, "published.csv", HEAD[:8], *(row[:8] for row in ROWS))
-    assert beside.bands(beside.read(tmp_path, "published.csv")) is None
-    assert len(beside.tables(tmp_path, nowhere)) == 1
+    assert other_tables.bands(other_tables.read(tmp_path, "published.csv")) is None
+    assert len(other_tables.tables(tmp_path, nowhere)) == 1
 
 
 @pytest.mark.parametrize(
@@ -104,7 +115,7 @@ def test_a_table_of_before_has_no_bands(tmp_path: Path) -> None:
 )
 def test_what_trained_all_of_them_is_said_once(tmp_path: Path, on: list[str], column: bool, said: str) -> None:
     write(tmp_path, "published.csv", [*HEAD, "on"], *([*row, one] for row, one in zip(ROWS, on, strict=True)))
-    [shown] = beside.tables(tmp_path, nowhere)
+    [shown] = other_tables.tables(tmp_path, nowhere)
     assert ("on" in shown.columns) == column
     assert {len(row) for row in shown.rows} == {len(shown.columns)}
     assert shown.lead.endswith(said)
@@ -113,14 +124,14 @@ def test_what_trained_all_of_them_is_said_once(tmp_path: Path, on: list[str], co
 def test_ids_of_another_database_are_not_shown(tmp_path: Path) -> None:
     """What published.csv had in earlier releases in place of keys."""
     write(tmp_path, "published.csv", [*HEAD[:-1], "mlflow"], [*ROWS[0][:-1], "3/efe08bfa17d2488a93b91681b6eb54a6"])
-    [shown] = beside.tables(tmp_path, nowhere)
+    [shown] = other_tables.tables(tmp_path, nowhere)
     assert shown.columns == HEAD[:8]
     assert shown.runs is None
 
 
 def test_tuned_rates_are_shown_in_brief() -> None:
     """The project's own table, as its README has it."""
-    [shown] = [one for one in beside.tables(CHECKOUT / "reports", nowhere) if one.about.id == "tuned"]
+    [shown] = [one for one in other_tables.tables(CHECKOUT / "reports", nowhere) if one.about.id == "tuned"]
     assert shown.columns[:2] == ["optimizer", "default → tuned rate"]
     assert all(f"| {' | '.join(row[:-1])} |" in README for row in shown.rows)
     assert {row[-1] for row in shown.rows} == {"64"}
