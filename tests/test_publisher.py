@@ -37,7 +37,7 @@ class Tracker:
             raise self.error
         self.calls.append(call)
 
-    def begin(self, question: str, name: str, tags: Any, sweep_id: str) -> str:
+    def begin(self, question: str, name: str, tags: Any, sweep_id: str, **_: Any) -> str:
         self.note("begin", question, name)
         return "parent"
 

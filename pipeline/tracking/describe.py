@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from pipeline.results.result import Result
 
-PARAMETER_LIMIT, TAG_LIMIT, DIGEST_LIMIT = 6000, 8000, 36
+PARAMETER_LIMIT, TAG_LIMIT, DIGEST_LIMIT, NAME_LIMIT = 6000, 8000, 36, 250
 KEY, CONFIGURATION, STATUS, REASON, NONFINITE = "run.key", "run.configuration", "status", "reason", "nonfinite"
 DATA, SOURCE = "data.sha256", "source.sha256"
 COMMIT, DIRTY = "mlflow.source.git.commit", "mlflow.source.git.dirty"

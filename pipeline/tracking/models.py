@@ -107,9 +107,7 @@ def _log(client: MlflowClient, run_id: str, name: str, save: Callable[[str, Any]
 
     run = client.get_run(run_id)
     if run.info.lifecycle_stage != "active":
-        raise UserError(
-            f"{run.info.run_name} was deleted in MLflow; bring it back with: python -m pipeline.publish"
-        )
+        raise UserError(f"{run.info.run_name} was deleted in MLflow; bring it back with: python -m pipeline.publish")
     experiment_id = run.info.experiment_id
     for one in client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'"):
         if one.name == name and one.status == "READY":

@@ -117,6 +117,8 @@ class Tracker:
         """Experiments whose runs are all in `_rows`, for as long as nobody else writes to the store."""
         self._seen: bytes | None = None
         """SQLite's counter of changes after our last one."""
+        self._live: dict[str, list[describe.Point]] = {}
+        """What was sent of each run that is training, by run id."""
         self._file: tuple[int, int] | None = None
         """The SQLite file that was opened: MLflow would go on writing to one that was deleted."""
 
@@ -170,18 +172,18 @@ class Tracker:
             if sweep_id is None:
                 return client.create_run(experiment_id, start, told | process.tag(), name).info.run_id
             found = [run for run in self.parents(client, experiment_id, sweep_id, deleted=True) if _by_person(run)]
-            if not found:
-                found = [run for one in grown for run in self.parents(client, experiment_id, one)]
+            for one in grown:
+                found = found or self.parents(client, experiment_id, one)
             ids = [] if not found else found[0].data.tags[SWEEP].split("\n")
             told[SWEEP] = "\n".join(list(dict.fromkeys([*ids, *grown, sweep_id]))[-SWEEPS:])
             if not found:
-                return client.create_run(experiment_id, start, told | process.tag(), name).info.run_id
+                return client.create_run(experiment_id, start, told | process.tag(), _name(name)).info.run_id
             run = found[0]
             if run.info.lifecycle_stage != "active":
                 if not restore:
                     return ""
                 client.restore_run(run.info.run_id)
-            client.update_run(run.info.run_id, status=RUNNING, name=name)
+            client.update_run(run.info.run_id, status=RUNNING, name=_name(name))
             self._set_tags(client, run.info.run_id, told | process.tag(run.data.tags.get(process.TAG)))
             return run.info.run_id
 
@@ -204,6 +206,40 @@ class Tracker:
             experiment_id = self.experiment(client, experiment)
             row = self.record(client, result, experiment_id, parent or None, dataset, restore)
             return {} if row.deleted else self.ids(row.run_id, experiment_id, row.parent, result.status)
+
+    def start(
+        self, result: Result, experiment: str, parent: str | None = None, dataset: Mapping[str, Any] | None = None
+    ) -> str:
+        """A run whose training has begun, RUNNING; its id. `publish` completes it.
+
+        `result` has no numbers yet. Empty where the key has a whole run, or one that another process is training.
+        """
+        with self.recording(f"start {result.name}") as client:
+            experiment_id = self.experiment(client, experiment)
+            row = self._row(client, result.key, experiment_id)
+            if row is not None and not row.deleted:
+                tags = client.get_run(row.run_id).data.tags
+                if row.ended or (row.state == RUNNING and not process.alone(tags)):
+                    return ""
+                self.discard(client, row.run_id)
+            told = self.origin | process.tag() | describe.tags(result, {})
+            del told[describe.STATUS]
+            if parent:
+                told[describe.PARENT] = parent
+            begun, parameters = describe.span(result)[0], describe.parameters(result)
+            run_id = client.create_run(experiment_id, begun, told, _name(result.name)).info.run_id
+            self._live[run_id] = []
+            row = Row(run_id, parent or None, RUNNING, "", begun, False, frozenset(parameters), {})
+            self._keep(experiment_id, result.key, row)
+            self._send(client, run_id, [], parameters, {})
+            client.log_inputs(run_id, [_dataset_input(describe.dataset(result, dataset))])
+            return run_id
+
+    def add(self, run_id: str, points: Sequence[describe.Point]) -> None:
+        """More of the curves of a run that `start` began."""
+        with self.recording("add to a curve") as client:
+            self._send(client, run_id, points, {}, {})
+            self._live[run_id] += points
 
     def join(self, experiment: str, parent: str) -> None:
         """Before runs are published under a parent that another process began: what is there need not be looked for then."""
@@ -314,20 +350,20 @@ class Tracker:
             if len(word) == 32:
                 query = f"attributes.run_id = '{word}'"
             for run in self.search(client, experiments, query) if experiments else []:
-                if describe.KEY in run.data.tags:
+                if {describe.KEY, describe.STATUS} <= run.data.tags.keys():
                     histories = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
                     return restore.result(run, histories)
         return None
 
     def published_keys(self) -> dict[str, str] | None:
-        """Key by run id of every run of this project in the store; None where there is no store."""
+        """Key by run id of every run of this project that ended in the store; None where there is no store."""
         database = self.address.database
         if database is not None and not database.exists():
             return None
         with self.recording("list the runs") as client:
             experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-            runs = self.search(client, experiments, f"tags.`{describe.KEY}` LIKE '%'") if experiments else []
-            return {run.info.run_id: run.data.tags[describe.KEY] for run in runs}
+            runs = self.search(client, experiments, f"tags.`{describe.STATUS}` LIKE '%'") if experiments else []
+            return {run.info.run_id: key for run in runs if (key := run.data.tags.get(describe.KEY))}
 
     def close_stale(self) -> list[str]:
         """Mark KILLED every run that is RUNNING though the processes of this machine that worked on it are gone."""
@@ -458,9 +494,7 @@ class Tracker:
             if not token or (limit and len(runs) >= limit):
                 return runs
 
-    def parents(
-        self, client: MlflowClient, experiment_id: str, sweep_id: str, *, deleted: bool = False
-    ) -> list[Run]:
+    def parents(self, client: MlflowClient, experiment_id: str, sweep_id: str, *, deleted: bool = False) -> list[Run]:
         """The runs that stand for a sweep, the one to take first; there is one, but for accidents."""
         query = f"tags.`{SWEEP}` LIKE {quoted(f'%{sweep_id}%')}"
         runs = self.search(client, [experiment_id], query, deleted=deleted)
@@ -481,8 +515,9 @@ class Tracker:
         points, lost = describe.metrics(result)
         parameters = describe.parameters(result)
         row = self._row(client, result.key, experiment_id)
+        same = row is not None and (row.started == start or row.run_id in self._live)
         if row is not None and row.deleted:
-            if row.started != start:
+            if not same:
                 row = None  # Another training, which nobody deleted.
             elif not restore:
                 return row
@@ -495,7 +530,7 @@ class Tracker:
             if row.ended and row.outcome == result.status and not row.lacks(points, parameters):
                 self._keep(experiment_id, result.key, row)
                 return row
-            if row.started != start or (row.ended and row.outcome != result.status):
+            if not same or (row.ended and row.outcome != result.status):
                 # Another training: what is recorded of the earlier one cannot be taken back piece by piece.
                 self.discard(client, row.run_id)
                 row = None
@@ -505,12 +540,15 @@ class Tracker:
         told = self.origin | process.tag() | describe.tags(result, lost)
         if parent is not None:
             told[describe.PARENT] = parent
+        new = points if row is None else _not_sent(points, self._live.get(row.run_id, []))
         with nullcontext() if row else one_transaction(client):
-            run_id = row.run_id if row else client.create_run(experiment_id, start, told, result.name).info.run_id
-            self._send(client, run_id, points, parameters, told if row else {})
+            name = _name(result.name)
+            run_id = row.run_id if row else client.create_run(experiment_id, start, told, name).info.run_id
+            self._send(client, run_id, new, parameters, told if row else {})
             client.log_inputs(run_id, [_dataset_input(describe.dataset(result, dataset))])
             state = FINISHED if result.finished else FAILED
             client.set_terminated(run_id, state, end)
+        self._live.pop(run_id, None)
         if whole:
             self._listed.add(experiment_id)
         values = {point.name: point.value for point in points}
@@ -641,6 +679,14 @@ class NullTracker(Tracker):
     ) -> dict[str, str]:
         return {}
 
+    def start(
+        self, result: Result, experiment: str, parent: str | None = None, dataset: Mapping[str, Any] | None = None
+    ) -> str:
+        return ""
+
+    def add(self, run_id: str, points: Sequence[describe.Point]) -> None:
+        pass
+
     def join(self, experiment: str, parent: str) -> None:
         return
 
@@ -707,6 +753,18 @@ def _failures() -> tuple[type[BaseException], ...]:
 def _file(path: Path) -> tuple[int, int]:
     found = path.stat()
     return found.st_dev, found.st_ino
+
+
+def _name(name: str) -> str:
+    return describe.fit(name, describe.NAME_LIMIT)
+
+
+def _not_sent(points: Sequence[describe.Point], sent: Sequence[describe.Point]) -> list[describe.Point]:
+    """What is missing of `points`, later than all that was sent: the last value by time is the one that MLflow shows."""
+    there = {(point.name, point.step, point.value) for point in sent}
+    last = max((point.time for point in sent), default=0)
+    missing = [point for point in points if (point.name, point.step, point.value) not in there]
+    return [point._replace(time=max(point.time, last + 1)) for point in missing]
 
 
 def _by_person(run: Run) -> bool:
