@@ -213,7 +213,7 @@ def _patiently(progress: _Progress, attempt: Callable[[], None]) -> None:
             if time.monotonic() - progress.last >= PATIENCE:
                 left = f"{progress.left} of {progress.total} runs" if progress.left else "what is said of a sweep"
                 raise TrackingUnavailable(
-                    f"not in MLflow yet: {left} ({error}); the same command goes on from there"
+                    f"not in MLflow yet: {left} ({error}); the same command does the rest"
                 ) from error
             time.sleep(RETRY_SECONDS)
         else:

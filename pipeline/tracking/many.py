@@ -160,18 +160,21 @@ def single(tracker: Tracker, experiment: str, sweep_id: str | None, *, certainly
             # Two that wrote the tag at once lost one another: so that the other one looks too.
             working = process.tag(tags.get(process.TAG))[process.TAG]
             client.set_tag(parents[0].info.run_id, process.TAG, working, synchronous=True)
-        extra: list[str] = []
-        for parent in parents[1:]:
-            children = _children(tracker, client, found.experiment_id, parent.info.run_id)
-            extra += [parent.info.run_id, *(run.info.run_id for run in children)]
+        [parent, *others] = [run.info.run_id for run in parents] or [None]
+        extra = [other for other in others if other]
         by_key: dict[str, list[Run]] = {}
-        for run in _children(tracker, client, found.experiment_id, parents[0].info.run_id if parents else None):
-            by_key.setdefault(run.data.tags[describe.KEY], []).append(run)
+        for one in (parent, *others):
+            for run in _children(tracker, client, found.experiment_id, one):
+                by_key.setdefault(run.data.tags[describe.KEY], []).append(run)
         for runs in by_key.values():
             whole = [run for run in runs if run.info.status in (FINISHED, FAILED)]
             half = [run for run in runs if run not in whole and _ours_or_nobodys(run)]
-            extra += [run.info.run_id for run in sorted(whole, key=lambda run: run.info.run_id)[1:]]
-            extra += [run.info.run_id for run in half] if whole else []
+            if not whole:
+                continue
+            kept, *twice = sorted(whole, key=lambda run: run.info.run_id)
+            extra += [run.info.run_id for run in (*twice, *half)]
+            if parent and kept.data.tags.get(describe.PARENT) != parent:
+                client.set_tag(kept.info.run_id, describe.PARENT, parent, synchronous=True)
         for run_id in extra:
             tracker.discard(client, run_id)
         return len(extra)
