@@ -504,9 +504,12 @@ class Session:
         for one in [one for one in told if one.key not in cut_off]:
             print(f"{one.name} {one.status}: {one.reason}\n  again: {one.command}", flush=True)
         if waiting:
-            runs = f"{len(waiting)} runs were" if len(waiting) > 1 else "1 run was"
+            runs, them = (f"{len(waiting)} runs were", "them") if len(waiting) > 1 else ("1 run was", "it")
             named = f"{waiting[0].name}{' …' if len(waiting) > 1 else ''}"
-            print(f"{runs} not trained to the end ({named}); the same command trains from the first epoch", flush=True)
+            print(
+                f"{runs} not trained to the end ({named}); the same command trains {them} from the first epoch",
+                flush=True,
+            )
 
     def _conclude(self, best: Planned | None, publisher: Publisher) -> None:
         """The sweep's record, the stage's output, and the last lines a person reads."""

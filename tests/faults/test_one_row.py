@@ -44,6 +44,7 @@ def children(workspace: Workspace) -> list[Any]:
     return [run for run in runs(workspace) if "sweep.id" not in run.data.tags]
 
 
+@pytest.mark.fault("sweeps that overlap")
 def test_a_sweep_that_grows_has_one_parent_and_a_row_for_each_run(workspace: Workspace) -> None:
     assert workspace.tracked(*SMALL).status == 0
     assert workspace.tracked(*SMALL, "seed=range(5)").status == 0
@@ -55,6 +56,7 @@ def test_a_sweep_that_grows_has_one_parent_and_a_row_for_each_run(workspace: Wor
     assert len({run.data.tags["run.key"] for run in found}) == 5
 
 
+@pytest.mark.fault("sweeps that overlap")
 def test_a_sweep_that_overlaps_another_points_to_the_runs_of_that_one(workspace: Workspace) -> None:
     assert workspace.tracked(*SMALL).status == 0
     assert workspace.tracked(*SMALL, "seed=range(2,5)").status == 0
@@ -64,6 +66,7 @@ def test_a_sweep_that_overlaps_another_points_to_the_runs_of_that_one(workspace:
     assert shared.data.tags["mlflow.parentRunId"] == first.info.run_id
 
 
+@pytest.mark.fault("deleted in MLflow")
 def test_what_a_person_deleted_stays_deleted_until_it_is_asked_for(workspace: Workspace) -> None:
     assert workspace.tracked(*SMALL).status == 0
     client(workspace).delete_run(parents(workspace)[0].info.run_id)
@@ -92,6 +95,7 @@ def at_epoch(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], Non
     return told
 
 
+@pytest.mark.fault("stopped while it is shown")
 def test_a_single_run_is_there_from_its_start_and_killed_by_ctrl_c(
     workspace: Workspace, at_epoch: Callable[[int, Callable[[], None]], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,10 +106,11 @@ def test_a_single_run_is_there_from_its_start_and_killed_by_ctrl_c(
     assert (run.info.status, run.data.params["model.width"]) == ("KILLED", "4")
     assert len(client(workspace).get_metric_history(run.info.run_id, "val/accuracy")) >= 2
     assert "was not trained to the end" in done.out
-    assert "the same command trains from the first epoch" in done.out
+    assert "the same command trains it from the first epoch" in done.out
     assert "goes on from there" not in last_line(done.err)
 
 
+@pytest.mark.fault("stopped while it is shown")
 def test_a_run_that_was_shown_while_it_trained_has_each_value_once(
     workspace: Workspace, at_epoch: Callable[[int, Callable[[], None]], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,6 +136,7 @@ def test_a_run_that_was_shown_while_it_trained_has_each_value_once(
     assert len(runs(workspace)) == 1
 
 
+@pytest.mark.fault("stopped while it is shown")
 def test_a_run_that_was_killed_is_one_row_when_it_is_trained(
     workspace: Workspace, at_epoch: Callable[[int, Callable[[], None]], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,6 +149,7 @@ def test_a_run_that_was_killed_is_one_row_when_it_is_trained(
     assert [run.info.status for run in runs(workspace)] == ["FINISHED"]
 
 
+@pytest.mark.fault("store gone")
 def test_a_store_deleted_in_the_middle_is_missed(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     keep = Session._keep
 
@@ -159,12 +166,14 @@ def test_a_store_deleted_in_the_middle_is_missed(workspace: Workspace, monkeypat
     assert not workspace.database.exists()
 
 
+@pytest.mark.fault("asynchronous logging")
 def test_asynchronous_logging_is_overruled(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_ENABLE_ASYNC_LOGGING", "true")
     assert workspace.tracked(*SMALL).status == 0
     assert [(run.info.status, len(run.data.params) > 10) for run in children(workspace)] == [("FINISHED", True)] * 3
 
 
+@pytest.mark.fault("a name MLflow never takes")
 @pytest.mark.parametrize("question", ["q" * 600, "two\\\nlines", "q" * 257])
 def test_a_question_that_mlflow_never_takes_is_refused(workspace: Workspace, question: str) -> None:
     done = workspace.tracked(*SINGLE, f"question='{question}'")

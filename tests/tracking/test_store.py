@@ -153,6 +153,7 @@ def held(root: Path) -> Iterator[sqlite3.Connection]:
     connection.close()
 
 
+@pytest.mark.fault("store held by another program")
 def test_a_store_that_another_program_holds_is_waited_for(
     root: Path, held: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -165,6 +166,7 @@ def test_a_store_that_another_program_holds_is_waited_for(
     assert said == f"{root}/mlflow.db: another program holds it; waiting up to 120 s\n"
 
 
+@pytest.mark.fault("store held by another program")
 def test_a_store_that_is_held_for_long_is_not_called_damaged(
     root: Path, held: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,6 +176,7 @@ def test_a_store_that_is_held_for_long_is_not_called_damaged(
     assert (refused.value.exit_status, "mv " in str(refused.value)) == (5, False)
 
 
+@pytest.mark.fault("store held by another program")
 def test_a_store_that_is_held_in_the_middle_is_waited_for(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.tracking.store.LOCK_SECONDS", 0.3)
     tracker = open_tracker("sqlite", root=root)
@@ -186,6 +189,7 @@ def test_a_store_that_is_held_in_the_middle_is_waited_for(root: Path, monkeypatc
     assert tracker.begin("e", "n", {})
 
 
+@pytest.mark.fault("store gone")
 @pytest.mark.parametrize("again", [False, True])
 def test_a_store_that_is_deleted_in_the_middle_is_missed(root: Path, blank_store: Path, again: bool) -> None:
     tracker = open_tracker("sqlite", root=root)
@@ -198,6 +202,7 @@ def test_a_store_that_is_deleted_in_the_middle_is_missed(root: Path, blank_store
     assert (root / "mlflow.db").exists() == again
 
 
+@pytest.mark.fault("store gone")
 def test_a_link_to_a_store_that_is_away_is_left_alone(root: Path) -> None:
     (root / "mlflow.db").rename(root / "elsewhere.db")
     (root / "mlflow.db").symlink_to(root / "away" / "mlflow.db")

@@ -50,6 +50,7 @@ def test_same_key_without_a_sweep_gives_the_same_ids(fresh: Fresh) -> None:
     assert fresh().publish(make_result(), "e") == fresh().publish(make_result(), "e")
 
 
+@pytest.mark.fault("sweeps that overlap")
 def test_a_run_of_two_sweeps_stands_once_under_the_first(fresh: Fresh) -> None:
     tracker = fresh()
     first, second = tracker.begin("e", "sweep", {}, "a"), fresh().begin("e", "another", {}, "b")
@@ -58,6 +59,7 @@ def test_a_run_of_two_sweeps_stands_once_under_the_first(fresh: Fresh) -> None:
     assert ids["parent_run_id"] == first
 
 
+@pytest.mark.fault("sweeps that overlap")
 def test_a_single_run_becomes_part_of_the_sweep_that_asks_for_it(fresh: Fresh) -> None:
     ids = fresh().publish(make_result(), "e")
     parent = fresh().begin("e", "sweep", {}, "s")
@@ -66,6 +68,7 @@ def test_a_single_run_becomes_part_of_the_sweep_that_asks_for_it(fresh: Fresh) -
     assert client(fresh()).get_parent_run(ids["run_id"]).info.run_id == parent
 
 
+@pytest.mark.fault("sweeps that overlap")
 def test_a_sweep_that_grew_is_the_same_run(fresh: Fresh) -> None:
     parent = fresh().begin("e", "2 seeds", {}, "small")
     fresh().begin("e", "unlike", {}, "other")
@@ -74,6 +77,7 @@ def test_a_sweep_that_grew_is_the_same_run(fresh: Fresh) -> None:
     assert client(fresh()).get_run(parent).info.run_name == "3 seeds"
 
 
+@pytest.mark.fault("deleted in MLflow")
 def test_runs_of_a_deleted_parent_come_under_the_next_one(fresh: Fresh) -> None:
     parent = fresh().begin("e", "sweep", {}, "small")
     ids = fresh().publish(make_result(), "e", parent)
@@ -85,6 +89,7 @@ def test_runs_of_a_deleted_parent_come_under_the_next_one(fresh: Fresh) -> None:
     assert tracker.publish(make_result(), "e", larger) == ids | {"parent_run_id": larger}
 
 
+@pytest.mark.fault("deleted in MLflow")
 def test_a_deleted_parent_comes_back_where_that_is_asked_for(fresh: Fresh) -> None:
     parent = fresh().begin("e", "sweep", {}, "s")
     client(fresh()).delete_run(parent)
@@ -92,6 +97,7 @@ def test_a_deleted_parent_comes_back_where_that_is_asked_for(fresh: Fresh) -> No
     assert [run.info.run_id for run in runs(fresh())] == [parent]
 
 
+@pytest.mark.fault("deleted in MLflow")
 @pytest.mark.parametrize("swept", [False, True])
 def test_a_run_that_a_person_deleted_stays_deleted(fresh: Fresh, swept: bool) -> None:
     parent = fresh().begin("e", "sweep", {}, "s") if swept else None
@@ -106,6 +112,7 @@ def test_a_run_that_a_person_deleted_stays_deleted(fresh: Fresh, swept: bool) ->
     assert tracker.publish(make_result(), "e", parent) == ids
 
 
+@pytest.mark.fault("deleted in MLflow")
 def test_a_run_trained_again_after_it_was_deleted_is_a_new_one(fresh: Fresh) -> None:
     ids = fresh().publish(make_result(), "e")
     client(fresh()).delete_run(ids["run_id"])
@@ -121,6 +128,7 @@ def test_what_we_replaced_was_not_deleted_by_a_person(fresh: Fresh) -> None:
     assert fresh().publish(make_result(), "e") == finished != failed
 
 
+@pytest.mark.fault("asynchronous logging")
 @pytest.mark.parametrize("swept", [False, True])
 def test_a_finished_run_that_lacks_its_values_is_completed(fresh: Fresh, swept: bool) -> None:
     """As asynchronous logging left them: FINISHED, without parameters and metrics."""
@@ -139,6 +147,7 @@ def test_a_finished_run_that_lacks_its_values_is_completed(fresh: Fresh, swept: 
     assert len(client(tracker).get_metric_history(hollow, "val/loss")) == 3
 
 
+@pytest.mark.fault("asynchronous logging")
 @pytest.mark.parametrize("variable", ["MLFLOW_ENABLE_ASYNC_LOGGING", "MLFLOW_HTTP_REQUEST_MAX_RETRIES"])
 def test_variables_that_hide_what_became_of_a_write_are_overruled(
     fresh: Fresh, monkeypatch: pytest.MonkeyPatch, variable: str
@@ -150,6 +159,7 @@ def test_variables_that_hide_what_became_of_a_write_are_overruled(
     assert os.environ[variable] == module.REQUIRED[variable]
 
 
+@pytest.mark.fault("asynchronous logging")
 def test_every_write_is_done_when_its_call_comes_back(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
     tracker = fresh()
     mlflow = client(tracker)
