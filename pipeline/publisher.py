@@ -90,6 +90,8 @@ class Publisher:
         self._points: dict[str, tuple[Result, list[Point]]] = {}
         """What was heard of runs that are training since the last write, by key."""
         self._written = -WRITE_SECONDS
+        self._writing = False
+        """Whether a write waits: a store that hangs gets no queue of them."""
         self._ended = threading.Event()
         self._waiting: deque[tuple[Callable[[], None], bool]] = deque()
         self._queue: queue.SimpleQueue[tuple[Callable[[], None], bool] | None] = queue.SimpleQueue()
@@ -132,16 +134,17 @@ class Publisher:
         points = self._points.setdefault(run.key, (run, []))[1]
         at = int(time.time() * 1000)
         points += [Point(name, value, epoch, at) for name, value in (metrics or {}).items() if math.isfinite(value)]
-        if now - since >= WRITE_SECONDS and now - self._written >= WRITE_SECONDS:
-            self._written = now
+        if now - since >= WRITE_SECONDS and now - self._written >= WRITE_SECONDS and not self._writing:
+            self._written, self._writing = now, True
             due = [key for key in self._points if now - self._since[key] >= WRITE_SECONDS]
             heard = [self._points.pop(key) for key in due]
             self._queue.put((partial(self._write, heard), False))
 
     def _write(self, heard: Sequence[tuple[Result, list[Point]]]) -> None:
         """What was heard of runs that are training. The whole run comes with its result, so what is not taken is let go."""
+        self._writing = False
         with suppress(TrackingUnavailable):
-            for run, points in heard:
+            for run, points in heard if self.trouble is None else ():
                 if run.key not in self._live:
                     dataset = self.datasets.get(run.job.dataset.name)
                     self._live[run.key] = self.tracker.start(run, self.question, self.under, dataset)
@@ -188,7 +191,10 @@ class Publisher:
         A signal does not cut that off, and is kept in `stopped`; the second one ends the process at once.
         """
 
+        left = dict(self._points)
+
         def task() -> None:
+            self._write([heard for key, heard in left.items() if key in self._live])
             for run_id in filter(None, self._live.values()):
                 self.tracker.end(run_id, "KILLED")
             self._live.clear()
