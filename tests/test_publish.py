@@ -554,3 +554,23 @@ def test_compose_is_the_same_server() -> None:
     assert volumes == set(compose["volumes"])
     assert ":?" in compose["secrets"]["password"]["file"], "a missing password is said so"
     assert "PASSWORD" not in json.dumps({**mlflow, "command": ""})
+
+
+def test_a_sweep_that_grew_is_sent_as_one_and_what_was_deleted_comes_back(
+    filled: RunStore, question: str, local: str
+) -> None:
+    [sweep] = Ledger(filled)
+    small = Sweep(question, sweep.keys[:2], sweep.keys[0], id=many_letters("small"))
+    Ledger(filled).write(small)
+    send(filled, local)
+    assert keys(local, question) == {*filled.keys(), "parent"}
+    tracker = publish.target(local)
+    assert tracker.parent(question, small.id) == tracker.parent(question, sweep.id) is not None
+    with tracker.recording("delete") as client:
+        for run in client.search_runs([tracker.experiment(client, question)]):
+            if run.data.tags.get("run.key") in (None, sweep.keys[0]):
+                client.delete_run(run.info.run_id)
+    assert keys(local, question) == set(sweep.keys[1:])
+    send(filled, local)
+    assert keys(local, question) == {*filled.keys(), "parent"}
+    assert len(many.look(publish.target(local), question, sweep.id).ids) == 4
