@@ -34,7 +34,19 @@ from pipeline.publisher import Publisher, send_model
 from pipeline.results import identity
 from pipeline.results.result import DIVERGED, FAILED, FINISHED, Result
 from pipeline.results.store import DamagedRun, RunStore
-from pipeline.results.sweep import ENDED, RUNNING, STOPPED, Ledger, Lost, Sweep, gather, title, told_lost, told_of
+from pipeline.results.sweep import (
+    ENDED,
+    RUNNING,
+    STOPPED,
+    Ledger,
+    Lost,
+    Sweep,
+    gather,
+    related,
+    title,
+    told_lost,
+    told_of,
+)
 from pipeline.shares import Pool, Shares
 from pipeline.tracking import Tracker, TrackingUnavailable, open_tracker
 from pipeline.tracking.address import home
@@ -181,7 +193,9 @@ class Session:
         status = "KILLED"
         try:
             if self.is_sweep:
-                publisher.begin(title(self._jobs()), self._size() | told_of(identity.environment()), self.id)
+                tags = self._size() | told_of(identity.environment())
+                grown, within = related(self.ledger, self.question, {one.key for one in self.planned})
+                publisher.begin(title(self._jobs()), tags, self.id, grown, within, restore=self.force)
             yield
             winner = self._winner(publisher)
             self._drop_weights(winner)
@@ -190,7 +204,7 @@ class Session:
         except BaseException:
             self._publish_kept(publisher)
             with suppress(UserError):  # a full disk, which is what ended it
-                self.ledger.write(self._record(STOPPED, publisher.parent))
+                self.ledger.write(self._record(STOPPED, publisher.under))
             self._say_lost()
             raise
         finally:
@@ -330,8 +344,8 @@ class Session:
                 twins.setdefault(first[one.key], []).append(position)
         self.pool = self.asked_pool or self._processes([self.planned[position] for position in positions])
         with Progress([self.planned[position].job for position in positions]) as progress:
-            train_them = self._in_shares if self.pool else self._here
-            for position in train_them(positions, progress):
+            training_here = self._here(positions, progress, publisher)
+            for position in self._in_shares(positions, progress) if self.pool else training_here:
                 one = self.planned[position]
                 if one.result is not None:
                     publisher.publish(one.result)
@@ -351,8 +365,16 @@ class Session:
             cores.alone(runs)
         return on_cores
 
-    def _here(self, positions: list[int], progress: Progress) -> Iterator[int]:
-        for position, result in train(self.planned, positions, progress.heard, progress.begin):
+    def _here(self, positions: list[int], progress: Progress, publisher: Publisher) -> Iterator[int]:
+        by_job = {self.planned[position].job: self.planned[position] for position in positions}
+
+        def heard(job: Job, epoch: training.Epoch) -> None:
+            progress.heard(job, epoch)
+            publisher.hear(by_job[job].begun(), epoch.epoch, epoch.metrics)
+
+        if len(positions) == 1:
+            publisher.hear(self.planned[positions[0]].begun())
+        for position, result in train(self.planned, positions, heard, progress.begin):
             self.planned[position].result = self._keep(result)
             yield position
 
@@ -440,6 +462,8 @@ class Session:
 
     def _publish_model(self, publisher: Publisher, best: Planned, images: np.ndarray) -> None:
         assert best.result is not None
+        if best.key in publisher.deleted:
+            return
         published = self.store.published(best.key, self.tracker.address.name)
         run_id = published.get("run_id")
         if not run_id:
@@ -495,12 +519,16 @@ class Session:
         for one in [one for one in told if one.key not in cut_off]:
             print(f"{one.name} {one.status}: {one.reason}\n  again: {one.command}", flush=True)
         if waiting:
-            runs = f"{len(waiting)} runs were" if len(waiting) > 1 else "1 run was"
-            print(f"{runs} not trained to the end ({waiting[0].name}{' …' if len(waiting) > 1 else ''})", flush=True)
+            runs, them = (f"{len(waiting)} runs were", "them") if len(waiting) > 1 else ("1 run was", "it")
+            named = f"{waiting[0].name}{' …' if len(waiting) > 1 else ''}"
+            print(
+                f"{runs} not trained to the end ({named}); the same command trains {them} from the first epoch",
+                flush=True,
+            )
 
     def _conclude(self, best: Planned | None, publisher: Publisher) -> None:
         """The sweep's record, the stage's output, and the last lines a person reads."""
-        sweep = self._record(ENDED, publisher.parent, best.key if best else None)
+        sweep = self._record(ENDED, publisher.under, best.key if best else None)
         before = self.ledger.get(self.id)
         if before is not None and not sweep.trained:
             # What training it took is known from the command that did it, and of use to the next plan.

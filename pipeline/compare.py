@@ -149,6 +149,8 @@ def publish(evidence: Evidence, files: dict[str, Path], numbers: dict[str, Any],
         # The id in a record is that of the store it was trained with; another one, by `publish`, has it under its own.
         found = [(one.id and tracker.parent(one.name, one.id)) or one.parent_run_id for one in sweeps]
         for parent in dict.fromkeys(filter(None, found)):
+            if not tracker.there(parent):  # a person deleted it
+                continue
             tracker.add_files(parent, {f"report/{name}": path for name, path in files.items()})
             tracker.set_note(parent, tables.note(evidence))
             tracker.log_metrics(parent, tables.flat(numbers))

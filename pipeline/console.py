@@ -208,7 +208,7 @@ def remedy(error: BaseException | None) -> str:
     while error is not None and not isinstance(error, OSError):
         error = error.__cause__
     what = REMEDIES.get(error.errno or 0) if error is not None else None
-    return f"; {what}; what is finished is kept, and the same command goes on from there" if what else ""
+    return f"; {what}; what is finished is kept, and the same command does the rest" if what else ""
 
 
 def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None = None) -> None:
@@ -239,7 +239,7 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
             # A library was in the middle of something when the signal came, and found it half done.
             raise _came[0] from error
     except Stopped as stopped:
-        print(f"stopped ({stopped}); what was finished is kept, the same command goes on from there", file=sys.stderr)
+        print(f"stopped ({stopped}); what was finished is kept, the same command does the rest", file=sys.stderr)
         status = stopped.exit_status
     except BrokenPipeError:
         # The reader went away (`| head`): not an error of ours. Python must not flush into the closed pipe on exit.

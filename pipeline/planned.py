@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from pipeline import training
@@ -38,6 +39,12 @@ class Planned:
     """Digest of the fixed training on this machine and device: see `training.numerics`."""
     why_lost: str = ""
     """What became of the share that was to train it, where that ended without a result of it."""
+
+    def begun(self) -> Result:
+        """What is known of the run while it trains: no numbers."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        environment = identity.environment()
+        return Result(self.key, self.job, "running", identity=self.identity, environment=environment, started=now)
 
     @property
     def command(self) -> str:

@@ -3,8 +3,8 @@
     python -m pipeline.publish                           what the store of conf/ and MLFLOW_TRACKING_URI has not yet
     python -m pipeline.publish to=http://HOST:PORT       to another store: a server, or sqlite:////absolute/path.db
 
-What is there already is left as it is, so the command may be stopped and given again. A password belongs in
-MLFLOW_TRACKING_URI rather than in the command, which every user of the machine can see.
+What is there already is left as it is, so the command may be stopped and given again. What a person deleted there comes back. A
+password belongs in MLFLOW_TRACKING_URI rather than in the command, which every user of the machine can see.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from pipeline.publisher import RETRY_SECONDS, send_model
 from pipeline.results.result import FINISHED, Result
 from pipeline.results.shared import locked
 from pipeline.results.store import DamagedRun, RunStore
-from pipeline.results.sweep import ENDED, Ledger, Lost, Sweep, title, told_lost, told_of
+from pipeline.results.sweep import ENDED, Ledger, Lost, Sweep, related, title, told_lost, told_of
 from pipeline.tracking import NONE, SERVER, SQLITE, Tracker, TrackingUnavailable, many, open_tracker
 from pipeline.tracking.address import home, resolve
 from pipeline.tracking.describe import span
@@ -54,6 +54,8 @@ class Share:
     question: str
     keys: list[str]
     sweep: Sweep | None = None
+    grown: list[str] = field(default_factory=list)
+    """Ids of the sweeps that are part of this one, and share its parent run."""
     there: many.There = field(default_factory=many.There)
     todo: list[str] = field(default_factory=list)
     trouble: bool = False
@@ -117,13 +119,15 @@ def _shares(store: RunStore) -> Iterator[Share]:
     """The sweeps, the first one first, and at the end what belongs to none."""
     here = dict.fromkeys(store.keys())
     of_sweeps: set[str] = set()
-    for sweep in reversed(list(Ledger(store))):
-        # What a killed command had not noted any more, its record has among what was still to come.
-        keys = dict.fromkeys([*sweep.keys, *(lost.key for lost in sweep.lost)])
-        if sweep.id:
-            of_sweeps |= keys.keys()
+    sweeps = list(Ledger(store))
+    for sweep in reversed(sweeps):
+        grown, within = related(sweeps, sweep.name, sweep.asked)
+        if sweep.id and not within:
+            of_sweeps |= sweep.asked
+            # What a killed command had not noted any more, its record has among what was still to come.
+            keys = [key for key in dict.fromkeys([*sweep.keys, *(lost.key for lost in sweep.lost)]) if key in here]
             # A single run that failed has a record too, and no parent.
-            yield Share(sweep.name, [key for key in keys if key in here], sweep if len(keys) > 1 else None)
+            yield Share(sweep.name, keys, sweep if len(sweep.asked) > 1 else None, grown)
     yield Share(Config.question, [key for key in here if key not in of_sweeps])
 
 
@@ -133,10 +137,9 @@ def _look(store: RunStore, tracker: Tracker, shares: list[Share]) -> set[str]:
     for share in shares:
         noted = {key: store.published(key, tracker.address.name) for key in share.keys}
         share.there = many.look(tracker, share.question, share.id, noted)
-        if share.sweep is None:
-            # It may be in the experiment of its own question, or under the parent of another launcher's sweep.
-            others = {key: ids for key, ids in noted.items() if ids and key not in share.there.ids}
-            share.there.ids |= many.confirmed(tracker, others)
+        # The others may be in the experiment of their own question, or under the parent of another sweep.
+        others = {key: ids for key, ids in noted.items() if ids and key not in share.there.ids}
+        share.there.ids |= many.confirmed(tracker, others)
         share.todo = [key for key in share.keys if share.there.status(key) != store.status(key)]
         if share.todo or (share.sweep and not share.there.ended):
             # What is sent, or told of on the parent's page, is read and checked.
@@ -209,7 +212,7 @@ def _patiently(progress: _Progress, attempt: Callable[[], None]) -> None:
             if time.monotonic() - progress.last >= PATIENCE:
                 left = f"{progress.left} of {progress.total} runs" if progress.left else "what is said of a sweep"
                 raise TrackingUnavailable(
-                    f"not in MLflow yet: {left} ({error}); the same command goes on from there"
+                    f"not in MLflow yet: {left} ({error}); the same command does the rest"
                 ) from error
             time.sleep(RETRY_SECONDS)
         else:
@@ -224,7 +227,7 @@ def _begin(store: RunStore, tracker: Tracker, share: Share) -> None:
     told = {"runs": str(len({*share.keys, *lost}))} | told_of(results[-1].environment if results else {})
     start = min(span(one)[0] for one in results)
     jobs = [one.job for one in results]
-    share.there.parent = tracker.begin(share.question, title(jobs), told, share.id, start)
+    share.there.parent = tracker.begin(share.question, title(jobs), told, share.id, start, share.grown)
 
 
 def _end(store: RunStore, tracker: Tracker, share: Share) -> None:

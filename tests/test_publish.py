@@ -272,9 +272,10 @@ def test_two_at_once_send_each_run_once(server: TrackingServer, filled: RunStore
 
 @pytest.mark.slow
 def test_two_machines_at_once_leave_one_run_of_each_key(
-    server: TrackingServer, filled: RunStore, question: str, tmp_path: Path
+    server: TrackingServer, filled: RunStore, question: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both look before either sends: nothing but the end can tell them."""
+    monkeypatch.setattr(many.Tracker, "_row", lambda *_: None)
     trackers = [publish.target(server.uri) for _ in range(2)]
     [sweep] = Ledger(filled)
     results = [filled.record(key) for key in sweep.keys]
@@ -292,12 +293,31 @@ def test_two_machines_at_once_leave_one_run_of_each_key(
 
 
 @pytest.mark.slow
-def test_runs_twice_under_one_parent_become_one(server: TrackingServer, filled: RunStore, question: str) -> None:
+def test_runs_that_two_machines_began_a_parent_for_each_come_under_one(
+    server: TrackingServer, filled: RunStore, question: str
+) -> None:
+    tracker = publish.target(server.uri)
+    [sweep] = Ledger(filled)
+    there = [many.There(tracker.begin(question, "a sweep", {})) for _ in range(2)]
+    for one, key in zip([*there, *there], sweep.keys, strict=True):
+        assert many.send(tracker, [filled.record(key)], question, one) is None
+    for one in there:
+        tracker.set_tags(str(one.parent), {"sweep.id": sweep.id})
+    assert many.single(tracker, question, sweep.id, certainly=True) == 1
+    assert many.look(tracker, question, sweep.id).ids.keys() == set(sweep.keys)
+    assert len(keys(server.uri, question)) == 5
+
+
+@pytest.mark.slow
+def test_runs_twice_under_one_parent_become_one(
+    server: TrackingServer, filled: RunStore, question: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tracker = publish.target(server.uri)
     send(filled, server.uri)
     [sweep] = Ledger(filled)
     there = many.look(tracker, question, sweep.id)
     there.ids.clear()
+    monkeypatch.setattr(many.Tracker, "_row", lambda *_: None)
     assert many.send(tracker, [filled.record(sweep.keys[0])], question, there) is None
     assert many.single(tracker, question, sweep.id) == 0, "no other process has worked on it"
     assert many.single(tracker, question, sweep.id, certainly=True) == 1
@@ -534,3 +554,23 @@ def test_compose_is_the_same_server() -> None:
     assert volumes == set(compose["volumes"])
     assert ":?" in compose["secrets"]["password"]["file"], "a missing password is said so"
     assert "PASSWORD" not in json.dumps({**mlflow, "command": ""})
+
+
+def test_a_sweep_that_grew_is_sent_as_one_and_what_was_deleted_comes_back(
+    filled: RunStore, question: str, local: str
+) -> None:
+    [sweep] = Ledger(filled)
+    small = Sweep(question, sweep.keys[:2], sweep.keys[0], id=many_letters("small"))
+    Ledger(filled).write(small)
+    send(filled, local)
+    assert keys(local, question) == {*filled.keys(), "parent"}
+    tracker = publish.target(local)
+    assert tracker.parent(question, small.id) == tracker.parent(question, sweep.id) is not None
+    with tracker.recording("delete") as client:
+        for run in client.search_runs([tracker.experiment(client, question)]):
+            if run.data.tags.get("run.key") in (None, sweep.keys[0]):
+                client.delete_run(run.info.run_id)
+    assert keys(local, question) == set(sweep.keys[1:])
+    send(filled, local)
+    assert keys(local, question) == {*filled.keys(), "parent"}
+    assert len(many.look(publish.target(local), question, sweep.id).ids) == 4

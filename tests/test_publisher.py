@@ -37,7 +37,7 @@ class Tracker:
             raise self.error
         self.calls.append(call)
 
-    def begin(self, question: str, name: str, tags: Any, sweep_id: str) -> str:
+    def begin(self, question: str, name: str, tags: Any, sweep_id: str, **_: Any) -> str:
         self.note("begin", question, name)
         return "parent"
 
@@ -175,3 +175,48 @@ def test_each_data_set_is_told_of_by_its_own_name(tmp_path: Path) -> None:
         publisher.publish(replace(RESULTS[0], job=job))
     publisher.close("FINISHED")
     assert told == [{"name": "digits"}, {"name": "mnist"}]
+
+
+def test_a_store_that_hangs_gets_one_write_of_what_trains_and_no_queue_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.publisher.WRITE_SECONDS", 0.0)
+    released = threading.Event()
+
+    class Hanging(Tracker):
+        def start(self, run: Result, *_: Any) -> str:
+            self.note("start", run.key)
+            released.wait(10)
+            raise TrackingUnavailable("hangs")
+
+    tracker = Hanging()
+    publisher = Publisher(tracker, RunStore(tmp_path), "question", {})  # type: ignore[arg-type]
+    publisher.hear(RESULTS[0])
+    while not tracker.calls:
+        time.sleep(0.01)
+    for epoch in range(1, 100):
+        publisher.hear(RESULTS[0], epoch, {"train/loss": 1.0})
+    released.set()
+    publisher.close("KILLED")
+    assert len(tracker.calls) <= 2
+
+
+def test_a_run_in_the_making_is_written_at_most_every_few_seconds(tmp_path: Path) -> None:
+    points: list[Any] = []
+
+    class Shown(Tracker):
+        def start(self, run: Result, *_: Any) -> str:
+            return "id"
+
+        def add(self, run_id: str, heard: Any) -> None:
+            points.append([(point.name, point.step) for point in heard])
+
+    tracker = Shown()
+    publisher = Publisher(tracker, RunStore(tmp_path), "question", {})  # type: ignore[arg-type]
+    publisher.hear(RESULTS[0])
+    for epoch in (1, 2, 3):
+        publisher.hear(RESULTS[0], epoch, {"train/loss": 1.0, "val/loss": float("nan")})
+    publisher.hear(RESULTS[1], 1, {"train/loss": 1.0})
+    publisher.close("KILLED")
+    assert points == [[("train/loss", epoch) for epoch in (1, 2, 3)]]
+    assert tracker.calls == [("end", "id", "KILLED")]

@@ -166,7 +166,7 @@ def test_ctrl_c_ends_with_130_within_seconds(interrupted: Ended) -> None:
 
 @pytest.mark.fault("SIGTERM and Ctrl-C")
 def test_it_says_one_line_and_no_library_says_anything(interrupted: Ended) -> None:
-    expected = "stopped (Ctrl-C); what was finished is kept, the same command goes on from there\n"
+    expected = "stopped (Ctrl-C); what was finished is kept, the same command does the rest\n"
     assert interrupted.said.err == expected
 
 

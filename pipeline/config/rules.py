@@ -83,6 +83,10 @@ def _is_integer(value: Any) -> bool:
 
 BOOLEAN = Rule(lambda v: isinstance(v, bool), "true or false")
 TEXT = Rule(lambda v: isinstance(v, str) and v.strip() != "" and "\0" not in v, "a text")
+QUESTION = Rule(
+    lambda v: TEXT.accepts(v) and len(v) <= 256 and v.isprintable(),
+    "a text of at most 256 letters in one line: MLflow's databases take no longer name of an experiment",
+)
 WIDTHS = Rule(
     lambda v: isinstance(v, list | tuple) and 1 <= len(v) <= 32 and all(_is_integer(w) and 1 <= w <= 65_536 for w in v),
     "a list of 1 to 32 whole numbers from 1 to 65,536, such as [300,100]",
@@ -123,7 +127,7 @@ RULES: dict[str, Rule] = {
     "paths.runs": TEXT,
     "paths.results": optional(TEXT),
     "seed": integer(0, 2**64 - 1),
-    "question": TEXT,
+    "question": QUESTION,
     "plan": BOOLEAN,
     "force": BOOLEAN,
     "retry": choice(("failed", "diverged", "all", "none")),

@@ -10,7 +10,7 @@ import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,11 @@ class Sweep:
     peak_memory_mb: float = 0.0
     machine: str = ""
     workers: int = 1
+
+    @property
+    def asked(self) -> set[str]:
+        """Keys of all runs that were asked for: what a killed command had not noted any more is among what was lost."""
+        return {*self.keys, *(lost.key for lost in self.lost)}
 
     def write(self, folder: Path) -> None:
         self.write_to(folder / SWEEP)
@@ -167,6 +172,13 @@ class Ledger:
                 return sweep
         known = ", ".join(f"{sweep.id[:8]} ({sweep.name})" for sweep in self)
         raise UserError(f"{word}: no such sweep here; expected a folder of results, or one of {known or 'none yet'}")
+
+
+def related(sweeps: Iterable[Sweep], question: str, keys: set[str]) -> tuple[list[str], list[str]]:
+    """Ids of the sweeps of a question whose runs are some of `keys`, the largest first, and of those with all and more."""
+    others = [(sweep.asked, sweep.id) for sweep in sweeps if sweep.name == question and sweep.id]
+    smaller = [(len(asked), sweep_id) for asked, sweep_id in others if len(asked) > 1 and asked < keys]
+    return [one for _, one in sorted(smaller, reverse=True)], [one for asked, one in others if asked > keys]
 
 
 def gather(store: RunStore, sweep: Sweep, folder: Path) -> None:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from pipeline.results.result import Result
 
-PARAMETER_LIMIT, TAG_LIMIT, DIGEST_LIMIT = 6000, 8000, 36
+PARAMETER_LIMIT, TAG_LIMIT, DIGEST_LIMIT, NAME_LIMIT = 6000, 8000, 36, 250
 KEY, CONFIGURATION, STATUS, REASON, NONFINITE = "run.key", "run.configuration", "status", "reason", "nonfinite"
 DATA, SOURCE = "data.sha256", "source.sha256"
 COMMIT, DIRTY = "mlflow.source.git.commit", "mlflow.source.git.dirty"
+STARTED = "run.started"
 NOTE, PARENT = "mlflow.note.content", "mlflow.parentRunId"
 
 
@@ -87,6 +88,7 @@ def tags(result: Result, lost: Mapping[str, str]) -> dict[str, str]:
     """Who this run is and where it ran: `run.…`, `data.…`, `source.…`, `numerics.…`, `digest.…`, `env.…`."""
     identity, environment = dict(result.identity), dict(result.environment)
     shown = {KEY: result.key, CONFIGURATION: result.job.configuration, STATUS: result.status}
+    shown[STARTED] = str(span(result)[0])
     for name, key in ((DATA, "data"), (SOURCE, "source")):
         if key in identity:
             shown[name] = text(identity.pop(key))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.tracking import describe, process
 from pipeline.tracking.address import HTTP
-from pipeline.tracking.tracker import FAILED, FINISHED, SWEEP, Tracker, TrackingUnavailable, quoted
+from pipeline.tracking.tracker import FAILED, FINISHED, Tracker, TrackingUnavailable, quoted
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -35,8 +35,6 @@ class There:
     """Whether the parent run is."""
     ids: dict[str, dict[str, str]] = field(default_factory=dict)
     """Of every whole run, by key."""
-    doubtful: set[str] = field(default_factory=set)
-    """Keys of which a part may be there: a process was killed, or a server did not answer, in the middle."""
 
     def status(self, key: str) -> str:
         """`finished`, `diverged` or `failed`; empty where it is not there."""
@@ -60,21 +58,18 @@ def look(
             return There()
         there = There()
         if sweep_id is not None:
-            parents = _parents(tracker, client, found.experiment_id, sweep_id)
+            parents = tracker.parents(client, found.experiment_id, sweep_id)
             if not parents:
                 return there
             there = There(parents[0].info.run_id, parents[0].info.status in (FINISHED, FAILED))
         if there.parent and (known := _believed(tracker, client, found.experiment_id, noted or {}, there.parent)):
             there.ids = known
-            there.doubtful = {*(noted or {})} - known.keys()
             return there
         for run in _children(tracker, client, found.experiment_id, there.parent):
-            key = run.data.tags[describe.KEY]
-            if run.info.status in (FINISHED, FAILED):
+            if run.info.status in (FINISHED, FAILED) and run.data.params:
                 status = run.data.tags.get(describe.STATUS, "")
-                there.ids[key] = tracker.ids(run.info.run_id, found.experiment_id, there.parent, status)
-            else:
-                there.doubtful.add(key)
+                ids = tracker.ids(run.info.run_id, found.experiment_id, there.parent, status)
+                there.ids[run.data.tags[describe.KEY]] = ids
         return there
 
 
@@ -108,7 +103,7 @@ def send(
 ) -> TrackingUnavailable | None:
     """Record `results`, none of which is whole in the store by `there`, which is brought up to date.
 
-    What was not taken comes back as the error to raise; it is looked for when it is sent again.
+    What a person deleted is restored. What was not taken comes back as the error to raise.
     """
     parent = there.parent
     trouble: list[TrackingUnavailable] = []
@@ -116,26 +111,20 @@ def send(
     def one(result: Result) -> None:
         """One of a few in flight: nobody else writes from this machine meanwhile."""
         with tracker.failing(f"publish {result.name}"):
-            known = result.key in there.doubtful or result.key in there.ids
-            run_id = tracker.record(client, result, experiment_id, parent, dataset, absent=not known)
-            taken(result, tracker.ids(run_id, experiment_id, parent, result.status))
-
-    def taken(result: Result, ids: dict[str, str]) -> None:
-        there.ids[result.key] = ids
-        there.doubtful.discard(result.key)
+            row = tracker.record(client, result, experiment_id, parent, dataset, restore=True)
+            there.ids[result.key] = tracker.ids(row.run_id, experiment_id, row.parent, result.status)
 
     def guarded(result: Result) -> None:
         try:
             one(result)
         except TrackingUnavailable as error:
-            there.doubtful.add(result.key)
             trouble.append(error)
 
     try:
         if not tracker.uri.startswith(HTTP):
             # One writer at a time anyway, and what is there it knows by itself.
             for result in results:
-                taken(result, tracker.publish(result, experiment, parent, dataset))
+                there.ids[result.key] = tracker.publish(result, experiment, parent, dataset, restore=True)
             return None
         with tracker.recording(f"publish {len(results)} runs") as client:
             experiment_id = tracker.experiment(client, experiment)
@@ -163,27 +152,31 @@ def single(tracker: Tracker, experiment: str, sweep_id: str | None, *, certainly
         found = client.get_experiment_by_name(experiment)
         if found is None:
             return 0
-        parents = _parents(tracker, client, found.experiment_id, sweep_id)
+        parents = [] if sweep_id is None else tracker.parents(client, found.experiment_id, sweep_id)
         if len(parents) == 1 and not certainly:
             tags = parents[0].data.tags
             if process.alone(tags):
                 return 0
             # Two that wrote the tag at once lost one another: so that the other one looks too.
-            client.set_tag(parents[0].info.run_id, process.TAG, process.tag(tags.get(process.TAG))[process.TAG])
-        extra: list[str] = []
-        for parent in parents[1:]:
-            children = _children(tracker, client, found.experiment_id, parent.info.run_id)
-            extra += [parent.info.run_id, *(run.info.run_id for run in children)]
+            working = process.tag(tags.get(process.TAG))[process.TAG]
+            client.set_tag(parents[0].info.run_id, process.TAG, working, synchronous=True)
+        [parent, *others] = [run.info.run_id for run in parents] or [None]
+        extra = [other for other in others if other]
         by_key: dict[str, list[Run]] = {}
-        for run in _children(tracker, client, found.experiment_id, parents[0].info.run_id if parents else None):
-            by_key.setdefault(run.data.tags[describe.KEY], []).append(run)
+        for one in (parent, *others):
+            for run in _children(tracker, client, found.experiment_id, one):
+                by_key.setdefault(run.data.tags[describe.KEY], []).append(run)
         for runs in by_key.values():
             whole = [run for run in runs if run.info.status in (FINISHED, FAILED)]
             half = [run for run in runs if run not in whole and _ours_or_nobodys(run)]
-            extra += [run.info.run_id for run in sorted(whole, key=lambda run: run.info.run_id)[1:]]
-            extra += [run.info.run_id for run in half] if whole else []
+            if not whole:
+                continue
+            kept, *twice = sorted(whole, key=lambda run: run.info.run_id)
+            extra += [run.info.run_id for run in (*twice, *half)]
+            if parent and kept.data.tags.get(describe.PARENT) != parent:
+                client.set_tag(kept.info.run_id, describe.PARENT, parent, synchronous=True)
         for run_id in extra:
-            client.delete_run(run_id)
+            tracker.discard(client, run_id)
         return len(extra)
 
 
@@ -203,11 +196,6 @@ def _believed(
 
 def _ours_or_nobodys(run: Run) -> bool:
     return process.alone(run.data.tags) or process.dead(run.data.tags)
-
-
-def _parents(tracker: Tracker, client: MlflowClient, experiment_id: str, sweep_id: str | None) -> list[Run]:
-    """The runs that stand for the sweep, the one that `Tracker.begin` takes first; there is one, but for accidents."""
-    return [] if sweep_id is None else tracker.search(client, [experiment_id], f"tags.`{SWEEP}` = '{sweep_id}'")
 
 
 def _children(tracker: Tracker, client: MlflowClient, experiment_id: str, parent: str | None) -> Iterable[Run]:

@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.errors import UserError
+
 if TYPE_CHECKING:
     import numpy as np
     from mlflow.tracking import MlflowClient
@@ -104,6 +106,8 @@ def _log(client: MlflowClient, run_id: str, name: str, save: Callable[[str, Any]
     from mlflow.models import Model
 
     run = client.get_run(run_id)
+    if run.info.lifecycle_stage != "active":
+        raise UserError(f"{run.info.run_name} was deleted in MLflow; bring it back with: python -m pipeline.publish")
     experiment_id = run.info.experiment_id
     for one in client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'"):
         if one.name == name and one.status == "READY":
@@ -126,9 +130,8 @@ def _log(client: MlflowClient, run_id: str, name: str, save: Callable[[str, Any]
         # The run's last values once more, as the model's own: the page of the model shows them.
         histories = [client.get_metric_history(run_id, name) for name in run.data.metrics]
         last = [max(history, key=lambda metric: (metric.step, metric.timestamp)) for history in histories]
-        client.log_batch(
-            run_id, [Metric(one.key, one.value, one.timestamp, one.step, model_id=logged.model_id) for one in last]
-        )
+        own = [Metric(one.key, one.value, one.timestamp, one.step, model_id=logged.model_id) for one in last]
+        client.log_batch(run_id, own, synchronous=True)
         client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, max((one.step for one in last), default=0))])
         client.finalize_logged_model(logged.model_id, "READY")
     except BaseException:

@@ -9,6 +9,7 @@ import re
 import shlex
 import sqlite3
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,17 @@ if TYPE_CHECKING:
     from pipeline.tracking.address import Address
 
 HEADER = b"SQLite format 3\0"
+LOCK_SECONDS = 120.0
+"""How long a database that another program holds is waited for."""
+BRIEF_SECONDS = 2.0
+"""How long without a line about it."""
 _REVISION = re.compile(r"""^(down_)?revision\b[^=\n]*=\s*(.*)$""", re.MULTILINE)
+
+
+class TrackingUnavailable(UserError):
+    """The store or its server did not take what was sent; results are on disk and can be sent later. Exit status 5."""
+
+    exit_status = 5
 
 
 class StoreDamaged(UserError):
@@ -28,9 +39,15 @@ class StoreDamaged(UserError):
 def check(database: Path) -> None:
     """Refuse a file that MLflow would break on, or silently replace by an empty store. A missing file is fine.
 
-    Reads the file only, and does not import MLflow: 5 ms, and 70 ms for a store of 3,000 runs. Raises StoreDamaged.
+    Reads the file only, and does not import MLflow: 5 ms, and 70 ms for a store of 3,000 runs. Raises StoreDamaged, and
+    TrackingUnavailable for a database that another program holds for too long.
     """
     if not database.exists():
+        if database.is_symlink():
+            raise UserError(
+                f"{database}: a link to {os.path.realpath(database)}, which is not there; bring that back (is its drive"
+                " mounted?), or remove the link to begin a new store"
+            )
         folder = next((parent for parent in database.parents if parent.exists()), database.parent)
         if not folder.is_dir() or not os.access(folder, os.W_OK):
             # SQLAlchemy would try to open it for 100 s.
@@ -52,9 +69,12 @@ def check(database: Path) -> None:
         raise StoreDamaged(f"{database}: not an SQLite database (it starts with {header[:8]!r}); {again}")
     if not os.access(database, os.W_OK) or not os.access(database.parent, os.W_OK):
         raise UserError(f"{database}: this user may not write to it and its folder; tracking=none trains without it")
+    wait_until_free(database)
     try:
         tables, revisions, runs = _look(database)
     except sqlite3.Error as error:
+        if _locked(error):
+            raise TrackingUnavailable(f"{database}: {_HELD}") from error
         raise StoreDamaged(f"{database}: damaged ({error}); {again}") from error
     known, head = _schema()
     if "runs" not in tables and "experiments" not in tables:
@@ -74,6 +94,42 @@ def check(database: Path) -> None:
     raise StoreDamaged(
         f"{database}: its schema {revisions[0]} is older than this MLflow's {head}; keep a copy, then: {upgrade}"
     )
+
+
+_HELD = "another program holds it (database is locked); nothing is wrong with it, try again when that program is done"
+
+
+def _locked(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def wait_until_free(database: Path) -> None:
+    """Wait, with a line about it, while another program holds the database. Raises TrackingUnavailable after LOCK_SECONDS.
+
+    MLflow would wait 20 s, and report a failed write.
+    """
+    began, told = time.monotonic(), False
+    while _held(database):
+        waited = time.monotonic() - began
+        if waited >= LOCK_SECONDS:
+            raise TrackingUnavailable(f"{database}: {_HELD}")
+        if waited >= BRIEF_SECONDS and not told:
+            told = True
+            print(f"{database}: another program holds it; waiting up to {LOCK_SECONDS:.0f} s", file=sys.stderr)
+        time.sleep(0.05)
+
+
+def _held(database: Path) -> bool:
+    try:
+        connection = sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True, timeout=0.1, isolation_level=None)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        return _locked(error)  # what else is wrong is for those who use it to say
+    return False
 
 
 def _look(database: Path) -> tuple[set[str], list[str], int]:

@@ -261,7 +261,7 @@ def signalled(workspace: Workspace, number: int, status: int) -> None:
     done = workspace.tracked(*words)
     thread.join()
     assert done.status == status, done.err
-    assert last_line(done.err).endswith("what was finished is kept, the same command goes on from there")
+    assert last_line(done.err).endswith("what was finished is kept, the same command does the rest")
     finished = workspace.store.keys()
     assert 2 <= len(finished) < 40
     assert_sound(workspace)
@@ -364,7 +364,7 @@ def heeded(*words: str) -> None:
         assert said(process) == "at work\n"
         process.terminate()
         _, err = process.communicate(timeout=PATIENCE)
-    expected = "stopped (SIGTERM); what was finished is kept, the same command goes on from there\n"
+    expected = "stopped (SIGTERM); what was finished is kept, the same command does the rest\n"
     assert (process.returncode, err) == (143, expected)
 
 

@@ -74,4 +74,4 @@ def test_two_sweeps_of_two_hundred_jobs_on_a_fresh_store(workspace: Workspace) -
     connection = sqlite3.connect(workspace.database)
     [(count,)] = connection.execute("SELECT count(*) FROM runs WHERE status = 'FINISHED'").fetchall()
     connection.close()
-    assert count == 2 + 400, "each sweep has its own 200"
+    assert count == 2 + 300, "two parents, and one row for each run"

@@ -65,7 +65,7 @@ def recorder(tracker: Tracker) -> Iterator[Recorder]:
 def told(tracker: Tracker, parent: str) -> dict[str, object]:
     """What the store says of each run below `parent`, without what names the process and the very run."""
     client = tracker._ready()
-    runs = tracker.search(client, ["1"], f"tags.`mlflow.parentRunId` = '{parent}'")
+    runs = tracker.search(client, ["1", "2"], f"tags.`mlflow.parentRunId` = '{parent}'")
     own = (process.TAG, "mlflow.parentRunId")
     return {
         run.info.run_name: (
@@ -86,9 +86,9 @@ def told(tracker: Tracker, parent: str) -> dict[str, object]:
 
 def test_what_is_recorded_there_is_what_is_recorded_here(tracker: Tracker, recorder: Recorder) -> None:
     results = [make_result(0), make_result(1, status="diverged", reason="loss is nan", figures={})]
-    there, here = (tracker.begin("e", name, {}) for name in ("there", "here"))
+    there, here = (tracker.begin(experiment, "sweep", {}) for experiment in ("e", "f"))
     ids = [recorder.publish(result, "e", there, {"name": "mnist"}) for result in results]
-    again = [tracker.publish(result, "e", here, {"name": "mnist"}) for result in results]
+    again = [tracker.publish(result, "f", here, {"name": "mnist"}) for result in results]
     assert all(set(one) == set(other) for one, other in zip(ids, again, strict=True))
     assert len(told(tracker, there)) == 2
     assert told(tracker, there) == told(tracker, here)

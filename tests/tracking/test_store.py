@@ -6,7 +6,8 @@ import shlex
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,76 @@ def test_message_is_one_line(root: Path) -> None:
     with pytest.raises(StoreDamaged) as refused:
         open_tracker("sqlite", root=root)
     assert "\n" not in str(refused.value)
+
+
+@pytest.fixture
+def held(root: Path) -> Iterator[sqlite3.Connection]:
+    """Another program in the middle of a write."""
+    connection = sqlite3.connect(root / "mlflow.db", isolation_level=None, check_same_thread=False)
+    connection.execute("BEGIN EXCLUSIVE")
+    yield connection
+    connection.close()
+
+
+@pytest.mark.fault("store held by another program")
+def test_a_store_that_another_program_holds_is_waited_for(
+    root: Path, held: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pipeline.tracking.store.BRIEF_SECONDS", 0.05)
+    freed = threading.Timer(0.5, held.execute, ["ROLLBACK"])
+    freed.start()
+    open_tracker("sqlite", root=root)
+    freed.join()
+    said = capsys.readouterr().err
+    assert said == f"{root}/mlflow.db: another program holds it; waiting up to 120 s\n"
+
+
+@pytest.mark.fault("store held by another program")
+def test_a_store_that_is_held_for_long_is_not_called_damaged(
+    root: Path, held: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.tracking.store.LOCK_SECONDS", 0.1)
+    with pytest.raises(TrackingUnavailable, match="nothing is wrong with it") as refused:
+        open_tracker("sqlite", root=root)
+    assert (refused.value.exit_status, "mv " in str(refused.value)) == (5, False)
+
+
+@pytest.mark.fault("store held by another program")
+def test_a_store_that_is_held_in_the_middle_is_waited_for(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.tracking.store.LOCK_SECONDS", 0.3)
+    tracker = open_tracker("sqlite", root=root)
+    tracker.begin("e", "n", {})
+    other = sqlite3.connect(root / "mlflow.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(TrackingUnavailable, match="another program holds it"):
+        tracker.begin("e", "n", {})
+    other.close()
+    assert tracker.begin("e", "n", {})
+
+
+@pytest.mark.fault("store gone")
+@pytest.mark.parametrize("again", [False, True])
+def test_a_store_that_is_deleted_in_the_middle_is_missed(root: Path, blank_store: Path, again: bool) -> None:
+    tracker = open_tracker("sqlite", root=root)
+    tracker.begin("e", "n", {})
+    (root / "mlflow.db").rename(root / "away")
+    if again:
+        shutil.copy(blank_store, root / "mlflow.db")
+    with pytest.raises(TrackingUnavailable, match=r"mlflow\.db (is gone|was replaced) .* pipeline\.publish$"):
+        tracker.begin("e", "n", {})
+    assert (root / "mlflow.db").exists() == again
+
+
+@pytest.mark.fault("store gone")
+def test_a_link_to_a_store_that_is_away_is_left_alone(root: Path) -> None:
+    (root / "mlflow.db").rename(root / "elsewhere.db")
+    (root / "mlflow.db").symlink_to(root / "away" / "mlflow.db")
+    with pytest.raises(UserError, match=r"a link to .*/away/mlflow\.db, which is not there"):
+        open_tracker("sqlite", root=root)
+    assert (root / "mlflow.db").is_symlink()
+    (root / "mlflow.db").unlink()
+    (root / "mlflow.db").symlink_to(root / "elsewhere.db")
+    assert open_tracker("sqlite", root=root).begin("e", "n", {})
 
 
 def test_sound_store_is_accepted(root: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import threading
 import time
@@ -49,16 +50,123 @@ def test_same_key_without_a_sweep_gives_the_same_ids(fresh: Fresh) -> None:
     assert fresh().publish(make_result(), "e") == fresh().publish(make_result(), "e")
 
 
-def test_same_key_in_another_sweep_is_another_run(fresh: Fresh) -> None:
+@pytest.mark.fault("sweeps that overlap")
+def test_a_run_of_two_sweeps_stands_once_under_the_first(fresh: Fresh) -> None:
     tracker = fresh()
-    ids = {tracker.publish(make_result(), "e", tracker.begin("e", "sweep", {}))["run_id"] for _ in range(2)}
-    assert len(ids) == 2
+    first, second = tracker.begin("e", "sweep", {}, "a"), fresh().begin("e", "another", {}, "b")
+    ids = tracker.publish(make_result(), "e", first)
+    assert fresh().publish(make_result(), "e", second) == ids
+    assert ids["parent_run_id"] == first
 
 
-def test_run_in_a_sweep_is_not_the_run_without_one(fresh: Fresh) -> None:
+@pytest.mark.fault("sweeps that overlap")
+def test_a_single_run_becomes_part_of_the_sweep_that_asks_for_it(fresh: Fresh) -> None:
+    ids = fresh().publish(make_result(), "e")
+    parent = fresh().begin("e", "sweep", {}, "s")
+    assert fresh().publish(make_result(), "e", parent) == ids | {"parent_run_id": parent}
+    assert fresh().publish(make_result(), "e") == ids | {"parent_run_id": parent}
+    assert client(fresh()).get_parent_run(ids["run_id"]).info.run_id == parent
+
+
+@pytest.mark.fault("sweeps that overlap")
+def test_a_sweep_that_grew_is_the_same_run(fresh: Fresh) -> None:
+    parent = fresh().begin("e", "2 seeds", {}, "small")
+    fresh().begin("e", "unlike", {}, "other")
+    assert fresh().begin("e", "3 seeds", {}, "large", grown=["none", "small"]) == parent
+    assert {fresh().parent("e", one) for one in ("small", "large")} == {parent}
+    assert client(fresh()).get_run(parent).info.run_name == "3 seeds"
+
+
+@pytest.mark.fault("deleted in MLflow")
+def test_runs_of_a_deleted_parent_come_under_the_next_one(fresh: Fresh) -> None:
+    parent = fresh().begin("e", "sweep", {}, "small")
+    ids = fresh().publish(make_result(), "e", parent)
+    client(fresh()).delete_run(parent)
     tracker = fresh()
-    inside = tracker.publish(make_result(), "e", tracker.begin("e", "sweep", {}))
-    assert tracker.publish(make_result(), "e")["run_id"] != inside["run_id"]
+    assert tracker.begin("e", "sweep", {}, "small", restore=False) == ""
+    larger = tracker.begin("e", "sweep", {}, "large", grown=["small"], restore=False)
+    assert larger not in ("", parent)
+    assert tracker.publish(make_result(), "e", larger) == ids | {"parent_run_id": larger}
+
+
+@pytest.mark.fault("deleted in MLflow")
+def test_a_deleted_parent_comes_back_where_that_is_asked_for(fresh: Fresh) -> None:
+    parent = fresh().begin("e", "sweep", {}, "s")
+    client(fresh()).delete_run(parent)
+    assert fresh().begin("e", "sweep", {}, "s") == parent
+    assert [run.info.run_id for run in runs(fresh())] == [parent]
+
+
+@pytest.mark.fault("deleted in MLflow")
+@pytest.mark.parametrize("swept", [False, True])
+def test_a_run_that_a_person_deleted_stays_deleted(fresh: Fresh, swept: bool) -> None:
+    parent = fresh().begin("e", "sweep", {}, "s") if swept else None
+    ids = fresh().publish(make_result(), "e", parent)
+    client(fresh()).delete_run(ids["run_id"])
+    tracker = fresh()
+    if swept:
+        tracker.begin("e", "sweep", {}, "s")
+    assert tracker.publish(make_result(), "e", parent) == {}
+    assert [run for run in runs(tracker) if run.info.run_id != parent] == []
+    assert tracker.publish(make_result(), "e", parent, restore=True) == ids
+    assert tracker.publish(make_result(), "e", parent) == ids
+
+
+@pytest.mark.fault("deleted in MLflow")
+def test_a_run_trained_again_after_it_was_deleted_is_a_new_one(fresh: Fresh) -> None:
+    ids = fresh().publish(make_result(), "e")
+    client(fresh()).delete_run(ids["run_id"])
+    again = fresh().publish(make_result(started="2026-02-04T04:05:06+00:00"), "e")
+    assert [run.info.run_id for run in runs(fresh())] == [again["run_id"]] != [ids["run_id"]]
+
+
+def test_what_we_replaced_was_not_deleted_by_a_person(fresh: Fresh) -> None:
+    failed = fresh().publish(make_result(status="failed", history={}, figures={}), "e")
+    finished = fresh().publish(make_result(), "e")
+    client(fresh()).delete_run(finished["run_id"])
+    client(fresh()).restore_run(finished["run_id"])
+    assert fresh().publish(make_result(), "e") == finished != failed
+
+
+@pytest.mark.fault("asynchronous logging")
+@pytest.mark.parametrize("swept", [False, True])
+def test_a_finished_run_that_lacks_its_values_is_completed(fresh: Fresh, swept: bool) -> None:
+    """As asynchronous logging left them: FINISHED, without parameters and metrics."""
+    result, tracker = make_result(), fresh()
+    parent = tracker.begin("e", "sweep", {}, "s") if swept else None
+    experiment, start = tracker.experiment(client(tracker), "e"), 1770091506000
+    tags = {"run.key": result.key, "status": "finished", "run.started": str(start)}
+    hollow = client(tracker).create_run(experiment, start, tags, result.name).info.run_id
+    client(tracker).set_terminated(hollow, "FINISHED")
+    again = fresh()
+    if swept:
+        again.begin("e", "sweep", {}, "s")
+    assert again.publish(result, "e", parent)["run_id"] == hollow
+    run = client(tracker).get_run(hollow)
+    assert (len(run.data.params) >= 15, run.data.metrics["test/accuracy"]) == (True, 0.97)
+    assert len(client(tracker).get_metric_history(hollow, "val/loss")) == 3
+
+
+@pytest.mark.fault("asynchronous logging")
+@pytest.mark.parametrize("variable", ["MLFLOW_ENABLE_ASYNC_LOGGING", "MLFLOW_HTTP_REQUEST_MAX_RETRIES"])
+def test_variables_that_hide_what_became_of_a_write_are_overruled(
+    fresh: Fresh, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    from pipeline.tracking import tracker as module
+
+    monkeypatch.setenv(variable, "true" if "ASYNC" in variable else "7")
+    client(fresh())
+    assert os.environ[variable] == module.REQUIRED[variable]
+
+
+@pytest.mark.fault("asynchronous logging")
+def test_every_write_is_done_when_its_call_comes_back(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracker = fresh()
+    mlflow = client(tracker)
+    monkeypatch.setenv("MLFLOW_ENABLE_ASYNC_LOGGING", "true")
+    ids = tracker.publish(make_result(), "e")
+    run = mlflow.get_run(ids["run_id"])
+    assert (run.data.params["model.width"], run.data.metrics["test/accuracy"]) == ("64", 0.97)
 
 
 def test_same_key_in_another_experiment_is_another_run(fresh: Fresh) -> None:
