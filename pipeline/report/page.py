@@ -51,7 +51,7 @@ def render(evidence: Evidence, exhibits: Exhibits | None, arrays: Arrays | None)
         winner_link=evidence.link_of(evidence.winner.key) if boards and evidence.winner else None,
         duel=duel,
         duel_links=[evidence.link_of(run.key) for run in duel.runs] if duel else [],
-        beside=beside.tables(evidence.beside, evidence.link_to),
+        beside=beside.tables(evidence.beside, evidence),
         alarm=words.alarm(evidence),
         book=_book(evidence),
         method=method.card(evidence, arrays),
