@@ -34,8 +34,7 @@ COLUMNS = ["optimizer", "width", "depth", "n"] + [
 
 
 def main() -> int:
-    tables = [path for path in map(Path, ("reports/comparison.csv", "reports/tuned.csv", CELLS)) if path.is_file()]
-    for path in tables:
+    for path in filter(Path.is_file, (Path("reports/comparison.csv"), Path("reports/tuned.csv"), CELLS)):
         found = sorted(set(pd.read_csv(path)["dataset"]))
         if found != [DATASET]:
             print(

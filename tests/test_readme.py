@@ -310,7 +310,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 
 DRIVER = """
 import contextlib, io, json, sys
-from pipeline import train
+from pipeline import train, tune
 
 wanted, code = json.load(sys.stdin)
 said = {}
@@ -330,6 +330,8 @@ scope = {}
 exec(code.replace("<run id>", parent.data.tags["winner.run_id"]), scope)
 images = numpy.load("data/processed/digits/test_images.npy")
 said["python"] = numpy.asarray(scope["model"].predict(images)).sum(axis=1).tolist()
+with contextlib.redirect_stdout(io.StringIO()):
+    tune.main("dataset=digits model.width=8 training.epochs=1 optimizers=sgd rates=3 choosing_seeds=2 final_seeds=2".split())
 print(json.dumps(said))
 """
 
@@ -371,6 +373,15 @@ def test_the_model_is_loaded_and_predicts(trained: dict[str, Any]) -> None:
 @pytest.mark.parametrize("command", IN_THE_CLONE)
 def test_it_says_what_it_should(clone: Clone, trained: dict[str, Any], command: str) -> None:
     assert IN_THE_CLONE[command] in clone.run(command)
+
+
+@pytest.mark.slow
+def test_sweeps_tunings_and_comparisons_leave_git_status_as_it_was(clone: Clone, trained: dict[str, Any]) -> None:
+    assert clone.run("git status --porcelain") == ""
+    assert (clone.path / "reports/tuned.csv").is_file()
+    clone.run("python -m pipeline.compare")
+    assert "Data: digits. Trained on CPU" in clone.read("reports/index.html"), "of the tuned rates"
+    assert clone.run("git status --porcelain") == ""
 
 
 @pytest.mark.slow
