@@ -317,6 +317,7 @@ def test_an_audit_without_its_program_is_one_line(checkout: Checkout) -> None:
     ]
 
 
+@pytest.mark.fault("no git repository")
 def test_settings_of_dvc_stay_where_git_is_missing(checkout: Checkout) -> None:
     """And where there is a repository nothing is said or written."""
     local = checkout.path / ".dvc" / "config.local"
@@ -391,6 +392,7 @@ def pipeline(tmp_path: Path) -> Pipeline:
     return made
 
 
+@pytest.mark.fault("what a run makes, in git")
 def test_run_without_mnist_says_so_in_one_line_and_goes_on_with_digits(pipeline: Pipeline) -> None:
     before = pipeline.git("diff")
     for name in ("tuned.csv", "figures/old.png"):
@@ -423,6 +425,7 @@ def test_run_on_digits_takes_edits_along_and_does_no_work_twice(pipeline: Pipeli
     assert pipeline.report == "DIGITS"
 
 
+@pytest.mark.fault("no git repository")
 def test_an_archive_without_git_runs(pipeline: Pipeline) -> None:
     """The set-up has told DVC, and says so once."""
     shutil.rmtree(pipeline.path / ".git")
@@ -440,3 +443,24 @@ def test_run_shows_any_other_failure_as_it_is(pipeline: Pipeline) -> None:
     assert done.returncode != 0
     assert "error: no space left" in done.stderr
     assert "digits" not in done.stdout
+
+
+# --- make snapshot
+
+
+def test_a_snapshot_is_of_mnist_and_takes_what_is_there(tmp_path: Path) -> None:
+    def snapshot() -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, str(CHECKOUT / "scripts/snapshot.py")]
+        return subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "docs/results").mkdir(parents=True)
+    table, kept = tmp_path / "reports/tuned.csv", tmp_path / "docs/results/tuned.csv"
+    table.write_text("dataset\ndigits\n")
+    done = snapshot()
+    assert (done.returncode, kept.exists()) == (2, False)
+    assert done.stderr == "error: reports/tuned.csv is on digits; expected mnist, which README.md is about\n"
+    table.write_text("dataset\nmnist\n")
+    done = snapshot()
+    assert (done.returncode, kept.read_text()) == (0, table.read_text())
+    assert "docs/results/comparison.csv stays as it is: reports/comparison.csv is not here" in done.stdout

@@ -92,6 +92,7 @@ def test_a_table_names_its_data_and_what_trained_it(evidence_with: Callable[...,
     assert {len(row) for row in shown.rows} == {len(shown.columns)}
 
 
+@pytest.mark.fault("tables without their runs")
 def test_a_row_whose_runs_are_not_here_is_left_out(evidence_with: Callable[..., Evidence], folder: Path) -> None:
     evidence = evidence_with(a="A", c="A")
     [shown] = beside.tables(folder, evidence)
@@ -102,6 +103,7 @@ def test_a_row_whose_runs_are_not_here_is_left_out(evidence_with: Callable[..., 
     assert exhibits.published.table["source"].to_list() == ["B 2017"]
 
 
+@pytest.mark.fault("tables without their runs")
 def test_a_table_that_comes_from_elsewhere_is_not_on_the_page(
     evidence_with: Callable[..., Evidence], folder: Path
 ) -> None:
