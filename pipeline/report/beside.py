@@ -110,7 +110,10 @@ def tables(folder: Path | None, evidence: Evidence) -> list[Shown]:
             continue
         table, left_out = there
         runs = [words.split() for words in table[KEYS]]
-        trained_on = on(results := [run for key in {*chain(*runs)} if (run := evidence.record_of(key))])
+        results = [run for key in chain(*runs) if (run := evidence.record_of(key))]
+        if not results:
+            continue
+        trained_on = on(results)
         lead = f"{about.lead} Data: {listed(sorted({run.job.dataset.name for run in results}))}."
         lead += f" Trained on {trained_on}." if trained_on else ""
         if left_out:
