@@ -1,7 +1,7 @@
 # `make help` says what there is. All paths are relative: make splits an absolute one at the spaces in it.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test faults lint lock audit ui serve clean FORCE
+.PHONY: help setup run test faults lint lock audit ui serve snapshot clean FORCE
 
 PYTHON ?=
 EXTRAS ?=
@@ -13,7 +13,7 @@ CACHED := env -u PYTHONDONTWRITEBYTECODE
 
 help: ## this list
 	@echo 'make WORD'
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' Makefile
 	@echo 'PYTHON=python3.12 chooses the interpreter (3.11 to 3.13). EXTRAS=gpu adds the CUDA libraries (Linux, some gigabytes more),'
 	@echo 'EXTRAS=s3 what DVC needs for a remote on S3; jax, cluster and server are granted already: requirements.lock has them. Both words are remembered.'
 
@@ -43,13 +43,17 @@ ui: .venv/.setup ## the MLflow UI on 127.0.0.1, on this project's runs; UI_ARGS 
 serve: .venv/.setup ## the champion (python -m pipeline.promote) as a service on 127.0.0.1; SERVE_ARGS passes through
 	@$(VENV_PYTHON) -m pipeline.serve $(SERVE_ARGS)
 
+snapshot: .venv/.setup ## copy what the documentation quotes from reports/ to docs/results/
+	@$(VENV_PYTHON) scripts/snapshot.py
+
 clean: ## remove .venv and caches; data, runs, reports and the MLflow store stay
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .dvc/tmp/digits
 	@find . -path ./.dvc -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
 # Made again when the lock or the project's own description changed, when .venv does not start or lies elsewhere than where
-# it was made, and looked at again when a Python or an extra is asked for by name.
+# it was made, and looked at again when a Python or an extra is asked for by name, or DVC may not know that git is missing.
 BROKEN := $(shell $(VENV_PYTHON) -c '' 2>/dev/null && grep -qsF "$$(pwd -P)\"" .venv/.setup || echo FORCE)
 
-.venv/.setup: requirements.lock $(wildcard requirements-gpu.lock requirements-s3.lock) pyproject.toml $(BROKEN) $(if $(PYTHON)$(EXTRAS),FORCE)
+.venv/.setup: requirements.lock $(wildcard requirements-gpu.lock requirements-s3.lock) pyproject.toml $(BROKEN) $(if $(PYTHON)$(EXTRAS),FORCE) \
+		$(if $(wildcard .git .dvc/config.local),,FORCE)
 	@python="$$(sh scripts/find_python.sh)" && "$$python" scripts/setup.py

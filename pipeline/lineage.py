@@ -111,7 +111,7 @@ def state_of_code(result: Result) -> str:
 def _changed(result: Result) -> str:
     if result.environment.get("git_dirty") != "true":
         return ""
-    # A stage of DVC writes dvc.lock and reports while it runs: most checkouts are dirty in that way.
+    # Files that decide no number may differ too: a page of the documentation.
     return ", and what uncommitted.diff in its folder adds" if result.patch else ", with changes to other files only"
 
 

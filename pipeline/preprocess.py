@@ -30,8 +30,8 @@ DEFAULTS = {
     "dataset": "mnist",
     "raw": "data/raw",
     "processed": "data/processed",
-    "card": "data/card.json",
-    "samples": "data/samples.png",
+    "card": "data/cards/{dataset}.json",
+    "samples": "data/samples/{dataset}.png",
 }
 COLUMNS = 10
 """Sample digits of each class in the picture."""
@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> None:
     started = time.perf_counter()
     values = console.words(argv, DEFAULTS, __doc__ or "")
     dataset = sources.find(values.pop("dataset"))
-    paths = {key: _path(key, value) for key, value in values.items()}
+    paths = {key: _path(key, value.replace("{dataset}", dataset.name)) for key, value in values.items()}
     folder = paths["processed"] / dataset.name
     written = preprocess(dataset, paths["raw"] / dataset.name, folder, paths["card"], paths["samples"])
     seconds = time.perf_counter() - started

@@ -23,11 +23,10 @@ DATA_UNAVAILABLE = 4
 
 SUBSTITUTE = "digits"
 COPY = Path(".dvc/tmp") / SUBSTITUTE
-COPIED = COPY / ".dvc" / "copied"
 REPORT = Path("reports/index.html")
 
 MADE = {"data", "reports", "results", "runs"}
-"""What the pipeline makes; some of it is in git too."""
+"""What the pipeline makes. Git tracks none of it."""
 
 # From the line that begins with `error:` on, or the beginning of what may become one. A progress bar ends without a
 # newline, and its escape sequences stand before the word.
@@ -70,7 +69,8 @@ def trouble_of_lock(lock: Path = Path("dvc.lock")) -> str | None:
         wrong = "conflict markers of a merge in it" if b"\n=======\n" in lock.read_bytes() else "cut off or overwritten"
     if not wrong:
         return None
-    committed = subprocess.run(["git", "cat-file", "-e", f"HEAD:./{lock}"], capture_output=True).returncode == 0
+    in_git = ["git", "cat-file", "-e", f"HEAD:./{lock}"]
+    committed = shutil.which("git") and subprocess.run(in_git, capture_output=True).returncode == 0
     repair = f"git checkout HEAD -- {lock}" if committed else f"rm {lock}"
     return f"{lock}: {wrong}; repair it with: {repair} (runs that are finished are not trained again), then make run"
 
@@ -127,25 +127,26 @@ def run_on_substitute() -> int:
 
 
 def copy_checkout() -> None:
-    """Bring COPY up to date with the files here, those not yet committed included. What its pipeline made stays."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], capture_output=True, check=True
-    )
-    present = {name for name in os.fsdecode(listed.stdout).split("\0") if name and Path(name).is_file()}
-    names = {name for name in present if Path(name).parts[0] not in MADE} - {"dvc.lock"}
-    before = set(COPIED.read_text(encoding="utf-8").split("\0")) if COPIED.exists() else set()
-    for name in before - names:
-        (COPY / name).unlink(missing_ok=True)
-    for name in names:
-        (COPY / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(name, COPY / name)
-    COPIED.write_text("\0".join(sorted(names)), encoding="utf-8")
+    """Bring COPY up to date with the files here that the stages read, edited ones included. What its pipeline made stays."""
+    stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"].values()
+    tops = {Path(dep).parts[0] for stage in stages for dep in stage["deps"]} - MADE
+    for name in sorted({*tops, "dvc.yaml", "params.yaml", ".dvcignore", ".dvc/config"}):
+        there = COPY / name
+        if Path(name).is_dir():
+            shutil.rmtree(there, ignore_errors=True)  # a module that is gone here would still be imported there
+            shutil.copytree(name, there, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            there.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(name, there)
 
 
 def bring_back() -> None:
-    """The reports, in place of those here; of runs, sweeps and data sets those that are not here."""
-    shutil.rmtree("reports", ignore_errors=True)
-    shutil.copytree(COPY / "reports", "reports")
+    """What compare made, in place of what it made here; of runs, sweeps and data sets those that are not here.
+
+    Files of other commands in reports/ stay.
+    """
+    shutil.rmtree("reports/figures", ignore_errors=True)
+    shutil.copytree(COPY / "reports", "reports", dirs_exist_ok=True)
     for made in [*COPY.glob("runs/*"), *COPY.glob("results/*"), *COPY.glob("data/*/*")]:
         here = made.relative_to(COPY)
         if not here.exists():

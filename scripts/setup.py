@@ -7,6 +7,7 @@ started afresh by the next one.
 
 from __future__ import annotations
 
+import configparser
 import fcntl
 import hashlib
 import json
@@ -24,6 +25,7 @@ PYTHON = VENV / "bin" / "python"
 STAMP = VENV / ".setup"
 UNFINISHED = VENV / ".unfinished"
 LOG = VENV / "setup.log"
+DVC_LOCAL = Path(".dvc/config.local")
 PIP = [str(PYTHON), "-m", "pip"]
 
 LOCKS = {"": "requirements.lock", "gpu": "requirements-gpu.lock", "s3": "requirements-s3.lock"} | dict.fromkeys(
@@ -46,6 +48,7 @@ class SetupError(Exception):
 
 def main() -> None:
     extras = asked_extras()
+    tell_dvc_of_missing_git()
     # Two `make` at once: the second waits here and then finds the work done.
     with open("requirements.lock", "rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -59,6 +62,21 @@ def main() -> None:
         STAMP.write_text(json.dumps(wanted, indent=1, ensure_ascii=False), encoding="utf-8")
         UNFINISHED.unlink()
         say(f".venv is ready ({time.monotonic() - begin:.0f} s)")
+
+
+def tell_dvc_of_missing_git() -> None:
+    """DVC ends with "not a git repository" in a downloaded archive, unless it is told that there is none."""
+    here = Path.cwd()
+    if not DVC_LOCAL.parent.is_dir() or any((folder / ".git").exists() for folder in (here, *here.parents)):
+        return
+    settings = configparser.RawConfigParser()
+    settings.read(DVC_LOCAL, encoding="utf-8")
+    if settings.has_option("core", "no_scm"):
+        return
+    settings.read_dict({"core": {"no_scm": "true"}})
+    with open(DVC_LOCAL, "w", encoding="utf-8") as file:
+        settings.write(file)
+    say(f"note: no git repository here; DVC goes without one (core.no_scm in {DVC_LOCAL}), and so without experiments")
 
 
 def install(made: dict[str, Any], wanted: dict[str, Any]) -> None:

@@ -74,8 +74,9 @@ def fresh(folder: Path) -> Clone:
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=CHECKOUT,
         capture_output=True,
-        check=True,
     )
+    if listed.returncode:
+        pytest.skip("no git repository here")
     clone = Clone(folder)
     for name in filter(None, os.fsdecode(listed.stdout).split("\0")):
         if (CHECKOUT / name).is_file() and Path(name).parts[0] not in MADE:

@@ -125,12 +125,12 @@ def test_a_recipe_is_trained_and_tabulated(
 
 def test_the_page_of_published_figures_has_a_line_for_every_row() -> None:
     """Whether it was run, and what came out; the page says what the table says."""
-    with open(PROJECT / "reports" / "published.csv", encoding="utf-8") as file:
+    with open(PROJECT / "docs" / "results" / "published.csv", encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
     assert [line["id"] for line in lines] == [row.id for row in ROWS]
     assert all(line["verdict"].startswith("not run") == (int(line["seeds"]) == 0) for line in lines)
     assert all(line["on"] for line in lines if int(line["seeds"])), "what trained it"
-    page = (PROJECT / "reports" / "published.md").read_text("utf-8").splitlines()
+    page = (PROJECT / "docs" / "results" / "published.md").read_text("utf-8").splitlines()
     assert [row.split(" | ")[0].removeprefix("| ") for row in page[2:]] == [line["id"] for line in lines]
     assert all(
         line["ours"] in row and row.endswith(f"| {line['verdict']} | {line['on']} |")

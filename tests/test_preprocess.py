@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from pipeline import fetch, preprocess
 from pipeline.config.digests import array_digest
@@ -157,6 +158,19 @@ def test_scaling_is_that_of_the_book() -> None:
     every = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
     assert np.array_equal(preprocess.scale(every, 255), every.reshape(1, 256).astype("float32") / 255)
     assert preprocess.scale(every, 255).dtype == np.float32
+
+
+@pytest.mark.fault("another data set")
+def test_each_data_set_has_a_card_and_a_picture_of_its_own(digits: Path, tmp_path: Path) -> None:
+    """Preprocessing another one leaves those of the first alone; the paths are the outputs of the stage in dvc.yaml."""
+    stage = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]["preprocess"]
+    made = [preprocess.DEFAULTS[key].replace("{dataset}", "${dataset}") for key in ("card", "samples")]
+    assert {stage["metrics"][0], stage["outs"][1]} == {*made}
+    places = {key: tmp_path / preprocess.DEFAULTS[key] for key in ("card", "samples")}
+    words = [f"raw={digits / 'raw'}", f"processed={tmp_path / 'processed'}"]
+    preprocess.main(["dataset=digits", *words, *(f"{key}={path}" for key, path in places.items())])
+    assert json.loads((tmp_path / "data/cards/digits.json").read_text())["dataset"] == "digits"
+    assert (tmp_path / "data/samples/digits.png").is_file()
 
 
 def test_damaged_raw_data_leaves_earlier_arrays(digits: Path, tmp_path: Path) -> None:

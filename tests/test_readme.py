@@ -30,6 +30,8 @@ from tests.clone import CHECKOUT, Clone
 pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(480)]  # on a machine with much else to do
 
 README = (CHECKOUT / "README.md").read_text("utf-8")
+SNAPSHOT = CHECKOUT / "docs" / "results"
+"""What README quotes; reports/ is what was last run here."""
 
 TRAINING = {
     "python -m pipeline.train optimizer=adam model.width=256": ("optimizer=adam model.width=16", 1),
@@ -133,7 +135,7 @@ COMMANDS = list(dict.fromkeys([*fenced(), *inline()]))
 
 def results() -> list[str]:
     """The rows of the result table, as the last comparison would have them."""
-    table = pd.read_csv(CHECKOUT / "reports/comparison.csv")
+    table = pd.read_csv(SNAPSHOT / "comparison.csv")
 
     def row(one: Any, name: str) -> str:
         def spread(figure: str) -> str:
@@ -158,7 +160,7 @@ def test_the_results_are_those_of_the_last_comparison() -> None:
 
 
 def test_the_book_is_within_the_published_band() -> None:
-    table = pd.read_csv(CHECKOUT / "reports/comparison.csv")
+    table = pd.read_csv(SNAPSHOT / "comparison.csv")
     book = table[table["experiment"].eq("book")].iloc[0]
     [band] = [row for row in published.rows() if row.id == "book"]
     assert band.low is not None
@@ -169,7 +171,7 @@ def test_the_book_is_within_the_published_band() -> None:
 
 def test_what_is_shown_is_what_the_contrasts_show() -> None:
     """Each sentence of the paragraph, by the verdicts beside it."""
-    table = pd.read_csv(CHECKOUT / "reports/contrasts.csv", keep_default_na=False)
+    table = pd.read_csv(SNAPSHOT / "contrasts.csv", keep_default_na=False)
     accuracy = table[table["figure"].eq("test_accuracy") & table["at"].isin(["width 512", "rmsprop"])]
     accuracy = accuracy[accuracy["b"].isin(["rmsprop, width 512", "rmsprop, width 256"])]
     found = {(row.a, row.b): (row.verdict, float(row.difference) > 0) for row in accuracy.itertuples()}
@@ -200,7 +202,7 @@ def test_what_is_shown_is_what_the_contrasts_show() -> None:
 
 
 def test_the_published_figures_are_those_of_the_table() -> None:
-    table = pd.read_csv(CHECKOUT / "reports/published.csv", keep_default_na=False).set_index("id")
+    table = pd.read_csv(SNAPSHOT / "published.csv", keep_default_na=False).set_index("id")
     run = table[table["seeds"].gt(0)]
     assert set(run.index.str.split("_").str[0]) == {"book", "lecun", "keras", "keskar"}
     assert (run["seeds"].eq(10).all(), sum(run.index.str.startswith("lecun")), "keskar_large_gap" in run.index) == (
@@ -216,7 +218,7 @@ def test_the_published_figures_are_those_of_the_table() -> None:
 
 
 def test_the_tuned_rates_are_those_of_the_last_tuning() -> None:
-    table = pd.read_csv(CHECKOUT / "reports/tuned.csv")
+    table = pd.read_csv(SNAPSHOT / "tuned.csv")
     assert "\n".join(["", *tuned.short(table), ""]) in README
     assert table["verdict"].eq("tuned more accurate").all()
     assert table["holm"].max() < 0.001
@@ -226,7 +228,7 @@ def test_the_tuned_rates_are_those_of_the_last_tuning() -> None:
 
 def test_width_and_depth_are_as_the_runs_had_them() -> None:
     """Each sentence of the paragraph, by the table beside its picture."""
-    table = pd.read_csv(CHECKOUT / "docs/gap_by_width_and_depth.csv")
+    table = pd.read_csv(SNAPSHOT / "gap_by_width_and_depth.csv")
     assert table["n"].eq(3).all()
     assert f"{table['n'].sum()} runs" in README
     assert len(table) == 6 * 10 * 5
@@ -256,24 +258,24 @@ def test_width_and_depth_are_as_the_runs_had_them() -> None:
 
 def the_same_picture(path: str, figure: Figure) -> bool:
     """But for single pixels: one curve that moves by a few of them changes more than one pixel in 10,000."""
-    there, drawn = (matplotlib.image.imread(source) for source in (CHECKOUT / path, io.BytesIO(style.png(figure))))
+    there, drawn = (matplotlib.image.imread(source) for source in (SNAPSHOT / path, io.BytesIO(style.png(figure))))
     return there.shape == drawn.shape and float((np.abs(there - drawn).max(axis=-1) > 0.3).mean()) < 1e-4
 
 
 def test_the_gap_by_width_is_drawn_from_the_last_comparison() -> None:
-    table = pd.read_csv(CHECKOUT / "reports/comparison.csv")
+    table = pd.read_csv(SNAPSHOT / "comparison.csv")
     cells = table[table["experiment"].ne("book")]
     with style.styled():
         looks = style.look(sorted(set(table["optimizer"])))
         figure = figures.against_width(cells, "gap_accuracy", "gap, points of accuracy", looks, 100)
-        assert the_same_picture("docs/gap_by_width.png", figure)
+        assert the_same_picture("gap_by_width.png", figure)
 
 
 def test_width_and_depth_are_drawn_from_their_table() -> None:
-    cells = pd.read_csv(CHECKOUT / "docs/gap_by_width_and_depth.csv")
+    cells = pd.read_csv(SNAPSHOT / "gap_by_width_and_depth.csv")
     with style.styled():
         figure = figures.by_depth(cells, ("gap_accuracy", "test_accuracy"), ("gap, points", "test, %"))
-        assert the_same_picture("docs/gap_by_width_and_depth.png", figure)
+        assert the_same_picture("gap_by_width_and_depth.png", figure)
 
 
 def test_each_command_has_its_test() -> None:
@@ -307,7 +309,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 
 DRIVER = """
 import contextlib, io, json, sys
-from pipeline import train
+from pipeline import train, tune
 
 wanted, code = json.load(sys.stdin)
 said = {}
@@ -327,6 +329,8 @@ scope = {}
 exec(code.replace("<run id>", parent.data.tags["winner.run_id"]), scope)
 images = numpy.load("data/processed/digits/test_images.npy")
 said["python"] = numpy.asarray(scope["model"].predict(images)).sum(axis=1).tolist()
+with contextlib.redirect_stdout(io.StringIO()):
+    tune.main("dataset=digits model.width=8 training.epochs=1 optimizers=sgd rates=3 choosing_seeds=2 final_seeds=2".split())
 print(json.dumps(said))
 """
 
@@ -368,6 +372,13 @@ def test_the_model_is_loaded_and_predicts(trained: dict[str, Any]) -> None:
 @pytest.mark.parametrize("command", IN_THE_CLONE)
 def test_it_says_what_it_should(clone: Clone, trained: dict[str, Any], command: str) -> None:
     assert IN_THE_CLONE[command] in clone.run(command)
+    assert clone.run("git status --porcelain") == ""
+
+
+@pytest.mark.slow
+def test_sweeps_and_a_tuning_leave_git_status_as_it_was(clone: Clone, trained: dict[str, Any]) -> None:
+    assert clone.run("git status --porcelain") == ""
+    assert (clone.path / "reports/tuned.csv").is_file()
 
 
 @pytest.mark.slow

@@ -120,6 +120,7 @@ def checkout(tmp_path: Path) -> Checkout:
     for name in ["Makefile", "pyproject.toml", *LOCKS]:
         shutil.copy(CHECKOUT / name, made.path / name)
         os.utime(made.path / name, (0, 0))
+    (made.path / ".git").mkdir()
     made.bin.mkdir()
     for tool in ["sh", "make", "awk", "cat", "echo", "grep", "mkdir", "ln"]:
         (made.bin / tool).symlink_to(shutil.which(tool) or pytest.skip(f"no {tool} here"))
@@ -316,6 +317,21 @@ def test_an_audit_without_its_program_is_one_line(checkout: Checkout) -> None:
     ]
 
 
+@pytest.mark.fault("no git repository")
+def test_settings_of_dvc_stay_where_git_is_missing(checkout: Checkout) -> None:
+    """And where there is a repository nothing is said or written."""
+    local = checkout.path / ".dvc" / "config.local"
+    local.parent.mkdir()
+    checkout.make("setup")
+    assert not local.exists()
+    (checkout.path / ".git").rmdir()
+    local.write_text("['remote \"x\"']\n    password = 50%\n")
+    checkout.make("setup", EXTRAS="s3")
+    text = local.read_text()
+    assert "['remote \"x\"']\npassword = 50%" in text
+    assert "[core]\nno_scm = true" in text
+
+
 # --- make run
 
 FETCH = """
@@ -376,8 +392,12 @@ def pipeline(tmp_path: Path) -> Pipeline:
     return made
 
 
+@pytest.mark.fault("what a run makes, in git")
 def test_run_without_mnist_says_so_in_one_line_and_goes_on_with_digits(pipeline: Pipeline) -> None:
     before = pipeline.git("diff")
+    for name in ("tuned.csv", "figures/old.png"):
+        (pipeline.path / "reports" / name).parent.mkdir(parents=True, exist_ok=True)
+        (pipeline.path / "reports" / name).write_text("made before")
     done = pipeline.run()
     assert (done.returncode, done.stderr) == (0, "")
     assert [line for line in done.stdout.splitlines() if "cannot be had" in line] == [
@@ -387,6 +407,8 @@ def test_run_without_mnist_says_so_in_one_line_and_goes_on_with_digits(pipeline:
     assert (pipeline.path / "params.yaml").read_text() == PARAMS
     assert pipeline.git("diff") == before
     assert not (pipeline.path / "dvc.lock").exists()
+    left = sorted(path.name for path in (pipeline.path / "reports").iterdir())
+    assert left == ["index.html", "tuned.csv"], "a table of another command stays, figures of an earlier report do not"
 
     (pipeline.path / "mirror").touch()
     assert pipeline.run().returncode == 0
@@ -396,11 +418,23 @@ def test_run_without_mnist_says_so_in_one_line_and_goes_on_with_digits(pipeline:
 @pytest.mark.slow
 def test_run_on_digits_takes_edits_along_and_does_no_work_twice(pipeline: Pipeline) -> None:
     pipeline.run()
-    assert pipeline.git("ls-files", "--others", "reports"), "what is not ignored must not spoil what the copy made"
+    assert pipeline.git("ls-files", "--others", "reports"), "what git does not ignore is no trouble to the copy"
     assert "compare' didn't change" in pipeline.run().stdout
     (pipeline.path / "compare.py").write_text(COMPARE.replace(".read_text()", ".read_text().upper()"))
     pipeline.run()
     assert pipeline.report == "DIGITS"
+
+
+@pytest.mark.fault("no git repository")
+def test_an_archive_without_git_runs(pipeline: Pipeline) -> None:
+    """The set-up has told DVC, and says so once."""
+    shutil.rmtree(pipeline.path / ".git")
+    tell = [sys.executable, "-c", "import sys; sys.path[0] = 'scripts'; import setup; setup.tell_dvc_of_missing_git()"]
+    said = [subprocess.run(tell, cwd=pipeline.path, capture_output=True, text=True, check=True).stdout for _ in "12"]
+    assert "no git repository here" in said[0]
+    assert "core.no_scm in .dvc/config.local" in said[0]
+    assert said[1] == ""
+    assert (pipeline.run().returncode, pipeline.report) == (0, "digits")
 
 
 def test_run_shows_any_other_failure_as_it_is(pipeline: Pipeline) -> None:
@@ -409,3 +443,24 @@ def test_run_shows_any_other_failure_as_it_is(pipeline: Pipeline) -> None:
     assert done.returncode != 0
     assert "error: no space left" in done.stderr
     assert "digits" not in done.stdout
+
+
+# --- make snapshot
+
+
+def test_a_snapshot_is_of_mnist_and_takes_what_is_there(tmp_path: Path) -> None:
+    def snapshot() -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, str(CHECKOUT / "scripts/snapshot.py")]
+        return subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "docs/results").mkdir(parents=True)
+    table, kept = tmp_path / "reports/tuned.csv", tmp_path / "docs/results/tuned.csv"
+    table.write_text("dataset\ndigits\n")
+    done = snapshot()
+    assert (done.returncode, kept.exists()) == (2, False)
+    assert done.stderr == "error: reports/tuned.csv is on digits; expected mnist, which README.md is about\n"
+    table.write_text("dataset\nmnist\n")
+    done = snapshot()
+    assert (done.returncode, kept.read_text()) == (0, table.read_text())
+    assert "docs/results/comparison.csv stays as it is: reports/comparison.csv is not here" in done.stdout

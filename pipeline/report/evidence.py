@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -306,12 +307,19 @@ class Evidence:
         return next((link for link in links if link), None)
 
     @cached_property
-    def _by_beginning(self) -> dict[str, str]:
+    def by_beginning(self) -> dict[str, str]:
+        """Keys of all runs in `store`, by how they begin (`results.find.beginning`)."""
         return {beginning(key): key for key in self.store.keys()} if self.store else {}  # noqa: SIM118
+
+    def record_of(self, start: str) -> Result | None:
+        """The run in `store` whose key begins so; None where its record cannot be read."""
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            return self.store.record(self.by_beginning[start]) if self.store else None
+        return None
 
     def link_to(self, start: str) -> str | None:
         """Address of the run in the MLflow UI whose key begins so (`results.find.beginning`), if it is in `store`."""
-        key = self._by_beginning.get(start)
+        key = self.by_beginning.get(start)
         ids = self.store.published(key) if self.store and key else {}
         return run_page(ids, ids["run_id"]) if {"run_id", "experiment_id"} <= set(ids) else None
 

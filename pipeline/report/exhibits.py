@@ -89,7 +89,7 @@ class Exhibits:
             self.panels = [shown for question, shown in panels.items() if shown and question != book]
             trained_on = None if arrays is None else len(arrays.train_images)
             self.gap_slope = _gap_slope(evidence, best.drop_duplicates("optimizer"), self.looks, trained_on)
-            self.published = _published(other_tables.read(evidence.tables_folder, other_tables.PUBLISHED))
+            self.published = _published(evidence)
             self.baseline = _baseline(evidence)
             self.network = _network(evidence, arrays) if arrays is not None else None
 
@@ -521,9 +521,10 @@ def _of_epoch(bands: dict[str, pd.DataFrame], main: pd.DataFrame, place: int) ->
     return pd.Series([bands[name]["gap_mean"].iloc[place] for name in main["configuration"]])
 
 
-def _published(table: pd.DataFrame | None) -> Exhibit | None:
+def _published(evidence: Evidence) -> Exhibit | None:
     """Ours beside published figures that have a band, as far as there are runs of them."""
-    rows = other_tables.bands(table)
+    there = other_tables.read(evidence.tables_folder, other_tables.PUBLISHED, evidence.by_beginning)
+    rows = other_tables.bands(there[0]) if there else None
     if rows is None or rows.empty:
         return None
     shown = rows[["low", "high", "mean", "mean_low", "mean_high"]].sub(rows["published"], axis=0)

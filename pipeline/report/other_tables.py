@@ -1,22 +1,23 @@
-"""Tables that other commands leave in the report's folder: what is there appears on the page, and what is not, does not."""
+"""Tables that other commands leave in the report's folder, as far as the runs that they rest on are in `runs/`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
 
+from pipeline.formatting import listed, plural
+from pipeline.report.evidence import Evidence
 from pipeline.report.tuned import SHORT, brief
 from pipeline.results.find import KEYS
+from pipeline.statistics.published import on
 
 PUBLISHED = "published.csv"
 """Of `python -m pipeline.figures`."""
-
-BEFORE = "mlflow"
-"""What held ids of MLflow in earlier releases: they were those of one database, and lead nowhere."""
 
 NUMBERS = ["low", "high", "mean", "mean_low", "mean_high"]
 """Columns that are for drawing; the same stands in words beside them."""
@@ -31,8 +32,6 @@ class OtherTable:
     heading: str
     lead: str
     hidden: tuple[str, ...] = ()
-    shared: tuple[str, str] | None = None
-    """A column that becomes a sentence of the lead where all rows that have it have the same, and that sentence's beginning."""
     columns: tuple[str, ...] = ()
     """Where the page shows the table in brief: its columns there,"""
     brief: Callable[[pd.DataFrame], list[list[str]]] | None = None
@@ -48,10 +47,9 @@ KNOWN = (
         PUBLISHED,
         "published",
         "Published figures",
-        "Recipes out of the literature, trained here by python -m pipeline.figures: what their authors published, the band in "
-        "which a mean of ours should lie, and ours with its 95 % interval over seeds.",
+        "Recipes out of the literature, by python -m pipeline.figures: what their authors published, the band in which a mean "
+        "of ours should lie, and ours with its 95 % interval over seeds.",
         tuple(NUMBERS),
-        ("on", "All of ours were trained on"),
     ),
     OtherTable(
         "tuned.csv",
@@ -79,15 +77,23 @@ class Shown:
     """What each row is called on the page."""
 
 
-def read(folder: Path | None, file: str) -> pd.DataFrame | None:
-    """The table of that name as text, or None where there is none that can be read."""
+def read(folder: Path | None, file: str, here: Container[str]) -> tuple[pd.DataFrame, int] | None:
+    """The table of that name as text, and how many of its rows are left out; None where nothing of it can be shown.
+
+    A row is left out where one of its runs is not among `here`, the beginnings of keys: nobody could look it up. Rows
+    of what was not run stay, as long as there are others.
+    """
     if folder is None:
         return None
     try:
         table = pd.read_csv(folder / file, dtype=str, keep_default_na=False)
     except (OSError, ValueError):  # pandas' errors of parsing are ValueErrors
         return None
-    return table if len(table) else None
+    if KEYS not in table.columns:
+        return None
+    runs = table[KEYS].str.split()
+    kept = table.loc[[all(key in here for key in keys) for keys in runs]]
+    return (kept, len(table) - len(kept)) if kept[KEYS].any() else None
 
 
 def anchor(table: str, name: str) -> str:
@@ -95,38 +101,48 @@ def anchor(table: str, name: str) -> str:
     return f"{table}-{name}"
 
 
-def tables(folder: Path | None, link: Callable[[str], str | None]) -> list[Shown]:
-    """Every known table that lies in `folder`; `link` gives the address of a run, by the beginning of its key."""
+def tables(folder: Path | None, evidence: Evidence) -> list[Shown]:
+    """Every known table that lies in `folder`, as far as its runs are in the store of `evidence`."""
     found = []
     for about in KNOWN:
-        table = read(folder, about.file)
-        if table is None:
+        there = read(folder, about.file, evidence.by_beginning)
+        if there is None:
             continue
-        columns = [str(name) for name in table.columns if name not in {*about.hidden, KEYS, BEFORE}]
-        lead = about.lead
-        if about.shared is not None and (name := about.shared[0]) in columns:
-            told = set(table[name]) - {""}
-            if len(told) < 2:
-                columns.remove(name)
-                lead = " ".join([lead, *(f"{about.shared[1]} {value}." for value in told)])
-        runs = None
-        if KEYS in table.columns:
-            found_of = [[to for word in words.split() if (to := link(word))] for words in table[KEYS]]
-            runs = found_of if any(found_of) else None
+        table, left_out = there
+        runs = [words.split() for words in table[KEYS]]
+        results = [run for key in chain(*runs) if (run := evidence.record_of(key))]
+        if not results:
+            continue
+        trained_on = on(results)
+        lead = f"{about.lead} Data: {listed(sorted({run.job.dataset.name for run in results}))}."
+        lead += f" Trained on {trained_on}." if trained_on else ""
+        if left_out:
+            lead += f" {plural(left_out, 'row')} left out: not all of their runs are in runs/."
+        # Where one machine trained all of them, the lead has said so.
+        hidden = {*about.hidden, KEYS, *([] if ";" in trained_on else ["on"])}
+        columns = [str(name) for name in table.columns if name not in hidden]
         rows = table[columns].to_numpy().tolist()
         if about.brief is not None:
             with suppress(KeyError, ValueError, TypeError):  # another release's table is shown as it is
-                rows = about.brief(pd.read_csv(Path(str(folder), about.file)))
+                rows = about.brief(pd.read_csv(Path(str(folder), about.file)).loc[table.index])
                 columns = list(about.columns)
-        found.append(Shown(about, lead, columns, rows, runs, [anchor(about.id, str(row[0])) for row in rows]))
+        links = [[to for key in keys if (to := evidence.link_to(key))] for keys in runs]
+        found.append(
+            Shown(
+                about,
+                lead,
+                columns,
+                rows,
+                links if any(links) else None,
+                [anchor(about.id, str(row[0])) for row in rows],
+            )
+        )
     return found
 
 
-def bands(table: pd.DataFrame | None) -> pd.DataFrame | None:
+def bands(table: pd.DataFrame) -> pd.DataFrame | None:
     """The rows with a published figure, a band and runs of ours; `published` and NUMBERS as floats."""
-    if table is None or not {"id", "source", "measure", "band", "ours", "verdict", "published", *NUMBERS} <= set(
-        table.columns
-    ):
+    if not {"id", "source", "measure", "band", "ours", "verdict", "published", *NUMBERS} <= set(table.columns):
         return None
     numbers = table[["published", *NUMBERS]].apply(pd.to_numeric, errors="coerce")
     table = table.assign(**{name: numbers[name] for name in numbers.columns})

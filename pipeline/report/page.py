@@ -57,7 +57,7 @@ def render(evidence: Evidence, exhibits: Exhibits | None, arrays: Arrays | None)
         winner_link=evidence.link_of(evidence.winner.key) if boards and evidence.winner else None,
         duel=duel,
         duel_links=[evidence.link_of(run.key) for run in duel.runs] if duel else [],
-        other_tables=other_tables.tables(evidence.tables_folder, evidence.link_to),
+        other_tables=other_tables.tables(evidence.tables_folder, evidence),
         alarm=opening.alarm(evidence),
         book=_book(evidence),
         method=method.card(evidence, arrays),

@@ -81,8 +81,8 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in known.items() if value is not None}
 
 
-EDITED = (".", *(f":(exclude){made}" for made in ("dvc.lock", "data", "reports")))
-"""What a person edits: the pipeline itself writes the others, and a checkout is not dirty for having been run."""
+EDITED = (".", ":(exclude)dvc.lock")
+"""What a person edits: the pipeline itself writes dvc.lock, and a checkout is not dirty for having been run."""
 
 
 @cache

@@ -1,15 +1,17 @@
-"""Tables of other commands, on the page where they are there."""
+"""Tables of other commands, on the page where they and their runs are there."""
 
 from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from pipeline.report import other_tables, page
-from pipeline.report.evidence import RUN_PAGE
+from pipeline.report import other_tables, page, tuned
+from pipeline.report.evidence import RUN_PAGE, Evidence
 from pipeline.report.exhibits import Exhibits
 from pipeline.results.store import RunStore
 from tests.clone import CHECKOUT
@@ -28,18 +30,15 @@ HEAD = [
     "verdict",
     *other_tables.NUMBERS,
     other_tables.KEYS,
+    "on",
 ]
-FLOOR = ["95.3", "", "96.0", "95.9", "96.1", "aaaaaaaaaaaa bbbbbbbbbbbb"]
-BAND = ["1.38", "1.88", "2.0", "", "", ""]
+FLOOR = ["95.3", "", "96.0", "95.9", "96.1", "aaaaaaaaaaaa bbbbbbbbbbbb", "CPU A"]
+BAND = ["1.38", "1.88", "2.0", "1.9", "2.1", "cccccccccccc", "CPU A"]
 ROWS = [
     ["a", "A 1998", "test accuracy", "95.3", "over 95.3", "96.00 (95.90 to 96.10) %", "3", "over the floor", *FLOOR],
     ["b", "B 2017", "gap", "1.63", "1.38 to 1.88", "2.00 points", "1", "outside", *BAND],
-    ["c", "C 2015", "test error", "", "within 0.15", "", "0", "not run", *[""] * 6],
+    ["c", "C 2015", "test error", "", "within 0.15", "", "0", "not run", *[""] * 7],
 ]
-
-
-def nowhere(_: str) -> None:
-    """No run is here."""
 
 
 def write(folder: Path, name: str, *lines: list[str]) -> Path:
@@ -53,19 +52,34 @@ def folder(tmp_path: Path) -> Path:
     return write(tmp_path, "published.csv", HEAD, *ROWS)
 
 
-def rendered(of_runs, folder: Path, store: RunStore | None = None) -> tuple[str, Exhibits]:
-    evidence = of_runs([factory.finished(factory.job("adam", 64, seed, validation=9)) for seed in range(2)])
-    evidence.tables_folder, evidence.store = folder, store
+@pytest.fixture
+def evidence_with(of_runs: Callable[..., Evidence], tmp_path: Path) -> Callable[..., Evidence]:
+    """Evidence on MNIST, beside a store of runs on the digits, each with a letter for its key and trained on a processor."""
+
+    def made(**processors: str) -> Evidence:
+        evidence = of_runs([factory.finished(factory.job("adam", 64, seed, validation=9)) for seed in range(2)])
+        evidence.tables_folder, evidence.store = tmp_path, RunStore(tmp_path / "runs")
+        for letter, cpu in processors.items():
+            identity = {"data": "d" * 64, "source": "s" * 64, "numerics": {"device": "cpu"}}
+            job = factory.job("adam", 8, dataset="digits")
+            run = result(key=letter * 64, job=job, identity=identity, environment={"cpu": cpu})
+            evidence.store.write(run)
+        return evidence
+
+    return made
+
+
+def rendered(evidence: Evidence) -> tuple[str, Exhibits]:
     exhibits = Exhibits(evidence, None)
     return page.render(evidence, exhibits, None), exhibits
 
 
-def test_published_figures_are_on_the_page(of_runs, folder: Path, tmp_path: Path) -> None:
-    """Of two runs one is here and in MLflow: it is the one that a link leads to."""
-    store = RunStore(tmp_path / "runs")
-    store.write(result(key="b" * 64))
-    store.note_published("b" * 64, {"run_id": "bb", "experiment_id": "4", "store": "mlflow.db"})
-    text, exhibits = rendered(of_runs, folder, store)
+def test_published_figures_are_on_the_page(evidence_with: Callable[..., Evidence], folder: Path) -> None:
+    """Of two runs of a row one is in MLflow: it is the one that a link leads to."""
+    evidence = evidence_with(a="A", b="A", c="A")
+    assert evidence.store is not None
+    evidence.store.note_published("b" * 64, {"run_id": "bb", "experiment_id": "4", "store": "mlflow.db"})
+    text, exhibits = rendered(evidence)
     section = text.partition('<section id="published">')[2].partition("</section>")[0]
     assert [row[1] in section for row in ROWS] == [True] * 3
     assert "97.2 to 98.4" not in section
@@ -80,58 +94,59 @@ def test_published_figures_are_on_the_page(of_runs, folder: Path, tmp_path: Path
     assert "published_figures.png" in exhibits.files()
 
 
-def test_any_table_of_tuned_rates_is_on_the_page(of_runs, tmp_path: Path) -> None:
-    text, _ = rendered(of_runs, write(tmp_path, "tuned.csv", ["optimizer", "rate"], ["adam", "<0.002>"]))
+def test_a_table_names_its_data_and_what_trained_it(evidence_with: Callable[..., Evidence], folder: Path) -> None:
+    [shown] = other_tables.tables(folder, evidence_with(a="A", b="A", c="A"))
+    assert shown.lead.endswith("over seeds. Data: digits. Trained on CPU A.")
+    assert "on" not in shown.columns
+    [shown] = other_tables.tables(folder, evidence_with(a="A", b="A", c="B"))
+    assert shown.lead.endswith("Trained on CPU A; CPU B.")
+    assert "on" in shown.columns
+    assert {len(row) for row in shown.rows} == {len(shown.columns)}
+
+
+@pytest.mark.fault("tables without their runs")
+def test_a_row_whose_runs_are_not_here_is_left_out(evidence_with: Callable[..., Evidence], folder: Path) -> None:
+    evidence = evidence_with(a="A", c="A")
+    [shown] = other_tables.tables(folder, evidence)
+    assert [row[0] for row in shown.rows] == ["b", "c"]
+    assert shown.lead.endswith("1 row left out: not all of their runs are in runs/.")
+    exhibits = Exhibits(evidence, None)
+    assert exhibits.published is not None
+    assert exhibits.published.table["source"].to_list() == ["B 2017"]
+
+
+@pytest.mark.fault("tables without their runs")
+def test_a_table_that_comes_from_elsewhere_is_not_on_the_page(
+    evidence_with: Callable[..., Evidence], folder: Path
+) -> None:
+    """None of its runs is here: on a page of digits it would tell of MNIST."""
+    write(folder, "tuned.csv", ["optimizer", "rate"], ["adam", "0.002"])
+    text, exhibits = rendered(evidence_with())
+    assert 'id="published"' not in text
+    assert 'id="tuned"' not in text
+    assert exhibits.published is None
+
+
+def test_any_table_of_tuned_rates_is_on_the_page(evidence_with: Callable[..., Evidence], tmp_path: Path) -> None:
+    write(tmp_path, "tuned.csv", ["optimizer", "rate", "keys"], ["adam", "<0.002>", "aaaaaaaaaaaa"])
+    text, _ = rendered(evidence_with(a="A"))
     section = text.partition('<section id="tuned">')[2].partition("</section>")[0]
     assert '<th scope="row">adam</th><td>&lt;0.002&gt;</td>' in section
+    assert "Data: digits. Trained on CPU A." in section
 
 
-def test_what_is_not_there_is_not_on_the_page(of_runs, tmp_path: Path) -> None:
-    text, exhibits = rendered(of_runs, tmp_path)
+def test_what_is_not_there_is_not_on_the_page(evidence_with: Callable[..., Evidence]) -> None:
+    text, exhibits = rendered(evidence_with(a="A", b="A", c="A"))
     assert 'id="published"' not in text
     assert exhibits.published is None
 
 
-@pytest.mark.parametrize("content", ["", "a,b\n", 'a,b\n1,2,"3\n'], ids=["empty", "no rows", "broken"])
+@pytest.mark.parametrize("content", ["", "keys\n", 'a,keys\n1,2,"3\n'], ids=["empty", "no rows", "broken"])
 def test_a_table_that_cannot_be_read_is_not_shown(tmp_path: Path, content: str) -> None:
     (tmp_path / "published.csv").write_text(content)
-    assert other_tables.tables(tmp_path, nowhere) == []
+    assert other_tables.read(tmp_path, "published.csv", {"aaaaaaaaaaaa"}) is None
 
 
-def test_a_table_of_before_has_no_bands(tmp_path: Path) -> None:
-    write(tmp_path, "published.csv", HEAD[:8], *(row[:8] for row in ROWS))
-    assert other_tables.bands(other_tables.read(tmp_path, "published.csv")) is None
-    assert len(other_tables.tables(tmp_path, nowhere)) == 1
-
-
-@pytest.mark.parametrize(
-    ("on", "column", "said"),
-    [
-        (["CPU A", "CPU A", ""], False, "All of ours were trained on CPU A."),
-        (["CPU A", "GPU B", ""], True, "over seeds."),
-        (["", "", ""], False, "over seeds."),
-    ],
-    ids=["one machine", "two", "none"],
-)
-def test_what_trained_all_of_them_is_said_once(tmp_path: Path, on: list[str], column: bool, said: str) -> None:
-    write(tmp_path, "published.csv", [*HEAD, "on"], *([*row, one] for row, one in zip(ROWS, on, strict=True)))
-    [shown] = other_tables.tables(tmp_path, nowhere)
-    assert ("on" in shown.columns) == column
-    assert {len(row) for row in shown.rows} == {len(shown.columns)}
-    assert shown.lead.endswith(said)
-
-
-def test_ids_of_another_database_are_not_shown(tmp_path: Path) -> None:
-    """What published.csv had in earlier releases in place of keys."""
-    write(tmp_path, "published.csv", [*HEAD[:-1], "mlflow"], [*ROWS[0][:-1], "3/efe08bfa17d2488a93b91681b6eb54a6"])
-    [shown] = other_tables.tables(tmp_path, nowhere)
-    assert shown.columns == HEAD[:8]
-    assert shown.runs is None
-
-
-def test_tuned_rates_are_shown_in_brief() -> None:
-    """The project's own table, as its README has it."""
-    [shown] = [one for one in other_tables.tables(CHECKOUT / "reports", nowhere) if one.about.id == "tuned"]
-    assert shown.columns[:2] == ["optimizer", "default → tuned rate"]
-    assert all(f"| {' | '.join(row[:-1])} |" in README for row in shown.rows)
-    assert {row[-1] for row in shown.rows} == {"64"}
+def test_tuned_rates_are_shown_as_the_readme_has_them() -> None:
+    table = pd.read_csv(CHECKOUT / "docs/results/tuned.csv")
+    assert all(f"| {' | '.join(row)} |" in README for row in tuned.brief(table))

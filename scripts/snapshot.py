@@ -1,0 +1,57 @@
+"""`make snapshot`: what the documentation quotes, copied from reports/ to docs/results/, which git holds.
+
+Files whose command was not run here stay as they are. Afterwards the tests say which sentences of README.md are out of date.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+SNAPSHOT = Path("docs/results")
+DATASET = "mnist"
+
+COPIED = {
+    "comparison.csv": "reports/comparison.csv",
+    "contrasts.csv": "reports/contrasts.csv",
+    "metrics.json": "reports/metrics.json",
+    "gap_by_width.png": "reports/figures/gap_accuracy_by_width.png",
+    "published.csv": "reports/published.csv",
+    "published.md": "reports/published.md",
+    "tuned.csv": "reports/tuned.csv",
+    "tuned.png": "reports/tuned.png",
+    "gap_by_width_and_depth.png": "reports/widths_by_depths/figures/gap_accuracy_by_width.png",
+}
+CELLS = Path("reports/widths_by_depths/comparison.csv")
+COLUMNS = ["optimizer", "width", "depth", "n"] + [
+    f"{figure}_{part}"
+    for figure in ("gap_accuracy", "gap_loss", "test_accuracy", "train_accuracy")
+    for part in ("mean", "low", "high")
+]
+
+
+def main() -> int:
+    for path in filter(Path.is_file, (Path("reports/comparison.csv"), Path("reports/tuned.csv"), CELLS)):
+        found = sorted(set(pd.read_csv(path)["dataset"]))
+        if found != [DATASET]:
+            print(
+                f"error: {path} is on {', '.join(found)}; expected {DATASET}, which README.md is about", file=sys.stderr
+            )
+            return 2
+    for name, source in COPIED.items():
+        if Path(source).is_file():
+            shutil.copyfile(source, SNAPSHOT / name)
+        else:
+            print(f"{SNAPSHOT / name} stays as it is: {source} is not here")
+    if CELLS.is_file():
+        cells = pd.read_csv(CELLS)[COLUMNS].sort_values(COLUMNS[:3]).round(6)
+        cells.to_csv(SNAPSHOT / "gap_by_width_and_depth.csv", index=False, lineterminator="\n")
+    print(f"{SNAPSHOT} is what reports/ has; see git diff, then make test")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
