@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.config.job import Job
-from pipeline.report import style, words
+from pipeline.report import style, tables, words
 from pipeline.report.figures import TICKS, stretch
 from pipeline.report.style import MUTED
 from pipeline.results.find import KEYS, beginning
@@ -36,8 +36,8 @@ def write(tunings: Sequence[Tuning], out: Path) -> list[str]:
     out.mkdir(parents=True, exist_ok=True)
     runs = [" ".join(beginning(run.key) for run in (*one.default, *one.tuned)) for one in tunings]
     table = table.assign(dataset=job.dataset.name, hidden=shape(job), epochs=job.training.epochs, **{KEYS: runs})
-    table.to_csv(out / "tuned.csv", index=False, lineterminator="\n")
-    tried.to_csv(out / "tuned_rates.csv", index=False, lineterminator="\n")
+    (out / "tuned.csv").write_bytes(tables.csv(table))
+    (out / "tuned_rates.csv").write_bytes(tables.csv(tried))
     (out / "tuned.md").write_text(page(table, tried, job, declared), encoding="utf-8")
     with style.styled():
         (out / "tuned.png").write_bytes(style.png(curves(tried)))

@@ -11,6 +11,7 @@ import pytest
 from pipeline.report import beside, page
 from pipeline.report.evidence import RUN_PAGE
 from pipeline.report.exhibits import Exhibits
+from pipeline.results.find import beginning
 from pipeline.results.store import RunStore
 from tests.clone import CHECKOUT
 from tests.report import factory
@@ -52,8 +53,11 @@ def rendered(of_runs, folder: Path, store: RunStore | None = None) -> tuple[str,
 def test_published_figures_are_on_the_page(of_runs, folder: Path, tmp_path: Path) -> None:
     """Of two runs one is here and in MLflow: it is the one that a link leads to."""
     store = RunStore(tmp_path / "runs")
-    store.write(result(key="b" * 64))
-    store.note_published("b" * 64, {"run_id": "bb", "experiment_id": "4", "store": "mlflow.db"})
+    run = result()
+    store.write(run)
+    store.note_published(run.key, {"run_id": "bb", "experiment_id": "4", "store": "mlflow.db"})
+    published = folder / "published.csv"
+    published.write_text(published.read_text().replace("b" * 12, beginning(run.key)))
     text, exhibits = rendered(of_runs, folder, store)
     section = text.partition('<section id="published">')[2].partition("</section>")[0]
     assert [row[1] in section for row in ROWS] == [True] * 3
