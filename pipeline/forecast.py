@@ -118,7 +118,7 @@ def why_new(new: Sequence[Planned], records: Iterable[Result]) -> list[str]:
         if one.job in stored
     )
     return [
-        f"{count} of these {'is' if count == 1 else 'are'} there, but of before a change: {'; '.join(lines)}"
+        f"{count} of these {'is' if count == 1 else 'are'} stored but cannot count, since this has changed: {'; '.join(lines)}"
         for lines, count in reasons.items()
     ]
 

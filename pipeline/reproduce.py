@@ -81,6 +81,8 @@ def main(argv: Sequence[str]) -> int:
     for attempt in attempts:
         tell(attempt, len(attempts) > 1)
         note(attempt, store, tracker)
+    if not attempts and asked.sweep and others:
+        raise UserError("nothing to reproduce: every run of it is of another release of this project")
     if not attempts:
         raise UserError("nothing to reproduce: every run of it failed, and a failure has no numbers")
     if len(attempts) > 1:

@@ -62,4 +62,4 @@ def test_a_plan_says_why_stored_runs_do_not_count(
     monkeypatch.setattr(forecast.identity, "sources", lambda: {**then.sources, **sources})
     other = seeded(5)
     said = forecast.why_new([New(then.job, **identity), New(other.job)], [then])  # type: ignore[list-item]
-    assert said == [f"1 of these is there, but of before a change: {why}"]
+    assert said == [f"1 of these is stored but cannot count, since this has changed: {why}"]

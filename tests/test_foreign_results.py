@@ -46,7 +46,7 @@ def test_runs_of_another_release_are_left_out_and_counted(project: Path, capsys:
     make_old(RunStore(folder), runs[0].key)
     assert compare.main(["tracking=none"]) == 0
     said = capsys.readouterr().out
-    assert "1 run was written by another release of this project and left out: " in said
+    assert "1 run was written by another release of this project and left out (" in said
     assert "2 finished runs" in said
     assert "written by another release of this project" in (project / "reports/index.html").read_text()
     assert set(pd.read_csv(project / "reports/runs.csv")["key"]) == {run.key for run in runs[1:]}

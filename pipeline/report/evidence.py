@@ -53,7 +53,7 @@ class Source:
     lost: list[Lost] = field(default_factory=list)
     """Runs that were asked for and did not finish, by the record of the sweep, or by all records of a store."""
     others: list[str] = field(default_factory=list)
-    """What is said of each run that another release of this project wrote, and that is left out."""
+    """The key of each run that another release of this project wrote, and why it is left out."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def read_sources(folders: Sequence[Path], own: RunStore | None = None) -> list[S
             try:
                 result = store.read(key)
             except OtherRelease as error:
-                others.append(str(error))
+                others.append(f"{beginning(key)}, {error.unknown}")
                 continue
             keep = (
                 key == winner if winner else result.weights is not None and not any(other.weights for other in results)
@@ -308,7 +308,7 @@ class Evidence:
         notes = []
         if others := [line for source in self.sources for line in source.others]:
             were = "1 run was" if len(others) == 1 else f"{len(others):,} runs were"
-            notes.append(f"{were} written by another release of this project and left out: {others[0]}.")
+            notes.append(f"{were} written by another release of this project and left out ({others[0]}).")
         repeated = len(self.runs) - len(summary.once_per_seed(self.runs))
         if repeated:
             again = "run repeats" if repeated == 1 else "runs repeat"

@@ -45,7 +45,15 @@ class DamagedRun(UnreadableRun):
 
 
 class OtherRelease(UnreadableRun):
-    """A run that another release of this project wrote. It may be whole."""
+    """A run that another release of this project wrote. It may be whole.
+
+    `unknown` is what of its record this release does not know, or misses.
+    """
+
+    def __init__(self, unknown: str, folder: Path | None = None) -> None:
+        self.unknown = unknown
+        where = f"{folder}: " if folder else ""
+        super().__init__(f"{where}written by another release of this project ({unknown})")
 
 
 @contextmanager
@@ -103,16 +111,17 @@ def of_another_release(stored: Mapping[str, Any]) -> str | None:
     for section, kind in SECTIONS.items():
         names = {field.name for field in fields(kind)}
         needed = {field.name for field in fields(kind) if field.default is MISSING}
-        found += [f"{word} in {section}" for word in _differences(plain["job"].get(section, {}), names, needed)]
+        found += _differences(plain["job"].get(section, {}), names, needed, f"{section}.")
     if not found:
         found = [line for line in _values(plain["job"]) if line]
     return printable("; ".join(found)[:300]) or None
 
 
-def _differences(there: Any, known: set[str], needed: set[str]) -> list[str]:
+def _differences(there: Any, known: set[str], needed: set[str], prefix: str = "") -> list[str]:
     if not isinstance(there, dict):
         raise TypeError(f"{type(there).__name__} in place of named values")
-    return [*sorted(there.keys() - known), *(f"no {name}" for name in sorted(needed - there.keys()))]
+    unknown = [f"unknown {prefix}{name}" for name in sorted(there.keys() - known)]
+    return unknown + [f"no {prefix}{name}" for name in sorted(needed - there.keys())]
 
 
 def _values(job: Mapping[str, Any]) -> Iterator[str | None]:

@@ -129,7 +129,7 @@ class RunStore:
             stored = json.loads(read_bytes(self.folder(key) / RECORD, LARGEST_RECORD))
             return result_of(stored, key), stored
         except OtherRelease as error:
-            raise OtherRelease(f"{self.folder(key)}: written by another release of this project ({error})") from error
+            raise OtherRelease(error.unknown, self.folder(key)) from error
         except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise ValueError(f"its record is none: {type(error).__name__} {error}") from error
 
