@@ -17,7 +17,7 @@ import time
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -95,7 +95,9 @@ class RunStore:
                 _save(temporary / PROBABILITIES, result.probabilities)
                 beside["probabilities"] = array_digest(result.probabilities)
             if result.weights is not None:
-                _save_weights(temporary / WEIGHTS, result.weights)
+                with open(temporary / WEIGHTS, "wb") as file:
+                    plain = {name.replace("/", "."): array for name, array in result.weights.items()}
+                    np.savez(file, allow_pickle=False, **plain)
             if result.patch:
                 (temporary / PATCH).write_bytes(result.patch)
             if noted := self.everywhere(result.key):
@@ -285,15 +287,6 @@ def _check_size(member: IO[bytes], size: int) -> None:
 def _save(path: Path, array: np.ndarray) -> None:
     with open(path, "wb") as file:
         np.save(file, array, allow_pickle=False)
-
-
-def _save_weights(path: Path, weights: Mapping[str, np.ndarray]) -> None:
-    """As `np.savez` does, but with one date: a ZIP file knows none before 1980, where some clocks stand."""
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, array in weights.items():
-            entry = zipfile.ZipInfo(f"{name.replace('/', '.')}.npy", (1980, 1, 1, 0, 0, 0))
-            with archive.open(entry, "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -259,16 +259,3 @@ def test_a_sweep_of_another_release_is_named_as_such(tmp_path: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"executor": "slurm"}))
     with pytest.raises(UserError, match="another release of this project wrote it: it has executor"):
         Sweep.read(tmp_path)
-
-
-# --- clocks
-
-
-@pytest.mark.fault("clock")
-def test_weights_are_kept_where_the_clock_stands_in_1970(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ZIP file knows no time before 1980."""
-    then = time.localtime
-    monkeypatch.setattr(time, "localtime", lambda seconds=None: then(5.0 if seconds is None else min(seconds, 5.0)))
-    monkeypatch.setattr(time, "time", lambda: 5.0)
-    store.write(result())
-    assert store.read(KEY).weights is not None
