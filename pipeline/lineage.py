@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -216,8 +217,14 @@ def unpublished(store: RunStore, tracking: str) -> list[str]:
 
 
 def _gathered() -> list[tuple[str, Sweep]]:
-    paths = sorted((console.PROJECT / "results").glob(f"*/{SWEEP}"))
-    return [(path.parent.name, Sweep.read(path.parent)) for path in paths]
+    """The folders in results/ with their sweeps; those that cannot be read, which others may have written, are named."""
+    found = []
+    for path in sorted((console.PROJECT / "results").glob(f"*/{SWEEP}")):
+        try:
+            found.append((path.parent.name, Sweep.read(path.parent)))
+        except UserError as error:
+            print(f"warning: left out: {shown_line(str(error))}", file=sys.stderr)
+    return found
 
 
 def _short(path: Path) -> str:

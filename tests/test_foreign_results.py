@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import compare, console
+from pipeline import compare, console, lineage
 from pipeline.errors import UserError
 from pipeline.report import tables
 from pipeline.results.store import RECORD, RunStore
@@ -60,6 +60,18 @@ def test_where_all_are_of_another_release_it_says_so(project: Path) -> None:
         make_old(store, run.key)
     with pytest.raises(UserError, match="all 2 runs are of another release of this project"):
         compare.main(["tracking=none"])
+
+
+@pytest.mark.fault("records of other releases")
+def test_a_sweep_of_another_release_stops_no_look_for_broken_links(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = factory.write_experiment(project / "results/theirs", factory.book_runs(1))
+    plain = json.loads((folder / "sweep.json").read_text())
+    (folder / "sweep.json").write_text(json.dumps(plain | {"executor": "slurm"}))
+    assert lineage.main(["--check", "tracking=none"]) == 0
+    assert "sweep.json: written by another release of this project (unknown executor)" in capsys.readouterr().err
+    assert (folder / "sweep.json").is_file()
 
 
 # --- what is not believed

@@ -45,7 +45,7 @@ class DamagedRun(UnreadableRun):
 
 
 class OtherRelease(UnreadableRun):
-    """A run that another release of this project wrote. It may be whole.
+    """A run, or the record of a sweep, that another release of this project wrote. It may be whole.
 
     `unknown` is what of its record this release does not know, or misses.
     """

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from pipeline.config.job import Job
 from pipeline.errors import UserError, printable
-from pipeline.results.record import read_bytes
+from pipeline.results.record import OtherRelease, read_bytes
 from pipeline.results.result import Result
 from pipeline.results.shared import locked, whole
 from pipeline.results.store import KEY, RunStore, replacing
@@ -90,19 +90,21 @@ class Sweep:
     def read_from(cls, path: Path) -> Sweep:
         try:
             return cls.of(json.loads(read_bytes(path, LARGEST)))
+        except OtherRelease as error:
+            raise OtherRelease(error.unknown, path) from error
         except (OSError, ValueError, RecursionError) as error:
             why = printable(str(error))
             raise UserError(f"{path}: not the record of a sweep ({why}); train again to write it") from error
 
     @classmethod
     def of(cls, plain: Any) -> Sweep:
-        """The record that `plain` JSON values are, its texts printable. Raises ValueError.
+        """The record that `plain` JSON values are, its texts printable. Raises ValueError, or OtherRelease.
 
         Keys and id become names of files, so they are looked at.
         """
         try:
             if unknown := sorted({*plain, *(name for lost in plain["lost"] for name in lost)} - _FIELDS):
-                raise ValueError(f"another release of this project wrote it: it has {', '.join(unknown)[:80]}")
+                raise OtherRelease(printable(f"unknown {', '.join(unknown)[:80]}"))
             sweep = cls(**{**plain, "lost": [_texts(Lost(**lost)) for lost in plain["lost"]]})
             _texts(sweep)
             keys = [*sweep.keys, *filter(None, (sweep.winner, *(one.key for one in sweep.lost)))]

@@ -257,5 +257,7 @@ def test_a_sweep_of_another_release_is_named_as_such(tmp_path: Path) -> None:
     Sweep("which", [KEY]).write(tmp_path)
     path = tmp_path / "sweep.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"executor": "slurm"}))
-    with pytest.raises(UserError, match="another release of this project wrote it: it has executor"):
+    with pytest.raises(
+        OtherRelease, match=r"sweep\.json: written by another release of this project \(unknown executor\)"
+    ):
         Sweep.read(tmp_path)
