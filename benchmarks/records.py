@@ -36,7 +36,7 @@ def result(seed: int) -> Result:
         key=identity.key_of(one, made_of),
         job=one,
         status=FINISHED,
-        history={name: rng.random(5).tolist() for name in names},
+        history={name: rng.random(one.training.epochs).tolist() for name in names},
         figures={
             name: float(rng.random()) for name in ("test/accuracy", "test/loss", "train/accuracy", "time/train_s")
         },

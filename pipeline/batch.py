@@ -24,7 +24,7 @@ from pipeline.config import compose, rules
 from pipeline.config.job import Job, digest
 from pipeline.console import PROJECT
 from pipeline.data.arrays import Arrays, load, split
-from pipeline.errors import RunFailed, UserError
+from pipeline.errors import RunFailed, UserError, shown_line
 from pipeline.formatting import duration, percent
 from pipeline.models import dense, devices, optimizers
 from pipeline.models.devices import Device
@@ -32,8 +32,9 @@ from pipeline.planned import STACK, Planned, in_stack, score, train
 from pipeline.progress import Progress, summary
 from pipeline.publisher import Publisher, send_model
 from pipeline.results import identity
+from pipeline.results.record import UnreadableRun
 from pipeline.results.result import DIVERGED, FAILED, FINISHED, Result
-from pipeline.results.store import DamagedRun, RunStore
+from pipeline.results.store import RunStore
 from pipeline.results.sweep import (
     ENDED,
     RUNNING,
@@ -286,8 +287,8 @@ class Session:
                 result = self.store.read(key)
             except KeyError:
                 continue
-            except DamagedRun as error:
-                print(f"warning: {error}", flush=True)
+            except UnreadableRun as error:
+                print(f"warning: {shown_line(str(error))}", flush=True)
                 return "new", None
             if key == one.key or result.environment.get(STACK) == str(one.device.stack):
                 break
@@ -391,7 +392,7 @@ class Session:
         """Hand over what is on disk already: a signal may come between the two."""
         for one in self.planned:
             if one.key not in publisher.handed and not self.force:
-                with suppress(KeyError, DamagedRun, OSError):
+                with suppress(KeyError, UnreadableRun, OSError):
                     one.result = self.store.read(one.key)
                     publisher.publish(one.result)
 
@@ -427,7 +428,7 @@ class Session:
         assert best.result is not None
         found = self.candidates.get(best.key)
         if found is None:
-            with suppress(KeyError, DamagedRun):
+            with suppress(KeyError, UnreadableRun):
                 stored = self.store.read(best.key)
                 if stored.weights is not None:
                     return stored

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from pipeline.tracking.address import home
 if TYPE_CHECKING:
     from pipeline.data.arrays import Arrays
     from pipeline.report.evidence import Evidence
+    from pipeline.results.result import Result
 
 KINDS = (SQLITE, SERVER, NONE)
 DEFAULTS = {"out": "reports", "data": "data/processed", "tracking": SQLITE, "between": ""}
@@ -57,13 +59,15 @@ def compare(folders: Sequence[Path], out: Path, data: Path, tracking: str = NONE
     from pipeline.report.write import write
     from pipeline.results.store import RunStore
 
-    evidence = Evidence(read_sources(folders))
+    own = RunStore(home() / "runs")
+    evidence = Evidence(read_sources(folders, own))
     if evidence.finished.empty and not evidence.lost:
-        raise UserError(nothing_finished(folders))
+        raise UserError(nothing_finished(folders, [line for source in evidence.sources for line in source.others]))
+    check_predictions(evidence.results, data)
     arrays = images(evidence, data)
     if arrays is not None:
         evidence.labels, evidence.training_images = arrays.test_labels, len(arrays.train_labels)
-    evidence.store = RunStore(home() / "runs")
+    evidence.store = own
     files = write(evidence, arrays, out)
     numbers = tables.metrics(evidence)
     terminal.show(evidence)
@@ -95,6 +99,7 @@ def between(asked: str, folders: Sequence[Path], data: Path) -> str:
     if first.key == second.key:
         raise UserError(f"between={asked}: both are the run {beginning(first.key)}; expected two")
     arrays = load(data / first.job.dataset.name)
+    check_predictions([first, second], data)
     for run in (first, second):
         if run.identity.get("data") != arrays.digest:
             where = shown(data / first.job.dataset.name)
@@ -109,9 +114,35 @@ def found() -> list[Path]:
     return gathered or [console.PROJECT / "runs"]
 
 
-def nothing_finished(folders: Sequence[Path]) -> str:
+def nothing_finished(folders: Sequence[Path], others: Sequence[str] = ()) -> str:
+    """What to say where no run can be compared; `others`: what is said of runs of another release."""
     places = ", ".join(shown(folder) for folder in folders)
+    if others:
+        runs = "the 1 run is" if len(others) == 1 else f"all {len(others):,} runs are"
+        return f"{places}: {runs} of another release of this project ({others[0]}); compare them with that release"
     return f"{places}: no finished run to compare; train first: dvc repro, or python -m pipeline.train"
+
+
+def check_predictions(results: Sequence[Result], data: Path) -> None:
+    """Raises UserError where a run's predictions are not of as many samples as its test set, or as other runs of it, has."""
+    from pipeline.data.arrays import load
+    from pipeline.results import record
+
+    of_data: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        if result.predictions is not None:
+            of_data.setdefault((result.job.dataset.name, result.identity["data"]), []).append(result)
+    for (name, digest), runs in of_data.items():
+        samples, classes = len(runs[0].predictions), None  # type: ignore[arg-type]
+        with suppress(UserError):
+            arrays = load(data / name)
+            if arrays.digest == digest:
+                samples, classes = len(arrays.test_labels), arrays.classes
+        for run in runs:
+            try:
+                record.check_predictions(run, samples, classes)
+            except ValueError as error:
+                raise UserError(f"{run.name} ({run.key[:12]}): {error}; it is not compared with the others") from error
 
 
 def images(evidence: Evidence, data: Path) -> Arrays | None:

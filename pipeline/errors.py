@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 LOGIN = re.compile(r"(?<=://)[^/\s'\"@]*(?:@[^/\s'\"@]*)*@")
 """User and password in an address: up to the last `@` before its path."""
@@ -13,10 +14,20 @@ def without_logins(text: str) -> str:
     return LOGIN.sub("***@", text)
 
 
+def printable(text: str) -> str:
+    """`text` with escapes in place of what would command a terminal, or turn its line around."""
+    if text.isprintable():
+        return text
+    # Python calls all spaces but one not printable; a narrow one stands between a number and its unit.
+    return "".join(
+        char if char.isprintable() or unicodedata.category(char) == "Zs" else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
+
 def shown_line(text: str) -> str:
     """`text` as one line that a terminal only shows: no logins, and escapes in place of what would command it."""
-    line = " ".join(without_logins(text).splitlines())
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
+    return printable(" ".join(without_logins(text).splitlines()))
 
 
 class UserError(Exception):

@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -49,7 +50,10 @@ def show(planned: Sequence[Planned], counts: dict[str, int], store: RunStore) ->
         return
     for line in table(planned):
         print(f"  {line}")
-    past = list(earlier(store))
+    records = list(store.records())
+    for line in why_new(list(new.values()), records):
+        print(line)
+    past = list(earlier(store, records))
     sweeps = [sweep for sweep in Ledger(store) if sweep.machine == identity.machine() and sweep.trained]
     for line in predict(list(new.values()), past, sweeps):
         print(line)
@@ -101,8 +105,41 @@ def ranges(numbers: Sequence[int]) -> str:
     return ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in spans)
 
 
-def earlier(store: RunStore) -> Iterable[Earlier]:
-    for result in store.records():
+def why_new(new: Sequence[Planned], records: Iterable[Result]) -> list[str]:
+    """Why stored runs of the same jobs do not count: what is another one now, and of how many runs, a line each."""
+    stored: dict[Job, list[Result]] = {}
+    for result in records:
+        if result.finished:
+            stored.setdefault(result.job, []).append(result)
+    reasons = Counter(
+        # Of several, the one that differs in the least.
+        min((changed(result, one.identity) for result in stored[one.job]), key=len)
+        for one in new
+        if one.job in stored
+    )
+    return [
+        f"{count} of these {'is' if count == 1 else 'are'} stored but cannot count, since this has changed: {'; '.join(lines)}"
+        for lines, count in reasons.items()
+    ]
+
+
+def changed(then: Result, now: Mapping[str, Any]) -> tuple[str, ...]:
+    """What of a run's identity is another one `now`: files of the code, data, numerics; else the configuration's fields."""
+    lines = []
+    if then.identity["source"] != now["source"]:
+        here = identity.sources()
+        names = sorted(name for name in {*then.sources, *here} if then.sources.get(name) != here.get(name))
+        more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+        lines.append(", ".join(f"pipeline/{name}" for name in names[:4]) + more or "the code")
+    if then.identity["data"] != now["data"]:
+        lines.append(f"the data of {then.job.dataset.name}")
+    was, numerics = then.identity["numerics"], now["numerics"]
+    lines += [f"{name} ({was.get(name)} then)" for name in numerics if was.get(name) != numerics[name]]
+    return tuple(lines) or ("the configuration has other fields",)
+
+
+def earlier(store: RunStore, records: Iterable[Result] | None = None) -> Iterable[Earlier]:
+    for result in store.records() if records is None else records:
         if result.finished:
             size = sum(path.stat().st_size for path in store.folder(result.key).iterdir())
             seconds = result.figures.get("time/train_s", 0.0)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,12 @@ import yaml
 
 from pipeline import console
 from pipeline.data.arrays import META
-from pipeline.errors import RunsLost, UserError
+from pipeline.errors import RunsLost, UserError, shown_line
 from pipeline.results import identity
 from pipeline.results.find import find_keys, find_run
+from pipeline.results.record import OtherRelease, UnreadableRun
 from pipeline.results.result import Result
-from pipeline.results.store import DamagedRun, RunStore
+from pipeline.results.store import RunStore
 from pipeline.results.sweep import SWEEP, Ledger, Sweep
 from pipeline.tracking import open_tracker
 from pipeline.tracking.address import home
@@ -155,19 +157,21 @@ def places(key: str, store: RunStore) -> list[str]:
 def check(store: RunStore, data: Path, tracking: str) -> int:
     """Say every link that leads nowhere. Raises RunsLost (status 3) where there is one."""
     broken: list[str] = []
+    others: list[str] = []
     runs = 0
     digests = {path.parent.name: _digest(path) for path in sorted(data.glob(f"*/{META}"))}
     for key in store.keys():  # noqa: SIM118 - iterating a store stops at the first damaged run
         runs += 1
         try:
             result = store.read(key)
-        except DamagedRun as error:
+        except OtherRelease as error:
+            others.append(str(error))
+            continue
+        except UnreadableRun as error:
             broken.append(str(error))
             continue
         if identity.digest(result.sources) != result.identity.get("source"):
             broken.append(f"{key[:12]} {result.name}: the digests of its source files are not those of its key")
-        if identity.key_of(result.job, result.identity) != key:
-            broken.append(f"{key[:12]} {result.name}: its key is not that of its job")
         here = digests.get(result.job.dataset.name)
         if here is not None and here != result.identity["data"]:
             wanted = result.identity["data"][:12]
@@ -183,8 +187,10 @@ def check(store: RunStore, data: Path, tracking: str) -> int:
         if absent:
             broken.append(f"{name} ({sweep.name}): {len(absent)} of its {len(sweep.keys)} runs are gone")
     broken += unpublished(store, tracking)
+    if others:
+        print(f"{len(others)} of {runs} runs are of another release of this project, such as {shown_line(others[0])}")
     for line in broken:
-        print(line)
+        print(shown_line(line))
     if broken:
         raise RunsLost(f"{len(broken)} broken links, each named above")
     print(f"{runs} runs: no broken link")
@@ -211,8 +217,14 @@ def unpublished(store: RunStore, tracking: str) -> list[str]:
 
 
 def _gathered() -> list[tuple[str, Sweep]]:
-    paths = sorted((console.PROJECT / "results").glob(f"*/{SWEEP}"))
-    return [(path.parent.name, Sweep.read(path.parent)) for path in paths]
+    """The folders in results/ with their sweeps; those that cannot be read, which others may have written, are named."""
+    found = []
+    for path in sorted((console.PROJECT / "results").glob(f"*/{SWEEP}")):
+        try:
+            found.append((path.parent.name, Sweep.read(path.parent)))
+        except UserError as error:
+            print(f"warning: left out: {shown_line(str(error))}", file=sys.stderr)
+    return found
 
 
 def _short(path: Path) -> str:

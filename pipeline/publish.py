@@ -2,6 +2,7 @@
 
     python -m pipeline.publish                           what the store of conf/ and MLFLOW_TRACKING_URI has not yet
     python -m pipeline.publish to=http://HOST:PORT       to another store: a server, or sqlite:////absolute/path.db
+    python -m pipeline.publish from=results/sweep        the runs of one sweep's folder, which may come from elsewhere
 
 What is there already is left as it is, so the command may be stopped and given again. What a person deleted there comes back. A
 password belongs in MLFLOW_TRACKING_URI rather than in the command, which every user of the machine can see.
@@ -26,14 +27,26 @@ from pipeline import console
 from pipeline.config import rules
 from pipeline.config.schema import Config
 from pipeline.data.arrays import load
-from pipeline.errors import RunsLost, UserError
+from pipeline.errors import RunsLost, UserError, shown_line
 from pipeline.formatting import duration, plural
 from pipeline.models import devices
 from pipeline.publisher import RETRY_SECONDS, send_model
+from pipeline.results.record import DamagedRun, OtherRelease, UnreadableRun
 from pipeline.results.result import FINISHED, Result
 from pipeline.results.shared import locked
-from pipeline.results.store import DamagedRun, RunStore
-from pipeline.results.sweep import ENDED, Ledger, Lost, Sweep, related, title, told_lost, told_of
+from pipeline.results.store import AGAIN, RunStore
+from pipeline.results.sweep import (
+    ENDED,
+    SWEEP,
+    Ledger,
+    Lost,
+    Sweep,
+    related,
+    title,
+    told_lost,
+    told_of,
+    without_commands,
+)
 from pipeline.tracking import NONE, SERVER, SQLITE, Tracker, TrackingUnavailable, many, open_tracker
 from pipeline.tracking.address import home, resolve
 from pipeline.tracking.describe import span
@@ -112,15 +125,15 @@ def publish(store: RunStore, tracker: Tracker, data: Path) -> None:
         told = f"MLFLOW_TRACKING_URI={where} " if tracker.address != resolve(SQLITE, None) else ""
         print(f"tables, figures and the note on each sweep's page: {told}python -m pipeline.compare")
     if damaged:
-        raise RunsLost(f"{len(damaged)} runs could not be read and were not sent, each named above; train them again")
+        raise RunsLost(f"{len(damaged)} runs could not be read and were not sent, each named above")
 
 
 def _shares(store: RunStore) -> Iterator[Share]:
     """The sweeps, the first one first, and at the end what belongs to none."""
     here = dict.fromkeys(store.keys())
     of_sweeps: set[str] = set()
-    sweeps = list(Ledger(store))
-    for sweep in reversed(sweeps):
+    sweeps = _sweeps(store)
+    for sweep in sweeps:
         grown, within = related(sweeps, sweep.name, sweep.asked)
         if sweep.id and not within:
             of_sweeps |= sweep.asked
@@ -131,9 +144,21 @@ def _shares(store: RunStore) -> Iterator[Share]:
     yield Share(Config.question, [key for key in here if key not in of_sweeps])
 
 
-def _look(store: RunStore, tracker: Tracker, shares: list[Share]) -> set[str]:
-    """Ask the store what it has of each share; the keys of runs that are damaged, and left out."""
-    damaged: set[str] = set()
+def _sweeps(store: RunStore) -> list[Sweep]:
+    """The sweeps of a store, the first one first; of the folder of a single one (results/sweep), which may be another's, that."""
+    if not (store.root / SWEEP).is_file():
+        return list(reversed(list(Ledger(store))))
+    sweep = Sweep.read(store.root)
+    sweep.lost = without_commands(sweep.lost)
+    return [sweep]
+
+
+def _look(store: RunStore, tracker: Tracker, shares: list[Share]) -> dict[str, str]:
+    """Ask the store what it has of each share; what is said of those that are damaged, by key.
+
+    Neither they nor runs of another release are sent.
+    """
+    unreadable: dict[str, UnreadableRun] = {}
     for share in shares:
         noted = {key: store.published(key, tracker.address.name) for key in share.keys}
         share.there = many.look(tracker, share.question, share.id, noted)
@@ -143,11 +168,15 @@ def _look(store: RunStore, tracker: Tracker, shares: list[Share]) -> set[str]:
         share.todo = [key for key in share.keys if share.there.status(key) != store.status(key)]
         if share.todo or (share.sweep and not share.there.ended):
             # What is sent, or told of on the parent's page, is read and checked.
-            damaged |= {key for key in share.keys if not _readable(store, key)}
-        share.keys = [key for key in share.keys if key not in damaged]
-        share.todo = [key for key in share.todo if key not in damaged]
+            unreadable |= {key: error for key in share.keys if (error := _unreadable(store, key))}
+        share.keys = [key for key in share.keys if key not in unreadable]
+        share.todo = [key for key in share.todo if key not in unreadable]
+    left_out = [str(error) for error in unreadable.values() if isinstance(error, OtherRelease)]
+    if left_out:
+        print(f"{plural(len(left_out), 'run')} of another release of this project left out: {shown_line(left_out[0])}")
+    damaged = {key: str(error) for key, error in unreadable.items() if not isinstance(error, OtherRelease)}
     for key in sorted(damaged):
-        print(f"warning: {store.folder(key)}: its record cannot be read; delete the folder", file=sys.stderr)
+        print(f"warning: {shown_line(damaged[key])}", file=sys.stderr)
     listed = {ids["run_id"] for share in shares for ids in share.there.ids.values()}
     for share in shares:
         name = tracker.address.name
@@ -156,12 +185,15 @@ def _look(store: RunStore, tracker: Tracker, shares: list[Share]) -> set[str]:
     return damaged
 
 
-def _readable(store: RunStore, key: str) -> bool:
+def _unreadable(store: RunStore, key: str) -> UnreadableRun | None:
+    """Why the record of a run cannot be read; None where it can."""
     try:
         store.record(key)
-    except (OSError, ValueError):
-        return False
-    return True
+    except UnreadableRun as error:
+        return error
+    except (OSError, ValueError) as error:
+        return DamagedRun(f"{store.folder(key)}: damaged ({error}); {AGAIN}")
+    return None
 
 
 def _note(store: RunStore, share: Share, keys: list[str]) -> None:
@@ -241,7 +273,7 @@ def _end(store: RunStore, tracker: Tracker, share: Share) -> None:
     missing = still_lost(store, sweep)
     tracker.set_tags(parent, told_lost(missing))
     ids = share.there.ids.get(sweep.winner or "")
-    if ids:
+    if ids and sweep.winner in share.keys:
         name = store.record(sweep.winner or "").name
         tracker.set_tags(parent, {"winner": name, "winner.run_id": ids["run_id"]})
     unfinished = [one for one in missing if one.status != "diverged"]
@@ -261,7 +293,7 @@ def _model(store: RunStore, tracker: Tracker, share: Share, data: Path) -> None:
     if store.published(share.sweep.winner, ids["store"]).get("model") == ids["run_id"]:
         return
     result = None
-    with suppress(KeyError, DamagedRun):
+    with suppress(KeyError, UnreadableRun):
         result = store.read(share.sweep.winner)
     if result is None or result.weights is None:
         return
@@ -294,7 +326,7 @@ def _described(results: list[Result], data: Path) -> dict[str, Any]:
 @contextmanager
 def _alone(store: RunStore) -> Iterator[None]:
     """One command at a time sends the runs of a folder; the second waits, and finds everything there."""
-    with locked(Ledger(store).folder):
+    with locked(store.root.parent if (store.root / SWEEP).is_file() else Ledger(store).folder):
         yield
 
 

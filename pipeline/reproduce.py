@@ -22,8 +22,9 @@ from pipeline.errors import UserError
 from pipeline.results import identity
 from pipeline.results.divergence import first_divergence
 from pipeline.results.find import find_run
+from pipeline.results.record import OtherRelease, UnreadableRun
 from pipeline.results.result import FAILED, Result
-from pipeline.results.store import DamagedRun, RunStore
+from pipeline.results.store import RunStore
 from pipeline.results.sweep import find_sweep
 from pipeline.tracking import Tracker, open_tracker
 from pipeline.tracking.address import home
@@ -68,16 +69,20 @@ def main(argv: Sequence[str]) -> int:
         keys = [key for key in sweep.keys if key in runs]
         if asked.sample and asked.sample < len(keys):
             keys = random.Random(sweep.id).sample(keys, asked.sample)
-        results = [runs.read(key) for key in keys]
+        results, others = readable(runs, keys)
         failed = sum(result.status == FAILED for result in results)
         lost = f", of which {failed} failed and {'has' if failed == 1 else 'have'} no numbers" if failed else ""
         print(f"{len(results)} of the {len(sweep.keys)} runs of {sweep.name}{lost}")
+        if others:
+            print(f"{len(others)} are left out: {others[0]}")
     else:
         results = [found(asked.run, store, tracker)]
     attempts = reproduce([result for result in results if result.status != FAILED], asked.folder, store)
     for attempt in attempts:
         tell(attempt, len(attempts) > 1)
         note(attempt, store, tracker)
+    if not attempts and asked.sweep and others:
+        raise UserError("nothing to reproduce: every run of it is of another release of this project")
     if not attempts:
         raise UserError("nothing to reproduce: every run of it failed, and a failure has no numbers")
     if len(attempts) > 1:
@@ -122,12 +127,23 @@ class Asked:
         return console.PROJECT / self.options["data"]
 
 
+def readable(store: RunStore, keys: Sequence[str]) -> tuple[list[Result], list[OtherRelease]]:
+    """The runs of these keys, and what is said of those that another release wrote."""
+    results, others = [], []
+    for key in keys:
+        try:
+            results.append(store.read(key))
+        except OtherRelease as error:
+            others.append(error)
+    return results, others
+
+
 def found(word: str, store: RunStore, tracker: Tracker) -> Result:
     """The run on disk; where only MLflow still has it, what MLflow recorded of it."""
     try:
         return find_run(word, store)
     except UserError as missing:
-        recorded = None if isinstance(missing, DamagedRun) else tracker.recorded(word)
+        recorded = None if isinstance(missing, UnreadableRun) else tracker.recorded(word)
         if recorded is None:
             raise
         return recorded
@@ -143,9 +159,11 @@ def reproduce(results: Sequence[Result], data: Path, store: RunStore) -> list[At
     for group in groups.values():
         try:
             train(group, data)
-        except UserError as error:
+        except (UserError, KeyError) as error:
+            # A KeyError is a setting that its numerics have not: another release wrote them.
             for attempt in group:
-                attempt.verdict, attempt.words = IMPOSSIBLE, str(error)
+                attempt.verdict = IMPOSSIBLE
+                attempt.words = f"its numerics have no {error}" if isinstance(error, KeyError) else str(error)
     for attempt in attempts:
         if not attempt.verdict:
             judge(attempt, data, store)

@@ -30,8 +30,9 @@ from pipeline.formatting import duration
 from pipeline.models import devices
 from pipeline.models.devices import Device
 from pipeline.planned import Planned
+from pipeline.results.record import UnreadableRun
 from pipeline.results.result import Result
-from pipeline.results.store import RECORD, DamagedRun, RunStore
+from pipeline.results.store import RECORD, RunStore
 from pipeline.training.shapes import cost, shape_of
 from pipeline.worker import Journal, ShareFile, Task
 
@@ -335,7 +336,7 @@ class Shares:
             result: Result = self.store.read(key)
         except KeyError:
             return  # not seen on this machine yet
-        except DamagedRun as error:
+        except UnreadableRun as error:
             for position in share.open.pop(asked):
                 self.planned[position].why_lost = str(error)
                 yield position

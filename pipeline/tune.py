@@ -34,6 +34,7 @@ from pipeline.config.rules import Rule
 from pipeline.errors import RunsLost, UserError
 from pipeline.formatting import duration
 from pipeline.results import identity
+from pipeline.results.record import UnreadableRun
 from pipeline.results.result import FAILED, Result
 from pipeline.results.store import RunStore
 from pipeline.tracking import TrackingUnavailable
@@ -227,7 +228,7 @@ class Search:
 
     def recorded(self, key: str) -> Result | None:
         """What is in the store and need not be trained: a run that finished or diverged."""
-        with suppress(OSError, ValueError, KeyError, TypeError):
+        with suppress(OSError, ValueError, KeyError, UnreadableRun):
             result = self.store.record(key)
             return None if result.status == FAILED else result
         return None

@@ -28,8 +28,9 @@ from pipeline.models import devices
 from pipeline.models.devices import Device
 from pipeline.planned import Planned, score, train
 from pipeline.results import identity
+from pipeline.results.record import UnreadableRun
 from pipeline.results.result import FINISHED, Result
-from pipeline.results.store import DamagedRun, RunStore
+from pipeline.results.store import RunStore
 
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 """What tells a worker to end: Slurm's or a person's SIGTERM, Ctrl-C, and what submitit has Slurm send before a time limit."""
@@ -157,7 +158,7 @@ def _train(share: ShareFile, journal: Journal) -> None:
 def _finished(store: RunStore, key: str) -> bool:
     try:
         return store.read(key).status == FINISHED
-    except (KeyError, DamagedRun):
+    except (KeyError, UnreadableRun):
         return False
 
 

@@ -45,7 +45,6 @@ TOGETHER = {
     "tests/test_readme.py": "tests/test_dvc.py",
     "tests/test_dvc_remote.py": "tests/test_dvc.py",
     "tests/training/test_mnist.py": "tests/test_preprocess.py",
-    "tests/test_bundle.py": "tests/test_reproduce.py",
     "tests/test_lineage.py": "tests/test_reproduce.py",
     "tests/test_promote.py": "tests/test_reproduce.py",
 }

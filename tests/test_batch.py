@@ -73,12 +73,13 @@ def test_commit_and_edits_are_noted_before_a_run_trains(
     place: Place, trained: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run that names a commit that came while it trained was not made of it."""
-    now = ["before"]
+    before, after = "b" * 40, "a" * 40
+    now = [before]
     real, train = identity._git, training.train
     monkeypatch.setattr(identity, "_git", lambda *words: now[0] if words == ("rev-parse", "HEAD") else real(*words))
 
     def committed(*given: Any) -> Iterator[Any]:
-        now[0] = "after"
+        now[0] = after
         yield from train(*given)
 
     monkeypatch.setattr(training, "train", committed)
@@ -89,7 +90,7 @@ def test_commit_and_edits_are_noted_before_a_run_trains(
     finally:
         identity.environment.cache_clear()
     [run] = place.store
-    assert run.environment["git_commit"] == "before"
+    assert run.environment["git_commit"] == before
 
 
 def test_another_launcher_trains_no_finished_run_again(place: Place, trained: list[str]) -> None:

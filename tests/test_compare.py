@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -183,7 +184,7 @@ def test_without_the_images_there_is_a_report_all_the_same(small, capsys):
 
 def test_other_images_than_the_winners_are_not_shown(small, capsys):
     runs = [factory.finished(factory.job())]
-    runs[0].identity = {**runs[0].identity, "data": "of another data set"}
+    factory.made_otherwise(runs[0], data="0" * 64)
     factory.write_experiment(small / "results/other", runs)
     compare.main(["results/other", "tracking=none"])
     assert "was trained on other data than data/processed/mnist holds" in capsys.readouterr().err
@@ -304,9 +305,9 @@ def test_what_are_no_two_networks(small, words, why):
 
 def test_two_networks_on_data_that_is_not_here(small):
     store = RunStore(small / "results/sweep")
-    for key in list(store.keys()):
-        result = store.read(key)
-        result.identity = {**result.identity, "data": "0" * 64}
-        store.write(result)
+    sweep = Sweep.read(store.root)
+    others = [factory.made_otherwise(store.read(key), data="0" * 64) for key in sweep.keys]
+    shutil.rmtree(store.root)
+    factory.write_experiment(store.root, others)
     with pytest.raises(UserError, match="was tested on other data than data/processed/mnist holds; data=FOLDER"):
         compare.main(["results/sweep", "between=adam-w16-d1-s0,sgd-w16-d1-s0"])

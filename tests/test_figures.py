@@ -74,7 +74,7 @@ def test_what_mlflow_has_not_got_is_published_by_the_same_command(
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     store, some = figures.RunStore(tmp_path / "runs"), figures.planned(row, str(processed), 3)
     for one in some:
-        store.write(result(key=one.key, job=one.job))
+        store.write(result(job=one.job, identity=one.identity))
     commands, ends = [], [5, 0]
 
     def trained(command: list[str], **_: Any) -> Any:

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from pipeline import forecast
+from pipeline.config.job import Job
+from tests.results.test_store import result, seeded
 from tests.training.factory import make_job
 
 
@@ -31,3 +33,33 @@ def test_it_grows_with(changes: dict[str, Any], factor: float) -> None:
 @pytest.mark.parametrize(("numbers", "said"), [([0], "0"), ([0, 1, 2, 3, 7], "0-3, 7"), ([1, 3, 4], "1, 3-4")], ids=str)
 def test_seeds_are_told_as_ranges(numbers: list[int], said: str) -> None:
     assert forecast.ranges(numbers) == said
+
+
+# --- why stored runs do not count
+
+
+class New:
+    """As much of a planned run as the answer takes."""
+
+    def __init__(self, job: Job, **identity: Any) -> None:
+        self.job, self.identity = job, {**result().identity, **identity}
+
+
+@pytest.mark.parametrize(
+    ("identity", "sources", "why"),
+    [
+        ({"source": "0" * 64}, {"models/dense.py": "0" * 64}, "pipeline/models/dense.py"),
+        ({"source": "0" * 64}, {"data/gone.py": "0" * 64}, "pipeline/data/gone.py"),
+        ({"data": "0" * 64}, {}, "the data of digits"),
+        ({"numerics": {"backend": "jax", "xla": True}}, {}, "backend (tensorflow then)"),
+        ({}, {}, "the configuration has other fields"),
+    ],
+)
+def test_a_plan_says_why_stored_runs_do_not_count(
+    identity: dict[str, Any], sources: dict[str, str], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    then = result(sources={"data/idx.py": "1" * 64})
+    monkeypatch.setattr(forecast.identity, "sources", lambda: {**then.sources, **sources})
+    other = seeded(5)
+    said = forecast.why_new([New(then.job, **identity), New(other.job)], [then])  # type: ignore[list-item]
+    assert said == [f"1 of these is stored but cannot count, since this has changed: {why}"]

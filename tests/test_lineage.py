@@ -11,6 +11,7 @@ import pytest
 
 from pipeline import lineage
 from pipeline.errors import RunsLost, UserError
+from pipeline.results.identity import key_of
 from pipeline.results.sweep import Ledger
 from pipeline.tracking import open_tracker
 from tests.training.command import Place
@@ -101,7 +102,7 @@ BREAKS: dict[str, tuple[Callable[[Place], object], str]] = {
         "the digests of its source files are not those of its key",
     ),
     "data that are others now": (
-        lambda place: rewrite(place, identity={"data": "e" * 64}),
+        lambda place: otherwise_made(place, "e" * 64),
         "its data eeeeeeeeeeee are not those that are here",
     ),
     "a patch that is gone": (
@@ -115,6 +116,13 @@ def rewrite(place: Place, **changes: dict[str, str]) -> None:
     run = place.store.read(place.store.keys()[0])
     merged = {name: {**getattr(run, name), **value} for name, value in changes.items()}
     place.store.write(dataclasses.replace(run, patch=b"", **merged))  # type: ignore[arg-type]
+
+
+def otherwise_made(place: Place, data: str) -> None:
+    """A run as it would be of other data."""
+    run = place.store.read(place.store.keys()[0])
+    made_of = {**run.identity, "data": data}
+    place.store.write(dataclasses.replace(run, key=key_of(run.job, made_of), identity=made_of))
 
 
 @pytest.mark.parametrize("name", BREAKS)

@@ -466,6 +466,19 @@ def test_a_damaged_run_is_named_and_the_others_are_sent(
     assert len(keys(local, question)) == 4
 
 
+@pytest.mark.slow
+@pytest.mark.fault("records of other releases")
+def test_a_run_of_another_release_is_counted_and_the_others_are_sent(
+    filled: RunStore, question: str, local: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = filled.folder(make_result(1).key) / "result.json"
+    stored = json.loads(record.read_text())
+    record.write_text(json.dumps({name: stored[name] for name in ("record", "sha256")}))
+    send(filled, local)
+    assert "1 run of another release of this project left out" in capsys.readouterr().out
+    assert len(keys(local, question)) == 4
+
+
 def test_the_address_given_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere")
     assert publish.target("").uri == "http://elsewhere"

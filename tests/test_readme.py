@@ -87,7 +87,6 @@ ELSEWHERE = {
     ),
     "python -m pipeline.lineage adam-w512-d1-s0": "tests/test_lineage.py::test_a_run_names_all_it_came_from",
     "python -m pipeline.lineage --check": "tests/test_lineage.py::test_whole_links_are_said_to_be",
-    "python -m pipeline.bundle results/sweep": "tests/test_bundle.py::test_it_opens_in_another_checkout",
     "python -m pipeline.publish": "tests/test_publish.py::test_without_an_address_it_is_the_one_in_conf",
     "python -m pipeline.promote": "tests/test_promote.py::test_the_first_one_is_promoted_with_its_reasons",
     "make serve": "tests/test_promote.py::test_raw_pixels_get_classes_and_probabilities",

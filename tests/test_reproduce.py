@@ -48,7 +48,8 @@ def changed(swept: Place, tmp_path: Path) -> Callable[..., Path]:
 
     def change(**changes: object) -> Path:
         store = RunStore(tmp_path / "changed")
-        store.write(dataclasses.replace(swept.runs[0], **changes))  # type: ignore[arg-type]
+        run = dataclasses.replace(swept.runs[0], **changes)  # type: ignore[arg-type]
+        store.write(dataclasses.replace(run, key=identity.key_of(run.job, run.identity)))
         return store.root
 
     return change
@@ -114,7 +115,7 @@ def test_too_large_a_change_is_inconsistent(
     digests = run.digests | {"predictions": "0" * 64}
     environment = run.environment | {"numerics_class": "e" * 64}
     runs = changed(predictions=wrong.astype(np.uint8), figures=figures, digests=digests, environment=environment)
-    status, said = again(run.key, runs=runs)
+    status, said = again(run.name, runs=runs)
     assert status == 12
     assert "inconsistent: test/accuracy was 0.05" in said
     assert "McNemar" in said
@@ -124,7 +125,7 @@ def test_what_needs_other_data_cannot_be_repeated(
     swept: Place, again: Callable[..., tuple[int, str]], changed: Callable[..., Path]
 ) -> None:
     run = swept.runs[0]
-    status, said = again(run.key, runs=changed(identity=run.identity | {"data": "d" * 64}))
+    status, said = again(run.name, runs=changed(identity=run.identity | {"data": "d" * 64}))
     assert status == 13
     assert "cannot be repeated: its data are not here" in said
 
@@ -135,7 +136,7 @@ def test_what_needs_another_device_cannot_be_repeated(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     run = swept.runs[0]
     numerics = run.identity["numerics"] | {"device": "gpu"}
-    status, said = again(run.key, runs=changed(identity=run.identity | {"numerics": numerics}))
+    status, said = again(run.name, runs=changed(identity=run.identity | {"numerics": numerics}))
     assert (status, "cannot be repeated: device=gpu: no GPU" in said) == (13, True)
 
 
@@ -145,7 +146,7 @@ def test_other_code_is_named_with_the_commit_that_has_it(
     run = swept.runs[0]
     sources = run.sources | {"training/engine.py": "0" * 64, "models/gone.py": "1" * 64}
     runs = changed(sources=sources, identity=run.identity | {"source": identity.digest(sources)})
-    status, said = again(run.key, runs=runs)
+    status, said = again(run.name, runs=runs)
     assert status == 0, "the bits are the same all the same"
     assert "  code: pipeline/models/gone.py, pipeline/training/engine.py; commit " in said
 

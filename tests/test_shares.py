@@ -157,10 +157,13 @@ def test_half_a_line_of_a_journal_is_read_when_it_is_whole(tmp_path: Path) -> No
 def test_weights_are_kept_of_the_best_of_each_configuration(tmp_path: Path) -> None:
     keeper = Keeper(RunStore(tmp_path))
     accuracies = [0.5, 0.7, 0.6, 0.7]
-    for position, accuracy in enumerate(accuracies):
-        made = result(job=make_job(seed=position), key=f"{position:064}", figures={"best/val_accuracy": accuracy})
+    runs = [
+        result(job=make_job(seed=seed, epochs=2), figures={"best/val_accuracy": accuracy})
+        for seed, accuracy in enumerate(accuracies)
+    ]
+    for position, made in enumerate(runs):
         keeper.keep(position, made)
-    assert [(tmp_path / f"{position:064}" / WEIGHTS).is_file() for position in range(4)] == [False, True, False, False]
+    assert [(tmp_path / made.key / WEIGHTS).is_file() for made in runs] == [False, True, False, False]
 
 
 # --- the pool of submitit's local executor

@@ -148,7 +148,7 @@ def test_what_mlflow_has_not_got_is_published_by_the_same_command(
     monkeypatch.setattr(tune.batch, "Session", Session)
     runs = [search.bases["adam"].run(0.0, seed) for seed in range(2)]
     for one in runs:
-        search.store.write(result(key=one.key, job=one.job))
+        search.store.write(result(job=one.job, identity=one.identity))
         if status:
             search.store.note_published(one.key, ids | {"status": status})
     for _ in range(2):
@@ -165,7 +165,7 @@ def test_a_server_that_is_down_ends_the_command_not_the_tuning(
 
         def run(self) -> Iterator[None]:
             for one in self.runs:
-                search.store.write(result(key=one.key, job=one.job, figures={"best/val_accuracy": 0.5}))
+                search.store.write(result(job=one.job, identity=one.identity, figures={"best/val_accuracy": 0.5}))
             yield
             raise TrackingUnavailable("away")
 

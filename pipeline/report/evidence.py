@@ -15,9 +15,10 @@ import pandas as pd
 from pipeline.config.job import Dataset, Job, Model, Training
 from pipeline.errors import UserError
 from pipeline.results.find import beginning
+from pipeline.results.record import OtherRelease
 from pipeline.results.result import DIVERGED, FAILED, FINISHED, Result
 from pipeline.results.store import RunStore
-from pipeline.results.sweep import SWEEP, Ledger, Lost, Sweep
+from pipeline.results.sweep import SWEEP, Ledger, Lost, Sweep, without_commands
 from pipeline.statistics import declaration, summary
 from pipeline.statistics.analysis import Analysis, analysis
 
@@ -52,6 +53,8 @@ class Source:
     """Ids in MLflow by key."""
     lost: list[Lost] = field(default_factory=list)
     """Runs that were asked for and did not finish, by the record of the sweep, or by all records of a store."""
+    others: list[str] = field(default_factory=list)
+    """The key of each run that another release of this project wrote, and why it is left out."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +80,11 @@ def ledger(store: RunStore) -> list[Lost]:
     return list(found.values())
 
 
-def read_sources(folders: Sequence[Path]) -> list[Source]:
+def read_sources(folders: Sequence[Path], own: RunStore | None = None) -> list[Source]:
     """The runs of each folder; weights and probabilities only of the run that a picture will be made of.
 
-    A thousand runs that each keep their probabilities would take 400 MB.
+    A thousand runs that each keep their probabilities would take 400 MB. A folder may come from elsewhere: of the commands
+    in its records those are kept that are harmless, or that the records of the store `own` have too.
     """
     sources: list[Source] = []
     for folder in folders:
@@ -95,8 +99,13 @@ def read_sources(folders: Sequence[Path]) -> list[Source]:
             raise UserError(f"{folder}: {missing}; train again to restore them")
         winner = sweep.winner if sweep else None
         results: list[Result] = []
+        others: list[str] = []
         for key in keys:
-            result = store.read(key)
+            try:
+                result = store.read(key)
+            except OtherRelease as error:
+                others.append(f"{beginning(key)}, {error.unknown}")
+                continue
             keep = (
                 key == winner if winner else result.weights is not None and not any(other.weights for other in results)
             )
@@ -105,8 +114,19 @@ def read_sources(folders: Sequence[Path]) -> list[Source]:
         if name in {source.name for source in sources}:
             name = f"{name} ({folder.name})"
         published = {key: store.published(key) for key in keys}
-        sources.append(Source(name, folder, sweep, results, published, sweep.lost if sweep else ledger(store)))
+        lost = without_commands(sweep.lost if sweep else ledger(store), _lost(own, sweep, store))
+        sources.append(Source(name, folder, sweep, results, published, lost, others))
     return sources
+
+
+def _lost(own: RunStore | None, sweep: Sweep | None, store: RunStore) -> list[Lost]:
+    """What our own records have as lost of the sweep, or of the store where that is ours."""
+    if own is None:
+        return []
+    if sweep is None:
+        return ledger(store) if store.root.resolve() == own.root.resolve() else []
+    known = Ledger(own).get(sweep.id)
+    return known.lost if known else []
 
 
 def is_book(job: Job) -> bool:
@@ -262,7 +282,7 @@ class Evidence:
         """Failed and diverged runs: those with a record, and those that a sweep only knows by name."""
         found = []
         for source in self.sources:
-            told = source.lost or (source.sweep.lost if source.sweep else [])
+            told = source.lost
             # By key, or by name in records of before keys were noted.
             commands = {word: lost.command for lost in told for word in (lost.key, lost.name) if word}
             for r in source.results:

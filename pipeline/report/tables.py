@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,28 @@ CURVES = ["dataset", "experiment", "name", "optimizer", "hidden", "width", "seed
 GAP_FIGURES = ("gap_accuracy", "gap_loss", "test_accuracy")
 FAILURES = ["experiment", "name", "status", "reason", "command", "key"]
 CONFUSION = ["actual", "predicted"]
+
+
+def csv(frame: pd.DataFrame) -> bytes:
+    """A table as a file. No cell begins as a formula does, which a spreadsheet would work out: a quote comes before it."""
+    texts = frame.select_dtypes(exclude="number").columns
+    plain = frame.assign(**{str(name): frame[name].map(_no_formula) for name in texts})
+    return plain.to_csv(index=False, lineterminator="\n").encode()
+
+
+def _no_formula(cell: Any) -> Any:
+    if not isinstance(cell, str) or not cell.lstrip().startswith(("=", "+", "-", "@")):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
+
+
+def markdown(text: str) -> str:
+    """`text` as Markdown that shows it: no HTML, no picture or link, no end of a table's cell."""
+    return re.sub(r"([<>\[\]|`\\])", r"\\\1", text)
 
 
 def runs(evidence: Evidence) -> pd.DataFrame:
@@ -183,10 +206,10 @@ HEADINGS = {
 def note(evidence: Evidence, limit: int = 30) -> str:
     """The answer and the leaderboard in Markdown."""
     if not evidence.questions:
-        lost = [f"- {lost.name}, {lost.status}: {lost.reason}" for lost in evidence.lost[:limit]]
+        lost = [markdown(f"- {lost.name}, {lost.status}: {lost.reason}") for lost in evidence.lost[:limit]]
         return "\n\n".join([" ".join(opening.answer(evidence)), "\n".join(lost)]) + "\n"
     rows = leaderboard(evidence)
-    cells = [[str(row[column]) for column in HEADINGS] for row in rows[:limit]]
+    cells = [[markdown(str(row[column])) for column in HEADINGS] for row in rows[:limit]]
     head = [f"| {' | '.join(HEADINGS.values())} |", "| ---: | :--- |" + " ---: |" * (len(HEADINGS) - 2)]
     more = [f"\n{len(rows) - limit} more in `comparison.csv`."] if len(rows) > limit else []
     paragraphs = [

@@ -15,7 +15,7 @@ from rich.console import Console
 from pipeline import formatting
 from pipeline.config.job import Job
 from pipeline.formatting import layers, listed, number, p_value, plural
-from pipeline.report import style, terminal
+from pipeline.report import style, tables, terminal
 from pipeline.report.figures import TICKS, stretch
 from pipeline.report.style import MUTED
 from pipeline.results.find import KEYS, beginning
@@ -38,8 +38,8 @@ def write(tunings: Sequence[Tuning], out: Path) -> list[str]:
     out.mkdir(parents=True, exist_ok=True)
     runs = [" ".join(beginning(run.key) for run in (*found.default, *found.tuned)) for found in tunings]
     table = table.assign(dataset=job.dataset.name, hidden=shape(job), epochs=job.training.epochs, **{KEYS: runs})
-    table.to_csv(out / "tuned.csv", index=False, lineterminator="\n")
-    tried.to_csv(out / "tuned_rates.csv", index=False, lineterminator="\n")
+    (out / "tuned.csv").write_bytes(tables.csv(table))
+    (out / "tuned_rates.csv").write_bytes(tables.csv(tried))
     (out / "tuned.md").write_text(page(table, tried, job, declared), encoding="utf-8")
     with style.styled():
         (out / "tuned.png").write_bytes(style.png(curves(tried)))

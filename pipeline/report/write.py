@@ -55,7 +55,7 @@ def write(evidence: Evidence, arrays: Arrays | None, out: Path) -> dict[str, Pat
         "gap_by_width.csv": tables.gap_by_width(evidence),
         "confusion.csv": _confusion(evidence, arrays),
     }
-    content = {name: frame.to_csv(index=False, lineterminator="\n").encode() for name, frame in frames.items()}
+    content = {name: tables.csv(frame) for name, frame in frames.items()}
     content["metrics.json"] = (json.dumps(tables.metrics(evidence), indent=1, allow_nan=False) + "\n").encode()
     content |= {f"{FIGURES}/{name}": png for name, png in pictures.items()}
     content["index.html"] = page.render(evidence, exhibits, arrays).encode()

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from pipeline.errors import UserError
+from pipeline.results.record import UnreadableRun
 from pipeline.results.result import Result
 from pipeline.results.store import KEY, RECORD, RunStore
 
@@ -73,5 +74,5 @@ def _differs(results: list[Result], name: str) -> bool:
 def _name(store: RunStore, key: str) -> str:
     try:
         return store.record(key).name
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, UnreadableRun):
         return ""

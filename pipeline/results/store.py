@@ -26,7 +26,9 @@ import numpy as np
 
 from pipeline.config.digests import array_digest, arrays_digest
 from pipeline.config.job import digest
-from pipeline.errors import UserError
+from pipeline.errors import UserError, printable
+from pipeline.results.identity import LARGEST_PATCH
+from pipeline.results.record import DamagedRun, OtherRelease, check_predictions, finite, opened, read_bytes, result_of
 from pipeline.results.result import Result
 from pipeline.results.shared import LOOKS, LOOKS_WHERE_BUSY, busy, holds, locked, names, put_back, whole
 
@@ -39,8 +41,7 @@ PUBLISHED = "published.json"
 KEY = re.compile("[0-9a-f]{64}")
 """What a key looks like; nothing else becomes the name of a folder."""
 
-GROUPS = ("history", "figures", "digests", "identity", "environment", "sources")
-"""What of a record is named values."""
+AGAIN = "the command that trained it trains it again"
 
 READINGS = 40
 """How often a run is read that others replace meanwhile."""
@@ -48,9 +49,8 @@ READINGS = 40
 LARGEST_RECORD = 2**28
 """Bytes of a `result.json`: that of 10,000 epochs has 3 million."""
 
-
-class DamagedRun(UserError):
-    """A run folder whose content does not match its own digests."""
+LARGEST_PREDICTIONS = 2**27
+"""Bytes of the predictions of a test set, one of each of ten million at most."""
 
 
 class RunStore:
@@ -102,7 +102,7 @@ class RunStore:
                 (temporary / PATCH).write_bytes(result.patch)
             if noted := self.everywhere(result.key):
                 _write_json(temporary / PUBLISHED, noted)
-            content = {"record": record, "sha256": digest(_finite(record)), "exact": result.exact, **beside}
+            content = {"record": record, "sha256": digest(finite(record)), "exact": result.exact, **beside}
             _write_json(temporary / RECORD, content)
         return final
 
@@ -111,39 +111,29 @@ class RunStore:
         for key in self.keys():
             try:
                 yield self.record(key)
-            except (OSError, ValueError, KeyError, TypeError):
+            except (OSError, ValueError, KeyError, OtherRelease):
                 continue
 
     def status(self, key: str) -> str:
         """What became of the run, unchecked; empty where its record cannot be read."""
         try:
-            return str(json.loads((self.folder(key) / RECORD).read_text(encoding="utf-8"))["record"]["status"])
+            stored = json.loads(read_bytes(self.folder(key) / RECORD, LARGEST_RECORD))
+            return str(stored["record"]["status"])
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return ""
 
     def record(self, key: str) -> Result:
-        """The run `key` without its arrays, checked against its digest; ValueError where it does not match."""
+        """The run `key` without its arrays, checked; raises ValueError where it is none, or OtherRelease."""
         return self._record(key)[0]
 
     def _record(self, key: str) -> tuple[Result, dict[str, Any]]:
-        path = self.folder(key) / RECORD
-        if path.stat().st_size > LARGEST_RECORD:
-            raise ValueError("its record is longer than any")
         try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            record = stored["record"]
-            if digest(record) != stored["sha256"] or record["key"] != key:
-                raise ValueError("its record does not match its digest")
-            result = Result.from_record(_unfinite(record))
-            if not all(isinstance(getattr(result, name), dict) for name in GROUPS) or not isinstance(
-                result.status, str
-            ):
-                raise TypeError("in place of named values")
-            if result.exact != stored["exact"]:
-                raise ValueError("its numbers are not what they are in hexadecimal")
+            stored = json.loads(read_bytes(self.folder(key) / RECORD, LARGEST_RECORD))
+            return result_of(stored, key), stored
+        except OtherRelease as error:
+            raise OtherRelease(error.unknown, self.folder(key)) from error
         except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise ValueError(f"its record is none: {type(error).__name__} {error}") from error
-        return result, stored
 
     def read(self, key: str) -> Result:
         """The run `key`, checked against its digests. Raises DamagedRun, or KeyError where there is none."""
@@ -176,11 +166,12 @@ class RunStore:
         try:
             result, stored = self._record(key)
             if result.finished:
-                result.predictions = _load(folder / PREDICTIONS)
+                result.predictions = _load(folder / PREDICTIONS, LARGEST_PREDICTIONS)
+                check_predictions(result)
                 if array_digest(result.predictions) != result.digests["predictions"]:
                     raise ValueError("its predictions do not match their digest")
             if (folder / PATCH).is_file():
-                result.patch = (folder / PATCH).read_bytes()
+                result.patch = read_bytes(folder / PATCH, LARGEST_PATCH)
                 if hashlib.sha256(result.patch).hexdigest() != result.environment.get("patch"):
                     raise ValueError("its patch does not match its digest")
             if (folder / PROBABILITIES).is_file():
@@ -192,7 +183,7 @@ class RunStore:
                 if arrays_digest(result.weights) != result.digests["final_weights"]:
                     raise ValueError("its weights do not match their digest")
         except DAMAGE as error:
-            raise DamagedRun(f"{folder}: damaged ({error}). Delete the folder; the run is trained again.") from error
+            raise DamagedRun(f"{folder}: damaged ({error}); {AGAIN}") from error
         return result
 
     def drop_weights(self, key: str) -> None:
@@ -213,12 +204,15 @@ class RunStore:
     def everywhere(self, key: str) -> list[dict[str, str]]:
         """The ids that each store gave the run, the last one to take it at the end."""
         try:
-            noted = json.loads((self.folder(key) / PUBLISHED).read_text(encoding="utf-8"))
+            noted = json.loads(read_bytes(self.folder(key) / PUBLISHED, LARGEST_RECORD))
         except (OSError, ValueError, RecursionError):
             return []
         listed = noted if isinstance(noted, list) else [noted]
         named = [one for one in listed if isinstance(one, dict)]
-        return [{name: word for name, word in one.items() if isinstance(word, str)} for one in named]
+        return [
+            {name: word for name, word in one.items() if isinstance(word, str) and printable(word) == word}
+            for one in named
+        ]
 
     def note_published(self, key: str, ids: dict[str, str]) -> None:
         """Keep the ids that the store `ids["store"]` gave the run, in place of its earlier ones."""
@@ -256,9 +250,9 @@ DAMAGE = (
 """What reading a damaged file raises."""
 
 
-def _load(path: Path) -> np.ndarray:
+def _load(path: Path, most: int | None = None) -> np.ndarray:
     """An array; never more of it than the file holds, whatever its header announces."""
-    with open(path, "rb") as file:
+    with opened(path, most) as file:
         _check_size(file, path.stat().st_size)
         file.seek(0)
         return np.load(file, allow_pickle=False)
@@ -266,7 +260,7 @@ def _load(path: Path) -> np.ndarray:
 
 def _load_weights(path: Path) -> dict[str, np.ndarray]:
     # Opened by us: numpy leaves the file open where the archive is damaged.
-    with open(path, "rb") as file:
+    with opened(path) as file:
         with zipfile.ZipFile(file) as archive:
             held = sum(entry.file_size for entry in archive.infolist())
             if held > path.stat().st_size or not all(entry.filename.endswith(".npy") for entry in archive.infolist()):
@@ -296,28 +290,4 @@ def _save(path: Path, array: np.ndarray) -> None:
 
 
 def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(_finite(value), indent=1, sort_keys=True, allow_nan=False) + "\n")
-
-
-_NON_FINITE = {"inf": float("inf"), "-inf": float("-inf"), "nan": float("nan")}
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN and no infinity: a diverged run's are written as {"float": "nan"}."""
-    if isinstance(value, float) and not np.isfinite(value):
-        return {"float": str(value)}
-    if isinstance(value, dict):
-        return {name: _finite(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
-
-
-def _unfinite(value: Any) -> Any:
-    if isinstance(value, dict):
-        if set(value) == {"float"}:
-            return _NON_FINITE[value["float"]]
-        return {name: _unfinite(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_unfinite(item) for item in value]
-    return value
+    path.write_text(json.dumps(finite(value), indent=1, sort_keys=True, allow_nan=False) + "\n")

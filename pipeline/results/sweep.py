@@ -7,16 +7,18 @@ The record lies beside its runs in `<folder>/sweep.json` where a folder was aske
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline.config.job import Job
-from pipeline.errors import UserError
+from pipeline.errors import UserError, printable
+from pipeline.results.record import OtherRelease, read_bytes
 from pipeline.results.result import Result
 from pipeline.results.shared import locked, whole
 from pipeline.results.store import KEY, RunStore, replacing
@@ -26,6 +28,13 @@ LEDGER = "sweeps"
 """The folder within a store of runs that holds a record of each sweep."""
 
 ID = re.compile("[0-9A-Za-z]{0,64}")
+
+LARGEST = 2**28
+"""Bytes of the record of a sweep: that of a million runs has 70 million."""
+
+_KEY = r"\+{0,2}(?:dataset|model|optimizer|training|device|experiment|sweep|seed|question|retry|force)(?:[./]\w+)*="
+HARMLESS = re.compile(rf"python -m pipeline\.train(?: {_KEY}[\w.,:+/-]*| '{_KEY}[\w .,:+/=()\[\]-]*')*")
+"""A command that trains runs and nothing else: no path, no address, nothing that a shell or Hydra would replace."""
 
 RUNNING, ENDED, STOPPED = "running", "ended", "stopped"
 
@@ -85,29 +94,58 @@ class Sweep:
     @classmethod
     def read_from(cls, path: Path) -> Sweep:
         try:
-            return cls.of(json.loads(path.read_text(encoding="utf-8")))
+            return cls.of(json.loads(read_bytes(path, LARGEST)))
+        except OtherRelease as error:
+            raise OtherRelease(error.unknown, path) from error
         except (OSError, ValueError, RecursionError) as error:
-            raise UserError(f"{path}: not the record of a sweep ({error}); train again to write it") from error
+            why = printable(str(error))
+            raise UserError(f"{path}: not the record of a sweep ({why}); train again to write it") from error
 
     @classmethod
     def of(cls, plain: Any) -> Sweep:
-        """The record that `plain` JSON values are. Raises ValueError: keys and id become names of files, so they are looked at."""
+        """The record that `plain` JSON values are, its texts printable. Raises ValueError, or OtherRelease.
+
+        Keys and id become names of files, so they are looked at.
+        """
         try:
-            sweep = cls(**{**plain, "lost": [Lost(**lost) for lost in plain["lost"]]})
-            if strange := [
-                value
-                for value, form in [(sweep.id, ID), *((key, KEY) for key in sweep.keys)]
-                if not form.fullmatch(value)
-            ]:
+            if unknown := sorted({*plain, *(name for lost in plain["lost"] for name in lost)} - _FIELDS):
+                raise OtherRelease(printable(f"unknown {', '.join(unknown)[:80]}"))
+            sweep = cls(**{**plain, "lost": [_texts(Lost(**lost)) for lost in plain["lost"]]})
+            _texts(sweep)
+            keys = [*sweep.keys, *filter(None, (sweep.winner, *(one.key for one in sweep.lost)))]
+            forms = [(sweep.id, ID), *((key, KEY) for key in keys)]
+            if strange := [value for value, form in forms if not form.fullmatch(value)]:
                 raise ValueError(f"{strange[0]!r} is neither a key nor an id")
-            lost = [word for one in sweep.lost for word in asdict(one).values()]
+            numbers = (sweep.seconds, sweep.trained, sweep.train_seconds, sweep.peak_memory_mb, sweep.workers)
+            if not all(isinstance(number, int | float) and 0 <= number < math.inf for number in numbers):
+                raise ValueError("a number in it is none")
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"{type(error).__name__}: {error}") from error
-        if not all(
-            isinstance(word, str) for word in (sweep.name, sweep.status, sweep.machine, sweep.winner or "", *lost)
-        ):
-            raise ValueError("a word in it is none")
         return sweep
+
+
+Record = TypeVar("Record", "Sweep", "Lost")
+_FIELDS = {field.name for field in (*fields(Sweep), *fields(Lost))}
+
+
+def _texts(record: Record) -> Record:
+    """Make every text of a record printable. Raises TypeError for another value in its place."""
+    for each in fields(record):
+        value = getattr(record, each.name)
+        if each.type == "str" or (each.type == "str | None" and value is not None):
+            if not isinstance(value, str):
+                raise TypeError(f"{type(value).__name__} in place of a text: {each.name}")
+            setattr(record, each.name, printable(value))
+    return record
+
+
+def without_commands(lost: Sequence[Lost], own: Sequence[Lost] = ()) -> list[Lost]:
+    """Lost runs of a record that others may have written: of their commands those that are harmless, or in our `own` record."""
+    ours = {(one.key, one.command) for one in own}
+    return [
+        one if (one.key, one.command) in ours or HARMLESS.fullmatch(one.command) else replace(one, command="")
+        for one in lost
+    ]
 
 
 def title(jobs: Sequence[Job]) -> str:
@@ -185,7 +223,7 @@ def gather(store: RunStore, sweep: Sweep, folder: Path) -> None:
     """Make `folder` hold exactly the runs of `sweep` and its record: the output that DVC keeps of a stage."""
     if folder.is_dir():
         for entry in folder.iterdir():
-            # Runs only: an opened bundle has a report beside them.
+            # Runs only: a person may keep something beside them.
             if entry.is_dir() and entry.name not in sweep.keys and KEY.fullmatch(entry.name):
                 shutil.rmtree(entry, ignore_errors=True)
     for key in sweep.keys:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import tempfile
+import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,6 +94,26 @@ def log_served(
     return _log(client, run_id, SERVED, save)
 
 
+FIRST_OF_ZIP = 10 * 365.25 * 86_400
+"""1 January 1980, within a day or two: the first date that a ZIP file knows."""
+
+
+@contextmanager
+def dated_by_zip() -> Iterator[None]:
+    """Let a machine whose clock stands before 1980 save a Keras model, a ZIP file that is dated by the clock."""
+    real = time.localtime
+
+    def floored(seconds: float | None = None) -> time.struct_time:
+        return real(max(FIRST_OF_ZIP, seconds or 0.0))
+
+    if time.time() < FIRST_OF_ZIP:
+        time.localtime = floored  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        time.localtime = real
+
+
 def _imports() -> None:
     # MLflow's own types give it cause to warn, each time it imports them.
     warnings.filterwarnings("ignore", ".*(Any type hint is inferred as AnyType|Add type hints to the)", UserWarning)
@@ -125,7 +147,8 @@ def _log(client: MlflowClient, run_id: str, name: str, save: Callable[[str, Any]
                 model_uuid=logged.model_id,
                 model_id=logged.model_id,
             )
-            save(str(folder), card)
+            with dated_by_zip():
+                save(str(folder), card)
             client.log_model_artifacts(logged.model_id, str(folder))
         # The run's last values once more, as the model's own: the page of the model shows them.
         histories = [client.get_metric_history(run_id, name) for name in run.data.metrics]

@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config.job import Job
+from pipeline.config.job import Job, digest
+from pipeline.errors import UserError
+from pipeline.results import record
 from pipeline.results.result import FINISHED, Result
 from pipeline.tracking import describe
 
@@ -23,9 +25,17 @@ SHOWN = ("model.width", "model.depth")
 
 
 def result(run: Run, histories: Mapping[str, Sequence[Metric]]) -> Result:
-    """The run as it was published. Raises KeyError or ValueError where it is no run of this project, or not whole."""
+    """The run as it was published. Raises UserError where it is no run of this project, or not whole."""
+    try:
+        return record.checked(_result(run, histories))
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"MLflow run {run.info.run_id}: not a whole run of this project ({error})") from error
+
+
+def _result(run: Run, histories: Mapping[str, Sequence[Metric]]) -> Result:
     tags = run.data.tags
-    job = to_job(run.data.params)
+    plain = _plain(run.data.params)
+    job = Job.from_dict(plain)
     held_out = "val" if job.dataset.validation_size else "test"
     by_epoch = {f"{split}/{what}" for split in ("running", "train", held_out, "gap") for what in ("loss", "accuracy")}
     history: dict[str, list[float]] = {}
@@ -38,6 +48,13 @@ def result(run: Run, histories: Mapping[str, Sequence[Metric]]) -> Result:
         if name not in by_epoch or name.startswith(("train/", "val/", "test/")):
             figures[name] = ordered[-1].value
     status = tags[describe.STATUS]
+    identity = {
+        "data": tags[describe.DATA],
+        "source": tags[describe.SOURCE],
+        "numerics": {name: _value(text) for name, text in _group(tags, "numerics").items()},
+    }
+    if digest({"job": plain, **identity}) != tags[describe.KEY]:
+        raise ValueError("its key is not that of its configuration, data, code and numerics")
     return Result(
         key=tags[describe.KEY],
         job=job,
@@ -46,11 +63,7 @@ def result(run: Run, histories: Mapping[str, Sequence[Metric]]) -> Result:
         history=history,
         figures=figures if status == FINISHED else {n: v for n, v in figures.items() if n.startswith("time/")},
         digests=_group(tags, "digest"),
-        identity={
-            "data": tags[describe.DATA],
-            "source": tags[describe.SOURCE],
-            "numerics": {name: _value(text) for name, text in _group(tags, "numerics").items()},
-        },
+        identity=identity,
         environment=_group(tags, "env"),
         started=datetime.fromtimestamp(run.info.start_time / 1000, UTC).isoformat(timespec="milliseconds"),
     )
@@ -58,6 +71,10 @@ def result(run: Run, histories: Mapping[str, Sequence[Metric]]) -> Result:
 
 def to_job(parameters: Mapping[str, str]) -> Job:
     """The Job of `describe.parameters`."""
+    return Job.from_dict(_plain(parameters))
+
+
+def _plain(parameters: Mapping[str, str]) -> dict[str, Any]:
     plain: dict[str, Any] = {section: {} for section in SECTIONS}
     for name, text in parameters.items():
         section, _, rest = name.partition(".")
@@ -65,7 +82,7 @@ def to_job(parameters: Mapping[str, str]) -> Job:
             plain[section][rest] = _value(text)
         elif name == "seed":
             plain["seed"] = _value(text)
-    return Job.from_dict(plain)
+    return plain
 
 
 def _group(tags: Mapping[str, str], prefix: str) -> dict[str, str]:

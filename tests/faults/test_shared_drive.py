@@ -18,7 +18,7 @@ from pipeline.results import shared
 from pipeline.results.result import FINISHED
 from pipeline.results.store import RunStore
 from tests.faults.sound import assert_files_whole
-from tests.results.test_store import KEY, result
+from tests.results.test_store import KEY, result, seeded
 
 pytestmark = pytest.mark.fault("two sweeps at once")
 
@@ -35,16 +35,17 @@ def other(number):
 #prelude
 from pipeline.results.store import RunStore
 from pipeline.results.sweep import Ledger, Sweep
-from tests.results.test_store import result
-KEYS = [letter * 64 for letter in "abcdef"]
+from tests.results.test_store import seeded
+RUNS = sorted((seeded(seed) for seed in range(6)), key=lambda run: run.key)
+KEYS = [run.key for run in RUNS]
 store = RunStore(Path(sys.argv[1]) / "runs")
 kill, pids = os.kill, []
 
 def write(number, until):
     while time.monotonic() < until:
-        for key in KEYS[number % 3:][:4]:
-            store.write(result(key=key))
-            store.note_published(key, {"run_id": str(number), "store": f"http://machine-{number}"})
+        for run in RUNS[number % 3:][:4]:
+            store.write(run)
+            store.note_published(run.key, {"run_id": str(number), "store": f"http://machine-{number}"})
         Ledger(store).write(Sweep("shared", KEYS, id="0" * 64))
 
 def read(number, until):
@@ -97,7 +98,7 @@ def test_eight_machines_lose_nothing_and_leave_nothing_half(tmp_path: Path, roun
     share(tmp_path, 1.5 * rounds, SLOWLY)
     assert_files_whole(tmp_path)
     store = RunStore(tmp_path / "runs")
-    assert store.keys() == [letter * 64 for letter in "abcdef"]
+    assert store.keys() == sorted(seeded(seed).key for seed in range(6))
     assert [one.status for one in store] == [FINISHED] * 6
     left = [path for path in store.root.iterdir() if path.name.startswith(".")]
     assert len(left) <= 2 * 2, "what the two that were killed had in their hands, and no more"

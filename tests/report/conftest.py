@@ -65,7 +65,7 @@ def evidence(report: Report) -> Evidence:
 def as_evidence(results: list[Result], name: str = "sweep", **sweep: Any) -> Evidence:
     """Evidence of runs that never were on disk."""
     record = Sweep(name, [result.key for result in results], **sweep) if sweep else None
-    return Evidence([Source(name, Path(name), record, results)])
+    return Evidence([Source(name, Path(name), record, results, lost=list(sweep.get("lost", [])))])
 
 
 @pytest.fixture

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pipeline.config.digests import arrays_digest
 from pipeline.config.job import Dataset, Job, Model, Optimizer, Training
 from pipeline.data.arrays import Arrays, write
+from pipeline.results.identity import key_of
 from pipeline.results.result import DIVERGED, FAILED, FINISHED, Result
 from pipeline.results.store import RunStore
 from pipeline.results.sweep import Lost, Sweep
@@ -81,12 +83,12 @@ def finished(job: Job, test: float | None = None, gap: float | None = None) -> R
     labels = digits()["test_labels"]
     wrong = random.random(len(labels)) > test
     return Result(
-        key=key(job),
+        key=key_of(job, made_of()),
         job=job,
         status=FINISHED,
         history={name: [float(value) for value in values] for name, values in history.items()},
         figures={name: float(value) for name, value in figures.items()},
-        identity={"data": arrays().digest, "source": "5" * 64, "numerics": {"backend": "tensorflow", "device": "cpu"}},
+        identity=made_of(),
         environment={"keras": "3.15.1", "platform": "Linux"},
         started=f"2026-11-20T12:{job.seed:02d}:00+00:00",
         predictions=np.where(wrong, (labels + 1) % 10, labels).astype(np.uint8),
@@ -94,11 +96,19 @@ def finished(job: Job, test: float | None = None, gap: float | None = None) -> R
 
 
 def lost(job: Job, status: str, reason: str) -> Result:
-    return Result(key=key(job), job=job, status=status, reason=reason, started="2026-11-20T12:00:00+00:00")
+    key, started = key_of(job, made_of()), "2026-11-20T12:00:00+00:00"
+    return Result(key=key, job=job, status=status, reason=reason, identity=made_of(), started=started)
 
 
-def key(job: Job) -> str:
-    return f"{job.configuration[:56]}{job.seed:08d}"
+def made_of() -> dict[str, Any]:
+    return {"data": arrays().digest, "source": "5" * 64, "numerics": {"backend": "tensorflow", "device": "cpu"}}
+
+
+def made_otherwise(result: Result, **identity: Any) -> Result:
+    """`result` as it would be of other data, code or numerics."""
+    result.identity = {**result.identity, **identity}
+    result.key = key_of(result.job, result.identity)
+    return result
 
 
 @cache

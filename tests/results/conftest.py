@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.job import digest
 from pipeline.results.store import RunStore
-from tests.results.test_store import result
+from tests.results.test_store import seeded
 
-KEYS = [digest(name) for name in ("b", "a", "c")]
+RUNS = sorted((seeded(seed) for seed in range(3)), key=lambda run: run.key, reverse=True)
+KEYS = [run.key for run in RUNS]
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> RunStore:
     store = RunStore(tmp_path / "runs")
-    for key in KEYS:
-        store.write(result(key=key))
+    for run in RUNS:
+        store.write(run)
     return store

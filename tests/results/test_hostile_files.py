@@ -1,4 +1,4 @@
-"""Run folders and bundles that someone made with intent, or a disk spoilt: seen by content, bounded in memory, kept in place."""
+"""Run folders that someone made with intent, or a disk spoilt: seen by content, bounded in memory, kept in place."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import io
 import json
 import pickle
 import shutil
-import stat
 import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator
@@ -22,9 +21,8 @@ from hypothesis import strategies as st
 from pipeline.config.digests import array_digest
 from pipeline.config.job import digest
 from pipeline.errors import UserError
-from pipeline.results import archive
-from pipeline.results.archive import DamagedBundle, pack, unpack
 from pipeline.results.find import find_run
+from pipeline.results.record import UnreadableRun
 from pipeline.results.result import Result
 from pipeline.results.store import RECORD, DamagedRun, RunStore
 from pipeline.results.sweep import Sweep, gather, read_folder
@@ -138,7 +136,7 @@ def test_a_record_with_a_right_digest_and_wrong_values_is_refused_in_words(folde
         path.write_text(json.dumps(stored))
         try:
             read = store.read(KEY)
-        except DamagedRun:
+        except UnreadableRun:
             return
         assert read.key == KEY
     finally:
@@ -267,7 +265,7 @@ def test_a_hostile_record_of_a_sweep_is_refused(tmp_path: Path, folder: Path, re
     made = asdict(Sweep("which", [KEY])) | RECORDS[record]
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "sweep.json").write_text(json.dumps(made))
-    with pytest.raises(UserError, match=r"sweep\.json: not the record of a sweep"):
+    with pytest.raises(UserError, match=r"sweep\.json: (not the record of a sweep|written by another release)"):
         read_folder(tmp_path / "results")
 
 
@@ -278,129 +276,9 @@ def test_what_is_gathered_replaces_no_folder_above(tmp_path: Path, folder: Path)
     assert (tmp_path / "x" / RECORD).is_file()
 
 
-# --- a bundle
-
-
-@pytest.fixture
-def bundle(tmp_path: Path) -> Path:
-    store = RunStore(tmp_path / "runs")
-    store.write(result(patch=b"", environment={}))
-    picture = tmp_path / "gap.png"
-    picture.write_bytes(b"\x89PNG")
-    pack(Sweep("which", [KEY], KEY, id="0" * 64), store, {"figures/gap.png": picture}, tmp_path / "sweep.zip")
-    return tmp_path / "sweep.zip"
-
-
-def members_of(path: Path) -> dict[str, bytes]:
-    with zipfile.ZipFile(path) as file:
-        return {name: file.read(name) for name in file.namelist()}
-
-
-def taken(path: Path, root: Path) -> tuple[Any, ...]:
-    """What `unpack` gives of a bundle, comparable."""
-    sweep, new, report = unpack(path, RunStore(root))
-    return asdict(sweep), new, report, [content(run) for run in RunStore(root)]
-
-
-@pytest.mark.fault("hostile input")
-def test_every_flipped_byte_of_a_bundle_is_found_or_does_not_matter(bundle: Path, tmp_path: Path) -> None:
-    sound, whole = bundle.read_bytes(), taken(bundle, tmp_path / "whole")
-    found = 0
-    for position in range(0, len(sound), 1 if ROUNDS > 1 else 31):
-        spoilt = bytearray(sound)
-        spoilt[position] ^= 1 << position % 8
-        bundle.write_bytes(spoilt)
-        root = tmp_path / "spoilt"
-        try:
-            assert taken(bundle, root) == whole
-        except DamagedBundle:
-            found += 1
-            assert not root.exists()
-        shutil.rmtree(root, ignore_errors=True)
-    assert found
-
-
-@pytest.mark.fault("hostile input")
-@any_speed
-@given(st.binary(max_size=60) | st.dictionaries(st.sampled_from(["format", "sweep", "members"]), plain).map(json.dumps))
-def test_any_list_of_a_bundle_is_refused_in_words(
-    tmp_path_factory: pytest.TempPathFactory, listed: str | bytes
-) -> None:
-    root = tmp_path_factory.getbasetemp() / "any list"
-    root.mkdir(exist_ok=True)
-    (root / "sweep.zip").write_bytes(zipped({archive.INDEX: listed if isinstance(listed, bytes) else listed.encode()}))
-    with pytest.raises(DamagedBundle):
-        unpack(root / "sweep.zip", RunStore(root / "runs"))
-
-
-def with_link(path: Path, sentinel: Path) -> None:
-    """A member that is a symbolic link to a place elsewhere, as Unix archives hold them."""
-    with zipfile.ZipFile(path, "a") as file:
-        entry = zipfile.ZipInfo("report/figures")
-        entry.external_attr = (stat.S_IFLNK | 0o777) << 16
-        file.writestr(entry, str(sentinel.parent))
-
-
-def with_member(name: str) -> Callable[[Path, Path], None]:
-    """A member that its list names too."""
-
-    def add(path: Path, sentinel: Path) -> None:
-        held = members_of(path)
-        index = json.loads(held[archive.INDEX])
-        own = name.format(sentinel=sentinel)
-        sha256 = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
-        index["members"][own] = {"sha256": sha256, "size": 1}
-        path.write_bytes(zipped({**held, archive.INDEX: json.dumps(index).encode(), own: b"x"}))
-
-    return add
-
-
-def with_sweep(**changes: Any) -> Callable[[Path, Path], None]:
-    def change(path: Path, sentinel: Path) -> None:
-        held = members_of(path)
-        index = json.loads(held[archive.INDEX])
-        index["sweep"] |= changes
-        path.write_bytes(zipped({**held, archive.INDEX: json.dumps(index).encode()}))
-
-    return change
-
-
-def with_bomb(path: Path, sentinel: Path) -> None:
-    """A record of thirty megabytes of nothing, which its list says is short."""
-    held = members_of(path)
-    path.write_bytes(zipped({**held, f"runs/{KEY}/{RECORD}": bytes(30_000_000)}, zipfile.ZIP_DEFLATED))
-
-
-ATTACKS: dict[str, Callable[[Path, Path], None]] = {
-    "a symbolic link": with_link,
-    "a path above": with_member("../sentinel"),
-    "a path above, from a figure": with_member("report/figures/../../../sentinel"),
-    "an absolute path": with_member("{sentinel}"),
-    "a path with a backslash": with_member("report\\..\\..\\sentinel"),
-    "a program among the pictures": with_member("report/figures/evil.py"),
-    "a member of no run": with_member("runs/../sentinel"),
-    "a bomb": with_bomb,
-    "an id that leads elsewhere": with_sweep(id="/../../sentinel"),
-    "a key that leads elsewhere": with_sweep(keys=["../sentinel"]),
-    "a name that is a list": with_sweep(name=["x"]),
-}
-
-
-@pytest.mark.fault("hostile input")
-@pytest.mark.parametrize("attack", ATTACKS)
-def test_a_hostile_bundle_is_refused_whole_in_bounded_memory(bundle: Path, tmp_path: Path, attack: str) -> None:
-    sentinel, root = tmp_path / "sentinel", tmp_path / "in" / "runs"
-    ATTACKS[attack](bundle, sentinel)
-    before = set(tmp_path.rglob("*"))
-    with pytest.raises(DamagedBundle):
-        unpack(bundle, RunStore(root))
-    assert peak(lambda: unpack(bundle, RunStore(root))) < ENOUGH
-    assert set(tmp_path.rglob("*")) == before
-
-
 @pytest.fixture(autouse=True)
 def nothing_beside(tmp_path: Path) -> Iterator[None]:
     """Whatever a test does, nothing lands beside its folder."""
     before = set(tmp_path.parent.iterdir())
     yield
-    assert {path.name for path in set(tmp_path.parent.iterdir()) - before} <= {"any list"}
+    assert set(tmp_path.parent.iterdir()) == before

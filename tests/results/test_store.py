@@ -13,33 +13,43 @@ import numpy as np
 import pytest
 
 from pipeline.config.digests import array_digest, arrays_digest
-from pipeline.config.job import digest
 from pipeline.errors import UserError
+from pipeline.results.identity import key_of
 from pipeline.results.result import DIVERGED, FINISHED, Result
 from pipeline.results.store import DamagedRun, RunStore
 from tests.training.factory import make_job
 
-KEY = digest("a run")
-
 
 def result(**changes: object) -> Result:
+    """A finished run under the key of what it is made of, unless another is given."""
     weights = {"hidden_1/kernel": np.arange(6.0).reshape(2, 3), "classes/bias": np.zeros(3, np.float32)}
     predictions = np.array([3, 1, 2], np.uint8)
     whole = Result(
-        key=KEY,
-        job=make_job("adam", hidden=[300, 100]),
+        key="",
+        job=make_job("adam", hidden=[300, 100], epochs=2),
         status=FINISHED,
         history={"train/loss": [0.5, 0.25], "val/accuracy": [0.1, 1 / 3]},
         figures={"test/accuracy": 0.9, "time/train_s": 0.1},
         digests={"final_weights": arrays_digest(weights), "predictions": array_digest(predictions)},
-        identity={"data": "d" * 64, "source": "s" * 64, "numerics": {"backend": "tensorflow", "xla": True}},
+        identity={"data": "d" * 64, "source": "5" * 64, "numerics": {"backend": "tensorflow", "xla": True}},
         environment={"python": "3.11"},
         started="2026-02-03T04:05:06.000+00:00",
         predictions=predictions,
         probabilities=np.eye(3, dtype=np.float32),
         weights=weights,
     )
-    return replace(whole, **changes)  # type: ignore[arg-type]
+    made = replace(whole, **changes)  # type: ignore[arg-type]
+    if "history" not in changes:
+        made.history = {name: values[: made.job.training.epochs] for name, values in made.history.items()}
+    return made if made.key else replace(made, key=key_of(made.job, made.identity))
+
+
+def seeded(seed: int, **changes: object) -> Result:
+    return result(job=make_job("adam", hidden=[300, 100], epochs=2, seed=seed), **changes)
+
+
+KEY = result().key
+OTHER = seeded(1).key
 
 
 @pytest.fixture
@@ -75,9 +85,11 @@ def test_without_arrays_there_are_none(store: RunStore) -> None:
 
 def test_a_diverged_run_keeps_its_nan(store: RunStore) -> None:
     history = {"train/loss": [1.0, math.inf, -math.inf, math.nan]}
-    store.write(result(status=DIVERGED, reason="loss is nan", history=history))
-    assert store.read(KEY).history["train/loss"][:3] == [1.0, math.inf, -math.inf]
-    assert math.isnan(store.read(KEY).history["train/loss"][3])
+    job = make_job("adam", epochs=4)
+    diverged = result(status=DIVERGED, job=job, figures={}, history=history, weights=None, predictions=None)
+    store.write(diverged)
+    assert store.read(diverged.key).history["train/loss"][:3] == [1.0, math.inf, -math.inf]
+    assert math.isnan(store.read(diverged.key).history["train/loss"][3])
 
 
 def test_the_record_is_json_that_any_reader_takes(store: RunStore) -> None:
@@ -88,8 +100,8 @@ def test_the_record_is_json_that_any_reader_takes(store: RunStore) -> None:
 def test_keys_are_the_runs_that_are_here(store: RunStore) -> None:
     assert store.keys() == []
     store.write(result())
-    store.write(result(key=digest("another")))
-    assert store.keys() == sorted([KEY, digest("another")])
+    store.write(seeded(1))
+    assert store.keys() == sorted([KEY, OTHER])
     assert KEY in store
     assert "0" * 64 not in store
     assert [run.key for run in store] == store.keys()
@@ -169,7 +181,7 @@ DAMAGE = [(name, spoil) for name in ("result.json", "predictions.npy") for spoil
 def test_damage_is_found(store: RunStore, name: str, spoil: Callable[[Path], None]) -> None:
     store.write(result())
     spoil(store.folder(KEY) / name)
-    with pytest.raises(DamagedRun, match=r"damaged \(.+\)\. Delete the folder; the run is trained again"):
+    with pytest.raises(DamagedRun, match=r"damaged \(.+\); the command that trained it trains it again"):
         store.read(KEY)
 
 
@@ -184,9 +196,9 @@ def test_figures_cannot_be_changed_by_hand(store: RunStore) -> None:
 
 def test_a_run_under_another_name_is_not_that_run(store: RunStore) -> None:
     store.write(result())
-    store.folder(KEY).rename(store.folder(digest("another")))
+    store.folder(KEY).rename(store.folder(OTHER))
     with pytest.raises(DamagedRun):
-        store.read(digest("another"))
+        store.read(OTHER)
 
 
 def test_weights_can_be_dropped(store: RunStore) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,7 @@ import pytest
 from pipeline.errors import UserError
 from pipeline.results.store import RunStore
 from pipeline.results.sweep import Lost, Sweep, gather, read_folder
-from tests.results.conftest import KEYS
-from tests.results.test_store import result
+from tests.results.conftest import KEYS, RUNS
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_gather_removes_what_is_no_longer_asked_for(store: RunStore, folder: Pat
 
 def test_gather_replaces_what_changed(store: RunStore, folder: Path) -> None:
     gather(store, Sweep("which", KEYS), folder)
-    store.write(result(key=KEYS[0], figures={"test/accuracy": 0.5}, weights=None, probabilities=None))
+    store.write(replace(RUNS[0], figures={"test/accuracy": 0.5}, weights=None, probabilities=None))
     gather(store, Sweep("which", KEYS), folder)
     assert read_folder(folder)[1][0].figures == {"test/accuracy": 0.5}
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.config.job import Dataset, Job, Model, Optimizer, Training
+from pipeline.results.identity import key_of
 from pipeline.results.result import Result
 
 DATA_DIGEST = hashlib.sha256(b"arrays").hexdigest()
@@ -29,7 +30,7 @@ def make_result(seed: int = 0, gap: float = 0.01, **changes: Any) -> Result:
     offsets = {name: 0.1 * index + seed * 1e-4 for index, name in enumerate(names)}
     history = {name: [offset + 0.01 * epoch for epoch in (1, 2, 3)] for name, offset in offsets.items()}
     result = Result(
-        key=hashlib.sha256(f"{job}".encode()).hexdigest(),
+        key="",
         job=job,
         status="finished",
         history=history,
@@ -48,4 +49,6 @@ def make_result(seed: int = 0, gap: float = 0.01, **changes: Any) -> Result:
         environment={"git_commit": "c" * 40, "git_dirty": "false", "dvc_experiment": "rosy-pika", "lock": "d" * 64},
         started="2026-02-03T04:05:06+00:00",
     )
-    return replace(result, **changes)
+    made = replace(result, **changes)
+    plain = {"data", "source", "numerics"} == made.identity.keys()
+    return made if made.key or not plain else replace(made, key=key_of(job, made.identity))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from pipeline.tracking import Tracker, TrackingUnavailable, open_tracker
+from pipeline.tracking import Tracker, TrackingUnavailable, models, open_tracker
 from tests.tracking.factory import make_result
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -110,3 +111,21 @@ def test_model_that_broke_off_is_no_model(logged: Logged, monkeypatch: pytest.Mo
             logged.tracker.log_model(run_id, logged.model, SAMPLES)
     model_id = logged.tracker.log_model(run_id, logged.model, SAMPLES)
     assert [one.model_id for one in client.search_logged_models(["1"], f"source_run_id = '{run_id}'")] == [model_id]
+
+
+@pytest.mark.fault("clock")
+@pytest.mark.parametrize("clock", [5.0, -3600.0, 1.7e9])
+def test_a_model_is_saved_whatever_the_clock_says(
+    clock: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As Keras saves it: a ZIP file whose members have the date of the clock, or that of a file on disk."""
+    then = time.localtime
+    monkeypatch.setattr(time, "time", lambda: clock)
+    monkeypatch.setattr(time, "localtime", lambda seconds=None: then(clock if seconds is None else seconds))
+    weights = tmp_path / "weights"
+    weights.touch()
+    os.utime(weights, (clock, clock))
+    with zipfile.ZipFile(tmp_path / "model.keras", "w") as file, models.dated_by_zip():
+        file.writestr("config.json", "{}")
+        file.write(weights)
+    assert len(zipfile.ZipFile(tmp_path / "model.keras").namelist()) == 2

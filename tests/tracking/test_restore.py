@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.errors import UserError
 from pipeline.results.divergence import first_divergence
 from pipeline.tracking import Tracker, open_tracker
 from pipeline.tracking.restore import to_job
@@ -51,6 +52,21 @@ def test_no_store_is_made_for_looking(tmp_path: Path) -> None:
     tracker = open_tracker("sqlite", root=tmp_path)
     assert (tracker.recorded("0" * 64), tracker.published_keys()) == (None, None)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.fault("hostile input")
+def test_what_is_not_what_its_key_says_is_refused(filled: Filled) -> None:
+    """Somebody else may write to a store too: a run is trained again only as the one that was asked for."""
+    run_id, data = filled.ids[0]["run_id"], filled.results[0].identity["data"]
+    filled.tracker.set_tags(run_id, {"data.sha256": "0" * 64})
+    try:
+        with pytest.raises(
+            UserError, match=r"not a whole run of this project .its key is not that of its configuration"
+        ):
+            filled.tracker.recorded(run_id)
+    finally:
+        filled.tracker.set_tags(run_id, {"data.sha256": data})
+    assert filled.tracker.recorded(run_id) is not None
 
 
 def test_keys_of_all_runs_by_their_ids(filled: Filled) -> None:

@@ -144,6 +144,9 @@ def different_environments(environments: Sequence[Mapping[str, str]]) -> str:
 def notes(evidence: Evidence) -> list[str]:
     """What stands in the way of reading all runs as one comparison."""
     said = []
+    if others := [line for source in evidence.sources for line in source.others]:
+        were = "1 run was" if len(others) == 1 else f"{len(others):,} runs were"
+        said.append(f"{were} written by another release of this project and left out ({others[0]}).")
     repeated = len(evidence.runs) - len(summary.once_per_seed(evidence.runs))
     if repeated:
         again = "run repeats" if repeated == 1 else "runs repeat"
