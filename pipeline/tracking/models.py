@@ -31,7 +31,6 @@ def requirements(backend: str) -> list[str]:
 
 def log(client: MlflowClient, run_id: str, model: Any, example: np.ndarray) -> str:
     """Save the Keras `model` under a run; the model's id. See `_log`."""
-    _imports()
     import keras
     import mlflow.keras
     import numpy as np
@@ -62,13 +61,14 @@ def log_served(
 
     It consists of arrays and of the plain values of the job: no pickled object, no layers read from a file.
     """
-    _imports()
     import mlflow.pyfunc
     import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types.schema import Schema, TensorSpec
 
-    signature = ModelSignature(inputs=Schema([TensorSpec(np.dtype("uint8"), (-1, *image_shape))]))
+    # Not uint8: MLflow's server casts what it receives to the signature's type and would cut 0.7 to 0. The model itself
+    # checks that the values are raw pixels.
+    signature = ModelSignature(inputs=Schema([TensorSpec(np.dtype("float64"), (-1, *image_shape))]))
     plain = {"job": job, "image_shape": list(image_shape), "brightest": brightest}
 
     def save(folder: str, card: Any) -> None:
@@ -88,11 +88,6 @@ def log_served(
             )
 
     return _log(client, run_id, SERVED, save)
-
-
-def _imports() -> None:
-    # MLflow's own types give it cause to warn, each time it imports them.
-    warnings.filterwarnings("ignore", ".*(Any type hint is inferred as AnyType|Add type hints to the)", UserWarning)
 
 
 def _log(client: MlflowClient, run_id: str, name: str, save: Callable[[str, Any], None]) -> str:
@@ -121,7 +116,10 @@ def _log(client: MlflowClient, run_id: str, name: str, save: Callable[[str, Any]
                 model_uuid=logged.model_id,
                 model_id=logged.model_id,
             )
-            save(str(folder), card)
+            with warnings.catch_warnings():
+                # MLflow advises type hints and input examples, which a given signature makes needless.
+                warnings.simplefilter("ignore")
+                save(str(folder), card)
             client.log_model_artifacts(logged.model_id, str(folder))
         # The run's last values once more, as the model's own: the page of the model shows them.
         histories = [client.get_metric_history(run_id, name) for name in run.data.metrics]

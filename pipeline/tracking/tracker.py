@@ -526,6 +526,7 @@ def _import_mlflow(http: bool) -> type[MlflowClient]:
     and migrations, and block for four minutes where a server is down. It asks once: a server that was only late has done
     what it was asked for, and asking again by the same call would make a second run; we look first."""
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
+    quiet["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     brief = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"} if http else {}
     for name, value in (quiet | brief).items():
         os.environ.setdefault(name, value)
