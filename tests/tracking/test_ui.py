@@ -18,7 +18,7 @@ import pytest
 from pipeline import ui
 from pipeline.console import PROJECT
 from pipeline.errors import UserError
-from pipeline.tracking import open_tracker, server
+from pipeline.tracking import open_tracker, server, views
 from tests.tracking.conftest import Filled
 from tests.tracking.factory import make_result
 
@@ -82,9 +82,9 @@ def browser(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     driver.quit()
 
 
-def open_runs(browser: Any, served: Served, more: str = "") -> None:
+def open_runs(browser: Any, served: Served) -> None:
     browser.get("about:blank")
-    browser.get(served.lines[1].partition(": ")[2] + more)
+    browser.get(served.lines[1].partition(": ")[2])
 
 
 def test_it_says_where_it_is(served: Served, filled: Filled) -> None:
@@ -197,7 +197,7 @@ def test_server_elsewhere_is_to_be_opened_there(
 
 @pytest.mark.browser
 def test_page_shows_the_sweep_and_opening_it_its_runs(browser: Any, served: Served) -> None:
-    open_runs(browser, served)
+    browser.get(f"{served.address}/#{views.page('1', ())}")
     sweep = browser.find_element("link text", "optimizers-by-width")
     sweep.find_element("xpath", "./ancestor::*[@role='gridcell']//button").click()
     for seed in (0, 1, 2, 7):
