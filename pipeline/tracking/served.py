@@ -52,8 +52,8 @@ class Classifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
         self.network = dense.build(Job.from_dict(plain["job"]).model, pixels, classes, "float32")
         dense.set_weights(self.network, weights)
 
-    # Without annotations: MLflow would take them for a schema, and complain.
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+    # MLflow warns of an argument without a type, and takes most types for a schema, but not this one.
+    def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> pd.DataFrame:
         images = np.asarray(model_input)
         check_pixels(images, self.shape, self.brightest)
         scaled = images.reshape(len(images), -1).astype(np.float32) / np.float32(self.brightest)
