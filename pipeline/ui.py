@@ -113,9 +113,6 @@ def _pages(tracker: Tracker, port: int) -> list[str]:
         pages = [f"  {one['name']}: http://{HOST}:{port}/#{_page(one, port)}" for one in experiments]
     except (OSError, ValueError):
         return lines
-    report = console.PROJECT / "reports" / "index.html"
-    if report.exists() and str(port) != DEFAULTS["port"]:
-        pages.append(f"  the report, with links to this port: {report.as_uri()}?ui={port}")
     return [*lines, *pages]
 
 

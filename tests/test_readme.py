@@ -76,7 +76,7 @@ ELSEWHERE = {
         "tests/test_shares.py::test_the_same_bits_by_submitit_on_this_machine"
     ),
     "make run": "tests/test_setup.py::test_run_without_mnist_says_so_in_one_line_and_goes_on_with_digits",
-    "make ui UI_ARGS=port=5001": "tests/report/test_browser.py::test_links_follow_the_port_of_the_ui",
+    "make ui UI_ARGS=port=5001": "tests/tracking/test_ui.py::test_it_leads_to_the_view_of_each_experiment",
     "make ui": "tests/tracking/test_ui.py::test_it_says_where_it_is",
     "python -m pipeline.train -m sweep=smoke dataset=digits plan=true": (
         "tests/test_train.py::test_a_plan_says_what_is_there_and_what_it_would_take"

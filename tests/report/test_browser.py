@@ -191,12 +191,3 @@ def luminance(colour: str) -> float:
 def contrast(one: str, other: str) -> float:
     light, dark = sorted((luminance(one), luminance(other)), reverse=True)
     return (light + 0.05) / (dark + 0.05)
-
-
-def test_links_follow_the_port_of_the_ui(browser, report):
-    """`make ui UI_ARGS=port=5731` prints the page's address with ?ui=5731."""
-    page = (report.folder / "index.html").as_uri()
-    browser.get(f"{page}?ui=5731")
-    ports = browser.execute_script("return [...document.links].filter(a => a.hostname == '127.0.0.1').map(a => a.port)")
-    browser.get(page)
-    assert set(ports) == {"5731"}
