@@ -1,7 +1,7 @@
 # `make help` says what there is. All paths are relative: make splits an absolute one at the spaces in it.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test faults lint lock audit ui serve snapshot clean FORCE
+.PHONY: help setup run test faults lint lock audit ui snapshot clean FORCE
 
 PYTHON ?=
 EXTRAS ?=
@@ -39,9 +39,6 @@ audit: ## hold the pinned packages against the known advisories (needs a network
 
 ui: .venv/.setup ## the MLflow UI on 127.0.0.1, on this project's runs; UI_ARGS passes through
 	@$(VENV_PYTHON) -m pipeline.ui $(UI_ARGS)
-
-serve: .venv/.setup ## the champion (python -m pipeline.promote) as a service on 127.0.0.1; SERVE_ARGS passes through
-	@$(VENV_PYTHON) -m pipeline.serve $(SERVE_ARGS)
 
 snapshot: .venv/.setup ## copy what the documentation quotes from reports/ to docs/results/
 	@$(VENV_PYTHON) scripts/snapshot.py

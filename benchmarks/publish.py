@@ -20,10 +20,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import measure, records
-from pipeline import console, publish, servers
+from pipeline import console, publish
 from pipeline.config.job import digest
 from pipeline.results.store import RunStore
 from pipeline.results.sweep import Ledger, Sweep
+from pipeline.tracking import server
 
 SERVER = [sys.executable, str(console.PROJECT / "scripts" / "tracking_server.py")]
 QUESTION = "benchmark"
@@ -44,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
         folder = Path(name)
         folder.chmod(0o755)  # the database's own user has to pass
         store = fill(RunStore(folder / "runs"), int(values["runs"]))
-        port = next(port for port in range(20_000, 60_000) if servers.free(port))
+        port = next(port for port in range(20_000, 60_000) if server.is_free(port))
         started = time.perf_counter()
         words = ["start", str(folder / "server"), f"port={port}", f"workers={values['workers']}"]
         subprocess.run([*SERVER, *words], check=True, stdout=subprocess.DEVNULL)
@@ -70,7 +71,7 @@ def fill(store: RunStore, count: int) -> RunStore:
 
 
 def told(store: RunStore, folder: Path, port: int) -> None:
-    tracker = publish.target(f"http://{servers.HOST}:{port}")
+    tracker = publish.target(f"http://{server.HOST}:{port}")
     count = len(store.keys())
     for what in ("sent", "looked for, all there"):
         before, used = time.perf_counter(), time.process_time()
@@ -97,7 +98,7 @@ def told(store: RunStore, folder: Path, port: int) -> None:
 
 def ask(port: int, what: str, body: dict[str, object]) -> dict[str, list[dict[str, str]]]:
     asked = urllib.request.Request(
-        f"http://{servers.HOST}:{port}/api/2.0/mlflow/{what}/search",
+        f"http://{server.HOST}:{port}/api/2.0/mlflow/{what}/search",
         json.dumps(body).encode(),
         {"Content-Type": "application/json"},
     )
@@ -112,7 +113,7 @@ def size(folder: Path, port: int) -> int:
 
     known = json.loads((folder / "server.json").read_text())
     login = {"user": "mlflow", "dbname": "mlflow", "password": (folder / "password").read_text()}
-    with psycopg2.connect(host=servers.HOST, port=known["database"], **login) as connection:
+    with psycopg2.connect(host=server.HOST, port=known["database"], **login) as connection:
         cursor = connection.cursor()
         cursor.execute("SELECT pg_database_size('mlflow')")
         return int(cursor.fetchone()[0])

@@ -71,7 +71,7 @@ def of_run(result: Result, store: RunStore, data: Path) -> list[str]:
     lines.append(
         f"  machine    {known.get('cpu', 'unknown')}, numerics class {known.get('numerics_class', 'unknown')[:16]}"
     )
-    lines.append(f"  command    {known.get('command', 'unknown')}")
+    lines.append(f"  command    {identity.as_typed(known.get('command', 'unknown'))}")
     lines += [f"  in         {place}" for place in places(result.key, store)]
     return lines
 

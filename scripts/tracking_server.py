@@ -28,10 +28,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pipeline import console, servers
+from pipeline import console
 from pipeline.data.files import whole
 from pipeline.errors import UserError
-from pipeline.tracking import process
+from pipeline.tracking import process, server
 
 DEFAULTS = {"port": "5000", "workers": "2"}
 NAME = "mlflow"
@@ -56,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
 def start(folder: Path, values: dict[str, str]) -> int:
     if running(folder):
         raise UserError(f"{folder}: runs already, at {address(folder)}; stop it first")
-    port = servers.port_of(values["port"], f"python scripts/tracking_server.py start {folder}")
+    port = server.free_port(values["port"], f"python scripts/tracking_server.py start {folder}")
     if not values["workers"].isdecimal() or not 1 <= int(values["workers"]) <= 64:
         raise UserError(f"workers={values['workers']}: expected a number from 1 to 64")
     folder.mkdir(parents=True, exist_ok=True)
@@ -81,7 +81,7 @@ def start_database(folder: Path, beside: int, workers: int) -> str:
             temporary.touch(0o600)
             temporary.write_text(secrets.token_urlsafe(24))
     password = secret.read_text()
-    port = next(port for port in range(beside + 1, 65536) if servers.free(port))
+    port = next(port for port in range(beside + 1, 65536) if server.is_free(port))
     if not data.exists():
         data.mkdir(mode=0o700)
         owned(data)
@@ -100,31 +100,31 @@ def start_database(folder: Path, beside: int, workers: int) -> str:
     owned(log)
     settings = {
         "port": port,
-        "listen_addresses": servers.HOST,
+        "listen_addresses": server.HOST,
         "unix_socket_directories": "''",
         "max_connections": 20 + workers * (POOL + OVERFLOW),
         # A power cut may take the last half second: the runs are on disk, and publishing sends them again.
         "synchronous_commit": "off",
     }
     options = " ".join(f"-c {name}={value}" for name, value in settings.items())
-    killed, deadline = (data / "postmaster.pid").exists(), time.monotonic() + servers.START_SECONDS
-    start: list[str | Path] = ["-D", data, "-l", log, "-w", "-t", str(servers.START_SECONDS), "-o", options, "start"]
+    killed, deadline = (data / "postmaster.pid").exists(), time.monotonic() + server.START_SECONDS
+    start: list[str | Path] = ["-D", data, "-l", log, "-w", "-t", str(server.START_SECONDS), "-o", options, "start"]
     while (begun := postgres("pg_ctl", *start)).returncode and killed and time.monotonic() < deadline:
         # The processes that a killed server leaves behind end within seconds, and hold its memory until then.
         time.sleep(0.5)
     if begun.returncode:
         raise UserError(f"PostgreSQL did not start; its words are in {log}")
     keep(folder, {"database": port})
-    login = {"PGPASSWORD": password, "PGHOST": servers.HOST, "PGPORT": str(port), "PGUSER": NAME}
+    login = {"PGPASSWORD": password, "PGHOST": server.HOST, "PGPORT": str(port), "PGUSER": NAME}
     made = postgres("createdb", NAME, environment=login)
     if made.returncode and "already exists" not in made.stderr:
         raise UserError(f"PostgreSQL on port {port}: no database can be made ({last_line(made.stderr)})")
-    return f"postgresql+psycopg2://{NAME}:{password}@{servers.HOST}:{port}/{NAME}"
+    return f"postgresql+psycopg2://{NAME}:{password}@{server.HOST}:{port}/{NAME}"
 
 
 def start_mlflow(folder: Path, database: str, port: int, workers: int) -> None:
     (folder / "artifacts").mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "mlflow", "server", "--host", servers.HOST, "--port", str(port)]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", server.HOST, "--port", str(port)]
     command += ["--workers", str(workers), "--serve-artifacts"]
     command += ["--artifacts-destination", (folder / "artifacts").as_uri(), "--uvicorn-opts", "--log-level warning"]
     settings = {
@@ -136,19 +136,19 @@ def start_mlflow(folder: Path, database: str, port: int, workers: int) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
     log = folder / "mlflow.log"
     with open(log, "ab") as file:
-        server = subprocess.Popen(
+        started = subprocess.Popen(
             command,
-            env=environment | servers.QUIET | settings,
+            env=environment | server.settings() | settings,
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,
             start_new_session=True,
         )
-    keep(folder, {"port": port, "mlflow": process.of(server.pid)})
-    deadline = time.monotonic() + servers.START_SECONDS
+    keep(folder, {"port": port, "mlflow": process.of(started.pid)})
+    deadline = time.monotonic() + server.START_SECONDS
     while not answers(port):
-        if server.poll() is not None or time.monotonic() > deadline:
+        if started.poll() is not None or time.monotonic() > deadline:
             raise UserError(f"the MLflow server did not start; its words are in {log}")
         time.sleep(0.1)
 
@@ -199,14 +199,14 @@ def running(folder: Path) -> bool:
 
 def answers(port: int) -> bool:
     try:
-        urllib.request.urlopen(f"http://{servers.HOST}:{port}/health", timeout=5).close()
+        urllib.request.urlopen(f"http://{server.HOST}:{port}/health", timeout=5).close()
     except OSError:
         return False
     return True
 
 
 def address(folder: Path) -> str:
-    return f"http://{servers.HOST}:{kept(folder)['port']}"
+    return f"http://{server.HOST}:{kept(folder)['port']}"
 
 
 def kept(folder: Path) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import servers
 from pipeline.console import PROJECT
+from pipeline.tracking.server import HOST, is_free
 
 SCRIPT = [sys.executable, str(PROJECT / "scripts" / "tracking_server.py")]
 
@@ -24,8 +24,8 @@ class TrackingServer:
         if not (shutil.which("initdb") or list(Path("/usr/lib/postgresql").glob("*/bin/initdb"))):
             pytest.skip("PostgreSQL is not installed here (Debian: apt-get install postgresql)")
         self.folder = folder
-        self.port = next(port for port in range(20_000, 60_000) if servers.free(port) and servers.free(port + 1))
-        self.uri = f"http://{servers.HOST}:{self.port}"
+        self.port = next(port for port in range(20_000, 60_000) if is_free(port) and is_free(port + 1))
+        self.uri = f"http://{HOST}:{self.port}"
 
     def do(self, command: str, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([*SCRIPT, command, str(self.folder), *words], capture_output=True, text=True)
@@ -48,8 +48,8 @@ class Wire:
         self.down = False
         self.late = 0.0
         self.requests = 0
-        self.listening = socket.create_server((servers.HOST, 0))
-        self.url = f"http://{servers.HOST}:{self.listening.getsockname()[1]}"
+        self.listening = socket.create_server((HOST, 0))
+        self.url = f"http://{HOST}:{self.listening.getsockname()[1]}"
         threading.Thread(target=self._listen, daemon=True).start()
 
     def close(self) -> None:
@@ -62,7 +62,7 @@ class Wire:
                 if self.down:
                     client.close()
                     continue
-                server = socket.create_connection((servers.HOST, self.to))
+                server = socket.create_connection((HOST, self.to))
                 threading.Thread(target=self._pass, args=(client, server, True), daemon=True).start()
                 threading.Thread(target=self._pass, args=(server, client, False), daemon=True).start()
 

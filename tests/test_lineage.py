@@ -11,7 +11,9 @@ import pytest
 
 from pipeline import lineage
 from pipeline.errors import RunsLost, UserError
+from pipeline.results import identity
 from pipeline.results.identity import key_of
+from pipeline.results.store import RunStore
 from pipeline.results.sweep import Ledger
 from pipeline.tracking import open_tracker
 from tests.training.command import Place
@@ -48,6 +50,28 @@ def test_a_run_names_all_it_came_from(swept: Place, told: Callable[..., str]) ->
     assert "(as here)" in by_word["packages"]
     assert run.environment["numerics_class"][:16] in by_word["machine"]
     assert any(line.startswith("  in         sweep ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "typed"),
+    [
+        ("/home/ada/gap/.dvc/tmp/exps/tmpx/pipeline/train.py -m seed=0,1", "python -m pipeline.train -m seed=0,1"),
+        ("'/home/a b/gap/pipeline/tune.py' model.width=64", "python -m pipeline.tune model.width=64"),
+        ("/home/ada/gap/pipeline/train.py", "python -m pipeline.train"),
+        ("python -m pipeline.train note=/pipeline/train.py", "python -m pipeline.train note=/pipeline/train.py"),
+        ("gap-train -m seed=0,1", "gap-train -m seed=0,1"),
+    ],
+)
+def test_a_command_works_in_any_checkout(recorded: str, typed: str) -> None:
+    """That of a DVC experiment too, whose temporary folder is gone."""
+    assert identity.as_typed(recorded) == typed
+
+
+def test_the_command_of_an_older_record_is_told_so(swept: Place, told: Callable[..., str], tmp_path: Path) -> None:
+    run = swept.runs[0]
+    environment = run.environment | {"command": "/gone/tmpx/pipeline/train.py seed=0"}
+    RunStore(tmp_path).write(dataclasses.replace(run, environment=environment))
+    assert "  command    python -m pipeline.train seed=0" in told(run.key, runs=tmp_path).splitlines()
 
 
 def test_data_name_all_runs_on_them(swept: Place, told: Callable[..., str]) -> None:

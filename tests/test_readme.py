@@ -77,6 +77,7 @@ ELSEWHERE = {
         "tests/test_shares.py::test_the_same_bits_by_submitit_on_this_machine"
     ),
     "make run": "tests/test_setup.py::test_run_without_mnist_says_so_in_one_line_and_goes_on_with_digits",
+    "make ui UI_ARGS=port=5001": "tests/tracking/test_ui.py::test_it_leads_to_the_view_of_each_experiment",
     "make ui": "tests/tracking/test_ui.py::test_it_says_where_it_is",
     "python -m pipeline.train -m sweep=smoke dataset=digits plan=true": (
         "tests/test_train.py::test_a_plan_says_what_is_there_and_what_it_would_take"
@@ -89,7 +90,9 @@ ELSEWHERE = {
     "python -m pipeline.lineage --check": "tests/test_lineage.py::test_whole_links_are_said_to_be",
     "python -m pipeline.publish": "tests/test_publish.py::test_without_an_address_it_is_the_one_in_conf",
     "python -m pipeline.promote": "tests/test_promote.py::test_the_first_one_is_promoted_with_its_reasons",
-    "make serve": "tests/test_promote.py::test_raw_pixels_get_classes_and_probabilities",
+    "MLFLOW_TRACKING_URI=sqlite:///mlflow.db mlflow models serve -m models:/mnist-dense@champion --env-manager local --port 5001": (
+        "tests/test_promote.py::test_raw_pixels_get_classes_and_probabilities"
+    ),
     "make test": "tests/test_setup.py::test_a_word_runs_the_command_that_other_tests_run",
     "make faults": "tests/faults/test_page.py::test_the_command_is_one_of_make_s",
     "make audit": "tests/test_setup.py::test_an_audit_says_what_is_known",

@@ -143,11 +143,10 @@ def test_help_lists_every_word(checkout: Checkout) -> None:
         ("test", "-m pytest"),
         ("lint", "-m $check"),
         ("ui", "-m pipeline.ui port=5001"),
-        ("serve", "-m pipeline.serve port=5001"),
     ],
 )
 def test_a_word_runs_the_command_that_other_tests_run(checkout: Checkout, word: str, command: str) -> None:
-    said = checkout.make("--dry-run", word, "UI_ARGS=port=5001", "SERVE_ARGS=port=5001")
+    said = checkout.make("--dry-run", word, "UI_ARGS=port=5001")
     assert any(f".venv/bin/python {command}" in line for line in said)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -56,6 +57,12 @@ def key_of(job: Job, identity: dict[str, Any]) -> str:
     return digest({"job": job.to_dict(), **identity})
 
 
+def as_typed(command: str) -> str:
+    """`command` as it is typed in any checkout. Python puts the absolute path of the module's file first, which is gone
+    with the temporary folder of a DVC experiment."""
+    return re.sub(r"^(?:'[^']*|\S*)/pipeline/(\w+)\.py'?(?=\s|$)", r"python -m pipeline.\1", command)
+
+
 @cache
 def environment() -> dict[str, str]:
     """Where this process runs. Decides nothing, explains much; a value that cannot be had is left out."""
@@ -65,7 +72,7 @@ def environment() -> dict[str, str]:
         "machine": platform.machine(),
         "cpu": _cpu(),
         "cores": str(os.cpu_count()),
-        "command": without_logins(shlex.join(sys.argv)),
+        "command": without_logins(as_typed(shlex.join(sys.argv))),
         "git_commit": _git("rev-parse", "HEAD"),
         "git_dirty": {None: None, "": "false"}.get(
             _git("status", "--porcelain", "--untracked-files=no", "--", *EDITED), "true"

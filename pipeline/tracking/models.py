@@ -35,7 +35,6 @@ def requirements(backend: str) -> list[str]:
 
 def log(client: MlflowClient, run_id: str, model: Any, example: np.ndarray) -> str:
     """Save the Keras `model` under a run; the model's id. See `_log`."""
-    _imports()
     import keras
     import mlflow.keras
     import numpy as np
@@ -66,13 +65,14 @@ def log_served(
 
     It consists of arrays and of the plain values of the job: no pickled object, no layers read from a file.
     """
-    _imports()
     import mlflow.pyfunc
     import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types.schema import Schema, TensorSpec
 
-    signature = ModelSignature(inputs=Schema([TensorSpec(np.dtype("uint8"), (-1, *image_shape))]))
+    # Not uint8: MLflow's server casts what it receives to the signature's type and would cut 0.7 to 0. The model itself
+    # checks that the values are raw pixels.
+    signature = ModelSignature(inputs=Schema([TensorSpec(np.dtype("float64"), (-1, *image_shape))]))
     plain = {"job": job, "image_shape": list(image_shape), "brightest": brightest}
 
     def save(folder: str, card: Any) -> None:
@@ -114,11 +114,6 @@ def dated_by_zip() -> Iterator[None]:
         time.localtime = real
 
 
-def _imports() -> None:
-    # MLflow's own types give it cause to warn, each time it imports them.
-    warnings.filterwarnings("ignore", ".*(Any type hint is inferred as AnyType|Add type hints to the)", UserWarning)
-
-
 def _log(client: MlflowClient, run_id: str, name: str, save: Callable[[str, Any], None]) -> str:
     """Save a model, tie it to the run, hand over its files; the model's id, the first one's where the run has one.
 
@@ -147,7 +142,9 @@ def _log(client: MlflowClient, run_id: str, name: str, save: Callable[[str, Any]
                 model_uuid=logged.model_id,
                 model_id=logged.model_id,
             )
-            with dated_by_zip():
+            with dated_by_zip(), warnings.catch_warnings():
+                # MLflow advises type hints and input examples, which a given signature makes needless.
+                warnings.simplefilter("ignore")
                 save(str(folder), card)
             client.log_model_artifacts(logged.model_id, str(folder))
         # The run's last values once more, as the model's own: the page of the model shows them.

@@ -1,7 +1,7 @@
-"""The champion as a service: MLflow loads this file, and with it arrays and plain values, from where the model is kept.
+"""The champion as MLflow serves it: a model that MLflow loads from this file, from arrays and from plain values.
 
-Images come as raw pixels, (n, height, width) whole numbers from 0 to the brightest one; each gets its class and the
-probability of every class.
+Images are raw pixels of shape (n, height, width): whole numbers from 0 to the brightest value of the data set. Each image
+gets its class and the probability of every class.
 """
 
 from __future__ import annotations
@@ -14,6 +14,28 @@ import mlflow.models
 import mlflow.pyfunc
 import numpy as np
 import pandas as pd
+from mlflow.exceptions import MlflowException
+
+
+def check_pixels(images: np.ndarray, shape: tuple[int, ...], brightest: float) -> None:
+    """Raise MLflow's invalid-parameter error, status 400 of its server, unless `images` are raw pixels."""
+    expected = (
+        f"expected an array of (n, {', '.join(map(str, shape))}) raw pixels, whole numbers from 0 to {brightest:g}"
+    )
+    came = None
+    if images.dtype.kind not in "iuf":
+        came = f"values of type {images.dtype}"
+    elif images.shape[1:] != shape or not len(images):
+        came = f"an array of shape {images.shape}"
+    elif not ((images >= 0) & (images <= brightest)).all():  # NaN fails both comparisons
+        came = f"values from {images.min():g} to {images.max():g}"
+    elif (images != np.rint(images)).any():
+        came = "fractions; were the pixels scaled to [0, 1]?"
+    elif images.max() == 1:
+        # Scaled, then rounded or cut to a black and white image.
+        came = "no value above 1; were the pixels scaled to [0, 1]?"
+    if came:
+        raise MlflowException.invalid_parameter_value(f"{expected}; got {came}")
 
 
 class Classifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
@@ -30,9 +52,10 @@ class Classifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
         self.network = dense.build(Job.from_dict(plain["job"]).model, pixels, classes, "float32")
         dense.set_weights(self.network, weights)
 
-    # Without annotations: MLflow would take them for a schema, and complain.
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+    # MLflow warns of an argument without a type, and takes most types for a schema, but not this one.
+    def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> pd.DataFrame:
         images = np.asarray(model_input)
+        check_pixels(images, self.shape, self.brightest)
         scaled = images.reshape(len(images), -1).astype(np.float32) / np.float32(self.brightest)
         probabilities = np.asarray(self.network(scaled, training=False))
         return pd.DataFrame({"class": probabilities.argmax(axis=1), "probabilities": probabilities.tolist()})

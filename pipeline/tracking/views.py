@@ -6,6 +6,7 @@ import base64
 import json
 import time
 import zlib
+from collections.abc import Collection
 
 NAME, KEY = "Overfitting gap", "overfitting-gap"
 GAP = "metrics.`overfitting_gap/accuracy`"
@@ -21,10 +22,21 @@ COLUMNS = (
 )
 
 
-def experiment_tags() -> dict[str, str]:
-    """The tag of a new experiment that "Views → Save as new view" would write; MLflow has no call for it.
+TAG, KIND, TRAINING = f"mlflow.sharedViewState.{KEY}", "mlflow.experimentKind", "custom_model_development"
 
-    A version that writes it otherwise shows no view of that name.
+
+def page(experiment_id: str, tags: Collection[str]) -> str:
+    """Where MLflow's UI shows the runs of an experiment, in the view if its tags have it. The front page of the UI leads
+    to an empty overview of traces of language models instead."""
+    view = f"&viewStateShareKey={KEY}" if TAG in tags else ""
+    return f"/experiments/{experiment_id}/runs?workflowType=machine_learning{view}"
+
+
+def experiment_tags() -> dict[str, str]:
+    """The kind of experiment, so that MLflow's UI opens its runs rather than traces of language models, and the view as
+    "Views → Save as new view" would write it; MLflow has no call for it.
+
+    A version that writes the view otherwise shows no view of that name.
     """
     state = {
         "orderByKey": GAP,
@@ -50,4 +62,4 @@ def experiment_tags() -> dict[str, str]:
     packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
     now = int(time.time() * 1000)
     view = {"name": NAME, "createdAt": now, "updatedAt": now, "state": f"deflate;{packed}"}
-    return {f"mlflow.sharedViewState.{KEY}": json.dumps(view)}
+    return {KIND: TRAINING, TAG: json.dumps(view)}

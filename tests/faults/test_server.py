@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from pipeline import publisher, servers
+from pipeline import publisher
 from pipeline.results.result import FINISHED
+from pipeline.tracking.server import HOST, is_free
 from tests.data import loopback
 from tests.data.loopback import Server
 from tests.faults.sound import assert_sound
@@ -30,7 +31,7 @@ class Mlflow:
 
     def __init__(self, root: Path, port: int) -> None:
         self.root, self.port = root, port
-        self.uri = f"http://{servers.HOST}:{port}"
+        self.uri = f"http://{HOST}:{port}"
         self.running: Any = None
 
     def start(self) -> Mlflow:
@@ -38,7 +39,7 @@ class Mlflow:
         from werkzeug.serving import make_server
 
         logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
-        self.running = make_server(servers.HOST, self.port, app, threaded=True)
+        self.running = make_server(HOST, self.port, app, threaded=True)
         threading.Thread(target=self.running.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         return self
 
@@ -67,7 +68,7 @@ def mlflow(workspace: Workspace, blank_store: Path, monkeypatch: pytest.MonkeyPa
     # It makes its own store that of the whole process.
     for module, name in ((tracking, "_tracking_uri"), (registry, "_registry_uri")):
         monkeypatch.setattr(module, name, getattr(module, name))
-    port = next(port for port in range(20_000, 60_000) if servers.free(port))
+    port = next(port for port in range(20_000, 60_000) if is_free(port))
     server = Mlflow(workspace.root, port)
     yield server
     server.stop()

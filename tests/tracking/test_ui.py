@@ -18,7 +18,7 @@ import pytest
 from pipeline import ui
 from pipeline.console import PROJECT
 from pipeline.errors import UserError
-from pipeline.tracking import open_tracker
+from pipeline.tracking import open_tracker, server, views
 from tests.tracking.conftest import Filled
 from tests.tracking.factory import make_result
 
@@ -60,7 +60,7 @@ def served(filled: Filled) -> Iterator[Served]:
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (143, "")
-    complaints = [line for line in err.splitlines() if "invalid Host header: evil.example" not in line]
+    complaints = [line for line in err.splitlines() if "invalid Host header: " not in line]
     assert complaints == []
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(f"http://{ui.HOST}:{port}/health", timeout=5)
@@ -82,24 +82,54 @@ def browser(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     driver.quit()
 
 
-def open_runs(browser: Any, served: Served, more: str = "") -> None:
+def open_runs(browser: Any, served: Served) -> None:
     browser.get("about:blank")
-    browser.get(served.lines[1].partition(": ")[2] + more)
+    browser.get(served.lines[1].partition(": ")[2])
 
 
 def test_it_says_where_it_is(served: Served, filled: Filled) -> None:
     assert served.lines[0] == f"MLflow shows the runs of {filled.tracker.uri} at {served.address} (Ctrl-C ends it)"
 
 
-def test_it_leads_to_the_runs_of_each_experiment(served: Served) -> None:
-    assert served.lines[1].startswith(f"optimizers: {served.address}/#/experiments/1/runs?")
+def test_it_leads_to_the_view_of_each_experiment(served: Served) -> None:
+    page = "experiments/1/runs?workflowType=machine_learning&viewStateShareKey=overfitting-gap"
+    assert served.lines[1] == f"optimizers: {served.address}/#/{page}"
+
+
+def test_an_experiment_opens_as_one_of_training_runs(served: Served, filled: Filled) -> None:
+    tags = filled.client.get_experiment("1").tags
+    assert tags["mlflow.experimentKind"] == "custom_model_development"
+
+
+FOREIGN = ("evil.example", "10.evil.com", "192.168.evil.com", "172.16.evil.com", "localhost.evil.com")
+"""MLflow's own defaults answer to some of them (`10.*`)."""
 
 
 @pytest.mark.fault("hostile input")
-def test_foreign_host_is_refused(served: Served) -> None:
-    asked = urllib.request.Request(served.address, headers={"Host": "evil.example"})
-    with pytest.raises(urllib.error.HTTPError, match="403"):
+@pytest.mark.parametrize("host", [*FOREIGN, "localhost:1"])
+def test_foreign_host_is_refused(served: Served, host: str) -> None:
+    asked = urllib.request.Request(served.address, headers={"Host": host})
+    with pytest.raises(urllib.error.HTTPError, match="403") as refused:
         urllib.request.urlopen(asked, timeout=10)
+    refused.value.close()
+
+
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1"])
+def test_loopback_names_are_answered(served: Served, name: str) -> None:
+    host = f"{name}:{served.address.rpartition(':')[2]}"
+    asked = urllib.request.Request(served.address, headers={"Host": host})
+    with urllib.request.urlopen(asked, timeout=10) as answer:
+        assert answer.status == 200
+
+
+@pytest.mark.fault("hostile input")
+@pytest.mark.parametrize("port", [5000, None], ids=["the UI", "the tracking server"])
+def test_no_foreign_name_is_allowed(port: int | None) -> None:
+    from mlflow.server.security_utils import is_allowed_host_header
+
+    allowed = server.settings(port)["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
+    assert is_allowed_host_header(allowed, "localhost:5000")
+    assert not any(is_allowed_host_header(allowed, f"{name}{end}") for name in FOREIGN for end in ("", ":5000"))
 
 
 def listening(port: int) -> set[str]:
@@ -167,7 +197,7 @@ def test_server_elsewhere_is_to_be_opened_there(
 
 @pytest.mark.browser
 def test_page_shows_the_sweep_and_opening_it_its_runs(browser: Any, served: Served) -> None:
-    open_runs(browser, served)
+    browser.get(f"{served.address}/#{views.page('1', ())}")
     sweep = browser.find_element("link text", "optimizers-by-width")
     sweep.find_element("xpath", "./ancestor::*[@role='gridcell']//button").click()
     for seed in (0, 1, 2, 7):
@@ -176,7 +206,7 @@ def test_page_shows_the_sweep_and_opening_it_its_runs(browser: Any, served: Serv
 
 @pytest.mark.browser
 def test_page_sorts_by_the_overfitting_gap(browser: Any, served: Served) -> None:
-    open_runs(browser, served, "&viewStateShareKey=overfitting-gap")
+    open_runs(browser, served)
     gaps = browser.find_elements("css selector", "[role=gridcell][col-id*='overfitting_gap/accuracy']")
     assert [cell.text for cell in gaps][:4] == ["0.02", "0.011", "0.01", "0.0003"]
 
