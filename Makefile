@@ -28,8 +28,8 @@ test: .venv/.setup ## set-up, then the tests; PYTEST_ARGS="-k name -x" passes th
 faults: .venv/.setup ## the faults of docs/faults.md, FAULT_ROUNDS=10 times each, at moments from FAULT_SEED; minutes
 	@FAULT_ROUNDS=$${FAULT_ROUNDS:-10} FAULT_SEED=$${FAULT_SEED:-$$(date +%s)} $(VENV_PYTHON) -m pytest -m fault -n 0 $(PYTEST_ARGS)
 
-lint: .venv/.setup ## ruff and mypy
-	@status=0; for check in 'ruff check' 'ruff format --check' mypy; do $(VENV_PYTHON) -m $$check || status=1; done; exit $$status
+lint: .venv/.setup ## ruff, mypy and import-linter
+	@status=0; for check in 'ruff check' 'ruff format --check' mypy; do $(VENV_PYTHON) -m $$check || status=1; done; .venv/bin/lint-imports --no-logo --no-cache || status=1; exit $$status
 
 lock: ## pin the dependencies of pyproject.toml anew (needs uv); UPGRADE=1 takes the newest of each
 	@"$$(sh scripts/find_python.sh)" scripts/lock.py $(if $(UPGRADE),--upgrade)

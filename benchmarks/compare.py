@@ -19,14 +19,14 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import measure
-from pipeline import console
+from pipeline.cli import console
+from pipeline.cli.errors import UserError
 from pipeline.config.digests import array_digest
 from pipeline.data.arrays import load
-from pipeline.errors import UserError
-from pipeline.results.identity import key_of
-from pipeline.results.result import Result
-from pipeline.results.store import RunStore
-from pipeline.results.sweep import Sweep
+from pipeline.storage.identity import key_of
+from pipeline.storage.store import RunStore
+from pipeline.storage.sweep import Sweep
+from pipeline.training.result import Result
 
 BARS = {"seconds": 20, "MB": 1_000, "statistics": 5}
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import measure
-from pipeline import console
-from pipeline.results.store import RunStore
+from pipeline.cli import console
+from pipeline.storage.store import RunStore
 
 ONE = "from pipeline import console, cores, train; cores.LEAST = float('inf'); console.run(train.main)"
 """The command, with no work large enough for it to start processes."""

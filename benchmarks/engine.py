@@ -22,7 +22,7 @@ import yaml
 from threadpoolctl import threadpool_limits
 
 from benchmarks import measure
-from pipeline import console
+from pipeline.cli import console
 from pipeline.config import job as j
 from pipeline.config import rules
 from pipeline.data.arrays import load, split

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import measure
-from pipeline import console
-from pipeline.results.store import RunStore
+from pipeline.cli import console
+from pipeline.storage.store import RunStore
 
 FIGURES = {"test accuracy": "test/accuracy", "gap": "overfitting_gap/accuracy"}
 MARGIN = 0.1

@@ -27,10 +27,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks import engine, measure
-from pipeline import console
+from pipeline.cli import console
+from pipeline.cli.errors import UserError
 from pipeline.config.job import Job
 from pipeline.data.arrays import Split, load, split
-from pipeline.errors import UserError
 
 PRECISIONS = ("float32", "tensorfloat32", "mixed_bfloat16")
 STEPS, BATCH = 100, 128
@@ -285,8 +285,8 @@ def flat(weights: dict[str, np.ndarray]) -> np.ndarray:
 
 def steps(values: dict[str, str]) -> None:
     """The weights of 100 steps at batch 128 of each optimizer, from one seed."""
-    from pipeline import training
     from pipeline.models import initial
+    from pipeline.training import trainer
 
     device = started(values, values["precision"], values["trainer"], 2 if values["trainer"] == "engine" else 1)
     count = 10 if values["small"] == "True" else STEPS
@@ -295,8 +295,8 @@ def steps(values: dict[str, str]) -> None:
     for name in values["names"].split(","):
         before = time.perf_counter()
         job = shortened(engine.job(64, name))
-        for event in training.train([job], data, 10, device):
-            if isinstance(event, training.Done) and event.result.weights is not None:
+        for event in trainer.train([job], data, 10, device):
+            if isinstance(event, trainer.Done) and event.result.weights is not None:
                 np.save(folder / f"{name}.npy", flat(event.result.weights))
                 found(name=name, weights=str(folder / f"{name}.npy"), seconds=time.perf_counter() - before)
         if values["precision"] == "float64":
@@ -308,7 +308,7 @@ def steps(values: dict[str, str]) -> None:
 
 def company(values: dict[str, str]) -> None:
     """Eight runs in stacks of four, then some of them in another order beside others."""
-    from pipeline import training
+    from pipeline.training import trainer
 
     precisions = PRECISIONS if values["device"] == "gpu" else ("float32",)
     for precision in precisions:
@@ -319,11 +319,11 @@ def company(values: dict[str, str]) -> None:
         def train(
             chosen: list[int], data: Split = data, jobs: list[Job] = jobs, device: Any = device
         ) -> dict[int, str]:
-            events = training.train([jobs[n] for n in chosen], data, 10, device)
+            events = trainer.train([jobs[n] for n in chosen], data, 10, device)
             return {
                 chosen[event.index]: event.result.digests["final_weights"]
                 for event in events
-                if isinstance(event, training.Done)
+                if isinstance(event, trainer.Done)
             }
 
         first, second = train(list(range(8))), train([7, 2, 0, 5, 3])
@@ -394,7 +394,7 @@ def stack(values: dict[str, str]) -> None:
 
 
 def fit(values: dict[str, str]) -> None:
-    from pipeline import training
+    from pipeline.training import trainer
 
     device = started(values, "float32", "reference")
     small = values["small"] == "True"
@@ -402,8 +402,8 @@ def fit(values: dict[str, str]) -> None:
     job = shortened(engine.job(512, "rmsprop"), epochs=1 if small else 5)
     seconds = [
         event.result.figures["time/train_s"]
-        for event in training.train([job, replace(job, seed=1)], data, 10, device)
-        if isinstance(event, training.Done)
+        for event in trainer.train([job, replace(job, seed=1)], data, 10, device)
+        if isinstance(event, trainer.Done)
     ]
     found(seconds=seconds[-1])
 
@@ -475,21 +475,21 @@ def size(values: dict[str, str]) -> None:
 
 def end(values: dict[str, str]) -> None:
     """A stack that no card holds: halved until it fits."""
-    from pipeline import training
+    from pipeline.training import trainer
 
     small = values["small"] == "True"
     device = started(values, "float32", stack=4 if small else 2048)
     job = engine.job(16 if small else 2048, "rmsprop")
     job = shortened(replace(job, model=replace(job.model, hidden=job.model.hidden * 3)))
     before = time.perf_counter()
-    events = training.train([job, replace(job, seed=1)], mnist(20 * BATCH), 10, device)
-    results = [event.result for event in events if isinstance(event, training.Done)]
+    events = trainer.train([job, replace(job, seed=1)], mnist(20 * BATCH), 10, device)
+    results = [event.result for event in events if isinstance(event, trainer.Done)]
     said = [(result.status, result.reason, result.identity) for result in results]
     found(said=f"three layers of 2,048, stack of 2,048 asked for: {said}, {time.perf_counter() - before:.1f} s")
 
 
 def numerics(values: dict[str, str]) -> None:
-    from pipeline.training.numerics import numerics_class
+    from pipeline.storage.numerics import numerics_class
 
     device = started(values, "float32", stack=4)
     before = time.perf_counter()

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
-from pipeline.console import PROJECT
-from pipeline.results.identity import environment
+from pipeline.cli.console import PROJECT
+from pipeline.storage.identity import environment
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import measure
-from pipeline import console
+from pipeline.cli import console
 
 SMALL = ("dataset=digits", "model.width=16", "training.epochs=5", "optimizer=adam")
 

@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from pipeline.console import PROJECT
+from pipeline.cli.console import PROJECT
 
 RAW = PROJECT / "data" / "raw"
 REPEATS = 7

@@ -20,10 +20,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import measure, records
-from pipeline import console, publish
+from pipeline import publish
+from pipeline.cli import console
 from pipeline.config.job import digest
-from pipeline.results.store import RunStore
-from pipeline.results.sweep import Ledger, Sweep
+from pipeline.storage.store import RunStore
+from pipeline.storage.sweep import Ledger, Sweep
 from pipeline.tracking import server
 
 SERVER = [sys.executable, str(console.PROJECT / "scripts" / "tracking_server.py")]

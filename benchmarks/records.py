@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import measure
-from pipeline import console
+from pipeline.cli import console
 from pipeline.config.digests import array_digest
-from pipeline.results import identity
-from pipeline.results.result import FINISHED, Result
-from pipeline.results.store import RunStore
-from pipeline.training.numerics import job
+from pipeline.storage import identity
+from pipeline.storage.numerics import job
+from pipeline.storage.store import RunStore
+from pipeline.training.result import FINISHED, Result
 
 
 def result(seed: int) -> Result:

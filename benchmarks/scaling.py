@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import measure, records
-from pipeline import console
-from pipeline.errors import UserError
-from pipeline.formatting import duration
-from pipeline.results.store import RunStore
+from pipeline.cli import console
+from pipeline.cli.errors import UserError
+from pipeline.cli.formatting import duration
+from pipeline.storage.store import RunStore
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,9 @@ def composing(runs: int) -> None:
 
 def shares(runs: int) -> None:
     if "SLURM_CONF" not in os.environ:
-        raise UserError("SLURM_CONF: not set; python scripts/slurm_node.py start FOLDER prints the line that sets it")
+        raise UserError(
+            "SLURM_CONF: not set; python tests/support/slurm_node.py start FOLDER prints the line that sets it"
+        )
     grid = ["optimizer=sgd,adam", "model.width=16,64", f"seed=range({runs // 4})", "training.epochs=20"]
     for count in (0, 1, 2, 4):
         launcher = ["hydra/launcher=batched_slurm", f"hydra.launcher.shares={count}", "hydra.launcher.poll_seconds=1"]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import measure
-from pipeline import console
+from pipeline.cli import console
 
 STAGES = ("fetch", "preprocess", "compare")
 COMMANDS = {

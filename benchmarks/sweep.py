@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import measure
-from pipeline import console
+from pipeline.cli import console
 
 GRID = ("optimizer=sgd,momentum,rmsprop,adam,adamw,nadam", "model.width=16,64,256,512")
 WAYS = {

@@ -14,10 +14,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline import console
+from pipeline.cli import console
 from pipeline.config.job import Dataset, Job, Model, Optimizer, Training
-from pipeline.results.result import Result
 from pipeline.tracking import open_tracker
+from pipeline.training.result import Result
 
 
 def result(seed: int, epochs: int) -> Result:

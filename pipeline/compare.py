@@ -20,17 +20,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import console
-from pipeline.config.rules import nearest
-from pipeline.errors import UserError, shown_line
-from pipeline.results.sweep import SWEEP
+from pipeline.cli import console
+from pipeline.cli.errors import UserError, shown_line
+from pipeline.cli.formatting import nearest
+from pipeline.storage.sweep import SWEEP
 from pipeline.tracking import NONE, SERVER, SQLITE, open_tracker
 from pipeline.tracking.address import home
 
 if TYPE_CHECKING:
     from pipeline.data.arrays import Arrays
     from pipeline.report.evidence import Evidence
-    from pipeline.results.result import Result
+    from pipeline.training.result import Result
 
 KINDS = (SQLITE, SERVER, NONE)
 DEFAULTS = {"out": "reports", "data": "data/processed", "tracking": SQLITE, "between": ""}
@@ -57,7 +57,7 @@ def compare(folders: Sequence[Path], out: Path, data: Path, tracking: str = NONE
     from pipeline.report import tables, terminal
     from pipeline.report.evidence import Evidence, read_sources
     from pipeline.report.write import write
-    from pipeline.results.store import RunStore
+    from pipeline.storage.store import RunStore
 
     own = RunStore(home() / "runs")
     evidence = Evidence(read_sources(folders, own))
@@ -85,8 +85,8 @@ def between(asked: str, folders: Sequence[Path], data: Path) -> str:
     """
     from pipeline.data.arrays import load
     from pipeline.report.findings import duel
-    from pipeline.results.find import beginning, find_run
-    from pipeline.results.store import RunStore
+    from pipeline.storage.find import beginning, find_run
+    from pipeline.storage.store import RunStore
 
     named = [word.strip() for word in asked.split(",") if word.strip()]
     if len(named) != 2 or len(folders) > 1:
@@ -126,7 +126,7 @@ def nothing_finished(folders: Sequence[Path], others: Sequence[str] = ()) -> str
 def check_predictions(results: Sequence[Result], data: Path) -> None:
     """Raises UserError where a run's predictions are not of as many samples as its test set, or as other runs of it, has."""
     from pipeline.data.arrays import load
-    from pipeline.results import record
+    from pipeline.storage import record
 
     of_data: dict[tuple[str, str], list[Result]] = {}
     for result in results:

@@ -15,12 +15,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import console
+from pipeline.cli import console
+from pipeline.cli.errors import UserError
 from pipeline.data import sources
 from pipeline.data.download import LIMITS, Limits, MirrorFailed, Report
 from pipeline.data.files import clear_leftovers, shown, whole
 from pipeline.data.sources import DataSet, File, Mirror
-from pipeline.errors import UserError
 
 DEFAULTS = {"dataset": "mnist", "raw": "data/raw", "mirrors": ""}
 

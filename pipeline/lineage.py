@@ -18,17 +18,17 @@ from typing import Any
 
 import yaml
 
-from pipeline import console
+from pipeline.cli import console
+from pipeline.cli.errors import RunsLost, UserError, shown_line
 from pipeline.data.arrays import META
-from pipeline.errors import RunsLost, UserError, shown_line
-from pipeline.results import identity
-from pipeline.results.find import find_keys, find_run
-from pipeline.results.record import OtherRelease, UnreadableRun
-from pipeline.results.result import Result
-from pipeline.results.store import RunStore
-from pipeline.results.sweep import SWEEP, Ledger, Sweep
+from pipeline.storage import identity
+from pipeline.storage.find import find_keys, find_run
+from pipeline.storage.record import OtherRelease, UnreadableRun
+from pipeline.storage.store import RunStore
+from pipeline.storage.sweep import SWEEP, Ledger, Sweep
 from pipeline.tracking import open_tracker
 from pipeline.tracking.address import home
+from pipeline.training.result import Result
 
 DEFAULTS = {"data": "data/processed", "runs": "runs", "tracking": "sqlite"}
 

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import console
+from pipeline.cli import console
+from pipeline.cli.errors import UserError
 from pipeline.config.digests import array_digest
 from pipeline.config.job import digest
 from pipeline.data import arrays, raw, sources
@@ -24,7 +25,6 @@ from pipeline.data.arrays import Arrays
 from pipeline.data.files import shown, whole
 from pipeline.data.raw import Samples
 from pipeline.data.sources import DataSet
-from pipeline.errors import UserError
 
 DEFAULTS = {
     "dataset": "mnist",

@@ -17,15 +17,16 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import console, reproduce
+from pipeline import reproduce
+from pipeline.cli import console
+from pipeline.cli.errors import UserError
+from pipeline.cli.formatting import percent
 from pipeline.data.sources import find
-from pipeline.errors import UserError
-from pipeline.formatting import percent
-from pipeline.results.result import Result
-from pipeline.results.store import RunStore
-from pipeline.results.sweep import find_sweep
+from pipeline.storage.store import RunStore
+from pipeline.storage.sweep import find_sweep
 from pipeline.tracking import open_tracker, registry
 from pipeline.tracking.address import home
+from pipeline.training.result import Result
 
 DEFAULTS = {"gap_limit": "2.0", "data": "data/processed", "runs": "runs", "tracking": "sqlite"}
 ALPHA = 0.05

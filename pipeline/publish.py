@@ -23,19 +23,17 @@ from typing import Any
 import numpy as np
 import yaml
 
-from pipeline import console
+from pipeline.cli import console
+from pipeline.cli.errors import RunsLost, UserError, shown_line
+from pipeline.cli.formatting import duration, plural
 from pipeline.config import rules
 from pipeline.config.schema import Config
 from pipeline.data.arrays import load
-from pipeline.errors import RunsLost, UserError, shown_line
-from pipeline.formatting import duration, plural
 from pipeline.models import devices
-from pipeline.publisher import RETRY_SECONDS, send_model
-from pipeline.results.record import DamagedRun, OtherRelease, UnreadableRun
-from pipeline.results.result import FINISHED, Result
-from pipeline.results.shared import locked
-from pipeline.results.store import AGAIN, RunStore
-from pipeline.results.sweep import (
+from pipeline.storage.record import DamagedRun, OtherRelease, UnreadableRun
+from pipeline.storage.shared import locked
+from pipeline.storage.store import AGAIN, RunStore
+from pipeline.storage.sweep import (
     ENDED,
     SWEEP,
     Ledger,
@@ -47,9 +45,11 @@ from pipeline.results.sweep import (
     told_of,
     without_commands,
 )
+from pipeline.sweep.publisher import RETRY_SECONDS, send_model
 from pipeline.tracking import NONE, SERVER, SQLITE, Tracker, TrackingUnavailable, many, open_tracker
 from pipeline.tracking.address import home, resolve
 from pipeline.tracking.describe import span
+from pipeline.training.result import FINISHED, Result
 
 DEFAULTS = {"to": "", "from": "runs", "data": "data/processed"}
 

@@ -17,17 +17,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline import console
-from pipeline.errors import UserError
-from pipeline.results import identity
-from pipeline.results.divergence import first_divergence
-from pipeline.results.find import find_run
-from pipeline.results.record import OtherRelease, UnreadableRun
-from pipeline.results.result import FAILED, Result
-from pipeline.results.store import RunStore
-from pipeline.results.sweep import find_sweep
+from pipeline.cli import console
+from pipeline.cli.errors import UserError
+from pipeline.storage import identity
+from pipeline.storage.divergence import first_divergence
+from pipeline.storage.find import find_run
+from pipeline.storage.record import OtherRelease, UnreadableRun
+from pipeline.storage.store import RunStore
+from pipeline.storage.sweep import find_sweep
 from pipeline.tracking import Tracker, open_tracker
 from pipeline.tracking.address import home
+from pipeline.training.result import FAILED, Result
 
 IDENTICAL, DEFECT, CONSISTENT, INCONSISTENT, IMPOSSIBLE = (
     "identical",
@@ -172,10 +172,10 @@ def reproduce(results: Sequence[Result], data: Path, store: RunStore) -> list[At
 
 def train(group: Sequence[Attempt], folder: Path) -> None:
     """Check what the runs of `group` need against what is here, and train them. Raises UserError for what is missing."""
-    from pipeline import training
     from pipeline.data.arrays import load, split
     from pipeline.models import devices
-    from pipeline.training.numerics import numerics_class
+    from pipeline.storage.numerics import numerics_class
+    from pipeline.training import trainer
 
     then = group[0].then
     arrays = load(folder / then.job.dataset.name)
@@ -200,14 +200,14 @@ def train(group: Sequence[Attempt], folder: Path) -> None:
         else:
             attempt.differs = differences(attempt.then, device.numerics(), here)
             able.append(attempt)
-    events = training.train(
+    events = trainer.train(
         [a.then.job for a in able],
         split(arrays, then.job.dataset.validation_size, then.job.dataset.train_size),
         arrays.classes,
         device,
     )
     for event in events:
-        if isinstance(event, training.Done):
+        if isinstance(event, trainer.Done):
             able[event.index].now = event.result
 
 

@@ -23,15 +23,15 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline import console
+from pipeline.cli import console
+from pipeline.cli.errors import RunFailed, RunsLost, UserError, without_logins
 from pipeline.config import commandline, compose, rules, schema
 from pipeline.config.compose import ConfigurationError
-from pipeline.errors import RunFailed, RunsLost, UserError, without_logins
 
 if TYPE_CHECKING:
-    from pipeline.batch import Session
-    from pipeline.planned import Planned
-    from pipeline.shares import Pool
+    from pipeline.sweep.batch import Session
+    from pipeline.sweep.planned import Planned
+    from pipeline.sweep.shares import Pool
 
 schema.register()
 
@@ -84,7 +84,7 @@ class TrainTask:
         `overrides` are the words that made each configuration; a `pool` trains the runs in shares, elsewhere. Raises
         ConfigurationError with every problem of every configuration before anything of them is written.
         """
-        from pipeline.batch import Session, plan, shared_problems
+        from pipeline.sweep.batch import Session, plan, shared_problems
 
         values = [compose.plain(config) for config in configs]
         if self.settings and (problems := shared_problems([self.settings, *values])):
@@ -123,8 +123,8 @@ class TrainTask:
     def show_plan(self) -> None:
         """Say what the runs would take, with `plan=true`."""
         if self.settings and self.settings["plan"] and not self.refused:
-            from pipeline import forecast, shares
-            from pipeline.batch import Session
+            from pipeline.sweep import forecast, shares
+            from pipeline.sweep.batch import Session
 
             session = Session(self._planned, self.settings, self._pool)
             forecast.show(session.planned, session.look_up(), session.store)
@@ -163,7 +163,7 @@ def _take_back() -> None:
 
 
 def main(argv: Sequence[str]) -> int:
-    from pipeline.results import identity
+    from pipeline.storage import identity
 
     # In a notebook there may have been another command, and a commit, before this one.
     identity.environment.cache_clear()

@@ -26,22 +26,24 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from pipeline import batch, console, figures
+from pipeline import published as figures
+from pipeline.cli import console
+from pipeline.cli.errors import RunsLost, UserError
+from pipeline.cli.formatting import duration, nearest
 from pipeline.config import commandline, rules, schema
 from pipeline.config.compose import ConfigurationError
 from pipeline.config.job import Optimizer
 from pipeline.config.rules import Rule
-from pipeline.errors import RunsLost, UserError
-from pipeline.formatting import duration
-from pipeline.results import identity
-from pipeline.results.record import UnreadableRun
-from pipeline.results.result import FAILED, Result
-from pipeline.results.store import RunStore
+from pipeline.storage import identity
+from pipeline.storage.record import UnreadableRun
+from pipeline.storage.store import RunStore
+from pipeline.sweep import batch
 from pipeline.tracking import TrackingUnavailable
+from pipeline.training.result import FAILED, Result
 
 if TYPE_CHECKING:
-    from pipeline.batch import Planned
     from pipeline.statistics.tuning import Tuning
+    from pipeline.sweep.batch import Planned
 
 QUESTION = "tuned learning rates"
 RATE = rules.HYPERPARAMETERS["learning_rate"]
@@ -138,7 +140,7 @@ def budget(values: Mapping[str, str]) -> Budget:
     problems = [line for key, value in plain.items() if (line := rules.complaint(key, value, RULES[key]))]
     optimizers, known = values["optimizers"].split(","), rules.options("optimizer")
     problems += [
-        f"optimizers={name}: expected some of {', '.join(known)}{rules.nearest(name, known)}"
+        f"optimizers={name}: expected some of {', '.join(known)}{nearest(name, known)}"
         for name in optimizers
         if name not in known
     ]

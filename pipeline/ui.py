@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import IO, Any
 
-from pipeline import console
-from pipeline.errors import UserError
+from pipeline.cli import console
+from pipeline.cli.errors import UserError
 from pipeline.tracking import SQLITE, Tracker, open_tracker, server, views
 from pipeline.tracking.server import HOST
 

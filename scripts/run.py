@@ -19,7 +19,7 @@ from pathlib import Path
 import yaml
 
 DATA_UNAVAILABLE = 4
-"""What `python -m pipeline.fetch` ends with: pipeline.errors.DataUnavailable."""
+"""What `python -m pipeline.fetch` ends with: pipeline.cli.errors.DataUnavailable."""
 
 SUBSTITUTE = "digits"
 COPY = Path(".dvc/tmp") / SUBSTITUTE

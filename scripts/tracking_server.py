@@ -28,9 +28,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pipeline import console
+from pipeline.cli import console
+from pipeline.cli.errors import UserError
 from pipeline.data.files import whole
-from pipeline.errors import UserError
 from pipeline.tracking import process, server
 
 DEFAULTS = {"port": "5000", "workers": "2"}

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from pipeline import fetch
-from pipeline.console import COLLECT_AFTER, PROJECT
+from pipeline.cli.console import COLLECT_AFTER, PROJECT
 from pipeline.data import arrays, raw, sources
 from pipeline.data.arrays import Arrays
 from pipeline.tracking import open_tracker
@@ -40,40 +40,27 @@ sys.meta_path.insert(0, StartedHere())
 MORE = os.environ.get("TESTS") in ("more", "all") or "FAULT_ROUNDS" in os.environ
 """Whether what takes many seconds of a processor is tested too, as `.ci/run` does."""
 
-TOGETHER = {
-    "tests/training/test_stacked.py": "tests/training/test_fidelity.py",
-    "tests/test_readme.py": "tests/test_dvc.py",
-    "tests/test_dvc_remote.py": "tests/test_dvc.py",
-    "tests/training/test_mnist.py": "tests/test_preprocess.py",
-    "tests/test_lineage.py": "tests/test_reproduce.py",
-    "tests/test_promote.py": "tests/test_reproduce.py",
+GROUPS = {
+    "tests/system/test_dvc": "dvc",
+    "tests/system/test_readme.py": "dvc",
+    "tests/unit/training/test_stacked.py": "every optimizer",
+    "tests/unit/training/test_fidelity.py": "every optimizer",
+    "tests/commands/test_train.py": "train",
+    "tests/commands/test_reproduce.py": "reproduce",
+    "tests/commands/test_lineage.py": "reproduce",
+    "tests/commands/test_promote.py": "reproduce",
+    "tests/unit/report/": "report",
+    "tests/commands/test_preprocess.py": "mnist",
+    "tests/unit/training/test_mnist.py": "mnist",
 }
-"""Files that share what is dear to make, so that one process runs them all: runs of every optimizer, and `dvc repro`."""
+"""Tests that share what is dear to make, by the beginning of their path, so that one process runs them all; the longest first.
+Every other file is a group of its own."""
 
-REPORT = "tests/report/"
-"""One process runs all of them: they look at one report, which takes seconds to make."""
-
-FIRST = [
-    "tests/test_dvc.py",
-    "tests/training/test_fidelity.py",
-    "tests/test_train.py",
-    "tests/test_reproduce.py",
-    REPORT,
-    "tests/training/test_programs.py",
-    "tests/training/test_outcome.py",
-    "tests/training/test_same_bits.py",
-    "tests/faults/test_killed.py",
-    "tests/tracking/test_ui.py",
-    "tests/test_launcher.py",
-    "tests/test_compare.py",
-]
-"""The longest ones, in this order; a long one that began last would keep one process waiting for the other."""
+FOLDERS = ("unit", "commands", "system")
 
 
-def place(nodeid: str) -> str:
-    """The file, or the folder, whose process a test belongs to."""
-    file = nodeid.partition("::")[0]
-    return REPORT if file.startswith(REPORT) else TOGETHER.get(file, file)
+def group(file: str) -> str:
+    return next((name for start, name in GROUPS.items() if file.startswith(start)), file)
 
 
 def marked(item: pytest.Item, names: set[str]) -> bool:
@@ -86,9 +73,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left.add("slow")
     config.hook.pytest_deselected(items=[item for item in items if marked(item, left)])
     items[:] = [item for item in items if not marked(item, left)]
-    items.sort(key=lambda item: FIRST.index(place(item.nodeid)) if place(item.nodeid) in FIRST else len(FIRST))
+    order = list(dict.fromkeys(GROUPS.values()))
+    of = {item: group(item.nodeid.partition("::")[0]) for item in items}
+    # A long group that began last would keep one process waiting for the others.
+    items.sort(key=lambda item: order.index(of[item]) if of[item] in order else len(order))
 
     for item in items:
+        item.add_marker(pytest.mark.xdist_group(of[item]))
+        item.add_marker(next(name for name in FOLDERS if item.nodeid.startswith(f"tests/{name}/")))
         if row := item.get_closest_marker("fault"):
             item.user_properties.append(("fault", row.args[0]))
 
@@ -111,17 +103,6 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     terminalreporter.write_line("| row | injected | failed | skipped | seconds |")
     for row, (injected, failed, skipped, seconds) in sorted(rows.items()):
         terminalreporter.write_line(f"| {row} | {injected} | {failed} | {skipped} | {seconds:.0f} |")
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """A file's tests stay in one process, those of files that are TOGETHER too."""
-    from xdist.scheduler import LoadScopeScheduling
-
-    class ByPlace(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            return place(nodeid)
-
-    return ByPlace(config, log)
 
 
 @pytest.fixture(scope="session")

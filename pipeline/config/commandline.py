@@ -18,6 +18,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, QuotedString, RangeSweep
 from hydra.errors import HydraException
 
+from pipeline.cli.formatting import nearest
 from pipeline.config import rules
 
 MOST_JOBS = 100_000
@@ -108,7 +109,7 @@ def _check_options(options: Sequence[str]) -> list[str]:
             f"{RERUN}: not supported; type the words of that run again, which .hydra/overrides.yaml beside it lists"
         ]
     problems = [
-        f"{option}: no such option{rules.nearest(option, sorted(OPTIONS))}" for option in given if option not in OPTIONS
+        f"{option}: no such option{nearest(option, sorted(OPTIONS))}" for option in given if option not in OPTIONS
     ]
     for option, after in pairwise([*options, ""]):
         name, equals, value = option.partition("=")
@@ -116,7 +117,7 @@ def _check_options(options: Sequence[str]) -> list[str]:
         if name in VALUED and not value:
             problems.append(f"{option}: expected a value after it")
         elif name in ("--cfg", "-c") and value not in CFG:
-            problems.append(f"{name} {value}: expected one of {', '.join(CFG)}{rules.nearest(value, CFG)}")
+            problems.append(f"{name} {value}: expected one of {', '.join(CFG)}{nearest(value, CFG)}")
     if len(modes := [option for option in given if option in MODES]) > 1:
         problems.append(f"{' '.join(modes)}: expected one of --multirun, --cfg, --info, --shell-completion")
     return problems
@@ -125,7 +126,7 @@ def _check_options(options: Sequence[str]) -> list[str]:
 def _check_hydra(override: Override) -> list[str]:
     key, value = override.key_or_group, _plain(override.value())
     if key == "hydra/launcher" and value not in LAUNCHERS:
-        near = rules.nearest(rules.shown(value), LAUNCHERS)
+        near = nearest(rules.shown(value), LAUNCHERS)
         return [f"{key}={rules.shown(value)}: expected one of {', '.join(LAUNCHERS)}{near}"]
     if key.startswith("hydra.sweeper.params"):
         return [
@@ -198,7 +199,7 @@ def _check_one(override: Override, values: list[Any], optimizers: list[str] | No
         return []
     if key in rules.GROUPS:
         return [
-            f"{key}={rules.shown(value)}: expected one of {', '.join(names)}{rules.nearest(rules.shown(value), names)}"
+            f"{key}={rules.shown(value)}: expected one of {', '.join(names)}{nearest(rules.shown(value), names)}"
             for value in values
             if not (value is None and key in ("experiment", "sweep")) and value not in (names := found.of(key, value))
         ]
@@ -215,7 +216,7 @@ def _check_one(override: Override, values: list[Any], optimizers: list[str] | No
             ]
         section, _, name = key.rpartition(".")
         meant = f"{section}.{SHORT.get(name, name)}"
-        near = f" (did you mean {meant!r}?)" if meant in everywhere else rules.nearest(key, everywhere)
+        near = f" (did you mean {meant!r}?)" if meant in everywhere else nearest(key, everywhere)
         return [f"{key}: no such key{near}"]
     if key in ("dataset.name", "optimizer.name"):
         group = key.removesuffix(".name")

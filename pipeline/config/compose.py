@@ -7,9 +7,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from pipeline.cli.errors import UserError
+from pipeline.cli.formatting import nearest
 from pipeline.config import job as j
 from pipeline.config import rules
-from pipeline.errors import UserError
 
 
 class ConfigurationError(UserError):
@@ -42,7 +43,7 @@ def problems(values: dict[str, Any]) -> list[str]:
     optimizer = flat.get("optimizer.name")
     if optimizer not in rules.options("optimizer"):
         names = rules.options("optimizer")
-        return [f"optimizer={optimizer}: expected one of {', '.join(names)}{rules.nearest(str(optimizer), names)}"]
+        return [f"optimizer={optimizer}: expected one of {', '.join(names)}{nearest(str(optimizer), names)}"]
     known = rules.known_keys([optimizer])
     for key, value in flat.items():
         if key in ("optimizer.name", "dataset.name"):
@@ -50,7 +51,7 @@ def problems(values: dict[str, Any]) -> list[str]:
         rule = rules.rule_for(key)
         if rule is None or key not in known:
             where = f" of {optimizer}" if key.startswith("optimizer.") else ""
-            found.append(f"{key}: no such key{where}{rules.nearest(key, known)}")
+            found.append(f"{key}: no such key{where}{nearest(key, known)}")
         elif line := rules.complaint(key, value, rule):
             found.append(line)
     found += [f"{key}: missing" for key in known if key not in flat]

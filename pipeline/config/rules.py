@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,7 +11,8 @@ from typing import Any
 
 import yaml
 
-from pipeline.errors import UserError
+from pipeline.cli.errors import UserError
+from pipeline.cli.formatting import nearest
 
 CONF = Path(__file__).resolve().parent.parent.parent / "conf"
 GROUPS = ("dataset", "model", "optimizer", "training", "device", "tracking", "experiment", "sweep")
@@ -186,13 +186,6 @@ def known_keys(optimizers: Iterable[str]) -> list[str]:
     """Keys that can be set when one of `optimizers` is chosen."""
     own = dict.fromkeys(f"optimizer.{name}" for optimizer in optimizers for name in hyperparameters(optimizer))
     return [*RULES, *own]
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """` (did you mean 'adam'?)`, or nothing where no name is near."""
-    by_lower = {candidate.lower(): candidate for candidate in names}
-    close = difflib.get_close_matches(str(name).lower(), list(by_lower), n=1, cutoff=0.5)
-    return f" (did you mean {by_lower[close[0]]!r}?)" if close else ""
 
 
 def complaint(key: str, value: Any, rule: Rule) -> str | None:

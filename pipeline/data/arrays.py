@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from pipeline.cli.errors import UserError
 from pipeline.config.digests import arrays_digest
 from pipeline.data.files import save, shown, whole
-from pipeline.errors import UserError
 
 NAMES = ("train_images", "train_labels", "test_images", "test_labels")
 META = "meta.json"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.errors import UserError
+from pipeline.cli.errors import UserError
 
 _TEMPORARY = re.compile(r"\..+\.(\d+)\.(?:part|old)")
 

@@ -11,7 +11,7 @@ import zlib
 
 import numpy as np
 
-from pipeline.errors import UserError
+from pipeline.cli.errors import UserError
 
 IMAGES = ("count", "rows", "columns")
 LABELS = ("count",)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.cli.errors import UserError
 from pipeline.data import idx
 from pipeline.data.files import shown
 from pipeline.data.sources import DataSet, File, check_unpacked
-from pipeline.errors import UserError
 
 
 @dataclass(frozen=True)

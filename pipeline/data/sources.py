@@ -14,11 +14,11 @@ from typing import Protocol
 
 import numpy as np
 
-from pipeline.console import nearest
+from pipeline.cli.errors import DataUnavailable, UserError
+from pipeline.cli.formatting import nearest
 from pipeline.data import idx
 from pipeline.data.download import LIMITS, Limits, MirrorFailed, Report, download, is_https, without_login
 from pipeline.data.files import shown
-from pipeline.errors import DataUnavailable, UserError
 
 MIRRORS_VARIABLE = "OVERFITTING_GAP_MIRRORS"
 GZIP = b"\x1f\x8b"

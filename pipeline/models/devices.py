@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import UserError
+from pipeline.cli.errors import UserError
 from pipeline.models import compiled
 
 UNUSED = {

@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pipeline.cli.errors import UserError
 from pipeline.config.job import Dataset, Job, Model, Training
-from pipeline.errors import UserError
-from pipeline.results.find import beginning
-from pipeline.results.record import OtherRelease
-from pipeline.results.result import DIVERGED, FAILED, FINISHED, Result
-from pipeline.results.store import RunStore
-from pipeline.results.sweep import SWEEP, Ledger, Lost, Sweep, without_commands
 from pipeline.statistics import declaration, summary
 from pipeline.statistics.analysis import Analysis, analysis
+from pipeline.storage.find import beginning
+from pipeline.storage.record import OtherRelease
+from pipeline.storage.store import RunStore
+from pipeline.storage.sweep import SWEEP, Ledger, Lost, Sweep, without_commands
+from pipeline.training.result import DIVERGED, FAILED, FINISHED, Result
 
 UI = "http://127.0.0.1:5000"
 RUN_PAGE = UI + "/#/experiments/{experiment}/runs/{run}"

@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from pipeline import formatting
+from pipeline.cli import formatting
 from pipeline.data.arrays import Arrays
 from pipeline.report import figures, other_tables, pictures, style
 from pipeline.report.evidence import Evidence
 from pipeline.report.layers import Layer, layers
 from pipeline.report.prose import opening
-from pipeline.results.result import FINISHED
 from pipeline.statistics import separation, slopes, summary
+from pipeline.training.result import FINISHED
 
 MOST_SHAPES = 6
 """Learning curves are drawn for so many widths at most: each costs the page about 15 kB an optimizer."""

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from pipeline import formatting
+from pipeline.cli import formatting
 from pipeline.report import style
 from pipeline.report.evidence import BOOK_ACCURACY, BOOK_BAND
 from pipeline.report.prose import opening

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline import formatting
+from pipeline.cli import formatting
 from pipeline.report.evidence import Evidence
 from pipeline.report.prose import inference
 from pipeline.report.prose import verdicts as sentences
-from pipeline.results.find import beginning
-from pipeline.results.result import FINISHED, Result
 from pipeline.statistics import mcnemar, slopes, summary
 from pipeline.statistics.analysis import Analysis
 from pipeline.statistics.figures import FIGURES, GAPS, Figure
+from pipeline.storage.find import beginning
+from pipeline.training.result import FINISHED, Result
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from scipy.special import erf, expit
 
 from pipeline.config.job import Model
 from pipeline.data.arrays import Arrays
-from pipeline.results.result import Result
 from pipeline.statistics import separation
+from pipeline.training.result import Result
 
 MEASURED, DRAWN = 2_000, 400
 """Test images, evenly spread over the split, by which separation is measured; and how many of these are drawn."""

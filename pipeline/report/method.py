@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from pipeline import formatting
+from pipeline.cli import formatting
 from pipeline.data.arrays import Arrays
 from pipeline.report.evidence import Evidence
 from pipeline.statistics import summary

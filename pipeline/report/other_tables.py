@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.formatting import listed, plural
+from pipeline.cli.formatting import listed, plural
 from pipeline.report.evidence import Evidence
 from pipeline.report.tuned import SHORT, brief
-from pipeline.results.find import KEYS
 from pipeline.statistics.published import on
+from pipeline.storage.find import KEYS
 
 PUBLISHED = "published.csv"
-"""Of `python -m pipeline.figures`."""
+"""Of `python -m pipeline.published`."""
 
 NUMBERS = ["low", "high", "mean", "mean_low", "mean_high"]
 """Columns that are for drawing; the same stands in words beside them."""
@@ -47,7 +47,7 @@ KNOWN = (
         PUBLISHED,
         "published",
         "Published figures",
-        "Recipes out of the literature, by python -m pipeline.figures: what their authors published, the band in which a mean "
+        "Recipes out of the literature, by python -m pipeline.published: what their authors published, the band in which a mean "
         "of ours should lie, and ours with its 95 % interval over seeds.",
         tuple(NUMBERS),
     ),

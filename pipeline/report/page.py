@@ -11,14 +11,14 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 
-from pipeline import formatting
+from pipeline.cli import formatting
 from pipeline.data.arrays import Arrays
 from pipeline.report import figures, findings, method, other_tables, pictures, style, tables
 from pipeline.report.evidence import BOOK_ACCURACY, BOOK_BAND, BOOK_SOURCE, Evidence
 from pipeline.report.exhibits import Exhibits
 from pipeline.report.prose import answers, limits, opening
-from pipeline.results.result import DIVERGED, FAILED, FINISHED
 from pipeline.statistics import summary
+from pipeline.training.result import DIVERGED, FAILED, FINISHED
 
 HERE = Path(__file__).resolve().parent
 

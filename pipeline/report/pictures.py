@@ -10,7 +10,7 @@ import matplotlib.image
 import numpy as np
 
 from pipeline.data.arrays import Arrays
-from pipeline.results.result import Result
+from pipeline.training.result import Result
 
 INK_RGB = (0x1B, 0x21, 0x27)
 POSITIVE_RGB, NEGATIVE_RGB = (0xD5, 0x5E, 0x00), (0x00, 0x72, 0xB2)

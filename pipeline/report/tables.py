@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline import formatting
+from pipeline.cli import formatting
 from pipeline.report.evidence import Evidence
 from pipeline.report.prose import answers, opening
-from pipeline.results.result import DIVERGED, FAILED, FINISHED
 from pipeline.statistics import summary
+from pipeline.training.result import DIVERGED, FAILED, FINISHED
 
 RUNS = [
     "key", "name", "dataset", "experiment", "optimizer", "width", "depth", "hidden", "seed", "epochs", "status",

@@ -13,11 +13,11 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from pipeline import formatting
+from pipeline.cli import formatting
 from pipeline.report import tables
 from pipeline.report.evidence import Evidence
 from pipeline.report.prose import answers, limits, opening
-from pipeline.results.result import FINISHED
+from pipeline.training.result import FINISHED
 
 MOST_ROWS = 12
 
@@ -52,7 +52,7 @@ def table(
     """
     columns = list(headings)
     for unneeded in [*dispensable, None]:
-        found = Table(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+        found = Table(box=SIMPLE_HEAD, title=Text(title) if title else None, title_justify="left", pad_edge=False)
         for column in columns:
             width = max(map(cell_len, [*headings[column].split(), *(str(row[column]) for row in rows)]))
             least = min(width, text.get(column, width))

@@ -12,17 +12,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from pipeline import formatting
+from pipeline.cli import formatting
+from pipeline.cli.formatting import layers, listed, number, p_value, plural
 from pipeline.config.job import Job
-from pipeline.formatting import layers, listed, number, p_value, plural
 from pipeline.report import style, tables, terminal
 from pipeline.report.figures import TICKS, stretch
 from pipeline.report.style import MUTED
-from pipeline.results.find import KEYS, beginning
 from pipeline.statistics import declaration, tuning
 from pipeline.statistics.declaration import Declaration
 from pipeline.statistics.summary import shape
 from pipeline.statistics.tuning import DEFAULT, TUNED, Tuning
+from pipeline.storage.find import KEYS, beginning
 
 COLUMNS = 3
 HEAD = ["optimizer", "learning rate", "seeds", "validation %", "test %", "gap, points"]

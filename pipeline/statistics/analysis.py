@@ -13,13 +13,13 @@ from enum import Enum
 import numpy as np
 import pandas as pd
 
-from pipeline.results.result import FINISHED, Result
 from pipeline.statistics import bootstrap, contrasts, design, gap_points, slopes, summary, verdicts
 from pipeline.statistics.declaration import OPTIMIZERS, Declaration
 from pipeline.statistics.design import Design
 from pipeline.statistics.figures import FIGURES
 from pipeline.statistics.interaction import Interaction, interaction
 from pipeline.statistics.pairs import Blocks
+from pipeline.training.result import FINISHED, Result
 
 BOOTSTRAP = [
     "configuration",

@@ -9,9 +9,10 @@ from typing import Any
 
 import yaml
 
+from pipeline.cli.errors import UserError
+from pipeline.cli.formatting import nearest
 from pipeline.config import rules
 from pipeline.config.rules import CONF, Rule
-from pipeline.errors import UserError
 from pipeline.statistics.figures import FIGURES
 
 OPTIMIZERS = "each optimizer against the best at equal width"
@@ -103,7 +104,7 @@ def _problems(values: Mapping[str, Any]) -> list[str]:
     found = [f"{key}: missing" for key in RULES if key not in flat]
     for key, value in flat.items():
         if key not in RULES:
-            found.append(f"{key}={rules.shown(value)}: no such key{rules.nearest(key, RULES)}")
+            found.append(f"{key}={rules.shown(value)}: no such key{nearest(key, RULES)}")
         elif line := rules.complaint(key, value, RULES[key]):
             found.append(line)
     if found:

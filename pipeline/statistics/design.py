@@ -15,11 +15,11 @@ from itertools import combinations, pairwise
 
 import pandas as pd
 
+from pipeline.cli.formatting import layers, listed, plural
 from pipeline.config.job import Job
-from pipeline.formatting import layers, listed, plural
-from pipeline.results.result import DIVERGED, FAILED, FINISHED, Result
 from pipeline.statistics.declaration import OPTIMIZERS, WIDTHS, Declaration
 from pipeline.statistics.summary import dotted_columns, once_per_seed, tidy
+from pipeline.training.result import DIVERGED, FAILED, FINISHED, Result
 
 CROSS_ENTROPY = ("categorical_crossentropy", "kl_divergence")
 """Losses in nats, of which the declared sizes are; against one-hot labels the two are equal."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from pipeline.formatting import number
+from pipeline.cli.formatting import number
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from pipeline.results.result import Result
 from pipeline.statistics.declaration import Declaration
 from pipeline.statistics.design import CROSS_ENTROPY, configuration_of
 from pipeline.statistics.slopes import measured_alike
 from pipeline.statistics.summary import intervals
+from pipeline.training.result import Result
 
 LAST, CHOSEN, REACHED = "last epoch", "chosen on validation", "training loss reached"
 FIGURES = {"gap_accuracy": "gap/accuracy", "gap_loss": "gap/loss", "training_loss": "train/loss"}

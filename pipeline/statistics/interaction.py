@@ -9,10 +9,10 @@ from enum import StrEnum
 import numpy as np
 import pandas as pd
 
-from pipeline.results.result import FINISHED
 from pipeline.statistics.declaration import Declaration
 from pipeline.statistics.design import cells
 from pipeline.statistics.paired import NO_SCATTER
+from pipeline.training.result import FINISHED
 
 
 class Missing(StrEnum):

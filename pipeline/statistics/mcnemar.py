@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.errors import UserError
-from pipeline.results.result import Result
+from pipeline.cli.errors import UserError
+from pipeline.training.result import Result
 
 
 @dataclass(frozen=True)

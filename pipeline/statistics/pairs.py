@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pipeline.results.result import FINISHED
 from pipeline.statistics.figures import FIGURES, GAPS
 from pipeline.statistics.matched import History, at_matched_training_loss
+from pipeline.training.result import FINISHED
 
 
 @dataclass(frozen=True)

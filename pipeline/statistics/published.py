@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import yaml
 
+from pipeline.cli.formatting import number, plural
 from pipeline.config import rules
-from pipeline.formatting import number, plural
-from pipeline.results.result import Result
 from pipeline.statistics import declaration
+from pipeline.training.result import Result
 
 Bounds = tuple[float, float]
 MEASURES: dict[str, tuple[Callable[[Result], float], str, int, Bounds]] = {

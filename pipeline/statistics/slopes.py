@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from pipeline.results.result import Result
 from pipeline.statistics.design import configuration_of
+from pipeline.training.result import Result
 
 
 def slope(x: Sequence[float], y: Sequence[float]) -> float:

@@ -17,7 +17,7 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from pipeline.config.job import Job
-from pipeline.results.result import DIVERGED, FAILED, FINISHED, Result
+from pipeline.training.result import DIVERGED, FAILED, FINISHED, Result
 
 Experiments = Mapping[str, Sequence[Result]]
 """Runs by the name of the experiment that they were trained for; a run may be in several."""

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pipeline.results.result import FINISHED, Result
 from pipeline.statistics import paired, summary
 from pipeline.statistics.declaration import Declaration
 from pipeline.statistics.design import with_identity
 from pipeline.statistics.verdicts import Grounds, Kind, verdict
+from pipeline.training.result import FINISHED, Result
 
 DEFAULT, TUNED = "default", "tuned"
 

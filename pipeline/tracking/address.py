@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
-from pipeline.console import PROJECT, nearest
-from pipeline.errors import UserError
+from pipeline.cli.console import PROJECT
+from pipeline.cli.errors import UserError
+from pipeline.cli.formatting import nearest
 
 SQLITE, SERVER, NONE = "sqlite", "server", "none"
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"

@@ -22,7 +22,7 @@ from pipeline.tracking.tracker import Tracker
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-    from pipeline.results.result import Result
+    from pipeline.training.result import Result
 
 FROM = 50
 """Runs from which a second process is worth its start: 4 s of imports, on another core, and 250 MB."""

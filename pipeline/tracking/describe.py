@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from pipeline.results.result import Result
+    from pipeline.training.result import Result
 
 PARAMETER_LIMIT, TAG_LIMIT, DIGEST_LIMIT, NAME_LIMIT = 6000, 8000, 36, 250
 KEY, CONFIGURATION, STATUS, REASON, NONFINITE = "run.key", "run.configuration", "status", "reason", "nonfinite"

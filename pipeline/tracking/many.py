@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
-    from pipeline.results.result import Result
+    from pipeline.training.result import Result
 
 IN_FLIGHT = 8
 """Runs that are sent to a server at once. Each is four calls, and with several workers uvicorn sends the head and the body of

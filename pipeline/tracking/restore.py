@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from pipeline.cli.errors import UserError
 from pipeline.config.job import Job, digest
-from pipeline.errors import UserError
-from pipeline.results import record
-from pipeline.results.result import FINISHED, Result
+from pipeline.storage import record
 from pipeline.tracking import describe
+from pipeline.training.result import FINISHED, Result
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from pipeline.errors import UserError
+from pipeline.cli.errors import UserError
 
 HOST = "127.0.0.1"
 """MLflow's server has no login."""

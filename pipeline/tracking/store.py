@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.errors import UserError
+from pipeline.cli.errors import UserError
 
 if TYPE_CHECKING:
     from pipeline.tracking.address import Address

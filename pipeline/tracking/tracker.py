@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from pipeline.errors import UserError
+from pipeline.cli.errors import UserError
 from pipeline.tracking import describe, process, store, views
 from pipeline.tracking.address import HTTP, Address, conceal
 from pipeline.tracking.store import TrackingUnavailable
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
-    from pipeline.results.result import Result
+    from pipeline.training.result import Result
 
 RUNNING, FINISHED, FAILED, KILLED = "RUNNING", "FINISHED", "FAILED", "KILLED"
 SWEEP, REPLACED = "sweep.id", "replaced"

@@ -14,8 +14,8 @@ import numpy as np
 from pipeline.config.digests import array_digest, arrays_digest
 from pipeline.config.job import Job
 from pipeline.data.arrays import Split
-from pipeline.results.result import DIVERGED, FAILED, FINISHED, Result
 from pipeline.training.gaps import curve_gaps, final_gaps
+from pipeline.training.result import DIVERGED, FAILED, FINISHED, Result
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from pipeline.formatting import listed, percent, plural, span
+from pipeline.cli.formatting import listed, percent, plural, span
 from pipeline.report.prose.verdicts import decide
 from pipeline.statistics.analysis import Analysis
 from pipeline.statistics.declaration import OPTIMIZERS, WIDTHS, Declaration

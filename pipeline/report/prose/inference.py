@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.formatting import listed, p_value, plural
+from pipeline.cli.formatting import listed, p_value, plural
 from pipeline.statistics.consistency import ALPHA, Consistency
 from pipeline.statistics.declaration import Declaration
 from pipeline.statistics.figures import FIGURES

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from pipeline.formatting import listed, plural
+from pipeline.cli.formatting import listed, plural
 from pipeline.report.evidence import Evidence
 from pipeline.report.prose.verdicts import note
-from pipeline.results.result import DIVERGED, FAILED, Result
 from pipeline.statistics import summary
 from pipeline.statistics.analysis import Analysis, Unsampled
 from pipeline.statistics.declaration import OPTIMIZERS, WIDTHS, Declaration
 from pipeline.statistics.design import Design, origin
+from pipeline.training.result import DIVERGED, FAILED, Result
 
 PARTS = {"data": "data", "source": "training code", "numerics": "devices or precisions"}
 """Parts of a run's identity (`design.DECIDES_NUMBERS`) in words."""

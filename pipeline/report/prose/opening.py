@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from pipeline.formatting import layers, listed, percent, plural, points, span
+from pipeline.cli.formatting import layers, listed, percent, plural, points, span
 from pipeline.report.evidence import LEAK, Evidence
 from pipeline.report.prose.answers import headline
-from pipeline.results.result import DIVERGED, FAILED
+from pipeline.training.result import DIVERGED, FAILED
 
 
 def configuration(row: pd.Series) -> str:

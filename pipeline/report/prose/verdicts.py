@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 
-from pipeline.formatting import p_value, plural
+from pipeline.cli.formatting import p_value, plural
 from pipeline.statistics.analysis import Analysis
 from pipeline.statistics.declaration import Declaration
 from pipeline.statistics.figures import FIGURES

@@ -1,0 +1,281 @@
+"""What every stage shares towards the person at the terminal: `key=value` words, errors in one line, exit statuses."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import io
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipeline.cli.errors import UserError, shown_line, without_logins
+from pipeline.cli.formatting import nearest
+
+VERBOSE = ("-v", "--verbose")
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+"""The checkout: what relative paths of the configuration are relative to."""
+
+
+def words(argv: Sequence[str], defaults: dict[str, str], description: str) -> dict[str, str]:
+    """Read `key=value` words, the grammar of `python -m pipeline.train`, for stages with a handful of keys.
+
+    `--help` prints `description` and the keys, and ends the program. Raises UserError on an unknown key.
+    """
+    if {"-h", "--help"} & set(argv):
+        keys = "\n".join(f"  {key}={value}" for key, value in defaults.items())
+        print(
+            f"{description.strip()}\n\nKeys and their defaults:\n{keys}\n  -v, --verbose  show the traceback of an error"
+        )
+        raise SystemExit(0)
+    values = dict(defaults)
+    for word in argv:
+        if word in VERBOSE:
+            continue
+        key, equals, value = word.partition("=")
+        if not equals or key not in defaults:
+            raise UserError(
+                f"{word}: expected KEY=VALUE with one of the keys {', '.join(defaults)}{nearest(key, list(defaults))}"
+            )
+        values[key] = value
+    return values
+
+
+@contextmanager
+def arguments(words: Sequence[str]) -> Iterator[None]:
+    """`sys.argv` within the block, for libraries that read it; afterwards it is what it was."""
+    before, sys.argv = sys.argv, list(words)
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM, once: runs end at their next epoch and are marked, then the process ends."""
+
+    def __init__(self, number: int) -> None:
+        self.exit_status = 128 + number
+        super().__init__("Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name)
+
+
+_came: list[Stopped] = []
+"""The signal that this process got, if any."""
+
+
+def _stop(number: int, _frame: object) -> None:
+    for again in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(again, _stop_at_once)
+    _came[:] = [Stopped(number)]
+    raise _came[0]
+
+
+def _stop_again(ignored: sys.UnraisableHookArgs) -> None:
+    """Where the signal came within code whose errors Python ignores (a destructor, a callback): the signal once more."""
+    if not isinstance(ignored.exc_value, Stopped):
+        sys.__unraisablehook__(ignored)
+        return
+    number = ignored.exc_value.exit_status - 128
+    for again in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(again, _stop)
+    threading.Timer(0.05, os.kill, (os.getpid(), number)).start()
+
+
+def _stop_at_once(number: int, _frame: object) -> None:
+    """The second time there is no waiting: what is on disk is whole, whatever is cut off here."""
+    os.write(2, b"stopped at once\n")
+    os._exit(128 + number)
+
+
+@contextmanager
+def stopping(*numbers: int) -> Iterator[None]:
+    """Let each of these signals raise Stopped, once, within the block; afterwards they mean what they meant before."""
+    before = {number: signal.getsignal(number) for number in {*numbers, signal.SIGINT, signal.SIGTERM}}
+    hook, sys.unraisablehook = sys.unraisablehook, _stop_again
+    _came.clear()
+    for number in numbers:
+        signal.signal(number, _stop)
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Ctrl-C and SIGTERM are heard at the end of the block, but the second one at once.
+
+    By handlers, not by a mask of signals, which processes that are started within would inherit.
+    """
+    came: list[int] = []
+    before: dict[int, Any] = {}
+
+    def as_before() -> None:
+        while before:
+            signal.signal(*before.popitem())
+
+    def later(number: int, _frame: object) -> None:
+        came.append(number)
+        if len(came) > 1:
+            came.clear()
+            as_before()
+            signal.raise_signal(number)
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if callable(handler := signal.getsignal(number)):
+                before[number] = handler
+                signal.signal(number, later)
+    try:
+        yield
+    finally:
+        as_before()
+        if came:
+            signal.raise_signal(came[0])
+
+
+ORPHAN_SECONDS = 3.0
+"""What a stage whose `dvc repro` was killed has to end by itself, before it is ended."""
+
+SHELLS = {"sh", "dash", "bash", "zsh", "fish", "ksh", "ash"}
+
+
+def end_with_dvc(environment: dict[str, str] | os._Environ[str] = os.environ) -> None:
+    """Where DVC runs this stage: end within 5 s of its end, as by SIGTERM.
+
+    A killed `dvc repro` would leave it running, and the next one would start a second writer beside it. DVC starts a
+    stage through a shell, which may or may not replace itself by the stage. Where there is no /proc nothing is watched.
+    """
+    if "DVC_STAGE" not in environment:
+        return
+    above = [os.getppid()]
+    if _stat(above[0])[:1] and _stat(above[0])[0] in SHELLS:
+        above.append(int(_stat(above[0])[1]))
+    family = [(pid, _stat(pid)[2:]) for pid in above if _stat(pid)]
+
+    def watch() -> None:
+        while os.getppid() == above[0] and all(_stat(pid)[2:] == started for pid, started in family):
+            time.sleep(0.5)
+        print(
+            "error: the dvc that ran this stage is gone, so it ends too; dvc repro goes on from here", file=sys.stderr
+        )
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(ORPHAN_SECONDS)
+        os._exit(128 + signal.SIGTERM)
+
+    if family:
+        threading.Thread(target=watch, name="end-with-dvc", daemon=True).start()
+
+
+def _stat(pid: int) -> list[str]:
+    """Name, parent and start of a process; nothing where it is gone, or a zombie."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+    except OSError:
+        return []
+    # The name is in parentheses, and may hold anything.
+    name, rest = text[text.index("(") + 1 : text.rindex(")")], text.rpartition(")")[2].split()
+    return [] if rest[0] in "ZX" else [name, rest[1], rest[19]]
+
+
+COLLECT_AFTER = 50_000
+"""New objects between two looks for cyclic garbage, in place of Python's 700: importing TensorFlow makes a million that stay, and
+looking through them again and again is an eighth of its seconds."""
+
+REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room on that disk"),
+    errno.EFBIG: "allow larger files (ulimit -f)",
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "make it writable, or name another folder"),
+    **dict.fromkeys((errno.EEXIST, errno.ENOTDIR, errno.EISDIR), "move that out of the way, or name another folder"),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "allow more open files (ulimit -n)"),
+    **dict.fromkeys((errno.ENAMETOOLONG, errno.ELOOP), "name another place"),
+}
+"""Errors of the operating system that a person can do something about, and what."""
+
+
+def remedy(error: BaseException | None) -> str:
+    """`; …` with what to do, where what came of it is an error of the system that a person can mend; else nothing."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__
+    what = REMEDIES.get(error.errno or 0) if error is not None else None
+    return f"; {what}; what is finished is kept, and the same command does the rest" if what else ""
+
+
+def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None = None) -> None:
+    """Run a stage's `main(argv)` and end the process: errors in one line on stderr, `-v` (`--verbose`) for the traceback.
+
+    `main` does not see `-v`. No line shows the password of an address or hands a file's name to the terminal as commands.
+    """
+    gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
+    argv = sys.argv[1:] if argv is None else list(argv)
+    verbose = bool(set(VERBOSE) & set(argv))
+    argv = [word for word in argv if word not in VERBOSE]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Where a locale knows no accents and no arrows, they come as escapes rather than as an error.
+            stream.reconfigure(errors="backslashreplace")
+    signal.signal(signal.SIGINT, _stop)
+    signal.signal(signal.SIGTERM, _stop)
+    end_with_dvc()
+    before, sys.unraisablehook = sys.unraisablehook, _stop_again
+    _came.clear()
+    try:
+        try:
+            _check_encoding(argv)
+            status = main(argv) or 0
+        except Exception as error:
+            if not _came:
+                raise
+            # A library was in the middle of something when the signal came, and found it half done.
+            raise _came[0] from error
+    except Stopped as stopped:
+        print(f"stopped ({stopped}); what was finished is kept, the same command does the rest", file=sys.stderr)
+        status = stopped.exit_status
+    except BrokenPipeError:
+        # The reader went away (`| head`): not an error of ours. Python must not flush into the closed pipe on exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 141
+    except Exception as error:
+        if verbose:
+            print(without_logins(traceback.format_exc()), end="", file=sys.stderr)
+        for line in complaint(error):
+            print(f"error: {shown_line(line)}", file=sys.stderr)
+        status = error.exit_status if isinstance(error, UserError) else 1
+    finally:
+        sys.unraisablehook = before
+    raise SystemExit(status)
+
+
+def _check_encoding(argv: Sequence[str]) -> None:
+    for word in argv:
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(f"{word}: expected UTF-8, in the names of files too; rename what is called so") from error
+
+
+def complaint(error: Exception) -> list[str]:
+    """What to say of an error: cause and remedy, a line each. What no one foresaw is a defect, and is called one."""
+    if isinstance(error, UserError):
+        return [f"{line}{remedy(error)}" for line in error.lines]
+    if isinstance(error, MemoryError):
+        return [f"this machine's memory is used up{_of(error)}; ask for less at a time, or end other programs"]
+    if isinstance(error, OSError) and remedy(error):
+        where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        return [f"{where}{error.strerror}{remedy(error)}"]
+    return [f"{type(error).__name__}{_of(error)}: a defect of this program; with -v it shows where"]
+
+
+def _of(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f" ({text[:300]}{'…' if len(text) > 300 else ''})" if text else ""

@@ -1,0 +1,87 @@
+"""Numbers, lists and times as people read them. Imports nothing heavy: every command may use it."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Sequence
+
+NOTHING = "–"
+"""What stands where there is no number."""
+
+
+def number(value: float, digits: int = 2, *, signed: bool = False) -> str:
+    """`0.98`, `−0.05`, `+0.12`; no negative zero, and a dash for what is missing or infinite."""
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    sign = "+" if signed else ""
+    return f"{round(value, digits) + 0.0:{sign}.{digits}f}".replace("-", "−")
+
+
+def percent(share: float, digits: int = 2) -> str:
+    """`97.91 %` for 0.9791."""
+    written = number(100 * share, digits)
+    return written if written == NOTHING else f"{written} %"
+
+
+def points(share: float) -> str:
+    """`1.26 points` for a difference of 0.0126 between two accuracies."""
+    return f"{number(100 * share)} points"
+
+
+def span(low: float, high: float, scale: float = 100, digits: int = 2) -> str:
+    """`97.13 to 97.83`, or nothing where there is no interval."""
+    return "" if math.isnan(low) else f"{number(scale * low, digits)} to {number(scale * high, digits)}"
+
+
+def p_value(p: float) -> str:
+    """`p = 0.012`, `p < 0.001`; never zero, since no test with finitely many seeds can say so."""
+    if not math.isfinite(p):
+        return "p unknown"
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+
+
+def duration(seconds: float) -> str:
+    """`42 s`, `3:07 min`, `1:20 h`."""
+    seconds = round(seconds)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds // 60:.0f}:{seconds % 60:02.0f} min"
+    return f"{seconds // 3600:.0f}:{seconds % 3600 // 60:02.0f} h"
+
+
+def plural(count: int, word: str, plural_word: str = "") -> str:
+    """`1 seed`, `2,000 seeds`."""
+    return f"{count:,} {word if count == 1 else plural_word or word + 's'}"
+
+
+def listed(words: Sequence[object], last: str = "and") -> str:
+    """`a, b and c`."""
+    texts = [str(word) for word in words]
+    return f" {last} ".join([", ".join(texts[:-1]), texts[-1]]) if len(texts) > 1 else "".join(texts)
+
+
+def ranged(values: Sequence[int]) -> str:
+    """`0 to 9` for whole stretches, `1, 4 and 7` otherwise."""
+    values = sorted(set(values))
+    if len(values) > 2 and values == list(range(values[0], values[-1] + 1)):
+        return f"{values[0]} to {values[-1]}"
+    return listed(values)
+
+
+def layers(hidden: str) -> str:
+    """`width 512`, `width 512, 2 layers`, `widths 512, 256`, `no hidden layer`."""
+    if hidden == "none":
+        return "no hidden layer"
+    widths = hidden.split("x")
+    if len(set(widths)) > 1:
+        return f"widths {', '.join(widths)}"
+    return f"width {widths[0]}" + (f", {len(widths)} layers" if len(widths) > 1 else "")
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """` (did you mean 'adam'?)`, or nothing where no name is near."""
+    by_lower = {candidate.lower(): candidate for candidate in names}
+    close = difflib.get_close_matches(str(name).lower(), list(by_lower), n=1, cutoff=0.5)
+    return f" (did you mean {by_lower[close[0]]!r}?)" if close else ""

@@ -1,0 +1,179 @@
+"""Which run is which: the key of a run, and where and with what it was made."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from pipeline.cli.errors import without_logins
+from pipeline.config.job import Job, digest
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+DECIDING = ("data", "models", "training")
+"""Rooms whose source decides the numbers of a run."""
+
+
+DESCRIBED = ("pipeline", "conf", "hydra_plugins", "params.yaml", "dvc.yaml", "pyproject.toml", "requirements.lock")
+"""What a run's patch covers: all that can change what a run means, and nothing that is made."""
+
+LARGEST_PATCH = 2**20
+
+
+@cache
+def sources(package: Path = PROJECT / "pipeline") -> dict[str, str]:
+    """sha256 of each source file that decides numbers, by its path in the package."""
+    files = sorted(path for room in DECIDING for path in (package / room).rglob("*.py"))
+    return {path.relative_to(package).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def source_digest(package: Path = PROJECT / "pipeline") -> str:
+    """sha256 over names and contents of the source files that decide numbers.
+
+    Of the same reading as `sources`: somebody may edit a file while a run trains.
+    """
+    return digest(sources(package))
+
+
+def identity(data_digest: str, numerics: dict[str, Any]) -> dict[str, Any]:
+    """What a key is made from besides the Job: decoded data, deciding source, numerics class."""
+    return {"data": data_digest, "source": source_digest(), "numerics": numerics}
+
+
+def key_of(job: Job, identity: dict[str, Any]) -> str:
+    """sha256 (hex): two runs with one key are the same run."""
+    return digest({"job": job.to_dict(), **identity})
+
+
+def as_typed(command: str) -> str:
+    """`command` as it is typed in any checkout. Python puts the absolute path of the module's file first, which is gone
+    with the temporary folder of a DVC experiment."""
+    return re.sub(r"^(?:'[^']*|\S*)/pipeline/(\w+)\.py'?(?=\s|$)", r"python -m pipeline.\1", command)
+
+
+@cache
+def environment() -> dict[str, str]:
+    """Where this process runs. Decides nothing, explains much; a value that cannot be had is left out."""
+    known: dict[str, str | None] = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cpu": _cpu(),
+        "cores": str(os.cpu_count()),
+        "command": without_logins(as_typed(shlex.join(sys.argv))),
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_dirty": {None: None, "": "false"}.get(
+            _git("status", "--porcelain", "--untracked-files=no", "--", *EDITED), "true"
+        ),
+        "dvc_experiment": os.environ.get("DVC_EXP_NAME"),
+        "patch": hashlib.sha256(patch).hexdigest() if (patch := uncommitted()) else None,
+        "lock": _file_digest(PROJECT / "requirements.lock"),
+        **{
+            name: _version(name)
+            for name in ("tensorflow", "keras", "jax", "jaxlib", "numpy", "mlflow", "hydra-core", "dvc")
+        },
+    }
+    return {name: value for name, value in known.items() if value is not None}
+
+
+EDITED = (".", ":(exclude)dvc.lock")
+"""What a person edits: the pipeline itself writes dvc.lock, and a checkout is not dirty for having been run."""
+
+
+@cache
+def uncommitted() -> bytes:
+    """What this checkout has beyond its commit, new files included, as a patch that `git apply` takes; empty for nothing.
+
+    Also empty without git, and where it would be over a megabyte: `git_dirty` says that there is something.
+    """
+    index = _git("rev-parse", "--absolute-git-dir")
+    if index is None:
+        return b""
+    with tempfile.TemporaryDirectory() as temporary:
+        # In an index of its own, so that nothing is staged that the person did not stage.
+        own = Path(temporary) / "index"
+        with suppress(OSError):
+            shutil.copy(Path(index) / "index", own)
+        # Where results go decides nothing, and an address may hold a password.
+        there = [*(name for name in DESCRIBED if (PROJECT / name).exists()), ":(exclude)conf/tracking"]
+        environment = {"GIT_INDEX_FILE": str(own)}
+        if _run_git("add", "--all", "--", *there, environment=environment) is None:
+            return b""
+        patch = _run_git("diff", "--cached", "--binary", "HEAD", "--", *there, environment=environment) or b""
+    return patch if len(patch) <= LARGEST_PATCH else b""
+
+
+@cache
+def has_commit(commit: str) -> bool:
+    return _git("cat-file", "-e", f"{commit}^{{commit}}") is not None
+
+
+def file_at(commit: str, name: str) -> str | None:
+    """A file of the checkout as `commit` has it; None where it has none."""
+    content = _run_git("show", f"{commit}:{name}")
+    return None if content is None else content.decode(errors="replace")
+
+
+def at_commit(commit: str, names: Iterable[str]) -> dict[str, str | None]:
+    """sha256 of files of the package as `commit` has them; None for what it has not. Empty where there is no such commit."""
+    if not has_commit(commit):
+        return {}
+    found: dict[str, str | None] = {}
+    for name in names:
+        content = _run_git("show", f"{commit}:pipeline/{name}")
+        found[name] = None if content is None else hashlib.sha256(content).hexdigest()
+    return found
+
+
+def _git(*arguments: str) -> str | None:
+    said = _run_git(*arguments)
+    return None if said is None else said.decode(errors="replace").strip()
+
+
+def _run_git(*arguments: str, environment: Mapping[str, str] | None = None) -> bytes | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(PROJECT), *arguments],
+            capture_output=True,
+            timeout=20,
+            env={**os.environ, **(environment or {})},
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def machine() -> str:
+    """This machine, as far as how long a training takes goes."""
+    return f"{platform.node()}, {_cpu()}, {os.cpu_count()} cores"
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _file_digest(path: Path) -> str | None:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def _cpu() -> str | None:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or None
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)

@@ -1,0 +1,99 @@
+"""Whether two machines compute alike: a fixed training of about two seconds, and the digest of all that came out.
+
+Names and versions do not settle bits: one library takes another path on another processor. What does settle them is to
+compute the same thing here and there. The training has what trainings are made of: products, transcendental functions,
+square roots, dropout's masks, softmax and its logarithm.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.cli.errors import UserError
+from pipeline.config.job import Dataset, Job, Model, Optimizer, Training, digest
+from pipeline.data.arrays import Split
+from pipeline.models import compiled, randomness
+from pipeline.models.devices import Device, card
+from pipeline.storage.identity import environment, source_digest
+
+SAMPLES, HELD_OUT, PIXELS, CLASSES = 2000, 1000, 784, 10
+"""Whole batches and whole chunks: each further size would be compiled on its own, a second each."""
+
+
+def numerics_class(device: Device) -> str:
+    """sha256 (hex) over every bit of the fixed training on `device`.
+
+    Trained once per machine, device and release of the libraries, and kept in the folder of compiled programs.
+    Raises UserError where it does not train.
+    """
+    place = _place(device)
+    if place is not None:
+        with suppress(OSError):
+            known = place.read_text().strip()
+            if len(known) == 64:
+                return known
+    found = _train(device)
+    if place is not None:
+        with suppress(OSError):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            temporary = place.with_name(f".{place.name}.{os.getpid()}")
+            temporary.write_text(f"{found}\n")
+            temporary.replace(place)
+    return found
+
+
+def job() -> Job:
+    """The fixed training: as wide as the book's network, with what that one has not."""
+    adamw = {"amsgrad": False, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7, "learning_rate": 0.001}
+    return Job(
+        Dataset("numerics", 0),
+        Model((512,), "gelu", 0.2, "he_normal"),
+        Optimizer("adamw", tuple(sorted({**adamw, "weight_decay": 0.004}.items()))),
+        Training(2, 125, "categorical_crossentropy", 0),
+        seed=0,
+    )
+
+
+def samples() -> Split:
+    """Noise as images and labels: it is about bits, not about learning."""
+
+    def images(purpose: str, count: int) -> np.ndarray:
+        return randomness.uniform(0, purpose, 0, count * PIXELS).astype(np.float32).reshape(count, PIXELS)
+
+    def labels(purpose: str, count: int) -> np.ndarray:
+        return (randomness.words(0, purpose, 1, count) % np.uint64(CLASSES)).astype(np.uint8)
+
+    train, held_out = images("numerics", SAMPLES), images("numerics/held out", HELD_OUT)
+    own = labels("numerics", SAMPLES), labels("numerics/held out", HELD_OUT)
+    return Split(train, own[0], held_out, own[1], "test", held_out, own[1])
+
+
+def _train(device: Device) -> str:
+    from pipeline.training import trainer
+
+    for event in trainer.train([job()], samples(), CLASSES, device):
+        if isinstance(event, trainer.Done):
+            result = event.result
+            if not result.finished:
+                raise UserError(f"the training that tells how this machine computes did not end: {result.reason}")
+            history = {name: [value.hex() for value in values] for name, values in result.history.items()}
+            return digest([result.digests, history])
+    raise AssertionError("a training without an end")
+
+
+def _place(device: Device) -> Path | None:
+    """The file that holds the class of this very machine, device and source; None where nothing is kept."""
+    root = compiled.root()
+    if root is None:
+        return None
+    flags = {
+        name: os.environ.get(name, "") for name in ("XLA_FLAGS", "TF_ENABLE_ONEDNN_OPTS", "CUBLAS_WORKSPACE_CONFIG")
+    }
+    # A library below the backend decides bits too.
+    libraries = {name: environment().get(name) for name in ("numpy", "jaxlib", "platform")}
+    made_of = [device.numerics(), compiled.processor(), card(), flags, libraries, source_digest()]
+    return root / "numerics" / digest(made_of)

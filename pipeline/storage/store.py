@@ -1,0 +1,293 @@
+"""Run folders: `<root>/<key>/` with `result.json`, `predictions.npy`, and `weights.npz` where kept.
+
+A folder is written under a temporary name and renamed when it is whole, so a name that looks like a key is a
+whole run, on a drive that several machines share too (see `shared`); reading checks the content against the digests
+inside all the same, because disks and people err. What a killed process left half written is removed by the next one
+that writes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import struct
+import time
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from pipeline.cli.errors import UserError, printable
+from pipeline.config.digests import array_digest, arrays_digest
+from pipeline.config.job import digest
+from pipeline.storage.identity import LARGEST_PATCH
+from pipeline.storage.record import DamagedRun, OtherRelease, check_predictions, finite, opened, read_bytes, result_of
+from pipeline.storage.shared import LOOKS, LOOKS_WHERE_BUSY, busy, holds, locked, names, put_back, whole
+from pipeline.training.result import Result
+
+RECORD, PREDICTIONS, PROBABILITIES, WEIGHTS = "result.json", "predictions.npy", "probabilities.npy", "weights.npz"
+PATCH = "uncommitted.diff"
+PUBLISHED = "published.json"
+"""Where tracking notes the ids it gave the run; beside the result, since it is no part of it."""
+
+
+KEY = re.compile("[0-9a-f]{64}")
+"""What a key looks like; nothing else becomes the name of a folder."""
+
+AGAIN = "the command that trained it trains it again"
+
+READINGS = 40
+"""How often a run is read that others replace meanwhile."""
+
+LARGEST_RECORD = 2**28
+"""Bytes of a `result.json`: that of 10,000 epochs has 3 million."""
+
+LARGEST_PREDICTIONS = 2**27
+"""Bytes of the predictions of a test set, one of each of ten million at most."""
+
+
+class RunStore:
+    """The folder of run folders."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+
+    def folder(self, key: str) -> Path:
+        """Where the run `key` is, or would be. KeyError for what is no key: it could name any place."""
+        if not KEY.fullmatch(key):
+            raise KeyError(key)
+        return self.root / key
+
+    def keys(self) -> list[str]:
+        """Keys of all runs here, sorted."""
+        if not self.root.is_dir():
+            return []
+        return sorted(name for name in names(self.root) if name in self)
+
+    def __contains__(self, key: str) -> bool:
+        return bool(KEY.fullmatch(key)) and holds(self.root / key, RECORD)
+
+    def __iter__(self) -> Iterator[Result]:
+        for key in self.keys():
+            yield self.read(key)
+
+    def write(self, result: Result) -> Path:
+        """Put `result` on disk, whole or not at all; replaces an earlier run of the same key.
+
+        Raises UserError where the disk is full or the folder may not be written to.
+        """
+        final = self.folder(result.key)
+        with replacing(final) as temporary:
+            temporary.mkdir()
+            record = result.record()
+            beside: dict[str, str] = {}
+            if result.predictions is not None:
+                _save(temporary / PREDICTIONS, result.predictions)
+                record["digests"] = {**result.digests, "predictions": array_digest(result.predictions)}
+            if result.probabilities is not None:
+                _save(temporary / PROBABILITIES, result.probabilities)
+                beside["probabilities"] = array_digest(result.probabilities)
+            if result.weights is not None:
+                with open(temporary / WEIGHTS, "wb") as file:
+                    plain = {name.replace("/", "."): array for name, array in result.weights.items()}
+                    np.savez(file, allow_pickle=False, **plain)
+            if result.patch:
+                (temporary / PATCH).write_bytes(result.patch)
+            if noted := self.everywhere(result.key):
+                _write_json(temporary / PUBLISHED, noted)
+            content = {"record": record, "sha256": digest(finite(record)), "exact": result.exact, **beside}
+            _write_json(temporary / RECORD, content)
+        return final
+
+    def records(self) -> Iterator[Result]:
+        """Every run without its arrays, but for those that are damaged."""
+        for key in self.keys():
+            try:
+                yield self.record(key)
+            except (OSError, ValueError, KeyError, OtherRelease):
+                continue
+
+    def status(self, key: str) -> str:
+        """What became of the run, unchecked; empty where its record cannot be read."""
+        try:
+            stored = json.loads(read_bytes(self.folder(key) / RECORD, LARGEST_RECORD))
+            return str(stored["record"]["status"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return ""
+
+    def record(self, key: str) -> Result:
+        """The run `key` without its arrays, checked; raises ValueError where it is none, or OtherRelease."""
+        return self._record(key)[0]
+
+    def _record(self, key: str) -> tuple[Result, dict[str, Any]]:
+        try:
+            stored = json.loads(read_bytes(self.folder(key) / RECORD, LARGEST_RECORD))
+            return result_of(stored, key), stored
+        except OtherRelease as error:
+            raise OtherRelease(error.unknown, self.folder(key)) from error
+        except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+            raise ValueError(f"its record is none: {type(error).__name__} {error}") from error
+
+    def read(self, key: str) -> Result:
+        """The run `key`, checked against its digests. Raises DamagedRun, or KeyError where there is none."""
+        if key not in self:
+            raise KeyError(key)
+        still = 0
+        for reading in range(READINGS):
+            before = self._made(key)
+            try:
+                return self._read(key)
+            except DamagedRun:
+                # Others may have replaced the folder meanwhile, on this machine or another.
+                put_back(self.folder(key))
+                still = still + 1 if any(before) and before == self._made(key) else 0
+                if still >= (LOOKS_WHERE_BUSY if busy(self.root) else LOOKS):
+                    raise
+                time.sleep(0.001 * reading)
+        return self._read(key)
+
+    def _made(self, key: str) -> tuple[int, int]:
+        """What tells a folder from one that takes its place; zeros where there is none."""
+        try:
+            found = (self.folder(key) / RECORD).stat()
+        except OSError:
+            return 0, 0
+        return found.st_ino, found.st_mtime_ns
+
+    def _read(self, key: str) -> Result:
+        folder = self.folder(key)
+        try:
+            result, stored = self._record(key)
+            if result.finished:
+                result.predictions = _load(folder / PREDICTIONS, LARGEST_PREDICTIONS)
+                check_predictions(result)
+                if array_digest(result.predictions) != result.digests["predictions"]:
+                    raise ValueError("its predictions do not match their digest")
+            if (folder / PATCH).is_file():
+                result.patch = read_bytes(folder / PATCH, LARGEST_PATCH)
+                if hashlib.sha256(result.patch).hexdigest() != result.environment.get("patch"):
+                    raise ValueError("its patch does not match its digest")
+            if (folder / PROBABILITIES).is_file():
+                result.probabilities = _load(folder / PROBABILITIES)
+                if array_digest(result.probabilities) != stored["probabilities"]:
+                    raise ValueError("its probabilities do not match their digest")
+            if (folder / WEIGHTS).is_file():
+                result.weights = _load_weights(folder / WEIGHTS)
+                if arrays_digest(result.weights) != result.digests["final_weights"]:
+                    raise ValueError("its weights do not match their digest")
+        except DAMAGE as error:
+            raise DamagedRun(f"{folder}: damaged ({error}); {AGAIN}") from error
+        return result
+
+    def drop_weights(self, key: str) -> None:
+        """Forget weights and probabilities; the figures and the predictions stay."""
+        for name in (WEIGHTS, PROBABILITIES):
+            (self.folder(key) / name).unlink(missing_ok=True)
+
+    def published(self, key: str, store: str | None = None) -> dict[str, str]:
+        """Ids that a tracking store gave the run (`run_id`, `experiment_id`, `parent_run_id`, `store`), or {}.
+
+        Of the store that took it last, or of the one named `store`. Ids from before stores were named may be anyone's.
+        """
+        for noted in reversed(self.everywhere(key)):
+            if store is None or noted.get("store", store) == store:
+                return noted
+        return {}
+
+    def everywhere(self, key: str) -> list[dict[str, str]]:
+        """The ids that each store gave the run, the last one to take it at the end."""
+        try:
+            noted = json.loads(read_bytes(self.folder(key) / PUBLISHED, LARGEST_RECORD))
+        except (OSError, ValueError, RecursionError):
+            return []
+        listed = noted if isinstance(noted, list) else [noted]
+        named = [one for one in listed if isinstance(one, dict)]
+        return [
+            {name: word for name, word in one.items() if isinstance(word, str) and printable(word) == word}
+            for one in named
+        ]
+
+    def note_published(self, key: str, ids: dict[str, str]) -> None:
+        """Keep the ids that the store `ids["store"]` gave the run, in place of its earlier ones."""
+        path = self.folder(key) / PUBLISHED
+        for _ in range(READINGS):
+            try:
+                # Not while this machine replaces the folder: the ids would go with the old one.
+                with locked(self.root), whole(path, self.root) as temporary:
+                    others = [
+                        one
+                        for one in self.everywhere(key)
+                        if one.get("store") != ids.get("store")
+                        and ("store" in one or one.get("run_id") != ids["run_id"])
+                    ]
+                    _write_json(temporary, [*others, ids])
+            except UserError as error:
+                if not isinstance(error.__cause__, FileNotFoundError) or key not in self:
+                    raise
+            else:
+                return
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """A temporary path for a folder that becomes `folder` when the block ends without an error."""
+    with locked(folder.parent), whole(folder) as temporary:
+        yield temporary
+
+
+DAMAGE = (
+    *(ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error),
+    # What numpy and zipfile come to with a header that is none: a word that is no Python, encryption, another method.
+    *(SyntaxError, RuntimeError, struct.error, tokenize.TokenError),
+)
+"""What reading a damaged file raises."""
+
+
+def _load(path: Path, most: int | None = None) -> np.ndarray:
+    """An array; never more of it than the file holds, whatever its header announces."""
+    with opened(path, most) as file:
+        _check_size(file, path.stat().st_size)
+        file.seek(0)
+        return np.load(file, allow_pickle=False)
+
+
+def _load_weights(path: Path) -> dict[str, np.ndarray]:
+    # Opened by us: numpy leaves the file open where the archive is damaged.
+    with opened(path) as file:
+        with zipfile.ZipFile(file) as archive:
+            held = sum(entry.file_size for entry in archive.infolist())
+            if held > path.stat().st_size or not all(entry.filename.endswith(".npy") for entry in archive.infolist()):
+                raise ValueError("its weights unpack to more than their file holds, or to something else")
+            for entry in archive.infolist():
+                with archive.open(entry) as member:
+                    _check_size(member, entry.file_size)
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as weights:
+            return {name.replace(".", "/"): weights[name] for name in weights.files}
+
+
+def _check_size(member: IO[bytes], size: int) -> None:
+    """Refuse an array whose header announces more than the member holds: numpy would make room for it first."""
+    version = np.lib.format.read_magic(member)
+    reader = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+    if reader is None:
+        raise ValueError(f"an array in version {version} of numpy's format")
+    shape, _, dtype = reader(member)
+    if min(shape, default=1) < 0 or dtype.hasobject or math.prod(shape) * dtype.itemsize > size:
+        raise ValueError(f"an array announces {math.prod(shape) * dtype.itemsize:,} bytes, and holds {size:,}")
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    with open(path, "wb") as file:
+        np.save(file, array, allow_pickle=False)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(finite(value), indent=1, sort_keys=True, allow_nan=False) + "\n")

@@ -1,0 +1,120 @@
+"""What a person sees while runs train: a bar on a terminal, a line per run elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+from pipeline.cli.formatting import duration, percent
+from pipeline.config.job import Job
+from pipeline.training.outcome import Epoch
+from pipeline.training.result import Result
+
+
+def held_out(metrics: dict[str, float]) -> tuple[str, float]:
+    """The held-out split of an epoch's metrics, in words, and its accuracy."""
+    split = "val" if "val/accuracy" in metrics else "test"
+    return {"val": "validation", "test": "test"}[split], metrics[f"{split}/accuracy"]
+
+
+def effort(job: Job) -> float:
+    """What an epoch of this job takes, in no unit: the widest come first, so counting epochs would promise too little."""
+    return sum(job.model.hidden) + 60
+
+
+class Progress:
+    """Told of epochs and ends of runs; shows the run, its epoch, its held-out accuracy and the time left."""
+
+    def __init__(self, jobs: list[Job]) -> None:
+        self.jobs = jobs
+        self.work = sum(job.training.epochs * effort(job) for job in jobs)
+        self.work_done = 0.0
+        self.runs_done = 0
+        self.started = time.monotonic()
+        self.last_line = 0.0
+        self.blind = False
+        """Whether only ends of runs are told: of what is trained elsewhere."""
+        self.bar: Any = None
+
+    def __enter__(self) -> Progress:
+        if sys.stdout.isatty() and len(self.jobs) > 1:
+            from rich import progress
+
+            self.bar = progress.Progress(
+                progress.TextColumn("{task.fields[runs]}"),
+                progress.BarColumn(bar_width=24),
+                progress.TextColumn("{task.fields[now]}"),
+                transient=True,
+            )
+            self.bar.start()
+            self.task = self.bar.add_task("", total=self.work, runs=f"0/{len(self.jobs)} runs", now="starting")
+        elif len(self.jobs) > 1:
+            print("loading libraries and compiling; then a line for each run", flush=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+    @property
+    def left(self) -> str:
+        if not self.work_done:
+            return ""
+        return f"{duration((time.monotonic() - self.started) * (self.work - self.work_done) / self.work_done)} left"
+
+    def begin(self) -> None:
+        """The clock of the time left starts when the libraries are loaded."""
+        self.started = time.monotonic()
+
+    def epoch(self, job: Job, epoch: int, metrics: dict[str, float]) -> None:
+        self.work_done += effort(job)
+        split, accuracy = held_out(metrics)
+        if len(self.jobs) == 1:
+            print(
+                f"epoch {epoch}/{job.training.epochs}  loss {metrics['running/loss']:.4f}  "
+                f"training {percent(metrics['train/accuracy'])}  {split} {percent(accuracy)}  "
+                f"gap {100 * metrics['gap/accuracy']:.2f} points",
+                flush=True,
+            )
+        elif self.bar is not None:
+            now = f"{job.name} epoch {epoch}/{job.training.epochs}, {split} {percent(accuracy)}, {self.left}"
+            self.bar.update(self.task, completed=self.work_done, now=now)
+
+    def heard(self, job: Job, epoch: Epoch) -> None:
+        self.epoch(job, epoch.epoch, epoch.metrics)
+
+    def done(self, result: Result) -> None:
+        self.runs_done += 1
+        if self.blind:
+            self.work_done += len(result.history.get("train/loss", [])) * effort(result.job)
+        # A run that ended early gives back the epochs that it did not need.
+        unused = result.job.training.epochs - len(result.history.get("train/loss", []))
+        self.work -= unused * effort(result.job)
+        if len(self.jobs) == 1:
+            return
+        if self.bar is not None:
+            self.bar.update(self.task, total=self.work, runs=f"{self.runs_done}/{len(self.jobs)} runs")
+            if self.blind:
+                self.bar.update(self.task, completed=self.work_done, now=f"{result.name}, {self.left}")
+            if not result.finished:
+                self.bar.console.print(f"{result.name} {result.status}: {result.reason}", highlight=False, markup=False)
+        else:
+            end = f", {self.left}" if self.runs_done < len(self.jobs) else ""
+            print(f"[{self.runs_done}/{len(self.jobs)}] {summary(result)}{end}", flush=True)
+
+
+def summary(result: Result) -> str:
+    """One run in one line."""
+    if not result.finished:
+        return f"{result.name} {result.status}: {result.reason}"
+    f = result.figures
+    validation = f"validation {percent(f['val/accuracy'])}, " if "val/accuracy" in f else ""
+    return (
+        f"{result.name}: {validation}test {percent(f['test/accuracy'])}, "
+        f"gap {100 * f['overfitting_gap/accuracy']:.2f} points, {f['time/train_s']:.1f} s"
+    )

@@ -1,0 +1,35 @@
+"""Jobs in, Results out: the engine, and the reference that it is held against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pipeline.config.job import Job
+from pipeline.data.arrays import Split
+from pipeline.models.devices import Device
+from pipeline.training.outcome import Done, Epoch, Event
+
+__all__ = ["Done", "Epoch", "Event", "train"]
+
+
+def train(jobs: Sequence[Job], split: Split, classes: int, device: Device) -> Iterator[Event]:
+    """Train `jobs`, all on one split; events (`Epoch`, `Done`) carry the job's position in `jobs`.
+
+    A run that fails or diverges ends with a `Done` that says so; the others go on.
+    """
+    from pipeline.models import devices
+
+    devices.start(device)
+    numbered = list(enumerate(jobs))
+    if device.trainer == "reference":
+        from pipeline.training import reference
+
+        yield from reference.train(numbered, split, classes, device)
+    elif device.backend == "tensorflow":
+        from pipeline.training import engine
+
+        yield from engine.train(numbered, split, classes, device)
+    else:
+        from pipeline.training import stacked
+
+        yield from stacked.train(numbered, split, classes, device)

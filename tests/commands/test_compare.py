@@ -1,0 +1,314 @@
+"""The stage as a person calls it: what it finds, says, refuses, publishes, and leaves alone."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from pipeline import compare
+from pipeline.cli import console
+from pipeline.cli.errors import UserError
+from pipeline.storage.store import RunStore
+from pipeline.storage.sweep import Lost, Sweep
+from pipeline.training.result import DIVERGED
+from tests.unit.report import factory
+
+
+class Tracker:
+    """What compare asks of a tracker, noted down."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, dict[str, Path]] = {}
+        self.notes: dict[str, str] = {}
+        self.metrics: dict[str, dict[str, float]] = {}
+        self.tags: dict[str, dict[str, str]] = {}
+
+    def there(self, run_id):
+        return True
+
+    def add_files(self, run_id, files):
+        self.files[run_id] = dict(files)
+
+    def set_note(self, run_id, markdown):
+        self.notes[run_id] = markdown
+
+    def log_metrics(self, run_id, metrics):
+        self.metrics[run_id] = dict(metrics)
+
+    def set_tags(self, run_id, tags):
+        self.tags[run_id] = dict(tags)
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setattr(console, "PROJECT", tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def small(project) -> Path:
+    return train_small(project)
+
+
+def train_small(project: Path) -> Path:
+    """Make `project` a checkout in which one small sweep has been trained: two optimizers, two seeds."""
+    jobs = [factory.job(name, 16, seed, validation=9, epochs=2) for name in ("adam", "sgd") for seed in range(2)]
+    runs = [factory.finished(job) for job in jobs]
+    factory.write_experiment(project / "results/sweep", runs, factory.with_network(runs[0]))
+    factory.write_data(project / "data/processed")
+    return project
+
+
+def contents(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory) -> tuple[Path, str, int]:
+    """A checkout after the command without any folder; what it said; its exit status."""
+    project, said = tmp_path_factory.mktemp("first"), io.StringIO()
+    train_small(project)
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
+        patch.setattr(console, "PROJECT", project)
+        status = compare.main(["tracking=none"])
+    return project, said.getvalue(), status
+
+
+@pytest.mark.slow
+def test_without_words_it_finds_the_results(first):
+    project, said, status = first
+    assert status == 0
+    assert "sweep on mnist" in said
+    assert said.splitlines()[-1] == f"4 finished runs: the report is {project / 'reports/index.html'}"
+
+
+def test_what_it_writes(first):
+    tables = {"runs.csv", "comparison.csv", "curves.csv", "gap_by_width.csv", "confusion.csv", "metrics.json"}
+    assert set(contents(first[0] / "reports")) >= {"index.html", *tables}
+
+
+def test_no_temporary_file_stays(first):
+    assert [name for name in contents(first[0] / "reports") if Path(name).name.startswith(".")] == []
+
+
+def test_without_a_terminal_it_speaks_plainly(first):
+    assert "\x1b" not in first[1]
+    assert "a smoke test, no claim" in first[1]
+
+
+def test_the_same_runs_give_the_same_bytes(first, small):
+    compare.main(["results/sweep", "out=again", "tracking=none"])
+    assert contents(small / "again") == contents(first[0] / "reports")
+
+
+def test_without_results_it_reads_the_store(project, capsys):
+    store = RunStore(project / "runs")
+    for run in factory.book_runs(2):
+        store.write(run)
+    compare.main(["tracking=none"])
+    assert "runs on mnist" in capsys.readouterr().out
+
+
+def test_nothing_trained_yet(project):
+    with pytest.raises(UserError, match=r"runs: no such folder of runs; train first \(python -m pipeline\.train"):
+        compare.main([])
+
+
+def test_nothing_finished(project):
+    (project / "runs").mkdir()
+    with pytest.raises(UserError, match="no finished run to compare; train first"):
+        compare.main([])
+
+
+def test_all_diverged(project, capsys):
+    """A report all the same: it says that there is no answer, and why; every file of the stage is there."""
+    lost = [factory.lost(factory.job(seed=seed), DIVERGED, "the loss is not a number") for seed in range(2)]
+    factory.write_experiment(project / "results/sweep", lost)
+    assert compare.main(["tracking=none"]) == 0
+    said = capsys.readouterr().out
+    assert "None of 2 runs finished (2 diverged). So no optimizer and no width can be named" in said
+    page = (project / "reports/index.html").read_text()
+    assert "<strong>None of 2 runs finished</strong>" in page
+    assert page.count("the loss is not a number") == 2
+    assert "python -m pipeline.train seed=1" in page
+    stage = yaml.safe_load((Path(compare.__file__).parent.parent / "dvc.yaml").read_text())["stages"]["compare"]
+    outs = [next(iter(out)) if isinstance(out, dict) else out for out in [*stage["outs"], *stage["metrics"]]]
+    assert [out for out in outs if not (project / out).exists()] == []
+
+
+def test_a_run_without_a_record_alone(project):
+    Sweep("sweep", [], None, [Lost("sgd-w64-d1-s0", "failed", "MemoryError", "python -m pipeline.train")], None).write(
+        project / "results/sweep"
+    )
+    assert compare.main(["tracking=none"]) == 0
+    assert "<strong>The only run did not finish</strong> (1 failed)" in (project / "reports/index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("word", "says"), [("trakcing=none", "did you mean 'tracking'"), ("tracking=sqllite", "'sqlite'")]
+)
+def test_misspelt_words(small, word, says):
+    with pytest.raises(UserError, match=says):
+        compare.main([word])
+    assert not (small / "reports").exists()
+
+
+def test_a_damaged_run_is_named(small):
+    folder = next(path for path in (small / "results/sweep").iterdir() if path.is_dir())
+    (folder / "predictions.npy").write_bytes(b"")
+    with pytest.raises(UserError, match="damaged"):
+        compare.main(["tracking=none"])
+
+
+def test_a_leak_is_said_aloud(project, capsys):
+    factory.write_experiment(project / "results/sweep", [factory.finished(factory.job(), test=0.995, gap=0.0)])
+    compare.main(["tracking=none"])
+    assert "Leak alarm: 1 run above 99.1" in capsys.readouterr().out
+
+
+def test_without_the_images_there_is_a_report_all_the_same(small, capsys):
+    compare.main(["tracking=none", "data=nowhere"])
+    assert "no pictures of digits in the report" in capsys.readouterr().err
+    assert pd.read_csv(small / "reports/confusion.csv").empty
+
+
+def test_other_images_than_the_winners_are_not_shown(small, capsys):
+    runs = [factory.finished(factory.job())]
+    factory.made_otherwise(runs[0], data="0" * 64)
+    factory.write_experiment(small / "results/other", runs)
+    compare.main(["results/other", "tracking=none"])
+    assert "was trained on other data than data/processed/mnist holds" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_figures_of_an_earlier_report_go_and_others_stay(small):
+    figures = small / "reports/figures"
+    figures.mkdir(parents=True)
+    (figures / "baseline.png").touch()
+    (figures / "samples.png").touch()
+    compare.main(["tracking=none"])
+    names = {path.name for path in figures.iterdir()}
+    assert "baseline.png" not in names
+    assert "samples.png" in names
+
+
+@pytest.fixture(scope="module")
+def published(first) -> Callable[[str], None]:
+    """Publishes the first report again, to the tracker of that name."""
+    from pipeline.report.evidence import Evidence, read_sources
+
+    evidence = Evidence(read_sources([first[0] / "results/sweep"]))
+    files = {name: first[0] / "reports" / name for name in contents(first[0] / "reports")}
+    return lambda tracking: compare.publish(evidence, files, {"runs": {"finished": 4}}, tracking)
+
+
+def test_the_report_is_published_on_the_parent_run(published, monkeypatch):
+    tracker = Tracker()
+    monkeypatch.setattr(compare, "open_tracker", lambda kind: tracker)
+    published("sqlite")
+    found = set(tracker.files["parent"])
+    assert found >= {"report/index.html", "report/comparison.csv", "report/figures/heatmap_gap.png"}
+    assert "| place | configuration |" in tracker.notes["parent"]
+    assert tracker.metrics["parent"] == {"comparison/runs/finished": 4.0}
+    assert tracker.tags["parent"] == {"warning": ""}
+
+
+def test_a_leak_is_a_warning_on_the_parent_run(project, monkeypatch):
+    tracker = Tracker()
+    monkeypatch.setattr(compare, "open_tracker", lambda kind: tracker)
+    factory.write_experiment(project / "results/sweep", [factory.finished(factory.job(), test=0.995, gap=0.0)])
+    compare.main([])
+    assert tracker.tags["parent"]["warning"].startswith("Leak alarm: 1 run above 99.1")
+    assert tracker.notes["parent"].startswith("**Leak alarm")
+
+
+def test_no_tracking_asks_no_tracker(published, monkeypatch):
+    monkeypatch.setattr(compare, "open_tracker", lambda kind: pytest.fail("was asked"))
+    published("none")
+
+
+def test_trouble_with_the_tracker_costs_one_line(published, monkeypatch, capsys):
+    def refuse(kind):
+        raise RuntimeError("database is locked\nreally")
+
+    monkeypatch.setattr(compare, "open_tracker", refuse)
+    published("sqlite")
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: the report is not in MLflow (RuntimeError: database is locked really)")
+
+
+def test_a_tracker_has_what_compare_asks_of_it():
+    from pipeline.tracking import Tracker as Real
+
+    assert all(callable(getattr(Real, name)) for name in vars(Tracker) if not name.startswith("_"))
+
+
+def test_importing_the_stage_loads_nothing_heavy():
+    heavy = {"pandas", "matplotlib", "scipy", "keras", "tensorflow", "mlflow", "sklearn"}
+    code = f"import sys, pipeline.compare; print(sorted({heavy!r} & set(sys.modules)))"
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(compare.__file__).parent.parent, capture_output=True, text=True
+    )
+    assert ran.stdout.strip() == "[]", ran.stderr
+
+
+def test_help_says_what_it_does(capsys):
+    with pytest.raises(SystemExit):
+        compare.main(["--help"])
+    assert "tracking=sqlite" in capsys.readouterr().out
+
+
+# -- two given networks
+
+
+def test_two_given_networks_on_the_same_images(small, capsys):
+    """The counts are those of the predictions themselves, and nothing is written."""
+    before = contents(small)
+    assert compare.main(["results/sweep", "between=adam-w16-d1-s0,sgd-w16-d1-s1"]) == 0
+    assert contents(small) == before
+    said = capsys.readouterr().out
+    runs = {run.name: run for run in RunStore(small / "results/sweep")}
+    labels = factory.arrays().test_labels
+    adam, sgd = (RunStore(small / "results/sweep").read(runs[name].key) for name in ("adam-w16-d1-s0", "sgd-w16-d1-s1"))
+    right = [run.predictions == labels for run in (adam, sgd)]
+    only = [int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())]
+    expected = f"Of 360 test images {only[0]} are right with adam-w16-d1-s0 only, {only[1]} with sgd-w16-d1-s1 only"
+    assert said.splitlines()[-1].startswith(expected)
+    cells = [int(word) for line in said.splitlines()[1:3] for word in line.split() if word.isdigit()]
+    assert cells == [int((right[0] & right[1]).sum()), only[0], only[1], int((~right[0] & ~right[1]).sum())]
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["between=adam-w16-d1-s0"], "expected two runs of one folder"),
+        (["between=a,b,c"], "expected two runs of one folder"),
+        (["results/again", "between=a,b"], "in 2 folders: expected two runs of one folder"),
+        (["between=adam-w16-d1-s0,adam-w16-d1-s0"], "both are the run .*; expected two"),
+        (["between=adam-w16-d1-s0,adam-w32-d1-s0"], "adam-w32-d1-s0: no such run in "),
+    ],
+)
+def test_what_are_no_two_networks(small, words, why):
+    with pytest.raises(UserError, match=why):
+        compare.main(["results/sweep", *words])
+
+
+def test_two_networks_on_data_that_is_not_here(small):
+    store = RunStore(small / "results/sweep")
+    sweep = Sweep.read(store.root)
+    others = [factory.made_otherwise(store.read(key), data="0" * 64) for key in sweep.keys]
+    shutil.rmtree(store.root)
+    factory.write_experiment(store.root, others)
+    with pytest.raises(UserError, match="was tested on other data than data/processed/mnist holds; data=FOLDER"):
+        compare.main(["results/sweep", "between=adam-w16-d1-s0,sgd-w16-d1-s0"])

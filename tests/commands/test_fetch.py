@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from pipeline import fetch as stage
+from pipeline.cli.console import PROJECT
+from pipeline.cli.errors import DataUnavailable
+from pipeline.data.files import shown
+from pipeline.data.sources import DIGITS, MNIST, Folder
+from tests.unit.data import tiny
+
+FIRST = tiny.FILES[0].name
+
+
+def run(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pipeline.fetch", *map(str, words)]
+    return subprocess.run(command, cwd=PROJECT, env=os.environ | environment, capture_output=True, text=True)
+
+
+@pytest.fixture
+def mirror(tmp_path: Path) -> Folder:
+    (tmp_path / "mirror").mkdir()
+    for name, data in tiny.PACKED.items():
+        (tmp_path / "mirror" / name).write_bytes(data)
+    return Folder(tmp_path / "mirror")
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    return tmp_path / "raw"
+
+
+def test_four_files_and_nothing_else(mirror: Folder, raw: Path) -> None:
+    fetched = stage.fetch(tiny.TINY, raw, [mirror])
+    assert fetched.source == mirror.address
+    assert fetched.size == sum(map(len, tiny.PACKED.values()))
+    assert {path.name: path.read_bytes() for path in raw.iterdir()} == tiny.PACKED
+
+
+@pytest.mark.fault("no network")
+def test_what_is_whole_is_not_fetched_again(mirror: Folder, raw: Path) -> None:
+    stage.fetch(tiny.TINY, raw, [mirror])
+    times = {path: path.stat().st_mtime_ns for path in raw.iterdir()}
+    again = stage.fetch(tiny.TINY, raw, [])  # no mirror is asked
+    assert again.source == ""
+    assert len(again.kept) == 4
+    assert times == {path: path.stat().st_mtime_ns for path in raw.iterdir()}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b"", b"nonsense", tiny.PACKED[FIRST][:-1], tiny.UNPACKED[FIRST]],
+    ids=["empty", "nonsense", "cut", "unpacked"],
+)
+def test_a_damaged_file_is_replaced(mirror: Folder, raw: Path, damage: bytes) -> None:
+    stage.fetch(tiny.TINY, raw, [mirror])
+    (raw / FIRST).write_bytes(damage)
+    fetched = stage.fetch(tiny.TINY, raw, [mirror])
+    assert [file.name for file in fetched.replaced] == [FIRST]
+    assert len(fetched.kept) == 3
+    assert (raw / FIRST).read_bytes() == tiny.PACKED[FIRST]
+
+
+def test_only_what_is_missing_is_asked_for(mirror: Folder, raw: Path) -> None:
+    stage.fetch(tiny.TINY, raw, [mirror])
+    (raw / FIRST).unlink()
+    for file in tiny.FILES[1:]:
+        (mirror.path / file.name).unlink()
+    assert stage.fetch(tiny.TINY, raw, [mirror]).source == mirror.address
+
+
+@pytest.mark.fault("no network")
+def test_without_a_mirror_nothing_is_written(raw: Path) -> None:
+    with pytest.raises(DataUnavailable):
+        stage.fetch(tiny.TINY, raw, [])
+    assert not raw.exists()
+
+
+def test_a_mirror_that_is_whole_but_for_one_file_leaves_nothing(mirror: Folder, raw: Path) -> None:
+    (mirror.path / tiny.FILES[3].name).write_bytes(b"")
+    with pytest.raises(DataUnavailable):
+        stage.fetch(tiny.TINY, raw, [mirror])
+    assert not raw.exists()
+
+
+def test_leftovers_of_a_killed_fetch_are_removed(mirror: Folder, raw: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    stage.fetch(tiny.TINY, raw, [mirror])
+    (raw / f".{FIRST}.{dead.pid}.part").touch()
+    stage.fetch(tiny.TINY, raw, [])
+    assert sorted(path.name for path in raw.iterdir()) == sorted(tiny.PACKED)
+
+
+# As a person types it
+
+
+def test_mnist_from_a_folder(mnist_mirror: Path, raw: Path) -> None:
+    done = run(f"raw={raw}", OVERFITTING_GAP_MIRRORS=str(mnist_mirror))
+    assert (done.returncode, done.stderr) == (0, "")
+    first, second = done.stdout.splitlines()
+    assert first == f"mnist: 4 files from {Folder(mnist_mirror).address}, sha256 verified"
+    assert second.startswith(f"mnist: {shown(raw / 'mnist')}, 11.59 MB in 4 files (")
+    for file in MNIST.files:
+        assert (raw / "mnist" / file.name).read_bytes() == (mnist_mirror / file.name).read_bytes()
+    again = run(f"raw={raw}", "mirrors=/nowhere")
+    assert again.stdout.startswith(f"mnist: all 4 files are in {raw / 'mnist'} already, sha256 verified (")
+
+
+def test_digits(raw: Path) -> None:
+    done = run("dataset=digits", f"raw={raw}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("digits: 4 files from scikit-learn, sha256 verified\n")
+    assert sorted(path.name for path in (raw / "digits").iterdir()) == sorted(file.name for file in DIGITS.files)
+
+
+def test_no_mirror_at_hand(raw: Path) -> None:
+    done = run(f"raw={raw}", f"mirrors={raw},/nowhere")
+    assert done.returncode == 4
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("error: MNIST: no mirror has it whole. ")
+    assert "dataset=digits" in done.stderr
+    assert not raw.exists()
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("dataset=mnits", "dataset=mnits: expected one of mnist, digits (did you mean 'mnist'?)"),
+        ("dataset=", "dataset=: expected one of mnist, digits"),
+        ("datset=mnist", "datset=mnist: expected KEY=VALUE with one of the keys dataset, raw, mirrors"),
+        ("mnist", "mnist: expected KEY=VALUE"),
+        ("raw=", "raw=: expected a folder"),
+        ("mirrors=http://example.org", "mirrors=http://example.org: expected folders and https:// addresses"),
+    ],
+)
+def test_wrong_words_get_one_line(word: str, message: str) -> None:
+    done = run(word)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {message}")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_help_names_the_keys() -> None:
+    done = run("--help")
+    assert done.returncode == 0
+    for word in ("dataset=mnist", "raw=data/raw", "mirrors=", "OVERFITTING_GAP_MIRRORS"):
+        assert word in done.stdout
+
+
+def test_a_file_where_the_folder_belongs(raw: Path, mnist_mirror: Path) -> None:
+    raw.touch()
+    done = run(f"raw={raw}", f"mirrors={mnist_mirror}")
+    assert done.returncode == 2
+    assert "cannot be written (Not a directory" in done.stderr or "cannot be written (File exists" in done.stderr
+
+
+def test_a_bar_is_shown_on_a_terminal_only(
+    mirror: Folder, raw: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stage.fetch(tiny.TINY, raw, [mirror])
+    assert capfd.readouterr() == ("", "")
+    (raw / FIRST).unlink()
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        monkeypatch.setenv("TERM", "xterm")
+        stage.fetch(tiny.TINY, raw, [mirror])
+    seen = b""
+    with suppress(OSError):  # how the end of a terminal reads
+        while chunk := os.read(ours, 100_000):
+            seen += chunk
+    os.close(ours)
+    assert b"fetching" in seen
+
+
+@pytest.fixture
+def mnist_mirror() -> Path:
+    folder = PROJECT.parent / "shared" / "mnist"
+    if not folder.is_dir():
+        pytest.skip(f"the real MNIST files are not in {folder}")
+    return folder

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from pipeline import fetch, preprocess
+from pipeline.cli.console import PROJECT
+from pipeline.cli.errors import UserError
+from pipeline.config.digests import array_digest
+from pipeline.data import arrays
+from pipeline.data.arrays import Arrays
+from pipeline.data.files import shown
+from pipeline.data.raw import Samples
+from pipeline.data.sources import DIGITS, ScikitLearn
+from tests.conftest import preprocessed as run
+from tests.unit.data import tiny
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The digits, fetched and preprocessed as a person would."""
+    folder = tmp_path_factory.mktemp("digits")
+    fetch.fetch(DIGITS, folder / "raw" / "digits", [ScikitLearn()])
+    done = run(folder, "dataset=digits")
+    assert done.stderr == ""
+    (folder / "said").write_text(done.stdout)
+    return folder
+
+
+def card_of(folder: Path) -> dict[str, Any]:
+    card: dict[str, Any] = json.loads((folder / "card.json").read_text())
+    return card
+
+
+@pytest.fixture(scope="module")
+def loaded(mnist: Path) -> Arrays:
+    return arrays.load(mnist / "processed" / "mnist")
+
+
+# Real MNIST
+
+
+def test_mnist_has_the_form_of_the_book(loaded: Arrays) -> None:
+    assert {name: (array.shape, str(array.dtype)) for name, array in loaded.named().items()} == {
+        "train_images": ((60_000, 784), "float32"),
+        "train_labels": ((60_000,), "uint8"),
+        "test_images": ((10_000, 784), "float32"),
+        "test_labels": ((10_000,), "uint8"),
+    }
+    assert (loaded.name, loaded.classes, loaded.image_shape) == ("mnist", 10, (28, 28))
+
+
+def test_mnist_lies_in_0_to_1(loaded: Arrays) -> None:
+    assert (loaded.test_images.min(), loaded.test_images.max()) == (0.0, 1.0)
+
+
+def test_mnist_has_the_digest_it_always_had(loaded: Arrays) -> None:
+    assert loaded.digest == "002871171286d4410d846276b86bb3f5a895dceb6428c9306255ebde07b530fd"
+    arrays.verify(loaded)
+
+
+def test_card_of_mnist(mnist: Path, loaded: Arrays) -> None:
+    card = card_of(mnist)
+    assert card["digest"] == loaded.digest
+    images = card["train"]["images"]
+    assert (images["shape"], images["dtype"], images["min"], images["max"]) == ([60_000, 784], "float32", 0, 1)
+    assert images["mean"] == pytest.approx(0.1306604762738429, abs=1e-15)
+    assert list(card["test"]["labels"]["class_counts"].values()) == [
+        980,
+        1135,
+        1032,
+        1010,
+        982,
+        892,
+        958,
+        1028,
+        974,
+        1009,
+    ]
+    assert card["test"]["images"]["sha256"] == array_digest(loaded.test_images)
+
+
+def test_it_says_what_there_is_and_where(mnist: Path) -> None:
+    first, second = (mnist / "said").read_text().splitlines()
+    assert first.startswith(
+        "mnist: 60,000 training and 10,000 test samples, 28 x 28 pixels, 10 classes, digest 0028711"
+    )
+    assert second.startswith(f"mnist: {shown(mnist / 'processed' / 'mnist')}, ")
+
+
+# The digits, and what does not depend on the data
+
+
+def test_digits_end_to_end(digits: Path) -> None:
+    loaded = arrays.load(digits / "processed" / "digits")
+    arrays.verify(loaded)
+    assert loaded.train_images.shape == (1437, 64)
+    assert loaded.test_images.shape == (360, 64)
+    assert loaded.train_images.max() == 1.0
+    assert loaded.image_shape == (8, 8)
+
+
+def test_digits_are_those_of_scikit_learn(digits: Path) -> None:
+    from sklearn.datasets import load_digits
+
+    loaded = arrays.load(digits / "processed" / "digits")
+    images = np.concatenate([loaded.train_images, loaded.test_images])
+    assert np.array_equal(images, load_digits().data / 16)
+
+
+def test_card_is_made_of_numbers_and_words(digits: Path) -> None:
+    card = card_of(digits)
+    for split, samples in (("train", 1437), ("test", 360)):
+        assert card[split]["samples"] == samples
+        assert sum(card[split]["labels"]["class_counts"].values()) == samples
+        assert set(card[split]["images"]) == {"shape", "dtype", "min", "max", "mean", "sha256"}
+
+
+def test_nothing_else_is_written(digits: Path) -> None:
+    assert sorted(path.name for path in digits.iterdir()) == ["card.json", "processed", "raw", "said", "samples.png"]
+    assert sorted(path.name for path in (digits / "processed").iterdir()) == ["digits"]
+
+
+def test_the_same_bytes_again(digits: Path, tmp_path: Path) -> None:
+    raw, names = digits / "raw" / "digits", ("card.json", "samples.png")
+    preprocess.preprocess(DIGITS, raw, tmp_path / "digits", *(tmp_path / name for name in names))
+    for name in names:
+        assert (tmp_path / name).read_bytes() == (digits / name).read_bytes()
+    for path in (tmp_path / "digits").iterdir():
+        assert path.read_bytes() == (digits / "processed" / "digits" / path.name).read_bytes()
+
+
+def test_picture_shows_a_row_for_each_class(digits: Path) -> None:
+    from matplotlib.image import imread
+
+    picture = imread(digits / "samples.png")[:, :, :3].mean(axis=2)
+    rows = np.array_split(picture[120:-30, 90:-130], 10)
+    assert all((row < 0.3).mean() > 0.05 for row in rows)
+    columns = np.array_split(picture[120:-30, 90:-130], 10, axis=1)
+    assert all((column < 0.3).mean() > 0.05 for column in columns)
+
+
+def test_picture_of_a_class_with_few_samples(tmp_path: Path) -> None:
+    samples = Samples(tiny.ARRAYS[tiny.FILES[0].name][:2], np.array([1, 1], np.uint8))
+    preprocess.draw(tiny.TINY, samples, tmp_path / "x.png")
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_scaling_is_that_of_the_book() -> None:
+    every = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
+    assert np.array_equal(preprocess.scale(every, 255), every.reshape(1, 256).astype("float32") / 255)
+    assert preprocess.scale(every, 255).dtype == np.float32
+
+
+@pytest.mark.fault("another data set")
+def test_each_data_set_has_a_card_and_a_picture_of_its_own(digits: Path, tmp_path: Path) -> None:
+    """Preprocessing another one leaves those of the first alone; the paths are the outputs of the stage in dvc.yaml."""
+    stage = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]["preprocess"]
+    made = [preprocess.DEFAULTS[key].replace("{dataset}", "${dataset}") for key in ("card", "samples")]
+    assert {stage["metrics"][0], stage["outs"][1]} == {*made}
+    places = {key: tmp_path / preprocess.DEFAULTS[key] for key in ("card", "samples")}
+    words = [f"raw={digits / 'raw'}", f"processed={tmp_path / 'processed'}"]
+    preprocess.main(["dataset=digits", *words, *(f"{key}={path}" for key, path in places.items())])
+    assert json.loads((tmp_path / "data/cards/digits.json").read_text())["dataset"] == "digits"
+    assert (tmp_path / "data/samples/digits.png").is_file()
+
+
+def test_damaged_raw_data_leaves_earlier_arrays(digits: Path, tmp_path: Path) -> None:
+    raw, target = tmp_path / "raw", tmp_path / "digits"
+    shutil.copytree(digits / "raw" / "digits", raw)
+    outputs = (target, tmp_path / "card.json", tmp_path / "samples.png")
+    preprocess.preprocess(DIGITS, raw, *outputs)
+    (raw / DIGITS.test_labels.name).write_bytes(b"")
+    with pytest.raises(UserError, match="ends early"):
+        preprocess.preprocess(DIGITS, raw, *outputs)
+    arrays.verify(arrays.load(target))
+
+
+def test_without_raw_data_it_names_the_command(tmp_path: Path) -> None:
+    done = run(tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "train-images-idx3-ubyte.gz: cannot be read (No such file or directory)" in done.stderr
+    assert done.stderr.endswith("To have it: python -m pipeline.fetch dataset=mnist\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("dataset=digit", "dataset=digit: expected one of mnist, digits (did you mean 'digits'?)"),
+        ("card=", "card=: expected a path"),
+        ("sample=x", "sample=x: expected KEY=VALUE with one of the keys dataset, raw, processed, card, samples"),
+    ],
+)
+def test_wrong_words_get_one_line(tmp_path: Path, word: str, message: str) -> None:
+    done = run(tmp_path, word)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {message}")
+
+
+def test_a_home_that_cannot_be_written_to_goes_without_a_word(digits: Path, tmp_path: Path) -> None:
+    shutil.copytree(digits / "raw", tmp_path / "raw")
+    done = run(tmp_path, "dataset=digits", HOME="/proc/nowhere", XDG_CONFIG_HOME="", XDG_CACHE_HOME="")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("stage", ["fetch", "preprocess"])
+def test_importing_a_stage_is_light(stage: str) -> None:
+    code = f"import sys, pipeline.{stage}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    heavy = {"keras", "tensorflow", "mlflow", "sklearn", "matplotlib", "pooch", "requests", "scipy", "pandas"}
+    assert not heavy & set(loaded.stdout.split())

@@ -1,0 +1,383 @@
+"""Who becomes champion, who does not and why, and the champion as a service."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline import preprocess, promote, reproduce
+from pipeline.cli.console import PROJECT
+from pipeline.config.digests import arrays_digest
+from pipeline.data import arrays
+from pipeline.data.arrays import Arrays
+from pipeline.promote import NotPromoted
+from pipeline.storage.sweep import find_sweep
+from pipeline.tracking import open_tracker, registry
+from pipeline.training.result import Result
+from tests.unit.training.command import Place, command
+from tests.unit.training.factory import make_job
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+"""MLflow and its libraries warn of themselves here and there."""
+
+WORDS = ["model.width=4,16", "seed=0,1,2", "training.epochs=3", "optimizer=adam", "device.xla=false", "question=tests"]
+
+
+@pytest.fixture(scope="module")
+def mnist(tmp_path_factory: pytest.TempPathFactory, digits: Arrays) -> Path:
+    """A folder like data/processed with data of MNIST's form in it, without its files: digits, each pixel three by three."""
+    content: dict[str, np.ndarray] = {}
+    for part in ("train", "test"):
+        images = np.kron(np.asarray(getattr(digits, f"{part}_images")).reshape(-1, 8, 8), np.ones((3, 3), np.float32))
+        whole = np.rint(np.pad(images, ((0, 0), (2, 2), (2, 2))) * 255).astype(np.uint8).reshape(len(images), -1)
+        content[f"{part}_images"] = preprocess.scale(whole, 255)
+        content[f"{part}_labels"] = np.asarray(getattr(digits, f"{part}_labels"))
+    folder = tmp_path_factory.mktemp("mnist")
+    made = Arrays("mnist", **content, classes=10, image_shape=(28, 28), digest=arrays_digest(content))
+    arrays.write(made, folder / "mnist")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, mnist: Path) -> Iterator[Place]:
+    """A sweep that is in an MLflow store of its own."""
+    where = Place(tmp_path_factory.mktemp("project"), mnist)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{where.root / 'mlflow.db'}")
+        said = command("-m", *own(where), *WORDS)
+        assert said.status == 0, said.out + said.err
+        yield where
+
+
+def own(place: Place, without: str = "tracking") -> list[str]:
+    """What keeps a command to `place` and its data, tracking included."""
+    words = [word for word in place.words if not word.startswith(("tracking", "dataset", without))]
+    return [*words, "dataset=mnist", "dataset.validation_size=200"]
+
+
+@pytest.fixture(scope="module")
+def promoted(place: Place) -> str:
+    """What the command says."""
+    words = ["tests", "gap_limit=50", f"data={place.processed}", f"runs={place.root / 'runs'}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.promote", *words], cwd=PROJECT, capture_output=True, text=True, timeout=300
+    )
+    # Nothing of MLflow's: no warning, no bar.
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.strip()
+
+
+def run(place: Place, **changes: Any) -> str:
+    sweep, runs = find_sweep("tests", place.store, place.root)
+    best = runs.read(sweep.winner or "")
+    like = [one for one in map(runs.record, sweep.keys) if one.job.configuration == best.job.configuration]
+    values = {"best": best, "like": like, "limit": 50.0, "data": place.processed, "store": place.store}
+    return promote.promote(**(values | {"tracker": open_tracker("sqlite")} | changes))
+
+
+def test_the_first_one_is_promoted_with_its_reasons(place: Place, promoted: str) -> None:
+    assert promoted.startswith("adam-w16-d1-s")
+    assert "is the champion now (version 1 of mnist-dense): validation accuracy " in promoted
+    assert "there was no champion" in promoted
+    assert promoted.endswith("to the validation split is under the limit of 50; trained again, every bit was the same")
+
+
+def test_the_reason_stands_on_the_version(place: Place, promoted: str) -> None:
+    from mlflow.tracking import MlflowClient
+
+    uri = f"sqlite:///{place.root / 'mlflow.db'}"
+    version = MlflowClient(uri, uri).get_model_version_by_alias("mnist-dense", "champion")
+    assert "trained again, every bit was the same" in version.tags["reason"]
+    assert version.description == version.tags["reason"]
+    assert version.tags["run.key"] == find_sweep("tests", place.store, place.root)[0].winner
+
+
+def test_a_second_time_it_is_champion_already(place: Place, promoted: str) -> None:
+    assert "is the champion already (version 1)" in run(place)
+
+
+def test_a_large_gap_is_refused(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "champion", lambda *_: None)
+    with pytest.raises(NotPromoted, match=r"is not under the limit of -5 \(gap_limit\)"):
+        run(place, limit=-5.0, best=other(place))
+
+
+def other(place: Place, **changes: object) -> Result:
+    """The best run of the sweep under another key, as if it were another one."""
+    sweep, runs = find_sweep("tests", place.store, place.root)
+    best = dataclasses.replace(runs.read(sweep.winner or ""), key="e" * 64, **changes)  # type: ignore[arg-type]
+    job = dataclasses.replace(best.job, training=dataclasses.replace(best.job.training, epochs=4))
+    best = dataclasses.replace(best, job=job)
+    place.store.write(best)
+    place.store.note_published(best.key, place.store.published(sweep.winner or ""))
+    return best
+
+
+def test_what_is_no_better_is_refused(place: Place, promoted: str) -> None:
+    best = other(place)
+    sweep, runs = find_sweep("tests", place.store, place.root)
+    like = [one for one in map(runs.record, sweep.keys) if one.job.width == 4]
+    with pytest.raises(NotPromoted, match="not better beyond the spread of the seeds"):
+        run(place, best=best, like=like)
+
+
+def test_what_does_not_come_out_the_same_is_refused(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def differently(results: list[Result], *_: object) -> list[reproduce.Attempt]:
+        return [reproduce.Attempt(results[0], verdict=reproduce.DEFECT, words="epoch 1: train/loss was 1, is 2")]
+
+    monkeypatch.setattr(reproduce, "reproduce", differently)
+    monkeypatch.setattr(registry, "champion", lambda *_: None)
+    with pytest.raises(NotPromoted, match="a defect: epoch 1"):
+        run(place, best=other(place))
+
+
+def test_what_was_compared_with_an_earlier_champion_is_refused(
+    place: Place, promoted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two promotions at once, the later one."""
+
+    def identical(results: list[Result], *_: object) -> list[reproduce.Attempt]:
+        return [reproduce.Attempt(results[0], verdict=reproduce.IDENTICAL)]
+
+    look_up = registry.champion
+    there = look_up(open_tracker("sqlite"), "mnist")
+    monkeypatch.setattr(reproduce, "reproduce", identical)
+    monkeypatch.setattr(registry, "champion", lambda *_: None)
+    with pytest.raises(NotPromoted, match=r"was none when they were compared and is version 1 \(adam-w16-d1-s.\) now"):
+        run(place, best=other(place))
+    assert there is not None
+    assert look_up(open_tracker("sqlite"), "mnist") == there
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"like": []}, "0 seeds with a validation split; expected at least 3"),
+        ({"best": "without weights"}, "is not in MLflow with its weights"),
+    ],
+)
+def test_what_is_missing_is_said(place: Place, changes: dict[str, Any], expected: str) -> None:
+    if changes.get("best"):
+        changes = {"best": other(place, weights=None)}
+    with pytest.raises(NotPromoted, match=expected):
+        run(place, **changes)
+
+
+CHAMPION = registry.Champion("1", "sgd-w4-d1-s0", "k", "c", "d", {seed: 0.90 + seed / 1000 for seed in range(5)})
+
+
+@pytest.mark.parametrize(
+    ("seeds", "better"),
+    [
+        ({seed: 0.91 + seed / 1000 for seed in range(5)}, True),
+        ({seed: 0.90 + seed / 1000 for seed in range(5)}, False),
+        ({seed: 0.89 + seed / 1000 for seed in range(5)}, False),
+        ({seed: 0.9001 + seed % 2 / 100 for seed in range(5)}, False),
+        ({seed: 0.93 + seed / 1000 for seed in range(10, 15)}, True),
+        ({seed: 0.9021 + seed / 1000 for seed in range(10, 13)}, True),
+    ],
+    ids=["each seed better", "the same", "worse", "within the spread", "other seeds, better", "other seeds, just"],
+)
+def test_better_means_beyond_the_spread_of_the_seeds(
+    seeds: dict[int, float], better: bool, place: Place, digits: Arrays
+) -> None:
+    run = find_sweep("tests", place.store, place.root)[0].winner or ""
+    best = dataclasses.replace(place.store.record(run), identity={"data": "d"})
+    if better:
+        assert "against the champion sgd-w4-d1-s0 (p = " in promote.better(best, seeds, CHAMPION)
+    else:
+        with pytest.raises(NotPromoted, match="not better beyond the spread"):
+            promote.better(best, seeds, CHAMPION)
+
+
+def test_other_data_cannot_be_compared(place: Place) -> None:
+    best = place.store.record(find_sweep("tests", place.store, place.root)[0].winner or "")
+    with pytest.raises(NotPromoted, match="trained on other data"):
+        promote.better(best, {0: 0.9}, CHAMPION)
+
+
+# --- the served champion
+
+
+Ask = Callable[[Any], tuple[int, Any]]
+
+
+@pytest.fixture(scope="module")
+def ask(promoted: str) -> Iterator[Ask]:
+    """A question to the champion behind the documented command: status and content of the answer."""
+    from tests.unit.tracking.test_ui import free_port
+
+    port = free_port()
+    words = f"models serve -m models:/mnist-dense@champion --env-manager local --port {port}"
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    server = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", *words.split()],
+        env=os.environ | {"PATH": path},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+    def question(plain: Any) -> tuple[int, Any]:
+        return post(f"http://127.0.0.1:{port}/invocations", plain)
+
+    try:
+        deadline = time.monotonic() + 120
+        while not answers(port):
+            assert server.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        yield question
+    finally:
+        # MLflow starts uvicorn and does not pass the signal on.
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(20)
+
+
+def answers(port: int) -> bool:
+    try:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def post(address: str, plain: Any) -> tuple[int, Any]:
+    request = urllib.request.Request(address, json.dumps(plain).encode(), {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+
+
+def test_raw_pixels_get_classes_and_probabilities(ask: Ask, place: Place) -> None:
+    """All of the test split, over HTTP: as accurate as the run's own record."""
+    data = arrays.load(place.processed / "mnist")
+    images = np.rint(np.asarray(data.test_images) * 255).astype(int)
+    status, answer = ask({"inputs": images.reshape(-1, 28, 28).tolist()})
+    assert status == 200
+    winner = place.store.read(find_sweep("tests", place.store, place.root)[0].winner or "")
+    assert winner.predictions is not None
+    classes = [one["class"] for one in answer["predictions"]]
+    assert classes == winner.predictions.tolist()
+    assert np.mean(classes == data.test_labels) == pytest.approx(winner.figures["test/accuracy"])
+    sums = [sum(one["probabilities"]) for one in answer["predictions"]]
+    assert sums == pytest.approx([1.0] * len(images), abs=1e-5)
+
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (2, 28, 28))
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        (PIXELS / 255, "got fractions; were the pixels scaled to [0, 1]?"),
+        (PIXELS > 127, "got no value above 1; were the pixels scaled to [0, 1]?"),
+        (PIXELS + 1, "got values from 1 to 256"),
+        (-PIXELS, "got values from -255 to 0"),
+        (np.full((1, 28, 28), np.nan), "raw pixels, whole numbers from 0 to 255; got values from nan to nan"),
+        (np.full((1, 28, 28), "white"), "could not convert string to float"),
+        (PIXELS.reshape(2, -1), "does not match expected shape (-1, 28, 28)"),
+        (PIXELS[0], "does not match expected shape (-1, 28, 28)"),
+        (PIXELS[:0], "numpy array input"),
+    ],
+    ids=["scaled", "black and white", "too bright", "negative", "not a number", "text", "flat", "one image", "none"],
+)
+def test_anything_but_raw_pixels_is_refused(ask: Ask, images: np.ndarray, said: str) -> None:
+    status, answer = ask({"inputs": images.tolist()})
+    assert status == 400
+    assert said in answer["message"]
+
+
+@pytest.mark.fault("hostile input")
+def test_pickled_weights_are_not_served(tmp_path: Path, keras: Any) -> None:
+    from pipeline.tracking import served
+
+    class Evil:
+        def __reduce__(self) -> Any:
+            return Path.touch, (tmp_path / "sentinel",)
+
+    np.savez(tmp_path / "weights.npz", **{"classes.bias": np.array([Evil()], object)})
+    plain = {"job": make_job().to_dict(), "image_shape": [8, 8], "brightest": 16}
+    (tmp_path / "network.json").write_text(json.dumps(plain))
+
+    class Context:
+        artifacts = {"weights": str(tmp_path / "weights.npz"), "network": str(tmp_path / "network.json")}  # noqa: RUF012
+
+    with pytest.raises(ValueError, match="allow_pickle=False"):
+        served.Classifier().load_context(Context())
+    assert not (tmp_path / "sentinel").exists()
+
+
+@pytest.mark.parametrize(("shape", "brightest"), [((28, 28), 255), ((8, 8), 16)], ids=["as MNIST", "as digits"])
+def test_raw_pixels_of_any_size_are_scaled_as_in_training(
+    shape: tuple[int, int], brightest: int, tmp_path: Path, keras: Any
+) -> None:
+    from pipeline.config.job import Job
+    from pipeline.models import dense
+    from pipeline.tracking import served
+
+    job = make_job("adam", hidden=[12])
+    network = dense.build(job.model, shape[0] * shape[1], 10, "float32")
+    dense.set_initial(network, job.model, 3)
+    arrays = {name.replace("/", "."): array for name, array in dense.weights(network).items()}
+    np.savez(tmp_path / "weights.npz", **arrays)
+    plain = {"job": job.to_dict(), "image_shape": list(shape), "brightest": brightest}
+    (tmp_path / "network.json").write_text(json.dumps(plain))
+    assert Job.from_dict(plain["job"]) == job  # type: ignore[arg-type]
+
+    class Context:
+        artifacts = {"weights": str(tmp_path / "weights.npz"), "network": str(tmp_path / "network.json")}  # noqa: RUF012
+
+    classifier = served.Classifier()
+    classifier.load_context(Context())
+    images = np.random.default_rng(0).integers(0, brightest + 1, (5, *shape)).astype(np.uint8)
+    answers = classifier.predict(Context(), images)
+    expected = np.asarray(network(images.reshape(5, -1).astype(np.float32) / np.float32(brightest)))
+    np.testing.assert_allclose(np.array(answers["probabilities"].tolist()), expected, rtol=1e-5)
+    assert answers["class"].tolist() == expected.argmax(axis=1).tolist()
+
+
+# --- what a sweep lost stands on its parent run
+
+
+@pytest.mark.slow
+def test_the_parent_run_says_that_nothing_was_lost(place: Place) -> None:
+    assert parent(place).data.tags["lost"] == "none"
+
+
+@pytest.mark.slow
+def test_the_parent_run_names_what_was_lost(place: Place) -> None:
+    words = ["model.width=4", "seed=0,1", "training.epochs=2", "training.batch_size=20", "optimizer=sgd"]
+    bad = ["optimizer.learning_rate=1000", "optimizer.weight_decay=1000", "device.xla=false", "question=lost"]
+    command("-m", *own(place, "paths.results"), *words, *bad)
+    tags = parent(place, "lost").data.tags
+    assert tags["lost"] == "2 diverged"
+    assert (
+        "sgd-w4-d1-s1 diverged: running/loss is nan after epoch 1; again: python -m pipeline.train" in tags["lost.runs"]
+    )
+
+
+def parent(place: Place, question: str = "tests") -> Any:
+    from mlflow.tracking import MlflowClient
+
+    uri = f"sqlite:///{place.root / 'mlflow.db'}"
+    client = MlflowClient(uri, uri)
+    [experiment] = [one for one in client.search_experiments() if one.name == question]
+    [found] = [run for run in client.search_runs([experiment.experiment_id]) if "sweep.id" in run.data.tags]
+    return found

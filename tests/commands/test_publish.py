@@ -1,0 +1,589 @@
+"""A month of results moves to a tracking server with one command: whole, once, and equal to what SQLite has."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from pipeline import publish
+from pipeline.cli.console import PROJECT
+from pipeline.cli.errors import RunsLost, UserError
+from pipeline.data.arrays import load
+from pipeline.storage.store import RunStore
+from pipeline.storage.sweep import STOPPED, Ledger, Lost, Sweep
+from pipeline.tracking import TrackingUnavailable, many
+from tests.support.postgres import TrackingServer, Wire
+from tests.system.faults.workspace import SMALL, Workspace
+from tests.unit.tracking.factory import make_job, make_result
+
+QUESTION = "months of work"
+VOLATILE = {"process", "winner.run_id", "mlflow.source.name", "mlflow.parentRunId"}
+"""Tags that say which process, store or program it was."""
+
+
+@pytest.fixture(autouse=True)
+def no_inherited_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(publish, "RETRY_SECONDS", 0.05)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[TrackingServer]:
+    """One for all tests here: each asks its own question, so that none sees the others' runs."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)  # PostgreSQL's own user has to pass, and pytest's folders let nobody
+        made = TrackingServer(Path(folder) / "kept")
+        yield made.start()
+        made.stop()
+
+
+@pytest.fixture
+def wire(server: TrackingServer) -> Iterator[Wire]:
+    made = Wire(server.port)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def question(request: pytest.FixtureRequest) -> str:
+    return request.node.name
+
+
+@pytest.fixture
+def filled(tmp_path: Path, question: str) -> RunStore:
+    return fill(RunStore(tmp_path / "runs"), question)
+
+
+def fill(store: RunStore, question: str) -> RunStore:
+    """Three finished runs and one that diverged, of one sweep."""
+    results = [make_result(seed) for seed in range(3)]
+    history = {"train/loss": [1.0, float("nan")]}
+    gone = make_result(job=make_job(3), status="diverged", reason="loss is nan", history=history, figures={})
+    for one in [*results, gone]:
+        store.write(one)
+    lost = [Lost(gone.name, gone.status, "loss is nan", "python -m pipeline.train seed=3 retry=diverged", gone.key)]
+    keys = [one.key for one in [*results, gone]]
+    Ledger(store).write(Sweep(question, keys, keys[1], lost, id=many_letters(question)))
+    return store
+
+
+def many_letters(words: str) -> str:
+    import hashlib
+
+    return hashlib.sha256(words.encode()).hexdigest()
+
+
+def send(store: RunStore, uri: str) -> None:
+    assert publish.main([f"to={uri}", f"from={store.root}", "data=nowhere"]) == 0
+
+
+def keys(uri: str, question: str) -> set[str]:
+    """Of the runs of a question in the store, `parent` for the sweep's. Fails where one stands twice."""
+    return set(rows(uri, question, histories=False))
+
+
+def rows(uri: str, question: str, histories: bool = True) -> dict[str, dict[str, Any]]:
+    """All that the store has of the runs of a question, by key; of the parent as `parent`. Fails where one stands twice."""
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(uri, uri)
+    experiment = client.get_experiment_by_name(question)
+    found: dict[str, dict[str, Any]] = {}
+    for run in client.search_runs([experiment.experiment_id]) if experiment else []:
+        tags = {name: value for name, value in run.data.tags.items() if name not in VOLATILE}
+        parent = "run.key" not in tags
+        key = tags.get("run.key", "parent")
+        assert key not in found, f"{tags['mlflow.runName']} stands twice"
+        points = {n: client.get_metric_history(run.info.run_id, n) for n in run.data.metrics} if histories else {}
+        found[key] = {
+            "name": run.info.run_name,
+            "status": run.info.status,
+            "times": None if parent else (run.info.start_time, run.info.end_time),
+            "parameters": run.data.params,
+            "metrics": {n: [(one.step, one.timestamp, one.value) for one in h] for n, h in points.items()},
+            "tags": tags,
+            "data": [(one.dataset.name, one.dataset.digest, one.dataset.profile) for one in run.inputs.dataset_inputs],
+        }
+    return found
+
+
+@pytest.mark.slow
+def test_it_is_what_sqlite_has(server: TrackingServer, filled: RunStore, question: str, tmp_path: Path) -> None:
+    sqlite = f"sqlite:///{tmp_path}/mlflow.db"
+    send(filled, sqlite)
+    send(filled, server.uri)
+    there = rows(server.uri, question)
+    assert there.keys() == {*filled.keys(), "parent"}
+    assert there == rows(sqlite, question)
+    assert there["parent"]["name"] == "adam, 64, 4 seeds"
+    told = there["parent"]["tags"]
+    assert (there["parent"]["status"], told["lost"], told["winner"]) == ("FINISHED", "1 diverged", "adam-w64-d1-s1")
+    stores = [[ids["store"] for ids in filled.everywhere(key)] for key in filled.keys()]  # noqa: SIM118
+    assert stores == [[str(tmp_path / "mlflow.db"), server.uri]] * 4
+
+
+@pytest.mark.slow
+def test_again_it_sends_nothing(
+    server: TrackingServer, filled: RunStore, question: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    send(filled, server.uri)
+    assert "0 at http://127.0.0.1" in capsys.readouterr().out
+    before = rows(server.uri, question), [filled.everywhere(key) for key in filled.keys()]  # noqa: SIM118
+    send(filled, server.uri)
+    assert f"4 runs (1 sweep, 0 single runs): 4 at {server.uri} already, none to send" in capsys.readouterr().out
+    assert (rows(server.uri, question), [filled.everywhere(key) for key in filled.keys()]) == before  # noqa: SIM118
+
+
+def one_more(store: RunStore) -> None:
+    """A fifth run of the sweep."""
+    new = make_result(5)
+    store.write(new)
+    [sweep] = Ledger(store)
+    sweep.keys.append(new.key)
+    Ledger(store).write(sweep)
+
+
+@pytest.mark.slow
+def test_what_is_noted_is_not_listed_again(
+    server: TrackingServer, filled: RunStore, question: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(filled, server.uri)
+    one_more(filled)
+    with monkeypatch.context() as patch:
+        patch.setattr(many, "_children", lambda *_: pytest.fail("listed"))
+        send(filled, server.uri)
+    assert keys(server.uri, question) == {*filled.keys(), "parent"}
+
+
+@pytest.mark.slow
+def test_what_is_noted_and_gone_is_sent_again(
+    server: TrackingServer, filled: RunStore, question: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mlflow.tracking import MlflowClient
+
+    send(filled, server.uri)
+    client = MlflowClient(server.uri, server.uri)
+    client.delete_run(filled.published(min(filled.keys()))["run_id"])
+    capsys.readouterr()
+    send(filled, server.uri)
+    assert "3 at " in (said := capsys.readouterr().out)
+    assert "1 to send" in said
+    assert keys(server.uri, question) == {*filled.keys(), "parent"}
+
+
+@pytest.mark.slow
+def test_only_what_is_not_there_is_sent(
+    server: TrackingServer, filled: RunStore, question: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    send(filled, server.uri)
+    one_more(filled)
+    send(filled, server.uri)
+    assert "4 at " in (said := capsys.readouterr().out)
+    assert "1 to send" in said
+    assert keys(server.uri, question) == {*filled.keys(), "parent"}
+
+
+@pytest.mark.slow
+def test_a_server_that_goes_away_in_the_middle_gets_the_rest(
+    wire: Wire, filled: RunStore, question: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
+    record, away = many.Tracker.record, threading.Event()
+
+    def interrupted(self: Any, *rest: Any, **named: Any) -> str:
+        if len(self.__dict__.setdefault("asked", [])) == 2 and not away.is_set():
+            away.set()
+            wire.down = True
+            threading.Timer(0.3, lambda: setattr(wire, "down", False)).start()
+        self.asked.append(rest)
+        return record(self, *rest, **named)
+
+    monkeypatch.setattr(many.Tracker, "record", interrupted)
+    send(filled, wire.url)
+    assert away.is_set()
+    assert keys(wire.url, question) == {*filled.keys(), "parent"}
+
+
+@pytest.mark.slow
+def test_a_server_that_answers_too_late_has_each_run_once(
+    wire: Wire, filled: RunStore, question: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has done what it was asked for, and nobody heard: asking again by the same call would make a second run."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    create = many.Tracker.record
+    late = threading.Event()
+
+    def delayed(self: Any, *rest: Any, **named: Any) -> str:
+        if not late.is_set():
+            late.set()
+            wire.late = 1.5
+            threading.Timer(1.2, lambda: setattr(wire, "late", 0.0)).start()
+        return create(self, *rest, **named)
+
+    monkeypatch.setattr(many.Tracker, "record", delayed)
+    send(filled, wire.url)
+    there = rows(wire.url, question)
+    assert there.keys() == {*filled.keys(), "parent"}
+    assert {run["status"] for run in there.values()} == {"FINISHED", "FAILED"}
+
+
+@pytest.mark.slow
+def test_one_that_stays_away_is_given_up(
+    wire: Wire, filled: RunStore, question: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = many.Tracker.record
+
+    def gone(self: Any, *rest: Any, **named: Any) -> str:
+        wire.down = True
+        return record(self, *rest, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publish, "PATIENCE", 0.0)
+        patch.setattr(many.Tracker, "record", gone)
+        with pytest.raises(TrackingUnavailable, match=r"not in MLflow yet: 4 of 4 runs .*; the same command goes on"):
+            send(filled, wire.url)
+    wire.down = False
+    send(filled, wire.url)
+    assert len(keys(wire.url, question)) == 5
+
+
+@pytest.mark.slow
+def test_two_at_once_send_each_run_once(server: TrackingServer, filled: RunStore, question: str) -> None:
+    threads = [threading.Thread(target=send, args=(filled, server.uri)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert keys(server.uri, question) == {*filled.keys(), "parent"}
+
+
+@pytest.mark.slow
+def test_two_machines_at_once_leave_one_run_of_each_key(
+    server: TrackingServer, filled: RunStore, question: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both look before either sends: nothing but the end can tell them."""
+    monkeypatch.setattr(many.Tracker, "_row", lambda *_: None)
+    trackers = [publish.target(server.uri) for _ in range(2)]
+    [sweep] = Ledger(filled)
+    results = [filled.record(key) for key in sweep.keys]
+    both = [many.look(tracker, question, sweep.id) for tracker in trackers]
+    both[0].parent = trackers[0].begin(question, "a sweep", {}, sweep.id)
+    both[1].parent = trackers[1].begin(question, "a sweep", {})
+    trackers[1].set_tags(both[1].parent, {"sweep.id": sweep.id})
+    for tracker, there in zip(trackers, both, strict=True):
+        assert many.send(tracker, results, question, there) is None
+    with pytest.raises(AssertionError, match="stands twice"):
+        keys(server.uri, question)
+    gone = [many.single(tracker, question, sweep.id) for tracker in trackers]
+    assert gone == [5, 0]
+    assert len(keys(server.uri, question)) == 5
+
+
+@pytest.mark.slow
+def test_runs_that_two_machines_began_a_parent_for_each_come_under_one(
+    server: TrackingServer, filled: RunStore, question: str
+) -> None:
+    tracker = publish.target(server.uri)
+    [sweep] = Ledger(filled)
+    there = [many.There(tracker.begin(question, "a sweep", {})) for _ in range(2)]
+    for one, key in zip([*there, *there], sweep.keys, strict=True):
+        assert many.send(tracker, [filled.record(key)], question, one) is None
+    for one in there:
+        tracker.set_tags(str(one.parent), {"sweep.id": sweep.id})
+    assert many.single(tracker, question, sweep.id, certainly=True) == 1
+    assert many.look(tracker, question, sweep.id).ids.keys() == set(sweep.keys)
+    assert len(keys(server.uri, question)) == 5
+
+
+@pytest.mark.slow
+def test_runs_twice_under_one_parent_become_one(
+    server: TrackingServer, filled: RunStore, question: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker = publish.target(server.uri)
+    send(filled, server.uri)
+    [sweep] = Ledger(filled)
+    there = many.look(tracker, question, sweep.id)
+    there.ids.clear()
+    monkeypatch.setattr(many.Tracker, "_row", lambda *_: None)
+    assert many.send(tracker, [filled.record(sweep.keys[0])], question, there) is None
+    assert many.single(tracker, question, sweep.id) == 0, "no other process has worked on it"
+    assert many.single(tracker, question, sweep.id, certainly=True) == 1
+    assert len(keys(server.uri, question)) == 5
+
+
+@pytest.mark.slow
+def test_the_report_finds_the_sweep_in_either_store(server: TrackingServer, filled: RunStore, question: str) -> None:
+    [sweep] = Ledger(filled)
+    tracker = publish.target(server.uri)
+    assert tracker.parent(question, sweep.id) is None
+    send(filled, server.uri)
+    parent = tracker.parent(question, sweep.id)
+    assert parent == filled.published(sweep.keys[0])["parent_run_id"]
+    assert parent is not None
+    tracker.add_files(parent, {"report/a.txt": filled.folder(sweep.keys[0]) / "published.json"})
+    assert list((server.folder / "artifacts").rglob("a.txt"))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("keras")
+def test_a_sweep_that_trains_with_the_server_leaves_what_publishing_it_leaves(
+    server: TrackingServer, processed: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "project").mkdir()
+    workspace = Workspace(tmp_path / "project", processed)
+    said = workspace.tracked(*SMALL, uri=server.uri)
+    assert (said.status, said.err) == (0, "")
+    other = f"sqlite:///{tmp_path}/other.db"
+    words = [f"to={other}", f"from={workspace.root}/runs", f"data={workspace.processed}"]
+    assert publish.main(words) == 0
+    there, published = rows(server.uri, "tests"), rows(other, "tests")
+    for one in (there, published):
+        one["parent"]["tags"].pop("mlflow.user")
+    assert there == published
+    assert publish.main(words) == 0, "the model is there, and is not sent again"
+
+    import mlflow.pyfunc
+    from mlflow.tracking import MlflowClient
+
+    client, [sweep] = MlflowClient(other, other), Ledger(workspace.store)
+    experiment = client.get_experiment_by_name("tests").experiment_id
+    [model] = client.search_logged_models([experiment])
+    best = workspace.store.read(sweep.winner or "")
+    assert (model.name, model.source_run_id) == (
+        "model",
+        workspace.store.published(best.key, f"{tmp_path}/other.db")["run_id"],
+    )
+    images = load(workspace.processed / "digits").test_images[:20]
+    predicted = mlflow.pyfunc.load_model(model.artifact_location).predict(np.asarray(images))
+    assert best.probabilities is not None
+    assert predicted.argmax(axis=1).tolist() == best.probabilities[:20].argmax(axis=1).tolist()
+
+
+@pytest.mark.long
+@pytest.mark.fault("tracking server")
+def test_a_server_that_is_killed_and_started_again(
+    tmp_path: Path, server: TrackingServer, question: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow and PostgreSQL by SIGKILL, in the middle of a hundred runs."""
+    store = RunStore(tmp_path / "runs")
+    results = [make_result(seed) for seed in range(100)]
+    for one in results:
+        store.write(one)
+    wanted = [one.key for one in results]
+    Ledger(store).write(Sweep(question, wanted, wanted[0], id=many_letters(question)))
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+    sender = threading.Thread(target=send, args=(store, server.uri))
+    sender.start()
+    while sum(bool(store.published(key)) for key in wanted) < 5 and sender.is_alive():
+        time.sleep(0.05)
+    known = json.loads((server.folder / "server.json").read_text())
+    os.killpg(known["mlflow"]["pid"], signal.SIGKILL)
+    os.kill(int((server.folder / "postgres" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+    assert sender.is_alive()
+    time.sleep(1)
+    server.start()
+    sender.join()
+    assert keys(server.uri, question) == {*wanted, "parent"}
+
+
+# --- what needs no server
+
+
+@pytest.fixture
+def local(filled: RunStore, tmp_path: Path, blank_store: Path) -> str:
+    shutil.copy(blank_store, tmp_path / "mlflow.db")
+    return f"sqlite:///{tmp_path}/mlflow.db"
+
+
+@pytest.mark.slow
+def test_a_killed_sweep_is_killed_there_too(filled: RunStore, question: str, local: str) -> None:
+    [sweep] = Ledger(filled)
+    # As it stood before its first run: what has been trained since is among what was to come.
+    sweep.lost = [Lost("", "interrupted", "", "", key) for key in [*sweep.keys[2:], "f" * 64]]
+    sweep.keys, sweep.winner, sweep.status = sweep.keys[:2], None, STOPPED
+    Ledger(filled).write(sweep)
+    send(filled, local)
+    there = rows(local, question)
+    assert there.keys() == {*filled.keys(), "parent"}
+    assert (there["parent"]["status"], there["parent"]["tags"]["lost"]) == ("KILLED", "2 interrupted")
+
+
+@pytest.mark.slow
+def test_runs_of_no_sweep_are_single_runs(tmp_path: Path, local: str) -> None:
+    store = RunStore(tmp_path / "others")
+    store.write(make_result(8))
+    send(store, local)
+    assert rows(local, "single runs").keys() == {make_result(8).key}
+
+
+@pytest.mark.parametrize("parent", [False, True], ids=["of its own question", "of another launcher's sweep"])
+def test_a_single_run_that_its_command_published_is_there(tmp_path: Path, local: str, parent: bool) -> None:
+    store, tracker, run = RunStore(tmp_path / "others"), publish.target(local), make_result(8)
+    store.write(run)
+    above = tracker.begin("book", "a sweep by hand", {}) if parent else None
+    ids = tracker.publish(run, "book", above)
+    store.note_published(run.key, ids)
+    send(store, local)
+    assert rows(local, "single runs") == {}
+    assert store.published(run.key)["run_id"] == ids["run_id"]
+
+
+def test_a_single_run_that_diverged_is_sent_as_one(tmp_path: Path, local: str) -> None:
+    store = RunStore(tmp_path / "others")
+    gone = make_result(8, status="diverged", reason="loss is nan", history={"train/loss": [float("nan")]}, figures={})
+    store.write(gone)
+    lost = [Lost(gone.name, gone.status, "loss is nan", "again", gone.key)]
+    Ledger(store).write(Sweep("book", [gone.key], None, lost, id="e" * 64))
+    publish.target(local).publish(gone, "book")
+    send(store, local)
+    assert rows(local, "book").keys() == {gone.key}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["cut off", "a digit changed"])
+def test_a_damaged_run_is_named_and_the_others_are_sent(
+    filled: RunStore, question: str, local: str, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    damaged = make_result(1).key
+    record = filled.folder(damaged) / "result.json"
+    record.write_text("{" if how == "cut off" else record.read_text().replace("0.97", "0.98", 1))
+    with pytest.raises(RunsLost, match="1 runs could not be read"):
+        send(filled, local)
+    assert damaged in capsys.readouterr().err
+    assert len(keys(local, question)) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.fault("records of other releases")
+def test_a_run_of_another_release_is_counted_and_the_others_are_sent(
+    filled: RunStore, question: str, local: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = filled.folder(make_result(1).key) / "result.json"
+    stored = json.loads(record.read_text())
+    record.write_text(json.dumps({name: stored[name] for name in ("record", "sha256")}))
+    send(filled, local)
+    assert "1 run of another release of this project left out" in capsys.readouterr().out
+    assert len(keys(local, question)) == 4
+
+
+def test_the_address_given_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere")
+    assert publish.target("").uri == "http://elsewhere"
+    assert publish.target("http://here").uri == "http://here"
+    assert publish.target(f"sqlite:///{tmp_path}/a.db").address.database == tmp_path / "a.db"
+
+
+def test_without_an_address_it_is_the_one_in_conf(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert publish.target("").uri == f"sqlite:///{PROJECT}/mlflow.db"
+    shutil.copytree(PROJECT / "conf", tmp_path / "conf")
+    (tmp_path / "conf" / "tracking" / "sqlite.yaml").write_text("kind: server\nuri: http://group:5000\n")
+    monkeypatch.setattr(publish.rules, "CONF", tmp_path / "conf")
+    assert publish.target("").uri == "http://group:5000"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["from=nowhere"], "from=nowhere: no such folder of runs"),
+        (["to=ftp://host"], r"ftp://host: expected sqlite:"),
+        (["too=http://host"], "did you mean 'to'"),
+    ],
+)
+def test_mistakes(tmp_path: Path, words: list[str], expected: str) -> None:
+    given = words if words[0].startswith("from") else [*words, f"from={tmp_path}"]
+    with pytest.raises(UserError, match=expected):
+        publish.main(given)
+
+
+# --- the server itself
+
+
+@pytest.mark.slow
+def test_the_server_says_where_it_is(server: TrackingServer) -> None:
+    done = server.do("status")
+    assert (done.returncode, done.stdout) == (0, f"{server.folder}: runs at {server.uri}\n")
+    again = server.do("start")
+    assert (again.returncode, "runs already" in again.stderr) == (2, True)
+
+
+@pytest.mark.slow
+def test_its_password_is_nowhere_to_be_seen(server: TrackingServer) -> None:
+    password = (server.folder / "password").read_text()
+    assert len(password) >= 24
+    assert oct((server.folder / "password").stat().st_mode)[-3:] == "600"
+    shown = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    assert not any(password.encode() in words for words in shown)
+    for log in server.folder.glob("*.log"):
+        assert password not in log.read_text()
+
+
+@pytest.mark.slow
+def test_it_is_for_this_machine_only(server: TrackingServer) -> None:
+    database = json.loads((server.folder / "server.json").read_text())["database"]
+    listening = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    ports = {f"{port:04X}" for port in (server.port, database)}
+    found = {words[1] for words in listening if words[3] == "0A" and words[1].partition(":")[2] in ports}
+    assert {place.partition(":")[0] for place in found} == {"0100007F"}
+    assert len(found) == 2
+
+
+def test_a_folder_without_a_server(tmp_path: Path) -> None:
+    made = TrackingServer(tmp_path)
+    done = made.do("status")
+    assert (done.returncode, done.stdout) == (3, f"{tmp_path}: does not run\n")
+    wrong = made.do("begin")
+    assert wrong.returncode == 2
+    assert wrong.stderr.startswith("error: expected start FOLDER, stop FOLDER or status FOLDER")
+
+
+def test_compose_is_the_same_server() -> None:
+    """No Docker runs where this is tested: its shape, and that versions are those of the lock."""
+    compose = yaml.safe_load((PROJECT / "compose.yaml").read_text())
+    lock = (PROJECT / "requirements.lock").read_text()
+    mlflow, database = compose["services"]["mlflow"], compose["services"]["database"]
+    version = mlflow["image"].partition(":")[2]
+    assert f"\nmlflow=={version} " in lock
+    dockerfile = mlflow["build"]["dockerfile_inline"]
+    assert f"FROM ghcr.io/mlflow/mlflow:v{version}\n" in dockerfile
+    assert all(f"\n{word} " in lock for word in dockerfile.split() if "==" in word)
+    assert all(port.startswith("127.0.0.1:") for port in mlflow["ports"])
+    assert "ports" not in database
+    assert mlflow["depends_on"]["database"] == {"condition": "service_healthy"}
+    assert all("healthcheck" in service and service["secrets"] == ["password"] for service in (mlflow, database))
+    volumes = {volume.partition(":")[0] for service in (mlflow, database) for volume in service["volumes"]}
+    assert volumes == set(compose["volumes"])
+    assert ":?" in compose["secrets"]["password"]["file"], "a missing password is said so"
+    assert "PASSWORD" not in json.dumps({**mlflow, "command": ""})
+
+
+def test_a_sweep_that_grew_is_sent_as_one_and_what_was_deleted_comes_back(
+    filled: RunStore, question: str, local: str
+) -> None:
+    [sweep] = Ledger(filled)
+    small = Sweep(question, sweep.keys[:2], sweep.keys[0], id=many_letters("small"))
+    Ledger(filled).write(small)
+    send(filled, local)
+    assert keys(local, question) == {*filled.keys(), "parent"}
+    tracker = publish.target(local)
+    assert tracker.parent(question, small.id) == tracker.parent(question, sweep.id) is not None
+    with tracker.recording("delete") as client:
+        for run in client.search_runs([tracker.experiment(client, question)]):
+            if run.data.tags.get("run.key") in (None, sweep.keys[0]):
+                client.delete_run(run.info.run_id)
+    assert keys(local, question) == set(sweep.keys[1:])
+    send(filled, local)
+    assert keys(local, question) == {*filled.keys(), "parent"}
+    assert len(many.look(publish.target(local), question, sweep.id).ids) == 4

@@ -1,0 +1,138 @@
+"""Published figures against ours: what is read, what is judged, and a recipe trained within a budget of minutes."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pipeline import published as figures
+from pipeline.cli.console import PROJECT
+from pipeline.cli.errors import UserError
+from pipeline.config import rules
+from pipeline.statistics import published
+from pipeline.statistics.published import Row
+from pipeline.tracking import TrackingUnavailable
+from tests.unit.storage.test_store import result
+from tests.unit.training.command import as_before
+
+ROWS = published.rows()
+
+
+@pytest.fixture(autouse=True)
+def _hydra_as_before() -> Iterator[None]:
+    """Composing sets Hydra's version for the whole process, which the tests of the launcher would see."""
+    with as_before():
+        yield
+
+
+BAND = Row("x", "source", ("experiment=book",), "test accuracy", 97.8, low=97.2, high=98.4)
+
+
+def test_every_recipe_is_among_them() -> None:
+    named = {
+        name for row in ROWS for word in row.runs if word.startswith("experiment=") for name in word[11:].split(",")
+    }
+    assert named == set(rules.options("experiment"))
+    assert len({row.id for row in ROWS}) == len(ROWS)
+
+
+@pytest.mark.parametrize("words", [["minutes=-1"], ["minutes=nan"], ["seeds=0"], ["seeds=x"], ["only=bok"]], ids=str)
+def test_a_wrong_word_is_refused(words: list[str]) -> None:
+    with pytest.raises(UserError, match=words[0].partition("=")[0]):
+        figures.main(words)
+
+
+def test_seeds_are_as_many_as_there_is_time_for(
+    processed: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(figures.batch, "store_root", lambda path: tmp_path / path)
+    monkeypatch.setattr(figures, "seconds", lambda new, past, sweeps: 10.0 * len(new))
+    row = Row("x", "source", ("experiment=book", "dataset=digits"), "test accuracy", low=0, high=1)
+    store = figures.RunStore(tmp_path / "runs")
+    some = figures.planned(row, str(processed), 10)
+    assert [one.job.seed for one in some] == list(range(10))
+    assert figures.affordable(some, 10, 1000, store) == (10, 100.0)
+    assert figures.affordable(some, 10, 55, store) == (5, 50.0)
+    assert figures.affordable(some, 10, 25, store) == (0, 30.0)
+
+
+def test_what_mlflow_has_not_got_is_published_by_the_same_command(
+    processed: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Also where a server that is down kept it back: that ends no row but the command, at its end."""
+    row = replace(BAND, runs=("experiment=book", "dataset=digits"))
+    monkeypatch.setattr(published, "rows", lambda: [row])
+    monkeypatch.setattr(figures, "REPORTS", tmp_path / "reports")
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    store, some = figures.RunStore(tmp_path / "runs"), figures.planned(row, str(processed), 3)
+    for one in some:
+        store.write(result(job=one.job, identity=one.identity))
+    commands, ends = [], [5, 0]
+
+    def trained(command: list[str], **_: Any) -> Any:
+        commands.append(command)
+        if not (status := ends.pop(0)):
+            for one in some:
+                store.note_published(one.key, {"run_id": "id", "experiment_id": "1", "store": "mlflow.db"})
+        return subprocess.CompletedProcess(command, status)
+
+    monkeypatch.setattr(figures, "subprocess", SimpleNamespace(run=trained, DEVNULL=subprocess.DEVNULL))
+    words = ["seeds=3", f"data={processed}"]
+    assert figures.main(["minutes=0", *words]) == 0
+    assert commands == [], "minutes=0 only tabulates"
+    with pytest.raises(TrackingUnavailable, match="x: not all in MLflow yet"):
+        figures.main(["minutes=1", *words])
+    assert (tmp_path / "reports" / "published.csv").is_file()
+    for _ in range(2):
+        assert figures.main(["minutes=1", *words]) == 0
+    assert ["seed=range(3)" in command for command in commands] == [True, True]
+
+
+@pytest.mark.slow
+def test_a_recipe_is_trained_and_tabulated(
+    processed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The whole command on digits, with the training itself in a process of its own."""
+    monkeypatch.setattr(
+        published, "rows", lambda: [replace(BAND, runs=("experiment=book", "dataset=digits", "device.xla=false"))]
+    )
+    monkeypatch.setattr(figures, "REPORTS", tmp_path / "reports")
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))  # whose runs/ and mlflow.db they are
+    assert figures.main(["minutes=5", "seeds=2", f"data={processed}"]) == 0
+    said = capsys.readouterr().out
+    assert "x: 2 seeds, about " in said
+    with open(tmp_path / "reports" / "published.csv") as file:
+        [line] = csv.DictReader(file)
+    assert (line["seeds"], line["verdict"]) == ("2", "outside")
+    assert line["ours"].endswith(" %")
+    assert "(tensorflow " in line["on"], "which machine and libraries"
+    assert float(line["mean_low"]) < float(line["mean"]) < float(line["mean_high"])
+    assert (float(line["low"]), float(line["high"])) == (BAND.low, BAND.high)
+    store = figures.RunStore(tmp_path / "runs")
+    assert sorted(line["keys"].split()) == sorted(key[:12] for key in store.keys())  # noqa: SIM118
+    assert (tmp_path / "reports" / "published.md").read_text().count("\n") == 3
+    assert figures.main(["minutes=0", "seeds=2", f"data={processed}"]) == 0
+    assert "x: " not in capsys.readouterr().out
+
+
+def test_the_page_of_published_figures_has_a_line_for_every_row() -> None:
+    """Whether it was run, and what came out; the page says what the table says."""
+    with open(PROJECT / "docs" / "results" / "published.csv", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["id"] for line in lines] == [row.id for row in ROWS]
+    assert all(line["verdict"].startswith("not run") == (int(line["seeds"]) == 0) for line in lines)
+    assert all(line["on"] for line in lines if int(line["seeds"])), "what trained it"
+    page = (PROJECT / "docs" / "results" / "published.md").read_text("utf-8").splitlines()
+    assert [row.split(" | ")[0].removeprefix("| ") for row in page[2:]] == [line["id"] for line in lines]
+    assert all(
+        line["ours"] in row and row.endswith(f"| {line['verdict']} | {line['on']} |")
+        for line, row in zip(lines, page[2:], strict=True)
+    )

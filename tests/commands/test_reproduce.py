@@ -1,0 +1,267 @@
+"""Training a run again: what is checked, where two trainings part, and each of the five ways it ends."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import reproduce
+from pipeline.cli.errors import UserError
+from pipeline.data.arrays import Arrays
+from pipeline.storage import identity
+from pipeline.storage.divergence import first_divergence
+from pipeline.storage.store import RunStore
+from pipeline.training.outcome import Run
+from pipeline.training.result import DIVERGED, Result
+from tests.unit.training.command import Place
+
+SWEEP = ["-m", "optimizer=sgd,adam", "model.width=4", "seed=0,1,2", "training.epochs=2"]
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory, processed: Path) -> Place:
+    place = Place(tmp_path_factory.mktemp("project"), processed)
+    assert place.train(*SWEEP).status == 0
+    return place
+
+
+@pytest.fixture
+def again(swept: Place, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """`python -m pipeline.reproduce …` on the runs of the sweep: its exit status and what it says."""
+
+    def run(*words: str, runs: Path | None = None) -> tuple[int, str]:
+        places = [f"runs={runs or swept.root / 'runs'}", f"data={swept.processed}", "tracking=none"]
+        status = reproduce.main([*words, *places])
+        return status, capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def changed(swept: Place, tmp_path: Path) -> Callable[..., Path]:
+    """A store with the first run of the sweep in it, its record changed."""
+
+    def change(**changes: object) -> Path:
+        store = RunStore(tmp_path / "changed")
+        run = dataclasses.replace(swept.runs[0], **changes)  # type: ignore[arg-type]
+        store.write(dataclasses.replace(run, key=identity.key_of(run.job, run.identity)))
+        return store.root
+
+    return change
+
+
+# --- the five ways
+
+
+@pytest.mark.parametrize("word", ["the whole key", "the first letters of the key", "the name", "the folder"])
+def test_the_same_bits_are_identical(
+    swept: Place, again: Callable[..., tuple[int, str]], word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = swept.runs[3]
+    monkeypatch.chdir(swept.root)
+    words = [run.key, run.key[:10], run.name, f"runs/{run.key}"]
+    status, said = again(words[["the whole key", "the first letters of the key", "the name", "the folder"].index(word)])
+    assert status == 0
+    assert said.startswith(f"{run.name} ({run.key[:12]}): identical: every bit is the same")
+
+
+def test_other_bits_without_a_cause_are_a_defect(
+    swept: Place, again: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_epoch = Run.add_epoch
+
+    def drift(self: Run, metrics: dict[str, float]) -> object:
+        return add_epoch(self, metrics | {"running/loss": float(np.nextafter(metrics["running/loss"], 9))})
+
+    monkeypatch.setattr(Run, "add_epoch", drift)
+    status, said = again(swept.runs[0].key)
+    assert status == 10
+    assert "nothing differs that decides: a defect: epoch 1: running/loss was 0x1." in said
+
+
+def test_other_bits_of_another_numerics_class_are_held_against_the_seeds(
+    swept: Place, again: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.storage import numerics
+
+    finished = Run.finished
+
+    def rounded_otherwise(self: Run, *rest: object) -> Result:
+        result = finished(self, *rest)  # type: ignore[arg-type]
+        result.figures["test/accuracy"] += 1 / 360
+        return result
+
+    monkeypatch.setattr(Run, "finished", rounded_otherwise)
+    monkeypatch.setattr(numerics, "numerics_class", lambda _: "f" * 64)
+    status, said = again(swept.runs[0].key)
+    assert status == 11
+    assert "numerics class: " in said
+    assert "ffffffffffff here" in said
+    assert "statistically consistent: test/accuracy was" in said
+    assert "between two of 3 seeds" in said
+
+
+def test_too_large_a_change_is_inconsistent(
+    swept: Place, again: Callable[..., tuple[int, str]], changed: Callable[..., Path], digits: Arrays
+) -> None:
+    run = swept.runs[0]
+    wrong = (np.asarray(digits.test_labels) + 1) % 10
+    figures = run.figures | {"test/accuracy": 0.05}
+    digests = run.digests | {"predictions": "0" * 64}
+    environment = run.environment | {"numerics_class": "e" * 64}
+    runs = changed(predictions=wrong.astype(np.uint8), figures=figures, digests=digests, environment=environment)
+    status, said = again(run.name, runs=runs)
+    assert status == 12
+    assert "inconsistent: test/accuracy was 0.05" in said
+    assert "McNemar" in said
+
+
+def test_what_needs_other_data_cannot_be_repeated(
+    swept: Place, again: Callable[..., tuple[int, str]], changed: Callable[..., Path]
+) -> None:
+    run = swept.runs[0]
+    status, said = again(run.name, runs=changed(identity=run.identity | {"data": "d" * 64}))
+    assert status == 13
+    assert "cannot be repeated: its data are not here" in said
+
+
+def test_what_needs_another_device_cannot_be_repeated(
+    swept: Place, again: Callable[..., tuple[int, str]], changed: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    run = swept.runs[0]
+    numerics = run.identity["numerics"] | {"device": "gpu"}
+    status, said = again(run.name, runs=changed(identity=run.identity | {"numerics": numerics}))
+    assert (status, "cannot be repeated: device=gpu: no GPU" in said) == (13, True)
+
+
+def test_other_code_is_named_with_the_commit_that_has_it(
+    swept: Place, again: Callable[..., tuple[int, str]], changed: Callable[..., Path]
+) -> None:
+    run = swept.runs[0]
+    sources = run.sources | {"training/engine.py": "0" * 64, "models/gone.py": "1" * 64}
+    runs = changed(sources=sources, identity=run.identity | {"source": identity.digest(sources)})
+    status, said = again(run.name, runs=runs)
+    assert status == 0, "the bits are the same all the same"
+    assert "  code: pipeline/models/gone.py, pipeline/training/engine.py; commit " in said
+
+
+# --- many, and mistakes
+
+
+@pytest.mark.slow
+def test_a_sample_of_a_sweep(swept: Place, again: Callable[..., tuple[int, str]]) -> None:
+    status, said = again("--all-of", "tests", "--sample", "2")
+    lines = said.splitlines()
+    assert status == 0
+    assert lines[0] == "2 of the 6 runs of tests"
+    assert len([line for line in lines if line.endswith("): identical")]) == 2
+    assert lines[-1] == "2 identical"
+
+
+@pytest.mark.slow
+def test_all_of_a_folder_of_results(swept: Place, again: Callable[..., tuple[int, str]]) -> None:
+    status, said = again("--all-of", str(swept.root / "results"))
+    assert (status, said.splitlines()[-1]) == (0, "6 identical")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], "expected one RUN, or --all-of SWEEP"),
+        (["a", "--all-of", "b"], "expected one RUN, or --all-of SWEEP"),
+        (["--all-of"], "--all-of: expected a sweep behind it"),
+        (["--all-of", "tests", "--sample", "none"], "--sample none: expected a whole number"),
+        (["--all-of", "nothing"], "nothing: no such sweep here"),
+        (["sgd-w5-d1-s0"], "sgd-w5-d1-s0: no such run in "),
+        (["0123456789"], "0123456789: no such run in "),
+        (["tests", "sample=1"], "sample=1: expected KEY=VALUE with one of the keys"),
+    ],
+)
+def test_mistakes(again: Callable[..., tuple[int, str]], words: list[str], expected: str) -> None:
+    with pytest.raises(UserError) as refused:
+        again(*words)
+    assert expected in str(refused.value)
+
+
+def test_a_name_of_two_runs_is_said_with_what_tells_them_apart(
+    swept: Place, again: Callable[..., tuple[int, str]]
+) -> None:
+    swept.train("optimizer=sgd", "model.width=4", "seed=0", "training.epochs=1", "paths.results=null")
+    with pytest.raises(UserError) as refused:
+        again("sgd-w4-d1-s0")
+    assert "2 runs have that name; say which" in str(refused.value)
+    assert "training.epochs=1" in str(refused.value)
+
+
+# --- where two trainings part
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, None),
+        ({"digests": {"initial_weights": "0"}}, "the initial weights differ"),
+        ({"digests": {"batch_order": "0"}}, "the order of the batches differ"),
+        ({"digests": {"final_weights": "0"}}, "the final weights differ"),
+        ({"digests": {"predictions": "0"}}, "the predictions differ: 0 of 360 images"),
+        ({"status": DIVERGED, "reason": "loss is nan"}, "it finished then, and diverged now (loss is nan)"),
+    ],
+)
+def test_the_first_divergence(swept: Place, changes: dict[str, object], expected: str | None) -> None:
+    then = swept.runs[0]
+    whole = {n: {**getattr(then, n), **v} if isinstance(v, dict) else v for n, v in changes.items()}
+    assert first_divergence(then, dataclasses.replace(then, **whole)) == expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_an_epoch_is_named_by_its_first_number_that_differs(swept: Place, epoch: int) -> None:
+    then = swept.runs[0]
+    history = {name: list(values) for name, values in then.history.items()}
+    history["train/loss"][epoch] = float(np.nextafter(history["train/loss"][epoch], 9))
+    found = first_divergence(then, dataclasses.replace(then, history=history))
+    assert found is not None
+    assert found.startswith(f"epoch {epoch + 1}: train/loss was 0x1.")
+
+
+def test_times_do_not_count(swept: Place) -> None:
+    then = swept.runs[0]
+    assert first_divergence(then, dataclasses.replace(then, figures=then.figures | {"time/train_s": 99.0})) is None
+
+
+# --- what is recorded for it
+
+
+def test_numbers_are_recorded_in_hexadecimal(swept: Place) -> None:
+    run = swept.runs[0]
+    stored = json.loads((swept.store.folder(run.key) / "result.json").read_text())
+    assert [float.fromhex(value) for value in stored["exact"]["train/loss"]] == run.history["train/loss"]
+
+
+def test_a_number_that_is_not_its_hexadecimal_is_damage(swept: Place, changed: Callable[..., Path]) -> None:
+    store = RunStore(changed())
+    path = store.folder(swept.runs[0].key) / "result.json"
+    path.write_text(path.read_text().replace('"0x1.', '"0x1.0', 1))
+    with pytest.raises(UserError, match="hexadecimal"):
+        store.read(swept.runs[0].key)
+
+
+@pytest.mark.parametrize("digest", ["initial_weights", "batch_order", "final_weights", "predictions"])
+def test_arrays_are_recorded_by_digest(swept: Place, digest: str) -> None:
+    assert {len(run.digests[digest]) for run in swept.runs} == {64}
+
+
+def test_batch_orders_are_the_same_for_one_seed_and_others_for_another(swept: Place) -> None:
+    orders = {run.name: run.digests["batch_order"] for run in swept.runs}
+    assert orders["sgd-w4-d1-s0"] == orders["adam-w4-d1-s0"]
+    assert len(set(orders.values())) == 3
+
+
+def test_the_class_of_this_machine_is_kept_with_every_run(swept: Place) -> None:
+    [known] = {run.environment["numerics_class"] for run in swept.runs}
+    assert len(known) == 64

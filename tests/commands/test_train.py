@@ -1,0 +1,807 @@
+"""The one program that trains, as a person uses it: sweeps that go on where they stopped, errors in one line."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline import train as program
+from pipeline.cli.console import PROJECT
+from pipeline.config.rules import options
+from pipeline.data.arrays import Arrays, split
+from pipeline.models import dense
+from pipeline.storage.sweep import Ledger
+from pipeline.sweep import batch
+from pipeline.training import engine, trainer
+from pipeline.training.outcome import Run
+from pipeline.training.result import DIVERGED, FAILED, FINISHED
+from tests.unit.training.command import Place, Said, command
+from tests.unit.training.factory import make_job
+from tests.unit.training.trainer import bits, device, train
+
+GRID = ["-m", "optimizer=sgd,adam", "model.width=4,8", "seed=0,1", "training.epochs=2"]
+LONG = ["optimizer=sgd", "model.width=8", "seed=range(12)", "training.epochs=60"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, processed: Path) -> Callable[[], Place]:
+    return lambda: Place(tmp_path_factory.mktemp("project"), processed)
+
+
+# --- real processes
+
+
+class Process:
+    """A real `python -m pipeline.train`, in a working directory of its own."""
+
+    def __init__(self, place: Place, *words: str) -> None:
+        self.place = place
+        self.here = place.root / "working directory"
+        self.here.mkdir(exist_ok=True)
+        self.words = ["-m", *place.words, *words]
+        environment = dict(os.environ, PYTHONPATH=str(PROJECT))
+        command = [sys.executable, "-m", "pipeline.train", *self.words]
+        pipe = subprocess.PIPE
+        self.popen = subprocess.Popen(command, cwd=self.here, env=environment, stdout=pipe, stderr=pipe, text=True)
+
+    def until(self, word: str) -> str:
+        """What it says, up to the first line with `word`."""
+        assert self.popen.stdout is not None
+        said = []
+        for line in self.popen.stdout:
+            said.append(line)
+            if word in line:
+                return "".join(said)
+        raise AssertionError("".join(said) + self.popen.communicate()[1])
+
+
+@dataclass
+class Ended:
+    place: Place
+    words: list[str]
+    here: Path
+    seconds: float
+    """From the signal to the end."""
+    said: Said
+    finished: list[str]
+    """Keys of the runs that are in the store."""
+    ledger_after_the_kill: tuple[str, int]
+    """Status of the sweep's record, and how many runs it gives up for lost."""
+
+
+def end(where: Place, number: int) -> Ended:
+    """A sweep that gets a signal after its second run."""
+    process = Process(where, *LONG, "question=tests", "device.xla=false")
+    try:
+        out = process.until("[2/12]")
+        started = time.monotonic()
+        process.popen.send_signal(number)
+        rest, err = process.popen.communicate(timeout=60)
+        seconds = time.monotonic() - started
+    finally:
+        process.popen.kill()
+    said = Said(process.popen.returncode, out + rest, err)
+    [record] = Ledger(where.store)
+    noted = record.status, len(record.lost)
+    return Ended(where, process.words, process.here, seconds, said, where.store.keys(), noted)
+
+
+@pytest.fixture(scope="module")
+def interrupted(place: Callable[[], Place]) -> Ended:
+    return end(place(), signal.SIGINT)
+
+
+@pytest.fixture(scope="module")
+def killed(place: Callable[[], Place]) -> Ended:
+    return end(place(), signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def resumed(killed: Ended) -> tuple[Place, int, Said]:
+    """The killed sweep, how many runs it had finished, and what its command says the last time.
+
+    In between it is started again and killed at moments drawn at random: FAULT_ROUNDS of them, from FAULT_SEED.
+    """
+    seed = int(os.environ.get("FAULT_SEED", time.time_ns() % 2**32))
+    moments = random.Random(seed)
+    for number in range(int(os.environ.get("FAULT_ROUNDS", "1"))):
+        again = Process(killed.place, *LONG, "question=tests", "device.xla=false")
+        after = moments.uniform(0, 9)
+        print(f"FAULT_SEED={seed}: kill {number + 1} after {after:.2f} s")
+        with suppress(subprocess.TimeoutExpired):
+            again.popen.wait(after)
+        again.popen.kill()
+        again.popen.communicate()
+        # Whatever the moment, what is there is whole.
+        assert all(run.finished for run in killed.place.store)
+    return killed.place, len(list(killed.place.store)), command(*killed.words)
+
+
+@pytest.mark.slow
+@pytest.mark.fault("SIGKILL")
+def test_a_killed_sweep_goes_on_where_it_stopped(resumed: tuple[Place, int, Said]) -> None:
+    _, finished, said = resumed
+    assert said.status == 0
+    assert 2 <= finished <= 12
+    new = f", {12 - finished} new; {12 - finished} to train" if finished < 12 else "; nothing to train"
+    assert f"12 runs: {finished} finished{new}\n" in said.out
+
+
+@pytest.mark.slow
+@pytest.mark.fault("SIGKILL")
+def test_its_table_is_that_of_one_that_was_left_alone(resumed: tuple[Place, int, Said], digits: Arrays) -> None:
+    runs = resumed[0].runs
+    alone = train([run.job for run in runs], split(digits, 237), device(xla=False))
+    assert [bits(run) for run in runs] == [bits(run) for run in alone]
+
+
+@pytest.mark.slow
+@pytest.mark.fault("SIGKILL")
+def test_nothing_half_written_is_left(resumed: tuple[Place, int, Said]) -> None:
+    """Temporary folders of killed processes are cleared away by the next one."""
+    assert {entry.name for entry in (resumed[0].root / "runs").iterdir()} == {"sweeps", *resumed[0].record.keys}
+
+
+@pytest.mark.fault("SIGTERM and Ctrl-C")
+def test_ctrl_c_ends_with_130_within_seconds(interrupted: Ended) -> None:
+    assert interrupted.said.status == 130
+    assert interrupted.seconds < 10
+
+
+@pytest.mark.fault("SIGTERM and Ctrl-C")
+def test_it_says_one_line_and_no_library_says_anything(interrupted: Ended) -> None:
+    expected = "stopped (Ctrl-C); what was finished is kept, the same command does the rest\n"
+    assert interrupted.said.err == expected
+
+
+@pytest.mark.fault("SIGTERM and Ctrl-C")
+def test_what_was_finished_is_kept(interrupted: Ended) -> None:
+    assert 2 <= len(interrupted.finished) < 12
+    assert {run.status for run in interrupted.place.store} == {FINISHED}
+
+
+def test_nothing_is_written_where_the_command_was_started(interrupted: Ended) -> None:
+    assert list(interrupted.here.iterdir()) == []
+
+
+def test_what_computes_is_said_once(interrupted: Ended) -> None:
+    lines = interrupted.said.out.splitlines()
+    assert lines[0] == "12 runs: 12 new"
+    assert re.fullmatch(
+        r"on CPU, Keras 3\.\S+ on tensorflow 2\.\S+, float32, without XLA(, \d+ runs at a time)?", lines[1]
+    )
+    assert sum(line.startswith("on ") for line in lines) == 1
+
+
+def wrong(here: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = dict(os.environ, PYTHONPATH=str(PROJECT))
+    ended = [sys.executable, "-m", "pipeline.train", *words]
+    return subprocess.run(ended, cwd=here, env=environment, capture_output=True, text=True, timeout=60)
+
+
+def test_a_wrong_command_is_told_so_in_a_line_for_each_mistake(tmp_path: Path) -> None:
+    started = time.monotonic()
+    done = wrong(tmp_path, "optimizer=adm", "model.width=0")
+    seconds = time.monotonic() - started
+    first, second = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert first.startswith("error: optimizer=adm: expected one of ")
+    assert first.endswith("(did you mean 'adam'?)")
+    assert second == "error: model.width=0: expected a whole number from 1 to 65,536"
+    assert list(tmp_path.iterdir()) == []
+    assert seconds < 2
+
+
+SHOWS = """
+import sys
+from pipeline import console, train
+try:
+    console.run(train.main, sys.argv[1:])
+finally:
+    heavy = {"keras", "tensorflow", "jax", "mlflow", "matplotlib", "pandas", "sklearn"} & set(sys.modules)
+    assert not heavy, heavy
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["optimizer=adm"], 2, ""),
+        (["--help"], 0, "model.width"),
+        (["--cfg", "job", "optimizer=adam"], 0, "beta_1: 0.9"),
+        (["--cfg", "hydra"], 0, "batched_launcher.BatchedLauncher"),
+    ],
+    ids=str,
+)
+def test_what_trains_nothing_loads_nothing_heavy(tmp_path: Path, words: list[str], status: int, said: str) -> None:
+    environment = dict(os.environ, PYTHONPATH=str(PROJECT))
+    command = [sys.executable, "-c", SHOWS, *words]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == status, done.stderr
+    assert said in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_lists_every_group_and_its_files() -> None:
+    said = command("--help").out
+    for name in ("python -m pipeline.train -m", *options("optimizer"), *options("sweep"), "digits", "validation_size"):
+        assert name in said
+
+
+def test_quick_help_is_hydra_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = command("--help").out
+    monkeypatch.setattr(program, "_groups_read_once", contextlib.nullcontext)
+    assert command("--help").out == quick
+
+
+# --- a sweep
+
+
+@pytest.fixture(scope="module")
+def swept(place: Callable[[], Place], keras: Any) -> tuple[Place, Said]:
+    where = place()
+    return where, where.train(*GRID)
+
+
+def test_a_sweep_ends_well(swept: tuple[Place, Said]) -> None:
+    assert (swept[1].status, swept[1].err) == (0, "")
+
+
+def test_it_says_what_it_does_and_what_came_of_it(swept: tuple[Place, Said]) -> None:
+    lines = swept[1].out.splitlines()
+    assert lines[0] == "8 runs: 8 new"
+    assert lines[2] == "loading libraries and compiling; then a line for each run"
+    assert [line[:5] for line in lines[3:11]] == [f"[{n}/8]" for n in range(1, 9)]
+    assert re.fullmatch(r"8 of 8 runs finished in \d+ s", lines[11])
+    assert re.fullmatch(r"best on the validation split: \w+-w\d-d1-s\d, \d\d\.\d\d %", lines[12])
+    assert len(lines) == 13
+
+
+def test_every_run_is_in_the_store(swept: tuple[Place, Said]) -> None:
+    names = [f"{optimizer}-w{width}-d1-s{seed}" for optimizer in ("sgd", "adam") for width in (4, 8) for seed in (0, 1)]
+    assert [run.name for run in swept[0].runs] == names
+    assert {run.status for run in swept[0].runs} == {FINISHED}
+
+
+def test_a_run_says_what_it_is_made_of_and_where(swept: tuple[Place, Said], digits: Arrays) -> None:
+    run = swept[0].runs[0]
+    assert run.identity["data"] == digits.digest
+    assert run.identity["numerics"]["xla"] is False
+    assert run.environment["python"].startswith("3.")
+    assert len(run.history["val/accuracy"]) == 2
+
+
+def test_the_results_are_where_they_were_asked_for(swept: tuple[Place, Said]) -> None:
+    entries = {entry.name for entry in (swept[0].root / "results").iterdir()}
+    assert entries == {*swept[0].record.keys, "sweep.json"}
+
+
+def test_the_record_names_the_question_and_no_losses(swept: tuple[Place, Said]) -> None:
+    assert (swept[0].record.name, swept[0].record.lost) == ("tests", [])
+
+
+def test_the_winner_is_of_the_best_configuration(swept: tuple[Place, Said]) -> None:
+    runs = swept[0].runs
+    accuracies = [run.figures["best/val_accuracy"] for run in runs]
+    best = max(range(0, 8, 2), key=lambda n: accuracies[n] + accuracies[n + 1])
+    winner = best if accuracies[best] >= accuracies[best + 1] else best + 1
+    assert swept[0].record.winner == runs[winner].key
+
+
+def test_only_the_winner_has_its_weights(swept: tuple[Place, Said]) -> None:
+    for folder in ("runs", "results"):
+        kept = [path.parent.name for path in (swept[0].root / folder).glob("*/weights.npz")]
+        assert kept == [swept[0].record.winner]
+
+
+def test_its_weights_predict_what_it_predicted(swept: tuple[Place, Said], digits: Arrays) -> None:
+    winner = swept[0].store.read(swept[0].record.winner or "")
+    assert winner.weights is not None
+    network = dense.build(winner.job.model, 64, 10, "float32")
+    dense.set_weights(network, winner.weights)
+    predicted = np.asarray(network(np.asarray(digits.test_images))).argmax(1)
+    assert (predicted == winner.predictions).mean() > 0.99  # another program may round a tie the other way
+
+
+@pytest.mark.parametrize("job", range(8))
+def test_every_job_has_its_folder_and_its_log(swept: tuple[Place, Said], job: int) -> None:
+    run = swept[0].runs[job]
+    lines = swept[0].log(job).splitlines()
+    assert lines[0].endswith(f"{run.name}, key {run.key}")
+    assert [re.search(r"epoch \d", line)[0] for line in lines[1:3]] == ["epoch 1", "epoch 2"]  # type: ignore[index]
+    assert f"test {100 * run.figures['test/accuracy']:.2f} %" in lines[3]
+    assert (swept[0].root / f"sweep/{job}/.hydra/config.yaml").is_file()
+
+
+# --- the same command again
+
+
+@pytest.fixture
+def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer, "train", lambda *_: pytest.fail("something was trained"))
+
+
+@pytest.mark.usefixtures("no_training")
+def test_the_same_command_trains_nothing(swept: tuple[Place, Said]) -> None:
+    before = [bits(run) for run in swept[0].runs]
+    said = swept[0].train(*GRID)
+    assert said.status == 0
+    assert said.out.splitlines()[0] == "8 runs: 8 finished; nothing to train"
+    assert [bits(run) for run in swept[0].runs] == before
+
+
+@pytest.mark.usefixtures("no_training")
+def test_a_part_of_it_is_known_too(swept: tuple[Place, Said]) -> None:
+    said = swept[0].train("-m", "optimizer=adam", "model.hidden=[4],[8]", "seed=1,0", "training.epochs=2")
+    assert "4 runs: 4 finished; nothing to train" in said.out
+    assert [run.name for run in swept[0].runs] == [f"adam-w{width}-d1-s{seed}" for width in (4, 8) for seed in (1, 0)]
+
+
+@pytest.mark.slow
+def test_a_larger_one_trains_what_is_new(swept: tuple[Place, Said]) -> None:
+    said = swept[0].train(*GRID, "seed=0,1,2")
+    assert "12 runs: 8 finished, 4 new; 4 to train" in said.out
+
+
+@pytest.mark.fault("stored result damaged")
+def test_a_damaged_run_is_said_and_trained_again(swept: tuple[Place, Said]) -> None:
+    place = swept[0]
+    place.train(*GRID)
+    run = place.runs[3]
+    (place.store.folder(run.key) / "predictions.npy").write_bytes(b"")
+    said = place.train(*GRID)
+    assert f"{run.key}: damaged" in said.out
+    assert "8 runs: 7 finished, 1 new; 1 to train" in said.out
+    assert bits(place.runs[3]) == bits(run)
+
+
+def test_a_job_that_stands_twice_is_trained_once(place: Callable[[], Place]) -> None:
+    where = place()
+    said = where.train("-m", "seed=1,1,1", "model.width=4", "training.epochs=1")
+    assert said.out.splitlines()[0] == "3 runs: 3 new; 1 to train"
+    assert said.out.count("epoch 1/1") == 1
+    assert "3 of 3 runs finished" in said.out
+    assert len(where.store.keys()) == 1
+
+
+# --- runs that are lost
+
+
+@contextmanager
+def breaking() -> Iterator[None]:
+    """Every run with seed 1 fails."""
+    train_one = engine._train_one
+
+    def break_one(run: Run, *rest: Any) -> None:
+        if run.job.seed == 1:
+            raise RuntimeError("no luck today")
+        train_one(run, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "_train_one", break_one)
+        yield
+
+
+FEW = ["-m", "seed=0,1,2", "model.width=4", "training.epochs=1"]
+
+
+@pytest.fixture(scope="module")
+def unlucky(place: Callable[[], Place], keras: Any) -> tuple[Place, Said]:
+    where = place()
+    with breaking():
+        return where, where.train(*FEW)
+
+
+def test_a_lost_run_is_status_3_and_one_line(unlucky: tuple[Place, Said]) -> None:
+    status, err = unlucky[1].status, unlucky[1].err
+    assert status == 3
+    assert err == "error: some runs failed; each is named above, with the command that runs it again\n"
+
+
+def test_the_others_finish(unlucky: tuple[Place, Said]) -> None:
+    assert [run.status for run in unlucky[0].runs] == [FINISHED, FAILED, FINISHED]
+    assert "2 of 3 runs finished" in unlucky[1].out
+    assert unlucky[0].record.winner in [unlucky[0].runs[0].key, unlucky[0].runs[2].key]
+
+
+def test_its_traceback_is_in_its_own_log(unlucky: tuple[Place, Said]) -> None:
+    tracebacks = ["Traceback" in unlucky[0].log(job) for job in range(3)]
+    assert tracebacks == [False, True, False]
+    assert "RuntimeError: no luck today" in unlucky[0].log(1)
+    assert "break_one" in unlucky[0].log(1)
+    assert "Traceback" not in unlucky[1].out + unlucky[1].err
+
+
+def test_the_record_has_the_command_that_runs_it_again(unlucky: tuple[Place, Said]) -> None:
+    [lost] = unlucky[0].record.lost
+    assert (lost.name, lost.status, lost.reason) == ("rmsprop-w4-d1-s1", FAILED, "RuntimeError: no luck today")
+    assert f"rmsprop-w4-d1-s1 failed: RuntimeError: no luck today\n  again: {lost.command}\n" in unlucky[1].out
+
+
+def test_the_sweep_again_trains_the_lost_run_alone(unlucky: tuple[Place, Said], tmp_path: Path) -> None:
+    shutil.copytree(unlucky[0].root, tmp_path / "copy")
+    copy = Place(tmp_path / "copy", unlucky[0].processed)
+    said = copy.train(*FEW)
+    assert (said.status, said.out.splitlines()[0]) == (0, "3 runs: 2 finished, 1 failed; 1 to train")
+    assert {run.status for run in copy.runs} == {FINISHED}
+
+
+def test_that_command_runs_it_again(unlucky: tuple[Place, Said]) -> None:
+    where = unlucky[0]
+    [lost] = where.record.lost
+    python, m, module, *words = shlex.split(lost.command)
+    assert [python, m, module] == ["python", "-m", "pipeline.train"]
+    assert command(*words, f"hydra.run.dir={where.root}/run").status == 0
+    assert where.store.read(lost.key).status == FINISHED
+    assert len(where.record.keys) == 3, "the results of the sweep are not those of this run alone"
+
+
+@pytest.mark.slow
+def test_a_sweep_that_is_lost_entirely_has_no_winner(place: Callable[[], Place]) -> None:
+    where = place()
+    with breaking():
+        said = where.train("-m", "seed=1", "model.width=4,5", "training.epochs=1")
+    assert said.status == 3
+    assert where.record.winner is None
+    assert "0 of 2 runs finished" in said.out
+
+
+def test_a_single_run_that_fails_says_why_and_how_to_run_it_again(place: Callable[[], Place]) -> None:
+    with breaking():
+        said = place().train("seed=1", "model.width=4")
+    assert said.status == 3
+    [line] = said.err.splitlines()
+    assert line.startswith(
+        "error: rmsprop-w4-d1-s1 failed: RuntimeError: no luck today; again: python -m pipeline.train "
+    )
+
+
+@pytest.mark.fault("NaN and infinity")
+def test_a_diverged_run_is_told_and_kept(place: Callable[[], Place]) -> None:
+    where = place()
+    words = ["optimizer=sgd", "model.width=4", "training.batch_size=20", "training.epochs=2"]
+    said = where.train("-m", *words, "optimizer.learning_rate=1000,0.1", "optimizer.weight_decay=1000")
+    assert [run.status for run in where.runs] == [DIVERGED, DIVERGED]
+    assert "sgd-w4-d1-s0 diverged: running/loss is nan after epoch 1\n  again: python -m pipeline.train" in said.out
+    assert [lost.status for lost in where.record.lost] == [DIVERGED, DIVERGED]
+    assert "diverged: running/loss is nan" in where.log(0)
+
+
+# --- a single run
+
+
+@pytest.fixture(scope="module")
+def single(place: Callable[[], Place], keras: Any) -> tuple[Place, Said]:
+    where = place()
+    return where, where.train("optimizer=adam", "model.width=4", "training.epochs=2")
+
+
+def test_a_single_run_shows_its_epochs(single: tuple[Place, Said]) -> None:
+    lines = single[1].out.splitlines()
+    assert single[1].status == 0
+    assert [line[:9] for line in lines[1:3]] == ["epoch 1/2", "epoch 2/2"]
+    assert re.fullmatch(r"adam-w4-d1-s0: validation .+ %, test .+ %, gap .+ points, .+ s", lines[3])
+
+
+def test_it_keeps_its_weights_and_has_a_log(single: tuple[Place, Said]) -> None:
+    [run] = single[0].runs
+    assert run.weights is not None
+    assert run.probabilities is not None
+    assert f"key {run.key}" in single[0].log()
+
+
+@pytest.mark.usefixtures("no_training")
+def test_the_second_time_it_is_finished_already(single: tuple[Place, Said]) -> None:
+    said = single[0].train("optimizer=adam", "model.width=4", "training.epochs=2")
+    assert said.out.splitlines()[0] == f"adam-w4-d1-s0 is finished already: {single[0].runs[0].key[:12]}"
+
+
+@pytest.mark.slow
+def test_the_reference_gives_another_run(single: tuple[Place, Said]) -> None:
+    words = ["optimizer=adam", "model.width=4", "training.epochs=2", "device.trainer=reference"]
+    assert "keras.fit" in single[0].train(*words).out
+    assert len(single[0].store.keys()) == 2
+
+
+# --- what is refused once everything is known
+
+
+@pytest.mark.fault("out of memory")
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (
+            ["dataset.validation_size=1437"],
+            "dataset.validation_size=1437: expected under 1,437, the training samples of digits",
+        ),
+        (["training.batch_size=1201"], "training.batch_size=1201: expected at most 1,200, the training samples left"),
+        (["optimizer=nesterov", "optimizer.momentum=0"], "optimizer.nesterov=true: needs optimizer.momentum over 0"),
+        (["model.width=65536", "model.depth=32"], " GiB while it trains, this machine has "),
+        (["model.width=${model.depth}", "model.depth=0"], "model.depth=0: expected a whole number from 1 to 32"),
+        (["device=gpu"], "device=gpu: no GPU that tensorflow could use is at hand"),
+        (["device.backend=jax", "device.xla=false"], "device.xla=false: JAX always compiles with XLA"),
+        (["device.precision=tensorfloat32"], "device.precision=tensorfloat32: a CPU has none"),
+        (["-m", "question=a,b"], "question: cannot be swept (came: a, b); one command, one value"),
+        (
+            ["-m", "paths.runs=/tmp/a,/tmp/b"],
+            "paths.runs: cannot be swept (came: /tmp/a, /tmp/b); one command, one value",
+        ),
+        (["-m", "tracking=none,sqlite"], "tracking: cannot be swept (came: none, sqlite); one command, one value"),
+        (["-m", "seed=0,1", "training.batch_size=9999"], "training.batch_size=9999: expected at most 1,200"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+@pytest.mark.usefixtures("no_training")
+def test_refused_in_one_line(
+    place: Callable[[], Place], monkeypatch: pytest.MonkeyPatch, words: list[str], expected: str
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    where = place()
+    options = [word for word in words if word == "-m"]
+    said = command(*options, *where.words, *words[len(options) :])
+    [line] = said.err.splitlines()
+    assert (said.status, said.out) == (2, "")
+    assert line.startswith("error: ")
+    assert expected in line
+    assert list(where.root.iterdir()) == [], "neither runs nor Hydra's folders"
+
+
+def test_data_that_is_not_there_is_said_with_the_remedy(place: Callable[[], Place]) -> None:
+    where = place()
+    said = where.train(f"paths.data={where.root}/nowhere")
+    assert said.status == 2
+    assert "no preprocessed data here. To have it: python -m pipeline.fetch dataset=digits" in said.err
+
+
+def test_every_problem_of_a_sweep_is_said_before_anything_trains(place: Callable[[], Place]) -> None:
+    where = place()
+    said = where.train("-m", "training.batch_size=100,1300,1400", "model.width=4,65536", "model.depth=32")
+    keys = sorted(line.split("=")[0] for line in said.err.splitlines())
+    assert keys == ["error: model.hidden", "error: training.batch_size", "error: training.batch_size"]
+    assert not (where.root / "runs").exists()
+
+
+def test_changing_folders_is_refused_as_a_mistake_of_the_command(place: Callable[[], Place]) -> None:
+    assert place().train("-m", "seed=0,1", "hydra.job.chdir=true").status == 2
+
+
+def test_the_option_may_stand_between_the_words(place: Callable[[], Place]) -> None:
+    assert command(*place().words, "-m", "seed=0,1", "device.kind=gpu").err.startswith("error: device=gpu: ")
+
+
+@pytest.mark.parametrize("word", ["question=${nowhere}", "question=${question}", "seed=${seed}"])
+@pytest.mark.parametrize("multirun", [[], ["-m"]], ids=["single", "multirun"])
+def test_what_cannot_be_resolved_is_one_line_that_names_the_key(
+    place: Callable[[], Place], multirun: list[str], word: str
+) -> None:
+    said = command(*multirun, *place().words, word)
+    [line] = said.err.splitlines()
+    assert said.status == 2
+    assert line.startswith(f"error: {word.partition('=')[0]}")
+
+
+def test_interpolations_that_can_be_resolved_train(place: Callable[[], Place]) -> None:
+    where = place()
+    assert where.train("model.width=${model.depth}", "training.epochs=1").status == 0
+    assert where.runs[0].job.width == 1
+
+
+# --- choosing a winner, without training
+
+
+def planned(name: str, seed: int, accuracy: float | None, status: str = FINISHED) -> batch.Planned:
+    from pipeline.training.result import Result
+
+    job = make_job(name, seed=seed)
+    figures = {"train/accuracy": 1.0} | ({} if accuracy is None else {"best/val_accuracy": accuracy})
+    result = Result(key=f"{name}{seed}", job=job, status=status, figures=figures)
+    return batch.Planned(job, device(), None, result.key, {}, [], result)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("runs", "winner"),
+    [
+        ([("sgd", 0, 0.9), ("sgd", 1, 0.5), ("adam", 0, 0.8), ("adam", 1, 0.7)], "adam0"),
+        ([("sgd", 0, 0.5), ("sgd", 1, 0.9)], "sgd1"),
+        ([("sgd", 0, None), ("sgd", 1, None)], "sgd0"),
+        ([], None),
+    ],
+    ids=["best mean, then best seed", "best seed", "nothing to choose by", "nothing"],
+)
+def test_the_winner(runs: list[tuple[str, int, float | None]], winner: str | None) -> None:
+    best = batch.winner([planned(*run) for run in runs])
+    assert (best.key if best else None) == winner
+
+
+def test_a_lost_run_does_not_win() -> None:
+    best = batch.winner([planned("sgd", 0, 0.9, DIVERGED), planned("adam", 0, 0.5)])
+    assert best is not None
+    assert best.key == "adam0"
+
+
+def test_candidates_keep_the_best_within_their_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = batch.Candidates()
+    monkeypatch.setattr(held, "MOST", 20)
+    for seed, accuracy in enumerate((0.5, 0.9, 0.7)):
+        result = planned("sgd", seed, accuracy).result
+        assert result is not None
+        result.weights = {"kernel": np.zeros(10, np.uint8)}
+        held.add(result)
+    assert [held.get(f"sgd{seed}") is not None for seed in range(3)] == [False, True, True]
+
+
+@pytest.mark.slow
+def test_a_winner_that_is_not_in_memory_is_trained_once_more(
+    place: Callable[[], Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch.Candidates, "get", lambda self, key: None)
+    where = place()
+    said = where.train(*FEW)
+    assert "warning" not in said.out
+    assert where.store.read(where.record.winner or "").weights is not None
+
+
+@pytest.mark.slow
+def test_it_is_said_where_it_comes_out_different(place: Callable[[], Place], monkeypatch: pytest.MonkeyPatch) -> None:
+    where = place()
+    monkeypatch.setattr(batch.Candidates, "get", lambda self, key: None)
+    finished = Run.finished
+
+    def restless(self: Run, *rest: Any) -> Any:
+        result = finished(self, *rest)
+        result.digests["final_weights"] = f"{time.monotonic_ns():064}"
+        return result
+
+    monkeypatch.setattr(Run, "finished", restless)
+    said = where.train("-m", "seed=0,1", "model.width=4", "training.epochs=1")
+    assert "trained once more for its weights, came out different (final_weights); they are not kept" in said.out
+
+
+# --- what is there, and what would be done
+
+
+@pytest.fixture(scope="module")
+def some(place: Callable[[], Place]) -> Place:
+    """Two runs finished, one diverged, one failed."""
+    where = place()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "_train_one", fails_for(seed=3))
+        where.train("-m", "optimizer=sgd", "seed=0,1,3", "model.width=4", "training.epochs=1")
+    where.train("-m", "optimizer=sgd", "seed=2", "model.width=4", "training.epochs=2", *DIVERGING)
+    return where
+
+
+DIVERGING = ["training.batch_size=20", "optimizer.learning_rate=1000", "optimizer.weight_decay=1000"]
+
+
+def fails_for(seed: int) -> Callable[..., None]:
+    train_one = engine._train_one
+
+    def failing(run: Run, *rest: Any) -> None:
+        if run.job.seed == seed:
+            raise RuntimeError("no luck")
+        train_one(run, *rest)
+
+    return failing
+
+
+MIXED = ["-m", "optimizer=sgd", "seed=0,1,3,4", "model.width=4", "training.epochs=1"]
+
+
+def test_a_plan_says_what_is_there_and_what_it_would_take(some: Place) -> None:
+    before = sorted(some.root.rglob("*"))
+    said = some.train(*MIXED, "plan=true")
+    lines = said.out.splitlines()
+    assert (said.status, said.err) == (0, "")
+    assert lines[0] == "plan of 4 runs: 2 finished, 1 failed, 1 new; 2 to train"
+    assert lines[1] == "  sgd-w4-d1  train seeds 3-4; there: seeds 0-1"
+    assert [line.split(":")[0] for line in lines[2:]] == ["time", "memory", "disk"]
+    assert sorted(some.root.rglob("*")) == before, "nothing is written"
+
+
+def test_a_plan_of_a_single_run_writes_nothing_either(some: Place) -> None:
+    before = sorted(some.root.rglob("*"))
+    said = some.train("optimizer=sgd", "seed=9", "model.width=4", "training.epochs=1", "plan=true")
+    assert (said.status, said.out.splitlines()[0]) == (0, "plan of 1 run: 1 new; 1 to train")
+    assert sorted(some.root.rglob("*")) == before
+
+
+def test_a_plan_says_every_error_of_every_job(some: Place) -> None:
+    said = some.train("-m", "plan=true", "seed=0", "training.batch_size=1300,1400")
+    assert (said.status, len(said.err.splitlines())) == (2, 2)
+
+
+@pytest.mark.usefixtures("no_training")
+def test_what_failed_may_be_left_alone(some: Place) -> None:
+    said = some.train("-m", "optimizer=sgd", "seed=0,1,3", "model.width=4", "training.epochs=1", "retry=none")
+    assert said.out.splitlines()[0] == "3 runs: 2 finished, 1 failed; nothing to train"
+    assert (said.status, "sgd-w4-d1-s3 failed: RuntimeError: no luck" in said.out) == (3, True)
+
+
+@pytest.mark.slow
+def test_what_diverged_is_trained_again_on_demand_only(some: Place) -> None:
+    words = ["optimizer=sgd", "seed=2", "model.width=4", "training.epochs=2", *DIVERGING]
+    assert "is diverged already" in some.train(*words).out
+    assert "is diverged already" in some.train(*words, "retry=failed").out
+    for retry in ("diverged", "all"):
+        said = some.train(*words, f"retry={retry}")
+        assert "is diverged already" not in said.out
+        assert "diverged: " in said.out
+
+
+@pytest.mark.slow
+def test_force_trains_everything_again_to_the_same_bits(some: Place) -> None:
+    words = ["-m", "optimizer=sgd", "seed=0,1", "model.width=4", "training.epochs=1"]
+    some.train(*words)
+    before = {run.key: (run.started, bits(run)) for run in some.runs}
+    said = some.train(*words, "force=true")
+    assert said.out.splitlines()[0] == "2 runs: 2 finished; 2 to train"
+    for run in some.runs:
+        started, same = before[run.key]
+        assert run.started > started
+        assert bits(run) == same
+
+
+# --- the ledger
+
+
+def ledger(place: Place) -> list[Any]:
+    return list(Ledger(place.store))
+
+
+def test_a_failed_run_is_in_the_ledger_with_its_reason_and_command(some: Place) -> None:
+    lost = [one for sweep in ledger(some) for one in sweep.lost if one.status == FAILED]
+    assert {(one.name, one.reason) for one in lost} == {("sgd-w4-d1-s3", "RuntimeError: no luck")}
+    assert all("seed=3" in one.command and one.command.startswith("python -m pipeline.train") for one in lost)
+
+
+def test_what_was_interrupted_is_in_the_ledger(interrupted: Ended) -> None:
+    [sweep] = ledger(interrupted.place)
+    assert sweep.status == "stopped"
+    assert sorted(sweep.keys) == sorted(interrupted.finished)
+    assert {one.status for one in sweep.lost} == {"interrupted"}
+    assert len(sweep.lost) == 12 - len(interrupted.finished)
+
+
+@pytest.mark.slow
+def test_what_was_killed_is_in_the_ledger_until_it_is_made_good(killed: Ended) -> None:
+    """The record is there from before the first run on; `resumed` wrote it anew."""
+    assert killed.ledger_after_the_kill == ("running", 12)
+
+
+@pytest.mark.slow
+def test_a_sweep_that_was_resumed_has_lost_nothing(resumed: tuple[Place, int, Said]) -> None:
+    [sweep] = ledger(resumed[0])
+    assert (sweep.status, sweep.lost) == ("ended", [])
+    assert sweep.peak_memory_mb > 100
+
+
+@pytest.mark.slow
+def test_what_a_sweep_took_is_not_forgotten_where_nothing_is_trained(swept: tuple[Place, Said]) -> None:
+    swept[0].train(*GRID, "force=true")
+    [before] = [sweep for sweep in ledger(swept[0]) if len(sweep.keys) == 8]
+    swept[0].train(*GRID)
+    [after] = [sweep for sweep in ledger(swept[0]) if len(sweep.keys) == 8]
+    assert (after.trained, after.train_seconds, after.seconds) == (8, before.train_seconds, before.seconds)
+
+
+def test_a_single_run_that_finished_leaves_no_ledger(place: Callable[[], Place]) -> None:
+    where = place()
+    where.train("seed=0", "model.width=4", "training.epochs=1")
+    assert ledger(where) == []

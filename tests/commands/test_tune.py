@@ -1,0 +1,206 @@
+"""The command that tunes, on real digits: the same budget for each, beyond an edge, what diverges, and a second call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pipeline import tune
+from pipeline.cli.errors import UserError
+from pipeline.storage.store import RunStore
+from pipeline.sweep.planned import Planned
+from pipeline.tracking import TrackingUnavailable
+from pipeline.training.result import FAILED, FINISHED
+from tests.unit.storage.test_store import result
+from tests.unit.training.command import as_before
+
+OWN = ["optimizers=adam,adamw", "decades=-1,0,1", "step=5", "rates=4", "choosing_seeds=2", "final_seeds=2"]
+"""Ten times the default is the best of the first three in so short a training; five decades beyond, AdamW's weight decay
+multiplies the weights by -3 at every step."""
+SMALL = ["dataset=digits", "model.width=8", "training.epochs=1", "training.batch_size=10", "tracking=none"]
+SMALL += ["device=cpu", "device.workers=1", "device.xla=false"]
+
+
+@pytest.fixture(autouse=True)
+def _hydra_as_before() -> Iterator[None]:
+    with as_before():
+        yield
+
+
+@dataclass
+class Tuned:
+    root: Path
+    words: list[str]
+    said: list[str]
+    """By each of two calls."""
+
+    @property
+    def table(self) -> pd.DataFrame:
+        return pd.read_csv(self.root / "tuned.csv").set_index("optimizer")
+
+    @property
+    def tried(self) -> pd.DataFrame:
+        return pd.read_csv(self.root / "tuned_rates.csv")
+
+
+@pytest.fixture(scope="module")
+def tuned(processed: Path, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
+    root, said = tmp_path_factory.mktemp("tune"), []
+    words = [*OWN, *SMALL, f"paths.data={processed}", f"paths.runs={root}/runs", f"out={root}"]
+    with as_before(), pytest.MonkeyPatch.context() as patch:
+        for _ in range(2):
+            lines: list[str] = []
+            patch.setattr("builtins.print", lambda *each, lines=lines, **_: lines.append(" ".join(map(str, each))))
+            assert tune.main(words) == 0
+            said.append("\n".join(lines))
+    return Tuned(root, words, said)
+
+
+@pytest.mark.slow
+def test_each_optimizer_has_the_same_budget(tuned: Tuned) -> None:
+    assert tuned.table["rates"].tolist() == [4, 4]
+    assert tuned.table["runs"].tolist() == [8, 8]
+
+
+@pytest.mark.slow
+def test_the_grid_goes_on_beyond_the_edge_that_the_best_lies_at(tuned: Tuned) -> None:
+    assert tuned.table["beyond"].tolist() == [1, 1]
+    assert sorted(tuned.tried["learning_rate"].unique()) == [0.0001, 0.001, 0.01, 1000]
+    assert not tuned.table["at_edge"].any()
+
+
+@pytest.mark.slow
+def test_a_rate_that_diverges_is_a_result_and_is_not_chosen(tuned: Tuned) -> None:
+    lost = tuned.tried[tuned.tried["status"].eq("diverged")]
+    assert lost[["optimizer", "learning_rate", "val_accuracy"]].values.tolist() == [["adamw", 1000, 0]] * 2
+    assert tuned.table["tuned_rate"].tolist() == [0.01, 0.01]
+    assert "2 runs of 8 diverged and counted 0" in (tuned.root / "tuned.md").read_text()
+
+
+@pytest.mark.slow
+def test_other_seeds_choose_than_those_of_the_figures(tuned: Tuned) -> None:
+    assert set(tuned.tried["seed"]) == {2, 3}
+    final = [run for run in RunStore(tuned.root / "runs").records() if run.job.seed < 2]
+    assert len(final) == 8
+    expected = tuned.table.at["adam", "tuned_test_accuracy_mean"]
+    own = [r for r in final if (r.job.optimizer.name, r.job.optimizer["learning_rate"]) == ("adam", 0.01)]
+    assert sum(run.figures["test/accuracy"] for run in own) / 2 == pytest.approx(expected)
+
+
+@pytest.mark.slow
+def test_a_second_call_trains_nothing(tuned: Tuned) -> None:
+    first, second = tuned.said
+    assert "12 runs: 12 new" in first
+    assert "runs: " not in second
+    assert second.splitlines()[-1] == f"the report is {tuned.root / 'tuned.md'}"
+
+
+@pytest.mark.slow
+def test_a_run_is_the_one_that_pipeline_train_would_make(tuned: Tuned) -> None:
+    own = [word for word in tuned.words if word not in OWN and not word.startswith("out=")]
+    base = tune.Search(tune.budget(VALUES), own).bases["adam"]
+    assert (base.run(0, 0).key in RunStore(tuned.root / "runs")) is True
+    assert base.run(1, 3).overrides == ["optimizer=adam", *own, "optimizer.learning_rate=0.01", "seed=3"]
+
+
+@pytest.mark.slow
+def test_a_plan_says_what_it_takes_and_writes_nothing(tuned: Tuned, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(tuned.root.rglob("*"))
+    assert tune.main([*tuned.words, "plan=true", "rates=6"]) == 0
+    said = capsys.readouterr().out
+    assert "plan of at most 32 runs: 2 optimizers, 6 rates with 2 seeds each" in said
+    assert "s for 12 that are not there" in said  # two rates more of each, and another tuned one
+    assert sorted(tuned.root.rglob("*")) == before
+
+
+VALUES = dict(word.split("=") for word in OWN)
+
+
+@pytest.fixture
+def search(processed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tune.Search:
+    """Of one optimizer, with an MLflow store of its own that is not there yet."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    own = [word for word in SMALL if not word.startswith("tracking")]
+    places = [f"paths.data={processed}", f"paths.runs={tmp_path}/runs", "tracking=sqlite"]
+    return tune.Search(tune.budget(VALUES | {"optimizers": "adam"}), [*own, *places])
+
+
+@pytest.mark.parametrize("status", ["", FAILED], ids=["not at all", "as one that failed"])
+def test_what_mlflow_has_not_got_is_published_by_the_same_command(
+    search: tune.Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    sessions = []
+
+    class Session:
+        def __init__(self, runs: list[Planned], _: object) -> None:
+            sessions.append([one.key for one in runs])
+
+        def run(self) -> Iterator[None]:
+            for key in sessions[-1]:
+                search.store.note_published(key, ids | {"status": FINISHED})
+            yield
+
+    ids = {"run_id": "id", "store": str(tmp_path / "mlflow.db")}
+    monkeypatch.setattr(tune.batch, "Session", Session)
+    runs = [search.bases["adam"].run(0.0, seed) for seed in range(2)]
+    for one in runs:
+        search.store.write(result(job=one.job, identity=one.identity))
+        if status:
+            search.store.note_published(one.key, ids | {"status": status})
+    for _ in range(2):
+        assert len(search.train([("adam", 0.0)], range(2))[0]) == 2
+    assert sessions == [[one.key for one in runs]], "once, since it has them then"
+
+
+def test_a_server_that_is_down_ends_the_command_not_the_tuning(
+    search: tune.Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Session:
+        def __init__(self, runs: list[Planned], _: object) -> None:
+            self.runs = runs
+
+        def run(self) -> Iterator[None]:
+            for one in self.runs:
+                search.store.write(result(job=one.job, identity=one.identity, figures={"best/val_accuracy": 0.5}))
+            yield
+            raise TrackingUnavailable("away")
+
+    monkeypatch.setattr(tune.batch, "Session", Session)
+    monkeypatch.setattr(tune, "Search", lambda *_: search)
+    monkeypatch.setattr("pipeline.report.tuned.write", lambda tunings, _: [f"written: {len(tunings)}"])
+    said: list[str] = []
+    monkeypatch.setattr("builtins.print", said.append)
+    with pytest.raises(TrackingUnavailable, match="away"):
+        tune.main(OWN)
+    assert said == ["written: 1"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["rates=2"], "rates=2: expected a whole number from 3 to 30"),
+        (["rates=["], "rates=[: expected a whole number"),
+        (["choosing_seeds=1"], "choosing_seeds=1: expected a whole number from 2"),
+        (["decades=1,2,3"], "decades=1,2,3: expected three or more numbers"),
+        (["decades=-1,0,x"], "decades=-1,0,x: expected three or more numbers"),
+        (["decades=-2,-1,0,1,2", "rates=4"], "rates=4: expected at least 5"),
+        (["optimizers=sdg"], "did you mean 'sgd'"),
+        (["optimizers=sgd,sgd"], "optimizers=sgd,sgd: expected each once"),
+        (["step=nan"], "step=nan: expected a number over 0"),
+        (["optimizer.learning_rate=1"], "optimizer.learning_rate=1: decided by this command"),
+        (["seed=3"], "seed=3: decided by this command"),
+        (["model.widht=8"], "model.widht: no such key (did you mean 'model.width'?)"),
+        (["dataset=digits", "dataset.validation_size=0"], "chosen on the validation split only"),
+        (["dataset=digits", "decades=-1,0,6", "optimizers=sgd"], "decades: the rate of sgd=10000.0: expected"),
+    ],
+    ids=str,
+)
+def test_a_wrong_word_is_refused(processed: Path, words: list[str], said: str) -> None:
+    data = [f"paths.data={processed}"] if "dataset=digits" in words else []
+    with pytest.raises(UserError) as refused:
+        tune.main([*words, *data])
+    assert said in "\n".join(refused.value.lines)

@@ -1,0 +1,104 @@
+"""A clone of this checkout, as a newcomer has it, on the data set that needs no download and with a small sweep.
+
+`dvc repro` runs there once for all test modules that ask for it: half a minute, most of it importing TensorFlow.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+CHECKOUT = Path(__file__).resolve().parent.parent.parent
+MADE = {"data", "reports", "results", "runs", "dvc.lock"}
+"""What the pipeline makes; some of it is in git too."""
+
+PARAMS: dict[str, Any] = {
+    "dataset": "digits",
+    "train": {"experiment": "book", "seeds": 2},
+    "sweep": {"optimizers": "sgd,adam", "widths": "8,16", "seeds": 2, "epochs": 2},
+}
+_after_repro: list[Clone] = []
+
+
+@dataclass
+class Clone:
+    path: Path
+    first: str = ""
+    """What the first `dvc repro` said, on both streams."""
+
+    def run(self, command: str, status: int = 0) -> str:
+        """What `command`, typed as a person types it, says on stdout; it must end with `status`."""
+        done = self.start(command)
+        assert done.returncode == status, f"{command}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def start(self, command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, shell=True, cwd=self.path, env=environment(), capture_output=True, text=True, timeout=220
+        )
+
+    def read(self, name: str) -> str:
+        return (self.path / name).read_text("utf-8")
+
+    def write(self, name: str, text: str) -> None:
+        (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (self.path / name).write_text(text, "utf-8")
+
+    def commit(self, why: str) -> None:
+        self.run(f"git add --all && git commit --quiet -m '{why}'")
+
+    def restore(self) -> None:
+        """As it was at the last commit."""
+        self.run("git reset --quiet --hard && dvc checkout --quiet --force")
+
+
+def environment() -> dict[str, str]:
+    """That of a person who has the project's Python on the PATH and a name in git, and none of what this process has."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_", "GIT_"))}
+    who = {f"GIT_{role}_{what}": "tests@localhost" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return ours | who | {"PATH": path, "SHELL": "/bin/sh", "GIT_CONFIG_GLOBAL": os.devnull}
+
+
+def fresh(folder: Path) -> Clone:
+    """The working tree, files not yet committed included, in a git repository of its own."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=CHECKOUT,
+        capture_output=True,
+    )
+    if listed.returncode:
+        pytest.skip("no git repository here")
+    clone = Clone(folder)
+    for name in filter(None, os.fsdecode(listed.stdout).split("\0")):
+        if (CHECKOUT / name).is_file() and Path(name).parts[0] not in MADE:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(CHECKOUT / name, folder / name)
+    clone.write("params.yaml", yaml.safe_dump(PARAMS, sort_keys=False))
+    # Compiling a dozen programs would take longer than all that is trained here; other tests train compiled ones.
+    device = clone.read("conf/device/auto.yaml")
+    assert "\nxla: true\n" in device
+    clone.write("conf/device/auto.yaml", device.replace("\nxla: true\n", "\nxla: false\n"))
+    clone.run("git init --quiet --initial-branch=main")
+    clone.commit("A clone on digits")
+    return clone
+
+
+def after_repro(factory: pytest.TempPathFactory) -> Clone:
+    """The clone in which the pipeline ran, committed; made once in a session."""
+    if not _after_repro:
+        clone = fresh(factory.mktemp("a clone") / "with a space")
+        done = clone.start("dvc repro")
+        assert done.returncode == 0, done.stdout + done.stderr
+        clone.first = done.stdout + done.stderr
+        clone.commit("dvc repro")
+        _after_repro.append(clone)
+    return _after_repro[0]

@@ -1,0 +1,43 @@
+"""The project's imports, as grimp reads them: those within functions count, those for a type checker alone do not."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import grimp
+
+CHECKOUT = Path(__file__).resolve().parent.parent.parent
+PACKAGES = ("pipeline", "hydra_plugins")
+
+
+@cache
+def graph() -> grimp.ImportGraph:
+    return grimp.build_graph(
+        *PACKAGES, include_external_packages=True, exclude_type_checking_imports=True, cache_dir=None
+    )
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """The file of each module."""
+    files = [path for package in PACKAGES for path in sorted((CHECKOUT / package).rglob("*.py"))]
+    names = [path.relative_to(CHECKOUT).with_suffix("").as_posix().replace("/", ".") for path in files]
+    return {name.removesuffix(".__init__"): path for name, path in zip(names, files, strict=True)}
+
+
+def path_of(module: str) -> str:
+    return modules()[module].relative_to(CHECKOUT).as_posix()
+
+
+@cache
+def upstream(module: str) -> set[str]:
+    """All that `module` imports, directly or not, other packages included."""
+    return graph().find_upstream_modules(module)
+
+
+def closure(module: str) -> set[str]:
+    """The project's modules that importing `module` runs: itself, what it imports, and the packages that these lie in."""
+    found = {module, *(name for name in upstream(module) if name in modules())}
+    above = {".".join(name.split(".")[:depth]) for name in found for depth in range(1, name.count(".") + 1)}
+    return found | (above & modules().keys())

@@ -1,0 +1,103 @@
+"""A sweep on a real Slurm of one node: the command in a process of its own, and what is done to its shares."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pipeline.cli.console import PROJECT
+from pipeline.training.result import Result
+from tests.unit.training.command import Place
+
+PATIENCE_SECONDS = 200.0
+
+
+class Cluster:
+    """Slurm's commands, which find their daemons by SLURM_CONF."""
+
+    def __init__(self, found: dict[str, str]) -> None:
+        self.environment = os.environ | found
+        self.commands: list[Command] = []
+
+    def says(self, *command: str) -> str:
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=True, timeout=60)
+        return done.stdout.strip()
+
+    def left(self) -> list[str]:
+        return self.says("squeue", "-h", "-r", "-o", "%i").split()
+
+    def start(self, place: Place, *words: str, launcher: str = "slurm") -> Command:
+        self.commands.append(Command(place, self.environment, launcher, words))
+        return self.commands[-1]
+
+    def end(self) -> None:
+        """Whatever a test that failed has left running."""
+        for command in self.commands:
+            command.process.kill()
+            command.process.wait()
+
+
+class Command:
+    """`python -m pipeline.train -m hydra/launcher=batched_slurm …`, running."""
+
+    def __init__(self, place: Place, environment: dict[str, str], launcher: str, words: tuple[str, ...]) -> None:
+        self.place, self.said = place, place.root / f"said-{time.monotonic_ns()}"
+        launched = [f"hydra/launcher=batched_{launcher}", "hydra.launcher.poll_seconds=0.5"]
+        fixed = [*place.words, "device.xla=false", "question=tests", *launched]
+        with open(self.said, "w") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "pipeline.train", "-m", *fixed, *words],
+                cwd=place.root,
+                env=environment | {"PYTHONPATH": str(PROJECT)},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def out(self) -> str:
+        return self.said.read_text()
+
+    def ends(self) -> int:
+        return self.process.wait(PATIENCE_SECONDS)
+
+    @property
+    def folder(self) -> Path:
+        """Of its shares; the latest of this store."""
+        return max((self.place.root / "runs" / "shares").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+
+    def journal(self, share: int) -> list[dict[str, Any]]:
+        try:
+            text = (self.folder / f"{share}.journal").read_text()
+        except (OSError, ValueError):
+            return []
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+    def trained(self, share: int) -> list[str]:
+        return [line["key"] for line in self.journal(share) if "key" in line]
+
+    def pid(self, share: int) -> int:
+        """Of the worker, once it has begun."""
+        return int(self.journal(share)[0]["started"].split()[1]) if self.journal(share) else 0
+
+    def job(self, share: int) -> str:
+        return str(json.loads((self.folder / "jobs.json").read_text())["jobs"][str(share)])
+
+    def wait(self, true: Callable[[], Any]) -> None:
+        until = time.monotonic() + PATIENCE_SECONDS
+        while not true():
+            assert self.process.poll() is None, self.out
+            assert time.monotonic() < until, self.out
+            time.sleep(0.02)
+
+
+def numbers(result: Result) -> tuple[Any, ...]:
+    """Every bit of a stored run that is not about when and where it was trained."""
+    assert result.predictions is not None
+    return result.key, result.status, result.exact, result.digests, result.predictions.tobytes()

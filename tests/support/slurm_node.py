@@ -1,0 +1,259 @@
+"""A Slurm of one node on loopback, from Debian's packages, without systemd: for the tests, and to try things out as root.
+
+python tests/support/slurm_node.py start FOLDER [accounting]
+python tests/support/slurm_node.py stop FOLDER
+
+Everything that it needs is in FOLDER: key, state, logs, configuration. `start` prints the line by which a shell finds it.
+`accounting` starts MariaDB and slurmdbd too, which `sacct` asks; the launcher does without.
+Packages: slurm-wlm munge, and for accounting slurmdbd mariadb-server.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from functools import partial
+from pathlib import Path
+
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sinfo", "sbatch", "srun", "squeue", "scancel")
+ACCOUNTING = ("mariadbd", "mariadb-install-db", "mariadb", "slurmdbd", "sacctmgr")
+DAEMONS = ("slurmd", "slurmctld", "slurmdbd", "mariadbd", "munged")
+"""In the order in which they are stopped; each writes its id into `run/NAME.pid`."""
+
+PATIENCE_SECONDS = 30.0
+
+
+def missing(accounting: bool = False) -> str:
+    """Why it cannot be started here, in words; empty where it can."""
+    if os.geteuid() != 0:
+        return "only root starts Slurm's daemons"
+    absent = [name for name in (*PROGRAMS, *(ACCOUNTING if accounting else ())) if not shutil.which(name)]
+    return f"no {', '.join(absent)} (apt-get install slurm-wlm munge slurmdbd mariadb-server)" if absent else ""
+
+
+def start(folder: Path, accounting: bool = False) -> dict[str, str]:
+    """Start it in `folder`; the variables by which Slurm's commands find it. RuntimeError where it does not come up."""
+    folder = folder.absolute()
+    for name in ("run", "log", "state", "spool"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    # munged refuses a socket in a folder that others cannot enter, and a key that others can read.
+    for place in (folder, folder / "run"):
+        place.chmod(0o755)
+    key = folder / "munge.key"
+    if not key.exists():
+        key.touch(0o600)
+        key.write_bytes(secrets.token_bytes(1024))
+    key.chmod(0o400)
+    ports = _free_ports(3)
+    configuration = folder / "slurm.conf"
+    configuration.write_text(_configuration(folder, ports, accounting))
+    found = {"SLURM_CONF": str(configuration)}
+    with ExitStack() as failing:
+        failing.callback(stop, folder)
+        _run("munged", *_options(folder, "munged"), f"--key-file={key}", f"--seed-file={folder}/munge.seed")
+        if accounting:
+            _start_accounting(folder, ports[2], found)
+        _run("slurmctld", "-f", str(configuration))
+        _run("slurmd", "-f", str(configuration))
+        _until(lambda: _says(found, "sinfo", "-h", "-o", "%T") == "idle", f"the node did not come up: see {folder}/log")
+        failing.pop_all()
+    return found
+
+
+def stop(folder: Path) -> None:
+    """End its daemons, and the jobs that still run."""
+    folder = folder.absolute()
+    found = {"SLURM_CONF": str(folder / "slurm.conf")}
+    if (pid := _pid(folder, "slurmctld")) and not _gone(pid):
+        jobs = _says(found, "squeue", "-h", "-o", "%A").split()
+        _says(found, "scancel", "--signal=KILL", *jobs)
+        _says(found, "scancel", *jobs)
+    for name in DAEMONS:
+        if not (pid := _pid(folder, name)):
+            continue
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+            with suppress(RuntimeError):
+                _until(partial(_gone, pid), name, 10)
+                break
+        (folder / "run" / f"{name}.pid").unlink(missing_ok=True)
+
+
+def _configuration(folder: Path, ports: Sequence[int], accounting: bool) -> str:
+    host, cores = socket.gethostname().partition(".")[0], os.cpu_count() or 1
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20 - 1024
+    lines = {
+        "ClusterName": "loopback",
+        "SlurmctldHost": f"{host}(127.0.0.1)",
+        "SlurmctldPort": ports[0],
+        "SlurmdPort": ports[1],
+        "SlurmUser": "root",
+        "SlurmdUser": "root",
+        "AuthType": "auth/munge",
+        "CredType": "cred/munge",
+        # A job that is requeued waits until its old credential has expired, otherwise two minutes.
+        "AuthInfo": f"socket={folder}/run/munged.socket,cred_expire=5",
+        "StateSaveLocation": folder / "state",
+        "SlurmdSpoolDir": folder / "spool",
+        "SlurmctldPidFile": folder / "run/slurmctld.pid",
+        "SlurmdPidFile": folder / "run/slurmd.pid",
+        "SlurmctldLogFile": folder / "log/slurmctld.log",
+        "SlurmdLogFile": folder / "log/slurmd.log",
+        # Neither cgroups nor a PAM session: what a container has not.
+        "ProctrackType": "proctrack/linuxproc",
+        "TaskPlugin": "task/none",
+        "SelectType": "select/cons_tres",
+        "SelectTypeParameters": "CR_Core_Memory",
+        "DefMemPerCPU": 1024,
+        "MpiDefault": "none",
+        "ReturnToService": 2,
+        "MailProg": shutil.which("true"),
+        "KillWait": 10,
+        "SchedulerParameters": "sched_interval=2,bf_interval=2",
+    }
+    if accounting:
+        lines |= {
+            "AccountingStorageType": "accounting_storage/slurmdbd",
+            "AccountingStorageHost": "localhost",
+            "AccountingStoragePort": ports[2],
+            "AccountingStoragePass": folder / "run/munged.socket",
+        }
+    node = f"NodeName={host} NodeAddr=127.0.0.1 CPUs={cores} SocketsPerBoard=1 CoresPerSocket={cores} ThreadsPerCore=1"
+    partition = f"PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP"
+    return "\n".join(
+        [*(f"{name}={value}" for name, value in lines.items()), f"{node} RealMemory={memory}", partition, ""]
+    )
+
+
+def _start_accounting(folder: Path, port: int, found: dict[str, str]) -> None:
+    data, run, log = folder / "mariadb", folder / "run", folder / "log"
+    if not (data / "mysql").is_dir():
+        asked = ("--user=root", "--skip-test-db", "--auth-root-authentication-method=socket")
+        _run("mariadb-install-db", "--no-defaults", f"--datadir={data}", *asked)
+    bounds = ("--skip-networking", "--innodb-buffer-pool-size=64M", "--innodb-lock-wait-timeout=900")
+    files = (f"--socket={run}/mariadbd.socket", f"--pid-file={run}/mariadbd.pid")
+    # Nobody's child: it outlives this process, as the other daemons do by themselves.
+    _run(
+        "setsid",
+        "--fork",
+        "sh",
+        "-c",
+        f'exec "$@" >>"{log}/mariadbd.log" 2>&1',
+        "sh",
+        "mariadbd",
+        "--no-defaults",
+        f"--datadir={data}",
+        "--user=root",
+        *files,
+        *bounds,
+    )
+    ask = ("mariadb", "--no-defaults", f"--socket={run}/mariadbd.socket", "-Ne", "select 'yes'")
+    _until(lambda: _says({}, *ask) == "yes", f"MariaDB did not come up: see {log}/mariadbd.log")
+    lines = {
+        "AuthType": "auth/munge",
+        "AuthInfo": f"socket={run}/munged.socket",
+        "DbdHost": "localhost",
+        "DbdPort": port,
+        "SlurmUser": "root",
+        "StorageType": "accounting_storage/mysql",
+        "StorageUser": "root",
+        "StorageLoc": "slurm",
+        "LogFile": log / "slurmdbd.log",
+        "PidFile": run / "slurmdbd.pid",
+    }
+    place = folder / "slurmdbd.conf"  # read from beside slurm.conf
+    place.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
+    place.chmod(0o600)
+    _run("slurmdbd", MYSQL_UNIX_PORT=f"{run}/mariadbd.socket", **found)
+    _until(lambda: bool(_says(found, "sacctmgr", "-n", "show", "stats")), f"no accounting: see {log}/slurmdbd.log")
+    _says(found, "sacctmgr", "-i", "add", "cluster", "loopback")
+
+
+def _options(folder: Path, name: str) -> list[str]:
+    return [
+        f"--socket={folder}/run/{name}.socket",
+        f"--pid-file={folder}/run/{name}.pid",
+        f"--log-file={folder}/log/{name}.log",
+    ]
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [each.getsockname()[1] for each in sockets]
+
+
+def _run(*command: str, **variables: str) -> None:
+    done = subprocess.run(
+        command,
+        env=os.environ | variables,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{command[0]}: {done.stdout.strip() or f'exit status {done.returncode}'}")
+
+
+def _says(variables: dict[str, str], *command: str) -> str:
+    with suppress(OSError, subprocess.TimeoutExpired):
+        done = subprocess.run(
+            command, env=os.environ | variables, capture_output=True, text=True, timeout=PATIENCE_SECONDS
+        )
+        return done.stdout.strip()
+    return ""
+
+
+def _until(true: Callable[[], bool], otherwise: str, seconds: float = PATIENCE_SECONDS) -> None:
+    until = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > until:
+            raise RuntimeError(otherwise)
+        time.sleep(0.05)
+
+
+def _pid(folder: Path, name: str) -> int:
+    with suppress(OSError, ValueError):
+        return int((folder / "run" / f"{name}.pid").read_text())
+    return 0
+
+
+def _gone(pid: int) -> bool:
+    """Also where it is a zombie, which nobody waits for."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    return True
+
+
+def main(words: Sequence[str]) -> int:
+    if len(words) < 2 or words[0] not in ("start", "stop") or words[2:] not in ([], ["accounting"]):
+        print((__doc__ or "").strip(), file=sys.stderr)
+        return 2
+    folder = Path(words[1])
+    if words[0] == "stop":
+        stop(folder)
+        return 0
+    if why := missing("accounting" in words):
+        print(f"error: {why}", file=sys.stderr)
+        return 2
+    try:
+        found = start(folder, "accounting" in words)
+    except RuntimeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"export SLURM_CONF={found['SLURM_CONF']}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

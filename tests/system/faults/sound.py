@@ -1,0 +1,100 @@
+"""What must hold after every fault, whatever it was: one helper for all of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sqlite3
+from collections import Counter
+from pathlib import Path
+
+from pipeline.data import arrays
+from pipeline.storage.store import RunStore
+from pipeline.storage.sweep import Ledger, Sweep
+from pipeline.tracking import process
+from tests.unit.training.command import Place
+
+LEFTOVER = re.compile(r"\..+\.\d+(\.(part|old))?|\..+\.(part|old)|.+\.new(-journal)?|.+-journal")
+
+
+def assert_sound(place: Place, *, ended: bool = True) -> None:
+    """No file under its final name is partial, no row of the store stands twice, no process or run is orphaned.
+
+    `ended`: the command came to its end by itself, or was given again since the fault; then nothing may be left over
+    and no run may be RUNNING. Right after a kill both may be, for the next command to clear away.
+    """
+    assert_files_whole(place.root)
+    if (database := place.root / "mlflow.db").exists():
+        assert_rows_single(database)
+        if ended:
+            assert_none_running(database)
+    if ended:
+        left = [path for path in place.root.rglob("*") if LEFTOVER.fullmatch(path.name)]
+        assert left == [], "leftovers of the killed"
+    assert_no_orphans(place.root)
+
+
+def assert_files_whole(root: Path) -> None:
+    for folder in {path.parent.parent for path in root.glob("**/result.json") if not path.parent.name.startswith(".")}:
+        store = RunStore(folder)
+        for result in store:  # reading checks every digest
+            assert result.key
+    for path in root.glob("**/sweep.json"):
+        Sweep.read_from(path)
+    ledger = Ledger(RunStore(root / "runs"))
+    assert len(list(ledger)) == len(list(ledger.folder.glob("*.json")))
+    for path in [*root.glob("**/published.json"), *root.glob("**/metrics.json"), *root.glob("**/card.json")]:
+        if not path.parent.name.startswith("."):
+            json.loads(path.read_text())
+    for path in root.glob("**/*.png"):
+        content = path.read_bytes()
+        assert content.startswith(b"\x89PNG"), path
+        assert content.endswith(b"IEND\xaeB`\x82"), path
+    for path in root.glob("**/index.html"):
+        assert path.read_text().rstrip().endswith("</html>"), path
+    for path in root.glob("processed/*"):
+        if not path.name.startswith("."):
+            arrays.load(path)
+
+
+def assert_rows_single(database: Path) -> None:
+    connection = sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True)
+    try:
+        assert connection.execute("PRAGMA quick_check").fetchone() == ("ok",)
+        of_runs = """SELECT key.value, runs.experiment_id FROM runs
+            JOIN tags AS key ON key.run_uuid = runs.run_uuid AND key.key = 'run.key'
+            WHERE runs.lifecycle_stage = 'active'"""
+        twice = [run for run, count in Counter(connection.execute(of_runs)).items() if count > 1]
+        assert twice == [], "runs that stand twice in one experiment"
+        rows = "SELECT run_uuid, key, step FROM metrics GROUP BY run_uuid, key, step HAVING count(*) > 1"
+        assert connection.execute(rows).fetchall() == [], "metrics that stand twice"
+    finally:
+        connection.close()
+
+
+def assert_none_running(database: Path) -> None:
+    """But for those whose process lives."""
+    connection = sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)
+    try:
+        running = "SELECT run_uuid FROM runs WHERE status = 'RUNNING'"
+        tags = "SELECT key, value FROM tags WHERE run_uuid = ?"
+        orphaned = [
+            run for (run,) in connection.execute(running) if process.dead(dict(connection.execute(tags, (run,))))
+        ]
+        assert orphaned == []
+    finally:
+        connection.close()
+
+
+def assert_no_orphans(root: Path) -> None:
+    """No process that was started with a path in `root` lives on."""
+    living = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if os.fsencode(f"{root}/") in words and int(entry.name) != os.getpid():
+            living.append(words.replace(b"\0", b" ").decode(errors="replace"))
+    assert living == []

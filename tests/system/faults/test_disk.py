@@ -1,0 +1,182 @@
+"""No room, no right to write, something in the way: on real file systems of a few megabytes."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from pipeline import fetch, preprocess
+from pipeline.cli import console
+from pipeline.sweep import forecast
+from pipeline.training.result import FINISHED
+from tests.system.faults.conftest import mounted
+from tests.system.faults.sound import assert_files_whole, assert_sound
+from tests.system.faults.workspace import SMALL, Workspace, last_line
+
+FULL = pytest.mark.fault("disk full")
+WIDE = {1: "[4096]", 5: "[20000]", 20: "[65536]", 60: "[2048,8192]"}
+"""A network for each disk whose weights alone do not fit it."""
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def refused_before_training(place: Workspace, hidden: str) -> None:
+    said = place.train(f"model.hidden={hidden}", "training.epochs=1")
+    line = last_line(said.err)
+    assert said.status == 2
+    assert "MB are free there, and 1 runs leave about" in line
+    assert line.endswith("make room, or name another place")
+    assert "epoch" not in said.out
+    assert not (place.root / "runs").exists()
+
+
+@FULL
+@pytest.mark.parametrize("megabytes", WIDE)
+def test_a_disk_that_is_too_small_is_named_before_training(
+    disk: Callable[[int], Any], processed: Path, megabytes: int
+) -> None:
+    with disk(megabytes) as small:
+        refused_before_training(Workspace(small.path, processed), WIDE[megabytes])
+
+
+def goes_on_when_there_is_room_again(place: Workspace, disk: Any) -> None:
+    """The disk fills up while runs train: what is finished is kept."""
+    words = [*SMALL, f"hydra.sweep.dir={place.processed}/../sweep"]  # Hydra's own files are on another disk
+    assert place.train(*words).status == 0
+    before = place.store.keys()
+    disk.fill(left=30_000)
+    said = place.train(*words, "seed=range(12)")
+    line = last_line(said.err)
+    assert said.status == 2
+    assert line.startswith("error: ")
+    assert "cannot be written (No space left on device); make room on that disk; what is finished is kept" in line
+    assert_files_whole(place.root)
+    assert {*before} <= {*place.store.keys()}
+    (disk.path / "filler").unlink()
+    kept = len(place.store.keys())
+    again = place.train(*words, "seed=range(12)")
+    assert (again.status, again.out.splitlines()[0]) == (
+        0,
+        f"12 runs: {kept} finished, {12 - kept} new; {12 - kept} to train",
+    )
+    assert [run.status for run in place.runs] == [FINISHED] * 12
+    assert_sound(place)
+
+
+@pytest.mark.slow
+@FULL
+@pytest.mark.usefixtures("keras")
+def test_a_disk_that_fills_up_while_runs_train(
+    disk: Callable[[int], Any], processed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forecast, "check_room", lambda *_: None)  # something else writes there after the look
+    with disk(5) as small:
+        goes_on_when_there_is_room_again(Workspace(small.path, processed), small)
+
+
+@pytest.mark.slow
+@FULL
+@pytest.mark.usefixtures("keras")
+def test_a_disk_that_fills_up_under_mlflow(
+    disk: Callable[[int], Any], processed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forecast, "check_room", lambda *_: None)
+    (tmp_path / "project").mkdir()
+    with disk(5) as small:
+        place = Workspace(tmp_path / "project", processed)
+        uri = f"tracking.uri=sqlite:///{small.path}/mlflow.db"
+        assert place.tracked(*SMALL, uri).status == 0
+        small.fill(left=20_000)
+        said = place.tracked(*SMALL, "seed=range(6)", uri)
+        assert said.status == 5
+        assert "not in MLflow yet: " in last_line(said.err)
+        assert len(place.store.keys()) == 6, "results are on disk all the same"
+        (small.path / "filler").unlink()
+        assert place.tracked(*SMALL, "seed=range(6)", uri).status == 0
+        assert_sound(Workspace(small.path, processed))
+
+
+def ended(main: Callable[..., Any], *words: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as raised:
+        console.run(main, list(words))
+    assert isinstance(raised.value.code, int)
+    return raised.value.code, capsys.readouterr().err
+
+
+@FULL
+@pytest.mark.parametrize("module", [fetch, preprocess], ids=["fetch", "preprocess"])
+def test_data_that_does_not_fit_is_named_and_leaves_nothing(
+    disk: Callable[[int], Any], processed: Path, capsys: pytest.CaptureFixture[str], module: ModuleType
+) -> None:
+    with disk(1) as small:
+        small.fill(left=30_000)
+        raw = small.path / "raw" if module is fetch else processed.parent
+        words = [f"raw={raw if module is fetch else raw / 'raw-of-digits'}"]
+        if module is preprocess:
+            (raw / "raw-of-digits").mkdir(exist_ok=True)
+            if not (raw / "raw-of-digits" / "digits").exists():
+                (raw / "raw-of-digits" / "digits").symlink_to(processed.parent / "raw")
+            words += [f"{key}={small.path}/{key}" for key in ("processed", "card", "samples")]
+        status, err = ended(module.main, "dataset=digits", *words, capsys=capsys)
+        assert status == 2
+        assert "cannot be written (No space left on device); make room on that disk" in last_line(err)
+        assert [path for path in small.path.rglob("*") if path.is_file() and path.name != "filler"] in (
+            [],
+            list(small.path.rglob("raw/digits/*.gz")),
+        )
+        assert_files_whole(small.path)
+
+
+@FULL
+@pytest.mark.usefixtures("keras")
+def test_a_limit_on_the_size_of_files_is_named(workspace: Workspace) -> None:
+    with largest_file(60_000):
+        said = workspace.train("model.width=400", "training.epochs=1")
+    assert said.status == 2
+    assert "cannot be written (File too large); allow larger files (ulimit -f)" in last_line(said.err)
+    assert workspace.train("model.width=400", "training.epochs=1").status == 0
+    assert_sound(workspace)
+
+
+@FULL
+@pytest.mark.parametrize("key", ["paths.runs", "paths.results"])
+def test_a_folder_that_may_not_be_written_to_is_named(tmp_path: Path, processed: Path, key: str) -> None:
+    (tmp_path / "project").mkdir()
+    with mounted(tmp_path / "disk", 1) as small:
+        small.mount("remount,ro")
+        said = Workspace(tmp_path / "project", processed).train(*SMALL, f"{key}={small.path}/here")
+    assert (said.status, said.out) == (2, "")
+    assert last_line(said.err) == (
+        f"error: {key}={small.path}/here: {small.path} may not be written to by this user; make it so, or name another place"
+    )
+
+
+@FULL
+@pytest.mark.parametrize("key", ["paths.runs", "paths.results"])
+def test_a_file_where_a_folder_belongs_is_named(workspace: Workspace, key: str) -> None:
+    (workspace.root / "taken").touch()
+    said = workspace.train(*SMALL, f"{key}={workspace.root}/taken/here")
+    assert (said.status, said.out) == (2, "")
+    assert f"{workspace.root}/taken is not a folder; make it so, or name another place" in last_line(said.err)
+
+
+@FULL
+def test_a_file_where_hydra_writes_is_named(workspace: Workspace) -> None:
+    (workspace.root / "sweep").touch()
+    line = last_line(workspace.train(*SMALL).err)
+    assert f"{workspace.root}/sweep" in line
+    assert "move that out of the way" in line

@@ -1,0 +1,182 @@
+"""What a person sees in MLflow of runs that train, of sweeps that grow, and of what was deleted there."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.sweep.batch import Session
+from pipeline.sweep.progress import Progress
+from pipeline.tracking.tracker import Tracker
+from tests.system.faults.workspace import SMALL, Workspace, last_line
+
+pytestmark = pytest.mark.usefixtures("keras")
+
+SINGLE = ["optimizer=sgd", "model.width=4", "seed=7"]
+
+
+def runs(workspace: Workspace) -> list[Any]:
+    from mlflow.entities import ViewType
+    from mlflow.tracking import MlflowClient
+
+    uri = f"sqlite:///{workspace.database}"
+    client = MlflowClient(uri, uri)
+    experiments = [one.experiment_id for one in client.search_experiments()]
+    return list(client.search_runs(experiments, run_view_type=ViewType.ACTIVE_ONLY))
+
+
+def client(workspace: Workspace) -> Any:
+    from mlflow.tracking import MlflowClient
+
+    return MlflowClient(f"sqlite:///{workspace.database}", f"sqlite:///{workspace.database}")
+
+
+def parents(workspace: Workspace) -> list[Any]:
+    return [run for run in runs(workspace) if "sweep.id" in run.data.tags]
+
+
+def children(workspace: Workspace) -> list[Any]:
+    return [run for run in runs(workspace) if "sweep.id" not in run.data.tags]
+
+
+@pytest.mark.fault("sweeps that overlap")
+def test_a_sweep_that_grows_has_one_parent_and_a_row_for_each_run(workspace: Workspace) -> None:
+    assert workspace.tracked(*SMALL).status == 0
+    assert workspace.tracked(*SMALL, "seed=range(5)").status == 0
+    assert workspace.tracked(*SMALL).status == 0
+    [parent] = parents(workspace)
+    assert (parent.info.run_name, parent.info.status) == ("sgd, 4, 5 seeds", "FINISHED")
+    found = children(workspace)
+    assert [run.data.tags["mlflow.parentRunId"] for run in found] == [parent.info.run_id] * 5
+    assert len({run.data.tags["run.key"] for run in found}) == 5
+
+
+@pytest.mark.fault("sweeps that overlap")
+def test_a_sweep_that_overlaps_another_points_to_the_runs_of_that_one(workspace: Workspace) -> None:
+    assert workspace.tracked(*SMALL).status == 0
+    assert workspace.tracked(*SMALL, "seed=range(2,5)").status == 0
+    second, first = parents(workspace)
+    assert len({run.data.tags["run.key"] for run in children(workspace)}) == len(children(workspace)) == 5
+    [shared] = [run for run in children(workspace) if run.info.run_id == second.data.tags["runs.of_other_sweeps"]]
+    assert shared.data.tags["mlflow.parentRunId"] == first.info.run_id
+
+
+@pytest.mark.fault("deleted in MLflow")
+def test_what_a_person_deleted_stays_deleted_until_it_is_asked_for(workspace: Workspace) -> None:
+    assert workspace.tracked(*SMALL).status == 0
+    client(workspace).delete_run(parents(workspace)[0].info.run_id)
+    client(workspace).delete_run(children(workspace)[0].info.run_id)
+    assert workspace.tracked(*SMALL).status == 0
+    assert (len(parents(workspace)), len(children(workspace))) == (0, 2)
+    assert workspace.tracked(*SMALL, "force=true").status == 0
+    assert (len(parents(workspace)), len(children(workspace))) == (1, 3)
+
+
+@pytest.fixture
+def at_epoch(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], None]], None]:
+    """Do something when a run has come to an epoch, and all that was said of it is in MLflow."""
+
+    def told(number: int, what: Callable[[], None]) -> None:
+        heard = Progress.heard
+
+        def patched(progress: Progress, job: Any, epoch: Any) -> None:
+            heard(progress, job, epoch)
+            if epoch.epoch == number:
+                what()
+
+        monkeypatch.setattr(Progress, "heard", patched)
+        monkeypatch.setattr("pipeline.sweep.publisher.WRITE_SECONDS", 0.0)
+
+    return told
+
+
+@pytest.mark.fault("stopped while it is shown")
+def test_a_single_run_is_there_from_its_start_and_killed_by_ctrl_c(
+    workspace: Workspace, at_epoch: Callable[[int, Callable[[], None]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_epoch(3, lambda: os.kill(os.getpid(), signal.SIGINT))
+    done = workspace.tracked(*SINGLE, "training.epochs=1000")
+    assert done.status == 130
+    [run] = runs(workspace)
+    assert (run.info.status, run.data.params["model.width"]) == ("KILLED", "4")
+    assert len(client(workspace).get_metric_history(run.info.run_id, "val/accuracy")) >= 2
+    assert "was not trained to the end" in done.out
+    assert "the same command trains it from the first epoch" in done.out
+    assert "goes on from there" not in last_line(done.err)
+
+
+@pytest.mark.fault("stopped while it is shown")
+def test_a_run_that_was_shown_while_it_trained_has_each_value_once(
+    workspace: Workspace, at_epoch: Callable[[int, Callable[[], None]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states: list[str] = []
+    add = Tracker.add
+
+    def seen(tracker: Tracker, run_id: str, points: Any) -> None:
+        add(tracker, run_id, points)
+        states.append(tracker._ready().get_run(run_id).info.status)
+
+    monkeypatch.setattr(Tracker, "add", seen)
+    at_epoch(1, lambda: None)
+    assert workspace.tracked(*SINGLE, "training.epochs=6").status == 0
+    [run] = runs(workspace)
+    result = next(iter(workspace.store))
+    assert set(states) == {"RUNNING"}
+    assert run.info.status == "FINISHED"
+    history = client(workspace).get_metric_history(run.info.run_id, "train/loss")
+    assert sorted((point.step, point.value) for point in history) == list(enumerate(result.history["train/loss"], 1))
+    finite = {name: value for name, value in result.figures.items() if value == value}
+    assert finite.items() <= run.data.metrics.items()
+    assert workspace.tracked(*SINGLE, "training.epochs=6").status == 0
+    assert len(runs(workspace)) == 1
+
+
+@pytest.mark.fault("stopped while it is shown")
+def test_a_run_that_was_killed_is_one_row_when_it_is_trained(
+    workspace: Workspace, at_epoch: Callable[[int, Callable[[], None]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "_publish_kept", lambda *_: None)
+        at_epoch(2, lambda: os.kill(os.getpid(), signal.SIGINT))
+        assert workspace.tracked(*SINGLE, "training.epochs=40").status == 130
+    monkeypatch.undo()
+    assert workspace.tracked(*SINGLE, "training.epochs=40").status == 0
+    assert [run.info.status for run in runs(workspace)] == ["FINISHED"]
+
+
+@pytest.mark.fault("store gone")
+def test_a_store_deleted_in_the_middle_is_missed(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep = Session._keep
+
+    def kept(session: Session, result: Any) -> Any:
+        if len(workspace.store.keys()) == 2:
+            workspace.database.unlink()
+        return keep(session, result)
+
+    assert workspace.tracked(*SMALL, "seed=9,10").status == 0
+    monkeypatch.setattr(Session, "_keep", kept)
+    done = workspace.tracked(*SMALL, "seed=range(4)")
+    assert done.status == 5
+    assert "mlflow.db is gone while this command ran" in last_line(done.err)
+    assert not workspace.database.exists()
+
+
+@pytest.mark.fault("asynchronous logging")
+def test_asynchronous_logging_is_overruled(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_ENABLE_ASYNC_LOGGING", "true")
+    assert workspace.tracked(*SMALL).status == 0
+    assert [(run.info.status, len(run.data.params) > 10) for run in children(workspace)] == [("FINISHED", True)] * 3
+
+
+@pytest.mark.fault("a name MLflow never takes")
+@pytest.mark.parametrize("question", ["q" * 600, "two\\\nlines", "q" * 257])
+def test_a_question_that_mlflow_never_takes_is_refused(workspace: Workspace, question: str) -> None:
+    done = workspace.tracked(*SINGLE, f"question='{question}'")
+    assert done.status == 2
+    assert "at most 256 letters in one line" in last_line(done.err)
+    assert not Path(workspace.store.root).exists()

@@ -1,0 +1,41 @@
+"""docs/faults.md has a row for each kind of fault that is injected, and no other."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tests.support.clone import CHECKOUT
+from tests.system.faults.test_defences import DEFENCES
+
+PAGE = (CHECKOUT / "docs" / "faults.md").read_text("utf-8")
+ROWS = [
+    line.split(" | ")[0].removeprefix("| ")
+    for line in PAGE[PAGE.index("<!-- rows -->") : PAGE.index("<!-- /rows -->")].splitlines()
+    if line.startswith("| ") and not line.startswith(("| fault ", "| ---"))
+]
+
+
+def marked() -> set[str]:
+    tests = Path(CHECKOUT / "tests").rglob("test_*.py")
+    return {row for path in tests for row in re.findall(r'mark\.fault\(\s*"([^"]+)"\s*\)', path.read_text("utf-8"))}
+
+
+def test_each_fault_that_is_injected_has_its_row() -> None:
+    assert sorted(ROWS) == sorted(marked())
+
+
+def test_no_row_has_a_failure() -> None:
+    """A row that was not injected yet says so with a dash."""
+    figures = [line.split(" | ")[-3:] for line in PAGE.splitlines() if line.split(" | ")[0].removeprefix("| ") in ROWS]
+    assert len(figures) == len(ROWS)
+    assert all(failed in ("0", "–") for _, failed, _ in figures)
+
+
+def test_a_defence_belongs_to_a_row() -> None:
+    assert {row for row, *_ in DEFENCES} <= set(ROWS)
+
+
+def test_the_command_is_one_of_make_s() -> None:
+    assert "\nfaults: " in (CHECKOUT / "Makefile").read_text("utf-8")
+    assert "make faults" in PAGE

@@ -1,0 +1,45 @@
+"""A folder that commands put everything into, their own MLflow store included."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from pipeline.cli.console import PROJECT
+from tests.unit.training.command import Place, Said, command
+
+SMALL = ["-m", "optimizer=sgd", "model.width=4", "seed=range(3)", "training.epochs=1"]
+
+
+class Workspace(Place):
+    @property
+    def database(self) -> Path:
+        return self.root / "mlflow.db"
+
+    def tracked(self, *words: str, uri: str = "", folder: Path | None = None) -> Said:
+        """`python -m pipeline.train -m …` in this process, with MLflow."""
+        kind = "server" if uri else "sqlite"
+        options = [word for word in words if word.startswith("-")]
+        given = [word for word in self.words if word != "tracking=none"]
+        tracking = [f"tracking={kind}", f"tracking.uri={uri or f'sqlite:///{self.database}'}"]
+        return command(*options, *given, "device.xla=false", "question=tests", *tracking, *words[len(options) :])
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """The same in a process of its own."""
+        given = [word for word in self.words if word != "tracking=none"]
+        options = [word for word in words if word.startswith("-")]
+        fixed = ["device.xla=false", "question=tests", "tracking=sqlite", f"tracking.uri=sqlite:///{self.database}"]
+        line = [sys.executable, "-m", "pipeline.train", *options, *given, *fixed, *words[len(options) :]]
+        pipe = subprocess.PIPE
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_"))}
+        return subprocess.Popen(
+            line, cwd=self.root, env=environment | {"PYTHONPATH": str(PROJECT)}, stdout=pipe, stderr=pipe, text=True
+        )
+
+
+def last_line(text: str) -> str:
+    """The last line on stderr, which names cause and remedy; there is no traceback before it."""
+    assert "Traceback" not in text
+    return text.strip().splitlines()[-1]

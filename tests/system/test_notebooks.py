@@ -1,0 +1,250 @@
+"""docs/*.ipynb: they run, their outputs are those of their code, and their prose has no number that no cell shows.
+
+After a change to a cell: python scripts/run_notebook.py docs/tour.ipynb
+"""
+
+from __future__ import annotations
+
+import ast
+import gzip
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import numpy as np
+import pytest
+
+from pipeline.cli.console import PROJECT
+from pipeline.config import commandline
+from pipeline.data import idx
+from pipeline.report import tables
+from pipeline.report.evidence import Evidence, Source
+from scripts import run_notebook
+from tests.unit.report import factory
+
+DOCS = PROJECT / "docs"
+SECTIONS = {"tour": 11, "analysis": 4}
+SMALL = {"TOUR_TRAIN_SIZE": "1000", "TOUR_EPOCHS": "1"}
+UNTRAINED = [2, 3, 7, 8, 9]
+"""Sections of the tour whose outputs are the same whatever the network of section 1 has learned."""
+
+PLAIN = {"2", "9", "32", "95"}
+"""Numbers of the prose that no cell shows: digits that are names, the bits of a float32, and the level of intervals."""
+
+NUMBER = re.compile(r"(?<![\w.])-?\d[\d,_]*(?:\.\d+)?(?:e[-+]?\d+)?")
+
+
+def sections(notebook: Any) -> list[list[Any]]:
+    """The cells of each section; what stands before the first one is number 0."""
+    found: list[list[Any]] = [[]]
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and cell.source.startswith("## "):
+            found.append([])
+        found[-1].append(cell)
+    return found
+
+
+def code(cells: list[Any]) -> list[Any]:
+    return [cell for cell in cells if cell.cell_type == "code"]
+
+
+def prose(cells: list[Any]) -> str:
+    return "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+
+
+def printed(cells: list[Any]) -> str:
+    """What the cells show, as text."""
+    outputs = [output for cell in code(cells) for output in cell.outputs]
+    return "\n".join(output["text"] if "text" in output else output["data"]["text/plain"] for output in outputs)
+
+
+def numbers(text: str) -> list[str]:
+    return [found.strip(",_").replace(",", "").replace("_", "") for found in NUMBER.findall(text)]
+
+
+COMMITTED = {name: sections(nbformat.read(DOCS / f"{name}.ipynb", as_version=4)) for name in SECTIONS}
+CELLS = {name: [cell for section in parts for cell in section] for name, parts in COMMITTED.items()}
+TOUR = COMMITTED["tour"]
+
+each_notebook = pytest.mark.parametrize("name", SECTIONS)
+each_section = pytest.mark.parametrize(
+    ("name", "number"), [(name, number + 1) for name, count in SECTIONS.items() for number in range(count)]
+)
+
+
+# --- what is committed
+
+
+def test_every_notebook_is_tested() -> None:
+    assert {path.stem for path in DOCS.glob("*.ipynb")} == set(SECTIONS)
+
+
+@each_notebook
+def test_it_is_a_valid_notebook_of_moderate_size(name: str) -> None:
+    nbformat.validate(nbformat.read(DOCS / f"{name}.ipynb", as_version=4))
+    assert (DOCS / f"{name}.ipynb").stat().st_size < 1_000_000
+    assert len(COMMITTED[name]) == SECTIONS[name] + 1
+
+
+@each_notebook
+def test_it_was_run_once_from_top_to_bottom(name: str) -> None:
+    cells = code(CELLS[name])
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+
+
+@each_notebook
+def test_every_cell_that_shows_something_has_its_output(name: str) -> None:
+    shows = [cell for cell in code(CELLS[name]) if isinstance(ast.parse(cell.source).body[-1], ast.Expr)]
+    assert len(shows) > SECTIONS[name]
+    settings = code(COMMITTED[name][0])
+    assert [cell.source for cell in shows if cell not in settings and not printed([cell]).strip()] == []
+
+
+@each_notebook
+def test_no_output_is_an_error_or_a_warning(name: str) -> None:
+    outputs = [output for cell in code(CELLS[name]) for output in cell.outputs]
+    assert {output.output_type for output in outputs} == {"stream", "execute_result", "display_data"}
+    assert {output.name for output in outputs if output.output_type == "stream"} == {"stdout"}
+
+
+@each_notebook
+def test_cells_are_short(name: str) -> None:
+    assert max(len(cell.source.splitlines()) for cell in code(CELLS[name])) <= 30
+
+
+@each_notebook
+def test_nothing_in_it_belongs_to_the_machine_that_ran_it(name: str) -> None:
+    text = (DOCS / f"{name}.ipynb").read_text("utf-8")
+    assert [word for word in (str(PROJECT), str(Path.home()), "/tmp/", "iopub") if word in text] == []
+    assert {key for cell in CELLS[name] for key in cell.metadata} == set()
+
+
+@pytest.mark.parametrize("number", range(1, SECTIONS["tour"] + 1))
+def test_a_station_of_the_tour_has_a_picture(number: int) -> None:
+    outputs = [output for cell in code(TOUR[number]) for output in cell.outputs]
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+
+
+@each_section
+def test_the_prose_has_only_numbers_that_its_section_shows(name: str, number: int) -> None:
+    # The README's row of the book's network is held against the last comparison by a test of its own.
+    readme = (PROJECT / "README.md").read_text("utf-8")
+    book = next(line for line in readme.splitlines() if line.startswith("| the book's"))
+    section = COMMITTED[name][number]
+    settings = "\n".join(cell.source for cell in code(COMMITTED[name][0]))
+    shown = [printed(section), *(cell.source for cell in code(section)), settings, book]
+    said = re.sub(r"(?ms)^```.*?^```|^#.*?$|`[^`]*`|\]\([^)]*\)|station \d+", "", prose(section))
+    assert sorted(set(numbers(said)) - set(numbers("\n".join(shown))) - PLAIN) == []
+
+
+@each_notebook
+def test_its_commands_are_words_that_the_pipeline_knows(name: str) -> None:
+    fenced = re.findall(r"(?ms)^```bash\n(.*?)^```", prose(CELLS[name]))
+    commands = [shlex.split(line) for block in fenced for line in block.splitlines()]
+    modules = {words[2] for words in commands if words[:2] == ["python", "-m"]}
+    assert modules == {f"pipeline.{name}" for name in ("compare", "fetch", "preprocess", "train")}
+    trained = [words[3:] for words in commands if words[2:3] == ["pipeline.train"]]
+    inline = re.findall(r"`([a-z.]+=[^`]*)`", prose(CELLS[name]))
+    for words in [*trained, *([word] for word in inline)]:
+        assert commandline.check([word for word in words if word != "-m"], multirun="-m" in words) == []
+
+
+# --- what a run gives
+
+
+def write_digits(folder: Path) -> None:
+    """The digits of scikit-learn in the form of MNIST: as many as the batches need, each 28 by 28."""
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    large = np.pad(np.kron(images.reshape(-1, 8, 8), np.ones((3, 3))), ((0, 0), (2, 2), (2, 2)))
+    pixels = np.minimum(16 * large, 255).astype("uint8")
+    for name, samples in (("train", 26_000), ("t10k", 2_000)):
+        chosen = np.arange(samples) % len(labels)
+        for kind, array in (("images-idx3", pixels[chosen]), ("labels-idx1", labels[chosen].astype("uint8"))):
+            (folder / f"{name}-{kind}-ubyte.gz").write_bytes(gzip.compress(idx.encode(array), 1))
+
+
+@pytest.fixture(scope="module")
+def real() -> Path | None:
+    """The real MNIST files, if they are here."""
+    places = [PROJECT / "data" / "raw" / "mnist", PROJECT.parent / "shared" / "mnist"]
+    return next((place for place in places if (place / "train-images-idx3-ubyte.gz").exists()), None)
+
+
+def run(name: str, **environment: str) -> list[list[Any]]:
+    # One thread: the products are small, and other tests run beside this one.
+    now = sections(run_notebook.run(DOCS / f"{name}.ipynb", OPENBLAS_NUM_THREADS="1", **environment))
+    assert len(now) == SECTIONS[name] + 1
+    return now
+
+
+def near(committed: str, now: str, units: int) -> bool:
+    """Whether two numbers differ by at most `units` of the last place; what is written as 3e-09 is rounding."""
+    if "e" in committed or "e" in now:
+        return max(abs(float(committed)), abs(float(now))) < 1e-4
+    places = len(committed.partition(".")[2])
+    allowed = units if places or units > 2 else 0
+    return abs(float(committed) - float(now)) <= (allowed + 0.5) * 10.0**-places
+
+
+def assert_alike(committed: list[Any], now: list[Any], units: int) -> None:
+    """The same words, and numbers that are near."""
+    one, other = printed(committed), printed(now)
+    assert re.sub(r"\s+", " ", NUMBER.sub("#", one)) == re.sub(r"\s+", " ", NUMBER.sub("#", other))
+    pairs = zip(numbers(one), numbers(other), strict=True)
+    assert [pair for pair in pairs if not near(*pair, units)] == []
+
+
+@pytest.mark.timeout(480)
+def test_the_tour_runs_on_a_small_budget(real: Path | None, tmp_path: Path) -> None:
+    if real is None:
+        write_digits(tmp_path)
+    now = run("tour", TOUR_DATA=str(real or tmp_path), **SMALL)
+    if real:
+        for number in UNTRAINED:
+            assert_alike(TOUR[number], now[number], units=2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(480)
+def test_the_outputs_of_the_tour_are_those_of_mnist(real: Path | None) -> None:
+    if real is None:
+        pytest.skip("the real MNIST files are not here: python -m pipeline.fetch")
+    now = run("tour", TOUR_DATA=str(real))
+    for number in range(1, SECTIONS["tour"] + 1):
+        # Between processors, figures of trained networks differed by up to 5 units, and those of one hard image by 60.
+        assert_alike(TOUR[number], now[number], units=2 if number in UNTRAINED else 100)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(480)
+def test_the_tour_runs_on_digits_where_mnist_is_not_there(tmp_path: Path) -> None:
+    write_digits(tmp_path)
+    run("tour", TOUR_DATA=str(tmp_path), **SMALL)
+
+
+def test_the_analysis_runs_on_a_table_of_runs(tmp_path: Path) -> None:
+    """The table that a comparison writes: of two experiments, with a run that failed."""
+    runs, _ = factory.sweep_runs()
+    evidence = Evidence([Source("book", tmp_path, None, factory.book_runs()), Source("sweep", tmp_path, None, runs)])
+    tables.runs(evidence).to_csv(tmp_path / "runs.csv", index=False)
+    now = run("analysis", ANALYSIS_RUNS=str(tmp_path / "runs.csv"))
+    assert "nadam" in printed(now[2])
+    assert all(printed([cell]) for section in now[1:] for cell in code(section)[-1:])
+
+
+@pytest.mark.parametrize(
+    ("committed", "now", "expected"),
+    [
+        ("94.36", "94.34", True),
+        ("94.36", "94.31", False),
+        ("5923", "5924", False),
+        ("3e-09", "7e-07", True),
+        ("3e-09", "3e-02", False),
+    ],
+)
+def test_what_counts_as_near(committed: str, now: str, expected: bool) -> None:
+    assert near(committed, now, units=2) is expected

@@ -1,0 +1,425 @@
+"""Every command of the README is run: with small values in a clone on digits, or by the test that is named here.
+
+The tables below must name exactly the commands that the README has, so one that is added or changed asks for its test.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from pipeline.config import commandline
+from pipeline.report import figures, style, tuned
+from pipeline.statistics import published
+from tests.support import clone as clones
+from tests.support.clone import CHECKOUT, Clone
+
+pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(480)]  # on a machine with much else to do
+
+README = (CHECKOUT / "README.md").read_text("utf-8")
+SNAPSHOT = CHECKOUT / "docs" / "results"
+"""What README quotes; reports/ is what was last run here."""
+
+TRAINING = {
+    "python -m pipeline.train optimizer=adam model.width=256": ("optimizer=adam model.width=16", 1),
+    "python -m pipeline.train -m optimizer=sgd,rmsprop,adam model.width=64,512 'seed=range(10)'": (
+        "-m optimizer=sgd,adam model.width=8,16 'seed=range(2)'",
+        8,
+    ),
+    "python -m pipeline.train -m 'model.hidden=[300],[300,100],[512,512]' model.dropout=0,0.2 seed=0,1,2": (
+        "-m 'model.hidden=[8],[8,8]' model.dropout=0,0.2 seed=0",
+        4,
+    ),
+    "python -m pipeline.train -m experiment=book 'seed=range(5)'": ("-m experiment=book 'seed=range(2)'", 2),
+    "python -m pipeline.train -m experiment=keras_mlp 'seed=range(10)'": (
+        "-m experiment=keras_mlp 'model.hidden=[8,8]' 'seed=range(2)'",
+        2,
+    ),
+    "python -m pipeline.train -m sweep=smoke dataset=digits": ("-m sweep=smoke", 8),
+    "python -m pipeline.train -m sweep=widths_by_depths": (
+        # The networks of another command above: nothing is trained.
+        "-m sweep=widths_by_depths optimizer=rmsprop model.width=8 model.depth=1,2 seed=0",
+        2,
+    ),
+}
+"""The same with small values, for one epoch on digits: seconds instead of minutes. And how many runs that makes."""
+
+IN_THE_CLONE = {
+    "python -m pipeline.train --help": "What can be chosen",
+    "python -m pipeline.compare runs": "the report is",
+}
+"""What each command says where it is run here, as it stands in the README."""
+
+ELSEWHERE = {
+    "python -m pipeline.compare between=adam-w512-d1-s0,sgd-w512-d1-s0": (
+        "tests/commands/test_compare.py::test_two_given_networks_on_the_same_images"
+    ),
+    "python -m pipeline.published minutes=10": "tests/commands/test_published.py::test_a_recipe_is_trained_and_tabulated",
+    "python -m pipeline.tune model.width=64": "tests/commands/test_tune.py::test_each_optimizer_has_the_same_budget",
+    "python -m pipeline.tune": "tests/commands/test_tune.py::test_each_optimizer_has_the_same_budget",
+    "python -m pipeline.train -m hydra/launcher=batched_slurm hydra.launcher.shares=2 optimizer=sgd,adam 'seed=range(10)'": (
+        "tests/system/test_slurm.py::test_the_bits_are_those_of_one_machine"
+    ),
+    "python -m pipeline.train -m hydra/launcher=batched_submitit_local hydra.launcher.shares=2 'seed=range(10)'": (
+        "tests/unit/sweep/test_shares.py::test_the_same_bits_by_submitit_on_this_machine"
+    ),
+    "make run": "tests/system/test_setup.py::test_run_without_mnist_says_so_in_one_line_and_goes_on_with_digits",
+    "make ui UI_ARGS=port=5001": "tests/unit/tracking/test_ui.py::test_it_leads_to_the_view_of_each_experiment",
+    "make ui": "tests/unit/tracking/test_ui.py::test_it_says_where_it_is",
+    "python -m pipeline.train -m sweep=smoke dataset=digits plan=true": (
+        "tests/commands/test_train.py::test_a_plan_says_what_is_there_and_what_it_would_take"
+    ),
+    "python -m pipeline.reproduce adam-w512-d1-s0": "tests/commands/test_reproduce.py::test_the_same_bits_are_identical",
+    "python -m pipeline.reproduce --all-of results/sweep --sample 5": (
+        "tests/commands/test_reproduce.py::test_a_sample_of_a_sweep"
+    ),
+    "python -m pipeline.lineage adam-w512-d1-s0": "tests/commands/test_lineage.py::test_a_run_names_all_it_came_from",
+    "python -m pipeline.lineage --check": "tests/commands/test_lineage.py::test_whole_links_are_said_to_be",
+    "python -m pipeline.publish": "tests/commands/test_publish.py::test_without_an_address_it_is_the_one_in_conf",
+    "python -m pipeline.promote": "tests/commands/test_promote.py::test_the_first_one_is_promoted_with_its_reasons",
+    "MLFLOW_TRACKING_URI=sqlite:///mlflow.db mlflow models serve -m models:/mnist-dense@champion --env-manager local --port 5001": (
+        "tests/commands/test_promote.py::test_raw_pixels_get_classes_and_probabilities"
+    ),
+    "make test": "tests/system/test_setup.py::test_a_word_runs_the_command_that_other_tests_run",
+    "make faults": "tests/system/faults/test_page.py::test_the_command_is_one_of_make_s",
+    "make audit": "tests/system/test_setup.py::test_an_audit_says_what_is_known",
+    "make lint": "tests/system/test_setup.py::test_a_word_runs_the_command_that_other_tests_run",
+    "make help": "tests/system/test_setup.py::test_help_lists_every_word",
+    "make setup EXTRAS=gpu": "tests/system/test_setup.py::test_an_extra_is_installed_and_remembered",
+    "source .venv/bin/activate": "tests/system/test_readme.py::test_the_environment_can_be_entered",
+    'eval "$(gap-train -sc install=bash)"': "tests/system/test_readme.py::test_words_are_completed",
+    "dvc repro": "tests/system/test_dvc.py::test_the_stages_run_in_order",
+    "dvc dag": "tests/system/test_dvc.py::test_dag_draws_all_stages",
+    "dvc exp show --only-changed": "tests/system/test_dvc.py::test_an_experiment_is_shown_by_what_it_changed",
+    "dvc metrics show": "tests/system/test_dvc.py::test_metrics_are_numbers",
+    "dvc metrics diff": "tests/system/test_dvc.py::test_metrics_of_an_experiment_are_compared",
+    "dvc plots show": "tests/system/test_dvc.py::test_plots_make_a_page_with_the_pictures",
+    "dvc exp run -S train.seeds=3": "tests/system/test_dvc.py::test_an_experiment_in_the_workspace_is_not_made_twice",
+    "dvc exp run --queue -S sweep.widths=32": "tests/system/test_dvc.py::test_a_queued_experiment_finds_the_data",
+    "dvc queue start": "tests/system/test_dvc.py::test_a_queued_experiment_finds_the_data",
+}
+"""The test that runs it."""
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"(?ms)^```(?:{language})\n(.*?)^```", README)
+
+
+def fenced() -> list[str]:
+    """The commands of shell blocks: without prompt and comment, a line that ends in a backslash with the next."""
+    text = "\n".join(blocks("bash|console|sh|shell")).replace("\\\n", " ")
+    lines = [re.sub(r"\s+#\s.*|^\s*#.*", "", line).removeprefix("$ ").strip() for line in text.splitlines()]
+    return [re.sub(r"\s+", " ", line) for line in lines if line]
+
+
+def inline() -> list[str]:
+    """The commands within sentences."""
+    prose = re.sub(r"(?ms)^```.*?^```", "", README)
+    spans = [re.sub(r"\s+", " ", span) for span in re.findall(r"`([^`]+)`", prose)]
+    return [span for span in spans if re.match(r"(python -m|make|dvc|source|eval|pip|uv) ", span)]
+
+
+COMMANDS = list(dict.fromkeys([*fenced(), *inline()]))
+
+
+def results() -> list[str]:
+    """The rows of the result table, as the last comparison would have them."""
+    table = pd.read_csv(SNAPSHOT / "comparison.csv")
+
+    def row(one: Any, name: str) -> str:
+        def spread(figure: str) -> str:
+            mean, low, high = (100 * one[f"{figure}_{part}"] for part in ("mean", "low", "high"))
+            return f"{mean:.2f} ({low:.2f} to {high:.2f})".replace("-", "−")
+
+        validation = one["best_val_accuracy_mean"]
+        held_out = "none held out" if pd.isna(validation) else f"{100 * validation:.2f}"
+        return f"| {name} | {one['n']} | {held_out} | {spread('test_accuracy')} | {spread('gap_accuracy')} |"
+
+    book = table[table["experiment"].eq("book")].iloc[0]
+    swept = table[table["experiment"].eq("optimizers by width")]
+    best = swept.loc[swept.groupby("optimizer")["best_val_accuracy_mean"].idxmax()]
+    ordered = best.sort_values("best_val_accuracy_mean", ascending=False)
+    rows = [row(book, "the book's: rmsprop, width 512, all 60,000 training images")]
+    return rows + [row(one, f"{one['optimizer']}, width {one['width']}") for _, one in ordered.iterrows()]
+
+
+def test_the_results_are_those_of_the_last_comparison() -> None:
+    first = README.index("| the book's")
+    assert README[first : README.index("\n\n", first)].splitlines() == results()
+
+
+def test_the_book_is_within_the_published_band() -> None:
+    table = pd.read_csv(SNAPSHOT / "comparison.csv")
+    book = table[table["experiment"].eq("book")].iloc[0]
+    [band] = [row for row in published.rows() if row.id == "book"]
+    assert band.low is not None
+    assert band.high is not None
+    assert book["n"] >= 3
+    assert band.low <= 100 * book["test_accuracy_mean"] <= band.high
+
+
+def test_what_is_shown_is_what_the_contrasts_show() -> None:
+    """Each sentence of the paragraph, by the verdicts beside it."""
+    table = pd.read_csv(SNAPSHOT / "contrasts.csv", keep_default_na=False)
+    accuracy = table[table["figure"].eq("test_accuracy") & table["at"].isin(["width 512", "rmsprop"])]
+    accuracy = accuracy[accuracy["b"].isin(["rmsprop, width 512", "rmsprop, width 256"])]
+    found = {(row.a, row.b): (row.verdict, float(row.difference) > 0) for row in accuracy.itertuples()}
+    best = "rmsprop, width 512"
+    for worse in ("momentum, width 512", "sgd, width 512"):
+        assert found[worse, best] == ("more accurate", False)
+    assert found[best, "rmsprop, width 256"] == ("more accurate", True)
+    for alike in ("adam", "adamw", "nadam"):
+        assert found[f"{alike}, width 512", best][0] == "no difference shown"
+    paragraph = " ".join(README[README.index("By the contrasts") : README.index("SGD at its default rate")].split())
+    assert set(re.findall(r"sgd|momentum|rmsprop|adamw|adam|nadam", paragraph)) == {
+        "sgd", "momentum", "rmsprop", "adam", "adamw", "nadam"
+    }  # fmt: skip
+    open_ones = accuracy[accuracy["b"].eq(best) & accuracy["verdict"].eq("no difference shown")]
+    needed = open_ones["more_seeds"].astype(float)
+    [effect] = set(100 * open_ones["effect_to_find"].astype(float))
+    span = f"{needed.min():.0f} to {needed.max():.0f}"
+    assert f"{span} more seeds would find a difference of {effect:g} points, or that there is none" in paragraph
+    gaps = table[table["figure"].ne("test_accuracy")]
+    assert not gaps["verdict"].eq("overfits more").any()
+    apart = (gaps["holm"].astype(float) < 0.05) & (
+        gaps["difference"].astype(float).abs() > gaps["minimum_effect"].astype(float)
+    )
+    differ = gaps[apart & gaps["verdict"].eq("no difference shown")]
+    assert len(differ)
+    assert differ["lacks"].eq("not at matched training loss; better on the test split").all()
+    assert differ["matched_n"].astype(float).lt(2).any(), "said to have no training loss in common"
+
+
+def test_the_published_figures_are_those_of_the_table() -> None:
+    table = pd.read_csv(SNAPSHOT / "published.csv", keep_default_na=False).set_index("id")
+    run = table[table["seeds"].gt(0)]
+    assert set(run.index.str.split("_").str[0]) == {"book", "lecun", "keras", "keskar"}
+    assert (run["seeds"].eq(10).all(), sum(run.index.str.startswith("lecun")), "keskar_large_gap" in run.index) == (
+        True,
+        4,
+        False,
+    )
+    assert set(run["verdict"]) == {"inside", "over the floor"}
+    assert set(table.loc[table["seeds"].eq(0), "verdict"]) == {"not run"}
+    gap = table.loc["keskar_small_gap"]
+    told = gap["ours"].replace(" (", " points (").replace(") points", f"; published: {gap['published']})")
+    assert told in " ".join(README.split())
+
+
+def test_the_tuned_rates_are_those_of_the_last_tuning() -> None:
+    table = pd.read_csv(SNAPSHOT / "tuned.csv")
+    assert "\n".join(["", *tuned.short(table), ""]) in README
+    assert table["verdict"].eq("tuned more accurate").all()
+    assert table["holm"].max() < 0.001
+    assert table["difference_gap_accuracy_low"].min() > 0
+    assert not table["at_edge"].any()
+
+
+def test_width_and_depth_are_as_the_runs_had_them() -> None:
+    """Each sentence of the paragraph, by the table beside its picture."""
+    table = pd.read_csv(SNAPSHOT / "gap_by_width_and_depth.csv")
+    assert table["n"].eq(3).all()
+    assert f"{table['n'].sum()} runs" in README
+    assert len(table) == 6 * 10 * 5
+    gap, test = (
+        table.pivot_table(index=["optimizer", "depth"], columns="width", values=f"{figure}_mean").mul(100)
+        for figure in ("gap_accuracy", "test_accuracy")
+    )
+    narrow = [width for width in gap.columns if 8 <= width <= 512]
+    for optimizer in ("adam", "adamw", "nadam", "rmsprop"):
+        assert gap.loc[optimizer, 1][narrow].is_monotonic_increasing
+        for width in (32, 64, 128):
+            assert gap.loc[optimizer].loc[2:, width].min() > gap.loc[(optimizer, 1), width]
+        assert gap.loc[optimizer][512].between(1.3, 1.65).all()
+        assert test.loc[optimizer][512].between(97, 98).all()
+        assert gap.loc[optimizer][[1024, 2048]].min().min() > 1.1
+        assert gap.loc[optimizer][[1024, 2048]].max().max() < 1.7
+    for width in (64, 128, 256, 512, 1024, 2048):
+        assert gap.loc["momentum"][width].is_monotonic_increasing
+    assert test.loc["momentum"][512].is_monotonic_increasing
+    ends = [gap.loc["momentum"].loc[depth, 512] for depth in (1, 5)]
+    assert "from {:.2f} to {:.2f} points".format(*ends) in README
+    wide = gap.loc["sgd"][[width for width in gap.columns if width >= 16]]
+    assert wide.lt(0).all().all()
+    lost = [test.loc[optimizer].loc[1, 4] - test.loc[optimizer].loc[5, 4] for optimizer in set(table["optimizer"])]
+    assert f"{int(min(lost))} to {round(max(lost))} points" in README
+
+
+def the_same_picture(path: str, figure: Figure) -> bool:
+    """But for single pixels: one curve that moves by a few of them changes more than one pixel in 10,000."""
+    there, drawn = (matplotlib.image.imread(source) for source in (SNAPSHOT / path, io.BytesIO(style.png(figure))))
+    return there.shape == drawn.shape and float((np.abs(there - drawn).max(axis=-1) > 0.3).mean()) < 1e-4
+
+
+def test_the_gap_by_width_is_drawn_from_the_last_comparison() -> None:
+    table = pd.read_csv(SNAPSHOT / "comparison.csv")
+    cells = table[table["experiment"].ne("book")]
+    with style.styled():
+        looks = style.look(sorted(set(table["optimizer"])))
+        figure = figures.against_width(cells, "gap_accuracy", "gap, points of accuracy", looks, 100)
+        assert the_same_picture("gap_by_width.png", figure)
+
+
+def test_width_and_depth_are_drawn_from_their_table() -> None:
+    cells = pd.read_csv(SNAPSHOT / "gap_by_width_and_depth.csv")
+    with style.styled():
+        figure = figures.by_depth(cells, ("gap_accuracy", "test_accuracy"), ("gap, points", "test, %"))
+        assert the_same_picture("gap_by_width_and_depth.png", figure)
+
+
+def test_each_command_has_its_test() -> None:
+    assert fenced()
+    assert sorted(COMMANDS) == sorted([*TRAINING, *IN_THE_CLONE, *ELSEWHERE])
+
+
+@pytest.mark.parametrize("command", ELSEWHERE)
+def test_the_test_that_is_named_is_there(command: str) -> None:
+    path, _, name = ELSEWHERE[command].partition("::")
+    assert f"def {name}(" in (CHECKOUT / path).read_text("utf-8")
+
+
+@pytest.mark.parametrize("command", TRAINING)
+def test_the_words_are_valid_as_they_stand(command: str) -> None:
+    words = shlex.split(command)[3:]
+    assert commandline.check(words, "-m" in words) == []
+
+
+# --- run for real
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A copy of the clone, with data and results and a store of its own: others count what is in the other one's."""
+    made = clones.after_repro(tmp_path_factory)
+    path = tmp_path_factory.mktemp("readme") / "clone"
+    shutil.copytree(made.path, path, symlinks=True, ignore=shutil.ignore_patterns("mlflow.db*", "mlartifacts", "runs"))
+    return Clone(path)
+
+
+DRIVER = """
+import contextlib, io, json, sys
+from pipeline import train, tune
+
+wanted, code = json.load(sys.stdin)
+said = {}
+for command, words in wanted.items():
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        status = train.main(words)
+    said[command] = {"status": status, "said": out.getvalue()}
+
+import numpy
+from mlflow.tracking import MlflowClient
+
+client = MlflowClient("sqlite:///mlflow.db")
+experiments = [one.experiment_id for one in client.search_experiments()]
+parent = next(run for run in client.search_runs(experiments) if "winner.run_id" in run.data.tags)
+scope = {}
+exec(code.replace("<run id>", parent.data.tags["winner.run_id"]), scope)
+images = numpy.load("data/processed/digits/test_images.npy")
+said["python"] = numpy.asarray(scope["model"].predict(images)).sum(axis=1).tolist()
+with contextlib.redirect_stdout(io.StringIO()):
+    tune.main("dataset=digits model.width=8 training.epochs=1 optimizers=sgd rates=3 choosing_seeds=2 final_seeds=2".split())
+print(json.dumps(said))
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(clone: Clone) -> dict[str, Any]:
+    """What the training commands say and the Python code gives, in one process: TensorFlow is imported once."""
+    small = {
+        command: shlex.split(f"{words} dataset=digits training.epochs=1") for command, (words, _) in TRAINING.items()
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER],
+        cwd=clone.path,
+        env=clones.environment() | {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"},
+        input=json.dumps([small, "\n".join(blocks("python"))]),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", TRAINING)
+def test_it_trains(trained: dict[str, Any], command: str) -> None:
+    assert trained[command]["status"] == 0
+    runs = TRAINING[command][1]
+    expected = f"{runs} of {runs} runs finished" if runs > 1 else "adam-w16-d1-s0: validation "
+    assert expected in trained[command]["said"]
+
+
+@pytest.mark.slow
+def test_the_model_is_loaded_and_predicts(trained: dict[str, Any]) -> None:
+    assert trained["python"] == pytest.approx([1.0] * 360, rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", IN_THE_CLONE)
+def test_it_says_what_it_should(clone: Clone, trained: dict[str, Any], command: str) -> None:
+    assert IN_THE_CLONE[command] in clone.run(command)
+    assert clone.run("git status --porcelain") == ""
+
+
+@pytest.mark.slow
+def test_sweeps_and_a_tuning_leave_git_status_as_it_was(clone: Clone, trained: dict[str, Any]) -> None:
+    assert clone.run("git status --porcelain") == ""
+    assert (clone.path / "reports/tuned.csv").is_file()
+
+
+@pytest.mark.slow
+def test_run_runs_the_pipeline(clone: Clone) -> None:
+    """`make run`, once the set-up is done."""
+    clone.restore()
+    assert "the report is reports/index.html" in clone.run("python scripts/run.py")
+
+
+# --- in a shell
+
+
+def bash(script: str, folder: Path = CHECKOUT) -> list[str]:
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=folder, env=clones.environment(), capture_output=True, text=True, check=True
+    )
+    return done.stdout.splitlines()
+
+
+def test_the_environment_can_be_entered() -> None:
+    activate = Path(sys.prefix) / "bin" / "activate"
+    if not activate.exists():
+        pytest.skip("not in a virtual environment")
+    assert bash(f"source '{activate}' && command -v python") == [str(activate.with_name("python"))]
+
+
+COMPLETE = """
+eval "$(gap-train -sc install=bash)"
+function=$(complete -p gap-train | sed -E 's/.*-F ([^ ]+).*/\\1/')
+COMP_LINE='gap-train optimizer=ad' COMP_CWORD=1
+COMP_POINT=${#COMP_LINE} COMP_WORDS=($COMP_LINE)
+$function gap-train optimizer=ad gap-train
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+def test_words_are_completed() -> None:
+    if not (Path(sys.executable).parent / "gap-train").exists():
+        pytest.skip("the project is not installed in this environment")
+    if " " in sys.executable:
+        pytest.skip("Hydra's completion splits the path of a program at its spaces")
+    assert {"optimizer=adam", "optimizer=adamw"} <= {*bash(COMPLETE)}

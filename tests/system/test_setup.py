@@ -1,0 +1,465 @@
+"""The locks, the words of the Makefile, what `make setup` does when, and what `make run` does without MNIST.
+
+The installer is a stand-in that writes down what it was asked: making a real environment takes minutes and a network.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+CHECKOUT = Path(__file__).resolve().parent.parent.parent
+BASE_PYTHON = getattr(sys, "_base_executable", sys.executable)
+LOCKS = ["requirements.lock", "requirements-gpu.lock", "requirements-s3.lock"]
+PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+NOBODY = "http://127.0.0.1:9/simple"
+
+
+def entries(lock: str) -> list[str]:
+    """Each package of a lock with the lines that belong to it."""
+    return re.findall(r"(?m)^\S.*\n(?:[ ].*\n)*", (CHECKOUT / lock).read_text())
+
+
+# --- the locks
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_names_no_address(lock: str) -> None:
+    assert not re.search(r"://|^-|^#", (CHECKOUT / lock).read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_package_has_a_version_and_a_hash(lock: str) -> None:
+    pinned = r"[\w.-]+==\S+( ; [^\\]+)? \\\n(    --hash=sha256:[0-9a-f]{64}( \\)?\n)+"
+    assert [entry for entry in entries(lock) if not re.fullmatch(pinned, entry)] == []
+
+
+def test_nothing_is_pinned_twice() -> None:
+    """All of them may be installed together."""
+    names = [{entry.split("==")[0] for entry in entries(lock)} for lock in LOCKS]
+    assert sum(map(len, names)) == len(set().union(*names))
+
+
+@pytest.mark.parametrize("extra", ["", "dev", "jax", "gpu", "s3"])
+def test_the_lock_satisfies_pyproject(extra: str) -> None:
+    locks = [LOCKS[0], "requirements-s3.lock"] if extra == "s3" else [LOCKS[0]]
+    pinned = [re.match(r"([\w.-]+)==(\S+)", entry) for lock in locks for entry in entries(lock)]
+    versions = [(canonicalize_name(match[1]), match[2]) for match in pinned if match]
+    wanted = PROJECT["optional-dependencies"][extra] if extra else PROJECT["dependencies"]
+    for requirement in map(Requirement, wanted):
+        name = canonicalize_name(requirement.name)
+        assert any(n == name and requirement.specifier.contains(v, prereleases=True) for n, v in versions), requirement
+
+
+# --- the set-up
+
+
+@dataclass
+class Checkout:
+    """A checkout in a path with a space and an accent, and a PATH that holds what is in `bin` and no more."""
+
+    path: Path
+    bin: Path
+
+    def make(self, *words: str, status: int = 0, **environment: str) -> list[str]:
+        """What make says, on both streams, but for its own last line of an error."""
+        environment = {"PATH": str(self.bin), "HOME": str(self.bin), "LANG": "C.UTF-8", **environment}
+        done = subprocess.run(["make", *words], cwd=self.path, env=environment, capture_output=True, text=True)
+        assert done.returncode == status, done.stdout + done.stderr
+        return [line for line in (done.stdout + done.stderr).splitlines() if "***" not in line]
+
+    def program(self, name: str, text: str) -> None:
+        (self.bin / name).write_text(f"#!/bin/sh\n{text}\n")
+        (self.bin / name).chmod(0o755)
+
+    def append(self, name: str, text: str) -> None:
+        """Change a file, well after the stamp was written: file systems count time in steps."""
+        if self.stamp.exists():
+            os.utime(self.stamp, (an_hour_ago := time.time() - 3600, an_hour_ago))
+        with (self.path / name).open("a") as file:
+            file.write(text)
+        (self.path / name).touch()
+
+    def asked(self) -> list[str]:
+        """What the stand-in for uv was asked to do since the last question."""
+        log = self.bin / "asked"
+        lines = log.read_text().splitlines() if log.exists() else []
+        log.unlink(missing_ok=True)
+        return [line for line in lines if line != "--version"]
+
+    @property
+    def stamp(self) -> Path:
+        return self.path / ".venv" / ".setup"
+
+
+UV = """
+echo "$*" >> "$HOME/asked"
+case "$1-$2" in
+    venv-*) mkdir -p .venv/bin && ln -s {python} .venv/bin/python ;;
+    pip-sync) if [ -e "$HOME/failure" ]; then cat "$HOME/failure" >&2; exit 1; fi ;;
+esac
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    made = Checkout(tmp_path / "a b é" / "clone", tmp_path / "bin")
+    shutil.copytree(CHECKOUT / "scripts", made.path / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ["Makefile", "pyproject.toml", *LOCKS]:
+        shutil.copy(CHECKOUT / name, made.path / name)
+        os.utime(made.path / name, (0, 0))
+    (made.path / ".git").mkdir()
+    made.bin.mkdir()
+    for tool in ["sh", "make", "awk", "cat", "echo", "grep", "mkdir", "ln"]:
+        (made.bin / tool).symlink_to(shutil.which(tool) or pytest.skip(f"no {tool} here"))
+    made.program("python3", f'exec "{BASE_PYTHON}" "$@"')
+    made.program("uv", UV.format(python=BASE_PYTHON))
+    return made
+
+
+def test_help_lists_every_word(checkout: Checkout) -> None:
+    phony = re.search(r"^\.PHONY: (.*)$", (CHECKOUT / "Makefile").read_text(), re.MULTILINE)
+    assert phony
+    listed = [line.split()[0] for line in checkout.make("help") if line.startswith("  ")]
+    assert listed == [word for word in phony[1].split() if word != "FORCE"]
+
+
+@pytest.mark.parametrize(
+    ("word", "command"),
+    [
+        ("run", "scripts/run.py"),
+        ("test", "-m pytest"),
+        ("lint", "-m $check"),
+        ("ui", "-m pipeline.ui port=5001"),
+    ],
+)
+def test_a_word_runs_the_command_that_other_tests_run(checkout: Checkout, word: str, command: str) -> None:
+    said = checkout.make("--dry-run", word, "UI_ARGS=port=5001")
+    assert any(f".venv/bin/python {command}" in line for line in said)
+
+
+def test_help_is_what_make_says_by_default(checkout: Checkout) -> None:
+    assert checkout.make() == checkout.make("help")
+
+
+def test_the_first_setup_installs_by_hash_and_the_project_without_network(checkout: Checkout) -> None:
+    checkout.make("setup")
+    venv, sync, project = checkout.asked()
+    assert venv.startswith("venv ")
+    assert sync == "pip sync --python .venv/bin/python --compile-bytecode --require-hashes requirements.lock"
+    assert "--no-index" in project
+    assert project.endswith("--editable .")
+
+
+def test_the_second_setup_does_nothing(checkout: Checkout) -> None:
+    checkout.make("setup")
+    checkout.asked()
+    assert checkout.make("setup") == ["make: Nothing to be done for 'setup'."]
+    assert checkout.asked() == []
+
+
+def test_a_touched_lock_installs_nothing(checkout: Checkout) -> None:
+    checkout.make("setup")
+    checkout.asked()
+    checkout.append(LOCKS[0], "")
+    assert checkout.make("setup") == []
+    assert checkout.asked() == []
+
+
+def test_a_changed_lock_is_brought_up_to_date_in_place(checkout: Checkout) -> None:
+    checkout.make("setup")
+    checkout.asked()
+    checkout.append(LOCKS[0], "extra==1.0\n")
+    checkout.make("setup")
+    assert [line.split()[:2] for line in checkout.asked()] == [["pip", "sync"], ["pip", "install"]]
+
+
+def test_a_moved_checkout_gets_a_new_environment(checkout: Checkout) -> None:
+    checkout.make("setup")
+    checkout.asked()
+    checkout.path = checkout.path.rename(checkout.path.with_name("moved"))
+    checkout.make("setup")
+    assert len(checkout.asked()) == 3
+
+
+def test_an_extra_is_installed_and_remembered(checkout: Checkout) -> None:
+    checkout.make("setup", "EXTRAS=gpu")
+    assert checkout.asked()[1].endswith(" requirements-gpu.lock requirements.lock")
+    checkout.append("pyproject.toml", "\n")
+    checkout.make("setup")
+    assert b"gpu" in checkout.stamp.read_bytes()
+
+
+def test_an_unknown_extra_is_refused_in_one_line(checkout: Checkout) -> None:
+    assert checkout.make("setup", "EXTRAS=gup", status=2) == [
+        "error: EXTRAS=gup: expected gpu, s3, jax, cluster or server"
+    ]
+
+
+def test_an_interrupted_setup_is_started_afresh(checkout: Checkout) -> None:
+    (checkout.bin / "failure").write_text("error: No space left on device\n")
+    said = checkout.make("setup", status=2)
+    assert said[-1] == "error: set-up failed: No space left on device (whole log: .venv/setup.log)"
+    assert not checkout.stamp.exists()
+    (checkout.bin / "failure").unlink()
+    checkout.asked()
+    checkout.make("setup")
+    assert checkout.asked()[0].startswith("venv ")
+    assert checkout.stamp.exists()
+
+
+def test_a_network_that_is_gone_leaves_the_environment_as_it_was(checkout: Checkout) -> None:
+    checkout.make("setup")
+    before = checkout.stamp.read_bytes()
+    checkout.append(LOCKS[0], "extra==1.0\n")
+    (checkout.bin / "failure").write_text("error: Failed to fetch\n  cause: dns error\n")
+    said = checkout.make("setup", status=2)
+    assert said[-1].startswith("error: the packages are not all here yet, and no package index can be reached")
+    assert checkout.stamp.read_bytes() == before
+    (checkout.bin / "failure").unlink()
+    checkout.asked()
+    checkout.make("setup")
+    assert checkout.asked()[0].startswith("pip sync ")
+
+
+@pytest.mark.parametrize("installer", ["uv", pytest.param("pip", marks=pytest.mark.slow)])
+def test_the_real_installer_without_a_network_gets_one_line(checkout: Checkout, installer: str) -> None:
+    (checkout.bin / "uv").unlink()
+    if installer == "uv":
+        real = shutil.which("uv")
+        if not real or subprocess.run([real, "--version"], capture_output=True).returncode:
+            pytest.skip("no uv here")
+        checkout.program("uv", f'PATH="{os.environ["PATH"]}" exec "{real}" "$@"')
+    nobody = {"UV_DEFAULT_INDEX": NOBODY, "UV_NO_CONFIG": "1", "UV_HTTP_RETRIES": "0"}
+    nobody |= {"PIP_INDEX_URL": NOBODY, "PIP_CONFIG_FILE": os.devnull, "PIP_RETRIES": "1"}
+    said = checkout.make("setup", status=2, **nobody)
+    assert [line for line in said if line.startswith("error:")] == said[2:]
+    assert "no package index can be reached" in said[2]
+    assert not checkout.stamp.exists()
+
+
+def test_a_python_that_is_too_old_is_refused_in_one_line(checkout: Checkout) -> None:
+    checkout.program("python3", 'case "$2" in *print*) echo 3.9.18 ;; *) exit 1 ;; esac')
+    (line,) = checkout.make("setup", status=2)
+    assert line.startswith("error: Python 3.11, 3.12 or 3.13 is needed (python3 is 3.9.18)")
+
+
+def test_a_python_that_is_not_there_is_refused_in_one_line(checkout: Checkout) -> None:
+    (line,) = checkout.make("setup", "PYTHON=python9", status=2)
+    assert "(no python9 here)" in line
+
+
+def test_a_later_python_is_found_by_its_name(checkout: Checkout) -> None:
+    checkout.program("python3.12", f'exec "{BASE_PYTHON}" "$@"')
+    checkout.program("python3", "exit 127")  # a pyenv shim whose version is not installed
+    checkout.make("setup")
+    assert checkout.stamp.exists()
+
+
+# --- make audit
+
+SAFE, SKIPPED = {"name": "a", "version": "1", "vulns": []}, {"name": "b", "skip_reason": "not found"}
+ADVISORY = {"id": "PYSEC-1", "aliases": ["CVE-1"], "fix_versions": ["1.2", "2.0"], "description": "long"}
+KNOWN = {"name": "c", "version": "1.1", "vulns": [ADVISORY, {"id": "X-2", "fix_versions": []}]}
+
+
+@pytest.mark.parametrize(
+    ("found", "status", "last", "lines"),
+    [
+        ([SAFE, SAFE], 0, "2 pinned packages: no known advisory", 1),
+        ([SAFE, KNOWN], 1, "error: 2 known advisories; make lock UPGRADE=1 takes mended versions", 3),
+        (
+            [SKIPPED, SKIPPED],
+            4,
+            "error: no index of advisories can be reached (asked: PyPI, OSV); nothing was audited",
+            1,
+        ),
+        ([SAFE, SKIPPED], 4, "error: 1 of 2 packages are in no index of advisories: b", 1),
+        (None, 4, "error: no index of advisories can be reached (asked: PyPI, OSV); nothing was audited", 1),
+    ],
+)
+def test_an_audit_says_what_is_known(
+    checkout: Checkout, found: list[object] | None, status: int, last: str, lines: int
+) -> None:
+    if found is not None:
+        (checkout.bin / "answer").write_text(json.dumps({"dependencies": found}))
+    checkout.program("uvx", 'case "$*" in *--version) ;; *) echo "$*" > "$HOME/asked"; cat "$HOME/answer" ;; esac')
+    environment = {"PATH": str(checkout.bin), "HOME": str(checkout.bin)}
+    command = [sys.executable, "scripts/audit.py"]
+    done = subprocess.run(command, cwd=checkout.path, env=environment, capture_output=True, text=True)
+    said = (done.stdout + done.stderr).splitlines()
+    assert (done.returncode, said[-1], len(said)) == (status, last, lines)
+    assert (
+        "--requirement requirements.lock --requirement requirements-gpu.lock --requirement requirements-s3.lock --require-hashes"
+        in checkout.asked()[0]
+    )
+    if found and KNOWN in found:
+        assert said[0] == "c 1.1: PYSEC-1 CVE-1; mended in 1.2, 2.0"
+
+
+def test_an_audit_without_its_program_is_one_line(checkout: Checkout) -> None:
+    checkout.program("uvx", "exit 1")
+    assert checkout.make("audit", status=2) == [
+        "error: pip-audit is not here and cannot be installed: no package index answers"
+    ]
+
+
+@pytest.mark.fault("no git repository")
+def test_settings_of_dvc_stay_where_git_is_missing(checkout: Checkout) -> None:
+    """And where there is a repository nothing is said or written."""
+    local = checkout.path / ".dvc" / "config.local"
+    local.parent.mkdir()
+    checkout.make("setup")
+    assert not local.exists()
+    (checkout.path / ".git").rmdir()
+    local.write_text("['remote \"x\"']\n    password = 50%\n")
+    checkout.make("setup", EXTRAS="s3")
+    text = local.read_text()
+    assert "['remote \"x\"']\npassword = 50%" in text
+    assert "[core]\nno_scm = true" in text
+
+
+# --- make run
+
+FETCH = """
+import pathlib, sys
+if sys.argv[1] == "mnist" and not pathlib.Path("mirror").exists():
+    sys.exit(print("error: what to do, at length\\nsecond line", file=sys.stderr) or 4)
+pathlib.Path("data").mkdir(exist_ok=True)
+pathlib.Path("data/raw").write_text(sys.argv[1])
+"""
+COMPARE = """
+import pathlib
+pathlib.Path("reports").mkdir(exist_ok=True)
+pathlib.Path("reports/index.html").write_text(pathlib.Path("data/raw").read_text())
+"""
+DVC_YAML = """
+stages:
+  fetch:
+    cmd: python fetch.py ${dataset}
+    deps: [fetch.py]
+    outs: [data/raw]
+  compare:
+    cmd: python compare.py
+    deps: [data/raw, compare.py]
+    outs: [reports/index.html]
+"""
+PARAMS = "dataset: mnist  # which one\nother: 1\n"
+
+
+@dataclass
+class Pipeline:
+    path: Path
+
+    def run(self) -> subprocess.CompletedProcess[str]:
+        home = {"HOME": str(self.path.parent), "GIT_CONFIG_NOSYSTEM": "1"}  # no git identity
+        words = [sys.executable, "scripts/run.py"]
+        return subprocess.run(words, cwd=self.path, env={**os.environ, **home}, capture_output=True, text=True)
+
+    def git(self, *words: str) -> str:
+        return subprocess.run(["git", *words], cwd=self.path, capture_output=True, text=True, check=True).stdout
+
+    @property
+    def report(self) -> str:
+        return (self.path / "reports" / "index.html").read_text()
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Pipeline:
+    made = Pipeline(tmp_path / "a b é" / "clone")
+    shutil.copytree(CHECKOUT / "scripts", made.path / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+    (made.path / ".dvc").mkdir()
+    for name in [".dvc/config", ".dvc/.gitignore", ".dvcignore"]:
+        shutil.copy(CHECKOUT / name, made.path / name)
+    files = {"fetch.py": FETCH, "compare.py": COMPARE, "dvc.yaml": DVC_YAML, "params.yaml": PARAMS}
+    for name, text in {**files, ".gitignore": "/data\n/mirror\n"}.items():
+        (made.path / name).write_text(text)
+    made.git("init", "--quiet")
+    made.git("add", "--all")
+    return made
+
+
+@pytest.mark.fault("what a run makes, in git")
+def test_run_without_mnist_says_so_in_one_line_and_goes_on_with_digits(pipeline: Pipeline) -> None:
+    before = pipeline.git("diff")
+    for name in ("tuned.csv", "figures/old.png"):
+        (pipeline.path / "reports" / name).parent.mkdir(parents=True, exist_ok=True)
+        (pipeline.path / "reports" / name).write_text("made before")
+    done = pipeline.run()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line for line in done.stdout.splitlines() if "cannot be had" in line] == [
+        "note: mnist cannot be had (nothing here, no mirror answers); going on with dataset=digits"
+    ]
+    assert pipeline.report == "digits"
+    assert (pipeline.path / "params.yaml").read_text() == PARAMS
+    assert pipeline.git("diff") == before
+    assert not (pipeline.path / "dvc.lock").exists()
+    left = sorted(path.name for path in (pipeline.path / "reports").iterdir())
+    assert left == ["index.html", "tuned.csv"], "a table of another command stays, figures of an earlier report do not"
+
+    (pipeline.path / "mirror").touch()
+    assert pipeline.run().returncode == 0
+    assert pipeline.report == "mnist", "the next run with a network goes back to MNIST by itself"
+
+
+@pytest.mark.slow
+def test_run_on_digits_takes_edits_along_and_does_no_work_twice(pipeline: Pipeline) -> None:
+    pipeline.run()
+    assert pipeline.git("ls-files", "--others", "reports"), "what git does not ignore is no trouble to the copy"
+    assert "compare' didn't change" in pipeline.run().stdout
+    (pipeline.path / "compare.py").write_text(COMPARE.replace(".read_text()", ".read_text().upper()"))
+    pipeline.run()
+    assert pipeline.report == "DIGITS"
+
+
+@pytest.mark.fault("no git repository")
+def test_an_archive_without_git_runs(pipeline: Pipeline) -> None:
+    """The set-up has told DVC, and says so once."""
+    shutil.rmtree(pipeline.path / ".git")
+    tell = [sys.executable, "-c", "import sys; sys.path[0] = 'scripts'; import setup; setup.tell_dvc_of_missing_git()"]
+    said = [subprocess.run(tell, cwd=pipeline.path, capture_output=True, text=True, check=True).stdout for _ in "12"]
+    assert "no git repository here" in said[0]
+    assert "core.no_scm in .dvc/config.local" in said[0]
+    assert said[1] == ""
+    assert (pipeline.run().returncode, pipeline.report) == (0, "digits")
+
+
+def test_run_shows_any_other_failure_as_it_is(pipeline: Pipeline) -> None:
+    (pipeline.path / "fetch.py").write_text("raise SystemExit('error: no space left')")
+    done = pipeline.run()
+    assert done.returncode != 0
+    assert "error: no space left" in done.stderr
+    assert "digits" not in done.stdout
+
+
+# --- make snapshot
+
+
+def test_a_snapshot_is_of_mnist_and_takes_what_is_there(tmp_path: Path) -> None:
+    def snapshot() -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, str(CHECKOUT / "scripts/snapshot.py")]
+        return subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "docs/results").mkdir(parents=True)
+    table, kept = tmp_path / "reports/tuned.csv", tmp_path / "docs/results/tuned.csv"
+    table.write_text("dataset\ndigits\n")
+    done = snapshot()
+    assert (done.returncode, kept.exists()) == (2, False)
+    assert done.stderr == "error: reports/tuned.csv is on digits; expected mnist, which README.md is about\n"
+    table.write_text("dataset\nmnist\n")
+    done = snapshot()
+    assert (done.returncode, kept.read_text()) == (0, table.read_text())
+    assert "docs/results/comparison.csv stays as it is: reports/comparison.csv is not here" in done.stdout

@@ -1,0 +1,309 @@
+"""hydra/launcher=batched_slurm on a real Slurm of one node: the bits of `batched`, and what becomes of a share that is lost.
+
+The node is started by tests/support/slurm_node.py, without accounting, which the launcher does without.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli.console import PROJECT
+from pipeline.storage.store import WEIGHTS
+from tests.support import slurm_node
+from tests.support.slurm import Cluster, Command, numbers
+from tests.unit.training.command import Place
+
+GRID = ["optimizer=sgd,adam,rmsprop", "model.width=8", "seed=0,1,2", "training.epochs=40"]
+"""Three shares of three runs: one shape each."""
+
+SLOW = ["optimizer=sgd,adam", "model.width=8", "seed=0,1,2", "training.epochs=400", "hydra.launcher.shares=2"]
+
+
+@contextmanager
+def node(accounting: bool = False) -> Iterator[Cluster]:
+    if why := slurm_node.missing(accounting):
+        pytest.skip(f"no Slurm here: {why}")
+    # Not in pytest's own folders, which nobody else may enter: munged wants a socket for all.
+    folder = Path(tempfile.mkdtemp(prefix="slurm"))
+    try:
+        cluster = Cluster(slurm_node.start(folder, accounting))
+        yield cluster
+        cluster.end()
+    finally:
+        slurm_node.stop(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with node() as started:
+        yield started
+
+
+@pytest.fixture
+def place(tmp_path: Path, processed: Path) -> Place:
+    return Place(tmp_path, processed)
+
+
+@dataclass
+class Resumed:
+    """A sweep in three shares, of which one had its worker killed and one was cancelled; and the same command again."""
+
+    place: Place
+    first: Command
+    status: int
+    kept: list[str]
+    """Keys that the cancelled share had trained by then."""
+    lost: dict[str, str]
+    """The reason for each run that was missing, by its name."""
+    winner: str | None
+    again: Command
+    status_again: int
+
+
+@pytest.fixture(scope="module")
+def resumed(cluster: Cluster, processed: Path, tmp_path_factory: pytest.TempPathFactory) -> Resumed:
+    place = Place(tmp_path_factory.mktemp("sweep"), processed)
+    command = cluster.start(place, *GRID, "hydra.launcher.shares=3")
+    command.wait(lambda: command.pid(0))
+    os.kill(command.pid(0), signal.SIGKILL)
+    command.wait(lambda: command.trained(1))
+    cluster.says("scancel", command.job(1))
+    status = command.ends()
+    kept = command.trained(1)
+    lost, winner = {one.name: one.reason for one in place.record.lost}, place.record.winner
+    again = cluster.start(place, *GRID, "hydra.launcher.shares=1")
+    return Resumed(place, command, status, kept, lost, winner, again, again.ends())
+
+
+@pytest.mark.slow
+def test_the_bits_are_those_of_one_machine(resumed: Resumed, processed: Path, tmp_path: Path) -> None:
+    here = Place(tmp_path, processed)
+    assert here.train("-m", *GRID).status == 0
+    assert [numbers(run) for run in resumed.place.runs] == [numbers(run) for run in here.runs]
+    assert resumed.place.record.winner == here.record.winner
+
+
+@pytest.mark.slow
+def test_a_lost_share_loses_only_its_own(resumed: Resumed) -> None:
+    assert resumed.status == 3, resumed.first.out
+    assert {name for name in resumed.lost if name.startswith("sgd")} == {f"sgd-w8-d1-s{seed}" for seed in range(3)}
+    assert 1 <= len(resumed.kept) < 3, "what a cancelled share had finished is kept"
+    assert len(resumed.lost) == 6 - len(resumed.kept)
+    assert not any(name.startswith("rmsprop") for name in resumed.lost)
+
+
+@pytest.mark.slow
+def test_each_missing_run_has_its_reason_and_its_command(resumed: Resumed) -> None:
+    killed, cancelled = resumed.lost["sgd-w8-d1-s0"], resumed.lost["adam-w8-d1-s2"]
+    assert killed.startswith("its share ended before it (Slurm says FAILED")
+    assert cancelled.startswith("its share ended before it (it was told to end (SIGTERM); Slurm says CANCELLED")
+    lines = resumed.first.out.splitlines()
+    [line] = [number for number, line in enumerate(lines) if line.startswith("sgd-w8-d1-s0 interrupted: its share")]
+    assert lines[line + 1].startswith("  again: python -m pipeline.train dataset=digits")
+    assert "optimizer=sgd model.width=8 seed=0 training.epochs=40" in lines[line + 1]
+
+
+@pytest.mark.slow
+def test_the_same_command_trains_what_is_missing(resumed: Resumed) -> None:
+    assert resumed.status_again == 0
+    finished, missing = 9 - len(resumed.lost), len(resumed.lost)
+    assert resumed.again.out.startswith(f"9 runs: {finished} finished, {missing} new; {missing} to train\n")
+    assert len(resumed.again.trained(0)) == missing
+
+
+@pytest.mark.slow
+def test_hydra_s_books_are_kept_for_each(resumed: Resumed) -> None:
+    for number in range(9):
+        folder = resumed.place.root / "sweep" / str(number)
+        assert (folder / ".hydra" / "overrides.yaml").is_file()
+        assert "key " in (folder / "train.log").read_text()
+
+
+@pytest.mark.slow
+def test_weights_are_kept_of_the_winner_alone(resumed: Resumed) -> None:
+    kept = {run.key for run in resumed.place.runs if (resumed.place.store.folder(run.key) / WEIGHTS).is_file()}
+    assert kept == {resumed.winner, resumed.place.record.winner}, "that of each command"
+
+
+@pytest.mark.slow
+def test_a_run_s_record_has_the_words_that_a_person_typed(resumed: Resumed) -> None:
+    assert all(
+        "pipeline.train" in run.environment["command"] or "train.py" in run.environment["command"]
+        for run in resumed.place.runs
+    )
+
+
+# --- more of what may happen
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])
+def test_a_stopped_command_cancels_what_it_submitted(
+    cluster: Cluster, place: Place, number: signal.Signals, status: int
+) -> None:
+    command = cluster.start(place, *SLOW)
+    command.wait(lambda: command.trained(0))
+    command.process.send_signal(number)
+    assert command.ends() == status
+    assert cluster.left() == []
+    assert "cancelling 2 shares" in command.out
+    assert "stopped (" in command.out
+    assert len(list(place.store.keys())) >= 1
+    assert cluster.start(place, *SLOW).ends() == 0
+    assert len(place.runs) == 6
+
+
+@pytest.mark.long
+def test_shares_outlive_a_command_that_is_killed_and_the_next_one_waits_for_them(
+    cluster: Cluster, place: Place
+) -> None:
+    command = cluster.start(place, *SLOW)
+    command.wait(lambda: command.trained(0))
+    jobs = {command.job(0), command.job(1)}
+    command.process.kill()
+    command.process.wait()
+    assert set(cluster.left()) == jobs
+    again = cluster.start(place, *SLOW)
+    assert again.ends() == 0, again.out
+    assert "are in shares of an earlier command that still run: waiting for them" in again.out
+    assert "in 1 share" not in again.out
+    assert "in 2 shares" not in again.out
+    assert len(place.runs) == 6
+
+
+@pytest.mark.long
+def test_a_share_that_slurm_requeues_goes_on_where_it_was(cluster: Cluster, place: Place) -> None:
+    command = cluster.start(place, *SLOW)
+    command.wait(lambda: command.trained(0))
+    kept = command.trained(0)
+    cluster.says("scontrol", "requeue", command.job(0))
+    assert command.ends() == 0, command.out
+    assert [*map(bool, (line.get("started") for line in command.journal(0)))].count(True) == 2
+    assert len(command.trained(0)) == 3, "nothing twice"
+    assert command.trained(0)[: len(kept)] == kept
+
+
+@contextmanager
+def down(cluster: Cluster, command: Command) -> Iterator[None]:
+    """The node is gone: its daemon, and all that ran there. Afterwards it comes back."""
+    host, folder = cluster.says("sinfo", "-h", "-o", "%n"), Path(cluster.environment["SLURM_CONF"]).parent
+    os.kill(int((folder / "run/slurmd.pid").read_text()), signal.SIGKILL)
+    cluster.says("scontrol", "update", f"nodename={host}", "state=down", "reason=test")
+    for share in (0, 1):
+        os.kill(command.pid(share), signal.SIGKILL)
+    try:
+        yield
+    finally:
+        time.sleep(2)
+        cluster.says("slurmd", "-f", cluster.environment["SLURM_CONF"])
+
+
+@pytest.mark.long
+def test_the_shares_of_a_node_that_goes_down_go_on_when_it_is_back(cluster: Cluster, place: Place) -> None:
+    command = cluster.start(place, *SLOW)
+    command.wait(lambda: command.trained(0) and command.trained(1))
+    with down(cluster, command):
+        pass
+    assert command.ends() == 0, command.out
+    assert len(place.runs) == 6
+    assert all(len(command.trained(share)) == 3 for share in (0, 1)), "nothing twice"
+
+
+@pytest.mark.long
+def test_those_that_may_not_be_requeued_are_named(cluster: Cluster, place: Place) -> None:
+    command = cluster.start(place, *SLOW, "+hydra.launcher.additional_parameters.no_requeue=true")
+    command.wait(lambda: command.trained(0) and command.trained(1))
+    with down(cluster, command):
+        assert command.ends() == 3, command.out
+    assert "Slurm says NODE_FAIL" in command.out
+    assert len(place.record.lost) + len(place.runs) == 6
+
+
+@pytest.mark.long
+def test_a_job_that_is_held_is_said_and_waited_for(cluster: Cluster, place: Place) -> None:
+    command = cluster.start(place, *SLOW)
+    command.wait(lambda: command.trained(0))
+    cluster.says("scontrol", "requeuehold", command.job(0))
+    command.wait(lambda: f"scontrol release {command.job(0)} lets it run" in command.out)
+    cluster.says("scontrol", "release", command.job(0))
+    assert command.ends() == 0, command.out
+
+
+@pytest.mark.long
+def test_before_its_time_limit_a_share_ends_by_itself(cluster: Cluster, place: Place) -> None:
+    words = ["optimizer=sgd", "model.width=8", "seed=0,1,2", "training.epochs=3000", "hydra.launcher.timeout_min=1"]
+    command = cluster.start(place, *words, "hydra.launcher.signal_seconds=35")
+    assert command.ends() == 3, command.out
+    assert "its time limit was near" in command.out
+    assert len(place.runs) < 3
+
+
+@pytest.mark.long
+def test_preemption_keeps_what_is_finished(cluster: Cluster, place: Place) -> None:
+    """As Slurm preempts where PreemptMode=CANCEL: SIGCONT and SIGTERM, and SIGKILL after a while."""
+    command = cluster.start(place, *SLOW)
+    command.wait(lambda: command.trained(0))
+    cluster.says("scancel", "--signal=CONT", command.job(0))
+    cluster.says("scancel", "--signal=TERM", command.job(0))
+    assert command.ends() == 3, command.out
+    assert len(command.trained(0)) < 3
+    assert {*command.trained(0), *command.trained(1)} == {run.key for run in place.runs}
+
+
+@pytest.mark.long
+def test_what_sbatch_refuses_is_said_in_a_line(cluster: Cluster, place: Place) -> None:
+    command = cluster.start(place, *GRID, "hydra.launcher.partition=nowhere")
+    assert command.ends() == 2
+    last = command.out.splitlines()[-1]
+    assert last.startswith("error: sbatch refused the shares: ")
+    assert "invalid partition" in last.lower()
+
+
+@pytest.mark.long
+def test_with_accounting_the_fate_of_a_job_is_known_for_longer(place: Place) -> None:
+    with node(accounting=True) as cluster:
+        command = cluster.start(place, *SLOW)
+        command.wait(lambda: command.trained(0))
+        cluster.says("scancel", command.job(0))
+        assert command.ends() == 3
+        assert "CANCELLED" in cluster.says("sacct", "-nPX", "-o", "State", "-j", command.job(0))
+
+
+@pytest.mark.slow
+def test_the_script_starts_and_stops_a_node() -> None:
+    if why := slurm_node.missing():
+        pytest.skip(f"no Slurm here: {why}")
+    folder = Path(tempfile.mkdtemp(prefix="slurm"))
+    script = [sys.executable, str(PROJECT / "tests/support/slurm_node.py")]
+    try:
+        said = subprocess.run([*script, "start", str(folder)], capture_output=True, text=True, check=True, timeout=60)
+        assert said.stdout == f"export SLURM_CONF={folder}/slurm.conf\n"
+        assert Cluster({"SLURM_CONF": f"{folder}/slurm.conf"}).says("srun", "echo", "here") == "here"
+    finally:
+        subprocess.run([*script, "stop", str(folder)], check=True, timeout=60)
+    assert list((folder / "run").glob("*.pid")) == []
+    shutil.rmtree(folder)
+
+
+# --- without a cluster
+
+
+def test_the_script_says_what_it_needs() -> None:
+    done = subprocess.run(
+        [sys.executable, PROJECT / "tests/support/slurm_node.py", "begin"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert "python tests/support/slurm_node.py start FOLDER" in done.stderr

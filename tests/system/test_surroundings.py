@@ -1,0 +1,133 @@
+"""Where a command runs decides nothing: the checkout's path, the person's rights and language, the clock, the terminal."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.cli.console import PROJECT
+from pipeline.tracking import describe
+from pipeline.tracking.address import resolve
+from tests.support.imports import CHECKOUT
+from tests.system.faults.rounds import ROUNDS
+from tests.unit.tracking.factory import make_result
+from tests.unit.training.command import Place
+from tests.unit.training.trainer import bits
+
+NAMES = [
+    "with space",
+    'it\'s a "quote"',
+    "déjà vu",
+    "emoji 🧪",
+    "dollar$HOME;x&y",
+    "=a,b",
+    "[br]{ace}*",
+    "back\\slash",
+    "#",
+]
+SMALL = ["optimizer=adam", "model.width=4", "training.epochs=1", "device.xla=false", "question=tests"]
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+
+
+def restricted() -> None:
+    """No right for others, few open files, no terminal."""
+    os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    os.setsid()
+
+
+def cases() -> dict[str, tuple[list[str], dict[str, str]]]:
+    """Words for Python, and variables. Without docstrings and asserts all of TensorFlow is compiled anew: a minute."""
+    elsewhere = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "TZ": "Pacific/Kiritimati"}
+    found: dict[str, tuple[list[str], dict[str, str]]] = {"another country": ([], elsewhere)}
+    if ROUNDS > 1:
+        found["python -OO"] = (["-OO"], {})
+    if ROUNDS > 1 and FAKETIME is not None:
+        found["1970"] = ([], {"LD_PRELOAD": str(FAKETIME), "FAKETIME": "@1970-01-01 00:00:05"})
+    return found
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory, processed: Path, keras: Any) -> dict[str, Any]:
+    """Bits of the run as it comes out here."""
+    place = Place(tmp_path_factory.mktemp("project"), processed)
+    assert place.train(*SMALL).status == 0
+    return bits(place.runs[0])
+
+
+@pytest.mark.slow
+@pytest.mark.fault("surroundings")
+@pytest.mark.parametrize("case", cases())
+def test_the_same_run_comes_out_elsewhere(case: str, here: dict[str, Any], tmp_path: Path, processed: Path) -> None:
+    """In a checkout whose path has every name in it, reached through a link, by a person without a home."""
+    options, variables = cases()[case]
+    checkout = tmp_path / " ".join(NAMES) / "clone"
+    for name in ("pipeline", "hydra_plugins", "conf"):
+        shutil.copytree(PROJECT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "link").symlink_to(checkout)
+    place = Place(tmp_path / "results é", processed)
+    own = [f"{key}='{value}'" for key, _, value in (word.partition("=") for word in place.words)]
+    kept = ("PATH", "OVERFITTING_GAP_CACHE", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
+    environment = {name: os.environ[name] for name in kept if name in os.environ}
+    done = subprocess.run(
+        [sys.executable, *options, "-m", "pipeline.train", *own, *SMALL],
+        cwd=tmp_path / "link",
+        env=environment | variables | {"PYTHONPATH": str(tmp_path / "link"), "PYTHONDONTWRITEBYTECODE": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        preexec_fn=restricted,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    [run] = place.runs
+    assert bits(run) == here
+    assert run.figures["time/train_s"] > 0
+    others = [path for path in place.root.rglob("*") if stat.S_IMODE(path.stat().st_mode) & 0o077]
+    assert others == []
+
+
+@pytest.mark.fault("surroundings")
+@pytest.mark.parametrize("name", NAMES)
+def test_a_store_may_lie_in_a_folder_of_any_name(name: str, tmp_path: Path) -> None:
+    assert resolve("sqlite", None, tmp_path / name, {}).database == tmp_path / name / "mlflow.db"
+
+
+@pytest.mark.fault("surroundings")
+@pytest.mark.parametrize(("name", "character"), [("50%41", "'%41'"), ("what?", r"'\?'")])
+def test_a_name_that_mlflow_cannot_keep_a_store_in_is_refused(name: str, character: str, tmp_path: Path) -> None:
+    with pytest.raises(Exception, match=f"cannot keep a store in a path with {character} in it; rename the folder"):
+        resolve("sqlite", None, tmp_path / name, {})
+
+
+@pytest.mark.fault("clock")
+def test_durations_come_from_a_clock_that_never_steps_back() -> None:
+    """`time.time()` says when something was, in tracking and a journal; what lay between is measured with a monotonic clock."""
+    files = {path.relative_to(CHECKOUT / "pipeline"): path for path in (CHECKOUT / "pipeline").rglob("*.py")}
+    told = {
+        name.parts[0] if name.parts[0] == "tracking" else name.name
+        for name, path in files.items()
+        for line in path.read_text("utf-8").splitlines()
+        # How old a file is, the clock alone knows that wrote it.
+        if "time.time(" in line and "st_mtime" not in line
+    }
+    assert told == {"tracking", "publisher.py", "worker.py"}, (
+        "a point of a curve and the worker's journal say when something was"
+    )
+
+
+@pytest.mark.fault("clock")
+@pytest.mark.parametrize(
+    "started", ["1970-01-01T00:00:00+00:00", "1969-12-31T23:00:00+00:00", "1970-01-01T00:00:05", ""]
+)
+def test_a_run_of_1970_neither_ends_before_it_began_nor_before_time(started: str) -> None:
+    start, end = describe.span(make_result(started=started, figures={"time/train_s": 6.0}))
+    assert 1 <= start < end == start + 6000

@@ -1,0 +1,169 @@
+"""What a command says when something is wrong: one line of cause and remedy; with `-v` the traceback before it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import importlib
+import io
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli import console
+from pipeline.cli.console import PROJECT, VERBOSE
+from pipeline.cli.errors import UserError
+from tests.system.test_architecture import COMMANDS
+from tests.unit.training.command import Said, command
+
+OTHERS = [
+    name
+    for name in COMMANDS
+    if name not in ("pipeline.train", "pipeline.tune", "pipeline.sweep.worker", "pipeline.tracking.tracker")
+]
+WRONG = ["optimizzer=adm"]
+"""A word that no command takes."""
+
+
+def said(main: Callable[[list[str]], int | None], *words: str) -> Said:
+    out, err = io.StringIO(), io.StringIO()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
+            console.run(main, list(words))  # type: ignore[arg-type]
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert isinstance(ended.value.code, int)
+    return Said(ended.value.code, out.getvalue(), err.getvalue())
+
+
+@pytest.mark.parametrize("module", OTHERS)
+@pytest.mark.parametrize("flag", [None, *VERBOSE])
+def test_every_command_says_a_mistake_in_one_line_and_with_v_where(module: str, flag: str | None) -> None:
+    done = said(importlib.import_module(module).main, *WRONG, *([flag] if flag else []))
+    *traceback, line = done.err.splitlines()
+    assert (done.status, done.out) == (2, "")
+    assert line.startswith("error: optimizzer=adm: expected KEY=VALUE with one of the keys ")
+    assert traceback[:1] == (["Traceback (most recent call last):"] if flag else [])
+
+
+@pytest.mark.parametrize("flag", VERBOSE)
+@pytest.mark.parametrize(
+    "words", [["optimizer=adm"], ["--multirun", "optimizer=adm"], ["--cfg", "job", "optimizer=adm"]]
+)
+def test_training_does_so_too(words: list[str], flag: str) -> None:
+    done = command(*words, flag)
+    assert done.status == 2
+    assert done.err.startswith("Traceback (most recent call last):")
+    assert done.err.splitlines()[-1].startswith("error: optimizer=adm: expected one of ")
+    assert len(command(*words).err.splitlines()) == 1
+
+
+def failing(error: Exception) -> Callable[[list[str]], int]:
+    def main(argv: list[str]) -> int:
+        assert not {*VERBOSE} & set(argv)
+        raise error
+
+    return main
+
+
+def system(number: int, name: str | bytes | None = "there") -> OSError:
+    return OSError(number, os.strerror(number), name)
+
+
+SHOWN = {
+    "a defect": (
+        IndexError("list index out of range"),
+        1,
+        "IndexError (list index out of range): a defect of this program; ",
+    ),
+    "a defect without words": (AssertionError(), 1, "AssertionError: a defect of this program; with -v it shows where"),
+    "a defect of many lines": (ValueError("one\n  two\n"), 1, "ValueError (one two): a defect of this program"),
+    "a long one": (ValueError("x" * 9999), 1, "…): a defect of this program"),
+    "a full disk": (
+        system(errno.ENOSPC),
+        1,
+        "there: No space left on device; make room on that disk; what is finished is kept",
+    ),
+    "a folder of others": (
+        system(errno.EACCES),
+        1,
+        "there: Permission denied; make it writable, or name another folder",
+    ),
+    "too many files": (system(errno.EMFILE, None), 1, "Too many open files; allow more open files (ulimit -n)"),
+    "a file for a folder": (system(errno.ENOTDIR), 1, "there: Not a directory; move that out of the way"),
+    "a name of bytes": (system(errno.EISDIR, b"\xff"), 1, "Is a directory; move that out of the way"),
+    "no memory": (
+        MemoryError("Unable to allocate 9 TiB"),
+        1,
+        "this machine's memory is used up (Unable to allocate 9 TiB); ",
+    ),
+    "a file that is gone": (system(errno.ENOENT), 1, "a defect of this program"),
+    "a name that commands": (
+        UserError("\x1b]0;evil\x07 ‮ x: no such run"),
+        2,
+        "\\x1b]0;evil\\x07 \\u202e x: no such run",
+    ),
+    "a login": (UserError("http://u:secret@h/ is down"), 2, "http://***@h/ is down"),
+    "a defect with a login": (ValueError("http://u:secret@h/"), 1, "ValueError (http://***@h/): a defect"),
+}
+
+
+@pytest.mark.parametrize("case", SHOWN)
+@pytest.mark.parametrize("flag", ["", *VERBOSE])
+def test_what_is_shown_of_an_error(case: str, flag: str) -> None:
+    error, status, expected = SHOWN[case]
+    done = said(failing(error), *([flag] if flag else []))
+    *traceback, line = done.err.splitlines()
+    assert (done.status, done.out) == (status, "")
+    assert line.startswith("error: ")
+    assert expected in line
+    assert len(line) < 500
+    assert bool(traceback) == bool(flag)
+    assert "secret" not in done.err
+
+
+@pytest.mark.fault("surroundings")
+def test_a_terminal_that_knows_no_accents_gets_escapes() -> None:
+    program = "from pipeline import console; console.run(lambda argv: print('784 → 512, – ×'))"
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(PROJECT)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "784 \\u2192 512, \\u2013 \\xd7\n", "")
+
+
+def test_help_says_so(tmp_path: Path) -> None:
+    from pipeline import fetch
+
+    assert "-v, --verbose  show the traceback of an error" in said(fetch.main, "--help").out
+    assert "-v (--verbose) shows the traceback of an error" in command("--help").out
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_a_signal_is_heard_when_what_it_would_disturb_is_done_and_the_second_at_once(signals: int) -> None:
+    done = []
+
+    def start() -> None:
+        with console.undisturbed():
+            for _ in range(signals):
+                signal.raise_signal(signal.SIGTERM)
+            done.append("all of it")
+
+    with console.stopping(signal.SIGTERM):
+        with pytest.raises(console.Stopped):
+            start()
+        assert signal.getsignal(signal.SIGTERM) is console._stop_at_once
+    assert done == ["all of it"] * (2 - signals)
+
+
+def test_a_word_that_is_no_text_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """A file's name may hold any bytes; records and logs are UTF-8."""
+    with pytest.raises(SystemExit) as ended:
+        console.run(lambda argv: 0, ["out=/tmp/\udcff"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("error: out=/tmp/\\udcff: expected UTF-8")

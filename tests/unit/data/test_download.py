@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import socket
+import time
+
+import pytest
+
+from pipeline.data.download import Limits, MirrorFailed, download, is_https, without_login
+from tests.unit.data import loopback
+from tests.unit.data.loopback import Server
+
+pytestmark = pytest.mark.fault("mirrors misbehave")
+
+QUICK = Limits(connect=0.3, silence=0.3, mirror=2, attempts=3, pause=0.01)
+NAME = "train-images-idx3-ubyte.gz"
+
+
+def fetch(server: Server, limits: Limits = QUICK, most: int = 10_000) -> bytes:
+    until = time.monotonic() + limits.mirror
+    return download(f"{server.url}/{NAME}", most, until, limits, lambda done: None, loopback_http=True)
+
+
+def test_whole_file(server: Server) -> None:
+    assert fetch(server) == server.files[NAME]
+
+
+def test_progress_is_reported(server: Server) -> None:
+    seen: list[int] = []
+    download(f"{server.url}/{NAME}", 10_000, time.monotonic() + 2, QUICK, seen.append, loopback_http=True)
+    assert seen[-1] == len(server.files[NAME])
+
+
+@pytest.mark.parametrize("code", [403, 404, 410])
+def test_refusal_is_final(server: Server, code: int) -> None:
+    server.answer = loopback.status(code)
+    with pytest.raises(MirrorFailed, match=f"gives HTTP status {code}$"):
+        fetch(server)
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("code", [429, 500, 503])
+def test_trouble_is_tried_again(server: Server, code: int) -> None:
+    server.answer = loopback.status(code)
+    with pytest.raises(MirrorFailed, match=rf"gives HTTP status {code} \(tried 3 times\)"):
+        fetch(server)
+    assert len(server.asked) == 3
+
+
+def test_a_passing_trouble_passes(server: Server) -> None:
+    server.answer = loopback.failing_first(2)
+    assert fetch(server) == server.files[NAME]
+
+
+def test_truncation(server: Server) -> None:
+    server.answer = loopback.truncating
+    with pytest.raises(MirrorFailed, match="breaks off before its end"):
+        fetch(server)
+
+
+def test_hanging_up(server: Server) -> None:
+    server.answer = loopback.hanging_up
+    with pytest.raises(MirrorFailed, match=r"gets no answer|connection reset"):
+        fetch(server)
+
+
+def test_redirect_is_followed_and_its_own_text_dropped(server: Server) -> None:
+    server.answer = loopback.redirect_once
+    assert fetch(server) == server.files[NAME]
+
+
+def test_redirect_loop(server: Server) -> None:
+    server.answer = loopback.redirect("{path}")
+    with pytest.raises(MirrorFailed, match="is redirected in a loop"):
+        fetch(server)
+    assert len(server.asked) == 6
+
+
+@pytest.mark.parametrize(
+    "target", ["http://example.org/x", "http://user:pw@example.org/x", "file:///etc/passwd", "ftp://x/y"]
+)
+def test_redirect_away_from_https_is_refused(server: Server, target: str) -> None:
+    server.answer = loopback.redirect(target)
+    with pytest.raises(MirrorFailed, match="only https is followed") as raised:
+        fetch(server)
+    assert "pw" not in str(raised.value)
+    assert len(server.asked) == 1
+
+
+def test_plain_http_is_never_asked(server: Server) -> None:
+    with pytest.raises(MirrorFailed, match="not an https address"):
+        download(f"{server.url}/{NAME}", 10_000, time.monotonic() + 2, QUICK, lambda done: None)
+    assert not server.asked
+
+
+def test_silence_ends(server: Server) -> None:
+    server.answer = loopback.silent
+    started = time.monotonic()
+    with pytest.raises(MirrorFailed, match=r"sends nothing for 0.3 s \(tried 3 times\)"):
+        fetch(server)
+    assert time.monotonic() - started < 2
+
+
+def test_a_byte_at_a_time_ends_with_the_deadline(server: Server) -> None:
+    server.answer = loopback.dripping
+    started = time.monotonic()
+    with pytest.raises(MirrorFailed, match=r"when the 0.4 s were over"):
+        fetch(server, Limits(connect=0.3, silence=0.3, mirror=0.4, pause=0.01))
+    assert time.monotonic() - started < 1
+
+
+def test_a_server_that_accepts_and_never_reads() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/x"
+        with pytest.raises(MirrorFailed, match="sends nothing"):
+            download(url, 10, time.monotonic() + 1, QUICK, lambda done: None, loopback_http=True)
+
+
+def test_nobody_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(MirrorFailed, match="connection refused"):
+        download(f"http://127.0.0.1:{port}/x", 10, time.monotonic() + 1, QUICK, lambda done: None, loopback_http=True)
+
+
+def test_an_endless_file_is_left(server: Server) -> None:
+    server.answer = loopback.endless
+    with pytest.raises(MirrorFailed, match="goes on after 100,000 bytes"):
+        fetch(server, most=100_000)
+
+
+def test_pauses_grow_and_stay_within_the_deadline(server: Server) -> None:
+    server.answer = loopback.status(500)
+    started = time.monotonic()
+    with pytest.raises(MirrorFailed, match=r"HTTP status 500 \(tried 2 times\)"):
+        fetch(server, Limits(mirror=0.5, attempts=100, pause=0.2))
+    assert time.monotonic() - started < 0.5
+    assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("address", "allowed"),
+    [
+        ("https://example.org/mnist", True),
+        ("http://127.0.0.1/x", False),
+        ("http://localhost/x", False),
+        ("https://", False),
+        ("https://[", False),
+        ("/a/folder", False),
+    ],
+)
+def test_which_addresses_are_https(address: str, allowed: bool) -> None:
+    assert is_https(address) == allowed
+
+
+def test_loopback_http_is_for_loopback_only() -> None:
+    assert not is_https("http://example.org/x", loopback_http=True)
+
+
+def test_a_login_is_not_shown() -> None:
+    assert without_login("https://me:secret@example.org/x") == "https://example.org/x"

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.cli.console import PROJECT
+from pipeline.cli.errors import UserError
+from pipeline.data import files
+from pipeline.data.files import whole
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "down" / "file"
+    with whole(path) as temporary:
+        temporary.write_text("new")
+        assert not path.exists()
+    assert path.read_text() == "new"
+    assert names(path.parent) == ["file"]
+
+
+def test_an_error_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def fail() -> None:
+        with whole(path) as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["file"]
+
+
+def test_a_folder_replaces_a_folder(tmp_path: Path) -> None:
+    path = tmp_path / "folder"
+    for content in ("old", "new"):
+        with whole(path) as temporary:
+            temporary.mkdir()
+            (temporary / content).touch()
+    assert names(path) == ["new"]
+    assert names(tmp_path) == ["folder"]
+
+
+def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "folder"
+    path.mkdir()
+    (path / "old").touch()
+    rename = Path.rename
+
+    def refuse(self: Path, target: Path) -> Path:
+        if self.suffix == ".part":
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(UserError, match="No space left"), whole(path) as temporary:
+        temporary.mkdir()
+    assert names(path) == ["old"]
+    assert names(tmp_path) == ["folder"]
+
+
+@pytest.mark.fault("disk full")
+def test_a_file_where_a_folder_belongs_is_named(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    with pytest.raises(UserError, match=r"x: cannot be written \(File exists: .*taken\)"), whole(tmp_path / "taken/x"):
+        pass
+
+
+def test_a_folder_where_a_file_belongs_is_named(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(UserError, match=r"taken: cannot be written .Is a directory"), whole(tmp_path / "taken") as t:
+        t.touch()
+    assert names(tmp_path) == ["taken"]
+
+
+@pytest.mark.fault("disk full")
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        refused = pytest.raises(UserError, match=r"array.npy: cannot be written \(File too large\)")
+        with refused, whole(tmp_path / "array.npy") as temporary:
+            files.save(temporary, np.zeros(100_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert names(tmp_path) == []
+
+
+def test_leftovers_of_the_dead_go_and_work_of_the_living_stays(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    living = os.getppid()
+    for name in (f".a.{dead.pid}.part", f".b.{living}.part", f"c.{dead.pid}.part", ".gitignore", f".{2**70}.part"):
+        (tmp_path / name).touch()
+    (tmp_path / f".d.{dead.pid}.old").mkdir()
+    files.clear_leftovers(tmp_path)
+    assert names(tmp_path) == sorted([".gitignore", f".b.{living}.part", f"c.{dead.pid}.part", f".{2**70}.part"])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+def test_saved_arrays_are_numpys_own_format(tmp_path: Path, dtype: type) -> None:
+    array = np.arange(12).reshape(3, 4).astype(dtype)
+    files.save(tmp_path / "ours.npy", array)
+    np.save(tmp_path / "numpys.npy", array)
+    assert (tmp_path / "ours.npy").read_bytes() == (tmp_path / "numpys.npy").read_bytes()
+
+
+def test_rights_follow_the_umask(tmp_path: Path) -> None:
+    old = os.umask(0o027)
+    try:
+        with whole(tmp_path / "file") as temporary:
+            temporary.touch()
+    finally:
+        os.umask(old)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+
+
+def test_paths_are_shown_as_they_would_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert files.shown(tmp_path / "data" / "raw") == "data/raw"
+    assert files.shown(tmp_path.parent / "shared") == "../shared"
+    assert files.shown(tmp_path.parent.parent / "far") == str(tmp_path.parent.parent / "far")
+    assert files.shown(Path("/usr")) == "/usr"
+
+
+KILLED_EVERYWHERE = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from pipeline.data import arrays
+from tests.unit.data import tiny
+
+folder = Path(sys.argv[1]) / "tiny"
+old = tiny.arrays("0" * 64, samples=12)
+new = tiny.arrays("1" * 64, samples=8)
+watched = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir"}
+
+def killed_at(n):
+    seen = 0
+    def hook(event, arguments):
+        nonlocal seen
+        if event in watched and str(arguments[0]).startswith(sys.argv[1]):
+            seen += 1
+            if seen == n:
+                os.kill(os.getpid(), signal.SIGKILL)
+    pid = os.fork()
+    if pid == 0:
+        sys.addaudithook(hook)
+        arrays.write(new, folder)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+
+n = 0
+while True:
+    n += 1
+    arrays.write(old, folder)
+    killed = killed_at(n)
+    state = "absent"
+    if folder.exists():
+        found = arrays.load(folder)
+        state = {12: "old", 8: "new"}[len(found.train_images)]
+    print(n, killed, state)
+    if not killed:
+        break
+arrays.write(new, folder)
+print(*sorted(os.listdir(sys.argv[1])))
+"""
+
+
+@pytest.mark.fault("SIGKILL")
+def test_killed_at_every_step_it_leaves_nothing_half_written(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED_EVERYWHERE, str(tmp_path)],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    *steps, left = done.stdout.splitlines()
+    states = [step.split()[2] for step in steps]
+    assert len(steps) > 10
+    assert states.index("new") >= len(states) // 2
+    assert states.count("absent") <= 1  # between the two renames, and then there is nothing rather than a half
+    assert left == "tiny"

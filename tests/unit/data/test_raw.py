@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.cli.errors import UserError
+from pipeline.data import idx, raw
+from pipeline.data.sources import MNIST, compress
+from tests.unit.data import tiny
+
+IMAGES, LABELS = tiny.FILES[0].name, tiny.FILES[1].name
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, data in tiny.PACKED.items():
+        (tmp_path / name).write_bytes(data)
+    return tmp_path
+
+
+def damaged(folder: Path, name: str, unpacked: bytes) -> str:
+    (folder / name).write_bytes(compress(unpacked))
+    with pytest.raises(UserError) as raised:
+        raw.read(tiny.TINY, folder)
+    message = str(raised.value)
+    assert name in message
+    assert message.endswith("To replace it: python -m pipeline.fetch dataset=tiny")
+    return message
+
+
+def test_sound_files(folder: Path) -> None:
+    train, test = raw.read(tiny.TINY, folder)
+    found = (train.images, train.labels, test.images, test.labels)
+    assert all(np.array_equal(a, b) for a, b in zip(found, tiny.ARRAYS.values(), strict=True))
+
+
+def test_missing_file(folder: Path) -> None:
+    (folder / LABELS).unlink()
+    with pytest.raises(
+        UserError, match=rf"{LABELS}: cannot be read \(No such file.*To have it: python -m pipeline.fetch"
+    ):
+        raw.read(tiny.TINY, folder)
+
+
+def test_structure_is_named_before_the_digest(folder: Path) -> None:
+    data = bytearray(tiny.UNPACKED[IMAGES])
+    data[4:8] = (2**31).to_bytes(4, "big")
+    assert "count 2,147,483,648" in damaged(folder, IMAGES, bytes(data))
+
+
+def test_a_label_too_high(folder: Path) -> None:
+    assert "label 11 is 4, expected 0 to 3" in damaged(folder, LABELS, tiny.UNPACKED[LABELS][:-1] + b"\4")
+
+
+def test_fewer_labels_than_images(folder: Path) -> None:
+    message = damaged(folder, LABELS, idx.encode(np.zeros(11, np.uint8)))
+    assert f"{IMAGES}: count is 12, but" in message
+    assert f"{LABELS} has 11 labels" in message
+
+
+def test_other_content_of_the_right_form(folder: Path) -> None:
+    other = idx.encode(np.zeros((12, 2, 3), np.uint8))
+    assert "sha256 of the unpacked file is" in damaged(folder, IMAGES, other)
+
+
+def test_a_bomb(folder: Path) -> None:
+    assert "unpacks to more than" in damaged(folder, IMAGES, bytes(10_000_000))
+
+
+def test_test_files_are_checked_as_well(folder: Path) -> None:
+    assert "magic number" in damaged(folder, tiny.FILES[2].name, bytes(46))
+
+
+# The real files
+
+COUNTS = {
+    "train": [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949],
+    "test": [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009],
+}
+
+
+@pytest.fixture(scope="module")
+def mnist(mnist_folder: Path) -> dict[str, raw.Samples]:
+    return dict(zip(("train", "test"), raw.read(MNIST, mnist_folder), strict=True))
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_class_counts_of_mnist(mnist: dict[str, raw.Samples], split: str) -> None:
+    assert np.bincount(mnist[split].labels).tolist() == COUNTS[split]
+
+
+def test_shapes_of_mnist(mnist: dict[str, raw.Samples]) -> None:
+    assert mnist["train"].images.shape == (60_000, 28, 28)
+    assert mnist["test"].images.shape == (10_000, 28, 28)
+
+
+def test_first_labels_of_mnist(mnist: dict[str, raw.Samples]) -> None:
+    assert mnist["train"].labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert mnist["test"].labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
+
+
+def test_means_of_mnist_are_the_published_ones(mnist: dict[str, raw.Samples]) -> None:
+    counts = np.bincount(mnist["train"].images.reshape(-1), minlength=256)
+    pixels = np.arange(256) / 255
+    mean = np.average(pixels, weights=counts)
+    assert mean == pytest.approx(0.1307, abs=5e-5)
+    assert np.sqrt(np.average((pixels - mean) ** 2, weights=counts)) == pytest.approx(0.3081, abs=5e-5)

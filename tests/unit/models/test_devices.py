@@ -1,0 +1,171 @@
+"""What computes: settled without importing a backend, refused where it is not there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from pipeline.cli.console import PROJECT
+from pipeline.cli.errors import UserError
+from pipeline.models import devices
+from pipeline.models.devices import Device, choose
+
+
+@pytest.fixture(autouse=True)
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "gpu_at_hand", lambda backend: False)
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "gpu_at_hand", lambda backend: True)
+
+
+def chosen(**changes: Any) -> Device:
+    values: dict[str, Any] = {
+        "kind": "auto",
+        "backend": "tensorflow",
+        "precision": "float32",
+        "xla": True,
+        "trainer": "engine",
+    }
+    return choose(**(values | {"workers": 0, "stack": 0} | changes))
+
+
+def test_auto_without_a_gpu_is_the_cpu() -> None:
+    assert chosen().kind == "cpu"
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize(("kind", "settled"), [("auto", "gpu"), ("gpu", "gpu"), ("cpu", "cpu")])
+def test_with_a_gpu(kind: str, settled: str) -> None:
+    assert chosen(kind=kind).kind == settled
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"kind": "gpu"}, "device=gpu: no GPU that tensorflow could use is at hand"),
+        ({"kind": "gpu", "backend": "jax"}, "device=gpu: no GPU that jax could use is at hand"),
+        ({"backend": "jax", "xla": False}, "device.xla=false: JAX always compiles with XLA"),
+        ({"precision": "tensorfloat32"}, "device.precision=tensorfloat32: a CPU has none"),
+        ({"backend": "no-such-backend"}, "device.backend=no-such-backend: not installed"),
+    ],
+    ids=str,
+)
+def test_what_is_not_there_is_refused(changes: dict[str, Any], expected: str) -> None:
+    with pytest.raises(UserError) as caught:
+        chosen(**changes)
+    assert str(caught.value).startswith(expected)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_worker_for_every_core() -> None:
+    assert chosen().workers == len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "workers", "stack"),
+    [
+        ({"workers": 3}, 3, 1),
+        ({"workers": 3, "trainer": "reference"}, 1, 1),
+        ({"workers": 3, "backend": "jax"}, 1, 4),
+        ({"workers": 3, "backend": "jax", "trainer": "reference"}, 1, 1),
+        ({"stack": 9, "backend": "jax"}, 1, 9),
+        ({"stack": 9}, None, 1),
+    ],
+    ids=str,
+)
+def test_workers_and_stack(changes: dict[str, Any], workers: int | None, stack: int) -> None:
+    device = chosen(**changes)
+    assert device.stack == stack
+    assert workers in (None, device.workers)
+
+
+@pytest.mark.usefixtures("gpu")
+def test_a_gpu_has_one_worker_and_large_stacks() -> None:
+    assert (chosen().workers, chosen(backend="jax").stack) == (1, 256)
+
+
+@pytest.mark.usefixtures("gpu")
+def test_tensorfloat32_is_a_way_to_multiply_float32() -> None:
+    device = chosen(precision="tensorfloat32")
+    assert device.dtype == "float32"
+    assert device.numerics()["precision"] == "tensorfloat32"
+
+
+@pytest.mark.parametrize("value", ["", "-1", " "])
+def test_hidden_cards_are_no_gpu(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(devices, "_driver", lambda: True)
+    monkeypatch.setattr(devices, "_installed", lambda name: True)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert devices.gpu_at_hand("tensorflow")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
+    assert not devices.gpu_at_hand("tensorflow")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"workers": 2}, ["CPU, Keras 3.", "on tensorflow 2.", "float32, XLA, 2 runs at a time"]),
+        ({"workers": 1}, ["float32, XLA"]),
+        ({"xla": False, "workers": 1}, ["without XLA"]),
+        ({"backend": "jax"}, ["on jax 0.", "stacks of 4"]),
+        ({"trainer": "reference"}, ["keras.fit"]),
+    ],
+    ids=str,
+)
+def test_what_was_chosen_is_said_in_one_line(changes: dict[str, Any], words: list[str]) -> None:
+    said = str(chosen(**changes))
+    assert all(word in said for word in words)
+    assert "\n" not in said
+
+
+def test_choosing_imports_no_backend() -> None:
+    script = (
+        "import sys; from pipeline.models.devices import choose;"
+        "str(choose('auto', 'tensorflow', 'float32', True, 'engine', 0, 0));"
+        "choose('cpu', 'jax', 'float32', True, 'engine', 0, 0).numerics();"
+        "assert not {'keras', 'tensorflow', 'jax'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=PROJECT, check=True, timeout=60)
+
+
+@pytest.mark.usefixtures("keras")
+def test_a_process_has_one_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("KERAS_BACKEND", "JAX_PLATFORMS", "XLA_FLAGS"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+    with pytest.raises(UserError, match="this process already runs Keras on tensorflow"):
+        devices.start(chosen(backend="jax"))
+
+
+@pytest.mark.usefixtures("keras")
+def test_a_process_can_change_its_precision() -> None:
+    import keras
+
+    for precision in ("float64", "float32"):
+        devices.start(chosen(precision=precision))
+        assert keras.config.floatx() == precision
+
+
+def test_what_native_code_says_is_held_back(capfd: pytest.CaptureFixture[str]) -> None:
+    with devices.quiet():
+        os.write(2, b"WARNING: All log messages before absl::InitializeLog() is called\n")
+    os.write(2, b"heard\n")
+    assert capfd.readouterr().err == "heard\n"
+
+
+def test_it_is_shown_where_the_library_fails(capfd: pytest.CaptureFixture[str]) -> None:
+    def load() -> None:
+        with devices.quiet():
+            os.write(2, b"why it failed\n")
+            raise ImportError
+
+    with pytest.raises(ImportError):
+        load()
+    assert "why it failed" in capfd.readouterr().err

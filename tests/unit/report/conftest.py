@@ -1,0 +1,107 @@
+"""One report for all tests here: six optimizers, four widths, three seeds, and the book's network beside them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline import compare
+from pipeline.report.evidence import Evidence, Source, read_sources
+from pipeline.storage.sweep import Sweep
+from pipeline.training.result import Result
+from tests.unit.report import factory
+
+
+@dataclass
+class Report:
+    folder: Path
+    folders: list[Path]
+    data: Path
+    numbers: dict[str, Any]
+    said: str
+
+    def table(self, name: str) -> pd.DataFrame:
+        return pd.read_csv(self.folder / name)
+
+    @property
+    def page(self) -> str:
+        return (self.folder / "index.html").read_text()
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        return json.loads((self.folder / "metrics.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    root = tmp_path_factory.mktemp("compare")
+    data = factory.write_data(root / "data")
+    runs, winner = factory.sweep_runs()
+    folders = [
+        factory.write_experiment(root / "results/book", factory.book_runs()),
+        factory.write_experiment(root / "results/sweep", runs, winner),
+    ]
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        numbers = compare.compare(folders, root / "reports", data)
+    return Report(root / "reports", folders, data, numbers, said.getvalue())
+
+
+@pytest.fixture(scope="session")
+def evidence(report: Report) -> Evidence:
+    return Evidence(read_sources(report.folders))
+
+
+def as_evidence(results: list[Result], name: str = "sweep", **sweep: Any) -> Evidence:
+    """Evidence of runs that never were on disk."""
+    record = Sweep(name, [result.key for result in results], **sweep) if sweep else None
+    return Evidence([Source(name, Path(name), record, results, lost=list(sweep.get("lost", [])))])
+
+
+@pytest.fixture
+def of_runs() -> Callable[..., Evidence]:
+    return as_evidence
+
+
+@pytest.fixture(scope="session")
+def image() -> np.ndarray:
+    return factory.digits()["test_images"][0].reshape(8, 8)
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory) -> Iterator[Any]:
+    binary = shutil.which("chromium") or shutil.which("chromium-browser")
+    driver = shutil.which("chromedriver")
+    if not binary or not driver:
+        pytest.skip("no chromium with its chromedriver on the PATH (Debian: chromium, chromium-driver)")
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    quiet = ("quic", "background-networking", "component-update", "sync", "gpu", "dev-shm-usage")
+    profile = f"--user-data-dir={tmp_path_factory.mktemp('profile')}"
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--no-first-run",
+        profile,
+        *(f"--disable-{word}" for word in quiet),
+    ):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    chrome = webdriver.Chrome(options=options, service=Service(driver))
+    try:
+        yield chrome
+    finally:
+        chrome.quit()

@@ -1,0 +1,154 @@
+"""Tables of other commands, on the page where they and their runs are there."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pipeline.report import other_tables, page, tuned
+from pipeline.report.evidence import RUN_PAGE, Evidence
+from pipeline.report.exhibits import Exhibits
+from pipeline.storage.find import beginning
+from pipeline.storage.identity import key_of
+from pipeline.storage.store import RunStore
+from tests.support.clone import CHECKOUT
+from tests.unit.report import factory
+from tests.unit.storage.test_store import result
+
+README = (CHECKOUT / "README.md").read_text("utf-8")
+HEAD = [
+    "id",
+    "source",
+    "measure",
+    "published",
+    "band",
+    "ours",
+    "seeds",
+    "verdict",
+    *other_tables.NUMBERS,
+    other_tables.KEYS,
+    "on",
+]
+JOBS = {letter: factory.job("adam", 8, seed, dataset="digits") for seed, letter in enumerate("abc")}
+IDENTITY = {"data": "d" * 64, "source": "5" * 64, "numerics": {"device": "cpu"}}
+A, B, C = (key_of(job, IDENTITY) for job in JOBS.values())
+FLOOR = ["95.3", "", "96.0", "95.9", "96.1", f"{beginning(A)} {beginning(B)}", "CPU A"]
+BAND = ["1.38", "1.88", "2.0", "1.9", "2.1", beginning(C), "CPU A"]
+ROWS = [
+    ["a", "A 1998", "test accuracy", "95.3", "over 95.3", "96.00 (95.90 to 96.10) %", "3", "over the floor", *FLOOR],
+    ["b", "B 2017", "gap", "1.63", "1.38 to 1.88", "2.00 points", "1", "outside", *BAND],
+    ["c", "C 2015", "test error", "", "within 0.15", "", "0", "not run", *[""] * 7],
+]
+
+
+def write(folder: Path, name: str, *lines: list[str]) -> Path:
+    with open(folder / name, "w", newline="") as file:
+        csv.writer(file).writerows(lines)
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write(tmp_path, "published.csv", HEAD, *ROWS)
+
+
+@pytest.fixture
+def evidence_with(of_runs: Callable[..., Evidence], tmp_path: Path) -> Callable[..., Evidence]:
+    """Evidence on MNIST, beside a store of runs on the digits, each known by a letter and trained on a processor."""
+
+    def made(**processors: str) -> Evidence:
+        evidence = of_runs([factory.finished(factory.job("adam", 64, seed, validation=9)) for seed in range(2)])
+        evidence.tables_folder, evidence.store = tmp_path, RunStore(tmp_path / "runs")
+        for letter, cpu in processors.items():
+            evidence.store.write(result(job=JOBS[letter], identity=IDENTITY, environment={"cpu": cpu}))
+        return evidence
+
+    return made
+
+
+def rendered(evidence: Evidence) -> tuple[str, Exhibits]:
+    exhibits = Exhibits(evidence, None)
+    return page.render(evidence, exhibits, None), exhibits
+
+
+def test_published_figures_are_on_the_page(evidence_with: Callable[..., Evidence], folder: Path) -> None:
+    """Of two runs of a row one is in MLflow: it is the one that a link leads to."""
+    evidence = evidence_with(a="A", b="A", c="A")
+    assert evidence.store is not None
+    evidence.store.note_published(B, {"run_id": "bb", "experiment_id": "4", "store": "mlflow.db"})
+    text, exhibits = rendered(evidence)
+    section = text.partition('<section id="published">')[2].partition("</section>")[0]
+    assert [row[1] in section for row in ROWS] == [True] * 3
+    assert "97.2 to 98.4" not in section
+    assert re.findall('href="(http[^"]*)"', section) == [RUN_PAGE.format(experiment="4", run="bb")]
+    # The numbers behind the picture lead to the table's rows, which have the runs.
+    assert re.findall('<a href="#([^"]*)"', section) == ["published-a", "published-b"]
+    assert '<tr id="published-a">' in section
+    assert '<a href="#published">' in text
+    assert exhibits.published is not None
+    assert "A 1998: 96.00 (95.90 to 96.10) %, over the floor" in exhibits.published.alternative
+    assert exhibits.published.table["source"].to_list() == ["A 1998", "B 2017"]
+    assert "published_figures.png" in exhibits.files()
+
+
+def test_a_table_names_its_data_and_what_trained_it(evidence_with: Callable[..., Evidence], folder: Path) -> None:
+    [shown] = other_tables.tables(folder, evidence_with(a="A", b="A", c="A"))
+    assert shown.lead.endswith("over seeds. Data: digits. Trained on CPU A.")
+    assert "on" not in shown.columns
+    [shown] = other_tables.tables(folder, evidence_with(a="A", b="A", c="B"))
+    assert shown.lead.endswith("Trained on CPU A; CPU B.")
+    assert "on" in shown.columns
+    assert {len(row) for row in shown.rows} == {len(shown.columns)}
+
+
+@pytest.mark.fault("tables without their runs")
+def test_a_row_whose_runs_are_not_here_is_left_out(evidence_with: Callable[..., Evidence], folder: Path) -> None:
+    evidence = evidence_with(a="A", c="A")
+    [shown] = other_tables.tables(folder, evidence)
+    assert [row[0] for row in shown.rows] == ["b", "c"]
+    assert shown.lead.endswith("1 row left out: not all of their runs are in runs/.")
+    exhibits = Exhibits(evidence, None)
+    assert exhibits.published is not None
+    assert exhibits.published.table["source"].to_list() == ["B 2017"]
+
+
+@pytest.mark.fault("tables without their runs")
+def test_a_table_that_comes_from_elsewhere_is_not_on_the_page(
+    evidence_with: Callable[..., Evidence], folder: Path
+) -> None:
+    """None of its runs is here: on a page of digits it would tell of MNIST."""
+    write(folder, "tuned.csv", ["optimizer", "rate"], ["adam", "0.002"])
+    text, exhibits = rendered(evidence_with())
+    assert 'id="published"' not in text
+    assert 'id="tuned"' not in text
+    assert exhibits.published is None
+
+
+def test_any_table_of_tuned_rates_is_on_the_page(evidence_with: Callable[..., Evidence], tmp_path: Path) -> None:
+    write(tmp_path, "tuned.csv", ["optimizer", "rate", "keys"], ["adam", "<0.002>", beginning(A)])
+    text, _ = rendered(evidence_with(a="A"))
+    section = text.partition('<section id="tuned">')[2].partition("</section>")[0]
+    assert '<th scope="row">adam</th><td>&lt;0.002&gt;</td>' in section
+    assert "Data: digits. Trained on CPU A." in section
+
+
+def test_what_is_not_there_is_not_on_the_page(evidence_with: Callable[..., Evidence]) -> None:
+    text, exhibits = rendered(evidence_with(a="A", b="A", c="A"))
+    assert 'id="published"' not in text
+    assert exhibits.published is None
+
+
+@pytest.mark.parametrize("content", ["", "keys\n", 'a,keys\n1,2,"3\n'], ids=["empty", "no rows", "broken"])
+def test_a_table_that_cannot_be_read_is_not_shown(tmp_path: Path, content: str) -> None:
+    (tmp_path / "published.csv").write_text(content)
+    assert other_tables.read(tmp_path, "published.csv", {"aaaaaaaaaaaa"}) is None
+
+
+def test_tuned_rates_are_shown_as_the_readme_has_them() -> None:
+    table = pd.read_csv(CHECKOUT / "docs/results/tuned.csv")
+    assert all(f"| {' | '.join(row)} |" in README for row in tuned.brief(table))

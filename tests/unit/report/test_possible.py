@@ -1,0 +1,121 @@
+"""No interval leaves the range of what it is of, and no contrast asks for more seeds than anybody trains."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.report import figures, findings, page, tables
+from pipeline.report.evidence import Evidence, Source
+from pipeline.report.exhibits import Exhibits
+from pipeline.report.prose import inference, verdicts
+from pipeline.statistics import consistency, declaration, summary, tuning
+from pipeline.statistics.published import Row, judge
+from pipeline.statistics.verdicts import MOST_SEEDS
+from tests.unit.report import factory
+
+pytestmark = pytest.mark.fault("intervals outside the possible")
+
+ACCURACIES = {"sgd": (0.02, 0.60), "adam": (0.90, 0.999)}
+"""Of two seeds, so far apart that Student's interval leaves [0, 1] at both ends."""
+
+
+@pytest.fixture(scope="module")
+def scattered() -> Evidence:
+    results = [
+        factory.finished(factory.job(name, width, seed, validation=100), test=value, gap=0.9 - 0.4 * seed)
+        for name, values in ACCURACIES.items()
+        for width in (64, 512)
+        for seed, value in enumerate(values)
+    ]
+    return Evidence([Source("sweep", Path("runs"), None, results)])
+
+
+def impossible(table: pd.DataFrame, names: Sequence[str], low: float, high: float) -> pd.DataFrame:
+    ends = table[[f"{name}_{end}" for name in names for end in ("low", "high")]]
+    return ends[(ends < low) | (ends > high)].dropna(how="all")
+
+
+def test_accuracies_and_gaps_of_configurations(scattered: Evidence) -> None:
+    table = tables.comparison(scattered)
+    accuracies = ["test_accuracy", "val_accuracy", "best_val_accuracy", "train_accuracy"]
+    assert impossible(table, accuracies, 0, 1).empty
+    assert impossible(table, ["gap_accuracy"], -1, 1).empty
+    assert impossible(table, ["test_loss", "train_loss", "seconds"], 0, math.inf).empty
+    assert table["test_accuracy_high"].max() == 1
+
+
+def test_differences(scattered: Evidence) -> None:
+    contrasts = scattered.analysis.contrasts.set_index("figure")
+    widest = contrasts.loc["test_accuracy", ["low", "high"]].abs().max().max()
+    assert widest == 1
+    assert contrasts.loc["gap_accuracy", ["low", "high", "matched_low", "matched_high"]].abs().max().max() <= 2
+    assert contrasts.loc["gap_loss", ["low", "high"]].notna().all().all()
+
+
+def test_curves(scattered: Evidence) -> None:
+    assert impossible(summary.bands(scattered.curves), ["accuracy"], 0, 1).empty
+
+
+def test_no_text_of_the_page_has_an_impossible_interval(scattered: Evidence) -> None:
+    text = page.render(scattered, Exhibits(scattered, None), None)
+    ends = [
+        float(number.replace("−", "-")) for pair in re.findall(r"(−?[\d.]+) to (−?[\d.]+)", text) for number in pair
+    ]
+    assert len(ends) > 20
+    assert max(map(abs, ends)) <= 200  # a difference of two gaps, in points
+    assert not re.search(r"\d (?:to|±) 1[0-9]{2}\.\d\d %", text)
+
+
+def test_a_mean_without_room_on_one_side_has_the_other_end_in_the_heat_map() -> None:
+    assert figures.half_interval(0.95, 0.93, 0.97) == "± 2.00"
+    assert figures.half_interval(0.98, 0.95, 1.0) == "≥ 95.00"
+    assert figures.half_interval(0.02, 0.0, 0.05) == "≤ 5.00"
+    assert figures.half_interval(0.3, 0.0, 1.0) == "0 to 100"
+    assert figures.half_interval(0.5, math.nan, math.nan) == ""
+
+
+def test_tuned_rates() -> None:
+    sides = [
+        [factory.finished(factory.job("adam", 64, seed, 100), test=value) for seed, value in enumerate(values)]
+        for values in ((0.3, 0.9), (0.9, 0.35))
+    ]
+    row = tuning.compared(*sides, declaration.load()).iloc[0]
+    assert (row["default_test_accuracy_low"], row["default_test_accuracy_high"]) == (0, 1)
+    assert (row["difference_test_accuracy_low"], row["difference_test_accuracy_high"]) == (-1, 1)
+
+
+@pytest.mark.parametrize(("measure", "ends"), [("test accuracy", (0, 100)), ("test error", (0, 100))])
+def test_published_figures(measure: str, ends: tuple[float, float]) -> None:
+    results = [factory.finished(factory.job("adam", 64, seed), test=value) for seed, value in enumerate((0.3, 0.9))]
+    found = judge(Row("row", "source", (), measure, 98.0, 97.0, 99.0), results)
+    assert found.interval[1:] == ends
+    assert found.ours.endswith("(0.00 to 100.00) %")
+
+
+def test_a_repetition_may_differ_by_all_images_at_most() -> None:
+    assert "by less than 100.00 in" in inference.consistency(consistency.against_seeds(0.5, 0.6, [0.1, 0.5, 0.9]))
+
+
+def test_no_more_than_a_thousand_seeds_are_asked_for(scattered: Evidence) -> None:
+    contrasts = verdicts.with_sentences(scattered.analysis)
+    finite = contrasts.loc[np.isfinite(contrasts["more_seeds"]), "more_seeds"]
+    assert finite.max() <= MOST_SEEDS or finite.empty
+    hopeless = contrasts[np.isinf(contrasts["more_seeds"])]
+    assert len(hopeless)
+    assert (
+        hopeless["sentence"].str.endswith("It is not decidable by seeds: more than 1,000 would have to be added.").all()
+    )
+    assert "not decidable by seeds" in findings.verdicts(scattered.analysis)[0].table["more seeds"].to_list()
+
+
+def test_a_difference_that_cannot_be_is_not_called_detectable(scattered: Evidence) -> None:
+    shown = findings.verdicts(scattered.analysis)[0].table["detectable"]
+    assert shown.eq("none").any()
+    assert pd.to_numeric(shown.replace({"none": "0", "–": "0"})).max() <= 100

@@ -1,0 +1,80 @@
+"""Default and tuned side by side: what the page says of edges, of divergence, and of a default that was chosen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from pipeline.report import tuned
+from pipeline.training.result import DIVERGED
+from tests.unit.statistics.test_tuning import tuned as tuning_of
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tuned")
+    better, kept, edge = (
+        tuning_of("sgd", 0.003),
+        tuning_of("adam", 0.0, chosen=0.0),
+        tuning_of("nadam", 0.001, chosen=2.0),
+    )
+    better.tried[2.0][0].status = DIVERGED
+    (folder / "said").write_text("\n".join(tuned.write([better, kept, edge], folder)))
+    return folder
+
+
+def test_a_line_per_optimizer_with_what_tuning_changed(out: Path) -> None:
+    head, _, sgd, adam, _ = tuned.short(pd.read_csv(out / "tuned.csv"))
+    assert head.startswith("| optimizer | default → tuned rate |")
+    assert sgd.startswith("| sgd | 0.01 → 0.1 | ")
+    assert "| +0.29 (0.28 to 0.30) |" in sgd
+    assert adam.split(" | ")[1:2] == ["0.01 → 0.01"]
+    assert adam.split(" | ")[4] == "–"
+
+
+def test_the_terminal_shows_the_same_table(out: Path) -> None:
+    said = (out / "said").read_text().splitlines()
+    for row in tuned.brief(pd.read_csv(out / "tuned.csv")):
+        [line] = [line for line in said if line.startswith(f" {row[0]} ")]
+        assert [cell for cell in row if cell.split(" (")[0] not in line] == []
+    assert said[-1] == f"the report is {out / 'tuned.md'}"
+
+
+def test_a_narrow_terminal_leaves_the_gaps_out(out: Path) -> None:
+    table = pd.read_csv(out / "tuned.csv")
+    lines = tuned.at_terminal(table, Console(width=80))
+    assert max(map(len, lines)) <= 80
+    words = set(" ".join(lines).split())
+    assert {word for row in tuned.brief(table) for cell in row[:5] for word in cell.split()} <= words
+    assert "gap" not in words
+
+
+def test_the_page_says_which_seeds_chose_and_what_was_spent(out: Path) -> None:
+    page = (out / "tuned.md").read_text()
+    assert "the same budget, 4 rates with 2 seeds (100 and 101)" in page
+    assert "| sgd | tuned − default | 10 | " in page
+    assert ": tuned more accurate, Holm p < 0.001" in page
+    assert "0.01 (default, and chosen)" in page
+
+
+def test_the_page_says_what_lies_at_an_edge_and_what_diverged(out: Path) -> None:
+    told = {line.split(":")[0]: line for line in (out / "tuned.md").read_text().splitlines() if line.startswith("- ")}
+    assert "1 run of 8 diverged and counted 0." in told["- sgd"]
+    assert "still lies at the edge" in told["- nadam"]
+    assert "1 rate beyond the edge" in told["- nadam"]
+    assert "edge:" not in told["- adam"]
+    assert "diverged" not in told["- adam"]
+
+
+def test_each_run_that_chose_is_in_the_table(out: Path) -> None:
+    tried = pd.read_csv(out / "tuned_rates.csv")
+    assert tried.groupby("optimizer").size().to_dict() == {"sgd": 8, "adam": 8, "nadam": 8}
+    assert tried.loc[tried["status"].eq(DIVERGED), "val_accuracy"].tolist() == [0]
+    assert set(tried.loc[tried["chosen"] & tried["optimizer"].eq("sgd"), "learning_rate"]) == {0.1}
+
+
+def test_there_is_a_picture(out: Path) -> None:
+    assert (out / "tuned.png").read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,36 @@
+"""Run folders whose digests, numbers in hexadecimal and key were made to match a changed record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from pipeline.config.digests import array_digest
+from pipeline.config.job import digest
+from pipeline.storage.record import unfinite
+from pipeline.storage.store import PREDICTIONS, RECORD, RunStore
+from pipeline.training.result import Result
+
+
+def forge(
+    store: RunStore, run: Result, change: Callable[[dict[str, Any]], Any], array: np.ndarray | None = None
+) -> str:
+    """Write `run` with `change` made to its record, and `array` in place of its predictions; returns its key."""
+    folder = store.write(run)
+    stored = json.loads((folder / RECORD).read_text())
+    record = stored["record"]
+    if array is not None:
+        np.save(folder / PREDICTIONS, array)
+        record["digests"]["predictions"] = array_digest(array)
+    change(record)
+    record["key"] = key = digest({"job": record["job"], **record["identity"]})
+    numbers = {name: [value] for name, value in record["figures"].items() if not name.startswith("time/")}
+    numbers = unfinite(numbers | record["history"])
+    if "exact" in stored:
+        stored["exact"] = {name: [float(value).hex() for value in values] for name, values in numbers.items()}
+    stored["sha256"] = digest(record)
+    (folder / RECORD).write_text(json.dumps(stored))
+    return folder.rename(store.root / key).name

@@ -1,0 +1,284 @@
+"""Run folders that someone made with intent, or a disk spoilt: seen by content, bounded in memory, kept in place."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import shutil
+import tracemalloc
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.cli.errors import UserError
+from pipeline.config.digests import array_digest
+from pipeline.config.job import digest
+from pipeline.storage.find import find_run
+from pipeline.storage.record import UnreadableRun
+from pipeline.storage.store import RECORD, DamagedRun, RunStore
+from pipeline.storage.sweep import Sweep, gather, read_folder
+from pipeline.training.result import Result
+from tests.system.faults.rounds import ROUNDS, examples
+from tests.unit.storage.test_store import KEY, result
+
+ENOUGH = 8 * 2**20
+"""Bytes that reading a run of a few kilobytes may take at most, whatever its files announce."""
+
+any_speed = settings(deadline=None, database=None, max_examples=examples(60))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run as it is written; of its files, the content to go back to."""
+    store = RunStore(tmp_path_factory.mktemp("runs"))
+    environment = {"python": "3.11", "patch": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}
+    store.write(result(patch=b"test", environment=environment))
+    return store.folder(KEY)
+
+
+def content(run: Result) -> dict[str, Any]:
+    """All that a run says, arrays by their digests."""
+    arrays = {"predictions": run.predictions, "probabilities": run.probabilities, **(run.weights or {})}
+    named = {name: array_digest(array) for name, array in arrays.items() if array is not None}
+    return {**run.record(), "arrays": named, "patch": run.patch.hex()}
+
+
+def peak(read: Callable[[], Any]) -> int:
+    """Bytes that `read` takes at most. Whatever it raises must be an error that a person can mend."""
+    tracemalloc.start()
+    try:
+        read()
+    except UserError:
+        pass
+    finally:
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    return most
+
+
+# --- a run folder
+
+
+FILES = [RECORD, "predictions.npy", "probabilities.npy", "weights.npz", "uncommitted.diff"]
+
+
+@pytest.mark.fault("stored result damaged")
+@pytest.mark.parametrize("name", FILES)
+def test_every_flipped_byte_is_found_or_does_not_matter(folder: Path, name: str) -> None:
+    """Every byte of every file, one bit of it (all eight with FAULT_ROUNDS)."""
+    store, path = RunStore(folder.parent), folder / name
+    sound, whole = path.read_bytes(), content(store.read(KEY))
+    step = 1 if len(sound) < 500 or ROUNDS > 1 else 5
+    found = 0
+    try:
+        for position in range(0, len(sound), step):
+            for bit in range(8) if ROUNDS > 1 else [position % 8]:
+                spoilt = bytearray(sound)
+                spoilt[position] ^= 1 << bit
+                path.write_bytes(spoilt)
+                try:
+                    assert content(store.read(KEY)) == whole, f"{name}: byte {position}, bit {bit}"
+                except DamagedRun:
+                    found += 1
+    finally:
+        path.write_bytes(sound)
+    assert found
+
+
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | st.just({"float": "nan"}),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@pytest.mark.fault("stored result damaged")
+@any_speed
+@given(st.binary(max_size=40) | plain.map(lambda value: json.dumps(value).encode()))
+def test_any_record_is_refused_in_words(folder: Path, record: bytes) -> None:
+    store, path = RunStore(folder.parent), folder / RECORD
+    sound = path.read_bytes()
+    try:
+        path.write_bytes(record)
+        with pytest.raises(DamagedRun):
+            store.read(KEY)
+        assert list(store.records()) == []
+        assert isinstance(store.status(KEY), str)
+        with pytest.raises(UserError):
+            Sweep.read_from(path)
+    finally:
+        path.write_bytes(sound)
+
+
+@pytest.mark.fault("stored result damaged")
+@any_speed
+@given(st.data())
+def test_a_record_with_a_right_digest_and_wrong_values_is_refused_in_words(folder: Path, data: st.DataObject) -> None:
+    """What no disk does, a person can."""
+    store, path = RunStore(folder.parent), folder / RECORD
+    sound = path.read_bytes()
+    stored = json.loads(sound)
+    name = data.draw(st.sampled_from(sorted(stored["record"])))
+    stored["record"][name] = data.draw(plain)
+    try:
+        stored["sha256"] = digest(stored["record"])
+    except ValueError:
+        return  # an infinity
+    try:
+        path.write_text(json.dumps(stored))
+        try:
+            read = store.read(KEY)
+        except UnreadableRun:
+            return
+        assert read.key == KEY
+    finally:
+        path.write_bytes(sound)
+
+
+def header_of(shape: tuple[int, ...], dtype: str = "|u1") -> bytes:
+    made = io.BytesIO()
+    np.lib.format.write_array_header_1_0(made, {"descr": dtype, "fortran_order": False, "shape": shape})
+    return made.getvalue()
+
+
+class Evil:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, sentinel: Path) -> None:
+        self.sentinel = sentinel
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.sentinel,)
+
+
+def pickled(sentinel: Path) -> bytes:
+    made = io.BytesIO()
+    np.save(made, np.array([Evil(sentinel)], object), allow_pickle=True)
+    return made.getvalue()
+
+
+def zipped(members: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", method) as file:
+        for name, data in members.items():
+            file.writestr(name, data)
+    return made.getvalue()
+
+
+BOMB = header_of((2**28,)) + bytes(2**22)
+HOSTILE: dict[str, tuple[str, Callable[[Path], bytes]]] = {
+    "predictions that are pickled": ("predictions.npy", pickled),
+    "a bare pickle": ("predictions.npy", lambda sentinel: pickle.dumps(Evil(sentinel))),
+    "probabilities that are pickled": ("probabilities.npy", pickled),
+    "weights that are pickled": ("weights.npz", lambda sentinel: zipped({"hidden_1.kernel.npy": pickled(sentinel)})),
+    "a bare pickle for weights": ("weights.npz", lambda sentinel: pickle.dumps(Evil(sentinel))),
+    "an array for weights": ("weights.npz", lambda _: header_of((3,)) + bytes(3)),
+    "an archive for predictions": ("predictions.npy", lambda _: zipped({"a.npy": header_of((3,)) + bytes(3)})),
+    "a member that is no array": ("weights.npz", lambda _: zipped({"evil.py": b"raise SystemExit"})),
+    "a terabyte announced": ("predictions.npy", lambda _: header_of((2**40,)) + bytes(3)),
+    "a shape over all numbers": ("predictions.npy", lambda _: header_of((2**62, 2**62)) + bytes(3)),
+    "a negative shape": ("predictions.npy", lambda _: header_of((-3,)) + bytes(3)),
+    "a header that is no literal": (
+        "predictions.npy",
+        lambda sentinel: b"\x93NUMPY\x01\x00\x76\x00" + f"open({str(sentinel)!r}, 'w')".encode().ljust(117) + b"\n",
+    ),
+    "a terabyte announced in weights": ("weights.npz", lambda _: zipped({"a.npy": header_of((2**40,)) + bytes(3)})),
+    "weights that unpack to much more": ("weights.npz", lambda _: zipped({"a.npy": BOMB}, zipfile.ZIP_DEFLATED)),
+    "an archive of nothing": ("weights.npz", lambda _: zipped({})),
+    "a record without end": (RECORD, lambda _: b"[" * 200_000),
+    "a number without end": (RECORD, lambda _: b'{"record": ' + b"9" * 10_000 + b"}"),
+}
+
+
+@pytest.mark.fault("hostile input")
+@pytest.mark.parametrize("attack", HOSTILE)
+def test_a_hostile_run_folder_is_refused_in_bounded_memory(folder: Path, tmp_path: Path, attack: str) -> None:
+    name, make = HOSTILE[attack]
+    sentinel = tmp_path / "sentinel"
+    store = RunStore(tmp_path / "runs")
+    shutil.copytree(folder, store.folder(KEY))
+    (store.folder(KEY) / name).write_bytes(make(sentinel))
+    with pytest.raises(DamagedRun):
+        store.read(KEY)
+    assert peak(lambda: store.read(KEY)) < ENOUGH
+    assert not sentinel.exists()
+
+
+@pytest.mark.fault("hostile input")
+@pytest.mark.parametrize(
+    "key", ["../x", "..", "", ".", "/tmp", "a" * 63 + "/", KEY.upper(), f"{KEY}\n", f"./{KEY[2:]}"]
+)
+def test_what_is_no_key_names_no_folder(tmp_path: Path, folder: Path, key: str) -> None:
+    shutil.copytree(folder, tmp_path / "x")
+    store = RunStore(tmp_path / "runs")
+    store.root.mkdir()
+    assert key not in store
+    with pytest.raises(KeyError):
+        store.read(key)
+    with pytest.raises(KeyError):
+        store.write(replace(result(), key=key))
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["runs", "x"]
+    assert list(store.root.iterdir()) == []
+
+
+@pytest.mark.fault("hostile input")
+def test_a_run_whose_record_names_another_place_is_damaged(tmp_path: Path, folder: Path) -> None:
+    """`reproduce` and `lineage` take a folder by its name: one that is no key, and one whose record says `../x`."""
+    stored = json.loads((folder / RECORD).read_text())
+    stored["record"]["key"] = "../x"
+    stored["sha256"] = digest(stored["record"])
+    for name in (KEY, "x"):
+        shutil.copytree(folder, tmp_path / name)
+        (tmp_path / name / RECORD).write_text(json.dumps(stored))
+    with pytest.raises(DamagedRun):
+        find_run(str(tmp_path / KEY), RunStore(tmp_path))
+    with pytest.raises(UserError, match="no such run"):
+        find_run(str(tmp_path / "x"), RunStore(tmp_path / "runs"))
+
+
+RECORDS: dict[str, dict[str, Any]] = {
+    "a key above": {"keys": ["../x"]},
+    "a key elsewhere": {"keys": ["/tmp/x"]},
+    "a key that is a number": {"keys": [3]},
+    "no list of keys": {"keys": 3},
+    "an id above": {"id": "../../../x"},
+    "an id of two folders": {"id": "/../../x"},
+    "a name that is none": {"name": None},
+    "a winner that is none": {"winner": ["x"]},
+    "a word it has not": {"evil": 1},
+    "no words of what was lost": {"lost": [{"name": 1, "status": "failed", "reason": "", "command": ""}]},
+}
+
+
+@pytest.mark.fault("hostile input")
+@pytest.mark.parametrize("record", RECORDS)
+def test_a_hostile_record_of_a_sweep_is_refused(tmp_path: Path, folder: Path, record: str) -> None:
+    shutil.copytree(folder, tmp_path / "x")
+    made = asdict(Sweep("which", [KEY])) | RECORDS[record]
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "sweep.json").write_text(json.dumps(made))
+    with pytest.raises(UserError, match=r"sweep\.json: (not the record of a sweep|written by another release)"):
+        read_folder(tmp_path / "results")
+
+
+def test_what_is_gathered_replaces_no_folder_above(tmp_path: Path, folder: Path) -> None:
+    """A record that was made in memory, past the check of one that is read."""
+    shutil.copytree(folder, tmp_path / "x")
+    gather(RunStore(tmp_path / "runs"), Sweep("which", ["../x"]), tmp_path / "results")
+    assert (tmp_path / "x" / RECORD).is_file()
+
+
+@pytest.fixture(autouse=True)
+def nothing_beside(tmp_path: Path) -> Iterator[None]:
+    """Whatever a test does, nothing lands beside its folder."""
+    before = set(tmp_path.parent.iterdir())
+    yield
+    assert set(tmp_path.parent.iterdir()) == before

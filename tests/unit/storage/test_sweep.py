@@ -1,0 +1,74 @@
+"""A sweep's record, and the folder that DVC keeps of a stage."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli.errors import UserError
+from pipeline.storage.store import RunStore
+from pipeline.storage.sweep import Lost, Sweep, gather, read_folder
+from tests.unit.storage.conftest import KEYS, RUNS
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "results" / "sweep"
+
+
+def test_a_record_comes_back(folder: Path) -> None:
+    lost = [Lost("sgd-w8-d1-s0", "diverged", "loss is nan", "python -m pipeline.train seed=0")]
+    sweep = Sweep("which", KEYS, KEYS[1], lost, "parent", 12.5)
+    sweep.write(folder)
+    assert Sweep.read(folder) == sweep
+
+
+@pytest.mark.parametrize(
+    "content", [None, "", "{", "[]", "{}", '{"name": "a", "keys": [], "lost": [1]}', '{"lost": []}']
+)
+def test_what_is_no_record_is_said(folder: Path, content: str | None) -> None:
+    folder.mkdir(parents=True)
+    if content is not None:
+        (folder / "sweep.json").write_text(content)
+    with pytest.raises(UserError, match="train again to write it"):
+        Sweep.read(folder)
+
+
+def test_gather_has_the_runs_in_the_order_of_the_jobs(store: RunStore, folder: Path) -> None:
+    gather(store, Sweep("which", KEYS), folder)
+    sweep, runs = read_folder(folder)
+    assert sweep is not None
+    assert [run.key for run in runs] == KEYS
+
+
+def test_gather_removes_what_is_no_longer_asked_for(store: RunStore, folder: Path) -> None:
+    gather(store, Sweep("which", KEYS), folder)
+    gather(store, Sweep("which", KEYS[:1]), folder)
+    assert {entry.name for entry in folder.iterdir()} == {KEYS[0], "sweep.json"}
+
+
+def test_gather_replaces_what_changed(store: RunStore, folder: Path) -> None:
+    gather(store, Sweep("which", KEYS), folder)
+    store.write(replace(RUNS[0], figures={"test/accuracy": 0.5}, weights=None, probabilities=None))
+    gather(store, Sweep("which", KEYS), folder)
+    assert read_folder(folder)[1][0].figures == {"test/accuracy": 0.5}
+
+
+def test_gather_keeps_no_file_that_a_run_no_longer_has(store: RunStore, folder: Path) -> None:
+    gather(store, Sweep("which", KEYS), folder)
+    store.drop_weights(KEYS[0])
+    gather(store, Sweep("which", KEYS), folder)
+    assert not (folder / KEYS[0] / "weights.npz").exists()
+
+
+def test_gather_leaves_the_store_alone(store: RunStore, folder: Path) -> None:
+    gather(store, Sweep("which", KEYS[:1]), folder)
+    assert store.keys() == sorted(KEYS)
+
+
+def test_a_plain_store_has_no_record(store: RunStore) -> None:
+    sweep, runs = read_folder(store.root)
+    assert sweep is None
+    assert [run.key for run in runs] == sorted(KEYS)

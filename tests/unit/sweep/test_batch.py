@@ -1,0 +1,203 @@
+"""What a command does about runs whose stack did not fit, and about those that another launcher runs one by one."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.config.job import Job
+from pipeline.storage import identity
+from pipeline.storage.sweep import Ledger
+from pipeline.sweep import batch, planned
+from pipeline.train import main
+from pipeline.training import trainer
+from tests.unit.storage.test_store import result
+from tests.unit.training.command import Place, Said, as_before, command
+
+FIGURES = dict.fromkeys(
+    ("best/val_accuracy", "train/accuracy", "test/accuracy", "overfitting_gap/accuracy", "time/train_s"), 0.5
+)
+
+
+@pytest.fixture
+def place(tmp_path: Path, processed: Path) -> Place:
+    return Place(tmp_path, processed)
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the runs that were trained, by a stacked engine whose memory holds stacks of two only."""
+    names: list[str] = []
+
+    def train(jobs: Sequence[Job], *_: Any) -> Iterator[trainer.Done]:
+        for index, job in enumerate(jobs):
+            names.append(job.name)
+            made = result(job=job, figures=FIGURES)
+            made.identity = {"numerics": {"stack": 2}}
+            yield trainer.Done(index, made)
+
+    monkeypatch.setattr(trainer, "train", train)
+    monkeypatch.setattr(batch.devices, "start", lambda device: None)
+    monkeypatch.setattr(planned.numerics, "numerics_class", lambda device: "c" * 64)
+    return names
+
+
+def sweep(place: Place, *words: str) -> Said:
+    jax = ("device.backend=jax", "optimizer=adam", "model.width=4", "question=tests")
+    return command("-m", *place.words, *jax, "seed=1,1,2", *words)
+
+
+def test_halved_stacks_are_found_again_by_who_asks_for_the_whole(place: Place, trained: list[str]) -> None:
+    assert sweep(place, "device.stack=8").status == 0
+    assert sorted(trained) == ["adam-w4-d1-s1", "adam-w4-d1-s2"], "what stands twice is trained once"
+    assert {run.identity["numerics"]["stack"] for run in place.store} == {2}
+    again = sweep(place, "device.stack=8")
+    assert again.out.splitlines()[0] == "3 runs: 3 finished; nothing to train"
+    assert len(trained) == 2
+
+
+def test_and_not_by_who_asks_for_another_one(place: Place, trained: list[str]) -> None:
+    sweep(place, "device.stack=8")
+    assert "3 runs: 3 new; 2 to train" in sweep(place, "device.stack=4").out
+    assert "3 runs: 3 finished" in sweep(place, "device.stack=2").out
+    assert len(trained) == 4
+
+
+def test_commit_and_edits_are_noted_before_a_run_trains(
+    place: Place, trained: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that names a commit that came while it trained was not made of it."""
+    before, after = "b" * 40, "a" * 40
+    now = [before]
+    real, train = identity._git, trainer.train
+    monkeypatch.setattr(identity, "_git", lambda *words: now[0] if words == ("rev-parse", "HEAD") else real(*words))
+
+    def committed(*given: Any) -> Iterator[Any]:
+        now[0] = after
+        yield from train(*given)
+
+    monkeypatch.setattr(trainer, "train", committed)
+    identity.environment.cache_clear()
+    try:
+        words = ["device.backend=jax", "device.stack=2", "optimizer=adam", "question=tests"]
+        assert command(*place.words, *words).status == 0
+    finally:
+        identity.environment.cache_clear()
+    [run] = place.store
+    assert run.environment["git_commit"] == before
+
+
+def test_another_launcher_trains_no_finished_run_again(place: Place, trained: list[str]) -> None:
+    assert sweep(place).status == 0
+    said = sweep(place, "hydra/launcher=basic")
+    assert said.status == 0, said.err
+    assert len(trained) == 2
+
+
+IN_BATCHES = {
+    "batches": ["hydra.sweeper.max_batch_size=2"],
+    "one by one": ["hydra/launcher=basic"],
+}
+
+
+def ask(place: Place, *words: str) -> Said:
+    """A sweep of five runs."""
+    given = ["device.backend=jax", "device.stack=2", "optimizer=adam", "model.width=4", "question=tests", *words]
+    return command("-m", *place.words, "seed=range(10,15)", *given)
+
+
+@pytest.mark.fault("a sweep in batches")
+@pytest.mark.parametrize("words", IN_BATCHES.values(), ids=IN_BATCHES)
+def test_runs_that_come_in_batches_are_one_sweep(
+    place: Place, trained: list[str], blank_store: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.setattr(batch, "send_model", lambda *_: None)  # which needs Keras
+    database = place.root / "mlflow.db"
+    database.write_bytes(blank_store.read_bytes())
+    said = ask(place, *words, "tracking.kind=sqlite", f"tracking.uri=sqlite:///{database}")
+    assert said.status == 0, said.err
+    assert said.out.splitlines()[-2].startswith("5 of 5 runs finished")
+    assert [run.job.seed for run in place.runs] == [*range(10, 15)]
+    assert {entry.name for entry in (place.root / "results").iterdir()} == {*place.record.keys, "sweep.json"}
+    assert [sweep.id for sweep in Ledger(place.store)] == [place.record.id]
+    with sqlite3.connect(database) as rows:
+        named = dict(rows.execute("select run_uuid, name from runs"))
+        above = dict(rows.execute("select run_uuid, value from tags where key = 'mlflow.parentRunId'"))
+    [parent] = set(above.values())
+    assert {*named} == {*above, parent}
+    assert (named[parent], len(above)) == ("adam, 4, 5 seeds", 5)
+
+
+@pytest.mark.fault("a sweep in batches")
+@pytest.mark.parametrize("words", IN_BATCHES.values(), ids=IN_BATCHES)
+def test_its_plan_is_of_all_batches_and_leaves_nothing(place: Place, words: list[str]) -> None:
+    said = ask(place, *words, "plan=true")
+    assert said.out.splitlines()[:2] == [
+        "plan of 5 runs: 5 new; 5 to train",
+        "  adam-w4-d1  train seeds 10-14",
+    ]
+    assert [*place.root.iterdir()] == []
+
+
+@pytest.mark.fault("a sweep in batches")
+@pytest.mark.parametrize("words", IN_BATCHES.values(), ids=IN_BATCHES)
+def test_a_run_that_fails_stops_no_later_batch(
+    place: Place, trained: list[str], monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    train = trainer.train
+
+    def failing(*given: Any) -> Iterator[Any]:
+        for event in train(*given):
+            failed = event.result.job.seed == 10
+            result = replace(event.result, status="failed", reason="no luck") if failed else event.result
+            yield trainer.Done(event.index, result, RuntimeError("no luck") if failed else None)
+
+    monkeypatch.setattr(trainer, "train", failing)
+    said = ask(place, *words)
+    assert (said.status, len(trained)) == (3, 5)
+    assert [lost.name for lost in place.record.lost] == ["adam-w4-d1-s10"]
+    assert said.err.splitlines() == [
+        "error: some runs failed; each is named above, with the command that runs it again"
+    ]
+
+
+@pytest.mark.fault("a sweep in batches")
+def test_the_same_run_in_two_batches_is_trained_once(place: Place, trained: list[str]) -> None:
+    said = ask(place, "hydra.sweeper.max_batch_size=2", "force=true", "model.depth=1,1")
+    assert said.status == 0, said.err
+    assert len(trained) == 5
+
+
+def test_hydra_s_own_word_for_a_sweep(place: Place) -> None:
+    words = [word for word in place.words if word != "-m"]
+    said = command(*words, "hydra.mode=MULTIRUN", "seed=0,1", "plan=true")
+    assert (said.status, said.out.splitlines()[0]) == (0, "plan of 2 runs: 2 new; 2 to train")
+
+
+def test_an_optimizer_that_is_not_in_the_table_is_refused(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a person adds a file to conf/optimizer/ and nothing else."""
+    monkeypatch.delitem(batch.optimizers.CLASSES, "adam")
+    said = ask(place)
+    assert (said.status, [*place.root.iterdir()]) == (2, [])
+    [line] = said.err.splitlines()
+    assert line.startswith("error: optimizer=adam: pipeline/models/optimizers.py has no such name, only adadelta, ")
+
+
+def test_a_command_in_a_notebook_leaves_the_process_as_it_was(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["notebook", "-f", "kernel.json"])
+    argv, environment = sys.argv, dict(os.environ)
+    uri = "tracking.uri=http://me:secret@127.0.0.1:1"
+    with as_before():
+        assert main([*place.words, "plan=true", uri]) == 0
+    assert sys.argv is argv
+    assert dict(os.environ) == environment
+    assert argv == ["notebook", "-f", "kernel.json"]

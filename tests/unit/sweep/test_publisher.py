@@ -1,0 +1,222 @@
+"""Publishing beside the training: in order, out of the way, and again where it was not taken."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.cli.console import Stopped, stopping
+from pipeline.storage.store import RunStore
+from pipeline.sweep.publisher import Publisher
+from pipeline.tracking import TrackingUnavailable
+from pipeline.training.result import Result
+from tests.unit.training.factory import make_job
+
+
+class Tracker:
+    """Notes what it is asked for; fails at the call that the test names, so many times."""
+
+    def __init__(self, fails_at: str = "", error: Exception | None = None, times: int = 1000) -> None:
+        self.calls: list[Any] = []
+        self.threads: set[str] = set()
+        self.fails_at, self.error, self.times = fails_at, error, times
+        self.failures = 0
+
+    def note(self, *call: Any) -> None:
+        self.threads.add(threading.current_thread().name)
+        if self.error and str(call[-1]) == self.fails_at and self.failures < self.times:
+            self.failures += 1
+            raise self.error
+        self.calls.append(call)
+
+    def begin(self, question: str, name: str, tags: Any, sweep_id: str, **_: Any) -> str:
+        self.note("begin", question, name)
+        return "parent"
+
+    def publish(self, result: Result, question: str, parent: str | None, dataset: Any) -> dict[str, str]:
+        self.note("publish", parent, result.key)
+        return {"run_id": f"id of {result.key}"}
+
+    def end(self, run: str, status: str) -> None:
+        self.note("end", run, status)
+
+
+KEYS = [f"{seed:064x}" for seed in range(3)]
+RESULTS = [Result(key=key, job=make_job(seed=seed), status="finished") for seed, key in enumerate(KEYS)]
+
+
+class Swept:
+    """A sweep of three, published with a tracker."""
+
+    def __init__(self, tracker: Tracker, root: Path) -> None:
+        self.store = RunStore(root)
+        publisher = Publisher(tracker, self.store, "question", {})  # type: ignore[arg-type]
+        publisher.begin("a sweep", {}, "sweep id")
+        for result in RESULTS:
+            self.store.folder(result.key).mkdir()
+            publisher.publish(result)
+        publisher.call(lambda: tracker.note("called"))
+        self.missing = publisher.close("FINISHED")
+
+    @property
+    def published(self) -> list[dict[str, str]]:
+        return [self.store.published(result.key) for result in RESULTS]
+
+
+@pytest.fixture
+def swept(tmp_path: Path) -> Callable[[Tracker], Swept]:
+    return lambda tracker: Swept(tracker, tmp_path)
+
+
+WHOLE = [
+    ("begin", "question", "a sweep"),
+    *(("publish", "parent", key) for key in KEYS),
+    ("called",),
+    ("end", "parent", "FINISHED"),
+]
+
+
+def test_everything_is_published_in_order(swept: Callable[[Tracker], Swept]) -> None:
+    tracker = Tracker()
+    assert swept(tracker).missing is None
+    assert tracker.calls == WHOLE
+
+
+def test_it_happens_beside_the_training(swept: Callable[[Tracker], Swept]) -> None:
+    tracker = Tracker()
+    swept(tracker)
+    assert tracker.threads == {"publisher"}
+
+
+def test_the_ids_are_noted_with_the_runs(swept: Callable[[Tracker], Swept]) -> None:
+    assert swept(Tracker()).published == [{"run_id": f"id of {key}"} for key in KEYS]
+
+
+def test_without_a_parent_there_is_none_to_end(tmp_path: Path) -> None:
+    tracker = Tracker()
+    publisher = Publisher(tracker, RunStore(tmp_path), "question", {})  # type: ignore[arg-type]
+    publisher.close("FINISHED")
+    assert tracker.calls == []
+
+
+@pytest.mark.parametrize("error", [TrackingUnavailable("the server is away"), RuntimeError("a bug")])
+def test_trouble_is_handed_back_and_stops_nothing(swept: Callable[[Tracker], Swept], error: Exception) -> None:
+    done = swept(Tracker(KEYS[1], error))
+    assert done.missing is not None
+    assert done.missing.startswith("not in MLflow yet: 2 of the results (")
+    assert str(error) in done.missing
+    assert done.missing.endswith("are published when the same command is run again.")
+    assert [bool(ids) for ids in done.published] == [True, False, False]
+
+
+@pytest.mark.parametrize(("fails_at", "missing"), [("a sweep", 3), (KEYS[1], 2), (KEYS[2], 1)])
+def test_the_results_that_are_missing_are_counted(
+    swept: Callable[[Tracker], Swept], fails_at: str, missing: int
+) -> None:
+    said = swept(Tracker(fails_at, TrackingUnavailable("away"))).missing
+    assert f"not in MLflow yet: {missing} of the results" in str(said)
+
+
+@pytest.mark.parametrize("fails_at", ["a sweep", KEYS[1], KEYS[2], "FINISHED"])
+def test_a_store_that_comes_back_gets_everything_once_and_in_order(
+    swept: Callable[[Tracker], Swept], monkeypatch: pytest.MonkeyPatch, fails_at: str
+) -> None:
+    monkeypatch.setattr("pipeline.sweep.publisher.RETRY_SECONDS", 0.0)
+    tracker = Tracker(fails_at, TrackingUnavailable("away"), times=1)
+    assert swept(tracker).missing is None
+    assert tracker.calls == WHOLE
+
+
+def test_a_store_that_was_asked_just_now_is_not_asked_again_at_the_end(swept: Callable[[Tracker], Swept]) -> None:
+    """One that hangs holds up each try for a minute."""
+    tracker = Tracker("a sweep", TrackingUnavailable("hangs"))
+    swept(tracker)
+    assert tracker.failures == 1
+
+
+def test_a_signal_while_the_rest_is_published_cuts_nothing_off(tmp_path: Path) -> None:
+    tracker, store = Tracker(), RunStore(tmp_path)
+    publisher = Publisher(tracker, store, "question", {})  # type: ignore[arg-type]
+    store.folder(KEYS[0]).mkdir()
+
+    def slow() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.2)
+
+    with stopping(signal.SIGTERM):
+        publisher.begin("a sweep", {}, "sweep id")
+        publisher.call(slow)
+        publisher.publish(RESULTS[0])
+        assert publisher.close("FINISHED") is None
+    assert isinstance(publisher.stopped, Stopped)
+    assert tracker.calls == [WHOLE[0], WHOLE[1], WHOLE[-1]]
+
+
+def test_each_data_set_is_told_of_by_its_own_name(tmp_path: Path) -> None:
+    told: list[Any] = []
+
+    class Telling(Tracker):
+        def publish(self, result: Result, question: str, parent: str | None, dataset: Any) -> dict[str, str]:
+            told.append(dataset)
+            return {}
+
+    described = {name: {"name": name} for name in ("digits", "mnist")}
+    publisher = Publisher(Telling(), RunStore(tmp_path), "question", described)  # type: ignore[arg-type]
+    for name in ("digits", "mnist"):
+        job = replace(RESULTS[0].job, dataset=replace(RESULTS[0].job.dataset, name=name))
+        publisher.publish(replace(RESULTS[0], job=job))
+    publisher.close("FINISHED")
+    assert told == [{"name": "digits"}, {"name": "mnist"}]
+
+
+def test_a_store_that_hangs_gets_one_write_of_what_trains_and_no_queue_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.sweep.publisher.WRITE_SECONDS", 0.0)
+    released = threading.Event()
+
+    class Hanging(Tracker):
+        def start(self, run: Result, *_: Any) -> str:
+            self.note("start", run.key)
+            released.wait(10)
+            raise TrackingUnavailable("hangs")
+
+    tracker = Hanging()
+    publisher = Publisher(tracker, RunStore(tmp_path), "question", {})  # type: ignore[arg-type]
+    publisher.hear(RESULTS[0])
+    while not tracker.calls:
+        time.sleep(0.01)
+    for epoch in range(1, 100):
+        publisher.hear(RESULTS[0], epoch, {"train/loss": 1.0})
+    released.set()
+    publisher.close("KILLED")
+    assert len(tracker.calls) <= 2
+
+
+def test_a_run_in_the_making_is_written_at_most_every_few_seconds(tmp_path: Path) -> None:
+    points: list[Any] = []
+
+    class Shown(Tracker):
+        def start(self, run: Result, *_: Any) -> str:
+            return "id"
+
+        def add(self, run_id: str, heard: Any) -> None:
+            points.append([(point.name, point.step) for point in heard])
+
+    tracker = Shown()
+    publisher = Publisher(tracker, RunStore(tmp_path), "question", {})  # type: ignore[arg-type]
+    publisher.hear(RESULTS[0])
+    for epoch in (1, 2, 3):
+        publisher.hear(RESULTS[0], epoch, {"train/loss": 1.0, "val/loss": float("nan")})
+    publisher.hear(RESULTS[1], 1, {"train/loss": 1.0})
+    publisher.close("KILLED")
+    assert points == [[("train/loss", epoch) for epoch in (1, 2, 3)]]
+    assert tracker.calls == [("end", "id", "KILLED")]

@@ -1,0 +1,58 @@
+"""One store, filled once and read by many tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.tracking import Tracker, open_tracker
+from tests.unit.tracking.factory import make_result
+
+
+@pytest.fixture(autouse=True)
+def no_inherited_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "DVC_ROOT"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, blank_store: Path) -> Callable[[], Tracker]:
+    """Trackers on one new store in `tmp_path`; a second call is a second process, as far as the tracker can tell."""
+    (tmp_path / "mlflow.db").write_bytes(blank_store.read_bytes())
+    return lambda: open_tracker("sqlite", root=tmp_path)
+
+
+class Filled:
+    """A sweep of four runs (one diverged) and a single run."""
+
+    def __init__(self, root: Path) -> None:
+        from mlflow.tracking import MlflowClient
+
+        self.tracker = open_tracker("sqlite", root=root)
+        self.parent = self.tracker.begin("optimizers", "optimizers-by-width", {"question": "which optimizer"})
+        self.results = [make_result(seed, gap=gap) for seed, gap in enumerate((0.02, 0.0003, 0.011))]
+        history = {"train/loss": [float("inf"), float("nan")]}
+        self.diverged = make_result(7, status="diverged", reason="loss is nan", history=history, figures={})
+        given = {
+            "source": "https://storage.googleapis.com/cvdf-datasets/mnist/",
+            "features": {"dtype": "float32", "shape": [784]},
+            "targets": {"dtype": "uint8", "shape": []},
+            "classes": 10,
+        }
+        self.ids = [self.tracker.publish(result, "optimizers", self.parent, given) for result in self.results]
+        self.diverged_ids = self.tracker.publish(self.diverged, "optimizers", self.parent, given)
+        self.single_ids = self.tracker.publish(make_result(42), "optimizers")
+        self.tracker.log_metrics(self.parent, {"best/test_accuracy": 0.97, "spread": float("inf")})
+        self.tracker.set_note(self.parent, "| optimizer | gap |\n| --- | --- |\n| adam | 1.1 |")
+        self.tracker.end(self.parent, "FINISHED")
+        self.client = MlflowClient(self.tracker.uri)
+        self.run = self.client.get_run(self.ids[0]["run_id"])
+
+
+@pytest.fixture(scope="session")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        yield Filled(tmp_path_factory.mktemp("project with space"))

@@ -1,0 +1,146 @@
+"""What is shown of a Result, without MLflow."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+
+from pipeline.tracking import describe
+from tests.unit.tracking.factory import DATA_DIGEST, make_job, make_result
+
+START = 1770091506000
+
+
+def test_parameters_are_the_job_with_dots() -> None:
+    assert {"optimizer.name": "adam", "optimizer.learning_rate": "0.001", "seed": "0"}.items() <= describe.parameters(
+        make_result()
+    ).items()
+
+
+def test_width_and_depth_are_parameters() -> None:
+    shown = describe.parameters(make_result(job=make_job(hidden=(32, 32))))
+    assert (shown["model.width"], shown["model.depth"]) == ("32", "2")
+
+
+def test_unequal_widths_are_listed() -> None:
+    assert describe.parameters(make_result(job=make_job(hidden=(512, 256))))["model.width"] == "512x256"
+
+
+def test_values_are_written_as_json() -> None:
+    shown = describe.parameters(make_result())
+    assert (shown["model.hidden"], shown["optimizer.nesterov"]) == ("[64]", "false")
+
+
+def test_parameter_too_long_for_mlflow_says_that_it_was_cut() -> None:
+    value = describe.parameters(make_result(job=make_job(hidden=tuple(range(1, 3000)))))["model.hidden"]
+    assert len(value) == 6000
+    assert value.endswith("… (cut)")
+
+
+def test_epochs_count_from_one() -> None:
+    points, _ = describe.metrics(make_result())
+    assert [point.step for point in points if point.name == "val/loss"] == [1, 2, 3]
+
+
+def test_epochs_are_spread_over_the_training() -> None:
+    points, _ = describe.metrics(make_result())
+    assert [point.time - START for point in points if point.name == "val/loss"] == [2000, 4000, 6000]
+
+
+def test_figures_come_at_the_last_epoch() -> None:
+    points, _ = describe.metrics(make_result(gap=0.25))
+    assert [(point.value, point.step) for point in points if point.name == "overfitting_gap/accuracy"] == [(0.25, 3)]
+
+
+def test_figure_that_repeats_the_last_epoch_is_not_recorded_twice() -> None:
+    points, _ = describe.metrics(make_result())
+    assert len([point for point in points if point.name == "train/accuracy"]) == 3
+
+
+def test_figure_that_differs_from_the_last_epoch_is_the_latest_value() -> None:
+    points, _ = describe.metrics(replace(make_result(), figures={"train/accuracy": 0.5}))
+    assert max((p.step, p.time, p.value) for p in points if p.name == "train/accuracy") == (3, START + 1, 0.5)
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_what_is_not_finite_is_left_out_and_named(value: float) -> None:
+    points, lost = describe.metrics(make_result(history={"train/loss": [1.0, value]}, figures={"test/loss": value}))
+    assert (len(points), lost) == (1, {"train/loss@2": str(value), "test/loss": str(value)})
+
+
+def test_run_without_any_epoch_has_no_metrics() -> None:
+    assert describe.metrics(make_result(history={}, figures={})) == ([], {})
+
+
+def test_times_are_those_of_the_training() -> None:
+    assert describe.span(make_result()) == (START, START + 6000)
+
+
+@pytest.mark.parametrize("started", ["", "not a time"])
+def test_unknown_start_is_now(started: str) -> None:
+    assert describe.span(make_result(started=started))[0] > START
+
+
+def test_time_without_a_zone_is_utc() -> None:
+    assert describe.span(make_result(started="2026-02-03T04:05:06"))[0] == START
+
+
+@pytest.mark.parametrize("seconds", [-5.0, math.nan, math.inf])
+def test_no_negative_or_endless_duration(seconds: float) -> None:
+    start, end = describe.span(make_result(figures={"time/train_s": seconds}))
+    assert start == end
+
+
+def test_year_1970_is_a_time() -> None:
+    assert describe.span(make_result(started="1970-01-01T00:00:00+00:00", figures={})) == (1, 1)
+
+
+def test_tags_tell_who_the_run_is_and_where_it_ran() -> None:
+    shown = describe.tags(make_result(), {})
+    assert shown["data.sha256"] == DATA_DIGEST
+    assert shown["numerics.backend"] == "tensorflow"
+    assert shown["env.dvc_experiment"] == "rosy-pika"
+    assert shown["mlflow.source.git.commit"] == "c" * 40
+    assert shown["digest.final_weights"] == "f" * 64
+
+
+def test_numerics_may_be_one_word() -> None:
+    assert describe.tags(make_result(identity={"numerics": "tf-cpu"}), {})["numerics.class"] == "tf-cpu"
+
+
+def test_reason_too_long_for_mlflow_is_cut() -> None:
+    assert len(describe.tags(make_result(status="failed", reason="x" * 9000), {})["reason"]) == 8000
+
+
+def test_dataset_has_our_digest_within_mlflows_limit() -> None:
+    kept = describe.dataset(make_result(), None)
+    assert (kept["name"], kept["digest"]) == ("mnist", DATA_DIGEST[:36])
+    assert json.loads(kept["profile"])["sha256"] == DATA_DIGEST
+
+
+def test_dataset_given_is_described() -> None:
+    given = {"source": "https://host/mnist", "features": {"dtype": "float32", "shape": [784]}, "classes": 10}
+    kept = describe.dataset(make_result(), given)
+    assert (kept["source_type"], kept["source"]) == ("http", '{"url": "https://host/mnist"}')
+    assert json.loads(json.loads(kept["schema"])["mlflow_tensorspec"]["features"])[0]["tensor-spec"]["shape"] == [
+        -1,
+        784,
+    ]
+    assert json.loads(kept["profile"])["classes"] == 10
+
+
+def test_shape_of_the_dataset_is_enough_for_its_schema() -> None:
+    kept = describe.dataset(make_result(), {"shape": [50000, 784]})
+    assert json.loads(json.loads(kept["schema"])["mlflow_tensorspec"]["features"])[0]["tensor-spec"]["shape"] == [
+        -1,
+        784,
+    ]
+
+
+def test_dataset_given_is_left_as_it_was() -> None:
+    given = {"source": "here"}
+    describe.dataset(make_result(), given)
+    assert given == {"source": "here"}

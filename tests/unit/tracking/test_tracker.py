@@ -1,0 +1,505 @@
+"""Begin, publish once, end: what repeats, breaks off or is shared."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.cli.errors import UserError
+from pipeline.tracking import Tracker, TrackingUnavailable, open_tracker, process
+from pipeline.tracking.tracker import Tracker as TrackerClass
+from tests.unit.tracking.factory import make_job, make_result
+
+Fresh = Callable[[], Tracker]
+IDENTITY = {"host": process.host(), "boot": "an earlier one", "namespace": "", "pid": 1, "started": "1"}
+GONE = {process.TAG: json.dumps([IDENTITY])}
+
+
+def client(tracker: Tracker) -> Any:
+    return tracker._ready()
+
+
+def runs(tracker: Tracker, query: str = "") -> list[Any]:
+    mlflow = client(tracker)
+    return list(mlflow.search_runs([one.experiment_id for one in mlflow.search_experiments()], query))
+
+
+def test_same_key_again_gives_the_same_ids(fresh: Fresh) -> None:
+    tracker = fresh()
+    parent = tracker.begin("e", "sweep", {})
+    first = tracker.publish(make_result(), "e", parent)
+    assert tracker.publish(make_result(), "e", parent) == first
+    assert len(runs(tracker)) == 2
+
+
+def test_same_key_from_another_process_gives_the_same_ids(fresh: Fresh) -> None:
+    parent = fresh().begin("e", "sweep", {})
+    first = fresh().publish(make_result(), "e", parent)
+    assert fresh().publish(make_result(), "e", parent) == first
+
+
+def test_same_key_without_a_sweep_gives_the_same_ids(fresh: Fresh) -> None:
+    assert fresh().publish(make_result(), "e") == fresh().publish(make_result(), "e")
+
+
+@pytest.mark.fault("sweeps that overlap")
+def test_a_run_of_two_sweeps_stands_once_under_the_first(fresh: Fresh) -> None:
+    tracker = fresh()
+    first, second = tracker.begin("e", "sweep", {}, "a"), fresh().begin("e", "another", {}, "b")
+    ids = tracker.publish(make_result(), "e", first)
+    assert fresh().publish(make_result(), "e", second) == ids
+    assert ids["parent_run_id"] == first
+
+
+@pytest.mark.fault("sweeps that overlap")
+def test_a_single_run_becomes_part_of_the_sweep_that_asks_for_it(fresh: Fresh) -> None:
+    ids = fresh().publish(make_result(), "e")
+    parent = fresh().begin("e", "sweep", {}, "s")
+    assert fresh().publish(make_result(), "e", parent) == ids | {"parent_run_id": parent}
+    assert fresh().publish(make_result(), "e") == ids | {"parent_run_id": parent}
+    assert client(fresh()).get_parent_run(ids["run_id"]).info.run_id == parent
+
+
+@pytest.mark.fault("sweeps that overlap")
+def test_a_sweep_that_grew_is_the_same_run(fresh: Fresh) -> None:
+    parent = fresh().begin("e", "2 seeds", {}, "small")
+    fresh().begin("e", "unlike", {}, "other")
+    assert fresh().begin("e", "3 seeds", {}, "large", grown=["none", "small"]) == parent
+    assert {fresh().parent("e", one) for one in ("small", "large")} == {parent}
+    assert client(fresh()).get_run(parent).info.run_name == "3 seeds"
+
+
+@pytest.mark.fault("deleted in MLflow")
+def test_runs_of_a_deleted_parent_come_under_the_next_one(fresh: Fresh) -> None:
+    parent = fresh().begin("e", "sweep", {}, "small")
+    ids = fresh().publish(make_result(), "e", parent)
+    client(fresh()).delete_run(parent)
+    tracker = fresh()
+    assert tracker.begin("e", "sweep", {}, "small", restore=False) == ""
+    larger = tracker.begin("e", "sweep", {}, "large", grown=["small"], restore=False)
+    assert larger not in ("", parent)
+    assert tracker.publish(make_result(), "e", larger) == ids | {"parent_run_id": larger}
+
+
+@pytest.mark.fault("deleted in MLflow")
+def test_a_deleted_parent_comes_back_where_that_is_asked_for(fresh: Fresh) -> None:
+    parent = fresh().begin("e", "sweep", {}, "s")
+    client(fresh()).delete_run(parent)
+    assert fresh().begin("e", "sweep", {}, "s") == parent
+    assert [run.info.run_id for run in runs(fresh())] == [parent]
+
+
+@pytest.mark.fault("deleted in MLflow")
+@pytest.mark.parametrize("swept", [False, True])
+def test_a_run_that_a_person_deleted_stays_deleted(fresh: Fresh, swept: bool) -> None:
+    parent = fresh().begin("e", "sweep", {}, "s") if swept else None
+    ids = fresh().publish(make_result(), "e", parent)
+    client(fresh()).delete_run(ids["run_id"])
+    tracker = fresh()
+    if swept:
+        tracker.begin("e", "sweep", {}, "s")
+    assert tracker.publish(make_result(), "e", parent) == {}
+    assert [run for run in runs(tracker) if run.info.run_id != parent] == []
+    assert tracker.publish(make_result(), "e", parent, restore=True) == ids
+    assert tracker.publish(make_result(), "e", parent) == ids
+
+
+@pytest.mark.fault("deleted in MLflow")
+def test_a_run_trained_again_after_it_was_deleted_is_a_new_one(fresh: Fresh) -> None:
+    ids = fresh().publish(make_result(), "e")
+    client(fresh()).delete_run(ids["run_id"])
+    again = fresh().publish(make_result(started="2026-02-04T04:05:06+00:00"), "e")
+    assert [run.info.run_id for run in runs(fresh())] == [again["run_id"]] != [ids["run_id"]]
+
+
+def test_what_we_replaced_was_not_deleted_by_a_person(fresh: Fresh) -> None:
+    failed = fresh().publish(make_result(status="failed", history={}, figures={}), "e")
+    finished = fresh().publish(make_result(), "e")
+    client(fresh()).delete_run(finished["run_id"])
+    client(fresh()).restore_run(finished["run_id"])
+    assert fresh().publish(make_result(), "e") == finished != failed
+
+
+@pytest.mark.fault("asynchronous logging")
+@pytest.mark.parametrize("swept", [False, True])
+def test_a_finished_run_that_lacks_its_values_is_completed(fresh: Fresh, swept: bool) -> None:
+    """As asynchronous logging left them: FINISHED, without parameters and metrics."""
+    result, tracker = make_result(), fresh()
+    parent = tracker.begin("e", "sweep", {}, "s") if swept else None
+    experiment, start = tracker.experiment(client(tracker), "e"), 1770091506000
+    tags = {"run.key": result.key, "status": "finished", "run.started": str(start)}
+    hollow = client(tracker).create_run(experiment, start, tags, result.name).info.run_id
+    client(tracker).set_terminated(hollow, "FINISHED")
+    again = fresh()
+    if swept:
+        again.begin("e", "sweep", {}, "s")
+    assert again.publish(result, "e", parent)["run_id"] == hollow
+    run = client(tracker).get_run(hollow)
+    assert (len(run.data.params) >= 15, run.data.metrics["test/accuracy"]) == (True, 0.97)
+    assert len(client(tracker).get_metric_history(hollow, "val/loss")) == 3
+
+
+@pytest.mark.fault("asynchronous logging")
+@pytest.mark.parametrize("variable", ["MLFLOW_ENABLE_ASYNC_LOGGING", "MLFLOW_HTTP_REQUEST_MAX_RETRIES"])
+def test_variables_that_hide_what_became_of_a_write_are_overruled(
+    fresh: Fresh, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    from pipeline.tracking import tracker as module
+
+    monkeypatch.setenv(variable, "true" if "ASYNC" in variable else "7")
+    client(fresh())
+    assert os.environ[variable] == module.REQUIRED[variable]
+
+
+@pytest.mark.fault("asynchronous logging")
+def test_every_write_is_done_when_its_call_comes_back(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracker = fresh()
+    mlflow = client(tracker)
+    monkeypatch.setenv("MLFLOW_ENABLE_ASYNC_LOGGING", "true")
+    ids = tracker.publish(make_result(), "e")
+    run = mlflow.get_run(ids["run_id"])
+    assert (run.data.params["model.width"], run.data.metrics["test/accuracy"]) == ("64", 0.97)
+
+
+def test_same_key_in_another_experiment_is_another_run(fresh: Fresh) -> None:
+    tracker = fresh()
+    assert tracker.publish(make_result(), "e")["run_id"] != tracker.publish(make_result(), "f")["run_id"]
+
+
+@pytest.mark.parametrize("call", ["log_batch", "log_inputs", "set_terminated"])
+@pytest.mark.parametrize("shared", [False, True])
+def test_what_broke_off_is_completed(fresh: Fresh, monkeypatch: pytest.MonkeyPatch, call: str, shared: bool) -> None:
+    tracker = fresh()
+    parent = tracker.begin("e", "sweep", {}, "s" if shared else None)
+    with monkeypatch.context() as patch:
+
+        def broken(*arguments: Any, **more: Any) -> None:
+            raise OSError("disk full")
+
+        patch.setattr(client(tracker), call, broken)
+        with pytest.raises(TrackingUnavailable, match=r"could not publish adam-w64-d1-s0: disk full"):
+            tracker.publish(make_result(), "e", parent)
+    ids = tracker.publish(make_result(), "e", parent)
+    run = client(tracker).get_run(ids["run_id"])
+    assert len(runs(tracker)) == 2
+    assert (run.info.status, len(run.inputs.dataset_inputs), run.data.metrics["test/accuracy"]) == ("FINISHED", 1, 0.97)
+    assert len(client(tracker).get_metric_history(ids["run_id"], "val/loss")) == 3
+
+
+def test_completing_repeats_no_row(fresh: Fresh) -> None:
+    ids = fresh().publish(make_result(), "e")
+    client(fresh()).update_run(ids["run_id"], status="RUNNING")
+    assert fresh().publish(make_result(), "e") == ids
+    assert len(client(fresh()).get_metric_history(ids["run_id"], "val/loss")) == 3
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_run_that_failed_and_now_finished_takes_the_failed_ones_place(fresh: Fresh, shared: bool) -> None:
+    tracker = fresh()
+    parent = tracker.begin("e", "sweep", {}, "s" if shared else None)
+    failed = tracker.publish(make_result(status="failed", reason="out of memory", history={}, figures={}), "e", parent)
+    finished = tracker.publish(make_result(), "e", parent)
+    assert failed != finished
+    assert tracker.publish(make_result(), "e", parent) == finished
+    assert [run.info.run_id for run in runs(tracker) if run.info.run_id != parent] == [finished["run_id"]]
+
+
+def test_partial_run_of_another_training_is_replaced(fresh: Fresh) -> None:
+    ids = fresh().publish(make_result(), "e")
+    client(fresh()).update_run(ids["run_id"], status="KILLED")
+    again = fresh().publish(make_result(started="2026-02-04T04:05:06+00:00"), "e")
+    assert [run.info.run_id for run in runs(fresh())] == [again["run_id"]]
+    assert len(client(fresh()).get_metric_history(again["run_id"], "val/loss")) == 3
+
+
+def test_no_parent_may_be_the_null_trackers(fresh: Fresh) -> None:
+    assert (
+        "mlflow.parentRunId" not in client(fresh()).get_run(fresh().publish(make_result(), "e", "")["run_id"]).data.tags
+    )
+
+
+def test_same_numbers_again_are_not_written_again(fresh: Fresh) -> None:
+    tracker = fresh()
+    run_id = tracker.begin("e", "sweep", {})
+    for value in (1.0, 1.0, 2.0):
+        tracker.log_metrics(run_id, {"a": value})
+    assert [point.value for point in client(tracker).get_metric_history(run_id, "a")] == [1.0, 2.0]
+
+
+def test_moved_project_says_how_mlflow_finds_its_files(tmp_path: Path, blank_store: Path) -> None:
+    old, new = tmp_path / "it's old", tmp_path / "new"
+    old.mkdir()
+    (old / "mlflow.db").write_bytes(blank_store.read_bytes())
+    run_id = open_tracker("sqlite", root=old).publish(make_result(), "e")["run_id"]
+    open_tracker("sqlite", root=old).add_files(run_id, {"a.db": blank_store})
+    old.rename(new)
+    tracker = open_tracker("sqlite", root=new)
+    with pytest.raises(UserError, match="was the project moved") as refused:
+        tracker.add_files(run_id, {"b.db": blank_store})
+    subprocess.run(str(refused.value).partition("with: ")[2], shell=True, check=True)
+    tracker.add_files(run_id, {"b.db": blank_store})
+    assert sorted(item.path for item in client(tracker).list_artifacts(run_id)) == ["a.db", "b.db"]
+
+
+def test_run_of_thousands_of_values_goes_in_parts(fresh: Fresh) -> None:
+    tracker = fresh()
+    history = {f"metric/{index}": [float(epoch) for epoch in range(300)] for index in range(8)}
+    ids = tracker.publish(make_result(history=history), "e")
+    assert len(client(tracker).get_metric_history(ids["run_id"], "metric/7")) == 300
+
+
+def test_more_than_a_hundred_parameters_go_in_parts(fresh: Fresh) -> None:
+    tracker = fresh()
+    job = make_job()
+    many = tuple((f"h{index}", index) for index in range(150))
+    job = type(job)(job.dataset, job.model, type(job.optimizer)("adam", many), job.training, 0)
+    ids = tracker.publish(make_result(job=job), "e")
+    assert client(tracker).get_run(ids["run_id"]).data.params["optimizer.h149"] == "149"
+
+
+def test_processes_of_one_sweep_share_its_run(fresh: Fresh) -> None:
+    assert fresh().begin("e", "sweep", {}, sweep_id="it's 7") == fresh().begin("e", "sweep", {}, sweep_id="it's 7")
+
+
+def test_sweeps_without_an_id_are_their_own(fresh: Fresh) -> None:
+    tracker = fresh()
+    assert tracker.begin("e", "sweep", {}) != tracker.begin("e", "sweep", {})
+
+
+def test_sweep_is_running_until_it_ends(fresh: Fresh) -> None:
+    tracker = fresh()
+    parent = tracker.begin("e", "sweep", {})
+    before = client(tracker).get_run(parent).info.status
+    tracker.end(parent, "KILLED")
+    assert (before, client(tracker).get_run(parent).info.status) == ("RUNNING", "KILLED")
+
+
+def test_sweep_taken_up_again_is_running_again(fresh: Fresh) -> None:
+    tracker = fresh()
+    parent = tracker.begin("e", "sweep", {}, "s")
+    tracker.end(parent, "KILLED")
+    assert fresh().begin("e", "sweep", {"attempt": "2"}, "s") == parent
+    run = client(tracker).get_run(parent)
+    assert (run.info.status, run.data.tags["attempt"]) == ("RUNNING", "2")
+
+
+def test_unknown_status_is_a_mistake_of_ours(fresh: Fresh) -> None:
+    with pytest.raises(ValueError, match="FINISHED, FAILED or KILLED"):
+        fresh().end("id", "DONE")
+
+
+def test_run_of_a_dead_process_is_closed_when_the_next_begins(fresh: Fresh) -> None:
+    tracker = fresh()
+    dead = tracker.begin("e", "sweep", {})
+    tracker.publish(make_result(), "e", dead)
+    tracker.set_tags(dead, GONE)
+    fresh().begin("another", "sweep", {})
+    info = client(tracker).get_run(dead).info
+    assert (info.status, info.end_time) == ("KILLED", max(info.start_time, 1770091512000))
+
+
+def test_run_of_a_living_process_is_left_running(fresh: Fresh) -> None:
+    living = fresh().begin("e", "sweep", {})
+    tracker = fresh()
+    assert tracker.close_stale() == []
+    assert client(tracker).get_run(living).info.status == "RUNNING"
+
+
+def test_run_of_somebody_else_is_left_running(fresh: Fresh) -> None:
+    tracker = fresh()
+    client(tracker).create_run("0")
+    assert tracker.close_stale() == []
+
+
+def test_files_have_the_names_they_are_given(fresh: Fresh, tmp_path: Path) -> None:
+    tracker = fresh()
+    (tmp_path / "gap.png").write_bytes(b"picture")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a.txt").write_text("a")
+    run_id = tracker.begin("e", "sweep", {})
+    files = {"figures/gap.png": "gap.png", "figures/other.png": "gap.png", "top.png": "gap.png", "all": "folder"}
+    tracker.add_files(run_id, {name: tmp_path / path for name, path in files.items()})
+    listed = {
+        item.path for folder in (None, "figures", "all") for item in client(tracker).list_artifacts(run_id, folder)
+    }
+    assert {"figures/gap.png", "figures/other.png", "top.png", "all/a.txt"} <= listed
+
+
+@pytest.mark.parametrize(
+    "name", ["../sentinel", "a/../../sentinel", "/sentinel", "", ".", "a//b", "..\\sentinel", "a/"]
+)
+def test_file_outside_the_runs_own_is_refused(fresh: Fresh, tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("x")
+    tracker = fresh()
+    with pytest.raises(UserError, match="expected a plain path"):
+        tracker.add_files("run", {name: tmp_path / "file"})
+    assert not list(tmp_path.rglob("sentinel"))
+
+
+def test_missing_file_is_named(fresh: Fresh, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nothing\.png: no such file"):
+        fresh().add_files("run", {"a.png": tmp_path / "nothing.png"})
+
+
+def test_tag_without_a_value_is_taken_away(fresh: Fresh) -> None:
+    tracker = fresh()
+    run_id = tracker.begin("experiment", "sweep", {})
+    tracker.set_tags(run_id, {"warning": "of two machines", "lost.runs": ""})
+    assert "lost.runs" not in client(tracker).get_run(run_id).data.tags
+    tracker.set_tags(run_id, {"warning": "", "lost": "none"})
+    tags = client(tracker).get_run(run_id).data.tags
+    assert ("warning" in tags, tags["lost"]) == (False, "none")
+
+
+def test_long_note_is_cut_at_a_line_and_says_so(fresh: Fresh) -> None:
+    tracker = fresh()
+    run_id = tracker.begin("e", "sweep", {})
+    tracker.set_note(run_id, "| a row |\n" * 2000)
+    note = client(tracker).get_run(run_id).data.tags["mlflow.note.content"]
+    assert len(note) <= 8000
+    assert "| a row |\n\n_… cut" in note
+
+
+def test_deleted_experiment_names_the_command_that_restores_it(fresh: Fresh) -> None:
+    tracker = fresh()
+    experiment = tracker.publish(make_result(), "e")["experiment_id"]
+    client(tracker).delete_experiment(experiment)
+    with pytest.raises(UserError, match=f"-m mlflow experiments restore --experiment-id {experiment}"):
+        fresh().publish(make_result(), "e")
+
+
+def test_run_inherited_from_the_environment_does_not_matter(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = fresh().begin("other", "another", {})
+    monkeypatch.setenv("MLFLOW_RUN_ID", other)
+    tracker = fresh()
+    ids = tracker.publish(make_result(), "e", tracker.begin("e", "sweep", {}))
+    assert ids["run_id"] != other
+    assert client(tracker).get_run(other).data.params == {}
+
+
+def test_old_folder_of_runs_does_not_matter(fresh: Fresh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mlruns" / "0").mkdir(parents=True)
+    (tmp_path / "mlruns" / "0" / "meta.yaml").write_text("experiment_id: '0'\nname: Default\n")
+    monkeypatch.chdir(tmp_path)
+    before = sorted((tmp_path / "mlruns").rglob("*"))
+    fresh().publish(make_result(), "e")
+    assert sorted((tmp_path / "mlruns").rglob("*")) == before
+    assert len(runs(fresh())) == 1
+
+
+@pytest.mark.parametrize("name", ["with space", "it's", "é😀", "#hash", 'quo"te', "semi;colon", "100%"])
+def test_project_may_lie_anywhere(tmp_path: Path, blank_store: Path, name: str) -> None:
+    root = tmp_path / name
+    root.mkdir()
+    (root / "mlflow.db").write_bytes(blank_store.read_bytes())
+    tracker = open_tracker("sqlite", root=root)
+    ids = tracker.publish(make_result(), "e")
+    tracker.add_files(ids["run_id"], {"note.txt": blank_store})
+    assert (root / "mlartifacts" / ids["run_id"] / "artifacts" / "note.txt").is_file()
+
+
+def test_threads_publish_each_run_once(fresh: Fresh) -> None:
+    tracker = fresh()
+    parent = tracker.begin("e", "sweep", {})
+    threads = [threading.Thread(target=tracker.publish, args=(make_result(seed % 3), "e", parent)) for seed in range(9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(runs(tracker)) == 4
+
+
+def test_warming_opens_the_store_in_the_background(fresh: Fresh) -> None:
+    tracker = fresh()
+    tracker.warm().join()
+    assert tracker._client_made is not None
+
+
+def test_failure_while_warming_is_reported_when_it_matters(tmp_path: Path) -> None:
+    tracker = open_tracker("sqlite", root=tmp_path)
+    (tmp_path / "mlflow.db").write_bytes(b"")
+    tracker.warm().join()
+    with pytest.raises(UserError, match="0 bytes"):
+        tracker.begin("e", "n", {})
+
+
+def test_server_that_is_down_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    tracker = open_tracker("server", "http://ada:secret@127.0.0.1:9", tmp_path)
+    with pytest.raises(TrackingUnavailable, match=r"http://\*\*\*@127\.0\.0\.1:9: could not begin sweep") as failed:
+        tracker.begin("e", "sweep", {})
+    assert "secret" not in str(failed.value)
+    assert failed.value.exit_status == 5
+
+
+def test_lock_held_elsewhere_is_named(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
+    from filelock import FileLock
+
+    monkeypatch.setattr("pipeline.tracking.tracker.LOCK_SECONDS", 0.05)
+    tracker = fresh()
+    assert tracker.address.lock is not None
+    with FileLock(tracker.address.lock), pytest.raises(TrackingUnavailable, match=r"mlflow\.db\.lock"):
+        tracker.begin("e", "sweep", {})
+
+
+def test_a_run_is_looked_for_from_when_another_process_writes(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    find = TrackerClass._find
+    monkeypatch.setattr(TrackerClass, "_find", lambda self, *rest: (looked.append(rest[1]), find(self, *rest))[1])
+    one, other = fresh(), fresh()
+    parent = one.begin("e", "shared", {}, "s")
+    ids = [one.publish(make_result(1), "e", parent)]
+    assert looked == []
+    assert other.begin("e", "shared", {}, "s") == parent
+    assert other.publish(make_result(1), "e", parent) == ids[0], "what is there already is known from the beginning"
+    ids.append(other.publish(make_result(2), "e", parent))
+    assert looked == []
+    assert one.publish(make_result(2), "e", parent) == ids[1]
+    assert one.publish(make_result(3), "e", parent)["run_id"] not in {known["run_id"] for known in ids}
+    assert looked == [make_result(2).key, make_result(3).key]
+
+
+def test_a_call_that_writes_nothing_does_not_hide_what_others_wrote(fresh: Fresh) -> None:
+    """A run that is known already is not published again, and is no reason to take the store for unchanged."""
+    one, two = fresh(), fresh()
+    parent = one.begin("e", "sweep", {}, sweep_id="shared")
+    one.publish(make_result(0), "e", parent)
+    two.begin("e", "sweep", {}, sweep_id="shared")
+    theirs = one.publish(make_result(1), "e", parent)
+    two.publish(make_result(0), "e", parent)
+    assert two.publish(make_result(1), "e", parent) == theirs
+
+
+def test_a_sweep_that_a_killed_process_left_is_looked_through(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
+    killed = fresh()
+    parent = killed.begin("e", "shared", {}, "s")
+
+    def end(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(client(killed), "set_terminated", end)
+    with pytest.raises(KeyboardInterrupt):
+        killed.publish(make_result(1), "e", parent)
+    tracker = fresh()
+    assert tracker.begin("e", "shared", {}, "s") == parent
+    tracker.publish(make_result(1), "e", parent)
+    assert len(runs(tracker)) == 2
+
+
+@pytest.mark.fault("clock")
+def test_a_sweep_never_ends_before_it_began(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracker, now = fresh(), time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 3600)
+    parent = tracker.begin("clock", "sweep", {})
+    monkeypatch.setattr(time, "time", lambda: now)
+    tracker.end(parent, "FINISHED")
+    info = client(tracker).get_run(parent).info
+    assert (info.status, info.end_time - info.start_time) == ("FINISHED", 0)

@@ -1,0 +1,225 @@
+"""`python -m pipeline.ui`: the real server, and what a person sees in a real browser."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from pipeline import ui
+from pipeline.cli.console import PROJECT
+from pipeline.cli.errors import UserError
+from pipeline.tracking import open_tracker, server, views
+from tests.unit.tracking.conftest import Filled
+from tests.unit.tracking.factory import make_result
+
+CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
+FLAGS = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking"
+MORE_FLAGS = "disable-component-update disable-sync disable-dev-shm-usage window-size=1900,1100"
+
+
+class Served(NamedTuple):
+    process: subprocess.Popen[str]
+    address: str
+    lines: list[str]
+    """What was printed: the address, then a line per experiment."""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((ui.HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def served(filled: Filled) -> Iterator[Served]:
+    port = free_port()
+    environment = os.environ | {"MLFLOW_TRACKING_URI": filled.tracker.uri}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.ui", f"port={port}"],
+        cwd=PROJECT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        lines = [process.stdout.readline().strip() for _ in range(2)]
+        yield Served(process, f"http://{ui.HOST}:{port}", lines)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (143, "")
+    complaints = [line for line in err.splitlines() if "invalid Host header: " not in line]
+    assert complaints == []
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(f"http://{ui.HOST}:{port}/health", timeout=5)
+
+
+@pytest.fixture(scope="module")
+def browser(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    if not (CHROMIUM.exists() and DRIVER.exists()):
+        pytest.skip(f"no browser here: {CHROMIUM} and {DRIVER} are Debian's packages chromium and chromium-driver")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for flag in [*f"{FLAGS} {MORE_FLAGS}".split(), f"user-data-dir={tmp_path_factory.mktemp('browser')}"]:
+        options.add_argument(f"--{flag}")
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
+    driver.implicitly_wait(30)
+    yield driver
+    driver.quit()
+
+
+def open_runs(browser: Any, served: Served) -> None:
+    browser.get("about:blank")
+    browser.get(served.lines[1].partition(": ")[2])
+
+
+def test_it_says_where_it_is(served: Served, filled: Filled) -> None:
+    assert served.lines[0] == f"MLflow shows the runs of {filled.tracker.uri} at {served.address} (Ctrl-C ends it)"
+
+
+def test_it_leads_to_the_view_of_each_experiment(served: Served) -> None:
+    page = "experiments/1/runs?workflowType=machine_learning&viewStateShareKey=overfitting-gap"
+    assert served.lines[1] == f"optimizers: {served.address}/#/{page}"
+
+
+def test_an_experiment_opens_as_one_of_training_runs(served: Served, filled: Filled) -> None:
+    tags = filled.client.get_experiment("1").tags
+    assert tags["mlflow.experimentKind"] == "custom_model_development"
+
+
+FOREIGN = ("evil.example", "10.evil.com", "192.168.evil.com", "172.16.evil.com", "localhost.evil.com")
+"""MLflow's own defaults answer to some of them (`10.*`)."""
+
+
+@pytest.mark.fault("hostile input")
+@pytest.mark.parametrize("host", [*FOREIGN, "localhost:1"])
+def test_foreign_host_is_refused(served: Served, host: str) -> None:
+    asked = urllib.request.Request(served.address, headers={"Host": host})
+    with pytest.raises(urllib.error.HTTPError, match="403") as refused:
+        urllib.request.urlopen(asked, timeout=10)
+    refused.value.close()
+
+
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1"])
+def test_loopback_names_are_answered(served: Served, name: str) -> None:
+    host = f"{name}:{served.address.rpartition(':')[2]}"
+    asked = urllib.request.Request(served.address, headers={"Host": host})
+    with urllib.request.urlopen(asked, timeout=10) as answer:
+        assert answer.status == 200
+
+
+@pytest.mark.fault("hostile input")
+@pytest.mark.parametrize("port", [5000, None], ids=["the UI", "the tracking server"])
+def test_no_foreign_name_is_allowed(port: int | None) -> None:
+    from mlflow.server.security_utils import is_allowed_host_header
+
+    allowed = server.settings(port)["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
+    assert is_allowed_host_header(allowed, "localhost:5000")
+    assert not any(is_allowed_host_header(allowed, f"{name}{end}") for name in FOREIGN for end in ("", ":5000"))
+
+
+def listening(port: int) -> set[str]:
+    """Addresses on which this machine listens at `port`, as Linux writes them."""
+    lines = [
+        line.split() for table in ("tcp", "tcp6") for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
+    ]
+    places = [line[1].split(":") for line in lines if line[3] == "0A"]
+    return {place for place, number in places if int(number, 16) == port}
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="not Linux")
+def test_it_listens_to_this_machine_alone(served: Served) -> None:
+    assert listening(int(served.address.rpartition(":")[2])) == {"0100007F"}
+
+
+@pytest.mark.fault("hostile input")
+@pytest.mark.parametrize("path", ["../../../mlflow.db", "..%2F..%2F..%2Fmlflow.db", "%2e%2e/%2e%2e/%2e%2e/mlflow.db"])
+@pytest.mark.parametrize(
+    "page", ["get-artifact?run_uuid={run}&path={path}", "api/2.0/mlflow/artifacts/list?run_id={run}&path={path}"]
+)
+def test_a_path_out_of_a_runs_files_is_refused(served: Served, filled: Filled, page: str, path: str) -> None:
+    """The store's own database lies three folders above a run's files."""
+    question = page.format(run=filled.run.info.run_id, path=path)
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"{served.address}/{question}", timeout=10)
+    assert refused.value.code in (400, 403, 404)
+    refused.value.close()
+
+
+def test_port_in_use_is_one_line_with_another(served: Served) -> None:
+    port = int(served.address.rpartition(":")[2])
+    with pytest.raises(UserError, match=rf"port {port} is in use .* python -m pipeline\.ui port=\d+"):
+        ui.main([f"port={port}"])
+
+
+def test_it_serves_as_a_tracking_server(served: Served, tmp_path: Path) -> None:
+    """`tracking=server` on a real server: the same words over HTTP."""
+    tracker = open_tracker("server", served.address, tmp_path)
+    parent = tracker.begin("over http", "sweep", {}, sweep_id="s")
+    ids = tracker.publish(make_result(), "over http", parent)
+    assert open_tracker("server", served.address, tmp_path).publish(make_result(), "over http", parent) == ids
+    tracker.add_files(ids["run_id"], {"note.txt": tmp_path / "mlflow.db.lock"})
+    tracker.end(parent, "FINISHED")
+    run = tracker._ready().get_run(ids["run_id"])
+    assert (run.info.status, run.data.metrics["overfitting_gap/accuracy"]) == ("FINISHED", 0.01)
+    assert run.inputs.dataset_inputs[0].dataset.name == "mnist"
+
+
+@pytest.mark.parametrize("word", ["0", "65536", "-1", "http", ""])
+def test_port_that_is_none_is_refused(word: str) -> None:
+    with pytest.raises(UserError, match="expected a number from 1 to 65535"):
+        ui.main([f"port={word}"])
+
+
+def test_server_elsewhere_is_to_be_opened_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://ada:secret@tracking.example")
+    assert ui.main([]) == 0
+    assert capsys.readouterr().out == (
+        "runs are kept by the MLflow server at https://***@tracking.example: open that address\n"
+    )
+
+
+@pytest.mark.browser
+def test_page_shows_the_sweep_and_opening_it_its_runs(browser: Any, served: Served) -> None:
+    browser.get(f"{served.address}/#{views.page('1', ())}")
+    sweep = browser.find_element("link text", "optimizers-by-width")
+    sweep.find_element("xpath", "./ancestor::*[@role='gridcell']//button").click()
+    for seed in (0, 1, 2, 7):
+        assert browser.find_element("link text", f"adam-w64-d1-s{seed}").is_displayed()
+
+
+@pytest.mark.browser
+def test_page_sorts_by_the_overfitting_gap(browser: Any, served: Served) -> None:
+    open_runs(browser, served)
+    gaps = browser.find_elements("css selector", "[role=gridcell][col-id*='overfitting_gap/accuracy']")
+    assert [cell.text for cell in gaps][:4] == ["0.02", "0.011", "0.01", "0.0003"]
+
+
+@pytest.mark.browser
+def test_page_of_a_run_shows_its_data_set_parent_and_metrics(browser: Any, served: Served, filled: Filled) -> None:
+    browser.get(f"{served.address}/#/experiments/1/runs/{filled.run.info.run_id}")
+    assert browser.find_element("link text", "optimizers-by-width").is_displayed()
+    assert browser.find_element("link text", "overfitting_gap/accuracy").is_displayed()
+    assert browser.find_element("xpath", "//*[starts-with(normalize-space(), 'mnist (')]").is_displayed()
+
+
+@pytest.mark.browser
+def test_page_of_the_sweep_shows_the_comparison(browser: Any, served: Served, filled: Filled) -> None:
+    browser.get(f"{served.address}/#/experiments/1/runs/{filled.parent}")
+    assert browser.find_element("xpath", "//th[text()='optimizer']").is_displayed()

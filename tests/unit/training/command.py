@@ -1,0 +1,101 @@
+"""The command `python -m pipeline.train` within the process of the tests, where TensorFlow is loaded already."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hydra.core.singleton import Singleton
+
+from pipeline import train
+from pipeline.cli import console
+from pipeline.storage.store import RunStore
+from pipeline.storage.sweep import Sweep
+from pipeline.training.result import Result
+
+
+@contextmanager
+def as_before() -> Iterator[None]:
+    """Leave behind neither Hydra's singletons nor the root logger that it sets up for every job."""
+    if absl := sys.modules.get("absl.logging"):
+        # Hydra's setting up of logs closes every handler, and absl's then closes the stream it found: pytest's.
+        absl.get_absl_handler().python_handler.stream = sys.__stderr__
+    root, singletons = logging.getLogger(), copy.deepcopy(Singleton.get_state())
+    before = root.level, root.handlers[:]
+    try:
+        yield
+    finally:
+        for handler in root.handlers:
+            # Files only: absl has a handler there too, once TensorFlow is imported.
+            if handler not in before[1] and isinstance(handler, logging.FileHandler):
+                handler.close()
+        root.setLevel(before[0])
+        root.handlers[:] = before[1]
+        Singleton.set_state(singletons)
+
+
+@dataclass
+class Said:
+    status: int
+    out: str
+    err: str
+
+
+@dataclass
+class Place:
+    """A folder that a command puts everything into."""
+
+    root: Path
+    processed: Path
+
+    @property
+    def words(self) -> list[str]:
+        """What keeps a command to this folder, and makes it quick."""
+        paths = [f"paths.data={self.processed}", f"paths.runs={self.root}/runs", f"paths.results={self.root}/results"]
+        folders = [f"hydra.sweep.dir={self.root}/sweep", f"hydra.run.dir={self.root}/run"]
+        return ["dataset=digits", "tracking=none", "device=cpu", *paths, *folders]
+
+    @property
+    def store(self) -> RunStore:
+        return RunStore(self.root / "runs")
+
+    @property
+    def runs(self) -> list[Result]:
+        """Of the last sweep, in the order of its jobs."""
+        return [self.store.read(key) for key in self.record.keys]
+
+    @property
+    def record(self) -> Sweep:
+        return Sweep.read(self.root / "results")
+
+    def log(self, job: int | None = None) -> str:
+        return (self.root / ("run" if job is None else f"sweep/{job}") / "train.log").read_text()
+
+    def train(self, *words: str) -> Said:
+        options = [word for word in words if word.startswith("-")]
+        return command(*options, *self.words, "device.xla=false", "question=tests", *words[len(options) :])
+
+
+def command(*words: str) -> Said:
+    """`python -m pipeline.train …`: its exit status and what it wrote."""
+    out, err = io.StringIO(), io.StringIO()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    with pytest.MonkeyPatch.context() as patch, as_before():
+        patch.setattr(sys, "argv", ["train.py"])
+        try:
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
+                console.run(train.main, list(words))
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+    assert isinstance(ended.value.code, int)
+    return Said(ended.value.code, out.getvalue(), err.getvalue())

@@ -1,0 +1,179 @@
+"""All that the tests of the stacked engine want to know, trained in one process whose backend is JAX.
+
+python -m tests.unit.training.on_jax PROCESSED FOUND: reads digits from PROCESSED, writes what it found to FOUND.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.config.job import Job
+from pipeline.data.arrays import Split, load
+from pipeline.models import devices
+from pipeline.training import stacked, trainer
+from tests.unit.training.factory import make_job
+from tests.unit.training.trainer import (
+    NORMALISED,
+    ON_JAX,
+    SIDES,
+    bits,
+    cut,
+    device,
+    losses,
+    one_of_each,
+    train,
+    unlike,
+)
+
+
+def on(stack: int, **changes: Any) -> devices.Device:
+    return device(backend="jax", stack=stack, **changes)
+
+
+def every_optimizer(data: Split) -> dict[str, dict[str, float]]:
+    """The epoch of the jobs that the TensorFlow engine trains too, in float64, each behind another run."""
+    build = stacked.Program.__init__
+
+    def unmeasured(self: stacked.Program, *rest: Any) -> None:
+        build(self, *rest)
+        vars(self)["measure"] = lambda *_: (np.zeros((2, 6)), np.zeros((2, 200, 10)))  # half a second to compile
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stacked.Program, "__init__", unmeasured)
+        jobs = one_of_each()
+        return {name: epoch(jobs[name], data) for name in ON_JAX}
+
+
+def epoch(job: Job, data: Split) -> dict[str, float]:
+    events = trainer.train([unlike(job, epochs=1), job], data, 10, on(2, precision="float64"))
+    [metrics] = [event.metrics for event in events if isinstance(event, trainer.Epoch) and event.index == 1]
+    return {f"{side} 1": metrics[f"{side}/loss"] for side in SIDES}
+
+
+def fit(data: Split) -> dict[str, float]:
+    """The losses of the one optimizer that Keras computes in another way on TensorFlow, by `fit`."""
+    job = one_of_each()["schedule_free_adamw"]
+    return losses(train([job], data, on(1, precision="float64", trainer="reference"))[0])
+
+
+def same_bits(data: Split) -> dict[str, bool]:
+    """Five runs in stacks of two (the last one alone in its stack), then three of them in another order."""
+    jobs = [make_job("adam", seed=seed, epochs=2, learning_rate=0.001 * (seed + 1), dropout=0.2) for seed in range(5)]
+    first = [bits(result) for result in train(jobs, data, on(2))]
+    four, three, two = (bits(result) for result in train([jobs[4], jobs[3], jobs[2]], data, on(2)))
+    return {
+        "alone or with another": (two, four) == (first[2], first[4]),
+        "in another place beside another": three == first[3],
+        "seeds differ": len({run["digests"]["final_weights"] for run in first}) == len(jobs),
+    }
+
+
+def compilations(data: Split) -> int:
+    """Programs for ten learning rates times ten seeds."""
+    jobs = [make_job(learning_rate=rate / 100, seed=seed) for rate in range(1, 11) for seed in range(10)]
+    before = stacked.Program.compiled
+    results = train(jobs, data, on(10))
+    assert all(result.finished for result in results)
+    return stacked.Program.compiled - before
+
+
+def out_of_memory(data: Split) -> dict[str, Any]:
+    """The first stack does not fit; of the second, one run has ended before the memory is short."""
+    sizes: list[int] = []
+    train_stack = stacked._train_stack
+
+    def tight(runs: Any, program: Any, split: Any, stop: Any) -> Any:
+        size = program.size
+        sizes.append(size)
+        if size == 4:
+            yield trainer.Done(runs[0].index, runs[0].diverged("its loss is nan"))
+        if size > 2:
+            raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 123456789 bytes")
+        yield from train_stack(runs, program, split, stop)
+
+    jobs = [make_job(seed=seed) for seed in range(5)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stacked, "_train_stack", tight)
+        ends = [event for event in trainer.train(jobs, data, 10, on(8)) if isinstance(event, trainer.Done)]
+    results = [event.result for event in sorted(ends, key=lambda event: event.index)]
+    small = train(jobs[1:], data, on(2))
+    return {
+        "sizes": sizes,
+        "status": [result.status for result in results],
+        "identity": [result.identity for result in results],
+        "as with the small stack": [bits(r) for r in results[1:]] == [bits(r) for r in small],
+    }
+
+
+def unlucky(data: Split) -> list[tuple[str, str | None, int]]:
+    """Two runs that finish and one between them that diverges, in one stack: status, reason, epochs of each."""
+    pairs = [(0.01, 0.01), (1000, 1000), (0.02, 0.02)]
+    jobs = [make_job(learning_rate=rate, weight_decay=decay, batch_size=10, epochs=2) for rate, decay in pairs]
+    results = train(jobs, data, on(3))
+    return [(result.status, result.reason, len(result.history["train/loss"])) for result in results]
+
+
+def patient(data: Split) -> tuple[list[int], bool]:
+    """A stack of runs that each end in their own time: after how many epochs, and whether the first to end has the bits
+    of so many epochs alone."""
+    jobs = [make_job("adam", learning_rate=rate, epochs=9, patience=1, seed=3) for rate in (0.003, 0.03, 0.3)]
+    results = train(jobs, data, on(3))
+    epochs = [len(result.history["train/loss"]) for result in results]
+    first = results[int(np.argmin(epochs))]
+    [alone] = train(
+        [replace(first.job, training=replace(first.job.training, epochs=min(epochs), patience=0))], data, on(3)
+    )
+    return epochs, bits(alone) == bits(first)
+
+
+def normalised(data: Split) -> dict[str, float]:
+    """What test_stacked trains with the engine on TensorFlow too: normalised, limited, ever slower."""
+    [result] = train([NORMALISED], data, on(2, precision="float64"))
+    return losses(result)
+
+
+def failing(data: Split) -> list[tuple[str, str | None]]:
+    """A stack that cannot be built, and one of another shape behind it."""
+    build = stacked.Program.__init__
+
+    def broken(self: stacked.Program, shape: Job, *rest: Any) -> None:
+        if shape.model.hidden == (8,):
+            raise ValueError("no such shape")
+        build(self, shape, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stacked.Program, "__init__", broken)
+        results = train([make_job(seed=0), make_job(seed=1), make_job(width=9)], data, on(2))
+    return [(result.status, result.reason) for result in results]
+
+
+def main(processed: str, found: str) -> None:
+    devices.start(on(2))
+    import jax
+
+    digits = load(Path(processed) / "digits")
+    data, small = cut(digits, 637), cut(digits, 237)
+    content: dict[str, Any] = {"same bits": same_bits(small)}
+    # What follows needs no particular bits: half the time to compile.
+    jax.config.update("jax_disable_most_optimizations", True)
+    content["losses"] = every_optimizer(data)
+    content["fit"] = fit(data) if "schedule_free_adamw" in ON_JAX else {}
+    content["compilations"] = compilations(small)
+    content["out of memory"] = out_of_memory(small)
+    content["unlucky"] = unlucky(small)
+    content["failing"] = failing(small)
+    content["patient"] = patient(small)
+    content["normalised"] = normalised(small)
+    content["events"] = [type(event).__name__ for event in trainer.train([make_job(epochs=3)], small, 10, on(2))]
+    Path(found).write_text(json.dumps(content))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

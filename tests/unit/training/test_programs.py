@@ -1,0 +1,180 @@
+"""Programs: what shares one, how often it compiles, and what it leaves running."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.config.job import Job
+from pipeline.data.arrays import Arrays, Split
+from pipeline.models import randomness
+from pipeline.training import engine, trainer
+from pipeline.training.shapes import cost, shape_of
+from tests.unit.training.factory import make_job
+from tests.unit.training.trainer import OPTIMIZERS, cut, device, train
+
+PLAIN = device(xla=False)
+"""Nothing here depends on XLA, and without it a program is there in a fifth of the time."""
+
+
+@pytest.fixture
+def data(digits: Arrays) -> Split:
+    return cut(digits, 237)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"seed": 1}, {"learning_rate": 0.5}, {"weight_decay": 0.5}, {"epochs": 7}, {"kernel_initializer": "he_normal"}],
+    ids=str,
+)
+def test_what_is_a_variable_of_a_program_shares_it(changes: dict[str, Any]) -> None:
+    assert shape_of(make_job("adamw", **changes)) == shape_of(make_job("adamw"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": "adam"},
+        {"weight_decay": None},
+        {"beta_1": 0.8},
+        {"amsgrad": True},
+        {"width": 9},
+        {"depth": 2},
+        {"activation": "tanh"},
+        {"dropout": 0.1},
+        {"batch_size": 99},
+        {"loss": "mean_squared_error"},
+        {"curve_samples": 10},
+        {"validation_size": 99},
+    ],
+    ids=str,
+)
+def test_what_is_burnt_in_does_not(changes: dict[str, Any]) -> None:
+    assert shape_of(make_job(**({"optimizer": "adamw"} | changes))) != shape_of(make_job("adamw"))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ten_learning_rates_and_ten_seeds_compile_once_per_worker(data: Split, workers: int) -> None:
+    jobs = [make_job(learning_rate=rate / 100, seed=seed) for rate in range(1, 11) for seed in range(10)]
+    before = engine.Program.compiled
+    results = train(jobs, data, device(xla=False, workers=workers))
+    assert engine.Program.compiled - before <= workers
+    assert len({result.digests["final_weights"] for result in results}) == 100
+
+
+def test_jobs_out_of_order_compile_once_per_shape(data: Split) -> None:
+    jobs = [make_job(width=width, seed=seed) for seed in range(3) for width in (5, 6, 7)]
+    before = engine.Program.compiled
+    train(jobs, data, device(xla=False, workers=1))
+    assert engine.Program.compiled - before == 3
+
+
+def test_dear_shapes_come_first(data: Split) -> None:
+    jobs = [make_job(width=4), make_job(width=32, epochs=2), make_job(width=16)]
+    events = trainer.train(jobs, data, 10, device(xla=False, workers=1))
+    assert [event.index for event in events if isinstance(event, trainer.Done)] == [1, 2, 0]
+
+
+def test_cost_grows_with_epochs_and_widths() -> None:
+    costs = [cost(make_job(**changes)) for changes in ({}, {"epochs": 2}, {"epochs": 2, "hidden": [8, 8]})]
+    assert costs == sorted(set(costs))
+
+
+def workers_alive() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("engine-")]
+
+
+def test_no_worker_is_left(data: Split) -> None:
+    train([make_job(seed=seed) for seed in range(3)], data, PLAIN)
+    assert workers_alive() == []
+
+
+def test_leaving_early_ends_the_workers(data: Split) -> None:
+    events = engine.train(list(enumerate([make_job(epochs=10_000)] * 2)), data, 10, PLAIN)
+    assert isinstance(next(events), trainer.Epoch)
+    started = time.monotonic()
+    events.close()  # type: ignore[attr-defined]
+    assert time.monotonic() - started < 10
+    assert workers_alive() == []
+
+
+def test_stop_ends_them_too(data: Split) -> None:
+    stop = threading.Event()
+    events = engine.train(list(enumerate([make_job(epochs=10_000)] * 2)), data, 10, PLAIN, stop)
+    assert isinstance(next(events), trainer.Epoch)
+    stop.set()
+    assert not any(isinstance(event, trainer.Done) for event in events)
+    assert workers_alive() == []
+
+
+def test_no_jobs_are_no_events(data: Split) -> None:
+    assert list(engine.train([], data, 10, PLAIN)) == []
+
+
+@pytest.mark.parametrize("batch_size", [237, 100])
+def test_every_step_has_its_own_mask(data: Split, batch_size: int) -> None:
+    """Keras's generator counts a draw for each dropout layer and step; the partial last batch is a step."""
+    job = make_job(dropout=0.5, hidden=[8, 8], batch_size=batch_size)
+    program = engine.Program(shape_of(job), engine.Samples(data, 10), 10, PLAIN)
+    program.reset(job)
+    before = states(program)
+    program.epoch(*engine._constants(randomness.order(0, 0, 237), program.steps))
+    assert [after - start for after, start in zip(states(program), before, strict=True)] == [-(-237 // batch_size)] * 2
+
+
+def states(program: engine.Program) -> list[int]:
+    layers = [layer for layer in program.model.layers if hasattr(layer, "seed_generator")]
+    return [int(np.asarray(layer.seed_generator.state)[1]) for layer in layers]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimizer_starts_as_a_new_one_of_keras(keras: Any, name: str) -> None:
+    """Every variable that it holds, from weights that it has not seen and with a learning rate of its own."""
+    from pipeline.models import dense, optimizers
+
+    job: Job = make_job(name, learning_rate=0.0125, seed=5, **({"weight_decay": 0.01} if name != "sgd" else {}))
+    network = dense.build(job.model, 64, 10, "float32")
+    start = optimizers.Start(shape_of(job).optimizer, network.trainable_variables)
+    dense.set_initial(network, job.model, job.seed)
+    fresh = optimizers.build(job.optimizer)
+    fresh.build(network.trainable_variables)
+    values = start.values(job.optimizer, network.trainable_variables)
+    for value, variable in zip(values, fresh.variables, strict=True):
+        np.testing.assert_array_equal(value.astype(variable.dtype), np.array(variable), err_msg=variable.path)
+    held = [value for value in vars(fresh).values() if isinstance(value, keras.Variable)]
+    assert all(any(value is known for known in fresh.variables) for value in held)
+
+
+@pytest.mark.slow
+def test_two_programs_compute_at_the_same_time(digits: Arrays) -> None:
+    """Left to itself, XLA hands whole epochs to a pool of threads that all programs share, where they take turns."""
+    if not Path("/proc/self/task").is_dir():
+        pytest.skip("no /proc to ask which threads computed")
+    wide = {"width": 2048, "batch_size": 600, "epochs": 12, "learning_rate": 1e-4}
+    jobs = [make_job("rmsprop", seed=seed, **wide) for seed in range(2)]
+    before: dict[str, int] = {}
+    begun = set()
+    for event in trainer.train(jobs, cut(digits, 637), 10, device()):
+        begun.add(event.index)
+        if len(begun) == 2 and not before:
+            before = processor_ticks()  # from here on both train, and nothing compiles
+        if isinstance(event, trainer.Done):
+            break
+    busy = sorted((now - before.get(thread, 0) for thread, now in processor_ticks().items()), reverse=True)
+    assert busy[1] > 0.3 * busy[0], f"hundredths of a second by thread: {busy[:4]}"
+
+
+def processor_ticks() -> dict[str, int]:
+    """What each thread of this process has computed so far, in hundredths of a second."""
+    ticks = {}
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(OSError):
+            fields = (task / "stat").read_text().rpartition(")")[2].split()
+            ticks[task.name] = int(fields[11]) + int(fields[12])
+    return ticks

@@ -1,0 +1,60 @@
+"""A run's bits are its own: not those of the workers, of the order of jobs, or of what trains beside it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.data.arrays import Arrays
+from pipeline.training.result import Result
+from tests.unit.training.factory import make_job
+from tests.unit.training.trainer import bits, cut, device, train
+
+SEEDS = [make_job("momentum", seed=seed, epochs=2, dropout=0.2) for seed in range(3)]
+SHAPES = [
+    make_job(name, width=width, seed=seed) for name in ("adam", "nesterov") for width in (4, 8) for seed in (0, 1)
+]
+
+
+@pytest.mark.parametrize("xla", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_neither_workers_nor_company_nor_time_change_a_bit(digits: Arrays, xla: bool) -> None:
+    """Two workers each have a program of their own."""
+    together = train(SEEDS, cut(digits, 237), device(workers=2, xla=xla))
+    [alone] = train([SEEDS[1]], cut(digits, 237), device(workers=1, xla=xla))
+    assert bits(alone) == bits(together[1])
+
+
+@pytest.fixture(scope="module")
+def mixed(digits: Arrays) -> list[Result]:
+    """Four shapes."""
+    return train(SHAPES, cut(digits, 237), device(xla=False, workers=2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_mixture_of_shapes_in_another_order_is_the_same(mixed: list[Result], digits: Arrays, workers: int) -> None:
+    order = np.random.default_rng(workers).permutation(len(SHAPES))
+    again = train([SHAPES[place] for place in order], cut(digits, 237), device(xla=False, workers=workers))
+    assert [bits(result) for result in again] == [bits(mixed[place]) for place in order]
+
+
+def test_the_same_job_twice_in_a_sweep_is_the_same(digits: Arrays) -> None:
+    results = train([SEEDS[0], SEEDS[1], SEEDS[0]], cut(digits, 237), device(workers=2, xla=False))
+    assert bits(results[0]) == bits(results[2]) != bits(results[1])
+
+
+@pytest.mark.parametrize("figure", ["final_weights", "predictions"])
+def test_seeds_widths_and_optimizers_do(mixed: list[Result], figure: str) -> None:
+    assert len({result.digests[figure] for result in mixed}) == len(SHAPES)
+
+
+def test_the_same_seed_starts_from_the_same_weights_under_every_optimizer(mixed: list[Result]) -> None:
+    starts = [result.digests["initial_weights"] for result in mixed]
+    assert starts[:4] == starts[4:]
+    assert len(set(starts)) == 4
+
+
+@pytest.mark.slow
+def test_the_reference_is_the_same_again(digits: Arrays) -> None:
+    twice = train([SEEDS[0], SEEDS[0]], cut(digits, 237), device(trainer="reference"))
+    assert bits(twice[0]) == bits(twice[1])

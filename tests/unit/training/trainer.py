@@ -1,0 +1,114 @@
+"""Trains jobs for the tests, and the jobs that have one of everything."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from pipeline.config import rules
+from pipeline.config.job import Job
+from pipeline.data.arrays import Arrays, Split
+from pipeline.models.devices import Device, choose
+from pipeline.training import trainer
+from pipeline.training.result import Result
+from tests.unit.training.factory import make_job
+
+OPTIMIZERS = rules.options("optimizer")
+ALL = os.environ.get("TESTS") == "all"
+MORE = os.environ.get("TESTS") == "more" or ALL
+"""A program takes seven seconds of processor time to compile with XLA and three on JAX: all of them with TESTS=all only."""
+PATIENCE = 900 if ALL else 220
+"""Seconds for what is trained once for many tests."""
+COMPILED = ("adamw", "momentum", "nadam") if ALL else ("adamw",) if MORE else ()
+"""Optimizers of the default sweep that are compiled by XLA in float64, as those IN_FLOAT32 are always."""
+IN_FLOAT32 = OPTIMIZERS if ALL else ("rmsprop",)
+ON_JAX = OPTIMIZERS if ALL else ("adafactor", "muon", "nadam")
+"""Optimizers that the stacked engine trains; each is unlike the others in what it keeps between steps."""
+IN_FLOAT64 = OPTIMIZERS if MORE else ("adamw", "nadam")
+"""Every optimizer, activation and loss with TESTS=more."""
+SIDES = ("running", "train", "val")
+
+NORMALISED = make_job(
+    "momentum", hidden=[12, 7], batch_normalization=True, max_norm=1.0, decay=0.5, decay_epochs=1, epochs=2, seed=4
+)
+
+
+@dataclass
+class Trained:
+    """A job by the engine, by the same program once more after another job, and by `fit`."""
+
+    first: Result
+    again: Result
+    reference: Result
+
+
+def device(**changes: Any) -> Device:
+    values: dict[str, Any] = {"kind": "cpu", "backend": "tensorflow", "precision": "float32", "xla": True}
+    return choose(**(values | {"trainer": "engine", "workers": 2, "stack": 0} | changes))
+
+
+def cut(digits: Arrays, samples: int, held_out: int = 100) -> Split:
+    """The first training samples of digits, some of the next for validation, 200 for the test."""
+    ends = samples, samples + held_out
+    return Split(
+        digits.train_images[: ends[0]],
+        digits.train_labels[: ends[0]],
+        digits.train_images[ends[0] : ends[1]],
+        digits.train_labels[ends[0] : ends[1]],
+        "val",
+        digits.test_images[:200],
+        digits.test_labels[:200],
+    )
+
+
+def train(jobs: Sequence[Job], split: Split, on: Device) -> list[Result]:
+    """Results in the order of the jobs."""
+    done = {
+        event.index: event.result for event in trainer.train(jobs, split, 10, on) if isinstance(event, trainer.Done)
+    }
+    return [done[index] for index in range(len(jobs))]
+
+
+def one_of_each(**changes: Any) -> dict[str, Job]:
+    """A job for every optimizer; every activation, every loss, and weight decay on and off are among them."""
+    jobs = {}
+    for number, name in enumerate(OPTIMIZERS):
+        own: dict[str, Any] = {
+            "hidden": [12] if number % 4 else [12, 7],
+            "activation": rules.ACTIVATIONS[number % len(rules.ACTIVATIONS)],
+            "loss": rules.LOSSES[number % len(rules.LOSSES)],
+            "seed": 3,
+        }
+        if number % 2:
+            own["weight_decay"] = 0.01
+        job = make_job(name, **(own | changes))
+        # Keras on TensorFlow reads hyper-parameters as float32 even where it computes in float64; on JAX it does not.
+        plain = {n: float(np.float32(v)) if isinstance(v, float) else v for n, v in job.optimizer.hyperparameters}
+        jobs[name] = replace(job, optimizer=replace(job.optimizer, hyperparameters=tuple(sorted(plain.items()))))
+    return jobs
+
+
+def unlike(job: Job, epochs: int = 2) -> Job:
+    """Another run of the same shape: it leaves every slot of the optimizer dirty."""
+    values = dict(job.optimizer.hyperparameters)
+    values["learning_rate"] = 3 * float(values["learning_rate"] or 0)
+    if values["weight_decay"]:
+        values["weight_decay"] = 0.02
+    optimizer = replace(job.optimizer, hyperparameters=tuple(sorted(values.items())))
+    return replace(job, optimizer=optimizer, seed=5, training=replace(job.training, epochs=epochs))
+
+
+def losses(result: Result) -> dict[str, float]:
+    """Every loss that a run has: of each epoch, and with the last weights."""
+    curve = {f"{side} {n}": loss for side in SIDES for n, loss in enumerate(result.history[f"{side}/loss"], start=1)}
+    return curve | {f"{side}/loss": result.figures[f"{side}/loss"] for side in ("train", "val", "test")}
+
+
+def bits(result: Result) -> dict[str, Any]:
+    """All that must be the same, bit for bit, when a run is trained again."""
+    figures = {name: value for name, value in result.figures.items() if not name.startswith("time/")}
+    return {"history": result.history, "figures": figures, "digests": result.digests, "status": result.status}
