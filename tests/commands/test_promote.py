@@ -26,7 +26,7 @@ from pipeline.data.arrays import Arrays
 from pipeline.storage.sweep import find_sweep
 from pipeline.sweep import reproduction
 from pipeline.sweep.reproduction import Reproduction, Verdict
-from pipeline.tracking import open_tracker, promotion, registry
+from pipeline.tracking import open_tracker, registry
 from pipeline.tracking.promotion import Candidate, NotPromoted
 from pipeline.training.result import Result
 from tests.unit.training.command import Place, command
