@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.cli import console
+from pipeline.cli import console, ui_address
 from pipeline.cli.errors import UserError, shown_line
 from pipeline.cli.formatting import nearest
 from pipeline.storage.sweep import SWEEP
@@ -60,7 +60,7 @@ def compare(folders: Sequence[Path], out: Path, data: Path, tracking: str = NONE
     from pipeline.storage.store import RunStore
 
     own = RunStore(home() / "runs")
-    evidence = Evidence(read_sources(folders, own))
+    evidence = Evidence(read_sources(folders, own), ui_address.noted(home()))
     if evidence.finished.empty and not evidence.lost:
         raise UserError(nothing_finished(folders, [line for source in evidence.sources for line in source.others]))
     check_predictions(evidence.results, data)

@@ -14,12 +14,14 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import IO, Any
 
-from pipeline.cli import console
+from pipeline.cli import console, ui_address
 from pipeline.cli.errors import UserError
 from pipeline.tracking import SQLITE, Tracker, open_tracker, server, views
+from pipeline.tracking.address import DATABASE, home
 from pipeline.tracking.server import HOST
 
 DEFAULTS = {"port": "5000"}
+REPORT = "reports/index.html"
 SHOWN = 10
 """Experiments whose pages are printed."""
 
@@ -45,7 +47,7 @@ def _run(tracker: Tracker, port: int) -> None:
     process = _start(tracker, port)
     try:
         _wait(process, port)
-        print("\n".join(_pages(tracker, port)), flush=True)
+        print("\n".join([*_pages(tracker, port), *_note_address(tracker, port)]), flush=True)
         if status := process.wait():
             raise UserError(f"the MLflow server ended with exit status {status}; its last words are above")
     except KeyboardInterrupt:
@@ -114,6 +116,16 @@ def _pages(tracker: Tracker, port: int) -> list[str]:
     except (OSError, ValueError):
         return lines
     return [*lines, *pages]
+
+
+def _note_address(tracker: Tracker, port: int) -> list[str]:
+    """Let reports link to this server if it shows the checkout's own store; a line where the present one does not."""
+    if tracker.address.database != home() / DATABASE:
+        return []
+    address = f"http://{HOST}:{port}"
+    ui_address.note(home(), address)
+    stale = ui_address.stale(home() / REPORT, address)
+    return [stale] if stale else []
 
 
 def _page(experiment: dict[str, Any], port: int) -> str:
