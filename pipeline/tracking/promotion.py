@@ -48,9 +48,9 @@ def candidate(sweep: Sweep, runs: RunStore) -> Candidate:
 def better(best: Result, seeds: dict[int, float], champion: Champion | None) -> str:
     """Compare validation accuracy by seed with the champion's. Raises NotPromoted unless it is better beyond the spread."""
     if len(seeds) < FEWEST:
-        found = plural(len(seeds), "seed")
+        few = plural(len(seeds), "seed")
         raise NotPromoted(
-            f"{best.name}: {found} with a validation split; expected at least {FEWEST} to know their spread"
+            f"{best.name}: {few} with a validation split; expected at least {FEWEST} to know their spread"
         )
     reason = f"validation accuracy {percent(np.mean([*seeds.values()]).item())} over {len(seeds)} seeds"
     if champion is None:
