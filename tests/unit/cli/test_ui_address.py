@@ -23,17 +23,17 @@ def test_links_follow_the_port_of_make_ui(tmp_path: Path, monkeypatch: pytest.Mo
     compare.compare(folders, page.parent, tmp_path)
     assert f'href="{ui_address.DEFAULT}/#/experiments/' in page.read_text()
 
-    [line] = ui._note_address(tracker, 5001)
+    [line] = ui.note_address(tracker, OTHER)
     assert line == f"the links of {page} lead to {ui_address.DEFAULT}; for links to here: python -m pipeline.compare"
     compare.compare(folders, page.parent, tmp_path)
     assert f'href="{OTHER}/#/experiments/' in page.read_text()
     assert ui_address.DEFAULT not in page.read_text()
-    assert ui._note_address(tracker, 5001) == []
+    assert ui.note_address(tracker, OTHER) == []
 
 
 def test_a_ui_on_another_store_is_not_where_links_lead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "here"))
-    assert ui._note_address(open_tracker("sqlite", root=tmp_path / "elsewhere", environment={}), 5001) == []
+    assert ui.note_address(open_tracker("sqlite", root=tmp_path / "elsewhere", environment={}), OTHER) == []
     assert ui_address.noted(tmp_path / "here") == ui_address.DEFAULT
 
 
