@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pipeline.cli import console
 from pipeline.cli.errors import UserError
+from pipeline.config import rules
 from pipeline.data.arrays import load
 from pipeline.data.sources import find
 from pipeline.storage.store import RunStore
@@ -34,10 +35,7 @@ def main(argv: Sequence[str]) -> int:
     options = console.words(named, DEFAULTS, __doc__ or "")
     if len(words) > 1:
         raise UserError(f"{' '.join(words)}: expected one SWEEP")
-    try:
-        limit = float(options["gap_limit"])
-    except ValueError:
-        raise UserError(f"gap_limit={options['gap_limit']}: expected a number of points, such as 2.0") from None
+    limit = rules.parsed("gap_limit", options["gap_limit"], rules.number(-100, 100))
     store = RunStore(home() / options["runs"])
     sweep, runs = find_sweep(words[0] if words else "results/sweep", store, console.PROJECT)
     candidate, tracker = promotion.candidate(sweep, runs), open_tracker(options["tracking"])

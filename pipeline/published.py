@@ -9,7 +9,6 @@ and reports/published.md.
 
 from __future__ import annotations
 
-import math
 import subprocess
 import sys
 import time
@@ -18,7 +17,8 @@ from dataclasses import replace
 
 from pipeline.cli import console
 from pipeline.cli.errors import UserError
-from pipeline.cli.formatting import duration, nearest
+from pipeline.cli.formatting import duration
+from pipeline.config import rules
 from pipeline.config.compose import composed
 from pipeline.statistics import published
 from pipeline.statistics.published import Found, Row
@@ -34,31 +34,20 @@ REPORTS = console.PROJECT / "reports"
 
 def main(argv: Sequence[str]) -> int:
     values = console.words(argv, DEFAULTS, __doc__ or "")
-    minutes, seeds = budget(values["minutes"], values["seeds"])
+    minutes = rules.parsed("minutes", values["minutes"], rules.number(0, 1e6))
+    seeds = rules.parsed("seeds", values["seeds"], rules.integer(1, 1000))
     rows, data, store = published.rows(), values["data"], RunStore(home() / "runs")
     only = [word for word in values["only"].split(",") if word]
-    ids = [row.id for row in rows]
     for word in only:
-        if word not in ids:
-            raise UserError(f"only={word}: expected some of {', '.join(ids)}{nearest(word, ids)}")
+        rules.parsed("only", word, rules.choice(row.id for row in rows))
     end = time.monotonic() + 60 * minutes
-    asked = [row for row in rows if minutes and row.id in (only or ids)]
+    asked = [row for row in rows if minutes and (not only or row.id in only)]
     unsent = [row.id for row in asked if not train(row, seeds, data, store, end - time.monotonic())]
     show([judge(row, seeds, data, store) for row in rows])
     if unsent:
         missing = ", ".join(unsent)
         raise TrackingUnavailable(f"{missing}: not all in MLflow yet, see above; the same command publishes the rest")
     return 0
-
-
-def budget(minutes: str, seeds: str) -> tuple[float, int]:
-    try:
-        found = float(minutes), int(seeds)
-    except ValueError as error:
-        raise UserError(f"minutes={minutes} seeds={seeds}: expected numbers") from error
-    if not (math.isfinite(found[0]) and found[0] >= 0 and 1 <= found[1] <= 1000):
-        raise UserError(f"minutes={minutes} seeds={seeds}: expected minutes of at least 0 and 1 to 1000 seeds")
-    return found
 
 
 def train(row: Row, seeds: int, data: str, store: RunStore, left: float) -> bool:

@@ -29,13 +29,7 @@ from pipeline.tracking.address import home
 from pipeline.training.result import FAILED, Result
 
 DEFAULTS = {"data": "data/processed", "runs": "runs", "tracking": "sqlite"}
-STATUSES = {
-    Verdict.IDENTICAL: 0,
-    Verdict.CONSISTENT: 11,
-    Verdict.IMPOSSIBLE: 13,
-    Verdict.INCONSISTENT: 12,
-    Verdict.DEFECT: 10,
-}
+STATUSES = dict(zip(Verdict, (0, 11, 13, 12, 10), strict=True))
 """Exit statuses, the gravest verdict last: of several runs, that one decides."""
 
 
@@ -50,9 +44,8 @@ def main(argv: Sequence[str]) -> int:
     if len(runs) + bool(sweep) != 1:
         raise UserError("expected one RUN, or --all-of SWEEP; --help says what they are")
     store, tracker = RunStore(home() / options["runs"]), open_tracker(options["tracking"])
-    results = _of_sweep(sweep, int(sample or 0), store) if sweep else [_find(runs[0], store, tracker)]
-    results = [result for result in results if result.status != FAILED]
-    if not results:
+    asked = _of_sweep(sweep, int(sample or 0), store) if sweep else [_find(runs[0], store, tracker)]
+    if not (results := [result for result in asked if result.status != FAILED]):
         raise UserError("nothing to reproduce: no run has numbers that this release can read")
     found = reproduction.reproduce(results, console.PROJECT / options["data"], store)
     for one in found:
@@ -72,8 +65,8 @@ def _of_sweep(word: str, sample: int, store: RunStore) -> list[Result]:
         keys = random.Random(sweep.id).sample(keys, sample)
     results, others = readable(runs, keys)
     failed = sum(result.status == FAILED for result in results)
-    lost = f", of which {failed} failed and {'has' if failed == 1 else 'have'} no numbers" if failed else ""
-    print(f"{len(results)} of the {len(sweep.keys)} runs of {sweep.name}{lost}")
+    without = f", {failed} of which failed and left no numbers" if failed else ""
+    print(f"{len(results)} of the {len(sweep.keys)} runs of {sweep.name}{without}")
     if others:
         print(f"{len(others)} are left out: {others[0]}")
     return results
@@ -83,10 +76,9 @@ def _find(word: str, store: RunStore, tracker: Tracker) -> Result:
     """The run on disk, or, if only MLflow has it, what MLflow recorded."""
     try:
         return find_run(word, store)
-    except UnreadableRun:
-        raise
-    except UserError:
-        if (recorded := tracker.recorded(word)) is None:
+    except UserError as error:
+        recorded = None if isinstance(error, UnreadableRun) else tracker.recorded(word)
+        if recorded is None:
             raise
         return recorded
 
@@ -96,9 +88,9 @@ def _note(one: Reproduction, store: RunStore, tracker: Tracker) -> None:
     run_id = store.published(one.then.key, tracker.address.name).get("run_id")
     if not run_id or one.verdict == Verdict.IMPOSSIBLE:
         return
-    when = datetime.now(UTC).isoformat(timespec="seconds")
+    verdict = f"{one.verdict}, {datetime.now(UTC).isoformat(timespec='seconds')}, on {identity.machine()}"
     try:
-        tracker.set_tags(run_id, {"reproduced": f"{one.verdict}, {when}, on {identity.machine()}"})
+        tracker.set_tags(run_id, {"reproduced": verdict})
     except UserError as error:
         print(f"warning: the verdict is not in MLflow ({error})")
 

@@ -17,6 +17,8 @@ from pipeline.training.result import FAILED, Result
 
 
 class Verdict(StrEnum):
+    """The gravest last."""
+
     IDENTICAL = "identical"
     CONSISTENT = "consistent"
     IMPOSSIBLE = "impossible"

@@ -12,8 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from pipeline.cli.errors import RunsLost, UserError
 from pipeline.cli.formatting import duration
 from pipeline.config import rules
@@ -72,7 +70,7 @@ class Budget:
     @classmethod
     def of(cls, texts: Mapping[str, str]) -> Budget:
         """Raises ConfigurationError with everything that is wrong."""
-        values: dict[str, Any] = {key: texts[key] if key == "decades" else _plain(texts[key]) for key in RULES}
+        values: dict[str, Any] = {key: texts[key] if key == "decades" else rules.plain(texts[key]) for key in RULES}
         names = texts["optimizers"].split(",")
         known = rules.choice(rules.options("optimizer"))
         complaints = [rules.complaint(key, value, RULES[key]) for key, value in values.items()]
@@ -100,13 +98,6 @@ class Budget:
     def runs(self) -> int:
         """The most that there may be in all."""
         return len(self.optimizers) * (self.rates * self.choosing_seeds + 2 * self.final_seeds)
-
-
-def _plain(text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
 
 
 @dataclass(frozen=True)
