@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pipeline.storage import identity
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweep import Ledger, Sweep
-from pipeline.sweep import forecast
-from pipeline.sweep.forecast import Earlier
-from pipeline.sweep.planned import Planned
+from pipeline.sweep import estimate
+from pipeline.sweep.estimate import EarlierRun
+from pipeline.sweep.plan import PlannedRun
 
 PRODUCTS_PER_SECOND = 10e9 / 3
 """Of a core, roughly."""
@@ -18,22 +18,22 @@ PRODUCTS_PER_SECOND = 10e9 / 3
 
 @dataclass(frozen=True)
 class History:
-    runs: list[Earlier]
+    runs: list[EarlierRun]
     sweeps: list[Sweep]
 
     @classmethod
     def of(cls, store: RunStore) -> History:
         sweeps = [sweep for sweep in Ledger(store) if sweep.machine == identity.machine() and sweep.trained]
-        return cls(list(forecast.earlier(store)), sweeps)
+        return cls(list(estimate.earlier(store)), sweeps)
 
-    def seconds(self, runs: Sequence[Planned]) -> float:
+    def seconds(self, runs: Sequence[PlannedRun]) -> float:
         """By the wall clock, of all `runs`."""
         if not runs:
             return 0.0
         seconds = [
-            forecast.work(run.job, *map(int, run.arrays.train_images.shape)) / PRODUCTS_PER_SECOND
+            estimate.work(run.job, *map(int, run.arrays.train_images.shape)) / PRODUCTS_PER_SECOND
             if known is None
             else known
-            for run, known in zip(runs, forecast.expected_seconds(runs, self.runs), strict=True)
+            for run, known in zip(runs, estimate.expected_seconds(runs, self.runs), strict=True)
         ]
-        return forecast.wall_seconds(seconds, runs, self.sweeps)
+        return estimate.wall_seconds(seconds, runs, self.sweeps)

@@ -11,30 +11,29 @@ from pipeline.config.job import Job
 from pipeline.statistics.published import Row
 from pipeline.storage import identity
 from pipeline.storage.store import RunStore
-from pipeline.sweep import batch
 from pipeline.sweep.history import History
-from pipeline.sweep.planned import Planned
+from pipeline.sweep.plan import PlannedRun, make_plan
 
 FEWEST = 3
 """Seeds below which a recipe is not begun."""
 QUESTION = "published figures"
 
 
-def planned(row: Row, data: str, seeds: int) -> list[Planned]:
+def planned(row: Row, data: str, seeds: int) -> list[PlannedRun]:
     """Every run of the row: its configurations with seeds from 0."""
     pairs = [word.split("=", 1) for word in row.runs]
     choices = [[f"{key}={value}" for value in values.split(",")] for key, values in pairs]
     words = [list(chosen) for chosen in itertools.product(*choices)]
     values = composed([[*chosen, f"question={QUESTION}", f"paths.data={data}"] for chosen in words])
-    return [with_job(run, replace(run.job, seed=seed)) for run in batch.plan(values, words) for seed in range(seeds)]
+    return [with_job(run, replace(run.job, seed=seed)) for run in make_plan(values, words) for seed in range(seeds)]
 
 
-def with_job(run: Planned, job: Job) -> Planned:
+def with_job(run: PlannedRun, job: Job) -> PlannedRun:
     """The run of another job on the same data and device."""
     return replace(run, job=job, key=identity.key_of(job, run.identity))
 
 
-def affordable(runs: Sequence[Planned], seeds: int, left: float, store: RunStore) -> tuple[int, float]:
+def affordable(runs: Sequence[PlannedRun], seeds: int, left: float, store: RunStore) -> tuple[int, float]:
     """The most seeds of a row that fit into `left` seconds, and what they take; 0 seeds if fewer than FEWEST do."""
     history = History.of(store)
     new = [run for run in runs if run.key not in store]

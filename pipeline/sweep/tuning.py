@@ -20,12 +20,12 @@ from pipeline.config.job import Optimizer
 from pipeline.config.rules import Rule
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
-from pipeline.sweep import batch
+from pipeline.sweep import session
 from pipeline.sweep.history import History
-from pipeline.sweep.planned import Planned
+from pipeline.sweep.plan import PlannedRun, make_plan, store_root
 from pipeline.sweep.recipes import with_job
 from pipeline.tracking import NONE, TrackingUnavailable
-from pipeline.tracking.address import home, resolve
+from pipeline.tracking.address import resolve
 from pipeline.training.result import FAILED, Result
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Budget:
 class Base:
     """One optimizer's configuration, of which only learning rate and seed change."""
 
-    planned: Planned
+    planned: PlannedRun
     words: list[str]
 
     @property
@@ -115,7 +115,7 @@ class Base:
         """The rate, to three digits: one that a person can type."""
         return self.default if decade == 0 else float(f"{self.default * 10**decade:.3g}")
 
-    def run(self, decade: float, seed: int) -> Planned:
+    def run(self, decade: float, seed: int) -> PlannedRun:
         rate, old = self.rate(decade), self.planned.job.optimizer
         values = dict(old.hyperparameters) | {"learning_rate": rate}
         optimizer = Optimizer(old.name, tuple(sorted(values.items())))
@@ -137,13 +137,13 @@ class Search:
             raise UserError(
                 "dataset.validation_size=0: expected over 0; a learning rate is chosen on the validation split only"
             )
-        planned = zip(batch.plan(values, own), own, strict=True)
+        planned = zip(make_plan(values, own), own, strict=True)
         self.bases = {run.job.optimizer.name: Base(run, each) for run, each in planned}
         for name, base in self.bases.items():
             for rate in map(base.rate, budget.decades):
                 if line := rules.complaint(f"decades: the rate of {name}", rate, RATE):
                     raise UserError(line)
-        self.store = RunStore(home() / self.settings["paths"]["runs"])
+        self.store = RunStore(store_root(self.settings["paths"]["runs"]))
         self.tried: dict[str, dict[float, list[Result]]] = {name: {} for name in self.bases}
         self.unsent: TrackingUnavailable | None = None
         """The last error of MLflow, which may lack some of the runs. They are all on disk."""
@@ -179,13 +179,14 @@ class Search:
         """The results of each optimizer and decade. Trains and publishes what is new. Raises RunsLost if a run failed."""
         runs = [self.bases[name].run(decade, seed) for name, decade in places for seed in seeds]
         keys = [run.key for run in runs]
+        ended: dict[int, Result | None] = {}
         if not all(map(self._stored, keys)) or self._unpublished(keys):
             try:
-                for _ in batch.Session(runs, self.settings).run():
-                    pass
+                for position, outcome in session.run_sweep(tuple(runs), self.settings):
+                    ended[position] = outcome.result
             except TrackingUnavailable as error:
                 self.unsent = error
-        results = [run.result or self._stored(run.key) for run in runs]
+        results = [ended.get(position) or self._stored(key) for position, key in enumerate(keys)]
         complete = [result for result in results if result is not None and result.status != FAILED]
         if lost := len(runs) - len(complete):
             raise RunsLost(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -13,10 +14,7 @@ from pipeline import tune
 from pipeline.cli.errors import UserError
 from pipeline.storage.store import RunStore
 from pipeline.sweep import tuning
-from pipeline.sweep.planned import Planned
 from pipeline.tracking import TrackingUnavailable
-from pipeline.training.result import FAILED, FINISHED
-from tests.unit.storage.test_store import result
 from tests.unit.training.command import as_before
 
 OWN = ["optimizers=adam,adamw", "decades=-1,0,1", "step=5", "rates=4", "choosing_seeds=2", "final_seeds=2"]
@@ -121,56 +119,8 @@ def test_a_plan_says_what_it_takes_and_writes_nothing(tuned: Tuned, capsys: pyte
 VALUES = dict(word.split("=") for word in OWN)
 
 
-@pytest.fixture
-def search(processed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuning.Search:
-    """Of one optimizer, with an MLflow store of its own that is not there yet."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    own = [word for word in SMALL if not word.startswith("tracking")]
-    places = [f"paths.data={processed}", f"paths.runs={tmp_path}/runs", "tracking=sqlite"]
-    return tuning.Search(tuning.Budget.of(VALUES | {"optimizers": "adam"}), [*own, *places])
-
-
-@pytest.mark.parametrize("status", ["", FAILED], ids=["not at all", "as one that failed"])
-def test_what_mlflow_has_not_got_is_published_by_the_same_command(
-    search: tuning.Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str
-) -> None:
-    sessions = []
-
-    class Session:
-        def __init__(self, runs: list[Planned], _: object) -> None:
-            sessions.append([one.key for one in runs])
-
-        def run(self) -> Iterator[None]:
-            for key in sessions[-1]:
-                search.store.note_published(key, ids | {"status": FINISHED})
-            yield
-
-    ids = {"run_id": "id", "store": str(tmp_path / "mlflow.db")}
-    monkeypatch.setattr(tuning.batch, "Session", Session)
-    runs = [search.bases["adam"].run(0.0, seed) for seed in range(2)]
-    for one in runs:
-        search.store.write(result(job=one.job, identity=one.identity))
-        if status:
-            search.store.note_published(one.key, ids | {"status": status})
-    for _ in range(2):
-        assert len(search.train([("adam", 0.0)], range(2))[0]) == 2
-    assert sessions == [[one.key for one in runs]], "once, since it has them then"
-
-
-def test_a_server_that_is_down_ends_the_command_not_the_tuning(
-    search: tuning.Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Session:
-        def __init__(self, runs: list[Planned], _: object) -> None:
-            self.runs = runs
-
-        def run(self) -> Iterator[None]:
-            for one in self.runs:
-                search.store.write(result(job=one.job, identity=one.identity, figures={"best/val_accuracy": 0.5}))
-            yield
-            raise TrackingUnavailable("away")
-
-    monkeypatch.setattr(tuning.batch, "Session", Session)
+def test_a_server_that_is_down_ends_the_command_not_the_tuning(monkeypatch: pytest.MonkeyPatch) -> None:
+    search = SimpleNamespace(settings={"plan": False}, run=lambda: ["a tuning"], unsent=TrackingUnavailable("away"))
     monkeypatch.setattr(tuning, "Search", lambda *_: search)
     monkeypatch.setattr("pipeline.report.tuned.write", lambda tunings, _: [f"written: {len(tunings)}"])
     said: list[str] = []
