@@ -29,7 +29,8 @@ from pipeline.storage import identity
 from pipeline.storage.find import KEYS, beginning
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweep import Ledger, Sweep
-from pipeline.sweep import batch, forecast
+from pipeline.sweep import estimate
+from pipeline.sweep.plan import PlannedRun, make_plan, store_root
 from pipeline.tracking import NONE, TrackingUnavailable
 from pipeline.tracking.address import resolve
 from pipeline.training.result import Result
@@ -52,7 +53,7 @@ def composed(words: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
         return [compose.plain(hydra_compose("config", list(each))) for each in words]
 
 
-def planned(row: Row, data: str, seeds: int) -> list[batch.Planned]:
+def planned(row: Row, data: str, seeds: int) -> list[PlannedRun]:
     """Every run of the row: its configurations with seeds from 0."""
     choices = [
         [f"{key}={value}" for value in values.split(",")] for key, _, values in (w.partition("=") for w in row.runs)
@@ -60,19 +61,19 @@ def planned(row: Row, data: str, seeds: int) -> list[batch.Planned]:
     words = [list(chosen) for chosen in itertools.product(*choices)]
     values = composed([[*chosen, f"question={QUESTION}", f"paths.data={data}"] for chosen in words])
     found = []
-    for one in batch.plan(values, words):
+    for one in make_plan(values, words):
         for seed in range(seeds):
             job = replace(one.job, seed=seed)
             found.append(replace(one, job=job, key=identity.key_of(job, one.identity)))
     return found
 
 
-def trained(runs: Sequence[batch.Planned], store: RunStore) -> list[Result]:
+def trained(runs: Sequence[PlannedRun], store: RunStore) -> list[Result]:
     """Those that are there, however they ended."""
     return [store.record(one.key) for one in runs if one.key in store]
 
 
-def unpublished(runs: Sequence[batch.Planned], store: RunStore, tracking: Mapping[str, Any]) -> bool:
+def unpublished(runs: Sequence[PlannedRun], store: RunStore, tracking: Mapping[str, Any]) -> bool:
     """Whether some of these, which are on disk, are not in MLflow, or not as they ended; no with tracking=none."""
     address = resolve(tracking["kind"], tracking["uri"])
     if address.kind == NONE:
@@ -85,22 +86,22 @@ ROUGH = 10e9
 """Multiplications a second of a core, where nothing was trained on this machine before."""
 
 
-def seconds(runs: Sequence[batch.Planned], past: Sequence[forecast.Earlier], sweeps: Sequence[Sweep]) -> float:
+def seconds(runs: Sequence[PlannedRun], past: Sequence[estimate.EarlierRun], sweeps: Sequence[Sweep]) -> float:
     """What training these takes by the wall clock."""
     each = [
-        3 * forecast.work(one.job, *map(int, one.arrays.train_images.shape)) / ROUGH if known is None else known
-        for one, known in zip(runs, forecast.expected_seconds(runs, past), strict=True)
+        3 * estimate.work(one.job, *map(int, one.arrays.train_images.shape)) / ROUGH if known is None else known
+        for one, known in zip(runs, estimate.expected_seconds(runs, past), strict=True)
     ]
-    return forecast.wall_seconds(each, runs, sweeps)
+    return estimate.wall_seconds(each, runs, sweeps)
 
 
-def known(store: RunStore) -> tuple[list[forecast.Earlier], list[Sweep]]:
+def known(store: RunStore) -> tuple[list[estimate.EarlierRun], list[Sweep]]:
     """The finished runs of before, and this machine's sweeps: what a prediction is made from."""
     sweeps = [sweep for sweep in Ledger(store) if sweep.machine == identity.machine() and sweep.trained]
-    return list(forecast.earlier(store)), sweeps
+    return list(estimate.earlier(store)), sweeps
 
 
-def affordable(runs: Sequence[batch.Planned], seeds: int, left: float, store: RunStore) -> tuple[int, float]:
+def affordable(runs: Sequence[PlannedRun], seeds: int, left: float, store: RunStore) -> tuple[int, float]:
     """The most seeds of a row that fit into `left` seconds, and what they take; 0 seeds where too few do."""
     past, sweeps = known(store)
     cost = 0.0
@@ -170,7 +171,7 @@ def main(argv: Sequence[str]) -> int:
         if word not in {row.id for row in known}:
             ids = [row.id for row in known]
             raise UserError(f"only={word}: expected some of {', '.join(ids)}{nearest(word, ids)}")
-    store = RunStore(batch.store_root("runs"))
+    store = RunStore(store_root("runs"))
     end = time.monotonic() + 60 * minutes
     [settings] = composed([[]])
     untaken = []

@@ -29,9 +29,10 @@ from pipeline.config import commandline, compose, rules, schema
 from pipeline.config.compose import ConfigurationError
 
 if TYPE_CHECKING:
-    from pipeline.sweep.batch import Session
-    from pipeline.sweep.planned import Planned
-    from pipeline.sweep.shares import Pool
+    from pipeline.sweep.outcome import Outcome
+    from pipeline.sweep.plan import Plan
+    from pipeline.sweep.pool import Pool
+    from pipeline.sweep.session import Session
 
 schema.register()
 
@@ -50,7 +51,7 @@ class TrainTask:
         self.refused: UserError | None = None
         self.failed: RunFailed | None = None
         """The first run that failed; the others are trained nevertheless."""
-        self._planned: list[Planned] = []
+        self._plan: Plan = ()
         self._pool: Pool | None = None
         self._open = ExitStack()
         self._process = os.getpid()
@@ -81,33 +82,36 @@ class TrainTask:
     ) -> Generator[tuple[int, Callable[[], float]]]:
         """Train runs together; yields `(position, outcome)` as they end. With `plan=true`, nothing.
 
-        `overrides` are the words that made each configuration; a `pool` trains the runs in shares, elsewhere. Raises
+        `overrides` are the words that made each configuration; a `pool` trains the runs elsewhere, in shards. Raises
         ConfigurationError with every problem of every configuration before anything of them is written.
         """
-        from pipeline.sweep.batch import Session, plan, shared_problems
+        from pipeline.sweep.plan import make_plan, shared_problems
+        from pipeline.sweep.session import opened
 
         values = [compose.plain(config) for config in configs]
         if self.settings and (problems := shared_problems([self.settings, *values])):
             raise ConfigurationError(problems)
         self.settings = self.settings or values[0]
-        planned = plan(values, overrides, pool)
-        self._planned += planned
+        plan = make_plan(values, overrides, pool)
+        self._plan += plan
         self._pool = pool
         if self.settings["plan"]:
             return
         if self.session is None:
-            first = 0
-            self.session = Session(planned, self.settings, pool, self.words if _may_have_more() else None)
-            self._open.enter_context(self.session.opened())
+            words = self.words if _may_have_more() else None
+            self.session = self._open.enter_context(opened(plan, self.settings, pool, words))
         else:
-            first = self.session.add(planned)
-        with closing(self.session.train(first)) as runs:
-            for position, outcome in runs:
-                yield position - first, partial(self._objective, outcome)
+            self.session.add(plan)
+        with closing(self.session.train()) as ended:
+            for position, outcome in ended:
+                yield position, partial(self._objective, outcome)
 
-    def _objective(self, outcome: Callable[[], float]) -> float:
+    def _objective(self, outcome: Outcome) -> float:
+        """Log the run, within its job; its objective, or NaN if it failed."""
+        from pipeline.sweep.messages import log_run
+
         try:
-            return outcome()
+            return log_run(outcome)
         except RunFailed as error:
             self.failed = self.failed or error
             return math.nan
@@ -123,14 +127,9 @@ class TrainTask:
     def show_plan(self) -> None:
         """Say what the runs would take, with `plan=true`."""
         if self.settings and self.settings["plan"] and not self.refused:
-            from pipeline.sweep import forecast, shares
-            from pipeline.sweep.batch import Session
+            from pipeline.sweep.preview import show_plan
 
-            session = Session(self._planned, self.settings, self._pool)
-            forecast.show(session.planned, session.look_up(), session.store)
-            if self._pool:
-                new = [self._planned[position] for position in session.to_train()]
-                print("\n".join(shares.described(self._pool, new, session.store)))
+            show_plan(self._plan, self.settings, self._pool)
 
 
 def _may_have_more() -> bool:

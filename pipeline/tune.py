@@ -37,13 +37,14 @@ from pipeline.config.rules import Rule
 from pipeline.storage import identity
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
-from pipeline.sweep import batch
+from pipeline.sweep import session
+from pipeline.sweep.plan import make_plan, store_root
 from pipeline.tracking import TrackingUnavailable
 from pipeline.training.result import FAILED, Result
 
 if TYPE_CHECKING:
     from pipeline.statistics.tuning import Tuning
-    from pipeline.sweep.batch import Planned
+    from pipeline.sweep.plan import PlannedRun
 
 QUESTION = "tuned learning rates"
 RATE = rules.HYPERPARAMETERS["learning_rate"]
@@ -81,7 +82,7 @@ class Budget:
 class Base:
     """One optimizer's configuration, of which only learning rate and seed change."""
 
-    planned: Planned
+    planned: PlannedRun
     words: list[str]
 
     @property
@@ -92,7 +93,7 @@ class Base:
         """The rate, to three digits: one that a person can type."""
         return self.default if decade == 0 else float(f"{self.default * 10**decade:.3g}")
 
-    def run(self, decade: float, seed: int) -> Planned:
+    def run(self, decade: float, seed: int) -> PlannedRun:
         rate = self.rate(decade)
         values = dict(self.planned.job.optimizer.hyperparameters) | {"learning_rate": rate}
         optimizer = Optimizer(self.planned.job.optimizer.name, tuple(sorted(values.items())))
@@ -163,7 +164,7 @@ def bases(optimizers: Sequence[str], words: Sequence[str]) -> tuple[dict[str, Ba
         raise UserError(
             "dataset.validation_size=0: expected over 0; a learning rate is chosen on the validation split only"
         )
-    planned = batch.plan(values, own)
+    planned = make_plan(values, own)
     return {one.job.optimizer.name: Base(one, each) for one, each in zip(planned, own, strict=True)}, values[0]
 
 
@@ -177,7 +178,7 @@ class Search:
             for rate in map(base.rate, spent.decades):
                 if line := rules.complaint(f"decades: the rate of {name}", rate, RATE):
                     raise UserError(line)
-        self.store = RunStore(batch.store_root(self.settings["paths"]["runs"]))
+        self.store = RunStore(store_root(self.settings["paths"]["runs"]))
         self.tried: dict[str, dict[float, list[Result]]] = {name: {} for name in self.bases}
         self.untaken: TrackingUnavailable | None = None
         """What MLflow did not take, the last time that it did not."""
@@ -212,15 +213,16 @@ class Search:
     def train(self, places: Sequence[tuple[str, float]], seeds: range) -> list[list[Result]]:
         """The results of each optimizer and decade, trained and published where they are not yet. Raises RunsLost where one failed."""
         runs = [self.bases[name].run(decade, seed) for name, decade in places for seed in seeds]
+        ended: dict[int, Result | None] = {}
         tracking = self.settings["tracking"]
         if any(self.recorded(one.key) is None for one in runs) or figures.unpublished(runs, self.store, tracking):
             try:
-                for _ in batch.Session(runs, self.settings).run():
-                    pass
+                for position, outcome in session.run_sweep(tuple(runs), self.settings):
+                    ended[position] = outcome.result
             except TrackingUnavailable as error:
                 # All of them are on disk: the tuning goes on, and says so when it is done.
                 self.untaken = error
-        results = [one.result or self.recorded(one.key) for one in runs]
+        results = [ended.get(position) or self.recorded(run.key) for position, run in enumerate(runs)]
         whole = [one for one in results if one is not None and one.status != FAILED]
         if lost := len(runs) - len(whole):
             raise RunsLost(

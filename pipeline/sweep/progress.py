@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
 from pipeline.cli.formatting import duration, percent
 from pipeline.config.job import Job
-from pipeline.training.outcome import Epoch
+from pipeline.sweep.messages import summary
 from pipeline.training.result import Result
 
 
@@ -25,21 +27,20 @@ def effort(job: Job) -> float:
 
 
 class Progress:
-    """Told of epochs and ends of runs; shows the run, its epoch, its held-out accuracy and the time left."""
+    """Shows the run, its epoch, its held-out accuracy and the time left."""
 
-    def __init__(self, jobs: list[Job]) -> None:
+    def __init__(self, jobs: Sequence[Job]) -> None:
         self.jobs = jobs
         self.work = sum(job.training.epochs * effort(job) for job in jobs)
         self.work_done = 0.0
         self.runs_done = 0
         self.started = time.monotonic()
-        self.last_line = 0.0
-        self.blind = False
-        """Whether only ends of runs are told: of what is trained elsewhere."""
         self.bar: Any = None
+        self._epochs: Counter[Job] = Counter()
+        """How many epochs of each job were shown: none of those that other processes train."""
 
     def __enter__(self) -> Progress:
-        if sys.stdout.isatty() and len(self.jobs) > 1:
+        if len(self.jobs) > 1 and sys.stdout.isatty():
             from rich import progress
 
             self.bar = progress.Progress(
@@ -68,10 +69,11 @@ class Progress:
         return f"{duration((time.monotonic() - self.started) * (self.work - self.work_done) / self.work_done)} left"
 
     def begin(self) -> None:
-        """The clock of the time left starts when the libraries are loaded."""
+        """Start the clock of the time left, when the libraries are loaded."""
         self.started = time.monotonic()
 
     def epoch(self, job: Job, epoch: int, metrics: dict[str, float]) -> None:
+        self._epochs[job] += 1
         self.work_done += effort(job)
         split, accuracy = held_out(metrics)
         if len(self.jobs) == 1:
@@ -85,36 +87,21 @@ class Progress:
             now = f"{job.name} epoch {epoch}/{job.training.epochs}, {split} {percent(accuracy)}, {self.left}"
             self.bar.update(self.task, completed=self.work_done, now=now)
 
-    def heard(self, job: Job, epoch: Epoch) -> None:
-        self.epoch(job, epoch.epoch, epoch.metrics)
-
     def done(self, result: Result) -> None:
         self.runs_done += 1
-        if self.blind:
-            self.work_done += len(result.history.get("train/loss", [])) * effort(result.job)
+        trained = len(result.history.get("train/loss", []))
+        not_shown = trained - self._epochs[result.job]
+        self.work_done += not_shown * effort(result.job)
         # A run that ended early gives back the epochs that it did not need.
-        unused = result.job.training.epochs - len(result.history.get("train/loss", []))
-        self.work -= unused * effort(result.job)
+        self.work -= (result.job.training.epochs - trained) * effort(result.job)
         if len(self.jobs) == 1:
             return
         if self.bar is not None:
             self.bar.update(self.task, total=self.work, runs=f"{self.runs_done}/{len(self.jobs)} runs")
-            if self.blind:
+            if not_shown:
                 self.bar.update(self.task, completed=self.work_done, now=f"{result.name}, {self.left}")
             if not result.finished:
                 self.bar.console.print(f"{result.name} {result.status}: {result.reason}", highlight=False, markup=False)
         else:
             end = f", {self.left}" if self.runs_done < len(self.jobs) else ""
             print(f"[{self.runs_done}/{len(self.jobs)}] {summary(result)}{end}", flush=True)
-
-
-def summary(result: Result) -> str:
-    """One run in one line."""
-    if not result.finished:
-        return f"{result.name} {result.status}: {result.reason}"
-    f = result.figures
-    validation = f"validation {percent(f['val/accuracy'])}, " if "val/accuracy" in f else ""
-    return (
-        f"{result.name}: {validation}test {percent(f['test/accuracy'])}, "
-        f"gap {100 * f['overfitting_gap/accuracy']:.2f} points, {f['time/train_s']:.1f} s"
-    )

@@ -9,23 +9,26 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from pipeline.cli.errors import without_logins
-from pipeline.models import dense
+from pipeline.models import dense, devices
 from pipeline.storage.store import RunStore
+from pipeline.sweep.plan import PlannedRun
+from pipeline.sweep.pool import on_this_machine
 from pipeline.tracking import Tracker, TrackingUnavailable
 from pipeline.tracking.apart import Gone, Recorder
 from pipeline.tracking.describe import Point
 from pipeline.training.result import Result
 
 WRITE_SECONDS = 5.0
-"""Between two writes of what is training; a run that takes less is written once, when it ends."""
+"""Between two writes of runs in training; a run that takes less is written once, when it ends."""
 ELSEWHERE = "runs.of_other_sweeps"
-"""A sweep's tag with the ids of those of its runs that another sweep trained first, and that stand under that one."""
+"""A sweep's tag with the ids of its runs that another sweep trained first, and that stand under that sweep."""
 RETRY_SECONDS = 5.0
 """Between two tries of what the store did not take."""
 
@@ -48,50 +51,46 @@ def send_model(
 def _recorder(tracker: Tracker) -> Recorder | None:
     try:
         return Recorder(tracker)
-    except OSError:  # no process to be had: this one records then
+    except OSError:  # no second process is to be had: this one records then
         return None
 
 
+@dataclass
+class _Training:
+    """A run in training: since when, and its points that are not in the store."""
+
+    run: PlannedRun
+    since: float
+    points: list[Point] = field(default_factory=list)
+
+
 class Publisher:
-    """One thread that publishes, in order. What the store does not take waits, and is tried again while runs train.
+    """One thread that publishes, in order. What the store does not take waits, and is tried again while runs train."""
 
-    `apart`: runs are recorded by a second process. What is said of the sweep as a whole, and models, are not.
-    """
-
-    def __init__(
-        self,
-        tracker: Tracker,
-        store: RunStore,
-        question: str,
-        datasets: Mapping[str, Mapping[str, Any]],
-        apart: bool = False,
-    ) -> None:
-        self.tracker, self.store, self.question, self.datasets = tracker, store, question, datasets
-        """`datasets`: what is told of each data set, by its name."""
+    def __init__(self, tracker: Tracker, store: RunStore, question: str, second_process: bool = False) -> None:
+        """`second_process`: runs are recorded by one, but neither the sweep as a whole nor models."""
+        self.tracker, self.store, self.question = tracker, store, question
         self.parent: str | None = None
-        """The run that stands for this sweep."""
+        """The MLflow run that stands for this sweep."""
         self.under: str | None = None
-        """The run that new ones are put under: the parent, or that of a larger sweep."""
+        """The MLflow run that new ones are put under: the parent, or that of a larger sweep."""
         self.deleted: set[str] = set()
         """Keys of runs that a person deleted in the store."""
         self.trouble: str | None = None
-        """Why what waits was not taken the last time; None where nothing waits."""
+        """Why the store did not take what waits; None if nothing waits."""
         self.handed: set[str] = set()
         """Keys of the results that were handed over."""
         self.stopped: KeyboardInterrupt | None = None
         """The signal that came while `close` waited, to be raised when all else is done."""
-        self._recorder = _recorder(tracker) if apart else None
+        self._recorder = _recorder(tracker) if second_process else None
         self._tried = 0.0
         self._elsewhere: list[str] = []
         self._live: dict[str, str] = {}
-        """Ids of the runs that are RUNNING, by key."""
-        self._since: dict[str, float] = {}
-        """When a run was first heard of, by key."""
-        self._points: dict[str, tuple[Result, list[Point]]] = {}
-        """What was heard of runs that are training since the last write, by key."""
+        """Ids of the runs that are RUNNING in the store, by key."""
+        self._training: dict[str, _Training] = {}
         self._written = -WRITE_SECONDS
         self._writing = False
-        """Whether a write waits: a store that hangs gets no queue of them."""
+        """Whether a write waits: a store that hangs does not get a queue of them."""
         self._ended = threading.Event()
         self._waiting: deque[tuple[Callable[[], None], bool]] = deque()
         self._queue: queue.SimpleQueue[tuple[Callable[[], None], bool] | None] = queue.SimpleQueue()
@@ -103,57 +102,60 @@ class Publisher:
         name: str,
         tags: Mapping[str, str],
         sweep_id: str,
-        grown: Sequence[str] = (),
-        within: Sequence[str] = (),
+        smaller: Sequence[str] = (),
+        larger: Sequence[str] = (),
         restore: bool = False,
     ) -> None:
-        """The parent run of a sweep; runs published later become its children.
+        """Start the parent run of a sweep; runs published later become its children.
 
-        `grown` are ids of sweeps that this one contains, and whose parent run it takes over; `within` of those that contain
-        it, under whose parent run its own stand already. `restore`: also a parent run that a person deleted.
+        `smaller` are ids of sweeps that this one contains, and whose parent run it takes over; `larger` of those that
+        contain it, and whose parent run its own runs stand under. `restore`: also a parent run that a person deleted.
         """
 
         def task() -> None:
-            for larger in within:
-                if parent := self.tracker.parent(self.question, larger):
+            for other in larger:
+                if parent := self.tracker.parent(self.question, other):
                     self.under = parent
                     self.tracker.join(self.question, parent)
                     return
-            begun = self.tracker.begin(self.question, name, tags, sweep_id, grown=grown, restore=restore)
+            begun = self.tracker.begin(self.question, name, tags, sweep_id, grown=smaller, restore=restore)
             self.parent = self.under = begun or None
 
-        self._queue.put((task, False))
+        self.call(task)
 
-    def hear(self, run: Result, epoch: int = 0, metrics: Mapping[str, float] | None = None) -> None:
-        """An epoch of a run that is training, or, without one, its start; `run` has no numbers.
+    def show(self, run: PlannedRun, epoch: int = 0, metrics: Mapping[str, float] | None = None) -> None:
+        """Show the start of a run, or an epoch of it.
 
-        It is RUNNING in the store from its start, where that is told, or when it has gone on for a while.
+        It is RUNNING in the store from its start, if that is shown, or else when it has trained for a while.
         """
         now = time.monotonic()
-        since = self._since.setdefault(run.key, now if epoch else now - WRITE_SECONDS)
-        points = self._points.setdefault(run.key, (run, []))[1]
+        training = self._training.setdefault(run.key, _Training(run, now if epoch else now - WRITE_SECONDS))
         at = int(time.time() * 1000)
-        points += [Point(name, value, epoch, at) for name, value in (metrics or {}).items() if math.isfinite(value)]
-        if now - since >= WRITE_SECONDS and now - self._written >= WRITE_SECONDS and not self._writing:
-            self._written, self._writing = now, True
-            due = [key for key in self._points if now - self._since[key] >= WRITE_SECONDS]
-            heard = [self._points.pop(key) for key in due]
-            self._queue.put((partial(self._write, heard), False))
+        training.points += [
+            Point(name, value, epoch, at) for name, value in (metrics or {}).items() if math.isfinite(value)
+        ]
+        if now - training.since < WRITE_SECONDS or now - self._written < WRITE_SECONDS or self._writing:
+            return
+        self._written, self._writing = now, True
+        due = []
+        for other in self._training.values():
+            if now - other.since >= WRITE_SECONDS:
+                due.append((other.run, other.points))
+                other.points = []
+        self.call(partial(self._write, due))
 
-    def _write(self, heard: Sequence[tuple[Result, list[Point]]]) -> None:
-        """What was heard of runs that are training. The whole run comes with its result, so what is not taken is let go."""
+    def _write(self, due: Sequence[tuple[PlannedRun, list[Point]]]) -> None:
+        """Write points of runs in training. The result has them all, so those that are not taken are not tried again."""
         self._writing = False
         with suppress(TrackingUnavailable):
-            for run, points in heard if self.trouble is None else ():
+            for run, points in due if self.trouble is None else ():
                 if run.key not in self._live:
-                    dataset = self.datasets.get(run.job.dataset.name)
-                    self._live[run.key] = self.tracker.start(run, self.question, self.under, dataset)
+                    self._live[run.key] = self.tracker.start(run.begun(), self.question, self.under, run.dataset)
                 if points and self._live[run.key]:
                     self.tracker.add(self._live[run.key], points)
 
-    def publish(self, result: Result) -> None:
+    def publish(self, result: Result, dataset: Mapping[str, Any] | None = None) -> None:
         def task() -> None:
-            dataset = self.datasets.get(result.job.dataset.name)
             ids = self._record(result, dataset)
             self._live.pop(result.key, None)
             if not ids:
@@ -165,7 +167,7 @@ class Publisher:
             if self.parent and ids.get("parent_run_id", self.parent) != self.parent:
                 self._elsewhere.append(ids["run_id"])
 
-        self._points.pop(result.key, None)
+        self._training.pop(result.key, None)
         self._queue.put((task, True))
         self.handed.add(result.key)
 
@@ -174,10 +176,38 @@ class Publisher:
             try:
                 return self._recorder.publish(result, self.question, self.under, dataset)
             except Gone:
-                # Killed, or short of memory. The tracker of this process finds what that one recorded, and goes on.
+                # It was killed, or is short of memory. The tracker here finds what it recorded, and goes on.
                 self._recorder.close()
                 self._recorder = None
         return self.tracker.publish(result, self.question, self.under, dataset)
+
+    def publish_best(self, run: PlannedRun, result: Result) -> None:
+        """Name the best run on the parent run, and save its network, unless a person deleted it."""
+
+        def task() -> None:
+            published = self.store.published(result.key, self.tracker.address.name)
+            run_id = published.get("run_id")
+            if not run_id or result.key in self.deleted:
+                return
+            if self.parent:
+                self.tracker.set_tags(self.parent, {"winner": result.name, "winner.run_id": run_id})
+            if published.get("model") != run_id:
+                # Saving a network needs no GPU, and the one it was trained on may be another machine's.
+                cpu = replace(run.device, kind="cpu", precision="float32")
+                devices.start(run.device if on_this_machine(run.device) else cpu)
+                images = np.asarray(run.arrays.test_images[:5])
+                send_model(self.tracker, self.store, result, published, images, run.device.dtype)
+
+        self.call(task)
+
+    def tag_sweep(self, tags: Mapping[str, str]) -> None:
+        """Put tags on the parent run, if there is one."""
+
+        def task() -> None:
+            if self.parent:
+                self.tracker.set_tags(self.parent, tags)
+
+        self.call(task)
 
     def call(self, task: Callable[[], None]) -> None:
         """Run `task` after everything handed over so far."""
@@ -186,15 +216,13 @@ class Publisher:
     def close(self, status: str) -> str | None:
         """Wait until everything is published, and end the parent run with `status`; what is missing, in a sentence.
 
-        A run that is RUNNING still was not trained to the end, and is KILLED.
-
-        A signal does not cut that off, and is kept in `stopped`; the second one ends the process at once.
+        A run that is still RUNNING was not trained to the end, and is KILLED. A signal does not cut this off, and is kept
+        in `stopped`; the second one ends the process at once.
         """
-
-        left = dict(self._points)
+        left = list(self._training.values())
 
         def task() -> None:
-            self._write([heard for key, heard in left.items() if key in self._live])
+            self._write([(training.run, training.points) for training in left if training.run.key in self._live])
             for run_id in filter(None, self._live.values()):
                 self.tracker.end(run_id, "KILLED")
             self._live.clear()
@@ -203,7 +231,7 @@ class Publisher:
                     self.tracker.set_tags(self.parent, {ELSEWHERE: " ".join(self._elsewhere)})
                 self.tracker.end(self.parent, status)
 
-        self._queue.put((task, False))
+        self.call(task)
         self._queue.put(None)
         try:
             self._ended.wait()
@@ -224,7 +252,7 @@ class Publisher:
         try:
             self._until_closed()
         finally:
-            if self._recorder is not None:  # or this process would wait for that one for ever
+            if self._recorder is not None:  # or this process would wait for it for ever
                 self._recorder.close()
             self._ended.set()
 
@@ -240,7 +268,7 @@ class Publisher:
             self._waiting.append(queued)
             if self.trouble is None or time.monotonic() - self._tried >= RETRY_SECONDS:
                 self._send()
-        # Once more, but for a store that was tried just now: one that hangs holds up each try for a minute.
+        # Once more, unless the store was tried just now: one that hangs holds up each try for a minute.
         if self._waiting and time.monotonic() - self._tried >= RETRY_SECONDS:
             self._send()
 

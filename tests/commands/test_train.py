@@ -27,7 +27,9 @@ from pipeline.config.rules import options
 from pipeline.data.arrays import Arrays, split
 from pipeline.models import dense
 from pipeline.storage.sweep import Ledger
-from pipeline.sweep import batch
+from pipeline.sweep.outcome import Outcome, best_of
+from pipeline.sweep.plan import PlannedRun
+from pipeline.sweep.weights import Candidates
 from pipeline.training import engine, trainer
 from pipeline.training.outcome import Run
 from pipeline.training.result import DIVERGED, FAILED, FINISHED
@@ -605,13 +607,13 @@ def test_interpolations_that_can_be_resolved_train(place: Callable[[], Place]) -
 # --- choosing a winner, without training
 
 
-def planned(name: str, seed: int, accuracy: float | None, status: str = FINISHED) -> batch.Planned:
+def outcome(name: str, seed: int, accuracy: float | None, status: str = FINISHED) -> Outcome:
     from pipeline.training.result import Result
 
     job = make_job(name, seed=seed)
     figures = {"train/accuracy": 1.0} | ({} if accuracy is None else {"best/val_accuracy": accuracy})
     result = Result(key=f"{name}{seed}", job=job, status=status, figures=figures)
-    return batch.Planned(job, device(), None, result.key, {}, [], result)  # type: ignore[arg-type]
+    return Outcome(PlannedRun(job, device(), None, result.key, {}, []), result)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -625,21 +627,21 @@ def planned(name: str, seed: int, accuracy: float | None, status: str = FINISHED
     ids=["best mean, then best seed", "best seed", "nothing to choose by", "nothing"],
 )
 def test_the_winner(runs: list[tuple[str, int, float | None]], winner: str | None) -> None:
-    best = batch.winner([planned(*run) for run in runs])
+    best = best_of([outcome(*run) for run in runs])
     assert (best.key if best else None) == winner
 
 
 def test_a_lost_run_does_not_win() -> None:
-    best = batch.winner([planned("sgd", 0, 0.9, DIVERGED), planned("adam", 0, 0.5)])
+    best = best_of([outcome("sgd", 0, 0.9, DIVERGED), outcome("adam", 0, 0.5)])
     assert best is not None
     assert best.key == "adam0"
 
 
 def test_candidates_keep_the_best_within_their_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    held = batch.Candidates()
+    held = Candidates()
     monkeypatch.setattr(held, "MOST", 20)
     for seed, accuracy in enumerate((0.5, 0.9, 0.7)):
-        result = planned("sgd", seed, accuracy).result
+        result = outcome("sgd", seed, accuracy).result
         assert result is not None
         result.weights = {"kernel": np.zeros(10, np.uint8)}
         held.add(result)
@@ -650,7 +652,7 @@ def test_candidates_keep_the_best_within_their_bound(monkeypatch: pytest.MonkeyP
 def test_a_winner_that_is_not_in_memory_is_trained_once_more(
     place: Callable[[], Place], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch.Candidates, "get", lambda self, key: None)
+    monkeypatch.setattr(Candidates, "get", lambda self, key: None)
     where = place()
     said = where.train(*FEW)
     assert "warning" not in said.out
@@ -660,7 +662,7 @@ def test_a_winner_that_is_not_in_memory_is_trained_once_more(
 @pytest.mark.slow
 def test_it_is_said_where_it_comes_out_different(place: Callable[[], Place], monkeypatch: pytest.MonkeyPatch) -> None:
     where = place()
-    monkeypatch.setattr(batch.Candidates, "get", lambda self, key: None)
+    monkeypatch.setattr(Candidates, "get", lambda self, key: None)
     finished = Run.finished
 
     def restless(self: Run, *rest: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,8 @@ import pytest
 from pipeline import tune
 from pipeline.cli.errors import UserError
 from pipeline.storage.store import RunStore
-from pipeline.sweep.planned import Planned
+from pipeline.sweep.outcome import Outcome
+from pipeline.sweep.plan import PlannedRun
 from pipeline.tracking import TrackingUnavailable
 from pipeline.training.result import FAILED, FINISHED
 from tests.unit.storage.test_store import result
@@ -135,17 +136,14 @@ def test_what_mlflow_has_not_got_is_published_by_the_same_command(
 ) -> None:
     sessions = []
 
-    class Session:
-        def __init__(self, runs: list[Planned], _: object) -> None:
-            sessions.append([one.key for one in runs])
-
-        def run(self) -> Iterator[None]:
-            for key in sessions[-1]:
-                search.store.note_published(key, ids | {"status": FINISHED})
-            yield
+    def run_sweep(runs: Sequence[PlannedRun], _: object) -> Iterator[tuple[int, Outcome]]:
+        sessions.append([run.key for run in runs])
+        for position, run in enumerate(runs):
+            search.store.note_published(run.key, ids | {"status": FINISHED})
+            yield position, Outcome(run)
 
     ids = {"run_id": "id", "store": str(tmp_path / "mlflow.db")}
-    monkeypatch.setattr(tune.batch, "Session", Session)
+    monkeypatch.setattr(tune.session, "run_sweep", run_sweep)
     runs = [search.bases["adam"].run(0.0, seed) for seed in range(2)]
     for one in runs:
         search.store.write(result(job=one.job, identity=one.identity))
@@ -159,17 +157,13 @@ def test_what_mlflow_has_not_got_is_published_by_the_same_command(
 def test_a_server_that_is_down_ends_the_command_not_the_tuning(
     search: tune.Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Session:
-        def __init__(self, runs: list[Planned], _: object) -> None:
-            self.runs = runs
+    def run_sweep(runs: Sequence[PlannedRun], _: object) -> Iterator[tuple[int, Outcome]]:
+        for position, run in enumerate(runs):
+            search.store.write(result(job=run.job, identity=run.identity, figures={"best/val_accuracy": 0.5}))
+            yield position, Outcome(run)
+        raise TrackingUnavailable("away")
 
-        def run(self) -> Iterator[None]:
-            for one in self.runs:
-                search.store.write(result(job=one.job, identity=one.identity, figures={"best/val_accuracy": 0.5}))
-            yield
-            raise TrackingUnavailable("away")
-
-    monkeypatch.setattr(tune.batch, "Session", Session)
+    monkeypatch.setattr(tune.session, "run_sweep", run_sweep)
     monkeypatch.setattr(tune, "Search", lambda *_: search)
     monkeypatch.setattr("pipeline.report.tuned.write", lambda tunings, _: [f"written: {len(tunings)}"])
     said: list[str] = []

@@ -18,7 +18,8 @@ from pipeline.cli.errors import DataUnavailable, UserError
 from pipeline.data import download, files, idx, sources
 from pipeline.storage import store
 from pipeline.storage.store import RunStore
-from pipeline.sweep import batch, forecast, publisher
+from pipeline.sweep import plan, publisher, room
+from pipeline.sweep.plan import PlannedRun
 from pipeline.tracking import process
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.outcome import Run
@@ -28,6 +29,7 @@ from tests.unit.data.loopback import Server
 from tests.unit.storage import test_store as stored
 from tests.unit.tracking.factory import make_result
 from tests.unit.training.factory import make_job
+from tests.unit.training.trainer import device
 
 Check = Callable[[Path], None]
 
@@ -136,7 +138,7 @@ def a_store_that_comes_back_gets_everything(root: Path) -> None:
 
 
 def too_large_a_network_is_refused(root: Path) -> None:
-    assert batch.memory_problems(make_job(hidden=[65536] * 32), 784, 10)
+    assert plan.memory_problems(make_job(hidden=[65536] * 32), 784, 10)
 
 
 def no_number_is_diverged(root: Path) -> None:
@@ -148,13 +150,10 @@ def no_number_is_diverged(root: Path) -> None:
 def room_is_looked_for(root: Path) -> None:
     (root / "taken").touch()
     with pytest.raises(UserError, match="is not a folder"):
-        forecast.check_room([planned()], {"paths.runs": root / "taken" / "here"})
+        room.check_room([RUN], {"paths.runs": root / "taken" / "here"})
 
 
-def planned() -> Any:
-    from types import SimpleNamespace
-
-    return SimpleNamespace(job=make_job(), arrays=tiny.arrays())
+RUN = PlannedRun(make_job(), device(), tiny.arrays(), "0" * 64, {}, [])
 
 
 def a_full_disk_has_a_remedy(root: Path) -> None:
@@ -190,14 +189,14 @@ DEFENCES: list[tuple[str, Check, object, str, object]] = [
         lambda self, chunk: (setattr(self, "until", 0.0), self.response.close(), len(chunk))[2],
     ),
     ("bombs and trailing bytes", a_bomb_is_not_unpacked, idx, "unpack", lambda data, size, name: b""),
-    ("disk full", room_is_looked_for, forecast, "check_room", lambda *_: None),
+    ("disk full", room_is_looked_for, room, "check_room", lambda *_: None),
     ("disk full", a_full_disk_has_a_remedy, console, "REMEDIES", {}),
     ("stored result damaged", damage_is_found, store, "array_digest", lambda array: "0" * 64),
     ("SQLite damaged", a_damaged_database_is_refused, tracking, "check", lambda database: None),
     ("two sweeps at once", a_run_is_published_once, Tracker, "_find", lambda *_: None),
     ("tracking server", a_store_that_comes_back_gets_everything, publisher, "RETRY_SECONDS", 1e9),
     ("NaN and infinity", no_number_is_diverged, Run, "non_finite", None),
-    ("out of memory", too_large_a_network_is_refused, batch, "_memory", lambda: None),
+    ("out of memory", too_large_a_network_is_refused, plan, "total_memory", lambda: 2**60),
 ]
 
 

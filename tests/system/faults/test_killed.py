@@ -19,8 +19,9 @@ import pytest
 import yaml
 
 from pipeline.cli.console import PROJECT, Stopped
-from pipeline.sweep.batch import Session
-from pipeline.training.result import FINISHED, Result
+from pipeline.sweep.outcome import Outcome
+from pipeline.sweep.session import Session
+from pipeline.training.result import FINISHED
 from tests.system.faults.sound import assert_no_orphans, assert_sound
 from tests.system.faults.workspace import SMALL, Workspace, last_line
 from tests.unit.report import factory
@@ -234,13 +235,13 @@ def ends_with_its_dvc(folder: Path) -> None:
 def test_a_run_that_is_on_disk_when_the_signal_comes_is_published(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keep = Session._keep
+    store = Session._store
 
-    def kept(session: Session, result: Result) -> Result:
-        keep(session, result)
+    def stored(session: Session, outcome: Outcome) -> Outcome:
+        store(session, outcome)
         raise Stopped(signal.SIGTERM)
 
-    monkeypatch.setattr(Session, "_keep", kept)
+    monkeypatch.setattr(Session, "_store", stored)
     assert workspace.tracked(*SMALL).status == 143
     assert len(workspace.store.keys()) == 1
     assert statuses(workspace) == {"KILLED": 1, "FINISHED": 1}

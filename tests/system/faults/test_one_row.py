@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.sweep.batch import Session
+from pipeline.sweep.outcome import Outcome
 from pipeline.sweep.progress import Progress
+from pipeline.sweep.session import Session
 from pipeline.tracking.tracker import Tracker
 from tests.system.faults.workspace import SMALL, Workspace, last_line
 
@@ -82,14 +83,14 @@ def at_epoch(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], Non
     """Do something when a run has come to an epoch, and all that was said of it is in MLflow."""
 
     def told(number: int, what: Callable[[], None]) -> None:
-        heard = Progress.heard
+        shown = Progress.epoch
 
-        def patched(progress: Progress, job: Any, epoch: Any) -> None:
-            heard(progress, job, epoch)
-            if epoch.epoch == number:
+        def patched(progress: Progress, job: Any, epoch: int, metrics: Any) -> None:
+            shown(progress, job, epoch, metrics)
+            if epoch == number:
                 what()
 
-        monkeypatch.setattr(Progress, "heard", patched)
+        monkeypatch.setattr(Progress, "epoch", patched)
         monkeypatch.setattr("pipeline.sweep.publisher.WRITE_SECONDS", 0.0)
 
     return told
@@ -141,7 +142,7 @@ def test_a_run_that_was_killed_is_one_row_when_it_is_trained(
     workspace: Workspace, at_epoch: Callable[[int, Callable[[], None]], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(Session, "_publish_kept", lambda *_: None)
+        patch.setattr(Session, "_publish_stored", lambda *_: None)
         at_epoch(2, lambda: os.kill(os.getpid(), signal.SIGINT))
         assert workspace.tracked(*SINGLE, "training.epochs=40").status == 130
     monkeypatch.undo()
@@ -151,15 +152,15 @@ def test_a_run_that_was_killed_is_one_row_when_it_is_trained(
 
 @pytest.mark.fault("store gone")
 def test_a_store_deleted_in_the_middle_is_missed(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    keep = Session._keep
+    store = Session._store
 
-    def kept(session: Session, result: Any) -> Any:
+    def stored(session: Session, outcome: Outcome) -> Outcome:
         if len(workspace.store.keys()) == 2:
             workspace.database.unlink()
-        return keep(session, result)
+        return store(session, outcome)
 
     assert workspace.tracked(*SMALL, "seed=9,10").status == 0
-    monkeypatch.setattr(Session, "_keep", kept)
+    monkeypatch.setattr(Session, "_store", stored)
     done = workspace.tracked(*SMALL, "seed=range(4)")
     assert done.status == 5
     assert "mlflow.db is gone while this command ran" in last_line(done.err)

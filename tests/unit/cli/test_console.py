@@ -24,7 +24,7 @@ from tests.unit.training.command import Said, command
 OTHERS = [
     name
     for name in COMMANDS
-    if name not in ("pipeline.train", "pipeline.tune", "pipeline.sweep.worker", "pipeline.tracking.tracker")
+    if name not in ("pipeline.train", "pipeline.tune", "pipeline.sweep.executors.worker", "pipeline.tracking.tracker")
 ]
 WRONG = ["optimizzer=adm"]
 """A word that no command takes."""

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from pipeline.data.arrays import Arrays
-from pipeline.sweep import cores
-from pipeline.sweep.planned import Planned
+from pipeline.sweep.executors import cores
+from pipeline.sweep.plan import PlannedRun
 from tests.support.slurm import numbers
 from tests.unit.training.command import Place
 from tests.unit.training.factory import make_job
@@ -21,9 +21,9 @@ HERE = device(workers=4)
 GIB = 2**30
 
 
-def runs(digits: Arrays, *hidden: list[int], on: Any = HERE, epochs: int = 4000) -> list[Planned]:
+def runs(digits: Arrays, *hidden: list[int], on: Any = HERE, epochs: int = 4000) -> list[PlannedRun]:
     jobs = [make_job(hidden=layers, seed=seed, epochs=epochs) for seed, layers in enumerate(hidden)]
-    return [Planned(job, on, digits, f"{number:064}", {}, []) for number, job in enumerate(jobs)]
+    return [PlannedRun(job, on, digits, f"{number:064}", {}, []) for number, job in enumerate(jobs)]
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_what_xla_copies_in_more_than_one_part_waits(
     digits: Arrays, hidden: list[int], precision: str, waits: bool
 ) -> None:
     [one] = runs(digits, hidden, on=replace(HERE, precision=precision))
-    assert cores.hands_over(one) is waits
+    assert cores.waits_for_others(one) is waits
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_what_xla_copies_in_more_than_one_part_waits(
 )
 def test_other_engines_have_no_such_threads(digits: Arrays, changes: dict[str, Any]) -> None:
     [one] = runs(digits, [1024, 1024], on=replace(HERE, **changes))
-    assert not cores.hands_over(one)
+    assert not cores.waits_for_others(one)
 
 
 WIDE = [1024, 1024]
@@ -59,17 +59,17 @@ WIDE = [1024, 1024]
 @pytest.mark.parametrize(
     ("count", "workers", "memory", "processes"),
     [
-        (9, 4, None, 4),
+        (9, 4, 1024 * GIB, 4),
         (3, 4, 64 * GIB, 3),
         (9, 4, 3 * GIB, 2),
         (9, 4, GIB, None),
-        (9, 1, None, None),
-        (1, 4, None, None),
+        (9, 1, 64 * GIB, None),
+        (1, 4, 64 * GIB, None),
     ],
     ids=str,
 )
 def test_as_many_as_trained_at_a_time_and_fit(
-    digits: Arrays, count: int, workers: int, memory: int | None, processes: int | None
+    digits: Arrays, count: int, workers: int, memory: int, processes: int | None
 ) -> None:
     pool = cores.pool(runs(digits, *[WIDE] * count, on=replace(HERE, workers=workers)), memory)
     assert (pool and (pool.shares, pool.at_once, pool.cpus, pool.gpus)) == (processes and (processes, processes, 1, 0))
@@ -78,35 +78,27 @@ def test_as_many_as_trained_at_a_time_and_fit(
 def test_less_than_a_minute_of_work_starts_no_process(digits: Arrays) -> None:
     many = runs(digits, WIDE, WIDE, epochs=100)
     assert sum(map(cores.operations, many)) < cores.LEAST
-    assert cores.pool(many, None) is None
+    assert cores.pool(many, 64 * GIB) is None
 
 
 def test_one_wide_run_among_narrow_ones_starts_none(digits: Arrays) -> None:
-    assert cores.pool(runs(digits, WIDE, [512], [512, 512], [64]), None) is None
+    assert cores.pool(runs(digits, WIDE, [512], [512, 512], [64]), 64 * GIB) is None
 
 
 def test_runs_of_two_devices_start_none(digits: Arrays) -> None:
     mixed = [*runs(digits, WIDE, WIDE), *runs(digits, WIDE, on=replace(HERE, precision="float64"))]
-    assert cores.pool(mixed, None) is None
-
-
-def test_a_process_then_trains_one_at_a_time_under_the_same_key(digits: Arrays) -> None:
-    many = runs(digits, WIDE, WIDE)
-    before = many[0].device.numerics()
-    cores.alone(many)
-    assert [one.device.workers for one in many] == [1, 1]
-    assert many[0].device.numerics() == before
+    assert cores.pool(mixed, 64 * GIB) is None
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("keras")
-def test_the_shares_of_two_cores_have_the_bits_of_one_process(
+def test_the_shards_of_two_cores_have_the_bits_of_one_process(
     tmp_path: Path, processed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grid = ["-m", "optimizer=sgd,adam", "model.width=6", "model.depth=2", "seed=0,1", "training.epochs=2"]
     alone, divided = Place(tmp_path / "one", processed), Place(tmp_path / "two", processed)
     assert alone.train(*grid, "device.workers=2").status == 0
-    monkeypatch.setattr(cores, "hands_over", lambda one: True)
+    monkeypatch.setattr(cores, "waits_for_others", lambda run: True)
     monkeypatch.setattr(cores, "LEAST", 0)
     said = divided.train(*grid, "device.workers=2")
     assert said.status == 0, said.err

@@ -15,10 +15,13 @@ import pytest
 
 from pipeline.cli.console import Stopped, stopping
 from pipeline.storage.store import RunStore
+from pipeline.sweep.plan import PlannedRun
 from pipeline.sweep.publisher import Publisher
 from pipeline.tracking import TrackingUnavailable
 from pipeline.training.result import Result
+from tests.unit.data import tiny
 from tests.unit.training.factory import make_job
+from tests.unit.training.trainer import device
 
 
 class Tracker:
@@ -51,6 +54,7 @@ class Tracker:
 
 KEYS = [f"{seed:064x}" for seed in range(3)]
 RESULTS = [Result(key=key, job=make_job(seed=seed), status="finished") for seed, key in enumerate(KEYS)]
+RUNS = [PlannedRun(result.job, device(), tiny.arrays(), result.key, {}, []) for result in RESULTS]
 
 
 class Swept:
@@ -58,7 +62,7 @@ class Swept:
 
     def __init__(self, tracker: Tracker, root: Path) -> None:
         self.store = RunStore(root)
-        publisher = Publisher(tracker, self.store, "question", {})  # type: ignore[arg-type]
+        publisher = Publisher(tracker, self.store, "question")  # type: ignore[arg-type]
         publisher.begin("a sweep", {}, "sweep id")
         for result in RESULTS:
             self.store.folder(result.key).mkdir()
@@ -102,7 +106,7 @@ def test_the_ids_are_noted_with_the_runs(swept: Callable[[Tracker], Swept]) -> N
 
 def test_without_a_parent_there_is_none_to_end(tmp_path: Path) -> None:
     tracker = Tracker()
-    publisher = Publisher(tracker, RunStore(tmp_path), "question", {})  # type: ignore[arg-type]
+    publisher = Publisher(tracker, RunStore(tmp_path), "question")  # type: ignore[arg-type]
     publisher.close("FINISHED")
     assert tracker.calls == []
 
@@ -144,7 +148,7 @@ def test_a_store_that_was_asked_just_now_is_not_asked_again_at_the_end(swept: Ca
 
 def test_a_signal_while_the_rest_is_published_cuts_nothing_off(tmp_path: Path) -> None:
     tracker, store = Tracker(), RunStore(tmp_path)
-    publisher = Publisher(tracker, store, "question", {})  # type: ignore[arg-type]
+    publisher = Publisher(tracker, store, "question")  # type: ignore[arg-type]
     store.folder(KEYS[0]).mkdir()
 
     def slow() -> None:
@@ -160,7 +164,7 @@ def test_a_signal_while_the_rest_is_published_cuts_nothing_off(tmp_path: Path) -
     assert tracker.calls == [WHOLE[0], WHOLE[1], WHOLE[-1]]
 
 
-def test_each_data_set_is_told_of_by_its_own_name(tmp_path: Path) -> None:
+def test_each_run_is_published_with_its_data_set(tmp_path: Path) -> None:
     told: list[Any] = []
 
     class Telling(Tracker):
@@ -169,10 +173,10 @@ def test_each_data_set_is_told_of_by_its_own_name(tmp_path: Path) -> None:
             return {}
 
     described = {name: {"name": name} for name in ("digits", "mnist")}
-    publisher = Publisher(Telling(), RunStore(tmp_path), "question", described)  # type: ignore[arg-type]
+    publisher = Publisher(Telling(), RunStore(tmp_path), "question")  # type: ignore[arg-type]
     for name in ("digits", "mnist"):
         job = replace(RESULTS[0].job, dataset=replace(RESULTS[0].job.dataset, name=name))
-        publisher.publish(replace(RESULTS[0], job=job))
+        publisher.publish(replace(RESULTS[0], job=job), described[name])
     publisher.close("FINISHED")
     assert told == [{"name": "digits"}, {"name": "mnist"}]
 
@@ -190,12 +194,12 @@ def test_a_store_that_hangs_gets_one_write_of_what_trains_and_no_queue_of_them(
             raise TrackingUnavailable("hangs")
 
     tracker = Hanging()
-    publisher = Publisher(tracker, RunStore(tmp_path), "question", {})  # type: ignore[arg-type]
-    publisher.hear(RESULTS[0])
+    publisher = Publisher(tracker, RunStore(tmp_path), "question")  # type: ignore[arg-type]
+    publisher.show(RUNS[0])
     while not tracker.calls:
         time.sleep(0.01)
     for epoch in range(1, 100):
-        publisher.hear(RESULTS[0], epoch, {"train/loss": 1.0})
+        publisher.show(RUNS[0], epoch, {"train/loss": 1.0})
     released.set()
     publisher.close("KILLED")
     assert len(tracker.calls) <= 2
@@ -212,11 +216,11 @@ def test_a_run_in_the_making_is_written_at_most_every_few_seconds(tmp_path: Path
             points.append([(point.name, point.step) for point in heard])
 
     tracker = Shown()
-    publisher = Publisher(tracker, RunStore(tmp_path), "question", {})  # type: ignore[arg-type]
-    publisher.hear(RESULTS[0])
+    publisher = Publisher(tracker, RunStore(tmp_path), "question")  # type: ignore[arg-type]
+    publisher.show(RUNS[0])
     for epoch in (1, 2, 3):
-        publisher.hear(RESULTS[0], epoch, {"train/loss": 1.0, "val/loss": float("nan")})
-    publisher.hear(RESULTS[1], 1, {"train/loss": 1.0})
+        publisher.show(RUNS[0], epoch, {"train/loss": 1.0, "val/loss": float("nan")})
+    publisher.show(RUNS[1], 1, {"train/loss": 1.0})
     publisher.close("KILLED")
     assert points == [[("train/loss", epoch) for epoch in (1, 2, 3)]]
     assert tracker.calls == [("end", "id", "KILLED")]

@@ -16,7 +16,7 @@ import pytest
 
 from pipeline.cli.console import PROJECT
 from pipeline.storage.store import RunStore
-from pipeline.sweep import batch
+from pipeline.sweep import session
 from pipeline.sweep.publisher import Publisher
 from pipeline.tracking import Tracker, apart, open_tracker, process
 from pipeline.tracking.apart import Gone, Recorder
@@ -122,7 +122,7 @@ def test_killed_its_runs_are_recorded_here_and_none_twice(fresh: Fresh, tmp_path
     for result in results:
         store.write(result)
     tracker = fresh()
-    publisher = Publisher(tracker, store, "e", {}, apart=True)
+    publisher = Publisher(tracker, store, "e", second_process=True)
     publisher.begin("sweep", {}, "id")
     for result in results[:3]:
         publisher.publish(result)
@@ -151,7 +151,7 @@ def test_where_no_process_can_be_had_this_one_records(
     monkeypatch.setattr(apart, "get_context", refuse)
     store, tracker = RunStore(tmp_path / "runs"), fresh()
     store.write(make_result())
-    publisher = Publisher(tracker, store, "e", {}, apart=True)
+    publisher = Publisher(tracker, store, "e", second_process=True)
     publisher.begin("sweep", {}, "id")
     publisher.publish(make_result())
     assert publisher.close("FINISHED") is None
@@ -182,7 +182,7 @@ def test_a_large_sweep_is_recorded_by_one_and_a_small_one_is_not(
     workspace = Workspace(tmp_path, processed)
     workspace.database.write_bytes(blank_store.read_bytes())
     for most, recorders in ((3, 0), (2, 1)):
-        monkeypatch.setattr(batch, "FROM", most)
+        monkeypatch.setattr(session, "FROM", most)
         said = workspace.tracked(
             "-m", "optimizer=sgd", "model.width=4", f"seed={most},{most + 10}", "training.epochs=1"
         )

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from pipeline.config.job import Job
-from pipeline.storage import identity
+from pipeline.models import devices, optimizers
+from pipeline.storage import identity, numerics
 from pipeline.storage.sweep import Ledger
-from pipeline.sweep import batch, planned
+from pipeline.sweep import publisher
 from pipeline.train import main
 from pipeline.training import trainer
 from tests.unit.storage.test_store import result
@@ -44,8 +45,8 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             yield trainer.Done(index, made)
 
     monkeypatch.setattr(trainer, "train", train)
-    monkeypatch.setattr(batch.devices, "start", lambda device: None)
-    monkeypatch.setattr(planned.numerics, "numerics_class", lambda device: "c" * 64)
+    monkeypatch.setattr(devices, "start", lambda device: None)
+    monkeypatch.setattr(numerics, "numerics_class", lambda device: "c" * 64)
     return names
 
 
@@ -118,7 +119,7 @@ def ask(place: Place, *words: str) -> Said:
 def test_runs_that_come_in_batches_are_one_sweep(
     place: Place, trained: list[str], blank_store: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
 ) -> None:
-    monkeypatch.setattr(batch, "send_model", lambda *_: None)  # which needs Keras
+    monkeypatch.setattr(publisher, "send_model", lambda *_: None)  # which needs Keras
     database = place.root / "mlflow.db"
     database.write_bytes(blank_store.read_bytes())
     said = ask(place, *words, "tracking.kind=sqlite", f"tracking.uri=sqlite:///{database}")
@@ -183,7 +184,7 @@ def test_hydra_s_own_word_for_a_sweep(place: Place) -> None:
 
 def test_an_optimizer_that_is_not_in_the_table_is_refused(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where a person adds a file to conf/optimizer/ and nothing else."""
-    monkeypatch.delitem(batch.optimizers.CLASSES, "adam")
+    monkeypatch.delitem(optimizers.CLASSES, "adam")
     said = ask(place)
     assert (said.status, [*place.root.iterdir()]) == (2, [])
     [line] = said.err.splitlines()

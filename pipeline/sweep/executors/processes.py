@@ -1,4 +1,4 @@
-"""Shares of a sweep trained by processes of this machine, each with something to itself: a card, a core."""
+"""A pool of processes on this machine, each of which has something to itself: a GPU, a core."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
+
 from pipeline.cli.console import PROJECT
 
 ENDING_SECONDS = 30.0
-"""What workers have to end by themselves, when they are told to."""
+"""How long workers that are told to end have to do so."""
 
 
 class Processes:
-    """A pool (see `pipeline.sweep.shares.Pool`) of subprocesses, one for each of `names`, which are what each has to itself."""
+    """A pool (see `pipeline.sweep.pool.Pool`) with a process for each of `names`, which are what each has to itself."""
 
     kind: str
     gpus: int
@@ -32,11 +34,11 @@ class Processes:
         self.at_once: int | None = len(self.names)
         self.scope = platform.node()
         self._workers: dict[str, subprocess.Popen[bytes]] = {}
-        self._named: dict[str, str] = {}
+        self._names: dict[str, str] = {}
         self._logs: dict[str, Path] = {}
 
     def environment(self, name: str) -> Mapping[str, str]:
-        """What the worker finds in its environment besides what is in ours."""
+        """What a worker finds in its environment besides what is in ours."""
         return {}
 
     def start(self, work: Callable[[str], str], files: Sequence[Path]) -> list[str]:
@@ -51,7 +53,7 @@ class Processes:
         return started
 
     def _start(self, module: str, file: Path) -> str:
-        busy = {self._named[job] for job, process in self._workers.items() if process.poll() is None}
+        busy = {self._names[job] for job, process in self._workers.items() if process.poll() is None}
         name = next(name for name in self.names if name not in busy)
         log = file.with_suffix(".log")
         # In a session of its own: Ctrl-C is for the command, which then tells its workers.
@@ -66,7 +68,7 @@ class Processes:
                 start_new_session=True,
             )
         job = str(process.pid)
-        self._workers[job], self._named[job], self._logs[job] = process, name, log
+        self._workers[job], self._names[job], self._logs[job] = process, name, log
         return job
 
     def alive(self, jobs: Collection[str]) -> set[str]:
@@ -75,9 +77,9 @@ class Processes:
     def _runs(self, job: str) -> bool:
         if job in self._workers:
             return self._workers[job].poll() is None
-        try:  # of an earlier command
-            return b"pipeline.sweep.worker" in Path(f"/proc/{int(job)}/cmdline").read_bytes()
-        except (OSError, ValueError):
+        try:  # a worker of an earlier command
+            return any("pipeline.sweep." in word for word in psutil.Process(int(job)).cmdline())
+        except (psutil.Error, ValueError):
             return False
 
     def fate(self, job: str) -> str:

@@ -1,4 +1,4 @@
-"""A sweep in shares: how it is divided, and what a worker makes of its share; on Slurm in tests/system/test_slurm.py."""
+"""A sweep in shards: how it is divided, and what a worker makes of its shard; on Slurm in tests/system/test_slurm.py."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ from pipeline.cli import console
 from pipeline.cli.console import PROJECT
 from pipeline.cli.errors import UserError
 from pipeline.storage.store import WEIGHTS, RunStore
-from pipeline.sweep import shares, worker
-from pipeline.sweep.planned import Planned
-from pipeline.sweep.worker import Journal, Keeper, ShareFile, Task
+from pipeline.sweep.executors import shards, worker
+from pipeline.sweep.executors.divide import divide
+from pipeline.sweep.executors.shard import Journal, ShardFile, Task
+from pipeline.sweep.executors.worker import BestWeights
+from pipeline.sweep.plan import PlannedRun
 from pipeline.training.shapes import shape_of
 from tests.support.slurm import Cluster, numbers
 from tests.unit.storage.test_store import result
@@ -35,9 +37,9 @@ from tests.unit.training.trainer import device
 CPU = device(xla=False, workers=1)
 
 
-def runs(*names: str, widths: Sequence[int] = (8,), seeds: int = 1) -> list[Planned]:
+def runs(*names: str, widths: Sequence[int] = (8,), seeds: int = 1) -> list[PlannedRun]:
     return [
-        Planned(make_job(name, width=width, seed=seed), CPU, None, "", {}, [])  # type: ignore[arg-type]
+        PlannedRun(make_job(name, width=width, seed=seed), CPU, None, "", {}, [])  # type: ignore[arg-type]
         for name in names
         for width in widths
         for seed in range(seeds)
@@ -46,35 +48,35 @@ def runs(*names: str, widths: Sequence[int] = (8,), seeds: int = 1) -> list[Plan
 
 @hypothesis.settings(max_examples=40, deadline=None)
 @given(st.lists(st.floats(0.01, 100), min_size=1, max_size=60), st.integers(1, 70))
-def test_every_run_is_in_one_share_and_none_is_empty(seconds: list[float], count: int) -> None:
+def test_every_run_is_in_one_shard_and_none_is_empty(seconds: list[float], count: int) -> None:
     sweep = [replace(run) for run in runs("sgd", "adam", "lion", seeds=20)][: len(seconds)]
-    divided = shares.divide(sweep, seconds, count)
-    assert sorted(position for share in divided for position in share) == list(range(len(seconds)))
+    divided = divide(sweep, seconds, count)
+    assert sorted(position for shard in divided for position in shard) == list(range(len(seconds)))
     assert len(divided) == min(count, len(seconds))
     assert all(divided)
-    assert all(share == sorted(share) for share in divided)
+    assert all(shard == sorted(shard) for shard in divided)
 
 
-def test_shares_have_equal_work_not_equal_numbers() -> None:
+def test_shards_have_equal_work_not_equal_numbers() -> None:
     sweep = runs("sgd", widths=(16, 512), seeds=30)
     seconds = [0.1 if run.job.width == 16 else 2.9 for run in sweep]
-    divided = shares.divide(sweep, seconds, 3)
-    assert [round(sum(seconds[place] for place in share)) for share in divided] == [29, 32, 29]
-    assert [len(share) for share in divided] == [10, 11, 39]
+    divided = divide(sweep, seconds, 3)
+    assert [round(sum(seconds[place] for place in shard)) for shard in divided] == [29, 32, 29]
+    assert [len(shard) for shard in divided] == [10, 11, 39]
 
 
-def test_a_program_is_compiled_in_as_few_shares_as_can_be() -> None:
+def test_a_program_is_compiled_in_as_few_shards_as_can_be() -> None:
     sweep = runs("sgd", "adam", "lion", "rmsprop", widths=(8, 16), seeds=6)
     for count in (1, 2, 4, 8, 16):
-        divided = shares.divide(sweep, [None] * len(sweep), count)
-        programs = sum(len({shape_of(sweep[place].job) for place in share}) for share in divided)
+        divided = divide(sweep, [None] * len(sweep), count)
+        programs = sum(len({shape_of(sweep[place].job) for place in shard}) for shard in divided)
         assert programs <= 8 + count - 1
 
 
 def test_what_is_not_known_of_one_run_is_not_guessed_for_the_others() -> None:
     sweep = runs("sgd", widths=(16, 512), seeds=4)
-    by_cost = shares.divide(sweep, [None] * 8, 2)
-    assert shares.divide(sweep, [1.0] * 7 + [None], 2) == by_cost != shares.divide(sweep, [1.0] * 8, 2)
+    by_cost = divide(sweep, [None] * 8, 2)
+    assert divide(sweep, [1.0] * 7 + [None], 2) == by_cost != divide(sweep, [1.0] * 8, 2)
 
 
 # --- a worker
@@ -88,11 +90,11 @@ def task(processed: Path, seed: int, **changes: Any) -> Task:
 
 def written(tmp_path: Path, processed: Path, tasks: list[Task]) -> Path:
     file = tmp_path / "shares" / "0.json"
-    ShareFile(str(processed), str(tmp_path / "runs"), CPU, ["train.py", "-m"], tasks).write(file)
+    ShardFile(str(processed), str(tmp_path / "runs"), CPU, ["train.py", "-m"], tasks).write(file)
     return file
 
 
-def test_a_worker_trains_its_share_and_goes_on_where_it_was(tmp_path: Path, processed: Path) -> None:
+def test_a_worker_trains_its_shard_and_goes_on_where_it_was(tmp_path: Path, processed: Path) -> None:
     tasks = [task(processed, seed) for seed in range(3)]
     assert worker.work(str(written(tmp_path, processed, tasks[:1]))) == "all of it is trained"
     file = written(tmp_path, processed, tasks)
@@ -113,7 +115,7 @@ def test_a_worker_notes_commit_and_command_before_it_trains(
         known.append(worker.identity.environment()["command"])
         yield from ()
 
-    monkeypatch.setattr(worker, "train", train)
+    monkeypatch.setattr(worker.ThisProcess, "execute", train)
     worker.identity.environment.cache_clear()
     try:
         worker.work(str(written(tmp_path, processed, [task(processed, 0)])))
@@ -136,11 +138,15 @@ def test_a_word_that_is_no_file_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_is_no_share_is_refused_in_a_line(tmp_path: Path) -> None:
+def test_a_file_that_is_no_shard_is_refused_in_a_line(tmp_path: Path) -> None:
     (tmp_path / "0.json").write_text("{}")
     assert "not a share of a sweep" in worker.work(str(tmp_path / "0.json"))
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.sweep.worker"], cwd=PROJECT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "pipeline.sweep.executors.worker"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert (done.returncode, done.stderr) == (2, "error: no word: expected one FILE, a share of a sweep\n")
 
@@ -156,14 +162,14 @@ def test_half_a_line_of_a_journal_is_read_when_it_is_whole(tmp_path: Path) -> No
 
 
 def test_weights_are_kept_of_the_best_of_each_configuration(tmp_path: Path) -> None:
-    keeper = Keeper(RunStore(tmp_path))
+    best = BestWeights(RunStore(tmp_path))
     accuracies = [0.5, 0.7, 0.6, 0.7]
     runs = [
         result(job=make_job(seed=seed, epochs=2), figures={"best/val_accuracy": accuracy})
         for seed, accuracy in enumerate(accuracies)
     ]
     for position, made in enumerate(runs):
-        keeper.keep(position, made)
+        best.write(position, made)
     assert [(tmp_path / made.key / WEIGHTS).is_file() for made in runs] == [False, True, False, False]
 
 
@@ -234,16 +240,15 @@ class Deaf:
         raise AssertionError("nothing is left to cancel")
 
 
-def test_a_queue_that_does_not_answer_means_no_share_is_lost(
+def test_a_queue_that_does_not_answer_means_no_shard_is_lost(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shares, "SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(shards, "SETTLE_SECONDS", 0.0)
     sweep = [replace(run, key=f"{place:064}") for place, run in enumerate(runs("sgd", seeds=2))]
-    divided = shares.Shares(Deaf(), sweep, RunStore(tmp_path), tmp_path, "e" * 64)
-    with divided:
-        assert list(divided.train([0, 1])) == [0, 1]
+    ended = list(shards.Shards(Deaf(), RunStore(tmp_path), tmp_path, "e" * 64).execute(sweep))
+    assert [outcome.run for outcome in ended] == sweep
     assert "the queue does not answer: waiting" in capsys.readouterr().out
-    assert sweep[1].why_lost == "its share ended before it (no one knows)"
+    assert ended[1].reason == "its share ended before it (no one knows)"
 
 
 class Few(Deaf):
@@ -270,15 +275,17 @@ class Few(Deaf):
         self.living -= {*jobs}
 
 
-def of_two(tmp_path: Path, pool: Deaf) -> shares.Shares:
-    sweep = [replace(run, key=f"{place:064}") for place, run in enumerate(runs("sgd", seeds=2))]
-    return shares.Shares(pool, sweep, RunStore(tmp_path), tmp_path, "e" * 64)
+TWO = [replace(run, key=f"{place:064}") for place, run in enumerate(runs("sgd", seeds=2))]
 
 
-def test_a_share_begins_when_the_last_worker_is_gone_not_when_its_runs_are_here(tmp_path: Path) -> None:
+def shards_of(tmp_path: Path, pool: Deaf) -> shards.Shards:
+    return shards.Shards(pool, RunStore(tmp_path), tmp_path, "e" * 64)
+
+
+def test_a_shard_begins_when_the_last_worker_is_gone_not_when_its_runs_are_here(tmp_path: Path) -> None:
     pool = Few(at_once=1)
-    divided = of_two(tmp_path, pool)
-    divided._write([0, 1])
+    divided = shards_of(tmp_path, pool)
+    divided.waiting = divided._write(TWO)
     divided._start()
     divided.running = []  # every run of it is here
     divided._start()
@@ -288,7 +295,7 @@ def test_a_share_begins_when_the_last_worker_is_gone_not_when_its_runs_are_here(
     assert pool.living == {"1"}
 
 
-def test_a_share_that_cannot_be_started_leaves_no_other_running(tmp_path: Path) -> None:
+def test_a_shard_that_cannot_be_started_leaves_no_other_running(tmp_path: Path) -> None:
     class Full(Few):
         def start(self, work: Any, files: Sequence[Path]) -> list[str]:
             if self.living or len(files) > 1:
@@ -296,14 +303,14 @@ def test_a_share_that_cannot_be_started_leaves_no_other_running(tmp_path: Path) 
             return super().start(work, files)
 
     pool = Full(at_once=2)
-    divided = of_two(tmp_path, pool)
-    with pytest.raises(OSError, match="Too many"), divided:
-        list(divided.train([0, 1]))
+    divided = shards_of(tmp_path, pool)
+    with pytest.raises(OSError, match="Too many"):
+        list(divided.execute(TWO))
     assert (pool.cancelled, pool.living) == (["0"], set())
-    assert json.loads((divided.folder / shares.JOBS).read_text())["jobs"] == {"0": "0"}
+    assert json.loads((divided.folder / shards.JOBS).read_text())["jobs"] == {"0": "0"}
 
 
-def test_a_signal_while_a_share_is_started_leaves_none_running(tmp_path: Path) -> None:
+def test_a_signal_while_a_shard_is_started_leaves_none_running(tmp_path: Path) -> None:
     class Signalled(Few):
         def start(self, work: Any, files: Sequence[Path]) -> list[str]:
             started = super().start(work, files)
@@ -311,16 +318,16 @@ def test_a_signal_while_a_share_is_started_leaves_none_running(tmp_path: Path) -
             return started
 
     pool = Signalled(at_once=2)
-    divided = of_two(tmp_path, pool)
-    with console.stopping(signal.SIGTERM), pytest.raises(console.Stopped), divided:
-        list(divided.train([0, 1]))
+    divided = shards_of(tmp_path, pool)
+    with console.stopping(signal.SIGTERM), pytest.raises(console.Stopped):
+        list(divided.execute(TWO))
     assert (pool.cancelled, pool.living) == (["0"], set())
 
 
 @pytest.mark.parametrize(
     ("noted", "growing", "stays"),
     [
-        ({"kind": "cards", "scope": "here"}, False, True),
+        ({"kind": "gpus", "scope": "here"}, False, True),
         ({"kind": "deaf", "scope": "there"}, False, True),
         ({"kind": "deaf", "scope": "there", "over": True}, False, False),
         ({"kind": "deaf", "scope": "here"}, False, False),
@@ -334,14 +341,14 @@ def test_a_sweep_that_may_live_elsewhere_keeps_its_folder(
     tmp_path: Path, noted: dict[str, Any], growing: bool, stays: bool
 ) -> None:
     """A day after it was started, by a command whose pool has none of its jobs."""
-    folder = tmp_path / shares.FOLDER / "earlier"
+    folder = tmp_path / shards.FOLDER / "earlier"
     folder.mkdir(parents=True)
-    (folder / shares.JOBS).write_text(json.dumps({"jobs": {"0": "12"}} | noted))
-    os.utime(folder / shares.JOBS, (0, 0))
+    (folder / shards.JOBS).write_text(json.dumps({"jobs": {"0": "12"}} | noted))
+    os.utime(folder / shards.JOBS, (0, 0))
     (folder / "0.journal").touch()
     if not growing:
         os.utime(folder / "0.journal", (0, 0))
-    assert of_two(tmp_path, Few(at_once=1))._take_over([0, 1]) == [0, 1]
+    assert shards_of(tmp_path, Few(at_once=1))._take_over(TWO) == TWO
     assert folder.exists() == stays
 
 
@@ -391,7 +398,7 @@ def test_a_second_process_that_cannot_be_started_ends_the_first(
     assert started[0].wait(20) == -signal.SIGTERM
 
 
-def test_no_more_shares_run_than_there_are_cards_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_shards_run_than_there_are_gpus_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
     assert _pools.Local(OPTIONS | {"gpus_per_share": 1, "at_once": 9}).at_once == 3
     assert _pools.Local(OPTIONS | {"gpus_per_share": 2}).at_once == 1

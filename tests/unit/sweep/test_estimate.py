@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from pipeline.config.job import Job
-from pipeline.sweep import forecast
+from pipeline.sweep import estimate, preview
 from tests.unit.storage.test_store import result, seeded
 from tests.unit.training.factory import make_job
 
 
 def work(**changes: Any) -> float:
-    return forecast.work(make_job(**({"width": 512, "batch_size": 128} | changes)), 60_000, 784)
+    return estimate.work(make_job(**({"width": 512, "batch_size": 128} | changes)), 60_000, 784)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_it_grows_with(changes: dict[str, Any], factor: float) -> None:
 
 @pytest.mark.parametrize(("numbers", "said"), [([0], "0"), ([0, 1, 2, 3, 7], "0-3, 7"), ([1, 3, 4], "1, 3-4")], ids=str)
 def test_seeds_are_told_as_ranges(numbers: list[int], said: str) -> None:
-    assert forecast.ranges(numbers) == said
+    assert preview.ranges(numbers) == said
 
 
 # --- why stored runs do not count
@@ -59,7 +59,7 @@ def test_a_plan_says_why_stored_runs_do_not_count(
     identity: dict[str, Any], sources: dict[str, str], why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     then = result(sources={"data/idx.py": "1" * 64})
-    monkeypatch.setattr(forecast.identity, "sources", lambda: {**then.sources, **sources})
+    monkeypatch.setattr(preview.identity, "sources", lambda: {**then.sources, **sources})
     other = seeded(5)
-    said = forecast.why_new([New(then.job, **identity), New(other.job)], [then])  # type: ignore[list-item]
+    said = preview.why_new([New(then.job, **identity), New(other.job)], [then])  # type: ignore[list-item]
     assert said == [f"1 of these is stored but cannot count, since this has changed: {why}"]

@@ -1,5 +1,5 @@
-"""Several GPUs on one machine: a worker for each card, with its share. On lists of cards that are made up: no machine with
-two was at hand, so that the workers here train on the CPU, whatever card they are given."""
+"""Several GPUs on one machine: a worker for each, with its shard. No machine with two was at hand, so the lists of GPUs
+are made up, and the workers train on the CPU, whatever GPU they are given."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.sweep import batch, cards, processes, shares
-from pipeline.sweep.cards import Cards
-from pipeline.sweep.planned import Planned
+from pipeline.cli.errors import UserError
+from pipeline.sweep.executors import gpus, processes
+from pipeline.sweep.executors.gpus import Gpus
+from pipeline.sweep.plan import PlannedRun
+from pipeline.sweep.pool import choose_device
 from tests.support.slurm import numbers
 from tests.unit.training.command import Place
 from tests.unit.training.factory import make_job
@@ -25,14 +27,14 @@ from tests.unit.training.trainer import device
 ON_GPU = replace(device(xla=False, workers=1), kind="gpu")
 
 
-def runs(count: int, on: object = ON_GPU) -> list[Planned]:
-    return [Planned(make_job(seed=seed), on, None, f"{seed:064}", {}, []) for seed in range(count)]  # type: ignore[arg-type]
+def runs(count: int, on: object = ON_GPU) -> list[PlannedRun]:
+    return [PlannedRun(make_job(seed=seed), on, None, f"{seed:064}", {}, []) for seed in range(count)]  # type: ignore[arg-type]
 
 
 @pytest.fixture
 def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    monkeypatch.delenv(cards.VISIBLE, raising=False)
-    monkeypatch.setattr(cards, "DRIVER", tmp_path / "gpus")
+    monkeypatch.delenv(gpus.VISIBLE, raising=False)
+    monkeypatch.setattr(gpus, "DRIVER", tmp_path / "gpus")
 
     def shows(count: int) -> None:
         for number in range(count):
@@ -53,17 +55,17 @@ def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], N
     ],
     ids=str,
 )
-def test_cards_are_those_that_a_process_would_see(
+def test_gpus_are_those_that_a_process_would_see(
     driver: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, said: str | None, found: list[str]
 ) -> None:
     driver(3)
     if said is not None:
-        monkeypatch.setenv(cards.VISIBLE, said)
-    assert cards.visible() == found
+        monkeypatch.setenv(gpus.VISIBLE, said)
+    assert gpus.visible() == found
 
 
 @pytest.mark.parametrize(
-    ("shown", "gpus", "count", "names"),
+    ("shown", "most", "count", "names"),
     [
         (4, 0, 9, ["0", "1", "2", "3"]),
         (4, 2, 9, ["0", "1"]),
@@ -76,20 +78,20 @@ def test_cards_are_those_that_a_process_would_see(
     ids=str,
 )
 def test_a_sweep_is_divided_among_them(
-    driver: Callable[[int], None], shown: int, gpus: int, count: int, names: list[str] | None
+    driver: Callable[[int], None], shown: int, most: int, count: int, names: list[str] | None
 ) -> None:
     driver(shown)
-    pool = cards.pool(runs(count), {"gpus": gpus})
+    pool = gpus.pool(runs(count), {"gpus": most})
     assert (pool and pool.names) == names
 
 
 def test_what_trains_on_the_cpu_is_not(driver: Callable[[int], None]) -> None:
     driver(4)
-    assert cards.pool(runs(9, replace(ON_GPU, kind="cpu")), {"gpus": 0}) is None
+    assert gpus.pool(runs(9, replace(ON_GPU, kind="cpu")), {"gpus": 0}) is None
 
 
-def test_each_worker_sees_one_card_and_no_other(tmp_path: Path) -> None:
-    """As many at a time as there are cards; who comes later gets the card that is free."""
+def test_each_worker_sees_one_gpu_and_no_other(tmp_path: Path) -> None:
+    """As many at a time as there are GPUs; who comes later gets the one that is free."""
     said = tmp_path / "said"
     said.mkdir()
     (tmp_path / "look.py").write_text(
@@ -102,7 +104,7 @@ def test_each_worker_sees_one_card_and_no_other(tmp_path: Path) -> None:
         return ""
 
     work.__module__ = "look"
-    pool = Cards(["GPU-a", "GPU-b"])
+    pool = Gpus(["GPU-a", "GPU-b"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(tmp_path))
         first = pool.start(work, [tmp_path / "0.json", tmp_path / "1.json"])
@@ -132,33 +134,33 @@ def test_a_worker_that_cannot_be_started_leaves_no_other_running(
 
     monkeypatch.setattr(processes.subprocess, "Popen", popen)
     with pytest.raises(OSError, match="Too many"):
-        Cards(["0", "1"]).start(lambda file: file, [tmp_path / "0.json", tmp_path / "1.json"])
+        Gpus(["0", "1"]).start(lambda file: file, [tmp_path / "0.json", tmp_path / "1.json"])
     assert started[0].wait(20) == -signal.SIGTERM
 
 
 @pytest.mark.long
-def test_the_shares_of_two_workers_have_the_bits_of_one_process(
+def test_the_shards_of_two_workers_have_the_bits_of_one_process(
     tmp_path: Path, processed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the launcher `batched`, as where this machine had two cards."""
+    """By the launcher `batched`, as where this machine had two GPUs."""
     grid = ["-m", "optimizer=sgd,adam", "model.width=4", "seed=0,1", "training.epochs=2"]
     alone, divided = Place(tmp_path / "one", processed), Place(tmp_path / "two", processed)
     assert alone.train(*grid).status == 0
-    monkeypatch.setattr(cards, "pool", lambda runs, settings: Cards(["0", "1"]))
+    monkeypatch.setattr(gpus, "pool", lambda runs, settings: Gpus(["0", "1"]))
     said = divided.train(*grid)
     assert said.status == 0, said.err
-    assert "in 2 shares of 2, by cards" in said.out
+    assert "in 2 shares of 2, by gpus" in said.out
     assert [numbers(run) for run in divided.runs] == [numbers(run) for run in alone.runs]
     assert divided.record.winner == alone.record.winner
     [folder] = (divided.root / "runs" / "shares").iterdir()
     assert json.loads((folder / "jobs.json").read_text())["over"]
 
 
-# --- devices of shares elsewhere
+# --- devices of shards elsewhere
 
 
 class Elsewhere:
-    """What of a pool says which device its shares have."""
+    """What of a pool says which device its shards have."""
 
     cpus = 3
 
@@ -178,25 +180,25 @@ SETTINGS = {
 }
 
 
-def test_shares_with_a_gpu_have_the_keys_of_a_gpu_though_there_is_none_here() -> None:
-    found = shares.device(SETTINGS | {"precision": "tensorfloat32"}, Elsewhere(1))  # type: ignore[arg-type]
+def test_shards_with_a_gpu_have_the_keys_of_a_gpu_though_there_is_none_here() -> None:
+    found = choose_device(SETTINGS | {"precision": "tensorfloat32"}, Elsewhere(1))  # type: ignore[arg-type]
     assert (found.kind, found.precision, found.workers, found.stack) == ("gpu", "tensorfloat32", 1, 1)
-    stacked = shares.device(SETTINGS | {"backend": "jax"}, Elsewhere(2))  # type: ignore[arg-type]
+    stacked = choose_device(SETTINGS | {"backend": "jax"}, Elsewhere(2))  # type: ignore[arg-type]
     assert (stacked.kind, stacked.stack) == ("gpu", 256)
 
 
-def test_shares_without_train_so_many_runs_at_a_time_as_they_have_cores() -> None:
-    found = shares.device(SETTINGS, Elsewhere(0))  # type: ignore[arg-type]
+def test_shards_without_train_so_many_runs_at_a_time_as_they_have_cores() -> None:
+    found = choose_device(SETTINGS, Elsewhere(0))  # type: ignore[arg-type]
     assert (found.kind, found.workers) == ("cpu", 3)
-    assert shares.device(SETTINGS | {"workers": 2}, Elsewhere(0)).workers == 2  # type: ignore[arg-type]
+    assert choose_device(SETTINGS | {"workers": 2}, Elsewhere(0)).workers == 2  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("kind", "gpus", "said"), [("gpu", 0, "gpus_per_share=1"), ("cpu", 1, "device=auto")])
-def test_a_device_that_shares_do_not_have_is_refused(kind: str, gpus: int, said: str) -> None:
-    with pytest.raises(batch.UserError, match=said):
-        shares.device(SETTINGS | {"kind": kind}, Elsewhere(gpus))  # type: ignore[arg-type]
+def test_a_device_that_shards_do_not_have_is_refused(kind: str, gpus: int, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        choose_device(SETTINGS | {"kind": kind}, Elsewhere(gpus))  # type: ignore[arg-type]
 
 
 def test_nothing_of_it_is_in_a_run_s_key() -> None:
     assert "gpus" not in json.dumps(make_job(gpus=3).to_dict()) + json.dumps(ON_GPU.numerics())
-    assert os.environ.get(cards.VISIBLE) is None or cards.visible() is not None
+    assert os.environ.get(gpus.VISIBLE) is None or gpus.visible() is not None

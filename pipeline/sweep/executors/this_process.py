@@ -1,0 +1,66 @@
+"""Trains runs in this process: on a CPU the engine has a thread for each core, on a GPU it stacks models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from typing import Any, cast
+
+from pipeline.data.arrays import split
+from pipeline.models import devices
+from pipeline.storage import identity, numerics
+from pipeline.sweep.outcome import Outcome
+from pipeline.sweep.plan import ASKED_STACK, PlannedRun, in_stack
+from pipeline.training import trainer
+from pipeline.training.outcome import Epoch, Event
+from pipeline.training.result import Result
+
+
+class ThisProcess:
+    """An executor whose results are complete but not on disk. It calls `on_start` when libraries are loaded."""
+
+    def __init__(
+        self,
+        on_start: Callable[[], None] = lambda: None,
+        on_epoch: Callable[[PlannedRun, Epoch], None] = lambda run, epoch: None,
+    ) -> None:
+        self.on_start, self.on_epoch = on_start, on_epoch
+
+    def execute(self, runs: Sequence[PlannedRun]) -> Generator[Outcome]:
+        """One device and one data set at a time."""
+        groups: dict[tuple[Any, ...], list[PlannedRun]] = {}
+        for run in runs:
+            groups.setdefault((run.device, run.job.dataset), []).append(run)
+        for (device, dataset), group in groups.items():
+            data = split(group[0].arrays, dataset.validation_size, dataset.train_size)
+            devices.start(device)
+            # The digest of a fixed training on this machine and device: which machines compute alike.
+            computes = numerics.numerics_class(device)
+            self.on_start()
+            events = trainer.train([run.job for run in group], data, group[0].arrays.classes, device)
+            with closing(cast("Generator[Event]", events)):
+                for event in events:
+                    run = group[event.index]
+                    if isinstance(event, Epoch):
+                        self.on_epoch(run, event)
+                    else:
+                        yield Outcome(run, complete(run, event.result, computes), error=event.error, trained=True)
+
+
+def complete(run: PlannedRun, result: Result, numerics_class: str) -> Result:
+    """The result with its key and all that it says of its origin."""
+    key, made_of, asked = run.key, run.identity, {}
+    if changed := result.identity.get("numerics"):
+        # The stack was halved to fit the memory: another class of numerics, so another key.
+        made_of = in_stack(run.identity, changed["stack"])
+        key, asked = identity.key_of(run.job, made_of), {ASKED_STACK: str(run.device.stack)}
+    environment = {**identity.environment(), "numerics_class": numerics_class, **asked}
+    return replace(
+        result,
+        key=key,
+        identity=made_of,
+        sources=identity.sources(),
+        patch=identity.uncommitted(),
+        environment=environment,
+    )

@@ -1,0 +1,89 @@
+"""What became of a planned run, and which run of a sweep is the best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pipeline.storage.sweep import Lost
+from pipeline.sweep.plan import PlannedRun
+from pipeline.training.result import DIVERGED, FAILED, Result
+
+INTERRUPTED = "interrupted"
+"""The status of a run whose command ended first; it has no result."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A planned run and its result, or why there is none."""
+
+    run: PlannedRun
+    result: Result | None = None
+    reason: str = ""
+    """Why the run was lost, if it has no result."""
+    error: BaseException | None = None
+    """The exception of a run that failed."""
+    trained: bool = False
+    """Whether this command trained it."""
+    on_disk: bool = False
+    """Whether the worker that trained it has stored it."""
+
+    @property
+    def key(self) -> str:
+        return self.result.key if self.result else self.run.key
+
+    @property
+    def finished(self) -> bool:
+        return self.result is not None and self.result.finished
+
+    @property
+    def failed(self) -> bool:
+        """Whether the same command trains it again."""
+        return self.result is None or self.result.status == FAILED
+
+    def lost(self) -> Lost:
+        """What the record of the sweep says of a run without a finished result."""
+        name, command = self.run.job.name, self.run.command
+        if self.result is None:
+            reason = self.reason or "the command ended before it was trained"
+            return Lost(name, INTERRUPTED, reason, command, self.key)
+        again = f"{command} retry=diverged" if self.result.status == DIVERGED else command
+        return Lost(name, self.result.status, self.result.reason or "", again, self.key)
+
+
+def lost_runs(outcomes: Sequence[Outcome]) -> list[Lost]:
+    return [outcome.lost() for outcome in outcomes if not outcome.finished]
+
+
+def without_weights(result: Result) -> Result:
+    return replace(result, weights=None, probabilities=None)
+
+
+def score(result: Result) -> float:
+    """What runs are chosen by: the best validation accuracy; minus infinity without validation samples."""
+    return result.figures.get("best/val_accuracy", float("-inf"))
+
+
+def best_of(outcomes: Sequence[Outcome]) -> Outcome | None:
+    """The run with the best validation accuracy, of the configuration whose mean of it is the highest.
+
+    A configuration that lost a seed comes after all that lost none, since the mean of those that are left flatters it.
+    Without validation samples nothing may be chosen: the first run stands for all.
+    """
+    scored = [(score(outcome.result), outcome) for outcome in outcomes if outcome.result and outcome.finished]
+    if not scored:
+        return None
+    if any(accuracy == float("-inf") for accuracy, _ in scored):
+        return scored[0][1]
+    configurations: dict[str, list[tuple[float, Outcome]]] = {}
+    for accuracy, outcome in scored:
+        configurations.setdefault(outcome.run.job.configuration, []).append((accuracy, outcome))
+    losing = {outcome.run.job.configuration for outcome in outcomes if outcome.result and not outcome.finished}
+
+    def rank(configuration: str) -> tuple[bool, float]:
+        accuracies = [accuracy for accuracy, _ in configurations[configuration]]
+        return configuration not in losing, float(np.mean(accuracies))
+
+    return max(configurations[max(configurations, key=rank)], key=lambda pair: pair[0])[1]

@@ -1,0 +1,227 @@
+"""What a command is to train: a plan is a tuple of planned runs, a value that nobody changes.
+
+`make_plan` makes one of the composed configurations and checks it; `look_up` gives a new one, with what the store has.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+
+from pipeline.cli.console import PROJECT
+from pipeline.cli.errors import shown_line
+from pipeline.config import compose, rules
+from pipeline.config.job import Job, digest
+from pipeline.data.arrays import Arrays, load
+from pipeline.models import dense, optimizers
+from pipeline.models.devices import Device
+from pipeline.storage import identity
+from pipeline.storage.record import UnreadableRun
+from pipeline.storage.store import RunStore
+from pipeline.sweep.pool import Pool, choose_device
+from pipeline.tracking.address import home
+from pipeline.training.result import DIVERGED, FAILED, FINISHED, Result
+
+NEW = "new"
+
+ASKED_STACK = "stack_asked"
+"""In the record of a run whose stack was halved to fit the memory: the `device.stack` that was asked for."""
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run: what it is, what it trains on, and what the store has of it."""
+
+    job: Job
+    device: Device
+    arrays: Arrays
+    key: str
+    identity: dict[str, Any]
+    overrides: list[str]
+    found: str = NEW
+    """The status of the stored run, or `new`."""
+    stored: Result | None = None
+    """The stored result, if it counts: with `force` or `retry` a run is trained in spite of it."""
+
+    def begun(self) -> Result:
+        """The record of the run while it trains: no numbers yet."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        environment = identity.environment()
+        return Result(self.key, self.job, "running", identity=self.identity, environment=environment, started=now)
+
+    @property
+    def command(self) -> str:
+        """The command that trains this run alone, without the sweep's folder of results, which it would empty."""
+        words = [word for word in self.overrides if not word.startswith("paths.results=")]
+        return shlex.join(["python", "-m", "pipeline.train", *words])
+
+    @property
+    def dataset(self) -> dict[str, Any]:
+        """The data set as MLflow shows it."""
+        shape = list(self.arrays.train_images.shape)
+        return {"name": self.job.dataset.name, "digest": self.arrays.digest, "shape": shape}
+
+    @property
+    def samples(self) -> int:
+        """Samples that it trains on."""
+        return self.job.dataset.train_size or len(self.arrays.train_labels) - self.job.dataset.validation_size
+
+    @property
+    def parameters(self) -> int:
+        return dense.parameters(self.job.model, self.arrays.train_images.shape[1], self.arrays.classes)
+
+
+Plan = tuple[PlannedRun, ...]
+
+
+def make_plan(values: list[dict[str, Any]], overrides: list[list[str]], pool: Pool | None = None) -> Plan:
+    """The runs of the configurations `values`, on the device of `pool` or of this machine.
+
+    Raises ConfigurationError with every problem of every configuration.
+    """
+    problems = [line for value in values for line in compose.problems(value)] + shared_problems(values)
+    if problems:
+        raise compose.ConfigurationError(problems)
+    arrays: dict[str, Arrays] = {}
+    chosen: dict[str, Device] = {}
+    identities: dict[tuple[str, str], dict[str, Any]] = {}
+    plan = []
+    for value, words in zip(values, overrides, strict=True):
+        job = compose.to_job(value)
+        name, asked = job.dataset.name, digest(value["device"])
+        if name not in arrays:
+            arrays[name] = load(from_project(value["paths"]["data"]) / name)
+        if asked not in chosen:
+            chosen[asked] = choose_device(value["device"], pool)
+        if (name, asked) not in identities:
+            # It reads the versions of packages from files: 2 ms, too much for each of a thousand runs.
+            identities[name, asked] = identity.identity(arrays[name].digest, chosen[asked].numerics())
+        made_of = identities[name, asked]
+        plan.append(PlannedRun(job, chosen[asked], arrays[name], identity.key_of(job, made_of), made_of, words))
+        problems += compose.against_data(job, len(arrays[name].train_labels)) + optimizer_problems(job)
+        problems += memory_problems(job, arrays[name].train_images.shape[1], arrays[name].classes)
+    if problems:
+        raise compose.ConfigurationError(problems)
+    return tuple(plan)
+
+
+def shared_problems(values: Sequence[dict[str, Any]]) -> list[str]:
+    """A line for each key that has several values, though a command has one value of it."""
+    problems = []
+    for key in rules.SHARED:
+        section, _, name = key.rpartition(".")
+        found = {str((value[section] if section else value)[name]) for value in values}
+        if len(found) > 1:
+            problems.append(f"{key}: cannot be swept (came: {', '.join(sorted(found))}); one command, one value")
+    return problems
+
+
+def optimizer_problems(job: Job) -> list[str]:
+    if job.optimizer.name in optimizers.CLASSES:
+        return []
+    known = ", ".join(optimizers.CLASSES)
+    return [f"optimizer={job.optimizer.name}: pipeline/models/optimizers.py has no such name, only {known}"]
+
+
+def memory_problems(job: Job, inputs: int, classes: int) -> list[str]:
+    """A network that does not fit this machine: weights, gradients and up to three optimizer slots in float32."""
+    needed, memory = dense.parameters(job.model, inputs, classes) * 4 * 5, total_memory()
+    if needed < memory:
+        return []
+    line = f"model.hidden={list(job.model.hidden)}: needs about {needed / 2**30:,.1f} GiB while it trains"
+    return [f"{line}, this machine has {memory / 2**30:,.1f}; make it narrower"]
+
+
+def total_memory() -> int:
+    """Bytes of this machine."""
+    return int(psutil.virtual_memory().total)
+
+
+def from_project(path: str) -> Path:
+    """Relative paths are relative to the checkout, wherever the command was started."""
+    return PROJECT / path
+
+
+def store_root(path: str) -> Path:
+    """Where run folders live: the project's own store, also for an experiment that DVC runs in a temporary clone."""
+    return home() / path
+
+
+def look_up(
+    plan: Plan, store: RunStore, settings: Mapping[str, Any], single: bool, before: Sequence[Result] = ()
+) -> Plan:
+    """The plan with what the store has of each run. A `single` run is wanted with its weights.
+
+    `before`: what this very command has already; it counts whatever `force` and `retry` say.
+    """
+    known: dict[str, tuple[str, Result | None]] = {result.key: (result.status, result) for result in before}
+    looked_up = []
+    for run in plan:
+        if run.key not in known:
+            found = _stored(run, store)
+            counts = found is not None and not _trained_again(found, settings, single)
+            known[run.key] = (found.status if found else NEW, found if counts else None)
+        status, result = known[run.key]
+        # A smaller stack has another key.
+        key, made_of = (result.key, result.identity) if result else (run.key, run.identity)
+        looked_up.append(replace(run, key=key, identity=made_of, found=status, stored=result))
+    return tuple(looked_up)
+
+
+def _stored(run: PlannedRun, store: RunStore) -> Result | None:
+    """The stored result; None if there is none, or only a damaged folder."""
+    for key in _keys(run):
+        try:
+            result = store.read(key)
+        except KeyError:
+            continue
+        except UnreadableRun as error:
+            print(f"warning: {shown_line(str(error))}", flush=True)
+            return None
+        if key == run.key or result.environment.get(ASKED_STACK) == str(run.device.stack):
+            return result
+    return None
+
+
+def _trained_again(result: Result, settings: Mapping[str, Any], single: bool) -> bool:
+    if settings["force"]:
+        return True
+    if result.finished:
+        return single and result.weights is None
+    return settings["retry"] in (result.status, "all")
+
+
+def _keys(run: PlannedRun) -> Iterator[str]:
+    """The key of a run, and its keys in smaller stacks, which it has if the memory did not hold the whole one."""
+    yield run.key
+    size = run.device.stack // 2 if run.device.backend == "jax" and run.device.trainer == "engine" else 0
+    while size:
+        yield identity.key_of(run.job, in_stack(run.identity, size))
+        size //= 2
+
+
+def in_stack(made_of: dict[str, Any], size: int) -> dict[str, Any]:
+    """The identity of a run in a stack of another size."""
+    return {**made_of, "numerics": {**made_of["numerics"], "stack": size}}
+
+
+def counts(plan: Plan) -> str:
+    """`3 finished, 1 diverged, 2 new`."""
+    found = Counter(run.found for run in plan)
+    return ", ".join(f"{found[what]} {what}" for what in (FINISHED, FAILED, DIVERGED, NEW) if found[what])
+
+
+def to_train(plan: Plan) -> Plan:
+    """The runs without a result that counts; each key once."""
+    first: dict[str, PlannedRun] = {}
+    for run in plan:
+        if run.stored is None:
+            first.setdefault(run.key, run)
+    return tuple(first.values())

@@ -1,0 +1,78 @@
+"""A pool: what starts the workers of a sweep's shards, on this machine or on others, and knows which of them are alive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipeline.cli.errors import UserError
+from pipeline.models import devices
+from pipeline.models.devices import Device
+
+
+class Pool(Protocol):
+    """`hydra/launcher=batched_slurm` hands one over; `pipeline.sweep.executors.gpus` and `cores` have others.
+
+    `hydra.launcher.shares` is the number of shards, so the attributes of a pool speak of shares.
+    """
+
+    kind: str
+    """`slurm`, `submitit_local`, `gpus`: a command waits for earlier jobs of its own kind only."""
+    scope: str
+    """Where `alive` knows the jobs of other commands: this machine, or this user's part of a queue."""
+    cpus: int
+    """Cores of each shard."""
+    gpus: int
+    """GPUs of each shard."""
+    shares: int | None
+    """How many shards there are to be; None for as many as `runs_per_share` makes."""
+    runs_per_share: int
+    at_once: int | None
+    """How many jobs may run at a time; None if the pool has a queue of its own."""
+    poll_seconds: float
+    """Between two calls of `alive`."""
+
+    def start(self, work: Callable[[str], str], files: Sequence[Path]) -> list[str]:
+        """Call `work(file)` for each file, in a process of its own; returns the ids of these jobs.
+
+        Raises UserError if they are refused. If it ends early, it leaves no job running.
+        """
+
+    def alive(self, jobs: Collection[str]) -> set[str] | None:
+        """Which of these jobs, also of earlier commands, wait or run; None if that cannot be known at present."""
+
+    def fate(self, job: str) -> str:
+        """How a job ended that is no longer alive, in words; empty if nothing is known."""
+
+    def log(self, job: str) -> str:
+        """The file with the output of a job; empty if there is none."""
+
+    def cancel(self, jobs: Collection[str]) -> None:
+        """Tell these jobs to end; what they have finished stays."""
+
+
+def choose_device(settings: dict[str, Any], pool: Pool | None) -> Device:
+    """The device that runs train on, in the pool or on this machine. A pool has GPUs if each of its shards asks for one."""
+    settings = {name: value for name, value in settings.items() if name != "gpus"}
+    if pool is None:
+        return devices.choose(**settings)
+    if not pool.gpus:
+        if settings["kind"] == "gpu":
+            raise UserError("device=gpu: a share has none; hydra.launcher.gpus_per_share=1 asks for one")
+        return devices.choose(**settings | {"kind": "cpu", "workers": settings["workers"] or pool.cpus})
+    if settings["kind"] == "cpu":
+        raise UserError(
+            f"hydra.launcher.gpus_per_share={pool.gpus}: device=cpu uses none; device=auto or gpus_per_share=0"
+        )
+    # The GPU is on another machine, so this one is asked for a CPU, which it cannot refuse.
+    chosen = devices.choose(**settings | {"kind": "cpu", "precision": "float32", "workers": 1})
+    stacked = chosen.backend == "jax" and chosen.trainer == "engine"
+    stack = (settings["stack"] or devices.STACKS["gpu"]) if stacked else 1
+    return replace(chosen, kind="gpu", precision=settings["precision"], stack=stack)
+
+
+def on_this_machine(device: Device) -> bool:
+    """Whether this machine has the device that runs were trained on."""
+    return device.kind != "gpu" or devices.gpu_at_hand(device.backend)

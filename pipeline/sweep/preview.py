@@ -1,0 +1,119 @@
+"""`plan=true`: what a command would train and what that would take. It writes nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pipeline.config.job import Job
+from pipeline.storage import identity
+from pipeline.storage.store import RunStore
+from pipeline.storage.sweep import Ledger
+from pipeline.sweep import estimate
+from pipeline.sweep.executors.divide import described
+from pipeline.sweep.plan import Plan, PlannedRun, counts, look_up, store_root, to_train
+from pipeline.sweep.pool import Pool
+from pipeline.training.result import Result
+
+
+def show_plan(asked: Plan, settings: Mapping[str, Any], pool: Pool | None = None) -> None:
+    """Print which runs are there, which would be trained, and what they would take."""
+    store = RunStore(store_root(settings["paths"]["runs"]))
+    plan = look_up(asked, store, settings, single=len(asked) == 1)
+    new = to_train(plan)
+    print(f"plan of {len(plan)} run{'s' if len(plan) > 1 else ''}: {counts(plan)}; {len(new) or 'nothing'} to train")
+    if not new:
+        return
+    for line in table(plan):
+        print(f"  {line}")
+    records = list(store.records())
+    past = list(estimate.earlier(store, records))
+    sweeps = [sweep for sweep in Ledger(store) if sweep.machine == identity.machine() and sweep.trained]
+    for line in (*why_new(new, records), *estimate.estimate_lines(new, past, sweeps)):
+        print(line)
+    if pool:
+        print(described(pool, new, store))
+
+
+def table(plan: Sequence[PlannedRun]) -> list[str]:
+    """A line per configuration: its name, the seeds that are there, the seeds to train."""
+    groups: dict[str, list[PlannedRun]] = {}
+    for run in plan:
+        groups.setdefault(run.job.configuration, []).append(run)
+    namesakes: dict[str, list[Job]] = {}
+    for group in groups.values():
+        namesakes.setdefault(_name(group[0].job), []).append(group[0].job)
+    rows = []
+    for group in groups.values():
+        name = _name(group[0].job)
+        there = sorted({run.job.seed for run in group if run.stored is not None})
+        train = sorted({run.job.seed for run in group if run.stored is None})
+        seeds = [
+            f"{what} seed{'s' if len(seeds) > 1 else ''} {ranges(seeds)}"
+            for what, seeds in (("train", train), ("there:", there))
+            if seeds
+        ]
+        rows.append((name, differences(group[0].job, namesakes[name]), "; ".join(seeds)))
+    width = max(len(name) for name, _, _ in rows)
+    return [f"{name:<{width}}  {seeds}{f'  ({own})' if own else ''}" for name, own, seeds in rows]
+
+
+def _name(job: Job) -> str:
+    return job.name.rpartition("-s")[0]
+
+
+def differences(job: Job, namesakes: Sequence[Job]) -> str:
+    """The values of a configuration that its name does not show, if other configurations have the same name."""
+    if len(namesakes) == 1:
+        return ""
+    others = [other.flat() for other in namesakes]
+    return ", ".join(
+        f"{key}={value}"
+        for key, value in job.flat().items()
+        if key != "seed" and any(other.get(key) != value for other in others)
+    )
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """`0-3, 7` for 0, 1, 2, 3, 7."""
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and number == spans[-1][1] + 1:
+            spans[-1][1] = number
+        else:
+            spans.append([number, number])
+    return ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in spans)
+
+
+def why_new(new: Sequence[PlannedRun], records: Iterable[Result]) -> list[str]:
+    """Why stored runs of the same jobs do not count: what has changed since, and for how many runs, a line each."""
+    stored: dict[Job, list[Result]] = {}
+    for result in records:
+        if result.finished:
+            stored.setdefault(result.job, []).append(result)
+    reasons = Counter(
+        # Of several stored runs, the one that differs least.
+        min((changed(result, run.identity) for result in stored[run.job]), key=len)
+        for run in new
+        if run.job in stored
+    )
+    return [
+        f"{count} of these {'is' if count == 1 else 'are'} stored but cannot count, since this has changed: {'; '.join(lines)}"
+        for lines, count in reasons.items()
+    ]
+
+
+def changed(then: Result, now: Mapping[str, Any]) -> tuple[str, ...]:
+    """What differs between the identity of a stored run and that of a run `now`: code, data, numerics, or else fields."""
+    lines = []
+    if then.identity["source"] != now["source"]:
+        sources = identity.sources()
+        names = sorted(name for name in {*then.sources, *sources} if then.sources.get(name) != sources.get(name))
+        more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+        lines.append(", ".join(f"pipeline/{name}" for name in names[:4]) + more or "the code")
+    if then.identity["data"] != now["data"]:
+        lines.append(f"the data of {then.job.dataset.name}")
+    was, numerics = then.identity["numerics"], now["numerics"]
+    lines += [f"{name} ({was.get(name)} then)" for name in numerics if was.get(name) != numerics[name]]
+    return tuple(lines) or ("the configuration has other fields",)

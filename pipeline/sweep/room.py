@@ -1,0 +1,59 @@
+"""Whether the disks have room for what the runs of a plan leave behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pipeline.config.compose import ConfigurationError
+from pipeline.storage import identity
+from pipeline.sweep.plan import PlannedRun
+
+
+def check_room(new: Sequence[PlannedRun], places: Mapping[str, Path]) -> None:
+    """Raise UserError, a line for each place, if what the `new` runs leave behind cannot be written to `places`.
+
+    `places` are folders by the key that names them; those on one file system are added up.
+    """
+    if not new:
+        return
+    problems, wanted = [], dict[int, int]()
+    existing = {
+        key: next(path for path in (folder, *folder.parents) if path.exists()) for key, folder in places.items()
+    }
+    for key, folder in existing.items():
+        if not folder.is_dir() or not os.access(folder, os.W_OK):
+            why = "may not be written to by this user" if folder.is_dir() else "is not a folder"
+            problems.append(f"{key}={places[key]}: {folder} {why}; make it so, or name another place")
+        else:
+            disk = folder.stat().st_dev
+            wanted[disk] = wanted.get(disk, 0) + (mlflow_bytes(new) if key == "tracking" else disk_bytes(new))
+    for key, folder in existing.items():
+        need, free = wanted.pop(folder.stat().st_dev, 0), shutil.disk_usage(folder).free
+        if free < need:
+            problems.append(
+                f"{key}={places[key]}: {free / 1e6:.1f} MB are free there, and {len(new)} runs leave about"
+                f" {need / 1e6:.1f} MB; make room, or name another place"
+            )
+    if problems:
+        raise ConfigurationError(problems)
+
+
+def mlflow_bytes(new: Sequence[PlannedRun]) -> int:
+    """Of an SQLite file with the `new` runs and the best one's model: 15 MB for 245 runs, 1 MB for none."""
+    return 1_000_000 + 64_000 * len(new) + _weights_bytes(new)
+
+
+def disk_bytes(new: Sequence[PlannedRun]) -> int:
+    """Of the folders of the `new` runs: records, predictions, uncommitted patches, and the best run's weights."""
+    samples, classes = len(new[0].arrays.test_labels), new[0].arrays.classes
+    patch = len(identity.uncommitted())
+    records = sum(20_000 + 1_000 * run.job.training.epochs + samples + patch for run in new)
+    return records + _weights_bytes(new) + samples * classes * 4
+
+
+def _weights_bytes(new: Sequence[PlannedRun]) -> int:
+    """Of the largest network."""
+    return 4 * max(run.parameters for run in new)

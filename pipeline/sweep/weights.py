@@ -1,0 +1,78 @@
+"""Weights of a sweep: they are kept of its best run alone, which is known when all runs have ended."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+
+from pipeline.storage.record import UnreadableRun
+from pipeline.storage.store import RunStore
+from pipeline.sweep.executors.this_process import ThisProcess
+from pipeline.sweep.outcome import Outcome, score
+from pipeline.sweep.plan import PlannedRun
+from pipeline.sweep.pool import on_this_machine
+from pipeline.training.result import Result
+
+
+class Candidates:
+    """The weights of the best runs so far, in memory up to a bound: nearly always one of them is the best in the end."""
+
+    MOST = 128 * 2**20
+
+    def __init__(self) -> None:
+        self._held: dict[str, Result] = {}
+
+    def add(self, result: Result) -> None:
+        self._held[result.key] = result
+        while sum(map(_bytes, self._held.values())) > self.MOST and len(self._held) > 1:
+            del self._held[min(self._held, key=lambda key: score(self._held[key]))]
+
+    def get(self, key: str) -> Result | None:
+        return self._held.get(key)
+
+
+def _bytes(result: Result) -> int:
+    arrays = [*(result.weights or {}).values(), result.probabilities]
+    return sum(array.nbytes for array in arrays if array is not None)
+
+
+def with_weights(best: Outcome, candidates: Candidates, store: RunStore) -> Result | None:
+    """The best run's result with its weights, which are on disk then: from memory, from the store, or trained once more.
+
+    Without them if they cannot be had.
+    """
+    result = best.result
+    if result is None or result.weights is not None:
+        return result
+    found = candidates.get(result.key)
+    if found is None:
+        with suppress(KeyError, UnreadableRun):
+            stored = store.read(result.key)
+            if stored.weights is not None:
+                return stored
+        found = _train_once_more(best.run, result)
+    if found is None:
+        return result
+    complete = replace(result, weights=found.weights, probabilities=found.probabilities)
+    store.write(complete)
+    return complete
+
+
+def _train_once_more(run: PlannedRun, known: Result) -> Result | None:
+    """The same run again; None, and a warning, if it comes out different or cannot be trained on this machine."""
+    name = run.job.name
+    if not on_this_machine(run.device):
+        print(f"warning: the weights of {name} are not kept: no GPU here to train it once more", flush=True)
+        return None
+    [outcome] = ThisProcess().execute([run])
+    again = outcome.result
+    assert again is not None
+    different = [digest for digest, value in known.digests.items() if again.digests.get(digest) != value]
+    if not different:
+        return again
+    print(
+        f"warning: {name}, trained once more for its weights, came out different ({', '.join(different)}); "
+        "they are not kept",
+        flush=True,
+    )
+    return None
