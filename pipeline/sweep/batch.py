@@ -50,7 +50,6 @@ from pipeline.sweep.publisher import Publisher, send_model
 from pipeline.sweep.shares import Pool, Shares
 from pipeline.tracking import Tracker, TrackingUnavailable, open_tracker
 from pipeline.tracking.address import home
-from pipeline.tracking.apart import FROM
 from pipeline.training import trainer
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, Result
 
@@ -190,8 +189,7 @@ class Session:
         identity.environment()  # Kept from here on: somebody may commit or edit while runs train.
         self._prepare(0)
         self.tracker.warm()
-        apart = self.tracker.address.database is not None and len(self.to_train()) >= FROM
-        publisher = self.publisher = Publisher(self.tracker, self.store, self.question, self.datasets, apart)
+        publisher = self.publisher = Publisher(self.tracker, self.store, self.question, self.datasets)
         status = "KILLED"
         try:
             if self.is_sweep:

@@ -12,14 +12,11 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from pipeline.cli.errors import without_logins
-from pipeline.models import dense
 from pipeline.storage.store import RunStore
 from pipeline.tracking import Tracker, TrackingUnavailable
-from pipeline.tracking.apart import Gone, Recorder
 from pipeline.tracking.describe import Point
+from pipeline.tracking.models import send_model as send_model
 from pipeline.training.result import Result
 
 WRITE_SECONDS = 5.0
@@ -30,41 +27,11 @@ RETRY_SECONDS = 5.0
 """Between two tries of what the store did not take."""
 
 
-def send_model(
-    tracker: Tracker, store: RunStore, result: Result, ids: Mapping[str, str], images: np.ndarray, dtype: str
-) -> None:
-    """Save the network of `result`, which has its weights, under its run of these ids; Keras has been started.
-
-    `images`, (n, inputs), become its signature; `dtype` is the Keras dtype policy that it was trained with.
-    """
-    weights = result.weights or {}
-    shapes = [array.shape for array in weights.values()]
-    network = dense.build(result.job.model, shapes[0][0], shapes[-1][-1], dtype)
-    dense.set_weights(network, weights)
-    tracker.log_model(ids["run_id"], network, images)
-    store.note_published(result.key, {**ids, "model": ids["run_id"]})
-
-
-def _recorder(tracker: Tracker) -> Recorder | None:
-    try:
-        return Recorder(tracker)
-    except OSError:  # no process to be had: this one records then
-        return None
-
-
 class Publisher:
-    """One thread that publishes, in order. What the store does not take waits, and is tried again while runs train.
-
-    `apart`: runs are recorded by a second process. What is said of the sweep as a whole, and models, are not.
-    """
+    """One thread that publishes, in order. What the store does not take waits, and is tried again while runs train."""
 
     def __init__(
-        self,
-        tracker: Tracker,
-        store: RunStore,
-        question: str,
-        datasets: Mapping[str, Mapping[str, Any]],
-        apart: bool = False,
+        self, tracker: Tracker, store: RunStore, question: str, datasets: Mapping[str, Mapping[str, Any]]
     ) -> None:
         self.tracker, self.store, self.question, self.datasets = tracker, store, question, datasets
         """`datasets`: what is told of each data set, by its name."""
@@ -80,7 +47,6 @@ class Publisher:
         """Keys of the results that were handed over."""
         self.stopped: KeyboardInterrupt | None = None
         """The signal that came while `close` waited, to be raised when all else is done."""
-        self._recorder = _recorder(tracker) if apart else None
         self._tried = 0.0
         self._elsewhere: list[str] = []
         self._live: dict[str, str] = {}
@@ -117,7 +83,6 @@ class Publisher:
             for larger in within:
                 if parent := self.tracker.parent(self.question, larger):
                     self.under = parent
-                    self.tracker.join(self.question, parent)
                     return
             begun = self.tracker.begin(self.question, name, tags, sweep_id, grown=grown, restore=restore)
             self.parent = self.under = begun or None
@@ -154,7 +119,7 @@ class Publisher:
     def publish(self, result: Result) -> None:
         def task() -> None:
             dataset = self.datasets.get(result.job.dataset.name)
-            ids = self._record(result, dataset)
+            ids = self.tracker.publish(result, self.question, self.under, dataset)
             self._live.pop(result.key, None)
             if not ids:
                 self.deleted.add(result.key)
@@ -168,16 +133,6 @@ class Publisher:
         self._points.pop(result.key, None)
         self._queue.put((task, True))
         self.handed.add(result.key)
-
-    def _record(self, result: Result, dataset: Mapping[str, Any] | None) -> dict[str, str]:
-        if self._recorder is not None and result.key not in self._live:
-            try:
-                return self._recorder.publish(result, self.question, self.under, dataset)
-            except Gone:
-                # Killed, or short of memory. The tracker of this process finds what that one recorded, and goes on.
-                self._recorder.close()
-                self._recorder = None
-        return self.tracker.publish(result, self.question, self.under, dataset)
 
     def call(self, task: Callable[[], None]) -> None:
         """Run `task` after everything handed over so far."""
@@ -224,8 +179,6 @@ class Publisher:
         try:
             self._until_closed()
         finally:
-            if self._recorder is not None:  # or this process would wait for that one for ever
-                self._recorder.close()
             self._ended.set()
 
     def _until_closed(self) -> None:
