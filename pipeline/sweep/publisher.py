@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 
 from pipeline.cli.errors import without_logins
-from pipeline.models import dense, devices
+from pipeline.models import devices
 from pipeline.storage.store import RunStore
 from pipeline.sweep.plan import PlannedRun
 from pipeline.sweep.pool import on_this_machine
 from pipeline.tracking import Tracker, TrackingUnavailable
-from pipeline.tracking.apart import Gone, Recorder
 from pipeline.tracking.describe import Point
+from pipeline.tracking.models import send_model
 from pipeline.training.result import Result
 
 WRITE_SECONDS = 5.0
@@ -31,28 +31,6 @@ ELSEWHERE = "runs.of_other_sweeps"
 """A sweep's tag with the ids of its runs that another sweep trained first, and that stand under that sweep."""
 RETRY_SECONDS = 5.0
 """Between two tries of what the store did not take."""
-
-
-def send_model(
-    tracker: Tracker, store: RunStore, result: Result, ids: Mapping[str, str], images: np.ndarray, dtype: str
-) -> None:
-    """Save the network of `result`, which has its weights, under its run of these ids; Keras has been started.
-
-    `images`, (n, inputs), become its signature; `dtype` is the Keras dtype policy that it was trained with.
-    """
-    weights = result.weights or {}
-    shapes = [array.shape for array in weights.values()]
-    network = dense.build(result.job.model, shapes[0][0], shapes[-1][-1], dtype)
-    dense.set_weights(network, weights)
-    tracker.log_model(ids["run_id"], network, images)
-    store.note_published(result.key, {**ids, "model": ids["run_id"]})
-
-
-def _recorder(tracker: Tracker) -> Recorder | None:
-    try:
-        return Recorder(tracker)
-    except OSError:  # no second process is to be had: this one records then
-        return None
 
 
 @dataclass
@@ -67,8 +45,7 @@ class _Training:
 class Publisher:
     """One thread that publishes, in order. What the store does not take waits, and is tried again while runs train."""
 
-    def __init__(self, tracker: Tracker, store: RunStore, question: str, second_process: bool = False) -> None:
-        """`second_process`: runs are recorded by one, but neither the sweep as a whole nor models."""
+    def __init__(self, tracker: Tracker, store: RunStore, question: str) -> None:
         self.tracker, self.store, self.question = tracker, store, question
         self.parent: str | None = None
         """The MLflow run that stands for this sweep."""
@@ -82,7 +59,6 @@ class Publisher:
         """Keys of the results that were handed over."""
         self.stopped: KeyboardInterrupt | None = None
         """The signal that came while `close` waited, to be raised when all else is done."""
-        self._recorder = _recorder(tracker) if second_process else None
         self._tried = 0.0
         self._elsewhere: list[str] = []
         self._live: dict[str, str] = {}
@@ -116,7 +92,6 @@ class Publisher:
             for other in larger:
                 if parent := self.tracker.parent(self.question, other):
                     self.under = parent
-                    self.tracker.join(self.question, parent)
                     return
             begun = self.tracker.begin(self.question, name, tags, sweep_id, grown=smaller, restore=restore)
             self.parent = self.under = begun or None
@@ -156,7 +131,7 @@ class Publisher:
 
     def publish(self, result: Result, dataset: Mapping[str, Any] | None = None) -> None:
         def task() -> None:
-            ids = self._record(result, dataset)
+            ids = self.tracker.publish(result, self.question, self.under, dataset)
             self._live.pop(result.key, None)
             if not ids:
                 self.deleted.add(result.key)
@@ -170,16 +145,6 @@ class Publisher:
         self._training.pop(result.key, None)
         self._queue.put((task, True))
         self.handed.add(result.key)
-
-    def _record(self, result: Result, dataset: Mapping[str, Any] | None) -> dict[str, str]:
-        if self._recorder is not None and result.key not in self._live:
-            try:
-                return self._recorder.publish(result, self.question, self.under, dataset)
-            except Gone:
-                # It was killed, or is short of memory. The tracker here finds what it recorded, and goes on.
-                self._recorder.close()
-                self._recorder = None
-        return self.tracker.publish(result, self.question, self.under, dataset)
 
     def publish_best(self, run: PlannedRun, result: Result) -> None:
         """Name the best run on the parent run, and save its network, unless a person deleted it."""
@@ -252,8 +217,6 @@ class Publisher:
         try:
             self._until_closed()
         finally:
-            if self._recorder is not None:  # or this process would wait for it for ever
-                self._recorder.close()
             self._ended.set()
 
     def _until_closed(self) -> None:

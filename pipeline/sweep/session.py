@@ -31,7 +31,6 @@ from pipeline.sweep.progress import Progress
 from pipeline.sweep.publisher import Publisher
 from pipeline.sweep.weights import Candidates, with_weights
 from pipeline.tracking import Tracker, TrackingUnavailable, open_tracker
-from pipeline.tracking.apart import FROM
 from pipeline.training.outcome import Epoch
 
 
@@ -93,10 +92,9 @@ class Session:
         self.batch = 0
         """The position of the first run that was added last."""
         self.started = time.monotonic()
-        new = self._prepare(plan, None)
+        self._prepare(plan, None)
         self.tracker.warm()
-        second_process = self.tracker.address.database is not None and len(new) >= FROM
-        self.publisher = Publisher(self.tracker, self.store, self.question, second_process)
+        self.publisher = Publisher(self.tracker, self.store, self.question)
 
     def begin(self) -> None:
         """Start the sweep in MLflow."""
@@ -109,8 +107,8 @@ class Session:
         """Look up and announce the next batch; raises UserError if there is no room for it."""
         self._prepare(plan, self.publisher.parent)
 
-    def _prepare(self, plan: Plan, parent: str | None) -> Plan:
-        """The runs of `plan` that are to be trained."""
+    def _prepare(self, plan: Plan, parent: str | None) -> None:
+        """Look up the runs of `plan`, announce them and note those that are to be trained."""
         before = [outcome.result for outcome in self.outcomes if outcome.result is not None]
         plan = look_up(plan, self.store, self.settings, self.single, before)
         new = to_train(plan)
@@ -120,7 +118,6 @@ class Session:
         self.outcomes += [Outcome(run, run.stored) for run in plan]
         if new:
             self.ledger.write(self._record(RUNNING, parent))
-        return new
 
     def _places(self) -> dict[str, Path]:
         """Where this command writes, by the key of the configuration."""

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.tracking.address import NONE, SERVER, SQLITE, resolve
+from pipeline.tracking.null import NullTracker
 from pipeline.tracking.store import StoreDamaged, TrackingUnavailable, check
-from pipeline.tracking.tracker import NullTracker, Tracker
+from pipeline.tracking.tracker import Tracker
 
 __all__ = ["NONE", "SERVER", "SQLITE", "NullTracker", "StoreDamaged", "Tracker", "TrackingUnavailable", "open_tracker"]
 

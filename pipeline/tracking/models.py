@@ -7,16 +7,24 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pipeline.cli.errors import UserError
+from pipeline.data.arrays import load
+from pipeline.models import dense, devices
+from pipeline.storage.record import UnreadableRun
+from pipeline.storage.store import RunStore
 
 if TYPE_CHECKING:
-    import numpy as np
     from mlflow.tracking import MlflowClient
+
+    from pipeline.tracking.tracker import Tracker
+    from pipeline.training.result import Result
 
 NAME, SERVED = "model", "classifier"
 """The Keras model of a run, and the same network as it is served: raw pixels in, classes and probabilities out."""
@@ -37,7 +45,6 @@ def log(client: MlflowClient, run_id: str, model: Any, example: np.ndarray) -> s
     """Save the Keras `model` under a run; the model's id. See `_log`."""
     import keras
     import mlflow.keras
-    import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types.schema import Schema, TensorSpec
 
@@ -66,7 +73,6 @@ def log_served(
     It consists of arrays and of the plain values of the job: no pickled object, no layers read from a file.
     """
     import mlflow.pyfunc
-    import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types.schema import Schema, TensorSpec
 
@@ -92,6 +98,43 @@ def log_served(
             )
 
     return _log(client, run_id, SERVED, save)
+
+
+def send_model(
+    tracker: Tracker, store: RunStore, result: Result, ids: Mapping[str, str], images: np.ndarray, dtype: str
+) -> None:
+    """Save the network of `result`, which has its weights, under its run of these ids; Keras has been started.
+
+    `images`, (n, inputs), become its signature; `dtype` is the Keras dtype policy that it was trained with.
+    """
+    weights = result.weights or {}
+    shapes = [array.shape for array in weights.values()]
+    network = dense.build(result.job.model, shapes[0][0], shapes[-1][-1], dtype)
+    dense.set_weights(network, weights)
+    tracker.log_model(ids["run_id"], network, images)
+    store.note_published(result.key, {**ids, "model": ids["run_id"]})
+
+
+def send_winner(
+    store: RunStore, tracker: Tracker, key: str, published: Mapping[str, Mapping[str, str]], data: Path
+) -> None:
+    """The network of a sweep's best run, if its weights are kept and the store, which gave these ids, does not have it."""
+    ids = published.get(key)
+    if not ids or store.published(key, ids["store"]).get("model") == ids["run_id"]:
+        return
+    result = None
+    with suppress(KeyError, UnreadableRun):
+        result = store.read(key)
+    if result is None or result.weights is None:
+        return
+    images = np.zeros((1, len(next(iter(result.weights.values())))), "float32")
+    with suppress(UserError):
+        arrays = load(data / result.job.dataset.name)
+        images = np.asarray(arrays.test_images[:5]) if arrays.digest == result.identity["data"] else images
+    precision = result.identity["numerics"]["precision"]
+    devices.start(devices.choose("cpu", "tensorflow", "float32", True, "engine", 1, 0))
+    send_model(tracker, store, result, ids, images, "float32" if precision == "tensorfloat32" else precision)
+    print(f"and the model of {result.name}", flush=True)
 
 
 FIRST_OF_ZIP = 10 * 365.25 * 86_400

@@ -43,7 +43,7 @@ class AliasMoved(Exception):
 
 def champion(tracker: Tracker, dataset: str) -> Champion | None:
     """The version that holds the alias; None where there is none yet."""
-    with tracker.recording("look up the champion") as client:
+    with tracker.connection.exclusive("look up the champion") as client:
         return _champion(client, dataset)
 
 
@@ -82,7 +82,7 @@ def promote(
     from mlflow.exceptions import MlflowException
 
     name = name_of(dataset)
-    with tracker.recording(f"promote {job['optimizer']['name']}") as client:
+    with tracker.connection.exclusive(f"promote {job['optimizer']['name']}") as client:
         then, now = (
             f"version {one.version} ({one.run_name})" if one else "none" for one in (before, _champion(client, dataset))
         )

@@ -23,7 +23,7 @@ from pipeline.cli.errors import RunsLost, UserError
 from pipeline.data.arrays import load
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweep import STOPPED, Ledger, Lost, Sweep
-from pipeline.tracking import TrackingUnavailable, many
+from pipeline.tracking import TrackingUnavailable, runs, sync, writing
 from tests.support.postgres import TrackingServer, Wire
 from tests.system.faults.workspace import SMALL, Workspace
 from tests.unit.tracking.factory import make_job, make_result
@@ -37,7 +37,7 @@ VOLATILE = {"process", "winner.run_id", "mlflow.source.name", "mlflow.parentRunI
 def no_inherited_address(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(publish, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(sync, "RETRY_SECONDS", 0.05)
 
 
 @pytest.fixture(scope="module")
@@ -157,18 +157,6 @@ def one_more(store: RunStore) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_noted_is_not_listed_again(
-    server: TrackingServer, filled: RunStore, question: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    send(filled, server.uri)
-    one_more(filled)
-    with monkeypatch.context() as patch:
-        patch.setattr(many, "_children", lambda *_: pytest.fail("listed"))
-        send(filled, server.uri)
-    assert keys(server.uri, question) == {*filled.keys(), "parent"}
-
-
-@pytest.mark.slow
 def test_what_is_noted_and_gone_is_sent_again(
     server: TrackingServer, filled: RunStore, question: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -201,17 +189,18 @@ def test_a_server_that_goes_away_in_the_middle_gets_the_rest(
     wire: Wire, filled: RunStore, question: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
-    record, away = many.Tracker.record, threading.Event()
+    record, away = writing.record, threading.Event()
+    asked: list[Any] = []
 
-    def interrupted(self: Any, *rest: Any, **named: Any) -> str:
-        if len(self.__dict__.setdefault("asked", [])) == 2 and not away.is_set():
+    def interrupted(*rest: Any, **named: Any) -> Any:
+        if len(asked) == 2 and not away.is_set():
             away.set()
             wire.down = True
             threading.Timer(0.3, lambda: setattr(wire, "down", False)).start()
-        self.asked.append(rest)
-        return record(self, *rest, **named)
+        asked.append(rest)
+        return record(*rest, **named)
 
-    monkeypatch.setattr(many.Tracker, "record", interrupted)
+    monkeypatch.setattr(writing, "record", interrupted)
     send(filled, wire.url)
     assert away.is_set()
     assert keys(wire.url, question) == {*filled.keys(), "parent"}
@@ -223,17 +212,17 @@ def test_a_server_that_answers_too_late_has_each_run_once(
 ) -> None:
     """It has done what it was asked for, and nobody heard: asking again by the same call would make a second run."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
-    create = many.Tracker.record
+    record = writing.record
     late = threading.Event()
 
-    def delayed(self: Any, *rest: Any, **named: Any) -> str:
+    def delayed(*rest: Any, **named: Any) -> Any:
         if not late.is_set():
             late.set()
             wire.late = 1.5
             threading.Timer(1.2, lambda: setattr(wire, "late", 0.0)).start()
-        return create(self, *rest, **named)
+        return record(*rest, **named)
 
-    monkeypatch.setattr(many.Tracker, "record", delayed)
+    monkeypatch.setattr(writing, "record", delayed)
     send(filled, wire.url)
     there = rows(wire.url, question)
     assert there.keys() == {*filled.keys(), "parent"}
@@ -244,16 +233,18 @@ def test_a_server_that_answers_too_late_has_each_run_once(
 def test_one_that_stays_away_is_given_up(
     wire: Wire, filled: RunStore, question: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record = many.Tracker.record
+    record = writing.record
 
-    def gone(self: Any, *rest: Any, **named: Any) -> str:
+    def gone(*rest: Any, **named: Any) -> Any:
         wire.down = True
-        return record(self, *rest, **named)
+        return record(*rest, **named)
 
     with monkeypatch.context() as patch:
-        patch.setattr(publish, "PATIENCE", 0.0)
-        patch.setattr(many.Tracker, "record", gone)
-        with pytest.raises(TrackingUnavailable, match=r"not in MLflow yet: 4 of 4 runs .*; the same command goes on"):
+        patch.setattr(sync, "PATIENCE", 0.0)
+        patch.setattr(writing, "record", gone)
+        with pytest.raises(
+            TrackingUnavailable, match=r"not in MLflow yet: 4 of 4 runs .*; the same command does the rest"
+        ):
             send(filled, wire.url)
     wire.down = False
     send(filled, wire.url)
@@ -270,25 +261,27 @@ def test_two_at_once_send_each_run_once(server: TrackingServer, filled: RunStore
     assert keys(server.uri, question) == {*filled.keys(), "parent"}
 
 
+def without_looking(patch: pytest.MonkeyPatch) -> None:
+    """Two machines both look for a run before either of them sends it."""
+    patch.setattr(runs, "find", lambda *_: None)
+
+
 @pytest.mark.slow
 def test_two_machines_at_once_leave_one_run_of_each_key(
     server: TrackingServer, filled: RunStore, question: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both look before either sends: nothing but the end can tell them."""
-    monkeypatch.setattr(many.Tracker, "_row", lambda *_: None)
     trackers = [publish.target(server.uri) for _ in range(2)]
     [sweep] = Ledger(filled)
     results = [filled.record(key) for key in sweep.keys]
-    both = [many.look(tracker, question, sweep.id) for tracker in trackers]
-    both[0].parent = trackers[0].begin(question, "a sweep", {}, sweep.id)
-    both[1].parent = trackers[1].begin(question, "a sweep", {})
-    trackers[1].set_tags(both[1].parent, {"sweep.id": sweep.id})
-    for tracker, there in zip(trackers, both, strict=True):
-        assert many.send(tracker, results, question, there) is None
+    parents = [trackers[0].begin(question, "a sweep", {}, sweep.id), trackers[1].begin(question, "a sweep", {})]
+    trackers[1].set_tags(parents[1], {"sweep.id": sweep.id})
+    with monkeypatch.context() as patch:
+        without_looking(patch)
+        for tracker, parent in zip(trackers, parents, strict=True):
+            assert tracker.publish_all(results, question, parent)[1] is None
     with pytest.raises(AssertionError, match="stands twice"):
         keys(server.uri, question)
-    gone = [many.single(tracker, question, sweep.id) for tracker in trackers]
-    assert gone == [5, 0]
+    assert [tracker.remove_duplicates(question, sweep.id) for tracker in trackers] == [5, 0]
     assert len(keys(server.uri, question)) == 5
 
 
@@ -298,14 +291,17 @@ def test_runs_that_two_machines_began_a_parent_for_each_come_under_one(
 ) -> None:
     tracker = publish.target(server.uri)
     [sweep] = Ledger(filled)
-    there = [many.There(tracker.begin(question, "a sweep", {})) for _ in range(2)]
-    for one, key in zip([*there, *there], sweep.keys, strict=True):
-        assert many.send(tracker, [filled.record(key)], question, one) is None
-    for one in there:
-        tracker.set_tags(str(one.parent), {"sweep.id": sweep.id})
-    assert many.single(tracker, question, sweep.id, certainly=True) == 1
-    assert many.look(tracker, question, sweep.id).ids.keys() == set(sweep.keys)
-    assert len(keys(server.uri, question)) == 5
+    parents = [tracker.begin(question, "a sweep", {}) for _ in range(2)]
+    for parent, key in zip([*parents, *parents], sweep.keys, strict=True):
+        tracker.publish(filled.record(key), question, parent)
+    for parent in parents:
+        tracker.set_tags(parent, {"sweep.id": sweep.id})
+    assert tracker.remove_duplicates(question, sweep.id, always=True) == 1
+    there = rows(server.uri, question, histories=False)
+    assert there.keys() == {*sweep.keys, "parent"}
+    send(filled, server.uri)
+    under = {filled.published(key, server.uri)["parent_run_id"] for key in sweep.keys}
+    assert under == {tracker.parent(question, sweep.id)}
 
 
 @pytest.mark.slow
@@ -315,12 +311,11 @@ def test_runs_twice_under_one_parent_become_one(
     tracker = publish.target(server.uri)
     send(filled, server.uri)
     [sweep] = Ledger(filled)
-    there = many.look(tracker, question, sweep.id)
-    there.ids.clear()
-    monkeypatch.setattr(many.Tracker, "_row", lambda *_: None)
-    assert many.send(tracker, [filled.record(sweep.keys[0])], question, there) is None
-    assert many.single(tracker, question, sweep.id) == 0, "no other process has worked on it"
-    assert many.single(tracker, question, sweep.id, certainly=True) == 1
+    with monkeypatch.context() as patch:
+        without_looking(patch)
+        tracker.publish(filled.record(sweep.keys[0]), question, tracker.parent(question, sweep.id))
+    assert tracker.remove_duplicates(question, sweep.id) == 0, "no other process has worked on it"
+    assert tracker.remove_duplicates(question, sweep.id, always=True) == 1
     assert len(keys(server.uri, question)) == 5
 
 
@@ -460,7 +455,7 @@ def test_a_damaged_run_is_named_and_the_others_are_sent(
     damaged = make_result(1).key
     record = filled.folder(damaged) / "result.json"
     record.write_text("{" if how == "cut off" else record.read_text().replace("0.97", "0.98", 1))
-    with pytest.raises(RunsLost, match="1 runs could not be read"):
+    with pytest.raises(RunsLost, match="1 run could not be read"):
         send(filled, local)
     assert damaged in capsys.readouterr().err
     assert len(keys(local, question)) == 4
@@ -579,11 +574,12 @@ def test_a_sweep_that_grew_is_sent_as_one_and_what_was_deleted_comes_back(
     assert keys(local, question) == {*filled.keys(), "parent"}
     tracker = publish.target(local)
     assert tracker.parent(question, small.id) == tracker.parent(question, sweep.id) is not None
-    with tracker.recording("delete") as client:
-        for run in client.search_runs([tracker.experiment(client, question)]):
-            if run.data.tags.get("run.key") in (None, sweep.keys[0]):
-                client.delete_run(run.info.run_id)
+    client = tracker.connection.client
+    for run in client.search_runs([tracker.connection.experiment(question)]):
+        if run.data.tags.get("run.key") in (None, sweep.keys[0]):
+            client.delete_run(run.info.run_id)
     assert keys(local, question) == set(sweep.keys[1:])
     send(filled, local)
     assert keys(local, question) == {*filled.keys(), "parent"}
-    assert len(many.look(publish.target(local), question, sweep.id).ids) == 4
+    parent = publish.target(local).parent(question, sweep.id)
+    assert {filled.published(key)["parent_run_id"] for key in sweep.keys} == {parent}

@@ -21,7 +21,7 @@ from pipeline.storage.store import RunStore
 from pipeline.sweep import plan, publisher, room
 from pipeline.sweep.plan import PlannedRun
 from pipeline.tracking import process
-from pipeline.tracking.tracker import Tracker
+from pipeline.tracking import runs as tracking_runs
 from pipeline.training.outcome import Run
 from tests.system.faults import test_killed, test_locks
 from tests.unit.data import loopback, test_download, test_sources, tiny
@@ -115,7 +115,7 @@ def a_damaged_database_is_refused(root: Path) -> None:
 def a_run_is_published_once(root: Path) -> None:
     for _ in range(2):
         tracking.open_tracker("sqlite", root=root).publish(make_result(), "e")
-    client = tracking.open_tracker("sqlite", root=root)._ready()
+    client = tracking.open_tracker("sqlite", root=root).connection.client
     assert len(client.search_runs([client.get_experiment_by_name("e").experiment_id])) == 1
 
 
@@ -193,7 +193,7 @@ DEFENCES: list[tuple[str, Check, object, str, object]] = [
     ("disk full", a_full_disk_has_a_remedy, console, "REMEDIES", {}),
     ("stored result damaged", damage_is_found, store, "array_digest", lambda array: "0" * 64),
     ("SQLite damaged", a_damaged_database_is_refused, tracking, "check", lambda database: None),
-    ("two sweeps at once", a_run_is_published_once, Tracker, "_find", lambda *_: None),
+    ("two sweeps at once", a_run_is_published_once, tracking_runs, "find", lambda *_: None),
     ("tracking server", a_store_that_comes_back_gets_everything, publisher, "RETRY_SECONDS", 1e9),
     ("NaN and infinity", no_number_is_diverged, Run, "non_finite", None),
     ("out of memory", too_large_a_network_is_refused, plan, "total_memory", lambda: 2**60),

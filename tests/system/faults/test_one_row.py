@@ -120,7 +120,7 @@ def test_a_run_that_was_shown_while_it_trained_has_each_value_once(
 
     def seen(tracker: Tracker, run_id: str, points: Any) -> None:
         add(tracker, run_id, points)
-        states.append(tracker._ready().get_run(run_id).info.status)
+        states.append(tracker.connection.client.get_run(run_id).info.status)
 
     monkeypatch.setattr(Tracker, "add", seen)
     at_epoch(1, lambda: None)

@@ -71,19 +71,19 @@ def test_its_signature_is_checked_when_it_predicts(logged: Logged, monkeypatch: 
 
 
 def test_it_belongs_to_its_run(logged: Logged) -> None:
-    client = logged.tracker._ready()
+    client = logged.tracker.connection.client
     model = client.get_logged_model(logged.model_id)
     assert (model.source_run_id, model.name, str(model.status)) == (logged.run_id, "model", "READY")
     assert [output.model_id for output in client.get_run(logged.run_id).outputs.model_outputs] == [logged.model_id]
 
 
 def test_it_shows_the_figures_of_its_run(logged: Logged) -> None:
-    model = logged.tracker._ready().get_logged_model(logged.model_id)
+    model = logged.tracker.connection.client.get_logged_model(logged.model_id)
     assert {metric.key: metric.value for metric in model.metrics}["test/accuracy"] == 0.97
 
 
 def test_its_figures_do_not_repeat_those_of_the_run(logged: Logged) -> None:
-    assert len(logged.tracker._ready().get_metric_history(logged.run_id, "test/accuracy")) == 1
+    assert len(logged.tracker.connection.client.get_metric_history(logged.run_id, "test/accuracy")) == 1
 
 
 def test_its_requirements_are_pinned(logged: Logged) -> None:
@@ -100,7 +100,7 @@ def test_a_second_time_it_is_the_first(logged: Logged) -> None:
 
 def test_model_that_broke_off_is_no_model(logged: Logged, monkeypatch: pytest.MonkeyPatch) -> None:
     run_id = logged.tracker.publish(make_result(1), "e")["run_id"]
-    client = logged.tracker._ready()
+    client = logged.tracker.connection.client
 
     def broken(*arguments: Any) -> None:
         raise OSError("disk full")

@@ -44,7 +44,7 @@ def test_two_processes_on_a_fresh_store_lose_and_repeat_nothing(tmp_path: Path) 
     told = [one.communicate(timeout=120) for one in working]
     assert told == [("", ""), ("", "")], "a normal run prints nothing: no warning, no log line"
     assert [one.returncode for one in working] == [0, 0]
-    client = open_tracker("sqlite", root=tmp_path)._ready()
+    client = open_tracker("sqlite", root=tmp_path).connection.client
     experiment = client.get_experiment_by_name("e")
     names = [run.info.run_name for run in client.search_runs([experiment.experiment_id])]
     assert sorted(names) == sorted(["sweep", *(f"adam-w64-d1-s{seed}" for seed in range(18))])
@@ -62,6 +62,6 @@ def test_sweep_of_a_killed_process_is_closed(tmp_path: Path, blank_store: Path) 
     process.send_signal(signal.SIGKILL)
     process.communicate()
     [killed] = tracker.close_stale()
-    client = tracker._ready()
+    client = tracker.connection.client
     assert client.get_run(killed).info.status == "KILLED"
     assert {run.info.status for run in client.search_runs(["1"], "tags.status = 'finished'")} == {"FINISHED"}

@@ -15,7 +15,6 @@ import pytest
 
 from pipeline.cli.errors import UserError
 from pipeline.tracking import Tracker, TrackingUnavailable, open_tracker, process
-from pipeline.tracking.tracker import Tracker as TrackerClass
 from tests.unit.tracking.factory import make_job, make_result
 
 Fresh = Callable[[], Tracker]
@@ -24,7 +23,7 @@ GONE = {process.TAG: json.dumps([IDENTITY])}
 
 
 def client(tracker: Tracker) -> Any:
-    return tracker._ready()
+    return tracker.connection.client
 
 
 def runs(tracker: Tracker, query: str = "") -> list[Any]:
@@ -134,7 +133,7 @@ def test_a_finished_run_that_lacks_its_values_is_completed(fresh: Fresh, swept: 
     """As asynchronous logging left them: FINISHED, without parameters and metrics."""
     result, tracker = make_result(), fresh()
     parent = tracker.begin("e", "sweep", {}, "s") if swept else None
-    experiment, start = tracker.experiment(client(tracker), "e"), 1770091506000
+    experiment, start = tracker.connection.experiment("e"), 1770091506000
     tags = {"run.key": result.key, "status": "finished", "run.started": str(start)}
     hollow = client(tracker).create_run(experiment, start, tags, result.name).info.run_id
     client(tracker).set_terminated(hollow, "FINISHED")
@@ -152,7 +151,7 @@ def test_a_finished_run_that_lacks_its_values_is_completed(fresh: Fresh, swept: 
 def test_variables_that_hide_what_became_of_a_write_are_overruled(
     fresh: Fresh, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
-    from pipeline.tracking import tracker as module
+    from pipeline.tracking import connection as module
 
     monkeypatch.setenv(variable, "true" if "ASYNC" in variable else "7")
     client(fresh())
@@ -420,7 +419,7 @@ def test_threads_publish_each_run_once(fresh: Fresh) -> None:
 def test_warming_opens_the_store_in_the_background(fresh: Fresh) -> None:
     tracker = fresh()
     tracker.warm().join()
-    assert tracker._client_made is not None
+    assert tracker.connection._client is not None
 
 
 def test_failure_while_warming_is_reported_when_it_matters(tmp_path: Path) -> None:
@@ -443,28 +442,11 @@ def test_server_that_is_down_is_named_without_its_password(monkeypatch: pytest.M
 def test_lock_held_elsewhere_is_named(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
     from filelock import FileLock
 
-    monkeypatch.setattr("pipeline.tracking.tracker.LOCK_SECONDS", 0.05)
+    monkeypatch.setattr("pipeline.tracking.connection.LOCK_SECONDS", 0.05)
     tracker = fresh()
     assert tracker.address.lock is not None
     with FileLock(tracker.address.lock), pytest.raises(TrackingUnavailable, match=r"mlflow\.db\.lock"):
         tracker.begin("e", "sweep", {})
-
-
-def test_a_run_is_looked_for_from_when_another_process_writes(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
-    looked: list[str] = []
-    find = TrackerClass._find
-    monkeypatch.setattr(TrackerClass, "_find", lambda self, *rest: (looked.append(rest[1]), find(self, *rest))[1])
-    one, other = fresh(), fresh()
-    parent = one.begin("e", "shared", {}, "s")
-    ids = [one.publish(make_result(1), "e", parent)]
-    assert looked == []
-    assert other.begin("e", "shared", {}, "s") == parent
-    assert other.publish(make_result(1), "e", parent) == ids[0], "what is there already is known from the beginning"
-    ids.append(other.publish(make_result(2), "e", parent))
-    assert looked == []
-    assert one.publish(make_result(2), "e", parent) == ids[1]
-    assert one.publish(make_result(3), "e", parent)["run_id"] not in {known["run_id"] for known in ids}
-    assert looked == [make_result(2).key, make_result(3).key]
 
 
 def test_a_call_that_writes_nothing_does_not_hide_what_others_wrote(fresh: Fresh) -> None:

@@ -174,7 +174,7 @@ def test_it_serves_as_a_tracking_server(served: Served, tmp_path: Path) -> None:
     assert open_tracker("server", served.address, tmp_path).publish(make_result(), "over http", parent) == ids
     tracker.add_files(ids["run_id"], {"note.txt": tmp_path / "mlflow.db.lock"})
     tracker.end(parent, "FINISHED")
-    run = tracker._ready().get_run(ids["run_id"])
+    run = tracker.connection.client.get_run(ids["run_id"])
     assert (run.info.status, run.data.metrics["overfitting_gap/accuracy"]) == ("FINISHED", 0.01)
     assert run.inputs.dataset_inputs[0].dataset.name == "mnist"
 

@@ -1,0 +1,178 @@
+"""The connection to one MLflow store: its client, the locks that writers hold, and what its errors mean."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shlex
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.cli.errors import UserError
+from pipeline.tracking import store, views
+from pipeline.tracking.address import NONE, Address, conceal
+from pipeline.tracking.store import TrackingUnavailable
+
+if TYPE_CHECKING:
+    import filelock
+    from mlflow.tracking import MlflowClient
+
+LOCK_SECONDS = 120
+
+REQUIRED = {
+    # A write that returns before it is done may fail unseen.
+    "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
+    # A server that answered too late has done what it was asked; the same call again would create a second run.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    # Values that are too long are cut here, with a mark.
+    "MLFLOW_TRUNCATE_LONG_VALUES": "true",
+}
+"""MLflow's variables that decide what becomes of a write: set, whatever the environment says."""
+PREFERRED = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
+"""MLflow's variables that the environment may set to another value."""
+
+
+class Connection:
+    """Opens the store at `address` when it is first used. Safe to use from several threads."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self._threads = threading.RLock()
+        self._client: MlflowClient | None = None
+        self._file_lock: filelock.BaseFileLock | None = None
+        self._experiments: dict[str, str] = {}
+        self._file: tuple[int, int] | None = None
+        """The SQLite file that was opened: MLflow would go on writing to one that was deleted."""
+
+    @property
+    def client(self) -> MlflowClient:
+        """MLflow's client. The first use imports MLflow and creates the store if there is none."""
+        if self._client is not None:  # without waiting for a thread that holds the lock
+            return self._client
+        with self._threads:
+            if self._client is None:
+                mlflow_client = _import_mlflow()
+                with self._lock():
+                    store.prepare(self.address)
+                    try:
+                        self._client = mlflow_client(self.address.uri, self.address.uri)
+                    except ModuleNotFoundError as error:
+                        known = "; for PostgreSQL, use the installed one: postgresql+psycopg2://…"
+                        raise UserError(
+                            f"{self.address.shown}: its driver {error.name} is not installed{known}"
+                        ) from error
+                    if self.address.database is not None:
+                        self._file = _file(self.address.database)
+            return self._client
+
+    @contextmanager
+    def exclusive(self, what: str) -> Iterator[MlflowClient]:
+        """The client, for one writer of this machine at a time: SQLite's own writers time each other out.
+
+        Raises TrackingUnavailable, which says that it could not do `what`, if the store fails within the block.
+        """
+        if self.address.kind == NONE:
+            raise UserError(f"tracking=none: there is no store to {what} in")
+        with self._threads, self.failing(what):
+            client = self.client
+            with self._lock():
+                self._check_file()
+                yield client
+
+    @contextmanager
+    def failing(self, what: str) -> Iterator[None]:
+        """Turn errors of the store or its server into TrackingUnavailable."""
+        try:
+            yield
+        except _failures() as error:
+            told = f"tracking at {self.address.shown}: could not {what}: {self.cause(error)}"
+            raise TrackingUnavailable(told) from error
+
+    def cause(self, error: BaseException) -> str:
+        """The first line of an error, without the secrets of the address."""
+        told = conceal(str(error), self.address.uri)
+        if unanswered := re.search(r"Failed to establish a new connection: (?:\[Errno -?\d+\] )?([\w ]+)", told):
+            return f"no connection ({unanswered[1].lower()}); is the server up?"
+        lines = [line.strip() for line in told.splitlines() if line.strip()]
+        return lines[0] if lines else type(error).__name__
+
+    def experiment(self, name: str) -> str:
+        """The id of an experiment, which is created if there is none. Raises UserError if it was deleted."""
+        if name not in self._experiments:
+            found = self.client.get_experiment_by_name(name)
+            if found is None:
+                location = self.address.artifacts.as_uri() if self.address.artifacts else None
+                self._experiments[name] = self.client.create_experiment(name, location, views.experiment_tags())
+            elif found.lifecycle_stage != "active":
+                restore = f"{shlex.quote(sys.executable)} -m mlflow experiments restore --experiment-id"
+                raise UserError(
+                    f"the MLflow experiment {name!r} was deleted; restore it with:"
+                    f" MLFLOW_TRACKING_URI={shlex.quote(self.address.shown)} {restore} {found.experiment_id}"
+                )
+            else:
+                self._experiments[name] = found.experiment_id
+        return self._experiments[name]
+
+    def _lock(self) -> filelock.BaseFileLock:
+        if self._file_lock is None:
+            from filelock import FileLock
+
+            lock = self.address.lock
+            assert lock is not None  # for the type checker: every address but `none` has one
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            self._file_lock = FileLock(lock, timeout=LOCK_SECONDS, poll_interval=0.005, thread_local=False)
+        return self._file_lock
+
+    def _check_file(self) -> None:
+        """Raise TrackingUnavailable if the SQLite file was deleted or replaced, or another program holds it too long."""
+        database = self.address.database
+        if database is None:
+            return
+        if not database.exists() or _file(database) != self._file:
+            what = "was replaced" if database.exists() else "is gone"
+            raise TrackingUnavailable(
+                f"{database} {what} while this command ran, and with it what was recorded there; runs are sent again"
+                " from their records by: python -m pipeline.publish"
+            )
+        store.wait_until_free(database)
+
+
+def _import_mlflow() -> type[MlflowClient]:
+    """MLflow's client, kept quiet: it would report each call to its makers, print addresses and migrations, and block for
+    four minutes when a server is down."""
+    for name, value in PREFERRED.items():
+        os.environ.setdefault(name, value)
+    os.environ.update(REQUIRED)
+    from mlflow.tracking import MlflowClient
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    # It logs a traceback of what it also raises.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    return MlflowClient
+
+
+def _failures() -> tuple[type[BaseException], ...]:
+    """What a store or a server raises when it fails, as opposed to this program."""
+    failures: tuple[type[BaseException], ...] = (OSError,)
+    if "mlflow" in sys.modules:
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        failures += (MlflowException, SQLAlchemyError)
+    return failures
+
+
+def _file(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino

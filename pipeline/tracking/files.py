@@ -1,0 +1,53 @@
+"""Files under a run of MLflow."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from pipeline.cli.errors import UserError
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+
+def check(files: Mapping[str, Path]) -> None:
+    """Raise UserError unless every file exists and its name is a plain path within the run's files."""
+    for name, path in files.items():
+        parts = PurePosixPath(name).parts
+        if not parts or ".." in parts or name.startswith("/") or "\\" in name or name != str(PurePosixPath(name)):
+            raise UserError(f"{name!r}: expected a plain path within the run's files, such as figures/gap.png")
+        if not Path(path).exists():
+            raise UserError(f"{path}: no such file to put under a run as {name}")
+
+
+def add(client: MlflowClient, run_id: str, files: Mapping[str, Path]) -> None:
+    for name, path in files.items():
+        folder = str(PurePosixPath(name).parent)
+        if Path(path).is_dir():
+            client.log_artifacts(run_id, str(path), name)
+        elif Path(path).name == PurePosixPath(name).name:
+            client.log_artifact(run_id, str(path), None if folder == "." else folder)
+        else:
+            with open(path, "rb") as stream:
+                client.log_stream(run_id, stream, name)
+
+
+def check_folder(client: MlflowClient, run_id: str, ours: Path | None) -> None:
+    """Raise UserError if the files of the run's experiment are where the project was before it was moved.
+
+    MLflow keeps their absolute path: it would create the old folder again, and show none of the earlier files.
+    """
+    parts = urlsplit(client.get_run(run_id).info.artifact_uri)
+    if parts.scheme not in ("", "file") or ours is None:
+        return
+    theirs = next((path for path in Path(unquote(parts.path)).parents if path.name == ours.name), ours)
+    if theirs != ours and not theirs.exists():
+        made, link = shlex.quote(str(theirs.parent)), f"{shlex.quote(str(ours))} {shlex.quote(str(theirs))}"
+        raise UserError(
+            f"MLflow looks for the files of this experiment in {theirs}, which is gone (was the project moved?);"
+            f" lead it to them with: mkdir -p {made} {shlex.quote(str(ours))} && ln -s {link}"
+        )
