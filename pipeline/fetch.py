@@ -8,17 +8,16 @@ OVERFITTING_GAP_MIRRORS. What is already there and whole is kept. dataset=digits
 from __future__ import annotations
 
 import os
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.cli import console
 from pipeline.cli.errors import UserError
+from pipeline.cli.progress import bytes_bar
 from pipeline.data import sources
-from pipeline.data.download import LIMITS, Limits, MirrorFailed, Report
+from pipeline.data.download import LIMITS, Limits, MirrorFailed
 from pipeline.data.files import clear_leftovers, shown, whole
 from pipeline.data.sources import DataSet, File, Mirror
 
@@ -41,14 +40,16 @@ def main(argv: Sequence[str]) -> None:
     started = time.perf_counter()
     values = console.words(argv, DEFAULTS, __doc__ or "")
     dataset = sources.find(values["dataset"])
-    folder = console.PROJECT / _folder("raw", values["raw"]) / dataset.name
+    if not values["raw"]:
+        raise UserError("raw=: expected a folder")
+    folder = console.PROJECT / values["raw"] / dataset.name
     mirrors = sources.mirrors(dataset, console.PROJECT, os.environ, values["mirrors"])
     fetched = fetch(dataset, folder, mirrors)
-    print(_told(dataset, folder, fetched, time.perf_counter() - started))
+    print(_summary(dataset, folder, fetched, time.perf_counter() - started))
 
 
 def fetch(dataset: DataSet, folder: Path, mirrors: Sequence[Mirror], limits: Limits = LIMITS) -> Fetched:
-    """Have the four files of `dataset` in `folder`, whole; only what is missing or damaged is asked for."""
+    """Put the four files of `dataset` into `folder`. Those that are there and whole are kept."""
     if folder.is_dir():
         clear_leftovers(folder)
     here = [file for file in dataset.files if (folder / file.name).exists()]
@@ -56,7 +57,7 @@ def fetch(dataset: DataSet, folder: Path, mirrors: Sequence[Mirror], limits: Lim
     missing = [file for file in dataset.files if file not in kept]
     source = ""
     if missing:
-        with _progress(missing) as report:
+        with bytes_bar("fetching", sum(file.packed_size for file in missing)) as report:
             mirror, packed = sources.gather(dataset, missing, mirrors, report, limits)
         for file, data in packed.items():
             with whole(folder / file.name) as temporary:
@@ -74,28 +75,7 @@ def _whole(file: File, folder: Path) -> bool:
         return False
 
 
-def _folder(key: str, value: str) -> str:
-    if not value:
-        raise UserError(f"{key}=: expected a folder")
-    return value
-
-
-@contextmanager
-def _progress(files: Sequence[File]) -> Iterator[Report]:
-    """A bar on a terminal; nothing where the output goes to a file."""
-    if not sys.stderr.isatty():
-        yield lambda done: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("fetching", total=sum(file.packed_size for file in files))
-        yield lambda done: progress.update(task, completed=done)
-
-
-def _told(dataset: DataSet, folder: Path, fetched: Fetched, seconds: float) -> str:
+def _summary(dataset: DataSet, folder: Path, fetched: Fetched, seconds: float) -> str:
     if not fetched.source:
         return f"{dataset.name}: all 4 files are in {shown(folder)} already, sha256 verified ({seconds:.2f} s)"
     kept = f", {len(fetched.kept)} kept" if fetched.kept else ""

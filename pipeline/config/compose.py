@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -10,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import nearest
 from pipeline.config import job as j
-from pipeline.config import rules
+from pipeline.config import rules, schema
 
 
 class ConfigurationError(UserError):
@@ -34,6 +35,15 @@ def plain(config: DictConfig) -> dict[str, Any]:
         raise ConfigurationError([f"{key}: {str(error).splitlines()[0]}"]) from error
     assert isinstance(values, dict)
     return values  # type: ignore[return-value]
+
+
+def composed(words: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+    """The plain values that the words of each command mean."""
+    from hydra import compose, initialize_config_dir
+
+    schema.register()
+    with initialize_config_dir(str(rules.CONF), version_base="1.3"):
+        return [plain(compose("config", list(each))) for each in words]
 
 
 def problems(values: dict[str, Any]) -> list[str]:

@@ -195,6 +195,21 @@ def complaint(key: str, value: Any, rule: Rule) -> str | None:
     return f"{key}={shown(value)}: expected {rule.allowed}{nearest(shown(value), rule.names)}"
 
 
+def plain(text: str) -> Any:
+    """What `text` is as YAML; the text itself if it is none."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def parsed(key: str, text: str, rule: Rule) -> Any:
+    """The value of a word `key=text`. Raises UserError if it is not what `rule` allows."""
+    if line := complaint(key, value := plain(text), rule):
+        raise UserError(line)
+    return value
+
+
 def shown(value: Any) -> str:
     """A value as a person types it."""
     if isinstance(value, bool):

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pipeline.cli import ui_address
 from pipeline.cli.errors import UserError
 from pipeline.config.job import Dataset, Job, Model, Training
 from pipeline.statistics import declaration, summary
@@ -22,9 +23,8 @@ from pipeline.storage.store import RunStore
 from pipeline.storage.sweep import SWEEP, Ledger, Lost, Sweep, without_commands
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, Result
 
-UI = "http://127.0.0.1:5000"
-RUN_PAGE = UI + "/#/experiments/{experiment}/runs/{run}"
-"""A run's page in the MLflow UI, as `make ui` starts it."""
+RUN_PAGE = "{ui}/#/experiments/{experiment}/runs/{run}"
+"""A run's page in the MLflow UI."""
 
 LEAK = 0.991
 """A dense network that beats this on MNIST's test split without augmentation has seen test data in training."""
@@ -34,11 +34,11 @@ BOOK_ACCURACY, BOOK_BAND = 0.978, (0.972, 0.984)
 """Test accuracy that the book prints, and the band in which each seed of its network should lie."""
 
 
-def run_page(ids: Mapping[str, str], run: str) -> str:
+def run_page(ids: Mapping[str, str], run: str, ui: str) -> str:
     """Address of a run's page: on the server that has it, else on that of `make ui`."""
     store = ids.get("store", "")
-    page = RUN_PAGE.format(experiment=ids["experiment_id"], run=run)
-    return page.replace(UI, store.replace("***@", "")) if store.startswith("http") else page
+    server = store.replace("***@", "") if store.startswith("http") else ui
+    return RUN_PAGE.format(ui=server, experiment=ids["experiment_id"], run=run)
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,10 @@ def is_book(job: Job) -> bool:
 class Evidence:
     """All that tables, figures and sentences are made from. Nothing in it depends on the time of day."""
 
-    def __init__(self, sources: Sequence[Source]) -> None:
+    def __init__(self, sources: Sequence[Source], ui: str = ui_address.DEFAULT) -> None:
         self.sources = list(sources)
+        self.ui = ui
+        """Address of the MLflow UI that links to runs lead to."""
         self.labels: np.ndarray | None = None
         """The right classes of the main comparison's test images, where they are at hand: for `analysis`."""
         self.training_images: int | None = None
@@ -319,7 +321,7 @@ class Evidence:
         ids = self.published.get((experiment, key), {})
         if not {"run_id", "experiment_id"} <= set(ids):
             return None
-        return run_page(ids, ids["run_id"])
+        return run_page(ids, ids["run_id"], self.ui)
 
     def link_of(self, key: str) -> str | None:
         """Address of the run in the MLflow UI, in whichever experiment it was published."""
@@ -341,12 +343,13 @@ class Evidence:
         """Address of the run in the MLflow UI whose key begins so (`results.find.beginning`), if it is in `store`."""
         key = self.by_beginning.get(start)
         ids = self.store.published(key) if self.store and key else {}
-        return run_page(ids, ids["run_id"]) if {"run_id", "experiment_id"} <= set(ids) else None
+        return run_page(ids, ids["run_id"], self.ui) if {"run_id", "experiment_id"} <= set(ids) else None
 
     def parent_link(self, experiment: str) -> str | None:
         """Address of the parent run of a sweep, which carries the comparison."""
         for source in self.sources:
             noted = [ids for ids in source.published.values() if ids.get("experiment_id")]
             if source.name == experiment and source.sweep and source.sweep.parent_run_id and noted:
-                return run_page(min(noted, key=lambda ids: ids["experiment_id"]), source.sweep.parent_run_id)
+                ids = min(noted, key=lambda ids: ids["experiment_id"])
+                return run_page(ids, source.sweep.parent_run_id, self.ui)
         return None

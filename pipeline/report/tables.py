@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,12 @@ def _no_formula(cell: Any) -> Any:
 def markdown(text: str) -> str:
     """`text` as Markdown that shows it: no HTML, no picture or link, no end of a table's cell."""
     return re.sub(r"([<>\[\]|`\\])", r"\\\1", text)
+
+
+def markdown_table(rows: Sequence[Sequence[object]]) -> list[str]:
+    """The lines of a table in Markdown; the first row is its head."""
+    lines = [f"| {' | '.join(map(str, row))} |" for row in rows]
+    return [lines[0], "| " + " | ".join("---" for _ in rows[0]) + " |", *lines[1:]]
 
 
 def runs(evidence: Evidence) -> pd.DataFrame:

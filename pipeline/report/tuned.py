@@ -53,15 +53,9 @@ def at_terminal(table: pd.DataFrame, console: Console) -> list[str]:
     return terminal.lines(shown, console)
 
 
-def lined(rows: Sequence[Sequence[object]]) -> list[str]:
-    """A table as Markdown has it; the first row is its head."""
-    lines = [f"| {' | '.join(map(str, row))} |" for row in rows]
-    return [lines[0], "| " + " | ".join("---" for _ in rows[0]) + " |", *lines[1:]]
-
-
 def short(table: pd.DataFrame) -> list[str]:
     """The lines of a Markdown table: see `brief`."""
-    return lined([SHORT, *brief(table)])
+    return tables.markdown_table([SHORT, *brief(table)])
 
 
 def brief(table: pd.DataFrame) -> list[list[str]]:
@@ -103,7 +97,7 @@ def page(table: pd.DataFrame, tried: pd.DataFrame, job: Job, declared: Declarati
         "",
         "![Validation accuracy by learning rate](tuned.png)",
         "",
-        *lined([HEAD, *(line for _, row in table.iterrows() for line in _lines(row))]),
+        *tables.markdown_table([HEAD, *(line for _, row in table.iterrows() for line in _lines(row))]),
         "",
         (
             "95 % intervals over seeds in brackets; differences are paired by seed. The verdict is on the test accuracy, by "

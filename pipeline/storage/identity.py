@@ -47,6 +47,12 @@ def source_digest(package: Path = PROJECT / "pipeline") -> str:
     return digest(sources(package))
 
 
+def changed_sources(then: Mapping[str, str]) -> list[str]:
+    """Names of the source files that are not what they were `then`."""
+    here = sources()
+    return sorted(name for name in {*then, *here} if then.get(name) != here.get(name))
+
+
 def identity(data_digest: str, numerics: dict[str, Any]) -> dict[str, Any]:
     """What a key is made from besides the Job: decoded data, deciding source, numerics class."""
     return {"data": data_digest, "source": source_digest(), "numerics": numerics}

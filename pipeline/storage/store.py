@@ -17,7 +17,7 @@ import time
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -213,6 +213,11 @@ class RunStore:
             {name: word for name, word in one.items() if isinstance(word, str) and printable(word) == word}
             for one in named
         ]
+
+    def unpublished(self, keys: Iterable[str], store: str) -> list[str]:
+        """Those of the runs `keys` that the tracking store `store` has not got, or has with another status."""
+        noted = [(key, self.published(key, store), self.status(key)) for key in keys if key in self]
+        return [key for key, ids, status in noted if not ids or ids.get("status", status) != status]
 
     def note_published(self, key: str, ids: dict[str, str]) -> None:
         """Keep the ids that the store `ids["store"]` gave the run, in place of its earlier ones."""

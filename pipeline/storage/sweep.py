@@ -264,3 +264,14 @@ def read_folder(folder: Path) -> tuple[Sweep | None, list[Result]]:
     sweep = Sweep.read(folder) if (folder / SWEEP).is_file() else None
     store = RunStore(folder)
     return sweep, [store.read(key) for key in (sweep.keys if sweep else store.keys())]
+
+
+def readable(store: RunStore, keys: Iterable[str]) -> tuple[list[Result], list[OtherRelease]]:
+    """The runs of these keys, and an error for each that another release of this project wrote."""
+    results, others = [], []
+    for key in keys:
+        try:
+            results.append(store.read(key))
+        except OtherRelease as error:
+            others.append(error)
+    return results, others

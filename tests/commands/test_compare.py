@@ -20,6 +20,7 @@ from pipeline.cli import console
 from pipeline.cli.errors import UserError
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweep import Lost, Sweep
+from pipeline.tracking import reports
 from pipeline.training.result import DIVERGED
 from tests.unit.report import factory
 
@@ -210,23 +211,23 @@ def published(first) -> Callable[[str], None]:
 
     evidence = Evidence(read_sources([first[0] / "results/sweep"]))
     files = {name: first[0] / "reports" / name for name in contents(first[0] / "reports")}
-    return lambda tracking: compare.publish(evidence, files, {"runs": {"finished": 4}}, tracking)
+    return lambda tracking: compare.publish(evidence, files, tracking)
 
 
 def test_the_report_is_published_on_the_parent_run(published, monkeypatch):
     tracker = Tracker()
-    monkeypatch.setattr(compare, "open_tracker", lambda kind: tracker)
+    monkeypatch.setattr(reports, "open_tracker", lambda kind: tracker)
     published("sqlite")
     found = set(tracker.files["parent"])
     assert found >= {"report/index.html", "report/comparison.csv", "report/figures/heatmap_gap.png"}
     assert "| place | configuration |" in tracker.notes["parent"]
-    assert tracker.metrics["parent"] == {"comparison/runs/finished": 4.0}
+    assert tracker.metrics["parent"]["comparison/runs/finished"] == 4.0
     assert tracker.tags["parent"] == {"warning": ""}
 
 
 def test_a_leak_is_a_warning_on_the_parent_run(project, monkeypatch):
     tracker = Tracker()
-    monkeypatch.setattr(compare, "open_tracker", lambda kind: tracker)
+    monkeypatch.setattr(reports, "open_tracker", lambda kind: tracker)
     factory.write_experiment(project / "results/sweep", [factory.finished(factory.job(), test=0.995, gap=0.0)])
     compare.main([])
     assert tracker.tags["parent"]["warning"].startswith("Leak alarm: 1 run above 99.1")
@@ -234,7 +235,7 @@ def test_a_leak_is_a_warning_on_the_parent_run(project, monkeypatch):
 
 
 def test_no_tracking_asks_no_tracker(published, monkeypatch):
-    monkeypatch.setattr(compare, "open_tracker", lambda kind: pytest.fail("was asked"))
+    monkeypatch.setattr(reports, "open_tracker", lambda kind: pytest.fail("was asked"))
     published("none")
 
 
@@ -242,7 +243,7 @@ def test_trouble_with_the_tracker_costs_one_line(published, monkeypatch, capsys)
     def refuse(kind):
         raise RuntimeError("database is locked\nreally")
 
-    monkeypatch.setattr(compare, "open_tracker", refuse)
+    monkeypatch.setattr(reports, "open_tracker", refuse)
     published("sqlite")
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("warning: the report is not in MLflow (RuntimeError: database is locked really)")

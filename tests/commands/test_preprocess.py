@@ -20,6 +20,7 @@ from pipeline.data.arrays import Arrays
 from pipeline.data.files import shown
 from pipeline.data.raw import Samples
 from pipeline.data.sources import DIGITS, ScikitLearn
+from pipeline.report import dataset
 from tests.conftest import preprocessed as run
 from tests.unit.data import tiny
 
@@ -150,7 +151,7 @@ def test_picture_shows_a_row_for_each_class(digits: Path) -> None:
 
 def test_picture_of_a_class_with_few_samples(tmp_path: Path) -> None:
     samples = Samples(tiny.ARRAYS[tiny.FILES[0].name][:2], np.array([1, 1], np.uint8))
-    preprocess.draw(tiny.TINY, samples, tmp_path / "x.png")
+    dataset.draw_samples(tiny.TINY, samples, tmp_path / "x.png")
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
 
 

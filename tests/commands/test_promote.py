@@ -18,14 +18,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import preprocess, promote, reproduce
+from pipeline import preprocess, promote
 from pipeline.cli.console import PROJECT
 from pipeline.config.digests import arrays_digest
 from pipeline.data import arrays
 from pipeline.data.arrays import Arrays
-from pipeline.promote import NotPromoted
 from pipeline.storage.sweep import find_sweep
+from pipeline.sweep import reproduction
+from pipeline.sweep.reproduction import Reproduction, Verdict
 from pipeline.tracking import open_tracker, registry
+from pipeline.tracking.promotion import Candidate, NotPromoted
 from pipeline.training.result import Result
 from tests.unit.training.command import Place, command
 from tests.unit.training.factory import make_job
@@ -84,8 +86,9 @@ def run(place: Place, **changes: Any) -> str:
     sweep, runs = find_sweep("tests", place.store, place.root)
     best = runs.read(sweep.winner or "")
     like = [one for one in map(runs.record, sweep.keys) if one.job.configuration == best.job.configuration]
-    values = {"best": best, "like": like, "limit": 50.0, "data": place.processed, "store": place.store}
-    return promote.promote(**(values | {"tracker": open_tracker("sqlite")} | changes))
+    candidate = Candidate(changes.get("best", best), changes.get("like", like))
+    limit = changes.get("limit", 50.0)
+    return promote.promote(candidate, limit, place.processed, place.store, open_tracker("sqlite"))
 
 
 def test_the_first_one_is_promoted_with_its_reasons(place: Place, promoted: str) -> None:
@@ -135,10 +138,10 @@ def test_what_is_no_better_is_refused(place: Place, promoted: str) -> None:
 
 
 def test_what_does_not_come_out_the_same_is_refused(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    def differently(results: list[Result], *_: object) -> list[reproduce.Attempt]:
-        return [reproduce.Attempt(results[0], verdict=reproduce.DEFECT, words="epoch 1: train/loss was 1, is 2")]
+    def differently(results: list[Result], *_: object) -> list[Reproduction]:
+        return [Reproduction(results[0], Verdict.DEFECT, "epoch 1: train/loss was 1, is 2")]
 
-    monkeypatch.setattr(reproduce, "reproduce", differently)
+    monkeypatch.setattr(reproduction, "reproduce", differently)
     monkeypatch.setattr(registry, "champion", lambda *_: None)
     with pytest.raises(NotPromoted, match="a defect: epoch 1"):
         run(place, best=other(place))
@@ -149,12 +152,12 @@ def test_what_was_compared_with_an_earlier_champion_is_refused(
 ) -> None:
     """Of two promotions at once, the later one."""
 
-    def identical(results: list[Result], *_: object) -> list[reproduce.Attempt]:
-        return [reproduce.Attempt(results[0], verdict=reproduce.IDENTICAL)]
+    def identical(results: list[Result], *_: object) -> list[Reproduction]:
+        return [Reproduction(results[0], Verdict.IDENTICAL, "")]
 
     look_up = registry.champion
     there = look_up(open_tracker("sqlite"), "mnist")
-    monkeypatch.setattr(reproduce, "reproduce", identical)
+    monkeypatch.setattr(reproduction, "reproduce", identical)
     monkeypatch.setattr(registry, "champion", lambda *_: None)
     with pytest.raises(NotPromoted, match=r"was none when they were compared and is version 1 \(adam-w16-d1-s.\) now"):
         run(place, best=other(place))
@@ -162,51 +165,9 @@ def test_what_was_compared_with_an_earlier_champion_is_refused(
     assert look_up(open_tracker("sqlite"), "mnist") == there
 
 
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({"like": []}, "0 seeds with a validation split; expected at least 3"),
-        ({"best": "without weights"}, "is not in MLflow with its weights"),
-    ],
-)
-def test_what_is_missing_is_said(place: Place, changes: dict[str, Any], expected: str) -> None:
-    if changes.get("best"):
-        changes = {"best": other(place, weights=None)}
-    with pytest.raises(NotPromoted, match=expected):
-        run(place, **changes)
-
-
-CHAMPION = registry.Champion("1", "sgd-w4-d1-s0", "k", "c", "d", {seed: 0.90 + seed / 1000 for seed in range(5)})
-
-
-@pytest.mark.parametrize(
-    ("seeds", "better"),
-    [
-        ({seed: 0.91 + seed / 1000 for seed in range(5)}, True),
-        ({seed: 0.90 + seed / 1000 for seed in range(5)}, False),
-        ({seed: 0.89 + seed / 1000 for seed in range(5)}, False),
-        ({seed: 0.9001 + seed % 2 / 100 for seed in range(5)}, False),
-        ({seed: 0.93 + seed / 1000 for seed in range(10, 15)}, True),
-        ({seed: 0.9021 + seed / 1000 for seed in range(10, 13)}, True),
-    ],
-    ids=["each seed better", "the same", "worse", "within the spread", "other seeds, better", "other seeds, just"],
-)
-def test_better_means_beyond_the_spread_of_the_seeds(
-    seeds: dict[int, float], better: bool, place: Place, digits: Arrays
-) -> None:
-    run = find_sweep("tests", place.store, place.root)[0].winner or ""
-    best = dataclasses.replace(place.store.record(run), identity={"data": "d"})
-    if better:
-        assert "against the champion sgd-w4-d1-s0 (p = " in promote.better(best, seeds, CHAMPION)
-    else:
-        with pytest.raises(NotPromoted, match="not better beyond the spread"):
-            promote.better(best, seeds, CHAMPION)
-
-
-def test_other_data_cannot_be_compared(place: Place) -> None:
-    best = place.store.record(find_sweep("tests", place.store, place.root)[0].winner or "")
-    with pytest.raises(NotPromoted, match="trained on other data"):
-        promote.better(best, {0: 0.9}, CHAMPION)
+def test_what_has_no_weights_is_refused(place: Place) -> None:
+    with pytest.raises(NotPromoted, match="is not in MLflow with its weights"):
+        run(place, best=other(place, weights=None))
 
 
 # --- the served champion

@@ -12,12 +12,15 @@ from typing import Any
 
 import pytest
 
-from pipeline import published as figures
+from pipeline import published as command
 from pipeline.cli.console import PROJECT
 from pipeline.cli.errors import UserError
 from pipeline.config import rules
 from pipeline.statistics import published
 from pipeline.statistics.published import Row
+from pipeline.storage.store import RunStore
+from pipeline.sweep import recipes
+from pipeline.sweep.history import History
 from pipeline.tracking import TrackingUnavailable
 from tests.unit.storage.test_store import result
 from tests.unit.training.command import as_before
@@ -46,21 +49,20 @@ def test_every_recipe_is_among_them() -> None:
 @pytest.mark.parametrize("words", [["minutes=-1"], ["minutes=nan"], ["seeds=0"], ["seeds=x"], ["only=bok"]], ids=str)
 def test_a_wrong_word_is_refused(words: list[str]) -> None:
     with pytest.raises(UserError, match=words[0].partition("=")[0]):
-        figures.main(words)
+        command.main(words)
 
 
 def test_seeds_are_as_many_as_there_is_time_for(
     processed: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(figures.batch, "store_root", lambda path: tmp_path / path)
-    monkeypatch.setattr(figures, "seconds", lambda new, past, sweeps: 10.0 * len(new))
+    monkeypatch.setattr(History, "seconds", lambda self, new: 10.0 * len(new))
     row = Row("x", "source", ("experiment=book", "dataset=digits"), "test accuracy", low=0, high=1)
-    store = figures.RunStore(tmp_path / "runs")
-    some = figures.planned(row, str(processed), 10)
+    store = RunStore(tmp_path / "runs")
+    some = recipes.planned(row, str(processed), 10)
     assert [one.job.seed for one in some] == list(range(10))
-    assert figures.affordable(some, 10, 1000, store) == (10, 100.0)
-    assert figures.affordable(some, 10, 55, store) == (5, 50.0)
-    assert figures.affordable(some, 10, 25, store) == (0, 30.0)
+    assert recipes.affordable(some, 10, 1000, store) == (10, 100.0)
+    assert recipes.affordable(some, 10, 55, store) == (5, 50.0)
+    assert recipes.affordable(some, 10, 25, store) == (0, 30.0)
 
 
 def test_what_mlflow_has_not_got_is_published_by_the_same_command(
@@ -69,10 +71,10 @@ def test_what_mlflow_has_not_got_is_published_by_the_same_command(
     """Also where a server that is down kept it back: that ends no row but the command, at its end."""
     row = replace(BAND, runs=("experiment=book", "dataset=digits"))
     monkeypatch.setattr(published, "rows", lambda: [row])
-    monkeypatch.setattr(figures, "REPORTS", tmp_path / "reports")
+    monkeypatch.setattr(command, "REPORTS", tmp_path / "reports")
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    store, some = figures.RunStore(tmp_path / "runs"), figures.planned(row, str(processed), 3)
+    store, some = RunStore(tmp_path / "runs"), recipes.planned(row, str(processed), 3)
     for one in some:
         store.write(result(job=one.job, identity=one.identity))
     commands, ends = [], [5, 0]
@@ -84,15 +86,15 @@ def test_what_mlflow_has_not_got_is_published_by_the_same_command(
                 store.note_published(one.key, {"run_id": "id", "experiment_id": "1", "store": "mlflow.db"})
         return subprocess.CompletedProcess(command, status)
 
-    monkeypatch.setattr(figures, "subprocess", SimpleNamespace(run=trained, DEVNULL=subprocess.DEVNULL))
+    monkeypatch.setattr(command, "subprocess", SimpleNamespace(run=trained, DEVNULL=subprocess.DEVNULL))
     words = ["seeds=3", f"data={processed}"]
-    assert figures.main(["minutes=0", *words]) == 0
+    assert command.main(["minutes=0", *words]) == 0
     assert commands == [], "minutes=0 only tabulates"
     with pytest.raises(TrackingUnavailable, match="x: not all in MLflow yet"):
-        figures.main(["minutes=1", *words])
+        command.main(["minutes=1", *words])
     assert (tmp_path / "reports" / "published.csv").is_file()
     for _ in range(2):
-        assert figures.main(["minutes=1", *words]) == 0
+        assert command.main(["minutes=1", *words]) == 0
     assert ["seed=range(3)" in command for command in commands] == [True, True]
 
 
@@ -104,9 +106,9 @@ def test_a_recipe_is_trained_and_tabulated(
     monkeypatch.setattr(
         published, "rows", lambda: [replace(BAND, runs=("experiment=book", "dataset=digits", "device.xla=false"))]
     )
-    monkeypatch.setattr(figures, "REPORTS", tmp_path / "reports")
+    monkeypatch.setattr(command, "REPORTS", tmp_path / "reports")
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))  # whose runs/ and mlflow.db they are
-    assert figures.main(["minutes=5", "seeds=2", f"data={processed}"]) == 0
+    assert command.main(["minutes=5", "seeds=2", f"data={processed}"]) == 0
     said = capsys.readouterr().out
     assert "x: 2 seeds, about " in said
     with open(tmp_path / "reports" / "published.csv") as file:
@@ -116,10 +118,10 @@ def test_a_recipe_is_trained_and_tabulated(
     assert "(tensorflow " in line["on"], "which machine and libraries"
     assert float(line["mean_low"]) < float(line["mean"]) < float(line["mean_high"])
     assert (float(line["low"]), float(line["high"])) == (BAND.low, BAND.high)
-    store = figures.RunStore(tmp_path / "runs")
+    store = RunStore(tmp_path / "runs")
     assert sorted(line["keys"].split()) == sorted(key[:12] for key in store.keys())  # noqa: SIM118
     assert (tmp_path / "reports" / "published.md").read_text().count("\n") == 3
-    assert figures.main(["minutes=0", "seeds=2", f"data={processed}"]) == 0
+    assert command.main(["minutes=0", "seeds=2", f"data={processed}"]) == 0
     assert "x: " not in capsys.readouterr().out
 
 

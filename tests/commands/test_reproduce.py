@@ -175,7 +175,7 @@ def test_all_of_a_folder_of_results(swept: Place, again: Callable[..., tuple[int
     [
         ([], "expected one RUN, or --all-of SWEEP"),
         (["a", "--all-of", "b"], "expected one RUN, or --all-of SWEEP"),
-        (["--all-of"], "--all-of: expected a sweep behind it"),
+        (["--all-of"], "--all-of: expected a sweep after it"),
         (["--all-of", "tests", "--sample", "none"], "--sample none: expected a whole number"),
         (["--all-of", "nothing"], "nothing: no such sweep here"),
         (["sgd-w5-d1-s0"], "sgd-w5-d1-s0: no such run in "),

@@ -12,6 +12,7 @@ import pytest
 from pipeline import tune
 from pipeline.cli.errors import UserError
 from pipeline.storage.store import RunStore
+from pipeline.sweep import tuning
 from pipeline.sweep.outcome import Outcome
 from pipeline.sweep.plan import PlannedRun
 from pipeline.tracking import TrackingUnavailable
@@ -103,7 +104,7 @@ def test_a_second_call_trains_nothing(tuned: Tuned) -> None:
 @pytest.mark.slow
 def test_a_run_is_the_one_that_pipeline_train_would_make(tuned: Tuned) -> None:
     own = [word for word in tuned.words if word not in OWN and not word.startswith("out=")]
-    base = tune.Search(tune.budget(VALUES), own).bases["adam"]
+    base = tuning.Search(tuning.Budget.of(VALUES), own).bases["adam"]
     assert (base.run(0, 0).key in RunStore(tuned.root / "runs")) is True
     assert base.run(1, 3).overrides == ["optimizer=adam", *own, "optimizer.learning_rate=0.01", "seed=3"]
 
@@ -122,17 +123,17 @@ VALUES = dict(word.split("=") for word in OWN)
 
 
 @pytest.fixture
-def search(processed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tune.Search:
+def search(processed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuning.Search:
     """Of one optimizer, with an MLflow store of its own that is not there yet."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     own = [word for word in SMALL if not word.startswith("tracking")]
     places = [f"paths.data={processed}", f"paths.runs={tmp_path}/runs", "tracking=sqlite"]
-    return tune.Search(tune.budget(VALUES | {"optimizers": "adam"}), [*own, *places])
+    return tuning.Search(tuning.Budget.of(VALUES | {"optimizers": "adam"}), [*own, *places])
 
 
 @pytest.mark.parametrize("status", ["", FAILED], ids=["not at all", "as one that failed"])
 def test_what_mlflow_has_not_got_is_published_by_the_same_command(
-    search: tune.Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str
+    search: tuning.Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str
 ) -> None:
     sessions = []
 
@@ -143,7 +144,7 @@ def test_what_mlflow_has_not_got_is_published_by_the_same_command(
             yield position, Outcome(run)
 
     ids = {"run_id": "id", "store": str(tmp_path / "mlflow.db")}
-    monkeypatch.setattr(tune.session, "run_sweep", run_sweep)
+    monkeypatch.setattr(tuning.session, "run_sweep", run_sweep)
     runs = [search.bases["adam"].run(0.0, seed) for seed in range(2)]
     for one in runs:
         search.store.write(result(job=one.job, identity=one.identity))
@@ -155,7 +156,7 @@ def test_what_mlflow_has_not_got_is_published_by_the_same_command(
 
 
 def test_a_server_that_is_down_ends_the_command_not_the_tuning(
-    search: tune.Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    search: tuning.Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run_sweep(runs: Sequence[PlannedRun], _: object) -> Iterator[tuple[int, Outcome]]:
         for position, run in enumerate(runs):
@@ -163,8 +164,8 @@ def test_a_server_that_is_down_ends_the_command_not_the_tuning(
             yield position, Outcome(run)
         raise TrackingUnavailable("away")
 
-    monkeypatch.setattr(tune.session, "run_sweep", run_sweep)
-    monkeypatch.setattr(tune, "Search", lambda *_: search)
+    monkeypatch.setattr(tuning.session, "run_sweep", run_sweep)
+    monkeypatch.setattr(tuning, "Search", lambda *_: search)
     monkeypatch.setattr("pipeline.report.tuned.write", lambda tunings, _: [f"written: {len(tunings)}"])
     said: list[str] = []
     monkeypatch.setattr("builtins.print", said.append)

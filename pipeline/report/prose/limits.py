@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from pipeline.cli import console
 from pipeline.cli.formatting import listed, plural
 from pipeline.report.evidence import Evidence
 from pipeline.report.prose.verdicts import note
@@ -139,6 +140,15 @@ def different_environments(environments: Sequence[Mapping[str, str]]) -> str:
         values = sorted({str(known.get(name, "unknown")) for known in environments})
         told.append(f"{name.replace('lock', 'requirements.lock')} {' and '.join(value[:16] for value in values[:3])}")
     return f"different environments ({'; '.join(told)}), which compute alike as far as is known"
+
+
+def nothing_finished(evidence: Evidence) -> str:
+    """Why no run of the folders can be compared."""
+    places = ", ".join(console.in_checkout(source.folder) for source in evidence.sources)
+    if others := [line for source in evidence.sources for line in source.others]:
+        runs = "the 1 run is" if len(others) == 1 else f"all {len(others):,} runs are"
+        return f"{places}: {runs} of another release of this project ({others[0]}); compare them with that release"
+    return f"{places}: no finished run to compare; train first: dvc repro, or python -m pipeline.train"
 
 
 def notes(evidence: Evidence) -> list[str]:

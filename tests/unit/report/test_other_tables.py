@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from pipeline.cli import ui_address
 from pipeline.report import other_tables, page, tuned
 from pipeline.report.evidence import RUN_PAGE, Evidence
 from pipeline.report.exhibits import Exhibits
@@ -85,7 +86,9 @@ def test_published_figures_are_on_the_page(evidence_with: Callable[..., Evidence
     section = text.partition('<section id="published">')[2].partition("</section>")[0]
     assert [row[1] in section for row in ROWS] == [True] * 3
     assert "97.2 to 98.4" not in section
-    assert re.findall('href="(http[^"]*)"', section) == [RUN_PAGE.format(experiment="4", run="bb")]
+    assert re.findall('href="(http[^"]*)"', section) == [
+        RUN_PAGE.format(ui=ui_address.DEFAULT, experiment="4", run="bb")
+    ]
     # The numbers behind the picture lead to the table's rows, which have the runs.
     assert re.findall('<a href="#([^"]*)"', section) == ["published-a", "published-b"]
     assert '<tr id="published-a">' in section

@@ -36,7 +36,7 @@ class Served(NamedTuple):
 
 def free_port() -> int:
     with socket.socket() as probe:
-        probe.bind((ui.HOST, 0))
+        probe.bind((server.HOST, 0))
         return int(probe.getsockname()[1])
 
 
@@ -55,7 +55,7 @@ def served(filled: Filled) -> Iterator[Served]:
     assert process.stdout is not None
     try:
         lines = [process.stdout.readline().strip() for _ in range(2)]
-        yield Served(process, f"http://{ui.HOST}:{port}", lines)
+        yield Served(process, f"http://{server.HOST}:{port}", lines)
     finally:
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=30)
@@ -63,7 +63,7 @@ def served(filled: Filled) -> Iterator[Served]:
     complaints = [line for line in err.splitlines() if "invalid Host header: " not in line]
     assert complaints == []
     with pytest.raises(urllib.error.URLError):
-        urllib.request.urlopen(f"http://{ui.HOST}:{port}/health", timeout=5)
+        urllib.request.urlopen(f"http://{server.HOST}:{port}/health", timeout=5)
 
 
 @pytest.fixture(scope="module")

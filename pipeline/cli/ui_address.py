@@ -1,0 +1,38 @@
+"""The address of `make ui`, noted in the checkout, so that a report's links lead to the port that was chosen."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from pathlib import Path
+
+DEFAULT = "http://127.0.0.1:5000"
+NOTE = Path(".dvc/tmp/ui-address")
+_ADDRESS = re.compile(r"http://127\.0\.0\.1:[0-9]{1,5}")
+_META = re.compile(r'<meta name="mlflow-ui" content="([^"]*)">')
+
+
+def noted(checkout: Path) -> str:
+    """The address at which `make ui` ran last; the default one where it never did."""
+    with suppress(OSError, ValueError):
+        address = (checkout / NOTE).read_text(encoding="utf-8").strip()
+        if _ADDRESS.fullmatch(address):
+            return address
+    return DEFAULT
+
+
+def note(checkout: Path, address: str) -> None:
+    """Keep the address for the next report. In a folder that cannot be written, links stay as they are."""
+    with suppress(OSError):
+        (checkout / NOTE).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / NOTE).write_text(f"{address}\n", encoding="utf-8")
+
+
+def stale(page: Path, address: str) -> str | None:
+    """What to say of a report whose links lead to another address than this one; None where they do not."""
+    with suppress(OSError, ValueError):
+        text = page.read_text(encoding="utf-8")
+        made_for = _META.search(text)
+        if made_for and made_for[1] != address and f'href="{made_for[1]}/' in text:
+            return f"the links of {page} lead to {made_for[1]}; for links to here: python -m pipeline.compare"
+    return None

@@ -1,0 +1,71 @@
+"""The test images that runs were judged on: whether their predictions are of these, and two runs on the same ones."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from pipeline.cli import console
+from pipeline.cli.errors import UserError
+from pipeline.data.arrays import Arrays, load
+from pipeline.report.evidence import Evidence
+from pipeline.report.findings import Duel, duel
+from pipeline.storage import record
+from pipeline.storage.find import beginning, find_run
+from pipeline.storage.store import RunStore
+from pipeline.training.result import Result
+
+
+def check_predictions(results: Sequence[Result], data: Path) -> None:
+    """Raises UserError if a run has not as many predictions as its test set has images, or as other runs on it have."""
+    groups: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        if result.predictions is not None:
+            groups.setdefault((result.job.dataset.name, result.identity["data"]), []).append(result)
+    for (name, digest), runs in groups.items():
+        samples, classes = len(runs[0].predictions), None  # type: ignore[arg-type]
+        with suppress(UserError):
+            arrays = load(data / name)
+            if arrays.digest == digest:
+                samples, classes = len(arrays.test_labels), arrays.classes
+        for run in runs:
+            try:
+                record.check_predictions(run, samples, classes)
+            except ValueError as error:
+                raise UserError(f"{run.name} ({run.key[:12]}): {error}; it is not compared with the others") from error
+
+
+def of_winner(evidence: Evidence, data: Path) -> Arrays | None:
+    """The data that the winner was tested on; None, with a line on stderr, if they are not here."""
+    winner = evidence.winner
+    if winner is None or winner.predictions is None:
+        return None
+    folder = data / winner.job.dataset.name
+    try:
+        arrays = load(folder)
+        if arrays.digest != winner.identity.get("data") or len(arrays.test_labels) != len(winner.predictions):
+            raise UserError(f"{winner.name} was trained on other data than {console.in_checkout(folder)} holds")
+    except UserError as error:
+        print(f"no pictures of digits in the report: {error}", file=sys.stderr)
+        return None
+    return arrays
+
+
+def between(names: str, store: RunStore, data: Path) -> Duel:
+    """McNemar's test of two runs of `store`, on the test images that they share. `names`: RUN,RUN. Raises UserError."""
+    words = [word.strip() for word in names.split(",") if word.strip()]
+    if len(words) != 2:
+        raise UserError(f"between={names}: expected two runs of one folder, between=RUN,RUN")
+    first, second = (find_run(word, store) for word in words)
+    if first.key == second.key:
+        raise UserError(f"between={names}: both are the run {beginning(first.key)}; expected two")
+    folder = data / first.job.dataset.name
+    arrays = load(folder)
+    check_predictions([first, second], data)
+    for run in (first, second):
+        if run.identity.get("data") != arrays.digest:
+            shown = console.in_checkout(folder)
+            raise UserError(f"{run.name}: was tested on other data than {shown} holds; data=FOLDER names another")
+    return duel(arrays.test_labels, first, second)

@@ -1,0 +1,45 @@
+"""The recipes of conf/figures.yaml as runs, with as many seeds as there is time for."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pipeline.config.compose import composed
+from pipeline.config.job import Job
+from pipeline.statistics.published import Row
+from pipeline.storage import identity
+from pipeline.storage.store import RunStore
+from pipeline.sweep.history import History
+from pipeline.sweep.plan import PlannedRun, make_plan
+
+FEWEST = 3
+"""Seeds below which a recipe is not begun."""
+QUESTION = "published figures"
+
+
+def planned(row: Row, data: str, seeds: int) -> list[PlannedRun]:
+    """Every run of the row: its configurations with seeds from 0."""
+    pairs = [word.split("=", 1) for word in row.runs]
+    choices = [[f"{key}={value}" for value in values.split(",")] for key, values in pairs]
+    words = [list(chosen) for chosen in itertools.product(*choices)]
+    values = composed([[*chosen, f"question={QUESTION}", f"paths.data={data}"] for chosen in words])
+    return [with_job(run, replace(run.job, seed=seed)) for run in make_plan(values, words) for seed in range(seeds)]
+
+
+def with_job(run: PlannedRun, job: Job) -> PlannedRun:
+    """The run of another job on the same data and device."""
+    return replace(run, job=job, key=identity.key_of(job, run.identity))
+
+
+def affordable(runs: Sequence[PlannedRun], seeds: int, left: float, store: RunStore) -> tuple[int, float]:
+    """The most seeds of a row that fit into `left` seconds, and what they take; 0 seeds if fewer than FEWEST do."""
+    history = History.of(store)
+    new = [run for run in runs if run.key not in store]
+    cost = 0.0
+    for count in range(seeds, min(FEWEST, seeds) - 1, -1):
+        cost = history.seconds([run for run in new if run.job.seed < count])
+        if cost <= max(left, 0.0):
+            return count, cost
+    return 0, cost

@@ -1,0 +1,203 @@
+"""Train stored runs again, from their records alone, and judge whether the bits are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from pipeline.cli.errors import UserError
+from pipeline.models.devices import Device
+from pipeline.storage import identity
+from pipeline.storage.divergence import first_divergence
+from pipeline.storage.store import RunStore
+from pipeline.training.result import FAILED, Result
+
+
+class Verdict(StrEnum):
+    """The gravest last."""
+
+    IDENTICAL = "identical"
+    CONSISTENT = "consistent"
+    IMPOSSIBLE = "impossible"
+    INCONSISTENT = "inconsistent"
+    DEFECT = "defect"
+
+    @property
+    def description(self) -> str:
+        return DESCRIPTIONS.get(self, self.value)
+
+
+DESCRIPTIONS = {
+    Verdict.CONSISTENT: "different, and statistically consistent",
+    Verdict.IMPOSSIBLE: "cannot be repeated",
+    Verdict.DEFECT: "different, though nothing differs that decides: a defect",
+}
+
+DECIDING = ("python", "numpy", "jaxlib", "platform")
+"""What of the environment may decide bits, besides the key and the numerics class."""
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What became of training a run again."""
+
+    then: Result
+    verdict: Verdict
+    explanation: str
+    differences: tuple[str, ...] = ()
+    """What decides bits and has changed since, a line each."""
+
+    def lines(self, brief: bool) -> list[str]:
+        """The verdict in words. Unless it is `brief`, also all that has changed and where the two trainings part."""
+        name = f"{self.then.name} ({self.then.key[:12]}): {self.verdict.description}"
+        if brief and self.verdict == Verdict.IDENTICAL:
+            return [name]
+        return [*(f"  {line}" for line in self.differences), f"{name}: {self.explanation}"]
+
+
+def reproduce(results: Sequence[Result], data: Path, store: RunStore) -> list[Reproduction]:
+    """Train each of `results` again, those that share a device and a split together, and compare them with the record.
+
+    `data` is the folder of all data sets; `store` has the other seeds, which tell how much a figure varies.
+    """
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        shared = result.job.dataset, sorted(result.identity.get("numerics", {}).items())
+        groups.setdefault(repr(shared), []).append(result)
+    found = {one.then.key: one for group in groups.values() for one in _reproduce_group(group, data, store)}
+    return [found[result.key] for result in results]
+
+
+def _reproduce_group(group: Sequence[Result], data: Path, store: RunStore) -> Iterator[Reproduction]:
+    from pipeline.data.arrays import load
+    from pipeline.models import devices
+    from pipeline.storage.numerics import numerics_class
+
+    try:
+        arrays = load(data / group[0].job.dataset.name)
+        device = _device(group[0].identity["numerics"])
+        devices.start(device)
+        same_data = [then for then in group if then.identity["data"] == arrays.digest]
+        retrained = _train(same_data, arrays, device)
+    except (UserError, KeyError) as error:
+        # A KeyError is a setting that the recorded numerics lack: another release wrote them.
+        why = f"its numerics have no {error}" if isinstance(error, KeyError) else str(error)
+        yield from (Reproduction(then, Verdict.IMPOSSIBLE, why) for then in group)
+        return
+    here = numerics_class(device)
+    for then in group:
+        if then.key in retrained:
+            changes = tuple(differences(then, device.numerics(), here))
+            yield _judge(then, retrained[then.key], changes, data, store)
+        else:
+            digests = (
+                f"{data / arrays.name} has the digest {arrays.digest[:12]}, the run had {then.identity['data'][:12]}"
+            )
+            yield Reproduction(then, Verdict.IMPOSSIBLE, f"its data are not here: {digests}")
+
+
+def _device(numerics: dict[str, Any]) -> Device:
+    from pipeline.models import devices
+
+    return devices.choose(
+        kind=numerics["device"],
+        backend=numerics["backend"],
+        precision=numerics["precision"],
+        xla=numerics["xla"],
+        trainer=numerics["trainer"],
+        workers=0,
+        stack=numerics["stack"] if numerics["backend"] == "jax" else 0,
+    )
+
+
+def _train(group: Sequence[Result], arrays: Any, device: Device) -> dict[str, Result | None]:
+    """The new results by key; None for a run without one."""
+    from pipeline.data.arrays import split
+    from pipeline.training import trainer
+
+    retrained: dict[str, Result | None] = {then.key: None for then in group}
+    if group:
+        dataset = group[0].job.dataset
+        parts = split(arrays, dataset.validation_size, dataset.train_size)
+        for event in trainer.train([then.job for then in group], parts, arrays.classes, device):
+            if isinstance(event, trainer.Done):
+                retrained[group[event.index].key] = event.result
+    return retrained
+
+
+def differences(then: Result, numerics: dict[str, Any], numerics_class: str) -> list[str]:
+    """What decides bits and has changed since: code, versions, the way this machine computes."""
+    lines = []
+    if then.identity["source"] != identity.source_digest():
+        lines.append(code_difference(then))
+    was, here = then.identity["numerics"], identity.environment()
+    lines += [f"{name}: {was[name]} then, {value} now" for name, value in numerics.items() if was.get(name) != value]
+    lines += [
+        f"{name}: {then.environment[name]} then, {here.get(name, 'none')} now"
+        for name in DECIDING
+        if name in then.environment and then.environment[name] != here.get(name)
+    ]
+    known = then.environment.get("numerics_class")
+    if known != numerics_class:
+        cpu = then.environment.get("cpu", "another processor")
+        lines.append(f"numerics class: {(known or 'not recorded')[:12]} then ({cpu}), {numerics_class[:12]} here")
+    return lines
+
+
+def code_difference(then: Result) -> str:
+    """Which source files have changed, and which commit has them as they were."""
+    names = identity.changed_sources(then.sources)
+    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+    line = f"code: {', '.join(f'pipeline/{name}' for name in names[:6]) or 'not the same'}{more}"
+    commit = then.environment.get("git_commit")
+    if not commit:
+        return f"{line}; the run knows no commit"
+    committed = identity.at_commit(commit, names)
+    if not committed:
+        return f"{line}; commit {commit[:12]}, which is not in this repository, had them"
+    if all(committed[name] == then.sources.get(name) for name in names):
+        return f"{line}; commit {commit[:12]} has them as they were"
+    if then.patch:
+        return f"{line}; commit {commit[:12]} has them, with the patch {then.key[:12]}…/uncommitted.diff on top"
+    return f"{line}; commit {commit[:12]} has them only in part: some changes were not committed"
+
+
+def _judge(then: Result, now: Result | None, changes: tuple[str, ...], data: Path, store: RunStore) -> Reproduction:
+    if now is None or now.status == FAILED:
+        why = f"training it again failed: {now.reason if now else 'no result'}"
+        return Reproduction(then, Verdict.IMPOSSIBLE, why, changes)
+    divergence = first_divergence(then, now)
+    if divergence is None:
+        why = "every bit is the same: initial weights, batch order, each epoch, final weights, predictions"
+        return Reproduction(then, Verdict.IDENTICAL, why, changes)
+    if not changes:
+        return Reproduction(then, Verdict.DEFECT, divergence)
+    consistent, why = consistency(then, now, data, store)
+    verdict = Verdict.CONSISTENT if consistent else Verdict.INCONSISTENT
+    return Reproduction(then, verdict, f"{divergence}; {why}", changes)
+
+
+def consistency(then: Result, now: Result, data: Path, store: RunStore) -> tuple[bool, str]:
+    """Whether two results differ no more than two seeds do; with fewer than three seeds, by the test images."""
+    from pipeline.data.arrays import load
+    from pipeline.report.prose import inference
+    from pipeline.statistics.consistency import against_seeds, on_images
+
+    if not (then.finished and now.finished):
+        return then.status == now.status, f"{then.status} then, {now.status} now"
+    seeds = {
+        result.job.seed: result.figures["test/accuracy"]
+        for result in store.records()
+        if result.finished and result.job.configuration == then.job.configuration and result.identity == then.identity
+    } | {then.job.seed: then.figures["test/accuracy"]}
+    if len(seeds) >= 3:
+        found = against_seeds(then.figures["test/accuracy"], now.figures["test/accuracy"], list(seeds.values()))
+    elif then.predictions is None or now.predictions is None:
+        return False, "too few seeds here, and no predictions recorded, to tell whether it is consistent"
+    else:
+        labels = load(data / then.job.dataset.name).test_labels
+        found = on_images(labels, then.predictions, now.predictions)
+    return found.consistent, inference.consistency(found)
