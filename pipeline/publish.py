@@ -30,8 +30,8 @@ from pipeline.config import rules
 from pipeline.config.schema import Config
 from pipeline.data.arrays import load
 from pipeline.models import devices
+from pipeline.storage.locks import locked
 from pipeline.storage.record import DamagedRun, OtherRelease, UnreadableRun
-from pipeline.storage.shared import locked
 from pipeline.storage.store import AGAIN, RunStore
 from pipeline.storage.sweep import (
     ENDED,
