@@ -95,7 +95,7 @@ ELSEWHERE = {
     ),
     "make test": "tests/system/test_setup.py::test_a_word_runs_the_command_that_other_tests_run",
     "make faults": "tests/system/faults/test_page.py::test_the_command_is_one_of_make_s",
-    "make audit": "tests/system/test_setup.py::test_an_audit_says_what_is_known",
+    "make audit": "tests/system/test_setup.py::test_an_audit_is_of_every_lock_and_complete",
     "make lint": "tests/system/test_setup.py::test_a_word_runs_the_command_that_other_tests_run",
     "make help": "tests/system/test_setup.py::test_help_lists_every_word",
     "make setup EXTRAS=gpu": "tests/system/test_setup.py::test_an_extra_is_installed_and_remembered",

@@ -15,6 +15,7 @@ import pytest
 from pipeline.cli.errors import UserError
 from pipeline.config.digests import array_digest, arrays_digest
 from pipeline.storage.identity import key_of
+from pipeline.storage.locks import LOCK
 from pipeline.storage.store import DamagedRun, RunStore
 from pipeline.training.result import DIVERGED, FINISHED, Result
 from tests.unit.training.factory import make_job
@@ -130,7 +131,7 @@ def test_writing_again_replaces(store: RunStore) -> None:
 def test_writing_leaves_nothing_else_behind(store: RunStore) -> None:
     for _ in range(2):
         store.write(result())
-    assert [entry.name for entry in store.root.iterdir()] == [KEY]
+    assert sorted(entry.name for entry in store.root.iterdir()) == [LOCK, KEY]
 
 
 def test_what_cannot_be_written_leaves_the_old_run(store: RunStore) -> None:
@@ -138,7 +139,7 @@ def test_what_cannot_be_written_leaves_the_old_run(store: RunStore) -> None:
     with pytest.raises(TypeError):
         store.write(result(figures={"test/accuracy": object()}))
     assert store.read(KEY).figures == result().figures
-    assert [entry.name for entry in store.root.iterdir()] == [KEY]
+    assert sorted(entry.name for entry in store.root.iterdir()) == [LOCK, KEY]
 
 
 def cut(path: Path) -> None:
