@@ -19,7 +19,7 @@ from pipeline.cli.errors import UserError
 from pipeline.report import tables
 from pipeline.storage.store import RECORD, RunStore
 from pipeline.storage.sweep import Ledger, Lost, Sweep
-from tests.unit.report import factory
+from tests.support import factory
 from tests.unit.storage.forged import forge
 
 

@@ -36,20 +36,9 @@ def entries(lock: str) -> list[str]:
 
 
 @pytest.mark.parametrize("lock", LOCKS)
-def test_a_lock_names_no_address(lock: str) -> None:
-    assert not re.search(r"://|^-|^#", (CHECKOUT / lock).read_text(), re.MULTILINE)
-
-
-@pytest.mark.parametrize("lock", LOCKS)
 def test_every_package_has_a_version_and_a_hash(lock: str) -> None:
     pinned = r"[\w.-]+==\S+( ; [^\\]+)? \\\n(    --hash=sha256:[0-9a-f]{64}( \\)?\n)+"
     assert [entry for entry in entries(lock) if not re.fullmatch(pinned, entry)] == []
-
-
-def test_nothing_is_pinned_twice() -> None:
-    """All of them may be installed together."""
-    names = [{entry.split("==")[0] for entry in entries(lock)} for lock in LOCKS]
-    assert sum(map(len, names)) == len(set().union(*names))
 
 
 @pytest.mark.parametrize("extra", ["", "dev", "jax", "gpu", "s3"])
@@ -136,24 +125,6 @@ def test_help_lists_every_word(checkout: Checkout) -> None:
     assert listed == [word for word in phony[1].split() if word != "FORCE"]
 
 
-@pytest.mark.parametrize(
-    ("word", "command"),
-    [
-        ("run", "scripts/run.py"),
-        ("test", "-m pytest"),
-        ("lint", "-m $check"),
-        ("ui", "-m pipeline.ui port=5001"),
-    ],
-)
-def test_a_word_runs_the_command_that_other_tests_run(checkout: Checkout, word: str, command: str) -> None:
-    said = checkout.make("--dry-run", word, "UI_ARGS=port=5001")
-    assert any(f".venv/bin/python {command}" in line for line in said)
-
-
-def test_help_is_what_make_says_by_default(checkout: Checkout) -> None:
-    assert checkout.make() == checkout.make("help")
-
-
 def test_the_first_setup_installs_by_hash_and_the_project_without_network(checkout: Checkout) -> None:
     checkout.make("setup")
     venv, sync, project = checkout.asked()
@@ -167,14 +138,6 @@ def test_the_second_setup_does_nothing(checkout: Checkout) -> None:
     checkout.make("setup")
     checkout.asked()
     assert checkout.make("setup") == ["make: Nothing to be done for 'setup'."]
-    assert checkout.asked() == []
-
-
-def test_a_touched_lock_installs_nothing(checkout: Checkout) -> None:
-    checkout.make("setup")
-    checkout.asked()
-    checkout.append(LOCKS[0], "")
-    assert checkout.make("setup") == []
     assert checkout.asked() == []
 
 
@@ -254,18 +217,6 @@ def test_a_python_that_is_too_old_is_refused_in_one_line(checkout: Checkout) -> 
     checkout.program("python3", 'case "$2" in *print*) echo 3.9.18 ;; *) exit 1 ;; esac')
     (line,) = checkout.make("setup", status=2)
     assert line.startswith("error: Python 3.11, 3.12 or 3.13 is needed (python3 is 3.9.18)")
-
-
-def test_a_python_that_is_not_there_is_refused_in_one_line(checkout: Checkout) -> None:
-    (line,) = checkout.make("setup", "PYTHON=python9", status=2)
-    assert "(no python9 here)" in line
-
-
-def test_a_later_python_is_found_by_its_name(checkout: Checkout) -> None:
-    checkout.program("python3.12", f'exec "{BASE_PYTHON}" "$@"')
-    checkout.program("python3", "exit 127")  # a pyenv shim whose version is not installed
-    checkout.make("setup")
-    assert checkout.stamp.exists()
 
 
 # --- make audit

@@ -20,7 +20,6 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli.console import PROJECT
-from pipeline.storage.store import WEIGHTS
 from tests.support import slurm_node
 from tests.support.slurm import Cluster, Command, numbers
 from tests.unit.training.command import Place
@@ -122,28 +121,6 @@ def test_the_same_command_trains_what_is_missing(resumed: Resumed) -> None:
     finished, missing = 9 - len(resumed.lost), len(resumed.lost)
     assert resumed.again.out.startswith(f"9 runs: {finished} finished, {missing} new; {missing} to train\n")
     assert len(resumed.again.trained(0)) == missing
-
-
-@pytest.mark.slow
-def test_hydra_s_books_are_kept_for_each(resumed: Resumed) -> None:
-    for number in range(9):
-        folder = resumed.place.root / "sweep" / str(number)
-        assert (folder / ".hydra" / "overrides.yaml").is_file()
-        assert "key " in (folder / "train.log").read_text()
-
-
-@pytest.mark.slow
-def test_weights_are_kept_of_the_winner_alone(resumed: Resumed) -> None:
-    kept = {run.key for run in resumed.place.runs if (resumed.place.store.folder(run.key) / WEIGHTS).is_file()}
-    assert kept == {resumed.winner, resumed.place.record.winner}, "that of each command"
-
-
-@pytest.mark.slow
-def test_a_run_s_record_has_the_words_that_a_person_typed(resumed: Resumed) -> None:
-    assert all(
-        "pipeline.train" in run.environment["command"] or "train.py" in run.environment["command"]
-        for run in resumed.place.runs
-    )
 
 
 # --- more of what may happen
@@ -272,16 +249,6 @@ def test_what_sbatch_refuses_is_said_in_a_line(cluster: Cluster, place: Place) -
     assert "invalid partition" in last.lower()
 
 
-@pytest.mark.long
-def test_with_accounting_the_fate_of_a_job_is_known_for_longer(place: Place) -> None:
-    with node(accounting=True) as cluster:
-        command = cluster.start(place, *SLOW)
-        command.wait(lambda: command.trained(0))
-        cluster.says("scancel", command.job(0))
-        assert command.ends() == 3
-        assert "CANCELLED" in cluster.says("sacct", "-nPX", "-o", "State", "-j", command.job(0))
-
-
 @pytest.mark.slow
 def test_the_script_starts_and_stops_a_node() -> None:
     if why := slurm_node.missing():
@@ -299,11 +266,3 @@ def test_the_script_starts_and_stops_a_node() -> None:
 
 
 # --- without a cluster
-
-
-def test_the_script_says_what_it_needs() -> None:
-    done = subprocess.run(
-        [sys.executable, PROJECT / "tests/support/slurm_node.py", "begin"], capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 2
-    assert "python tests/support/slurm_node.py start FOLDER" in done.stderr

@@ -172,11 +172,3 @@ def test_a_file_where_a_folder_belongs_is_named(workspace: Workspace, key: str) 
     said = workspace.train(*SMALL, f"{key}={workspace.root}/taken/here")
     assert (said.status, said.out) == (2, "")
     assert f"{workspace.root}/taken is not a folder; make it so, or name another place" in last_line(said.err)
-
-
-@FULL
-def test_a_file_where_hydra_writes_is_named(workspace: Workspace) -> None:
-    (workspace.root / "sweep").touch()
-    line = last_line(workspace.train(*SMALL).err)
-    assert f"{workspace.root}/sweep" in line
-    assert "move that out of the way" in line

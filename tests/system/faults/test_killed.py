@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import resource
 import shlex
 import signal
 import subprocess
@@ -21,10 +20,9 @@ import yaml
 from pipeline.cli.console import PROJECT, Stopped
 from pipeline.sweep.batch import Session
 from pipeline.training.result import FINISHED, Result
+from tests.support import factory
 from tests.system.faults.sound import assert_no_orphans, assert_sound
 from tests.system.faults.workspace import SMALL, Workspace, last_line
-from tests.unit.report import factory
-from tests.unit.training.trainer import bits
 
 KILLED = pytest.mark.fault("SIGKILL")
 ORPHANED = pytest.mark.fault("SIGKILL of dvc alone")
@@ -90,63 +88,12 @@ def test_a_killed_sweep_with_mlflow_is_made_good(workspace: Workspace, chance: r
     assert_sound(workspace)
 
 
-CALM = ["-m", "optimizer=sgd", "model.width=64", "seed=range(16)", "training.epochs=500"]
-
-
-@KILLED
-@pytest.mark.long
-@pytest.mark.timeout(1800)
-def test_a_killed_sweep_takes_half_as_long_again_at_most(
-    tmp_path: Path, processed: Path, chance: random.Random, rounds: int
-) -> None:
-    """Killed once, anywhere, and started again: within 1.5 times what it takes undisturbed, with the same table.
-
-    By processor time, which other work on the machine does not change by as much; where there is none, by the clock too.
-    """
-
-    def sweep(workspace: Workspace, after: float | None = None) -> tuple[float, float]:
-        begin, process = spent(), workspace.start(*CALM)
-        if after is not None:
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(after)
-            process.kill()
-            process.communicate()
-            process = workspace.start(*CALM)
-        _, err = process.communicate()
-        assert (process.returncode, err) == (0, "")
-        return spent()[0] - begin[0], spent()[1] - begin[1]
-
-    def spent() -> tuple[float, float]:
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return time.monotonic(), used.ru_utime + used.ru_stime
-
-    def place(name: str) -> Workspace:
-        (tmp_path / name).mkdir()
-        return Workspace(tmp_path / name, processed)
-
-    alone = os.getloadavg()[0] < 1
-    sweep(place("first"))  # what a first start keeps for later ones is there from now on
-    calm = place("calm")
-    undisturbed = sweep(calm)
-    for number in range(rounds):
-        disturbed, after = place(f"disturbed {number}"), chance.uniform(0, undisturbed[0])
-        seconds = sweep(disturbed, after)
-        ratios = [one / other for one, other in zip(seconds, undisturbed, strict=True)]
-        print(
-            f"killed after {after:.1f} of {undisturbed[0]:.1f} s: {ratios[0]:.2f} times the seconds, {ratios[1]:.2f} the work"
-        )
-        assert ratios[1] < 1.5
-        assert ratios[0] < 1.5 or not alone
-        assert [bits(run) for run in disturbed.runs] == [bits(run) for run in calm.runs]
-        assert_sound(disturbed)
-
-
 # --- dvc's own end
 
 STAGE = """
 import os, sys, time
 from pathlib import Path
-from pipeline import console
+from pipeline.cli import console
 
 def main(argv):
     try:
@@ -208,22 +155,6 @@ def test_a_stage_ends_with_its_dvc(repository: Path, shell: str) -> None:
     parent.wait()
     assert seconds_to_live(stage, 8) < 5
     assert (repository / "tidied up").exists(), "it ended as by SIGTERM"
-
-
-def ends_with_its_dvc(folder: Path) -> None:
-    """The same without DVC: a shell in its place, in a process group of its own."""
-    (folder / "stage.py").write_text(STAGE)
-    environment = os.environ | {"PYTHONPATH": str(PROJECT), "DVC_STAGE": "long"}
-    line = [sys.executable, "-c", "import subprocess, sys; subprocess.run([sys.executable, 'stage.py'])"]
-    parent = subprocess.Popen(line, cwd=folder, env=environment, stderr=subprocess.DEVNULL)
-    stage = int(waited_for(folder / "at work").read_text())
-    parent.kill()
-    parent.wait()
-    try:
-        assert seconds_to_live(stage, 2) < 1.9
-    finally:
-        if Path(f"/proc/{stage}").exists():
-            os.kill(stage, signal.SIGKILL)
 
 
 # --- SIGTERM, Ctrl-C
@@ -289,7 +220,7 @@ def test_sigterm_ends_with_143_and_marks_the_sweep_killed(workspace: Workspace) 
 
 TWICE = """
 import sys, time
-from pipeline import console
+from pipeline.cli import console
 
 def main(argv):
     try:
@@ -335,7 +266,7 @@ def test_the_second_time_is_immediate(first: str, second: str) -> None:
 
 IGNORED = """
 import time
-from pipeline import console
+from pipeline.cli import console
 
 class Deaf:
     def __del__(self):

@@ -17,8 +17,8 @@ from pipeline.cli.console import PROJECT
 from pipeline.storage import shared
 from pipeline.storage.store import RunStore
 from pipeline.training.result import FINISHED
+from tests.support.factory import KEY, seeded, stored
 from tests.system.faults.sound import assert_files_whole
-from tests.unit.storage.test_store import KEY, result, seeded
 
 pytestmark = pytest.mark.fault("two sweeps at once")
 
@@ -35,7 +35,7 @@ def other(number):
 #prelude
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweep import Ledger, Sweep
-from tests.unit.storage.test_store import seeded
+from tests.support.factory import seeded
 RUNS = sorted((seeded(seed) for seed in range(6)), key=lambda run: run.key)
 KEYS = [run.key for run in RUNS]
 store = RunStore(Path(sys.argv[1]) / "runs")
@@ -104,15 +104,8 @@ def test_eight_machines_lose_nothing_and_leave_nothing_half(tmp_path: Path, roun
     assert len(left) <= 2 * 2, "what the two that were killed had in their hands, and no more"
     for path in left:
         os.utime(path, (0, 0))
-    store.write(result())
+    store.write(stored())
     assert [path for path in store.root.iterdir() if path.name.startswith(".")] == []
-
-
-@pytest.mark.long
-def test_without_putting_back_a_run_is_missed(tmp_path: Path) -> None:
-    prelude = "from pipeline.storage import shared\nshared.put_back = lambda path: None"
-    with pytest.raises(AssertionError):
-        share(tmp_path, 1.5, SLOWLY + prelude)
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EBADF])
@@ -125,7 +118,7 @@ def test_a_drive_without_locks_is_said_to_be_one_once(
     monkeypatch.setattr(fcntl, "flock", refuse)
     store = RunStore(tmp_path / "runs")
     for _ in range(2):
-        store.write(result())
+        store.write(stored())
     assert store.read(KEY).finished
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(
@@ -135,12 +128,12 @@ def test_a_drive_without_locks_is_said_to_be_one_once(
 
 def test_a_run_whose_writer_died_between_its_two_steps_is_there(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
-    store.write(result())
+    store.write(stored())
     for look in (lambda: store.read(KEY).finished, lambda: store.keys() == [KEY], lambda: KEY in store):
         store.folder(KEY).rename(tmp_path / f".{KEY}.old")
         assert look()
     store.folder(KEY).rename(tmp_path / f".{KEY}.old")
-    store.write(result())
+    store.write(stored())
     assert [path.name for path in tmp_path.iterdir()] == [KEY]
 
 
@@ -150,12 +143,12 @@ def test_what_another_machine_is_writing_stays_for_a_day(tmp_path: Path, days: f
     theirs.mkdir()
     then = time.time() - days * 86_400
     os.utime(theirs, (then, then))
-    RunStore(tmp_path).write(result())
+    RunStore(tmp_path).write(stored())
     assert theirs.exists() == stays
 
 
 def test_what_a_dead_process_of_this_machine_was_writing_goes(tmp_path: Path) -> None:
     ours = tmp_path / f".{KEY}.0-999999999@{shared._host()}.part"
     ours.mkdir()
-    RunStore(tmp_path).write(result())
+    RunStore(tmp_path).write(stored())
     assert not ours.exists()

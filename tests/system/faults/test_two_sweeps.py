@@ -20,12 +20,12 @@ import os, sys
 from pathlib import Path
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweep import Sweep, gather
-from tests.unit.storage.test_store import KEY, result
+from tests.support.factory import KEY, stored
 
 def work(rounds):
     store = RunStore(Path(sys.argv[1]) / "runs")
     for number in range(rounds):
-        store.write(result())
+        store.write(stored())
         assert store.read(KEY).finished
         gather(store, Sweep("tests", [KEY]), Path(sys.argv[1]) / "results")
 

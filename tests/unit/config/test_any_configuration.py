@@ -15,8 +15,8 @@ from pipeline.config import rules
 from pipeline.config.commandline import check
 from pipeline.config.compose import ConfigurationError, against_data, problems, to_job
 from pipeline.config.job import Job, canonical_json, digest
+from tests.support.factory import settings as composed
 from tests.system.faults.rounds import examples
-from tests.unit.training.factory import settings as composed
 
 NUMBERS = [0, -1, -5, 1, 2, 31, 2**31, 2**63, 2**64 - 1, 2**64, 10**30, 0.5, -0.0, 1e-320, 1e400, -1e400, math.nan]
 WORDS = ["nan", "1e400", "null", "", " ", "a\0b", "../x", "${seed}", "relu", "adam", "true", "[1,2]", "é🧪", "\x1b[2J"]

@@ -48,17 +48,6 @@ def test_every_file_composes_to_a_job(group: str, name: str) -> None:
     assert to_job(values)
 
 
-def test_the_table_of_contents_names_every_folder() -> None:
-    entries = yaml.safe_load((rules.CONF / "config.yaml").read_text())["defaults"]
-    named = [key for entry in entries if isinstance(entry, dict) for key in entry if not key.startswith("override")]
-    assert tuple(named) == rules.GROUPS
-    assert {path.name for path in rules.CONF.iterdir() if path.is_dir()} == {*rules.GROUPS, "hydra"}
-
-
-def test_nothing_is_left_open_by_default() -> None:
-    assert to_job(plain(composed())).name == "rmsprop-w512-d1-s0"
-
-
 def test_the_book_is_the_book() -> None:
     job = to_job(plain(composed("experiment=book")))
     assert job.dataset.validation_size == 0
@@ -77,48 +66,6 @@ def test_an_experiment_opens_with_what_it_promises(name: str) -> None:
         r"(second|minute|hour)s?\b.* a run on two cores: python -m pipeline\.train", opening, re.IGNORECASE
     )
     assert f"experiment={name} " in opening
-
-
-@pytest.mark.parametrize("name", rules.options("sweep"))
-def test_a_sweep_opens_with_its_command(name: str) -> None:
-    assert f"python -m pipeline.train -m sweep={name}" in (rules.CONF / "sweep" / f"{name}.yaml").read_text()
-
-
-@pytest.mark.parametrize("name", rules.options("sweep"))
-def test_a_sweep_varies_what_there_is(name: str) -> None:
-    swept = content("sweep", name)["hydra"]["sweeper"]["params"]
-    known = [*rules.known_keys(swept["optimizer"].split(",")), *rules.GROUPS]
-    assert set(swept) <= set(known)
-    assert set(swept["optimizer"].split(",")) <= set(rules.options("optimizer"))
-
-
-@pytest.mark.parametrize(("group", "name"), FILES)
-def test_no_file_names_a_class(group: str, name: str) -> None:
-    assert "_target_" not in (rules.CONF / group / f"{name}.yaml").read_text()
-
-
-@pytest.mark.parametrize(("group", "name"), FILES)
-def test_a_file_opens_with_a_comment_or_is_two_lines(group: str, name: str) -> None:
-    text = (rules.CONF / group / f"{name}.yaml").read_text()
-    assert text.startswith("#") or "#" in text or len(text.splitlines()) < 5
-
-
-def test_every_optimizer_has_a_file_and_a_class() -> None:
-    assert tuple(sorted(CLASSES)) == rules.options("optimizer")
-
-
-@pytest.mark.parametrize("name", rules.options("optimizer"))
-def test_a_file_calls_itself_by_its_name(name: str) -> None:
-    assert content("optimizer", name)["name"] == name
-
-
-@pytest.mark.parametrize("name", rules.options("optimizer"))
-def test_every_hyperparameter_has_a_rule(name: str) -> None:
-    assert set(rules.hyperparameters(name)) <= set(rules.HYPERPARAMETERS)
-
-
-def test_every_rule_of_a_hyperparameter_is_used() -> None:
-    assert set(rules.HYPERPARAMETERS) == {n for o in rules.options("optimizer") for n in rules.hyperparameters(o)}
 
 
 @pytest.mark.parametrize("name", rules.options("optimizer"))

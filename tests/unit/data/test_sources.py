@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import gzip
 import hashlib
 import re
@@ -107,11 +106,6 @@ def test_a_huge_file_is_not_read_to_its_end(tmp_path: Path) -> None:
         tracemalloc.stop()
 
 
-def test_a_file_where_the_folder_belongs(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    assert "not a folder" in refused(Folder(tmp_path / "file"))
-
-
 @pytest.mark.parametrize(
     "answer",
     [
@@ -157,21 +151,6 @@ def test_the_next_mirror_is_asked_and_the_note_says_why(
     assert gather(bad, whole) == (whole, tiny.PACKED)
 
 
-def test_a_mirror_is_left_at_its_first_failure(server: Server) -> None:
-    del server.files[FIRST]
-    server.answer = lambda handler, body: (loopback.good if body else loopback.status(404))(handler, body)
-    refused(Https(server.url, QUICK, loopback_http=True))
-    assert server.asked == [FIRST]
-
-
-def test_progress_adds_up_over_the_files(server: Server) -> None:
-    seen: list[int] = []
-    mirror = Https(server.url, QUICK, loopback_http=True)
-    sources.gather(tiny.TINY, tiny.FILES, [mirror], seen.append, QUICK)
-    assert seen == sorted(seen)
-    assert seen[-1] == sum(map(len, tiny.PACKED.values()))
-
-
 @pytest.mark.fault("no network")
 def test_the_message_is_one_paragraph_with_all_that_is_needed(tmp_path: Path) -> None:
     with pytest.raises(DataUnavailable) as raised:
@@ -215,10 +194,6 @@ def test_a_queued_experiment_looks_in_the_real_checkout(tmp_path: Path) -> None:
     ]
 
 
-def test_repro_in_the_checkout_itself_is_no_clone(tmp_path: Path) -> None:
-    assert addresses({"DVC_ROOT": str(tmp_path)}, tmp_path)[0] == tmp_path.parent / "shared" / "mnist"
-
-
 def test_named_mirrors_replace_the_known_ones(tmp_path: Path) -> None:
     named = "https://a.example/mnist, /b,c d"
     expected = ["https://a.example/mnist", Path("/b"), tmp_path / "c d"]
@@ -246,10 +221,6 @@ def digits() -> dict[str, bytes]:
     return {file.name: data for file, data in packed.items()}
 
 
-def test_digits_need_no_mirror(tmp_path: Path) -> None:
-    assert sources.mirrors(DIGITS, tmp_path, {}) == [ScikitLearn()]
-
-
 def test_digits_are_the_last_360_and_the_others(digits: dict[str, bytes]) -> None:
     from sklearn.datasets import load_digits
 
@@ -260,22 +231,8 @@ def test_digits_are_the_last_360_and_the_others(digits: dict[str, bytes]) -> Non
     assert np.array_equal(np.concatenate([train, test]), load_digits().images)
 
 
-def test_digits_have_the_names_of_mnist(digits: dict[str, bytes]) -> None:
-    assert [file.name for file in MNIST.files] == list(digits)
-
-
-def test_digits_are_packed_without_a_time(digits: dict[str, bytes]) -> None:
-    assert {data[3:8] for data in digits.values()} == {bytes(5)}  # no name, no time
-
-
 def test_other_digits_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     images, labels = sources._load_digits()
     monkeypatch.setattr(sources, "_load_digits", lambda: (images, labels[::-1]))
     with pytest.raises(DataUnavailable, match=r"scikit-learn: train-labels.*sha256 of the unpacked file is"):
         sources.gather(DIGITS, DIGITS.files, [ScikitLearn()])
-
-
-def test_files_are_compared_by_content_not_by_size() -> None:
-    file = dataclasses.replace(tiny.FILES[0], sha256="0" * 64)
-    with pytest.raises(UserError, match="expected 0000"):
-        sources.checked(file, tiny.PACKED[FIRST])

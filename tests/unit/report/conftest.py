@@ -19,7 +19,7 @@ from pipeline import compare
 from pipeline.report.evidence import Evidence, Source, read_sources
 from pipeline.storage.sweep import Sweep
 from pipeline.training.result import Result
-from tests.unit.report import factory
+from tests.support import factory
 
 
 @dataclass

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.report import layers
 from pipeline.training.result import Result
-from tests.unit.report import factory
+from tests.support import factory
 
 
 @pytest.fixture
@@ -42,15 +42,6 @@ def test_weights_that_give_something_else_are_not_shown(best: Result) -> None:
     assert best.predictions is not None
     best.predictions = (best.predictions + 1) % 10
     assert layers.layers(best, factory.arrays()) == []
-
-
-def test_weights_of_another_network_are_not_shown(best: Result) -> None:
-    best.job = dataclasses.replace(best.job, model=dataclasses.replace(best.job.model, hidden=(48, 48)))
-    assert layers.layers(best, factory.arrays()) == []
-
-
-def test_without_weights_there_is_nothing_to_show() -> None:
-    assert layers.layers(factory.finished(factory.job()), factory.arrays()) == []
 
 
 def test_a_network_without_hidden_layers(best: Result) -> None:

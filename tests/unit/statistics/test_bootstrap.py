@@ -87,21 +87,7 @@ def test_a_difference_on_the_same_images_is_surer_than_two_accuracies(declared):
     assert found.standard_error < bootstrap.accuracy(CORRECT, declared).standard_error / 2
 
 
-def test_the_same_seed_draws_the_same(declared):
-    assert bootstrap.accuracy(CORRECT, declared) == bootstrap.accuracy(CORRECT, declared)
-
-
-def test_all_right_has_no_width(declared):
-    found = bootstrap.accuracy(np.ones((3, 20), dtype=bool), declared)
-    assert (found.estimate, found.low, found.high) == (1, 1, 1)
-
-
 @pytest.mark.parametrize("shape", [(0, 5), (3, 0), (4,)])
 def test_nothing_to_draw_from(declared, shape):
     with pytest.raises(ValueError, match="at least one seed and one image"):
         bootstrap.accuracy(np.ones(shape, dtype=bool), declared)
-
-
-def test_differences_take_the_same_seeds_and_images(declared):
-    with pytest.raises(ValueError, match="same seeds and images"):
-        bootstrap.difference(CORRECT, CORRECT[:2], declared)

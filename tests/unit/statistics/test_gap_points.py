@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.statistics import gap_points
 from pipeline.statistics.gap_points import CHOSEN, LAST, REACHED
-from tests.unit.report import factory
+from tests.support import factory
 
 HISTORY = {
     "train/loss": [0.30, 0.06, 0.04, 0.02],
@@ -78,25 +78,6 @@ def test_without_validation_no_epoch_is_chosen(declared):
     assert (found["held_out"] == "test").all()
 
 
-def test_a_threshold_in_nats_is_not_of_another_loss(declared):
-    row = points(declared, run(loss="mean_squared_error")).loc[REACHED]
-    assert math.isnan(row["gap_loss"])
-
-
-def test_a_run_without_a_curve(declared):
-    found = points(declared, run({}))
-    assert found["gap_accuracy"].isna().all()
-
-
-def test_one_epoch(declared):
-    found = points(declared, run({name: values[:1] for name, values in HISTORY.items()}))
-    assert found.loc[[LAST, CHOSEN], "epoch"].tolist() == [1, 1]
-
-
-def test_lost_runs_have_no_points(declared):
-    assert gap_points.gap_points([factory.lost(factory.job(), "diverged", "nan")], declared).empty
-
-
 def test_means_are_of_the_seeds_that_have_the_point(declared):
     slow = {**HISTORY, "train/loss": [0.4, 0.3, 0.2, 0.12]}
     runs = [run(seed=0), run(seed=1), run(slow, seed=2)]
@@ -104,11 +85,6 @@ def test_means_are_of_the_seeds_that_have_the_point(declared):
     assert found.loc[REACHED, ["n", "of", "epoch"]].tolist() == [2, 3, 3]
     assert found.loc[REACHED, "gap_accuracy_mean"] == 0.009
     assert found.loc[LAST, ["n", "of"]].tolist() == [3, 3]
-
-
-def test_no_runs_no_rows(declared):
-    assert gap_points.by_configuration(gap_points.gap_points([], declared)).empty
-    assert gap_points.onsets([]).empty
 
 
 # -- onset

@@ -32,13 +32,6 @@ def test_who_has_only_fitted_further_has_no_larger_gap():
     assert found.a["gap_accuracy"] == pytest.approx(found.b["gap_accuracy"])
 
 
-def test_a_run_against_itself():
-    run = history([0.5, 0.2, 0.1])
-    found = at_matched_training_loss(run, run)
-    assert found.training_loss == 0.1
-    assert found.a == found.b
-
-
 def test_a_loss_that_rises_again_is_read_where_it_first_came_down():
     found = at_matched_training_loss(history([0.4, 0.2, 0.3, 0.1], [0, 1, 2, 3]), history([0.5, 0.25], [0, 0]))
     assert found.a["gap_accuracy"] == pytest.approx(0.75)

@@ -152,11 +152,6 @@ def test_no_difference_at_all(declared):
     assert found["probability_greater"] == 0.5
 
 
-def test_without_a_margin_there_is_no_equivalence(declared):
-    assert math.isnan(of(SLEEP, declared, math.nan)["p_equivalent"])
-    assert math.isnan(of([0.0] * 5, declared, math.nan)["p_equivalent"])
-
-
 def test_rows_are_worked_out_each_by_itself(declared):
     rows = np.array([SLEEP, SLEEP - 1, np.zeros(10)])
     together = paired.describe(rows, np.full(3, 0.5), declared)
@@ -171,18 +166,3 @@ def test_untested_members_of_the_family_raise_the_adjusted_p():
     p = np.array([0.001, 0.02])
     assert paired.holm(p, 2) == pytest.approx([0.002, 0.02])
     assert paired.holm(p, 10) == pytest.approx([0.01, 0.18])
-
-
-def test_an_unknown_p_stays_unknown_and_counts():
-    found = paired.holm(np.array([0.01, math.nan]), 2)
-    assert found[0] == 0.02
-    assert math.isnan(found[1])
-
-
-def test_no_tests_no_family():
-    assert len(paired.holm(np.empty(0), 0)) == 0
-
-
-def test_the_declared_test_carries_the_claim(declared):
-    assert paired.claim_column(declared) == "p_t"
-    assert paired.claim_column(dataclasses.replace(declared, claim_test="sign flip")) == "p_sign_flip"

@@ -53,10 +53,6 @@ def test_too_few_seeds_or_unknown_sizes_detect_nothing(declared):
     assert math.isnan(detectable(10, 0.05, declared, sd=math.nan))
 
 
-def test_without_scatter_the_minimum_is_detected(declared):
-    assert detectable(10, 0.05, declared, minimum=0.1, sd=0.0) == 0.1
-
-
 @pytest.mark.parametrize("minimum", [0, 0.3, 1.0])
 @pytest.mark.parametrize("n", [5, 10, 30])
 def test_simulated_power_is_what_the_formula_says(n, minimum, declared):
@@ -92,16 +88,8 @@ def test_power_grows_with_the_seeds_however_large_the_effect():
     assert np.all(np.diff(grid) <= 0)
 
 
-def test_without_scatter_two_seeds_do():
-    assert seeds(0.1, 0.0) == 2
-
-
 def test_what_nobody_could_train_is_infinite():
     assert seeds(1e-6, 1.0) == math.inf
-
-
-def test_an_unknown_scatter_needs_an_unknown_number():
-    assert math.isnan(seeds(0.1, math.nan))
 
 
 def decide(declared, sd, comparisons=1, margin=0.1, minimum=0.1, effect=0.2):
@@ -130,14 +118,6 @@ def test_with_the_seeds_to_decide_either_verdict_is_given(declared, effect):
     declared_t = dataclasses.replace(declared, permutations=99)
     assert share(effect, Kind.MORE_ACCURATE) >= 0.78
     assert share(0.0, Kind.EQUIVALENT) >= 0.78
-
-
-def test_a_family_takes_more_seeds(declared):
-    assert decide(declared, 0.131, comparisons=60) > 1.5 * decide(declared, 0.131)
-
-
-def test_never_fewer_than_to_explore(declared):
-    assert decide(declared, 0.001) == declared.seeds_to_explore
 
 
 def test_sign_flips_need_seeds_to_reach_the_level(declared):

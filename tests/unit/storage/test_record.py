@@ -16,8 +16,8 @@ from pipeline.cli.errors import UserError
 from pipeline.storage.record import DamagedRun, OtherRelease, opened
 from pipeline.storage.store import RECORD, RunStore
 from pipeline.storage.sweep import Ledger, Lost, Sweep, without_commands
+from tests.support.factory import KEY, stored
 from tests.unit.storage.forged import forge
-from tests.unit.storage.test_store import KEY, result
 
 
 @pytest.fixture
@@ -33,9 +33,9 @@ def store(tmp_path: Path) -> RunStore:
     ("section", "name"), [("training", "patience"), ("model", "max_norm"), ("dataset", "train_size")]
 )
 def test_a_record_from_before_a_field_with_a_default_is_read(store: RunStore, section: str, name: str) -> None:
-    key = forge(store, result(), lambda record: record["job"][section].pop(name))
+    key = forge(store, stored(), lambda record: record["job"][section].pop(name))
     assert key != KEY, "its key is that of the configuration as it was stored"
-    assert store.read(key).job == result().job
+    assert store.read(key).job == stored().job
     assert [run.key for run in store.records()] == [key]
 
 
@@ -56,7 +56,7 @@ def test_a_record_from_before_a_field_with_a_default_is_read(store: RunStore, se
 def test_what_this_release_does_not_know_is_named(
     store: RunStore, change: Callable[[dict[str, Any]], Any], named: str
 ) -> None:
-    key = forge(store, result(), change)
+    key = forge(store, stored(), change)
     with pytest.raises(OtherRelease) as said:
         store.read(key)
     assert f"{key}: written by another release of this project (" in str(said.value)
@@ -67,9 +67,9 @@ def test_what_this_release_does_not_know_is_named(
 
 @pytest.mark.fault("records of other releases")
 def test_a_run_from_before_numbers_were_kept_in_hexadecimal_is_of_another_release(store: RunStore) -> None:
-    path = store.write(result()) / RECORD
-    stored = json.loads(path.read_text())
-    path.write_text(json.dumps({name: stored[name] for name in ("record", "sha256")}))
+    path = store.write(stored()) / RECORD
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({name: content[name] for name in ("record", "sha256")}))
     with pytest.raises(OtherRelease, match="no exact"):
         store.read(KEY)
 
@@ -120,7 +120,7 @@ IMPOSSIBLE: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
 @pytest.mark.parametrize("what", IMPOSSIBLE)
 def test_what_no_training_gives_is_refused_whatever_its_digests(store: RunStore, what: str) -> None:
     change, why = IMPOSSIBLE[what]
-    key = forge(store, result(), change)
+    key = forge(store, stored(), change)
     with pytest.raises(DamagedRun) as said:
         store.read(key)
     assert why in str(said.value)
@@ -129,7 +129,7 @@ def test_what_no_training_gives_is_refused_whatever_its_digests(store: RunStore,
 
 @pytest.mark.fault("hostile input")
 def test_a_record_under_another_key_than_its_configurations_is_refused(store: RunStore) -> None:
-    key = forge(store, result(), lambda record: record["job"].update(seed=7))
+    key = forge(store, stored(), lambda record: record["job"].update(seed=7))
     store.folder(key).rename(store.folder("0" * 64))
     path = store.folder("0" * 64) / RECORD
     forged = json.loads(path.read_text())
@@ -151,7 +151,7 @@ def test_a_record_under_another_key_than_its_configurations_is_refused(store: Ru
     ],
 )
 def test_predictions_that_are_no_classes_are_refused(store: RunStore, array: np.ndarray, why: str) -> None:
-    key = forge(store, result(), lambda record: None, array)
+    key = forge(store, stored(), lambda record: None, array)
     with pytest.raises(DamagedRun, match=why):
         store.read(key)
 
@@ -164,7 +164,7 @@ def test_texts_of_a_record_only_show(store: RunStore) -> None:
         record["reason"] = "\x1b]0;mine\x07\x1b[2J\u202egnp"
         record["environment"]["cpu"] = "\x1b[31mred"
 
-    read = store.read(forge(store, result(), change))
+    read = store.read(forge(store, stored(), change))
     assert read.reason == "\\x1b]0;mine\\x07\\x1b[2J\\u202egnp"
     assert read.environment["cpu"] == "\\x1b[31mred"
 
@@ -175,7 +175,7 @@ def test_texts_of_a_record_only_show(store: RunStore) -> None:
 @pytest.mark.fault("hostile input")
 @pytest.mark.parametrize("name", [RECORD, "predictions.npy", "probabilities.npy", "weights.npz", "published.json"])
 def test_a_fifo_in_place_of_a_file_is_not_waited_for(store: RunStore, name: str) -> None:
-    path = store.write(result()) / name
+    path = store.write(stored()) / name
     path.unlink(missing_ok=True)
     os.mkfifo(path)
     begin = time.monotonic()
@@ -241,15 +241,6 @@ def test_a_foreign_command_is_not_shown_as_ours(command: str) -> None:
 def test_a_command_that_only_trains_is_shown(command: str) -> None:
     lost = Lost("sgd-w8-d1-s0", "failed", "", command, KEY)
     assert without_commands([lost]) == [lost]
-
-
-@pytest.mark.fault("hostile input")
-def test_texts_of_a_sweep_only_show(tmp_path: Path) -> None:
-    lost = Lost("sgd\x1b[2J", "failed", "\x1b]0;mine\x07", "", KEY)
-    Sweep("which\x1b[2J", [KEY], lost=[lost]).write(tmp_path)
-    read = Sweep.read(tmp_path)
-    assert read.name == "which\\x1b[2J"
-    assert read.lost[0].reason.isprintable()
 
 
 @pytest.mark.fault("records of other releases")

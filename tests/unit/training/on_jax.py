@@ -18,7 +18,7 @@ from pipeline.config.job import Job
 from pipeline.data.arrays import Split, load
 from pipeline.models import devices
 from pipeline.training import stacked, trainer
-from tests.unit.training.factory import make_job
+from tests.support.factory import make_job
 from tests.unit.training.trainer import (
     NORMALISED,
     ON_JAX,

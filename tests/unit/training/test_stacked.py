@@ -44,10 +44,6 @@ def test_each_run_of_a_stack_ends_in_its_own_time(on_jax: dict[str, Any]) -> Non
     assert min(epochs) < 9
 
 
-def test_and_with_the_bits_of_so_many_epochs(on_jax: dict[str, Any]) -> None:
-    assert on_jax["patient"][1]
-
-
 @pytest.mark.parametrize("how", ["alone or with another", "in another place beside another", "seeds differ"])
 def test_a_run_s_bits_are_its_own(on_jax: dict[str, Any], how: str) -> None:
     assert on_jax["same bits"][how]
@@ -61,18 +57,6 @@ def test_a_stack_that_does_not_fit_is_halved_for_good(on_jax: dict[str, Any]) ->
     assert on_jax["out of memory"]["sizes"] == [8, 4, 2, 2]
 
 
-def test_then_every_run_finishes_and_what_had_ended_stays_as_it_was(on_jax: dict[str, Any]) -> None:
-    assert on_jax["out of memory"]["status"] == ["diverged"] + ["finished"] * 4
-
-
-def test_and_says_in_which_stack(on_jax: dict[str, Any]) -> None:
-    assert on_jax["out of memory"]["identity"] == [{"numerics": {"stack": size}} for size in (4, 2, 2, 2, 2)]
-
-
-def test_and_has_the_bits_of_that_stack(on_jax: dict[str, Any]) -> None:
-    assert on_jax["out of memory"]["as with the small stack"]
-
-
 def test_a_run_that_diverges_leaves_its_neighbours_alone(on_jax: dict[str, Any]) -> None:
     assert [status for status, _, _ in on_jax["unlucky"]] == ["finished", "diverged", "finished"]
     assert [epochs for _, _, epochs in on_jax["unlucky"]] == [2, 1, 2]
@@ -82,7 +66,3 @@ def test_a_run_that_diverges_leaves_its_neighbours_alone(on_jax: dict[str, Any])
 def test_a_shape_that_fails_leaves_the_others_alone(on_jax: dict[str, Any]) -> None:
     reason = "ValueError: no such shape"
     assert on_jax["failing"] == [["failed", reason], ["failed", reason], ["finished", None]]
-
-
-def test_epochs_come_as_they_end(on_jax: dict[str, Any]) -> None:
-    assert on_jax["events"] == ["Epoch", "Epoch", "Epoch", "Done"]
