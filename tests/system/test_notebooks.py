@@ -99,13 +99,6 @@ def test_no_output_is_an_error_or_a_warning(name: str) -> None:
     assert {output.name for output in outputs if output.output_type == "stream"} == {"stdout"}
 
 
-@each_notebook
-def test_nothing_in_it_belongs_to_the_machine_that_ran_it(name: str) -> None:
-    text = (DOCS / f"{name}.ipynb").read_text("utf-8")
-    assert [word for word in (str(PROJECT), str(Path.home()), "/tmp/", "iopub") if word in text] == []
-    assert {key for cell in CELLS[name] for key in cell.metadata} == set()
-
-
 @each_section
 def test_the_prose_has_only_numbers_that_its_section_shows(name: str, number: int) -> None:
     # The README's row of the book's network is held against the last comparison by a test of its own.

@@ -330,12 +330,6 @@ def test_it_says_what_it_should(clone: Clone, trained: dict[str, Any], command: 
 
 
 @pytest.mark.slow
-def test_sweeps_and_a_tuning_leave_git_status_as_it_was(clone: Clone, trained: dict[str, Any]) -> None:
-    assert clone.run("git status --porcelain") == ""
-    assert (clone.path / "reports/tuned.csv").is_file()
-
-
-@pytest.mark.slow
 def test_run_runs_the_pipeline(clone: Clone) -> None:
     """`make run`, once the set-up is done."""
     clone.restore()

@@ -106,11 +106,8 @@ def test_a_password_reaches_no_file_and_no_line(told: Told) -> None:
     ("word", "expected"),
     [
         ("tracking.uri=http://ada:hunter2@h:1", "tracking.uri='http://***@h:1'"),
-        ("+tracking.uri='http://hunter2@h'", "+tracking.uri='http://***@h'"),
         ('++tracking.uri="http://h/?key=t0ken"', "++tracking.uri='http://h/?***'"),
-        ("tracking.uri=http://127.0.0.1:5000", "tracking.uri=http://127.0.0.1:5000"),
         ("tracking.uri=${oc.env:ADDRESS}", "tracking.uri=${oc.env:ADDRESS}"),
-        ("question=ada@h", "question=ada@h"),
     ],
 )
 def test_a_word_loses_its_password_before_hydra_sees_it(word: str, expected: str, monkeypatch: Any) -> None:

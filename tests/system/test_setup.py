@@ -149,14 +149,6 @@ def test_a_changed_lock_is_brought_up_to_date_in_place(checkout: Checkout) -> No
     assert [line.split()[:2] for line in checkout.asked()] == [["pip", "sync"], ["pip", "install"]]
 
 
-def test_a_moved_checkout_gets_a_new_environment(checkout: Checkout) -> None:
-    checkout.make("setup")
-    checkout.asked()
-    checkout.path = checkout.path.rename(checkout.path.with_name("moved"))
-    checkout.make("setup")
-    assert len(checkout.asked()) == 3
-
-
 def test_an_extra_is_installed_and_remembered(checkout: Checkout) -> None:
     checkout.make("setup", "EXTRAS=gpu")
     assert checkout.asked()[1].endswith(" requirements-gpu.lock requirements.lock")
@@ -237,7 +229,6 @@ KNOWN = {"name": "c", "version": "1.1", "vulns": [ADVISORY, {"id": "X-2", "fix_v
             "error: no index of advisories can be reached (asked: PyPI, OSV); nothing was audited",
             1,
         ),
-        ([SAFE, SKIPPED], 4, "error: 1 of 2 packages are in no index of advisories: b", 1),
         (None, 4, "error: no index of advisories can be reached (asked: PyPI, OSV); nothing was audited", 1),
     ],
 )
@@ -258,13 +249,6 @@ def test_an_audit_says_what_is_known(
     )
     if found and KNOWN in found:
         assert said[0] == "c 1.1: PYSEC-1 CVE-1; mended in 1.2, 2.0"
-
-
-def test_an_audit_without_its_program_is_one_line(checkout: Checkout) -> None:
-    checkout.program("uvx", "exit 1")
-    assert checkout.make("audit", status=2) == [
-        "error: pip-audit is not here and cannot be installed: no package index answers"
-    ]
 
 
 @pytest.mark.fault("no git repository")
@@ -365,16 +349,6 @@ def test_run_without_mnist_says_so_in_one_line_and_goes_on_with_digits(pipeline:
     assert pipeline.report == "mnist", "the next run with a network goes back to MNIST by itself"
 
 
-@pytest.mark.slow
-def test_run_on_digits_takes_edits_along_and_does_no_work_twice(pipeline: Pipeline) -> None:
-    pipeline.run()
-    assert pipeline.git("ls-files", "--others", "reports"), "what git does not ignore is no trouble to the copy"
-    assert "compare' didn't change" in pipeline.run().stdout
-    (pipeline.path / "compare.py").write_text(COMPARE.replace(".read_text()", ".read_text().upper()"))
-    pipeline.run()
-    assert pipeline.report == "DIGITS"
-
-
 @pytest.mark.fault("no git repository")
 def test_an_archive_without_git_runs(pipeline: Pipeline) -> None:
     """The set-up has told DVC, and says so once."""
@@ -385,14 +359,6 @@ def test_an_archive_without_git_runs(pipeline: Pipeline) -> None:
     assert "core.no_scm in .dvc/config.local" in said[0]
     assert said[1] == ""
     assert (pipeline.run().returncode, pipeline.report) == (0, "digits")
-
-
-def test_run_shows_any_other_failure_as_it_is(pipeline: Pipeline) -> None:
-    (pipeline.path / "fetch.py").write_text("raise SystemExit('error: no space left')")
-    done = pipeline.run()
-    assert done.returncode != 0
-    assert "error: no space left" in done.stderr
-    assert "digits" not in done.stdout
 
 
 # --- make snapshot

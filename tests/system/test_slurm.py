@@ -1,6 +1,6 @@
 """hydra/launcher=batched_slurm on a real Slurm of one node: the bits of `batched`, and what becomes of a share that is lost.
 
-The node is started by tests/support/slurm_node.py, without accounting, which the launcher does without.
+The node is started by tests/support/slurm_node.py, without accounting.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ SLOW = ["optimizer=sgd,adam", "model.width=8", "seed=0,1,2", "training.epochs=40
 
 
 @contextmanager
-def node(accounting: bool = False) -> Iterator[Cluster]:
-    if why := slurm_node.missing(accounting):
+def node() -> Iterator[Cluster]:
+    if why := slurm_node.missing():
         pytest.skip(f"no Slurm here: {why}")
     # Not in pytest's own folders, which nobody else may enter: munged wants a socket for all.
     folder = Path(tempfile.mkdtemp(prefix="slurm"))
     try:
-        cluster = Cluster(slurm_node.start(folder, accounting))
+        cluster = Cluster(slurm_node.start(folder))
         yield cluster
         cluster.end()
     finally:
@@ -226,27 +226,6 @@ def test_before_its_time_limit_a_share_ends_by_itself(cluster: Cluster, place: P
     assert command.ends() == 3, command.out
     assert "its time limit was near" in command.out
     assert len(place.runs) < 3
-
-
-@pytest.mark.long
-def test_preemption_keeps_what_is_finished(cluster: Cluster, place: Place) -> None:
-    """As Slurm preempts where PreemptMode=CANCEL: SIGCONT and SIGTERM, and SIGKILL after a while."""
-    command = cluster.start(place, *SLOW)
-    command.wait(lambda: command.trained(0))
-    cluster.says("scancel", "--signal=CONT", command.job(0))
-    cluster.says("scancel", "--signal=TERM", command.job(0))
-    assert command.ends() == 3, command.out
-    assert len(command.trained(0)) < 3
-    assert {*command.trained(0), *command.trained(1)} == {run.key for run in place.runs}
-
-
-@pytest.mark.long
-def test_what_sbatch_refuses_is_said_in_a_line(cluster: Cluster, place: Place) -> None:
-    command = cluster.start(place, *GRID, "hydra.launcher.partition=nowhere")
-    assert command.ends() == 2
-    last = command.out.splitlines()[-1]
-    assert last.startswith("error: sbatch refused the shares: ")
-    assert "invalid partition" in last.lower()
 
 
 @pytest.mark.slow

@@ -163,12 +163,3 @@ def test_a_folder_that_may_not_be_written_to_is_named(tmp_path: Path, processed:
     assert last_line(said.err) == (
         f"error: {key}={small.path}/here: {small.path} may not be written to by this user; make it so, or name another place"
     )
-
-
-@FULL
-@pytest.mark.parametrize("key", ["paths.runs", "paths.results"])
-def test_a_file_where_a_folder_belongs_is_named(workspace: Workspace, key: str) -> None:
-    (workspace.root / "taken").touch()
-    said = workspace.train(*SMALL, f"{key}={workspace.root}/taken/here")
-    assert (said.status, said.out) == (2, "")
-    assert f"{workspace.root}/taken is not a folder; make it so, or name another place" in last_line(said.err)

@@ -146,24 +146,3 @@ def away_for_a_while(workspace: Workspace, server: Mlflow, monkeypatch: pytest.M
 def test_away_for_a_while_in_the_middle(workspace: Workspace, mlflow: Mlflow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publisher, "RETRY_SECONDS", 0.1)
     away_for_a_while(workspace, mlflow, monkeypatch, 0.2)
-
-
-@pytest.mark.long
-@pytest.mark.timeout(300)
-@pytest.mark.usefixtures("keras")
-def test_away_for_thirty_seconds(workspace: Workspace, mlflow: Mlflow, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As patient as it is by default; the sweep is made to last for longer than that."""
-    mlflow.start()
-    words = [*SMALL, "seed=range(24)", "training.epochs=300"]
-    stopper = threading.Timer(4, mlflow.stop)
-    starter = threading.Timer(34, mlflow.start)
-    stopper.start()
-    starter.start()
-    said = workspace.tracked(*words, uri=mlflow.uri)
-    starter.join()
-    assert [run.status for run in workspace.runs] == [FINISHED] * 24
-    if said.status == 5:  # the sweep was over before the server was back
-        assert last_line(said.err).endswith("are published when the same command is run again.")
-        said = workspace.tracked(*words, uri=mlflow.uri)
-    assert (said.status, said.err) == (0, "")
-    assert_sound(workspace)

@@ -83,34 +83,22 @@ SHOWN = {
         1,
         "IndexError (list index out of range): a defect of this program; ",
     ),
-    "a defect without words": (AssertionError(), 1, "AssertionError: a defect of this program; with -v it shows where"),
-    "a defect of many lines": (ValueError("one\n  two\n"), 1, "ValueError (one two): a defect of this program"),
     "a long one": (ValueError("x" * 9999), 1, "…): a defect of this program"),
     "a full disk": (
         system(errno.ENOSPC),
         1,
         "there: No space left on device; make room on that disk; what is finished is kept",
     ),
-    "a folder of others": (
-        system(errno.EACCES),
-        1,
-        "there: Permission denied; make it writable, or name another folder",
-    ),
-    "too many files": (system(errno.EMFILE, None), 1, "Too many open files; allow more open files (ulimit -n)"),
-    "a file for a folder": (system(errno.ENOTDIR), 1, "there: Not a directory; move that out of the way"),
-    "a name of bytes": (system(errno.EISDIR, b"\xff"), 1, "Is a directory; move that out of the way"),
     "no memory": (
         MemoryError("Unable to allocate 9 TiB"),
         1,
         "this machine's memory is used up (Unable to allocate 9 TiB); ",
     ),
-    "a file that is gone": (system(errno.ENOENT), 1, "a defect of this program"),
     "a name that commands": (
         UserError("\x1b]0;evil\x07 ‮ x: no such run"),
         2,
         "\\x1b]0;evil\\x07 \\u202e x: no such run",
     ),
-    "a login": (UserError("http://u:secret@h/ is down"), 2, "http://***@h/ is down"),
     "a defect with a login": (ValueError("http://u:secret@h/"), 1, "ValueError (http://***@h/): a defect"),
 }
 

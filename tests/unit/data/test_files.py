@@ -114,14 +114,6 @@ def test_rights_follow_the_umask(tmp_path: Path) -> None:
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
 
 
-def test_paths_are_shown_as_they_would_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert files.shown(tmp_path / "data" / "raw") == "data/raw"
-    assert files.shown(tmp_path.parent / "shared") == "../shared"
-    assert files.shown(tmp_path.parent.parent / "far") == str(tmp_path.parent.parent / "far")
-    assert files.shown(Path("/usr")) == "/usr"
-
-
 KILLED_EVERYWHERE = """
 import os, signal, sys
 from pathlib import Path

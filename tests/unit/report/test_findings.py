@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from pipeline.report import findings, page, tables
 from pipeline.report.evidence import Evidence, Source
-from pipeline.report.prose import answers, verdicts
-from pipeline.statistics import contrasts
+from pipeline.report.prose import answers
 from tests.support import factory
 
 
@@ -44,18 +41,6 @@ def test_the_terminal_and_the_note_say_the_same(report, evidence: Evidence) -> N
     assert which in tables.note(evidence)
 
 
-def test_every_number_is_in_a_file(report, evidence: Evidence) -> None:
-    table = report.table("contrasts.csv")
-    assert table.columns.tolist() == verdicts.with_sentences(evidence.analysis).columns.tolist()
-    assert set(table.columns) == {*contrasts.COLUMNS, "note", "verdict", "sentence", "lacks", "more_seeds"}
-    assert len(table) == len(evidence.analysis.contrasts)
-
-
-def test_ten_seeds_show_that_sgd_is_less_accurate(ten: Evidence) -> None:
-    [accuracy] = [one for one in findings.verdicts(ten.analysis) if one.figure == "test_accuracy"]
-    assert any(re.search("is more accurate than sgd, width 512: by [67]", one) for one in accuracy.sentences)
-
-
 def test_the_gap_is_told_at_three_points(ten: Evidence) -> None:
     table = findings.gap_points(ten.analysis)
     points = ["last epoch", "chosen on validation", "training loss reached"]
@@ -71,14 +56,6 @@ def test_the_gap_is_told_at_three_points(ten: Evidence) -> None:
 def test_nothing_is_shown_as_a_number_that_is_none(ten: Evidence) -> None:
     for frame in [one.table for one in findings.verdicts(ten.analysis)] + [findings.gap_points(ten.analysis)]:
         assert not frame.map(lambda cell: "nan" in str(cell).lower()).to_numpy().any()
-
-
-def test_one_configuration_alone_has_nothing_to_be_held_against() -> None:
-    runs = [factory.finished(factory.job("adam", 64, seed, validation=10_000)) for seed in range(3)]
-    analysis = Evidence([Source("one", Path("one"), None, runs)]).analysis
-    assert findings.verdicts(analysis) == []
-    assert "only configuration" in answers.answers(analysis)[0]
-    assert isinstance(findings.gap_points(analysis), pd.DataFrame)
 
 
 def test_the_two_best_networks_are_of_two_configurations(ten: Evidence) -> None:

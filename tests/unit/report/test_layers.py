@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -42,11 +40,3 @@ def test_weights_that_give_something_else_are_not_shown(best: Result) -> None:
     assert best.predictions is not None
     best.predictions = (best.predictions + 1) % 10
     assert layers.layers(best, factory.arrays()) == []
-
-
-def test_a_network_without_hidden_layers(best: Result) -> None:
-    best.job = dataclasses.replace(best.job, model=dataclasses.replace(best.job.model, hidden=()))
-    random = np.random.default_rng(0)
-    best.weights = {"classes/kernel": random.normal(size=(64, 10)), "classes/bias": np.zeros(10)}
-    best.predictions = (factory.digits()["test_images"] @ best.weights["classes/kernel"]).argmax(axis=1)
-    assert [layer.name for layer in layers.layers(best, factory.arrays())] == ["pixels", "output, before the softmax"]

@@ -22,13 +22,6 @@ def test_number(value, text):
     assert formatting.number(value) == text
 
 
-@pytest.mark.parametrize(
-    ("values", "text"), [([0, 1, 2], "0 to 2"), ([1, 4, 7], "1, 4 and 7"), ([3], "3"), ([2, 1], "1 and 2")]
-)
-def test_ranged(values, text):
-    assert formatting.ranged(values) == text
-
-
 def test_the_answer_is_two_sentences(evidence):
     first, second = opening.answer(evidence)
     assert first.startswith("Among 24 configurations, **")
@@ -52,31 +45,9 @@ def test_the_answer_on_who_overfits_is_the_verdict(of_runs):
     )
 
 
-def test_the_best_may_have_the_largest_gap(of_runs):
-    wide = factory.finished(factory.job("adam", validation=9), test=0.98, gap=0.02)
-    small = factory.finished(factory.job("sgd", validation=9), test=0.9, gap=0.01)
-    second = opening.certainty(of_runs([small, wide]))[0]
-    expected = "The overfitting gap of adam, width 512 is 2.00 points, the largest measured; the smallest, that of sgd"
-    assert second.startswith(expected)
-
-
 @pytest.mark.parametrize(("count", "said"), [(9, "a smoke test"), (10, "an exploration"), (30, "enough to confirm")])
 def test_what_seeds_can_carry(of_runs, count, said):
     assert said in " ".join(opening.certainty(of_runs(seeds(count))))
-
-
-def test_ties_are_said(of_runs):
-    alike = of_runs([*seeds(3), *seeds(3, "nadam")])
-    assert "All of the 2 configurations share the first place" in " ".join(opening.certainty(alike))
-
-
-def test_one_seed_is_said_to_have_no_interval(of_runs):
-    assert "(one seed, so no interval)" in opening.answer(of_runs(seeds(1)))[0]
-
-
-def test_without_validation_nothing_is_selected(of_runs):
-    runs = [factory.finished(factory.job(name)) for name in ("adam", "sgd")]
-    assert "so nothing is selected" in opening.answer(of_runs(runs))[0]
 
 
 @pytest.mark.parametrize(("test", "alarm"), [(0.9911, True), (0.9909, False)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections import Counter
 from html.parser import HTMLParser
@@ -102,13 +101,6 @@ def test_configurations_in_tables_lead_to_their_runs(report):
     assert width in row
 
 
-def test_lost_runs_are_named_with_their_reason(report):
-    section = report.page.partition('id="lost"')[2].partition("</section>")[0]
-    assert "the loss of epoch 2 is not a number" in section
-    assert "MemoryError: out of memory" in section
-    assert "python -m pipeline.train" in section
-
-
 def test_the_book_is_held_against_what_is_printed(report):
     section = report.page.partition('id="book"')[2].partition("</section>")[0]
     assert "97.8\u202f%" in section
@@ -153,29 +145,6 @@ def test_one_run(of_runs):
     assert "nothing to hold against its 97.8" in text
 
 
-def test_one_epoch(of_runs):
-    jobs = [factory.job(name, seed=seed, validation=9, epochs=1) for name in ("adam", "sgd") for seed in range(2)]
-    text = rendered(of_runs(runs(*jobs)))
-    assert "With one epoch each there is no curve: no onset, and no gap at matched training loss." in text
-    assert "After a single epoch no onset of overfitting can be known." in text
-    assert 'id="gap_by_epoch"' not in text
-
-
-def test_runs_of_other_data_and_machines(of_runs):
-    found = runs(*(factory.job(name, seed=seed, validation=9) for name in ("adam", "sgd") for seed in range(2)))
-    found[0].identity = {**found[0].identity, "data": "another"}
-    for number, result in enumerate(found):
-        result.environment = {"numerics_class": "ab"[number % 2] * 64}
-    text = rendered(of_runs(found))
-    # At the head of the page and among what the runs cannot say it is the same.
-    for who in ("The runs of sweep on mnist", "The runs on mnist"):
-        assert (
-            f"{who} come from different data: a mean is over all of them, and only runs that share it are paired."
-            in text
-        )
-    assert "machines that compute differently (2 numerics classes: 2 of aaaaaaaa, 2 of bbbbbbbb)" in text
-
-
 def test_nothing_finished(of_runs):
     lost = [factory.lost(factory.job("sgd", seed=seed), DIVERGED, f"reason {seed}") for seed in range(3)]
     found = of_runs(lost)
@@ -184,19 +153,6 @@ def test_nothing_finished(of_runs):
     assert "<strong>None of 3 runs finished</strong> (3 diverged)." in text
     assert "reason 2" in text
     assert 'href="#leaderboard"' not in text
-
-
-def test_widths_that_differ_from_layer_to_layer(of_runs):
-    job = factory.job("adam", validation=9)
-    shapes = [
-        dataclasses.replace(job, model=dataclasses.replace(job.model, hidden=hidden)) for hidden in ((64, 32), (8,))
-    ]
-    assert "widths 64, 32" in rendered(of_runs(runs(*shapes)))
-
-
-def test_the_book_on_other_data_is_not_held_against_the_printed_figure(of_runs):
-    text = rendered(of_runs(runs(factory.job(dataset="digits")), "book"))
-    assert "is for MNIST and cannot be held against this" in text
 
 
 def test_two_classes(of_runs):

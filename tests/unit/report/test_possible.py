@@ -96,9 +96,3 @@ def test_no_more_than_a_thousand_seeds_are_asked_for(scattered: Evidence) -> Non
         hopeless["sentence"].str.endswith("It is not decidable by seeds: more than 1,000 would have to be added.").all()
     )
     assert "not decidable by seeds" in findings.verdicts(scattered.analysis)[0].table["more seeds"].to_list()
-
-
-def test_a_difference_that_cannot_be_is_not_called_detectable(scattered: Evidence) -> None:
-    shown = findings.verdicts(scattered.analysis)[0].table["detectable"]
-    assert shown.eq("none").any()
-    assert pd.to_numeric(shown.replace({"none": "0", "–": "0"})).max() <= 100

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from rich.console import Console
 
 from pipeline.report import tuned
 from pipeline.training.result import DIVERGED
@@ -41,15 +40,6 @@ def test_the_terminal_shows_the_same_table(out: Path) -> None:
         [line] = [line for line in said if line.startswith(f" {row[0]} ")]
         assert [cell for cell in row if cell.split(" (")[0] not in line] == []
     assert said[-1] == f"the report is {out / 'tuned.md'}"
-
-
-def test_a_narrow_terminal_leaves_the_gaps_out(out: Path) -> None:
-    table = pd.read_csv(out / "tuned.csv")
-    lines = tuned.at_terminal(table, Console(width=80))
-    assert max(map(len, lines)) <= 80
-    words = set(" ".join(lines).split())
-    assert {word for row in tuned.brief(table) for cell in row[:5] for word in cell.split()} <= words
-    assert "gap" not in words
 
 
 def test_the_page_says_what_lies_at_an_edge_and_what_diverged(out: Path) -> None:

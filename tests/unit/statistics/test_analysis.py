@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
 import pytest
 
 from pipeline.report.prose.answers import answers
@@ -55,13 +54,6 @@ def test_the_bootstrap_is_of_the_best_and_of_the_others_at_its_width(whole, labe
     assert (whole.bootstrap["seeds"] == 10).all()
 
 
-def test_the_same_runs_give_the_same_analysis(whole, declared, labels):
-    again = analysis(sweep(), declared, labels)
-    assert again.contrasts.equals(whole.contrasts)
-    assert again.bootstrap.equals(whole.bootstrap)
-    assert answers(again) == answers(whole)
-
-
 # -- what runs lack
 
 
@@ -78,13 +70,6 @@ def test_no_runs(declared, labels):
     assert answers(found)[0] == "No run finished, so no optimizer and no width can be named."
     assert found.best is None
     assert found.bootstrap.columns.tolist() == BOOTSTRAP
-
-
-def test_a_sweep_without_validation_names_no_best(declared, labels):
-    found = said(sweep(validation=0), declared, labels)
-    assert answers(found)[0].startswith("No validation accuracy is known of the 4 configurations")
-    assert not found.contrasts["contrast"].eq(OPTIMIZERS).any()
-    assert (found.bootstrap["against"] == "").all()
 
 
 def test_three_seeds_carry_no_claim(declared, labels):
@@ -119,11 +104,6 @@ def test_an_optimizer_that_always_diverges(declared, labels):
     assert any(limit.startswith("20 diverged of 60 runs did not finish") for limit in limits(found))
 
 
-def test_predictions_of_other_images_are_not_used(declared):
-    found = said(sweep(), declared, np.zeros(7, dtype=int))
-    assert any("No run has predictions of these test images" in limit for limit in limits(found))
-
-
 def test_runs_that_are_no_pairs_are_none_for_the_bootstrap_either(declared, labels):
     """All of one optimizer on other numerics: seeds and images in common are not enough."""
     results = sweep()
@@ -144,12 +124,6 @@ def test_a_run_that_was_trained_twice_counts_once(declared, labels):
     found = said([*sweep(), *again], declared, labels)
     assert found.configurations["n"].tolist() == [10] * 4
     assert len(found.gap_points) == 3 * 40
-
-
-def test_runs_without_curves(declared, labels):
-    found = said([dataclasses.replace(result, history={}) for result in sweep()], declared, labels)
-    assert (found.contrasts.loc[found.contrasts["figure"].ne("test_accuracy"), "matched_n"] == 0).all()
-    assert not found.contrasts["verdict"].eq("overfits more").any()
 
 
 # -- speed

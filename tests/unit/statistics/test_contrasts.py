@@ -11,8 +11,6 @@ import pytest
 from pipeline.statistics import contrasts, design, verdicts
 from pipeline.statistics.declaration import OPTIMIZERS, WIDTHS
 from pipeline.statistics.figures import FIGURES
-from pipeline.statistics.pairs import Blocks
-from pipeline.training.result import DIVERGED
 from tests.support import factory
 
 
@@ -74,12 +72,6 @@ def test_runs_of_different_data_are_no_pair(declared):
     assert (found["n"], found["unlike"]) == (6, 4)
 
 
-def test_lost_runs_are_no_pairs(declared):
-    results = [*PAIR[1:], factory.lost(PAIR[0].job, DIVERGED, "nan")]
-    found = row(results, declared)
-    assert (found["n"], found["only_b"]) == (9, 1)
-
-
 def test_disjoint_seeds_are_unpaired(declared):
     found = row([*runs("sgd"), *runs("adam", seeds=range(10, 20))], declared)
     assert (
@@ -138,20 +130,6 @@ def test_seeds_for_a_gap_are_enough_at_matched_training_loss_too(declared):
     assert found["seeds_to_decide"] == max(alone["seeds_to_decide"], there)
 
 
-def test_sizes_in_nats_are_not_of_another_loss(declared):
-    results = [
-        dataclasses.replace(
-            r, job=dataclasses.replace(r.job, training=dataclasses.replace(r.job.training, loss="mean_squared_error"))
-        )
-        for r in PAIR
-    ]
-    whole = table(results, declared)
-    found = whole.set_index("figure").loc["gap_loss"]
-    assert found[["margin", "minimum_effect", "p_equivalent", "detectable", "seeds_to_decide"]].isna().all()
-    assert math.isfinite(found["difference"])
-    assert math.isfinite(whole.set_index("figure").loc["gap_accuracy", "p_equivalent"])
-
-
 # -- matched training loss
 
 
@@ -163,15 +141,6 @@ def test_gaps_are_compared_at_matched_training_loss(declared):
 
 
 # -- pairs
-
-
-def test_pairs_are_in_the_order_of_seeds():
-    results = [*runs("sgd", seeds=[4, 1]), *runs("adam", seeds=[1, 4, 2])]
-    rows = design.runs_of(results)
-    first, second = (result.job.configuration for result in (results[0], results[2]))
-    pairs = Blocks(rows).pairs(first, second)
-    of = {result.key: (result.job.optimizer.name, result.job.seed) for result in results}
-    assert [(of[a], of[b]) for a, b in pairs.keys] == [(("sgd", 1), ("adam", 1)), (("sgd", 4), ("adam", 4))]
 
 
 # -- verdicts

@@ -125,15 +125,6 @@ def test_each_width_against_the_next(declared):
     ]
 
 
-def test_several_rates_and_no_validation_leave_no_width_to_contrast(declared):
-    results = [r for rate in (0.1, 0.01) for r in rated(rate)] + rated(0.1, width=16)
-    for result in results:
-        del result.figures["best/val_accuracy"]
-    _, found = laid(results, declared)
-    assert found.contrasts == []
-    assert any("several configurations of one width" in limit for limit in limits.of_design(found, pd.DataFrame()))
-
-
 # -- the family
 
 
@@ -150,33 +141,6 @@ def test_rates_count_too(declared):
 
 
 # -- limits
-
-
-def of_runs(results, declared):
-    return limits.of_runs(design.configurations(design.runs_of(results)), results, declared)
-
-
-@pytest.mark.parametrize(
-    ("results", "said"),
-    [
-        ([], "No run finished (there are none): nothing can be compared."),
-        ([factory.lost(factory.job(), DIVERGED, "nan")], "No run finished (1 diverged)"),
-        (sweep(seeds=3), "have 3 seeds only: it takes 10 to explore"),
-        (sweep(("adam",), (64,)), "One configuration finished"),
-        (sweep(validation=0), "No validation split was held out"),
-        (sweep(epochs=1), "With one epoch each there is no curve"),
-        (
-            [*sweep(), *sweep(dataset="digits")],
-            "The runs are of digits and mnist: each data set is compared by itself.",
-        ),
-        (
-            [*sweep(), factory.lost(factory.job("adam", 64, 3, 10), DIVERGED, "nan")],
-            "1 diverged of 19 runs did not finish",
-        ),
-    ],
-)
-def test_a_limit(declared, results, said):
-    assert any(said in limit for limit in of_runs(results, declared))
 
 
 # -- from reports/runs.csv

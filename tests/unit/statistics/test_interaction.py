@@ -74,12 +74,6 @@ def test_an_interaction_is_found(declared):
     assert "depends on the width: F(" in inference.interaction(found, declared)
 
 
-def test_few_seeds_carry_no_claim(declared):
-    words = inference.interaction(of(sweep(3, effect=3.0), declared), declared)
-    assert "is not shown to depend" in words
-    assert words.endswith("3 seeds carry no claim.")
-
-
 # -- what cannot be computed
 
 
@@ -98,10 +92,6 @@ def test_a_missing_cell(declared):
     )
 
 
-def test_one_seed(declared):
-    assert "it takes two seeds with every optimizer at every width; there are 1" in reason(sweep(1), declared)
-
-
 def test_no_scatter(declared):
     runs = sweep()
     runs["gap_accuracy"] = runs["width"].astype(float) * runs["optimizer"].str.len()
@@ -113,9 +103,3 @@ def test_seeds_that_lack_a_cell_are_left_out_and_counted(declared):
     runs.loc[runs["seed"].eq(2) & runs["optimizer"].eq("adam"), "status"] = "diverged"
     found = of(runs, declared)
     assert (found.seeds, found.left_out) == (4, 1)
-
-
-def test_a_seed_whose_runs_are_of_different_data_is_left_out(declared):
-    runs = sweep(5)
-    runs.loc[runs["seed"].eq(2) & runs["optimizer"].eq("adam"), "identity"] = "other"
-    assert of(runs, declared).seeds == 4

@@ -48,8 +48,3 @@ def test_no_loss_in_common():
 def test_without_a_curve_nothing_is_matched(other):
     assert math.isnan(at_matched_training_loss(history([0.4, 0.2]), other).training_loss)
     assert math.isnan(at_matched_training_loss(other, history([0.4, 0.2])).training_loss)
-
-
-def test_single_epochs_match_where_the_losses_are_equal():
-    assert at_matched_training_loss(history([0.4]), history([0.4])).training_loss == 0.4
-    assert math.isnan(at_matched_training_loss(history([0.4]), history([0.3])).training_loss)

@@ -7,7 +7,6 @@ import pytest
 from scipy import stats
 
 from pipeline.cli.errors import UserError
-from pipeline.report.prose import inference
 from pipeline.statistics import mcnemar
 from pipeline.training.result import DIVERGED
 from tests.support import factory
@@ -32,13 +31,6 @@ def test_by_hand():
     assert mcnemar.of_predictions(*predictions(100, 3, 12, 5)).p == pytest.approx(2 * 576 / 2**15)
 
 
-def test_in_words():
-    words = inference.mcnemar(mcnemar.of_predictions(*predictions(100, 3, 12, 5)), "adam", "sgd")
-    assert words.startswith(
-        "Of 120 test images 3 are right with adam only, 12 with sgd only (McNemar's exact test, p = 0.035)"
-    )
-
-
 def runs():
     return factory.finished(factory.job("adam")), factory.finished(factory.job("sgd"))
 
@@ -47,10 +39,3 @@ def test_a_run_without_predictions_is_named():
     lost = factory.lost(factory.job("sgd"), DIVERGED, "nan")
     with pytest.raises(UserError, match="sgd-w512-d1-s0: no predictions, since it diverged"):
         mcnemar.of_runs(factory.digits()["test_labels"], runs()[0], lost)
-
-
-def test_runs_on_different_data_are_refused():
-    first, second = runs()
-    second.identity = {**second.identity, "data": "other"}
-    with pytest.raises(UserError, match="different data"):
-        mcnemar.of_runs(factory.digits()["test_labels"], first, second)

@@ -45,12 +45,6 @@ def test_interval_agrees_with_scipy_stats():
     )
 
 
-def test_one_value_has_no_interval():
-    found = summary.interval([0.5])
-    assert found["mean"] == 0.5
-    assert all(math.isnan(found[part]) for part in ("sd", "low", "high"))
-
-
 def test_interval_covers_the_mean_as_often_as_it_says():
     random = np.random.default_rng(1)
     frame = pd.DataFrame({"sample": np.repeat(np.arange(4000), 3), "x": random.normal(size=12000)})
@@ -70,11 +64,6 @@ def test_a_row_has_the_results_figures():
     assert row["best_val_accuracy"] == result.figures["best/val_accuracy"]
 
 
-def test_only_hyperparameters_that_vary_get_a_column():
-    frame = summary.tidy({"sweep": [factory.finished(factory.job("sgd")), factory.finished(factory.job("adam"))]})
-    assert summary.dotted_columns(frame) == ["optimizer.learning_rate"]
-
-
 # -- a row per configuration
 
 
@@ -91,12 +80,6 @@ def test_failed_and_diverged_are_counted_and_in_no_mean():
     row = table_of(*seeds_of([0.97, 0.99]), *lost).iloc[0]
     assert (row["n"], row["failed"], row["diverged"]) == (2, 1, 1)
     assert row["test_accuracy_mean"] == pytest.approx(0.98)
-
-
-def test_a_configuration_without_a_finished_run_stays():
-    table = table_of(*seeds_of([0.9]), factory.lost(factory.job("adam"), DIVERGED, ""))
-    assert table.set_index("optimizer").loc["adam", "n"] == 0
-    assert math.isnan(table.set_index("optimizer").loc["adam", "test_accuracy_mean"])
 
 
 def test_configurations_come_by_validation_accuracy_not_by_test():
@@ -120,12 +103,6 @@ def test_a_finished_run_counts_before_a_later_failure():
     assert (row["n"], row["failed"]) == (1, 0)
 
 
-def test_names_tell_configurations_apart():
-    slow, fast = (factory.with_rate(factory.job("adam"), rate) for rate in (0.001, 0.01))
-    names = set(table_of(factory.finished(slow), factory.finished(fast))["name"])
-    assert names == {"adam-w512-d1 learning_rate=0.001", "adam-w512-d1 learning_rate=0.01"}
-
-
 # -- places
 
 
@@ -135,10 +112,6 @@ def intervals_table(*ends) -> pd.DataFrame:
 
 def test_places_of_intervals_that_lie_apart():
     assert summary.places(intervals_table((3, 4), (1, 2)), "x").to_numpy().tolist() == [[1, 1], [2, 2]]
-
-
-def test_overlap_is_a_tie():
-    assert summary.places(intervals_table((2, 4), (1, 3)), "x").to_numpy().tolist() == [[1, 2], [1, 2]]
 
 
 def test_without_an_interval_no_place_and_no_rival():
@@ -153,13 +126,6 @@ def test_without_an_interval_no_place_and_no_rival():
 def test_curves_have_a_row_for_each_epoch_and_split():
     frame = summary.curves({"sweep": [factory.finished(factory.job(validation=10, epochs=4))]})
     assert frame.groupby("split")["epoch"].apply(list).to_dict() == {"train": [1, 2, 3, 4], "val": [1, 2, 3, 4]}
-
-
-def test_bands_are_means_over_seeds():
-    runs = seeds_of([0.97, 0.98, 0.99])
-    bands = summary.bands(summary.curves({"book": runs}))
-    last = bands[bands["split"].eq("test") & bands["epoch"].eq(5)].iloc[0]
-    assert last["accuracy_mean"] == pytest.approx(np.mean([run.history["test/accuracy"][-1] for run in runs]))
 
 
 def test_one_configuration_per_optimizer_and_width_the_best_on_validation():

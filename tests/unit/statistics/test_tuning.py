@@ -9,7 +9,6 @@ import pytest
 
 from pipeline.statistics import tuning
 from pipeline.statistics.tuning import Tuning
-from pipeline.training.result import DIVERGED, FINISHED
 from tests.support import factory
 
 
@@ -88,17 +87,3 @@ def test_p_is_corrected_for_the_number_of_optimizers(declared) -> None:
     assert table["optimizer"].tolist() == ["sgd", "adam", "nadam"]
     assert table["holm"][0] == pytest.approx(min(3 * table["p"].min(), 1))
     assert table["p"][2] == 1
-
-
-def test_what_was_spent_is_told(declared) -> None:
-    row = tuning.side_by_side([tuned("sgd", 0.0)], declared).iloc[0]
-    assert row[["rates", "beyond", "at_edge", "runs", "diverged"]].tolist() == [4, 1, False, 8, 0]
-    assert row[["default_rate", "tuned_rate"]].tolist() == [0.01, 0.1]
-
-
-def test_a_seed_that_diverged_is_not_paired(declared) -> None:
-    one = tuned("sgd", 0.003)
-    one.tuned[0].status = DIVERGED
-    row = tuning.side_by_side([one], declared).iloc[0]
-    assert row[["default_n", "tuned_n", "pairs"]].tolist() == [10, 9, 9]
-    assert all(run.status == FINISHED for run in one.default)

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.report.prose.verdicts import sentence
-from pipeline.statistics.verdicts import Grounds, Kind, Lack, verdict
+from pipeline.statistics.verdicts import Grounds, Kind, verdict
 
 CLAIM = Grounds(
     figure="gap_accuracy",
@@ -147,23 +147,6 @@ def test_the_better_one_on_the_test_split(declared):
     assert found.sentence.endswith("More seeds alone would not change that.")
 
 
-def test_what_no_seeds_can_show_is_not_counted_in_seeds(declared):
-    """The better one on the test split can never be claimed to overfit more, however small p gets: equivalence is left."""
-    better = replace(CLAIM, test_difference=0.004, test_p=0.0001, holm=0.5, seeds_still_needed=121.0)
-    found = judge(better, declared)
-    assert found.sentence.endswith("More seeds could at most show them to be equivalent.")
-    assert math.isnan(found.more_seeds)
-    more = replace(better, n=133, holm=1e-6, matched_n=133, matched_holm=1e-6)
-    assert judge(more, declared).kind is Kind.NO_DIFFERENCE
-
-
-@pytest.mark.parametrize("decided", [CLAIM, replace(CLAIM, holm=0.5, difference=0.0001, holm_equivalent=0.001)])
-def test_what_is_decided_needs_no_more_seeds(declared, decided):
-    found = judge(replace(decided, seeds_still_needed=50.0), declared)
-    assert found.kind is not Kind.NO_DIFFERENCE
-    assert math.isnan(found.more_seeds)
-
-
 @pytest.mark.parametrize(
     ("needed", "said"),
     [
@@ -176,11 +159,3 @@ def test_what_is_decided_needs_no_more_seeds(declared, decided):
 )
 def test_seeds_still_needed(declared, needed, said):
     assert judge(replace(CLAIM, holm=0.5, seeds_still_needed=needed), declared).sentence.endswith(said)
-
-
-def test_gaps_that_differ_are_not_called_too_near_to_tell(declared):
-    """By twice the minimum effect: it is at equal training loss that nothing is shown."""
-    found = replace(CLAIM, matched_difference=0.0, matched_holm=1.0, seeds_still_needed=0.0)
-    said = judge(found, declared)
-    assert said.lacks == (Lack.MATCHED,)
-    assert said.sentence.endswith("The gaps differ; whether they do at equal training loss, these seeds do not tell.")

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.config.job import Job
 from pipeline.data.arrays import Arrays, Split, split
 from pipeline.training import engine, reference, trainer
 from pipeline.training.outcome import Run
@@ -148,19 +147,6 @@ def test_a_failed_run_says_why_and_the_others_finish(
     assert done[0].error is done[2].error is None
 
 
-def test_a_program_that_cannot_be_built_fails_its_runs_alone(data: Split, monkeypatch: pytest.MonkeyPatch) -> None:
-    build = engine.Program.__init__
-
-    def broken(self: engine.Program, shape: Job, *rest: Any) -> None:
-        if shape.model.hidden == (8,):
-            raise ValueError("no such shape")
-        build(self, shape, *rest)
-
-    monkeypatch.setattr(engine.Program, "__init__", broken)
-    results = train([make_job(seed=0), make_job(width=9), make_job(seed=1)], data, device(xla=False))
-    assert [result.status for result in results] == [FAILED, FINISHED, FAILED]
-
-
 # --- the arithmetic, without training
 
 
@@ -177,18 +163,3 @@ def test_the_first_loss_that_is_no_number_is_named(name: str, value: float) -> N
     assert own.non_finite is None
     own.add_epoch(own.metrics_of([1, 0, 1, 0, 1, 0]) | {name: value})
     assert own.non_finite == f"{name} is {value} after epoch 2"
-
-
-@pytest.mark.parametrize(
-    ("error", "reason"),
-    [
-        (ValueError("one\ntwo"), "ValueError: one"),
-        (KeyError("name"), "KeyError: 'name'"),
-        (MemoryError(), "MemoryError: "),
-        (ValueError("\n  padded  \n"), "ValueError: padded"),
-        (ValueError("x" * 1000), "ValueError: " + "x" * 488),
-    ],
-    ids=lambda value: str(value)[:20],
-)
-def test_a_reason_is_one_line(error: Exception, reason: str) -> None:
-    assert run().failed(error).reason == reason
