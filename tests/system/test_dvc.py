@@ -27,7 +27,7 @@ NOISE = re.compile(r"warn|traceback|deprecat|onednn|absl|cuda|rebuild tensorflow
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    return clones.after_repro(tmp_path_factory)
+    return clones.after_repro(tmp_path_factory).copy(tmp_path_factory.mktemp("dvc") / "with a space")
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import io
 import json
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -255,10 +254,8 @@ def test_a_documented_command_is_one_that_there_is(command: str) -> None:
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A copy of the clone, with data and results and a store of its own: others count what is in the other one's."""
-    made = clones.after_repro(tmp_path_factory)
     path = tmp_path_factory.mktemp("readme") / "clone"
-    shutil.copytree(made.path, path, symlinks=True, ignore=shutil.ignore_patterns("mlflow.db*", "mlartifacts", "runs"))
-    return Clone(path)
+    return clones.after_repro(tmp_path_factory).copy(path, "mlflow.db*", "mlartifacts", "runs")
 
 
 DRIVER = """

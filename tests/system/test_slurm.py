@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -171,52 +170,6 @@ def test_a_share_that_slurm_requeues_goes_on_where_it_was(cluster: Cluster, plac
     assert [*map(bool, (line.get("started") for line in command.journal(0)))].count(True) == 2
     assert len(command.trained(0)) == 3, "nothing twice"
     assert command.trained(0)[: len(kept)] == kept
-
-
-@contextmanager
-def down(cluster: Cluster, command: Command) -> Iterator[None]:
-    """The node is gone: its daemon, and all that ran there. Afterwards it comes back."""
-    host, folder = cluster.says("sinfo", "-h", "-o", "%n"), Path(cluster.environment["SLURM_CONF"]).parent
-    os.kill(int((folder / "run/slurmd.pid").read_text()), signal.SIGKILL)
-    cluster.says("scontrol", "update", f"nodename={host}", "state=down", "reason=test")
-    for share in (0, 1):
-        os.kill(command.pid(share), signal.SIGKILL)
-    try:
-        yield
-    finally:
-        time.sleep(2)
-        cluster.says("slurmd", "-f", cluster.environment["SLURM_CONF"])
-
-
-@pytest.mark.long
-def test_the_shares_of_a_node_that_goes_down_go_on_when_it_is_back(cluster: Cluster, place: Place) -> None:
-    command = cluster.start(place, *SLOW)
-    command.wait(lambda: command.trained(0) and command.trained(1))
-    with down(cluster, command):
-        pass
-    assert command.ends() == 0, command.out
-    assert len(place.runs) == 6
-    assert all(len(command.trained(share)) == 3 for share in (0, 1)), "nothing twice"
-
-
-@pytest.mark.long
-def test_those_that_may_not_be_requeued_are_named(cluster: Cluster, place: Place) -> None:
-    command = cluster.start(place, *SLOW, "+hydra.launcher.additional_parameters.no_requeue=true")
-    command.wait(lambda: command.trained(0) and command.trained(1))
-    with down(cluster, command):
-        assert command.ends() == 3, command.out
-    assert "Slurm says NODE_FAIL" in command.out
-    assert len(place.record.lost) + len(place.runs) == 6
-
-
-@pytest.mark.long
-def test_a_job_that_is_held_is_said_and_waited_for(cluster: Cluster, place: Place) -> None:
-    command = cluster.start(place, *SLOW)
-    command.wait(lambda: command.trained(0))
-    cluster.says("scontrol", "requeuehold", command.job(0))
-    command.wait(lambda: f"scontrol release {command.job(0)} lets it run" in command.out)
-    cluster.says("scontrol", "release", command.job(0))
-    assert command.ends() == 0, command.out
 
 
 @pytest.mark.long

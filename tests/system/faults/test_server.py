@@ -120,29 +120,24 @@ def test_a_server_that_is_no_good(
         bad.close()
 
 
-def away_for_a_while(workspace: Workspace, server: Mlflow, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+@pytest.mark.slow
+@pytest.mark.usefixtures("keras")
+def test_away_for_a_while_in_the_middle(workspace: Workspace, mlflow: Mlflow, monkeypatch: pytest.MonkeyPatch) -> None:
     """It goes after the first run is published and is back before the sweep ends: nothing need be run again."""
-    server.start()
+    mlflow.start()
     publish, away = publisher.Tracker.publish, threading.Event()
 
     def interrupted(self: Any, *rest: Any) -> dict[str, str]:
         ids = publish(self, *rest)
         if not away.is_set():
             away.set()
-            server.stop()
-            threading.Timer(seconds, server.start).start()
+            mlflow.stop()
+            threading.Timer(0.2, mlflow.start).start()
         return ids
 
-    with monkeypatch.context() as patch:
-        patch.setattr(publisher.Tracker, "publish", interrupted)
-        said = workspace.tracked(*SMALL, "seed=range(8)", "training.epochs=30", uri=server.uri)
+    monkeypatch.setattr(publisher, "RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(publisher.Tracker, "publish", interrupted)
+    said = workspace.tracked(*SMALL, "seed=range(8)", "training.epochs=30", uri=mlflow.uri)
     assert away.is_set()
     assert (said.status, said.err) == (0, "")
     assert_sound(workspace)
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("keras")
-def test_away_for_a_while_in_the_middle(workspace: Workspace, mlflow: Mlflow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publisher, "RETRY_SECONDS", 0.1)
-    away_for_a_while(workspace, mlflow, monkeypatch, 0.2)

@@ -125,3 +125,10 @@ def test_rows_are_worked_out_each_by_itself(declared):
 
 
 # -- families
+
+
+@pytest.mark.parametrize("margin", np.linspace(0.7, 3.5, 15))
+def test_equivalence_is_a_90_percent_interval_within_the_margin(declared, margin):
+    """Schuirmann 1987: the two tests at 5 % pass where the interval at 90 % lies within."""
+    low, high = stats.ttest_1samp(SLEEP, 0).confidence_interval(0.90)
+    assert (of(SLEEP, declared, margin)["p_equivalent"] < 0.05) == (-margin < low and high < margin)

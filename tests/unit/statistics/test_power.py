@@ -116,3 +116,8 @@ def test_no_sign_flip_test_of_so_few_detects_anything(declared):
     flips = dataclasses.replace(declared, claim_test="sign flip")
     assert math.isnan(detectable(5, 0.05, flips))
     assert detectable(6, 0.05, flips) == detectable(6, 0.05, declared)
+
+
+def test_power_of_g_power():
+    """The same: 34 pairs reach 0.8077775."""
+    assert power.power_of(np.array(0.5), np.array(34), np.array(0.025)) == pytest.approx(0.8077775, abs=1e-6)

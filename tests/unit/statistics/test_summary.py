@@ -134,3 +134,12 @@ def test_one_configuration_per_optimizer_and_width_the_best_on_validation():
         run.figures["best/val_accuracy"] = accuracy
     cells = summary.best_per_cell(table_of(*runs))
     assert cells["optimizer.learning_rate"].to_list() == [0.01]
+
+
+def test_interval_of_three_by_hand():
+    # t(0.975, 2) = 4.302653; SD 1; 4.302653 / sqrt(3) = 2.484138
+    found = summary.interval([1, 2, 3])
+    assert (found["low"], found["high"]) == (
+        pytest.approx(2 - 2.484138, abs=1e-6),
+        pytest.approx(2 + 2.484138, abs=1e-6),
+    )

@@ -125,11 +125,9 @@ def test_the_reference_says_the_same(unlucky: list[Result], data: Split) -> None
 
 
 @pytest.mark.fault("out of memory")
-@pytest.mark.parametrize("trainer", TRAINERS)
-def test_a_failed_run_says_why_and_the_others_finish(
-    data: Split, monkeypatch: pytest.MonkeyPatch, trainer: str
-) -> None:
-    room: Any = {"engine": engine, "reference": reference}[trainer]
+@pytest.mark.parametrize("kind", TRAINERS)
+def test_a_failed_run_says_why_and_the_others_finish(data: Split, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    room: Any = {"engine": engine, "reference": reference}[kind]
     train_one = room._train_one
 
     def fragile(run: Run, *rest: Any) -> Iterator[trainer.Event] | None:
@@ -139,7 +137,7 @@ def test_a_failed_run_says_why_and_the_others_finish(
 
     monkeypatch.setattr(room, "_train_one", fragile)
     jobs = [make_job(seed=seed) for seed in range(3)]
-    events = list(trainer.train(jobs, data, 10, device(xla=False, trainer=trainer)))
+    events = list(trainer.train(jobs, data, 10, device(xla=False, trainer=kind)))
     done = {event.index: event for event in events if isinstance(event, trainer.Done)}
     assert [done[index].result.status for index in range(3)] == [FINISHED, FAILED, FINISHED]
     assert done[1].result.reason == "RuntimeError: no luck today"
