@@ -111,15 +111,3 @@ def test_a_line_for_the_terminal_is_one_and_commands_nothing(text: str) -> None:
     shown = shown_line(text)
     assert "".join(char for char in shown if unicodedata.category(char) != "Zs").isprintable()
     assert len(shown.splitlines()) <= 1
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("no http://user:secret@host:1/x here", "no http://***@host:1/x here"),
-        ("https://token@h/ and https://h/a@b", "https://***@h/ and https://h/a@b"),
-        ("two\nlines\x1b[2J", "two lines\\x1b[2J"),
-    ],
-)
-def test_a_line_for_the_terminal(text: str, expected: str) -> None:
-    assert shown_line(text) == expected

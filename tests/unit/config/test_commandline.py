@@ -8,7 +8,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from pipeline.config import schema
-from pipeline.config.commandline import MOST_JOBS, check, words_of
+from pipeline.config.commandline import MOST_JOBS, check
 from pipeline.config.rules import CONF
 
 GOOD = [
@@ -134,21 +134,6 @@ def test_refused_with_multirun(line: str, expected: str) -> None:
 def test_everything_that_is_wrong_is_said_at_once() -> None:
     words = ["optimizer=adm", "model.width=0", "training.epochs=0", "widht=3", "model.width=16,32"]
     assert len(check(words, multirun=False)) == 5
-
-
-@pytest.mark.parametrize(
-    ("argv", "words"),
-    [
-        (["-m", "seed=1", "--multirun"], ["seed=1"]),
-        (["--cfg", "job", "seed=1"], ["seed=1"]),
-        (["-c", "job"], []),
-        (["--config-path", "a=b", "seed=1"], ["seed=1"]),
-        (["--package=x", "seed=1"], ["seed=1"]),
-        ([], []),
-    ],
-)
-def test_words_are_what_is_no_option(argv: list[str], words: list[str]) -> None:
-    assert words_of(argv) == words
 
 
 @pytest.fixture

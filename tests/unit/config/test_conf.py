@@ -22,8 +22,6 @@ FILES = [(group, name) for group in rules.GROUPS for name in rules.options(group
 DERIVED = {"momentum": {"momentum": 0.9}, "nesterov": {"momentum": 0.9, "nesterov": True}}
 """What the files of two names change in the defaults of their class."""
 
-MUON_ALONE = {"exclude_layers", "exclude_embeddings", "muon_a", "muon_b", "muon_c", "adam_lr_ratio"}
-
 
 @pytest.fixture(autouse=True, scope="module")
 def _hydra_as_before() -> Iterator[None]:
@@ -75,14 +73,6 @@ def test_hyperparameters_are_kerass_own_defaults(keras: ModuleType, name: str) -
     defaults = {key: own[key].default for key in values}
     assert values == defaults | DERIVED.get(name, {})
     assert ("Keras's defaults" in (rules.CONF / "optimizer" / f"{name}.yaml").read_text()) == (name not in DERIVED)
-
-
-@pytest.mark.parametrize("name", rules.options("optimizer"))
-def test_no_hyperparameter_is_left_out(keras: ModuleType, name: str) -> None:
-    """What all optimizers share besides the rate and the decay may stay out, and the inner workings of Muon."""
-    of = {key: set(inspect.signature(getattr(keras.optimizers, value)).parameters) for key, value in CLASSES.items()}
-    shared = set.intersection(*of.values()) - {"learning_rate", "weight_decay"}
-    assert of[name] - shared - MUON_ALONE == set(rules.hyperparameters(name))
 
 
 def test_no_optimizer_of_keras_is_left_out(keras: ModuleType) -> None:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from pipeline.data.download import Limits, MirrorFailed, download, is_https, without_login
+from pipeline.data.download import Limits, MirrorFailed, download, without_login
 from tests.unit.data import loopback
 from tests.unit.data.loopback import Server
 
@@ -106,21 +106,6 @@ def test_pauses_grow_and_stay_within_the_deadline(server: Server) -> None:
         fetch(server, Limits(mirror=0.5, attempts=100, pause=0.2))
     assert time.monotonic() - started < 0.5
     assert len(server.asked) == 2
-
-
-@pytest.mark.parametrize(
-    ("address", "allowed"),
-    [
-        ("https://example.org/mnist", True),
-        ("http://127.0.0.1/x", False),
-        ("http://localhost/x", False),
-        ("https://", False),
-        ("https://[", False),
-        ("/a/folder", False),
-    ],
-)
-def test_which_addresses_are_https(address: str, allowed: bool) -> None:
-    assert is_https(address) == allowed
 
 
 def test_a_login_is_not_shown() -> None:

@@ -8,10 +8,16 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.statistics import contrasts, design, verdicts
+from pipeline.statistics import contrasts, declaration, design, verdicts
 from pipeline.statistics.declaration import OPTIMIZERS, WIDTHS
 from pipeline.statistics.figures import FIGURES
 from tests.support import factory
+
+
+@pytest.fixture(scope="module")
+def declared():
+    """With fewer sign flips."""
+    return dataclasses.replace(declaration.load(), permutations=99)
 
 
 def runs(optimizer="adam", width=64, seeds=range(10), gap=None, test=None, **job):
