@@ -41,9 +41,9 @@ class Clone:
         assert done.returncode == status, f"{command}\n{done.stdout}{done.stderr}"
         return done.stdout
 
-    def start(self, command: str) -> subprocess.CompletedProcess[str]:
+    def start(self, command: str, seconds: float = 220) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command, shell=True, cwd=self.path, env=environment(), capture_output=True, text=True, timeout=220
+            command, shell=True, cwd=self.path, env=environment(), capture_output=True, text=True, timeout=seconds
         )
 
     def read(self, name: str) -> str:
@@ -102,7 +102,7 @@ def after_repro(factory: pytest.TempPathFactory) -> Clone:
 
     def make(folder: Path) -> None:
         clone = fresh(folder / "with a space")
-        done = clone.start("dvc repro")
+        done = clone.start("dvc repro", seconds=450)
         assert done.returncode == 0, done.stdout + done.stderr
         (folder / "said").write_text(done.stdout + done.stderr)
         clone.commit("dvc repro")

@@ -62,7 +62,7 @@ def mlflow(workspace: Workspace, blank_store: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("_MLFLOW_SERVER_FILE_STORE", f"sqlite:///{workspace.database}")
     monkeypatch.setenv("_MLFLOW_SERVER_ARTIFACT_ROOT", (workspace.root / "mlartifacts").as_uri())
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     for name in ("_tracking_store", "_model_registry_store"):
         monkeypatch.setattr(handlers, name, None)
     # It makes its own store that of the whole process.

@@ -26,7 +26,6 @@ GOOD = [
     "tracking.uri=http://127.0.0.1:5000",
     "hydra/launcher=basic",
     "model.width=${model.depth}",
-    "question='which one?'",
     "--cfg job",
     "-cn config optimizer=sgd",
 ]
@@ -113,6 +112,10 @@ BAD_SWEEPS = {
 @pytest.mark.parametrize("line", GOOD)
 def test_accepted(line: str) -> None:
     assert check(line.split(" "), multirun=False) == []
+
+
+def test_a_value_may_have_spaces() -> None:
+    assert check(["question='which one?'"], multirun=False) == []
 
 
 @pytest.mark.parametrize("line", GOOD_SWEEPS)

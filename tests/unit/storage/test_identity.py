@@ -33,7 +33,7 @@ JOB = make_job("adam")
 def test_every_part_of_a_job_is_in_the_key(section: str) -> None:
     """Whatever it holds, a field that is added later included."""
     part = getattr(JOB, section)
-    changed = [replace(JOB, **{section: replace(part, **{field.name: "other"})}) for field in dataclasses.fields(part)]
+    changed = [replace(JOB, **{section: replace(part, **{field.name: ()})}) for field in dataclasses.fields(part)]
     assert len({key(JOB), *map(key, changed)}) == 1 + len(changed)
 
 
