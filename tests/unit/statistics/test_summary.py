@@ -143,3 +143,9 @@ def test_interval_of_three_by_hand():
         pytest.approx(2 - 2.484138, abs=1e-6),
         pytest.approx(2 + 2.484138, abs=1e-6),
     )
+
+
+def test_the_same_configuration_in_two_experiments_is_two_rows():
+    runs = seeds_of([0.97, 0.98])
+    table = summary.summarise(summary.tidy({"book": runs, "again": runs}))
+    assert table["experiment"].to_list() == ["book", "again"]
