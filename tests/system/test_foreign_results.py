@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import compare, lineage
+from pipeline import compare
 from pipeline.cli import console
 from pipeline.cli.errors import UserError
 from pipeline.report import tables
@@ -50,18 +50,6 @@ def test_runs_of_another_release_are_left_out_and_counted(project: Path, capsys:
     assert "2 finished runs" in said
     assert "written by another release of this project" in (project / "reports/index.html").read_text()
     assert set(pd.read_csv(project / "reports/runs.csv")["key"]) == {run.key for run in runs[1:]}
-
-
-@pytest.mark.fault("records of other releases")
-def test_a_sweep_of_another_release_stops_no_look_for_broken_links(
-    project: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = factory.write_experiment(project / "results/theirs", factory.book_runs(1))
-    plain = json.loads((folder / "sweep.json").read_text())
-    (folder / "sweep.json").write_text(json.dumps(plain | {"executor": "slurm"}))
-    assert lineage.main(["--check", "tracking=none"]) == 0
-    assert "sweep.json: written by another release of this project (unknown executor)" in capsys.readouterr().err
-    assert (folder / "sweep.json").is_file()
 
 
 # --- what is not believed

@@ -184,13 +184,6 @@ def test_the_outputs_of_the_tour_are_those_of_mnist(real: Path | None) -> None:
         assert_alike(TOUR[number], now[number], units=2 if number in UNTRAINED else 100)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(480)
-def test_the_tour_runs_on_digits_where_mnist_is_not_there(tmp_path: Path) -> None:
-    write_digits(tmp_path)
-    run("tour", TOUR_DATA=str(tmp_path), **SMALL)
-
-
 def test_the_analysis_runs_on_a_table_of_runs(tmp_path: Path) -> None:
     """The table that a comparison writes: of two experiments, with a run that failed."""
     runs, _ = factory.sweep_runs()

@@ -163,17 +163,7 @@ def test_a_run_that_is_on_disk_when_the_signal_comes_is_published(
     monkeypatch.setattr(Session, "_keep", kept)
     assert workspace.tracked(*SMALL).status == 143
     assert len(workspace.store.keys()) == 1
-    assert statuses(workspace) == {"KILLED": 1, "FINISHED": 1}
-
-
-def statuses(workspace: Workspace) -> dict[str, int]:
-    import sqlite3
-
-    connection = sqlite3.connect(workspace.database)
-    try:
-        return dict(connection.execute("SELECT status, count(*) FROM runs GROUP BY status").fetchall())
-    finally:
-        connection.close()
+    assert workspace.statuses() == {"KILLED": 1, "FINISHED": 1}
 
 
 # Python says nothing of it unless asked to: a signal may come while git is asked for the commit.
@@ -199,7 +189,7 @@ def test_sigterm_ends_with_143_and_marks_the_sweep_killed(workspace: Workspace) 
     finished = workspace.store.keys()
     assert 2 <= len(finished) < 40
     assert_sound(workspace)
-    assert statuses(workspace) == {"KILLED": 1, "FINISHED": len(finished)}
+    assert workspace.statuses() == {"KILLED": 1, "FINISHED": len(finished)}
 
 
 TWICE = """
@@ -309,4 +299,4 @@ def test_signals_at_random_moments(workspace: Workspace, chance: random.Random, 
         assert_sound(workspace, ended=False)
     assert workspace.tracked(*LONGER).status == 0
     assert_sound(workspace)
-    assert statuses(workspace) == {"FINISHED": 9}
+    assert workspace.statuses() == {"FINISHED": 9}

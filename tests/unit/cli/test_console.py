@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -123,13 +122,6 @@ def test_a_terminal_that_knows_no_accents_gets_escapes() -> None:
     environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(PROJECT)}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "784 \\u2192 512, \\u2013 \\xd7\n", "")
-
-
-def test_help_says_so(tmp_path: Path) -> None:
-    from pipeline import fetch
-
-    assert "-v, --verbose  show the traceback of an error" in said(fetch.main, "--help").out
-    assert "-v (--verbose) shows the traceback of an error" in command("--help").out
 
 
 @pytest.mark.parametrize("signals", [1, 2])

@@ -8,8 +8,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from pipeline.cli.errors import UserError
-from pipeline.config.compose import ConfigurationError, against_data, plain, problems, to_job
-from tests.support.factory import make_job, settings
+from pipeline.config.compose import ConfigurationError, plain, problems, to_job
+from tests.support.factory import settings
 
 BAD: list[tuple[dict[str, Any], str]] = [
     # Words of the command line are in test_commandline.py; here is what a file may hold.
@@ -71,19 +71,3 @@ def test_what_cannot_be_resolved_is_named(values: dict[str, Any], expected: str)
         plain(OmegaConf.create(values))
     [line] = caught.value.lines
     assert line.startswith(expected)
-
-
-@pytest.mark.parametrize(
-    ("held_out", "batch", "expected"),
-    [
-        (0, 100, []),
-        (99, 1, []),
-        (100, 1, ["dataset.validation_size=100: expected under 100, the training samples of digits"]),
-        (10_000, 1, ["dataset.validation_size=10000: expected under 100, the training samples of digits"]),
-        (0, 101, ["training.batch_size=101: expected at most 100, the training samples left"]),
-        (60, 41, ["training.batch_size=41: expected at most 40, the training samples left"]),
-        (60, 40, []),
-    ],
-)
-def test_sizes_are_held_against_the_data(held_out: int, batch: int, expected: list[str]) -> None:
-    assert against_data(make_job(validation_size=held_out, batch_size=batch), training_samples=100) == expected

@@ -81,13 +81,6 @@ def test_no_optimizer_of_keras_is_left_out(keras: ModuleType) -> None:
     assert known - wrappers == set(CLASSES.values())
 
 
-@pytest.mark.parametrize("names", [rules.ACTIVATIONS, rules.LOSSES, rules.INITIALIZERS])
-def test_names_are_kerass_names(keras: ModuleType, names: tuple[str, ...]) -> None:
-    room = {rules.ACTIVATIONS: keras.activations, rules.LOSSES: keras.losses, rules.INITIALIZERS: keras.initializers}
-    for name in names:
-        assert room[names].get(name) is not None
-
-
 def test_values_are_plain_yaml_in_both_of_its_versions() -> None:
     """YAML 1.1 (Hydra) reads `on` as true and 1e-3 as a word; YAML 1.2 (DVC) the other way round."""
     for group, name in FILES:

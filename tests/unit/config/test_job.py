@@ -37,10 +37,6 @@ def test_hidden_wins_over_width_and_depth() -> None:
     assert make_job(hidden=[300, 100], width=7, depth=3).model.hidden == (300, 100)
 
 
-def test_width_and_depth_are_a_way_to_write_hidden() -> None:
-    assert make_job(width=16, depth=2) == make_job(hidden=[16, 16])
-
-
 @pytest.mark.parametrize(("hidden", "width", "depth"), [((5,), 5, 1), ((5, 5), 5, 2), ((5, 6), None, 2)])
 def test_width_is_told_where_there_is_one(hidden: tuple[int, ...], width: int | None, depth: int) -> None:
     job = make_job(hidden=list(hidden))
@@ -49,11 +45,6 @@ def test_width_is_told_where_there_is_one(hidden: tuple[int, ...], width: int | 
 
 def test_the_configuration_is_without_the_seed() -> None:
     assert make_job(seed=1).configuration == make_job(seed=2).configuration
-
-
-@pytest.mark.parametrize("change", [{"width": 9}, {"epochs": 2}, {"learning_rate": 0.02}, {"optimizer": "adam"}])
-def test_the_configuration_is_with_everything_else(change: dict[str, Any]) -> None:
-    assert make_job(**change).configuration != make_job().configuration
 
 
 def test_whole_numbers_and_decimals_are_one_value() -> None:

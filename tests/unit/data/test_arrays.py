@@ -113,11 +113,4 @@ def test_a_size_out_of_range_is_refused(size: int) -> None:
         arrays.split(tiny.arrays(), size)
 
 
-def test_splits_do_not_copy(folder: Path) -> None:
-    loaded = arrays.load(folder)
-    split = arrays.split(loaded, 4)
-    assert np.shares_memory(split.train_images, loaded.train_images)
-    assert np.shares_memory(split.held_out_images, loaded.train_images)
-
-
 # Digests

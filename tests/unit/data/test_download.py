@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import socket
 import time
 
 import pytest
@@ -84,13 +83,6 @@ def test_a_byte_at_a_time_ends_with_the_deadline(server: Server) -> None:
     with pytest.raises(MirrorFailed, match=r"when the 0.4 s were over"):
         fetch(server, Limits(connect=0.3, silence=0.3, mirror=0.4, pause=0.01))
     assert time.monotonic() - started < 1
-
-
-def test_nobody_listens() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    with pytest.raises(MirrorFailed, match="connection refused"):
-        download(f"http://127.0.0.1:{port}/x", 10, time.monotonic() + 1, QUICK, lambda done: None, loopback_http=True)
 
 
 def test_an_endless_file_is_left(server: Server) -> None:

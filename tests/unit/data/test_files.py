@@ -104,16 +104,6 @@ def test_leftovers_of_the_dead_go_and_work_of_the_living_stays(tmp_path: Path) -
     assert names(tmp_path) == sorted([".gitignore", f".b.{living}.part", f"c.{dead.pid}.part", f".{2**70}.part"])
 
 
-def test_rights_follow_the_umask(tmp_path: Path) -> None:
-    old = os.umask(0o027)
-    try:
-        with whole(tmp_path / "file") as temporary:
-            temporary.touch()
-    finally:
-        os.umask(old)
-    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
-
-
 KILLED_EVERYWHERE = """
 import os, signal, sys
 from pathlib import Path

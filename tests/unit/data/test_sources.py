@@ -143,12 +143,6 @@ def test_the_message_is_one_paragraph_with_all_that_is_needed(tmp_path: Path) ->
     assert raised.value.exit_status == 4
 
 
-def test_only_missing_files_are_named() -> None:
-    with pytest.raises(DataUnavailable) as raised:
-        sources.gather(MNIST, MNIST.files[:1], [])
-    assert MNIST.train_labels.name not in str(raised.value)
-
-
 # Which mirrors there are
 
 

@@ -55,19 +55,6 @@ def test_uniform_is_even() -> None:
     assert ((counts - 1000.0) ** 2 / 1000).sum() < 165  # chi-square, 99 degrees of freedom
 
 
-@pytest.mark.parametrize(("draw", "sd"), [(randomness.normal, 1.0), (randomness.truncated_normal, 0.87962566)])
-def test_normals_have_mean_and_spread(draw: object, sd: float) -> None:
-    assert callable(draw)
-    drawn = draw(0, "kernel", 0, 100_000)
-    assert abs(drawn.mean()) < 5 * sd / np.sqrt(100_000)
-    assert abs(drawn.std() / sd - 1) < 0.01
-
-
-def test_a_truncated_normal_ends_at_two() -> None:
-    drawn = randomness.truncated_normal(0, "kernel", 0, 100_000)
-    assert 1.99 < np.abs(drawn).max() < 2
-
-
 def test_a_sample_is_drawn_once_and_for_all() -> None:
     drawn = randomness.sample(50_000, 10_000)
     assert drawn.dtype == np.int32

@@ -84,16 +84,6 @@ def test_a_width_is_chosen_with_the_keyboard(browser):
     assert before != after
 
 
-def test_the_table_behind_a_figure_opens(browser):
-    resize(browser, 1280)
-    table = browser.find_element("css selector", "#gap_at_best_width details table")
-    assert not table.is_displayed()
-    summary = browser.find_element("css selector", "#gap_at_best_width summary")
-    browser.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", summary)
-    summary.click()
-    assert table.is_displayed()
-
-
 def channels(colour: str) -> list[float]:
     return [int(part) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
 

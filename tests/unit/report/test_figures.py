@@ -40,12 +40,6 @@ def test_svg_is_well_formed_and_named():
     assert root.get("aria-label") == 'a "line" < 2'
 
 
-def test_svgs_of_one_page_do_not_share_ids():
-    ids = [set(re.findall(r' id="([^"]+)"', drawn(name))) for name in ("one", "two")]
-    assert ids[0]
-    assert not ids[0] & ids[1]
-
-
 def test_drawing_twice_gives_the_same_bytes():
     assert drawn() == drawn()
 

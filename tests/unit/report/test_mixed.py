@@ -21,10 +21,6 @@ def runs():
     return found
 
 
-def test_runs_of_one_origin_need_no_word():
-    assert limits.mixed(runs(), "The runs") == []
-
-
 @pytest.mark.parametrize(
     ("part", "said"), [("data", "data"), ("source", "training code"), ("numerics", "devices or precisions")]
 )

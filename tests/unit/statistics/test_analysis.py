@@ -72,25 +72,6 @@ def test_no_runs(declared, labels):
     assert found.bootstrap.columns.tolist() == BOOTSTRAP
 
 
-def test_three_seeds_carry_no_claim(declared, labels):
-    found = said(sweep(seeds=range(3)), declared, labels)
-    assert set(found.contrasts["verdict"]) == {"no difference shown"}
-    assert answers(found)[1].startswith("3 seeds in common carry no claim on which of two optimizers overfits more.")
-    assert any("a smoke test and carry no claim" in limit for limit in limits(found))
-
-
-def test_mixed_data_is_not_paired(declared, labels):
-    results = sweep()
-    for result in results:
-        if result.job.optimizer.name == "adam":
-            result.identity = {**result.identity, "data": "other"}
-    found = said(results, declared, labels)
-    assert any("come from different data" in limit for limit in limits(found))
-    adam = found.contrasts[found.contrasts["a"].str.startswith("adam") != found.contrasts["b"].str.startswith("adam")]
-    assert (adam["n"] == 0).all()
-    assert any("Seeds do not pair the runs of" in limit for limit in limits(found))
-
-
 def test_an_optimizer_that_always_diverges(declared, labels):
     lost = [
         factory.lost(factory.job("nadam", width, seed, 10), DIVERGED, "nan")
