@@ -35,20 +35,9 @@ def entries(lock: str) -> list[str]:
 
 
 @pytest.mark.parametrize("lock", LOCKS)
-def test_a_lock_names_no_address(lock: str) -> None:
-    assert not re.search(r"://|^-|^#", (CHECKOUT / lock).read_text(), re.MULTILINE)
-
-
-@pytest.mark.parametrize("lock", LOCKS)
 def test_every_package_has_a_version_and_a_hash(lock: str) -> None:
     pinned = r"[\w.-]+==\S+( ; [^\\]+)? \\\n(    --hash=sha256:[0-9a-f]{64}( \\)?\n)+"
     assert [entry for entry in entries(lock) if not re.fullmatch(pinned, entry)] == []
-
-
-def test_nothing_is_pinned_twice() -> None:
-    """All of them may be installed together."""
-    names = [{entry.split("==")[0] for entry in entries(lock)} for lock in LOCKS]
-    assert sum(map(len, names)) == len(set().union(*names))
 
 
 @pytest.mark.parametrize("extra", ["", "dev", "jax", "gpu", "s3"])
@@ -135,24 +124,6 @@ def test_help_lists_every_word(checkout: Checkout) -> None:
     assert listed == [word for word in phony[1].split() if word != "FORCE"]
 
 
-@pytest.mark.parametrize(
-    ("word", "command"),
-    [
-        ("run", "scripts/run.py"),
-        ("test", "-m pytest"),
-        ("lint", "-m $check"),
-        ("ui", "-m pipeline.ui port=5001"),
-    ],
-)
-def test_a_word_runs_the_command_that_other_tests_run(checkout: Checkout, word: str, command: str) -> None:
-    said = checkout.make("--dry-run", word, "UI_ARGS=port=5001")
-    assert any(f".venv/bin/python {command}" in line for line in said)
-
-
-def test_help_is_what_make_says_by_default(checkout: Checkout) -> None:
-    assert checkout.make() == checkout.make("help")
-
-
 def test_the_first_setup_installs_by_hash_and_the_project_without_network(checkout: Checkout) -> None:
     checkout.make("setup")
     venv, sync, project = checkout.asked()
@@ -169,28 +140,12 @@ def test_the_second_setup_does_nothing(checkout: Checkout) -> None:
     assert checkout.asked() == []
 
 
-def test_a_touched_lock_installs_nothing(checkout: Checkout) -> None:
-    checkout.make("setup")
-    checkout.asked()
-    checkout.append(LOCKS[0], "")
-    assert checkout.make("setup") == []
-    assert checkout.asked() == []
-
-
 def test_a_changed_lock_is_brought_up_to_date_in_place(checkout: Checkout) -> None:
     checkout.make("setup")
     checkout.asked()
     checkout.append(LOCKS[0], "extra==1.0\n")
     checkout.make("setup")
     assert [line.split()[:2] for line in checkout.asked()] == [["pip", "sync"], ["pip", "install"]]
-
-
-def test_a_moved_checkout_gets_a_new_environment(checkout: Checkout) -> None:
-    checkout.make("setup")
-    checkout.asked()
-    checkout.path = checkout.path.rename(checkout.path.with_name("moved"))
-    checkout.make("setup")
-    assert len(checkout.asked()) == 3
 
 
 def test_an_extra_is_installed_and_remembered(checkout: Checkout) -> None:
@@ -396,16 +351,6 @@ def test_run_without_mnist_says_so_in_one_line_and_goes_on_with_digits(pipeline:
     assert pipeline.report == "mnist", "the next run with a network goes back to MNIST by itself"
 
 
-@pytest.mark.slow
-def test_run_on_digits_takes_edits_along_and_does_no_work_twice(pipeline: Pipeline) -> None:
-    pipeline.run()
-    assert pipeline.git("ls-files", "--others", "reports"), "what git does not ignore is no trouble to the copy"
-    assert "compare' didn't change" in pipeline.run().stdout
-    (pipeline.path / "compare.py").write_text(COMPARE.replace(".read_text()", ".read_text().upper()"))
-    pipeline.run()
-    assert pipeline.report == "DIGITS"
-
-
 @pytest.mark.fault("no git repository")
 def test_an_archive_without_git_runs(pipeline: Pipeline) -> None:
     """The set-up has told DVC with this command."""
@@ -413,14 +358,6 @@ def test_an_archive_without_git_runs(pipeline: Pipeline) -> None:
     tell = [str(Path(sys.executable).parent / "dvc"), "config", "--quiet", "--local", "core.no_scm", "true"]
     subprocess.run(tell, cwd=pipeline.path, check=True)
     assert (pipeline.run().returncode, pipeline.report) == (0, "digits")
-
-
-def test_run_shows_any_other_failure_as_it_is(pipeline: Pipeline) -> None:
-    (pipeline.path / "fetch.py").write_text("raise SystemExit('error: no space left')")
-    done = pipeline.run()
-    assert done.returncode != 0
-    assert "error: no space left" in done.stderr
-    assert "digits" not in done.stdout
 
 
 # --- make snapshot

@@ -19,8 +19,8 @@ from pipeline.cli.errors import UserError
 from pipeline.storage.locks import LOCK
 from pipeline.storage.store import RunStore
 from pipeline.training.result import FINISHED
+from tests.support.factory import KEY, seeded, stored
 from tests.system.faults.sound import assert_files_whole
-from tests.unit.storage.test_store import KEY, result, seeded
 
 pytestmark = pytest.mark.fault("two sweeps at once")
 
@@ -30,7 +30,7 @@ from pathlib import Path
 #prelude
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweep import Ledger, Sweep
-from tests.unit.storage.test_store import seeded
+from tests.support.factory import seeded
 RUNS = sorted((seeded(seed) for seed in range(6)), key=lambda run: run.key)
 KEYS = [run.key for run in RUNS]
 store = RunStore(Path(sys.argv[1]) / "runs")
@@ -94,7 +94,7 @@ def test_eight_machines_lose_nothing_and_leave_nothing_half(tmp_path: Path, roun
     store = RunStore(tmp_path / "runs")
     assert store.keys() == sorted(seeded(seed).key for seed in range(6))
     assert [run.status for run in store] == [FINISHED] * 6
-    store.write(result())
+    store.write(stored())
     assert hidden(store.root) == [LOCK]
 
 
@@ -116,18 +116,18 @@ def test_a_drive_without_locks_is_refused_in_one_line(
     with pytest.raises(
         UserError, match=rf"runs: this drive has no file locks \({os.strerror(number)}\); name a folder"
     ):
-        RunStore(tmp_path / "runs").write(result())
+        RunStore(tmp_path / "runs").write(stored())
 
 
 def test_a_run_whose_writer_died_between_its_two_steps_is_there(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
-    store.write(result())
+    store.write(stored())
     for look in (lambda: KEY in store, lambda: store.keys() == [KEY], lambda: store.read(KEY).finished):
         if store.folder(KEY).exists():
             store.folder(KEY).rename(tmp_path / f".{KEY}.old")
         assert look()
     store.folder(KEY).rename(tmp_path / f".{KEY}.old")
-    store.write(result())
+    store.write(stored())
     assert store.read(KEY).finished
     assert hidden(tmp_path) == [LOCK]
 
