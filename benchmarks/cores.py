@@ -14,7 +14,14 @@ from benchmarks import measure
 from pipeline.cli import console
 from pipeline.storage.store import RunStore
 
-ONE = "from pipeline import console, cores, train; cores.LEAST = float('inf'); console.run(train.main)"
+ONE = """
+from pipeline import train
+from pipeline.cli import console
+from pipeline.sweep import cores
+
+cores.LEAST = float("inf")
+console.run(train.main)
+"""
 """The command, with no work large enough for it to start processes."""
 
 

@@ -249,14 +249,16 @@ def without(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, prelude: st
 def test_without_the_watch_a_stage_outlives_its_dvc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "guarded").mkdir()
     test_killed.ends_with_its_dvc(tmp_path / "guarded")
-    without(monkeypatch, test_killed, "STAGE", "from pipeline import console\nconsole.end_with_dvc = lambda: None\n")
+    without(
+        monkeypatch, test_killed, "STAGE", "from pipeline.cli import console\nconsole.end_with_dvc = lambda: None\n"
+    )
     (tmp_path / "unguarded").mkdir()
     with pytest.raises(AssertionError):
         test_killed.ends_with_its_dvc(tmp_path / "unguarded")
 
 
 def test_without_the_second_handler_the_second_time_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    prelude = "from pipeline import console\nconsole._stop_at_once = lambda *_: None\n"
+    prelude = "from pipeline.cli import console\nconsole._stop_at_once = lambda *_: None\n"
     without(monkeypatch, test_killed, "TWICE", prelude)
     monkeypatch.setattr(test_killed, "PATIENCE", 1.0)
     with pytest.raises((AssertionError, test_killed.subprocess.TimeoutExpired)):

@@ -146,7 +146,7 @@ def test_a_killed_sweep_takes_half_as_long_again_at_most(
 STAGE = """
 import os, sys, time
 from pathlib import Path
-from pipeline import console
+from pipeline.cli import console
 
 def main(argv):
     try:
@@ -289,7 +289,7 @@ def test_sigterm_ends_with_143_and_marks_the_sweep_killed(workspace: Workspace) 
 
 TWICE = """
 import sys, time
-from pipeline import console
+from pipeline.cli import console
 
 def main(argv):
     try:
@@ -335,7 +335,7 @@ def test_the_second_time_is_immediate(first: str, second: str) -> None:
 
 IGNORED = """
 import time
-from pipeline import console
+from pipeline.cli import console
 
 class Deaf:
     def __del__(self):

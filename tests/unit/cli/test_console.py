@@ -18,7 +18,7 @@ import pytest
 from pipeline.cli import console
 from pipeline.cli.console import PROJECT, VERBOSE
 from pipeline.cli.errors import UserError
-from tests.system.test_architecture import COMMANDS
+from tests.system.test_imports import COMMANDS
 from tests.unit.training.command import Said, command
 
 OTHERS = [
@@ -131,7 +131,7 @@ def test_what_is_shown_of_an_error(case: str, flag: str) -> None:
 
 @pytest.mark.fault("surroundings")
 def test_a_terminal_that_knows_no_accents_gets_escapes() -> None:
-    program = "from pipeline import console; console.run(lambda argv: print('784 → 512, – ×'))"
+    program = "from pipeline.cli import console; console.run(lambda argv: print('784 → 512, – ×'))"
     environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(PROJECT)}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "784 \\u2192 512, \\u2013 \\xd7\n", "")
