@@ -212,7 +212,7 @@ class RunStore:
         """Keep the ids that the store `ids["store"]` gave the run, in place of its earlier ones."""
         with locks.locked(self.root):
             locks.recover(self.folder(key))
-            if key not in self:
+            if not self.folder(key).is_dir():
                 raise UserError(f"{self.folder(key)}: no run here any more; {AGAIN}")
             noted = [
                 other
