@@ -22,10 +22,10 @@ from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
 from pipeline.sweep import session
 from pipeline.sweep.history import History
-from pipeline.sweep.plan import PlannedRun, make_plan
+from pipeline.sweep.plan import PlannedRun, make_plan, store_root
 from pipeline.sweep.recipes import with_job
 from pipeline.tracking import NONE, TrackingUnavailable
-from pipeline.tracking.address import home, resolve
+from pipeline.tracking.address import resolve
 from pipeline.training.result import FAILED, Result
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class Search:
             for rate in map(base.rate, budget.decades):
                 if line := rules.complaint(f"decades: the rate of {name}", rate, RATE):
                     raise UserError(line)
-        self.store = RunStore(home() / self.settings["paths"]["runs"])
+        self.store = RunStore(store_root(self.settings["paths"]["runs"]))
         self.tried: dict[str, dict[float, list[Result]]] = {name: {} for name in self.bases}
         self.unsent: TrackingUnavailable | None = None
         """The last error of MLflow, which may lack some of the runs. They are all on disk."""
@@ -186,7 +186,7 @@ class Search:
                     ended[position] = outcome.result
             except TrackingUnavailable as error:
                 self.unsent = error
-        results = [ended.get(position) or self._stored(run.key) for position, run in enumerate(runs)]
+        results = [ended.get(position) or self._stored(key) for position, key in enumerate(keys)]
         complete = [result for result in results if result is not None and result.status != FAILED]
         if lost := len(runs) - len(complete):
             raise RunsLost(

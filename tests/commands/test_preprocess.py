@@ -18,11 +18,8 @@ from pipeline.config.digests import array_digest
 from pipeline.data import arrays
 from pipeline.data.arrays import Arrays
 from pipeline.data.files import shown
-from pipeline.data.raw import Samples
 from pipeline.data.sources import DIGITS, ScikitLearn
-from pipeline.report import dataset
 from tests.conftest import preprocessed as run
-from tests.unit.data import tiny
 
 
 @pytest.fixture(scope="module")
@@ -147,12 +144,6 @@ def test_picture_shows_a_row_for_each_class(digits: Path) -> None:
     assert all((row < 0.3).mean() > 0.05 for row in rows)
     columns = np.array_split(picture[120:-30, 90:-130], 10, axis=1)
     assert all((column < 0.3).mean() > 0.05 for column in columns)
-
-
-def test_picture_of_a_class_with_few_samples(tmp_path: Path) -> None:
-    samples = Samples(tiny.ARRAYS[tiny.FILES[0].name][:2], np.array([1, 1], np.uint8))
-    dataset.draw_samples(tiny.TINY, samples, tmp_path / "x.png")
-    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_scaling_is_that_of_the_book() -> None:

@@ -20,7 +20,6 @@ from pipeline.statistics import published
 from pipeline.statistics.published import Row
 from pipeline.storage.store import RunStore
 from pipeline.sweep import recipes
-from pipeline.sweep.history import History
 from pipeline.tracking import TrackingUnavailable
 from tests.unit.storage.test_store import result
 from tests.unit.training.command import as_before
@@ -50,19 +49,6 @@ def test_every_recipe_is_among_them() -> None:
 def test_a_wrong_word_is_refused(words: list[str]) -> None:
     with pytest.raises(UserError, match=words[0].partition("=")[0]):
         command.main(words)
-
-
-def test_seeds_are_as_many_as_there_is_time_for(
-    processed: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(History, "seconds", lambda self, new: 10.0 * len(new))
-    row = Row("x", "source", ("experiment=book", "dataset=digits"), "test accuracy", low=0, high=1)
-    store = RunStore(tmp_path / "runs")
-    some = recipes.planned(row, str(processed), 10)
-    assert [one.job.seed for one in some] == list(range(10))
-    assert recipes.affordable(some, 10, 1000, store) == (10, 100.0)
-    assert recipes.affordable(some, 10, 55, store) == (5, 50.0)
-    assert recipes.affordable(some, 10, 25, store) == (0, 30.0)
 
 
 def test_what_mlflow_has_not_got_is_published_by_the_same_command(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -13,11 +14,7 @@ from pipeline import tune
 from pipeline.cli.errors import UserError
 from pipeline.storage.store import RunStore
 from pipeline.sweep import tuning
-from pipeline.sweep.outcome import Outcome
-from pipeline.sweep.plan import PlannedRun
 from pipeline.tracking import TrackingUnavailable
-from pipeline.training.result import FAILED, FINISHED
-from tests.unit.storage.test_store import result
 from tests.unit.training.command import as_before
 
 OWN = ["optimizers=adam,adamw", "decades=-1,0,1", "step=5", "rates=4", "choosing_seeds=2", "final_seeds=2"]
@@ -122,49 +119,8 @@ def test_a_plan_says_what_it_takes_and_writes_nothing(tuned: Tuned, capsys: pyte
 VALUES = dict(word.split("=") for word in OWN)
 
 
-@pytest.fixture
-def search(processed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuning.Search:
-    """Of one optimizer, with an MLflow store of its own that is not there yet."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    own = [word for word in SMALL if not word.startswith("tracking")]
-    places = [f"paths.data={processed}", f"paths.runs={tmp_path}/runs", "tracking=sqlite"]
-    return tuning.Search(tuning.Budget.of(VALUES | {"optimizers": "adam"}), [*own, *places])
-
-
-@pytest.mark.parametrize("status", ["", FAILED], ids=["not at all", "as one that failed"])
-def test_what_mlflow_has_not_got_is_published_by_the_same_command(
-    search: tuning.Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str
-) -> None:
-    sessions = []
-
-    def run_sweep(runs: Sequence[PlannedRun], _: object) -> Iterator[tuple[int, Outcome]]:
-        sessions.append([run.key for run in runs])
-        for position, run in enumerate(runs):
-            search.store.note_published(run.key, ids | {"status": FINISHED})
-            yield position, Outcome(run)
-
-    ids = {"run_id": "id", "store": str(tmp_path / "mlflow.db")}
-    monkeypatch.setattr(tuning.session, "run_sweep", run_sweep)
-    runs = [search.bases["adam"].run(0.0, seed) for seed in range(2)]
-    for one in runs:
-        search.store.write(result(job=one.job, identity=one.identity))
-        if status:
-            search.store.note_published(one.key, ids | {"status": status})
-    for _ in range(2):
-        assert len(search.train([("adam", 0.0)], range(2))[0]) == 2
-    assert sessions == [[one.key for one in runs]], "once, since it has them then"
-
-
-def test_a_server_that_is_down_ends_the_command_not_the_tuning(
-    search: tuning.Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def run_sweep(runs: Sequence[PlannedRun], _: object) -> Iterator[tuple[int, Outcome]]:
-        for position, run in enumerate(runs):
-            search.store.write(result(job=run.job, identity=run.identity, figures={"best/val_accuracy": 0.5}))
-            yield position, Outcome(run)
-        raise TrackingUnavailable("away")
-
-    monkeypatch.setattr(tuning.session, "run_sweep", run_sweep)
+def test_a_server_that_is_down_ends_the_command_not_the_tuning(monkeypatch: pytest.MonkeyPatch) -> None:
+    search = SimpleNamespace(settings={"plan": False}, run=lambda: ["a tuning"], unsent=TrackingUnavailable("away"))
     monkeypatch.setattr(tuning, "Search", lambda *_: search)
     monkeypatch.setattr("pipeline.report.tuned.write", lambda tunings, _: [f"written: {len(tunings)}"])
     said: list[str] = []

@@ -1,0 +1,17 @@
+"""The picture of samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.data.raw import Samples
+from pipeline.report import dataset
+from tests.unit.data import tiny
+
+
+def test_picture_of_a_class_with_few_samples(tmp_path: Path) -> None:
+    samples = Samples(tiny.ARRAYS[tiny.FILES[0].name][:2], np.array([1, 1], np.uint8))
+    dataset.draw_samples(tiny.TINY, samples, tmp_path / "x.png")
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
