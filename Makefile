@@ -7,6 +7,7 @@ PYTHON ?=
 EXTRAS ?=
 export PYTHON EXTRAS
 VENV_PYTHON := .venv/bin/python
+ENVIRONMENT := python="$$(sh scripts/find_python.sh)" && "$$python" scripts/environment.py
 
 # Some containers tell Python to keep no bytecode: every process that a test starts would compile this project anew.
 CACHED := env -u PYTHONDONTWRITEBYTECODE
@@ -31,11 +32,11 @@ faults: .venv/.setup ## the faults of docs/faults.md, FAULT_ROUNDS=10 times each
 lint: .venv/.setup ## ruff, mypy and import-linter
 	@status=0; for check in 'ruff check' 'ruff format --check' mypy; do $(VENV_PYTHON) -m $$check || status=1; done; .venv/bin/lint-imports --no-logo --no-cache || status=1; exit $$status
 
-lock: ## pin the dependencies of pyproject.toml anew (needs uv); UPGRADE=1 takes the newest of each
-	@"$$(sh scripts/find_python.sh)" scripts/lock.py $(if $(UPGRADE),--upgrade)
+lock: ## pin the dependencies of pyproject.toml anew; UPGRADE=1 takes the newest of each
+	@$(ENVIRONMENT) lock $(if $(UPGRADE),--upgrade)
 
 audit: ## hold the pinned packages against the known advisories (needs a network)
-	@"$$(sh scripts/find_python.sh)" scripts/audit.py
+	@$(ENVIRONMENT) audit
 
 ui: .venv/.setup ## the MLflow UI on 127.0.0.1, on this project's runs; UI_ARGS passes through
 	@$(VENV_PYTHON) -m pipeline.ui $(UI_ARGS)
@@ -44,7 +45,7 @@ snapshot: .venv/.setup ## copy what the documentation quotes from reports/ to do
 	@$(VENV_PYTHON) scripts/snapshot.py
 
 clean: ## remove .venv and caches; data, runs, reports and the MLflow store stay
-	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .dvc/tmp/digits
+	@rm -rf .venv .uv .pytest_cache .mypy_cache .ruff_cache .hypothesis .dvc/tmp/digits
 	@find . -path ./.dvc -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
 # Made again when the lock or the project's own description changed, when .venv does not start or lies elsewhere than where
@@ -53,4 +54,4 @@ BROKEN := $(shell $(VENV_PYTHON) -c '' 2>/dev/null && grep -qsF "$$(pwd -P)\"" .
 
 .venv/.setup: requirements.lock $(wildcard requirements-gpu.lock requirements-s3.lock) pyproject.toml $(BROKEN) $(if $(PYTHON)$(EXTRAS),FORCE) \
 		$(if $(wildcard .git .dvc/config.local),,FORCE)
-	@python="$$(sh scripts/find_python.sh)" && "$$python" scripts/setup.py
+	@$(ENVIRONMENT) setup

@@ -4,8 +4,7 @@
 
 One command each. The cost per run is what a further run adds: (seconds of the larger sweep - seconds of the smaller one) /
 (runs more): composing, folders, records, MLflow, and the little training that digits take. It is given in the sweep of
-more and in the sweep of many, from medians of `repeat` sweeps of few and of more, whose start alone varies by 2 s. All are
-recorded by a second process, whose memory counts; few are enough that it has caught up with what was trained during its start.
+more and in the sweep of many, from medians of `repeat` sweeps of few and of more, whose start alone varies by 2 s.
 `mnist=1000` adds a sweep of that many jobs on MNIST (one epoch, width 64), for its peak memory.
 """
 

@@ -1,6 +1,6 @@
-"""What a tracking server on PostgreSQL takes: a sweep of 10,000 finished runs published, and what the UI then waits for.
+"""What it takes to publish a sweep of finished runs to SQLite and to a server on PostgreSQL, and what the UI then waits for.
 
-    python -m benchmarks.publish [runs=10000] [workers=2]
+    python -m benchmarks.publish [runs=240] [workers=2] [to=sqlite,server]
 
 The runs have what a real one has (see benchmarks.records); `scripts/tracking_server.py` starts PostgreSQL and MLflow in a
 folder of its own, and both go with it. Sending is `pipeline.publish`; a second one finds everything there. Searching is
@@ -41,22 +41,34 @@ SEARCHES: dict[str, dict[str, object]] = {
 
 
 def main(argv: Sequence[str]) -> int:
-    values = console.words(argv, {"runs": "10000", "workers": "2"}, __doc__ or "")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        folder.chmod(0o755)  # the database's own user has to pass
-        store = fill(RunStore(folder / "runs"), int(values["runs"]))
-        port = next(port for port in range(20_000, 60_000) if server.is_free(port))
-        started = time.perf_counter()
-        words = ["start", str(folder / "server"), f"port={port}", f"workers={values['workers']}"]
-        subprocess.run([*SERVER, *words], check=True, stdout=subprocess.DEVNULL)
-        print(measure.machine())
-        print(f"PostgreSQL and MLflow, made and started: {time.perf_counter() - started:.1f} s")
-        try:
-            told(store, folder / "server", port)
-        finally:
-            subprocess.run([*SERVER, "stop", str(folder / "server")], check=True, stdout=subprocess.DEVNULL)
+    values = console.words(argv, {"runs": "240", "workers": "2", "to": "sqlite,server"}, __doc__ or "")
+    print(measure.machine())
+    for kind in values["to"].split(","):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            folder.chmod(0o755)  # the database's own user has to pass
+            store = fill(RunStore(folder / "runs"), int(values["runs"]))
+            if kind == "sqlite":
+                publish_twice(store, f"sqlite:///{folder}/mlflow.db")
+            else:
+                on_server(store, folder / "server", values["workers"])
     return 0
+
+
+def on_server(store: RunStore, folder: Path, workers: str) -> None:
+    port = next(port for port in range(20_000, 60_000) if server.is_free(port))
+    started = time.perf_counter()
+    words = ["start", str(folder), f"port={port}", f"workers={workers}"]
+    subprocess.run([*SERVER, *words], check=True, stdout=subprocess.DEVNULL)
+    print(f"PostgreSQL and MLflow, made and started: {time.perf_counter() - started:.1f} s")
+    try:
+        publish_twice(store, f"http://{server.HOST}:{port}")
+        print(
+            f"database: {size(folder, port) / 1e6:.0f} MB, {size(folder, port) / len(store.keys()) / 1e3:.1f} kB a run"
+        )
+        search(port)
+    finally:
+        subprocess.run([*SERVER, "stop", str(folder)], check=True, stdout=subprocess.DEVNULL)
 
 
 def fill(store: RunStore, count: int) -> RunStore:
@@ -71,20 +83,21 @@ def fill(store: RunStore, count: int) -> RunStore:
     return store
 
 
-def told(store: RunStore, folder: Path, port: int) -> None:
-    tracker = publish.target(f"http://{server.HOST}:{port}")
+def publish_twice(store: RunStore, uri: str) -> None:
     count = len(store.keys())
     for what in ("sent", "looked for, all there"):
         before, used = time.perf_counter(), time.process_time()
-        publish.publish(store, tracker, Path("nowhere"))
+        publish.publish(store, publish.target(uri), Path("nowhere"))
         seconds, cpu = time.perf_counter() - before, time.process_time() - used
         print(
-            f"{count:,} runs {what}: {seconds:.0f} s, {1000 * seconds / count:.1f} ms a run, {count / seconds:.0f} a second"
+            f"{uri.partition(':')[0]}: {count:,} runs {what}: {seconds:.0f} s, {1000 * seconds / count:.1f} ms a run"
             f" ({1000 * cpu / count:.1f} ms of this process)"
         )
-    print(f"database: {size(folder, port) / 1e6:.0f} MB, {size(folder, port) / count / 1e3:.1f} kB a run")
+
+
+def search(port: int) -> None:
     [experiment] = [
-        one for one in ask(port, "experiments", {"max_results": 10})["experiments"] if one["name"] == QUESTION
+        found for found in ask(port, "experiments", {"max_results": 10})["experiments"] if found["name"] == QUESTION
     ]
     for name, more in SEARCHES.items():
         body = {"experiment_ids": [experiment["experiment_id"]], "max_results": 100, **more}

@@ -17,7 +17,6 @@ import os
 import pwd
 import secrets
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -28,10 +27,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
+
 from pipeline.cli import console
 from pipeline.cli.errors import UserError
 from pipeline.data.files import whole
-from pipeline.tracking import process, server
+from pipeline.tracking import server
 
 DEFAULTS = {"port": "5000", "workers": "2"}
 NAME = "mlflow"
@@ -54,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def start(folder: Path, values: dict[str, str]) -> int:
-    if running(folder):
+    if mlflow_process(folder):
         raise UserError(f"{folder}: runs already, at {address(folder)}; stop it first")
     port = server.free_port(values["port"], f"python scripts/tracking_server.py start {folder}")
     if not values["workers"].isdecimal() or not 1 <= int(values["workers"]) <= 64:
@@ -145,7 +146,7 @@ def start_mlflow(folder: Path, database: str, port: int, workers: int) -> None:
             stderr=file,
             start_new_session=True,
         )
-    keep(folder, {"port": port, "mlflow": process.of(started.pid)})
+    keep(folder, {"port": port, "pid": started.pid, "started": psutil.Process(started.pid).create_time()})
     deadline = time.monotonic() + server.START_SECONDS
     while not answers(port):
         if started.poll() is not None or time.monotonic() > deadline:
@@ -154,13 +155,13 @@ def start_mlflow(folder: Path, database: str, port: int, workers: int) -> None:
 
 
 def stop(folder: Path, values: dict[str, str]) -> int:
-    known = kept(folder)
-    if (mlflow := known.get("mlflow")) and not process.dead({process.TAG: json.dumps([mlflow])}):
-        # Its workers are of its session.
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            deadline = time.monotonic() + STOP_SECONDS
-            while group_lives(mlflow["pid"], number) and time.monotonic() < deadline:
-                time.sleep(0.1)
+    if process := mlflow_process(folder):
+        family = [process, *process.children(recursive=True)]  # its workers
+        for end in (psutil.Process.terminate, psutil.Process.kill):
+            for member in family:
+                with suppress(psutil.Error):
+                    end(member)
+            _, family = psutil.wait_procs(family, STOP_SECONDS)
     data = folder / "postgres"
     if (data / "postmaster.pid").exists():
         ended = postgres("pg_ctl", "-D", data, "-w", "-m", "fast", "stop")
@@ -173,7 +174,7 @@ def stop(folder: Path, values: dict[str, str]) -> int:
 
 def status(folder: Path, values: dict[str, str]) -> int:
     """Exit status 0 where it answers, 3 where it does not."""
-    if not running(folder):
+    if not mlflow_process(folder):
         print(f"{folder}: does not run")
         return 3
     well = answers(kept(folder)["port"])
@@ -181,20 +182,14 @@ def status(folder: Path, values: dict[str, str]) -> int:
     return 0 if well else 3
 
 
-def group_lives(pid: int, number: int) -> bool:
-    """Send the signal to a process and those that it started; whether any is left."""
-    with suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
-    try:
-        os.killpg(pid, number)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
-
-
-def running(folder: Path) -> bool:
+def mlflow_process(folder: Path) -> psutil.Process | None:
+    """MLflow's server, if it lives: another process may have its number after a restart."""
     known = kept(folder)
-    return "mlflow" in known and not process.dead({process.TAG: json.dumps([known["mlflow"]])})
+    with suppress(psutil.Error, KeyError):
+        process = psutil.Process(known["pid"])
+        same = abs(process.create_time() - known["started"]) < 1
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+    return None
 
 
 def answers(port: int) -> bool:

@@ -20,6 +20,7 @@ from pipeline.cli.console import COLLECT_AFTER, PROJECT
 from pipeline.data import arrays, raw, sources
 from pipeline.data.arrays import Arrays
 from pipeline.tracking import open_tracker
+from tests.support.once import once, shared_folder
 
 # As every command here does: a process of tests holds TensorFlow, MLflow and three thousand tests, which all stay.
 gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
@@ -40,27 +41,20 @@ sys.meta_path.insert(0, StartedHere())
 MORE = os.environ.get("TESTS") in ("more", "all") or "FAULT_ROUNDS" in os.environ
 """Whether what takes many seconds of a processor is tested too, as `.ci/run` does."""
 
-GROUPS = {
-    "tests/system/test_dvc": "dvc",
-    "tests/system/test_readme.py": "dvc",
-    "tests/unit/training/test_stacked.py": "every optimizer",
-    "tests/unit/training/test_fidelity.py": "every optimizer",
-    "tests/commands/test_train.py": "train",
-    "tests/commands/test_reproduce.py": "reproduce",
-    "tests/commands/test_lineage.py": "reproduce",
-    "tests/commands/test_promote.py": "reproduce",
-    "tests/unit/report/": "report",
-    "tests/commands/test_preprocess.py": "mnist",
-    "tests/unit/training/test_mnist.py": "mnist",
-}
-"""Tests that share what is dear to make, by the beginning of their path, so that one process runs them all; the longest first.
-Every other file is a group of its own."""
+LONGEST = (
+    "system/test_dvc.py",
+    "system/test_readme.py",
+    "commands/test_train.py",
+    "unit/training/",
+    "commands/test_promote.py",
+    "commands/test_reproduce.py",
+    "system/test_notebooks.py",
+    "unit/report/",
+    "system/faults/test_one_row.py",
+)
+"""Files that begin first: a long one that began last would keep one process waiting for the others."""
 
 FOLDERS = ("unit", "commands", "system")
-
-
-def group(file: str) -> str:
-    return next((name for start, name in GROUPS.items() if file.startswith(start)), file)
 
 
 def marked(item: pytest.Item, names: set[str]) -> bool:
@@ -73,13 +67,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left.add("slow")
     config.hook.pytest_deselected(items=[item for item in items if marked(item, left)])
     items[:] = [item for item in items if not marked(item, left)]
-    order = list(dict.fromkeys(GROUPS.values()))
-    of = {item: group(item.nodeid.partition("::")[0]) for item in items}
-    # A long group that began last would keep one process waiting for the others.
-    items.sort(key=lambda item: order.index(of[item]) if of[item] in order else len(order))
+    items.sort(key=lambda item: [not item.nodeid.startswith(f"tests/{start}") for start in LONGEST])
 
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(of[item]))
         item.add_marker(next(name for name in FOLDERS if item.nodeid.startswith(f"tests/{name}/")))
         if row := item.get_closest_marker("fault"):
             item.user_properties.append(("fault", row.args[0]))
@@ -108,10 +98,13 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 @pytest.fixture(scope="session")
 def processed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder like data/processed, with the 1,797 real digits of scikit-learn in it."""
+    return once(tmp_path_factory, "data", make_processed) / "processed"
+
+
+def make_processed(folder: Path) -> None:
     from pipeline import preprocess
     from pipeline.config.digests import arrays_digest
 
-    folder = tmp_path_factory.mktemp("data")
     digits = sources.find("digits")
     fetch.fetch(digits, folder / "raw", sources.mirrors(digits, folder, {}))
     train, test = raw.read(digits, folder / "raw")
@@ -123,7 +116,6 @@ def processed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     whole = Arrays("digits", **content, classes=10, image_shape=digits.image_shape, digest=arrays_digest(content))
     arrays.write(whole, folder / "processed" / "digits")
-    return folder / "processed"
 
 
 def preprocessed(folder: Path, *words: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -157,17 +149,17 @@ def digits(processed: Path) -> Arrays:
 @pytest.fixture(scope="session")
 def blank_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file of a store that was made and holds nothing: copied, it saves a second per test that needs one."""
-    root = tmp_path_factory.mktemp("blank")
-    open_tracker("sqlite", uri=f"sqlite:///{root}/mlflow.db").close_stale()
-    return root / "mlflow.db"
+
+    def make(folder: Path) -> None:
+        open_tracker("sqlite", uri=f"sqlite:///{folder}/mlflow.db").close_stale()
+
+    return once(tmp_path_factory, "blank", make) / "mlflow.db"
 
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Compiled programs of this session, its processes included; nobody's own cache is read or written."""
-    # Of parallel processes (pytest-xdist) the folder above their own ones is one and the same.
-    above = tmp_path_factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else None
-    folder = above / "cache" if above else tmp_path_factory.mktemp("cache")
+    folder = shared_folder(tmp_path_factory) / "cache"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OVERFITTING_GAP_CACHE", str(folder))
         yield folder

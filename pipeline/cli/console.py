@@ -12,7 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -177,18 +177,19 @@ def end_with_dvc(environment: dict[str, str] | os._Environ[str] = os.environ) ->
     """Where DVC runs this stage: end within 5 s of its end, as by SIGTERM.
 
     A killed `dvc repro` would leave it running, and the next one would start a second writer beside it. DVC starts a
-    stage through a shell, which may or may not replace itself by the stage. Where there is no /proc nothing is watched.
+    stage through a shell, which may or may not replace itself by the stage.
     """
     if "DVC_STAGE" not in environment:
         return
-    above = [os.getppid()]
-    if _stat(above[0])[:1] and _stat(above[0])[0] in SHELLS:
-        above.append(int(_stat(above[0])[1]))
-    family = [(pid, _stat(pid)[2:]) for pid in above if _stat(pid)]
+    import psutil  # type: ignore[import-untyped]
+
+    def lives(process: psutil.Process) -> bool:
+        return bool(process.is_running()) and process.status() != psutil.STATUS_ZOMBIE
 
     def watch() -> None:
-        while os.getppid() == above[0] and all(_stat(pid)[2:] == started for pid, started in family):
-            time.sleep(0.5)
+        with suppress(psutil.Error):
+            while os.getppid() == above[0].pid and all(lives(process) for process in above):
+                time.sleep(0.5)
         print(
             "error: the dvc that ran this stage is gone, so it ends too; dvc repro goes on from here", file=sys.stderr
         )
@@ -196,19 +197,10 @@ def end_with_dvc(environment: dict[str, str] | os._Environ[str] = os.environ) ->
         time.sleep(ORPHAN_SECONDS)
         os._exit(128 + signal.SIGTERM)
 
-    if family:
+    with suppress(psutil.Error, IndexError):
+        above = psutil.Process().parents()[:2]
+        above = above if above[0].name() in SHELLS else above[:1]
         threading.Thread(target=watch, name="end-with-dvc", daemon=True).start()
-
-
-def _stat(pid: int) -> list[str]:
-    """Name, parent and start of a process; nothing where it is gone, or a zombie."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
-    except OSError:
-        return []
-    # The name is in parentheses, and may hold anything.
-    name, rest = text[text.index("(") + 1 : text.rindex(")")], text.rpartition(")")[2].split()
-    return [] if rest[0] in "ZX" else [name, rest[1], rest[19]]
 
 
 COLLECT_AFTER = 50_000

@@ -1,9 +1,7 @@
 """Run folders: `<root>/<key>/` with `result.json`, `predictions.npy`, and `weights.npz` where kept.
 
-A folder is written under a temporary name and renamed when it is whole, so a name that looks like a key is a
-whole run, on a drive that several machines share too (see `shared`); reading checks the content against the digests
-inside all the same, because disks and people err. What a killed process left half written is removed by the next one
-that writes.
+A folder is written under a temporary name and renamed when it is whole, so a name that looks like a key is a whole run
+(see `locks`). Reading checks the content against the digests inside all the same, because disks and people err.
 """
 
 from __future__ import annotations
@@ -13,12 +11,10 @@ import json
 import math
 import re
 import struct
-import time
 import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,9 +23,10 @@ import numpy as np
 from pipeline.cli.errors import UserError, printable
 from pipeline.config.digests import array_digest, arrays_digest
 from pipeline.config.job import digest
+from pipeline.data.files import whole
+from pipeline.storage import locks
 from pipeline.storage.identity import LARGEST_PATCH
 from pipeline.storage.record import DamagedRun, OtherRelease, check_predictions, finite, opened, read_bytes, result_of
-from pipeline.storage.shared import LOOKS, LOOKS_WHERE_BUSY, busy, holds, locked, names, put_back, whole
 from pipeline.training.result import Result
 
 RECORD, PREDICTIONS, PROBABILITIES, WEIGHTS = "result.json", "predictions.npy", "probabilities.npy", "weights.npz"
@@ -43,9 +40,6 @@ KEY = re.compile("[0-9a-f]{64}")
 
 AGAIN = "the command that trained it trains it again"
 
-READINGS = 40
-"""How often a run is read that others replace meanwhile."""
-
 LARGEST_RECORD = 2**28
 """Bytes of a `result.json`: that of 10,000 epochs has 3 million."""
 
@@ -58,6 +52,7 @@ class RunStore:
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
+        self._recovered = False
 
     def folder(self, key: str) -> Path:
         """Where the run `key` is, or would be. KeyError for what is no key: it could name any place."""
@@ -69,10 +64,13 @@ class RunStore:
         """Keys of all runs here, sorted."""
         if not self.root.is_dir():
             return []
-        return sorted(name for name in names(self.root) if name in self)
+        return sorted(name for name in locks.names(self.root) if name in self)
 
     def __contains__(self, key: str) -> bool:
-        return bool(KEY.fullmatch(key)) and holds(self.root / key, RECORD)
+        if not KEY.fullmatch(key):
+            return False
+        folder = self.root / key
+        return (folder / RECORD).is_file() or locks.is_aside(folder) or (folder / RECORD).is_file()
 
     def __iter__(self) -> Iterator[Result]:
         for key in self.keys():
@@ -84,7 +82,10 @@ class RunStore:
         Raises UserError where the disk is full or the folder may not be written to.
         """
         final = self.folder(result.key)
-        with replacing(final) as temporary:
+        with locks.locked(self.root), locks.replacing(final) as temporary:
+            if not self._recovered:
+                locks.recover_all(self.root)
+                self._recovered = True
             temporary.mkdir()
             record = result.record()
             beside: dict[str, str] = {}
@@ -137,29 +138,17 @@ class RunStore:
 
     def read(self, key: str) -> Result:
         """The run `key`, checked against its digests. Raises DamagedRun, or KeyError where there is none."""
+        folder = self.folder(key)
         if key not in self:
             raise KeyError(key)
-        still = 0
-        for reading in range(READINGS):
-            before = self._made(key)
-            try:
-                return self._read(key)
-            except DamagedRun:
-                # Others may have replaced the folder meanwhile, on this machine or another.
-                put_back(self.folder(key))
-                still = still + 1 if any(before) and before == self._made(key) else 0
-                if still >= (LOOKS_WHERE_BUSY if busy(self.root) else LOOKS):
-                    raise
-                time.sleep(0.001 * reading)
-        return self._read(key)
-
-    def _made(self, key: str) -> tuple[int, int]:
-        """What tells a folder from one that takes its place; zeros where there is none."""
         try:
-            found = (self.folder(key) / RECORD).stat()
-        except OSError:
-            return 0, 0
-        return found.st_ino, found.st_mtime_ns
+            return self._read(key)
+        except DamagedRun:
+            if not (locks.has_writers(self.root) or locks.is_aside(folder)):
+                raise
+        with locks.locked(self.root):  # another process may have replaced it meanwhile
+            locks.recover(folder)
+            return self._read(key)
 
     def _read(self, key: str) -> Result:
         folder = self.folder(key)
@@ -221,30 +210,17 @@ class RunStore:
 
     def note_published(self, key: str, ids: dict[str, str]) -> None:
         """Keep the ids that the store `ids["store"]` gave the run, in place of its earlier ones."""
-        path = self.folder(key) / PUBLISHED
-        for _ in range(READINGS):
-            try:
-                # Not while this machine replaces the folder: the ids would go with the old one.
-                with locked(self.root), whole(path, self.root) as temporary:
-                    others = [
-                        one
-                        for one in self.everywhere(key)
-                        if one.get("store") != ids.get("store")
-                        and ("store" in one or one.get("run_id") != ids["run_id"])
-                    ]
-                    _write_json(temporary, [*others, ids])
-            except UserError as error:
-                if not isinstance(error.__cause__, FileNotFoundError) or key not in self:
-                    raise
-            else:
-                return
-
-
-@contextmanager
-def replacing(folder: Path) -> Iterator[Path]:
-    """A temporary path for a folder that becomes `folder` when the block ends without an error."""
-    with locked(folder.parent), whole(folder) as temporary:
-        yield temporary
+        with locks.locked(self.root):
+            locks.recover(self.folder(key))
+            if not self.folder(key).is_dir():
+                raise UserError(f"{self.folder(key)}: no run here any more; {AGAIN}")
+            noted = [
+                other
+                for other in self.everywhere(key)
+                if other.get("store") != ids.get("store") and ("store" in other or other.get("run_id") != ids["run_id"])
+            ]
+            with whole(self.folder(key) / PUBLISHED) as temporary:
+                _write_json(temporary, [*noted, ids])
 
 
 DAMAGE = (

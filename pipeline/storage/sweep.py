@@ -18,9 +18,10 @@ from typing import Any, TypeVar
 
 from pipeline.cli.errors import UserError, printable
 from pipeline.config.job import Job
+from pipeline.data.files import whole
+from pipeline.storage.locks import locked, recover_all, replacing
 from pipeline.storage.record import OtherRelease, read_bytes
-from pipeline.storage.shared import locked, whole
-from pipeline.storage.store import KEY, RunStore, replacing
+from pipeline.storage.store import KEY, RunStore
 from pipeline.training.result import Result
 
 SWEEP = "sweep.json"
@@ -176,13 +177,14 @@ class Ledger:
     """The records of all sweeps of a store of runs."""
 
     def __init__(self, store: RunStore) -> None:
-        self.folder = store.root / LEDGER
+        self.store, self.folder = store.root, store.root / LEDGER
 
     def path(self, sweep_id: str) -> Path:
         return self.folder / f"{sweep_id[:16]}.json"
 
     def write(self, sweep: Sweep) -> None:
-        sweep.write_to(self.path(sweep.id))
+        with locked(self.store):
+            sweep.write_to(self.path(sweep.id))
 
     def get(self, sweep_id: str) -> Sweep | None:
         """The record of the sweep of this very id; None where there is none that can be read."""
@@ -221,34 +223,19 @@ def related(sweeps: Iterable[Sweep], question: str, keys: set[str]) -> tuple[lis
 
 def gather(store: RunStore, sweep: Sweep, folder: Path) -> None:
     """Make `folder` hold exactly the runs of `sweep` and its record: the output that DVC keeps of a stage."""
-    if folder.is_dir():
-        for entry in folder.iterdir():
-            # Runs only: a person may keep something beside them.
-            if entry.is_dir() and entry.name not in sweep.keys and KEY.fullmatch(entry.name):
-                shutil.rmtree(entry, ignore_errors=True)
+    with locked(store.root):
+        if folder.is_dir():
+            recover_all(folder)
+            for entry in folder.iterdir():
+                # Runs only: a person may keep something beside them.
+                if entry.is_dir() and entry.name not in sweep.keys and KEY.fullmatch(entry.name):
+                    shutil.rmtree(entry, ignore_errors=True)
     for key in sweep.keys:
-        if key in store:
-            copy(store, key, folder)
+        with locked(store.root):  # run by run, for others write meanwhile
+            if key in store:
+                with replacing(folder / key) as temporary:
+                    shutil.copytree(store.folder(key), temporary, ignore=shutil.ignore_patterns(".*"))
     sweep.write(folder)
-
-
-def copy(store: RunStore, key: str, folder: Path) -> None:
-    """A run's folder as it is, in `folder`; neither it nor, by this machine, what it is made of is replaced meanwhile."""
-    with locked(store.root), replacing(folder / key) as temporary:
-        _copy(store, key, temporary)
-
-
-def _copy(store: RunStore, key: str, to: Path) -> None:
-    """Once more where another machine replaced it meanwhile."""
-    for last in (False, False, False, True):
-        try:
-            shutil.copytree(store.folder(key), to, ignore=shutil.ignore_patterns(".*"))
-        except (shutil.Error, OSError):
-            if last:
-                raise
-            shutil.rmtree(to, ignore_errors=True)
-        else:
-            return
 
 
 def find_sweep(word: str, store: RunStore, root: Path) -> tuple[Sweep, RunStore]:

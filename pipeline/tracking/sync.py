@@ -14,8 +14,8 @@ from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import duration
 from pipeline.config.schema import Config
 from pipeline.data.arrays import load
+from pipeline.storage.locks import locked
 from pipeline.storage.record import DamagedRun, UnreadableRun
-from pipeline.storage.shared import locked
 from pipeline.storage.store import AGAIN, RunStore
 from pipeline.storage.sweep import (
     ENDED,

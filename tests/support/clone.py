@@ -1,6 +1,6 @@
 """A clone of this checkout, as a newcomer has it, on the data set that needs no download and with a small sweep.
 
-`dvc repro` runs there once for all test modules that ask for it: half a minute, most of it importing TensorFlow.
+`dvc repro` runs there once for all files of tests that ask for it: half a minute, most of it importing TensorFlow.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.once import once
+
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 MADE = {"data", "reports", "results", "runs", "dvc.lock"}
 """What the pipeline makes; some of it is in git too."""
@@ -25,7 +27,6 @@ PARAMS: dict[str, Any] = {
     "train": {"experiment": "book", "seeds": 2},
     "sweep": {"optimizers": "sgd,adam", "widths": "8,16", "seeds": 2, "epochs": 2},
 }
-_after_repro: list[Clone] = []
 
 
 @dataclass
@@ -40,9 +41,9 @@ class Clone:
         assert done.returncode == status, f"{command}\n{done.stdout}{done.stderr}"
         return done.stdout
 
-    def start(self, command: str) -> subprocess.CompletedProcess[str]:
+    def start(self, command: str, seconds: float = 220) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command, shell=True, cwd=self.path, env=environment(), capture_output=True, text=True, timeout=220
+            command, shell=True, cwd=self.path, env=environment(), capture_output=True, text=True, timeout=seconds
         )
 
     def read(self, name: str) -> str:
@@ -54,6 +55,10 @@ class Clone:
 
     def commit(self, why: str) -> None:
         self.run(f"git add --all && git commit --quiet -m '{why}'")
+
+    def copy(self, to: Path, *left_out: str) -> Clone:
+        shutil.copytree(self.path, to, symlinks=True, ignore=shutil.ignore_patterns("tmp", *left_out))
+        return Clone(to, self.first)
 
     def restore(self) -> None:
         """As it was at the last commit."""
@@ -93,12 +98,14 @@ def fresh(folder: Path) -> Clone:
 
 
 def after_repro(factory: pytest.TempPathFactory) -> Clone:
-    """The clone in which the pipeline ran, committed; made once in a session."""
-    if not _after_repro:
-        clone = fresh(factory.mktemp("a clone") / "with a space")
-        done = clone.start("dvc repro")
+    """The clone in which the pipeline ran, committed: to be read, and copied where something is to be changed."""
+
+    def make(folder: Path) -> None:
+        clone = fresh(folder / "with a space")
+        done = clone.start("dvc repro", seconds=450)
         assert done.returncode == 0, done.stdout + done.stderr
-        clone.first = done.stdout + done.stderr
+        (folder / "said").write_text(done.stdout + done.stderr)
         clone.commit("dvc repro")
-        _after_repro.append(clone)
-    return _after_repro[0]
+
+    folder = once(factory, "a clone", make)
+    return Clone(folder / "with a space", (folder / "said").read_text())

@@ -1,11 +1,10 @@
 """A Slurm of one node on loopback, from Debian's packages, without systemd: for the tests, and to try things out as root.
 
-python tests/support/slurm_node.py start FOLDER [accounting]
+python tests/support/slurm_node.py start FOLDER
 python tests/support/slurm_node.py stop FOLDER
 
 Everything that it needs is in FOLDER: key, state, logs, configuration. `start` prints the line by which a shell finds it.
-`accounting` starts MariaDB and slurmdbd too, which `sacct` asks; the launcher does without.
-Packages: slurm-wlm munge, and for accounting slurmdbd mariadb-server.
+Packages: slurm-wlm munge.
 """
 
 from __future__ import annotations
@@ -24,22 +23,21 @@ from functools import partial
 from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sinfo", "sbatch", "srun", "squeue", "scancel")
-ACCOUNTING = ("mariadbd", "mariadb-install-db", "mariadb", "slurmdbd", "sacctmgr")
-DAEMONS = ("slurmd", "slurmctld", "slurmdbd", "mariadbd", "munged")
+DAEMONS = ("slurmd", "slurmctld", "munged")
 """In the order in which they are stopped; each writes its id into `run/NAME.pid`."""
 
 PATIENCE_SECONDS = 30.0
 
 
-def missing(accounting: bool = False) -> str:
+def missing() -> str:
     """Why it cannot be started here, in words; empty where it can."""
     if os.geteuid() != 0:
         return "only root starts Slurm's daemons"
-    absent = [name for name in (*PROGRAMS, *(ACCOUNTING if accounting else ())) if not shutil.which(name)]
-    return f"no {', '.join(absent)} (apt-get install slurm-wlm munge slurmdbd mariadb-server)" if absent else ""
+    absent = [name for name in PROGRAMS if not shutil.which(name)]
+    return f"no {', '.join(absent)} (apt-get install slurm-wlm munge)" if absent else ""
 
 
-def start(folder: Path, accounting: bool = False) -> dict[str, str]:
+def start(folder: Path) -> dict[str, str]:
     """Start it in `folder`; the variables by which Slurm's commands find it. RuntimeError where it does not come up."""
     folder = folder.absolute()
     for name in ("run", "log", "state", "spool"):
@@ -52,15 +50,13 @@ def start(folder: Path, accounting: bool = False) -> dict[str, str]:
         key.touch(0o600)
         key.write_bytes(secrets.token_bytes(1024))
     key.chmod(0o400)
-    ports = _free_ports(3)
+    ports = _free_ports(2)
     configuration = folder / "slurm.conf"
-    configuration.write_text(_configuration(folder, ports, accounting))
+    configuration.write_text(_configuration(folder, ports))
     found = {"SLURM_CONF": str(configuration)}
     with ExitStack() as failing:
         failing.callback(stop, folder)
         _run("munged", *_options(folder, "munged"), f"--key-file={key}", f"--seed-file={folder}/munge.seed")
-        if accounting:
-            _start_accounting(folder, ports[2], found)
         _run("slurmctld", "-f", str(configuration))
         _run("slurmd", "-f", str(configuration))
         _until(lambda: _says(found, "sinfo", "-h", "-o", "%T") == "idle", f"the node did not come up: see {folder}/log")
@@ -88,7 +84,7 @@ def stop(folder: Path) -> None:
         (folder / "run" / f"{name}.pid").unlink(missing_ok=True)
 
 
-def _configuration(folder: Path, ports: Sequence[int], accounting: bool) -> str:
+def _configuration(folder: Path, ports: Sequence[int]) -> str:
     host, cores = socket.gethostname().partition(".")[0], os.cpu_count() or 1
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20 - 1024
     lines = {
@@ -120,62 +116,11 @@ def _configuration(folder: Path, ports: Sequence[int], accounting: bool) -> str:
         "KillWait": 10,
         "SchedulerParameters": "sched_interval=2,bf_interval=2",
     }
-    if accounting:
-        lines |= {
-            "AccountingStorageType": "accounting_storage/slurmdbd",
-            "AccountingStorageHost": "localhost",
-            "AccountingStoragePort": ports[2],
-            "AccountingStoragePass": folder / "run/munged.socket",
-        }
     node = f"NodeName={host} NodeAddr=127.0.0.1 CPUs={cores} SocketsPerBoard=1 CoresPerSocket={cores} ThreadsPerCore=1"
     partition = f"PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP"
     return "\n".join(
         [*(f"{name}={value}" for name, value in lines.items()), f"{node} RealMemory={memory}", partition, ""]
     )
-
-
-def _start_accounting(folder: Path, port: int, found: dict[str, str]) -> None:
-    data, run, log = folder / "mariadb", folder / "run", folder / "log"
-    if not (data / "mysql").is_dir():
-        asked = ("--user=root", "--skip-test-db", "--auth-root-authentication-method=socket")
-        _run("mariadb-install-db", "--no-defaults", f"--datadir={data}", *asked)
-    bounds = ("--skip-networking", "--innodb-buffer-pool-size=64M", "--innodb-lock-wait-timeout=900")
-    files = (f"--socket={run}/mariadbd.socket", f"--pid-file={run}/mariadbd.pid")
-    # Nobody's child: it outlives this process, as the other daemons do by themselves.
-    _run(
-        "setsid",
-        "--fork",
-        "sh",
-        "-c",
-        f'exec "$@" >>"{log}/mariadbd.log" 2>&1',
-        "sh",
-        "mariadbd",
-        "--no-defaults",
-        f"--datadir={data}",
-        "--user=root",
-        *files,
-        *bounds,
-    )
-    ask = ("mariadb", "--no-defaults", f"--socket={run}/mariadbd.socket", "-Ne", "select 'yes'")
-    _until(lambda: _says({}, *ask) == "yes", f"MariaDB did not come up: see {log}/mariadbd.log")
-    lines = {
-        "AuthType": "auth/munge",
-        "AuthInfo": f"socket={run}/munged.socket",
-        "DbdHost": "localhost",
-        "DbdPort": port,
-        "SlurmUser": "root",
-        "StorageType": "accounting_storage/mysql",
-        "StorageUser": "root",
-        "StorageLoc": "slurm",
-        "LogFile": log / "slurmdbd.log",
-        "PidFile": run / "slurmdbd.pid",
-    }
-    place = folder / "slurmdbd.conf"  # read from beside slurm.conf
-    place.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
-    place.chmod(0o600)
-    _run("slurmdbd", MYSQL_UNIX_PORT=f"{run}/mariadbd.socket", **found)
-    _until(lambda: bool(_says(found, "sacctmgr", "-n", "show", "stats")), f"no accounting: see {log}/slurmdbd.log")
-    _says(found, "sacctmgr", "-i", "add", "cluster", "loopback")
 
 
 def _options(folder: Path, name: str) -> list[str]:
@@ -192,10 +137,9 @@ def _free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def _run(*command: str, **variables: str) -> None:
+def _run(*command: str) -> None:
     done = subprocess.run(
         command,
-        env=os.environ | variables,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -236,18 +180,18 @@ def _gone(pid: int) -> bool:
 
 
 def main(words: Sequence[str]) -> int:
-    if len(words) < 2 or words[0] not in ("start", "stop") or words[2:] not in ([], ["accounting"]):
+    if len(words) != 2 or words[0] not in ("start", "stop"):
         print((__doc__ or "").strip(), file=sys.stderr)
         return 2
     folder = Path(words[1])
     if words[0] == "stop":
         stop(folder)
         return 0
-    if why := missing("accounting" in words):
+    if why := missing():
         print(f"error: {why}", file=sys.stderr)
         return 2
     try:
-        found = start(folder, "accounting" in words)
+        found = start(folder)
     except RuntimeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -22,16 +22,12 @@ pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(480)]  # on a machine wi
 
 STAGES = ["fetch", "preprocess", "train", "sweep", "compare"]
 BOOK, SWEEP = "book", "optimizers by width"
-COLUMNS = [
-    "key", "dataset", "experiment", "optimizer", "width", "depth", "seed", "epochs", "train_accuracy", "train_loss",
-    "val_accuracy", "val_loss", "test_accuracy", "test_loss", "gap_accuracy", "gap_loss", "seconds", "mlflow_run_id",
-]  # fmt: skip
 NOISE = re.compile(r"warn|traceback|deprecat|onednn|absl|cuda|rebuild tensorflow|error", re.IGNORECASE)
 
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    return clones.after_repro(tmp_path_factory)
+    return clones.after_repro(tmp_path_factory).copy(tmp_path_factory.mktemp("dvc") / "with a space")
 
 
 @pytest.fixture(scope="module")
@@ -60,60 +56,18 @@ def test_a_normal_run_says_nothing_unasked(clone: Clone) -> None:
     assert [line for line in clone.first.splitlines() if NOISE.search(line)] == []
 
 
-def test_the_sweep_says_which_was_best(clone: Clone) -> None:
-    assert "8 of 8 runs finished" in clone.first
-    assert re.search(r"best on the validation split: (adam|sgd)-w(8|16)-d1-s[01], \d+\.\d\d %", clone.first)
+POSSIBLE = {"test_accuracy": (0, 1), "test_loss": (0, None), "gap_accuracy": (-1, 1), "gap_loss": (None, None)}
+"""An interval ends where its figure does."""
 
 
-def test_the_params_reach_the_command(clone: Clone) -> None:
-    lock = yaml.safe_load(clone.read("dvc.lock"))["stages"]
-    assert list(lock) == STAGES
-    assert "optimizer=sgd,adam model.width=8,16 'seed=range(2)' training.epochs=2" in lock["sweep"]["cmd"]
-    assert lock["fetch"]["cmd"] == "python -m pipeline.fetch dataset=digits"
-
-
-def test_the_data_card_counts_the_digits(clone: Clone) -> None:
-    card = json.loads(clone.read("data/cards/digits.json"))
-    assert [card[split]["samples"] for split in ("train", "test")] == [1437, 360]
-    assert sum(card[split]["labels"]["class_counts"]["8"] for split in ("train", "test")) == 174
-
-
-def test_a_row_per_run(runs: pd.DataFrame) -> None:
-    assert [column for column in runs.columns if column in COLUMNS] == COLUMNS
-    assert runs.groupby("experiment").size().to_dict() == {BOOK: 2, SWEEP: 8}
-    assert set(runs["dataset"]) == {"digits"}
-    assert set(runs["status"]) == {"finished"}
-    swept = runs[runs["experiment"].eq(SWEEP)]
-    assert set(zip(swept["optimizer"], swept["width"], swept["seed"], strict=True)) == {
-        (optimizer, width, seed) for optimizer in ("sgd", "adam") for width in (8, 16) for seed in (0, 1)
-    }
-
-
-def test_nothing_is_held_out_from_the_baseline_alone(runs: pd.DataFrame) -> None:
-    assert runs["val_accuracy"].isna().tolist() == runs["experiment"].eq(BOOK).tolist()
-
-
-def test_the_gap_is_training_minus_test(runs: pd.DataFrame) -> None:
-    np.testing.assert_allclose(runs["gap_accuracy"], runs["train_accuracy"] - runs["test_accuracy"], atol=1e-12)
-    np.testing.assert_allclose(runs["gap_loss"], runs["test_loss"] - runs["train_loss"], atol=1e-12)
-
-
-def test_a_row_per_configuration(comparison: pd.DataFrame) -> None:
-    assert comparison.groupby("experiment").size().to_dict() == {BOOK: 1, SWEEP: 4}
-    assert set(comparison["n"]) == {2}
-
-
-@pytest.mark.parametrize("figure", ["test_accuracy", "test_loss", "gap_accuracy", "gap_loss", "train_accuracy"])
+@pytest.mark.parametrize("figure", POSSIBLE)
 def test_mean_and_interval_are_those_of_the_runs(runs: pd.DataFrame, comparison: pd.DataFrame, figure: str) -> None:
     by_configuration = ["experiment", "optimizer", "width"]
     ours = runs.groupby(by_configuration)[figure].agg(["mean", "std"])
     theirs = comparison.set_index(by_configuration).loc[ours.index]
     half = stats.t.ppf(0.975, 1) * ours["std"] / np.sqrt(2)
     expected = {"mean": ours["mean"], "sd": ours["std"], "low": ours["mean"] - half, "high": ours["mean"] + half}
-    # No interval leaves what its figure can be.
-    least, most = (-1, 1) if figure.startswith("gap_acc") else (0, 1) if figure.endswith("accuracy") else (None, None)
-    least = 0 if figure in ("train_loss", "test_loss") else least
-    expected |= {end: expected[end].clip(least, most) for end in ("low", "high")}
+    expected |= {end: expected[end].clip(*POSSIBLE[figure]) for end in ("low", "high")}
     for part, values in expected.items():
         np.testing.assert_allclose(theirs[f"{figure}_{part}"], values, rtol=1e-6, atol=1e-9)
 
@@ -124,26 +78,6 @@ def test_metrics_sum_it_up(metrics: dict[str, Any], comparison: pd.DataFrame) ->
     swept = comparison[comparison["experiment"].eq(SWEEP)].set_index("name")
     assert metrics["best"]["configuration"] == swept["best_val_accuracy_mean"].idxmax()
     assert metrics["book"]["test_accuracy"]["mean"] > 0.5
-
-
-def test_the_page_is_whole_and_stands_alone(clone: Clone) -> None:
-    page = clone.read("reports/index.html")
-    assert page.rstrip().endswith("</html>")
-    assert not re.search(r"<(?:script|link|img)[^>]+(?:src|href)=[\"'](?!data:|#)", page)
-    assert all(name in page for name in ("adam", "sgd", "rmsprop"))
-
-
-def test_the_figures_are_pictures(clone: Clone) -> None:
-    figures = {path.stem: path.read_bytes() for path in (clone.path / "reports/figures").iterdir()}
-    wanted = {"learning_curves", "gap_accuracy_by_width", "heatmap_test_accuracy", "heatmap_gap", "confusion"}
-    assert wanted | {"hardest_digits", "first_layer"} <= set(figures)
-    assert all(content.startswith(b"\x89PNG") and len(content) > 2000 for content in figures.values())
-
-
-def test_the_results_of_a_stage_are_its_runs(clone: Clone, runs: pd.DataFrame) -> None:
-    for folder, experiment in (("baseline", BOOK), ("sweep", SWEEP)):
-        keys = {path.parent.name for path in (clone.path / "results" / folder).glob("*/result.json")}
-        assert keys == set(runs.loc[runs["experiment"].eq(experiment), "key"])
 
 
 def test_what_git_holds_is_small(clone: Clone) -> None:
@@ -210,24 +144,12 @@ def test_a_run_in_mlflow_says_what_the_table_says(store: Store, runs: pd.DataFra
         assert len(store.client.get_metric_history(row.mlflow_run_id, "train/loss")) == row.epochs
 
 
-def test_the_data_set_is_an_input_of_each_run(store: Store, clone: Clone, runs: pd.DataFrame) -> None:
-    digest = json.loads(clone.read("data/cards/digits.json"))["digest"]
-    inputs = {run.info.run_id: run.inputs.dataset_inputs for run in store.runs}
-    named = {(one.dataset.name, one.dataset.digest) for run_id in runs["mlflow_run_id"] for one in inputs[run_id]}
-    assert named == {("digits", digest[:36])}
-
-
 def test_the_parent_carries_the_report(store: Store, metrics: dict[str, Any]) -> None:
     [parent] = store.parents(SWEEP)
     files = {file.path for file in store.client.list_artifacts(parent.info.run_id, "report")}
     assert {"report/index.html", "report/comparison.csv", "report/figures"} <= files
     assert metrics["best"]["configuration"].startswith(parent.data.tags["winner"].partition("-")[0])
     assert "| place |" in parent.data.tags["mlflow.note.content"]
-
-
-def test_the_files_of_mlflow_lie_in_the_clone(store: Store, clone: Clone) -> None:
-    places = {run.info.artifact_uri for run in store.runs}
-    assert all(place.startswith(f"{(clone.path / 'mlartifacts').as_uri()}/") for place in places)
 
 
 @pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning")
@@ -287,12 +209,6 @@ def test_dag_draws_all_stages(clone: Clone) -> None:
     drawn = clone.run("dvc dag")
     assert [stage for stage in STAGES if f" {stage} " not in drawn] == []
     assert re.search(r" fetch .* preprocess .* train .* sweep .* compare ", drawn, re.DOTALL)
-
-
-def test_stages_say_what_they_do(clone: Clone) -> None:
-    lines = clone.run("dvc stage list").splitlines()
-    assert [line.split()[0] for line in lines] == STAGES
-    assert "Tables, figures and the report" in lines[-1]
 
 
 def test_metrics_are_numbers(clone: Clone, metrics: dict[str, Any]) -> None:
@@ -381,14 +297,6 @@ def test_metrics_of_an_experiment_are_compared(clone: Clone, queued: str) -> Non
     assert diff["runs.finished"] == {"old": 10, "new": 4, "diff": -6}
     assert all(isinstance(change["new"], int | float | str | None) for change in diff.values())
     assert max(map(len, clone.run("dvc metrics diff HEAD queued").splitlines())) < 200
-
-
-@pytest.mark.slow
-def test_plots_of_an_experiment_are_compared(clone: Clone, queued: str, tmp_path: Path) -> None:
-    drawn = plots(clone, "dvc plots diff HEAD queued", tmp_path)
-    assert len(drawn) == 4
-    for plot in drawn.values():
-        assert {row["rev"] for row in plot["content"]["data"]["values"]} == {"HEAD", "queued"}
 
 
 @pytest.mark.slow

@@ -7,7 +7,6 @@ installed (`make setup EXTRAS=s3`).
 from __future__ import annotations
 
 import importlib.util
-import shutil
 import socket
 import subprocess
 import sys
@@ -29,12 +28,7 @@ KEYS = {"AWS_ACCESS_KEY_ID": "anyone", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_D
 @pytest.fixture
 def first(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A clone in which the pipeline ran; a copy, since its configuration is changed."""
-    made = clones.after_repro(tmp_path_factory)
-    without = shutil.ignore_patterns("mlflow.db*", "mlartifacts", "runs", "tmp")
-    shutil.copytree(made.path, tmp_path / "first", symlinks=True, ignore=without)
-    one = Clone(tmp_path / "first")
-    one.restore()
-    return one
+    return clones.after_repro(tmp_path_factory).copy(tmp_path / "first", "mlflow.db*", "mlartifacts", "runs")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import unicodedata
 from dataclasses import replace
@@ -13,13 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import compare, lineage
+from pipeline import compare
 from pipeline.cli import console
 from pipeline.cli.errors import UserError
 from pipeline.report import tables
 from pipeline.storage.store import RECORD, RunStore
 from pipeline.storage.sweep import Ledger, Lost, Sweep
-from tests.unit.report import factory
+from tests.support import factory
 from tests.unit.storage.forged import forge
 
 
@@ -51,28 +50,6 @@ def test_runs_of_another_release_are_left_out_and_counted(project: Path, capsys:
     assert "2 finished runs" in said
     assert "written by another release of this project" in (project / "reports/index.html").read_text()
     assert set(pd.read_csv(project / "reports/runs.csv")["key"]) == {run.key for run in runs[1:]}
-
-
-@pytest.mark.fault("records of other releases")
-def test_where_all_are_of_another_release_it_says_so(project: Path) -> None:
-    store = RunStore(project / "runs")
-    for run in factory.book_runs(2):
-        store.write(run)
-        make_old(store, run.key)
-    with pytest.raises(UserError, match="all 2 runs are of another release of this project"):
-        compare.main(["tracking=none"])
-
-
-@pytest.mark.fault("records of other releases")
-def test_a_sweep_of_another_release_stops_no_look_for_broken_links(
-    project: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = factory.write_experiment(project / "results/theirs", factory.book_runs(1))
-    plain = json.loads((folder / "sweep.json").read_text())
-    (folder / "sweep.json").write_text(json.dumps(plain | {"executor": "slurm"}))
-    assert lineage.main(["--check", "tracking=none"]) == 0
-    assert "sweep.json: written by another release of this project (unknown executor)" in capsys.readouterr().err
-    assert (folder / "sweep.json").is_file()
 
 
 # --- what is not believed
@@ -137,17 +114,6 @@ def test_a_command_that_our_own_records_have_is_shown(hostile: Path) -> None:
     assert compare.main(["tracking=none"]) == 0
     [command] = pd.read_csv(hostile / "reports/failures.csv")["command"]
     assert command == "python -m pipeline.train paths.data=/mnt/mnist"
-
-
-@pytest.mark.fault("hostile input")
-def test_a_fifo_in_a_run_folder_does_not_hold_it_up(project: Path) -> None:
-    runs = factory.book_runs(2)
-    folder = factory.write_experiment(project / "results/sweep", runs)
-    predictions = folder / runs[0].key / "predictions.npy"
-    predictions.unlink()
-    os.mkfifo(predictions)
-    with pytest.raises(UserError, match=r"damaged \(predictions\.npy is no regular file\)"):
-        compare.main(["tracking=none"])
 
 
 @pytest.mark.parametrize(

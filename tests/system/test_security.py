@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,91 +12,11 @@ import pytest
 
 from pipeline.cli import console
 from pipeline.cli.errors import UserError
-from pipeline.data import sources
 from pipeline.statistics import declaration
 from pipeline.storage import lineage
-from tests.support.imports import CHECKOUT
 from tests.unit.training.command import Place
 
-FILES = sorted(path for room in ("pipeline", "hydra_plugins", "scripts") for path in (CHECKOUT / room).rglob("*.py"))
-
-
-@cache
-def walked() -> list[tuple[str, Any]]:
-    trees = {path.relative_to(CHECKOUT): ast.parse(path.read_text("utf-8")) for path in FILES}
-    wanted = (ast.Assert, ast.Call, ast.Constant)
-    return [
-        (f"{path}:{node.lineno}", node)
-        for path, tree in trees.items()
-        for node in ast.walk(tree)
-        if isinstance(node, wanted)
-    ]
-
-
-def nodes(kind: type) -> Iterator[tuple[str, Any]]:
-    return ((place, node) for place, node in walked() if isinstance(node, kind))
-
-
 # --- code
-
-
-@pytest.mark.fault("surroundings")
-def test_nothing_is_checked_by_assert() -> None:
-    """`python -O` leaves them out. What tells the type checker something it cannot see may stay: `assert x is not None`."""
-
-    def tells_a_type(test: ast.expr) -> bool:
-        if isinstance(test, ast.Compare):
-            right = test.comparators[0]
-            return isinstance(test.ops[0], ast.IsNot) and isinstance(right, ast.Constant) and right.value is None
-        return isinstance(test, ast.Call) and isinstance(test.func, ast.Name) and test.func.id == "isinstance"
-
-    checks = [place for place, node in nodes(ast.Assert) if node.msg is not None or not tells_a_type(node.test)]
-    assert checks == []
-
-
-RUNS_WHAT_IT_READS = {"eval", "exec", "compile", "__import__"}
-RUNS_A_FILE = {
-    *("pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib.load", "os.system", "os.popen", "torch.load"),
-    *("yaml.load", "yaml.full_load", "yaml.unsafe_load", "keras.models.load_model", "keras.saving.load_model"),
-    *("mlflow.pyfunc.load_model", "mlflow.keras.load_model", "shutil.unpack_archive", "runpy"),
-}
-
-
-@pytest.mark.fault("hostile input")
-def test_nothing_that_is_read_is_run() -> None:
-    """Models are arrays and the plain values of their job: no pickle, no layers from a file, no archive unpacked by itself."""
-    found = []
-    for place, call in nodes(ast.Call):
-        name = ast.unparse(call.func)
-        keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
-        unsafe = name in RUNS_WHAT_IT_READS or any(name == one or name.startswith(f"{one}.") for one in RUNS_A_FILE)
-        unsafe |= name.endswith(("np.load", "np.save", "np.savez")) and keywords.get("allow_pickle") != "False"
-        unsafe |= keywords.get("shell") == "True" or name.endswith((".extractall", ".extract"))
-        if unsafe:
-            found.append(f"{place}: {ast.unparse(call)}")
-    assert found == []
-
-
-def test_every_text_is_read_in_utf_8() -> None:
-    """What a locale says otherwise would make of `conf/` on another machine. Rooms that decide numbers hold plain ASCII."""
-    texts = [
-        place
-        for place, call in nodes(ast.Call)
-        if ast.unparse(call.func).endswith(".read_text")
-        and "utf-8" not in ast.unparse(call)
-        and place.startswith("pipeline")
-        and place.split("/")[1] not in PLAIN
-    ]
-    assert texts == []
-
-
-PLAIN = ("data", "models", "training", "tracking")
-"""Rooms that read numbers, digests and what a kernel says: ASCII, all of it."""
-
-
-def test_nothing_listens_to_others() -> None:
-    everywhere = [place for place, node in nodes(ast.Constant) if node.value in ("0.0.0.0", "::", "*:")]
-    assert everywhere == []
 
 
 # --- YAML
@@ -139,14 +57,6 @@ def test_objects_in_a_configuration_are_not_made(evil: Evil, tmp_path: Path, pro
 
 
 # --- downloads
-
-
-@pytest.mark.parametrize(
-    "word", ["http://mirror.example/", "ftp://mirror.example/", "file:///etc", "HTTP://x", "https://"]
-)
-def test_mirrors_are_folders_or_https(tmp_path: Path, word: str) -> None:
-    with pytest.raises(UserError, match="expected folders and https:// addresses"):
-        sources.mirrors(sources.MNIST, tmp_path, {}, word)
 
 
 # --- passwords
@@ -199,11 +109,8 @@ def test_a_password_reaches_no_file_and_no_line(told: Told) -> None:
     ("word", "expected"),
     [
         ("tracking.uri=http://ada:hunter2@h:1", "tracking.uri='http://***@h:1'"),
-        ("+tracking.uri='http://hunter2@h'", "+tracking.uri='http://***@h'"),
         ('++tracking.uri="http://h/?key=t0ken"', "++tracking.uri='http://h/?***'"),
-        ("tracking.uri=http://127.0.0.1:5000", "tracking.uri=http://127.0.0.1:5000"),
         ("tracking.uri=${oc.env:ADDRESS}", "tracking.uri=${oc.env:ADDRESS}"),
-        ("question=ada@h", "question=ada@h"),
     ],
 )
 def test_a_word_loses_its_password_before_hydra_sees_it(word: str, expected: str, monkeypatch: Any) -> None:

@@ -1,6 +1,6 @@
 """hydra/launcher=batched_slurm on a real Slurm of one node: the bits of `batched`, and what becomes of a share that is lost.
 
-The node is started by tests/support/slurm_node.py, without accounting, which the launcher does without.
+The node is started by tests/support/slurm_node.py, without accounting.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +19,6 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli.console import PROJECT
-from pipeline.storage.store import WEIGHTS
 from tests.support import slurm_node
 from tests.support.slurm import Cluster, Command, numbers
 from tests.unit.training.command import Place
@@ -32,13 +30,13 @@ SLOW = ["optimizer=sgd,adam", "model.width=8", "seed=0,1,2", "training.epochs=40
 
 
 @contextmanager
-def node(accounting: bool = False) -> Iterator[Cluster]:
-    if why := slurm_node.missing(accounting):
+def node() -> Iterator[Cluster]:
+    if why := slurm_node.missing():
         pytest.skip(f"no Slurm here: {why}")
     # Not in pytest's own folders, which nobody else may enter: munged wants a socket for all.
     folder = Path(tempfile.mkdtemp(prefix="slurm"))
     try:
-        cluster = Cluster(slurm_node.start(folder, accounting))
+        cluster = Cluster(slurm_node.start(folder))
         yield cluster
         cluster.end()
     finally:
@@ -124,28 +122,6 @@ def test_the_same_command_trains_what_is_missing(resumed: Resumed) -> None:
     assert len(resumed.again.trained(0)) == missing
 
 
-@pytest.mark.slow
-def test_hydra_s_books_are_kept_for_each(resumed: Resumed) -> None:
-    for number in range(9):
-        folder = resumed.place.root / "sweep" / str(number)
-        assert (folder / ".hydra" / "overrides.yaml").is_file()
-        assert "key " in (folder / "train.log").read_text()
-
-
-@pytest.mark.slow
-def test_weights_are_kept_of_the_winner_alone(resumed: Resumed) -> None:
-    kept = {run.key for run in resumed.place.runs if (resumed.place.store.folder(run.key) / WEIGHTS).is_file()}
-    assert kept == {resumed.winner, resumed.place.record.winner}, "that of each command"
-
-
-@pytest.mark.slow
-def test_a_run_s_record_has_the_words_that_a_person_typed(resumed: Resumed) -> None:
-    assert all(
-        "pipeline.train" in run.environment["command"] or "train.py" in run.environment["command"]
-        for run in resumed.place.runs
-    )
-
-
 # --- more of what may happen
 
 
@@ -196,52 +172,6 @@ def test_a_share_that_slurm_requeues_goes_on_where_it_was(cluster: Cluster, plac
     assert command.trained(0)[: len(kept)] == kept
 
 
-@contextmanager
-def down(cluster: Cluster, command: Command) -> Iterator[None]:
-    """The node is gone: its daemon, and all that ran there. Afterwards it comes back."""
-    host, folder = cluster.says("sinfo", "-h", "-o", "%n"), Path(cluster.environment["SLURM_CONF"]).parent
-    os.kill(int((folder / "run/slurmd.pid").read_text()), signal.SIGKILL)
-    cluster.says("scontrol", "update", f"nodename={host}", "state=down", "reason=test")
-    for share in (0, 1):
-        os.kill(command.pid(share), signal.SIGKILL)
-    try:
-        yield
-    finally:
-        time.sleep(2)
-        cluster.says("slurmd", "-f", cluster.environment["SLURM_CONF"])
-
-
-@pytest.mark.long
-def test_the_shares_of_a_node_that_goes_down_go_on_when_it_is_back(cluster: Cluster, place: Place) -> None:
-    command = cluster.start(place, *SLOW)
-    command.wait(lambda: command.trained(0) and command.trained(1))
-    with down(cluster, command):
-        pass
-    assert command.ends() == 0, command.out
-    assert len(place.runs) == 6
-    assert all(len(command.trained(share)) == 3 for share in (0, 1)), "nothing twice"
-
-
-@pytest.mark.long
-def test_those_that_may_not_be_requeued_are_named(cluster: Cluster, place: Place) -> None:
-    command = cluster.start(place, *SLOW, "+hydra.launcher.additional_parameters.no_requeue=true")
-    command.wait(lambda: command.trained(0) and command.trained(1))
-    with down(cluster, command):
-        assert command.ends() == 3, command.out
-    assert "Slurm says NODE_FAIL" in command.out
-    assert len(place.record.lost) + len(place.runs) == 6
-
-
-@pytest.mark.long
-def test_a_job_that_is_held_is_said_and_waited_for(cluster: Cluster, place: Place) -> None:
-    command = cluster.start(place, *SLOW)
-    command.wait(lambda: command.trained(0))
-    cluster.says("scontrol", "requeuehold", command.job(0))
-    command.wait(lambda: f"scontrol release {command.job(0)} lets it run" in command.out)
-    cluster.says("scontrol", "release", command.job(0))
-    assert command.ends() == 0, command.out
-
-
 @pytest.mark.long
 def test_before_its_time_limit_a_share_ends_by_itself(cluster: Cluster, place: Place) -> None:
     words = ["optimizer=sgd", "model.width=8", "seed=0,1,2", "training.epochs=3000", "hydra.launcher.timeout_min=1"]
@@ -249,37 +179,6 @@ def test_before_its_time_limit_a_share_ends_by_itself(cluster: Cluster, place: P
     assert command.ends() == 3, command.out
     assert "its time limit was near" in command.out
     assert len(place.runs) < 3
-
-
-@pytest.mark.long
-def test_preemption_keeps_what_is_finished(cluster: Cluster, place: Place) -> None:
-    """As Slurm preempts where PreemptMode=CANCEL: SIGCONT and SIGTERM, and SIGKILL after a while."""
-    command = cluster.start(place, *SLOW)
-    command.wait(lambda: command.trained(0))
-    cluster.says("scancel", "--signal=CONT", command.job(0))
-    cluster.says("scancel", "--signal=TERM", command.job(0))
-    assert command.ends() == 3, command.out
-    assert len(command.trained(0)) < 3
-    assert {*command.trained(0), *command.trained(1)} == {run.key for run in place.runs}
-
-
-@pytest.mark.long
-def test_what_sbatch_refuses_is_said_in_a_line(cluster: Cluster, place: Place) -> None:
-    command = cluster.start(place, *GRID, "hydra.launcher.partition=nowhere")
-    assert command.ends() == 2
-    last = command.out.splitlines()[-1]
-    assert last.startswith("error: sbatch refused the shares: ")
-    assert "invalid partition" in last.lower()
-
-
-@pytest.mark.long
-def test_with_accounting_the_fate_of_a_job_is_known_for_longer(place: Place) -> None:
-    with node(accounting=True) as cluster:
-        command = cluster.start(place, *SLOW)
-        command.wait(lambda: command.trained(0))
-        cluster.says("scancel", command.job(0))
-        assert command.ends() == 3
-        assert "CANCELLED" in cluster.says("sacct", "-nPX", "-o", "State", "-j", command.job(0))
 
 
 @pytest.mark.slow
@@ -299,11 +198,3 @@ def test_the_script_starts_and_stops_a_node() -> None:
 
 
 # --- without a cluster
-
-
-def test_the_script_says_what_it_needs() -> None:
-    done = subprocess.run(
-        [sys.executable, PROJECT / "tests/support/slurm_node.py", "begin"], capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 2
-    assert "python tests/support/slurm_node.py start FOLDER" in done.stderr

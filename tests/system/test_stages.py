@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +14,6 @@ from tests.support.imports import CHECKOUT, PACKAGES, closure, modules, path_of,
 
 PIPELINE = yaml.safe_load((CHECKOUT / "dvc.yaml").read_text("utf-8"))
 STAGES: dict[str, dict[str, Any]] = PIPELINE["stages"]
-TEMPLATES = CHECKOUT / ".dvc" / "plots"
 
 PARAMS = {
     "dataset": "digits",
@@ -30,19 +26,6 @@ PARAMS = {
 }
 """A value for each entry of params.yaml, none like another."""
 
-COMMANDS = {
-    "fetch": "python -m pipeline.fetch dataset=digits",
-    "preprocess": "python -m pipeline.preprocess dataset=digits",
-    "train": (
-        "python -m pipeline.train --multirun experiment=book dataset=digits 'seed=range(2)'"
-        " paths.results=results/baseline"
-    ),
-    "sweep": (
-        "python -m pipeline.train --multirun dataset=digits optimizer=sgd,adam model.width=8,16 'seed=range(3)'"
-        " training.epochs=4 'question=optimizers by width' paths.results=results/sweep"
-    ),
-    "compare": "python -m pipeline.compare results/baseline results/sweep",
-}
 
 in_each_stage = pytest.mark.parametrize("stage", STAGES)
 
@@ -106,22 +89,8 @@ def test_each_dep_is_imported(stage: str) -> None:
 
 
 @in_each_stage
-def test_no_dep_lies_in_another(stage: str) -> None:
-    assert [(one, other) for one in deps(stage) for other in deps(stage) if one != other and covers(one, other)] == []
-    assert len(deps(stage)) == len(set(deps(stage)))
-
-
-@in_each_stage
 def test_conf_is_a_dep_where_hydra_composes(stage: str) -> None:
     assert ("conf" in deps(stage)) == composes(stage)
-
-
-def test_what_is_declared_is_a_dep_of_the_comparison() -> None:
-    assert [stage for stage in STAGES if "conf/comparison.yaml" in deps(stage)] == ["compare"]
-
-
-def test_hydra_composes_what_trains() -> None:
-    assert [stage for stage in STAGES if composes(stage)] == ["train", "sweep"]
 
 
 @in_each_stage
@@ -129,25 +98,6 @@ def test_each_dep_is_there_or_made_by_an_earlier_stage(stage: str) -> None:
     earlier = [out for other in list(STAGES)[: list(STAGES).index(stage)] for out in outs(other)]
     assert [dep for dep in deps(stage) if dep not in earlier and not (CHECKOUT / dep).exists()] == []
     assert [dep for dep in deps(stage) if dep in earlier and dep.partition("/")[0] in (*PACKAGES, "conf")] == []
-
-
-def test_everything_made_is_needed_or_looked_at() -> None:
-    needed = {dep for stage in STAGES for dep in deps(stage)}
-    left = [out for stage in STAGES for out in outs(stage) if out not in needed]
-    assert {path.partition("/")[0] for path in left} == {"data", "reports"}
-    assert [path for path in left if path.startswith("data/")] == [
-        "data/samples/${dataset}.png",
-        "data/cards/${dataset}.json",
-    ]
-
-
-@in_each_stage
-def test_the_command_is_the_documented_one(stage: str) -> None:
-    assert filled(STAGES[stage]["cmd"]) == COMMANDS[stage]
-
-
-def test_no_stage_is_undocumented() -> None:
-    assert list(STAGES) == list(COMMANDS)
 
 
 def test_params_are_all_used() -> None:
@@ -171,23 +121,6 @@ def test_the_words_of_training_are_valid(stage: str) -> None:
     assert commandline.check(words, multirun=True) == []
 
 
-@pytest.mark.parametrize("stage", ["fetch", "preprocess"])
-def test_the_stage_knows_its_words(stage: str) -> None:
-    defaults = import_module(module_of(stage)).DEFAULTS
-    assert {word.partition("=")[0] for word in COMMANDS[stage].split()[3:]} <= set(defaults)
-
-
-@in_each_stage
-def test_the_stage_says_what_it_does(stage: str) -> None:
-    assert STAGES[stage]["desc"].endswith(".")
-
-
-@in_each_stage
-def test_no_two_stages_make_one_file(stage: str) -> None:
-    others = [out for other in STAGES if other != stage for out in outs(other)]
-    assert [out for out in outs(stage) for other in others if covers(out, other) or covers(other, out)] == []
-
-
 @pytest.mark.fault("what a run makes, in git")
 def test_what_commands_make_is_in_no_folder_that_git_tracks() -> None:
     """So that no command leaves `git status` with more than dvc.lock."""
@@ -204,36 +137,12 @@ def test_what_commands_make_is_in_no_folder_that_git_tracks() -> None:
     assert uncached == [], "what neither git nor DVC's cache has cannot be compared with that of another commit"
 
 
-def test_metrics_are_files_that_dvc_reads_as_numbers() -> None:
-    """A table in CSV it takes for YAML: a number of 10,000 letters in `dvc metrics diff`."""
-    assert {Path(path).suffix for stage in STAGES.values() for path in names(stage.get("metrics", []))} == {".json"}
-
-
 # --- plots
 
 PLOTS = [(entry, {}) if isinstance(entry, str) else next(iter(entry.items())) for entry in PIPELINE["plots"]]
-DRAWN = [(title, plot) for title, plot in PLOTS if plot]
 
 
 @pytest.mark.parametrize(("title", "plot"), PLOTS, ids=[title for title, _ in PLOTS])
 def test_what_is_drawn_is_made(title: str, plot: dict[str, Any]) -> None:
     made = [out for stage in STAGES for out in outs(stage)]
     assert [path for path in plot.get("y", [title]) if path not in made] == []
-
-
-@pytest.mark.parametrize(("title", "plot"), DRAWN, ids=[title for title, _ in DRAWN])
-def test_a_plot_names_its_axes(title: str, plot: dict[str, Any]) -> None:
-    assert all(plot[key] for key in ("x", "y", "x_label", "y_label"))
-    assert (TEMPLATES / f"{plot['template']}.json").is_file()
-
-
-def test_each_template_is_used() -> None:
-    assert {path.stem for path in TEMPLATES.iterdir()} == {plot["template"] for _, plot in DRAWN}
-
-
-@pytest.mark.parametrize("template", sorted(TEMPLATES.iterdir()), ids=lambda path: path.stem)
-def test_a_template_takes_what_dvc_has_to_say(template: Path) -> None:
-    text = template.read_text("utf-8")
-    json.loads(text)
-    anchors = set(re.findall(r"<DVC_METRIC_(\w+)>", text))
-    assert anchors == {"DATA", "TITLE", "X", "X_LABEL", "Y", "Y_LABEL"}

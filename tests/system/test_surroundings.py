@@ -16,9 +16,8 @@ import pytest
 from pipeline.cli.console import PROJECT
 from pipeline.tracking import describe
 from pipeline.tracking.address import resolve
-from tests.support.imports import CHECKOUT
+from tests.support.factory import make_result
 from tests.system.faults.rounds import ROUNDS
-from tests.unit.tracking.factory import make_result
 from tests.unit.training.command import Place
 from tests.unit.training.trainer import bits
 
@@ -106,22 +105,6 @@ def test_a_store_may_lie_in_a_folder_of_any_name(name: str, tmp_path: Path) -> N
 def test_a_name_that_mlflow_cannot_keep_a_store_in_is_refused(name: str, character: str, tmp_path: Path) -> None:
     with pytest.raises(Exception, match=f"cannot keep a store in a path with {character} in it; rename the folder"):
         resolve("sqlite", None, tmp_path / name, {})
-
-
-@pytest.mark.fault("clock")
-def test_durations_come_from_a_clock_that_never_steps_back() -> None:
-    """`time.time()` says when something was, in tracking and a journal; what lay between is measured with a monotonic clock."""
-    files = {path.relative_to(CHECKOUT / "pipeline"): path for path in (CHECKOUT / "pipeline").rglob("*.py")}
-    told = {
-        name.parts[0] if name.parts[0] == "tracking" else name.name
-        for name, path in files.items()
-        for line in path.read_text("utf-8").splitlines()
-        # How old a file is, the clock alone knows that wrote it.
-        if "time.time(" in line and "st_mtime" not in line
-    }
-    assert told == {"tracking", "publisher.py", "worker.py"}, (
-        "a point of a curve and the worker's journal say when something was"
-    )
 
 
 @pytest.mark.fault("clock")

@@ -9,6 +9,8 @@ import sqlite3
 from collections import Counter
 from pathlib import Path
 
+import psutil
+
 from pipeline.data import arrays
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweep import Ledger, Sweep
@@ -89,12 +91,7 @@ def assert_none_running(database: Path) -> None:
 
 def assert_no_orphans(root: Path) -> None:
     """No process that was started with a path in `root` lives on."""
-    living = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (entry / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if os.fsencode(f"{root}/") in words and int(entry.name) != os.getpid():
-            living.append(words.replace(b"\0", b" ").decode(errors="replace"))
-    assert living == []
+    living = [
+        process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"]) if process.pid != os.getpid()
+    ]
+    assert [words for words in living if any(f"{root}/" in word for word in words)] == []

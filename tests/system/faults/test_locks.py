@@ -34,19 +34,16 @@ DAMAGES: list[Callable[[bytes], bytes]] = [emptied, cut, in_conflict]
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    return make_repository(tmp_path)
-
-
-def make_repository(path: Path) -> Path:
-    shutil.copytree(CHECKOUT / "scripts", path / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(CHECKOUT / "dvc.lock", path)
+    shutil.copytree(CHECKOUT / "scripts", tmp_path / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(CHECKOUT / "dvc.lock", tmp_path)
     git = ["git", "-c", "user.name=tests", "-c", "user.email=tests@localhost"]
     for words in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "-m", "a record"]):
-        subprocess.run([*git, *words], cwd=path, check=True)
-    return path
+        subprocess.run([*git, *words], cwd=tmp_path, check=True)
+    return tmp_path
 
 
-def names_its_repair(repository: Path, damage: Callable[[bytes], bytes]) -> None:
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_its_repair_is_named_and_repairs_it(repository: Path, damage: Callable[[bytes], bytes]) -> None:
     lock = repository / "dvc.lock"
     whole = lock.read_bytes()
     lock.write_bytes(damage(whole))
@@ -59,11 +56,6 @@ def names_its_repair(repository: Path, damage: Callable[[bytes], bytes]) -> None
     repair = line.partition("repair it with: ")[2].partition(" (")[0]
     subprocess.run(repair, shell=True, cwd=repository, check=True)
     assert lock.read_bytes() == whole
-
-
-@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
-def test_its_repair_is_named_and_repairs_it(repository: Path, damage: Callable[[bytes], bytes]) -> None:
-    names_its_repair(repository, damage)
 
 
 def test_without_a_committed_one_it_is_to_be_removed(repository: Path) -> None:

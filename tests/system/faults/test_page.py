@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 from tests.support.clone import CHECKOUT
-from tests.system.faults.test_defences import DEFENCES
 
 PAGE = (CHECKOUT / "docs" / "faults.md").read_text("utf-8")
 ROWS = [
@@ -30,10 +29,6 @@ def test_no_row_has_a_failure() -> None:
     figures = [line.split(" | ")[-3:] for line in PAGE.splitlines() if line.split(" | ")[0].removeprefix("| ") in ROWS]
     assert len(figures) == len(ROWS)
     assert all(failed in ("0", "–") for _, failed, _ in figures)
-
-
-def test_a_defence_belongs_to_a_row() -> None:
-    assert {row for row, *_ in DEFENCES} <= set(ROWS)
 
 
 def test_the_command_is_one_of_make_s() -> None:

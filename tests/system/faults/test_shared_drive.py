@@ -1,5 +1,7 @@
-"""A folder of runs that several machines write to: six that write, two that read, some of them killed, and no lock between
-them. A lock on a folder ends at its machine, so here there is none, and each process says that it is another machine."""
+"""A folder of runs that several machines write to: six processes that write, two that read, some of them killed.
+
+File locks reach all machines that share a drive (NFS included), so processes of one machine stand for them.
+"""
 
 from __future__ import annotations
 
@@ -8,38 +10,31 @@ import fcntl
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from pipeline.cli.console import PROJECT
-from pipeline.storage import shared
+from pipeline.cli.errors import UserError
+from pipeline.storage.locks import LOCK
 from pipeline.storage.store import RunStore
 from pipeline.training.result import FINISHED
+from tests.support.factory import KEY, seeded, stored
 from tests.system.faults.sound import assert_files_whole
-from tests.unit.storage.test_store import KEY, result, seeded
 
 pytestmark = pytest.mark.fault("two sweeps at once")
 
 MACHINES = """
-import fcntl, os, platform, signal, sys, time
+import os, signal, sys, time
 from pathlib import Path
-fcntl.flock = lambda *_: None
-
-def other(number):
-    platform.node = lambda: f"machine-{number}"
-    # On another machine our numbers of processes are nobody's.
-    os.kill = lambda *_: (_ for _ in ()).throw(ProcessLookupError())
-
 #prelude
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweep import Ledger, Sweep
-from tests.unit.storage.test_store import seeded
+from tests.support.factory import seeded
 RUNS = sorted((seeded(seed) for seed in range(6)), key=lambda run: run.key)
 KEYS = [run.key for run in RUNS]
 store = RunStore(Path(sys.argv[1]) / "runs")
-kill, pids = os.kill, []
+pids = []
 
 def write(number, until):
     while time.monotonic() < until:
@@ -62,7 +57,6 @@ def read(number, until):
 until = time.monotonic() + float(sys.argv[2])
 for number, work in enumerate([write] * 6 + [read] * 2):
     if not (pid := os.fork()):
-        other(number)
         try:
             work(number, until)
         except BaseException as error:
@@ -74,7 +68,7 @@ for number, work in enumerate([write] * 6 + [read] * 2):
     pids.append(pid)
 for pid in pids[:2]:
     time.sleep(float(sys.argv[2]) / 3)
-    kill(pid, signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
 wrong = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids][2:]
 sys.exit(any(wrong))
 """
@@ -99,63 +93,51 @@ def test_eight_machines_lose_nothing_and_leave_nothing_half(tmp_path: Path, roun
     assert_files_whole(tmp_path)
     store = RunStore(tmp_path / "runs")
     assert store.keys() == sorted(seeded(seed).key for seed in range(6))
-    assert [one.status for one in store] == [FINISHED] * 6
-    left = [path for path in store.root.iterdir() if path.name.startswith(".")]
-    assert len(left) <= 2 * 2, "what the two that were killed had in their hands, and no more"
-    for path in left:
-        os.utime(path, (0, 0))
-    store.write(result())
-    assert [path for path in store.root.iterdir() if path.name.startswith(".")] == []
+    assert [run.status for run in store] == [FINISHED] * 6
+    store.write(stored())
+    assert hidden(store.root) == [LOCK]
 
 
 @pytest.mark.long
-def test_without_putting_back_a_run_is_missed(tmp_path: Path) -> None:
-    prelude = "from pipeline.storage import shared\nshared.put_back = lambda path: None"
+def test_without_the_lock_something_is_lost(tmp_path: Path) -> None:
+    prelude = "import fcntl\nfcntl.flock = lambda *_: None\n"
     with pytest.raises(AssertionError):
-        share(tmp_path, 1.5, SLOWLY + prelude)
+        share(tmp_path, 1.5, prelude + SLOWLY)
 
 
-@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EBADF])
-def test_a_drive_without_locks_is_said_to_be_one_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_drive_without_locks_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     def refuse(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    store = RunStore(tmp_path / "runs")
-    for _ in range(2):
-        store.write(result())
-    assert store.read(KEY).finished
-    [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith(
-        f"warning: {tmp_path}/runs: this drive has no locks ({os.strerror(number)}); results stay whole"
-    )
+    with pytest.raises(
+        UserError, match=rf"runs: this drive has no file locks \({os.strerror(number)}\); name a folder"
+    ):
+        RunStore(tmp_path / "runs").write(stored())
 
 
 def test_a_run_whose_writer_died_between_its_two_steps_is_there(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
-    store.write(result())
-    for look in (lambda: store.read(KEY).finished, lambda: store.keys() == [KEY], lambda: KEY in store):
-        store.folder(KEY).rename(tmp_path / f".{KEY}.old")
+    store.write(stored())
+    for look in (lambda: KEY in store, lambda: store.keys() == [KEY], lambda: store.read(KEY).finished):
+        if store.folder(KEY).exists():
+            store.folder(KEY).rename(tmp_path / f".{KEY}.old")
         assert look()
     store.folder(KEY).rename(tmp_path / f".{KEY}.old")
-    store.write(result())
-    assert [path.name for path in tmp_path.iterdir()] == [KEY]
+    store.write(stored())
+    assert store.read(KEY).finished
+    assert hidden(tmp_path) == [LOCK]
 
 
-@pytest.mark.parametrize(("days", "stays"), [(0.5, True), (2, False)])
-def test_what_another_machine_is_writing_stays_for_a_day(tmp_path: Path, days: float, stays: bool) -> None:
-    theirs = tmp_path / f".{KEY}.0-999999999@elsewhere.part"
-    theirs.mkdir()
-    then = time.time() - days * 86_400
-    os.utime(theirs, (then, then))
-    RunStore(tmp_path).write(result())
-    assert theirs.exists() == stays
+def test_what_a_killed_writer_left_goes_with_the_next_run_that_is_written(tmp_path: Path) -> None:
+    for name in (f".{KEY}.part", f".{KEY}.0-999999999@elsewhere.part"):
+        (tmp_path / name).mkdir()
+    RunStore(tmp_path).write(seeded(1))
+    assert hidden(tmp_path) == [LOCK]
 
 
-def test_what_a_dead_process_of_this_machine_was_writing_goes(tmp_path: Path) -> None:
-    ours = tmp_path / f".{KEY}.0-999999999@{shared._host()}.part"
-    ours.mkdir()
-    RunStore(tmp_path).write(result())
-    assert not ours.exists()
+def hidden(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.name.startswith("."))

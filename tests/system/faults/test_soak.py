@@ -57,7 +57,8 @@ def test_ten_jobs_leave_no_descriptor(workspace: Workspace) -> None:
 STARVED = """
 import resource, sys
 from pathlib import Path
-from pipeline import console, train
+from pipeline import train
+from pipeline.cli import console
 from pipeline.models import devices
 
 devices.start(devices.choose("cpu", "tensorflow", "float32", False, "engine", 1, 0))

@@ -20,12 +20,12 @@ import os, sys
 from pathlib import Path
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweep import Sweep, gather
-from tests.unit.storage.test_store import KEY, result
+from tests.support.factory import KEY, stored
 
 def work(rounds):
     store = RunStore(Path(sys.argv[1]) / "runs")
     for number in range(rounds):
-        store.write(result())
+        store.write(stored())
         assert store.read(KEY).finished
         gather(store, Sweep("tests", [KEY]), Path(sys.argv[1]) / "results")
 
@@ -69,9 +69,4 @@ def test_two_sweeps_of_two_hundred_jobs_on_a_fresh_store(workspace: Workspace) -
     assert [(sweep.returncode, err) for sweep, (_, err) in zip(sweeps, told, strict=True)] == [(0, ""), (0, "")]
     assert [run.status for run in workspace.store] == [FINISHED] * 300
     assert_sound(workspace)
-    import sqlite3
-
-    connection = sqlite3.connect(workspace.database)
-    [(count,)] = connection.execute("SELECT count(*) FROM runs WHERE status = 'FINISHED'").fetchall()
-    connection.close()
-    assert count == 2 + 300, "two parents, and one row for each run"
+    assert workspace.statuses() == {"FINISHED": 2 + 300}, "two parents, and one row for each run"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from pipeline.cli.console import PROJECT
@@ -25,6 +27,11 @@ class Workspace(Place):
         given = [word for word in self.words if word != "tracking=none"]
         tracking = [f"tracking={kind}", f"tracking.uri={uri or f'sqlite:///{self.database}'}"]
         return command(*options, *given, "device.xla=false", "question=tests", *tracking, *words[len(options) :])
+
+    def statuses(self) -> dict[str, int]:
+        """How many rows of MLflow have which status."""
+        with closing(sqlite3.connect(self.database)) as connection:
+            return dict(connection.execute("SELECT status, count(*) FROM runs GROUP BY status").fetchall())
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """The same in a process of its own."""

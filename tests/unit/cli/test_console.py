@@ -11,14 +11,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from pipeline.cli import console
 from pipeline.cli.console import PROJECT, VERBOSE
 from pipeline.cli.errors import UserError
-from tests.system.test_architecture import COMMANDS
+from tests.system.test_imports import COMMANDS
 from tests.unit.training.command import Said, command
 
 OTHERS = [
@@ -83,34 +82,22 @@ SHOWN = {
         1,
         "IndexError (list index out of range): a defect of this program; ",
     ),
-    "a defect without words": (AssertionError(), 1, "AssertionError: a defect of this program; with -v it shows where"),
-    "a defect of many lines": (ValueError("one\n  two\n"), 1, "ValueError (one two): a defect of this program"),
     "a long one": (ValueError("x" * 9999), 1, "…): a defect of this program"),
     "a full disk": (
         system(errno.ENOSPC),
         1,
         "there: No space left on device; make room on that disk; what is finished is kept",
     ),
-    "a folder of others": (
-        system(errno.EACCES),
-        1,
-        "there: Permission denied; make it writable, or name another folder",
-    ),
-    "too many files": (system(errno.EMFILE, None), 1, "Too many open files; allow more open files (ulimit -n)"),
-    "a file for a folder": (system(errno.ENOTDIR), 1, "there: Not a directory; move that out of the way"),
-    "a name of bytes": (system(errno.EISDIR, b"\xff"), 1, "Is a directory; move that out of the way"),
     "no memory": (
         MemoryError("Unable to allocate 9 TiB"),
         1,
         "this machine's memory is used up (Unable to allocate 9 TiB); ",
     ),
-    "a file that is gone": (system(errno.ENOENT), 1, "a defect of this program"),
     "a name that commands": (
         UserError("\x1b]0;evil\x07 ‮ x: no such run"),
         2,
         "\\x1b]0;evil\\x07 \\u202e x: no such run",
     ),
-    "a login": (UserError("http://u:secret@h/ is down"), 2, "http://***@h/ is down"),
     "a defect with a login": (ValueError("http://u:secret@h/"), 1, "ValueError (http://***@h/): a defect"),
 }
 
@@ -131,17 +118,10 @@ def test_what_is_shown_of_an_error(case: str, flag: str) -> None:
 
 @pytest.mark.fault("surroundings")
 def test_a_terminal_that_knows_no_accents_gets_escapes() -> None:
-    program = "from pipeline import console; console.run(lambda argv: print('784 → 512, – ×'))"
+    program = "from pipeline.cli import console; console.run(lambda argv: print('784 → 512, – ×'))"
     environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(PROJECT)}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "784 \\u2192 512, \\u2013 \\xd7\n", "")
-
-
-def test_help_says_so(tmp_path: Path) -> None:
-    from pipeline import fetch
-
-    assert "-v, --verbose  show the traceback of an error" in said(fetch.main, "--help").out
-    assert "-v (--verbose) shows the traceback of an error" in command("--help").out
 
 
 @pytest.mark.parametrize("signals", [1, 2])

@@ -15,8 +15,8 @@ from pipeline.config import rules
 from pipeline.config.commandline import check
 from pipeline.config.compose import ConfigurationError, against_data, problems, to_job
 from pipeline.config.job import Job, canonical_json, digest
+from tests.support.factory import settings as composed
 from tests.system.faults.rounds import examples
-from tests.unit.training.factory import settings as composed
 
 NUMBERS = [0, -1, -5, 1, 2, 31, 2**31, 2**63, 2**64 - 1, 2**64, 10**30, 0.5, -0.0, 1e-320, 1e400, -1e400, math.nan]
 WORDS = ["nan", "1e400", "null", "", " ", "a\0b", "../x", "${seed}", "relu", "adam", "true", "[1,2]", "é🧪", "\x1b[2J"]
@@ -111,17 +111,3 @@ def test_a_line_for_the_terminal_is_one_and_commands_nothing(text: str) -> None:
     shown = shown_line(text)
     assert "".join(char for char in shown if unicodedata.category(char) != "Zs").isprintable()
     assert len(shown.splitlines()) <= 1
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("no http://user:secret@host:1/x here", "no http://***@host:1/x here"),
-        ("postgresql://u:p%40q@h/db", "postgresql://***@h/db"),
-        ("https://token@h/ and https://h/a@b", "https://***@h/ and https://h/a@b"),
-        ("http://u:p@ss@h/", "http://***@h/"),
-        ("two\nlines\x1b[2J", "two lines\\x1b[2J"),
-    ],
-)
-def test_a_line_for_the_terminal(text: str, expected: str) -> None:
-    assert shown_line(text) == expected

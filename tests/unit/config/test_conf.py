@@ -22,8 +22,6 @@ FILES = [(group, name) for group in rules.GROUPS for name in rules.options(group
 DERIVED = {"momentum": {"momentum": 0.9}, "nesterov": {"momentum": 0.9, "nesterov": True}}
 """What the files of two names change in the defaults of their class."""
 
-MUON_ALONE = {"exclude_layers", "exclude_embeddings", "muon_a", "muon_b", "muon_c", "adam_lr_ratio"}
-
 
 @pytest.fixture(autouse=True, scope="module")
 def _hydra_as_before() -> Iterator[None]:
@@ -48,17 +46,6 @@ def test_every_file_composes_to_a_job(group: str, name: str) -> None:
     assert to_job(values)
 
 
-def test_the_table_of_contents_names_every_folder() -> None:
-    entries = yaml.safe_load((rules.CONF / "config.yaml").read_text())["defaults"]
-    named = [key for entry in entries if isinstance(entry, dict) for key in entry if not key.startswith("override")]
-    assert tuple(named) == rules.GROUPS
-    assert {path.name for path in rules.CONF.iterdir() if path.is_dir()} == {*rules.GROUPS, "hydra"}
-
-
-def test_nothing_is_left_open_by_default() -> None:
-    assert to_job(plain(composed())).name == "rmsprop-w512-d1-s0"
-
-
 def test_the_book_is_the_book() -> None:
     job = to_job(plain(composed("experiment=book")))
     assert job.dataset.validation_size == 0
@@ -79,48 +66,6 @@ def test_an_experiment_opens_with_what_it_promises(name: str) -> None:
     assert f"experiment={name} " in opening
 
 
-@pytest.mark.parametrize("name", rules.options("sweep"))
-def test_a_sweep_opens_with_its_command(name: str) -> None:
-    assert f"python -m pipeline.train -m sweep={name}" in (rules.CONF / "sweep" / f"{name}.yaml").read_text()
-
-
-@pytest.mark.parametrize("name", rules.options("sweep"))
-def test_a_sweep_varies_what_there_is(name: str) -> None:
-    swept = content("sweep", name)["hydra"]["sweeper"]["params"]
-    known = [*rules.known_keys(swept["optimizer"].split(",")), *rules.GROUPS]
-    assert set(swept) <= set(known)
-    assert set(swept["optimizer"].split(",")) <= set(rules.options("optimizer"))
-
-
-@pytest.mark.parametrize(("group", "name"), FILES)
-def test_no_file_names_a_class(group: str, name: str) -> None:
-    assert "_target_" not in (rules.CONF / group / f"{name}.yaml").read_text()
-
-
-@pytest.mark.parametrize(("group", "name"), FILES)
-def test_a_file_opens_with_a_comment_or_is_two_lines(group: str, name: str) -> None:
-    text = (rules.CONF / group / f"{name}.yaml").read_text()
-    assert text.startswith("#") or "#" in text or len(text.splitlines()) < 5
-
-
-def test_every_optimizer_has_a_file_and_a_class() -> None:
-    assert tuple(sorted(CLASSES)) == rules.options("optimizer")
-
-
-@pytest.mark.parametrize("name", rules.options("optimizer"))
-def test_a_file_calls_itself_by_its_name(name: str) -> None:
-    assert content("optimizer", name)["name"] == name
-
-
-@pytest.mark.parametrize("name", rules.options("optimizer"))
-def test_every_hyperparameter_has_a_rule(name: str) -> None:
-    assert set(rules.hyperparameters(name)) <= set(rules.HYPERPARAMETERS)
-
-
-def test_every_rule_of_a_hyperparameter_is_used() -> None:
-    assert set(rules.HYPERPARAMETERS) == {n for o in rules.options("optimizer") for n in rules.hyperparameters(o)}
-
-
 @pytest.mark.parametrize("name", rules.options("optimizer"))
 def test_hyperparameters_are_kerass_own_defaults(keras: ModuleType, name: str) -> None:
     own = inspect.signature(getattr(keras.optimizers, CLASSES[name])).parameters
@@ -130,25 +75,10 @@ def test_hyperparameters_are_kerass_own_defaults(keras: ModuleType, name: str) -
     assert ("Keras's defaults" in (rules.CONF / "optimizer" / f"{name}.yaml").read_text()) == (name not in DERIVED)
 
 
-@pytest.mark.parametrize("name", rules.options("optimizer"))
-def test_no_hyperparameter_is_left_out(keras: ModuleType, name: str) -> None:
-    """What all optimizers share besides the rate and the decay may stay out, and the inner workings of Muon."""
-    of = {key: set(inspect.signature(getattr(keras.optimizers, value)).parameters) for key, value in CLASSES.items()}
-    shared = set.intersection(*of.values()) - {"learning_rate", "weight_decay"}
-    assert of[name] - shared - MUON_ALONE == set(rules.hyperparameters(name))
-
-
 def test_no_optimizer_of_keras_is_left_out(keras: ModuleType) -> None:
     known = {name for name in dir(keras.optimizers) if inspect.isclass(getattr(keras.optimizers, name))}
     wrappers = {"Optimizer", "LossScaleOptimizer", "MultiOptimizer", "OptimizerMap"}
     assert known - wrappers == set(CLASSES.values())
-
-
-@pytest.mark.parametrize("names", [rules.ACTIVATIONS, rules.LOSSES, rules.INITIALIZERS])
-def test_names_are_kerass_names(keras: ModuleType, names: tuple[str, ...]) -> None:
-    room = {rules.ACTIVATIONS: keras.activations, rules.LOSSES: keras.losses, rules.INITIALIZERS: keras.initializers}
-    for name in names:
-        assert room[names].get(name) is not None
 
 
 def test_values_are_plain_yaml_in_both_of_its_versions() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from typing import Any
 
@@ -10,8 +9,8 @@ import pytest
 
 from pipeline.config import rules
 from pipeline.config.compose import to_job
-from pipeline.config.job import Job, canonical_json, digest
-from tests.unit.training.factory import make_job, settings
+from pipeline.config.job import Job, canonical_json
+from tests.support.factory import make_job, settings
 
 
 @pytest.mark.parametrize("optimizer", rules.options("optimizer"))
@@ -38,40 +37,14 @@ def test_hidden_wins_over_width_and_depth() -> None:
     assert make_job(hidden=[300, 100], width=7, depth=3).model.hidden == (300, 100)
 
 
-def test_width_and_depth_are_a_way_to_write_hidden() -> None:
-    assert make_job(width=16, depth=2) == make_job(hidden=[16, 16])
-
-
 @pytest.mark.parametrize(("hidden", "width", "depth"), [((5,), 5, 1), ((5, 5), 5, 2), ((5, 6), None, 2)])
 def test_width_is_told_where_there_is_one(hidden: tuple[int, ...], width: int | None, depth: int) -> None:
     job = make_job(hidden=list(hidden))
     assert (job.width, job.depth) == (width, depth)
 
 
-def test_flat_is_what_mlflow_shows() -> None:
-    flat = make_job("adam", hidden=[300, 100], seed=4).flat()
-    assert flat["model.hidden"] == [300, 100]
-    assert flat["optimizer.name"] == "adam"
-    assert flat["optimizer.learning_rate"] == 0.001
-    assert flat["seed"] == 4
-
-
 def test_the_configuration_is_without_the_seed() -> None:
     assert make_job(seed=1).configuration == make_job(seed=2).configuration
-
-
-@pytest.mark.parametrize("change", [{"width": 9}, {"epochs": 2}, {"learning_rate": 0.02}, {"optimizer": "adam"}])
-def test_the_configuration_is_with_everything_else(change: dict[str, Any]) -> None:
-    assert make_job(**change).configuration != make_job().configuration
-
-
-def test_a_job_cannot_be_changed() -> None:
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        make_job().seed = 1  # type: ignore[misc]
-
-
-def test_a_hyperparameter_is_had_by_its_name() -> None:
-    assert make_job("adam").optimizer["beta_2"] == 0.999
 
 
 def test_whole_numbers_and_decimals_are_one_value() -> None:
@@ -79,23 +52,10 @@ def test_whole_numbers_and_decimals_are_one_value() -> None:
     assert canonical_json(make_job(learning_rate=1).to_dict()) == canonical_json(make_job(learning_rate=1.0).to_dict())
 
 
-def test_counts_among_the_hyperparameters_stay_whole() -> None:
-    assert make_job("muon").optimizer["ns_steps"] == 5
-    assert isinstance(make_job("muon").optimizer["ns_steps"], int)
-
-
-def test_canonical_json_has_one_order_and_no_spaces() -> None:
-    assert canonical_json({"b": [1, 2.5], "a": None}) == '{"a":null,"b":[1,2.5]}'
-
-
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_canonical_json_has_no_numbers_that_are_none(value: float) -> None:
     with pytest.raises(ValueError, match="JSON"):
         canonical_json({"a": value})
-
-
-def test_a_digest_does_not_know_the_order_of_keys() -> None:
-    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
 
 
 def test_a_job_does_not_see_paths_tracking_and_device() -> None:

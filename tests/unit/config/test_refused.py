@@ -17,68 +17,42 @@ LOOP = "model.width=${model.depth} model.depth=${model.width}"
 COMMANDS = {
     # Single values are in test_commandline.py; here is what shows only once a command is composed, or held against data.
     LOOP: "model.",
-    "seed=${seed}": "seed",
     "model.width=${nowhere}": "nowhere",
     "model.width=${oc.env:NO_SUCH_VARIABLE}": "NO_SUCH_VARIABLE",
-    "model.width=${oc.env:SIXTEEN_AND_A_HALF}": "model.width",
-    "model.width=${nonsense:1}": "nonsense",
     "model.width=${seed}": "model.width=0: expected a whole number",
-    "model.hidden=${seed}": "model.hidden",
-    "optimizer.learning_rate=${model.dropout}": "optimizer.learning_rate=0.0: expected a number over 0",
     "training.patience=2 dataset.validation_size=0": "training.patience=2: needs dataset.validation_size over 0",
-    "training.decay=0.5": "needs training.decay_epochs",
-    "optimizer=sgd optimizer.nesterov=true": "needs optimizer.momentum over 0",
     "training.batch_size=1438 dataset.validation_size=0": "expected at most 1,437, the training samples left",
-    "training.batch_size=1400 dataset.validation_size=100": "expected at most 1,337, the training samples left",
     "dataset.validation_size=1437": "expected under 1,437, the training samples of digits",
-    "dataset.train_size=1400 dataset.validation_size=100": "expected at most 1,337",
     "dataset.train_size=10 training.batch_size=11 dataset.validation_size=100": "expected at most 10",
     "model.hidden=[65536,65536,65536,65536,65536,65536]": "needs about",
-    "model.width=1000000000": "model.width=1000000000: expected a whole number from 1 to 65,536",
     "paths.data=/nowhere/at/all": "no preprocessed data here",
     "hydra/launcher=batchd": "batchd",
     "hydra.no_such_key=1": "no_such_key",
-    "+model=dense": "model",
     "optimizer@model=adam": "optimizer",
     "tracking=server": "tracking=server: no address",
-    "tracking.uri=ftp://127.0.0.1/ tracking=server": "expected sqlite:////absolute/path.db",
     "-m optimizer=adm,rmspop model.width=0,-5,16 seed=range(0)": "did you mean 'adam'",
-    "-m training.batch_size=16,2000,3000 dataset.validation_size=0": "training.batch_size=3000",
     "-m dataset.validation_size=100,1437,2000": "dataset.validation_size=2000",
     "-m paths.runs=a,b": "paths.runs: cannot be swept",
     "-m seed=0,1 hydra.job.chdir=true": "expected false",
-    "-m model.width=16,${model.depth},${model.depht}": "depht",
-    f"-m seed=0,1 {LOOP}": "model.",
     "-m optimizer=glob(zz*)": "optimizer=glob(zz*): matches none of adadelta, ",
-    "-m model.width=glob(*)": "model.width=glob(*): glob() is for files",
     "-m seed=0,1 hydra.sweeper.params={optimizer:sgd}": "here type its words as they are: -m optimizer=sgd,adam",
-    "-m +hydra.sweeper.params.seed=1": "here type its words as they are: -m optimizer=sgd,adam",
     "hydra.job.name=a/b": "expected a name without /",
-    "-m seed=0,1 hydra.sweeper=3": "hydra.sweeper=3",
     "hydra.job.env_set=3": "hydra.job.env_set=3",
     "-m seed=0,1 hydra.sweeper.max_batch_size=0": "expected a whole number from 1",
-    "-m seed=0,1 hydra.launcher=3": "Hydra cannot use this",
     "-m seed=0,1 hydra/launcher=joblib": "expected one of batched, batched_slurm, batched_submitit_local, basic",
-    "-m seed=0,1 hydra.sweep.dir=/proc/x": "/proc/x: No such file or directory; hydra.run.dir and hydra.sweep.dir",
     "hydra.run.dir=/proc/x": "/proc/x: No such file or directory; hydra.run.dir and hydra.sweep.dir",
     f"hydra.run.dir={'a' * 300}": "File name too long",
     f"-m seed=0,1 hydra.sweep.subdir={'a' * 300}": "expected at most 255, such as hydra.sweep.subdir='${hydra.job.num}'",
-    "-m seed=0,1 hydra.sweep.subdir=${nowhere}": "hydra.sweep.subdir: Interpolation key 'nowhere' not found",
     "paths.runs=/tmp/\udcff": "expected UTF-8",
     "-m question=a,b": "question: cannot be swept (came: a, b)",
-    "-m hydra/launcher=basic tracking=none,sqlite": "tracking: cannot be swept (came: none, sqlite)",
     "--experimental-rerun=config.pickle": "type the words of that run again",
-    "--experimental-rerun config.pickle": "type the words of that run again",
     "--multi plan=true": "--multi: no such option (did you mean '--multirun'?)",
     "--cfg jobs": "--cfg jobs: expected one of job, hydra, all (did you mean 'job'?)",
-    "--cfg job --info all": "--cfg --info: expected one of --multirun, --cfg, --info, --shell-completion",
-    "-m seed=range(1000) model.width=range(1,1001)": "this sweep has 1,000,000 runs",
 }
-CHOSEN = list(COMMANDS)[:: 1 if ROUNDS > 1 else 3]
+CHOSEN = list(COMMANDS)[:: 1 if ROUNDS > 1 else 2]
 """Each takes Hydra a third of a second: all of them with FAULT_ROUNDS."""
 MORE_THAN_ONE = {
     "-m optimizer=adm,rmspop model.width=0,-5,16 seed=range(0)": 5,
-    "-m training.batch_size=16,2000,3000 dataset.validation_size=0": 2,
     "-m dataset.validation_size=100,1437,2000": 2,
 }
 """How many lines a command gets: everything that is wrong with the whole sweep, at once."""
@@ -109,7 +83,7 @@ def told(
 ) -> dict[str, tuple[int, str, str, list, list, float]]:
     """What each command says, one after the other in a process of their own: this one has TensorFlow in it already."""
     root = tmp_path_factory.mktemp("refused")
-    environment = dict(os.environ, PYTHONPATH=str(PROJECT), SIXTEEN_AND_A_HALF="16.5")
+    environment = dict(os.environ, PYTHONPATH=str(PROJECT))
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(root), str(processed), *CHOSEN],
         cwd=root,

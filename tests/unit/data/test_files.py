@@ -80,13 +80,6 @@ def test_a_file_where_a_folder_belongs_is_named(tmp_path: Path) -> None:
         pass
 
 
-def test_a_folder_where_a_file_belongs_is_named(tmp_path: Path) -> None:
-    (tmp_path / "taken").mkdir()
-    with pytest.raises(UserError, match=r"taken: cannot be written .Is a directory"), whole(tmp_path / "taken") as t:
-        t.touch()
-    assert names(tmp_path) == ["taken"]
-
-
 @pytest.mark.fault("disk full")
 def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -109,32 +102,6 @@ def test_leftovers_of_the_dead_go_and_work_of_the_living_stays(tmp_path: Path) -
     (tmp_path / f".d.{dead.pid}.old").mkdir()
     files.clear_leftovers(tmp_path)
     assert names(tmp_path) == sorted([".gitignore", f".b.{living}.part", f"c.{dead.pid}.part", f".{2**70}.part"])
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
-def test_saved_arrays_are_numpys_own_format(tmp_path: Path, dtype: type) -> None:
-    array = np.arange(12).reshape(3, 4).astype(dtype)
-    files.save(tmp_path / "ours.npy", array)
-    np.save(tmp_path / "numpys.npy", array)
-    assert (tmp_path / "ours.npy").read_bytes() == (tmp_path / "numpys.npy").read_bytes()
-
-
-def test_rights_follow_the_umask(tmp_path: Path) -> None:
-    old = os.umask(0o027)
-    try:
-        with whole(tmp_path / "file") as temporary:
-            temporary.touch()
-    finally:
-        os.umask(old)
-    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
-
-
-def test_paths_are_shown_as_they_would_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert files.shown(tmp_path / "data" / "raw") == "data/raw"
-    assert files.shown(tmp_path.parent / "shared") == "../shared"
-    assert files.shown(tmp_path.parent.parent / "far") == str(tmp_path.parent.parent / "far")
-    assert files.shown(Path("/usr")) == "/usr"
 
 
 KILLED_EVERYWHERE = """

@@ -26,23 +26,6 @@ def header(*fields: int) -> bytes:
     return struct.pack(f">{len(fields)}I", *fields)
 
 
-def test_images_round_trip() -> None:
-    assert np.array_equal(idx.images(idx.encode(IMAGES), (3, 4), "x"), IMAGES)
-
-
-def test_labels_round_trip() -> None:
-    assert np.array_equal(idx.labels(idx.encode(LABELS), 10, "x"), LABELS)
-
-
-def test_decoded_arrays_are_read_only() -> None:
-    assert not idx.labels(idx.encode(LABELS), 10, "x").flags.writeable
-
-
-def test_only_uint8_is_encoded() -> None:
-    with pytest.raises(TypeError, match="int64"):
-        idx.encode(np.zeros(3, np.int64))
-
-
 PIXELS = bytes(24)
 
 
@@ -55,22 +38,15 @@ def case(value: object) -> str:
     ("data", "named"),
     [
         (b"", "0 bytes, expected a header of 16"),
-        (header(2051, 2, 3), "12 bytes, expected a header of 16"),
         (header(2049, 2, 3, 4) + PIXELS, r"magic number is 2049 \(0x00000801\), expected 2051"),
-        (header(0x0D03, 2, 3, 4) + PIXELS, "magic number is 3331"),
         (struct.pack("<4I", 2051, 2, 3, 4) + PIXELS, "magic number is 50855936"),
         (header(2051, 2**31, 3, 4) + PIXELS, "count 2,147,483,648, rows 3, columns 4 announce 25,769,803,776 bytes"),
-        (header(2051, 2**31, 2**31, 2**31) + PIXELS, "the file holds 24"),
         (header(2051, 2**30, 2, 2**31) + PIXELS, "the file holds 24"),  # 2^62 bytes
         (header(2051, 0, 3, 4), "count is 0, expected at least 1"),
-        (header(2051, 2, 0, 4), "rows is 0"),
-        (header(2051, 2, 3, 0), "columns is 0"),
         (header(2051, 2, 4, 3) + PIXELS, "rows is 4, expected 3"),
-        (header(2051, 3, 2, 4) + PIXELS, "rows is 2, expected 3"),
         (header(2051, 1, 3, 8) + PIXELS, "columns is 8, expected 4"),
         (header(2051, 2, 3, 4) + PIXELS[1:], "the file holds 23$"),
         (header(2051, 2, 3, 4) + PIXELS + b"!!", r"the file holds 26 \(2 too many\)"),
-        (header(2051, 1, 3, 4) + PIXELS, r"12 too many"),
     ],
     ids=case,
 )
@@ -84,10 +60,8 @@ def test_damaged_images_are_refused_by_name(data: bytes, named: str) -> None:
     ("data", "named"),
     [
         (header(2051, 3) + bytes(3), r"magic number is 2051 \(0x00000803\), expected 2049"),
-        (header(2049, 0), "count is 0"),
         (header(2049, 2**31) + bytes(3), "count 2,147,483,648 announce"),
         (header(2049, 3) + bytes(4), "1 too many"),
-        (header(2049, 3) + bytes([0, 10, 11]), "label 1 is 10, expected 0 to 9"),
         (header(2049, 3) + bytes([0, 9, 255]), "label 2 is 255"),
     ],
     ids=case,
@@ -95,17 +69,6 @@ def test_damaged_images_are_refused_by_name(data: bytes, named: str) -> None:
 def test_damaged_labels_are_refused_by_name(data: bytes, named: str) -> None:
     with pytest.raises(UserError, match=named):
         idx.labels(data, 10, "file")
-
-
-@any_speed
-@given(st.binary(max_size=64))
-def test_reader_survives_any_bytes(data: bytes) -> None:
-    for read in (lambda: idx.images(data, (3, 4), "x"), lambda: idx.labels(data, 10, "x")):
-        try:
-            array = read()
-        except UserError:
-            continue
-        assert idx.encode(array) == data
 
 
 @any_speed
@@ -123,32 +86,6 @@ def test_reader_survives_any_header(fields: list[int], rest: bytes) -> None:
         assert idx.encode(array) == data
 
 
-@any_speed
-@given(cut=st.integers(0, 39), flip=st.integers(0, 255))
-def test_reader_takes_no_damaged_file(cut: int, flip: int) -> None:
-    sound = idx.encode(IMAGES)
-    with pytest.raises(UserError):
-        idx.images(sound[:cut], (3, 4), "x")
-    damaged = bytearray(sound)
-    damaged[cut % 16] ^= flip
-    if flip:
-        with pytest.raises(UserError):
-            idx.images(bytes(damaged), (3, 4), "x")
-
-
-@any_speed
-@given(st.binary(max_size=300))
-def test_unpack_gives_back_what_was_packed(data: bytes) -> None:
-    assert idx.unpack(gzip.compress(data), len(data), "x") == data
-
-
-@any_speed
-@given(st.binary(max_size=100), st.integers(0, 200))
-def test_unpack_survives_any_bytes(data: bytes, size: int) -> None:
-    with pytest.raises(UserError):
-        idx.unpack(data, size, "x")
-
-
 SOUND = gzip.compress(b"ten bytes.")
 
 
@@ -158,8 +95,6 @@ SOUND = gzip.compress(b"ten bytes.")
         (b"", "ends early, after 0 bytes"),
         (b"<html>not found</html>", "not a sound gzip file .incorrect header"),
         (SOUND[:-1], "ends early"),
-        (SOUND[:12], "ends early"),
-        (SOUND + b"\0", "1 bytes follow the end"),
         (SOUND + SOUND, "bytes follow the end of the gzip stream, expected none"),
         (SOUND[:-8] + b"\0\0\0\0" + SOUND[-4:], "not a sound gzip file .incorrect data check"),
         (SOUND[:-4] + b"\xff\0\0\0", "not a sound gzip file .incorrect length check"),
@@ -183,22 +118,6 @@ def test_a_bomb_is_not_unpacked() -> None:
         tracemalloc.stop()
 
 
-@any_speed
-@given(st.lists(st.integers(2**20, 2**32 - 1), min_size=3, max_size=3), st.binary(max_size=64))
-def test_no_header_makes_the_reader_take_memory(shape: list[int], rest: bytes) -> None:
-    tracemalloc.start()
-    try:
-        for data, dimensions in (
-            (header(2051, *shape) + rest, idx.IMAGES),
-            (header(2049, shape[0]) + rest, idx.LABELS),
-        ):
-            with pytest.raises(UserError, match="announce"):
-                idx.decode(data, dimensions, "x")
-        assert tracemalloc.get_traced_memory()[1] < 100_000
-    finally:
-        tracemalloc.stop()
-
-
 def test_every_flipped_bit_of_a_packed_file_is_found_or_does_not_matter() -> None:
     """A gzip file has a few bits that say nothing of what is packed: a time, a system, what fills the last byte."""
     sound = gzip.compress(idx.encode(IMAGES), mtime=0)
@@ -210,8 +129,3 @@ def test_every_flipped_bit_of_a_packed_file_is_found_or_does_not_matter() -> Non
         except UserError:
             continue
         assert np.array_equal(images, IMAGES)
-
-
-def test_a_bomb_of_many_members_is_not_unpacked() -> None:
-    with pytest.raises(UserError, match="follow the end"):
-        idx.unpack(gzip.compress(bytes(1000)) * 1000, 1000, "bomb")

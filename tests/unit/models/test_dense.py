@@ -11,7 +11,7 @@ from pipeline.config.rules import ACTIVATIONS
 from pipeline.models import dense, initial, optimizers
 from pipeline.models.optimizers import CLASSES
 from pipeline.report import layers
-from tests.unit.training.factory import make_job
+from tests.support.factory import make_job
 
 pytestmark = pytest.mark.usefixtures("keras")
 
@@ -26,15 +26,6 @@ def test_the_book_s_network() -> None:
     built = dense.build(model, inputs=784, classes=10, dtype="float32")
     assert built.count_params() == dense.parameters(model, 784, 10) == 407_050
     assert [layer.activation.__name__ for layer in built.layers] == ["relu", "softmax"]
-
-
-def test_layers_are_as_wide_as_asked() -> None:
-    assert [layer.units for layer in network(hidden=[7, 5, 3]).layers] == [7, 5, 3, 10]
-
-
-def test_dropout_follows_every_hidden_layer() -> None:
-    kinds = [type(layer).__name__ for layer in network(hidden=[7, 5], dropout=0.5).layers]
-    assert kinds == ["Dense", "Dropout", "Dense", "Dropout", "Dense"]
 
 
 def test_weights_have_names() -> None:
@@ -80,11 +71,6 @@ def test_dropout_masks_are_the_seed_s() -> None:
     assert 0.4 < (first == 0).mean() < 0.6
 
 
-def test_dropout_masks_of_two_layers_differ() -> None:
-    drawn = masks(network(hidden=[7, 5], dropout=0.5), 0)
-    assert not np.array_equal(drawn[:50], drawn[50:])
-
-
 def test_dropout_masks_are_for_good() -> None:
     """Every seed's masks start from this state: never change it."""
     built = network(dropout=0.5)
@@ -101,11 +87,6 @@ def test_an_optimizer_has_the_job_s_hyperparameters(name: str) -> None:
     for key, value in make_job(name).optimizer.hyperparameters:
         if key != "learning_rate":
             assert getattr(built, key) == value
-
-
-def test_mixed_precision_ends_in_float32() -> None:
-    built = dense.build(make_job().model, inputs=64, classes=10, dtype="mixed_bfloat16")
-    assert [layer.compute_dtype for layer in built.layers] == ["bfloat16", "float32"]
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

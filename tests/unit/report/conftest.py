@@ -19,19 +19,28 @@ from pipeline import compare
 from pipeline.report.evidence import Evidence, Source, read_sources
 from pipeline.storage.sweep import Sweep
 from pipeline.training.result import Result
-from tests.unit.report import factory
+from tests.support import factory
+from tests.support.once import once
 
 
 @dataclass
 class Report:
-    folder: Path
-    folders: list[Path]
-    data: Path
-    numbers: dict[str, Any]
-    said: str
+    root: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.root / "reports"
+
+    @property
+    def folders(self) -> list[Path]:
+        return [self.root / "results" / name for name in ("book", "sweep")]
 
     def table(self, name: str) -> pd.DataFrame:
         return pd.read_csv(self.folder / name)
+
+    @property
+    def said(self) -> str:
+        return (self.root / "said").read_text()
 
     @property
     def page(self) -> str:
@@ -42,19 +51,18 @@ class Report:
         return json.loads((self.folder / "metrics.json").read_text())
 
 
+def make_report(root: Path) -> None:
+    data, (runs, winner) = factory.write_data(root / "data"), factory.sweep_runs()
+    book = factory.write_experiment(root / "results/book", factory.book_runs())
+    sweep = factory.write_experiment(root / "results/sweep", runs, winner)
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        compare.compare([book, sweep], root / "reports", data)
+    (root / "said").write_text(said.getvalue())
+
+
 @pytest.fixture(scope="session")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    root = tmp_path_factory.mktemp("compare")
-    data = factory.write_data(root / "data")
-    runs, winner = factory.sweep_runs()
-    folders = [
-        factory.write_experiment(root / "results/book", factory.book_runs()),
-        factory.write_experiment(root / "results/sweep", runs, winner),
-    ]
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said):
-        numbers = compare.compare(folders, root / "reports", data)
-    return Report(root / "reports", folders, data, numbers, said.getvalue())
+    return Report(once(tmp_path_factory, "compare", make_report))
 
 
 @pytest.fixture(scope="session")

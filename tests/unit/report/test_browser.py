@@ -44,41 +44,6 @@ def test_the_page_does_not_overflow(browser, width):
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
 
 
-def test_the_leaderboard_fits_a_narrow_window(browser):
-    resize(browser, 400)
-    script = "return [...document.querySelectorAll('.board')].map(t => t.scrollWidth - t.parentElement.clientWidth)"
-    assert max(browser.execute_script(script)) <= 0
-
-
-def test_all_images_load(browser):
-    broken = "return [...document.images].filter(i => !i.complete || !i.naturalWidth).length"
-    assert browser.execute_script(broken) == 0
-
-
-def test_every_drawing_is_an_image_with_a_name(browser):
-    script = (
-        "return [...document.querySelectorAll('svg')].map(s => [s.getAttribute('role'), s.getAttribute('aria-label')])"
-    )
-    named = browser.execute_script(script)
-    assert named
-    assert all(role == "img" and label for role, label in named)
-
-
-def test_drawings_have_a_size(browser):
-    resize(browser, 1280)
-    script = (
-        "return [...document.querySelectorAll('svg')].filter(s => s.checkVisibility() && s.clientHeight < 60).length"
-    )
-    assert browser.execute_script(script) == 0
-
-
-def test_text_in_drawings_can_be_read_in_a_narrow_window(browser):
-    resize(browser, 400)
-    script = """return Math.min(...[...document.querySelectorAll('svg text')].filter(t => t.checkVisibility()).map(
-        t => parseFloat(getComputedStyle(t).fontSize) * Math.hypot(t.getScreenCTM().a, t.getScreenCTM().b)))"""
-    assert browser.execute_script(script) > 6
-
-
 def test_night_is_dark_and_its_drawings_too(browser):
     emulate(browser, scheme="light")
     day = colours(browser)
@@ -117,39 +82,6 @@ def test_a_width_is_chosen_with_the_keyboard(browser):
     after = browser.execute_script(shown)
     assert len(before) == len(after) == 1
     assert before != after
-
-
-def test_the_table_behind_a_figure_opens(browser):
-    resize(browser, 1280)
-    table = browser.find_element("css selector", "#gap_at_best_width details table")
-    assert not table.is_displayed()
-    summary = browser.find_element("css selector", "#gap_at_best_width summary")
-    browser.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", summary)
-    summary.click()
-    assert table.is_displayed()
-
-
-def test_a_configuration_in_a_table_leads_to_its_row(browser):
-    resize(browser, 1280)
-    link = "document.querySelector('#heatmap_gap details td a')"
-    browser.execute_script(f"document.querySelector('#heatmap_gap details').open = true; {link}.click()")
-    target = browser.execute_script(
-        f"return document.querySelector({link}.getAttribute('href')).getBoundingClientRect()"
-    )
-    browser.execute_script("location.hash = ''; document.querySelector('#heatmap_gap details').open = false")
-    assert target["height"] > 0
-
-
-@pytest.mark.parametrize("width", WIDTHS)
-def test_every_layer_is_seen(browser, width):
-    resize(browser, width)
-    script = "return [...document.querySelectorAll('#layers svg')].map(s => s.checkVisibility() && s.clientWidth)"
-    assert min(browser.execute_script(script)) > 250
-
-
-def test_everything_of_use_is_reached_by_tab(browser):
-    script = "return [...document.querySelectorAll('a, summary, .scroll, input')].filter(e => e.tabIndex < 0).length"
-    assert browser.execute_script(script) == 0
 
 
 def channels(colour: str) -> list[float]:

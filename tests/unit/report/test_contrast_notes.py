@@ -12,7 +12,7 @@ from pipeline.report.prose.verdicts import with_sentences
 from pipeline.statistics.analysis import analysis
 from pipeline.statistics.declaration import OPTIMIZERS, Declaration, load
 from pipeline.training.result import DIVERGED, Result
-from tests.unit.report import factory
+from tests.support import factory
 
 
 @pytest.fixture
@@ -43,16 +43,6 @@ def test_lost_runs(declared: Declaration) -> None:
     lost, *others = runs("sgd")
     found = rows([*others, factory.lost(lost.job, DIVERGED, "nan"), *runs("adam")], declared)
     assert found.loc["test_accuracy", "note"] == "1 run of sgd, width 64 did not finish (1 diverged)"
-
-
-def test_no_common_seed(declared: Declaration) -> None:
-    found = rows([*runs("sgd"), *runs("adam", range(10, 20))], declared)
-    assert found.loc["test_accuracy", "note"] == "no seed in common, so nothing is paired"
-
-
-def test_one_common_seed(declared: Declaration) -> None:
-    found = rows([*runs("sgd", [0]), *runs("adam", [0])], declared)
-    assert found.loc["test_accuracy", "note"] == "1 common seed: no test, no interval"
 
 
 def test_a_loss_that_is_not_in_nats(declared: Declaration) -> None:

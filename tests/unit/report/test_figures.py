@@ -10,35 +10,16 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from pipeline.report import figures, pictures, style, tables
+from pipeline.report import figures, pictures, style
 from pipeline.report.exhibits import Exhibits
 from pipeline.statistics import summary
-from tests.unit.report import factory
-
-
-def test_labels_that_do_not_meet_stay():
-    assert figures.spread([0.1, 0.9, 0.5], 0.1) == pytest.approx([0.1, 0.9, 0.5])
+from tests.support import factory
 
 
 def test_labels_make_room_for_each_other():
     places = figures.spread([0.5, 0.5, 0.51], 0.1)
     assert np.diff(sorted(places)).min() == pytest.approx(0.1)
     assert np.mean(places) == pytest.approx(np.mean([0.5, 0.5, 0.51]))
-
-
-def test_labels_stay_inside():
-    places = figures.spread([0.98, 1.0, 0.99, 0.85], 0.1)
-    assert max(places) <= 1
-    assert np.diff(sorted(places)).min() == pytest.approx(0.1)
-
-
-def test_labels_keep_their_order():
-    assert np.argsort(figures.spread([0.3, 0.1, 0.2], 0.2)).tolist() == [1, 2, 0]
-
-
-def test_stretched_accuracy_ends_somewhere():
-    assert np.isfinite(figures.stretch(1.0))
-    assert figures.stretch(0.99) - figures.stretch(0.98) == pytest.approx(np.log10(0.0205 / 0.0105))
 
 
 def test_every_series_looks_its_own():
@@ -59,27 +40,6 @@ def test_svg_is_well_formed_and_named():
     assert root.get("aria-label") == 'a "line" < 2'
 
 
-def test_svg_takes_its_colours_from_the_page():
-    assert "var(--blue)" in drawn()
-    assert style.BLUE not in drawn()
-
-
-def test_svg_keeps_text_as_text_in_the_pages_font():
-    assert "<text" in drawn()
-    assert "DejaVu" not in drawn()
-
-
-def test_svgs_of_one_page_do_not_share_ids():
-    ids = [set(re.findall(r' id="([^"]+)"', drawn(name))) for name in ("one", "two")]
-    assert ids[0]
-    assert not ids[0] & ids[1]
-
-
-def test_svg_refers_only_to_what_it_holds():
-    text = drawn()
-    assert set(re.findall(r"(?:href=\"#|url\(#)([^\")]+)", text)) <= set(re.findall(r' id="([^"]+)"', text))
-
-
 def test_drawing_twice_gives_the_same_bytes():
     assert drawn() == drawn()
 
@@ -93,10 +53,6 @@ def test_hardest_digits_are_those_least_believed():
     assert re.match(r"A \d taken for \d with \d+ % certainty", found[0].alternative)
 
 
-def test_hardest_digits_need_probabilities():
-    assert pictures.hardest(factory.finished(factory.job()), factory.arrays()) == []
-
-
 def test_first_layer_shows_the_units_that_the_next_heeds_most():
     result = factory.with_network(factory.finished(factory.job()))
     layer = pictures.first_layer(result, factory.arrays(), 5)
@@ -106,29 +62,11 @@ def test_first_layer_shows_the_units_that_the_next_heeds_most():
     assert (np.diff(layer.heeded) <= 0).all()
 
 
-def test_first_layer_needs_weights():
-    assert pictures.first_layer(factory.finished(factory.job()), factory.arrays()) is None
-
-
 def test_weights_show_sign_by_colour_and_strength_by_opacity():
     tile = pictures.weight_atlas(np.array([[[1.0, -0.5], [0.0, 0.0]]]))
     assert tile[0, 0].tolist() == [*pictures.POSITIVE_RGB, 255]
     assert tile[0, 1].tolist() == [*pictures.NEGATIVE_RGB, 128]
     assert tile[1, 0, 3] == 0
-
-
-def test_weights_without_any_strength():
-    assert pictures.weight_atlas(np.zeros((3, 2, 2)))[..., 3].max() == 0
-
-
-def test_a_picture_is_a_png(image):
-    assert pictures.png(pictures.ink(image)).startswith(b"\x89PNG")
-    assert pictures.data_uri(pictures.ink(image)).startswith("data:image/png;base64,")
-
-
-def test_ink_on_white(image):
-    white = pictures.on_white(pictures.ink(np.zeros((2, 2))))
-    assert white.min() == 255
 
 
 def deep(optimizers=("adam", "sgd"), depths=(1, 2, 3)):
@@ -151,13 +89,6 @@ def test_several_depths_are_drawn_each_by_itself(of_runs):
     assert exhibit.title == "The gap in accuracy, by width and depth"
     assert "adam, 2 layers: " in exhibit.alternative
     assert "hidden layers" in exhibit.svg
-
-
-def test_dvc_plots_draws_a_line_for_each_depth(of_runs):
-    frame = tables.gap_by_width(of_runs(deep(("adam",), (1, 2))))
-    assert frame[["optimizer", "width"]].values.tolist() == [
-        ["adam, 1 layer", 4], ["adam, 2 layers", 4], ["adam, 1 layer", 16], ["adam, 2 layers", 16]
-    ]  # fmt: skip
 
 
 def test_a_band_for_each_depth_of_each_optimizer_in_both_panels(of_runs):

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from pipeline.report import findings, page, tables
 from pipeline.report.evidence import Evidence, Source
-from pipeline.report.prose import answers, verdicts
-from pipeline.statistics import contrasts
-from tests.unit.report import factory
+from pipeline.report.prose import answers
+from tests.support import factory
 
 
 @pytest.fixture(scope="module")
@@ -38,40 +35,10 @@ def test_the_page_has_both_answers(report, evidence: Evidence) -> None:
         assert page.unbroken(answer) in section(report.page)
 
 
-def test_three_seeds_carry_no_claim(report) -> None:
-    assert "overfits more than" not in report.page
-    assert "carry no claim" in section(report.page)
-
-
 def test_the_terminal_and_the_note_say_the_same(report, evidence: Evidence) -> None:
     which, overfits = answers.answers(evidence.analysis)
     assert overfits in report.said
     assert which in tables.note(evidence)
-
-
-def test_every_number_is_in_a_file(report, evidence: Evidence) -> None:
-    table = report.table("contrasts.csv")
-    assert table.columns.tolist() == verdicts.with_sentences(evidence.analysis).columns.tolist()
-    assert set(table.columns) == {*contrasts.COLUMNS, "note", "verdict", "sentence", "lacks", "more_seeds"}
-    assert len(table) == len(evidence.analysis.contrasts)
-
-
-@pytest.mark.parametrize("figure", ["test_accuracy", "gap_accuracy", "gap_loss"])
-def test_each_contrast_has_its_row(ten: Evidence, figure: str) -> None:
-    [found] = [one for one in findings.verdicts(ten.analysis) if one.figure == figure]
-    rows = ten.analysis.contrasts[ten.analysis.contrasts["figure"].eq(figure)]
-    assert len(found.table) == len(rows) == 5 * 4 + 3 * 6
-    assert sum(int(count) for count in re.findall(r"(\d+) ×", found.summary)) == len(rows)
-    assert len(found.sentences) == rows["lacks"].eq("").sum()
-    first = rows.iloc[0]
-    scale = 1 if figure == "gap_loss" else 100
-    written = float(found.table.iloc[0, 3].replace("−", "-"))
-    assert written == pytest.approx(scale * first["difference"], abs=0.005 if scale == 100 else 0.00005)
-
-
-def test_ten_seeds_show_that_sgd_is_less_accurate(ten: Evidence) -> None:
-    [accuracy] = [one for one in findings.verdicts(ten.analysis) if one.figure == "test_accuracy"]
-    assert any(re.search("is more accurate than sgd, width 512: by [67]", one) for one in accuracy.sentences)
 
 
 def test_the_gap_is_told_at_three_points(ten: Evidence) -> None:
@@ -91,22 +58,6 @@ def test_nothing_is_shown_as_a_number_that_is_none(ten: Evidence) -> None:
         assert not frame.map(lambda cell: "nan" in str(cell).lower()).to_numpy().any()
 
 
-def test_one_configuration_alone_has_nothing_to_be_held_against() -> None:
-    runs = [factory.finished(factory.job("adam", 64, seed, validation=10_000)) for seed in range(3)]
-    analysis = Evidence([Source("one", Path("one"), None, runs)]).analysis
-    assert findings.verdicts(analysis) == []
-    assert "only configuration" in answers.answers(analysis)[0]
-    assert isinstance(findings.gap_points(analysis), pd.DataFrame)
-
-
-def test_seeds_and_images_are_drawn_anew(ten: Evidence) -> None:
-    table = findings.resampled(ten.analysis)
-    assert table["minus that of"].iloc[0] == "–"
-    assert len(table) == len(factory.PROFILES)
-    assert set(table["drawn anew"]) == {"seeds and images"}
-    assert set(table["images"]) == {"360"}
-
-
 def test_the_two_best_networks_are_of_two_configurations(ten: Evidence) -> None:
     duel = findings.two_best(ten)
     assert duel is not None
@@ -118,20 +69,9 @@ def test_the_two_best_networks_are_of_two_configurations(ten: Evidence) -> None:
     assert duel.sentence.startswith("Of 360 test images ")
 
 
-def test_without_labels_no_two_networks_are_compared() -> None:
-    runs = [factory.finished(factory.job(name, 64, validation=9)) for name in ("adam", "sgd")]
-    assert findings.two_best(Evidence([Source("two", Path("two"), None, runs)])) is None
-
-
 def test_the_slope_over_the_width_is_of_all_seeds(ten: Evidence) -> None:
     table = findings.width_slopes(ten)
     assert set(table["optimizer"]) == set(factory.PROFILES)
     assert set(table["seeds"]) == {10}
     steep = dict(zip(table["optimizer"], table["points per doubling"], strict=True))
     assert float(steep["nadam"]) > float(steep["momentum"]) > 0
-
-
-def test_gaps_are_told_at_equal_training_loss_too(ten: Evidence) -> None:
-    columns = {one.figure: set(one.table.columns) for one in findings.verdicts(ten.analysis)}
-    assert "A − B at equal training loss" in columns["gap_accuracy"] & columns["gap_loss"]
-    assert "A − B at equal training loss" not in columns["test_accuracy"]

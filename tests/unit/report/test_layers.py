@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 
 from pipeline.report import layers
 from pipeline.training.result import Result
-from tests.unit.report import factory
+from tests.support import factory
 
 
 @pytest.fixture
@@ -42,20 +40,3 @@ def test_weights_that_give_something_else_are_not_shown(best: Result) -> None:
     assert best.predictions is not None
     best.predictions = (best.predictions + 1) % 10
     assert layers.layers(best, factory.arrays()) == []
-
-
-def test_weights_of_another_network_are_not_shown(best: Result) -> None:
-    best.job = dataclasses.replace(best.job, model=dataclasses.replace(best.job.model, hidden=(48, 48)))
-    assert layers.layers(best, factory.arrays()) == []
-
-
-def test_without_weights_there_is_nothing_to_show() -> None:
-    assert layers.layers(factory.finished(factory.job()), factory.arrays()) == []
-
-
-def test_a_network_without_hidden_layers(best: Result) -> None:
-    best.job = dataclasses.replace(best.job, model=dataclasses.replace(best.job.model, hidden=()))
-    random = np.random.default_rng(0)
-    best.weights = {"classes/kernel": random.normal(size=(64, 10)), "classes/bias": np.zeros(10)}
-    best.predictions = (factory.digits()["test_images"] @ best.weights["classes/kernel"]).argmax(axis=1)
-    assert [layer.name for layer in layers.layers(best, factory.arrays())] == ["pixels", "output, before the softmax"]

@@ -9,7 +9,7 @@ import pytest
 from pipeline.report.prose import limits
 from pipeline.statistics import design
 from pipeline.training.result import FAILED
-from tests.unit.report import factory
+from tests.support import factory
 
 HERE = {"python": "3.11.7", "tensorflow": "2.21.0", "lock": "a" * 64, "numerics_class": "c" * 64}
 
@@ -19,10 +19,6 @@ def runs():
     for run in found:
         run.environment = dict(HERE)
     return found
-
-
-def test_runs_of_one_origin_need_no_word():
-    assert limits.mixed(runs(), "The runs") == []
 
 
 @pytest.mark.parametrize(

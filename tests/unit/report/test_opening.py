@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.cli import formatting
 from pipeline.report.prose import opening
-from tests.unit.report import factory
+from tests.support import factory
 
 
 def seeds(count: int, optimizer: str = "adam", **job):
@@ -22,34 +22,12 @@ def test_number(value, text):
     assert formatting.number(value) == text
 
 
-@pytest.mark.parametrize(
-    ("values", "text"), [([0, 1, 2], "0 to 2"), ([1, 4, 7], "1, 4 and 7"), ([3], "3"), ([2, 1], "1 and 2")]
-)
-def test_ranged(values, text):
-    assert formatting.ranged(values) == text
-
-
-@pytest.mark.parametrize(
-    ("hidden", "text"),
-    [("512", "width 512"), ("64x64", "width 64, 2 layers"), ("64x32", "widths 64, 32"), ("none", "no hidden layer")],
-)
-def test_layers(hidden, text):
-    assert formatting.layers(hidden) == text
-
-
 def test_the_answer_is_two_sentences(evidence):
     first, second = opening.answer(evidence)
     assert first.startswith("Among 24 configurations, **")
     assert "% interval" in first
     # 2 to 3 seeds, some lost.
     assert second == "**Who overfits more is not known**: 3 seeds in common carry no claim, it takes 10."
-
-
-def test_the_gaps_that_were_measured_are_its_evidence(evidence):
-    said = opening.certainty(evidence)[0]
-    assert said.startswith(f"The overfitting gap of {opening.configuration(evidence.best)} is ")
-    assert "; the largest, that of " in said
-    assert ", the smallest, that of sgd" in said
 
 
 def test_the_answer_on_who_overfits_is_the_verdict(of_runs):
@@ -67,62 +45,12 @@ def test_the_answer_on_who_overfits_is_the_verdict(of_runs):
     )
 
 
-def test_the_answer_names_the_best_on_validation(evidence):
-    assert opening.configuration(evidence.best) in opening.answer(evidence)[0]
-
-
-def test_the_best_may_have_the_largest_gap(of_runs):
-    wide = factory.finished(factory.job("adam", validation=9), test=0.98, gap=0.02)
-    small = factory.finished(factory.job("sgd", validation=9), test=0.9, gap=0.01)
-    second = opening.certainty(of_runs([small, wide]))[0]
-    expected = "The overfitting gap of adam, width 512 is 2.00 points, the largest measured; the smallest, that of sgd"
-    assert second.startswith(expected)
-
-
-def test_few_seeds_are_called_a_smoke_test(evidence):
-    assert "a smoke test**: it carries no claim" in " ".join(opening.certainty(evidence))
-
-
-def test_seeds_that_were_lost_show_in_the_count(evidence):
-    assert opening.seeds(evidence) == "2 to 3 seeds"
-
-
 @pytest.mark.parametrize(("count", "said"), [(9, "a smoke test"), (10, "an exploration"), (30, "enough to confirm")])
 def test_what_seeds_can_carry(of_runs, count, said):
     assert said in " ".join(opening.certainty(of_runs(seeds(count))))
-
-
-def test_no_verdict_on_who_overfits_more(evidence):
-    text = " ".join([*opening.answer(evidence), *opening.certainty(evidence)])
-    assert "overfits more than" not in text
-    assert "is better than" not in text
-
-
-def test_ties_are_said(of_runs):
-    alike = of_runs([*seeds(3), *seeds(3, "nadam")])
-    assert "All of the 2 configurations share the first place" in " ".join(opening.certainty(alike))
-
-
-def test_one_seed_is_said_to_have_no_interval(of_runs):
-    assert "(one seed, so no interval)" in opening.answer(of_runs(seeds(1)))[0]
-
-
-def test_without_validation_nothing_is_selected(of_runs):
-    runs = [factory.finished(factory.job(name)) for name in ("adam", "sgd")]
-    assert "so nothing is selected" in opening.answer(of_runs(runs))[0]
-
-
-def test_one_configuration_is_compared_with_nothing(of_runs):
-    text = " ".join(opening.answer(of_runs(seeds(2))))
-    assert "Among" not in text
-    assert "largest" not in text
 
 
 @pytest.mark.parametrize(("test", "alarm"), [(0.9911, True), (0.9909, False)])
 def test_leak_alarm(of_runs, test, alarm):
     found = of_runs([factory.finished(factory.job(), test=test)])
     assert ("Leak alarm" in opening.alarm(found)) is alarm
-
-
-def test_leak_alarm_knows_nothing_of_other_data(of_runs):
-    assert opening.alarm(of_runs([factory.finished(factory.job(dataset="digits"), test=0.995)])) == ""

@@ -17,9 +17,9 @@ from pipeline.report.exhibits import Exhibits
 from pipeline.storage.find import beginning
 from pipeline.storage.identity import key_of
 from pipeline.storage.store import RunStore
+from tests.support import factory
 from tests.support.clone import CHECKOUT
-from tests.unit.report import factory
-from tests.unit.storage.test_store import result
+from tests.support.factory import stored
 
 README = (CHECKOUT / "README.md").read_text("utf-8")
 HEAD = [
@@ -66,7 +66,7 @@ def evidence_with(of_runs: Callable[..., Evidence], tmp_path: Path) -> Callable[
         evidence = of_runs([factory.finished(factory.job("adam", 64, seed, validation=9)) for seed in range(2)])
         evidence.tables_folder, evidence.store = tmp_path, RunStore(tmp_path / "runs")
         for letter, cpu in processors.items():
-            evidence.store.write(result(job=JOBS[letter], identity=IDENTITY, environment={"cpu": cpu}))
+            evidence.store.write(stored(job=JOBS[letter], identity=IDENTITY, environment={"cpu": cpu}))
         return evidence
 
     return made
@@ -129,20 +129,6 @@ def test_a_table_that_comes_from_elsewhere_is_not_on_the_page(
     text, exhibits = rendered(evidence_with())
     assert 'id="published"' not in text
     assert 'id="tuned"' not in text
-    assert exhibits.published is None
-
-
-def test_any_table_of_tuned_rates_is_on_the_page(evidence_with: Callable[..., Evidence], tmp_path: Path) -> None:
-    write(tmp_path, "tuned.csv", ["optimizer", "rate", "keys"], ["adam", "<0.002>", beginning(A)])
-    text, _ = rendered(evidence_with(a="A"))
-    section = text.partition('<section id="tuned">')[2].partition("</section>")[0]
-    assert '<th scope="row">adam</th><td>&lt;0.002&gt;</td>' in section
-    assert "Data: digits. Trained on CPU A." in section
-
-
-def test_what_is_not_there_is_not_on_the_page(evidence_with: Callable[..., Evidence]) -> None:
-    text, exhibits = rendered(evidence_with(a="A", b="A", c="A"))
-    assert 'id="published"' not in text
     assert exhibits.published is None
 
 

@@ -14,11 +14,10 @@ import pytest
 from pipeline.report import figures, findings, page, tables
 from pipeline.report.evidence import Evidence, Source
 from pipeline.report.exhibits import Exhibits
-from pipeline.report.prose import inference, verdicts
-from pipeline.statistics import consistency, declaration, summary, tuning
-from pipeline.statistics.published import Row, judge
+from pipeline.report.prose import verdicts
+from pipeline.statistics import declaration, tuning
 from pipeline.statistics.verdicts import MOST_SEEDS
-from tests.unit.report import factory
+from tests.support import factory
 
 pytestmark = pytest.mark.fault("intervals outside the possible")
 
@@ -59,10 +58,6 @@ def test_differences(scattered: Evidence) -> None:
     assert contrasts.loc["gap_loss", ["low", "high"]].notna().all().all()
 
 
-def test_curves(scattered: Evidence) -> None:
-    assert impossible(summary.bands(scattered.curves), ["accuracy"], 0, 1).empty
-
-
 def test_no_text_of_the_page_has_an_impossible_interval(scattered: Evidence) -> None:
     text = page.render(scattered, Exhibits(scattered, None), None)
     ends = [
@@ -91,18 +86,6 @@ def test_tuned_rates() -> None:
     assert (row["difference_test_accuracy_low"], row["difference_test_accuracy_high"]) == (-1, 1)
 
 
-@pytest.mark.parametrize(("measure", "ends"), [("test accuracy", (0, 100)), ("test error", (0, 100))])
-def test_published_figures(measure: str, ends: tuple[float, float]) -> None:
-    results = [factory.finished(factory.job("adam", 64, seed), test=value) for seed, value in enumerate((0.3, 0.9))]
-    found = judge(Row("row", "source", (), measure, 98.0, 97.0, 99.0), results)
-    assert found.interval[1:] == ends
-    assert found.ours.endswith("(0.00 to 100.00) %")
-
-
-def test_a_repetition_may_differ_by_all_images_at_most() -> None:
-    assert "by less than 100.00 in" in inference.consistency(consistency.against_seeds(0.5, 0.6, [0.1, 0.5, 0.9]))
-
-
 def test_no_more_than_a_thousand_seeds_are_asked_for(scattered: Evidence) -> None:
     contrasts = verdicts.with_sentences(scattered.analysis)
     finite = contrasts.loc[np.isfinite(contrasts["more_seeds"]), "more_seeds"]
@@ -113,9 +96,3 @@ def test_no_more_than_a_thousand_seeds_are_asked_for(scattered: Evidence) -> Non
         hopeless["sentence"].str.endswith("It is not decidable by seeds: more than 1,000 would have to be added.").all()
     )
     assert "not decidable by seeds" in findings.verdicts(scattered.analysis)[0].table["more seeds"].to_list()
-
-
-def test_a_difference_that_cannot_be_is_not_called_detectable(scattered: Evidence) -> None:
-    shown = findings.verdicts(scattered.analysis)[0].table["detectable"]
-    assert shown.eq("none").any()
-    assert pd.to_numeric(shown.replace({"none": "0", "–": "0"})).max() <= 100

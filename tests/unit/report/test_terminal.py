@@ -15,7 +15,7 @@ from pipeline.report import page, tables, terminal
 from pipeline.report.evidence import Evidence, Source
 from pipeline.report.exhibits import Exhibits
 from pipeline.report.prose import answers
-from tests.unit.report import factory
+from tests.support import factory
 
 pytestmark = pytest.mark.fault("narrow windows")
 
@@ -70,12 +70,6 @@ def test_sentences_break_between_words_on_a_terminal_only(long_names: Evidence) 
     console = Console(file=io.StringIO(), width=80, highlight=False)
     terminal.show(long_names, console)
     assert sentence in console.file.getvalue().splitlines()
-
-
-def test_configurations_are_lists_of_settings(long_names: Evidence) -> None:
-    names = {row["configuration"] for row in tables.leaderboard(long_names)}
-    assert len(names) == 8
-    assert "adam, widths 512, 512, 256, activation leaky_relu, learning rate 0.000316228" in names
 
 
 @pytest.mark.browser

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from rich.console import Console
 
 from pipeline.report import tuned
 from pipeline.training.result import DIVERGED
@@ -43,23 +42,6 @@ def test_the_terminal_shows_the_same_table(out: Path) -> None:
     assert said[-1] == f"the report is {out / 'tuned.md'}"
 
 
-def test_a_narrow_terminal_leaves_the_gaps_out(out: Path) -> None:
-    table = pd.read_csv(out / "tuned.csv")
-    lines = tuned.at_terminal(table, Console(width=80))
-    assert max(map(len, lines)) <= 80
-    words = set(" ".join(lines).split())
-    assert {word for row in tuned.brief(table) for cell in row[:5] for word in cell.split()} <= words
-    assert "gap" not in words
-
-
-def test_the_page_says_which_seeds_chose_and_what_was_spent(out: Path) -> None:
-    page = (out / "tuned.md").read_text()
-    assert "the same budget, 4 rates with 2 seeds (100 and 101)" in page
-    assert "| sgd | tuned − default | 10 | " in page
-    assert ": tuned more accurate, Holm p < 0.001" in page
-    assert "0.01 (default, and chosen)" in page
-
-
 def test_the_page_says_what_lies_at_an_edge_and_what_diverged(out: Path) -> None:
     told = {line.split(":")[0]: line for line in (out / "tuned.md").read_text().splitlines() if line.startswith("- ")}
     assert "1 run of 8 diverged and counted 0." in told["- sgd"]
@@ -74,7 +56,3 @@ def test_each_run_that_chose_is_in_the_table(out: Path) -> None:
     assert tried.groupby("optimizer").size().to_dict() == {"sgd": 8, "adam": 8, "nadam": 8}
     assert tried.loc[tried["status"].eq(DIVERGED), "val_accuracy"].tolist() == [0]
     assert set(tried.loc[tried["chosen"] & tried["optimizer"].eq("sgd"), "learning_rate"]) == {0.1}
-
-
-def test_there_is_a_picture(out: Path) -> None:
-    assert (out / "tuned.png").read_bytes().startswith(b"\x89PNG")

@@ -61,8 +61,7 @@ def test_images_alone_where_seeds_are_all_alike(declared):
     assert bootstrap.accuracy(copies, declared).standard_error == pytest.approx(np.sqrt(p * (1 - p) / 500), rel=0.05)
 
 
-@pytest.mark.parametrize("seeds", [3, 5, 10, 30])
-@pytest.mark.parametrize("by_seed", [0.1, 0.6])
+@pytest.mark.parametrize(("seeds", "by_seed"), [(3, 0.6), (10, 0.1), (10, 0.6)])
 def test_the_interval_covers_the_truth_as_often_as_it_says(declared, seeds, by_seed):
     """The truth is the mean over all seeds and images; seeds that scatter less than images do, or more."""
     few, rounds = dataclasses.replace(declared, bootstrap_repetitions=199), 300
@@ -74,11 +73,6 @@ def test_the_interval_covers_the_truth_as_often_as_it_says(declared, seeds, by_s
     assert 0.95 - 2.5 * np.sqrt(0.95 * 0.05 / rounds) <= covered
 
 
-def test_the_same_answers_do_not_differ(declared):
-    found = bootstrap.difference(CORRECT, CORRECT, declared)
-    assert (found.estimate, found.low, found.high, found.standard_error) == (0, 0, 0, 0)
-
-
 def test_a_difference_on_the_same_images_is_surer_than_two_accuracies(declared):
     other = CORRECT & (np.random.default_rng(3).random(CORRECT.shape) < 0.98)
     found = bootstrap.difference(CORRECT, other, declared)
@@ -87,21 +81,7 @@ def test_a_difference_on_the_same_images_is_surer_than_two_accuracies(declared):
     assert found.standard_error < bootstrap.accuracy(CORRECT, declared).standard_error / 2
 
 
-def test_the_same_seed_draws_the_same(declared):
-    assert bootstrap.accuracy(CORRECT, declared) == bootstrap.accuracy(CORRECT, declared)
-
-
-def test_all_right_has_no_width(declared):
-    found = bootstrap.accuracy(np.ones((3, 20), dtype=bool), declared)
-    assert (found.estimate, found.low, found.high) == (1, 1, 1)
-
-
 @pytest.mark.parametrize("shape", [(0, 5), (3, 0), (4,)])
 def test_nothing_to_draw_from(declared, shape):
     with pytest.raises(ValueError, match="at least one seed and one image"):
         bootstrap.accuracy(np.ones(shape, dtype=bool), declared)
-
-
-def test_differences_take_the_same_seeds_and_images(declared):
-    with pytest.raises(ValueError, match="same seeds and images"):
-        bootstrap.difference(CORRECT, CORRECT[:2], declared)

@@ -6,15 +6,18 @@ import dataclasses
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from pipeline.statistics import contrasts, design, verdicts
+from pipeline.statistics import contrasts, declaration, design, verdicts
 from pipeline.statistics.declaration import OPTIMIZERS, WIDTHS
 from pipeline.statistics.figures import FIGURES
-from pipeline.statistics.pairs import Blocks
-from pipeline.training.result import DIVERGED
-from tests.unit.report import factory
+from tests.support import factory
+
+
+@pytest.fixture(scope="module")
+def declared():
+    """With fewer sign flips."""
+    return dataclasses.replace(declaration.load(), permutations=99)
 
 
 def runs(optimizer="adam", width=64, seeds=range(10), gap=None, test=None, **job):
@@ -52,12 +55,6 @@ def test_a_row_per_contrast_and_figure(declared):
     assert found["figure"].tolist() == 2 * list(FIGURES)
 
 
-def test_every_column_is_documented(declared):
-    documented = contrasts.__doc__
-    assert table(PAIR, declared).columns.tolist() == contrasts.COLUMNS
-    assert [name for name in contrasts.COLUMNS if f"`{name}`" not in documented] == []
-
-
 def test_a_seed_is_a_block(declared):
     found = row(PAIR, declared)
     gaps = {(r.job.optimizer.name, r.job.seed): r.figures["overfitting_gap/accuracy"] for r in PAIR}
@@ -66,11 +63,6 @@ def test_a_seed_is_a_block(declared):
     assert found["sd"] == pytest.approx(np.std(differences, ddof=1))
     assert (found["n"], found["only_a"], found["only_b"], found["unlike"]) == (10, 0, 0, 0)
     assert found["mean_a"] - found["mean_b"] == pytest.approx(found["difference"])
-
-
-def test_the_order_of_runs_does_not_matter(declared):
-    shuffled = [PAIR[place] for place in np.random.default_rng(0).permutation(len(PAIR))]
-    assert table(shuffled, declared)["sd"].tolist() == pytest.approx(table(PAIR, declared)["sd"].tolist())
 
 
 def test_only_seeds_that_both_have_are_used(declared):
@@ -86,43 +78,12 @@ def test_runs_of_different_data_are_no_pair(declared):
     assert (found["n"], found["unlike"]) == (6, 4)
 
 
-def test_runs_that_share_other_data_are_a_pair(declared):
-    results = [*runs("sgd"), *runs("adam")]
-    for result in results:
-        if result.job.seed == 0:
-            result.identity = {**result.identity, "data": "other"}
-    assert row(results, declared)["n"] == 10
-
-
-def test_lost_runs_are_no_pairs(declared):
-    results = [*PAIR[1:], factory.lost(PAIR[0].job, DIVERGED, "nan")]
-    found = row(results, declared)
-    assert (found["n"], found["only_b"]) == (9, 1)
-
-
 def test_disjoint_seeds_are_unpaired(declared):
     found = row([*runs("sgd"), *runs("adam", seeds=range(10, 20))], declared)
     assert (
         found[["difference", "low", "p_t", "holm", "detectable", "seeds_to_decide", "matched_difference"]].isna().all()
     )
     assert found["n"] == 0
-
-
-def test_one_common_seed(declared):
-    found = row([*runs("sgd", seeds=[0]), *runs("adam", seeds=[0])], declared)
-    assert math.isfinite(found["difference"])
-    assert found[["sd", "p_t", "holm", "seeds_to_decide"]].isna().all()
-
-
-def test_large_seeds(declared):
-    assert row([*runs("sgd", seeds=[5, 2]), *runs("adam", seeds=[2, 5])], declared)["n"] == 2
-
-
-def test_without_contrasts_the_table_is_empty(declared):
-    found = table(runs(), declared)
-    assert found.empty
-    assert found.columns.tolist() == contrasts.COLUMNS
-    assert verdicts.judged(found, declared).empty
 
 
 # -- families
@@ -137,11 +98,6 @@ def test_holm_is_within_contrast_and_figure(declared):
         assert (family["comparisons"] == 6).all()
         padded = [*family["p_t"], 1, 1, 1]
         assert family["holm_t"].tolist() == pytest.approx(multipletests(padded, method="holm")[1][:3])
-
-
-def test_data_sets_are_families_of_their_own(declared):
-    both = table([*PAIR, *runs("sgd", dataset="digits"), *runs("adam", dataset="digits")], declared)
-    assert (both["comparisons"] == 1).all()
 
 
 def test_the_declared_test_is_the_one_that_counts(declared):
@@ -165,11 +121,6 @@ def test_what_so_many_seeds_detect(declared):
         assert found[column] > found["minimum_effect"]
 
 
-def test_seeds_still_needed(declared):
-    found = row(PAIR, declared)
-    assert found["seeds_still_needed"] == max(0, found["seeds_to_decide"] - 10)
-
-
 def test_seeds_for_a_gap_are_enough_at_matched_training_loss_too(declared):
     """For the claim there, over the seeds that have such a place; equivalence is of the gap itself."""
     from pipeline.statistics import power
@@ -185,20 +136,6 @@ def test_seeds_for_a_gap_are_enough_at_matched_training_loss_too(declared):
     assert found["seeds_to_decide"] == max(alone["seeds_to_decide"], there)
 
 
-def test_sizes_in_nats_are_not_of_another_loss(declared):
-    results = [
-        dataclasses.replace(
-            r, job=dataclasses.replace(r.job, training=dataclasses.replace(r.job.training, loss="mean_squared_error"))
-        )
-        for r in PAIR
-    ]
-    whole = table(results, declared)
-    found = whole.set_index("figure").loc["gap_loss"]
-    assert found[["margin", "minimum_effect", "p_equivalent", "detectable", "seeds_to_decide"]].isna().all()
-    assert math.isfinite(found["difference"])
-    assert math.isfinite(whole.set_index("figure").loc["gap_accuracy", "p_equivalent"])
-
-
 # -- matched training loss
 
 
@@ -209,33 +146,7 @@ def test_gaps_are_compared_at_matched_training_loss(declared):
     assert found["matched_low"] < found["matched_difference"] < found["matched_high"]
 
 
-def test_test_accuracy_has_no_matched_loss(declared):
-    found = row(PAIR, declared, "test_accuracy")
-    assert pd.isna(found["matched_n"])
-    assert math.isnan(found["matched_p"])
-
-
-def test_without_histories_nothing_is_matched(declared):
-    found = row(PAIR, declared, histories=False)
-    assert found["matched_n"] == 0
-    assert math.isnan(found["matched_holm"])
-
-
 # -- pairs
-
-
-def test_pairs_are_in_the_order_of_seeds():
-    results = [*runs("sgd", seeds=[4, 1]), *runs("adam", seeds=[1, 4, 2])]
-    rows = design.runs_of(results)
-    first, second = (result.job.configuration for result in (results[0], results[2]))
-    pairs = Blocks(rows).pairs(first, second)
-    of = {result.key: (result.job.optimizer.name, result.job.seed) for result in results}
-    assert [(of[a], of[b]) for a, b in pairs.keys] == [(("sgd", 1), ("adam", 1)), (("sgd", 4), ("adam", 4))]
-
-
-def test_unknown_configurations_have_no_pairs():
-    pairs = Blocks(design.runs_of(runs())).pairs("none", runs()[0].job.configuration)
-    assert (pairs.n, pairs.only_a, pairs.only_b) == (0, 0, 10)
 
 
 # -- verdicts

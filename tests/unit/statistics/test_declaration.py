@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import yaml
 
 from pipeline.cli.errors import UserError
 from pipeline.config.rules import CONF
-from pipeline.statistics.declaration import OPTIMIZERS, RULES, WIDTHS, declare, load
+from pipeline.statistics.declaration import OPTIMIZERS, declare, load
 
 
 def values(**changed):
@@ -28,54 +27,21 @@ def test_points_become_shares(declared):
     assert declared.minimum_effect["gap_accuracy"] == 0.001
 
 
-def test_the_rest_is_as_it_stands(declared):
-    assert declared.contrasts == (OPTIMIZERS, WIDTHS)
-    assert (declared.alpha, declared.confidence, declared.power) == (0.05, 0.95, 0.8)
-    assert (declared.seeds_to_explore, declared.seeds_to_confirm) == (10, 30)
-    assert declared.training_loss_threshold == 0.05
-
-
-def test_it_cannot_be_changed_afterwards(declared):
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        declared.alpha = 0.5
-
-
 def test_an_unknown_key_is_refused_and_the_nearest_named():
     assert complaint(alhpa=0.05) == "comparison: alhpa=0.05: no such key (did you mean 'alpha'?)"
-
-
-def test_an_unknown_figure_is_refused():
-    assert "margin.accuracy=1: no such key" in complaint(margin={**values()["margin"], "accuracy": 1})
-
-
-@pytest.mark.parametrize("key", [key for key in RULES if "." not in key])
-def test_a_missing_key_is_named(key):
-    with pytest.raises(UserError, match=f"{key}: missing"):
-        declare({name: value for name, value in values().items() if name != key})
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("alpha", 0),
         ("alpha", 0.6),
-        ("alpha", "small"),
         ("alpha", True),
-        ("confidence", 1),
         ("confidence", 95),
         ("power", float("nan")),
-        ("seeds_to_explore", 1),
         ("seeds_to_explore", 10.5),
-        ("seeds_to_confirm", None),
-        ("training_loss_threshold", -0.05),
         ("permutations", 10),
-        ("bootstrap_repetitions", 0),
-        ("random_seed", -1),
         ("claim_test", "t"),
-        ("contrasts", "all"),
-        ("contrasts", ["each against each"]),
         ("contrasts", [OPTIMIZERS, OPTIMIZERS]),
-        ("margin", 0.1),
     ],
 )
 def test_a_value_out_of_range_is_refused_with_key_and_value(key, value):
@@ -87,10 +53,6 @@ def test_a_value_out_of_range_is_refused_with_key_and_value(key, value):
 def test_a_size_is_over_zero(part, size):
     sizes = {**values()[part], "gap_loss": size}
     assert f"{part}.gap_loss=" in complaint(**{part: sizes})
-
-
-def test_all_that_is_wrong_is_said_at_once():
-    assert complaint(alpha=0, power=2).count("comparison: ") == 2
 
 
 def test_no_difference_may_be_claimed_and_equivalent_at_once():
@@ -107,18 +69,9 @@ def test_the_effect_to_find_is_over_the_minimum():
     )
 
 
-def test_confirming_takes_no_fewer_seeds_than_exploring():
-    assert "seeds_to_confirm=5: expected at least seeds_to_explore, 10" in complaint(seeds_to_confirm=5)
-
-
 @pytest.mark.parametrize("text", ["", "- a\n- b\n", "alpha: [", "\tx"])
 def test_a_file_that_says_nothing_is_refused(tmp_path: Path, text: str):
     path = tmp_path / "comparison.yaml"
     path.write_text(text)
     with pytest.raises(UserError, match=r"comparison\.yaml"):
         load(path)
-
-
-def test_a_missing_file_is_named(tmp_path: Path):
-    with pytest.raises(UserError, match=r"none\.yaml"):
-        load(tmp_path / "none.yaml")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pandas as pd
 import pytest
 
@@ -11,7 +9,7 @@ from pipeline.report.prose import limits
 from pipeline.statistics import design
 from pipeline.statistics.declaration import OPTIMIZERS, WIDTHS
 from pipeline.training.result import DIVERGED, FAILED
-from tests.unit.report import factory
+from tests.support import factory
 
 
 def sweep(optimizers=("sgd", "momentum", "adam"), widths=(16, 64), seeds=3, **job):
@@ -62,15 +60,6 @@ def test_labels_tell_configurations_apart():
         "sgd, width 64, learning rate 0.01",
         "adam, width 64",
     ]
-
-
-def test_labels_tell_settings_once():
-    table = design.configurations(design.runs_of([*sweep(("adam",), (64,)), *sweep(("adam",), (64,), epochs=20)]))
-    assert table["label"].tolist() == ["adam, width 64, epochs 5", "adam, width 64, epochs 20"]
-
-
-def test_no_runs_no_configurations():
-    assert design.configurations(design.runs_of([])).empty
 
 
 # -- each optimizer against the best
@@ -126,16 +115,6 @@ def test_other_settings_are_not_mixed(declared):
     assert all(table.loc[contrast.a, "epochs"] == table.loc[contrast.b, "epochs"] for contrast in found.contrasts)
 
 
-def test_data_sets_are_not_mixed(declared):
-    _, found = laid([*sweep(("sgd",), (64,)), *sweep(("adam",), (64,), dataset="digits")], declared)
-    assert found.contrasts == []
-
-
-def test_an_optimizer_that_never_finished_stays_in_view(declared):
-    results = [*sweep(("adam",), (64,)), factory.lost(factory.job("sgd", 64, 0, 10), DIVERGED, "nan")]
-    assert named(results, declared, OPTIMIZERS) == [("width 64", "sgd, width 64", "adam, width 64")]
-
-
 # -- each width against the next
 
 
@@ -144,26 +123,6 @@ def test_each_width_against_the_next(declared):
         ("adam", "adam, width 64", "adam, width 16"),
         ("adam", "adam, width 512", "adam, width 64"),
     ]
-
-
-def test_widths_need_no_validation(declared):
-    assert len(named(sweep(("adam",), validation=0), declared, WIDTHS)) == 1
-
-
-def test_depths_are_not_mixed(declared):
-    deep = dataclasses.replace(
-        factory.job("adam", 64, 0, 10), model=dataclasses.replace(factory.job().model, hidden=(64, 64))
-    )
-    assert named([*sweep(("adam",), (16,)), factory.finished(deep)], declared, WIDTHS) == []
-
-
-def test_several_rates_and_no_validation_leave_no_width_to_contrast(declared):
-    results = [r for rate in (0.1, 0.01) for r in rated(rate)] + rated(0.1, width=16)
-    for result in results:
-        del result.figures["best/val_accuracy"]
-    _, found = laid(results, declared)
-    assert found.contrasts == []
-    assert any("several configurations of one width" in limit for limit in limits.of_design(found, pd.DataFrame()))
 
 
 # -- the family
@@ -181,73 +140,7 @@ def test_rates_count_too(declared):
     assert found.comparisons == {("mnist", OPTIMIZERS): 2}
 
 
-def test_only_what_is_declared_is_contrasted(declared):
-    one = dataclasses.replace(declared, contrasts=(WIDTHS,))
-    _, found = laid(sweep(), one)
-    assert {contrast.declared for contrast in found.contrasts} == {WIDTHS}
-    assert laid(sweep(), dataclasses.replace(declared, contrasts=()))[1].contrasts == []
-
-
 # -- limits
-
-
-@pytest.mark.parametrize(
-    ("results", "said"),
-    [
-        (sweep(("adam",), (64,)), "there is one configuration only"),
-        (sweep(("adam",)), "no two optimizers share a width"),
-    ],
-)
-def test_why_there_is_nothing_to_contrast(declared, results, said):
-    table, found = laid(results, declared)
-    assert said in " ".join(limits.of_design(found, table))
-
-
-def of_runs(results, declared):
-    return limits.of_runs(design.configurations(design.runs_of(results)), results, declared)
-
-
-def test_a_whole_sweep_has_no_limits(declared):
-    assert of_runs(sweep(seeds=10), declared) == []
-
-
-@pytest.mark.parametrize(
-    ("results", "said"),
-    [
-        ([], "No run finished (there are none): nothing can be compared."),
-        ([factory.lost(factory.job(), DIVERGED, "nan")], "No run finished (1 diverged)"),
-        (sweep(seeds=3), "have 3 seeds only: it takes 10 to explore"),
-        (sweep(("adam",), (64,)), "One configuration finished"),
-        (sweep(validation=0), "No validation split was held out"),
-        (sweep(epochs=1), "With one epoch each there is no curve"),
-        (
-            [*sweep(), *sweep(dataset="digits")],
-            "The runs are of digits and mnist: each data set is compared by itself.",
-        ),
-        (
-            [*sweep(), factory.lost(factory.job("adam", 64, 3, 10), DIVERGED, "nan")],
-            "1 diverged of 19 runs did not finish",
-        ),
-    ],
-)
-def test_a_limit(declared, results, said):
-    assert any(said in limit for limit in of_runs(results, declared))
-
-
-@pytest.mark.parametrize(
-    ("part", "said"), [("data", "data"), ("source", "training code"), ("numerics", "devices or precisions")]
-)
-def test_mixed_origins_are_said(declared, part, said):
-    results = sweep()
-    results[0].identity = {**results[0].identity, part: {"other": 1}}
-    told = f"The runs on mnist come from different {said}: a mean is over all of them, and only runs that share it are paired."
-    assert told in of_runs(results, declared)
-
-
-def test_mixed_environments_are_said(declared):
-    results = sweep()
-    results[0].environment = {"lock": "other"}
-    assert any("come from different environments" in limit for limit in of_runs(results, declared))
 
 
 # -- from reports/runs.csv
@@ -263,12 +156,6 @@ def test_the_file_of_runs_serves_as_well(declared, tmp_path):
     assert [contrast.at for contrast in found.contrasts] == [contrast.at for contrast in whole.contrasts]
     assert found.comparisons == whole.comparisons
     assert table["label"].tolist() == design.configurations(runs)["label"].tolist()
-
-
-def test_runs_of_two_experiments_are_refused():
-    runs = pd.concat([design.runs_of(sweep()).assign(experiment=name) for name in ("book", "sweep")])
-    with pytest.raises(ValueError, match="book and sweep: expected those of one experiment"):
-        design.completed(runs)
 
 
 # -- cells

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.statistics import gap_points
 from pipeline.statistics.gap_points import CHOSEN, LAST, REACHED
-from tests.unit.report import factory
+from tests.support import factory
 
 HISTORY = {
     "train/loss": [0.30, 0.06, 0.04, 0.02],
@@ -54,11 +54,6 @@ def test_on_which_samples_the_training_side_is(declared):
     assert table["on_part"].to_dict() == {LAST: 0, CHOSEN: 1, REACHED: 2}
 
 
-def test_the_epoch_chosen_is_the_one_of_the_results_figures(declared):
-    result = factory.finished(factory.job("adam", 64, validation=10))
-    assert points(declared, result).loc[CHOSEN, "epoch"] == result.figures["best/epoch"]
-
-
 @pytest.mark.parametrize(
     ("losses", "epoch"),
     [([0.3, 0.05, 0.01], 2), ([0.05], 1), ([0.3, 0.04, 0.06, 0.03], 2), ([0.3, 0.2], None), ([], None)],
@@ -67,34 +62,10 @@ def test_first_epoch_at_the_threshold(losses, epoch):
     assert gap_points.first_reached(losses, 0.05) == epoch
 
 
-def test_never_reached_is_no_number(declared):
-    row = points(declared, run({**HISTORY, "train/loss": [0.4, 0.3, 0.2, 0.12]})).loc[REACHED]
-    assert row[["epoch", "gap_accuracy", "gap_loss"]].isna().all()
-
-
 def test_without_validation_no_epoch_is_chosen(declared):
     found = points(declared, factory.finished(factory.job()))
     assert math.isnan(found.loc[CHOSEN, "gap_accuracy"])
     assert (found["held_out"] == "test").all()
-
-
-def test_a_threshold_in_nats_is_not_of_another_loss(declared):
-    row = points(declared, run(loss="mean_squared_error")).loc[REACHED]
-    assert math.isnan(row["gap_loss"])
-
-
-def test_a_run_without_a_curve(declared):
-    found = points(declared, run({}))
-    assert found["gap_accuracy"].isna().all()
-
-
-def test_one_epoch(declared):
-    found = points(declared, run({name: values[:1] for name, values in HISTORY.items()}))
-    assert found.loc[[LAST, CHOSEN], "epoch"].tolist() == [1, 1]
-
-
-def test_lost_runs_have_no_points(declared):
-    assert gap_points.gap_points([factory.lost(factory.job(), "diverged", "nan")], declared).empty
 
 
 def test_means_are_of_the_seeds_that_have_the_point(declared):
@@ -106,11 +77,6 @@ def test_means_are_of_the_seeds_that_have_the_point(declared):
     assert found.loc[LAST, ["n", "of"]].tolist() == [3, 3]
 
 
-def test_no_runs_no_rows(declared):
-    assert gap_points.by_configuration(gap_points.gap_points([], declared)).empty
-    assert gap_points.onsets([]).empty
-
-
 # -- onset
 
 
@@ -119,25 +85,11 @@ def test_no_runs_no_rows(declared):
     [
         ([5, 4, 3, 4, 5], 3),
         ([5, 4, 3, 4, 3.5, 3.6], 5),
-        ([1, 2, 3], 1),
         ([5, 4, 4, 5], 3),
-        ([5, 4, 4.5], 2),
         ([5, 4, 3], None),
-        ([5, 4, 4], None),
-        ([5, 6, 5.5], None),
-        ([3], None),
         ([], None),
         ([3, math.nan, 4], None),
-        ([3, 2, math.inf], None),
     ],
 )
 def test_onset(losses, epoch):
     assert gap_points.onset(losses) == epoch
-
-
-def test_onsets_are_of_the_split_that_is_held_out():
-    found = gap_points.onsets([run(), factory.finished(factory.job(epochs=1))])
-    assert found["held_out"].tolist() == ["val", "test"]
-    assert found["onset"].tolist()[0] == 2
-    assert found["onset"].isna().tolist() == [False, True]
-    assert found["epochs"].tolist() == [4, 1]

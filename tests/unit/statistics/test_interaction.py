@@ -74,16 +74,6 @@ def test_an_interaction_is_found(declared):
     assert "depends on the width: F(" in inference.interaction(found, declared)
 
 
-def test_in_words_without_one(declared):
-    assert "accuracy gap is not shown to depend on the width" in inference.interaction(of(sweep(), declared), declared)
-
-
-def test_few_seeds_carry_no_claim(declared):
-    words = inference.interaction(of(sweep(3, effect=3.0), declared), declared)
-    assert "is not shown to depend" in words
-    assert words.endswith("3 seeds carry no claim.")
-
-
 # -- what cannot be computed
 
 
@@ -94,10 +84,6 @@ def reason(runs, declared) -> str:
     return inference.interaction(found, declared)
 
 
-def test_one_width(declared):
-    assert "there are 6 and 1" in reason(sweep(widths=(64,)), declared)
-
-
 def test_a_missing_cell(declared):
     runs = sweep()
     some = runs[~(runs["optimizer"].eq("adam") & runs["width"].eq(64))]
@@ -106,24 +92,10 @@ def test_a_missing_cell(declared):
     )
 
 
-def test_a_cell_of_which_nothing_finished(declared):
-    runs = sweep()
-    runs.loc[runs["optimizer"].eq("adam") & runs["width"].eq(64), "status"] = "diverged"
-    assert "there are 0; no run of adam, width 64 finished" in reason(runs, declared)
-
-
-def test_one_seed(declared):
-    assert "it takes two seeds with every optimizer at every width; there are 1" in reason(sweep(1), declared)
-
-
 def test_no_scatter(declared):
     runs = sweep()
     runs["gap_accuracy"] = runs["width"].astype(float) * runs["optimizer"].str.len()
     assert "no scatter" in reason(runs, declared)
-
-
-def test_no_runs(declared):
-    assert "there are 0 and 0" in reason(sweep().iloc[:0], declared)
 
 
 def test_seeds_that_lack_a_cell_are_left_out_and_counted(declared):
@@ -131,9 +103,3 @@ def test_seeds_that_lack_a_cell_are_left_out_and_counted(declared):
     runs.loc[runs["seed"].eq(2) & runs["optimizer"].eq("adam"), "status"] = "diverged"
     found = of(runs, declared)
     assert (found.seeds, found.left_out) == (4, 1)
-
-
-def test_a_seed_whose_runs_are_of_different_data_is_left_out(declared):
-    runs = sweep(5)
-    runs.loc[runs["seed"].eq(2) & runs["optimizer"].eq("adam"), "identity"] = "other"
-    assert of(runs, declared).seeds == 4

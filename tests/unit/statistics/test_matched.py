@@ -32,13 +32,6 @@ def test_who_has_only_fitted_further_has_no_larger_gap():
     assert found.a["gap_accuracy"] == pytest.approx(found.b["gap_accuracy"])
 
 
-def test_a_run_against_itself():
-    run = history([0.5, 0.2, 0.1])
-    found = at_matched_training_loss(run, run)
-    assert found.training_loss == 0.1
-    assert found.a == found.b
-
-
 def test_a_loss_that_rises_again_is_read_where_it_first_came_down():
     found = at_matched_training_loss(history([0.4, 0.2, 0.3, 0.1], [0, 1, 2, 3]), history([0.5, 0.25], [0, 0]))
     assert found.a["gap_accuracy"] == pytest.approx(0.75)
@@ -55,8 +48,3 @@ def test_no_loss_in_common():
 def test_without_a_curve_nothing_is_matched(other):
     assert math.isnan(at_matched_training_loss(history([0.4, 0.2]), other).training_loss)
     assert math.isnan(at_matched_training_loss(other, history([0.4, 0.2])).training_loss)
-
-
-def test_single_epochs_match_where_the_losses_are_equal():
-    assert at_matched_training_loss(history([0.4]), history([0.4])).training_loss == 0.4
-    assert math.isnan(at_matched_training_loss(history([0.4]), history([0.3])).training_loss)

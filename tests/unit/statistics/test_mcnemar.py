@@ -7,10 +7,9 @@ import pytest
 from scipy import stats
 
 from pipeline.cli.errors import UserError
-from pipeline.report.prose import inference
 from pipeline.statistics import mcnemar
 from pipeline.training.result import DIVERGED
-from tests.unit.report import factory
+from tests.support import factory
 
 
 def predictions(both: int, first: int, second: int, neither: int):
@@ -18,12 +17,6 @@ def predictions(both: int, first: int, second: int, neither: int):
     right = np.array([[1, 1]] * both + [[1, 0]] * first + [[0, 1]] * second + [[0, 0]] * neither)
     labels = np.arange(len(right)) % 2
     return labels, np.where(right[:, 0], labels, 1 - labels), np.where(right[:, 1], labels, 1 - labels)
-
-
-def test_counts():
-    found = mcnemar.of_predictions(*predictions(794, 150, 86, 570))
-    assert (found.both, found.only_first, found.only_second, found.neither) == (794, 150, 86, 570)
-    assert (found.images, found.difference) == (1600, 64 / 1600)
 
 
 def test_agrestis_approval_ratings():
@@ -38,50 +31,11 @@ def test_by_hand():
     assert mcnemar.of_predictions(*predictions(100, 3, 12, 5)).p == pytest.approx(2 * 576 / 2**15)
 
 
-def test_no_image_tells_them_apart():
-    assert mcnemar.of_predictions(*predictions(10, 0, 0, 3)).p == 1
-
-
-def test_in_words():
-    words = inference.mcnemar(mcnemar.of_predictions(*predictions(100, 3, 12, 5)), "adam", "sgd")
-    assert words.startswith(
-        "Of 120 test images 3 are right with adam only, 12 with sgd only (McNemar's exact test, p = 0.035)"
-    )
-
-
-def test_lengths_must_agree():
-    with pytest.raises(ValueError, match="3 labels, 3 and 2 predictions"):
-        mcnemar.of_predictions(np.zeros(3), np.zeros(3), np.zeros(2))
-    with pytest.raises(ValueError, match="0 labels"):
-        mcnemar.of_predictions(np.zeros(0), np.zeros(0), np.zeros(0))
-
-
 def runs():
     return factory.finished(factory.job("adam")), factory.finished(factory.job("sgd"))
-
-
-def test_of_two_runs():
-    labels, (first, second) = factory.digits()["test_labels"], runs()
-    found = mcnemar.of_runs(labels, first, second)
-    assert found.images == len(labels)
-    assert found.difference == pytest.approx(
-        np.mean(first.predictions == labels) - np.mean(second.predictions == labels)
-    )
 
 
 def test_a_run_without_predictions_is_named():
     lost = factory.lost(factory.job("sgd"), DIVERGED, "nan")
     with pytest.raises(UserError, match="sgd-w512-d1-s0: no predictions, since it diverged"):
         mcnemar.of_runs(factory.digits()["test_labels"], runs()[0], lost)
-
-
-def test_runs_on_different_data_are_refused():
-    first, second = runs()
-    second.identity = {**second.identity, "data": "other"}
-    with pytest.raises(UserError, match="different data"):
-        mcnemar.of_runs(factory.digits()["test_labels"], first, second)
-
-
-def test_other_images_are_refused():
-    with pytest.raises(UserError, match="expected predictions of 5 test images"):
-        mcnemar.of_runs(np.zeros(5), *runs())

@@ -15,7 +15,7 @@ from pipeline.statistics.declaration import Declaration
 from pipeline.statistics.matched import at_matched_training_loss
 from pipeline.statistics.verdicts import Kind
 from pipeline.training.result import Result
-from tests.unit.report import factory
+from tests.support import factory
 
 SEEDS, EPOCHS, IMAGES = 10, 5, 60_000
 EASIER = {"loss": 0.006, "accuracy": 0.0015}

@@ -46,16 +46,6 @@ def test_holms_adjusted_p():
     assert found == pytest.approx([0.03, 0.06, 0.06, 0.02])
 
 
-def test_three_seeds_of_adam_and_rmsprop(declared):
-    """Gap + 0.157 points with SD 0.131 at width 512, in all three seeds: p = 0.17, and the sentence was not supported."""
-    shape = np.array([-1, 0, 1]) * 0.131 + 0.157
-    found = of(shape / 100, declared, margin=0.001)
-    assert (found["difference"], found["sd"]) == (pytest.approx(0.00157), pytest.approx(0.00131))
-    assert round(found["p_t"], 2) == 0.17
-    assert found["p_sign_flip"] == 0.25
-    assert found["probability_greater"] == 1
-
-
 # -- against other implementations
 
 
@@ -85,16 +75,6 @@ def test_the_smallest_sign_flip_p(declared, n):
     assert (smallest < 0.05) == (n >= 6)
 
 
-def test_many_seeds_are_flipped_at_random(declared):
-    sample = np.random.default_rng(0).normal(0.4, size=30)
-    assert of(sample, declared)["p_sign_flip"] == pytest.approx(of(sample, declared)["p_t"], abs=0.01)
-
-
-def test_a_p_depends_on_no_other_row(declared):
-    rows = np.random.default_rng(1).normal(size=(5, 20))
-    assert paired.sign_flip(rows, declared)[:2] == pytest.approx(paired.sign_flip(rows[:2], declared), abs=0)
-
-
 def test_interval_agrees_with_scipy(declared):
     low, high = stats.ttest_1samp(SLEEP, 0).confidence_interval(0.95)
     assert (of(SLEEP, declared)["low"], of(SLEEP, declared)["high"]) == (pytest.approx(low), pytest.approx(high))
@@ -107,17 +87,6 @@ def test_equivalence_by_two_one_sided_tests(declared, margin):
     assert of(SLEEP, declared, margin)["p_equivalent"] == pytest.approx(max(stats.t.sf(ts, 9)))
 
 
-@pytest.mark.parametrize("margin", np.linspace(0.7, 3.5, 15))
-def test_equivalence_is_a_90_percent_interval_within_the_margin(declared, margin):
-    """Schuirmann 1987: the two tests at 5 % pass where the interval at 90 % lies within."""
-    low, high = stats.ttest_1samp(SLEEP, 0).confidence_interval(0.90)
-    assert (of(SLEEP, declared, margin)["p_equivalent"] < 0.05) == (-margin < low and high < margin)
-
-
-def test_ties_count_half(declared):
-    assert of([1, 2, 0, -1], declared)["probability_greater"] == 0.625
-
-
 def test_probability_greater_is_the_mann_whitney_share_of_one_pair_per_seed(declared):
     sample = np.random.default_rng(2).integers(-2, 3, size=40).astype(float)
     pairs = [stats.mannwhitneyu([value], [0.0], method="asymptotic").statistic for value in sample]
@@ -125,10 +94,6 @@ def test_probability_greater_is_the_mann_whitney_share_of_one_pair_per_seed(decl
 
 
 # -- what so few seeds cannot say
-
-
-def test_no_seed_says_nothing(declared):
-    assert paired.describe(np.empty((2, 0)), np.ones(2), declared).isna().all(axis=None)
 
 
 def test_one_seed_has_a_difference_and_no_test(declared):
@@ -152,11 +117,6 @@ def test_no_difference_at_all(declared):
     assert found["probability_greater"] == 0.5
 
 
-def test_without_a_margin_there_is_no_equivalence(declared):
-    assert math.isnan(of(SLEEP, declared, math.nan)["p_equivalent"])
-    assert math.isnan(of([0.0] * 5, declared, math.nan)["p_equivalent"])
-
-
 def test_rows_are_worked_out_each_by_itself(declared):
     rows = np.array([SLEEP, SLEEP - 1, np.zeros(10)])
     together = paired.describe(rows, np.full(3, 0.5), declared)
@@ -167,22 +127,8 @@ def test_rows_are_worked_out_each_by_itself(declared):
 # -- families
 
 
-def test_untested_members_of_the_family_raise_the_adjusted_p():
-    p = np.array([0.001, 0.02])
-    assert paired.holm(p, 2) == pytest.approx([0.002, 0.02])
-    assert paired.holm(p, 10) == pytest.approx([0.01, 0.18])
-
-
-def test_an_unknown_p_stays_unknown_and_counts():
-    found = paired.holm(np.array([0.01, math.nan]), 2)
-    assert found[0] == 0.02
-    assert math.isnan(found[1])
-
-
-def test_no_tests_no_family():
-    assert len(paired.holm(np.empty(0), 0)) == 0
-
-
-def test_the_declared_test_carries_the_claim(declared):
-    assert paired.claim_column(declared) == "p_t"
-    assert paired.claim_column(dataclasses.replace(declared, claim_test="sign flip")) == "p_sign_flip"
+@pytest.mark.parametrize("margin", np.linspace(0.7, 3.5, 15))
+def test_equivalence_is_a_90_percent_interval_within_the_margin(declared, margin):
+    """Schuirmann 1987: the two tests at 5 % pass where the interval at 90 % lies within."""
+    low, high = stats.ttest_1samp(SLEEP, 0).confidence_interval(0.90)
+    assert (of(SLEEP, declared, margin)["p_equivalent"] < 0.05) == (-margin < low and high < margin)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 
@@ -54,24 +52,3 @@ def test_the_plane_is_that_of_the_principal_components() -> None:
     other = PCA(2).fit(points)
     assert seen == pytest.approx(other.explained_variance_ratio_.sum())
     assert np.abs(places) == pytest.approx(np.abs(other.transform(points)), abs=1e-9)
-
-
-def test_the_plane_does_not_depend_on_the_sign_of_a_component() -> None:
-    points = clouds(2)
-    assert np.allclose(plane(points)[0], plane(points[:, ::-1])[0])
-
-
-def test_what_cannot_be_said_is_nothing() -> None:
-    one = np.zeros((1, 3))
-    assert math.isnan(neighbourhood_hit(one, np.array([0])))
-    assert math.isnan(between_classes(np.zeros((3, 2)), np.array([0, 1, 1])))
-    places, seen = plane(np.zeros((3, 2)))
-    assert np.array_equal(places, np.zeros((3, 2)))
-    assert math.isnan(seen)
-
-
-def test_a_single_dimension_lies_on_a_line() -> None:
-    places, seen = plane(np.array([[0.0], [1.0], [5.0]]))
-    assert seen == pytest.approx(1)
-    assert np.ptp(places[:, 0]) == pytest.approx(5)
-    assert np.ptp(places[:, 1]) == 0

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.statistics import slopes
 from pipeline.training.result import Result
-from tests.unit.report import factory
+from tests.support import factory
 
 
 def run(gaps: list[float], seed: int = 0, curve_samples: int = 0, validation: int = 0, train_size: int = 0) -> Result:
@@ -58,7 +58,3 @@ def test_the_slope_over_the_width_is_per_doubling() -> None:
     found = slopes.over_widths(pd.DataFrame(rows, columns=["optimizer", "seed", "width", "gap_accuracy"]))
     assert found[["optimizer", "seed"]].to_numpy().tolist() == [["adam", 0]]
     assert found["slope"].to_list() == pytest.approx([0.001])
-
-
-def test_lost_runs_have_no_curve() -> None:
-    assert slopes.gap_curves([factory.lost(factory.job(), "failed", "")]).empty

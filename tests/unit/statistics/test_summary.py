@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 
 from pipeline.statistics import summary
 from pipeline.training.result import DIVERGED, FAILED
-from tests.unit.report import factory
+from tests.support import factory
 
 SLEEP = [1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4]
 """Cushny and Peebles 1905, the differences that Student 1908 worked through (R: `t.test(extra ~ group, paired = TRUE)`)."""
@@ -35,15 +34,6 @@ def test_interval_of_students_own_example():
     assert (found["low"], found["high"]) == (pytest.approx(0.7001142, abs=1e-7), pytest.approx(2.4598858, abs=1e-7))
 
 
-def test_interval_of_three_by_hand():
-    # t(0.975, 2) = 4.302653; SD 1; 4.302653 / sqrt(3) = 2.484138
-    found = summary.interval([1, 2, 3])
-    assert (found["low"], found["high"]) == (
-        pytest.approx(2 - 2.484138, abs=1e-6),
-        pytest.approx(2 + 2.484138, abs=1e-6),
-    )
-
-
 def test_interval_agrees_with_scipy_stats():
     from scipy import stats
 
@@ -53,21 +43,6 @@ def test_interval_agrees_with_scipy_stats():
         pytest.approx(low),
         pytest.approx(high),
     )
-
-
-def test_one_value_has_no_interval():
-    found = summary.interval([0.5])
-    assert found["mean"] == 0.5
-    assert all(math.isnan(found[part]) for part in ("sd", "low", "high"))
-
-
-def test_equal_values_have_an_interval_of_no_length():
-    found = summary.interval([0.5, 0.5, 0.5])
-    assert (found["sd"], found["low"], found["high"]) == (0, 0.5, 0.5)
-
-
-def test_interval_leaves_missing_values_out():
-    assert summary.interval([1, math.nan, 3])["n"] == 2
 
 
 def test_interval_covers_the_mean_as_often_as_it_says():
@@ -89,44 +64,6 @@ def test_a_row_has_the_results_figures():
     assert row["best_val_accuracy"] == result.figures["best/val_accuracy"]
 
 
-def test_lost_runs_have_rows_without_figures():
-    runs = [factory.lost(factory.job(), FAILED, "no memory"), factory.lost(factory.job(seed=1), DIVERGED, "nan")]
-    frame = summary.tidy({"sweep": runs})
-    assert frame["status"].to_list() == [FAILED, DIVERGED]
-    assert frame["test_accuracy"].isna().all()
-
-
-@pytest.mark.parametrize(("hidden", "text"), [((512,), "512"), ((512, 256), "512x256"), ((), "none")])
-def test_shape(hidden, text):
-    job = factory.job()
-    assert summary.shape(dataclasses.replace(job, model=dataclasses.replace(job.model, hidden=hidden))) == text
-
-
-def test_unequal_widths_have_no_width():
-    job = factory.job()
-    odd = dataclasses.replace(job, model=dataclasses.replace(job.model, hidden=(64, 32)))
-    row = summary.tidy({"sweep": [factory.finished(odd)]}).iloc[0]
-    assert pd.isna(row["width"])
-    assert (row["depth"], row["hidden"]) == (2, "64x32")
-
-
-def test_only_hyperparameters_that_vary_get_a_column():
-    frame = summary.tidy({"sweep": [factory.finished(factory.job("sgd")), factory.finished(factory.job("adam"))]})
-    assert summary.dotted_columns(frame) == ["optimizer.learning_rate"]
-
-
-def test_a_hyperparameter_that_one_optimizer_lacks_does_not_vary():
-    plain = factory.job("sgd")
-    pair = (("learning_rate", 0.01), ("momentum", 0.9))
-    other = dataclasses.replace(plain, optimizer=dataclasses.replace(plain.optimizer, hyperparameters=pair))
-    assert summary.varying([plain, other]) == []
-
-
-def test_nothing_at_all_has_the_columns_all_the_same():
-    assert "test_accuracy" in summary.tidy({})
-    assert summary.curves({}).empty
-
-
 # -- a row per configuration
 
 
@@ -145,33 +82,11 @@ def test_failed_and_diverged_are_counted_and_in_no_mean():
     assert row["test_accuracy_mean"] == pytest.approx(0.98)
 
 
-def test_a_configuration_without_a_finished_run_stays():
-    table = table_of(*seeds_of([0.9]), factory.lost(factory.job("adam"), DIVERGED, ""))
-    assert table.set_index("optimizer").loc["adam", "n"] == 0
-    assert math.isnan(table.set_index("optimizer").loc["adam", "test_accuracy_mean"])
-
-
-def test_all_runs_lost():
-    table = table_of(factory.lost(factory.job(), DIVERGED, ""))
-    assert table["diverged"].to_list() == [1]
-
-
 def test_configurations_come_by_validation_accuracy_not_by_test():
     better = factory.finished(factory.job("adam", validation=10), test=0.96)
     worse = factory.finished(factory.job("sgd", validation=10), test=0.98)
     better.figures["best/val_accuracy"], worse.figures["best/val_accuracy"] = 0.97, 0.95
     assert table_of(worse, better)["optimizer"].to_list() == ["adam", "sgd"]
-
-
-def test_without_validation_the_test_split_does_not_even_order():
-    table = table_of(factory.finished(factory.job("adam"), test=0.9), factory.finished(factory.job("sgd"), test=0.99))
-    assert table["optimizer"].to_list() == ["adam", "sgd"]
-
-
-def test_the_same_configuration_in_two_experiments_is_two_rows():
-    runs = seeds_of([0.97, 0.98])
-    table = summary.summarise(summary.tidy({"book": runs, "again": runs}))
-    assert table["experiment"].to_list() == ["book", "again"]
 
 
 def test_a_repeated_seed_counts_once_the_latest():
@@ -188,16 +103,6 @@ def test_a_finished_run_counts_before_a_later_failure():
     assert (row["n"], row["failed"]) == (1, 0)
 
 
-def test_names_tell_configurations_apart():
-    slow, fast = (factory.with_rate(factory.job("adam"), rate) for rate in (0.001, 0.01))
-    names = set(table_of(factory.finished(slow), factory.finished(fast))["name"])
-    assert names == {"adam-w512-d1 learning_rate=0.001", "adam-w512-d1 learning_rate=0.01"}
-
-
-def test_names_are_plain_where_that_is_enough():
-    assert table_of(*seeds_of([0.97]))["name"].to_list() == ["rmsprop-w512-d1"]
-
-
 # -- places
 
 
@@ -207,15 +112,6 @@ def intervals_table(*ends) -> pd.DataFrame:
 
 def test_places_of_intervals_that_lie_apart():
     assert summary.places(intervals_table((3, 4), (1, 2)), "x").to_numpy().tolist() == [[1, 1], [2, 2]]
-
-
-def test_overlap_is_a_tie():
-    assert summary.places(intervals_table((2, 4), (1, 3)), "x").to_numpy().tolist() == [[1, 2], [1, 2]]
-
-
-def test_a_wide_interval_may_take_many_places():
-    found = summary.places(intervals_table((9, 10), (0, 11), (1, 2)), "x")
-    assert found.to_numpy().tolist() == [[1, 2], [1, 3], [2, 3]]
 
 
 def test_without_an_interval_no_place_and_no_rival():
@@ -232,20 +128,24 @@ def test_curves_have_a_row_for_each_epoch_and_split():
     assert frame.groupby("split")["epoch"].apply(list).to_dict() == {"train": [1, 2, 3, 4], "val": [1, 2, 3, 4]}
 
 
-def test_curves_without_validation_follow_the_test_split():
-    assert set(summary.curves({"book": factory.book_runs(1)})["split"]) == {"train", "test"}
-
-
-def test_bands_are_means_over_seeds():
-    runs = seeds_of([0.97, 0.98, 0.99])
-    bands = summary.bands(summary.curves({"book": runs}))
-    last = bands[bands["split"].eq("test") & bands["epoch"].eq(5)].iloc[0]
-    assert last["accuracy_mean"] == pytest.approx(np.mean([run.history["test/accuracy"][-1] for run in runs]))
-
-
 def test_one_configuration_per_optimizer_and_width_the_best_on_validation():
     runs = [factory.finished(factory.with_rate(factory.job("adam", validation=9), rate)) for rate in (0.1, 0.01)]
     for run, accuracy in zip(runs, (0.9, 0.95), strict=True):
         run.figures["best/val_accuracy"] = accuracy
     cells = summary.best_per_cell(table_of(*runs))
     assert cells["optimizer.learning_rate"].to_list() == [0.01]
+
+
+def test_interval_of_three_by_hand():
+    # t(0.975, 2) = 4.302653; SD 1; 4.302653 / sqrt(3) = 2.484138
+    found = summary.interval([1, 2, 3])
+    assert (found["low"], found["high"]) == (
+        pytest.approx(2 - 2.484138, abs=1e-6),
+        pytest.approx(2 + 2.484138, abs=1e-6),
+    )
+
+
+def test_the_same_configuration_in_two_experiments_is_two_rows():
+    runs = seeds_of([0.97, 0.98])
+    table = summary.summarise(summary.tidy({"book": runs, "again": runs}))
+    assert table["experiment"].to_list() == ["book", "again"]

@@ -9,8 +9,7 @@ import pytest
 
 from pipeline.statistics import tuning
 from pipeline.statistics.tuning import Tuning
-from pipeline.training.result import DIVERGED, FINISHED
-from tests.unit.report import factory
+from tests.support import factory
 
 
 def searched(truth: Callable[[float], float], rates: int = 8, step: float = 1.0) -> dict[float, float]:
@@ -45,12 +44,6 @@ def test_inside_the_wider_gap_is_halved_then_the_better_neighbours_then_the_lowe
 def test_of_equal_rates_the_one_nearest_to_the_default_is_chosen() -> None:
     assert tuning.best({-1: 0.9, 0: 0.9, 1: 0.9}) == 0
     assert tuning.best({-1: 0.9, 0: 0.8, 1: 0.9}) == -1
-
-
-def test_what_diverged_counts_nothing() -> None:
-    job = factory.job("sgd", 64, 0, 10)
-    assert tuning.accuracy(factory.finished(job)) > 0.8
-    assert tuning.accuracy(factory.lost(job, DIVERGED, "nan")) == 0
 
 
 def tuned(optimizer: str, gain: float, seeds: int = 10, chosen: float = 1.0) -> Tuning:
@@ -94,25 +87,3 @@ def test_p_is_corrected_for_the_number_of_optimizers(declared) -> None:
     assert table["optimizer"].tolist() == ["sgd", "adam", "nadam"]
     assert table["holm"][0] == pytest.approx(min(3 * table["p"].min(), 1))
     assert table["p"][2] == 1
-
-
-def test_what_was_spent_is_told(declared) -> None:
-    row = tuning.side_by_side([tuned("sgd", 0.0)], declared).iloc[0]
-    assert row[["rates", "beyond", "at_edge", "runs", "diverged"]].tolist() == [4, 1, False, 8, 0]
-    assert row[["default_rate", "tuned_rate"]].tolist() == [0.01, 0.1]
-
-
-def test_a_seed_that_diverged_is_not_paired(declared) -> None:
-    one = tuned("sgd", 0.003)
-    one.tuned[0].status = DIVERGED
-    row = tuning.side_by_side([one], declared).iloc[0]
-    assert row[["default_n", "tuned_n", "pairs"]].tolist() == [10, 9, 9]
-    assert all(run.status == FINISHED for run in one.default)
-
-
-def test_a_seed_of_other_numerics_is_not_paired(declared) -> None:
-    one = tuned("adam", 0.005)
-    for run in one.tuned[:4]:
-        run.identity = {**run.identity, "numerics": {"backend": "jax", "device": "cpu"}}
-    [row] = tuning.side_by_side([one], declared).to_dict("records")
-    assert (row["default_n"], row["tuned_n"], row["pairs"]) == (10, 10, 6)

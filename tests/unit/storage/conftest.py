@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.storage.store import RunStore
-from tests.unit.storage.test_store import seeded
+from tests.support.factory import seeded
 
 RUNS = sorted((seeded(seed) for seed in range(3)), key=lambda run: run.key, reverse=True)
 KEYS = [run.key for run in RUNS]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +11,9 @@ from typing import Any
 import pytest
 
 from pipeline.config.job import Job, digest
-from pipeline.models.devices import Device, choose
-from pipeline.storage.identity import DECIDING, PROJECT, environment, identity, key_of, source_digest, sources
-from tests.unit.training.factory import make_job
+from pipeline.models.devices import Device
+from pipeline.storage.identity import DECIDING, identity, key_of, source_digest, sources
+from tests.support.factory import make_job
 
 CPU = Device("cpu", "tensorflow", "float32", True, "engine", workers=2, stack=1)
 DATA = digest("data")
@@ -27,60 +26,24 @@ def key(job: Job | None = None, device: Device = CPU, data: str = DATA) -> str:
 KEY = key()
 
 
-def test_a_key_is_a_sha256() -> None:
-    assert re.fullmatch("[0-9a-f]{64}", KEY)
+JOB = make_job("adam")
 
 
-DECIDES = [
-        {"optimizer": "nesterov"},
-        {"learning_rate": 0.02},
-        {"weight_decay": 0.0},
-        {"momentum": 0.5},
-        {"width": 9},
-        {"depth": 2},
-        {"activation": "tanh"},
-        {"dropout": 0.1},
-        {"kernel_initializer": "he_normal"},
-        {"epochs": 2},
-        {"batch_size": 99},
-        {"loss": "mean_squared_error"},
-        {"curve_samples": 10},
-        {"validation_size": 101},
-        {"seed": 1},
-        {"train_size": 500},
-        {"input_dropout": 0.1},
-        {"batch_normalization": True},
-        {"max_norm": 2.0},
-        {"decay": 0.5, "decay_epochs": 1},
-        {"decay_epochs": 1},
-        {"patience": 2},
-]  # fmt: skip
+@pytest.mark.parametrize("section", ["dataset", "model", "optimizer", "training"])
+def test_every_part_of_a_job_is_in_the_key(section: str) -> None:
+    """Whatever it holds, a field that is added later included."""
+    part = getattr(JOB, section)
+    changed = [replace(JOB, **{section: replace(part, **{field.name: ()})}) for field in dataclasses.fields(part)]
+    assert len({key(JOB), *map(key, changed)}) == 1 + len(changed)
 
 
-def test_nothing_of_a_job_is_forgotten_here() -> None:
-    """A field that is added to Job asks for a line above."""
-    told = {name for changes in DECIDES for name in changes} | {"name", "hyperparameters", "hidden"}
-    job = make_job()
-    fields = {
-        f.name for part in (job.dataset, job.model, job.optimizer, job.training) for f in dataclasses.fields(part)
-    }
-    assert fields <= told
-
-
-@pytest.mark.parametrize("changes", DECIDES, ids=str)
-def test_every_part_of_a_job_is_in_the_key(changes: dict[str, Any]) -> None:
-    assert key(make_job(**changes)) != KEY
+def test_the_seed_is_in_the_key() -> None:
+    assert key(make_job(seed=1)) != KEY
 
 
 @pytest.mark.parametrize("changes", [{"hidden": [8]}, {"learning_rate": 0.01}, {"dropout": 0}], ids=str)
 def test_another_way_to_write_a_job_is_not(changes: dict[str, Any]) -> None:
     assert key(make_job(**changes)) == KEY
-
-
-def test_the_order_of_hyperparameters_is_not() -> None:
-    optimizer = make_job("adam").optimizer
-    turned = replace(optimizer, hyperparameters=optimizer.hyperparameters[::-1])
-    assert key(replace(make_job("adam"), optimizer=turned)) == key(make_job("adam"))
 
 
 def test_the_data_is_in_the_key() -> None:
@@ -96,10 +59,6 @@ def test_the_numerics_are_in_the_key(changes: dict[str, Any]) -> None:
     assert key(device=replace(CPU, **changes)) != KEY
 
 
-def test_the_backend_is_in_the_key() -> None:
-    assert key(device=replace(CPU, backend="jax")) != KEY
-
-
 @pytest.mark.parametrize("name", ["backend_version", "keras_version"])
 def test_the_versions_are_in_the_key(name: str) -> None:
     made_of = identity(DATA, CPU.numerics() | {name: "0.0"})
@@ -108,12 +67,6 @@ def test_the_versions_are_in_the_key(name: str) -> None:
 
 def test_the_number_of_workers_is_not() -> None:
     assert key(device=replace(CPU, workers=16)) == KEY
-
-
-def test_auto_is_what_it_comes_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    auto, cpu = (choose(kind, "tensorflow", "float32", True, "engine", 0, 0) for kind in ("auto", "cpu"))
-    assert key(device=auto) == key(device=cpu)
 
 
 # --- the source
@@ -168,13 +121,3 @@ def test_a_file_edited_meanwhile_changes_neither_the_digest_nor_the_list(package
     before = source_digest(package)
     (package / "training" / "code.py").write_text("# edited while a run trains\n")
     assert source_digest(package) == digest(sources(package)) == before
-
-
-def test_the_rooms_that_decide_are_there() -> None:
-    assert all((PROJECT / "pipeline" / room).is_dir() for room in DECIDING)
-
-
-def test_the_environment_explains_and_holds_only_text() -> None:
-    known = environment()
-    assert {"python", "platform", "machine", "command", "keras", "tensorflow", "lock"} <= set(known)
-    assert all(isinstance(value, str) for value in known.values())

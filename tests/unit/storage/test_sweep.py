@@ -56,18 +56,6 @@ def test_gather_replaces_what_changed(store: RunStore, folder: Path) -> None:
     assert read_folder(folder)[1][0].figures == {"test/accuracy": 0.5}
 
 
-def test_gather_keeps_no_file_that_a_run_no_longer_has(store: RunStore, folder: Path) -> None:
-    gather(store, Sweep("which", KEYS), folder)
-    store.drop_weights(KEYS[0])
-    gather(store, Sweep("which", KEYS), folder)
-    assert not (folder / KEYS[0] / "weights.npz").exists()
-
-
-def test_gather_leaves_the_store_alone(store: RunStore, folder: Path) -> None:
-    gather(store, Sweep("which", KEYS[:1]), folder)
-    assert store.keys() == sorted(KEYS)
-
-
 def test_a_plain_store_has_no_record(store: RunStore) -> None:
     sweep, runs = read_folder(store.root)
     assert sweep is None

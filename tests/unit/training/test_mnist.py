@@ -8,9 +8,10 @@ import pytest
 
 from pipeline.data import arrays
 from pipeline.training.result import Result
-from tests.unit.training.factory import make_job
+from tests.support.factory import make_job
 from tests.unit.training.trainer import device, train
 
+pytestmark = pytest.mark.slow
 BOOK = make_job("rmsprop", width=512, batch_size=128, learning_rate=0.001, curve_samples=10_000, validation_size=0)
 
 

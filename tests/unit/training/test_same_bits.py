@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.data.arrays import Arrays
 from pipeline.training.result import Result
-from tests.unit.training.factory import make_job
+from tests.support.factory import make_job
 from tests.unit.training.trainer import bits, cut, device, train
 
 SEEDS = [make_job("momentum", seed=seed, epochs=2, dropout=0.2) for seed in range(3)]
@@ -36,16 +36,6 @@ def test_a_mixture_of_shapes_in_another_order_is_the_same(mixed: list[Result], d
     order = np.random.default_rng(workers).permutation(len(SHAPES))
     again = train([SHAPES[place] for place in order], cut(digits, 237), device(xla=False, workers=workers))
     assert [bits(result) for result in again] == [bits(mixed[place]) for place in order]
-
-
-def test_the_same_job_twice_in_a_sweep_is_the_same(digits: Arrays) -> None:
-    results = train([SEEDS[0], SEEDS[1], SEEDS[0]], cut(digits, 237), device(workers=2, xla=False))
-    assert bits(results[0]) == bits(results[2]) != bits(results[1])
-
-
-@pytest.mark.parametrize("figure", ["final_weights", "predictions"])
-def test_seeds_widths_and_optimizers_do(mixed: list[Result], figure: str) -> None:
-    assert len({result.digests[figure] for result in mixed}) == len(SHAPES)
 
 
 def test_the_same_seed_starts_from_the_same_weights_under_every_optimizer(mixed: list[Result]) -> None:

@@ -15,7 +15,7 @@ from pipeline.data.arrays import Arrays, Split
 from pipeline.models.devices import Device, choose
 from pipeline.training import trainer
 from pipeline.training.result import Result
-from tests.unit.training.factory import make_job
+from tests.support.factory import make_job
 
 OPTIMIZERS = rules.options("optimizer")
 ALL = os.environ.get("TESTS") == "all"

@@ -1,0 +1,176 @@
+"""The environment of this checkout, with uv: `make setup`, `make lock` and `make audit`. Standard library only.
+
+uv is that of the PATH, else one of the checkout's own in `.uv`, installed with pip when it is first needed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+VENV, UV = Path(".venv"), Path(".uv")
+STAMP = VENV / ".setup"
+"""What `.venv` was made from. It is removed before packages are installed and written last, so that an interrupted set-up
+is started afresh by the next one."""
+
+LOCK = "requirements.lock"
+LOCKS = {"gpu": "requirements-gpu.lock", "s3": "requirements-s3.lock", "jax": LOCK, "cluster": LOCK, "server": LOCK}
+"""Where each extra is pinned. The tests use JAX, the cluster's launcher and the server's driver too."""
+
+# Started from an activated .venv, sys.executable is a file of the very environment that may be replaced.
+PYTHON = getattr(sys, "_base_executable", sys.executable)
+
+
+class SetupError(Exception):
+    """Shown in one line."""
+
+
+def setup() -> None:
+    """Bring `.venv` up to date."""
+    # Two `make` at once: the second waits here and then finds the work done.
+    with open(LOCK, "rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made = recorded()
+        extras = asked_extras() or made.get("extras", [])
+        locks = sorted({LOCK, *(LOCKS[extra] for extra in extras)})
+        content = b"".join(Path(name).read_bytes() for name in [*locks, "pyproject.toml"])
+        wanted = {"extras": extras, "python": sys.version.split()[0], "checkout": os.getcwd()}
+        # A moved environment cannot be mended in place: its scripts hold its address.
+        usable = bool(made) and all(made.get(name) == wanted[name] for name in ("python", "checkout"))
+        wanted["content"] = hashlib.sha256(content).hexdigest()
+        if made == wanted and starts(VENV / "bin" / "python"):
+            STAMP.touch()
+        else:
+            install(usable and starts(VENV / "bin" / "python"), locks, wanted)
+    tell_dvc_of_missing_git()
+
+
+def install(usable: bool, locks: list[str], wanted: dict[str, Any]) -> None:
+    begin = time.monotonic()
+    into = ["--quiet", "--python", str(VENV / "bin" / "python")]
+    uv = find_uv()
+    if not usable:
+        say(f"making .venv with Python {wanted['python']}")
+        work(uv, "venv", "--quiet", "--clear", "--python", PYTHON, str(VENV))
+    STAMP.unlink(missing_ok=True)
+    pinned = sum(len(packages(Path(lock).read_text())) for lock in locks)
+    say(f"installing {pinned} pinned packages (half a minute to several minutes, by the network)")
+    # Compiled here, on all cores: TensorFlow starts in a third of the time, also where Python is told to write no bytecode.
+    work(uv, "pip", "sync", *into, "--compile-bytecode", "--require-hashes", *locks)
+    # The project itself, in place. hatchling stands in the lock, so that this needs no network.
+    work(uv, "pip", "install", *into, "--no-deps", "--no-build-isolation", "--no-index", "--editable", ".")
+    STAMP.write_text(json.dumps(wanted, indent=1, ensure_ascii=False), encoding="utf-8")
+    say(f".venv is ready ({time.monotonic() - begin:.0f} s)")
+
+
+def tell_dvc_of_missing_git() -> None:
+    """DVC ends with "not a git repository" in a downloaded archive, unless it is told that there is none."""
+    here, local = Path.cwd(), Path(".dvc/config.local")
+    if not local.parent.is_dir() or any((folder / ".git").exists() for folder in (here, *here.parents)):
+        return
+    if not local.exists() or "no_scm" not in local.read_text(encoding="utf-8"):
+        work(str(VENV / "bin" / "dvc"), "config", "--quiet", "--local", "core.no_scm", "true")
+        say(f"note: no git repository here; DVC goes without one (core.no_scm in {local}), and so without experiments")
+
+
+def lock(*words: str) -> None:
+    """Pin pyproject.toml's dependencies: with hashes, without addresses, for every platform and Python.
+
+    The locks of the extras hold only what they add, so that they are installed together with requirements.lock and the
+    versions of everything else are the same with and without them. `words` go to `uv pip compile` (`--upgrade`).
+    """
+    compile_to(Path(LOCK), *words)
+    for extra in ("gpu", "s3"):
+        added = Path(LOCKS[extra])
+        with tempfile.TemporaryDirectory() as folder:
+            everything = Path(folder) / "everything.lock"
+            everything.write_text(Path(LOCK).read_text() + (added.read_text() if added.exists() else ""))
+            compile_to(everything, "--extra", extra, "--constraint", LOCK, *words)
+            known = set(packages(Path(LOCK).read_text()))
+            added.write_text("".join(entry for entry in packages(everything.read_text()) if entry not in known))
+
+
+def compile_to(path: Path, *words: str) -> None:
+    how = ["--quiet", "--universal", "--python-version", "3.11", "--extra", "dev", "--generate-hashes", "--no-header"]
+    how += ["--no-annotate", "--no-emit-index-url", "--no-emit-find-links", "--output-file", str(path)]
+    work(find_uv(), "pip", "compile", "pyproject.toml", *how, *words)
+
+
+def packages(text: str) -> list[str]:
+    """Each package of a lock with its hashes, as one piece of text."""
+    return re.findall(r"^\S.*\n(?:[ ].*\n)*", text, re.MULTILINE)
+
+
+def audit() -> None:
+    """Hold the pinned packages against the known advisories; pip-audit looks them up and says what it finds."""
+    locks = [word for name in sorted({*LOCKS.values()}) for word in ("--requirement", name)]
+    how = ["--strict", "--require-hashes", "--disable-pip", "--progress-spinner", "off"]
+    work(find_uv(), "tool", "run", "--quiet", "--python", PYTHON, "pip-audit", *locks, *how)
+
+
+def find_uv() -> str:
+    own = UV / "bin" / "uv"
+    if (there := shutil.which("uv")) and starts(there):
+        return there
+    if not starts(own):
+        say("installing uv into .uv")
+        work(PYTHON, "-m", "venv", "--clear", str(UV))
+        work(str(UV / "bin" / "python"), "-m", "pip", "install", "--quiet", "uv")
+    return str(own)
+
+
+def starts(program: str | Path) -> bool:
+    """Whether a program can be started: a pyenv shim is on the PATH even where its Python has no such program."""
+    try:
+        return subprocess.run([program, "--version"], capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
+def work(*command: str) -> None:
+    """Run a program, which says for itself why it fails. Raises SetupError."""
+    if status := subprocess.run(command, stdin=subprocess.DEVNULL).returncode:
+        raise SetupError(f"{Path(command[0]).name} {command[1]} ended with status {status}; it says why above")
+
+
+def recorded() -> dict[str, Any]:
+    try:
+        return dict(json.loads(STAMP.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+def asked_extras() -> list[str]:
+    """The words of EXTRAS."""
+    words = os.environ.get("EXTRAS", "").replace(",", " ").split()
+    for word in words:
+        if word not in LOCKS:
+            raise SetupError(f"EXTRAS={word}: expected gpu, s3, jax, cluster or server")
+    if "gpu" in words and sys.platform != "linux":
+        raise SetupError("EXTRAS=gpu: TensorFlow's CUDA libraries exist for Linux only")
+    return sorted(set(words))
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        {"setup": setup, "lock": lock, "audit": audit}[sys.argv[1]](*sys.argv[2:])
+    except SetupError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("\nstopped; the next make goes on", file=sys.stderr)
+        raise SystemExit(130) from None

@@ -1,0 +1,329 @@
+"""Configurations, jobs and results for the tests of every room."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from pipeline.config import rules
+from pipeline.config.compose import to_job
+from pipeline.config.digests import array_digest, arrays_digest
+from pipeline.config.job import Dataset, Job, Model, Optimizer, Training
+from pipeline.data.arrays import Arrays, write
+from pipeline.storage.identity import key_of
+from pipeline.storage.store import RunStore
+from pipeline.storage.sweep import Lost, Sweep
+from pipeline.training.result import DIVERGED, FAILED, FINISHED, Result
+
+# --- configurations as Hydra composes them: on digits, small and short unless they say otherwise
+
+
+def settings(optimizer: str = "sgd", **changes: Any) -> dict[str, Any]:
+    """What Hydra would compose, as plain values; `changes` by the last part of their keys, such as `learning_rate`."""
+    groups = {"dataset": "digits", "model": "dense", "training": "default", "device": "cpu", "tracking": "none"}
+    values: dict[str, Any] = {group: _file(group, name) for group, name in (groups | {"optimizer": optimizer}).items()}
+    values["device"] = _file("device", "auto") | {"kind": "cpu"}
+    values |= {"paths": {"data": "data", "runs": "runs", "results": None}, "seed": 0, "question": "tests"}
+    values |= {"plan": False, "force": False, "retry": "failed"}
+    for name, value in changes.items():
+        if name in values:
+            values[name] = value
+        else:
+            [section] = [section for section in values.values() if isinstance(section, dict) and name in section]
+            section[name] = value
+    return values
+
+
+def make_job(optimizer: str = "sgd", **changes: Any) -> Job:
+    small = {"width": 8, "epochs": 1, "batch_size": 100, "curve_samples": 0, "validation_size": 100}
+    return to_job(settings(optimizer, **(small | changes)))
+
+
+def _file(group: str, name: str) -> dict[str, Any]:
+    return dict(_read(group, name))
+
+
+@cache
+def _read(group: str, name: str) -> dict[str, Any]:
+    return yaml.safe_load((rules.CONF / group / f"{name}.yaml").read_text())
+
+
+# --- results as a store holds them, with all their arrays
+
+
+def stored(**changes: object) -> Result:
+    """A finished run under the key of what it is made of, unless another is given."""
+    weights = {"hidden_1/kernel": np.arange(6.0).reshape(2, 3), "classes/bias": np.zeros(3, np.float32)}
+    predictions = np.array([3, 1, 2], np.uint8)
+    whole = Result(
+        key="",
+        job=make_job("adam", hidden=[300, 100], epochs=2),
+        status=FINISHED,
+        history={"train/loss": [0.5, 0.25], "val/accuracy": [0.1, 1 / 3]},
+        figures={"test/accuracy": 0.9, "time/train_s": 0.1},
+        digests={"final_weights": arrays_digest(weights), "predictions": array_digest(predictions)},
+        identity={"data": "d" * 64, "source": "5" * 64, "numerics": {"backend": "tensorflow", "xla": True}},
+        environment={"python": "3.11"},
+        started="2026-02-03T04:05:06.000+00:00",
+        predictions=predictions,
+        probabilities=np.eye(3, dtype=np.float32),
+        weights=weights,
+    )
+    made = replace(whole, **changes)  # type: ignore[arg-type]
+    if "history" not in changes:
+        made.history = {name: values[: made.job.training.epochs] for name, values in made.history.items()}
+    return made if made.key else replace(made, key=key_of(made.job, made.identity))
+
+
+def seeded(seed: int, **changes: object) -> Result:
+    return stored(job=make_job("adam", hidden=[300, 100], epochs=2, seed=seed), **changes)
+
+
+KEY = stored().key
+OTHER = seeded(1).key
+
+
+# --- results as tracking is handed them, without arrays
+
+DATA_DIGEST = hashlib.sha256(b"arrays").hexdigest()
+
+
+def tracked_job(seed: int = 0, optimizer: str = "adam", hidden: tuple[int, ...] = (64,)) -> Job:
+    return Job(
+        dataset=Dataset("mnist", 10000),
+        model=Model(hidden, "relu", 0.0, "glorot_uniform"),
+        optimizer=Optimizer(optimizer, (("learning_rate", 0.001), ("nesterov", False))),
+        training=Training(3, 128, "categorical_crossentropy", curve_samples=0),
+        seed=seed,
+    )
+
+
+def make_result(seed: int = 0, gap: float = 0.01, **changes: Any) -> Result:
+    """A finished run of three epochs, as complete as the trainers make them."""
+    job = changes.pop("job", None) or tracked_job(seed)
+    names = [f"{part}/{what}" for part in ("train", "val", "gap", "running") for what in ("loss", "accuracy")]
+    offsets = {name: 0.1 * index + seed * 1e-4 for index, name in enumerate(names)}
+    history = {name: [offset + 0.01 * epoch for epoch in (1, 2, 3)] for name, offset in offsets.items()}
+    result = Result(
+        key="",
+        job=job,
+        status="finished",
+        history=history,
+        figures={
+            "test/accuracy": 0.97,
+            "test/loss": 0.1,
+            "overfitting_gap/accuracy": gap,
+            "overfitting_gap/loss": 0.02,
+            "train/accuracy": history["train/accuracy"][-1],
+            "best/epoch": 3,
+            "best/val_accuracy": 0.975,
+            "time/train_s": 6.0,
+        },
+        digests={"final_weights": "f" * 64, "predictions": "e" * 64},
+        identity={"data": DATA_DIGEST, "source": "5" * 64, "numerics": {"backend": "tensorflow", "device": "cpu"}},
+        environment={"git_commit": "c" * 40, "git_dirty": "false", "dvc_experiment": "rosy-pika", "lock": "d" * 64},
+        started="2026-02-03T04:05:06+00:00",
+    )
+    made = replace(result, **changes)
+    plain = {"data", "source", "numerics"} == made.identity.keys()
+    return made if made.key or not plain else replace(made, key=key_of(job, made.identity))
+
+
+# --- results of whole experiments: with the look of real ones, and a small network trained on scikit-learn's digits
+
+PROFILES = {  # learning rate; test accuracy and gap that the widest network of five epochs comes to
+    "sgd": (0.01, 0.9105, 0.0005),
+    "momentum": (0.01, 0.9640, 0.0040),
+    "rmsprop": (0.001, 0.9791, 0.0110),
+    "adam": (0.001, 0.9789, 0.0126),
+    "adamw": (0.001, 0.9786, 0.0121),
+    "nadam": (0.001, 0.9794, 0.0135),
+}
+WIDTHS = (16, 64, 256, 512)
+
+
+def job(
+    optimizer: str = "rmsprop",
+    width: int = 512,
+    seed: int = 0,
+    validation: int = 0,
+    dataset: str = "mnist",
+    epochs: int = 5,
+) -> Job:
+    rate = PROFILES.get(optimizer, (0.001,))[0]
+    return Job(
+        dataset=Dataset(dataset, validation),
+        model=Model((width,), "relu", 0.0, "glorot_uniform"),
+        optimizer=Optimizer(optimizer, (("learning_rate", rate),)),
+        training=Training(epochs, 128, "categorical_crossentropy", curve_samples=0),
+        seed=seed,
+    )
+
+
+def with_rate(job: Job, rate: float) -> Job:
+    return dataclasses.replace(job, optimizer=Optimizer(job.optimizer.name, (("learning_rate", rate),)))
+
+
+def finished(job: Job, test: float | None = None, gap: float | None = None) -> Result:
+    """A finished run of `job`; its figures from the optimizer's profile, its scatter from the seed, unless given."""
+    random = np.random.default_rng(
+        [job.seed, *job.optimizer.name.encode(), *job.model.hidden, job.dataset.validation_size]
+    )
+    _, profile_test, profile_gap = PROFILES.get(job.optimizer.name, (0.001, 0.97, 0.01))
+    narrow = (16 / max(job.model.hidden)) ** 0.6
+    if test is None:
+        test = profile_test - 0.032 * narrow + random.normal(0, 0.0012)
+    if gap is None:
+        gap = profile_gap * (1.08 - narrow) + random.normal(0, 0.0009)
+    epochs = np.arange(1, job.training.epochs + 1)
+    rise = 0.055 * (np.exp(-0.8 * epochs) - np.exp(-0.8 * epochs[-1]))
+    held, train = test - rise, test + gap - rise
+    held_loss, train_loss = 3.3 * (1 - held) * (1 + 6 * gap * epochs / 5), 3.4 * (1 - train)
+    split = "val" if job.dataset.validation_size else "test"
+    history = {
+        "train/accuracy": train, "train/loss": train_loss, f"{split}/accuracy": held, f"{split}/loss": held_loss,
+        "gap/accuracy": train - held, "gap/loss": held_loss - train_loss,
+    }  # fmt: skip
+    figures = {
+        "test/accuracy": held[-1], "test/loss": held_loss[-1],
+        "train/accuracy": train[-1], "train/loss": train_loss[-1],
+        "overfitting_gap/accuracy": train[-1] - held[-1], "overfitting_gap/loss": held_loss[-1] - train_loss[-1],
+        "time/train_s": 0.4 + max(job.model.hidden) / 400 + random.uniform(0, 0.2),
+    }  # fmt: skip
+    if split == "val":
+        shift = random.normal(0, 0.0008)
+        best = {"best/epoch": float(held.argmax() + 1), "best/val_accuracy": held.max() + shift}
+        figures |= {"val/accuracy": held[-1] + shift, "val/loss": held_loss[-1], **best}
+    labels = digits()["test_labels"]
+    wrong = random.random(len(labels)) > test
+    return Result(
+        key=key_of(job, made_of()),
+        job=job,
+        status=FINISHED,
+        history={name: [float(value) for value in values] for name, values in history.items()},
+        figures={name: float(value) for name, value in figures.items()},
+        identity=made_of(),
+        environment={"keras": "3.15.1", "platform": "Linux"},
+        started=f"2026-11-20T12:{job.seed:02d}:00+00:00",
+        predictions=np.where(wrong, (labels + 1) % 10, labels).astype(np.uint8),
+    )
+
+
+def lost(job: Job, status: str, reason: str) -> Result:
+    key, started = key_of(job, made_of()), "2026-11-20T12:00:00+00:00"
+    return Result(key=key, job=job, status=status, reason=reason, identity=made_of(), started=started)
+
+
+def made_of() -> dict[str, Any]:
+    return {"data": arrays().digest, "source": "5" * 64, "numerics": {"backend": "tensorflow", "device": "cpu"}}
+
+
+def made_otherwise(result: Result, **identity: Any) -> Result:
+    """`result` as it would be of other data, code or numerics."""
+    result.identity = {**result.identity, **identity}
+    result.key = key_of(result.job, result.identity)
+    return result
+
+
+@cache
+def digits() -> dict[str, np.ndarray]:
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    images, labels = (images / 16).astype(np.float32), labels.astype(np.uint8)
+    return {
+        "train_images": images[:1437],
+        "train_labels": labels[:1437],
+        "test_images": images[1437:],
+        "test_labels": labels[1437:],
+    }
+
+
+@cache
+def network(units: int = 48) -> dict[str, np.ndarray]:
+    """Weights of a dense network that full-batch gradient descent trained on the digits, for half a second."""
+    data, random = digits(), np.random.default_rng(0)
+    x, y = data["train_images"], np.eye(10, dtype=np.float32)[data["train_labels"]]
+    first, last = random.normal(0, 0.15, (64, units)), random.normal(0, 0.15, (units, 10))
+    for _ in range(200):
+        hidden = np.maximum(x @ first, 0)
+        error = (softmax(hidden @ last) - y) / len(x)
+        back = (error @ last.T) * (hidden > 0)
+        last -= 1.5 * hidden.T @ error
+        first -= 1.5 * x.T @ back
+    kernels = {"hidden_1": first.astype(np.float32), "classes": last.astype(np.float32)}
+    biases = {f"{layer}/bias": np.zeros(kernel.shape[1], np.float32) for layer, kernel in kernels.items()}
+    return {f"{layer}/kernel": kernel for layer, kernel in kernels.items()} | biases
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def with_network(result: Result) -> Result:
+    """`result` with the weights, probabilities and predictions of `network()`."""
+    result.weights = network()
+    hidden = np.maximum(digits()["test_images"] @ result.weights["hidden_1/kernel"], 0)
+    result.probabilities = softmax(hidden @ result.weights["classes/kernel"]).astype(np.float32)
+    result.predictions = result.probabilities.argmax(axis=1).astype(np.uint8)
+    result.digests["final_weights"] = arrays_digest(result.weights)
+    return result
+
+
+@cache
+def arrays() -> Arrays:
+    """The digits under the name of MNIST, so that what holds for MNIST alone can be tried."""
+    return Arrays("mnist", **digits(), classes=10, image_shape=(8, 8), digest=arrays_digest(digits()))
+
+
+def write_data(folder: Path) -> Path:
+    """Preprocessed data sets' folder, with the digits in it."""
+    folder.mkdir(parents=True)
+    write(arrays(), folder / "mnist")
+    return folder
+
+
+def write_experiment(
+    folder: Path, results: list[Result], winner: Result | None = None, parent: str | None = "parent"
+) -> Path:
+    """`folder` as a finished command leaves it; every run published but the last."""
+    store = RunStore(folder)
+    for number, result in enumerate(results):
+        store.write(result)
+        if result is not results[-1]:
+            store.note_published(result.key, {"run_id": f"{number:032x}", "experiment_id": "7"})
+    missing = [
+        Lost(r.name, r.status, r.reason or "", f"python -m pipeline.train seed={r.job.seed}")
+        for r in results
+        if not r.finished
+    ]
+    Sweep(folder.name, [result.key for result in results], winner.key if winner else None, missing, parent).write(
+        folder
+    )
+    return folder
+
+
+def book_runs(seeds: int = 3) -> list[Result]:
+    return [finished(job(seed=seed), test=0.9791 + 0.0018 * (seed - 1), gap=0.0118) for seed in range(seeds)]
+
+
+def sweep_runs(seeds: int = 3) -> tuple[list[Result], Result]:
+    """Six optimizers, four widths; one run diverged, one failed; and the best run, which kept its weights."""
+    results = [
+        finished(job(optimizer, width, seed, validation=10_000))
+        for optimizer in PROFILES
+        for width in WIDTHS
+        for seed in range(seeds)
+    ]  # fmt: skip
+    winner = with_network(max(results, key=lambda result: result.figures["best/val_accuracy"]))
+    diverged = lost(results[20].job, DIVERGED, "the loss of epoch 2 is not a number")
+    failed = lost(results[-1].job, FAILED, "MemoryError: out of memory")
+    return [*results[:20], diverged, *results[21:-1], failed], winner
