@@ -74,7 +74,7 @@ ELSEWHERE = {
         "tests/system/test_slurm.py::test_the_bits_are_those_of_one_machine"
     ),
     "python -m pipeline.train -m hydra/launcher=batched_submitit_local hydra.launcher.shares=2 'seed=range(10)'": (
-        "tests/unit/sweep/test_shares.py::test_the_same_bits_by_submitit_on_this_machine"
+        "tests/unit/sweep/test_shards.py::test_the_same_bits_by_submitit_on_this_machine"
     ),
     "make run": "tests/system/test_setup.py::test_run_without_mnist_says_so_in_one_line_and_goes_on_with_digits",
     "make ui UI_ARGS=port=5001": "tests/unit/tracking/test_ui.py::test_it_leads_to_the_view_of_each_experiment",

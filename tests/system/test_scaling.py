@@ -19,7 +19,7 @@ TESTS = {
         "tests/system/test_slurm.py::test_the_bits_are_those_of_one_machine"
     ),
     "python -m pipeline.train -m hydra/launcher=batched_slurm hydra.launcher.gpus_per_share=1": (
-        "tests/unit/sweep/test_cards.py::test_shares_with_a_gpu_have_the_keys_of_a_gpu_though_there_is_none_here"
+        "tests/unit/sweep/test_gpus.py::test_shards_with_a_gpu_have_the_keys_of_a_gpu_though_there_is_none_here"
     ),
     "python tests/support/slurm_node.py start": "tests/system/test_slurm.py::test_the_script_starts_and_stops_a_node",
     "python tests/support/slurm_node.py stop": "tests/system/test_slurm.py::test_the_script_starts_and_stops_a_node",

@@ -119,7 +119,7 @@ def test_durations_come_from_a_clock_that_never_steps_back() -> None:
         # How old a file is, the clock alone knows that wrote it.
         if "time.time(" in line and "st_mtime" not in line
     }
-    assert told == {"tracking", "publisher.py", "worker.py"}, (
+    assert told == {"tracking", "publisher.py", "shard.py"}, (
         "a point of a curve and the worker's journal say when something was"
     )
 
