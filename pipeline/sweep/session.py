@@ -52,7 +52,6 @@ def opened(
     """A session with `plan` as its first batch. `words`: those of the command, if more batches may follow."""
     identity.environment()  # Cached from here on: somebody may commit or edit while runs train.
     session = Session(plan, settings, pool, words)
-    publisher = session.publisher
     status, best = "KILLED", None
     try:
         session.begin()
@@ -64,12 +63,12 @@ def opened(
         raise
     finally:
         session.tag_lost()
-        missing = publisher.close(status)
+        missing = session.publisher.close(status)
         if missing and status == "KILLED":
             print(f"warning: {missing}", file=sys.stderr)
     session.summarize(best)
-    if publisher.stopped:
-        raise publisher.stopped
+    if session.publisher.stopped:
+        raise session.publisher.stopped
     if missing:
         raise TrackingUnavailable(missing)
 
@@ -232,7 +231,6 @@ class Session:
     def _record(self, status: str, parent: str | None, best: str | None = None) -> Sweep:
         """The sweep as it stands; a run without a result was interrupted, if no later record follows."""
         trained = [outcome.result for outcome in self.outcomes if outcome.trained and outcome.result is not None]
-        elsewhere = self.pool is not None or any(outcome.on_disk for outcome in self.outcomes)
         return Sweep(
             name=self.question,
             keys=list(dict.fromkeys(outcome.key for outcome in self.outcomes if outcome.result is not None)),
@@ -246,6 +244,6 @@ class Session:
             train_seconds=sum(result.figures.get("time/train_s", 0.0) for result in trained),
             peak_memory_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
             # What workers took elsewhere, including the wait in a queue, predicts nothing of this machine.
-            machine="" if elsewhere else identity.machine(),
+            machine="" if self.pool or any(outcome.on_disk for outcome in self.outcomes) else identity.machine(),
             workers=self.outcomes[0].run.device.workers,
         )
