@@ -199,6 +199,7 @@ class Publisher:
         self.call(task)
         self._queue.put(None)
         try:
+            # Not `join`: where a signal interrupts it, it takes the thread for ended.
             self._ended.wait()
         except KeyboardInterrupt as stopped:
             self.stopped = stopped

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,19 +20,18 @@ def check_room(new: Sequence[PlannedRun], places: Mapping[str, Path]) -> None:
     """
     if not new:
         return
-    problems, wanted = [], dict[int, int]()
+    problems, needed = [], Counter[int]()
     existing = {
         key: next(path for path in (folder, *folder.parents) if path.exists()) for key, folder in places.items()
     }
     for key, folder in existing.items():
-        if not folder.is_dir() or not os.access(folder, os.W_OK):
+        if folder.is_dir() and os.access(folder, os.W_OK):
+            needed[folder.stat().st_dev] += bytes_of(new, key)
+        else:
             why = "may not be written to by this user" if folder.is_dir() else "is not a folder"
             problems.append(f"{key}={places[key]}: {folder} {why}; make it so, or name another place")
-        else:
-            disk = folder.stat().st_dev
-            wanted[disk] = wanted.get(disk, 0) + (mlflow_bytes(new) if key == "tracking" else disk_bytes(new))
     for key, folder in existing.items():
-        need, free = wanted.pop(folder.stat().st_dev, 0), shutil.disk_usage(folder).free
+        need, free = needed.pop(folder.stat().st_dev, 0), shutil.disk_usage(folder).free
         if free < need:
             problems.append(
                 f"{key}={places[key]}: {free / 1e6:.1f} MB are free there, and {len(new)} runs leave about"
@@ -41,19 +41,12 @@ def check_room(new: Sequence[PlannedRun], places: Mapping[str, Path]) -> None:
         raise ConfigurationError(problems)
 
 
-def mlflow_bytes(new: Sequence[PlannedRun]) -> int:
-    """Of an SQLite file with the `new` runs and the best one's model: 15 MB for 245 runs, 1 MB for none."""
-    return 1_000_000 + 64_000 * len(new) + _weights_bytes(new)
-
-
-def disk_bytes(new: Sequence[PlannedRun]) -> int:
-    """Of the folders of the `new` runs: records, predictions, uncommitted patches, and the best run's weights."""
+def bytes_of(new: Sequence[PlannedRun], key: str) -> int:
+    """What the `new` runs and the weights of one of them take in the place of this key."""
+    weights = 4 * max(run.parameters for run in new)
+    if key == "tracking":  # an SQLite file: 15 MB for 245 runs, 1 MB for none
+        return 1_000_000 + 64_000 * len(new) + weights
     samples, classes = len(new[0].arrays.test_labels), new[0].arrays.classes
     patch = len(identity.uncommitted())
     records = sum(20_000 + 1_000 * run.job.training.epochs + samples + patch for run in new)
-    return records + _weights_bytes(new) + samples * classes * 4
-
-
-def _weights_bytes(new: Sequence[PlannedRun]) -> int:
-    """Of the largest network."""
-    return 4 * max(run.parameters for run in new)
+    return records + weights + samples * classes * 4

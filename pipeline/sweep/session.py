@@ -34,13 +34,13 @@ from pipeline.tracking import Tracker, TrackingUnavailable, open_tracker
 from pipeline.training.outcome import Epoch
 
 
-def run_sweep(plan: Plan, settings: Mapping[str, Any], pool: Pool | None = None) -> Generator[tuple[int, Outcome]]:
+def run_sweep(plan: Plan, settings: Mapping[str, Any]) -> Generator[tuple[int, Outcome]]:
     """Train, store and publish the runs of `plan`; yields each position and outcome as the runs end.
 
     Raises UserError, before anything is trained, if there is no room; and TrackingUnavailable, when all else is done, if
     MLflow did not take everything.
     """
-    with opened(plan, settings, pool) as session:
+    with opened(plan, settings) as session:
         yield from session.train()
 
 
@@ -51,7 +51,6 @@ def opened(
     """A session with `plan` as its first batch. `words`: those of the command, if more batches may follow."""
     identity.environment()  # Cached from here on: somebody may commit or edit while runs train.
     session = Session(plan, settings, pool, words)
-    publisher = session.publisher
     status, best = "KILLED", None
     try:
         session.begin()
@@ -63,12 +62,12 @@ def opened(
         raise
     finally:
         session.tag_lost()
-        missing = publisher.close(status)
+        missing = session.publisher.close(status)
         if missing and status == "KILLED":
             print(f"warning: {missing}", file=sys.stderr)
     session.summarize(best)
-    if publisher.stopped:
-        raise publisher.stopped
+    if session.publisher.stopped:
+        raise session.publisher.stopped
     if missing:
         raise TrackingUnavailable(missing)
 
@@ -99,9 +98,10 @@ class Session:
     def begin(self) -> None:
         """Start the sweep in MLflow."""
         if not self.single:
-            tags = self._size() | told_of(identity.environment())
+            tags = {"runs": str(len(self.outcomes))} | told_of(identity.environment())
+            name = title([outcome.run.job for outcome in self.outcomes])
             smaller, larger = related(self.ledger, self.question, {outcome.key for outcome in self.outcomes})
-            self.publisher.begin(self._title(), tags, self.id, smaller, larger, restore=self.settings["force"])
+            self.publisher.begin(name, tags, self.id, smaller, larger, restore=self.settings["force"])
 
     def add(self, plan: Plan) -> None:
         """Look up and announce the next batch; raises UserError if there is no room for it."""
@@ -128,12 +128,6 @@ class Session:
             places["tracking"] = database.parent
         return places
 
-    def _title(self) -> str:
-        return title([outcome.run.job for outcome in self.outcomes])
-
-    def _size(self) -> dict[str, str]:
-        return {"runs": str(len(self.outcomes))}
-
     def train(self) -> Generator[tuple[int, Outcome]]:
         """Execute the batch that was added last; store and publish each run, and yield its position in the batch."""
         positions: dict[str, list[int]] = {}
@@ -148,16 +142,15 @@ class Session:
             return
         with Progress([run.job for run in new]) as progress, closing(self._execute(new, progress)) as ended:
             for outcome in ended:
-                outcome = self._store(outcome)
-                if outcome.result is not None:
-                    self.publisher.publish(outcome.result, outcome.run.dataset)
-                    progress.done(outcome.result)
-                # Runs that are asked for twice are trained once.
-                for number, position in enumerate(positions[outcome.run.key]):
+                stored, same = self._store(outcome), positions[outcome.run.key]
+                for position in same:  # a run that is asked for twice is trained once
                     run = self.outcomes[self.batch + position].run
-                    own = replace(outcome, run=run, trained=outcome.trained and number == 0)
+                    own = replace(stored, run=run, trained=stored.trained and position == same[0])
                     self.outcomes[self.batch + position] = own
-                    yield position, own
+                if stored.result is not None:
+                    self.publisher.publish(stored.result, stored.run.dataset)
+                    progress.done(stored.result)
+                yield from ((position, self.outcomes[self.batch + position]) for position in same)
 
     def _execute(self, runs: Sequence[PlannedRun], progress: Progress) -> Generator[Outcome]:
         def on_epoch(run: PlannedRun, epoch: Epoch) -> None:
@@ -210,8 +203,11 @@ class Session:
 
     def tag_lost(self) -> None:
         """Note on the sweep's parent run which runs are lost, why, and the commands that train them again."""
-        size = {**self._size(), "mlflow.runName": self._title()} if self.in_batches else {}
-        self.publisher.tag_sweep(told_lost(lost_runs(self.outcomes)) | size)
+        tags = told_lost(lost_runs(self.outcomes))
+        if self.in_batches:  # it has grown since it began
+            name = title([outcome.run.job for outcome in self.outcomes])
+            tags |= {"runs": str(len(self.outcomes)), "mlflow.runName": name}
+        self.publisher.tag_sweep(tags)
 
     def summarize(self, best: Outcome | None) -> None:
         """Write the sweep's record and the folder of results, and print the last lines."""
@@ -232,7 +228,6 @@ class Session:
     def _record(self, status: str, parent: str | None, best: str | None = None) -> Sweep:
         """The sweep as it stands; a run without a result was interrupted, if no later record follows."""
         trained = [outcome.result for outcome in self.outcomes if outcome.trained and outcome.result is not None]
-        elsewhere = self.pool is not None or any(outcome.on_disk for outcome in self.outcomes)
         return Sweep(
             name=self.question,
             keys=list(dict.fromkeys(outcome.key for outcome in self.outcomes if outcome.result is not None)),
@@ -246,6 +241,6 @@ class Session:
             train_seconds=sum(result.figures.get("time/train_s", 0.0) for result in trained),
             peak_memory_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
             # What workers took elsewhere, including the wait in a queue, predicts nothing of this machine.
-            machine="" if elsewhere else identity.machine(),
+            machine="" if self.pool or any(outcome.on_disk for outcome in self.outcomes) else identity.machine(),
             workers=self.outcomes[0].run.device.workers,
         )

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
 
-from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
 from pipeline.sweep.executors.this_process import ThisProcess
 from pipeline.sweep.outcome import Outcome, score
@@ -37,20 +35,11 @@ def _bytes(result: Result) -> int:
 
 
 def with_weights(best: Outcome, candidates: Candidates, store: RunStore) -> Result | None:
-    """The best run's result with its weights, which are on disk then: from memory, from the store, or trained once more.
-
-    Without them if they cannot be had.
-    """
+    """The best run's result with its weights, which are on disk then; without them if they cannot be had."""
     result = best.result
     if result is None or result.weights is not None:
         return result
-    found = candidates.get(result.key)
-    if found is None:
-        with suppress(KeyError, UnreadableRun):
-            stored = store.read(result.key)
-            if stored.weights is not None:
-                return stored
-        found = _train_once_more(best.run, result)
+    found = candidates.get(result.key) or _train_once_more(best.run, result)
     if found is None:
         return result
     complete = replace(result, weights=found.weights, probabilities=found.probabilities)

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.storage.store import RunStore
-from pipeline.sweep.executors import cores, gpus
-from pipeline.sweep.executors.base import Executor
+from pipeline.sweep.executors import Executor, cores, gpus
 from pipeline.sweep.executors.shards import Shards
 from pipeline.sweep.executors.this_process import ThisProcess
 from pipeline.sweep.plan import PlannedRun, from_project, total_memory

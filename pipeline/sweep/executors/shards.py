@@ -171,36 +171,33 @@ class Shards:
     def _take_over(self, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
         """Wait for the jobs of earlier commands that still run; returns the runs that are in none of them."""
         wanted = {run.key: run for run in runs}
+        for file, job in self._earlier_jobs():
+            with suppress(UserError):
+                keys = [task.key for task in ShardFile.read(file).tasks]
+                if own := {key: wanted.pop(key) for key in keys if key in wanted}:
+                    self.running.append(Shard(file, own, Journal(file), job))
+                    self._alive.add(job)
+        if taken := sum(len(shard.open) for shard in self.running):
+            print(f"{taken} runs are in shares of an earlier command that still run: waiting for them", flush=True)
+        return list(wanted.values())
+
+    def _earlier_jobs(self) -> Iterator[tuple[Path, str]]:
+        """Shard files of earlier commands and their jobs, as far as these are alive. Folders that are done with are removed."""
         for folder in sorted((self.store.root / FOLDER).glob("*")):
             try:
                 noted = json.loads((folder / JOBS).read_text(encoding="utf-8"))
                 jobs = {str(name): str(job) for name, job in noted["jobs"].items()}
-                kind, over = noted["kind"], bool(noted.get("over"))
+                kind, over, old = noted["kind"], bool(noted.get("over")), _idle(folder) > KEPT_SECONDS
             except (OSError, ValueError, KeyError, TypeError, AttributeError):
                 continue
-            # Files of releases without scopes are taken for this pool's own.
-            if kind != self.pool.kind or noted.get("scope", self.pool.scope) != self.pool.scope:
-                # Whether its jobs live cannot be known here; but nothing more is expected of them.
-                if over and _idle(folder) > KEPT_SECONDS:
-                    shutil.rmtree(folder, ignore_errors=True)
-                continue
-            alive = self.pool.alive(list(jobs.values())) if jobs else set()
+            # Files of releases without scopes are taken for this pool's own. Of others it is not known whether they live.
+            own = kind == self.pool.kind and noted.get("scope", self.pool.scope) == self.pool.scope
+            alive = self.pool.alive(list(jobs.values())) if own and jobs else set()
             if alive is None:
                 raise UserError(f"{folder}: whether its jobs still run cannot be known now (the queue does not answer)")
-            if not alive and (over or _idle(folder) > KEPT_SECONDS):
+            if not alive and ((over or old) if own else (over and old)):
                 shutil.rmtree(folder, ignore_errors=True)
-            for name, job in jobs.items():
-                if job not in alive:
-                    continue
-                with suppress(UserError):
-                    file = folder / f"{name}.json"
-                    keys = [task.key for task in ShardFile.read(file).tasks]
-                    if own := {key: wanted.pop(key) for key in keys if key in wanted}:
-                        self.running.append(Shard(file, own, Journal(file), job))
-                        self._alive.add(job)
-        if taken := sum(len(shard.open) for shard in self.running):
-            print(f"{taken} runs are in shares of an earlier command that still run: waiting for them", flush=True)
-        return list(wanted.values())
+            yield from ((folder / f"{name}.json", job) for name, job in jobs.items() if job in alive)
 
     def _ended(self) -> Iterator[Outcome]:
         """What the journals say, and, every few seconds, what the ends of jobs mean."""

@@ -116,13 +116,8 @@ def _runs(shard: ShardFile, tasks: Sequence[Task]) -> Iterator[PlannedRun]:
 
 
 def main(argv: Sequence[str]) -> int:
-    if {"-h", "--help"} & set(argv):
-        print((__doc__ or "").strip())
-        return 0
-    if len(argv) != 1:
+    if len(argv) != 1 or not Path(argv[0]).is_file():
         raise UserError(f"{' '.join(argv) or 'no word'}: expected one FILE, a share of a sweep")
-    if not Path(argv[0]).is_file():
-        raise UserError(f"{argv[0]}: no such file; expected one FILE, a share of a sweep")
     work(argv[0])
     return 0
 
