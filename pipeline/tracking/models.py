@@ -158,9 +158,9 @@ def dated_by_zip() -> Iterator[None]:
 
 
 def _log(client: MlflowClient, run_id: str, name: str, save: Callable[[str, Any], None]) -> str:
-    """Save a model, tie it to the run, hand over its files; the model's id, the first one's where the run has one.
+    """Save a model under a run, unless the run has a model of this name already; the model's id.
 
-    MLflow's `log_model` would do it through the global tracking address and the active run, which are not ours.
+    MLflow's `log_model` would use the global tracking address and the active run, which are not ours.
     """
     from mlflow.entities import LoggedModelOutput, Metric
     from mlflow.models import Model
@@ -169,12 +169,12 @@ def _log(client: MlflowClient, run_id: str, name: str, save: Callable[[str, Any]
     if run.info.lifecycle_stage != "active":
         raise UserError(f"{run.info.run_name} was deleted in MLflow; bring it back with: python -m pipeline.publish")
     experiment_id = run.info.experiment_id
-    for one in client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'"):
-        if one.name == name and one.status == "READY":
-            return one.model_id
-        if one.name == name:
-            # Left by a process that was killed; `runs:/…/model` would find it in place of the whole one.
-            client.delete_logged_model(one.model_id)
+    for model in client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'"):
+        if model.name == name and model.status == "READY":
+            return model.model_id
+        if model.name == name:
+            # Left by a process that was killed; `runs:/…/model` would find it instead of the whole model.
+            client.delete_logged_model(model.model_id)
     logged = client.create_logged_model(experiment_id, name, run_id, params=run.data.params, model_type="classifier")
     try:
         with tempfile.TemporaryDirectory() as temporary:
@@ -193,9 +193,9 @@ def _log(client: MlflowClient, run_id: str, name: str, save: Callable[[str, Any]
         # The run's last values once more, as the model's own: the page of the model shows them.
         histories = [client.get_metric_history(run_id, name) for name in run.data.metrics]
         last = [max(history, key=lambda metric: (metric.step, metric.timestamp)) for history in histories]
-        own = [Metric(one.key, one.value, one.timestamp, one.step, model_id=logged.model_id) for one in last]
+        own = [Metric(m.key, m.value, m.timestamp, m.step, model_id=logged.model_id) for m in last]
         client.log_batch(run_id, own, synchronous=True)
-        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, max((one.step for one in last), default=0))])
+        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, max((m.step for m in last), default=0))])
         client.finalize_logged_model(logged.model_id, "READY")
     except BaseException:
         client.delete_logged_model(logged.model_id)

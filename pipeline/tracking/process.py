@@ -1,4 +1,8 @@
-"""Which process works on a run, and whether it still lives: MLflow leaves the runs of a killed one RUNNING."""
+"""Which process works on a run, and whether it is still alive: MLflow leaves the runs of a killed process RUNNING.
+
+Start times are in clock ticks since boot. psutil's are dates, which move when the clock is set, and with them a living
+process would look like another one.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 TAG = "process"
-"""One tag for all processes of a run, a JSON list: a tag each would be a column each in MLflow's table."""
+"""One tag for all processes of a run, a JSON list: several tags would be several columns in MLflow's table."""
 
 
 def host() -> str:
@@ -25,7 +29,7 @@ def _text(path: str) -> str:
 
 
 def _namespace() -> str:
-    """Numbers of processes mean something within one PID namespace (one container) only."""
+    """Process numbers are only valid within one PID namespace (one container)."""
     try:
         return os.readlink("/proc/self/ns/pid")
     except OSError:
@@ -33,9 +37,9 @@ def _namespace() -> str:
 
 
 def _started(pid: int) -> str:
-    """Clock ticks from boot to the start of the process, which tell it from a later one with the same number.
+    """Clock ticks from boot to the start of a process, to distinguish it from a later one with the same number.
 
-    Empty where it is gone or a zombie, and where there is no /proc.
+    Empty if it is gone or a zombie, or if there is no /proc.
     """
     # The second field is the program's name in parentheses, and may hold anything.
     fields = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()
@@ -48,26 +52,26 @@ def _here() -> dict[str, str]:
 
 
 def tag(before: str | None = None) -> dict[str, str]:
-    """The tag by which a run names this process as one that works on it, beside those in `before`, its value now."""
+    """The tag that names this process as working on a run, beside the living ones in `before`, its present value."""
     identity = of(os.getpid())
-    others = [one for one in _listed(before) if one != identity and not _gone(one)]
+    others = [other for other in _listed(before) if other != identity and not _gone(other)]
     return {TAG: json.dumps([*others, identity])}
 
 
 def of(pid: int) -> dict[str, Any]:
-    """What tells the process of this number from every other one."""
+    """What identifies the process with this number."""
     return _here() | {"pid": pid, "started": _started(pid)}
 
 
 def dead(run_tags: dict[str, str]) -> bool:
-    """Whether every process that worked on a run is known to be gone; False where that cannot be known."""
+    """Whether every process that worked on a run is known to be gone; False if that is not known."""
     identities = _listed(run_tags.get(TAG))
-    return bool(identities) and all(_gone(one) for one in identities)
+    return bool(identities) and all(_gone(identity) for identity in identities)
 
 
 def alone(run_tags: dict[str, str]) -> bool:
-    """Whether this process is the only one that worked on a run, but for those that are known to be gone."""
-    return all(one == json.loads(tag()[TAG])[0] or _gone(one) for one in _listed(run_tags.get(TAG)))
+    """Whether no other process works on a run, except those that are known to be gone."""
+    return all(identity == of(os.getpid()) or _gone(identity) for identity in _listed(run_tags.get(TAG)))
 
 
 def _listed(value: str | None) -> list[Any]:

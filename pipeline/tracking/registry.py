@@ -42,7 +42,7 @@ class AliasMoved(Exception):
 
 
 def champion(tracker: Tracker, dataset: str) -> Champion | None:
-    """The version that holds the alias; None where there is none yet."""
+    """The version that holds the alias; None if there is none yet."""
     with tracker.connection.exclusive("look up the champion") as client:
         return _champion(client, dataset)
 
@@ -53,7 +53,7 @@ def _champion(client: MlflowClient, dataset: str) -> Champion | None:
     try:
         version = client.get_model_version_by_alias(name_of(dataset), ALIAS)
     except MlflowException as error:
-        # Only "there is none" means so: a store that is away or locked must not pass for one without a champion.
+        # A store that is away or locked must not pass for one without a champion.
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # no model, no alias
             return None
         raise
@@ -75,16 +75,17 @@ def promote(
     reason: str,
     before: Champion | None,
 ) -> str:
-    """Register the run's network as a new version, with the reason on it, and move the alias there; the version.
+    """Register the run's network as a new version, with the reason, and move the alias to it; the version.
 
-    Raises AliasMoved, with nothing registered, where it is no longer `before` that holds the alias.
+    Raises AliasMoved, with nothing registered, if `before` no longer holds the alias.
     """
     from mlflow.exceptions import MlflowException
 
     name = name_of(dataset)
     with tracker.connection.exclusive(f"promote {job['optimizer']['name']}") as client:
         then, now = (
-            f"version {one.version} ({one.run_name})" if one else "none" for one in (before, _champion(client, dataset))
+            f"version {holder.version} ({holder.run_name})" if holder else "none"
+            for holder in (before, _champion(client, dataset))
         )
         if now != then:
             raise AliasMoved(f"the champion was {then} when they were compared and is {now} now")

@@ -1,4 +1,4 @@
-"""The SQLite file behind MLflow: made whole or not at all, and looked at before it is trusted."""
+"""The SQLite file behind MLflow: created whole or not at all, and checked before it is used."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 HEADER = b"SQLite format 3\0"
 LOCK_SECONDS = 120.0
-"""How long a database that another program holds is waited for."""
+"""How long to wait for a database that another program locks."""
 BRIEF_SECONDS = 2.0
-"""How long without a line about it."""
+"""How long to wait without saying so."""
 _REVISION = re.compile(r"""^(down_)?revision\b[^=\n]*=\s*(.*)$""", re.MULTILINE)
 
 
@@ -37,10 +37,10 @@ class StoreDamaged(UserError):
 
 
 def check(database: Path) -> None:
-    """Refuse a file that MLflow would break on, or silently replace by an empty store. A missing file is fine.
+    """Refuse a file that MLflow would fail on, or silently replace by an empty store. A missing file is fine.
 
     Reads the file only, and does not import MLflow: 5 ms, and 70 ms for a store of 3,000 runs. Raises StoreDamaged, and
-    TrackingUnavailable for a database that another program holds for too long.
+    TrackingUnavailable if another program locks the database for too long.
     """
     if not database.exists():
         if database.is_symlink():
@@ -80,7 +80,7 @@ def check(database: Path) -> None:
     if "runs" not in tables and "experiments" not in tables:
         raise StoreDamaged(f"{database}: an SQLite database, but not one of MLflow; {again}")
     if len(revisions) != 1:
-        raise StoreDamaged(f"{database}: its making was interrupted (no schema version); {again}")
+        raise StoreDamaged(f"{database}: its creation was interrupted (no schema version); {again}")
     if not known or revisions == [head]:
         return
     if revisions[0] not in known:
@@ -89,7 +89,7 @@ def check(database: Path) -> None:
             f" use that version, or {again}"
         )
     if runs == 0:
-        raise StoreDamaged(f"{database}: its making was interrupted (schema {revisions[0]}, no runs); {again}")
+        raise StoreDamaged(f"{database}: its creation was interrupted (schema {revisions[0]}, no runs); {again}")
     upgrade = f"{shlex.quote(sys.executable)} -m mlflow db upgrade {shlex.quote(f'sqlite:///{database}')}"
     raise StoreDamaged(
         f"{database}: its schema {revisions[0]} is older than this MLflow's {head}; keep a copy, then: {upgrade}"
@@ -104,7 +104,7 @@ def _locked(error: sqlite3.Error) -> bool:
 
 
 def wait_until_free(database: Path) -> None:
-    """Wait, with a line about it, while another program holds the database. Raises TrackingUnavailable after LOCK_SECONDS.
+    """Wait, and say so, while another program locks the database. Raises TrackingUnavailable after LOCK_SECONDS.
 
     MLflow would wait 20 s, and report a failed write.
     """
@@ -166,10 +166,10 @@ def _schema() -> tuple[frozenset[str], str]:
 
 
 def prepare(address: Address) -> None:
-    """Make the database where there is none, under a temporary name. The caller holds the lock; MLflow is loaded.
+    """Create the database if there is none, first under a temporary name. The caller holds the lock; MLflow is imported.
 
-    MLflow alone makes it in place, migration by migration: several processes at once break it for good, and so
-    does a kill.
+    MLflow alone creates it in place, migration by migration: several processes at once break it for good, as does
+    a kill.
     """
     database, artifacts = address.database, address.artifacts
     if database is None or artifacts is None:

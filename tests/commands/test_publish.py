@@ -416,6 +416,16 @@ def test_a_killed_sweep_is_killed_there_too(filled: RunStore, question: str, loc
     assert (there["parent"]["status"], there["parent"]["tags"]["lost"]) == ("KILLED", "2 interrupted")
 
 
+def test_runs_whose_ids_a_killed_command_had_not_noted_are_found(filled: RunStore, question: str, local: str) -> None:
+    send(filled, local)
+    before = {key: filled.published(key)["run_id"] for key in filled.keys()}  # noqa: SIM118
+    for key in before:
+        (filled.folder(key) / "published.json").unlink()
+    send(filled, local)
+    assert {key: filled.published(key)["run_id"] for key in before} == before
+    assert keys(local, question) == {*before, "parent"}
+
+
 @pytest.mark.slow
 def test_runs_of_no_sweep_are_single_runs(tmp_path: Path, local: str) -> None:
     store = RunStore(tmp_path / "others")

@@ -416,6 +416,30 @@ def test_threads_publish_each_run_once(fresh: Fresh) -> None:
     assert len(runs(tracker)) == 4
 
 
+def test_many_at_once_are_the_same_runs_as_one_by_one(fresh: Fresh) -> None:
+    tracker, results = fresh(), [make_result(seed) for seed in range(3)]
+    parent = tracker.begin("e", "sweep", {})
+    taken, error = tracker.publish_all(results, "e", parent)
+    assert error is None
+    assert taken == {result.key: fresh().publish(result, "e", parent) for result in results}
+
+
+def test_after_an_error_no_further_run_is_tried(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracker, calls = fresh(), []
+    create = client(tracker).create_run
+
+    def failing(*arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise OSError("disk full")
+        return create(*arguments)
+
+    monkeypatch.setattr(client(tracker), "create_run", failing)
+    taken, error = tracker.publish_all([make_result(seed) for seed in range(4)], "e")
+    assert (len(taken), len(calls)) == (1, 2)
+    assert "could not publish adam-w64-d1-s1: disk full" in str(error)
+
+
 def test_warming_opens_the_store_in_the_background(fresh: Fresh) -> None:
     tracker = fresh()
     tracker.warm().join()
