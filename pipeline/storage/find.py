@@ -37,7 +37,7 @@ def find_run(word: str, store: RunStore) -> Result:
             "a name such as adam-w512-d1-s0, or a run's folder"
         )
     if len(keys) > 1:
-        raise UserError(f"{word}: {len(keys)} runs have that name; say which: {'; '.join(told(store, keys))}")
+        raise UserError(f"{word}: {len(keys)} runs have that name; say which: {'; '.join(_distinguished(store, keys))}")
     return store.read(keys[0])
 
 
@@ -53,8 +53,8 @@ def find_keys(word: str, store: RunStore) -> list[str]:
     return [key for key in keys if _name(store, key) == word]
 
 
-def told(store: RunStore, keys: list[str]) -> list[str]:
-    """A few words on each run: its key, when it was trained, and what of its configuration the others have not."""
+def _distinguished(store: RunStore, keys: list[str]) -> list[str]:
+    """A line for each run: its key, when it was trained, and where its configuration differs from the others."""
     results = [store.record(key) for key in keys]
     flat = [result.job.flat() for result in results]
     lines = []

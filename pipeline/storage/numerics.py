@@ -33,7 +33,7 @@ def numerics_class(device: Device) -> str:
     place = _place(device)
     if place is not None:
         with suppress(OSError):
-            known = place.read_text().strip()
+            known = place.read_text(encoding="utf-8").strip()
             if len(known) == 64:
                 return known
     found = _train(device)

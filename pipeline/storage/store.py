@@ -197,10 +197,10 @@ class RunStore:
         except (OSError, ValueError, RecursionError):
             return []
         listed = noted if isinstance(noted, list) else [noted]
-        named = [one for one in listed if isinstance(one, dict)]
+        places = [ids for ids in listed if isinstance(ids, dict)]
         return [
-            {name: word for name, word in one.items() if isinstance(word, str) and printable(word) == word}
-            for one in named
+            {name: word for name, word in ids.items() if isinstance(word, str) and printable(word) == word}
+            for ids in places
         ]
 
     def unpublished(self, keys: Iterable[str], store: str) -> list[str]:

@@ -1,7 +1,7 @@
-"""What a command that trained leaves behind: which runs it was about and which of them were lost.
+"""Records of sweeps: which runs a command was asked for, and which of them were lost.
 
-The record lies beside its runs in `<folder>/sweep.json` where a folder was asked for (a stage's output), and always in
-`runs/sweeps/<id>.json`, from before the first run on: what a killed process leaves there names what it had not trained.
+A record is in `runs/sweeps/<id>.json` from before the first run on, so that the record of a killed process names what it had
+not trained. A folder of results (a stage's output) has a copy, `sweep.json`, beside its runs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from pipeline.data.files import whole
 from pipeline.storage.locks import locked, recover_all, replacing
 from pipeline.storage.record import OtherRelease, read_bytes
 from pipeline.storage.store import KEY, RunStore
-from pipeline.training.result import Result
 
 SWEEP = "sweep.json"
 LEDGER = "sweeps"
@@ -42,7 +41,7 @@ RUNNING, ENDED, STOPPED = "running", "ended", "stopped"
 
 @dataclass
 class Lost:
-    """A run that was asked for and has no finished result."""
+    """A run that was asked for and did not finish."""
 
     name: str
     status: str
@@ -69,7 +68,7 @@ class Sweep:
     status: str = ENDED
     """`running` (or killed), `stopped` (Ctrl-C, SIGTERM) or `ended`."""
     trained: int = 0
-    """Runs that this very command trained, the others were there; and what that took, for predicting the next one."""
+    """How many runs this command trained; the others were there. What follows is what that took, to predict the next sweep."""
     train_seconds: float = 0.0
     """Sum of their training times, of each run by itself."""
     peak_memory_mb: float = 0.0
@@ -113,7 +112,7 @@ class Sweep:
                 raise OtherRelease(printable(f"unknown {', '.join(unknown)[:80]}"))
             sweep = cls(**{**plain, "lost": [_texts(Lost(**lost)) for lost in plain["lost"]]})
             _texts(sweep)
-            keys = [*sweep.keys, *filter(None, (sweep.winner, *(one.key for one in sweep.lost)))]
+            keys = [*sweep.keys, *filter(None, (sweep.winner, *(lost.key for lost in sweep.lost)))]
             forms = [(sweep.id, ID), *((key, KEY) for key in keys)]
             if strange := [value for value, form in forms if not form.fullmatch(value)]:
                 raise ValueError(f"{strange[0]!r} is neither a key nor an id")
@@ -142,10 +141,10 @@ def _texts(record: Record) -> Record:
 
 def without_commands(lost: Sequence[Lost], own: Sequence[Lost] = ()) -> list[Lost]:
     """Lost runs of a record that others may have written: of their commands those that are harmless, or in our `own` record."""
-    ours = {(one.key, one.command) for one in own}
+    ours = {(run.key, run.command) for run in own}
     return [
-        one if (one.key, one.command) in ours or HARMLESS.fullmatch(one.command) else replace(one, command="")
-        for one in lost
+        run if (run.key, run.command) in ours or HARMLESS.fullmatch(run.command) else replace(run, command="")
+        for run in lost
     ]
 
 
@@ -167,8 +166,8 @@ def told_of(environment: Mapping[str, str]) -> dict[str, str]:
 
 def told_lost(lost: Sequence[Lost]) -> dict[str, str]:
     """What it says of the runs that are missing: how many, and of each why and the command that trains it again."""
-    lines = [f"{one.name} {one.status}: {one.reason}; again: {one.command}" for one in lost]
-    counts = Counter(one.status for one in lost)
+    lines = [f"{run.name} {run.status}: {run.reason}; again: {run.command}" for run in lost]
+    counts = Counter(run.status for run in lost)
     summed = ", ".join(f"{count} {status}" for status, count in counts.items())
     return {"lost": summed or "none", "lost.runs": "\n".join(lines)}
 
@@ -218,7 +217,8 @@ def related(sweeps: Iterable[Sweep], question: str, keys: set[str]) -> tuple[lis
     """Ids of the sweeps of a question whose runs are some of `keys`, the largest first, and of those with all and more."""
     others = [(sweep.asked, sweep.id) for sweep in sweeps if sweep.name == question and sweep.id]
     smaller = [(len(asked), sweep_id) for asked, sweep_id in others if len(asked) > 1 and asked < keys]
-    return [one for _, one in sorted(smaller, reverse=True)], [one for asked, one in others if asked > keys]
+    larger = [sweep_id for asked, sweep_id in others if asked > keys]
+    return [sweep_id for _, sweep_id in sorted(smaller, reverse=True)], larger
 
 
 def gather(store: RunStore, sweep: Sweep, folder: Path) -> None:
@@ -244,13 +244,6 @@ def find_sweep(word: str, store: RunStore, root: Path) -> tuple[Sweep, RunStore]
     if (folder / SWEEP).is_file():
         return Sweep.read(folder), RunStore(folder)
     return Ledger(store).find(word), store
-
-
-def read_folder(folder: Path) -> tuple[Sweep | None, list[Result]]:
-    """The sweep's record (None for a plain store such as `runs/`) and its runs, in the order of the jobs."""
-    sweep = Sweep.read(folder) if (folder / SWEEP).is_file() else None
-    store = RunStore(folder)
-    return sweep, [store.read(key) for key in (sweep.keys if sweep else store.keys())]
 
 
 def readable(store: RunStore, keys: Iterable[str]) -> tuple[list[Result], list[OtherRelease]]:

@@ -23,7 +23,7 @@ from pipeline.config.job import digest
 from pipeline.storage.find import find_run
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RECORD, DamagedRun, RunStore
-from pipeline.storage.sweep import Sweep, read_folder
+from pipeline.storage.sweep import Sweep
 from pipeline.training.result import Result
 from tests.support.factory import KEY, stored
 from tests.system.faults.rounds import ROUNDS, examples
@@ -253,4 +253,4 @@ def test_a_hostile_record_of_a_sweep_is_refused(tmp_path: Path, folder: Path, re
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "sweep.json").write_text(json.dumps(made))
     with pytest.raises(UserError, match=r"sweep\.json: (not the record of a sweep|written by another release)"):
-        read_folder(tmp_path / "results")
+        Sweep.read(tmp_path / "results")

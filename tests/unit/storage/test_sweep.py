@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.cli.errors import UserError
 from pipeline.storage.store import RunStore
-from pipeline.storage.sweep import Lost, Sweep, gather, read_folder
+from pipeline.storage.sweep import Lost, Sweep, gather
 from tests.unit.storage.conftest import KEYS, RUNS
 
 
@@ -38,9 +38,8 @@ def test_what_is_no_record_is_said(folder: Path, content: str | None) -> None:
 
 def test_gather_has_the_runs_in_the_order_of_the_jobs(store: RunStore, folder: Path) -> None:
     gather(store, Sweep("which", KEYS), folder)
-    sweep, runs = read_folder(folder)
-    assert sweep is not None
-    assert [run.key for run in runs] == KEYS
+    assert Sweep.read(folder).keys == KEYS
+    assert RunStore(folder).keys() == sorted(KEYS)
 
 
 def test_gather_removes_what_is_no_longer_asked_for(store: RunStore, folder: Path) -> None:
@@ -53,10 +52,6 @@ def test_gather_replaces_what_changed(store: RunStore, folder: Path) -> None:
     gather(store, Sweep("which", KEYS), folder)
     store.write(replace(RUNS[0], figures={"test/accuracy": 0.5}, weights=None, probabilities=None))
     gather(store, Sweep("which", KEYS), folder)
-    assert read_folder(folder)[1][0].figures == {"test/accuracy": 0.5}
+    assert RunStore(folder).read(KEYS[0]).figures == {"test/accuracy": 0.5}
 
 
-def test_a_plain_store_has_no_record(store: RunStore) -> None:
-    sweep, runs = read_folder(store.root)
-    assert sweep is None
-    assert [run.key for run in runs] == sorted(KEYS)
