@@ -23,6 +23,7 @@ from pipeline.cli import console
 from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import duration, nearest
 from pipeline.config import compose, rules, schema
+from pipeline.config.hydra_version import VERSION_BASE
 from pipeline.statistics import published
 from pipeline.statistics.published import Found, Row
 from pipeline.storage import identity
@@ -48,7 +49,7 @@ def composed(words: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
 
-    with initialize_config_dir(str(rules.CONF), version_base="1.3"):
+    with initialize_config_dir(str(rules.CONF), **VERSION_BASE):
         return [compose.plain(hydra_compose("config", list(each))) for each in words]
 
 
