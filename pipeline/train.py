@@ -27,6 +27,7 @@ from pipeline.cli import console
 from pipeline.cli.errors import RunFailed, RunsLost, UserError, without_logins
 from pipeline.config import commandline, compose, rules, schema
 from pipeline.config.compose import ConfigurationError
+from pipeline.config.hydra_version import VERSION_BASE
 
 if TYPE_CHECKING:
     from pipeline.sweep.outcome import Outcome
@@ -188,7 +189,7 @@ def _run(task: TrainTask, argv: Sequence[str]) -> None:
     """Have Hydra compose the runs and hand them to `task`; what is wrong with them is raised as a UserError."""
     try:
         with task, _groups_read_once() if {"-h", "--help"} & set(argv) else nullcontext():
-            hydra.main(version_base="1.3", config_path=str(rules.CONF), config_name="config")(task)()
+            hydra.main(**VERSION_BASE, config_path=str(rules.CONF), config_name="config")(task)()
             task.show_plan()
             if task.refused:
                 raise task.refused

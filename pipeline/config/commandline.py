@@ -20,6 +20,7 @@ from hydra.errors import HydraException
 
 from pipeline.cli.formatting import nearest
 from pipeline.config import rules
+from pipeline.config.hydra_version import VERSION_BASE
 
 MOST_JOBS = 100_000
 """A grid over this is taken for a slip of the finger: 100,000 runs compose for an hour."""
@@ -171,7 +172,7 @@ class _Options:
 
     def _asked(self, group: str) -> list[str]:
         """What Hydra finds, which knows of further places: `--config-dir`, `hydra.searchpath`, here or in a file."""
-        with initialize_config_dir(str(rules.CONF), version_base="1.3"):
+        with initialize_config_dir(str(rules.CONF), **VERSION_BASE):
             loader = GlobalHydra.instance().config_loader()
             found = loader.get_group_options(group, config_name="config", overrides=self._search_path)
             for folder in self._folders:

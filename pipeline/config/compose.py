@@ -12,6 +12,7 @@ from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import nearest
 from pipeline.config import job as j
 from pipeline.config import rules, schema
+from pipeline.config.hydra_version import VERSION_BASE
 
 
 class ConfigurationError(UserError):
@@ -42,7 +43,7 @@ def composed(words: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
     from hydra import compose, initialize_config_dir
 
     schema.register()
-    with initialize_config_dir(str(rules.CONF), version_base="1.3"):
+    with initialize_config_dir(str(rules.CONF), **VERSION_BASE):
         return [plain(compose("config", list(each))) for each in words]
 
 

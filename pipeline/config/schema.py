@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, OmegaConf
+from omegaconf import MISSING
 
+from pipeline.config.hydra_version import register_resolver
 from pipeline.config.rules import CONF
 
 
@@ -87,5 +88,5 @@ class Config:
 
 def register() -> None:
     """Make what `conf/config.yaml` uses known to Hydra: `schema`, which it starts from, and `${checkout:}`."""
-    OmegaConf.register_new_resolver("checkout", lambda: str(CONF.parent), replace=True)
+    register_resolver("checkout", lambda: str(CONF.parent), replace=True)
     ConfigStore.instance().store(name="schema", node=Config)

@@ -22,6 +22,7 @@ from pipeline.data.files import whole
 from pipeline.storage.locks import locked, recover_all, replacing
 from pipeline.storage.record import OtherRelease, read_bytes
 from pipeline.storage.store import KEY, RunStore
+from pipeline.training.result import Result
 
 SWEEP = "sweep.json"
 LEDGER = "sweeps"

@@ -12,14 +12,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass, field
-from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import hydra.core.utils as hydra_utils
 import pytest
 import yaml
 from hydra import version
@@ -35,14 +32,10 @@ from hydra.experimental.callback import Callback
 from hydra.plugins.launcher import Launcher
 from hydra.test_utils.launcher_common_tests import BatchedSweeperTestSuite, IntegrationTestSuite, LauncherTestSuite
 from hydra.types import RunMode
-from hypothesis import given, reject, settings
-from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from hydra_plugins.batched_launcher import BatchedLauncher, _core, _quicker
+from hydra_plugins.batched_launcher import BatchedLauncher, _core
 from hydra_plugins.batched_launcher._compose import Templates
-from hydra_plugins.batched_launcher._quicker import quicker
 from pipeline.cli.console import PROJECT
 from pipeline.config import rules, schema
 from tests.unit.training.command import as_before
@@ -83,7 +76,8 @@ class Diary(Callback):
         self.note("job starts", config.hydra.job.num)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
-        self.note("job ends", config.hydra.job.num, job_return.status.name)
+        assert job_return.cfg is not None
+        self.note("job ends", config.hydra.job.num, job_return.status.name, job_return.cfg.a)
 
 
 @dataclass
@@ -255,75 +249,23 @@ def test_each_folder_has_hydra_s_three_files(sweep: Sweep, number: int) -> None:
     assert files["hydra.yaml"]["hydra"]["runtime"]["output_dir"] == str(sweep.job(number))
 
 
-def test_books_kept_quicker_are_those_that_hydra_keeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Byte by byte and value by value: what a job left behind by Hydra alone, and what is composed again with the shortcuts."""
+def test_a_job_s_files_are_those_that_hydra_writes(tmp_path: Path) -> None:
+    """Byte by byte: those of jobs that end together, and those of the same jobs run one by one by Hydra's `run_job`."""
     words = ("a=1,2", "color=green", "+b='ä: # long enough to be folded, if anything is folded here at all: '")
-    kept = []
-    for shortcut, returned in ((nullcontext, lambda done, _: done), (quicker, _core.BatchReturn)):
-        monkeypatch.setattr(_core, "quicker", shortcut)
-        monkeypatch.setattr(_core, "BatchReturn", returned)
-        [returns] = launch(tmp_path, Task(), *words, "+c=[1,{x: null, y: 1.5}]")
+    written = []
+    for task in (Task(), lambda config: float(config.a)):
+        [returns] = launch(tmp_path, task, *words, "+c=[1,{x: null, y: 1.5}]")
         files = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.glob("sweep/*/.hydra/*.yaml")}
         assert len(files) == 6
-        # As they stand: resolved, the time of day would be among them.
-        plain = [[OmegaConf.to_container(cfg, resolve=False) for cfg in (done.cfg, done.hydra_cfg)] for done in returns]
-        kept.append((files, plain, [(done.overrides, done.working_dir, done.return_value) for done in returns]))
+        said = [(done.overrides, done.working_dir, done.task_name, done.return_value) for done in returns]
+        written.append((files, said))
         shutil.rmtree(tmp_path / "sweep")
-    assert kept[0] == kept[1]
+    assert written[0] == written[1]
 
 
-class Colour(Enum):
-    RED = 1
-
-
-SCALARS = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(-(2**70), 2**70),
-    st.floats(allow_nan=False),
-    st.text(st.characters(exclude_categories=["Cs"]), max_size=150),
-    st.sampled_from(
-        ["???", "${a}", "${oc.env:HOME}/x", "yes", "1e3", "1_000", "12:30", "~", "# no", "a: b", "- c", " d "]
-    ),
-    st.just(Colour.RED),
-    st.just(Path("a/b")),
-    st.binary(max_size=9),
-)
-KEYS = st.one_of(st.text("ab: #?-\n'é", max_size=160), st.integers(), st.booleans(), st.just(Colour.RED))
-NESTED = st.recursive(
-    SCALARS,
-    lambda below: st.one_of(st.lists(below, max_size=3), st.dictionaries(KEYS, below, max_size=3)),
-    max_leaves=12,
-)
-
-
-@given(st.dictionaries(KEYS, NESTED, max_size=4))
-@settings(max_examples=100, deadline=None)
-def test_a_configuration_written_in_parts_is_the_one_written_whole(content: dict[Any, Any]) -> None:
-    try:
-        config = OmegaConf.create(content)
-        there = OmegaConf.to_container(config, enum_to_str=True)
-        text = _quicker._dumped(cast("dict[Any, Any]", there))
-    except (OmegaConfBaseException, yaml.representer.RepresenterError):
-        reject()
-    assert _quicker.plain(config) == there
-    # Twice: the second time from what was kept.
-    assert [_quicker.written(config) for _ in range(2)] == [text if content else ""] * 2
-
-
-def test_hydra_is_left_as_it_was(tmp_path: Path) -> None:
-    def now() -> list[object]:
-        return [hydra_utils.copy, OmegaConf.masked_copy, OmegaConf.to_yaml, get_dumper()]
-
-    before = now()
-    launch(tmp_path, Task(), "a=1,13")
-    assert now() == before
-
-
-def get_dumper() -> object:
-    from omegaconf import omegaconf
-
-    return omegaconf.get_omega_conf_dumper
+def test_a_returned_job_holds_no_configuration(sweep: Sweep) -> None:
+    """Those of a thousand jobs would take 500 MB."""
+    assert [(done.cfg, done.hydra_cfg) for done in sweep.returns] == [(None, None)] * 4
 
 
 def test_the_sweep_s_own_file_is_there(sweep: Sweep) -> None:
@@ -333,9 +275,9 @@ def test_the_sweep_s_own_file_is_there(sweep: Sweep) -> None:
 
 def test_callbacks_are_called_for_every_job(sweep: Sweep) -> None:
     starts = [note[1] for note in sweep.diary if note[0] == "job starts"]
-    ends = {note[1]: note[2] for note in sweep.diary if note[0] == "job ends"}
+    ends = {note[1]: tuple(note[2:]) for note in sweep.diary if note[0] == "job ends"}
     assert starts == [3, 2, 1, 0]
-    assert ends == {0: "COMPLETED", 1: "COMPLETED", 2: "FAILED", 3: "COMPLETED"}
+    assert ends == {0: ("COMPLETED", 1), 1: ("COMPLETED", 2), 2: ("FAILED", 13), 3: ("COMPLETED", 4)}
     assert sweep.diary[0] == ["multirun starts"]
 
 

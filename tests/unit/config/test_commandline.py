@@ -9,6 +9,7 @@ from hydra import compose, initialize_config_dir
 
 from pipeline.config import schema
 from pipeline.config.commandline import MOST_JOBS, check
+from pipeline.config.hydra_version import VERSION_BASE
 from pipeline.config.rules import CONF
 
 GOOD = [
@@ -182,7 +183,7 @@ def test_folders_of_hydra_are_in_the_checkout(tmp_path: Path, monkeypatch: pytes
     """Wherever a command is started: below a folder that DVC tracks, each log would change what a stage depends on."""
     schema.register()
     monkeypatch.chdir(tmp_path)
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), **VERSION_BASE):
         composed = compose("config", return_hydra_config=True).hydra
         assert Path(composed.run.dir).is_relative_to(CONF.parent / "outputs")
         assert Path(composed.sweep.dir).is_relative_to(CONF.parent / "multirun")

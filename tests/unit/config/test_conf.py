@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from pipeline.config import rules, schema
 from pipeline.config.compose import plain, problems, to_job
+from pipeline.config.hydra_version import VERSION_BASE
 from pipeline.models.optimizers import CLASSES
 from tests.unit.training.command import as_before
 
@@ -31,7 +32,7 @@ def _hydra_as_before() -> Iterator[None]:
 
 
 def composed(*words: str) -> DictConfig:
-    with initialize_config_dir(str(rules.CONF), version_base="1.3"):
+    with initialize_config_dir(str(rules.CONF), **VERSION_BASE):
         return compose("config", list(words))
 
 

@@ -53,5 +53,3 @@ def test_gather_replaces_what_changed(store: RunStore, folder: Path) -> None:
     store.write(replace(RUNS[0], figures={"test/accuracy": 0.5}, weights=None, probabilities=None))
     gather(store, Sweep("which", KEYS), folder)
     assert RunStore(folder).read(KEYS[0]).figures == {"test/accuracy": 0.5}
-
-
