@@ -26,12 +26,12 @@ from pipeline.data.arrays import load
 from pipeline.storage.identity import key_of
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweep import Sweep
-from pipeline.training.result import Result
+from pipeline.training.result import RunResult
 
 BARS = {"seconds": 20, "MB": 1_000, "statistics": 5}
 
 
-def copies(originals: Sequence[Result], count: int) -> Iterator[Result]:
+def copies(originals: Sequence[RunResult], count: int) -> Iterator[RunResult]:
     """`originals`, then as many of their like under seeds that none of them has as it takes to be `count`."""
     step = 1 + max(result.job.seed for result in originals)
     for number, original in zip(range(count), itertools.cycle(originals), strict=False):
@@ -39,7 +39,7 @@ def copies(originals: Sequence[Result], count: int) -> Iterator[Result]:
         yield original if again == 0 else like(original, original.job.seed + again * step)
 
 
-def like(original: Result, seed: int) -> Result:
+def like(original: RunResult, seed: int) -> RunResult:
     random, job = (
         np.random.default_rng([seed, *original.job.model.hidden]),
         dataclasses.replace(original.job, seed=seed),

@@ -23,8 +23,8 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks import measure
 from pipeline.cli import console
-from pipeline.config import job as j
 from pipeline.config import rules
+from pipeline.config import run_config as j
 from pipeline.data.arrays import load, split
 from pipeline.models import devices
 
@@ -32,10 +32,10 @@ BATCH, SAMPLES, INPUTS, CLASSES, EPOCHS = 128, 60_000, 784, 10, 5
 LIBRARIES = ("tensorflow", "numpy")
 
 
-def job(width: int, optimizer: str) -> j.Job:
+def job(width: int, optimizer: str) -> j.RunConfig:
     values = yaml.safe_load((rules.CONF / "optimizer" / f"{optimizer}.yaml").read_text())
     name = values.pop("name")
-    return j.Job(
+    return j.RunConfig(
         j.Dataset("mnist", 0),
         j.Model((width,), "relu", 0.0, "glorot_uniform"),
         j.Optimizer(name, tuple(sorted(values.items()))),

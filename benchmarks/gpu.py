@@ -29,7 +29,7 @@ import numpy as np
 from benchmarks import engine, measure
 from pipeline.cli import console
 from pipeline.cli.errors import UserError
-from pipeline.config.job import Job
+from pipeline.config.run_config import RunConfig
 from pipeline.data.arrays import Split, load, split
 
 PRECISIONS = ("float32", "tensorfloat32", "mixed_bfloat16")
@@ -275,7 +275,7 @@ def mnist(samples: int = 0, held_out: int = 0) -> Split:
     )
 
 
-def shortened(job: Job, **changes: Any) -> Job:
+def shortened(job: RunConfig, **changes: Any) -> RunConfig:
     return replace(job, training=replace(job.training, **{"epochs": 1, "curve_samples": 1000, **changes}))
 
 
@@ -317,7 +317,7 @@ def company(values: dict[str, str]) -> None:
         jobs = [replace(shortened(engine.job(64, "adam")), seed=seed) for seed in range(8)]
 
         def train(
-            chosen: list[int], data: Split = data, jobs: list[Job] = jobs, device: Any = device
+            chosen: list[int], data: Split = data, jobs: list[RunConfig] = jobs, device: Any = device
         ) -> dict[int, str]:
             events = trainer.train([jobs[n] for n in chosen], data, 10, device)
             return {
@@ -330,7 +330,7 @@ def company(values: dict[str, str]) -> None:
         found(precision=precision, same=all(first[n] == digest for n, digest in second.items()))
 
 
-def compiled(job: Job, samples: Any, device: Any, stack: int) -> tuple[Any, float]:
+def compiled(job: RunConfig, samples: Any, device: Any, stack: int) -> tuple[Any, float]:
     """A compiled program, and the seconds that compiling took."""
     from pipeline.training import stacked
 
@@ -339,7 +339,7 @@ def compiled(job: Job, samples: Any, device: Any, stack: int) -> tuple[Any, floa
     return program, time.perf_counter() - before
 
 
-def inputs_of(program: Any, job: Job, data: Split) -> list[Any]:
+def inputs_of(program: Any, job: RunConfig, data: Split) -> list[Any]:
     """The inputs of an epoch of the program's stack, all models from one seed, in up to eight orders."""
     import jax.numpy as jnp
 
@@ -444,7 +444,7 @@ def size(values: dict[str, str]) -> None:
 
     samples = Samples(data, 10)
 
-    def build(shape: tuple[int, int]) -> tuple[Any, Job]:
+    def build(shape: tuple[int, int]) -> tuple[Any, RunConfig]:
         width, depth = shape
         job = engine.job(width, "rmsprop")
         job = shortened(replace(job, model=replace(job.model, hidden=(width,) * depth)))

@@ -22,7 +22,7 @@ from pathlib import Path
 from benchmarks import measure, records
 from pipeline import publish
 from pipeline.cli import console
-from pipeline.config.job import digest
+from pipeline.config.run_config import digest
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweep import Ledger, Sweep
 from pipeline.tracking import server

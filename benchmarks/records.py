@@ -22,17 +22,17 @@ from pipeline.config.digests import array_digest
 from pipeline.storage import identity
 from pipeline.storage.numerics import job
 from pipeline.storage.store import RunStore
-from pipeline.training.result import FINISHED, Result
+from pipeline.training.result import FINISHED, RunResult
 
 
-def result(seed: int) -> Result:
+def result(seed: int) -> RunResult:
     one = dataclasses.replace(job(), seed=seed)
     rng = np.random.default_rng(seed)
     predictions = rng.integers(0, 10, 10_000).astype(np.uint8)
     names = [f"{side}/{what}" for side in ("running", "train", "val", "gap") for what in ("loss", "accuracy")]
     made_of = identity.identity("0" * 64, {"backend": "tensorflow", "device": "cpu"})
     digests = dict.fromkeys(("initial_weights", "batch_order", "final_weights"), "0" * 64)
-    return Result(
+    return RunResult(
         key=identity.key_of(one, made_of),
         job=one,
         status=FINISHED,

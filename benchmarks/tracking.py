@@ -15,14 +15,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.cli import console
-from pipeline.config.job import Dataset, Job, Model, Optimizer, Training
+from pipeline.config.run_config import Dataset, Model, Optimizer, RunConfig, Training
 from pipeline.tracking import open_tracker
-from pipeline.training.result import Result
+from pipeline.training.result import RunResult
 
 
-def result(seed: int, epochs: int) -> Result:
+def result(seed: int, epochs: int) -> RunResult:
     hyperparameters = (("learning_rate", 0.001), ("rho", 0.9))
-    job = Job(
+    job = RunConfig(
         dataset=Dataset("mnist", 10000),
         model=Model((512,), "relu", 0.0, "glorot_uniform"),
         optimizer=Optimizer("rmsprop", hyperparameters),
@@ -31,7 +31,7 @@ def result(seed: int, epochs: int) -> Result:
     )
     names = [f"{part}/{what}" for part in ("train", "val", "gap", "running") for what in ("loss", "accuracy")]
     figures = ["test/accuracy", "test/loss", "overfitting_gap/accuracy", "overfitting_gap/loss", *names[:4]]
-    return Result(
+    return RunResult(
         key=hashlib.sha256(str(job).encode()).hexdigest(),
         job=job,
         status="finished",

@@ -17,7 +17,7 @@ import numpy as np
 from pipeline.cli import console
 from pipeline.cli.errors import UserError
 from pipeline.config.digests import array_digest
-from pipeline.config.job import digest
+from pipeline.config.run_config import digest
 from pipeline.data import arrays, raw, sources
 from pipeline.data.arrays import Arrays
 from pipeline.data.files import shown, whole

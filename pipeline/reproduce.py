@@ -26,7 +26,7 @@ from pipeline.sweep import reproduction
 from pipeline.sweep.reproduction import Reproduction, Verdict
 from pipeline.tracking import Tracker, open_tracker
 from pipeline.tracking.address import home
-from pipeline.training.result import FAILED, Result
+from pipeline.training.result import FAILED, RunResult
 
 DEFAULTS = {"data": "data/processed", "runs": "runs", "tracking": "sqlite"}
 STATUSES = dict(zip(Verdict, (0, 11, 13, 12, 10), strict=True))
@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
     return [status for verdict, status in STATUSES.items() if verdict in counts][-1]
 
 
-def _of_sweep(word: str, sample: int, store: RunStore) -> list[Result]:
+def _of_sweep(word: str, sample: int, store: RunStore) -> list[RunResult]:
     """The runs of a sweep, or `sample` of them; says which are left out."""
     sweep, runs = find_sweep(word, store, console.PROJECT)
     keys = [key for key in dict.fromkeys(sweep.keys) if key in runs]
@@ -72,7 +72,7 @@ def _of_sweep(word: str, sample: int, store: RunStore) -> list[Result]:
     return results
 
 
-def _find(word: str, store: RunStore, tracker: Tracker) -> Result:
+def _find(word: str, store: RunStore, tracker: Tracker) -> RunResult:
     """The run on disk, or, if only MLflow has it, what MLflow recorded."""
     try:
         return find_run(word, store)

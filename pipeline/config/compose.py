@@ -1,4 +1,4 @@
-"""From a composed configuration to a Job, with every problem of it in words."""
+"""From a composed configuration to a RunConfig, with every problem of it in words."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import nearest
-from pipeline.config import job as j
 from pipeline.config import rules, schema
+from pipeline.config import run_config as j
 from pipeline.config.hydra_version import VERSION_BASE
 
 
@@ -80,7 +80,7 @@ def problems(values: dict[str, Any]) -> list[str]:
     return found
 
 
-def against_data(job: j.Job, training_samples: int) -> list[str]:
+def against_data(job: j.RunConfig, training_samples: int) -> list[str]:
     """Sizes that do not fit the data set; a line each."""
     found = []
     left = training_samples - job.dataset.validation_size
@@ -100,8 +100,8 @@ def against_data(job: j.Job, training_samples: int) -> list[str]:
     return found
 
 
-def to_job(values: dict[str, Any]) -> j.Job:
-    """The Job that a composed configuration (plain values) means. Raises ConfigurationError with all problems."""
+def to_job(values: dict[str, Any]) -> j.RunConfig:
+    """The RunConfig that a composed configuration (plain values) means. Raises ConfigurationError with all problems."""
     if found := problems(values):
         raise ConfigurationError(found)
     model, training = values["model"], values["training"]
@@ -109,7 +109,7 @@ def to_job(values: dict[str, Any]) -> j.Job:
     name = optimizer.pop("name")
     hidden = model["hidden"] if model["hidden"] is not None else [model["width"]] * model["depth"]
     floats = {n: float(v) if _is_float(n, v) else v for n, v in optimizer.items()}
-    return j.Job(
+    return j.RunConfig(
         dataset=j.Dataset(**values["dataset"]),
         model=j.Model(
             tuple(hidden),

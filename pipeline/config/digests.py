@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 
-from pipeline.config.job import digest
+from pipeline.config.run_config import digest
 
 
 def array_digest(array: np.ndarray) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config import job as j
+from pipeline.config import run_config as j
 from pipeline.models import initial, randomness
 
 

@@ -14,14 +14,14 @@ import pandas as pd
 
 from pipeline.cli import ui_address
 from pipeline.cli.errors import UserError
-from pipeline.config.job import Dataset, Job, Model, Training
+from pipeline.config.run_config import Dataset, Model, RunConfig, Training
 from pipeline.statistics import declaration, summary
 from pipeline.statistics.analysis import Analysis, analysis
 from pipeline.storage.find import beginning
 from pipeline.storage.record import OtherRelease
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweep import SWEEP, Ledger, Lost, Sweep, without_commands
-from pipeline.training.result import DIVERGED, FAILED, FINISHED, Result
+from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
 
 RUN_PAGE = "{ui}/#/experiments/{experiment}/runs/{run}"
 """A run's page in the MLflow UI."""
@@ -48,7 +48,7 @@ class Source:
     name: str
     folder: Path
     sweep: Sweep | None
-    results: list[Result]
+    results: list[RunResult]
     published: dict[str, dict[str, str]] = field(default_factory=dict)
     """Ids in MLflow by key."""
     lost: list[Lost] = field(default_factory=list)
@@ -98,7 +98,7 @@ def read_sources(folders: Sequence[Path], own: RunStore | None = None) -> list[S
             missing = f"{len(absent)} of the {len(keys)} runs in its {SWEEP} are missing"
             raise UserError(f"{folder}: {missing}; train again to restore them")
         winner = sweep.winner if sweep else None
-        results: list[Result] = []
+        results: list[RunResult] = []
         others: list[str] = []
         for key in keys:
             try:
@@ -129,7 +129,7 @@ def _lost(own: RunStore | None, sweep: Sweep | None, store: RunStore) -> list[Lo
     return known.lost if known else []
 
 
-def is_book(job: Job) -> bool:
+def is_book(job: RunConfig) -> bool:
     """Whether `job` is the first network of the book, on all of whatever data, as it is trained there."""
     training, own = job.training, dict(job.optimizer.hyperparameters)
     return (
@@ -217,7 +217,7 @@ class Evidence:
         return declaration.load()
 
     @cached_property
-    def main_results(self) -> list[Result]:
+    def main_results(self) -> list[RunResult]:
         """The runs of the main comparison, finished or not; all of them where none finished."""
         if not self.questions:
             return self.results
@@ -261,7 +261,7 @@ class Evidence:
         )
 
     @cached_property
-    def winner(self) -> Result | None:
+    def winner(self) -> RunResult | None:
         """The network of the pictures: the sweep's winner, or the best on validation, or the first with weights."""
         if not self.questions:
             return None
@@ -333,7 +333,7 @@ class Evidence:
         """Keys of all runs in `store`, by how they begin (`results.find.beginning`)."""
         return {beginning(key): key for key in self.store.keys()} if self.store else {}  # noqa: SIM118
 
-    def record_of(self, start: str) -> Result | None:
+    def record_of(self, start: str) -> RunResult | None:
         """The run in `store` whose key begins so; None where its record cannot be read."""
         with suppress(OSError, ValueError, KeyError, TypeError):
             return self.store.record(self.by_beginning[start]) if self.store else None

@@ -17,7 +17,7 @@ from pipeline.statistics import mcnemar, slopes, summary
 from pipeline.statistics.analysis import Analysis
 from pipeline.statistics.figures import FIGURES, GAPS, Figure
 from pipeline.storage.find import beginning
-from pipeline.training.result import FINISHED, Result
+from pipeline.training.result import FINISHED, RunResult
 
 
 @dataclass(frozen=True)
@@ -177,13 +177,13 @@ class Duel:
 
     sentence: str
     table: pd.DataFrame
-    runs: list[Result]
+    runs: list[RunResult]
 
     def as_text(self) -> str:
         return f"{self.table.to_string(index=False)}\n{self.sentence}"
 
 
-def duel(labels: np.ndarray, first: Result, second: Result) -> Duel:
+def duel(labels: np.ndarray, first: RunResult, second: RunResult) -> Duel:
     """McNemar's test of two given runs. Raises UserError where one has no predictions, or they are of other images."""
     found = mcnemar.of_runs(labels, first, second)
     # Two runs may share a name: of one network with and without validation samples, or of two depths of a sweep.

@@ -15,12 +15,12 @@ from pipeline.report.findings import Duel, duel
 from pipeline.storage import record
 from pipeline.storage.find import beginning, find_run
 from pipeline.storage.store import RunStore
-from pipeline.training.result import Result
+from pipeline.training.result import RunResult
 
 
-def check_predictions(results: Sequence[Result], data: Path) -> None:
+def check_predictions(results: Sequence[RunResult], data: Path) -> None:
     """Raises UserError if a run has not as many predictions as its test set has images, or as other runs on it have."""
-    groups: dict[tuple[str, str], list[Result]] = {}
+    groups: dict[tuple[str, str], list[RunResult]] = {}
     for result in results:
         if result.predictions is not None:
             groups.setdefault((result.job.dataset.name, result.identity["data"]), []).append(result)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import erf, expit
 
-from pipeline.config.job import Model
+from pipeline.config.run_config import Model
 from pipeline.data.arrays import Arrays
 from pipeline.statistics import separation
-from pipeline.training.result import Result
+from pipeline.training.result import RunResult
 
 MEASURED, DRAWN = 2_000, 400
 """Test images, evenly spread over the split, by which separation is measured; and how many of these are drawn."""
@@ -92,7 +92,7 @@ def outputs(model: Model, weights: dict[str, np.ndarray], images: np.ndarray) ->
     return found
 
 
-def layers(result: Result, arrays: Arrays) -> list[Layer]:
+def layers(result: RunResult, arrays: Arrays) -> list[Layer]:
     """Each layer of the run's network; empty where its weights were not kept, or do not give what was recorded."""
     if not result.weights or result.predictions is None:
         return []

@@ -10,7 +10,7 @@ import matplotlib.image
 import numpy as np
 
 from pipeline.data.arrays import Arrays
-from pipeline.training.result import Result
+from pipeline.training.result import RunResult
 
 INK_RGB = (0x1B, 0x21, 0x27)
 POSITIVE_RGB, NEGATIVE_RGB = (0xD5, 0x5E, 0x00), (0x00, 0x72, 0xB2)
@@ -41,7 +41,7 @@ class Hard:
         return f"A {self.actual} {verb} {self.predicted} with {certainty} (test image {self.number})"
 
 
-def hardest(result: Result, arrays: Arrays, count: int = 24) -> list[Hard]:
+def hardest(result: RunResult, arrays: Arrays, count: int = 24) -> list[Hard]:
     """The test images to whose label the network gives the least, least first."""
     if result.probabilities is None:
         return []
@@ -76,7 +76,7 @@ class FirstLayer:
     """Float (shown,): the norm of the weights from the pixels."""
 
 
-def first_layer(result: Result, arrays: Arrays, count: int = 64) -> FirstLayer | None:
+def first_layer(result: RunResult, arrays: Arrays, count: int = 64) -> FirstLayer | None:
     """The weights of the first layer as images; None where they were not kept."""
     kernels = [array for array in (result.weights or {}).values() if array.ndim == 2]
     pixels = arrays.image_shape[0] * arrays.image_shape[1]

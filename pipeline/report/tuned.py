@@ -14,7 +14,7 @@ from rich.console import Console
 
 from pipeline.cli import formatting
 from pipeline.cli.formatting import layers, listed, number, p_value, plural
-from pipeline.config.job import Job
+from pipeline.config.run_config import RunConfig
 from pipeline.report import style, tables, terminal
 from pipeline.report.figures import TICKS, stretch
 from pipeline.report.style import MUTED
@@ -83,7 +83,7 @@ def _spread(row: pd.Series, figure: str, *, signed: bool = False) -> str:
     return (number(mean, signed=signed) if not math.isnan(mean) else "–") + spread
 
 
-def page(table: pd.DataFrame, tried: pd.DataFrame, job: Job, declared: Declaration) -> str:
+def page(table: pd.DataFrame, tried: pd.DataFrame, job: RunConfig, declared: Declaration) -> str:
     """What was done by which rule, what came of it, and every rate that was tried."""
     seeds, final = sorted(set(tried["seed"])), int(table["default_n"].max())
     text = [

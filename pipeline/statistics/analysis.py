@@ -19,7 +19,7 @@ from pipeline.statistics.design import Design
 from pipeline.statistics.figures import FIGURES
 from pipeline.statistics.interaction import Interaction, interaction
 from pipeline.statistics.pairs import Blocks
-from pipeline.training.result import FINISHED, Result
+from pipeline.training.result import FINISHED, RunResult
 
 BOOTSTRAP = [
     "configuration",
@@ -64,7 +64,7 @@ class Analysis:
     """
     best: str | None
     """Id of the configuration of highest mean validation accuracy; None where nothing can be chosen."""
-    results: tuple[Result, ...]
+    results: tuple[RunResult, ...]
     """The runs, finished or not."""
     design: Design
     """Which contrasts were formed of what was declared, and which could not be."""
@@ -73,7 +73,7 @@ class Analysis:
 
 
 def analysis(
-    results: Sequence[Result],
+    results: Sequence[RunResult],
     declared: Declaration,
     labels: np.ndarray | None = None,
     training_images: int | None = None,
@@ -118,7 +118,7 @@ def _summarised(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _bootstrap(
-    finished: Sequence[Result],
+    finished: Sequence[RunResult],
     blocks: Blocks,
     table: pd.DataFrame,
     judged: pd.DataFrame,
@@ -154,7 +154,7 @@ def _bootstrap(
 
 
 def _correct(
-    results: Sequence[Result], labels: np.ndarray | None
+    results: Sequence[RunResult], labels: np.ndarray | None
 ) -> tuple[dict[str, dict[str, np.ndarray]], Unsampled | None]:
     """By configuration and key, which test images a run classifies correctly; and what is missing."""
     if labels is None:

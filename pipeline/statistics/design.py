@@ -16,38 +16,38 @@ from itertools import combinations, pairwise
 import pandas as pd
 
 from pipeline.cli.formatting import layers, listed, plural
-from pipeline.config.job import Job
+from pipeline.config.run_config import RunConfig
 from pipeline.statistics.declaration import OPTIMIZERS, WIDTHS, Declaration
 from pipeline.statistics.summary import dotted_columns, once_per_seed, tidy
-from pipeline.training.result import DIVERGED, FAILED, FINISHED, Result
+from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
 
 CROSS_ENTROPY = ("categorical_crossentropy", "kl_divergence")
 """Losses in nats, of which the declared sizes are; against one-hot labels the two are equal."""
 
 
 DECIDES_NUMBERS = ("data", "source", "numerics")
-"""Parts of a run's identity besides its Job. Runs that differ in one are no pair, though they share a seed."""
+"""Parts of a run's identity besides its RunConfig. Runs that differ in one are no pair, though they share a seed."""
 
 
-def origin(result: Result, *parts: str) -> str:
-    """What decided the run's numbers besides its Job, as a text; of all parts where none is named."""
+def origin(result: RunResult, *parts: str) -> str:
+    """What decided the run's numbers besides its RunConfig, as a text; of all parts where none is named."""
     return json.dumps([result.identity.get(part) for part in parts or DECIDES_NUMBERS], sort_keys=True)
 
 
-def with_identity(runs: pd.DataFrame, results: Sequence[Result]) -> pd.DataFrame:
-    """`runs` with two columns more: `loss`, its name, and `identity`, what decided its numbers besides its Job, as a text."""
+def with_identity(runs: pd.DataFrame, results: Sequence[RunResult]) -> pd.DataFrame:
+    """`runs` with two columns more: `loss`, its name, and `identity`, what decided its numbers besides its RunConfig, as a text."""
     known = {result.key: origin(result) for result in results}
     losses = {result.key: result.job.training.loss for result in results}
     return runs.assign(identity=runs["key"].map(known).fillna(""), loss=runs["key"].map(losses))
 
 
 @lru_cache(maxsize=8192)
-def configuration_of(job: Job) -> str:
+def configuration_of(job: RunConfig) -> str:
     """The id of its configuration, which is a third of a millisecond's work and asked for again and again."""
     return job.configuration
 
 
-def runs_of(results: Sequence[Result]) -> pd.DataFrame:
+def runs_of(results: Sequence[RunResult]) -> pd.DataFrame:
     """A row per run of one comparison, each configuration and seed once."""
     return once_per_seed(with_identity(tidy({"": list(results)}), results)).reset_index(drop=True)
 

@@ -15,14 +15,14 @@ from pipeline.statistics.declaration import Declaration
 from pipeline.statistics.design import CROSS_ENTROPY, configuration_of
 from pipeline.statistics.slopes import measured_alike
 from pipeline.statistics.summary import intervals
-from pipeline.training.result import Result
+from pipeline.training.result import RunResult
 
 LAST, CHOSEN, REACHED = "last epoch", "chosen on validation", "training loss reached"
 FIGURES = {"gap_accuracy": "gap/accuracy", "gap_loss": "gap/loss", "training_loss": "train/loss"}
 COLUMNS = ["configuration", "key", "name", "seed", "held_out", "point", "epoch", *FIGURES, "on_part"]
 
 
-def gap_points(results: Iterable[Result], declared: Declaration, training_images: int | None = None) -> pd.DataFrame:
+def gap_points(results: Iterable[RunResult], declared: Declaration, training_images: int | None = None) -> pd.DataFrame:
     """A row per finished run and point: `epoch` (from 1), `gap_accuracy`, `gap_loss`, `training_loss` after it.
 
     Where a run has no such point `epoch` is missing and the numbers are NaN.
@@ -36,7 +36,7 @@ def gap_points(results: Iterable[Result], declared: Declaration, training_images
     return frame.astype({"epoch": "Int64", "on_part": bool, **dict.fromkeys(FIGURES, float)})
 
 
-def _points(result: Result, threshold: float, training_images: int | None) -> list[dict[str, object]]:
+def _points(result: RunResult, threshold: float, training_images: int | None) -> list[dict[str, object]]:
     split, alike = held_out(result), measured_alike(result, training_images)
     losses = result.history.get("train/loss", [])
     in_nats = result.job.training.loss in CROSS_ENTROPY
@@ -64,12 +64,12 @@ def _points(result: Result, threshold: float, training_images: int | None) -> li
     ]
 
 
-def held_out(result: Result) -> str:
+def held_out(result: RunResult) -> str:
     """The split that the run's curves are against: `val`, or `test` where nothing is held out for validation."""
     return "val" if "val/loss" in result.history else "test"
 
 
-def _chosen(result: Result) -> int | None:
+def _chosen(result: RunResult) -> int | None:
     """The epoch of highest validation accuracy, the first of equals."""
     accuracies = result.history.get("val/accuracy", [])
     return int(np.argmax(accuracies)) + 1 if accuracies else None
@@ -120,7 +120,7 @@ def onset(losses: Sequence[float]) -> int | None:
     return start if start < len(values) else None
 
 
-def onsets(results: Iterable[Result]) -> pd.DataFrame:
+def onsets(results: Iterable[RunResult]) -> pd.DataFrame:
     """A row per finished run: `onset`, missing where there is none, `epochs`, and the split whose loss it is about."""
     rows = [
         {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.cli.errors import UserError
-from pipeline.training.result import Result
+from pipeline.training.result import RunResult
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def of_predictions(labels: np.ndarray, first: np.ndarray, second: np.ndarray) ->
     return McNemar(int(table[0, 0]), int(table[0, 1]), int(table[1, 0]), int(table[1, 1]), p)
 
 
-def of_runs(labels: np.ndarray, first: Result, second: Result) -> McNemar:
+def of_runs(labels: np.ndarray, first: RunResult, second: RunResult) -> McNemar:
     """The same for two runs. Raises UserError where one has no predictions, or they are of other images."""
     for result in (first, second):
         if result.predictions is None:

@@ -21,10 +21,10 @@ import yaml
 from pipeline.cli.formatting import number, plural
 from pipeline.config import rules
 from pipeline.statistics import declaration
-from pipeline.training.result import Result
+from pipeline.training.result import RunResult
 
 Bounds = tuple[float, float]
-MEASURES: dict[str, tuple[Callable[[Result], float], str, int, Bounds]] = {
+MEASURES: dict[str, tuple[Callable[[RunResult], float], str, int, Bounds]] = {
     "test accuracy": (lambda run: 100 * run.figures["test/accuracy"], "%", 2, (0, 100)),
     "training accuracy": (lambda run: 100 * run.figures["train/accuracy"], "%", 2, (0, 100)),
     "test error": (lambda run: 100 - 100 * run.figures["test/accuracy"], "%", 2, (0, 100)),
@@ -134,7 +134,7 @@ def wanted(row: Row) -> str:
     return f"{row.low:g} to {row.high:g}{' each' if row.each else ''}"
 
 
-def judge(row: Row, results: Sequence[Result]) -> Found:
+def judge(row: Row, results: Sequence[RunResult]) -> Found:
     """Ours beside the published figure. `results` are all runs of the row's configurations, those that were lost among them."""
     finished = [result for result in results if result.finished]
     lost = len(results) - len(finished)
@@ -148,11 +148,11 @@ def judge(row: Row, results: Sequence[Result]) -> Found:
     return replace(found, ours="; ".join(filter(None, [found.ours, said])))
 
 
-def _judge(row: Row, results: Sequence[Result]) -> Found:
+def _judge(row: Row, results: Sequence[RunResult]) -> Found:
     from pipeline.statistics.summary import interval  # pandas, which --help need not wait for
 
     read, trained_on = MEASURES[row.measure][0], on(results)
-    groups: dict[str, list[Result]] = {}
+    groups: dict[str, list[RunResult]] = {}
     for result in results:
         groups.setdefault(result.job.configuration, []).append(result)
     if row.lowest or row.flat is not None or row.peak:
@@ -168,7 +168,7 @@ def _judge(row: Row, results: Sequence[Result]) -> Found:
     return Found(row, len(values), ours, _verdict(row, found, values), (found["mean"], low, high), trained_on)
 
 
-def _compared(row: Row, groups: Mapping[str, Sequence[Result]]) -> Found:
+def _compared(row: Row, groups: Mapping[str, Sequence[RunResult]]) -> Found:
     """A verdict on an order or a shape, over the seeds that all configurations have."""
     read = MEASURES[row.measure][0]
     sides = [{run.job.seed: read(run) for run in group} for group in groups.values()]
@@ -182,7 +182,7 @@ def _compared(row: Row, groups: Mapping[str, Sequence[Result]]) -> Found:
     return Found(row, len(seeds), ours, _undecided(len(seeds)) if few else verdict)
 
 
-def on(results: Sequence[Result]) -> str:
+def on(results: Sequence[RunResult]) -> str:
     """The processors, devices and libraries that trained these, each once."""
     told = []
     for run in results:

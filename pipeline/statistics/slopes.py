@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.statistics.design import configuration_of
-from pipeline.training.result import Result
+from pipeline.training.result import RunResult
 
 
 def slope(x: Sequence[float], y: Sequence[float]) -> float:
@@ -20,7 +20,7 @@ def slope(x: Sequence[float], y: Sequence[float]) -> float:
     return float(np.polyfit(places, values, 1)[0])
 
 
-def measured_alike(result: Result, training_images: int | None) -> int:
+def measured_alike(result: RunResult, training_images: int | None) -> int:
     """How many epochs of the run's curve, from the first, have their training accuracy from the same samples.
 
     A curve on a part of the samples, the same for every seed, ends with an epoch on all of them. The 10,000 of MNIST are up
@@ -36,13 +36,13 @@ def measured_alike(result: Result, training_images: int | None) -> int:
     return epochs - 1 if 0 < part < used else epochs
 
 
-def alike(result: Result, training_images: int | None) -> dict[str, list[float]]:
+def alike(result: RunResult, training_images: int | None) -> dict[str, list[float]]:
     """The run's history, of the epochs that are `measured_alike`."""
     epochs = measured_alike(result, training_images)
     return {name: list(values[:epochs]) for name, values in result.history.items()}
 
 
-def gap_curves(results: Iterable[Result], training_images: int | None = None) -> pd.DataFrame:
+def gap_curves(results: Iterable[RunResult], training_images: int | None = None) -> pd.DataFrame:
     """A row per finished run and epoch (from 1): its `gap`, in accuracy, against the split of the curve, a share.
 
     Of the epochs that are `measured_alike`.

@@ -16,10 +16,10 @@ import pandas as pd
 # The quantile of Student's t. `scipy.stats` has it too, and takes a second longer to import.
 from scipy.special import stdtrit
 
-from pipeline.config.job import Job
-from pipeline.training.result import DIVERGED, FAILED, FINISHED, Result
+from pipeline.config.run_config import RunConfig
+from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
 
-Experiments = Mapping[str, Sequence[Result]]
+Experiments = Mapping[str, Sequence[RunResult]]
 """Runs by the name of the experiment that they were trained for; a run may be in several."""
 
 CONFIDENCE = 0.95
@@ -37,7 +37,7 @@ FIGURES = {
     "best_epoch": "best/epoch",
     "seconds": "time/train_s",
 }
-"""Column of a run's row, and the figure of the Result that it holds."""
+"""Column of a run's row, and the figure of the RunResult that it holds."""
 
 SUMMARISED = (
     "test_accuracy",
@@ -65,18 +65,18 @@ DESCRIBED = ["dataset", "experiment", "name", "optimizer", "width", "depth", "hi
 """What tells one configuration from another, besides the hyper-parameters that vary."""
 
 
-def shape(job: Job) -> str:
+def shape(job: RunConfig) -> str:
     """The hidden layers as a person writes them: `512`, `512x256`; `none` for a network without."""
     return "x".join(map(str, job.model.hidden)) or "none"
 
 
-def hyperparameters(job: Job) -> dict[str, Any]:
+def hyperparameters(job: RunConfig) -> dict[str, Any]:
     """What decides the numbers and has no column of its own in a run's row, by its dotted name."""
     own_column = {"dataset.name", "model.hidden", "optimizer.name", "seed"}
     return {name: value for name, value in job.flat().items() if name not in own_column}
 
 
-def varying(jobs: Iterable[Job]) -> list[str]:
+def varying(jobs: Iterable[RunConfig]) -> list[str]:
     """Dotted names of the hyper-parameters that differ among the jobs which have them."""
     values: dict[str, set[Any]] = {}
     for job in jobs:
@@ -246,7 +246,7 @@ def curves(experiments: Experiments) -> pd.DataFrame:
     return frame.astype({"width": "Int64", "loss": float, "accuracy": float})
 
 
-def _run_columns(experiment: str, result: Result) -> tuple[Any, ...]:
+def _run_columns(experiment: str, result: RunResult) -> tuple[Any, ...]:
     job = result.job
     about = (job.dataset.name, experiment, result.name, job.configuration, result.status)
     return (*about, job.optimizer.name, shape(job), job.width, job.seed)

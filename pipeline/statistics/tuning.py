@@ -15,7 +15,7 @@ from pipeline.statistics import paired, summary
 from pipeline.statistics.declaration import Declaration
 from pipeline.statistics.design import with_identity
 from pipeline.statistics.verdicts import Grounds, Kind, verdict
-from pipeline.training.result import FINISHED, Result
+from pipeline.training.result import FINISHED, RunResult
 
 DEFAULT, TUNED = "default", "tuned"
 
@@ -26,7 +26,7 @@ CLAIMED = "test_accuracy"
 """The one figure of which a verdict is given; the choice is made on the validation split, so none is due there."""
 
 
-def accuracy(result: Result) -> float:
+def accuracy(result: RunResult) -> float:
     """What a run brings to the choice: its best validation accuracy; 0 where it diverged, as a sweeper is told."""
     return result.figures["best/val_accuracy"] if result.status == FINISHED else 0.0
 
@@ -61,12 +61,12 @@ class Tuning:
     optimizer: str
     rates: Mapping[float, float]
     """The learning rate of each decade."""
-    tried: Mapping[float, Sequence[Result]]
+    tried: Mapping[float, Sequence[RunResult]]
     """The runs that chose, by decade, those that diverged among them."""
     first: int
     """How many of them were tried before anything was known."""
-    default: Sequence[Result]
-    tuned: Sequence[Result]
+    default: Sequence[RunResult]
+    tuned: Sequence[RunResult]
 
     @property
     def scores(self) -> dict[float, float]:
@@ -93,7 +93,7 @@ class Tuning:
         return sum(run.status != FINISHED for runs in self.tried.values() for run in runs)
 
 
-def scores(tried: Mapping[float, Sequence[Result]]) -> dict[float, float]:
+def scores(tried: Mapping[float, Sequence[RunResult]]) -> dict[float, float]:
     """The mean over seeds of each decade."""
     return {decade: float(np.mean([accuracy(run) for run in runs])) for decade, runs in tried.items()}
 
@@ -141,7 +141,7 @@ def side_by_side(tunings: Sequence[Tuning], declared: Declaration) -> pd.DataFra
     return pd.DataFrame(rows).merge(compared(default, tuned, declared), on="optimizer")
 
 
-def compared(default: Sequence[Result], tuned: Sequence[Result], declared: Declaration) -> pd.DataFrame:
+def compared(default: Sequence[RunResult], tuned: Sequence[RunResult], declared: Declaration) -> pd.DataFrame:
     """A row per optimizer: default and tuned with their intervals, and what tuning changed, paired by seed.
 
     Columns `<default or tuned>_n`, `<default or tuned>_<figure>_<mean, low, high>`, `difference_<figure>_<mean, low,

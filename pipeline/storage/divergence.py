@@ -1,16 +1,16 @@
-"""Where two trainings of one Job part: the first thing that differs, in the order in which a training makes them."""
+"""Where two trainings of one RunConfig part: the first thing that differs, in the order in which a training makes them."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from pipeline.training.result import Result
+from pipeline.training.result import RunResult
 
 BEFORE = {"initial_weights": "the initial weights", "batch_order": "the order of the batches"}
 AFTER = {"final_weights": "the final weights", "predictions": "the predictions"}
 
 
-def first_divergence(then: Result, now: Result) -> str | None:
+def first_divergence(then: RunResult, now: RunResult) -> str | None:
     """In words, what differs first between what was recorded and what came out now; None where every bit is the same.
 
     In order: initial weights, batch order, the numbers of each epoch, how it ended, the last figures, final weights,
@@ -35,11 +35,11 @@ def first_divergence(then: Result, now: Result) -> str | None:
     return None
 
 
-def _epochs(result: Result) -> int:
+def _epochs(result: RunResult) -> int:
     return max(map(len, result.history.values()), default=0)
 
 
-def _at(result: Result, name: str, epoch: int) -> str:
+def _at(result: RunResult, name: str, epoch: int) -> str:
     values = result.history.get(name, [])
     return float(values[epoch]).hex() if epoch < len(values) else "missing"
 
@@ -51,7 +51,7 @@ def _apart(a: str, b: str) -> str:
     return f" ({second - first:+.3g})"
 
 
-def _changed(then: Result, now: Result) -> str:
+def _changed(then: RunResult, now: RunResult) -> str:
     if then.predictions is None or now.predictions is None or len(then.predictions) != len(now.predictions):
         return ""
     return f": {int(np.sum(then.predictions != now.predictions)):,} of {len(then.predictions):,} images"

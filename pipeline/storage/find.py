@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.cli.errors import UserError
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import KEY, RECORD, RunStore
-from pipeline.training.result import Result
+from pipeline.training.result import RunResult
 
 SHORTEST = 6
 """Letters of a key that may stand for it."""
@@ -25,7 +25,7 @@ def beginning(key: str) -> str:
     return key[:SHORT]
 
 
-def find_run(word: str, store: RunStore) -> Result:
+def find_run(word: str, store: RunStore) -> RunResult:
     """The run, with its arrays. Raises UserError where there is none, or more than one."""
     folder = Path(word)
     if KEY.fullmatch(folder.absolute().name) and (folder / RECORD).is_file():
@@ -67,7 +67,7 @@ def _distinguished(store: RunStore, keys: list[str]) -> list[str]:
     return lines
 
 
-def _differs(results: list[Result], name: str) -> bool:
+def _differs(results: list[RunResult], name: str) -> bool:
     return len({str(result.identity.get("numerics", {}).get(name)) for result in results}) > 1
 
 

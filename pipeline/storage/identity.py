@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cli.errors import without_logins
-from pipeline.config.job import Job, digest
+from pipeline.config.run_config import RunConfig, digest
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 DECIDING = ("data", "models", "training")
@@ -54,11 +54,11 @@ def changed_sources(then: Mapping[str, str]) -> list[str]:
 
 
 def identity(data_digest: str, numerics: dict[str, Any]) -> dict[str, Any]:
-    """What a key is made from besides the Job: decoded data, deciding source, numerics class."""
+    """What a key is made from besides the RunConfig: decoded data, deciding source, numerics class."""
     return {"data": data_digest, "source": source_digest(), "numerics": numerics}
 
 
-def key_of(job: Job, identity: dict[str, Any]) -> str:
+def key_of(job: RunConfig, identity: dict[str, Any]) -> str:
     """sha256 (hex): two runs with one key are the same run."""
     return digest({"job": job.to_dict(), **identity})
 

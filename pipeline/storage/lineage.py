@@ -17,10 +17,10 @@ from pipeline.storage import identity
 from pipeline.storage.record import OtherRelease, UnreadableRun
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweep import SWEEP, Ledger, Sweep
-from pipeline.training.result import Result
+from pipeline.training.result import RunResult
 
 
-def of_run(result: Result, store: RunStore, data: Path) -> list[str]:
+def of_run(result: RunResult, store: RunStore, data: Path) -> list[str]:
     """A run's origins and whereabouts, a line each."""
     known, dataset = result.environment, result.job.dataset.name
     commit, lock = known.get("git_commit"), known.get("lock", "")
@@ -43,14 +43,14 @@ def of_run(result: Result, store: RunStore, data: Path) -> list[str]:
     return [head, *(f"  {label:<10} {text}" for label, text in labelled)]
 
 
-def of_data(results: Sequence[Result], data: Path) -> list[str]:
+def of_data(results: Sequence[RunResult], data: Path) -> list[str]:
     """All runs on one data digest."""
     name, digest = results[0].job.dataset.name, results[0].identity["data"]
     head = f"data {digest} ({name}; {_state_of_data(results[0], data)}): {len(results)} runs"
     return [head, *(f"  {run.key[:12]} {run.name} {run.status} {run.started[:19]}" for run in results)]
 
 
-def _state_of_data(result: Result, data: Path) -> str:
+def _state_of_data(result: RunResult, data: Path) -> str:
     """Whether the data of a run are the ones in `data`."""
     folder = data / result.job.dataset.name
     here, shown = _digest(folder / META), console.in_checkout(folder)
@@ -67,14 +67,14 @@ def _digest(meta: Path) -> str | None:
         return None
 
 
-def _state_of_code(result: Result) -> str:
+def _state_of_code(result: RunResult) -> str:
     if result.identity["source"] == identity.source_digest():
         return "the code that is here"
     names = identity.changed_sources(result.sources)
     return f"differs here in {', '.join(names[:4])}{' …' if len(names) > 4 else ''}"
 
 
-def _uncommitted(result: Result) -> str:
+def _uncommitted(result: RunResult) -> str:
     if result.environment.get("git_dirty") != "true":
         return ""
     # Files that decide no number may differ too: a page of the documentation.
@@ -138,7 +138,7 @@ def broken_links(store: RunStore, data: Path) -> tuple[list[str], list[str]]:
     return broken, others
 
 
-def _faults(result: Result, data: str | None) -> Iterator[str]:
+def _faults(result: RunResult, data: str | None) -> Iterator[str]:
     """The broken links of a run; `data` is the digest of its data set here, if that is known."""
     if identity.digest(result.sources) != result.identity.get("source"):
         yield "the digests of its source files are not those of its key"

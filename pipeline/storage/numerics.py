@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.cli.errors import UserError
-from pipeline.config.job import Dataset, Job, Model, Optimizer, Training, digest
+from pipeline.config.run_config import Dataset, Model, Optimizer, RunConfig, Training, digest
 from pipeline.data.arrays import Split
 from pipeline.models import compiled, randomness
 from pipeline.models.devices import Device, card
@@ -46,10 +46,10 @@ def numerics_class(device: Device) -> str:
     return found
 
 
-def job() -> Job:
+def job() -> RunConfig:
     """The fixed training: as wide as the book's network, with what that one has not."""
     adamw = {"amsgrad": False, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7, "learning_rate": 0.001}
-    return Job(
+    return RunConfig(
         Dataset("numerics", 0),
         Model((512,), "gelu", 0.2, "he_normal"),
         Optimizer("adamw", tuple(sorted({**adamw, "weight_decay": 0.004}.items()))),

@@ -17,9 +17,9 @@ import numpy as np
 
 from pipeline.cli.errors import UserError, printable
 from pipeline.config import rules
-from pipeline.config.job import Dataset, Model, Training, digest
+from pipeline.config.run_config import Dataset, Model, Training, digest
 from pipeline.data.sources import DATASETS
-from pipeline.training.result import DIVERGED, FAILED, FINISHED, Result
+from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
 
 SHA256 = re.compile("[0-9a-f]{64}")
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
@@ -78,7 +78,7 @@ def read_bytes(path: Path, most: int) -> bytes:
         return file.read(os.fstat(file.fileno()).st_size)
 
 
-def result_of(stored: Mapping[str, Any], key: str) -> Result:
+def result_of(stored: Mapping[str, Any], key: str) -> RunResult:
     """The run that the content of a `result.json` describes, without arrays.
 
     Raises OtherRelease where another release wrote it, and ValueError (or what a wrong type raises) where it is none.
@@ -90,7 +90,7 @@ def result_of(stored: Mapping[str, Any], key: str) -> Result:
         raise OtherRelease(unknown)
     if digest({"job": plain["job"], **plain["identity"]}) != key:
         raise ValueError("its key is not that of its configuration, data, code and numerics")
-    result = Result.from_record(unfinite(plain))
+    result = RunResult.from_record(unfinite(plain))
     if result.exact != stored["exact"]:
         raise ValueError("its numbers are not what they are in hexadecimal")
     return checked(result)
@@ -103,7 +103,9 @@ def of_another_release(stored: Mapping[str, Any]) -> str | None:
     """
     plain = stored["record"]
     found = [
-        *_differences(plain, {field.name for field in fields(Result)} - ARRAYS, {"key", "job", "status", "identity"}),
+        *_differences(
+            plain, {field.name for field in fields(RunResult)} - ARRAYS, {"key", "job", "status", "identity"}
+        ),
         *_differences(plain["job"], {*SECTIONS, "optimizer", "seed"}, {*SECTIONS, "optimizer", "seed"}),
         *_differences(plain["identity"], {"data", "source", "numerics"}, {"data", "source", "numerics"}),
         *(["no exact"] if stored.keys() <= FIRST else []),
@@ -138,7 +140,7 @@ def _values(job: Mapping[str, Any]) -> Iterator[str | None]:
                 yield f"{key}: {value!r}"
 
 
-def checked(result: Result) -> Result:
+def checked(result: RunResult) -> RunResult:
     """The run with every text printable. Raises ValueError for a value that no training gives."""
     if result.status not in (FINISHED, DIVERGED, FAILED):
         raise ValueError(f"its status is {result.status!r}")
@@ -167,7 +169,7 @@ def checked(result: Result) -> Result:
     )
 
 
-def _made_of(result: Result) -> list[tuple[str, Any]]:
+def _made_of(result: RunResult) -> list[tuple[str, Any]]:
     numerics = result.identity["numerics"]
     if not all(isinstance(value, str | int | float | bool | None) for value in numerics.values()):
         raise TypeError("numerics hold more than plain values")
@@ -176,7 +178,7 @@ def _made_of(result: Result) -> list[tuple[str, Any]]:
     return [(name, result.identity[name]) for name in ("data", "source")]
 
 
-def _check_number(name: str, value: Any, result: Result) -> None:
+def _check_number(name: str, value: Any, result: RunResult) -> None:
     """Shares are in [0, 1], and their gaps in [-1, 1]; a finished run has finite numbers alone."""
     if not NUMBER.fullmatch(name) or isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{printable(str(name))[:80]} is no number with a name")
@@ -194,7 +196,7 @@ def _check_number(name: str, value: Any, result: Result) -> None:
         raise ValueError(f"{name} is {value}, expected {low:g} to {high:g}")
 
 
-def check_predictions(result: Result, samples: int | None = None, classes: int | None = None) -> None:
+def check_predictions(result: RunResult, samples: int | None = None, classes: int | None = None) -> None:
     """Raises ValueError where the predictions cannot be those of a test set of so many samples and classes."""
     found = result.predictions
     if found is None:

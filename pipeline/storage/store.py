@@ -22,12 +22,12 @@ import numpy as np
 
 from pipeline.cli.errors import UserError, printable
 from pipeline.config.digests import array_digest, arrays_digest
-from pipeline.config.job import digest
+from pipeline.config.run_config import digest
 from pipeline.data.files import whole
 from pipeline.storage import locks
 from pipeline.storage.identity import LARGEST_PATCH
 from pipeline.storage.record import DamagedRun, OtherRelease, check_predictions, finite, opened, read_bytes, result_of
-from pipeline.training.result import Result
+from pipeline.training.result import RunResult
 
 RECORD, PREDICTIONS, PROBABILITIES, WEIGHTS = "result.json", "predictions.npy", "probabilities.npy", "weights.npz"
 PATCH = "uncommitted.diff"
@@ -72,11 +72,11 @@ class RunStore:
         folder = self.root / key
         return (folder / RECORD).is_file() or locks.is_aside(folder) or (folder / RECORD).is_file()
 
-    def __iter__(self) -> Iterator[Result]:
+    def __iter__(self) -> Iterator[RunResult]:
         for key in self.keys():
             yield self.read(key)
 
-    def write(self, result: Result) -> Path:
+    def write(self, result: RunResult) -> Path:
         """Put `result` on disk, whole or not at all; replaces an earlier run of the same key.
 
         Raises UserError where the disk is full or the folder may not be written to.
@@ -107,7 +107,7 @@ class RunStore:
             _write_json(temporary / RECORD, content)
         return final
 
-    def records(self) -> Iterator[Result]:
+    def records(self) -> Iterator[RunResult]:
         """Every run without its arrays, but for those that are damaged."""
         for key in self.keys():
             try:
@@ -123,11 +123,11 @@ class RunStore:
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return ""
 
-    def record(self, key: str) -> Result:
+    def record(self, key: str) -> RunResult:
         """The run `key` without its arrays, checked; raises ValueError where it is none, or OtherRelease."""
         return self._record(key)[0]
 
-    def _record(self, key: str) -> tuple[Result, dict[str, Any]]:
+    def _record(self, key: str) -> tuple[RunResult, dict[str, Any]]:
         try:
             stored = json.loads(read_bytes(self.folder(key) / RECORD, LARGEST_RECORD))
             return result_of(stored, key), stored
@@ -136,7 +136,7 @@ class RunStore:
         except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise ValueError(f"its record is none: {type(error).__name__} {error}") from error
 
-    def read(self, key: str) -> Result:
+    def read(self, key: str) -> RunResult:
         """The run `key`, checked against its digests. Raises DamagedRun, or KeyError where there is none."""
         folder = self.folder(key)
         if key not in self:
@@ -150,7 +150,7 @@ class RunStore:
             locks.recover(folder)
             return self._read(key)
 
-    def _read(self, key: str) -> Result:
+    def _read(self, key: str) -> RunResult:
         folder = self.folder(key)
         try:
             result, stored = self._record(key)

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline.cli.errors import UserError, printable
-from pipeline.config.job import Job
+from pipeline.config.run_config import RunConfig
 from pipeline.data.files import whole
 from pipeline.storage.locks import locked, recover_all, replacing
 from pipeline.storage.record import OtherRelease, read_bytes
 from pipeline.storage.store import KEY, RunStore
-from pipeline.training.result import Result
+from pipeline.training.result import RunResult
 
 SWEEP = "sweep.json"
 LEDGER = "sweeps"
@@ -149,7 +149,7 @@ def without_commands(lost: Sequence[Lost], own: Sequence[Lost] = ()) -> list[Los
     ]
 
 
-def title(jobs: Sequence[Job]) -> str:
+def title(jobs: Sequence[RunConfig]) -> str:
     """A few words on the runs of a sweep, for a list of sweeps."""
     names = list(dict.fromkeys(job.optimizer.name for job in jobs))
     shown = ", ".join(names) if len(names) <= 3 else f"{len(names)} optimizers"
@@ -247,7 +247,7 @@ def find_sweep(word: str, store: RunStore, root: Path) -> tuple[Sweep, RunStore]
     return Ledger(store).find(word), store
 
 
-def readable(store: RunStore, keys: Iterable[str]) -> tuple[list[Result], list[OtherRelease]]:
+def readable(store: RunStore, keys: Iterable[str]) -> tuple[list[RunResult], list[OtherRelease]]:
     """The runs of these keys, and an error for each that another release of this project wrote."""
     results, others = [], []
     for key in keys:

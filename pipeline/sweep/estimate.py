@@ -10,13 +10,13 @@ from itertools import pairwise
 from typing import Any
 
 from pipeline.cli.formatting import duration
-from pipeline.config.job import Job
+from pipeline.config.run_config import RunConfig
 from pipeline.models.devices import Device
 from pipeline.storage import identity
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweep import Sweep
 from pipeline.sweep.plan import PlannedRun
-from pipeline.training.result import Result
+from pipeline.training.result import RunResult
 
 START_SECONDS = 12.0
 """Importing TensorFlow, compiling the first programs, opening MLflow."""
@@ -26,7 +26,7 @@ START_SECONDS = 12.0
 class EarlierRun:
     """A finished run that an estimate is made from."""
 
-    job: Job
+    job: RunConfig
     numerics: dict[str, Any]
     on_this_machine: bool
     seconds: float
@@ -34,7 +34,7 @@ class EarlierRun:
     """Bytes of its folder."""
 
 
-def earlier(store: RunStore, records: Iterable[Result] | None = None) -> Iterator[EarlierRun]:
+def earlier(store: RunStore, records: Iterable[RunResult] | None = None) -> Iterator[EarlierRun]:
     now = identity.environment()
     for result in store.records() if records is None else records:
         if result.finished:
@@ -124,7 +124,7 @@ def _expected(run: PlannedRun, past: Sequence[EarlierRun]) -> float | None:
     )
 
 
-def work(job: Job, samples: int, pixels: int) -> float:
+def work(job: RunConfig, samples: int, pixels: int) -> float:
     """Multiplications of a training, on a data set with so many training samples, and all that takes as long.
 
     A sample is gathered and evaluated too; a step of the optimizer reads and writes every weight, however few samples

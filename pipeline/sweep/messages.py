@@ -9,7 +9,7 @@ from pipeline.cli.errors import RunFailed
 from pipeline.cli.formatting import duration, percent
 from pipeline.sweep.outcome import INTERRUPTED, Outcome, lost_runs
 from pipeline.sweep.plan import Plan, counts, to_train
-from pipeline.training.result import FAILED, FINISHED, Result
+from pipeline.training.result import FAILED, FINISHED, RunResult
 
 log = logging.getLogger("pipeline.train")
 
@@ -35,7 +35,7 @@ def announce(plan: Plan, single: bool, force: bool) -> None:
         say(f"on {device}")
 
 
-def summary(result: Result) -> str:
+def summary(result: RunResult) -> str:
     """One run in one line."""
     if not result.finished:
         return f"{result.name} {result.status}: {result.reason}"

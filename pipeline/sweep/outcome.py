@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.storage.sweep import Lost
 from pipeline.sweep.plan import PlannedRun
-from pipeline.training.result import DIVERGED, FAILED, Result
+from pipeline.training.result import DIVERGED, FAILED, RunResult
 
 INTERRUPTED = "interrupted"
 """The status of a run whose command ended first; it has no result."""
@@ -20,7 +20,7 @@ class Outcome:
     """A planned run and its result, or why there is none."""
 
     run: PlannedRun
-    result: Result | None = None
+    result: RunResult | None = None
     reason: str = ""
     """Why the run was lost, if it has no result."""
     error: BaseException | None = None
@@ -57,11 +57,11 @@ def lost_runs(outcomes: Sequence[Outcome]) -> list[Lost]:
     return [outcome.lost() for outcome in outcomes if not outcome.finished]
 
 
-def without_weights(result: Result) -> Result:
+def without_weights(result: RunResult) -> RunResult:
     return replace(result, weights=None, probabilities=None)
 
 
-def score(result: Result) -> float:
+def score(result: RunResult) -> float:
     """What runs are chosen by: the best validation accuracy; minus infinity without validation samples."""
     return result.figures.get("best/val_accuracy", float("-inf"))
 

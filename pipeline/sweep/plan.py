@@ -18,7 +18,7 @@ import psutil  # type: ignore[import-untyped]
 from pipeline.cli.console import PROJECT
 from pipeline.cli.errors import shown_line
 from pipeline.config import compose, rules
-from pipeline.config.job import Job, digest
+from pipeline.config.run_config import RunConfig, digest
 from pipeline.data.arrays import Arrays, load
 from pipeline.models import dense, optimizers
 from pipeline.models.devices import Device
@@ -27,7 +27,7 @@ from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
 from pipeline.sweep.pool import Pool, choose_device
 from pipeline.tracking.address import home
-from pipeline.training.result import DIVERGED, FAILED, FINISHED, Result
+from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
 
 NEW = "new"
 
@@ -39,7 +39,7 @@ ASKED_STACK = "stack_asked"
 class PlannedRun:
     """One run: what it is, what it trains on, and what the store has of it."""
 
-    job: Job
+    job: RunConfig
     device: Device
     arrays: Arrays
     key: str
@@ -47,14 +47,14 @@ class PlannedRun:
     overrides: list[str]
     found: str = NEW
     """The status of the stored run, or `new`."""
-    stored: Result | None = None
+    stored: RunResult | None = None
     """The stored result, if it counts: with `force` or `retry` a run is trained in spite of it."""
 
-    def begun(self) -> Result:
+    def begun(self) -> RunResult:
         """The record of the run while it trains: no numbers yet."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         environment = identity.environment()
-        return Result(self.key, self.job, "running", identity=self.identity, environment=environment, started=now)
+        return RunResult(self.key, self.job, "running", identity=self.identity, environment=environment, started=now)
 
     @property
     def command(self) -> str:
@@ -123,14 +123,14 @@ def shared_problems(values: Sequence[dict[str, Any]]) -> list[str]:
     return problems
 
 
-def optimizer_problems(job: Job) -> list[str]:
+def optimizer_problems(job: RunConfig) -> list[str]:
     if job.optimizer.name in optimizers.CLASSES:
         return []
     known = ", ".join(optimizers.CLASSES)
     return [f"optimizer={job.optimizer.name}: pipeline/models/optimizers.py has no such name, only {known}"]
 
 
-def memory_problems(job: Job, inputs: int, classes: int) -> list[str]:
+def memory_problems(job: RunConfig, inputs: int, classes: int) -> list[str]:
     """A network that does not fit this machine: weights, gradients and up to three optimizer slots in float32."""
     needed, memory = dense.parameters(job.model, inputs, classes) * 4 * 5, total_memory()
     if needed < memory:
@@ -155,13 +155,13 @@ def store_root(path: str) -> Path:
 
 
 def look_up(
-    plan: Plan, store: RunStore, settings: Mapping[str, Any], single: bool, before: Sequence[Result] = ()
+    plan: Plan, store: RunStore, settings: Mapping[str, Any], single: bool, before: Sequence[RunResult] = ()
 ) -> Plan:
     """The plan with what the store has of each run. A `single` run is wanted with its weights.
 
     `before`: what this very command has already; it counts whatever `force` and `retry` say.
     """
-    known: dict[str, tuple[str, Result | None]] = {result.key: (result.status, result) for result in before}
+    known: dict[str, tuple[str, RunResult | None]] = {result.key: (result.status, result) for result in before}
     looked_up = []
     for run in plan:
         if run.key not in known:
@@ -175,7 +175,7 @@ def look_up(
     return tuple(looked_up)
 
 
-def _stored(run: PlannedRun, store: RunStore) -> Result | None:
+def _stored(run: PlannedRun, store: RunStore) -> RunResult | None:
     """The stored result; None if there is none, or only a damaged folder."""
     for key in _keys(run):
         try:
@@ -190,7 +190,7 @@ def _stored(run: PlannedRun, store: RunStore) -> Result | None:
     return None
 
 
-def _trained_again(result: Result, settings: Mapping[str, Any], single: bool) -> bool:
+def _trained_again(result: RunResult, settings: Mapping[str, Any], single: bool) -> bool:
     if settings["force"]:
         return True
     if result.finished:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pipeline.config.job import Job
+from pipeline.config.run_config import RunConfig
 from pipeline.storage import identity
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweep import Ledger
@@ -14,7 +14,7 @@ from pipeline.sweep import estimate
 from pipeline.sweep.executors.divide import described
 from pipeline.sweep.plan import Plan, PlannedRun, counts, look_up, store_root, to_train
 from pipeline.sweep.pool import Pool
-from pipeline.training.result import Result
+from pipeline.training.result import RunResult
 
 
 def show_plan(asked: Plan, settings: Mapping[str, Any], pool: Pool | None = None) -> None:
@@ -41,7 +41,7 @@ def table(plan: Sequence[PlannedRun]) -> list[str]:
     groups: dict[str, list[PlannedRun]] = {}
     for run in plan:
         groups.setdefault(run.job.configuration, []).append(run)
-    namesakes: dict[str, list[Job]] = {}
+    namesakes: dict[str, list[RunConfig]] = {}
     for group in groups.values():
         namesakes.setdefault(_name(group[0].job), []).append(group[0].job)
     rows = []
@@ -59,11 +59,11 @@ def table(plan: Sequence[PlannedRun]) -> list[str]:
     return [f"{name:<{width}}  {seeds}{f'  ({own})' if own else ''}" for name, own, seeds in rows]
 
 
-def _name(job: Job) -> str:
+def _name(job: RunConfig) -> str:
     return job.name.rpartition("-s")[0]
 
 
-def differences(job: Job, namesakes: Sequence[Job]) -> str:
+def differences(job: RunConfig, namesakes: Sequence[RunConfig]) -> str:
     """The values of a configuration that its name does not show, if other configurations have the same name."""
     if len(namesakes) == 1:
         return ""
@@ -86,9 +86,9 @@ def ranges(numbers: Sequence[int]) -> str:
     return ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in spans)
 
 
-def why_new(new: Sequence[PlannedRun], records: Iterable[Result]) -> list[str]:
+def why_new(new: Sequence[PlannedRun], records: Iterable[RunResult]) -> list[str]:
     """Why stored runs of the same jobs do not count: what has changed since, and for how many runs, a line each."""
-    stored: dict[Job, list[Result]] = {}
+    stored: dict[RunConfig, list[RunResult]] = {}
     for result in records:
         if result.finished:
             stored.setdefault(result.job, []).append(result)
@@ -104,7 +104,7 @@ def why_new(new: Sequence[PlannedRun], records: Iterable[Result]) -> list[str]:
     ]
 
 
-def changed(then: Result, now: Mapping[str, Any]) -> tuple[str, ...]:
+def changed(then: RunResult, now: Mapping[str, Any]) -> tuple[str, ...]:
     """What differs between the identity of a stored run and that of a run `now`: code, data, numerics, or else fields."""
     lines = []
     if then.identity["source"] != now["source"]:

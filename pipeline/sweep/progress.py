@@ -10,9 +10,9 @@ from types import TracebackType
 from typing import Any
 
 from pipeline.cli.formatting import duration, percent
-from pipeline.config.job import Job
+from pipeline.config.run_config import RunConfig
 from pipeline.sweep.messages import summary
-from pipeline.training.result import Result
+from pipeline.training.result import RunResult
 
 
 def held_out(metrics: dict[str, float]) -> tuple[str, float]:
@@ -21,7 +21,7 @@ def held_out(metrics: dict[str, float]) -> tuple[str, float]:
     return {"val": "validation", "test": "test"}[split], metrics[f"{split}/accuracy"]
 
 
-def effort(job: Job) -> float:
+def effort(job: RunConfig) -> float:
     """What an epoch of this job takes, in no unit: the widest come first, so counting epochs would promise too little."""
     return sum(job.model.hidden) + 60
 
@@ -29,14 +29,14 @@ def effort(job: Job) -> float:
 class Progress:
     """Shows the run, its epoch, its held-out accuracy and the time left."""
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
+    def __init__(self, jobs: Sequence[RunConfig]) -> None:
         self.jobs = jobs
         self.work = sum(job.training.epochs * effort(job) for job in jobs)
         self.work_done = 0.0
         self.runs_done = 0
         self.started = time.monotonic()
         self.bar: Any = None
-        self._epochs: Counter[Job] = Counter()
+        self._epochs: Counter[RunConfig] = Counter()
         """How many epochs of each job were shown: none of those that other processes train."""
 
     def __enter__(self) -> Progress:
@@ -72,7 +72,7 @@ class Progress:
         """Start the clock of the time left, when the libraries are loaded."""
         self.started = time.monotonic()
 
-    def epoch(self, job: Job, epoch: int, metrics: dict[str, float]) -> None:
+    def epoch(self, job: RunConfig, epoch: int, metrics: dict[str, float]) -> None:
         self._epochs[job] += 1
         self.work_done += effort(job)
         split, accuracy = held_out(metrics)
@@ -87,7 +87,7 @@ class Progress:
             now = f"{job.name} epoch {epoch}/{job.training.epochs}, {split} {percent(accuracy)}, {self.left}"
             self.bar.update(self.task, completed=self.work_done, now=now)
 
-    def done(self, result: Result) -> None:
+    def done(self, result: RunResult) -> None:
         self.runs_done += 1
         trained = len(result.history.get("train/loss", []))
         not_shown = trained - self._epochs[result.job]

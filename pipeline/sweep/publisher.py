@@ -23,7 +23,7 @@ from pipeline.sweep.pool import on_this_machine
 from pipeline.tracking import Tracker, TrackingUnavailable
 from pipeline.tracking.describe import Point
 from pipeline.tracking.models import send_model
-from pipeline.training.result import Result
+from pipeline.training.result import RunResult
 
 WRITE_SECONDS = 5.0
 """Between two writes of runs in training; a run that takes less is written once, when it ends."""
@@ -129,7 +129,7 @@ class Publisher:
                 if points and self._live[run.key]:
                     self.tracker.add(self._live[run.key], points)
 
-    def publish(self, result: Result, dataset: Mapping[str, Any] | None = None) -> None:
+    def publish(self, result: RunResult, dataset: Mapping[str, Any] | None = None) -> None:
         def task() -> None:
             ids = self.tracker.publish(result, self.question, self.under, dataset)
             self._live.pop(result.key, None)
@@ -146,7 +146,7 @@ class Publisher:
         self._queue.put((task, True))
         self.handed.add(result.key)
 
-    def publish_best(self, run: PlannedRun, result: Result) -> None:
+    def publish_best(self, run: PlannedRun, result: RunResult) -> None:
         """Name the best run on the parent run, and save its network, unless a person deleted it."""
 
         def task() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pipeline.config.compose import composed
-from pipeline.config.job import Job
+from pipeline.config.run_config import RunConfig
 from pipeline.statistics.published import Row
 from pipeline.storage import identity
 from pipeline.storage.store import RunStore
@@ -28,7 +28,7 @@ def planned(row: Row, data: str, seeds: int) -> list[PlannedRun]:
     return [with_job(run, replace(run.job, seed=seed)) for run in make_plan(values, words) for seed in range(seeds)]
 
 
-def with_job(run: PlannedRun, job: Job) -> PlannedRun:
+def with_job(run: PlannedRun, job: RunConfig) -> PlannedRun:
     """The run of another job on the same data and device."""
     return replace(run, job=job, key=identity.key_of(job, run.identity))
 

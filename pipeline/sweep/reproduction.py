@@ -13,7 +13,7 @@ from pipeline.models.devices import Device
 from pipeline.storage import identity
 from pipeline.storage.divergence import first_divergence
 from pipeline.storage.store import RunStore
-from pipeline.training.result import FAILED, Result
+from pipeline.training.result import FAILED, RunResult
 
 
 class Verdict(StrEnum):
@@ -44,7 +44,7 @@ DECIDING = ("python", "numpy", "jaxlib", "platform")
 class Reproduction:
     """What became of training a run again."""
 
-    then: Result
+    then: RunResult
     verdict: Verdict
     explanation: str
     differences: tuple[str, ...] = ()
@@ -58,12 +58,12 @@ class Reproduction:
         return [*(f"  {line}" for line in self.differences), f"{name}: {self.explanation}"]
 
 
-def reproduce(results: Sequence[Result], data: Path, store: RunStore) -> list[Reproduction]:
+def reproduce(results: Sequence[RunResult], data: Path, store: RunStore) -> list[Reproduction]:
     """Train each of `results` again, those that share a device and a split together, and compare them with the record.
 
     `data` is the folder of all data sets; `store` has the other seeds, which tell how much a figure varies.
     """
-    groups: dict[str, list[Result]] = {}
+    groups: dict[str, list[RunResult]] = {}
     for result in results:
         shared = result.job.dataset, sorted(result.identity.get("numerics", {}).items())
         groups.setdefault(repr(shared), []).append(result)
@@ -71,7 +71,7 @@ def reproduce(results: Sequence[Result], data: Path, store: RunStore) -> list[Re
     return [found[result.key] for result in results]
 
 
-def _reproduce_group(group: Sequence[Result], data: Path, store: RunStore) -> Iterator[Reproduction]:
+def _reproduce_group(group: Sequence[RunResult], data: Path, store: RunStore) -> Iterator[Reproduction]:
     from pipeline.data.arrays import load
     from pipeline.models import devices
     from pipeline.storage.numerics import numerics_class
@@ -113,12 +113,12 @@ def _device(numerics: dict[str, Any]) -> Device:
     )
 
 
-def _train(group: Sequence[Result], arrays: Any, device: Device) -> dict[str, Result | None]:
+def _train(group: Sequence[RunResult], arrays: Any, device: Device) -> dict[str, RunResult | None]:
     """The new results by key; None for a run without one."""
     from pipeline.data.arrays import split
     from pipeline.training import trainer
 
-    retrained: dict[str, Result | None] = {then.key: None for then in group}
+    retrained: dict[str, RunResult | None] = {then.key: None for then in group}
     if group:
         dataset = group[0].job.dataset
         parts = split(arrays, dataset.validation_size, dataset.train_size)
@@ -128,7 +128,7 @@ def _train(group: Sequence[Result], arrays: Any, device: Device) -> dict[str, Re
     return retrained
 
 
-def differences(then: Result, numerics: dict[str, Any], numerics_class: str) -> list[str]:
+def differences(then: RunResult, numerics: dict[str, Any], numerics_class: str) -> list[str]:
     """What decides bits and has changed since: code, versions, the way this machine computes."""
     lines = []
     if then.identity["source"] != identity.source_digest():
@@ -147,7 +147,7 @@ def differences(then: Result, numerics: dict[str, Any], numerics_class: str) -> 
     return lines
 
 
-def code_difference(then: Result) -> str:
+def code_difference(then: RunResult) -> str:
     """Which source files have changed, and which commit has them as they were."""
     names = identity.changed_sources(then.sources)
     more = f" and {len(names) - 6} more" if len(names) > 6 else ""
@@ -165,7 +165,9 @@ def code_difference(then: Result) -> str:
     return f"{line}; commit {commit[:12]} has them only in part: some changes were not committed"
 
 
-def _judge(then: Result, now: Result | None, changes: tuple[str, ...], data: Path, store: RunStore) -> Reproduction:
+def _judge(
+    then: RunResult, now: RunResult | None, changes: tuple[str, ...], data: Path, store: RunStore
+) -> Reproduction:
     if now is None or now.status == FAILED:
         why = f"training it again failed: {now.reason if now else 'no result'}"
         return Reproduction(then, Verdict.IMPOSSIBLE, why, changes)
@@ -180,7 +182,7 @@ def _judge(then: Result, now: Result | None, changes: tuple[str, ...], data: Pat
     return Reproduction(then, verdict, f"{divergence}; {why}", changes)
 
 
-def consistency(then: Result, now: Result, data: Path, store: RunStore) -> tuple[bool, str]:
+def consistency(then: RunResult, now: RunResult, data: Path, store: RunStore) -> tuple[bool, str]:
     """Whether two results differ no more than two seeds do; with fewer than three seeds, by the test images."""
     from pipeline.data.arrays import load
     from pipeline.report.prose import inference

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cli.errors import UserError
-from pipeline.config.job import digest
+from pipeline.config.run_config import digest
 from pipeline.storage import identity
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore

@@ -16,8 +16,8 @@ from pipeline.cli.errors import RunsLost, UserError
 from pipeline.cli.formatting import duration
 from pipeline.config import rules
 from pipeline.config.compose import ConfigurationError, composed
-from pipeline.config.job import Optimizer
 from pipeline.config.rules import Rule
+from pipeline.config.run_config import Optimizer
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
 from pipeline.sweep import session
@@ -26,7 +26,7 @@ from pipeline.sweep.plan import PlannedRun, make_plan, store_root
 from pipeline.sweep.recipes import with_job
 from pipeline.tracking import NONE, TrackingUnavailable
 from pipeline.tracking.address import resolve
-from pipeline.training.result import FAILED, Result
+from pipeline.training.result import FAILED, RunResult
 
 if TYPE_CHECKING:
     from pipeline.statistics.tuning import Tuning
@@ -144,7 +144,7 @@ class Search:
                 if line := rules.complaint(f"decades: the rate of {name}", rate, RATE):
                     raise UserError(line)
         self.store = RunStore(store_root(self.settings["paths"]["runs"]))
-        self.tried: dict[str, dict[float, list[Result]]] = {name: {} for name in self.bases}
+        self.tried: dict[str, dict[float, list[RunResult]]] = {name: {} for name in self.bases}
         self.unsent: TrackingUnavailable | None = None
         """The last error of MLflow, which may lack some of the runs. They are all on disk."""
 
@@ -175,11 +175,11 @@ class Search:
         decade = tuning.next_decade(tuning.scores(self.tried[name]), self.budget.step)
         return decade if RATE.accepts(self.bases[name].rate(decade)) else None
 
-    def train(self, places: Sequence[tuple[str, float]], seeds: range) -> list[list[Result]]:
+    def train(self, places: Sequence[tuple[str, float]], seeds: range) -> list[list[RunResult]]:
         """The results of each optimizer and decade. Trains and publishes what is new. Raises RunsLost if a run failed."""
         runs = [self.bases[name].run(decade, seed) for name, decade in places for seed in seeds]
         keys = [run.key for run in runs]
-        ended: dict[int, Result | None] = {}
+        ended: dict[int, RunResult | None] = {}
         if not all(map(self._stored, keys)) or self._unpublished(keys):
             try:
                 for position, outcome in session.run_sweep(tuple(runs), self.settings):
@@ -194,7 +194,7 @@ class Search:
             )
         return [complete[start : start + len(seeds)] for start in range(0, len(complete), len(seeds))]
 
-    def _stored(self, key: str) -> Result | None:
+    def _stored(self, key: str) -> RunResult | None:
         """What need not be trained: a run that finished or diverged."""
         with suppress(OSError, ValueError, KeyError, UnreadableRun):
             result = self.store.record(key)

@@ -9,7 +9,7 @@ from pipeline.sweep.executors.this_process import ThisProcess
 from pipeline.sweep.outcome import Outcome, score
 from pipeline.sweep.plan import PlannedRun
 from pipeline.sweep.pool import on_this_machine
-from pipeline.training.result import Result
+from pipeline.training.result import RunResult
 
 
 class Candidates:
@@ -18,23 +18,23 @@ class Candidates:
     MOST = 128 * 2**20
 
     def __init__(self) -> None:
-        self._held: dict[str, Result] = {}
+        self._held: dict[str, RunResult] = {}
 
-    def add(self, result: Result) -> None:
+    def add(self, result: RunResult) -> None:
         self._held[result.key] = result
         while sum(map(_bytes, self._held.values())) > self.MOST and len(self._held) > 1:
             del self._held[min(self._held, key=lambda key: score(self._held[key]))]
 
-    def get(self, key: str) -> Result | None:
+    def get(self, key: str) -> RunResult | None:
         return self._held.get(key)
 
 
-def _bytes(result: Result) -> int:
+def _bytes(result: RunResult) -> int:
     arrays = [*(result.weights or {}).values(), result.probabilities]
     return sum(array.nbytes for array in arrays if array is not None)
 
 
-def with_weights(best: Outcome, candidates: Candidates, store: RunStore) -> Result | None:
+def with_weights(best: Outcome, candidates: Candidates, store: RunStore) -> RunResult | None:
     """The best run's result with its weights, which are on disk then; without them if they cannot be had."""
     result = best.result
     if result is None or result.weights is not None:
@@ -47,7 +47,7 @@ def with_weights(best: Outcome, candidates: Candidates, store: RunStore) -> Resu
     return complete
 
 
-def _train_once_more(run: PlannedRun, known: Result) -> Result | None:
+def _train_once_more(run: PlannedRun, known: RunResult) -> RunResult | None:
     """The same run again; None, and a warning, if it comes out different or cannot be trained on this machine."""
     name = run.job.name
     if not on_this_machine(run.device):

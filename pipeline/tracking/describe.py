@@ -1,4 +1,4 @@
-"""What MLflow shows of a Result: parameters, metrics, tags, data set. Plain values; MLflow is not needed here."""
+"""What MLflow shows of a RunResult: parameters, metrics, tags, data set. Plain values; MLflow is not needed here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from pipeline.training.result import Result
+    from pipeline.training.result import RunResult
 
 PARAMETER_LIMIT, TAG_LIMIT, DIGEST_LIMIT, NAME_LIMIT = 6000, 8000, 36, 250
 KEY, CONFIGURATION, STATUS, REASON, NONFINITE = "run.key", "run.configuration", "status", "reason", "nonfinite"
@@ -39,7 +39,7 @@ def fit(words: str, limit: int, rest: str = "… (cut)") -> str:
     return words if len(words) <= limit else words[: limit - len(rest)] + rest
 
 
-def span(result: Result) -> tuple[int, int]:
+def span(result: RunResult) -> tuple[int, int]:
     """Start and end of the training in milliseconds since 1970; never before 1970, never negative in length."""
     try:
         started = datetime.fromisoformat(result.started)
@@ -51,15 +51,15 @@ def span(result: Result) -> tuple[int, int]:
     return first, first + (int(seconds * 1000) if math.isfinite(seconds) and seconds > 0 else 0)
 
 
-def parameters(result: Result) -> dict[str, str]:
-    """The Job, flattened, and the two words people sort by where they are not in it: `model.width`, `model.depth`."""
+def parameters(result: RunResult) -> dict[str, str]:
+    """The RunConfig, flattened, and the two words people sort by where they are not in it: `model.width`, `model.depth`."""
     job = result.job
     width = job.width if job.width is not None else "x".join(map(str, job.model.hidden))
     plain = {"model.width": width, "model.depth": job.depth} | job.flat()
     return {name: fit(text(value), PARAMETER_LIMIT) for name, value in plain.items()}
 
 
-def metrics(result: Result) -> tuple[list[Point], dict[str, str]]:
+def metrics(result: RunResult) -> tuple[list[Point], dict[str, str]]:
     """Every finite value by epoch (from 1), then the final figures at the last epoch; and the others by name, as words.
 
     MLflow stores an infinity as 1.8e308 without a flag, so what is not finite becomes a tag.
@@ -84,7 +84,7 @@ def metrics(result: Result) -> tuple[list[Point], dict[str, str]]:
     return points, lost
 
 
-def tags(result: Result, lost: Mapping[str, str]) -> dict[str, str]:
+def tags(result: RunResult, lost: Mapping[str, str]) -> dict[str, str]:
     """Who this run is and where it ran: `run.…`, `data.…`, `source.…`, `numerics.…`, `digest.…`, `env.…`."""
     identity, environment = dict(result.identity), dict(result.environment)
     shown = {KEY: result.key, CONFIGURATION: result.job.configuration, STATUS: result.status}
@@ -107,7 +107,7 @@ def tags(result: Result, lost: Mapping[str, str]) -> dict[str, str]:
     return {name: fit(value, TAG_LIMIT) for name, value in shown.items()}
 
 
-def dataset(result: Result, given: Mapping[str, Any] | None) -> dict[str, str]:
+def dataset(result: RunResult, given: Mapping[str, Any] | None) -> dict[str, str]:
     """The data set as MLflow keeps it, with our digest: MLflow's own covers the first 10,000 numbers only, 13 digits.
 
     `given` may hold `name`, `digest`, `source` (a URL or a path), `shape` (of all samples), `features` and `targets`

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
     from pipeline.tracking.tracker import Tracker
-    from pipeline.training.result import Result
+    from pipeline.training.result import RunResult
 
 NAME, SERVED = "model", "classifier"
 """The Keras model of a run, and the same network as it is served: raw pixels in, classes and probabilities out."""
@@ -101,7 +101,7 @@ def log_served(
 
 
 def send_model(
-    tracker: Tracker, store: RunStore, result: Result, ids: Mapping[str, str], images: np.ndarray, dtype: str
+    tracker: Tracker, store: RunStore, result: RunResult, ids: Mapping[str, str], images: np.ndarray, dtype: str
 ) -> None:
     """Save the network of `result`, which has its weights, under its run of these ids; Keras has been started.
 

@@ -12,7 +12,7 @@ from pipeline.statistics.challenge import FEWEST, challenge
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweep import Sweep
 from pipeline.tracking.registry import Champion
-from pipeline.training.result import Result
+from pipeline.training.result import RunResult
 
 
 class NotPromoted(UserError):
@@ -25,8 +25,8 @@ class NotPromoted(UserError):
 class Candidate:
     """A sweep's best run, and the runs of its configuration, itself among them."""
 
-    best: Result
-    runs: list[Result]
+    best: RunResult
+    runs: list[RunResult]
 
     @property
     def seeds(self) -> dict[int, float]:
@@ -45,7 +45,7 @@ def candidate(sweep: Sweep, runs: RunStore) -> Candidate:
     return Candidate(best, same)
 
 
-def better(best: Result, seeds: dict[int, float], champion: Champion | None) -> str:
+def better(best: RunResult, seeds: dict[int, float], champion: Champion | None) -> str:
     """Compare validation accuracy by seed with the champion's. Raises NotPromoted unless it is better beyond the spread."""
     if len(seeds) < FEWEST:
         few = plural(len(seeds), "seed")

@@ -1,4 +1,4 @@
-"""A Result from what MLflow recorded of it: the way back of `describe`, for a run whose folder is gone.
+"""A RunResult from what MLflow recorded of it: the way back of `describe`, for a run whose folder is gone.
 
 Predictions, weights and the uncommitted patch are not in MLflow; their digests are.
 """
@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pipeline.cli.errors import UserError
-from pipeline.config.job import Job, digest
+from pipeline.config.run_config import RunConfig, digest
 from pipeline.storage import record
 from pipeline.tracking import describe
-from pipeline.training.result import FINISHED, Result
+from pipeline.training.result import FINISHED, RunResult
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
@@ -24,7 +24,7 @@ SHOWN = ("model.width", "model.depth")
 """Parameters that repeat what `model.hidden` says, for people to sort by."""
 
 
-def result(run: Run, histories: Mapping[str, Sequence[Metric]]) -> Result:
+def result(run: Run, histories: Mapping[str, Sequence[Metric]]) -> RunResult:
     """The run as it was published. Raises UserError where it is no run of this project, or not whole."""
     try:
         return record.checked(_result(run, histories))
@@ -32,10 +32,10 @@ def result(run: Run, histories: Mapping[str, Sequence[Metric]]) -> Result:
         raise UserError(f"MLflow run {run.info.run_id}: not a whole run of this project ({error})") from error
 
 
-def _result(run: Run, histories: Mapping[str, Sequence[Metric]]) -> Result:
+def _result(run: Run, histories: Mapping[str, Sequence[Metric]]) -> RunResult:
     tags = run.data.tags
     plain = _plain(run.data.params)
-    job = Job.from_dict(plain)
+    job = RunConfig.from_dict(plain)
     held_out = "val" if job.dataset.validation_size else "test"
     by_epoch = {f"{split}/{what}" for split in ("running", "train", held_out, "gap") for what in ("loss", "accuracy")}
     history: dict[str, list[float]] = {}
@@ -55,7 +55,7 @@ def _result(run: Run, histories: Mapping[str, Sequence[Metric]]) -> Result:
     }
     if digest({"job": plain, **identity}) != tags[describe.KEY]:
         raise ValueError("its key is not that of its configuration, data, code and numerics")
-    return Result(
+    return RunResult(
         key=tags[describe.KEY],
         job=job,
         status=status,
@@ -69,9 +69,9 @@ def _result(run: Run, histories: Mapping[str, Sequence[Metric]]) -> Result:
     )
 
 
-def to_job(parameters: Mapping[str, str]) -> Job:
-    """The Job of `describe.parameters`."""
-    return Job.from_dict(_plain(parameters))
+def to_job(parameters: Mapping[str, str]) -> RunConfig:
+    """The RunConfig of `describe.parameters`."""
+    return RunConfig.from_dict(_plain(parameters))
 
 
 def _plain(parameters: Mapping[str, str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Which run of MLflow a Result is: one for each key in an experiment, found by its tags."""
+"""Which run of MLflow a RunResult is: one for each key in an experiment, found by its tags."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def check_pixels(images: np.ndarray, shape: tuple[int, ...], brightest: float) -
 
 class Classifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
     def load_context(self, context: Any) -> None:
-        from pipeline.config.job import Job
+        from pipeline.config.run_config import RunConfig
         from pipeline.models import dense, devices
 
         plain = json.loads(Path(context.artifacts["network"]).read_text())
@@ -49,7 +49,7 @@ class Classifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
             weights = {name.replace(".", "/"): arrays[name] for name in arrays.files}
         devices.start(devices.choose("cpu", "tensorflow", "float32", False, "reference", 1, 0))
         pixels, classes = int(np.prod(self.shape)), len(weights["classes/bias"])
-        self.network = dense.build(Job.from_dict(plain["job"]).model, pixels, classes, "float32")
+        self.network = dense.build(RunConfig.from_dict(plain["job"]).model, pixels, classes, "float32")
         dense.set_weights(self.network, weights)
 
     # MLflow warns of an argument without a type, and takes most types for a schema, but not this one.

@@ -34,7 +34,7 @@ from pipeline.tracking.runs import FAILED, FINISHED, KILLED
 from pipeline.tracking.store import TrackingUnavailable
 from pipeline.tracking.tracker import Tracker
 from pipeline.training import result
-from pipeline.training.result import Result
+from pipeline.training.result import RunResult
 
 AT_ONCE = 64
 """Runs between two lines of progress, and between two moments at which another process may write to the store."""
@@ -180,7 +180,7 @@ def _begin(store: RunStore, tracker: Tracker, group: Group) -> None:
 
 
 def _send_some(
-    store: RunStore, tracker: Tracker, group: Group, waiting: list[Result], data: Path, progress: Progress
+    store: RunStore, tracker: Tracker, group: Group, waiting: list[RunResult], data: Path, progress: Progress
 ) -> None:
     """Send those that wait. What is taken waits no more, and its ids are kept beside the run."""
     for name in sorted({run.job.dataset.name for run in waiting}):
@@ -194,7 +194,7 @@ def _send_some(
 
 
 def _publish(
-    store: RunStore, tracker: Tracker, group: Group, some: list[Result], dataset: dict[str, Any] | None
+    store: RunStore, tracker: Tracker, group: Group, some: list[RunResult], dataset: dict[str, Any] | None
 ) -> None:
     """Publish runs and keep their ids beside them."""
     taken, error = tracker.publish_all(some, group.question, group.parent, dataset)
@@ -208,7 +208,7 @@ def _publish(
         raise error
 
 
-def _dataset(run: Result, data: Path) -> dict[str, Any]:
+def _dataset(run: RunResult, data: Path) -> dict[str, Any]:
     """What is told of the data set of a run, with its shape if it is here."""
     known = {"name": run.job.dataset.name, "digest": run.identity["data"]}
     try:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from mlflow.entities import Run
 
-    from pipeline.training.result import Result
+    from pipeline.training.result import RunResult
 
 AT_ONCE = 8
 """Runs sent to a server at once: 40 ms of each of their four calls are spent waiting for an acknowledgement."""
@@ -88,7 +88,7 @@ class Tracker:
 
     def publish(
         self,
-        result: Result,
+        result: RunResult,
         experiment: str,
         parent: str | None = None,
         dataset: Mapping[str, Any] | None = None,
@@ -106,7 +106,7 @@ class Tracker:
 
     def publish_all(
         self,
-        results: Sequence[Result],
+        results: Sequence[RunResult],
         experiment: str,
         parent: str | None = None,
         dataset: Mapping[str, Any] | None = None,
@@ -118,7 +118,7 @@ class Tracker:
         taken: dict[str, dict[str, str]] = {}
         errors: list[TrackingUnavailable] = []
 
-        def publish(result: Result) -> None:
+        def publish(result: RunResult) -> None:
             try:
                 if not errors:
                     with self.connection.failing(f"publish {result.name}"):
@@ -136,7 +136,7 @@ class Tracker:
 
     def _publish(
         self,
-        result: Result,
+        result: RunResult,
         experiment: str,
         parent: str | None,
         dataset: Mapping[str, Any] | None,
@@ -152,7 +152,7 @@ class Tracker:
         return known | {"store": self.address.name, "status": row.outcome}
 
     def start(
-        self, result: Result, experiment: str, parent: str | None = None, dataset: Mapping[str, Any] | None = None
+        self, result: RunResult, experiment: str, parent: str | None = None, dataset: Mapping[str, Any] | None = None
     ) -> str:
         """A run whose training has begun, RUNNING; its id. `publish` completes it.
 
@@ -267,7 +267,7 @@ class Tracker:
         with self.connection.exclusive("keep one run of each key") as client:
             return sweeps.remove_duplicates(client, self.connection.experiment(experiment), sweep_id, always=always)
 
-    def recorded(self, word: str) -> Result | None:
+    def recorded(self, word: str) -> RunResult | None:
         """The run of this id or key (or at least the first 6 letters of a key), as it was published; None if there is none."""
         if not self._has_runs() or not re.fullmatch("[0-9a-f]{6,64}", word):
             return None

@@ -1,4 +1,4 @@
-"""How a Result is written as a run of MLflow: created, completed or replaced, and never written twice."""
+"""How a RunResult is written as a run of MLflow: created, completed or replaced, and never written twice."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.tracking.runs import FAILED, FINISHED, RUNNING, Row
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-    from pipeline.training.result import Result
+    from pipeline.training.result import RunResult
 
 BATCH_METRICS, BATCH_PARAMETERS, BATCH_TAGS = 800, 100, 100
 """MLflow takes 1000 metrics, 100 parameters and 100 tags in one call, and 1000 of all together."""
@@ -24,9 +24,9 @@ BATCH_METRICS, BATCH_PARAMETERS, BATCH_TAGS = 800, 100, 100
 
 @dataclass
 class Entry:
-    """A Result and where it is to be recorded."""
+    """A RunResult and where it is to be recorded."""
 
-    result: Result
+    result: RunResult
     experiment_id: str
     parent: str | None
     dataset: Mapping[str, Any] | None
@@ -58,7 +58,7 @@ class Entry:
 
 
 def record(client: MlflowClient, entry: Entry, live: dict[str, list[Point]], restore: bool = False) -> Row:
-    """The run that a Result is recorded as. A run that a person deleted is returned as it is, unless `restore`.
+    """The run that a RunResult is recorded as. A run that a person deleted is returned as it is, unless `restore`.
 
     `live` has, by run id, what `start` and `send` wrote of runs that are training.
     """

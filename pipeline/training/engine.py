@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.config.digests import arrays_digest
-from pipeline.config.job import Job
+from pipeline.config.run_config import RunConfig
 from pipeline.data.arrays import Split, let_go
 from pipeline.models import compiled, dense, optimizers, randomness
 from pipeline.models.devices import Device
@@ -51,7 +51,7 @@ class Samples:
 class Network:
     """A Keras network with its loss, and the compiled measurement of it: shared by all optimizers that train it."""
 
-    def __init__(self, shape: Job, samples: Samples, classes: int, device: Device) -> None:
+    def __init__(self, shape: RunConfig, samples: Samples, classes: int, device: Device) -> None:
         import keras
         import tensorflow as tf
 
@@ -124,7 +124,12 @@ class Program:
     _building = threading.Lock()
 
     def __init__(
-        self, shape: Job, samples: Samples, classes: int, device: Device, networks: dict[Any, Network] | None = None
+        self,
+        shape: RunConfig,
+        samples: Samples,
+        classes: int,
+        device: Device,
+        networks: dict[Any, Network] | None = None,
     ) -> None:
         import tensorflow as tf
 
@@ -152,7 +157,7 @@ class Program:
         self.epoch(tf.zeros(order.shape, tf.int32), tf.constant(0))
         _trim()
 
-    def reset(self, job: Job) -> None:
+    def reset(self, job: RunConfig) -> None:
         """Put the variables where `job` starts: its initial weights, a fresh optimizer, its learning rate."""
         dense.set_initial(self.model, job.model, job.seed)
         start = self.start.values(job.optimizer, self.model.trainable_variables)
@@ -206,7 +211,11 @@ class Program:
 
 
 def train(
-    jobs: Sequence[tuple[int, Job]], split: Split, classes: int, device: Device, stop: threading.Event | None = None
+    jobs: Sequence[tuple[int, RunConfig]],
+    split: Split,
+    classes: int,
+    device: Device,
+    stop: threading.Event | None = None,
 ) -> Iterator[Event]:
     """Train `jobs` (with their indices), on `device.workers` threads; events come as they happen.
 
@@ -221,7 +230,7 @@ def train(
     count = min(device.workers, len(jobs))
 
     def work() -> None:
-        programs: dict[Job, Program] = {}
+        programs: dict[RunConfig, Program] = {}
         networks: dict[Any, Network] = {}
         try:
             while not stop.is_set() and (taken := share.take(programs)):
@@ -294,14 +303,14 @@ def _constants(*values: Any) -> list[Any]:
 class _Share:
     """Jobs grouped by shape. A worker stays with its shape, then takes the dearest one that nobody has, then helps out."""
 
-    def __init__(self, jobs: Sequence[tuple[int, Job]]) -> None:
+    def __init__(self, jobs: Sequence[tuple[int, RunConfig]]) -> None:
         self._lock = threading.Lock()
-        self._groups: dict[Job, deque[tuple[int, Job]]] = {}
+        self._groups: dict[RunConfig, deque[tuple[int, RunConfig]]] = {}
         for index, job in jobs:
             self._groups.setdefault(shape_of(job), deque()).append((index, job))
         self._open = sorted(self._groups, key=lambda s: -len(self._groups[s]) * cost(self._groups[s][0][1]))
 
-    def take(self, programs: dict[Job, Program]) -> tuple[int, Job] | None:
+    def take(self, programs: dict[RunConfig, Program]) -> tuple[int, RunConfig] | None:
         """The next job for a worker that has `programs` compiled, or None when all are taken."""
         with self._lock:
             for shape in programs:

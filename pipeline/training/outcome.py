@@ -1,4 +1,4 @@
-"""What a trainer measures of one run, and how a Result is made of it: the same for every trainer."""
+"""What a trainer measures of one run, and how a RunResult is made of it: the same for every trainer."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from pipeline.config.digests import array_digest, arrays_digest
-from pipeline.config.job import Job
+from pipeline.config.run_config import RunConfig
 from pipeline.data.arrays import Split
 from pipeline.training.gaps import curve_gaps, final_gaps
-from pipeline.training.result import DIVERGED, FAILED, FINISHED, Result
+from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Done:
     """The end of a run. `error` is the exception of a failed one."""
 
     index: int
-    result: Result
+    result: RunResult
     error: BaseException | None = None
 
 
@@ -44,7 +44,7 @@ class Run:
     """A run in the making."""
 
     index: int
-    job: Job
+    job: RunConfig
     held_out: str
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     history: dict[str, list[float]] = field(default_factory=dict)
@@ -66,8 +66,8 @@ class Run:
 
     def measured(
         self, split: Split, numbers: Sequence[float], probabilities: np.ndarray, weights: dict[str, np.ndarray]
-    ) -> Result:
-        """The Result of the six numbers of an engine's last measurement."""
+    ) -> RunResult:
+        """The RunResult of the six numbers of an engine's last measurement."""
         train, held_out, test = zip(numbers[::2], numbers[1::2], strict=True)
         return self.finished(split, train, held_out, test, probabilities, weights)
 
@@ -102,8 +102,8 @@ class Run:
         test: tuple[float, float],
         probabilities: np.ndarray,
         weights: dict[str, np.ndarray],
-    ) -> Result:
-        """The Result; `train`, `held_out` and `test` are (loss, accuracy) on all samples with the final weights."""
+    ) -> RunResult:
+        """The RunResult; `train`, `held_out` and `test` are (loss, accuracy) on all samples with the final weights."""
         # The curve's last point is on all samples, like the figures: one number for one thing.
         last = {"train/loss": train[0], "train/accuracy": train[1]}
         last |= {f"{self.held_out}/loss": held_out[0], f"{self.held_out}/accuracy": held_out[1]}
@@ -132,15 +132,15 @@ class Run:
         result.probabilities = probabilities.astype(np.float32)
         return result
 
-    def diverged(self, reason: str) -> Result:
+    def diverged(self, reason: str) -> RunResult:
         return self._result(DIVERGED, reason, {"time/train_s": self.train_seconds}, {})
 
-    def failed(self, error: BaseException) -> Result:
+    def failed(self, error: BaseException) -> RunResult:
         reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"[:500]
         return self._result(FAILED, reason, {"time/train_s": self.train_seconds}, {})
 
-    def _result(self, status: str, reason: str | None, figures: dict[str, float], digests: dict[str, str]) -> Result:
-        return Result(
+    def _result(self, status: str, reason: str | None, figures: dict[str, float], digests: dict[str, str]) -> RunResult:
+        return RunResult(
             key="",
             job=self.job,
             status=status,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.config.digests import arrays_digest
-from pipeline.config.job import Job
+from pipeline.config.run_config import RunConfig
 from pipeline.data.arrays import Split
 from pipeline.models import dense, optimizers, randomness
 from pipeline.models.devices import Device
@@ -19,7 +19,7 @@ from pipeline.training.shapes import curve, learning_rate
 EVALUATION_BATCH = 1000
 
 
-def train(jobs: Sequence[tuple[int, Job]], split: Split, classes: int, device: Device) -> Iterator[Event]:
+def train(jobs: Sequence[tuple[int, RunConfig]], split: Split, classes: int, device: Device) -> Iterator[Event]:
     """Train `jobs` (with their indices) on `split`, one by one, as `keras.fit` does it."""
     for index, job in jobs:
         run = Run(index, job, split.held_out)
@@ -29,7 +29,7 @@ def train(jobs: Sequence[tuple[int, Job]], split: Split, classes: int, device: D
             yield Done(index, run.failed(error), error)
 
 
-def compiled_network(job: Job, inputs: int, classes: int, device: Device) -> Any:
+def compiled_network(job: RunConfig, inputs: int, classes: int, device: Device) -> Any:
     """A compiled `keras.Model` with the initial weights of the job's seed."""
     import keras
 

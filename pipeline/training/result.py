@@ -1,4 +1,4 @@
-"""Result: what one Job gave. Complete in itself: tracking and compare need nothing else."""
+"""RunResult: what one RunConfig gave. Complete in itself: tracking and compare need nothing else."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config.job import Job
+from pipeline.config.run_config import RunConfig
 
 FINISHED, DIVERGED, FAILED = "finished", "diverged", "failed"
 
 
 @dataclass
-class Result:
+class RunResult:
     """One run.
 
     `history` maps a metric to its values, one per epoch: `train/loss`, `train/accuracy` (weights
@@ -30,14 +30,14 @@ class Result:
     """
 
     key: str
-    job: Job
+    job: RunConfig
     status: str
     reason: str | None = None
     history: dict[str, list[float]] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
     identity: dict[str, Any] = field(default_factory=dict)
-    """What the key was made from besides the Job: `data` and `source` digests, `numerics` (a dict)."""
+    """What the key was made from besides the RunConfig: `data` and `source` digests, `numerics` (a dict)."""
     environment: dict[str, str] = field(default_factory=dict)
     """Where it ran; decides nothing: versions, platform, git commit, DVC experiment, lock digest."""
     sources: dict[str, str] = field(default_factory=dict)
@@ -74,5 +74,5 @@ class Result:
         return plain | {"job": self.job.to_dict()}
 
     @classmethod
-    def from_record(cls, record: dict[str, Any]) -> Result:
-        return cls(**{**record, "job": Job.from_dict(record["job"])})
+    def from_record(cls, record: dict[str, Any]) -> RunResult:
+        return cls(**{**record, "job": RunConfig.from_dict(record["job"])})

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.config.job import Job
+from pipeline.config.run_config import RunConfig
 from pipeline.models import randomness
 
 CHUNK = 1000
@@ -16,7 +16,7 @@ INPUTS = ("learning_rate", "weight_decay")
 """Hyper-parameters that are variables of a program. The others are burnt into it, as exact as Keras computes them."""
 
 
-def shape_of(job: Job) -> Job:
+def shape_of(job: RunConfig) -> RunConfig:
     """What a program is compiled for: the job without all that is a variable of the program or that it never sees."""
     fixed = tuple((n, v if n not in INPUTS or v is None else 1.0) for n, v in job.optimizer.hyperparameters)
     return replace(
@@ -28,13 +28,13 @@ def shape_of(job: Job) -> Job:
     )
 
 
-def learning_rate(job: Job, epoch: int) -> float:
+def learning_rate(job: RunConfig, epoch: int) -> float:
     """The optimizer's learning rate in `epoch` (from 0): times `decay` after every `decay_epochs`, a staircase."""
     stairs = epoch // job.training.decay_epochs if job.training.decay_epochs else 0
     return float(job.optimizer["learning_rate"] or 0) * job.training.decay**stairs
 
 
-def curve(job: Job, samples: int) -> np.ndarray:
+def curve(job: RunConfig, samples: int) -> np.ndarray:
     """int32, ascending: the training samples that the curve is measured on.
 
     Drawn, neither the first ones nor every fifth: writers are not spread evenly over MNIST. Of a network right on 99.3 %
@@ -43,6 +43,6 @@ def curve(job: Job, samples: int) -> np.ndarray:
     return randomness.sample(samples, min(job.training.curve_samples or samples, samples))
 
 
-def cost(job: Job) -> float:
+def cost(job: RunConfig) -> float:
     """Work of a run, in no unit: what the order of jobs goes by."""
     return job.training.epochs * sum(job.model.hidden) + 1

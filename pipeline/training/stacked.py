@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.config.digests import arrays_digest
-from pipeline.config.job import Job
+from pipeline.config.run_config import RunConfig
 from pipeline.data.arrays import Split
 from pipeline.models import dense, optimizers, randomness
 from pipeline.models.devices import Device
@@ -61,7 +61,7 @@ class Program:
 
     _tracing = threading.Lock()
 
-    def __init__(self, shape: Job, samples: Samples, classes: int, device: Device, size: int) -> None:
+    def __init__(self, shape: RunConfig, samples: Samples, classes: int, device: Device, size: int) -> None:
         import jax
         import keras
 
@@ -96,7 +96,7 @@ class Program:
             Program.compiled += 1
         self.epoch, self.measure = (program.compile() for program in lowered)
 
-    def start(self, job: Job) -> State:
+    def start(self, job: RunConfig) -> State:
         """Where `job` starts: its initial weights, dropout states and a fresh optimizer, as numpy arrays."""
         dense.set_initial(self.network, job.model, job.seed)
         trainable, other = (
@@ -212,7 +212,11 @@ class Program:
 
 
 def train(
-    jobs: Sequence[tuple[int, Job]], split: Split, classes: int, device: Device, stop: threading.Event | None = None
+    jobs: Sequence[tuple[int, RunConfig]],
+    split: Split,
+    classes: int,
+    device: Device,
+    stop: threading.Event | None = None,
 ) -> Iterator[Event]:
     """Train `jobs` (with their indices), `device.stack` of one shape and length at a time.
 
@@ -254,7 +258,7 @@ def train(
 
 
 def _train(
-    jobs: Sequence[tuple[int, Job]], split: Split, classes: int, device: Device, stop: threading.Event
+    jobs: Sequence[tuple[int, RunConfig]], split: Split, classes: int, device: Device, stop: threading.Event
 ) -> Iterator[Event]:
     """The events of `train`, from the thread that trains.
 
@@ -262,7 +266,7 @@ def _train(
     what comes of smaller stacks says so in its identity.
     """
     samples = Samples(split, classes)
-    groups: dict[Job, dict[int, list[tuple[int, Job]]]] = {}
+    groups: dict[RunConfig, dict[int, list[tuple[int, RunConfig]]]] = {}
     for index, job in jobs:
         groups.setdefault(shape_of(job), {}).setdefault(job.training.epochs, []).append((index, job))
     size = max(1, device.stack)
@@ -294,11 +298,11 @@ def _train(
 class _Programs:
     """The programs of these shapes in turn. XLA compiles each on one core: the other cores compile what comes next."""
 
-    def __init__(self, shapes: Sequence[Job], build: Callable[[Job, int], Program]) -> None:
+    def __init__(self, shapes: Sequence[RunConfig], build: Callable[[RunConfig, int], Program]) -> None:
         self._shapes, self._build, self._size = shapes, build, 0
         self._cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(self._cores)
-        self._futures: dict[Job, Future[Program]] = {}
+        self._futures: dict[RunConfig, Future[Program]] = {}
 
     def __enter__(self) -> _Programs:
         return self
@@ -306,7 +310,7 @@ class _Programs:
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def get(self, shape: Job, size: int) -> Program:
+    def get(self, shape: RunConfig, size: int) -> Program:
         """The program of `shape` for stacks of `size`. Raises what building it raised."""
         place = self._shapes.index(shape)
         near = self._shapes[place : place + self._cores]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pipeline.config.job import Job
+from pipeline.config.run_config import RunConfig
 from pipeline.data.arrays import Split
 from pipeline.models.devices import Device
 from pipeline.training.outcome import Done, Epoch, Event
@@ -12,7 +12,7 @@ from pipeline.training.outcome import Done, Epoch, Event
 __all__ = ["Done", "Epoch", "Event", "train"]
 
 
-def train(jobs: Sequence[Job], split: Split, classes: int, device: Device) -> Iterator[Event]:
+def train(jobs: Sequence[RunConfig], split: Split, classes: int, device: Device) -> Iterator[Event]:
     """Train `jobs`, all on one split; events (`Epoch`, `Done`) carry the job's position in `jobs`.
 
     A run that fails or diverges ends with a `Done` that says so; the others go on.

@@ -28,7 +28,7 @@ from pipeline.sweep import reproduction
 from pipeline.sweep.reproduction import Reproduction, Verdict
 from pipeline.tracking import open_tracker, registry
 from pipeline.tracking.promotion import Candidate, NotPromoted
-from pipeline.training.result import Result
+from pipeline.training.result import RunResult
 from tests.unit.training.command import Place, command
 from tests.unit.training.factory import make_job
 
@@ -118,7 +118,7 @@ def test_a_large_gap_is_refused(place: Place, monkeypatch: pytest.MonkeyPatch) -
         run(place, limit=-5.0, best=other(place))
 
 
-def other(place: Place, **changes: object) -> Result:
+def other(place: Place, **changes: object) -> RunResult:
     """The best run of the sweep under another key, as if it were another one."""
     sweep, runs = find_sweep("tests", place.store, place.root)
     best = dataclasses.replace(runs.read(sweep.winner or ""), key="e" * 64, **changes)  # type: ignore[arg-type]
@@ -138,7 +138,7 @@ def test_what_is_no_better_is_refused(place: Place, promoted: str) -> None:
 
 
 def test_what_does_not_come_out_the_same_is_refused(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    def differently(results: list[Result], *_: object) -> list[Reproduction]:
+    def differently(results: list[RunResult], *_: object) -> list[Reproduction]:
         return [Reproduction(results[0], Verdict.DEFECT, "epoch 1: train/loss was 1, is 2")]
 
     monkeypatch.setattr(reproduction, "reproduce", differently)
@@ -152,7 +152,7 @@ def test_what_was_compared_with_an_earlier_champion_is_refused(
 ) -> None:
     """Of two promotions at once, the later one."""
 
-    def identical(results: list[Result], *_: object) -> list[Reproduction]:
+    def identical(results: list[RunResult], *_: object) -> list[Reproduction]:
         return [Reproduction(results[0], Verdict.IDENTICAL, "")]
 
     look_up = registry.champion
@@ -289,7 +289,7 @@ def test_pickled_weights_are_not_served(tmp_path: Path, keras: Any) -> None:
 def test_raw_pixels_of_any_size_are_scaled_as_in_training(
     shape: tuple[int, int], brightest: int, tmp_path: Path, keras: Any
 ) -> None:
-    from pipeline.config.job import Job
+    from pipeline.config.run_config import RunConfig
     from pipeline.models import dense
     from pipeline.tracking import served
 
@@ -300,7 +300,7 @@ def test_raw_pixels_of_any_size_are_scaled_as_in_training(
     np.savez(tmp_path / "weights.npz", **arrays)
     plain = {"job": job.to_dict(), "image_shape": list(shape), "brightest": brightest}
     (tmp_path / "network.json").write_text(json.dumps(plain))
-    assert Job.from_dict(plain["job"]) == job  # type: ignore[arg-type]
+    assert RunConfig.from_dict(plain["job"]) == job  # type: ignore[arg-type]
 
     class Context:
         artifacts = {"weights": str(tmp_path / "weights.npz"), "network": str(tmp_path / "network.json")}  # noqa: RUF012

@@ -17,7 +17,7 @@ from pipeline.storage import identity
 from pipeline.storage.divergence import first_divergence
 from pipeline.storage.store import RunStore
 from pipeline.training.outcome import Run
-from pipeline.training.result import DIVERGED, Result
+from pipeline.training.result import DIVERGED, RunResult
 from tests.unit.training.command import Place
 
 SWEEP = ["-m", "optimizer=sgd,adam", "model.width=4", "seed=0,1,2", "training.epochs=2"]
@@ -91,7 +91,7 @@ def test_other_bits_of_another_numerics_class_are_held_against_the_seeds(
 
     finished = Run.finished
 
-    def rounded_otherwise(self: Run, *rest: object) -> Result:
+    def rounded_otherwise(self: Run, *rest: object) -> RunResult:
         result = finished(self, *rest)  # type: ignore[arg-type]
         result.figures["test/accuracy"] += 1 / 360
         return result

@@ -609,11 +609,11 @@ def test_interpolations_that_can_be_resolved_train(place: Callable[[], Place]) -
 
 
 def outcome(name: str, seed: int, accuracy: float | None, status: str = FINISHED) -> Outcome:
-    from pipeline.training.result import Result
+    from pipeline.training.result import RunResult
 
     job = make_job(name, seed=seed)
     figures = {"train/accuracy": 1.0} | ({} if accuracy is None else {"best/val_accuracy": accuracy})
-    result = Result(key=f"{name}{seed}", job=job, status=status, figures=figures)
+    result = RunResult(key=f"{name}{seed}", job=job, status=status, figures=figures)
     return Outcome(PlannedRun(job, device(), None, result.key, {}, []), result)  # type: ignore[arg-type]
 
 

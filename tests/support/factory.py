@@ -15,12 +15,12 @@ import yaml
 from pipeline.config import rules
 from pipeline.config.compose import to_job
 from pipeline.config.digests import array_digest, arrays_digest
-from pipeline.config.job import Dataset, Job, Model, Optimizer, Training
+from pipeline.config.run_config import Dataset, Model, Optimizer, RunConfig, Training
 from pipeline.data.arrays import Arrays, write
 from pipeline.storage.identity import key_of
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweep import Lost, Sweep
-from pipeline.training.result import DIVERGED, FAILED, FINISHED, Result
+from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
 
 # --- configurations as Hydra composes them: on digits, small and short unless they say otherwise
 
@@ -41,7 +41,7 @@ def settings(optimizer: str = "sgd", **changes: Any) -> dict[str, Any]:
     return values
 
 
-def make_job(optimizer: str = "sgd", **changes: Any) -> Job:
+def make_job(optimizer: str = "sgd", **changes: Any) -> RunConfig:
     small = {"width": 8, "epochs": 1, "batch_size": 100, "curve_samples": 0, "validation_size": 100}
     return to_job(settings(optimizer, **(small | changes)))
 
@@ -58,11 +58,11 @@ def _read(group: str, name: str) -> dict[str, Any]:
 # --- results as a store holds them, with all their arrays
 
 
-def stored(**changes: object) -> Result:
+def stored(**changes: object) -> RunResult:
     """A finished run under the key of what it is made of, unless another is given."""
     weights = {"hidden_1/kernel": np.arange(6.0).reshape(2, 3), "classes/bias": np.zeros(3, np.float32)}
     predictions = np.array([3, 1, 2], np.uint8)
-    whole = Result(
+    whole = RunResult(
         key="",
         job=make_job("adam", hidden=[300, 100], epochs=2),
         status=FINISHED,
@@ -82,7 +82,7 @@ def stored(**changes: object) -> Result:
     return made if made.key else replace(made, key=key_of(made.job, made.identity))
 
 
-def seeded(seed: int, **changes: object) -> Result:
+def seeded(seed: int, **changes: object) -> RunResult:
     return stored(job=make_job("adam", hidden=[300, 100], epochs=2, seed=seed), **changes)
 
 
@@ -95,8 +95,8 @@ OTHER = seeded(1).key
 DATA_DIGEST = hashlib.sha256(b"arrays").hexdigest()
 
 
-def tracked_job(seed: int = 0, optimizer: str = "adam", hidden: tuple[int, ...] = (64,)) -> Job:
-    return Job(
+def tracked_job(seed: int = 0, optimizer: str = "adam", hidden: tuple[int, ...] = (64,)) -> RunConfig:
+    return RunConfig(
         dataset=Dataset("mnist", 10000),
         model=Model(hidden, "relu", 0.0, "glorot_uniform"),
         optimizer=Optimizer(optimizer, (("learning_rate", 0.001), ("nesterov", False))),
@@ -105,13 +105,13 @@ def tracked_job(seed: int = 0, optimizer: str = "adam", hidden: tuple[int, ...] 
     )
 
 
-def make_result(seed: int = 0, gap: float = 0.01, **changes: Any) -> Result:
+def make_result(seed: int = 0, gap: float = 0.01, **changes: Any) -> RunResult:
     """A finished run of three epochs, as complete as the trainers make them."""
     job = changes.pop("job", None) or tracked_job(seed)
     names = [f"{part}/{what}" for part in ("train", "val", "gap", "running") for what in ("loss", "accuracy")]
     offsets = {name: 0.1 * index + seed * 1e-4 for index, name in enumerate(names)}
     history = {name: [offset + 0.01 * epoch for epoch in (1, 2, 3)] for name, offset in offsets.items()}
-    result = Result(
+    result = RunResult(
         key="",
         job=job,
         status="finished",
@@ -156,9 +156,9 @@ def job(
     validation: int = 0,
     dataset: str = "mnist",
     epochs: int = 5,
-) -> Job:
+) -> RunConfig:
     rate = PROFILES.get(optimizer, (0.001,))[0]
-    return Job(
+    return RunConfig(
         dataset=Dataset(dataset, validation),
         model=Model((width,), "relu", 0.0, "glorot_uniform"),
         optimizer=Optimizer(optimizer, (("learning_rate", rate),)),
@@ -167,11 +167,11 @@ def job(
     )
 
 
-def with_rate(job: Job, rate: float) -> Job:
+def with_rate(job: RunConfig, rate: float) -> RunConfig:
     return dataclasses.replace(job, optimizer=Optimizer(job.optimizer.name, (("learning_rate", rate),)))
 
 
-def finished(job: Job, test: float | None = None, gap: float | None = None) -> Result:
+def finished(job: RunConfig, test: float | None = None, gap: float | None = None) -> RunResult:
     """A finished run of `job`; its figures from the optimizer's profile, its scatter from the seed, unless given."""
     random = np.random.default_rng(
         [job.seed, *job.optimizer.name.encode(), *job.model.hidden, job.dataset.validation_size]
@@ -203,7 +203,7 @@ def finished(job: Job, test: float | None = None, gap: float | None = None) -> R
         figures |= {"val/accuracy": held[-1] + shift, "val/loss": held_loss[-1], **best}
     labels = digits()["test_labels"]
     wrong = random.random(len(labels)) > test
-    return Result(
+    return RunResult(
         key=key_of(job, made_of()),
         job=job,
         status=FINISHED,
@@ -216,16 +216,16 @@ def finished(job: Job, test: float | None = None, gap: float | None = None) -> R
     )
 
 
-def lost(job: Job, status: str, reason: str) -> Result:
+def lost(job: RunConfig, status: str, reason: str) -> RunResult:
     key, started = key_of(job, made_of()), "2026-11-20T12:00:00+00:00"
-    return Result(key=key, job=job, status=status, reason=reason, identity=made_of(), started=started)
+    return RunResult(key=key, job=job, status=status, reason=reason, identity=made_of(), started=started)
 
 
 def made_of() -> dict[str, Any]:
     return {"data": arrays().digest, "source": "5" * 64, "numerics": {"backend": "tensorflow", "device": "cpu"}}
 
 
-def made_otherwise(result: Result, **identity: Any) -> Result:
+def made_otherwise(result: RunResult, **identity: Any) -> RunResult:
     """`result` as it would be of other data, code or numerics."""
     result.identity = {**result.identity, **identity}
     result.key = key_of(result.job, result.identity)
@@ -268,7 +268,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def with_network(result: Result) -> Result:
+def with_network(result: RunResult) -> RunResult:
     """`result` with the weights, probabilities and predictions of `network()`."""
     result.weights = network()
     hidden = np.maximum(digits()["test_images"] @ result.weights["hidden_1/kernel"], 0)
@@ -292,7 +292,7 @@ def write_data(folder: Path) -> Path:
 
 
 def write_experiment(
-    folder: Path, results: list[Result], winner: Result | None = None, parent: str | None = "parent"
+    folder: Path, results: list[RunResult], winner: RunResult | None = None, parent: str | None = "parent"
 ) -> Path:
     """`folder` as a finished command leaves it; every run published but the last."""
     store = RunStore(folder)
@@ -311,11 +311,11 @@ def write_experiment(
     return folder
 
 
-def book_runs(seeds: int = 3) -> list[Result]:
+def book_runs(seeds: int = 3) -> list[RunResult]:
     return [finished(job(seed=seed), test=0.9791 + 0.0018 * (seed - 1), gap=0.0118) for seed in range(seeds)]
 
 
-def sweep_runs(seeds: int = 3) -> tuple[list[Result], Result]:
+def sweep_runs(seeds: int = 3) -> tuple[list[RunResult], RunResult]:
     """Six optimizers, four widths; one run diverged, one failed; and the best run, which kept its weights."""
     results = [
         finished(job(optimizer, width, seed, validation=10_000))

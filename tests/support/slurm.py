@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cli.console import PROJECT
-from pipeline.training.result import Result
+from pipeline.training.result import RunResult
 from tests.unit.training.command import Place
 
 PATIENCE_SECONDS = 200.0
@@ -97,7 +97,7 @@ class Command:
             time.sleep(0.02)
 
 
-def numbers(result: Result) -> tuple[Any, ...]:
+def numbers(result: RunResult) -> tuple[Any, ...]:
     """Every bit of a stored run that is not about when and where it was trained."""
     assert result.predictions is not None
     return result.key, result.status, result.exact, result.digests, result.predictions.tobytes()

@@ -15,7 +15,7 @@ from pipeline.statistics import summary
 from pipeline.statistics.analysis import Analysis, Unsampled
 from pipeline.statistics.declaration import OPTIMIZERS, WIDTHS, Declaration
 from pipeline.statistics.design import Design, origin
-from pipeline.training.result import DIVERGED, FAILED, Result
+from pipeline.training.result import DIVERGED, FAILED, RunResult
 
 PARTS = {"data": "data", "source": "training code", "numerics": "devices or precisions"}
 """Parts of a run's identity (`design.DECIDES_NUMBERS`) in words."""
@@ -33,7 +33,7 @@ def limits(analysis: Analysis) -> list[str]:
     return [*found, *of_design(analysis.design, table), *_unpaired(analysis), *_unsampled(analysis.unsampled)]
 
 
-def of_runs(table: pd.DataFrame, results: Sequence[Result], declared: Declaration) -> list[str]:
+def of_runs(table: pd.DataFrame, results: Sequence[RunResult], declared: Declaration) -> list[str]:
     """What stands in the way of reading these runs as one comparison; a sentence each."""
     said = []
     total = table[["n", DIVERGED, FAILED]].to_numpy().sum()
@@ -62,7 +62,7 @@ def of_runs(table: pd.DataFrame, results: Sequence[Result], declared: Declaratio
         said.append(f"The runs are of {listed(sorted(set(table['dataset'])))}: each data set is compared by itself.")
     if finished["epochs"].eq(1).all():
         said.append("With one epoch each there is no curve: no onset, and no gap at matched training loss.")
-    by_dataset: dict[str, list[Result]] = {}
+    by_dataset: dict[str, list[RunResult]] = {}
     for result in results:
         by_dataset.setdefault(result.job.dataset.name, []).append(result)
     return said + [line for name, group in by_dataset.items() for line in mixed(group, f"The runs on {name}")]
@@ -114,7 +114,7 @@ def _unsampled(why: Unsampled | None) -> list[str]:
     }[why]
 
 
-def mixed(results: Sequence[Result], who: str) -> list[str]:
+def mixed(results: Sequence[RunResult], who: str) -> list[str]:
     """A sentence for each thing that the finished ones of these runs do not share. `who`: `The runs of sweep on mnist`."""
     finished = [result for result in results if result.finished]
     said = [

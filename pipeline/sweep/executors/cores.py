@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from pipeline.config.job import Job
+from pipeline.config.run_config import RunConfig
 from pipeline.sweep.executors.processes import Processes
 from pipeline.sweep.plan import PlannedRun
 
@@ -59,7 +59,7 @@ def waits_for_others(run: PlannedRun) -> bool:
     return widest(run.job) * (8 if device.precision == "float64" else 4) > LARGEST
 
 
-def widest(job: Job) -> int:
+def widest(job: RunConfig) -> int:
     """Elements of the largest weights between two hidden layers; 0 with one layer."""
     return max((a * b for a, b in pairwise(job.model.hidden)), default=0)
 

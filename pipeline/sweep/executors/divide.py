@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.cli.formatting import duration
-from pipeline.config.job import Job
+from pipeline.config.run_config import RunConfig
 from pipeline.storage.store import RunStore
 from pipeline.sweep import estimate
 from pipeline.sweep.plan import PlannedRun
@@ -32,7 +32,7 @@ def divide(runs: Sequence[PlannedRun], seconds: Sequence[float | None], shards: 
     known = [value for value in seconds if value is not None]
     work = known if len(known) == len(runs) else [cost(run.job) for run in runs]
     groups: dict[tuple[Any, ...], list[int]] = {}
-    shapes: dict[str, Job] = {}
+    shapes: dict[str, RunConfig] = {}
     for position, run in enumerate(runs):
         if run.job.configuration not in shapes:
             shapes[run.job.configuration] = shape_of(run.job)

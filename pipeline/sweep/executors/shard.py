@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pipeline.cli.errors import UserError
-from pipeline.config.job import Job
+from pipeline.config.run_config import RunConfig
 from pipeline.data.files import whole
 from pipeline.models.devices import Device
 
@@ -18,7 +18,7 @@ from pipeline.models.devices import Device
 class Task:
     """One run of a shard."""
 
-    job: Job
+    job: RunConfig
     key: str
     again: bool
     """Whether it is trained although the store has a result of it: it failed, or `force=true`."""
@@ -46,7 +46,7 @@ class ShardFile:
     def read(cls, path: Path) -> ShardFile:
         try:
             plain = json.loads(path.read_text(encoding="utf-8"))
-            tasks = [Task(**{**task, "job": Job.from_dict(task["job"])}) for task in plain["tasks"]]
+            tasks = [Task(**{**task, "job": RunConfig.from_dict(task["job"])}) for task in plain["tasks"]]
             return cls(**{**plain, "device": Device(**plain["device"]), "tasks": tasks})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: not a share of a sweep ({error}); the command of the sweep writes it") from error

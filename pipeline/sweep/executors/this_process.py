@@ -14,7 +14,7 @@ from pipeline.sweep.outcome import Outcome
 from pipeline.sweep.plan import ASKED_STACK, PlannedRun, in_stack
 from pipeline.training import trainer
 from pipeline.training.outcome import Epoch, Event
-from pipeline.training.result import Result
+from pipeline.training.result import RunResult
 
 
 class ThisProcess:
@@ -48,7 +48,7 @@ class ThisProcess:
                         yield Outcome(run, complete(run, event.result, computes), error=event.error, trained=True)
 
 
-def complete(run: PlannedRun, result: Result, numerics_class: str) -> Result:
+def complete(run: PlannedRun, result: RunResult, numerics_class: str) -> RunResult:
     """The result with its key and all that it says of its origin."""
     key, made_of, asked = run.key, run.identity, {}
     if changed := result.identity.get("numerics"):

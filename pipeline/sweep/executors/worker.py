@@ -28,7 +28,7 @@ from pipeline.sweep.executors.shard import Journal, ShardFile, Task
 from pipeline.sweep.executors.this_process import ThisProcess
 from pipeline.sweep.outcome import score, without_weights
 from pipeline.sweep.plan import PlannedRun
-from pipeline.training.result import FINISHED, Result
+from pipeline.training.result import FINISHED, RunResult
 
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 """Signals that tell a worker to end: SIGTERM, Ctrl-C, and those that submitit has Slurm send before a time limit."""
@@ -77,7 +77,7 @@ class BestWeights:
         self.store = store
         self._best: dict[str, tuple[tuple[float, int], str]] = {}
 
-    def write(self, position: int, result: Result) -> None:
+    def write(self, position: int, result: RunResult) -> None:
         rank, configuration = (score(result), -position), result.job.configuration
         before = self._best.get(configuration)
         best = result.finished and (before is None or rank > before[0])

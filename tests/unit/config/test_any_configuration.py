@@ -14,7 +14,7 @@ from pipeline.cli.errors import shown_line
 from pipeline.config import rules
 from pipeline.config.commandline import check
 from pipeline.config.compose import ConfigurationError, against_data, problems, to_job
-from pipeline.config.job import Job, canonical_json, digest
+from pipeline.config.run_config import RunConfig, canonical_json, digest
 from tests.support.factory import settings as composed
 from tests.system.faults.rounds import examples
 
@@ -53,7 +53,7 @@ def test_values_are_refused_in_words_or_mean_what_they_say(optimizer: str, chang
             to_job(values)
         return
     job = to_job(values)
-    assert Job.from_dict(job.to_dict()) == job
+    assert RunConfig.from_dict(job.to_dict()) == job
     assert len(digest(job.to_dict())) == 64
     flat = job.flat()
     for key, new in changes.items():

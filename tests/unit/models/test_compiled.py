@@ -17,13 +17,13 @@ TRAIN = """
 from pathlib import Path
 import sys
 from pipeline.training import trainer
-from pipeline.config.job import Dataset, Job, Model, Optimizer, Training
+from pipeline.config.run_config import Dataset, RunConfig, Model, Optimizer, Training
 from pipeline.data.arrays import load, split
 from pipeline.models import devices
 
 device = devices.choose("cpu", "tensorflow", "float32", True, "engine", 1, 0)
 data = load(Path(sys.argv[1]))
-job = Job(Dataset("digits", 0), Model((8,), "relu", 0.0, "glorot_uniform"),
+job = RunConfig(Dataset("digits", 0), Model((8,), "relu", 0.0, "glorot_uniform"),
           Optimizer("sgd", (("learning_rate", 0.1), ("momentum", 0.0), ("nesterov", False), ("weight_decay", None))),
           Training(2, 128, "categorical_crossentropy", 0), 0)
 for event in trainer.train([job], split(data, 0), 10, device):

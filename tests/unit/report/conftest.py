@@ -18,7 +18,7 @@ import pytest
 from pipeline import compare
 from pipeline.report.evidence import Evidence, Source, read_sources
 from pipeline.storage.sweep import Sweep
-from pipeline.training.result import Result
+from pipeline.training.result import RunResult
 from tests.support import factory
 from tests.support.once import once
 
@@ -70,7 +70,7 @@ def evidence(report: Report) -> Evidence:
     return Evidence(read_sources(report.folders))
 
 
-def as_evidence(results: list[Result], name: str = "sweep", **sweep: Any) -> Evidence:
+def as_evidence(results: list[RunResult], name: str = "sweep", **sweep: Any) -> Evidence:
     """Evidence of runs that never were on disk."""
     record = Sweep(name, [result.key for result in results], **sweep) if sweep else None
     return Evidence([Source(name, Path(name), record, results, lost=list(sweep.get("lost", [])))])

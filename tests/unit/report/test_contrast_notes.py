@@ -11,7 +11,7 @@ import pytest
 from pipeline.report.prose.verdicts import with_sentences
 from pipeline.statistics.analysis import analysis
 from pipeline.statistics.declaration import OPTIMIZERS, Declaration, load
-from pipeline.training.result import DIVERGED, Result
+from pipeline.training.result import DIVERGED, RunResult
 from tests.support import factory
 
 
@@ -20,11 +20,11 @@ def declared() -> Declaration:
     return dataclasses.replace(load(), contrasts=(OPTIMIZERS,), bootstrap_repetitions=99)
 
 
-def runs(optimizer: str, seeds: Iterable[int] = range(10)) -> list[Result]:
+def runs(optimizer: str, seeds: Iterable[int] = range(10)) -> list[RunResult]:
     return [factory.finished(factory.job(optimizer, 64, seed, validation=10)) for seed in seeds]
 
 
-def rows(results: Sequence[Result], declared: Declaration) -> pd.DataFrame:
+def rows(results: Sequence[RunResult], declared: Declaration) -> pd.DataFrame:
     return with_sentences(analysis(results, declared)).set_index("figure")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pipeline.config.job import Job, Optimizer
+from pipeline.config.run_config import Optimizer, RunConfig
 from pipeline.report import page, tables, terminal
 from pipeline.report.evidence import Evidence, Source
 from pipeline.report.exhibits import Exhibits
@@ -20,7 +20,7 @@ from tests.support import factory
 pytestmark = pytest.mark.fault("narrow windows")
 
 
-def tuned_by_hand(name: str, rate: float, activation: str, seed: int) -> Job:
+def tuned_by_hand(name: str, rate: float, activation: str, seed: int) -> RunConfig:
     job = factory.job(name, 512, seed, validation=10_000)
     model = dataclasses.replace(job.model, activation=activation, hidden=(512, 512, 256))
     return dataclasses.replace(job, model=model, optimizer=Optimizer(name, (("learning_rate", rate), ("beta_1", 0.95))))

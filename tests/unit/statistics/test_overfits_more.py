@@ -14,7 +14,7 @@ from pipeline.statistics import contrasts, design, slopes, verdicts
 from pipeline.statistics.declaration import Declaration
 from pipeline.statistics.matched import at_matched_training_loss
 from pipeline.statistics.verdicts import Kind
-from pipeline.training.result import Result
+from pipeline.training.result import RunResult
 from tests.support import factory
 
 SEEDS, EPOCHS, IMAGES = 10, 5, 60_000
@@ -22,7 +22,7 @@ EASIER = {"loss": 0.006, "accuracy": 0.0015}
 """By how much the 10,000 samples are easier than all: on MNIST it was 0.002 to 0.009 nats and up to 0.3 points, by the epoch."""
 
 
-def trained(optimizer: str, speed: float, extra: float, random: np.random.Generator) -> list[Result]:
+def trained(optimizer: str, speed: float, extra: float, random: np.random.Generator) -> list[RunResult]:
     """Runs that come down the same curve of gap against training loss, but for `extra`, `speed` times as fast."""
     runs = []
     for seed in range(SEEDS):

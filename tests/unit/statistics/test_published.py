@@ -12,7 +12,7 @@ from scipy import stats
 
 from pipeline.statistics import published
 from pipeline.statistics.published import Row, judge
-from pipeline.training.result import DIVERGED, FINISHED, Result
+from pipeline.training.result import DIVERGED, FINISHED, RunResult
 from tests.support.factory import make_job
 
 BAND = Row("x", "source", ("experiment=book",), "test accuracy", 97.8, low=97.2, high=98.4)
@@ -21,10 +21,11 @@ FLAT = Row("x", "source", ("experiment=blundell_400,blundell_800",), "test error
 PEAK = Row("x", "source", ("experiment=belkin", "model.width=4,16,32,64"), "test error", peak=(20, 50))
 
 
-def runs(values: Sequence[float], name: str = "test/accuracy", **changes: Any) -> list[Result]:
+def runs(values: Sequence[float], name: str = "test/accuracy", **changes: Any) -> list[RunResult]:
     """A run for each value, with seeds from 0."""
     return [
-        Result("", make_job(seed=seed, **changes), FINISHED, figures={name: value}) for seed, value in enumerate(values)
+        RunResult("", make_job(seed=seed, **changes), FINISHED, figures={name: value})
+        for seed, value in enumerate(values)
     ]
 
 
@@ -71,7 +72,7 @@ def test_runs_that_were_lost_are_counted() -> None:
 # -- an order
 
 
-def losses(of: Mapping[str, Sequence[float]]) -> list[Result]:
+def losses(of: Mapping[str, Sequence[float]]) -> list[RunResult]:
     return [run for name, values in of.items() for run in runs(values, "train/loss", optimizer=name)]
 
 
@@ -114,7 +115,7 @@ def test_an_order_takes_all_of_them_and_two_seeds() -> None:
 # -- flat
 
 
-def widths(errors: Mapping[int, Sequence[float]]) -> list[Result]:
+def widths(errors: Mapping[int, Sequence[float]]) -> list[RunResult]:
     """Errors in %."""
     return [run for width, own in errors.items() for run in runs([1 - each / 100 for each in own], width=width)]
 
@@ -138,7 +139,7 @@ def test_flat_is_a_difference_shown_to_be_within_so_many_points(shift: float, sc
 # -- a peak
 
 
-def along(means: Sequence[float], scatter: float) -> list[Result]:
+def along(means: Sequence[float], scatter: float) -> list[RunResult]:
     """Ten seeds of errors at four widths."""
     random = np.random.default_rng(0)
     own = {width: mean + scatter * random.normal(size=10) for width, mean in zip((4, 16, 32, 64), means, strict=True)}

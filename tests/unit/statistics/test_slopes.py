@@ -9,11 +9,13 @@ import pandas as pd
 import pytest
 
 from pipeline.statistics import slopes
-from pipeline.training.result import Result
+from pipeline.training.result import RunResult
 from tests.support import factory
 
 
-def run(gaps: list[float], seed: int = 0, curve_samples: int = 0, validation: int = 0, train_size: int = 0) -> Result:
+def run(
+    gaps: list[float], seed: int = 0, curve_samples: int = 0, validation: int = 0, train_size: int = 0
+) -> RunResult:
     result = factory.finished(factory.job(seed=seed, epochs=len(gaps), validation=validation))
     result.history["gap/accuracy"] = gaps
     training = dataclasses.replace(result.job.training, curve_samples=curve_samples)

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from pipeline.config.digests import array_digest
-from pipeline.config.job import digest
+from pipeline.config.run_config import digest
 from pipeline.storage.record import unfinite
 from pipeline.storage.store import PREDICTIONS, RECORD, RunStore
-from pipeline.training.result import Result
+from pipeline.training.result import RunResult
 
 
 def forge(
-    store: RunStore, run: Result, change: Callable[[dict[str, Any]], Any], array: np.ndarray | None = None
+    store: RunStore, run: RunResult, change: Callable[[dict[str, Any]], Any], array: np.ndarray | None = None
 ) -> str:
     """Write `run` with `change` made to its record, and `array` in place of its predictions; returns its key."""
     folder = store.write(run)

@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 
 from pipeline.cli.errors import UserError
 from pipeline.config.digests import array_digest
-from pipeline.config.job import digest
+from pipeline.config.run_config import digest
 from pipeline.storage.find import find_run
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RECORD, DamagedRun, RunStore
 from pipeline.storage.sweep import Sweep
-from pipeline.training.result import Result
+from pipeline.training.result import RunResult
 from tests.support.factory import KEY, stored
 from tests.system.faults.rounds import ROUNDS, examples
 
@@ -43,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return store.folder(KEY)
 
 
-def content(run: Result) -> dict[str, Any]:
+def content(run: RunResult) -> dict[str, Any]:
     """All that a run says, arrays by their digests."""
     arrays = {"predictions": run.predictions, "probabilities": run.probabilities, **(run.weights or {})}
     named = {name: array_digest(array) for name, array in arrays.items() if array is not None}

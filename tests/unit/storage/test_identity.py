@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.config.job import Job, digest
+from pipeline.config.run_config import RunConfig, digest
 from pipeline.models.devices import Device
 from pipeline.storage.identity import DECIDING, identity, key_of, source_digest, sources
 from tests.support.factory import make_job
@@ -19,7 +19,7 @@ CPU = Device("cpu", "tensorflow", "float32", True, "engine", workers=2, stack=1)
 DATA = digest("data")
 
 
-def key(job: Job | None = None, device: Device = CPU, data: str = DATA) -> str:
+def key(job: RunConfig | None = None, device: Device = CPU, data: str = DATA) -> str:
     return key_of(job or make_job(), identity(data, device.numerics()))
 
 

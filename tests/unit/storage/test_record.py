@@ -117,7 +117,7 @@ def test_a_record_under_another_key_than_its_configurations_is_refused(store: Ru
     path = store.folder("0" * 64) / RECORD
     forged = json.loads(path.read_text())
     forged["record"]["key"] = "0" * 64
-    from pipeline.config.job import digest
+    from pipeline.config.run_config import digest
 
     path.write_text(json.dumps(forged | {"sha256": digest(forged["record"])}))
     with pytest.raises(DamagedRun, match="its key is not that of its configuration"):

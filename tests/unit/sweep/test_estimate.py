@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.config.job import Job
+from pipeline.config.run_config import RunConfig
 from pipeline.sweep import estimate, preview
 from tests.unit.storage.test_store import result, seeded
 from tests.unit.training.factory import make_job
@@ -41,7 +41,7 @@ def test_seeds_are_told_as_ranges(numbers: list[int], said: str) -> None:
 class New:
     """As much of a planned run as the answer takes."""
 
-    def __init__(self, job: Job, **identity: Any) -> None:
+    def __init__(self, job: RunConfig, **identity: Any) -> None:
         self.job, self.identity = job, {**result().identity, **identity}
 
 

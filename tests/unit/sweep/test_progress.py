@@ -13,19 +13,19 @@ import pytest
 
 from pipeline.cli.console import PROJECT
 from pipeline.cli.formatting import duration, percent
-from pipeline.config.job import Job
+from pipeline.config.run_config import RunConfig
 from pipeline.sweep import progress
 from pipeline.sweep.progress import Progress, held_out, summary
-from pipeline.training.result import DIVERGED, FAILED, FINISHED, Result
+from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
 from tests.unit.training.factory import make_job
 
 METRICS = {"running/loss": 0.25, "train/accuracy": 0.9, "val/accuracy": 0.8, "gap/accuracy": 0.1}
 
 
-def result(job: Job | None = None, **changes: Any) -> Result:
+def result(job: RunConfig | None = None, **changes: Any) -> RunResult:
     figures = {"val/accuracy": 0.8, "test/accuracy": 0.75, "overfitting_gap/accuracy": 0.15, "time/train_s": 1.25}
     values = {"status": FINISHED, "figures": figures, "history": {"train/loss": [1.0, 0.5]}} | changes
-    return Result(key="", job=job or make_job(epochs=2), **values)
+    return RunResult(key="", job=job or make_job(epochs=2), **values)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from pipeline.storage.store import RunStore
 from pipeline.sweep.plan import PlannedRun
 from pipeline.sweep.publisher import Publisher
 from pipeline.tracking import TrackingUnavailable
-from pipeline.training.result import Result
+from pipeline.training.result import RunResult
 from tests.unit.data import tiny
 from tests.unit.training.factory import make_job
 from tests.unit.training.trainer import device
@@ -44,7 +44,7 @@ class Tracker:
         self.note("begin", question, name)
         return "parent"
 
-    def publish(self, result: Result, question: str, parent: str | None, dataset: Any) -> dict[str, str]:
+    def publish(self, result: RunResult, question: str, parent: str | None, dataset: Any) -> dict[str, str]:
         self.note("publish", parent, result.key)
         return {"run_id": f"id of {result.key}"}
 
@@ -53,7 +53,7 @@ class Tracker:
 
 
 KEYS = [f"{seed:064x}" for seed in range(3)]
-RESULTS = [Result(key=key, job=make_job(seed=seed), status="finished") for seed, key in enumerate(KEYS)]
+RESULTS = [RunResult(key=key, job=make_job(seed=seed), status="finished") for seed, key in enumerate(KEYS)]
 RUNS = [PlannedRun(result.job, device(), tiny.arrays(), result.key, {}, []) for result in RESULTS]
 
 
@@ -168,7 +168,7 @@ def test_each_run_is_published_with_its_data_set(tmp_path: Path) -> None:
     told: list[Any] = []
 
     class Telling(Tracker):
-        def publish(self, result: Result, question: str, parent: str | None, dataset: Any) -> dict[str, str]:
+        def publish(self, result: RunResult, question: str, parent: str | None, dataset: Any) -> dict[str, str]:
             told.append(dataset)
             return {}
 
@@ -188,7 +188,7 @@ def test_a_store_that_hangs_gets_one_write_of_what_trains_and_no_queue_of_them(
     released = threading.Event()
 
     class Hanging(Tracker):
-        def start(self, run: Result, *_: Any) -> str:
+        def start(self, run: RunResult, *_: Any) -> str:
             self.note("start", run.key)
             released.wait(10)
             raise TrackingUnavailable("hangs")
@@ -209,7 +209,7 @@ def test_a_run_in_the_making_is_written_at_most_every_few_seconds(tmp_path: Path
     points: list[Any] = []
 
     class Shown(Tracker):
-        def start(self, run: Result, *_: Any) -> str:
+        def start(self, run: RunResult, *_: Any) -> str:
             return "id"
 
         def add(self, run_id: str, heard: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.config.job import Job
+from pipeline.config.run_config import RunConfig
 from pipeline.models import devices, optimizers
 from pipeline.storage import identity, numerics
 from pipeline.storage.sweep import Ledger
@@ -37,7 +37,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the runs that were trained, by a stacked engine whose memory holds stacks of two only."""
     names: list[str] = []
 
-    def train(jobs: Sequence[Job], *_: Any) -> Iterator[trainer.Done]:
+    def train(jobs: Sequence[RunConfig], *_: Any) -> Iterator[trainer.Done]:
         for index, job in enumerate(jobs):
             names.append(job.name)
             made = result(job=job, figures=FIGURES)

@@ -1,4 +1,4 @@
-"""What is shown of a Result, without MLflow."""
+"""What is shown of a RunResult, without MLflow."""
 
 from __future__ import annotations
 

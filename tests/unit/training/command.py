@@ -20,7 +20,7 @@ from pipeline import train
 from pipeline.cli import console
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweep import Sweep
-from pipeline.training.result import Result
+from pipeline.training.result import RunResult
 
 
 @contextmanager
@@ -69,7 +69,7 @@ class Place:
         return RunStore(self.root / "runs")
 
     @property
-    def runs(self) -> list[Result]:
+    def runs(self) -> list[RunResult]:
         """Of the last sweep, in the order of its jobs."""
         return [self.store.read(key) for key in self.record.keys]
 

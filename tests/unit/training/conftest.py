@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.cli.console import PROJECT
 from pipeline.data.arrays import Arrays
-from pipeline.training.result import Result
+from pipeline.training.result import RunResult
 from tests.unit.training.trainer import COMPILED, IN_FLOAT64, PATIENCE, Trained, cut, device, one_of_each, train, unlike
 
 
@@ -20,7 +20,7 @@ from tests.unit.training.trainer import COMPILED, IN_FLOAT64, PATIENCE, Trained,
 def in_float64(digits: Arrays) -> dict[str, Trained]:
     """One of each. Those in COMPILED are compiled by XLA, as runs are by default; the others are not, which saves 6 s each."""
     data, jobs = cut(digits, 637), {name: job for name, job in one_of_each().items() if name in IN_FLOAT64}
-    engine: dict[str, list[Result]] = {}
+    engine: dict[str, list[RunResult]] = {}
     for xla in (True, False) if COMPILED else (False,):
         names = [name for name in jobs if (name in COMPILED) == xla]
         wanted = [job for name in names for job in (jobs[name], unlike(jobs[name]), jobs[name])]

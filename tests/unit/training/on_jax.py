@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.config.job import Job
+from pipeline.config.run_config import RunConfig
 from pipeline.data.arrays import Split, load
 from pipeline.models import devices
 from pipeline.training import stacked, trainer
@@ -50,7 +50,7 @@ def every_optimizer(data: Split) -> dict[str, dict[str, float]]:
         return {name: epoch(jobs[name], data) for name in ON_JAX}
 
 
-def epoch(job: Job, data: Split) -> dict[str, float]:
+def epoch(job: RunConfig, data: Split) -> dict[str, float]:
     events = trainer.train([unlike(job, epochs=1), job], data, 10, on(2, precision="float64"))
     [metrics] = [event.metrics for event in events if isinstance(event, trainer.Epoch) and event.index == 1]
     return {f"{side} 1": metrics[f"{side}/loss"] for side in SIDES}
@@ -134,7 +134,7 @@ def failing(data: Split) -> list[tuple[str, str | None]]:
     """A stack that cannot be built, and one of another shape behind it."""
     build = stacked.Program.__init__
 
-    def broken(self: stacked.Program, shape: Job, *rest: Any) -> None:
+    def broken(self: stacked.Program, shape: RunConfig, *rest: Any) -> None:
         if shape.model.hidden == (8,):
             raise ValueError("no such shape")
         build(self, shape, *rest)

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.data.arrays import Arrays, split
 from pipeline.models.devices import Device
-from pipeline.training.result import Result
+from pipeline.training.result import RunResult
 from pipeline.training.shapes import learning_rate
 from tests.support.factory import make_job
 from tests.unit.training.trainer import (
@@ -63,7 +63,7 @@ def test_a_run_leaves_nothing_behind_for_the_next(in_float64: dict[str, Trained]
 
 
 @pytest.fixture(scope="session")
-def in_float32(digits: Arrays) -> dict[str, tuple[Result, Result]]:
+def in_float32(digits: Arrays) -> dict[str, tuple[RunResult, RunResult]]:
     """An epoch of exactly 100 steps, by the engine and by `fit`."""
     data = cut(digits, 1200)
     jobs = [make_job(name, width=16, batch_size=12, seed=1) for name in IN_FLOAT32]
@@ -73,13 +73,13 @@ def in_float32(digits: Arrays) -> dict[str, tuple[Result, Result]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", IN_FLOAT32)
-def test_a_hundred_steps_in_float32_are_fit_s(in_float32: dict[str, tuple[Result, Result]], name: str) -> None:
+def test_a_hundred_steps_in_float32_are_fit_s(in_float32: dict[str, tuple[RunResult, RunResult]], name: str) -> None:
     engine, reference = in_float32[name]
     assert losses(engine) == pytest.approx(losses(reference), rel=1e-4, abs=0)
 
 
 @pytest.fixture(scope="session")
-def in_chunks(digits: Arrays) -> tuple[Result, Result]:
+def in_chunks(digits: Arrays) -> tuple[RunResult, RunResult]:
     """More samples than are evaluated at once, a curve on some of them, three epochs; normalised, limited, ever slower."""
     more = {"batch_normalization": True, "max_norm": 1.2, "decay": 0.5, "decay_epochs": 1, "learning_rate": 0.02}
     shape = {"hidden": [12, 7], "epochs": 3, "curve_samples": 1100, "batch_size": 128, "validation_size": 200}
@@ -94,7 +94,7 @@ def plain(trainer: str) -> Device:
 
 
 @pytest.mark.slow
-def test_the_curve_is_fit_s_in_every_epoch(in_chunks: tuple[Result, Result]) -> None:
+def test_the_curve_is_fit_s_in_every_epoch(in_chunks: tuple[RunResult, RunResult]) -> None:
     engine, reference = in_chunks
     assert list(engine.history) == list(reference.history)
     for name, values in engine.history.items():
@@ -102,7 +102,7 @@ def test_the_curve_is_fit_s_in_every_epoch(in_chunks: tuple[Result, Result]) -> 
 
 
 @pytest.mark.slow
-def test_the_averages_of_normalisation_are_fit_s(in_chunks: tuple[Result, Result]) -> None:
+def test_the_averages_of_normalisation_are_fit_s(in_chunks: tuple[RunResult, RunResult]) -> None:
     engine, reference = (result.weights for result in in_chunks)
     assert engine is not None
     assert reference is not None
@@ -113,7 +113,7 @@ def test_the_averages_of_normalisation_are_fit_s(in_chunks: tuple[Result, Result
 
 
 @pytest.mark.slow
-def test_no_unit_is_over_its_limit(in_chunks: tuple[Result, Result]) -> None:
+def test_no_unit_is_over_its_limit(in_chunks: tuple[RunResult, RunResult]) -> None:
     weights = in_chunks[0].weights
     assert weights is not None
     norms = np.linalg.norm(weights["hidden_1/kernel"], axis=0)

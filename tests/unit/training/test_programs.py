@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.config.job import Job
+from pipeline.config.run_config import RunConfig
 from pipeline.data.arrays import Arrays, Split
 from pipeline.models import randomness
 from pipeline.training import engine, trainer
@@ -105,7 +105,7 @@ def test_an_optimizer_starts_as_a_new_one_of_keras(keras: Any, name: str) -> Non
     """Every variable that it holds, from weights that it has not seen and with a learning rate of its own."""
     from pipeline.models import dense, optimizers
 
-    job: Job = make_job(name, learning_rate=0.0125, seed=5, **({"weight_decay": 0.01} if name != "sgd" else {}))
+    job: RunConfig = make_job(name, learning_rate=0.0125, seed=5, **({"weight_decay": 0.01} if name != "sgd" else {}))
     network = dense.build(job.model, 64, 10, "float32")
     start = optimizers.Start(shape_of(job).optimizer, network.trainable_variables)
     dense.set_initial(network, job.model, job.seed)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.data.arrays import Arrays
-from pipeline.training.result import Result
+from pipeline.training.result import RunResult
 from tests.support.factory import make_job
 from tests.unit.training.trainer import bits, cut, device, train
 
@@ -25,20 +25,20 @@ def test_neither_workers_nor_company_nor_time_change_a_bit(digits: Arrays, xla: 
 
 
 @pytest.fixture(scope="module")
-def mixed(digits: Arrays) -> list[Result]:
+def mixed(digits: Arrays) -> list[RunResult]:
     """Four shapes."""
     return train(SHAPES, cut(digits, 237), device(xla=False, workers=2))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 3])
-def test_a_mixture_of_shapes_in_another_order_is_the_same(mixed: list[Result], digits: Arrays, workers: int) -> None:
+def test_a_mixture_of_shapes_in_another_order_is_the_same(mixed: list[RunResult], digits: Arrays, workers: int) -> None:
     order = np.random.default_rng(workers).permutation(len(SHAPES))
     again = train([SHAPES[place] for place in order], cut(digits, 237), device(xla=False, workers=workers))
     assert [bits(result) for result in again] == [bits(mixed[place]) for place in order]
 
 
-def test_the_same_seed_starts_from_the_same_weights_under_every_optimizer(mixed: list[Result]) -> None:
+def test_the_same_seed_starts_from_the_same_weights_under_every_optimizer(mixed: list[RunResult]) -> None:
     starts = [result.digests["initial_weights"] for result in mixed]
     assert starts[:4] == starts[4:]
     assert len(set(starts)) == 4

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from pipeline.config import rules
-from pipeline.config.job import Job
+from pipeline.config.run_config import RunConfig
 from pipeline.data.arrays import Arrays, Split
 from pipeline.models.devices import Device, choose
 from pipeline.training import trainer
-from pipeline.training.result import Result
+from pipeline.training.result import RunResult
 from tests.support.factory import make_job
 
 OPTIMIZERS = rules.options("optimizer")
@@ -41,9 +41,9 @@ NORMALISED = make_job(
 class Trained:
     """A job by the engine, by the same program once more after another job, and by `fit`."""
 
-    first: Result
-    again: Result
-    reference: Result
+    first: RunResult
+    again: RunResult
+    reference: RunResult
 
 
 def device(**changes: Any) -> Device:
@@ -65,7 +65,7 @@ def cut(digits: Arrays, samples: int, held_out: int = 100) -> Split:
     )
 
 
-def train(jobs: Sequence[Job], split: Split, on: Device) -> list[Result]:
+def train(jobs: Sequence[RunConfig], split: Split, on: Device) -> list[RunResult]:
     """Results in the order of the jobs."""
     done = {
         event.index: event.result for event in trainer.train(jobs, split, 10, on) if isinstance(event, trainer.Done)
@@ -73,7 +73,7 @@ def train(jobs: Sequence[Job], split: Split, on: Device) -> list[Result]:
     return [done[index] for index in range(len(jobs))]
 
 
-def one_of_each(**changes: Any) -> dict[str, Job]:
+def one_of_each(**changes: Any) -> dict[str, RunConfig]:
     """A job for every optimizer; every activation, every loss, and weight decay on and off are among them."""
     jobs = {}
     for number, name in enumerate(OPTIMIZERS):
@@ -92,7 +92,7 @@ def one_of_each(**changes: Any) -> dict[str, Job]:
     return jobs
 
 
-def unlike(job: Job, epochs: int = 2) -> Job:
+def unlike(job: RunConfig, epochs: int = 2) -> RunConfig:
     """Another run of the same shape: it leaves every slot of the optimizer dirty."""
     values = dict(job.optimizer.hyperparameters)
     values["learning_rate"] = 3 * float(values["learning_rate"] or 0)
@@ -102,13 +102,13 @@ def unlike(job: Job, epochs: int = 2) -> Job:
     return replace(job, optimizer=optimizer, seed=5, training=replace(job.training, epochs=epochs))
 
 
-def losses(result: Result) -> dict[str, float]:
+def losses(result: RunResult) -> dict[str, float]:
     """Every loss that a run has: of each epoch, and with the last weights."""
     curve = {f"{side} {n}": loss for side in SIDES for n, loss in enumerate(result.history[f"{side}/loss"], start=1)}
     return curve | {f"{side}/loss": result.figures[f"{side}/loss"] for side in ("train", "val", "test")}
 
 
-def bits(result: Result) -> dict[str, Any]:
+def bits(result: RunResult) -> dict[str, Any]:
     """All that must be the same, bit for bit, when a run is trained again."""
     figures = {name: value for name, value in result.figures.items() if not name.startswith("time/")}
     return {"history": result.history, "figures": figures, "digests": result.digests, "status": result.status}

@@ -1,4 +1,4 @@
-"""Job: what it says of itself, and when two are one."""
+"""RunConfig: what it says of itself, and when two are one."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pytest
 
 from pipeline.config import rules
 from pipeline.config.compose import to_job
-from pipeline.config.job import Job, canonical_json
+from pipeline.config.run_config import RunConfig, canonical_json
 from tests.support.factory import make_job, settings
 
 
 @pytest.mark.parametrize("optimizer", rules.options("optimizer"))
 def test_a_job_comes_back_from_its_plain_values(optimizer: str) -> None:
     job = make_job(optimizer, hidden=[300, 100], seed=2**64 - 1)
-    assert Job.from_dict(json.loads(json.dumps(job.to_dict()))) == job
+    assert RunConfig.from_dict(json.loads(json.dumps(job.to_dict()))) == job
 
 
 @pytest.mark.parametrize(

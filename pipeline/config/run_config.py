@@ -1,4 +1,4 @@
-"""Job: everything that decides the numbers of one training run, and nothing else."""
+"""RunConfig: everything that decides the numbers of one training run, and nothing else."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Job:
+class RunConfig:
     dataset: Dataset
     model: Model
     optimizer: Optimizer
@@ -82,7 +82,7 @@ class Job:
     seed: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain nested values; `Job.from_dict` is its inverse."""
+        """Plain nested values; `RunConfig.from_dict` is its inverse."""
         # All values but these two are plain; `dataclasses.asdict` copies each of them, which takes twenty times as long.
         return {
             "dataset": dict(vars(self.dataset)),
@@ -93,7 +93,7 @@ class Job:
         }
 
     @classmethod
-    def from_dict(cls, plain: dict[str, Any]) -> Job:
+    def from_dict(cls, plain: dict[str, Any]) -> RunConfig:
         optimizer = dict(plain["optimizer"])
         name = optimizer.pop("name")
         return cls(
