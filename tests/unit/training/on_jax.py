@@ -125,7 +125,7 @@ def patient(data: Split) -> list[int]:
 
 
 def normalised(data: Split) -> dict[str, float]:
-    """What test_stacked trains with the engine on TensorFlow too: normalised, limited, ever slower."""
+    """What test_fidelity trains with the engine on TensorFlow too: normalised, limited, ever slower."""
     [result] = train([NORMALISED], data, on(2, precision="float64"))
     return losses(result)
 
