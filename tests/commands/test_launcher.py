@@ -38,6 +38,7 @@ from hydra_plugins.batched_launcher import BatchedLauncher, _core
 from hydra_plugins.batched_launcher._compose import Templates
 from pipeline.cli.console import PROJECT
 from pipeline.config import rules, schema
+from pipeline.config.hydra_version import IS_1_3
 from tests.unit.training.command import as_before
 
 log = logging.getLogger("app")
@@ -116,7 +117,8 @@ def launch(folder: Path, task: Any, *words: str) -> list[list[JobReturn]]:
     (conf / "config.yaml").write_text(yaml.safe_dump(CONFIG))
     for color in ("red", "green"):
         (conf / "color" / f"{color}.yaml").write_text(f"shade: light {color}\n")
-    version.setbase("1.3")
+    if IS_1_3:
+        version.setbase("1.3")
     hydra = Hydra.create_main_hydra2("app", create_config_search_path(str(conf)))
     own = ["hydra/launcher=batched", f"hydra.sweep.dir={folder}/sweep"]
     returns: list[list[JobReturn]] = []
@@ -170,11 +172,11 @@ def test_hydra_finds_it() -> None:
 
 def test_hydra_finds_it_from_the_repository_alone(tmp_path: Path) -> None:
     """`-S` leaves out the installed packages' .pth files, among them the one of this project."""
-    script = "import sys; sys.path.append(sys.argv[1]); from hydra.core.plugins import Plugins; "
+    script = "import sys; sys.path += sys.argv[1:]; from hydra.core.plugins import Plugins; "
     script += "from hydra.plugins.launcher import Launcher; print([p.__name__ for p in Plugins.instance().discover(Launcher)])"
-    packages = next(path for path in sys.path if path.endswith("site-packages"))
+    packages = [path for path in sys.path if path.endswith("site-packages")]
     done = subprocess.run(
-        [sys.executable, "-S", "-c", script, packages],
+        [sys.executable, "-S", "-c", script, *packages],
         cwd=PROJECT,
         capture_output=True,
         text=True,
