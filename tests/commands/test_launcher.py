@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -159,7 +160,9 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     """Four jobs, the third of which fails."""
     task, tmp_path = Task(), tmp_path_factory.mktemp("sweep")
     callback = f"+hydra.callbacks.diary={{_target_:tests.commands.test_launcher.Diary,path:{tmp_path}/diary}}"
-    with as_before():
+    with as_before(), warnings.catch_warnings():
+        # Hydra 1.4 asks programs to list the callbacks they allow.
+        warnings.filterwarnings("ignore", ".*resolved _target_=", UserWarning)
         [returns] = launch(tmp_path, task, "a=1,2,13,4", "color=green", callback)
     return Sweep(tmp_path, task, returns)
 
@@ -284,7 +287,7 @@ def test_callbacks_are_called_for_every_job(sweep: Sweep) -> None:
 
 
 def test_a_job_ends_before_the_next_starts(sweep: Sweep) -> None:
-    assert [note[0] for note in sweep.diary[1:]] == ["job starts", "job ends"] * 4
+    assert [note[0] for note in sweep.diary if note[0].startswith("job")] == ["job starts", "job ends"] * 4
 
 
 def test_job_numbers_go_on_from_batch_to_batch(tmp_path: Path) -> None:
