@@ -1,14 +1,13 @@
 """A whole sweep on MNIST, process start and tracking included: the engine against `keras.fit`.
 
-    python -m benchmarks.sweep [seeds=3] [against=basic,joblib]
+    python -m benchmarks.sweep [seeds=3] [against=basic]
 
-Three ways to run 6 optimizers x 4 widths x seeds, 5 epochs: the batched launcher with the engine; Hydra's basic launcher with
-`keras.fit`, one run after the other; Hydra's joblib launcher with `keras.fit`, one process per core.
+Two ways to run 6 optimizers x 4 widths x seeds, 5 epochs: the batched launcher with the engine, and Hydra's basic launcher
+with `keras.fit`, one run after the other. `against=` measures the engine alone.
 """
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,12 +19,11 @@ GRID = ("optimizer=sgd,momentum,rmsprop,adam,adamw,nadam", "model.width=16,64,25
 WAYS = {
     "engine": (),
     "basic": ("hydra/launcher=basic", "device.trainer=reference"),
-    "joblib": ("hydra/launcher=joblib", f"hydra.launcher.n_jobs={os.cpu_count()}", "device.trainer=reference"),
 }
 
 
 def main(argv: Sequence[str]) -> int:
-    values = console.words(argv, {"seeds": "3", "against": "basic,joblib"}, __doc__ or "")
+    values = console.words(argv, {"seeds": "3", "against": "basic"}, __doc__ or "")
     print(measure.machine())
     seconds: dict[str, float] = {}
     for way in ("engine", *(name for name in values["against"].split(",") if name)):

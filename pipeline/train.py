@@ -10,7 +10,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -188,7 +188,7 @@ def main(argv: Sequence[str]) -> int:
 def _run(task: TrainTask, argv: Sequence[str]) -> None:
     """Have Hydra compose the runs and hand them to `task`; what is wrong with them is raised as a UserError."""
     try:
-        with task, _groups_read_once() if {"-h", "--help"} & set(argv) else nullcontext():
+        with task:
             hydra.main(**VERSION_BASE, config_path=str(rules.CONF), config_name="config")(task)()
             task.show_plan()
             if task.refused:
@@ -224,28 +224,6 @@ def _set_up_for_hydra(options: Sequence[str], words: Sequence[str]) -> Iterator[
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
-
-
-@contextmanager
-def _groups_read_once() -> Iterator[None]:
-    """For its help, Hydra copies what it knows of all configuration anew for each of 89 groups: 0.9 s of 1.25."""
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
-
-    name = "_parse_overrides_and_create_caching_repo"
-    whole = getattr(ConfigLoaderImpl, name)
-    known: dict[Any, Any] = {}
-
-    def once(self: Any, config_name: str | None, overrides: list[str]) -> Any:
-        asked = (id(self), config_name, *overrides)
-        if asked not in known:
-            known[asked] = whole(self, config_name, overrides)
-        return known[asked]
-
-    setattr(ConfigLoaderImpl, name, once)
-    try:
-        yield
-    finally:
-        setattr(ConfigLoaderImpl, name, whole)
 
 
 def _without_login(word: str) -> str:

@@ -19,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
@@ -232,8 +233,8 @@ class Local(_Pool):
         if job in self._jobs:
             return not self._jobs[job].done()
         try:  # of an earlier command
-            return b"submitit.local._local" in Path(f"/proc/{int(job)}/cmdline").read_bytes()
-        except (OSError, ValueError):
+            return "submitit.local._local" in psutil.Process(int(job)).cmdline()
+        except (psutil.Error, ValueError):
             return False
 
     def fate(self, job: str) -> str:

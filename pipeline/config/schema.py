@@ -10,7 +10,7 @@ from typing import Any, Optional
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from pipeline.config.hydra_version import register_resolver
+from pipeline.config.hydra_version import REPLACE, register_resolver
 from pipeline.config.rules import CONF
 
 
@@ -89,4 +89,4 @@ class Config:
 def register() -> None:
     """Make what `conf/config.yaml` uses known to Hydra: `schema`, which it starts from, and `${checkout:}`."""
     register_resolver("checkout", lambda: str(CONF.parent), replace=True)
-    ConfigStore.instance().store(name="schema", node=Config)
+    ConfigStore.instance().store(name="schema", node=Config, **REPLACE)

@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -38,6 +39,7 @@ from hydra_plugins.batched_launcher import BatchedLauncher, _core
 from hydra_plugins.batched_launcher._compose import Templates
 from pipeline.cli.console import PROJECT
 from pipeline.config import rules, schema
+from pipeline.config.hydra_version import IS_1_3
 from tests.unit.training.command import as_before
 
 log = logging.getLogger("app")
@@ -116,7 +118,8 @@ def launch(folder: Path, task: Any, *words: str) -> list[list[JobReturn]]:
     (conf / "config.yaml").write_text(yaml.safe_dump(CONFIG))
     for color in ("red", "green"):
         (conf / "color" / f"{color}.yaml").write_text(f"shade: light {color}\n")
-    version.setbase("1.3")
+    if IS_1_3:
+        version.setbase("1.3")
     hydra = Hydra.create_main_hydra2("app", create_config_search_path(str(conf)))
     own = ["hydra/launcher=batched", f"hydra.sweep.dir={folder}/sweep"]
     returns: list[list[JobReturn]] = []
@@ -157,7 +160,9 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     """Four jobs, the third of which fails."""
     task, tmp_path = Task(), tmp_path_factory.mktemp("sweep")
     callback = f"+hydra.callbacks.diary={{_target_:tests.commands.test_launcher.Diary,path:{tmp_path}/diary}}"
-    with as_before():
+    with as_before(), warnings.catch_warnings():
+        # Hydra 1.4 asks programs to list the callbacks they allow.
+        warnings.filterwarnings("ignore", ".*resolved _target_=", UserWarning)
         [returns] = launch(tmp_path, task, "a=1,2,13,4", "color=green", callback)
     return Sweep(tmp_path, task, returns)
 
@@ -170,11 +175,11 @@ def test_hydra_finds_it() -> None:
 
 def test_hydra_finds_it_from_the_repository_alone(tmp_path: Path) -> None:
     """`-S` leaves out the installed packages' .pth files, among them the one of this project."""
-    script = "import sys; sys.path.append(sys.argv[1]); from hydra.core.plugins import Plugins; "
+    script = "import sys; sys.path += sys.argv[1:]; from hydra.core.plugins import Plugins; "
     script += "from hydra.plugins.launcher import Launcher; print([p.__name__ for p in Plugins.instance().discover(Launcher)])"
-    packages = next(path for path in sys.path if path.endswith("site-packages"))
+    packages = [path for path in sys.path if path.endswith("site-packages")]
     done = subprocess.run(
-        [sys.executable, "-S", "-c", script, packages],
+        [sys.executable, "-S", "-c", script, *packages],
         cwd=PROJECT,
         capture_output=True,
         text=True,
@@ -282,7 +287,7 @@ def test_callbacks_are_called_for_every_job(sweep: Sweep) -> None:
 
 
 def test_a_job_ends_before_the_next_starts(sweep: Sweep) -> None:
-    assert [note[0] for note in sweep.diary[1:]] == ["job starts", "job ends"] * 4
+    assert [note[0] for note in sweep.diary if note[0].startswith("job")] == ["job starts", "job ends"] * 4
 
 
 def test_job_numbers_go_on_from_batch_to_batch(tmp_path: Path) -> None:

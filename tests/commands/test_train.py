@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import re
@@ -21,7 +20,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import train as program
 from pipeline.cli.console import PROJECT
 from pipeline.config.rules import options
 from pipeline.data.arrays import Arrays, split
@@ -245,12 +243,6 @@ def test_help_lists_every_group_and_its_files() -> None:
     said = command("--help").out
     for name in ("python -m pipeline.train -m", *options("optimizer"), *options("sweep"), "digits", "validation_size"):
         assert name in said
-
-
-def test_quick_help_is_hydra_s(monkeypatch: pytest.MonkeyPatch) -> None:
-    quick = command("--help").out
-    monkeypatch.setattr(program, "_groups_read_once", contextlib.nullcontext)
-    assert command("--help").out == quick
 
 
 # --- a sweep

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 
 from pipeline import train
@@ -29,6 +30,7 @@ def as_before() -> Iterator[None]:
     if absl := sys.modules.get("absl.logging"):
         # Hydra's setting up of logs closes every handler, and absl's then closes the stream it found: pytest's.
         absl.get_absl_handler().python_handler.stream = sys.__stderr__
+    Plugins.instance()  # Hydra 1.4 registers its own plugins once in a process: before what is put back is copied
     root, singletons = logging.getLogger(), copy.deepcopy(Singleton.get_state())
     before = root.level, root.handlers[:]
     try:
