@@ -208,7 +208,8 @@ def test_a_wrong_command_is_told_so_in_a_line_for_each_mistake(tmp_path: Path) -
 
 SHOWS = """
 import sys
-from pipeline import console, train
+from pipeline import train
+from pipeline.cli import console
 try:
     console.run(train.main, sys.argv[1:])
 finally:
