@@ -236,7 +236,8 @@ def gather(store: RunStore, sweep: Sweep, folder: Path) -> None:
             if key in store:
                 with replacing(folder / key) as temporary:
                     shutil.copytree(store.folder(key), temporary, ignore=shutil.ignore_patterns(".*"))
-    sweep.write(folder)
+    with locked(store.root):  # or another one's clearing would take the record that is being written
+        sweep.write(folder)
 
 
 def find_sweep(word: str, store: RunStore, root: Path) -> tuple[Sweep, RunStore]:

@@ -16,7 +16,7 @@ HEAVY = ["jax", "jaxlib", "keras", "mlflow", "tensorflow"]
 COMMANDS = sorted(
     name
     for name, path in modules().items()
-    if name.startswith("pipeline.") and "__main__" in path.read_text(encoding="utf-8")
+    if name.startswith("pipeline.") and 'if __name__ == "__main__"' in path.read_text(encoding="utf-8")
 )
 IMPORT_SECONDS = 1.0
 """TensorFlow takes 7 s and MLflow 3 s: neither `--help` nor a wrong word nor a stage that is up to date may pay for them."""

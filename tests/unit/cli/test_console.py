@@ -21,9 +21,7 @@ from tests.system.test_imports import COMMANDS
 from tests.unit.training.command import Said, command
 
 OTHERS = [
-    name
-    for name in COMMANDS
-    if name not in ("pipeline.train", "pipeline.tune", "pipeline.sweep.executors.worker", "pipeline.tracking.tracker")
+    name for name in COMMANDS if name not in ("pipeline.train", "pipeline.tune", "pipeline.sweep.executors.worker")
 ]
 WRONG = ["optimizzer=adm"]
 """A word that no command takes."""
