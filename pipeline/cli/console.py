@@ -274,8 +274,8 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
 def _check_encoding(argv: Sequence[str]) -> None:
     for word in argv:
         try:
-            word.encode()
-        except UnicodeEncodeError as error:
+            os.fsencode(word).decode("utf-8")  # the bytes that came, which a locale without UTF-8 reads in another way
+        except UnicodeDecodeError as error:
             raise UserError(f"{word}: expected UTF-8, in the names of files too; rename what is called so") from error
 
 

@@ -111,7 +111,7 @@ def test_mnist_from_a_folder(mnist_mirror: Path, raw: Path) -> None:
     for file in MNIST.files:
         assert (raw / "mnist" / file.name).read_bytes() == (mnist_mirror / file.name).read_bytes()
     again = run(f"raw={raw}", "mirrors=/nowhere")
-    assert again.stdout.startswith(f"mnist: all 4 files are in {raw / 'mnist'} already, sha256 verified (")
+    assert again.stdout.startswith(f"mnist: all 4 files are in {shown(raw / 'mnist')} already, sha256 verified (")
 
 
 def test_digits(raw: Path) -> None:

@@ -24,6 +24,7 @@ from pipeline.cli.console import PROJECT
 from pipeline.config.rules import options
 from pipeline.data.arrays import Arrays, split
 from pipeline.models import dense
+from pipeline.storage.locks import LOCK
 from pipeline.storage.sweep import Ledger
 from pipeline.sweep.outcome import Outcome, best_of
 from pipeline.sweep.plan import PlannedRun
@@ -155,7 +156,7 @@ def test_its_table_is_that_of_one_that_was_left_alone(resumed: tuple[Place, int,
 @pytest.mark.fault("SIGKILL")
 def test_nothing_half_written_is_left(resumed: tuple[Place, int, Said]) -> None:
     """Temporary folders of killed processes are cleared away by the next one."""
-    assert {entry.name for entry in (resumed[0].root / "runs").iterdir()} == {"sweeps", *resumed[0].record.keys}
+    assert {entry.name for entry in (resumed[0].root / "runs").iterdir()} == {LOCK, "sweeps", *resumed[0].record.keys}
 
 
 @pytest.mark.fault("SIGTERM and Ctrl-C")

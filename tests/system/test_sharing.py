@@ -13,6 +13,7 @@ import pytest
 
 from pipeline import compare, publish, reproduce
 from pipeline.cli import console
+from pipeline.storage.locks import LOCK
 from pipeline.storage.sweep import Sweep
 from tests.support.clone import CHECKOUT
 from tests.unit.training.command import Place
@@ -49,7 +50,7 @@ def test_a_folder_of_results_is_read_elsewhere(
     assert publish.main(published[3:]) == 0
     assert "4 at " in capsys.readouterr().out
     assert sorted(path.name for path in (other / "results" / "theirs").iterdir()) == sorted(
-        [*record.keys, "sweep.json"]
+        [LOCK, *record.keys, "sweep.json"]
     )
     # Nothing else is needed to train one of them again.
     assert reproduce.main([str(other / "results" / "theirs" / record.keys[0]), "tracking=none"]) == 0
