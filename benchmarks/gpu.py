@@ -485,7 +485,7 @@ def end(values: dict[str, str]) -> None:
     events = trainer.train([job, replace(job, seed=1)], mnist(20 * BATCH), 10, device)
     results = [event.result for event in events if isinstance(event, trainer.Done)]
     said = [(result.status, result.reason, result.identity) for result in results]
-    found(said=f"three layers of 2,048, stack of 2,048 asked for: {said}, {time.perf_counter() - before:.1f} s")
+    found(said=f"three layers of {job.model.hidden[0]}, stack of {device.stack} asked for: {said}, {time.perf_counter() - before:.1f} s")
 
 
 def numerics(values: dict[str, str]) -> None:
