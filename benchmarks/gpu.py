@@ -165,6 +165,7 @@ def whole_commands(context: Context) -> None:
     short = ("training.epochs=1",) if context.small else ()
     grid = "model.width=16,64" if context.small else "model.width=16,64,256,512"
     stack = "device.stack=2" if context.small else "device.stack=0"
+    small = ", in small" if context.small else ""
     sweeps = {
         "1,000 book networks": ("experiment=book", thousand),
         "the default sweep, 240 runs": ("optimizer=sgd,momentum,rmsprop,adam,adamw,nadam", grid, few),
@@ -196,7 +197,7 @@ def whole_commands(context: Context) -> None:
                 took = time.perf_counter() - before
                 runs = sum(path.name != "sweeps" for path in Path(folder, "runs").glob("*/"))
                 context.say(
-                    f"whole command, {name}, {precision}: {took:.1f} s, status {status}, {runs} entries in runs/"
+                    f"whole command, {name}{small}, {precision}: {took:.1f} s, status {status}, {runs} entries in runs/"
                 )
                 if name.startswith("1,000") and status == 0 and precision == "float32":
                     again(context, Path(folder) / "runs")
@@ -485,7 +486,9 @@ def end(values: dict[str, str]) -> None:
     events = trainer.train([job, replace(job, seed=1)], mnist(20 * BATCH), 10, device)
     results = [event.result for event in events if isinstance(event, trainer.Done)]
     said = [(result.status, result.reason, result.identity) for result in results]
-    found(said=f"three layers of {job.model.hidden[0]}, stack of {device.stack} asked for: {said}, {time.perf_counter() - before:.1f} s")
+    found(
+        said=f"three layers of {job.model.hidden[0]}, stack of {device.stack} asked for: {said}, {time.perf_counter() - before:.1f} s"
+    )
 
 
 def numerics(values: dict[str, str]) -> None:
