@@ -25,7 +25,7 @@ from pipeline.config.digests import array_digest
 from pipeline.data.arrays import load
 from pipeline.storage.identity import key_of
 from pipeline.storage.store import RunStore
-from pipeline.storage.sweep import Sweep
+from pipeline.storage.sweeps import Sweep
 from pipeline.training.result import RunResult
 
 BARS = {"seconds": 20, "MB": 1_000, "statistics": 5}

@@ -24,7 +24,7 @@ from pipeline import publish
 from pipeline.cli import console
 from pipeline.config.run_config import digest
 from pipeline.storage.store import RunStore
-from pipeline.storage.sweep import Ledger, Sweep
+from pipeline.storage.sweeps import Ledger, Sweep
 from pipeline.tracking import server
 
 SERVER = [sys.executable, str(console.PROJECT / "scripts" / "tracking_server.py")]

@@ -22,7 +22,7 @@ from pipeline.cli import console, ui_address
 from pipeline.cli.errors import UserError
 from pipeline.config import rules
 from pipeline.storage.store import RunStore
-from pipeline.storage.sweep import SWEEP
+from pipeline.storage.sweeps import SWEEP
 from pipeline.tracking import NONE, SQLITE, reports
 from pipeline.tracking.address import home
 

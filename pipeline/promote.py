@@ -21,7 +21,7 @@ from pipeline.config import rules
 from pipeline.data.arrays import load
 from pipeline.data.sources import find
 from pipeline.storage.store import RunStore
-from pipeline.storage.sweep import find_sweep
+from pipeline.storage.sweeps import find_sweep
 from pipeline.sweep import reproduction
 from pipeline.tracking import Tracker, open_tracker, promotion, registry
 from pipeline.tracking.address import home

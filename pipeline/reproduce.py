@@ -21,7 +21,7 @@ from pipeline.storage import identity
 from pipeline.storage.find import find_run
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
-from pipeline.storage.sweep import find_sweep, readable
+from pipeline.storage.sweeps import find_sweep, readable
 from pipeline.sweep import reproduction
 from pipeline.sweep.reproduction import Reproduction, Verdict
 from pipeline.tracking import Tracker, open_tracker

@@ -20,7 +20,7 @@ from pipeline.statistics.analysis import Analysis, analysis
 from pipeline.storage.find import beginning
 from pipeline.storage.record import OtherRelease
 from pipeline.storage.store import RunStore
-from pipeline.storage.sweep import SWEEP, Ledger, Lost, Sweep, without_commands
+from pipeline.storage.sweeps import SWEEP, Ledger, Lost, Sweep, without_commands
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
 
 RUN_PAGE = "{ui}/#/experiments/{experiment}/runs/{run}"

@@ -16,7 +16,7 @@ from pipeline.data.arrays import META
 from pipeline.storage import identity
 from pipeline.storage.record import OtherRelease, UnreadableRun
 from pipeline.storage.store import RunStore
-from pipeline.storage.sweep import SWEEP, Ledger, Sweep
+from pipeline.storage.sweeps import SWEEP, Ledger, Sweep
 from pipeline.training.result import RunResult
 
 

@@ -14,7 +14,7 @@ from pipeline.config.run_config import RunConfig
 from pipeline.models.devices import Device
 from pipeline.storage import identity
 from pipeline.storage.store import RunStore
-from pipeline.storage.sweep import Sweep
+from pipeline.storage.sweeps import Sweep
 from pipeline.sweep.plan import PlannedRun
 from pipeline.training.result import RunResult
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.storage import identity
 from pipeline.storage.store import RunStore
-from pipeline.storage.sweep import Ledger, Sweep
+from pipeline.storage.sweeps import Ledger, Sweep
 from pipeline.sweep import estimate
 from pipeline.sweep.estimate import EarlierRun
 from pipeline.sweep.plan import PlannedRun

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.storage.sweep import Lost
+from pipeline.storage.sweeps import Lost
 from pipeline.sweep.plan import PlannedRun
 from pipeline.training.result import DIVERGED, FAILED, RunResult
 

@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.config.run_config import RunConfig
 from pipeline.storage import identity
 from pipeline.storage.store import RunStore
-from pipeline.storage.sweep import Ledger
+from pipeline.storage.sweeps import Ledger
 from pipeline.sweep import estimate
 from pipeline.sweep.executors.divide import described
 from pipeline.sweep.plan import Plan, PlannedRun, counts, look_up, store_root, to_train

@@ -20,7 +20,7 @@ from pipeline.config.run_config import digest
 from pipeline.storage import identity
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
-from pipeline.storage.sweep import ENDED, RUNNING, STOPPED, Ledger, Sweep, gather, related, title, told_lost, told_of
+from pipeline.storage.sweeps import ENDED, RUNNING, STOPPED, Ledger, Sweep, gather, related, title, told_lost, told_of
 from pipeline.sweep import messages, room
 from pipeline.sweep.executors.choose import choose_executor
 from pipeline.sweep.executors.this_process import ThisProcess

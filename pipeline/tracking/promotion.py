@@ -10,7 +10,7 @@ from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import percent, plural
 from pipeline.statistics.challenge import FEWEST, challenge
 from pipeline.storage.store import RunStore
-from pipeline.storage.sweep import Sweep
+from pipeline.storage.sweeps import Sweep
 from pipeline.tracking.registry import Champion
 from pipeline.training.result import RunResult
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.cli.errors import shown_line
-from pipeline.storage.sweep import Sweep
+from pipeline.storage.sweeps import Sweep
 from pipeline.tracking import open_tracker
 
 

@@ -17,7 +17,7 @@ from pipeline.data.arrays import load
 from pipeline.storage.locks import locked
 from pipeline.storage.record import DamagedRun, UnreadableRun
 from pipeline.storage.store import AGAIN, RunStore
-from pipeline.storage.sweep import (
+from pipeline.storage.sweeps import (
     ENDED,
     SWEEP,
     Ledger,

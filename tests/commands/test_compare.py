@@ -19,7 +19,7 @@ from pipeline import compare
 from pipeline.cli import console
 from pipeline.cli.errors import UserError
 from pipeline.storage.store import RunStore
-from pipeline.storage.sweep import Lost, Sweep
+from pipeline.storage.sweeps import Lost, Sweep
 from pipeline.tracking import reports
 from pipeline.training.result import DIVERGED
 from tests.unit.report import factory

@@ -14,7 +14,7 @@ from pipeline.cli.errors import RunsLost, UserError
 from pipeline.storage import identity
 from pipeline.storage.identity import key_of
 from pipeline.storage.store import RunStore
-from pipeline.storage.sweep import Ledger
+from pipeline.storage.sweeps import Ledger
 from pipeline.tracking import open_tracker
 from tests.unit.training.command import Place
 

@@ -23,7 +23,7 @@ from pipeline.cli.console import PROJECT
 from pipeline.config.digests import arrays_digest
 from pipeline.data import arrays
 from pipeline.data.arrays import Arrays
-from pipeline.storage.sweep import find_sweep
+from pipeline.storage.sweeps import find_sweep
 from pipeline.sweep import reproduction
 from pipeline.sweep.reproduction import Reproduction, Verdict
 from pipeline.tracking import open_tracker, registry

@@ -22,7 +22,7 @@ from pipeline.cli.console import PROJECT
 from pipeline.cli.errors import RunsLost, UserError
 from pipeline.data.arrays import load
 from pipeline.storage.store import RunStore
-from pipeline.storage.sweep import STOPPED, Ledger, Lost, Sweep
+from pipeline.storage.sweeps import STOPPED, Ledger, Lost, Sweep
 from pipeline.tracking import TrackingUnavailable, runs, sync, writing
 from tests.support.postgres import TrackingServer, Wire
 from tests.system.faults.workspace import SMALL, Workspace

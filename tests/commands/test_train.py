@@ -25,7 +25,7 @@ from pipeline.config.rules import options
 from pipeline.data.arrays import Arrays, split
 from pipeline.models import dense
 from pipeline.storage.locks import LOCK
-from pipeline.storage.sweep import Ledger
+from pipeline.storage.sweeps import Ledger
 from pipeline.sweep.outcome import Outcome, best_of
 from pipeline.sweep.plan import PlannedRun
 from pipeline.sweep.weights import Candidates

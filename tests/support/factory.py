@@ -19,7 +19,7 @@ from pipeline.config.run_config import Dataset, Model, Optimizer, RunConfig, Tra
 from pipeline.data.arrays import Arrays, write
 from pipeline.storage.identity import key_of
 from pipeline.storage.store import RunStore
-from pipeline.storage.sweep import Lost, Sweep
+from pipeline.storage.sweeps import Lost, Sweep
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
 
 # --- configurations as Hydra composes them: on digits, small and short unless they say otherwise

@@ -17,7 +17,7 @@ from pipeline.cli import console
 from pipeline.cli.errors import UserError
 from pipeline.report import tables
 from pipeline.storage.store import RECORD, RunStore
-from pipeline.storage.sweep import Ledger, Lost, Sweep
+from pipeline.storage.sweeps import Ledger, Lost, Sweep
 from tests.support import factory
 from tests.unit.storage.forged import forge
 

@@ -14,7 +14,7 @@ import pytest
 from pipeline import compare, publish, reproduce
 from pipeline.cli import console
 from pipeline.storage.locks import LOCK
-from pipeline.storage.sweep import Sweep
+from pipeline.storage.sweeps import Sweep
 from tests.support.clone import CHECKOUT
 from tests.unit.training.command import Place
 

@@ -13,7 +13,7 @@ import psutil
 
 from pipeline.data import arrays
 from pipeline.storage.store import RunStore
-from pipeline.storage.sweep import Ledger, Sweep
+from pipeline.storage.sweeps import Ledger, Sweep
 from pipeline.tracking import process
 from tests.unit.training.command import Place
 

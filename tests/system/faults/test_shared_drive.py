@@ -29,7 +29,7 @@ import os, signal, sys, time
 from pathlib import Path
 #prelude
 from pipeline.storage.store import RunStore
-from pipeline.storage.sweep import Ledger, Sweep
+from pipeline.storage.sweeps import Ledger, Sweep
 from tests.support.factory import seeded
 RUNS = sorted((seeded(seed) for seed in range(6)), key=lambda run: run.key)
 KEYS = [run.key for run in RUNS]

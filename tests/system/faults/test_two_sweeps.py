@@ -20,7 +20,7 @@ WRITERS = """
 import os, sys
 from pathlib import Path
 from pipeline.storage.store import RunStore
-from pipeline.storage.sweep import Sweep, gather
+from pipeline.storage.sweeps import Sweep, gather
 from tests.support.factory import KEY, stored
 
 def work(rounds):

@@ -17,7 +17,7 @@ import pytest
 
 from pipeline import compare
 from pipeline.report.evidence import Evidence, Source, read_sources
-from pipeline.storage.sweep import Sweep
+from pipeline.storage.sweeps import Sweep
 from pipeline.training.result import RunResult
 from tests.support import factory
 from tests.support.once import once

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.report.evidence import is_book, read_sources
 from pipeline.report.prose.limits import notes
-from pipeline.storage.sweep import Lost
+from pipeline.storage.sweeps import Lost
 from pipeline.training.result import DIVERGED
 from tests.support import factory
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.report import tables
-from pipeline.storage.sweep import Lost
+from pipeline.storage.sweeps import Lost
 from tests.support import factory
 
 RUNS = (

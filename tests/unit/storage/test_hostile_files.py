@@ -23,7 +23,7 @@ from pipeline.config.run_config import digest
 from pipeline.storage.find import find_run
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RECORD, DamagedRun, RunStore
-from pipeline.storage.sweep import Sweep
+from pipeline.storage.sweeps import Sweep
 from pipeline.training.result import RunResult
 from tests.support.factory import KEY, stored
 from tests.system.faults.rounds import ROUNDS, examples

@@ -15,7 +15,7 @@ import pytest
 from pipeline.cli.errors import UserError
 from pipeline.storage.record import DamagedRun, OtherRelease, opened
 from pipeline.storage.store import RECORD, RunStore
-from pipeline.storage.sweep import Ledger, Lost, Sweep, without_commands
+from pipeline.storage.sweeps import Ledger, Lost, Sweep, without_commands
 from tests.support.factory import KEY, stored
 from tests.unit.storage.forged import forge
 

@@ -15,7 +15,7 @@ import pytest
 from pipeline.config.run_config import RunConfig
 from pipeline.models import devices, optimizers
 from pipeline.storage import identity, numerics
-from pipeline.storage.sweep import Ledger
+from pipeline.storage.sweeps import Ledger
 from pipeline.sweep import publisher
 from pipeline.train import main
 from pipeline.training import trainer

@@ -20,7 +20,7 @@ from hydra.core.singleton import Singleton
 from pipeline import train
 from pipeline.cli import console
 from pipeline.storage.store import RunStore
-from pipeline.storage.sweep import Sweep
+from pipeline.storage.sweeps import Sweep
 from pipeline.training.result import RunResult
 
 

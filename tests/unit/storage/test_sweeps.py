@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.cli.errors import UserError
 from pipeline.storage.store import RunStore
-from pipeline.storage.sweep import Lost, Sweep, gather
+from pipeline.storage.sweeps import Lost, Sweep, gather
 from tests.unit.storage.conftest import KEYS, RUNS
 
 
