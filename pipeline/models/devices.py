@@ -69,6 +69,13 @@ class Device:
         return f"{self.kind.upper()}, Keras {version('keras')} on {self.backend} {version(self.backend)}, {self.precision}, {what}{many}"
 
 
+def program(trainer: str, backend: str) -> str:
+    """The module of pipeline/training that trains: the reference is plain Keras, whatever the backend."""
+    if trainer == "reference":
+        return "reference"
+    return "stacked" if backend == "jax" else "engine"
+
+
 def choose(kind: str, backend: str, precision: str, xla: bool, trainer: str, workers: int, stack: int) -> Device:
     """Settle `auto` without importing a backend (TensorFlow costs 7 s). Raises UserError for what is not there."""
     try:
