@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from pipeline.statistics import equal_fit
 from pipeline.statistics.design import configuration_of
 from pipeline.statistics.summary import intervals
 from pipeline.training.result import RunResult
@@ -19,11 +20,14 @@ LEVELS_PER_DECADE = 16
 SMALLEST_LOSS = 1e-8
 """A training loss of zero has no logarithm."""
 
+History = Mapping[str, Sequence[float]]
+"""The values of each metric at the points of a curve."""
+
 GAPS = {"gap_loss": "gap/loss", "gap_accuracy": "gap/accuracy"}
 """Column and metric of a history."""
 
 
-def at_levels(history: Mapping[str, Sequence[float]], metric: str, levels: np.ndarray) -> np.ndarray:
+def at_levels(history: History, metric: str, levels: np.ndarray) -> np.ndarray:
     """`metric` where the training loss first falls to each of `levels` (nats), linear between points in its logarithm.
 
     NaN for levels above the first point of the curve or below its lowest one.
@@ -43,9 +47,15 @@ def at_levels(history: Mapping[str, Sequence[float]], metric: str, levels: np.nd
     return found
 
 
-def common_levels(runs: Sequence[RunResult]) -> np.ndarray:
+def comparable(result: RunResult) -> History | None:
+    """The points of a run's curve that were measured on the same samples (`equal_fit.curve`); None where it has none."""
+    curve = equal_fit.curve(result)
+    return None if curve is None else {name: values[: len(curve.loss)] for name, values in result.history.items()}
+
+
+def common_levels(runs: Sequence[History]) -> np.ndarray:
     """Training losses that all of `runs` pass, highest first: both ends, and LEVELS_PER_DECADE between. Empty if there are none."""
-    losses = [np.maximum(run.history["train/loss"], SMALLEST_LOSS) for run in runs]
+    losses = [np.maximum(run["train/loss"], SMALLEST_LOSS) for run in runs]
     start, end = min(own[0] for own in losses), max(own.min() for own in losses)
     if not start > end:
         return np.array([])
@@ -61,15 +71,16 @@ def gap_by_training_loss(results: Sequence[RunResult]) -> pd.DataFrame:
     over the same seeds all along. Columns: `configuration`, `training_loss` (falling), `n`, `gap_<loss or accuracy>_<mean, sd,
     low, high>`.
     """
-    groups: dict[str, list[RunResult]] = {}
+    groups: dict[str, list[History]] = {}
     for result in results:
-        if result.finished and len(result.history.get("train/loss", [])) > 1:
-            groups.setdefault(configuration_of(result.job), []).append(result)
+        points = comparable(result) if result.finished else None
+        if points and len(points["train/loss"]) > 1:
+            groups.setdefault(configuration_of(result.job), []).append(points)
     rows = []
     for configuration, runs in groups.items():
         levels = common_levels(runs)
         for run in runs:
-            gaps = {column: at_levels(run.history, metric, levels) for column, metric in GAPS.items()}
+            gaps = {column: at_levels(run, metric, levels) for column, metric in GAPS.items()}
             rows.append(pd.DataFrame({"configuration": configuration, "training_loss": levels, **gaps}))
     if not rows:
         return pd.DataFrame(columns=["configuration", "training_loss", "n"])

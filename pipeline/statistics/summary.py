@@ -87,7 +87,8 @@ def shape(job: RunConfig) -> str:
 def hyperparameters(job: RunConfig) -> dict[str, Any]:
     """What decides the numbers and has no column of its own in a run's row, by its dotted name."""
     own_column = {"dataset.name", "model.hidden", "optimizer.name", "seed"}
-    return {name: value for name, value in job.flat().items() if name not in own_column}
+    plain = {name: value for name, value in job.flat().items() if name not in own_column}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
 
 
 def varying(jobs: Iterable[RunConfig]) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import io
 import json
 import re
 import shlex
@@ -12,15 +11,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import matplotlib.image
-import numpy as np
 import pandas as pd
 import pytest
 from dvc.cli.parser import get_main_parser
-from matplotlib.figure import Figure
 
 from pipeline.config import commandline
-from pipeline.report import figures, style, tuned
+from pipeline.report import tuned
 from pipeline.statistics import published
 from tests.support import clone as clones
 from tests.support.clone import CHECKOUT, Clone
@@ -198,28 +194,6 @@ def test_width_and_depth_are_as_the_runs_had_them() -> None:
     assert wide.lt(0).all().all()
     lost = [test.loc[optimizer].loc[1, 4] - test.loc[optimizer].loc[5, 4] for optimizer in set(table["optimizer"])]
     assert f"{int(min(lost))} to {round(max(lost))} points" in README
-
-
-def the_same_picture(path: str, figure: Figure) -> bool:
-    """But for single pixels: one curve that moves by a few of them changes more than one pixel in 10,000."""
-    there, drawn = (matplotlib.image.imread(source) for source in (SNAPSHOT / path, io.BytesIO(style.png(figure))))
-    return there.shape == drawn.shape and float((np.abs(there - drawn).max(axis=-1) > 0.3).mean()) < 1e-4
-
-
-def test_the_gap_by_width_is_drawn_from_the_last_comparison() -> None:
-    table = pd.read_csv(SNAPSHOT / "comparison.csv")
-    cells = table[table["experiment"].ne("book")]
-    with style.styled():
-        looks = style.look(sorted(set(table["optimizer"])))
-        figure = figures.against_width(cells, "gap_accuracy", "gap, points of accuracy", looks, 100)
-        assert the_same_picture("gap_by_width.png", figure)
-
-
-def test_width_and_depth_are_drawn_from_their_table() -> None:
-    cells = pd.read_csv(SNAPSHOT / "gap_by_width_and_depth.csv")
-    with style.styled():
-        figure = figures.by_depth(cells, ("gap_accuracy", "test_accuracy"), ("gap, points", "test, %"))
-        assert the_same_picture("gap_by_width_and_depth.png", figure)
 
 
 def test_what_trains_is_in_the_readme() -> None:
