@@ -115,13 +115,12 @@ def _device(numerics: dict[str, Any]) -> Device:
 
 def _train(group: Sequence[RunResult], arrays: Any, device: Device) -> dict[str, RunResult | None]:
     """The new results by key; None for a run without one."""
-    from pipeline.data.arrays import split
     from pipeline.training import trainer
+    from pipeline.training.splits import split
 
     retrained: dict[str, RunResult | None] = {then.key: None for then in group}
     if group:
-        dataset = group[0].job.dataset
-        parts = split(arrays, dataset.validation_size, dataset.train_size)
+        parts = split(arrays, group[0].job.dataset)
         for event in trainer.train([then.job for then in group], parts, arrays.classes, device):
             if isinstance(event, trainer.Done):
                 retrained[group[event.index].key] = event.result
