@@ -21,7 +21,7 @@ from pipeline.storage import identity
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import ENDED, RUNNING, STOPPED, Ledger, Sweep, gather, related, title, told_lost, told_of
-from pipeline.sweep import messages, room
+from pipeline.sweep import disk_space, messages
 from pipeline.sweep.executors.choose import choose_executor
 from pipeline.sweep.executors.this_process import ThisProcess
 from pipeline.sweep.outcome import Outcome, best_of, lost_runs, without_weights
@@ -30,8 +30,10 @@ from pipeline.sweep.pool import Pool
 from pipeline.sweep.progress import Progress
 from pipeline.sweep.publisher import Publisher
 from pipeline.sweep.weights import Candidates, with_weights
-from pipeline.tracking import Tracker, TrackingUnavailable, open_tracker
+from pipeline.tracking import NONE, Tracker, TrackingUnavailable, open_tracker
+from pipeline.tracking.address import resolve
 from pipeline.training.outcome import Epoch
+from pipeline.training.result import RunResult
 
 
 def run_sweep(plan: Plan, settings: Mapping[str, Any]) -> Generator[tuple[int, Outcome]]:
@@ -42,6 +44,25 @@ def run_sweep(plan: Plan, settings: Mapping[str, Any]) -> Generator[tuple[int, O
     """
     with opened(plan, settings) as session:
         yield from session.train()
+
+
+def results(plan: Plan, settings: Mapping[str, Any]) -> tuple[list[RunResult | None], TrackingUnavailable | None]:
+    """The result of each run of `plan`, None for one that was lost, and why MLflow lacks some, if it does.
+
+    Trains and publishes what is new; says nothing if there is nothing to do.
+    """
+    store, tracking = RunStore(store_root(settings["paths"]["runs"])), settings["tracking"]
+    found = [run.stored for run in look_up(plan, store, settings, single=False)]
+    address = resolve(tracking["kind"], tracking["uri"])
+    unpublished = address.kind != NONE and store.unpublished([run.key for run in plan], address.name)
+    if all(found) and not unpublished:
+        return found, None
+    try:
+        for position, outcome in run_sweep(plan, settings):
+            found[position] = outcome.result
+    except TrackingUnavailable as error:
+        return found, error
+    return found, None
 
 
 @contextmanager
@@ -112,7 +133,7 @@ class Session:
         before = [outcome.result for outcome in self.outcomes if outcome.result is not None]
         plan = look_up(plan, self.store, self.settings, self.single, before)
         new = to_train(plan)
-        room.check_room(new, self._places())
+        disk_space.check(new, self._places())
         messages.announce(plan, self.single, self.settings["force"])
         self.batch = len(self.outcomes)
         self.outcomes += [Outcome(run, run.stored) for run in plan]

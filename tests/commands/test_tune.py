@@ -14,6 +14,7 @@ from pipeline import tune
 from pipeline.cli.errors import UserError
 from pipeline.storage.store import RunStore
 from pipeline.sweep import tuning
+from pipeline.sweep.budget import Budget
 from pipeline.tracking import TrackingUnavailable
 from tests.unit.training.command import as_before
 
@@ -101,7 +102,7 @@ def test_a_second_call_trains_nothing(tuned: Tuned) -> None:
 @pytest.mark.slow
 def test_a_run_is_the_one_that_pipeline_train_would_make(tuned: Tuned) -> None:
     own = [word for word in tuned.words if word not in OWN and not word.startswith("out=")]
-    base = tuning.Search(tuning.Budget.of(VALUES), own).bases["adam"]
+    base = tuning.Search(Budget.of(VALUES), own).bases["adam"]
     assert (base.run(0, 0).key in RunStore(tuned.root / "runs")) is True
     assert base.run(1, 3).overrides == ["optimizer=adam", *own, "optimizer.learning_rate=0.01", "seed=3"]
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.storage.store import RunStore
 from pipeline.sweep import session, tuning
+from pipeline.sweep.budget import Budget
 from pipeline.sweep.outcome import Outcome
 from pipeline.sweep.plan import PlannedRun
 from pipeline.tracking import TrackingUnavailable
@@ -31,7 +33,7 @@ def search(processed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     own = ["dataset=digits", "model.width=8", "training.epochs=1", "device=cpu", "device.xla=false"]
     places = [f"paths.data={processed}", f"paths.runs={tmp_path}/runs", "tracking=sqlite"]
-    return tuning.Search(tuning.Budget.of(BUDGET), [*own, *places])
+    return tuning.Search(Budget.of(BUDGET), [*own, *places])
 
 
 @pytest.mark.parametrize("status", ["", FAILED], ids=["not at all", "as one that failed"])
@@ -43,26 +45,30 @@ def test_what_mlflow_has_not_got_is_published_by_the_same_command(
     def run_sweep(runs: Sequence[PlannedRun], _: object) -> Iterator[tuple[int, Outcome]]:
         sessions.append([run.key for run in runs])
         for position, run in enumerate(runs):
-            search.store.note_published(run.key, ids | {"status": FINISHED})
-            yield position, Outcome(run)
+            RunStore(tmp_path / "runs").note_published(run.key, ids | {"status": FINISHED})
+            yield position, Outcome(run, RunStore(tmp_path / "runs").read(run.key))
 
     ids = {"run_id": "id", "store": str(tmp_path / "mlflow.db")}
     monkeypatch.setattr(session, "run_sweep", run_sweep)
     runs = [search.bases["adam"].run(0.0, seed) for seed in range(2)]
     for one in runs:
-        search.store.write(result(job=one.job, identity=one.identity))
+        RunStore(tmp_path / "runs").write(result(job=one.job, identity=one.identity))
         if status:
-            search.store.note_published(one.key, ids | {"status": status})
+            RunStore(tmp_path / "runs").note_published(one.key, ids | {"status": status})
     for _ in range(2):
         assert len(search.train([("adam", 0.0)], range(2))[0]) == 2
     assert sessions == [[one.key for one in runs]], "once, since it has them then"
 
 
-def test_a_server_that_is_down_stops_no_tuning(search: tuning.Search, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_down_stops_no_tuning(
+    search: tuning.Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def run_sweep(runs: Sequence[PlannedRun], _: object) -> Iterator[tuple[int, Outcome]]:
         for position, run in enumerate(runs):
-            search.store.write(result(job=run.job, identity=run.identity, figures={"best/val_accuracy": 0.5}))
-            yield position, Outcome(run)
+            RunStore(tmp_path / "runs").write(
+                result(job=run.job, identity=run.identity, figures={"best/val_accuracy": 0.5})
+            )
+            yield position, Outcome(run, RunStore(tmp_path / "runs").read(run.key))
         raise TrackingUnavailable("away")
 
     monkeypatch.setattr(session, "run_sweep", run_sweep)
