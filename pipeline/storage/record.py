@@ -149,13 +149,7 @@ def checked(result: RunResult) -> RunResult:
             raise ValueError(f"{name} is no sha256")
     for name, value in result.figures.items():
         _check_number(name, value, result)
-    for name, values in result.history.items():
-        if not isinstance(values, list) or len(values) > result.job.training.epochs:
-            raise ValueError(f"{name} has not a number for each epoch")
-        for value in values:
-            _check_number(name, value, result)
-    if result.finished and len({len(values) for values in result.history.values()}) > 1:
-        raise ValueError("its curves are of different lengths")
+    _check_curves(result)
     if not COMMIT.fullmatch(result.environment.get("git_commit", "0" * 40)):
         raise ValueError("its git commit is none")
     if result.started:
@@ -178,21 +172,43 @@ def _made_of(result: RunResult) -> list[tuple[str, Any]]:
     return [(name, result.identity[name]) for name in ("data", "source")]
 
 
+def epochs_of(result: RunResult) -> list[int]:
+    """The epoch of each point of the curves, counted from 1; records of earlier releases have a point for every epoch."""
+    points = max(map(len, result.history.values()), default=0)
+    return getattr(result, "epochs", None) or list(range(1, points + 1))
+
+
+def _check_curves(result: RunResult) -> None:
+    """Raise ValueError unless the epochs ascend, and every curve has a value for each of them (a lost run: at most)."""
+    last, epochs = 0, epochs_of(result)
+    for epoch in epochs:
+        if isinstance(epoch, bool) or not isinstance(epoch, int) or not last < epoch <= result.job.training.epochs:
+            raise ValueError(f"epoch {printable(str(epoch))[:20]} after {last} of {result.job.training.epochs}")
+        last = epoch
+    for name, values in result.history.items():
+        expected = len(epochs)
+        if not isinstance(values, list) or len(values) > expected or (result.finished and len(values) < expected):
+            raise ValueError(f"{printable(str(name))[:80]} has not a value for each of its {expected} epochs")
+        for value in values:
+            _check_number(name, value, result)
+
+
 def _check_number(name: str, value: Any, result: RunResult) -> None:
-    """Shares are in [0, 1], and their gaps in [-1, 1]; a finished run has finite numbers alone."""
+    """Raise ValueError for what no training gives: a share that is not in [0, 1], a difference of two not in [-1, 1]."""
     if not NUMBER.fullmatch(name) or isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{printable(str(name))[:80]} is no number with a name")
     if result.finished and not math.isfinite(value):
         raise ValueError(f"{name} is {value} in a run that finished")
-    gap, (*_, what) = "gap" in name, name.split("/")
+    group, _, what = name.rpartition("/")
     low, high = -math.inf, math.inf
-    if what.endswith("accuracy"):
-        low, high = (-1.0 if gap else 0.0), 1.0
-    elif name.startswith("time/"):
+    is_share = what.endswith("accuracy") or what == "calibration_error"
+    if is_share:
+        low, high = (-1.0 if "gap" in group or group == "split_offset" else 0.0), 1.0
+    elif group == "time" or name == "excess/loss":
         low = 0.0
-    elif name == "best/epoch":
+    elif name in ("best/epoch", "lowest/epoch"):
         low, high = 1, result.job.training.epochs
-    if value < low - ROUNDING or value > high + ROUNDING or (what.endswith("accuracy") and math.isnan(value)):
+    if value < low - ROUNDING or value > high + ROUNDING or (is_share and math.isnan(value)):
         raise ValueError(f"{name} is {value}, expected {low:g} to {high:g}")
 
 

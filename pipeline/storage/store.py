@@ -209,18 +209,23 @@ class RunStore:
         return [key for key, ids, status in noted if not ids or ids.get("status", status) != status]
 
     def note_published(self, key: str, ids: dict[str, str]) -> None:
-        """Keep the ids that the store `ids["store"]` gave the run, in place of its earlier ones."""
+        """Keep the ids that the store `ids["store"]` gave the run, in place of its earlier ones.
+
+        Where it is the same run of MLflow, it still has the `model` that it had.
+        """
         with locks.locked(self.root):
             locks.recover(self.folder(key))
             if not self.folder(key).is_dir():
                 raise UserError(f"{self.folder(key)}: no run here any more; {AGAIN}")
-            noted = [
+            before = self.published(key, ids.get("store")).get("model")
+            model = {"model": before} if before and before == ids["run_id"] else {}
+            others = [
                 other
                 for other in self.everywhere(key)
                 if other.get("store") != ids.get("store") and ("store" in other or other.get("run_id") != ids["run_id"])
             ]
             with whole(self.folder(key) / PUBLISHED) as temporary:
-                _write_json(temporary, [*noted, ids])
+                _write_json(temporary, [*others, model | ids])
 
 
 DAMAGE = (

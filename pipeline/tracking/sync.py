@@ -23,15 +23,15 @@ from pipeline.storage.sweeps import (
     Ledger,
     Lost,
     Sweep,
+    lost_tags,
     related,
     title,
-    told_lost,
-    told_of,
     without_commands,
 )
-from pipeline.tracking.describe import span
+from pipeline.tracking.database import TrackingUnavailable
+from pipeline.tracking.describe import origin_tags, span
 from pipeline.tracking.runs import FAILED, FINISHED, KILLED
-from pipeline.tracking.store import TrackingUnavailable
+from pipeline.tracking.sweeps import ParentRun
 from pipeline.tracking.tracker import Tracker
 from pipeline.training import result
 from pipeline.training.result import RunResult
@@ -51,7 +51,7 @@ class Group:
     question: str
     keys: list[str]
     sweep: Sweep | None = None
-    grown: list[str] = field(default_factory=list)
+    contains: list[str] = field(default_factory=list)
     """Ids of the sweeps that are part of this one, and share its parent run."""
     parent: str | None = None
     ended: bool = False
@@ -112,13 +112,13 @@ def groups(store: RunStore) -> list[Group]:
     found: list[Group] = []
     of_sweeps: set[str] = set()
     for sweep in sweeps:
-        grown, within = related(sweeps, sweep.name, sweep.asked)
-        if sweep.id and not within:
+        contained, larger = related(sweeps, sweep.name, sweep.asked)
+        if sweep.id and not larger:
             of_sweeps |= sweep.asked
             # Runs that a killed command had not noted are in its record as still to come.
             keys = [key for key in dict.fromkeys([*sweep.keys, *(lost.key for lost in sweep.lost)]) if key in here]
             # A single run that failed has a record, too, but no parent.
-            found.append(Group(sweep.name, keys, sweep if len(sweep.asked) > 1 else None, grown))
+            found.append(Group(sweep.name, keys, sweep if len(sweep.asked) > 1 else None, contained))
     found.append(Group(Config.question, [key for key in here if key not in of_sweeps]))
     return [group for group in found if group.keys]
 
@@ -174,9 +174,15 @@ def _begin(store: RunStore, tracker: Tracker, group: Group) -> None:
     assert group.sweep is not None
     results = [store.record(key) for key in group.keys]
     count = len({*group.keys, *(lost.key for lost in group.sweep.lost)})
-    told = {"runs": str(count)} | told_of(results[-1].environment)
-    name, start = title([run.job for run in results]), min(span(run)[0] for run in results)
-    group.parent = tracker.begin(group.question, name, told, group.sweep.id, start, group.grown)
+    parent = ParentRun(
+        experiment=group.question,
+        name=title([run.job for run in results]),
+        tags={"runs": str(count)} | origin_tags(results[-1].environment),
+        sweep_id=group.sweep.id,
+        start=min(span(run)[0] for run in results),
+        contains=group.contains,
+    )
+    group.parent = tracker.begin(parent)
 
 
 def _send_some(
@@ -200,9 +206,7 @@ def _publish(
     taken, error = tracker.publish_all(some, group.question, group.parent, dataset)
     group.ids |= taken
     for key, ids in taken.items():
-        known = store.published(key, ids["store"])
-        kept = {"model": known["model"]} if known.get("model") == ids["run_id"] else {}
-        store.note_published(key, ids | kept)
+        store.note_published(key, ids)
     if error:
         group.interrupted = True
         raise error
@@ -225,10 +229,10 @@ def _end(store: RunStore, tracker: Tracker, group: Group) -> None:
         tracker.remove_duplicates(group.question, None, always=True)
         return
     missing = still_lost(store, sweep)
-    tracker.set_tags(parent, told_lost(missing))
+    tracker.set_tags(parent, lost_tags(missing))
     if group.winner in group.keys and group.winner in group.ids:
-        told = {"winner": store.record(group.winner).name, "winner.run_id": group.ids[group.winner]["run_id"]}
-        tracker.set_tags(parent, told)
+        winner = {"winner": store.record(group.winner).name, "winner.run_id": group.ids[group.winner]["run_id"]}
+        tracker.set_tags(parent, winner)
     unfinished = any(lost.status != result.DIVERGED for lost in missing)
     status = FINISHED if not unfinished else FAILED if sweep.status == ENDED else KILLED
     tracker.end(parent, status, max(span(store.record(key))[1] for key in group.keys))

@@ -127,15 +127,15 @@ def test_a_signal_is_heard_when_what_it_would_disturb_is_done_and_the_second_at_
     done = []
 
     def start() -> None:
-        with console.undisturbed():
+        with signals.delayed():
             for _ in range(signals):
                 signal.raise_signal(signal.SIGTERM)
             done.append("all of it")
 
-    with console.stopping(signal.SIGTERM):
-        with pytest.raises(console.Stopped):
+    with signals.stopping(signal.SIGTERM):
+        with pytest.raises(signals.Stopped):
             start()
-        assert signal.getsignal(signal.SIGTERM) is console._stop_at_once
+        assert signal.getsignal(signal.SIGTERM) is signals._stop_at_once
     assert done == ["all of it"] * (2 - signals)
 
 

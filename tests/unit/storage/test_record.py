@@ -86,8 +86,15 @@ IMPOSSIBLE: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     ),
     "a curve of more epochs": (
         lambda record: record["history"].update({"val/accuracy": [0.1] * 3}),
-        "val/accuracy has not a number for each epoch",
+        "epoch 3 after 2 of 2",
     ),
+    "a curve that ends early": (
+        lambda record: record["history"].update({"val/accuracy": [0.1]}),
+        "val/accuracy has not a value for each of its 2 epochs",
+    ),
+    "an epoch of its minimum that was not trained": (of_figures(lowest__epoch=3), "lowest/epoch is 3, expected 1 to 2"),
+    "a held-out loss under its own minimum": (of_figures(excess__loss=-0.5), "excess/loss is -0.5, expected 0 to inf"),
+    "a calibration error over 1": (of_figures(test__calibration_error=2.0), "test/calibration_error is 2.0"),
     "a figure with HTML for a name": (of_figures(**{"<script>": 1.0}), "no number with a name"),
     "a status": (lambda record: record.update(status="=cmd|' /C calc'!A0"), "its status is"),
     "a time": (lambda record: record.update(started="<b>now</b>"), "Invalid isoformat"),
@@ -149,6 +156,18 @@ def test_texts_of_a_record_only_show(store: RunStore) -> None:
     read = store.read(forge(store, stored(), change))
     assert read.reason == "\\x1b]0;mine\\x07\\x1b[2J\\u202egnp"
     assert read.environment["cpu"] == "\\x1b[31mred"
+
+
+@pytest.mark.parametrize(
+    "figures",
+    [
+        {"split_offset/accuracy": -0.02, "split_offset/loss": -0.3, "book_gap/accuracy": -0.01},
+        {"excess/loss": 0.0, "lowest/epoch": 2, "time/epochs": 2, "test/calibration_error": 0.02},
+    ],
+)
+def test_differences_may_be_negative_and_shares_zero(store: RunStore, figures: dict[str, float]) -> None:
+    store.write(stored(figures=figures))
+    assert store.read(KEY).figures == figures
 
 
 # --- what is no file

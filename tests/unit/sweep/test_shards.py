@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hydra_plugins.cluster_launcher import _pools
-from pipeline.cli import console
+from pipeline.cli import signals
 from pipeline.cli.console import PROJECT
 from pipeline.cli.errors import UserError
 from pipeline.storage.store import WEIGHTS, RunStore
@@ -319,7 +319,7 @@ def test_a_signal_while_a_shard_is_started_leaves_none_running(tmp_path: Path) -
 
     pool = Signalled(at_once=2)
     divided = shards_of(tmp_path, pool)
-    with console.stopping(signal.SIGTERM), pytest.raises(console.Stopped):
+    with signals.stopping(signal.SIGTERM), pytest.raises(signals.Stopped):
         list(divided.execute(TWO))
     assert (pool.cancelled, pool.living) == (["0"], set())
 
