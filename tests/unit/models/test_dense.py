@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.config.rules import ACTIVATIONS
 from pipeline.models import dense, initial, optimizers
 from pipeline.models.optimizers import CLASSES
-from pipeline.report import layers
 from tests.support.factory import make_job
 
 pytestmark = pytest.mark.usefixtures("keras")
@@ -87,19 +85,3 @@ def test_an_optimizer_has_the_job_s_hyperparameters(name: str) -> None:
     for key, value in make_job(name).optimizer.hyperparameters:
         if key != "learning_rate":
             assert getattr(built, key) == value
-
-
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_the_report_knows_a_forward_pass_without_keras(activation: str) -> None:
-    """For every activation that a configuration may name, with batch normalisation in between."""
-    model = make_job(hidden=[7, 5], activation=activation, batch_normalization=True).model
-    built, random = dense.build(model, inputs=64, classes=10, dtype="float32"), np.random.default_rng(0)
-    weights = {name: random.uniform(0.1, 1, array.shape) for name, array in dense.weights(built).items()}
-    weights = {name: (array - 0.5 * name.endswith("kernel")).astype(np.float32) for name, array in weights.items()}
-    dense.set_weights(built, weights)
-    images = random.random((20, 64), dtype=np.float32)
-    [_, *hidden, (_, logits)] = layers.outputs(model, weights, images)
-    assert [values.shape for _, values in hidden] == [(20, 7), (20, 5)]
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    expected = np.asarray(built(images, training=False))
-    assert np.allclose(powers / powers.sum(axis=1, keepdims=True), expected, atol=1e-5)
