@@ -68,9 +68,10 @@ def _digest(meta: Path) -> str | None:
 
 
 def _state_of_code(result: RunResult) -> str:
-    if result.identity["source"] == identity.source_digest():
+    numerics = result.identity["numerics"]
+    if result.identity["source"] == identity.source_digest(numerics):
         return "the code that is here"
-    names = identity.changed_sources(result.sources)
+    names = identity.changed_sources(result.sources, numerics)
     return f"differs here in {', '.join(names[:4])}{' …' if len(names) > 4 else ''}"
 
 

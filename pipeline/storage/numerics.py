@@ -95,5 +95,5 @@ def _place(device: Device) -> Path | None:
     }
     # A library below the backend decides bits too.
     libraries = {name: environment().get(name) for name in ("numpy", "jaxlib", "platform")}
-    made_of = [device.numerics(), compiled.processor(), card(), flags, libraries, source_digest()]
+    made_of = [device.numerics(), compiled.processor(), card(), flags, libraries, source_digest(device.numerics())]
     return root / "numerics" / digest(made_of)

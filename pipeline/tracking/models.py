@@ -133,7 +133,7 @@ def send_winner(
         arrays = load(data / result.job.dataset.name)
         images = np.asarray(arrays.test_images[:5]) if arrays.digest == result.identity["data"] else images
     precision = result.identity["numerics"]["precision"]
-    devices.start(devices.choose("cpu", "tensorflow", "float32", True, "engine", 1, 0))
+    devices.start(devices.choose("cpu", "tensorflow", "float32", True, "engine", 1, 0), trains=False)
     send_model(tracker, store, result, ids, images, "float32" if precision == "tensorfloat32" else precision)
     print(f"and the model of {result.name}", flush=True)
 

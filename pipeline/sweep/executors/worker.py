@@ -100,7 +100,7 @@ def _runs(shard: ShardFile, tasks: Sequence[Task]) -> Iterator[PlannedRun]:
     if not tasks:
         return
     device = devices.choose(**asdict(shard.device))
-    arrays = {name: load(Path(shard.data) / name) for name in {task.job.dataset.name for task in tasks}}
+    arrays = {name: load(Path(shard.data) / name, verified=True) for name in {task.job.dataset.name for task in tasks}}
     identities = {name: identity.identity(data.digest, device.numerics()) for name, data in arrays.items()}
     for task in tasks:
         name = task.job.dataset.name
