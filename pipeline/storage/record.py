@@ -30,7 +30,7 @@ NUMBER = re.compile(r"[a-z0-9_]{1,64}(/[a-z0-9_]{1,64})*")
 """Names of metrics."""
 SECTIONS = {"dataset": Dataset, "model": Model, "training": Training}
 ARRAYS = {"predictions", "probabilities", "weights", "patch"}
-FIRST = {"record", "sha256", "probabilities"}
+BEFORE_EXACT = {"record", "sha256", "probabilities"}
 """What the file had beside the record before numbers were noted in hexadecimal."""
 ROUNDING = 1e-6
 """By how much float32 may carry a share over its bounds."""
@@ -90,7 +90,7 @@ def result_of(stored: Mapping[str, Any], key: str) -> RunResult:
         raise OtherRelease(unknown)
     if digest({"job": plain["job"], **plain["identity"]}) != key:
         raise ValueError("its key is not that of its configuration, data, code and numerics")
-    result = RunResult.from_record(unfinite(plain))
+    result = RunResult.from_record(decode_nonfinite(plain))
     if result.exact != stored["exact"]:
         raise ValueError("its numbers are not what they are in hexadecimal")
     return checked(result)
@@ -108,7 +108,7 @@ def of_another_release(stored: Mapping[str, Any]) -> str | None:
         ),
         *_differences(plain["job"], {*SECTIONS, "optimizer", "seed"}, {*SECTIONS, "optimizer", "seed"}),
         *_differences(plain["identity"], {"data", "source", "numerics"}, {"data", "source", "numerics"}),
-        *(["no exact"] if stored.keys() <= FIRST else []),
+        *(["no exact"] if stored.keys() <= BEFORE_EXACT else []),
     ]
     for section, kind in SECTIONS.items():
         names = {field.name for field in fields(kind)}
@@ -144,7 +144,7 @@ def checked(result: RunResult) -> RunResult:
     """The run with every text printable. Raises ValueError for a value that no training gives."""
     if result.status not in (FINISHED, DIVERGED, FAILED):
         raise ValueError(f"its status is {result.status!r}")
-    for name, value in [*result.digests.items(), *result.sources.items(), *_made_of(result)]:
+    for name, value in [*result.digests.items(), *result.sources.items(), *_identity_digests(result)]:
         if not (isinstance(value, str) and SHA256.fullmatch(value)):
             raise ValueError(f"{name} is no sha256")
     for name, value in result.figures.items():
@@ -163,7 +163,7 @@ def checked(result: RunResult) -> RunResult:
     )
 
 
-def _made_of(result: RunResult) -> list[tuple[str, Any]]:
+def _identity_digests(result: RunResult) -> list[tuple[str, Any]]:
     numerics = result.identity["numerics"]
     if not all(isinstance(value, str | int | float | bool | None) for value in numerics.values()):
         raise TypeError("numerics hold more than plain values")
@@ -236,23 +236,23 @@ def _text(value: Any) -> str:
 _NON_FINITE = {"inf": float("inf"), "-inf": float("-inf"), "nan": float("nan")}
 
 
-def finite(value: Any) -> Any:
+def encode_nonfinite(value: Any) -> Any:
     """JSON has no NaN and no infinity: a diverged run's are written as {"float": "nan"}."""
     if isinstance(value, float) and not math.isfinite(value):
         return {"float": str(value)}
     if isinstance(value, dict):
-        return {name: finite(item) for name, item in value.items()}
+        return {name: encode_nonfinite(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
+        return [encode_nonfinite(item) for item in value]
     return value
 
 
-def unfinite(value: Any) -> Any:
-    """The inverse of `finite`."""
+def decode_nonfinite(value: Any) -> Any:
+    """The inverse of `encode_nonfinite`."""
     if isinstance(value, dict):
         if set(value) == {"float"}:
             return _NON_FINITE[value["float"]]
-        return {name: unfinite(item) for name, item in value.items()}
+        return {name: decode_nonfinite(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [unfinite(item) for item in value]
+        return [decode_nonfinite(item) for item in value]
     return value

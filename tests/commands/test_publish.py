@@ -127,7 +127,7 @@ def test_it_is_what_sqlite_has(server: TrackingServer, filled: RunStore, questio
     assert there["parent"]["name"] == "adam, 64, 4 seeds"
     tags = there["parent"]["tags"]
     assert (there["parent"]["status"], tags["lost"], tags["winner"]) == ("FINISHED", "1 diverged", "adam-w64-d1-s1")
-    stores = [[ids["store"] for ids in filled.everywhere(key)] for key in filled.keys()]  # noqa: SIM118
+    stores = [[ids["store"] for ids in filled.published_ids(key)] for key in filled.keys()]  # noqa: SIM118
     assert stores == [[str(tmp_path / "mlflow.db"), server.uri]] * 4
 
 
@@ -137,10 +137,10 @@ def test_again_it_sends_nothing(
 ) -> None:
     send(filled, server.uri)
     assert "0 at http://127.0.0.1" in capsys.readouterr().out
-    before = rows(server.uri, question), [filled.everywhere(key) for key in filled.keys()]  # noqa: SIM118
+    before = rows(server.uri, question), [filled.published_ids(key) for key in filled.keys()]  # noqa: SIM118
     send(filled, server.uri)
     assert f"4 runs (1 sweep, 0 single runs): 4 at {server.uri} already, none to send" in capsys.readouterr().out
-    assert (rows(server.uri, question), [filled.everywhere(key) for key in filled.keys()]) == before  # noqa: SIM118
+    assert (rows(server.uri, question), [filled.published_ids(key) for key in filled.keys()]) == before  # noqa: SIM118
 
 
 @pytest.mark.slow
