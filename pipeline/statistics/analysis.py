@@ -33,7 +33,7 @@ class Analysis:
     contrasts: pd.DataFrame
     """A row per declared contrast and figure, with its verdict: columns in the docstring of `contrasts`."""
     levels: pd.DataFrame
-    """A row per configuration and training loss: held-out loss and accuracy there (`equal_fit.levels`)."""
+    """A row per training loss and configuration: held-out loss, accuracy and gaps there (`equal_fit.levels`)."""
     targets: pd.DataFrame
     """A row per configuration with a validation split: epochs and seconds to the target (`targets.by_configuration`)."""
     target_runs: pd.DataFrame

@@ -41,6 +41,9 @@ from pipeline.statistics.figures import FIGURES, FIT
 from pipeline.statistics.pairs import Blocks, Pairs, Values
 from pipeline.statistics.verdicts import Kind, judged
 
+OF_RUNS = tuple(name for name in FIGURES if name not in FIT)
+"""Figures that each run has by itself."""
+
 COLUMNS = [
     "contrast", "dataset", "at", "a", "b", "figure", "question",
     "n", "seeds", "only_a", "only_b", "unlike", "lost_a", "lost_b", "level", "mean_a", "mean_b",
@@ -56,7 +59,7 @@ def contrasts(
 
     `runs` and `table` as `design.runs_of` and `design.configurations` give them, `curves` by key.
     """
-    blocks = Blocks(runs)
+    blocks = Blocks(runs, OF_RUNS)
     rows, differences = [], []
     for contrast in design.contrasts:
         pairs = blocks.pairs(contrast.a, contrast.b)
@@ -92,7 +95,7 @@ def _values(pairs: Pairs, curves: Mapping[str, Curve]) -> dict[str, tuple[Values
     """By figure both sides' values, of the seeds of which both are known, and the training losses where they were read."""
     level, *at_equal_loss = pairs.at_equal_training_loss(curves)
     nowhere: np.ndarray = np.empty(0)
-    found = {name: (pairs.figure(name).known(), nowhere) for name in FIGURES if name not in FIT}
+    found = {name: (pairs.figure(name).known(), nowhere) for name in OF_RUNS}
     fit = {name: (values.known(), level[np.isfinite(level)]) for name, values in zip(FIT, at_equal_loss, strict=True)}
     return {name: (found | fit)[name] for name in FIGURES}
 

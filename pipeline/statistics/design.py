@@ -77,6 +77,19 @@ def factors(configurations: Sequence[Mapping[str, Any]]) -> list[str]:
     return found
 
 
+def following(configurations: Sequence[Mapping[str, Any]], found: Sequence[str]) -> list[str]:
+    """Dotted names of what differs among configurations and is no factor: a contrast may differ in it too.
+
+    Of an optimizer's own hyper-parameters those that differ within an optimizer.
+    """
+    seen: dict[tuple[str, object], set[Any]] = {}
+    for own in configurations:
+        for name, value in own.items():
+            seen.setdefault((name, own[NAME] if _nested(name) else None), set()).add(value)
+    varied = dict.fromkeys(name for (name, _), values in seen.items() if len(values) > 1)
+    return [name for name in varied if name not in found]
+
+
 def contrasted(found: Sequence[str]) -> list[str]:
     """The factors by the names under which they are contrasted: hidden layers are width and depth."""
     names: list[str] = []
@@ -167,6 +180,8 @@ class Design:
     contrasts: list[Contrast] = field(default_factory=list)
     references: list[Reference] = field(default_factory=list)
     """One for each data set and factor."""
+    following: list[str] = field(default_factory=list)
+    """What differs and is no factor, since it follows from the factors: learning rates tuned for each width."""
     absent: list[str] = field(default_factory=list)
     """Factors of which no two configurations agree in everything else."""
 
@@ -181,6 +196,7 @@ def design(table: pd.DataFrame, jobs: Mapping[str, RunConfig], declared: Declara
     for dataset, group in table.groupby("dataset", sort=False):
         values = {str(name): values_of(jobs[str(name)]) for name in group.index}
         names = factors(list(values.values()))
+        found.following += following(list(values.values()), names)
         for factor in contrasted(names):
             formed = _contrasts(str(dataset), factor, names, values, declared, found)
             found.contrasts += formed
@@ -239,9 +255,13 @@ def _at_defaults(factor: str, names: Sequence[str], own: Mapping[str, Any]) -> b
 def _shared(factor: str, names: Sequence[str], own: Mapping[str, Any]) -> tuple[Any, ...]:
     """What two configurations of a contrast agree in."""
     other = {WIDTH: DEPTH, DEPTH: WIDTH}.get(factor)
-    leave_out = {NAME: factor == OPTIMIZER, HIDDEN: other is not None, factor: True}
-    kept = [name for name in names if not leave_out.get(name) and (_nested(factor) or not _nested(name))]
-    return tuple(own.get(name) for name in kept) + ((_level(other, own),) if other else ())
+    return tuple(own.get(name) for name in _kept(factor, names)) + ((_level(other, own),) if other else ())
+
+
+def _kept(factor: str, names: Sequence[str]) -> list[str]:
+    """The other factors, without hyper-parameters unless the contrast is of one."""
+    own_name = {OPTIMIZER: NAME, WIDTH: HIDDEN, DEPTH: HIDDEN}.get(factor, factor)
+    return [name for name in names if name != own_name and (_nested(factor) or not _nested(name))]
 
 
 def _reference(
@@ -278,7 +298,7 @@ def _at(factor: str, names: Sequence[str], own: Mapping[str, Any]) -> str:
         words.append(f"width {own[HIDDEN][0]}")
     else:
         words.append(_layers(own))
-    others = [name for name in names if name not in (NAME, HIDDEN, factor) and own.get(name) is not None]
+    others = [name for name in _kept(factor, names) if name not in (NAME, HIDDEN) and own.get(name) is not None]
     return ", ".join([*words, *(setting(name, own[name]) for name in others)])
 
 

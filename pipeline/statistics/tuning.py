@@ -156,7 +156,7 @@ def compared(default: Sequence[RunResult], tuned: Sequence[RunResult], declared:
     finished = runs[runs["status"].eq(FINISHED)]
     means = summary.intervals(finished, ["optimizer", "experiment"], COMPARED).set_index(["optimizer", "experiment"])
     counts = finished.groupby(["optimizer", "experiment"]).size()
-    blocks = Blocks(runs.assign(configuration=runs["optimizer"] + " " + runs["experiment"]))
+    blocks = Blocks(runs.assign(configuration=runs["optimizer"] + " " + runs["experiment"]), COMPARED)
     rows, differences = [], []
     for optimizer in order:
         row: dict[str, object] = {"optimizer": optimizer}
