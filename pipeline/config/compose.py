@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -13,6 +14,8 @@ from pipeline.cli.formatting import nearest
 from pipeline.config import rules, schema
 from pipeline.config import run_config as j
 from pipeline.config.hydra_version import VERSION_BASE
+
+S = TypeVar("S", j.Dataset, j.Model, j.Training)
 
 
 class ConfigurationError(UserError):
@@ -59,6 +62,10 @@ def problems(values: dict[str, Any]) -> list[str]:
     for key, value in flat.items():
         if key in ("optimizer.name", "dataset.name"):
             continue
+        if key == "optimizer.class":
+            if value != (own := rules.keras_class(optimizer)):
+                found.append(f"{key}={rules.shown(value)}: set by conf/optimizer/{optimizer}.yaml, expected {own}")
+            continue
         rule = rules.rule_for(key)
         if rule is None or key not in known:
             where = f" of {optimizer}" if key.startswith("optimizer.") else ""
@@ -66,17 +73,53 @@ def problems(values: dict[str, Any]) -> list[str]:
         elif line := rules.complaint(key, value, rule):
             found.append(line)
     found += [f"{key}: missing" for key in known if key not in flat]
-    if not found and flat.get("optimizer.nesterov") and flat.get("optimizer.momentum") == 0:
-        found.append("optimizer.nesterov=true: needs optimizer.momentum over 0")
-    if not found and flat["training.patience"] and not flat["dataset.validation_size"]:
-        found.append(
-            f"training.patience={flat['training.patience']}: needs dataset.validation_size over 0, "
-            "since nothing may be chosen on the test split"
+    return found or combination_problems(flat)
+
+
+def combination_problems(flat: dict[str, Any]) -> list[str]:
+    """Values that cannot be together, each of them in its range; a line each."""
+    found = []
+
+    def needs(key: str, condition: bool, what: str) -> None:
+        if not condition:
+            found.append(f"{key}={rules.shown(flat[key])}: needs {what}")
+
+    schedule, boundaries = flat["training.schedule"], flat["training.boundaries"]
+    if flat.get("optimizer.nesterov"):
+        needs("optimizer.nesterov", flat["optimizer.momentum"] != 0, "optimizer.momentum over 0")
+    if flat["model.kernel_stddev"] is not None:
+        fitting = flat["model.kernel_initializer"] in rules.WITH_STDDEV
+        needs("model.kernel_stddev", fitting, f"model.kernel_initializer to be one of {', '.join(rules.WITH_STDDEV)}")
+    if flat["training.patience"]:
+        what = "dataset.validation_size over 0, since nothing may be chosen on the test split"
+        needs("training.patience", flat["dataset.validation_size"] > 0, what)
+    if flat["training.label_smoothing"]:
+        fitting = flat["training.loss"] == "categorical_crossentropy"
+        needs("training.label_smoothing", fitting, "training.loss=categorical_crossentropy")
+    if flat["training.decay"] != 1:
+        needs("training.decay", flat["training.decay_epochs"] > 0, "training.decay_epochs, after how many epochs each")
+    for key, default in (("training.decay", 1), ("training.decay_epochs", 0)):
+        if flat[key] != default:
+            needs(key, schedule in ("staircase", "exponential"), "training.schedule=staircase or exponential")
+    if schedule == "exponential":
+        needs("training.schedule", flat["training.decay_epochs"] > 0, "training.decay and training.decay_epochs")
+    if schedule == "piecewise":
+        needs(
+            "training.schedule",
+            len(boundaries) > 0,
+            "training.boundaries and training.factors, such as [10,20] and [0.1,0.01]",
         )
-    if not found and flat["training.decay"] != 1 and not flat["training.decay_epochs"]:
-        found.append(
-            f"training.decay={flat['training.decay']}: needs training.decay_epochs, after how many epochs each"
+        needs(
+            "training.factors",
+            len(flat["training.factors"]) == len(boundaries),
+            "one factor for each of training.boundaries",
         )
+    else:
+        for key in ("training.boundaries", "training.factors"):
+            needs(key, not flat[key], "training.schedule=piecewise")
+    if flat["training.warmup_epochs"]:
+        fewer = flat["training.warmup_epochs"] < flat["training.epochs"]
+        needs("training.warmup_epochs", fewer, f"more than so many training.epochs, came {flat['training.epochs']}")
     return found
 
 
@@ -104,26 +147,34 @@ def to_job(values: dict[str, Any]) -> j.RunConfig:
     """The RunConfig that a composed configuration (plain values) means. Raises ConfigurationError with all problems."""
     if found := problems(values):
         raise ConfigurationError(found)
-    model, training = values["model"], values["training"]
+    model = values["model"]
+    hidden = model["hidden"] if model["hidden"] is not None else [model["width"]] * model["depth"]
     optimizer = dict(values["optimizer"])
     name = optimizer.pop("name")
-    hidden = model["hidden"] if model["hidden"] is not None else [model["width"]] * model["depth"]
+    optimizer.pop("class", None)
     floats = {n: float(v) if _is_float(n, v) else v for n, v in optimizer.items()}
     return j.RunConfig(
-        dataset=j.Dataset(**values["dataset"]),
-        model=j.Model(
-            tuple(hidden),
-            model["activation"],
-            float(model["dropout"]),
-            model["kernel_initializer"],
-            float(model["input_dropout"]),
-            model["batch_normalization"],
-            None if model["max_norm"] is None else float(model["max_norm"]),
-        ),
+        dataset=_section(j.Dataset, values["dataset"]),
+        model=_section(j.Model, model | {"hidden": hidden}),
         optimizer=j.Optimizer(name, tuple(sorted(floats.items()))),
-        training=j.Training(**training | {"decay": float(training["decay"])}),
+        training=_section(j.Training, values["training"]),
         seed=values["seed"],
     )
+
+
+def _section(kind: type[S], values: dict[str, Any]) -> S:
+    """`kind` with the values of its fields: lists as tuples, and 1 as 1.0 where a number may have decimals."""
+    fitting: dict[str, Callable[[Any], Any]] = {
+        "float": float,
+        "float | None": lambda value: None if value is None else float(value),
+        "tuple[int, ...]": tuple,
+        "tuple[float, ...]": lambda value: tuple(map(float, value)),
+    }
+    return kind(**{f.name: fitting.get(str(f.type), _same)(values[f.name]) for f in fields(kind)})
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 def _is_float(name: str, value: Any) -> bool:

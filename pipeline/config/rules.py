@@ -41,7 +41,11 @@ INITIALIZERS = (
     "lecun_normal",
     "random_normal",
     "random_uniform",
+    "truncated_normal",
 )
+WITH_STDDEV = ("random_normal", "random_uniform", "truncated_normal")
+"""Initializers whose spread is a value; that of the others follows from the layer."""
+SCHEDULES = ("constant", "staircase", "exponential", "cosine", "piecewise")
 
 
 @dataclass(frozen=True)
@@ -91,12 +95,32 @@ WIDTHS = Rule(
     lambda v: isinstance(v, list | tuple) and 1 <= len(v) <= 32 and all(_is_integer(w) and 1 <= w <= 65_536 for w in v),
     "a list of 1 to 32 whole numbers from 1 to 65,536, such as [300,100]",
 )
+BOUNDARIES = Rule(
+    lambda v: (
+        isinstance(v, list | tuple)
+        and len(v) <= 32
+        and all(_is_integer(epoch) and 1 <= epoch <= 10_000 for epoch in v)
+        and list(v) == sorted(set(v))
+    ),
+    "a list of at most 32 epochs from 1 to 10,000 in ascending order, such as [10,20]",
+)
+FACTORS = Rule(
+    lambda v: isinstance(v, list | tuple) and len(v) <= 32 and all(number(0, 1000).accepts(factor) for factor in v),
+    "a list of at most 32 numbers of at least 0 and at most 1000, such as [0.1,0.01]",
+)
+SCALAR = Rule(
+    lambda v: v is None or isinstance(v, bool) or number(-math.inf, math.inf).accepts(v),
+    "a number, true, false or null",
+)
 BATCH_SIZE = optional(integer(1, 1_000_000))
 SHARE = number(0, 1, under=True)
 
 RULES: dict[str, Rule] = {
     "dataset.validation_size": integer(0, 10_000_000),
     "dataset.train_size": integer(0, 10_000_000),
+    "dataset.validation": choice(("random", "last")),
+    "dataset.validation_seed": integer(0, 2**64 - 1),
+    "dataset.label_noise": SHARE,
     "model.width": integer(1, 65_536),
     "model.depth": integer(1, 32),
     "model.hidden": optional(WIDTHS),
@@ -106,6 +130,9 @@ RULES: dict[str, Rule] = {
     "model.input_dropout": SHARE,
     "model.batch_normalization": BOOLEAN,
     "model.max_norm": optional(number(0, 1000, over=True)),
+    "model.kernel_stddev": optional(number(0, 1000, over=True)),
+    "model.l1": number(0, 1000),
+    "model.l2": number(0, 1000),
     "training.epochs": integer(1, 10_000),
     "training.batch_size": integer(1, 10_000_000),
     "training.loss": choice(LOSSES),
@@ -113,6 +140,14 @@ RULES: dict[str, Rule] = {
     "training.decay": number(0, 1, over=True),
     "training.decay_epochs": integer(0, 10_000),
     "training.patience": integer(0, 10_000),
+    "training.evaluate_every": integer(1, 10_000),
+    "training.stop_at_loss": optional(number(0, 1000, over=True)),
+    "training.label_smoothing": SHARE,
+    "training.schedule": choice(SCHEDULES),
+    "training.warmup_epochs": integer(0, 10_000),
+    "training.boundaries": BOUNDARIES,
+    "training.factors": FACTORS,
+    "training.clip_norm": optional(number(0, 1000, over=True)),
     "device.kind": choice(("auto", "cpu", "gpu")),
     "device.backend": choice(("tensorflow", "jax")),
     "device.precision": choice(("float32", "float64", "tensorfloat32", "mixed_bfloat16")),
@@ -163,7 +198,20 @@ def options(group: str) -> tuple[str, ...]:
 @cache
 def hyperparameters(optimizer: str) -> tuple[str, ...]:
     """Names that `conf/optimizer/<optimizer>.yaml` sets."""
-    return tuple(name for name in content("optimizer", optimizer) if name != "name")
+    return tuple(name for name in content("optimizer", optimizer) if name not in ("name", "class"))
+
+
+@cache
+def keras_class(optimizer: str) -> str:
+    """The class of `keras.optimizers` that `conf/optimizer/<optimizer>.yaml` names. Raises UserError."""
+    if optimizer not in options("optimizer"):
+        raise UserError(f"optimizer={optimizer}: expected one of {', '.join(options('optimizer'))}")
+    name = content("optimizer", optimizer).get("class")
+    if not isinstance(name, str):
+        raise UserError(
+            f"conf/optimizer/{optimizer}.yaml: class={shown(name)}: expected a class of keras.optimizers, such as Adam"
+        )
+    return name
 
 
 def content(group: str, name: str) -> dict[str, Any]:
@@ -178,7 +226,10 @@ def content(group: str, name: str) -> dict[str, Any]:
 def rule_for(key: str) -> Rule | None:
     """The rule of a dotted key, or None where there is no such key in any configuration."""
     if key.startswith("optimizer."):
-        return HYPERPARAMETERS.get(key.removeprefix("optimizer."))
+        name = key.removeprefix("optimizer.")
+        # An optimizer that a file adds may have values that no other has.
+        other = SCALAR if any(name in hyperparameters(optimizer) for optimizer in options("optimizer")) else None
+        return HYPERPARAMETERS.get(name, other)
     return RULES.get(key)
 
 

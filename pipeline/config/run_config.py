@@ -23,12 +23,19 @@ def digest(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Which data, and how many of its last training samples are held out for validation."""
+    """Which data, and which of its training samples are held out for validation. A default means what it meant before it existed."""
 
     name: str
     validation_size: int
+    """Training samples held out; 0 for none: then curves are measured on the test split."""
     train_size: int = 0
-    """Training samples used, from the first; 0 for all that are not held out."""
+    """Training samples used of those that are not held out; 0 for all."""
+    validation: str = "last"
+    """`random`: stratified by class, drawn once with `validation_seed`, the same for every run. `last`: the last ones of the file."""
+    validation_seed: int = 0
+    """Of the random split and of the label noise; the seed of a run has no part in either."""
+    label_noise: float = 0.0
+    """Share of the training labels that are replaced by another class, drawn once."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,12 @@ class Model:
     """Before each hidden layer's activation."""
     max_norm: float | None = None
     """Most that the norm of the weights into a hidden unit may be; None for no limit."""
+    kernel_stddev: float | None = None
+    """Standard deviation of `random_normal` and `truncated_normal`, limit of `random_uniform`; None for Keras's default."""
+    l1: float = 0.0
+    """Factor of the sum of the kernels' absolute values in the training loss."""
+    l2: float = 0.0
+    """Factor of the sum of the kernels' squares in the training loss."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +77,29 @@ class Training:
     batch_size: int
     loss: str
     curve_samples: int
-    """Training samples, drawn once for all runs, on which the curve is measured after each epoch; 0 for all."""
+    """Training samples, drawn once for all runs, on which each point of the curve is measured; 0 for all."""
     decay: float = 1.0
-    """Factor of the learning rate after every `decay_epochs` epochs."""
+    """Factor of the learning rate in every `decay_epochs` epochs, in steps (`staircase`) or smoothly (`exponential`)."""
     decay_epochs: int = 0
     """0 for a learning rate that stays."""
     patience: int = 0
-    """Epochs without a lower validation loss after which training ends; 0 for all `epochs`."""
+    """Points of the curve without a lower validation loss after which training ends; 0 for all `epochs`."""
+    evaluate_every: int = 1
+    """Epochs from one point of the curve to the next; the last epoch always is one."""
+    stop_at_loss: float | None = None
+    """Training ends at the first point whose training loss is at most this."""
+    label_smoothing: float = 0.0
+    """Of the training loss only (Keras's `CategoricalCrossentropy`)."""
+    schedule: str = "staircase"
+    """Of the learning rate: `constant`, `staircase`, `exponential`, `cosine` (to 0 at the last step) or `piecewise`."""
+    warmup_epochs: int = 0
+    """Epochs in which the learning rate rises linearly from 0; the schedule begins after them."""
+    boundaries: tuple[int, ...] = ()
+    """Of `piecewise`: epochs after which the learning rate changes."""
+    factors: tuple[float, ...] = ()
+    """Of `piecewise`: for each boundary, what the optimizer's learning rate is multiplied with from there on."""
+    clip_norm: float | None = None
+    """Most that the norm of all gradients together may be (Keras's `global_clipnorm`)."""
 
 
 @dataclass(frozen=True)
@@ -82,37 +111,42 @@ class RunConfig:
     seed: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain nested values; `RunConfig.from_dict` is its inverse."""
-        # All values but these two are plain; `dataclasses.asdict` copies each of them, which takes twenty times as long.
-        return {
-            "dataset": dict(vars(self.dataset)),
-            "model": {**vars(self.model), "hidden": list(self.model.hidden)},
-            "optimizer": {"name": self.optimizer.name, **dict(self.optimizer.hyperparameters)},
-            "training": dict(vars(self.training)),
-            "seed": self.seed,
-        }
+        """Plain nested values without those that equal their default; `RunConfig.from_dict` is its inverse.
+
+        So a new field with its default changes no key of a run that was trained before the field existed.
+        """
+        return self._plain(sparse=True)
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> RunConfig:
         optimizer = dict(plain["optimizer"])
         name = optimizer.pop("name")
         return cls(
-            dataset=Dataset(**plain["dataset"]),
-            model=Model(**{**plain["model"], "hidden": tuple(plain["model"]["hidden"])}),
+            dataset=Dataset(**_tuples(plain["dataset"])),
+            model=Model(**_tuples(plain["model"])),
             optimizer=Optimizer(name, tuple(sorted(optimizer.items()))),
-            training=Training(**plain["training"]),
+            training=Training(**_tuples(plain["training"])),
             seed=plain["seed"],
         )
 
     def flat(self) -> dict[str, Any]:
-        """`{"model.hidden": [512], "optimizer.learning_rate": 0.001, …}`, as MLflow's parameters show it."""
+        """`{"model.hidden": [512], "optimizer.learning_rate": 0.001, …}`, all values, as MLflow's parameters show them."""
         flat: dict[str, Any] = {}
-        for section, values in self.to_dict().items():
+        for section, values in self._plain(sparse=False).items():
             if isinstance(values, dict):
                 flat |= {f"{section}.{name}": value for name, value in values.items()}
             else:
                 flat[section] = values
         return flat
+
+    def _plain(self, *, sparse: bool) -> dict[str, Any]:
+        return {
+            "dataset": _lists(self.dataset, sparse),
+            "model": _lists(self.model, sparse),
+            "optimizer": {"name": self.optimizer.name, **dict(self.optimizer.hyperparameters)},
+            "training": _lists(self.training, sparse),
+            "seed": self.seed,
+        }
 
     @property
     def width(self) -> int | None:
@@ -136,3 +170,21 @@ class RunConfig:
         plain = self.to_dict()
         del plain["seed"]
         return digest(plain)
+
+
+_NO_DEFAULT = object()
+
+
+def _lists(section: Dataset | Model | Training, sparse: bool) -> dict[str, Any]:
+    """The fields of `section`, tuples as lists; `sparse`: without those that equal their default."""
+    # `dataclasses.asdict` copies each value, which takes twenty times as long; a default is an attribute of the class.
+    defaults = vars(type(section)) if sparse else {}
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in vars(section).items()
+        if defaults.get(name, _NO_DEFAULT) != value
+    }
+
+
+def _tuples(section: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in section.items()}

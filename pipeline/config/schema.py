@@ -19,6 +19,9 @@ class DatasetConfig:
     name: str = MISSING
     validation_size: int = MISSING
     train_size: int = MISSING
+    validation: str = MISSING
+    validation_seed: int = MISSING
+    label_noise: float = MISSING
 
 
 @dataclass
@@ -32,6 +35,9 @@ class ModelConfig:
     input_dropout: float = MISSING
     batch_normalization: bool = MISSING
     max_norm: Optional[float] = None  # noqa: UP045
+    kernel_stddev: Optional[float] = None  # noqa: UP045
+    l1: float = MISSING
+    l2: float = MISSING
 
 
 @dataclass
@@ -43,6 +49,14 @@ class TrainingConfig:
     decay: float = MISSING
     decay_epochs: int = MISSING
     patience: int = MISSING
+    evaluate_every: int = MISSING
+    stop_at_loss: Optional[float] = None  # noqa: UP045
+    label_smoothing: float = MISSING
+    schedule: str = MISSING
+    warmup_epochs: int = MISSING
+    boundaries: list[int] = MISSING
+    factors: list[float] = MISSING
+    clip_norm: Optional[float] = None  # noqa: UP045
 
 
 @dataclass

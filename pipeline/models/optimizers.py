@@ -1,4 +1,4 @@
-"""Names of `conf/optimizer/` to Keras's optimizers: the table is all there is; their mathematics is Keras's."""
+"""Keras's optimizers by the names of `conf/optimizer/`, whose files say the class; their mathematics is Keras's."""
 
 from __future__ import annotations
 
@@ -8,33 +8,20 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.cli.errors import UserError
+from pipeline.config import rules
 from pipeline.config import run_config as j
-
-CLASSES = {
-    "adadelta": "Adadelta",
-    "adafactor": "Adafactor",
-    "adagrad": "Adagrad",
-    "adam": "Adam",
-    "adamax": "Adamax",
-    "adamw": "AdamW",
-    "ftrl": "Ftrl",
-    "lamb": "Lamb",
-    "lion": "Lion",
-    "momentum": "SGD",
-    "muon": "Muon",
-    "nadam": "Nadam",
-    "nesterov": "SGD",
-    "rmsprop": "RMSprop",
-    "schedule_free_adamw": "ScheduleFreeAdamW",
-    "sgd": "SGD",
-}
 
 
 def build(optimizer: j.Optimizer) -> Any:
-    """A fresh `keras.optimizers.Optimizer` with exactly these hyper-parameters."""
+    """A fresh `keras.optimizers.Optimizer` with exactly these hyper-parameters. Raises UserError for an unknown class."""
     import keras
 
-    return getattr(keras.optimizers, CLASSES[optimizer.name])(**dict(optimizer.hyperparameters))
+    name = rules.keras_class(optimizer.name)
+    kind = getattr(keras.optimizers, name, None)
+    if not (isinstance(kind, type) and issubclass(kind, keras.optimizers.Optimizer)):
+        raise UserError(f"conf/optimizer/{optimizer.name}.yaml: class={name}: expected a class of keras.optimizers")
+    return kind(**dict(optimizer.hyperparameters))
 
 
 class Start:

@@ -179,18 +179,18 @@ def _made_of(result: RunResult) -> list[tuple[str, Any]]:
 
 
 def _check_number(name: str, value: Any, result: RunResult) -> None:
-    """Shares are in [0, 1], and their gaps in [-1, 1]; a finished run has finite numbers alone."""
+    """Shares are in [0, 1], and their differences in [-1, 1]; a finished run has finite numbers alone."""
     if not NUMBER.fullmatch(name) or isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{printable(str(name))[:80]} is no number with a name")
     if result.finished and not math.isfinite(value):
         raise ValueError(f"{name} is {value} in a run that finished")
-    gap, (*_, what) = "gap" in name, name.split("/")
+    difference, (*_, what) = "gap" in name or "offset" in name, name.split("/")
     low, high = -math.inf, math.inf
     if what.endswith("accuracy"):
-        low, high = (-1.0 if gap else 0.0), 1.0
+        low, high = (-1.0 if difference else 0.0), 1.0
     elif name.startswith("time/"):
         low = 0.0
-    elif name == "best/epoch":
+    elif name in ("best/epoch", "lowest/epoch"):
         low, high = 1, result.job.training.epochs
     if value < low - ROUNDING or value > high + ROUNDING or (what.endswith("accuracy") and math.isnan(value)):
         raise ValueError(f"{name} is {value}, expected {low:g} to {high:g}")

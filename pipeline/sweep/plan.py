@@ -20,7 +20,7 @@ from pipeline.cli.errors import shown_line
 from pipeline.config import compose, rules
 from pipeline.config.run_config import RunConfig, digest
 from pipeline.data.arrays import Arrays, load
-from pipeline.models import dense, optimizers
+from pipeline.models import dense
 from pipeline.models.devices import Device
 from pipeline.storage import identity
 from pipeline.storage.record import UnreadableRun
@@ -105,7 +105,7 @@ def make_plan(values: list[dict[str, Any]], overrides: list[list[str]], pool: Po
             identities[name, asked] = identity.identity(arrays[name].digest, chosen[asked].numerics())
         made_of = identities[name, asked]
         plan.append(PlannedRun(job, chosen[asked], arrays[name], identity.key_of(job, made_of), made_of, words))
-        problems += compose.against_data(job, len(arrays[name].train_labels)) + optimizer_problems(job)
+        problems += compose.against_data(job, len(arrays[name].train_labels))
         problems += memory_problems(job, arrays[name].train_images.shape[1], arrays[name].classes)
     if problems:
         raise compose.ConfigurationError(problems)
@@ -121,13 +121,6 @@ def shared_problems(values: Sequence[dict[str, Any]]) -> list[str]:
         if len(found) > 1:
             problems.append(f"{key}: cannot be swept (came: {', '.join(sorted(found))}); one command, one value")
     return problems
-
-
-def optimizer_problems(job: RunConfig) -> list[str]:
-    if job.optimizer.name in optimizers.CLASSES:
-        return []
-    known = ", ".join(optimizers.CLASSES)
-    return [f"optimizer={job.optimizer.name}: pipeline/models/optimizers.py has no such name, only {known}"]
 
 
 def memory_problems(job: RunConfig, inputs: int, classes: int) -> list[str]:

@@ -16,7 +16,6 @@ from omegaconf import DictConfig
 from pipeline.config import rules, schema
 from pipeline.config.compose import plain, problems, to_job
 from pipeline.config.hydra_version import VERSION_BASE
-from pipeline.models.optimizers import CLASSES
 from tests.unit.training.command import as_before
 
 FILES = [(group, name) for group in rules.GROUPS for name in rules.options(group)]
@@ -57,6 +56,11 @@ def test_the_book_is_the_book() -> None:
     assert job.model.kernel_initializer == "glorot_uniform"
 
 
+def test_samples_are_held_out_at_random_and_the_learning_rate_stays_unless_it_is_said_otherwise() -> None:
+    job = to_job(plain(composed()))
+    assert (job.dataset.validation, job.dataset.label_noise, job.training.schedule) == ("random", 0.0, "constant")
+
+
 @pytest.mark.parametrize("name", rules.options("experiment"))
 def test_an_experiment_opens_with_what_it_promises(name: str) -> None:
     opening = (rules.CONF / "experiment" / f"{name}.yaml").read_text().partition("\n")[2]
@@ -69,8 +73,8 @@ def test_an_experiment_opens_with_what_it_promises(name: str) -> None:
 
 @pytest.mark.parametrize("name", rules.options("optimizer"))
 def test_hyperparameters_are_kerass_own_defaults(keras: ModuleType, name: str) -> None:
-    own = inspect.signature(getattr(keras.optimizers, CLASSES[name])).parameters
-    values = {key: value for key, value in content("optimizer", name).items() if key != "name"}
+    own = inspect.signature(getattr(keras.optimizers, rules.keras_class(name))).parameters
+    values = {key: value for key, value in content("optimizer", name).items() if key not in ("name", "class")}
     defaults = {key: own[key].default for key in values}
     assert values == defaults | DERIVED.get(name, {})
     assert ("Keras's defaults" in (rules.CONF / "optimizer" / f"{name}.yaml").read_text()) == (name not in DERIVED)
@@ -79,7 +83,7 @@ def test_hyperparameters_are_kerass_own_defaults(keras: ModuleType, name: str) -
 def test_no_optimizer_of_keras_is_left_out(keras: ModuleType) -> None:
     known = {name for name in dir(keras.optimizers) if inspect.isclass(getattr(keras.optimizers, name))}
     wrappers = {"Optimizer", "LossScaleOptimizer", "MultiOptimizer", "OptimizerMap"}
-    assert known - wrappers == set(CLASSES.values())
+    assert known - wrappers == {rules.keras_class(name) for name in rules.options("optimizer")}
 
 
 def test_values_are_plain_yaml_in_both_of_its_versions() -> None:

@@ -58,6 +58,22 @@ def test_canonical_json_has_no_numbers_that_are_none(value: float) -> None:
         canonical_json({"a": value})
 
 
+def test_a_default_is_no_part_of_the_plain_values_and_of_no_key() -> None:
+    """So a field that a later release adds changes no key of the runs before it."""
+    old = {"name": "digits", "validation_size": 100}
+    plain = make_job(validation="last").to_dict()
+    assert plain["dataset"] == old
+    assert RunConfig.from_dict(plain).dataset.label_noise == 0
+    assert make_job(label_noise=0.1, validation="last").to_dict()["dataset"] == old | {"label_noise": 0.1}
+    assert make_job(validation="last").flat()["dataset.label_noise"] == 0
+
+
+def test_lists_come_back_as_they_were() -> None:
+    job = make_job(schedule="piecewise", boundaries=[1, 2], factors=[1, 0.5], epochs=3)
+    assert (job.training.boundaries, job.training.factors) == ((1, 2), (1.0, 0.5))
+    assert RunConfig.from_dict(json.loads(json.dumps(job.to_dict()))) == job
+
+
 def test_a_job_does_not_see_paths_tracking_and_device() -> None:
     elsewhere = settings(data="/elsewhere", runs="/elsewhere", question="another", workers=7, uri="http://localhost")
     assert to_job(elsewhere) == to_job(settings())

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pipeline.config.run_config import RunConfig
-from pipeline.models import devices, optimizers
+from pipeline.models import devices
 from pipeline.storage import identity, numerics
 from pipeline.storage.sweeps import Ledger
 from pipeline.sweep import publisher
@@ -180,15 +180,6 @@ def test_hydra_s_own_word_for_a_sweep(place: Place) -> None:
     words = [word for word in place.words if word != "-m"]
     said = command(*words, "hydra.mode=MULTIRUN", "seed=0,1", "plan=true")
     assert (said.status, said.out.splitlines()[0]) == (0, "plan of 2 runs: 2 new; 2 to train")
-
-
-def test_an_optimizer_that_is_not_in_the_table_is_refused(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where a person adds a file to conf/optimizer/ and nothing else."""
-    monkeypatch.delitem(optimizers.CLASSES, "adam")
-    said = ask(place)
-    assert (said.status, [*place.root.iterdir()]) == (2, [])
-    [line] = said.err.splitlines()
-    assert line.startswith("error: optimizer=adam: pipeline/models/optimizers.py has no such name, only adadelta, ")
 
 
 def test_a_command_in_a_notebook_leaves_the_process_as_it_was(
