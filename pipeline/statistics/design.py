@@ -17,7 +17,7 @@ from pipeline.cli.formatting import layers, plural
 from pipeline.config import rules
 from pipeline.config.run_config import RunConfig
 from pipeline.statistics.declaration import DEFAULT, DEPTH, OPTIMIZER, PREVIOUS, TRAIN_SIZE, WIDTH, Declaration
-from pipeline.statistics.summary import once_per_seed, tidy
+from pipeline.statistics.summary import once_per_seed, tidy, values_of
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
 
 CROSS_ENTROPY = ("categorical_crossentropy", "kl_divergence")
@@ -52,12 +52,6 @@ def runs_of(results: Sequence[RunResult]) -> pd.DataFrame:
 
 
 # --- factors
-
-
-def values_of(job: RunConfig) -> dict[str, Any]:
-    """Every value of a configuration that can be a factor, by its dotted name; hashable."""
-    plain = {name: value for name, value in job.flat().items() if name != "seed"}
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
 
 
 def factors(configurations: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -279,9 +273,10 @@ def default_of(name: str, own: Mapping[str, Any]) -> Any:
     section, _, key = name.partition(".")
     files = {"optimizer": own[NAME], "dataset": own["dataset.name"], "model": "dense", "training": "default"}
     try:
-        return rules.content(section, files[section]).get(key)
+        value = rules.content(section, files[section]).get(key)
     except (OSError, KeyError):
         return None  # an optimizer or data set that conf/ no longer has
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _place(factor: str, level: Any) -> float:

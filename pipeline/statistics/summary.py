@@ -84,10 +84,16 @@ def shape(job: RunConfig) -> str:
     return "x".join(map(str, job.model.hidden)) or "none"
 
 
+def values_of(job: RunConfig) -> dict[str, Any]:
+    """All that decides the numbers but the seed, by its dotted name; hashable."""
+    plain = {name: value for name, value in job.flat().items() if name != "seed"}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
+
+
 def hyperparameters(job: RunConfig) -> dict[str, Any]:
-    """What decides the numbers and has no column of its own in a run's row, by its dotted name."""
-    own_column = {"dataset.name", "model.hidden", "optimizer.name", "seed"}
-    return {name: value for name, value in job.flat().items() if name not in own_column}
+    """The `values_of` a job that have no column of their own in a run's row."""
+    own_column = {"dataset.name", "model.hidden", "optimizer.name"}
+    return {name: value for name, value in values_of(job).items() if name not in own_column}
 
 
 def varying(jobs: Iterable[RunConfig]) -> list[str]:

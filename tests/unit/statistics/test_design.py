@@ -9,6 +9,7 @@ import pytest
 from pipeline.config.run_config import Optimizer, RunConfig
 from pipeline.statistics import design
 from pipeline.statistics.declaration import DEPTH, OPTIMIZER, TRAIN_SIZE, WIDTH, Declaration
+from pipeline.statistics.summary import values_of
 from pipeline.training.result import DIVERGED, FAILED
 from tests.support import factory
 
@@ -47,7 +48,7 @@ def grid(optimizers=("rmsprop", "adam"), widths=(16, 64), **changed):
 
 
 def factors(jobs):
-    return design.factors([design.values_of(each) for each in jobs])
+    return design.factors([values_of(each) for each in jobs])
 
 
 def test_whatever_was_swept_is_a_factor():
