@@ -202,12 +202,11 @@ def intervals(frame: pd.DataFrame, by: list[str], figures: Sequence[str]) -> pd.
     n, mean, sd = groups.count(), groups.mean(), groups.std()
     degrees = (n - 1).where(n > 1)
     half = sd / np.sqrt(n) * stdtrit(degrees, (1 + CONFIDENCE) / 2)
-    low, high = mean - half, mean + half
-    for figure in BOUNDS.keys() & set(figures):
-        low[figure], high[figure] = (end[figure].clip(*BOUNDS[figure]) for end in (low, high))
-    parts = {"mean": mean, "sd": sd, "low": low, "high": high}
-    columns = {f"{figure}_{part}": parts[part][figure] for figure in figures for part in STATISTICS}
-    return pd.DataFrame(columns, index=mean.index).reset_index()
+    smallest, largest = np.array([BOUNDS.get(figure, UNBOUNDED) for figure in figures]).T
+    low, high = ((mean + sign * half).clip(smallest, largest, axis=1) for sign in (-1, 1))
+    values = np.stack([part.to_numpy(float) for part in (mean, sd, low, high)], axis=2)
+    columns = [f"{figure}_{part}" for figure in figures for part in STATISTICS]
+    return pd.DataFrame(values.reshape(len(mean), len(columns)), index=mean.index, columns=columns).reset_index()
 
 
 def interval(values: Sequence[float] | pd.Series, bounds: tuple[float, float] = UNBOUNDED) -> dict[str, float]:
