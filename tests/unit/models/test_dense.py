@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.config.rules import ACTIVATIONS
+from pipeline.config.values import ACTIVATIONS
 from pipeline.models import dense, initial, optimizers
 from pipeline.models.optimizers import CLASSES
 from pipeline.report import layers
