@@ -33,7 +33,15 @@ IN_FLOAT64 = OPTIMIZERS if MORE else ("adamw", "nadam")
 SIDES = ("running", "train", "val")
 
 NORMALISED = make_job(
-    "momentum", hidden=[12, 7], batch_normalization=True, max_norm=1.0, decay=0.5, decay_epochs=1, epochs=2, seed=4
+    "momentum",
+    hidden=[12, 7],
+    batch_normalization=True,
+    max_norm=1.0,
+    schedule="staircase",
+    decay=0.5,
+    decay_epochs=1,
+    epochs=2,
+    seed=4,
 )
 
 
