@@ -22,7 +22,7 @@ from pipeline.config import commandline, rules, schema
 from pipeline.config.compose import ConfigurationError
 from pipeline.config.hydra_version import VERSION_BASE
 from pipeline.sweep.task import TrainTask
-from pipeline.tracking.logins import refuse_written_logins, without_login
+from pipeline.tracking.address import refuse_written_logins, without_login
 
 schema.register()
 

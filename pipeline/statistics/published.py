@@ -38,7 +38,7 @@ NOT_RUN, NOT_IN_FULL = "not run", "not run in full"
 
 @dataclass(frozen=True)
 class Row:
-    """What a source published, and what says whether ours agrees: the keys of conf/figures.yaml."""
+    """What a source published, and what says whether ours agrees: the keys of conf/published.yaml."""
 
     id: str
     source: str
@@ -110,7 +110,7 @@ class Difference:
 
 
 def rows() -> list[Row]:
-    """Those of conf/figures.yaml."""
+    """Those of conf/published.yaml."""
 
     def row(plain: dict[str, Any]) -> Row:
         values: dict[str, Any] = {
@@ -118,7 +118,7 @@ def rows() -> list[Row]:
         }
         return Row(**values)
 
-    return [row(plain) for plain in yaml.safe_load((rules.CONF / "figures.yaml").read_text(encoding="utf-8"))]
+    return [row(plain) for plain in yaml.safe_load((rules.CONF / "published.yaml").read_text(encoding="utf-8"))]
 
 
 def wanted(row: Row) -> str:

@@ -116,13 +116,16 @@ def why_new(new: Sequence[PlannedRun], records: Iterable[RunResult]) -> list[str
 
 def changed(then: RunResult, now: Mapping[str, Any]) -> tuple[str, ...]:
     """What differs between the identity of a stored run and that of a run `now`: code, data, numerics, or else fields."""
+    was, numerics = then.identity["numerics"], now["numerics"]
+    other_numerics = [f"{name} ({was.get(name)} then)" for name in numerics if was.get(name) != numerics[name]]
     lines = []
     if then.identity["source"] != now["source"]:
-        names = identity.changed_sources(then.sources)
+        names = identity.changed_sources(then.sources, was)
         more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-        lines.append(", ".join(f"pipeline/{name}" for name in names[:4]) + more or "the code")
+        if names:
+            lines.append(", ".join(f"pipeline/{name}" for name in names[:4]) + more)
+        elif not other_numerics:  # another trainer is other code
+            lines.append("the code")
     if then.identity["data"] != now["data"]:
         lines.append(f"the data of {then.job.dataset.name}")
-    was, numerics = then.identity["numerics"], now["numerics"]
-    lines += [f"{name} ({was.get(name)} then)" for name in numerics if was.get(name) != numerics[name]]
-    return tuple(lines) or ("the configuration has other fields",)
+    return (*lines, *other_numerics) or ("the configuration has other fields",)

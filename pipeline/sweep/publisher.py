@@ -17,7 +17,7 @@ from pipeline.storage.store import RunStore
 from pipeline.sweep.outbox import Outbox
 from pipeline.sweep.plan import PlannedRun
 from pipeline.sweep.pool import on_this_machine
-from pipeline.tracking import Tracker, TrackingUnavailable
+from pipeline.tracking import ParentRun, Tracker, TrackingUnavailable
 from pipeline.tracking.describe import Point
 from pipeline.tracking.models import send_model
 from pipeline.training.result import RunResult
@@ -81,7 +81,8 @@ class Publisher:
                 if parent := self.tracker.parent(self.question, other):
                     self.under = parent
                     return
-            begun = self.tracker.begin(self.question, name, tags, sweep_id, grown=smaller, restore=restore)
+            parent_run = ParentRun(self.question, name, tags, sweep_id, contains=smaller, restore=restore)
+            begun = self.tracker.begin(parent_run)
             self.parent = self.under = begun or None
 
         self._outbox.put(task)
@@ -124,9 +125,7 @@ class Publisher:
             if not ids:
                 self.deleted.add(result.key)
                 return
-            known = self.store.published(result.key, ids.get("store"))
-            kept = {"model": known["model"]} if known.get("model") == ids["run_id"] else {}
-            self.store.note_published(result.key, {**ids, **kept})
+            self.store.note_published(result.key, ids)
             if self.parent and ids.get("parent_run_id", self.parent) != self.parent:
                 self._elsewhere.append(ids["run_id"])
 

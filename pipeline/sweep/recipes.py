@@ -1,4 +1,4 @@
-"""The recipes of conf/figures.yaml as runs, with as many seeds as there is time for."""
+"""The recipes of conf/published.yaml as runs, with as many seeds as there is time for."""
 
 from __future__ import annotations
 

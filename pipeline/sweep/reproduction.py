@@ -117,7 +117,7 @@ def _planned(then: RunResult, arrays: Arrays) -> PlannedRun:
 def differences(then: RunResult, numerics: dict[str, Any], numerics_class: str) -> list[str]:
     """What decides bits and has changed since: code, versions, the way this machine computes."""
     lines = []
-    if then.identity["source"] != identity.source_digest():
+    if then.identity["source"] != identity.source_digest(then.identity["numerics"]):
         lines.append(code_difference(then))
     was, here = then.identity["numerics"], identity.environment()
     lines += [f"{name}: {was[name]} then, {value} now" for name, value in numerics.items() if was.get(name) != value]
@@ -135,16 +135,16 @@ def differences(then: RunResult, numerics: dict[str, Any], numerics_class: str) 
 
 def code_difference(then: RunResult) -> str:
     """Which source files have changed, and which commit has them as they were."""
-    names = identity.changed_sources(then.sources)
+    names = identity.changed_sources(then.sources, then.identity["numerics"])
     more = f" and {len(names) - 6} more" if len(names) > 6 else ""
     line = f"code: {', '.join(f'pipeline/{name}' for name in names[:6]) or 'not the same'}{more}"
     commit = then.environment.get("git_commit")
     if not commit:
         return f"{line}; the run knows no commit"
-    committed = identity.at_commit(commit, names)
-    if not committed:
+    committed = identity.commit_has(commit, {name: then.sources[name] for name in names if name in then.sources})
+    if committed is None:
         return f"{line}; commit {commit[:12]}, which is not in this repository, had them"
-    if all(committed[name] == then.sources.get(name) for name in names):
+    if committed:
         return f"{line}; commit {commit[:12]} has them as they were"
     if then.patch:
         return f"{line}; commit {commit[:12]} has them, with the patch {then.key[:12]}…/uncommitted.diff on top"

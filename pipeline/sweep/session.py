@@ -20,7 +20,7 @@ from pipeline.config.run_config import digest
 from pipeline.storage import identity
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
-from pipeline.storage.sweeps import ENDED, RUNNING, STOPPED, Ledger, Sweep, gather, related, title, told_lost, told_of
+from pipeline.storage.sweeps import ENDED, RUNNING, STOPPED, Ledger, Sweep, lost_tags, related, title, write_results
 from pipeline.sweep import disk_space, messages
 from pipeline.sweep.executors.choose import choose_executor
 from pipeline.sweep.executors.this_process import ThisProcess
@@ -31,6 +31,7 @@ from pipeline.sweep.progress import Progress
 from pipeline.sweep.publisher import Publisher
 from pipeline.sweep.weights import Candidates, with_weights
 from pipeline.tracking import Tracker, TrackingUnavailable, open_tracker
+from pipeline.tracking.describe import origin_tags
 from pipeline.training.outcome import Epoch
 
 
@@ -92,7 +93,7 @@ class Session:
     def begin(self) -> None:
         """Start the sweep in MLflow."""
         if not self.single:
-            tags = {"runs": str(len(self.outcomes))} | told_of(identity.environment())
+            tags = {"runs": str(len(self.outcomes))} | origin_tags(identity.environment())
             name = title([outcome.run.job for outcome in self.outcomes])
             smaller, larger = related(self.ledger, self.question, {outcome.key for outcome in self.outcomes})
             self.publisher.begin(name, tags, self.id, smaller, larger, restore=self.settings["force"])
@@ -197,7 +198,7 @@ class Session:
 
     def tag_lost(self) -> None:
         """Note on the sweep's parent run which runs are lost, why, and the commands that train them again."""
-        tags = told_lost(lost_runs(self.outcomes))
+        tags = lost_tags(lost_runs(self.outcomes))
         if self.in_batches:  # it has grown since it began
             name = title([outcome.run.job for outcome in self.outcomes])
             tags |= {"runs": str(len(self.outcomes)), "mlflow.runName": name}
@@ -216,7 +217,7 @@ class Session:
         else:
             self.ledger.write(sweep)
         if results := self.settings["paths"]["results"]:
-            gather(self.store, sweep, from_project(results))
+            write_results(self.store, sweep, from_project(results))
         messages.say_summary(self.outcomes, best, self.single, time.monotonic() - self.started)
 
     def _record(self, status: str, parent: str | None, best: str | None = None) -> Sweep:

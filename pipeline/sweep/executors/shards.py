@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline.cli import console
+from pipeline.cli import signals
 from pipeline.cli.errors import UserError
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
@@ -155,7 +155,7 @@ class Shards:
         for _ in range(0, room, at_a_time):
             taken, self.waiting = self.waiting[:at_a_time], self.waiting[at_a_time:]
             # A signal after a process has begun and before its id is known would leave it running.
-            with console.undisturbed():
+            with signals.delayed():
                 jobs = self.pool.start(worker.work, [shard.file for shard in taken])
                 for shard, job in zip(taken, jobs, strict=True):
                     shard.job = self._jobs[shard.file.stem] = job

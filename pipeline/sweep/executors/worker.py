@@ -16,9 +16,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from pipeline.cli import console
-from pipeline.cli.console import Stopped
+from pipeline.cli import console, signals
 from pipeline.cli.errors import UserError, shown_line
+from pipeline.cli.signals import Stopped
 from pipeline.data.arrays import load
 from pipeline.models import devices
 from pipeline.storage import identity
@@ -42,7 +42,7 @@ def work(file: str) -> str:
     journal = Journal(path)
     ended = "all of it is trained"
     journal.add(started=f"{os.uname().nodename} {os.getpid()}")
-    with console.stopping(*STOPS):
+    with signals.stopping(*STOPS):
         try:
             shard = ShardFile.read(path)
             # The records of the runs name the command that a person typed.
@@ -82,7 +82,7 @@ def _runs(shard: ShardFile, tasks: Sequence[Task]) -> Iterator[PlannedRun]:
     if not tasks:
         return
     device = devices.choose(**asdict(shard.device))
-    arrays = {name: load(Path(shard.data) / name) for name in {task.job.dataset.name for task in tasks}}
+    arrays = {name: load(Path(shard.data) / name, verified=True) for name in {task.job.dataset.name for task in tasks}}
     identities = {name: identity.identity(data.digest, device.numerics()) for name, data in arrays.items()}
     for task in tasks:
         name = task.job.dataset.name

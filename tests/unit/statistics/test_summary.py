@@ -60,8 +60,26 @@ def test_a_row_has_the_results_figures():
     result = factory.finished(factory.job("adam", 64, seed=2, validation=10))
     row = summary.tidy({"sweep": [result]}).iloc[0]
     assert (row["experiment"], row["optimizer"], row["width"], row["depth"], row["seed"]) == ("sweep", "adam", 64, 1, 2)
-    assert row["gap_accuracy"] == result.figures["overfitting_gap/accuracy"]
+    assert row["gap_accuracy"] == result.figures["train/accuracy"] - result.figures["val/accuracy"]
+    assert row["book_gap_accuracy"] == result.figures["train/accuracy"] - result.figures["test/accuracy"]
+    assert row["split_offset"] == result.figures["val/accuracy"] - result.figures["test/accuracy"]
     assert row["best_val_accuracy"] == result.figures["best/val_accuracy"]
+
+
+def test_where_nothing_is_held_out_the_gap_is_the_books():
+    row = summary.tidy({"sweep": [factory.finished(factory.job())]}).iloc[0]
+    assert row["gap_loss"] == row["book_gap_loss"] == row["test_loss"] - row["train_loss"]
+    assert math.isnan(row["split_offset"])
+
+
+def test_records_without_their_excess_have_it_in_their_curve():
+    result = factory.finished(factory.job(validation=10, epochs=4))
+    result.history["val/loss"] = [0.3, 0.1, 0.2, 0.25]
+    assert summary.figures_of(result)["excess_loss"] == pytest.approx(0.15)
+    assert summary.figures_of(result)["lowest_epoch"] == 2
+    result.figures |= {"excess/loss": 0.01, "lowest/epoch": 3.0}
+    assert summary.figures_of(result)["excess_loss"] == 0.01
+    assert summary.figures_of(result)["lowest_epoch"] == 3
 
 
 # -- a row per configuration

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.cli.console import Stopped, stopping
+from pipeline.cli.signals import Stopped, stopping
 from pipeline.storage.store import RunStore
 from pipeline.sweep.plan import PlannedRun
 from pipeline.sweep.publisher import Publisher

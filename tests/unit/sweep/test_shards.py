@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.cli import console
+from pipeline.cli import signals
 from pipeline.cli.errors import UserError
 from pipeline.storage.store import WEIGHTS, RunStore
 from pipeline.sweep.executors import jobs, shards, slurm, worker
@@ -253,12 +253,12 @@ class Signalled(Pool):
         return started
 
 
-@pytest.mark.parametrize(("pool", "error"), [(Full(), OSError), (Signalled(), console.Stopped)], ids=["full", "signal"])
+@pytest.mark.parametrize(("pool", "error"), [(Full(), OSError), (Signalled(), signals.Stopped)], ids=["full", "signal"])
 def test_a_shard_that_cannot_be_started_leaves_no_other_running(
     tmp_path: Path, pool: Pool, error: type[BaseException]
 ) -> None:
     divided = shards_of(tmp_path, pool)
-    with console.stopping(signal.SIGTERM), pytest.raises(error):
+    with signals.stopping(signal.SIGTERM), pytest.raises(error):
         list(divided.execute(TWO))
     assert (pool.cancelled, pool.living) == (["0"], set())
     assert json.loads((divided.folder / jobs.JOBS).read_text())["jobs"] == {"0": "0"}

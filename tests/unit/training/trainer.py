@@ -11,10 +11,11 @@ import numpy as np
 
 from pipeline.config import rules
 from pipeline.config.run_config import RunConfig
-from pipeline.data.arrays import Arrays, Split
+from pipeline.data.arrays import Arrays
 from pipeline.models.devices import Device, choose
 from pipeline.training import trainer
 from pipeline.training.result import RunResult
+from pipeline.training.splits import Part, Split
 from tests.support.factory import make_job
 
 OPTIMIZERS = rules.options("optimizer")
@@ -63,13 +64,10 @@ def cut(digits: Arrays, samples: int, held_out: int = 100) -> Split:
     """The first training samples of digits, some of the next for validation, 200 for the test."""
     ends = samples, samples + held_out
     return Split(
-        digits.train_images[: ends[0]],
-        digits.train_labels[: ends[0]],
-        digits.train_images[ends[0] : ends[1]],
-        digits.train_labels[ends[0] : ends[1]],
+        Part(digits.train_images[: ends[0]], digits.train_labels[: ends[0]]),
+        Part(digits.train_images[ends[0] : ends[1]], digits.train_labels[ends[0] : ends[1]]),
+        Part(digits.test_images[:200], digits.test_labels[:200]),
         "val",
-        digits.test_images[:200],
-        digits.test_labels[:200],
     )
 
 
