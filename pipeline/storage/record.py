@@ -173,21 +173,14 @@ def _identity_digests(result: RunResult) -> list[tuple[str, Any]]:
     return [(name, result.identity[name]) for name in ("data", "source")]
 
 
-def epochs_of(result: RunResult) -> list[int]:
-    """The epoch of each point of the curves, counted from 1; records of earlier releases have a point for every epoch."""
-    points = max(map(len, result.history.values()), default=0)
-    return getattr(result, "epochs", None) or list(range(1, points + 1))
-
-
 def _check_curves(result: RunResult) -> None:
     """Raise ValueError unless the epochs ascend, and every curve has a value for each of them (a lost run: at most)."""
-    last, epochs = 0, epochs_of(result)
-    for epoch in epochs:
+    last, expected = 0, len(result.epochs)
+    for epoch in result.epochs:
         if isinstance(epoch, bool) or not isinstance(epoch, int) or not last < epoch <= result.job.training.epochs:
             raise ValueError(f"epoch {printable(str(epoch))[:20]} after {last} of {result.job.training.epochs}")
         last = epoch
     for name, values in result.history.items():
-        expected = len(epochs)
         if not isinstance(values, list) or len(values) > expected or (result.finished and len(values) < expected):
             raise ValueError(f"{printable(str(name))[:80]} has not a value for each of its {expected} epochs")
         for value in values:
