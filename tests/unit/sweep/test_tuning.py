@@ -61,7 +61,7 @@ def test_what_mlflow_has_not_got_is_published_by_the_same_command(
 def test_a_server_that_is_down_stops_no_tuning(search: tuning.Search, monkeypatch: pytest.MonkeyPatch) -> None:
     def run_sweep(runs: Sequence[PlannedRun], _: object) -> Iterator[tuple[int, Outcome]]:
         for position, run in enumerate(runs):
-            search.store.write(result(job=run.job, identity=run.identity, figures={"best/val_accuracy": 0.5}))
+            search.store.write(result(job=run.job, identity=run.identity, figures={"val/accuracy": 0.5}))
             yield position, Outcome(run)
         raise TrackingUnavailable("away")
 
