@@ -1,4 +1,4 @@
-"""Preprocessed data: four memory-mapped arrays, what they are, and how they are split."""
+"""Preprocessed data: four memory-mapped arrays, and what they are."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import mmap
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -38,19 +38,6 @@ class Arrays:
 
     def named(self) -> dict[str, np.ndarray]:
         return {name: getattr(self, name) for name in NAMES}
-
-
-@dataclass(frozen=True)
-class Split:
-    """What is trained on, what is watched meanwhile, what the final figure is measured on."""
-
-    train_images: np.ndarray
-    train_labels: np.ndarray
-    held_out_images: np.ndarray
-    held_out_labels: np.ndarray
-    held_out: Literal["val", "test"]
-    test_images: np.ndarray
-    test_labels: np.ndarray
 
 
 def write(arrays: Arrays, folder: Path) -> None:
@@ -144,32 +131,3 @@ def _verify(arrays: Arrays, folder: Path) -> None:
     for array in arrays.named().values():
         let_go(array)
     _verified[folder] = state
-
-
-def split(arrays: Arrays, validation_size: int, train_size: int = 0) -> Split:
-    """Hold out the last `validation_size` training samples; with 0 the test samples are watched instead.
-
-    Of what is left the first `train_size` are trained on, or all with 0.
-    """
-    samples = len(arrays.train_images)
-    if not 0 <= validation_size < samples:
-        raise UserError(
-            f"dataset.validation_size={validation_size}: expected 0 to {samples - 1}, "
-            f"since {arrays.name} has {samples:,} training samples"
-        )
-    kept = samples - validation_size
-    used = train_size or kept
-    if used > kept:
-        raise UserError(f"dataset.train_size={train_size}: expected at most {kept:,}, the training samples left")
-    watched = (arrays.train_images[kept:], arrays.train_labels[kept:])
-    if validation_size == 0:
-        watched = (arrays.test_images, arrays.test_labels)
-    return Split(
-        train_images=arrays.train_images[:used],
-        train_labels=arrays.train_labels[:used],
-        held_out_images=watched[0],
-        held_out_labels=watched[1],
-        held_out="val" if validation_size else "test",
-        test_images=arrays.test_images,
-        test_labels=arrays.test_labels,
-    )

@@ -35,11 +35,17 @@ import pandas as pd
 
 from pipeline.statistics import paired, power
 from pipeline.statistics.declaration import Declaration
-from pipeline.statistics.design import CROSS_ENTROPY, Contrast, Design
+from pipeline.statistics.design import Contrast, Design
 from pipeline.statistics.equal_fit import Curve
 from pipeline.statistics.figures import FIGURES, FIT
 from pipeline.statistics.pairs import Blocks, Pairs, Values
 from pipeline.statistics.verdicts import Kind, judged
+
+OF_RUNS = tuple(name for name in FIGURES if name not in FIT)
+"""Figures that each run has by itself."""
+
+CROSS_ENTROPY = ("categorical_crossentropy", "kl_divergence")
+"""Losses in nats, of which the declared sizes are; against one-hot labels the two are equal."""
 
 COLUMNS = [
     "contrast", "dataset", "at", "a", "b", "figure", "question",
@@ -56,7 +62,7 @@ def contrasts(
 
     `runs` and `table` as `design.runs_of` and `design.configurations` give them, `curves` by key.
     """
-    blocks = Blocks(runs)
+    blocks = Blocks(runs, OF_RUNS)
     rows, differences = [], []
     for contrast in design.contrasts:
         pairs = blocks.pairs(contrast.a, contrast.b)
@@ -92,7 +98,7 @@ def _values(pairs: Pairs, curves: Mapping[str, Curve]) -> dict[str, tuple[Values
     """By figure both sides' values, of the seeds of which both are known, and the training losses where they were read."""
     level, *at_equal_loss = pairs.at_equal_training_loss(curves)
     nowhere: np.ndarray = np.empty(0)
-    found = {name: (pairs.figure(name).known(), nowhere) for name in FIGURES if name not in FIT}
+    found = {name: (pairs.figure(name).known(), nowhere) for name in OF_RUNS}
     fit = {name: (values.known(), level[np.isfinite(level)]) for name, values in zip(FIT, at_equal_loss, strict=True)}
     return {name: (found | fit)[name] for name in FIGURES}
 

@@ -2,7 +2,7 @@
 
 At the end of training the larger gap may only be that of the network that fitted further. So the curves of held-out loss
 and accuracy against training loss are read where both have fitted equally far: where the training loss first comes down to
-that level, on the line between the points on either side.
+that level, on the line, in the logarithm of the training loss, between the points on either side.
 """
 
 from __future__ import annotations
@@ -17,32 +17,25 @@ import pandas as pd
 from pipeline.statistics.summary import epochs_of, held_out, intervals
 from pipeline.training.result import RunResult
 
-LEVELS = ["configuration", "training_loss", "lowest_common", "n", "of"]
+VALUES = ("loss", "accuracy", "gap_loss", "gap_accuracy")
+"""What is read off a curve: loss and accuracy of the held-out samples, and how far the training samples' are from them."""
+
+SMALLEST_LOSS = 1e-8
+"""A training loss of zero has no logarithm."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One run, a value per point, all float (points,)."""
+    """One run, a value per point."""
 
     training_loss: np.ndarray
-    loss: np.ndarray
-    """Of the held-out samples."""
-    accuracy: np.ndarray
+    """Nats, float (points,)."""
+    values: np.ndarray
+    """Float (points, VALUES)."""
 
     @property
     def lowest(self) -> float:
         return float(self.training_loss.min())
-
-
-@dataclass(frozen=True)
-class Reading:
-    """Held-out loss and accuracy at a training loss; NaN where the curve has no such place."""
-
-    loss: float
-    accuracy: float
-
-
-NOWHERE = Reading(math.nan, math.nan)
 
 
 def curve(result: RunResult) -> Curve | None:
@@ -52,65 +45,66 @@ def curve(result: RunResult) -> Curve | None:
     that point is left out, since a run would differ from itself.
     """
     split = held_out(result)
-    names = ("train/loss", f"{split}/loss", f"{split}/accuracy")
     points = len(epochs_of(result))
     if "split" not in result.digests and result.job.training.curve_samples:
         points -= 1
-    values = [np.asarray(result.history.get(name, ()), dtype=float)[:points] for name in names]
-    if points < 1 or any(len(each) != points for each in values) or not np.isfinite(values[0]).all():
+    names = ("train/loss", "train/accuracy", f"{split}/loss", f"{split}/accuracy")
+    read = [np.asarray(result.history.get(name, ()), dtype=float)[:points] for name in names]
+    if points < 1 or any(len(each) != points for each in read) or not np.isfinite(read[0]).all():
         return None
-    return Curve(*values)
+    training_loss, training_accuracy, loss, accuracy = read
+    values = np.column_stack([loss, accuracy, loss - training_loss, training_accuracy - accuracy])
+    return Curve(np.maximum(training_loss, SMALLEST_LOSS), values)
 
 
-def read(curve: Curve, level: float) -> Reading:
-    """Where the training loss first comes down to `level`; NOWHERE if it never does, or starts below it."""
-    below = np.flatnonzero(curve.training_loss <= level)
-    if len(below) == 0:
-        return NOWHERE
-    after = int(below[0])
-    if curve.training_loss[after] == level:
-        return Reading(float(curve.loss[after]), float(curve.accuracy[after]))
-    if after == 0:
-        return NOWHERE
-    before = after - 1
-    share = (curve.training_loss[before] - level) / (curve.training_loss[before] - curve.training_loss[after])
-    loss, accuracy = (
-        float(values[before] + share * (values[after] - values[before])) for values in (curve.loss, curve.accuracy)
-    )
-    return Reading(loss, accuracy)
+def at(curve: Curve, levels: Sequence[float] | np.ndarray) -> np.ndarray:
+    """VALUES at each of `levels` (training losses in nats): float (levels, VALUES), NaN where the curve does not pass it.
+
+    A curve that starts below a level does not pass it: nothing is said of what lies before its first point.
+    """
+    losses = np.log(curve.training_loss)
+    found = np.full((len(levels), len(VALUES)), np.nan)
+    for row, level in enumerate(np.log(levels)):
+        below = np.flatnonzero(losses <= level)
+        if len(below) == 0 or (below[0] == 0 and losses[0] < level):
+            continue
+        after, before = below[0], max(below[0] - 1, 0)
+        step = losses[before] - losses[after]
+        share = (losses[before] - level) / step if step else 1.0
+        found[row] = curve.values[before] + share * (curve.values[after] - curve.values[before])
+    return found
 
 
-def at_equal_training_loss(a: Curve, b: Curve) -> tuple[float, Reading, Reading]:
-    """The lowest training loss that both reached, and both readings there; NaN and NOWHERE if one starts below it."""
+def at_equal_training_loss(a: Curve, b: Curve) -> tuple[float, np.ndarray, np.ndarray]:
+    """The lowest training loss that both reached, and VALUES of both there; all NaN where one starts below it."""
     level = max(a.lowest, b.lowest)
-    readings = read(a, level), read(b, level)
-    if any(math.isnan(reading.loss) for reading in readings):
-        return math.nan, NOWHERE, NOWHERE
-    return level, *readings
+    [first], [second] = at(a, [level]), at(b, [level])
+    missing = np.isnan(first).any() or np.isnan(second).any()
+    nothing = np.full(len(VALUES), np.nan)
+    return (math.nan, nothing, nothing) if missing else (level, first, second)
 
 
 def levels(
     curves: Mapping[str, Sequence[Curve]], training_losses: Iterable[float], configurations: Iterable[str]
 ) -> pd.DataFrame:
-    """A row per configuration and training loss: held-out loss and accuracy there, over seeds.
+    """A row per training loss and configuration: VALUES there, over seeds.
 
-    `curves` by configuration. Columns: `configuration` (id), `training_loss` (nats), `lowest_common` (whether it is the
-    lowest one that every run reached, else a declared one), `n` seeds that passed it out of `of`, then `loss_…` and
-    `accuracy_…` with `mean`, `sd`, `low`, `high` over those seeds (Student's interval). A mean over a part of the seeds is
-    one of those that fitted further.
+    `curves` by configuration. Columns: `configuration` (id), `training_loss` (nats, falling), `lowest_common` (whether it is
+    the lowest one that every run reached, else a declared one), `n` seeds that passed it out of `of`, then each of VALUES
+    with `_mean`, `_sd`, `_low`, `_high` over those seeds (Student's interval). A mean over a part of the seeds is one of
+    those that fitted further.
     """
     every = [curve for own in curves.values() for curve in own]
-    common = max((curve.lowest for curve in every), default=math.nan)
-    wanted = [(level, False) for level in training_losses] + ([(common, True)] if every else [])
+    wanted = dict.fromkeys(training_losses, False) | ({max(curve.lowest for curve in every): True} if every else {})
     rows = [
-        {"configuration": name, "training_loss": level, "lowest_common": lowest, **vars(read(curve, level))}
+        (level, wanted[level], name, *values)
         for name in configurations
-        for level, lowest in wanted
         for curve in curves.get(name, ())
+        for level, values in zip(wanted, at(curve, list(wanted)), strict=True)
     ]
-    by = LEVELS[:3]
-    frame = pd.DataFrame(rows, columns=[*by, "loss", "accuracy"]).astype({"loss": float, "accuracy": float})
-    groups = frame.groupby(by, sort=False)["loss"]
+    by = ["training_loss", "lowest_common", "configuration"]
+    frame = pd.DataFrame(rows, columns=[*by, *VALUES]).astype(dict.fromkeys(VALUES, float))
+    groups = frame.groupby(by, sort=False)[VALUES[0]]
     counted = pd.DataFrame({"n": groups.count(), "of": groups.size()}).reset_index()
-    found = counted.merge(intervals(frame, by, ["loss", "accuracy"]), on=by)
-    return found.sort_values(["training_loss", "lowest_common"], ascending=[False, True], kind="stable")
+    found = counted.merge(intervals(frame, by, VALUES), on=by)
+    return found.sort_values("training_loss", ascending=False, kind="stable", ignore_index=True)

@@ -1,62 +1,23 @@
-"""The gap as a function of the fit: at each training loss that a run passes, not at each epoch.
-
-Runs that fit at different speeds are compared at the same training loss, on the way from the first point of their curves to
-the last one.
-"""
+"""The gap as a function of the fit: at each training loss that a run passes, from the first point of its curve to the last."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from pipeline.statistics import equal_fit
-from pipeline.statistics.design import configuration_of
+from pipeline.statistics.equal_fit import VALUES, Curve, at, curve
 from pipeline.statistics.summary import intervals
 from pipeline.training.result import RunResult
 
 LEVELS_PER_DECADE = 16
-SMALLEST_LOSS = 1e-8
-"""A training loss of zero has no logarithm."""
-
-History = Mapping[str, Sequence[float]]
-"""The values of each metric at the points of a curve."""
-
-GAPS = {"gap_loss": "gap/loss", "gap_accuracy": "gap/accuracy"}
-"""Column and metric of a history."""
+GAPS = ["gap_loss", "gap_accuracy"]
 
 
-def at_levels(history: History, metric: str, levels: np.ndarray) -> np.ndarray:
-    """`metric` where the training loss first falls to each of `levels` (nats), linear between points in its logarithm.
-
-    NaN for levels above the first point of the curve or below its lowest one.
-    """
-    losses = np.log(np.maximum(history["train/loss"], SMALLEST_LOSS))
-    values = np.asarray(history[metric], dtype=float)
-    found = np.full(len(levels), np.nan)
-    for place, level in enumerate(np.log(levels)):
-        passed = np.flatnonzero(losses <= level + 1e-12)
-        if len(passed) == 0 or (passed[0] == 0 and losses[0] < level - 1e-9):
-            continue
-        after = passed[0]
-        before = max(after - 1, 0)
-        step = losses[before] - losses[after]
-        share = (losses[before] - level) / step if step > 0 else 1.0
-        found[place] = values[before] + share * (values[after] - values[before])
-    return found
-
-
-def comparable(result: RunResult) -> History | None:
-    """The points of a run's curve that were measured on the same samples (`equal_fit.curve`); None where it has none."""
-    curve = equal_fit.curve(result)
-    return None if curve is None else {name: values[: len(curve.loss)] for name, values in result.history.items()}
-
-
-def common_levels(runs: Sequence[History]) -> np.ndarray:
-    """Training losses that all of `runs` pass, highest first: both ends, and LEVELS_PER_DECADE between. Empty if there are none."""
-    losses = [np.maximum(run["train/loss"], SMALLEST_LOSS) for run in runs]
-    start, end = min(own[0] for own in losses), max(own.min() for own in losses)
+def common_levels(curves: Sequence[Curve]) -> np.ndarray:
+    """Training losses that all `curves` pass, highest first: both ends, and LEVELS_PER_DECADE between. Empty if there are none."""
+    start, end = min(own.training_loss[0] for own in curves), max(own.lowest for own in curves)
     if not start > end:
         return np.array([])
     steps = np.arange(np.ceil(np.log10(end) * LEVELS_PER_DECADE), np.log10(start) * LEVELS_PER_DECADE)
@@ -71,21 +32,23 @@ def gap_by_training_loss(results: Sequence[RunResult]) -> pd.DataFrame:
     over the same seeds all along. Columns: `configuration`, `training_loss` (falling), `n`, `gap_<loss or accuracy>_<mean, sd,
     low, high>`.
     """
-    groups: dict[str, list[History]] = {}
+    groups: dict[str, list[Curve]] = {}
     for result in results:
-        points = comparable(result) if result.finished else None
-        if points and len(points["train/loss"]) > 1:
-            groups.setdefault(configuration_of(result.job), []).append(points)
+        own = curve(result) if result.finished else None
+        if own and len(own.training_loss) > 1:
+            groups.setdefault(result.job.configuration, []).append(own)
     rows = []
-    for configuration, runs in groups.items():
-        levels = common_levels(runs)
-        for run in runs:
-            gaps = {column: at_levels(run, metric, levels) for column, metric in GAPS.items()}
-            rows.append(pd.DataFrame({"configuration": configuration, "training_loss": levels, **gaps}))
-    if not rows:
-        return pd.DataFrame(columns=["configuration", "training_loss", "n"])
-    table = pd.concat(rows, ignore_index=True)
+    for configuration, curves in groups.items():
+        losses = common_levels(curves)
+        rows += [
+            pd.DataFrame(at(own, losses), columns=list(VALUES)).assign(
+                configuration=configuration, training_loss=losses
+            )
+            for own in curves
+        ]
     by = ["configuration", "training_loss"]
-    found = intervals(table, by, list(GAPS))
+    if not rows:
+        return pd.DataFrame(columns=[*by, "n"])
+    table = pd.concat(rows, ignore_index=True)
     counts = table.groupby(by, sort=False).size().rename("n").reset_index()
-    return counts.merge(found, on=by)
+    return counts.merge(intervals(table, by, GAPS), on=by)

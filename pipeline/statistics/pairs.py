@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from pipeline.statistics.equal_fit import Curve, at_equal_training_loss
+from pipeline.statistics.equal_fit import VALUES, Curve, at_equal_training_loss
 from pipeline.training.result import FINISHED
 
 
@@ -36,7 +36,7 @@ class Pairs:
     """
 
     a: pd.DataFrame
-    """A row per pair, seeds ascending; columns as `summary.tidy` gives them."""
+    """A row per pair, seeds ascending; its `key` and figures."""
     b: pd.DataFrame
     only_a: int
     """Seeds that only A has."""
@@ -49,22 +49,20 @@ class Pairs:
 
     def at_equal_training_loss(self, curves: Mapping[str, Curve]) -> tuple[np.ndarray, Values, Values]:
         """That loss of each pair, then held-out loss and accuracy there; NaN where there is none."""
-        rows = []
-        for a, b in zip(self.a["key"], self.b["key"], strict=True):
+        levels = np.full(len(self.a), np.nan)
+        read = np.full((2, len(self.a), len(VALUES)), np.nan)
+        for row, (a, b) in enumerate(zip(self.a["key"], self.b["key"], strict=True)):
             if a in curves and b in curves:
-                loss, first, second = at_equal_training_loss(curves[a], curves[b])
-                rows.append((loss, first.loss, second.loss, first.accuracy, second.accuracy))
-            else:
-                rows.append((np.nan,) * 5)
-        level, *values = np.array(rows, dtype=float).reshape(-1, 5).T
-        return level, Values(values[0], values[1]), Values(values[2], values[3])
+                levels[row], read[0, row], read[1, row] = at_equal_training_loss(curves[a], curves[b])
+        loss, accuracy = (VALUES.index(name) for name in ("loss", "accuracy"))
+        return levels, Values(*read[:, :, loss]), Values(*read[:, :, accuracy])
 
 
 class Blocks:
     """Finished runs by configuration and seed; as `design.runs_of` gives them, one of each."""
 
-    def __init__(self, runs: pd.DataFrame) -> None:
-        finished = runs[runs["status"].eq(FINISHED)]
+    def __init__(self, runs: pd.DataFrame, figures: Sequence[str]) -> None:
+        finished = runs.loc[runs["status"].eq(FINISHED), ["configuration", "seed", "key", "identity", *figures]]
         self._none = finished.iloc[:0].set_index("seed")
         self._runs = {
             str(name): own.set_index("seed").sort_index() for name, own in finished.groupby("configuration", sort=False)

@@ -30,7 +30,7 @@ def detectable(
     from scipy import special
 
     alpha = declared.alpha / comparisons
-    with np.errstate(invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         for_p = sd * effect(n, alpha / 2, declared.power)
         for_size = margin + special.ndtri(declared.power) * sd / np.sqrt(n)
         found = np.where(sd == 0, margin, np.maximum(for_p, for_size))

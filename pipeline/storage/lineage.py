@@ -111,7 +111,7 @@ def _places(key: str, store: RunStore) -> list[str]:
     found = [console.in_checkout(store.folder(key))] if key in store else []
     found += [f"results/{folder.name}, the output of a stage" for folder, sweep in results() if key in sweep.keys]
     found += [f"sweep {sweep.id[:8]} ({sweep.name})" for sweep in Ledger(store) if key in sweep.keys]
-    for ids in store.everywhere(key):
+    for ids in store.published_ids(key):
         where = f" at {ids['store']}" if "store" in ids else ""
         found.append(f"MLflow{where} as {ids.get('run_id')}")
     return found

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pipeline.config.run_config import RunConfig
-from pipeline.data.arrays import Split
 from pipeline.models.devices import Device
 from pipeline.training.outcome import Done, Epoch, Event
+from pipeline.training.splits import Split
 
 __all__ = ["Done", "Epoch", "Event", "train"]
 
