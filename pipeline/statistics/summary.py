@@ -283,8 +283,8 @@ def curves(experiments: Experiments) -> pd.DataFrame:
     for experiment, results in experiments.items():
         for result in results:
             job, history = result.job, result.history
-            run = (job.dataset.name, experiment, result.name, job.configuration, result.status)
-            run = (*run, job.optimizer.name, shape(job), job.width, job.seed)
+            about = (job.dataset.name, experiment, result.name, job.configuration, result.status)
+            run = (*about, job.optimizer.name, shape(job), job.width, job.seed)
             for split in ("train", "val", "test"):
                 losses, accuracies = history.get(f"{split}/loss", []), history.get(f"{split}/accuracy", [])
                 points = zip(epochs_of(result), losses, accuracies, strict=False)
