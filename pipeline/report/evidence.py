@@ -17,7 +17,7 @@ from pipeline.cli.errors import UserError
 from pipeline.config.run_config import Model, RunConfig, Training
 from pipeline.statistics import declaration, summary
 from pipeline.statistics.analysis import Analysis, analysis
-from pipeline.statistics.gap_by_loss import gap_by_training_loss
+from pipeline.statistics.equal_fit import gap_by_training_loss
 from pipeline.storage.find import beginning
 from pipeline.storage.record import OtherRelease
 from pipeline.storage.store import RunStore

@@ -14,8 +14,8 @@ import pandas as pd
 from pipeline.cli import console
 from pipeline.cli.formatting import listed
 from pipeline.report.evidence import Evidence
+from pipeline.report.prose import published
 from pipeline.report.tuned import SHORT, brief
-from pipeline.statistics.published import on
 from pipeline.storage.find import KEYS
 
 PUBLISHED = "published.csv"
@@ -26,8 +26,6 @@ NUMBERS = ["low", "high", "mean", "mean_low", "mean_high"]
 
 HERE, ELSEWHERE, NOT_RUN = "here", "elsewhere", "–"
 """Where the runs of a row were trained: those that are not in this checkout's store came with the table."""
-
-SANITY_CHECK = {"over the floor": "sanity check passed: over the floor"}
 
 
 @dataclass(frozen=True)
@@ -125,7 +123,7 @@ def tables(evidence: Evidence) -> list[Shown]:
 def _shown(about: OtherTable, table: pd.DataFrame, evidence: Evidence) -> Shown:
     runs = [words.split() for words in table[KEYS]]
     results = [run for key in chain(*runs) if (run := evidence.record_of(key))]
-    trained_on = on(results) if results else ""
+    trained_on = published.trained_on(results) if results else ""
     lead = about.lead
     if results:
         lead += f" Data: {listed(sorted({run.job.dataset.name for run in results}))}."
@@ -133,8 +131,6 @@ def _shown(about: OtherTable, table: pd.DataFrame, evidence: Evidence) -> Shown:
     places = set(table["trained"]) - {NOT_RUN}
     if places == {ELSEWHERE}:
         lead += " Not trained in this checkout: the table comes with the project."
-    if "verdict" in table:
-        table = table.assign(verdict=table["verdict"].replace(SANITY_CHECK))
     # Where one machine trained all of them, or all were trained at one place, the lead has said so.
     hidden = {*about.hidden, KEYS, *([] if ";" in trained_on else ["on"]), *([] if len(places) > 1 else ["trained"])}
     columns = [str(name) for name in table.columns if name not in hidden]

@@ -13,7 +13,7 @@ from pipeline.report.evidence import Evidence
 from pipeline.report.prose.verdicts import note
 from pipeline.statistics import summary
 from pipeline.statistics.analysis import Analysis
-from pipeline.statistics.design import origin
+from pipeline.statistics.summary import origin
 from pipeline.training.result import DIVERGED, FAILED, RunResult
 
 PARTS = {"data": "data", "source": "training code", "numerics": "devices or precisions"}
