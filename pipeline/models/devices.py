@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import sys
 import tempfile
@@ -17,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cli.errors import UserError
-from pipeline.models import compiled
 
 UNUSED = {
     "tensorflow": ("jax", "sklearn", "matplotlib"),
@@ -152,10 +150,6 @@ def _start_tensorflow(device: Device) -> None:
         # share, where whole epochs then wait for one another: two workers would keep one core busy.
         _add_flag("XLA_FLAGS", "--xla_cpu_enable_concurrency_optimized_scheduler=false")
         _add_flag("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
-    if device.trainer == "engine" and device.xla and device.kind == "cpu" and "tensorflow" not in sys.modules:
-        place = compiled.open_cache()
-        if place is not None:
-            atexit.register(compiled.note, place)
     # oneDNN on is part of the numerics; said here so that an inherited variable cannot change it.
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
     import tensorflow as tf

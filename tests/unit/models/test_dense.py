@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.config.rules import ACTIVATIONS
+from pipeline.cli.errors import UserError
+from pipeline.config import rules
 from pipeline.models import dense, initial, optimizers
-from pipeline.models.optimizers import CLASSES
-from pipeline.report import layers
 from tests.support.factory import make_job
 
 pytestmark = pytest.mark.usefixtures("keras")
@@ -79,27 +78,31 @@ def test_dropout_masks_are_for_good() -> None:
     assert np.asarray(state).tolist() == [34067055, 469422029]
 
 
-@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("name", rules.options("optimizer"))
 def test_an_optimizer_has_the_job_s_hyperparameters(name: str) -> None:
     built = optimizers.build(make_job(name, learning_rate=0.25).optimizer)
-    assert type(built).__name__ == CLASSES[name]
+    assert type(built).__name__ == rules.keras_class(name)
     assert float(np.asarray(built.learning_rate)) == 0.25
     for key, value in make_job(name).optimizer.hyperparameters:
         if key != "learning_rate":
             assert getattr(built, key) == value
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_the_report_knows_a_forward_pass_without_keras(activation: str) -> None:
-    """For every activation that a configuration may name, with batch normalisation in between."""
-    model = make_job(hidden=[7, 5], activation=activation, batch_normalization=True).model
-    built, random = dense.build(model, inputs=64, classes=10, dtype="float32"), np.random.default_rng(0)
-    weights = {name: random.uniform(0.1, 1, array.shape) for name, array in dense.weights(built).items()}
-    weights = {name: (array - 0.5 * name.endswith("kernel")).astype(np.float32) for name, array in weights.items()}
-    dense.set_weights(built, weights)
-    images = random.random((20, 64), dtype=np.float32)
-    [_, *hidden, (_, logits)] = layers.outputs(model, weights, images)
-    assert [values.shape for _, values in hidden] == [(20, 7), (20, 5)]
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    expected = np.asarray(built(images, training=False))
-    assert np.allclose(powers / powers.sum(axis=1, keepdims=True), expected, atol=1e-5)
+def test_the_norm_of_all_gradients_is_limited_together() -> None:
+    assert optimizers.build(make_job().optimizer, clip_norm=0.5).global_clipnorm == 0.5
+    assert optimizers.build(make_job().optimizer).global_clipnorm is None
+
+
+@pytest.mark.parametrize("name", ["Adm", "Optimizer2", "schedules"])
+def test_a_class_that_keras_has_not_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(rules, "keras_class", lambda optimizer: name)
+    with pytest.raises(UserError, match=rf"^conf/optimizer/sgd\.yaml: class={name}: expected a class of keras\.optim"):
+        optimizers.build(make_job("sgd").optimizer)
+
+
+def test_kernels_of_all_layers_are_penalised_and_biases_are_not() -> None:
+    built = network(hidden=[7, 5], l1=0.5, l2=0.25)
+    for variable in built.trainable_variables:
+        variable.assign(np.full(variable.shape, 2.0))
+    kernels = 64 * 7 + 7 * 5 + 5 * built.output_shape[-1]
+    assert sum(float(np.asarray(loss)) for loss in built.losses) == pytest.approx(kernels * (0.5 * 2 + 0.25 * 4))
