@@ -72,7 +72,7 @@ def statistics(folder: Path) -> tuple[float, float, int]:
     [dataset] = {result.job.dataset.name for result in evidence.main_results}
     evidence.labels = np.asarray(load(console.PROJECT / "data/processed" / dataset).test_labels)
     before, cpu = time.perf_counter(), time.process_time()
-    assert len(evidence.analysis.bootstrap)
+    assert len(evidence.analysis.contrasts)
     return time.perf_counter() - before, time.process_time() - cpu, len(evidence.results)
 
 

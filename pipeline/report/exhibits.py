@@ -13,9 +13,8 @@ from pipeline.cli import formatting
 from pipeline.data.arrays import Arrays
 from pipeline.report import figures, other_tables, pictures, style
 from pipeline.report.evidence import Evidence
-from pipeline.report.layers import Layer, layers
 from pipeline.report.prose import opening
-from pipeline.statistics import separation, slopes, summary
+from pipeline.statistics import summary
 from pipeline.training.result import FINISHED
 
 MOST_SHAPES = 6
@@ -60,8 +59,6 @@ class Network:
     units_shown: int = 0
     heeded: pd.DataFrame | None = None
     """A row per unit that is shown."""
-    layers: Panels | None = None
-    """What each layer makes of the test images."""
 
 
 class Exhibits:
@@ -87,18 +84,16 @@ class Exhibits:
             book = evidence.book_question if len(panels) > 1 else None
             self.book_panels = panels.get(book) if book else None
             self.panels = [shown for question, shown in panels.items() if shown and question != book]
-            trained_on = None if arrays is None else len(arrays.train_images)
-            self.gap_slope = _gap_slope(evidence, best.drop_duplicates("optimizer"), self.looks, trained_on)
             self.published = _published(evidence)
             self.baseline = _baseline(evidence)
             self.network = _network(evidence, arrays) if arrays is not None else None
 
     def all(self) -> list[Exhibit]:
-        found = [self.dumbbells, self.gap_accuracy, self.gap_loss, self.test_map, self.gap_map, self.gap_slope]
+        found = [self.dumbbells, self.gap_accuracy, self.gap_loss, self.test_map, self.gap_map]
         found += [self.baseline, self.published]
         found += [panels.exhibit for panels in [*self.panels, self.book_panels] if panels]
         if self.network:
-            found += [self.network.confusion, *([self.network.layers.exhibit] if self.network.layers else [])]
+            found.append(self.network.confusion)
         return [exhibit for exhibit in found if exhibit]
 
     def files(self) -> dict[str, bytes]:
@@ -420,105 +415,7 @@ def _network(evidence: Evidence, arrays: Arrays) -> Network | None:
                 "largest against": [formatting.number(value) for value in layer.images.min(axis=(1, 2))],
             }
         )
-    network.layers = _sifting(layers(result, arrays))
     return network
-
-
-def _sifting(found: list[Layer]) -> Panels | None:
-    """The test images as each layer hands them on, drawn on two principal components."""
-    if not found:
-        return None
-    table = pd.DataFrame(
-        {
-            "layer": [layer.name for layer in found],
-            "dimensions": [layer.units for layer in found],
-            "neighbours of the same digit, %": _percent(pd.Series([layer.hit for layer in found])),
-            "the same in the picture, %": _percent(pd.Series([layer.hit_in_plane for layer in found])),
-            "variance between the digits, %": _percent(pd.Series([layer.between for layer in found])),
-            "variance in the picture, %": _percent(pd.Series([layer.seen for layer in found])),
-        }
-    )
-    first = found[0]
-    told = [f"{layer.name} {formatting.number(100 * layer.hit, 1)} %" for layer in found]
-    caption = (
-        f"{len(first.labels):,} test images, each drawn as the digit that it shows, on the first two principal components of what "
-        f"the layer hands on. Neighbourhood hit: of the {separation.NEIGHBOURS} images nearest to each of {first.measured:,} test "
-        f"images, in all dimensions of the layer, so many show the same digit: {'; '.join(told)}."
-    )
-    panels, drawings = [], []
-    for number, layer in enumerate(found):
-        title = f"{layer.name[0].upper()}{layer.name[1:]}"
-        line = f"neighbours of the same digit: {formatting.number(100 * layer.hit, 1)} %"
-        panels.append((title, line, layer.places, layer.labels))
-        label = (
-            f"{title}, {formatting.plural(layer.units, 'dimension')}: the test images as a cloud of digits. Of each one's nearest "
-            f"neighbours {formatting.number(100 * layer.hit, 1)} % show the same digit; {formatting.number(100 * layer.between, 1)} % of "
-            "the variance lies between the digits."
-        )
-        drawings.append(style.svg(figures.layer_planes(panels[-1:]), f"layers-{number}", label))
-    exhibit = Exhibit(
-        "layers",
-        "How the layers sift the digits",
-        caption,
-        f"A cloud of digits for each layer. Neighbourhood hit: {'; '.join(told)}.",
-        table,
-        lambda: style.png(figures.layer_planes(panels)),
-    )
-    return Panels(exhibit, "all", {"all": drawings})
-
-
-def _gap_slope(
-    evidence: Evidence, best: pd.DataFrame, looks: dict[str, dict[str, object]], training_images: int | None
-) -> Exhibit | None:
-    """The gap by epoch of each optimizer at its best; the slope of every configuration in the table."""
-    curves = slopes.gap_curves(evidence.main_results, training_images)
-    if curves.empty or curves["epoch"].max() < 2:
-        return None
-    bands = summary.intervals(curves, ["configuration", "epoch"], ["gap"])
-    steep = summary.intervals(slopes.over_epochs(curves), ["configuration"], ["slope"]).set_index("configuration")
-    main = evidence.main[evidence.main["configuration"].isin(steep.dropna(subset="slope_mean").index)].sort_index()
-    by_configuration = {str(name): rows for name, rows in bands.groupby("configuration", sort=False)}
-    steep = steep.loc[main["configuration"]]
-    table = pd.DataFrame(
-        {
-            "configuration": [opening.configuration(row) for _, row in main.iterrows()],
-            "n": main["n"].to_list(),
-            "slope, points per epoch": _percent(steep["slope_mean"]),
-            "95 % interval": _span(steep, "slope"),
-            "gap after the first epoch": _percent(_of_epoch(by_configuration, main, 0)),
-            "after the last shown": _percent(_of_epoch(by_configuration, main, -1)),
-        }
-    )
-    shown = {
-        row["optimizer"]: by_configuration[row["configuration"]]
-        for _, row in best.iterrows()
-        if row["configuration"] in by_configuration
-    }
-    said = dict(zip(table["configuration"], table["slope, points per epoch"], strict=True))
-    names = [opening.configuration(row) for _, row in best.iterrows()]
-    told = "; ".join(f"{name} {said[name]}" for name in names if name in said)
-    held = "validation" if evidence.chosen_on_validation else "test"
-    caption = (
-        f"The gap against the {held} samples after each epoch, each optimizer at its best, mean over seeds with its 95 % interval as "
-        "a band. Its slope is that of the least-squares line through a run's epochs; every configuration's is in the table."
-    )
-    if (
-        curves["epoch"].max()
-        < evidence.curves.loc[evidence.curves["experiment"].eq(evidence.questions[0][1]), "epoch"].max()
-    ):
-        caption += " Without the last epoch, whose training accuracy alone is measured on all training samples."
-    return _exhibit(
-        figures.gap_by_epoch(shown, looks),
-        "gap_by_epoch",
-        "The slope of the gap, over the epochs",
-        caption,
-        f"A line for each optimizer over the epochs. Slopes in points per epoch: {told}.",
-        table,
-    )
-
-
-def _of_epoch(bands: dict[str, pd.DataFrame], main: pd.DataFrame, place: int) -> pd.Series:
-    return pd.Series([bands[name]["gap_mean"].iloc[place] for name in main["configuration"]])
 
 
 def _published(evidence: Evidence) -> Exhibit | None:

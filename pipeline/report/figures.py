@@ -435,44 +435,6 @@ def digit_sheet(images: Sequence[np.ndarray], captions: Sequence[str], columns: 
     return figure
 
 
-def gap_by_epoch(curves: dict[str, pd.DataFrame], looks: dict[str, dict[str, Any]]) -> Figure:
-    """The gap after each epoch, a line for each name in `curves`, with its interval over seeds as a band."""
-    figure, ax = style.axes(5.3, 3.9, left=0.75, right=0.4 + style.inches(list(curves)), top=0.2, bottom=0.48)
-    ends = {}
-    for name, rows in curves.items():
-        epochs, mean, low, high = (rows[part].to_numpy(float) for part in ("epoch", "gap_mean", "gap_low", "gap_high"))
-        ax.fill_between(epochs, 100 * low, 100 * high, color=looks[name]["color"], alpha=0.15, linewidth=0)
-        ax.plot(epochs, 100 * mean, **looks[name], linewidth=1.6, markersize=5.2)
-        ends[name] = (epochs[-1], 100 * mean[-1])
-    last = max(int(rows["epoch"].max()) for rows in curves.values())
-    ax.axhline(0, color=MUTED, linewidth=0.8)
-    means = np.concatenate([100 * rows["gap_mean"].to_numpy(float) for rows in curves.values()])
-    room = 0.3 * float(np.ptp(means)) or 1.0
-    bottom, top = ax.get_ylim()
-    ax.set_ylim(max(bottom, means.min() - room), min(top, means.max() + room))
-    ax.set(xlabel="epoch", ylabel="gap, points of accuracy", xlim=(0.9, last + 0.1))
-    ax.set_xticks(range(1, last + 1, max(1, math.ceil(last / 6))))
-    _labels(ax, ends, looks)
-    return figure
-
-
-def layer_planes(panels: Sequence[tuple[str, str, np.ndarray, np.ndarray]]) -> Figure:
-    """A panel per layer: title, a line below it, places (n, 2) and labels (n,) of images, each drawn as the digit it shows."""
-    size = 3.7
-    figure = Figure(figsize=(size * len(panels), size + 0.2))
-    for number, (title, line, places, labels) in enumerate(panels):
-        ax = figure.add_axes(((number + 0.03) / len(panels), 0.08, 0.94 / len(panels), 0.83))
-        for label in np.unique(labels):
-            x, y = places[labels == label].T
-            colour = style.CLASSES[int(label) % len(style.CLASSES)]
-            ax.scatter(x, y, marker=f"${label}$", s=34, color=colour, linewidths=0.2)
-        ax.set(xticks=[], yticks=[])
-        ax.grid(visible=False)
-        ax.set_title(title, loc="left", fontsize=10.5, weight="bold", pad=6)
-        ax.set_xlabel(line, loc="left")
-    return figure
-
-
 def against_published(rows: pd.DataFrame) -> Figure:
     """How far ours lie from the published figures: columns `name`, `low`, `high`, `mean`, `mean_low`, `mean_high`.
 

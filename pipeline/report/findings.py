@@ -10,14 +10,13 @@ import numpy as np
 import pandas as pd
 
 from pipeline.cli import formatting
-from pipeline.report.evidence import Evidence
 from pipeline.report.prose import inference
 from pipeline.report.prose import verdicts as sentences
-from pipeline.statistics import mcnemar, slopes, summary
+from pipeline.statistics import mcnemar, summary
 from pipeline.statistics.analysis import Analysis
 from pipeline.statistics.figures import FIGURES, GAPS, Figure
 from pipeline.storage.find import beginning
-from pipeline.training.result import FINISHED, RunResult
+from pipeline.training.result import RunResult
 
 
 @dataclass(frozen=True)
@@ -104,73 +103,6 @@ def _detectable(difference: float, figure: str) -> str:
     return "none" if difference > high - low else formatting.number(about.scale * difference, about.digits)
 
 
-def interactions(analysis: Analysis) -> list[str]:
-    """Whether the effect of the optimizer depends on the width, a sentence for each figure."""
-    return [inference.interaction(found, analysis.declared) for found in analysis.interactions]
-
-
-def gap_points(analysis: Analysis) -> pd.DataFrame:
-    """A row per configuration: the mean gap in accuracy at each declared point, in points, with how many seeds have it."""
-    rows: dict[str, dict[str, str]] = {}
-    for _, row in analysis.gap_points_by_configuration.iterrows():
-        label = str(analysis.configurations.loc[row["configuration"], "label"])
-        cell = "–"
-        if row["n"]:
-            ends = formatting.span(row["gap_accuracy_low"], row["gap_accuracy_high"])
-            some = "" if row["n"] == row["of"] else f", {row['n']} of {row['of']} seeds"
-            at = f"epoch {row['epoch']:.3g}"
-            if 0 < row["on_part"] < row["n"]:
-                at += f"; {row['on_part']} on a part"
-            cell = (
-                f"{formatting.number(100 * row['gap_accuracy_mean'])} ({ends}; {at}{some})"
-                if ends
-                else f"{formatting.number(100 * row['gap_accuracy_mean'])} ({at}{some})"
-            )
-        rows.setdefault(label, {"configuration": label})[str(row["point"])] = cell
-    for configuration, own in analysis.onsets.groupby("configuration", sort=False):
-        known = own["onset"].dropna()
-        label = str(analysis.configurations.loc[str(configuration), "label"])
-        median = f"{known.median():.3g} (in {len(known)} of {len(own)} runs)" if len(known) else "–"
-        rows.setdefault(label, {"configuration": label})["onset epoch, median"] = median
-    return pd.DataFrame(list(rows.values())).fillna("–")
-
-
-def two_kinds(analysis: Analysis) -> bool:
-    """Whether a mean of `gap_points` is over runs that are measured on a part of the samples and others on all."""
-    points = analysis.gap_points_by_configuration
-    return bool(((points["on_part"] > 0) & (points["on_part"] < points["n"])).any())
-
-
-def onsets(analysis: Analysis) -> str:
-    """How many runs' held-out loss only rises from some epoch on, and from which."""
-    known = analysis.onsets["onset"].dropna()
-    if analysis.onsets["epochs"].max() == 1:
-        return "After a single epoch no onset of overfitting can be known."
-    runs = formatting.plural(len(analysis.onsets), "run")
-    if known.empty:
-        return f"In none of {runs} does held-out loss only rise from some epoch on: training ended before overfitting set in."
-    return f"In {len(known)} of {runs} held-out loss only rises from some epoch on: in the median from epoch {known.median():.3g}."
-
-
-def resampled(analysis: Analysis) -> pd.DataFrame:
-    """Test accuracy of the best, and the others at its width minus the best: intervals over seeds and images, in % and points."""
-    return pd.DataFrame(
-        [
-            {
-                "test accuracy of": row["a"],
-                "minus that of": row["b"] or "–",
-                "%, or points": formatting.number(100 * row["estimate"]),
-                "95 % interval": formatting.span(row["low"], row["high"]),
-                "standard error": formatting.number(100 * row["standard_error"], 3),
-                "seeds": row["seeds"],
-                "images": f"{row['images']:,}",
-                "drawn anew": "seeds and images" if row["seeds"] > 1 else "images only, there being one seed",
-            }
-            for _, row in analysis.bootstrap.iterrows()
-        ]
-    )
-
-
 @dataclass(frozen=True)
 class Duel:
     """Two networks on the same test images."""
@@ -196,49 +128,3 @@ def duel(labels: np.ndarray, first: RunResult, second: RunResult) -> Duel:
         }
     )
     return Duel(inference.mcnemar(found, *names), table, [first, second])
-
-
-def two_best(evidence: Evidence) -> Duel | None:
-    """The best network against the best of another configuration, both by validation accuracy: McNemar's test.
-
-    None where nothing is held out to choose by, or there are no predictions of the same images.
-    """
-    first = evidence.winner
-    if first is None or evidence.labels is None or "best/val_accuracy" not in first.figures:
-        return None
-    others = [
-        run
-        for run in evidence.main_results
-        if run.finished
-        and run.job.configuration != first.job.configuration
-        and run.predictions is not None
-        and len(run.predictions) == len(evidence.labels)
-        and run.identity.get("data") == first.identity.get("data")
-        and "best/val_accuracy" in run.figures
-    ]
-    if not others:
-        return None
-    second = max(others, key=lambda run: (run.figures["best/val_accuracy"], run.name))
-    return duel(evidence.labels, first, second)
-
-
-def width_slopes(evidence: Evidence) -> pd.DataFrame:
-    """A row per optimizer: how many points the gap gains with each doubling of the width, over seeds."""
-    cells = summary.best_per_cell(evidence.main.sort_index())
-    runs = summary.once_per_seed(evidence.runs[evidence.runs["experiment"].eq(evidence.questions[0][1])])
-    runs = runs[runs["configuration"].isin(cells["configuration"]) & runs["status"].eq(FINISHED)]
-    steep = slopes.over_widths(runs)
-    if steep.empty:
-        return steep
-    table = summary.intervals(steep, ["optimizer"], ["slope"]).sort_values("slope_mean", ascending=False)
-    counts = steep.groupby("optimizer").size()
-    return pd.DataFrame(
-        {
-            "optimizer": table["optimizer"].to_list(),
-            "seeds": [int(counts[name]) for name in table["optimizer"]],
-            "points per doubling": [formatting.number(100 * value) for value in table["slope_mean"]],
-            "95 % interval": [
-                formatting.span(*ends) or "–" for ends in zip(table["slope_low"], table["slope_high"], strict=True)
-            ],
-        }
-    )

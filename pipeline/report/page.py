@@ -38,7 +38,6 @@ def render(evidence: Evidence, exhibits: Exhibits | None, arrays: Arrays | None)
     boards = [_board(evidence, question, number) for number, question in enumerate(evidence.questions)]
     links = [_links(board, evidence if number == 0 else None) for number, board in enumerate(boards)] or [{}]
     book = evidence.questions.index(evidence.book_question) if evidence.book_question in evidence.questions else 0
-    duel = findings.two_best(evidence) if evidence.questions else None
     html = environment.get_template("page.html").render(
         style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         evidence=evidence,
@@ -55,17 +54,12 @@ def render(evidence: Evidence, exhibits: Exhibits | None, arrays: Arrays | None)
         book_links=links[book],
         seed_links={int(run["seed"]): evidence.link_of(run["key"]) for _, run in evidence.book.iterrows()},
         winner_link=evidence.link_of(evidence.winner.key) if boards and evidence.winner else None,
-        duel=duel,
-        duel_links=[evidence.link_of(run.key) for run in duel.runs] if duel else [],
         other_tables=other_tables.tables(evidence.tables_folder, evidence),
         alarm=opening.alarm(evidence),
         book=_book(evidence),
         method=method.card(evidence, arrays),
         runs=_runs(evidence),
         published_links=_published_links(exhibits),
-        slope_links=dict.fromkeys(exhibits.looks, f"#{exhibits.gap_accuracy.name}")
-        if exhibits and exhibits.gap_accuracy
-        else {},
         swatches={name: f"var({style.VARIABLES[look['color']]})" for name, look in exhibits.looks.items()}
         if exhibits
         else {},

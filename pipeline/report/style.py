@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 INK, MUTED, RULE, PAPER = "#1b2127", "#5b6670", "#d5dbe1", "#fefefe"
-BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, YELLOW, BROWN = (
+BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, YELLOW = (
     "#0072b2",
     "#d55e00",
     "#009e73",
@@ -27,20 +27,16 @@ BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, YELLOW, BROWN = (
     "#e69f00",
     "#56b4e9",
     "#b8a500",
-    "#8a5a2b",
 )
-"""Okabe and Ito's, but for the yellow, which is darkened until it can be seen on white; and a brown, for ten digits."""
+"""Okabe and Ito's, but for the yellow, which is darkened until it can be seen on white."""
 
 VARIABLES = {
     INK: "--ink", MUTED: "--muted", RULE: "--rule", PAPER: "--paper", BLUE: "--blue", VERMILLION: "--vermillion",
     GREEN: "--green", PURPLE: "--purple", ORANGE: "--orange", SKY: "--sky", YELLOW: "--yellow",
-    BROWN: "--brown",
 }  # fmt: skip
 
 TRAIN, HELD = BLUE, VERMILLION
 SERIES = [BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, INK, YELLOW]
-CLASSES = [*SERIES, MUTED, BROWN]
-"""Of the digits, each of which is drawn as what it is: the colour need not tell them apart."""
 MARKERS = ["o", "s", "D", "^", "v", "P", "X", "*"]
 DASHES: list[Any] = ["-", (0, (4, 1.5)), (0, (1, 1))]
 

@@ -1,115 +1,91 @@
-"""All statistics of one comparison: tables and verdicts.
+"""All statistics of one comparison, as tables.
 
 analysis(results, declaration.load(), labels)
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
 
 import numpy as np
 import pandas as pd
 
-from pipeline.statistics import bootstrap, contrasts, design, gap_points, slopes, summary, verdicts
-from pipeline.statistics.declaration import OPTIMIZERS, Declaration
+from pipeline.statistics import contrasts, crossed, design, equal_fit, summary, targets
+from pipeline.statistics.declaration import Declaration
 from pipeline.statistics.design import Design
-from pipeline.statistics.figures import FIGURES
-from pipeline.statistics.interaction import Interaction, interaction
-from pipeline.statistics.pairs import Blocks
 from pipeline.training.result import FINISHED, RunResult
 
-BOOTSTRAP = [
-    "configuration",
-    "against",
-    "a",
-    "b",
-    "estimate",
-    "low",
-    "high",
-    "standard_error",
-    "seeds",
-    "images",
-]
-
-
-class Unsampled(Enum):
-    """Why there is no bootstrap over test images."""
-
-    LABELS = "no labels"
-    PREDICTIONS = "no predictions"
+OVER_IMAGES = ("test_accuracy", "val_accuracy", "gap_accuracy")
+"""Figures whose interval is over seeds and images too."""
 
 
 @dataclass(frozen=True)
 class Analysis:
     declared: Declaration
     configurations: pd.DataFrame
-    """A row per configuration, by its id: `design.configurations`, and mean, SD and interval of `summary.SUMMARISED`."""
-    contrasts: pd.DataFrame
-    """A row per declared contrast and figure, with its verdict: columns in `contrasts` and `verdicts.judged`."""
-    interactions: tuple[Interaction, ...]
-    """Optimizer x width, one for each figure."""
-    gap_points: pd.DataFrame
-    """A row per run and declared point (`gap_points.gap_points`)."""
-    gap_points_by_configuration: pd.DataFrame
-    onsets: pd.DataFrame
-    """A row per run: the epoch after which held-out loss only rises."""
-    bootstrap: pd.DataFrame
-    """Test accuracy of the best configuration over seeds and images, and the differences of others at equal width from it.
+    """A row per configuration, by its id.
 
-    Columns: ids and labels of A and B (`configuration`, `against`, `a`, `b`; B empty in the first row, which is no
-    difference), then `bootstrap.Bootstrap`. Where nothing is chosen there is a row without B for each configuration.
+    The columns of `design.configurations`; `<figure>_mean`, `_sd`, `_low`, `_high` of each of `summary.SUMMARISED`, with
+    Student's interval over seeds on the images that there are; of `OVER_IMAGES` also `<figure>_low_images`, `_high_images`:
+    the interval over seeds and images (`crossed`), for a statement about new images. NaN with a single seed.
     """
+    contrasts: pd.DataFrame
+    """A row per declared contrast and figure, with its verdict: columns in the docstring of `contrasts`."""
+    levels: pd.DataFrame
+    """A row per training loss and configuration: held-out loss, accuracy and gaps there (`equal_fit.levels`)."""
+    targets: pd.DataFrame
+    """A row per configuration with a validation split: epochs and seconds to the target (`targets.by_configuration`)."""
+    target_runs: pd.DataFrame
+    """The same for each run (`targets.runs`)."""
+    profile: pd.DataFrame
+    """Performance profile of each optimizer (`targets.profile`); empty where only one was run."""
     best: str | None
-    """Id of the configuration of highest mean validation accuracy; None where nothing can be chosen."""
+    """Id of the configuration of highest mean validation accuracy; None where nothing was held out, or nothing finished."""
     results: tuple[RunResult, ...]
     """The runs, finished or not."""
     design: Design
-    """Which contrasts were formed of what was declared, and which could not be."""
-    unsampled: Unsampled | None
-    """Why the bootstrap over images is left out; None where it is not."""
+    """Factors, references and contrasts, and what could not be contrasted."""
 
 
-def analysis(
-    results: Sequence[RunResult],
-    declared: Declaration,
-    labels: np.ndarray | None = None,
-    training_images: int | None = None,
-) -> Analysis:
-    """Everything that `declared` asks of the runs of one comparison, finished or not.
+def analysis(results: Sequence[RunResult], declared: Declaration, labels: np.ndarray | None = None) -> Analysis:
+    """Everything that `declared` asks of the runs of one comparison, finished or not. Never raises for what runs lack.
 
-    `labels`, integers (images,), are the right classes of the test split that the runs' predictions are of; without them
-    the bootstrap over images is left out. `training_images`: how many there are, validation samples included; where that is
-    not known, a curve on a part of them may have one epoch less to be compared. Never raises for what runs lack.
+    `labels`, integers (images,), are the right classes of the test split; without them the images' part of the test
+    accuracy's interval is binomial.
     """
     runs = design.runs_of(results)
-    table = design.configurations(runs)
-    laid = design.design(table, declared)
-    used = {str(key) for key in runs["key"]}
-    finished = [result for result in results if result.finished and result.key in used]
-    histories = {result.key: slopes.alike(result, training_images) for result in finished}
-    judged = verdicts.judged(contrasts.contrasts(runs, table, laid, declared, histories), declared)
-    points = gap_points.gap_points(finished, declared, training_images)
-    best = design.best_of(table, declared)
-    table = table.join(_summarised(runs))
-    resampled, unsampled = _bootstrap(finished, Blocks(runs), table, judged, best, labels, declared)
-    interactions = tuple(interaction(runs, table, figure, declared) for figure in FIGURES)
+    jobs = {result.job.configuration: result.job for result in results}
+    table = design.configurations(runs, jobs)
+    laid = design.design(jobs, declared)
+    used = set(runs["key"])
+    finished = list({result.key: result for result in results if result.finished and result.key in used}.values())
+    curves = {result.key: curve for result in finished if (curve := equal_fit.curve(result))}
+    by_configuration: dict[str, list[equal_fit.Curve]] = {}
+    for result in finished:
+        if result.key in curves:
+            by_configuration.setdefault(result.job.configuration, []).append(curves[result.key])
+    target_runs = targets.runs(finished, declared.target)
+    reached = targets.by_configuration(target_runs)
     return Analysis(
         declared=declared,
-        configurations=table,
-        contrasts=judged,
-        interactions=interactions,
-        gap_points=points,
-        gap_points_by_configuration=gap_points.by_configuration(points),
-        onsets=gap_points.onsets(finished),
-        bootstrap=resampled,
-        best=best,
+        configurations=table.join(_summarised(runs)).join(_over_images(finished, table, labels, declared)),
+        contrasts=contrasts.contrasts(runs, table, laid, declared, curves),
+        levels=equal_fit.levels(by_configuration, declared.training_losses, table.index),
+        targets=reached,
+        target_runs=target_runs,
+        profile=targets.profile(reached, laid.problems),
+        best=best_of(runs),
         results=tuple(results),
         design=laid,
-        unsampled=unsampled,
     )
+
+
+def best_of(runs: pd.DataFrame) -> str | None:
+    """Id of the configuration of the highest mean `summary.RANKING` over its finished runs."""
+    finished = runs[runs["status"].eq(FINISHED)]
+    known = finished.groupby("configuration", sort=False)[summary.RANKING].mean().dropna()
+    return str(known.idxmax()) if len(known) else None
 
 
 def _summarised(runs: pd.DataFrame) -> pd.DataFrame:
@@ -117,60 +93,51 @@ def _summarised(runs: pd.DataFrame) -> pd.DataFrame:
     return summary.intervals(finished, ["configuration"], summary.SUMMARISED).set_index("configuration")
 
 
-def _bootstrap(
-    finished: Sequence[RunResult],
-    blocks: Blocks,
-    table: pd.DataFrame,
-    judged: pd.DataFrame,
-    best: str | None,
-    labels: np.ndarray | None,
-    declared: Declaration,
-) -> tuple[pd.DataFrame, Unsampled | None]:
-    correct, missing = _correct(finished, labels)
-    at_equal_width = judged[judged["contrast"].eq(OPTIMIZERS) & judged["b_configuration"].eq(best or "")]
-    others = map(str, at_equal_width["a_configuration"].drop_duplicates())
-    alone = [best] if best else map(str, table.index[table["n"] > 0])
-    asked = [*((name, "") for name in alone), *((name, best or "") for name in others)]
-    rows = []
-    for name, against in asked:
-        if against:
-            # The pairs of the contrasts: of equal seeds, data, code and numerics.
-            known, others_known = correct.get(name, {}), correct.get(against, {})
-            pairs = [(a, b) for a, b in blocks.pairs(name, against).keys if a in known and b in others_known]
-            if not pairs:
-                continue
-            first, second = (
-                np.array(side) for side in zip(*((known[a], others_known[b]) for a, b in pairs), strict=True)
-            )
-            found = bootstrap.difference(first, second, declared)
-        elif known := correct.get(name, {}):
-            found = bootstrap.accuracy(np.array(list(known.values())), declared)
-        else:
-            continue
-        labelled = {"a": table.loc[name, "label"], "b": table.loc[against, "label"] if against else ""}
-        ids = {"configuration": name, "against": against}
-        rows.append({**ids, **labelled, **vars(found)})
-    return pd.DataFrame(rows, columns=BOOTSTRAP), missing
+def _over_images(
+    finished: Sequence[RunResult], table: pd.DataFrame, labels: np.ndarray | None, declared: Declaration
+) -> pd.DataFrame:
+    """Columns `<figure>_low_images` and `_high_images`, a row per configuration of `table`."""
+    groups: dict[str, list[RunResult]] = {}
+    for result in finished:
+        groups.setdefault(result.job.configuration, []).append(result)
+    rows = {
+        name: _intervals_over_images(groups.get(str(name), []), labels, declared.confidence) for name in table.index
+    }
+    columns = [f"{figure}_{end}_images" for figure in OVER_IMAGES for end in ("low", "high")]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).astype(float)
 
 
-def _correct(
-    results: Sequence[RunResult], labels: np.ndarray | None
-) -> tuple[dict[str, dict[str, np.ndarray]], Unsampled | None]:
-    """By configuration and key, which test images a run classifies correctly; and what is missing."""
-    if labels is None:
-        return {}, Unsampled.LABELS
-    predicted = [
-        (str(result.identity.get("data")), result, result.predictions)
-        for result in results
-        if result.predictions is not None and len(result.predictions) == len(labels)
+def _intervals_over_images(runs: Sequence[RunResult], labels: np.ndarray | None, confidence: float) -> list[float]:
+    """Low and high of each of OVER_IMAGES, of one configuration's runs."""
+    if len(runs) < 2:
+        return [np.nan] * 2 * len(OVER_IMAGES)
+    images = {"val": runs[0].job.dataset.validation_size, "test": _test_images(runs)}
+    figures = pd.DataFrame([summary.figures_of(run) for run in runs])
+    held_out = summary.held_out(runs[0])
+
+    def binomial(figure: str, split: str) -> crossed.Interval:
+        accuracy = float(figures[f"{split}_accuracy"].mean())
+        return crossed.of_shares(figures[figure].tolist(), accuracy, images[split], confidence)
+
+    answers = _answers(runs, labels)
+    found = [
+        crossed.of_answers(answers, confidence) if answers is not None else binomial("test_accuracy", "test"),
+        binomial("val_accuracy", "val"),
+        binomial("gap_accuracy", held_out),
     ]
-    if not predicted:
-        return {}, Unsampled.PREDICTIONS
+    bounds = [summary.BOUNDS[figure] for figure in OVER_IMAGES]
+    return [float(np.clip(end, *ends)) for interval, ends in zip(found, bounds, strict=True) for end in interval]
+
+
+def _test_images(runs: Sequence[RunResult]) -> int:
+    return max((len(run.predictions) for run in runs if run.predictions is not None), default=0)
+
+
+def _answers(runs: Sequence[RunResult], labels: np.ndarray | None) -> np.ndarray | None:
+    """Which test images each run classifies correctly, bool (runs, images); None where that is not known of all of them."""
+    known = [run.predictions for run in runs if run.predictions is not None]
     # Equally many images are not yet the same images.
-    most, _ = Counter(data for data, _, _ in predicted).most_common(1)[0]
-    found: dict[str, dict[str, np.ndarray]] = {}
-    for data, result, predictions in predicted:
-        if data == most:
-            of_runs = found.setdefault(design.configuration_of(result.job), {})
-            of_runs[result.key] = np.equal(predictions, labels)
-    return found, None
+    data = {str(run.identity.get("data")) for run in runs}
+    if labels is None or len(known) < len(runs) or len(data) > 1 or any(len(own) != len(labels) for own in known):
+        return None
+    return np.array([np.equal(predictions, labels) for predictions in known])

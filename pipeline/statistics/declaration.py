@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,32 +15,34 @@ from pipeline.config import rules
 from pipeline.config.rules import CONF, Rule
 from pipeline.statistics.figures import FIGURES
 
-OPTIMIZERS = "each optimizer against the best at equal width"
-WIDTHS = "each width against the next"
 PAIRED_T, SIGN_FLIP = "paired t", "sign flip"
-SIZES = ("margin", "minimum_effect", "effect_to_find")
-"""Keys with a size for each figure."""
+PREVIOUS, DEFAULT = "previous", "default"
+OPTIMIZER, WIDTH, DEPTH, TRAIN_SIZE = "optimizer", "model.width", "model.depth", "dataset.train_size"
+"""Names of factors; any other one is the dotted name of a value of conf/."""
 
+NESTED = ("references", "margin", "target")
+"""Keys whose values are `key: value` lines themselves."""
 
-def _each_once(value: Any) -> bool:
-    return isinstance(value, list) and set(map(str, value)) <= {OPTIMIZERS, WIDTHS} and len(set(value)) == len(value)
-
-
-_SIZE = rules.number(0, 1000, over=True)
 _PROPER_SHARE = rules.number(0, 1, over=True, under=True)
+_LOSS = rules.number(0, 1000, over=True)
+_REFERENCE = Rule(lambda v: not isinstance(v, list | dict), f"a value, {PREVIOUS} or {DEFAULT}")
+_LOSSES = Rule(
+    lambda v: isinstance(v, list) and bool(v) and all(map(_LOSS.accepts, v)) and v == sorted({*v}, reverse=True),
+    "a list of falling numbers over 0, such as [0.1, 0.01]",
+)
 
 RULES: dict[str, Rule] = {
-    "contrasts": Rule(_each_once, f"a list of these, each once: {OPTIMIZERS}; {WIDTHS}"),
-    **{f"{part}.{figure}": _SIZE for part in SIZES for figure in FIGURES},
+    "references.default": rules.choice((PREVIOUS, DEFAULT)),
+    **{f"margin.{figure}": rules.number(0, 1000, over=True) for figure in FIGURES},
+    "training_losses": _LOSSES,
+    "target.val_accuracy": rules.number(0, 100, over=True),
     "claim_test": rules.choice((PAIRED_T, SIGN_FLIP)),
     "alpha": rules.number(0, 0.5, over=True),
     "confidence": _PROPER_SHARE,
     "power": _PROPER_SHARE,
     "seeds_to_explore": rules.integer(2, 100_000),
     "seeds_to_confirm": rules.integer(2, 100_000),
-    "training_loss_threshold": rules.number(0, 1000, over=True),
     "permutations": rules.integer(99, 1_000_000),
-    "bootstrap_repetitions": rules.integer(99, 1_000_000),
     "random_seed": rules.integer(0, 2**32 - 1),
 }
 
@@ -49,23 +51,29 @@ RULES: dict[str, Rule] = {
 class Declaration:
     """The values of `conf/comparison.yaml`. Sizes are in the unit of the figure itself: shares for accuracies, nats."""
 
-    contrasts: tuple[str, ...]
+    references: Mapping[str, Any]
+    """What the values of a factor are held against: a value, `previous` or `default`; `default` for factors not named."""
     margin: Mapping[str, float]
-    """Equivalence margin by figure."""
-    minimum_effect: Mapping[str, float]
-    """What a mean difference must exceed for a claim, by figure."""
-    effect_to_find: Mapping[str, float]
-    """The true difference that seeds are counted for, by figure: over the minimum."""
+    """By figure: what is equivalent, and what a mean difference must exceed for a claim."""
+    training_losses: tuple[float, ...]
+    """Nats, falling."""
+    target: float
+    """Validation accuracy to be reached."""
     claim_test: str
     alpha: float
     confidence: float
     power: float
     seeds_to_explore: int
     seeds_to_confirm: int
-    training_loss_threshold: float
     permutations: int
-    bootstrap_repetitions: int
     random_seed: int
+
+    def reference(self, factor: str) -> Any:
+        return self.references.get(factor, self.references[DEFAULT])
+
+    def looks(self, seeds: int) -> int:
+        """How many of so many seeds, the first ones, carry a claim: those to confirm or to explore; 0 if fewer."""
+        return max((n for n in (self.seeds_to_explore, self.seeds_to_confirm) if n <= seeds), default=0)
 
 
 def load(path: Path = CONF / "comparison.yaml") -> Declaration:
@@ -75,7 +83,8 @@ def load(path: Path = CONF / "comparison.yaml") -> Declaration:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
     if not isinstance(values, dict):
-        raise UserError(f"{path}: expected key: value lines, {', '.join(_names())}")
+        keys = dict.fromkeys(key.partition(".")[0] for key in RULES)
+        raise UserError(f"{path}: expected key: value lines, {', '.join(keys)}")
     return declare(values)
 
 
@@ -84,42 +93,36 @@ def declare(values: Mapping[str, Any]) -> Declaration:
     found = _problems(values)
     if found:
         raise UserError("; ".join(f"comparison: {line}" for line in found))
-    sizes = {
-        part: {figure: float(values[part][figure]) / about.scale for figure, about in FIGURES.items()} for part in SIZES
+    changed = {
+        "margin": {figure: float(values["margin"][figure]) / about.scale for figure, about in FIGURES.items()},
+        "training_losses": tuple(map(float, values["training_losses"])),
+        "target": values["target"]["val_accuracy"] / 100,
     }
-    return Declaration(**{**values, **sizes, "contrasts": tuple(values["contrasts"])})
-
-
-def _names() -> list[str]:
-    return [field.name for field in fields(Declaration)]
+    return Declaration(**{**values, **changed})
 
 
 def _problems(values: Mapping[str, Any]) -> list[str]:
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        if key in SIZES and isinstance(value, dict):
-            flat |= {f"{key}.{figure}": size for figure, size in value.items()}
+        if key in NESTED and isinstance(value, dict):
+            flat |= {f"{key}.{name}": inner for name, inner in value.items()}
         else:
             flat[str(key)] = value
     found = [f"{key}: missing" for key in RULES if key not in flat]
     for key, value in flat.items():
-        if key not in RULES:
+        rule = RULES.get(key) or _reference(key)
+        if rule is None:
             found.append(f"{key}={rules.shown(value)}: no such key{nearest(key, RULES)}")
-        elif line := rules.complaint(key, value, RULES[key]):
+        elif line := rules.complaint(key, value, rule):
             found.append(line)
-    if found:
-        return found
-    for figure in FIGURES:
-        least = flat[f"margin.{figure}"]
-        if flat[f"minimum_effect.{figure}"] < least:
-            # A difference could be claimed and equivalent at once.
-            size = flat[f"minimum_effect.{figure}"]
-            found.append(f"minimum_effect.{figure}={size}: expected at least margin.{figure}, {least}")
-        effect, minimum = flat[f"effect_to_find.{figure}"], flat[f"minimum_effect.{figure}"]
-        if effect <= minimum:
-            # Of a true difference of the minimum half of all means are below it, with any number of seeds.
-            found.append(f"effect_to_find.{figure}={effect}: expected more than minimum_effect.{figure}, {minimum}")
-    if flat["seeds_to_confirm"] < flat["seeds_to_explore"]:
+    if not found and flat["seeds_to_confirm"] < flat["seeds_to_explore"]:
         least = flat["seeds_to_explore"]
         found.append(f"seeds_to_confirm={flat['seeds_to_confirm']}: expected at least seeds_to_explore, {least}")
     return found
+
+
+def _reference(key: str) -> Rule | None:
+    """The rule of `references.<factor>`; None where no configuration has such a value."""
+    part, _, factor = key.partition(".")
+    known = part == "references" and (factor == OPTIMIZER or rules.rule_for(factor) is not None)
+    return _REFERENCE if known else None

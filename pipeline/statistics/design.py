@@ -1,115 +1,98 @@
-"""Which configurations are compared: the declared contrasts, laid over the configurations that there are.
+"""Which configurations are compared: the factors of a comparison, and the contrasts that conf/comparison.yaml declares.
 
-Nothing here looks at a test figure. Where one of several has to be chosen, it is the one of highest mean validation
-accuracy; where nothing was held out for validation, nothing is chosen, and what would need a choice is said to be missing.
+Nothing here looks at a figure: what a value is held against is declared, not chosen by the data.
 """
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from itertools import combinations, pairwise
+from typing import Any
 
 import pandas as pd
 
-from pipeline.cli.formatting import layers, listed, plural
+from pipeline.cli.formatting import layers, plural
+from pipeline.config import rules
 from pipeline.config.run_config import RunConfig
-from pipeline.statistics.declaration import OPTIMIZERS, WIDTHS, Declaration
-from pipeline.statistics.summary import dotted_columns, once_per_seed, tidy
+from pipeline.statistics.declaration import DEFAULT, DEPTH, OPTIMIZER, PREVIOUS, TRAIN_SIZE, WIDTH, Declaration
+from pipeline.statistics.summary import once_per_seed, shape, tidy, values_of
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
 
-CROSS_ENTROPY = ("categorical_crossentropy", "kl_divergence")
-"""Losses in nats, of which the declared sizes are; against one-hot labels the two are equal."""
+NAME, HIDDEN = "optimizer.name", "model.hidden"
+CONTRASTED = {NAME: (OPTIMIZER,), HIDDEN: (WIDTH, DEPTH)}
+"""Factors that are contrasted under other names."""
 
+ABSENT = object()
 
-DECIDES_NUMBERS = ("data", "source", "numerics")
-"""Parts of a run's identity besides its RunConfig. Runs that differ in one are no pair, though they share a seed."""
-
-
-def origin(result: RunResult, *parts: str) -> str:
-    """What decided the run's numbers besides its RunConfig, as a text; of all parts where none is named."""
-    return json.dumps([result.identity.get(part) for part in parts or DECIDES_NUMBERS], sort_keys=True)
-
-
-def with_identity(runs: pd.DataFrame, results: Sequence[RunResult]) -> pd.DataFrame:
-    """`runs` with two columns more: `loss`, its name, and `identity`, what decided its numbers besides its RunConfig, as a text."""
-    known = {result.key: origin(result) for result in results}
-    losses = {result.key: result.job.training.loss for result in results}
-    return runs.assign(identity=runs["key"].map(known).fillna(""), loss=runs["key"].map(losses))
-
-
-@lru_cache(maxsize=8192)
-def configuration_of(job: RunConfig) -> str:
-    """The id of its configuration, which is a third of a millisecond's work and asked for again and again."""
-    return job.configuration
+Values = Mapping[str, Any]
+"""Of a configuration, by dotted name; with the optimizer, width and depth under the names of contrasts."""
 
 
 def runs_of(results: Sequence[RunResult]) -> pd.DataFrame:
     """A row per run of one comparison, each configuration and seed once."""
-    return once_per_seed(with_identity(tidy({"": list(results)}), results)).reset_index(drop=True)
+    return once_per_seed(tidy({"": list(results)})).reset_index(drop=True)
 
 
-def completed(runs: pd.DataFrame) -> pd.DataFrame:
-    """`runs` with the columns that `reports/runs.csv` leaves out: its configurations are told apart by name alone.
+def factors(configurations: Sequence[Values]) -> list[str]:
+    """Dotted names of what was varied among configurations of one data set, each as `values_of` gives it.
 
-    Losses are taken for cross-entropies. Raises ValueError where the runs are of more than one experiment.
+    The optimizer, the hidden layers and the training size come first, then all others in their order. A name whose value
+    follows from the factors before it is none: a learning rate tuned for each optimizer and width, the epochs of a size.
     """
-    # A column of single widths is numbers to who reads the file.
-    runs = runs.reset_index(drop=True).astype({"hidden": str, "width": "Int64", "depth": "Int64"})
-    if "experiment" in runs and runs["experiment"].nunique() > 1:
-        raise ValueError(f"runs of {listed(sorted(set(runs['experiment'])))}: expected those of one experiment")
-    plain = runs["name"].astype(str).str.replace(r"-s\d+$", "", regex=True)
-    absent: dict[str, str | pd.Series] = {"started": "", "identity": "", "loss": CROSS_ENTROPY[0], "experiment": ""}
-    absent["configuration"] = runs["dataset"].astype(str) + " " + plain
-    for name, value in absent.items():
-        if name not in runs:
-            runs[name] = value
-    return once_per_seed(runs)
+    names = dict.fromkeys([NAME, HIDDEN, TRAIN_SIZE, *(name for each in configurations for name in each)])
+    cells: list[tuple[Any, ...]] = [()] * len(configurations)
+    found = []
+    for name in names:
+        finer = [(*cell, each.get(name)) for cell, each in zip(cells, configurations, strict=True)]
+        if len(set(finer)) > len(set(cells)):
+            found.append(name)
+            cells = finer
+    return found
 
 
-def configurations(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row per configuration, by its id: what it is, how many of its runs ended how, its mean validation accuracy.
+def configurations(runs: pd.DataFrame, jobs: Mapping[str, RunConfig]) -> pd.DataFrame:
+    """A row per configuration, by its id, in order of appearance.
 
-    `setting` is all that tells it from others besides data set, optimizer and layers: runs that differ there are never
-    contrasted. `label` is what a person calls it.
+    Columns: `dataset`, `optimizer`, `hidden` (as `512x256`), `width` (missing where layers differ), `depth`, `epochs`,
+    `loss` (name of the training loss), a column for each other factor by its dotted name, `label` (`adam, width 512,
+    dropout 0.5`: what a person calls it), `n` (finished), `diverged`, `failed`.
+    `jobs`: a RunConfig of each configuration.
     """
     groups = runs.groupby("configuration", sort=False)
-    dotted = dotted_columns(runs)
-    table = groups[["dataset", "optimizer", "hidden", "width", "depth", "epochs", "loss", *dotted]].first()
+    table = groups[["dataset", "optimizer", "hidden", "width", "depth", "epochs"]].first()
+    table["loss"] = [jobs[str(name)].training.loss for name in table.index]
+    table["label"] = ""
+    for _, group in table.groupby("dataset", sort=False):
+        values = {str(name): values_of(jobs[str(name)]) for name in group.index}
+        others = [name for name in factors(list(values.values())) if name not in CONTRASTED]
+        for configuration, own in values.items():
+            for name in others:
+                table.loc[configuration, name] = own.get(name)
+            plain = [own[NAME], layers(shape(jobs[configuration]))]
+            table.loc[configuration, "label"] = ", ".join([*plain, *settings(others, own)])
     for column, status in {"n": FINISHED, "diverged": DIVERGED, "failed": FAILED}.items():
         table[column] = runs["status"].eq(status).groupby(runs["configuration"], sort=False).sum()
-    finished = runs[runs["status"].eq(FINISHED)]
-    table["validation"] = finished.groupby("configuration")["best_val_accuracy"].mean().reindex(table.index)
-    others = [column for column in dotted if not column.startswith("optimizer.")]
-    table["setting"] = [_joined(values) for values in table[["epochs", *others]].itertuples(index=False)]
-    table["label"] = _labels(table, dotted)
     return table
 
 
-def _joined(values: tuple[object, ...]) -> str:
-    return "; ".join(map(str, values))
+def settings(names: Sequence[str], own: Values) -> list[str]:
+    """The values of some factors in words, but for null ones."""
+    return [setting(name, own[name]) for name in names if own.get(name) is not None]
 
 
-def _labels(table: pd.DataFrame, dotted: list[str]) -> pd.Series:
-    """`adam, width 512`, with the hyper-parameters that it takes to tell it from its like."""
-    plain = table["optimizer"] + ", " + table["hidden"].map(layers)
-    labels = plain.copy()
-    for _, alike in table.groupby([table["dataset"], plain], sort=False):
-        if len(alike) < 2:
-            continue
-        for configuration in map(str, alike.index):
-            labels[configuration] = plain[configuration] + _differing(alike, ["epochs", *dotted], configuration)
-    return labels
+def setting(name: str, value: Any) -> str:
+    """A factor's value in words: `dropout 0.5`, `2,000 images`, `all images`."""
+    if name == TRAIN_SIZE:
+        return plural(value, "image") if value else "all images"
+    return f"{name.rpartition('.')[2].replace('_', ' ')} {rules.shown(value)}"
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """Two configurations, by id, of which A minus B is looked at."""
+    """Two configurations, by id, of which A minus B is looked at; B has the value that A's is held against."""
 
-    declared: str
+    factor: str
+    """As in conf/comparison.yaml: `optimizer`, `model.width`, `model.dropout`."""
     dataset: str
     at: str
     """What the two share, in words: `width 512` or `adam`."""
@@ -118,129 +101,138 @@ class Contrast:
 
 
 @dataclass(frozen=True)
-class Unchosen:
-    """Where a declared contrast would need a choice, and there is no validation accuracy to choose by."""
+class Reference:
+    """What the values of a factor are held against in one data set."""
 
-    declared: str
     dataset: str
-    at: tuple[str, ...]
+    factor: str
+    declared: Any
+    """`previous`, or the value; for `default` the one that conf/ has."""
+    used: Any
+    """The same, or the first value where the declared one was not swept."""
+
+    @property
+    def replaced(self) -> bool:
+        return bool(self.declared != self.used)
 
 
 @dataclass
 class Design:
     contrasts: list[Contrast] = field(default_factory=list)
-    comparisons: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """How many comparisons Holm's correction counts, by data set and declared contrast.
-
-    Each contrast counts for all the pairs that it was chosen from. The best of k optimizers stands in k − 1 contrasts, but
-    it was the same seeds that made it the best, and k (k − 1) / 2 pairs could have been the ones that are tested. Counting
-    k − 1 only, simulated sweeps without any difference claim one in up to 11 % instead of 5 %.
-    """
-    unchosen: list[Unchosen] = field(default_factory=list)
+    references: list[Reference] = field(default_factory=list)
+    """One for each data set and factor."""
     absent: list[str] = field(default_factory=list)
-    """Declared contrasts of which no configurations form a pair."""
+    """Factors of which no two configurations agree in everything else."""
+    problems: dict[str, tuple[str, object]] = field(default_factory=dict)
+    """Of each configuration its optimizer, and what it shares with those of another optimizer (`targets.profile`)."""
 
 
-def design(table: pd.DataFrame, declared: Declaration) -> Design:
-    """The declared contrasts among `table`, as `configurations` gives it."""
+def design(jobs: Mapping[str, RunConfig], declared: Declaration) -> Design:
+    """The declared contrasts among configurations, `jobs` by id: of pairs that agree in all other factors.
+
+    An optimizer's own hyper-parameters belong to it: where they are swept, what is contrasted otherwise are optimizers at
+    their defaults.
+    """
     found = Design()
-    for name in declared.contrasts:
-        lay = {OPTIMIZERS: _optimizers, WIDTHS: _widths}[name]
-        for dataset, group in table.groupby("dataset", sort=False):
-            lay(str(dataset), group, declared, found)
-        formed = {contrast.declared for contrast in found.contrasts} | {lacking.declared for lacking in found.unchosen}
-        if name not in formed:
-            found.absent.append(name)
+    for dataset in dict.fromkeys(job.dataset.name for job in jobs.values()):
+        values = {
+            name: {OPTIMIZER: job.optimizer.name, WIDTH: job.width or ABSENT, DEPTH: job.depth, **values_of(job)}
+            for name, job in jobs.items()
+            if job.dataset.name == dataset
+        }
+        names = factors([values_of(jobs[name]) for name in values])
+        for factor in (own for name in names for own in CONTRASTED.get(name, (name,))):
+            formed = _contrasts(dataset, factor, names, values, declared, found)
+            found.contrasts += formed
+            if not formed and factor not in CONTRASTED[HIDDEN]:
+                found.absent.append(factor)
+        shared = _kept(OPTIMIZER, names)
+        found.problems |= {
+            name: (own[NAME], (dataset, *(own.get(each) for each in shared)))
+            for name, own in values.items()
+            if _at_defaults(OPTIMIZER, names, own)
+        }
     return found
 
 
-def _optimizers(dataset: str, group: pd.DataFrame, declared: Declaration, found: Design) -> None:
-    unchosen = []
-    for (hidden, _), stratum in group.groupby(["hidden", "setting"], sort=False):
-        candidates = [rows for _, rows in stratum.groupby("optimizer", sort=False)]
-        if len(candidates) < 2:
-            continue
-        at = layers(str(hidden)) + _differing_setting(group, stratum)
-        chosen = [chosen_of(rows, declared) for rows in candidates]
-        known = [configuration for configuration in chosen if configuration is not None]
-        best = chosen_of(stratum.loc[known], declared) if len(known) == len(chosen) else None
-        if best is None or stratum.loc[best, "n"] == 0:
-            unchosen.append(at)
-            continue
-        found.comparisons[dataset, OPTIMIZERS] += sum(len(a) * len(b) for a, b in combinations(candidates, 2))
-        found.contrasts += [Contrast(OPTIMIZERS, dataset, at, a, best) for a in known if a != best]
-    if unchosen:
-        found.unchosen.append(Unchosen(OPTIMIZERS, dataset, tuple(unchosen)))
+def _contrasts(
+    dataset: str,
+    factor: str,
+    names: Sequence[str],
+    values: Mapping[str, Values],
+    declared: Declaration,
+    found: Design,
+) -> list[Contrast]:
+    kept = _kept(factor, names)
+    strata: dict[tuple[Any, ...], dict[Any, str]] = {}
+    for configuration, own in values.items():
+        uneven = factor in CONTRASTED[HIDDEN] and own[WIDTH] is ABSENT
+        if factor in own and not uneven and _at_defaults(factor, names, own):
+            stratum = strata.setdefault(tuple(own.get(name) for name in kept), {})
+            stratum[own[factor]] = configuration
+    levels = list(dict.fromkeys(level for stratum in strata.values() for level in stratum))
+    if len(levels) < 2:
+        return []
+    reference = _reference(dataset, factor, levels, next(iter(values.values())), declared)
+    found.references.append(reference)
+    pairs: list[tuple[str, str]] = []
+    for stratum in strata.values():
+        if reference.used == PREVIOUS:
+            ordered = [stratum[level] for level in sorted(stratum, key=lambda level: _place(factor, level))]
+            pairs += zip(ordered[1:], ordered, strict=False)
+        elif reference.used in stratum:
+            pairs += [(stratum[level], stratum[reference.used]) for level in stratum if level != reference.used]
+    return [Contrast(factor, dataset, _at(factor, kept, values[a]), a, b) for a, b in pairs]
 
 
-def _widths(dataset: str, group: pd.DataFrame, declared: Declaration, found: Design) -> None:
-    even = group[group["width"].notna()]
-    unchosen = []
-    for (optimizer, depth, _), stratum in even.groupby(["optimizer", "depth", "setting"], sort=False):
-        candidates = [rows for _, rows in stratum.groupby("width", sort=True)]
-        chosen = [chosen_of(rows, declared) for rows in candidates]
-        deep = f", {plural(int(str(depth)), 'layer')}" if even["depth"].nunique() > 1 else ""
-        at = f"{optimizer}{deep}{_differing_setting(even, stratum)}"
-        for (narrow, wide), (fewer, more) in zip(pairwise(chosen), pairwise(candidates), strict=True):
-            if narrow is None or wide is None:
-                unchosen.append(at)
-                continue
-            found.comparisons[dataset, WIDTHS] += len(fewer) * len(more)
-            found.contrasts.append(Contrast(WIDTHS, dataset, at, wide, narrow))
-    if unchosen:
-        found.unchosen.append(Unchosen(WIDTHS, dataset, tuple(dict.fromkeys(unchosen))))
+def _nested(name: str) -> bool:
+    """Whether a dotted name is one of an optimizer's own hyper-parameters."""
+    return name.startswith("optimizer.") and name != NAME
 
 
-def _differing_setting(group: pd.DataFrame, stratum: pd.DataFrame) -> str:
-    """The settings of a stratum that differ among the group's strata."""
-    columns = ["epochs", *(name for name in dotted_columns(group) if not name.startswith("optimizer."))]
-    return _differing(group, columns, str(stratum.index[0]))
+def _at_defaults(factor: str, names: Sequence[str], own: Values) -> bool:
+    """Whether the hyper-parameters that were swept have their defaults; of no account to a contrast of one of them."""
+    return _nested(factor) or all(own[name] == default_of(name, own) for name in names if _nested(name) and name in own)
 
 
-def _differing(group: pd.DataFrame, columns: list[str], configuration: str) -> str:
-    """`, epochs 20, dropout 0.5`: what of `columns` a configuration has and not all of its group."""
-    differing = [name for name in columns if group[name].astype(str).nunique() > 1]
-    # By its last word: `epochs` and `training.epochs` are one.
-    shown = {name.rpartition(".")[2].replace("_", " "): group.at[configuration, name] for name in differing}
-    return "".join(f", {name} {value!s}" for name, value in shown.items())
+def _kept(factor: str, names: Sequence[str]) -> list[str]:
+    """What two configurations of a contrast agree in: the other factors, hyper-parameters only if the contrast is of one."""
+    others = [name for name in names if factor not in CONTRASTED.get(name, (name,))]
+    other_side = {WIDTH: [DEPTH], DEPTH: [WIDTH]}.get(factor, [])
+    return [name for name in others if _nested(factor) or not _nested(name)] + other_side
 
 
-def chosen_of(candidates: pd.DataFrame, declared: Declaration) -> str | None:
-    """Id of the candidate of highest mean validation accuracy; None where it is not known.
-
-    A single one needs none, and of those without a finished run the first stands for all. A mean over few seeds is high by
-    luck more often: no candidate is chosen with less than half the seeds of the one with most, nor need it have more than
-    half of the seeds to explore.
-    """
-    if len(candidates) == 1 or candidates["n"].max() == 0:
-        return str(candidates.index[0])
-    enough = candidates[2 * candidates["n"] >= min(declared.seeds_to_explore, candidates["n"].max())]
-    known = enough["validation"].dropna()
-    return str(known.idxmax()) if len(known) else None
+def _reference(dataset: str, factor: str, levels: Sequence[Any], first: Values, declared: Declaration) -> Reference:
+    asked = declared.reference(factor)
+    if asked == PREVIOUS and all(isinstance(level, int | float) for level in levels):
+        return Reference(dataset, factor, PREVIOUS, PREVIOUS)
+    wanted = default_of(factor, first) if asked == DEFAULT else asked
+    return Reference(dataset, factor, wanted, wanted if wanted in levels else levels[0])
 
 
-def main_dataset(table: pd.DataFrame) -> pd.DataFrame:
-    """The configurations that finished, of the data set that has most of them."""
-    finished = table[table["n"] > 0]
-    most = finished["dataset"].mode()
-    return finished[finished["dataset"].isin(most[:1])]
+def default_of(name: str, own: Values) -> Any:
+    """The value that conf/ has for a dotted name; of a hyper-parameter the one of the configuration's own optimizer."""
+    section, _, key = name.partition(".")
+    files = {"optimizer": own[NAME], "dataset": own["dataset.name"], "model": "dense", "training": "default"}
+    try:
+        value = rules.content(section, files[section]).get(key)
+    except (OSError, KeyError):
+        return None  # an optimizer or data set that conf/ no longer has
+    return tuple(value) if isinstance(value, list) else value
 
 
-def best_of(table: pd.DataFrame, declared: Declaration) -> str | None:
-    """Id of the configuration of highest mean validation accuracy; None where there is nothing to choose by."""
-    main = main_dataset(table)
-    return chosen_of(main, declared) if len(main) and main["validation"].notna().any() else None
+def _place(factor: str, level: Any) -> float:
+    """Where a value stands in the order of its factor; a training size of 0 is all there are."""
+    return float("inf") if factor == TRAIN_SIZE and level == 0 else float(level)
 
 
-def cells(table: pd.DataFrame, declared: Declaration) -> pd.DataFrame:
-    """One configuration for each optimizer and width of the part of `table` that has most of them.
-
-    A part shares data set, depth and all other settings. Rows are as in `table`.
-    """
-    even = table[table["width"].notna()]
-    parts = [part for _, part in even.groupby(["dataset", "depth", "setting"], sort=False)]
-    if not parts:
-        return even
-    largest = max(parts, key=lambda part: len(part.drop_duplicates(["optimizer", "width"])))
-    chosen = [chosen_of(rows, declared) for _, rows in largest.groupby(["optimizer", "width"], sort=False)]
-    return largest.loc[[configuration for configuration in chosen if configuration is not None]]
+def _at(factor: str, kept: Sequence[str], own: Values) -> str:
+    """What both configurations of a contrast share, in words."""
+    words = [] if factor == OPTIMIZER else [str(own[NAME])]
+    if factor == WIDTH:
+        words += [plural(own[DEPTH], "layer")] if own[DEPTH] > 1 else []
+    elif factor == DEPTH:
+        words.append(f"width {own[WIDTH]}")
+    else:
+        words.append(layers("x".join(map(str, own[HIDDEN])) or "none"))
+    return ", ".join([*words, *settings([name for name in kept if name not in (*CONTRASTED, WIDTH, DEPTH)], own)])

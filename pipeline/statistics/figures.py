@@ -1,11 +1,23 @@
-"""The figures that contrasts are about: their units, and how a size in them is written."""
+"""The figures that contrasts are about: the question each answers, its unit, and how a size in it is written."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import StrEnum
 
 from pipeline.cli.formatting import number
+
+
+class Question(StrEnum):
+    ACCURACY = "accuracy"
+    """Who is more accurate on the test file?"""
+    GAP = "gap"
+    """Whose gap between training and held-out samples is larger at the end of training?"""
+    FIT = "fit"
+    """Who does worse on held-out samples at the same training loss?"""
+    EXCESS = "excess"
+    """Whose held-out loss has risen more since its minimum: who was trained too long?"""
 
 
 @dataclass(frozen=True)
@@ -13,6 +25,7 @@ class Figure:
     """How a figure is called and written: `scale` takes it to its `unit`."""
 
     name: str
+    question: Question
     scale: float
     unit: str
     digits: int
@@ -29,12 +42,13 @@ class Figure:
 
 
 FIGURES = {
-    "test_accuracy": Figure("test accuracy", 100, "points", 2),
-    "gap_accuracy": Figure("accuracy gap", 100, "points", 2),
-    "gap_loss": Figure("loss gap", 1, "nats", 4),
+    "test_accuracy": Figure("test accuracy", Question.ACCURACY, 100, "points", 2),
+    "gap_accuracy": Figure("accuracy gap", Question.GAP, 100, "points", 2),
+    "gap_loss": Figure("loss gap", Question.GAP, 1, "nats", 4),
+    "fit_loss": Figure("held-out loss at equal training loss", Question.FIT, 1, "nats", 4),
+    "fit_accuracy": Figure("held-out accuracy at equal training loss", Question.FIT, 100, "points", 2),
+    "excess_loss": Figure("excess of held-out loss over its minimum", Question.EXCESS, 1, "nats", 4),
 }
-"""By their column in a run's row."""
+"""By their column in a run's row; `fit_…` are of a pair of runs and in no run's row."""
 
-GAPS = ("gap_accuracy", "gap_loss")
-OVERFITTING = "gap_accuracy"
-"""The gap that answers who overfits more; the other one is further evidence."""
+FIT = ("fit_loss", "fit_accuracy")

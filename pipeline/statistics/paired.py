@@ -6,7 +6,7 @@ All functions take many contrasts at once, a row each, with a column per seed th
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ from pipeline.statistics.summary import BOUNDS, UNBOUNDED
 NO_SCATTER = 1e-12
 """Range of differences under which they are one number: what is left is rounding of shares in [0, 1] and of losses."""
 
-COLUMNS = ("difference", "sd", "low", "high", "p_sign_flip", "p_t", "probability_greater", "p_equivalent")
+COLUMNS = ("difference", "sd", "low", "high", "p", "p_t", "p_equivalent", "effect_size")
 
 
 def describe(differences: np.ndarray, margins: np.ndarray, declared: Declaration) -> pd.DataFrame:
@@ -27,12 +27,11 @@ def describe(differences: np.ndarray, margins: np.ndarray, declared: Declaration
 
     - `difference`, `sd`: mean and standard deviation (n − 1) over seeds.
     - `low`, `high`: Student's interval of the mean, at the declared confidence.
-    - `p_sign_flip`: two-sided sign-flip permutation test of a mean of zero (Fisher 1935, The Design of Experiments, § 21);
+    - `p`: two-sided sign-flip permutation test of a mean of zero (Fisher 1935, The Design of Experiments, § 21);
       exact where all sign patterns are within the declared number of permutations, else by that many random ones.
     - `p_t`: two-sided paired t test (Student 1908).
-    - `probability_greater`: P(A > B), the share of seeds in which A exceeds B, a tie counting half (Bouthillier et al. 2021,
-      Accounting for variance in machine learning benchmarks; ties as in Vargha and Delaney 2000).
     - `p_equivalent`: two one-sided paired t tests (TOST; Schuirmann 1987) of a mean within ± the row's margin.
+    - `effect_size`: mean over SD (Cohen's d_z, 1988).
 
     Where all differences of a row are one number, t divides by zero. Of such a row `p_t` is 1 if the number is 0, else
     unknown; `p_equivalent` is its limit, 0 within the margin and 1 outside.
@@ -44,22 +43,33 @@ def describe(differences: np.ndarray, margins: np.ndarray, declared: Declaration
         return pd.DataFrame(np.nan, index=range(rows), columns=list(COLUMNS))
     mean = differences.mean(axis=1)
     found = pd.DataFrame({"difference": mean}, columns=list(COLUMNS), dtype=float)
-    found["probability_greater"] = ((differences > 0) + 0.5 * (differences == 0)).mean(axis=1)
     if n == 1:
         return found
     scattered = np.ptp(differences, axis=1) > NO_SCATTER
     sd = np.where(scattered, differences.std(axis=1, ddof=1), 0.0)
     half = stats.t.ppf((1 + declared.confidence) / 2, n - 1) * sd / np.sqrt(n)
     found["sd"], found["low"], found["high"] = sd, mean - half, mean + half
-    found["p_sign_flip"] = sign_flip(differences, declared)
+    found["p"] = sign_flip(differences, declared)
     found["p_t"] = np.where(np.abs(mean) <= NO_SCATTER, 1.0, np.nan)
     found["p_equivalent"] = np.where(np.isnan(margins), np.nan, np.where(np.abs(mean) < margins, 0.0, 1.0))
+    found.loc[scattered, "effect_size"] = mean[scattered] / sd[scattered]
     if scattered.any():
         found.loc[scattered, "p_t"] = stats.ttest_1samp(differences[scattered], 0, axis=1).pvalue
     tested = scattered & ~np.isnan(margins)
     if tested.any():
         found.loc[tested, "p_equivalent"] = equivalence(differences[tested], margins[tested])
     return found
+
+
+def described(samples: Sequence[np.ndarray], margins: np.ndarray, declared: Declaration) -> pd.DataFrame:
+    """`describe` of samples of different sizes, a row for each: those of equal size together."""
+    sizes = np.array([len(sample) for sample in samples])
+    parts = []
+    for n in np.unique(sizes):
+        rows = np.flatnonzero(sizes == n)
+        stacked = np.array([sample for sample in samples if len(sample) == n]).reshape(len(rows), n)
+        parts.append(describe(stacked, margins[rows], declared).set_axis(rows))
+    return pd.concat(parts).sort_index()
 
 
 def within_bounds(rows: pd.DataFrame, figures: Iterable[str]) -> pd.DataFrame:
@@ -100,21 +110,16 @@ def equivalence(differences: np.ndarray, margins: np.ndarray) -> np.ndarray:
     return np.asarray(ttost_paired(columns, np.zeros_like(columns), -margins, margins)[0])
 
 
-def holm(p: np.ndarray, comparisons: int) -> np.ndarray:
-    """Holm's adjusted p (1979) of tests out of a family of `comparisons`; NaN stays, and counts in the family.
-
-    What is in the family and not in `p` counts as p = 1, which can only raise the adjusted values.
-    """
+def holm(p: np.ndarray) -> np.ndarray:
+    """Holm's adjusted p (1979) of a family of tests; NaN stays, and counts in the family as p = 1."""
     from statsmodels.stats.multitest import multipletests
 
     if len(p) == 0:
         return p
-    known = np.where(np.isnan(p), 1.0, p)
-    family = np.concatenate([known, np.ones(max(0, comparisons - len(p)))])
     # multipletests collects garbage at each call, 70 ms with a sweep's runs in memory; what is frozen it leaves alone.
     gc.freeze()
     try:
-        adjusted = multipletests(family, method="holm")[1][: len(p)]
+        adjusted = multipletests(np.where(np.isnan(p), 1.0, p), method="holm")[1]
     finally:
         gc.unfreeze()
     return np.where(np.isnan(p), np.nan, adjusted)
@@ -122,4 +127,4 @@ def holm(p: np.ndarray, comparisons: int) -> np.ndarray:
 
 def claim_column(declared: Declaration) -> str:
     """The column of `describe` that holds the p of the declared test."""
-    return "p_sign_flip" if declared.claim_test == SIGN_FLIP else "p_t"
+    return "p" if declared.claim_test == SIGN_FLIP else "p_t"

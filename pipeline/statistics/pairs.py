@@ -2,80 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from pipeline.statistics.figures import FIGURES, GAPS
-from pipeline.statistics.matched import History, at_matched_training_loss
+from pipeline.statistics.equal_fit import VALUES, Curve, at_equal_training_loss
 from pipeline.training.result import FINISHED
 
 
 @dataclass(frozen=True)
+class Values:
+    """One figure of both sides, float (n,): entries at one place are of one seed, seeds ascending."""
+
+    a: np.ndarray
+    b: np.ndarray
+
+    def known(self) -> Values:
+        """The seeds of which both sides are known."""
+        both = np.isfinite(self.a) & np.isfinite(self.b)
+        return Values(self.a[both], self.b[both])
+
+    def first(self, seeds: int) -> Values:
+        return Values(self.a[:seeds], self.b[:seeds])
+
+
+@dataclass(frozen=True)
 class Pairs:
-    """The runs of two configurations, seed by seed: entries of A's and B's arrays belong together.
+    """The runs of two configurations, seed by seed.
 
     Two finished runs are a pair where they share the seed and all else that decided their numbers.
     """
 
-    a: Mapping[str, np.ndarray]
-    """Figure by name, float (n,)."""
-    b: Mapping[str, np.ndarray]
-    keys: list[tuple[str, str]]
+    a: pd.DataFrame
+    """A row per pair, seeds ascending; its `key` and figures."""
+    b: pd.DataFrame
     only_a: int
     """Seeds that only A has."""
     only_b: int
     unlike: int
     """Seeds that both have, of other data, code or device."""
 
-    @property
-    def n(self) -> int:
-        return len(self.keys)
+    def figure(self, name: str) -> Values:
+        return Values(self.a[name].to_numpy(float), self.b[name].to_numpy(float))
 
-    def difference(self, figure: str) -> np.ndarray:
-        return self.a[figure] - self.b[figure]
-
-    def gaps_at_matched_loss(self, histories: Mapping[str, History]) -> dict[str, np.ndarray]:
-        """Of each pair with a common training loss, `level` and the difference of each gap there; float (at most n,)."""
-        known = [(histories[a], histories[b]) for a, b in self.keys if a in histories and b in histories]
-        read = [at_matched_training_loss(a, b) for a, b in known]
-        common = [pair for pair in read if not np.isnan(pair.training_loss)]
-        gaps = {gap: np.array([pair.a[gap] - pair.b[gap] for pair in common], dtype=float) for gap in GAPS}
-        return {"level": np.array([pair.training_loss for pair in common], dtype=float), **gaps}
+    def at_equal_training_loss(self, curves: Mapping[str, Curve]) -> tuple[np.ndarray, Values, Values]:
+        """That loss of each pair, then held-out loss and accuracy there; NaN where there is none."""
+        levels = np.full(len(self.a), np.nan)
+        read = np.full((2, len(self.a), len(VALUES)), np.nan)
+        for row, (a, b) in enumerate(zip(self.a["key"], self.b["key"], strict=True)):
+            if a in curves and b in curves:
+                levels[row], read[0, row], read[1, row] = at_equal_training_loss(curves[a], curves[b])
+        loss, accuracy = (VALUES.index(name) for name in ("loss", "accuracy"))
+        return levels, Values(*read[:, :, loss]), Values(*read[:, :, accuracy])
 
 
 class Blocks:
     """Finished runs by configuration and seed; as `design.runs_of` gives them, one of each."""
 
-    def __init__(self, runs: pd.DataFrame) -> None:
-        # A run without one of the figures would make the figure unknown of the whole contrast.
-        finished = runs[runs["status"].eq(FINISHED)].dropna(subset=list(FIGURES))
-        rows, names = pd.factorize(finished["configuration"])
-        columns, seeds = pd.factorize(finished["seed"], sort=True)
-        identities, _ = pd.factorize(finished["identity"])
-        self._row = {str(name): row for row, name in enumerate(names)}
-        shape = (len(names) + 1, len(seeds))  # the last row is that of a configuration of which nothing finished
-        self._identity = np.full(shape, -1)
-        self._identity[rows, columns] = identities
-        self._key = np.full(shape, "", dtype=object)
-        self._key[rows, columns] = finished["key"].astype(str)
-        self._figure = {figure: np.full(shape, np.nan) for figure in FIGURES}
-        for figure, values in self._figure.items():
-            values[rows, columns] = finished[figure]
+    def __init__(self, runs: pd.DataFrame, figures: Sequence[str]) -> None:
+        finished = runs.loc[runs["status"].eq(FINISHED), ["configuration", "seed", "key", "identity", *figures]]
+        self._none = finished.iloc[:0].set_index("seed")
+        self._runs = {
+            str(name): own.set_index("seed").sort_index() for name, own in finished.groupby("configuration", sort=False)
+        }
 
     def pairs(self, a: str, b: str) -> Pairs:
-        """Of the configurations with these ids; seeds ascending."""
-        first, second = self._row.get(a, -1), self._row.get(b, -1)
-        of_a, of_b = self._identity[first], self._identity[second]
-        has_a, has_b = of_a >= 0, of_b >= 0
-        pair = has_a & has_b & (of_a == of_b)
+        """Of the configurations with these ids."""
+        first, second = self._runs.get(a, self._none), self._runs.get(b, self._none)
+        both = first.index.intersection(second.index)
+        alike = both[first.loc[both, "identity"].to_numpy() == second.loc[both, "identity"].to_numpy()]
         return Pairs(
-            a={figure: values[first, pair] for figure, values in self._figure.items()},
-            b={figure: values[second, pair] for figure, values in self._figure.items()},
-            keys=list(zip(self._key[first, pair], self._key[second, pair], strict=True)),
-            only_a=int((has_a & ~has_b).sum()),
-            only_b=int((has_b & ~has_a).sum()),
-            unlike=int((has_a & has_b & ~pair).sum()),
+            a=first.loc[alike],
+            b=second.loc[alike],
+            only_a=len(first) - len(both),
+            only_b=len(second) - len(both),
+            unlike=len(both) - len(alike),
         )

@@ -6,6 +6,7 @@ Student's for the mean over seeds; of a single run there is none, and it stays e
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -31,38 +32,67 @@ FIGURES = {
     "val_loss": "val/loss",
     "test_accuracy": "test/accuracy",
     "test_loss": "test/loss",
-    "gap_accuracy": "overfitting_gap/accuracy",
-    "gap_loss": "overfitting_gap/loss",
     "best_val_accuracy": "best/val_accuracy",
     "best_epoch": "best/epoch",
+    "excess_loss": "excess/loss",
+    "lowest_epoch": "lowest/epoch",
+    "calibration_error": "test/calibration_error",
     "seconds": "time/train_s",
 }
 """Column of a run's row, and the figure of the RunResult that it holds."""
 
+DERIVED = ("gap_accuracy", "gap_loss", "book_gap_accuracy", "book_gap_loss", "split_offset")
+"""Columns that are worked out from the others, see `figures_of`."""
+
 SUMMARISED = (
-    "test_accuracy",
-    "test_loss",
-    "gap_accuracy",
-    "gap_loss",
-    "best_val_accuracy",
-    "val_accuracy",
-    "val_loss",
-    "train_accuracy",
-    "train_loss",
-    "seconds",
-)
+    "test_accuracy", "test_loss", "gap_accuracy", "gap_loss", "best_val_accuracy", "val_accuracy", "val_loss",
+    "train_accuracy", "train_loss", "excess_loss", "lowest_epoch", "calibration_error", "split_offset",
+    "book_gap_accuracy", "book_gap_loss", "seconds",
+)  # fmt: skip
+RANKING = "val_accuracy"
+"""Configurations are ranked by its mean: of the weights at the end of training, as all other figures are."""
+
 STATISTICS = ("mean", "sd", "low", "high")
 
 UNBOUNDED = (-math.inf, math.inf)
 BOUNDS = {
-    **dict.fromkeys(("accuracy", "train_accuracy", "val_accuracy", "test_accuracy", "best_val_accuracy"), (0.0, 1.0)),
-    **dict.fromkeys(("gap", "gap_accuracy"), (-1.0, 1.0)),
-    **dict.fromkeys(("loss", "train_loss", "val_loss", "test_loss", "seconds"), (0.0, math.inf)),
+    **dict.fromkeys(
+        ("accuracy", "train_accuracy", "val_accuracy", "test_accuracy", "best_val_accuracy", "calibration_error"),
+        (0.0, 1.0),
+    ),
+    **dict.fromkeys(("gap_accuracy", "book_gap_accuracy", "split_offset", "fit_accuracy"), (-1.0, 1.0)),
+    **dict.fromkeys(("loss", "train_loss", "val_loss", "test_loss", "excess_loss", "seconds"), (0.0, math.inf)),
+    "lowest_epoch": (1.0, math.inf),
 }
 """The smallest and the largest value that a figure can have; no loss of conf/training can be negative."""
 
+DESCRIBING = [
+    "key",
+    "name",
+    "dataset",
+    "experiment",
+    "optimizer",
+    "width",
+    "depth",
+    "hidden",
+    "seed",
+    "epochs",
+    "status",
+]
+OTHERS = ["reason", "configuration", "started", "identity"]
+"""The columns of a run's row before and behind its figures."""
+
 DESCRIBED = ["dataset", "experiment", "name", "optimizer", "width", "depth", "hidden"]
 """What tells one configuration from another, besides the hyper-parameters that vary."""
+
+
+DECIDES_NUMBERS = ("data", "source", "numerics")
+"""Parts of a run's identity besides its RunConfig. Runs that differ in one are no pair, though they share a seed."""
+
+
+def origin(result: RunResult, *parts: str) -> str:
+    """What decided the run's numbers besides its RunConfig, as a text; of all parts where none is named."""
+    return json.dumps([result.identity.get(part) for part in parts or DECIDES_NUMBERS], sort_keys=True)
 
 
 def shape(job: RunConfig) -> str:
@@ -70,10 +100,16 @@ def shape(job: RunConfig) -> str:
     return "x".join(map(str, job.model.hidden)) or "none"
 
 
+def values_of(job: RunConfig) -> dict[str, Any]:
+    """All that decides the numbers but the seed, by its dotted name; hashable."""
+    plain = {name: value for name, value in job.flat().items() if name != "seed"}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
+
+
 def hyperparameters(job: RunConfig) -> dict[str, Any]:
-    """What decides the numbers and has no column of its own in a run's row, by its dotted name."""
-    own_column = {"dataset.name", "model.hidden", "optimizer.name", "seed"}
-    return {name: value for name, value in job.flat().items() if name not in own_column}
+    """The `values_of` a job that have no column of their own in a run's row."""
+    own_column = {"dataset.name", "model.hidden", "optimizer.name"}
+    return {name: value for name, value in values_of(job).items() if name not in own_column}
 
 
 def varying(jobs: Iterable[RunConfig]) -> list[str]:
@@ -83,6 +119,37 @@ def varying(jobs: Iterable[RunConfig]) -> list[str]:
         for name, value in hyperparameters(job).items():
             values.setdefault(name, set()).add(value)
     return [name for name, seen in values.items() if len(seen) > 1]
+
+
+def held_out(result: RunResult) -> str:
+    """The split that a run's curve and gap are against: `val`, or `test` where nothing was held out."""
+    return "val" if "val/loss" in result.history else "test"
+
+
+def epochs_of(result: RunResult) -> list[int]:
+    """The epoch, from 1, of each point of the run's curve; records that lack them have a point for each epoch."""
+    return getattr(result, "epochs", None) or list(range(1, len(result.history.get("train/loss", [])) + 1))
+
+
+def figures_of(result: RunResult) -> dict[str, float]:
+    """A run's FIGURES and DERIVED ones, by column; NaN for what it lacks.
+
+    Gaps are worked out from the figures of the splits: `gap_…` is training against held-out samples (against the test file
+    where nothing was held out), `book_gap_…` always against the test file; accuracies of training minus the other, losses
+    the other way round. `split_offset` is validation minus test accuracy. Records that lack the excess of the held-out loss
+    over its minimum, and the epoch of that, have them in their curve.
+    """
+    found = {column: result.figures.get(figure, math.nan) for column, figure in FIGURES.items()}
+    split = "val" if "val/accuracy" in result.figures else "test"
+    for prefix, against in (("gap", split), ("book_gap", "test")):
+        found[f"{prefix}_accuracy"] = found["train_accuracy"] - found[f"{against}_accuracy"]
+        found[f"{prefix}_loss"] = found[f"{against}_loss"] - found["train_loss"]
+    found["split_offset"] = found["val_accuracy"] - found["test_accuracy"]
+    losses = result.history.get(f"{held_out(result)}/loss", [])
+    if result.finished and losses and FIGURES["excess_loss"] not in result.figures:
+        found["excess_loss"] = losses[-1] - min(losses)
+        found["lowest_epoch"] = epochs_of(result)[losses.index(min(losses))]
+    return found
 
 
 def tidy(experiments: Experiments) -> pd.DataFrame:
@@ -103,29 +170,17 @@ def tidy(experiments: Experiments) -> pd.DataFrame:
             "seed": result.job.seed,
             "epochs": result.job.training.epochs,
             "status": result.status,
-            **{column: result.figures.get(figure, np.nan) for column, figure in FIGURES.items()},
+            **figures_of(result),
             "reason": result.reason,
             "configuration": result.job.configuration,
             "started": result.started,
+            "identity": origin(result),
             **{name: plain[result.job].get(name) for name in vary},
         }
         for experiment, result in pairs
     ]
-    columns = [
-        "key",
-        "name",
-        "dataset",
-        "experiment",
-        "optimizer",
-        "width",
-        "depth",
-        "hidden",
-        "seed",
-        "epochs",
-        "status",
-    ]
-    frame = pd.DataFrame(rows, columns=[*columns, *FIGURES, "reason", "configuration", "started", *vary])
-    return frame.astype({"width": "Int64", "depth": "Int64", **dict.fromkeys(FIGURES, float)})
+    frame = pd.DataFrame(rows, columns=[*DESCRIBING, *FIGURES, *DERIVED, *OTHERS, *vary])
+    return frame.astype({"width": "Int64", "depth": "Int64", **dict.fromkeys([*FIGURES, *DERIVED], float)})
 
 
 def dotted_columns(frame: pd.DataFrame) -> list[str]:
@@ -151,12 +206,11 @@ def intervals(frame: pd.DataFrame, by: list[str], figures: Sequence[str]) -> pd.
     n, mean, sd = groups.count(), groups.mean(), groups.std()
     degrees = (n - 1).where(n > 1)
     half = sd / np.sqrt(n) * stdtrit(degrees, (1 + CONFIDENCE) / 2)
-    low, high = mean - half, mean + half
-    for figure in BOUNDS.keys() & set(figures):
-        low[figure], high[figure] = (end[figure].clip(*BOUNDS[figure]) for end in (low, high))
-    parts = {"mean": mean, "sd": sd, "low": low, "high": high}
-    columns = {f"{figure}_{part}": parts[part][figure] for figure in figures for part in STATISTICS}
-    return pd.DataFrame(columns, index=mean.index).reset_index()
+    smallest, largest = np.array([BOUNDS.get(figure, UNBOUNDED) for figure in figures]).T
+    low, high = ((mean + sign * half).clip(smallest, largest, axis=1) for sign in (-1, 1))
+    values = np.stack([part.to_numpy(float) for part in (mean, sd, low, high)], axis=2)
+    columns = [f"{figure}_{part}" for figure in figures for part in STATISTICS]
+    return pd.DataFrame(values.reshape(len(mean), len(columns)), index=mean.index, columns=columns).reset_index()
 
 
 def interval(values: Sequence[float] | pd.Series, bounds: tuple[float, float] = UNBOUNDED) -> dict[str, float]:
@@ -164,11 +218,8 @@ def interval(values: Sequence[float] | pd.Series, bounds: tuple[float, float] = 
     frame = pd.DataFrame({"all": 0, "x": np.asarray(values, dtype=float)})
     row = intervals(frame, ["all"], ["x"]).iloc[0]
     found = {part: float(row[f"x_{part}"]) for part in STATISTICS}
-    return {
-        "n": int(frame["x"].count()),
-        **found,
-        **{end: float(np.clip(found[end], *bounds)) for end in ("low", "high")},
-    }
+    cut = {end: float(np.clip(found[end], *bounds)) for end in ("low", "high")}
+    return {"n": int(frame["x"].count()), **found, **cut}
 
 
 def summarise(runs: pd.DataFrame) -> pd.DataFrame:
@@ -180,24 +231,19 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     runs = once_per_seed(runs)
     by = ["experiment", "configuration"]
     dotted = dotted_columns(runs)
-    names_of = runs.assign(name=_configuration_names(runs)).groupby(by, sort=False)[
-        [column for column in [*DESCRIBED, *dotted] if column not in by]
-    ]
-    table = names_of.first().reset_index()
+    names_of = runs.assign(name=_configuration_names(runs)).groupby(by, sort=False)
+    table = names_of[[column for column in [*DESCRIBED, *dotted] if column not in by]].first().reset_index()
     for column, status in {"n": FINISHED, "failed": FAILED, "diverged": DIVERGED}.items():
         counted = runs["status"].eq(status).groupby([runs[key] for key in by], sort=False).sum()
         table[column] = counted.to_numpy()
-    finished = runs[runs["status"].eq(FINISHED)]
-    table = table.merge(intervals(finished, by, SUMMARISED), on=by, how="left")
-    table = table[[*DESCRIBED, *dotted, "n", "failed", "diverged", *_statistics(SUMMARISED), "configuration"]]
-    experiments = {name: place for place, name in enumerate(table["experiment"].unique())}
-    order = pd.DataFrame({"place": table["experiment"].map(experiments), "best": table["best_val_accuracy_mean"]})
-    order = order.sort_values(["place", "best"], ascending=[True, False], kind="stable")
+    figures = intervals(runs[runs["status"].eq(FINISHED)], by, SUMMARISED)
+    columns = [*DESCRIBED, *dotted, "n", "failed", "diverged", *figures.columns.drop(by), "configuration"]
+    table = table.merge(figures, on=by, how="left")[columns]
+    place = table["experiment"].map({name: place for place, name in enumerate(table["experiment"].unique())})
+    order = pd.DataFrame({"place": place, "best": -table[f"{RANKING}_mean"]}).sort_values(
+        ["place", "best"], kind="stable"
+    )
     return table.loc[order.index].reset_index(drop=True)
-
-
-def _statistics(figures: Sequence[str]) -> list[str]:
-    return [f"{figure}_{part}" for figure in figures for part in STATISTICS]
 
 
 def _configuration_names(runs: pd.DataFrame) -> pd.Series:
@@ -229,27 +275,23 @@ def places(table: pd.DataFrame, figure: str) -> pd.DataFrame:
 
 
 def curves(experiments: Experiments) -> pd.DataFrame:
-    """A row per run, epoch and split (`train`; `val`, or `test` where nothing is held out), with loss and accuracy."""
-    rows = [
-        (*run, epoch, split, loss, accuracy)
-        for experiment, results in experiments.items()
-        for result in results
-        for run in [_run_columns(experiment, result)]
-        for split in ("train", "val", "test")
-        for epoch, (loss, accuracy) in enumerate(
-            zip(result.history.get(f"{split}/loss", []), result.history.get(f"{split}/accuracy", []), strict=False),
-            start=1,
-        )
-    ]
+    """A row per run, point of its curve and split (`train`; `val`, or `test` where nothing is held out).
+
+    `epoch` is that of the point, `loss` and `accuracy` are the split's.
+    """
+    rows = []
+    for experiment, results in experiments.items():
+        for result in results:
+            job, history = result.job, result.history
+            run = (job.dataset.name, experiment, result.name, job.configuration, result.status)
+            run = (*run, job.optimizer.name, shape(job), job.width, job.seed)
+            for split in ("train", "val", "test"):
+                losses, accuracies = history.get(f"{split}/loss", []), history.get(f"{split}/accuracy", [])
+                points = zip(epochs_of(result), losses, accuracies, strict=False)
+                rows += [(*run, epoch, split, loss, accuracy) for epoch, loss, accuracy in points]
     columns = ["dataset", "experiment", "name", "configuration", "status", "optimizer", "hidden", "width", "seed"]
     frame = pd.DataFrame(rows, columns=[*columns, "epoch", "split", "loss", "accuracy"])
     return frame.astype({"width": "Int64", "loss": float, "accuracy": float})
-
-
-def _run_columns(experiment: str, result: RunResult) -> tuple[Any, ...]:
-    job = result.job
-    about = (job.dataset.name, experiment, result.name, job.configuration, result.status)
-    return (*about, job.optimizer.name, shape(job), job.width, job.seed)
 
 
 def bands(curve: pd.DataFrame) -> pd.DataFrame:

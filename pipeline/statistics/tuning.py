@@ -13,22 +13,24 @@ import pandas as pd
 
 from pipeline.statistics import paired, summary
 from pipeline.statistics.declaration import Declaration
-from pipeline.statistics.design import with_identity
-from pipeline.statistics.verdicts import Grounds, Kind, verdict
+from pipeline.statistics.pairs import Blocks
+from pipeline.statistics.verdicts import Kind, verdict
 from pipeline.training.result import FINISHED, RunResult
 
 DEFAULT, TUNED = "default", "tuned"
 
-COMPARED = ("best_val_accuracy", "test_accuracy", "gap_accuracy")
+COMPARED = (summary.RANKING, "test_accuracy", "gap_accuracy")
 """What is set side by side: columns of a run's row (`summary.tidy`)."""
 
 CLAIMED = "test_accuracy"
 """The one figure of which a verdict is given; the choice is made on the validation split, so none is due there."""
 
+MORE_ACCURATE = "more accurate"
+
 
 def accuracy(result: RunResult) -> float:
-    """What a run brings to the choice: its best validation accuracy; 0 where it diverged, as a sweeper is told."""
-    return result.figures["best/val_accuracy"] if result.status == FINISHED else 0.0
+    """What a run brings to the choice: its validation accuracy at the end of training; 0 where it diverged."""
+    return result.figures[summary.FIGURES[summary.RANKING]] if result.status == FINISHED else 0.0
 
 
 def best(scores: Mapping[float, float]) -> float:
@@ -145,15 +147,16 @@ def compared(default: Sequence[RunResult], tuned: Sequence[RunResult], declared:
     """A row per optimizer: default and tuned with their intervals, and what tuning changed, paired by seed.
 
     Columns `<default or tuned>_n`, `<default or tuned>_<figure>_<mean, low, high>`, `difference_<figure>_<mean, low,
-    high>` (tuned minus default; shares), `p` and `holm` of the declared test on the test accuracy, corrected for the
-    number of optimizers, and the `verdict` that conf/comparison.yaml allows, naming the side that is more accurate.
+    high>` (tuned minus default; shares) over so many `pairs`, `p` and `holm` of the declared test on the test accuracy,
+    corrected for the number of optimizers, and the `verdict`, naming the side that is more accurate.
     """
-    runs = with_identity(summary.tidy({DEFAULT: default, TUNED: tuned}), [*default, *tuned])
+    runs = summary.tidy({DEFAULT: default, TUNED: tuned})
     order = list(dict.fromkeys(runs["optimizer"]))
-    runs = runs[runs["status"].eq(FINISHED)]
-    means = summary.intervals(runs, ["optimizer", "experiment"], COMPARED).set_index(["optimizer", "experiment"])
-    counts = runs.groupby(["optimizer", "experiment"]).size()
-    rows, tests = [], []
+    finished = runs[runs["status"].eq(FINISHED)]
+    means = summary.intervals(finished, ["optimizer", "experiment"], COMPARED).set_index(["optimizer", "experiment"])
+    counts = finished.groupby(["optimizer", "experiment"]).size()
+    blocks = Blocks(runs.assign(configuration=runs["optimizer"] + " " + runs["experiment"]), COMPARED)
+    rows, differences = [], []
     for optimizer in order:
         row: dict[str, object] = {"optimizer": optimizer}
         for which in (DEFAULT, TUNED):
@@ -163,50 +166,29 @@ def compared(default: Sequence[RunResult], tuned: Sequence[RunResult], declared:
                     there = (optimizer, which) in means.index
                     value = means.at[(optimizer, which), f"{figure}_{part}"] if there else float("nan")
                     row[f"{which}_{figure}_{part}"] = value
-        test, row["pairs"] = _differences(runs[runs["optimizer"].eq(optimizer)], declared)
-        for figure in COMPARED:
-            for part, column in (("mean", "difference"), ("low", "low"), ("high", "high")):
-                row[f"difference_{figure}_{part}"] = test.at[figure, column]
+        pairs = blocks.pairs(f"{optimizer} {TUNED}", f"{optimizer} {DEFAULT}")
+        used = declared.looks(len(pairs.a)) or len(pairs.a)
+        values = [pairs.figure(figure).first(used) for figure in COMPARED]
+        row["pairs"] = used
         rows.append(row)
-        tests.append(test.loc[CLAIMED])
-    table, tested = pd.DataFrame(rows), pd.DataFrame(tests).reset_index(drop=True)
-    table["p"] = tested[paired.claim_column(declared)].astype(float)
-    table["holm"] = paired.holm(table["p"].to_numpy(float), len(table))
-    equivalent = paired.holm(tested["p_equivalent"].to_numpy(float), len(table))
-    grounds = [
-        Grounds(
-            CLAIMED,
-            TUNED,
-            DEFAULT,
-            row["pairs"],
-            row[f"difference_{CLAIMED}_mean"],
-            row["holm"],
-            equal,
-            declared.minimum_effect[CLAIMED],
-            declared.margin[CLAIMED],
-        )
-        for (_, row), equal in zip(table.iterrows(), equivalent, strict=True)
+        differences += [value.a - value.b for value in values]
+    figures = list(COMPARED) * len(order)
+    margins = pd.Series(dict(declared.margin)).reindex(figures).to_numpy(float)
+    tested = paired.within_bounds(paired.described(differences, margins, declared), figures)
+    table = pd.DataFrame(rows)
+    for place, figure in enumerate(COMPARED):
+        for part, column in (("mean", "difference"), ("low", "low"), ("high", "high")):
+            table[f"difference_{figure}_{part}"] = tested[column].to_numpy()[place :: len(COMPARED)]
+    return _with_verdict(table, tested[[figure == CLAIMED for figure in figures]], declared)
+
+
+def _with_verdict(table: pd.DataFrame, tested: pd.DataFrame, declared: Declaration) -> pd.DataFrame:
+    p = tested[paired.claim_column(declared)].to_numpy(float)
+    holm, equivalent = paired.holm(p), paired.holm(tested["p_equivalent"].to_numpy(float))
+    margin = declared.margin[CLAIMED]
+    kinds = [
+        verdict(n, difference, adjusted, equal, margin, declared).kind
+        for n, difference, adjusted, equal in zip(table["pairs"], tested["difference"], holm, equivalent, strict=True)
     ]
-    table["verdict"] = [_judged(row, declared) for row in grounds]
-    return table
-
-
-def _judged(grounds: Grounds, declared: Declaration) -> str:
-    """The kind of verdict, and which side it favours."""
-    kind = verdict(grounds, declared).kind
-    better = TUNED if grounds.difference > 0 else DEFAULT
-    return f"{better} {kind}" if kind is Kind.MORE_ACCURATE else str(kind)
-
-
-def _differences(runs: pd.DataFrame, declared: Declaration) -> tuple[pd.DataFrame, int]:
-    """Tuned minus default of one optimizer by figure (`paired.describe`), and over how many seeds.
-
-    Those that both finished, on the same data, code and numerics: others are no pairs.
-    """
-    sides = [runs[runs["experiment"].eq(which)].set_index("seed") for which in (TUNED, DEFAULT)]
-    first, second = (side["identity"] for side in sides)
-    seeds = sorted(seed for seed in first.index.intersection(second.index) if first[seed] == second[seed])
-    tuned, default = (side.loc[seeds, list(COMPARED)].to_numpy(float).T for side in sides)
-    margins = pd.Series(dict(declared.margin)).reindex(COMPARED).to_numpy(float)
-    differences = paired.describe(tuned - default, margins, declared).set_axis(list(COMPARED))
-    return paired.within_bounds(differences, COMPARED), len(seeds)
+    better = {Kind.LARGER: f"{TUNED} {MORE_ACCURATE}", Kind.SMALLER: f"{DEFAULT} {MORE_ACCURATE}"}
+    return table.assign(p=p, holm=holm, verdict=[better.get(kind, str(kind)) for kind in kinds])

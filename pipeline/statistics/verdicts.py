@@ -1,30 +1,24 @@
 """What may be said of a contrast: one pure function from the grounds to a verdict.
 
-"A overfits more than B" is said only of a declared contrast with enough seeds, with Holm's p under alpha and a mean
-difference over the declared minimum, if all of that also holds at matched training loss and A is not simply better on the
-test split. "A is more accurate than B" takes the same, less the last two. Where no claim can be made the verdict is
-"equivalent" within the declared margin, or "no difference shown", with the number of seeds still needed.
+A figure of A is called larger or smaller than B's where Holm's p is under alpha and the mean difference over the declared
+margin, at a number of seeds at which claims are made. Else the two are `equivalent` where that was shown, or no difference
+was shown. What the figure asks (`figures.Question`) has no part in it: no answer forbids another.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 import pandas as pd
 
 from pipeline.statistics.declaration import Declaration
-from pipeline.statistics.figures import GAPS
-from pipeline.statistics.paired import claim_column
-
-MOST_SEEDS = 1_000
-"""Where more seeds than these would have to be added, a contrast is not decidable by seeds."""
 
 
 class Kind(StrEnum):
-    OVERFITS_MORE = "overfits more"
-    MORE_ACCURATE = "more accurate"
+    LARGER = "larger"
+    """A's figure is larger than B's."""
+    SMALLER = "smaller"
     EQUIVALENT = "equivalent"
     NO_DIFFERENCE = "no difference shown"
 
@@ -32,119 +26,58 @@ class Kind(StrEnum):
 class Lack(StrEnum):
     """What stands between a contrast and a claim."""
 
-    DECLARATION = "not declared"
     SEEDS = "too few seeds"
     SIGNIFICANCE = "p not under alpha"
-    SIZE = "not over the minimum effect"
-    MATCHED = "not at matched training loss"
-    TEST = "better on the test split"
+    SIZE = "not over the margin"
 
 
-@dataclass(frozen=True)
-class Grounds:
-    """What a verdict rests on. Differences are A minus B in the figure's own unit; NaN is unknown and claims nothing."""
+class Standing(StrEnum):
+    """What the number of seeds makes of a verdict."""
 
-    figure: str
-    a: str
-    b: str
-    n: int
-    difference: float
-    holm: float
-    holm_equivalent: float
-    minimum_effect: float
-    margin: float
-    seeds_still_needed: float = math.nan
-    effect_to_find: float = math.nan
-    """The true difference that seeds are counted for."""
-    declared: bool = True
-    matched_n: int = 0
-    matched_difference: float = math.nan
-    matched_holm: float = math.nan
-    test_difference: float = math.nan
-    """Of the test accuracy, for a gap."""
-    test_p: float = math.nan
-    """Unadjusted: here a small p forbids the claim, and correcting it would be the less careful way."""
+    NONE = ""
+    EXPLORED = "explored"
+    CONFIRMED = "confirmed"
 
-    def larger_first(self) -> Grounds:
-        """The same with A and B changed about where B has the larger figure."""
-        if not self.difference < 0:
-            return self
-        turned = {name: -getattr(self, name) for name in ("difference", "matched_difference", "test_difference")}
-        return replace(self, a=self.b, b=self.a, **turned)
+
+CLAIMS = (Kind.LARGER, Kind.SMALLER)
 
 
 @dataclass(frozen=True)
 class Verdict:
     kind: Kind
     lacks: tuple[Lack, ...]
-    """Why there is no claim; empty where there is one."""
-    more_seeds: float = math.nan
-    """How many would decide; infinite over MOST_SEEDS; NaN where something is decided, or more seeds would not decide, or their
-    number is not known."""
+    """Why no difference is claimed; empty where one is."""
+    standing: Standing
 
 
-def verdict(given: Grounds, declared: Declaration) -> Verdict:
-    """The one verdict that the rules allow."""
-    found = given.larger_first()
-    lacks = _lacks(found, declared)
-    if not lacks:
-        kind = Kind.OVERFITS_MORE if found.figure in GAPS else Kind.MORE_ACCURATE
-        return Verdict(kind, ())
-    # A claim too: it takes a declared contrast, and as many seeds.
-    carries = not {Lack.DECLARATION, Lack.SEEDS} & set(lacks)
-    if carries and found.holm_equivalent < declared.alpha:
-        return Verdict(Kind.EQUIVALENT, lacks)
-    return Verdict(Kind.NO_DIFFERENCE, lacks, _more_seeds(found, lacks))
-
-
-def _lacks(found: Grounds, declared: Declaration) -> tuple[Lack, ...]:
+def verdict(
+    n: int, difference: float, holm: float, holm_equivalent: float, margin: float, declared: Declaration
+) -> Verdict:
+    """The verdict on A minus B, `difference` and `margin` in one unit; NaN is unknown and claims nothing."""
     has = {
-        Lack.DECLARATION: found.declared,
-        Lack.SEEDS: found.n >= declared.seeds_to_explore,
-        Lack.SIGNIFICANCE: found.holm < declared.alpha,
-        Lack.SIZE: found.difference > found.minimum_effect,
+        Lack.SEEDS: n >= declared.seeds_to_explore,
+        Lack.SIGNIFICANCE: holm < declared.alpha,
+        Lack.SIZE: abs(difference) > margin,
     }
-    if found.figure in GAPS:
-        has[Lack.MATCHED] = (
-            found.matched_n >= declared.seeds_to_explore
-            and found.matched_holm < declared.alpha
-            and found.matched_difference > found.minimum_effect
-        )
-        has[Lack.TEST] = found.test_difference <= 0 or (found.test_difference > 0 and found.test_p >= declared.alpha)
-    return tuple(lack for lack, met in has.items() if not met)
-
-
-def _more_seeds(found: Grounds, lacks: tuple[Lack, ...]) -> float:
-    needed = found.seeds_still_needed
-    if lasting(found) & set(lacks) or needed == 0:
-        return math.nan
-    return math.inf if needed > MOST_SEEDS else needed
-
-
-def lasting(found: Grounds) -> set[Lack]:
-    """What more seeds would not mend."""
-    return {Lack.DECLARATION, Lack.TEST} | ({Lack.MATCHED} if found.matched_n == 0 else set())
-
-
-def grounds(contrasts: pd.DataFrame, declared: Declaration) -> list[Grounds]:
-    """What the verdict on each row of `contrasts.contrasts` rests on."""
-    pair = ["dataset", "contrast", "a_configuration", "b_configuration"]
-    test = contrasts[contrasts["figure"].eq("test_accuracy")].set_index(pair)[["difference", claim_column(declared)]]
-    rows = contrasts.join(test.set_axis(["test_difference", "test_p"], axis=1), on=pair)
-    rows["matched_n"] = rows["matched_n"].fillna(0).astype(int)
-    names = [field.name for field in fields(Grounds) if field.name in rows]
-    columns = [rows[name].tolist() for name in names]
-    return [Grounds(**dict(zip(names, values, strict=True))) for values in zip(*columns, strict=True)]
+    lacks = tuple(lack for lack, met in has.items() if not met)
+    standing = Standing.NONE
+    if has[Lack.SEEDS]:
+        standing = Standing.CONFIRMED if n >= declared.seeds_to_confirm else Standing.EXPLORED
+    if not lacks:
+        return Verdict(Kind.LARGER if difference > 0 else Kind.SMALLER, (), standing)
+    equivalent = has[Lack.SEEDS] and holm_equivalent < declared.alpha
+    return Verdict(Kind.EQUIVALENT if equivalent else Kind.NO_DIFFERENCE, lacks, standing)
 
 
 def judged(contrasts: pd.DataFrame, declared: Declaration) -> pd.DataFrame:
-    """The table of `contrasts.contrasts` with each row's verdict.
-
-    Columns `verdict`, `lacks` (why there is no claim; empty if there is) and `more_seeds` (`Verdict`).
-    """
-    found = [verdict(row, declared) for row in grounds(contrasts, declared)]
+    """The table of `contrasts.contrasts` with the columns `verdict`, `lacks` (joined by `; `) and `standing` filled."""
+    columns = [contrasts[name] for name in ("n", "difference", "holm", "holm_equivalent", "margin")]
+    found = [
+        verdict(n, difference, holm, equivalent, margin, declared)
+        for n, difference, holm, equivalent, margin in zip(*columns, strict=True)
+    ]
     return contrasts.assign(
         verdict=[str(row.kind) for row in found],
         lacks=["; ".join(row.lacks) for row in found],
-        more_seeds=[row.more_seeds for row in found],
+        standing=[str(row.standing) for row in found],
     )

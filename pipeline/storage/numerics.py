@@ -100,7 +100,7 @@ def _place(device: Device) -> Path | None:
     }
     # A library below the backend decides bits too.
     libraries = {name: environment().get(name) for name in ("numpy", "jaxlib", "platform")}
-    made_of = [device.numerics(), processor(), card(), flags, libraries, source_digest()]
+    made_of = [device.numerics(), processor(), card(), flags, libraries, source_digest(device.numerics())]
     return folder / "numerics" / digest(made_of)
 
 

@@ -21,11 +21,12 @@ def train(jobs: Sequence[RunConfig], split: Split, classes: int, device: Device)
 
     devices.start(device)
     numbered = list(enumerate(jobs))
-    if device.trainer == "reference":
+    program = devices.program(device.trainer, device.backend)
+    if program == "reference":
         from pipeline.training import reference
 
         yield from reference.train(numbered, split, classes, device)
-    elif device.backend == "tensorflow":
+    elif program == "engine":
         from pipeline.training import engine
 
         yield from engine.train(numbered, split, classes, device)

@@ -1,42 +1,10 @@
-"""Tests in sentences: the interaction of optimizer and width, McNemar's test, and whether a repetition is consistent."""
+"""Tests in sentences: McNemar's test, and whether a repetition is consistent."""
 
 from __future__ import annotations
 
-from pipeline.cli.formatting import listed, p_value, plural
+from pipeline.cli.formatting import p_value
 from pipeline.statistics.consistency import ALPHA, Consistency
-from pipeline.statistics.declaration import Declaration
-from pipeline.statistics.figures import FIGURES
-from pipeline.statistics.interaction import Interaction, Missing
 from pipeline.statistics.mcnemar import McNemar
-
-
-def interaction(found: Interaction, declared: Declaration) -> str:
-    """Whether the effect of the optimizer depends on the width."""
-    name = FIGURES[found.figure].name
-    if found.missing:
-        return (
-            f"Whether the optimizer's effect on the {name} depends on the width cannot be computed: {_missing(found)}."
-        )
-    few = found.seeds < declared.seeds_to_explore
-    shown = "depends" if found.p_corrected < declared.alpha and not few else "is not shown to depend"
-    return (
-        f"The optimizer's effect on the {name} {shown} on the width: F({found.epsilon * found.df1:.1f}, "
-        f"{found.epsilon * found.df2:.1f}) = {found.f:.2f}, {p_value(found.p_corrected)}, partial η² = "
-        f"{found.partial_eta_squared:.2f}, {plural(found.seeds, 'seed')} as blocks."
-        + (f" {plural(found.seeds, 'seed')} carry no claim." if few else "")
-    )
-
-
-def _missing(found: Interaction) -> str:
-    if found.missing is Missing.LEVELS:
-        return f"it takes {Missing.LEVELS}; there are {found.optimizers} and {found.widths}"
-    if found.missing is Missing.CELLS:
-        verb = "has" if found.empty_cells == 1 else "have"
-        return f"the design is incomplete: {plural(found.empty_cells, 'pair')} of optimizer and width {verb} no run"
-    if found.missing is Missing.SCATTER:
-        return "all seeds have the same differences, so there is no scatter to compare with"
-    unfinished = f"; no run of {listed(found.unfinished)} finished" if found.unfinished else ""
-    return f"it takes {Missing.SEEDS}; there are {found.seeds}{unfinished}"
 
 
 def mcnemar(found: McNemar, first: str, second: str) -> str:

@@ -60,7 +60,7 @@ def complete(run: PlannedRun, result: RunResult, numerics_class: str) -> RunResu
         result,
         key=key,
         identity=made_of,
-        sources=identity.sources(),
+        sources=identity.sources(made_of["numerics"]),
         patch=identity.uncommitted(),
         environment=environment,
     )

@@ -6,12 +6,9 @@ import re
 from collections import Counter
 from html.parser import HTMLParser
 
-import numpy as np
 import pytest
 
-from pipeline.config.digests import arrays_digest
-from pipeline.data.arrays import Arrays
-from pipeline.report import layers, page
+from pipeline.report import page
 from pipeline.report.exhibits import Exhibits
 from pipeline.training.result import DIVERGED
 from tests.support import factory
@@ -78,22 +75,6 @@ def test_every_picture_has_an_alternative(elements):
     assert all(drawings)
 
 
-def section(report, name: str) -> str:
-    return report.page.partition(f'<section id="{name}">')[2].partition("</section>")[0]
-
-
-def test_configurations_in_tables_lead_to_their_runs(report):
-    """A number of a mean leads to its row of the leaderboard, which leads to the run of every seed."""
-    details = section(report, "shown").partition('id="gap_points"')[2].partition("</details>")[0]
-    anchors = re.findall(r'<th scope="row"><a href="#(configuration-0-\d+)">([^<]*)</a>', details)
-    assert len(anchors) == 24
-    row = report.page.partition(f'<tr id="{anchors[0][0]}"')[2].partition("</tr>")[0]
-    assert "http://127.0.0.1:5000/#/experiments/7/runs/" in row
-    optimizer, _, width = anchors[0][1].partition(", ")
-    assert optimizer in row
-    assert width in row
-
-
 def test_the_book_is_held_against_what_is_printed(report):
     section = report.page.partition('id="book"')[2].partition("</section>")[0]
     assert "97.8\u202f%" in section
@@ -146,22 +127,6 @@ def test_nothing_finished(of_runs):
     assert "<strong>None of 3 runs finished</strong> (3 diverged)." in text
     assert "reason 2" in text
     assert 'href="#leaderboard"' not in text
-
-
-def test_two_classes(of_runs):
-    digits = factory.digits()
-    named = {name: values[digits[f"{name.partition('_')[0]}_labels"] < 2] for name, values in digits.items()}
-    arrays = Arrays("two", **named, classes=2, image_shape=(8, 8), digest=arrays_digest(named))
-    random, result = np.random.default_rng(0), factory.finished(factory.job(width=6, dataset="two"))
-    result.weights = {"hidden_1/kernel": random.normal(size=(64, 6)), "hidden_1/bias": np.zeros(6)}
-    result.weights |= {"classes/kernel": random.normal(size=(6, 2)), "classes/bias": np.zeros(2)}
-    [*_, (_, logits)] = layers.outputs(result.job.model, result.weights, arrays.test_images)
-    result.predictions, result.probabilities = logits.argmax(axis=1).astype(np.uint8), factory.softmax(logits)
-    errors = int((result.predictions != arrays.test_labels).sum())
-    text = rendered(of_runs([result]), arrays)
-    assert f"makes {errors} errors on {len(arrays.test_labels)} test images" in text
-    assert "Output, before the softmax, 2 dimensions" in text
-    assert "One configuration finished: its figures can be given, and nothing compared." in text
 
 
 def test_leak_alarm_is_on_the_page(of_runs):

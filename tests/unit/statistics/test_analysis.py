@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 
-from pipeline.report.prose.answers import answers
-from pipeline.report.prose.limits import limits
-from pipeline.report.prose.verdicts import with_sentences
-from pipeline.statistics import declaration
-from pipeline.statistics.analysis import BOOTSTRAP, analysis
-from pipeline.statistics.declaration import OPTIMIZERS
+from pipeline.statistics import crossed, declaration, summary
+from pipeline.statistics.analysis import OVER_IMAGES, analysis
 from pipeline.training.result import DIVERGED
 from tests.support import factory
 
 
 @pytest.fixture(scope="module")
 def declared():
-    """With fewer repetitions."""
-    return dataclasses.replace(declaration.load(), bootstrap_repetitions=299)
+    """With fewer sign flips."""
+    return dataclasses.replace(declaration.load(), permutations=99)
 
 
-def sweep(optimizers=("sgd", "adam"), widths=(64, 512), seeds=range(10), **job):
+def sweep(optimizers=("sgd", "rmsprop", "adam"), widths=(64, 512), seeds=range(10), **job):
     job = {"validation": 10, **job}
     return [
         factory.finished(factory.job(optimizer, width, seed, **job))
@@ -42,34 +39,55 @@ def whole(declared, labels):
     return analysis(sweep(), declared, labels)
 
 
-def test_a_whole_sweep_has_no_limits(whole):
-    assert limits(whole) == []
+def test_a_row_per_configuration_with_every_figure(whole):
+    assert len(whole.configurations) == 6
+    assert {f"{figure}_mean" for figure in summary.SUMMARISED} <= set(whole.configurations.columns)
+    assert whole.configurations["n"].eq(10).all()
 
 
-def test_the_bootstrap_is_of_the_best_and_of_the_others_at_its_width(whole, labels):
-    assert whole.bootstrap["configuration"].iloc[0] == whole.best
-    assert (whole.bootstrap["against"].iloc[1:] == whole.best).all()
-    assert len(whole.bootstrap) == 2
-    assert set(whole.bootstrap["images"]) == {len(labels)}
-    assert (whole.bootstrap["seeds"] == 10).all()
+def test_the_best_has_the_highest_validation_accuracy(whole):
+    assert whole.best == whole.configurations["val_accuracy_mean"].idxmax()
 
 
-# -- what runs lack
+def test_test_accuracys_interval_is_over_the_very_answers(whole, labels):
+    name = whole.configurations.index[0]
+    correct = np.array([r.predictions == labels for r in whole.results if r.job.configuration == name])
+    low, high = whole.configurations.loc[name, ["test_accuracy_low_images", "test_accuracy_high_images"]]
+    assert (low, high) == pytest.approx(crossed.of_answers(correct, 0.95))
 
 
-def said(results, declared, labels=None):
-    found = analysis(results, declared, labels)
-    numbers = [*answers(found), *limits(found), *with_sentences(found)["sentence"]]
-    assert not [text for text in numbers if "nan" in text or "inf" in text.lower().replace("information", "")]
-    return found
+def test_intervals_over_images_are_wider(whole):
+    for figure in OVER_IMAGES:
+        over_seeds, over_both = (
+            whole.configurations[f"{figure}_high{end}"] - whole.configurations[f"{figure}_low{end}"]
+            for end in ("", "_images")
+        )
+        assert (over_both > over_seeds).all()
+
+
+def test_without_labels_the_images_part_is_binomial(declared, whole):
+    found = analysis(sweep(), declared).configurations
+    name = found.index[0]
+    accuracies = [r.figures["test/accuracy"] for r in whole.results if r.job.configuration == name]
+    expected = crossed.of_shares(accuracies, float(np.mean(accuracies)), len(factory.digits()["test_labels"]), 0.95)
+    assert found.loc[name, ["test_accuracy_low_images", "test_accuracy_high_images"]].tolist() == pytest.approx(
+        expected
+    )
+
+
+def test_every_optimizer_has_a_profile(whole):
+    assert set(whole.profile["optimizer"]) == {"sgd", "rmsprop", "adam"}
+    assert whole.targets["n"].eq(10).all()
+
+
+# --- what runs lack
 
 
 def test_no_runs(declared, labels):
-    found = said([], declared, labels)
-    assert limits(found) == ["No run finished (there are none): nothing can be compared."]
-    assert answers(found)[0] == "No run finished, so no optimizer and no width can be named."
+    found = analysis([], declared, labels)
     assert found.best is None
-    assert found.bootstrap.columns.tolist() == BOOTSTRAP
+    for table in (found.configurations, found.contrasts, found.levels, found.targets, found.target_runs, found.profile):
+        assert table.empty
 
 
 def test_an_optimizer_that_always_diverges(declared, labels):
@@ -78,23 +96,37 @@ def test_an_optimizer_that_always_diverges(declared, labels):
         for width in (64, 512)
         for seed in range(10)
     ]
-    found = said([*sweep(), *lost], declared, labels)
+    found = analysis([*sweep(), *lost], declared, labels)
     rows = found.contrasts[found.contrasts["a"].eq("nadam, width 64")]
     assert (rows["n"] == 0).all()
     assert (rows["verdict"] == "no difference shown").all()
-    assert any(limit.startswith("20 diverged of 60 runs did not finish") for limit in limits(found))
+    assert (rows["lost_a"] == 10).any()
 
 
-def test_runs_that_are_no_pairs_are_none_for_the_bootstrap_either(declared, labels):
-    """All of one optimizer on other numerics: seeds and images in common are not enough."""
+def test_nothing_held_out(declared, labels):
+    """As in the book: gaps and curves are against the test split, and nothing is chosen."""
+    found = analysis(sweep(validation=0), declared, labels)
+    assert found.best is None
+    assert found.targets.empty
+    gaps = found.configurations[["gap_accuracy_mean", "book_gap_accuracy_mean"]]
+    assert gaps["gap_accuracy_mean"].tolist() == gaps["book_gap_accuracy_mean"].tolist()
+    assert found.contrasts.loc[found.contrasts["figure"].eq("excess_loss"), "n"].eq(10).all()
+
+
+def test_a_single_seed(declared, labels):
+    found = analysis(sweep(seeds=range(1)), declared, labels)
+    assert found.configurations["test_accuracy_low_images"].isna().all()
+    assert found.contrasts["verdict"].eq("no difference shown").all()
+
+
+def test_records_of_before_there_were_points_and_excesses(declared):
+    """Neither `excess/loss` nor the digest of a split; the gap that they call `overfitting_gap` is against the test file."""
     results = sweep()
     for result in results:
-        if result.job.optimizer.name == "sgd":
-            result.identity = {**result.identity, "numerics": {"backend": "jax", "device": "cpu"}}
-    found = analysis(results, declared, labels)
-    at_width = found.contrasts[found.contrasts["contrast"].eq(OPTIMIZERS)]
-    assert at_width["n"].eq(0).all()
-    assert found.bootstrap["against"].eq("").all()
+        result.figures["overfitting_gap/accuracy"] = 99.0
+    found = analysis(results, declared).configurations
+    assert found["gap_accuracy_mean"].abs().lt(0.1).all()
+    assert found["excess_loss_mean"].notna().all()
 
 
 def test_a_run_that_was_trained_twice_counts_once(declared, labels):
@@ -102,9 +134,6 @@ def test_a_run_that_was_trained_twice_counts_once(declared, labels):
     for result in again:
         result.key = "f" + result.key[1:]
         result.started = "2027-01-01T00:00:00+00:00"
-    found = said([*sweep(), *again], declared, labels)
-    assert found.configurations["n"].tolist() == [10] * 4
-    assert len(found.gap_points) == 3 * 40
-
-
-# -- speed
+    found = analysis([*sweep(), *again], declared, labels)
+    assert found.configurations["n"].eq(10).all()
+    assert len(found.target_runs) == 60

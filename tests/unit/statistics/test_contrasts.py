@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from pipeline.statistics import contrasts, declaration, design, verdicts
-from pipeline.statistics.declaration import OPTIMIZERS, WIDTHS
+from pipeline.statistics import declaration
+from pipeline.statistics.analysis import analysis
+from pipeline.statistics.contrasts import COLUMNS
+from pipeline.statistics.declaration import OPTIMIZER, WIDTH
 from pipeline.statistics.figures import FIGURES
+from pipeline.training.result import DIVERGED
 from tests.support import factory
 
 
@@ -20,58 +23,43 @@ def declared():
     return dataclasses.replace(declaration.load(), permutations=99)
 
 
-def runs(optimizer="adam", width=64, seeds=range(10), gap=None, test=None, **job):
-    scatter = np.random.default_rng(len(optimizer) + width).normal(0, 0.0005, size=1000)
-    job = {"validation": 10, **job}
-    return [
-        factory.finished(
-            factory.job(optimizer, width, seed, **job),
-            test=None if test is None else test + scatter[seed],
-            gap=None if gap is None else gap + scatter[seed + 500],
-        )
-        for seed in seeds
-    ]
+def runs(optimizer="adam", width=64, seeds=range(10), **job):
+    return [factory.finished(factory.job(optimizer, width, seed, **{"validation": 10, **job})) for seed in seeds]
 
 
-def table(results, declared, histories=True):
-    rows = design.runs_of(results)
-    configurations = design.configurations(rows)
-    curves = {result.key: result.history for result in results if result.finished} if histories else None
-    return contrasts.contrasts(rows, configurations, design.design(configurations, declared), declared, curves)
+PAIR = [*runs("sgd"), *runs("rmsprop")]
 
 
-def row(results, declared, figure="gap_accuracy", **options):
-    found = table(results, declared, **options)
+def row(results, declared, figure="gap_accuracy"):
+    found = analysis(results, declared).contrasts
     return found[found["figure"].eq(figure)].iloc[0]
 
 
-PAIR = [*runs("sgd"), *runs("adam")]
-
-
 def test_a_row_per_contrast_and_figure(declared):
-    found = table([*PAIR, *runs("adam", 512)], declared)
-    assert len(found) == 2 * len(FIGURES)
-    assert found["contrast"].tolist() == [OPTIMIZERS] * 3 + [WIDTHS] * 3
+    found = analysis([*PAIR, *runs("rmsprop", 512)], declared).contrasts
+    assert found.columns.tolist() == COLUMNS
+    assert found["contrast"].tolist() == [OPTIMIZER] * len(FIGURES) + [WIDTH] * len(FIGURES)
     assert found["figure"].tolist() == 2 * list(FIGURES)
 
 
 def test_a_seed_is_a_block(declared):
     found = row(PAIR, declared)
-    gaps = {(r.job.optimizer.name, r.job.seed): r.figures["overfitting_gap/accuracy"] for r in PAIR}
-    differences = [gaps["sgd", seed] - gaps["adam", seed] for seed in range(10)]
+    gaps = {(r.job.optimizer.name, r.job.seed): r.figures["train/accuracy"] - r.figures["val/accuracy"] for r in PAIR}
+    differences = [gaps["sgd", seed] - gaps["rmsprop", seed] for seed in range(10)]
     assert found["difference"] == pytest.approx(np.mean(differences))
     assert found["sd"] == pytest.approx(np.std(differences, ddof=1))
-    assert (found["n"], found["only_a"], found["only_b"], found["unlike"]) == (10, 0, 0, 0)
+    assert found["p_t"] == pytest.approx(stats.ttest_1samp(differences, 0).pvalue)
+    assert found[["n", "seeds", "only_a", "only_b", "unlike"]].tolist() == [10, 10, 0, 0, 0]
     assert found["mean_a"] - found["mean_b"] == pytest.approx(found["difference"])
 
 
 def test_only_seeds_that_both_have_are_used(declared):
-    found = row([*runs("sgd", seeds=range(3, 12)), *runs("adam", seeds=range(8))], declared)
+    found = row([*runs("sgd", seeds=range(3, 12)), *runs("rmsprop", seeds=range(8))], declared)
     assert (found["n"], found["only_a"], found["only_b"]) == (5, 4, 3)
 
 
 def test_runs_of_different_data_are_no_pair(declared):
-    results = [*runs("sgd"), *runs("adam")]
+    results = [*runs("sgd"), *runs("rmsprop")]
     for result in results[:4]:
         result.identity = {**result.identity, "data": "other"}
     found = row(results, declared)
@@ -79,92 +67,117 @@ def test_runs_of_different_data_are_no_pair(declared):
 
 
 def test_disjoint_seeds_are_unpaired(declared):
-    found = row([*runs("sgd"), *runs("adam", seeds=range(10, 20))], declared)
-    assert (
-        found[["difference", "low", "p_t", "holm", "detectable", "seeds_to_decide", "matched_difference"]].isna().all()
-    )
+    found = row([*runs("sgd", seeds=range(10, 20)), *runs("rmsprop")], declared)
+    assert found[["difference", "low", "p_t", "holm", "detectable", "more_seeds"]].isna().all()
     assert found["n"] == 0
 
 
-# -- families
+def test_lost_runs_are_counted(declared):
+    lost = [factory.lost(factory.job("sgd", 64, seed, 10), DIVERGED, "nan") for seed in (10, 11)]
+    assert row([*PAIR, *lost], declared)[["n", "lost_a", "lost_b"]].tolist() == [10, 2, 0]
+
+
+@pytest.mark.parametrize(("count", "used"), [(9, 9), (17, 10), (31, 30)])
+def test_claims_rest_on_the_first_ten_or_thirty_seeds(declared, count, used):
+    pair = [*runs("sgd", seeds=range(count)), *runs("rmsprop", seeds=range(count))]
+    found = row(pair, declared, "test_accuracy")
+    own = {
+        name: [r.figures["test/accuracy"] for r in pair if r.job.optimizer.name == name][:used]
+        for name in ("sgd", "rmsprop")
+    }
+    assert (found["n"], found["seeds"]) == (used, count)
+    assert found["difference"] == pytest.approx(np.mean(own["sgd"]) - np.mean(own["rmsprop"]))
+    assert found["standing"] == {9: "", 10: "explored", 30: "confirmed"}[used]
+    assert (found["verdict"] == "smaller") == (used >= 10)
+
+
+# --- gaps and curves
+
+
+def test_gaps_are_against_the_held_out_samples(declared):
+    pair = [*runs("sgd"), *runs("rmsprop")]
+    for result in pair:
+        result.figures |= {"train/loss": 0.10, "val/loss": 0.13, "test/loss": 0.50}
+    assert row(pair, declared, "gap_loss")["mean_a"] == pytest.approx(0.03)
+
+
+def with_curves(results, training, held_out):
+    """All of them with these losses, and a little of its own for each seed."""
+    for result in results:
+        own = 1e-3 * np.random.default_rng(result.job.seed).normal(size=len(held_out))
+        loss = (np.array(held_out) + own).tolist()
+        accuracy = (0.99 - np.array(loss) / 10).tolist()
+        train = {"train/loss": list(training), "train/accuracy": [1 - each / 10 for each in training]}
+        result.history = {**train, "val/loss": loss, "val/accuracy": accuracy}
+        result.figures["train/loss"], result.figures["val/loss"] = training[-1], loss[-1]
+    return results
+
+
+def test_held_out_loss_is_compared_where_the_training_loss_is_equal(declared):
+    a = with_curves(runs("sgd"), [0.4, 0.1], [0.45, 0.20])
+    b = with_curves(runs("rmsprop"), [0.4, 0.1, 0.01], [0.45, 0.15, 0.14])
+    found = row([*a, *b], declared, "fit_loss")
+    assert found["level"] == pytest.approx(0.1)
+    assert found["difference"] == pytest.approx(0.05, abs=1e-9)
+    assert row([*a, *b], declared, "test_accuracy")[["level"]].isna().all()
+
+
+def test_seeds_without_a_common_training_loss_are_left_out(declared):
+    a = with_curves(runs("sgd"), [0.4, 0.1], [0.45, 0.20])
+    b = with_curves(runs("rmsprop"), [0.4, 0.1, 0.01], [0.45, 0.15, 0.14])
+    a[3].history = {}
+    assert row([*a, *b], declared, "fit_loss")[["n", "seeds"]].tolist() == [9, 9]
+    assert row([*a, *b], declared, "test_accuracy")["n"] == 10
+
+
+def test_excess_is_what_held_out_loss_has_risen_since_its_minimum(declared):
+    a = with_curves(runs("sgd"), [0.4, 0.1, 0.05], [0.4, 0.2, 0.3])
+    b = with_curves(runs("rmsprop"), [0.4, 0.1, 0.05], [0.4, 0.2, 0.1])
+    found = row([*a, *b], declared, "excess_loss")
+    assert (found["mean_a"], found["mean_b"]) == (pytest.approx(0.1, abs=1e-3), 0)
+    assert found["verdict"] == "larger"
+
+
+# --- families
 
 
 def test_holm_is_within_contrast_and_figure(declared):
     from statsmodels.stats.multitest import multipletests
 
-    results = [*PAIR, *runs("rmsprop"), *runs("momentum")]
-    found = table(results, declared)
-    for _, family in found.groupby("figure"):
-        assert (family["comparisons"] == 6).all()
-        padded = [*family["p_t"], 1, 1, 1]
-        assert family["holm_t"].tolist() == pytest.approx(multipletests(padded, method="holm")[1][:3])
+    results = [*PAIR, *runs("adam"), *runs("momentum"), *runs("rmsprop", 512)]
+    found = analysis(results, declared).contrasts
+    for (contrast, _), family in found.groupby(["contrast", "figure"]):
+        assert (family["comparisons"] == {OPTIMIZER: 3, WIDTH: 1}[contrast]).all()
+        expected = multipletests(family["p_t"].fillna(1), method="holm")[1]
+        assert family["holm"].fillna(1).tolist() == pytest.approx(list(expected))
 
 
 def test_the_declared_test_is_the_one_that_counts(declared):
-    flips = dataclasses.replace(declared, claim_test="sign flip")
-    found, other = row(PAIR, declared), row(PAIR, flips)
-    assert found["holm"] == found["holm_t"]
-    assert other["holm"] == other["holm_sign_flip"]
-    assert other["matched_p"] != found["matched_p"]
+    flips = dataclasses.replace(declared, claim_test="sign flip", permutations=1024)
+    assert row(PAIR, declared)["holm"] == row(PAIR, declared)["p_t"]
+    assert row(PAIR, flips)["holm"] == row(PAIR, flips)["p"]
 
 
-# -- sizes
+# --- sizes
 
 
-def test_what_so_many_seeds_detect(declared):
-    from pipeline.statistics import power
-
-    found = row([*PAIR, *runs("rmsprop")], declared)
-    for column, alpha in {"detectable": 0.05, "detectable_in_family": 0.05 / 3}.items():
-        in_sds = (np.array(found[size] / found["sd"]) for size in (column, "minimum_effect"))
-        assert power.claim_power(*in_sds, np.array(10), np.array(alpha)) == pytest.approx(0.8)
-        assert found[column] > found["minimum_effect"]
+def test_a_loss_that_is_not_in_nats_has_no_margin_and_no_verdict(declared):
+    results = [dataclasses.replace(result, job=with_loss(result.job)) for result in PAIR]
+    found = analysis(results, declared).contrasts.set_index("figure")
+    assert found["margin"].notna().to_dict() == {name: name.endswith("accuracy") for name in FIGURES}
+    assert found.loc["gap_loss", "verdict"] == "no difference shown"
 
 
-def test_seeds_for_a_gap_are_enough_at_matched_training_loss_too(declared):
-    """For the claim there, over the seeds that have such a place; equivalence is of the gap itself."""
-    from pipeline.statistics import power
-
-    # Seed 9 of one side has no curve, so nine seeds have such a place.
-    pair = [*runs("nadam"), *runs("adam")]
-    pair[9].history = {}
-    found, alone = row(pair, declared), row(pair, declared, histories=False)
-    assert found["matched_n"] == 9
-    sizes = (np.array([found[size]]) for size in ("effect_to_find", "matched_sd", "minimum_effect"))
-    [claim] = power.seeds_to_claim(*sizes, np.array([declared.alpha]), declared.power)
-    there = math.ceil(max(claim, declared.seeds_to_explore) * found["n"] / found["matched_n"])
-    assert found["seeds_to_decide"] == max(alone["seeds_to_decide"], there)
+def with_loss(job):
+    return dataclasses.replace(job, training=dataclasses.replace(job.training, loss="mean_squared_error"))
 
 
-# -- matched training loss
-
-
-def test_gaps_are_compared_at_matched_training_loss(declared):
-    found = row([*runs("momentum", gap=0.009, test=0.96), *runs("adam", gap=0.004, test=0.961)], declared)
-    assert found["matched_n"] > 0
-    assert found["matched_training_loss"] > 0
-    assert found["matched_low"] < found["matched_difference"] < found["matched_high"]
-
-
-# -- pairs
-
-
-# -- verdicts
-
-
-def test_a_claim_from_runs(declared):
-    """A larger gap of the same training loss, at equal test accuracy less a little."""
-    results = []
-    for optimizer, gap, test in (("adam", 0.020, 0.9600), ("sgd", 0.010, 0.9650)):
-        for result in runs(optimizer, gap=gap, test=test):
-            losses = [0.5, 0.3, 0.1 + 0.001 * (optimizer == "adam")]
-            gaps = [0.001, gap / 2, result.figures["overfitting_gap/accuracy"]]
-            history = {"train/loss": losses, "gap/accuracy": gaps, "gap/loss": [3 * value for value in gaps]}
-            results.append(dataclasses.replace(result, history=history))
-    found = verdicts.judged(table(results, declared), declared).set_index("figure")
-    assert found["verdict"].to_dict() == {
-        "test_accuracy": "more accurate",
-        "gap_accuracy": "overfits more",
-        "gap_loss": "overfits more",
-    }
-    assert (found["lacks"] == "").all()
+def test_more_seeds_are_those_to_the_next_look(declared):
+    """Differences of an SD that 10 seeds are too few for, but not 30."""
+    pair = [*runs("sgd"), *runs("rmsprop")]
+    for result in pair:
+        own = 0.0005 + 0.0013 * (-1) ** result.job.seed
+        result.figures["test/accuracy"] = 0.97 + (own if result.job.optimizer.name == "sgd" else 0)
+    found = row(pair, declared, "test_accuracy")
+    assert found["verdict"] == "no difference shown"
+    assert found["more_seeds"] == 20

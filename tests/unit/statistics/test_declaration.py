@@ -9,7 +9,8 @@ import yaml
 
 from pipeline.cli.errors import UserError
 from pipeline.config.rules import CONF
-from pipeline.statistics.declaration import OPTIMIZERS, declare, load
+from pipeline.statistics.declaration import declare, load
+from pipeline.statistics.figures import FIGURES
 
 
 def values(**changed):
@@ -23,8 +24,23 @@ def complaint(**changed) -> str:
 
 
 def test_points_become_shares(declared):
-    assert declared.margin == {"test_accuracy": 0.001, "gap_accuracy": 0.001, "gap_loss": 0.005}
-    assert declared.minimum_effect["gap_accuracy"] == 0.001
+    assert declared.margin["test_accuracy"] == 0.001
+    assert declared.margin["gap_loss"] == 0.005
+    assert declared.target == 0.97
+
+
+def test_every_figure_of_a_contrast_has_a_margin(declared):
+    assert set(declared.margin) == set(FIGURES)
+
+
+def test_what_is_not_named_is_held_against_the_default(declared):
+    assert declared.reference("optimizer") == "rmsprop"
+    assert declared.reference("model.dropout") == "default"
+
+
+@pytest.mark.parametrize(("seeds", "used"), [(9, 0), (10, 10), (17, 10), (29, 10), (30, 30), (100, 30)])
+def test_claims_are_made_at_two_numbers_of_seeds(declared, seeds, used):
+    assert declared.looks(seeds) == used
 
 
 def test_an_unknown_key_is_refused_and_the_nearest_named():
@@ -41,32 +57,39 @@ def test_an_unknown_key_is_refused_and_the_nearest_named():
         ("seeds_to_explore", 10.5),
         ("permutations", 10),
         ("claim_test", "t"),
-        ("contrasts", [OPTIMIZERS, OPTIMIZERS]),
+        ("training_losses", [0.1, 0.3]),
+        ("training_losses", []),
     ],
 )
 def test_a_value_out_of_range_is_refused_with_key_and_value(key, value):
     assert f"{key}={value}".lower().replace("none", "null") in complaint(**{key: value}).lower()
 
 
-@pytest.mark.parametrize("part", ["margin", "minimum_effect", "effect_to_find"])
 @pytest.mark.parametrize("size", [0, -0.1, "wide", None])
-def test_a_size_is_over_zero(part, size):
-    sizes = {**values()[part], "gap_loss": size}
-    assert f"{part}.gap_loss=" in complaint(**{part: sizes})
+def test_a_margin_is_over_zero(size):
+    assert "margin.gap_loss=" in complaint(margin={**values()["margin"], "gap_loss": size})
 
 
-def test_no_difference_may_be_claimed_and_equivalent_at_once():
-    sizes = {**values()["minimum_effect"], "gap_accuracy": 0.05}
-    assert "minimum_effect.gap_accuracy=0.05: expected at least margin.gap_accuracy, 0.1" in complaint(
-        minimum_effect=sizes
+def test_a_margin_of_each_figure_is_asked_for():
+    assert complaint(margin={"gap_loss": 0.1}).startswith("comparison: margin.test_accuracy: missing")
+
+
+@pytest.mark.parametrize("factor", ["optimizer", "model.dropout", "optimizer.learning_rate", "dataset.train_size"])
+def test_any_value_of_conf_can_have_a_reference(factor):
+    assert declare(values(references={"default": "default", factor: 0.5})).reference(factor) == 0.5
+
+
+def test_a_reference_of_what_there_is_not_is_refused():
+    assert "references.model.droput=0.5: no such key" in complaint(
+        references={"default": "default", "model.droput": 0.5}
+    )
+    assert "references.model.dropout=[0, 1]: expected a value" in complaint(
+        references={"default": "default", "model.dropout": [0, 1]}
     )
 
 
-def test_the_effect_to_find_is_over_the_minimum():
-    sizes = {**values()["effect_to_find"], "test_accuracy": 0.1}
-    assert "effect_to_find.test_accuracy=0.1: expected more than minimum_effect.test_accuracy, 0.1" in complaint(
-        effect_to_find=sizes
-    )
+def test_confirming_takes_no_fewer_seeds_than_exploring():
+    assert "seeds_to_confirm=5: expected at least seeds_to_explore, 10" in complaint(seeds_to_confirm=5)
 
 
 @pytest.mark.parametrize("text", ["", "- a\n- b\n", "alpha: [", "\tx"])

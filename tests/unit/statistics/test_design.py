@@ -1,169 +1,200 @@
-"""Which configurations are contrasted, and what is said where none can be."""
+"""What was varied, which configurations are contrasted, and against what."""
 
 from __future__ import annotations
 
-import pandas as pd
+import dataclasses
+
 import pytest
 
-from pipeline.report.prose import limits
+from pipeline.config.run_config import Optimizer, RunConfig
 from pipeline.statistics import design
-from pipeline.statistics.declaration import OPTIMIZERS, WIDTHS
+from pipeline.statistics.declaration import DEPTH, OPTIMIZER, TRAIN_SIZE, WIDTH, Declaration
+from pipeline.statistics.summary import values_of
 from pipeline.training.result import DIVERGED, FAILED
 from tests.support import factory
 
 
-def sweep(optimizers=("sgd", "momentum", "adam"), widths=(16, 64), seeds=3, **job):
-    job = {"validation": 10, **job}
-    return [
-        factory.finished(factory.job(optimizer, width, seed, **job))
-        for optimizer in optimizers
-        for width in widths
-        for seed in range(seeds)
-    ]
+def job(optimizer="rmsprop", hidden=(64,), size=0, seed=0, rate=None, **changed) -> RunConfig:
+    """`changed`: fields of the model and of training."""
+    plain = factory.make_job(optimizer, hidden=list(hidden), train_size=size, seed=seed, epochs=5, **changed)
+    if rate is None:
+        return plain
+    values = dict(plain.optimizer.hyperparameters) | {"learning_rate": rate}
+    return dataclasses.replace(plain, optimizer=Optimizer(optimizer, tuple(sorted(values.items()))))
 
 
-def laid(results, declared):
-    table = design.configurations(design.runs_of(results))
-    return table, design.design(table, declared)
+def laid(jobs, declared):
+    results = [factory.finished(each) for each in jobs]
+    by_id = {each.configuration: each for each in jobs}
+    table = design.configurations(design.runs_of(results), by_id)
+    return table, design.design(by_id, declared)
 
 
-def named(results, declared, contrast):
-    table, found = laid(results, declared)
-    return [(c.at, table.loc[c.a, "label"], table.loc[c.b, "label"]) for c in found.contrasts if c.declared == contrast]
+def named(jobs, declared, factor):
+    table, found = laid(jobs, declared)
+    return [(c.at, table.at[c.a, "label"], table.at[c.b, "label"]) for c in found.contrasts if c.factor == factor]
 
 
-def rated(rate, optimizer="sgd", width=64, seeds=3, accuracy=None):
-    results = [
-        factory.finished(factory.with_rate(factory.job(optimizer, width, seed, 10), rate)) for seed in range(seeds)
-    ]
-    for result in results:
-        if accuracy is not None:
-            result.figures["best/val_accuracy"] = accuracy
-    return results
+def reference(jobs, declared, factor):
+    [found] = [each for each in laid(jobs, declared)[1].references if each.factor == factor]
+    return found
 
 
-# -- configurations
+def grid(optimizers=("rmsprop", "adam"), widths=(16, 64), **changed):
+    return [job(optimizer, (width,), **changed) for optimizer in optimizers for width in widths]
 
 
-def test_a_row_per_configuration(declared):
-    results = [*sweep(("adam",), (64,)), factory.lost(factory.job("adam", 64, 3, 10), DIVERGED, "nan")]
+# --- factors
+
+
+def factors(jobs):
+    return design.factors([values_of(each) for each in jobs])
+
+
+def test_whatever_was_swept_is_a_factor():
+    jobs = [job(dropout=dropout, batch_size=size) for dropout in (0.0, 0.5) for size in (32, 128)]
+    assert factors(jobs) == ["model.dropout", "training.batch_size"]
+
+
+def test_a_rate_tuned_for_each_optimizer_and_width_is_no_factor():
+    rates = iter([0.1, 0.2, 0.003, 0.004])
+    jobs = [job(optimizer, (width,), rate=next(rates)) for optimizer in ("sgd", "adam") for width in (16, 64)]
+    assert factors(jobs) == ["optimizer.name", "model.hidden"]
+
+
+def test_epochs_that_follow_from_the_size_are_no_factor():
+    jobs = [job(size=size) for size in (2_000, 10_000)]
+    jobs[0] = dataclasses.replace(jobs[0], training=dataclasses.replace(jobs[0].training, epochs=50))
+    assert factors(jobs) == [TRAIN_SIZE]
+
+
+def test_an_optimizers_own_values_belong_to_it():
+    assert factors([job("sgd"), job("momentum"), job("adam")]) == ["optimizer.name"]
+
+
+def test_a_rate_that_was_swept_is_a_factor():
+    assert factors([job("adam", rate=rate) for rate in (0.001, 0.01)]) == ["optimizer.learning_rate"]
+
+
+# --- configurations
+
+
+def test_a_row_per_configuration():
+    results = [factory.finished(factory.job("adam", 64, seed, 10)) for seed in range(3)]
+    results.append(factory.lost(factory.job("adam", 64, 3, 10), DIVERGED, "nan"))
     results.append(factory.lost(factory.job("adam", 64, 4, 10), FAILED, "memory"))
-    row = design.configurations(design.runs_of(results)).iloc[0]
+    row = design.configurations(design.runs_of(results), {r.job.configuration: r.job for r in results}).iloc[0]
     assert row[["n", "diverged", "failed", "label"]].tolist() == [3, 1, 1, "adam, width 64"]
-    assert row["validation"] == pytest.approx(sum(r.figures["best/val_accuracy"] for r in results[:3]) / 3)
 
 
-def test_labels_tell_configurations_apart():
-    table = design.configurations(design.runs_of([*rated(0.1), *rated(0.01), *sweep(("adam",), (64,))]))
+def test_labels_name_every_factor(declared: Declaration):
+    jobs = [job("adam", (64, 64), size, dropout=dropout) for size in (0, 2_000) for dropout in (0.0, 0.5)]
+    table, _ = laid(jobs, declared)
     assert table["label"].tolist() == [
-        "sgd, width 64, learning rate 0.1",
-        "sgd, width 64, learning rate 0.01",
-        "adam, width 64",
+        "adam, width 64, 2 layers, all images, dropout 0.0",
+        "adam, width 64, 2 layers, all images, dropout 0.5",
+        "adam, width 64, 2 layers, 2,000 images, dropout 0.0",
+        "adam, width 64, 2 layers, 2,000 images, dropout 0.5",
     ]
 
 
-# -- each optimizer against the best
+# --- contrasts
 
 
-def test_each_optimizer_against_the_best_at_equal_width(declared):
-    assert named(sweep(), declared, OPTIMIZERS) == [
-        ("width 16", "sgd, width 16", "adam, width 16"),
-        ("width 16", "momentum, width 16", "adam, width 16"),
-        ("width 64", "sgd, width 64", "adam, width 64"),
-        ("width 64", "momentum, width 64", "adam, width 64"),
+def test_each_optimizer_against_the_declared_one_at_equal_width(declared):
+    assert named(grid(("sgd", "rmsprop", "adam")), declared, OPTIMIZER) == [
+        ("width 16", "sgd, width 16", "rmsprop, width 16"),
+        ("width 16", "adam, width 16", "rmsprop, width 16"),
+        ("width 64", "sgd, width 64", "rmsprop, width 64"),
+        ("width 64", "adam, width 64", "rmsprop, width 64"),
     ]
 
 
-def test_the_best_is_chosen_on_the_validation_split(declared):
-    results = sweep(("sgd", "adam"), (64,))
-    for result in results:
-        result.figures["best/val_accuracy"] = 0.9 if result.job.optimizer.name == "sgd" else 0.8
-    assert named(results, declared, OPTIMIZERS) == [("width 64", "adam, width 64", "sgd, width 64")]
+def test_the_first_one_stands_in_for_a_reference_that_was_not_swept(declared):
+    jobs = grid(("sgd", "adam"), (64,))
+    assert named(jobs, declared, OPTIMIZER) == [("width 64", "adam, width 64", "sgd, width 64")]
+    found = reference(jobs, declared, OPTIMIZER)
+    assert (found.declared, found.used, found.replaced) == ("rmsprop", "sgd", True)
+    assert not reference(grid(), declared, OPTIMIZER).replaced
 
 
-def test_the_best_of_few_seeds_is_not_the_best(declared):
-    results = [*rated(0.01, accuracy=0.90, seeds=10), *rated(0.001, "adam", accuracy=0.99, seeds=4)]
-    assert named(results, declared, OPTIMIZERS) == [("width 64", "adam, width 64", "sgd, width 64")]
-
-
-def test_a_lost_run_or_two_do_not_keep_from_being_the_best(declared):
-    results = [*rated(0.01, accuracy=0.90, seeds=10), *rated(0.001, "adam", accuracy=0.99, seeds=8)]
-    assert named(results, declared, OPTIMIZERS) == [("width 64", "sgd, width 64", "adam, width 64")]
-
-
-def test_each_optimizer_stands_with_its_best_rate(declared):
-    results = [*rated(0.1, accuracy=0.7), *rated(0.01, accuracy=0.8), *rated(0.001, "adam", accuracy=0.9)]
-    assert named(results, declared, OPTIMIZERS) == [("width 64", "sgd, width 64, learning rate 0.01", "adam, width 64")]
-
-
-def test_without_validation_there_is_no_best(declared):
-    _, found = laid(sweep(validation=0), declared)
-    assert {contrast.declared for contrast in found.contrasts} == {WIDTHS}
-    said = limits.of_design(found, pd.DataFrame())
-    assert said == [
-        (
-            "Each optimizer against the best at equal width: on mnist, at width 16; width 64, there is no validation accuracy to "
-            "choose the best by, and the test split is not for choosing."
-        )
-    ]
-
-
-def test_other_settings_are_not_mixed(declared):
-    results = [*sweep(("sgd", "adam"), (64,)), *sweep(("sgd", "adam"), (64,), epochs=20)]
-    table, found = laid(results, declared)
-    assert [contrast.at for contrast in found.contrasts] == ["width 64, epochs 5", "width 64, epochs 20"]
-    assert all(table.loc[contrast.a, "epochs"] == table.loc[contrast.b, "epochs"] for contrast in found.contrasts)
-
-
-# -- each width against the next
-
-
-def test_each_width_against_the_next(declared):
-    assert named(sweep(("adam",), (64, 512, 16)), declared, WIDTHS) == [
+def test_each_width_against_the_next_smaller_one(declared):
+    assert named(grid(("adam",), (64, 512, 16)), declared, WIDTH) == [
         ("adam", "adam, width 64", "adam, width 16"),
         ("adam", "adam, width 512", "adam, width 64"),
     ]
 
 
-# -- the family
+def test_widths_at_equal_depth_and_depths_at_equal_width(declared):
+    jobs = [job("adam", (width,) * depth) for width in (16, 64) for depth in (1, 3)]
+    assert named(jobs, declared, WIDTH) == [
+        ("adam", "adam, width 64", "adam, width 16"),
+        ("adam, 3 layers", "adam, width 64, 3 layers", "adam, width 16, 3 layers"),
+    ]
+    assert named(jobs, declared, DEPTH) == [
+        ("adam, width 16", "adam, width 16, 3 layers", "adam, width 16"),
+        ("adam, width 64", "adam, width 64, 3 layers", "adam, width 64"),
+    ]
 
 
-def test_the_best_counts_for_the_pairs_it_was_chosen_from(declared):
-    """Three optimizers, two widths: 2 × 2 contrasts, out of 2 × 3 pairs; each width against the next is 3 × 1."""
-    _, found = laid(sweep(), declared)
-    assert found.comparisons == {("mnist", OPTIMIZERS): 6, ("mnist", WIDTHS): 3}
+def test_layers_of_unequal_width_are_in_contrasts_of_optimizers_alone(declared):
+    _, found = laid(
+        [job(optimizer, hidden) for optimizer in ("rmsprop", "adam") for hidden in ((300, 100), (64,))], declared
+    )
+    assert [contrast.factor for contrast in found.contrasts] == [OPTIMIZER, OPTIMIZER]
 
 
-def test_rates_count_too(declared):
-    """Two rates of sgd and one of adam: either pair could have been the one."""
-    _, found = laid([*rated(0.1), *rated(0.01), *rated(0.001, "adam")], declared)
-    assert found.comparisons == {("mnist", OPTIMIZERS): 2}
+def test_all_images_are_the_largest_training_size(declared):
+    assert named([job(size=size) for size in (0, 10_000, 2_000)], declared, TRAIN_SIZE) == [
+        ("rmsprop, width 64", "rmsprop, width 64, 10,000 images", "rmsprop, width 64, 2,000 images"),
+        ("rmsprop, width 64", "rmsprop, width 64, all images", "rmsprop, width 64, 10,000 images"),
+    ]
 
 
-# -- limits
+def test_other_values_against_the_default_of_conf(declared):
+    jobs = [job(dropout=dropout) for dropout in (0.5, 0.0, 0.2)]
+    assert [(a, b) for _, a, b in named(jobs, declared, "model.dropout")] == [
+        ("rmsprop, width 64, dropout 0.5", "rmsprop, width 64, dropout 0.0"),
+        ("rmsprop, width 64, dropout 0.2", "rmsprop, width 64, dropout 0.0"),
+    ]
 
 
-# -- from reports/runs.csv
+def test_a_value_may_be_null(declared):
+    jobs = [job(max_norm=norm) for norm in (2.0, None)]
+    assert reference(jobs, declared, "model.max_norm").used is None
 
 
-def test_the_file_of_runs_serves_as_well(declared, tmp_path):
-    results = sweep()
-    runs = design.runs_of(results)
-    path = tmp_path / "runs.csv"
-    runs.drop(columns=["configuration", "started", "identity", "loss"]).to_csv(path, index=False)
-    table = design.configurations(design.completed(pd.read_csv(path)))
-    found, whole = design.design(table, declared), laid(results, declared)[1]
-    assert [contrast.at for contrast in found.contrasts] == [contrast.at for contrast in whole.contrasts]
-    assert found.comparisons == whole.comparisons
-    assert table["label"].tolist() == design.configurations(runs)["label"].tolist()
+def test_all_other_factors_agree(declared):
+    jobs = [job(optimizer, dropout=dropout) for optimizer in ("rmsprop", "adam") for dropout in (0.0, 0.5)]
+    _, found = laid(jobs, declared)
+    for contrast in found.contrasts:
+        a, b = (next(each for each in jobs if each.configuration == name) for name in (contrast.a, contrast.b))
+        assert (a.optimizer == b.optimizer) != (a.model.dropout == b.model.dropout)
+    assert len(found.contrasts) == 4
+    assert found.contrasts[0].at == "width 64, dropout 0.0"
 
 
-# -- cells
+def test_where_rates_were_swept_optimizers_are_contrasted_at_their_defaults(declared):
+    jobs = [job(name, rate=rate) for name in ("rmsprop", "sgd") for rate in (0.1, 0.01, 0.001)]
+    assert named(jobs, declared, OPTIMIZER) == [
+        ("width 64", "sgd, width 64, learning rate 0.01", "rmsprop, width 64, learning rate 0.001")
+    ]
+    assert len(named(jobs, declared, "optimizer.learning_rate")) == 4
 
 
-def test_cells_are_of_the_largest_part(declared):
-    results = [*sweep(), *sweep(("adam",), epochs=20), *rated(0.1, "adam", 64)]
-    table = design.configurations(design.runs_of(results))
-    cells = design.cells(table, declared)
-    assert len(cells) == 6
-    assert set(cells["epochs"]) == {5}
+def test_a_factor_without_a_pair_is_named(declared):
+    jobs = [job(batch_size=32), job(batch_size=64, dropout=0.5), job(batch_size=128, dropout=0.5)]
+    assert laid(jobs, declared)[1].absent == ["model.dropout"]
+
+
+def test_a_declared_value_is_the_reference(declared):
+    own = dataclasses.replace(declared, references={**declared.references, "model.dropout": 0.2})
+    assert reference([job(dropout=dropout) for dropout in (0.0, 0.2)], own, "model.dropout").used == 0.2
+
+
+@pytest.mark.parametrize("factor", ["training.loss", "model.activation"])
+def test_words_have_no_order_so_that_the_first_stands_in_for_the_previous(declared, factor):
+    own = dataclasses.replace(declared, references={"default": "previous"})
+    values = {"training.loss": ("kl_divergence", "categorical_crossentropy"), "model.activation": ("tanh", "relu")}
+    name = factor.partition(".")[2]
+    assert reference([job(**{name: value}) for value in values[factor]], own, factor).used == values[factor][0]

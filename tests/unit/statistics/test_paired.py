@@ -36,13 +36,13 @@ def test_students_own_example(declared):
 def test_fishers_own_example(declared):
     """863 of the 2¹⁵ sign patterns have a sum of 314 or more, by Fisher's count: 5.267 % on both sides; t gives 4.970 %."""
     found = of(MAIZE, dataclasses.replace(declared, permutations=2**15))
-    assert found["p_sign_flip"] == 2 * 863 / 2**15
+    assert found["p"] == 2 * 863 / 2**15
     assert found["p_t"] == pytest.approx(0.0497, abs=1e-4)
 
 
 def test_holms_adjusted_p():
     """p of 0.01, 0.04, 0.03, 0.005: by hand 4 × 0.005, 3 × 0.01, 2 × 0.03, and no less than the one before."""
-    found = paired.holm(np.array([0.01, 0.04, 0.03, 0.005]), 4)
+    found = paired.holm(np.array([0.01, 0.04, 0.03, 0.005]))
     assert found == pytest.approx([0.03, 0.06, 0.06, 0.02])
 
 
@@ -58,19 +58,19 @@ def enumerated(sample: np.ndarray) -> float:
 @pytest.mark.parametrize("n", [2, 3, 7, 10])
 def test_sign_flips_are_enumerated(declared, n):
     sample = np.random.default_rng(n).normal(0.5, size=n)
-    assert of(sample, declared)["p_sign_flip"] == pytest.approx(enumerated(sample))
+    assert of(sample, declared)["p"] == pytest.approx(enumerated(sample))
 
 
 def test_ties_in_the_sign_flips_count(declared):
     """Accuracies are hundredths of a point apart, and many sign patterns have one mean."""
     sample = np.array([0.0003, 0.0003, -0.0001, 0.0002, -0.0002, 0.0, 0.0001, 0.0001])
-    assert of(sample, declared)["p_sign_flip"] == pytest.approx(enumerated(sample))
+    assert of(sample, declared)["p"] == pytest.approx(enumerated(sample))
 
 
 @pytest.mark.parametrize("n", range(2, 11))
 def test_the_smallest_sign_flip_p(declared, n):
     """Five seeds can never reach 0.05."""
-    smallest = of(np.arange(1, n + 1), declared)["p_sign_flip"]
+    smallest = of(np.arange(1, n + 1), declared)["p"]
     assert smallest == 2 / 2**n
     assert (smallest < 0.05) == (n >= 6)
 
@@ -87,10 +87,25 @@ def test_equivalence_by_two_one_sided_tests(declared, margin):
     assert of(SLEEP, declared, margin)["p_equivalent"] == pytest.approx(max(stats.t.sf(ts, 9)))
 
 
-def test_probability_greater_is_the_mann_whitney_share_of_one_pair_per_seed(declared):
-    sample = np.random.default_rng(2).integers(-2, 3, size=40).astype(float)
-    pairs = [stats.mannwhitneyu([value], [0.0], method="asymptotic").statistic for value in sample]
-    assert of(sample, declared)["probability_greater"] == pytest.approx(np.mean(pairs))
+def test_effect_size_is_the_mean_in_sds(declared):
+    """Cohen's d_z; the t statistic over √n."""
+    t = stats.ttest_1samp(SLEEP, 0).statistic
+    assert of(SLEEP, declared)["effect_size"] == pytest.approx(t / math.sqrt(10))
+
+
+def test_holms_family_counts_what_is_unknown():
+    from statsmodels.stats.multitest import multipletests
+
+    found = paired.holm(np.array([0.01, math.nan, 0.03]))
+    assert math.isnan(found[1])
+    assert found[[0, 2]] == pytest.approx(multipletests([0.01, 1.0, 0.03], method="holm")[1][[0, 2]])
+
+
+def test_samples_of_different_sizes_keep_their_order(declared):
+    samples = [SLEEP, SLEEP[:3], np.empty(0), SLEEP - 1]
+    found = paired.described(samples, np.full(4, 0.5), declared)
+    assert found["difference"].tolist() == pytest.approx([1.58, SLEEP[:3].mean(), math.nan, 0.58], nan_ok=True)
+    assert found.iloc[1].tolist() == pytest.approx(of(SLEEP[:3], declared).tolist(), nan_ok=True)
 
 
 # -- what so few seeds cannot say
@@ -98,8 +113,8 @@ def test_probability_greater_is_the_mann_whitney_share_of_one_pair_per_seed(decl
 
 def test_one_seed_has_a_difference_and_no_test(declared):
     found = of([0.3], declared)
-    assert (found["difference"], found["probability_greater"]) == (0.3, 1)
-    assert found[["sd", "low", "high", "p_t", "p_sign_flip", "p_equivalent"]].isna().all()
+    assert found["difference"] == 0.3
+    assert found[["effect_size", "sd", "low", "high", "p_t", "p", "p_equivalent"]].isna().all()
 
 
 @pytest.mark.parametrize(("margin", "p"), [(0.5, 0), (0.2, 1)])
@@ -107,14 +122,14 @@ def test_equal_differences(declared, margin, p):
     found = of([0.3] * 5, declared, margin)
     assert (found["sd"], found["low"], found["high"]) == (0, pytest.approx(0.3), pytest.approx(0.3))
     assert math.isnan(found["p_t"])
-    assert found["p_sign_flip"] == 2 / 2**5
+    assert found["p"] == 2 / 2**5
     assert found["p_equivalent"] == p
 
 
 def test_no_difference_at_all(declared):
     found = of([0.0] * 5, declared)
-    assert (found["p_t"], found["p_sign_flip"], found["p_equivalent"]) == (1, 1, 0)
-    assert found["probability_greater"] == 0.5
+    assert (found["p_t"], found["p"], found["p_equivalent"]) == (1, 1, 0)
+    assert math.isnan(found["effect_size"])
 
 
 def test_rows_are_worked_out_each_by_itself(declared):

@@ -60,8 +60,26 @@ def test_a_row_has_the_results_figures():
     result = factory.finished(factory.job("adam", 64, seed=2, validation=10))
     row = summary.tidy({"sweep": [result]}).iloc[0]
     assert (row["experiment"], row["optimizer"], row["width"], row["depth"], row["seed"]) == ("sweep", "adam", 64, 1, 2)
-    assert row["gap_accuracy"] == result.figures["overfitting_gap/accuracy"]
+    assert row["gap_accuracy"] == result.figures["train/accuracy"] - result.figures["val/accuracy"]
+    assert row["book_gap_accuracy"] == result.figures["train/accuracy"] - result.figures["test/accuracy"]
+    assert row["split_offset"] == result.figures["val/accuracy"] - result.figures["test/accuracy"]
     assert row["best_val_accuracy"] == result.figures["best/val_accuracy"]
+
+
+def test_where_nothing_is_held_out_the_gap_is_the_books():
+    row = summary.tidy({"sweep": [factory.finished(factory.job())]}).iloc[0]
+    assert row["gap_loss"] == row["book_gap_loss"] == row["test_loss"] - row["train_loss"]
+    assert math.isnan(row["split_offset"])
+
+
+def test_records_without_their_excess_have_it_in_their_curve():
+    result = factory.finished(factory.job(validation=10, epochs=4))
+    result.history["val/loss"] = [0.3, 0.1, 0.2, 0.25]
+    assert summary.figures_of(result)["excess_loss"] == pytest.approx(0.15)
+    assert summary.figures_of(result)["lowest_epoch"] == 2
+    result.figures |= {"excess/loss": 0.01, "lowest/epoch": 3.0}
+    assert summary.figures_of(result)["excess_loss"] == 0.01
+    assert summary.figures_of(result)["lowest_epoch"] == 3
 
 
 # -- a row per configuration
@@ -85,7 +103,7 @@ def test_failed_and_diverged_are_counted_and_in_no_mean():
 def test_configurations_come_by_validation_accuracy_not_by_test():
     better = factory.finished(factory.job("adam", validation=10), test=0.96)
     worse = factory.finished(factory.job("sgd", validation=10), test=0.98)
-    better.figures["best/val_accuracy"], worse.figures["best/val_accuracy"] = 0.97, 0.95
+    better.figures["val/accuracy"], worse.figures["val/accuracy"] = 0.97, 0.95
     assert table_of(worse, better)["optimizer"].to_list() == ["adam", "sgd"]
 
 
@@ -131,7 +149,7 @@ def test_curves_have_a_row_for_each_epoch_and_split():
 def test_one_configuration_per_optimizer_and_width_the_best_on_validation():
     runs = [factory.finished(factory.with_rate(factory.job("adam", validation=9), rate)) for rate in (0.1, 0.01)]
     for run, accuracy in zip(runs, (0.9, 0.95), strict=True):
-        run.figures["best/val_accuracy"] = accuracy
+        run.figures["val/accuracy"] = accuracy
     cells = summary.best_per_cell(table_of(*runs))
     assert cells["optimizer.learning_rate"].to_list() == [0.01]
 

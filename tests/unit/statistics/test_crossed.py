@@ -1,0 +1,81 @@
+"""Intervals over seeds and images against other implementations and simulated truths."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from pipeline.statistics import crossed
+
+
+def answers(seeds, images, random, mean=0.95, seed_sd=0.01, image_sd=2.0):
+    """Whether each seed is right on each image: some images are hard for all, and some seeds a little better."""
+    base = stats.norm.ppf(mean) * np.sqrt(1 + image_sd**2)
+    hard, own = random.normal(0, image_sd, images), random.normal(0, seed_sd, (seeds, 1))
+    return base + hard + own + random.normal(size=(seeds, images)) > 0
+
+
+def test_against_an_analysis_of_variance_of_statsmodels():
+    from statsmodels.formula.api import ols
+    from statsmodels.stats.anova import anova_lm
+
+    correct = answers(4, 25, np.random.default_rng(0), mean=0.7)
+    frame = pd.DataFrame([(s, i, float(correct[s, i])) for s in range(4) for i in range(25)], columns=["s", "i", "y"])
+    mean_squares = anova_lm(ols("y ~ C(s) + C(i)", frame).fit())["mean_sq"]
+    seeds, images, rest = (mean_squares[name] / 100 for name in ("C(s)", "C(i)", "Residual"))
+    degrees = (seeds + images) ** 2 / (seeds**2 / 3 + images**2 / 24)
+    half = stats.t.ppf(0.975, degrees) * math.sqrt(max(seeds + images - rest, seeds, images))
+    low, high = crossed.of_answers(correct, 0.95)
+    assert (low, high) == (pytest.approx(correct.mean() - half), pytest.approx(correct.mean() + half))
+
+
+@pytest.mark.parametrize("seed_sd", [0.02, 0.3])
+def test_it_covers_the_accuracy_of_new_seeds_on_new_images(seed_sd):
+    random = np.random.default_rng(1)
+    truth = stats.norm.cdf(stats.norm.ppf(0.95) * math.sqrt(5) / math.sqrt(1 + 4 + seed_sd**2))
+    ends = [crossed.of_answers(answers(10, 1000, random, seed_sd=seed_sd), 0.95) for _ in range(600)]
+    covered = np.mean([low <= truth <= high for low, high in ends])
+    assert covered == pytest.approx(0.95, abs=0.025)
+
+
+def test_seeds_alone_would_be_too_narrow():
+    correct = answers(10, 1000, np.random.default_rng(2))
+    low, high = crossed.of_answers(correct, 0.95)
+    over_seeds = stats.t.interval(0.95, 9, correct.mean(), stats.sem(correct.mean(axis=1)))
+    assert high - low > 2 * (over_seeds[1] - over_seeds[0])
+
+
+def test_shares_by_hand():
+    """Seeds 0.97, 0.98, 0.99 (variance of the mean 0.0001 / 3), images 0.98 x 0.02 / 10,000."""
+    low, high = crossed.of_shares([0.97, 0.98, 0.99], 0.98, 10_000, 0.95)
+    seeds, images = 1e-4 / 3, 0.98 * 0.02 / 10_000
+    degrees = (seeds + images) ** 2 / (seeds**2 / 2 + images**2 / 9_999)
+    half = stats.t.ppf(0.975, degrees) * math.sqrt(seeds + images)
+    assert (low, high) == (pytest.approx(0.98 - half), pytest.approx(0.98 + half))
+
+
+def test_the_binomial_part_is_no_narrower_than_the_answers():
+    correct = answers(10, 2000, np.random.default_rng(3))
+    exact, binomial = (
+        crossed.of_answers(correct, 0.95),
+        crossed.of_shares(correct.mean(axis=1).tolist(), correct.mean(), 2000, 0.95),
+    )
+    assert binomial[1] - binomial[0] >= 0.98 * (exact[1] - exact[0])
+
+
+def test_without_scatter_there_is_no_width():
+    assert crossed.of_answers(np.ones((3, 10), bool), 0.95) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("shape", [(1, 10), (3, 1)])
+def test_a_single_seed_or_image_has_no_interval(shape):
+    assert np.isnan(crossed.of_answers(np.ones(shape, bool), 0.95)).all()
+
+
+def test_an_unknown_share_has_no_interval():
+    assert np.isnan(crossed.of_shares([0.9, math.nan], 0.9, 100, 0.95)).all()
+    assert np.isnan(crossed.of_shares([0.9, 0.8], 0.9, 0, 0.95)).all()

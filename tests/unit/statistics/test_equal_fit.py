@@ -1,0 +1,108 @@
+"""Reading curves at one training loss."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from pipeline.statistics import equal_fit
+from pipeline.statistics.equal_fit import VALUES, at, at_equal_training_loss, curve, levels
+from tests.support import factory
+
+
+def run(training_loss, loss=None, accuracy=None, curve_samples=0, split=None):
+    points = len(training_loss)
+    job = factory.job("adam", 8, validation=9)
+    job = dataclasses.replace(job, training=dataclasses.replace(job.training, curve_samples=curve_samples))
+    history = {
+        "train/loss": list(training_loss),
+        "train/accuracy": [1 - value / 10 for value in training_loss],
+        "val/loss": list(loss or training_loss),
+        "val/accuracy": list(accuracy or [0.9] * points),
+    }
+    return dataclasses.replace(factory.finished(job), history=history, digests={"split": split} if split else {})
+
+
+def read(level, *curves):
+    return dict(zip(VALUES, at(curve(run(*curves)), [level])[0], strict=True))
+
+
+def test_between_two_points_a_value_is_on_the_line_in_the_logarithm_of_the_loss():
+    found = read(0.1, [1.0, 0.01], [0.5, 0.7], [0.80, 0.90])
+    assert (found["loss"], found["accuracy"]) == (pytest.approx(0.6), pytest.approx(0.85))
+
+
+def test_agrees_with_numpys_interpolation():
+    loss, held = [0.9, 0.4, 0.15, 0.05], [0.95, 0.5, 0.3, 0.35]
+    for level in (0.7, 0.3, 0.06):
+        expected = np.interp(np.log(level), np.log(loss[::-1]), held[::-1])
+        assert read(level, loss, held)["loss"] == pytest.approx(expected)
+
+
+def test_a_loss_that_rises_again_counts_at_its_first_passing():
+    assert read(0.1, [1.0, 0.1, 0.2, 0.01], [0.0, 1.0, 5.0, 3.0])["loss"] == 1.0
+
+
+def test_a_point_at_the_level_is_its_value():
+    assert read(0.5, [0.5, 0.1], [0.6, 0.2])["loss"] == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("level", [0.6, 0.09])
+def test_no_value_beyond_the_ends_of_a_curve(level):
+    assert math.isnan(read(level, [0.5, 0.1])["loss"])
+
+
+def test_two_runs_are_read_at_the_lowest_loss_that_both_reached():
+    a, b = curve(run([1.0, 0.01], [1.0, 0.5])), curve(run([0.8, 0.1], [0.9, 0.3]))
+    level, first, second = at_equal_training_loss(a, b)
+    assert level == 0.1
+    assert first[0] == pytest.approx(0.75)
+    assert second[0] == pytest.approx(0.3)
+
+
+def test_a_run_against_itself_differs_in_nothing():
+    one = curve(run([1.0, 0.3, 0.1, 0.15], [1.0, 0.4, 0.3, 0.3]))
+    _, first, second = at_equal_training_loss(one, one)
+    assert (first == second).all()
+
+
+def test_a_run_that_starts_below_the_other_has_no_common_place():
+    level, first, _ = at_equal_training_loss(curve(run([0.05, 0.01])), curve(run([0.9, 0.3])))
+    assert math.isnan(level)
+    assert np.isnan(first).all()
+
+
+def test_a_last_point_on_other_samples_is_left_out():
+    """Of records whose curve is on a part of the samples up to the last point, which is on all."""
+    assert len(curve(run([0.3, 0.2, 0.1], curve_samples=10)).training_loss) == 2
+    assert len(curve(run([0.3, 0.2, 0.1], curve_samples=10, split="d")).training_loss) == 3
+    assert len(curve(run([0.3, 0.2, 0.1])).training_loss) == 3
+
+
+@pytest.mark.parametrize("history", [{}, {"train/loss": [0.1]}, {"train/loss": [math.nan, 0.1]}], ids=str)
+def test_a_run_without_a_curve_has_none(history):
+    assert curve(dataclasses.replace(run([0.2, 0.1]), history=history)) is None
+
+
+def test_levels_are_the_declared_ones_and_the_lowest_common_one():
+    curves = {"a": [curve(run([1.0, 0.01])), curve(run([1.0, 0.05]))], "b": [curve(run([0.2, 0.1], [0.4, 0.6]))]}
+    found = levels(curves, [0.3, 0.05], ["a", "b"])
+    shown = found[["training_loss", "lowest_common", "configuration", "n", "of"]].to_numpy().tolist()
+    assert shown == [
+        [0.3, False, "a", 2, 2],
+        [0.3, False, "b", 0, 1],
+        [0.1, True, "a", 2, 2],
+        [0.1, True, "b", 1, 1],
+        [0.05, False, "a", 2, 2],
+        [0.05, False, "b", 0, 1],
+    ]
+    assert found["loss_mean"].iloc[3] == pytest.approx(0.6)
+    assert found["gap_loss_mean"].iloc[3] == pytest.approx(0.5)
+
+
+def test_without_runs_there_are_no_levels():
+    assert levels({}, [0.3], ["a"]).empty
+    assert set(equal_fit.VALUES) <= {name.removesuffix("_mean") for name in levels({}, [0.3], []).columns}
