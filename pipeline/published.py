@@ -20,6 +20,7 @@ from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import duration
 from pipeline.config import rules
 from pipeline.config.compose import composed
+from pipeline.report.prose.published import trained_on
 from pipeline.statistics import published
 from pipeline.statistics.published import Found, Row
 from pipeline.storage.find import beginning
@@ -78,7 +79,8 @@ def unpublished(keys: Sequence[str], store: RunStore) -> bool:
 
 def judge(row: Row, seeds: int, data: str, store: RunStore) -> Found:
     results = [store.record(run.key) for run in recipes.planned(row, data, seeds) if run.key in store]
-    return replace(published.judge(row, results), runs=tuple(beginning(run.key) for run in results))
+    on = trained_on(results)
+    return replace(published.judge(row, results), on=on, runs=tuple(beginning(run.key) for run in results))
 
 
 def show(found: Sequence[Found]) -> None:

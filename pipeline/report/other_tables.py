@@ -12,8 +12,8 @@ import pandas as pd
 
 from pipeline.cli.formatting import listed, plural
 from pipeline.report.evidence import Evidence
+from pipeline.report.prose import published
 from pipeline.report.tuned import SHORT, brief
-from pipeline.statistics.published import on
 from pipeline.storage.find import KEYS
 
 PUBLISHED = "published.csv"
@@ -113,7 +113,7 @@ def tables(folder: Path | None, evidence: Evidence) -> list[Shown]:
         results = [run for key in chain(*runs) if (run := evidence.record_of(key))]
         if not results:
             continue
-        trained_on = on(results)
+        trained_on = published.trained_on(results)
         lead = f"{about.lead} Data: {listed(sorted({run.job.dataset.name for run in results}))}."
         lead += f" Trained on {trained_on}." if trained_on else ""
         if left_out:

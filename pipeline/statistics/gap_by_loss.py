@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from pipeline.statistics.design import configuration_of
 from pipeline.statistics.equal_fit import VALUES, Curve, at, curve
 from pipeline.statistics.summary import intervals
 from pipeline.training.result import RunResult
@@ -37,7 +36,7 @@ def gap_by_training_loss(results: Sequence[RunResult]) -> pd.DataFrame:
     for result in results:
         own = curve(result) if result.finished else None
         if own and len(own.training_loss) > 1:
-            groups.setdefault(configuration_of(result.job), []).append(own)
+            groups.setdefault(result.job.configuration, []).append(own)
     rows = []
     for configuration, curves in groups.items():
         losses = common_levels(curves)

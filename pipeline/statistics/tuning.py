@@ -13,14 +13,13 @@ import pandas as pd
 
 from pipeline.statistics import paired, summary
 from pipeline.statistics.declaration import Declaration
-from pipeline.statistics.design import with_identity
 from pipeline.statistics.pairs import Blocks
 from pipeline.statistics.verdicts import Kind, verdict
 from pipeline.training.result import FINISHED, RunResult
 
 DEFAULT, TUNED = "default", "tuned"
 
-COMPARED = ("best_val_accuracy", "test_accuracy", "gap_accuracy")
+COMPARED = (summary.RANKING, "test_accuracy", "gap_accuracy")
 """What is set side by side: columns of a run's row (`summary.tidy`)."""
 
 CLAIMED = "test_accuracy"
@@ -30,8 +29,8 @@ MORE_ACCURATE = "more accurate"
 
 
 def accuracy(result: RunResult) -> float:
-    """What a run brings to the choice: its best validation accuracy; 0 where it diverged, as a sweeper is told."""
-    return result.figures["best/val_accuracy"] if result.status == FINISHED else 0.0
+    """What a run brings to the choice: its validation accuracy at the end of training; 0 where it diverged."""
+    return result.figures[summary.FIGURES[summary.RANKING]] if result.status == FINISHED else 0.0
 
 
 def best(scores: Mapping[float, float]) -> float:
@@ -151,7 +150,7 @@ def compared(default: Sequence[RunResult], tuned: Sequence[RunResult], declared:
     high>` (tuned minus default; shares) over so many `pairs`, `p` and `holm` of the declared test on the test accuracy,
     corrected for the number of optimizers, and the `verdict`, naming the side that is more accurate.
     """
-    runs = with_identity(summary.tidy({DEFAULT: default, TUNED: tuned}), [*default, *tuned])
+    runs = summary.tidy({DEFAULT: default, TUNED: tuned})
     order = list(dict.fromkeys(runs["optimizer"]))
     finished = runs[runs["status"].eq(FINISHED)]
     means = summary.intervals(finished, ["optimizer", "experiment"], COMPARED).set_index(["optimizer", "experiment"])

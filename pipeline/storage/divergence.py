@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.storage.record import epochs_of
 from pipeline.training.result import RunResult
 
 BEFORE = {"initial_weights": "the initial weights", "batch_order": "the order of the batches"}
@@ -20,7 +19,7 @@ def first_divergence(then: RunResult, now: RunResult) -> str | None:
     for name, words in BEFORE.items():
         if name in then.digests and then.digests[name] != now.digests.get(name):
             return f"{words} differ"
-    for epoch in sorted({*epochs_of(then), *epochs_of(now)}):
+    for epoch in sorted({*then.epochs, *now.epochs}):
         for name in sorted(set(then.history) | set(now.history)):
             a, b = (_at(result, name, epoch) for result in (then, now))
             if a != b:
@@ -38,7 +37,7 @@ def first_divergence(then: RunResult, now: RunResult) -> str | None:
 
 def _at(result: RunResult, name: str, epoch: int) -> str:
     """The value of a curve at `epoch` in hexadecimal, or `missing`."""
-    values = dict(zip(epochs_of(result), result.history.get(name, []), strict=False))
+    values = dict(zip(result.epochs, result.history.get(name, []), strict=False))
     return float(values[epoch]).hex() if epoch in values else "missing"
 
 

@@ -128,7 +128,8 @@ def _differences(there: Any, known: set[str], needed: set[str], prefix: str = ""
 
 def _values(job: Mapping[str, Any]) -> Iterator[str | None]:
     """What is said of each value of a configuration that this release does not accept."""
-    for name in (job["dataset"]["name"], job["optimizer"].get("name"), *job["optimizer"]):
+    optimizer = job["optimizer"]
+    for name in (job["dataset"]["name"], optimizer.get("name"), optimizer.get("class", "none"), *optimizer):
         if not (isinstance(name, str) and NAME.fullmatch(name)):
             yield f"the name {name!r}"
     for section, values in job.items():
@@ -136,7 +137,7 @@ def _values(job: Mapping[str, Any]) -> Iterator[str | None]:
             key = f"{section}.{name}" if name else section
             if rule := rules.rule_for(key):
                 yield rules.complaint(key, value, rule)
-            elif name != "name" and not isinstance(value, int | float | bool | None):
+            elif key not in rules.NAMES and not isinstance(value, int | float | bool | None):
                 yield f"{key}: {value!r}"
 
 
@@ -172,21 +173,14 @@ def _identity_digests(result: RunResult) -> list[tuple[str, Any]]:
     return [(name, result.identity[name]) for name in ("data", "source")]
 
 
-def epochs_of(result: RunResult) -> list[int]:
-    """The epoch of each point of the curves, counted from 1; records of earlier releases have a point for every epoch."""
-    points = max(map(len, result.history.values()), default=0)
-    return getattr(result, "epochs", None) or list(range(1, points + 1))
-
-
 def _check_curves(result: RunResult) -> None:
     """Raise ValueError unless the epochs ascend, and every curve has a value for each of them (a lost run: at most)."""
-    last, epochs = 0, epochs_of(result)
-    for epoch in epochs:
+    last, expected = 0, len(result.epochs)
+    for epoch in result.epochs:
         if isinstance(epoch, bool) or not isinstance(epoch, int) or not last < epoch <= result.job.training.epochs:
             raise ValueError(f"epoch {printable(str(epoch))[:20]} after {last} of {result.job.training.epochs}")
         last = epoch
     for name, values in result.history.items():
-        expected = len(epochs)
         if not isinstance(values, list) or len(values) > expected or (result.finished and len(values) < expected):
             raise ValueError(f"{printable(str(name))[:80]} has not a value for each of its {expected} epochs")
         for value in values:

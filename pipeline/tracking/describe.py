@@ -67,15 +67,12 @@ def metrics(result: RunResult) -> tuple[list[Point], dict[str, str]]:
 
     MLflow stores an infinity as 1.8e308 without a flag, so a value that is not finite becomes part of a tag, as text.
     """
-    from pipeline.storage.record import epochs_of
-
     start, end = span(result)
-    epochs = epochs_of(result)
-    last = epochs[-1] if epochs else 0
+    last = result.epochs[-1] if result.epochs else 0
     points: list[Point] = []
     nonfinite: dict[str, str] = {}
     for name, values in result.history.items():
-        for epoch, value in zip(epochs, values, strict=False):
+        for epoch, value in zip(result.epochs, values, strict=False):
             if math.isfinite(value):
                 points.append(Point(name, float(value), epoch, start + (end - start) * epoch // last))
             else:

@@ -46,11 +46,12 @@ def _result(run: Run, histories: Mapping[str, Sequence[Metric]], parts: Mapping[
     if key not in (key_of(job, identity), digest({"job": plain, **identity})):
         raise ValueError("its key is not that of its configuration, data, code and numerics")
     epochs, history, figures = _numbers(job, histories)
-    result = RunResult(
+    return RunResult(
         key=key,
         job=job,
         status=status,
         reason=tags.get(describe.REASON),
+        epochs=epochs,
         history=history,
         figures=figures if status == FINISHED else {n: v for n, v in figures.items() if n.startswith("time/")},
         digests=parts["digests"],
@@ -59,9 +60,6 @@ def _result(run: Run, histories: Mapping[str, Sequence[Metric]], parts: Mapping[
         sources=parts.get("sources", {}),
         started=datetime.fromtimestamp(run.info.start_time / 1000, UTC).isoformat(timespec="milliseconds"),
     )
-    if "epochs" in RunResult.__dataclass_fields__:
-        vars(result)["epochs"] = epochs
-    return result
 
 
 def _numbers(

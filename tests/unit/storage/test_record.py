@@ -87,12 +87,18 @@ IMPOSSIBLE: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
         "test/accuracy is nan",
     ),
     "a curve of more epochs": (
-        lambda record: record["history"].update({"val/accuracy": [0.1] * 3}),
+        lambda record: record.update(epochs=[1, 2, 3]) or record["history"].update({"val/accuracy": [0.1] * 3}),
         "epoch 3 after 2 of 2",
     ),
     "a curve that ends early": (
         lambda record: record["history"].update({"val/accuracy": [0.1]}),
         "val/accuracy has not a value for each of its 2 epochs",
+    ),
+    "epochs that do not ascend": (lambda record: record.update(epochs=[2, 2]), "epoch 2 after 2 of 2"),
+    "an epoch that is none": (lambda record: record.update(epochs=[True, 2]), "epoch True after 0 of 2"),
+    "more epochs than points": (
+        lambda record: record["history"].update({"train/loss": [0.5], "val/accuracy": [0.1]}),
+        "train/loss has not a value for each of its 2 epochs",
     ),
     "an epoch of its minimum that was not trained": (of_figures(lowest__epoch=3), "lowest/epoch is 3, expected 1 to 2"),
     "a held-out loss under its own minimum": (of_figures(excess__loss=-0.5), "excess/loss is -0.5, expected 0 to inf"),
@@ -158,6 +164,17 @@ def test_texts_of_a_record_only_show(store: RunStore) -> None:
     read = store.read(forge(store, stored(), change))
     assert read.reason == "\\x1b]0;mine\\x07\\x1b[2J\\u202egnp"
     assert read.environment["cpu"] == "\\x1b[31mred"
+
+
+def test_a_curve_may_have_a_point_every_few_epochs(store: RunStore) -> None:
+    run = stored(history={"train/loss": [0.5]}, epochs=[2])
+    store.write(run)
+    assert store.read(run.key).epochs == [2]
+
+
+def test_a_record_without_epochs_has_a_point_for_each(store: RunStore) -> None:
+    key = forge(store, stored(), lambda record: record.pop("epochs"))
+    assert store.read(key).epochs == [1, 2]
 
 
 @pytest.mark.parametrize(

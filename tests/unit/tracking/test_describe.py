@@ -40,6 +40,14 @@ def test_epochs_count_from_one() -> None:
     assert [point.step for point in points if point.name == "val/loss"] == [1, 2, 3]
 
 
+def test_a_point_stands_at_its_epoch() -> None:
+    """The curve may have a point every few epochs."""
+    points, _ = describe.metrics(
+        make_result(history={"val/loss": [0.3, 0.2]}, epochs=[2, 3], figures={"test/loss": 1.0})
+    )
+    assert [(point.name, point.step) for point in points] == [("val/loss", 2), ("val/loss", 3), ("test/loss", 3)]
+
+
 def test_epochs_are_spread_over_the_training() -> None:
     points, _ = describe.metrics(make_result())
     assert [point.time - START for point in points if point.name == "val/loss"] == [2000, 4000, 6000]

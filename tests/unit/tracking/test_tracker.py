@@ -234,7 +234,7 @@ def test_run_of_thousands_of_values_goes_in_parts(fresh: Fresh) -> None:
     many = tuple((f"h{index}", index) for index in range(150))
     job = replace(job, optimizer=replace(job.optimizer, hyperparameters=many))
     history = {f"metric/{index}": [float(epoch) for epoch in range(300)] for index in range(8)}
-    ids = tracker.publish(make_result(job=job, history=history), "e")
+    ids = tracker.publish(make_result(job=job, history=history, epochs=list(range(1, 301))), "e")
     assert len(client(tracker).get_metric_history(ids["run_id"], "metric/7")) == 300
     assert client(tracker).get_run(ids["run_id"]).data.params["optimizer.h149"] == "149"
 
