@@ -16,6 +16,7 @@ import numpy as np
 from pipeline.cli.errors import UserError
 from pipeline.data.arrays import load
 from pipeline.models import dense, devices
+from pipeline.storage import npy
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
 from pipeline.tracking import files
@@ -79,14 +80,12 @@ def log_served(
     # Not uint8: MLflow's server casts what it receives to the signature's type and would cut 0.7 to 0. The model itself
     # checks that the values are raw pixels.
     signature = ModelSignature(inputs=Schema([TensorSpec(np.dtype("float64"), (-1, *image_shape))]))
-    weights = {name.replace("/", "."): array for name, array in (result.weights or {}).items()}
     plain = {"job": result.job.to_dict(), "image_shape": list(image_shape), "brightest": brightest}
 
     def save(folder: str, card: Any) -> None:
         with tempfile.TemporaryDirectory() as temporary:
             arrays, values = Path(temporary) / "weights.npz", Path(temporary) / "network.json"
-            with open(arrays, "wb") as file:
-                np.savez(file, allow_pickle=False, **weights)
+            npy.save_weights(arrays, result.weights or {})
             values.write_text(json.dumps(plain))
             mlflow.pyfunc.save_model(
                 folder,
