@@ -20,10 +20,10 @@ def build(optimizer: j.Optimizer, clip_norm: float | None = None) -> Any:
     """
     import keras
 
-    name = rules.keras_class(optimizer.name)
+    name = optimizer.keras_class or rules.keras_class(optimizer.name)
     kind = getattr(keras.optimizers, name, None)
     if not (isinstance(kind, type) and issubclass(kind, keras.optimizers.Optimizer)):
-        raise UserError(f"conf/optimizer/{optimizer.name}.yaml: class={name}: expected a class of keras.optimizers")
+        raise UserError(f"optimizer={optimizer.name}: class={name}: expected a class of keras.optimizers")
     return kind(**dict(optimizer.hyperparameters), global_clipnorm=clip_norm)
 
 

@@ -128,7 +128,8 @@ def _differences(there: Any, known: set[str], needed: set[str], prefix: str = ""
 
 def _values(job: Mapping[str, Any]) -> Iterator[str | None]:
     """What is said of each value of a configuration that this release does not accept."""
-    for name in (job["dataset"]["name"], job["optimizer"].get("name"), *job["optimizer"]):
+    optimizer = job["optimizer"]
+    for name in (job["dataset"]["name"], optimizer.get("name"), optimizer.get("class", "none"), *optimizer):
         if not (isinstance(name, str) and NAME.fullmatch(name)):
             yield f"the name {name!r}"
     for section, values in job.items():
@@ -136,7 +137,7 @@ def _values(job: Mapping[str, Any]) -> Iterator[str | None]:
             key = f"{section}.{name}" if name else section
             if rule := rules.rule_for(key):
                 yield rules.complaint(key, value, rule)
-            elif name != "name" and not isinstance(value, int | float | bool | None):
+            elif key not in rules.NAMES and not isinstance(value, int | float | bool | None):
                 yield f"{key}: {value!r}"
 
 

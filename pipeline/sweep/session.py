@@ -1,7 +1,7 @@
 """The way of a sweep: plan → execute → store → publish → summarize. A single run goes the same way.
 
-`run_sweep` is all of it. If a multirun hands over its runs in several batches, `opened` lasts from the first batch to the
-last, and `add` and `train` are called for each.
+`opened` begins and ends a session, and `Session.train` executes. If a multirun hands over its runs in several batches, the
+session lasts from the first batch to the last, and `add` and `train` are called for each.
 """
 
 from __future__ import annotations
@@ -30,47 +30,20 @@ from pipeline.sweep.pool import Pool
 from pipeline.sweep.progress import Progress
 from pipeline.sweep.publisher import Publisher
 from pipeline.sweep.weights import Candidates, with_weights
-from pipeline.tracking import NONE, Tracker, TrackingUnavailable, open_tracker
-from pipeline.tracking.address import resolve
+from pipeline.tracking import Tracker, TrackingUnavailable, open_tracker
 from pipeline.tracking.describe import origin_tags
 from pipeline.training.outcome import Epoch
-from pipeline.training.result import RunResult
-
-
-def run_sweep(plan: Plan, settings: Mapping[str, Any]) -> Generator[tuple[int, Outcome]]:
-    """Train, store and publish the runs of `plan`; yields each position and outcome as the runs end.
-
-    Raises UserError, before anything is trained, if there is no room; and TrackingUnavailable, when all else is done, if
-    MLflow did not take everything.
-    """
-    with opened(plan, settings) as session:
-        yield from session.train()
-
-
-def results(plan: Plan, settings: Mapping[str, Any]) -> tuple[list[RunResult | None], TrackingUnavailable | None]:
-    """The result of each run of `plan`, None for one that was lost, and why MLflow lacks some, if it does.
-
-    Trains and publishes what is new; says nothing if there is nothing to do.
-    """
-    store, tracking = RunStore(store_root(settings["paths"]["runs"])), settings["tracking"]
-    found = [run.stored for run in look_up(plan, store, settings, single=False)]
-    address = resolve(tracking["kind"], tracking["uri"])
-    unpublished = address.kind != NONE and store.unpublished([run.key for run in plan], address.name)
-    if all(found) and not unpublished:
-        return found, None
-    try:
-        for position, outcome in run_sweep(plan, settings):
-            found[position] = outcome.result
-    except TrackingUnavailable as error:
-        return found, error
-    return found, None
 
 
 @contextmanager
 def opened(
     plan: Plan, settings: Mapping[str, Any], pool: Pool | None = None, words: Sequence[str] | None = None
 ) -> Iterator[Session]:
-    """A session with `plan` as its first batch. `words`: those of the command, if more batches may follow."""
+    """A session with `plan` as its first batch. `words`: those of the command, if more batches may follow.
+
+    Raises UserError, before anything is trained, if there is no room; and TrackingUnavailable, when all else is done, if
+    MLflow did not take everything.
+    """
     identity.environment()  # Cached from here on: somebody may commit or edit while runs train.
     session = Session(plan, settings, pool, words)
     status, best = "KILLED", None

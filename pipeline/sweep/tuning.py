@@ -17,11 +17,11 @@ from pipeline.config import rules
 from pipeline.config.compose import composed
 from pipeline.config.run_config import Optimizer
 from pipeline.storage.store import RunStore
-from pipeline.sweep import session
 from pipeline.sweep.budget import Budget
 from pipeline.sweep.estimate import History
 from pipeline.sweep.plan import PlannedRun, look_up, make_plan, store_root, to_train
 from pipeline.sweep.recipes import with_job
+from pipeline.sweep.results import results_of
 from pipeline.training.result import FAILED, RunResult
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Search:
     def train(self, places: Sequence[tuple[str, float]], seeds: range) -> list[list[RunResult]]:
         """The results of each optimizer and decade. Trains and publishes what is new. Raises RunsLost if a run failed."""
         runs = [self.bases[name].run(decade, seed) for name, decade in places for seed in seeds]
-        found, unsent = session.results(tuple(runs), self.settings)
+        found, unsent = results_of(tuple(runs), self.settings)
         self.unsent = unsent or self.unsent
         complete = [result for result in found if result is not None and result.status != FAILED]
         if lost := len(runs) - len(complete):

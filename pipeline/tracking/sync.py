@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import duration
-from pipeline.config.schema import Config
+from pipeline.config import rules
 from pipeline.data.arrays import load
 from pipeline.storage.locks import locked
 from pipeline.storage.record import DamagedRun, UnreadableRun
@@ -113,7 +113,7 @@ def groups(store: RunStore) -> list[Group]:
             keys = [key for key in dict.fromkeys([*sweep.keys, *(lost.key for lost in sweep.lost)]) if key in here]
             # A single run that failed has a record, too, but no parent.
             found.append(Group(sweep.name, keys, sweep if len(sweep.asked) > 1 else None, contained))
-    found.append(Group(Config.question, [key for key in here if key not in of_sweeps]))
+    found.append(Group(rules.content(".", "config")["question"], [key for key in here if key not in of_sweeps]))
     return [group for group in found if group.keys]
 
 

@@ -30,7 +30,8 @@ from omegaconf import DictConfig, OmegaConf
 from hydra_plugins.batched_launcher import _core
 from hydra_plugins.batched_launcher._compose import Templates
 from pipeline.cli.console import PROJECT
-from pipeline.config import rules, schema
+from pipeline.config import rules
+from pipeline.config.compose import register
 from pipeline.config.hydra_version import IS_1_3
 from tests.unit.training.command import as_before
 
@@ -267,7 +268,7 @@ def test_a_hundred_jobs(tmp_path: Path) -> None:
 
 @pytest.fixture
 def loader() -> ConfigLoaderImpl:
-    schema.register()
+    register()
     return ConfigLoaderImpl(create_config_search_path(str(rules.CONF)))
 
 

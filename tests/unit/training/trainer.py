@@ -11,6 +11,7 @@ import numpy as np
 
 from pipeline.config import rules
 from pipeline.config.run_config import RunConfig
+from pipeline.config.values import ACTIVATIONS, LOSSES
 from pipeline.data.arrays import Arrays
 from pipeline.models.devices import Device, choose
 from pipeline.training import trainer
@@ -85,8 +86,8 @@ def one_of_each(**changes: Any) -> dict[str, RunConfig]:
     for number, name in enumerate(OPTIMIZERS):
         own: dict[str, Any] = {
             "hidden": [12] if number % 4 else [12, 7],
-            "activation": rules.ACTIVATIONS[number % len(rules.ACTIVATIONS)],
-            "loss": rules.LOSSES[number % len(rules.LOSSES)],
+            "activation": ACTIVATIONS[number % len(ACTIVATIONS)],
+            "loss": LOSSES[number % len(LOSSES)],
             "seed": 3,
         }
         if number % 2:
