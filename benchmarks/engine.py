@@ -25,7 +25,7 @@ from benchmarks import measure
 from pipeline.cli import console
 from pipeline.config import rules
 from pipeline.config import run_config as j
-from pipeline.data.arrays import load, split
+from pipeline.data.arrays import load
 from pipeline.models import devices
 
 BATCH, SAMPLES, INPUTS, CLASSES, EPOCHS = 128, 60_000, 784, 10, 5
@@ -35,6 +35,7 @@ LIBRARIES = ("tensorflow", "numpy")
 def job(width: int, optimizer: str) -> j.RunConfig:
     values = yaml.safe_load((rules.CONF / "optimizer" / f"{optimizer}.yaml").read_text())
     name = values.pop("name")
+    values.pop("class")
     return j.RunConfig(
         j.Dataset("mnist", 0),
         j.Model((width,), "relu", 0.0, "glorot_uniform"),
@@ -108,21 +109,18 @@ def flop(width: int) -> float:
     return EPOCHS * SAMPLES * 2 * (2 * INPUTS * width + 3 * width * CLASSES)
 
 
-def _epoch(program: Any, inputs: list[Any]) -> None:
-    program.epoch(*inputs).numpy()
-
-
 def main(argv: Sequence[str]) -> int:
     values = console.words(argv, {"widths": "64,512", "optimizer": "rmsprop", "repeats": "9"}, __doc__ or "")
     repeats = int(values["repeats"])
     device = devices.choose("cpu", "tensorflow", "float32", True, "engine", 0, 0)
     devices.start(device)
     from pipeline.training import engine
+    from pipeline.training.splits import split
 
     cores = device.workers
     print(f"{measure.machine()}; medians of {repeats}")
     arrays = load(console.PROJECT / "data" / "processed" / "mnist")
-    data = split(arrays, 0)
+    data = split(arrays, j.Dataset("mnist", 0))
     samples = engine.Samples(data, CLASSES)
     with threadpool_limits(1):  # numpy's library; TensorFlow's pool has as many threads as there are models
         for width in map(int, values["widths"].split(",")):
@@ -130,25 +128,21 @@ def main(argv: Sequence[str]) -> int:
             programs = [engine.Program(engine.shape_of(one), samples, CLASSES, device) for _ in range(cores)]
             for program in programs:
                 program.reset(one)
-            order = engine._constants(np.random.default_rng(0).permutation(SAMPLES), programs[0].steps)
-            nothing = [order[0], engine._constants(0)[0]]
+            order, rates = np.random.default_rng(0).permutation(SAMPLES), np.full(programs[0].steps, 0.001)
             found: dict[str, list[float]] = {name: [] for name in ("training", "curve", "products", "peak")}
             for _ in range(repeats + 1):
-                # An epoch of no full batch is the last partial batch and the curve; what is left is the training.
-                whole, curve = (
-                    together([partial(_epoch, program, inputs) for program in programs]) / cores
-                    for inputs in (order, nothing)
-                )
-                found["training"].append(EPOCHS * (whole - curve))
-                found["curve"].append(EPOCHS * curve)
+                training: list[Callable[[], Any]] = [partial(program.epoch, order, rates) for program in programs]
+                curves: list[Callable[[], Any]] = [program.network.curve for program in programs]
+                found["training"].append(EPOCHS * together(training) / cores)
+                found["curve"].append(EPOCHS * together(curves) / cores)
                 found["products"].append(products(width, cores))
                 found["peak"].append(peak(cores))
             # The first of each warms up.
-            training, curve, alone, gflops = (statistics.median(figures[1:]) for figures in found.values())
+            seconds, curve, alone, gflops = (statistics.median(figures[1:]) for figures in found.values())
             print(
-                f"width {width}: {training:.3f} s per model; products alone {alone:.3f} s (ratio {training / alone:.2f}), "
+                f"width {width}: {seconds:.3f} s per model; products alone {alone:.3f} s (ratio {seconds / alone:.2f}), "
                 f"at the peak of {gflops:.0f} GFLOP/s {flop(width) / gflops / 1e9:.3f} s "
-                f"(ratio {training * gflops * 1e9 / flop(width):.2f}); curve {100 * curve / training:.0f} % of the training",
+                f"(ratio {seconds * gflops * 1e9 / flop(width):.2f}); curve {100 * curve / seconds:.0f} % of the training",
                 flush=True,
             )
     return 0

@@ -29,8 +29,9 @@ import numpy as np
 from benchmarks import engine, measure
 from pipeline.cli import console
 from pipeline.cli.errors import UserError
-from pipeline.config.run_config import RunConfig
-from pipeline.data.arrays import Split, load, split
+from pipeline.config.run_config import Dataset, RunConfig
+from pipeline.data.arrays import load
+from pipeline.training.splits import Part, Split, split
 
 PRECISIONS = ("float32", "tensorfloat32", "mixed_bfloat16")
 STEPS, BATCH = 100, 128
@@ -261,19 +262,13 @@ def started(values: dict[str, str], precision: str, trainer: str = "engine", sta
 
 def mnist(samples: int = 0, held_out: int = 0) -> Split:
     """MNIST as the book splits it, or the first `samples` with so many of the test images."""
-    data = split(load(console.PROJECT / "data" / "processed" / "mnist"), 0)
+    data = split(load(console.PROJECT / "data" / "processed" / "mnist"), Dataset("mnist", 0))
     if not samples:
         return data
-    few = slice(held_out or 1000)
-    return replace(
-        data,
-        train_images=data.train_images[:samples],
-        train_labels=data.train_labels[:samples],
-        held_out_images=data.held_out_images[few],
-        held_out_labels=data.held_out_labels[few],
-        test_images=data.test_images[few],
-        test_labels=data.test_labels[few],
-    )
+    few, test = held_out or 1000, data.test
+    train = Part(data.train.source[:samples], data.train.labels[:samples])
+    watched = Part(test.source[:few], test.labels[:few])
+    return Split(train, watched, watched, "test")
 
 
 def shortened(job: RunConfig, **changes: Any) -> RunConfig:
@@ -351,18 +346,21 @@ def inputs_of(program: Any, job: RunConfig, data: Split) -> list[Any]:
     arrays = [
         [jnp.repeat(jnp.asarray(part)[None], stack, axis=0) for part in getattr(begin, name)] for name in vars(begin)
     ]
-    orders = np.stack([randomness.order(seed, 0, len(data.train_images)) for seed in range(min(stack, 8))])
+    orders = np.stack([randomness.order(seed, 0, len(data.train)) for seed in range(min(stack, 8))])
     order = jnp.asarray(np.resize(orders, (stack, orders.shape[1])))
-    return [*arrays, jnp.zeros(stack, program.dtype), order]
+    rates = jnp.full(
+        (stack, program.steps), float(job.optimizer["learning_rate"] or 0), program.optimizer.learning_rate.dtype
+    )
+    return [*arrays, jnp.zeros(stack, program.dtype), order, rates]
 
 
 def epochs(program: Any, inputs: list[Any], repeats: int) -> list[float]:
     """Seconds of each of so many epochs, after one that warms up."""
-    *arrays, decay, order = inputs
+    *arrays, decay, order, rates = inputs
     seconds = []
     for _ in range(repeats + 1):
         before = time.perf_counter()
-        *arrays, numbers = program.epoch(*arrays, decay, order, *program.data)
+        *arrays, numbers = program.epoch(*arrays, decay, order, rates, program.samples.train)
         np.asarray(numbers)
         seconds.append(time.perf_counter() - before)
     return seconds[1:]
@@ -379,7 +377,7 @@ def stack(values: dict[str, str]) -> None:
     for program, compiling in made:
         size = program.size
         seconds = statistics.median(epochs(program, inputs_of(program, job, data), 2))
-        count = len(data.train_images)
+        count = len(data.train)
         step = seconds / (count / BATCH)
         flop = engine.flop(512) / engine.EPOCHS / engine.SAMPLES * count * size
         weights = 4 * size * (784 * 512 + 512 * 11 + 10)
@@ -458,8 +456,8 @@ def size(values: dict[str, str]) -> None:
             seconds = statistics.median(epochs(program, inputs, 3))
             widths = [784, *(width,) * depth, 10]
             products = [a * b for a, b in pairwise(widths)]
-            seen = len(data.train_images)
-            flop = 2 * seen * (3 * sum(products) - products[0]) + 2 * 2000 * sum(products)
+            seen = len(data.train)
+            flop = 2 * seen * (3 * sum(products) - products[0])
             network = seconds * engine.EPOCHS * engine.SAMPLES / seen / count
             memory = program.epoch.memory_analysis()
             held = (memory.argument_size_in_bytes + memory.temp_size_in_bytes) / 1e6 / count if memory else float("nan")

@@ -43,7 +43,7 @@ def result(seed: int) -> RunResult:
         digests=digests | {"predictions": array_digest(predictions)},
         identity=made_of,
         environment=identity.environment() | {"numerics_class": "0" * 64},
-        sources=identity.sources(),
+        sources=identity.sources(made_of["numerics"]),
         predictions=predictions,
     )
 

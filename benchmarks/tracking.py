@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pipeline.cli import console
 from pipeline.config.run_config import Dataset, Model, Optimizer, RunConfig, Training
-from pipeline.tracking import open_tracker
+from pipeline.tracking import ParentRun, open_tracker
 from pipeline.training.result import RunResult
 
 
@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
         tracker.close_stale()
         ready = time.perf_counter() - began
         shared = "benchmark" if values["kind"] == "shared" else None
-        parent = None if values["kind"] == "single" else tracker.begin("benchmark", "sweep", {}, sweep_id=shared)
+        parent = None if values["kind"] == "single" else tracker.begin(ParentRun("benchmark", "sweep", {}, shared))
         seconds = []
         for one in [result(seed, int(values["epochs"])) for seed in range(int(values["runs"]))]:
             start = time.perf_counter()

@@ -11,7 +11,6 @@ Exit status: 0 promoted, or champion already; 6 not promoted, with the reason.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -57,16 +56,9 @@ def promote(candidate: Candidate, limit: float, data: Path, store: RunStore, tra
     if again.verdict != reproduction.Verdict.IDENTICAL:
         raise NotPromoted(f"{best.name}: trained again it is {again.verdict.description}: {again.explanation}")
     reason = "; ".join([*reasons, "trained again, every bit was the same"])
-    tags = {
-        registry.KEY: best.key,
-        "run.name": best.name,
-        registry.CONFIGURATION: best.job.configuration,
-        registry.DATA: best.identity["data"],
-        registry.SEEDS: json.dumps(candidate.seeds),
-    }
-    shape, brightest, job = load(data / name).image_shape, find(name).brightest, best.job.to_dict()
+    shape, brightest = load(data / name).image_shape, find(name).brightest
     try:
-        version = registry.promote(tracker, name, run_id, job, best.weights, shape, brightest, tags, reason, champion)
+        version = registry.promote(tracker, best, run_id, candidate.seeds, shape, brightest, reason, champion)
     except registry.AliasMoved as moved:
         # Training takes minutes, in which another promotion may end.
         raise NotPromoted(f"{best.name}: {moved}; the same command compares them again") from None

@@ -57,26 +57,23 @@ def target(to: str) -> Tracker:
 def publish(store: RunStore, tracker: Tracker, data: Path) -> None:
     """Raises TrackingUnavailable if the store did not take all in the end, RunsLost if a run could not be read."""
     began, where = time.monotonic(), tracker.shown_uri
-    with sync.alone(store):
+    with sync.exclusive(store):
         groups = sync.groups(store)
-        unreadable = [error for group in groups for error in sync.look(store, tracker, group)]
-        damaged = _say_unreadable(unreadable)
-        todo = sum(len(group.todo) for group in groups)
-        there = sum(len(group.keys) for group in groups) - todo
+        damaged = _say_unreadable([error for group in groups for error in sync.find_unsent(store, tracker, group)])
+        runs, unsent = sum(len(group.keys) for group in groups), sum(len(group.unsent) for group in groups)
         sweeps = [len(group.keys) for group in groups if group.sweep]
-        counts = f"{plural(len(sweeps), 'sweep')}, {plural(there + todo - sum(sweeps), 'single run')}"
-        print(
-            f"{plural(there + todo, 'run')} ({counts}): {there} at {where} already, {todo or 'none'} to send",
-            flush=True,
-        )
-        progress = sync.Progress(todo)
+        counts = f"{plural(len(sweeps), 'sweep')}, {plural(runs - sum(sweeps), 'single run')}"
+        there = f"{runs - unsent} at {where} already"
+        print(f"{plural(runs, 'run')} ({counts}): {there}, {unsent or 'none'} to send", flush=True)
+        progress = sync.Progress(unsent)
         for group in groups:
             sync.send(store, tracker, group, data, progress)
             progress.persist(partial(models.send_winner, store, tracker, group.winner, group.ids, data))
-    if todo:
-        print(f"sent {plural(todo, 'run')} in {duration(time.monotonic() - began)}; {there} were there already")
-        told = f"MLFLOW_TRACKING_URI={where} " if tracker.address != resolve(SQLITE, None) else ""
-        print(f"tables, figures and the note on each sweep's page: {told}python -m pipeline.compare")
+    if unsent:
+        seconds = duration(time.monotonic() - began)
+        print(f"sent {plural(unsent, 'run')} in {seconds}; {runs - unsent} were there already")
+        variable = f"MLFLOW_TRACKING_URI={where} " if tracker.address != resolve(SQLITE, None) else ""
+        print(f"tables, figures and the note on each sweep's page: {variable}python -m pipeline.compare")
     if damaged:
         raise RunsLost(f"{plural(damaged, 'run')} could not be read and were not sent, each named above")
 

@@ -2,7 +2,7 @@
 
 python -m pipeline.published minutes=10
 
-Trains what conf/figures.yaml lists, in that order, each recipe with as many seeds as fit (three at the least); what is
+Trains what conf/published.yaml lists, in that order, each recipe with as many seeds as fit (three at the least); what is
 finished already is only sent to MLflow if that does not have it, and minutes=0 only tabulates. Writes reports/published.csv
 and reports/published.md.
 """

@@ -18,13 +18,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.cli import console
 from pipeline.cli.errors import RunsLost, UserError
-from pipeline.config import commandline, rules, schema
-from pipeline.config.compose import ConfigurationError
+from pipeline.config import commandline, rules
+from pipeline.config.compose import ConfigurationError, register
 from pipeline.config.hydra_version import VERSION_BASE
 from pipeline.sweep.task import TrainTask
-from pipeline.tracking.logins import refuse_written_logins, without_login
+from pipeline.tracking.address import refuse_written_logins, without_login
 
-schema.register()
+register()
 
 
 def main(argv: Sequence[str]) -> int:

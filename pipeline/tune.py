@@ -2,6 +2,7 @@
 
 python -m pipeline.tune
 python -m pipeline.tune dataset=digits model.width=32 optimizers=sgd,adam rates=8
+python -m pipeline.tune model.width=16 out=reports/width16   # a budget is per call: one call for each width gives each the same
 
 Every optimizer gets the same number of rates with the same seeds: first those of conf/tune.yaml around its default, then
 one at a time beyond the edge that its best lies at, or, if the best lies inside, in the middle of the wider gap beside it.
@@ -24,6 +25,7 @@ from pipeline.cli.errors import UserError
 from pipeline.config import commandline, rules
 from pipeline.config.compose import ConfigurationError
 from pipeline.sweep import tuning
+from pipeline.sweep.budget import Budget
 
 DECIDED = ("optimizer", "seed", "sweep", "question", "force")
 """Words of `pipeline.train` that this command decides itself."""
@@ -41,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
             raise UserError(f"{word}: decided by this command; {expected}")
     if problems := commandline.check(shared, False):
         raise ConfigurationError(problems)
-    search = tuning.Search(tuning.Budget.of(values), shared)
+    search = tuning.Search(Budget.of(values), shared)
     if search.settings["plan"]:
         print("\n".join(search.preview()))
         return 0

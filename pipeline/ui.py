@@ -8,7 +8,7 @@ from types import FrameType
 
 from pipeline.cli import console, ui_address
 from pipeline.cli.errors import UserError
-from pipeline.tracking import SQLITE, Tracker, open_tracker, server, ui
+from pipeline.tracking import SQLITE, Tracker, open_tracker, server, views
 from pipeline.tracking.address import DATABASE, home
 
 DEFAULTS = {"port": "5000"}
@@ -24,10 +24,12 @@ def main(argv: Sequence[str]) -> int:
     port = server.free_port(values["port"], "python -m pipeline.ui")
     address = f"http://{server.HOST}:{port}"
     signal.signal(signal.SIGTERM, _terminated)
+    tracker.warm()
     try:
-        with ui.running(tracker, port) as process:
-            first = f"MLflow shows the runs of {tracker.shown_uri} at {address} (Ctrl-C ends it)"
-            print("\n".join([first, *ui.pages(port), *note_address(tracker, address)]), flush=True)
+        with server.showing(tracker, port) as process:
+            print(f"MLflow shows the runs of {tracker.shown_uri} at {address} (Ctrl-C ends it)", flush=True)
+            for line in [*views.pages(tracker, address), *note_address(tracker, address)]:
+                print(line, flush=True)
             if status := process.wait():
                 raise UserError(f"the MLflow server ended with exit status {status}; its last words are above")
     except KeyboardInterrupt:

@@ -18,23 +18,17 @@ COPIED = {
     "comparison.csv": "reports/comparison.csv",
     "contrasts.csv": "reports/contrasts.csv",
     "metrics.json": "reports/metrics.json",
-    "gap_by_width.png": "reports/figures/gap_accuracy_by_width.png",
+    "gap_by_training_loss.csv": "reports/gap_by_training_loss.csv",
+    "gap_by_training_loss.png": "reports/figures/gap_by_training_loss.png",
     "published.csv": "reports/published.csv",
     "published.md": "reports/published.md",
     "tuned.csv": "reports/tuned.csv",
     "tuned.png": "reports/tuned.png",
-    "gap_by_width_and_depth.png": "reports/widths_by_depths/figures/gap_accuracy_by_width.png",
 }
-CELLS = Path("reports/widths_by_depths/comparison.csv")
-COLUMNS = ["optimizer", "width", "depth", "n"] + [
-    f"{figure}_{part}"
-    for figure in ("gap_accuracy", "gap_loss", "test_accuracy", "train_accuracy")
-    for part in ("mean", "low", "high")
-]
 
 
 def main() -> int:
-    for path in filter(Path.is_file, (Path("reports/comparison.csv"), Path("reports/tuned.csv"), CELLS)):
+    for path in filter(Path.is_file, (Path("reports/comparison.csv"), Path("reports/tuned.csv"))):
         found = sorted(set(pd.read_csv(path)["dataset"]))
         if found != [DATASET]:
             print(
@@ -46,9 +40,6 @@ def main() -> int:
             shutil.copyfile(source, SNAPSHOT / name)
         else:
             print(f"{SNAPSHOT / name} stays as it is: {source} is not here")
-    if CELLS.is_file():
-        cells = pd.read_csv(CELLS)[COLUMNS].sort_values(COLUMNS[:3]).round(6)
-        cells.to_csv(SNAPSHOT / "gap_by_width_and_depth.csv", index=False, lineterminator="\n")
     print(f"{SNAPSHOT} is what reports/ has; see git diff, then make test")
     return 0
 

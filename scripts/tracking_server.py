@@ -18,10 +18,8 @@ import pwd
 import secrets
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -124,34 +122,15 @@ def start_database(folder: Path, beside: int, workers: int) -> str:
 
 
 def start_mlflow(folder: Path, database: str, port: int, workers: int) -> None:
-    (folder / "artifacts").mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "mlflow", "server", "--host", server.HOST, "--port", str(port)]
-    command += ["--workers", str(workers), "--serve-artifacts"]
-    command += ["--artifacts-destination", (folder / "artifacts").as_uri(), "--uvicorn-opts", "--log-level warning"]
-    settings = {
-        "MLFLOW_BACKEND_STORE_URI": database,
-        "MLFLOW_REGISTRY_STORE_URI": database,
-        "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": str(POOL),
-        "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": str(OVERFLOW),
-    }
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-    log = folder / "mlflow.log"
+    artifacts, log = folder / "artifacts", folder / "mlflow.log"
+    artifacts.mkdir(exist_ok=True)
+    words = ["--workers", str(workers), "--serve-artifacts", "--artifacts-destination", artifacts.as_uri()]
+    pool = {"MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": str(POOL), "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": str(OVERFLOW)}
     with open(log, "ab") as file:
-        started = subprocess.Popen(
-            command,
-            env=environment | server.settings() | settings,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
-        )
-    keep(folder, {"port": port, "pid": started.pid, "started": psutil.Process(started.pid).create_time()})
-    deadline = time.monotonic() + server.START_SECONDS
-    while not answers(port):
-        if started.poll() is not None or time.monotonic() > deadline:
-            raise UserError(f"the MLflow server did not start; its words are in {log}")
-        time.sleep(0.1)
+        streams = {"cwd": folder, "stdout": file, "stderr": file, "start_new_session": True}
+        process = server.start(port, database, words, server.settings() | pool, **streams)
+    keep(folder, {"port": port, "pid": process.pid, "started": psutil.Process(process.pid).create_time()})
+    server.wait_until_it_answers(process, port, f"its words are in {log}")
 
 
 def stop(folder: Path, values: dict[str, str]) -> int:
@@ -177,7 +156,7 @@ def status(folder: Path, values: dict[str, str]) -> int:
     if not mlflow_process(folder):
         print(f"{folder}: does not run")
         return 3
-    well = answers(kept(folder)["port"])
+    well = server.answers(kept(folder)["port"])
     print(f"{folder}: {'runs at' if well else 'does not answer at'} {address(folder)}")
     return 0 if well else 3
 
@@ -190,14 +169,6 @@ def mlflow_process(folder: Path) -> psutil.Process | None:
         same = abs(process.create_time() - known["started"]) < 1
         return process if same and process.status() != psutil.STATUS_ZOMBIE else None
     return None
-
-
-def answers(port: int) -> bool:
-    try:
-        urllib.request.urlopen(f"http://{server.HOST}:{port}/health", timeout=5).close()
-    except OSError:
-        return False
-    return True
 
 
 def address(folder: Path) -> str:

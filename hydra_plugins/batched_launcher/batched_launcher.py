@@ -1,6 +1,6 @@
-"""`hydra/launcher=batched`: hands all jobs of a multirun to the task function at once.
+"""`hydra/launcher=batched`: hands all jobs of a multirun to the task at once.
 
-The face that Hydra scans at every start: it must stay light. What it does is in `_core`.
+Hydra imports this file whenever it scans for plugins, so it imports nothing heavy; `_core` does the work.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
+from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
@@ -30,7 +31,7 @@ ConfigStore.instance().store(
 
 
 class BatchedLauncher(Launcher):
-    """Runs `task_function.batch(configs)` where the task function has it, else behaves as the basic launcher."""
+    """Calls the task's method `batch` once for all jobs, instead of the task for each."""
 
     def __init__(self) -> None:
         self.config: DictConfig | None = None
@@ -41,10 +42,11 @@ class BatchedLauncher(Launcher):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         from hydra_plugins.batched_launcher._compose import Templates
 
+        if not hasattr(task_function, "batch"):
+            raise HydraException("hydra/launcher=batched…: expected a task that takes jobs together (pipeline.train)")
         self.config, self.task_function, self.hydra_context = config, task_function, hydra_context
-        if hasattr(task_function, "batch"):
-            self.templates = Templates(hydra_context.config_loader)
-            self.templates.install()
+        self.templates = Templates(hydra_context.config_loader)
+        self.templates.install()
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         from hydra_plugins.batched_launcher import _core

@@ -1,6 +1,7 @@
-"""`hydra/launcher=batched_slurm` and `batched_submitit_local`: a multirun in shares, each of them one job of a cluster.
+"""`hydra/launcher=batched_slurm` and `batched_submitit_local`: a multirun in shards, each a job of a cluster or a process.
 
-The face that Hydra scans at every start: it must stay light. The jobs are in `_pools`, Hydra's books are those of `batched`.
+Options of a launcher are declared here and given to the pool that starts the shards (`pipeline.sweep.executors`). Hydra
+imports this file whenever it scans for plugins, so it imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -27,27 +28,27 @@ class BatchedLocalConf:
     cpus_per_share: int = 1
     # 0: shares train on the CPU.
     gpus_per_share: int = 0
-    # After so many minutes a share is ended.
-    timeout_min: int = 720
-    # Shares that run at a time; 0: as many as the machine has cores, or cards, for.
+    # Shares that run at a time; 0: as many as the machine has cores, or GPUs, for.
     at_once: int = 0
-    # Between two looks at whether shares still run.
+    # Seconds between two looks at whether shares still run.
     poll_seconds: float = 1.0
 
 
 @dataclass
 class BatchedSlurmConf(BatchedLocalConf):
     _target_: str = "hydra_plugins.cluster_launcher.cluster_launcher.BatchedSlurmLauncher"
-    # Between two calls of squeue. `at_once` is of jobs of the array; 0: as many as the cluster grants.
+    # Seconds between two calls of squeue. `at_once` is of jobs of the array; 0: as many as the cluster grants.
     poll_seconds: float = 10.0
+    # After so many minutes a share is ended.
+    timeout_min: int = 720
+    # Seconds before the time limit at which a share is told to end.
+    signal_seconds: int = 60
     partition: Optional[str] = None  # noqa: UP045
     account: Optional[str] = None  # noqa: UP045
     qos: Optional[str] = None  # noqa: UP045
     constraint: Optional[str] = None  # noqa: UP045
     # Memory of a share; null: the cluster's default.
     mem_gb: Optional[float] = None  # noqa: UP045
-    # Seconds before the time limit at which a share is told to end.
-    signal_seconds: int = 60
     # Any other word of sbatch: {requeue: true, nice: 100}
     additional_parameters: dict[str, Any] = field(default_factory=dict)
     # Lines of shell before the share: module load …
@@ -70,38 +71,47 @@ LEAST = {
 }
 
 
-class _SharingLauncher(BatchedLauncher):
-    kind = ""
-
+class _ShardLauncher(BatchedLauncher):
     def __init__(self, **options: Any) -> None:
         super().__init__()
         self.options = options
 
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from hydra_plugins.batched_launcher import _core
-        from hydra_plugins.cluster_launcher import _pools
+    def pool(self) -> object:
+        """What starts the shards. Raises UserError if it cannot do so here."""
+        raise NotImplementedError
 
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         problems = [
             f"hydra.launcher.{name}={self.options[name]}: expected at least {least}"
             for name, least in LEAST.items()
             if self.options.get(name) is not None and self.options[name] < least
         ]
-        if not hasattr(self.task_function, "batch"):
-            problems.append(
-                f"hydra/launcher=batched_{self.kind}: expected a program that trains in shares (pipeline.train)"
-            )
         if problems:
             raise HydraException("; ".join(problems))
-        return _core.launch(self, job_overrides, initial_job_idx, _pools.make(self.kind, self.options))
+        from hydra_plugins.batched_launcher import _core
+
+        return _core.launch(self, job_overrides, initial_job_idx, self.pool())
 
 
-class BatchedLocalLauncher(_SharingLauncher):
-    """Shares as processes on this machine, through submitit's local executor: to try without a cluster what one will do."""
+class BatchedLocalLauncher(_ShardLauncher):
+    """Shards as processes on this machine: to try without a cluster what one will do."""
 
-    kind = "submitit_local"
+    def pool(self) -> object:
+        from pipeline.sweep.executors import local
+
+        return local.pool(self.options)
 
 
-class BatchedSlurmLauncher(_SharingLauncher):
-    """Shares as jobs of Slurm, in arrays, through submitit."""
+class BatchedSlurmLauncher(_ShardLauncher):
+    """Shards as jobs of Slurm, in arrays."""
 
-    kind = "slurm"
+    def pool(self) -> object:
+        from omegaconf import OmegaConf
+
+        from pipeline.sweep.executors.slurm import Slurm
+
+        plain = {
+            name: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+            for name, value in self.options.items()
+        }
+        return Slurm(plain)

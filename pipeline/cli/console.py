@@ -1,4 +1,4 @@
-"""What every stage shares towards the person at the terminal: `key=value` words, errors in one line, exit statuses."""
+"""How a command starts and ends: `key=value` words, errors in one line, exit statuses."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ import io
 import os
 import signal
 import sys
-import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
+from pipeline.cli import signals
 from pipeline.cli.errors import UserError, shown_line, without_logins
 from pipeline.cli.formatting import nearest
 
@@ -82,127 +80,6 @@ def arguments(words: Sequence[str]) -> Iterator[None]:
         sys.argv = before
 
 
-class Stopped(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM, once: runs end at their next epoch and are marked, then the process ends."""
-
-    def __init__(self, number: int) -> None:
-        self.exit_status = 128 + number
-        super().__init__("Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name)
-
-
-_came: list[Stopped] = []
-"""The signal that this process got, if any."""
-
-
-def _stop(number: int, _frame: object) -> None:
-    for again in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(again, _stop_at_once)
-    _came[:] = [Stopped(number)]
-    raise _came[0]
-
-
-def _stop_again(ignored: sys.UnraisableHookArgs) -> None:
-    """Where the signal came within code whose errors Python ignores (a destructor, a callback): the signal once more."""
-    if not isinstance(ignored.exc_value, Stopped):
-        sys.__unraisablehook__(ignored)
-        return
-    number = ignored.exc_value.exit_status - 128
-    for again in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(again, _stop)
-    threading.Timer(0.05, os.kill, (os.getpid(), number)).start()
-
-
-def _stop_at_once(number: int, _frame: object) -> None:
-    """The second time there is no waiting: what is on disk is whole, whatever is cut off here."""
-    os.write(2, b"stopped at once\n")
-    os._exit(128 + number)
-
-
-@contextmanager
-def stopping(*numbers: int) -> Iterator[None]:
-    """Let each of these signals raise Stopped, once, within the block; afterwards they mean what they meant before."""
-    before = {number: signal.getsignal(number) for number in {*numbers, signal.SIGINT, signal.SIGTERM}}
-    hook, sys.unraisablehook = sys.unraisablehook, _stop_again
-    _came.clear()
-    for number in numbers:
-        signal.signal(number, _stop)
-    try:
-        yield
-    finally:
-        sys.unraisablehook = hook
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Ctrl-C and SIGTERM are heard at the end of the block, but the second one at once.
-
-    By handlers, not by a mask of signals, which processes that are started within would inherit.
-    """
-    came: list[int] = []
-    before: dict[int, Any] = {}
-
-    def as_before() -> None:
-        while before:
-            signal.signal(*before.popitem())
-
-    def later(number: int, _frame: object) -> None:
-        came.append(number)
-        if len(came) > 1:
-            came.clear()
-            as_before()
-            signal.raise_signal(number)
-
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            if callable(handler := signal.getsignal(number)):
-                before[number] = handler
-                signal.signal(number, later)
-    try:
-        yield
-    finally:
-        as_before()
-        if came:
-            signal.raise_signal(came[0])
-
-
-ORPHAN_SECONDS = 3.0
-"""What a stage whose `dvc repro` was killed has to end by itself, before it is ended."""
-
-SHELLS = {"sh", "dash", "bash", "zsh", "fish", "ksh", "ash"}
-
-
-def end_with_dvc(environment: dict[str, str] | os._Environ[str] = os.environ) -> None:
-    """Where DVC runs this stage: end within 5 s of its end, as by SIGTERM.
-
-    A killed `dvc repro` would leave it running, and the next one would start a second writer beside it. DVC starts a
-    stage through a shell, which may or may not replace itself by the stage.
-    """
-    if "DVC_STAGE" not in environment:
-        return
-    import psutil  # type: ignore[import-untyped]
-
-    def lives(process: psutil.Process) -> bool:
-        return bool(process.is_running()) and process.status() != psutil.STATUS_ZOMBIE
-
-    def watch() -> None:
-        with suppress(psutil.Error):
-            while os.getppid() == above[0].pid and all(lives(process) for process in above):
-                time.sleep(0.5)
-        print(
-            "error: the dvc that ran this stage is gone, so it ends too; dvc repro goes on from here", file=sys.stderr
-        )
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(ORPHAN_SECONDS)
-        os._exit(128 + signal.SIGTERM)
-
-    with suppress(psutil.Error, IndexError):
-        above = psutil.Process().parents()[:2]
-        above = above if above[0].name() in SHELLS else above[:1]
-        threading.Thread(target=watch, name="end-with-dvc", daemon=True).start()
-
-
 COLLECT_AFTER = 50_000
 """New objects between two looks for cyclic garbage, in place of Python's 700: importing TensorFlow makes a million that stay, and
 looking through them again and again is an eighth of its seconds."""
@@ -239,21 +116,19 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
         if isinstance(stream, io.TextIOWrapper):
             # Where a locale knows no accents and no arrows, they come as escapes rather than as an error.
             stream.reconfigure(errors="backslashreplace")
-    signal.signal(signal.SIGINT, _stop)
-    signal.signal(signal.SIGTERM, _stop)
-    end_with_dvc()
-    before, sys.unraisablehook = sys.unraisablehook, _stop_again
-    _came.clear()
+    hook = sys.unraisablehook
+    signals.install(signal.SIGINT, signal.SIGTERM)
+    signals.end_with_dvc()
     try:
         try:
             _check_encoding(argv)
             status = main(argv) or 0
         except Exception as error:
-            if not _came:
+            if (stopped := signals.received()) is None:
                 raise
             # A library was in the middle of something when the signal came, and found it half done.
-            raise _came[0] from error
-    except Stopped as stopped:
+            raise stopped from error
+    except signals.Stopped as stopped:
         print(f"stopped ({stopped}); what was finished is kept, the same command does the rest", file=sys.stderr)
         status = stopped.exit_status
     except BrokenPipeError:
@@ -267,7 +142,7 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
             print(f"error: {shown_line(line)}", file=sys.stderr)
         status = error.exit_status if isinstance(error, UserError) else 1
     finally:
-        sys.unraisablehook = before
+        sys.unraisablehook = hook
     raise SystemExit(status)
 
 
@@ -284,13 +159,13 @@ def complaint(error: Exception) -> list[str]:
     if isinstance(error, UserError):
         return [f"{line}{remedy(error)}" for line in error.lines]
     if isinstance(error, MemoryError):
-        return [f"this machine's memory is used up{_of(error)}; ask for less at a time, or end other programs"]
+        return [f"this machine's memory is used up{_message(error)}; ask for less at a time, or end other programs"]
     if isinstance(error, OSError) and remedy(error):
         where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
         return [f"{where}{error.strerror}{remedy(error)}"]
-    return [f"{type(error).__name__}{_of(error)}: a defect of this program; with -v it shows where"]
+    return [f"{type(error).__name__}{_message(error)}: a defect of this program; with -v it shows where"]
 
 
-def _of(error: Exception) -> str:
+def _message(error: Exception) -> str:
     text = " ".join(str(error).split())
     return f" ({text[:300]}{'…' if len(text) > 300 else ''})" if text else ""

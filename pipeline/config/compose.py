@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import nearest
-from pipeline.config import rules, schema
+from pipeline.config import rules
 from pipeline.config import run_config as j
-from pipeline.config.hydra_version import VERSION_BASE
-
-S = TypeVar("S", j.Dataset, j.Model, j.Training)
+from pipeline.config.hydra_version import VERSION_BASE, register_resolver
+from pipeline.config.settings import meanings
+from pipeline.config.values import WITH_STDDEV
 
 
 class ConfigurationError(UserError):
@@ -28,6 +28,24 @@ class ConfigurationError(UserError):
     @property
     def lines(self) -> list[str]:
         return self.problems
+
+
+def register() -> None:
+    """Make what `conf/config.yaml` uses known to Hydra: `${checkout:}`, and `${values:}` in its help."""
+    register_resolver("checkout", lambda: str(rules.CONF.parent), replace=True)
+    register_resolver("values", described, replace=True)
+
+
+def described(_root_: DictConfig) -> str:
+    """Every value of a configuration, with its meaning and what it may be, as `--help` shows it."""
+    lines, meaning = [], dict(meanings())
+    values: Any = OmegaConf.to_container(_root_)  # unresolved: parts of Hydra's own have no value yet
+    in_order = {name: values[name] for name in (*rules.GROUPS, *values) if name in values and name != "hydra"}
+    for key, value in _flatten(in_order).items():
+        rule = rules.rule_for(key)
+        about = f"Expected: {rule.allowed}." if rule else "Set by the file."
+        lines += [f"{key}={rules.shown(value)}", f"  {meaning.get(key, '')} {about}".replace("   ", "  ")]
+    return "\n".join(lines)
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -45,7 +63,7 @@ def composed(words: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
     """The plain values that the words of each command mean."""
     from hydra import compose, initialize_config_dir
 
-    schema.register()
+    register()
     with initialize_config_dir(str(rules.CONF), **VERSION_BASE):
         return [plain(compose("config", list(each))) for each in words]
 
@@ -54,18 +72,15 @@ def problems(values: dict[str, Any]) -> list[str]:
     """Every value that is out of its range, unknown key, and combination that cannot train; a line each."""
     found: list[str] = []
     flat = _flatten(values)
-    optimizer = flat.get("optimizer.name")
-    if optimizer not in rules.options("optimizer"):
-        names = rules.options("optimizer")
-        return [f"optimizer={optimizer}: expected one of {', '.join(names)}{nearest(str(optimizer), names)}"]
-    known = rules.known_keys([optimizer])
+    optimizer = flat.pop("optimizer.name", None)
+    if line := rules.complaint("optimizer", optimizer, rules.choice(rules.options("optimizer"))):
+        return [line]
+    keras_class = flat.pop("optimizer.class", own := rules.keras_class(optimizer))
+    if keras_class != own:
+        found.append(f"optimizer.class={keras_class}: set by conf/optimizer/{optimizer}.yaml, expected {own}")
+    flat.pop("dataset.name", None)
+    known = dict.fromkeys(rules.known_keys([optimizer]))
     for key, value in flat.items():
-        if key in ("optimizer.name", "dataset.name"):
-            continue
-        if key == "optimizer.class":
-            if value != (own := rules.keras_class(optimizer)):
-                found.append(f"{key}={rules.shown(value)}: set by conf/optimizer/{optimizer}.yaml, expected {own}")
-            continue
         rule = rules.rule_for(key)
         if rule is None or key not in known:
             where = f" of {optimizer}" if key.startswith("optimizer.") else ""
@@ -88,8 +103,8 @@ def combination_problems(flat: dict[str, Any]) -> list[str]:
     if flat.get("optimizer.nesterov"):
         needs("optimizer.nesterov", flat["optimizer.momentum"] != 0, "optimizer.momentum over 0")
     if flat["model.kernel_stddev"] is not None:
-        fitting = flat["model.kernel_initializer"] in rules.WITH_STDDEV
-        needs("model.kernel_stddev", fitting, f"model.kernel_initializer to be one of {', '.join(rules.WITH_STDDEV)}")
+        fitting = flat["model.kernel_initializer"] in WITH_STDDEV
+        needs("model.kernel_stddev", fitting, f"model.kernel_initializer to be one of {', '.join(WITH_STDDEV)}")
     if flat["training.patience"]:
         what = "dataset.validation_size over 0, since nothing may be chosen on the test split"
         needs("training.patience", flat["dataset.validation_size"] > 0, what)
@@ -147,39 +162,26 @@ def to_job(values: dict[str, Any]) -> j.RunConfig:
     """The RunConfig that a composed configuration (plain values) means. Raises ConfigurationError with all problems."""
     if found := problems(values):
         raise ConfigurationError(found)
-    model = values["model"]
+    model, optimizer = values["model"], values["optimizer"]
     hidden = model["hidden"] if model["hidden"] is not None else [model["width"]] * model["depth"]
-    optimizer = dict(values["optimizer"])
-    name = optimizer.pop("name")
-    optimizer.pop("class", None)
-    floats = {n: float(v) if _is_float(n, v) else v for n, v in optimizer.items()}
+    name = optimizer["name"]
+    hyperparameters = {key: _typed("optimizer", key, optimizer[key]) for key in sorted(rules.hyperparameters(name))}
     return j.RunConfig(
-        dataset=_section(j.Dataset, values["dataset"]),
-        model=_section(j.Model, model | {"hidden": hidden}),
-        optimizer=j.Optimizer(name, tuple(sorted(floats.items()))),
-        training=_section(j.Training, values["training"]),
+        dataset=j.Dataset(**_section("dataset", j.Dataset, values["dataset"])),
+        model=j.Model(**_section("model", j.Model, model | {"hidden": hidden})),
+        optimizer=j.Optimizer(name, tuple(hyperparameters.items()), rules.keras_class(name)),
+        training=j.Training(**_section("training", j.Training, values["training"])),
         seed=values["seed"],
     )
 
 
-def _section(kind: type[S], values: dict[str, Any]) -> S:
-    """`kind` with the values of its fields: lists as tuples, and 1 as 1.0 where a number may have decimals."""
-    fitting: dict[str, Callable[[Any], Any]] = {
-        "float": float,
-        "float | None": lambda value: None if value is None else float(value),
-        "tuple[int, ...]": tuple,
-        "tuple[float, ...]": lambda value: tuple(map(float, value)),
-    }
-    return kind(**{f.name: fitting.get(str(f.type), _same)(values[f.name]) for f in fields(kind)})
+def _section(section: str, kind: type, values: dict[str, Any]) -> dict[str, Any]:
+    return {field.name: _typed(section, field.name, values[field.name]) for field in fields(kind)}
 
 
-def _same(value: Any) -> Any:
-    return value
-
-
-def _is_float(name: str, value: Any) -> bool:
-    """Whether 1 and 1.0 must be one value: all hyper-parameters but the counts (`…_steps`)."""
-    return isinstance(value, int) and not isinstance(value, bool) and not name.endswith("_steps")
+def _typed(section: str, name: str, value: Any) -> Any:
+    rule = rules.rule_for(f"{section}.{name}")
+    return rule.typed(value) if rule else value
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

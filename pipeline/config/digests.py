@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from pipeline.config.run_config import digest
+
+LARGE = 2**24
+"""Bytes from which on several threads are worth their start."""
 
 
 def array_digest(array: np.ndarray) -> str:
@@ -20,4 +24,7 @@ def array_digest(array: np.ndarray) -> str:
 
 def arrays_digest(arrays: dict[str, np.ndarray]) -> str:
     """sha256 over names and digests of several arrays, whatever their order."""
-    return digest({name: array_digest(array) for name, array in arrays.items()})
+    if sum(array.nbytes for array in arrays.values()) < LARGE:
+        return digest({name: array_digest(array) for name, array in arrays.items()})
+    with ThreadPoolExecutor() as threads:  # hashlib lets other threads go on
+        return digest(dict(zip(arrays, threads.map(array_digest, arrays.values()), strict=True)))

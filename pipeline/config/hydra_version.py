@@ -12,8 +12,5 @@ IS_1_3 = hydra.__version__.startswith("1.3.")
 VERSION_BASE: dict[str, Any] = {"version_base": "1.3"} if IS_1_3 else {}
 """For `hydra.main` and `initialize_config_dir`: 1.3 warns where it is missing, 1.4 where it is given."""
 
-REPLACE: dict[str, Any] = {} if IS_1_3 else {"replace": True}
-"""For `ConfigStore.store`: 1.3 replaces what has the same name, 1.4 warns unless it is asked to."""
-
 # OmegaConf 2.3 has a deprecated function of this name.
 register_resolver: Any = OmegaConf.register_new_resolver if IS_1_3 else OmegaConf.register_resolver

@@ -6,9 +6,27 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
-Number = float | int | bool | None
+from annotated_types import Ge, Gt, Le
+
+from pipeline.config.values import (
+    ACTIVATIONS,
+    INITIALIZERS,
+    LOSSES,
+    SCHEDULES,
+    Boundaries,
+    Choice,
+    Count,
+    Epochs,
+    Factor,
+    Factors,
+    Number,
+    Seed,
+    Share,
+    Size,
+    Widths,
+)
 
 
 def canonical_json(value: Any) -> str:
@@ -23,18 +41,18 @@ def digest(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Which data, and which of its training samples are held out for validation. A default means what it meant before it existed."""
+    """Which data, and which of its training samples are held out. A default means what it meant before it existed."""
 
     name: str
-    validation_size: int
-    """Training samples held out; 0 for none: then curves are measured on the test split."""
-    train_size: int = 0
+    validation_size: Count
+    """Training samples held out for validation; 0 for none: then curves are measured on the test split."""
+    train_size: Count = 0
     """Training samples used of those that are not held out; 0 for all."""
-    validation: str = "last"
-    """`random`: stratified by class, drawn once with `validation_seed`, the same for every run. `last`: the last ones of the file."""
-    validation_seed: int = 0
+    validation: Annotated[str, Choice(("random", "last"))] = "last"
+    """`random`: stratified by class, drawn once with `validation_seed`, the same for every run. `last`: the last of the file."""
+    validation_seed: Seed = 0
     """Of the random split and of the label noise; the seed of a run has no part in either."""
-    label_noise: float = 0.0
+    label_noise: Share = 0.0
     """Share of the training labels that are replaced by another class, drawn once."""
 
 
@@ -42,21 +60,24 @@ class Dataset:
 class Model:
     """A dense network: one width per hidden layer, input to output; a softmax over the classes follows."""
 
-    hidden: tuple[int, ...]
-    activation: str
-    dropout: float
-    kernel_initializer: str
-    input_dropout: float = 0.0
+    hidden: Widths
+    activation: Annotated[str, Choice(ACTIVATIONS)]
+    """Of the hidden layers."""
+    dropout: Share
+    """Share of each hidden layer's outputs that dropout drops."""
+    kernel_initializer: Annotated[str, Choice(INITIALIZERS)]
+    """Of the hidden layers, by Keras's name."""
+    input_dropout: Share = 0.0
     """Share of the pixels that dropout drops."""
     batch_normalization: bool = False
     """Before each hidden layer's activation."""
-    max_norm: float | None = None
-    """Most that the norm of the weights into a hidden unit may be; None for no limit."""
-    kernel_stddev: float | None = None
-    """Standard deviation of `random_normal` and `truncated_normal`, limit of `random_uniform`; None for Keras's default."""
-    l1: float = 0.0
+    max_norm: Size | None = None
+    """Most that the norm of the weights into a hidden unit may be; null for no limit."""
+    kernel_stddev: Size | None = None
+    """Standard deviation of `random_normal` and `truncated_normal`, limit of `random_uniform`; null for Keras's default."""
+    l1: Factor = 0.0
     """Factor of the sum of the kernels' absolute values in the training loss."""
-    l2: float = 0.0
+    l2: Factor = 0.0
     """Factor of the sum of the kernels' squares in the training loss."""
 
 
@@ -66,6 +87,8 @@ class Optimizer:
 
     name: str
     hyperparameters: tuple[tuple[str, Number], ...]
+    keras_class: str = ""
+    """The class of `keras.optimizers` that its file named; empty for what the file says now."""
 
     def __getitem__(self, name: str) -> Number:
         return dict(self.hyperparameters)[name]
@@ -73,33 +96,36 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class Training:
-    epochs: int
-    batch_size: int
-    loss: str
-    curve_samples: int
+    epochs: Annotated[int, Ge(1), Le(10_000)]
+    """Passes over the training samples."""
+    batch_size: Annotated[int, Ge(1), Le(10_000_000)]
+    """Samples in one step of the optimizer."""
+    loss: Annotated[str, Choice(LOSSES)]
+    """What training makes smaller, by Keras's name."""
+    curve_samples: Count
     """Training samples, drawn once for all runs, on which each point of the curve is measured; 0 for all."""
-    decay: float = 1.0
+    decay: Annotated[float, Gt(0), Le(1)] = 1.0
     """Factor of the learning rate in every `decay_epochs` epochs, in steps (`staircase`) or smoothly (`exponential`)."""
-    decay_epochs: int = 0
+    decay_epochs: Epochs = 0
     """0 for a learning rate that stays."""
-    patience: int = 0
+    patience: Epochs = 0
     """Points of the curve without a lower validation loss after which training ends; 0 for all `epochs`."""
-    evaluate_every: int = 1
+    evaluate_every: Annotated[int, Ge(1), Le(10_000)] = 1
     """Epochs from one point of the curve to the next; the last epoch always is one."""
-    stop_at_loss: float | None = None
-    """Training ends at the first point whose training loss is at most this."""
-    label_smoothing: float = 0.0
+    stop_at_loss: Size | None = None
+    """Training ends at the first point whose training loss is at most this; null for all `epochs`."""
+    label_smoothing: Share = 0.0
     """Of the training loss only (Keras's `CategoricalCrossentropy`)."""
-    schedule: str = "staircase"
+    schedule: Annotated[str, Choice(SCHEDULES)] = "staircase"
     """Of the learning rate: `constant`, `staircase`, `exponential`, `cosine` (to 0 at the last step) or `piecewise`."""
-    warmup_epochs: int = 0
+    warmup_epochs: Epochs = 0
     """Epochs in which the learning rate rises linearly from 0; the schedule begins after them."""
-    boundaries: tuple[int, ...] = ()
+    boundaries: Boundaries = ()
     """Of `piecewise`: epochs after which the learning rate changes."""
-    factors: tuple[float, ...] = ()
+    factors: Factors = ()
     """Of `piecewise`: for each boundary, what the optimizer's learning rate is multiplied with from there on."""
-    clip_norm: float | None = None
-    """Most that the norm of all gradients together may be (Keras's `global_clipnorm`)."""
+    clip_norm: Size | None = None
+    """Most that the norm of all gradients together may be (Keras's `global_clipnorm`); null for no limit."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +134,7 @@ class RunConfig:
     model: Model
     optimizer: Optimizer
     training: Training
-    seed: int
+    seed: Seed
 
     def to_dict(self) -> dict[str, Any]:
         """Plain nested values without those that equal their default; `RunConfig.from_dict` is its inverse.
@@ -120,11 +146,11 @@ class RunConfig:
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> RunConfig:
         optimizer = dict(plain["optimizer"])
-        name = optimizer.pop("name")
+        name, keras_class = optimizer.pop("name"), optimizer.pop("class", "")
         return cls(
             dataset=Dataset(**_tuples(plain["dataset"])),
             model=Model(**_tuples(plain["model"])),
-            optimizer=Optimizer(name, tuple(sorted(optimizer.items()))),
+            optimizer=Optimizer(name, tuple(sorted(optimizer.items())), keras_class),
             training=Training(**_tuples(plain["training"])),
             seed=plain["seed"],
         )
@@ -140,10 +166,11 @@ class RunConfig:
         return flat
 
     def _plain(self, *, sparse: bool) -> dict[str, Any]:
+        named = {"class": self.optimizer.keras_class} if self.optimizer.keras_class else {}
         return {
             "dataset": _lists(self.dataset, sparse),
             "model": _lists(self.model, sparse),
-            "optimizer": {"name": self.optimizer.name, **dict(self.optimizer.hyperparameters)},
+            "optimizer": {"name": self.optimizer.name, **named, **dict(self.optimizer.hyperparameters)},
             "training": _lists(self.training, sparse),
             "seed": self.seed,
         }

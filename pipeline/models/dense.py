@@ -21,6 +21,7 @@ def build(model: j.Model, inputs: int, classes: int, dtype: str, xla: bool = Fal
     from keras import layers
 
     dropout = _compiled_dropout() if xla else layers.Dropout
+    penalty = keras.regularizers.L1L2(model.l1, model.l2) if model.l1 or model.l2 else None
     stack = [keras.Input((inputs,), name="pixels")]
     if model.input_dropout:
         stack.append(dropout(model.input_dropout, seed=0, dtype=dtype, name="dropout_0"))
@@ -28,6 +29,7 @@ def build(model: j.Model, inputs: int, classes: int, dtype: str, xla: bool = Fal
         # Weights are assigned before every run: "zeros" spares the draw that nobody uses.
         kernel = {
             "kernel_initializer": "zeros",
+            "kernel_regularizer": penalty,
             "kernel_constraint": keras.constraints.MaxNorm(model.max_norm) if model.max_norm else None,
         }
         own = None if model.batch_normalization else model.activation
@@ -39,7 +41,8 @@ def build(model: j.Model, inputs: int, classes: int, dtype: str, xla: bool = Fal
             stack.append(dropout(model.dropout, seed=number, dtype=dtype, name=f"dropout_{number}"))
     # Under mixed precision the softmax and the loss stay in float32, as Keras advises.
     last = "float32" if dtype.startswith("mixed") else dtype
-    stack.append(layers.Dense(classes, "softmax", kernel_initializer="zeros", dtype=last, name="classes"))
+    kernel = {"kernel_initializer": "zeros", "kernel_regularizer": penalty}
+    stack.append(layers.Dense(classes, "softmax", **kernel, dtype=last, name="classes"))
     return keras.Sequential(stack, name="dense")
 
 
@@ -66,7 +69,7 @@ def _compiled_dropout() -> type:
 def set_initial(network: Any, model: j.Model, seed: int) -> None:
     """Give `network` the initial weights and dropout states that belong to `seed`."""
     sizes = [network.input_shape[-1], *model.hidden, network.output_shape[-1]]
-    drawn_weights = iter(initial.weights(model.kernel_initializer, seed, sizes))
+    drawn_weights = iter(initial.weights(model.kernel_initializer, seed, sizes, model.kernel_stddev))
     for variable in network.weights:
         start = _NORMALIZATION.get(variable.path.rpartition("/")[2])
         value = next(drawn_weights) if start is None else np.full(variable.shape, start)

@@ -7,9 +7,10 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.abc import MetaPathFinder
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -69,6 +70,13 @@ class Device:
         return f"{self.kind.upper()}, Keras {version('keras')} on {self.backend} {version(self.backend)}, {self.precision}, {what}{many}"
 
 
+def program(trainer: str, backend: str) -> str:
+    """The module of pipeline/training that trains: the reference is plain Keras, whatever the backend."""
+    if trainer == "reference":
+        return "reference"
+    return "stacked" if backend == "jax" else "engine"
+
+
 def choose(kind: str, backend: str, precision: str, xla: bool, trainer: str, workers: int, stack: int) -> Device:
     """Settle `auto` without importing a backend (TensorFlow costs 7 s). Raises UserError for what is not there."""
     try:
@@ -126,16 +134,36 @@ def _installed(name: str) -> bool:
         return False
 
 
-def start(device: Device) -> None:
-    """Import Keras on the chosen backend and set it up. Once in a process; raises UserError where it cannot be had."""
+_started: set[str] = set()
+"""Backends that `start` has imported in this process."""
+
+
+def start(device: Device, trains: bool = True) -> None:
+    """Import Keras on the chosen backend and set it up, so that the same numbers come out whatever this process inherits.
+
+    Raises UserError where it cannot be had, and where the backend was imported before with settings of its own: then other
+    bits may come out. What only predicts (`trains=False`) takes the backend as it is.
+    """
+    foreign = device.backend in sys.modules and device.backend not in _started
+    strict = foreign and trains
+    if strict:
+        _check_inherited(device)
+    if trains or not foreign:
+        _started.add(device.backend)
     os.environ["KERAS_BACKEND"] = device.backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.update(_variables(device))
     if device.kind == "gpu":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-        _add_flag("XLA_FLAGS", "--xla_gpu_deterministic_ops=true")
-    with quiet(), _without(UNUSED[device.backend]):
-        (_start_tensorflow if device.backend == "tensorflow" else _start_jax)(device)
+    if missing := _missing_flags(device):
+        os.environ["XLA_FLAGS"] = " ".join([*os.environ.get("XLA_FLAGS", "").split(), *missing])
+    # TensorFlow imports Keras too.
+    with quiet(), _without(UNUSED[device.backend]), _own_keras_settings():
+        if device.backend == "tensorflow":
+            _start_tensorflow(device, strict)
+        else:
+            _start_jax(device)
         import keras
 
     if keras.backend.backend() != device.backend:
@@ -143,29 +171,88 @@ def start(device: Device) -> None:
             f"device.backend={device.backend}: this process already runs Keras on {keras.backend.backend()}; "
             "one backend per process, so sweep backends in separate commands"
         )
-    keras.config.set_floatx("float64" if device.precision == "float64" else "float32")
+    _set_up_keras(device)
 
 
-def _start_tensorflow(device: Device) -> None:
-    if device.kind == "cpu" and device.trainer == "engine":
+def _variables(device: Device) -> dict[str, str]:
+    """Environment variables that decide bits."""
+    if device.backend == "tensorflow":
+        # oneDNN on is part of the numerics; said here so that an inherited variable cannot change it.
+        return {"TF_ENABLE_ONEDNN_OPTS": "1"}
+    return {"JAX_PLATFORMS": "cpu"} if device.kind == "cpu" else {}
+
+
+def _missing_flags(device: Device) -> list[str]:
+    """Flags of XLA that decide bits and are not set."""
+    flags: list[str] = []
+    if device.kind == "gpu":
+        flags = ["--xla_gpu_deterministic_ops=true"]
+    elif device.backend == "jax":
+        # On JAX the number of threads changes bits: one, whatever the machine has.
+        flags = ["--xla_cpu_multi_thread_eigen=false", "intra_op_parallelism_threads=1"]
+    elif device.trainer == "engine":
         # XLA would hand steps of a program that could run at once to a pool of threads that all programs of the process
         # share, where whole epochs then wait for one another: two workers would keep one core busy.
-        _add_flag("XLA_FLAGS", "--xla_cpu_enable_concurrency_optimized_scheduler=false")
-        _add_flag("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
+        flags = ["--xla_cpu_enable_concurrency_optimized_scheduler=false", "--xla_cpu_multi_thread_eigen=false"]
+    there = os.environ.get("XLA_FLAGS", "").split()
+    return [flag for flag in flags if flag not in there]
+
+
+def _check_inherited(device: Device) -> None:
+    """Raises UserError if the backend, which was imported before, may have been without what decides bits."""
+    missing = [f"{name}={value}" for name, value in _variables(device).items() if os.environ.get(name) != value]
+    if flags := _missing_flags(device):
+        missing.append(f"XLA_FLAGS='{' '.join(flags)}'")
+    if missing:
+        raise UserError(
+            f"{device.backend} was imported in this process without {', '.join(missing)}, and other bits may come out; "
+            "restart it (a notebook: its kernel) and train before you import it, or set these variables first"
+        )
+
+
+def _set_up_keras(device: Device) -> None:
+    """What Keras's configuration file and its environment variables may have set otherwise, in Keras's own defaults."""
+    import keras
+
+    if keras.config.is_nnx_enabled():
+        raise UserError("Keras runs with NNX in this process; set KERAS_NNX_ENABLED=false before keras is imported")
+    keras.config.set_floatx("float64" if device.precision == "float64" else "float32")
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_max_epochs(None)
+    keras.config.set_max_steps_per_epoch(None)
+
+
+@contextmanager
+def _own_keras_settings() -> Iterator[None]:
+    """While Keras is imported: no configuration file, not even a broken one, and no NNX, which cannot be undone later."""
+    # A folder that cannot be: Keras would also write its file into one that can.
+    own = {"KERAS_HOME": f"{os.devnull}/keras", "KERAS_NNX_ENABLED": "false"}
+    before = {name: os.environ.get(name) for name in own}
+    os.environ.update(own)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _start_tensorflow(device: Device, strict: bool) -> None:
     if device.trainer == "engine" and device.xla and device.kind == "cpu" and "tensorflow" not in sys.modules:
         place = compiled.open_cache()
         if place is not None:
             atexit.register(compiled.note, place)
-    # oneDNN on is part of the numerics; said here so that an inherited variable cannot change it.
-    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
     import tensorflow as tf
 
     if device.kind == "cpu":
         # One thread per model and a model per core; set_visible_devices also keeps a GPU out of a CPU run.
-        _once(lambda: tf.config.set_visible_devices([], "GPU"))
+        _once(strict, lambda: tf.config.set_visible_devices([], "GPU"))
         if device.trainer == "engine":
-            _once(lambda: tf.config.threading.set_intra_op_parallelism_threads(1))
-            _once(lambda: tf.config.threading.set_inter_op_parallelism_threads(max(device.workers, 1)))
+            _once(strict, lambda: tf.config.threading.set_intra_op_parallelism_threads(1))
+            _once(strict, lambda: tf.config.threading.set_inter_op_parallelism_threads(max(device.workers, 1)))
     else:
         cards = tf.config.list_physical_devices("GPU")
         if not cards:
@@ -173,7 +260,7 @@ def _start_tensorflow(device: Device) -> None:
                 "device=gpu: TensorFlow sees no GPU (driver and libraries do not match?); device=cpu trains on the CPU"
             )
         for card in cards:
-            _once(lambda card=card: tf.config.experimental.set_memory_growth(card, True))
+            _once(strict, partial(tf.config.experimental.set_memory_growth, card, True))
         tf.config.experimental.enable_tensor_float_32_execution(device.precision == "tensorfloat32")
         tf.config.experimental.enable_op_determinism()
     # The first operation sets the devices up, and says so on stderr: have that over with.
@@ -181,10 +268,6 @@ def _start_tensorflow(device: Device) -> None:
 
 
 def _start_jax(device: Device) -> None:
-    if device.kind == "cpu":
-        os.environ["JAX_PLATFORMS"] = "cpu"
-        # On JAX the number of threads changes bits: one, whatever the machine has.
-        _add_flag("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
     import jax
 
     jax.config.update("jax_enable_x64", device.precision == "float64")
@@ -216,16 +299,16 @@ def _without(names: tuple[str, ...]) -> Iterator[None]:
         sys.meta_path.remove(finder)
 
 
-def _once(setting: Any) -> None:
+def _once(strict: bool, setting: Callable[[], None]) -> None:
     """TensorFlow refuses these once it has started: a second training in one process keeps the first one's."""
-    with suppress(RuntimeError):
+    try:
         setting()
-
-
-def _add_flag(variable: str, flag: str) -> None:
-    flags = os.environ.get(variable, "")
-    if flag not in flags:
-        os.environ[variable] = f"{flags} {flag}".strip()
+    except RuntimeError as error:
+        if strict:
+            raise UserError(
+                "tensorflow has computed in this process before it was set up, and other bits may come out; "
+                "restart it (a notebook: its kernel) and train first"
+            ) from error
 
 
 @contextmanager

@@ -21,16 +21,22 @@ _VARIANCE_SCALING = {
 }
 _SD_OF_TRUNCATED = 0.87962566103423978
 _PLAIN_SD = 0.05
-"""Keras's default spread of `random_normal` (SD) and `random_uniform` (limit)."""
+"""Keras's default spread of `random_normal` and `truncated_normal` (SD) and of `random_uniform` (limit)."""
 
 
-def kernel(initializer: str, seed: int, layer: int, shape: tuple[int, int]) -> np.ndarray:
-    """float64 (inputs, units): the kernel of dense layer `layer` (from 0), as Keras's initializer of that name is distributed."""
+def kernel(initializer: str, seed: int, layer: int, shape: tuple[int, int], stddev: float | None = None) -> np.ndarray:
+    """float64 (inputs, units): the kernel of dense layer `layer` (from 0), as Keras's initializer of that name is distributed.
+
+    `stddev` is for the three whose spread does not follow from the layer; that of `truncated_normal` is before it is cut.
+    """
     count = shape[0] * shape[1]
+    spread = _PLAIN_SD if stddev is None else stddev
     if initializer == "random_normal":
-        values = _PLAIN_SD * randomness.normal(seed, "kernel", layer, count)
+        values = spread * randomness.normal(seed, "kernel", layer, count)
+    elif initializer == "truncated_normal":
+        values = spread * randomness.truncated_normal(seed, "kernel", layer, count)
     elif initializer == "random_uniform":
-        values = _PLAIN_SD * (2 * randomness.uniform(seed, "kernel", layer, count) - 1)
+        values = spread * (2 * randomness.uniform(seed, "kernel", layer, count) - 1)
     else:
         scale, fan, distribution = _VARIANCE_SCALING[initializer]
         variance = scale / (shape[0] if fan == "in" else (shape[0] + shape[1]) / 2)
@@ -41,9 +47,9 @@ def kernel(initializer: str, seed: int, layer: int, shape: tuple[int, int]) -> n
     return values.reshape(shape)
 
 
-def weights(initializer: str, seed: int, sizes: list[int]) -> list[np.ndarray]:
+def weights(initializer: str, seed: int, sizes: list[int], stddev: float | None = None) -> list[np.ndarray]:
     """float64 kernels and zero biases in turn, for layers between consecutive `sizes` (inputs, hidden …, classes)."""
     arrays: list[np.ndarray] = []
     for layer, shape in enumerate(pairwise(sizes)):
-        arrays += [kernel(initializer, seed, layer, shape), np.zeros(shape[1])]
+        arrays += [kernel(initializer, seed, layer, shape, stddev), np.zeros(shape[1])]
     return arrays

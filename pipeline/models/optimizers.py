@@ -13,15 +13,18 @@ from pipeline.config import rules
 from pipeline.config import run_config as j
 
 
-def build(optimizer: j.Optimizer) -> Any:
-    """A fresh `keras.optimizers.Optimizer` with exactly these hyper-parameters. Raises UserError for an unknown class."""
+def build(optimizer: j.Optimizer, clip_norm: float | None = None) -> Any:
+    """A fresh `keras.optimizers.Optimizer` with exactly these hyper-parameters. Raises UserError for an unknown class.
+
+    `clip_norm` is the most that the norm of all gradients together may be.
+    """
     import keras
 
-    name = rules.keras_class(optimizer.name)
+    name = optimizer.keras_class or rules.keras_class(optimizer.name)
     kind = getattr(keras.optimizers, name, None)
     if not (isinstance(kind, type) and issubclass(kind, keras.optimizers.Optimizer)):
-        raise UserError(f"conf/optimizer/{optimizer.name}.yaml: class={name}: expected a class of keras.optimizers")
-    return kind(**dict(optimizer.hyperparameters))
+        raise UserError(f"optimizer={optimizer.name}: class={name}: expected a class of keras.optimizers")
+    return kind(**dict(optimizer.hyperparameters), global_clipnorm=clip_norm)
 
 
 class Start:

@@ -49,7 +49,7 @@ def find_keys(word: str, store: RunStore) -> list[str]:
         if by_key:
             return by_key
     if re.fullmatch(r"[0-9a-f]{32}", word):
-        return [key for key in keys if word in {ids.get("run_id") for ids in store.everywhere(key)}]
+        return [key for key in keys if word in {ids.get("run_id") for ids in store.published_ids(key)}]
     return [key for key in keys if _name(store, key) == word]
 
 

@@ -11,51 +11,69 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from pipeline.cli.errors import without_logins
+from pipeline.cli.errors import UserError, without_logins
 from pipeline.config.run_config import RunConfig, digest
+from pipeline.models import devices
+from pipeline.storage import source_code
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-DECIDING = ("data", "models", "training")
-"""Rooms whose source decides the numbers of a run."""
-
-
 DESCRIBED = ("pipeline", "conf", "hydra_plugins", "params.yaml", "dvc.yaml", "pyproject.toml", "requirements.lock")
 """What a run's patch covers: all that can change what a run means, and nothing that is made."""
 
 LARGEST_PATCH = 2**20
 
 
-@cache
-def sources(package: Path = PROJECT / "pipeline") -> dict[str, str]:
-    """sha256 of each source file that decides numbers, by its path in the package."""
-    files = sorted(path for room in DECIDING for path in (package / room).rglob("*.py"))
-    return {path.relative_to(package).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+def sources(numerics: Mapping[str, Any], package: Path = PROJECT / "pipeline") -> dict[str, str]:
+    """Digest of each module that trains a run of such `numerics`, by its path in the package.
 
-
-def source_digest(package: Path = PROJECT / "pipeline") -> str:
-    """sha256 over names and contents of the source files that decide numbers.
-
-    Of the same reading as `sources`: somebody may edit a file while a run trains.
+    Raises UserError where one cannot be read.
     """
-    return digest(sources(package))
+    entry = f"training/{devices.program(numerics.get('trainer', ''), numerics.get('backend', ''))}.py"
+    try:
+        return source_code.reached(entry, package)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError(f"the source code of this project cannot be read: {error}") from error
 
 
-def changed_sources(then: Mapping[str, str]) -> list[str]:
-    """Names of the source files that are not what they were `then`."""
-    here = sources()
-    return sorted(name for name in {*then, *here} if then.get(name) != here.get(name))
+def source_digest(numerics: Mapping[str, Any], package: Path = PROJECT / "pipeline") -> str:
+    """sha256 over names and digests of the modules that train a run of such `numerics`."""
+    return digest(sources(numerics, package))
+
+
+def changed_sources(then: Mapping[str, str], numerics: Mapping[str, Any]) -> list[str]:
+    """Names of the source files that are not what they were `then`, in the record of a run of such `numerics`."""
+    here = _digests_here()
+    return sorted(name for name in {*then, *sources(numerics)} if then.get(name) not in here.get(name, ()))
+
+
+@cache
+def _digests_here() -> dict[str, tuple[str, ...]]:
+    """All digests that a record may give to each source file as it is here. Its names are never opened: anyone may have
+    written it."""
+    package = PROJECT / "pipeline"
+    files = [path for room in source_code.DECIDING for path in (package / room).rglob("*.py")]
+    return {path.relative_to(package).as_posix(): _digests(path.read_bytes()) for path in files}
+
+
+def _digests(content: bytes) -> tuple[str, ...]:
+    """Of the syntax tree, and of the text, which older records have."""
+    text = hashlib.sha256(content).hexdigest()
+    try:
+        return source_code.parse(content).digest, text
+    except (SyntaxError, ValueError):
+        return (text,)
 
 
 def identity(data_digest: str, numerics: dict[str, Any]) -> dict[str, Any]:
     """What a key is made from besides the RunConfig: decoded data, deciding source, numerics class."""
-    return {"data": data_digest, "source": source_digest(), "numerics": numerics}
+    return {"data": data_digest, "source": source_digest(numerics), "numerics": numerics}
 
 
 def key_of(job: RunConfig, identity: dict[str, Any]) -> str:
@@ -132,15 +150,12 @@ def file_at(commit: str, name: str) -> str | None:
     return None if content is None else content.decode(errors="replace")
 
 
-def at_commit(commit: str, names: Iterable[str]) -> dict[str, str | None]:
-    """sha256 of files of the package as `commit` has them; None for what it has not. Empty where there is no such commit."""
+def commit_has(commit: str, then: Mapping[str, str]) -> bool | None:
+    """Whether `commit` has source files as a record gives them; None where there is no such commit."""
     if not has_commit(commit):
-        return {}
-    found: dict[str, str | None] = {}
-    for name in names:
-        content = _run_git("show", f"{commit}:pipeline/{name}")
-        found[name] = None if content is None else hashlib.sha256(content).hexdigest()
-    return found
+        return None
+    committed = {name: _run_git("show", f"{commit}:pipeline/{name}") for name in then}
+    return all(content is not None and then[name] in _digests(content) for name, content in committed.items())
 
 
 def _git(*arguments: str) -> str | None:

@@ -68,9 +68,10 @@ def _digest(meta: Path) -> str | None:
 
 
 def _state_of_code(result: RunResult) -> str:
-    if result.identity["source"] == identity.source_digest():
+    numerics = result.identity["numerics"]
+    if result.identity["source"] == identity.source_digest(numerics):
         return "the code that is here"
-    names = identity.changed_sources(result.sources)
+    names = identity.changed_sources(result.sources, numerics)
     return f"differs here in {', '.join(names[:4])}{' …' if len(names) > 4 else ''}"
 
 
@@ -110,7 +111,7 @@ def _places(key: str, store: RunStore) -> list[str]:
     found = [console.in_checkout(store.folder(key))] if key in store else []
     found += [f"results/{folder.name}, the output of a stage" for folder, sweep in results() if key in sweep.keys]
     found += [f"sweep {sweep.id[:8]} ({sweep.name})" for sweep in Ledger(store) if key in sweep.keys]
-    for ids in store.everywhere(key):
+    for ids in store.published_ids(key):
         where = f" at {ids['store']}" if "store" in ids else ""
         found.append(f"MLflow{where} as {ids.get('run_id')}")
     return found

@@ -15,10 +15,10 @@ import numpy as np
 
 from pipeline.cli.errors import UserError
 from pipeline.config.run_config import Dataset, Model, Optimizer, RunConfig, Training, digest
-from pipeline.data.arrays import Split
 from pipeline.models import compiled, randomness
 from pipeline.models.devices import Device, card
 from pipeline.storage.identity import environment, source_digest
+from pipeline.training.splits import Part, Split
 
 SAMPLES, HELD_OUT, PIXELS, CLASSES = 2000, 1000, 784, 10
 """Whole batches and whole chunks: each further size would be compiled on its own, a second each."""
@@ -67,9 +67,11 @@ def samples() -> Split:
     def labels(purpose: str, count: int) -> np.ndarray:
         return (randomness.words(0, purpose, 1, count) % np.uint64(CLASSES)).astype(np.uint8)
 
-    train, held_out = images("numerics", SAMPLES), images("numerics/held out", HELD_OUT)
-    own = labels("numerics", SAMPLES), labels("numerics/held out", HELD_OUT)
-    return Split(train, own[0], held_out, own[1], "test", held_out, own[1])
+    train, held_out = (
+        Part(images(purpose, count), labels(purpose, count))
+        for purpose, count in (("numerics", SAMPLES), ("numerics/held out", HELD_OUT))
+    )
+    return Split(train, held_out, held_out, "test")
 
 
 def _train(device: Device) -> str:
@@ -95,5 +97,5 @@ def _place(device: Device) -> Path | None:
     }
     # A library below the backend decides bits too.
     libraries = {name: environment().get(name) for name in ("numpy", "jaxlib", "platform")}
-    made_of = [device.numerics(), compiled.processor(), card(), flags, libraries, source_digest()]
+    made_of = [device.numerics(), compiled.processor(), card(), flags, libraries, source_digest(device.numerics())]
     return root / "numerics" / digest(made_of)

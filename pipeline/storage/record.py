@@ -30,7 +30,7 @@ NUMBER = re.compile(r"[a-z0-9_]{1,64}(/[a-z0-9_]{1,64})*")
 """Names of metrics."""
 SECTIONS = {"dataset": Dataset, "model": Model, "training": Training}
 ARRAYS = {"predictions", "probabilities", "weights", "patch"}
-FIRST = {"record", "sha256", "probabilities"}
+BEFORE_EXACT = {"record", "sha256", "probabilities"}
 """What the file had beside the record before numbers were noted in hexadecimal."""
 ROUNDING = 1e-6
 """By how much float32 may carry a share over its bounds."""
@@ -90,7 +90,7 @@ def result_of(stored: Mapping[str, Any], key: str) -> RunResult:
         raise OtherRelease(unknown)
     if digest({"job": plain["job"], **plain["identity"]}) != key:
         raise ValueError("its key is not that of its configuration, data, code and numerics")
-    result = RunResult.from_record(unfinite(plain))
+    result = RunResult.from_record(decode_nonfinite(plain))
     if result.exact != stored["exact"]:
         raise ValueError("its numbers are not what they are in hexadecimal")
     return checked(result)
@@ -108,7 +108,7 @@ def of_another_release(stored: Mapping[str, Any]) -> str | None:
         ),
         *_differences(plain["job"], {*SECTIONS, "optimizer", "seed"}, {*SECTIONS, "optimizer", "seed"}),
         *_differences(plain["identity"], {"data", "source", "numerics"}, {"data", "source", "numerics"}),
-        *(["no exact"] if stored.keys() <= FIRST else []),
+        *(["no exact"] if stored.keys() <= BEFORE_EXACT else []),
     ]
     for section, kind in SECTIONS.items():
         names = {field.name for field in fields(kind)}
@@ -128,7 +128,8 @@ def _differences(there: Any, known: set[str], needed: set[str], prefix: str = ""
 
 def _values(job: Mapping[str, Any]) -> Iterator[str | None]:
     """What is said of each value of a configuration that this release does not accept."""
-    for name in (job["dataset"]["name"], job["optimizer"].get("name"), *job["optimizer"]):
+    optimizer = job["optimizer"]
+    for name in (job["dataset"]["name"], optimizer.get("name"), optimizer.get("class", "none"), *optimizer):
         if not (isinstance(name, str) and NAME.fullmatch(name)):
             yield f"the name {name!r}"
     for section, values in job.items():
@@ -136,7 +137,7 @@ def _values(job: Mapping[str, Any]) -> Iterator[str | None]:
             key = f"{section}.{name}" if name else section
             if rule := rules.rule_for(key):
                 yield rules.complaint(key, value, rule)
-            elif name != "name" and not isinstance(value, int | float | bool | None):
+            elif key not in rules.NAMES and not isinstance(value, int | float | bool | None):
                 yield f"{key}: {value!r}"
 
 
@@ -144,18 +145,12 @@ def checked(result: RunResult) -> RunResult:
     """The run with every text printable. Raises ValueError for a value that no training gives."""
     if result.status not in (FINISHED, DIVERGED, FAILED):
         raise ValueError(f"its status is {result.status!r}")
-    for name, value in [*result.digests.items(), *result.sources.items(), *_made_of(result)]:
+    for name, value in [*result.digests.items(), *result.sources.items(), *_identity_digests(result)]:
         if not (isinstance(value, str) and SHA256.fullmatch(value)):
             raise ValueError(f"{name} is no sha256")
     for name, value in result.figures.items():
         _check_number(name, value, result)
-    for name, values in result.history.items():
-        if not isinstance(values, list) or len(values) > result.job.training.epochs:
-            raise ValueError(f"{name} has not a number for each epoch")
-        for value in values:
-            _check_number(name, value, result)
-    if result.finished and len({len(values) for values in result.history.values()}) > 1:
-        raise ValueError("its curves are of different lengths")
+    _check_curves(result)
     if not COMMIT.fullmatch(result.environment.get("git_commit", "0" * 40)):
         raise ValueError("its git commit is none")
     if result.started:
@@ -169,7 +164,7 @@ def checked(result: RunResult) -> RunResult:
     )
 
 
-def _made_of(result: RunResult) -> list[tuple[str, Any]]:
+def _identity_digests(result: RunResult) -> list[tuple[str, Any]]:
     numerics = result.identity["numerics"]
     if not all(isinstance(value, str | int | float | bool | None) for value in numerics.values()):
         raise TypeError("numerics hold more than plain values")
@@ -178,21 +173,36 @@ def _made_of(result: RunResult) -> list[tuple[str, Any]]:
     return [(name, result.identity[name]) for name in ("data", "source")]
 
 
+def _check_curves(result: RunResult) -> None:
+    """Raise ValueError unless the epochs ascend, and every curve has a value for each of them (a lost run: at most)."""
+    last, expected = 0, len(result.epochs)
+    for epoch in result.epochs:
+        if isinstance(epoch, bool) or not isinstance(epoch, int) or not last < epoch <= result.job.training.epochs:
+            raise ValueError(f"epoch {printable(str(epoch))[:20]} after {last} of {result.job.training.epochs}")
+        last = epoch
+    for name, values in result.history.items():
+        if not isinstance(values, list) or len(values) > expected or (result.finished and len(values) < expected):
+            raise ValueError(f"{printable(str(name))[:80]} has not a value for each of its {expected} epochs")
+        for value in values:
+            _check_number(name, value, result)
+
+
 def _check_number(name: str, value: Any, result: RunResult) -> None:
-    """Shares are in [0, 1], and their differences in [-1, 1]; a finished run has finite numbers alone."""
+    """Raise ValueError for what no training gives: a share that is not in [0, 1], a difference of two not in [-1, 1]."""
     if not NUMBER.fullmatch(name) or isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{printable(str(name))[:80]} is no number with a name")
     if result.finished and not math.isfinite(value):
         raise ValueError(f"{name} is {value} in a run that finished")
-    difference, (*_, what) = "gap" in name or "offset" in name, name.split("/")
+    group, _, what = name.rpartition("/")
     low, high = -math.inf, math.inf
-    if what.endswith("accuracy"):
-        low, high = (-1.0 if difference else 0.0), 1.0
-    elif name.startswith("time/"):
+    is_share = what.endswith("accuracy") or what == "calibration_error"
+    if is_share:
+        low, high = (-1.0 if "gap" in group or group == "split_offset" else 0.0), 1.0
+    elif group == "time" or name == "excess/loss":
         low = 0.0
     elif name in ("best/epoch", "lowest/epoch"):
         low, high = 1, result.job.training.epochs
-    if value < low - ROUNDING or value > high + ROUNDING or (what.endswith("accuracy") and math.isnan(value)):
+    if value < low - ROUNDING or value > high + ROUNDING or (is_share and math.isnan(value)):
         raise ValueError(f"{name} is {value}, expected {low:g} to {high:g}")
 
 
@@ -220,23 +230,23 @@ def _text(value: Any) -> str:
 _NON_FINITE = {"inf": float("inf"), "-inf": float("-inf"), "nan": float("nan")}
 
 
-def finite(value: Any) -> Any:
+def encode_nonfinite(value: Any) -> Any:
     """JSON has no NaN and no infinity: a diverged run's are written as {"float": "nan"}."""
     if isinstance(value, float) and not math.isfinite(value):
         return {"float": str(value)}
     if isinstance(value, dict):
-        return {name: finite(item) for name, item in value.items()}
+        return {name: encode_nonfinite(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
+        return [encode_nonfinite(item) for item in value]
     return value
 
 
-def unfinite(value: Any) -> Any:
-    """The inverse of `finite`."""
+def decode_nonfinite(value: Any) -> Any:
+    """The inverse of `encode_nonfinite`."""
     if isinstance(value, dict):
         if set(value) == {"float"}:
             return _NON_FINITE[value["float"]]
-        return {name: unfinite(item) for name, item in value.items()}
+        return {name: decode_nonfinite(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [unfinite(item) for item in value]
+        return [decode_nonfinite(item) for item in value]
     return value

@@ -26,7 +26,15 @@ from pipeline.config.run_config import digest
 from pipeline.data.files import whole
 from pipeline.storage import locks
 from pipeline.storage.identity import LARGEST_PATCH
-from pipeline.storage.record import DamagedRun, OtherRelease, check_predictions, finite, opened, read_bytes, result_of
+from pipeline.storage.record import (
+    DamagedRun,
+    OtherRelease,
+    check_predictions,
+    encode_nonfinite,
+    opened,
+    read_bytes,
+    result_of,
+)
 from pipeline.training.result import RunResult
 
 RECORD, PREDICTIONS, PROBABILITIES, WEIGHTS = "result.json", "predictions.npy", "probabilities.npy", "weights.npz"
@@ -101,9 +109,9 @@ class RunStore:
                     np.savez(file, allow_pickle=False, **plain)
             if result.patch:
                 (temporary / PATCH).write_bytes(result.patch)
-            if noted := self.everywhere(result.key):
+            if noted := self.published_ids(result.key):
                 _write_json(temporary / PUBLISHED, noted)
-            content = {"record": record, "sha256": digest(finite(record)), "exact": result.exact, **beside}
+            content = {"record": record, "sha256": digest(encode_nonfinite(record)), "exact": result.exact, **beside}
             _write_json(temporary / RECORD, content)
         return final
 
@@ -185,12 +193,12 @@ class RunStore:
 
         Of the store that took it last, or of the one named `store`. Ids from before stores were named may be anyone's.
         """
-        for noted in reversed(self.everywhere(key)):
+        for noted in reversed(self.published_ids(key)):
             if store is None or noted.get("store", store) == store:
                 return noted
         return {}
 
-    def everywhere(self, key: str) -> list[dict[str, str]]:
+    def published_ids(self, key: str) -> list[dict[str, str]]:
         """The ids that each store gave the run, the last one to take it at the end."""
         try:
             noted = json.loads(read_bytes(self.folder(key) / PUBLISHED, LARGEST_RECORD))
@@ -209,18 +217,23 @@ class RunStore:
         return [key for key, ids, status in noted if not ids or ids.get("status", status) != status]
 
     def note_published(self, key: str, ids: dict[str, str]) -> None:
-        """Keep the ids that the store `ids["store"]` gave the run, in place of its earlier ones."""
+        """Keep the ids that the store `ids["store"]` gave the run, in place of its earlier ones.
+
+        Where it is the same run of MLflow, it still has the `model` that it had.
+        """
         with locks.locked(self.root):
             locks.recover(self.folder(key))
             if not self.folder(key).is_dir():
                 raise UserError(f"{self.folder(key)}: no run here any more; {AGAIN}")
-            noted = [
+            before = self.published(key, ids.get("store")).get("model")
+            model = {"model": before} if before and before == ids["run_id"] else {}
+            others = [
                 other
-                for other in self.everywhere(key)
+                for other in self.published_ids(key)
                 if other.get("store") != ids.get("store") and ("store" in other or other.get("run_id") != ids["run_id"])
             ]
             with whole(self.folder(key) / PUBLISHED) as temporary:
-                _write_json(temporary, [*noted, ids])
+                _write_json(temporary, [*others, model | ids])
 
 
 DAMAGE = (
@@ -271,4 +284,4 @@ def _save(path: Path, array: np.ndarray) -> None:
 
 
 def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(finite(value), indent=1, sort_keys=True, allow_nan=False) + "\n")
+    path.write_text(json.dumps(encode_nonfinite(value), indent=1, sort_keys=True, allow_nan=False) + "\n")

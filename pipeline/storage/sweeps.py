@@ -11,7 +11,7 @@ import math
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -159,14 +159,8 @@ def title(jobs: Sequence[RunConfig]) -> str:
     return f"{shown}, {shape}, {seeds} seed{'s' if seeds > 1 else ''}"
 
 
-def told_of(environment: Mapping[str, str]) -> dict[str, str]:
-    """What a sweep's parent run in MLflow says of where it came from, under the names that its children use."""
-    names = ("git_commit", "git_dirty", "dvc_experiment", "lock")
-    return {f"env.{name}": environment[name] for name in names if name in environment}
-
-
-def told_lost(lost: Sequence[Lost]) -> dict[str, str]:
-    """What it says of the runs that are missing: how many, and of each why and the command that trains it again."""
+def lost_tags(lost: Sequence[Lost]) -> dict[str, str]:
+    """Tags of a sweep's parent run in MLflow: how many runs are missing, and of each why and the command to train it again."""
     lines = [f"{run.name} {run.status}: {run.reason}; again: {run.command}" for run in lost]
     counts = Counter(run.status for run in lost)
     summed = ", ".join(f"{count} {status}" for status, count in counts.items())
@@ -222,7 +216,7 @@ def related(sweeps: Iterable[Sweep], question: str, keys: set[str]) -> tuple[lis
     return [sweep_id for _, sweep_id in sorted(smaller, reverse=True)], larger
 
 
-def gather(store: RunStore, sweep: Sweep, folder: Path) -> None:
+def write_results(store: RunStore, sweep: Sweep, folder: Path) -> None:
     """Make `folder` hold exactly the runs of `sweep` and its record: the output that DVC keeps of a stage."""
     with locked(store.root):
         if folder.is_dir():

@@ -1,10 +1,10 @@
-"""How long runs take to train, from the runs that were trained on this machine before."""
+"""What a training will take, from the runs and sweeps that this machine trained before."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -14,12 +14,15 @@ from pipeline.config.run_config import RunConfig
 from pipeline.models.devices import Device
 from pipeline.storage import identity
 from pipeline.storage.store import RunStore
-from pipeline.storage.sweeps import Sweep
+from pipeline.storage.sweeps import Ledger, Sweep
 from pipeline.sweep.plan import PlannedRun
 from pipeline.training.result import RunResult
 
 START_SECONDS = 12.0
 """Importing TensorFlow, compiling the first programs, opening MLflow."""
+
+PRODUCTS_PER_SECOND = 10e9 / 3
+"""Of a core, roughly."""
 
 
 @dataclass(frozen=True)
@@ -34,75 +37,93 @@ class EarlierRun:
     """Bytes of its folder."""
 
 
-def earlier(store: RunStore, records: Iterable[RunResult] | None = None) -> Iterator[EarlierRun]:
-    now = identity.environment()
-    for result in store.records() if records is None else records:
-        if result.finished:
-            same = all(result.environment.get(name) == now.get(name) for name in ("cpu", "cores", "machine"))
-            size = sum(path.stat().st_size for path in store.folder(result.key).iterdir())
-            seconds = result.figures.get("time/train_s", 0.0)
-            yield EarlierRun(result.job, result.identity["numerics"], same, seconds, size)
+@dataclass(frozen=True)
+class History:
+    """The finished runs of a store, and the sweeps that this machine trained of it, the latest first."""
 
+    runs: list[EarlierRun]
+    sweeps: list[Sweep]
 
-def estimate_lines(new: Sequence[PlannedRun], past: Sequence[EarlierRun], sweeps: Sequence[Sweep]) -> list[str]:
-    """The time, memory and disk that the `new` runs are expected to take, and what each estimate rests on."""
-    return [_time(new, past, sweeps), _memory(new, sweeps), _disk(new, past)]
+    @classmethod
+    def of(cls, store: RunStore, records: Iterable[RunResult] | None = None) -> History:
+        """`records` are all results of the store, if they have been read already."""
+        here = identity.environment()
+        runs = []
+        for result in store.records() if records is None else records:
+            if result.finished:
+                same = all(result.environment.get(name) == here.get(name) for name in ("cpu", "cores", "machine"))
+                size = sum(path.stat().st_size for path in store.folder(result.key).iterdir())
+                seconds = result.figures.get("time/train_s", 0.0)
+                runs.append(EarlierRun(result.job, result.identity["numerics"], same, seconds, size))
+        sweeps = [sweep for sweep in Ledger(store) if sweep.machine == identity.machine() and sweep.trained]
+        return cls(runs, sweeps)
 
+    def run_seconds(self, new: Sequence[PlannedRun]) -> list[float | None]:
+        """Seconds of training of each run; None if nothing like it was trained on this machine.
 
-def _time(new: Sequence[PlannedRun], past: Sequence[EarlierRun], sweeps: Sequence[Sweep]) -> str:
-    known = [value for value in expected_seconds(new, past) if value is not None]
-    if len(known) < len(new):
-        unlike = len(new) - len(known)
-        return f"time: not known; {unlike} runs are like none that was trained on this machine before"
-    workers, wall = min(new[0].device.workers, len(new)), duration(wall_seconds(known, new, sweeps))
-    return f"time: about {wall} ({duration(sum(known))} of training, {workers} at a time), from {len(past)} runs here"
+        It is the median of the same configuration, or of the most similar one, scaled by its work. All seeds of a
+        configuration have one estimate.
+        """
+        known: dict[tuple[str, Device], float | None] = {}
+        comparable: dict[Device, list[EarlierRun]] = {}
+        seconds = []
+        for run in new:
+            if run.device not in comparable:
+                numerics = run.device.numerics()
+                comparable[run.device] = [
+                    other for other in self.runs if other.on_this_machine and other.numerics == numerics
+                ]
+            configuration = (run.job.configuration, run.device)
+            if configuration not in known:
+                known[configuration] = _expected(run, comparable[run.device])
+            seconds.append(known[configuration])
+        return seconds
 
+    def sweep_seconds(self, new: Sequence[PlannedRun]) -> float:
+        """Seconds by the wall clock of a sweep of the `new` runs. What is unlike any earlier run is estimated by its work."""
+        if not new:
+            return 0.0
+        each = [
+            work(run.job, *map(int, run.arrays.train_images.shape)) / PRODUCTS_PER_SECOND if known is None else known
+            for run, known in zip(new, self.run_seconds(new), strict=True)
+        ]
+        return self._wall_seconds(sum(each), new)
 
-def _memory(new: Sequence[PlannedRun], sweeps: Sequence[Sweep]) -> str:
-    peak = max((sweep.peak_memory_mb for sweep in sweeps), default=0)
-    if peak:
-        return f"memory: about {peak / 1000:.1f} GB, as the largest sweep here"
-    data = new[0].arrays
-    needed = 900 + 2 * sum(array.nbytes for array in (data.train_images, data.test_images)) / 2**20
-    return f"memory: about {needed / 1000:.1f} GB (no sweep here yet: libraries, and the data twice)"
+    def _wall_seconds(self, train_seconds: float, new: Sequence[PlannedRun]) -> float:
+        """Seconds by the wall clock of runs that take `train_seconds` in all, each by itself."""
+        # How many times as long as its training, on all workers, a sweep took.
+        factors = [
+            (sweep.seconds - START_SECONDS) / (sweep.train_seconds / sweep.workers)
+            for sweep in self.sweeps
+            if sweep.train_seconds > 10 * sweep.workers and sweep.seconds > START_SECONDS
+        ]
+        overhead = max(1.0, statistics.median(factors)) if factors else 1.2
+        return START_SECONDS + overhead * train_seconds / min(new[0].device.workers, len(new))
 
+    def lines(self, new: Sequence[PlannedRun]) -> list[str]:
+        """The time, memory and disk that the `new` runs are expected to take, and what each estimate rests on."""
+        return [self._time(new), self._memory(new), self._disk(new)]
 
-def _disk(new: Sequence[PlannedRun], past: Sequence[EarlierRun]) -> str:
-    sizes = [run.size for run in past if run.job.dataset.name == new[0].job.dataset.name]
-    each = statistics.median(sizes) if sizes else 20_000 + len(new[0].arrays.test_labels)
-    return f"disk: about {len(new) * each / 1e6:.1f} MB in runs/"
+    def _time(self, new: Sequence[PlannedRun]) -> str:
+        known = [value for value in self.run_seconds(new) if value is not None]
+        if len(known) < len(new):
+            unlike = len(new) - len(known)
+            return f"time: not known; {unlike} runs are like none that was trained on this machine before"
+        workers, wall = min(new[0].device.workers, len(new)), duration(self._wall_seconds(sum(known), new))
+        training = f"{duration(sum(known))} of training, {workers} at a time"
+        return f"time: about {wall} ({training}), from {len(self.runs)} runs here"
 
+    def _memory(self, new: Sequence[PlannedRun]) -> str:
+        if peak := max((sweep.peak_memory_mb for sweep in self.sweeps), default=0):
+            return f"memory: about {peak / 1000:.1f} GB, as the largest sweep here"
+        data = new[0].arrays
+        needed = 900 + 2 * sum(array.nbytes for array in (data.train_images, data.test_images)) / 2**20
+        return f"memory: about {needed / 1000:.1f} GB (no sweep here yet: libraries, and the data twice)"
 
-def wall_seconds(seconds: Sequence[float], new: Sequence[PlannedRun], sweeps: Sequence[Sweep]) -> float:
-    """Seconds by the wall clock of a sweep whose runs take `seconds` each by themselves."""
-    return START_SECONDS + _overhead(sweeps) * sum(seconds) / min(new[0].device.workers, len(new))
-
-
-def _overhead(sweeps: Sequence[Sweep]) -> float:
-    """How many times as long as its training, on all workers, a sweep took."""
-    factors = [
-        (sweep.seconds - START_SECONDS) / (sweep.train_seconds / sweep.workers)
-        for sweep in sweeps
-        if sweep.train_seconds > 10 * sweep.workers and sweep.seconds > START_SECONDS
-    ]
-    return max(1.0, statistics.median(factors)) if factors else 1.2
-
-
-def expected_seconds(new: Sequence[PlannedRun], past: Sequence[EarlierRun]) -> list[float | None]:
-    """Seconds of training of each run: the median of the same configuration on this machine, or of the most similar one,
-    scaled by its work. None if nothing like it was trained. All seeds of a configuration have one estimate."""
-    known: dict[tuple[str, Device], float | None] = {}
-    alike: dict[Device, list[EarlierRun]] = {}
-    seconds = []
-    for run in new:
-        if run.device not in alike:
-            numerics = run.device.numerics()
-            alike[run.device] = [other for other in past if other.on_this_machine and other.numerics == numerics]
-        configuration = (run.job.configuration, run.device)
-        if configuration not in known:
-            known[configuration] = _expected(run, alike[run.device])
-        seconds.append(known[configuration])
-    return seconds
+    def _disk(self, new: Sequence[PlannedRun]) -> str:
+        sizes = [run.size for run in self.runs if run.job.dataset.name == new[0].job.dataset.name]
+        each = statistics.median(sizes) if sizes else 20_000 + len(new[0].arrays.test_labels)
+        return f"disk: about {len(new) * each / 1e6:.1f} MB in runs/"
 
 
 def _expected(run: PlannedRun, past: Sequence[EarlierRun]) -> float | None:

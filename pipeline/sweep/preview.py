@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pipeline.cli.formatting import duration
 from pipeline.config.run_config import RunConfig
 from pipeline.storage import identity
 from pipeline.storage.store import RunStore
-from pipeline.storage.sweeps import Ledger
-from pipeline.sweep import estimate
-from pipeline.sweep.executors.divide import described
+from pipeline.sweep.estimate import History
+from pipeline.sweep.executors.divide import divide, shard_count, sizes
 from pipeline.sweep.plan import Plan, PlannedRun, counts, look_up, store_root, to_train
 from pipeline.sweep.pool import Pool
 from pipeline.training.result import RunResult
@@ -28,12 +28,22 @@ def show_plan(asked: Plan, settings: Mapping[str, Any], pool: Pool | None = None
     for line in table(plan):
         print(f"  {line}")
     records = list(store.records())
-    past = list(estimate.earlier(store, records))
-    sweeps = [sweep for sweep in Ledger(store) if sweep.machine == identity.machine() and sweep.trained]
-    for line in (*why_new(new, records), *estimate.estimate_lines(new, past, sweeps)):
+    history = History.of(store, records)
+    for line in (*why_new(new, records), *history.lines(new)):
         print(line)
     if pool:
-        print(described(pool, new, store))
+        print(shards_line(pool, new, history))
+
+
+def shards_line(pool: Pool, runs: Sequence[PlannedRun], history: History) -> str:
+    """How the runs would be divided."""
+    seconds = history.run_seconds(runs)
+    shards = divide(runs, seconds, shard_count(pool, runs))
+    line = f"shares: {len(shards)} of {sizes(shards)}, by {pool.kind}"
+    if all(value is not None for value in seconds):
+        longest = max(sum(seconds[position] or 0.0 for position in shard) for shard in shards)
+        line += f"; the longest has {duration(longest)} of training, as predicted for this machine"
+    return line
 
 
 def table(plan: Sequence[PlannedRun]) -> list[str]:
@@ -106,14 +116,16 @@ def why_new(new: Sequence[PlannedRun], records: Iterable[RunResult]) -> list[str
 
 def changed(then: RunResult, now: Mapping[str, Any]) -> tuple[str, ...]:
     """What differs between the identity of a stored run and that of a run `now`: code, data, numerics, or else fields."""
+    was, numerics = then.identity["numerics"], now["numerics"]
+    other_numerics = [f"{name} ({was.get(name)} then)" for name in numerics if was.get(name) != numerics[name]]
     lines = []
     if then.identity["source"] != now["source"]:
-        sources = identity.sources()
-        names = sorted(name for name in {*then.sources, *sources} if then.sources.get(name) != sources.get(name))
+        names = identity.changed_sources(then.sources, was)
         more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-        lines.append(", ".join(f"pipeline/{name}" for name in names[:4]) + more or "the code")
+        if names:
+            lines.append(", ".join(f"pipeline/{name}" for name in names[:4]) + more)
+        elif not other_numerics:  # another trainer is other code
+            lines.append("the code")
     if then.identity["data"] != now["data"]:
         lines.append(f"the data of {then.job.dataset.name}")
-    was, numerics = then.identity["numerics"], now["numerics"]
-    lines += [f"{name} ({was.get(name)} then)" for name in numerics if was.get(name) != numerics[name]]
-    return tuple(lines) or ("the configuration has other fields",)
+    return (*lines, *other_numerics) or ("the configuration has other fields",)

@@ -37,7 +37,7 @@ class Progress:
         self.started = time.monotonic()
         self.bar: Any = None
         self._epochs: Counter[RunConfig] = Counter()
-        """How many epochs of each job were shown: none of those that other processes train."""
+        """The last epoch of each job that was shown: none of those that other processes train."""
 
     def __enter__(self) -> Progress:
         if len(self.jobs) > 1 and sys.stdout.isatty():
@@ -73,8 +73,8 @@ class Progress:
         self.started = time.monotonic()
 
     def epoch(self, job: RunConfig, epoch: int, metrics: dict[str, float]) -> None:
-        self._epochs[job] += 1
-        self.work_done += effort(job)
+        self.work_done += (epoch - self._epochs[job]) * effort(job)
+        self._epochs[job] = epoch
         split, accuracy = held_out(metrics)
         if len(self.jobs) == 1:
             print(
@@ -89,7 +89,7 @@ class Progress:
 
     def done(self, result: RunResult) -> None:
         self.runs_done += 1
-        trained = len(result.history.get("train/loss", []))
+        trained = int(result.figures.get("time/epochs", len(result.history.get("train/loss", []))))
         not_shown = trained - self._epochs[result.job]
         self.work_done += not_shown * effort(result.job)
         # A run that ended early gives back the epochs that it did not need.

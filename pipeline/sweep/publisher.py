@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import queue
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.cli.errors import without_logins
 from pipeline.models import devices
 from pipeline.storage.store import RunStore
+from pipeline.sweep.outbox import Outbox
 from pipeline.sweep.plan import PlannedRun
 from pipeline.sweep.pool import on_this_machine
-from pipeline.tracking import Tracker, TrackingUnavailable
+from pipeline.tracking import ParentRun, Tracker, TrackingUnavailable
 from pipeline.tracking.describe import Point
 from pipeline.tracking.models import send_model
 from pipeline.training.result import RunResult
@@ -29,8 +26,6 @@ WRITE_SECONDS = 5.0
 """Between two writes of runs in training; a run that takes less is written once, when it ends."""
 ELSEWHERE = "runs.of_other_sweeps"
 """A sweep's tag with the ids of its runs that another sweep trained first, and that stand under that sweep."""
-RETRY_SECONDS = 5.0
-"""Between two tries of what the store did not take."""
 
 
 @dataclass
@@ -43,7 +38,7 @@ class _Training:
 
 
 class Publisher:
-    """One thread that publishes, in order. What the store does not take waits, and is tried again while runs train."""
+    """Publishes what it is handed, in order, in a thread of its own."""
 
     def __init__(self, tracker: Tracker, store: RunStore, question: str) -> None:
         self.tracker, self.store, self.question = tracker, store, question
@@ -53,13 +48,10 @@ class Publisher:
         """The MLflow run that new ones are put under: the parent, or that of a larger sweep."""
         self.deleted: set[str] = set()
         """Keys of runs that a person deleted in the store."""
-        self.trouble: str | None = None
-        """Why the store did not take what waits; None if nothing waits."""
         self.handed: set[str] = set()
         """Keys of the results that were handed over."""
         self.stopped: KeyboardInterrupt | None = None
         """The signal that came while `close` waited, to be raised when all else is done."""
-        self._tried = 0.0
         self._elsewhere: list[str] = []
         self._live: dict[str, str] = {}
         """Ids of the runs that are RUNNING in the store, by key."""
@@ -67,11 +59,7 @@ class Publisher:
         self._written = -WRITE_SECONDS
         self._writing = False
         """Whether a write waits: a store that hangs does not get a queue of them."""
-        self._ended = threading.Event()
-        self._waiting: deque[tuple[Callable[[], None], bool]] = deque()
-        self._queue: queue.SimpleQueue[tuple[Callable[[], None], bool] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="publisher", daemon=True)
-        self._thread.start()
+        self._outbox = Outbox()
 
     def begin(
         self,
@@ -93,10 +81,11 @@ class Publisher:
                 if parent := self.tracker.parent(self.question, other):
                     self.under = parent
                     return
-            begun = self.tracker.begin(self.question, name, tags, sweep_id, grown=smaller, restore=restore)
+            parent_run = ParentRun(self.question, name, tags, sweep_id, contains=smaller, restore=restore)
+            begun = self.tracker.begin(parent_run)
             self.parent = self.under = begun or None
 
-        self.call(task)
+        self._outbox.put(task)
 
     def show(self, run: PlannedRun, epoch: int = 0, metrics: Mapping[str, float] | None = None) -> None:
         """Show the start of a run, or an epoch of it.
@@ -117,13 +106,13 @@ class Publisher:
             if now - other.since >= WRITE_SECONDS:
                 due.append((other.run, other.points))
                 other.points = []
-        self.call(partial(self._write, due))
+        self._outbox.put(partial(self._write, due))
 
     def _write(self, due: Sequence[tuple[PlannedRun, list[Point]]]) -> None:
         """Write points of runs in training. The result has them all, so those that are not taken are not tried again."""
         self._writing = False
         with suppress(TrackingUnavailable):
-            for run, points in due if self.trouble is None else ():
+            for run, points in due if self._outbox.trouble is None else ():
                 if run.key not in self._live:
                     self._live[run.key] = self.tracker.start(run.begun(), self.question, self.under, run.dataset)
                 if points and self._live[run.key]:
@@ -136,14 +125,12 @@ class Publisher:
             if not ids:
                 self.deleted.add(result.key)
                 return
-            known = self.store.published(result.key, ids.get("store"))
-            kept = {"model": known["model"]} if known.get("model") == ids["run_id"] else {}
-            self.store.note_published(result.key, {**ids, **kept})
+            self.store.note_published(result.key, ids)
             if self.parent and ids.get("parent_run_id", self.parent) != self.parent:
                 self._elsewhere.append(ids["run_id"])
 
         self._training.pop(result.key, None)
-        self._queue.put((task, True))
+        self._outbox.put(task, counted=True)
         self.handed.add(result.key)
 
     def publish_best(self, run: PlannedRun, result: RunResult) -> None:
@@ -163,7 +150,7 @@ class Publisher:
                 images = np.asarray(run.arrays.test_images[:5])
                 send_model(self.tracker, self.store, result, published, images, run.device.dtype)
 
-        self.call(task)
+        self._outbox.put(task)
 
     def tag_sweep(self, tags: Mapping[str, str]) -> None:
         """Put tags on the parent run, if there is one."""
@@ -172,11 +159,7 @@ class Publisher:
             if self.parent:
                 self.tracker.set_tags(self.parent, tags)
 
-        self.call(task)
-
-    def call(self, task: Callable[[], None]) -> None:
-        """Run `task` after everything handed over so far."""
-        self._queue.put((task, False))
+        self._outbox.put(task)
 
     def close(self, status: str) -> str | None:
         """Wait until everything is published, and end the parent run with `status`; what is missing, in a sentence.
@@ -196,58 +179,13 @@ class Publisher:
                     self.tracker.set_tags(self.parent, {ELSEWHERE: " ".join(self._elsewhere)})
                 self.tracker.end(self.parent, status)
 
-        self.call(task)
-        self._queue.put(None)
-        try:
-            # Not `join`: where a signal interrupts it, it takes the thread for ended.
-            self._ended.wait()
-        except KeyboardInterrupt as stopped:
-            self.stopped = stopped
-            self._ended.wait()
-        self._thread.join()
-        if self.trouble is None:
+        self._outbox.put(task)
+        self.stopped = self._outbox.close()
+        if self._outbox.trouble is None:
             return None
-        unpublished = sum(is_result for _, is_result in self._waiting)
+        unpublished = self._outbox.unsent
         what = f"{unpublished} of the results" if unpublished else "what is said of the sweep as a whole"
         return (
-            f"not in MLflow yet: {what} ({self.trouble}). "
+            f"not in MLflow yet: {what} ({self._outbox.trouble}). "
             f"They are in {self.store.root} and are published when the same command is run again."
         )
-
-    def _work(self) -> None:
-        try:
-            self._until_closed()
-        finally:
-            self._ended.set()
-
-    def _until_closed(self) -> None:
-        while True:
-            try:
-                queued = self._queue.get(timeout=RETRY_SECONDS if self._waiting else None)
-            except queue.Empty:
-                self._send()
-                continue
-            if queued is None:
-                break
-            self._waiting.append(queued)
-            if self.trouble is None or time.monotonic() - self._tried >= RETRY_SECONDS:
-                self._send()
-        # Once more, unless the store was tried just now: one that hangs holds up each try for a minute.
-        if self._waiting and time.monotonic() - self._tried >= RETRY_SECONDS:
-            self._send()
-
-    def _send(self) -> None:
-        """All that waits, up to the first that is not taken."""
-        while self._waiting:
-            try:
-                self._waiting[0][0]()
-            except TrackingUnavailable as error:
-                self.trouble = str(error)
-            except Exception as error:
-                self.trouble = without_logins(f"{type(error).__name__}: {error}")
-            else:
-                self._waiting.popleft()
-                self.trouble = None
-                continue
-            self._tried = time.monotonic()
-            return

@@ -1,4 +1,4 @@
-"""The recipes of conf/figures.yaml as runs, with as many seeds as there is time for."""
+"""The recipes of conf/published.yaml as runs, with as many seeds as there is time for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.config.published_rows import Row
 from pipeline.config.run_config import RunConfig
 from pipeline.storage import identity
 from pipeline.storage.store import RunStore
-from pipeline.sweep.history import History
+from pipeline.sweep.estimate import History
 from pipeline.sweep.plan import PlannedRun, make_plan
 
 FEWEST = 3
@@ -39,7 +39,7 @@ def affordable(runs: Sequence[PlannedRun], seeds: int, left: float, store: RunSt
     new = [run for run in runs if run.key not in store]
     cost = 0.0
     for count in range(seeds, min(FEWEST, seeds) - 1, -1):
-        cost = history.seconds([run for run in new if run.job.seed < count])
+        cost = history.sweep_seconds([run for run in new if run.job.seed < count])
         if cost <= max(left, 0.0):
             return count, cost
     return 0, cost

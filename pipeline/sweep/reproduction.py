@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline.cli.errors import UserError
-from pipeline.models.devices import Device
+from pipeline.data.arrays import Arrays, load
+from pipeline.models import devices
 from pipeline.storage import identity
 from pipeline.storage.divergence import first_divergence
 from pipeline.storage.store import RunStore
+from pipeline.sweep.executors.this_process import ThisProcess
+from pipeline.sweep.outcome import Outcome
+from pipeline.sweep.plan import PlannedRun
 from pipeline.training.result import FAILED, RunResult
 
 
@@ -63,75 +69,55 @@ def reproduce(results: Sequence[RunResult], data: Path, store: RunStore) -> list
 
     `data` is the folder of all data sets; `store` has the other seeds, which tell how much a figure varies.
     """
-    groups: dict[str, list[RunResult]] = {}
-    for result in results:
-        shared = result.job.dataset, sorted(result.identity.get("numerics", {}).items())
-        groups.setdefault(repr(shared), []).append(result)
-    found = {one.then.key: one for group in groups.values() for one in _reproduce_group(group, data, store)}
+    recorded = {result.key: result for result in results}
+    found: dict[str, Reproduction] = {}
+    arrays: dict[str, Arrays] = {}
+    groups: dict[Any, list[PlannedRun]] = {}
+    for then in results:
+        name = then.job.dataset.name
+        try:
+            if name not in arrays:
+                arrays[name] = load(data / name)
+            run = _planned(then, arrays[name])
+            groups.setdefault((run.device, then.job.dataset), []).append(run)
+        except UserError as error:
+            found[then.key] = Reproduction(then, Verdict.IMPOSSIBLE, str(error))
+    for group in groups.values():
+        try:
+            for outcome in ThisProcess().execute(group):
+                then = recorded[outcome.run.key]
+                found[then.key] = _judge(then, outcome, store)
+        except UserError as error:
+            for run in group:
+                found.setdefault(run.key, Reproduction(recorded[run.key], Verdict.IMPOSSIBLE, str(error)))
     return [found[result.key] for result in results]
 
 
-def _reproduce_group(group: Sequence[RunResult], data: Path, store: RunStore) -> Iterator[Reproduction]:
-    from pipeline.data.arrays import load
-    from pipeline.models import devices
-    from pipeline.storage.numerics import numerics_class
-
+def _planned(then: RunResult, arrays: Arrays) -> PlannedRun:
+    """The run of the record, on the device and the data that it had. Raises UserError if these are not here."""
+    if then.identity["data"] != arrays.digest:
+        here, was = arrays.digest[:12], then.identity["data"][:12]
+        raise UserError(f"its data are not here: {arrays.name} has the digest {here}, the run had {was}")
+    numerics = then.identity["numerics"]
     try:
-        arrays = load(data / group[0].job.dataset.name)
-        device = _device(group[0].identity["numerics"])
-        devices.start(device)
-        same_data = [then for then in group if then.identity["data"] == arrays.digest]
-        retrained = _train(same_data, arrays, device)
-    except (UserError, KeyError) as error:
-        # A KeyError is a setting that the recorded numerics lack: another release wrote them.
-        why = f"its numerics have no {error}" if isinstance(error, KeyError) else str(error)
-        yield from (Reproduction(then, Verdict.IMPOSSIBLE, why) for then in group)
-        return
-    here = numerics_class(device)
-    for then in group:
-        if then.key in retrained:
-            changes = tuple(differences(then, device.numerics(), here))
-            yield _judge(then, retrained[then.key], changes, data, store)
-        else:
-            digests = (
-                f"{data / arrays.name} has the digest {arrays.digest[:12]}, the run had {then.identity['data'][:12]}"
-            )
-            yield Reproduction(then, Verdict.IMPOSSIBLE, f"its data are not here: {digests}")
-
-
-def _device(numerics: dict[str, Any]) -> Device:
-    from pipeline.models import devices
-
-    return devices.choose(
-        kind=numerics["device"],
-        backend=numerics["backend"],
-        precision=numerics["precision"],
-        xla=numerics["xla"],
-        trainer=numerics["trainer"],
-        workers=0,
-        stack=numerics["stack"] if numerics["backend"] == "jax" else 0,
-    )
-
-
-def _train(group: Sequence[RunResult], arrays: Any, device: Device) -> dict[str, RunResult | None]:
-    """The new results by key; None for a run without one."""
-    from pipeline.data.arrays import split
-    from pipeline.training import trainer
-
-    retrained: dict[str, RunResult | None] = {then.key: None for then in group}
-    if group:
-        dataset = group[0].job.dataset
-        parts = split(arrays, dataset.validation_size, dataset.train_size)
-        for event in trainer.train([then.job for then in group], parts, arrays.classes, device):
-            if isinstance(event, trainer.Done):
-                retrained[group[event.index].key] = event.result
-    return retrained
+        device = devices.choose(
+            kind=numerics["device"],
+            backend=numerics["backend"],
+            precision=numerics["precision"],
+            xla=numerics["xla"],
+            trainer=numerics["trainer"],
+            workers=0,
+            stack=numerics["stack"] if numerics["backend"] == "jax" else 0,
+        )
+    except KeyError as error:  # another release wrote them
+        raise UserError(f"its numerics have no {error}") from error
+    return PlannedRun(then.job, device, arrays, then.key, then.identity, [])
 
 
 def differences(then: RunResult, numerics: dict[str, Any], numerics_class: str) -> list[str]:
     """What decides bits and has changed since: code, versions, the way this machine computes."""
     lines = []
-    if then.identity["source"] != identity.source_digest():
+    if then.identity["source"] != identity.source_digest(then.identity["numerics"]):
         lines.append(code_difference(then))
     was, here = then.identity["numerics"], identity.environment()
     lines += [f"{name}: {was[name]} then, {value} now" for name, value in numerics.items() if was.get(name) != value]
@@ -149,42 +135,41 @@ def differences(then: RunResult, numerics: dict[str, Any], numerics_class: str) 
 
 def code_difference(then: RunResult) -> str:
     """Which source files have changed, and which commit has them as they were."""
-    names = identity.changed_sources(then.sources)
+    names = identity.changed_sources(then.sources, then.identity["numerics"])
     more = f" and {len(names) - 6} more" if len(names) > 6 else ""
     line = f"code: {', '.join(f'pipeline/{name}' for name in names[:6]) or 'not the same'}{more}"
     commit = then.environment.get("git_commit")
     if not commit:
         return f"{line}; the run knows no commit"
-    committed = identity.at_commit(commit, names)
-    if not committed:
+    committed = identity.commit_has(commit, {name: then.sources[name] for name in names if name in then.sources})
+    if committed is None:
         return f"{line}; commit {commit[:12]}, which is not in this repository, had them"
-    if all(committed[name] == then.sources.get(name) for name in names):
+    if committed:
         return f"{line}; commit {commit[:12]} has them as they were"
     if then.patch:
         return f"{line}; commit {commit[:12]} has them, with the patch {then.key[:12]}…/uncommitted.diff on top"
     return f"{line}; commit {commit[:12]} has them only in part: some changes were not committed"
 
 
-def _judge(
-    then: RunResult, now: RunResult | None, changes: tuple[str, ...], data: Path, store: RunStore
-) -> Reproduction:
-    if now is None or now.status == FAILED:
-        why = f"training it again failed: {now.reason if now else 'no result'}"
-        return Reproduction(then, Verdict.IMPOSSIBLE, why, changes)
+def _judge(then: RunResult, outcome: Outcome, store: RunStore) -> Reproduction:
+    now = outcome.result
+    assert now is not None
+    changes = tuple(differences(then, outcome.run.device.numerics(), now.environment["numerics_class"]))
+    if now.status == FAILED:
+        return Reproduction(then, Verdict.IMPOSSIBLE, f"training it again failed: {now.reason}", changes)
     divergence = first_divergence(then, now)
     if divergence is None:
         why = "every bit is the same: initial weights, batch order, each epoch, final weights, predictions"
         return Reproduction(then, Verdict.IDENTICAL, why, changes)
     if not changes:
         return Reproduction(then, Verdict.DEFECT, divergence)
-    consistent, why = consistency(then, now, data, store)
+    consistent, why = consistency(then, now, outcome.run.arrays.test_labels, store)
     verdict = Verdict.CONSISTENT if consistent else Verdict.INCONSISTENT
     return Reproduction(then, verdict, f"{divergence}; {why}", changes)
 
 
-def consistency(then: RunResult, now: RunResult, data: Path, store: RunStore) -> tuple[bool, str]:
+def consistency(then: RunResult, now: RunResult, labels: np.ndarray, store: RunStore) -> tuple[bool, str]:
     """Whether two results differ no more than two seeds do; with fewer than three seeds, by the test images."""
-    from pipeline.data.arrays import load
     from pipeline.report.prose import inference
     from pipeline.statistics.consistency import against_seeds, on_images
 
@@ -200,6 +185,5 @@ def consistency(then: RunResult, now: RunResult, data: Path, store: RunStore) ->
     elif then.predictions is None or now.predictions is None:
         return False, "too few seeds here, and no predictions recorded, to tell whether it is consistent"
     else:
-        labels = load(data / then.job.dataset.name).test_labels
         found = on_images(labels, then.predictions, now.predictions)
     return found.consistent, inference.consistency(found)

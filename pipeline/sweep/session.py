@@ -1,7 +1,7 @@
 """The way of a sweep: plan → execute → store → publish → summarize. A single run goes the same way.
 
-`run_sweep` is all of it. If a multirun hands over its runs in several batches, `opened` lasts from the first batch to the
-last, and `add` and `train` are called for each.
+`opened` begins and ends a session, and `Session.train` executes. If a multirun hands over its runs in several batches, the
+session lasts from the first batch to the last, and `add` and `train` are called for each.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pipeline.config.run_config import digest
 from pipeline.storage import identity
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
-from pipeline.storage.sweeps import ENDED, RUNNING, STOPPED, Ledger, Sweep, gather, related, title, told_lost, told_of
-from pipeline.sweep import messages, room
+from pipeline.storage.sweeps import ENDED, RUNNING, STOPPED, Ledger, Sweep, lost_tags, related, title, write_results
+from pipeline.sweep import disk_space, messages
 from pipeline.sweep.executors.choose import choose_executor
 from pipeline.sweep.executors.this_process import ThisProcess
 from pipeline.sweep.outcome import Outcome, best_of, lost_runs, without_weights
@@ -31,24 +31,19 @@ from pipeline.sweep.progress import Progress
 from pipeline.sweep.publisher import Publisher
 from pipeline.sweep.weights import Candidates, with_weights
 from pipeline.tracking import Tracker, TrackingUnavailable, open_tracker
+from pipeline.tracking.describe import origin_tags
 from pipeline.training.outcome import Epoch
-
-
-def run_sweep(plan: Plan, settings: Mapping[str, Any]) -> Generator[tuple[int, Outcome]]:
-    """Train, store and publish the runs of `plan`; yields each position and outcome as the runs end.
-
-    Raises UserError, before anything is trained, if there is no room; and TrackingUnavailable, when all else is done, if
-    MLflow did not take everything.
-    """
-    with opened(plan, settings) as session:
-        yield from session.train()
 
 
 @contextmanager
 def opened(
     plan: Plan, settings: Mapping[str, Any], pool: Pool | None = None, words: Sequence[str] | None = None
 ) -> Iterator[Session]:
-    """A session with `plan` as its first batch. `words`: those of the command, if more batches may follow."""
+    """A session with `plan` as its first batch. `words`: those of the command, if more batches may follow.
+
+    Raises UserError, before anything is trained, if there is no room; and TrackingUnavailable, when all else is done, if
+    MLflow did not take everything.
+    """
     identity.environment()  # Cached from here on: somebody may commit or edit while runs train.
     session = Session(plan, settings, pool, words)
     status, best = "KILLED", None
@@ -98,7 +93,7 @@ class Session:
     def begin(self) -> None:
         """Start the sweep in MLflow."""
         if not self.single:
-            tags = {"runs": str(len(self.outcomes))} | told_of(identity.environment())
+            tags = {"runs": str(len(self.outcomes))} | origin_tags(identity.environment())
             name = title([outcome.run.job for outcome in self.outcomes])
             smaller, larger = related(self.ledger, self.question, {outcome.key for outcome in self.outcomes})
             self.publisher.begin(name, tags, self.id, smaller, larger, restore=self.settings["force"])
@@ -112,7 +107,7 @@ class Session:
         before = [outcome.result for outcome in self.outcomes if outcome.result is not None]
         plan = look_up(plan, self.store, self.settings, self.single, before)
         new = to_train(plan)
-        room.check_room(new, self._places())
+        disk_space.check(new, self._places())
         messages.announce(plan, self.single, self.settings["force"])
         self.batch = len(self.outcomes)
         self.outcomes += [Outcome(run, run.stored) for run in plan]
@@ -203,7 +198,7 @@ class Session:
 
     def tag_lost(self) -> None:
         """Note on the sweep's parent run which runs are lost, why, and the commands that train them again."""
-        tags = told_lost(lost_runs(self.outcomes))
+        tags = lost_tags(lost_runs(self.outcomes))
         if self.in_batches:  # it has grown since it began
             name = title([outcome.run.job for outcome in self.outcomes])
             tags |= {"runs": str(len(self.outcomes)), "mlflow.runName": name}
@@ -222,7 +217,7 @@ class Session:
         else:
             self.ledger.write(sweep)
         if results := self.settings["paths"]["results"]:
-            gather(self.store, sweep, from_project(results))
+            write_results(self.store, sweep, from_project(results))
         messages.say_summary(self.outcomes, best, self.single, time.monotonic() - self.started)
 
     def _record(self, status: str, parent: str | None, best: str | None = None) -> Sweep:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +14,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from pipeline.cli import console
 from pipeline.cli.errors import RunFailed, UserError
 from pipeline.config import commandline, compose
 from pipeline.config.compose import ConfigurationError
+from pipeline.sweep.leftovers import remove_leftovers
 
 if TYPE_CHECKING:
     from pipeline.sweep.outcome import Outcome
@@ -63,7 +63,8 @@ class TrainTask:
                     return outcome()
             except UserError as error:
                 self.refused = error
-        _take_back()
+        hydra = HydraConfig.get()
+        remove_leftovers(Path(hydra.runtime.output_dir), Path(hydra.sweep.dir))
         return math.nan
 
     def batch(
@@ -129,22 +130,3 @@ def _may_have_more() -> bool:
     chosen = config.runtime.choices
     together = chosen["hydra/sweeper"] == "basic" and chosen["hydra/launcher"].startswith("batched")
     return not together or config.sweeper.max_batch_size is not None
-
-
-def _take_back() -> None:
-    """Remove what Hydra wrote for a run that is not trained: its files, an empty log, folders that are empty then."""
-    config = HydraConfig.get()
-    folder = Path(config.runtime.output_dir)
-    written = [folder / ".hydra" / name for name in ("config.yaml", "hydra.yaml", "overrides.yaml")]
-    log = folder / f"{config.job.name}.log"
-    if log.exists() and not log.stat().st_size:
-        written.append(log)
-    ends = {Path.cwd(), console.PROJECT}
-    above = [up for up in folder.parents if up == Path(config.sweep.dir).absolute() or ends & {*up.parents}]
-    with suppress(OSError):
-        for file in written:
-            file.unlink(missing_ok=True)
-        for empty in (folder / ".hydra", folder, *above):
-            if [entry.name for entry in empty.iterdir()] == ["multirun.yaml"]:
-                (empty / "multirun.yaml").unlink()
-            empty.rmdir()

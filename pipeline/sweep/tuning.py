@@ -7,25 +7,21 @@ optimizers as it likes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.cli.errors import RunsLost, UserError
 from pipeline.cli.formatting import duration
 from pipeline.config import rules
-from pipeline.config.compose import ConfigurationError, composed
-from pipeline.config.rules import Rule
+from pipeline.config.compose import composed
 from pipeline.config.run_config import Optimizer
-from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
-from pipeline.sweep import session
-from pipeline.sweep.history import History
-from pipeline.sweep.plan import PlannedRun, make_plan, store_root
+from pipeline.sweep.budget import Budget
+from pipeline.sweep.estimate import History
+from pipeline.sweep.plan import PlannedRun, look_up, make_plan, store_root, to_train
 from pipeline.sweep.recipes import with_job
-from pipeline.tracking import NONE, TrackingUnavailable
-from pipeline.tracking.address import resolve
+from pipeline.sweep.results import results_of
 from pipeline.training.result import FAILED, RunResult
 
 if TYPE_CHECKING:
@@ -33,71 +29,6 @@ if TYPE_CHECKING:
 
 QUESTION = "tuned learning rates"
 RATE = rules.HYPERPARAMETERS["learning_rate"]
-
-
-def _numbers(text: str) -> list[float]:
-    return [float(word) for word in text.split(",")]
-
-
-def _are_decades(text: str) -> bool:
-    try:
-        found = _numbers(text)
-    except ValueError:
-        return False
-    return len(found) >= 3 and found == sorted({*found}) and 0 in found[1:-1] and max(map(abs, found)) <= 6
-
-
-RULES: dict[str, Rule] = {
-    "decades": Rule(_are_decades, "three or more numbers from -6 to 6 in rising order with 0 inside, such as -1,0,1"),
-    "step": rules.number(0, 6, over=True),
-    "rates": rules.integer(3, 30),
-    "choosing_seeds": rules.integer(2, 1000),
-    "final_seeds": rules.integer(2, 1000),
-}
-
-
-@dataclass(frozen=True)
-class Budget:
-    """conf/tune.yaml, with the words of the command line in place of its values."""
-
-    optimizers: tuple[str, ...]
-    decades: tuple[float, ...]
-    step: float
-    rates: int
-    choosing_seeds: int
-    final_seeds: int
-
-    @classmethod
-    def of(cls, texts: Mapping[str, str]) -> Budget:
-        """Raises ConfigurationError with everything that is wrong."""
-        values: dict[str, Any] = {key: texts[key] if key == "decades" else rules.plain(texts[key]) for key in RULES}
-        names = texts["optimizers"].split(",")
-        known = rules.choice(rules.options("optimizer"))
-        complaints = [rules.complaint(key, value, RULES[key]) for key, value in values.items()]
-        complaints += [rules.complaint("optimizers", name, known) for name in names]
-        if len({*names}) < len(names):
-            complaints.append(f"optimizers={texts['optimizers']}: expected each once")
-        if problems := [line for line in complaints if line]:
-            raise ConfigurationError(problems)
-        decades = tuple(_numbers(values.pop("decades")))
-        if values["rates"] < len(decades):
-            first = f"the first ones of decades={texts['decades']}"
-            raise ConfigurationError([f"rates={values['rates']}: expected at least {len(decades)}, {first}"])
-        return cls(optimizers=tuple(names), decades=decades, **values)
-
-    @property
-    def final(self) -> range:
-        return range(self.final_seeds)
-
-    @property
-    def choosing(self) -> range:
-        """Other seeds than the final ones."""
-        return range(self.final_seeds, self.final_seeds + self.choosing_seeds)
-
-    @property
-    def runs(self) -> int:
-        """The most that there may be in all."""
-        return len(self.optimizers) * (self.rates * self.choosing_seeds + 2 * self.final_seeds)
 
 
 @dataclass(frozen=True)
@@ -143,10 +74,9 @@ class Search:
             for rate in map(base.rate, budget.decades):
                 if line := rules.complaint(f"decades: the rate of {name}", rate, RATE):
                     raise UserError(line)
-        self.store = RunStore(store_root(self.settings["paths"]["runs"]))
         self.tried: dict[str, dict[float, list[RunResult]]] = {name: {} for name in self.bases}
-        self.unsent: TrackingUnavailable | None = None
-        """The last error of MLflow, which may lack some of the runs. They are all on disk."""
+        self.unsent: UserError | None = None
+        """Why MLflow lacks some of the runs, if it does. They are all on disk."""
 
     def run(self) -> list[Tuning]:
         """Spend the budget, a round for all optimizers at a time; then default and chosen rates with the final seeds."""
@@ -178,33 +108,14 @@ class Search:
     def train(self, places: Sequence[tuple[str, float]], seeds: range) -> list[list[RunResult]]:
         """The results of each optimizer and decade. Trains and publishes what is new. Raises RunsLost if a run failed."""
         runs = [self.bases[name].run(decade, seed) for name, decade in places for seed in seeds]
-        keys = [run.key for run in runs]
-        ended: dict[int, RunResult | None] = {}
-        if not all(map(self._stored, keys)) or self._unpublished(keys):
-            try:
-                for position, outcome in session.run_sweep(tuple(runs), self.settings):
-                    ended[position] = outcome.result
-            except TrackingUnavailable as error:
-                self.unsent = error
-        results = [ended.get(position) or self._stored(key) for position, key in enumerate(keys)]
-        complete = [result for result in results if result is not None and result.status != FAILED]
+        found, unsent = results_of(tuple(runs), self.settings)
+        self.unsent = unsent or self.unsent
+        complete = [result for result in found if result is not None and result.status != FAILED]
         if lost := len(runs) - len(complete):
             raise RunsLost(
                 f"{lost} of {len(runs)} runs failed, so no rate can be chosen; the same command tries them again"
             )
         return [complete[start : start + len(seeds)] for start in range(0, len(complete), len(seeds))]
-
-    def _stored(self, key: str) -> RunResult | None:
-        """What need not be trained: a run that finished or diverged."""
-        with suppress(OSError, ValueError, KeyError, UnreadableRun):
-            result = self.store.record(key)
-            return None if result.status == FAILED else result
-        return None
-
-    def _unpublished(self, keys: Sequence[str]) -> bool:
-        tracking = self.settings["tracking"]
-        address = resolve(tracking["kind"], tracking["uri"])
-        return address.kind != NONE and bool(self.store.unpublished(keys, address.name))
 
     def preview(self) -> list[str]:
         """What the whole would take, as if every optimizer's best lay at the upper edge each time."""
@@ -212,8 +123,9 @@ class Search:
         further = [max(budget.decades) + budget.step * (n + 1) for n in range(budget.rates - len(budget.decades))]
         runs = [base.run(d, s) for base in bases for d in (*budget.decades, *further) for s in budget.choosing]
         runs += [base.run(d, s) for base in bases for d in (0.0, budget.step / 3) for s in budget.final]
-        new = [run for run in runs if self._stored(run.key) is None]
-        seconds = History.of(self.store).seconds(new)
+        store = RunStore(store_root(self.settings["paths"]["runs"]))
+        new = to_train(look_up(tuple(runs), store, self.settings, single=False))
+        seconds = History.of(store).sweep_seconds(new)
         seeds = f"{budget.choosing_seeds} seeds each, then default and tuned with {budget.final_seeds} others"
         return [
             f"plan of at most {budget.runs} runs: {len(bases)} optimizers, {budget.rates} rates with {seeds}",

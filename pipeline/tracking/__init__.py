@@ -7,11 +7,21 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.tracking.address import NONE, SERVER, SQLITE, resolve
-from pipeline.tracking.null import NullTracker
-from pipeline.tracking.store import StoreDamaged, TrackingUnavailable, check
-from pipeline.tracking.tracker import Tracker
+from pipeline.tracking.database import StoreDamaged, TrackingUnavailable, check
+from pipeline.tracking.sweeps import ParentRun
+from pipeline.tracking.tracker import NullTracker, Tracker
 
-__all__ = ["NONE", "SERVER", "SQLITE", "NullTracker", "StoreDamaged", "Tracker", "TrackingUnavailable", "open_tracker"]
+__all__ = [
+    "NONE",
+    "SERVER",
+    "SQLITE",
+    "NullTracker",
+    "ParentRun",
+    "StoreDamaged",
+    "Tracker",
+    "TrackingUnavailable",
+    "open_tracker",
+]
 
 
 def open_tracker(

@@ -10,8 +10,9 @@ from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from pipeline.cli.console import PROJECT
-from pipeline.cli.errors import UserError
+from pipeline.cli.errors import UserError, without_logins
 from pipeline.cli.formatting import nearest
+from pipeline.config import rules
 
 SQLITE, SERVER, NONE = "sqlite", "server", "none"
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
@@ -114,3 +115,34 @@ def _sqlite(database: Path) -> Address:
         raise UserError(f"{database}: MLflow cannot keep a store in a path with {bad[0]!r} in it; rename the folder")
     lock = database.with_name(f"{database.name}.lock")
     return Address(SQLITE, f"sqlite:///{database}", database, database.parent / ARTIFACTS, lock)
+
+
+# --- passwords: in the environment, never in a word or a file that Hydra copies beside every run
+
+
+def without_login(word: str) -> str:
+    """The word without the password that a tracking address may hold, which goes where MLflow's own words look for it.
+
+    Hydra writes every word beside every run, and a run's record and tags have the command in them.
+    """
+    key, _, value = word.partition("=")
+    if key.lstrip("+") != "tracking.uri":
+        return word
+    uri = value.strip("'\"")
+    shown = redact(uri)
+    if shown == uri or "${" in uri:
+        return word
+    if not os.environ.get("MLFLOW_TRACKING_URI", "").strip():
+        os.environ["MLFLOW_TRACKING_URI"] = uri
+    return f"{key}='{shown}'"
+
+
+def refuse_written_logins() -> None:
+    """Raise UserError if a file of conf/tracking/ holds a password."""
+    for name in rules.options("tracking"):
+        text = (rules.CONF / "tracking" / f"{name}.yaml").read_text(encoding="utf-8")
+        if without_logins(text) != text:
+            raise UserError(
+                f"conf/tracking/{name}.yaml: holds a password, which Hydra would copy beside every run; "
+                "set MLFLOW_TRACKING_URI to that address instead"
+            )

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.cli.errors import UserError
-from pipeline.tracking import store, views
+from pipeline.tracking import database, views
 from pipeline.tracking.address import NONE, Address, conceal
-from pipeline.tracking.store import TrackingUnavailable
+from pipeline.tracking.database import TrackingUnavailable
 
 if TYPE_CHECKING:
     import filelock
@@ -63,7 +63,7 @@ class Connection:
             if self._client is None:
                 mlflow_client = _import_mlflow()
                 with self._lock():
-                    store.prepare(self.address)
+                    database.prepare(self.address)
                     try:
                         self._client = mlflow_client(self.address.uri, self.address.uri)
                     except ModuleNotFoundError as error:
@@ -72,7 +72,7 @@ class Connection:
                             f"{self.address.shown}: its driver {error.name} is not installed{known}"
                         ) from error
                     if self.address.database is not None:
-                        self._file = _file(self.address.database)
+                        self._file = _inode(self.address.database)
             return self._client
 
     @contextmanager
@@ -95,15 +95,15 @@ class Connection:
         try:
             yield
         except _failures() as error:
-            told = f"tracking at {self.address.shown}: could not {what}: {self.cause(error)}"
-            raise TrackingUnavailable(told) from error
+            message = f"tracking at {self.address.shown}: could not {what}: {self.cause(error)}"
+            raise TrackingUnavailable(message) from error
 
     def cause(self, error: BaseException) -> str:
         """The first line of an error, without the secrets of the address."""
-        told = conceal(str(error), self.address.uri)
-        if unanswered := re.search(r"Failed to establish a new connection: (?:\[Errno -?\d+\] )?([\w ]+)", told):
+        message = conceal(str(error), self.address.uri)
+        if unanswered := re.search(r"Failed to establish a new connection: (?:\[Errno -?\d+\] )?([\w ]+)", message):
             return f"no connection ({unanswered[1].lower()}); is the server up?"
-        lines = [line.strip() for line in told.splitlines() if line.strip()]
+        lines = [line.strip() for line in message.splitlines() if line.strip()]
         return lines[0] if lines else type(error).__name__
 
     def experiment(self, name: str) -> str:
@@ -135,16 +135,16 @@ class Connection:
 
     def _check_file(self) -> None:
         """Raise TrackingUnavailable if the SQLite file was deleted or replaced, or another program holds it too long."""
-        database = self.address.database
-        if database is None:
+        file = self.address.database
+        if file is None:
             return
-        if not database.exists() or _file(database) != self._file:
-            what = "was replaced" if database.exists() else "is gone"
+        if not file.exists() or _inode(file) != self._file:
+            what = "was replaced" if file.exists() else "is gone"
             raise TrackingUnavailable(
-                f"{database} {what} while this command ran, and with it what was recorded there; runs are sent again"
+                f"{file} {what} while this command ran, and with it what was recorded there; runs are sent again"
                 " from their records by: python -m pipeline.publish"
             )
-        store.wait_until_free(database)
+        database.wait_until_free(file)
 
 
 def _import_mlflow() -> type[MlflowClient]:
@@ -173,6 +173,6 @@ def _failures() -> tuple[type[BaseException], ...]:
     return failures
 
 
-def _file(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_dev, found.st_ino
+def _inode(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino

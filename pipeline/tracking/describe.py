@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 PARAMETER_LIMIT, TAG_LIMIT, DIGEST_LIMIT, NAME_LIMIT = 6000, 8000, 36, 250
 KEY, CONFIGURATION, STATUS, REASON, NONFINITE = "run.key", "run.configuration", "status", "reason", "nonfinite"
 DATA, SOURCE = "data.sha256", "source.sha256"
-COMMIT, DIRTY = "mlflow.source.git.commit", "mlflow.source.git.dirty"
+DEVICE, BACKEND = "numerics.device", "numerics.backend"
+COMMIT, DIRTY, EXPERIMENT = "mlflow.source.git.commit", "mlflow.source.git.dirty", "env.dvc_experiment"
 STARTED = "run.started"
+PROVENANCE = "provenance.json"
+"""A run's file in MLflow with what is too much for tags."""
 NOTE, PARENT = "mlflow.note.content", "mlflow.parentRunId"
 
 
@@ -60,51 +63,65 @@ def parameters(result: RunResult) -> dict[str, str]:
 
 
 def metrics(result: RunResult) -> tuple[list[Point], dict[str, str]]:
-    """Every finite value by epoch (from 1), then the final figures at the last epoch; and the others by name, as words.
+    """Every finite value of the curves at its epoch (from 1), then the figures at the last epoch; and the others by name.
 
-    MLflow stores an infinity as 1.8e308 without a flag, so what is not finite becomes a tag.
+    MLflow stores an infinity as 1.8e308 without a flag, so a value that is not finite becomes part of a tag, as text.
     """
     start, end = span(result)
-    epochs = max((len(values) for values in result.history.values()), default=0)
+    last = result.epochs[-1] if result.epochs else 0
     points: list[Point] = []
-    lost: dict[str, str] = {}
+    nonfinite: dict[str, str] = {}
     for name, values in result.history.items():
-        for epoch, value in enumerate(values, start=1):
+        for epoch, value in zip(result.epochs, values, strict=False):
             if math.isfinite(value):
-                points.append(Point(name, float(value), epoch, start + (end - start) * epoch // epochs))
+                points.append(Point(name, float(value), epoch, start + (end - start) * epoch // last))
             else:
-                lost[f"{name}@{epoch}"] = str(value)
+                nonfinite[f"{name}@{epoch}"] = str(value)
     for name, value in result.figures.items():
-        history = result.history.get(name)
+        curve = result.history.get(name)
         if not math.isfinite(value):
-            lost[name] = str(value)
-        elif not history or history[-1] != value:
-            # One millisecond after the epochs, so that the figure is what MLflow takes for the latest value.
-            points.append(Point(name, float(value), epochs, end + 1))
-    return points, lost
+            nonfinite[name] = str(value)
+        elif not curve or curve[-1] != value:
+            # One millisecond after the curve, whose last point may be of fewer samples: MLflow shows the latest value.
+            points.append(Point(name, float(value), last, end + 1))
+    return points, nonfinite
 
 
-def tags(result: RunResult, lost: Mapping[str, str]) -> dict[str, str]:
-    """Who this run is and where it ran: `run.…`, `data.…`, `source.…`, `numerics.…`, `digest.…`, `env.…`."""
-    identity, environment = dict(result.identity), dict(result.environment)
-    shown = {KEY: result.key, CONFIGURATION: result.job.configuration, STATUS: result.status}
-    shown[STARTED] = str(span(result)[0])
-    for name, key in ((DATA, "data"), (SOURCE, "source")):
-        if key in identity:
-            shown[name] = text(identity.pop(key))
-    numerics = identity.pop("numerics", {})
-    groups = {"numerics": numerics, "digest": result.digests, "env": environment, "run": identity}
-    for prefix, values in groups.items():
-        named = values if isinstance(values, Mapping) else {"class": values}
-        shown |= {f"{prefix}.{name}": text(value) for name, value in named.items()}
-    for name, keys in ((COMMIT, ("git.commit", "git_commit")), (DIRTY, ("git.dirty", "git_dirty"))):
-        if value := next((environment[key] for key in keys if environment.get(key)), None):
-            shown[name] = text(value)
-    if result.reason:
-        shown[REASON] = result.reason
-    if lost:
-        shown[NONFINITE] = ", ".join(f"{name}={value}" for name, value in lost.items())
-    return {name: fit(value, TAG_LIMIT) for name, value in shown.items()}
+def tags(result: RunResult, nonfinite: Mapping[str, str]) -> dict[str, str]:
+    """What a person filters runs by. All else that is known of a run is in its `provenance`."""
+    identity, environment = result.identity, result.environment
+    shown = {
+        KEY: result.key,
+        CONFIGURATION: result.job.configuration,
+        STATUS: result.status,
+        STARTED: str(span(result)[0]),
+        DATA: identity.get("data"),
+        SOURCE: identity.get("source"),
+        DEVICE: identity.get("numerics", {}).get("device"),
+        BACKEND: identity.get("numerics", {}).get("backend"),
+        REASON: result.reason,
+        NONFINITE: ", ".join(f"{name}={value}" for name, value in nonfinite.items()),
+    }
+    given = {name: value for name, value in shown.items() if value}
+    return {name: fit(value, TAG_LIMIT) for name, value in (given | origin_tags(environment)).items()}
+
+
+def origin_tags(environment: Mapping[str, str]) -> dict[str, str]:
+    """The commit and the DVC experiment that a run, or a sweep's parent run, comes from."""
+    names = {COMMIT: "git_commit", DIRTY: "git_dirty", EXPERIMENT: "dvc_experiment"}
+    return {tag: environment[name] for tag, name in names.items() if environment.get(name)}
+
+
+def provenance(result: RunResult) -> str:
+    """The run's `provenance.json`: what its key is made of, digests of its arrays and sources, and where it ran."""
+    parts = {
+        "key": result.key,
+        "identity": result.identity,
+        "digests": result.digests,
+        "sources": result.sources,
+        "environment": result.environment,
+    }
+    return json.dumps(parts, indent=1, sort_keys=True) + "\n"
 
 
 def dataset(result: RunResult, given: Mapping[str, Any] | None) -> dict[str, str]:

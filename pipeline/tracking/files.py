@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -12,6 +13,9 @@ from pipeline.cli.errors import UserError
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
+
+
+LARGEST_TEXT = 2**20
 
 
 def check(files: Mapping[str, Path]) -> None:
@@ -34,6 +38,17 @@ def add(client: MlflowClient, run_id: str, files: Mapping[str, Path]) -> None:
         else:
             with open(path, "rb") as stream:
                 client.log_stream(run_id, stream, name)
+
+
+def read(client: MlflowClient, run_id: str, name: str) -> str | None:
+    """The text of a file at the top of a run's files; None if there is none. Raises UserError for one that is too large."""
+    [size] = [item.file_size for item in client.list_artifacts(run_id) if item.path == name] or [None]
+    if size is None:
+        return None
+    if size > LARGEST_TEXT:
+        raise UserError(f"MLflow run {run_id}: its {name} has {size:,} bytes, expected at most {LARGEST_TEXT:,}")
+    with tempfile.TemporaryDirectory() as temporary:
+        return Path(client.download_artifacts(run_id, name, temporary)).read_text(encoding="utf-8")
 
 
 def check_folder(client: MlflowClient, run_id: str, ours: Path | None) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import tempfile
-import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from pipeline.data.arrays import load
 from pipeline.models import dense, devices
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
+from pipeline.tracking import files
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -41,8 +41,11 @@ def requirements(backend: str) -> list[str]:
     return pins
 
 
-def log(client: MlflowClient, run_id: str, model: Any, example: np.ndarray) -> str:
-    """Save the Keras `model` under a run; the model's id. See `_log`."""
+def log_model(tracker: Tracker, run_id: str, model: Any, example: np.ndarray) -> str:
+    """Keep a Keras model with a run, for `mlflow.pyfunc.load_model("runs:/<run_id>/model")`; the model's id. See `_log`.
+
+    `example` is one sample or more of its input: dtype and shape become the model's signature.
+    """
     import keras
     import mlflow.keras
     from mlflow.models import ModelSignature
@@ -57,18 +60,15 @@ def log(client: MlflowClient, run_id: str, model: Any, example: np.ndarray) -> s
         pins = requirements(keras.backend.backend())
         mlflow.keras.save_model(model, folder, mlflow_model=card, signature=signature, pip_requirements=pins)
 
-    return _log(client, run_id, NAME, save)
+    with tracker.connection.exclusive("log a model") as client:
+        files.check_folder(client, run_id, tracker.address.artifacts)
+        return _log(client, run_id, NAME, save)
 
 
 def log_served(
-    client: MlflowClient,
-    run_id: str,
-    job: dict[str, Any],
-    weights: Mapping[str, np.ndarray],
-    image_shape: tuple[int, int],
-    brightest: int,
+    client: MlflowClient, run_id: str, result: RunResult, image_shape: tuple[int, int], brightest: int
 ) -> str:
-    """Save the network of `job` with its weights as a service that takes raw pixels; the model's id. See `_log`.
+    """Save the network of `result`, which has its weights, as a service that takes raw pixels; the model's id. See `_log`.
 
     It consists of arrays and of the plain values of the job: no pickled object, no layers read from a file.
     """
@@ -79,13 +79,14 @@ def log_served(
     # Not uint8: MLflow's server casts what it receives to the signature's type and would cut 0.7 to 0. The model itself
     # checks that the values are raw pixels.
     signature = ModelSignature(inputs=Schema([TensorSpec(np.dtype("float64"), (-1, *image_shape))]))
-    plain = {"job": job, "image_shape": list(image_shape), "brightest": brightest}
+    weights = {name.replace("/", "."): array for name, array in (result.weights or {}).items()}
+    plain = {"job": result.job.to_dict(), "image_shape": list(image_shape), "brightest": brightest}
 
     def save(folder: str, card: Any) -> None:
         with tempfile.TemporaryDirectory() as temporary:
             arrays, values = Path(temporary) / "weights.npz", Path(temporary) / "network.json"
             with open(arrays, "wb") as file:
-                np.savez(file, allow_pickle=False, **{name.replace("/", "."): array for name, array in weights.items()})
+                np.savez(file, allow_pickle=False, **weights)
             values.write_text(json.dumps(plain))
             mlflow.pyfunc.save_model(
                 folder,
@@ -111,7 +112,7 @@ def send_model(
     shapes = [array.shape for array in weights.values()]
     network = dense.build(result.job.model, shapes[0][0], shapes[-1][-1], dtype)
     dense.set_weights(network, weights)
-    tracker.log_model(ids["run_id"], network, images)
+    log_model(tracker, ids["run_id"], network, images)
     store.note_published(result.key, {**ids, "model": ids["run_id"]})
 
 
@@ -132,29 +133,9 @@ def send_winner(
         arrays = load(data / result.job.dataset.name)
         images = np.asarray(arrays.test_images[:5]) if arrays.digest == result.identity["data"] else images
     precision = result.identity["numerics"]["precision"]
-    devices.start(devices.choose("cpu", "tensorflow", "float32", True, "engine", 1, 0))
+    devices.start(devices.choose("cpu", "tensorflow", "float32", True, "engine", 1, 0), trains=False)
     send_model(tracker, store, result, ids, images, "float32" if precision == "tensorfloat32" else precision)
     print(f"and the model of {result.name}", flush=True)
-
-
-FIRST_OF_ZIP = 10 * 365.25 * 86_400
-"""1 January 1980, within a day or two: the first date that a ZIP file knows."""
-
-
-@contextmanager
-def dated_by_zip() -> Iterator[None]:
-    """Let a machine whose clock stands before 1980 save a Keras model, a ZIP file that is dated by the clock."""
-    real = time.localtime
-
-    def floored(seconds: float | None = None) -> time.struct_time:
-        return real(max(FIRST_OF_ZIP, seconds or 0.0))
-
-    if time.time() < FIRST_OF_ZIP:
-        time.localtime = floored  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        time.localtime = real
 
 
 def _log(client: MlflowClient, run_id: str, name: str, save: Callable[[str, Any], None]) -> str:
@@ -185,7 +166,7 @@ def _log(client: MlflowClient, run_id: str, name: str, save: Callable[[str, Any]
                 model_uuid=logged.model_id,
                 model_id=logged.model_id,
             )
-            with dated_by_zip(), warnings.catch_warnings():
+            with warnings.catch_warnings():
                 # MLflow advises type hints and input examples, which a given signature makes needless.
                 warnings.simplefilter("ignore")
                 save(str(folder), card)

@@ -1,8 +1,4 @@
-"""Which process works on a run, and whether it is still alive: MLflow leaves the runs of a killed process RUNNING.
-
-Start times are in clock ticks since boot. psutil's are dates, which move when the clock is set, and with them a living
-process would look like another one.
-"""
+"""Which processes work on a run, and whether they still do: MLflow leaves the runs of a killed process RUNNING."""
 
 from __future__ import annotations
 
@@ -10,68 +6,60 @@ import functools
 import json
 import os
 import platform
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
+
 TAG = "process"
 """One tag for all processes of a run, a JSON list: several tags would be several columns in MLflow's table."""
+SAME_START = 2.0
+"""Seconds by which two readings of one process's start may differ: Linux rounds its own start to a second."""
 
 
 def host() -> str:
     return platform.node() or "unknown"
 
 
-def _text(path: str) -> str:
-    try:
-        return Path(path).read_text().strip()
-    except OSError:
-        return ""
-
-
-def _namespace() -> str:
-    """Process numbers are only valid within one PID namespace (one container)."""
-    try:
-        return os.readlink("/proc/self/ns/pid")
-    except OSError:
-        return ""
-
-
-def _started(pid: int) -> str:
-    """Clock ticks from boot to the start of a process, to distinguish it from a later one with the same number.
-
-    Empty if it is gone or a zombie, or if there is no /proc.
-    """
-    # The second field is the program's name in parentheses, and may hold anything.
-    fields = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()
-    return fields[19] if len(fields) > 19 and fields[0] not in "ZX" else ""
-
-
 @functools.cache
-def _here() -> dict[str, str]:
-    return {"host": host(), "boot": _text("/proc/sys/kernel/random/boot_id"), "namespace": _namespace()}
+def of(pid: int) -> dict[str, Any]:
+    """What identifies a process of this machine; the number alone comes again."""
+    here = {"host": host(), "boot": "", "namespace": ""}
+    with suppress(OSError):
+        here["boot"] = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        here["namespace"] = os.readlink("/proc/self/ns/pid")  # of a container: numbers are valid within one
+    return here | {"pid": pid, "started": _started(pid)}
+
+
+def _started(pid: int) -> float | None:
+    """Seconds from the machine's start to that of the process, which stay when the clock is set; None if it is gone."""
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        return float(process.create_time() - psutil.boot_time())
+    except psutil.NoSuchProcess:
+        return None
 
 
 def tag(before: str | None = None) -> dict[str, str]:
     """The tag that names this process as working on a run, beside the living ones in `before`, its present value."""
-    identity = of(os.getpid())
-    others = [other for other in _listed(before) if other != identity and not _gone(other)]
-    return {TAG: json.dumps([*others, identity])}
+    own = of(os.getpid())
+    others = [other for other in _listed(before) if other != own and not _gone(other)]
+    return {TAG: json.dumps([*others, own])}
 
 
-def of(pid: int) -> dict[str, Any]:
-    """What identifies the process with this number."""
-    return _here() | {"pid": pid, "started": _started(pid)}
-
-
-def dead(run_tags: dict[str, str]) -> bool:
+def dead(run_tags: Mapping[str, str]) -> bool:
     """Whether every process that worked on a run is known to be gone; False if that is not known."""
-    identities = _listed(run_tags.get(TAG))
-    return bool(identities) and all(_gone(identity) for identity in identities)
+    processes = _listed(run_tags.get(TAG))
+    return bool(processes) and all(map(_gone, processes))
 
 
-def alone(run_tags: dict[str, str]) -> bool:
+def alone(run_tags: Mapping[str, str]) -> bool:
     """Whether no other process works on a run, except those that are known to be gone."""
-    return all(identity == of(os.getpid()) or _gone(identity) for identity in _listed(run_tags.get(TAG)))
+    return all(other == of(os.getpid()) or _gone(other) for other in _listed(run_tags.get(TAG)))
 
 
 def _listed(value: str | None) -> list[Any]:
@@ -83,7 +71,8 @@ def _listed(value: str | None) -> list[Any]:
 
 
 def _gone(then: Any) -> bool:
-    here = _here()
+    """Whether a process is known to be gone. What is not the tag of this project says nothing."""
+    here = of(os.getpid())
     try:
         pid, started = int(then["pid"]), then["started"]
         if then["host"] != here["host"]:
@@ -92,14 +81,8 @@ def _gone(then: Any) -> bool:
             return True
         if then["namespace"] != here["namespace"]:
             return False
-    except (ValueError, KeyError, TypeError):
+        now = _started(pid)
+    except (ValueError, KeyError, TypeError, OverflowError, psutil.Error):
         return False
-    if started:
-        return _started(pid) != started
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False
+    # Earlier releases noted the start as text, in another unit.
+    return now is None or (isinstance(started, int | float) and abs(now - started) > SAME_START)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.tracking import models
 from pipeline.tracking.describe import TAG_LIMIT, fit
 
 if TYPE_CHECKING:
-    import numpy as np
     from mlflow.tracking import MlflowClient
 
     from pipeline.tracking.tracker import Tracker
+    from pipeline.training.result import RunResult
 
 ALIAS = "champion"
 KEY, CONFIGURATION, DATA, SEEDS = "run.key", "run.configuration", "data.sha256", "val_accuracy.by_seed"
@@ -65,31 +65,38 @@ def _champion(client: MlflowClient, dataset: str) -> Champion | None:
 
 def promote(
     tracker: Tracker,
-    dataset: str,
+    best: RunResult,
     run_id: str,
-    job: dict[str, Any],
-    weights: Mapping[str, np.ndarray],
+    seeds: Mapping[int, float],
     image_shape: tuple[int, int],
     brightest: int,
-    tags: Mapping[str, str],
     reason: str,
     before: Champion | None,
 ) -> str:
-    """Register the run's network as a new version, with the reason, and move the alias to it; the version.
+    """Register the network of `best` as a new version, with the reason, and move the alias to it; the version.
 
     Raises AliasMoved, with nothing registered, if `before` no longer holds the alias.
     """
     from mlflow.exceptions import MlflowException
 
+    dataset = best.job.dataset.name
     name = name_of(dataset)
-    with tracker.connection.exclusive(f"promote {job['optimizer']['name']}") as client:
+    tags = {
+        "reason": reason,
+        "run.name": best.name,
+        KEY: best.key,
+        CONFIGURATION: best.job.configuration,
+        DATA: best.identity["data"],
+        SEEDS: json.dumps(seeds),
+    }
+    with tracker.connection.exclusive(f"promote {best.name}") as client:
         then, now = (
             f"version {holder.version} ({holder.run_name})" if holder else "none"
             for holder in (before, _champion(client, dataset))
         )
         if now != then:
             raise AliasMoved(f"the champion was {then} when they were compared and is {now} now")
-        model_id = models.log_served(client, run_id, job, weights, image_shape, brightest)
+        model_id = models.log_served(client, run_id, best, image_shape, brightest)
         try:
             client.create_registered_model(
                 name, description=f"Dense networks on {dataset}; `{ALIAS}` is the one to use."
@@ -103,7 +110,7 @@ def promote(
             run_id=run_id,
             model_id=model_id,
             description=reason,
-            tags={key: fit(value, TAG_LIMIT) for key, value in ({"reason": reason} | dict(tags)).items()},
+            tags={name: fit(value, TAG_LIMIT) for name, value in tags.items()},
         )
         # Last: a version without the alias harms nobody.
         client.set_registered_model_alias(name, ALIAS, version.version)

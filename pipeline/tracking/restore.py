@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.cli.errors import UserError
 from pipeline.config.run_config import RunConfig, digest
 from pipeline.storage import record
+from pipeline.storage.identity import key_of
 from pipeline.tracking import describe
 from pipeline.training.result import FINISHED, RunResult
 
@@ -24,49 +25,71 @@ SHOWN = ("model.width", "model.depth")
 """Parameters that repeat what `model.hidden` says, for people to sort by."""
 
 
-def result(run: Run, histories: Mapping[str, Sequence[Metric]]) -> RunResult:
-    """The run as it was published. Raises UserError where it is no run of this project, or not whole."""
+def result(run: Run, histories: Mapping[str, Sequence[Metric]], provenance: str | None) -> RunResult:
+    """The run as it was published, `provenance` the content of its file; None for a run of a release without such a file.
+
+    Raises UserError where it is no run of this project, or not whole.
+    """
     try:
-        return record.checked(_result(run, histories))
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        parts = _parts_of_tags(run.data.tags) if provenance is None else json.loads(provenance)
+        return record.checked(_result(run, histories, parts))
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"MLflow run {run.info.run_id}: not a whole run of this project ({error})") from error
 
 
-def _result(run: Run, histories: Mapping[str, Sequence[Metric]]) -> RunResult:
+def _result(run: Run, histories: Mapping[str, Sequence[Metric]], parts: Mapping[str, Any]) -> RunResult:
     tags = run.data.tags
+    key, status, identity = tags[describe.KEY], tags[describe.STATUS], parts["identity"]
     plain = _plain(run.data.params)
     job = RunConfig.from_dict(plain)
-    held_out = "val" if job.dataset.validation_size else "test"
-    by_epoch = {f"{split}/{what}" for split in ("running", "train", held_out, "gap") for what in ("loss", "accuracy")}
-    history: dict[str, list[float]] = {}
-    figures: dict[str, float] = {}
-    for name, points in histories.items():
-        ordered = sorted(points, key=lambda point: (point.step, point.timestamp))
-        values = {point.step: point.value for point in ordered}
-        if name in by_epoch:
-            history[name] = [values[epoch] for epoch in sorted(values)]
-        if name not in by_epoch or name.startswith(("train/", "val/", "test/")):
-            figures[name] = ordered[-1].value
-    status = tags[describe.STATUS]
-    identity = {
-        "data": tags[describe.DATA],
-        "source": tags[describe.SOURCE],
-        "numerics": {name: _value(text) for name, text in _group(tags, "numerics").items()},
-    }
-    if digest({"job": plain, **identity}) != tags[describe.KEY]:
+    # Earlier releases digested all values of a configuration, this one those that are not the default.
+    if key not in (key_of(job, identity), digest({"job": plain, **identity})):
         raise ValueError("its key is not that of its configuration, data, code and numerics")
+    epochs, history, figures = _numbers(job, histories)
     return RunResult(
-        key=tags[describe.KEY],
+        key=key,
         job=job,
         status=status,
         reason=tags.get(describe.REASON),
+        epochs=epochs,
         history=history,
         figures=figures if status == FINISHED else {n: v for n, v in figures.items() if n.startswith("time/")},
-        digests=_group(tags, "digest"),
+        digests=parts["digests"],
         identity=identity,
-        environment=_group(tags, "env"),
+        environment=parts["environment"],
+        sources=parts.get("sources", {}),
         started=datetime.fromtimestamp(run.info.start_time / 1000, UTC).isoformat(timespec="milliseconds"),
     )
+
+
+def _numbers(
+    job: RunConfig, histories: Mapping[str, Sequence[Metric]]
+) -> tuple[list[int], dict[str, list[float]], dict[str, float]]:
+    """The epochs of the curves, the curves and the figures.
+
+    A metric may be both: the first value of a step is the curve's, and the latest of all the figure, see `describe.metrics`.
+    """
+    held_out = "val" if job.dataset.validation_size else "test"
+    curves = {f"{split}/{what}" for split in ("running", "train", held_out, "gap") for what in ("loss", "accuracy")}
+    history: dict[str, list[float]] = {}
+    figures: dict[str, float] = {}
+    epochs: set[int] = set()
+    for name, points in histories.items():
+        ordered = sorted(points, key=lambda point: (point.step, point.timestamp))
+        if name in curves:
+            by_epoch = {point.step: point.value for point in reversed(ordered)}
+            history[name] = [by_epoch[epoch] for epoch in sorted(by_epoch)]
+            epochs |= by_epoch.keys()
+        if name not in curves or name.startswith(("train/", "val/", "test/")):
+            figures[name] = ordered[-1].value
+    return sorted(epochs), history, figures
+
+
+def _parts_of_tags(tags: Mapping[str, str]) -> dict[str, Any]:
+    """What earlier releases kept in tags instead of `provenance.json`."""
+    numerics = {name: _value(text) for name, text in _group(tags, "numerics").items()}
+    identity = {"data": tags[describe.DATA], "source": tags[describe.SOURCE], "numerics": numerics}
+    return {"identity": identity, "digests": _group(tags, "digest"), "environment": _group(tags, "env")}
 
 
 def to_job(parameters: Mapping[str, str]) -> RunConfig:

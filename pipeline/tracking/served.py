@@ -47,7 +47,7 @@ class Classifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
         self.brightest, self.shape = float(plain["brightest"]), tuple(plain["image_shape"])
         with np.load(context.artifacts["weights"], allow_pickle=False) as arrays:
             weights = {name.replace(".", "/"): arrays[name] for name in arrays.files}
-        devices.start(devices.choose("cpu", "tensorflow", "float32", False, "reference", 1, 0))
+        devices.start(devices.choose("cpu", "tensorflow", "float32", False, "reference", 1, 0), trains=False)
         pixels, classes = int(np.prod(self.shape)), len(weights["classes/bias"])
         self.network = dense.build(RunConfig.from_dict(plain["job"]).model, pixels, classes, "float32")
         dense.set_weights(self.network, weights)

@@ -1,14 +1,25 @@
-"""What every MLflow server of this project shares: it is for this machine only, quiet, and deaf to foreign host names."""
+"""MLflow's own server as this project starts it: for this machine only, quiet, and deaf to foreign host names."""
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import IO, Any
 
 from pipeline.cli.errors import UserError
+from pipeline.tracking.tracker import Tracker
 
 HOST = "127.0.0.1"
 """MLflow's server has no login."""
 START_SECONDS = 120
+STOP_SECONDS = 10
 
 
 def settings(port: int | None = None) -> dict[str, str]:
@@ -24,6 +35,71 @@ def settings(port: int | None = None) -> dict[str, str]:
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "PYTHONWARNINGS": "ignore",
     }
+
+
+def start(
+    port: int, database: str, words: Sequence[str], environment: Mapping[str, str], **streams: Any
+) -> subprocess.Popen[str]:
+    """MLflow's server on the address of a database. `words`: further ones of its command; `streams`: of the process."""
+    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), *words]
+    # Not as words of the command: `ps` shows those to everybody, and a database's address may hold a password.
+    stores = {"MLFLOW_BACKEND_STORE_URI": database, "MLFLOW_REGISTRY_STORE_URI": database}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_SERVER_")}
+    return subprocess.Popen(
+        [*command, "--uvicorn-opts", "--log-level warning"],
+        env={**inherited, **environment, **stores},
+        stdin=subprocess.DEVNULL,
+        text=True,
+        **streams,
+    )
+
+
+def wait_until_it_answers(process: subprocess.Popen[str], port: int, words: str) -> None:
+    """Takes 5 to 10 s, most of it importing MLflow, twice. Raises UserError; `words` says where those of the server are."""
+    deadline = time.monotonic() + START_SECONDS
+    while not answers(port):
+        if process.poll() is not None:
+            raise UserError(f"the MLflow server did not start (exit status {process.returncode}); {words}")
+        if time.monotonic() > deadline:
+            raise UserError(f"the MLflow server does not answer on port {port} after {START_SECONDS} s; {words}")
+        time.sleep(0.1)
+
+
+def answers(port: int) -> bool:
+    try:
+        urllib.request.urlopen(f"http://{HOST}:{port}/health", timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def showing(tracker: Tracker, port: int) -> Iterator[subprocess.Popen[str]]:
+    """A server on the store of `tracker`, once it answers; it ends with the block. Raises UserError if it does not start."""
+    address = tracker.address
+    if address.database is not None and not address.database.exists():
+        # MLflow would make it too, but halfway where it is interrupted, and with artifacts in the working directory.
+        tracker.close_stale()
+    artifacts = address.artifacts.as_uri() if address.artifacts else "mlartifacts"
+    words = ["--workers", "1", "--no-serve-artifacts", "--default-artifact-root", artifacts]
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    process = start(port, tracker.uri, words, settings(port), **streams)
+    threading.Thread(target=_print_complaints, args=(process.stderr,), daemon=True).start()
+    try:
+        wait_until_it_answers(process, port, "its words are above")
+        yield process
+    finally:
+        process.terminate()  # it passes the signal on to its worker and waits for that
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _print_complaints(lines: IO[str]) -> None:
+    for line in lines:
+        if not line.startswith(("[MLflow] Security middleware", "INFO:")) and " INFO mlflow" not in line:
+            print(line, end="", file=sys.stderr, flush=True)
 
 
 def free_port(word: str, command: str) -> int:

@@ -1,51 +1,61 @@
-"""Sweeps in MLflow: the parent run that stands for one, and what is left behind by killed processes and by two machines."""
+"""Sweeps in MLflow: the parent run that stands for one, and what killed processes and second machines left behind."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.tracking import describe, process, runs
 from pipeline.tracking.runs import FAILED, FINISHED, KILLED, RUNNING, quoted
-from pipeline.tracking.writing import fit_name, send
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
 SWEEP = "sweep.id"
-SWEEPS = 100
+MOST_IDS = 100
 """Ids that the run of a sweep that grew keeps: MLflow takes 8,000 letters."""
 
 
-def begin(
-    client: MlflowClient,
-    experiment_id: str,
-    name: str,
-    tags: Mapping[str, str],
-    sweep_id: str | None = None,
-    start: int | None = None,
-    grown: Sequence[str] = (),
-    restore: bool = True,
-) -> str:
+@dataclass(frozen=True)
+class ParentRun:
+    """What the run of MLflow that stands for a whole sweep is to be."""
+
+    experiment: str
+    name: str
+    tags: Mapping[str, str]
+    sweep_id: str | None = None
+    """Processes that give the same id share one run, and a sweep that is continued finds its earlier one."""
+    start: int | None = None
+    """When it began, in milliseconds since 1970; None for now."""
+    contains: Sequence[str] = ()
+    """Ids of smaller sweeps: the first run that one of them has becomes this one's."""
+    restore: bool = True
+    """Whether a run that a person deleted comes back."""
+
+
+def begin(client: MlflowClient, experiment_id: str, parent: ParentRun) -> str:
     """See `Tracker.begin`."""
-    told = {key: describe.fit(str(value), describe.TAG_LIMIT) for key, value in tags.items()}
-    found: list[Run] = []
-    if sweep_id is not None:
-        found = [run for run in parents(client, experiment_id, sweep_id, deleted=True) if not runs.replaced(run)]
-        for smaller in grown:
-            found = found or parents(client, experiment_id, smaller)
-        ids = found[0].data.tags[SWEEP].split("\n") if found else []
-        told[SWEEP] = "\n".join(list(dict.fromkeys([*ids, *grown, sweep_id]))[-SWEEPS:])
-    if not found:
-        return str(client.create_run(experiment_id, start, told | process.tag(), fit_name(name)).info.run_id)
-    run_id, before = found[0].info.run_id, found[0].data.tags.get(process.TAG)
-    if found[0].info.lifecycle_stage != "active":
-        if not restore:
+    tags = {name: describe.fit(value, describe.TAG_LIMIT) for name, value in parent.tags.items()}
+    name = describe.fit(parent.name, describe.NAME_LIMIT)
+    earlier: list[Run] = []
+    if parent.sweep_id is not None:
+        deleted_too = parents(client, experiment_id, parent.sweep_id, deleted=True)
+        earlier = [run for run in deleted_too if not runs.replaced(run)]
+        for smaller in parent.contains:
+            earlier = earlier or parents(client, experiment_id, smaller)
+        ids = earlier[0].data.tags[SWEEP].split("\n") if earlier else []
+        tags[SWEEP] = "\n".join(list(dict.fromkeys([*ids, *parent.contains, parent.sweep_id]))[-MOST_IDS:])
+    if not earlier:
+        return str(client.create_run(experiment_id, parent.start, tags | process.tag(), name).info.run_id)
+    run_id, processes = earlier[0].info.run_id, earlier[0].data.tags.get(process.TAG)
+    if earlier[0].info.lifecycle_stage != "active":
+        if not parent.restore:
             return ""
         client.restore_run(run_id)
-    client.update_run(run_id, status=RUNNING, name=fit_name(name))
-    send(client, run_id, [], {}, told | process.tag(before))
+    client.update_run(run_id, status=RUNNING, name=name)
+    runs.send(client, run_id, tags=tags | process.tag(processes))
     return str(run_id)
 
 
@@ -53,8 +63,8 @@ def parents(client: MlflowClient, experiment_id: str, sweep_id: str, *, deleted:
     """The runs that stand for a sweep, the one to use first; there is one, except after accidents."""
     query = f"tags.`{SWEEP}` LIKE {quoted(f'%{sweep_id}%')}"
     found = runs.search(client, [experiment_id], query, deleted=deleted)
-    named = [run for run in found if sweep_id in run.data.tags[SWEEP].split("\n")]
-    return sorted(named, key=lambda run: run.info.lifecycle_stage != "active")
+    of_sweep = [run for run in found if sweep_id in run.data.tags[SWEEP].split("\n")]
+    return sorted(of_sweep, key=lambda run: run.info.lifecycle_stage != "active")
 
 
 def close_stale(client: MlflowClient) -> list[str]:
@@ -65,8 +75,8 @@ def close_stale(client: MlflowClient) -> list[str]:
     for run in stale:
         last_child = children(client, run.info.experiment_id, run.info.run_id, limit=1)
         # When it died is not known; not before its last child ended.
-        last = max([run.info.start_time, *(child.info.end_time or 0 for child in last_child)])
-        client.set_terminated(run.info.run_id, KILLED, last)
+        end = max([run.info.start_time, *(child.info.end_time or 0 for child in last_child)])
+        client.set_terminated(run.info.run_id, KILLED, end)
     return [run.info.run_id for run in stale]
 
 
@@ -89,27 +99,30 @@ def remove_duplicates(client: MlflowClient, experiment_id: str, sweep_id: str | 
             return 0
         # Two processes that wrote the tag at once lost one of the names: this makes the other process look, too.
         client.set_tag(found[0].info.run_id, process.TAG, process.tag(tags.get(process.TAG))[process.TAG], True)
-    kept_parent, *others = [run.info.run_id for run in found] or [None]
-    extra = [parent for parent in others if parent]
+    kept_parent, *other_parents = [run.info.run_id for run in found] or [None]
     by_key: dict[str, list[Run]] = {}
-    for parent in (kept_parent, *others):
+    for parent in (kept_parent, *other_parents):
         for run in children(client, experiment_id, parent):
             if key := run.data.tags.get(describe.KEY):
                 by_key.setdefault(key, []).append(run)
-    for of_key in by_key.values():
-        whole = sorted(
-            (run for run in of_key if run.info.status in (FINISHED, FAILED)), key=lambda run: run.info.run_id
-        )
-        if not whole:
-            continue
-        abandoned = [run for run in of_key if run not in whole and _abandoned(run)]
-        extra += [run.info.run_id for run in (*whole[1:], *abandoned)]
-        if kept_parent and whole[0].data.tags.get(describe.PARENT) != kept_parent:
-            client.set_tag(whole[0].info.run_id, describe.PARENT, kept_parent, synchronous=True)
+    extra = [parent for parent in other_parents if parent]
+    for same_key in by_key.values():
+        kept, duplicates = _choose(same_key)
+        extra += [run.info.run_id for run in duplicates]
+        if kept and kept_parent and kept.data.tags.get(describe.PARENT) != kept_parent:
+            client.set_tag(kept.info.run_id, describe.PARENT, kept_parent, synchronous=True)
     for run_id in extra:
         runs.discard(client, run_id)
     return len(extra)
 
 
-def _abandoned(run: Run) -> bool:
-    return process.alone(run.data.tags) or process.dead(run.data.tags)
+def _choose(same_key: Sequence[Run]) -> tuple[Run | None, list[Run]]:
+    """Of the runs of one key the one to keep and those to delete; neither if none has ended."""
+    ended = sorted(
+        (run for run in same_key if run.info.status in (FINISHED, FAILED)), key=lambda run: str(run.info.run_id)
+    )
+    if not ended:
+        return None, []
+    tags = {run.info.run_id: run.data.tags for run in same_key if run not in ended}
+    abandoned = {run_id for run_id, own in tags.items() if process.alone(own) or process.dead(own)}
+    return ended[0], [*ended[1:], *(run for run in same_key if run.info.run_id in abandoned)]

@@ -12,26 +12,16 @@ from typing import Any
 
 from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import duration
-from pipeline.config.schema import Config
+from pipeline.config import rules
 from pipeline.data.arrays import load
 from pipeline.storage.locks import locked
 from pipeline.storage.record import DamagedRun, UnreadableRun
 from pipeline.storage.store import AGAIN, RunStore
-from pipeline.storage.sweeps import (
-    ENDED,
-    SWEEP,
-    Ledger,
-    Lost,
-    Sweep,
-    related,
-    title,
-    told_lost,
-    told_of,
-    without_commands,
-)
-from pipeline.tracking.describe import span
+from pipeline.storage.sweeps import ENDED, SWEEP, Ledger, Lost, Sweep, lost_tags, related, title, without_commands
+from pipeline.tracking.database import TrackingUnavailable
+from pipeline.tracking.describe import origin_tags, span
 from pipeline.tracking.runs import FAILED, FINISHED, KILLED
-from pipeline.tracking.store import TrackingUnavailable
+from pipeline.tracking.sweeps import ParentRun
 from pipeline.tracking.tracker import Tracker
 from pipeline.training import result
 from pipeline.training.result import RunResult
@@ -51,14 +41,14 @@ class Group:
     question: str
     keys: list[str]
     sweep: Sweep | None = None
-    grown: list[str] = field(default_factory=list)
+    contains: list[str] = field(default_factory=list)
     """Ids of the sweeps that are part of this one, and share its parent run."""
     parent: str | None = None
     ended: bool = False
     """Whether the parent run has ended."""
     ids: dict[str, dict[str, str]] = field(default_factory=dict)
     """Of the runs that the store has, by key."""
-    todo: list[str] = field(default_factory=list)
+    unsent: list[str] = field(default_factory=list)
     """Keys of the runs to send."""
     interrupted: bool = False
     """Whether the store failed in the middle, and may have more than it said."""
@@ -67,6 +57,10 @@ class Group:
     def winner(self) -> str:
         """Key of the sweep's best run; empty if there is none."""
         return (self.sweep.winner if self.sweep else None) or ""
+
+    def has(self, run: RunResult) -> bool:
+        """Whether the store has the run as it ended."""
+        return self.ids.get(run.key, {}).get("status") == run.status
 
 
 class Progress:
@@ -99,7 +93,7 @@ class Progress:
 
 
 @contextmanager
-def alone(store: RunStore) -> Iterator[None]:
+def exclusive(store: RunStore) -> Iterator[None]:
     """One command at a time sends the runs of a folder; the second waits, and finds everything there."""
     with locked(store.root.parent if (store.root / SWEEP).is_file() else Ledger(store).folder):
         yield
@@ -112,14 +106,14 @@ def groups(store: RunStore) -> list[Group]:
     found: list[Group] = []
     of_sweeps: set[str] = set()
     for sweep in sweeps:
-        grown, within = related(sweeps, sweep.name, sweep.asked)
-        if sweep.id and not within:
+        contained, larger = related(sweeps, sweep.name, sweep.asked)
+        if sweep.id and not larger:
             of_sweeps |= sweep.asked
             # Runs that a killed command had not noted are in its record as still to come.
             keys = [key for key in dict.fromkeys([*sweep.keys, *(lost.key for lost in sweep.lost)]) if key in here]
             # A single run that failed has a record, too, but no parent.
-            found.append(Group(sweep.name, keys, sweep if len(sweep.asked) > 1 else None, grown))
-    found.append(Group(Config.question, [key for key in here if key not in of_sweeps]))
+            found.append(Group(sweep.name, keys, sweep if len(sweep.asked) > 1 else None, contained))
+    found.append(Group(rules.content(".", "config")["question"], [key for key in here if key not in of_sweeps]))
     return [group for group in found if group.keys]
 
 
@@ -132,19 +126,19 @@ def _sweeps(store: RunStore) -> list[Sweep]:
     return [sweep]
 
 
-def look(store: RunStore, tracker: Tracker, group: Group) -> list[UnreadableRun]:
-    """Ask the store what it has of a group. Runs that cannot be read leave the group, and are returned."""
+def find_unsent(store: RunStore, tracker: Tracker, group: Group) -> list[UnreadableRun]:
+    """Ask the tracking store what it has of a group. Runs that cannot be read leave the group, and are returned."""
     noted = {key: store.published(key, tracker.address.name) for key in group.keys}
     group.ids = tracker.confirmed(noted)
     if group.sweep:
         run = tracker.parent_run(group.question, group.sweep.id)
         group.ended = run is not None and run.info.status in (FINISHED, FAILED)
-    group.todo = [key for key in group.keys if group.ids.get(key, {}).get("status") != store.status(key)]
-    if not group.todo and (group.ended or not group.sweep):
+    group.unsent = [key for key in group.keys if group.ids.get(key, {}).get("status") != store.status(key)]
+    if not group.unsent and (group.ended or not group.sweep):
         return []
     unreadable = {key: error for key in group.keys if (error := _unreadable(store, key))}
     group.keys = [key for key in group.keys if key not in unreadable]
-    group.todo = [key for key in group.todo if key not in unreadable]
+    group.unsent = [key for key in group.unsent if key not in unreadable]
     return list(unreadable.values())
 
 
@@ -159,57 +153,61 @@ def _unreadable(store: RunStore, key: str) -> UnreadableRun | None:
 
 
 def send(store: RunStore, tracker: Tracker, group: Group, data: Path, progress: Progress) -> None:
-    """Send the runs that the store lacks, and what its parent run says of the sweep."""
-    if group.sweep and group.keys and (group.todo or not group.ended):
-        progress.persist(partial(_begin, store, tracker, group))
-    for start in range(0, len(group.todo), AT_ONCE):
-        waiting = [store.record(key) for key in group.todo[start : start + AT_ONCE]]
-        progress.persist(partial(_send_some, store, tracker, group, waiting, data, progress))
+    """Send the runs that the tracking store lacks, and what its parent run says of the sweep."""
+    if group.sweep and group.keys and (group.unsent or not group.ended):
+        progress.persist(partial(_begin_parent, store, tracker, group))
+    for start in range(0, len(group.unsent), AT_ONCE):
+        waiting = [store.record(key) for key in group.unsent[start : start + AT_ONCE]]
+        progress.persist(partial(_send_batch, store, tracker, group, waiting, data, progress))
     if group.parent or group.interrupted:
         progress.persist(partial(_end, store, tracker, group))
 
 
-def _begin(store: RunStore, tracker: Tracker, group: Group) -> None:
+def _begin_parent(store: RunStore, tracker: Tracker, group: Group) -> None:
     """The parent run, as the sweep's own command would have created it."""
     assert group.sweep is not None
     results = [store.record(key) for key in group.keys]
     count = len({*group.keys, *(lost.key for lost in group.sweep.lost)})
-    told = {"runs": str(count)} | told_of(results[-1].environment)
-    name, start = title([run.job for run in results]), min(span(run)[0] for run in results)
-    group.parent = tracker.begin(group.question, name, told, group.sweep.id, start, group.grown)
+    parent = ParentRun(
+        experiment=group.question,
+        name=title([run.job for run in results]),
+        tags={"runs": str(count)} | origin_tags(results[-1].environment),
+        sweep_id=group.sweep.id,
+        start=min(span(run)[0] for run in results),
+        contains=group.contains,
+    )
+    group.parent = tracker.begin(parent)
 
 
-def _send_some(
+def _send_batch(
     store: RunStore, tracker: Tracker, group: Group, waiting: list[RunResult], data: Path, progress: Progress
 ) -> None:
     """Send those that wait. What is taken waits no more, and its ids are kept beside the run."""
     for name in sorted({run.job.dataset.name for run in waiting}):
-        some = [run for run in waiting if run.job.dataset.name == name]
+        batch = [run for run in waiting if run.job.dataset.name == name]
         try:
-            _publish(store, tracker, group, some, _dataset(some[0], data))
+            _publish(store, tracker, group, batch, _dataset(batch[0], data))
         finally:
-            taken = [run for run in some if group.ids.get(run.key, {}).get("status") == run.status]
+            taken = [run for run in batch if group.has(run)]
             waiting[:] = [run for run in waiting if run not in taken]
             progress.sent(len(taken))
 
 
 def _publish(
-    store: RunStore, tracker: Tracker, group: Group, some: list[RunResult], dataset: dict[str, Any] | None
+    store: RunStore, tracker: Tracker, group: Group, runs: list[RunResult], dataset: dict[str, Any] | None
 ) -> None:
     """Publish runs and keep their ids beside them."""
-    taken, error = tracker.publish_all(some, group.question, group.parent, dataset)
+    taken, error = tracker.publish_all(runs, group.question, group.parent, dataset)
     group.ids |= taken
     for key, ids in taken.items():
-        known = store.published(key, ids["store"])
-        kept = {"model": known["model"]} if known.get("model") == ids["run_id"] else {}
-        store.note_published(key, ids | kept)
+        store.note_published(key, ids)
     if error:
         group.interrupted = True
         raise error
 
 
 def _dataset(run: RunResult, data: Path) -> dict[str, Any]:
-    """What is told of the data set of a run, with its shape if it is here."""
+    """What MLflow is to say of the data set of a run, with its shape if it is here."""
     known = {"name": run.job.dataset.name, "digest": run.identity["data"]}
     try:
         arrays = load(data / run.job.dataset.name)
@@ -224,11 +222,11 @@ def _end(store: RunStore, tracker: Tracker, group: Group) -> None:
     if sweep is None or parent is None:
         tracker.remove_duplicates(group.question, None, always=True)
         return
-    missing = still_lost(store, sweep)
-    tracker.set_tags(parent, told_lost(missing))
+    missing = _still_lost(store, sweep)
+    tracker.set_tags(parent, lost_tags(missing))
     if group.winner in group.keys and group.winner in group.ids:
-        told = {"winner": store.record(group.winner).name, "winner.run_id": group.ids[group.winner]["run_id"]}
-        tracker.set_tags(parent, told)
+        winner = {"winner": store.record(group.winner).name, "winner.run_id": group.ids[group.winner]["run_id"]}
+        tracker.set_tags(parent, winner)
     unfinished = any(lost.status != result.DIVERGED for lost in missing)
     status = FINISHED if not unfinished else FAILED if sweep.status == ENDED else KILLED
     tracker.end(parent, status, max(span(store.record(key))[1] for key in group.keys))
@@ -238,6 +236,6 @@ def _end(store: RunStore, tracker: Tracker, group: Group) -> None:
             _publish(store, tracker, group, [store.record(key) for key in group.keys[start : start + AT_ONCE]], None)
 
 
-def still_lost(store: RunStore, sweep: Sweep) -> Sequence[Lost]:
+def _still_lost(store: RunStore, sweep: Sweep) -> Sequence[Lost]:
     """What the record of a sweep has as lost and has not been trained since."""
     return [lost for lost in sweep.lost if store.status(lost.key) != result.FINISHED]

@@ -9,19 +9,19 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.tracking import describe, files, runs, sweeps, writing
+from pipeline.tracking import describe, files, runs, sweeps
 from pipeline.tracking.address import HTTP, Address
 from pipeline.tracking.connection import Connection
+from pipeline.tracking.database import TrackingUnavailable
 from pipeline.tracking.describe import Point
-from pipeline.tracking.runs import FAILED, FINISHED, KILLED, Row
-from pipeline.tracking.store import TrackingUnavailable
-from pipeline.tracking.writing import Entry
+from pipeline.tracking.runs import FAILED, FINISHED, KILLED, Entry, Row
+from pipeline.tracking.sweeps import ParentRun
 
 if TYPE_CHECKING:
-    import numpy as np
     from mlflow.entities import Run
 
     from pipeline.training.result import RunResult
@@ -36,7 +36,7 @@ class Tracker:
     def __init__(self, address: Address) -> None:
         self.address = address
         self.connection = Connection(address)
-        self.origin = writing.origin()
+        self.origin = runs.origin()
         self._live: dict[str, list[Point]] = {}
         """What was sent of each run that is training, by run id."""
 
@@ -65,26 +65,16 @@ class Tracker:
         thread.start()
         return thread
 
-    def begin(
-        self,
-        experiment: str,
-        name: str,
-        tags: Mapping[str, str],
-        sweep_id: str | None = None,
-        start: int | None = None,
-        grown: Sequence[str] = (),
-        restore: bool = True,
-    ) -> str:
-        """The run that stands for a whole sweep, RUNNING; its id. `start`: when, in milliseconds since 1970, if not now.
+    def begin(self, parent: ParentRun) -> str:
+        """The run that stands for a whole sweep, RUNNING; its id, or nothing if a person deleted it and it may not come back.
 
-        Processes that give the same `sweep_id` share one run, and a sweep that is continued finds its earlier one. `grown`
-        are ids of sweeps that this one contains: it takes over the first run that one of them has. A run that a person
-        deleted comes back with `restore`; without, the id is empty. Runs that dead processes left RUNNING are marked KILLED.
+        Runs that dead processes left RUNNING are marked KILLED.
         """
-        with self.connection.exclusive(f"begin {name}") as client:
-            experiment_id = self.connection.experiment(experiment)
+        with self.connection.exclusive(f"begin {parent.name}") as client:
+            experiment_id = self.connection.experiment(parent.experiment)
             sweeps.close_stale(client)
-            return sweeps.begin(client, experiment_id, name, self.origin | dict(tags), sweep_id, start, grown, restore)
+            tagged = replace(parent, tags=self.origin | dict(parent.tags))
+            return sweeps.begin(client, experiment_id, tagged)
 
     def publish(
         self,
@@ -142,10 +132,15 @@ class Tracker:
         dataset: Mapping[str, Any] | None,
         restore: bool,
     ) -> dict[str, str]:
+        entry = self._entry(result, experiment, parent, dataset)
+        row = runs.record(self.connection.client, entry, self._live, restore)
+        return {} if row.deleted else self._ids(row, entry.experiment_id)
+
+    def _entry(
+        self, result: RunResult, experiment: str, parent: str | None, dataset: Mapping[str, Any] | None
+    ) -> Entry:
         experiment_id = self.connection.experiment(experiment)
-        entry = Entry(result, experiment_id, parent or None, dataset, self.origin)
-        row = writing.record(self.connection.client, entry, self._live, restore)
-        return {} if row.deleted else self._ids(row, experiment_id)
+        return Entry(result, experiment_id, parent or None, dataset, self.origin, self.address.artifacts)
 
     def _ids(self, row: Row, experiment_id: str) -> dict[str, str]:
         known = {"run_id": row.run_id, "experiment_id": experiment_id, "parent_run_id": row.parent or ""}
@@ -159,8 +154,7 @@ class Tracker:
         `result` has no numbers yet. The id is empty if the key has a whole run, or one that another process trains.
         """
         with self.connection.exclusive(f"start {result.name}") as client:
-            entry = Entry(result, self.connection.experiment(experiment), parent or None, dataset, self.origin)
-            run_id = writing.start(client, entry)
+            run_id = runs.start(client, self._entry(result, experiment, parent, dataset))
             if run_id:
                 self._live[run_id] = []
             return run_id
@@ -168,7 +162,7 @@ class Tracker:
     def add(self, run_id: str, points: Sequence[Point]) -> None:
         """More of the curves of a run that `start` began."""
         with self.connection.exclusive("add to a curve") as client:
-            writing.send(client, run_id, points, {}, {})
+            runs.send(client, run_id, points)
             self._live[run_id] += points
 
     def end(self, run_id: str, status: str, at: int | None = None) -> None:
@@ -186,17 +180,17 @@ class Tracker:
         A number that the run has already is not written again.
         """
         now = int(time.time() * 1000)
-        lost = ", ".join(f"{name}={value}" for name, value in metrics.items() if not math.isfinite(value))
+        nonfinite = ", ".join(f"{name}={value}" for name, value in metrics.items() if not math.isfinite(value))
         with self.connection.exclusive("log metrics") as client:
             there = client.get_run(run_id).data.metrics
             new = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
             points = [Point(name, value, 0, now) for name, value in new.items() if there.get(name) != value]
-            writing.send(client, run_id, points, {}, {describe.NONFINITE: lost} if lost else {})
+            runs.send(client, run_id, points, tags={describe.NONFINITE: nonfinite} if nonfinite else {})
 
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set tags of a run; one with an empty value is deleted."""
         with self.connection.exclusive("set tags") as client:
-            writing.send(client, run_id, [], {}, {name: value for name, value in tags.items() if value})
+            runs.send(client, run_id, tags={name: value for name, value in tags.items() if value})
             if empty := [name for name, value in tags.items() if not value]:
                 there = client.get_run(run_id).data.tags
                 for name in empty:
@@ -216,17 +210,6 @@ class Tracker:
         with self.connection.exclusive("add files") as client:
             files.check_folder(client, run_id, self.address.artifacts)
             files.add(client, run_id, paths)
-
-    def log_model(self, run_id: str, model: Any, example: np.ndarray) -> str:
-        """Keep a Keras model with a run, for `mlflow.pyfunc.load_model("runs:/<run_id>/model")`; the model's id.
-
-        `example` is one sample or more of its input: dtype and shape become the model's signature.
-        """
-        from pipeline.tracking import models
-
-        with self.connection.exclusive("log a model") as client:
-            files.check_folder(client, run_id, self.address.artifacts)
-            return models.log(client, run_id, model, example)
 
     def parent(self, experiment: str, sweep_id: str) -> str | None:
         """The run that stands for a sweep in this store, no matter which store it was trained with; None if there is none."""
@@ -278,7 +261,8 @@ class Tracker:
             for run in runs.search(client, runs.all_experiments(client), query):
                 if {describe.KEY, describe.STATUS} <= run.data.tags.keys():
                     histories = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
-                    return restore.result(run, histories)
+                    files.check_folder(client, run.info.run_id, self.address.artifacts)
+                    return restore.result(run, histories, files.read(client, run.info.run_id, describe.PROVENANCE))
         return None
 
     def published_keys(self) -> dict[str, str] | None:
@@ -297,3 +281,31 @@ class Tracker:
     def _has_runs(self) -> bool:
         """False for a database that was never created, so that looking for something does not create it."""
         return self.address.database is None or self.address.database.exists()
+
+
+class NullTracker(Tracker):
+    """The tracker of `tracking=none`: the methods that commands call without asking whether there is a store do nothing."""
+
+    def warm(self) -> threading.Thread:
+        thread = threading.Thread(target=lambda: None)
+        thread.start()
+        return thread
+
+    def publish(self, *_: Any, **__: Any) -> dict[str, str]:
+        return {}
+
+    def there(self, *_: Any, **__: Any) -> bool:
+        return False
+
+    def close_stale(self) -> list[str]:
+        return []
+
+    def _no_id(self, *_: Any, **__: Any) -> Any:
+        return ""
+
+    def _nothing(self, *_: Any, **__: Any) -> Any:
+        return None
+
+    begin = start = _no_id
+    add = end = log_metrics = set_tags = set_note = add_files = _nothing
+    parent = recorded = published_keys = _nothing

@@ -1,4 +1,4 @@
-"""A saved view on MLflow's page of an experiment, "Overfitting gap": the columns that matter, sorted by the gap."""
+"""The pages of MLflow's UI: the runs of an experiment, in a saved view "Overfitting gap" of the columns that matter."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ import json
 import time
 import zlib
 from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipeline.tracking.tracker import Tracker
 
 NAME, KEY = "Overfitting gap", "overfitting-gap"
 GAP = "metrics.`overfitting_gap/accuracy`"
@@ -20,9 +24,9 @@ COLUMNS = (
     "metrics.`train/accuracy`",
     "metrics.`time/train_s`",
 )
-
-
 TAG, KIND, TRAINING = f"mlflow.sharedViewState.{KEY}", "mlflow.experimentKind", "custom_model_development"
+SHOWN = 10
+"""Experiments whose pages are listed."""
 
 
 def page(experiment_id: str, tags: Collection[str]) -> str:
@@ -63,3 +67,18 @@ def experiment_tags() -> dict[str, str]:
     now = int(time.time() * 1000)
     view = {"name": NAME, "createdAt": now, "updatedAt": now, "state": f"deflate;{packed}"}
     return {KIND: TRAINING, TAG: json.dumps(view)}
+
+
+def pages(tracker: Tracker, server: str) -> list[str]:
+    """A line for each of the newest experiments with the address of its page at `server`.
+
+    Experiments that earlier versions of this project made get their kind.
+    """
+    with tracker.connection.exclusive("list the experiments") as client:
+        # One more, since MLflow's own "Default" is not shown.
+        found = client.search_experiments(max_results=SHOWN + 1)
+        newest = [experiment for experiment in found if experiment.name != "Default"][:SHOWN]
+        for experiment in newest:
+            if TAG in experiment.tags and experiment.tags.get(KIND) != TRAINING:
+                client.set_experiment_tag(experiment.experiment_id, KIND, TRAINING)
+    return [f"  {shown.name}: {server}/#{page(shown.experiment_id, shown.tags)}" for shown in newest]

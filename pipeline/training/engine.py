@@ -1,8 +1,8 @@
 """The engine: many runs at the speed of the machine, with Keras's own networks, losses and optimizers.
 
-An epoch, with the curve that follows it, is one call of one compiled program over an order of samples; the data lies
+An epoch is one call of one compiled program over an order of samples, a point of the curve one call of another; the data lies
 on the device once; a CPU runs one single-threaded program per core. A program is shared by all runs of one
-shape: weights, optimizer state, learning rate and weight decay are variables, assigned before each run.
+shape: weights, optimizer state, learning rates and weight decay are variables or inputs, given before each run or epoch.
 A run's bits depend on nothing but itself: not on the number of workers, nor on what else trains beside it.
 """
 
@@ -21,45 +21,58 @@ import numpy as np
 
 from pipeline.config.digests import arrays_digest
 from pipeline.config.run_config import RunConfig
-from pipeline.data.arrays import Split, let_go
+from pipeline.data.arrays import let_go
 from pipeline.models import compiled, dense, optimizers, randomness
 from pipeline.models.devices import Device
 from pipeline.training.outcome import Done, Event, Run
-from pipeline.training.shapes import CHUNK, cost, curve, learning_rate, shape_of
+from pipeline.training.shapes import (
+    CHUNK,
+    cost,
+    curve,
+    learning_rates,
+    plain_loss,
+    shape_of,
+    steps_of,
+    training_loss,
+)
+from pipeline.training.splits import Part, Split
 
 
 class Samples:
-    """The data on the device, once for all programs: float32 pixels and one-hot labels of all three splits."""
+    """The data on the device, once for all programs: float32 pixels and one-hot labels of all three parts."""
 
     def __init__(self, split: Split, classes: int) -> None:
         import tensorflow as tf
 
         eye = np.eye(classes, dtype=np.float32)
 
-        def held(images: np.ndarray, labels: np.ndarray) -> tuple[Any, Any]:
+        def held(part: Part) -> tuple[Any, Any]:
             # Variables, not constants: a program that captures data as a constant compiles for half a minute.
-            return tf.Variable(images, trainable=False), tf.Variable(eye[labels], trainable=False)
+            return tf.Variable(part.images, trainable=False), tf.Variable(eye[part.labels], trainable=False)
 
-        self.train = held(split.train_images, split.train_labels)
-        self.test = held(split.test_images, split.test_labels)
-        self.held_out = held(split.held_out_images, split.held_out_labels) if split.held_out == "val" else self.test
-        self.sizes = [tuple(split.train_images.shape), tuple(split.held_out_images.shape), len(split.test_images)]
-        for images in (split.train_images, split.test_images):
-            let_go(images)
+        self.train = held(split.train)
+        self.test = held(split.test)
+        self.held_out = held(split.held_out) if split.held_out_name == "val" else self.test
+        self.sizes = [tuple(held[0].shape) for held in (self.train, self.held_out, self.test)]
+        for part in (split.train, split.test):
+            let_go(part.source)
 
 
 class Network:
-    """A Keras network with its loss, and the compiled measurement of it: shared by all optimizers that train it."""
+    """A Keras network and the compiled measurements of it: shared by all optimizers that train it."""
 
     def __init__(self, shape: RunConfig, samples: Samples, classes: int, device: Device) -> None:
-        import keras
         import tensorflow as tf
 
         self.samples = samples
         self.model = dense.build(shape.model, samples.train[0].shape[1], classes, device.dtype, device.xla)
-        self.loss = keras.losses.get(shape.training.loss)
+        self.loss = plain_loss(shape.training)
         self.dtype = tf.as_dtype(device.dtype if device.dtype == "float64" else "float32")
-        self.measure = tf.function(self._measure, jit_compile=device.xla, autograph=False).get_concrete_function()
+        self._part = curve(shape, int(samples.train[0].shape[0]))
+        self.curve, self.measure = (
+            tf.function(measure, jit_compile=device.xla, autograph=False).get_concrete_function()
+            for measure in (self._curve, self._measure)
+        )
 
     def right(self, y: Any, outputs: Any) -> Any:
         """How many of the samples get their own class."""
@@ -67,52 +80,48 @@ class Network:
 
         return tf.reduce_sum(tf.cast(tf.argmax(outputs, 1) == tf.argmax(y, 1), self.dtype))
 
-    def score(self, images: Any, labels: Any, part: np.ndarray | None = None) -> Any:
-        """(mean loss, accuracy) on all samples, or on the `part` of these indices; weights fixed, inference mode."""
+    def _curve(self) -> Any:
+        """(loss, accuracy) on the training samples of the curve and on all held-out samples: four numbers."""
         import tensorflow as tf
 
-        count = int(images.shape[0]) if part is None else len(part)
-        full, rest = divmod(count, CHUNK)
-
-        def on(chosen: Any, size: int) -> tuple[Any, Any]:
-            # Gathered, not sliced: for a slice XLA lays the whole array out anew before the loop (28 ms of 40).
-            chosen = chosen if part is None else tf.gather(part, chosen)
-            x, y = (tf.cast(tf.gather(array, chosen), self.dtype) for array in (images, labels))
-            outputs = self.model(x, training=False)
-            return tf.cast(tf.reduce_mean(self.loss(y, outputs)), self.dtype) * size, self.right(y, outputs)
-
-        def body(chunk: Any, loss: Any, right: Any) -> Any:
-            more = on(chunk * CHUNK + tf.range(CHUNK), CHUNK)
-            return chunk + 1, loss + more[0], right + more[1]
-
-        loss = right = tf.zeros((), self.dtype)
-        if full:
-            _, loss, right = tf.while_loop(lambda chunk, loss, right: chunk < full, body, [0, loss, right])
-        if rest:
-            more = on(full * CHUNK + tf.range(rest), rest)
-            loss, right = loss + more[0], right + more[1]
-        return tf.stack([loss, right]) / count
+        return tf.concat([self._score(self.samples.train, self._part)[0], self._score(self.samples.held_out)[0]], 0)
 
     def _measure(self) -> tuple[Any, Any]:
-        """(loss, accuracy) on all training, held-out and test samples: six numbers; and the test probabilities."""
+        """(loss, accuracy) on all training and test samples: four numbers; and the test probabilities."""
         import tensorflow as tf
 
-        images = self.samples.test[0]
-        full, rest = divmod(int(images.shape[0]), CHUNK)
-        scores = [self.score(*samples) for samples in (self.samples.train, self.samples.held_out, self.samples.test)]
-        parts = []
+        (train, _), (test, probabilities) = self._score(self.samples.train), self._score(self.samples.test, keep=True)
+        return tf.concat([train, test], 0), probabilities
+
+    def _score(self, data: tuple[Any, Any], part: np.ndarray | None = None, keep: bool = False) -> tuple[Any, Any]:
+        """[mean loss, accuracy] on all samples, or on the `part` of these indices; weights fixed, inference mode.
+
+        With the probabilities if they are to be kept, else with None.
+        """
+        import tensorflow as tf
+
+        count = int(data[0].shape[0]) if part is None else len(part)
+        full, rest = divmod(count, CHUNK)
+
+        def on(chosen: Any, size: int) -> tuple[Any, ...]:
+            # Gathered, not sliced: for a slice XLA lays the whole array out anew before the loop (28 ms of 40).
+            chosen = chosen if part is None else tf.gather(part, chosen)
+            x, y = (tf.cast(tf.gather(array, chosen), self.dtype) for array in data)
+            outputs = self.model(x, training=False)
+            loss = tf.cast(tf.reduce_mean(self.loss(y, outputs)), self.dtype) * size
+            return (tf.stack([loss, self.right(y, outputs)]), *((tf.cast(outputs, self.dtype),) if keep else ()))
+
+        total, outputs = tf.zeros(2, self.dtype), []
         if full:
-            stacked = tf.map_fn(
-                lambda chunk: self.model(
-                    tf.cast(tf.gather(images, chunk * CHUNK + tf.range(CHUNK)), self.dtype), training=False
-                ),
-                tf.range(full),
-                fn_output_signature=self.dtype,
+            signature = (self.dtype,) * (2 if keep else 1)
+            sums, *kept = tf.map_fn(
+                lambda chunk: on(chunk * CHUNK + tf.range(CHUNK), CHUNK), tf.range(full), fn_output_signature=signature
             )
-            parts.append(tf.reshape(stacked, (full * CHUNK, -1)))
+            total, outputs = tf.reduce_sum(sums, 0), [tf.reshape(array, (full * CHUNK, -1)) for array in kept]
         if rest:
-            parts.append(self.model(tf.cast(images[full * CHUNK :], self.dtype), training=False))
-        return tf.concat(scores, 0), tf.concat(parts, 0)
+            sums, *kept = on(full * CHUNK + tf.range(rest), rest)
+            total, outputs = total + sums, [*outputs, *kept]
+        return total / count, tf.concat(outputs, 0) if keep else None
 
 
 class Program:
@@ -134,31 +143,35 @@ class Program:
         import tensorflow as tf
 
         self.shape, self.samples = shape, samples
+        count = int(samples.train[0].shape[0])
+        self.steps = steps_of(shape, count)
         networks = {} if networks is None else networks
         with Program._building:
-            like = (shape.model, shape.training.loss)
+            like = (shape.model, shape.training.loss, shape.training.curve_samples)
             if like not in networks:
                 with compiled.stable_names(f"{like} {samples.sizes} {device}"):
                     networks[like] = Network(shape, samples, classes, device)
             self.network = networks[like]
-            self.model, self.loss, self.dtype = self.network.model, self.network.loss, self.network.dtype
+            self.model, self.dtype = self.network.model, self.network.dtype
+            self.loss = training_loss(shape.training)
             self.start = optimizers.Start(shape.optimizer, self.model.trainable_variables)
-            self.optimizer = optimizers.build(shape.optimizer)
+            self.optimizer = optimizers.build(shape.optimizer, shape.training.clip_norm)
             self.optimizer.build(self.model.trainable_variables)
             if self.optimizer.weight_decay is not None:
                 self.weight_decay = tf.Variable(1.0, dtype=self.model.trainable_variables[0].dtype, trainable=False)
                 self.optimizer.weight_decay = self.weight_decay
             epoch = tf.function(self._epoch, jit_compile=device.xla, autograph=False)
-            order = tf.TensorSpec((int(samples.train[0].shape[0]),), tf.int32)
+            order = tf.TensorSpec((count,), tf.int32)
+            rates = tf.TensorSpec((self.steps,), self.optimizer.learning_rate.dtype)
             with compiled.stable_names(f"{shape} {samples.sizes} {device}"):
-                self.epoch = epoch.get_concrete_function(order, tf.TensorSpec((), tf.int32))
+                self._compiled = epoch.get_concrete_function(order, rates, tf.TensorSpec((), tf.int32))
             Program.compiled += 1
         # Compiles here, where other workers can compile too, and not within the first run's seconds.
-        self.epoch(tf.zeros(order.shape, tf.int32), tf.constant(0))
+        self.epoch(np.zeros(count), np.zeros(self.steps), full=0)
         _trim()
 
     def reset(self, job: RunConfig) -> None:
-        """Put the variables where `job` starts: its initial weights, a fresh optimizer, its learning rate."""
+        """Put the variables where `job` starts: its initial weights, a fresh optimizer, its weight decay."""
         dense.set_initial(self.model, job.model, job.seed)
         start = self.start.values(job.optimizer, self.model.trainable_variables)
         for variable, value in zip(self.optimizer.variables, start, strict=True):
@@ -166,38 +179,38 @@ class Program:
         if self.optimizer.weight_decay is not None:
             self.weight_decay.assign(job.optimizer["weight_decay"])
 
-    @property
-    def steps(self) -> int:
-        """Full batches in an epoch; a smaller last one follows where the batch size does not divide the samples."""
-        return int(self.samples.train[0].shape[0]) // self.shape.training.batch_size
+    def epoch(self, order: np.ndarray, rates: np.ndarray, full: int | None = None) -> np.ndarray:
+        """Train one pass over the samples in this order, with a learning rate for each step: running (loss, accuracy).
 
-    def _epoch(self, order: Any, full: Any) -> Any:
-        """One pass over the training samples in this order (`full` batches and the rest), then the curve: six numbers.
-
-        Running loss and accuracy, then (loss, accuracy) on the training samples of the curve and on the held-out split.
+        `full` batches, all of an epoch unless it is given, and the smaller last one where there is one.
         """
+        import tensorflow as tf
+
+        full = len(order) // self.shape.training.batch_size if full is None else full
+        inputs = (tf.constant(order, tf.int32), tf.constant(rates, self.optimizer.learning_rate.dtype))
+        return np.asarray(self._compiled(*inputs, tf.constant(full)))
+
+    def _epoch(self, order: Any, rates: Any, full: Any) -> Any:
         import tensorflow as tf
 
         images, labels = self.samples.train
         batch = self.shape.training.batch_size
         rest = int(images.shape[0]) % batch
 
-        def body(step: Any, loss: Any, right: Any) -> Any:
-            chosen = tf.slice(order, [step * batch], [batch])
-            more = self._step(tf.gather(images, chosen), tf.gather(labels, chosen))
-            return step + 1, loss + more[0] * batch, right + more[1]
+        def step(number: Any, size: int) -> Any:
+            chosen = tf.slice(order, [number * batch], [size])
+            self.optimizer.learning_rate.assign(tf.gather(rates, number))
+            loss, right = self._step(tf.gather(images, chosen), tf.gather(labels, chosen))
+            return tf.stack([loss * size, right])
 
-        zero = tf.zeros((), self.dtype)
-        _, loss, right = tf.while_loop(lambda step, loss, right: step < full, body, [0, zero, zero])
-        if rest:
-            chosen = order[-rest:]
-            more = self._step(tf.gather(images, chosen), tf.gather(labels, chosen))
-            loss, right = loss + more[0] * rest, right + more[1]
-        part = curve(self.shape, int(images.shape[0])) if self.shape.training.curve_samples else None
-        running = tf.stack([loss, right]) / int(images.shape[0])
-        return tf.concat(
-            [running, self.network.score(*self.samples.train, part), self.network.score(*self.samples.held_out)], 0
+        _, total = tf.while_loop(
+            lambda number, total: number < full,
+            lambda number, total: (number + 1, total + step(number, batch)),
+            [0, tf.zeros(2, self.dtype)],
         )
+        if rest:
+            total += step(self.steps - 1, rest)
+        return total / int(images.shape[0])
 
     def _step(self, x: Any, y: Any) -> tuple[Any, Any]:
         import tensorflow as tf
@@ -205,7 +218,7 @@ class Program:
         x, y = tf.cast(x, self.dtype), tf.cast(y, self.dtype)
         with tf.GradientTape() as tape:
             outputs = self.model(x, training=True)
-            loss = tf.reduce_mean(self.loss(y, outputs))
+            loss = tf.add_n([tf.reduce_mean(self.loss(y, outputs)), *self.model.losses])
         self.optimizer.apply(tape.gradient(loss, self.model.trainable_variables))
         return tf.cast(loss, self.dtype), self.network.right(y, outputs)
 
@@ -235,14 +248,14 @@ def train(
         try:
             while not stop.is_set() and (taken := share.take(programs)):
                 index, job = taken
-                run = Run(index, job, split.held_out)
+                run = Run(index, job, split)
                 try:
                     shape = shape_of(job)
                     if shape not in programs:
                         # One at a time: a worker comes back to an earlier shape only to help another one out.
                         programs.clear()
                         programs[shape] = Program(shape, samples, classes, device, networks)
-                    _train_one(run, programs[shape], split, events.put, stop)
+                    _train_one(run, programs[shape], events.put, stop)
                 except Exception as error:
                     events.put(Done(index, run.failed(error), error))
         finally:
@@ -264,40 +277,32 @@ def train(
             worker.join()
 
 
-def _train_one(run: Run, program: Program, split: Split, put: Callable[[Event], None], stop: threading.Event) -> None:
+def _train_one(run: Run, program: Program, put: Callable[[Event], None], stop: threading.Event) -> None:
     job = run.job
     program.reset(job)
     run.digests["initial_weights"] = arrays_digest(dense.weights(program.model))
-    for epoch in range(job.training.epochs):
+    while not run.ended:
         if stop.is_set():
             return
-        order = run.in_order(randomness.order(job.seed, epoch, len(split.train_images)))
-        if job.training.decay_epochs:
-            program.optimizer.learning_rate = learning_rate(job, epoch)
+        order = run.in_order(randomness.order(job.seed, run.trained, len(run.split.train)))
+        rates = learning_rates(job, run.trained, program.steps)
         before = time.perf_counter()
-        numbers = program.epoch(*_constants(order, program.steps)).numpy()
+        running = program.epoch(order, rates)
         run.train_seconds += time.perf_counter() - before
-        put(run.add_epoch(run.metrics_of(numbers)))
-        if reason := run.non_finite:
-            put(Done(run.index, run.diverged(reason)))
-            return
-        if run.patience_ended:
-            break
-    scores, probabilities = program.network.measure()
-    result = run.measured(split, scores.numpy().tolist(), probabilities.numpy(), dense.weights(program.model))
-    put(Done(run.index, result))
+        if event := run.add_epoch(running, program.network.curve().numpy() if run.point_is_next else None):
+            put(event)
+    if run.non_finite:
+        put(Done(run.index, run.diverged(run.non_finite)))
+        return
+    scores, probabilities = (array.numpy() for array in program.network.measure())
+    numbers = scores.tolist()
+    put(Done(run.index, run.measured(numbers[:2], numbers[2:], probabilities, dense.weights(program.model))))
 
 
 def _trim() -> None:
     """Hand memory that compiling needed back to the system, where the C library can (4 MB a program)."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
-
-
-def _constants(*values: Any) -> list[Any]:
-    import tensorflow as tf
-
-    return [tf.constant(value, tf.int32) for value in values]
 
 
 class _Share:

@@ -13,14 +13,15 @@ import numpy as np
 
 from pipeline.config.digests import array_digest, arrays_digest
 from pipeline.config.run_config import RunConfig
-from pipeline.data.arrays import Split
-from pipeline.training.gaps import curve_gaps, final_gaps
+from pipeline.training.calibration import calibration_error
+from pipeline.training.gaps import Score, curve_gaps, final_gaps
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
+from pipeline.training.splits import Split
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """The end of an epoch: `index` says which job of the batch, `epoch` counts from 1."""
+    """A point of the curve: `index` says which job of the batch, `epoch` counts from 1."""
 
     index: int
     epoch: int
@@ -37,20 +38,35 @@ class Done:
 
 
 Event = Epoch | Done
+Numbers = Sequence[float] | np.ndarray
 
 
 @dataclass
 class Run:
-    """A run in the making."""
+    """A run in the making. Losses and accuracies come in pairs: (loss, accuracy)."""
 
     index: int
     job: RunConfig
-    held_out: str
+    split: Split
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     history: dict[str, list[float]] = field(default_factory=dict)
+    epochs: list[int] = field(default_factory=list)
+    """The epoch of each point of the curve."""
     digests: dict[str, str] = field(default_factory=dict)
     train_seconds: float = 0.0
+    trained: int = 0
+    """Epochs so far."""
+    non_finite: str | None = None
+    """The first loss that is no number, in words: then the run has diverged."""
     _orders: Any = field(default_factory=hashlib.sha256, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.split.digest:
+            self.digests["split"] = self.split.digest
+
+    @property
+    def held_out(self) -> str:
+        return self.split.held_out_name
 
     def in_order(self, order: np.ndarray) -> np.ndarray:
         """`order`, the next epoch's, noted for the digest `batch_order`: sha256 over the digests of all epochs' orders."""
@@ -58,86 +74,90 @@ class Run:
         self.digests["batch_order"] = self._orders.hexdigest()
         return order
 
-    def metrics_of(self, numbers: Sequence[float] | np.ndarray) -> dict[str, float]:
-        """The six numbers of an engine's epoch by name: (loss, accuracy) running, on training and on held-out samples."""
-        splits = ("running", "train", self.held_out)
-        names = [f"{split}/{what}" for split in splits for what in ("loss", "accuracy")]
-        return {name: float(number) for name, number in zip(names, numbers, strict=True)}
+    @property
+    def point_is_next(self) -> bool:
+        """Whether the curve has a point after the next epoch."""
+        epoch = self.trained + 1
+        return epoch % self.job.training.evaluate_every == 0 or epoch == self.job.training.epochs
 
-    def measured(
-        self, split: Split, numbers: Sequence[float], probabilities: np.ndarray, weights: dict[str, np.ndarray]
-    ) -> RunResult:
-        """The RunResult of the six numbers of an engine's last measurement."""
-        train, held_out, test = zip(numbers[::2], numbers[1::2], strict=True)
-        return self.finished(split, train, held_out, test, probabilities, weights)
-
-    def add_epoch(self, metrics: dict[str, float]) -> Epoch:
-        """Note one epoch's `running/…`, `train/…` and held-out figures, and the gaps between the last two."""
-        metrics = metrics | curve_gaps(metrics, self.held_out)
+    def add_epoch(self, running: Numbers, curve: Numbers | None) -> Epoch | None:
+        """Note the next epoch, and the point of the curve after it: four numbers, of training and held-out samples."""
+        self.trained += 1
+        numbers = [*running, *(curve if curve is not None else ())]
+        names = [f"{split}/{what}" for split in ("running", "train", self.held_out) for what in ("loss", "accuracy")]
+        metrics = {name: float(number) for name, number in zip(names, numbers, strict=False)}
+        self._look_at({name: value for name, value in metrics.items() if name.endswith("/loss")})
+        if curve is None:
+            return None
+        metrics |= curve_gaps(metrics, self.held_out)
+        self.epochs.append(self.trained)
         for name, value in metrics.items():
             self.history.setdefault(name, []).append(value)
-        return Epoch(self.index, len(self.history["train/loss"]), metrics)
+        return Epoch(self.index, self.trained, metrics)
+
+    def _look_at(self, losses: dict[str, float]) -> None:
+        for name, value in losses.items():
+            if self.non_finite is None and not math.isfinite(value):
+                self.non_finite = f"{name} is {value} after epoch {self.trained}"
 
     @property
-    def non_finite(self) -> str | None:
-        """The first loss of the last epoch that is no number, in words."""
-        for name in ("running/loss", "train/loss", f"{self.held_out}/loss"):
-            value = self.history[name][-1]
-            if not math.isfinite(value):
-                return f"{name} is {value} after epoch {len(self.history[name])}"
-        return None
+    def ended(self) -> bool:
+        """Whether no epoch follows: it was the last, the run has diverged, or the last point of the curve says so.
 
-    @property
-    def patience_ended(self) -> bool:
-        """Whether the validation loss has not been lower for as many epochs as the job waits (Prechelt 1998)."""
-        patience = self.job.training.patience
+        That is where the training loss is low enough, or the validation loss has not been lower for as many points as the
+        job waits (Prechelt 1998).
+        """
+        training = self.job.training
+        if self.non_finite or self.trained == training.epochs:
+            return True
+        if not self.epochs or self.epochs[-1] != self.trained:
+            return False
+        if training.stop_at_loss is not None and self.history["train/loss"][-1] <= training.stop_at_loss:
+            return True
         losses = self.history[f"{self.held_out}/loss"]
-        return bool(patience) and len(losses) - 1 - int(np.argmin(losses)) >= patience
+        return bool(training.patience) and len(losses) - 1 - int(np.argmin(losses)) >= training.patience
 
-    def finished(
-        self,
-        split: Split,
-        train: tuple[float, float],
-        held_out: tuple[float, float],
-        test: tuple[float, float],
-        probabilities: np.ndarray,
-        weights: dict[str, np.ndarray],
+    def measured(
+        self, train: Numbers, test: Numbers, probabilities: np.ndarray, weights: dict[str, np.ndarray]
     ) -> RunResult:
-        """The RunResult; `train`, `held_out` and `test` are (loss, accuracy) on all samples with the final weights."""
-        # The curve's last point is on all samples, like the figures: one number for one thing.
-        last = {"train/loss": train[0], "train/accuracy": train[1]}
-        last |= {f"{self.held_out}/loss": held_out[0], f"{self.held_out}/accuracy": held_out[1]}
-        for name, value in (last | curve_gaps(last, self.held_out)).items():
-            self.history[name][-1] = value
+        """The RunResult; `train` and `test` are (loss, accuracy) on all samples with the final weights."""
+        self._look_at({"train/loss": train[0], "test/loss": test[0]})
+        if self.non_finite:
+            return self.diverged(self.non_finite)
         predictions = probabilities.argmax(axis=1).astype(np.uint8)
-        figures = {
-            "train/loss": train[0],
-            "train/accuracy": train[1],
-            "test/loss": test[0],
-            "test/accuracy": test[1],
-            "time/train_s": self.train_seconds,
-        } | final_gaps(train, test)
-        if split.held_out == "val":
-            accuracies = self.history["val/accuracy"]
-            best = int(np.argmax(accuracies))
-            figures |= {
-                "val/loss": held_out[0],
-                "val/accuracy": held_out[1],
-                "best/epoch": best + 1,
-                "best/val_accuracy": accuracies[best],
-            }
+        figures = self._figures((train[0], train[1]), (test[0], test[1]))
+        figures["test/calibration_error"] = calibration_error(probabilities, self.split.test.labels)
         digests = {"predictions": array_digest(predictions), "final_weights": arrays_digest(weights)}
         result = self._result(FINISHED, None, figures, digests)
         result.predictions, result.weights = predictions, weights
         result.probabilities = probabilities.astype(np.float32)
         return result
 
+    def _figures(self, train: Score, test: Score) -> dict[str, float]:
+        losses, accuracies = (self.history[f"{self.held_out}/{what}"] for what in ("loss", "accuracy"))
+        # The last point of the curve is measured with the final weights, on all held-out samples.
+        held_out = losses[-1], accuracies[-1]
+        val = held_out if self.held_out == "val" else None
+        # One number for one thing: another program may round it otherwise.
+        test = test if val else held_out
+        splits = {"train": train, "test": test} | ({"val": val} if val else {})
+        figures = {
+            f"{name}/{what}": score[n] for name, score in splits.items() for n, what in enumerate(("loss", "accuracy"))
+        }
+        figures |= final_gaps(train, test, val)
+        lowest = int(np.argmin(losses))
+        figures |= {"excess/loss": losses[-1] - losses[lowest], "lowest/epoch": self.epochs[lowest]}
+        if val:
+            best = int(np.argmax(accuracies))
+            figures |= {"best/epoch": self.epochs[best], "best/val_accuracy": accuracies[best]}
+        return figures
+
     def diverged(self, reason: str) -> RunResult:
-        return self._result(DIVERGED, reason, {"time/train_s": self.train_seconds}, {})
+        return self._result(DIVERGED, reason, {}, {})
 
     def failed(self, error: BaseException) -> RunResult:
         reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"[:500]
-        return self._result(FAILED, reason, {"time/train_s": self.train_seconds}, {})
+        return self._result(FAILED, reason, {}, {})
 
     def _result(self, status: str, reason: str | None, figures: dict[str, float], digests: dict[str, str]) -> RunResult:
         return RunResult(
@@ -146,7 +166,8 @@ class Run:
             status=status,
             reason=reason,
             history=self.history,
-            figures=figures,
+            epochs=self.epochs,
+            figures=figures | {"time/train_s": self.train_seconds, "time/epochs": self.trained},
             digests=self.digests | digests,
             started=self.started.isoformat(timespec="milliseconds"),
         )

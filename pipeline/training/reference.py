@@ -10,21 +10,22 @@ import numpy as np
 
 from pipeline.config.digests import arrays_digest
 from pipeline.config.run_config import RunConfig
-from pipeline.data.arrays import Split
 from pipeline.models import dense, optimizers, randomness
 from pipeline.models.devices import Device
 from pipeline.training.outcome import Done, Event, Run
-from pipeline.training.shapes import curve, learning_rate
+from pipeline.training.shapes import curve, learning_rates, plain_loss, steps_of
+from pipeline.training.splits import Split
 
 EVALUATION_BATCH = 1000
+PLAIN = "plain_loss"
 
 
 def train(jobs: Sequence[tuple[int, RunConfig]], split: Split, classes: int, device: Device) -> Iterator[Event]:
     """Train `jobs` (with their indices) on `split`, one by one, as `keras.fit` does it."""
     for index, job in jobs:
-        run = Run(index, job, split.held_out)
+        run = Run(index, job, split)
         try:
-            yield from _train_one(run, split, classes, device)
+            yield from _train_one(run, classes, device)
         except Exception as error:
             yield Done(index, run.failed(error), error)
 
@@ -35,10 +36,14 @@ def compiled_network(job: RunConfig, inputs: int, classes: int, device: Device) 
 
     network = dense.build(job.model, inputs, classes, device.dtype)
     dense.set_initial(network, job.model, job.seed)
+    loss: Any = keras.losses.get(job.training.loss)
+    if job.training.label_smoothing:
+        loss = keras.losses.CategoricalCrossentropy(label_smoothing=job.training.label_smoothing)
     network.compile(
-        optimizer=optimizers.build(job.optimizer),
-        loss=keras.losses.get(job.training.loss),
-        metrics=["accuracy"],
+        optimizer=optimizers.build(job.optimizer, job.training.clip_norm),
+        loss=loss,
+        # The loss of curves and figures: without penalties and label smoothing.
+        metrics=["accuracy", keras.metrics.MeanMetricWrapper(plain_loss(job.training), name=PLAIN)],
         # Explicit: Keras's "auto" differs by device. JAX always compiles.
         jit_compile=device.xla and device.backend == "jax",
     )
@@ -47,44 +52,56 @@ def compiled_network(job: RunConfig, inputs: int, classes: int, device: Device) 
     return network
 
 
-def _train_one(run: Run, split: Split, classes: int, device: Device) -> Iterator[Event]:
-    job, eye = run.job, np.eye(classes, dtype=device.dtype if device.dtype == "float64" else "float32")
-    x, y = np.asarray(split.train_images), eye[split.train_labels]
-    held_out = np.asarray(split.held_out_images), eye[split.held_out_labels]
-    part = curve(job, len(x)) if job.training.curve_samples else slice(None)
+def _train_one(run: Run, classes: int, device: Device) -> Iterator[Event]:
+    job, split, eye = (
+        run.job,
+        run.split,
+        np.eye(classes, dtype=device.dtype if device.dtype == "float64" else "float32"),
+    )
+    x, held_out, test = (part.images for part in (split.train, split.held_out, split.test))
+    y, held_out_y, test_y = (eye[part.labels] for part in (split.train, split.held_out, split.test))
+    part = curve(job, len(x))
+    on_curve = (x, y) if part is None else (x[part], y[part])
     network = compiled_network(job, x.shape[1], classes, device)
     run.digests["initial_weights"] = arrays_digest(dense.weights(network))
-    for epoch in range(job.training.epochs):
-        order = run.in_order(randomness.order(job.seed, epoch, len(x)))
-        if job.training.decay_epochs:
-            network.optimizer.learning_rate = learning_rate(job, epoch)
+    while not run.ended:
+        order = run.in_order(randomness.order(job.seed, run.trained, len(x)))
+        rates = learning_rates(job, run.trained, steps_of(job, len(x)))
         before = time.perf_counter()
-        fit = network.fit(x[order], y[order], batch_size=job.training.batch_size, shuffle=False, verbose=0).history
+        network.optimizer.learning_rate = rates[0]
+        fit = network.fit(
+            x[order],
+            y[order],
+            batch_size=job.training.batch_size,
+            shuffle=False,
+            verbose=0,
+            callbacks=[_each_step(rates)] if np.ptp(rates) else [],
+        ).history
         run.train_seconds += time.perf_counter() - before
-        train = _evaluate(network, x[part], y[part])
-        held = _evaluate(network, *held_out)
-        yield run.add_epoch(
-            {
-                "running/loss": fit["loss"][0],
-                "running/accuracy": fit["accuracy"][0],
-                "train/loss": train[0],
-                "train/accuracy": train[1],
-                f"{split.held_out}/loss": held[0],
-                f"{split.held_out}/accuracy": held[1],
-            }
-        )
-        if reason := run.non_finite:
-            yield Done(run.index, run.diverged(reason))
-            return
-        if run.patience_ended:
-            break
-    test_images, test_labels = np.asarray(split.test_images), eye[split.test_labels]
-    test = _evaluate(network, test_images, test_labels)
-    probabilities = network.predict(test_images, batch_size=EVALUATION_BATCH, verbose=0)
-    train = _evaluate(network, x, y)
-    yield Done(run.index, run.finished(split, train, held, test, probabilities, dense.weights(network)))
+        scores = None
+        if run.point_is_next:
+            scores = [*_evaluate(network, *on_curve), *_evaluate(network, held_out, held_out_y)]
+        if event := run.add_epoch([fit["loss"][0], fit["accuracy"][0]], scores):
+            yield event
+    if run.non_finite:
+        yield Done(run.index, run.diverged(run.non_finite))
+        return
+    on_train, on_test = _evaluate(network, x, y), _evaluate(network, test, test_y)
+    probabilities = network.predict(test, batch_size=EVALUATION_BATCH, verbose=0)
+    yield Done(run.index, run.measured(on_train, on_test, probabilities, dense.weights(network)))
+
+
+def _each_step(rates: np.ndarray) -> Any:
+    """A Keras callback that sets the learning rate of each step of an epoch."""
+    import keras
+
+    class EachStep(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+            self.model.optimizer.learning_rate = rates[batch]
+
+    return EachStep()
 
 
 def _evaluate(network: Any, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    loss, accuracy = network.evaluate(x, y, batch_size=EVALUATION_BATCH, verbose=0)
-    return float(loss), float(accuracy)
+    found = network.evaluate(x, y, batch_size=EVALUATION_BATCH, verbose=0, return_dict=True)
+    return float(found[PLAIN]), float(found["accuracy"])

@@ -16,17 +16,19 @@ FINISHED, DIVERGED, FAILED = "finished", "diverged", "failed"
 class RunResult:
     """One run.
 
-    `history` maps a metric to its values, one per epoch: `train/loss`, `train/accuracy` (weights
-    fixed, inference mode; `curve_samples` of the training samples, after the last epoch all), the same for the
-    held-out split (`val/…`, or `test/…` where nothing is held out for validation), `gap/accuracy`, `gap/loss`, and
-    `running/loss`, `running/accuracy` (means over the batches while the weights move; never used for a gap).
+    `history` maps a metric to its values, one for each point of the curve: `train/loss`, `train/accuracy` (weights fixed,
+    inference mode; at every point on the same `curve_samples` training samples), the same for all held-out samples (`val/…`,
+    or `test/…` where nothing is held out), `gap/accuracy`, `gap/loss`, and `running/loss`, `running/accuracy` (means over
+    the batches of that epoch while the weights move, penalties and label smoothing included; never used for a gap).
 
-    `figures` are single numbers: `test/accuracy`, `test/loss`, `overfitting_gap/accuracy`,
-    `overfitting_gap/loss` (training against test, last epoch), `train/accuracy`, `train/loss`,
-    `time/train_s` and, with a validation split, `val/accuracy`, `val/loss`, `best/epoch` (from 1),
-    `best/val_accuracy`. Accuracies are shares in [0, 1], losses are in nats (or squared error), times in seconds.
+    `figures` are single numbers with the weights at the end of training, on all samples: `train/…`, `test/…` and, with a
+    validation split, `val/…`, each `accuracy` and `loss`; `overfitting_gap/…`, `book_gap/…` and `split_offset/…`, see
+    `gaps.final_gaps`; `test/calibration_error`; `excess/loss` (held-out loss at the last point minus its minimum over the
+    points) and `lowest/epoch` (the epoch of that minimum); `best/epoch` and `best/val_accuracy` (the most accurate point);
+    `time/train_s` (training alone) and `time/epochs` (epochs trained). Accuracies are shares in [0, 1], losses are in
+    nats (or squared error) without penalties and label smoothing, times in seconds, epochs from 1.
 
-    `digests` are sha256 of arrays: `initial_weights`, `batch_order`, `final_weights`, `predictions`.
+    `digests` are sha256 of arrays: `split`, `initial_weights`, `batch_order`, `final_weights`, `predictions`.
     """
 
     key: str
@@ -34,6 +36,8 @@ class RunResult:
     status: str
     reason: str | None = None
     history: dict[str, list[float]] = field(default_factory=dict)
+    epochs: list[int] = field(default_factory=list)
+    """The epoch of each point of the curve, from 1; 1, 2, 3 … in a record that does not say."""
     figures: dict[str, float] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
     identity: dict[str, Any] = field(default_factory=dict)
@@ -52,6 +56,10 @@ class RunResult:
     """Final weights by path (`hidden_1/kernel` …), where they are kept."""
     patch: bytes = b""
     """What the checkout had beyond its git commit, for `git apply`; `environment["patch"]` is its sha256."""
+
+    def __post_init__(self) -> None:
+        if not self.epochs:
+            self.epochs = list(range(1, 1 + max(map(len, self.history.values()), default=0)))
 
     @property
     def exact(self) -> dict[str, list[str]]:

@@ -1,11 +1,14 @@
-"""What the engines share: which runs can share a compiled program, and the learning rate of an epoch."""
+"""What the trainers share: which runs can share a compiled program, learning rates, the samples of the curve."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from pipeline.config import run_config as j
 from pipeline.config.run_config import RunConfig
 from pipeline.models import randomness
 
@@ -15,6 +18,9 @@ CHUNK = 1000
 INPUTS = ("learning_rate", "weight_decay")
 """Hyper-parameters that are variables of a program. The others are burnt into it, as exact as Keras computes them."""
 
+BURNT_IN = ("batch_size", "loss", "curve_samples", "label_smoothing", "clip_norm")
+"""What a program holds of `j.Training`. All else is an input of it, or says when it is called."""
+
 
 def shape_of(job: RunConfig) -> RunConfig:
     """What a program is compiled for: the job without all that is a variable of the program or that it never sees."""
@@ -22,25 +28,69 @@ def shape_of(job: RunConfig) -> RunConfig:
     return replace(
         job,
         seed=0,
-        model=replace(job.model, kernel_initializer=""),
+        model=replace(job.model, kernel_initializer="", kernel_stddev=None),
         optimizer=replace(job.optimizer, hyperparameters=fixed),
-        training=replace(job.training, epochs=0, decay=1.0, decay_epochs=0, patience=0),
+        training=j.Training(epochs=0, **{name: getattr(job.training, name) for name in BURNT_IN}),
     )
 
 
-def learning_rate(job: RunConfig, epoch: int) -> float:
-    """The optimizer's learning rate in `epoch` (from 0): times `decay` after every `decay_epochs`, a staircase."""
-    stairs = epoch // job.training.decay_epochs if job.training.decay_epochs else 0
-    return float(job.optimizer["learning_rate"] or 0) * job.training.decay**stairs
+def training_loss(training: j.Training) -> Callable[[Any, Any], Any]:
+    """Keras's loss of each sample, (labels, outputs) -> (n,), as it is trained: without penalties, with label smoothing."""
+    import keras
+
+    if training.label_smoothing:
+        return keras.losses.CategoricalCrossentropy(label_smoothing=training.label_smoothing, reduction="none")
+    return plain_loss(training)
 
 
-def curve(job: RunConfig, samples: int) -> np.ndarray:
-    """int32, ascending: the training samples that the curve is measured on.
+def plain_loss(training: j.Training) -> Callable[[Any, Any], Any]:
+    """Keras's loss of each sample, as curves and figures show it."""
+    import keras
+
+    found: Callable[[Any, Any], Any] = keras.losses.get(training.loss)
+    return found
+
+
+def steps_of(job: RunConfig, samples: int) -> int:
+    """Batches in an epoch; the last one is smaller where the batch size does not divide the samples."""
+    return -(-samples // job.training.batch_size)
+
+
+def learning_rates(job: RunConfig, epoch: int, steps: int) -> np.ndarray:
+    """float64 (steps,): the optimizer's learning rate in each step of `epoch` (from 0).
+
+    As Keras's schedules compute them (`ExponentialDecay`, `CosineDecay`, `PiecewiseConstantDecay`); each begins after the
+    warm-up, in which the rate rises linearly from 0, as in `CosineDecay`.
+    """
+    training, rate = job.training, float(job.optimizer["learning_rate"] or 0)
+    warm_up = training.warmup_epochs * steps
+    step = epoch * steps + np.arange(steps, dtype=np.float64)
+    return rate * np.where(
+        step < warm_up, step / max(warm_up, 1), _factors(training, np.maximum(step - warm_up, 0), steps)
+    )
+
+
+def _factors(training: j.Training, step: np.ndarray, steps: int) -> np.ndarray:
+    """What the learning rate is multiplied with in each `step`, from 0 after the warm-up."""
+    if training.schedule in ("staircase", "exponential") and training.decay_epochs:
+        decays = step / (training.decay_epochs * steps)
+        return training.decay ** (np.floor(decays) if training.schedule == "staircase" else decays)
+    if training.schedule == "cosine":
+        return 0.5 * (1 + np.cos(np.pi * step / ((training.epochs - training.warmup_epochs) * steps)))
+    if training.schedule == "piecewise":
+        passed = np.searchsorted(np.asarray(training.boundaries) * steps, step, side="right")
+        return np.asarray([1.0, *training.factors])[passed]
+    return np.ones_like(step)
+
+
+def curve(job: RunConfig, samples: int) -> np.ndarray | None:
+    """int32, ascending: the training samples that the curve is measured on; None for all.
 
     Drawn, neither the first ones nor every fifth: writers are not spread evenly over MNIST. Of a network right on 99.3 %
     of all, every second image is right at 98.9 %, the others at 99.6 %.
     """
-    return randomness.sample(samples, min(job.training.curve_samples or samples, samples))
+    count = job.training.curve_samples
+    return randomness.sample(samples, count) if 0 < count < samples else None
 
 
 def cost(job: RunConfig) -> float:

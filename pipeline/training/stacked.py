@@ -21,11 +21,11 @@ import numpy as np
 
 from pipeline.config.digests import arrays_digest
 from pipeline.config.run_config import RunConfig
-from pipeline.data.arrays import Split
 from pipeline.models import dense, optimizers, randomness
 from pipeline.models.devices import Device
 from pipeline.training.outcome import Done, Event, Run
-from pipeline.training.shapes import CHUNK, curve, learning_rate, shape_of
+from pipeline.training.shapes import CHUNK, curve, learning_rates, plain_loss, shape_of, steps_of, training_loss
+from pipeline.training.splits import Part, Split
 
 Arrays = list[Any]
 
@@ -45,12 +45,88 @@ class Samples:
     def __init__(self, split: Split, classes: int) -> None:
         import jax.numpy as jnp
 
-        def held(images: np.ndarray, labels: np.ndarray) -> tuple[Any, Any]:
-            return jnp.asarray(images), jnp.asarray(np.eye(classes, dtype=np.float32)[labels])
+        def held(part: Part) -> tuple[Any, Any]:
+            return jnp.asarray(part.images), jnp.asarray(np.eye(classes, dtype=np.float32)[part.labels])
 
-        self.train = held(split.train_images, split.train_labels)
-        self.test = held(split.test_images, split.test_labels)
-        self.held_out = held(split.held_out_images, split.held_out_labels) if split.held_out == "val" else self.test
+        self.train = held(split.train)
+        self.test = held(split.test)
+        self.held_out = held(split.held_out) if split.held_out_name == "val" else self.test
+
+
+class Network:
+    """A Keras network and the compiled measurements of a stack of it: shared by all optimizers that train it."""
+
+    def __init__(self, shape: RunConfig, samples: Samples, classes: int, device: Device, size: int) -> None:
+        import jax
+
+        self.network = dense.build(shape.model, samples.train[0].shape[1], classes, device.dtype)
+        self.loss = plain_loss(shape.training)
+        self.dtype = _dtype(device)
+        self._part = curve(shape, len(samples.train[0]))
+        weights = [
+            _stack_of(size, self.network.trainable_variables),
+            _stack_of(size, self.network.non_trainable_variables),
+        ]
+        # The data goes in as an argument that the stack shares: as a constant it would be compiled into the program.
+        self._lowered = [
+            jax.jit(jax.vmap(measure, in_axes=(0, 0, None, None))).lower(*weights, samples.train, other)
+            for measure, other in ((self._curve, samples.held_out), (self._measure, samples.test))
+        ]
+        self._samples = samples
+        self._compiling = threading.Lock()
+        self._compiled: list[Any] = []
+
+    def compile(self) -> None:
+        """Once, by the first who asks; others wait."""
+        with self._compiling:
+            if not self._compiled:
+                self._compiled = [program.compile() for program in self._lowered]
+
+    def curve(self, trainable: Arrays, other: Arrays) -> np.ndarray:
+        """(loss, accuracy) on the training samples of the curve and on all held-out samples: four numbers a model."""
+        return np.asarray(self._compiled[0](trainable, other, self._samples.train, self._samples.held_out))
+
+    def measure(self, trainable: Arrays, other: Arrays) -> tuple[np.ndarray, np.ndarray]:
+        """(loss, accuracy) on all training and test samples: four numbers a model; and the test probabilities."""
+        scores, probabilities = self._compiled[1](trainable, other, self._samples.train, self._samples.test)
+        return np.asarray(scores), np.asarray(probabilities)
+
+    def _curve(self, trainable: Arrays, other: Arrays, train: Any, held_out: Any) -> Any:
+        import jax.numpy as jnp
+
+        part = train if self._part is None else tuple(array[self._part] for array in train)
+        return jnp.concatenate([self._score(trainable, other, samples)[0] for samples in (part, held_out)])
+
+    def _measure(self, trainable: Arrays, other: Arrays, train: Any, test: Any) -> tuple[Any, Any]:
+        import jax.numpy as jnp
+
+        on_test, probabilities = self._score(trainable, other, test)
+        return jnp.concatenate([self._score(trainable, other, train)[0], on_test]), probabilities
+
+    def _score(self, trainable: Arrays, other: Arrays, samples: Any) -> tuple[Any, Any]:
+        """[mean loss, accuracy] on all `samples` in inference mode, and the probabilities."""
+        import jax
+        import jax.numpy as jnp
+
+        images, labels = samples
+        count = len(images)
+        full, rest = divmod(count, CHUNK)
+
+        def on(start: Any, size: int) -> tuple[Any, Any]:
+            x = jax.lax.dynamic_slice_in_dim(images, start, size).astype(self.dtype)
+            y = jax.lax.dynamic_slice_in_dim(labels, start, size).astype(self.dtype)
+            outputs, _ = self.network.stateless_call(trainable, other, x, training=False)
+            loss = self.loss(y, outputs).mean().astype(self.dtype) * size
+            return jnp.stack([loss, _right(y, outputs).astype(self.dtype)]), outputs
+
+        total, parts = jnp.zeros(2, self.dtype), []
+        if full:
+            sums, outputs = jax.lax.map(lambda chunk: on(chunk * CHUNK, CHUNK), jnp.arange(full))
+            total, parts = total + sums.sum(0), [outputs.reshape(full * CHUNK, -1)]
+        if rest:
+            sums, outputs = on(full * CHUNK, rest)
+            total, parts = total + sums, [*parts, outputs]
+        return total / count, jnp.concatenate(parts)
 
 
 class Program:
@@ -61,40 +137,47 @@ class Program:
 
     _tracing = threading.Lock()
 
-    def __init__(self, shape: RunConfig, samples: Samples, classes: int, device: Device, size: int) -> None:
+    def __init__(
+        self,
+        shape: RunConfig,
+        samples: Samples,
+        classes: int,
+        device: Device,
+        size: int,
+        networks: dict[Any, Network] | None = None,
+    ) -> None:
         import jax
-        import keras
 
         self.shape, self.samples, self.size = shape, samples, size
-        self.data = (samples.train, samples.held_out, samples.test)
-        self.dtype = "float64" if device.dtype == "float64" else "float32"
+        self.dtype = _dtype(device)
+        self.steps = steps_of(shape, len(samples.train[0]))
+        networks = {} if networks is None else networks
         # Keras names layers by a counter of the process, and its optimizer is changed while it is traced.
         with Program._tracing:
+            like = (shape.model, shape.training.loss, shape.training.curve_samples, size)
+            if like not in networks:
+                networks[like] = Network(shape, samples, classes, device, size)
+            self.measured = networks[like]
+            # Not the network that is measured: its variables are where each run draws its initial weights.
             self.network = dense.build(shape.model, samples.train[0].shape[1], classes, device.dtype)
             self.beginning = optimizers.Start(shape.optimizer, self.network.trainable_variables)
-            self.optimizer = optimizers.build(shape.optimizer)
+            self.optimizer = optimizers.build(shape.optimizer, shape.training.clip_norm)
             self.optimizer.build(self.network.trainable_variables)
-            self.loss = keras.losses.get(shape.training.loss)
-            # The data goes in as an argument that the stack shares: as a constant it would be compiled into the program.
-            shared = (None, None, None)
-            epoch = jax.jit(jax.vmap(self._epoch, in_axes=(0, 0, 0, 0, 0, *shared)), donate_argnums=(0, 1, 2))
-            measure = jax.jit(jax.vmap(self._measure, in_axes=(0, 0, *shared)))
-            trainable, other, optimizer = (
-                [jax.ShapeDtypeStruct((size, *variable.shape), variable.dtype) for variable in variables]
-                for variables in (
-                    self.network.trainable_variables,
-                    self.network.non_trainable_variables,
-                    self.optimizer.variables,
-                )
-            )
-            decay = jax.ShapeDtypeStruct((size,), self.dtype)
-            order = jax.ShapeDtypeStruct((size, len(samples.train[0])), "int32")
-            lowered = (
-                epoch.lower(trainable, other, optimizer, decay, order, *self.data),
-                measure.lower(trainable, other, *self.data),
+            self.rate = next(n for n, v in enumerate(self.optimizer.variables) if v is self.optimizer.learning_rate)
+            self.loss = training_loss(shape.training)
+            epoch = jax.jit(jax.vmap(self._epoch, in_axes=(0, 0, 0, 0, 0, 0, None)), donate_argnums=(0, 1, 2))
+            lowered = epoch.lower(
+                _stack_of(size, self.network.trainable_variables),
+                _stack_of(size, self.network.non_trainable_variables),
+                _stack_of(size, self.optimizer.variables),
+                jax.ShapeDtypeStruct((size,), self.dtype),
+                jax.ShapeDtypeStruct((size, len(samples.train[0])), "int32"),
+                jax.ShapeDtypeStruct((size, self.steps), self.optimizer.learning_rate.dtype),
+                samples.train,
             )
             Program.compiled += 1
-        self.epoch, self.measure = (program.compile() for program in lowered)
+        self.epoch = lowered.compile()
+        self.measured.compile()
 
     def start(self, job: RunConfig) -> State:
         """Where `job` starts: its initial weights, dropout states and a fresh optimizer, as numpy arrays."""
@@ -121,11 +204,10 @@ class Program:
         optimizer: Arrays,
         decay: Any,
         order: Any,
+        rates: Any,
         train: Any,
-        held_out: Any,
-        _: Any,
     ) -> tuple[Arrays, Arrays, Arrays, Any]:
-        """One model's pass over the training samples in this order, then the curve: see the engine's `_epoch`."""
+        """One model's pass over the training samples in this order, with a learning rate for each step: see the engine's."""
         import jax
         import jax.numpy as jnp
 
@@ -133,35 +215,27 @@ class Program:
         batch = self.shape.training.batch_size
         full, rest = divmod(len(images), batch)
 
-        def step(carry: Any, chosen: Any) -> Any:
-            (trainable, other, optimizer), loss, right = carry
+        def step(carry: Any, inputs: Any) -> Any:
+            (trainable, other, optimizer), total = carry
+            chosen, rate = inputs
             x, y = images[chosen].astype(self.dtype), labels[chosen].astype(self.dtype)
             (value, (outputs, other)), gradients = jax.value_and_grad(self._loss, has_aux=True)(trainable, other, x, y)
+            optimizer = [*optimizer[: self.rate], rate, *optimizer[self.rate + 1 :]]
             trainable, optimizer = self._apply(optimizer, gradients, trainable, decay)
-            count = x.shape[0]
-            return (
-                (trainable, other, optimizer),
-                loss + value.astype(self.dtype) * count,
-                right + self._right(y, outputs),
-            )
+            numbers = jnp.stack([value.astype(self.dtype) * len(x), _right(y, outputs).astype(self.dtype)])
+            return (trainable, other, optimizer), total + numbers
 
-        zero = jnp.zeros((), self.dtype)
-        carry = ((trainable, other, optimizer), zero, zero)
-        carry, _none = jax.lax.scan(
-            lambda carry, chosen: (step(carry, chosen), None), carry, order[: full * batch].reshape(full, batch)
-        )
+        carry = ((trainable, other, optimizer), jnp.zeros(2, self.dtype))
+        batches = order[: full * batch].reshape(full, batch), rates[:full]
+        carry, _none = jax.lax.scan(lambda carry, inputs: (step(carry, inputs), None), carry, batches)
         if rest:
-            carry = step(carry, order[full * batch :])
-        (trainable, other, optimizer), loss, right = carry
-        running = jnp.stack([loss, right]) / len(images)
-        chosen = curve(self.shape, len(images))
-        part = (images[chosen], labels[chosen]) if self.shape.training.curve_samples else train
-        scores = [self._score(trainable, other, samples)[0] for samples in (part, held_out)]
-        return trainable, other, optimizer, jnp.concatenate([running, *scores])
+            carry = step(carry, (order[full * batch :], rates[-1]))
+        (trainable, other, optimizer), total = carry
+        return trainable, other, optimizer, total / len(images)
 
     def _loss(self, trainable: Arrays, other: Arrays, x: Any, y: Any) -> tuple[Any, Any]:
-        outputs, other = self.network.stateless_call(trainable, other, x, training=True)
-        return self.loss(y, outputs).mean(), (outputs, other)
+        outputs, other, penalties = self.network.stateless_call(trainable, other, x, training=True, return_losses=True)
+        return sum(penalties, self.loss(y, outputs).mean()), (outputs, other)
 
     def _apply(self, optimizer: Arrays, gradients: Arrays, trainable: Arrays, decay: Any) -> tuple[Arrays, Arrays]:
         """Keras's own step; the weight decay is an input of the program where the optimizer has one."""
@@ -174,41 +248,21 @@ class Program:
         finally:
             self.optimizer.weight_decay = burnt
 
-    def _right(self, y: Any, outputs: Any) -> Any:
-        return (outputs.argmax(1) == y.argmax(1)).sum().astype(self.dtype)
 
-    def _score(self, trainable: Arrays, other: Arrays, samples: Any) -> tuple[Any, Any]:
-        """[mean loss, accuracy] on all `samples` in inference mode, and the probabilities."""
-        import jax
-        import jax.numpy as jnp
+def _right(y: Any, outputs: Any) -> Any:
+    """How many of the samples get their own class."""
+    return (outputs.argmax(1) == y.argmax(1)).sum()
 
-        images, labels = samples
-        count = len(images)
-        full, rest = divmod(count, CHUNK)
 
-        def on(start: Any, size: int) -> tuple[Any, Any]:
-            x = jax.lax.dynamic_slice_in_dim(images, start, size).astype(self.dtype)
-            y = jax.lax.dynamic_slice_in_dim(labels, start, size).astype(self.dtype)
-            outputs, _ = self.network.stateless_call(trainable, other, x, training=False)
-            loss = self.loss(y, outputs).mean().astype(self.dtype) * size
-            return jnp.stack([loss, self._right(y, outputs)]), outputs
+def _dtype(device: Device) -> str:
+    return "float64" if device.dtype == "float64" else "float32"
 
-        total, parts = jnp.zeros(2, self.dtype), []
-        if full:
-            sums, outputs = jax.lax.map(lambda chunk: on(chunk * CHUNK, CHUNK), jnp.arange(full))
-            total, parts = total + sums.sum(0), [outputs.reshape(full * CHUNK, -1)]
-        if rest:
-            sums, outputs = on(full * CHUNK, rest)
-            total, parts = total + sums, [*parts, outputs]
-        return total / count, jnp.concatenate(parts)
 
-    def _measure(self, trainable: Arrays, other: Arrays, train: Any, held_out: Any, test: Any) -> tuple[Any, Any]:
-        """(loss, accuracy) on all training, held-out and test samples: six numbers; and the test probabilities."""
-        import jax.numpy as jnp
+def _stack_of(size: int, variables: Sequence[Any]) -> list[Any]:
+    """The shapes of a stack of so many models' `variables`."""
+    import jax
 
-        on_test, probabilities = self._score(trainable, other, test)
-        others = [self._score(trainable, other, samples)[0] for samples in (train, held_out)]
-        return jnp.concatenate([*others, on_test]), probabilities
+    return [jax.ShapeDtypeStruct((size, *variable.shape), variable.dtype) for variable in variables]
 
 
 def train(
@@ -270,16 +324,21 @@ def _train(
     for index, job in jobs:
         groups.setdefault(shape_of(job), {}).setdefault(job.training.epochs, []).append((index, job))
     size = max(1, device.stack)
-    with _Programs(list(groups), lambda shape, size: Program(shape, samples, classes, device, size)) as programs:
+    networks: dict[Any, Network] = {}
+
+    def build(shape: RunConfig, size: int) -> Program:
+        return Program(shape, samples, classes, device, size, networks)
+
+    with _Programs(list(groups), build) as programs:
         for shape, of_length in groups.items():
             for left in of_length.values():
                 while left and not stop.is_set():
                     taken, left = left[:size], left[size:]
-                    live = {index: Run(index, job, split.held_out) for index, job in taken}
+                    live = {index: Run(index, job, split) for index, job in taken}
                     smaller = {"numerics": {"stack": size}} if size != device.stack else {}
                     try:
                         program = programs.get(shape, size)
-                        for event in _train_stack(list(live.values()), program, split, stop):
+                        for event in _train_stack(list(live.values()), program, stop):
                             if isinstance(event, Done):
                                 del live[event.index]
                                 event.result.identity = smaller
@@ -320,10 +379,11 @@ class _Programs:
         return self._futures[shape].result()
 
 
-def _train_stack(runs: list[Run], program: Program, split: Split, stop: threading.Event) -> Iterator[Event]:
+def _train_stack(runs: list[Run], program: Program, stop: threading.Event) -> Iterator[Event]:
     import jax.numpy as jnp
 
     copies = program.size - len(runs)
+    samples = len(runs[0].split.train)
 
     def stack(arrays: Any) -> Any:
         # Filled up with copies of the first: the size of the program is fixed, what comes of the copies is dropped.
@@ -331,7 +391,7 @@ def _train_stack(runs: list[Run], program: Program, split: Split, stop: threadin
         return jnp.concatenate([own, jnp.repeat(own[:1], copies, axis=0)]) if copies else own
 
     def drawn(epoch: int) -> list[np.ndarray]:
-        return [randomness.order(run.job.seed, epoch, len(split.train_images)) for run in runs]
+        return [randomness.order(run.job.seed, epoch, samples) for run in runs]
 
     starts: list[State] = []
     for run in runs:
@@ -342,41 +402,48 @@ def _train_stack(runs: list[Run], program: Program, split: Split, stop: threadin
     decays = [dict(run.job.optimizer.hyperparameters).get("weight_decay") or 0.0 for run in runs]
     decay = stack(np.asarray(decays, program.dtype))
     live = dict(enumerate(runs))
-    rate = next(n for n, v in enumerate(program.optimizer.variables) if v is program.optimizer._learning_rate)
     epochs = runs[0].job.training.epochs
     orders = drawn(0)
     for epoch in range(epochs):
         if stop.is_set():
             return
-        if any(run.job.training.decay_epochs for run in runs):
-            rates = [learning_rate(run.job, epoch) for run in runs]
-            stacked[2][rate] = stack(np.asarray(rates, stacked[2][rate].dtype))
+        rates = np.stack([learning_rates(run.job, epoch, program.steps) for run in runs])
         before = time.perf_counter()
-        *stacked, numbers = program.epoch(*stacked, decay, stack(orders), *program.data)
+        inputs = stack(orders), stack(rates.astype(program.optimizer.learning_rate.dtype))
+        *stacked, numbers = program.epoch(*stacked, decay, *inputs, program.samples.train)
         # While the device computes.
         for run, order in zip(runs, orders, strict=True):
             run.in_order(order)
         orders = drawn(epoch + 1) if epoch + 1 < epochs else []
-        rows = np.asarray(numbers)
+        running = np.asarray(numbers)
         # A stack's time belongs to its members in equal parts.
         seconds = (time.perf_counter() - before) / len(runs)
-        for place, run in list(live.items()):
+        points = {place for place, run in live.items() if run.point_is_next}
+        curves = program.measured.curve(*stacked[:2]) if points else running
+        for place, run in live.items():
             run.train_seconds += seconds
-            yield run.add_epoch(run.metrics_of(rows[place]))
-            if reason := run.non_finite:
-                del live[place]
-                yield Done(run.index, run.diverged(reason))
-        if ended := [place for place, run in live.items() if epoch + 1 == epochs or run.patience_ended]:
-            scores, probabilities = (np.asarray(array) for array in program.measure(*stacked[:2], *program.data))
-            weights = [np.asarray(array) for array in stacked[0] + stacked[1]]
-            for place in ended:
-                run = live.pop(place)
-                measured = run.measured(
-                    split, scores[place].tolist(), probabilities[place], program.weights(weights, place)
-                )
-                yield Done(run.index, measured)
+            if event := run.add_epoch(running[place], curves[place] if place in points else None):
+                yield event
+        yield from _ends({place: run for place, run in live.items() if run.ended}, program, stacked)
+        live = {place: run for place, run in live.items() if not run.ended}
         if not live:
             return
+
+
+def _ends(ended: dict[int, Run], program: Program, stacked: list[Arrays]) -> Iterator[Done]:
+    """The results of the runs that ended at these places of a stack."""
+    for run in ended.values():
+        if run.non_finite:
+            yield Done(run.index, run.diverged(run.non_finite))
+    whole = {place: run for place, run in ended.items() if not run.non_finite}
+    if not whole:
+        return
+    scores, probabilities = program.measured.measure(*stacked[:2])
+    weights = [np.asarray(array) for array in stacked[0] + stacked[1]]
+    for place, run in whole.items():
+        numbers = scores[place].tolist()
+        own = program.weights(weights, place)
+        yield Done(run.index, run.measured(numbers[:2], numbers[2:], probabilities[place], own))
 
 
 def _out_of_memory(error: Exception) -> bool:

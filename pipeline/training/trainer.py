@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pipeline.config.run_config import RunConfig
-from pipeline.data.arrays import Split
 from pipeline.models.devices import Device
 from pipeline.training.outcome import Done, Epoch, Event
+from pipeline.training.splits import Split
 
 __all__ = ["Done", "Epoch", "Event", "train"]
 
@@ -21,11 +21,12 @@ def train(jobs: Sequence[RunConfig], split: Split, classes: int, device: Device)
 
     devices.start(device)
     numbered = list(enumerate(jobs))
-    if device.trainer == "reference":
+    program = devices.program(device.trainer, device.backend)
+    if program == "reference":
         from pipeline.training import reference
 
         yield from reference.train(numbered, split, classes, device)
-    elif device.backend == "tensorflow":
+    elif program == "engine":
         from pipeline.training import engine
 
         yield from engine.train(numbered, split, classes, device)

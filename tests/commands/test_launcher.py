@@ -1,14 +1,9 @@
-"""hydra/launcher=batched: all jobs at once to a task that can, one by one to any other, and Hydra's books either way.
-
-Hydra's own suites for launchers are inherited at the end.
-"""
+"""hydra/launcher=batched: all jobs go to the task at once, and each ends as a job of Hydra's: folder, log, callbacks."""
 
 from __future__ import annotations
 
 import json
 import logging
-import os
-import shutil
 import subprocess
 import sys
 import warnings
@@ -26,19 +21,17 @@ from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
-from hydra.plugins.launcher import Launcher
-from hydra.test_utils.launcher_common_tests import BatchedSweeperTestSuite, IntegrationTestSuite, LauncherTestSuite
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from hydra_plugins.batched_launcher import BatchedLauncher, _core
+from hydra_plugins.batched_launcher import _core
 from hydra_plugins.batched_launcher._compose import Templates
 from pipeline.cli.console import PROJECT
-from pipeline.config import rules, schema
+from pipeline.config import rules
+from pipeline.config.compose import register
 from pipeline.config.hydra_version import IS_1_3
 from tests.unit.training.command import as_before
 
@@ -167,32 +160,10 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     return Sweep(tmp_path, task, returns)
 
 
-def test_hydra_finds_it() -> None:
-    # By name: Hydra imports plugins anew whenever it scans, and then the class is another object.
-    found = [f"{plugin.__module__}.{plugin.__name__}" for plugin in Plugins.instance().discover(Launcher)]
-    assert f"{BatchedLauncher.__module__}.{BatchedLauncher.__name__}" in found
-
-
-def test_hydra_finds_it_from_the_repository_alone(tmp_path: Path) -> None:
-    """`-S` leaves out the installed packages' .pth files, among them the one of this project."""
-    script = "import sys; sys.path += sys.argv[1:]; from hydra.core.plugins import Plugins; "
-    script += "from hydra.plugins.launcher import Launcher; print([p.__name__ for p in Plugins.instance().discover(Launcher)])"
-    packages = [path for path in sys.path if path.endswith("site-packages")]
-    done = subprocess.run(
-        [sys.executable, "-S", "-c", script, *packages],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    assert "BatchedLauncher" in done.stdout
-
-
-def test_looking_for_it_imports_nothing_heavy() -> None:
+def test_looking_for_launchers_imports_nothing_heavy() -> None:
     script = (
-        "import sys, hydra_plugins.batched_launcher;"
-        "assert not {'keras', 'tensorflow', 'numpy', 'mlflow', 'pipeline'} & set(sys.modules), sorted(sys.modules)"
+        "import sys, hydra_plugins.batched_launcher, hydra_plugins.cluster_launcher;"
+        "assert not {'keras', 'tensorflow', 'numpy', 'mlflow', 'submitit', 'pipeline'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], cwd=PROJECT, check=True, timeout=60)
 
@@ -225,57 +196,24 @@ def test_a_failed_job_is_a_failed_return(sweep: Sweep) -> None:
     assert [done.status.name for done in sweep.returns] == ["COMPLETED", "COMPLETED", "FAILED", "COMPLETED"]
 
 
-def test_its_error_is_raised_where_it_is_asked_for_and_not_printed(
-    sweep: Sweep, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(ValueError, match="no luck"):
-        _ = sweep.returns[2].return_value
-    assert capsys.readouterr().err == ""
-
-
-def test_each_outcome_is_told_in_its_own_folder(sweep: Sweep) -> None:
+def test_each_job_ends_in_its_own_folder_with_its_own_log_and_hydra_s_files(sweep: Sweep) -> None:
     assert sweep.task.folders == {number: str(sweep.job(number)) for number in range(4)}
-
-
-@pytest.mark.parametrize("number", range(4))
-def test_each_log_has_its_own_lines_only(sweep: Sweep, number: int) -> None:
-    [line] = (sweep.job(number) / "app.log").read_text().splitlines()
-    assert line.endswith(f"this is job {number}")
-
-
-@pytest.mark.parametrize("number", range(4))
-def test_each_folder_has_hydra_s_three_files(sweep: Sweep, number: int) -> None:
-    files = {path.name: yaml.safe_load(path.read_text()) for path in (sweep.job(number) / ".hydra").iterdir()}
-    assert set(files) == {"config.yaml", "hydra.yaml", "overrides.yaml"}
-    assert files["overrides.yaml"] == sweep.task.words[number]
-    assert files["config.yaml"]["a"] == (1, 2, 13, 4)[number]
-    assert files["hydra.yaml"]["hydra"]["job"]["num"] == number
-    assert files["hydra.yaml"]["hydra"]["job"]["id"] == str(number)
-    assert files["hydra.yaml"]["hydra"]["runtime"]["output_dir"] == str(sweep.job(number))
-
-
-def test_a_job_s_files_are_those_that_hydra_writes(tmp_path: Path) -> None:
-    """Byte by byte: those of jobs that end together, and those of the same jobs run one by one by Hydra's `run_job`."""
-    words = ("a=1,2", "color=green", "+b='ä: # long enough to be folded, if anything is folded here at all: '")
-    written = []
-    for task in (Task(), lambda config: float(config.a)):
-        [returns] = launch(tmp_path, task, *words, "+c=[1,{x: null, y: 1.5}]")
-        files = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.glob("sweep/*/.hydra/*.yaml")}
-        assert len(files) == 6
-        said = [(done.overrides, done.working_dir, done.task_name, done.return_value) for done in returns]
-        written.append((files, said))
-        shutil.rmtree(tmp_path / "sweep")
-    assert written[0] == written[1]
+    for number in range(4):
+        [line] = (sweep.job(number) / "app.log").read_text().splitlines()
+        assert line.endswith(f"this is job {number}")
+        config, hydra, overrides = (
+            yaml.safe_load((sweep.job(number) / ".hydra" / f"{name}.yaml").read_text())
+            for name in ("config", "hydra", "overrides")
+        )
+        assert overrides == sweep.task.words[number]
+        assert config["a"] == (1, 2, 13, 4)[number]
+        assert hydra["hydra"]["job"]["num"] == number
+        assert hydra["hydra"]["runtime"]["output_dir"] == str(sweep.job(number))
 
 
 def test_a_returned_job_holds_no_configuration(sweep: Sweep) -> None:
     """Those of a thousand jobs would take 500 MB."""
     assert [(done.cfg, done.hydra_cfg) for done in sweep.returns] == [(None, None)] * 4
-
-
-def test_the_sweep_s_own_file_is_there(sweep: Sweep) -> None:
-    record = yaml.safe_load((sweep.folder / "sweep" / "multirun.yaml").read_text())
-    assert record["hydra"]["overrides"]["task"][:2] == ["a=1,2,13,4", "color=green"]
 
 
 def test_callbacks_are_called_for_every_job(sweep: Sweep) -> None:
@@ -286,10 +224,6 @@ def test_callbacks_are_called_for_every_job(sweep: Sweep) -> None:
     assert sweep.diary[0] == ["multirun starts"]
 
 
-def test_a_job_ends_before_the_next_starts(sweep: Sweep) -> None:
-    assert [note[0] for note in sweep.diary if note[0].startswith("job")] == ["job starts", "job ends"] * 4
-
-
 def test_job_numbers_go_on_from_batch_to_batch(tmp_path: Path) -> None:
     """As a sweeper sends them that looks at the first results before it asks for more."""
     task = Task()
@@ -297,11 +231,6 @@ def test_job_numbers_go_on_from_batch_to_batch(tmp_path: Path) -> None:
     assert [len(batch) for batch in returns] == [2, 1]
     assert [config.number for batch in task.batches for config in batch] == [0, 1, 2]
     assert (tmp_path / "sweep" / "2" / "app.log").is_file()
-
-
-def test_a_word_of_hydra_s_own_is_kept(tmp_path: Path) -> None:
-    launch(tmp_path, Task(), "a=1,2", "hydra.sweep.subdir=a_${a}", "hydra.output_subdir=books")
-    assert (tmp_path / "sweep" / "a_2" / "books" / "config.yaml").is_file()
 
 
 def test_new_keys_and_interpolations(tmp_path: Path) -> None:
@@ -315,13 +244,6 @@ def test_changing_folders_is_refused(tmp_path: Path) -> None:
     with pytest.raises(HydraException, match="chdir=true: jobs that run together share one working directory"):
         launch(tmp_path, task, "a=1,2", "hydra.job.chdir=true")
     assert task.batches == []
-
-
-def test_an_error_of_the_batch_itself_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    task = Task()
-    monkeypatch.setattr(task, "batch", lambda configs, overrides: iter([1 // 0]))
-    with pytest.raises(ZeroDivisionError):
-        launch(tmp_path, task, "a=1,2")
 
 
 def test_hydra_is_as_before_afterwards(tmp_path: Path) -> None:
@@ -341,34 +263,12 @@ def test_a_hundred_jobs(tmp_path: Path) -> None:
     assert after - before < 10
 
 
-# --- any other task
-
-
-def test_a_task_without_batch_is_called_job_by_job(tmp_path: Path) -> None:
-    called: list[tuple[int, str]] = []
-
-    def task(config: DictConfig) -> int:
-        called.append((config.a, HydraConfig.get().runtime.output_dir))
-        return int(config.a)
-
-    [returns] = launch(tmp_path, task, "a=1,2")
-    assert called == [(1, f"{tmp_path}/sweep/0"), (2, f"{tmp_path}/sweep/1")]
-    assert [done.return_value for done in returns] == [1, 2]
-
-
-def test_it_may_change_folders(tmp_path: Path) -> None:
-    here, there = os.getcwd(), []
-    launch(tmp_path, lambda config: there.append(os.getcwd()), "a=1,2", "hydra.job.chdir=true")
-    assert there == [f"{tmp_path}/sweep/0", f"{tmp_path}/sweep/1"]
-    assert os.getcwd() == here
-
-
 # --- composing from templates
 
 
 @pytest.fixture
 def loader() -> ConfigLoaderImpl:
-    schema.register()
+    register()
     return ConfigLoaderImpl(create_config_search_path(str(rules.CONF)))
 
 
@@ -411,23 +311,6 @@ def test_they_refuse_what_hydra_refuses(loader: ConfigLoaderImpl, word: str) -> 
         Templates(loader).compose(master, [word])
 
 
-def test_a_template_is_composed_once(loader: ConfigLoaderImpl, monkeypatch: pytest.MonkeyPatch) -> None:
-    master = loader.load_configuration("config", [], run_mode=RunMode.MULTIRUN)
-    composed: list[list[str]] = []
-    whole_way = loader.load_sweep_config
-
-    def noted(master: DictConfig, words: list[str]) -> DictConfig:
-        composed.append(words)
-        return whole_way(master, words)
-
-    monkeypatch.setattr(loader, "load_sweep_config", noted)
-    templates = Templates(loader)
-    for optimizer in ("sgd", "adam"):
-        for seed in range(20):
-            templates.compose(master, [f"optimizer={optimizer}", f"seed={seed}"])
-    assert composed == [["optimizer=sgd"], ["optimizer=adam"]]
-
-
 def test_jobs_of_one_template_do_not_share_values(loader: ConfigLoaderImpl) -> None:
     master = loader.load_configuration("config", [], run_mode=RunMode.MULTIRUN)
     templates = Templates(loader)
@@ -435,32 +318,3 @@ def test_jobs_of_one_template_do_not_share_values(loader: ConfigLoaderImpl) -> N
     first.model.hidden.append(9)
     assert (list(first.model.hidden), list(second.model.hidden)) == ([3, 9], [4])
     assert templates.compose(master, []).model.hidden is None
-
-
-# --- Hydra's own suites: no task there has `batch`, so it must behave as the basic launcher
-
-OLD_BASE = pytest.mark.filterwarnings("ignore:Future Hydra versions will no longer change working directory")
-
-
-@OLD_BASE
-@pytest.mark.slow
-@pytest.mark.parametrize(("launcher_name", "overrides"), [("batched", [])])
-class TestAsHydraTestsLaunchers(LauncherTestSuite):
-    pass
-
-
-@OLD_BASE
-@pytest.mark.slow
-@pytest.mark.parametrize(("launcher_name", "overrides"), [("batched", ["hydra.sweeper.max_batch_size=2"])])
-class TestAsHydraTestsBatches(BatchedSweeperTestSuite):
-    pass
-
-
-@OLD_BASE
-@pytest.mark.parametrize(
-    ("task_launcher_cfg", "extra_flags"),
-    [({"defaults": [{"override hydra/launcher": "batched"}], "hydra": {"mode": "MULTIRUN"}}, ["-m"])],
-)
-@pytest.mark.slow
-class TestAsHydraTestsPrograms(IntegrationTestSuite):
-    pass

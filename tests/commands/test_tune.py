@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -14,7 +13,7 @@ from pipeline import tune
 from pipeline.cli.errors import UserError
 from pipeline.storage.store import RunStore
 from pipeline.sweep import tuning
-from pipeline.tracking import TrackingUnavailable
+from pipeline.sweep.budget import Budget
 from tests.unit.training.command import as_before
 
 OWN = ["optimizers=adam,adamw", "decades=-1,0,1", "step=5", "rates=4", "choosing_seeds=2", "final_seeds=2"]
@@ -85,9 +84,6 @@ def test_other_seeds_choose_than_those_of_the_figures(tuned: Tuned) -> None:
     assert set(tuned.tried["seed"]) == {2, 3}
     final = [run for run in RunStore(tuned.root / "runs").records() if run.job.seed < 2]
     assert len(final) == 8
-    expected = tuned.table.at["adam", "tuned_test_accuracy_mean"]
-    own = [r for r in final if (r.job.optimizer.name, r.job.optimizer["learning_rate"]) == ("adam", 0.01)]
-    assert sum(run.figures["test/accuracy"] for run in own) / 2 == pytest.approx(expected)
 
 
 @pytest.mark.slow
@@ -101,7 +97,7 @@ def test_a_second_call_trains_nothing(tuned: Tuned) -> None:
 @pytest.mark.slow
 def test_a_run_is_the_one_that_pipeline_train_would_make(tuned: Tuned) -> None:
     own = [word for word in tuned.words if word not in OWN and not word.startswith("out=")]
-    base = tuning.Search(tuning.Budget.of(VALUES), own).bases["adam"]
+    base = tuning.Search(Budget.of(VALUES), own).bases["adam"]
     assert (base.run(0, 0).key in RunStore(tuned.root / "runs")) is True
     assert base.run(1, 3).overrides == ["optimizer=adam", *own, "optimizer.learning_rate=0.01", "seed=3"]
 
@@ -119,29 +115,15 @@ def test_a_plan_says_what_it_takes_and_writes_nothing(tuned: Tuned, capsys: pyte
 VALUES = dict(word.split("=") for word in OWN)
 
 
-def test_a_server_that_is_down_ends_the_command_not_the_tuning(monkeypatch: pytest.MonkeyPatch) -> None:
-    search = SimpleNamespace(settings={"plan": False}, run=lambda: ["a tuning"], unsent=TrackingUnavailable("away"))
-    monkeypatch.setattr(tuning, "Search", lambda *_: search)
-    monkeypatch.setattr("pipeline.report.tuned.write", lambda tunings, _: [f"written: {len(tunings)}"])
-    said: list[str] = []
-    monkeypatch.setattr("builtins.print", said.append)
-    with pytest.raises(TrackingUnavailable, match="away"):
-        tune.main(OWN)
-    assert said == ["written: 1"]
-
-
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["rates=2"], "rates=2: expected a whole number from 3 to 30"),
-        (["rates=["], "rates=[: expected a whole number"),
         (["choosing_seeds=1"], "choosing_seeds=1: expected a whole number from 2"),
         (["decades=1,2,3"], "decades=1,2,3: expected three or more numbers"),
-        (["decades=-1,0,x"], "decades=-1,0,x: expected three or more numbers"),
         (["decades=-2,-1,0,1,2", "rates=4"], "rates=4: expected at least 5"),
         (["optimizers=sdg"], "did you mean 'sgd'"),
         (["optimizers=sgd,sgd"], "optimizers=sgd,sgd: expected each once"),
-        (["step=nan"], "step=nan: expected a number over 0"),
         (["optimizer.learning_rate=1"], "optimizer.learning_rate=1: decided by this command"),
         (["seed=3"], "seed=3: decided by this command"),
         (["model.widht=8"], "model.widht: no such key (did you mean 'model.width'?)"),

@@ -76,9 +76,10 @@ def stored(**changes: object) -> RunResult:
         probabilities=np.eye(3, dtype=np.float32),
         weights=weights,
     )
-    made = replace(whole, **changes)  # type: ignore[arg-type]
+    made = replace(whole, **({"epochs": []} | changes))  # type: ignore[arg-type]
     if "history" not in changes:
         made.history = {name: values[: made.job.training.epochs] for name, values in made.history.items()}
+        made.epochs = made.epochs[: made.job.training.epochs]
     return made if made.key else replace(made, key=key_of(made.job, made.identity))
 
 
@@ -131,7 +132,7 @@ def make_result(seed: int = 0, gap: float = 0.01, **changes: Any) -> RunResult:
         environment={"git_commit": "c" * 40, "git_dirty": "false", "dvc_experiment": "rosy-pika", "lock": "d" * 64},
         started="2026-02-03T04:05:06+00:00",
     )
-    made = replace(result, **changes)
+    made = replace(result, **({"epochs": []} | changes))
     plain = {"data", "source", "numerics"} == made.identity.keys()
     return made if made.key or not plain else replace(made, key=key_of(job, made.identity))
 

@@ -22,6 +22,8 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
+import psutil
+
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sinfo", "sbatch", "srun", "squeue", "scancel")
 DAEMONS = ("slurmd", "slurmctld", "munged")
 """In the order in which they are stopped; each writes its id into `run/NAME.pid`."""
@@ -86,7 +88,7 @@ def stop(folder: Path) -> None:
 
 def _configuration(folder: Path, ports: Sequence[int]) -> str:
     host, cores = socket.gethostname().partition(".")[0], os.cpu_count() or 1
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20 - 1024
+    memory = psutil.virtual_memory().total // 2**20 - 1024
     lines = {
         "ClusterName": "loopback",
         "SlurmctldHost": f"{host}(127.0.0.1)",
@@ -173,10 +175,11 @@ def _pid(folder: Path, name: str) -> int:
 
 
 def _gone(pid: int) -> bool:
-    """Also where it is a zombie, which nobody waits for."""
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    return True
+    """Whether the process has ended, be it a zombie that nobody waits for."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def main(words: Sequence[str]) -> int:

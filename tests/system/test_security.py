@@ -114,10 +114,10 @@ def test_a_password_reaches_no_file_and_no_line(told: Told) -> None:
     ],
 )
 def test_a_word_loses_its_password_before_hydra_sees_it(word: str, expected: str, monkeypatch: Any) -> None:
-    from pipeline.tracking import logins
+    from pipeline.tracking import address
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
-    assert logins.without_login(word) == expected
+    assert address.without_login(word) == expected
     assert (os.environ["MLFLOW_TRACKING_URI"] == "") == (word == expected)
 
 

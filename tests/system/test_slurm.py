@@ -195,6 +195,3 @@ def test_the_script_starts_and_stops_a_node() -> None:
         subprocess.run([*script, "stop", str(folder)], check=True, timeout=60)
     assert list((folder / "run").glob("*.pid")) == []
     shutil.rmtree(folder)
-
-
-# --- without a cluster

@@ -26,18 +26,7 @@ PER_PROCESS = 2**30
 """Bytes of memory that a process takes besides its network: TensorFlow, data, evaluation."""
 
 
-class Cores(Processes):
-    """A pool of processes, each of which trains one run at a time."""
-
-    kind = "cores"
-    gpus = 0
-
-    def __init__(self, count: int) -> None:
-        super().__init__([str(number) for number in range(count)])
-        self.cpus = 1
-
-
-def pool(runs: Sequence[PlannedRun], memory: int) -> Cores | None:
+def pool(runs: Sequence[PlannedRun], memory: int) -> Processes | None:
     """A process for each run that would train at a time, if that pays; None if one process does it all.
 
     `memory` is that of the machine in bytes.
@@ -48,7 +37,7 @@ def pool(runs: Sequence[PlannedRun], memory: int) -> Cores | None:
         return None
     largest = max(run.parameters for run in runs)
     count = min(device.workers, len(runs), memory // (PER_PROCESS + 40 * largest))
-    return Cores(count) if count > 1 else None
+    return Processes("cores", [str(number) for number in range(count)], shares=count) if count > 1 else None
 
 
 def waits_for_others(run: PlannedRun) -> bool:

@@ -6,20 +6,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.cli.formatting import duration
 from pipeline.config.run_config import RunConfig
-from pipeline.storage.store import RunStore
-from pipeline.sweep import estimate
 from pipeline.sweep.plan import PlannedRun
 from pipeline.sweep.pool import Pool
 from pipeline.training.shapes import cost, shape_of
 
 
-def shards_for(pool: Pool, runs: Sequence[PlannedRun], store: RunStore) -> tuple[list[list[int]], list[float | None]]:
-    """Positions in `runs` of each shard, and the seconds that each run is expected to take."""
-    seconds = estimate.expected_seconds(runs, list(estimate.earlier(store)))
-    count = min(len(runs), pool.shares or math.ceil(len(runs) / pool.runs_per_share))
-    return divide(runs, seconds, count), seconds
+def shard_count(pool: Pool, runs: Sequence[PlannedRun]) -> int:
+    return min(len(runs), pool.shares or math.ceil(len(runs) / pool.runs_per_share))
 
 
 def divide(runs: Sequence[PlannedRun], seconds: Sequence[float | None], shards: int) -> list[list[int]]:
@@ -51,13 +45,7 @@ def divide(runs: Sequence[PlannedRun], seconds: Sequence[float | None], shards: 
     return [sorted(shard) for shard in divided]
 
 
-def described(pool: Pool, runs: Sequence[PlannedRun], store: RunStore) -> str:
-    """What `plan=true` says of the shards."""
-    divided, seconds = shards_for(pool, runs, store)
-    sizes = sorted({len(shard) for shard in divided})
-    runs_each = f"{sizes[0]} to {sizes[-1]} runs" if len(sizes) > 1 else f"{sizes[0]} run{'s' if sizes[0] > 1 else ''}"
-    line = f"shares: {len(divided)} of {runs_each}, by {pool.kind}"
-    if all(value is not None for value in seconds):
-        longest = max(sum(seconds[position] or 0.0 for position in shard) for shard in divided)
-        line += f"; the longest has {duration(longest)} of training, as predicted for this machine"
-    return line
+def sizes(shards: Sequence[Sequence[int]]) -> str:
+    """How many runs the shards have: `3 to 4 runs`."""
+    low, high = min(map(len, shards)), max(map(len, shards))
+    return f"{low} to {high} runs" if low < high else f"{low} run{'s' if low > 1 else ''}"

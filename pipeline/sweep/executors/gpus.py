@@ -11,28 +11,18 @@ from pipeline.sweep.executors.processes import Processes
 from pipeline.sweep.plan import PlannedRun
 
 DRIVER = Path("/proc/driver/nvidia/gpus")
-"""A folder for each GPU that the driver knows."""
+"""A folder for each GPU that the driver knows; no library tells without loading CUDA."""
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
-class Gpus(Processes):
-    """A pool of processes, each with a GPU to itself."""
-
-    kind = "gpus"
-    gpus = 1
-
-    def environment(self, name: str) -> Mapping[str, str]:
-        return {VISIBLE: name}
-
-
-def pool(runs: Sequence[PlannedRun], settings: Mapping[str, Any]) -> Gpus | None:
+def pool(runs: Sequence[PlannedRun], settings: Mapping[str, Any]) -> Processes | None:
     """A process for each GPU, if there are several, and several runs; None if one process does it all."""
-    if any(run.device.kind != "gpu" for run in runs) or len(runs) < 2:
+    if any(run.device.kind != "gpu" for run in runs):
         return None
-    found = visible()
-    found = found[: settings["gpus"] or len(found)]
-    return Gpus(found[: len(runs)]) if min(len(found), len(runs)) > 1 else None
+    found = visible()[: settings["gpus"] or None][: len(runs)]
+    cpus = max(1, (os.cpu_count() or 1) // max(1, len(found)))
+    return Processes("gpus", found, cpus=cpus, gpus=1, variable=VISIBLE, shares=len(found)) if len(found) > 1 else None
 
 
 def visible() -> list[str]:

@@ -1,4 +1,4 @@
-"""A pool of processes on this machine, each of which has something to itself: a GPU, a core."""
+"""A pool of processes on this machine, each of which has something to itself: a core, a GPU or several."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import platform
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
@@ -20,55 +19,60 @@ ENDING_SECONDS = 30.0
 
 
 class Processes:
-    """A pool (see `pipeline.sweep.pool.Pool`) with a process for each of `names`, which are what each has to itself."""
+    """A pool (see `pipeline.sweep.pool.Pool`) with one process at a time for each of its places."""
 
-    kind: str
-    gpus: int
-    runs_per_share = 1
-    poll_seconds = 0.5
+    def __init__(
+        self,
+        kind: str,
+        places: Sequence[str],
+        *,
+        cpus: int = 1,
+        gpus: int = 0,
+        variable: str = "",
+        shares: int | None = None,
+        runs_per_share: int = 1,
+        poll_seconds: float = 0.5,
+    ) -> None:
+        """`places` are what each process has to itself; its worker finds it in the environment `variable`, if one is named.
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self.names = list(names)
-        self.cpus = max(1, (os.cpu_count() or 1) // len(self.names))
-        self.shares: int | None = len(self.names)
-        self.at_once: int | None = len(self.names)
+        `cpus` and `gpus` are what a place has of each; `shares` and the rest are those of a pool.
+        """
+        self.kind, self.places, self.cpus, self.gpus, self.variable = kind, list(places), cpus, gpus, variable
+        self.shares, self.runs_per_share, self.poll_seconds = shares, runs_per_share, poll_seconds
+        self.at_once: int | None = len(self.places)
         self.scope = platform.node()
-        self._workers: dict[str, subprocess.Popen[bytes]] = {}
-        self._names: dict[str, str] = {}
+        self._workers: dict[str, psutil.Popen] = {}
+        self._places: dict[str, str] = {}
         self._logs: dict[str, Path] = {}
 
-    def environment(self, name: str) -> Mapping[str, str]:
-        """What a worker finds in its environment besides what is in ours."""
-        return {}
-
     def start(self, work: Callable[[str], str], files: Sequence[Path]) -> list[str]:
-        started: list[str] = []
+        jobs: list[str] = []
         try:
             for file in files:
                 job = self._start(work.__module__, file)
-                started.append(job)
+                jobs.append(job)
         except BaseException:
-            self.cancel(started)
+            self.cancel(jobs)
             raise
-        return started
+        return jobs
 
     def _start(self, module: str, file: Path) -> str:
-        busy = {self._names[job] for job, process in self._workers.items() if process.poll() is None}
-        name = next(name for name in self.names if name not in busy)
+        taken = {self._places[job] for job in self._workers if self._runs(job)}
+        place = next(place for place in self.places if place not in taken)
         log = file.with_suffix(".log")
-        # In a session of its own: Ctrl-C is for the command, which then tells its workers.
         with open(log, "ab") as out:
-            process = subprocess.Popen(
+            process = psutil.Popen(
                 [sys.executable, "-m", module, str(file)],
                 cwd=PROJECT,
-                env=os.environ | self.environment(name),
+                env=os.environ | ({self.variable: place} if self.variable else {}),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
+                # In a session of its own: Ctrl-C is for the command, which then tells its workers.
                 start_new_session=True,
             )
         job = str(process.pid)
-        self._workers[job], self._names[job], self._logs[job] = process, name, log
+        self._workers[job], self._places[job], self._logs[job] = process, place, log
         return job
 
     def alive(self, jobs: Collection[str]) -> set[str]:
@@ -91,10 +95,10 @@ class Processes:
         return str(self._logs.get(job, ""))
 
     def cancel(self, jobs: Collection[str]) -> None:
-        for job in self.alive(jobs):
-            os.kill(int(job), signal.SIGTERM)
-        until = time.monotonic() + ENDING_SECONDS
-        while (left := self.alive(jobs)) and time.monotonic() < until:
-            time.sleep(0.1)
-        for job in left:
-            os.kill(int(job), signal.SIGKILL)
+        running = [self._workers.get(job) or psutil.Process(int(job)) for job in self.alive(jobs)]
+        for process in running:
+            process.terminate()
+        _, left = psutil.wait_procs(running, ENDING_SECONDS)
+        for process in left:
+            process.kill()
+        psutil.wait_procs(left, ENDING_SECONDS)

@@ -7,7 +7,6 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any, cast
 
-from pipeline.data.arrays import split
 from pipeline.models import devices
 from pipeline.storage import identity, numerics
 from pipeline.sweep.outcome import Outcome
@@ -15,6 +14,7 @@ from pipeline.sweep.plan import ASKED_STACK, PlannedRun, in_stack
 from pipeline.training import trainer
 from pipeline.training.outcome import Epoch, Event
 from pipeline.training.result import RunResult
+from pipeline.training.splits import split
 
 
 class ThisProcess:
@@ -33,7 +33,7 @@ class ThisProcess:
         for run in runs:
             groups.setdefault((run.device, run.job.dataset), []).append(run)
         for (device, dataset), group in groups.items():
-            data = split(group[0].arrays, dataset.validation_size, dataset.train_size)
+            data = split(group[0].arrays, dataset)
             devices.start(device)
             # The digest of a fixed training on this machine and device: which machines compute alike.
             computes = numerics.numerics_class(device)
@@ -60,7 +60,7 @@ def complete(run: PlannedRun, result: RunResult, numerics_class: str) -> RunResu
         result,
         key=key,
         identity=made_of,
-        sources=identity.sources(),
+        sources=identity.sources(made_of["numerics"]),
         patch=identity.uncommitted(),
         environment=environment,
     )

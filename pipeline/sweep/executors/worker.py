@@ -16,19 +16,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from pipeline.cli import console
-from pipeline.cli.console import Stopped
+from pipeline.cli import console, signals
 from pipeline.cli.errors import UserError, shown_line
+from pipeline.cli.signals import Stopped
 from pipeline.data.arrays import load
 from pipeline.models import devices
 from pipeline.storage import identity
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
+from pipeline.sweep.executors.best_weights import BestWeights
 from pipeline.sweep.executors.shard import Journal, ShardFile, Task
 from pipeline.sweep.executors.this_process import ThisProcess
-from pipeline.sweep.outcome import score, without_weights
 from pipeline.sweep.plan import PlannedRun
-from pipeline.training.result import FINISHED, RunResult
+from pipeline.training.result import FINISHED
 
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 """Signals that tell a worker to end: SIGTERM, Ctrl-C, and those that submitit has Slurm send before a time limit."""
@@ -42,7 +42,7 @@ def work(file: str) -> str:
     journal = Journal(path)
     ended = "all of it is trained"
     journal.add(started=f"{os.uname().nodename} {os.getpid()}")
-    with console.stopping(*STOPS):
+    with signals.stopping(*STOPS):
         try:
             shard = ShardFile.read(path)
             # The records of the runs name the command that a person typed.
@@ -70,24 +70,6 @@ def _train(shard: ShardFile, journal: Journal) -> None:
         journal.add(asked=outcome.run.key, key=outcome.result.key)
 
 
-class BestWeights:
-    """Stores results, with the weights of the best run of each configuration: one of these is the best of the sweep."""
-
-    def __init__(self, store: RunStore) -> None:
-        self.store = store
-        self._best: dict[str, tuple[tuple[float, int], str]] = {}
-
-    def write(self, position: int, result: RunResult) -> None:
-        rank, configuration = (score(result), -position), result.job.configuration
-        before = self._best.get(configuration)
-        best = result.finished and (before is None or rank > before[0])
-        self.store.write(result if best else without_weights(result))
-        if best:
-            self._best[configuration] = rank, result.key
-            if before is not None:
-                self.store.drop_weights(before[1])
-
-
 def _finished(store: RunStore, key: str) -> bool:
     try:
         return store.read(key).status == FINISHED
@@ -100,7 +82,7 @@ def _runs(shard: ShardFile, tasks: Sequence[Task]) -> Iterator[PlannedRun]:
     if not tasks:
         return
     device = devices.choose(**asdict(shard.device))
-    arrays = {name: load(Path(shard.data) / name) for name in {task.job.dataset.name for task in tasks}}
+    arrays = {name: load(Path(shard.data) / name, verified=True) for name in {task.job.dataset.name for task in tasks}}
     identities = {name: identity.identity(data.digest, device.numerics()) for name, data in arrays.items()}
     for task in tasks:
         name = task.job.dataset.name

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline import fetch, preprocess
 from pipeline.cli import console
-from pipeline.sweep import room
+from pipeline.sweep import disk_space
 from pipeline.training.result import FINISHED
 from tests.system.faults.conftest import mounted
 from tests.system.faults.sound import assert_files_whole, assert_sound
@@ -80,7 +80,7 @@ def goes_on_when_there_is_room_again(place: Workspace, disk: Any) -> None:
 def test_a_disk_that_fills_up_while_runs_train(
     disk: Callable[[int], Any], processed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "check_room", lambda *_: None)  # something else writes there after the look
+    monkeypatch.setattr(disk_space, "check", lambda *_: None)  # something else writes there after the look
     with disk(5) as small:
         goes_on_when_there_is_room_again(Workspace(small.path, processed), small)
 
@@ -91,7 +91,7 @@ def test_a_disk_that_fills_up_while_runs_train(
 def test_a_disk_that_fills_up_under_mlflow(
     disk: Callable[[int], Any], processed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "check_room", lambda *_: None)
+    monkeypatch.setattr(disk_space, "check", lambda *_: None)
     (tmp_path / "project").mkdir()
     with disk(5) as small:
         place = Workspace(tmp_path / "project", processed)

@@ -18,7 +18,8 @@ import psutil
 import pytest
 import yaml
 
-from pipeline.cli.console import PROJECT, Stopped
+from pipeline.cli.console import PROJECT
+from pipeline.cli.signals import Stopped
 from pipeline.sweep.outcome import Outcome
 from pipeline.sweep.session import Session
 from pipeline.training.result import FINISHED

@@ -20,7 +20,7 @@ WRITERS = """
 import os, sys
 from pathlib import Path
 from pipeline.storage.store import RunStore
-from pipeline.storage.sweeps import Sweep, gather
+from pipeline.storage.sweeps import Sweep, write_results
 from tests.support.factory import KEY, stored
 
 def work(rounds):
@@ -28,7 +28,7 @@ def work(rounds):
     for number in range(rounds):
         store.write(stored())
         assert store.read(KEY).finished
-        gather(store, Sweep("tests", [KEY]), Path(sys.argv[1]) / "results")
+        write_results(store, Sweep("tests", [KEY]), Path(sys.argv[1]) / "results")
 
 pids = []
 for _ in range(2):

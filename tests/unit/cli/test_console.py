@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.cli import console
+from pipeline.cli import console, signals
 from pipeline.cli.console import PROJECT, VERBOSE
 from pipeline.cli.errors import UserError
 from tests.system.test_imports import COMMANDS
@@ -122,21 +122,21 @@ def test_a_terminal_that_knows_no_accents_gets_escapes() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "784 \\u2192 512, \\u2013 \\xd7\n", "")
 
 
-@pytest.mark.parametrize("signals", [1, 2])
-def test_a_signal_is_heard_when_what_it_would_disturb_is_done_and_the_second_at_once(signals: int) -> None:
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_signal_takes_effect_when_what_it_would_disturb_is_done_and_the_second_at_once(count: int) -> None:
     done = []
 
     def start() -> None:
-        with console.undisturbed():
-            for _ in range(signals):
+        with signals.delayed():
+            for _ in range(count):
                 signal.raise_signal(signal.SIGTERM)
             done.append("all of it")
 
-    with console.stopping(signal.SIGTERM):
-        with pytest.raises(console.Stopped):
+    with signals.stopping(signal.SIGTERM):
+        with pytest.raises(signals.Stopped):
             start()
-        assert signal.getsignal(signal.SIGTERM) is console._stop_at_once
-    assert done == ["all of it"] * (2 - signals)
+        assert signal.getsignal(signal.SIGTERM) is signals._stop_at_once
+    assert done == ["all of it"] * (2 - count)
 
 
 def test_a_word_that_is_no_text_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

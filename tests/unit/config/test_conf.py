@@ -13,9 +13,10 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from pipeline.config import rules, schema
-from pipeline.config.compose import plain, problems, to_job
+from pipeline.config import rules
+from pipeline.config.compose import described, plain, problems, register, to_job
 from pipeline.config.hydra_version import VERSION_BASE
+from pipeline.config.settings import meanings
 from tests.unit.training.command import as_before
 
 FILES = [(group, name) for group in rules.GROUPS for name in rules.options(group)]
@@ -26,7 +27,7 @@ DERIVED = {"momentum": {"momentum": 0.9}, "nesterov": {"momentum": 0.9, "nestero
 @pytest.fixture(autouse=True, scope="module")
 def _hydra_as_before() -> Iterator[None]:
     with as_before():
-        schema.register()
+        register()
         yield
 
 
@@ -44,6 +45,16 @@ def test_every_file_composes_to_a_job(group: str, name: str) -> None:
     values = plain(composed(f"{group}={name}"))
     assert problems(values) == []
     assert to_job(values)
+
+
+def test_help_has_every_value_with_what_it_means() -> None:
+    lines = described(composed()).splitlines()
+    assert (
+        lines[lines.index("model.width=512") + 1]
+        == "  Units of each hidden layer. Expected: a whole number from 1 to 65,536."
+    )
+    assert {line.partition("=")[0] for line in lines[::2]} >= set(rules.RULES)
+    assert set(dict(meanings())) == set(rules.RULES)
 
 
 def test_the_book_is_the_book() -> None:

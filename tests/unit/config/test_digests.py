@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.config.digests import array_digest, arrays_digest
+from pipeline.config.digests import LARGE, array_digest, arrays_digest
+from pipeline.config.run_config import digest
 
 NUMBERS = np.arange(6, dtype=np.float32).reshape(2, 3)
 
@@ -46,3 +47,8 @@ def test_several_arrays_have_names_and_no_order() -> None:
     two = NUMBERS + 1
     assert arrays_digest({"a": NUMBERS, "b": two}) == arrays_digest({"b": two, "a": NUMBERS})
     assert arrays_digest({"a": NUMBERS, "b": two}) != arrays_digest({"a": two, "b": NUMBERS})
+
+
+def test_large_arrays_are_hashed_at_once_to_the_same_digest() -> None:
+    large = {"pixels": np.arange(LARGE // 4, dtype=np.float32), "labels": np.zeros(10, np.uint8)}
+    assert arrays_digest(large) == digest({name: array_digest(array) for name, array in large.items()})

@@ -45,7 +45,7 @@ COMMANDS = {
     f"-m seed=0,1 hydra.sweep.subdir={'a' * 300}": "expected at most 255, such as hydra.sweep.subdir='${hydra.job.num}'",
     "paths.runs=/tmp/\udcff": "expected UTF-8",
     "-m question=a,b": "question: cannot be swept (came: a, b)",
-    "--experimental-rerun=config.pickle": "type the words of that run again",
+    "-cd /nowhere optimizer=slow": "optimizer",
     "--multi plan=true": "--multi: no such option (did you mean '--multirun'?)",
     "--cfg jobs": "--cfg jobs: expected one of job, hydra, all (did you mean 'job'?)",
 }

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +8,13 @@ import pytest
 from pipeline.cli.errors import UserError
 from pipeline.config.digests import arrays_digest
 from pipeline.data import arrays
+from pipeline.data.arrays import DamagedData
 from tests.unit.data import tiny
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    data = tiny.arrays()
-    data = dataclasses.replace(data, digest=arrays_digest(data.named()))
-    arrays.write(data, tmp_path / "tiny")
+    arrays.write(tiny.arrays(), tmp_path / "tiny")
     return tmp_path / "tiny"
 
 
@@ -25,7 +23,6 @@ def test_what_is_written_is_loaded(folder: Path) -> None:
     for name, array in written.named().items():
         assert np.array_equal(array, getattr(loaded, name))
     assert (loaded.name, loaded.classes, loaded.image_shape) == ("tiny", 4, (2, 3))
-    arrays.verify(loaded)
 
 
 def test_arrays_are_read_only_memory_maps(folder: Path) -> None:
@@ -35,13 +32,42 @@ def test_arrays_are_read_only_memory_maps(folder: Path) -> None:
         assert not array.flags.writeable
 
 
-def test_changed_content_is_found(folder: Path) -> None:
-    path = folder / "train_images.npy"
+def flip_a_bit(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    with pytest.raises(UserError, match=r"digest of the arrays is .* expected .* python -m pipeline\.preprocess"):
-        arrays.verify(arrays.load(folder))
+
+
+@pytest.mark.parametrize("name", arrays.NAMES)
+def test_a_flipped_bit_is_found(folder: Path, name: str) -> None:
+    flip_a_bit(folder / f"{name}.npy")
+    with pytest.raises(
+        UserError, match=r"tiny: preprocessed data is damaged .* expected .* python -m pipeline\.preprocess"
+    ):
+        arrays.load(folder)
+
+
+def test_so_is_another_digest(folder: Path) -> None:
+    meta = folder / "meta.json"
+    meta.write_text(meta.read_text().replace(arrays.load(folder).digest, "0" * 64))
+    with pytest.raises(UserError, match="expected 000000000000"):
+        arrays.load(folder)
+
+
+def test_arrays_are_read_to_the_end_once_in_a_process(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[bool] = []
+
+    def counted(named: dict[str, np.ndarray]) -> str:
+        read.append(True)
+        return arrays_digest(named)
+
+    monkeypatch.setattr(arrays, "arrays_digest", counted)
+    assert arrays.load(folder).digest == arrays.load(folder).digest
+    assert len(read) == 1
+    flip_a_bit(folder / "test_labels.npy")
+    arrays.load(folder, verified=True)
+    with pytest.raises(DamagedData):
+        arrays.load(folder)
 
 
 def test_no_folder_names_the_commands(tmp_path: Path) -> None:

@@ -112,8 +112,8 @@ from pipeline.data import arrays
 from tests.unit.data import tiny
 
 folder = Path(sys.argv[1]) / "tiny"
-old = tiny.arrays("0" * 64, samples=12)
-new = tiny.arrays("1" * 64, samples=8)
+old = tiny.arrays(samples=12)
+new = tiny.arrays(samples=8)
 watched = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir"}
 
 def killed_at(n):

@@ -6,8 +6,9 @@ import hashlib
 
 import numpy as np
 
+from pipeline.config.digests import arrays_digest
 from pipeline.data import idx
-from pipeline.data.arrays import Arrays
+from pipeline.data.arrays import NAMES, Arrays
 from pipeline.data.sources import DataSet, File, compress
 
 RANDOM = np.random.default_rng(0)
@@ -23,7 +24,8 @@ FILES = [File(name, len(data), hashlib.sha256(data).hexdigest(), len(PACKED[name
 TINY = DataSet("tiny", "Tiny", *FILES, classes=4, image_shape=(2, 3), brightest=255)
 
 
-def arrays(digest: str = "0" * 64, samples: int = 12) -> Arrays:
+def arrays(samples: int = 12) -> Arrays:
     pixels = np.linspace(0, 1, samples * 6, dtype=np.float32).reshape(samples, 6)
     labels = (np.arange(samples) % 4).astype(np.uint8)
-    return Arrays("tiny", pixels, labels, pixels[:5] / 2, labels[:5], classes=4, image_shape=(2, 3), digest=digest)
+    named = dict(zip(NAMES, (pixels, labels, pixels[:5] / 2, labels[:5]), strict=True))
+    return Arrays("tiny", **named, classes=4, image_shape=(2, 3), digest=arrays_digest(named))

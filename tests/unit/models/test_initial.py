@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.config.digests import arrays_digest
-from pipeline.config.rules import INITIALIZERS
+from pipeline.config.values import INITIALIZERS
 from pipeline.models import initial
 
 SHAPE = (400, 300)

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.config.digests import array_digest
 from pipeline.config.run_config import digest
-from pipeline.storage.record import unfinite
+from pipeline.storage.record import decode_nonfinite
 from pipeline.storage.store import PREDICTIONS, RECORD, RunStore
 from pipeline.training.result import RunResult
 
@@ -28,7 +28,7 @@ def forge(
     change(record)
     record["key"] = key = digest({"job": record["job"], **record["identity"]})
     numbers = {name: [value] for name, value in record["figures"].items() if not name.startswith("time/")}
-    numbers = unfinite(numbers | record["history"])
+    numbers = decode_nonfinite(numbers | record["history"])
     if "exact" in stored:
         stored["exact"] = {name: [float(value).hex() for value in values] for name, values in numbers.items()}
     stored["sha256"] = digest(record)

@@ -30,10 +30,12 @@ def store(tmp_path: Path) -> RunStore:
 
 @pytest.mark.fault("records of other releases")
 @pytest.mark.parametrize(
-    ("section", "name"), [("training", "patience"), ("model", "max_norm"), ("dataset", "train_size")]
+    ("section", "name", "default"),
+    [("training", "patience", 0), ("model", "max_norm", None), ("dataset", "train_size", 0)],
 )
-def test_a_record_from_before_a_field_with_a_default_is_read(store: RunStore, section: str, name: str) -> None:
-    key = forge(store, stored(), lambda record: record["job"][section].pop(name))
+def test_a_record_that_lists_defaults_is_read(store: RunStore, section: str, name: str, default: object) -> None:
+    """As earlier releases wrote all values; this one leaves out what is the default."""
+    key = forge(store, stored(), lambda record: record["job"][section].update({name: default}))
     assert key != KEY, "its key is that of the configuration as it was stored"
     assert store.read(key).job == stored().job
     assert [run.key for run in store.records()] == [key]
@@ -43,7 +45,7 @@ def test_a_record_from_before_a_field_with_a_default_is_read(store: RunStore, se
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (lambda record: record["job"]["training"].update(label_smoothing=0.1), "(unknown training.label_smoothing)"),
+        (lambda record: record["job"]["training"].update(teleport=0.1), "(unknown training.teleport)"),
         (lambda record: record["job"]["training"].pop("batch_size"), "(no training.batch_size)"),
         (lambda record: record["job"]["training"].update(loss="hinge"), "training.loss=hinge: expected one of"),
         (lambda record: record.update(calibration={}), "calibration"),
@@ -85,9 +87,22 @@ IMPOSSIBLE: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
         "test/accuracy is nan",
     ),
     "a curve of more epochs": (
-        lambda record: record["history"].update({"val/accuracy": [0.1] * 3}),
-        "val/accuracy has not a number for each epoch",
+        lambda record: record.update(epochs=[1, 2, 3]) or record["history"].update({"val/accuracy": [0.1] * 3}),
+        "epoch 3 after 2 of 2",
     ),
+    "a curve that ends early": (
+        lambda record: record["history"].update({"val/accuracy": [0.1]}),
+        "val/accuracy has not a value for each of its 2 epochs",
+    ),
+    "epochs that do not ascend": (lambda record: record.update(epochs=[2, 2]), "epoch 2 after 2 of 2"),
+    "an epoch that is none": (lambda record: record.update(epochs=[True, 2]), "epoch True after 0 of 2"),
+    "more epochs than points": (
+        lambda record: record["history"].update({"train/loss": [0.5], "val/accuracy": [0.1]}),
+        "train/loss has not a value for each of its 2 epochs",
+    ),
+    "an epoch of its minimum that was not trained": (of_figures(lowest__epoch=3), "lowest/epoch is 3, expected 1 to 2"),
+    "a held-out loss under its own minimum": (of_figures(excess__loss=-0.5), "excess/loss is -0.5, expected 0 to inf"),
+    "a calibration error over 1": (of_figures(test__calibration_error=2.0), "test/calibration_error is 2.0"),
     "a figure with HTML for a name": (of_figures(**{"<script>": 1.0}), "no number with a name"),
     "a status": (lambda record: record.update(status="=cmd|' /C calc'!A0"), "its status is"),
     "a time": (lambda record: record.update(started="<b>now</b>"), "Invalid isoformat"),
@@ -149,6 +164,29 @@ def test_texts_of_a_record_only_show(store: RunStore) -> None:
     read = store.read(forge(store, stored(), change))
     assert read.reason == "\\x1b]0;mine\\x07\\x1b[2J\\u202egnp"
     assert read.environment["cpu"] == "\\x1b[31mred"
+
+
+def test_a_curve_may_have_a_point_every_few_epochs(store: RunStore) -> None:
+    run = stored(history={"train/loss": [0.5]}, epochs=[2])
+    store.write(run)
+    assert store.read(run.key).epochs == [2]
+
+
+def test_a_record_without_epochs_has_a_point_for_each(store: RunStore) -> None:
+    key = forge(store, stored(), lambda record: record.pop("epochs"))
+    assert store.read(key).epochs == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "figures",
+    [
+        {"split_offset/accuracy": -0.02, "split_offset/loss": -0.3, "book_gap/accuracy": -0.01},
+        {"excess/loss": 0.0, "lowest/epoch": 2, "time/epochs": 2, "test/calibration_error": 0.02},
+    ],
+)
+def test_differences_may_be_negative_and_shares_zero(store: RunStore, figures: dict[str, float]) -> None:
+    store.write(stored(figures=figures))
+    assert store.read(KEY).figures == figures
 
 
 # --- what is no file

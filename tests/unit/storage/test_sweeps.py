@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.cli.errors import UserError
 from pipeline.storage.store import RunStore
-from pipeline.storage.sweeps import Lost, Sweep, gather
+from pipeline.storage.sweeps import Lost, Sweep, write_results
 from tests.unit.storage.conftest import KEYS, RUNS
 
 
@@ -36,20 +36,20 @@ def test_what_is_no_record_is_said(folder: Path, content: str | None) -> None:
         Sweep.read(folder)
 
 
-def test_gather_has_the_runs_in_the_order_of_the_jobs(store: RunStore, folder: Path) -> None:
-    gather(store, Sweep("which", KEYS), folder)
+def test_write_results_has_the_runs_in_the_order_of_the_jobs(store: RunStore, folder: Path) -> None:
+    write_results(store, Sweep("which", KEYS), folder)
     assert Sweep.read(folder).keys == KEYS
     assert RunStore(folder).keys() == sorted(KEYS)
 
 
-def test_gather_removes_what_is_no_longer_asked_for(store: RunStore, folder: Path) -> None:
-    gather(store, Sweep("which", KEYS), folder)
-    gather(store, Sweep("which", KEYS[:1]), folder)
+def test_write_results_removes_what_is_no_longer_asked_for(store: RunStore, folder: Path) -> None:
+    write_results(store, Sweep("which", KEYS), folder)
+    write_results(store, Sweep("which", KEYS[:1]), folder)
     assert {entry.name for entry in folder.iterdir()} == {KEYS[0], "sweep.json"}
 
 
-def test_gather_replaces_what_changed(store: RunStore, folder: Path) -> None:
-    gather(store, Sweep("which", KEYS), folder)
+def test_write_results_replaces_what_changed(store: RunStore, folder: Path) -> None:
+    write_results(store, Sweep("which", KEYS), folder)
     store.write(replace(RUNS[0], figures={"test/accuracy": 0.5}, weights=None, probabilities=None))
-    gather(store, Sweep("which", KEYS), folder)
+    write_results(store, Sweep("which", KEYS), folder)
     assert RunStore(folder).read(KEYS[0]).figures == {"test/accuracy": 0.5}

@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 
 from pipeline.cli.console import PROJECT
-from pipeline.cli.formatting import duration, percent
 from pipeline.config.run_config import RunConfig
 from pipeline.sweep import progress
-from pipeline.sweep.progress import Progress, held_out, summary
+from pipeline.sweep.progress import Progress, summary
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
 from tests.unit.training.factory import make_job
 
@@ -34,38 +33,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [1000.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     return now
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [
-        (0, "0 s"),
-        (0.4, "0 s"),
-        (42, "42 s"),
-        (99.4, "99 s"),
-        (100, "1:40 min"),
-        (187, "3:07 min"),
-        (3599, "59:59 min"),
-        (6000, "1:40 h"),
-        (4800 * 60, "80:00 h"),
-    ],
-)
-def test_a_duration_is_said_as_people_say_it(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
-
-
-@pytest.mark.parametrize(("seconds", "said"), [(119.7, "2:00 min"), (5999.8, "1:40 h")])
-def test_a_duration_has_no_sixtieth_second(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
-
-
-def test_a_share_is_said_in_percent() -> None:
-    assert percent(0.97846) == "97.85 %"
-
-
-def test_the_held_out_split_is_validation_where_there_is_one() -> None:
-    assert held_out({"val/accuracy": 0.5, "test/accuracy": 0.1}) == ("validation", 0.5)
-    assert held_out({"test/accuracy": 0.1}) == ("test", 0.1)
 
 
 def test_a_finished_run_in_one_line() -> None:
@@ -117,14 +84,6 @@ def test_the_time_left_counts_from_where_training_began(clock: list[float]) -> N
     assert shown.left == "90 s left"
 
 
-def test_wide_networks_come_first_and_count_for_more(clock: list[float]) -> None:
-    wide, narrow = make_job(width=512), make_job(width=8)
-    shown = Progress([wide, narrow])
-    clock[0] += 10
-    shown.epoch(wide, 1, METRICS)
-    assert shown.left in [f"{seconds} s left" for seconds in range(5)]
-
-
 def test_a_run_that_ends_early_gives_its_epochs_back(clock: list[float]) -> None:
     jobs = [make_job(epochs=10, seed=seed) for seed in range(2)]
     shown = Progress(jobs)
@@ -149,7 +108,7 @@ print("over")
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def terminal() -> str:
     """What two runs write to a real terminal, 200 columns wide."""
     main, side = pty.openpty()
@@ -176,15 +135,9 @@ def terminal() -> str:
     return b"".join(said).decode()
 
 
-@pytest.mark.parametrize("word", ["0/2 runs", "1/2 runs", "sgd-w8-d1-s0 epoch 2/2, validation 80.00 %, ", " left"])
-def test_the_bar_names_the_run_its_epoch_its_accuracy_and_the_time_left(terminal: str, word: str) -> None:
-    assert word in terminal
-
-
-def test_a_lost_run_stands_above_the_bar_as_it_is_named(terminal: str) -> None:
-    assert "sgd-w8-d1-s1 diverged: [red]nan[/red]" in terminal
-
-
-def test_the_bar_goes_away(terminal: str) -> None:
+def test_a_bar_names_the_run_its_epoch_its_accuracy_and_the_time_left_and_goes_away(terminal: str) -> None:
+    for word in ("0/2 runs", "1/2 runs", "sgd-w8-d1-s0 epoch 2/2, validation 80.00 %, ", " left"):
+        assert word in terminal
+    assert "sgd-w8-d1-s1 diverged: [red]nan[/red]" in terminal, "a lost run stands above it"
     assert terminal.rstrip().endswith("over")
     assert "\x1b[2K" in terminal

@@ -7,13 +7,12 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.cli.console import Stopped, stopping
+from pipeline.cli.signals import Stopped, stopping
 from pipeline.storage.store import RunStore
 from pipeline.sweep.plan import PlannedRun
 from pipeline.sweep.publisher import Publisher
@@ -45,7 +44,7 @@ class Tracker:
         return "parent"
 
     def publish(self, result: RunResult, question: str, parent: str | None, dataset: Any) -> dict[str, str]:
-        self.note("publish", parent, result.key)
+        self.note("publish", parent, dataset, result.key)
         return {"run_id": f"id of {result.key}"}
 
     def end(self, run: str, status: str) -> None:
@@ -66,8 +65,7 @@ class Swept:
         publisher.begin("a sweep", {}, "sweep id")
         for result in RESULTS:
             self.store.folder(result.key).mkdir()
-            publisher.publish(result)
-        publisher.call(lambda: tracker.note("called"))
+            publisher.publish(result, {"name": "digits"})
         self.missing = publisher.close("FINISHED")
 
     @property
@@ -82,33 +80,18 @@ def swept(tmp_path: Path) -> Callable[[Tracker], Swept]:
 
 WHOLE = [
     ("begin", "question", "a sweep"),
-    *(("publish", "parent", key) for key in KEYS),
-    ("called",),
+    *(("publish", "parent", {"name": "digits"}, key) for key in KEYS),
     ("end", "parent", "FINISHED"),
 ]
 
 
-def test_everything_is_published_in_order(swept: Callable[[Tracker], Swept]) -> None:
+def test_everything_is_published_in_order_in_a_thread_of_its_own(swept: Callable[[Tracker], Swept]) -> None:
     tracker = Tracker()
-    assert swept(tracker).missing is None
+    done = swept(tracker)
+    assert done.missing is None
     assert tracker.calls == WHOLE
-
-
-def test_it_happens_beside_the_training(swept: Callable[[Tracker], Swept]) -> None:
-    tracker = Tracker()
-    swept(tracker)
     assert tracker.threads == {"publisher"}
-
-
-def test_the_ids_are_noted_with_the_runs(swept: Callable[[Tracker], Swept]) -> None:
-    assert swept(Tracker()).published == [{"run_id": f"id of {key}"} for key in KEYS]
-
-
-def test_without_a_parent_there_is_none_to_end(tmp_path: Path) -> None:
-    tracker = Tracker()
-    publisher = Publisher(tracker, RunStore(tmp_path), "question")  # type: ignore[arg-type]
-    publisher.close("FINISHED")
-    assert tracker.calls == []
+    assert done.published == [{"run_id": f"id of {key}"} for key in KEYS], "the ids are noted with the runs"
 
 
 @pytest.mark.parametrize("error", [TrackingUnavailable("the server is away"), RuntimeError("a bug")])
@@ -133,7 +116,7 @@ def test_the_results_that_are_missing_are_counted(
 def test_a_store_that_comes_back_gets_everything_once_and_in_order(
     swept: Callable[[Tracker], Swept], monkeypatch: pytest.MonkeyPatch, fails_at: str
 ) -> None:
-    monkeypatch.setattr("pipeline.sweep.publisher.RETRY_SECONDS", 0.0)
+    monkeypatch.setattr("pipeline.sweep.outbox.RETRY_SECONDS", 0.0)
     tracker = Tracker(fails_at, TrackingUnavailable("away"), times=1)
     assert swept(tracker).missing is None
     assert tracker.calls == WHOLE
@@ -151,34 +134,18 @@ def test_a_signal_while_the_rest_is_published_cuts_nothing_off(tmp_path: Path) -
     publisher = Publisher(tracker, store, "question")  # type: ignore[arg-type]
     store.folder(KEYS[0]).mkdir()
 
-    def slow() -> None:
+    def begin(*_: Any, **__: Any) -> str:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.2)
+        return "parent"
 
+    tracker.begin = begin  # type: ignore[method-assign]
     with stopping(signal.SIGTERM):
         publisher.begin("a sweep", {}, "sweep id")
-        publisher.call(slow)
         publisher.publish(RESULTS[0])
         assert publisher.close("FINISHED") is None
     assert isinstance(publisher.stopped, Stopped)
-    assert tracker.calls == [WHOLE[0], WHOLE[1], WHOLE[-1]]
-
-
-def test_each_run_is_published_with_its_data_set(tmp_path: Path) -> None:
-    told: list[Any] = []
-
-    class Telling(Tracker):
-        def publish(self, result: RunResult, question: str, parent: str | None, dataset: Any) -> dict[str, str]:
-            told.append(dataset)
-            return {}
-
-    described = {name: {"name": name} for name in ("digits", "mnist")}
-    publisher = Publisher(Telling(), RunStore(tmp_path), "question")  # type: ignore[arg-type]
-    for name in ("digits", "mnist"):
-        job = replace(RESULTS[0].job, dataset=replace(RESULTS[0].job.dataset, name=name))
-        publisher.publish(replace(RESULTS[0], job=job), described[name])
-    publisher.close("FINISHED")
-    assert told == [{"name": "digits"}, {"name": "mnist"}]
+    assert tracker.calls == [("publish", "parent", None, KEYS[0]), WHOLE[-1]]
 
 
 def test_a_store_that_hangs_gets_one_write_of_what_trains_and_no_queue_of_them(

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from pipeline.sweep import session, tuning
+from pipeline.storage.store import RunStore
+from pipeline.sweep import results, tuning
+from pipeline.sweep.budget import Budget
 from pipeline.sweep.outcome import Outcome
 from pipeline.sweep.plan import PlannedRun
 from pipeline.tracking import TrackingUnavailable
-from pipeline.training.result import FAILED, FINISHED
+from pipeline.training.result import FAILED, FINISHED, RunResult
 from tests.unit.storage.test_store import result
 from tests.unit.training.command import as_before
 
@@ -31,40 +36,52 @@ def search(processed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     own = ["dataset=digits", "model.width=8", "training.epochs=1", "device=cpu", "device.xla=false"]
     places = [f"paths.data={processed}", f"paths.runs={tmp_path}/runs", "tracking=sqlite"]
-    return tuning.Search(tuning.Budget.of(BUDGET), [*own, *places])
+    return tuning.Search(Budget.of(BUDGET), [*own, *places])
+
+
+@pytest.fixture
+def trains(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """A session whose runs end as a function of the test says; MLflow has trouble if that function does."""
+
+    def replace_session(end: Callable[[PlannedRun], RunResult], trouble: Exception | None = None) -> None:
+        @contextmanager
+        def opened(runs: Sequence[PlannedRun], _: object) -> Iterator[Any]:
+            yield SimpleNamespace(train=lambda: ((at, Outcome(run, end(run))) for at, run in enumerate(runs)))
+            if trouble:
+                raise trouble
+
+        monkeypatch.setattr(results, "opened", opened)
+
+    return replace_session
 
 
 @pytest.mark.parametrize("status", ["", FAILED], ids=["not at all", "as one that failed"])
 def test_what_mlflow_has_not_got_is_published_by_the_same_command(
-    search: tuning.Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str
+    search: tuning.Search, tmp_path: Path, trains: Callable[..., None], status: str
 ) -> None:
-    sessions = []
-
-    def run_sweep(runs: Sequence[PlannedRun], _: object) -> Iterator[tuple[int, Outcome]]:
-        sessions.append([run.key for run in runs])
-        for position, run in enumerate(runs):
-            search.store.note_published(run.key, ids | {"status": FINISHED})
-            yield position, Outcome(run)
-
+    store, published = RunStore(tmp_path / "runs"), []
     ids = {"run_id": "id", "store": str(tmp_path / "mlflow.db")}
-    monkeypatch.setattr(session, "run_sweep", run_sweep)
+
+    def publish(run: PlannedRun) -> RunResult:
+        published.append(run.key)
+        store.note_published(run.key, ids | {"status": FINISHED})
+        return store.read(run.key)
+
+    trains(publish)
     runs = [search.bases["adam"].run(0.0, seed) for seed in range(2)]
-    for one in runs:
-        search.store.write(result(job=one.job, identity=one.identity))
+    for run in runs:
+        store.write(result(job=run.job, identity=run.identity))
         if status:
-            search.store.note_published(one.key, ids | {"status": status})
+            store.note_published(run.key, ids | {"status": status})
     for _ in range(2):
         assert len(search.train([("adam", 0.0)], range(2))[0]) == 2
-    assert sessions == [[one.key for one in runs]], "once, since it has them then"
+    assert published == [run.key for run in runs], "once, since it has them then"
 
 
-def test_a_server_that_is_down_stops_no_tuning(search: tuning.Search, monkeypatch: pytest.MonkeyPatch) -> None:
-    def run_sweep(runs: Sequence[PlannedRun], _: object) -> Iterator[tuple[int, Outcome]]:
-        for position, run in enumerate(runs):
-            search.store.write(result(job=run.job, identity=run.identity, figures={"val/accuracy": 0.5}))
-            yield position, Outcome(run)
-        raise TrackingUnavailable("away")
+def test_a_server_that_is_down_stops_no_tuning(search: tuning.Search, trains: Callable[..., None]) -> None:
+    def end(run: PlannedRun) -> RunResult:
+        return result(job=run.job, identity=run.identity, figures={"val/accuracy": 0.5})
 
-    monkeypatch.setattr(session, "run_sweep", run_sweep)
+    trains(end, TrackingUnavailable("away"))
     assert [len(found.tried) for found in search.run()] == [4]
     assert str(search.unsent) == "away"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.tracking import Tracker, open_tracker
+from pipeline.tracking import ParentRun, Tracker, open_tracker
 from tests.unit.tracking.factory import make_result
 
 
@@ -31,7 +31,9 @@ class Filled:
         from mlflow.tracking import MlflowClient
 
         self.tracker = open_tracker("sqlite", root=root)
-        self.parent = self.tracker.begin("optimizers", "optimizers-by-width", {"question": "which optimizer"})
+        self.parent = self.tracker.begin(
+            ParentRun("optimizers", "optimizers-by-width", {"question": "which optimizer"})
+        )
         self.results = [make_result(seed, gap=gap) for seed, gap in enumerate((0.02, 0.0003, 0.011))]
         history = {"train/loss": [float("inf"), float("nan")]}
         self.diverged = make_result(7, status="diverged", reason="loss is nan", history=history, figures={})

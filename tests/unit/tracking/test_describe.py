@@ -29,11 +29,6 @@ def test_unequal_widths_are_listed() -> None:
     assert describe.parameters(make_result(job=make_job(hidden=(512, 256))))["model.width"] == "512x256"
 
 
-def test_values_are_written_as_json() -> None:
-    shown = describe.parameters(make_result())
-    assert (shown["model.hidden"], shown["optimizer.nesterov"]) == ("[64]", "false")
-
-
 def test_parameter_too_long_for_mlflow_says_that_it_was_cut() -> None:
     value = describe.parameters(make_result(job=make_job(hidden=tuple(range(1, 3000)))))["model.hidden"]
     assert len(value) == 6000
@@ -45,14 +40,17 @@ def test_epochs_count_from_one() -> None:
     assert [point.step for point in points if point.name == "val/loss"] == [1, 2, 3]
 
 
+def test_a_point_stands_at_its_epoch() -> None:
+    """The curve may have a point every few epochs."""
+    points, _ = describe.metrics(
+        make_result(history={"val/loss": [0.3, 0.2]}, epochs=[2, 3], figures={"test/loss": 1.0})
+    )
+    assert [(point.name, point.step) for point in points] == [("val/loss", 2), ("val/loss", 3), ("test/loss", 3)]
+
+
 def test_epochs_are_spread_over_the_training() -> None:
     points, _ = describe.metrics(make_result())
     assert [point.time - START for point in points if point.name == "val/loss"] == [2000, 4000, 6000]
-
-
-def test_figures_come_at_the_last_epoch() -> None:
-    points, _ = describe.metrics(make_result(gap=0.25))
-    assert [(point.value, point.step) for point in points if point.name == "overfitting_gap/accuracy"] == [(0.25, 3)]
 
 
 def test_figure_that_repeats_the_last_epoch_is_not_recorded_twice() -> None:
@@ -69,10 +67,6 @@ def test_figure_that_differs_from_the_last_epoch_is_the_latest_value() -> None:
 def test_what_is_not_finite_is_left_out_and_named(value: float) -> None:
     points, lost = describe.metrics(make_result(history={"train/loss": [1.0, value]}, figures={"test/loss": value}))
     assert (len(points), lost) == (1, {"train/loss@2": str(value), "test/loss": str(value)})
-
-
-def test_run_without_any_epoch_has_no_metrics() -> None:
-    assert describe.metrics(make_result(history={}, figures={})) == ([], {})
 
 
 def test_times_are_those_of_the_training() -> None:
@@ -92,23 +86,6 @@ def test_time_without_a_zone_is_utc() -> None:
 def test_no_negative_or_endless_duration(seconds: float) -> None:
     start, end = describe.span(make_result(figures={"time/train_s": seconds}))
     assert start == end
-
-
-def test_year_1970_is_a_time() -> None:
-    assert describe.span(make_result(started="1970-01-01T00:00:00+00:00", figures={})) == (1, 1)
-
-
-def test_tags_tell_who_the_run_is_and_where_it_ran() -> None:
-    shown = describe.tags(make_result(), {})
-    assert shown["data.sha256"] == DATA_DIGEST
-    assert shown["numerics.backend"] == "tensorflow"
-    assert shown["env.dvc_experiment"] == "rosy-pika"
-    assert shown["mlflow.source.git.commit"] == "c" * 40
-    assert shown["digest.final_weights"] == "f" * 64
-
-
-def test_numerics_may_be_one_word() -> None:
-    assert describe.tags(make_result(identity={"numerics": "tf-cpu"}), {})["numerics.class"] == "tf-cpu"
 
 
 def test_reason_too_long_for_mlflow_is_cut() -> None:
@@ -138,9 +115,3 @@ def test_shape_of_the_dataset_is_enough_for_its_schema() -> None:
         -1,
         784,
     ]
-
-
-def test_dataset_given_is_left_as_it_was() -> None:
-    given = {"source": "here"}
-    describe.dataset(make_result(), given)
-    assert given == {"source": "here"}

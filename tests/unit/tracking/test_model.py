@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -40,7 +39,7 @@ def logged(tmp_path_factory: pytest.TempPathFactory, blank_store: Path, keras: M
         tracker = open_tracker("sqlite", root=root)
         run_id = tracker.publish(make_result(), "e")["run_id"]
         began = time.perf_counter()
-        model_id = tracker.log_model(run_id, model, SAMPLES[:1])
+        model_id = models.log_model(tracker, run_id, model, SAMPLES[:1])
         yield Logged(tracker, model, run_id, model_id, time.perf_counter() - began)
 
 
@@ -95,7 +94,7 @@ def test_its_requirements_are_pinned(logged: Logged) -> None:
 
 
 def test_a_second_time_it_is_the_first(logged: Logged) -> None:
-    assert logged.tracker.log_model(logged.run_id, logged.model, SAMPLES) == logged.model_id
+    assert models.log_model(logged.tracker, logged.run_id, logged.model, SAMPLES) == logged.model_id
 
 
 def test_model_that_broke_off_is_no_model(logged: Logged, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,24 +107,6 @@ def test_model_that_broke_off_is_no_model(logged: Logged, monkeypatch: pytest.Mo
     with monkeypatch.context() as patch:
         patch.setattr(client, "log_model_artifacts", broken)
         with pytest.raises(TrackingUnavailable, match="could not log a model: disk full"):
-            logged.tracker.log_model(run_id, logged.model, SAMPLES)
-    model_id = logged.tracker.log_model(run_id, logged.model, SAMPLES)
+            models.log_model(logged.tracker, run_id, logged.model, SAMPLES)
+    model_id = models.log_model(logged.tracker, run_id, logged.model, SAMPLES)
     assert [one.model_id for one in client.search_logged_models(["1"], f"source_run_id = '{run_id}'")] == [model_id]
-
-
-@pytest.mark.fault("clock")
-@pytest.mark.parametrize("clock", [5.0, -3600.0, 1.7e9])
-def test_a_model_is_saved_whatever_the_clock_says(
-    clock: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """As Keras saves it: a ZIP file whose members have the date of the clock, or that of a file on disk."""
-    then = time.localtime
-    monkeypatch.setattr(time, "time", lambda: clock)
-    monkeypatch.setattr(time, "localtime", lambda seconds=None: then(clock if seconds is None else seconds))
-    weights = tmp_path / "weights"
-    weights.touch()
-    os.utime(weights, (clock, clock))
-    with zipfile.ZipFile(tmp_path / "model.keras", "w") as file, models.dated_by_zip():
-        file.writestr("config.json", "{}")
-        file.write(weights)
-    assert len(zipfile.ZipFile(tmp_path / "model.keras").namelist()) == 2

@@ -29,7 +29,7 @@ def test_process_that_ended_is_gone() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="start times of processes come from /proc")
 def test_other_process_with_the_same_number_is_another() -> None:
-    assert process.dead(changed(started="1"))
+    assert process.dead(changed(started=1.0))
 
 
 def test_process_from_before_a_restart_of_the_machine_is_gone() -> None:
@@ -51,7 +51,7 @@ def test_run_without_the_tag_is_left_alone() -> None:
 
 
 def test_one_living_process_is_enough() -> None:
-    gone = changed(started="1", pid=999999)[process.TAG]
+    gone = changed(started=1.0, pid=999999)[process.TAG]
     elsewhere = changed(host="elsewhere")[process.TAG]
     both = process.tag(json.dumps(json.loads(gone) + json.loads(elsewhere)))
     assert not process.dead(both)

@@ -16,13 +16,13 @@ from pipeline.tracking import open_tracker
 WORK = """
 import sys
 from pathlib import Path
-from pipeline.tracking import open_tracker
+from pipeline.tracking import ParentRun, open_tracker
 from tests.unit.tracking.factory import make_result
 
 root, experiment, first, last = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 tracker = open_tracker("sqlite", root=root)
 tracker.warm()
-parent = tracker.begin(experiment, "sweep", {}, sweep_id="shared")
+parent = tracker.begin(ParentRun(experiment, "sweep", {}, sweep_id="shared"))
 for seed in range(first, last):
     tracker.publish(make_result(seed), experiment, parent)
 """

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.cli.errors import UserError
+from pipeline.config.run_config import digest
 from pipeline.storage.divergence import first_divergence
-from pipeline.tracking import Tracker, open_tracker
+from pipeline.tracking import Tracker, describe, open_tracker, runs
 from pipeline.tracking.restore import to_job
 from tests.unit.tracking.conftest import Filled
 from tests.unit.tracking.factory import make_result
@@ -55,18 +58,60 @@ def test_no_store_is_made_for_looking(tmp_path: Path) -> None:
 
 
 @pytest.mark.fault("hostile input")
-def test_what_is_not_what_its_key_says_is_refused(filled: Filled) -> None:
+def test_what_is_not_what_its_key_says_is_refused(filled: Filled, tmp_path: Path) -> None:
     """Somebody else may write to a store too: a run is trained again only as the one that was asked for."""
-    run_id, data = filled.ids[0]["run_id"], filled.results[0].identity["data"]
-    filled.tracker.set_tags(run_id, {"data.sha256": "0" * 64})
+    run_id, result = filled.ids[0]["run_id"], filled.results[0]
+    forged = json.loads(describe.provenance(result))
+    forged["identity"]["data"] = "0" * 64
+    (tmp_path / "forged").write_text(json.dumps(forged))
+    filled.tracker.add_files(run_id, {"provenance.json": tmp_path / "forged"})
     try:
         with pytest.raises(
             UserError, match=r"not a whole run of this project .its key is not that of its configuration"
         ):
             filled.tracker.recorded(run_id)
     finally:
-        filled.tracker.set_tags(run_id, {"data.sha256": data})
+        (tmp_path / "provenance.json").write_text(describe.provenance(result))
+        filled.tracker.add_files(run_id, {"provenance.json": tmp_path / "provenance.json"})
     assert filled.tracker.recorded(run_id) is not None
+
+
+def test_a_run_that_an_earlier_release_published_is_read_from_its_tags(
+    filled: Filled, fresh: Callable[[], Tracker]
+) -> None:
+    """It had digests and environment in tags, no provenance.json, and all values of its configuration in its key."""
+    result, tracker = filled.results[0], fresh()
+    plain: dict[str, Any] = {}
+    for name, value in result.job.flat().items():
+        section, _, rest = name.partition(".")
+        plain = plain | ({section: {**plain.get(section, {}), rest: value}} if rest else {name: value})
+    key = digest({"job": plain, **result.identity})
+    tags = {
+        "run.key": key,
+        "status": "finished",
+        "data.sha256": result.identity["data"],
+        "source.sha256": result.identity["source"],
+        **{f"numerics.{name}": value for name, value in result.identity["numerics"].items()},
+        **{f"digest.{name}": value for name, value in result.digests.items()},
+        **{f"env.{name}": value for name, value in result.environment.items()},
+    }
+    client = tracker.connection.client
+    run_id = client.create_run(tracker.connection.experiment("e"), 1770091506000, tags, result.name).info.run_id
+    runs.send(client, run_id, describe.metrics(result)[0], describe.parameters(result))
+    back = tracker.recorded(key)
+    assert back is not None
+    assert (back.job, back.exact, back.identity) == (result.job, result.exact, result.identity)
+    assert (back.digests, back.environment) == (result.digests, result.environment)
+
+
+def test_a_figure_of_all_samples_does_not_take_the_place_of_the_curve(fresh: Callable[[], Tracker]) -> None:
+    """The curve is of the same samples at every point; the figure at its last epoch may be of more."""
+    result = make_result(figures={"train/accuracy": 0.5, "test/accuracy": 0.97})
+    fresh().publish(result, "e")
+    back = fresh().recorded(result.key)
+    assert back is not None
+    assert back.history == result.history
+    assert result.figures.items() <= back.figures.items()
 
 
 def test_keys_of_all_runs_by_their_ids(filled: Filled) -> None:
@@ -76,7 +121,5 @@ def test_keys_of_all_runs_by_their_ids(filled: Filled) -> None:
 
 
 def test_parameters_that_are_shown_only_are_no_part_of_the_job() -> None:
-    from pipeline.tracking import describe
-
     result = make_result()
     assert to_job(describe.parameters(result)) == result.job

@@ -11,10 +11,12 @@ import numpy as np
 
 from pipeline.config import rules
 from pipeline.config.run_config import RunConfig
-from pipeline.data.arrays import Arrays, Split
+from pipeline.config.values import ACTIVATIONS, LOSSES
+from pipeline.data.arrays import Arrays
 from pipeline.models.devices import Device, choose
 from pipeline.training import trainer
 from pipeline.training.result import RunResult
+from pipeline.training.splits import Part, Split
 from tests.support.factory import make_job
 
 OPTIMIZERS = rules.options("optimizer")
@@ -33,7 +35,15 @@ IN_FLOAT64 = OPTIMIZERS if MORE else ("adamw", "nadam")
 SIDES = ("running", "train", "val")
 
 NORMALISED = make_job(
-    "momentum", hidden=[12, 7], batch_normalization=True, max_norm=1.0, decay=0.5, decay_epochs=1, epochs=2, seed=4
+    "momentum",
+    hidden=[12, 7],
+    batch_normalization=True,
+    max_norm=1.0,
+    schedule="staircase",
+    decay=0.5,
+    decay_epochs=1,
+    epochs=2,
+    seed=4,
 )
 
 
@@ -55,13 +65,10 @@ def cut(digits: Arrays, samples: int, held_out: int = 100) -> Split:
     """The first training samples of digits, some of the next for validation, 200 for the test."""
     ends = samples, samples + held_out
     return Split(
-        digits.train_images[: ends[0]],
-        digits.train_labels[: ends[0]],
-        digits.train_images[ends[0] : ends[1]],
-        digits.train_labels[ends[0] : ends[1]],
+        Part(digits.train_images[: ends[0]], digits.train_labels[: ends[0]]),
+        Part(digits.train_images[ends[0] : ends[1]], digits.train_labels[ends[0] : ends[1]]),
+        Part(digits.test_images[:200], digits.test_labels[:200]),
         "val",
-        digits.test_images[:200],
-        digits.test_labels[:200],
     )
 
 
@@ -79,8 +86,8 @@ def one_of_each(**changes: Any) -> dict[str, RunConfig]:
     for number, name in enumerate(OPTIMIZERS):
         own: dict[str, Any] = {
             "hidden": [12] if number % 4 else [12, 7],
-            "activation": rules.ACTIVATIONS[number % len(rules.ACTIVATIONS)],
-            "loss": rules.LOSSES[number % len(rules.LOSSES)],
+            "activation": ACTIVATIONS[number % len(ACTIVATIONS)],
+            "loss": LOSSES[number % len(LOSSES)],
             "seed": 3,
         }
         if number % 2:

@@ -13,7 +13,7 @@ from pipeline.storage import identity
 from pipeline.sweep.plan import PlannedRun
 
 
-def check_room(new: Sequence[PlannedRun], places: Mapping[str, Path]) -> None:
+def check(new: Sequence[PlannedRun], places: Mapping[str, Path]) -> None:
     """Raise UserError, a line for each place, if what the `new` runs leave behind cannot be written to `places`.
 
     `places` are folders by the key that names them; those on one file system are added up.
@@ -26,7 +26,7 @@ def check_room(new: Sequence[PlannedRun], places: Mapping[str, Path]) -> None:
     }
     for key, folder in existing.items():
         if folder.is_dir() and os.access(folder, os.W_OK):
-            needed[folder.stat().st_dev] += bytes_of(new, key)
+            needed[folder.stat().st_dev] += needed_bytes(new, key)
         else:
             why = "may not be written to by this user" if folder.is_dir() else "is not a folder"
             problems.append(f"{key}={places[key]}: {folder} {why}; make it so, or name another place")
@@ -41,7 +41,7 @@ def check_room(new: Sequence[PlannedRun], places: Mapping[str, Path]) -> None:
         raise ConfigurationError(problems)
 
 
-def bytes_of(new: Sequence[PlannedRun], key: str) -> int:
+def needed_bytes(new: Sequence[PlannedRun], key: str) -> int:
     """What the `new` runs and the weights of one of them take in the place of this key."""
     weights = 4 * max(run.parameters for run in new)
     if key == "tracking":  # an SQLite file: 15 MB for 245 runs, 1 MB for none

@@ -1,0 +1,142 @@
+"""Ctrl-C and SIGTERM: once, what runs ends in order; twice, the process ends at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM, once: runs end at their next epoch and are marked, then the process ends."""
+
+    def __init__(self, number: int) -> None:
+        self.number, self.exit_status = number, 128 + number
+        super().__init__("Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name)
+
+
+_received: list[Stopped] = []
+"""The signal that this process got, if any."""
+
+
+def received() -> Stopped | None:
+    return _received[0] if _received else None
+
+
+def install(*numbers: int) -> None:
+    """Let each of these signals raise Stopped, once."""
+    _received.clear()
+    sys.unraisablehook = _stop_again
+    for number in numbers:
+        signal.signal(number, _stop)
+
+
+@contextmanager
+def stopping(*numbers: int) -> Iterator[None]:
+    """`install` within the block; afterwards the signals mean what they meant before."""
+    before = {number: signal.getsignal(number) for number in {*numbers, signal.SIGINT, signal.SIGTERM}}
+    hook = sys.unraisablehook
+    install(*numbers)
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _stop(number: int, _frame: object) -> None:
+    for again in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(again, _stop_at_once)
+    _received[:] = [Stopped(number)]
+    raise _received[0]
+
+
+def _stop_again(ignored: sys.UnraisableHookArgs) -> None:
+    """Where the signal came within code whose errors Python ignores (a destructor, a callback): the signal once more."""
+    if not isinstance(ignored.exc_value, Stopped):
+        sys.__unraisablehook__(ignored)
+        return
+    for again in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(again, _stop)
+    threading.Timer(0.05, os.kill, (os.getpid(), ignored.exc_value.number)).start()
+
+
+def _stop_at_once(number: int, _frame: object) -> None:
+    """The second time there is no waiting: what is on disk is whole, whatever is cut off here."""
+    os.write(2, b"stopped at once\n")
+    os._exit(128 + number)
+
+
+@contextmanager
+def delayed() -> Iterator[None]:
+    """Ctrl-C and SIGTERM take effect at the end of the block, but the second one at once.
+
+    By handlers, not by a mask of signals, which processes that are started within would inherit.
+    """
+    came: list[int] = []
+    before: dict[int, Any] = {}
+
+    def as_before() -> None:
+        while before:
+            signal.signal(*before.popitem())
+
+    def later(number: int, _frame: object) -> None:
+        came.append(number)
+        if len(came) > 1:
+            came.clear()
+            as_before()
+            signal.raise_signal(number)
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if callable(handler := signal.getsignal(number)):
+                before[number] = handler
+                signal.signal(number, later)
+    try:
+        yield
+    finally:
+        as_before()
+        if came:
+            signal.raise_signal(came[0])
+
+
+ORPHAN_SECONDS = 3.0
+"""What a stage whose `dvc repro` was killed has to end by itself, before it is ended."""
+
+SHELLS = {"sh", "dash", "bash", "zsh", "fish", "ksh", "ash"}
+
+
+def end_with_dvc(environment: Mapping[str, str] = os.environ) -> None:
+    """Where DVC runs this stage: end within 5 s of its end, as by SIGTERM.
+
+    A killed `dvc repro` would leave it running, and the next one would start a second writer beside it. DVC starts a
+    stage through a shell, which may or may not replace itself by the stage.
+    """
+    if "DVC_STAGE" not in environment:
+        return
+    import psutil  # type: ignore[import-untyped]
+
+    def lives(process: psutil.Process) -> bool:
+        return bool(process.is_running()) and process.status() != psutil.STATUS_ZOMBIE
+
+    def watch() -> None:
+        with suppress(psutil.Error):
+            while os.getppid() == above[0].pid and all(lives(process) for process in above):
+                time.sleep(0.5)
+        print(
+            "error: the dvc that ran this stage is gone, so it ends too; dvc repro goes on from here", file=sys.stderr
+        )
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(ORPHAN_SECONDS)
+        os._exit(128 + signal.SIGTERM)
+
+    with suppress(psutil.Error, IndexError):
+        above = psutil.Process().parents()[:2]
+        above = above if above[0].name() in SHELLS else above[:1]
+        threading.Thread(target=watch, name="end-with-dvc", daemon=True).start()

@@ -1,0 +1,121 @@
+"""Every value of a command: those of the run itself, and where and how it is trained, which decides no number."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from annotated_types import Ge, Gt, Le, Lt
+
+from pipeline.config.run_config import Dataset, Model, Training
+from pipeline.config.values import Choice, Count, Factor, Question, Seed, Share, Size, Text, Width, Widths
+
+
+@dataclass(frozen=True)
+class Network(Model):
+    width: Width = 512
+    """Units of each hidden layer."""
+    depth: Annotated[int, Ge(1), Le(32)] = 1
+    """Hidden layers."""
+    hidden: Widths | None  # type: ignore[assignment]
+    """Widths of the hidden layers, in place of `width` and `depth`."""
+
+
+@dataclass(frozen=True)
+class Device:
+    kind: Annotated[str, Choice(("auto", "cpu", "gpu"))]
+    """`auto`: a GPU where there is one, else the CPU."""
+    backend: Annotated[str, Choice(("tensorflow", "jax"))]
+    """Of Keras."""
+    precision: Annotated[str, Choice(("float32", "float64", "tensorfloat32", "mixed_bfloat16"))]
+    """Of numbers and products; `tensorfloat32` on a GPU only."""
+    xla: bool
+    """Compile with XLA."""
+    trainer: Annotated[str, Choice(("engine", "reference"))]
+    """`reference`: keras.fit, one run after the other."""
+    workers: Annotated[int, Ge(0), Le(1024)]
+    """Runs trained at the same time on a CPU; 0 for one a core. Changes no result."""
+    stack: Annotated[int, Ge(0), Le(65_536)]
+    """Models in one program on JAX; 0 for 4 on a CPU, 256 on a GPU. Part of what a result is, since it may change bits."""
+    gpus: Annotated[int, Ge(0), Le(1024)]
+    """GPUs that a sweep is divided among, a process each; 0 for all. Changes no result."""
+
+
+@dataclass(frozen=True)
+class Tracking:
+    kind: Annotated[str, Choice(("sqlite", "server", "none"))]
+    """Where MLflow keeps what it is told."""
+    uri: Text | None
+    """Address of the MLflow server; null for that of MLFLOW_TRACKING_URI."""
+
+
+@dataclass(frozen=True)
+class Paths:
+    data: Text
+    """Preprocessed data sets."""
+    runs: Text
+    """Folders of runs, by their keys."""
+    results: Text | None
+    """What a sweep hands to the stage that compares; null for no such folder."""
+
+
+@dataclass(frozen=True)
+class Command:
+    seed: Seed
+    """Of initial weights, batch order and dropout."""
+    question: Question
+    """What the runs are to answer: the name of their experiment in MLflow."""
+    plan: bool
+    """Say what would be trained and what it would take; train nothing."""
+    force: bool
+    """Train what is stored already once more."""
+    retry: Annotated[str, Choice(("failed", "diverged", "all", "none"))]
+    """Which stored runs that did not finish are trained again."""
+
+
+SECTIONS: dict[str, type] = {
+    "dataset": Dataset,
+    "model": Network,
+    "training": Training,
+    "device": Device,
+    "tracking": Tracking,
+    "paths": Paths,
+    "": Command,
+}
+"""Sections of the configuration whose keys are fixed; those of `optimizer` are the arguments of a class of Keras."""
+
+HYPERPARAMETERS: dict[str, Any] = {
+    "learning_rate": Size,
+    "weight_decay": Factor | None,
+    "adam_weight_decay": Factor | None,
+    **dict.fromkeys(("momentum", "rho", "beta_1", "beta_2", "adam_beta_1", "adam_beta_2"), Share),
+    **dict.fromkeys(("epsilon", "epsilon_1", "epsilon_2"), Annotated[float, Gt(0), Le(1)]),
+    **dict.fromkeys(("nesterov", "amsgrad", "centered", "relative_step"), bool),
+    "initial_accumulator_value": Factor,
+    **dict.fromkeys(
+        ("l1_regularization_strength", "l2_regularization_strength", "l2_shrinkage_regularization_strength", "beta"),
+        Factor,
+    ),
+    "learning_rate_power": Annotated[float, Ge(-10), Le(0)],
+    "beta_2_decay": Annotated[float, Ge(-10), Lt(0)],
+    "clip_threshold": Size,
+    "rms_rate": Factor,
+    "ns_steps": Annotated[int, Ge(1), Le(20)],
+    "warmup_steps": Count,
+}
+"""What Keras calls the hyper-parameters of its optimizers; a file may add others, which may be any number."""
+
+
+def meanings() -> Iterator[tuple[str, str]]:
+    """Each key with its meaning, which is the string below its declaration."""
+    for section, kind in SECTIONS.items():
+        for declaring in reversed(kind.__mro__[:-1]):
+            [definition] = ast.parse(inspect.getsource(declaring)).body
+            assert isinstance(definition, ast.ClassDef)
+            for field, text in zip(definition.body, definition.body[1:], strict=False):
+                if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
+                    key = ".".join(filter(None, [section, ast.unparse(field.target)]))
+                    yield key, str(ast.literal_eval(text.value))

@@ -1,0 +1,75 @@
+"""Types of configuration values: what a value may be, once, for validation, messages and help."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Ge, Gt, Le, Len, Lt, Predicate
+
+Number = float | int | bool | None
+
+ACTIVATIONS = ("relu", "tanh", "sigmoid", "elu", "selu", "gelu", "silu", "softplus", "softsign", "leaky_relu", "linear")
+LOSSES = ("categorical_crossentropy", "mean_squared_error", "categorical_focal_crossentropy", "kl_divergence")
+INITIALIZERS = (
+    "glorot_uniform",
+    "glorot_normal",
+    "he_uniform",
+    "he_normal",
+    "lecun_uniform",
+    "lecun_normal",
+    "random_normal",
+    "random_uniform",
+    "truncated_normal",
+)
+WITH_STDDEV = ("random_normal", "random_uniform", "truncated_normal")
+"""Initializers whose spread is a value; that of the others follows from the layer."""
+SCHEDULES = ("constant", "staircase", "exponential", "cosine", "piecewise")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """In an annotation: one of these names."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Words:
+    """In an annotation: what is expected, where type and bounds do not say it."""
+
+    text: str
+
+
+Count = Annotated[int, Ge(0), Le(10_000_000)]
+Epochs = Annotated[int, Ge(0), Le(10_000)]
+Seed = Annotated[int, Ge(0), Le(2**64 - 1)]
+Share = Annotated[float, Ge(0), Lt(1)]
+Size = Annotated[float, Gt(0), Le(1000)]
+Factor = Annotated[float, Ge(0), Le(1000)]
+Text = Annotated[str, Predicate(lambda text: text.strip() != "" and "\0" not in text), Words("a text")]
+Width = Annotated[int, Ge(1), Le(65_536)]
+Widths = Annotated[
+    tuple[Width, ...], Len(1, 32), Words("a list of 1 to 32 whole numbers from 1 to 65,536, such as [300,100]")
+]
+Boundaries = Annotated[
+    tuple[Annotated[int, Ge(1), Le(10_000)], ...],
+    Len(0, 32),
+    Predicate(lambda epochs: list(epochs) == sorted(set(epochs))),
+    Words("a list of at most 32 epochs from 1 to 10,000 in ascending order, such as [10,20]"),
+]
+Factors = Annotated[
+    tuple[Factor, ...],
+    Len(0, 32),
+    Words("a list of at most 32 numbers of at least 0 and at most 1000, such as [0.1,0.01]"),
+]
+Question = Annotated[
+    Text,
+    Predicate(lambda text: len(text) <= 256 and text.isprintable()),
+    Words("a text of at most 256 letters in one line: MLflow's databases take no longer name of an experiment"),
+]
+Scalar = Annotated[
+    float | bool | None,
+    Predicate(lambda value: value is None or abs(value) < float("inf")),
+    Words("a number, true, false or null"),
+]

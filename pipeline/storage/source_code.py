@@ -1,0 +1,143 @@
+"""The source code that decides the numbers of a run: which modules its trainer imports, and what they say.
+
+A module's digest covers its syntax tree. Comments, docstrings and layout are no part of it, nor is the version of Python:
+3.11, 3.12 and 3.13 give the same digest.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+DECIDING = ("data", "models", "training")
+"""Rooms whose source decides the numbers of a run."""
+UNSAID = ("ctx", "kind", "type_comment")
+"""Fields of syntax nodes that follow from others, or from how a string is written."""
+
+
+@dataclass(frozen=True)
+class Module:
+    """What a source file says."""
+
+    digest: str
+    """sha256 (hex) of the syntax tree."""
+    imports: frozenset[str]
+    """Full names of what it imports, inside functions too; not what a type checker alone sees."""
+
+
+@cache
+def reached(entry: str, package: Path) -> dict[str, str]:
+    """Digests of the modules that `entry` imports, itself and imports of imports included, within the deciding rooms.
+
+    `entry` and the keys are paths in `package`, such as "training/engine.py". The `__init__.py` of a room counts, since
+    importing a module runs it. Only import statements are seen, no `importlib`. Raises FileNotFoundError, SyntaxError.
+    """
+    found: dict[str, str] = {}
+    waiting = [entry]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            module = read(package / name)
+            found[name] = module.digest
+            waiting += _files(name, module, package)
+    return dict(sorted(found.items()))
+
+
+@cache
+def read(path: Path) -> Module:
+    """Once in a process: a key is made before a run trains and its record after, and the file may change meanwhile."""
+    return parse(path.read_bytes(), path.name)
+
+
+def parse(text: bytes | str, name: str = "<module>") -> Module:
+    """Raises SyntaxError, or ValueError for a text with null bytes."""
+    tree = ast.parse(text, name)
+    said: list[str] = []
+    _write(tree, said)
+    return Module(hashlib.sha256("".join(said).encode()).hexdigest(), frozenset(_imports(tree)))
+
+
+def _write(value: object, said: list[str]) -> None:
+    """Append a text that two values share only if they say the same.
+
+    It leaves out None and empty lists, since newer releases of Python have more fields, mostly empty.
+    """
+    if isinstance(value, ast.AST):
+        said.append(type(value).__name__ + "(")
+        for field in value._fields:
+            content = getattr(value, field, None)
+            if isinstance(value, ast.JoinedStr):
+                content = _joined(value.values)
+            if content is not None and content != [] and field not in UNSAID:
+                said.append(field + "=")
+                _write(content, said)
+        said.append(")")
+    elif isinstance(value, list):
+        said.append("[")
+        for item in value:
+            if not _is_bare_string(item):
+                _write(item, said)
+                said.append(",")
+        said.append("]")
+    else:
+        said.append(ascii(value))
+
+
+def _is_bare_string(node: object) -> bool:
+    """A docstring of a module, a class, a function or an attribute: a statement that does nothing."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _joined(parts: list[ast.expr]) -> list[ast.expr]:
+    """The parts of an f-string, its literal text in as few pieces as can be: releases of Python cut it differently."""
+    joined: list[ast.expr] = []
+    for part in parts:
+        if isinstance(part, ast.Constant) and joined and isinstance(joined[-1], ast.Constant):
+            joined[-1] = ast.Constant(joined[-1].value + part.value)  # type: ignore[operator]
+        elif not (isinstance(part, ast.Constant) and part.value == ""):
+            joined.append(part)
+    return joined
+
+
+def _imports(node: ast.AST) -> Iterator[str]:
+    """Names of imported modules, and of what may be modules: `from package import name`. Relative ones keep their dots."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        base = "." * node.level + (node.module or "")
+        yield base
+        yield from (f"{base}{'.' if node.module else ''}{alias.name}" for alias in node.names)
+    else:
+        children = node.orelse if _is_for_types(node) else ast.iter_child_nodes(node)  # type: ignore[attr-defined]
+        for child in children:
+            if isinstance(child, ast.stmt | ast.excepthandler | ast.match_case):
+                yield from _imports(child)
+
+
+def _is_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test).split(".")[-1] == "TYPE_CHECKING"
+
+
+def _files(importer: str, module: Module, package: Path) -> Iterator[str]:
+    """Paths in `package` of what `importer` imports from the deciding rooms."""
+    for name in module.imports:
+        parts = _absolute(name, importer, package.name).split(".")
+        if parts[0] == package.name and parts[1:2] and parts[1] in DECIDING:
+            place = Path(*parts[1:])
+            packages = [Path(*parts[1:end], "__init__.py") for end in range(2, len(parts) + 1)]
+            for path in (place.with_suffix(".py"), *packages):
+                if (package / path).is_file():
+                    yield path.as_posix()
+
+
+def _absolute(name: str, importer: str, package: str) -> str:
+    """`name` with the dots of a relative import resolved."""
+    level = len(name) - len(name.lstrip("."))
+    if level == 0:
+        return name
+    above = [package, *Path(importer).parts[:-1]]
+    return ".".join([*above[: len(above) - level + 1], *filter(None, [name[level:]])])

@@ -1,0 +1,20 @@
+"""How far the probabilities of a network are from the shares of samples that it gets right."""
+
+from __future__ import annotations
+
+import numpy as np
+
+BINS = 15
+
+
+def calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Expected calibration error of `probabilities` (n, classes), in [0, 1].
+
+    Mean over the samples of |accuracy - mean confidence| of the bin that a sample's highest probability falls into; 15 bins
+    of equal width, each with its upper edge. Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
+    """
+    confidences = probabilities.max(axis=1).astype(np.float64)
+    right = probabilities.argmax(axis=1) == labels
+    bins = np.clip(np.ceil(confidences * BINS).astype(int) - 1, 0, BINS - 1)
+    surplus = np.bincount(bins, weights=right - confidences, minlength=BINS)
+    return float(np.abs(surplus).sum() / len(labels))

@@ -1,0 +1,111 @@
+"""Which samples a run is trained on, watched on and finally measured on: drawn once, the same for every run of a sweep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from pipeline.cli.errors import UserError
+from pipeline.config.digests import arrays_digest
+from pipeline.config.run_config import Dataset
+from pipeline.data.arrays import Arrays, let_go
+from pipeline.models import randomness
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some samples of a file: float32 images (n, pixels) and uint8 labels (n,)."""
+
+    source: np.ndarray
+    """All images of the file, mostly a memory map."""
+    labels: np.ndarray
+    """Of the chosen samples, label noise included."""
+    chosen: np.ndarray | None = None
+    """Indices into `source`, ascending; None for all."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def images(self) -> np.ndarray:
+        """Gathered anew by each call: what is copied to a device need not stay in memory a second time."""
+        if self.chosen is None:
+            return self.source
+        gathered = np.take(self.source, self.chosen, axis=0)
+        let_go(self.source)
+        return gathered
+
+
+@dataclass(frozen=True)
+class Split:
+    """What is trained on, what is watched meanwhile, what the final figures are measured on."""
+
+    train: Part
+    held_out: Part
+    """The validation samples; the test samples where there are none."""
+    test: Part
+    held_out_name: Literal["val", "test"]
+    digest: str = ""
+    """sha256 over the indices of training and held-out samples and the labels trained on; empty for samples of no data set."""
+
+
+def split(arrays: Arrays, dataset: Dataset) -> Split:
+    """Divide the training samples of `arrays` as `dataset` says. Raises UserError where there are too few.
+
+    `random`: both parts are stratified by class and nested, so of two training sizes the smaller is a part of the larger.
+    `last`: the last samples are held out, the first ones trained on.
+    """
+    samples = len(arrays.train_labels)
+    if not 0 <= dataset.validation_size < samples:
+        raise UserError(
+            f"dataset.validation_size={dataset.validation_size}: expected 0 to {samples - 1}, "
+            f"since {arrays.name} has {samples:,} training samples"
+        )
+    left = samples - dataset.validation_size
+    used = dataset.train_size or left
+    if used > left:
+        raise UserError(
+            f"dataset.train_size={dataset.train_size}: expected at most {left:,}, the training samples left"
+        )
+    if dataset.validation == "random":
+        order = stratified_order(arrays.train_labels, dataset.validation_seed)
+        held_out, rest = order[: dataset.validation_size], order[dataset.validation_size :]
+    else:
+        held_out, rest = np.arange(left, samples), np.arange(left)
+    train, held_out = np.sort(rest[:used]), np.sort(held_out)
+    labels = with_noise(arrays.train_labels[train], arrays.classes, dataset.label_noise, dataset.validation_seed)
+    test = Part(arrays.test_images, arrays.test_labels)
+    return Split(
+        train=Part(arrays.train_images, labels, train if used < samples else None),
+        held_out=Part(arrays.train_images, arrays.train_labels[held_out], held_out) if len(held_out) else test,
+        test=test,
+        held_out_name="val" if len(held_out) else "test",
+        digest=arrays_digest({"train": train, "held_out": held_out, "labels": labels}),
+    )
+
+
+def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
+    """All indices of `labels` in a random order, each stretch of which has the classes in the shares that all of them have.
+
+    Within a class the order is random; the k-th of the n samples of a class stands at the share (k + 1/2) / n of the whole.
+    """
+    drawn = randomness.words(seed, "split", 0, len(labels))
+    by_class = np.lexsort((drawn, labels))
+    counts = np.bincount(labels)
+    starts = np.cumsum(counts) - counts
+    in_class = labels[by_class]
+    places = (np.arange(len(labels)) - starts[in_class] + 0.5) / counts[in_class]
+    return np.asarray(by_class[np.lexsort((drawn[by_class], places))])
+
+
+def with_noise(labels: np.ndarray, classes: int, share: float, seed: int) -> np.ndarray:
+    """`labels` with this share of them, to the nearest whole number, replaced by another class, each as likely as the others."""
+    count = round(share * len(labels))
+    noisy = np.array(labels)
+    if count:
+        replaced = np.argsort(randomness.words(seed, "label noise", 0, len(labels)), kind="stable")[:count]
+        shift = 1 + randomness.words(seed, "label noise", 1, len(labels))[replaced] % np.uint64(classes - 1)
+        noisy[replaced] = (noisy[replaced].astype(np.uint64) + shift) % np.uint64(classes)
+    return noisy

@@ -1,0 +1,277 @@
+"""Processes of this machine, each with something to itself: a core, a GPU. No machine with two GPUs was at hand, so the
+lists of GPUs are made up, and workers train on the CPU, whatever GPU they are given."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from pipeline.cli.errors import UserError
+from pipeline.data.arrays import Arrays
+from pipeline.sweep.executors import cores, gpus, local, processes
+from pipeline.sweep.executors.processes import Processes
+from pipeline.sweep.plan import PlannedRun
+from pipeline.sweep.pool import choose_device
+from tests.support.slurm import numbers
+from tests.unit.training.command import Place
+from tests.unit.training.factory import make_job
+from tests.unit.training.trainer import device
+
+HERE = device(workers=4)
+ON_GPU = replace(device(xla=False, workers=1), kind="gpu")
+GIB = 2**30
+WIDE = [1024, 1024]
+
+
+def runs(*hidden: list[int], on: Any = HERE, arrays: Any = None, epochs: int = 4000) -> list[PlannedRun]:
+    jobs = [make_job(hidden=layers, seed=seed, epochs=epochs) for seed, layers in enumerate(hidden)]
+    return [PlannedRun(job, on, arrays, f"{number:064}", {}, []) for number, job in enumerate(jobs)]
+
+
+# --- a process for each core
+
+
+@pytest.mark.parametrize(
+    ("hidden", "changes", "waits"),
+    [
+        ([512, 512], {}, False),
+        ([512, 513], {}, True),
+        ([2048], {}, False),
+        ([64, 1200, 1200, 64], {}, True),
+        ([300, 400], {"precision": "float64"}, False),
+        ([512, 300], {"precision": "float64"}, True),
+        (WIDE, {"kind": "gpu"}, False),
+        (WIDE, {"backend": "jax"}, False),
+        (WIDE, {"trainer": "reference"}, False),
+        (WIDE, {"xla": False}, False),
+    ],
+    ids=str,
+)
+def test_a_program_waits_for_others_if_xla_copies_over_a_mib_at_once(
+    hidden: list[int], changes: dict[str, Any], waits: bool
+) -> None:
+    [run] = runs(hidden, on=replace(HERE, **changes))
+    assert cores.waits_for_others(run) is waits
+
+
+@pytest.mark.parametrize(
+    ("count", "workers", "memory", "places"),
+    [(9, 4, 1024, 4), (3, 4, 64, 3), (9, 4, 3, 2), (9, 4, 1, None), (9, 1, 64, None), (1, 4, 64, None)],
+    ids=str,
+)
+def test_there_are_as_many_processes_as_trained_at_a_time_and_fit(
+    digits: Arrays, count: int, workers: int, memory: int, places: int | None
+) -> None:
+    """`memory` in GiB."""
+    pool = cores.pool(runs(*[WIDE] * count, on=replace(HERE, workers=workers), arrays=digits), memory * GIB)
+    assert (pool and (pool.shares, pool.at_once, pool.cpus, pool.gpus)) == (places and (places, places, 1, 0))
+
+
+def test_no_process_is_started_for_little_work_for_one_wide_run_or_for_two_devices(digits: Arrays) -> None:
+    little = runs(WIDE, WIDE, arrays=digits, epochs=100)
+    one_wide = runs(WIDE, [512], [512, 512], [64], arrays=digits)
+    two_devices = [*runs(WIDE, WIDE, arrays=digits), *runs(WIDE, on=replace(HERE, precision="float64"), arrays=digits)]
+    assert [cores.pool(sweep, 64 * GIB) for sweep in (little, one_wide, two_devices)] == [None, None, None]
+
+
+# --- a process for each GPU
+
+
+@pytest.fixture
+def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """A driver that knows so many GPUs."""
+    monkeypatch.delenv(gpus.VISIBLE, raising=False)
+    monkeypatch.setattr(gpus, "DRIVER", tmp_path / "gpus")
+
+    def knows(count: int) -> None:
+        for number in range(count):
+            (tmp_path / "gpus" / f"0000:0{number}:00.0").mkdir(parents=True)
+
+    return knows
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        (None, ["0", "1", "2"]),
+        ("", []),
+        ("1,2", ["1", "2"]),
+        ("GPU-4c2f, GPU-77aa", ["GPU-4c2f", "GPU-77aa"]),
+        ("0,-1,1", ["0"]),
+        ("2,2", ["2"]),
+    ],
+    ids=str,
+)
+def test_gpus_are_those_that_cuda_would_see(
+    driver: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, value: str | None, found: list[str]
+) -> None:
+    driver(3)
+    if value is not None:
+        monkeypatch.setenv(gpus.VISIBLE, value)
+    assert gpus.visible() == found
+
+
+@pytest.mark.parametrize(
+    ("known", "most", "count", "places"),
+    [
+        (4, 0, 9, ["0", "1", "2", "3"]),
+        (4, 2, 9, ["0", "1"]),
+        (4, 0, 3, ["0", "1", "2"]),
+        (4, 1, 9, None),
+        (4, 0, 1, None),
+        (1, 0, 9, None),
+        (0, 0, 9, None),
+    ],
+    ids=str,
+)
+def test_a_sweep_is_divided_among_gpus(
+    driver: Callable[[int], None], known: int, most: int, count: int, places: list[str] | None
+) -> None:
+    driver(known)
+    pool = gpus.pool(runs(*[[8]] * count, on=ON_GPU), {"gpus": most})
+    assert (pool and pool.places) == places
+    assert gpus.pool(runs(*[[8]] * count), {"gpus": most}) is None, "what trains on the CPU is not"
+
+
+# --- shares on this machine
+
+
+def options(**changes: Any) -> dict[str, Any]:
+    given = {"shares": None, "runs_per_share": 64, "cpus_per_share": 1, "gpus_per_share": 0, "at_once": 0}
+    return given | {"poll_seconds": 1.0} | changes
+
+
+def test_no_more_shares_run_than_there_are_gpus_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(gpus.VISIBLE, "0,1,2")
+    assert local.pool(options(gpus_per_share=1, at_once=9)).places == ["0", "1", "2"]
+    assert local.pool(options(gpus_per_share=2)).places == ["0,1"]
+    with pytest.raises(UserError, match="this machine shows 3 GPUs; expected at most so many"):
+        local.pool(options(gpus_per_share=4))
+
+
+def test_as_many_shares_run_at_a_time_as_there_are_cores_for() -> None:
+    assert local.pool(options(cpus_per_share=100_000)).at_once == 1
+    assert local.pool(options(at_once=5)).at_once == 5
+
+
+# --- processes
+
+
+def test_each_worker_sees_one_gpu_and_no_other(tmp_path: Path) -> None:
+    """As many at a time as there are GPUs; who comes later gets the one that is free."""
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    (tmp_path / "look.py").write_text(
+        "import os, sys, time, pathlib\n"
+        f"pathlib.Path({str(seen)!r}, pathlib.Path(sys.argv[1]).stem).write_text(os.environ['CUDA_VISIBLE_DEVICES'])\n"
+        "time.sleep(0.5 if sys.argv[1].endswith('0.json') else 60)\n"
+    )
+
+    def work(_: str) -> str:
+        return ""
+
+    work.__module__ = "look"
+    pool = Processes("gpus", ["GPU-a", "GPU-b"], gpus=1, variable=gpus.VISIBLE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(tmp_path))
+        first = pool.start(work, [tmp_path / "0.json", tmp_path / "1.json"])
+        assert pool.alive(first) == {*first}
+        pool._workers[first[0]].wait(20)
+        [last] = pool.start(work, [tmp_path / "2.json"])
+    while sum(bool(path.read_text()) for path in seen.iterdir()) < 3:
+        assert pool.alive([last, first[1]])
+    assert pool.alive([*first, last]) == {first[1], last}
+    pool.cancel([first[1], last])
+    assert pool.alive([*first, last]) == set()
+    assert {path.name: path.read_text() for path in seen.iterdir()} == {"0": "GPU-a", "1": "GPU-b", "2": "GPU-a"}
+    assert [pool.fate(job) for job in (first[0], last)] == ["", "killed by SIGTERM"]
+
+
+def test_a_worker_that_cannot_be_started_leaves_no_other_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[psutil.Popen] = []
+    begin = psutil.Popen
+
+    def popen(*_: Any, **given: Any) -> psutil.Popen:
+        if started:
+            raise OSError(24, "Too many open files")
+        started.append(begin(["sleep", "60"], **given))
+        return started[0]
+
+    monkeypatch.setattr(processes.psutil, "Popen", popen)
+    with pytest.raises(OSError, match="Too many"):
+        Processes("gpus", ["0", "1"]).start(lambda file: file, [tmp_path / "0.json", tmp_path / "1.json"])
+    assert started[0].wait(20) == -signal.SIGTERM
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("keras")
+def test_a_process_for_each_core_gives_the_bits_of_one_process(
+    tmp_path: Path, processed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = ["-m", "optimizer=sgd,adam", "model.width=6", "model.depth=2", "seed=0,1", "training.epochs=2"]
+    alone, divided = Place(tmp_path / "one", processed), Place(tmp_path / "two", processed)
+    assert alone.train(*grid, "device.workers=2").status == 0
+    monkeypatch.setattr(cores, "waits_for_others", lambda run: True)
+    monkeypatch.setattr(cores, "LEAST", 0)
+    done = divided.train(*grid, "device.workers=2")
+    assert done.status == 0, done.err
+    assert "in 2 shares of 2 runs, by cores" in done.out
+    assert "4 of 4 runs finished" in done.out
+    assert [numbers(run) for run in divided.runs] == [numbers(run) for run in alone.runs]
+    assert divided.record.winner == alone.record.winner
+    [folder] = (divided.root / "runs" / "shares").iterdir()
+    workers = [json.loads((folder / f"{number}.json").read_text())["device"]["workers"] for number in range(2)]
+    assert workers == [1, 1]
+    assert json.loads((folder / "jobs.json").read_text())["over"]
+
+
+# --- the device of runs that a pool trains
+
+
+class Elsewhere:
+    """What of a pool says which device its shards have."""
+
+    cpus = 3
+
+    def __init__(self, gpus: int) -> None:
+        self.gpus = gpus
+
+
+SETTINGS = {
+    "kind": "auto",
+    "backend": "tensorflow",
+    "precision": "float32",
+    "xla": True,
+    "trainer": "engine",
+    "workers": 0,
+    "stack": 0,
+    "gpus": 0,
+}
+
+
+def test_shards_with_a_gpu_have_the_keys_of_a_gpu_though_there_is_none_here() -> None:
+    found = choose_device(SETTINGS | {"precision": "tensorfloat32"}, Elsewhere(1))  # type: ignore[arg-type]
+    assert (found.kind, found.precision, found.workers, found.stack) == ("gpu", "tensorfloat32", 1, 1)
+    stacked = choose_device(SETTINGS | {"backend": "jax"}, Elsewhere(2))  # type: ignore[arg-type]
+    assert (stacked.kind, stacked.stack) == ("gpu", 256)
+
+
+def test_shards_without_a_gpu_train_so_many_runs_at_a_time_as_they_have_cores() -> None:
+    found = choose_device(SETTINGS, Elsewhere(0))  # type: ignore[arg-type]
+    assert (found.kind, found.workers) == ("cpu", 3)
+    assert choose_device(SETTINGS | {"workers": 2}, Elsewhere(0)).workers == 2  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("kind", "gpus", "said"), [("gpu", 0, "gpus_per_share=1"), ("cpu", 1, "device=auto")])
+def test_a_device_that_shards_do_not_have_is_refused(kind: str, gpus: int, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        choose_device(SETTINGS | {"kind": kind}, Elsewhere(gpus))  # type: ignore[arg-type]
