@@ -20,7 +20,6 @@ from dvc.cli.parser import get_main_parser
 from matplotlib.figure import Figure
 
 from pipeline.config import commandline, published_rows
-from pipeline.report import figures, style, tuned
 from tests.support import clone as clones
 from tests.support.clone import CHECKOUT, Clone
 
