@@ -1,4 +1,4 @@
-"""The rows of conf/figures.yaml: what sources published, and what says whether ours agrees."""
+"""The rows of conf/published.yaml: what sources published, and what says whether ours agrees."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MEASURES: dict[str, tuple[str, int, Bounds]] = {
 
 @dataclass(frozen=True)
 class Row:
-    """What a source published, and what says whether ours agrees: the keys of conf/figures.yaml."""
+    """What a source published, and what says whether ours agrees: the keys of conf/published.yaml."""
 
     id: str
     source: str
@@ -65,4 +65,4 @@ def rows() -> list[Row]:
         }
         return Row(**values)
 
-    return [row(plain) for plain in yaml.safe_load((rules.CONF / "figures.yaml").read_text(encoding="utf-8"))]
+    return [row(plain) for plain in yaml.safe_load((rules.CONF / "published.yaml").read_text(encoding="utf-8"))]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pipeline.statistics.summary import epochs_of, held_out, intervals
+from pipeline.statistics.summary import held_out, intervals
 from pipeline.training.result import RunResult
 
 VALUES = ("loss", "accuracy", "gap_loss", "gap_accuracy")
@@ -46,7 +46,7 @@ def curve(result: RunResult) -> Curve | None:
     that point is left out, since a run would differ from itself.
     """
     split = held_out(result)
-    points = len(epochs_of(result))
+    points = len(result.history.get("train/loss", ()))
     if "split" not in result.digests and result.job.training.curve_samples:
         points -= 1
     names = ("train/loss", "train/accuracy", f"{split}/loss", f"{split}/accuracy")

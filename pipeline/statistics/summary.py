@@ -113,11 +113,6 @@ def held_out(result: RunResult) -> str:
     return "val" if "val/loss" in result.history else "test"
 
 
-def epochs_of(result: RunResult) -> list[int]:
-    """The epoch, from 1, of each point of the run's curve; records that lack them have a point for each epoch."""
-    return getattr(result, "epochs", None) or list(range(1, len(result.history.get("train/loss", [])) + 1))
-
-
 def figures_of(result: RunResult) -> dict[str, float]:
     """A run's FIGURES and DERIVED ones, by column; NaN for what it lacks.
 
@@ -135,7 +130,7 @@ def figures_of(result: RunResult) -> dict[str, float]:
     losses = result.history.get(f"{held_out(result)}/loss", [])
     if result.finished and losses and FIGURES["excess_loss"] not in result.figures:
         found["excess_loss"] = losses[-1] - min(losses)
-        found["lowest_epoch"] = epochs_of(result)[losses.index(min(losses))]
+        found["lowest_epoch"] = result.epochs[losses.index(min(losses))]
     return found
 
 
@@ -271,7 +266,7 @@ def curves(experiments: Experiments) -> pd.DataFrame:
             run = (*about, job.optimizer.name, shape(job), job.width, job.seed)
             for split in ("train", "val", "test"):
                 losses, accuracies = history.get(f"{split}/loss", []), history.get(f"{split}/accuracy", [])
-                points = zip(epochs_of(result), losses, accuracies, strict=False)
+                points = zip(result.epochs, losses, accuracies, strict=False)
                 rows += [(*run, epoch, split, loss, accuracy) for epoch, loss, accuracy in points]
     columns = ["dataset", "experiment", "name", "configuration", "status", "optimizer", "hidden", "width", "seed"]
     frame = pd.DataFrame(rows, columns=[*columns, "epoch", "split", "loss", "accuracy"])
