@@ -130,7 +130,11 @@ def _panels(
     sheet = partial(figures.sheet, rows=rows, wide=5.3 if one else 3.9, beside=0.42 + style.inches(list(looks)))
     drawn = {
         group: [
-            style.svg(sheet({label: draw}), f"{name}-{number}-{place}", f"{alternative} Here: {label}.")
+            style.svg(
+                sheet({label: draw}),
+                f"{name}-{number}-{place}",
+                f"{alternative} Here: {label}." if label else alternative,
+            )
             for place, (label, draw) in enumerate(panels.items())
         ]
         for number, (group, panels) in enumerate(groups.items())
@@ -217,9 +221,7 @@ def _by_width(cells: pd.DataFrame, figure: str, looks: Looks, suffix: str) -> Pl
     """A line per optimizer over the width, a panel for each other setting."""
     title, axis, unit, scale, digits = GAPS[figure]
     panels = {
-        str(setting) or "all widths": [
-            _line(rows, str(name), "width", figure) for name, rows in own.groupby("optimizer")
-        ]
+        str(setting) or "": [_line(rows, str(name), "width", figure) for name, rows in own.groupby("optimizer")]
         for setting, own in cells.groupby("setting", sort=False)
     }
     ends = figures.limits(axis, panels.values(), 0.35)
@@ -258,7 +260,7 @@ def _grouped(
         looks = style.look([_width(row) for _, row in cells.drop_duplicates("hidden").iterrows()])
     found: dict[str, dict[str, list[Sequence[Line]]]] = {}
     for _, row in cells.sort_values(["width", "hidden"], kind="stable").iterrows():
-        group, panel = ("", row["setting"] or "all widths") if one else (row["setting"], _width(row))
+        group, panel = ("", row["setting"] or "") if one else (row["setting"], _width(row))
         lines = lines_of(row, _width(row) if one else row["optimizer"])
         if lines is not None:
             found.setdefault(group, {}).setdefault(panel, []).append(lines)
