@@ -61,17 +61,13 @@ def analysis(results: Sequence[RunResult], declared: Declaration, labels: np.nda
     used = set(runs["key"])
     finished = list({result.key: result for result in results if result.finished and result.key in used}.values())
     curves = {result.key: curve for result in finished if (curve := equal_fit.curve(result))}
-    by_configuration: dict[str, list[equal_fit.Curve]] = {}
-    for result in finished:
-        if result.key in curves:
-            by_configuration.setdefault(result.job.configuration, []).append(curves[result.key])
     target_runs = targets.runs(finished, declared.target)
     reached = targets.by_configuration(target_runs)
     return Analysis(
         declared=declared,
         configurations=table.join(_summarised(runs)).join(_over_images(finished, table, labels, declared)),
         contrasts=contrasts.contrasts(runs, table, laid, declared, curves),
-        levels=equal_fit.levels(by_configuration, declared.training_losses, table.index),
+        levels=equal_fit.levels(equal_fit.by_configuration(finished), declared.training_losses, table.index),
         targets=reached,
         target_runs=target_runs,
         profile=targets.profile(reached, laid.problems),

@@ -14,25 +14,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import combinations
-from typing import Any
 
 import numpy as np
-import yaml
 
-from pipeline.config import rules
+from pipeline.config.published_rows import Row
 from pipeline.statistics import declaration
 from pipeline.training.result import RunResult
 
-Bounds = tuple[float, float]
 Pair = tuple[int, int]
-MEASURES: dict[str, tuple[Callable[[RunResult], float], str, int, Bounds]] = {
-    "test accuracy": (lambda run: 100 * run.figures["test/accuracy"], "%", 2, (0, 100)),
-    "training accuracy": (lambda run: 100 * run.figures["train/accuracy"], "%", 2, (0, 100)),
-    "test error": (lambda run: 100 - 100 * run.figures["test/accuracy"], "%", 2, (0, 100)),
-    "gap": (lambda run: 100 * (run.figures["train/accuracy"] - run.figures["test/accuracy"]), "points", 2, (-100, 100)),
-    "training loss": (lambda run: run.figures["train/loss"], "nats", 4, (0, math.inf)),
+READ: dict[str, Callable[[RunResult], float]] = {
+    "test accuracy": lambda run: 100 * run.figures["test/accuracy"],
+    "training accuracy": lambda run: 100 * run.figures["train/accuracy"],
+    "test error": lambda run: 100 - 100 * run.figures["test/accuracy"],
+    "gap": lambda run: 100 * (run.figures["train/accuracy"] - run.figures["test/accuracy"]),
+    "training loss": lambda run: run.figures["train/loss"],
 }
-"""What is read of a run, its unit, the digits it is written with, and the smallest and largest value it can have."""
+"""What is read of a run, by the names of `published_rows.MEASURES`."""
 
 
 class Verdict(StrEnum):
@@ -55,41 +52,6 @@ class Verdict(StrEnum):
     """At the widths of `Found.about`."""
     NO_PEAK = "no peak"
     """It only falls."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """What a source published, and what says whether ours agrees: the keys of conf/published.yaml."""
-
-    id: str
-    source: str
-    runs: tuple[str, ...]
-    measure: str
-    published: float | None = None
-    low: float | None = None
-    high: float | None = None
-    each: bool = False
-    over: float | None = None
-    lowest: str | None = None
-    flat: float | None = None
-    peak: tuple[int, int] | None = None
-
-    @property
-    def unit(self) -> str:
-        return MEASURES[self.measure][1]
-
-    @property
-    def digits(self) -> int:
-        return MEASURES[self.measure][2]
-
-    @property
-    def bounds(self) -> Bounds:
-        return MEASURES[self.measure][3]
-
-    @property
-    def configurations(self) -> int:
-        """How many the words of `runs` mean."""
-        return math.prod(len(word.partition("=")[2].split(",")) for word in self.runs)
 
 
 @dataclass(frozen=True)
@@ -131,18 +93,6 @@ class Found:
     """The beginnings of their keys: what `python -m pipeline.compare` makes links of."""
 
 
-def rows() -> list[Row]:
-    """Those of conf/published.yaml."""
-
-    def row(plain: dict[str, Any]) -> Row:
-        values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()
-        }
-        return Row(**values)
-
-    return [row(plain) for plain in yaml.safe_load((rules.CONF / "published.yaml").read_text(encoding="utf-8"))]
-
-
 def judge(row: Row, results: Sequence[RunResult]) -> Found:
     """Ours beside the published figure. `results` are all runs of the row's configurations, those that were lost among them."""
     finished = [result for result in results if result.finished]
@@ -164,7 +114,7 @@ def _one_figure(row: Row, runs: Sequence[RunResult]) -> Found:
     """The mean over seeds, or each seed, against its band or its floor."""
     from pipeline.statistics.summary import interval  # pandas, which --help need not wait for
 
-    values = np.array([MEASURES[row.measure][0](run) for run in runs])
+    values = np.array([READ[row.measure](run) for run in runs])
     ours = interval(values.tolist(), row.bounds)
     mean, low, high = ours["mean"], ours["low"], ours["high"]
     several = len(values) > 1
@@ -182,7 +132,7 @@ def _one_figure(row: Row, runs: Sequence[RunResult]) -> Found:
 
 def _compared(row: Row, groups: Sequence[Sequence[RunResult]]) -> Found:
     """A verdict on an order or a shape, over the seeds that all configurations have."""
-    read = MEASURES[row.measure][0]
+    read = READ[row.measure]
     sides = [{run.job.seed: read(run) for run in group} for group in groups]
     seeds = sorted(set.intersection(*(set(side) for side in sides)))
     values = np.array([[side[seed] for seed in seeds] for side in sides])

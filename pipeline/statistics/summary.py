@@ -56,10 +56,8 @@ STATISTICS = ("mean", "sd", "low", "high")
 
 UNBOUNDED = (-math.inf, math.inf)
 BOUNDS = {
-    **dict.fromkeys(
-        ("accuracy", "train_accuracy", "val_accuracy", "test_accuracy", "best_val_accuracy", "calibration_error"),
-        (0.0, 1.0),
-    ),
+    **dict.fromkeys(("accuracy", "train_accuracy", "val_accuracy", "test_accuracy", "best_val_accuracy"), (0.0, 1.0)),
+    "calibration_error": (0.0, 1.0),
     **dict.fromkeys(("gap_accuracy", "book_gap_accuracy", "split_offset", "fit_accuracy"), (-1.0, 1.0)),
     **dict.fromkeys(("loss", "train_loss", "val_loss", "test_loss", "excess_loss", "seconds"), (0.0, math.inf)),
     "lowest_epoch": (1.0, math.inf),
@@ -67,24 +65,13 @@ BOUNDS = {
 """The smallest and the largest value that a figure can have; no loss of conf/training can be negative."""
 
 DESCRIBING = [
-    "key",
-    "name",
-    "dataset",
-    "experiment",
-    "optimizer",
-    "width",
-    "depth",
-    "hidden",
-    "seed",
-    "epochs",
-    "status",
-]
+    "key", "name", "dataset", "experiment", "optimizer", "width", "depth", "hidden", "seed", "epochs", "status",
+]  # fmt: skip
 OTHERS = ["reason", "configuration", "started", "identity"]
 """The columns of a run's row before and behind its figures."""
 
 DESCRIBED = ["dataset", "experiment", "name", "optimizer", "width", "depth", "hidden"]
 """What tells one configuration from another, besides the hyper-parameters that vary."""
-
 
 DECIDES_NUMBERS = ("data", "source", "numerics")
 """Parts of a run's identity besides its RunConfig. Runs that differ in one are no pair, though they share a seed."""
@@ -126,11 +113,6 @@ def held_out(result: RunResult) -> str:
     return "val" if "val/loss" in result.history else "test"
 
 
-def epochs_of(result: RunResult) -> list[int]:
-    """The epoch, from 1, of each point of the run's curve; records that lack them have a point for each epoch."""
-    return getattr(result, "epochs", None) or list(range(1, len(result.history.get("train/loss", [])) + 1))
-
-
 def figures_of(result: RunResult) -> dict[str, float]:
     """A run's FIGURES and DERIVED ones, by column; NaN for what it lacks.
 
@@ -148,7 +130,7 @@ def figures_of(result: RunResult) -> dict[str, float]:
     losses = result.history.get(f"{held_out(result)}/loss", [])
     if result.finished and losses and FIGURES["excess_loss"] not in result.figures:
         found["excess_loss"] = losses[-1] - min(losses)
-        found["lowest_epoch"] = epochs_of(result)[losses.index(min(losses))]
+        found["lowest_epoch"] = result.epochs[losses.index(min(losses))]
     return found
 
 
@@ -217,9 +199,9 @@ def interval(values: Sequence[float] | pd.Series, bounds: tuple[float, float] = 
     """n, mean, SD, low and high of one sample of a quantity that cannot leave `bounds`."""
     frame = pd.DataFrame({"all": 0, "x": np.asarray(values, dtype=float)})
     row = intervals(frame, ["all"], ["x"]).iloc[0]
-    found = {part: float(row[f"x_{part}"]) for part in STATISTICS}
-    cut = {end: float(np.clip(found[end], *bounds)) for end in ("low", "high")}
-    return {"n": int(frame["x"].count()), **found, **cut}
+    cut = {"low": bounds, "high": bounds}
+    found = {part: float(np.clip(row[f"x_{part}"], *cut.get(part, UNBOUNDED))) for part in STATISTICS}
+    return {"n": int(frame["x"].count()), **found}
 
 
 def summarise(runs: pd.DataFrame) -> pd.DataFrame:
@@ -239,11 +221,8 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     figures = intervals(runs[runs["status"].eq(FINISHED)], by, SUMMARISED)
     columns = [*DESCRIBED, *dotted, "n", "failed", "diverged", *figures.columns.drop(by), "configuration"]
     table = table.merge(figures, on=by, how="left")[columns]
-    place = table["experiment"].map({name: place for place, name in enumerate(table["experiment"].unique())})
-    order = pd.DataFrame({"place": place, "best": -table[f"{RANKING}_mean"]}).sort_values(
-        ["place", "best"], kind="stable"
-    )
-    return table.loc[order.index].reset_index(drop=True)
+    order = pd.DataFrame({"place": pd.factorize(table["experiment"])[0], "best": -table[f"{RANKING}_mean"]})
+    return table.loc[order.sort_values(["place", "best"], kind="stable").index].reset_index(drop=True)
 
 
 def _configuration_names(runs: pd.DataFrame) -> pd.Series:
@@ -283,11 +262,11 @@ def curves(experiments: Experiments) -> pd.DataFrame:
     for experiment, results in experiments.items():
         for result in results:
             job, history = result.job, result.history
-            run = (job.dataset.name, experiment, result.name, job.configuration, result.status)
-            run = (*run, job.optimizer.name, shape(job), job.width, job.seed)
+            about = (job.dataset.name, experiment, result.name, job.configuration, result.status)
+            run = (*about, job.optimizer.name, shape(job), job.width, job.seed)
             for split in ("train", "val", "test"):
                 losses, accuracies = history.get(f"{split}/loss", []), history.get(f"{split}/accuracy", [])
-                points = zip(epochs_of(result), losses, accuracies, strict=False)
+                points = zip(result.epochs, losses, accuracies, strict=False)
                 rows += [(*run, epoch, split, loss, accuracy) for epoch, loss, accuracy in points]
     columns = ["dataset", "experiment", "name", "configuration", "status", "optimizer", "hidden", "width", "seed"]
     frame = pd.DataFrame(rows, columns=[*columns, "epoch", "split", "loss", "accuracy"])

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.cli.formatting import listed, number, plural, span
-from pipeline.statistics.published import Difference, Found, Row, Verdict
+from pipeline.config.published_rows import Row
+from pipeline.statistics.published import Difference, Found, Verdict
 from pipeline.training.result import RunResult
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from pipeline.config.published_rows import Row
 from pipeline.statistics import published
-from pipeline.statistics.published import Found, Row, Verdict, judge
+from pipeline.statistics.published import Found, Verdict, judge
 from pipeline.training.result import DIVERGED, FINISHED, RunResult
 from tests.support.factory import make_job
 
