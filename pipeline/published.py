@@ -18,10 +18,12 @@ from dataclasses import replace
 from pipeline.cli import console
 from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import duration
-from pipeline.config import rules
+from pipeline.config import published_rows, rules
 from pipeline.config.compose import composed
+from pipeline.config.published_rows import Row
+from pipeline.report.prose.published import trained_on
 from pipeline.statistics import published
-from pipeline.statistics.published import Found, Row
+from pipeline.statistics.published import Found
 from pipeline.storage.find import beginning
 from pipeline.storage.store import RunStore
 from pipeline.sweep import recipes
@@ -36,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
     values = console.words(argv, DEFAULTS, __doc__ or "")
     minutes = rules.parsed("minutes", values["minutes"], rules.number(0, 1e6))
     seeds = rules.parsed("seeds", values["seeds"], rules.integer(1, 1000))
-    rows, data, store = published.rows(), values["data"], RunStore(home() / "runs")
+    rows, data, store = published_rows.rows(), values["data"], RunStore(home() / "runs")
     only = [word for word in values["only"].split(",") if word]
     for word in only:
         rules.parsed("only", word, rules.choice(row.id for row in rows))
@@ -78,7 +80,8 @@ def unpublished(keys: Sequence[str], store: RunStore) -> bool:
 
 def judge(row: Row, seeds: int, data: str, store: RunStore) -> Found:
     results = [store.record(run.key) for run in recipes.planned(row, data, seeds) if run.key in store]
-    return replace(published.judge(row, results), runs=tuple(beginning(run.key) for run in results))
+    on = trained_on(results)
+    return replace(published.judge(row, results), on=on, runs=tuple(beginning(run.key) for run in results))
 
 
 def show(found: Sequence[Found]) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.report import terminal
+from pipeline.report.prose.published import ours, verdict, wanted
 from pipeline.report.tables import markdown_table
-from pipeline.statistics.published import Found, wanted
+from pipeline.statistics.published import Found
 from pipeline.storage.find import KEYS
 
 HEAD = ["id", "source", "measure", "published", "band", "ours", "seeds", "verdict", "on"]
@@ -20,7 +21,7 @@ NUMBERS = ["low", "high", "mean", "mean_low", "mean_high", KEYS]
 def write(found: Sequence[Found], folder: Path) -> None:
     """Write published.csv and published.md."""
     rows: list[list[Any]] = [
-        [f.row.id, f.row.source, f.row.measure, f.row.published, wanted(f.row), f.ours, f.seeds, f.verdict, f.on]
+        [f.row.id, f.row.source, f.row.measure, f.row.published, wanted(f.row), ours(f), f.seeds, verdict(f), f.on]
         for f in found
     ]
     numbers: list[list[Any]] = [
@@ -36,7 +37,7 @@ def write(found: Sequence[Found], folder: Path) -> None:
 
 def show(found: Sequence[Found]) -> None:
     least = {"id": 20, "measure": 8, "band": 10, "ours": 14, "verdict": 10}
-    cells = [(f.row.id, f.row.measure, wanted(f.row), f.ours, f.verdict) for f in found]
+    cells = [(f.row.id, f.row.measure, wanted(f.row), ours(f), verdict(f)) for f in found]
     rows = [dict(zip(least, cell, strict=True)) for cell in cells]
     console = terminal.standard_output()
     console.print(terminal.table({name: name for name in least}, rows, console, least))

@@ -55,26 +55,22 @@ def analysis(results: Sequence[RunResult], declared: Declaration, labels: np.nda
     accuracy's interval is binomial.
     """
     runs = design.runs_of(results)
-    jobs = {design.configuration_of(result.job): result.job for result in results}
+    jobs = {result.job.configuration: result.job for result in results}
     table = design.configurations(runs, jobs)
-    laid = design.design(table, jobs, declared)
+    laid = design.design(jobs, declared)
     used = set(runs["key"])
     finished = list({result.key: result for result in results if result.finished and result.key in used}.values())
     curves = {result.key: curve for result in finished if (curve := equal_fit.curve(result))}
-    by_configuration: dict[str, list[equal_fit.Curve]] = {}
-    for result in finished:
-        if result.key in curves:
-            by_configuration.setdefault(design.configuration_of(result.job), []).append(curves[result.key])
     target_runs = targets.runs(finished, declared.target)
     reached = targets.by_configuration(target_runs)
     return Analysis(
         declared=declared,
         configurations=table.join(_summarised(runs)).join(_over_images(finished, table, labels, declared)),
         contrasts=contrasts.contrasts(runs, table, laid, declared, curves),
-        levels=equal_fit.levels(by_configuration, declared.training_losses, table.index),
+        levels=equal_fit.levels(equal_fit.by_configuration(finished), declared.training_losses, table.index),
         targets=reached,
         target_runs=target_runs,
-        profile=targets.profile(reached, design.problems(jobs)),
+        profile=targets.profile(reached, laid.problems),
         best=best_of(runs),
         results=tuple(results),
         design=laid,
@@ -82,9 +78,9 @@ def analysis(results: Sequence[RunResult], declared: Declaration, labels: np.nda
 
 
 def best_of(runs: pd.DataFrame) -> str | None:
-    """Id of the configuration of highest mean validation accuracy over its finished runs."""
+    """Id of the configuration of the highest mean `summary.RANKING` over its finished runs."""
     finished = runs[runs["status"].eq(FINISHED)]
-    known = finished.groupby("configuration", sort=False)["best_val_accuracy"].mean().dropna()
+    known = finished.groupby("configuration", sort=False)[summary.RANKING].mean().dropna()
     return str(known.idxmax()) if len(known) else None
 
 
@@ -99,7 +95,7 @@ def _over_images(
     """Columns `<figure>_low_images` and `_high_images`, a row per configuration of `table`."""
     groups: dict[str, list[RunResult]] = {}
     for result in finished:
-        groups.setdefault(design.configuration_of(result.job), []).append(result)
+        groups.setdefault(result.job.configuration, []).append(result)
     rows = {
         name: _intervals_over_images(groups.get(str(name), []), labels, declared.confidence) for name in table.index
     }

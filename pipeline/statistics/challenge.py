@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -30,13 +31,11 @@ def challenge(challenger: Mapping[int, float], champion: Mapping[int, float]) ->
     from pipeline.statistics.paired import NO_SCATTER
 
     common = sorted({*challenger} & {*champion})
-    if len(common) >= FEWEST:
-        pairs = np.array([(challenger[seed], champion[seed]) for seed in common]).T
-        differences = pairs[0] - pairs[1]
-        mean = float(differences.mean())
-        if np.ptp(differences) <= NO_SCATTER:
-            return Challenge(mean, 0.0 if mean > NO_SCATTER else 1.0)
-        return Challenge(mean, float(stats.ttest_rel(*pairs, alternative="greater").pvalue))
-    ours, theirs = (np.array([*figures.values()]) for figures in (challenger, champion))
-    p = float(stats.ttest_ind(ours, theirs, equal_var=False, alternative="greater").pvalue)
-    return Challenge(float(ours.mean() - theirs.mean()), p)
+    paired = len(common) >= FEWEST
+    sides = [[side[seed] for seed in common] if paired else [*side.values()] for side in (challenger, champion)]
+    ours, theirs = (np.array(side) for side in sides)
+    difference = float(ours.mean() - theirs.mean())
+    if paired and np.ptp(ours - theirs) <= NO_SCATTER:
+        return Challenge(difference, 0.0 if difference > NO_SCATTER else 1.0)
+    test = stats.ttest_rel if paired else partial(stats.ttest_ind, equal_var=False)
+    return Challenge(difference, float(test(ours, theirs, alternative="greater").pvalue))

@@ -19,9 +19,8 @@ ALPHA = 0.001
 class Consistency:
     consistent: bool
     change: float = math.nan
-    """Of the share, where several seeds tell how much it changes from one to another,"""
     bound: float = math.nan
-    """and by how much at most, in all but ALPHA of cases."""
+    """Most that the share changes from one of so many `seeds` to another, in all but ALPHA of cases."""
     seeds: int = 0
     mcnemar: McNemar | None = None
     """The test on images, where there are too few seeds."""

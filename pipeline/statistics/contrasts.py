@@ -35,7 +35,7 @@ import pandas as pd
 
 from pipeline.statistics import paired, power
 from pipeline.statistics.declaration import Declaration
-from pipeline.statistics.design import CROSS_ENTROPY, Contrast, Design
+from pipeline.statistics.design import Contrast, Design
 from pipeline.statistics.equal_fit import Curve
 from pipeline.statistics.figures import FIGURES, FIT
 from pipeline.statistics.pairs import Blocks, Pairs, Values
@@ -43,6 +43,9 @@ from pipeline.statistics.verdicts import Kind, judged
 
 OF_RUNS = tuple(name for name in FIGURES if name not in FIT)
 """Figures that each run has by itself."""
+
+CROSS_ENTROPY = ("categorical_crossentropy", "kl_divergence")
+"""Losses in nats, of which the declared sizes are; against one-hot labels the two are equal."""
 
 COLUMNS = [
     "contrast", "dataset", "at", "a", "b", "figure", "question",

@@ -25,16 +25,14 @@ NESTED = ("references", "margin", "target")
 
 _PROPER_SHARE = rules.number(0, 1, over=True, under=True)
 _LOSS = rules.number(0, 1000, over=True)
-_REFERENCE = Rule(lambda v: not isinstance(v, list | dict), f"a value, {PREVIOUS} or {DEFAULT}")
-_LOSSES = Rule(
-    lambda v: isinstance(v, list) and bool(v) and all(map(_LOSS.accepts, v)) and v == sorted({*v}, reverse=True),
-    "a list of falling numbers over 0, such as [0.1, 0.01]",
-)
 
 RULES: dict[str, Rule] = {
     "references.default": rules.choice((PREVIOUS, DEFAULT)),
     **{f"margin.{figure}": rules.number(0, 1000, over=True) for figure in FIGURES},
-    "training_losses": _LOSSES,
+    "training_losses": Rule(
+        lambda v: isinstance(v, list) and bool(v) and all(map(_LOSS.accepts, v)) and v == sorted({*v}, reverse=True),
+        "a list of falling numbers over 0, such as [0.1, 0.01]",
+    ),
     "target.val_accuracy": rules.number(0, 100, over=True),
     "claim_test": rules.choice((PAIRED_T, SIGN_FLIP)),
     "alpha": rules.number(0, 0.5, over=True),
@@ -45,6 +43,7 @@ RULES: dict[str, Rule] = {
     "permutations": rules.integer(99, 1_000_000),
     "random_seed": rules.integer(0, 2**32 - 1),
 }
+REFERENCE = Rule(lambda v: not isinstance(v, list | dict), f"a value, {PREVIOUS} or {DEFAULT}")
 
 
 @dataclass(frozen=True)
@@ -104,13 +103,13 @@ def declare(values: Mapping[str, Any]) -> Declaration:
 def _problems(values: Mapping[str, Any]) -> list[str]:
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        if key in NESTED and isinstance(value, dict):
-            flat |= {f"{key}.{name}": inner for name, inner in value.items()}
-        else:
-            flat[str(key)] = value
+        nested = value if key in NESTED and isinstance(value, dict) else None
+        flat |= {str(key): value} if nested is None else {f"{key}.{name}": inner for name, inner in nested.items()}
     found = [f"{key}: missing" for key in RULES if key not in flat]
     for key, value in flat.items():
-        rule = RULES.get(key) or _reference(key)
+        part, _, factor = key.partition(".")
+        reference = part == "references" and (factor == OPTIMIZER or rules.rule_for(factor) is not None)
+        rule = RULES.get(key, REFERENCE if reference else None)
         if rule is None:
             found.append(f"{key}={rules.shown(value)}: no such key{nearest(key, RULES)}")
         elif line := rules.complaint(key, value, rule):
@@ -119,10 +118,3 @@ def _problems(values: Mapping[str, Any]) -> list[str]:
         least = flat["seeds_to_explore"]
         found.append(f"seeds_to_confirm={flat['seeds_to_confirm']}: expected at least seeds_to_explore, {least}")
     return found
-
-
-def _reference(key: str) -> Rule | None:
-    """The rule of `references.<factor>`; None where no configuration has such a value."""
-    part, _, factor = key.partition(".")
-    known = part == "references" and (factor == OPTIMIZER or rules.rule_for(factor) is not None)
-    return _REFERENCE if known else None

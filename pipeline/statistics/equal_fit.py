@@ -14,12 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pipeline.statistics.summary import epochs_of, held_out, intervals
+from pipeline.statistics.summary import held_out, intervals
 from pipeline.training.result import RunResult
 
 VALUES = ("loss", "accuracy", "gap_loss", "gap_accuracy")
 """What is read off a curve: loss and accuracy of the held-out samples, and how far the training samples' are from them."""
 
+LEVELS_PER_DECADE = 16
 SMALLEST_LOSS = 1e-8
 """A training loss of zero has no logarithm."""
 
@@ -45,7 +46,7 @@ def curve(result: RunResult) -> Curve | None:
     that point is left out, since a run would differ from itself.
     """
     split = held_out(result)
-    points = len(epochs_of(result))
+    points = len(result.history.get("train/loss", ()))
     if "split" not in result.digests and result.job.training.curve_samples:
         points -= 1
     names = ("train/loss", "train/accuracy", f"{split}/loss", f"{split}/accuracy")
@@ -84,6 +85,15 @@ def at_equal_training_loss(a: Curve, b: Curve) -> tuple[float, np.ndarray, np.nd
     return (math.nan, nothing, nothing) if missing else (level, first, second)
 
 
+def by_configuration(results: Iterable[RunResult]) -> dict[str, list[Curve]]:
+    """The curves of finished runs, those that have one, by configuration."""
+    found: dict[str, list[Curve]] = {}
+    for result in results:
+        if result.finished and (own := curve(result)):
+            found.setdefault(result.job.configuration, []).append(own)
+    return found
+
+
 def levels(
     curves: Mapping[str, Sequence[Curve]], training_losses: Iterable[float], configurations: Iterable[str]
 ) -> pd.DataFrame:
@@ -108,3 +118,23 @@ def levels(
     counted = pd.DataFrame({"n": groups.count(), "of": groups.size()}).reset_index()
     found = counted.merge(intervals(frame, by, VALUES), on=by)
     return found.sort_values("training_loss", ascending=False, kind="stable", ignore_index=True)
+
+
+def gap_by_training_loss(results: Iterable[RunResult]) -> pd.DataFrame:
+    """The gap as a function of the fit: `levels` of each configuration, from the first point of its curves to the last.
+
+    Of finished runs, each seed once; a training loss counts only where all seeds of the configuration passed it, so that
+    the mean is over the same seeds all along. Rows are by configuration, then falling training loss.
+    """
+    curves = by_configuration(results)
+    parts = [levels({name: own}, grid, [name]) for name, own in curves.items() if (grid := _grid(own))]
+    table = pd.concat(parts, ignore_index=True) if parts else levels({}, [], [])
+    return table[table["n"].eq(table["of"])].reset_index(drop=True)
+
+
+def _grid(curves: Sequence[Curve]) -> list[float]:
+    """Training losses that all `curves` pass: both ends, and LEVELS_PER_DECADE between; empty if there are none."""
+    start, end = min(own.training_loss[0] for own in curves), max(own.lowest for own in curves)
+    first, last = np.log10(start) * LEVELS_PER_DECADE, np.log10(end) * LEVELS_PER_DECADE
+    between = 10 ** (np.arange(np.ceil(last), first) / LEVELS_PER_DECADE)
+    return [start, *between[(between > end) & (between < start)], end] if start > end else []

@@ -3,87 +3,55 @@
 A figure agrees where the mean over seeds lies in its band. An order or a shape (which optimizer has the lowest loss, a
 peak along the width, no difference between widths) is a statement on differences: it is judged by paired differences over
 the seeds that all configurations share, with Student's intervals that hold together (Bonferroni, over all differences that
-could have been looked at), and what they do not tell is said to be undecided, as is all that fewer seeds say than
-conf/comparison.yaml asks of a claim.
+could have been looked at). What they do not tell is undecided, as is all that fewer seeds say than conf/comparison.yaml asks
+of a claim.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from itertools import combinations
-from typing import Any
 
 import numpy as np
-import yaml
 
-from pipeline.cli.formatting import number, plural
-from pipeline.config import rules
+from pipeline.config.published_rows import Row
 from pipeline.statistics import declaration
 from pipeline.training.result import RunResult
 
-Bounds = tuple[float, float]
-MEASURES: dict[str, tuple[Callable[[RunResult], float], str, int, Bounds]] = {
-    "test accuracy": (lambda run: 100 * run.figures["test/accuracy"], "%", 2, (0, 100)),
-    "training accuracy": (lambda run: 100 * run.figures["train/accuracy"], "%", 2, (0, 100)),
-    "test error": (lambda run: 100 - 100 * run.figures["test/accuracy"], "%", 2, (0, 100)),
-    "gap": (lambda run: 100 * run.figures["overfitting_gap/accuracy"], "points", 2, (-100, 100)),
-    "training loss": (lambda run: run.figures["train/loss"], "nats", 4, (0, math.inf)),
+Pair = tuple[int, int]
+READ: dict[str, Callable[[RunResult], float]] = {
+    "test accuracy": lambda run: 100 * run.figures["test/accuracy"],
+    "training accuracy": lambda run: 100 * run.figures["train/accuracy"],
+    "test error": lambda run: 100 - 100 * run.figures["test/accuracy"],
+    "gap": lambda run: 100 * (run.figures["train/accuracy"] - run.figures["test/accuracy"]),
+    "training loss": lambda run: run.figures["train/loss"],
 }
-"""What is read of a run, its unit, the digits it is written with, and the smallest and largest value it can have."""
-
-NOT_RUN, NOT_IN_FULL = "not run", "not run in full"
+"""What is read of a run, by the names of `published_rows.MEASURES`."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """What a source published, and what says whether ours agrees: the keys of conf/published.yaml."""
-
-    id: str
-    source: str
-    runs: tuple[str, ...]
-    measure: str
-    published: float | None = None
-    low: float | None = None
-    high: float | None = None
-    each: bool = False
-    over: float | None = None
-    lowest: str | None = None
-    flat: float | None = None
-    peak: tuple[int, int] | None = None
-
-    @property
-    def unit(self) -> str:
-        return MEASURES[self.measure][1]
-
-    def written(self, value: float, *, signed: bool = False) -> str:
-        return number(value, MEASURES[self.measure][2], signed=signed)
-
-    @property
-    def bounds(self) -> Bounds:
-        return MEASURES[self.measure][3]
-
-    @property
-    def configurations(self) -> int:
-        """How many the words of `runs` mean."""
-        return math.prod(len(word.partition("=")[2].split(",")) for word in self.runs)
-
-
-@dataclass(frozen=True)
-class Found:
-    """A row of the table: ours in words, the verdict, and the seeds it rests on."""
-
-    row: Row
-    seeds: int
-    ours: str
-    verdict: str
-    interval: tuple[float | None, float | None, float | None] = (None, None, None)
-    """Mean, low and high of ours, where it is one figure."""
-    on: str = ""
-    """What trained it."""
-    runs: tuple[str, ...] = ()
-    """The beginnings of their keys: what `python -m pipeline.compare` makes links of."""
+class Verdict(StrEnum):
+    NOT_RUN = "not run"
+    LOST = "did not finish"
+    NOT_IN_FULL = "not run in full"
+    UNDECIDED = "not decided"
+    INSIDE = "inside"
+    PARTLY_INSIDE = "partly inside"
+    """Some of the seeds, where each should be; `Found.about` says how many."""
+    OUTSIDE = "outside"
+    OVER = "over the floor"
+    BELOW = "below the floor"
+    AS_PUBLISHED = "as published"
+    OTHERS_LOWER = "others lower"
+    """Than the one that should be lowest: those of `Found.about`."""
+    FLAT = "flat"
+    NOT_FLAT = "not flat"
+    PEAK_ELSEWHERE = "peak elsewhere"
+    """At the widths of `Found.about`."""
+    NO_PEAK = "no peak"
+    """It only falls."""
 
 
 @dataclass(frozen=True)
@@ -94,14 +62,6 @@ class Difference:
     low: float
     high: float
 
-    @property
-    def over_zero(self) -> bool:
-        return self.low > 0
-
-    @property
-    def under_zero(self) -> bool:
-        return self.high < 0
-
     def within(self, margin: float) -> bool:
         return -margin <= self.low and self.high <= margin
 
@@ -109,29 +69,28 @@ class Difference:
         return self.low > margin or self.high < -margin
 
 
-def rows() -> list[Row]:
-    """Those of conf/published.yaml."""
+@dataclass(frozen=True)
+class Found:
+    """A row of the table, in the unit of its measure."""
 
-    def row(plain: dict[str, Any]) -> Row:
-        values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()
-        }
-        return Row(**values)
-
-    return [row(plain) for plain in yaml.safe_load((rules.CONF / "published.yaml").read_text(encoding="utf-8"))]
-
-
-def wanted(row: Row) -> str:
-    """What the row is held against, in words."""
-    if row.over is not None:
-        return f"over {row.over:g}"
-    if row.lowest:
-        return f"{row.lowest} lowest"
-    if row.flat is not None:
-        return f"within {row.flat:g}"
-    if row.peak:
-        return f"peak from {row.peak[0]} to {row.peak[1]}"
-    return f"{row.low:g} to {row.high:g}{' each' if row.each else ''}"
+    row: Row
+    verdict: Verdict
+    seeds: int = 0
+    """On which the verdict rests."""
+    lost: int = 0
+    """Runs that did not finish."""
+    interval: tuple[float | None, float | None, float | None] = (None, None, None)
+    """Mean, low and high of ours, where it is one figure; a single seed has no interval."""
+    means: Mapping[str, float] = field(default_factory=dict)
+    """Of an order or a shape: the mean of each optimizer or width,"""
+    differences: Mapping[str, Difference] = field(default_factory=dict)
+    """and the differences that decide it: `sgd − adam`."""
+    about: tuple[str, ...] = ()
+    """What of these the verdict is about."""
+    on: str = ""
+    """What trained it."""
+    runs: tuple[str, ...] = ()
+    """The beginnings of their keys: what `python -m pipeline.compare` makes links of."""
 
 
 def judge(row: Row, results: Sequence[RunResult]) -> Found:
@@ -139,186 +98,119 @@ def judge(row: Row, results: Sequence[RunResult]) -> Found:
     finished = [result for result in results if result.finished]
     lost = len(results) - len(finished)
     if not finished:
-        none = f"{'the run' if lost == 1 else f'all {lost} runs'} did not finish"
-        return Found(row, 0, "", none if lost else NOT_RUN, on=on(results))
-    found = _judge(row, finished)
-    if not lost:
-        return found
-    said = f"{lost} of {plural(len(results), 'run')} did not finish"
-    return replace(found, ours="; ".join(filter(None, [found.ours, said])))
-
-
-def _judge(row: Row, results: Sequence[RunResult]) -> Found:
-    from pipeline.statistics.summary import interval  # pandas, which --help need not wait for
-
-    read, trained_on = MEASURES[row.measure][0], on(results)
+        return Found(row, Verdict.LOST if lost else Verdict.NOT_RUN, lost=lost)
     groups: dict[str, list[RunResult]] = {}
-    for result in results:
+    for result in finished:
         groups.setdefault(result.job.configuration, []).append(result)
     if row.lowest or row.flat is not None or row.peak:
-        if len(groups) < row.configurations:
-            return Found(row, 0, "", NOT_IN_FULL, on=trained_on)
-        return replace(_compared(row, groups), on=trained_on)
-    [group] = groups.values()
-    values = np.array([read(run) for run in group])
-    found, several = interval(values.tolist(), row.bounds), len(values) > 1
-    spread = f" ({row.written(found['low'])} to {row.written(found['high'])})" if several else ""
-    low, high = (found["low"], found["high"]) if several else (None, None)
-    ours = f"{row.written(found['mean'])}{spread} {row.unit}"
-    return Found(row, len(values), ours, _verdict(row, found, values), (found["mean"], low, high), trained_on)
+        complete = len(groups) == row.configurations
+        found = _compared(row, list(groups.values())) if complete else Found(row, Verdict.NOT_IN_FULL)
+    else:
+        found = _one_figure(row, finished)
+    return replace(found, lost=lost)
 
 
-def _compared(row: Row, groups: Mapping[str, Sequence[RunResult]]) -> Found:
-    """A verdict on an order or a shape, over the seeds that all configurations have."""
-    read = MEASURES[row.measure][0]
-    sides = [{run.job.seed: read(run) for run in group} for group in groups.values()]
-    seeds = sorted(set.intersection(*(set(side) for side in sides)))
-    values = np.array([[side[seed] for seed in seeds] for side in sides])
-    names = [_called(row, group[0].job) for group in groups.values()]
-    if len(seeds) < 2:
-        return Found(row, len(seeds), _means(row, names, values) if seeds else "", _undecided(len(seeds)))
-    ours, verdict = (_order if row.lowest else _flat if row.flat is not None else _peak)(row, names, values)
-    few = len(seeds) < declaration.load().seeds_to_explore
-    return Found(row, len(seeds), ours, _undecided(len(seeds)) if few else verdict)
+def _one_figure(row: Row, runs: Sequence[RunResult]) -> Found:
+    """The mean over seeds, or each seed, against its band or its floor."""
+    from pipeline.statistics.summary import interval  # pandas, which --help need not wait for
 
-
-def on(results: Sequence[RunResult]) -> str:
-    """The processors, devices and libraries that trained these, each once."""
-    told = []
-    for run in results:
-        numerics, known = run.identity.get("numerics", {}), run.environment
-        device = known.get("gpu") if numerics.get("device") == "gpu" else known.get("cpu")
-        parts = [str(numerics.get("device", "")).upper(), device or "", *_library(numerics)]
-        told.append(" ".join(part for part in parts if part))
-    return "; ".join(sorted(set(filter(None, told))))
-
-
-def _library(numerics: dict[str, Any]) -> list[str]:
-    if "backend" not in numerics:
-        return []
-    precision = numerics.get("precision", "float32")
-    return [f"({numerics['backend']} {numerics.get('backend_version', '')}, {precision})"]
-
-
-def _called(row: Row, job: Any) -> str:
-    return str(job.optimizer.name if row.lowest else job.width)
-
-
-def _verdict(row: Row, found: dict[str, float], values: np.ndarray) -> str:
-    """Of a row that is about one figure: the mean over seeds, or each seed, against its band or its floor."""
+    values = np.array([READ[row.measure](run) for run in runs])
+    ours = interval(values.tolist(), row.bounds)
+    mean, low, high = ours["mean"], ours["low"], ours["high"]
+    several = len(values) > 1
+    found = Found(row, Verdict.UNDECIDED, len(values), interval=(mean, low, high) if several else (mean, None, None))
     if row.over is not None:
-        if found["low"] > row.over:
-            return "over the floor"
-        return "below the floor" if found["high"] < row.over else _undecided(len(values))
+        decided = Verdict.OVER if low > row.over else Verdict.BELOW if high < row.over else Verdict.UNDECIDED
+        return replace(found, verdict=decided)
     assert row.low is not None
     assert row.high is not None
-    if row.each:
-        inside = int(((row.low <= values) & (values <= row.high)).sum())
-        return "inside" if inside == len(values) else f"{inside} of {len(values)} seeds inside"
-    return "inside" if row.low <= found["mean"] <= row.high else "outside"
+    inside = (row.low <= values) & (values <= row.high)
+    if row.each and not inside.all():
+        return replace(found, verdict=Verdict.PARTLY_INSIDE, about=(str(inside.sum()),))
+    return replace(found, verdict=Verdict.INSIDE if row.each or row.low <= mean <= row.high else Verdict.OUTSIDE)
 
 
-def _undecided(seeds: int) -> str:
-    return f"not decided by {plural(seeds, 'seed')}"
+def _compared(row: Row, groups: Sequence[Sequence[RunResult]]) -> Found:
+    """A verdict on an order or a shape, over the seeds that all configurations have."""
+    read = READ[row.measure]
+    sides = [{run.job.seed: read(run) for run in group} for group in groups]
+    seeds = sorted(set.intersection(*(set(side) for side in sides)))
+    values = np.array([[side[seed] for seed in seeds] for side in sides])
+    names = [str(group[0].job.optimizer.name if row.lowest else group[0].job.width) for group in groups]
+    if row.peak:
+        order = np.argsort([int(name) for name in names])
+        names, values = [names[place] for place in order], values[order]
+    means = dict(zip(names, values.mean(axis=1).tolist(), strict=True)) if seeds else {}
+    found = Found(row, Verdict.UNDECIDED, len(seeds), means=means)
+    if len(seeds) < 2:
+        return found
+    found = (_order if row.lowest else _flat if row.flat is not None else _peak)(found, names, values)
+    enough = len(seeds) >= declaration.load().seeds_to_explore
+    return found if enough else replace(found, verdict=Verdict.UNDECIDED, about=())
 
 
-def _differences(row: Row, values: np.ndarray, pairs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Difference]:
-    """Second minus first of each pair of rows of `values`, which have a column per seed."""
+def _differences(row: Row, values: np.ndarray, pairs: Sequence[Pair]) -> dict[Pair, Difference]:
+    """First minus second of each pair of rows of `values`, which have a column per seed."""
     from scipy import stats
 
-    from pipeline.statistics.paired import NO_SCATTER
     from pipeline.statistics.summary import CONFIDENCE
 
-    differences = np.array([values[b] - values[a] for a, b in pairs])
-    scattered = np.ptp(differences, axis=1) > NO_SCATTER
-    # Without scatter nothing is known of it: no interval, and no verdict.
-    low = high = np.full(len(pairs), np.nan)
-    if scattered.any():
-        ends = stats.ttest_1samp(differences[scattered], 0, axis=1).confidence_interval(
-            1 - (1 - CONFIDENCE) / len(pairs)
-        )
-        low, high = low.copy(), high.copy()
-        widest = row.bounds[1] - row.bounds[0]
-        low[scattered], high[scattered] = (np.clip(end, -widest, widest) for end in (ends.low, ends.high))
-    found = zip(differences.mean(axis=1).tolist(), low.tolist(), high.tolist(), strict=True)
-    return {pair: Difference(*difference) for pair, difference in zip(pairs, found, strict=True)}
+    differences = np.array([values[a] - values[b] for a, b in pairs])
+    n, widest = differences.shape[1], row.bounds[1] - row.bounds[0]
+    half = stats.t.isf((1 - CONFIDENCE) / len(pairs) / 2, n - 1) * differences.std(axis=1, ddof=1) / math.sqrt(n)
+    means = differences.mean(axis=1)
+    ends = [np.clip(end, -widest, widest).tolist() for end in (means - half, means + half)]
+    return {pair: Difference(*own) for pair, *own in zip(pairs, means.tolist(), *ends, strict=True)}
 
 
-def _spread(row: Row, found: Difference) -> str:
-    ends = "" if math.isnan(found.low) else f" ({row.written(found.low)} to {row.written(found.high)})"
-    return f"{row.written(found.mean, signed=True)}{ends}"
+def _order(found: Found, names: Sequence[str], values: np.ndarray) -> Found:
+    """Each other optimizer against the one that should be lowest."""
+    lowest = names.index(str(found.row.lowest))
+    pairs = [(other, lowest) for other in range(len(names)) if other != lowest]
+    others = {names[other]: own for (other, _), own in _differences(found.row, values, pairs).items()}
+    ordered = dict(sorted(others.items(), key=lambda item: item[1].mean))
+    lower = tuple(name for name, own in ordered.items() if own.high < 0)
+    as_published = all(own.low > 0 for own in others.values())
+    verdict = Verdict.OTHERS_LOWER if lower else Verdict.AS_PUBLISHED if as_published else Verdict.UNDECIDED
+    labelled = {f"{name} − {names[lowest]}": own for name, own in ordered.items()}
+    return replace(found, verdict=verdict, differences=labelled, about=lower)
 
 
-def _order(row: Row, names: Sequence[str], values: np.ndarray) -> tuple[str, str]:
-    """The named optimizer against each other one."""
-    place = names.index(str(row.lowest))
-    found = _differences(row, values, [(place, other) for other in range(len(names)) if other != place])
-    others = {names[other]: difference for (_, other), difference in found.items()}
-    ordered = sorted(others.items(), key=lambda difference: difference[1].mean)
-    ours = ", ".join(
-        [
-            f"{row.lowest} {row.written(float(values[place].mean()))}",
-            *(f"{name} {_spread(row, difference)}" for name, difference in ordered),
-        ]
-    )
-    lower = [name for name, difference in ordered if difference.under_zero]
-    if lower:
-        verdict = f"not as published: {' and '.join(lower)} lower"
-    elif all(difference.over_zero for difference in others.values()):
-        verdict = "as published"
-    else:
-        verdict = _undecided(values.shape[1])
-    return f"{ours} {row.unit}", verdict
-
-
-def _means(row: Row, names: Sequence[str], values: np.ndarray) -> str:
-    means = values.mean(axis=1)
-    return ", ".join(f"{name}: {row.written(mean)}" for name, mean in zip(names, means, strict=True)) + f" {row.unit}"
-
-
-def _flat(row: Row, names: Sequence[str], values: np.ndarray) -> tuple[str, str]:
+def _flat(found: Found, names: Sequence[str], values: np.ndarray) -> Found:
     """Every pair within the margin."""
-    assert row.flat is not None
-    found = _differences(row, values, list(combinations(range(len(names)), 2)))
-    (a, b), largest = max(found.items(), key=lambda difference: abs(difference[1].mean))
-    ours = f"{_means(row, names, values)}; {names[b]} − {names[a]}: {_spread(row, largest)} points"
-    if all(difference.within(row.flat) for difference in found.values()):
-        return ours, "flat"
-    return ours, "not flat" if any(difference.beyond(row.flat) for difference in found.values()) else _undecided(
-        values.shape[1]
-    )
+    margin = found.row.flat
+    assert margin is not None
+    pairs = [(b, a) for a, b in combinations(range(len(names)), 2)]
+    differences = _differences(found.row, values, pairs)
+    (a, b), largest = max(differences.items(), key=lambda item: abs(item[1].mean))
+    flat = all(own.within(margin) for own in differences.values())
+    beyond = any(own.beyond(margin) for own in differences.values())
+    verdict = Verdict.FLAT if flat else Verdict.NOT_FLAT if beyond else Verdict.UNDECIDED
+    return replace(found, verdict=verdict, differences={f"{names[a]} − {names[b]}": largest})
 
 
-def _peak(row: Row, names: Sequence[str], values: np.ndarray) -> tuple[str, str]:
+def _peak(found: Found, names: Sequence[str], values: np.ndarray) -> Found:
     """A width that errs more than one to its left and one to its right: very narrow networks err the most of all."""
-    assert row.peak is not None
-    order = np.argsort([int(name) for name in names])
-    widths, values = [int(names[place]) for place in order], values[order]
-    found = _differences(row, values, list(combinations(range(len(widths)), 2)))
-
-    def over(top: int, other: int) -> Difference:
-        """How much more the one errs than the other."""
-        if other < top:
-            return found[other, top]
-        turned = found[top, other]
-        return Difference(-turned.mean, -turned.high, -turned.low)
+    first, last = found.row.peak or (0, 0)
+    both_ways = [pair for a, b in combinations(range(len(names)), 2) for pair in ((a, b), (b, a))]
+    # Turned differences are no further ones: Bonferroni's count is that of the pairs.
+    one_way = _differences(found.row, values, both_ways[::2])
+    over = one_way | {(b, a): Difference(-own.mean, -own.high, -own.low) for (a, b), own in one_way.items()}
 
     def foot(top: int, places: range) -> Difference:
         """The top minus what it is most surely over on one side."""
-        return max(
-            (over(top, place) for place in places), key=lambda difference: np.nan_to_num(difference.low, nan=-math.inf)
-        )
+        return max((over[top, place] for place in places), key=lambda own: own.low)
 
-    feet = {top: (foot(top, range(top)), foot(top, range(top + 1, len(widths)))) for top in range(1, len(widths) - 1)}
-    inside = [top for top in feet if row.peak[0] <= widths[top] <= row.peak[1]]
-    shown = [top for top, both in feet.items() if all(side.over_zero for side in both)]
-    best = max(inside, key=lambda top: min(np.nan_to_num(side.low, nan=-math.inf) for side in feet[top]))
-    left, right = (_spread(row, side) for side in feet[best])
-    ours = f"{_means(row, [str(width) for width in widths], values)}; {widths[best]} − left: {left}, − right: {right} points"
-    if set(shown) & set(inside):
-        return ours, "as published"
+    feet = {top: (foot(top, range(top)), foot(top, range(top + 1, len(names)))) for top in range(1, len(names) - 1)}
+    inside = [top for top in feet if first <= int(names[top]) <= last]
+    shown = [top for top, (left, right) in feet.items() if left.low > 0 and right.low > 0]
+    best = max(inside, key=lambda top: min(own.low for own in feet[top]))
+    left, right = feet[best]
+    labelled = {f"{names[best]} − left": left, f"{names[best]} − right": right}
+    if {*shown} & {*inside}:
+        return replace(found, verdict=Verdict.AS_PUBLISHED, differences=labelled)
     if shown:
-        return ours, f"the peak is at {' and '.join(str(widths[top]) for top in shown)}"
-    steps = range(1, len(widths))
-    falls = all(over(width, width - 1).under_zero for width in steps)
-    return ours, "no peak: it only falls" if falls else _undecided(values.shape[1])
+        elsewhere = tuple(names[top] for top in shown)
+        return replace(found, verdict=Verdict.PEAK_ELSEWHERE, differences=labelled, about=elsewhere)
+    falls = all(over[width, width - 1].high < 0 for width in range(1, len(names)))
+    return replace(found, verdict=Verdict.NO_PEAK if falls else Verdict.UNDECIDED, differences=labelled)

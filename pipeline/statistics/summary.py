@@ -6,6 +6,7 @@ Student's for the mean over seeds; of a single run there is none, and it stays e
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -44,39 +45,41 @@ DERIVED = ("gap_accuracy", "gap_loss", "book_gap_accuracy", "book_gap_loss", "sp
 """Columns that are worked out from the others, see `figures_of`."""
 
 SUMMARISED = (
-    "test_accuracy",
-    "test_loss",
-    "gap_accuracy",
-    "gap_loss",
-    "best_val_accuracy",
-    "val_accuracy",
-    "val_loss",
-    "train_accuracy",
-    "train_loss",
-    "excess_loss",
-    "lowest_epoch",
-    "calibration_error",
-    "split_offset",
-    "book_gap_accuracy",
-    "book_gap_loss",
-    "seconds",
-)
+    "test_accuracy", "test_loss", "gap_accuracy", "gap_loss", "best_val_accuracy", "val_accuracy", "val_loss",
+    "train_accuracy", "train_loss", "excess_loss", "lowest_epoch", "calibration_error", "split_offset",
+    "book_gap_accuracy", "book_gap_loss", "seconds",
+)  # fmt: skip
+RANKING = "val_accuracy"
+"""Configurations are ranked by its mean: of the weights at the end of training, as all other figures are."""
+
 STATISTICS = ("mean", "sd", "low", "high")
 
 UNBOUNDED = (-math.inf, math.inf)
 BOUNDS = {
-    **dict.fromkeys(
-        ("accuracy", "train_accuracy", "val_accuracy", "test_accuracy", "best_val_accuracy", "calibration_error"),
-        (0.0, 1.0),
-    ),
+    **dict.fromkeys(("accuracy", "train_accuracy", "val_accuracy", "test_accuracy", "best_val_accuracy"), (0.0, 1.0)),
+    "calibration_error": (0.0, 1.0),
     **dict.fromkeys(("gap_accuracy", "book_gap_accuracy", "split_offset", "fit_accuracy"), (-1.0, 1.0)),
     **dict.fromkeys(("loss", "train_loss", "val_loss", "test_loss", "excess_loss", "seconds"), (0.0, math.inf)),
     "lowest_epoch": (1.0, math.inf),
 }
 """The smallest and the largest value that a figure can have; no loss of conf/training can be negative."""
 
+DESCRIBING = [
+    "key", "name", "dataset", "experiment", "optimizer", "width", "depth", "hidden", "seed", "epochs", "status",
+]  # fmt: skip
+OTHERS = ["reason", "configuration", "started", "identity"]
+"""The columns of a run's row before and behind its figures."""
+
 DESCRIBED = ["dataset", "experiment", "name", "optimizer", "width", "depth", "hidden"]
 """What tells one configuration from another, besides the hyper-parameters that vary."""
+
+DECIDES_NUMBERS = ("data", "source", "numerics")
+"""Parts of a run's identity besides its RunConfig. Runs that differ in one are no pair, though they share a seed."""
+
+
+def origin(result: RunResult, *parts: str) -> str:
+    """What decided the run's numbers besides its RunConfig, as a text; of all parts where none is named."""
+    return json.dumps([result.identity.get(part) for part in parts or DECIDES_NUMBERS], sort_keys=True)
 
 
 def shape(job: RunConfig) -> str:
@@ -110,11 +113,6 @@ def held_out(result: RunResult) -> str:
     return "val" if "val/loss" in result.history else "test"
 
 
-def epochs_of(result: RunResult) -> list[int]:
-    """The epoch, from 1, of each point of the run's curve; records that lack them have a point for each epoch."""
-    return getattr(result, "epochs", None) or list(range(1, len(result.history.get("train/loss", [])) + 1))
-
-
 def figures_of(result: RunResult) -> dict[str, float]:
     """A run's FIGURES and DERIVED ones, by column; NaN for what it lacks.
 
@@ -132,7 +130,7 @@ def figures_of(result: RunResult) -> dict[str, float]:
     losses = result.history.get(f"{held_out(result)}/loss", [])
     if result.finished and losses and FIGURES["excess_loss"] not in result.figures:
         found["excess_loss"] = losses[-1] - min(losses)
-        found["lowest_epoch"] = epochs_of(result)[losses.index(min(losses))]
+        found["lowest_epoch"] = result.epochs[losses.index(min(losses))]
     return found
 
 
@@ -158,24 +156,12 @@ def tidy(experiments: Experiments) -> pd.DataFrame:
             "reason": result.reason,
             "configuration": result.job.configuration,
             "started": result.started,
+            "identity": origin(result),
             **{name: plain[result.job].get(name) for name in vary},
         }
         for experiment, result in pairs
     ]
-    columns = [
-        "key",
-        "name",
-        "dataset",
-        "experiment",
-        "optimizer",
-        "width",
-        "depth",
-        "hidden",
-        "seed",
-        "epochs",
-        "status",
-    ]
-    frame = pd.DataFrame(rows, columns=[*columns, *FIGURES, *DERIVED, "reason", "configuration", "started", *vary])
+    frame = pd.DataFrame(rows, columns=[*DESCRIBING, *FIGURES, *DERIVED, *OTHERS, *vary])
     return frame.astype({"width": "Int64", "depth": "Int64", **dict.fromkeys([*FIGURES, *DERIVED], float)})
 
 
@@ -213,12 +199,9 @@ def interval(values: Sequence[float] | pd.Series, bounds: tuple[float, float] = 
     """n, mean, SD, low and high of one sample of a quantity that cannot leave `bounds`."""
     frame = pd.DataFrame({"all": 0, "x": np.asarray(values, dtype=float)})
     row = intervals(frame, ["all"], ["x"]).iloc[0]
-    found = {part: float(row[f"x_{part}"]) for part in STATISTICS}
-    return {
-        "n": int(frame["x"].count()),
-        **found,
-        **{end: float(np.clip(found[end], *bounds)) for end in ("low", "high")},
-    }
+    cut = {"low": bounds, "high": bounds}
+    found = {part: float(np.clip(row[f"x_{part}"], *cut.get(part, UNBOUNDED))) for part in STATISTICS}
+    return {"n": int(frame["x"].count()), **found}
 
 
 def summarise(runs: pd.DataFrame) -> pd.DataFrame:
@@ -230,24 +213,16 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     runs = once_per_seed(runs)
     by = ["experiment", "configuration"]
     dotted = dotted_columns(runs)
-    names_of = runs.assign(name=_configuration_names(runs)).groupby(by, sort=False)[
-        [column for column in [*DESCRIBED, *dotted] if column not in by]
-    ]
-    table = names_of.first().reset_index()
+    names_of = runs.assign(name=_configuration_names(runs)).groupby(by, sort=False)
+    table = names_of[[column for column in [*DESCRIBED, *dotted] if column not in by]].first().reset_index()
     for column, status in {"n": FINISHED, "failed": FAILED, "diverged": DIVERGED}.items():
         counted = runs["status"].eq(status).groupby([runs[key] for key in by], sort=False).sum()
         table[column] = counted.to_numpy()
-    finished = runs[runs["status"].eq(FINISHED)]
-    table = table.merge(intervals(finished, by, SUMMARISED), on=by, how="left")
-    table = table[[*DESCRIBED, *dotted, "n", "failed", "diverged", *_statistics(SUMMARISED), "configuration"]]
-    experiments = {name: place for place, name in enumerate(table["experiment"].unique())}
-    order = pd.DataFrame({"place": table["experiment"].map(experiments), "best": table["best_val_accuracy_mean"]})
-    order = order.sort_values(["place", "best"], ascending=[True, False], kind="stable")
-    return table.loc[order.index].reset_index(drop=True)
-
-
-def _statistics(figures: Sequence[str]) -> list[str]:
-    return [f"{figure}_{part}" for figure in figures for part in STATISTICS]
+    figures = intervals(runs[runs["status"].eq(FINISHED)], by, SUMMARISED)
+    columns = [*DESCRIBED, *dotted, "n", "failed", "diverged", *figures.columns.drop(by), "configuration"]
+    table = table.merge(figures, on=by, how="left")[columns]
+    order = pd.DataFrame({"place": pd.factorize(table["experiment"])[0], "best": -table[f"{RANKING}_mean"]})
+    return table.loc[order.sort_values(["place", "best"], kind="stable").index].reset_index(drop=True)
 
 
 def _configuration_names(runs: pd.DataFrame) -> pd.Series:
@@ -283,28 +258,19 @@ def curves(experiments: Experiments) -> pd.DataFrame:
 
     `epoch` is that of the point, `loss` and `accuracy` are the split's.
     """
-    rows = [
-        (*run, epoch, split, loss, accuracy)
-        for experiment, results in experiments.items()
-        for result in results
-        for run in [_run_columns(experiment, result)]
-        for split in ("train", "val", "test")
-        for epoch, loss, accuracy in zip(
-            epochs_of(result),
-            result.history.get(f"{split}/loss", []),
-            result.history.get(f"{split}/accuracy", []),
-            strict=False,
-        )
-    ]
+    rows = []
+    for experiment, results in experiments.items():
+        for result in results:
+            job, history = result.job, result.history
+            about = (job.dataset.name, experiment, result.name, job.configuration, result.status)
+            run = (*about, job.optimizer.name, shape(job), job.width, job.seed)
+            for split in ("train", "val", "test"):
+                losses, accuracies = history.get(f"{split}/loss", []), history.get(f"{split}/accuracy", [])
+                points = zip(result.epochs, losses, accuracies, strict=False)
+                rows += [(*run, epoch, split, loss, accuracy) for epoch, loss, accuracy in points]
     columns = ["dataset", "experiment", "name", "configuration", "status", "optimizer", "hidden", "width", "seed"]
     frame = pd.DataFrame(rows, columns=[*columns, "epoch", "split", "loss", "accuracy"])
     return frame.astype({"width": "Int64", "loss": float, "accuracy": float})
-
-
-def _run_columns(experiment: str, result: RunResult) -> tuple[Any, ...]:
-    job = result.job
-    about = (job.dataset.name, experiment, result.name, job.configuration, result.status)
-    return (*about, job.optimizer.name, shape(job), job.width, job.seed)
 
 
 def bands(curve: pd.DataFrame) -> pd.DataFrame:

@@ -12,8 +12,6 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from pipeline.statistics.design import configuration_of
-from pipeline.statistics.summary import epochs_of
 from pipeline.training.result import RunResult
 
 MEASURES = ("epochs", "seconds")
@@ -32,10 +30,10 @@ def runs(results: Iterable[RunResult], target: float) -> pd.DataFrame:
         accuracies = result.history.get("val/accuracy", [])
         if not result.finished or not accuracies:
             continue
-        epochs = epochs_of(result)
-        reached = next((epoch for epoch, value in zip(epochs, accuracies, strict=False) if value >= target), math.inf)
-        seconds = result.figures.get("time/train_s", math.nan) * reached / epochs[-1]
-        rows.append((configuration_of(result.job), result.key, result.job.seed, reached, seconds))
+        points = zip(result.epochs, accuracies, strict=False)
+        reached = next((epoch for epoch, value in points if value >= target), math.inf)
+        seconds = result.figures.get("time/train_s", math.nan) * reached / result.epochs[-1]
+        rows.append((result.job.configuration, result.key, result.job.seed, reached, seconds))
     return pd.DataFrame(rows, columns=RUNS).astype(dict.fromkeys(MEASURES, float))
 
 

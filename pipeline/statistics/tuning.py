@@ -5,6 +5,7 @@ Rates are held as decades around the optimizer's default: 0 is the default, 1 te
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,14 +14,13 @@ import pandas as pd
 
 from pipeline.statistics import paired, summary
 from pipeline.statistics.declaration import Declaration
-from pipeline.statistics.design import with_identity
 from pipeline.statistics.pairs import Blocks
 from pipeline.statistics.verdicts import Kind, verdict
 from pipeline.training.result import FINISHED, RunResult
 
 DEFAULT, TUNED = "default", "tuned"
 
-COMPARED = ("best_val_accuracy", "test_accuracy", "gap_accuracy")
+COMPARED = (summary.RANKING, "test_accuracy", "gap_accuracy")
 """What is set side by side: columns of a run's row (`summary.tidy`)."""
 
 CLAIMED = "test_accuracy"
@@ -30,8 +30,8 @@ MORE_ACCURATE = "more accurate"
 
 
 def accuracy(result: RunResult) -> float:
-    """What a run brings to the choice: its best validation accuracy; 0 where it diverged, as a sweeper is told."""
-    return result.figures["best/val_accuracy"] if result.status == FINISHED else 0.0
+    """What a run brings to the choice: its validation accuracy at the end of training; 0 where it diverged."""
+    return result.figures[summary.FIGURES[summary.RANKING]] if result.status == FINISHED else 0.0
 
 
 def best(scores: Mapping[float, float]) -> float:
@@ -151,28 +151,24 @@ def compared(default: Sequence[RunResult], tuned: Sequence[RunResult], declared:
     high>` (tuned minus default; shares) over so many `pairs`, `p` and `holm` of the declared test on the test accuracy,
     corrected for the number of optimizers, and the `verdict`, naming the side that is more accurate.
     """
-    runs = with_identity(summary.tidy({DEFAULT: default, TUNED: tuned}), [*default, *tuned])
-    order = list(dict.fromkeys(runs["optimizer"]))
+    runs = summary.tidy({DEFAULT: default, TUNED: tuned})
+    runs["configuration"] = runs["optimizer"] + " " + runs["experiment"]
     finished = runs[runs["status"].eq(FINISHED)]
-    means = summary.intervals(finished, ["optimizer", "experiment"], COMPARED).set_index(["optimizer", "experiment"])
-    counts = finished.groupby(["optimizer", "experiment"]).size()
-    blocks = Blocks(runs.assign(configuration=runs["optimizer"] + " " + runs["experiment"]), COMPARED)
-    rows, differences = [], []
+    means = summary.intervals(finished, ["configuration"], COMPARED).set_index("configuration")
+    blocks, rows, differences = Blocks(runs, COMPARED), [], []
+    order = list(dict.fromkeys(runs["optimizer"]))
     for optimizer in order:
         row: dict[str, object] = {"optimizer": optimizer}
         for which in (DEFAULT, TUNED):
-            row[f"{which}_n"] = int(counts.get((optimizer, which), 0))
-            for figure in COMPARED:
-                for part in ("mean", "low", "high"):
-                    there = (optimizer, which) in means.index
-                    value = means.at[(optimizer, which), f"{figure}_{part}"] if there else float("nan")
-                    row[f"{which}_{figure}_{part}"] = value
+            side = f"{optimizer} {which}"
+            row[f"{which}_n"] = int(finished["configuration"].eq(side).sum())
+            columns = [f"{figure}_{part}" for figure in COMPARED for part in ("mean", "low", "high")]
+            row |= {f"{which}_{column}": means[column].get(side, math.nan) for column in columns}
         pairs = blocks.pairs(f"{optimizer} {TUNED}", f"{optimizer} {DEFAULT}")
         used = declared.looks(len(pairs.a)) or len(pairs.a)
         values = [pairs.figure(figure).first(used) for figure in COMPARED]
-        row["pairs"] = used
-        rows.append(row)
         differences += [value.a - value.b for value in values]
+        rows.append(row | {"pairs": used})
     figures = list(COMPARED) * len(order)
     margins = pd.Series(dict(declared.margin)).reindex(figures).to_numpy(float)
     tested = paired.within_bounds(paired.described(differences, margins, declared), figures)

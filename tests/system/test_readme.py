@@ -15,8 +15,7 @@ import pandas as pd
 import pytest
 from dvc.cli.parser import get_main_parser
 
-from pipeline.config import commandline
-from pipeline.statistics import published
+from pipeline.config import commandline, published_rows
 from tests.support import clone as clones
 from tests.support.clone import CHECKOUT, Clone
 
@@ -103,7 +102,7 @@ def test_the_results_are_those_of_the_snapshot() -> None:
 def test_the_book_is_within_the_published_band() -> None:
     table = pd.read_csv(SNAPSHOT / "comparison.csv")
     book = table[table["experiment"].eq("book")].iloc[0]
-    [band] = [row for row in published.rows() if row.id == "book"]
+    [band] = [row for row in published_rows.rows() if row.id == "book"]
     assert band.low is not None
     assert band.high is not None
     assert book["n"] >= 3

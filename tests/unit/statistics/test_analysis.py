@@ -46,7 +46,7 @@ def test_a_row_per_configuration_with_every_figure(whole):
 
 
 def test_the_best_has_the_highest_validation_accuracy(whole):
-    assert whole.best == whole.configurations["best_val_accuracy_mean"].idxmax()
+    assert whole.best == whole.configurations["val_accuracy_mean"].idxmax()
 
 
 def test_test_accuracys_interval_is_over_the_very_answers(whole, labels):

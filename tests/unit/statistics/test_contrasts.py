@@ -109,6 +109,7 @@ def with_curves(results, training, held_out):
         accuracy = (0.99 - np.array(loss) / 10).tolist()
         train = {"train/loss": list(training), "train/accuracy": [1 - each / 10 for each in training]}
         result.history = {**train, "val/loss": loss, "val/accuracy": accuracy}
+        result.epochs = list(range(1, len(training) + 1))
         result.figures["train/loss"], result.figures["val/loss"] = training[-1], loss[-1]
     return results
 

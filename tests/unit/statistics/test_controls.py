@@ -135,7 +135,7 @@ def contrasted(results: Sequence[RunResult], declared) -> pd.DataFrame:
     runs, jobs = design.runs_of(results), {result.job.configuration: result.job for result in results}
     table = design.configurations(runs, jobs)
     curves = {result.key: curve for result in results if (curve := equal_fit.curve(result))}
-    return contrasts.contrasts(runs, table, design.design(table, jobs, declared), declared, curves)
+    return contrasts.contrasts(runs, table, design.design(jobs, declared), declared, curves)
 
 
 def verdicts(results: Sequence[RunResult], declared, contrast: str = OPTIMIZER) -> pd.DataFrame:

@@ -27,7 +27,7 @@ def laid(jobs, declared):
     results = [factory.finished(each) for each in jobs]
     by_id = {each.configuration: each for each in jobs}
     table = design.configurations(design.runs_of(results), by_id)
-    return table, design.design(table, by_id, declared)
+    return table, design.design(by_id, declared)
 
 
 def named(jobs, declared, factor):
@@ -185,12 +185,6 @@ def test_where_rates_were_swept_optimizers_are_contrasted_at_their_defaults(decl
 def test_a_factor_without_a_pair_is_named(declared):
     jobs = [job(batch_size=32), job(batch_size=64, dropout=0.5), job(batch_size=128, dropout=0.5)]
     assert laid(jobs, declared)[1].absent == ["model.dropout"]
-
-
-def test_what_follows_from_the_factors_is_named(declared):
-    jobs = [job("rmsprop"), job("adam", dropout=0.5), job("adam", (16,), dropout=0.5, rate=0.1)]
-    assert laid(jobs, declared)[1].following == ["model.dropout", "optimizer.learning_rate"]
-    assert laid(grid(("sgd", "rmsprop", "momentum")), declared)[1].following == []
 
 
 def test_a_declared_value_is_the_reference(declared):

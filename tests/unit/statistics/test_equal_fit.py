@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from pipeline.statistics import equal_fit
-from pipeline.statistics.equal_fit import VALUES, at, at_equal_training_loss, curve, levels
+from pipeline.statistics.equal_fit import VALUES, at, at_equal_training_loss, curve, gap_by_training_loss, levels
 from tests.support import factory
 
 
-def run(training_loss, loss=None, accuracy=None, curve_samples=0, split=None):
+def run(training_loss, loss=None, accuracy=None, curve_samples=0, split=None, seed=0):
     points = len(training_loss)
-    job = factory.job("adam", 8, validation=9)
+    job = factory.job("adam", 8, seed, validation=9)
     job = dataclasses.replace(job, training=dataclasses.replace(job.training, curve_samples=curve_samples))
     history = {
         "train/loss": list(training_loss),
@@ -23,7 +23,9 @@ def run(training_loss, loss=None, accuracy=None, curve_samples=0, split=None):
         "val/loss": list(loss or training_loss),
         "val/accuracy": list(accuracy or [0.9] * points),
     }
-    return dataclasses.replace(factory.finished(job), history=history, digests={"split": split} if split else {})
+    return dataclasses.replace(
+        factory.finished(job), history=history, epochs=[], digests={"split": split} if split else {}
+    )
 
 
 def read(level, *curves):
@@ -84,7 +86,7 @@ def test_a_last_point_on_other_samples_is_left_out():
 
 @pytest.mark.parametrize("history", [{}, {"train/loss": [0.1]}, {"train/loss": [math.nan, 0.1]}], ids=str)
 def test_a_run_without_a_curve_has_none(history):
-    assert curve(dataclasses.replace(run([0.2, 0.1]), history=history)) is None
+    assert curve(dataclasses.replace(run([0.2, 0.1]), history=history, epochs=[])) is None
 
 
 def test_levels_are_the_declared_ones_and_the_lowest_common_one():
@@ -106,3 +108,25 @@ def test_levels_are_the_declared_ones_and_the_lowest_common_one():
 def test_without_runs_there_are_no_levels():
     assert levels({}, [0.3], ["a"]).empty
     assert set(equal_fit.VALUES) <= {name.removesuffix("_mean") for name in levels({}, [0.3], []).columns}
+
+
+# --- the gap along the curve
+
+
+def test_the_gap_by_training_loss_is_a_mean_over_seeds():
+    runs = [run([1.0, 0.01], [1.0, 0.01 + gap], seed=seed) for seed, gap in enumerate((2.0, 4.0))]
+    table = gap_by_training_loss(runs)
+    assert set(table["n"]) == {2}
+    assert table["training_loss"].is_monotonic_decreasing
+    assert table["gap_loss_mean"].iloc[-1] == pytest.approx(3.0)
+    assert table.loc[np.isclose(table["training_loss"], 0.1), "gap_loss_mean"].item() == pytest.approx(1.5)
+
+
+def test_it_is_of_training_losses_that_all_seeds_pass():
+    table = gap_by_training_loss([run([1.0, 0.1], seed=0), run([0.5, 0.2], seed=1)])
+    assert table["training_loss"].iloc[[0, -1]].tolist() == [0.5, 0.2]
+
+
+def test_a_single_point_is_no_curve():
+    assert gap_by_training_loss([run([1.0])]).empty
+    assert "gap_loss_mean" in gap_by_training_loss([]).columns

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from pipeline.config.published_rows import Row
 from pipeline.statistics import published
-from pipeline.statistics.published import Row, judge
+from pipeline.statistics.published import Found, Verdict, judge
 from pipeline.training.result import DIVERGED, FINISHED, RunResult
 from tests.support.factory import make_job
 
@@ -33,40 +34,54 @@ def runs(values: Sequence[float], name: str = "test/accuracy", **changes: Any) -
 
 
 @pytest.mark.parametrize(
-    ("values", "verdict"), [([0.978, 0.98], "inside"), ([0.96, 0.97], "outside"), ([], "not run")], ids=str
+    ("values", "verdict"),
+    [([0.978, 0.98], Verdict.INSIDE), ([0.96, 0.97], Verdict.OUTSIDE), ([], Verdict.NOT_RUN)],
+    ids=str,
 )
-def test_a_mean_lies_in_the_band_or_not(values: list[float], verdict: str) -> None:
+def test_a_mean_lies_in_the_band_or_not(values: list[float], verdict: Verdict) -> None:
     found = judge(BAND, runs(values))
     assert (found.verdict, found.seeds) == (verdict, len(values))
 
 
+def test_each_seed_in_the_band() -> None:
+    each = replace(BAND, each=True)
+    assert judge(each, runs([0.975, 0.98])).verdict is Verdict.INSIDE
+    found = judge(each, runs([0.96, 0.98, 0.975]))
+    assert (found.verdict, found.about) == (Verdict.PARTLY_INSIDE, ("2",))
+
+
 def test_ours_is_the_mean_with_its_interval() -> None:
     # Student's t with one degree of freedom: 12.706 times the standard error, 0.1.
-    assert judge(BAND, runs([0.978, 0.980])).ours == "97.90 (96.63 to 99.17) %"
-    assert judge(BAND, runs([0.978])).ours == "97.80 %"
+    assert judge(BAND, runs([0.978, 0.980])).interval == pytest.approx((97.9, 97.9 - 1.2706, 97.9 + 1.2706), abs=1e-4)
+    assert judge(BAND, runs([0.978])).interval == (pytest.approx(97.8), None, None)
 
 
 @pytest.mark.parametrize(
     ("values", "verdict"),
     [
-        ([0.980, 0.981], "over the floor"),
-        ([0.960, 0.961], "below the floor"),
-        ([0.969, 0.973], "not decided by 2 seeds"),
-        ([0.99], "not decided by 1 seed"),
+        ([0.980, 0.981], Verdict.OVER),
+        ([0.960, 0.961], Verdict.BELOW),
+        ([0.969, 0.973], Verdict.UNDECIDED),
+        ([0.99], Verdict.UNDECIDED),
     ],
     ids=str,
 )
-def test_a_floor_is_beaten_by_the_whole_interval(values: list[float], verdict: str) -> None:
-    assert judge(replace(BAND, low=None, high=None, over=97.0), runs(values)).verdict == verdict
+def test_a_floor_is_beaten_by_the_whole_interval(values: list[float], verdict: Verdict) -> None:
+    assert judge(replace(BAND, low=None, high=None, over=97.0), runs(values)).verdict is verdict
+
+
+def test_the_gap_is_against_the_test_file() -> None:
+    """Whatever else was held out."""
+    [run] = runs([0.9790])
+    run.figures |= {"train/accuracy": 0.9953, "overfitting_gap/accuracy": 0.5}
+    assert judge(replace(BAND, measure="gap", low=1.38, high=1.88), [run]).interval[0] == pytest.approx(1.63)
 
 
 def test_runs_that_were_lost_are_counted() -> None:
     lost = [replace(run, status=DIVERGED, figures={}) for run in runs([0, 0, 0])]
     found = judge(BAND, [*runs([0.978, 0.980]), *lost])
-    assert (found.verdict, found.seeds) == ("inside", 2)
-    assert found.ours == "97.90 (96.63 to 99.17) %; 3 of 5 runs did not finish"
-    assert judge(BAND, lost).verdict == "all 3 runs did not finish"
-    assert judge(BAND, lost[:1]).verdict == "the run did not finish"
+    assert (found.verdict, found.seeds, found.lost) == (Verdict.INSIDE, 2, 3)
+    assert (judge(BAND, lost).verdict, judge(BAND, lost).lost) == (Verdict.LOST, 3)
 
 
 # -- an order
@@ -83,33 +98,37 @@ MORE = BASE + np.array([0.01, 0.011, 0.012, 0.009, 0.01, 0.01, 0.011, 0.012, 0.0
 
 def test_the_lowest_is_lower_than_each_other_by_a_paired_difference() -> None:
     found = judge(ORDER, losses({"adam": BASE, "sgd": MORE, "nadam": MORE + 0.1}))
-    assert found.verdict == "as published"
+    assert found.verdict is Verdict.AS_PUBLISHED
+    assert found.means == pytest.approx({"adam": BASE.mean(), "sgd": MORE.mean(), "nadam": MORE.mean() + 0.1})
+    assert list(found.differences) == ["sgd − adam", "nadam − adam"]
     # Two comparisons: each interval at 97.5 %.
     ends = stats.ttest_1samp(MORE - BASE, 0).confidence_interval(0.975)
-    assert found.ours == (
-        f"adam {BASE.mean():.4f}, sgd +0.0104 ({ends.low:.4f} to {ends.high:.4f}), nadam +0.1104 ({ends.low + 0.1:.4f} to "
-        f"{ends.high + 0.1:.4f}) nats"
-    )
+    own = found.differences["sgd − adam"]
+    assert (own.mean, own.low, own.high) == pytest.approx((np.mean(MORE - BASE), ends.low, ends.high))
+
+
+def test_others_that_are_lower_are_named() -> None:
+    found = judge(ORDER, losses({"adam": MORE, "sgd": BASE, "nadam": MORE + 0.1}))
+    assert (found.verdict, found.about) == (Verdict.OTHERS_LOWER, ("sgd",))
 
 
 def test_means_alone_decide_no_order() -> None:
     near = BASE + np.array([0.01, -0.011, 0.012, -0.009, 0.001] * 2)
-    found = judge(ORDER, losses({"adam": BASE, "sgd": near, "nadam": MORE + 0.1}))
     assert near.mean() > BASE.mean()
-    assert found.verdict == "not decided by 10 seeds"
+    assert judge(ORDER, losses({"adam": BASE, "sgd": near, "nadam": MORE + 0.1})).verdict is Verdict.UNDECIDED
 
 
 def test_fewer_seeds_than_a_claim_takes_decide_nothing() -> None:
     """As few as conf/comparison.yaml says; the differences are shown all the same."""
     few = judge(ORDER, losses({"adam": BASE[:9], "sgd": MORE[:9], "nadam": MORE[:9] + 0.1}))
-    assert few.verdict == "not decided by 9 seeds"
-    assert "sgd +0.0104 (" in few.ours
+    assert (few.verdict, few.seeds) == (Verdict.UNDECIDED, 9)
+    assert few.differences["sgd − adam"].low > 0
 
 
 def test_an_order_takes_all_of_them_and_two_seeds() -> None:
-    assert judge(ORDER, losses({"adam": BASE, "sgd": BASE})).verdict == "not run in full"
+    assert judge(ORDER, losses({"adam": BASE, "sgd": BASE})).verdict is Verdict.NOT_IN_FULL
     one = judge(ORDER, losses({"adam": [0.1], "sgd": [0.2], "nadam": [0.3]}))
-    assert (one.verdict, one.ours) == ("not decided by 1 seed", "adam: 0.1000, sgd: 0.2000, nadam: 0.3000 nats")
+    assert (one.verdict, one.seeds, one.differences) == (Verdict.UNDECIDED, 1, {})
 
 
 # -- flat
@@ -125,15 +144,14 @@ SOME = [1.80, 1.84, 1.78, 1.81, 1.80] * 2
 
 @pytest.mark.parametrize(
     ("shift", "scatter", "verdict"),
-    [(0.03, 0.02, "flat"), (0.5, 0.02, "not flat"), (0.1, 0.2, "not decided by 10 seeds")],
+    [(0.03, 0.02, Verdict.FLAT), (0.5, 0.02, Verdict.NOT_FLAT), (0.1, 0.2, Verdict.UNDECIDED)],
     ids=str,
 )
-def test_flat_is_a_difference_shown_to_be_within_so_many_points(shift: float, scatter: float, verdict: str) -> None:
+def test_flat_is_a_difference_shown_to_be_within_so_many_points(shift: float, scatter: float, verdict: Verdict) -> None:
     second = [one + shift + sign * scatter for one, sign in zip(SOME, [1, -1] * 5, strict=True)]
     found = judge(FLAT, widths({400: SOME, 800: second}))
-    assert found.verdict == verdict
-    assert found.ours.startswith("400: 1.81, 800: ")
-    assert f"%; 800 − 400: +{shift:.2f} (" in found.ours
+    assert found.verdict is verdict
+    assert found.differences["800 − 400"].mean == pytest.approx(shift)
 
 
 # -- a peak
@@ -147,19 +165,22 @@ def along(means: Sequence[float], scatter: float) -> list[RunResult]:
 
 
 @pytest.mark.parametrize(
-    ("means", "verdict"),
+    ("means", "verdict", "about"),
     [
-        ([30, 10, 20, 5], "as published"),
-        ([30, 20, 10, 5], "no peak: it only falls"),
-        ([10, 30, 20, 25], "the peak is at 16"),
-        ([30, 10, 12, 20], "not decided by 10 seeds"),
+        ([30, 10, 20, 5], Verdict.AS_PUBLISHED, ()),
+        ([30, 20, 10, 5], Verdict.NO_PEAK, ()),
+        ([10, 30, 20, 25], Verdict.PEAK_ELSEWHERE, ("16",)),
+        ([30, 10, 12, 20], Verdict.UNDECIDED, ()),
         # It falls as far as the range goes, and rises after it.
-        ([30, 20, 10, 40], "not decided by 10 seeds"),
+        ([30, 20, 10, 40], Verdict.UNDECIDED, ()),
     ],
     ids=str,
 )
-def test_a_peak_is_over_a_width_to_its_left_and_one_to_its_right(means: list[float], verdict: str) -> None:
-    assert judge(PEAK, along(means, 0.05)).verdict == verdict
+def test_a_peak_is_over_a_width_to_its_left_and_one_to_its_right(
+    means: list[float], verdict: Verdict, about: tuple[str, ...]
+) -> None:
+    found = judge(PEAK, along(means, 0.05))
+    assert (found.verdict, found.about) == (verdict, about)
 
 
 def test_where_nothing_differs_a_peak_is_hardly_ever_found() -> None:
@@ -167,6 +188,7 @@ def test_where_nothing_differs_a_peak_is_hardly_ever_found() -> None:
     random = np.random.default_rng(1)
     values = 5 + 0.3 * random.normal(size=(400, 1, 10)) + 0.2 * random.normal(size=(400, 8, 10))
     names = ["4", "8", "16", "24", "32", "48", "64", "128"]
-    told = [published._peak(replace(PEAK, peak=(8, 64)), names, one)[1] for one in values]
+    blank = Found(replace(PEAK, peak=(8, 64)), Verdict.UNDECIDED)
+    told = [published._peak(blank, names, one).verdict for one in values]
     # It takes two differences, so it is rarer by far than 5 %; uncorrected intervals find one in 11 %.
-    assert sum(word == "as published" for word in told) <= 0.01 * len(told)
+    assert told.count(Verdict.AS_PUBLISHED) <= 0.01 * len(told)

@@ -103,7 +103,7 @@ def test_failed_and_diverged_are_counted_and_in_no_mean():
 def test_configurations_come_by_validation_accuracy_not_by_test():
     better = factory.finished(factory.job("adam", validation=10), test=0.96)
     worse = factory.finished(factory.job("sgd", validation=10), test=0.98)
-    better.figures["best/val_accuracy"], worse.figures["best/val_accuracy"] = 0.97, 0.95
+    better.figures["val/accuracy"], worse.figures["val/accuracy"] = 0.97, 0.95
     assert table_of(worse, better)["optimizer"].to_list() == ["adam", "sgd"]
 
 
@@ -149,7 +149,7 @@ def test_curves_have_a_row_for_each_epoch_and_split():
 def test_one_configuration_per_optimizer_and_width_the_best_on_validation():
     runs = [factory.finished(factory.with_rate(factory.job("adam", validation=9), rate)) for rate in (0.1, 0.01)]
     for run, accuracy in zip(runs, (0.9, 0.95), strict=True):
-        run.figures["best/val_accuracy"] = accuracy
+        run.figures["val/accuracy"] = accuracy
     cells = summary.best_per_cell(table_of(*runs))
     assert cells["optimizer.learning_rate"].to_list() == [0.01]
 

@@ -16,6 +16,7 @@ def run(accuracies, seconds=10.0, seed=0, optimizer="adam"):
     result = factory.finished(factory.job(optimizer, 8, seed, validation=9, epochs=len(accuracies)))
     return dataclasses.replace(
         result,
+        epochs=[],
         history={"train/loss": [0.1] * len(accuracies), "val/accuracy": accuracies},
         figures={"time/train_s": seconds},
     )

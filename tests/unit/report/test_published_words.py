@@ -1,0 +1,72 @@
+"""Published figures against ours, in words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from pipeline.config.published_rows import Row
+from pipeline.report.prose.published import ours, trained_on, verdict, wanted
+from pipeline.statistics.published import Difference, Found, Verdict
+from tests.support import factory
+
+BAND = Row("x", "source", ("experiment=book",), "test accuracy", 97.8, low=97.2, high=98.4)
+ORDER = Row("x", "source", ("optimizer=adam,sgd",), "training loss", lowest="adam")
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (BAND, "97.2 to 98.4"),
+        (replace(BAND, each=True), "97.2 to 98.4 each"),
+        (replace(BAND, over=97.0), "over 97"),
+        (ORDER, "adam lowest"),
+        (replace(BAND, flat=0.15), "within 0.15"),
+        (replace(BAND, peak=(20, 50)), "peak from 20 to 50"),
+    ],
+)
+def test_what_a_row_is_held_against(row: Row, said: str) -> None:
+    assert wanted(row) == said
+
+
+def test_ours_with_its_interval() -> None:
+    assert ours(Found(BAND, Verdict.INSIDE, 2, interval=(97.9, 96.63, 99.17))) == "97.90 (96.63 to 99.17) %"
+    assert ours(Found(BAND, Verdict.INSIDE, 1, interval=(97.8, None, None))) == "97.80 %"
+    assert ours(Found(BAND, Verdict.NOT_RUN)) == ""
+
+
+def test_ours_of_an_order() -> None:
+    means, differences = {"adam": 0.1, "sgd": 0.12}, {"sgd − adam": Difference(0.02, 0.01, 0.03)}
+    found = Found(ORDER, Verdict.AS_PUBLISHED, 10, means=means, differences=differences)
+    assert ours(found) == "adam: 0.1000, sgd: 0.1200 nats; sgd − adam: +0.0200 (0.0100 to 0.0300) nats"
+
+
+def test_lost_runs_are_told() -> None:
+    found = Found(BAND, Verdict.INSIDE, 2, lost=3, interval=(97.9, 96.63, 99.17))
+    assert ours(found).endswith("; 3 runs did not finish")
+    assert verdict(Found(BAND, Verdict.LOST, lost=3)) == "all 3 runs did not finish"
+    assert verdict(Found(BAND, Verdict.LOST, lost=1)) == "the run did not finish"
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (Found(BAND, Verdict.INSIDE), "inside"),
+        (Found(BAND, Verdict.UNDECIDED, 1), "not decided by 1 seed"),
+        (Found(BAND, Verdict.PARTLY_INSIDE, 5, about=("3",)), "3 of 5 seeds inside"),
+        (Found(BAND, Verdict.OVER, 5), "over the floor (a sanity check)"),
+        (Found(ORDER, Verdict.OTHERS_LOWER, 10, about=("sgd", "nadam")), "not as published: sgd and nadam lower"),
+        (Found(BAND, Verdict.PEAK_ELSEWHERE, 10, about=("16",)), "the peak is at 16"),
+    ],
+)
+def test_verdicts(found: Found, said: str) -> None:
+    assert verdict(found) == said
+
+
+def test_what_trained_them_is_told_once() -> None:
+    runs = [factory.finished(factory.job(seed=seed)) for seed in range(2)]
+    for run in runs:
+        run.environment["cpu"] = "AMD EPYC"
+        run.identity["numerics"] |= {"backend_version": "2.21", "precision": "float32"}
+    assert trained_on(runs) == "CPU AMD EPYC (tensorflow 2.21, float32)"
