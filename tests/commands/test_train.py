@@ -166,7 +166,7 @@ def test_nothing_of_the_killed_commands_is_left(killed: Ended, resumed: tuple[Pl
 @pytest.mark.fault("SIGTERM and Ctrl-C")
 def test_ctrl_c_ends_within_seconds_with_130_and_one_line(interrupted: Ended) -> None:
     assert interrupted.said.status == 130
-    assert interrupted.seconds < 10
+    assert interrupted.seconds < 20, "1 to 2 s on a machine with nothing else to do"
     assert interrupted.said.err == "stopped (Ctrl-C); what was finished is kept, the same command does the rest\n"
     assert list(interrupted.here.iterdir()) == [], "nothing is written where the command was started"
 
