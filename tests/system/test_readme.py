@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import io
 import json
 import re
 import shlex
@@ -12,12 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import matplotlib.image
-import numpy as np
 import pandas as pd
 import pytest
 from dvc.cli.parser import get_main_parser
-from matplotlib.figure import Figure
 
 from pipeline.config import commandline, published_rows
 from tests.support import clone as clones
@@ -30,26 +26,20 @@ SNAPSHOT = CHECKOUT / "docs" / "results"
 """What README quotes; reports/ is what was last run here."""
 
 TRAINING = {
-    "python -m pipeline.train optimizer=adam model.width=256": ("optimizer=adam model.width=16", 1),
     "python -m pipeline.train -m optimizer=sgd,rmsprop,adam model.width=64,512 'seed=range(10)'": (
         "-m optimizer=sgd,adam model.width=8,16 'seed=range(2)'",
         8,
     ),
-    "python -m pipeline.train -m 'model.hidden=[300],[300,100],[512,512]' model.dropout=0,0.2 seed=0,1,2": (
-        "-m 'model.hidden=[8],[8,8]' model.dropout=0,0.2 seed=0",
+    "python -m pipeline.train -m model.dropout=0,0.2,0.5 dataset.train_size=2000,10000 'seed=range(10)'": (
+        "-m model.dropout=0,0.2 model.width=8 dataset.train_size=300,1000 seed=0",
         4,
     ),
+    "python -m pipeline.train -m 'model.hidden=[300],[300,100],[512,512]' 'seed=range(10)'": (
+        "-m 'model.hidden=[8],[8,8]' seed=0",
+        2,
+    ),
     "python -m pipeline.train -m experiment=book 'seed=range(5)'": ("-m experiment=book 'seed=range(2)'", 2),
-    "python -m pipeline.train -m experiment=keras_mlp 'seed=range(10)'": (
-        "-m experiment=keras_mlp 'model.hidden=[8,8]' 'seed=range(2)'",
-        2,
-    ),
     "python -m pipeline.train -m sweep=smoke dataset=digits": ("-m sweep=smoke", 8),
-    "python -m pipeline.train -m sweep=widths_by_depths": (
-        # The networks of another command above: nothing is trained.
-        "-m sweep=widths_by_depths optimizer=rmsprop model.width=8 model.depth=1,2 seed=0",
-        2,
-    ),
 }
 """The same with small values, for one epoch on digits: seconds instead of minutes. And how many runs that makes."""
 
@@ -59,7 +49,10 @@ IN_THE_CLONE = {
 }
 """What each command says where it is run here, as it stands in the README."""
 
-PAGES = {name: (CHECKOUT / name).read_text("utf-8") for name in ("README.md", "docs/scaling.md", "docs/sharing.md")}
+PAGES = {
+    str(path.relative_to(CHECKOUT)): path.read_text("utf-8")
+    for path in (CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md")))
+}
 
 
 def blocks(language: str, page: str = README) -> list[str]:
@@ -76,7 +69,7 @@ def commands(page: str) -> list[str]:
 
 
 def results() -> list[str]:
-    """The rows of the result table, as the last comparison would have them."""
+    """The rows of the result table, as the snapshot has them."""
     table = pd.read_csv(SNAPSHOT / "comparison.csv")
 
     def row(one: Any, name: str) -> str:
@@ -96,7 +89,12 @@ def results() -> list[str]:
     return rows + [row(one, f"{one['optimizer']}, width {one['width']}") for _, one in ordered.iterrows()]
 
 
-def test_the_results_are_those_of_the_last_comparison() -> None:
+def test_it_is_short() -> None:
+    assert len(README.splitlines()) < 150
+    assert len(README.split()) < 1_400
+
+
+def test_the_results_are_those_of_the_snapshot() -> None:
     first = README.index("| the book's")
     assert README[first : README.index("\n\n", first)].splitlines() == results()
 
@@ -111,117 +109,9 @@ def test_the_book_is_within_the_published_band() -> None:
     assert band.low <= 100 * book["test_accuracy_mean"] <= band.high
 
 
-def test_what_is_shown_is_what_the_contrasts_show() -> None:
-    """Each sentence of the paragraph, by the verdicts beside it."""
-    table = pd.read_csv(SNAPSHOT / "contrasts.csv", keep_default_na=False)
-    accuracy = table[table["figure"].eq("test_accuracy") & table["at"].isin(["width 512", "rmsprop"])]
-    accuracy = accuracy[accuracy["b"].isin(["rmsprop, width 512", "rmsprop, width 256"])]
-    found = {(row.a, row.b): (row.verdict, float(row.difference) > 0) for row in accuracy.itertuples()}
-    best = "rmsprop, width 512"
-    for worse in ("momentum, width 512", "sgd, width 512"):
-        assert found[worse, best] == ("more accurate", False)
-    assert found[best, "rmsprop, width 256"] == ("more accurate", True)
-    for alike in ("adam", "adamw", "nadam"):
-        assert found[f"{alike}, width 512", best][0] == "no difference shown"
-    paragraph = " ".join(README[README.index("By the contrasts") : README.index("SGD at its default rate")].split())
-    assert set(re.findall(r"sgd|momentum|rmsprop|adamw|adam|nadam", paragraph)) == {
-        "sgd", "momentum", "rmsprop", "adam", "adamw", "nadam"
-    }  # fmt: skip
-    open_ones = accuracy[accuracy["b"].eq(best) & accuracy["verdict"].eq("no difference shown")]
-    needed = open_ones["more_seeds"].astype(float)
-    [effect] = set(100 * open_ones["effect_to_find"].astype(float))
-    span = f"{needed.min():.0f} to {needed.max():.0f}"
-    assert f"{span} more seeds would find a difference of {effect:g} points, or that there is none" in paragraph
-    gaps = table[table["figure"].ne("test_accuracy")]
-    assert not gaps["verdict"].eq("overfits more").any()
-    apart = (gaps["holm"].astype(float) < 0.05) & (
-        gaps["difference"].astype(float).abs() > gaps["minimum_effect"].astype(float)
-    )
-    differ = gaps[apart & gaps["verdict"].eq("no difference shown")]
-    assert len(differ)
-    assert differ["lacks"].eq("not at matched training loss; better on the test split").all()
-    assert differ["matched_n"].astype(float).lt(2).any(), "said to have no training loss in common"
-
-
-def test_the_published_figures_are_those_of_the_table() -> None:
-    table = pd.read_csv(SNAPSHOT / "published.csv", keep_default_na=False).set_index("id")
-    run = table[table["seeds"].gt(0)]
-    assert set(run.index.str.split("_").str[0]) == {"book", "lecun", "keras", "keskar"}
-    assert (run["seeds"].eq(10).all(), sum(run.index.str.startswith("lecun")), "keskar_large_gap" in run.index) == (
-        True,
-        4,
-        False,
-    )
-    assert set(run["verdict"]) == {"inside", "over the floor"}
-    assert set(table.loc[table["seeds"].eq(0), "verdict"]) == {"not run"}
-    gap = table.loc["keskar_small_gap"]
-    told = gap["ours"].replace(" (", " points (").replace(") points", f"; published: {gap['published']})")
-    assert told in " ".join(README.split())
-
-
-def test_the_tuned_rates_are_those_of_the_last_tuning() -> None:
-    table = pd.read_csv(SNAPSHOT / "tuned.csv")
-    assert "\n".join(["", *tuned.short(table), ""]) in README
-    assert table["verdict"].eq("tuned more accurate").all()
-    assert table["holm"].max() < 0.001
-    assert table["difference_gap_accuracy_low"].min() > 0
-    assert not table["at_edge"].any()
-
-
-def test_width_and_depth_are_as_the_runs_had_them() -> None:
-    """Each sentence of the paragraph, by the table beside its picture."""
-    table = pd.read_csv(SNAPSHOT / "gap_by_width_and_depth.csv")
-    assert table["n"].eq(3).all()
-    assert f"{table['n'].sum()} runs" in README
-    assert len(table) == 6 * 10 * 5
-    gap, test = (
-        table.pivot_table(index=["optimizer", "depth"], columns="width", values=f"{figure}_mean").mul(100)
-        for figure in ("gap_accuracy", "test_accuracy")
-    )
-    narrow = [width for width in gap.columns if 8 <= width <= 512]
-    for optimizer in ("adam", "adamw", "nadam", "rmsprop"):
-        assert gap.loc[optimizer, 1][narrow].is_monotonic_increasing
-        for width in (32, 64, 128):
-            assert gap.loc[optimizer].loc[2:, width].min() > gap.loc[(optimizer, 1), width]
-        assert gap.loc[optimizer][512].between(1.3, 1.65).all()
-        assert test.loc[optimizer][512].between(97, 98).all()
-        assert gap.loc[optimizer][[1024, 2048]].min().min() > 1.1
-        assert gap.loc[optimizer][[1024, 2048]].max().max() < 1.7
-    for width in (64, 128, 256, 512, 1024, 2048):
-        assert gap.loc["momentum"][width].is_monotonic_increasing
-    assert test.loc["momentum"][512].is_monotonic_increasing
-    ends = [gap.loc["momentum"].loc[depth, 512] for depth in (1, 5)]
-    assert "from {:.2f} to {:.2f} points".format(*ends) in README
-    wide = gap.loc["sgd"][[width for width in gap.columns if width >= 16]]
-    assert wide.lt(0).all().all()
-    lost = [test.loc[optimizer].loc[1, 4] - test.loc[optimizer].loc[5, 4] for optimizer in set(table["optimizer"])]
-    assert f"{int(min(lost))} to {round(max(lost))} points" in README
-
-
-def the_same_picture(path: str, figure: Figure) -> bool:
-    """But for single pixels: one curve that moves by a few of them changes more than one pixel in 10,000."""
-    there, drawn = (matplotlib.image.imread(source) for source in (SNAPSHOT / path, io.BytesIO(style.png(figure))))
-    return there.shape == drawn.shape and float((np.abs(there - drawn).max(axis=-1) > 0.3).mean()) < 1e-4
-
-
-def test_the_gap_by_width_is_drawn_from_the_last_comparison() -> None:
-    table = pd.read_csv(SNAPSHOT / "comparison.csv")
-    cells = table[table["experiment"].ne("book")]
-    with style.styled():
-        looks = style.look(sorted(set(table["optimizer"])))
-        figure = figures.against_width(cells, "gap_accuracy", "gap, points of accuracy", looks, 100)
-        assert the_same_picture("gap_by_width.png", figure)
-
-
-def test_width_and_depth_are_drawn_from_their_table() -> None:
-    cells = pd.read_csv(SNAPSHOT / "gap_by_width_and_depth.csv")
-    with style.styled():
-        figure = figures.by_depth(cells, ("gap_accuracy", "test_accuracy"), ("gap, points", "test, %"))
-        assert the_same_picture("gap_by_width_and_depth.png", figure)
-
-
 def test_what_trains_is_in_the_readme() -> None:
-    assert {*TRAINING, *IN_THE_CLONE} <= {*commands(README)}
+    assert {*TRAINING} <= {*commands(README)}
+    assert {*IN_THE_CLONE} <= {command for page in PAGES.values() for command in commands(page)}
 
 
 def complaints(command: str) -> list[str]:
@@ -308,8 +198,7 @@ def trained(clone: Clone) -> dict[str, Any]:
 def test_it_trains(trained: dict[str, Any], command: str) -> None:
     assert trained[command]["status"] == 0
     runs = TRAINING[command][1]
-    expected = f"{runs} of {runs} runs finished" if runs > 1 else "adam-w16-d1-s0: validation "
-    assert expected in trained[command]["said"]
+    assert f"{runs} of {runs} runs finished" in trained[command]["said"]
 
 
 @pytest.mark.slow
