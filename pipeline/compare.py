@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
     if len(folders) > 1:
         raise UserError(f"between={options['between']} in {len(folders)} folders: expected two runs of one folder")
     store = RunStore(folders[0] if folders else home() / "runs")
-    print(images.between(options["between"], store, data).as_text())
+    print(images.between(options["between"], store, data))
     return 0
 
 
@@ -71,7 +71,7 @@ def compare(folders: Sequence[Path], out: Path, data: Path, tracking: str = NONE
     images.check_predictions(evidence.results, data)
     arrays = images.of_winner(evidence, data)
     if arrays is not None:
-        evidence.labels, evidence.training_images = arrays.test_labels, len(arrays.train_labels)
+        evidence.labels = arrays.test_labels
     evidence.store = own
     files = write(evidence, arrays, out)
     terminal.show(evidence)

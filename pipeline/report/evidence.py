@@ -14,9 +14,10 @@ import pandas as pd
 
 from pipeline.cli import ui_address
 from pipeline.cli.errors import UserError
-from pipeline.config.run_config import Dataset, Model, RunConfig, Training
+from pipeline.config.run_config import Model, RunConfig, Training
 from pipeline.statistics import declaration, summary
 from pipeline.statistics.analysis import Analysis, analysis
+from pipeline.statistics.equal_fit import gap_by_training_loss
 from pipeline.storage.find import beginning
 from pipeline.storage.record import OtherRelease
 from pipeline.storage.store import RunStore
@@ -132,14 +133,17 @@ def _lost(own: RunStore | None, sweep: Sweep | None, store: RunStore) -> list[Lo
 def is_book(job: RunConfig) -> bool:
     """Whether `job` is the first network of the book, on all of whatever data, as it is trained there."""
     training, own = job.training, dict(job.optimizer.hyperparameters)
+    steady = training.schedule == "constant" or not training.decay_epochs
+    plain = Training(5, 128, training.loss, training.curve_samples)
     return (
         job.model == Model((512,), "relu", 0.0, "glorot_uniform")
         and (job.optimizer.name, own.get("learning_rate")) == ("rmsprop", 0.001)
         and not any(own.get(name) for name in ("momentum", "weight_decay"))
         and own.get("rho", 0.9) == 0.9
-        and training == Training(5, 128, training.loss, training.curve_samples)
+        and steady
+        and dataclasses.replace(training, schedule=plain.schedule, decay=plain.decay, evaluate_every=1) == plain
         and "crossentropy" in training.loss
-        and job.dataset == Dataset(job.dataset.name, 0)
+        and (job.dataset.validation_size, job.dataset.train_size, job.dataset.label_noise) == (0, 0, 0)
     )
 
 
@@ -152,8 +156,6 @@ class Evidence:
         """Address of the MLflow UI that links to runs lead to."""
         self.labels: np.ndarray | None = None
         """The right classes of the main comparison's test images, where they are at hand: for `analysis`."""
-        self.training_images: int | None = None
-        """How many training images its data set has, where that is known."""
         self.tables_folder: Path | None = None
         """Folder of tables that other commands made, where there may be some: for `other_tables`."""
         self.store: RunStore | None = None
@@ -225,9 +227,40 @@ class Evidence:
         return [result for result in self.experiments[experiment] if result.job.dataset.name == dataset]
 
     @cached_property
+    def gap_by_training_loss(self) -> pd.DataFrame:
+        """Of every comparison: the gap at each training loss that all seeds of a configuration passed."""
+        parts = []
+        for dataset, experiment in self.questions:
+            runs = self.counted[self.counted["experiment"].eq(experiment) & self.counted["dataset"].eq(dataset)]
+            keys = set(runs["key"])
+            found = gap_by_training_loss([run for run in self.experiments[experiment] if run.key in keys])
+            parts.append(found.assign(dataset=dataset, experiment=experiment))
+        return pd.concat(parts, ignore_index=True) if parts else gap_by_training_loss([])
+
+    def bands(self, question: tuple[str, str]) -> pd.DataFrame:
+        """Curves of one comparison, mean and interval over seeds, at the epochs that all finished seeds of a configuration have."""
+        dataset, experiment = question
+        curves = self.curves[self.curves["experiment"].eq(experiment) & self.curves["dataset"].eq(dataset)]
+        point = ["configuration", "split", "epoch"]
+        curves = curves[curves["status"].eq(FINISHED)].drop_duplicates([*point, "seed"], keep="last")
+        seeds = curves.groupby("configuration")["seed"].transform("nunique")
+        return summary.bands(curves[curves.groupby(point)["seed"].transform("size").eq(seeds)])
+
+    @cached_property
+    def counted(self) -> pd.DataFrame:
+        """The finished runs, each configuration and seed of an experiment once."""
+        return summary.once_per_seed(self.finished)
+
+    @cached_property
     def analysis(self) -> Analysis:
         """What the declared contrasts of the main comparison show, and what they do not."""
-        return analysis(self.main_results, self.declared, self.labels, self.training_images)
+        return analysis(self.main_results, self.declared, self.labels)
+
+    @property
+    def jobs(self) -> list[RunConfig]:
+        """The RunConfigs of the main comparison."""
+        configurations = set(self.main["configuration"])
+        return [result.job for result in self.results if result.job.configuration in configurations]
 
     def by_gap(self) -> pd.DataFrame:
         """Configurations of the main comparison, largest gap first."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,11 @@ from matplotlib.patches import Rectangle
 from pipeline.cli import formatting
 from pipeline.report import style
 from pipeline.report.evidence import BOOK_ACCURACY, BOOK_BAND
-from pipeline.report.prose import opening
 from pipeline.report.style import HELD, INK, MUTED, TRAIN
 
 SMALL = 8
 FAINTEST, FULLEST = 0.06, 0.62
-"""Opacity of a cell's colour. A fuller one would leave too little contrast for the number in it, by day or by night."""
+"""Opacity of a cell of the confusion matrix. A fuller one would leave too little contrast for the number in it."""
 
 
 def spread(places: Sequence[float], distance: float) -> list[float]:
@@ -42,215 +42,61 @@ def spread(places: Sequence[float], distance: float) -> list[float]:
 
 
 def dumbbells(rows: pd.DataFrame) -> Figure:
-    """Test accuracy with its interval, and the training accuracy that it falls short of: the gap is the distance."""
+    """Training and held-out accuracy, whose distance is the gap, and test accuracy as a ring beside them.
+
+    Columns: `label`; `train_accuracy_mean`; `held_out_mean`, `_low`, `_high`; `test_accuracy_mean`; `gap_accuracy_mean`.
+    """
     # A mixed store takes many hyper-parameters to tell one from another: the table behind the figure has them whole.
-    names = [textwrap.shorten(opening.configuration(row), 36, placeholder=" …") for _, row in rows.iterrows()]
+    names = [textwrap.shorten(label, 36, placeholder=" …") for label in rows["label"]]
     left = style.inches(names) + 0.15
     figure, ax = style.axes(5.3, 0.9 + 0.36 * len(rows), left=left, right=0.6, top=0.45, bottom=0.45)
     edge = 5.3 - left - 0.6  # inches that the axes are wide
     for place, (_, row) in enumerate(rows.iterrows()):
-        test, train = 100 * row["test_accuracy_mean"], 100 * row["train_accuracy_mean"]
-        ax.plot([test, train], [place, place], color=HELD, alpha=0.25, linewidth=8, solid_capstyle="butt")
-        if pd.notna(row["test_accuracy_low"]):
-            ends = [100 * row["test_accuracy_low"], 100 * row["test_accuracy_high"]]
-            ax.plot(ends, [place, place], color=HELD, linewidth=1.5)
+        test, held, train = (100 * row[f"{name}_mean"] for name in ("test_accuracy", "held_out", "train_accuracy"))
+        ax.plot([held, train], [place, place], color=HELD, alpha=0.25, linewidth=8, solid_capstyle="butt")
+        ax.plot([100 * row["held_out_low"], 100 * row["held_out_high"]], [place, place], color=HELD, linewidth=1.5)
         ax.plot(train, place, "D", color=TRAIN, markersize=6)
-        ax.plot(test, place, "o", color=HELD, markersize=7)
+        ax.plot(held, place, "o", color=HELD, markersize=7)
+        ax.plot(test, place, "o", markerfacecolor="none", markeredgecolor=INK, markersize=8)
         gap = formatting.number(100 * row["gap_accuracy_mean"])
-        ax.text(1 + 0.5 / edge, place, gap, va="center", ha="right", transform=ax.get_yaxis_transform(), weight="bold")
-        ax.text(-0.1 / edge, place, names[place], va="center", ha="right", transform=ax.get_yaxis_transform())
+        beside: dict[str, Any] = {"va": "center", "ha": "right", "transform": ax.get_yaxis_transform()}
+        ax.text(1 + 0.5 / edge, place, gap, weight="bold", **beside)
+        ax.text(-0.1 / edge, place, names[place], **beside)
     ax.set(ylim=(len(rows) - 0.5, -0.5), yticks=[], xlabel="accuracy, % of the images")
-    above = 1 + 0.1 / len(rows)
-    for at, label, colour, marker in ((0.05, "test", HELD, "o"), (0.65, "training", TRAIN, "D")):
-        ax.plot(at / edge, above, marker, color=colour, markersize=6, transform=ax.transAxes, clip_on=False)
-        ax.text((at + 0.1) / edge, above, label, color=colour, weight="bold", va="center", transform=ax.transAxes)
-    ax.annotate(
-        "gap,\npoints",
-        (1 + 0.5 / edge, 1),
-        (0, 4),
-        xycoords="axes fraction",
-        textcoords="offset points",
-        ha="right",
-        color=MUTED,
-    )
+    size = figure.get_size_inches()
+    legend = (("training", TRAIN, "D", TRAIN), ("held out", HELD, "o", HELD), ("test", INK, "o", "none"))
+    for at, (label, colour, marker, face) in zip((0.2, 1.2, 2.2), legend, strict=True):
+        shape: dict[str, Any] = {"color": colour, "markerfacecolor": face, "markersize": 6, "clip_on": False}
+        ax.plot(at / size[0], 1 - 0.15 / size[1], marker, transform=figure.transFigure, **shape)
+        figure.text((at + 0.1) / size[0], 1 - 0.15 / size[1], label, color=colour, weight="bold", va="center")
+    place_of: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "right"}
+    ax.annotate("gap,\npoints", (1 + 0.5 / edge, 1), (0, 4), color=MUTED, **place_of)
     ax.grid(axis="y", visible=False)
     ax.spines["left"].set_visible(False)
     return figure
 
 
-def against_width(
-    cells: pd.DataFrame, figure: str, label: str, looks: dict[str, dict[str, Any]], scale: float = 1
-) -> Figure:
-    """One line per optimizer over the width, with intervals; the points of one width stand side by side."""
-    names = [name for name in looks if name in set(cells["optimizer"])]
-    drawing, ax = style.axes(5.3, 3.9, left=0.75, right=0.4 + style.inches(names), top=0.2, bottom=0.48)
-    widths = sorted(int(width) for width in cells["width"].unique())
-    ends = {}
-    for place, name in enumerate(names):
-        rows = cells[cells["optimizer"].eq(name)].sort_values("width")
-        dodge = 2 ** (0.07 * (place - (len(names) - 1) / 2))
-        x, y = rows["width"].to_numpy(float) * dodge, scale * rows[f"{figure}_mean"].to_numpy(float)
-        low, high = (scale * rows[f"{figure}_{end}"].to_numpy(float) for end in ("low", "high"))
-        ax.vlines(x, low, high, color=looks[name]["color"], linewidth=1.1, alpha=0.55)
-        ax.plot(x, y, **looks[name], linewidth=1.6, markersize=5.2)
-        ends[name] = (x[-1], y[-1])
-    ax.set_xscale("log", base=2)
-    ax.set(xlabel="width, units in each hidden layer", ylabel=label, xticks=widths)
-    sparse = len(widths) > 8  # then every other width is named, from the widest
-    ax.set_xticklabels(["" if sparse and (len(widths) - 1 - i) % 2 else str(width) for i, width in enumerate(widths)])
-    ax.minorticks_off()
-    ax.set_xlim(widths[0] / 1.35, widths[-1] * 1.35)
-    ax.axhline(0, color=MUTED, linewidth=0.8)
-    # One interval of two seeds may be ten times as long as all the others: it runs out of the frame.
-    means = scale * cells[f"{figure}_mean"]
-    room = 0.7 * float(np.ptp(means)) or 1.0
-    bottom, top = ax.get_ylim()
-    ax.set_ylim(max(bottom, means.min() - room), min(top, means.max() + room))
-    _labels(ax, ends, looks)
-    return drawing
-
-
-def by_depth(cells: pd.DataFrame, sides: Sequence[str], labels: Sequence[str]) -> Figure:
-    """A row of panels per optimizer, a column per figure of `sides`, over the width: a line per depth, its interval a band."""
-    names, depths = sorted(set(cells["optimizer"])), sorted(int(depth) for depth in cells["depth"].unique())
-    widths = sorted(int(width) for width in cells["width"].unique())
-    looks = style.look([str(depth) for depth in depths])
-    height, top, bottom, wide = 1.75, 0.3, 0.5, 1.8
-    size = 5.5, height * len(names) + top + bottom
-    drawing = Figure(figsize=size)
-    _depths(drawing, looks)
-    limits = {side: _limits(SIDES[side](cells[f"{side}_mean"].to_numpy(float))) for side in sides}
-    for down, name in enumerate(names):
-        for across, (side, label) in enumerate(zip(sides, labels, strict=True)):
-            left, low = 0.78 + 2.7 * across, bottom + height * (len(names) - 1 - down) + 0.08
-            ax = drawing.add_axes((left / size[0], low / size[1], wide / size[0], (height - 0.4) / size[1]))
-            for depth in depths:
-                rows = cells[cells["optimizer"].eq(name) & cells["depth"].eq(depth)].sort_values("width")
-                look, x = looks[str(depth)], np.log2(rows["width"].to_numpy(float))
-                mean, floor, ceiling = (
-                    SIDES[side](rows[f"{side}_{part}"].to_numpy(float)) for part in ("mean", "low", "high")
-                )
-                ax.fill_between(x, floor, ceiling, color=look["color"], alpha=0.16, linewidth=0)
-                ax.plot(x, mean, **look, linewidth=1.5, markersize=3.6)
-            _dress(ax, side, limits[side], widths)
-            ax.set_ylabel(label, labelpad=2)
-            if across == 0:
-                ax.set_title(name, loc="left", fontsize=10.5, weight="bold", pad=5)
-            if down == len(names) - 1:
-                ax.set_xlabel("width, units in each layer")
-            else:
-                ax.set_xticklabels([])
-    return drawing
-
-
-def _depths(drawing: Figure, looks: dict[str, dict[str, Any]]) -> None:
-    """Which look is which depth, above the panels."""
-    ax = drawing.add_axes((0, 0, 1, 1))
-    ax.set_axis_off()
-    wide, high = drawing.get_size_inches()
-    ax.set(xlim=(0, wide), ylim=(0, high))
-    ax.text(0.12, high - 0.16, "hidden layers:", color=MUTED, va="center")
-    for place, (depth, look) in enumerate(looks.items()):
-        at = 1.2 + 0.62 * place
-        ax.plot([at, at + 0.26], [high - 0.16] * 2, **look, markersize=4.5, linewidth=1.5)
-        ax.text(at + 0.33, high - 0.16, depth, va="center")
-
-
-def _limits(means: np.ndarray) -> tuple[float, float]:
-    """Room for the means of all panels of a column; the longest bands are cut."""
-    room = 0.12 * float(np.ptp(means)) + 1e-6
-    return float(means.min()) - room, float(means.max()) + room
-
-
-def _dress(ax: Axes, side: str, limits: tuple[float, float], widths: Sequence[int]) -> None:
-    ax.set(ylim=limits, xlim=(np.log2(widths[0]) - 0.4, np.log2(widths[-1]) + 0.4))
-    step = math.ceil(len(widths) / 5)  # widths are named from the widest
-    named = [width for place, width in enumerate(reversed(widths)) if place % step == 0]
-    ax.set(xticks=[float(np.log2(width)) for width in named], xticklabels=named)
-    kind = side.partition("_")[2]
-    if side.startswith("gap"):
-        ax.axhline(0, color=MUTED, linewidth=0.8)
-    else:
-        ticks = [tick for tick in TICKS[kind] if limits[0] <= SIDES[side](tick) <= limits[1]]
-        labels = [f"{100 * tick if kind == 'accuracy' else tick:g}" for tick in ticks]
-        ax.set(yticks=[float(SIDES[side](tick)) for tick in ticks], yticklabels=labels)
-
-
-def _labels(ax: Axes, ends: dict[str, tuple[float, float]], looks: dict[str, dict[str, Any]]) -> None:
+def _labels(ax: Axes, ends: dict[str, tuple[float, float]], looks: Looks, size: float = 8.5) -> None:
     """Each line's name at its right end, on a thin leader where names had to make room for each other."""
     low, high = ax.get_ylim()
     height = ax.get_window_extent().height * 72 / ax.figure.dpi
-    places = spread([(y - low) / (high - low) for _, y in ends.values()], 13 / height)
+    places = spread([(y - low) / (high - low) for _, y in ends.values()], 1.3 * size / height)
     for (name, (x, y)), place in zip(ends.items(), places, strict=True):
-        ax.annotate(
-            name, (x, y), (1.07, place), textcoords="axes fraction", va="center", fontsize=10,
-            arrowprops={"arrowstyle": "-", "color": looks[name]["color"], "linewidth": 0.8, "shrinkA": 1, "shrinkB": 4},
-        )  # fmt: skip
+        colour = looks[name]["color"]
+        leader: dict[str, Any] = {
+            "arrowstyle": "-",
+            "color": colour,
+            "linewidth": 0.8,
+            "shrinkA": 1,
+            "shrinkB": 3,
+            "relpos": (0, 0.5),
+        }
+        leader["linestyle"] = (0, (1, 2))
+        style_of: dict[str, Any] = {"textcoords": "axes fraction", "va": "center", "fontsize": size}
+        ax.annotate(name, (x, y), (1.09, place), **style_of, arrowprops=leader)
         ax.plot(
-            1.045,
-            place,
-            transform=ax.transAxes,
-            clip_on=False,
-            color=looks[name]["color"],
-            marker=looks[name]["marker"],
-            markersize=5.2,
+            1.055, place, looks[name]["marker"], transform=ax.transAxes, clip_on=False, color=colour, markersize=4.5
         )
-
-
-def cell_font(order: Sequence[str], widths: int) -> float:
-    """Points of the numbers in a heat map: as large as its columns allow."""
-    return min(9.5, 21 * (5.1 - style.inches(order)) / widths)
-
-
-def halves_fit(order: Sequence[str], widths: int) -> bool:
-    """Whether half the interval's length can still be read below each number of a heat map."""
-    return cell_font(order, widths) > 9
-
-
-def heat_map(
-    cells: pd.DataFrame, order: Sequence[str], figure: str, colour: str, shade: Callable[[float], float]
-) -> Figure:
-    """Optimizers down, widths across, the percentage in each cell, half the interval's length below it."""
-    widths = sorted(int(width) for width in cells["width"].unique())
-    values = {(row["optimizer"], int(row["width"])): row for _, row in cells.iterrows()}
-    shades = {place: shade(row[f"{figure}_mean"]) for place, row in values.items()}
-    least, most = min(shades.values()), max(shades.values())
-    left = 0.15 + style.inches(order)
-    drawing, ax = style.axes(5.3, 0.62 + 0.5 * len(order), left=left, right=0.05, top=0.05, bottom=0.48)
-    font, halves = cell_font(order, len(widths)), halves_fit(order, len(widths))
-    middle: dict[str, Any] = {"ha": "center", "va": "center"}
-    for down, name in enumerate(order):
-        for across, width in enumerate(widths):
-            row = values.get((name, width))
-            if row is None:
-                ax.text(across, down, "–", color=MUTED, **middle)
-                continue
-            fullness = (shades[name, width] - least) / ((most - least) or 1)
-            ax.add_patch(_cell(across, down, colour, fullness))
-            interval = (
-                half_interval(row[f"{figure}_mean"], row[f"{figure}_low"], row[f"{figure}_high"]) if halves else ""
-            )
-            lift = 0.13 if interval else 0
-            ax.text(across, down - lift, formatting.number(100 * row[f"{figure}_mean"]), fontsize=font, **middle)
-            if lift:
-                ax.text(across, down + 0.23, interval, fontsize=SMALL - 0.5, **middle)
-    ax.set(xlim=(-0.5, len(widths) - 0.5), ylim=(len(order) - 0.5, -0.5), xlabel="width, units in each hidden layer")
-    ax.set(xticks=range(len(widths)), xticklabels=widths, yticks=range(len(order)), yticklabels=order)
-    _bare(ax)
-    ax.tick_params(axis="y", labelcolor=INK)
-    return drawing
-
-
-def half_interval(mean: float, low: float, high: float) -> str:
-    """`± 0.31`, in points; the one end that was not cut where the other is the largest or smallest possible value."""
-    if math.isnan(low):
-        return ""
-    below, above = mean - low, high - mean
-    if math.isclose(below, above, abs_tol=1e-9):
-        return f"± {formatting.number(100 * below)}"
-    if high == 1 and low in (-1, 0):
-        return formatting.span(low, high, digits=0)
-    return f"≥ {formatting.number(100 * low)}" if below > above else f"≤ {formatting.number(100 * high)}"
 
 
 def _cell(across: int, down: int, colour: str, fullness: float) -> Rectangle:
@@ -275,80 +121,145 @@ def log(loss: Any) -> Any:
 
 
 # Scaled by hand: matplotlib's own logarithmic axes take twice the time of all the rest of a panel.
-SCALES: dict[str, Callable[[Any], Any]] = {"loss": log, "accuracy": stretch}
 TICKS = {
     "loss": (0.0001, 0.001, 0.003, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
     "accuracy": (0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999),
 }
+Ends = tuple[float, float]
+Looks = Mapping[str, Mapping[str, Any]]
+"""Colour, marker and dashes by the name of a line."""
 
 
-SIDES: dict[str, Callable[[Any], Any]] = {
-    "gap_accuracy": lambda gap: 100 * gap,
-    "gap_loss": lambda gap: gap,
-    "test_accuracy": stretch,
-    "test_loss": log,
-}
-"""How the figures of a comparison by depth are drawn: gaps as they are, in points and nats."""
+@dataclass(frozen=True)
+class Line:
+    """One line of a plot with its interval over seeds."""
+
+    name: str
+    x: np.ndarray
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    mark: int | None = None
+    """The point to be marked."""
 
 
-class CurveLimits:
-    """Common limits of all learning-curve panels, so that they can be compared by eye."""
+@dataclass(frozen=True)
+class Axis:
+    """How numbers are placed on an axis."""
 
-    def __init__(self, bands: pd.DataFrame) -> None:
-        self.epochs = int(bands["epoch"].max())
-        self.of: dict[str, tuple[float, float]] = {}
-        for figure, scale in SCALES.items():
-            means = scale(bands[f"{figure}_mean"].to_numpy(float))
-            room = 0.1 * float(np.ptp(means)) + 0.02
-            self.of[figure] = (float(means.min()) - room, float(means.max()) + room)
-
-
-def learning_curves(bands: pd.DataFrame, title: str, limits: CurveLimits) -> Figure:
-    """One configuration: loss above accuracy, training against held-out, means over seeds with their intervals."""
-    return learning_curve_sheet({title: bands}, limits)
+    label: str
+    scale: Callable[[Any], Any] = np.asarray
+    ticks: tuple[float, ...] = ()
+    """Candidates; without any matplotlib chooses."""
+    factor: float = 1
+    """From a tick to its label."""
+    falling: bool = False
+    zero: bool = False
+    """Whether there is a line at zero."""
 
 
-def learning_curve_sheet(panels: dict[str, pd.DataFrame], limits: CurveLimits, columns: int = 3) -> Figure:
-    """All panels on one sheet, for places that take a single picture."""
+LOSS = Axis("loss, nats", log, TICKS["loss"])
+ACCURACY = Axis("accuracy, %", stretch, TICKS["accuracy"], 100)
+GAP_LOSS = Axis("gap, nats", zero=True)
+GAP_ACCURACY = Axis("gap, points", lambda gap: 100 * np.asarray(gap), zero=True)
+TRAINING_LOSS = Axis("training loss, nats", log, TICKS["loss"], falling=True)
+EPOCH = Axis("epoch")
+
+
+def limits(axis: Axis, panels: Iterable[Sequence[Line]], room: float = 0.1) -> tuple[float, float]:
+    """Ends of the axis that hold the means of all panels: a long interval is cut, so that one seed more does not rule them."""
+    means = axis.scale(np.concatenate([line.mean for lines in panels for line in lines]).astype(float))
+    space = room * float(np.ptp(means)) or 0.02
+    return float(means.min()) - space, float(means.max()) + space
+
+
+def draw_lines(
+    ax: Axes,
+    lines: Sequence[Line],
+    looks: Looks,
+    x: Axis,
+    y: Axis,
+    ends: Ends,
+    *,
+    span: Ends | None = None,
+    band: bool = True,
+) -> None:
+    """Lines with their intervals as bands, or as bars that stand side by side at each x; names at the right ends."""
+    if y.zero:
+        ax.axhline(0, color=MUTED, linewidth=0.8)
+    names = {}
+    for place, line in enumerate(lines):
+        look = looks[line.name]
+        dodge = 0 if band else 0.07 * (place - (len(lines) - 1) / 2)
+        at, mean = x.scale(line.x) + dodge, y.scale(line.mean)
+        low, high = y.scale(line.low), y.scale(line.high)
+        if band:
+            ax.fill_between(at, low, high, color=look["color"], alpha=0.15, linewidth=0)
+        else:
+            ax.vlines(at, low, high, color=look["color"], linewidth=1.1, alpha=0.55)
+        shape: dict[str, Any] = {} if not band or len(at) == 1 else {"marker": None}
+        ax.plot(at, mean, **{**look, **shape}, linewidth=1.6, markersize=5)
+        if line.mark is not None:
+            ax.plot(at[line.mark], mean[line.mark], marker=look["marker"], color=look["color"], markersize=6)
+        names[line.name] = (at[-1], mean[-1])
+    if span:
+        ax.set_xlim(span)
+    _ticks(ax, x, "x", sorted(ax.get_xlim()), 0.17)
+    ax.set_ylim(ends)
+    _ticks(ax, y, "y", ends, 0.11)
+    if x.falling:
+        ax.invert_xaxis()
+    _labels(ax, names, looks)
+
+
+def _ticks(ax: Axes, axis: Axis, which: str, ends: Sequence[float], distance: float) -> None:
+    """The ticks of an axis that lie within its ends, those left out that would come nearer than that part of its length."""
+    getattr(ax, f"set_{which}label")(axis.label)
+    if axis.ticks:
+        shown: list[float] = []
+        for tick in reversed(axis.ticks):
+            inside = ends[0] - 1e-9 <= axis.scale(tick) <= ends[1] + 1e-9
+            if inside and (
+                not shown or abs(axis.scale(tick) - axis.scale(shown[-1])) >= distance * (ends[1] - ends[0])
+            ):
+                shown.append(tick)
+        getattr(ax, f"set_{which}ticks")([float(axis.scale(tick)) for tick in shown])
+        getattr(ax, f"set_{which}ticklabels")([f"{axis.factor * tick:g}" for tick in shown])
+
+
+def sheet(
+    panels: Mapping[str, Callable[[list[Axes]], None]],
+    rows: int = 1,
+    columns: int = 3,
+    wide: float = 3.9,
+    beside: float = 0.8,
+) -> Figure:
+    """A panel for each title: `rows` pairs of axes, one above the other, handed to the function that draws them.
+
+    `wide`: inches of a panel, `beside` those for the names of its lines.
+    """
     columns = min(columns, len(panels))
-    rows = math.ceil(len(panels) / columns)
-    figure = Figure(figsize=(3.7 * columns, 3.9 * rows))
-    for place, (title, bands) in enumerate(panels.items()):
-        left, bottom = place % columns / columns, 1 - (place // columns + 1) / rows
-        boxes = [(left + 0.2 / columns, bottom + y / rows, 0.61 / columns, 0.37 / rows) for y in (0.555, 0.115)]
-        loss, accuracy = (figure.add_axes(box) for box in boxes)
-        _curves(loss, bands, "loss", limits)
-        _curves(accuracy, bands, "accuracy", limits)
-        loss.set(ylabel="loss, nats", xticklabels=[])
-        accuracy.set(ylabel="accuracy, %", xlabel="epoch")
-        loss.set_title(title, loc="left", fontsize=10.5, weight="bold", pad=6)
+    lines = math.ceil(len(panels) / columns)
+    width, height = wide, (0.85 + 1.6 * rows) * wide / 3.9
+    figure = Figure(figsize=(width * columns, height * lines))
+    for place, (title, draw) in enumerate(panels.items()):
+        left, bottom = place % columns / columns, 1 - (place // columns + 1) / lines
+        below, tall = 0.5 / height, (height - 0.8) / height / rows
+        boxes = [
+            (
+                left + 0.78 / wide / columns,
+                bottom + (below + tall * row) / lines,
+                (wide - 0.78 - beside) / wide / columns,
+                (tall - 0.12 / height) / lines,
+            )
+            for row in reversed(range(rows))
+        ]
+        axes = [figure.add_axes(box) for box in boxes]
+        draw(axes)
+        for ax in axes[:-1]:
+            ax.set(xlabel="", xticklabels=[])
+        axes[0].set_title(title, loc="left", fontsize=10.5, weight="bold", pad=6)
     return figure
-
-
-def _curves(ax: Axes, bands: pd.DataFrame, figure: str, limits: CurveLimits) -> None:
-    scale, (bottom, top) = SCALES[figure], limits.of[figure]
-    heights = []
-    for split, colour, dashes in (("train", TRAIN, "-"), (_held(bands), HELD, (0, (5, 1.4)))):
-        rows = bands[bands["split"].eq(split)].sort_values("epoch")
-        epochs = rows["epoch"].to_numpy(float)
-        mean, low, high = (scale(rows[f"{figure}_{part}"].to_numpy(float)) for part in ("mean", "low", "high"))
-        ax.fill_between(epochs, low, high, color=colour, alpha=0.18, linewidth=0)
-        marker = "o" if limits.epochs == 1 else None
-        ax.plot(epochs, mean, color=colour, linewidth=1.8, linestyle=dashes, marker=marker)
-        heights.append((mean[-1] - bottom) / (top - bottom))
-    for name, colour, height in zip(("training", "held-out"), (TRAIN, HELD), spread(heights, 0.13), strict=True):
-        ax.text(1.03, height, name, transform=ax.transAxes, va="center", color=colour, fontsize=SMALL + 0.5)
-    steps = range(1, limits.epochs + 1, max(1, math.ceil(limits.epochs / 6)))
-    ticks = [tick for tick in TICKS[figure] if bottom <= scale(tick) <= top]
-    labels = [f"{100 * tick if figure == 'accuracy' else tick:g}" for tick in ticks]
-    ax.set(xlim=(0.9, limits.epochs + 0.1), xticks=list(steps), ylim=(bottom, top))
-    ax.set(yticks=scale(np.array(ticks)), yticklabels=labels)
-    ax.yaxis.labelpad = 2
-
-
-def _held(bands: pd.DataFrame) -> str:
-    """The held-out split of these curves: the validation samples, or the test samples where there are none."""
-    return "val" if bands["split"].eq("val").any() else "test"
 
 
 def confusion(counts: np.ndarray, classes: Sequence[str]) -> Figure:

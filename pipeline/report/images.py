@@ -6,11 +6,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from pipeline.cli import console
 from pipeline.cli.errors import UserError
 from pipeline.data.arrays import Arrays, DamagedData, load
 from pipeline.report.evidence import Evidence
-from pipeline.report.findings import Duel, duel
+from pipeline.report.prose import inference
+from pipeline.statistics import mcnemar
 from pipeline.storage import record
 from pipeline.storage.find import beginning, find_run
 from pipeline.storage.store import RunStore
@@ -59,8 +62,11 @@ def of_winner(evidence: Evidence, data: Path) -> Arrays | None:
     return arrays
 
 
-def between(names: str, store: RunStore, data: Path) -> Duel:
-    """McNemar's test of two runs of `store`, on the test images that they share. `names`: RUN,RUN. Raises UserError."""
+def between(names: str, store: RunStore, data: Path) -> str:
+    """McNemar's test of two runs of `store`, on the test images that they share: a table and a sentence.
+
+    `names`: RUN,RUN. Raises UserError where one has no predictions, or they are of other images.
+    """
     words = [word.strip() for word in names.split(",") if word.strip()]
     if len(words) != 2:
         raise UserError(f"between={names}: expected two runs of one folder, between=RUN,RUN")
@@ -74,4 +80,16 @@ def between(names: str, store: RunStore, data: Path) -> Duel:
         if run.identity.get("data") != arrays.digest:
             shown = console.in_checkout(folder)
             raise UserError(f"{run.name}: was tested on other data than {shown} holds; data=FOLDER names another")
-    return duel(arrays.test_labels, first, second)
+    found = mcnemar.of_runs(arrays.test_labels, first, second)
+    # Two runs may share a name: of one network with and without validation samples, or of two depths of a sweep.
+    names_of = [
+        run.name if first.name != second.name else f"{run.name} ({beginning(run.key)})" for run in (first, second)
+    ]
+    table = pd.DataFrame(
+        {
+            "test images": [f"right with {names_of[0]}", f"wrong with {names_of[0]}"],
+            f"right with {names_of[1]}": [found.both, found.only_second],
+            f"wrong with {names_of[1]}": [found.only_first, found.neither],
+        }
+    )
+    return f"{table.to_string(index=False)}\n{inference.mcnemar(found, *names_of)}"

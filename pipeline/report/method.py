@@ -10,7 +10,6 @@ from pipeline.data.arrays import Arrays
 from pipeline.report.evidence import Evidence
 from pipeline.statistics import summary
 from pipeline.statistics.figures import FIGURES
-from pipeline.statistics.verdicts import MOST_SEEDS
 
 LICENCES = {
     "mnist": "MNIST: Yann LeCun and Corinna Cortes, CC BY-SA 3.0.",
@@ -18,20 +17,22 @@ LICENCES = {
 }
 
 GAP = (
-    "Accuracy on the training images minus accuracy on the test images, both after the last epoch, with the same fixed "
-    "weights in inference mode; in loss, test minus training. Never the running accuracy of the progress bar."
+    "Training minus held-out accuracy, and held-out minus training loss, at the end of training, with the same fixed weights in "
+    "inference mode; never the running accuracy of the progress bar. A network trained on neither split shows no gap."
 )
-CHOICES = "By the mean over seeds of each run's best validation accuracy. The test images choose nothing."
-CLAIMS = (
-    "Declared before the runs: each optimizer against the best at equal width, each width against the next. Differences are "
-    'paired by seed; Holm\'s correction counts every pair the best could have been chosen from. "Overfits more" takes enough '
-    "seeds, a corrected p under alpha and a difference over the declared minimum, the same at equal training loss, and must not "
-    "go with being better on the test split."
+FIT = (
+    "Curves are read where the training loss first falls to a given value, linearly between their points. There both networks fit "
+    "equally well, and the one with the larger gap generalises worse."
 )
+CHOICES = "By the mean over seeds of each run's best validation accuracy. The test file chooses nothing."
 INTERVALS = (
-    "95 % intervals of the mean over seeds, by Student's t with n − 1 degrees of freedom; a single seed has none. They "
-    "speak of other seeds, not of other test images. A place is shared by those whose intervals overlap. Seeds are shared "
-    "by all configurations, so a paired test can see more than these intervals do."
+    "95 %, of the mean over seeds, by Student's t. They speak of other seeds on the images that there are; the table of single "
+    "configurations has intervals over seeds and images too. Places are shared by those whose intervals overlap. Seeds are shared by all "
+    "configurations, so a paired test can see more than these intervals do."
+)
+CHECKS = (
+    "A published figure with a band is reproduced where ours lies in the band. A published floor that ours is over is a sanity check, no "
+    "reproduction."
 )
 
 
@@ -40,82 +41,75 @@ def card(evidence: Evidence, arrays: Arrays | None) -> list[tuple[str, str]]:
     if not evidence.questions:
         return [("Compute", _compute(evidence))]
     main = evidence.main
-    dataset = str(main["dataset"].iloc[0])
+    jobs = evidence.jobs
     runs = evidence.runs[evidence.runs["configuration"].isin(main["configuration"])]
+    seeds = "A seed decides the initial weights and the order of the batches, the same for every optimizer."
     terms = [
         ("Data", _data(evidence, arrays)),
         ("What varies", "; ".join(_varied(evidence)) + "."),
-        ("What is held fixed", ", ".join(_fixed(evidence)) + "."),
-        ("Seeds", f"{formatting.ranged(runs['seed'].to_list())}. {_seeds(evidence)}"),
+        ("What is held fixed", ", ".join(_fixed(jobs)) + "."),
+        ("Seeds", f"{formatting.ranged(runs['seed'].to_list())}. {seeds}"),
         ("Gap", GAP),
+        ("Equal training loss", FIT),
         ("Choices", CHOICES if evidence.chosen_on_validation else "Nothing is held out, so nothing is chosen."),
         ("Intervals", INTERVALS),
-        ("Claims", CLAIMS + _seeds_counted(evidence)),
+        ("Claims", _claims(evidence)),
+        ("Sanity checks", CHECKS),
         ("Compute", _compute(evidence)),
         ("Made with", "; ".join(_origin(evidence)) + "."),
-        ("Licence of the data", LICENCES.get(dataset, "")),
+        ("Licence of the data", LICENCES.get(str(main["dataset"].iloc[0]), "")),
     ]
     return [(term, text) for term, text in terms if text.strip(".")]
 
 
-def _seeds_counted(evidence: Evidence) -> str:
-    """What "more seeds would decide" and "detectable" mean."""
+def _claims(evidence: Evidence) -> str:
     declared = evidence.declared
-    sizes = [f"{figure.declared(declared.effect_to_find[name])} of {figure.name}" for name, figure in FIGURES.items()]
+    margins = [f"{about.declared(declared.margin[name])} of {about.name}" for name, about in FIGURES.items()]
     return (
-        f" Seeds that would decide are counted for a true difference of {formatting.listed(sizes, 'or')} to be claimed, and for none "
-        f"at all to be shown as equivalent, each in {declared.power:.0%} of cases; what lies between may stay undecided. A "
-        f"contrast that would take more than {MOST_SEEDS:,} seeds more is not decidable by seeds. "
-        "Detectable is the smallest true difference that the seeds of a contrast claim as often, at the first and strictest "
-        "step of Holm's correction; of a gap it is the difference alone."
+        "Declared in conf/comparison.yaml before the runs: what each value is held against, and the margins "
+        f"({formatting.listed(margins)}). Differences are paired by seed ({declared.claim_test}, Holm over the contrasts of one factor). "
+        f"One is claimed with p under {declared.alpha:g} and a mean difference over the margin, at the first {declared.seeds_to_explore} "
+        f"seeds (explored) or the first {declared.seeds_to_confirm} (confirmed), at no other number. Equivalent: two one-sided tests "
+        f"within the margin. Detectable: the smallest true difference that is claimed in {declared.power:.0%} of cases."
     )
 
 
 def _data(evidence: Evidence, arrays: Arrays | None) -> str:
-    sizes = sorted({job.dataset.validation_size for job in _jobs(evidence)} - {0})
-    held = formatting.listed([f"{size:,}" for size in sizes])
-    split = (
-        f"The last {held} training images are held out for validation."
-        if held
-        else "Nothing is held out for validation."
-    )
+    splits = {
+        (job.dataset.validation_size, job.dataset.validation, job.dataset.validation_seed) for job in evidence.jobs
+    }
+    held = [
+        f"the last {size:,} training images are held out for validation"
+        if how == "last"
+        else f"{size:,} training images, drawn once (seed {seed}) and stratified by class, are held out for validation"
+        for size, how, seed in sorted(splits)
+        if size
+    ]
+    split = f"{formatting.listed(held)}." if held else "nothing is held out for validation."
     name = evidence.main["dataset"].iloc[0]
-    if arrays is None:
-        return f"{name}. {split}"
-    return f"{name}: {len(arrays.train_images):,} training and {len(arrays.test_images):,} test images. {split}"
-
-
-def _jobs(evidence: Evidence) -> list[Any]:
-    configurations = set(evidence.main["configuration"])
-    return [result.job for result in evidence.results if result.job.configuration in configurations]
+    sizes = (
+        "" if arrays is None else f": {len(arrays.train_images):,} training and {len(arrays.test_images):,} test images"
+    )
+    return f"{name}{sizes}; {split}"
 
 
 def _varied(evidence: Evidence) -> list[str]:
     main = evidence.main
     optimizers, shapes = sorted(set(main["optimizer"])), sorted(set(main["hidden"]), key=_by_size)
-    told = [
+    found = [
         f"{formatting.plural(len(optimizers), 'optimizer')} ({formatting.listed(optimizers)})",
         f"{formatting.plural(len(shapes), 'shape')} of the hidden layers ({formatting.listed(shapes)})",
     ]
     for column in summary.dotted_columns(main):
         values = sorted({_value(value) for value in main[column].dropna()})
-        told += [f"{column} ({formatting.listed(values)})"] if len(values) > 1 else []
-    return told
+        found += [f"{column} ({formatting.listed(values)})"] if len(values) > 1 else []
+    return found
 
 
-def _fixed(evidence: Evidence) -> list[str]:
-    jobs = _jobs(evidence)
+def _fixed(jobs: list[Any]) -> list[str]:
     varied = set(summary.varying(jobs))
     fixed = {name: value for name, value in summary.hyperparameters(jobs[0]).items() if name not in varied}
     return [f"{name} {_value(value)}" for name, value in fixed.items() if not name.startswith("optimizer.")]
-
-
-def _seeds(evidence: Evidence) -> str:
-    return (
-        "A seed decides the initial weights and the order of the batches, the same for every optimizer. "
-        f"Below {evidence.declared.seeds_to_explore} seeds a comparison is a smoke test, "
-        f"{evidence.declared.seeds_to_confirm} confirm."
-    )
 
 
 def _compute(evidence: Evidence) -> str:

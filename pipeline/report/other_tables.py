@@ -1,8 +1,9 @@
-"""Tables that other commands leave in the report's folder, as far as the runs that they rest on are in `runs/`."""
+"""Tables of other commands: published figures and tuned learning rates, with what of them was trained in this checkout."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+import io
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.cli.formatting import listed, plural
+from pipeline.cli import console
+from pipeline.cli.formatting import listed
 from pipeline.report.evidence import Evidence
 from pipeline.report.prose import published
 from pipeline.report.tuned import SHORT, brief
@@ -21,6 +23,9 @@ PUBLISHED = "published.csv"
 
 NUMBERS = ["low", "high", "mean", "mean_low", "mean_high"]
 """Columns that are for drawing; the same stands in words beside them."""
+
+HERE, ELSEWHERE, NOT_RUN = "here", "elsewhere", "–"
+"""Where the runs of a row were trained: those that are not in this checkout's store came with the table."""
 
 
 @dataclass(frozen=True)
@@ -47,16 +52,16 @@ KNOWN = (
         PUBLISHED,
         "published",
         "Published figures",
-        "Recipes out of the literature, by python -m pipeline.published: what their authors published, the band in which a mean "
-        "of ours should lie, and ours with its 95 % interval over seeds.",
+        "Recipes out of the literature: what their authors published, the band in which a mean of ours should lie, and ours with its "
+        "95 % interval over seeds.",
         tuple(NUMBERS),
     ),
     OtherTable(
         "tuned.csv",
         "tuned",
-        "Tuned against default learning rates",
-        "Each optimizer at its default learning rate and at the one that the validation split chooses, by python -m pipeline.tune. "
-        "The figures are of other seeds than those that chose; intervals are 95 % over seeds.",
+        "Tuned learning rates",
+        "Each optimizer at its default learning rate and at the one that the validation split chooses. The figures are of other seeds "
+        "than those that chose; intervals are 95 % over seeds.",
         columns=(*SHORT, "hidden layers"),
         brief=_tuned,
     ),
@@ -73,77 +78,77 @@ class Shown:
     rows: list[list[str]]
     runs: list[list[str]] | None
     """Addresses in the MLflow UI, for each row; None where there are none at all."""
-    anchors: list[str]
-    """What each row is called on the page."""
 
 
-def read(folder: Path | None, file: str, here: Container[str]) -> tuple[pd.DataFrame, int] | None:
-    """The table of that name as text, and how many of its rows are left out; None where nothing of it can be shown.
+def read(file: str, evidence: Evidence) -> pd.DataFrame | None:
+    """The table of that name as text, with a column `trained`; None where there is none, or nothing of it can be shown.
 
-    A row is left out where one of its runs is not among `here`, the beginnings of keys: nobody could look it up. Rows
-    of what was not run stay, as long as there are others.
+    It is the one beside the report, else the one that comes with the project. Rows whose runs are not all in this checkout are
+    shown if they are of the data set of the report.
     """
-    if folder is None:
-        return None
+    dataset = str(evidence.main["dataset"].iloc[0])
+    for folder in (evidence.tables_folder, console.PROJECT / "docs/results"):
+        table = _read(folder / file) if folder else None
+        if table is None:
+            continue
+        trained = [_trained(keys.split(), evidence) for keys in table[KEYS]]
+        of = table["dataset"] if "dataset" in table else pd.Series("mnist", table.index)
+        shown = [where != ELSEWHERE or name == dataset for where, name in zip(trained, of, strict=True)]
+        table = table.assign(trained=trained).loc[shown]
+        if table["trained"].ne(NOT_RUN).any():
+            return table
+    return None
+
+
+def _read(path: Path) -> pd.DataFrame | None:
     try:
-        table = pd.read_csv(folder / file, dtype=str, keep_default_na=False)
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError):  # pandas' errors of parsing are ValueErrors
         return None
-    if KEYS not in table.columns:
-        return None
-    runs = table[KEYS].str.split()
-    kept = table.loc[[all(key in here for key in keys) for keys in runs]]
-    return (kept, len(table) - len(kept)) if kept[KEYS].any() else None
+    return table if KEYS in table.columns else None
 
 
-def anchor(table: str, name: str) -> str:
-    """What a row, by its first cell, is called on the page."""
-    return f"{table}-{name}"
+def _trained(keys: list[str], evidence: Evidence) -> str:
+    if not keys:
+        return NOT_RUN
+    return HERE if all(key in evidence.by_beginning for key in keys) else ELSEWHERE
 
 
-def tables(folder: Path | None, evidence: Evidence) -> list[Shown]:
-    """Every known table that lies in `folder`, as far as its runs are in the store of `evidence`."""
-    found = []
-    for about in KNOWN:
-        there = read(folder, about.file, evidence.by_beginning)
-        if there is None:
-            continue
-        table, left_out = there
-        runs = [words.split() for words in table[KEYS]]
-        results = [run for key in chain(*runs) if (run := evidence.record_of(key))]
-        if not results:
-            continue
-        trained_on = published.trained_on(results)
-        lead = f"{about.lead} Data: {listed(sorted({run.job.dataset.name for run in results}))}."
-        lead += f" Trained on {trained_on}." if trained_on else ""
-        if left_out:
-            lead += f" {plural(left_out, 'row')} left out: not all of their runs are in runs/."
-        # Where one machine trained all of them, the lead has said so.
-        hidden = {*about.hidden, KEYS, *([] if ";" in trained_on else ["on"])}
-        columns = [str(name) for name in table.columns if name not in hidden]
-        rows = table[columns].to_numpy().tolist()
-        if about.brief is not None:
-            with suppress(KeyError, ValueError, TypeError):  # another release's table is shown as it is
-                rows = about.brief(pd.read_csv(Path(str(folder), about.file)).loc[table.index])
-                columns = list(about.columns)
-        links = [[to for key in keys if (to := evidence.link_to(key))] for keys in runs]
-        found.append(
-            Shown(
-                about,
-                lead,
-                columns,
-                rows,
-                links if any(links) else None,
-                [anchor(about.id, str(row[0])) for row in rows],
-            )
-        )
-    return found
+def tables(evidence: Evidence) -> list[Shown]:
+    """Every known table that there is something of to show."""
+    found = [_shown(about, table, evidence) for about in KNOWN if (table := read(about.file, evidence)) is not None]
+    return [shown for shown in found if shown.rows]
 
 
-def bands(table: pd.DataFrame) -> pd.DataFrame | None:
-    """The rows with a published figure, a band and runs of ours; `published` and NUMBERS as floats."""
-    if not {"id", "source", "measure", "band", "ours", "verdict", "published", *NUMBERS} <= set(table.columns):
+def _shown(about: OtherTable, table: pd.DataFrame, evidence: Evidence) -> Shown:
+    runs = [words.split() for words in table[KEYS]]
+    results = [run for key in chain(*runs) if (run := evidence.record_of(key))]
+    trained_on = published.trained_on(results) if results else ""
+    lead = about.lead
+    if results:
+        lead += f" Data: {listed(sorted({run.job.dataset.name for run in results}))}."
+    lead += f" Trained on {trained_on}." if trained_on else ""
+    places = set(table["trained"]) - {NOT_RUN}
+    if places == {ELSEWHERE}:
+        lead += " Not trained in this checkout: the table comes with the project."
+    # Where one machine trained all of them, or all were trained at one place, the lead has said so.
+    hidden = {*about.hidden, KEYS, *([] if ";" in trained_on else ["on"]), *([] if len(places) > 1 else ["trained"])}
+    columns = [str(name) for name in table.columns if name not in hidden]
+    rows = table[columns].to_numpy().tolist()
+    if about.brief is not None:
+        with suppress(KeyError, ValueError, TypeError):  # another release's table is shown as it is
+            rows = about.brief(pd.read_csv(io.StringIO(table.to_csv(index=False))))
+            columns = list(about.columns)
+    links = [[to for key in keys if (to := evidence.link_to(key))] for keys in runs]
+    return Shown(about, lead, columns, rows, links if any(links) else None)
+
+
+def bands(evidence: Evidence) -> pd.DataFrame | None:
+    """The published figures with a band and runs; `published` and NUMBERS as floats."""
+    table = read(PUBLISHED, evidence)
+    if table is None or not {"id", "source", "measure", "band", "ours", "verdict", "published", *NUMBERS} <= set(
+        table.columns
+    ):
         return None
     numbers = table[["published", *NUMBERS]].apply(pd.to_numeric, errors="coerce")
-    table = table.assign(**{name: numbers[name] for name in numbers.columns})
-    return table.dropna(subset=["published", "low", "mean"])
+    return table.assign(**{name: numbers[name] for name in numbers.columns}).dropna(subset=["published", "low", "mean"])

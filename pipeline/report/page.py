@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,42 @@ from markupsafe import Markup, escape
 
 from pipeline.cli import formatting
 from pipeline.data.arrays import Arrays
-from pipeline.report import figures, findings, method, other_tables, pictures, style, tables
+from pipeline.report import figures, method, other_tables, pictures, statistics_tables, style, tables
 from pipeline.report.evidence import BOOK_ACCURACY, BOOK_BAND, BOOK_SOURCE, Evidence
-from pipeline.report.exhibits import Exhibits
+from pipeline.report.plots import Plots
 from pipeline.report.prose import answers, limits, opening
 from pipeline.statistics import summary
 from pipeline.training.result import DIVERGED, FAILED, FINISHED
 
 HERE = Path(__file__).resolve().parent
 
+FILES = [
+    "comparison.csv",
+    "contrasts.csv",
+    "runs.csv",
+    "curves.csv",
+    "gap_by_width.csv",
+    "gap_by_training_loss.csv",
+    "confusion.csv",
+    "metrics.json",
+]
 
-def render(evidence: Evidence, exhibits: Exhibits | None, arrays: Arrays | None) -> str:
-    """The page. `exhibits` is None where no run finished: then it is about the runs that were lost."""
+GLOSSARY = {
+    r"nats?": "The unit of cross-entropy with the natural logarithm: a loss of 0.1 nats means that the right class gets a "
+    "probability of about 90 %, in the geometric mean.",
+    r"(?<=\d )points?|(?<=in )points": "Hundredths of accuracy: from 97.0 % to 97.5 % is half a point.",
+    r"contrasts?": "Two configurations that differ in one value only, compared seed by seed; which ones was declared beforehand.",
+    r"95 % intervals?": "Would hold the true mean in 95 of 100 repetitions with other seeds.",
+    r"held[ -]out": "A random sample of the training file that no network is trained on.",
+    r"training loss": "Cross-entropy on the images that the network was trained on, with its weights fixed.",
+    r"explored": "10 seeds: worth a closer look.",
+    r"confirmed": "30 seeds.",
+}
+"""What is explained when a reader points at it: the word as a regular expression, and what it means."""
+
+
+def render(evidence: Evidence, plots: Plots | None, arrays: Arrays | None) -> str:
+    """The page. `plots` is None where no run finished: then it is about the runs that were lost."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
@@ -32,40 +55,41 @@ def render(evidence: Evidence, exhibits: Exhibits | None, arrays: Arrays | None)
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["strong"] = strong
-    environment.globals.update(plural=formatting.plural, seeds=opening.seeds, leads=leads, zip=zip)
-    environment.globals.update(data_uri=pictures.data_uri, ink=pictures.ink)
-    boards = [_board(evidence, question, number) for number, question in enumerate(evidence.questions)]
-    links = [_links(board, evidence if number == 0 else None) for number, board in enumerate(boards)] or [{}]
-    book = evidence.questions.index(evidence.book_question) if evidence.book_question in evidence.questions else 0
-    html = environment.get_template("page.html").render(
-        style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
-        evidence=evidence,
-        exhibits=exhibits,
-        boards=boards,
-        answer=opening.answer(evidence),
-        certainty=opening.certainty(evidence),
-        analysis=evidence.analysis,
-        answers=answers.answers(evidence.analysis),
-        limits=limits.limits(evidence.analysis),
-        notes=limits.notes(evidence),
-        findings=findings,
-        links=links[0],
-        book_links=links[book],
-        seed_links={int(run["seed"]): evidence.link_of(run["key"]) for _, run in evidence.book.iterrows()},
-        winner_link=evidence.link_of(evidence.winner.key) if boards and evidence.winner else None,
-        other_tables=other_tables.tables(evidence.tables_folder, evidence),
-        alarm=opening.alarm(evidence),
-        book=_book(evidence),
-        method=method.card(evidence, arrays),
-        runs=_runs(evidence),
-        published_links=_published_links(exhibits),
-        swatches={name: f"var({style.VARIABLES[look['color']]})" for name, look in exhibits.looks.items()}
-        if exhibits
-        else {},
-        counts={status: evidence.count(status) for status in (FINISHED, DIVERGED, FAILED)},
-    )
-    return unbroken(html)
+    environment.filters["explained"] = explained
+    environment.globals.update(plural=formatting.plural, data_uri=pictures.data_uri, ink=pictures.ink)
+    common = {
+        "style": Markup((HERE / "page.css").read_text(encoding="utf-8")),
+        "evidence": evidence,
+        "plots": plots,
+        "lead": opening.lead(evidence),
+        "alarm": opening.alarm(evidence),
+        "notes": limits.notes(evidence),
+        "method": method.card(evidence, arrays),
+        "counts": {status: evidence.count(status) for status in (FINISHED, DIVERGED, FAILED)},
+        "files": FILES,
+        "other_tables": [],
+    }
+    compared = _compared(evidence, plots) if plots else {}
+    return unbroken(environment.get_template("page.html").render(common | compared))
+
+
+def _compared(evidence: Evidence, plots: Plots) -> dict[str, Any]:
+    """What the page shows of runs that finished."""
+    found = answers.answers(evidence.analysis)
+    pictures_of = [plots.gap_accuracy or plots.dumbbells, plots.gap_by_loss, plots.held_out_loss]
+    last = plots.dumbbells if plots.gap_accuracy else None
+    return {
+        "answers": list(zip(found, [*pictures_of, last], strict=True)),
+        "tie": opening.tie(evidence),
+        "boards": [_board(evidence, question) for question in evidence.questions],
+        "book": _book(evidence),
+        "winner_link": evidence.link_of(evidence.winner.key) if evidence.winner else None,
+        "other_tables": other_tables.tables(evidence),
+        "limits": limits.limits(evidence.analysis),
+        "split_offset": statistics_tables.split_offset(evidence.analysis),
+        "statistics": statistics_tables.tables(evidence.analysis),
+        "swatches": {name: f"var({style.VARIABLES[look['color']]})" for name, look in plots.looks.items()},
+    }
 
 
 def unbroken(html: str) -> str:
@@ -73,57 +97,31 @@ def unbroken(html: str) -> str:
     return re.sub(r"(?<=\d) %", "\u202f%", html)
 
 
-def strong(text: str) -> Markup:
-    """`**…**` as HTML, everything else escaped."""
-    return Markup(re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", str(escape(text))))
+def explained(text: str) -> Markup:
+    """`text` as HTML, `**…**` in bold; the first of each word of GLOSSARY with what it means."""
+    html = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", str(escape(text)))
+    meanings, seen = list(GLOSSARY.values()), set()
+
+    def with_meaning(match: re.Match[str]) -> str:
+        if match.lastindex in seen:
+            return match[0]
+        seen.add(match.lastindex)
+        return f'<abbr title="{escape(meanings[(match.lastindex or 1) - 1])}">{match[0]}</abbr>'
+
+    return Markup(re.sub("|".join(rf"\b({word})(?!\w)" for word in GLOSSARY), with_meaning, html))
 
 
-def leads(table: pd.DataFrame, links: Mapping[Any, str | None]) -> list[list[tuple[Any, str | None]]]:
-    """Each row's cells with where they lead: configurations, and optimizers at a width, to their runs."""
-    columns = [str(column) for column in table.columns]
-    by_optimizer = columns[:1] == ["optimizer"]
-    found = []
-    for row in table.itertuples(index=False):
-        places = [links.get(cell) for cell in row]
-        if by_optimizer and columns[1:2] == ["width"]:
-            places[0] = links.get(f"{row[0]}, width {row[1]}")
-        elif by_optimizer:
-            places = [links.get(f"{row[0]}, width {column}") for column in columns]
-        found.append(list(zip(row, places, strict=True)))
-    return found
-
-
-def _links(board: Mapping[str, Any], evidence: Evidence | None) -> dict[Any, str | None]:
-    """Where a configuration, by what it is called, has the links to its runs; `evidence`: by what its analysis calls it too."""
-    found: dict[Any, str | None] = {row["configuration"]: f"#{row['id']}" for row in board["rows"]}
-    if evidence:
-        labels = evidence.analysis.configurations["label"]
-        ids = {row["row"]["configuration"]: f"#{row['id']}" for row in board["rows"]}
-        found |= {str(label): ids[key] for key, label in labels.items() if key in ids}
-    return found
-
-
-def _published_links(exhibits: Exhibits | None) -> dict[Any, str | None]:
-    """From the numbers behind the picture of published figures to the rows of their table, which have the runs."""
-    table = exhibits.published.table if exhibits and exhibits.published else None
-    if table is None:
-        return {}
-    return {row: f"#{other_tables.anchor('published', row.replace(' ', '_'))}" for row in table["row"]}
-
-
-def _board(evidence: Evidence, question: tuple[str, str], number: int) -> dict[str, Any]:
+def _board(evidence: Evidence, question: tuple[str, str]) -> dict[str, Any]:
     """One leaderboard, with the places of each interval on its column's axis, in per cent of the column."""
     rows = tables.leaderboard(evidence, question)
     table = evidence.question(question)
     test = _axis(figures.stretch(table[[f"test_accuracy_{part}" for part in ("mean", "low", "high")]].astype(float)))
     gap = _axis(table[[f"gap_accuracy_{part}" for part in ("mean", "low", "high")]].astype(float))
-    for place, (row, test_places, gap_places) in enumerate(zip(rows, test, gap, strict=True)):
-        row["id"] = f"configuration-{number}-{place}"
+    runs = evidence.runs[evidence.runs["experiment"].eq(question[1])]
+    for row, test_places, gap_places in zip(rows, test, gap, strict=True):
         row["leads"] = bool(pd.notna(row["row"]["place"]) and row["row"]["place"] == 1)
         row["test_places"], row["gap_places"] = test_places, gap_places
-        mine = evidence.runs[
-            evidence.runs["experiment"].eq(question[1]) & evidence.runs["configuration"].eq(row["row"]["configuration"])
-        ].sort_values("seed")
+        mine = runs[runs["configuration"].eq(row["row"]["configuration"])].sort_values("seed")
         row["runs"] = [
             {"seed": int(run["seed"]), "status": run["status"], "link": evidence.link(question[1], run["key"])}
             for _, run in mine.iterrows()
@@ -155,30 +153,14 @@ def _book(evidence: Evidence) -> dict[str, Any] | None:
     if book.empty:
         return None
     interval = summary.interval(book["test_accuracy"], summary.BOUNDS["test_accuracy"])
-    inside = int(book["test_accuracy"].between(*BOOK_BAND).sum())
     return {
         "dataset": book["dataset"].iloc[0],
         "n": len(book),
         "mean": formatting.percent(interval["mean"]),
         "span": formatting.span(interval["low"], interval["high"]),
-        "gap": formatting.points(book["gap_accuracy"].mean()),
-        "inside": inside,
+        "gap": formatting.points(book["book_gap_accuracy"].mean()),
+        "inside": int(book["test_accuracy"].between(*BOOK_BAND).sum()),
         "source": BOOK_SOURCE,
         "published": formatting.percent(BOOK_ACCURACY, 1),
         "band": f"{formatting.span(*BOOK_BAND, digits=1)} %",
     }
-
-
-def _runs(evidence: Evidence) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": run["name"],
-            "experiment": run["experiment"],
-            "status": run["status"],
-            "test": formatting.number(100 * run["test_accuracy"]),
-            "gap": formatting.number(100 * run["gap_accuracy"]),
-            "seconds": formatting.number(run["seconds"], 1),
-            "link": evidence.link(run["experiment"], run["key"]),
-        }
-        for _, run in evidence.runs.iterrows()
-    ]

@@ -76,7 +76,7 @@ class FirstLayer:
     """Float (shown,): the norm of the weights from the pixels."""
 
 
-def first_layer(result: RunResult, arrays: Arrays, count: int = 64) -> FirstLayer | None:
+def first_layer(result: RunResult, arrays: Arrays, count: int = 32) -> FirstLayer | None:
     """The weights of the first layer as images; None where they were not kept."""
     kernels = [array for array in (result.weights or {}).values() if array.ndim == 2]
     pixels = arrays.image_shape[0] * arrays.image_shape[1]

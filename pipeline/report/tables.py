@@ -20,6 +20,7 @@ RUNS = [
     "key", "name", "dataset", "experiment", "optimizer", "width", "depth", "hidden", "seed", "epochs", "status",
     "train_accuracy", "train_loss", "val_accuracy", "val_loss", "test_accuracy", "test_loss",
     "gap_accuracy", "gap_loss", "best_val_accuracy", "best_epoch", "seconds", "mlflow_run_id", "reason",
+    "book_gap_accuracy", "book_gap_loss", "excess_loss", "lowest_epoch", "calibration_error", "split_offset",
 ]  # fmt: skip
 CURVES = ["dataset", "experiment", "name", "optimizer", "hidden", "width", "seed", "epoch", "split", "loss", "accuracy"]
 GAP_FIGURES = ("gap_accuracy", "gap_loss", "test_accuracy")
@@ -85,20 +86,49 @@ def curves(evidence: Evidence) -> pd.DataFrame:
 def gap_by_width(evidence: Evidence) -> pd.DataFrame:
     """The gap of each optimizer at each width, of every comparison among the runs.
 
-    `dvc plots` draws a line per optimizer: where there are several depths, each is a line of its own, `adam, 2 layers`.
+    `dvc plots` draws a line per optimizer: of several depths, training sizes and so on each is a line of its own, `adam, 2
+    layers`.
     """
-    parts = [_cells(evidence.question(question).sort_index()) for question in evidence.questions]
+    parts = [cells(evidence.question(question).sort_index()) for question in evidence.questions]
     figures = [f"{figure}_{part}" for figure in GAP_FIGURES for part in summary.STATISTICS]
     columns = ["dataset", "experiment", "optimizer", "width", "depth", "n", *figures]
-    return pd.concat(parts)[columns] if parts else pd.DataFrame(columns=columns)
+    return pd.concat([_lines(part) for part in parts])[columns] if parts else pd.DataFrame(columns=columns)
 
 
-def _cells(table: pd.DataFrame) -> pd.DataFrame:
-    cells = summary.best_per_cell(table, ("optimizer", "width", "depth"))
-    if cells["depth"].nunique() > 1:
-        layers = [formatting.plural(int(depth), "layer") for depth in cells["depth"]]
-        cells["optimizer"] = [f"{name}, {deep}" for name, deep in zip(cells["optimizer"], layers, strict=True)]
-    return cells
+def gap_by_training_loss(evidence: Evidence) -> pd.DataFrame:
+    """The gap at each training loss, of the best configuration of each optimizer at each width and setting."""
+    parts = [cells(evidence.question(question).sort_index()) for question in evidence.questions]
+    gaps = [f"{figure}_{part}" for figure in ("gap_loss", "gap_accuracy") for part in summary.STATISTICS]
+    columns = ["dataset", "experiment", "optimizer", "width", "depth", "n", "training_loss", *gaps]
+    if not parts:
+        return pd.DataFrame(columns=columns)
+    known = pd.concat([_lines(part) for part in parts])
+    known = known[["dataset", "experiment", "configuration", "optimizer", "width", "depth"]]
+    found = known.merge(evidence.gap_by_training_loss, on=["dataset", "experiment", "configuration"])
+    return found.reindex(columns=columns)
+
+
+def _lines(part: pd.DataFrame) -> pd.DataFrame:
+    names = zip(part["optimizer"], part["setting"], strict=True)
+    return part.assign(optimizer=[f"{name}, {setting}" if setting else name for name, setting in names])
+
+
+def cells(table: pd.DataFrame, by: str = "width") -> pd.DataFrame:
+    """The best configuration, by validation accuracy, of each optimizer, width and other setting.
+
+    With `setting`: in words what varies besides optimizer, its hyper-parameters and the width, `2 layers, 2,000 images`; empty
+    where nothing else does. `table` has the best first, as `summary.summarise` sorts.
+    """
+    table = table[table[by].notna() & table["n"].gt(0)]
+    varied = [column for column in summary.dotted_columns(table) if not column.startswith("optimizer.")]
+    varied = [column for column in ["depth", *varied] if table[column].nunique(dropna=False) > 1]
+    words = [", ".join(opening.setting(column, row[column]) for column in varied) for _, row in table.iterrows()]
+    best = table.assign(setting=words).drop_duplicates(["optimizer", by, "setting"])
+    return best.sort_values([*varied, "optimizer", by], key=_all_images_last)
+
+
+def _all_images_last(column: pd.Series) -> pd.Series:
+    return column.replace(0, np.inf) if column.name == "dataset.train_size" else column
 
 
 def confusion(labels: np.ndarray, predictions: np.ndarray, classes: list[str]) -> pd.DataFrame:
@@ -183,6 +213,7 @@ def leaderboard(evidence: Evidence, question: tuple[str, str] | None = None) -> 
             "gap": formatting.number(100 * row["gap_accuracy_mean"]),
             "gap_interval": formatting.span(row["gap_accuracy_low"], row["gap_accuracy_high"]),
             "gap_loss": formatting.number(row["gap_loss_mean"], 3),
+            "excess": formatting.number(row["excess_loss_mean"], 3),
             "seconds": formatting.number(row["seconds_mean"], 1),
             "row": row,
         }
@@ -214,16 +245,15 @@ def note(evidence: Evidence, limit: int = 30) -> str:
     """The answer and the leaderboard in Markdown."""
     if not evidence.questions:
         lost = [markdown(f"- {lost.name}, {lost.status}: {lost.reason}") for lost in evidence.lost[:limit]]
-        return "\n\n".join([" ".join(opening.answer(evidence)), "\n".join(lost)]) + "\n"
+        return "\n\n".join([opening.lead(evidence), "\n".join(lost)]) + "\n"
     rows = leaderboard(evidence)
     cells = [[markdown(str(row[column])) for column in HEADINGS] for row in rows[:limit]]
     head = [f"| {' | '.join(HEADINGS.values())} |", "| ---: | :--- |" + " ---: |" * (len(HEADINGS) - 2)]
     more = [f"\n{len(rows) - limit} more in `comparison.csv`."] if len(rows) > limit else []
     paragraphs = [
         *([f"**{opening.alarm(evidence)}**"] if evidence.leaks else []),
-        " ".join(opening.answer(evidence)),
-        " ".join(opening.certainty(evidence)),
-        *answers.answers(evidence.analysis),
+        opening.lead(evidence),
+        *(f"**{answer.question}** {answer.text}" for answer in answers.answers(evidence.analysis)),
     ]
     return (
         "\n\n".join(paragraphs)

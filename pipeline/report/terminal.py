@@ -76,7 +76,7 @@ def show(evidence: Evidence, console: Console | None = None) -> None:
     """The best configurations of the largest comparison; the alarm and what stands in the way of reading it."""
     console = console or standard_output()
     if not evidence.questions:
-        say(console, " ".join(opening.answer(evidence)).replace("**", ""))
+        say(console, opening.lead(evidence).replace("**", ""))
         for lost in evidence.lost[:MOST_ROWS]:
             say(console, f"{lost.name}, {lost.status}: {lost.reason}")
         return
@@ -87,10 +87,8 @@ def show(evidence: Evidence, console: Console | None = None) -> None:
     if len(rows) > MOST_ROWS:
         console.print(f"… {len(rows) - MOST_ROWS} more in comparison.csv")
     for answer in answers.answers(evidence.analysis):
-        say(console, answer)
-    if evidence.seeds[0] < evidence.declared.seeds_to_explore:
-        seeds = opening.seeds(evidence)
-        say(console, f"{seeds} per configuration: a smoke test, no claim about which is better")
+        say(console, f"{answer.question} {answer.text}".replace("**", ""))
+    say(console, opening.lead(evidence).replace("**", ""))
     for note in limits.notes(evidence):
         say(console, note)
     if evidence.leaks:

@@ -13,7 +13,7 @@ from pipeline.data.arrays import Arrays
 from pipeline.data.files import whole
 from pipeline.report import page, tables
 from pipeline.report.evidence import Evidence
-from pipeline.report.exhibits import Exhibits
+from pipeline.report.plots import Plots
 from pipeline.report.prose import verdicts
 
 FIGURES = "figures"
@@ -21,15 +21,13 @@ OWN_FIGURES = (
     "gap_at_best_width",
     "gap_accuracy_by_width",
     "gap_loss_by_width",
-    "heatmap_test_accuracy",
-    "heatmap_gap",
+    "gap_by_training_loss",
+    "held_out_loss",
     "learning_curves*",
     "baseline",
     "confusion",
     "hardest_digits",
     "first_layer",
-    "layers",
-    "gap_by_epoch",
     "published_figures",
 )
 """Names of the figures that a report may have; the folder may hold others' besides."""
@@ -43,8 +41,8 @@ def write(evidence: Evidence, arrays: Arrays | None, out: Path) -> dict[str, Pat
             _ = evidence.main, evidence.main_results  # what both begin with
         # Statistics are numpy's work for the most part, which leaves Python's lock to matplotlib meanwhile.
         analysis = executor.submit(lambda: evidence.analysis)
-        exhibits = Exhibits(evidence, arrays) if evidence.questions else None
-        pictures = exhibits.files() if exhibits else {}
+        plots = Plots(evidence, arrays) if evidence.questions else None
+        pictures = plots.files() if plots else {}
         analysis.result()
     frames = {
         "runs.csv": tables.runs(evidence),
@@ -53,12 +51,13 @@ def write(evidence: Evidence, arrays: Arrays | None, out: Path) -> dict[str, Pat
         "failures.csv": tables.failures(evidence),
         "curves.csv": tables.curves(evidence),
         "gap_by_width.csv": tables.gap_by_width(evidence),
+        "gap_by_training_loss.csv": tables.gap_by_training_loss(evidence),
         "confusion.csv": _confusion(evidence, arrays),
     }
     content = {name: tables.csv(frame) for name, frame in frames.items()}
     content["metrics.json"] = (json.dumps(tables.metrics(evidence), indent=1, allow_nan=False) + "\n").encode()
     content |= {f"{FIGURES}/{name}": png for name, png in pictures.items()}
-    content["index.html"] = page.render(evidence, exhibits, arrays).encode()
+    content["index.html"] = page.render(evidence, plots, arrays).encode()
     (out / FIGURES).mkdir(parents=True, exist_ok=True)
     _remove_old_figures(out / FIGURES, keep={Path(name).name for name in content})
     return {name: _replace(out / name, data) for name, data in content.items()}

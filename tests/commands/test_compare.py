@@ -138,7 +138,7 @@ def test_all_diverged(project, capsys):
     factory.write_experiment(project / "results/sweep", lost)
     assert compare.main(["tracking=none"]) == 0
     said = capsys.readouterr().out
-    assert "None of 2 runs finished (2 diverged). So no optimizer and no width can be named" in said
+    assert "None of 2 runs finished (2 diverged), so nothing can be compared." in said
     page = (project / "reports/index.html").read_text()
     assert "<strong>None of 2 runs finished</strong>" in page
     assert page.count("the loss is not a number") == 2
@@ -219,7 +219,7 @@ def test_the_report_is_published_on_the_parent_run(published, monkeypatch):
     monkeypatch.setattr(reports, "open_tracker", lambda kind: tracker)
     published("sqlite")
     found = set(tracker.files["parent"])
-    assert found >= {"report/index.html", "report/comparison.csv", "report/figures/heatmap_gap.png"}
+    assert found >= {"report/index.html", "report/comparison.csv", "report/gap_by_training_loss.csv"}
     assert "| place | configuration |" in tracker.notes["parent"]
     assert tracker.metrics["parent"]["comparison/runs/finished"] == 4.0
     assert tracker.tags["parent"] == {"warning": ""}

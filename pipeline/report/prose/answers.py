@@ -1,223 +1,232 @@
-"""The two questions, answered in words that rest on the verdicts alone: which optimizer and width, and who overfits more."""
+"""The answers in words: whose gap is larger, who generalises worse for the same fit, who was trained too long, who is most accurate.
+
+Each rests on the verdicts of its own contrasts (`statistics.contrasts`); none forbids another.
+"""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from pipeline.cli.formatting import listed, percent, plural, span
-from pipeline.report.prose.verdicts import decide
+from pipeline.cli.formatting import listed, number, percent, plural, span
+from pipeline.report.prose.verdicts import WORDS, factor_words
 from pipeline.statistics.analysis import Analysis
-from pipeline.statistics.declaration import OPTIMIZERS, WIDTHS, Declaration
-from pipeline.statistics.design import main_dataset
-from pipeline.statistics.figures import FIGURES, OVERFITTING
-from pipeline.statistics.verdicts import Kind, Lack
-
-
-def answers(analysis: Analysis) -> tuple[str, str]:
-    """Which optimizer and width, and who overfits more."""
-    table, judged = analysis.configurations, analysis.contrasts
-    return which(table, judged, analysis.best), overfits(table, judged, analysis.declared)
-
-
-def which(table: pd.DataFrame, judged: pd.DataFrame, best: str | None) -> str:
-    """Which optimizer and width. `table` has the means and intervals of each configuration."""
-    main = main_dataset(table)
-    if main.empty:
-        return "No run finished, so no optimizer and no width can be named."
-    if best is None:
-        if len(main) == 1:
-            return f"{_accuracy(main.iloc[0])} Nothing was held out for validation or to compare it with, so nothing is chosen."
-        return (
-            f"No validation accuracy is known of the {len(main)} configurations, and the test split is not for choosing: no best "
-            "optimizer or width is named."
-        )
-    row = main[main.index == best].iloc[0]
-    if len(main) == 1:
-        return f"{_accuracy(row)} It is the only configuration, so nothing is chosen."
-    lead = f"{row['label']} has the highest mean validation accuracy, {percent(row['validation'])}, of {len(main)} configurations."
-    return " ".join([lead, _accuracy(row, "It"), *_standing(best, judged)])
-
-
-def _accuracy(row: pd.Series, subject: str = "") -> str:
-    ends = (row["test_accuracy_low"], row["test_accuracy_high"])
-    seeds = plural(int(row["n"]), "seed")
-    interval = seeds + ", so no interval"
-    if not pd.isna(ends[0]):
-        interval = f"95 % interval {span(*ends)}, {seeds}"
-    return f"{subject or row['label']} classifies {percent(row['test_accuracy_mean'])} of the test images correctly ({interval})."
-
-
-def _standing(best: str, judged: pd.DataFrame) -> list[str]:
-    """What the declared contrasts of `best` say of its test accuracy."""
-    rows = judged[judged["figure"].eq("test_accuracy")]
-    groups: dict[str, list[str]] = {"more": [], "less": [], "equivalent": [], "open": []}
-    needed = []
-    for _, row in rows[rows["a_configuration"].eq(best) | rows["b_configuration"].eq(best)].iterrows():
-        first = row["a_configuration"] == best
-        other = row["b"] if first else row["a"]
-        if row["verdict"] == Kind.MORE_ACCURATE:
-            groups["more" if (row["difference"] > 0) == first else "less"].append(other)
-        else:
-            groups["equivalent" if row["verdict"] == Kind.EQUIVALENT else "open"].append(other)
-            if row["verdict"] != Kind.EQUIVALENT:
-                needed.append(row["more_seeds"])
-    if not any(groups.values()):
-        return []
-    parts = {
-        "more": "shown to be more accurate than",
-        "less": "shown to be less accurate than",
-        "equivalent": f"equivalent within ± {FIGURES['test_accuracy'].declared(_margin(rows))} to",
-    }
-    said = [f"{words} {_named(groups[name])}" for name, words in parts.items() if groups[name]]
-    sentences = [f"On the test split it is {listed(said)}."] if said else []
-    if groups["open"]:
-        sentences.append(f"No difference from {_named(groups['open'])} is shown{_still_needed(needed, rows)}.")
-    return sentences
-
-
-def _margin(rows: pd.DataFrame) -> float:
-    return float(rows["margin"].iloc[0])
-
-
-def _named(labels: list[str]) -> str:
-    """Labels have commas of their own."""
-    return "; ".join(labels)
-
-
-def overfits(table: pd.DataFrame, judged: pd.DataFrame, declared: Declaration) -> str:
-    """Who overfits more, by the gap in accuracy."""
-    main = main_dataset(table)
-    if main.empty:
-        return "No run finished, so nothing is known of overfitting."
-    rows = judged[judged["figure"].eq(OVERFITTING) & judged["dataset"].isin(main["dataset"])]
-    said = [_question(name, rows[rows["contrast"].eq(name)], declared) for name in (OPTIMIZERS, WIDTHS)]
-    if len(main) == 1:
-        only = main.iloc[0]
-        return f"The overfitting gap of {only['label']} is {_gap(only)}; there is none to compare it with."
-    if not any(said):
-        said = [
-            "No declared contrast can be formed of these configurations, so none is said to overfit more than another."
-        ]
-    largest = main.sort_values(f"{OVERFITTING}_mean", ascending=False).iloc[0]
-    said.append(
-        f"The largest gap is that of {largest['label']}, {_gap(largest)}; a larger gap alone may only mean that a network has "
-        "fitted further."
-    )
-    return " ".join(sentence for sentence in said if sentence)
+from pipeline.statistics.declaration import PREVIOUS
+from pipeline.statistics.figures import FIGURES, Question
+from pipeline.statistics.verdicts import Kind
 
 
 @dataclass(frozen=True)
-class Headline:
-    """Who overfits more, in one sentence: what is said, and what it rests on."""
+class Answer:
+    question: str
+    sentences: tuple[str, ...]
 
-    said: str
-    grounds: str
+    @property
+    def text(self) -> str:
+        return " ".join(self.sentences)
 
 
-def headline(table: pd.DataFrame, judged: pd.DataFrame, declared: Declaration) -> Headline:
-    """The answer of `overfits`, as short as a claim or the lack of one can be said."""
-    main = main_dataset(table)
-    if main.empty:
-        return Headline("Nothing is known of overfitting", "no run finished")
-    if len(main) == 1:
-        return Headline(f"Its overfitting gap is {_gap(main.iloc[0])}", "there is none to compare it with")
-    rows = judged[judged["figure"].eq(OVERFITTING) & judged["dataset"].isin(main["dataset"])]
+QUESTIONS = {
+    Question.GAP: ("Whose gap is larger?", "gap_accuracy"),
+    Question.FIT: ("Who generalises worse for the same fit?", "fit_loss"),
+    Question.EXCESS: ("Who was trained too long?", "excess_loss"),
+}
+"""What is asked, and the figure whose contrasts answer it; the other figures are in the table of all contrasts."""
+
+MOST_ACCURATE = "Which optimizer and width is the most accurate?"
+
+
+def answers(analysis: Analysis) -> list[Answer]:
+    """The three answers, then the most accurate configuration. Without any finished run: one that says so."""
+    finished = main_dataset(analysis.configurations)
+    if finished.empty:
+        return [Answer("", ("No run finished, so nothing can be compared.",))]
+    found = [
+        _answer(
+            question, [*_sentences(analysis, finished, figure), *_beside(analysis, finished, asked)], analysis, figure
+        )
+        for asked, (question, figure) in QUESTIONS.items()
+    ]
+    return [*found, _answer(MOST_ACCURATE, most_accurate(analysis, finished), analysis, "test_accuracy")]
+
+
+def _answer(question: str, sentences: Sequence[str], analysis: Analysis, figure: str) -> Answer:
+    """With the number of seeds that it rests on, where anything is claimed."""
+    rows = analysis.contrasts[analysis.contrasts["figure"].eq(figure)]
+    return Answer(question, (*sentences, *([_strength(rows)] if rows["standing"].ne("").any() else [])))
+
+
+def main_dataset(table: pd.DataFrame) -> pd.DataFrame:
+    """The finished configurations of the data set that has most of them."""
+    finished = table[table["n"] > 0]
+    return finished[finished["dataset"].eq(finished["dataset"].mode().iloc[0])] if len(finished) else finished
+
+
+def _sentences(analysis: Analysis, finished: pd.DataFrame, figure: str) -> list[str]:
+    """A sentence for each factor that was varied."""
+    rows = analysis.contrasts
+    rows = rows[rows["figure"].eq(figure) & rows["dataset"].isin(finished["dataset"])]
     if rows.empty:
-        return Headline("None is said to overfit more than another", "no declared contrast can be formed")
-    claims = _claims(rows)
-    contrasts, fewest, most = plural(len(rows), "declared contrast"), int(rows["n"].min()), int(rows["n"].max())
-    if claims:
-        first = "; ".join(f"{a} overfits more than {b}" for a, b in claims[:2])
-        more = f"; and {plural(len(claims) - 2, 'more such pair')}" if len(claims) > 2 else ""
-        seeds = int(rows.loc[rows["verdict"].eq(Kind.OVERFITS_MORE), "n"].min())
-        strength = "confirmed" if seeds >= declared.seeds_to_confirm else "exploratory"
-        grounds = f"at equal training loss too ({len(claims)} of {contrasts}, {plural(seeds, 'seed')}, {strength})"
-        return Headline(first + more, grounds)
-    if most < declared.seeds_to_explore:
-        takes = f"{plural(most, 'seed')} in common carry no claim, it takes {declared.seeds_to_explore}"
-        return Headline("Who overfits more is not known", takes)
-    compared = set(rows["contrast"])
-    nobody = {
-        frozenset({OPTIMIZERS}): "No optimizer is shown to overfit more than the best at its width",
-        frozenset({WIDTHS}): "No width is shown to overfit more than the next",
-    }.get(frozenset(compared), "No optimizer and no width is shown to overfit more than another")
-    return Headline(nobody, _none_of(len(rows), fewest, most))
+        return (
+            ["There is nothing to compare it with."]
+            if len(finished) == 1
+            else ["No two configurations differ in one value only."]
+        )
+    most, least = int(rows["n"].max()), analysis.declared.seeds_to_explore
+    if most < least:
+        return [f"{plural(most, 'seed')} carry no claim, it takes {least}: the picture shows what was measured."]
+    found = []
+    for factor, own in rows.groupby("contrast", sort=False):
+        by_size = _ordered(analysis, str(factor))
+        said = _by_size(own, str(factor), figure) if by_size else _by_value(own, analysis, str(factor), figure)
+        found.append(f"{_capital(said)}.")
+    return found
 
 
-def _none_of(contrasts: int, fewest: int, most: int) -> str:
+def _capital(sentence: str) -> str:
+    """A capital letter, unless the sentence begins with a value of conf/, such as `sgd`."""
+    return (
+        sentence[0].upper() + sentence[1:]
+        if sentence.startswith(("at ", "the ", "a ", "one ", "no ", "for "))
+        else sentence
+    )
+
+
+def _ordered(analysis: Analysis, factor: str) -> bool:
+    """Whether each value is held against the next smaller one."""
+    return any(found.factor == factor and found.used == PREVIOUS for found in analysis.design.references)
+
+
+def _strength(rows: pd.DataFrame) -> str:
+    """How many seeds that rests on."""
+    fewest, most = int(rows["n"].min()), int(rows["n"].max())
     seeds = plural(most, "seed") if fewest == most else f"{fewest} to {plural(most, 'seed')}"
-    if contrasts == 1:
-        return f"the one declared contrast does not carry that claim ({seeds})"
-    return f"none of {plural(contrasts, 'declared contrast')} carries that claim ({seeds})"
+    standings = set(rows.loc[rows["standing"].ne(""), "standing"])
+    return f"{seeds}: {'confirmed' if standings == {'confirmed'} else 'explored'}."
 
 
-def _claims(rows: pd.DataFrame) -> list[tuple[str, str]]:
-    """Who overfits more than whom, by the verdicts."""
-    claims = rows[rows["verdict"].eq(Kind.OVERFITS_MORE)]
-    return [(r["a"], r["b"]) if r["difference"] > 0 else (r["b"], r["a"]) for _, r in claims.iterrows()]
+def _by_size(rows: pd.DataFrame, factor: str, figure: str) -> str:
+    """Of a factor whose values have an order: how often the larger value has the larger figure."""
+    about, names = WORDS[figure], factor_words(factor)
+    parts = _claims(rows, figure)
+    if not parts:
+        return f"{about.lead}no difference between {names.name} is shown{_equivalent(rows)}"
+    return f"{about.lead}{names.larger} {_than(parts, names.smaller)}{_equivalent(rows)}"
 
 
-def _gap(row: pd.Series) -> str:
-    low, high = row[f"{OVERFITTING}_low"], row[f"{OVERFITTING}_high"]
-    interval = "" if pd.isna(low) else f"95 % interval {span(low, high)}, "
-    return f"{FIGURES[OVERFITTING].size(row[f'{OVERFITTING}_mean'])} ({interval}{plural(int(row['n']), 'seed')})"
+def _by_value(rows: pd.DataFrame, analysis: Analysis, factor: str, figure: str) -> str:
+    """Of a factor with a reference value: each other value against it."""
+    about = WORDS[figure]
+    values = _values(rows, analysis, factor)
+    reference = str(values["b"].iloc[0])
+    parts, unclear = [], []
+    for value, own in rows.groupby(values["a"], sort=False):
+        claims = _claims(own, figure)
+        if claims:
+            parts.append(f"{value} {_than(claims, reference)}")
+        else:
+            unclear.append(f"{value}{_equivalent(own)}")
+    shown = f"for {listed(unclear)} no difference from {reference} is shown" if unclear else ""
+    return f"{about.lead}{'; '.join(filter(None, [*parts, shown]))}"
 
 
-def _question(name: str, rows: pd.DataFrame, declared: Declaration) -> str:
-    if rows.empty:
+def _claims(rows: pd.DataFrame, figure: str) -> list[tuple[str, str]]:
+    """What is claimed of A, and in how many of these contrasts, by how much."""
+    about = WORDS[figure]
+    found = []
+    for kind, words in ((Kind.LARGER, about.larger), (Kind.SMALLER, about.smaller)):
+        own = rows[rows["verdict"].eq(kind)]
+        if len(own):
+            counted = f"in {len(own)} of {plural(len(rows), 'comparison')}, " if len(rows) > 1 else ""
+            found.append((words, f"{counted}by {_sizes(own, figure)}"))
+    return sorted(found, key=lambda part: -len(rows[rows["verdict"].eq(Kind.LARGER)]) if part[0] == about.larger else 0)
+
+
+def _than(parts: Sequence[tuple[str, str]], other: str) -> str:
+    (words, size), *more = parts
+    return " and ".join([f"{words} than {other} ({size})", *(f"{words} ({size})" for words, size in more)])
+
+
+def _equivalent(rows: pd.DataFrame) -> str:
+    """How many of the contrasts are equivalent."""
+    count = int(rows["verdict"].eq(Kind.EQUIVALENT).sum())
+    if not count:
         return ""
-    most = int(rows["n"].max())
-    if most < declared.seeds_to_explore:
-        about = "optimizers" if name == OPTIMIZERS else "widths"
-        return f"{plural(most, 'seed')} in common carry no claim on which of two {about} overfits more."
-    claims = rows[rows["verdict"].eq(Kind.OVERFITS_MORE)]
-    if len(claims):
-        said = "; ".join(f"{a} overfits more than {b}" for a, b in _claims(rows))
-        seeds = int(claims["n"].min())
-        strength = "confirmed" if seeds >= declared.seeds_to_confirm else "exploratory"
-        lead = f"{said} ({plural(seeds, 'seed')}, {strength})."
-    elif name == OPTIMIZERS:
-        lead = "At equal width no optimizer is shown to overfit more than the best one there, nor less."
-    else:
-        lead = "No width is shown to overfit more than the next, nor less."
-    return f"{lead} {_counted(rows, len(claims))}"
+    return f", equivalent in {count} of {len(rows)}" if len(rows) > 1 else " (equivalent)"
 
 
-def _counted(rows: pd.DataFrame, claims: int) -> str:
-    """Of how many contrasts, and what became of the others."""
-    equivalent = int(rows["verdict"].eq(Kind.EQUIVALENT).sum())
-    rest = rows[rows["verdict"].eq(Kind.NO_DIFFERENCE)]
-    different = rest[~rest["lacks"].str.contains(f"{Lack.SEEDS}|{Lack.SIGNIFICANCE}|{Lack.SIZE}|{Lack.DECLARATION}")]
-    unmatched = int(different["matched_n"].fillna(0).lt(2).sum())
-    undecided = len(rest) - len(different)
-    compared = len(different) - unmatched
-    margin = f"± {FIGURES[OVERFITTING].declared(_margin(rows))}"
-    parts = {
-        f"{claims} {_verb(claims, 'does', 'do')}": claims,
-        f"{equivalent} {_verb(equivalent, 'is', 'are')} equivalent within {margin}": equivalent,
-        f"{compared} {_verb(compared, 'differs', 'differ')} in the gap, but no difference is shown at equal training loss, or "
-        "the larger gap is on the side that is better on the test split": compared,
-        f"{unmatched} {_verb(unmatched, 'differs', 'differ')} in the gap and could not be compared at equal training loss": unmatched,
-        f"{undecided} {_verb(undecided, 'is', 'are')} undecided": undecided,
+def _values(rows: pd.DataFrame, analysis: Analysis, factor: str) -> pd.DataFrame:
+    """The values of a factor that the sides A and B have, in words."""
+    table = analysis.configurations
+    column = factor.removeprefix("model.") if factor in ("model.width", "model.depth") else factor
+    name = column.rpartition(".")[2].replace("_", " ")
+    prefix = "" if column == "optimizer" else f"{name} "
+    sides = {
+        side: rows[f"{side}_configuration"].map(table[column]).map(lambda value: f"{prefix}{value}") for side in "ab"
     }
-    more = _still_needed(rest.loc[~rest.index.isin(different.index), "more_seeds"].tolist(), rows)
-    return f"Of {plural(len(rows), 'contrast')} {listed([words for words, count in parts.items() if count])}{more}."
+    return pd.DataFrame(sides)
 
 
-def _still_needed(needed: list[float], rows: pd.DataFrame) -> str:
-    """` (about 12 to 40 more seeds would find …)`, of those of which a number is known; nothing where no number is."""
-    known = [more for more in needed if math.isfinite(more)]
-    if not known:
-        return " (not decidable by seeds)" if any(math.isinf(more) for more in needed) else ""
-    low, high = min(known), max(known)
-    span = f"about {low:,.0f}" + (f" to {high:,.0f}" if high > low else "")
-    some = f"for {len(known)} of them " if len(known) < len(needed) else ""
-    settled = decide(str(rows["figure"].iloc[0]), float(rows["effect_to_find"].iloc[0]))
-    return f" ({some}{span} more {'seed' if span == 'about 1' else 'seeds'} would {settled})"
+def _sizes(rows: pd.DataFrame, figure: str) -> str:
+    about = FIGURES[figure]
+    sizes = (about.scale * rows["difference"].abs()).sort_values()
+    low, high = (number(size, about.digits) for size in (sizes.iloc[0], sizes.iloc[-1]))
+    return f"{low} {about.unit}" if low == high else f"{low} to {high} {about.unit}"
 
 
-def _verb(count: int, singular: str, plural_form: str) -> str:
-    return singular if count == 1 else plural_form
+def _beside(analysis: Analysis, finished: pd.DataFrame, asked: Question) -> list[str]:
+    """What else belongs to an answer: a reversal at equal fit, and how far the worst has risen."""
+    if asked is Question.FIT:
+        return _reversals(analysis, finished)
+    if asked is Question.EXCESS and int(finished["n"].max()) >= analysis.declared.seeds_to_explore:
+        return _risen(finished, analysis.declared.margin["excess_loss"])
+    return []
+
+
+def _reversals(analysis: Analysis, finished: pd.DataFrame) -> list[str]:
+    """Factors of which the larger value has the larger gap at the end, and the smaller one for the same fit."""
+    rows = analysis.contrasts[analysis.contrasts["dataset"].isin(finished["dataset"])]
+    found = []
+    for factor, own in rows.groupby("contrast", sort=False):
+        pair = ["a_configuration", "b_configuration"]
+        gap, fit = (own[own["figure"].eq(figure)].set_index(pair)["verdict"] for figure in ("gap_loss", "fit_loss"))
+        turned = (gap.eq(Kind.LARGER) & fit.eq(Kind.SMALLER)) | (gap.eq(Kind.SMALLER) & fit.eq(Kind.LARGER))
+        if turned.any():
+            name = factor_words(str(factor)).name
+            found.append(
+                f"{name[0].upper()}{name[1:]}: in {int(turned.sum())} of {plural(len(gap), 'comparison')} the side with the larger gap "
+                "in loss at the end has the smaller one at equal training loss: it has fitted further, and generalises better."
+            )
+    return found
+
+
+def _risen(finished: pd.DataFrame, margin: float) -> list[str]:
+    """Whose held-out loss ends farthest over its minimum, and how many configurations have not turned."""
+    risen = finished[finished["excess_loss_mean"].gt(margin)].sort_values("excess_loss_mean", ascending=False)
+    if risen.empty:
+        return [
+            f"No configuration ends more than {FIGURES['excess_loss'].declared(margin)} over its lowest held-out loss."
+        ]
+    worst = risen.iloc[0]
+    lost = FIGURES["excess_loss"].size(worst["excess_loss_mean"])
+    over = f"{len(risen)} of {plural(len(finished), 'configuration')} end more than {FIGURES['excess_loss'].declared(margin)} over"
+    return [
+        f"{over} their lowest held-out loss; {worst['label']} has lost most, {lost} since epoch {worst['lowest_epoch_mean']:.0f}."
+    ]
+
+
+def most_accurate(analysis: Analysis, finished: pd.DataFrame) -> Sequence[str]:
+    """The configuration of highest validation accuracy, with its test accuracy; of a few the only one."""
+    if analysis.best is None:
+        return ("No validation samples are held out, and the test file is not for choosing: no best is named.",)
+    row = finished[finished.index == analysis.best].iloc[0]
+    ends = span(row["test_accuracy_low_images"], row["test_accuracy_high_images"])
+    interval = f" (95 % interval over seeds and images {ends}, {plural(int(row['n']), 'seed')})" if ends else ""
+    test = f"classifies {percent(row['test_accuracy_mean'])} of the test images correctly{interval}."
+    if len(finished) == 1:
+        return (f"{row['label']}, the only configuration, {test}",)
+    lead = f"**{row['label']}** has the highest mean validation accuracy, {percent(row['best_val_accuracy_mean'])}; it {test}"
+    enough = int(row["n"]) >= analysis.declared.seeds_to_explore
+    return (lead, *(_sentences(analysis, finished, "test_accuracy") if enough else ()))

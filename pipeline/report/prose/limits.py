@@ -12,9 +12,8 @@ from pipeline.cli.formatting import listed, plural
 from pipeline.report.evidence import Evidence
 from pipeline.report.prose.verdicts import note
 from pipeline.statistics import summary
-from pipeline.statistics.analysis import Analysis, Unsampled
-from pipeline.statistics.declaration import OPTIMIZERS, WIDTHS, Declaration
-from pipeline.statistics.design import Design, origin
+from pipeline.statistics.analysis import Analysis
+from pipeline.statistics.summary import origin
 from pipeline.training.result import DIVERGED, FAILED, RunResult
 
 PARTS = {"data": "data", "source": "training code", "numerics": "devices or precisions"}
@@ -25,105 +24,68 @@ ENVIRONMENT = ("python", "tensorflow", "jax", "keras", "numpy", "lock", "cpu")
 
 
 def limits(analysis: Analysis) -> list[str]:
-    """What stands in the way of a comparison, what was declared and cannot be contrasted, and what could not be computed."""
-    table = analysis.configurations
-    found = of_runs(table, analysis.results, analysis.declared)
-    if table["n"].sum() == 0:
-        return found
-    return [*found, *of_design(analysis.design, table), *_unpaired(analysis), *_unsampled(analysis.unsampled)]
-
-
-def of_runs(table: pd.DataFrame, results: Sequence[RunResult], declared: Declaration) -> list[str]:
-    """What stands in the way of reading these runs as one comparison; a sentence each."""
-    said = []
-    total = table[["n", DIVERGED, FAILED]].to_numpy().sum()
-    lost = {status: int(table[status].sum()) for status in (DIVERGED, FAILED)}
-    if table["n"].sum() == 0:
-        told = listed([f"{count} {status}" for status, count in lost.items() if count]) or "there are none"
-        return [f"No run finished ({told}): nothing can be compared."]
-    if any(lost.values()):
-        some = table[table[[DIVERGED, FAILED]].sum(axis=1) > 0]
-        told = listed([f"{count} {status}" for status, count in lost.items() if count])
-        named = listed([f"{row['label']} ({row['n']} finished)" for _, row in some.head(3).iterrows()])
-        more = f" and {plural(len(some) - 3, 'more configuration')}" if len(some) > 3 else ""
-        said.append(f"{told} of {int(total)} runs did not finish, of {named}{more}: figures are of the seeds that did.")
+    """What stands in the way of one comparison."""
+    table, declared = analysis.configurations, analysis.declared
     finished = table[table["n"] > 0]
+    if finished.empty:
+        return []
+    found = _lost(table)
     fewest = int(finished["n"].min())
     if fewest < declared.seeds_to_explore:
-        said.append(
-            f"Some configurations have {plural(fewest, 'seed')} only: it takes {declared.seeds_to_explore} to explore a difference "
-            f"and {declared.seeds_to_confirm} to confirm one, fewer are a smoke test and carry no claim."
+        found.append(
+            f"Some configurations have {plural(fewest, 'seed')}: it takes {declared.seeds_to_explore} to explore a difference and "
+            f"{declared.seeds_to_confirm} to confirm one. Fewer are a smoke test."
         )
-    if len(finished) == 1:
-        said.append("One configuration finished: its figures can be given, and nothing compared.")
-    if finished["validation"].isna().all():
-        said.append("No validation split was held out: nothing is chosen, and no best named.")
+    if finished["best_val_accuracy_mean"].isna().all():
+        found.append("No validation samples were held out: gaps are against the test file, and no best is named.")
     if table["dataset"].nunique() > 1:
-        said.append(f"The runs are of {listed(sorted(set(table['dataset'])))}: each data set is compared by itself.")
-    if finished["epochs"].eq(1).all():
-        said.append("With one epoch each there is no curve: no onset, and no gap at matched training loss.")
-    by_dataset: dict[str, list[RunResult]] = {}
-    for result in results:
-        by_dataset.setdefault(result.job.dataset.name, []).append(result)
-    return said + [line for name, group in by_dataset.items() for line in mixed(group, f"The runs on {name}")]
+        found.append(f"The runs are of {listed(sorted(set(table['dataset'])))}: each data set is compared by itself.")
+    found += [
+        f"{reference.factor}: the declared reference {reference.declared} was not trained; {reference.used} stands in for it."
+        for reference in analysis.design.references
+        if reference.replaced
+    ]
+    found += [
+        f"{factor}: no two configurations agree in all other values, so it is not compared."
+        for factor in analysis.design.absent
+    ]
+    return found + _unpaired(analysis.contrasts)
 
 
-def of_design(design: Design, table: pd.DataFrame) -> list[str]:
-    """What was declared and cannot be contrasted."""
-    said = [f"{_capital(name)}: {_lacking(name, table)}, so there is nothing to contrast." for name in design.absent]
-    for found in design.unchosen:
-        what = {
-            OPTIMIZERS: f"at {'; '.join(found.at)}, there is no validation accuracy to choose the best by, and the test split is "
-            "not for choosing.",
-            WIDTHS: f"{'; '.join(found.at)} has several configurations of one width and no validation accuracy to choose one by.",
-        }
-        said.append(f"{_capital(found.declared)}: on {found.dataset}, {what[found.declared]}")
-    return said
+def _lost(table: pd.DataFrame) -> list[str]:
+    lost = {status: int(table[status].sum()) for status in (DIVERGED, FAILED)}
+    if not any(lost.values()):
+        return []
+    counts = listed([f"{count} {status}" for status, count in lost.items() if count])
+    some = table[table[[DIVERGED, FAILED]].sum(axis=1) > 0]
+    named = listed([f"{row['label']} ({row['n']} finished)" for _, row in some.head(3).iterrows()])
+    more = f" and {plural(len(some) - 3, 'more configuration')}" if len(some) > 3 else ""
+    return [f"Runs that did not finish ({counts}) are of {named}{more}: figures are of the seeds that did."]
 
 
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]
-
-
-def _lacking(name: str, table: pd.DataFrame) -> str:
-    if len(table) == 1:
-        return "there is one configuration only"
-    if name == OPTIMIZERS:
-        return "no two optimizers share a width and all other settings"
-    return "no optimizer has two widths with all other settings equal"
-
-
-def _unpaired(analysis: Analysis) -> list[str]:
+def _unpaired(contrasts: pd.DataFrame) -> list[str]:
     """Contrasts of which fewer than two seeds are pairs."""
-    rows = analysis.contrasts.drop_duplicates(["contrast", "a_configuration", "b_configuration"])
-    rows = rows[rows["n"] < 2]
+    rows = contrasts[contrasts["figure"].eq("gap_accuracy") & contrasts["n"].lt(2)]
     if rows.empty:
         return []
     first = rows.iloc[0]
-    named = f"{first['a']} and {first['b']} ({note(first, analysis.configurations)})"
-    others = f", nor of {plural(len(rows) - 1, 'contrast')} more" if len(rows) > 1 else ""
-    return [f"Seeds do not pair the runs of {named}{others}: there is no test and no interval."]
-
-
-def _unsampled(why: Unsampled | None) -> list[str]:
-    so = "nothing is said of the uncertainty over images."
-    return {
-        None: [],
-        Unsampled.LABELS: [f"The labels of the test images are not at hand: {so}"],
-        Unsampled.PREDICTIONS: [f"No run has predictions of these test images: {so}"],
-    }[why]
+    why = f" ({said})" if (said := note(first)) else ""
+    others = f", nor of {plural(len(rows) - 1, 'more contrast')}" if len(rows) > 1 else ""
+    return [
+        f"No two seeds pair the runs of {first['a']} and {first['b']}{why}{others}: there is no test and no interval."
+    ]
 
 
 def mixed(results: Sequence[RunResult], who: str) -> list[str]:
     """A sentence for each thing that the finished ones of these runs do not share. `who`: `The runs of sweep on mnist`."""
     finished = [result for result in results if result.finished]
-    said = [
+    found = [
         f"{who} come from different {words}: a mean is over all of them, and only runs that share it are paired."
         for part, words in PARTS.items()
         if len({origin(result, part) for result in finished}) > 1
     ]
     different = different_environments([result.environment for result in finished])
-    return [*said, f"{who} come from {different}."] if different else said
+    return [*found, f"{who} come from {different}."] if different else found
 
 
 def different_environments(environments: Sequence[Mapping[str, str]]) -> str:
@@ -132,14 +94,14 @@ def different_environments(environments: Sequence[Mapping[str, str]]) -> str:
     if len(classes) > 1:
         shown = ", ".join(f"{count} of {name[:8]}" for name, count in classes.most_common())
         return f"machines that compute differently ({len(classes)} numerics classes: {shown}): their bits are not comparable"
-    parts = [name for name in ENVIRONMENT if len({known.get(name) for known in environments}) > 1]
-    if not parts:
-        return ""
-    told = []
-    for name in parts:
+    found = []
+    for name in ENVIRONMENT:
         values = sorted({str(known.get(name, "unknown")) for known in environments})
-        told.append(f"{name.replace('lock', 'requirements.lock')} {' and '.join(value[:16] for value in values[:3])}")
-    return f"different environments ({'; '.join(told)}), which compute alike as far as is known"
+        if len({known.get(name) for known in environments}) > 1:
+            found.append(
+                f"{name.replace('lock', 'requirements.lock')} {' and '.join(value[:16] for value in values[:3])}"
+            )
+    return f"different environments ({'; '.join(found)}), which compute alike as far as is known" if found else ""
 
 
 def nothing_finished(evidence: Evidence) -> str:
@@ -153,18 +115,17 @@ def nothing_finished(evidence: Evidence) -> str:
 
 def notes(evidence: Evidence) -> list[str]:
     """What stands in the way of reading all runs as one comparison."""
-    said = []
+    found = []
     if others := [line for source in evidence.sources for line in source.others]:
         were = "1 run was" if len(others) == 1 else f"{len(others):,} runs were"
-        said.append(f"{were} written by another release of this project and left out ({others[0]}).")
-    repeated = len(evidence.runs) - len(summary.once_per_seed(evidence.runs))
-    if repeated:
+        found.append(f"{were} written by another release of this project and left out ({others[0]}).")
+    if repeated := len(evidence.runs) - len(summary.once_per_seed(evidence.runs)):
         again = "run repeats" if repeated == 1 else "runs repeat"
-        said.append(
+        found.append(
             f"{repeated} {again} a configuration and a seed of another; the latest of each counts in the means."
         )
     for (dataset, experiment), keys in evidence.runs.groupby(["dataset", "experiment"], sort=False)["key"]:
         known = set(keys)
         results = [run for run in evidence.experiments[str(experiment)] if run.key in known]
-        said += mixed(results, f"The runs of {experiment} on {dataset}")
-    return said
+        found += mixed(results, f"The runs of {experiment} on {dataset}")
+    return found

@@ -1,146 +1,120 @@
-"""A verdict on a contrast in a sentence, and what its row of contrasts.csv notes."""
+"""A contrast in one sentence, and what its row of contrasts.csv notes."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import pandas as pd
 
-from pipeline.cli.formatting import p_value, plural
+from pipeline.cli.formatting import p_value, plural, span
 from pipeline.statistics.analysis import Analysis
-from pipeline.statistics.declaration import Declaration
+from pipeline.statistics.declaration import DEPTH, OPTIMIZER, TRAIN_SIZE, WIDTH
 from pipeline.statistics.figures import FIGURES
-from pipeline.statistics.verdicts import MOST_SEEDS, Grounds, Kind, Lack, Verdict, grounds, lasting, verdict
+from pipeline.statistics.verdicts import Kind, Lack
 
 
-def sentence(given: Grounds, found: Verdict, declared: Declaration) -> str:
-    """What is claimed, or why nothing is, and how many seeds would decide."""
-    larger = given.larger_first()
-    if found.kind in (Kind.OVERFITS_MORE, Kind.MORE_ACCURATE):
-        return _claim(found.kind, larger, declared)
-    if found.kind is Kind.EQUIVALENT:
-        return _equivalent(given)
-    return f"{_undecided(larger, found.lacks, declared)} {_seeds(larger, found)}"
+@dataclass(frozen=True)
+class Words:
+    """What it means that a figure of one configuration is larger or smaller than that of another."""
+
+    larger: str
+    smaller: str
+    lead: str = ""
 
 
-def _claim(kind: Kind, found: Grounds, declared: Declaration) -> str:
-    about = FIGURES[found.figure]
-    if kind is Kind.MORE_ACCURATE:
-        return (
-            f"{found.a} is more accurate than {found.b}: by {about.size(found.difference)} on the test split "
-            f"({_strength(found, declared)})."
-        )
-    return (
-        f"{found.a} overfits more than {found.b}: its {about.name} is larger by {about.size(found.difference)} "
-        f"({_strength(found, declared)}), and by {about.size(found.matched_difference)} at equal training loss."
-    )
+_FIT = "at equal training loss, "
+WORDS = {
+    "test_accuracy": Words("is more accurate", "is less accurate"),
+    "gap_accuracy": Words("has a larger gap", "has a smaller gap"),
+    "gap_loss": Words("has a larger gap in loss", "has a smaller gap in loss"),
+    "fit_loss": Words("generalises worse", "generalises better", _FIT),
+    "fit_accuracy": Words("is more accurate on held-out samples", "is less accurate on held-out samples", _FIT),
+    "excess_loss": Words(
+        "has lost more since its lowest held-out loss", "has lost less since its lowest held-out loss"
+    ),
+}
 
 
-def _strength(found: Grounds, declared: Declaration) -> str:
-    confirmed = "confirmed" if found.n >= declared.seeds_to_confirm else "exploratory"
-    return f"{plural(found.n, 'seed')}, {confirmed}; Holm {p_value(found.holm)}"
+@dataclass(frozen=True)
+class Factor:
+    """What was varied: its name, and what the larger and the next smaller value are called."""
+
+    name: str
+    larger: str
+    smaller: str
 
 
-def _equivalent(grounds: Grounds) -> str:
-    about = FIGURES[grounds.figure]
-    return (
-        f"{grounds.a} and {grounds.b} are equivalent within ± {about.declared(grounds.margin)} in {about.name}: "
-        f"they differ by {about.size(abs(grounds.difference))} ({plural(grounds.n, 'seed')}; Holm "
-        f"{p_value(grounds.holm_equivalent)} of a difference beyond the margin)."
-    )
+def factor_words(factor: str) -> Factor:
+    known = {
+        OPTIMIZER: Factor("optimizers", "an optimizer", "its reference"),
+        WIDTH: Factor("widths", "the wider network", "the next narrower one"),
+        DEPTH: Factor("depths", "the deeper network", "the next shallower one"),
+        TRAIN_SIZE: Factor(
+            "training sizes", "a network trained on more images", "one trained on the next smaller number"
+        ),
+    }
+    name = factor.rpartition(".")[2].replace("_", " ")
+    return known.get(factor, Factor(name, f"a larger {name}", "the next smaller one"))
 
 
-def _undecided(found: Grounds, lacks: tuple[Lack, ...], declared: Declaration) -> str:
-    about = FIGURES[found.figure]
-    reasons = [_reason(lack, found, declared) for lack in lacks]
-    measured = f", {about.size(found.difference)} apart" if math.isfinite(found.difference) else ""
-    return (
-        f"No difference shown between {found.a} and {found.b} in {about.name} ({plural(found.n, 'seed')}{measured}): "
-        f"{'; '.join(reasons)}."
-    )
+def sentence(row: pd.Series) -> str:
+    """What is claimed of a contrast, or why nothing is, and how many seeds would decide."""
+    about, words, a, b = FIGURES[row["figure"]], WORDS[row["figure"]], row["a"], row["b"]
+    lead = f"{words.lead}{a}" if words.lead else a
+    lead = lead[0].upper() + lead[1:] if words.lead else lead
+    seeds = f"{plural(int(row['n']), 'seed')}"
+    if row["verdict"] in (Kind.LARGER, Kind.SMALLER):
+        low, high = sorted(abs(row[end]) for end in ("low", "high"))
+        size = f"{about.size(abs(row['difference']))} ({span(low, high, about.scale, about.digits)})"
+        said = words.larger if row["verdict"] == Kind.LARGER else words.smaller
+        return f"{lead} {said} than {b}, by {size}; {seeds}, {row['standing']}, Holm {p_value(row['holm'])}."
+    if row["verdict"] == Kind.EQUIVALENT:
+        margin = about.declared(row["margin"])
+        return f"{a} and {b} are equivalent in {about.name} within ± {margin}; {seeds}, {row['standing']}."
+    reasons = "; ".join(_reason(lack, row) for lack in row["lacks"].split("; ") if lack)
+    return f"No difference between {a} and {b} in {about.name} is shown: {reasons}.{_more_seeds(row['more_seeds'])}"
 
 
-def _reason(lack: Lack, found: Grounds, declared: Declaration) -> str:
-    about = FIGURES[found.figure]
-    if lack is Lack.DECLARATION:
-        return "the contrast was not declared"
-    if lack is Lack.SEEDS:
-        return f"so few carry no claim, it takes {declared.seeds_to_explore}"
-    if lack is Lack.SIGNIFICANCE:
-        return f"Holm {p_value(found.holm)}"
-    if lack is Lack.SIZE:
-        if not math.isfinite(found.minimum_effect):
-            return "no minimum effect is declared for this loss"
-        if not math.isfinite(found.difference):
-            return "nothing is paired"
-        return f"it is not over the minimum of {about.declared(found.minimum_effect)}"
-    if lack is Lack.TEST:
-        if math.isnan(found.test_difference) or math.isnan(found.test_p):
-            return f"whether {found.a} is simply better on the test split is unknown"
-        better = FIGURES["test_accuracy"].size(found.test_difference)
-        return f"{found.a} is the better one on the test split, by {better} ({p_value(found.test_p)})"
-    if found.matched_n == 0:
-        return "there is no training loss that both reached to compare them at"
-    there = about.size(found.matched_difference, signed=True)
-    return f"not shown at equal training loss ({there}, {plural(found.matched_n, 'seed')}, Holm {p_value(found.matched_holm)})"
+def _reason(lack: str, row: pd.Series) -> str:
+    about = FIGURES[row["figure"]]
+    if lack == Lack.SEEDS:
+        return f"{plural(int(row['n']), 'seed')} carry no claim"
+    if lack == Lack.SIGNIFICANCE:
+        return f"Holm {p_value(row['holm'])}"
+    if math.isnan(row["margin"]):
+        return "no margin is declared for this loss"
+    return f"{about.size(row['difference'])} are not over the margin of {about.declared(row['margin'])}"
 
 
-def _seeds(larger: Grounds, found: Verdict) -> str:
-    """How many more seeds it takes, where seeds are what it takes."""
-    lacks, needed = set(found.lacks), larger.seeds_still_needed
-    unmendable = lasting(larger)
-    if unmendable & lacks:
-        alone = lacks <= {*unmendable, Lack.MATCHED}
-        return (
-            "More seeds alone would not change that."
-            if alone
-            else "More seeds could at most show them to be equivalent."
-        )
+def _more_seeds(needed: float) -> str:
     if math.isnan(needed):
-        return f"How many seeds would decide is not known from {plural(larger.n, 'seed')}."
-    if math.isinf(found.more_seeds):
-        return f"It is not decidable by seeds: more than {MOST_SEEDS:,} would have to be added."
-    if needed > 0:
-        return f"About {plural(int(needed), 'more seed')} would {decide(larger.figure, larger.effect_to_find)}."
-    if lacks == {Lack.MATCHED}:
-        return "The gaps differ; whether they do at equal training loss, these seeds do not tell."
+        return ""
     return (
-        "So many seeds would find the declared effect or show that there is none; what there is lies between the two."
+        " Seeds alone would not decide it."
+        if math.isinf(needed)
+        else f" About {plural(int(needed), 'more seed')} would decide."
     )
 
 
-def decide(figure: str, effect: float) -> str:
-    """What `so many seeds would` do: they settle a true difference of the declared effect, and none at all."""
-    return f"find a difference of {FIGURES[figure].declared(effect)}, or that there is none"
-
-
-def note(row: pd.Series, configurations: pd.DataFrame) -> str:
-    """Why a row of contrasts.csv lacks something; empty where nothing is missing."""
-    if row["figure"] == "gap_loss" and math.isnan(row["margin"]):
-        return "the sizes declared in nats are not of this loss"
-    said = []
-    for name in (row["a_configuration"], row["b_configuration"]):
-        label, diverged, failed = configurations.loc[name, ["label", "diverged", "failed"]]
-        if diverged + failed:
-            said.append(f"{plural(diverged + failed, 'run')} of {label} did not finish ({diverged} diverged)")
+def note(row: pd.Series) -> str:
+    """Why a row of contrasts.csv rests on fewer seeds than were trained; empty where it does not."""
+    lost = {row[side]: int(row[f"lost_{side}"]) for side in ("a", "b")}
+    said = [f"{plural(count, 'run')} of {label} did not finish" for label, count in lost.items() if count]
     if row["unlike"]:
-        said.append(f"{plural(row['unlike'], 'seed')} left out: other data, code or device")
-    if row["n"] == 0 and row["only_a"] and row["only_b"]:
+        said.append(f"{plural(int(row['unlike']), 'seed')} left out: other data, code or device")
+    if row["n"] == 0:
         said.append("no seed in common, so nothing is paired")
-    elif row["n"] < 2:
-        said.append(f"{plural(row['n'], 'common seed')}: no test, no interval")
+    if row["n"] < row["seeds"]:
+        said.append(f"the first {int(row['n'])} of {plural(int(row['seeds']), 'seed')} carry the claim")
     return "; ".join(said)
 
 
 def with_sentences(analysis: Analysis) -> pd.DataFrame:
-    """The contrasts with a `note` and the `sentence` of each, in the order of the columns of contrasts.csv."""
-    rows, declared = analysis.contrasts, analysis.declared
-    given = grounds(rows, declared)
-    table = rows.assign(
-        note=[note(row, analysis.configurations) for _, row in rows.iterrows()],
-        sentence=[sentence(row, verdict(row, declared), declared) for row in given],
+    """The contrasts with a `note` and the `sentence` of each."""
+    rows = analysis.contrasts
+    if rows.empty:
+        return rows.assign(note=[], sentence=[])
+    return rows.assign(
+        note=[note(row) for _, row in rows.iterrows()], sentence=[sentence(row) for _, row in rows.iterrows()]
     )
-    columns = list(rows.columns)
-    columns.insert(columns.index("a_configuration"), "note")
-    columns.insert(columns.index("lacks"), "sentence")
-    return table[columns]

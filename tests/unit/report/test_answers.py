@@ -1,81 +1,157 @@
-"""The answers in words, of verdicts that are given: who overfits more in one sentence, and what is still open."""
+"""The answers in words: each question has its own direction, and few seeds have none."""
 
 from __future__ import annotations
 
-import math
+import dataclasses
+from collections.abc import Sequence
 
-import pandas as pd
+import numpy as np
 import pytest
 
 from pipeline.report.prose import answers
-from pipeline.statistics.declaration import OPTIMIZERS, WIDTHS, Declaration, load
-from pipeline.statistics.verdicts import Kind, Lack
-
-LABELS = ["adam, width 64", "sgd, width 64", "adam, width 16"]
-
-
-@pytest.fixture
-def declared() -> Declaration:
-    return load()
+from pipeline.report.prose.verdicts import sentence, with_sentences
+from pipeline.statistics import declaration
+from pipeline.statistics.analysis import Analysis, analysis
+from pipeline.training.result import DIVERGED, RunResult
+from tests.support import factory
 
 
-def table(labels=LABELS, n=12) -> pd.DataFrame:
-    gap = {"gap_accuracy_mean": 0.01, "gap_accuracy_low": 0.009, "gap_accuracy_high": 0.011}
-    test = {"test_accuracy_mean": 0.97, "test_accuracy_low": 0.969, "test_accuracy_high": 0.971}
-    rows = [{"dataset": "mnist", "label": label, "n": n, "validation": 0.97, **gap, **test} for label in labels]
-    return pd.DataFrame(rows, index=labels)
+def run(optimizer: str, width: int, seed: int, train: Sequence[float], held: Sequence[float]) -> RunResult:
+    """A finished run with these curves of loss; each nat is ten points of accuracy."""
+    result = factory.finished(factory.job(optimizer, width, seed, validation=100, epochs=len(train)))
+    noise = np.random.default_rng([seed, width, len(optimizer)]).normal(0, 3e-4, len(held))
+    losses = {"train": np.array(train), "val": np.array(held) + noise}
+    accuracies = {split: 1 - values / 10 for split, values in losses.items()}
+    result.history = {
+        **{f"{split}/loss": list(values) for split, values in losses.items()},
+        **{f"{split}/accuracy": list(values) for split, values in accuracies.items()},
+        "gap/loss": list(losses["val"] - losses["train"]),
+        "gap/accuracy": list(accuracies["train"] - accuracies["val"]),
+    }
+    for split in losses:
+        result.figures |= {f"{split}/loss": losses[split][-1], f"{split}/accuracy": accuracies[split][-1]}
+    result.figures |= {"test/accuracy": accuracies["val"][-1], "best/val_accuracy": accuracies["val"].max()}
+    return result
 
 
-def judged(*verdicts, n=12, figure="gap_accuracy", difference=-0.002, needed=math.nan, contrast=OPTIMIZERS):
-    """A row for each verdict; B has the larger figure."""
-    rows = [
-        {
-            "dataset": "mnist", "contrast": contrast, "figure": figure, "n": n, "difference": difference,
-            "a": LABELS[1], "b": LABELS[0], "a_configuration": LABELS[1], "b_configuration": LABELS[0], "verdict": kind,
-            "lacks": str(Lack.SIGNIFICANCE), "matched_n": n, "margin": 0.001, "more_seeds": needed,
-            "effect_to_find": 0.002,
-        }
-        for kind in verdicts
-    ]  # fmt: skip
-    return pd.DataFrame(rows)
+def analysed(seeds: int, **curves: tuple[Sequence[float], Sequence[float]]) -> Analysis:
+    """Of configurations such as `adam_64`, each with its curves."""
+    results = [
+        run(name.partition("_")[0], int(name.partition("_")[2]), seed, *pair)
+        for name, pair in curves.items()
+        for seed in range(seeds)
+    ]
+    return analysis(results, declaration.load())
 
 
-def test_a_claim_is_the_headline(declared):
-    found = answers.headline(table(), judged(Kind.OVERFITS_MORE, Kind.NO_DIFFERENCE), declared)
-    assert found.said == "adam, width 64 overfits more than sgd, width 64"
-    assert found.grounds == "at equal training loss too (1 of 2 declared contrasts, 12 seeds, exploratory)"
+# Adam has fitted further: a larger gap at the end, and a smaller one where both have a training loss of 0.2.
+REVERSAL = {"rmsprop_64": ([0.8, 0.4, 0.2], [0.8, 0.5, 0.4]), "adam_64": ([0.6, 0.2, 0.02], [0.6, 0.3, 0.32])}
+
+
+def text(found: Analysis) -> list[str]:
+    return [answer.text for answer in answers.answers(found)]
+
+
+def test_each_question_has_its_own_direction():
+    gap, fit, excess, accuracy = text(analysed(10, **REVERSAL))
+    assert gap.startswith("adam has a larger gap than rmsprop (by 1.00 points).")
+    assert fit.startswith("At equal training loss, adam generalises better than rmsprop (by 0.")
+    assert excess.startswith("adam has lost more since its lowest held-out loss than rmsprop (by 0.0")
+    assert accuracy.startswith("**adam, width 64** has the highest mean validation accuracy")
+    assert gap.endswith("10 seeds: explored.")
+
+
+def test_a_reversal_is_a_finding():
+    fit = text(analysed(10, **REVERSAL))[1]
+    assert "in 1 of 1 comparison the side with the larger gap in loss at the end has the smaller one at equal" in fit
+
+
+def test_who_was_trained_too_long():
+    excess = text(analysed(10, **REVERSAL))[2]
+    assert "1 of 2 configurations end more than 0.005 nats over their lowest held-out loss" in excess
+    assert "adam, width 64 has lost most, 0.0" in excess
+
+
+def test_widths_are_counted():
+    wide = {f"rmsprop_{width}": ([0.8, 0.2], [0.8, 0.3 + width / 1000]) for width in (16, 64, 256)}
+    gap = text(analysed(10, **wide))[0]
+    assert gap.startswith(
+        "The wider network has a larger gap than the next narrower one (in 2 of 2 comparisons, by 0.4"
+    )
+
+
+def test_few_seeds_carry_no_claim():
+    gap, fit, excess, accuracy = text(analysed(3, **REVERSAL))
+    assert {gap, fit, excess} == {"3 seeds carry no claim, it takes 10: the picture shows what was measured."}
+    assert "more accurate" not in accuracy
+
+
+def test_thirty_seeds_confirm():
+    assert text(analysed(30, **REVERSAL))[0].endswith("30 seeds: confirmed.")
+
+
+def test_equal_configurations_are_not_told_apart():
+    same = {"rmsprop_64": REVERSAL["rmsprop_64"], "adam_64": REVERSAL["rmsprop_64"]}
+    assert text(analysed(10, **same))[0].startswith("For adam (equivalent) no difference from rmsprop is shown.")
+
+
+def test_nothing_finished():
+    lost = [factory.lost(factory.job(seed=seed), DIVERGED, "nan") for seed in range(2)]
+    assert text(analysis(lost, declaration.load())) == ["No run finished, so nothing can be compared."]
+
+
+def test_one_configuration():
+    gap, *_, accuracy = text(analysed(10, adam_64=REVERSAL["adam_64"]))
+    assert gap == "There is nothing to compare it with."
+    assert accuracy.startswith("adam, width 64, the only configuration, classifies 96.8")
+
+
+# --- the sentences of contrasts.csv
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return with_sentences(analysed(10, **REVERSAL)).set_index("figure")
 
 
 @pytest.mark.parametrize(
-    ("contrasts", "said"),
+    ("figure", "said"),
     [
-        ([OPTIMIZERS], "No optimizer is shown to overfit more than the best at its width"),
-        ([WIDTHS], "No width is shown to overfit more than the next"),
-        ([OPTIMIZERS, WIDTHS], "No optimizer and no width is shown to overfit more than another"),
+        ("gap_accuracy", "adam, width 64 has a larger gap than rmsprop, width 64, by 1.00 points ("),
+        ("fit_loss", "At equal training loss, adam, width 64 generalises better than rmsprop"),
+        ("excess_loss", "adam, width 64 has lost more since its lowest held-out loss than rmsprop, width 64, by 0.0"),
+        ("test_accuracy", "adam, width 64 is more accurate than rmsprop, width 64, by 0.8"),
     ],
 )
-def test_without_a_claim_none_is_shown_to(declared, contrasts, said):
-    rows = pd.concat([judged(Kind.NO_DIFFERENCE, Kind.EQUIVALENT, contrast=name) for name in contrasts])
-    found = answers.headline(table(), rows, declared)
-    assert found.said == said
-    assert found.grounds == f"none of {len(rows)} declared contrasts carries that claim (12 seeds)"
+def test_a_claim_says_which_way_and_how_much(rows, figure, said):
+    assert rows.at[figure, "sentence"].startswith(said)
+    assert "10 seeds, explored" in rows.at[figure, "sentence"]
 
 
-DECIDE = "would find a difference of 0.2 points, or that there is none)."
+def test_what_is_not_shown_says_why(rows):
+    row = rows.loc["gap_accuracy"].copy()
+    row["figure"] = "gap_accuracy"
+    row["verdict"], row["lacks"], row["more_seeds"] = "no difference shown", "too few seeds; p not under alpha", 12.0
+    row["holm"] = 0.2
+    assert sentence(row) == (
+        "No difference between adam, width 64 and rmsprop, width 64 in accuracy gap is shown: 10 seeds carry no claim; Holm "
+        "p = 0.2. About 12 more seeds would decide."
+    )
 
 
-@pytest.mark.parametrize(
-    ("needed", "said"),
-    [
-        ([1], f"is shown (about 1 more seed {DECIDE}"),
-        ([12, 40], f"is shown (about 12 to 40 more seeds {DECIDE}"),
-        ([12, math.inf], f"is shown (for 1 of them about 12 more seeds {DECIDE}"),
-        ([math.nan, math.inf], "is shown (not decidable by seeds)."),
-    ],
-    ids=str,
-)
-def test_what_is_open_says_how_many_seeds_would_decide(needed, said):
-    rows = pd.concat([judged(Kind.NO_DIFFERENCE, figure="test_accuracy", needed=one) for one in needed])
-    text = answers.which(table(), rows, LABELS[0])
-    assert text.endswith(said)
-    assert f"No difference from {'; '.join([LABELS[1]] * len(needed))}" in text
+def test_a_loss_without_a_margin():
+    results = [run(name, 64, seed, *REVERSAL["adam_64"]) for name in ("adam", "rmsprop") for seed in range(10)]
+    for result in results:
+        training = dataclasses.replace(result.job.training, loss="mean_squared_error")
+        result.job = dataclasses.replace(result.job, training=training)
+    found = with_sentences(analysis(results, declaration.load())).set_index("figure")
+    assert "no margin is declared for this loss" in found.at["gap_loss", "sentence"]
+    assert not found["sentence"].str.contains("nan").any()
+
+
+def test_notes_name_the_seeds_that_are_missing():
+    results = [run(name, 64, seed, *REVERSAL[f"{name}_64"]) for name in ("adam", "rmsprop") for seed in range(12)]
+    results[3].identity = {**results[3].identity, "data": "other"}
+    results[0] = factory.lost(results[0].job, DIVERGED, "nan")
+    note = with_sentences(analysis(results, declaration.load())).iloc[0]["note"]
+    assert note == "1 run of adam, width 64 did not finish; 1 seed left out: other data, code or device"

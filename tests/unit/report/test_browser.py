@@ -65,7 +65,7 @@ def test_print_is_dark_on_white_even_at_night(browser):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_has_contrast(browser, scheme):
     emulate(browser, scheme=scheme)
-    script = """return ['.answer', '.certainty', 'figcaption', '.lead', '.quiet', 'a', 'dd', 'small'].map(
+    script = """return ['.answer', 'figcaption', '.lead', '.quiet', 'a', 'dd', 'small', 'abbr'].map(
         s => getComputedStyle(document.querySelector('main ' + s) || document.querySelector(s)).color)"""
     texts, paper = browser.execute_script(script), colours(browser)["paper"]
     emulate(browser)

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline.report import figures, pictures, style
-from pipeline.report.exhibits import Exhibits
-from pipeline.statistics import summary
+from pipeline.report.plots import Plots
 from tests.support import factory
 
 
@@ -82,25 +81,30 @@ def deep(optimizers=("adam", "sgd"), depths=(1, 2, 3)):
     ]
 
 
-def test_several_depths_are_drawn_each_by_itself(of_runs):
-    exhibit = Exhibits(of_runs(deep(("adam",), (1, 2))), None).gap_accuracy
-    assert exhibit.table[["width", "depth"]].values.tolist() == [[4, 1], [4, 2], [16, 1], [16, 2]]
-    assert {"test, %", "test, 95 % interval"} <= {*exhibit.table.columns}
-    assert exhibit.title == "The gap in accuracy, by width and depth"
-    assert "adam, 2 layers: " in exhibit.alternative
-    assert "hidden layers" in exhibit.svg
+def test_several_depths_are_panels_of_their_own(of_runs):
+    plot = Plots(of_runs(deep(("adam", "sgd"), (1, 2))), None).gap_accuracy
+    assert set(plot.table["setting"]) == {"1 layer", "2 layers"}
+    assert len(plot.groups[""]) == 2
+    assert "2 layers" in plot.groups[""][1]
 
 
-def test_a_band_for_each_depth_of_each_optimizer_in_both_panels(of_runs):
-    cells = summary.best_per_cell(of_runs(deep()).main, ("optimizer", "width", "depth"))
-    with style.styled():
-        drawn = figures.by_depth(cells, ("gap_accuracy", "test_accuracy"), ("gap", "test"))
-    panels = [ax for ax in drawn.axes if ax.collections]
-    assert [len(ax.collections) for ax in panels] == [3] * 4
-    band = panels[0].collections[0].get_paths()[0].vertices[:, 1]
-    adam = cells[cells["optimizer"].eq("adam") & cells["depth"].eq(1)]
-    assert band.min() == pytest.approx(100 * adam["gap_accuracy_low"].min())
-    assert len({ax.get_ylim() for ax in panels[::2]}) == 1
+def test_the_gap_by_training_loss_has_a_line_for_each_optimizer_and_a_panel_for_each_width(of_runs):
+    plot = Plots(of_runs(deep()), None).gap_by_loss
+    assert list(plot.groups) == ["1 layer", "2 layers", "3 layers"]
+    assert [len(panels) for panels in plot.groups.values()] == [2, 2, 2]
+    assert {"adam", "sgd"} <= set(re.findall(r">(adam|sgd)<", plot.groups["1 layer"][0]))
+
+
+def test_one_optimizer_has_a_line_for_each_width(of_runs):
+    plot = Plots(of_runs(deep(("adam",), (1,))), None).gap_by_loss
+    assert set(re.findall(r">(width \d+)<", plot.groups[""][0])) == {"width 4", "width 16"}
+
+
+def test_a_single_epoch_has_no_curve_to_draw(of_runs):
+    plots = Plots(
+        of_runs([factory.finished(factory.job(name, 8, epochs=1, validation=9)) for name in ("adam", "sgd")]), None
+    )
+    assert (plots.gap_by_loss, plots.held_out_loss) == (None, None)
 
 
 def test_nothing_is_cut_off_at_the_edge_of_a_picture(report):

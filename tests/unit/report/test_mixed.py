@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from pipeline.report.prose import limits
-from pipeline.statistics import design
+from pipeline.statistics import summary
 from pipeline.training.result import FAILED
 from tests.support import factory
 
@@ -31,7 +31,7 @@ def test_what_decides_numbers(part, said):
     assert limits.mixed(found, "The runs") == [
         f"The runs come from different {said}: a mean is over all of them, and only runs that share it are paired."
     ]
-    assert design.origin(found[0]) != design.origin(found[1]) == design.origin(found[2])
+    assert summary.origin(found[0]) != summary.origin(found[1]) == summary.origin(found[2])
     lost = dataclasses.replace(found[0], status=FAILED)
     assert limits.mixed([lost, *found[1:]], "The runs") == [], "a run that has no numbers mixes nothing in"
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.cli import ui_address
+from pipeline.cli import console, ui_address
 from pipeline.report import other_tables, page, tuned
 from pipeline.report.evidence import RUN_PAGE, Evidence
-from pipeline.report.exhibits import Exhibits
+from pipeline.report.plots import Plots
 from pipeline.storage.find import beginning
 from pipeline.storage.identity import key_of
 from pipeline.storage.store import RunStore
@@ -59,11 +59,16 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def evidence_with(of_runs: Callable[..., Evidence], tmp_path: Path) -> Callable[..., Evidence]:
+def evidence_with(
+    of_runs: Callable[..., Evidence], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Evidence]:
     """Evidence on MNIST, beside a store of runs on the digits, each known by a letter and trained on a processor."""
 
-    def made(**processors: str) -> Evidence:
-        evidence = of_runs([factory.finished(factory.job("adam", 64, seed, validation=9)) for seed in range(2)])
+    monkeypatch.setattr(console, "PROJECT", tmp_path / "checkout")
+
+    def made(dataset: str = "mnist", **processors: str) -> Evidence:
+        jobs = [factory.job("adam", 64, seed, validation=9, dataset=dataset) for seed in range(2)]
+        evidence = of_runs([factory.finished(job) for job in jobs])
         evidence.tables_folder, evidence.store = tmp_path, RunStore(tmp_path / "runs")
         for letter, cpu in processors.items():
             evidence.store.write(stored(job=JOBS[letter], identity=IDENTITY, environment={"cpu": cpu}))
@@ -72,9 +77,9 @@ def evidence_with(of_runs: Callable[..., Evidence], tmp_path: Path) -> Callable[
     return made
 
 
-def rendered(evidence: Evidence) -> tuple[str, Exhibits]:
-    exhibits = Exhibits(evidence, None)
-    return page.render(evidence, exhibits, None), exhibits
+def rendered(evidence: Evidence) -> tuple[str, Plots]:
+    plots = Plots(evidence, None)
+    return page.render(evidence, plots, None), plots
 
 
 def test_published_figures_are_on_the_page(evidence_with: Callable[..., Evidence], folder: Path) -> None:
@@ -82,60 +87,62 @@ def test_published_figures_are_on_the_page(evidence_with: Callable[..., Evidence
     evidence = evidence_with(a="A", b="A", c="A")
     assert evidence.store is not None
     evidence.store.note_published(B, {"run_id": "bb", "experiment_id": "4", "store": "mlflow.db"})
-    text, exhibits = rendered(evidence)
+    text, plots = rendered(evidence)
     section = text.partition('<section id="published">')[2].partition("</section>")[0]
     assert [row[1] in section for row in ROWS] == [True] * 3
     assert "97.2 to 98.4" not in section
     assert re.findall('href="(http[^"]*)"', section) == [
         RUN_PAGE.format(ui=ui_address.DEFAULT, experiment="4", run="bb")
     ]
-    # The numbers behind the picture lead to the table's rows, which have the runs.
-    assert re.findall('<a href="#([^"]*)"', section) == ["published-a", "published-b"]
-    assert '<tr id="published-a">' in section
     assert '<a href="#published">' in text
-    assert exhibits.published is not None
-    assert "A 1998: 96.00 (95.90 to 96.10) %, over the floor" in exhibits.published.alternative
-    assert exhibits.published.table["source"].to_list() == ["A 1998", "B 2017"]
-    assert "published_figures.png" in exhibits.files()
+    assert plots.published is not None
+    assert "A 1998: 96.00 (95.90 to 96.10) %, over the floor" in plots.published.alternative
+    assert plots.published.table["source"].to_list() == ["A 1998", "B 2017"]
+    assert "published_figures.png" in plots.files()
 
 
 def test_a_table_names_its_data_and_what_trained_it(evidence_with: Callable[..., Evidence], folder: Path) -> None:
-    [shown] = other_tables.tables(folder, evidence_with(a="A", b="A", c="A"))
+    [shown] = other_tables.tables(evidence_with(a="A", b="A", c="A"))
     assert shown.lead.endswith("over seeds. Data: digits. Trained on CPU A.")
-    assert "on" not in shown.columns
-    [shown] = other_tables.tables(folder, evidence_with(a="A", b="A", c="B"))
+    assert not {"on", "trained"} & set(shown.columns)
+    [shown] = other_tables.tables(evidence_with(a="A", b="A", c="B"))
     assert shown.lead.endswith("Trained on CPU A; CPU B.")
     assert "on" in shown.columns
     assert {len(row) for row in shown.rows} == {len(shown.columns)}
 
 
 @pytest.mark.fault("tables without their runs")
-def test_a_row_whose_runs_are_not_here_is_left_out(evidence_with: Callable[..., Evidence], folder: Path) -> None:
-    evidence = evidence_with(a="A", c="A")
-    [shown] = other_tables.tables(folder, evidence)
-    assert [row[0] for row in shown.rows] == ["b", "c"]
-    assert shown.lead.endswith("1 row left out: not all of their runs are in runs/.")
-    exhibits = Exhibits(evidence, None)
-    assert exhibits.published is not None
-    assert exhibits.published.table["source"].to_list() == ["B 2017"]
+def test_a_row_that_was_not_trained_here_says_so(evidence_with: Callable[..., Evidence], folder: Path) -> None:
+    [shown] = other_tables.tables(evidence_with(a="A", c="A"))
+    assert [row[shown.columns.index("trained")] for row in shown.rows] == ["elsewhere", "here", "–"]
 
 
 @pytest.mark.fault("tables without their runs")
-def test_a_table_that_comes_from_elsewhere_is_not_on_the_page(
-    evidence_with: Callable[..., Evidence], folder: Path
-) -> None:
-    """None of its runs is here: on a page of digits it would tell of MNIST."""
-    write(folder, "tuned.csv", ["optimizer", "rate"], ["adam", "0.002"])
-    text, exhibits = rendered(evidence_with())
+def test_a_table_that_comes_with_the_project_says_so(evidence_with: Callable[..., Evidence], folder: Path) -> None:
+    documented = console.PROJECT / "docs/results"
+    documented.mkdir(parents=True)
+    (folder / "published.csv").rename(documented / "published.csv")
+    [shown] = other_tables.tables(evidence_with())
+    assert shown.lead.endswith("Not trained in this checkout: the table comes with the project.")
+    assert shown.runs is None
+
+
+@pytest.mark.fault("tables without their runs")
+def test_a_table_of_another_data_set_is_not_on_the_page(evidence_with: Callable[..., Evidence], folder: Path) -> None:
+    """None of its runs is here: on a page of digits it would be about MNIST."""
+    write(folder, "tuned.csv", ["optimizer", "dataset", "keys"], ["adam", "mnist", "abc"])
+    text, plots = rendered(evidence_with("digits"))
     assert 'id="published"' not in text
     assert 'id="tuned"' not in text
-    assert exhibits.published is None
+    assert plots.published is None
 
 
 @pytest.mark.parametrize("content", ["", "keys\n", 'a,keys\n1,2,"3\n'], ids=["empty", "no rows", "broken"])
-def test_a_table_that_cannot_be_read_is_not_shown(tmp_path: Path, content: str) -> None:
+def test_a_table_that_cannot_be_read_is_not_shown(
+    evidence_with: Callable[..., Evidence], tmp_path: Path, content: str
+) -> None:
     (tmp_path / "published.csv").write_text(content)
-    assert other_tables.read(tmp_path, "published.csv", {"aaaaaaaaaaaa"}) is None
+    assert other_tables.read("published.csv", evidence_with()) is None
 
 
 def test_tuned_rates_are_shown_as_the_readme_has_them() -> None:

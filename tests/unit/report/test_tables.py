@@ -11,9 +11,13 @@ from tests.support import factory
 
 RUNS = (
     "key name dataset experiment optimizer width depth hidden seed epochs status train_accuracy train_loss val_accuracy "
-    "val_loss test_accuracy test_loss gap_accuracy gap_loss best_val_accuracy best_epoch seconds mlflow_run_id reason"
+    "val_loss test_accuracy test_loss gap_accuracy gap_loss best_val_accuracy best_epoch seconds mlflow_run_id reason "
+    "book_gap_accuracy book_gap_loss excess_loss lowest_epoch calibration_error split_offset"
 )
-SUMMARISED = "test_accuracy test_loss gap_accuracy gap_loss best_val_accuracy val_accuracy val_loss train_accuracy train_loss seconds"
+SUMMARISED = (
+    "test_accuracy test_loss gap_accuracy gap_loss best_val_accuracy val_accuracy val_loss train_accuracy train_loss "
+    "excess_loss lowest_epoch calibration_error split_offset book_gap_accuracy book_gap_loss seconds"
+)
 
 
 def test_runs_has_a_row_for_each_run(report):
