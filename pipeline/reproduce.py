@@ -22,8 +22,7 @@ from pipeline.storage.find import find_run
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import find_sweep, readable
-from pipeline.sweep import reproduction
-from pipeline.sweep.reproduction import Reproduction, Verdict
+from pipeline.sweep.reproduction import Reproduction, Verdict, reproduce
 from pipeline.tracking import Tracker, open_tracker
 from pipeline.tracking.address import home
 from pipeline.training.result import FAILED, RunResult
@@ -47,11 +46,11 @@ def main(argv: Sequence[str]) -> int:
     asked = _of_sweep(sweep, int(sample or 0), store) if sweep else [_find(runs[0], store, tracker)]
     if not (results := [result for result in asked if result.status != FAILED]):
         raise UserError("nothing to reproduce: no run has numbers that this release can read")
-    found = reproduction.reproduce(results, console.PROJECT / options["data"], store)
-    for one in found:
-        print("\n".join(one.lines(brief=len(found) > 1)))
-        _note(one, store, tracker)
-    counts = Counter(one.verdict for one in found)
+    found = reproduce(results, console.PROJECT / options["data"], store)
+    for reproduction in found:
+        print("\n".join(reproduction.lines(brief=len(found) > 1)))
+        _note(reproduction, store, tracker)
+    counts = Counter(reproduction.verdict for reproduction in found)
     if len(found) > 1:
         print(", ".join(f"{counts[verdict]} {verdict}" for verdict in STATUSES if counts[verdict]))
     return [status for verdict, status in STATUSES.items() if verdict in counts][-1]
@@ -83,12 +82,12 @@ def _find(word: str, store: RunStore, tracker: Tracker) -> RunResult:
         return recorded
 
 
-def _note(one: Reproduction, store: RunStore, tracker: Tracker) -> None:
+def _note(reproduction: Reproduction, store: RunStore, tracker: Tracker) -> None:
     """Tag the run in MLflow, if it is there, with the verdict. The run folder stays as it was made."""
-    run_id = store.published(one.then.key, tracker.address.name).get("run_id")
-    if not run_id or one.verdict == Verdict.IMPOSSIBLE:
+    run_id = store.published(reproduction.then.key, tracker.address.name).get("run_id")
+    if not run_id or reproduction.verdict == Verdict.IMPOSSIBLE:
         return
-    verdict = f"{one.verdict}, {datetime.now(UTC).isoformat(timespec='seconds')}, on {identity.machine()}"
+    verdict = f"{reproduction.verdict}, {datetime.now(UTC).isoformat(timespec='seconds')}, on {identity.machine()}"
     try:
         tracker.set_tags(run_id, {"reproduced": verdict})
     except UserError as error:

@@ -1,6 +1,6 @@
 """The body of the batched launcher: composes all jobs, hands them over together, and has Hydra note how each ended.
 
-The task has a method `batch`: from the jobs' configurations, and the overrides that made each, to an iterator of
+The task has a method `batch`: from the jobs' configurations as plain values, and the overrides of each, to an iterator of
 `(position, outcome)`, in whatever order jobs end. `outcome()` is called once, as Hydra's job: in its own output folder, log
 and HydraConfig; it returns what the task would have returned for this job alone.
 """
@@ -8,7 +8,6 @@ and HydraConfig; it returns what the task would have returned for this job alone
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -19,8 +18,8 @@ from hydra.core.utils import JobReturn, configure_log, filter_overrides, run_job
 from hydra.errors import HydraException
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
 
+from pipeline.config.compose import plain
 from pipeline.sweep.leftovers import remove_leftovers
 
 if TYPE_CHECKING:
@@ -96,34 +95,9 @@ def _hydra_config(config: DictConfig) -> Iterator[None]:
         HydraConfig.instance().cfg = before
 
 
-def _task_config(job: DictConfig) -> DictConfig:
-    """The job's configuration without Hydra's part, `${hydra:…}` resolved for this very job."""
+def _task_config(job: DictConfig) -> dict[str, Any]:
+    """The job's configuration as plain values without Hydra's part, `${hydra:…}` resolved for this very job."""
     if job.hydra.job.chdir:
         raise HydraException("hydra.job.chdir=true: jobs that run together share one working directory; expected false")
     with _hydra_config(job):
-        config = OmegaConf.masked_copy(job, [str(key) for key in job if key != "hydra"])
-        try:
-            _check_folder(Path(str(job.hydra.sweep.dir)), str(job.hydra.sweep.subdir))
-            OmegaConf.resolve(config)
-        except OmegaConfBaseException as error:
-            raise HydraException(f"{_failed_key(error, config)}: {str(error).splitlines()[0]}") from error
-    return config
-
-
-def _failed_key(error: OmegaConfBaseException, config: DictConfig) -> str:
-    """At which key an interpolation failed: `resolve` does not say, `to_container` does."""
-    try:
-        OmegaConf.to_container(config, resolve=True)
-    except OmegaConfBaseException as again:
-        error = again
-    return error.full_key or "configuration"
-
-
-def _check_folder(sweep: Path, subdir: str) -> None:
-    """Raise HydraException where no folder can have this name: it is made only when the job has ended."""
-    longest_name = os.pathconf(sweep, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
-    if too_long := [part for part in Path(subdir).parts if len(os.fsencode(part)) > longest_name]:
-        raise HydraException(
-            f"hydra.sweep.subdir: {too_long[0][:40]}… has {len(too_long[0])} letters; expected at most {longest_name}, such as "
-            "hydra.sweep.subdir='${hydra.job.num}' or hydra.job.config.override_dirname.exclude_keys=[…]"
-        )
+        return plain(OmegaConf.masked_copy(job, [str(key) for key in job if key != "hydra"]))

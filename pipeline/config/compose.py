@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import nearest
-from pipeline.config import rules
+from pipeline.config import rules, tuned
 from pipeline.config import run_config as j
 from pipeline.config.hydra_version import VERSION_BASE, register_resolver
 from pipeline.config.settings import meanings
@@ -31,8 +31,9 @@ class ConfigurationError(UserError):
 
 
 def register() -> None:
-    """Make what `conf/config.yaml` uses known to Hydra: `${checkout:}`, and `${values:}` in its help."""
+    """Make what `conf/config.yaml` uses known to Hydra: `${checkout:}`, `${tuned:}`, and `${values:}` in its help."""
     register_resolver("checkout", lambda: str(rules.CONF.parent), replace=True)
+    register_resolver("tuned", tuned.rate, replace=True)
     register_resolver("values", described, replace=True)
 
 
@@ -54,7 +55,8 @@ def plain(config: DictConfig) -> dict[str, Any]:
         values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except (OmegaConfBaseException, RecursionError) as error:
         key = getattr(error, "full_key", None) or "configuration"
-        raise ConfigurationError([f"{key}: {str(error).splitlines()[0]}"]) from error
+        reason = str(error).splitlines()[0].removeprefix("UserError raised while resolving interpolation: ")
+        raise ConfigurationError([f"{key}: {reason}"]) from error
     assert isinstance(values, dict)
     return values  # type: ignore[return-value]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import sys
 import tempfile
@@ -18,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cli.errors import UserError
-from pipeline.models import compiled
 
 UNUSED = {
     "tensorflow": ("jax", "sklearn", "matplotlib"),
@@ -241,10 +239,6 @@ def _own_keras_settings() -> Iterator[None]:
 
 
 def _start_tensorflow(device: Device, strict: bool) -> None:
-    if device.trainer == "engine" and device.xla and device.kind == "cpu" and "tensorflow" not in sys.modules:
-        place = compiled.open_cache()
-        if place is not None:
-            atexit.register(compiled.note, place)
     import tensorflow as tf
 
     if device.kind == "cpu":

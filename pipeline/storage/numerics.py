@@ -8,6 +8,7 @@ square roots, dropout's masks, softmax and its logarithm.
 from __future__ import annotations
 
 import os
+import platform
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,19 +16,21 @@ import numpy as np
 
 from pipeline.cli.errors import UserError
 from pipeline.config.run_config import Dataset, Model, Optimizer, RunConfig, Training, digest
-from pipeline.models import compiled, randomness
+from pipeline.models import randomness
 from pipeline.models.devices import Device, card
 from pipeline.storage.identity import environment, source_digest
 from pipeline.training.splits import Part, Split
 
 SAMPLES, HELD_OUT, PIXELS, CLASSES = 2000, 1000, 784, 10
 """Whole batches and whole chunks: each further size would be compiled on its own, a second each."""
+SWITCH = "OVERFITTING_GAP_CACHE"
+"""Environment variable: another folder for what is kept, or `off`."""
 
 
 def numerics_class(device: Device) -> str:
     """sha256 (hex) over every bit of the fixed training on `device`.
 
-    Trained once per machine, device and release of the libraries, and kept in the folder of compiled programs.
+    Trained once per machine, device and release of the libraries, and kept in `root()`.
     Raises UserError where it does not train.
     """
     place = _place(device)
@@ -89,13 +92,37 @@ def _train(device: Device) -> str:
 
 def _place(device: Device) -> Path | None:
     """The file that holds the class of this very machine, device and source; None where nothing is kept."""
-    root = compiled.root()
-    if root is None:
+    folder = root()
+    if folder is None:
         return None
     flags = {
         name: os.environ.get(name, "") for name in ("XLA_FLAGS", "TF_ENABLE_ONEDNN_OPTS", "CUBLAS_WORKSPACE_CONFIG")
     }
     # A library below the backend decides bits too.
     libraries = {name: environment().get(name) for name in ("numpy", "jaxlib", "platform")}
-    made_of = [device.numerics(), compiled.processor(), card(), flags, libraries, source_digest(device.numerics())]
-    return root / "numerics" / digest(made_of)
+    made_of = [device.numerics(), processor(), card(), flags, libraries, source_digest(device.numerics())]
+    return folder / "numerics" / digest(made_of)
+
+
+def root() -> Path | None:
+    """Where this project keeps what it found out about machines; None where that is off or has no home."""
+    place = os.environ.get(SWITCH) or os.environ.get("XDG_CACHE_HOME")
+    if place == "off":
+        return None
+    if not place:
+        try:
+            place = str(Path.home() / ".cache")
+        except RuntimeError:
+            return None
+    return Path(place) / "overfitting-gap"
+
+
+def processor() -> str:
+    """What this machine's processor is and can."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()} {platform.node()}"
+    return "\n".join(
+        sorted({line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))})
+    )

@@ -8,30 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
-import struct
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
-
-import numpy as np
+from typing import Any
 
 from pipeline.cli.errors import UserError, printable
 from pipeline.config.digests import array_digest, arrays_digest
 from pipeline.config.run_config import digest
 from pipeline.data.files import whole
-from pipeline.storage import locks
+from pipeline.storage import locks, npy
 from pipeline.storage.identity import LARGEST_PATCH
 from pipeline.storage.record import (
     DamagedRun,
     OtherRelease,
     check_predictions,
     encode_nonfinite,
-    opened,
     read_bytes,
     result_of,
 )
@@ -96,22 +88,25 @@ class RunStore:
                 self._recovered = True
             temporary.mkdir()
             record = result.record()
-            beside: dict[str, str] = {}
+            of_probabilities: dict[str, str] = {}
             if result.predictions is not None:
-                _save(temporary / PREDICTIONS, result.predictions)
+                npy.save(temporary / PREDICTIONS, result.predictions)
                 record["digests"] = {**result.digests, "predictions": array_digest(result.predictions)}
             if result.probabilities is not None:
-                _save(temporary / PROBABILITIES, result.probabilities)
-                beside["probabilities"] = array_digest(result.probabilities)
+                npy.save(temporary / PROBABILITIES, result.probabilities)
+                of_probabilities["probabilities"] = array_digest(result.probabilities)
             if result.weights is not None:
-                with open(temporary / WEIGHTS, "wb") as file:
-                    plain = {name.replace("/", "."): array for name, array in result.weights.items()}
-                    np.savez(file, allow_pickle=False, **plain)
+                npy.save_weights(temporary / WEIGHTS, result.weights)
             if result.patch:
                 (temporary / PATCH).write_bytes(result.patch)
             if noted := self.published_ids(result.key):
                 _write_json(temporary / PUBLISHED, noted)
-            content = {"record": record, "sha256": digest(encode_nonfinite(record)), "exact": result.exact, **beside}
+            content = {
+                "record": record,
+                "sha256": digest(encode_nonfinite(record)),
+                "exact": result.exact,
+                **of_probabilities,
+            }
             _write_json(temporary / RECORD, content)
         return final
 
@@ -163,7 +158,7 @@ class RunStore:
         try:
             result, stored = self._record(key)
             if result.finished:
-                result.predictions = _load(folder / PREDICTIONS, LARGEST_PREDICTIONS)
+                result.predictions = npy.load(folder / PREDICTIONS, LARGEST_PREDICTIONS)
                 check_predictions(result)
                 if array_digest(result.predictions) != result.digests["predictions"]:
                     raise ValueError("its predictions do not match their digest")
@@ -172,14 +167,14 @@ class RunStore:
                 if hashlib.sha256(result.patch).hexdigest() != result.environment.get("patch"):
                     raise ValueError("its patch does not match its digest")
             if (folder / PROBABILITIES).is_file():
-                result.probabilities = _load(folder / PROBABILITIES)
+                result.probabilities = npy.load(folder / PROBABILITIES)
                 if array_digest(result.probabilities) != stored["probabilities"]:
                     raise ValueError("its probabilities do not match their digest")
             if (folder / WEIGHTS).is_file():
-                result.weights = _load_weights(folder / WEIGHTS)
+                result.weights = npy.load_weights(folder / WEIGHTS)
                 if arrays_digest(result.weights) != result.digests["final_weights"]:
                     raise ValueError("its weights do not match their digest")
-        except DAMAGE as error:
+        except npy.DAMAGE as error:
             raise DamagedRun(f"{folder}: damaged ({error}); {AGAIN}") from error
         return result
 
@@ -234,53 +229,6 @@ class RunStore:
             ]
             with whole(self.folder(key) / PUBLISHED) as temporary:
                 _write_json(temporary, [*others, model | ids])
-
-
-DAMAGE = (
-    *(ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error),
-    # What numpy and zipfile come to with a header that is none: a word that is no Python, encryption, another method.
-    *(SyntaxError, RuntimeError, struct.error, tokenize.TokenError),
-)
-"""What reading a damaged file raises."""
-
-
-def _load(path: Path, most: int | None = None) -> np.ndarray:
-    """An array; never more of it than the file holds, whatever its header announces."""
-    with opened(path, most) as file:
-        _check_size(file, path.stat().st_size)
-        file.seek(0)
-        return np.load(file, allow_pickle=False)
-
-
-def _load_weights(path: Path) -> dict[str, np.ndarray]:
-    # Opened by us: numpy leaves the file open where the archive is damaged.
-    with opened(path) as file:
-        with zipfile.ZipFile(file) as archive:
-            held = sum(entry.file_size for entry in archive.infolist())
-            if held > path.stat().st_size or not all(entry.filename.endswith(".npy") for entry in archive.infolist()):
-                raise ValueError("its weights unpack to more than their file holds, or to something else")
-            for entry in archive.infolist():
-                with archive.open(entry) as member:
-                    _check_size(member, entry.file_size)
-        file.seek(0)
-        with np.load(file, allow_pickle=False) as weights:
-            return {name.replace(".", "/"): weights[name] for name in weights.files}
-
-
-def _check_size(member: IO[bytes], size: int) -> None:
-    """Refuse an array whose header announces more than the member holds: numpy would make room for it first."""
-    version = np.lib.format.read_magic(member)
-    reader = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
-    if reader is None:
-        raise ValueError(f"an array in version {version} of numpy's format")
-    shape, _, dtype = reader(member)
-    if min(shape, default=1) < 0 or dtype.hasobject or math.prod(shape) * dtype.itemsize > size:
-        raise ValueError(f"an array announces {math.prod(shape) * dtype.itemsize:,} bytes, and holds {size:,}")
-
-
-def _save(path: Path, array: np.ndarray) -> None:
-    with open(path, "wb") as file:
-        np.save(file, array, allow_pickle=False)
 
 
 def _write_json(path: Path, value: Any) -> None:

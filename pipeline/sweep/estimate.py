@@ -61,7 +61,7 @@ class History:
     def run_seconds(self, new: Sequence[PlannedRun]) -> list[float | None]:
         """Seconds of training of each run; None if nothing like it was trained on this machine.
 
-        It is the median of the same configuration, or of the most similar one, scaled by its work. All seeds of a
+        It is the median of the same configuration, or of the most similar runs, scaled by their work. All seeds of a
         configuration have one estimate.
         """
         known: dict[tuple[str, Device], float | None] = {}
@@ -131,18 +131,12 @@ def _expected(run: PlannedRun, past: Sequence[EarlierRun]) -> float | None:
     if same:
         return statistics.median(same)
     data = [other for other in past if other.job.dataset.name == run.job.dataset.name]
-    if not data:
-        return None
-    samples, pixels = map(int, run.arrays.train_images.shape)
     optimizer = [other for other in data if other.job.optimizer.name == run.job.optimizer.name] or data
+    samples, pixels = map(int, run.arrays.train_images.shape)
     wanted = work(run.job, samples, pixels)
-    distances = [abs(work(other.job, samples, pixels) - wanted) for other in optimizer]
-    least = min(distances)
-    return statistics.median(
-        other.seconds * wanted / work(other.job, samples, pixels)
-        for other, distance in zip(optimizer, distances, strict=True)
-        if distance == least
-    )
+    earlier = [(work(other.job, samples, pixels), other.seconds) for other in optimizer]
+    closest = sorted(earlier, key=lambda pair: abs(pair[0] - wanted))[:5]
+    return statistics.median(seconds * wanted / own for own, seconds in closest) if closest else None
 
 
 def work(job: RunConfig, samples: int, pixels: int) -> float:

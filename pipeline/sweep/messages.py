@@ -58,8 +58,10 @@ def log_run(outcome: Outcome) -> float:
         log.error(line)
         raise RunFailed(line)
     log.info("%s, key %s", result.name, result.key)
-    for epoch in range(len(result.history.get("train/loss", []))):
-        log.info("epoch %d: %s", epoch + 1, ", ".join(f"{n} {v[epoch]:.6g}" for n, v in result.history.items()))
+    for point, epoch in enumerate(result.epochs):
+        log.info(
+            "epoch %d: %s", epoch, ", ".join(f"{name} {values[point]:.6g}" for name, values in result.history.items())
+        )
     if result.status == FAILED:
         log.error("failed", exc_info=outcome.error)
         raise RunFailed(f"{result.name} failed: {result.reason}; again: {run.command}")

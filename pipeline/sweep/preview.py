@@ -8,8 +8,8 @@ from typing import Any
 
 from pipeline.cli.formatting import duration
 from pipeline.config.run_config import RunConfig
-from pipeline.storage import identity
 from pipeline.storage.store import RunStore
+from pipeline.sweep import changes
 from pipeline.sweep.estimate import History
 from pipeline.sweep.executors.divide import divide, shard_count, sizes
 from pipeline.sweep.plan import Plan, PlannedRun, counts, look_up, store_root, to_train
@@ -104,7 +104,7 @@ def why_new(new: Sequence[PlannedRun], records: Iterable[RunResult]) -> list[str
             stored.setdefault(result.job, []).append(result)
     reasons = Counter(
         # Of several stored runs, the one that differs least.
-        min((changed(result, run.identity) for result in stored[run.job]), key=len)
+        min((changes.of_identity(result, run.identity) for result in stored[run.job]), key=len)
         for run in new
         if run.job in stored
     )
@@ -112,20 +112,3 @@ def why_new(new: Sequence[PlannedRun], records: Iterable[RunResult]) -> list[str
         f"{count} of these {'is' if count == 1 else 'are'} stored but cannot count, since this has changed: {'; '.join(lines)}"
         for lines, count in reasons.items()
     ]
-
-
-def changed(then: RunResult, now: Mapping[str, Any]) -> tuple[str, ...]:
-    """What differs between the identity of a stored run and that of a run `now`: code, data, numerics, or else fields."""
-    was, numerics = then.identity["numerics"], now["numerics"]
-    other_numerics = [f"{name} ({was.get(name)} then)" for name in numerics if was.get(name) != numerics[name]]
-    lines = []
-    if then.identity["source"] != now["source"]:
-        names = identity.changed_sources(then.sources, was)
-        more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-        if names:
-            lines.append(", ".join(f"pipeline/{name}" for name in names[:4]) + more)
-        elif not other_numerics:  # another trainer is other code
-            lines.append("the code")
-    if then.identity["data"] != now["data"]:
-        lines.append(f"the data of {then.job.dataset.name}")
-    return (*lines, *other_numerics) or ("the configuration has other fields",)

@@ -61,29 +61,18 @@ class Publisher:
         """Whether a write waits: a store that hangs does not get a queue of them."""
         self._outbox = Outbox()
 
-    def begin(
-        self,
-        name: str,
-        tags: Mapping[str, str],
-        sweep_id: str,
-        smaller: Sequence[str] = (),
-        larger: Sequence[str] = (),
-        restore: bool = False,
-    ) -> None:
+    def begin(self, parent: ParentRun, larger: Sequence[str] = ()) -> None:
         """Start the parent run of a sweep; runs published later become its children.
 
-        `smaller` are ids of sweeps that this one contains, and whose parent run it takes over; `larger` of those that
-        contain it, and whose parent run its own runs stand under. `restore`: also a parent run that a person deleted.
+        `larger` are ids of sweeps that contain this one: if one of them has a parent run, that is taken instead.
         """
 
         def task() -> None:
             for other in larger:
-                if parent := self.tracker.parent(self.question, other):
-                    self.under = parent
+                if found := self.tracker.parent(self.question, other):
+                    self.under = found
                     return
-            parent_run = ParentRun(self.question, name, tags, sweep_id, contains=smaller, restore=restore)
-            begun = self.tracker.begin(parent_run)
-            self.parent = self.under = begun or None
+            self.parent = self.under = self.tracker.begin(parent) or None
 
         self._outbox.put(task)
 

@@ -13,9 +13,9 @@ import numpy as np
 from pipeline.cli.errors import UserError
 from pipeline.data.arrays import Arrays, load
 from pipeline.models import devices
-from pipeline.storage import identity
 from pipeline.storage.divergence import first_divergence
 from pipeline.storage.store import RunStore
+from pipeline.sweep import changes
 from pipeline.sweep.executors.this_process import ThisProcess
 from pipeline.sweep.outcome import Outcome
 from pipeline.sweep.plan import PlannedRun
@@ -41,9 +41,6 @@ DESCRIPTIONS = {
     Verdict.IMPOSSIBLE: "cannot be repeated",
     Verdict.DEFECT: "different, though nothing differs that decides: a defect",
 }
-
-DECIDING = ("python", "numpy", "jaxlib", "platform")
-"""What of the environment may decide bits, besides the key and the numerics class."""
 
 
 @dataclass(frozen=True)
@@ -114,58 +111,22 @@ def _planned(then: RunResult, arrays: Arrays) -> PlannedRun:
     return PlannedRun(then.job, device, arrays, then.key, then.identity, [])
 
 
-def differences(then: RunResult, numerics: dict[str, Any], numerics_class: str) -> list[str]:
-    """What decides bits and has changed since: code, versions, the way this machine computes."""
-    lines = []
-    if then.identity["source"] != identity.source_digest(then.identity["numerics"]):
-        lines.append(code_difference(then))
-    was, here = then.identity["numerics"], identity.environment()
-    lines += [f"{name}: {was[name]} then, {value} now" for name, value in numerics.items() if was.get(name) != value]
-    lines += [
-        f"{name}: {then.environment[name]} then, {here.get(name, 'none')} now"
-        for name in DECIDING
-        if name in then.environment and then.environment[name] != here.get(name)
-    ]
-    known = then.environment.get("numerics_class")
-    if known != numerics_class:
-        cpu = then.environment.get("cpu", "another processor")
-        lines.append(f"numerics class: {(known or 'not recorded')[:12]} then ({cpu}), {numerics_class[:12]} here")
-    return lines
-
-
-def code_difference(then: RunResult) -> str:
-    """Which source files have changed, and which commit has them as they were."""
-    names = identity.changed_sources(then.sources, then.identity["numerics"])
-    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
-    line = f"code: {', '.join(f'pipeline/{name}' for name in names[:6]) or 'not the same'}{more}"
-    commit = then.environment.get("git_commit")
-    if not commit:
-        return f"{line}; the run knows no commit"
-    committed = identity.commit_has(commit, {name: then.sources[name] for name in names if name in then.sources})
-    if committed is None:
-        return f"{line}; commit {commit[:12]}, which is not in this repository, had them"
-    if committed:
-        return f"{line}; commit {commit[:12]} has them as they were"
-    if then.patch:
-        return f"{line}; commit {commit[:12]} has them, with the patch {then.key[:12]}…/uncommitted.diff on top"
-    return f"{line}; commit {commit[:12]} has them only in part: some changes were not committed"
-
-
 def _judge(then: RunResult, outcome: Outcome, store: RunStore) -> Reproduction:
     now = outcome.result
     assert now is not None
-    changes = tuple(differences(then, outcome.run.device.numerics(), now.environment["numerics_class"]))
+    here = outcome.run.device.numerics()
+    differences = tuple(changes.deciding(then, here, now.environment["numerics_class"]))
     if now.status == FAILED:
-        return Reproduction(then, Verdict.IMPOSSIBLE, f"training it again failed: {now.reason}", changes)
+        return Reproduction(then, Verdict.IMPOSSIBLE, f"training it again failed: {now.reason}", differences)
     divergence = first_divergence(then, now)
     if divergence is None:
         why = "every bit is the same: initial weights, batch order, each epoch, final weights, predictions"
-        return Reproduction(then, Verdict.IDENTICAL, why, changes)
-    if not changes:
+        return Reproduction(then, Verdict.IDENTICAL, why, differences)
+    if not differences:
         return Reproduction(then, Verdict.DEFECT, divergence)
     consistent, why = consistency(then, now, outcome.run.arrays.test_labels, store)
     verdict = Verdict.CONSISTENT if consistent else Verdict.INCONSISTENT
-    return Reproduction(then, verdict, f"{divergence}; {why}", changes)
+    return Reproduction(then, verdict, f"{divergence}; {why}", differences)
 
 
 def consistency(then: RunResult, now: RunResult, labels: np.ndarray, store: RunStore) -> tuple[bool, str]:

@@ -30,7 +30,7 @@ from pipeline.sweep.pool import Pool
 from pipeline.sweep.progress import Progress
 from pipeline.sweep.publisher import Publisher
 from pipeline.sweep.weights import Candidates, with_weights
-from pipeline.tracking import Tracker, TrackingUnavailable, open_tracker
+from pipeline.tracking import ParentRun, Tracker, TrackingUnavailable, open_tracker
 from pipeline.tracking.describe import origin_tags
 from pipeline.training.outcome import Epoch
 
@@ -91,12 +91,17 @@ class Session:
         self.publisher = Publisher(self.tracker, self.store, self.question)
 
     def begin(self) -> None:
-        """Start the sweep in MLflow."""
-        if not self.single:
-            tags = {"runs": str(len(self.outcomes))} | origin_tags(identity.environment())
-            name = title([outcome.run.job for outcome in self.outcomes])
-            smaller, larger = related(self.ledger, self.question, {outcome.key for outcome in self.outcomes})
-            self.publisher.begin(name, tags, self.id, smaller, larger, restore=self.settings["force"])
+        """Start the sweep in MLflow. It continues smaller sweeps that it contains; its runs stand under a larger one."""
+        if self.single:
+            return
+        smaller, larger = related(self.ledger, self.question, {outcome.key for outcome in self.outcomes})
+        tags = {"runs": str(len(self.outcomes))} | origin_tags(identity.environment())
+        restore = self.settings["force"]
+        parent = ParentRun(self.question, self._title(), tags, self.id, contains=smaller, restore=restore)
+        self.publisher.begin(parent, larger)
+
+    def _title(self) -> str:
+        return title([outcome.run.job for outcome in self.outcomes])
 
     def add(self, plan: Plan) -> None:
         """Look up and announce the next batch; raises UserError if there is no room for it."""
@@ -200,8 +205,7 @@ class Session:
         """Note on the sweep's parent run which runs are lost, why, and the commands that train them again."""
         tags = lost_tags(lost_runs(self.outcomes))
         if self.in_batches:  # it has grown since it began
-            name = title([outcome.run.job for outcome in self.outcomes])
-            tags |= {"runs": str(len(self.outcomes)), "mlflow.runName": name}
+            tags |= {"runs": str(len(self.outcomes)), "mlflow.runName": self._title()}
         self.publisher.tag_sweep(tags)
 
     def summarize(self, best: Outcome | None) -> None:

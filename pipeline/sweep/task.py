@@ -59,7 +59,7 @@ class TrainTask:
         if self.refused is None:
             # Hydra would print a line of its own about what is raised here.
             try:
-                for _, outcome in self.batch([config], [words]):
+                for _, outcome in self.batch([compose.plain(config)], [words]):
                     return outcome()
             except UserError as error:
                 self.refused = error
@@ -68,7 +68,7 @@ class TrainTask:
         return math.nan
 
     def batch(
-        self, configs: list[DictConfig], overrides: list[list[str]], pool: Pool | None = None
+        self, configs: list[dict[str, Any]], overrides: list[list[str]], pool: Pool | None = None
     ) -> Generator[tuple[int, Callable[[], float]]]:
         """Train runs together; yields `(position, outcome)` as they end. With `plan=true`, nothing.
 
@@ -78,11 +78,10 @@ class TrainTask:
         from pipeline.sweep.plan import make_plan, shared_problems
         from pipeline.sweep.session import opened
 
-        values = [compose.plain(config) for config in configs]
-        if self.settings and (problems := shared_problems([self.settings, *values])):
+        if self.settings and (problems := shared_problems([self.settings, *configs])):
             raise ConfigurationError(problems)
-        self.settings = self.settings or values[0]
-        plan = make_plan(values, overrides, pool)
+        self.settings = self.settings or configs[0]
+        plan = make_plan(configs, overrides, pool)
         self._plan += plan
         self._pool = pool
         if self.settings["plan"]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pipeline.cli.console import PROJECT
 from pipeline.cli.errors import UserError, without_logins
@@ -48,15 +48,8 @@ class Address:
 
 def redact(uri: str) -> str:
     """`uri` without user, password and options: what may stand in a log."""
-    try:
-        parts = urlsplit(uri)
-    except ValueError:
-        return "***"
-    if not parts.netloc:
-        return uri.partition("?")[0]
-    host = parts.netloc.rpartition("@")[2]
-    netloc = host if host == parts.netloc else f"***@{host}"
-    return urlunsplit((parts.scheme, netloc, parts.path, "***" if parts.query else "", ""))
+    place, question, _ = without_logins(uri).partition("?")
+    return f"{place}?***" if question and not _SQLITE_PREFIX.match(uri) else place
 
 
 def conceal(text: str, uri: str) -> str:

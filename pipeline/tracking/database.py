@@ -43,56 +43,69 @@ def check(database: Path) -> None:
     TrackingUnavailable if another program locks the database for too long.
     """
     if not database.exists():
-        if database.is_symlink():
-            raise UserError(
-                f"{database}: a link to {os.path.realpath(database)}, which is not there; bring that back (is its drive"
-                " mounted?), or remove the link to begin a new store"
-            )
-        folder = next((parent for parent in database.parents if parent.exists()), database.parent)
-        if not folder.is_dir() or not os.access(folder, os.W_OK):
-            # SQLAlchemy would try to open it for 100 s.
-            raise UserError(f"{database}: cannot be made, {folder} is not a folder that this user may write to")
+        _check_place(database)
         return
-    aside = f"mv {shlex.quote(str(database))} {shlex.quote(f'{database}.damaged')}"
-    again = f"set it aside with: {aside} (a new store is made by the next run; finished runs stay in runs/)"
-    if not database.is_file():
-        raise StoreDamaged(f"{database}: not a file; {again}")
+    move = f"mv {shlex.quote(str(database))} {shlex.quote(f'{database}.damaged')}"
+    aside = f"set it aside with: {move} (a new store is made by the next run; finished runs stay in runs/)"
+    _check_file(database, aside)
+    wait_until_free(database)
     try:
-        size = database.stat().st_size
+        tables, revisions, runs = _read_schema(database)
+    except sqlite3.Error as error:
+        if _locked(error):
+            raise TrackingUnavailable(f"{database}: {_HELD}") from error
+        raise StoreDamaged(f"{database}: damaged ({error}); {aside}") from error
+    if "runs" not in tables and "experiments" not in tables:
+        raise StoreDamaged(f"{database}: an SQLite database, but not one of MLflow; {aside}")
+    _check_revision(database, revisions, runs, aside)
+
+
+def _check_place(database: Path) -> None:
+    """Whether a database can be made there."""
+    if database.is_symlink():
+        raise UserError(
+            f"{database}: a link to {os.path.realpath(database)}, which is not there; bring that back (is its drive"
+            " mounted?), or remove the link to begin a new store"
+        )
+    folder = next((parent for parent in database.parents if parent.exists()), database.parent)
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        # SQLAlchemy would try to open it for 100 s.
+        raise UserError(f"{database}: cannot be made, {folder} is not a folder that this user may write to")
+
+
+def _check_file(database: Path, aside: str) -> None:
+    if not database.is_file():
+        raise StoreDamaged(f"{database}: not a file; {aside}")
+    try:
         with open(database, "rb") as file:
             header = file.read(len(HEADER))
     except OSError as error:
         raise UserError(f"{database}: cannot be read ({error.strerror})") from error
-    if size == 0:
+    if not header:
         raise StoreDamaged(f"{database}: empty (0 bytes); remove it with: rm {shlex.quote(str(database))}")
     if header != HEADER:
-        raise StoreDamaged(f"{database}: not an SQLite database (it starts with {header[:8]!r}); {again}")
+        raise StoreDamaged(f"{database}: not an SQLite database (it starts with {header[:8]!r}); {aside}")
     if not os.access(database, os.W_OK) or not os.access(database.parent, os.W_OK):
         raise UserError(f"{database}: this user may not write to it and its folder; tracking=none trains without it")
-    wait_until_free(database)
-    try:
-        tables, revisions, runs = _look(database)
-    except sqlite3.Error as error:
-        if _locked(error):
-            raise TrackingUnavailable(f"{database}: {_HELD}") from error
-        raise StoreDamaged(f"{database}: damaged ({error}); {again}") from error
-    known, head = _schema()
-    if "runs" not in tables and "experiments" not in tables:
-        raise StoreDamaged(f"{database}: an SQLite database, but not one of MLflow; {again}")
+
+
+def _check_revision(database: Path, revisions: list[str], runs: int, aside: str) -> None:
+    """Whether the tables are those of the installed MLflow. `revisions`: what the database says, one where it is whole."""
     if len(revisions) != 1:
-        raise StoreDamaged(f"{database}: its creation was interrupted (no schema version); {again}")
-    if not known or revisions == [head]:
+        raise StoreDamaged(f"{database}: its creation was interrupted (no schema version); {aside}")
+    known, newest = _schema()
+    if not known or revisions == [newest]:
         return
     if revisions[0] not in known:
         raise StoreDamaged(
             f"{database}: written by a newer MLflow than the one installed (schema {revisions[0]} is unknown to it);"
-            f" use that version, or {again}"
+            f" use that version, or {aside}"
         )
     if runs == 0:
-        raise StoreDamaged(f"{database}: its creation was interrupted (schema {revisions[0]}, no runs); {again}")
+        raise StoreDamaged(f"{database}: its creation was interrupted (schema {revisions[0]}, no runs); {aside}")
     upgrade = f"{shlex.quote(sys.executable)} -m mlflow db upgrade {shlex.quote(f'sqlite:///{database}')}"
     raise StoreDamaged(
-        f"{database}: its schema {revisions[0]} is older than this MLflow's {head}; keep a copy, then: {upgrade}"
+        f"{database}: its schema {revisions[0]} is older than this MLflow's {newest}; keep a copy, then: {upgrade}"
     )
 
 
@@ -108,18 +121,18 @@ def wait_until_free(database: Path) -> None:
 
     MLflow would wait 20 s, and report a failed write.
     """
-    began, told = time.monotonic(), False
-    while _held(database):
+    began, printed = time.monotonic(), False
+    while _is_held(database):
         waited = time.monotonic() - began
         if waited >= LOCK_SECONDS:
             raise TrackingUnavailable(f"{database}: {_HELD}")
-        if waited >= BRIEF_SECONDS and not told:
-            told = True
+        if waited >= BRIEF_SECONDS and not printed:
+            printed = True
             print(f"{database}: another program holds it; waiting up to {LOCK_SECONDS:.0f} s", file=sys.stderr)
         time.sleep(0.05)
 
 
-def _held(database: Path) -> bool:
+def _is_held(database: Path) -> bool:
     try:
         connection = sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True, timeout=0.1, isolation_level=None)
         try:
@@ -132,7 +145,7 @@ def _held(database: Path) -> bool:
     return False
 
 
-def _look(database: Path) -> tuple[set[str], list[str], int]:
+def _read_schema(database: Path) -> tuple[set[str], list[str], int]:
     """Tables, schema versions and number of runs, after SQLite's own check of the file. `mode=rw` does not create,
     and lets SQLite roll back what a killed writer left half-written."""
     connection = sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True, timeout=20)
@@ -153,7 +166,7 @@ def _look(database: Path) -> tuple[set[str], list[str], int]:
 @functools.cache
 def _schema() -> tuple[frozenset[str], str]:
     """Schema versions that the installed MLflow knows and its newest, read from its migrations without importing it
-    (importing takes 3 s, and a store that cannot be used should be refused before that). Empty where not to be told."""
+    (importing takes 3 s, and a store that cannot be used should be refused before that). Empty where that cannot be read."""
     spec = importlib.util.find_spec("mlflow")
     known: set[str] = set()
     followed: set[str] = set()

@@ -16,6 +16,7 @@ import numpy as np
 from pipeline.cli.errors import UserError
 from pipeline.data.arrays import load
 from pipeline.models import dense, devices
+from pipeline.storage import npy
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
 from pipeline.tracking import files
@@ -48,13 +49,9 @@ def log_model(tracker: Tracker, run_id: str, model: Any, example: np.ndarray) ->
     """
     import keras
     import mlflow.keras
-    from mlflow.models import ModelSignature
-    from mlflow.types.schema import Schema, TensorSpec
+    from mlflow.models import infer_signature
 
-    signature = ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(example.dtype), (-1, *example.shape[1:]))]),
-        outputs=Schema([TensorSpec(np.dtype("float32"), (-1, *model.output_shape[1:]))]),
-    )
+    signature = infer_signature(example, np.zeros((1, *model.output_shape[1:]), "float32"))
 
     def save(folder: str, card: Any) -> None:
         pins = requirements(keras.backend.backend())
@@ -73,20 +70,17 @@ def log_served(
     It consists of arrays and of the plain values of the job: no pickled object, no layers read from a file.
     """
     import mlflow.pyfunc
-    from mlflow.models import ModelSignature
-    from mlflow.types.schema import Schema, TensorSpec
+    from mlflow.models import infer_signature
 
     # Not uint8: MLflow's server casts what it receives to the signature's type and would cut 0.7 to 0. The model itself
     # checks that the values are raw pixels.
-    signature = ModelSignature(inputs=Schema([TensorSpec(np.dtype("float64"), (-1, *image_shape))]))
-    weights = {name.replace("/", "."): array for name, array in (result.weights or {}).items()}
+    signature = infer_signature(np.zeros((1, *image_shape), "float64"))
     plain = {"job": result.job.to_dict(), "image_shape": list(image_shape), "brightest": brightest}
 
     def save(folder: str, card: Any) -> None:
         with tempfile.TemporaryDirectory() as temporary:
             arrays, values = Path(temporary) / "weights.npz", Path(temporary) / "network.json"
-            with open(arrays, "wb") as file:
-                np.savez(file, allow_pickle=False, **weights)
+            npy.save_weights(arrays, result.weights or {})
             values.write_text(json.dumps(plain))
             mlflow.pyfunc.save_model(
                 folder,

@@ -22,7 +22,7 @@ import numpy as np
 from pipeline.config.digests import arrays_digest
 from pipeline.config.run_config import RunConfig
 from pipeline.data.arrays import let_go
-from pipeline.models import compiled, dense, optimizers, randomness
+from pipeline.models import dense, optimizers, randomness
 from pipeline.models.devices import Device
 from pipeline.training.outcome import Done, Event, Run
 from pipeline.training.shapes import (
@@ -53,7 +53,6 @@ class Samples:
         self.train = held(split.train)
         self.test = held(split.test)
         self.held_out = held(split.held_out) if split.held_out_name == "val" else self.test
-        self.sizes = [tuple(held[0].shape) for held in (self.train, self.held_out, self.test)]
         for part in (split.train, split.test):
             let_go(part.source)
 
@@ -149,8 +148,7 @@ class Program:
         with Program._building:
             like = (shape.model, shape.training.loss, shape.training.curve_samples)
             if like not in networks:
-                with compiled.stable_names(f"{like} {samples.sizes} {device}"):
-                    networks[like] = Network(shape, samples, classes, device)
+                networks[like] = Network(shape, samples, classes, device)
             self.network = networks[like]
             self.model, self.dtype = self.network.model, self.network.dtype
             self.loss = training_loss(shape.training)
@@ -163,8 +161,7 @@ class Program:
             epoch = tf.function(self._epoch, jit_compile=device.xla, autograph=False)
             order = tf.TensorSpec((count,), tf.int32)
             rates = tf.TensorSpec((self.steps,), self.optimizer.learning_rate.dtype)
-            with compiled.stable_names(f"{shape} {samples.sizes} {device}"):
-                self._compiled = epoch.get_concrete_function(order, rates, tf.TensorSpec((), tf.int32))
+            self._compiled = epoch.get_concrete_function(order, rates, tf.TensorSpec((), tf.int32))
             Program.compiled += 1
         # Compiles here, where other workers can compile too, and not within the first run's seconds.
         self.epoch(np.zeros(count), np.zeros(self.steps), full=0)

@@ -79,26 +79,28 @@ class Diary(Callback):
 class Task:
     """A task that trains all its jobs together and has them end from the last to the first."""
 
-    batches: list[list[DictConfig]] = field(default_factory=list)
+    batches: list[list[dict[str, Any]]] = field(default_factory=list)
     words: list[list[str]] = field(default_factory=list)
     folders: dict[int, str] = field(default_factory=dict)
 
     def __call__(self, config: DictConfig) -> float:
         raise AssertionError("a task that has `batch` is not called job by job")
 
-    def batch(self, configs: list[DictConfig], overrides: list[list[str]]) -> Iterator[tuple[int, Callable[[], float]]]:
+    def batch(
+        self, configs: list[dict[str, Any]], overrides: list[list[str]]
+    ) -> Iterator[tuple[int, Callable[[], float]]]:
         self.batches.append(configs)
         self.words += overrides
         for position in reversed(range(len(configs))):
             yield position, partial(self.outcome, configs[position])
 
-    def outcome(self, config: DictConfig) -> float:
+    def outcome(self, config: dict[str, Any]) -> float:
         hydra = HydraConfig.get()
         log.info("this is job %d", hydra.job.num)
         self.folders[hydra.job.num] = hydra.runtime.output_dir
-        if config.a == 13:
+        if config["a"] == 13:
             raise ValueError("no luck")
-        return float(config.a)
+        return float(config["a"])
 
 
 def launch(folder: Path, task: Any, *words: str) -> list[list[JobReturn]]:
@@ -170,12 +172,12 @@ def test_looking_for_launchers_imports_nothing_heavy() -> None:
 
 def test_all_jobs_come_at_once(sweep: Sweep) -> None:
     [configs] = sweep.task.batches
-    assert [config.a for config in configs] == [1, 2, 13, 4]
+    assert [config["a"] for config in configs] == [1, 2, 13, 4]
 
 
 def test_their_configurations_are_those_of_the_task(sweep: Sweep) -> None:
     """Without Hydra's own part, and with everything resolved for this very job."""
-    assert OmegaConf.to_container(sweep.task.batches[0][1], resolve=False) == {
+    assert sweep.task.batches[0][1] == {
         "color": {"shade": "light green"},
         "a": 2,
         "number": 1,
@@ -229,14 +231,14 @@ def test_job_numbers_go_on_from_batch_to_batch(tmp_path: Path) -> None:
     task = Task()
     returns = launch(tmp_path, task, "a=1,2,3", "hydra.sweeper.max_batch_size=2")
     assert [len(batch) for batch in returns] == [2, 1]
-    assert [config.number for batch in task.batches for config in batch] == [0, 1, 2]
+    assert [config["number"] for batch in task.batches for config in batch] == [0, 1, 2]
     assert (tmp_path / "sweep" / "2" / "app.log").is_file()
 
 
 def test_new_keys_and_interpolations(tmp_path: Path) -> None:
     task = Task()
     launch(tmp_path, task, "+b=1,2", "a=${b}")
-    assert [config.twice for config in task.batches[0]] == ["11", "22"]
+    assert [config["twice"] for config in task.batches[0]] == ["11", "22"]
 
 
 def test_changing_folders_is_refused(tmp_path: Path) -> None:
@@ -252,14 +254,14 @@ def test_hydra_is_as_before_afterwards(tmp_path: Path) -> None:
     assert not GlobalHydra.instance().is_initialized()
 
 
-def test_a_hundred_jobs(tmp_path: Path) -> None:
+def test_logs_of_ended_jobs_are_closed(tmp_path: Path) -> None:
     """An open log for each would run out of descriptors in the end."""
     descriptors = Path("/proc/self/fd")
     before = len(list(descriptors.iterdir())) if descriptors.is_dir() else 0
-    [returns] = launch(tmp_path, Task(), "a=range(1000,1100)", "hydra.output_subdir=null")
+    [returns] = launch(tmp_path, Task(), "a=range(1000,1030)", "hydra.output_subdir=null")
     after = len(list(descriptors.iterdir())) if descriptors.is_dir() else 0
-    assert [done.return_value for done in returns] == [float(a) for a in range(1000, 1100)]
-    assert all(f"job {n}\n" in (tmp_path / "sweep" / str(n) / "app.log").read_text() for n in (0, 50, 99))
+    assert [done.return_value for done in returns] == [float(a) for a in range(1000, 1030)]
+    assert all(f"job {n}\n" in (tmp_path / "sweep" / str(n) / "app.log").read_text() for n in (0, 15, 29))
     assert after - before < 10
 
 

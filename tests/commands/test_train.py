@@ -23,7 +23,7 @@ import pytest
 
 from pipeline.cli.console import PROJECT
 from pipeline.config.rules import options
-from pipeline.data.arrays import Arrays, split
+from pipeline.data.arrays import Arrays
 from pipeline.models import dense
 from pipeline.storage.locks import LOCK
 from pipeline.storage.sweeps import Ledger
@@ -31,6 +31,7 @@ from pipeline.sweep.weights import Candidates
 from pipeline.training import engine, trainer
 from pipeline.training.outcome import Run
 from pipeline.training.result import DIVERGED, FAILED, FINISHED
+from pipeline.training.splits import split
 from tests.unit.training.command import Place, Said, command
 from tests.unit.training.trainer import bits, device, train
 
@@ -146,7 +147,7 @@ def test_a_killed_sweep_goes_on_where_it_stopped(resumed: tuple[Place, int, Said
 @pytest.mark.fault("SIGKILL")
 def test_its_table_is_that_of_one_that_was_left_alone(resumed: tuple[Place, int, Said], digits: Arrays) -> None:
     runs = resumed[0].runs
-    alone = train([run.job for run in runs], split(digits, 237), device(xla=False))
+    alone = train([run.job for run in runs], split(digits, runs[0].job.dataset), device(xla=False))
     assert [bits(run) for run in runs] == [bits(run) for run in alone]
 
 

@@ -167,13 +167,6 @@ def test_a_store_deleted_in_the_middle_is_missed(workspace: Workspace, monkeypat
     assert not workspace.database.exists()
 
 
-@pytest.mark.fault("asynchronous logging")
-def test_asynchronous_logging_is_overruled(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_ENABLE_ASYNC_LOGGING", "true")
-    assert workspace.tracked(*SMALL).status == 0
-    assert [(run.info.status, len(run.data.params) > 10) for run in children(workspace)] == [("FINISHED", True)] * 3
-
-
 @pytest.mark.fault("a name MLflow never takes")
 @pytest.mark.parametrize("question", ["q" * 600, "two\\\nlines", "q" * 257])
 def test_a_question_that_mlflow_never_takes_is_refused(workspace: Workspace, question: str) -> None:

@@ -109,34 +109,4 @@ def test_pickles_are_not_opened(folder: Path) -> None:
         arrays.load(folder)
 
 
-# Splits
-
-
-@pytest.mark.parametrize("size", [1, 4, 11])
-def test_the_last_training_samples_are_held_out(size: int) -> None:
-    data = tiny.arrays()
-    split = arrays.split(data, size)
-    assert split.held_out == "val"
-    assert np.array_equal(split.held_out_images, data.train_images[-size:])
-    assert np.array_equal(split.held_out_labels, data.train_labels[-size:])
-    assert np.array_equal(split.train_images, data.train_images[:-size])
-    assert len(split.train_labels) == 12 - size
-    assert split.test_images is data.test_images
-
-
-def test_with_nothing_held_out_the_test_samples_are_watched() -> None:
-    data = tiny.arrays()
-    split = arrays.split(data, 0)
-    assert split.held_out == "test"
-    assert split.held_out_images is data.test_images
-    assert split.held_out_labels is data.test_labels
-    assert len(split.train_images) == len(split.train_labels) == 12
-
-
-@pytest.mark.parametrize("size", [-1, 12, 13, 10**12])
-def test_a_size_out_of_range_is_refused(size: int) -> None:
-    with pytest.raises(UserError, match=rf"^dataset\.validation_size={size}: expected 0 to 11"):
-        arrays.split(tiny.arrays(), size)
-
-
 # Digests

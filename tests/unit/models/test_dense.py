@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.cli.errors import UserError
+from pipeline.config import rules
 from pipeline.models import dense, initial, optimizers
-from pipeline.models.optimizers import CLASSES
 from tests.support.factory import make_job
 
 pytestmark = pytest.mark.usefixtures("keras")
@@ -77,11 +78,31 @@ def test_dropout_masks_are_for_good() -> None:
     assert np.asarray(state).tolist() == [34067055, 469422029]
 
 
-@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("name", rules.options("optimizer"))
 def test_an_optimizer_has_the_job_s_hyperparameters(name: str) -> None:
     built = optimizers.build(make_job(name, learning_rate=0.25).optimizer)
-    assert type(built).__name__ == CLASSES[name]
+    assert type(built).__name__ == rules.keras_class(name)
     assert float(np.asarray(built.learning_rate)) == 0.25
     for key, value in make_job(name).optimizer.hyperparameters:
         if key != "learning_rate":
             assert getattr(built, key) == value
+
+
+def test_the_norm_of_all_gradients_is_limited_together() -> None:
+    assert optimizers.build(make_job().optimizer, clip_norm=0.5).global_clipnorm == 0.5
+    assert optimizers.build(make_job().optimizer).global_clipnorm is None
+
+
+@pytest.mark.parametrize("name", ["Adm", "Optimizer2", "schedules"])
+def test_a_class_that_keras_has_not_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(rules, "keras_class", lambda optimizer: name)
+    with pytest.raises(UserError, match=rf"^conf/optimizer/sgd\.yaml: class={name}: expected a class of keras\.optim"):
+        optimizers.build(make_job("sgd").optimizer)
+
+
+def test_kernels_of_all_layers_are_penalised_and_biases_are_not() -> None:
+    built = network(hidden=[7, 5], l1=0.5, l2=0.25)
+    for variable in built.trainable_variables:
+        variable.assign(np.full(variable.shape, 2.0))
+    kernels = 64 * 7 + 7 * 5 + 5 * built.output_shape[-1]
+    assert sum(float(np.asarray(loss)) for loss in built.losses) == pytest.approx(kernels * (0.5 * 2 + 0.25 * 4))

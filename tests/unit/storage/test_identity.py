@@ -31,8 +31,17 @@ JOB = make_job("adam")
 def test_every_part_of_a_job_is_in_the_key(section: str) -> None:
     """Whatever it holds, a field that is added later included."""
     part = getattr(JOB, section)
-    changed = [replace(JOB, **{section: replace(part, **{field.name: ()})}) for field in dataclasses.fields(part)]
+    others = {field.name: (1,) if getattr(part, field.name) == () else () for field in dataclasses.fields(part)}
+    changed = [replace(JOB, **{section: replace(part, **{name: other})}) for name, other in others.items()]
     assert len({key(JOB), *map(key, changed)}) == 1 + len(changed)
+
+
+def test_the_class_of_the_optimizer_is_in_the_key() -> None:
+    """Which file of conf/optimizer/ named it does not tell: the file may name another one tomorrow."""
+    assert JOB.optimizer.keras_class == "Adam"
+    other = replace(JOB, optimizer=replace(JOB.optimizer, keras_class="AdamW"))
+    assert key(other) != key(JOB)
+    assert RunConfig.from_dict(other.to_dict()) == other
 
 
 def test_the_seed_is_in_the_key() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.config.run_config import RunConfig
-from pipeline.sweep import estimate, preview
+from pipeline.sweep import changes, estimate, preview
 from tests.unit.storage.test_store import result, seeded
 from tests.unit.training.factory import make_job
 
@@ -51,7 +51,7 @@ class New:
         ({"source": "0" * 64}, {"models/dense.py": "0" * 64}, "pipeline/models/dense.py"),
         ({"source": "0" * 64}, {"data/gone.py": "0" * 64}, "pipeline/data/gone.py"),
         ({"data": "0" * 64}, {}, "the data of digits"),
-        ({"numerics": {"backend": "jax", "xla": True}}, {}, "backend (tensorflow then)"),
+        ({"numerics": {"backend": "jax", "xla": True}}, {}, "backend: tensorflow then, jax now"),
         ({}, {}, "the configuration has other fields"),
     ],
 )
@@ -59,7 +59,7 @@ def test_a_plan_says_why_stored_runs_do_not_count(
     identity: dict[str, Any], sources: dict[str, str], why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     then = result(sources={"data/idx.py": "1" * 64})
-    monkeypatch.setattr(preview.identity, "changed_sources", lambda then, numerics: list(sources))
+    monkeypatch.setattr(changes.identity, "changed_sources", lambda then, numerics: list(sources))
     other = seeded(5)
     said = preview.why_new([New(then.job, **identity), New(other.job)], [then])  # type: ignore[list-item]
     assert said == [f"1 of these is stored but cannot count, since this has changed: {why}"]

@@ -16,7 +16,7 @@ from pipeline.cli.signals import Stopped, stopping
 from pipeline.storage.store import RunStore
 from pipeline.sweep.plan import PlannedRun
 from pipeline.sweep.publisher import Publisher
-from pipeline.tracking import TrackingUnavailable
+from pipeline.tracking import ParentRun, TrackingUnavailable
 from pipeline.training.result import RunResult
 from tests.unit.data import tiny
 from tests.unit.training.factory import make_job
@@ -39,8 +39,8 @@ class Tracker:
             raise self.error
         self.calls.append(call)
 
-    def begin(self, question: str, name: str, tags: Any, sweep_id: str, **_: Any) -> str:
-        self.note("begin", question, name)
+    def begin(self, parent: ParentRun) -> str:
+        self.note("begin", parent.experiment, parent.name)
         return "parent"
 
     def publish(self, result: RunResult, question: str, parent: str | None, dataset: Any) -> dict[str, str]:
@@ -62,7 +62,7 @@ class Swept:
     def __init__(self, tracker: Tracker, root: Path) -> None:
         self.store = RunStore(root)
         publisher = Publisher(tracker, self.store, "question")  # type: ignore[arg-type]
-        publisher.begin("a sweep", {}, "sweep id")
+        publisher.begin(ParentRun("question", "a sweep", {}))
         for result in RESULTS:
             self.store.folder(result.key).mkdir()
             publisher.publish(result, {"name": "digits"})
@@ -141,7 +141,7 @@ def test_a_signal_while_the_rest_is_published_cuts_nothing_off(tmp_path: Path) -
 
     tracker.begin = begin  # type: ignore[method-assign]
     with stopping(signal.SIGTERM):
-        publisher.begin("a sweep", {}, "sweep id")
+        publisher.begin(ParentRun("question", "a sweep", {}))
         publisher.publish(RESULTS[0])
         assert publisher.close("FINISHED") is None
     assert isinstance(publisher.stopped, Stopped)

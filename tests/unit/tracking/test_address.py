@@ -81,7 +81,6 @@ def test_other_stores_are_refused(uri: str) -> None:
         ("http://host/?key=secret", "http://host/?***"),
         ("sqlite:////a b/mlflow.db", "sqlite:////a b/mlflow.db"),
         (SECRET, "postgresql://***@db.example:5432/runs?***"),
-        ("http://[broken", "***"),
     ],
 )
 def test_secrets_are_not_shown(uri: str, shown: str) -> None:

@@ -58,15 +58,6 @@ def test_a_single_run_becomes_part_of_the_sweep_that_asks_for_it(fresh: Fresh) -
     assert client(fresh()).get_parent_run(ids["run_id"]).info.run_id == parent
 
 
-@pytest.mark.fault("sweeps that overlap")
-def test_a_sweep_that_grew_is_the_same_run(fresh: Fresh) -> None:
-    parent = fresh().begin(ParentRun("e", "2 seeds", {}, "small"))
-    fresh().begin(ParentRun("e", "unlike", {}, "other"))
-    assert fresh().begin(ParentRun("e", "3 seeds", {}, "large", contains=["none", "small"])) == parent
-    assert {fresh().parent("e", one) for one in ("small", "large")} == {parent}
-    assert client(fresh()).get_run(parent).info.run_name == "3 seeds"
-
-
 @pytest.mark.fault("deleted in MLflow")
 def test_runs_of_a_deleted_parent_come_under_the_next_one(fresh: Fresh) -> None:
     parent = fresh().begin(ParentRun("e", "sweep", {}, "small"))
@@ -77,14 +68,6 @@ def test_runs_of_a_deleted_parent_come_under_the_next_one(fresh: Fresh) -> None:
     larger = tracker.begin(ParentRun("e", "sweep", {}, "large", contains=["small"], restore=False))
     assert larger not in ("", parent)
     assert tracker.publish(make_result(), "e", larger) == ids | {"parent_run_id": larger}
-
-
-@pytest.mark.fault("deleted in MLflow")
-def test_a_deleted_parent_comes_back_where_that_is_asked_for(fresh: Fresh) -> None:
-    parent = fresh().begin(ParentRun("e", "sweep", {}, "s"))
-    client(fresh()).delete_run(parent)
-    assert fresh().begin(ParentRun("e", "sweep", {}, "s")) == parent
-    assert [run.info.run_id for run in runs(fresh())] == [parent]
 
 
 @pytest.mark.fault("deleted in MLflow")
@@ -175,13 +158,6 @@ def test_what_broke_off_is_completed(fresh: Fresh, monkeypatch: pytest.MonkeyPat
     assert len(client(tracker).get_metric_history(ids["run_id"], "val/loss")) == 3
 
 
-def test_completing_repeats_no_row(fresh: Fresh) -> None:
-    ids = fresh().publish(make_result(), "e")
-    client(fresh()).update_run(ids["run_id"], status="RUNNING")
-    assert fresh().publish(make_result(), "e") == ids
-    assert len(client(fresh()).get_metric_history(ids["run_id"], "val/loss")) == 3
-
-
 def test_run_that_failed_and_now_finished_takes_the_failed_ones_place(fresh: Fresh) -> None:
     tracker = fresh()
     parent = tracker.begin(ParentRun("e", "sweep", {}, "s"))
@@ -198,12 +174,6 @@ def test_partial_run_of_another_training_is_replaced(fresh: Fresh) -> None:
     again = fresh().publish(make_result(started="2026-02-04T04:05:06+00:00"), "e")
     assert [run.info.run_id for run in runs(fresh())] == [again["run_id"]]
     assert len(client(fresh()).get_metric_history(again["run_id"], "val/loss")) == 3
-
-
-def test_no_parent_may_be_the_null_trackers(fresh: Fresh) -> None:
-    assert (
-        "mlflow.parentRunId" not in client(fresh()).get_run(fresh().publish(make_result(), "e", "")["run_id"]).data.tags
-    )
 
 
 def test_same_numbers_again_are_not_written_again(fresh: Fresh) -> None:

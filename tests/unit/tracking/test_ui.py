@@ -119,7 +119,7 @@ def test_loopback_names_are_answered(served: Served, name: str) -> None:
 
 
 @pytest.mark.fault("hostile input")
-def test_no_foreign_name_is_allowed_by_the_tracking_server() -> None:
+def test_no_foreign_name_is_allowed() -> None:
     """Which is asked at any port, since tunnels keep theirs."""
     from mlflow.server.security_utils import is_allowed_host_header
 

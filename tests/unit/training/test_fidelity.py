@@ -10,17 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.data.arrays import Arrays, split
+from pipeline.data.arrays import Arrays
 from pipeline.models.devices import Device
 from pipeline.training.result import RunResult
-from pipeline.training.shapes import learning_rate
 from tests.support.factory import make_job
 from tests.unit.training.trainer import (
     IN_FLOAT32,
     IN_FLOAT64,
-    NORMALISED,
     ON_JAX,
     PATIENCE,
+    WITH_MORE,
     Trained,
     bits,
     cut,
@@ -28,6 +27,7 @@ from tests.unit.training.trainer import (
     losses,
     one_of_each,
     train,
+    with_more,
 )
 
 JOBS = one_of_each()
@@ -78,15 +78,15 @@ def test_a_hundred_steps_in_float32_are_fit_s(in_float32: dict[str, tuple[RunRes
     assert losses(engine) == pytest.approx(losses(reference), rel=1e-4, abs=0)
 
 
+Pair = tuple[RunResult, RunResult]
+"""By the engine, and by `fit`."""
+
+
 @pytest.fixture(scope="session")
-def in_chunks(digits: Arrays) -> tuple[RunResult, RunResult]:
-    """More samples than are evaluated at once, a curve on some of them, three epochs; normalised, limited, ever slower."""
-    more = {"batch_normalization": True, "max_norm": 1.2, "decay": 0.5, "decay_epochs": 1, "learning_rate": 0.02}
-    shape = {"hidden": [12, 7], "epochs": 3, "curve_samples": 1100, "batch_size": 128, "validation_size": 200}
-    job = make_job("adam", **shape, **more, seed=2)
-    data = split(digits, 200)
-    [engine], [reference] = (train([job], data, plain(trainer)) for trainer in ("engine", "reference"))
-    return engine, reference
+def more(digits: Arrays) -> dict[str, Pair]:
+    data, jobs = cut(digits, 1100, held_out=200), [with_more(name) for name in WITH_MORE]
+    engine, reference = (train(jobs, data, plain(trainer)) for trainer in ("engine", "reference"))
+    return dict(zip(WITH_MORE, zip(engine, reference, strict=True), strict=True))
 
 
 def plain(trainer: str) -> Device:
@@ -94,27 +94,38 @@ def plain(trainer: str) -> Device:
 
 
 @pytest.mark.slow
-def test_the_curve_is_fit_s_in_every_epoch(in_chunks: tuple[RunResult, RunResult]) -> None:
-    engine, reference = in_chunks
+@pytest.mark.parametrize("name", WITH_MORE)
+def test_the_curve_is_fit_s_at_every_point(more: dict[str, Pair], name: str) -> None:
+    engine, reference = more[name]
+    assert engine.epochs == reference.epochs == [2, 3]
     assert list(engine.history) == list(reference.history)
-    for name, values in engine.history.items():
-        assert values == pytest.approx(reference.history[name], rel=1e-9, abs=1e-12), name
+    for metric, values in engine.history.items():
+        assert values == pytest.approx(reference.history[metric], rel=1e-9, abs=1e-12), metric
 
 
 @pytest.mark.slow
-def test_the_averages_of_normalisation_are_fit_s(in_chunks: tuple[RunResult, RunResult]) -> None:
-    engine, reference = (result.weights for result in in_chunks)
+@pytest.mark.parametrize("name", WITH_MORE)
+def test_the_figures_are_fit_s(more: dict[str, Pair], name: str) -> None:
+    engine, reference = (
+        {figure: value for figure, value in result.figures.items() if figure != "time/train_s"} for result in more[name]
+    )
+    assert engine == pytest.approx(reference, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WITH_MORE)
+def test_the_weights_and_the_averages_of_normalisation_are_fit_s(more: dict[str, Pair], name: str) -> None:
+    engine, reference = (result.weights for result in more[name])
     assert engine is not None
     assert reference is not None
     assert list(engine) == list(reference)
-    assert {"normalization_1/gamma", "normalization_2/moving_variance"} < set(engine)
     for key, array in engine.items():
         assert array == pytest.approx(reference[key], rel=1e-9, abs=1e-9), key
 
 
 @pytest.mark.slow
-def test_no_unit_is_over_its_limit(in_chunks: tuple[RunResult, RunResult]) -> None:
-    weights = in_chunks[0].weights
+def test_no_unit_is_over_its_limit(more: dict[str, Pair]) -> None:
+    weights = more["normalised"][0].weights
     assert weights is not None
     norms = np.linalg.norm(weights["hidden_1/kernel"], axis=0)
     assert norms.max() == pytest.approx(1.2, rel=1e-5)
@@ -122,19 +133,34 @@ def test_no_unit_is_over_its_limit(in_chunks: tuple[RunResult, RunResult]) -> No
 
 
 @pytest.mark.slow
+def test_penalties_and_smoothing_are_in_the_running_loss_alone(more: dict[str, Pair]) -> None:
+    """The last weights on the training samples: the running loss holds more than the curve by far."""
+    result = more["smoothed"][0]
+    weights = result.weights
+    assert weights is not None
+    penalty = 0.001 * sum(np.abs(array).sum() for key, array in weights.items() if key.endswith("kernel"))
+    assert result.history["running/loss"][-1] - result.history["train/loss"][-1] > 0.9 * penalty > 0.05
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("trainer", ["engine", "reference"])
-def test_training_ends_when_validation_no_longer_improves(digits: Arrays, trainer: str) -> None:
-    job = make_job("adam", learning_rate=0.05, epochs=40, patience=2, seed=2)
+@pytest.mark.parametrize("every", [1, 3])
+def test_training_ends_when_validation_no_longer_improves(digits: Arrays, trainer: str, every: int) -> None:
+    job = make_job("adam", learning_rate=0.05, epochs=40, patience=2, evaluate_every=every, seed=2)
     [result] = train([job], cut(digits, 237), device(xla=False, trainer=trainer))
     losses_seen = result.history["val/loss"]
-    assert len(losses_seen) < 40
-    # The last epoch's figure is measured anew, on all samples: equal up to rounding.
+    assert result.epochs == [every * number for number in range(1, len(losses_seen) + 1)]
+    assert result.figures["time/epochs"] == result.epochs[-1] < 40
     assert int(np.argmin(losses_seen)) == len(losses_seen) - 3
 
 
-def test_the_learning_rate_goes_down_by_stairs() -> None:
-    job = make_job("adam", learning_rate=0.1, epochs=7, decay=0.5, decay_epochs=3)
-    assert [learning_rate(job, epoch) for epoch in range(7)] == [0.1] * 3 + [0.05] * 3 + [0.025]
+@pytest.mark.slow
+@pytest.mark.parametrize("trainer", ["engine", "reference"])
+def test_training_ends_at_a_training_loss(digits: Arrays, trainer: str) -> None:
+    job = make_job("adam", learning_rate=0.05, epochs=40, stop_at_loss=0.5, seed=2)
+    [result] = train([job], cut(digits, 237), device(xla=False, trainer=trainer))
+    *before, last = result.history["train/loss"]
+    assert last <= 0.5 < min(before)
 
 
 @pytest.mark.slow
@@ -170,10 +196,10 @@ def test_schedule_free_is_fit_s_on_jax(on_jax: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
-def test_normalised_limited_and_ever_slower_it_trains_the_same(on_jax: dict[str, Any], digits: Arrays) -> None:
-    [engine] = train([NORMALISED], cut(digits, 237), device(precision="float64", xla=False))
+@pytest.mark.parametrize("name", WITH_MORE)
+def test_with_more_values_it_trains_the_same_on_jax(on_jax: dict[str, Any], more: dict[str, Pair], name: str) -> None:
     # Keras on JAX takes the means of normalisation in float32.
-    assert on_jax["normalised"] == pytest.approx(losses(engine), rel=1e-7, abs=0)
+    assert on_jax["more"][name] == pytest.approx(losses(more[name][0]), rel=1e-6, abs=0)
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.training.gaps import curve_gaps, final_gaps, gap
 
-TRAIN, TEST = (0.25, 0.75), (0.75, 0.5)
+TRAIN, VAL, TEST = (0.25, 0.75), (0.5, 0.625), (0.75, 0.5)
 """(loss, accuracy)"""
 
 
@@ -18,8 +18,18 @@ def test_both_are_negative_where_it_does_better_on_what_it_has_not_seen() -> Non
     assert gap(TEST, TRAIN) == {"accuracy": -0.25, "loss": -0.5}
 
 
-def test_the_final_gap_is_training_against_test() -> None:
-    assert final_gaps(TRAIN, TEST) == {"overfitting_gap/accuracy": 0.25, "overfitting_gap/loss": 0.5}
+def test_the_final_gaps_are_against_held_out_and_against_test_samples() -> None:
+    assert final_gaps(TRAIN, TEST, VAL) == {
+        "overfitting_gap/accuracy": 0.125, "overfitting_gap/loss": 0.25,
+        "book_gap/accuracy": 0.25, "book_gap/loss": 0.5,
+        "split_offset/accuracy": 0.125, "split_offset/loss": 0.25,
+    }  # fmt: skip
+
+
+def test_with_nothing_held_out_both_are_against_test_samples() -> None:
+    gaps = final_gaps(TRAIN, TEST, None)
+    assert (gaps["overfitting_gap/accuracy"], gaps["book_gap/accuracy"]) == (0.25, 0.25)
+    assert not any(name.startswith("split_offset/") for name in gaps)
 
 
 @pytest.mark.parametrize("held_out", ["val", "test"])

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.data import arrays
+from pipeline.data.arrays import load
 from pipeline.training.result import RunResult
+from pipeline.training.splits import split
 from tests.support.factory import make_job
 from tests.unit.training.trainer import device, train
 
@@ -17,7 +18,7 @@ BOOK = make_job("rmsprop", width=512, batch_size=128, learning_rate=0.001, curve
 
 @pytest.fixture(scope="module")
 def epochs(mnist: Path) -> dict[str, RunResult]:
-    whole = arrays.split(arrays.load(mnist / "processed" / "mnist"), 0)
+    whole = split(load(mnist / "processed" / "mnist"), BOOK.dataset)
     return {trainer: train([BOOK], whole, device(xla=False, trainer=trainer))[0] for trainer in ("engine", "reference")}
 
 

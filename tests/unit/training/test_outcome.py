@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.data.arrays import Arrays, Split, split
+from pipeline.data.arrays import Arrays
 from pipeline.training import engine, reference, trainer
+from pipeline.training.calibration import calibration_error
 from pipeline.training.outcome import Run
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
+from pipeline.training.splits import Part, Split, split
 from tests.support.factory import make_job
 from tests.unit.training.trainer import cut, device, train
 
@@ -26,45 +28,65 @@ def data(digits: Arrays) -> Split:
 
 @pytest.fixture(scope="module", params=TRAINERS)
 def finished(request: pytest.FixtureRequest, data: Split) -> RunResult:
-    job = make_job("adam", epochs=3, width=16, curve_samples=50, dropout=0.2)
+    job = make_job("adam", epochs=5, evaluate_every=2, width=16, curve_samples=50, dropout=0.2)
     return train([job], data, device(xla=False, trainer=request.param))[0]
 
 
-def test_the_history_has_a_value_for_every_epoch(finished: RunResult) -> None:
+def test_the_history_has_a_value_for_every_point(finished: RunResult) -> None:
     splits = ("running", "train", "val", "gap")
     assert set(finished.history) == {f"{split}/{what}" for split in splits for what in ("loss", "accuracy")}
+    assert finished.epochs == [2, 4, 5]
     assert {len(values) for values in finished.history.values()} == {3}
+    assert finished.figures["time/epochs"] == 5
 
 
-def test_the_gap_of_every_epoch_is_training_against_validation(finished: RunResult) -> None:
+def test_the_gap_of_every_point_is_training_against_validation(finished: RunResult) -> None:
     h = finished.history
-    for epoch in range(3):
-        assert h["gap/accuracy"][epoch] == h["train/accuracy"][epoch] - h["val/accuracy"][epoch]
-        assert h["gap/loss"][epoch] == h["val/loss"][epoch] - h["train/loss"][epoch]
+    for point in range(3):
+        assert h["gap/accuracy"][point] == h["train/accuracy"][point] - h["val/accuracy"][point]
+        assert h["gap/loss"][point] == h["val/loss"][point] - h["train/loss"][point]
 
 
-def test_the_final_gap_is_training_against_test(finished: RunResult) -> None:
+def test_the_final_gaps_are_those_of_the_figures(finished: RunResult) -> None:
     f = finished.figures
-    assert f["overfitting_gap/accuracy"] == f["train/accuracy"] - f["test/accuracy"]
-    assert f["overfitting_gap/loss"] == f["test/loss"] - f["train/loss"]
+    assert f["overfitting_gap/accuracy"] == f["train/accuracy"] - f["val/accuracy"]
+    assert f["book_gap/loss"] == f["test/loss"] - f["train/loss"]
+    assert f["split_offset/accuracy"] == f["val/accuracy"] - f["test/accuracy"]
 
 
-def test_the_last_point_of_the_curve_is_on_all_samples(finished: RunResult) -> None:
-    for name in ("train/loss", "train/accuracy", "val/loss", "val/accuracy"):
+def test_the_curve_is_on_the_same_samples_at_the_last_point_too(finished: RunResult) -> None:
+    """50 of 237 training samples; the figure is on all of them."""
+    assert {round(50 * share, 6) % 1 for share in finished.history["train/accuracy"]} == {0.0}
+    assert round(237 * finished.figures["train/accuracy"], 3) % 1 == 0
+    assert finished.history["train/loss"][-1] != finished.figures["train/loss"]
+    for name in ("val/loss", "val/accuracy"):
         assert finished.history[name][-1] == finished.figures[name]
+
+
+def test_the_excess_is_over_the_lowest_point(finished: RunResult) -> None:
+    losses = finished.history["val/loss"]
+    assert finished.figures["excess/loss"] == losses[-1] - min(losses)
+    assert finished.figures["lowest/epoch"] == finished.epochs[int(np.argmin(losses))]
+
+
+def test_the_calibration_error_is_that_of_the_probabilities(finished: RunResult, data: Split) -> None:
+    assert finished.probabilities is not None
+    error = calibration_error(finished.probabilities, data.test.labels)
+    assert finished.figures["test/calibration_error"] == pytest.approx(error, abs=1e-6)
 
 
 def test_the_best_epoch_is_the_first_of_the_best(finished: RunResult) -> None:
     accuracies = finished.history["val/accuracy"]
     best = int(finished.figures["best/epoch"])
-    assert finished.figures["best/val_accuracy"] == max(accuracies) == accuracies[best - 1]
-    assert max(accuracies) not in accuracies[: best - 1]
+    place = finished.epochs.index(best)
+    assert finished.figures["best/val_accuracy"] == max(accuracies) == accuracies[place]
+    assert max(accuracies) not in accuracies[:place]
 
 
 def test_the_predictions_are_those_of_the_accuracy(finished: RunResult, data: Split) -> None:
     assert finished.predictions is not None
     assert finished.predictions.dtype == np.uint8
-    assert (finished.predictions == data.test_labels).mean() == pytest.approx(finished.figures["test/accuracy"])
+    assert (finished.predictions == data.test.labels).mean() == pytest.approx(finished.figures["test/accuracy"])
 
 
 def test_the_probabilities_are_those_of_the_predictions(finished: RunResult) -> None:
@@ -76,16 +98,23 @@ def test_the_probabilities_are_those_of_the_predictions(finished: RunResult) -> 
 
 @pytest.fixture(scope="module", params=TRAINERS)
 def without_validation(request: pytest.FixtureRequest, digits: Arrays) -> RunResult:
-    return train([make_job(epochs=2)], split(digits, 0), device(xla=False, trainer=request.param))[0]
+    job = make_job(epochs=2, validation_size=0)
+    return train([job], split(digits, job.dataset), device(xla=False, trainer=request.param))[0]
 
 
 def test_without_validation_the_curve_is_against_the_test_split(without_validation: RunResult) -> None:
     assert without_validation.history["test/loss"][-1] == without_validation.figures["test/loss"]
     assert not [name for name in without_validation.history if name.startswith("val/")]
+    assert without_validation.figures["overfitting_gap/loss"] == without_validation.figures["book_gap/loss"]
+
+
+def test_the_split_is_on_record(without_validation: RunResult, digits: Arrays) -> None:
+    digest = split(digits, without_validation.job.dataset).digest
+    assert without_validation.digests["split"] == digest
 
 
 def test_and_nothing_is_chosen_on_it(without_validation: RunResult) -> None:
-    assert not [name for name in without_validation.figures if name.startswith(("best/", "val/"))]
+    assert not [name for name in without_validation.figures if name.startswith(("best/", "val/", "split_offset/"))]
 
 
 # --- runs that do not finish
@@ -110,7 +139,7 @@ def test_a_run_whose_loss_is_no_number_diverged(unlucky: list[RunResult]) -> Non
 
 def test_it_stops_there_and_keeps_its_curve(unlucky: list[RunResult]) -> None:
     assert {len(values) for values in unlucky[1].history.values()} == {1}
-    assert set(unlucky[1].figures) == {"time/train_s"}
+    assert set(unlucky[1].figures) == {"time/train_s", "time/epochs"}
     assert (unlucky[1].predictions, unlucky[1].weights) == (None, None)
 
 
@@ -147,17 +176,56 @@ def test_a_failed_run_says_why_and_the_others_finish(data: Split, monkeypatch: p
 
 # --- the arithmetic, without training
 
+NONE = Split(*[Part(np.zeros((2, 1), np.float32), np.array([0, 1], np.uint8))] * 3, held_out_name="val")
 
-def run(job_changes: dict[str, Any] | None = None) -> Run:
-    return Run(0, make_job(**(job_changes or {})), "val")
+
+def run(**changes: Any) -> Run:
+    return Run(0, make_job(**({"epochs": 9} | changes)), NONE)
 
 
 @pytest.mark.fault("NaN and infinity")
-@pytest.mark.parametrize("name", ["running/loss", "train/loss", "val/loss"])
+@pytest.mark.parametrize(("place", "name"), [(0, "running/loss"), (1, "train/loss"), (2, "val/loss")])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_the_first_loss_that_is_no_number_is_named(name: str, value: float) -> None:
+def test_the_first_loss_that_is_no_number_is_named(place: int, name: str, value: float) -> None:
     own = run()
-    own.add_epoch(own.metrics_of([1, 0, 1, 0, 1, 0]))
-    assert own.non_finite is None
-    own.add_epoch(own.metrics_of([1, 0, 1, 0, 1, 0]) | {name: value})
+    own.add_epoch([1, 0], [1, 0, 1, 0])
+    assert not own.ended
+    numbers = [1.0, 0, 1, 0, 1, 0]
+    numbers[2 * place] = value
+    own.add_epoch(numbers[:2], numbers[2:])
+    assert own.ended
     assert own.non_finite == f"{name} is {value} after epoch 2"
+
+
+@pytest.mark.fault("NaN and infinity")
+def test_a_running_loss_that_is_no_number_is_seen_where_the_curve_has_no_point() -> None:
+    own = run(evaluate_every=5)
+    assert not own.point_is_next
+    assert own.add_epoch([math.nan, 0], None) is None
+    assert own.ended
+    assert own.diverged(own.non_finite or "").figures["time/epochs"] == 1
+
+
+@pytest.mark.fault("NaN and infinity")
+@pytest.mark.parametrize(("train_loss", "test_loss", "name"), [(math.inf, 1, "train"), (1, math.nan, "test")])
+def test_a_last_measurement_that_is_no_number_is_a_divergence(train_loss: float, test_loss: float, name: str) -> None:
+    own = run(epochs=1)
+    own.add_epoch([1, 0], [1, 0, 1, 0])
+    result = own.measured([train_loss, 0], [test_loss, 0], np.full((2, 10), 0.1), {})
+    assert result.status == DIVERGED
+    assert str(result.reason).startswith(f"{name}/loss is ")
+
+
+def test_the_last_epoch_always_is_a_point() -> None:
+    own = run(epochs=5, evaluate_every=3)
+    points = []
+    while not own.ended:
+        points.append(own.point_is_next)
+        own.add_epoch([1, 0], [1, 0, 1, 0] if points[-1] else None)
+    assert points == [False, False, True, False, True]
+    assert own.epochs == [3, 5]
+
+
+def test_a_record_without_epochs_has_a_point_for_each() -> None:
+    result = RunResult("", make_job(), FINISHED, history={"train/loss": [0.3, 0.2, 0.1]})
+    assert result.epochs == [1, 2, 3]

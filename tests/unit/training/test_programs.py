@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from pipeline.config.run_config import RunConfig
-from pipeline.data.arrays import Arrays, Split
+from pipeline.data.arrays import Arrays
 from pipeline.models import randomness
 from pipeline.training import engine, trainer
-from pipeline.training.shapes import shape_of
+from pipeline.training.shapes import learning_rates, shape_of
+from pipeline.training.splits import Split
 from tests.support.factory import make_job
 from tests.unit.training.trainer import OPTIMIZERS, cut, device, train
 
@@ -30,7 +31,17 @@ def data(digits: Arrays) -> Split:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"seed": 1}, {"learning_rate": 0.5}, {"weight_decay": 0.5}, {"epochs": 7}, {"kernel_initializer": "he_normal"}],
+    [
+        {"seed": 1},
+        {"learning_rate": 0.5},
+        {"weight_decay": 0.5},
+        {"epochs": 7},
+        {"kernel_initializer": "he_normal"},
+        {"kernel_initializer": "truncated_normal", "kernel_stddev": 0.1},
+        {"schedule": "cosine", "warmup_epochs": 1, "epochs": 7},
+        {"schedule": "piecewise", "boundaries": [1], "factors": [0.1]},
+        {"evaluate_every": 3, "stop_at_loss": 0.1, "patience": 2},
+    ],
     ids=str,
 )
 def test_what_is_a_variable_of_a_program_shares_it(changes: dict[str, Any]) -> None:
@@ -46,6 +57,9 @@ def test_what_is_a_variable_of_a_program_shares_it(changes: dict[str, Any]) -> N
         {"width": 9},
         {"activation": "tanh"},
         {"loss": "mean_squared_error"},
+        {"label_smoothing": 0.1},
+        {"clip_norm": 1.0},
+        {"l2": 0.1},
     ],
     ids=str,
 )
@@ -60,6 +74,14 @@ def test_ten_learning_rates_and_ten_seeds_compile_once_per_worker(data: Split, w
     results = train(jobs, data, device(xla=False, workers=workers))
     assert engine.Program.compiled - before <= workers
     assert len({result.digests["final_weights"] for result in results}) == 100
+
+
+def test_a_network_is_measured_by_one_program_whatever_trains_it(data: Split) -> None:
+    networks: dict[Any, engine.Network] = {}
+    samples = engine.Samples(data, 10)
+    for job in (make_job("sgd"), make_job("adam"), make_job("sgd", label_smoothing=0.1, clip_norm=1.0, batch_size=20)):
+        engine.Program(shape_of(job), samples, 10, PLAIN, networks)
+    assert len(networks) == 1
 
 
 def workers_alive() -> list[str]:
@@ -91,7 +113,7 @@ def test_every_step_has_its_own_mask(data: Split, batch_size: int) -> None:
     program = engine.Program(shape_of(job), engine.Samples(data, 10), 10, PLAIN)
     program.reset(job)
     before = states(program)
-    program.epoch(*engine._constants(randomness.order(0, 0, 237), program.steps))
+    program.epoch(randomness.order(0, 0, 237), learning_rates(job, 0, program.steps))
     assert [after - start for after, start in zip(states(program), before, strict=True)] == [-(-237 // batch_size)] * 2
 
 

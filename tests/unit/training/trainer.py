@@ -34,17 +34,22 @@ IN_FLOAT64 = OPTIMIZERS if MORE else ("adamw", "nadam")
 """Every optimizer, activation and loss with TESTS=more."""
 SIDES = ("running", "train", "val")
 
-NORMALISED = make_job(
-    "momentum",
-    hidden=[12, 7],
-    batch_normalization=True,
-    max_norm=1.0,
-    schedule="staircase",
-    decay=0.5,
-    decay_epochs=1,
-    epochs=2,
-    seed=4,
-)
+WITH_MORE = {
+    "normalised": {
+        "optimizer": "adam", "learning_rate": 0.02, "hidden": [12, 7], "batch_normalization": True, "max_norm": 1.2,
+        "l2": 0.001, "schedule": "staircase", "decay": 0.5, "decay_epochs": 1,
+    },
+    "smoothed": {
+        "optimizer": "momentum", "learning_rate": 0.5, "weight_decay": 0.25, "kernel_initializer": "truncated_normal",
+        "kernel_stddev": 0.2, "l1": 0.001, "label_smoothing": 0.125, "clip_norm": 0.5, "schedule": "cosine", "warmup_epochs": 1,
+    },
+}  # fmt: skip
+"""What the jobs of `one_of_each` have not; with more samples than are evaluated at once, and a curve on some of them."""
+
+
+def with_more(name: str) -> RunConfig:
+    shape = {"epochs": 3, "evaluate_every": 2, "curve_samples": 1050, "batch_size": 128, "seed": 2}
+    return make_job(**(shape | WITH_MORE[name]))
 
 
 @dataclass

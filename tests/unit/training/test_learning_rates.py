@@ -1,0 +1,53 @@
+"""Learning rates of every step: as Keras's own schedules compute them."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.training.shapes import learning_rates
+from tests.support.factory import make_job
+
+STEPS, EPOCHS = 7, 6
+
+
+def ours(**changes: Any) -> list[float]:
+    job = make_job("adam", **({"learning_rate": 0.1, "epochs": EPOCHS} | changes))
+    return np.concatenate([learning_rates(job, epoch, STEPS) for epoch in range(EPOCHS)]).tolist()  # type: ignore[no-any-return]
+
+
+def test_a_constant_stays() -> None:
+    assert ours(schedule="constant") == [0.1] * STEPS * EPOCHS
+
+
+@pytest.mark.parametrize("schedule", ["staircase", "exponential", "cosine", "cosine after a warm-up", "piecewise"])
+def test_a_schedule_is_kerass(keras: ModuleType, schedule: str) -> None:
+    schedules = keras.optimizers.schedules
+    decay = {"decay": 0.5, "decay_epochs": 2}
+    changes, keras_s = {
+        "staircase": (decay, schedules.ExponentialDecay(0.1, 2 * STEPS, 0.5, staircase=True)),
+        "exponential": (decay, schedules.ExponentialDecay(0.1, 2 * STEPS, 0.5)),
+        "cosine": ({}, schedules.CosineDecay(0.1, EPOCHS * STEPS)),
+        "cosine after a warm-up": (
+            {"warmup_epochs": 2},
+            schedules.CosineDecay(0.0, 4 * STEPS, warmup_target=0.1, warmup_steps=2 * STEPS),
+        ),
+        # Keras's boundaries are the last steps before a change.
+        "piecewise": (
+            {"boundaries": [2, 5], "factors": [0.5, 2.0]},
+            schedules.PiecewiseConstantDecay([2 * STEPS - 1, 5 * STEPS - 1], [0.1, 0.05, 0.2]),
+        ),
+    }[schedule]
+    expected = [float(keras_s(step)) for step in range(STEPS * EPOCHS)]
+    assert ours(schedule=schedule.split()[0], **changes) == pytest.approx(expected, rel=1e-5, abs=1e-8)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "staircase"])
+def test_a_schedule_begins_after_the_warm_up(schedule: str) -> None:
+    decay = {"decay": 0.01, "decay_epochs": 1} if schedule == "staircase" else {}
+    found = ours(schedule=schedule, warmup_epochs=3, **decay)
+    assert found[: 3 * STEPS] == pytest.approx([0.1 * step / (3 * STEPS) for step in range(3 * STEPS)])
+    assert found[3 * STEPS :] == pytest.approx(ours(schedule=schedule, **decay)[: 3 * STEPS])
