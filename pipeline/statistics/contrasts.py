@@ -39,7 +39,7 @@ from pipeline.statistics.design import Contrast, Design
 from pipeline.statistics.equal_fit import Curve
 from pipeline.statistics.figures import FIGURES, FIT
 from pipeline.statistics.pairs import Blocks, Pairs, Values
-from pipeline.statistics.verdicts import Kind, judged
+from pipeline.statistics.verdicts import Kind, verdict
 
 OF_RUNS = tuple(name for name in FIGURES if name not in FIT)
 """Figures that each run has by itself."""
@@ -91,7 +91,7 @@ def contrasts(
     found["margin"] = found["figure"].map(dict(declared.margin)).astype(float).where(nats)
     found = found.join(paired.described(differences, found["margin"].to_numpy(), declared))
     found = _with_holm(paired.within_bounds(found, found["figure"]), declared)
-    return _with_power(judged(found, declared), declared)[COLUMNS]
+    return _with_power(_with_verdicts(found, declared), declared)[COLUMNS]
 
 
 def _values(pairs: Pairs, curves: Mapping[str, Curve]) -> dict[str, tuple[Values, np.ndarray]]:
@@ -131,6 +131,14 @@ def _with_holm(found: pd.DataFrame, declared: Declaration) -> pd.DataFrame:
     for column, p in {"holm": paired.claim_column(declared), "holm_equivalent": "p_equivalent"}.items():
         found[column] = families[p].transform(lambda family: paired.holm(family.to_numpy(dtype=float)))
     return found
+
+
+def _with_verdicts(found: pd.DataFrame, declared: Declaration) -> pd.DataFrame:
+    columns = (found[name] for name in ("n", "difference", "holm", "holm_equivalent", "margin"))
+    given = [verdict(*values) for values in zip(*columns, [declared] * len(found), strict=True)]
+    lacks = ["; ".join(own.lacks) for own in given]
+    kinds, standings = ([str(getattr(own, part)) for own in given] for part in ("kind", "standing"))
+    return found.assign(verdict=kinds, lacks=lacks, standing=standings)
 
 
 def _with_power(found: pd.DataFrame, declared: Declaration) -> pd.DataFrame:

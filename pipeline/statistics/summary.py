@@ -251,33 +251,3 @@ def places(table: pd.DataFrame, figure: str) -> pd.DataFrame:
     below = (high[None, :] < low[:, None]).sum(axis=1)
     found = pd.DataFrame({"place": above + 1, "place_to": known.sum() - below}, index=table.index, dtype="Int64")
     return found.where(pd.Series(known, index=table.index), axis=0)
-
-
-def curves(experiments: Experiments) -> pd.DataFrame:
-    """A row per run, point of its curve and split (`train`; `val`, or `test` where nothing is held out).
-
-    `epoch` is that of the point, `loss` and `accuracy` are the split's.
-    """
-    rows = []
-    for experiment, results in experiments.items():
-        for result in results:
-            job, history = result.job, result.history
-            about = (job.dataset.name, experiment, result.name, job.configuration, result.status)
-            run = (*about, job.optimizer.name, shape(job), job.width, job.seed)
-            for split in ("train", "val", "test"):
-                losses, accuracies = history.get(f"{split}/loss", []), history.get(f"{split}/accuracy", [])
-                points = zip(result.epochs, losses, accuracies, strict=False)
-                rows += [(*run, epoch, split, loss, accuracy) for epoch, loss, accuracy in points]
-    columns = ["dataset", "experiment", "name", "configuration", "status", "optimizer", "hidden", "width", "seed"]
-    frame = pd.DataFrame(rows, columns=[*columns, "epoch", "split", "loss", "accuracy"])
-    return frame.astype({"width": "Int64", "loss": float, "accuracy": float})
-
-
-def bands(curve: pd.DataFrame) -> pd.DataFrame:
-    """Mean and interval over seeds of loss and accuracy, for each configuration, split and epoch."""
-    return intervals(curve, ["experiment", "configuration", "split", "epoch"], ["loss", "accuracy"])
-
-
-def best_per_cell(table: pd.DataFrame, by: Sequence[str] = ("optimizer", "width")) -> pd.DataFrame:
-    """For each cell, an optimizer and a width, the configuration of highest validation accuracy (`table` as `summarise` sorts)."""
-    return table[table["width"].notna() & table["n"].gt(0)].drop_duplicates(list(by)).sort_values(list(by))
