@@ -16,6 +16,7 @@ from pipeline.cli import ui_address
 from pipeline.cli.errors import UserError
 from pipeline.config.run_config import Model, RunConfig, Training
 from pipeline.report.curves import bands, curve_points
+from pipeline.report.ranking import places
 from pipeline.statistics import declaration, summary
 from pipeline.statistics.analysis import Analysis, analysis
 from pipeline.statistics.equal_fit import gap_by_training_loss
@@ -174,11 +175,11 @@ class Evidence:
     @staticmethod
     def _ranked(table: pd.DataFrame) -> pd.DataFrame:
         """With `place` and `place_to` in each data set and experiment: by validation accuracy, where there is one."""
-        places = []
+        parts = []
         for _, group in table.groupby(["dataset", "experiment"], sort=False):
             figure = summary.RANKING if group[f"{summary.RANKING}_mean"].notna().any() else "test_accuracy"
-            places.append(summary.places(group, figure))
-        return table.join(pd.concat(places))
+            parts.append(places(group, figure))
+        return table.join(pd.concat(parts))
 
     @property
     def finished(self) -> pd.DataFrame:

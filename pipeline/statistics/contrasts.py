@@ -71,18 +71,9 @@ def contrasts(
             seeds = len(values.a)
             used = values.first(declared.looks(seeds) or seeds)
             differences.append(used.a - used.b)
-            rows.append(
-                {
-                    **about,
-                    "figure": figure,
-                    "question": str(FIGURES[figure].question),
-                    "n": len(used.a),
-                    "seeds": seeds,
-                    "level": _mean(level[: len(used.a)]),
-                    "mean_a": _mean(used.a),
-                    "mean_b": _mean(used.b),
-                }
-            )
+            row = {"figure": figure, "question": str(FIGURES[figure].question), "n": len(used.a), "seeds": seeds}
+            means = {"level": _mean(level[: len(used.a)]), "mean_a": _mean(used.a), "mean_b": _mean(used.b)}
+            rows.append(about | row | means)
     if not rows:
         return pd.DataFrame(columns=COLUMNS)
     found = pd.DataFrame(rows)
@@ -109,20 +100,10 @@ def _mean(values: np.ndarray) -> float:
 
 def _about(contrast: Contrast, pairs: Pairs, table: pd.DataFrame) -> dict[str, object]:
     lost = table["diverged"] + table["failed"]
-    return {
-        "contrast": contrast.factor,
-        "dataset": contrast.dataset,
-        "at": contrast.at,
-        "a": table.at[contrast.a, "label"],
-        "b": table.at[contrast.b, "label"],
-        "only_a": pairs.only_a,
-        "only_b": pairs.only_b,
-        "unlike": pairs.unlike,
-        "lost_a": int(lost[contrast.a]),
-        "lost_b": int(lost[contrast.b]),
-        "a_configuration": contrast.a,
-        "b_configuration": contrast.b,
-    }
+    found: dict[str, object] = {"contrast": contrast.factor, "dataset": contrast.dataset, "at": contrast.at}
+    for side, name in (("a", contrast.a), ("b", contrast.b)):
+        found |= {side: table.at[name, "label"], f"{side}_configuration": name, f"lost_{side}": int(lost[name])}
+    return found | {"only_a": pairs.only_a, "only_b": pairs.only_b, "unlike": pairs.unlike}
 
 
 def _with_holm(found: pd.DataFrame, declared: Declaration) -> pd.DataFrame:

@@ -139,28 +139,17 @@ def tidy(experiments: Experiments) -> pd.DataFrame:
     pairs = [(experiment, result) for experiment, results in experiments.items() for result in results]
     vary = varying(result.job for _, result in pairs)
     plain = {job: hyperparameters(job) for job in {result.job for _, result in pairs}} if vary else {}
-    rows = [
-        {
-            "key": result.key,
-            "name": result.name,
-            "dataset": result.job.dataset.name,
-            "experiment": experiment,
-            "optimizer": result.job.optimizer.name,
-            "width": result.job.width,
-            "depth": result.job.depth,
-            "hidden": shape(result.job),
-            "seed": result.job.seed,
-            "epochs": result.job.training.epochs,
-            "status": result.status,
-            **figures_of(result),
-            "reason": result.reason,
-            "configuration": result.job.configuration,
-            "started": result.started,
+    rows = []
+    for experiment, result in pairs:
+        job = result.job
+        row = {
+            "key": result.key, "name": result.name, "dataset": job.dataset.name, "experiment": experiment,
+            "optimizer": job.optimizer.name, "width": job.width, "depth": job.depth, "hidden": shape(job),
+            "seed": job.seed, "epochs": job.training.epochs, "status": result.status,
+            "reason": result.reason, "configuration": job.configuration, "started": result.started,
             "identity": origin(result),
-            **{name: plain[result.job].get(name) for name in vary},
-        }
-        for experiment, result in pairs
-    ]
+        }  # fmt: skip
+        rows.append({**row, **figures_of(result), **{name: plain[job].get(name) for name in vary}})
     frame = pd.DataFrame(rows, columns=[*DESCRIBING, *FIGURES, *DERIVED, *OTHERS, *vary])
     return frame.astype({"width": "Int64", "depth": "Int64", **dict.fromkeys([*FIGURES, *DERIVED], float)})
 
@@ -237,17 +226,3 @@ def _configuration_names(runs: pd.DataFrame) -> pd.Series:
                 settings = [f"{column.rpartition('.')[2]}={runs.at[index, column]!s}" for column in tell]
                 names.loc[index] = " ".join([plain[index], *settings])
     return names
-
-
-def places(table: pd.DataFrame, figure: str) -> pd.DataFrame:
-    """The places that a row may take, `place` (best) to `place_to` (worst), as far as intervals tell rows apart.
-
-    `place` counts the rows whose interval lies wholly above this one's, `place_to` leaves out those whose lies wholly
-    below. A row without an interval has no place. Overlap is a coarse test: it claims nothing.
-    """
-    low, high = (table[f"{figure}_{end}"].to_numpy(float) for end in ("low", "high"))
-    known = ~np.isnan(high)
-    above = (low[None, :] > high[:, None]).sum(axis=1)
-    below = (high[None, :] < low[:, None]).sum(axis=1)
-    found = pd.DataFrame({"place": above + 1, "place_to": known.sum() - below}, index=table.index, dtype="Int64")
-    return found.where(pd.Series(known, index=table.index), axis=0)

@@ -19,14 +19,10 @@ from pipeline.statistics.verdicts import Kind, verdict
 from pipeline.training.result import FINISHED, RunResult
 
 DEFAULT, TUNED = "default", "tuned"
-
 COMPARED = (summary.RANKING, "test_accuracy", "gap_accuracy")
 """What is set side by side: columns of a run's row (`summary.tidy`)."""
-
 CLAIMED = "test_accuracy"
-"""The one figure of which a verdict is given; the choice is made on the validation split, so none is due there."""
-
-MORE_ACCURATE = "more accurate"
+"""The one figure of which a verdict is given: not of the validation accuracy, on which the choice is made."""
 
 
 def accuracy(result: RunResult) -> float:
@@ -165,5 +161,5 @@ def _with_verdict(table: pd.DataFrame, tested: pd.DataFrame, declared: Declarati
         verdict(n, difference, adjusted, equal, margin, declared).kind
         for n, difference, adjusted, equal in zip(table["pairs"], tested["difference"], holm, equivalent, strict=True)
     ]
-    better = {Kind.LARGER: f"{TUNED} {MORE_ACCURATE}", Kind.SMALLER: f"{DEFAULT} {MORE_ACCURATE}"}
+    better = {Kind.LARGER: f"{TUNED} more accurate", Kind.SMALLER: f"{DEFAULT} more accurate"}
     return table.assign(p=p, holm=holm, verdict=[better.get(kind, str(kind)) for kind in kinds])

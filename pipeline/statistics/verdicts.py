@@ -58,9 +58,8 @@ def verdict(
         Lack.SIZE: abs(difference) > margin,
     }
     lacks = tuple(lack for lack, met in has.items() if not met)
-    standing = Standing.NONE
-    if has[Lack.SEEDS]:
-        standing = Standing.CONFIRMED if n >= declared.seeds_to_confirm else Standing.EXPLORED
+    enough = Standing.CONFIRMED if n >= declared.seeds_to_confirm else Standing.EXPLORED
+    standing = enough if has[Lack.SEEDS] else Standing.NONE
     if not lacks:
         return Verdict(Kind.LARGER if difference > 0 else Kind.SMALLER, (), standing)
     equivalent = has[Lack.SEEDS] and holm_equivalent < declared.alpha

@@ -121,23 +121,6 @@ def test_a_finished_run_counts_before_a_later_failure():
     assert (row["n"], row["failed"]) == (1, 0)
 
 
-# -- places
-
-
-def intervals_table(*ends) -> pd.DataFrame:
-    return pd.DataFrame(ends, columns=["x_low", "x_high"], dtype=float)
-
-
-def test_places_of_intervals_that_lie_apart():
-    assert summary.places(intervals_table((3, 4), (1, 2)), "x").to_numpy().tolist() == [[1, 1], [2, 2]]
-
-
-def test_without_an_interval_no_place_and_no_rival():
-    found = summary.places(intervals_table((3, 4), (math.nan, math.nan), (1, 2)), "x")
-    assert found.iloc[1].isna().all()
-    assert found.iloc[[0, 2]].to_numpy().tolist() == [[1, 1], [2, 2]]
-
-
 def test_interval_of_three_by_hand():
     # t(0.975, 2) = 4.302653; SD 1; 4.302653 / sqrt(3) = 2.484138
     found = summary.interval([1, 2, 3])
