@@ -253,7 +253,11 @@ def note(evidence: Evidence, limit: int = 30) -> str:
     paragraphs = [
         *([f"**{opening.alarm(evidence)}**"] if evidence.leaks else []),
         opening.lead(evidence),
-        *(f"**{answer.question}** {answer.text}" for answer in answers.answers(evidence.analysis)),
+        *(
+            f"**{answer.question}** ({name}) {answer.text}"
+            for (_, name), analysis in evidence.analyses.items()
+            for answer in answers.answers(analysis)
+        ),
     ]
     return (
         "\n\n".join(paragraphs)
