@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pipeline.cli import console
 from pipeline.cli.errors import RunsLost, UserError, shown_line
+from pipeline.cli.formatting import plural
 from pipeline.storage import lineage
 from pipeline.storage.find import find_keys, find_run
 from pipeline.storage.store import RunStore
@@ -51,12 +52,14 @@ def check(store: RunStore, data: Path, tracker: Tracker) -> None:
     broken, others = lineage.broken_links(store, data)
     broken += unpublished(store, tracker)
     if others:
-        print(f"{len(others)} of {runs} runs are of another release of this project, such as {shown_line(others[0])}")
+        print(
+            f"{len(others)} of {plural(runs, 'run')} of another release of this project, such as {shown_line(others[0])}"
+        )
     for line in broken:
         print(shown_line(line))
     if broken:
-        raise RunsLost(f"{len(broken)} broken links, each named above")
-    print(f"{runs} runs: no broken link")
+        raise RunsLost(f"{plural(len(broken), 'broken link')}, each named above")
+    print(f"{plural(runs, 'run')}: no broken link")
 
 
 def unpublished(store: RunStore, tracker: Tracker) -> list[str]:
@@ -67,7 +70,7 @@ def unpublished(store: RunStore, tracker: Tracker) -> list[str]:
     keys = dict.fromkeys(store.keys())
     if alone := [key for key in there.values() if key not in keys]:
         # No link of theirs is broken: MLflow has all it takes to train them again.
-        print(f"{len(alone)} runs are in MLflow alone, without a folder in runs/ (such as {alone[0]})")
+        print(f"{plural(len(alone), 'run')} in MLflow alone, without a folder in runs/ (such as {alone[0]})")
     noted = {key: store.published(key, tracker.address.name).get("run_id") for key in keys}
     return [
         f"{key[:12]}: its MLflow run {run_id} is not in the store"

@@ -56,7 +56,7 @@ def target(to: str) -> Tracker:
 
 def publish(store: RunStore, tracker: Tracker, data: Path) -> None:
     """Raises TrackingUnavailable if the store did not take all in the end, RunsLost if a run could not be read."""
-    began, where = time.monotonic(), tracker.shown_uri
+    began, where = time.monotonic(), tracker.address.shown
     with sync.exclusive(store):
         groups = sync.groups(store)
         damaged = _say_unreadable([error for group in groups for error in sync.find_unsent(store, tracker, group)])

@@ -18,8 +18,8 @@ REPORT = "reports/index.html"
 def main(argv: Sequence[str]) -> int:
     values = console.words(argv, DEFAULTS, __doc__ or "")
     tracker = open_tracker(SQLITE)
-    if tracker.uri.startswith("http"):
-        print(f"runs are kept by the MLflow server at {tracker.shown_uri}: open that address")
+    if tracker.address.uri.startswith("http"):
+        print(f"runs are kept by the MLflow server at {tracker.address.shown}: open that address")
         return 0
     port = server.free_port(values["port"], "python -m pipeline.ui")
     address = f"http://{server.HOST}:{port}"
@@ -27,11 +27,11 @@ def main(argv: Sequence[str]) -> int:
     tracker.warm()
     try:
         with server.showing(tracker, port) as process:
-            print(f"MLflow shows the runs of {tracker.shown_uri} at {address} (Ctrl-C ends it)", flush=True)
+            print(f"MLflow shows the runs of {tracker.address.shown} at {address} (Ctrl-C ends it)", flush=True)
             for line in [*views.pages(tracker, address), *note_address(tracker, address)]:
                 print(line, flush=True)
             if status := process.wait():
-                raise UserError(f"the MLflow server ended with exit status {status}; its last words are above")
+                raise UserError(f"the MLflow server ended with exit status {status}; its last messages are above")
     except KeyboardInterrupt:
         print("stopped")
     return 0

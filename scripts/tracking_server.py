@@ -44,8 +44,8 @@ it keeps by default makes and ends one each time, at 10 ms."""
 
 
 def main(argv: Sequence[str]) -> int:
-    words = [word for word in argv if "=" not in word and not word.startswith("-")]
-    values = console.words([word for word in argv if word not in words], DEFAULTS, __doc__ or "")
+    words, named = console.positional(argv)
+    values = console.words(named, DEFAULTS, __doc__ or "")
     commands = {"start": start, "stop": stop, "status": status}
     if len(words) != 2 or words[0] not in commands:
         raise UserError("expected start FOLDER, stop FOLDER or status FOLDER; --help says what they do")
@@ -112,7 +112,7 @@ def start_database(folder: Path, beside: int, workers: int) -> str:
         # The processes that a killed server leaves behind end within seconds, and hold its memory until then.
         time.sleep(0.5)
     if begun.returncode:
-        raise UserError(f"PostgreSQL did not start; its words are in {log}")
+        raise UserError(f"PostgreSQL did not start; its messages are in {log}")
     keep(folder, {"database": port})
     login = {"PGPASSWORD": password, "PGHOST": server.HOST, "PGPORT": str(port), "PGUSER": NAME}
     made = postgres("createdb", NAME, environment=login)
@@ -124,13 +124,13 @@ def start_database(folder: Path, beside: int, workers: int) -> str:
 def start_mlflow(folder: Path, database: str, port: int, workers: int) -> None:
     artifacts, log = folder / "artifacts", folder / "mlflow.log"
     artifacts.mkdir(exist_ok=True)
-    words = ["--workers", str(workers), "--serve-artifacts", "--artifacts-destination", artifacts.as_uri()]
+    options = ["--workers", str(workers), "--serve-artifacts", "--artifacts-destination", artifacts.as_uri()]
     pool = {"MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": str(POOL), "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": str(OVERFLOW)}
     with open(log, "ab") as file:
         streams = {"cwd": folder, "stdout": file, "stderr": file, "start_new_session": True}
-        process = server.start(port, database, words, server.settings() | pool, **streams)
+        process = server.start(port, database, options, server.settings() | pool, **streams)
     keep(folder, {"port": port, "pid": process.pid, "started": psutil.Process(process.pid).create_time()})
-    server.wait_until_it_answers(process, port, f"its words are in {log}")
+    server.wait_until_it_answers(process, port, f"in {log}")
 
 
 def stop(folder: Path, values: dict[str, str]) -> int:
@@ -240,7 +240,7 @@ def owned(path: Path) -> None:
 
 def last_line(text: str | None) -> str:
     lines = (text or "").strip().splitlines()
-    return lines[-1] if lines else "no words"
+    return lines[-1] if lines else "it said nothing"
 
 
 if __name__ == "__main__":

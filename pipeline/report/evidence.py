@@ -15,6 +15,8 @@ import pandas as pd
 from pipeline.cli import ui_address
 from pipeline.cli.errors import UserError
 from pipeline.config.run_config import Model, RunConfig, Training
+from pipeline.report.curves import bands, curve_points
+from pipeline.report.ranking import places
 from pipeline.statistics import declaration, summary
 from pipeline.statistics.analysis import Analysis, analysis
 from pipeline.statistics.equal_fit import gap_by_training_loss
@@ -164,7 +166,7 @@ class Evidence:
         self.experiments = experiments
         self.results = [result for source in self.sources for result in source.results]
         self.runs = summary.tidy(experiments)
-        self.curves = summary.curves(experiments)
+        self.curves = curve_points(experiments)
         self.table = self._ranked(summary.summarise(self.runs)) if len(self.runs) else summary.summarise(self.runs)
         self.published = {
             (source.name, key): ids for source in self.sources for key, ids in source.published.items() if ids
@@ -173,11 +175,11 @@ class Evidence:
     @staticmethod
     def _ranked(table: pd.DataFrame) -> pd.DataFrame:
         """With `place` and `place_to` in each data set and experiment: by validation accuracy, where there is one."""
-        places = []
+        parts = []
         for _, group in table.groupby(["dataset", "experiment"], sort=False):
-            figure = "best_val_accuracy" if group["best_val_accuracy_mean"].notna().any() else "test_accuracy"
-            places.append(summary.places(group, figure))
-        return table.join(pd.concat(places))
+            figure = summary.RANKING if group[f"{summary.RANKING}_mean"].notna().any() else "test_accuracy"
+            parts.append(places(group, figure))
+        return table.join(pd.concat(parts))
 
     @property
     def finished(self) -> pd.DataFrame:
@@ -195,7 +197,7 @@ class Evidence:
     def question(self, question: tuple[str, str]) -> pd.DataFrame:
         """The configurations of one comparison, by place on the validation samples; as they ran, where there are none."""
         table = self.table[self.table["dataset"].eq(question[0]) & self.table["experiment"].eq(question[1])]
-        validated = table["best_val_accuracy_mean"].notna().any()
+        validated = table["val_accuracy_mean"].notna().any()
         return table.sort_values("place", kind="stable", na_position="last") if validated else table
 
     @cached_property
@@ -205,7 +207,7 @@ class Evidence:
 
     @cached_property
     def chosen_on_validation(self) -> bool:
-        return bool(self.main["best_val_accuracy_mean"].notna().any())
+        return bool(self.main["val_accuracy_mean"].notna().any())
 
     @cached_property
     def best(self) -> pd.Series:
@@ -239,7 +241,7 @@ class Evidence:
         point = ["configuration", "split", "epoch"]
         curves = curves[curves["status"].eq(FINISHED)].drop_duplicates([*point, "seed"], keep="last")
         seeds = curves.groupby("configuration")["seed"].transform("nunique")
-        return summary.bands(curves[curves.groupby(point)["seed"].transform("size").eq(seeds)])
+        return bands(curves[curves.groupby(point)["seed"].transform("size").eq(seeds)])
 
     @cached_property
     def comparisons(self) -> list[tuple[str, str]]:

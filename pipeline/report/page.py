@@ -140,7 +140,7 @@ def _board(evidence: Evidence, question: tuple[str, str]) -> dict[str, Any]:
         "experiment": question[1],
         "parent": evidence.parent_link(question[1]),
         "rows": rows,
-        "validated": bool(table["best_val_accuracy_mean"].notna().any()),
+        "validated": bool(table["val_accuracy_mean"].notna().any()),
     }
 
 

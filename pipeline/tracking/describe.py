@@ -33,13 +33,13 @@ class Point(NamedTuple):
 
 
 def text(value: Any) -> str:
-    """One value as MLflow shows it: words as they are, all else as JSON (`0.001`, `[512, 256]`, `true`, `null`)."""
+    """One value as MLflow shows it: text as it is, all else as JSON (`0.001`, `[512, 256]`, `true`, `null`)."""
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
 
 
-def fit(words: str, limit: int, rest: str = "… (cut)") -> str:
-    """`words` in at most `limit` characters, saying so where it was cut: MLflow only warns in its log, or raises."""
-    return words if len(words) <= limit else words[: limit - len(rest)] + rest
+def fit(value: str, limit: int, mark: str = "… (cut)") -> str:
+    """`value` in at most `limit` characters, with a mark where it was cut: MLflow only warns in its log, or raises."""
+    return value if len(value) <= limit else value[: limit - len(mark)] + mark
 
 
 def span(result: RunResult) -> tuple[int, int]:
@@ -55,7 +55,7 @@ def span(result: RunResult) -> tuple[int, int]:
 
 
 def parameters(result: RunResult) -> dict[str, str]:
-    """The RunConfig, flattened, and the two words people sort by where they are not in it: `model.width`, `model.depth`."""
+    """The RunConfig, flattened, and two more values that people sort by: `model.width`, `model.depth`."""
     job = result.job
     width = job.width if job.width is not None else "x".join(map(str, job.model.hidden))
     plain = {"model.width": width, "model.depth": job.depth} | job.flat()
@@ -127,26 +127,19 @@ def provenance(result: RunResult) -> str:
 def dataset(result: RunResult, given: Mapping[str, Any] | None) -> dict[str, str]:
     """The data set as MLflow keeps it, with our digest: MLflow's own covers the first 10,000 numbers only, 13 digits.
 
-    `given` may hold `name`, `digest`, `source` (a URL or a path), `shape` (of all samples), `features` and `targets`
-    (`{"dtype", "shape"}`, the shape of one sample) and anything else, which becomes the profile.
+    `given` may have the `shape` of all training images, (samples, inputs), which becomes schema and profile.
     """
-    rest = dict(given or {})
-    if rest.get("shape"):
-        rest.setdefault("features", {"dtype": "float32", "shape": rest["shape"][1:]})
-    digest = text(rest.pop("digest", None) or result.identity.get("data") or "unknown")
-    source = str(rest.pop("source", result.job.dataset.name))
-    url = source.startswith(("http://", "https://"))
+    name, digest = result.job.dataset.name, text(result.identity.get("data") or "unknown")
+    shape = list((given or {}).get("shape", ()))
     kept = {
-        "name": str(rest.pop("name", result.job.dataset.name)),
+        "name": name,
         "digest": digest[:DIGEST_LIMIT],
-        "source_type": "http" if url else "local",
-        "source": json.dumps({"url" if url else "uri": source}),
+        "source_type": "local",
+        "source": json.dumps({"uri": name}),
+        "profile": json.dumps({"sha256": digest} | ({"shape": shape} if shape else {})),
     }
-    schema = {part: _tensor(rest.pop(part)) for part in ("features", "targets") if part in rest}
-    if "features" in schema:
-        kept["schema"] = json.dumps({"mlflow_tensorspec": {"targets": None} | schema})
-    return kept | {"profile": json.dumps({"sha256": digest} | rest, default=str)}
-
-
-def _tensor(spec: Mapping[str, Any]) -> str:
-    return json.dumps([{"type": "tensor", "tensor-spec": {"dtype": spec["dtype"], "shape": [-1, *spec["shape"]]}}])
+    if not shape:
+        return kept
+    images = {"type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, *shape[1:]]}}
+    schema = {"features": json.dumps([images]), "targets": None}
+    return kept | {"schema": json.dumps({"mlflow_tensorspec": schema})}

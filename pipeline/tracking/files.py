@@ -18,26 +18,14 @@ if TYPE_CHECKING:
 LARGEST_TEXT = 2**20
 
 
-def check(files: Mapping[str, Path]) -> None:
-    """Raise UserError unless every file exists and its name is a plain path within the run's files."""
-    for name, path in files.items():
-        parts = PurePosixPath(name).parts
-        if not parts or ".." in parts or name.startswith("/") or "\\" in name or name != str(PurePosixPath(name)):
-            raise UserError(f"{name!r}: expected a plain path within the run's files, such as figures/gap.png")
-        if not Path(path).exists():
-            raise UserError(f"{path}: no such file to put under a run as {name}")
-
-
 def add(client: MlflowClient, run_id: str, files: Mapping[str, Path]) -> None:
+    """Put files and whole folders under a run, each at its own path (`figures/gap.png`), which ends with its own name."""
     for name, path in files.items():
-        folder = str(PurePosixPath(name).parent)
-        if Path(path).is_dir():
+        if path.is_dir():
             client.log_artifacts(run_id, str(path), name)
-        elif Path(path).name == PurePosixPath(name).name:
-            client.log_artifact(run_id, str(path), None if folder == "." else folder)
         else:
-            with open(path, "rb") as stream:
-                client.log_stream(run_id, stream, name)
+            folder = str(PurePosixPath(name).parent)
+            client.log_artifact(run_id, str(path), None if folder == "." else folder)
 
 
 def read(client: MlflowClient, run_id: str, name: str) -> str | None:

@@ -38,11 +38,11 @@ def settings(port: int | None = None) -> dict[str, str]:
 
 
 def start(
-    port: int, database: str, words: Sequence[str], environment: Mapping[str, str], **streams: Any
+    port: int, database: str, options: Sequence[str], environment: Mapping[str, str], **streams: Any
 ) -> subprocess.Popen[str]:
-    """MLflow's server on the address of a database. `words`: further ones of its command; `streams`: of the process."""
-    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), *words]
-    # Not as words of the command: `ps` shows those to everybody, and a database's address may hold a password.
+    """MLflow's server on the address of a database. `options`: further ones of its command; `streams`: of the process."""
+    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), *options]
+    # Not as options: `ps` shows those to everybody, and a database's address may hold a password.
     stores = {"MLFLOW_BACKEND_STORE_URI": database, "MLFLOW_REGISTRY_STORE_URI": database}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_SERVER_")}
     return subprocess.Popen(
@@ -54,14 +54,18 @@ def start(
     )
 
 
-def wait_until_it_answers(process: subprocess.Popen[str], port: int, words: str) -> None:
-    """Takes 5 to 10 s, most of it importing MLflow, twice. Raises UserError; `words` says where those of the server are."""
+def wait_until_it_answers(process: subprocess.Popen[str], port: int, messages: str) -> None:
+    """Takes 5 to 10 s, most of it importing MLflow, twice. Raises UserError, with where the server's `messages` are."""
     deadline = time.monotonic() + START_SECONDS
     while not answers(port):
         if process.poll() is not None:
-            raise UserError(f"the MLflow server did not start (exit status {process.returncode}); {words}")
+            raise UserError(
+                f"the MLflow server did not start (exit status {process.returncode}); its messages are {messages}"
+            )
         if time.monotonic() > deadline:
-            raise UserError(f"the MLflow server does not answer on port {port} after {START_SECONDS} s; {words}")
+            raise UserError(
+                f"the MLflow server does not answer on port {port} after {START_SECONDS} s; its messages are {messages}"
+            )
         time.sleep(0.1)
 
 
@@ -81,12 +85,12 @@ def showing(tracker: Tracker, port: int) -> Iterator[subprocess.Popen[str]]:
         # MLflow would make it too, but halfway where it is interrupted, and with artifacts in the working directory.
         tracker.close_stale()
     artifacts = address.artifacts.as_uri() if address.artifacts else "mlartifacts"
-    words = ["--workers", "1", "--no-serve-artifacts", "--default-artifact-root", artifacts]
+    options = ["--workers", "1", "--no-serve-artifacts", "--default-artifact-root", artifacts]
     streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    process = start(port, tracker.uri, words, settings(port), **streams)
+    process = start(port, address.uri, options, settings(port), **streams)
     threading.Thread(target=_print_complaints, args=(process.stderr,), daemon=True).start()
     try:
-        wait_until_it_answers(process, port, "its words are above")
+        wait_until_it_answers(process, port, "above")
         yield process
     finally:
         process.terminate()  # it passes the signal on to its worker and waits for that

@@ -40,15 +40,6 @@ class Tracker:
         self._live: dict[str, list[Point]] = {}
         """What was sent of each run that is training, by run id."""
 
-    @property
-    def uri(self) -> str:
-        return self.address.uri
-
-    @property
-    def shown_uri(self) -> str:
-        """The address without user and password."""
-        return self.address.shown
-
     def warm(self) -> threading.Thread:
         """Import MLflow and open the store in the background, so that training does not wait for it (3 to 4 s).
 
@@ -120,7 +111,7 @@ class Tracker:
             # The first run creates what all of them share, the experiment and its data set.
             for result in results[:1]:
                 publish(result)
-            with ThreadPoolExecutor(AT_ONCE if self.uri.startswith(HTTP) else 1, "publish") as pool:
+            with ThreadPoolExecutor(AT_ONCE if self.address.uri.startswith(HTTP) else 1, "publish") as pool:
                 list(pool.map(publish, results[1:]))
         return taken, errors[0] if errors else None
 
@@ -205,8 +196,7 @@ class Tracker:
         self.set_tags(run_id, {describe.NOTE: markdown})
 
     def add_files(self, run_id: str, paths: Mapping[str, Path]) -> None:
-        """Put files or whole folders under a run, each at its own path within the run's files."""
-        files.check(paths)
+        """See `files.add`."""
         with self.connection.exclusive("add files") as client:
             files.check_folder(client, run_id, self.address.artifacts)
             files.add(client, run_id, paths)

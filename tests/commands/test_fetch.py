@@ -11,7 +11,7 @@ import pytest
 
 from pipeline import fetch as stage
 from pipeline.cli.console import PROJECT
-from pipeline.cli.errors import DataUnavailable
+from pipeline.cli.errors import DataUnavailable, UserError
 from pipeline.data.files import shown
 from pipeline.data.sources import DIGITS, MNIST, Folder
 from tests.unit.data import tiny
@@ -121,7 +121,7 @@ def test_digits(raw: Path) -> None:
     assert sorted(path.name for path in (raw / "digits").iterdir()) == sorted(file.name for file in DIGITS.files)
 
 
-def test_no_mirror_at_hand(raw: Path) -> None:
+def test_no_mirror_has_it(raw: Path) -> None:
     done = run(f"raw={raw}", f"mirrors={raw},/nowhere")
     assert done.returncode == 4
     assert done.stdout == ""
@@ -142,11 +142,10 @@ def test_no_mirror_at_hand(raw: Path) -> None:
         ("mirrors=http://example.org", "mirrors=http://example.org: expected folders and https:// addresses"),
     ],
 )
-def test_wrong_words_get_one_line(word: str, message: str) -> None:
-    done = run(word)
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"error: {message}")
-    assert len(done.stderr.splitlines()) == 1
+def test_wrong_words_are_named(word: str, message: str) -> None:
+    with pytest.raises(UserError) as refused:
+        stage.main([word])
+    assert str(refused.value).startswith(message)
 
 
 def test_help_names_the_keys() -> None:

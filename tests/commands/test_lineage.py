@@ -178,8 +178,8 @@ def test_what_mlflow_has_and_has_not_is_found(
     assert lineage.main(words) == 0
     shutil.rmtree(place.store.folder(first))
     assert lineage.main(words) == 0
-    assert "1 runs are in MLflow alone, without a folder in runs/" in capsys.readouterr().out
+    assert "1 run in MLflow alone, without a folder in runs/" in capsys.readouterr().out
     place.store.note_published(second, {"run_id": "f" * 32})
-    with pytest.raises(RunsLost, match="1 broken links"):
+    with pytest.raises(RunsLost, match="1 broken link, "):
         lineage.main(words)
     assert f"{second[:12]}: its MLflow run {'f' * 32} is not in the store" in capsys.readouterr().out

@@ -275,8 +275,8 @@ def test_the_report_finds_the_sweep_in_either_store(server: TrackingServer, fill
     parent = tracker.parent(question, sweep.id)
     assert parent == filled.published(sweep.keys[0])["parent_run_id"]
     assert parent is not None
-    tracker.add_files(parent, {"report/a.txt": filled.folder(sweep.keys[0]) / "published.json"})
-    assert list((server.folder / "artifacts").rglob("a.txt"))
+    tracker.add_files(parent, {"report/published.json": filled.folder(sweep.keys[0]) / "published.json"})
+    assert list((server.folder / "artifacts").rglob("published.json"))
 
 
 @pytest.mark.slow
@@ -447,17 +447,17 @@ def test_a_run_of_another_release_is_counted_and_the_others_are_sent(
 
 def test_the_address_given_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere")
-    assert publish.target("").uri == "http://elsewhere"
-    assert publish.target("http://here").uri == "http://here"
+    assert publish.target("").address.uri == "http://elsewhere"
+    assert publish.target("http://here").address.uri == "http://here"
     assert publish.target(f"sqlite:///{tmp_path}/a.db").address.database == tmp_path / "a.db"
 
 
 def test_without_an_address_it_is_the_one_in_conf(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert publish.target("").uri == f"sqlite:///{PROJECT}/mlflow.db"
+    assert publish.target("").address.uri == f"sqlite:///{PROJECT}/mlflow.db"
     shutil.copytree(PROJECT / "conf", tmp_path / "conf")
     (tmp_path / "conf" / "tracking" / "sqlite.yaml").write_text("kind: server\nuri: http://group:5000\n")
     monkeypatch.setattr(publish.rules, "CONF", tmp_path / "conf")
-    assert publish.target("").uri == "http://group:5000"
+    assert publish.target("").address.uri == "http://group:5000"
 
 
 @pytest.mark.parametrize(

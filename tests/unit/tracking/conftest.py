@@ -37,19 +37,14 @@ class Filled:
         self.results = [make_result(seed, gap=gap) for seed, gap in enumerate((0.02, 0.0003, 0.011))]
         history = {"train/loss": [float("inf"), float("nan")]}
         self.diverged = make_result(7, status="diverged", reason="loss is nan", history=history, figures={})
-        given = {
-            "source": "https://storage.googleapis.com/cvdf-datasets/mnist/",
-            "features": {"dtype": "float32", "shape": [784]},
-            "targets": {"dtype": "uint8", "shape": []},
-            "classes": 10,
-        }
+        given = {"shape": [50_000, 784]}
         self.ids = [self.tracker.publish(result, "optimizers", self.parent, given) for result in self.results]
         self.diverged_ids = self.tracker.publish(self.diverged, "optimizers", self.parent, given)
         self.single_ids = self.tracker.publish(make_result(42), "optimizers")
         self.tracker.log_metrics(self.parent, {"best/test_accuracy": 0.97, "spread": float("inf")})
         self.tracker.set_note(self.parent, "| optimizer | gap |\n| --- | --- |\n| adam | 1.1 |")
         self.tracker.end(self.parent, "FINISHED")
-        self.client = MlflowClient(self.tracker.uri)
+        self.client = MlflowClient(self.tracker.address.uri)
         self.run = self.client.get_run(self.ids[0]["run_id"])
 
 

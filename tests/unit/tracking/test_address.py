@@ -101,7 +101,7 @@ def test_null_tracker_has_the_same_words_and_does_nothing(tmp_path: Path) -> Non
     tracker.set_tags(parent, {})
     tracker.set_note(parent, "")
     tracker.add_files(parent, {})
-    assert (tracker.uri, parent, tracker.close_stale(), list(tmp_path.iterdir())) == ("", "", [], [])
+    assert (tracker.address.uri, parent, tracker.close_stale(), list(tmp_path.iterdir())) == ("", "", [], [])
 
 
 def test_importing_and_opening_is_light(tmp_path: Path) -> None:

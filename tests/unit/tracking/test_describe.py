@@ -20,24 +20,10 @@ def test_parameters_are_the_job_with_dots() -> None:
     ).items()
 
 
-def test_width_and_depth_are_parameters() -> None:
-    shown = describe.parameters(make_result(job=make_job(hidden=(32, 32))))
-    assert (shown["model.width"], shown["model.depth"]) == ("32", "2")
-
-
-def test_unequal_widths_are_listed() -> None:
-    assert describe.parameters(make_result(job=make_job(hidden=(512, 256))))["model.width"] == "512x256"
-
-
 def test_parameter_too_long_for_mlflow_says_that_it_was_cut() -> None:
     value = describe.parameters(make_result(job=make_job(hidden=tuple(range(1, 3000)))))["model.hidden"]
     assert len(value) == 6000
     assert value.endswith("… (cut)")
-
-
-def test_epochs_count_from_one() -> None:
-    points, _ = describe.metrics(make_result())
-    assert [point.step for point in points if point.name == "val/loss"] == [1, 2, 3]
 
 
 def test_a_point_stands_at_its_epoch() -> None:
@@ -53,11 +39,6 @@ def test_epochs_are_spread_over_the_training() -> None:
     assert [point.time - START for point in points if point.name == "val/loss"] == [2000, 4000, 6000]
 
 
-def test_figure_that_repeats_the_last_epoch_is_not_recorded_twice() -> None:
-    points, _ = describe.metrics(make_result())
-    assert len([point for point in points if point.name == "train/accuracy"]) == 3
-
-
 def test_figure_that_differs_from_the_last_epoch_is_the_latest_value() -> None:
     points, _ = describe.metrics(replace(make_result(), figures={"train/accuracy": 0.5}))
     assert max((p.step, p.time, p.value) for p in points if p.name == "train/accuracy") == (3, START + 1, 0.5)
@@ -67,10 +48,6 @@ def test_figure_that_differs_from_the_last_epoch_is_the_latest_value() -> None:
 def test_what_is_not_finite_is_left_out_and_named(value: float) -> None:
     points, lost = describe.metrics(make_result(history={"train/loss": [1.0, value]}, figures={"test/loss": value}))
     assert (len(points), lost) == (1, {"train/loss@2": str(value), "test/loss": str(value)})
-
-
-def test_times_are_those_of_the_training() -> None:
-    assert describe.span(make_result()) == (START, START + 6000)
 
 
 @pytest.mark.parametrize("started", ["", "not a time"])
@@ -96,22 +73,3 @@ def test_dataset_has_our_digest_within_mlflows_limit() -> None:
     kept = describe.dataset(make_result(), None)
     assert (kept["name"], kept["digest"]) == ("mnist", DATA_DIGEST[:36])
     assert json.loads(kept["profile"])["sha256"] == DATA_DIGEST
-
-
-def test_dataset_given_is_described() -> None:
-    given = {"source": "https://host/mnist", "features": {"dtype": "float32", "shape": [784]}, "classes": 10}
-    kept = describe.dataset(make_result(), given)
-    assert (kept["source_type"], kept["source"]) == ("http", '{"url": "https://host/mnist"}')
-    assert json.loads(json.loads(kept["schema"])["mlflow_tensorspec"]["features"])[0]["tensor-spec"]["shape"] == [
-        -1,
-        784,
-    ]
-    assert json.loads(kept["profile"])["classes"] == 10
-
-
-def test_shape_of_the_dataset_is_enough_for_its_schema() -> None:
-    kept = describe.dataset(make_result(), {"shape": [50000, 784]})
-    assert json.loads(json.loads(kept["schema"])["mlflow_tensorspec"]["features"])[0]["tensor-spec"]["shape"] == [
-        -1,
-        784,
-    ]

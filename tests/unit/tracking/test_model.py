@@ -51,7 +51,7 @@ def test_it_loads_and_predicts_probabilities(logged: Logged, monkeypatch: pytest
     import mlflow
 
     # What a person does, and undone: the address is global in MLflow.
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", logged.tracker.uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", logged.tracker.address.uri)
     monkeypatch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     loaded = mlflow.pyfunc.load_model(f"runs:/{logged.run_id}/model")
     probabilities = loaded.predict(SAMPLES)
@@ -63,7 +63,7 @@ def test_it_loads_and_predicts_probabilities(logged: Logged, monkeypatch: pytest
 def test_its_signature_is_checked_when_it_predicts(logged: Logged, monkeypatch: pytest.MonkeyPatch) -> None:
     import mlflow
 
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", logged.tracker.uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", logged.tracker.address.uri)
     signature = mlflow.models.get_model_info(f"models:/{logged.model_id}").signature
     assert [(field.type, field.shape) for field in signature.inputs] == [(np.dtype("float32"), (-1, 784))]
     assert [field.shape for field in signature.outputs] == [(-1, 10)]

@@ -63,8 +63,8 @@ def test_what_is_not_what_its_key_says_is_refused(filled: Filled, tmp_path: Path
     run_id, result = filled.ids[0]["run_id"], filled.results[0]
     forged = json.loads(describe.provenance(result))
     forged["identity"]["data"] = "0" * 64
-    (tmp_path / "forged").write_text(json.dumps(forged))
-    filled.tracker.add_files(run_id, {"provenance.json": tmp_path / "forged"})
+    (tmp_path / "provenance.json").write_text(json.dumps(forged))
+    filled.tracker.add_files(run_id, {"provenance.json": tmp_path / "provenance.json"})
     try:
         with pytest.raises(
             UserError, match=r"not a whole run of this project .its key is not that of its configuration"

@@ -43,7 +43,7 @@ def free_port() -> int:
 @pytest.fixture(scope="module")
 def served(filled: Filled) -> Iterator[Served]:
     port = free_port()
-    environment = os.environ | {"MLFLOW_TRACKING_URI": filled.tracker.uri}
+    environment = os.environ | {"MLFLOW_TRACKING_URI": filled.tracker.address.uri}
     process = subprocess.Popen(
         [sys.executable, "-m", "pipeline.ui", f"port={port}"],
         cwd=PROJECT,
@@ -88,7 +88,9 @@ def open_runs(browser: Any, served: Served) -> None:
 
 
 def test_it_says_where_it_is(served: Served, filled: Filled) -> None:
-    assert served.lines[0] == f"MLflow shows the runs of {filled.tracker.uri} at {served.address} (Ctrl-C ends it)"
+    assert (
+        served.lines[0] == f"MLflow shows the runs of {filled.tracker.address.uri} at {served.address} (Ctrl-C ends it)"
+    )
 
 
 def test_it_leads_to_the_view_of_each_experiment(served: Served, filled: Filled) -> None:
@@ -168,7 +170,7 @@ def test_it_serves_as_a_tracking_server(served: Served, tmp_path: Path) -> None:
     parent = tracker.begin(ParentRun("over http", "sweep", {}, sweep_id="s"))
     ids = tracker.publish(make_result(), "over http", parent)
     assert open_tracker("server", served.address, tmp_path).publish(make_result(), "over http", parent) == ids
-    tracker.add_files(ids["run_id"], {"note.txt": tmp_path / "mlflow.db.lock"})
+    tracker.add_files(ids["run_id"], {"mlflow.db.lock": tmp_path / "mlflow.db.lock"})
     tracker.end(parent, "FINISHED")
     run = tracker.connection.client.get_run(ids["run_id"])
     assert (run.info.status, run.data.metrics["overfitting_gap/accuracy"]) == ("FINISHED", 0.01)
