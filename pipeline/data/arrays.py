@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import mmap
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pipeline.cli.errors import UserError
 from pipeline.config.digests import arrays_digest
 from pipeline.data.files import save, shown, whole
+from pipeline.data.memory import let_go
 
 NAMES = ("train_images", "train_labels", "test_images", "test_labels")
 META = "meta.json"
@@ -59,16 +58,6 @@ def write(arrays: Arrays, folder: Path) -> None:
         for name, array in arrays.named().items():
             save(temporary / f"{name}.npy", array)
         (temporary / META).write_text(json.dumps(meta, indent=1) + "\n")
-
-
-def let_go(array: np.ndarray) -> None:
-    """Give back the memory of a memory map that has been copied; it is read from disk again where it is touched."""
-    base: Any = array
-    while isinstance(base, np.ndarray) and not isinstance(base, np.memmap):
-        base = base.base
-    pages = getattr(base, "_mmap", None)
-    if pages is not None and hasattr(mmap, "MADV_DONTNEED"):
-        pages.madvise(mmap.MADV_DONTNEED)
 
 
 def load(folder: Path, verified: bool = False) -> Arrays:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from pipeline.cli.errors import UserError
 from pipeline.config.digests import arrays_digest
 from pipeline.config.run_config import Dataset
-from pipeline.data.arrays import Arrays, let_go
+from pipeline.data.memory import let_go
 from pipeline.models import randomness
+
+if TYPE_CHECKING:
+    from pipeline.data.arrays import Arrays
 
 
 @dataclass(frozen=True)

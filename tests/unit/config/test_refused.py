@@ -44,7 +44,7 @@ COMMANDS = {
     f"hydra.run.dir={'a' * 300}": "File name too long",
     "paths.runs=/tmp/\udcff": "expected UTF-8",
     "-m question=a,b": "question: cannot be swept (came: a, b)",
-    "-cd /nowhere optimizer=slow": "optimizer",
+    "-cd /nowhere optimizer=slow": "'/nowhere' not found",
     "--multi plan=true": "--multi: no such option (did you mean '--multirun'?)",
     "--cfg jobs": "--cfg jobs: expected one of job, hydra, all (did you mean 'job'?)",
 }
