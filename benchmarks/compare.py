@@ -69,7 +69,7 @@ def statistics(folder: Path) -> tuple[float, float, int]:
     from pipeline.report.evidence import Evidence, read_sources
 
     evidence = Evidence(read_sources([folder]))
-    [dataset] = {result.job.dataset.name for result in evidence.main_results}
+    dataset, _ = evidence.questions[0]
     evidence.labels = np.asarray(load(console.PROJECT / "data/processed" / dataset).test_labels)
     before, cpu = time.perf_counter(), time.process_time()
     assert len(evidence.analysis.contrasts)

@@ -12,14 +12,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
-
 from pipeline.cli import console
 from pipeline.cli.errors import UserError
 from pipeline.config.digests import array_digest
 from pipeline.config.run_config import digest
 from pipeline.data import arrays, raw, sources
-from pipeline.data.arrays import Arrays
+from pipeline.data.arrays import Arrays, scale
 from pipeline.data.files import shown, whole
 from pipeline.data.raw import Samples
 from pipeline.data.sources import DataSet
@@ -76,12 +74,6 @@ def preprocess(dataset: DataSet, raw_folder: Path, folder: Path, card: Path, pic
             temporary.write_text(json.dumps(content, indent=1) + "\n")
         drawing.result()
     return written
-
-
-def scale(images: np.ndarray, brightest: int) -> np.ndarray:
-    """float32 (n, pixels) in [0, 1]; the same bits as `images.astype("float32") / brightest`, in half the time."""
-    scaled: np.ndarray = np.divide(images.reshape(len(images), -1), np.float32(brightest))
-    return scaled
 
 
 def draw(dataset: DataSet, samples: Samples, path: Path) -> None:

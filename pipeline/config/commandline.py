@@ -21,7 +21,6 @@ from pipeline.config import rules
 MOST_JOBS = 100_000
 """A grid over this is taken for a slip of the finger: 100,000 runs compose for an hour."""
 
-
 ELSEWHERE = ("--config-dir", "-cd", "--config-path", "-cp")
 """Options that name a folder of files of the user's own."""
 VALUED = {*ELSEWHERE, "--config-name", "-cn", "--package", "-p", "--cfg", "-c"}
@@ -29,8 +28,7 @@ CFG = ("job", "hydra", "all")
 INFO = {"all", "config", "defaults", "defaults-tree", "plugins", "searchpath"}
 """What may stand behind `--info` (`-i`), which needs nothing."""
 MULTIRUN = {"--multirun", "-m"}
-MODES = {*MULTIRUN, "--run", "-r", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc"}
-"""Of which there can be one."""
+MODES = {*MULTIRUN, "--run", "-r", "--info", "-i", "--shell-completion", "-sc"}
 OPTIONS = {*MODES, *VALUED, "--help", "-h", "--hydra-help", "--version", "--resolve", "--verbose", "-v"}
 LAUNCHERS = ("batched", "batched_slurm", "batched_submitit_local", "basic")
 """Those whose jobs end up in one sweep: others train each in a process that knows nothing of the others."""
@@ -106,8 +104,6 @@ def _check_options(options: Sequence[str]) -> list[str]:
             problems.append(f"{option}: expected a value after it")
         elif name in ("--cfg", "-c") and value not in CFG:
             problems.append(f"{name} {value}: expected one of {', '.join(CFG)}{nearest(value, CFG)}")
-    if len(modes := [option for option in given if option in MODES]) > 1:
-        problems.append(f"{' '.join(modes)}: expected one of --multirun, --cfg, --info, --shell-completion")
     return problems
 
 

@@ -15,6 +15,8 @@ import pandas as pd
 from pipeline.cli import ui_address
 from pipeline.cli.errors import UserError
 from pipeline.config.run_config import Model, RunConfig, Training
+from pipeline.report.curves import bands, curve_points
+from pipeline.report.ranking import places
 from pipeline.statistics import declaration, summary
 from pipeline.statistics.analysis import Analysis, analysis
 from pipeline.statistics.equal_fit import gap_by_training_loss
@@ -164,7 +166,7 @@ class Evidence:
         self.experiments = experiments
         self.results = [result for source in self.sources for result in source.results]
         self.runs = summary.tidy(experiments)
-        self.curves = summary.curves(experiments)
+        self.curves = curve_points(experiments)
         self.table = self._ranked(summary.summarise(self.runs)) if len(self.runs) else summary.summarise(self.runs)
         self.published = {
             (source.name, key): ids for source in self.sources for key, ids in source.published.items() if ids
@@ -173,11 +175,11 @@ class Evidence:
     @staticmethod
     def _ranked(table: pd.DataFrame) -> pd.DataFrame:
         """With `place` and `place_to` in each data set and experiment: by validation accuracy, where there is one."""
-        places = []
+        parts = []
         for _, group in table.groupby(["dataset", "experiment"], sort=False):
-            figure = "best_val_accuracy" if group["best_val_accuracy_mean"].notna().any() else "test_accuracy"
-            places.append(summary.places(group, figure))
-        return table.join(pd.concat(places))
+            figure = summary.RANKING if group[f"{summary.RANKING}_mean"].notna().any() else "test_accuracy"
+            parts.append(places(group, figure))
+        return table.join(pd.concat(parts))
 
     @property
     def finished(self) -> pd.DataFrame:
@@ -195,7 +197,7 @@ class Evidence:
     def question(self, question: tuple[str, str]) -> pd.DataFrame:
         """The configurations of one comparison, by place on the validation samples; as they ran, where there are none."""
         table = self.table[self.table["dataset"].eq(question[0]) & self.table["experiment"].eq(question[1])]
-        validated = table["best_val_accuracy_mean"].notna().any()
+        validated = table["val_accuracy_mean"].notna().any()
         return table.sort_values("place", kind="stable", na_position="last") if validated else table
 
     @cached_property
@@ -205,7 +207,7 @@ class Evidence:
 
     @cached_property
     def chosen_on_validation(self) -> bool:
-        return bool(self.main["best_val_accuracy_mean"].notna().any())
+        return bool(self.main["val_accuracy_mean"].notna().any())
 
     @cached_property
     def best(self) -> pd.Series:
@@ -218,23 +220,18 @@ class Evidence:
         """What conf/comparison.yaml declares: contrasts, margins, and how many seeds a claim takes."""
         return declaration.load()
 
-    @cached_property
-    def main_results(self) -> list[RunResult]:
-        """The runs of the main comparison, finished or not; all of them where none finished."""
-        if not self.questions:
-            return self.results
-        dataset, experiment = self.questions[0]
-        return [result for result in self.experiments[experiment] if result.job.dataset.name == dataset]
+    def results_of(self, question: tuple[str, str]) -> list[RunResult]:
+        """The runs of one comparison, finished or not."""
+        return [result for result in self.experiments[question[1]] if result.job.dataset.name == question[0]]
 
     @cached_property
     def gap_by_training_loss(self) -> pd.DataFrame:
         """Of every comparison: the gap at each training loss that all seeds of a configuration passed."""
         parts = []
-        for dataset, experiment in self.questions:
-            runs = self.counted[self.counted["experiment"].eq(experiment) & self.counted["dataset"].eq(dataset)]
-            keys = set(runs["key"])
-            found = gap_by_training_loss([run for run in self.experiments[experiment] if run.key in keys])
-            parts.append(found.assign(dataset=dataset, experiment=experiment))
+        for question in self.questions:
+            keys = set(summary.once_per_seed(self.finished)["key"])
+            found = gap_by_training_loss([run for run in self.results_of(question) if run.key in keys])
+            parts.append(found.assign(dataset=question[0], experiment=question[1]))
         return pd.concat(parts, ignore_index=True) if parts else gap_by_training_loss([])
 
     def bands(self, question: tuple[str, str]) -> pd.DataFrame:
@@ -244,17 +241,27 @@ class Evidence:
         point = ["configuration", "split", "epoch"]
         curves = curves[curves["status"].eq(FINISHED)].drop_duplicates([*point, "seed"], keep="last")
         seeds = curves.groupby("configuration")["seed"].transform("nunique")
-        return summary.bands(curves[curves.groupby(point)["seed"].transform("size").eq(seeds)])
+        return bands(curves[curves.groupby(point)["seed"].transform("size").eq(seeds)])
 
     @cached_property
-    def counted(self) -> pd.DataFrame:
-        """The finished runs, each configuration and seed of an experiment once."""
-        return summary.once_per_seed(self.finished)
+    def comparisons(self) -> list[tuple[str, str]]:
+        """The questions that have an answer: those of several configurations, and the main one."""
+        sizes = {question: int((self.question(question)["n"] > 0).sum()) for question in self.questions}
+        return [question for question, size in sizes.items() if size > 1 or question == self.questions[0]]
 
     @cached_property
+    def analyses(self) -> dict[tuple[str, str], Analysis]:
+        """What the declared contrasts of each comparison show, and what they do not."""
+        main = self.questions[0][0] if self.questions else ""
+        return {
+            question: analysis(self.results_of(question), self.declared, self.labels if question[0] == main else None)
+            for question in self.comparisons
+        }
+
+    @property
     def analysis(self) -> Analysis:
-        """What the declared contrasts of the main comparison show, and what they do not."""
-        return analysis(self.main_results, self.declared, self.labels)
+        """That of the main comparison; of all runs where none finished."""
+        return self.analyses[self.questions[0]] if self.questions else analysis(self.results, self.declared)
 
     @property
     def jobs(self) -> list[RunConfig]:
@@ -271,11 +278,6 @@ class Evidence:
         """The fewest and the most finished seeds that a configuration of the main comparison has."""
         counts = self.main.loc[self.main["n"] > 0, "n"]
         return int(counts.min()), int(counts.max())
-
-    @cached_property
-    def ties(self) -> int:
-        """How many configurations share the first place; 0 where there are no intervals."""
-        return int(self.main["place"].eq(1).sum())
 
     @cached_property
     def book(self) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from matplotlib.patches import Rectangle
 from pipeline.cli import formatting
 from pipeline.report import style
 from pipeline.report.evidence import BOOK_ACCURACY, BOOK_BAND
+from pipeline.report.pictures import Hard
 from pipeline.report.style import HELD, INK, MUTED, TRAIN
 
 SMALL = 8
@@ -204,15 +205,15 @@ def draw_lines(
         names[line.name] = (at[-1], mean[-1])
     if span:
         ax.set_xlim(span)
-    _ticks(ax, x, "x", sorted(ax.get_xlim()), 0.17)
+    set_ticks(ax, x, "x", sorted(ax.get_xlim()), 0.17)
     ax.set_ylim(ends)
-    _ticks(ax, y, "y", ends, 0.11)
+    set_ticks(ax, y, "y", ends, 0.11)
     if x.falling:
         ax.invert_xaxis()
     _labels(ax, names, looks)
 
 
-def _ticks(ax: Axes, axis: Axis, which: str, ends: Sequence[float], distance: float) -> None:
+def set_ticks(ax: Axes, axis: Axis, which: str, ends: Sequence[float], distance: float) -> None:
     """The ticks of an axis that lie within its ends, those left out that would come nearer than that part of its length."""
     getattr(ax, f"set_{which}label")(axis.label)
     if axis.ticks:
@@ -296,52 +297,33 @@ def confusion(counts: np.ndarray, classes: Sequence[str]) -> Figure:
 
 def baseline(accuracies: Sequence[float], interval: dict[str, float]) -> Figure:
     """Each seed of the book's network, their mean, what the book prints and the band that a seed should lie in."""
-    figure, ax = style.axes(5.3, 1.75, left=0.12, right=0.12, top=0.42, bottom=0.45)
+    figure, ax = style.axes(5.3, 1.75, left=0.12, right=1.1, top=0.42, bottom=0.45)
     ax.axvspan(100 * BOOK_BAND[0], 100 * BOOK_BAND[1], color=TRAIN, alpha=0.1, linewidth=0)
     ax.plot([100 * BOOK_ACCURACY] * 2, [-1, 1], color=INK, linewidth=1.4, linestyle=(0, (4, 2)))
     ax.annotate("the book: 97.8 %", (100 * BOOK_ACCURACY, 1), (0, 4), textcoords="offset points", ha="center")
     ax.annotate("expected band", (100 * BOOK_BAND[0], 1), (0, 4), textcoords="offset points", color=MUTED)
     ax.plot(100 * np.asarray(accuracies), [0.4] * len(accuracies), "o", color=HELD, alpha=0.75, markersize=6)
-    if not math.isnan(interval["low"]):
-        ax.plot([100 * interval["low"], 100 * interval["high"]], [-0.4, -0.4], color=HELD, linewidth=1.6)
+    ax.plot([100 * interval["low"], 100 * interval["high"]], [-0.4, -0.4], color=HELD, linewidth=1.6)
     ax.plot(100 * interval["mean"], -0.4, "D", color=HELD, markersize=7)
-    low = min(
-        100 * BOOK_BAND[0], 100 * min(accuracies), *([] if math.isnan(interval["low"]) else [100 * interval["low"]])
-    )
-    high = max(
-        100 * BOOK_BAND[1], 100 * max(accuracies), *([] if math.isnan(interval["high"]) else [100 * interval["high"]])
-    )
-    right = interval["mean"] if math.isnan(interval["high"]) else interval["high"]
-    ends = low - 0.12, high + 0.12
-    for end, height, label in ((max(accuracies), 0.4, "one dot a seed"), (right, -0.4, "their mean")):
-        ax.annotate(
-            label,
-            (100 * end, height),
-            (9, 0),
-            textcoords="offset points",
-            va="center",
-            color=MUTED,
-            fontsize=SMALL,
-        )
-        # To the right of what it names, and the axis goes on until it has room there.
-        room = (9 / 72 + style.inches([label])) / (5.3 - 2 * 0.12)
-        ends = ends[0], max(ends[1], (100 * end - room * ends[0]) / (1 - room))
-    ax.set(ylim=(-1, 1), xlim=ends, yticks=[], xlabel="test accuracy, %")
+    for height, label in ((0.4, "one dot a seed"), (-0.4, "their mean")):
+        ax.text(1.02, (height + 1) / 2, label, va="center", color=MUTED, fontsize=SMALL, transform=ax.transAxes)
+    low, high = ax.get_xlim()
+    ax.set(ylim=(-1, 1), xlim=(low - 0.05, high + 0.05), yticks=[], xlabel="test accuracy, %")
     ax.spines["left"].set_visible(False)
     ax.grid(axis="y", visible=False)
     return figure
 
 
-def digit_sheet(images: Sequence[np.ndarray], captions: Sequence[str], columns: int = 8) -> Figure:
+def digit_sheet(digits: Sequence[Hard], columns: int = 8) -> Figure:
     """Pictures in rows with a line below each, for places that take a single picture."""
-    rows = math.ceil(len(images) / columns)
+    rows = math.ceil(len(digits) / columns)
     figure = Figure(figsize=(1.1 * columns, 1.45 * rows))
-    for place, (image, caption) in enumerate(zip(images, captions, strict=True)):
-        ax = figure.add_axes(
-            (place % columns / columns + 0.01, 1 - (place // columns + 0.76) / rows, 0.98 / columns, 0.72 / rows)
-        )
-        ax.imshow(image, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+    for place, digit in enumerate(digits):
+        left, bottom = place % columns / columns + 0.01, 1 - (place // columns + 0.76) / rows
+        ax = figure.add_axes((left, bottom, 0.98 / columns, 0.72 / rows))
+        ax.imshow(digit.image, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
         ax.set_axis_off()
+        caption = f"{digit.actual} → {digit.predicted}, {100 * digit.certainty:.0f} %"
         ax.text(0.5, -0.08, caption, transform=ax.transAxes, ha="center", va="top", fontsize=8)
     return figure
 

@@ -80,7 +80,11 @@ def between(names: str, store: RunStore, data: Path) -> str:
         if run.identity.get("data") != arrays.digest:
             shown = console.in_checkout(folder)
             raise UserError(f"{run.name}: was tested on other data than {shown} holds; data=FOLDER names another")
-    found = mcnemar.of_runs(arrays.test_labels, first, second)
+    predictions = [run.predictions for run in (first, second) if run.predictions is not None]
+    if len(predictions) < 2:
+        lost = first if first.predictions is None else second
+        raise UserError(f"{lost.name}: no predictions, since it {lost.status}; expected two finished runs")
+    found = mcnemar.of_predictions(arrays.test_labels, *predictions)
     # Two runs may share a name: of one network with and without validation samples, or of two depths of a sweep.
     names_of = [
         run.name if first.name != second.name else f"{run.name} ({beginning(run.key)})" for run in (first, second)

@@ -95,8 +95,10 @@ def read(file: str, evidence: Evidence) -> pd.DataFrame | None:
         of = table["dataset"] if "dataset" in table else pd.Series("mnist", table.index)
         shown = [where != ELSEWHERE or name == dataset for where, name in zip(trained, of, strict=True)]
         table = table.assign(trained=trained).loc[shown]
-        if table["trained"].ne(NOT_RUN).any():
+        if HERE in trained:
             return table
+        if ELSEWHERE in set(table["trained"]):
+            return table[table["trained"].ne(NOT_RUN)]
     return None
 
 

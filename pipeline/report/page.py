@@ -14,7 +14,7 @@ from pipeline.cli import formatting
 from pipeline.data.arrays import Arrays
 from pipeline.report import figures, method, other_tables, pictures, statistics_tables, style, tables
 from pipeline.report.evidence import BOOK_ACCURACY, BOOK_BAND, BOOK_SOURCE, Evidence
-from pipeline.report.plots import Plots
+from pipeline.report.plots import Comparison, Plots
 from pipeline.report.prose import answers, limits, opening
 from pipeline.statistics import summary
 from pipeline.training.result import DIVERGED, FAILED, FINISHED
@@ -35,11 +35,9 @@ FILES = [
 GLOSSARY = {
     r"nats?": "The unit of cross-entropy with the natural logarithm: a loss of 0.1 nats means that the right class gets a "
     "probability of about 90 %, in the geometric mean.",
-    r"(?<=\d )points?|(?<=in )points": "Hundredths of accuracy: from 97.0 % to 97.5 % is half a point.",
     r"contrasts?": "Two configurations that differ in one value only, compared seed by seed; which ones was declared beforehand.",
     r"95 % intervals?": "Would hold the true mean in 95 of 100 repetitions with other seeds.",
     r"held[ -]out": "A random sample of the training file that no network is trained on.",
-    r"training loss": "Cross-entropy on the images that the network was trained on, with its weights fixed.",
     r"explored": "10 seeds: worth a closer look.",
     r"confirmed": "30 seeds.",
 }
@@ -75,20 +73,31 @@ def render(evidence: Evidence, plots: Plots | None, arrays: Arrays | None) -> st
 
 def _compared(evidence: Evidence, plots: Plots) -> dict[str, Any]:
     """What the page shows of runs that finished."""
-    found = answers.answers(evidence.analysis)
-    pictures_of = [plots.gap_accuracy or plots.dumbbells, plots.gap_by_loss, plots.held_out_loss]
-    last = plots.dumbbells if plots.gap_accuracy else None
     return {
-        "answers": list(zip(found, [*pictures_of, last], strict=True)),
-        "tie": opening.tie(evidence),
+        "comparisons": [
+            _comparison(evidence, question, plots.comparisons[question]) for question in evidence.comparisons
+        ],
         "boards": [_board(evidence, question) for question in evidence.questions],
         "book": _book(evidence),
         "winner_link": evidence.link_of(evidence.winner.key) if evidence.winner else None,
         "other_tables": other_tables.tables(evidence),
-        "limits": limits.limits(evidence.analysis),
         "split_offset": statistics_tables.split_offset(evidence.analysis),
-        "statistics": statistics_tables.tables(evidence.analysis),
         "swatches": {name: f"var({style.VARIABLES[look['color']]})" for name, look in plots.looks.items()},
+    }
+
+
+def _comparison(evidence: Evidence, question: tuple[str, str], plots: Comparison) -> dict[str, Any]:
+    """The answers of one comparison, each with its picture, and its statistics."""
+    found = evidence.analyses[question]
+    pictures_of = [plots.gap_accuracy or plots.dumbbells, plots.gap_by_loss, plots.held_out_loss]
+    last = plots.dumbbells if plots.gap_accuracy else None
+    return {
+        "name": f"{question[1]}, on {question[0]}",
+        "tie": opening.tie(evidence.question(question)),
+        "answers": list(zip(answers.answers(found), [*pictures_of, last], strict=True)),
+        "gap_loss": plots.gap_loss,
+        "limits": limits.limits(found),
+        "statistics": statistics_tables.tables(found),
     }
 
 
@@ -131,7 +140,7 @@ def _board(evidence: Evidence, question: tuple[str, str]) -> dict[str, Any]:
         "experiment": question[1],
         "parent": evidence.parent_link(question[1]),
         "rows": rows,
-        "validated": bool(table["best_val_accuracy_mean"].notna().any()),
+        "validated": bool(table["val_accuracy_mean"].notna().any()),
     }
 
 

@@ -31,10 +31,6 @@ class Hard:
     """What the network gives the class that the image is labelled with."""
 
     @property
-    def caption(self) -> str:
-        return f"{self.actual} → {self.predicted}, {100 * self.certainty:.0f} %"
-
-    @property
     def alternative(self) -> str:
         verb = "taken for" if self.predicted != self.actual else "recognised as"
         certainty = f"{100 * self.certainty:.0f} % certainty"
@@ -62,33 +58,23 @@ def hardest(result: RunResult, arrays: Arrays, count: int = 24) -> list[Hard]:
 
 @dataclass(frozen=True)
 class FirstLayer:
-    """Some units of the first layer, those that the next one heeds most; that one first."""
+    """The weights of some units of the first layer."""
 
-    images: np.ndarray
-    """Float (shown, height, width): the weights from the pixels."""
+    picture: np.ndarray
+    """RGBA, see `weight_atlas`."""
+    shown: int
     units: int
-    """How many there are in all."""
-    chosen: np.ndarray
-    """Integers (shown,): which ones, from 0."""
-    heeded: np.ndarray
-    """Float (shown,): the norm of the weights to the next layer."""
-    norms: np.ndarray
-    """Float (shown,): the norm of the weights from the pixels."""
 
 
 def first_layer(result: RunResult, arrays: Arrays, count: int = 32) -> FirstLayer | None:
-    """The weights of the first layer as images; None where they were not kept."""
+    """Those units that have the largest weights to the next layer, largest first; None where weights were not kept."""
     kernels = [array for array in (result.weights or {}).values() if array.ndim == 2]
     pixels = arrays.image_shape[0] * arrays.image_shape[1]
-    first = next((kernel for kernel in kernels if kernel.shape[0] == pixels), None)
-    if first is None:
+    if len(kernels) < 2 or kernels[0].shape[0] != pixels:
         return None
-    units = first.shape[1]
-    after = next((kernel for kernel in kernels if kernel.shape[0] == units and kernel is not first), None)
-    weight = np.linalg.norm(first, axis=0) if after is None else np.linalg.norm(after, axis=1)
-    chosen = np.argsort(-weight, kind="stable")[:count]
-    images = first.T[chosen].reshape(-1, *arrays.image_shape)
-    return FirstLayer(images, units, chosen, weight[chosen], np.linalg.norm(first, axis=0)[chosen])
+    first, after = kernels[:2]
+    chosen = np.argsort(-np.linalg.norm(after, axis=1), kind="stable")[:count]
+    return FirstLayer(weight_atlas(first.T[chosen].reshape(-1, *arrays.image_shape)), len(chosen), first.shape[1])
 
 
 def weight_atlas(images: np.ndarray, columns: int = 8, gap: int = 2) -> np.ndarray:
@@ -117,13 +103,12 @@ def ink(image: np.ndarray) -> np.ndarray:
     return shades
 
 
-def on_white(rgba: np.ndarray) -> np.ndarray:
+def enlarged(rgba: np.ndarray, side: int = 900) -> bytes:
+    """A small picture as PNG, on white and about `side` pixels high."""
     alpha = rgba[..., 3:].astype(float) / 255
-    return np.round(rgba[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
-
-
-def enlarged(image: np.ndarray, times: int) -> np.ndarray:
-    return image.repeat(times, axis=0).repeat(times, axis=1)
+    opaque = np.round(rgba[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
+    times = max(1, round(side / len(rgba)))
+    return png(opaque.repeat(times, axis=0).repeat(times, axis=1))
 
 
 def png(image: np.ndarray) -> bytes:
@@ -134,8 +119,3 @@ def png(image: np.ndarray) -> bytes:
 
 def data_uri(image: np.ndarray) -> str:
     return "data:image/png;base64," + base64.b64encode(png(image)).decode()
-
-
-def enlargement(side: int) -> int:
-    """How many times to enlarge a small picture so that it is looked at with pleasure on its own."""
-    return max(1, round(900 / side))

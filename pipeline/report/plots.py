@@ -1,22 +1,20 @@
-"""The pictures of a report: what each shows, its caption, its alternative text and the numbers behind it."""
+"""The pictures of a report: what each shows, its caption and its alternative text. Their numbers are in the files beside it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from pipeline.cli import formatting
 from pipeline.data.arrays import Arrays
 from pipeline.report import figures, other_tables, pictures, style, tables
 from pipeline.report.evidence import Evidence
-from pipeline.report.figures import Axis, Line
+from pipeline.report.figures import Axis, Ends, Line, Looks
 from pipeline.report.prose import opening
 from pipeline.statistics import summary
 
@@ -26,7 +24,7 @@ MOST_GROUPS = 6
 """Groups of panels to choose from: each panel costs the page about 15 kB."""
 
 Panel = Callable[[list[Axes]], None]
-CURVE_LOOKS: Mapping[str, Mapping[str, Any]] = {
+CURVE_LOOKS: Looks = {
     "training": {"color": style.TRAIN, "marker": "", "linestyle": "-"},
     "held out": {"color": style.HELD, "marker": "", "linestyle": (0, (5, 1.4))},
 }
@@ -34,14 +32,12 @@ CURVE_LOOKS: Mapping[str, Mapping[str, Any]] = {
 
 @dataclass
 class Plot:
-    """One picture. `name` is its file's; `groups` are what the page shows, the one called `shown` first; `table` is the same in
-    numbers."""
+    """One picture. `name` is its file's; `groups` are its drawings for the page, of which `shown` is shown first."""
 
     name: str
     title: str
     caption: str
     alternative: str
-    table: pd.DataFrame
     png: Callable[[], bytes]
     groups: dict[str, list[str]]
     legend: str = ""
@@ -58,10 +54,27 @@ class Network:
     errors: int
     images: int
     hardest: list[pictures.Hard] = field(default_factory=list)
-    hardest_png: Callable[[], bytes] | None = None
-    weights: np.ndarray | None = None
-    units: int = 0
-    units_shown: int = 0
+    first_layer: pictures.FirstLayer | None = None
+
+
+class Comparison:
+    """The pictures of one comparison; what its runs do not allow is None."""
+
+    def __init__(self, evidence: Evidence, question: tuple[str, str], looks: Looks) -> None:
+        suffix = "" if question == evidence.questions[0] else f"_{_slug('_'.join(question))}"
+        table = evidence.question(question)
+        best = table[table["n"] > 0].sort_index()
+        cells = tables.cells(best)
+        several = cells["width"].nunique() > 1
+        self.dumbbells = _dumbbells(best.drop_duplicates("optimizer"), suffix)
+        self.gap_accuracy = _by_width(cells, "gap_accuracy", looks, suffix) if several else None
+        self.gap_loss = _by_width(cells, "gap_loss", looks, suffix) if several else None
+        self.gap_by_loss = _gap_by_training_loss(evidence.gap_by_training_loss, cells, looks, suffix)
+        self.held_out_loss = _held_out_loss(evidence.bands(question), cells, looks, suffix)
+
+    def all(self) -> list[Plot]:
+        found = [self.dumbbells, self.gap_accuracy, self.gap_loss, self.gap_by_loss, self.held_out_loss]
+        return [plot for plot in found if plot]
 
 
 class Plots:
@@ -70,14 +83,9 @@ class Plots:
     def __init__(self, evidence: Evidence, arrays: Arrays | None) -> None:
         with style.styled():
             self.looks = style.look(sorted(set(evidence.runs["optimizer"])))
-            best = evidence.main[evidence.main["n"] > 0].sort_index()
-            cells = tables.cells(best)
-            self.dumbbells = _dumbbells(best.drop_duplicates("optimizer"), evidence)
-            several = cells["width"].nunique() > 1
-            self.gap_accuracy = _by_width(cells, "gap_accuracy", self.looks) if several else None
-            self.gap_loss = _by_width(cells, "gap_loss", self.looks) if several else None
-            self.gap_by_loss = _gap_by_training_loss(evidence, cells, self.looks)
-            self.held_out_loss = _held_out_loss(evidence, cells, self.looks)
+            self.comparisons = {
+                question: Comparison(evidence, question, self.looks) for question in evidence.comparisons
+            }
             curves = {question: _learning_curves(evidence, question) for question in evidence.questions}
             book = evidence.book_question if len(curves) > 1 else None
             self.book_curves = curves.get(book) if book else None
@@ -86,26 +94,24 @@ class Plots:
             self.baseline = _baseline(evidence)
             self.network = _network(evidence, arrays) if arrays is not None else None
 
+    @property
+    def main(self) -> Comparison:
+        return next(iter(self.comparisons.values()))
+
     def all(self) -> list[Plot]:
-        found = [self.dumbbells, self.gap_accuracy, self.gap_loss, self.gap_by_loss, self.held_out_loss]
-        found += [*self.curves, self.book_curves, self.baseline, self.published]
-        return [plot for plot in [*found, self.network.confusion if self.network else None] if plot]
+        found = [plot for comparison in self.comparisons.values() for plot in comparison.all()]
+        others = [*self.curves, self.book_curves, self.baseline, self.published]
+        return [*found, *(plot for plot in [*others, self.network.confusion if self.network else None] if plot)]
 
     def files(self) -> dict[str, bytes]:
         """Name of each PNG and its bytes."""
-        drawings = {plot.name: plot.png for plot in self.all()}
-        if self.network and self.network.hardest_png:
-            drawings["hardest_digits"] = self.network.hardest_png
-        if self.network and self.network.weights is not None:
-            atlas = pictures.on_white(self.network.weights)
-            drawings["first_layer"] = lambda: pictures.png(pictures.enlarged(atlas, pictures.enlargement(len(atlas))))
         with style.styled():
-            return {f"{name}.png": draw() for name, draw in drawings.items()}
-
-
-def _plot(figure: Figure, name: str, title: str, caption: str, alternative: str, table: pd.DataFrame) -> Plot:
-    groups = {"": [style.svg(figure, name, alternative)]}
-    return Plot(name, title, caption, alternative, table, lambda: style.png(figure), groups)
+            found = {f"{plot.name}.png": plot.png() for plot in self.all()}
+            if self.network and self.network.hardest:
+                found["hardest_digits.png"] = style.png(figures.digit_sheet(self.network.hardest))
+        if self.network and self.network.first_layer:
+            found["first_layer.png"] = pictures.enlarged(self.network.first_layer.picture)
+        return found
 
 
 def _panels(
@@ -113,86 +119,92 @@ def _panels(
     title: str,
     caption: str,
     alternative: str,
-    table: pd.DataFrame,
     groups: Mapping[str, Mapping[str, Panel]],
-    names: Sequence[str],
+    looks: Looks,
     rows: int = 1,
-    legend: str = "",
     shown: str = "",
 ) -> Plot:
     """A plot of several panels. `groups`: by what a person chooses, each panel's title and the function that draws it."""
     shown = shown or next(iter(groups))
-    beside = 0.42 + style.inches(names)
+    one = len(groups) == 1 and len(groups[shown]) == 1
+    sheet = partial(figures.sheet, rows=rows, wide=5.3 if one else 3.9, beside=0.42 + style.inches(list(looks)))
     drawn = {
         group: [
-            style.svg(
-                figures.sheet({label: draw}, rows, beside=beside),
-                f"{name}-{_slug(group)}-{number}",
-                f"{title}: {label}",
-            )
-            for number, (label, draw) in enumerate(panels.items())
+            style.svg(sheet({label: draw}), f"{name}-{number}-{place}", f"{alternative} Here: {label}.")
+            for place, (label, draw) in enumerate(panels.items())
         ]
-        for group, panels in groups.items()
+        for number, (group, panels) in enumerate(groups.items())
     }
-    sheet = partial(figures.sheet, groups[shown], rows, beside=beside)
-    return Plot(name, title, caption, alternative, table, lambda: style.png(sheet()), drawn, legend, shown)
+    return Plot(name, title, caption, alternative, lambda: style.png(sheet(groups[shown])), drawn, "Network", shown)
 
 
-def _percent(values: pd.Series) -> list[str]:
-    return [formatting.number(100 * value) for value in values]
+def _draw(
+    axes: list[Axes],
+    lines: Sequence[Sequence[Line]],
+    looks: Looks,
+    x: Axis,
+    y: Sequence[Axis],
+    ends: Sequence[Ends],
+    span: Ends | None = None,
+    band: bool = True,
+) -> None:
+    """A pair of axes for each of `y`, one above the other."""
+    for ax, own, axis, limits in zip(axes, lines, y, ends, strict=True):
+        figures.draw_lines(ax, own, looks, x, axis, limits, span=span, band=band)
 
 
-def _span(table: pd.DataFrame, figure: str, scale: float = 100, digits: int = 2) -> list[str]:
-    pairs = zip(table[f"{figure}_low"], table[f"{figure}_high"], strict=True)
-    return [formatting.span(low, high, scale, digits) or "–" for low, high in pairs]
+def _line(rows: pd.DataFrame, name: str, x: str, figure: str, mark: int | None = None) -> Line:
+    mean, low, high = (rows[f"{figure}_{part}"].to_numpy(float) for part in ("mean", "low", "high"))
+    return Line(name, rows[x].to_numpy(float), mean, low, high, mark)
 
 
 def _slug(text: str) -> str:
     return "".join(letter if letter.isalnum() else "_" for letter in text).strip("_")
 
 
-def _some(items: Sequence[Any], most: int, always: Any = None) -> list[Any]:
+def _some(items: Sequence[str], most: int, always: str = "") -> list[str]:
     """At most `most` of `items`, evenly spread, both ends among them, and `always`."""
     if len(items) <= most:
         return list(items)
-    chosen = {items[round(place)] for place in np.linspace(0, len(items) - 1, most)}
-    if always is not None and always not in chosen:
-        chosen = {*sorted(chosen, key=items.index)[: most - 1], always}
-    return sorted(chosen, key=items.index)
+    chosen = [items[round(place)] for place in np.linspace(0, len(items) - 1, most)]
+    return [item for item in items if item in {*chosen[: most - 1], always or chosen[-1]} or item == chosen[-1]]
 
 
-def _dumbbells(rows: pd.DataFrame, evidence: Evidence) -> Plot:
-    held = "val_accuracy" if evidence.chosen_on_validation else "test_accuracy"
+def _width(row: pd.Series) -> str:
+    whole = formatting.layers(row["hidden"])
+    return whole.partition(", ")[0] if pd.notna(row["width"]) else whole
+
+
+def _network_of(row: pd.Series) -> str:
+    """What a row of `tables.cells` is besides its optimizer: `width 64, 2,000 images`."""
+    return ", ".join(filter(None, [_width(row), row["setting"]]))
+
+
+# --- accuracies and gaps at the end of training
+
+
+def _dumbbells(rows: pd.DataFrame, suffix: str) -> Plot:
+    held, test = "val_accuracy", " Ring: the test file."
+    if rows["val_accuracy_mean"].isna().all():
+        held, test = "test_accuracy", " Nothing is held out, so it is the test file."
     ends = {f"held_out_{part}": rows[f"{held}_{part}"] for part in ("mean", "low", "high")}
     rows = rows.assign(label=[opening.configuration(row) for _, row in rows.iterrows()], **ends)
-    table = pd.DataFrame(
-        {
-            "configuration": rows["label"].to_list(),
-            "seeds": rows["n"].to_list(),
-            "training, %": _percent(rows["train_accuracy_mean"]),
-            "held out, %": _percent(rows["held_out_mean"]),
-            "held out, 95 % interval": _span(rows, "held_out"),
-            "gap, points": _percent(rows["gap_accuracy_mean"]),
-            "test, %": _percent(rows["test_accuracy_mean"]),
-        }
-    )
     said = "; ".join(
-        f"{row['configuration']}: {row['training, %']} % in training, {row['held out, %']} % held out, {row['test, %']} % in the test"
-        for _, row in table.iterrows()
+        f"{row['label']}: {formatting.percent(row['train_accuracy_mean'])} in training, {formatting.percent(row['held_out_mean'])} "
+        f"held out, {formatting.percent(row['test_accuracy_mean'])} in the test"
+        for _, row in rows.iterrows()
     )
-    several = len(rows) > 1
     title = (
-        "Each optimizer at its best" if several and evidence.chosen_on_validation else "Training and held-out accuracy"
+        "Each optimizer at its best"
+        if len(rows) > 1 and not test.startswith(" N")
+        else "Training and held-out accuracy"
     )
     caption = (
         "Diamond: accuracy on the training images; dot: on held-out images, its line the 95 % interval over seeds; the distance "
-        "between them is the gap. Ring: the test file."
+        f"between them is the gap.{test}"
     )
-    if not evidence.chosen_on_validation:
-        caption = caption.replace("on held-out images", "on the test file, since nothing is held out").replace(
-            " Ring: the test file.", ""
-        )
-    return _plot(figures.dumbbells(rows), "gap_at_best_width", title, caption, said + ".", table)
+    figure, name = figures.dumbbells(rows), f"gap_at_best_width{suffix}"
+    return Plot(name, title, caption, f"{said}.", lambda: style.png(figure), {"": [style.svg(figure, name, said)]})
 
 
 GAPS = {  # figure: title, axis, unit, scale, digits
@@ -201,76 +213,42 @@ GAPS = {  # figure: title, axis, unit, scale, digits
 }
 
 
-def _by_width(cells: pd.DataFrame, figure: str, looks: figures.Looks) -> Plot:
+def _by_width(cells: pd.DataFrame, figure: str, looks: Looks, suffix: str) -> Plot:
     """A line per optimizer over the width, a panel for each other setting."""
     title, axis, unit, scale, digits = GAPS[figure]
-    settings = list(dict.fromkeys(cells["setting"]))
     panels = {
-        setting: [_line(rows, str(name), "width", figure) for name, rows in own.groupby("optimizer")]
-        for setting in settings
-        for own in [cells[cells["setting"].eq(setting)]]
+        str(setting) or "all widths": [
+            _line(rows, str(name), "width", figure) for name, rows in own.groupby("optimizer")
+        ]
+        for setting, own in cells.groupby("setting", sort=False)
     }
     ends = figures.limits(axis, panels.values(), 0.35)
     widths = Axis("width, units in each hidden layer", np.log2, tuple(sorted(map(float, set(cells["width"])))))
     draw = {
-        setting or " ": partial(_draw, lines=[lines], looks=looks, x=widths, y=[axis], ends=[ends], band=False)
+        setting: partial(_draw, lines=[lines], looks=looks, x=widths, y=[axis], ends=[ends], band=False)
         for setting, lines in panels.items()
     }
-    shown = {"setting": cells["setting"].to_list()} if len(settings) > 1 else {}
-    table = pd.DataFrame(
-        {
-            "optimizer": cells["optimizer"].to_list(),
-            "width": cells["width"].to_list(),
-            **shown,
-            "seeds": cells["n"].to_list(),
-            f"gap, {unit}": [formatting.number(scale * value, digits) for value in cells[f"{figure}_mean"]],
-            "95 % interval": _span(cells, figure, scale, digits),
-        }
-    )
     kind = "Training minus held-out accuracy" if figure == "gap_accuracy" else "Held-out minus training loss"
     caption = (
         f"{kind} at the end of training. Vertical lines: 95 % intervals over seeds, the longest cut at the frame; points of one "
         "width stand side by side."
     )
     largest = cells.sort_values(f"{figure}_mean").iloc[-1]
-    said = (
-        f"A line for each optimizer over the width. The largest gap is {formatting.number(scale * largest[f'{figure}_mean'], digits)} "
-        f"{unit}, of {largest['optimizer']} at width {largest['width']}."
-    )
-    name = f"{figure}_by_width"
-    if len(panels) == 1:
-        figure_drawn = figures.sheet(draw, columns=1, wide=5.3, beside=0.42 + style.inches(list(looks)))
-        return _plot(figure_drawn, name, title, caption, said, table)
-    return _panels(name, title, caption, said, table, {"": draw}, list(looks))
+    size = f"{formatting.number(scale * largest[f'{figure}_mean'], digits)} {unit}"
+    said = f"A line for each optimizer over the width. The largest gap is {size}, of {largest['optimizer']}, {_network_of(largest)}."
+    return _panels(f"{figure}_by_width{suffix}", title, caption, said, {"": draw}, looks)
 
 
-def _line(rows: pd.DataFrame, name: str, x: str, figure: str, mark: int | None = None) -> Line:
-    mean, low, high = (rows[f"{figure}_{part}"].to_numpy(float) for part in ("mean", "low", "high"))
-    return Line(name, rows[x].to_numpy(float), mean, low, high, mark)
-
-
-def _draw(
-    axes: list[Axes],
-    lines: Sequence[Sequence[Line]],
-    looks: figures.Looks,
-    x: Axis,
-    y: Sequence[Axis],
-    ends: Sequence[tuple[float, float]],
-    span: tuple[float, float] | None = None,
-    band: bool = True,
-) -> None:
-    """A pair of axes for each of `y`, one above the other."""
-    for ax, own, axis, limits in zip(axes, lines, y, ends, strict=True):
-        figures.draw_lines(ax, own, looks, x, axis, limits, span=span, band=band)
+# --- curves
 
 
 def _grouped(
     cells: pd.DataFrame,
     lines_of: Callable[[pd.Series, str], Sequence[Line] | None],
-    looks: figures.Looks,
+    looks: Looks,
     x: Axis,
     y: Sequence[Axis],
-) -> dict[str, dict[str, Panel]]:
+) -> tuple[dict[str, dict[str, Panel]], Looks]:
     """Panels by width in groups by setting, a line per optimizer; of a single optimizer panels by setting, a line per width.
 
     `lines_of`: of a row of `cells`, and what its lines are called, a line for each of `y`; None where it has no curve.
@@ -278,107 +256,77 @@ def _grouped(
     one = cells["optimizer"].nunique() == 1 and cells["width"].nunique() > 1
     if one:
         looks = style.look([_width(row) for _, row in cells.drop_duplicates("hidden").iterrows()])
-    widths = list(dict.fromkeys(cells.sort_values(["width", "hidden"])["hidden"]))
-    found: dict[tuple[str, str], list[Sequence[Line]]] = {}
-    for _, row in cells.iterrows():
-        panel = ("", row["setting"] or " ") if one else (row["setting"], _width(row))
+    found: dict[str, dict[str, list[Sequence[Line]]]] = {}
+    for _, row in cells.sort_values(["width", "hidden"], kind="stable").iterrows():
+        group, panel = ("", row["setting"] or "all widths") if one else (row["setting"], _width(row))
         lines = lines_of(row, _width(row) if one else row["optimizer"])
         if lines is not None:
-            found.setdefault(panel, []).append(lines)
+            found.setdefault(group, {}).setdefault(panel, []).append(lines)
     if not found:
-        return {}
-    stacked = {place: list(zip(*lines, strict=True)) for place, lines in found.items()}
-    ends = [figures.limits(axis, [lines[level] for lines in stacked.values()]) for level, axis in enumerate(y)]
-    places = [x.scale(line.x) for lines in stacked.values() for line in lines[0]]
-    first, last = float(min(map(np.min, places))), float(max(map(np.max, places)))
-    span = first - 0.03 * (last - first), last + 0.03 * (last - first)
-    groups: dict[str, dict[str, Panel]] = {}
-    for (group, name), stack in stacked.items():
-        draw = partial(_draw, lines=stack, looks=looks, x=x, y=y, ends=ends, span=span)
-        groups.setdefault(group, {})[name] = draw
-    order = {_width(row): widths.index(row["hidden"]) for _, row in cells.iterrows()}
-    chosen = {
-        group: _some(sorted(panels, key=lambda name: order.get(name, 0)), MOST_PANELS)
-        for group, panels in groups.items()
+        return {}, looks
+    stacked = {
+        group: {panel: list(zip(*panels[panel], strict=True)) for panel in _some(list(panels), MOST_PANELS)}
+        for group in [group for group in dict.fromkeys(cells["setting"]) if group in found] or [""]
+        for panels in [found[group]]
     }
-    return {group: {name: groups[group][name] for name in chosen[group]} for group in _some(list(groups), MOST_GROUPS)}
+    every = [stack for panels in stacked.values() for stack in panels.values()]
+    ends = [figures.limits(axis, [stack[level] for stack in every]) for level, axis in enumerate(y)]
+    places = np.concatenate([x.scale(line.x) for stack in every for line in stack[0]])
+    room = 0.03 * float(np.ptp(places))
+    span = float(places.min()) - room, float(places.max()) + room
+    groups: dict[str, dict[str, Panel]] = {
+        group: {
+            panel: partial(_draw, lines=stack, looks=looks, x=x, y=y, ends=ends, span=span)
+            for panel, stack in stacked[group].items()
+        }
+        for group in _some(list(stacked), MOST_GROUPS)
+    }
+    return groups, looks
 
 
-def _width(row: pd.Series) -> str:
-    return (
-        formatting.layers(row["hidden"]).partition(", ")[0]
-        if pd.notna(row["width"])
-        else formatting.layers(row["hidden"])
-    )
-
-
-def _gap_by_training_loss(evidence: Evidence, cells: pd.DataFrame, looks: figures.Looks) -> Plot | None:
-    table = evidence.gap_by_training_loss
-    by_configuration = dict(iter(table.groupby("configuration", sort=False)))
+def _gap_by_training_loss(table: pd.DataFrame, cells: pd.DataFrame, looks: Looks, suffix: str) -> Plot | None:
+    table = table[table["experiment"].isin(cells["experiment"])]
+    curves = {str(name): own for name, own in table.groupby("configuration", sort=False)}
 
     def lines_of(row: pd.Series, name: str) -> Sequence[Line] | None:
-        own = by_configuration.get(row["configuration"])
+        own = curves.get(row["configuration"])
         if own is None:
             return None
         return [_line(own, name, "training_loss", figure, len(own) - 1) for figure in ("gap_loss", "gap_accuracy")]
 
-    groups = _grouped(cells, lines_of, looks, figures.TRAINING_LOSS, [figures.GAP_LOSS, figures.GAP_ACCURACY])
+    groups, looks = _grouped(cells, lines_of, looks, figures.TRAINING_LOSS, [figures.GAP_LOSS, figures.GAP_ACCURACY])
     if not groups:
         return None
-    ends = table.drop_duplicates("configuration", keep="last")
-    ends = cells[["configuration", "optimizer", "hidden", "width", "setting"]].merge(ends, on="configuration")
-    numbers = pd.DataFrame(
-        {
-            "configuration": [_called(row) for _, row in ends.iterrows()],
-            "seeds": ends["n"],
-            "lowest training loss of all seeds": [formatting.number(value, 4) for value in ends["training_loss"]],
-            "gap there, nats": [formatting.number(value, 3) for value in ends["gap_loss_mean"]],
-            "gap there, nats, 95 % interval": _span(ends, "gap_loss", 1, 3),
-            "gap there, points": _percent(ends["gap_accuracy_mean"]),
-        }
+    ends = [
+        (row, curves[row["configuration"]].iloc[-1]) for _, row in cells.iterrows() if row["configuration"] in curves
+    ]
+    last = "; ".join(
+        f"{row['optimizer']}, {_network_of(row)}: {formatting.number(end['gap_loss_mean'], 3)} nats at {end['training_loss']:.3g}"
+        for row, end in ends
     )
     caption = (
         "From the first point of the curves on the left to the last on the right: how large the gap is when the training loss has "
         "fallen so far. Above the gap in loss, below in accuracy; mean over seeds, 95 % interval as a band. Where two lines pass the "
         "same training loss, the higher one generalises worse there."
     )
-    title = "The gap at each training loss"
-    said = "A line for each optimizer, the training loss falling to the right."
-    return _panels("gap_by_training_loss", title, caption, said, numbers, groups, list(looks), 2)
+    said = f"The gap against the training loss, which falls to the right. At the ends of the lines: {last}."
+    return _panels(f"gap_by_training_loss{suffix}", "The gap at each training loss", caption, said, groups, looks, 2)
 
 
-def _called(row: pd.Series) -> str:
-    return ", ".join(filter(None, [row["optimizer"], _width(row), row["setting"]]))
-
-
-def _held_out_loss(evidence: Evidence, cells: pd.DataFrame, looks: figures.Looks) -> Plot | None:
-    bands = evidence.bands(evidence.questions[0])
-    by_configuration = dict(iter(bands[bands["split"].ne("train")].groupby("configuration", sort=False)))
-    numbers = []
+def _held_out_loss(bands: pd.DataFrame, cells: pd.DataFrame, looks: Looks, suffix: str) -> Plot | None:
+    held = bands[bands["split"].ne("train")].groupby("configuration", sort=False)
+    curves = {str(name): own for name, own in held if len(own) > 1}
 
     def lines_of(row: pd.Series, name: str) -> Sequence[Line] | None:
-        own = by_configuration.get(row["configuration"])
-        if own is None or len(own) < 2:
-            return None
-        lowest = int(own["loss_mean"].to_numpy().argmin())
-        last = own["loss_mean"].iloc[-1]
-        numbers.append(
-            {
-                "configuration": _called(row),
-                "lowest mean held-out loss": formatting.number(own["loss_mean"].iloc[lowest], 4),
-                "at epoch": int(own["epoch"].iloc[lowest]),
-                "at the last epoch": formatting.number(last, 4),
-                "lost since, nats": formatting.number(last - own["loss_mean"].iloc[lowest], 4),
-            }
-        )
-        return [_line(own, name, "epoch", "loss", lowest)]
+        own = curves.get(row["configuration"])
+        return None if own is None else [_line(own, name, "epoch", "loss", int(own["loss_mean"].to_numpy().argmin()))]
 
-    groups = _grouped(cells, lines_of, looks, figures.EPOCH, [figures.LOSS])
+    groups, looks = _grouped(cells, lines_of, looks, figures.EPOCH, [figures.LOSS])
     if not groups:
         return None
     caption = "Mean over seeds, 95 % interval as a band. The marker is the lowest point: what rises after it was trained too long."
-    said = "A line for each optimizer over the epochs, its lowest point marked."
-    return _panels("held_out_loss", "Held-out loss by epoch", caption, said, pd.DataFrame(numbers), groups, list(looks))
+    said = "Held-out loss by epoch, the lowest point of each line marked."
+    return _panels(f"held_out_loss{suffix}", "Held-out loss by epoch", caption, said, groups, looks)
 
 
 def _learning_curves(evidence: Evidence, question: tuple[str, str]) -> Plot | None:
@@ -392,29 +340,24 @@ def _learning_curves(evidence: Evidence, question: tuple[str, str]) -> Plot | No
     axes = [figures.LOSS, figures.ACCURACY]
     ends = [figures.limits(axis, [own[place] for own in lines.values()]) for place, axis in enumerate(axes)]
     groups: dict[str, dict[str, Panel]] = {}
-    for _, row in cells.sort_values("optimizer").iterrows():
-        group = ", ".join(filter(None, [_width(row), row["setting"]]))
+    for _, row in cells.sort_values(["width", "hidden", "optimizer"], kind="stable").iterrows():
         draw = partial(_draw, lines=lines[row["configuration"]], looks=CURVE_LOOKS, x=figures.EPOCH, y=axes, ends=ends)
-        groups.setdefault(group, {})[row["optimizer"]] = draw
-    first = cells.sort_values("place", kind="stable").iloc[0] if "place" in cells else cells.iloc[0]
-    shown = ", ".join(filter(None, [_width(first), first["setting"]]))
-    order = [
-        ", ".join(filter(None, [_width(row), row["setting"]]))
-        for _, row in cells.sort_values(["width", "hidden"]).iterrows()
-    ]
-    names = _some(list(dict.fromkeys(order)), MOST_GROUPS, shown)
+        groups.setdefault(_network_of(row), {})[row["optimizer"]] = draw
+    shown = _network_of(cells.sort_index().iloc[0])
     held = "held-out samples" if "val" in set(bands["split"]) else "the test file, since nothing is held out"
+    jobs = [result.job for result in evidence.experiments[question[1]] if result.job.dataset.name == question[0]]
+    sizes = [f"{size:,}" for size in sorted({job.training.curve_samples for job in jobs} - {0})]
+    part = (
+        f" Training curves are measured on the same {formatting.listed(sizes, 'or')} training samples." if sizes else ""
+    )
     caption = (
-        f"Training and {held}: mean over seeds, 95 % interval as a band.{_curve_samples(evidence, question)} All panels have the "
-        "same axes; that of accuracy is stretched towards 100 %, so that halving the errors is the same distance everywhere."
+        f"Training and {held}: mean over seeds, 95 % interval as a band.{part} All panels have the same axes; that of accuracy is "
+        "stretched towards 100 %, so that halving the errors is the same distance everywhere."
     )
     name = "learning_curves" if question == evidence.questions[0] else f"learning_curves_{_slug('_'.join(question))}"
-    title = f"{question[1]}, on {question[0]}"
     said = "Loss and accuracy by epoch, training against held out."
-    chosen = {group: groups[group] for group in names}
-    return _panels(
-        name, title, caption, said, _last_points(cells, bands), chosen, list(CURVE_LOOKS), 2, "Network", shown
-    )
+    chosen = {group: groups[group] for group in _some(list(groups), MOST_GROUPS, shown)}
+    return _panels(name, f"{question[1]}, on {question[0]}", caption, said, chosen, CURVE_LOOKS, 2, shown)
 
 
 def _curves(bands: pd.DataFrame, configuration: str) -> list[list[Line]]:
@@ -424,31 +367,7 @@ def _curves(bands: pd.DataFrame, configuration: str) -> list[list[Line]]:
     return [[_line(rows, name, "epoch", figure) for name, rows in splits.items()] for figure in ("loss", "accuracy")]
 
 
-def _curve_samples(evidence: Evidence, question: tuple[str, str]) -> str:
-    """What to say of training curves that were measured on a part of the training samples."""
-    jobs = [result.job for result in evidence.experiments[question[1]] if result.job.dataset.name == question[0]]
-    sizes = sorted({job.training.curve_samples for job in jobs} - {0})
-    if not sizes:
-        return ""
-    return f" Training curves are measured on the same {formatting.listed([f'{size:,}' for size in sizes], 'or')} training samples."
-
-
-def _last_points(cells: pd.DataFrame, bands: pd.DataFrame) -> pd.DataFrame:
-    last = bands.groupby(["configuration", bands["split"].eq("train")], sort=False).last()
-    rows = []
-    for _, row in cells.iterrows():
-        train, held = last.loc[(row["configuration"], True)], last.loc[(row["configuration"], False)]
-        rows.append(
-            {
-                "configuration": opening.configuration(row),
-                "epoch": int(train["epoch"]),
-                "training loss": formatting.number(train["loss_mean"], 4),
-                "held-out loss": formatting.number(held["loss_mean"], 4),
-                "training, %": formatting.number(100 * train["accuracy_mean"]),
-                "held out, %": formatting.number(100 * held["accuracy_mean"]),
-            }
-        )
-    return pd.DataFrame(rows)
+# --- the book's network, published figures, the best network
 
 
 def _baseline(evidence: Evidence) -> Plot | None:
@@ -456,22 +375,35 @@ def _baseline(evidence: Evidence) -> Plot | None:
     if book.empty or book["dataset"].iloc[0] != "mnist":
         return None
     interval = summary.interval(book["test_accuracy"], summary.BOUNDS["test_accuracy"])
-    table = pd.DataFrame(
-        {
-            "seed": book["seed"].to_list(),
-            "test, %": _percent(book["test_accuracy"]),
-            "training, %": _percent(book["train_accuracy"]),
-            "gap, points": _percent(book["gap_accuracy"]),
-        }
-    )
     caption = "Every dot is one seed; the diamond is their mean, with its 95 % interval."
-    alternative = (
-        f"Test accuracies of {formatting.plural(len(book), 'seed')} from {formatting.percent(book['test_accuracy'].min())} to "
-        f"{formatting.percent(book['test_accuracy'].max())}, their mean {formatting.percent(interval['mean'])}; "
-        "the book prints 97.8 %; the expected band is 97.2 to 98.4 %."
+    low, high, mean = (
+        formatting.percent(x) for x in (book["test_accuracy"].min(), book["test_accuracy"].max(), interval["mean"])
     )
-    drawn = figures.baseline(book["test_accuracy"].to_list(), interval)
-    return _plot(drawn, "baseline", "Test accuracy against the book's", caption, alternative, table)
+    said = (
+        f"Test accuracies of {formatting.plural(len(book), 'seed')} from {low} to {high}, their mean {mean}; the book prints 97.8 %; the "
+        "expected band is 97.2 to 98.4 %."
+    )
+    figure, title = figures.baseline(book["test_accuracy"].to_list(), interval), "Test accuracy against the book's"
+    return Plot(
+        "baseline", title, caption, said, lambda: style.png(figure), {"": [style.svg(figure, "baseline", said)]}
+    )
+
+
+def _published(evidence: Evidence) -> Plot | None:
+    """Ours beside published figures that have a band, as far as there are runs of them."""
+    rows = other_tables.bands(evidence)
+    if rows is None or rows.empty:
+        return None
+    shown = rows[["low", "high", "mean", "mean_low", "mean_high"]].sub(rows["published"], axis=0)
+    figure = figures.against_published(shown.assign(name=rows["id"].str.replace("_", " ")))
+    said = "; ".join(f"{row['source']}: {row['ours']}, {row['verdict']}" for _, row in rows.iterrows()) + "."
+    caption = (
+        "Dashed line: the published figure. Blue: the band in which ours should lie, open to the right where it is a floor; diamond: "
+        "our mean over seeds, with its 95 % interval."
+    )
+    name = "published_figures"
+    drawn = {"": [style.svg(figure, name, said)]}
+    return Plot(name, "Ours against published figures", caption, said, lambda: style.png(figure), drawn)
 
 
 def _network(evidence: Evidence, arrays: Arrays) -> Network | None:
@@ -481,61 +413,17 @@ def _network(evidence: Evidence, arrays: Arrays) -> Network | None:
     labels = np.asarray(arrays.test_labels)
     counts = np.zeros((arrays.classes, arrays.classes), dtype=int)
     np.add.at(counts, (labels, result.predictions), 1)
-    classes = [str(number) for number in range(arrays.classes)]
     errors = int((labels != result.predictions).sum())
     wrong = counts - np.diag(np.diag(counts))
-    pairs = [(int(wrong[a, p]), a, p) for a, p in zip(*np.nonzero(wrong), strict=True)]
-    worst = [
-        f"{count} × {a} taken for {p}"
-        for count, a, p in sorted(pairs, key=lambda pair: (-pair[0], pair[1], pair[2]))[:3]
-    ]
-    most = f" Most often: {formatting.listed(worst)}." if worst else ""
-    frame = pd.DataFrame(counts, columns=[f"says {name}" for name in classes])
-    frame.insert(0, "shows", classes)
-    confusion = _plot(
-        figures.confusion(counts, classes),
-        "confusion",
-        "What it takes for what",
-        f"Test images by what they show (rows) and what the network says (columns); errors in vermillion.{most}",
-        f"Confusion matrix of {len(labels):,} test images: {formatting.plural(errors, 'error')}.{most}",
-        frame,
+    pairs = sorted(
+        (-int(wrong[actual, said]), int(actual), int(said)) for actual, said in zip(*np.nonzero(wrong), strict=True)
     )
-    network = Network(result.name, confusion, errors, len(labels))
-    network.hardest = pictures.hardest(result, arrays)
-    if network.hardest:
-        images, captions = [[getattr(hard, part) for hard in network.hardest] for part in ("image", "caption")]
-        network.hardest_png = lambda: style.png(figures.digit_sheet(images, captions))
-    layer = pictures.first_layer(result, arrays)
-    if layer is not None:
-        network.weights, network.units, network.units_shown = (
-            pictures.weight_atlas(layer.images),
-            layer.units,
-            len(layer.images),
-        )
-    return network
-
-
-def _published(evidence: Evidence) -> Plot | None:
-    """Ours beside published figures that have a band, as far as there are runs of them."""
-    rows = other_tables.bands(evidence)
-    if rows is None or rows.empty:
-        return None
-    shown = rows[["low", "high", "mean", "mean_low", "mean_high"]].sub(rows["published"], axis=0)
-    numbers = pd.DataFrame(
-        {
-            "row": rows["id"].str.replace("_", " ").to_list(),
-            "source": rows["source"].to_list(),
-            "measure": rows["measure"].to_list(),
-            "published": [formatting.number(value) for value in rows["published"]],
-            "band": rows["band"].to_list(),
-            "ours": rows["ours"].to_list(),
-            "verdict": rows["verdict"].to_list(),
-        }
-    )
-    told = [f"{row['source']}: {row['ours']}, {row['verdict']}" for _, row in numbers.iterrows()]
-    caption = (
-        "Dashed line: the published figure. Blue: the band in which ours should lie, open to the right where it is a floor; diamond: "
-        "our mean over seeds, with its 95 % interval."
-    )
-    drawn = figures.against_published(shown.assign(name=numbers["row"].to_list()))
-    return _plot(drawn, "published_figures", "Ours against published figures", caption, "; ".join(told) + ".", numbers)
+    worst = formatting.listed([f"{-count} × {actual} taken for {said}" for count, actual, said in pairs[:3]])
+    most = f" Most often: {worst}." if worst else ""
+    figure, name = figures.confusion(counts, [str(number) for number in range(arrays.classes)]), "confusion"
+    caption = f"Test images by what they show (rows) and what the network says (columns); errors in vermillion.{most}"
+    alternative = f"Confusion matrix of {len(labels):,} test images: {formatting.plural(errors, 'error')}.{most}"
+    drawn = {"": [style.svg(figure, name, alternative)]}
+    confusion = Plot(name, "What it takes for what", caption, alternative, lambda: style.png(figure), drawn)
+    hardest, first_layer = pictures.hardest(result, arrays), pictures.first_layer(result, arrays)
+    return Network(result.name, confusion, errors, len(labels), hardest, first_layer)

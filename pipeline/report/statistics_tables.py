@@ -56,9 +56,10 @@ def contrasts(analysis: Analysis) -> list[Table]:
         counts = ", ".join(f"{count} × {verdict}" for verdict, count in rows["verdict"].value_counts().items())
         title = f"{about.name[0].upper()}{about.name[1:]}: {counts}"
         lead = f"A minus B, paired by seed; p corrected by Holm over the contrasts of one factor. {OVER_SEEDS}"
-        found.append(
-            Table(f"contrasts_{figure}", title, lead, pd.DataFrame([_contrast(row) for _, row in rows.iterrows()]))
-        )
+        table = pd.DataFrame([_contrast(row) for _, row in rows.iterrows()])
+        if len(table) and table["note"].eq("–").all():
+            table = table.drop(columns="note")
+        found.append(Table(f"contrasts_{figure}", title, lead, table))
     return found
 
 
@@ -100,6 +101,8 @@ def levels(analysis: Analysis) -> pd.DataFrame:
 
 
 def targets(analysis: Analysis) -> pd.DataFrame:
+    if not analysis.targets["reached"].any():
+        return pd.DataFrame()
     return pd.DataFrame(
         [
             {

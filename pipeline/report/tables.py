@@ -176,7 +176,7 @@ def _figures(row: pd.Series) -> dict[str, Any]:
     """One configuration's means, and the SD of what it is known by."""
     figures = {
         name: row[f"{name}_mean"]
-        for name in ("best_val_accuracy", "test_accuracy", "test_loss", "gap_accuracy", "gap_loss")
+        for name in (summary.RANKING, "test_accuracy", "test_loss", "gap_accuracy", "gap_loss")
     }
     return {
         "configuration": row["name"],
@@ -207,7 +207,7 @@ def leaderboard(evidence: Evidence, question: tuple[str, str] | None = None) -> 
             "layers": opening.configuration(row).removeprefix(f"{row['optimizer']}, "),
             "n": int(row["n"]),
             "lost": int(row["failed"] + row["diverged"]),
-            "val": formatting.number(100 * row["best_val_accuracy_mean"]),
+            "val": formatting.number(100 * row["val_accuracy_mean"]),
             "test": formatting.number(100 * row["test_accuracy_mean"]),
             "test_interval": formatting.span(row["test_accuracy_low"], row["test_accuracy_high"]),
             "gap": formatting.number(100 * row["gap_accuracy_mean"]),
@@ -253,7 +253,11 @@ def note(evidence: Evidence, limit: int = 30) -> str:
     paragraphs = [
         *([f"**{opening.alarm(evidence)}**"] if evidence.leaks else []),
         opening.lead(evidence),
-        *(f"**{answer.question}** {answer.text}" for answer in answers.answers(evidence.analysis)),
+        *(
+            f"**{answer.question}** ({name}) {answer.text}"
+            for (_, name), analysis in evidence.analyses.items()
+            for answer in answers.answers(analysis)
+        ),
     ]
     return (
         "\n\n".join(paragraphs)

@@ -86,8 +86,11 @@ def show(evidence: Evidence, console: Console | None = None) -> None:
     console.print(table(tables.HEADINGS, rows[:MOST_ROWS], console, {"configuration": 20}, DISPENSABLE, title))
     if len(rows) > MOST_ROWS:
         console.print(f"… {len(rows) - MOST_ROWS} more in comparison.csv")
-    for answer in answers.answers(evidence.analysis):
-        say(console, f"{answer.question} {answer.text}".replace("**", ""))
+    for (_, name), analysis in evidence.analyses.items():
+        if len(evidence.analyses) > 1:
+            say(console, f"{name}:", style="bold")
+        for answer in answers.answers(analysis):
+            say(console, f"{answer.question} {answer.text}".replace("**", ""))
     say(console, opening.lead(evidence).replace("**", ""))
     for note in limits.notes(evidence):
         say(console, note)

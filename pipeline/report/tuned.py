@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +16,14 @@ from rich.console import Console
 from pipeline.cli import formatting
 from pipeline.cli.formatting import layers, listed, number, p_value, plural
 from pipeline.config.run_config import RunConfig
-from pipeline.report import style, tables, terminal
-from pipeline.report.figures import TICKS, stretch
-from pipeline.report.style import MUTED
+from pipeline.report import figures, style, tables, terminal
+from pipeline.report.figures import stretch
 from pipeline.statistics import declaration, tuning
 from pipeline.statistics.declaration import Declaration
 from pipeline.statistics.summary import shape
 from pipeline.statistics.tuning import DEFAULT, TUNED, Tuning
 from pipeline.storage.find import KEYS, beginning
 
-COLUMNS = 3
-HEAD = ["optimizer", "learning rate", "seeds", "validation %", "test %", "gap, points"]
 SHORT = ["optimizer", "default → tuned rate", "default: test %", "tuned: test %", "tuned − default, points"]
 SHORT += ["default: gap", "tuned: gap"]
 
@@ -85,115 +83,78 @@ def _spread(row: pd.Series, figure: str, *, signed: bool = False) -> str:
 
 def page(table: pd.DataFrame, tried: pd.DataFrame, job: RunConfig, declared: Declaration) -> str:
     """What was done by which rule, what came of it, and every rate that was tried."""
-    seeds, final = sorted(set(tried["seed"])), int(table["default_n"].max())
+    seeds, rates = sorted(set(tried["seed"])), sorted(set(table["rates"]))
+    few = " So few seeds carry no claim." if int(table["default_n"].max()) < declared.seeds_to_explore else ""
+    done = (
+        f"{layers(shape(job)).capitalize()}, {plural(job.training.epochs, 'epoch')}, on {job.dataset.name}. Each optimizer had the "
+        f"same budget, {listed(rates, 'or')} rates with {plural(len(seeds), 'seed')} ({formatting.ranged(seeds)}): the rate of the "
+        "highest mean validation accuracy is the tuned one. The figures below are of other seeds, so that luck in choosing is no "
+        f"gain. Test images took no part in the choice.{few}"
+    )
+    over = (
+        "95 % intervals over seeds in brackets; differences are paired by seed. The verdict is on the test accuracy "
+        f"({declared.claim_test}, Holm over {plural(len(table), 'optimizer')}). A smaller gap may only mean that a network has not "
+        "fitted as far."
+    )
+    tried_of = {str(name): own for name, own in tried.groupby("optimizer")}
     text = [
         "# Learning rates: default and tuned",
-        "",
-        f"{layers(shape(job)).capitalize()}, {plural(job.training.epochs, 'epoch')}, on {job.dataset.name}. "
-        f"{_budget(table)} with {plural(len(seeds), 'seed')} ({formatting.ranged(seeds)}): the rate of the highest mean "
-        "validation accuracy is the tuned one. The figures below are of other seeds, so that luck in choosing is no gain. "
-        "Test images took no part in the choice."
-        + (" So few seeds carry no claim." if final < declared.seeds_to_explore else ""),
-        "",
+        done,
         "![Validation accuracy by learning rate](tuned.png)",
-        "",
-        *tables.markdown_table([HEAD, *(line for _, row in table.iterrows() for line in _lines(row))]),
-        "",
-        (
-            "95 % intervals over seeds in brackets; differences are paired by seed. The verdict is on the test accuracy, by "
-            f"what conf/comparison.yaml declares ({declared.claim_test}, Holm over {plural(len(table), 'optimizer')}). "
-            "A smaller gap may only mean that a network has not fitted as far."
-        ),
-        "",
-        "## What was tried",
-        "",
-        *(f"- {_told(row, tried[tried['optimizer'].eq(row['optimizer'])])}" for _, row in table.iterrows()),
+        "\n".join(short(table)),
+        over,
+        "\n".join(f"- {_of(row, tried_of[row['optimizer']])}" for _, row in table.iterrows()),
     ]
-    return "\n".join(text) + "\n"
+    return "\n\n".join(text) + "\n"
 
 
-def _budget(table: pd.DataFrame) -> str:
-    rates = sorted(set(table["rates"]))
-    if len(rates) == 1:
-        return f"Each optimizer had the same budget, {rates[0]} rates"
-    fewer = table.loc[table["rates"].lt(rates[-1]), "optimizer"]
-    return (
-        f"Each optimizer had the same budget, {rates[-1]} rates ({listed(list(fewer))} came to the end of the rates "
-        "that are allowed before it was spent)"
-    )
-
-
-def _lines(row: pd.Series) -> list[list[str]]:
-    """Default, tuned and their difference; one line where the default was chosen."""
-    same = row["default_rate"] == row["tuned_rate"]
-    lines = []
-    for which, rate in ((DEFAULT, "default_rate"), (TUNED, "tuned_rate")):
-        word = "default, and chosen" if same else which
-        figures = [_spread(row, f"{which}_{figure}") for figure in tuning.COMPARED]
-        lines.append([row["optimizer"], f"{row[rate]:g} ({word})", str(row[f"{which}_n"]), *figures])
-    if same:
-        return lines[:1]
-    difference = [_spread(row, f"difference_{figure}", signed=True) for figure in tuning.COMPARED]
-    difference[1] += f": {row['verdict']}, Holm {p_value(row['holm'])}"
-    return [*lines, [row["optimizer"], "tuned − default", str(row["pairs"]), *difference]]
-
-
-def _told(row: pd.Series, tried: pd.DataFrame) -> str:
+def _of(row: pd.Series, tried: pd.DataFrame) -> str:
+    """The verdict on one optimizer, and what was tried of it."""
     means = tried.groupby("learning_rate")["val_accuracy"].mean()
     shown = ", ".join(f"{rate:g}: {number(100 * mean)} %" for rate, mean in means.items())
-    said = [f"{row['optimizer']}: {shown}."]
+    found = [
+        f"{row['optimizer']}: {row['verdict']} (Holm {p_value(row['holm'])}). Validation accuracy by rate: {shown}."
+    ]
     if row["beyond"]:
-        said.append(f"{plural(int(row['beyond']), 'rate')} beyond the edge that the best lay at.")
+        found.append(f"{plural(int(row['beyond']), 'rate')} beyond the edge that the best lay at.")
     if row["diverged"]:
-        said.append(f"{plural(int(row['diverged']), 'run')} of {row['runs']} diverged and counted 0.")
+        found.append(f"{plural(int(row['diverged']), 'run')} of {row['runs']} diverged and counted 0.")
     if row["at_edge"]:
-        said.append("**The best still lies at the edge: a better rate may lie beyond it.**")
-    return " ".join(said)
+        found.append("**The best still lies at the edge: a better rate may lie beyond it.**")
+    return " ".join(found)
 
 
 def curves(tried: pd.DataFrame) -> Figure:
     """A panel per optimizer: validation accuracy against the learning rate, the default and the chosen rate marked."""
     names = list(dict.fromkeys(tried["optimizer"]))
     looks = style.look(sorted(names))
-    columns = min(COLUMNS, len(names))
-    rows = math.ceil(len(names) / columns)
-    width, height = 2.7, 2.35
-    figure = Figure(figsize=(width * columns + 0.35, height * rows + 0.35))
     means = stretch(tried.groupby(["optimizer", "learning_rate"])["val_accuracy"].mean().to_numpy(float))
     room = 0.08 * float(np.ptp(means)) + 0.02
-    limits = float(means.min()) - room, float(means.max()) + 2 * room
-    size = figure.get_size_inches()
-    for place, name in enumerate(names):
-        left, bottom = 0.75 + width * (place % columns), height * (rows - 1 - place // columns) + 0.8
-        box = (left / size[0], bottom / size[1], (width - 0.65) / size[0], (height - 0.8) / size[1])
-        ax = figure.add_axes(box)
-        _curve(ax, tried[tried["optimizer"].eq(name)], looks[name]["color"], limits)
-        ax.set_title(name, loc="left", fontsize=10.5, weight="bold", pad=6)
-        if place % columns == 0:
-            ax.set_ylabel("validation accuracy, %")
-        if place + columns >= len(names):
-            ax.set_xlabel("learning rate")
-    told = "line: mean over seeds; dots: seeds; circle: the default; diamond: the rate chosen"
-    figure.text(0.12 / size[0], 0.08 / size[1], told, color=MUTED, fontsize=8.5)
-    return figure
+    ends = float(means.min()) - room, float(means.max()) + 2 * room
+    panels = {
+        name: partial(_curve, tried=tried[tried["optimizer"].eq(name)], colour=looks[name]["color"], ends=ends)
+        for name in names
+    }
+    return figures.sheet(panels, beside=0.1)
 
 
-def _curve(ax: Axes, tried: pd.DataFrame, colour: str, limits: tuple[float, float]) -> None:
-    # Scaled by hand, as the other figures are.
+def _curve(axes: list[Axes], tried: pd.DataFrame, colour: str, ends: figures.Ends) -> None:
+    """Line: mean over seeds; small dots: seeds; circle: the default; diamond: the rate chosen."""
+    [ax] = axes
     means = tried.groupby("decade").agg({"learning_rate": "first", "val_accuracy": "mean", "default": "first"})
     x, y = np.log10(means["learning_rate"]), stretch(means["val_accuracy"].to_numpy(float))
-    ax.plot(x, y, color=colour, linewidth=1.6)
     seeds = np.log10(tried["learning_rate"]), stretch(tried["val_accuracy"].to_numpy(float))
-    ax.plot(*seeds, "o", color=colour, alpha=0.45, markersize=3.2)
     default = means["default"].to_numpy(bool)
     chosen = means.index == tried.loc[tried["chosen"], "decade"].iloc[0]
+    ax.plot(x, y, color=colour, linewidth=1.6)
+    ax.plot(*seeds, "o", color=colour, alpha=0.45, markersize=3.2)
     ax.plot(x[chosen], y[chosen], "D", color=colour, markersize=6.5)
-    ax.plot(
-        x[default], y[default], "o", markerfacecolor="none", markeredgecolor=colour, markersize=11, markeredgewidth=1.4
+    ax.plot(x[default], y[default], "o", color=colour, markerfacecolor="none", markersize=11, markeredgewidth=1.4)
+    span = x.min() - 0.25, x.max() + 0.25
+    ax.set(xlim=span, ylim=ends)
+    figures.set_ticks(
+        ax, figures.Axis("learning rate", np.log10, tuple(10.0**power for power in range(-8, 3))), "x", span, 0.17
     )
-    exponents = range(math.floor(x.min()), math.ceil(x.max()) + 1)
-    ax.set(xlim=(x.min() - 0.25, x.max() + 0.25), ylim=limits)
-    shown = [exponent for exponent in exponents if x.min() - 0.25 <= exponent <= x.max() + 0.25]
-    ax.set(xticks=shown, xticklabels=[f"{10.0**exponent:g}" for exponent in shown])
-    ticks = [tick for tick in TICKS["accuracy"] if limits[0] <= stretch(tick) <= limits[1]]
-    ax.set(yticks=[float(stretch(tick)) for tick in ticks], yticklabels=[f"{100 * tick:g}" for tick in ticks])
+    figures.set_ticks(
+        ax, figures.Axis("validation accuracy, %", stretch, figures.TICKS["accuracy"], 100), "y", ends, 0.11
+    )

@@ -18,19 +18,10 @@ from pipeline.report.prose import verdicts
 
 FIGURES = "figures"
 OWN_FIGURES = (
-    "gap_at_best_width",
-    "gap_accuracy_by_width",
-    "gap_loss_by_width",
-    "gap_by_training_loss",
-    "held_out_loss",
-    "learning_curves*",
-    "baseline",
-    "confusion",
-    "hardest_digits",
-    "first_layer",
-    "published_figures",
-)
-"""Names of the figures that a report may have; the folder may hold others' besides."""
+    "gap_at_best_width", "gap_accuracy_by_width", "gap_loss_by_width", "gap_by_training_loss", "held_out_loss",
+    "learning_curves", "baseline", "confusion", "hardest_digits", "first_layer", "published_figures",
+)  # fmt: skip
+"""How the names of the figures begin that a report may have; the folder may hold others' besides."""
 
 
 def write(evidence: Evidence, arrays: Arrays | None, out: Path) -> dict[str, Path]:
@@ -38,16 +29,16 @@ def write(evidence: Evidence, arrays: Arrays | None, out: Path) -> dict[str, Pat
     evidence.tables_folder = out
     with ThreadPoolExecutor(1) as executor:
         if evidence.questions:
-            _ = evidence.main, evidence.main_results  # what both begin with
+            _ = evidence.main, evidence.comparisons  # what both begin with
         # Statistics are numpy's work for the most part, which leaves Python's lock to matplotlib meanwhile.
-        analysis = executor.submit(lambda: evidence.analysis)
+        analysis = executor.submit(lambda: evidence.analyses)
         plots = Plots(evidence, arrays) if evidence.questions else None
         pictures = plots.files() if plots else {}
         analysis.result()
     frames = {
         "runs.csv": tables.runs(evidence),
         "comparison.csv": tables.comparison(evidence),
-        "contrasts.csv": verdicts.with_sentences(evidence.analysis),
+        "contrasts.csv": verdicts.of_comparisons(evidence.analyses),
         "failures.csv": tables.failures(evidence),
         "curves.csv": tables.curves(evidence),
         "gap_by_width.csv": tables.gap_by_width(evidence),
@@ -73,7 +64,7 @@ def _confusion(evidence: Evidence, arrays: Arrays | None) -> pd.DataFrame:
 
 def _remove_old_figures(folder: Path, keep: set[str]) -> None:
     for pattern in OWN_FIGURES:
-        for path in folder.glob(f"{pattern}.png"):
+        for path in folder.glob(f"{pattern}*.png"):
             if path.name not in keep:
                 path.unlink(missing_ok=True)
 

@@ -58,35 +58,26 @@ def analysis(results: Sequence[RunResult], declared: Declaration, labels: np.nda
     jobs = {result.job.configuration: result.job for result in results}
     table = design.configurations(runs, jobs)
     laid = design.design(jobs, declared)
-    used = set(runs["key"])
-    finished = list({result.key: result for result in results if result.finished and result.key in used}.values())
+    used = set(runs.loc[runs["status"].eq(FINISHED), "key"])
+    finished = list({result.key: result for result in results if result.key in used}.values())
     curves = {result.key: curve for result in finished if (curve := equal_fit.curve(result))}
     target_runs = targets.runs(finished, declared.target)
     reached = targets.by_configuration(target_runs)
+    figures = summary.intervals(runs[runs["status"].eq(FINISHED)], ["configuration"], summary.SUMMARISED)
+    table = table.join(figures.set_index("configuration")).join(_over_images(finished, table, labels, declared))
+    ranked = table[f"{summary.RANKING}_mean"].dropna()
     return Analysis(
         declared=declared,
-        configurations=table.join(_summarised(runs)).join(_over_images(finished, table, labels, declared)),
+        configurations=table,
         contrasts=contrasts.contrasts(runs, table, laid, declared, curves),
         levels=equal_fit.levels(equal_fit.by_configuration(finished), declared.training_losses, table.index),
         targets=reached,
         target_runs=target_runs,
         profile=targets.profile(reached, laid.problems),
-        best=best_of(runs),
+        best=str(ranked.idxmax()) if len(ranked) else None,
         results=tuple(results),
         design=laid,
     )
-
-
-def best_of(runs: pd.DataFrame) -> str | None:
-    """Id of the configuration of the highest mean `summary.RANKING` over its finished runs."""
-    finished = runs[runs["status"].eq(FINISHED)]
-    known = finished.groupby("configuration", sort=False)[summary.RANKING].mean().dropna()
-    return str(known.idxmax()) if len(known) else None
-
-
-def _summarised(runs: pd.DataFrame) -> pd.DataFrame:
-    finished = runs[runs["status"].eq(FINISHED)]
-    return summary.intervals(finished, ["configuration"], summary.SUMMARISED).set_index("configuration")
 
 
 def _over_images(
@@ -107,33 +98,21 @@ def _intervals_over_images(runs: Sequence[RunResult], labels: np.ndarray | None,
     """Low and high of each of OVER_IMAGES, of one configuration's runs."""
     if len(runs) < 2:
         return [np.nan] * 2 * len(OVER_IMAGES)
-    images = {"val": runs[0].job.dataset.validation_size, "test": _test_images(runs)}
+    predictions = [run.predictions for run in runs if run.predictions is not None]
+    images = {"val": runs[0].job.dataset.validation_size, "test": max(map(len, predictions), default=0)}
     figures = pd.DataFrame([summary.figures_of(run) for run in runs])
-    held_out = summary.held_out(runs[0])
 
     def binomial(figure: str, split: str) -> crossed.Interval:
         accuracy = float(figures[f"{split}_accuracy"].mean())
         return crossed.of_shares(figures[figure].tolist(), accuracy, images[split], confidence)
 
-    answers = _answers(runs, labels)
-    found = [
-        crossed.of_answers(answers, confidence) if answers is not None else binomial("test_accuracy", "test"),
-        binomial("val_accuracy", "val"),
-        binomial("gap_accuracy", held_out),
-    ]
-    bounds = [summary.BOUNDS[figure] for figure in OVER_IMAGES]
-    return [float(np.clip(end, *ends)) for interval, ends in zip(found, bounds, strict=True) for end in interval]
-
-
-def _test_images(runs: Sequence[RunResult]) -> int:
-    return max((len(run.predictions) for run in runs if run.predictions is not None), default=0)
-
-
-def _answers(runs: Sequence[RunResult], labels: np.ndarray | None) -> np.ndarray | None:
-    """Which test images each run classifies correctly, bool (runs, images); None where that is not known of all of them."""
-    known = [run.predictions for run in runs if run.predictions is not None]
     # Equally many images are not yet the same images.
     data = {str(run.identity.get("data")) for run in runs}
-    if labels is None or len(known) < len(runs) or len(data) > 1 or any(len(own) != len(labels) for own in known):
-        return None
-    return np.array([np.equal(predictions, labels) for predictions in known])
+    complete = len(predictions) == len(runs) and len(data) == 1
+    if labels is not None and complete and {*map(len, predictions)} == {len(labels)}:
+        test = crossed.of_answers(np.array([np.equal(own, labels) for own in predictions]), confidence)
+    else:
+        test = binomial("test_accuracy", "test")
+    found = [test, binomial("val_accuracy", "val"), binomial("gap_accuracy", summary.held_out(runs[0]))]
+    bounds = [summary.BOUNDS[figure] for figure in OVER_IMAGES]
+    return [float(np.clip(end, *ends)) for interval, ends in zip(found, bounds, strict=True) for end in interval]

@@ -39,7 +39,7 @@ from pipeline.statistics.design import Contrast, Design
 from pipeline.statistics.equal_fit import Curve
 from pipeline.statistics.figures import FIGURES, FIT
 from pipeline.statistics.pairs import Blocks, Pairs, Values
-from pipeline.statistics.verdicts import Kind, judged
+from pipeline.statistics.verdicts import Kind, verdict
 
 OF_RUNS = tuple(name for name in FIGURES if name not in FIT)
 """Figures that each run has by itself."""
@@ -71,18 +71,9 @@ def contrasts(
             seeds = len(values.a)
             used = values.first(declared.looks(seeds) or seeds)
             differences.append(used.a - used.b)
-            rows.append(
-                {
-                    **about,
-                    "figure": figure,
-                    "question": str(FIGURES[figure].question),
-                    "n": len(used.a),
-                    "seeds": seeds,
-                    "level": _mean(level[: len(used.a)]),
-                    "mean_a": _mean(used.a),
-                    "mean_b": _mean(used.b),
-                }
-            )
+            row = {"figure": figure, "question": str(FIGURES[figure].question), "n": len(used.a), "seeds": seeds}
+            means = {"level": _mean(level[: len(used.a)]), "mean_a": _mean(used.a), "mean_b": _mean(used.b)}
+            rows.append(about | row | means)
     if not rows:
         return pd.DataFrame(columns=COLUMNS)
     found = pd.DataFrame(rows)
@@ -91,7 +82,7 @@ def contrasts(
     found["margin"] = found["figure"].map(dict(declared.margin)).astype(float).where(nats)
     found = found.join(paired.described(differences, found["margin"].to_numpy(), declared))
     found = _with_holm(paired.within_bounds(found, found["figure"]), declared)
-    return _with_power(judged(found, declared), declared)[COLUMNS]
+    return _with_power(_with_verdicts(found, declared), declared)[COLUMNS]
 
 
 def _values(pairs: Pairs, curves: Mapping[str, Curve]) -> dict[str, tuple[Values, np.ndarray]]:
@@ -109,20 +100,10 @@ def _mean(values: np.ndarray) -> float:
 
 def _about(contrast: Contrast, pairs: Pairs, table: pd.DataFrame) -> dict[str, object]:
     lost = table["diverged"] + table["failed"]
-    return {
-        "contrast": contrast.factor,
-        "dataset": contrast.dataset,
-        "at": contrast.at,
-        "a": table.at[contrast.a, "label"],
-        "b": table.at[contrast.b, "label"],
-        "only_a": pairs.only_a,
-        "only_b": pairs.only_b,
-        "unlike": pairs.unlike,
-        "lost_a": int(lost[contrast.a]),
-        "lost_b": int(lost[contrast.b]),
-        "a_configuration": contrast.a,
-        "b_configuration": contrast.b,
-    }
+    found: dict[str, object] = {"contrast": contrast.factor, "dataset": contrast.dataset, "at": contrast.at}
+    for side, name in (("a", contrast.a), ("b", contrast.b)):
+        found |= {side: table.at[name, "label"], f"{side}_configuration": name, f"lost_{side}": int(lost[name])}
+    return found | {"only_a": pairs.only_a, "only_b": pairs.only_b, "unlike": pairs.unlike}
 
 
 def _with_holm(found: pd.DataFrame, declared: Declaration) -> pd.DataFrame:
@@ -131,6 +112,14 @@ def _with_holm(found: pd.DataFrame, declared: Declaration) -> pd.DataFrame:
     for column, p in {"holm": paired.claim_column(declared), "holm_equivalent": "p_equivalent"}.items():
         found[column] = families[p].transform(lambda family: paired.holm(family.to_numpy(dtype=float)))
     return found
+
+
+def _with_verdicts(found: pd.DataFrame, declared: Declaration) -> pd.DataFrame:
+    columns = (found[name] for name in ("n", "difference", "holm", "holm_equivalent", "margin"))
+    given = [verdict(*values) for values in zip(*columns, [declared] * len(found), strict=True)]
+    lacks = ["; ".join(own.lacks) for own in given]
+    kinds, standings = ([str(getattr(own, part)) for own in given] for part in ("kind", "standing"))
+    return found.assign(verdict=kinds, lacks=lacks, standing=standings)
 
 
 def _with_power(found: pd.DataFrame, declared: Declaration) -> pd.DataFrame:

@@ -142,8 +142,9 @@ def design(jobs: Mapping[str, RunConfig], declared: Declaration) -> Design:
         }
         names = factors([values_of(jobs[name]) for name in values])
         for factor in (own for name in names for own in CONTRASTED.get(name, (name,))):
-            formed = _contrasts(dataset, factor, names, values, declared, found)
+            formed, reference = _contrasts(dataset, factor, names, values, declared)
             found.contrasts += formed
+            found.references += [reference] if reference else []
             if not formed and factor not in CONTRASTED[HIDDEN]:
                 found.absent.append(factor)
         shared = _kept(OPTIMIZER, names)
@@ -156,13 +157,8 @@ def design(jobs: Mapping[str, RunConfig], declared: Declaration) -> Design:
 
 
 def _contrasts(
-    dataset: str,
-    factor: str,
-    names: Sequence[str],
-    values: Mapping[str, Values],
-    declared: Declaration,
-    found: Design,
-) -> list[Contrast]:
+    dataset: str, factor: str, names: Sequence[str], values: Mapping[str, Values], declared: Declaration
+) -> tuple[list[Contrast], Reference | None]:
     kept = _kept(factor, names)
     strata: dict[tuple[Any, ...], dict[Any, str]] = {}
     for configuration, own in values.items():
@@ -172,9 +168,8 @@ def _contrasts(
             stratum[own[factor]] = configuration
     levels = list(dict.fromkeys(level for stratum in strata.values() for level in stratum))
     if len(levels) < 2:
-        return []
+        return [], None
     reference = _reference(dataset, factor, levels, next(iter(values.values())), declared)
-    found.references.append(reference)
     pairs: list[tuple[str, str]] = []
     for stratum in strata.values():
         if reference.used == PREVIOUS:
@@ -182,7 +177,7 @@ def _contrasts(
             pairs += zip(ordered[1:], ordered, strict=False)
         elif reference.used in stratum:
             pairs += [(stratum[level], stratum[reference.used]) for level in stratum if level != reference.used]
-    return [Contrast(factor, dataset, _at(factor, kept, values[a]), a, b) for a, b in pairs]
+    return [Contrast(factor, dataset, _at(factor, kept, values[a]), a, b) for a, b in pairs], reference
 
 
 def _nested(name: str) -> bool:

@@ -20,7 +20,7 @@ from pipeline.training.result import RunResult
 VALUES = ("loss", "accuracy", "gap_loss", "gap_accuracy")
 """What is read off a curve: loss and accuracy of the held-out samples, and how far the training samples' are from them."""
 
-LEVELS_PER_DECADE = 16
+LEVELS_PER_DECADE = 16  # of the curve of the gap by training loss
 SMALLEST_LOSS = 1e-8
 """A training loss of zero has no logarithm."""
 

@@ -6,9 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.cli.errors import UserError
-from pipeline.training.result import RunResult
-
 
 @dataclass(frozen=True)
 class McNemar:
@@ -48,17 +45,3 @@ def of_predictions(labels: np.ndarray, first: np.ndarray, second: np.ndarray) ->
     np.add.at(table, ((~right[0]).astype(int), (~right[1]).astype(int)), 1)
     p = float(mcnemar(table, exact=True).pvalue)
     return McNemar(int(table[0, 0]), int(table[0, 1]), int(table[1, 0]), int(table[1, 1]), p)
-
-
-def of_runs(labels: np.ndarray, first: RunResult, second: RunResult) -> McNemar:
-    """The same for two runs. Raises UserError where one has no predictions, or they are of other images."""
-    for result in (first, second):
-        if result.predictions is None:
-            raise UserError(f"{result.name}: no predictions, since it {result.status}; expected two finished runs")
-    if first.identity.get("data") != second.identity.get("data"):
-        raise UserError(f"{first.name} and {second.name}: trained and tested on different data; expected the same")
-    assert first.predictions is not None
-    assert second.predictions is not None
-    if not len(labels) == len(first.predictions) == len(second.predictions):
-        raise UserError(f"{first.name} and {second.name}: expected predictions of {len(labels):,} test images")
-    return of_predictions(labels, first.predictions, second.predictions)

@@ -33,25 +33,23 @@ READ: dict[str, Callable[[RunResult], float]] = {
 
 
 class Verdict(StrEnum):
+    """What some of them are about stands in `Found.about`."""
+
     NOT_RUN = "not run"
     LOST = "did not finish"
     NOT_IN_FULL = "not run in full"
     UNDECIDED = "not decided"
     INSIDE = "inside"
-    PARTLY_INSIDE = "partly inside"
-    """Some of the seeds, where each should be; `Found.about` says how many."""
+    PARTLY_INSIDE = "partly inside"  # where each seed should be: so many are
     OUTSIDE = "outside"
     OVER = "over the floor"
     BELOW = "below the floor"
     AS_PUBLISHED = "as published"
-    OTHERS_LOWER = "others lower"
-    """Than the one that should be lowest: those of `Found.about`."""
+    OTHERS_LOWER = "others lower"  # than the one that should be lowest: which
     FLAT = "flat"
     NOT_FLAT = "not flat"
-    PEAK_ELSEWHERE = "peak elsewhere"
-    """At the widths of `Found.about`."""
-    NO_PEAK = "no peak"
-    """It only falls."""
+    PEAK_ELSEWHERE = "peak elsewhere"  # at which widths
+    NO_PEAK = "no peak"  # it only falls
 
 
 @dataclass(frozen=True)
@@ -61,12 +59,6 @@ class Difference:
     mean: float
     low: float
     high: float
-
-    def within(self, margin: float) -> bool:
-        return -margin <= self.low and self.high <= margin
-
-    def beyond(self, margin: float) -> bool:
-        return self.low > margin or self.high < -margin
 
 
 @dataclass(frozen=True)
@@ -82,9 +74,8 @@ class Found:
     interval: tuple[float | None, float | None, float | None] = (None, None, None)
     """Mean, low and high of ours, where it is one figure; a single seed has no interval."""
     means: Mapping[str, float] = field(default_factory=dict)
-    """Of an order or a shape: the mean of each optimizer or width,"""
     differences: Mapping[str, Difference] = field(default_factory=dict)
-    """and the differences that decide it: `sgd − adam`."""
+    """Of an order or a shape: the mean of each optimizer or width, and the differences that decide it: `sgd − adam`."""
     about: tuple[str, ...] = ()
     """What of these the verdict is about."""
     on: str = ""
@@ -183,8 +174,8 @@ def _flat(found: Found, names: Sequence[str], values: np.ndarray) -> Found:
     pairs = [(b, a) for a, b in combinations(range(len(names)), 2)]
     differences = _differences(found.row, values, pairs)
     (a, b), largest = max(differences.items(), key=lambda item: abs(item[1].mean))
-    flat = all(own.within(margin) for own in differences.values())
-    beyond = any(own.beyond(margin) for own in differences.values())
+    flat = all(-margin <= own.low and own.high <= margin for own in differences.values())
+    beyond = any(own.low > margin or own.high < -margin for own in differences.values())
     verdict = Verdict.FLAT if flat else Verdict.NOT_FLAT if beyond else Verdict.UNDECIDED
     return replace(found, verdict=verdict, differences={f"{names[a]} − {names[b]}": largest})
 

@@ -139,28 +139,17 @@ def tidy(experiments: Experiments) -> pd.DataFrame:
     pairs = [(experiment, result) for experiment, results in experiments.items() for result in results]
     vary = varying(result.job for _, result in pairs)
     plain = {job: hyperparameters(job) for job in {result.job for _, result in pairs}} if vary else {}
-    rows = [
-        {
-            "key": result.key,
-            "name": result.name,
-            "dataset": result.job.dataset.name,
-            "experiment": experiment,
-            "optimizer": result.job.optimizer.name,
-            "width": result.job.width,
-            "depth": result.job.depth,
-            "hidden": shape(result.job),
-            "seed": result.job.seed,
-            "epochs": result.job.training.epochs,
-            "status": result.status,
-            **figures_of(result),
-            "reason": result.reason,
-            "configuration": result.job.configuration,
-            "started": result.started,
+    rows = []
+    for experiment, result in pairs:
+        job = result.job
+        row = {
+            "key": result.key, "name": result.name, "dataset": job.dataset.name, "experiment": experiment,
+            "optimizer": job.optimizer.name, "width": job.width, "depth": job.depth, "hidden": shape(job),
+            "seed": job.seed, "epochs": job.training.epochs, "status": result.status,
+            "reason": result.reason, "configuration": job.configuration, "started": result.started,
             "identity": origin(result),
-            **{name: plain[result.job].get(name) for name in vary},
-        }
-        for experiment, result in pairs
-    ]
+        }  # fmt: skip
+        rows.append({**row, **figures_of(result), **{name: plain[job].get(name) for name in vary}})
     frame = pd.DataFrame(rows, columns=[*DESCRIBING, *FIGURES, *DERIVED, *OTHERS, *vary])
     return frame.astype({"width": "Int64", "depth": "Int64", **dict.fromkeys([*FIGURES, *DERIVED], float)})
 
@@ -237,47 +226,3 @@ def _configuration_names(runs: pd.DataFrame) -> pd.Series:
                 settings = [f"{column.rpartition('.')[2]}={runs.at[index, column]!s}" for column in tell]
                 names.loc[index] = " ".join([plain[index], *settings])
     return names
-
-
-def places(table: pd.DataFrame, figure: str) -> pd.DataFrame:
-    """The places that a row may take, `place` (best) to `place_to` (worst), as far as intervals tell rows apart.
-
-    `place` counts the rows whose interval lies wholly above this one's, `place_to` leaves out those whose lies wholly
-    below. A row without an interval has no place. Overlap is a coarse test: it claims nothing.
-    """
-    low, high = (table[f"{figure}_{end}"].to_numpy(float) for end in ("low", "high"))
-    known = ~np.isnan(high)
-    above = (low[None, :] > high[:, None]).sum(axis=1)
-    below = (high[None, :] < low[:, None]).sum(axis=1)
-    found = pd.DataFrame({"place": above + 1, "place_to": known.sum() - below}, index=table.index, dtype="Int64")
-    return found.where(pd.Series(known, index=table.index), axis=0)
-
-
-def curves(experiments: Experiments) -> pd.DataFrame:
-    """A row per run, point of its curve and split (`train`; `val`, or `test` where nothing is held out).
-
-    `epoch` is that of the point, `loss` and `accuracy` are the split's.
-    """
-    rows = []
-    for experiment, results in experiments.items():
-        for result in results:
-            job, history = result.job, result.history
-            about = (job.dataset.name, experiment, result.name, job.configuration, result.status)
-            run = (*about, job.optimizer.name, shape(job), job.width, job.seed)
-            for split in ("train", "val", "test"):
-                losses, accuracies = history.get(f"{split}/loss", []), history.get(f"{split}/accuracy", [])
-                points = zip(result.epochs, losses, accuracies, strict=False)
-                rows += [(*run, epoch, split, loss, accuracy) for epoch, loss, accuracy in points]
-    columns = ["dataset", "experiment", "name", "configuration", "status", "optimizer", "hidden", "width", "seed"]
-    frame = pd.DataFrame(rows, columns=[*columns, "epoch", "split", "loss", "accuracy"])
-    return frame.astype({"width": "Int64", "loss": float, "accuracy": float})
-
-
-def bands(curve: pd.DataFrame) -> pd.DataFrame:
-    """Mean and interval over seeds of loss and accuracy, for each configuration, split and epoch."""
-    return intervals(curve, ["experiment", "configuration", "split", "epoch"], ["loss", "accuracy"])
-
-
-def best_per_cell(table: pd.DataFrame, by: Sequence[str] = ("optimizer", "width")) -> pd.DataFrame:
-    """For each cell, an optimizer and a width, the configuration of highest validation accuracy (`table` as `summarise` sorts)."""
-    return table[table["width"].notna() & table["n"].gt(0)].drop_duplicates(list(by)).sort_values(list(by))

@@ -58,23 +58,14 @@ def profile(targets: pd.DataFrame, problems: Mapping[str, tuple[str, object]]) -
     """
     rows = []
     optimizers = list(dict.fromkeys(optimizer for optimizer, _ in problems.values()))
-    for measure in MEASURES:
-        times = pd.DataFrame(
-            [
-                (*problems[name], value)
-                for name, value in zip(targets["configuration"], targets[measure], strict=True)
-                if name in problems
-            ],
-            columns=["optimizer", "problem", "time"],
-        ).pivot_table(index="problem", columns="optimizer", values="time", aggfunc="min", sort=False)
-        times = times.reindex(columns=optimizers).dropna()
-        fastest = times.min(axis=1)
-        times, fastest = times[np.isfinite(fastest)], fastest[np.isfinite(fastest)]
-        if len(optimizers) < 2 or times.empty:
-            continue
-        ratios = times.div(fastest, axis=0)
-        taus = np.unique(ratios.to_numpy()[np.isfinite(ratios.to_numpy())])
-        for optimizer in optimizers:
-            within = ratios[optimizer].to_numpy()
-            rows += [(optimizer, measure, len(ratios), tau, float((within <= tau).mean())) for tau in taus]
-    return pd.DataFrame(rows, columns=PROFILE)
+    known = targets[targets["configuration"].isin(list(problems))]
+    where = [problems[name] for name in known["configuration"]]
+    for measure in MEASURES if len(optimizers) > 1 else ():
+        index = pd.MultiIndex.from_tuples(where, names=["optimizer", "problem"])
+        times = pd.Series(known[measure].to_numpy(), index=index).unstack("optimizer").reindex(columns=optimizers)
+        times = times.dropna()[np.isfinite(times.dropna().min(axis=1))]
+        ratios = times.div(times.min(axis=1), axis=0).to_numpy()
+        for tau in np.unique(ratios[np.isfinite(ratios)]):
+            shares = (ratios <= tau).mean(axis=0).tolist()
+            rows += [(name, measure, len(ratios), tau, share) for name, share in zip(optimizers, shares, strict=True)]
+    return pd.DataFrame(rows, columns=PROFILE).sort_values(["measure", "tau"], kind="stable", ignore_index=True)

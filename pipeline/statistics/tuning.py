@@ -19,14 +19,10 @@ from pipeline.statistics.verdicts import Kind, verdict
 from pipeline.training.result import FINISHED, RunResult
 
 DEFAULT, TUNED = "default", "tuned"
-
 COMPARED = (summary.RANKING, "test_accuracy", "gap_accuracy")
 """What is set side by side: columns of a run's row (`summary.tidy`)."""
-
 CLAIMED = "test_accuracy"
-"""The one figure of which a verdict is given; the choice is made on the validation split, so none is due there."""
-
-MORE_ACCURATE = "more accurate"
+"""The one figure of which a verdict is given: not of the validation accuracy, on which the choice is made."""
 
 
 def accuracy(result: RunResult) -> float:
@@ -87,14 +83,6 @@ class Tuning:
             not min(order[:place]) < order[place] < max(order[:place]) for place in range(self.first, len(order))
         )
 
-    @property
-    def runs(self) -> int:
-        return sum(map(len, self.tried.values()))
-
-    @property
-    def diverged(self) -> int:
-        return sum(run.status != FINISHED for runs in self.tried.values() for run in runs)
-
 
 def scores(tried: Mapping[float, Sequence[RunResult]]) -> dict[float, float]:
     """The mean over seeds of each decade."""
@@ -103,22 +91,14 @@ def scores(tried: Mapping[float, Sequence[RunResult]]) -> dict[float, float]:
 
 def rates(tunings: Sequence[Tuning]) -> pd.DataFrame:
     """A row per optimizer, rate and seed that took part in choosing, with `accuracy` as it counted."""
+    columns = ["optimizer", "learning_rate", "decade", "default", "chosen", "seed", "status", "val_accuracy"]
     rows = [
-        {
-            "optimizer": tuning.optimizer,
-            "learning_rate": tuning.rates[decade],
-            "decade": decade,
-            "default": decade == 0,
-            "chosen": decade == tuning.chosen,
-            "seed": run.job.seed,
-            "status": run.status,
-            "val_accuracy": accuracy(run),
-        }
-        for tuning in tunings
-        for decade in sorted(tuning.tried)
-        for run in tuning.tried[decade]
+        (own.optimizer, own.rates[at], at, at == 0, at == own.chosen, run.job.seed, run.status, accuracy(run))
+        for own in tunings
+        for at in sorted(own.tried)
+        for run in own.tried[at]
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=columns)
 
 
 def side_by_side(tunings: Sequence[Tuning], declared: Declaration) -> pd.DataFrame:
@@ -127,19 +107,13 @@ def side_by_side(tunings: Sequence[Tuning], declared: Declaration) -> pd.DataFra
     `rates` were tried, `beyond` of them beyond an edge of those before, in `runs`, of which some `diverged`; the best lies
     `at_edge` where the budget was spent before it lay inside. Then the columns of `compared`.
     """
-    rows = [
-        {
-            "optimizer": tuning.optimizer,
-            "default_rate": tuning.rates[0.0],
-            "tuned_rate": tuning.rates[tuning.chosen],
-            "rates": len(tuning.tried),
-            "beyond": tuning.beyond,
-            "at_edge": at_edge(list(tuning.tried), tuning.chosen),
-            "runs": tuning.runs,
-            "diverged": tuning.diverged,
-        }
-        for tuning in tunings
-    ]
+    rows = []
+    for own in tunings:
+        runs = [run for runs in own.tried.values() for run in runs]
+        spent = {"rates": len(own.tried), "beyond": own.beyond, "at_edge": at_edge(list(own.tried), own.chosen)}
+        lost = {"runs": len(runs), "diverged": sum(run.status != FINISHED for run in runs)}
+        rates = {"default_rate": own.rates[0.0], "tuned_rate": own.rates[own.chosen]}
+        rows.append({"optimizer": own.optimizer, **rates, **spent, **lost})
     default, tuned = ([run for tuning in tunings for run in getattr(tuning, which)] for which in (DEFAULT, TUNED))
     return pd.DataFrame(rows).merge(compared(default, tuned, declared), on="optimizer")
 
@@ -187,5 +161,5 @@ def _with_verdict(table: pd.DataFrame, tested: pd.DataFrame, declared: Declarati
         verdict(n, difference, adjusted, equal, margin, declared).kind
         for n, difference, adjusted, equal in zip(table["pairs"], tested["difference"], holm, equivalent, strict=True)
     ]
-    better = {Kind.LARGER: f"{TUNED} {MORE_ACCURATE}", Kind.SMALLER: f"{DEFAULT} {MORE_ACCURATE}"}
+    better = {Kind.LARGER: f"{TUNED} more accurate", Kind.SMALLER: f"{DEFAULT} more accurate"}
     return table.assign(p=p, holm=holm, verdict=[better.get(kind, str(kind)) for kind in kinds])

@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-import pandas as pd
-
 from pipeline.statistics.declaration import Declaration
 
 
@@ -60,24 +58,9 @@ def verdict(
         Lack.SIZE: abs(difference) > margin,
     }
     lacks = tuple(lack for lack, met in has.items() if not met)
-    standing = Standing.NONE
-    if has[Lack.SEEDS]:
-        standing = Standing.CONFIRMED if n >= declared.seeds_to_confirm else Standing.EXPLORED
+    enough = Standing.CONFIRMED if n >= declared.seeds_to_confirm else Standing.EXPLORED
+    standing = enough if has[Lack.SEEDS] else Standing.NONE
     if not lacks:
         return Verdict(Kind.LARGER if difference > 0 else Kind.SMALLER, (), standing)
     equivalent = has[Lack.SEEDS] and holm_equivalent < declared.alpha
     return Verdict(Kind.EQUIVALENT if equivalent else Kind.NO_DIFFERENCE, lacks, standing)
-
-
-def judged(contrasts: pd.DataFrame, declared: Declaration) -> pd.DataFrame:
-    """The table of `contrasts.contrasts` with the columns `verdict`, `lacks` (joined by `; `) and `standing` filled."""
-    columns = [contrasts[name] for name in ("n", "difference", "holm", "holm_equivalent", "margin")]
-    found = [
-        verdict(n, difference, holm, equivalent, margin, declared)
-        for n, difference, holm, equivalent, margin in zip(*columns, strict=True)
-    ]
-    return contrasts.assign(
-        verdict=[str(row.kind) for row in found],
-        lacks=["; ".join(row.lacks) for row in found],
-        standing=[str(row.standing) for row in found],
-    )

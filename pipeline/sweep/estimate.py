@@ -131,12 +131,14 @@ def _expected(run: PlannedRun, past: Sequence[EarlierRun]) -> float | None:
     if same:
         return statistics.median(same)
     data = [other for other in past if other.job.dataset.name == run.job.dataset.name]
+    if not data:
+        return None
     optimizer = [other for other in data if other.job.optimizer.name == run.job.optimizer.name] or data
     samples, pixels = map(int, run.arrays.train_images.shape)
     wanted = work(run.job, samples, pixels)
     earlier = [(work(other.job, samples, pixels), other.seconds) for other in optimizer]
     closest = sorted(earlier, key=lambda pair: abs(pair[0] - wanted))[:5]
-    return statistics.median(seconds * wanted / own for own, seconds in closest) if closest else None
+    return statistics.median(seconds * wanted / own for own, seconds in closest)
 
 
 def work(job: RunConfig, samples: int, pixels: int) -> float:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -89,24 +90,22 @@ def make_plan(values: list[dict[str, Any]], overrides: list[list[str]], pool: Po
     problems = [line for value in values for line in compose.problems(value)] + shared_problems(values)
     if problems:
         raise compose.ConfigurationError(problems)
-    arrays: dict[str, Arrays] = {}
-    chosen: dict[str, Device] = {}
-    identities: dict[tuple[str, str], dict[str, Any]] = {}
+    data = from_project(values[0]["paths"]["data"])
+    arrays = {name: load(data / name) for name in dict.fromkeys(value["dataset"]["name"] for value in values)}
+    asked = {digest(value["device"]): value["device"] for value in values}
+    chosen = {key: choose_device(device, pool) for key, device in asked.items()}
+
+    @cache  # It reads the versions of packages from files: 2 ms, too much for each of a thousand runs.
+    def identity_on(name: str, device: Device) -> dict[str, Any]:
+        return identity.identity(arrays[name].digest, device.numerics())
+
     plan = []
     for value, words in zip(values, overrides, strict=True):
-        job = compose.to_job(value)
-        name, asked = job.dataset.name, digest(value["device"])
-        if name not in arrays:
-            arrays[name] = load(from_project(value["paths"]["data"]) / name)
-        if asked not in chosen:
-            chosen[asked] = choose_device(value["device"], pool)
-        if (name, asked) not in identities:
-            # It reads the versions of packages from files: 2 ms, too much for each of a thousand runs.
-            identities[name, asked] = identity.identity(arrays[name].digest, chosen[asked].numerics())
-        made_of = identities[name, asked]
-        plan.append(PlannedRun(job, chosen[asked], arrays[name], identity.key_of(job, made_of), made_of, words))
-        problems += compose.against_data(job, len(arrays[name].train_labels))
-        problems += memory_problems(job, arrays[name].train_images.shape[1], arrays[name].classes)
+        job, device = compose.to_job(value), chosen[digest(value["device"])]
+        own, made_of = arrays[job.dataset.name], identity_on(job.dataset.name, device)
+        plan.append(PlannedRun(job, device, own, identity.key_of(job, made_of), made_of, words))
+        problems += compose.against_data(job, len(own.train_labels))
+        problems += memory_problems(job, own.train_images.shape[1], own.classes)
     if problems:
         raise compose.ConfigurationError(problems)
     return tuple(plan)

@@ -89,7 +89,7 @@ class Progress:
 
     def done(self, result: RunResult) -> None:
         self.runs_done += 1
-        trained = result.epochs[-1] if result.epochs else 0
+        trained = int(result.figures.get("time/epochs", result.epochs[-1] if result.epochs else 0))
         not_shown = trained - self._epochs[result.job]
         self.work_done += not_shown * effort(result.job)
         # A run that ended early gives back the epochs that it did not need.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,8 +74,9 @@ def test_other_bits_without_a_cause_are_a_defect(
 ) -> None:
     add_epoch = Run.add_epoch
 
-    def drift(self: Run, metrics: dict[str, float]) -> object:
-        return add_epoch(self, metrics | {"running/loss": float(np.nextafter(metrics["running/loss"], 9))})
+    def drift(self: Run, running: Sequence[float], curve: Any) -> object:
+        loss, accuracy = map(float, running)
+        return add_epoch(self, (np.nextafter(loss, 9), accuracy), curve)
 
     monkeypatch.setattr(Run, "add_epoch", drift)
     status, said = again(swept.runs[0].key)
@@ -87,14 +89,14 @@ def test_other_bits_of_another_numerics_class_are_held_against_the_seeds(
 ) -> None:
     from pipeline.storage import numerics
 
-    finished = Run.finished
+    measured = Run.measured
 
     def rounded_otherwise(self: Run, *rest: object) -> RunResult:
-        result = finished(self, *rest)  # type: ignore[arg-type]
+        result = measured(self, *rest)  # type: ignore[arg-type]
         result.figures["test/accuracy"] += 1 / 360
         return result
 
-    monkeypatch.setattr(Run, "finished", rounded_otherwise)
+    monkeypatch.setattr(Run, "measured", rounded_otherwise)
     monkeypatch.setattr(numerics, "numerics_class", lambda _: "f" * 64)
     status, said = again(swept.runs[0].key)
     assert status == 11

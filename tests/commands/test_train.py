@@ -166,7 +166,7 @@ def test_nothing_of_the_killed_commands_is_left(killed: Ended, resumed: tuple[Pl
 @pytest.mark.fault("SIGTERM and Ctrl-C")
 def test_ctrl_c_ends_within_seconds_with_130_and_one_line(interrupted: Ended) -> None:
     assert interrupted.said.status == 130
-    assert interrupted.seconds < 10
+    assert interrupted.seconds < 20, "1 to 2 s on a machine with nothing else to do"
     assert interrupted.said.err == "stopped (Ctrl-C); what was finished is kept, the same command does the rest\n"
     assert list(interrupted.here.iterdir()) == [], "nothing is written where the command was started"
 
@@ -566,14 +566,14 @@ def test_a_winner_that_is_not_in_memory_is_trained_once_more(
 def test_it_is_said_where_it_comes_out_different(place: Callable[[], Place], monkeypatch: pytest.MonkeyPatch) -> None:
     where = place()
     monkeypatch.setattr(Candidates, "get", lambda self, key: None)
-    finished = Run.finished
+    measured = Run.measured
 
     def restless(self: Run, *rest: Any) -> Any:
-        result = finished(self, *rest)
+        result = measured(self, *rest)
         result.digests["final_weights"] = f"{time.monotonic_ns():064}"
         return result
 
-    monkeypatch.setattr(Run, "finished", restless)
+    monkeypatch.setattr(Run, "measured", restless)
     said = where.train("-m", "seed=0,1", "model.width=4", "training.epochs=1")
     assert "trained once more for its weights, came out different (final_weights); they are not kept" in said.out
 

@@ -76,7 +76,7 @@ def test_metrics_sum_it_up(metrics: dict[str, Any], comparison: pd.DataFrame) ->
     assert metrics["runs"] == {"finished": 10, "failed": 0, "diverged": 0}
     assert set(metrics["optimizer"]) == {"sgd", "adam"}
     swept = comparison[comparison["experiment"].eq(SWEEP)].set_index("name")
-    assert metrics["best"]["configuration"] == swept["best_val_accuracy_mean"].idxmax()
+    assert metrics["best"]["configuration"] == swept["val_accuracy_mean"].idxmax()
     assert metrics["book"]["test_accuracy"]["mean"] > 0.5
 
 

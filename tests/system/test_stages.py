@@ -23,6 +23,10 @@ PARAMS = {
     "sweep.widths": "8,16",
     "sweep.seeds": 3,
     "sweep.epochs": 4,
+    "overfitting.optimizers": "momentum,adam",
+    "overfitting.widths": "16,64",
+    "overfitting.train_sizes": "300,1000",
+    "overfitting.seeds": 5,
 }
 """A value for each entry of params.yaml, none like another."""
 

@@ -227,6 +227,8 @@ def most_accurate(analysis: Analysis, finished: pd.DataFrame) -> Sequence[str]:
     test = f"classifies {percent(row['test_accuracy_mean'])} of the test images correctly{interval}."
     if len(finished) == 1:
         return (f"{row['label']}, the only configuration, {test}",)
-    lead = f"**{row['label']}** has the highest mean validation accuracy, {percent(row['best_val_accuracy_mean'])}; it {test}"
+    lead = (
+        f"**{row['label']}** has the highest mean validation accuracy, {percent(row['val_accuracy_mean'])}; it {test}"
+    )
     enough = int(row["n"]) >= analysis.declared.seeds_to_explore
     return (lead, *(_sentences(analysis, finished, "test_accuracy") if enough else ()))

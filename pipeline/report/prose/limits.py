@@ -36,7 +36,7 @@ def limits(analysis: Analysis) -> list[str]:
             f"Some configurations have {plural(fewest, 'seed')}: it takes {declared.seeds_to_explore} to explore a difference and "
             f"{declared.seeds_to_confirm} to confirm one. Fewer are a smoke test."
         )
-    if finished["best_val_accuracy_mean"].isna().all():
+    if finished["val_accuracy_mean"].isna().all():
         found.append("No validation samples were held out: gaps are against the test file, and no best is named.")
     if table["dataset"].nunique() > 1:
         found.append(f"The runs are of {listed(sorted(set(table['dataset'])))}: each data set is compared by itself.")

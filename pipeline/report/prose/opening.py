@@ -51,12 +51,13 @@ def lead(evidence: Evidence) -> str:
     return f"{with_seeds}enough to confirm a difference."
 
 
-def tie(evidence: Evidence) -> str:
-    """The headline where several configurations share the first place; empty where one is alone there."""
-    if evidence.ties < 2:
+def tie(table: pd.DataFrame) -> str:
+    """The headline where several configurations of a comparison share the first place; empty where one is alone there."""
+    tied = int(table["place"].eq(1).sum())
+    if tied < 2:
         return ""
-    count = "All" if evidence.ties == int((evidence.main["n"] > 0).sum()) else str(evidence.ties)
-    measure = "validation" if evidence.chosen_on_validation else "test"
+    count = "All" if tied == int((table["n"] > 0).sum()) else str(tied)
+    measure = "validation" if table["best_val_accuracy_mean"].notna().any() else "test"
     return f"{count} are tied for the first place: their intervals of {measure} accuracy overlap"
 
 

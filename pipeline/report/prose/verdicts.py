@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
 from pipeline.cli.formatting import p_value, plural, span
 from pipeline.statistics.analysis import Analysis
+from pipeline.statistics.contrasts import COLUMNS
 from pipeline.statistics.declaration import DEPTH, OPTIMIZER, TRAIN_SIZE, WIDTH
 from pipeline.statistics.figures import FIGURES
 from pipeline.statistics.verdicts import Kind, Lack
@@ -117,4 +119,15 @@ def with_sentences(analysis: Analysis) -> pd.DataFrame:
         return rows.assign(note=[], sentence=[])
     return rows.assign(
         note=[note(row) for _, row in rows.iterrows()], sentence=[sentence(row) for _, row in rows.iterrows()]
+    )
+
+
+def of_comparisons(analyses: Mapping[tuple[str, str], Analysis]) -> pd.DataFrame:
+    """The rows of contrasts.csv: those of each comparison, (data set, experiment), with the name of its experiment."""
+    parts = [with_sentences(found).assign(experiment=experiment) for (_, experiment), found in analyses.items()]
+    filled = [part for part in parts if len(part)] or parts
+    return (
+        pd.concat(filled, ignore_index=True)
+        if filled
+        else pd.DataFrame(columns=[*COLUMNS, "note", "sentence", "experiment"])
     )

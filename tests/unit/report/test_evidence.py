@@ -14,7 +14,7 @@ from tests.support import factory
 
 
 def test_the_best_has_the_highest_validation_accuracy(evidence):
-    assert evidence.best["best_val_accuracy_mean"] == evidence.main["best_val_accuracy_mean"].max()
+    assert evidence.best["val_accuracy_mean"] == evidence.main["val_accuracy_mean"].max()
 
 
 @pytest.mark.parametrize(

@@ -52,13 +52,13 @@ def test_hardest_digits_are_those_least_believed():
     assert re.match(r"A \d taken for \d with \d+ % certainty", found[0].alternative)
 
 
-def test_first_layer_shows_the_units_that_the_next_heeds_most():
+def test_first_layer_shows_the_units_with_the_largest_weights_to_the_next():
     result = factory.with_network(factory.finished(factory.job()))
     layer = pictures.first_layer(result, factory.arrays(), 5)
-    loudest = np.linalg.norm(result.weights["classes/kernel"], axis=1).argmax()
-    assert (layer.images.shape, layer.units, layer.chosen[0]) == ((5, 8, 8), 48, loudest)
-    assert np.array_equal(layer.images[0].ravel(), result.weights["hidden_1/kernel"][:, loudest])
-    assert (np.diff(layer.heeded) <= 0).all()
+    largest = np.linalg.norm(result.weights["classes/kernel"], axis=1).argmax()
+    expected = pictures.weight_atlas(result.weights["hidden_1/kernel"][:, [largest]].T.reshape(1, 8, 8))
+    assert (layer.shown, layer.units) == (5, 48)
+    assert np.array_equal(layer.picture[:8, :8], expected)
 
 
 def test_weights_show_sign_by_colour_and_strength_by_opacity():
@@ -82,21 +82,19 @@ def deep(optimizers=("adam", "sgd"), depths=(1, 2, 3)):
 
 
 def test_several_depths_are_panels_of_their_own(of_runs):
-    plot = Plots(of_runs(deep(("adam", "sgd"), (1, 2))), None).gap_accuracy
-    assert set(plot.table["setting"]) == {"1 layer", "2 layers"}
-    assert len(plot.groups[""]) == 2
-    assert "2 layers" in plot.groups[""][1]
+    plot = Plots(of_runs(deep(("adam", "sgd"), (1, 2))), None).main.gap_accuracy
+    assert [re.findall(r">(\d layers?)<", panel) for panel in plot.groups[""]] == [["1 layer"], ["2 layers"]]
 
 
 def test_the_gap_by_training_loss_has_a_line_for_each_optimizer_and_a_panel_for_each_width(of_runs):
-    plot = Plots(of_runs(deep()), None).gap_by_loss
+    plot = Plots(of_runs(deep()), None).main.gap_by_loss
     assert list(plot.groups) == ["1 layer", "2 layers", "3 layers"]
     assert [len(panels) for panels in plot.groups.values()] == [2, 2, 2]
     assert {"adam", "sgd"} <= set(re.findall(r">(adam|sgd)<", plot.groups["1 layer"][0]))
 
 
 def test_one_optimizer_has_a_line_for_each_width(of_runs):
-    plot = Plots(of_runs(deep(("adam",), (1,))), None).gap_by_loss
+    plot = Plots(of_runs(deep(("adam",), (1,))), None).main.gap_by_loss
     assert set(re.findall(r">(width \d+)<", plot.groups[""][0])) == {"width 4", "width 16"}
 
 
@@ -104,7 +102,7 @@ def test_a_single_epoch_has_no_curve_to_draw(of_runs):
     plots = Plots(
         of_runs([factory.finished(factory.job(name, 8, epochs=1, validation=9)) for name in ("adam", "sgd")]), None
     )
-    assert (plots.gap_by_loss, plots.held_out_loss) == (None, None)
+    assert (plots.main.gap_by_loss, plots.main.held_out_loss) == (None, None)
 
 
 def test_nothing_is_cut_off_at_the_edge_of_a_picture(report):

@@ -97,7 +97,7 @@ def test_published_figures_are_on_the_page(evidence_with: Callable[..., Evidence
     assert '<a href="#published">' in text
     assert plots.published is not None
     assert "A 1998: 96.00 (95.90 to 96.10) %, over the floor" in plots.published.alternative
-    assert plots.published.table["source"].to_list() == ["A 1998", "B 2017"]
+    assert "B 2017: 2.00 points" in plots.published.alternative
     assert "published_figures.png" in plots.files()
 
 

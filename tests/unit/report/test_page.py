@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
 from pipeline.report import page
+from pipeline.report.evidence import Evidence, Source
 from pipeline.report.plots import Plots
+from pipeline.report.prose import verdicts
 from pipeline.training.result import DIVERGED
 from tests.support import factory
 
@@ -161,3 +164,15 @@ def test_every_table_of_the_statistics_says_over_what_its_intervals_are(report):
     with_intervals = [table for table in tables if "interval</th>" in table or "over seeds</th>" in table]
     assert all("over seeds" in table.partition("<table")[0] for table in with_intervals)
     assert statistics.count("The test file is ") == 1
+
+
+def test_each_comparison_has_its_own_answers():
+    sources = [
+        Source(name, Path(name), None, runs(*(factory.job(optimizer, width, validation=9) for width in (8, 16))))
+        for name, optimizer in (("first", "adam"), ("second", "rmsprop"))
+    ]
+    found = Evidence(sources)
+    text = rendered(found)
+    assert text.count("<h2>Whose gap is larger?</h2>") == 2
+    assert re.findall(r'comparison">([^<]*)<', text) == ["first, on mnist", "second, on mnist"]
+    assert verdicts.of_comparisons(found.analyses)["experiment"].unique().tolist() == ["first", "second"]

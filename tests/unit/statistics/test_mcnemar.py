@@ -6,10 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.cli.errors import UserError
 from pipeline.statistics import mcnemar
-from pipeline.training.result import DIVERGED
-from tests.support import factory
 
 
 def predictions(both: int, first: int, second: int, neither: int):
@@ -31,11 +28,6 @@ def test_by_hand():
     assert mcnemar.of_predictions(*predictions(100, 3, 12, 5)).p == pytest.approx(2 * 576 / 2**15)
 
 
-def runs():
-    return factory.finished(factory.job("adam")), factory.finished(factory.job("sgd"))
-
-
-def test_a_run_without_predictions_is_named():
-    lost = factory.lost(factory.job("sgd"), DIVERGED, "nan")
-    with pytest.raises(UserError, match="sgd-w512-d1-s0: no predictions, since it diverged"):
-        mcnemar.of_runs(factory.digits()["test_labels"], runs()[0], lost)
+def test_as_many_labels_as_predictions_are_asked_for():
+    with pytest.raises(ValueError, match="3 labels, 2 and 3 predictions"):
+        mcnemar.of_predictions(np.zeros(3), np.zeros(2), np.zeros(3))

@@ -121,39 +121,6 @@ def test_a_finished_run_counts_before_a_later_failure():
     assert (row["n"], row["failed"]) == (1, 0)
 
 
-# -- places
-
-
-def intervals_table(*ends) -> pd.DataFrame:
-    return pd.DataFrame(ends, columns=["x_low", "x_high"], dtype=float)
-
-
-def test_places_of_intervals_that_lie_apart():
-    assert summary.places(intervals_table((3, 4), (1, 2)), "x").to_numpy().tolist() == [[1, 1], [2, 2]]
-
-
-def test_without_an_interval_no_place_and_no_rival():
-    found = summary.places(intervals_table((3, 4), (math.nan, math.nan), (1, 2)), "x")
-    assert found.iloc[1].isna().all()
-    assert found.iloc[[0, 2]].to_numpy().tolist() == [[1, 1], [2, 2]]
-
-
-# -- curves
-
-
-def test_curves_have_a_row_for_each_epoch_and_split():
-    frame = summary.curves({"sweep": [factory.finished(factory.job(validation=10, epochs=4))]})
-    assert frame.groupby("split")["epoch"].apply(list).to_dict() == {"train": [1, 2, 3, 4], "val": [1, 2, 3, 4]}
-
-
-def test_one_configuration_per_optimizer_and_width_the_best_on_validation():
-    runs = [factory.finished(factory.with_rate(factory.job("adam", validation=9), rate)) for rate in (0.1, 0.01)]
-    for run, accuracy in zip(runs, (0.9, 0.95), strict=True):
-        run.figures["val/accuracy"] = accuracy
-    cells = summary.best_per_cell(table_of(*runs))
-    assert cells["optimizer.learning_rate"].to_list() == [0.01]
-
-
 def test_interval_of_three_by_hand():
     # t(0.975, 2) = 4.302653; SD 1; 4.302653 / sqrt(3) = 2.484138
     found = summary.interval([1, 2, 3])

@@ -198,7 +198,7 @@ def test_schedule_free_is_fit_s_on_jax(on_jax: dict[str, Any]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WITH_MORE)
 def test_with_more_values_it_trains_the_same_on_jax(on_jax: dict[str, Any], more: dict[str, Pair], name: str) -> None:
-    # Keras on JAX takes the means of normalisation in float32.
+    # Keras on JAX takes means in float32, TensorFlow a momentum of 0.9.
     assert on_jax["more"][name] == pytest.approx(losses(more[name][0]), rel=1e-6, abs=0)
 
 

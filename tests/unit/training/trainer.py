@@ -36,7 +36,7 @@ SIDES = ("running", "train", "val")
 
 WITH_MORE = {
     "normalised": {
-        "optimizer": "adam", "learning_rate": 0.02, "hidden": [12, 7], "batch_normalization": True, "max_norm": 1.2,
+        "optimizer": "nesterov", "learning_rate": 0.0625, "hidden": [12, 7], "batch_normalization": True, "max_norm": 1.2,
         "l2": 0.001, "schedule": "staircase", "decay": 0.5, "decay_epochs": 1,
     },
     "smoothed": {
