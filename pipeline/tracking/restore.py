@@ -92,11 +92,6 @@ def _parts_of_tags(tags: Mapping[str, str]) -> dict[str, Any]:
     return {"identity": identity, "digests": _group(tags, "digest"), "environment": _group(tags, "env")}
 
 
-def to_job(parameters: Mapping[str, str]) -> RunConfig:
-    """The RunConfig of `describe.parameters`."""
-    return RunConfig.from_dict(_plain(parameters))
-
-
 def _plain(parameters: Mapping[str, str]) -> dict[str, Any]:
     plain: dict[str, Any] = {section: {} for section in SECTIONS}
     for name, text in parameters.items():

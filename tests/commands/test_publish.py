@@ -516,22 +516,18 @@ def test_a_folder_without_a_server(tmp_path: Path) -> None:
 
 
 def test_compose_is_the_same_server() -> None:
-    """No Docker runs where this is tested: its shape, and that versions are those of the lock."""
+    """No Docker runs where this is tested: versions are those of the lock, ports are local, the password is a secret."""
     compose = yaml.safe_load((PROJECT / "compose.yaml").read_text())
     lock = (PROJECT / "requirements.lock").read_text()
     mlflow, database = compose["services"]["mlflow"], compose["services"]["database"]
-    version = mlflow["image"].partition(":")[2]
-    assert f"\nmlflow=={version} " in lock
     dockerfile = mlflow["build"]["dockerfile_inline"]
+    version = mlflow["image"].partition(":")[2]
     assert f"FROM ghcr.io/mlflow/mlflow:v{version}\n" in dockerfile
-    assert all(f"\n{word} " in lock for word in dockerfile.split() if "==" in word)
+    pinned = [f"mlflow=={version}", *(word for word in dockerfile.split() if "==" in word)]
+    assert [word for word in pinned if f"\n{word} " not in lock] == []
     assert all(port.startswith("127.0.0.1:") for port in mlflow["ports"])
     assert "ports" not in database
-    assert mlflow["depends_on"]["database"] == {"condition": "service_healthy"}
-    assert all("healthcheck" in service and service["secrets"] == ["password"] for service in (mlflow, database))
-    volumes = {volume.partition(":")[0] for service in (mlflow, database) for volume in service["volumes"]}
-    assert volumes == set(compose["volumes"])
-    assert ":?" in compose["secrets"]["password"]["file"], "a missing password is said so"
+    assert all(service["secrets"] == ["password"] for service in (mlflow, database))
     assert "PASSWORD" not in json.dumps({**mlflow, "command": ""})
 
 

@@ -12,8 +12,7 @@ import pytest
 from pipeline.cli.errors import UserError
 from pipeline.config.run_config import digest
 from pipeline.storage.divergence import first_divergence
-from pipeline.tracking import Tracker, describe, open_tracker, runs
-from pipeline.tracking.restore import to_job
+from pipeline.tracking import Tracker, describe, open_tracker, restore, runs
 from tests.unit.tracking.conftest import Filled
 from tests.unit.tracking.factory import make_result
 
@@ -76,6 +75,13 @@ def test_what_is_not_what_its_key_says_is_refused(filled: Filled, tmp_path: Path
     assert filled.tracker.recorded(run_id) is not None
 
 
+@pytest.mark.fault("hostile input")
+@pytest.mark.parametrize("content", ["", "[]", '{"identity": 1}', '{"identity": {}, "digests": []}', "[" * 100_000])
+def test_a_provenance_that_is_none_is_refused_in_one_line(filled: Filled, content: str) -> None:
+    with pytest.raises(UserError, match=r"not a whole run of this project \("):
+        restore.result(filled.run, {}, content)
+
+
 def test_a_run_that_an_earlier_release_published_is_read_from_its_tags(
     filled: Filled, fresh: Callable[[], Tracker]
 ) -> None:
@@ -118,8 +124,3 @@ def test_keys_of_all_runs_by_their_ids(filled: Filled) -> None:
     there = filled.tracker.published_keys()
     assert there is not None
     assert {there[ids["run_id"]] for ids in filled.ids} == {result.key for result in filled.results}
-
-
-def test_parameters_that_are_shown_only_are_no_part_of_the_job() -> None:
-    result = make_result()
-    assert to_job(describe.parameters(result)) == result.job
