@@ -311,7 +311,7 @@ class Evidence:
                 r for r in source.results if r.finished and r.predictions is not None and r.job.dataset.name == dataset
             ]
             if finished:
-                return max(finished, key=lambda r: (r.figures.get("best/val_accuracy", -1.0), r.weights is not None))
+                return max(finished, key=lambda r: (r.figures.get("val/accuracy", -1.0), r.weights is not None))
         return None
 
     @cached_property

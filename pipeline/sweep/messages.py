@@ -69,7 +69,7 @@ def log_run(outcome: Outcome) -> float:
         log.warning("diverged: %s", result.reason)
         return 0.0
     log.info(summary(result))
-    return result.figures.get("best/val_accuracy", result.figures["train/accuracy"])
+    return result.figures.get("val/accuracy", result.figures["train/accuracy"])
 
 
 def say_lost(outcomes: Sequence[Outcome]) -> None:
@@ -97,5 +97,5 @@ def say_summary(outcomes: Sequence[Outcome], best: Outcome | None, single: bool,
     say_lost(outcomes)
     finished = sum(outcome.finished for outcome in outcomes)
     say(f"{finished} of {len(outcomes)} runs finished in {duration(seconds)}")
-    if best is not None and best.result is not None and "best/val_accuracy" in best.result.figures:
-        say(f"best on the validation split: {best.run.job.name}, {percent(best.result.figures['best/val_accuracy'])}")
+    if best is not None and best.result is not None and "val/accuracy" in best.result.figures:
+        say(f"best on the validation split: {best.run.job.name}, {percent(best.result.figures['val/accuracy'])}")

@@ -62,8 +62,8 @@ def without_weights(result: RunResult) -> RunResult:
 
 
 def score(result: RunResult) -> float:
-    """What runs are chosen by: the best validation accuracy; minus infinity without validation samples."""
-    return result.figures.get("best/val_accuracy", float("-inf"))
+    """What runs are chosen by: the validation accuracy of the final weights; minus infinity without validation samples."""
+    return result.figures.get("val/accuracy", float("-inf"))
 
 
 def best_of(outcomes: Sequence[Outcome]) -> Outcome | None:

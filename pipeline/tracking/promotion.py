@@ -31,7 +31,7 @@ class Candidate:
     @property
     def seeds(self) -> dict[int, float]:
         """Best validation accuracy by seed."""
-        name = "best/val_accuracy"
+        name = "val/accuracy"
         return {run.job.seed: run.figures[name] for run in self.runs if name in run.figures}
 
 

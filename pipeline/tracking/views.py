@@ -20,7 +20,7 @@ COLUMNS = (
     "params.`seed`",
     GAP,
     "metrics.`test/accuracy`",
-    "metrics.`best/val_accuracy`",
+    "metrics.`val/accuracy`",
     "metrics.`train/accuracy`",
     "metrics.`time/train_s`",
 )

@@ -280,7 +280,7 @@ def test_the_folder_of_results_has_every_run_and_the_record(swept: tuple[Place, 
 
 def test_the_winner_is_of_the_best_configuration(swept: tuple[Place, Said]) -> None:
     runs = swept[0].runs
-    accuracies = [run.figures["best/val_accuracy"] for run in runs]
+    accuracies = [run.figures["val/accuracy"] for run in runs]
     best = max(range(0, 8, 2), key=lambda n: accuracies[n] + accuracies[n + 1])
     winner = best if accuracies[best] >= accuracies[best + 1] else best + 1
     assert swept[0].record.winner == runs[winner].key

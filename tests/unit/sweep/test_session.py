@@ -23,7 +23,7 @@ from tests.unit.storage.test_store import result
 from tests.unit.training.command import Place, Said, as_before, command
 
 FIGURES = dict.fromkeys(
-    ("best/val_accuracy", "train/accuracy", "test/accuracy", "overfitting_gap/accuracy", "time/train_s"), 0.5
+    ("val/accuracy", "train/accuracy", "test/accuracy", "overfitting_gap/accuracy", "time/train_s"), 0.5
 )
 
 

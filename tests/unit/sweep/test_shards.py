@@ -99,7 +99,7 @@ def test_a_worker_keeps_the_weights_of_the_best_of_each_configuration(tmp_path: 
     best = BestWeights(RunStore(tmp_path))
     accuracies = [0.5, 0.7, 0.6, 0.7]
     made = [
-        result(job=make_job(seed=seed, epochs=2), figures={"best/val_accuracy": accuracy})
+        result(job=make_job(seed=seed, epochs=2), figures={"val/accuracy": accuracy})
         for seed, accuracy in enumerate(accuracies)
     ]
     for position, one in enumerate(made):
