@@ -26,8 +26,11 @@ CLAIMED = "test_accuracy"
 
 
 def accuracy(result: RunResult) -> float:
-    """What a run brings to the choice: its validation accuracy at the end of training; 0 where it diverged."""
-    return result.figures[summary.FIGURES[summary.RANKING]] if result.status == FINISHED else 0.0
+    """What a run brings to the choice: the highest validation accuracy on its curve; 0 where it diverged.
+
+    Of its curve, since at the end of a long training a rate that is too low looks better: it has not overfitted yet.
+    """
+    return result.figures["best/val_accuracy"] if result.status == FINISHED else 0.0
 
 
 def best(scores: Mapping[float, float]) -> float:
