@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LONGEST_NAME = 255
+"""Bytes of a file's name on the usual file systems."""
+
 Batch = Callable[..., Generator[tuple[int, Callable[[], Any]]]]
 
 
@@ -100,4 +103,11 @@ def _task_config(job: DictConfig) -> dict[str, Any]:
     if job.hydra.job.chdir:
         raise HydraException("hydra.job.chdir=true: jobs that run together share one working directory; expected false")
     with _hydra_config(job):
+        # Hydra makes the folder when a job has ended; its results would be lost to the sweep then.
+        name = max(Path(str(job.hydra.sweep.subdir)).parts, key=len, default="")
+        if len(name.encode()) > LONGEST_NAME:
+            raise HydraException(
+                f"hydra.sweep.subdir: a folder's name of {len(name.encode())} letters; expected at most {LONGEST_NAME}, such as "
+                "hydra.sweep.subdir='${hydra.job.num}'"
+            )
         return plain(OmegaConf.masked_copy(job, [str(key) for key in job if key != "hydra"]))

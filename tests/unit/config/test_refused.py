@@ -36,6 +36,7 @@ COMMANDS = {
     "-m seed=0,1 hydra.job.chdir=true": "expected false",
     "-m optimizer=glob(zz*)": "optimizer=glob(zz*): matches none of adadelta, ",
     "-m seed=0,1 hydra.sweeper.params={optimizer:sgd}": "here type its words as they are: -m optimizer=sgd,adam",
+    f"-m seed=0,1 hydra.sweep.subdir={'a' * 300}": "expected at most 255, such as hydra.sweep.subdir='${hydra.job.num}'",
     "hydra.job.name=a/b": "expected a name without /",
     "hydra.job.env_set=3": "hydra.job.env_set=3",
     "-m seed=0,1 hydra.sweeper.max_batch_size=0": "expected a whole number from 1",
