@@ -89,7 +89,7 @@ def _capital(sentence: str) -> str:
     """A capital letter, unless the sentence begins with a value of conf/, such as `sgd`."""
     return (
         sentence[0].upper() + sentence[1:]
-        if sentence.startswith(("at ", "the ", "a ", "one ", "no ", "for "))
+        if sentence.startswith(("at ", "the ", "a ", "one ", "no ", "neighbouring "))
         else sentence
     )
 
@@ -102,34 +102,48 @@ def _ordered(analysis: Analysis, factor: str) -> bool:
 def _strength(rows: pd.DataFrame) -> str:
     """How many seeds that rests on."""
     fewest, most = int(rows["n"].min()), int(rows["n"].max())
-    seeds = plural(most, "seed") if fewest == most else f"{fewest} to {plural(most, 'seed')}"
     standings = set(rows.loc[rows["standing"].ne(""), "standing"])
-    return f"{seeds}: {'confirmed' if standings == {'confirmed'} else 'explored'}."
+    strength = "enough to confirm" if standings == {"confirmed"} else "exploratory"
+    return f"Based on {'' if fewest == most else 'up to '}{plural(most, 'seed')} ({strength})."
 
 
 def _by_size(rows: pd.DataFrame, factor: str, figure: str) -> str:
     """Of a factor whose values have an order: how often the larger value has the larger figure."""
     about, names = WORDS[figure], factor_words(factor)
+    within = _within(rows, figure)
+    equal = int(rows["verdict"].eq(Kind.EQUIVALENT).sum())
     parts = _claims(rows, figure)
-    if not parts:
-        return f"{about.lead}no difference between {names.name} is shown{_equivalent(rows)}"
-    return f"{about.lead}{names.larger} {_than(parts, names.smaller)}{_equivalent(rows)}"
+    if parts:
+        said = f"{names.larger} {_than(parts, names.smaller)}"
+        return f"{about.lead}{said}{f'; {equal} of {len(rows)} are {within}' if equal else ''}"
+    if equal == len(rows):
+        return f"{about.lead}neighbouring {names.name} are {within} of each other"
+    some = f"; {equal} of {plural(len(rows), 'comparison')} are {within}" if equal else ""
+    return f"{about.lead}no difference between {names.name} is shown{some}"
 
 
 def _by_value(rows: pd.DataFrame, analysis: Analysis, factor: str, figure: str) -> str:
     """Of a factor with a reference value: each other value against it."""
-    about = WORDS[figure]
     values = _values(rows, analysis, factor)
     reference = str(values["b"].iloc[0])
-    parts, unclear = [], []
+    parts, equal, unclear = [], [], []
     for value, own in rows.groupby(values["a"], sort=False):
-        claims = _claims(own, figure)
-        if claims:
+        if claims := _claims(own, figure):
             parts.append(f"{value} {_than(claims, reference)}")
+        elif own["verdict"].eq(Kind.EQUIVALENT).all():
+            equal.append(str(value))
         else:
-            unclear.append(f"{value}{_equivalent(own)}")
-    shown = f"for {listed(unclear)} no difference from {reference} is shown" if unclear else ""
-    return f"{about.lead}{'; '.join(filter(None, [*parts, shown]))}"
+            unclear.append(str(value))
+    if equal:
+        parts.append(f"{listed(equal)} {'is' if len(equal) == 1 else 'are'} {_within(rows, figure)} of {reference}")
+    if unclear:
+        parts.append(f"no difference from {reference} is shown for {listed(unclear)}")
+    return f"{WORDS[figure].lead}{'; '.join(parts)}"
+
+
+def _within(rows: pd.DataFrame, figure: str) -> str:
+    """How near two equivalent configurations are."""
+    return f"within {FIGURES[figure].declared(float(rows['margin'].iloc[0]))}"
 
 
 def _claims(rows: pd.DataFrame, figure: str) -> list[tuple[str, str]]:
@@ -147,14 +161,6 @@ def _claims(rows: pd.DataFrame, figure: str) -> list[tuple[str, str]]:
 def _than(parts: Sequence[tuple[str, str]], other: str) -> str:
     (words, size), *more = parts
     return " and ".join([f"{words} than {other} ({size})", *(f"{words} ({size})" for words, size in more)])
-
-
-def _equivalent(rows: pd.DataFrame) -> str:
-    """How many of the contrasts are equivalent."""
-    count = int(rows["verdict"].eq(Kind.EQUIVALENT).sum())
-    if not count:
-        return ""
-    return f", equivalent in {count} of {len(rows)}" if len(rows) > 1 else " (equivalent)"
 
 
 def _values(rows: pd.DataFrame, analysis: Analysis, factor: str) -> pd.DataFrame:

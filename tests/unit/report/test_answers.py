@@ -58,7 +58,7 @@ def test_each_question_has_its_own_direction():
     assert fit.startswith("At equal training loss, adam generalises better than rmsprop (by 0.")
     assert excess.startswith("adam has lost more since its lowest held-out loss than rmsprop (by 0.0")
     assert accuracy.startswith("**adam, width 64** has the highest mean validation accuracy")
-    assert gap.endswith("10 seeds: explored.")
+    assert gap.endswith("Based on 10 seeds (exploratory).")
 
 
 def test_a_reversal_is_a_finding():
@@ -87,12 +87,12 @@ def test_few_seeds_carry_no_claim():
 
 
 def test_thirty_seeds_confirm():
-    assert text(analysed(30, **REVERSAL))[0].endswith("30 seeds: confirmed.")
+    assert text(analysed(30, **REVERSAL))[0].endswith("Based on 30 seeds (enough to confirm).")
 
 
 def test_equal_configurations_are_not_told_apart():
     same = {"rmsprop_64": REVERSAL["rmsprop_64"], "adam_64": REVERSAL["rmsprop_64"]}
-    assert text(analysed(10, **same))[0].startswith("For adam (equivalent) no difference from rmsprop is shown.")
+    assert text(analysed(10, **same))[0].startswith("adam is within 0.1 points of rmsprop.")
 
 
 def test_nothing_finished():

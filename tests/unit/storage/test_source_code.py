@@ -118,7 +118,13 @@ def test_a_file_that_cannot_be_read_is_named(package: Path) -> None:
 )
 def test_the_modules_of_this_project(numerics: dict[str, str], without: set[str]) -> None:
     found = sources(numerics)
-    named = {"training/splits.py", "models/dense.py", "models/devices.py", "models/optimizers.py", "training/outcome.py"}
+    named = {
+        "training/splits.py",
+        "models/dense.py",
+        "models/devices.py",
+        "models/optimizers.py",
+        "training/outcome.py",
+    }
     assert named <= found.keys()
     assert not {*(f"training/{name}.py" for name in without), "data/arrays.py", "data/sources.py"} & found.keys()
 
