@@ -19,7 +19,7 @@ COPIED = {
     "contrasts.csv": "reports/contrasts.csv",
     "metrics.json": "reports/metrics.json",
     "gap_by_training_loss.csv": "reports/gap_by_training_loss.csv",
-    "gap_by_training_loss.png": "reports/figures/gap_by_training_loss.png",
+    "gap_by_training_loss.png": "reports/figures/gap_by_training_loss_mnist_overfitting.png",
     "published.csv": "reports/published.csv",
     "published.md": "reports/published.md",
     "tuned.csv": "reports/tuned.csv",

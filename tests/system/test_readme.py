@@ -25,6 +25,8 @@ README = (CHECKOUT / "README.md").read_text("utf-8")
 SNAPSHOT = CHECKOUT / "docs" / "results"
 """What README quotes; reports/ is what was last run here."""
 
+SWEEP, OVERFITTING = "optimizers by width", "overfitting"
+
 TRAINING = {
     "python -m pipeline.train -m optimizer=sgd,rmsprop,adam model.width=64,512 'seed=range(10)'": (
         "-m optimizer=sgd,adam model.width=8,16 'seed=range(2)'",
@@ -77,14 +79,14 @@ def results() -> list[str]:
             mean, low, high = (100 * one[f"{figure}_{part}"] for part in ("mean", "low", "high"))
             return f"{mean:.2f} ({low:.2f} to {high:.2f})".replace("-", "−")
 
-        validation = one["best_val_accuracy_mean"]
+        validation = one["val_accuracy_mean"]
         held_out = "none held out" if pd.isna(validation) else f"{100 * validation:.2f}"
         return f"| {name} | {one['n']} | {held_out} | {spread('test_accuracy')} | {spread('gap_accuracy')} |"
 
     book = table[table["experiment"].eq("book")].iloc[0]
     swept = table[table["experiment"].eq("optimizers by width")]
-    best = swept.loc[swept.groupby("optimizer")["best_val_accuracy_mean"].idxmax()]
-    ordered = best.sort_values("best_val_accuracy_mean", ascending=False)
+    best = swept.loc[swept.groupby("optimizer")["val_accuracy_mean"].idxmax()]
+    ordered = best.sort_values("val_accuracy_mean", ascending=False)
     rows = [row(book, "the book's: rmsprop, width 512, all 60,000 training images")]
     return rows + [row(one, f"{one['optimizer']}, width {one['width']}") for _, one in ordered.iterrows()]
 
@@ -97,6 +99,65 @@ def test_it_is_short() -> None:
 def test_the_results_are_those_of_the_snapshot() -> None:
     first = README.index("| the book's")
     assert README[first : README.index("\n\n", first)].splitlines() == results()
+
+
+def contrasts(experiment: str, factor: str, figure: str) -> pd.Series:
+    """The verdicts of the snapshot's contrasts of this factor and figure."""
+    table = pd.read_csv(SNAPSHOT / "contrasts.csv", keep_default_na=False)
+    rows = table[table["experiment"].eq(experiment) & table["contrast"].eq(factor) & table["figure"].eq(figure)]
+    return rows["verdict"]
+
+
+@pytest.mark.parametrize(
+    ("experiment", "factor", "figure", "verdict", "said"),
+    [
+        (SWEEP, "model.width", "gap_accuracy", "larger", "the larger gap in {} of {} comparisons"),
+        (OVERFITTING, "model.width", "gap_accuracy", "smaller", "the smaller gap in {} of {}."),
+        (OVERFITTING, "model.width", "fit_loss", "smaller", "The narrower network, in {} of {} comparisons"),
+        (OVERFITTING, "dataset.train_size", "fit_loss", "smaller", "the one with fewer images, in {} of {}."),
+        (
+            OVERFITTING,
+            "model.width",
+            "excess_loss",
+            "smaller",
+            "the narrower network the most, in {} of {} comparisons",
+        ),
+        (SWEEP, "model.width", "test_accuracy", "larger", "more accurate in {} of {} comparisons"),
+    ],
+)
+def test_each_claim_is_that_of_the_contrasts(
+    experiment: str, factor: str, figure: str, verdict: str, said: str
+) -> None:
+    found = contrasts(experiment, factor, figure)
+    assert said.format(int(found.eq(verdict).sum()), len(found)) in " ".join(README.split())
+
+
+def test_no_optimizer_generalises_worse_everywhere() -> None:
+    """Nor better: the answer depends on width and size."""
+    table = pd.read_csv(SNAPSHOT / "contrasts.csv", keep_default_na=False)
+    rows = table[
+        table["experiment"].eq(OVERFITTING) & table["contrast"].eq("optimizer") & table["figure"].eq("fit_loss")
+    ]
+    assert (rows.groupby(rows["a"].str.partition(",")[0])["verdict"].value_counts() < 6).all()
+    assert "the answer depends on width and size" in " ".join(README.split())
+
+
+def test_who_has_been_trained_too_long_is_counted() -> None:
+    table = pd.read_csv(SNAPSHOT / "comparison.csv")
+    over = table["excess_loss_mean"].gt(0.005)
+    fitted = over[table["experiment"].eq(OVERFITTING)]
+    assert f"{fitted.sum()} of {len(fitted)} networks have lost more than 0.005 nats" in " ".join(README.split())
+    assert not over[table["experiment"].eq(SWEEP)].any()
+    assert f"What {table['n'].sum()} runs show" in README
+
+
+def test_the_tie_is_that_of_the_intervals() -> None:
+    table = pd.read_csv(SNAPSHOT / "comparison.csv")
+    swept = table[table["experiment"].eq(SWEEP)].sort_values("val_accuracy_mean", ascending=False)
+    tied = swept[swept["val_accuracy_high"] >= swept["val_accuracy_low"].max()]
+    names = [f"{row.optimizer}" for row in tied.itertuples() if row.width == 512]
+    assert len(names) == len(tied) == 4
+    assert f"Four are tied: {', '.join(names[:-1])} and {names[-1]} at width 512" in " ".join(README.split())
 
 
 def test_the_book_is_within_the_published_band() -> None:
