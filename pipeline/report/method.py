@@ -21,10 +21,10 @@ GAP = (
     "inference mode; never the running accuracy of the progress bar. A network trained on neither split shows no gap."
 )
 FIT = (
-    "Curves are read where the training loss first falls to a given value, linearly between their points. There both networks fit "
+    "Curves are read where the training loss first falls to a given value, between two points by the logarithm of that loss. There both networks fit "
     "equally well, and the one with the larger gap generalises worse."
 )
-CHOICES = "By the mean over seeds of each run's best validation accuracy. The test file chooses nothing."
+CHOICES = "By the mean validation accuracy over seeds, with the final weights. The test file chooses nothing."
 INTERVALS = (
     "95 %, of the mean over seeds, by Student's t. They speak of other seeds on the images that there are; the table of single "
     "configurations has intervals over seeds and images too. Places are shared by those whose intervals overlap. Seeds are shared by all "
