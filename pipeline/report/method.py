@@ -21,8 +21,8 @@ GAP = (
     "inference mode; never the running accuracy of the progress bar. A network trained on neither split shows no gap."
 )
 FIT = (
-    "Curves are read where the training loss first falls to a given value, between two points by the logarithm of that loss. There both networks fit "
-    "equally well, and the one with the larger gap generalises worse."
+    "Curves are read where the training loss first falls to a given value, between two points by the logarithm of that loss. There both "
+    "networks fit equally well, and the one with the larger gap generalises worse."
 )
 CHOICES = "By the mean validation accuracy over seeds, with the final weights. The test file chooses nothing."
 INTERVALS = (

@@ -67,7 +67,7 @@ def score(result: RunResult) -> float:
 
 
 def best_of(outcomes: Sequence[Outcome]) -> Outcome | None:
-    """The run with the best validation accuracy, of the configuration whose mean of it is the highest.
+    """The run with the highest validation accuracy, of the configuration whose mean of it is the highest.
 
     A configuration that lost a seed comes after all that lost none, since the mean of those that are left flatters it.
     Without validation samples nothing may be chosen: the first run stands for all.
