@@ -21,6 +21,7 @@ from benchmarks import measure
 from pipeline.cli import console
 from pipeline.config.run_config import Dataset
 from pipeline.data import arrays
+from pipeline.models.devices import quiet
 from pipeline.storage.store import RunStore
 from pipeline.training.splits import Split, split
 
@@ -77,6 +78,10 @@ def of_product(recipe: dict[str, Any], seeds: int) -> np.ndarray:
 def main(argv: Sequence[str]) -> int:
     seeds = int(console.words(argv, {"seeds": "5"}, __doc__ or "")["seeds"])
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    with quiet():
+        import keras
+
+        keras.ops.zeros(1)  # the first operation sets the devices up, and says so
     loaded = arrays.load(console.PROJECT / "data/processed/mnist")
     print(f"{measure.machine()}; {seeds} seeds")
     apart = 0
