@@ -26,10 +26,7 @@ CLAIMED = "test_accuracy"
 
 
 def accuracy(result: RunResult) -> float:
-    """What a run brings to the choice: the highest validation accuracy on its curve; 0 where it diverged.
-
-    Of its curve, since at the end of a long training a rate that is too low looks better: it has not overfitted yet.
-    """
+    """The highest validation accuracy on its curve, 0 where it diverged. At the end, too low a rate would have overfitted least."""
     return result.figures["best/val_accuracy"] if result.status == FINISHED else 0.0
 
 
