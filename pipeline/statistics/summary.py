@@ -95,7 +95,7 @@ def values_of(job: RunConfig) -> dict[str, Any]:
 
 def hyperparameters(job: RunConfig) -> dict[str, Any]:
     """The `values_of` a job that have no column of their own in a run's row."""
-    own_column = {"dataset.name", "model.hidden", "optimizer.name"}
+    own_column = {"dataset.name", "model.hidden", "optimizer.name", "optimizer.class"}
     return {name: value for name, value in values_of(job).items() if name not in own_column}
 
 

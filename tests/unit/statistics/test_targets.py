@@ -75,5 +75,13 @@ def test_problems_that_none_solved_are_left_out():
     assert profile({"adam": {16: math.inf}, "sgd": {16: math.inf}}).empty
 
 
+def test_of_several_settings_of_an_optimizer_the_fastest_counts():
+    times = {"adam slow": 4, "adam fast": 2, "sgd": 3}
+    table = pd.DataFrame(times.items(), columns=["configuration", "epochs"]).assign(seconds=1.0)
+    found = targets.profile(table, {name: (name.split()[0], 16) for name in times})
+    first = found[found["measure"].eq("epochs") & found["tau"].eq(1)].set_index("optimizer")["share"]
+    assert first.to_dict() == {"adam": 1.0, "sgd": 0.0}
+
+
 def test_a_single_optimizer_has_no_profile():
     assert profile({"adam": {16: 2}}).empty
