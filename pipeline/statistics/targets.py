@@ -59,11 +59,10 @@ def profile(targets: pd.DataFrame, problems: Mapping[str, tuple[str, object]]) -
     rows = []
     optimizers = list(dict.fromkeys(optimizer for optimizer, _ in problems.values()))
     known = targets[targets["configuration"].isin(list(problems))]
-    where = [problems[name] for name in known["configuration"]]
+    index = pd.MultiIndex.from_tuples(known["configuration"].map(problems), names=["optimizer", "problem"])
     for measure in MEASURES if len(optimizers) > 1 else ():
-        index = pd.MultiIndex.from_tuples(where, names=["optimizer", "problem"])
-        times = pd.Series(known[measure].to_numpy(), index=index).groupby(level=[0, 1], sort=False).min()
-        times = times.unstack("optimizer").reindex(columns=optimizers)
+        fastest = pd.Series(known[measure].to_numpy(), index=index).groupby(level=[0, 1], sort=False).min()
+        times = fastest.unstack("optimizer").reindex(columns=optimizers)
         times = times.dropna()[np.isfinite(times.dropna().min(axis=1))]
         ratios = times.div(times.min(axis=1), axis=0).to_numpy()
         for tau in np.unique(ratios[np.isfinite(ratios)]):
