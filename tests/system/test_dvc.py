@@ -270,7 +270,7 @@ def queued(clone: Clone) -> Iterator[str]:
 def test_a_queued_experiment_finds_the_data(queued: str) -> None:
     assert re.findall(r"Running stage '(\w+)'", queued) == ["sweep", "compare"]
     assert "2 runs: 2 new" in queued
-    closing = "4 finished runs: the report is in experiment queued; `dvc exp apply queued` brings it here"
+    closing = "6 finished runs: the report is in experiment queued; `dvc exp apply queued` brings it here"
     assert closing in queued.splitlines()
 
 
@@ -294,7 +294,7 @@ def test_runs_of_a_queued_experiment_land_in_the_store_of_the_project(clone: Clo
 @pytest.mark.slow
 def test_metrics_of_an_experiment_are_compared(clone: Clone, queued: str) -> None:
     diff = json.loads(clone.run("dvc metrics diff HEAD queued --json"))["reports/metrics.json"]
-    assert diff["runs.finished"] == {"old": 10, "new": 4, "diff": -6}
+    assert diff["runs.finished"] == {"old": 12, "new": 6, "diff": -6}
     assert all(isinstance(change["new"], int | float | str | None) for change in diff.values())
     assert max(map(len, clone.run("dvc metrics diff HEAD queued").splitlines())) < 200
 
@@ -306,7 +306,7 @@ def test_an_experiment_in_the_workspace_is_not_made_twice(restored: Clone, queue
         assert f"Stage '{stage}' is cached - skipping run, checking out outputs" in said
     assert re.findall(r"Running stage '(\w+)'", said) == []
     assert yaml.safe_load(restored.read("params.yaml"))["sweep"]["widths"] == 8
-    assert json.loads(restored.read("reports/metrics.json"))["runs"]["finished"] == 4
+    assert json.loads(restored.read("reports/metrics.json"))["runs"]["finished"] == 6
     assert len(pd.read_csv(restored.path / "reports/runs.csv")) == 4
 
 
