@@ -48,7 +48,7 @@ def test_two_processes_on_a_fresh_store_lose_and_repeat_nothing(tmp_path: Path) 
     experiment = client.get_experiment_by_name("e")
     names = [run.info.run_name for run in client.search_runs([experiment.experiment_id])]
     assert sorted(names) == sorted(["sweep", *(f"adam-w64-d1-s{seed}" for seed in range(18))])
-    assert {path.name for path in tmp_path.iterdir()} == {"mlflow.db", "mlflow.db.lock"}
+    assert {path.name for path in tmp_path.iterdir()} == {"mlflow.db", "mlflow.db.lock", "mlartifacts"}
 
 
 @pytest.mark.fault("SIGKILL")
