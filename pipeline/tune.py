@@ -2,7 +2,7 @@
 
 python -m pipeline.tune
 python -m pipeline.tune dataset=digits model.width=32 optimizers=sgd,adam rates=8
-python -m pipeline.tune model.width=16 out=reports/width16   # a budget is per call: one call for each width gives each the same
+python -m pipeline.tune model.width=16 out=reports/width16   # one call for each width: the budget is that of a call
 
 Every optimizer gets the same number of rates with the same seeds: first those of conf/tune.yaml around its default, then
 one at a time beyond the edge that its best lies at, or, if the best lies inside, in the middle of the wider gap beside it.

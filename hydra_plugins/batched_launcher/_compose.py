@@ -26,7 +26,7 @@ class Templates:
         self.templates: dict[tuple[str, ...], DictConfig] = {}
         self._groups: dict[str, bool] = {}
         parser = OverridesParser.create(config_loader=loader)
-        self._parse = cache(lambda word: parser.parse_override(word))
+        self._parse = cache(parser.parse_override)
 
     def install(self) -> None:
         """Serve the sweeper too, which composes every job to check it."""

@@ -139,8 +139,7 @@ def _check_one(override: Override, values: Sequence[Any], optimizers: list[str] 
     if override.is_delete():
         return [f"{word}: {key} cannot be deleted; give it another value"]
     if len(values) > 1 and key in (*rules.SHARED, "tracking"):
-        came = ", ".join(sorted(map(rules.shown, values)))
-        return [f"{key}: cannot be swept (came: {came}); one command, one value"]
+        return [rules.one_value(key, values)]
     if any(isinstance(value, IntervalSweep) or "${" in str(value) for value in values):
         # Known only once composed (or to a sweeper that draws from an interval): checked then.
         return []

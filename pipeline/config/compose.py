@@ -31,7 +31,7 @@ class ConfigurationError(UserError):
 
 
 def register() -> None:
-    """Make what `conf/config.yaml` uses known to Hydra: `${checkout:}`, `${tuned:}`, and `${values:}` in its help."""
+    """Make known to Hydra what the files of `conf/` use: `${checkout:}`, `${tuned:}`, and `${values:}` in the help."""
     register_resolver("checkout", lambda: str(rules.CONF.parent), replace=True)
     register_resolver("tuned", tuned.rate, replace=True)
     register_resolver("values", described, replace=True)

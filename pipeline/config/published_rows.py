@@ -58,11 +58,7 @@ class Row:
 
 def rows() -> list[Row]:
     """All of them, in the order of the file."""
-
-    def row(plain: dict[str, Any]) -> Row:
-        values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()
-        }
-        return Row(**values)
-
-    return [row(plain) for plain in yaml.safe_load((rules.CONF / "published.yaml").read_text(encoding="utf-8"))]
+    plain: list[dict[str, Any]] = yaml.safe_load((rules.CONF / "published.yaml").read_text(encoding="utf-8"))
+    return [
+        Row(**{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}) for row in plain
+    ]

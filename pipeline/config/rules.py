@@ -168,6 +168,11 @@ def complaint(key: str, value: Any, rule: Rule) -> str | None:
     return f"{key}={shown(value)}: expected {rule.allowed}{nearest(shown(value), rule.names)}"
 
 
+def one_value(key: str, values: Iterable[Any]) -> str:
+    """The line about several values of one of the keys SHARED."""
+    return f"{key}: cannot be swept (came: {', '.join(sorted(map(shown, values)))}); one command, one value"
+
+
 def plain(text: str) -> Any:
     """What `text` is as YAML; the text itself if it is none."""
     try:

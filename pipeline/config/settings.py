@@ -1,4 +1,4 @@
-"""Every value of a command: those of the run itself, and where and how it is trained, which decides no number."""
+"""Every value of a command: those of the run itself, of what computes it, of where results go, and of what is to be done."""
 
 from __future__ import annotations
 

@@ -9,13 +9,11 @@ import yaml
 from pipeline.cli.errors import UserError
 from pipeline.config.rules import CONF
 
-FILE = CONF / "tuned.yaml"
-
 
 @cache
 def table() -> dict[str, dict[int, float]]:
-    """Rates by optimizer and width of the hidden layer."""
-    return dict(yaml.safe_load(FILE.read_text(encoding="utf-8"))["rates"])
+    """Rates by optimizer and by width of the one hidden layer."""
+    return dict(yaml.safe_load((CONF / "tuned.yaml").read_text(encoding="utf-8"))["rates"])
 
 
 def rate(optimizer: str, width: int) -> float:

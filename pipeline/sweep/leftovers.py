@@ -13,8 +13,8 @@ MULTIRUN = "multirun.yaml"
 def remove_leftovers(folder: Path, sweep: Path) -> None:
     """Remove Hydra's files from `folder`, of one job or of a sweep, and the folders that are empty then.
 
-    These are `folder` and what is above it, up to the folder of the `sweep` or within the checkout. A folder with anything
-    else in it stays.
+    These are `folder` and what is above it: up to the folder of the `sweep`, or within the checkout or working directory. A
+    folder with anything else in it stays.
     """
     ends = {Path.cwd(), PROJECT}
     folder, sweep = folder.absolute(), sweep.absolute()

@@ -116,9 +116,9 @@ def shared_problems(values: Sequence[dict[str, Any]]) -> list[str]:
     problems = []
     for key in rules.SHARED:
         section, _, name = key.rpartition(".")
-        found = {str((value[section] if section else value)[name]) for value in values}
+        found = {rules.shown((value[section] if section else value)[name]) for value in values}
         if len(found) > 1:
-            problems.append(f"{key}: cannot be swept (came: {', '.join(sorted(found))}); one command, one value")
+            problems.append(rules.one_value(key, found))
     return problems
 
 

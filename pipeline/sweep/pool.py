@@ -13,13 +13,13 @@ from pipeline.models.devices import Device
 
 
 class Pool(Protocol):
-    """`hydra/launcher=batched_slurm` hands one over; `pipeline.sweep.executors.gpus` and `cores` have others.
+    """`hydra/launcher=batched_slurm` and `batched_submitit_local` hand one over; without them `gpus` or `cores` may make one.
 
     `hydra.launcher.shares` is the number of shards, so the attributes of a pool speak of shares.
     """
 
     kind: str
-    """`slurm`, `submitit_local`, `gpus`: a command waits for earlier jobs of its own kind only."""
+    """`slurm`, `submitit_local`, `gpus` or `cores`: a command waits for earlier jobs of its own kind only."""
     scope: str
     """Where `alive` knows the jobs of other commands: this machine, or this user's part of a queue."""
     cpus: int

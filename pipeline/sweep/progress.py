@@ -17,8 +17,9 @@ from pipeline.training.result import RunResult
 
 def held_out(metrics: dict[str, float]) -> tuple[str, float]:
     """The held-out split of an epoch's metrics, in words, and its accuracy."""
-    split = "val" if "val/accuracy" in metrics else "test"
-    return {"val": "validation", "test": "test"}[split], metrics[f"{split}/accuracy"]
+    if "val/accuracy" in metrics:
+        return "validation", metrics["val/accuracy"]
+    return "test", metrics["test/accuracy"]
 
 
 def effort(job: RunConfig) -> float:

@@ -36,7 +36,6 @@ class Base:
     """One optimizer's configuration, of which only learning rate and seed change."""
 
     planned: PlannedRun
-    words: list[str]
 
     @property
     def default(self) -> float:
@@ -50,7 +49,7 @@ class Base:
         rate, old = self.rate(decade), self.planned.job.optimizer
         values = dict(old.hyperparameters) | {"learning_rate": rate}
         optimizer = Optimizer(old.name, tuple(sorted(values.items())))
-        words = [*self.words, *([f"optimizer.learning_rate={rate:g}"] if decade else []), f"seed={seed}"]
+        words = [*self.planned.overrides, *([f"optimizer.learning_rate={rate:g}"] if decade else []), f"seed={seed}"]
         run = with_job(self.planned, replace(self.planned.job, optimizer=optimizer, seed=seed))
         return replace(run, overrides=words)
 
@@ -68,8 +67,7 @@ class Search:
             raise UserError(
                 "dataset.validation_size=0: expected over 0; a learning rate is chosen on the validation split only"
             )
-        planned = zip(make_plan(values, own), own, strict=True)
-        self.bases = {run.job.optimizer.name: Base(run, each) for run, each in planned}
+        self.bases = {run.job.optimizer.name: Base(run) for run in make_plan(values, own)}
         for name, base in self.bases.items():
             for rate in map(base.rate, budget.decades):
                 if line := rules.complaint(f"decades: the rate of {name}", rate, RATE):

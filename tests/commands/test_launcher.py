@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -253,7 +254,7 @@ def loader() -> ConfigLoaderImpl:
     ],
 )
 def test_templates_compose_what_hydra_composes(loader: ConfigLoaderImpl, line: str) -> None:
-    words = [word.strip("'") for word in line.replace("which one", "which_one").split()]
+    words = shlex.split(line)
     master = loader.load_configuration("config", ["hydra.sweep.dir=/tmp/x"], run_mode=RunMode.MULTIRUN)
     own, hydras = Templates(loader).compose(master, words), loader.load_sweep_config(master, words)
     for config in (own, hydras):

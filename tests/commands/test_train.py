@@ -189,15 +189,16 @@ def test_the_device_is_named_once(interrupted: Ended) -> None:
     assert sum(line.startswith("on ") for line in lines) == 1
 
 
-def wrong(here: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def run_python(here: Path, *words: str) -> subprocess.CompletedProcess[str]:
     environment = dict(os.environ, PYTHONPATH=str(PROJECT))
-    ended = [sys.executable, "-m", "pipeline.train", *words]
-    return subprocess.run(ended, cwd=here, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        [sys.executable, *words], cwd=here, env=environment, capture_output=True, text=True, timeout=60
+    )
 
 
 def test_a_wrong_command_is_told_so_in_a_line_for_each_mistake(tmp_path: Path) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-    done = wrong(tmp_path, "optimizer=adm", "model.width=0")
+    done = run_python(tmp_path, "-m", "pipeline.train", "optimizer=adm", "model.width=0")
     first, second = done.stderr.splitlines()
     assert (done.returncode, done.stdout) == (2, "")
     assert first.startswith("error: optimizer=adm: expected one of ")
@@ -230,9 +231,7 @@ finally:
     ids=str,
 )
 def test_what_trains_nothing_loads_nothing_heavy(tmp_path: Path, words: list[str], status: int, said: str) -> None:
-    environment = dict(os.environ, PYTHONPATH=str(PROJECT))
-    command = [sys.executable, "-c", SHOWS, *words]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    done = run_python(tmp_path, "-c", SHOWS, *words)
     assert done.returncode == status, done.stderr
     assert said in done.stdout
     assert list(tmp_path.iterdir()) == []
@@ -365,12 +364,12 @@ def test_a_job_that_stands_twice_is_trained_once(place: Callable[[], Place]) -> 
 
 
 @contextmanager
-def breaking() -> Iterator[None]:
-    """Every run with seed 1 fails."""
+def breaking(seed: int = 1) -> Iterator[None]:
+    """Every run with this seed fails."""
     train_one = engine._train_one
 
     def break_one(run: Run, *rest: Any) -> None:
-        if run.job.seed == 1:
+        if run.job.seed == seed:
             raise RuntimeError("no luck today")
         train_one(run, *rest)
 
@@ -585,25 +584,13 @@ def test_it_is_said_where_it_comes_out_different(place: Callable[[], Place], mon
 def some(place: Callable[[], Place]) -> Place:
     """Two runs finished, one diverged, one failed."""
     where = place()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "_train_one", fails_for(seed=3))
+    with breaking(seed=3):
         where.train("-m", "optimizer=sgd", "seed=0,1,3", "model.width=4", "training.epochs=1")
     where.train("-m", "optimizer=sgd", "seed=2", "model.width=4", "training.epochs=2", *DIVERGING)
     return where
 
 
 DIVERGING = ["training.batch_size=20", "optimizer.learning_rate=1000", "optimizer.weight_decay=1000"]
-
-
-def fails_for(seed: int) -> Callable[..., None]:
-    train_one = engine._train_one
-
-    def failing(run: Run, *rest: Any) -> None:
-        if run.job.seed == seed:
-            raise RuntimeError("no luck")
-        train_one(run, *rest)
-
-    return failing
 
 
 MIXED = ["-m", "optimizer=sgd", "seed=0,1,3,4", "model.width=4", "training.epochs=1"]

@@ -97,8 +97,8 @@ def test_a_second_call_trains_nothing(tuned: Tuned) -> None:
 @pytest.mark.slow
 def test_a_run_is_the_one_that_pipeline_train_would_make(tuned: Tuned) -> None:
     own = [word for word in tuned.words if word not in OWN and not word.startswith("out=")]
-    base = tuning.Search(Budget.of(VALUES), own).bases["adam"]
-    assert (base.run(0, 0).key in RunStore(tuned.root / "runs")) is True
+    base = tuning.Search(Budget.of(dict(word.split("=") for word in OWN)), own).bases["adam"]
+    assert base.run(0, 0).key in RunStore(tuned.root / "runs")
     assert base.run(1, 3).overrides == ["optimizer=adam", *own, "optimizer.learning_rate=0.01", "seed=3"]
 
 
@@ -110,9 +110,6 @@ def test_a_plan_says_what_it_takes_and_writes_nothing(tuned: Tuned, capsys: pyte
     assert "plan of at most 32 runs: 2 optimizers, 6 rates with 2 seeds each" in said
     assert "s for 12 that are not there" in said  # two rates more of each, and another tuned one
     assert sorted(tuned.root.rglob("*")) == before
-
-
-VALUES = dict(word.split("=") for word in OWN)
 
 
 @pytest.mark.parametrize(

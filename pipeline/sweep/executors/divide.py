@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from pipeline.cli.formatting import plural
 from pipeline.config.run_config import RunConfig
 from pipeline.sweep.plan import PlannedRun
 from pipeline.sweep.pool import Pool
@@ -48,4 +49,4 @@ def divide(runs: Sequence[PlannedRun], seconds: Sequence[float | None], shards: 
 def sizes(shards: Sequence[Sequence[int]]) -> str:
     """How many runs the shards have: `3 to 4 runs`."""
     low, high = min(map(len, shards)), max(map(len, shards))
-    return f"{low} to {high} runs" if low < high else f"{low} run{'s' if low > 1 else ''}"
+    return f"{low} to {high} runs" if low < high else plural(low, "run")

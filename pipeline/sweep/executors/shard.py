@@ -21,7 +21,7 @@ class Task:
     job: RunConfig
     key: str
     again: bool
-    """Whether it is trained although the store has a result of it: it failed, or `force=true`."""
+    """Whether the store has a result of it that does not count (see `retry` and `force`)."""
     overrides: list[str]
 
 

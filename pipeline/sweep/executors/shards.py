@@ -19,6 +19,7 @@ from pathlib import Path
 
 from pipeline.cli import signals
 from pipeline.cli.errors import UserError
+from pipeline.cli.formatting import plural
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
 from pipeline.sweep.estimate import History
@@ -100,7 +101,7 @@ class Shards:
             yield
         finally:
             if left := [shard.job for shard in self.running]:
-                print(f"cancelling {len(left)} share{'s' if len(left) > 1 else ''} ({', '.join(left[:5])})", flush=True)
+                print(f"cancelling {plural(len(left), 'share')} ({', '.join(left[:5])})", flush=True)
                 self.pool.cancel(left)
 
     def _take_over(self, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
@@ -125,8 +126,7 @@ class Shards:
             self._write_shard(str(number), [runs[position] for position in positions])
             for number, positions in enumerate(divided)
         ]
-        count = f"{len(shards)} share{'s' if len(shards) > 1 else ''}"
-        print(f"in {count} of {sizes(divided)}, by {self.pool.kind}", flush=True)
+        print(f"in {plural(len(shards), 'share')} of {sizes(divided)}, by {self.pool.kind}", flush=True)
         return shards
 
     def _write_shard(self, name: str, runs: Sequence[PlannedRun]) -> Shard:

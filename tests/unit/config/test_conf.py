@@ -6,10 +6,8 @@ import inspect
 import re
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Any
 
 import pytest
-import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
@@ -34,10 +32,6 @@ def _hydra_as_before() -> Iterator[None]:
 def composed(*words: str) -> DictConfig:
     with initialize_config_dir(str(rules.CONF), **VERSION_BASE):
         return compose("config", list(words))
-
-
-def content(group: str, name: str) -> dict[str, Any]:
-    return yaml.safe_load((rules.CONF / group / f"{name}.yaml").read_text())
 
 
 @pytest.mark.parametrize(("group", "name"), FILES)
@@ -85,7 +79,8 @@ def test_an_experiment_opens_with_what_it_promises(name: str) -> None:
 @pytest.mark.parametrize("name", rules.options("optimizer"))
 def test_hyperparameters_are_kerass_own_defaults(keras: ModuleType, name: str) -> None:
     own = inspect.signature(getattr(keras.optimizers, rules.keras_class(name))).parameters
-    values = {key: value for key, value in content("optimizer", name).items() if key not in ("name", "class")}
+    content = rules.content("optimizer", name)
+    values = {key: content[key] for key in rules.hyperparameters(name)}
     defaults = {key: own[key].default for key in values}
     assert values == defaults | DERIVED.get(name, {})
     assert ("Keras's defaults" in (rules.CONF / "optimizer" / f"{name}.yaml").read_text()) == (name not in DERIVED)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipeline.sweep.executors.divide import divide
 from pipeline.sweep.plan import PlannedRun
 from pipeline.training.shapes import shape_of
-from tests.unit.training.factory import make_job
+from tests.support.factory import make_job
 from tests.unit.training.trainer import device
 
 CPU = device(xla=False, workers=1)

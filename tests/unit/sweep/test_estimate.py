@@ -1,4 +1,4 @@
-"""What a training would take: what the prediction grows with, and by how much."""
+"""What a plan says: what a training would take, which seeds, and why stored runs do not count."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 
 from pipeline.config.run_config import RunConfig
 from pipeline.sweep import changes, estimate, preview
-from tests.unit.storage.test_store import result, seeded
-from tests.unit.training.factory import make_job
+from tests.support.factory import make_job, seeded
+from tests.support.factory import stored as result
 
 
 def work(**changes: Any) -> float:

@@ -9,7 +9,7 @@ from pipeline.sweep.outcome import Outcome, best_of
 from pipeline.sweep.plan import PlannedRun
 from pipeline.sweep.weights import Candidates
 from pipeline.training.result import DIVERGED, FINISHED, RunResult
-from tests.unit.training.factory import make_job
+from tests.support.factory import make_job
 from tests.unit.training.trainer import device
 
 

@@ -19,9 +19,9 @@ from pipeline.sweep.executors import cores, gpus, local, processes
 from pipeline.sweep.executors.processes import Processes
 from pipeline.sweep.plan import PlannedRun
 from pipeline.sweep.pool import choose_device
+from tests.support.factory import make_job
 from tests.support.slurm import numbers
 from tests.unit.training.command import Place
-from tests.unit.training.factory import make_job
 from tests.unit.training.trainer import device
 
 HERE = device(workers=4)

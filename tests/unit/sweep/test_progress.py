@@ -14,9 +14,10 @@ import pytest
 from pipeline.cli.console import PROJECT
 from pipeline.config.run_config import RunConfig
 from pipeline.sweep import progress
-from pipeline.sweep.progress import Progress, summary
+from pipeline.sweep.messages import summary
+from pipeline.sweep.progress import Progress
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
-from tests.unit.training.factory import make_job
+from tests.support.factory import make_job
 
 METRICS = {"running/loss": 0.25, "train/accuracy": 0.9, "val/accuracy": 0.8, "gap/accuracy": 0.1}
 

@@ -18,8 +18,8 @@ from pipeline.sweep.plan import PlannedRun
 from pipeline.sweep.publisher import Publisher
 from pipeline.tracking import ParentRun, TrackingUnavailable
 from pipeline.training.result import RunResult
+from tests.support.factory import make_job
 from tests.unit.data import tiny
-from tests.unit.training.factory import make_job
 from tests.unit.training.trainer import device
 
 

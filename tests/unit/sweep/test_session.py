@@ -1,4 +1,4 @@
-"""What a command does about runs whose stack did not fit, and about those that another launcher runs one by one."""
+"""What a session makes of runs whose stack did not fit, of runs that come in batches, and of edits while they train."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.storage.sweeps import Ledger
 from pipeline.sweep import publisher
 from pipeline.train import main
 from pipeline.training import trainer
-from tests.unit.storage.test_store import result
+from tests.support.factory import stored as result
 from tests.unit.training.command import Place, Said, as_before, command
 
 FIGURES = dict.fromkeys(

@@ -19,11 +19,11 @@ from pipeline.storage.store import WEIGHTS, RunStore
 from pipeline.sweep.executors import jobs, shards, slurm, worker
 from pipeline.sweep.executors.best_weights import BestWeights
 from pipeline.sweep.executors.shard import Journal, ShardFile, Task
+from tests.support.factory import make_job
+from tests.support.factory import stored as result
 from tests.support.slurm import Cluster, numbers
-from tests.unit.storage.test_store import result
 from tests.unit.sweep.test_divide import CPU, runs
 from tests.unit.training.command import Place
-from tests.unit.training.factory import make_job
 
 # --- a worker
 

@@ -17,7 +17,7 @@ from pipeline.sweep.outcome import Outcome
 from pipeline.sweep.plan import PlannedRun
 from pipeline.tracking import TrackingUnavailable
 from pipeline.training.result import FAILED, FINISHED, RunResult
-from tests.unit.storage.test_store import result
+from tests.support.factory import stored as result
 from tests.unit.training.command import as_before
 
 BUDGET = {"optimizers": "adam", "decades": "-1,0,1", "step": "5", "rates": "4"}
