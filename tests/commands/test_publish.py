@@ -21,6 +21,7 @@ import yaml
 from pipeline import publish
 from pipeline.cli.console import PROJECT
 from pipeline.cli.errors import RunsLost, UserError
+from pipeline.config import rules
 from pipeline.config.run_config import digest
 from pipeline.data.arrays import load
 from pipeline.storage.store import RunStore
@@ -456,7 +457,7 @@ def test_without_an_address_it_is_the_one_in_conf(monkeypatch: pytest.MonkeyPatc
     assert publish.target("").address.uri == f"sqlite:///{PROJECT}/mlflow.db"
     shutil.copytree(PROJECT / "conf", tmp_path / "conf")
     (tmp_path / "conf" / "tracking" / "sqlite.yaml").write_text("kind: server\nuri: http://group:5000\n")
-    monkeypatch.setattr(publish.rules, "CONF", tmp_path / "conf")
+    monkeypatch.setattr(rules, "CONF", tmp_path / "conf")
     assert publish.target("").address.uri == "http://group:5000"
 
 
