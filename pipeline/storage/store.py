@@ -70,6 +70,7 @@ class RunStore:
         if not KEY.fullmatch(key):
             return False
         folder = self.root / key
+        # Looked for again, since it may have come back between the two.
         return (folder / RECORD).is_file() or locks.is_aside(folder) or (folder / RECORD).is_file()
 
     def __iter__(self) -> Iterator[RunResult]:

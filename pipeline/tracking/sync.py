@@ -207,13 +207,12 @@ def _publish(
 
 
 def _dataset(run: RunResult, data: Path) -> dict[str, Any]:
-    """What MLflow is to say of the data set of a run, with its shape if it is here."""
-    known = {"name": run.job.dataset.name, "digest": run.identity["data"]}
+    """What `describe.dataset` is told of a run's data set: its shape, if it is here."""
     try:
         arrays = load(data / run.job.dataset.name)
     except UserError:
-        return known
-    return known | ({"shape": list(arrays.train_images.shape)} if arrays.digest == known["digest"] else {})
+        return {}
+    return {"shape": list(arrays.train_images.shape)} if arrays.digest == run.identity["data"] else {}
 
 
 def _end(store: RunStore, tracker: Tracker, group: Group) -> None:
