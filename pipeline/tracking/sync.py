@@ -15,8 +15,8 @@ from pipeline.cli.formatting import duration
 from pipeline.config import rules
 from pipeline.data.arrays import load
 from pipeline.storage.locks import locked
-from pipeline.storage.record import DamagedRun, UnreadableRun
-from pipeline.storage.store import AGAIN, RunStore
+from pipeline.storage.record import UnreadableRun
+from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import ENDED, SWEEP, Ledger, Lost, Sweep, lost_tags, related, title, without_commands
 from pipeline.tracking.database import TrackingUnavailable
 from pipeline.tracking.describe import origin_tags, span
@@ -136,20 +136,15 @@ def find_unsent(store: RunStore, tracker: Tracker, group: Group) -> list[Unreada
     group.unsent = [key for key in group.keys if group.ids.get(key, {}).get("status") != store.status(key)]
     if not group.unsent and (group.ended or not group.sweep):
         return []
-    unreadable = {key: error for key in group.keys if (error := _unreadable(store, key))}
+    unreadable: dict[str, UnreadableRun] = {}
+    for key in group.keys:
+        try:
+            store.record(key)
+        except UnreadableRun as error:
+            unreadable[key] = error
     group.keys = [key for key in group.keys if key not in unreadable]
     group.unsent = [key for key in group.unsent if key not in unreadable]
     return list(unreadable.values())
-
-
-def _unreadable(store: RunStore, key: str) -> UnreadableRun | None:
-    try:
-        store.record(key)
-    except UnreadableRun as error:
-        return error
-    except (OSError, ValueError) as error:
-        return DamagedRun(f"{store.folder(key)}: damaged ({error}); {AGAIN}")
-    return None
 
 
 def send(store: RunStore, tracker: Tracker, group: Group, data: Path, progress: Progress) -> None:
