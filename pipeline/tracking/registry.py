@@ -34,7 +34,7 @@ class Champion:
     configuration: str
     data: str
     seeds: dict[int, float]
-    """Best validation accuracy of its configuration by seed."""
+    """Validation accuracy of its configuration by seed."""
 
 
 class AliasMoved(Exception):
