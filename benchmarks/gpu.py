@@ -427,8 +427,6 @@ def peak(precision: str) -> float:
 
 def size(values: dict[str, str]) -> None:
     """100 steps of stacks of networks from width 16 to 2,048 at depth 1 to 5; programs compile on all cores meanwhile."""
-    from concurrent.futures import ThreadPoolExecutor
-
     import jax
 
     precision, small = values["precision"], values["small"] == "True"

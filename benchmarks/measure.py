@@ -46,10 +46,12 @@ def process(*command: str, env: dict[str, str] | None = None) -> Measured:
             # DVC's stages say `python`: this one.
             env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", **(env or {})},
         )
-        files = held = 0
+        files = held = looks = 0
         while not (ended := os.wait4(child.pid, os.WNOHANG))[0]:
-            files, held = max(files, _open_files(child.pid)), max(held, _held(child.pid))
-            time.sleep(0.25)
+            if looks % 25 == 0:
+                files, held = max(files, _open_files(child.pid)), max(held, _held(child.pid))
+            looks += 1
+            time.sleep(0.01)  # by so much the end may be noticed late
         _, status, usage = ended
         seconds = time.perf_counter() - started
         child.returncode = os.waitstatus_to_exitcode(status)

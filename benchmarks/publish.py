@@ -63,9 +63,8 @@ def on_server(store: RunStore, folder: Path, workers: str) -> None:
     print(f"PostgreSQL and MLflow, made and started: {time.perf_counter() - started:.1f} s")
     try:
         publish_twice(store, f"http://{server.HOST}:{port}")
-        print(
-            f"database: {size(folder, port) / 1e6:.0f} MB, {size(folder, port) / len(store.keys()) / 1e3:.1f} kB a run"
-        )
+        held = size(folder)
+        print(f"database: {held / 1e6:.0f} MB, {held / len(store.keys()) / 1e3:.1f} kB a run")
         search(port)
     finally:
         subprocess.run([*SERVER, "stop", str(folder)], check=True, stdout=subprocess.DEVNULL)
@@ -121,7 +120,7 @@ def ask(port: int, what: str, body: dict[str, object]) -> dict[str, list[dict[st
         return found
 
 
-def size(folder: Path, port: int) -> int:
+def size(folder: Path) -> int:
     """Bytes of the database, by its own word."""
     import psycopg2
 

@@ -17,7 +17,7 @@ from pipeline.cli import console
 from pipeline.cli.errors import RunsLost, UserError, shown_line
 from pipeline.cli.formatting import plural
 from pipeline.storage import lineage
-from pipeline.storage.find import find_keys, find_run
+from pipeline.storage.find import beginning, find_keys, find_run
 from pipeline.storage.store import RunStore
 from pipeline.tracking import Tracker, open_tracker
 from pipeline.tracking.address import home
@@ -73,7 +73,7 @@ def unpublished(store: RunStore, tracker: Tracker) -> list[str]:
         print(f"{plural(len(alone), 'run')} in MLflow alone, without a folder in runs/ (such as {alone[0]})")
     noted = {key: store.published(key, tracker.address.name).get("run_id") for key in keys}
     return [
-        f"{key[:12]}: its MLflow run {run_id} is not in the store"
+        f"{beginning(key)}: its MLflow run {run_id} is not in the store"
         for key, run_id in noted.items()
         if run_id and run_id not in there
     ]

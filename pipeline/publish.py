@@ -17,16 +17,13 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import yaml
-
 from pipeline.cli import console
 from pipeline.cli.errors import RunsLost, UserError, shown_line
 from pipeline.cli.formatting import duration, plural
-from pipeline.config import rules
 from pipeline.storage.record import OtherRelease, UnreadableRun
 from pipeline.storage.store import RunStore
 from pipeline.tracking import NONE, SERVER, SQLITE, Tracker, models, open_tracker, sync
-from pipeline.tracking.address import home, resolve
+from pipeline.tracking.address import configured, home, resolve
 
 DEFAULTS = {"to": "", "from": "runs", "data": "data/processed"}
 
@@ -46,12 +43,10 @@ def target(to: str) -> Tracker:
         kind = SQLITE if to.startswith("sqlite") else SERVER
         environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
         return open_tracker(kind, to, environment=environment)
-    defaults = yaml.safe_load((rules.CONF / "config.yaml").read_text(encoding="utf-8"))["defaults"]
-    [name] = [entry["tracking"] for entry in defaults if isinstance(entry, dict) and "tracking" in entry]
-    settings = yaml.safe_load((rules.CONF / "tracking" / f"{name}.yaml").read_text(encoding="utf-8"))
-    if settings["kind"] == NONE:
+    kind, uri = configured()
+    if kind == NONE:
         raise UserError("conf/config.yaml has tracking: none; say where to with to=ADDRESS")
-    return open_tracker(settings["kind"], settings["uri"])
+    return open_tracker(kind, uri)
 
 
 def publish(store: RunStore, tracker: Tracker, data: Path) -> None:

@@ -19,7 +19,6 @@ from pipeline.cli import console
 from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import duration
 from pipeline.config import published_rows, rules
-from pipeline.config.compose import composed
 from pipeline.config.published_rows import Row
 from pipeline.report.prose.published import trained_on
 from pipeline.statistics import published
@@ -28,7 +27,7 @@ from pipeline.storage.find import beginning
 from pipeline.storage.store import RunStore
 from pipeline.sweep import recipes
 from pipeline.tracking import NONE, TrackingUnavailable
-from pipeline.tracking.address import home, resolve
+from pipeline.tracking.address import configured, home, resolve
 
 DEFAULTS = {"minutes": "10", "seeds": "10", "only": "", "data": "data/processed"}
 REPORTS = console.PROJECT / "reports"
@@ -73,8 +72,7 @@ def train(row: Row, seeds: int, data: str, store: RunStore, left: float) -> bool
 
 def unpublished(keys: Sequence[str], store: RunStore) -> bool:
     """Whether MLflow, if it is used, lacks some of the runs that are on disk."""
-    [settings] = composed([[]])
-    address = resolve(settings["tracking"]["kind"], settings["tracking"]["uri"])
+    address = resolve(*configured())
     return address.kind != NONE and bool(store.unpublished(keys, address.name))
 
 

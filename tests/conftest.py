@@ -127,13 +127,18 @@ def preprocessed(folder: Path, *words: object, **environment: str) -> subprocess
 
 
 @pytest.fixture(scope="session")
-def mnist(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def mnist_folder() -> Path:
+    folder = PROJECT.parent / "shared" / "mnist"
+    if not folder.is_dir():
+        pytest.skip(f"the real MNIST files are not in {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mnist(tmp_path_factory: pytest.TempPathFactory, mnist_folder: Path) -> Iterator[Path]:
     """The real MNIST, fetched from beside the checkout and preprocessed as a person would."""
-    mirror = PROJECT.parent / "shared" / "mnist"
-    if not mirror.is_dir():
-        pytest.skip(f"the real MNIST files are not in {mirror}")
     folder = tmp_path_factory.mktemp("mnist")
-    fetch.fetch(sources.MNIST, folder / "raw" / "mnist", [sources.Folder(mirror)])
+    fetch.fetch(sources.MNIST, folder / "raw" / "mnist", [sources.Folder(mnist_folder)])
     done = preprocessed(folder)
     assert done.stderr == ""
     (folder / "said").write_text(done.stdout)

@@ -36,8 +36,6 @@ def words(argv: Sequence[str], defaults: dict[str, str], description: str) -> di
         raise SystemExit(0)
     values = dict(defaults)
     for word in argv:
-        if word in VERBOSE:
-            continue
         key, equals, value = word.partition("=")
         if not equals or key not in defaults:
             raise UserError(

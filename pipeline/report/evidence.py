@@ -21,7 +21,7 @@ from pipeline.statistics import declaration, summary
 from pipeline.statistics.analysis import Analysis, analysis
 from pipeline.statistics.equal_fit import gap_by_training_loss
 from pipeline.storage.find import beginning
-from pipeline.storage.record import OtherRelease
+from pipeline.storage.record import OtherRelease, UnreadableRun
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import SWEEP, Ledger, Lost, Sweep, without_commands
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
@@ -370,7 +370,7 @@ class Evidence:
 
     def record_of(self, start: str) -> RunResult | None:
         """The run in `store` whose key begins so; None where its record cannot be read."""
-        with suppress(OSError, ValueError, KeyError, TypeError):
+        with suppress(KeyError, UnreadableRun):
             return self.store.record(self.by_beginning[start]) if self.store else None
         return None
 

@@ -74,5 +74,5 @@ def _differs(results: list[RunResult], name: str) -> bool:
 def _name(store: RunStore, key: str) -> str:
     try:
         return store.record(key).name
-    except (OSError, ValueError, KeyError, UnreadableRun):
+    except UnreadableRun:
         return ""

@@ -18,12 +18,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from pipeline.cli.console import PROJECT
 from pipeline.cli.errors import UserError, without_logins
 from pipeline.config.run_config import RunConfig, digest
 from pipeline.models import devices
 from pipeline.storage import source_code
 
-PROJECT = Path(__file__).resolve().parent.parent.parent
 DESCRIBED = ("pipeline", "conf", "hydra_plugins", "params.yaml", "dvc.yaml", "pyproject.toml", "requirements.lock")
 """What a run's patch covers: all that can change what a run means, and nothing that is made."""
 

@@ -14,6 +14,7 @@ from pipeline.cli import console
 from pipeline.cli.errors import UserError, shown_line
 from pipeline.data.arrays import META
 from pipeline.storage import identity
+from pipeline.storage.find import beginning
 from pipeline.storage.record import OtherRelease, UnreadableRun
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import SWEEP, Ledger, Sweep
@@ -47,7 +48,7 @@ def of_data(results: Sequence[RunResult], data: Path) -> list[str]:
     """All runs on one data digest."""
     name, digest = results[0].job.dataset.name, results[0].identity["data"]
     head = f"data {digest} ({name}; {_state_of_data(results[0], data)}): {len(results)} runs"
-    return [head, *(f"  {run.key[:12]} {run.name} {run.status} {run.started[:19]}" for run in results)]
+    return [head, *(f"  {beginning(run.key)} {run.name} {run.status} {run.started[:19]}" for run in results)]
 
 
 def _state_of_data(result: RunResult, data: Path) -> str:
@@ -131,7 +132,7 @@ def broken_links(store: RunStore, data: Path) -> tuple[list[str], list[str]]:
             broken.append(str(error))
         else:
             here = digests.get(result.job.dataset.name)
-            broken += [f"{key[:12]} {result.name}: {fault}" for fault in _faults(result, here)]
+            broken += [f"{beginning(key)} {result.name}: {fault}" for fault in _faults(result, here)]
     folders = [(folder.name, sweep, RunStore(folder)) for folder, sweep in results()]
     for name, sweep, runs in [*folders, *((f"sweep {sweep.id[:8]}", sweep, store) for sweep in Ledger(store))]:
         if absent := sum(key not in runs for key in sweep.keys):

@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from pipeline.storage.identity import LARGEST_PATCH
 from pipeline.storage.record import (
     DamagedRun,
     OtherRelease,
+    UnreadableRun,
     check_predictions,
     encode_nonfinite,
     read_bytes,
@@ -70,6 +72,7 @@ class RunStore:
         if not KEY.fullmatch(key):
             return False
         folder = self.root / key
+        # Looked for again, since it may have come back between the two.
         return (folder / RECORD).is_file() or locks.is_aside(folder) or (folder / RECORD).is_file()
 
     def __iter__(self) -> Iterator[RunResult]:
@@ -113,10 +116,8 @@ class RunStore:
     def records(self) -> Iterator[RunResult]:
         """Every run without its arrays, but for those that are damaged."""
         for key in self.keys():
-            try:
+            with suppress(UnreadableRun):
                 yield self.record(key)
-            except (OSError, ValueError, KeyError, OtherRelease):
-                continue
 
     def status(self, key: str) -> str:
         """What became of the run, unchecked; empty where its record cannot be read."""
@@ -127,8 +128,9 @@ class RunStore:
             return ""
 
     def record(self, key: str) -> RunResult:
-        """The run `key` without its arrays, checked; raises ValueError where it is none, or OtherRelease."""
-        return self._record(key)[0]
+        """The run `key` without its arrays, checked. Raises DamagedRun, or OtherRelease."""
+        with self._found_damaged(key):
+            return self._record(key)[0]
 
     def _record(self, key: str) -> tuple[RunResult, dict[str, Any]]:
         try:
@@ -155,7 +157,7 @@ class RunStore:
 
     def _read(self, key: str) -> RunResult:
         folder = self.folder(key)
-        try:
+        with self._found_damaged(key):
             result, stored = self._record(key)
             if result.finished:
                 result.predictions = npy.load(folder / PREDICTIONS, LARGEST_PREDICTIONS)
@@ -174,9 +176,15 @@ class RunStore:
                 result.weights = npy.load_weights(folder / WEIGHTS)
                 if arrays_digest(result.weights) != result.digests["final_weights"]:
                     raise ValueError("its weights do not match their digest")
-        except npy.DAMAGE as error:
-            raise DamagedRun(f"{folder}: damaged ({error}); {AGAIN}") from error
         return result
+
+    @contextmanager
+    def _found_damaged(self, key: str) -> Iterator[None]:
+        """Turn what reading a damaged file raises into DamagedRun."""
+        try:
+            yield
+        except npy.DAMAGE as error:
+            raise DamagedRun(f"{self.folder(key)}: damaged ({error}); {AGAIN}") from error
 
     def drop_weights(self, key: str) -> None:
         """Forget weights and probabilities; the figures and the predictions stay."""

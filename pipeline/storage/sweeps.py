@@ -59,7 +59,7 @@ class Sweep:
     keys: list[str]
     """All runs that have a record, in the order of the jobs; failed and diverged ones too."""
     winner: str | None = None
-    """Key of the best run: highest validation accuracy (test accuracy is never used to choose)."""
+    """Key of the best run: the highest validation accuracy, of the configuration whose mean is the highest (never the test's)."""
     lost: list[Lost] = field(default_factory=list)
     parent_run_id: str | None = None
     """MLflow's run that stands for the whole sweep."""

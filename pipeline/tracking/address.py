@@ -69,6 +69,14 @@ def home(environment: Mapping[str, str] = os.environ) -> Path:
     return Path(environment.get("DVC_ROOT") or PROJECT)
 
 
+def configured() -> tuple[str, str | None]:
+    """The kind of store and its address as `conf/` has them, for a command that composes no configuration."""
+    from pipeline.config.compose import composed  # Hydra
+
+    [settings] = composed([[]])
+    return settings["tracking"]["kind"], settings["tracking"]["uri"]
+
+
 def resolve(
     kind: str, uri: str | None, root: Path | None = None, environment: Mapping[str, str] = os.environ
 ) -> Address:

@@ -30,7 +30,7 @@ class Candidate:
 
     @property
     def seeds(self) -> dict[int, float]:
-        """Best validation accuracy by seed."""
+        """Validation accuracy of the final weights by seed."""
         name = "val/accuracy"
         return {run.job.seed: run.figures[name] for run in self.runs if name in run.figures}
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.tracking import models
-from pipeline.tracking.describe import TAG_LIMIT, fit
+from pipeline.tracking.describe import CONFIGURATION, DATA, KEY, TAG_LIMIT, fit
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pipeline.training.result import RunResult
 
 ALIAS = "champion"
-KEY, CONFIGURATION, DATA, SEEDS = "run.key", "run.configuration", "data.sha256", "val_accuracy.by_seed"
+SEEDS = "val_accuracy.by_seed"
 
 
 def name_of(dataset: str) -> str:
@@ -34,7 +34,7 @@ class Champion:
     configuration: str
     data: str
     seeds: dict[int, float]
-    """Best validation accuracy of its configuration by seed."""
+    """Validation accuracy of its configuration by seed."""
 
 
 class AliasMoved(Exception):

@@ -26,6 +26,8 @@ REPLACED = "replaced"
 """Tag of a run that another one took the place of, so that it was not deleted by a person."""
 PAGE = 200
 """Runs to ask for at once: a server has to answer within its time."""
+NAMED = 100
+"""Runs to ask for by their ids at once."""
 BATCH_METRICS, BATCH_PARAMETERS, BATCH_TAGS = 800, 100, 100
 """MLflow takes 1000 metrics, 100 parameters and 100 tags in one call, and 1000 of all together."""
 
@@ -256,12 +258,12 @@ def all_experiments(client: MlflowClient) -> list[str]:
     return [experiment.experiment_id for experiment in client.search_experiments()]
 
 
-def with_ids(client: MlflowClient, run_ids: Sequence[str], at_once: int = 100) -> list[Run]:
+def with_ids(client: MlflowClient, run_ids: Sequence[str]) -> list[Run]:
     """Those of the runs with these ids that are in the store and not deleted."""
     experiments = all_experiments(client)
     runs: list[Run] = []
-    for start in range(0, len(run_ids), at_once):
-        listed = ", ".join(quoted(run_id) for run_id in run_ids[start : start + at_once])
+    for start in range(0, len(run_ids), NAMED):
+        listed = ", ".join(quoted(run_id) for run_id in run_ids[start : start + NAMED])
         runs += search(client, experiments, f"attributes.run_id IN ({listed})")
     return runs
 

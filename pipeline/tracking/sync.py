@@ -15,8 +15,8 @@ from pipeline.cli.formatting import duration
 from pipeline.config import rules
 from pipeline.data.arrays import load
 from pipeline.storage.locks import locked
-from pipeline.storage.record import DamagedRun, UnreadableRun
-from pipeline.storage.store import AGAIN, RunStore
+from pipeline.storage.record import UnreadableRun
+from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import ENDED, SWEEP, Ledger, Lost, Sweep, lost_tags, related, title, without_commands
 from pipeline.tracking.database import TrackingUnavailable
 from pipeline.tracking.describe import origin_tags, span
@@ -136,20 +136,15 @@ def find_unsent(store: RunStore, tracker: Tracker, group: Group) -> list[Unreada
     group.unsent = [key for key in group.keys if group.ids.get(key, {}).get("status") != store.status(key)]
     if not group.unsent and (group.ended or not group.sweep):
         return []
-    unreadable = {key: error for key in group.keys if (error := _unreadable(store, key))}
+    unreadable: dict[str, UnreadableRun] = {}
+    for key in group.keys:
+        try:
+            store.record(key)
+        except UnreadableRun as error:
+            unreadable[key] = error
     group.keys = [key for key in group.keys if key not in unreadable]
     group.unsent = [key for key in group.unsent if key not in unreadable]
     return list(unreadable.values())
-
-
-def _unreadable(store: RunStore, key: str) -> UnreadableRun | None:
-    try:
-        store.record(key)
-    except UnreadableRun as error:
-        return error
-    except (OSError, ValueError) as error:
-        return DamagedRun(f"{store.folder(key)}: damaged ({error}); {AGAIN}")
-    return None
 
 
 def send(store: RunStore, tracker: Tracker, group: Group, data: Path, progress: Progress) -> None:
@@ -207,13 +202,12 @@ def _publish(
 
 
 def _dataset(run: RunResult, data: Path) -> dict[str, Any]:
-    """What MLflow is to say of the data set of a run, with its shape if it is here."""
-    known = {"name": run.job.dataset.name, "digest": run.identity["data"]}
+    """What `describe.dataset` is told of a run's data set: its shape, if it is here."""
     try:
         arrays = load(data / run.job.dataset.name)
     except UserError:
-        return known
-    return known | ({"shape": list(arrays.train_images.shape)} if arrays.digest == known["digest"] else {})
+        return {}
+    return {"shape": list(arrays.train_images.shape)} if arrays.digest == run.identity["data"] else {}
 
 
 def _end(store: RunStore, tracker: Tracker, group: Group) -> None:

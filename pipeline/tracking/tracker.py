@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pipeline.training.result import RunResult
 
 AT_ONCE = 8
-"""Runs sent to a server at once: 40 ms of each of their four calls are spent waiting for an acknowledgement."""
+"""Runs sent to a server at once: 40 ms of each of their calls are spent waiting for an acknowledgement."""
 
 
 class Tracker:

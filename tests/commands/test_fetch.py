@@ -102,14 +102,14 @@ def test_leftovers_of_a_killed_fetch_are_removed(mirror: Folder, raw: Path) -> N
 # As a person types it
 
 
-def test_mnist_from_a_folder(mnist_mirror: Path, raw: Path) -> None:
-    done = run(f"raw={raw}", OVERFITTING_GAP_MIRRORS=str(mnist_mirror))
+def test_mnist_from_a_folder(mnist_folder: Path, raw: Path) -> None:
+    done = run(f"raw={raw}", OVERFITTING_GAP_MIRRORS=str(mnist_folder))
     assert (done.returncode, done.stderr) == (0, "")
     first, second = done.stdout.splitlines()
-    assert first == f"mnist: 4 files from {Folder(mnist_mirror).address}, sha256 verified"
+    assert first == f"mnist: 4 files from {Folder(mnist_folder).address}, sha256 verified"
     assert second.startswith(f"mnist: {shown(raw / 'mnist')}, 11.59 MB in 4 files (")
     for file in MNIST.files:
-        assert (raw / "mnist" / file.name).read_bytes() == (mnist_mirror / file.name).read_bytes()
+        assert (raw / "mnist" / file.name).read_bytes() == (mnist_folder / file.name).read_bytes()
     again = run(f"raw={raw}", "mirrors=/nowhere")
     assert again.stdout.startswith(f"mnist: all 4 files are in {shown(raw / 'mnist')} already, sha256 verified (")
 
@@ -155,9 +155,9 @@ def test_help_names_the_keys() -> None:
         assert word in done.stdout
 
 
-def test_a_file_where_the_folder_belongs(raw: Path, mnist_mirror: Path) -> None:
+def test_a_file_where_the_folder_belongs(raw: Path, mnist_folder: Path) -> None:
     raw.touch()
-    done = run(f"raw={raw}", f"mirrors={mnist_mirror}")
+    done = run(f"raw={raw}", f"mirrors={mnist_folder}")
     assert done.returncode == 2
     assert "cannot be written (Not a directory" in done.stderr or "cannot be written (File exists" in done.stderr
 
@@ -179,11 +179,3 @@ def test_a_bar_is_shown_on_a_terminal_only(
             seen += chunk
     os.close(ours)
     assert b"fetching" in seen
-
-
-@pytest.fixture
-def mnist_mirror() -> Path:
-    folder = PROJECT.parent / "shared" / "mnist"
-    if not folder.is_dir():
-        pytest.skip(f"the real MNIST files are not in {folder}")
-    return folder

@@ -191,10 +191,10 @@ def test_without_raw_data_it_names_the_command(tmp_path: Path) -> None:
         ("sample=x", "sample=x: expected KEY=VALUE with one of the keys dataset, raw, processed, card, samples"),
     ],
 )
-def test_wrong_words_get_one_line(tmp_path: Path, word: str, message: str) -> None:
-    done = run(tmp_path, word)
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"error: {message}")
+def test_wrong_words_are_named(word: str, message: str) -> None:
+    with pytest.raises(UserError) as refused:
+        preprocess.main([word])
+    assert str(refused.value).startswith(message)
 
 
 def test_a_home_that_cannot_be_written_to_goes_without_a_word(digits: Path, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ import yaml
 from pipeline import publish
 from pipeline.cli.console import PROJECT
 from pipeline.cli.errors import RunsLost, UserError
+from pipeline.config import rules
 from pipeline.config.run_config import digest
 from pipeline.data.arrays import load
 from pipeline.storage.store import RunStore
@@ -29,10 +30,18 @@ from pipeline.tracking import ParentRun, TrackingUnavailable, runs, sync
 from tests.support.postgres import TrackingServer, Wire
 from tests.system.faults.workspace import SMALL, Workspace
 from tests.unit.tracking.factory import make_job, make_result
+from tests.unit.training.command import as_before
 
 QUESTION = "months of work"
 VOLATILE = {"process", "winner.run_id", "mlflow.source.name", "mlflow.parentRunId"}
 """Tags that say which process, store or program it was."""
+
+
+@pytest.fixture
+def hydra_as_before() -> Iterator[None]:
+    """What conf/ names is composed, which sets Hydra's version for the whole process."""
+    with as_before():
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -445,6 +454,7 @@ def test_a_run_of_another_release_is_counted_and_the_others_are_sent(
     assert len(keys(local, question)) == 4
 
 
+@pytest.mark.usefixtures("hydra_as_before")
 def test_the_address_given_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere")
     assert publish.target("").address.uri == "http://elsewhere"
@@ -452,11 +462,12 @@ def test_the_address_given_wins_over_the_environment(monkeypatch: pytest.MonkeyP
     assert publish.target(f"sqlite:///{tmp_path}/a.db").address.database == tmp_path / "a.db"
 
 
+@pytest.mark.usefixtures("hydra_as_before")
 def test_without_an_address_it_is_the_one_in_conf(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert publish.target("").address.uri == f"sqlite:///{PROJECT}/mlflow.db"
     shutil.copytree(PROJECT / "conf", tmp_path / "conf")
     (tmp_path / "conf" / "tracking" / "sqlite.yaml").write_text("kind: server\nuri: http://group:5000\n")
-    monkeypatch.setattr(publish.rules, "CONF", tmp_path / "conf")
+    monkeypatch.setattr(rules, "CONF", tmp_path / "conf")
     assert publish.target("").address.uri == "http://group:5000"
 
 

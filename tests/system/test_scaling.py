@@ -1,18 +1,13 @@
-"""docs/scaling.md: its table is the model's, its options are the launchers'."""
+"""docs/scaling.md: its options are the launchers'."""
 
 from __future__ import annotations
 
 from dataclasses import fields
 
-from benchmarks import scaling
 from hydra_plugins.cluster_launcher.cluster_launcher import BatchedSlurmConf
 from tests.support.clone import CHECKOUT
 
 PAGE = (CHECKOUT / "docs" / "scaling.md").read_text("utf-8")
-
-
-def test_the_table_is_the_model_s() -> None:
-    assert "\n".join(["", *scaling.table(100_000, [8, 64, 512]), ""]) in PAGE
 
 
 def test_each_option_is_on_the_page() -> None:

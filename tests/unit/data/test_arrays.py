@@ -107,6 +107,3 @@ def test_pickles_are_not_opened(folder: Path) -> None:
     np.save(folder / "test_labels.npy", np.array([{}]), allow_pickle=True)
     with pytest.raises(UserError, match="damaged"):
         arrays.load(folder)
-
-
-# Digests

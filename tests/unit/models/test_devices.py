@@ -72,10 +72,9 @@ def test_what_is_not_there_is_refused(changes: dict[str, Any], expected: str) ->
     ],
     ids=str,
 )
-def test_workers_and_stack(changes: dict[str, Any], workers: int | None, stack: int) -> None:
+def test_workers_and_stack(changes: dict[str, Any], workers: int, stack: int) -> None:
     device = chosen(**changes)
-    assert device.stack == stack
-    assert workers in (None, device.workers)
+    assert (device.workers, device.stack) == (workers, stack)
 
 
 @pytest.mark.usefixtures("gpu")

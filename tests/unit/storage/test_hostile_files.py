@@ -109,6 +109,8 @@ def test_any_record_is_refused_in_words(folder: Path, record: bytes) -> None:
         path.write_bytes(record)
         with pytest.raises(DamagedRun):
             store.read(KEY)
+        with pytest.raises(DamagedRun):
+            store.record(KEY)
         assert list(store.records()) == []
         assert isinstance(store.status(KEY), str)
         with pytest.raises(UserError):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from pipeline.cli.errors import UserError
+from pipeline.config.run_config import digest
 from pipeline.storage.record import DamagedRun, OtherRelease, opened
 from pipeline.storage.store import RECORD, RunStore
 from pipeline.storage.sweeps import Ledger, Lost, Sweep, without_commands
@@ -132,8 +133,6 @@ def test_a_record_under_another_key_than_its_configurations_is_refused(store: Ru
     path = store.folder("0" * 64) / RECORD
     forged = json.loads(path.read_text())
     forged["record"]["key"] = "0" * 64
-    from pipeline.config.run_config import digest
-
     path.write_text(json.dumps(forged | {"sha256": digest(forged["record"])}))
     with pytest.raises(DamagedRun, match="its key is not that of its configuration"):
         store.read("0" * 64)
