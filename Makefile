@@ -20,7 +20,7 @@ help: ## this list
 
 setup: .venv/.setup ## the virtual environment .venv, from the hash-pinned requirements.lock
 
-run: .venv/.setup ## set-up, then the whole pipeline: fetch, preprocess, train, sweep, compare
+run: .venv/.setup ## set-up, then the whole pipeline: fetch, preprocess, train, sweep, overfitting, compare
 	@$(VENV_PYTHON) scripts/run.py
 
 test: .venv/.setup ## set-up, then the tests; PYTEST_ARGS="-k name -x" passes through, TESTS=more and TESTS=all take longer

@@ -22,7 +22,7 @@ from pipeline.data.arrays import Arrays
 from pipeline.tracking import open_tracker
 from tests.support.once import once, shared_folder
 
-# As every command here does: a process of tests holds TensorFlow, MLflow and three thousand tests, which all stay.
+# As every command here does: a process of tests holds TensorFlow, MLflow and all tests, which stay.
 gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
 
 
@@ -163,7 +163,7 @@ def blank_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Compiled programs of this session, its processes included; nobody's own cache is read or written."""
+    """Where this session, its processes included, keeps the numerics class of this machine; nobody's own cache is read or written."""
     folder = shared_folder(tmp_path_factory) / "cache"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OVERFITTING_GAP_CACHE", str(folder))

@@ -1,4 +1,4 @@
-"""What the pipeline never does: run what it reads, listen to others, hand on a password, check with `assert`."""
+"""What the pipeline never does: run the YAML that it reads, hand on a password."""
 
 from __future__ import annotations
 
@@ -15,9 +15,6 @@ from pipeline.cli.errors import UserError
 from pipeline.statistics import declaration
 from pipeline.storage import lineage
 from tests.unit.training.command import Place
-
-# --- code
-
 
 # --- YAML
 
@@ -54,9 +51,6 @@ def test_objects_in_a_configuration_are_not_made(evil: Evil, tmp_path: Path, pro
     done = place.train(f"--config-dir={tmp_path / 'conf'}", "hydra/job_logging=evil")
     assert done.status == 2
     assert len(done.err.splitlines()) == 1
-
-
-# --- downloads
 
 
 # --- passwords
@@ -122,7 +116,7 @@ def test_a_word_loses_its_password_before_hydra_sees_it(word: str, expected: str
 
 
 @pytest.mark.fault("secrets")
-def test_a_password_in_a_file_of_conf_is_refused(tmp_path: Path, processed: Path, monkeypatch: Any) -> None:
+def test_a_password_in_a_file_of_conf_is_refused(tmp_path: Path, monkeypatch: Any) -> None:
     """Hydra copies what it composes beside every run."""
     from pipeline.config import rules
 

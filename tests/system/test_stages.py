@@ -116,7 +116,7 @@ def test_the_stage_lists_the_params_in_its_command(stage: str) -> None:
     assert set(STAGES[stage].get("params", [])) == used
 
 
-@pytest.mark.parametrize("stage", ["train", "sweep"])
+@pytest.mark.parametrize("stage", ["train", "sweep", "overfitting"])
 def test_the_words_of_training_are_valid(stage: str) -> None:
     params = flat(yaml.safe_load((CHECKOUT / "params.yaml").read_text("utf-8")))
     command = re.sub(r"\$\{([\w.]+)}", lambda match: str(params[match[1]]), STAGES[stage]["cmd"])

@@ -22,19 +22,15 @@ SINGLE = ["optimizer=sgd", "model.width=4", "seed=7"]
 
 
 def runs(workspace: Workspace) -> list[Any]:
-    from mlflow.entities import ViewType
-    from mlflow.tracking import MlflowClient
-
-    uri = f"sqlite:///{workspace.database}"
-    client = MlflowClient(uri, uri)
-    experiments = [one.experiment_id for one in client.search_experiments()]
-    return list(client.search_runs(experiments, run_view_type=ViewType.ACTIVE_ONLY))
+    store = client(workspace)
+    return list(store.search_runs([one.experiment_id for one in store.search_experiments()]))
 
 
 def client(workspace: Workspace) -> Any:
     from mlflow.tracking import MlflowClient
 
-    return MlflowClient(f"sqlite:///{workspace.database}", f"sqlite:///{workspace.database}")
+    uri = f"sqlite:///{workspace.database}"
+    return MlflowClient(uri, uri)
 
 
 def parents(workspace: Workspace) -> list[Any]:
@@ -98,7 +94,7 @@ def at_epoch(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], Non
 
 @pytest.mark.fault("stopped while it is shown")
 def test_a_single_run_is_there_from_its_start_and_killed_by_ctrl_c(
-    workspace: Workspace, at_epoch: Callable[[int, Callable[[], None]], None], monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, at_epoch: Callable[[int, Callable[[], None]], None]
 ) -> None:
     at_epoch(3, lambda: os.kill(os.getpid(), signal.SIGINT))
     done = workspace.tracked(*SINGLE, "training.epochs=1000")

@@ -29,8 +29,3 @@ def test_no_row_has_a_failure() -> None:
     figures = [line.split(" | ")[-3:] for line in PAGE.splitlines() if line.split(" | ")[0].removeprefix("| ") in ROWS]
     assert len(figures) == len(ROWS)
     assert all(failed in ("0", "–") for _, failed, _ in figures)
-
-
-def test_the_command_is_one_of_make_s() -> None:
-    assert "\nfaults: " in (CHECKOUT / "Makefile").read_text("utf-8")
-    assert "make faults" in PAGE

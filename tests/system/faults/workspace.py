@@ -20,13 +20,16 @@ class Workspace(Place):
     def database(self) -> Path:
         return self.root / "mlflow.db"
 
-    def tracked(self, *words: str, uri: str = "", folder: Path | None = None) -> Said:
+    def tracked(self, *words: str, uri: str = "") -> Said:
         """`python -m pipeline.train -m …` in this process, with MLflow."""
+        return command(*self._tracked(words, uri))
+
+    def _tracked(self, words: tuple[str, ...], uri: str = "") -> list[str]:
         kind = "server" if uri else "sqlite"
         options = [word for word in words if word.startswith("-")]
         given = [word for word in self.words if word != "tracking=none"]
         tracking = [f"tracking={kind}", f"tracking.uri={uri or f'sqlite:///{self.database}'}"]
-        return command(*options, *given, "device.xla=false", "question=tests", *tracking, *words[len(options) :])
+        return [*options, *given, "device.xla=false", "question=tests", *tracking, *words[len(options) :]]
 
     def statuses(self) -> dict[str, int]:
         """How many rows of MLflow have which status."""
@@ -35,10 +38,7 @@ class Workspace(Place):
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """The same in a process of its own."""
-        given = [word for word in self.words if word != "tracking=none"]
-        options = [word for word in words if word.startswith("-")]
-        fixed = ["device.xla=false", "question=tests", "tracking=sqlite", f"tracking.uri=sqlite:///{self.database}"]
-        line = [sys.executable, "-m", "pipeline.train", *options, *given, *fixed, *words[len(options) :]]
+        line = [sys.executable, "-m", "pipeline.train", *self._tracked(words)]
         pipe = subprocess.PIPE
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_"))}
         return subprocess.Popen(

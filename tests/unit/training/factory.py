@@ -1,3 +1,3 @@
-from tests.support.factory import make_job, settings
+from tests.support.factory import make_job
 
-__all__ = ["make_job", "settings"]
+__all__ = ["make_job"]
