@@ -51,7 +51,7 @@ def test_the_best_has_the_highest_validation_accuracy(whole):
 
 def test_test_accuracys_interval_is_over_the_very_answers(whole, labels):
     name = whole.configurations.index[0]
-    correct = np.array([r.predictions == labels for r in whole.results if r.job.configuration == name])
+    correct = np.array([r.predictions == labels for r in sweep() if r.job.configuration == name])
     low, high = whole.configurations.loc[name, ["test_accuracy_low_images", "test_accuracy_high_images"]]
     assert (low, high) == pytest.approx(crossed.of_answers(correct, 0.95))
 
@@ -65,10 +65,10 @@ def test_intervals_over_images_are_wider(whole):
         assert (over_both > over_seeds).all()
 
 
-def test_without_labels_the_images_part_is_binomial(declared, whole):
+def test_without_labels_the_images_part_is_binomial(declared):
     found = analysis(sweep(), declared).configurations
     name = found.index[0]
-    accuracies = [r.figures["test/accuracy"] for r in whole.results if r.job.configuration == name]
+    accuracies = [r.figures["test/accuracy"] for r in sweep() if r.job.configuration == name]
     expected = crossed.of_shares(accuracies, float(np.mean(accuracies)), len(factory.digits()["test_labels"]), 0.95)
     assert found.loc[name, ["test_accuracy_low_images", "test_accuracy_high_images"]].tolist() == pytest.approx(
         expected
@@ -86,7 +86,7 @@ def test_every_optimizer_has_a_profile(whole):
 def test_no_runs(declared, labels):
     found = analysis([], declared, labels)
     assert found.best is None
-    for table in (found.configurations, found.contrasts, found.levels, found.targets, found.target_runs, found.profile):
+    for table in (found.configurations, found.contrasts, found.levels, found.targets, found.profile):
         assert table.empty
 
 
@@ -136,4 +136,4 @@ def test_a_run_that_was_trained_twice_counts_once(declared, labels):
         result.started = "2027-01-01T00:00:00+00:00"
     found = analysis([*sweep(), *again], declared, labels)
     assert found.configurations["n"].eq(10).all()
-    assert len(found.target_runs) == 60
+    assert found.targets["n"].eq(10).all()
