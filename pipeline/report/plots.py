@@ -63,7 +63,7 @@ class Comparison:
     def __init__(self, evidence: Evidence, question: tuple[str, str], looks: Looks) -> None:
         suffix = "" if question == evidence.questions[0] else f"_{_slug('_'.join(question))}"
         table = evidence.question(question)
-        best = table[table["n"] > 0].sort_index()
+        best = table[table["n"] > 0]
         cells = tables.cells(best)
         several = cells["width"].nunique() > 1
         self.dumbbells = _dumbbells(best.drop_duplicates("optimizer"), suffix)
@@ -334,7 +334,7 @@ def _held_out_loss(bands: pd.DataFrame, cells: pd.DataFrame, looks: Looks, suffi
 def _learning_curves(evidence: Evidence, question: tuple[str, str]) -> Plot | None:
     """A panel for each optimizer, in groups by shape and setting: training and held-out loss and accuracy."""
     bands = evidence.bands(question)
-    cells = tables.cells(evidence.question(question).sort_index(), "hidden")
+    cells = tables.cells(evidence.question(question), "hidden")
     cells = cells[cells["configuration"].isin(bands["configuration"])]
     if cells.empty:
         return None
@@ -347,8 +347,8 @@ def _learning_curves(evidence: Evidence, question: tuple[str, str]) -> Plot | No
         groups.setdefault(_network_of(row), {})[row["optimizer"]] = draw
     shown = _network_of(cells.sort_index().iloc[0])
     held = "held-out samples" if "val" in set(bands["split"]) else "the test file, since nothing is held out"
-    jobs = [result.job for result in evidence.experiments[question[1]] if result.job.dataset.name == question[0]]
-    sizes = [f"{size:,}" for size in sorted({job.training.curve_samples for job in jobs} - {0})]
+    samples = {result.job.training.curve_samples for result in evidence.results_of(question)}
+    sizes = [f"{size:,}" for size in sorted(samples - {0})]
     part = (
         f" Training curves are measured on the same {formatting.listed(sizes, 'or')} training samples." if sizes else ""
     )

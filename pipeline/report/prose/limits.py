@@ -17,7 +17,7 @@ from pipeline.statistics.summary import origin
 from pipeline.training.result import DIVERGED, FAILED, RunResult
 
 PARTS = {"data": "data", "source": "training code", "numerics": "devices or precisions"}
-"""Parts of a run's identity (`design.DECIDES_NUMBERS`) in words."""
+"""Parts of a run's identity (`summary.DECIDES_NUMBERS`) in words."""
 
 ENVIRONMENT = ("python", "tensorflow", "jax", "keras", "numpy", "lock", "cpu")
 """What of a run's environment a comparison should share."""
@@ -124,8 +124,6 @@ def notes(evidence: Evidence) -> list[str]:
         found.append(
             f"{repeated} {again} a configuration and a seed of another; the latest of each counts in the means."
         )
-    for (dataset, experiment), keys in evidence.runs.groupby(["dataset", "experiment"], sort=False)["key"]:
-        known = set(keys)
-        results = [run for run in evidence.experiments[str(experiment)] if run.key in known]
-        found += mixed(results, f"The runs of {experiment} on {dataset}")
+    for dataset, experiment in evidence.questions:
+        found += mixed(evidence.results_of((dataset, experiment)), f"The runs of {experiment} on {dataset}")
     return found
