@@ -91,8 +91,8 @@ def _labels(ax: Axes, ends: dict[str, tuple[float, float]], looks: Looks, size: 
             "shrinkA": 1,
             "shrinkB": 3,
             "relpos": (0, 0.5),
+            "linestyle": (0, (1, 2)),
         }
-        leader["linestyle"] = (0, (1, 2))
         style_of: dict[str, Any] = {"textcoords": "axes fraction", "va": "center", "fontsize": size}
         ax.annotate(name, (x, y), (1.09, place), **style_of, arrowprops=leader)
         ax.plot(
@@ -103,13 +103,6 @@ def _labels(ax: Axes, ends: dict[str, tuple[float, float]], looks: Looks, size: 
 def _cell(across: int, down: int, colour: str, fullness: float) -> Rectangle:
     face = (colour, FAINTEST + (FULLEST - FAINTEST) * fullness)
     return Rectangle((across - 0.48, down - 0.46), 0.96, 0.92, facecolor=face, edgecolor="none")
-
-
-def _bare(ax: Axes) -> None:
-    ax.grid(visible=False)
-    ax.tick_params(length=0)
-    for spine in ax.spines.values():
-        spine.set_visible(False)
 
 
 def stretch(accuracy: Any) -> Any:
@@ -291,7 +284,9 @@ def confusion(counts: np.ndarray, classes: Sequence[str]) -> Figure:
         yticklabels=classes,
     )
     ax.set(xlabel="what the network says", ylabel="what the image shows")
-    _bare(ax)
+    ax.grid(visible=False)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
     return figure
 
 
