@@ -247,16 +247,16 @@ class Evidence:
     @cached_property
     def analyses(self) -> dict[tuple[str, str], Analysis]:
         """What the declared contrasts of each comparison show, and what they do not."""
-        main = self.questions[0][0] if self.questions else ""
+        labels = {self.questions[0][0]: self.labels} if self.questions else {}
         return {
-            question: analysis(self.results_of(question), self.declared, self.labels if question[0] == main else None)
+            question: analysis(self.results_of(question), self.declared, labels.get(question[0]))
             for question in self.comparisons
         }
 
     @property
     def analysis(self) -> Analysis:
-        """That of the main comparison; of all runs where none finished."""
-        return self.analyses[self.questions[0]] if self.questions else analysis(self.results, self.declared)
+        """That of the main comparison."""
+        return self.analyses[self.questions[0]]
 
     @cached_property
     def seeds(self) -> tuple[int, int]:
