@@ -229,9 +229,12 @@ class Evidence:
             parts.append(found.assign(dataset=question[0], experiment=question[1]))
         return pd.concat(parts, ignore_index=True) if parts else gap_by_training_loss([])
 
-    def bands(self, question: tuple[str, str]) -> pd.DataFrame:
-        """Curves of one comparison, mean and interval over seeds, at the epochs that all finished seeds of a configuration have."""
-        dataset, experiment = question
+    @cached_property
+    def bands(self) -> dict[tuple[str, str], pd.DataFrame]:
+        """Curves of each comparison, mean and interval over seeds, at the epochs that all finished seeds of a configuration have."""
+        return {question: self._bands(*question) for question in self.questions}
+
+    def _bands(self, dataset: str, experiment: str) -> pd.DataFrame:
         curves = self.curves[self.curves["experiment"].eq(experiment) & self.curves["dataset"].eq(dataset)]
         point = ["configuration", "split", "epoch"]
         curves = curves[curves["status"].eq(FINISHED)].drop_duplicates([*point, "seed"], keep="last")

@@ -44,13 +44,12 @@ def card(evidence: Evidence, arrays: Arrays | None) -> list[tuple[str, str]]:
         return [("Compute", _compute(evidence))]
     main = evidence.main
     jobs = [result.job for result in evidence.results_of(evidence.questions[0])]
-    runs = evidence.runs[evidence.runs["configuration"].isin(main["configuration"])]
     seeds = "A seed decides the initial weights and the order of the batches, the same for every optimizer."
     terms = [
         ("Data", _data(evidence, jobs, arrays)),
         ("What varies", "; ".join(_varied(evidence)) + "."),
         ("What is held fixed", ", ".join(_fixed(jobs)) + "."),
-        ("Seeds", f"{formatting.ranged(runs['seed'].to_list())}. {seeds}"),
+        ("Seeds", f"{formatting.ranged([job.seed for job in jobs])}. {seeds}"),
         ("Gap", GAP),
         ("Equal training loss", FIT),
         ("Choices", CHOICES if evidence.chosen_on_validation else "Nothing is held out, so nothing is chosen."),

@@ -69,7 +69,7 @@ class Comparison:
         self.gap_accuracy = _by_width(cells, "gap_accuracy", looks, suffix) if several else None
         self.gap_loss = _by_width(cells, "gap_loss", looks, suffix) if several else None
         self.gap_by_loss = _gap_by_training_loss(evidence.gap_by_training_loss, cells, looks, suffix)
-        self.held_out_loss = _held_out_loss(evidence.bands(question), cells, looks, suffix)
+        self.held_out_loss = _held_out_loss(evidence.bands[question], cells, looks, suffix)
 
     def all(self) -> list[Plot]:
         found = [self.dumbbells, self.gap_accuracy, self.gap_loss, self.gap_by_loss, self.held_out_loss]
@@ -335,7 +335,7 @@ def _held_out_loss(bands: pd.DataFrame, cells: pd.DataFrame, looks: Looks, suffi
 
 def _learning_curves(evidence: Evidence, question: tuple[str, str]) -> Plot | None:
     """A panel for each optimizer, in groups by shape and setting: training and held-out loss and accuracy."""
-    bands = evidence.bands(question)
+    bands = evidence.bands[question]
     cells = tables.cells(evidence.question(question), "hidden")
     cells = cells[cells["configuration"].isin(bands["configuration"])]
     if cells.empty:

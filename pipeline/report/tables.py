@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.cli import formatting
+from pipeline.data.arrays import Arrays
 from pipeline.report.evidence import Evidence
 from pipeline.report.prose import answers, opening
 from pipeline.statistics import summary
@@ -26,7 +27,6 @@ CURVES = ["dataset", "experiment", "name", "optimizer", "hidden", "width", "seed
 LINE = ["dataset", "experiment", "optimizer", "width", "depth"]
 GAP_FIGURES = ("gap_accuracy", "gap_loss", "test_accuracy")
 FAILURES = ["experiment", "name", "status", "reason", "command", "key"]
-CONFUSION = ["actual", "predicted"]
 
 
 def csv(frame: pd.DataFrame) -> bytes:
@@ -127,10 +127,11 @@ def _all_images_last(column: pd.Series) -> pd.Series:
     return column.replace(0, np.inf) if column.name == "dataset.train_size" else column
 
 
-def confusion(labels: np.ndarray, predictions: np.ndarray, classes: list[str]) -> pd.DataFrame:
-    """A row per test image."""
-    names = np.asarray(classes)
-    return pd.DataFrame({"actual": names[labels], "predicted": names[predictions]})
+def confusion(evidence: Evidence, arrays: Arrays | None) -> pd.DataFrame:
+    """A row per test image, as the network of the pictures sees it; none where its data are not here."""
+    if arrays is None or evidence.winner is None:
+        return pd.DataFrame(columns=["actual", "predicted"])
+    return pd.DataFrame({"actual": np.asarray(arrays.test_labels), "predicted": evidence.winner.predictions})
 
 
 def metrics(evidence: Evidence) -> dict[str, Any]:
