@@ -115,10 +115,8 @@ def log(loss: Any) -> Any:
 
 
 # Scaled by hand: matplotlib's own logarithmic axes take twice the time of all the rest of a panel.
-TICKS = {
-    "loss": (0.0001, 0.001, 0.003, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
-    "accuracy": (0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999),
-}
+LOSS_TICKS = (0.0001, 0.001, 0.003, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+ACCURACY_TICKS = (0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 Ends = tuple[float, float]
 Looks = Mapping[str, Mapping[str, Any]]
 """Colour, marker and dashes by the name of a line."""
@@ -152,11 +150,11 @@ class Axis:
     """Whether there is a line at zero."""
 
 
-LOSS = Axis("loss, nats", log, TICKS["loss"])
-ACCURACY = Axis("accuracy, %", stretch, TICKS["accuracy"], 100)
+LOSS = Axis("loss, nats", log, LOSS_TICKS)
+ACCURACY = Axis("accuracy, %", stretch, ACCURACY_TICKS, 100)
 GAP_LOSS = Axis("gap, nats", zero=True)
 GAP_ACCURACY = Axis("gap, points", lambda gap: 100 * np.asarray(gap), zero=True)
-TRAINING_LOSS = Axis("training loss, nats", log, TICKS["loss"], falling=True)
+TRAINING_LOSS = Axis("training loss, nats", log, LOSS_TICKS, falling=True)
 EPOCH = Axis("epoch")
 
 
