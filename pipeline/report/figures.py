@@ -293,7 +293,8 @@ def baseline(accuracies: Sequence[float], interval: dict[str, float]) -> Figure:
     figure, ax = style.axes(5.3, 1.75, left=0.12, right=1.1, top=0.42, bottom=0.45)
     ax.axvspan(100 * BOOK_BAND[0], 100 * BOOK_BAND[1], color=TRAIN, alpha=0.1, linewidth=0)
     ax.plot([100 * BOOK_ACCURACY] * 2, [-1, 1], color=INK, linewidth=1.4, linestyle=(0, (4, 2)))
-    ax.annotate("the book: 97.8 %", (100 * BOOK_ACCURACY, 1), (0, 4), textcoords="offset points", ha="center")
+    printed = f"the book: {formatting.percent(BOOK_ACCURACY, 1)}"
+    ax.annotate(printed, (100 * BOOK_ACCURACY, 1), (0, 4), textcoords="offset points", ha="center")
     ax.annotate("expected band", (100 * BOOK_BAND[0], 1), (0, 4), textcoords="offset points", color=MUTED)
     ax.plot(100 * np.asarray(accuracies), [0.4] * len(accuracies), "o", color=HELD, alpha=0.75, markersize=6)
     ax.plot([100 * interval["low"], 100 * interval["high"]], [-0.4, -0.4], color=HELD, linewidth=1.6)

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from pipeline.cli import formatting
 from pipeline.data.arrays import Arrays
 from pipeline.report import figures, other_tables, pictures, published_figures, style, tables
-from pipeline.report.evidence import Evidence
+from pipeline.report.evidence import BOOK_ACCURACY, BOOK_BAND, Evidence
 from pipeline.report.figures import Axis, Ends, Line, Looks
 from pipeline.report.prose import opening
 from pipeline.statistics import summary
@@ -384,8 +384,8 @@ def _baseline(evidence: Evidence) -> Plot | None:
         formatting.percent(x) for x in (book["test_accuracy"].min(), book["test_accuracy"].max(), interval["mean"])
     )
     said = (
-        f"Test accuracies of {formatting.plural(len(book), 'seed')} from {low} to {high}, their mean {mean}; the book prints 97.8 %; the "
-        "expected band is 97.2 to 98.4 %."
+        f"Test accuracies of {formatting.plural(len(book), 'seed')} from {low} to {high}, their mean {mean}; the book prints "
+        f"{formatting.percent(BOOK_ACCURACY, 1)}; the expected band is {formatting.span(*BOOK_BAND, digits=1)} %."
     )
     figure = figures.baseline(book["test_accuracy"].to_list(), interval)
     return _single("baseline", "Test accuracy against the book's", caption, said, figure)
