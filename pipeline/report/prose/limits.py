@@ -93,7 +93,7 @@ def different_environments(environments: Sequence[Mapping[str, str]]) -> str:
     found = []
     for name in ENVIRONMENT:
         values = sorted({str(known.get(name, "unknown")) for known in environments})
-        if len({known.get(name) for known in environments}) > 1:
+        if len(values) > 1:
             found.append(
                 f"{name.replace('lock', 'requirements.lock')} {' and '.join(value[:16] for value in values[:3])}"
             )
