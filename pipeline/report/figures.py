@@ -220,17 +220,13 @@ def set_ticks(ax: Axes, axis: Axis, which: str, ends: Sequence[float], distance:
 
 
 def sheet(
-    panels: Mapping[str, Callable[[list[Axes]], None]],
-    rows: int = 1,
-    columns: int = 3,
-    wide: float = 3.9,
-    beside: float = 0.8,
+    panels: Mapping[str, Callable[[list[Axes]], None]], rows: int = 1, wide: float = 3.9, beside: float = 0.8
 ) -> Figure:
     """A panel for each title: `rows` pairs of axes, one above the other, handed to the function that draws them.
 
     `wide`: inches of a panel, `beside` those for the names of its lines.
     """
-    columns = min(columns, len(panels))
+    columns = min(3, len(panels))
     lines = math.ceil(len(panels) / columns)
     width, height = wide, (0.85 + 1.6 * rows) * wide / 3.9
     figure = Figure(figsize=(width * columns, height * lines))

@@ -170,12 +170,12 @@ def _slug(text: str) -> str:
     return "".join(letter if letter.isalnum() else "_" for letter in text).strip("_")
 
 
-def _some(items: Sequence[str], most: int, always: str = "") -> list[str]:
+def _some(items: Sequence[str], most: int, always: str | None = None) -> list[str]:
     """At most `most` of `items`, evenly spread, both ends among them, and `always`."""
     if len(items) <= most:
         return list(items)
     chosen = [items[round(place)] for place in np.linspace(0, len(items) - 1, most)]
-    return [item for item in items if item in {*chosen[: most - 1], always or chosen[-1]} or item == chosen[-1]]
+    return [item for item in items if item in {*chosen, always}]
 
 
 def _width(row: pd.Series) -> str:
