@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.cli import console, ui_address
 from pipeline.cli.errors import UserError
@@ -57,9 +57,9 @@ def found() -> list[Path]:
     return sorted(path.parent for path in results.glob(f"*/{SWEEP}")) or [console.PROJECT / "runs"]
 
 
-def compare(folders: Sequence[Path], out: Path, data: Path, tracking: str = NONE) -> dict[str, Any]:
-    """Report on the runs in `folders`: on disk, at the terminal, in MLflow. Returns the numbers of metrics.json."""
-    from pipeline.report import images, tables, terminal
+def compare(folders: Sequence[Path], out: Path, data: Path, tracking: str = NONE) -> None:
+    """Report on the runs in `folders`: on disk, at the terminal, in MLflow."""
+    from pipeline.report import images, terminal
     from pipeline.report.evidence import Evidence, read_sources
     from pipeline.report.prose import limits
     from pipeline.report.write import write
@@ -79,7 +79,6 @@ def compare(folders: Sequence[Path], out: Path, data: Path, tracking: str = NONE
     # An experiment of `dvc exp run --queue` or `--temp` runs in a clone that is gone afterwards.
     experiment = os.environ.get("DVC_EXP_NAME") if home() != console.PROJECT else None
     print(terminal.closing(evidence, files["index.html"], experiment))
-    return tables.metrics(evidence)
 
 
 def publish(evidence: Evidence, files: dict[str, Path], tracking: str) -> None:

@@ -37,13 +37,6 @@ BOOK_ACCURACY, BOOK_BAND = 0.978, (0.972, 0.984)
 """Test accuracy that the book prints, and the band in which each seed of its network should lie."""
 
 
-def run_page(ids: Mapping[str, str], run: str, ui: str) -> str:
-    """Address of a run's page: on the server that has it, else on that of `make ui`."""
-    store = ids.get("store", "")
-    server = store.replace("***@", "") if store.startswith("http") else ui
-    return RUN_PAGE.format(ui=server, experiment=ids["experiment_id"], run=run)
-
-
 @dataclass(frozen=True)
 class Source:
     """One folder of runs."""
@@ -162,11 +155,10 @@ class Evidence:
         """Folder of tables that other commands made, where there may be some: for `other_tables`."""
         self.store: RunStore | None = None
         """Where the runs of those tables lie, if they are here."""
-        experiments = {source.name: source.results for source in self.sources}
-        self.experiments = experiments
+        self.experiments = {source.name: source.results for source in self.sources}
         self.results = [result for source in self.sources for result in source.results]
-        self.runs = summary.tidy(experiments)
-        self.curves = curve_points(experiments)
+        self.runs = summary.tidy(self.experiments)
+        self.curves = curve_points(self.experiments)
         self.table = self._ranked(summary.summarise(self.runs)) if len(self.runs) else summary.summarise(self.runs)
         self.published = {
             (source.name, key): ids for source in self.sources for key, ids in source.published.items() if ids
@@ -195,8 +187,12 @@ class Evidence:
         ]
 
     def question(self, question: tuple[str, str]) -> pd.DataFrame:
-        """The configurations of one comparison, by place on the validation samples; as they ran, where there are none."""
-        table = self.table[self.table["dataset"].eq(question[0]) & self.table["experiment"].eq(question[1])]
+        """The configurations of one comparison, in the order of `summary.summarise`."""
+        return self.table[self.table["dataset"].eq(question[0]) & self.table["experiment"].eq(question[1])]
+
+    def by_place(self, question: tuple[str, str]) -> pd.DataFrame:
+        """The same by place on the validation samples; as they ran, where there are none."""
+        table = self.question(question)
         validated = table["val_accuracy_mean"].notna().any()
         return table.sort_values("place", kind="stable", na_position="last") if validated else table
 
@@ -212,8 +208,7 @@ class Evidence:
     @cached_property
     def best(self) -> pd.Series:
         """The configuration of highest mean validation accuracy; where nothing is held out, the first that finished."""
-        ordered = self.main[self.main["n"] > 0].sort_index()
-        return ordered.iloc[0]
+        return self.main[self.main["n"] > 0].iloc[0]
 
     @cached_property
     def declared(self) -> declaration.Declaration:
@@ -228,15 +223,18 @@ class Evidence:
     def gap_by_training_loss(self) -> pd.DataFrame:
         """Of every comparison: the gap at each training loss that all seeds of a configuration passed."""
         parts = []
+        keys = set(summary.once_per_seed(self.finished)["key"])
         for question in self.questions:
-            keys = set(summary.once_per_seed(self.finished)["key"])
             found = gap_by_training_loss([run for run in self.results_of(question) if run.key in keys])
             parts.append(found.assign(dataset=question[0], experiment=question[1]))
         return pd.concat(parts, ignore_index=True) if parts else gap_by_training_loss([])
 
-    def bands(self, question: tuple[str, str]) -> pd.DataFrame:
-        """Curves of one comparison, mean and interval over seeds, at the epochs that all finished seeds of a configuration have."""
-        dataset, experiment = question
+    @cached_property
+    def bands(self) -> dict[tuple[str, str], pd.DataFrame]:
+        """Curves of each comparison, mean and interval over seeds, at the epochs that all finished seeds of a configuration have."""
+        return {question: self._bands(*question) for question in self.questions}
+
+    def _bands(self, dataset: str, experiment: str) -> pd.DataFrame:
         curves = self.curves[self.curves["experiment"].eq(experiment) & self.curves["dataset"].eq(dataset)]
         point = ["configuration", "split", "epoch"]
         curves = curves[curves["status"].eq(FINISHED)].drop_duplicates([*point, "seed"], keep="last")
@@ -252,26 +250,16 @@ class Evidence:
     @cached_property
     def analyses(self) -> dict[tuple[str, str], Analysis]:
         """What the declared contrasts of each comparison show, and what they do not."""
-        main = self.questions[0][0] if self.questions else ""
+        labels = {self.questions[0][0]: self.labels} if self.questions else {}
         return {
-            question: analysis(self.results_of(question), self.declared, self.labels if question[0] == main else None)
+            question: analysis(self.results_of(question), self.declared, labels.get(question[0]))
             for question in self.comparisons
         }
 
     @property
     def analysis(self) -> Analysis:
-        """That of the main comparison; of all runs where none finished."""
-        return self.analyses[self.questions[0]] if self.questions else analysis(self.results, self.declared)
-
-    @property
-    def jobs(self) -> list[RunConfig]:
-        """The RunConfigs of the main comparison."""
-        configurations = set(self.main["configuration"])
-        return [result.job for result in self.results if result.job.configuration in configurations]
-
-    def by_gap(self) -> pd.DataFrame:
-        """Configurations of the main comparison, largest gap first."""
-        return self.main[self.main["n"] > 0].sort_values("gap_accuracy_mean", ascending=False, kind="stable")
+        """That of the main comparison."""
+        return self.analyses[self.questions[0]]
 
     @cached_property
     def seeds(self) -> tuple[int, int]:
@@ -354,9 +342,7 @@ class Evidence:
     def link(self, experiment: str, key: str) -> str | None:
         """Address of the run's page in the MLflow UI, where it was published."""
         ids = self.published.get((experiment, key), {})
-        if not {"run_id", "experiment_id"} <= set(ids):
-            return None
-        return run_page(ids, ids["run_id"], self.ui)
+        return self._page(ids, ids.get("run_id"))
 
     def link_of(self, key: str) -> str | None:
         """Address of the run in the MLflow UI, in whichever experiment it was published."""
@@ -365,7 +351,7 @@ class Evidence:
 
     @cached_property
     def by_beginning(self) -> dict[str, str]:
-        """Keys of all runs in `store`, by how they begin (`results.find.beginning`)."""
+        """Keys of all runs in `store`, by how they begin."""
         return {beginning(key): key for key in self.store.keys()} if self.store else {}  # noqa: SIM118
 
     def record_of(self, start: str) -> RunResult | None:
@@ -375,10 +361,10 @@ class Evidence:
         return None
 
     def link_to(self, start: str) -> str | None:
-        """Address of the run in the MLflow UI whose key begins so (`results.find.beginning`), if it is in `store`."""
+        """Address of the run in the MLflow UI whose key begins so, if it is in `store`."""
         key = self.by_beginning.get(start)
         ids = self.store.published(key) if self.store and key else {}
-        return run_page(ids, ids["run_id"], self.ui) if {"run_id", "experiment_id"} <= set(ids) else None
+        return self._page(ids, ids.get("run_id"))
 
     def parent_link(self, experiment: str) -> str | None:
         """Address of the parent run of a sweep, which carries the comparison."""
@@ -386,5 +372,13 @@ class Evidence:
             noted = [ids for ids in source.published.values() if ids.get("experiment_id")]
             if source.name == experiment and source.sweep and source.sweep.parent_run_id and noted:
                 ids = min(noted, key=lambda ids: ids["experiment_id"])
-                return run_page(ids, source.sweep.parent_run_id, self.ui)
+                return self._page(ids, source.sweep.parent_run_id)
         return None
+
+    def _page(self, ids: Mapping[str, str], run: str | None) -> str | None:
+        """Address of a run's page: on the server that has it, else on that of `make ui`; None where `ids` do not tell it."""
+        if not run or "experiment_id" not in ids:
+            return None
+        store = ids.get("store", "")
+        server = store.replace("***@", "") if store.startswith("http") else self.ui
+        return RUN_PAGE.format(ui=server, experiment=ids["experiment_id"], run=run)

@@ -91,8 +91,8 @@ def _labels(ax: Axes, ends: dict[str, tuple[float, float]], looks: Looks, size: 
             "shrinkA": 1,
             "shrinkB": 3,
             "relpos": (0, 0.5),
+            "linestyle": (0, (1, 2)),
         }
-        leader["linestyle"] = (0, (1, 2))
         style_of: dict[str, Any] = {"textcoords": "axes fraction", "va": "center", "fontsize": size}
         ax.annotate(name, (x, y), (1.09, place), **style_of, arrowprops=leader)
         ax.plot(
@@ -105,13 +105,6 @@ def _cell(across: int, down: int, colour: str, fullness: float) -> Rectangle:
     return Rectangle((across - 0.48, down - 0.46), 0.96, 0.92, facecolor=face, edgecolor="none")
 
 
-def _bare(ax: Axes) -> None:
-    ax.grid(visible=False)
-    ax.tick_params(length=0)
-    for spine in ax.spines.values():
-        spine.set_visible(False)
-
-
 def stretch(accuracy: Any) -> Any:
     """Accuracy on an axis where halving the errors is the same distance everywhere; 100 % lies at a finite place."""
     return -np.log10(1.0005 - np.clip(accuracy, 0, 1))
@@ -122,10 +115,8 @@ def log(loss: Any) -> Any:
 
 
 # Scaled by hand: matplotlib's own logarithmic axes take twice the time of all the rest of a panel.
-TICKS = {
-    "loss": (0.0001, 0.001, 0.003, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
-    "accuracy": (0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999),
-}
+LOSS_TICKS = (0.0001, 0.001, 0.003, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+ACCURACY_TICKS = (0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 Ends = tuple[float, float]
 Looks = Mapping[str, Mapping[str, Any]]
 """Colour, marker and dashes by the name of a line."""
@@ -159,11 +150,11 @@ class Axis:
     """Whether there is a line at zero."""
 
 
-LOSS = Axis("loss, nats", log, TICKS["loss"])
-ACCURACY = Axis("accuracy, %", stretch, TICKS["accuracy"], 100)
+LOSS = Axis("loss, nats", log, LOSS_TICKS)
+ACCURACY = Axis("accuracy, %", stretch, ACCURACY_TICKS, 100)
 GAP_LOSS = Axis("gap, nats", zero=True)
 GAP_ACCURACY = Axis("gap, points", lambda gap: 100 * np.asarray(gap), zero=True)
-TRAINING_LOSS = Axis("training loss, nats", log, TICKS["loss"], falling=True)
+TRAINING_LOSS = Axis("training loss, nats", log, LOSS_TICKS, falling=True)
 EPOCH = Axis("epoch")
 
 
@@ -229,17 +220,13 @@ def set_ticks(ax: Axes, axis: Axis, which: str, ends: Sequence[float], distance:
 
 
 def sheet(
-    panels: Mapping[str, Callable[[list[Axes]], None]],
-    rows: int = 1,
-    columns: int = 3,
-    wide: float = 3.9,
-    beside: float = 0.8,
+    panels: Mapping[str, Callable[[list[Axes]], None]], rows: int = 1, wide: float = 3.9, beside: float = 0.8
 ) -> Figure:
     """A panel for each title: `rows` pairs of axes, one above the other, handed to the function that draws them.
 
     `wide`: inches of a panel, `beside` those for the names of its lines.
     """
-    columns = min(columns, len(panels))
+    columns = min(3, len(panels))
     lines = math.ceil(len(panels) / columns)
     width, height = wide, (0.85 + 1.6 * rows) * wide / 3.9
     figure = Figure(figsize=(width * columns, height * lines))
@@ -291,7 +278,9 @@ def confusion(counts: np.ndarray, classes: Sequence[str]) -> Figure:
         yticklabels=classes,
     )
     ax.set(xlabel="what the network says", ylabel="what the image shows")
-    _bare(ax)
+    ax.grid(visible=False)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
     return figure
 
 
@@ -300,7 +289,8 @@ def baseline(accuracies: Sequence[float], interval: dict[str, float]) -> Figure:
     figure, ax = style.axes(5.3, 1.75, left=0.12, right=1.1, top=0.42, bottom=0.45)
     ax.axvspan(100 * BOOK_BAND[0], 100 * BOOK_BAND[1], color=TRAIN, alpha=0.1, linewidth=0)
     ax.plot([100 * BOOK_ACCURACY] * 2, [-1, 1], color=INK, linewidth=1.4, linestyle=(0, (4, 2)))
-    ax.annotate("the book: 97.8 %", (100 * BOOK_ACCURACY, 1), (0, 4), textcoords="offset points", ha="center")
+    printed = f"the book: {formatting.percent(BOOK_ACCURACY, 1)}"
+    ax.annotate(printed, (100 * BOOK_ACCURACY, 1), (0, 4), textcoords="offset points", ha="center")
     ax.annotate("expected band", (100 * BOOK_BAND[0], 1), (0, 4), textcoords="offset points", color=MUTED)
     ax.plot(100 * np.asarray(accuracies), [0.4] * len(accuracies), "o", color=HELD, alpha=0.75, markersize=6)
     ax.plot([100 * interval["low"], 100 * interval["high"]], [-0.4, -0.4], color=HELD, linewidth=1.6)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from pipeline.cli import formatting
+from pipeline.config.run_config import RunConfig
 from pipeline.data.arrays import Arrays
 from pipeline.report.evidence import Evidence
 from pipeline.statistics import summary
@@ -41,14 +43,13 @@ def card(evidence: Evidence, arrays: Arrays | None) -> list[tuple[str, str]]:
     if not evidence.questions:
         return [("Compute", _compute(evidence))]
     main = evidence.main
-    jobs = evidence.jobs
-    runs = evidence.runs[evidence.runs["configuration"].isin(main["configuration"])]
+    jobs = [result.job for result in evidence.results_of(evidence.questions[0])]
     seeds = "A seed decides the initial weights and the order of the batches, the same for every optimizer."
     terms = [
-        ("Data", _data(evidence, arrays)),
+        ("Data", _data(evidence, jobs, arrays)),
         ("What varies", "; ".join(_varied(evidence)) + "."),
         ("What is held fixed", ", ".join(_fixed(jobs)) + "."),
-        ("Seeds", f"{formatting.ranged(runs['seed'].to_list())}. {seeds}"),
+        ("Seeds", f"{formatting.ranged([job.seed for job in jobs])}. {seeds}"),
         ("Gap", GAP),
         ("Equal training loss", FIT),
         ("Choices", CHOICES if evidence.chosen_on_validation else "Nothing is held out, so nothing is chosen."),
@@ -74,10 +75,8 @@ def _claims(evidence: Evidence) -> str:
     )
 
 
-def _data(evidence: Evidence, arrays: Arrays | None) -> str:
-    splits = {
-        (job.dataset.validation_size, job.dataset.validation, job.dataset.validation_seed) for job in evidence.jobs
-    }
+def _data(evidence: Evidence, jobs: Sequence[RunConfig], arrays: Arrays | None) -> str:
+    splits = {(job.dataset.validation_size, job.dataset.validation, job.dataset.validation_seed) for job in jobs}
     held = [
         f"the last {size:,} training images are held out for validation"
         if how == "last"
@@ -106,7 +105,7 @@ def _varied(evidence: Evidence) -> list[str]:
     return found
 
 
-def _fixed(jobs: list[Any]) -> list[str]:
+def _fixed(jobs: Sequence[RunConfig]) -> list[str]:
     varied = set(summary.varying(jobs))
     fixed = {name: value for name, value in summary.hyperparameters(jobs[0]).items() if name not in varied}
     return [f"{name} {_value(value)}" for name, value in fixed.items() if not name.startswith("optimizer.")]

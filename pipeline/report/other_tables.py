@@ -13,16 +13,11 @@ import pandas as pd
 
 from pipeline.cli import console
 from pipeline.cli.formatting import listed
+from pipeline.report import published_figures
 from pipeline.report.evidence import Evidence
 from pipeline.report.prose import published
 from pipeline.report.tuned import SHORT, brief
 from pipeline.storage.find import KEYS
-
-PUBLISHED = "published.csv"
-"""Of `python -m pipeline.published`."""
-
-NUMBERS = ["low", "high", "mean", "mean_low", "mean_high"]
-"""Columns that are for drawing; the same stands in words beside them."""
 
 HERE, ELSEWHERE, NOT_RUN = "here", "elsewhere", "–"
 """Where the runs of a row were trained: those that are not in this checkout's store came with the table."""
@@ -49,12 +44,12 @@ def _tuned(table: pd.DataFrame) -> list[list[str]]:
 
 KNOWN = (
     OtherTable(
-        PUBLISHED,
+        published_figures.FILE,
         "published",
         "Published figures",
         "Recipes out of the literature: what their authors published, the band in which a mean of ours should lie, and ours with its "
         "95 % interval over seeds.",
-        tuple(NUMBERS),
+        tuple(published_figures.NUMBERS),
     ),
     OtherTable(
         "tuned.csv",
@@ -146,11 +141,10 @@ def _shown(about: OtherTable, table: pd.DataFrame, evidence: Evidence) -> Shown:
 
 
 def bands(evidence: Evidence) -> pd.DataFrame | None:
-    """The published figures with a band and runs; `published` and NUMBERS as floats."""
-    table = read(PUBLISHED, evidence)
-    if table is None or not {"id", "source", "measure", "band", "ours", "verdict", "published", *NUMBERS} <= set(
-        table.columns
-    ):
+    """The published figures with a band and runs; `published` and its NUMBERS as floats."""
+    table = read(published_figures.FILE, evidence)
+    numbers = ["published", *published_figures.NUMBERS]
+    if table is None or not {"id", "source", "ours", "verdict", *numbers} <= set(table.columns):
         return None
-    numbers = table[["published", *NUMBERS]].apply(pd.to_numeric, errors="coerce")
-    return table.assign(**{name: numbers[name] for name in numbers.columns}).dropna(subset=["published", "low", "mean"])
+    table = table.assign(**{name: pd.to_numeric(table[name], errors="coerce") for name in numbers})
+    return table.dropna(subset=["published", "low", "mean"])

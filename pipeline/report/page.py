@@ -123,7 +123,7 @@ def explained(text: str) -> Markup:
 def _board(evidence: Evidence, question: tuple[str, str]) -> dict[str, Any]:
     """One leaderboard, with the places of each interval on its column's axis, in per cent of the column."""
     rows = tables.leaderboard(evidence, question)
-    table = evidence.question(question)
+    table = evidence.by_place(question)
     test = _axis(figures.stretch(table[[f"test_accuracy_{part}" for part in ("mean", "low", "high")]].astype(float)))
     gap = _axis(table[[f"gap_accuracy_{part}" for part in ("mean", "low", "high")]].astype(float))
     runs = evidence.runs[evidence.runs["experiment"].eq(question[1])]

@@ -10,10 +10,10 @@ import matplotlib.image
 import numpy as np
 
 from pipeline.data.arrays import Arrays
+from pipeline.report.style import BLUE, INK, VERMILLION
 from pipeline.training.result import RunResult
 
-INK_RGB = (0x1B, 0x21, 0x27)
-POSITIVE_RGB, NEGATIVE_RGB = (0xD5, 0x5E, 0x00), (0x00, 0x72, 0xB2)
+INK_RGB, POSITIVE_RGB, NEGATIVE_RGB = (tuple(bytes.fromhex(colour[1:])) for colour in (INK, VERMILLION, BLUE))
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,16 @@ from functools import partial
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from pipeline.cli import formatting
 from pipeline.data.arrays import Arrays
-from pipeline.report import figures, other_tables, pictures, style, tables
-from pipeline.report.evidence import Evidence
+from pipeline.report import figures, other_tables, pictures, published_figures, style, tables
+from pipeline.report.evidence import BOOK_ACCURACY, BOOK_BAND, Evidence
 from pipeline.report.figures import Axis, Ends, Line, Looks
 from pipeline.report.prose import opening
 from pipeline.statistics import summary
+from pipeline.statistics.figures import FIGURES
 
 MOST_PANELS = 3
 """Panels side by side: of more widths the narrowest, the widest and those between them."""
@@ -37,11 +39,8 @@ class Plot:
     name: str
     title: str
     caption: str
-    alternative: str
     png: Callable[[], bytes]
     groups: dict[str, list[str]]
-    legend: str = ""
-    """What tells the groups apart."""
     shown: str = ""
 
 
@@ -63,14 +62,14 @@ class Comparison:
     def __init__(self, evidence: Evidence, question: tuple[str, str], looks: Looks) -> None:
         suffix = "" if question == evidence.questions[0] else f"_{_slug('_'.join(question))}"
         table = evidence.question(question)
-        best = table[table["n"] > 0].sort_index()
+        best = table[table["n"] > 0]
         cells = tables.cells(best)
         several = cells["width"].nunique() > 1
         self.dumbbells = _dumbbells(best.drop_duplicates("optimizer"), suffix)
         self.gap_accuracy = _by_width(cells, "gap_accuracy", looks, suffix) if several else None
         self.gap_loss = _by_width(cells, "gap_loss", looks, suffix) if several else None
         self.gap_by_loss = _gap_by_training_loss(evidence.gap_by_training_loss, cells, looks, suffix)
-        self.held_out_loss = _held_out_loss(evidence.bands(question), cells, looks, suffix)
+        self.held_out_loss = _held_out_loss(evidence.bands[question], cells, looks, suffix)
 
     def all(self) -> list[Plot]:
         found = [self.dumbbells, self.gap_accuracy, self.gap_loss, self.gap_by_loss, self.held_out_loss]
@@ -139,7 +138,12 @@ def _panels(
         ]
         for number, (group, panels) in enumerate(groups.items())
     }
-    return Plot(name, title, caption, alternative, lambda: style.png(sheet(groups[shown])), drawn, "Network", shown)
+    return Plot(name, title, caption, lambda: style.png(sheet(groups[shown])), drawn, shown)
+
+
+def _single(name: str, title: str, caption: str, alternative: str, figure: Figure) -> Plot:
+    """A plot of one drawing."""
+    return Plot(name, title, caption, lambda: style.png(figure), {"": [style.svg(figure, name, alternative)]})
 
 
 def _draw(
@@ -166,12 +170,12 @@ def _slug(text: str) -> str:
     return "".join(letter if letter.isalnum() else "_" for letter in text).strip("_")
 
 
-def _some(items: Sequence[str], most: int, always: str = "") -> list[str]:
+def _some(items: Sequence[str], most: int, always: str | None = None) -> list[str]:
     """At most `most` of `items`, evenly spread, both ends among them, and `always`."""
     if len(items) <= most:
         return list(items)
     chosen = [items[round(place)] for place in np.linspace(0, len(items) - 1, most)]
-    return [item for item in items if item in {*chosen[: most - 1], always or chosen[-1]} or item == chosen[-1]]
+    return [item for item in items if item in {*chosen, always}]
 
 
 def _width(row: pd.Series) -> str:
@@ -207,19 +211,18 @@ def _dumbbells(rows: pd.DataFrame, suffix: str) -> Plot:
         "Diamond: accuracy on the training images; dot: on held-out images, its line the 95 % interval over seeds; the distance "
         f"between them is the gap.{test}"
     )
-    figure, name = figures.dumbbells(rows), f"gap_at_best_width{suffix}"
-    return Plot(name, title, caption, f"{said}.", lambda: style.png(figure), {"": [style.svg(figure, name, said)]})
+    return _single(f"gap_at_best_width{suffix}", title, caption, said, figures.dumbbells(rows))
 
 
-GAPS = {  # figure: title, axis, unit, scale, digits
-    "gap_accuracy": ("The gap in accuracy, by width", figures.GAP_ACCURACY, "points", 100, 2),
-    "gap_loss": ("The gap in loss, by width", figures.GAP_LOSS, "nats", 1, 3),
+GAPS = {  # figure: title, what it is, axis, digits
+    "gap_accuracy": ("The gap in accuracy, by width", "Training minus held-out accuracy", figures.GAP_ACCURACY, 2),
+    "gap_loss": ("The gap in loss, by width", "Held-out minus training loss", figures.GAP_LOSS, 3),
 }
 
 
 def _by_width(cells: pd.DataFrame, figure: str, looks: Looks, suffix: str) -> Plot:
     """A line per optimizer over the width, a panel for each other setting."""
-    title, axis, unit, scale, digits = GAPS[figure]
+    title, kind, axis, digits = GAPS[figure]
     panels = {
         str(setting) or "": [_line(rows, str(name), "width", figure) for name, rows in own.groupby("optimizer")]
         for setting, own in cells.groupby("setting", sort=False)
@@ -230,13 +233,12 @@ def _by_width(cells: pd.DataFrame, figure: str, looks: Looks, suffix: str) -> Pl
         setting: partial(_draw, lines=[lines], looks=looks, x=widths, y=[axis], ends=[ends], band=False)
         for setting, lines in panels.items()
     }
-    kind = "Training minus held-out accuracy" if figure == "gap_accuracy" else "Held-out minus training loss"
     caption = (
         f"{kind} at the end of training. Vertical lines: 95 % intervals over seeds, the longest cut at the frame; points of one "
         "width stand side by side."
     )
-    largest = cells.sort_values(f"{figure}_mean").iloc[-1]
-    size = f"{formatting.number(scale * largest[f'{figure}_mean'], digits)} {unit}"
+    largest, about = cells.sort_values(f"{figure}_mean").iloc[-1], FIGURES[figure]
+    size = f"{formatting.number(about.scale * largest[f'{figure}_mean'], digits)} {about.unit}"
     said = f"A line for each optimizer over the width. The largest gap is {size}, of {largest['optimizer']}, {_network_of(largest)}."
     return _panels(f"{figure}_by_width{suffix}", title, caption, said, {"": draw}, looks)
 
@@ -333,8 +335,8 @@ def _held_out_loss(bands: pd.DataFrame, cells: pd.DataFrame, looks: Looks, suffi
 
 def _learning_curves(evidence: Evidence, question: tuple[str, str]) -> Plot | None:
     """A panel for each optimizer, in groups by shape and setting: training and held-out loss and accuracy."""
-    bands = evidence.bands(question)
-    cells = tables.cells(evidence.question(question).sort_index(), "hidden")
+    bands = evidence.bands[question]
+    cells = tables.cells(evidence.question(question), "hidden")
     cells = cells[cells["configuration"].isin(bands["configuration"])]
     if cells.empty:
         return None
@@ -347,8 +349,8 @@ def _learning_curves(evidence: Evidence, question: tuple[str, str]) -> Plot | No
         groups.setdefault(_network_of(row), {})[row["optimizer"]] = draw
     shown = _network_of(cells.sort_index().iloc[0])
     held = "held-out samples" if "val" in set(bands["split"]) else "the test file, since nothing is held out"
-    jobs = [result.job for result in evidence.experiments[question[1]] if result.job.dataset.name == question[0]]
-    sizes = [f"{size:,}" for size in sorted({job.training.curve_samples for job in jobs} - {0})]
+    samples = {result.job.training.curve_samples for result in evidence.results_of(question)}
+    sizes = [f"{size:,}" for size in sorted(samples - {0})]
     part = (
         f" Training curves are measured on the same {formatting.listed(sizes, 'or')} training samples." if sizes else ""
     )
@@ -382,13 +384,11 @@ def _baseline(evidence: Evidence) -> Plot | None:
         formatting.percent(x) for x in (book["test_accuracy"].min(), book["test_accuracy"].max(), interval["mean"])
     )
     said = (
-        f"Test accuracies of {formatting.plural(len(book), 'seed')} from {low} to {high}, their mean {mean}; the book prints 97.8 %; the "
-        "expected band is 97.2 to 98.4 %."
+        f"Test accuracies of {formatting.plural(len(book), 'seed')} from {low} to {high}, their mean {mean}; the book prints "
+        f"{formatting.percent(BOOK_ACCURACY, 1)}; the expected band is {formatting.span(*BOOK_BAND, digits=1)} %."
     )
-    figure, title = figures.baseline(book["test_accuracy"].to_list(), interval), "Test accuracy against the book's"
-    return Plot(
-        "baseline", title, caption, said, lambda: style.png(figure), {"": [style.svg(figure, "baseline", said)]}
-    )
+    figure = figures.baseline(book["test_accuracy"].to_list(), interval)
+    return _single("baseline", "Test accuracy against the book's", caption, said, figure)
 
 
 def _published(evidence: Evidence) -> Plot | None:
@@ -396,16 +396,14 @@ def _published(evidence: Evidence) -> Plot | None:
     rows = other_tables.bands(evidence)
     if rows is None or rows.empty:
         return None
-    shown = rows[["low", "high", "mean", "mean_low", "mean_high"]].sub(rows["published"], axis=0)
+    shown = rows[published_figures.NUMBERS].sub(rows["published"], axis=0)
     figure = figures.against_published(shown.assign(name=rows["id"].str.replace("_", " ")))
     said = "; ".join(f"{row['source']}: {row['ours']}, {row['verdict']}" for _, row in rows.iterrows()) + "."
     caption = (
         "Dashed line: the published figure. Blue: the band in which ours should lie, open to the right where it is a floor; diamond: "
         "our mean over seeds, with its 95 % interval."
     )
-    name = "published_figures"
-    drawn = {"": [style.svg(figure, name, said)]}
-    return Plot(name, "Ours against published figures", caption, said, lambda: style.png(figure), drawn)
+    return _single("published_figures", "Ours against published figures", caption, said, figure)
 
 
 def _network(evidence: Evidence, arrays: Arrays) -> Network | None:
@@ -422,10 +420,9 @@ def _network(evidence: Evidence, arrays: Arrays) -> Network | None:
     )
     worst = formatting.listed([f"{-count} × {actual} taken for {said}" for count, actual, said in pairs[:3]])
     most = f" Most often: {worst}." if worst else ""
-    figure, name = figures.confusion(counts, [str(number) for number in range(arrays.classes)]), "confusion"
+    figure = figures.confusion(counts, [str(number) for number in range(arrays.classes)])
     caption = f"Test images by what they show (rows) and what the network says (columns); errors in vermillion.{most}"
     alternative = f"Confusion matrix of {len(labels):,} test images: {formatting.plural(errors, 'error')}.{most}"
-    drawn = {"": [style.svg(figure, name, alternative)]}
-    confusion = Plot(name, "What it takes for what", caption, alternative, lambda: style.png(figure), drawn)
+    confusion = _single("confusion", "What it takes for what", caption, alternative, figure)
     hardest, first_layer = pictures.hardest(result, arrays), pictures.first_layer(result, arrays)
     return Network(result.name, confusion, errors, len(labels), hardest, first_layer)

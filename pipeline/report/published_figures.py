@@ -14,8 +14,9 @@ from pipeline.statistics.published import Found
 from pipeline.storage.find import KEYS
 
 HEAD = ["id", "source", "measure", "published", "band", "ours", "seeds", "verdict", "on"]
-NUMBERS = ["low", "high", "mean", "mean_low", "mean_high", KEYS]
-"""Columns of the CSV file alone."""
+NUMBERS = ["low", "high", "mean", "mean_low", "mean_high"]
+"""Columns of the CSV file alone, besides the keys: the same stands in words beside them."""
+FILE = "published.csv"
 
 
 def write(found: Sequence[Found], folder: Path) -> None:
@@ -28,8 +29,8 @@ def write(found: Sequence[Found], folder: Path) -> None:
         [f.row.low if f.row.over is None else f.row.over, f.row.high, *f.interval, " ".join(f.runs)] for f in found
     ]
     folder.mkdir(exist_ok=True)
-    with open(folder / "published.csv", "w", newline="", encoding="utf-8") as file:
-        lines = zip([HEAD, *rows], [NUMBERS, *numbers], strict=True)
+    with open(folder / FILE, "w", newline="", encoding="utf-8") as file:
+        lines = zip([HEAD, *rows], [[*NUMBERS, KEYS], *numbers], strict=True)
         csv.writer(file, lineterminator="\n").writerows([*row, *own] for row, own in lines)
     text = markdown_table([HEAD, *(["" if cell is None else cell for cell in row] for row in rows)])
     (folder / "published.md").write_text("\n".join(text) + "\n", encoding="utf-8")

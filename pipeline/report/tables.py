@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.cli import formatting
+from pipeline.data.arrays import Arrays
 from pipeline.report.evidence import Evidence
 from pipeline.report.prose import answers, opening
 from pipeline.statistics import summary
@@ -23,9 +24,9 @@ RUNS = [
     "book_gap_accuracy", "book_gap_loss", "excess_loss", "lowest_epoch", "calibration_error", "split_offset",
 ]  # fmt: skip
 CURVES = ["dataset", "experiment", "name", "optimizer", "hidden", "width", "seed", "epoch", "split", "loss", "accuracy"]
+LINE = ["dataset", "experiment", "optimizer", "width", "depth"]
 GAP_FIGURES = ("gap_accuracy", "gap_loss", "test_accuracy")
 FAILURES = ["experiment", "name", "status", "reason", "command", "key"]
-CONFUSION = ["actual", "predicted"]
 
 
 def csv(frame: pd.DataFrame) -> bytes:
@@ -89,28 +90,23 @@ def gap_by_width(evidence: Evidence) -> pd.DataFrame:
     `dvc plots` draws a line per optimizer: of several depths, training sizes and so on each is a line of its own, `adam, 2
     layers`.
     """
-    parts = [cells(evidence.question(question).sort_index()) for question in evidence.questions]
     figures = [f"{figure}_{part}" for figure in GAP_FIGURES for part in summary.STATISTICS]
-    columns = ["dataset", "experiment", "optimizer", "width", "depth", "n", *figures]
-    return pd.concat([_lines(part) for part in parts])[columns] if parts else pd.DataFrame(columns=columns)
+    return _lines(evidence).reindex(columns=[*LINE, "n", *figures])
 
 
 def gap_by_training_loss(evidence: Evidence) -> pd.DataFrame:
     """The gap at each training loss, of the best configuration of each optimizer at each width and setting."""
-    parts = [cells(evidence.question(question).sort_index()) for question in evidence.questions]
     gaps = [f"{figure}_{part}" for figure in ("gap_loss", "gap_accuracy") for part in summary.STATISTICS]
-    columns = ["dataset", "experiment", "optimizer", "width", "depth", "n", "training_loss", *gaps]
-    if not parts:
-        return pd.DataFrame(columns=columns)
-    known = pd.concat([_lines(part) for part in parts])
-    known = known[["dataset", "experiment", "configuration", "optimizer", "width", "depth"]]
-    found = known.merge(evidence.gap_by_training_loss, on=["dataset", "experiment", "configuration"])
-    return found.reindex(columns=columns)
+    found = _lines(evidence)[[*LINE, "configuration"]].merge(evidence.gap_by_training_loss)
+    return found.reindex(columns=[*LINE, "n", "training_loss", *gaps])
 
 
-def _lines(part: pd.DataFrame) -> pd.DataFrame:
-    names = zip(part["optimizer"], part["setting"], strict=True)
-    return part.assign(optimizer=[f"{name}, {setting}" if setting else name for name, setting in names])
+def _lines(evidence: Evidence) -> pd.DataFrame:
+    """The `cells` of every comparison, each with the name of its line as `optimizer`."""
+    parts = [cells(evidence.question(question)) for question in evidence.questions]
+    found = pd.concat(parts or [cells(evidence.table)])
+    names = zip(found["optimizer"], found["setting"], strict=True)
+    return found.assign(optimizer=[f"{name}, {setting}" if setting else name for name, setting in names])
 
 
 def cells(table: pd.DataFrame, by: str = "width") -> pd.DataFrame:
@@ -131,10 +127,11 @@ def _all_images_last(column: pd.Series) -> pd.Series:
     return column.replace(0, np.inf) if column.name == "dataset.train_size" else column
 
 
-def confusion(labels: np.ndarray, predictions: np.ndarray, classes: list[str]) -> pd.DataFrame:
-    """A row per test image."""
-    names = np.asarray(classes)
-    return pd.DataFrame({"actual": names[labels], "predicted": names[predictions]})
+def confusion(evidence: Evidence, arrays: Arrays | None) -> pd.DataFrame:
+    """A row per test image, as the network of the pictures sees it; none where its data are not here."""
+    if arrays is None or evidence.winner is None:
+        return pd.DataFrame(columns=["actual", "predicted"])
+    return pd.DataFrame({"actual": np.asarray(arrays.test_labels), "predicted": evidence.winner.predictions})
 
 
 def metrics(evidence: Evidence) -> dict[str, Any]:
@@ -142,8 +139,9 @@ def metrics(evidence: Evidence) -> dict[str, Any]:
     counted = {"runs": {status: evidence.count(status) for status in (FINISHED, FAILED, DIVERGED)}}
     if not evidence.questions:
         return _plain({**counted, "seconds": round(evidence.seconds, 3)})
-    best = evidence.main[evidence.main["n"] > 0].sort_index().drop_duplicates("optimizer")
-    gap = evidence.by_gap()
+    finished = evidence.main[evidence.main["n"] > 0]
+    best = finished.drop_duplicates("optimizer")
+    gap = finished.sort_values("gap_accuracy_mean", ascending=False, kind="stable")
     numbers = {
         **({"best": _figures(evidence.best)} if evidence.chosen_on_validation else {}),
         "optimizer": {row["optimizer"]: _figures(row) for _, row in best.sort_values("optimizer").iterrows()},
@@ -198,7 +196,7 @@ def _plain(value: Any) -> Any:
 
 def leaderboard(evidence: Evidence, question: tuple[str, str] | None = None) -> list[dict[str, Any]]:
     """A row per configuration in words, best first: what console, page and note show."""
-    table = evidence.question(question) if question else evidence.main
+    table = evidence.by_place(question or evidence.questions[0])
     return [
         {
             "place": _place(row),
@@ -248,7 +246,8 @@ def note(evidence: Evidence, limit: int = 30) -> str:
         return "\n\n".join([opening.lead(evidence), "\n".join(lost)]) + "\n"
     rows = leaderboard(evidence)
     cells = [[markdown(str(row[column])) for column in HEADINGS] for row in rows[:limit]]
-    head = [f"| {' | '.join(HEADINGS.values())} |", "| ---: | :--- |" + " ---: |" * (len(HEADINGS) - 2)]
+    lines = markdown_table([list(HEADINGS.values()), *cells])
+    lines[1] = "| ---: | :--- |" + " ---: |" * (len(HEADINGS) - 2)
     more = [f"\n{len(rows) - limit} more in `comparison.csv`."] if len(rows) > limit else []
     paragraphs = [
         *([f"**{opening.alarm(evidence)}**"] if evidence.leaks else []),
@@ -259,9 +258,4 @@ def note(evidence: Evidence, limit: int = 30) -> str:
             for answer in answers.answers(analysis)
         ),
     ]
-    return (
-        "\n\n".join(paragraphs)
-        + "\n\n"
-        + "\n".join([*head, *(f"| {' | '.join(row)} |" for row in cells), *more])
-        + "\n"
-    )
+    return "\n\n".join([*paragraphs, "\n".join([*lines, *more])]) + "\n"

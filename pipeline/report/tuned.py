@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,8 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from pipeline.cli import formatting
-from pipeline.cli.formatting import layers, listed, number, p_value, plural
+from pipeline.cli.formatting import layers, listed, number, p_value, plural, ranged, span
 from pipeline.config.run_config import RunConfig
 from pipeline.report import figures, style, tables, terminal
 from pipeline.report.figures import stretch
@@ -26,6 +25,8 @@ from pipeline.storage.find import KEYS, beginning
 
 SHORT = ["optimizer", "default → tuned rate", "default: test %", "tuned: test %", "tuned − default, points"]
 SHORT += ["default: gap", "tuned: gap"]
+
+RATE = figures.Axis("learning rate", np.log10, tuple(10.0**power for power in range(-8, 3)))
 
 
 def write(tunings: Sequence[Tuning], out: Path) -> list[str]:
@@ -77,8 +78,8 @@ def _spread(row: pd.Series, figure: str, *, signed: bool = False) -> str:
     mean, low, high = (100 * float(row[f"{figure}_{part}"]) for part in ("mean", "low", "high"))
     if signed and row["default_rate"] == row["tuned_rate"]:
         return "–"
-    spread = "" if math.isnan(low) else f" ({formatting.span(low, high, 1)})"
-    return (number(mean, signed=signed) if not math.isnan(mean) else "–") + spread
+    ends = span(low, high, 1)
+    return number(mean, signed=signed) + (f" ({ends})" if ends else "")
 
 
 def page(table: pd.DataFrame, tried: pd.DataFrame, job: RunConfig, declared: Declaration) -> str:
@@ -87,7 +88,7 @@ def page(table: pd.DataFrame, tried: pd.DataFrame, job: RunConfig, declared: Dec
     few = " So few seeds carry no claim." if int(table["default_n"].max()) < declared.seeds_to_explore else ""
     done = (
         f"{layers(shape(job)).capitalize()}, {plural(job.training.epochs, 'epoch')}, on {job.dataset.name}. Each optimizer had the "
-        f"same budget, {listed(rates, 'or')} rates with {plural(len(seeds), 'seed')} ({formatting.ranged(seeds)}): the rate of the "
+        f"same budget, {listed(rates, 'or')} rates with {plural(len(seeds), 'seed')} ({ranged(seeds)}): the rate of the "
         "highest mean validation accuracy is the tuned one. The figures below are of other seeds, so that luck in choosing is no "
         f"gain. Test images took no part in the choice.{few}"
     )
@@ -150,11 +151,7 @@ def _curve(axes: list[Axes], tried: pd.DataFrame, colour: str, ends: figures.End
     ax.plot(*seeds, "o", color=colour, alpha=0.45, markersize=3.2)
     ax.plot(x[chosen], y[chosen], "D", color=colour, markersize=6.5)
     ax.plot(x[default], y[default], "o", color=colour, markerfacecolor="none", markersize=11, markeredgewidth=1.4)
-    span = x.min() - 0.25, x.max() + 0.25
-    ax.set(xlim=span, ylim=ends)
-    figures.set_ticks(
-        ax, figures.Axis("learning rate", np.log10, tuple(10.0**power for power in range(-8, 3))), "x", span, 0.17
-    )
-    figures.set_ticks(
-        ax, figures.Axis("validation accuracy, %", stretch, figures.TICKS["accuracy"], 100), "y", ends, 0.11
-    )
+    sides = x.min() - 0.25, x.max() + 0.25
+    ax.set(xlim=sides, ylim=ends)
+    figures.set_ticks(ax, RATE, "x", sides, 0.17)
+    figures.set_ticks(ax, replace(figures.ACCURACY, label="validation accuracy, %"), "y", ends, 0.11)

@@ -6,9 +6,6 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
 from pipeline.data.arrays import Arrays
 from pipeline.data.files import whole
 from pipeline.report import page, tables
@@ -43,7 +40,7 @@ def write(evidence: Evidence, arrays: Arrays | None, out: Path) -> dict[str, Pat
         "curves.csv": tables.curves(evidence),
         "gap_by_width.csv": tables.gap_by_width(evidence),
         "gap_by_training_loss.csv": tables.gap_by_training_loss(evidence),
-        "confusion.csv": _confusion(evidence, arrays),
+        "confusion.csv": tables.confusion(evidence, arrays),
     }
     content = {name: tables.csv(frame) for name, frame in frames.items()}
     content["metrics.json"] = (json.dumps(tables.metrics(evidence), indent=1, allow_nan=False) + "\n").encode()
@@ -52,14 +49,6 @@ def write(evidence: Evidence, arrays: Arrays | None, out: Path) -> dict[str, Pat
     (out / FIGURES).mkdir(parents=True, exist_ok=True)
     _remove_old_figures(out / FIGURES, keep={Path(name).name for name in content})
     return {name: _replace(out / name, data) for name, data in content.items()}
-
-
-def _confusion(evidence: Evidence, arrays: Arrays | None) -> pd.DataFrame:
-    winner = evidence.winner
-    if arrays is None or winner is None or winner.predictions is None:
-        return pd.DataFrame(columns=tables.CONFUSION)
-    classes = [str(number) for number in range(arrays.classes)]
-    return tables.confusion(np.asarray(arrays.test_labels), winner.predictions, classes)
 
 
 def _remove_old_figures(folder: Path, keep: set[str]) -> None:

@@ -24,16 +24,11 @@ def of_answers(correct: np.ndarray, confidence: float) -> Interval:
     if seeds < 2 or images < 2:
         return NONE
     mean, by_seed, by_image = values.mean(), values.mean(axis=1), values.mean(axis=0)
-    squares = {
-        "seeds": images * float(by_seed.var(ddof=1)),
-        "images": seeds * float(by_image.var(ddof=1)),
-    }
+    parts = [(float(by_seed.var(ddof=1)) / seeds, seeds - 1), (float(by_image.var(ddof=1)) / images, images - 1)]
     rest = float(((values - by_seed[:, None] - by_image + mean) ** 2).sum()) / ((seeds - 1) * (images - 1))
-    cells = seeds * images
-    parts = [(squares["seeds"] / cells, seeds - 1), (squares["images"] / cells, images - 1)]
     both = sum(part for part, _ in parts)
-    # What is of neither alone is in both mean squares. Chance may make it too large: no interval is narrower than over one.
-    variance = max(both - rest / cells, *(part for part, _ in parts))
+    # What is of neither alone is in both parts. Chance may make it too large: no interval is narrower than over one.
+    variance = max(both - rest / (seeds * images), *(part for part, _ in parts))
     return _student(float(mean), variance, parts, confidence)
 
 

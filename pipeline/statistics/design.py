@@ -104,7 +104,6 @@ class Contrast:
 class Reference:
     """What the values of a factor are held against in one data set."""
 
-    dataset: str
     factor: str
     declared: Any
     """`previous`, or the value; for `default` the one that conf/ has."""
@@ -169,7 +168,7 @@ def _contrasts(
     levels = list(dict.fromkeys(level for stratum in strata.values() for level in stratum))
     if len(levels) < 2:
         return [], None
-    reference = _reference(dataset, factor, levels, next(iter(values.values())), declared)
+    reference = _reference(factor, levels, next(iter(values.values())), declared)
     pairs: list[tuple[str, str]] = []
     for stratum in strata.values():
         if reference.used == PREVIOUS:
@@ -197,12 +196,12 @@ def _kept(factor: str, names: Sequence[str]) -> list[str]:
     return [name for name in others if _nested(factor) or not _nested(name)] + other_side
 
 
-def _reference(dataset: str, factor: str, levels: Sequence[Any], first: Values, declared: Declaration) -> Reference:
+def _reference(factor: str, levels: Sequence[Any], first: Values, declared: Declaration) -> Reference:
     asked = declared.reference(factor)
     if asked == PREVIOUS and all(isinstance(level, int | float) for level in levels):
-        return Reference(dataset, factor, PREVIOUS, PREVIOUS)
+        return Reference(factor, PREVIOUS, PREVIOUS)
     wanted = default_of(factor, first) if asked == DEFAULT else asked
-    return Reference(dataset, factor, wanted, wanted if wanted in levels else levels[0])
+    return Reference(factor, wanted, wanted if wanted in levels else levels[0])
 
 
 def default_of(name: str, own: Values) -> Any:

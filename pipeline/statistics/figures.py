@@ -30,11 +30,11 @@ class Figure:
     unit: str
     digits: int
 
-    def size(self, value: float, *, signed: bool = False) -> str:
-        """`0.16 points`, `+0.0121 nats`; `unknown` for what is missing."""
+    def size(self, value: float) -> str:
+        """`0.16 points`; `unknown` for what is missing."""
         if not math.isfinite(value):
             return "unknown"
-        return f"{number(self.scale * value, self.digits, signed=signed)} {self.unit}"
+        return f"{number(self.scale * value, self.digits)} {self.unit}"
 
     def declared(self, value: float) -> str:
         """`0.1 points`: a size of conf/comparison.yaml, as it was declared."""

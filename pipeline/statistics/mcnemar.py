@@ -25,11 +25,6 @@ class McNemar:
     def images(self) -> int:
         return self.both + self.only_first + self.only_second + self.neither
 
-    @property
-    def difference(self) -> float:
-        """Accuracy of the first minus that of the second."""
-        return (self.only_first - self.only_second) / self.images
-
 
 def of_predictions(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> McNemar:
     """From the class that each of two networks gives to each image, and the right one; integers (images,).

@@ -15,7 +15,7 @@ import pandas as pd
 from pipeline.training.result import RunResult
 
 MEASURES = ("epochs", "seconds")
-RUNS = ["configuration", "key", "seed", *MEASURES]
+RUNS = ["configuration", *MEASURES]
 PROFILE = ["optimizer", "measure", "problems", "tau", "share"]
 
 
@@ -33,7 +33,7 @@ def runs(results: Iterable[RunResult], target: float) -> pd.DataFrame:
         points = zip(result.epochs, accuracies, strict=False)
         reached = next((epoch for epoch, value in points if value >= target), math.inf)
         seconds = result.figures.get("time/train_s", math.nan) * reached / result.epochs[-1]
-        rows.append((result.job.configuration, result.key, result.job.seed, reached, seconds))
+        rows.append((result.job.configuration, reached, seconds))
     return pd.DataFrame(rows, columns=RUNS).astype(dict.fromkeys(MEASURES, float))
 
 

@@ -90,7 +90,7 @@ def scores(tried: Mapping[float, Sequence[RunResult]]) -> dict[float, float]:
 
 
 def rates(tunings: Sequence[Tuning]) -> pd.DataFrame:
-    """A row per optimizer, rate and seed that took part in choosing, with `accuracy` as it counted."""
+    """A row per optimizer, rate and seed that took part in choosing, with the validation `accuracy` as it counted."""
     columns = ["optimizer", "learning_rate", "decade", "default", "chosen", "seed", "status", "val_accuracy"]
     rows = [
         (own.optimizer, own.rates[at], at, at == 0, at == own.chosen, run.job.seed, run.status, accuracy(run))

@@ -37,9 +37,6 @@ class Standing(StrEnum):
     CONFIRMED = "confirmed"
 
 
-CLAIMS = (Kind.LARGER, Kind.SMALLER)
-
-
 @dataclass(frozen=True)
 class Verdict:
     kind: Kind

@@ -22,7 +22,7 @@ from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import Lost, Sweep
 from pipeline.tracking import reports
 from pipeline.training.result import DIVERGED
-from tests.unit.report import factory
+from tests.support import factory
 
 
 class Tracker:

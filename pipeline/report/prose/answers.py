@@ -39,10 +39,8 @@ MOST_ACCURATE = "Which optimizer and width is the most accurate?"
 
 
 def answers(analysis: Analysis) -> list[Answer]:
-    """The three answers, then the most accurate configuration. Without any finished run: one that says so."""
-    finished = main_dataset(analysis.configurations)
-    if finished.empty:
-        return [Answer("", ("No run finished, so nothing can be compared.",))]
+    """The three answers, then the most accurate configuration, of a comparison of which some run finished."""
+    finished = analysis.configurations[analysis.configurations["n"] > 0]
     found = [
         _answer(
             question, [*_sentences(analysis, finished, figure), *_beside(analysis, finished, asked)], analysis, figure
@@ -58,16 +56,9 @@ def _answer(question: str, sentences: Sequence[str], analysis: Analysis, figure:
     return Answer(question, (*sentences, *([_strength(rows)] if rows["standing"].ne("").any() else [])))
 
 
-def main_dataset(table: pd.DataFrame) -> pd.DataFrame:
-    """The finished configurations of the data set that has most of them."""
-    finished = table[table["n"] > 0]
-    return finished[finished["dataset"].eq(finished["dataset"].mode().iloc[0])] if len(finished) else finished
-
-
 def _sentences(analysis: Analysis, finished: pd.DataFrame, figure: str) -> list[str]:
     """A sentence for each factor that was varied."""
-    rows = analysis.contrasts
-    rows = rows[rows["figure"].eq(figure) & rows["dataset"].isin(finished["dataset"])]
+    rows = analysis.contrasts[analysis.contrasts["figure"].eq(figure)]
     if rows.empty:
         return (
             ["There is nothing to compare it with."]
@@ -155,7 +146,7 @@ def _claims(rows: pd.DataFrame, figure: str) -> list[tuple[str, str]]:
         if len(own):
             counted = f"in {len(own)} of {plural(len(rows), 'comparison')}, " if len(rows) > 1 else ""
             found.append((words, f"{counted}by {_sizes(own, figure)}"))
-    return sorted(found, key=lambda part: -len(rows[rows["verdict"].eq(Kind.LARGER)]) if part[0] == about.larger else 0)
+    return found
 
 
 def _than(parts: Sequence[tuple[str, str]], other: str) -> str:
@@ -185,15 +176,14 @@ def _sizes(rows: pd.DataFrame, figure: str) -> str:
 def _beside(analysis: Analysis, finished: pd.DataFrame, asked: Question) -> list[str]:
     """What else belongs to an answer: a reversal at equal fit, and how far the worst has risen."""
     if asked is Question.FIT:
-        return _reversals(analysis, finished)
+        return _reversals(analysis.contrasts)
     if asked is Question.EXCESS and int(finished["n"].max()) >= analysis.declared.seeds_to_explore:
         return _risen(finished, analysis.declared.margin["excess_loss"])
     return []
 
 
-def _reversals(analysis: Analysis, finished: pd.DataFrame) -> list[str]:
-    """Factors of which the larger value has the larger gap at the end, and the smaller one for the same fit."""
-    rows = analysis.contrasts[analysis.contrasts["dataset"].isin(finished["dataset"])]
+def _reversals(rows: pd.DataFrame) -> list[str]:
+    """Factors of which one value has the larger gap at the end, and the smaller one for the same fit."""
     found = []
     for factor, own in rows.groupby("contrast", sort=False):
         pair = ["a_configuration", "b_configuration"]

@@ -17,18 +17,16 @@ from pipeline.statistics.summary import origin
 from pipeline.training.result import DIVERGED, FAILED, RunResult
 
 PARTS = {"data": "data", "source": "training code", "numerics": "devices or precisions"}
-"""Parts of a run's identity (`design.DECIDES_NUMBERS`) in words."""
+"""Parts of a run's identity (`summary.DECIDES_NUMBERS`) in words."""
 
 ENVIRONMENT = ("python", "tensorflow", "jax", "keras", "numpy", "lock", "cpu")
 """What of a run's environment a comparison should share."""
 
 
 def limits(analysis: Analysis) -> list[str]:
-    """What stands in the way of one comparison."""
+    """What stands in the way of one comparison, of which some run finished."""
     table, declared = analysis.configurations, analysis.declared
     finished = table[table["n"] > 0]
-    if finished.empty:
-        return []
     found = _lost(table)
     fewest = int(finished["n"].min())
     if fewest < declared.seeds_to_explore:
@@ -38,8 +36,6 @@ def limits(analysis: Analysis) -> list[str]:
         )
     if finished["val_accuracy_mean"].isna().all():
         found.append("No validation samples were held out: gaps are against the test file, and no best is named.")
-    if table["dataset"].nunique() > 1:
-        found.append(f"The runs are of {listed(sorted(set(table['dataset'])))}: each data set is compared by itself.")
     found += [
         f"{reference.factor}: the declared reference {reference.declared} was not trained; {reference.used} stands in for it."
         for reference in analysis.design.references
@@ -97,7 +93,7 @@ def different_environments(environments: Sequence[Mapping[str, str]]) -> str:
     found = []
     for name in ENVIRONMENT:
         values = sorted({str(known.get(name, "unknown")) for known in environments})
-        if len({known.get(name) for known in environments}) > 1:
+        if len(values) > 1:
             found.append(
                 f"{name.replace('lock', 'requirements.lock')} {' and '.join(value[:16] for value in values[:3])}"
             )
@@ -124,8 +120,6 @@ def notes(evidence: Evidence) -> list[str]:
         found.append(
             f"{repeated} {again} a configuration and a seed of another; the latest of each counts in the means."
         )
-    for (dataset, experiment), keys in evidence.runs.groupby(["dataset", "experiment"], sort=False)["key"]:
-        known = set(keys)
-        results = [run for run in evidence.experiments[str(experiment)] if run.key in known]
-        found += mixed(results, f"The runs of {experiment} on {dataset}")
+    for dataset, experiment in evidence.questions:
+        found += mixed(evidence.results_of((dataset, experiment)), f"The runs of {experiment} on {dataset}")
     return found

@@ -8,6 +8,7 @@ from pipeline.cli.formatting import layers, listed, percent, plural
 from pipeline.report.evidence import LEAK, Evidence
 from pipeline.statistics import design
 from pipeline.statistics.declaration import TRAIN_SIZE
+from pipeline.statistics.summary import RANKING
 from pipeline.training.result import DIVERGED, FAILED
 
 
@@ -57,7 +58,7 @@ def tie(table: pd.DataFrame) -> str:
     if tied < 2:
         return ""
     count = "All" if tied == int((table["n"] > 0).sum()) else str(tied)
-    measure = "validation" if table["best_val_accuracy_mean"].notna().any() else "test"
+    measure = "validation" if table[f"{RANKING}_mean"].notna().any() else "test"
     return f"{count} are tied for the first place: their intervals of {measure} accuracy overlap"
 
 

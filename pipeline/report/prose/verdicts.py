@@ -63,9 +63,8 @@ def factor_words(factor: str) -> Factor:
 def sentence(row: pd.Series) -> str:
     """What is claimed of a contrast, or why nothing is, and how many seeds would decide."""
     about, words, a, b = FIGURES[row["figure"]], WORDS[row["figure"]], row["a"], row["b"]
-    lead = f"{words.lead}{a}" if words.lead else a
-    lead = lead[0].upper() + lead[1:] if words.lead else lead
-    seeds = f"{plural(int(row['n']), 'seed')}"
+    lead = f"{words.lead[:1].upper()}{words.lead[1:]}{a}"
+    seeds = plural(int(row["n"]), "seed")
     if row["verdict"] in (Kind.LARGER, Kind.SMALLER):
         low, high = sorted(abs(row[end]) for end in ("low", "high"))
         size = f"{about.size(abs(row['difference']))} ({span(low, high, about.scale, about.digits)})"
@@ -115,8 +114,6 @@ def note(row: pd.Series) -> str:
 def with_sentences(analysis: Analysis) -> pd.DataFrame:
     """The contrasts with a `note` and the `sentence` of each."""
     rows = analysis.contrasts
-    if rows.empty:
-        return rows.assign(note=[], sentence=[])
     return rows.assign(
         note=[note(row) for _, row in rows.iterrows()], sentence=[sentence(row) for _, row in rows.iterrows()]
     )

@@ -9,7 +9,7 @@ import pytest
 from pipeline import compare, ui
 from pipeline.cli import ui_address
 from pipeline.tracking import open_tracker
-from tests.unit.report import factory
+from tests.support import factory
 
 OTHER = "http://127.0.0.1:5001"
 

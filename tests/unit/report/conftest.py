@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -39,10 +38,6 @@ class Report:
         return pd.read_csv(self.folder / name)
 
     @property
-    def said(self) -> str:
-        return (self.root / "said").read_text()
-
-    @property
     def page(self) -> str:
         return (self.folder / "index.html").read_text()
 
@@ -55,9 +50,8 @@ def make_report(root: Path) -> None:
     data, (runs, winner) = factory.write_data(root / "data"), factory.sweep_runs()
     book = factory.write_experiment(root / "results/book", factory.book_runs())
     sweep = factory.write_experiment(root / "results/sweep", runs, winner)
-    with contextlib.redirect_stdout(io.StringIO()) as said:
+    with contextlib.redirect_stdout(io.StringIO()):
         compare.compare([book, sweep], root / "reports", data)
-    (root / "said").write_text(said.getvalue())
 
 
 @pytest.fixture(scope="session")
@@ -79,11 +73,6 @@ def as_evidence(results: list[RunResult], name: str = "sweep", **sweep: Any) -> 
 @pytest.fixture
 def of_runs() -> Callable[..., Evidence]:
     return as_evidence
-
-
-@pytest.fixture(scope="session")
-def image() -> np.ndarray:
-    return factory.digits()["test_images"][0].reshape(8, 8)
 
 
 @pytest.fixture(scope="session")

@@ -95,11 +95,6 @@ def test_equal_configurations_are_not_told_apart():
     assert text(analysed(10, **same))[0].startswith("adam is within 0.1 points of rmsprop.")
 
 
-def test_nothing_finished():
-    lost = [factory.lost(factory.job(seed=seed), DIVERGED, "nan") for seed in range(2)]
-    assert text(analysis(lost, declaration.load())) == ["No run finished, so nothing can be compared."]
-
-
 def test_one_configuration():
     gap, *_, accuracy = text(analysed(10, adam_64=REVERSAL["adam_64"]))
     assert gap == "There is nothing to compare it with."

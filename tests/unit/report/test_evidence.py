@@ -68,6 +68,3 @@ def test_a_store_without_a_sweep_is_read_whole(tmp_path):
         store.write(run)
     [source] = read_sources([tmp_path / "runs"])
     assert (source.name, len(source.results)) == ("runs", 3)
-
-
-# --- runs from different machines

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from pipeline.cli import console, ui_address
-from pipeline.report import other_tables, page, tuned
+from pipeline.report import other_tables, page, published_figures, tuned
 from pipeline.report.evidence import RUN_PAGE, Evidence
 from pipeline.report.plots import Plots
 from pipeline.storage.find import beginning
@@ -31,7 +31,7 @@ HEAD = [
     "ours",
     "seeds",
     "verdict",
-    *other_tables.NUMBERS,
+    *published_figures.NUMBERS,
     other_tables.KEYS,
     "on",
 ]
@@ -96,8 +96,8 @@ def test_published_figures_are_on_the_page(evidence_with: Callable[..., Evidence
     ]
     assert '<a href="#published">' in text
     assert plots.published is not None
-    assert "A 1998: 96.00 (95.90 to 96.10) %, over the floor" in plots.published.alternative
-    assert "B 2017: 2.00 points" in plots.published.alternative
+    [drawing] = plots.published.groups[""]
+    assert "A 1998: 96.00 (95.90 to 96.10) %, over the floor; B 2017: 2.00 points, outside." in drawing
     assert "published_figures.png" in plots.files()
 
 

@@ -162,6 +162,7 @@ def test_every_table_of_the_statistics_says_over_what_its_intervals_are(report):
     tables = statistics.split("<details id=")[1:]
     assert len(tables) > 6
     with_intervals = [table for table in tables if "interval</th>" in table or "over seeds</th>" in table]
+    assert len(with_intervals) > 6
     assert all("over seeds" in table.partition("<table")[0] for table in with_intervals)
     assert statistics.count("The test file is ") == 1
 

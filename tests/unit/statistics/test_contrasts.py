@@ -8,19 +8,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.statistics import declaration
 from pipeline.statistics.analysis import analysis
 from pipeline.statistics.contrasts import COLUMNS
 from pipeline.statistics.declaration import OPTIMIZER, WIDTH
 from pipeline.statistics.figures import FIGURES
 from pipeline.training.result import DIVERGED
 from tests.support import factory
-
-
-@pytest.fixture(scope="module")
-def declared():
-    """With fewer sign flips."""
-    return dataclasses.replace(declaration.load(), permutations=99)
 
 
 def runs(optimizer="adam", width=64, seeds=range(10), **job):
@@ -35,15 +28,15 @@ def row(results, declared, figure="gap_accuracy"):
     return found[found["figure"].eq(figure)].iloc[0]
 
 
-def test_a_row_per_contrast_and_figure(declared):
-    found = analysis([*PAIR, *runs("rmsprop", 512)], declared).contrasts
+def test_a_row_per_contrast_and_figure(quick):
+    found = analysis([*PAIR, *runs("rmsprop", 512)], quick).contrasts
     assert found.columns.tolist() == COLUMNS
     assert found["contrast"].tolist() == [OPTIMIZER] * len(FIGURES) + [WIDTH] * len(FIGURES)
     assert found["figure"].tolist() == 2 * list(FIGURES)
 
 
-def test_a_seed_is_a_block(declared):
-    found = row(PAIR, declared)
+def test_a_seed_is_a_block(quick):
+    found = row(PAIR, quick)
     gaps = {(r.job.optimizer.name, r.job.seed): r.figures["train/accuracy"] - r.figures["val/accuracy"] for r in PAIR}
     differences = [gaps["sgd", seed] - gaps["rmsprop", seed] for seed in range(10)]
     assert found["difference"] == pytest.approx(np.mean(differences))
@@ -53,34 +46,34 @@ def test_a_seed_is_a_block(declared):
     assert found["mean_a"] - found["mean_b"] == pytest.approx(found["difference"])
 
 
-def test_only_seeds_that_both_have_are_used(declared):
-    found = row([*runs("sgd", seeds=range(3, 12)), *runs("rmsprop", seeds=range(8))], declared)
+def test_only_seeds_that_both_have_are_used(quick):
+    found = row([*runs("sgd", seeds=range(3, 12)), *runs("rmsprop", seeds=range(8))], quick)
     assert (found["n"], found["only_a"], found["only_b"]) == (5, 4, 3)
 
 
-def test_runs_of_different_data_are_no_pair(declared):
+def test_runs_of_different_data_are_no_pair(quick):
     results = [*runs("sgd"), *runs("rmsprop")]
     for result in results[:4]:
         result.identity = {**result.identity, "data": "other"}
-    found = row(results, declared)
+    found = row(results, quick)
     assert (found["n"], found["unlike"]) == (6, 4)
 
 
-def test_disjoint_seeds_are_unpaired(declared):
-    found = row([*runs("sgd", seeds=range(10, 20)), *runs("rmsprop")], declared)
+def test_disjoint_seeds_are_unpaired(quick):
+    found = row([*runs("sgd", seeds=range(10, 20)), *runs("rmsprop")], quick)
     assert found[["difference", "low", "p_t", "holm", "detectable", "more_seeds"]].isna().all()
     assert found["n"] == 0
 
 
-def test_lost_runs_are_counted(declared):
+def test_lost_runs_are_counted(quick):
     lost = [factory.lost(factory.job("sgd", 64, seed, 10), DIVERGED, "nan") for seed in (10, 11)]
-    assert row([*PAIR, *lost], declared)[["n", "lost_a", "lost_b"]].tolist() == [10, 2, 0]
+    assert row([*PAIR, *lost], quick)[["n", "lost_a", "lost_b"]].tolist() == [10, 2, 0]
 
 
 @pytest.mark.parametrize(("count", "used"), [(9, 9), (17, 10), (31, 30)])
-def test_claims_rest_on_the_first_ten_or_thirty_seeds(declared, count, used):
+def test_claims_rest_on_the_first_ten_or_thirty_seeds(quick, count, used):
     pair = [*runs("sgd", seeds=range(count)), *runs("rmsprop", seeds=range(count))]
-    found = row(pair, declared, "test_accuracy")
+    found = row(pair, quick, "test_accuracy")
     own = {
         name: [r.figures["test/accuracy"] for r in pair if r.job.optimizer.name == name][:used]
         for name in ("sgd", "rmsprop")
@@ -94,11 +87,11 @@ def test_claims_rest_on_the_first_ten_or_thirty_seeds(declared, count, used):
 # --- gaps and curves
 
 
-def test_gaps_are_against_the_held_out_samples(declared):
+def test_gaps_are_against_the_held_out_samples(quick):
     pair = [*runs("sgd"), *runs("rmsprop")]
     for result in pair:
         result.figures |= {"train/loss": 0.10, "val/loss": 0.13, "test/loss": 0.50}
-    assert row(pair, declared, "gap_loss")["mean_a"] == pytest.approx(0.03)
+    assert row(pair, quick, "gap_loss")["mean_a"] == pytest.approx(0.03)
 
 
 def with_curves(results, training, held_out):
@@ -114,27 +107,27 @@ def with_curves(results, training, held_out):
     return results
 
 
-def test_held_out_loss_is_compared_where_the_training_loss_is_equal(declared):
+def test_held_out_loss_is_compared_where_the_training_loss_is_equal(quick):
     a = with_curves(runs("sgd"), [0.4, 0.1], [0.45, 0.20])
     b = with_curves(runs("rmsprop"), [0.4, 0.1, 0.01], [0.45, 0.15, 0.14])
-    found = row([*a, *b], declared, "fit_loss")
+    found = row([*a, *b], quick, "fit_loss")
     assert found["level"] == pytest.approx(0.1)
     assert found["difference"] == pytest.approx(0.05, abs=1e-9)
-    assert row([*a, *b], declared, "test_accuracy")[["level"]].isna().all()
+    assert row([*a, *b], quick, "test_accuracy")[["level"]].isna().all()
 
 
-def test_seeds_without_a_common_training_loss_are_left_out(declared):
+def test_seeds_without_a_common_training_loss_are_left_out(quick):
     a = with_curves(runs("sgd"), [0.4, 0.1], [0.45, 0.20])
     b = with_curves(runs("rmsprop"), [0.4, 0.1, 0.01], [0.45, 0.15, 0.14])
     a[3].history = {}
-    assert row([*a, *b], declared, "fit_loss")[["n", "seeds"]].tolist() == [9, 9]
-    assert row([*a, *b], declared, "test_accuracy")["n"] == 10
+    assert row([*a, *b], quick, "fit_loss")[["n", "seeds"]].tolist() == [9, 9]
+    assert row([*a, *b], quick, "test_accuracy")["n"] == 10
 
 
-def test_excess_is_what_held_out_loss_has_risen_since_its_minimum(declared):
+def test_excess_is_what_held_out_loss_has_risen_since_its_minimum(quick):
     a = with_curves(runs("sgd"), [0.4, 0.1, 0.05], [0.4, 0.2, 0.3])
     b = with_curves(runs("rmsprop"), [0.4, 0.1, 0.05], [0.4, 0.2, 0.1])
-    found = row([*a, *b], declared, "excess_loss")
+    found = row([*a, *b], quick, "excess_loss")
     assert (found["mean_a"], found["mean_b"]) == (pytest.approx(0.1, abs=1e-3), 0)
     assert found["verdict"] == "larger"
 
@@ -142,29 +135,29 @@ def test_excess_is_what_held_out_loss_has_risen_since_its_minimum(declared):
 # --- families
 
 
-def test_holm_is_within_contrast_and_figure(declared):
+def test_holm_is_within_contrast_and_figure(quick):
     from statsmodels.stats.multitest import multipletests
 
     results = [*PAIR, *runs("adam"), *runs("momentum"), *runs("rmsprop", 512)]
-    found = analysis(results, declared).contrasts
+    found = analysis(results, quick).contrasts
     for (contrast, _), family in found.groupby(["contrast", "figure"]):
         assert (family["comparisons"] == {OPTIMIZER: 3, WIDTH: 1}[contrast]).all()
         expected = multipletests(family["p_t"].fillna(1), method="holm")[1]
         assert family["holm"].fillna(1).tolist() == pytest.approx(list(expected))
 
 
-def test_the_declared_test_is_the_one_that_counts(declared):
-    flips = dataclasses.replace(declared, claim_test="sign flip", permutations=1024)
-    assert row(PAIR, declared)["holm"] == row(PAIR, declared)["p_t"]
+def test_the_declared_test_is_the_one_that_counts(quick):
+    flips = dataclasses.replace(quick, claim_test="sign flip", permutations=1024)
+    assert row(PAIR, quick)["holm"] == row(PAIR, quick)["p_t"]
     assert row(PAIR, flips)["holm"] == row(PAIR, flips)["p"]
 
 
 # --- sizes
 
 
-def test_a_loss_that_is_not_in_nats_has_no_margin_and_no_verdict(declared):
+def test_a_loss_that_is_not_in_nats_has_no_margin_and_no_verdict(quick):
     results = [dataclasses.replace(result, job=with_loss(result.job)) for result in PAIR]
-    found = analysis(results, declared).contrasts.set_index("figure")
+    found = analysis(results, quick).contrasts.set_index("figure")
     assert found["margin"].notna().to_dict() == {name: name.endswith("accuracy") for name in FIGURES}
     assert found.loc["gap_loss", "verdict"] == "no difference shown"
 
@@ -173,12 +166,12 @@ def with_loss(job):
     return dataclasses.replace(job, training=dataclasses.replace(job.training, loss="mean_squared_error"))
 
 
-def test_more_seeds_are_those_to_the_next_look(declared):
+def test_more_seeds_are_those_to_the_next_look(quick):
     """Differences of an SD that 10 seeds are too few for, but not 30."""
     pair = [*runs("sgd"), *runs("rmsprop")]
     for result in pair:
         own = 0.0005 + 0.0013 * (-1) ** result.job.seed
         result.figures["test/accuracy"] = 0.97 + (own if result.job.optimizer.name == "sgd" else 0)
-    found = row(pair, declared, "test_accuracy")
+    found = row(pair, quick, "test_accuracy")
     assert found["verdict"] == "no difference shown"
     assert found["more_seeds"] == 20

@@ -10,20 +10,16 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from pipeline.statistics import contrasts, declaration, design, equal_fit, paired
+from pipeline.statistics import contrasts, design, equal_fit, paired
 from pipeline.statistics.declaration import OPTIMIZER, WIDTH
-from pipeline.statistics.verdicts import CLAIMS, Kind
+from pipeline.statistics.verdicts import Kind
 from pipeline.training.result import FINISHED, RunResult
 from tests.support import factory
 
+CLAIMS = (Kind.LARGER, Kind.SMALLER)
+
 RMSPROP = np.array([0.9780, 0.9799, 0.9723, 0.9795, 0.9785, 0.9759, 0.9803, 0.9754, 0.9779, 0.9804])
 """Test accuracy on MNIST of ten seeds of 784-512-10 with rmsprop, five epochs of 50,000 samples."""
-
-
-@pytest.fixture(scope="module")
-def quick():
-    """Fewer sign flips: here the t test carries the claims."""
-    return dataclasses.replace(declaration.load(), permutations=99)
 
 
 def at_most(count: int, share: float = 0.05) -> int:

@@ -62,7 +62,7 @@ def test_an_unknown_key_is_refused_and_the_nearest_named():
     ],
 )
 def test_a_value_out_of_range_is_refused_with_key_and_value(key, value):
-    assert f"{key}={value}".lower().replace("none", "null") in complaint(**{key: value}).lower()
+    assert f"{key}={value}".lower() in complaint(**{key: value}).lower()
 
 
 @pytest.mark.parametrize("size", [0, -0.1, "wide", None])

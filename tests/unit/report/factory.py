@@ -1,1 +1,0 @@
-from tests.support.factory import *  # noqa: F403
