@@ -58,7 +58,8 @@ class Row:
 
 def rows() -> list[Row]:
     """All of them, in the order of the file."""
-    plain: list[dict[str, Any]] = yaml.safe_load((rules.CONF / "published.yaml").read_text(encoding="utf-8"))
-    return [
-        Row(**{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}) for row in plain
-    ]
+    return [Row(**_tuples(row)) for row in yaml.safe_load((rules.CONF / "published.yaml").read_text(encoding="utf-8"))]
+
+
+def _tuples(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
