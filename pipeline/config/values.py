@@ -10,7 +10,24 @@ from annotated_types import Ge, Gt, Le, Len, Lt, Predicate
 Number = float | int | bool | None
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "elu", "selu", "gelu", "silu", "softplus", "softsign", "leaky_relu", "linear")
-LOSSES = ("categorical_crossentropy", "mean_squared_error", "categorical_focal_crossentropy", "kl_divergence")
+LOSSES = (
+    "categorical_crossentropy",
+    "mean_squared_error",
+    "categorical_focal_crossentropy",
+    "kl_divergence",
+    "binary_crossentropy",
+    "binary_focal_crossentropy",
+    "categorical_hinge",
+    "cosine_similarity",
+    "hinge",
+    "huber",
+    "log_cosh",
+    "mean_absolute_error",
+    "mean_squared_logarithmic_error",
+    "poisson",
+    "squared_hinge",
+)
+"""Keras's losses of single samples, of one-hot labels and probabilities."""
 INITIALIZERS = (
     "glorot_uniform",
     "glorot_normal",
@@ -24,7 +41,19 @@ INITIALIZERS = (
 )
 WITH_STDDEV = ("random_normal", "random_uniform", "truncated_normal")
 """Initializers whose spread is a value; that of the others follows from the layer."""
-SCHEDULES = ("constant", "staircase", "exponential", "cosine", "piecewise")
+SCHEDULES = (
+    "constant",
+    "staircase",
+    "exponential",
+    "inverse_time",
+    "polynomial",
+    "cosine",
+    "cosine_restarts",
+    "piecewise",
+)
+WITH_DECAY = ("staircase", "exponential", "inverse_time", "polynomial")
+"""Schedules that `decay` and `decay_epochs` belong to."""
+METRICS = ("top_2_accuracy", "top_3_accuracy", "top_5_accuracy", "macro_f1", "brier_score")
 
 
 @dataclass(frozen=True)
@@ -32,6 +61,17 @@ class Choice:
     """In an annotation: one of these names."""
 
     names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Named:
+    """In an annotation: one of these names, or the import path of one's own."""
+
+    names: tuple[str, ...]
+
+    def accepts(self, text: str) -> bool:
+        parts = text.split(".")
+        return text in self.names or (len(parts) > 1 and all(map(str.isidentifier, parts)))
 
 
 @dataclass(frozen=True)
@@ -62,6 +102,14 @@ Factors = Annotated[
     tuple[Factor, ...],
     Len(0, 32),
     Words("a list of at most 32 numbers of at least 0 and at most 1000, such as [0.1,0.01]"),
+]
+Loss = Annotated[str, Predicate(Named(LOSSES).accepts), Named(LOSSES)]
+Schedule = Annotated[str, Predicate(Named(SCHEDULES).accepts), Named(SCHEDULES)]
+Metrics = Annotated[
+    tuple[Annotated[str, Predicate(Named(METRICS).accepts)], ...],
+    Len(0, 32),
+    Predicate(lambda names: len(names) == len({name.rpartition(".")[2] for name in names})),
+    Words(f"a list of different names among {', '.join(METRICS)} or import paths such as my_metrics.worst_class"),
 ]
 Question = Annotated[
     Text,
