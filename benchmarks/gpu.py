@@ -268,7 +268,7 @@ def mnist(samples: int = 0, held_out: int = 0) -> Split:
     few, test = held_out or 1000, data.test
     train = Part(data.train.source[:samples], data.train.labels[:samples])
     watched = Part(test.source[:few], test.labels[:few])
-    return Split(train, watched, watched, "test")
+    return Split(train, watched, watched, "test", (int(train.images.shape[1]),))
 
 
 def shortened(job: RunConfig, **changes: Any) -> RunConfig:

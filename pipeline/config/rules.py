@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 import yaml
 from annotated_types import Ge, Gt, Le, Lt
@@ -42,7 +42,7 @@ def rule(declared: Any) -> Rule:
     def adapter() -> Any:
         from pydantic import TypeAdapter  # 0.1 s, only where something is checked
 
-        return TypeAdapter(Literal[names] if names else declared)  # type: ignore[arg-type]
+        return TypeAdapter(declared)
 
     def typed(value: Any) -> Any:
         return adapter().validate_python(tuple(value) if isinstance(value, list) else value, strict=True)
@@ -68,7 +68,7 @@ def _words(declared: Any) -> tuple[str, tuple[str, ...]]:
         if isinstance(part, Words):
             return part.text, ()
         if isinstance(part, Choice):
-            return f"one of {', '.join(part.names)}", part.names
+            return part.text, part.names
     if kind is bool:
         return "true or false", ()
     bounds = {field.name: getattr(part, field.name) for part in about for field in fields(part)}

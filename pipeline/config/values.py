@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
-from annotated_types import Ge, Gt, Le, Len, Lt, Predicate
+from annotated_types import Ge, GroupedMetadata, Gt, Le, Len, Lt, Predicate
 
 Number = float | int | bool | None
 
@@ -57,21 +58,33 @@ METRICS = ("top_2_accuracy", "top_3_accuracy", "top_5_accuracy", "macro_f1", "br
 
 
 @dataclass(frozen=True)
-class Choice:
+class Choice(GroupedMetadata):
     """In an annotation: one of these names."""
 
     names: tuple[str, ...]
 
+    def __iter__(self) -> Iterator[Predicate]:
+        yield Predicate(self.accepts)
+
+    def accepts(self, name: str) -> bool:
+        return name in self.names
+
+    @property
+    def text(self) -> str:
+        return f"one of {', '.join(self.names)}"
+
 
 @dataclass(frozen=True)
-class Named:
+class Named(Choice):
     """In an annotation: one of these names, or the import path of one's own."""
 
-    names: tuple[str, ...]
+    def accepts(self, name: str) -> bool:
+        parts = name.split(".")
+        return name in self.names or (len(parts) > 1 and all(map(str.isidentifier, parts)))
 
-    def accepts(self, text: str) -> bool:
-        parts = text.split(".")
-        return text in self.names or (len(parts) > 1 and all(map(str.isidentifier, parts)))
+    @property
+    def text(self) -> str:
+        return f"{super().text}, or an import path such as my_module.mine"
 
 
 @dataclass(frozen=True)
@@ -103,10 +116,10 @@ Factors = Annotated[
     Len(0, 32),
     Words("a list of at most 32 numbers of at least 0 and at most 1000, such as [0.1,0.01]"),
 ]
-Loss = Annotated[str, Predicate(Named(LOSSES).accepts), Named(LOSSES)]
-Schedule = Annotated[str, Predicate(Named(SCHEDULES).accepts), Named(SCHEDULES)]
+Loss = Annotated[str, Named(LOSSES)]
+Schedule = Annotated[str, Named(SCHEDULES)]
 Metrics = Annotated[
-    tuple[Annotated[str, Predicate(Named(METRICS).accepts)], ...],
+    tuple[Annotated[str, Named(METRICS)], ...],
     Len(0, 32),
     Predicate(lambda names: len(names) == len({name.rpartition(".")[2] for name in names})),
     Words(f"a list of different names among {', '.join(METRICS)} or import paths such as my_metrics.worst_class"),
