@@ -33,6 +33,9 @@ OPTIONS = {*MODES, *VALUED, "--help", "-h", "--hydra-help", "--version", "--reso
 LAUNCHERS = ("batched", "batched_slurm", "batched_submitit_local", "basic")
 """Those whose jobs end up in one sweep: others train each in a process that knows nothing of the others."""
 
+DEFAULTS = {"optimizer": "rmsprop", "model": "dense"}
+"""Groups whose files have keys of their own, and what conf/config.yaml chooses of each."""
+
 SHORT = {"lr": "learning_rate", "decay": "weight_decay", "eps": "epsilon", "batch": "batch_size", "layers": "depth"}
 """What people call keys elsewhere, too far from ours for a spelling to be near."""
 
@@ -72,7 +75,7 @@ def check(argv: Sequence[str], multirun: bool) -> list[str]:
             problems.append(f"{word}: expected KEY=VALUE ({str(error).splitlines()[0]})")
     elsewhere = any(word.partition("=")[0] in ELSEWHERE for word in options)
     elsewhere |= any(override.key_or_group == "hydra.searchpath" for override in overrides)
-    optimizers = None if elsewhere else _optimizers(overrides)
+    chosen = None if elsewhere else {group: _chosen(overrides, group, own) for group, own in DEFAULTS.items()}
     jobs = 1
     for override in overrides:
         if override.is_hydra_override():
@@ -86,7 +89,7 @@ def check(argv: Sequence[str], multirun: bool) -> list[str]:
             problems.append(f"{override.input_line}: an empty range, so there is nothing to run")
         else:
             ends = values if len(values) <= MOST_JOBS else [values[0], values[-1]]
-            problems += _check_one(override, ends, optimizers, elsewhere)
+            problems += _check_one(override, ends, chosen)
     if jobs > MOST_JOBS:
         problems.append(f"this sweep has {jobs:,} runs: expected at most {MOST_JOBS:,}; split it")
     return list(dict.fromkeys(problems))
@@ -133,8 +136,8 @@ def hydra_complaint(argv: Sequence[str], error: Exception) -> str:
     return f"{' '.join(given)}: Hydra cannot use this ({what}); expected what --hydra-help shows" if given else ""
 
 
-def _check_one(override: Override, values: Sequence[Any], optimizers: list[str] | None, elsewhere: bool) -> list[str]:
-    """What is wrong with one word. `elsewhere`: Hydra may find files of groups outside `conf/`, and says what it misses."""
+def _check_one(override: Override, values: Sequence[Any], chosen: dict[str, list[str]] | None) -> list[str]:
+    """What is wrong with one word. `chosen`: optimizers and models; None where Hydra may find files outside `conf/` too."""
     key, word = override.key_or_group, override.input_line
     if override.is_delete():
         return [f"{word}: {key} cannot be deleted; give it another value"]
@@ -144,21 +147,23 @@ def _check_one(override: Override, values: Sequence[Any], optimizers: list[str] 
         # Known only once composed (or to a sweeper that draws from an interval): checked then.
         return []
     if key in rules.GROUPS:
-        return [] if elsewhere else [line for value in values if (line := _check_group(key, value))]
+        return [] if chosen is None else [line for value in values if (line := _check_group(key, value))]
     if any(isinstance(value, Glob) for value in values):
         return [f"{word}: glob() is for files; expected one of {', '.join(rules.GROUPS)} before it"]
     if key in rules.NAMES:
         group = key.partition(".")[0]
         return [f"{key}: set by the file; choose another with {group}=NAME ({', '.join(rules.options(group))})"]
-    everywhere = rules.known_keys(rules.options("optimizer"))
-    if key not in everywhere:
+    everywhere = rules.known_keys(rules.options("optimizer"), rules.options("model"))
+    if key not in everywhere and not (chosen is None and key.startswith(("optimizer.", "model."))):
         section, _, name = key.rpartition(".")
         meant = f"{section}.{SHORT.get(name, name)}"
         near = f" (did you mean {meant!r}?)" if meant in everywhere else nearest(key, [*everywhere, *rules.GROUPS])
         return [f"{key}: no such key{near}"]
-    if optimizers and key not in (known := rules.known_keys(optimizers)):
-        own = ", ".join(each for each in known if each.startswith("optimizer."))
-        return [f"{key}: {', '.join(optimizers)} has no such key; it has {own}"]
+    group = key.partition(".")[0]
+    if chosen and (names := chosen.get(group)):
+        own = dict.fromkeys(each for name in names for each in rules.own_keys(group, name))
+        if key not in own:
+            return [f"{key}: {', '.join(names)} has no such key; it has {', '.join(own)}"]
     rule = rules.rule_for(key)
     assert rule is not None
     return [line for value in values if (line := rules.complaint(key, value, rule))]
@@ -174,25 +179,25 @@ def _check_group(group: str, value: Any) -> str | None:
     return rules.complaint(group, value, rules.choice(files))
 
 
-def _optimizers(overrides: Sequence[Override]) -> list[str] | None:
-    """The optimizers that are chosen; None where no file of `conf/` says so."""
-    chosen = [str(value) for each in overrides if each.key_or_group == "optimizer" for value in _values(each)]
+def _chosen(overrides: Sequence[Override], group: str, default: str) -> list[str]:
+    """The files of `group` that are chosen; empty where no file of `conf/` says so."""
+    chosen = [str(value) for each in overrides if each.key_or_group == group for value in _values(each)]
     for override in overrides:
         if override.key_or_group in ("sweep", "experiment"):
             chosen += [
-                name for value in _values(override) for name in _optimizers_of_file(override.key_or_group, value)
+                name for value in _values(override) for name in _chosen_by_file(override.key_or_group, value, group)
             ]
-    known = [name for name in chosen if name in rules.options("optimizer")]
-    return known or (None if any(chosen) else ["rmsprop"])
+    known = [name for name in chosen if name in rules.options(group)]
+    return known or ([] if any(chosen) else [default])
 
 
-def _optimizers_of_file(group: str, name: Any) -> list[str]:
-    """Optimizers that a file of `conf/sweep/` or `conf/experiment/` chooses."""
-    if name not in rules.options(group):
+def _chosen_by_file(kind: str, name: Any, group: str) -> list[str]:
+    """Files of `group` that a file of `conf/sweep/` or `conf/experiment/` chooses."""
+    if name not in rules.options(kind):
         return []
-    values = rules.content(group, name)
-    swept = values.get("hydra", {}).get("sweeper", {}).get("params", {}).get("optimizer", "")
-    default = [entry.get("override /optimizer") for entry in values.get("defaults", []) if isinstance(entry, dict)]
+    values = rules.content(kind, name)
+    swept = values.get("hydra", {}).get("sweeper", {}).get("params", {}).get(group, "")
+    default = [entry.get(f"override /{group}") for entry in values.get("defaults", []) if isinstance(entry, dict)]
     return [*str(swept).split(","), *(str(entry) for entry in default if entry)]
 
 

@@ -118,4 +118,4 @@ def meanings() -> Iterator[tuple[str, str]]:
             for field, text in zip(definition.body, definition.body[1:], strict=False):
                 if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
                     key = ".".join(filter(None, [section, ast.unparse(field.target)]))
-                    yield key, str(ast.literal_eval(text.value))
+                    yield key, " ".join(ast.literal_eval(text.value).split())
