@@ -42,6 +42,8 @@ class Device:
     """Models in one program on JAX; 0 for 4 on a CPU, 256 on a GPU. Part of what a result is, since it may change bits."""
     gpus: Annotated[int, Ge(0), Le(1024)]
     """GPUs that a sweep is divided among, a process each; 0 for all. Changes no result."""
+    checkpoint_minutes: Annotated[float, Ge(0), Le(100_000)]
+    """Minutes from one checkpoint of a long run to the next; 0 for none. Changes no result."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"label_smoothing": 0.1, "loss": "mean_squared_error"}, "needs training.loss=categorical_crossentropy"),
     ({"stop_at_loss": 0.0}, "training.stop_at_loss=0.0: expected a number over 0"),
     ({"patience": 1, "validation_size": 0}, "training.patience=1: needs dataset.validation_size over 0"),
-    ({"decay_epochs": 1, "schedule": "cosine"}, "training.decay_epochs=1: needs training.schedule to be one of staircase"),
+    (
+        {"decay_epochs": 1, "schedule": "cosine"},
+        "training.decay_epochs=1: needs training.schedule to be one of staircase",
+    ),
     ({"decay": 0.5, "schedule": "staircase"}, "training.decay=0.5: needs training.decay_epochs"),
     ({"schedule": "exponential"}, "training.schedule=exponential: needs training.decay and training.decay_epochs"),
     ({"schedule": "piecewise"}, "training.schedule=piecewise: needs training.boundaries and training.factors"),

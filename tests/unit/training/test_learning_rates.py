@@ -10,9 +10,9 @@ import pytest
 
 from pipeline.cli.errors import UserError
 from pipeline.training.shapes import learning_rates
-from tests.support import own_code
 from tests.support.factory import make_job
 
+pytestmark = pytest.mark.usefixtures("keras")
 STEPS, EPOCHS = 7, 6
 
 
@@ -77,6 +77,6 @@ def test_a_schedule_of_one_s_own_is_named_by_its_import_path() -> None:
 
 
 def test_a_schedule_without_a_factor_for_each_step_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(own_code, "triangle", lambda step, steps, epochs: 1.0)
+    monkeypatch.setattr("tests.support.own_code.triangle", lambda step, steps, epochs: 1.0)
     with pytest.raises(UserError, match=r"triangle: expected a factor for each of 7 steps, came shape \(\)"):
         ours(schedule="tests.support.own_code.triangle")

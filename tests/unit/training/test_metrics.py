@@ -9,6 +9,7 @@ from sklearn import metrics as theirs
 from pipeline.cli.errors import UserError
 from pipeline.training.metrics import measure
 
+pytestmark = pytest.mark.usefixtures("keras")
 rng = np.random.default_rng(1)
 LABELS = rng.integers(0, 4, 300).astype(np.uint8)
 PROBABILITIES = rng.dirichlet(np.ones(4), 300)
