@@ -88,14 +88,14 @@ def out_of_memory(data: Split) -> dict[str, Any]:
     sizes: list[int] = []
     train_stack = stacked._train_stack
 
-    def tight(runs: Any, program: Any, stop: Any) -> Any:
+    def tight(runs: Any, program: Any, *rest: Any) -> Any:
         size = program.size
         sizes.append(size)
         if size == 4:
             yield trainer.Done(runs[0].index, runs[0].diverged("its loss is nan"))
         if size > 2:
             raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 123456789 bytes")
-        yield from train_stack(runs, program, stop)
+        yield from train_stack(runs, program, *rest)
 
     jobs = [make_job(seed=seed) for seed in range(5)]
     with pytest.MonkeyPatch.context() as patch:
@@ -122,6 +122,14 @@ def patient(data: Split) -> list[int]:
     """After how many epochs each run of a stack ends."""
     jobs = [make_job("adam", learning_rate=rate, epochs=9, patience=1, seed=3) for rate in (0.003, 0.03, 0.3)]
     return [len(result.history["train/loss"]) for result in train(jobs, data, on(3))]
+
+
+def pruned(data: Split) -> list[tuple[str, list[int]]]:
+    """Status and epochs of each run of a stack whose second run ends after two."""
+    jobs = [make_job(seed=seed, epochs=3) for seed in range(3)]
+    events = trainer.train(jobs, data, 10, on(3), prune=lambda point: (point.index, point.epoch) == (1, 2))
+    ends = sorted((event for event in events if isinstance(event, trainer.Done)), key=lambda event: event.index)
+    return [(end.result.status, end.result.epochs) for end in ends]
 
 
 def more(digits: Arrays) -> dict[str, dict[str, float]]:
@@ -162,6 +170,7 @@ def main(processed: str, found: str) -> None:
     content["unlucky"] = unlucky(small)
     content["failing"] = failing(small)
     content["patient"] = patient(small)
+    content["pruned"] = pruned(small)
     content["more"] = more(digits)
     Path(found).write_text(json.dumps(content))
 

@@ -210,6 +210,11 @@ def test_each_run_of_a_stack_ends_in_its_own_time(on_jax: dict[str, Any]) -> Non
 
 
 @pytest.mark.slow
+def test_a_run_of_a_stack_is_pruned_alone(on_jax: dict[str, Any]) -> None:
+    assert on_jax["pruned"] == [["finished", [1, 2, 3]], ["pruned", [1, 2]], ["finished", [1, 2, 3]]]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["alone or with another", "in another place beside another", "seeds differ"])
 def test_a_run_s_bits_are_its_own(on_jax: dict[str, Any], how: str) -> None:
     assert on_jax["same bits"][how]
