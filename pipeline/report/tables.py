@@ -59,14 +59,11 @@ def markdown_table(rows: Sequence[Sequence[object]]) -> list[str]:
 
 def runs(evidence: Evidence) -> pd.DataFrame:
     """A row per run, failed and diverged ones too; also those of which a sweep knows no more than the name."""
-    frame = evidence.runs.copy()
-    pairs = zip(frame["experiment"], frame["key"], strict=True)
-    frame["mlflow_run_id"] = [evidence.published.get(pair, {}).get("run_id") for pair in pairs]
+    pairs = list(zip(evidence.runs["experiment"], evidence.runs["key"], strict=True))
+    frame = evidence.runs.assign(mlflow_run_id=pd.Series([evidence.mlflow_id(*pair) for pair in pairs], dtype=object))
     known = set(zip(frame["experiment"], frame["name"], strict=True))
-    unrecorded = [lost for lost in evidence.lost if (lost.experiment, lost.name) not in known]
-    extra = pd.DataFrame(
-        [{"name": x.name, "experiment": x.experiment, "status": x.status, "reason": x.reason} for x in unrecorded]
-    )
+    extra = failures(evidence)[["name", "experiment", "status", "reason"]]
+    extra = extra[[pair not in known for pair in zip(extra["experiment"], extra["name"], strict=True)]]
     return pd.concat([frame, extra], ignore_index=True)[RUNS] if len(extra) else frame[RUNS]
 
 
@@ -78,10 +75,6 @@ def failures(evidence: Evidence) -> pd.DataFrame:
 def comparison(evidence: Evidence) -> pd.DataFrame:
     """A row per configuration."""
     return evidence.table.drop(columns="configuration")
-
-
-def curves(evidence: Evidence) -> pd.DataFrame:
-    return evidence.curves[CURVES]
 
 
 def gap_by_width(evidence: Evidence) -> pd.DataFrame:
@@ -143,7 +136,7 @@ def metrics(evidence: Evidence) -> dict[str, Any]:
     best = finished.drop_duplicates("optimizer")
     gap = finished.sort_values("gap_accuracy_mean", ascending=False, kind="stable")
     numbers = {
-        **({"best": _figures(evidence.best)} if evidence.chosen_on_validation else {}),
+        **({"best": _figures(finished.iloc[0])} if evidence.chosen_on_validation else {}),
         "optimizer": {row["optimizer"]: _figures(row) for _, row in best.sort_values("optimizer").iterrows()},
         "gap": {"largest": _figures(gap.iloc[0]), "smallest": _figures(gap.iloc[-1])},
         **counted,
@@ -195,8 +188,10 @@ def _plain(value: Any) -> Any:
 
 
 def leaderboard(evidence: Evidence, question: tuple[str, str] | None = None) -> list[dict[str, Any]]:
-    """A row per configuration in words, best first: what console, page and note show."""
-    table = evidence.by_place(question or evidence.questions[0])
+    """A row per configuration in words: what console, page and note show. By place; as they ran, where nothing is held out."""
+    table = evidence.question(question or evidence.questions[0])
+    if table["val_accuracy_mean"].notna().any():
+        table = table.sort_values("place", kind="stable", na_position="last")
     return [
         {
             "place": _place(row),

@@ -36,8 +36,6 @@ class Analysis:
     """A row per training loss and configuration: held-out loss, accuracy and gaps there (`equal_fit.levels`)."""
     targets: pd.DataFrame
     """A row per configuration with a validation split: epochs and seconds to the target (`targets.by_configuration`)."""
-    profile: pd.DataFrame
-    """Performance profile of each optimizer (`targets.profile`); empty where only one was run."""
     best: str | None
     """Id of the configuration of highest mean validation accuracy; None where nothing was held out, or nothing finished."""
     design: Design
@@ -57,7 +55,6 @@ def analysis(results: Sequence[RunResult], declared: Declaration, labels: np.nda
     used = set(runs.loc[runs["status"].eq(FINISHED), "key"])
     finished = list({result.key: result for result in results if result.key in used}.values())
     curves = {result.key: curve for result in finished if (curve := equal_fit.curve(result))}
-    reached = targets.by_configuration(targets.runs(finished, declared.target))
     figures = summary.intervals(runs[runs["status"].eq(FINISHED)], ["configuration"], summary.SUMMARISED)
     table = table.join(figures.set_index("configuration")).join(_over_images(finished, table, labels, declared))
     ranked = table[f"{summary.RANKING}_mean"].dropna()
@@ -66,8 +63,7 @@ def analysis(results: Sequence[RunResult], declared: Declaration, labels: np.nda
         configurations=table,
         contrasts=contrasts.contrasts(runs, table, laid, declared, curves),
         levels=equal_fit.levels(equal_fit.by_configuration(finished), declared.training_losses, table.index),
-        targets=reached,
-        profile=targets.profile(reached, laid.problems),
+        targets=targets.by_configuration(targets.runs(finished, declared.target)),
         best=str(ranked.idxmax()) if len(ranked) else None,
         design=laid,
     )

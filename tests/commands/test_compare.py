@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -207,7 +206,8 @@ def test_figures_of_an_earlier_report_go_and_others_stay(small):
 @pytest.fixture(scope="module")
 def published(first) -> Callable[[str], None]:
     """Publishes the first report again, to the tracker of that name."""
-    from pipeline.report.evidence import Evidence, read_sources
+    from pipeline.report.evidence import Evidence
+    from pipeline.report.sources import read_sources
 
     evidence = Evidence(read_sources([first[0] / "results/sweep"]))
     files = {name: first[0] / "reports" / name for name in contents(first[0] / "reports")}
@@ -268,48 +268,3 @@ def test_help_says_what_it_does(capsys):
     with pytest.raises(SystemExit):
         compare.main(["--help"])
     assert "tracking=sqlite" in capsys.readouterr().out
-
-
-# -- two given networks
-
-
-def test_two_given_networks_on_the_same_images(small, capsys):
-    """The counts are those of the predictions themselves, and nothing is written."""
-    before = contents(small)
-    assert compare.main(["results/sweep", "between=adam-w16-d1-s0,sgd-w16-d1-s1"]) == 0
-    assert contents(small) == before
-    said = capsys.readouterr().out
-    runs = {run.name: run for run in RunStore(small / "results/sweep")}
-    labels = factory.arrays().test_labels
-    adam, sgd = (RunStore(small / "results/sweep").read(runs[name].key) for name in ("adam-w16-d1-s0", "sgd-w16-d1-s1"))
-    right = [run.predictions == labels for run in (adam, sgd)]
-    only = [int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())]
-    expected = f"Of 360 test images {only[0]} are right with adam-w16-d1-s0 only, {only[1]} with sgd-w16-d1-s1 only"
-    assert said.splitlines()[-1].startswith(expected)
-    cells = [int(word) for line in said.splitlines()[1:3] for word in line.split() if word.isdigit()]
-    assert cells == [int((right[0] & right[1]).sum()), only[0], only[1], int((~right[0] & ~right[1]).sum())]
-
-
-@pytest.mark.parametrize(
-    ("words", "why"),
-    [
-        (["between=adam-w16-d1-s0"], "expected two runs of one folder"),
-        (["between=a,b,c"], "expected two runs of one folder"),
-        (["results/again", "between=a,b"], "in 2 folders: expected two runs of one folder"),
-        (["between=adam-w16-d1-s0,adam-w16-d1-s0"], "both are the run .*; expected two"),
-        (["between=adam-w16-d1-s0,adam-w32-d1-s0"], "adam-w32-d1-s0: no such run in "),
-    ],
-)
-def test_what_are_no_two_networks(small, words, why):
-    with pytest.raises(UserError, match=why):
-        compare.main(["results/sweep", *words])
-
-
-def test_two_networks_on_data_that_is_not_here(small):
-    store = RunStore(small / "results/sweep")
-    sweep = Sweep.read(store.root)
-    others = [factory.made_otherwise(store.read(key), data="0" * 64) for key in sweep.keys]
-    shutil.rmtree(store.root)
-    factory.write_experiment(store.root, others)
-    with pytest.raises(UserError, match="was tested on other data than data/processed/mnist holds; data=FOLDER"):
-        compare.main(["results/sweep", "between=adam-w16-d1-s0,sgd-w16-d1-s0"])

@@ -10,7 +10,6 @@ import pandas as pd
 from pipeline.cli import console
 from pipeline.cli.formatting import listed, plural
 from pipeline.report.evidence import Evidence
-from pipeline.report.prose.verdicts import note
 from pipeline.statistics import summary
 from pipeline.statistics.analysis import Analysis
 from pipeline.statistics.summary import origin
@@ -45,7 +44,7 @@ def limits(analysis: Analysis) -> list[str]:
         f"{factor}: no two configurations agree in all other values, so it is not compared."
         for factor in analysis.design.absent
     ]
-    return found + _unpaired(analysis.contrasts)
+    return found
 
 
 def _lost(table: pd.DataFrame) -> list[str]:
@@ -57,19 +56,6 @@ def _lost(table: pd.DataFrame) -> list[str]:
     named = listed([f"{row['label']} ({row['n']} finished)" for _, row in some.head(3).iterrows()])
     more = f" and {plural(len(some) - 3, 'more configuration')}" if len(some) > 3 else ""
     return [f"Runs that did not finish ({counts}) are of {named}{more}: figures are of the seeds that did."]
-
-
-def _unpaired(contrasts: pd.DataFrame) -> list[str]:
-    """Contrasts of which fewer than two seeds are pairs."""
-    rows = contrasts[contrasts["figure"].eq("gap_accuracy") & contrasts["n"].lt(2)]
-    if rows.empty:
-        return []
-    first = rows.iloc[0]
-    why = f" ({said})" if (said := note(first)) else ""
-    others = f", nor of {plural(len(rows) - 1, 'more contrast')}" if len(rows) > 1 else ""
-    return [
-        f"No two seeds pair the runs of {first['a']} and {first['b']}{why}{others}: there is no test and no interval."
-    ]
 
 
 def mixed(results: Sequence[RunResult], who: str) -> list[str]:

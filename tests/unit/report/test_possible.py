@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 from pipeline.report import page, tables
-from pipeline.report.evidence import Evidence, Source
+from pipeline.report.evidence import Evidence
 from pipeline.report.plots import Plots
+from pipeline.report.sources import Source
 from pipeline.statistics import declaration, tuning
 from tests.support import factory
 

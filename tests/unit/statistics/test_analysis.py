@@ -67,18 +67,10 @@ def test_without_labels_the_images_part_is_binomial(quick):
     )
 
 
-def test_every_optimizer_has_a_profile(whole):
-    assert set(whole.profile["optimizer"]) == {"sgd", "rmsprop", "adam"}
-    assert whole.targets["n"].eq(10).all()
-
-
-# --- what runs lack
-
-
 def test_no_runs(quick, labels):
     found = analysis([], quick, labels)
     assert found.best is None
-    for table in (found.configurations, found.contrasts, found.levels, found.targets, found.profile):
+    for table in (found.configurations, found.contrasts, found.levels, found.targets):
         assert table.empty
 
 
