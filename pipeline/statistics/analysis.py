@@ -56,7 +56,11 @@ def analysis(results: Sequence[RunResult], declared: Declaration, labels: np.nda
     finished = list({result.key: result for result in results if result.key in used}.values())
     curves = {result.key: curve for result in finished if (curve := equal_fit.curve(result))}
     figures = summary.intervals(runs[runs["status"].eq(FINISHED)], ["configuration"], summary.SUMMARISED)
-    table = table.join(figures.set_index("configuration")).join(_over_images(finished, table, labels, declared))
+    groups = {name: [run for run in finished if run.job.configuration == name] for name in table.index}
+    over_images = {name: _over_images(own, labels, declared.confidence) for name, own in groups.items()}
+    columns = [f"{figure}_{end}_images" for figure in OVER_IMAGES for end in ("low", "high")]
+    images = pd.DataFrame.from_dict(over_images, orient="index").reindex(table.index).reindex(columns=columns)
+    table = table.join(figures.set_index("configuration")).join(images.astype(float))
     ranked = table[f"{summary.RANKING}_mean"].dropna()
     return Analysis(
         declared=declared,
@@ -69,39 +73,29 @@ def analysis(results: Sequence[RunResult], declared: Declaration, labels: np.nda
     )
 
 
-def _over_images(
-    finished: Sequence[RunResult], table: pd.DataFrame, labels: np.ndarray | None, declared: Declaration
-) -> pd.DataFrame:
-    """Columns `<figure>_low_images` and `_high_images`, a row per configuration of `table`."""
-    groups: dict[str, list[RunResult]] = {}
-    for result in finished:
-        groups.setdefault(result.job.configuration, []).append(result)
-    rows = {
-        name: _intervals_over_images(groups.get(str(name), []), labels, declared.confidence) for name in table.index
-    }
-    columns = [f"{figure}_{end}_images" for figure in OVER_IMAGES for end in ("low", "high")]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).astype(float)
-
-
-def _intervals_over_images(runs: Sequence[RunResult], labels: np.ndarray | None, confidence: float) -> list[float]:
-    """Low and high of each of OVER_IMAGES, of one configuration's runs."""
+def _over_images(runs: Sequence[RunResult], labels: np.ndarray | None, confidence: float) -> dict[str, float]:
+    """`<figure>_low_images` and `_high_images` of each of OVER_IMAGES, of one configuration's runs; none of a single run."""
     if len(runs) < 2:
-        return [np.nan] * 2 * len(OVER_IMAGES)
+        return {}
     predictions = [run.predictions for run in runs if run.predictions is not None]
     images = {"val": runs[0].job.dataset.validation_size, "test": max(map(len, predictions), default=0)}
     figures = pd.DataFrame([summary.figures_of(run) for run in runs])
-
-    def binomial(figure: str, split: str) -> crossed.Interval:
-        accuracy = float(figures[f"{split}_accuracy"].mean())
-        return crossed.of_shares(figures[figure].tolist(), accuracy, images[split], confidence)
-
+    splits = dict(zip(OVER_IMAGES, ("test", "val", summary.held_out(runs[0])), strict=True))
+    found = {
+        figure: crossed.of_shares(
+            figures[figure].tolist(), figures[f"{split}_accuracy"].mean(), images[split], confidence
+        )
+        for figure, split in splits.items()
+    }
     # Equally many images are not yet the same images.
-    data = {str(run.identity.get("data")) for run in runs}
-    complete = len(predictions) == len(runs) and len(data) == 1
-    if labels is not None and complete and {*map(len, predictions)} == {len(labels)}:
-        test = crossed.of_answers(np.array([np.equal(own, labels) for own in predictions]), confidence)
-    else:
-        test = binomial("test_accuracy", "test")
-    found = [test, binomial("val_accuracy", "val"), binomial("gap_accuracy", summary.held_out(runs[0]))]
-    bounds = [summary.BOUNDS[figure] for figure in OVER_IMAGES]
-    return [float(np.clip(end, *ends)) for interval, ends in zip(found, bounds, strict=True) for end in interval]
+    same = len({str(run.identity.get("data")) for run in runs}) == 1 and len(predictions) == len(runs)
+    if labels is not None and same and {*map(len, predictions)} == {len(labels)}:
+        found["test_accuracy"] = crossed.of_answers(
+            np.array([np.equal(own, labels) for own in predictions]), confidence
+        )
+    ends = {figure: np.clip(interval, *summary.BOUNDS[figure]) for figure, interval in found.items()}
+    return {
+        f"{figure}_{end}_images": value
+        for figure, own in ends.items()
+        for end, value in zip(("low", "high"), own, strict=True)
+    }
