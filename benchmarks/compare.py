@@ -67,7 +67,7 @@ def like(original: RunResult, seed: int) -> RunResult:
 def statistics(folder: Path) -> tuple[float, float, int]:
     """Seconds and processor seconds of the statistics, the imports of what they need included; the number of runs."""
     from pipeline.report.evidence import Evidence
-    from pipeline.report.sources import read_sources
+    from pipeline.storage.sources import read_sources
 
     evidence = Evidence(read_sources([folder]))
     dataset, _ = evidence.questions[0]

@@ -49,8 +49,8 @@ def compare(folders: Sequence[Path], out: Path, data: Path, tracking: str = NONE
     from pipeline.report import images, terminal
     from pipeline.report.evidence import Evidence
     from pipeline.report.prose import limits
-    from pipeline.report.sources import read_sources
     from pipeline.report.write import write
+    from pipeline.storage.sources import read_sources
 
     evidence = Evidence(read_sources(folders, RunStore(home() / "runs")), ui_address.noted(home()))
     if evidence.finished.empty and not evidence.lost:

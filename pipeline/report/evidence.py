@@ -12,10 +12,10 @@ import pandas as pd
 
 from pipeline.cli import ui_address
 from pipeline.config.run_config import Model, RunConfig, Training
-from pipeline.report.sources import Source
 from pipeline.statistics import declaration, summary
 from pipeline.statistics.analysis import Analysis, analysis
 from pipeline.statistics.equal_fit import gap_by_training_loss
+from pipeline.storage.sources import Source
 from pipeline.storage.sweeps import Lost
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
 
@@ -183,22 +183,16 @@ class Evidence:
 
     @cached_property
     def winner(self) -> RunResult | None:
-        """The network of the pictures: the sweep's winner, or the best on validation, or the first with weights."""
+        """The network of the pictures: the winner of the largest sweep; else its run of highest validation accuracy."""
         if not self.questions:
             return None
-        dataset, experiment = self.questions[0]
-        sources = sorted(self.sources, key=lambda source: source.name != experiment)
-        for source in sources:
-            for result in source.results:
-                if source.sweep and result.key == source.sweep.winner and result.finished:
-                    return result
-        for source in sources:
-            finished = [
-                r for r in source.results if r.finished and r.predictions is not None and r.job.dataset.name == dataset
-            ]
-            if finished:
-                return max(finished, key=lambda r: (r.figures.get("val/accuracy", -1.0), r.weights is not None))
-        return None
+        named = {source.sweep.winner for source in self.sources if source.sweep and source.name == self.questions[0][1]}
+        runs = [run for run in self.results_of(self.questions[0]) if run.finished and run.predictions is not None]
+
+        def order(run: RunResult) -> tuple[bool, float, bool]:
+            return run.key in named, run.figures.get("val/accuracy", -1.0), run.weights is not None
+
+        return max(runs, key=order, default=None)
 
     def count(self, status: str) -> int:
         """Runs of this status, each once; for lost ones those without a record too."""

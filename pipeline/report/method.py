@@ -56,7 +56,7 @@ def card(evidence: Evidence, arrays: Arrays | None) -> list[tuple[str, str]]:
         ("Intervals", INTERVALS),
         ("Claims", _claims(evidence)),
         ("Compute", compute),
-        ("Made with", "; ".join(_origin(evidence)) + "."),
+        ("Made with", f"{_origin(evidence)}."),
     ]
 
 
@@ -94,19 +94,12 @@ def _value(value: Any) -> str:
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _origin(evidence: Evidence) -> list[str]:
-    """What the runs were made from and on: each value once, three of a kind at most."""
-    found: dict[str, dict[str, None]] = {}
-    for result in evidence.results:
-        if result.finished:
-            made_of = {name: result.identity.get(name, "") for name in ("data", "source")}
-            for name, value in {**made_of, **result.identity.get("numerics", {}), **result.environment}.items():
-                # Digests by their first letters; a program by the command that starts it, wherever the checkout lies.
-                text = re.sub(r"\b([0-9a-f]{12})[0-9a-f]{28,}\b", r"\1", _value(value))
-                text = re.sub(r"^.*?/pipeline/(\w+)\.py", r"python -m pipeline.\1", text)
-                found.setdefault(name, {})[text] = None
-    return [
-        f"{name.replace('_', ' ')} {' / '.join(list(values)[:3])}{' / …' if len(values) > 3 else ''}"
-        for name, values in found.items()
-        if any(values)
-    ]
+def _origin(evidence: Evidence) -> str:
+    """What the first run was made from and on; where others differ, the page says so."""
+    result = next(result for result in evidence.results if result.finished)
+    made_of = {name: result.identity.get(name, "") for name in ("data", "source")}
+    values = {**made_of, **result.identity.get("numerics", {}), **result.environment}
+    text = "; ".join(f"{name.replace('_', ' ')} {_value(value)}" for name, value in values.items() if value != "")
+    # Digests by their first letters; a program by the command that starts it, wherever the checkout lies.
+    text = re.sub(r"\b([0-9a-f]{12})[0-9a-f]{28,}\b", r"\1", text)
+    return re.sub(r"\S*/pipeline/(\w+)\.py", r"python -m pipeline.\1", text)

@@ -21,16 +21,7 @@ from pipeline.training.result import DIVERGED, FAILED, FINISHED
 
 HERE = Path(__file__).resolve().parent
 
-FILES = [
-    "comparison.csv",
-    "contrasts.csv",
-    "runs.csv",
-    "curves.csv",
-    "gap_by_width.csv",
-    "gap_by_training_loss.csv",
-    "confusion.csv",
-    "metrics.json",
-]
+TABLES = ("comparison", "contrasts", "runs", "curves", "gap_by_width", "gap_by_training_loss", "confusion", "failures")
 
 GLOSSARY = {
     r"nats?": "The unit of cross-entropy with the natural logarithm: a loss of 0.1 nats means that the right class gets a "
@@ -64,7 +55,7 @@ def render(evidence: Evidence, plots: Plots | None, arrays: Arrays | None) -> st
         "notes": limits.notes(evidence),
         "method": method.card(evidence, arrays),
         "counts": {status: evidence.count(status) for status in (FINISHED, DIVERGED, FAILED)},
-        "files": FILES,
+        "files": [*(f"{name}.csv" for name in TABLES), "metrics.json"],
     }
     compared = _compared(evidence, plots) if plots else {}
     html = environment.get_template("page.html").render(common | compared)

@@ -169,11 +169,8 @@ def _dumbbells(rows: pd.DataFrame, suffix: str) -> Plot:
         held, test = "test_accuracy", "Nothing is held out, so it is the test file."
     ends = {f"held_out_{part}": rows[f"{held}_{part}"] for part in ("mean", "low", "high")}
     rows = rows.assign(label=[opening.configuration(row) for _, row in rows.iterrows()], **ends)
-    said = "; ".join(
-        f"{row['label']}: {formatting.percent(row['train_accuracy_mean'])} in training, {formatting.percent(row['held_out_mean'])} "
-        f"held out, {formatting.percent(row['test_accuracy_mean'])} in the test"
-        for _, row in rows.iterrows()
-    )
+    gaps = [f"{row['label']}: {formatting.points(row['gap_accuracy_mean'])}" for _, row in rows.iterrows()]
+    said = f"Accuracies of each optimizer at its best, and the gap between them. {'; '.join(gaps)}."
     caption = (
         "Diamond: accuracy on the training images; dot: on held-out images, its line the 95 % interval over seeds; the distance "
         f"between them is the gap, whose points stand beside the name. {test}"
@@ -263,14 +260,7 @@ def _gap_by_training_loss(table: pd.DataFrame, cells: pd.DataFrame, looks: Looks
         "How large the gap is when the training loss has fallen so far: above in loss, below in accuracy; mean over seeds, 95 % "
         "interval as a band. Where two lines pass the same training loss, the higher one generalises worse there."
     )
-    ends = [
-        (row, curves[row["configuration"]].iloc[-1]) for _, row in cells.iterrows() if row["configuration"] in curves
-    ]
-    last = "; ".join(
-        f"{row['optimizer']}, {_network_of(row)}: {formatting.number(end['gap_loss_mean'], 3)} nats at {end['training_loss']:.3g}"
-        for row, end in ends
-    )
-    said = f"The gap against the training loss, which falls to the right. At the ends of the lines: {last}."
+    said = "The gap against the training loss, which falls to the right."
     return _panels(f"gap_by_training_loss{suffix}", "The gap at each training loss", caption, said, panels, looks, 2)
 
 

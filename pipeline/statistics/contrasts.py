@@ -70,8 +70,8 @@ def contrasts(
             used = values[:, : declared.looks(seeds) or seeds]
             differences.append(used[0] - used[1])
             row = {"figure": figure, "question": str(FIGURES[figure].question), "n": used.shape[1], "seeds": seeds}
-            means = used.mean(axis=1) if used.size else np.full(3, np.nan)
-            rows.append(about | row | dict(zip(("mean_a", "mean_b", "level"), means.tolist(), strict=True)))
+            means = [float(own.mean()) if own.size else math.nan for own in used]
+            rows.append(about | row | dict(zip(("mean_a", "mean_b", "level"), means, strict=True)))
     if not rows:
         return pd.DataFrame(columns=COLUMNS)
     found = pd.DataFrame(rows)

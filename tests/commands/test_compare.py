@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +15,6 @@ import yaml
 from pipeline import compare
 from pipeline.cli import console
 from pipeline.cli.errors import UserError
-from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import Lost, Sweep
 from pipeline.tracking import reports
 from pipeline.training.result import DIVERGED
@@ -98,10 +95,6 @@ def test_what_it_writes(first):
     assert set(contents(first[0] / "reports")) >= {"index.html", *tables}
 
 
-def test_no_temporary_file_stays(first):
-    assert [name for name in contents(first[0] / "reports") if Path(name).name.startswith(".")] == []
-
-
 def test_without_a_terminal_it_speaks_plainly(first):
     assert "\x1b" not in first[1]
     assert "a smoke test, no claim" in first[1]
@@ -110,14 +103,6 @@ def test_without_a_terminal_it_speaks_plainly(first):
 def test_the_same_runs_give_the_same_bytes(first, small):
     compare.main(["results/sweep", "out=again", "tracking=none"])
     assert contents(small / "again") == contents(first[0] / "reports")
-
-
-def test_without_results_it_reads_the_store(project, capsys):
-    store = RunStore(project / "runs")
-    for run in factory.book_runs(2):
-        store.write(run)
-    compare.main(["tracking=none"])
-    assert "runs on mnist" in capsys.readouterr().out
 
 
 def test_nothing_trained_yet(project):
@@ -207,7 +192,7 @@ def test_figures_of_an_earlier_report_go_and_others_stay(small):
 def published(first) -> Callable[[str], None]:
     """Publishes the first report again, to the tracker of that name."""
     from pipeline.report.evidence import Evidence
-    from pipeline.report.sources import read_sources
+    from pipeline.storage.sources import read_sources
 
     evidence = Evidence(read_sources([first[0] / "results/sweep"]))
     files = {name: first[0] / "reports" / name for name in contents(first[0] / "reports")}
@@ -234,11 +219,6 @@ def test_a_leak_is_a_warning_on_the_parent_run(project, monkeypatch):
     assert tracker.notes["parent"].startswith("**Leak alarm")
 
 
-def test_no_tracking_asks_no_tracker(published, monkeypatch):
-    monkeypatch.setattr(reports, "open_tracker", lambda kind: pytest.fail("was asked"))
-    published("none")
-
-
 def test_trouble_with_the_tracker_costs_one_line(published, monkeypatch, capsys):
     def refuse(kind):
         raise RuntimeError("database is locked\nreally")
@@ -247,24 +227,3 @@ def test_trouble_with_the_tracker_costs_one_line(published, monkeypatch, capsys)
     published("sqlite")
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("warning: the report is not in MLflow (RuntimeError: database is locked really)")
-
-
-def test_a_tracker_has_what_compare_asks_of_it():
-    from pipeline.tracking import Tracker as Real
-
-    assert all(callable(getattr(Real, name)) for name in vars(Tracker) if not name.startswith("_"))
-
-
-def test_importing_the_stage_loads_nothing_heavy():
-    heavy = {"pandas", "matplotlib", "scipy", "keras", "tensorflow", "mlflow", "sklearn"}
-    code = f"import sys, pipeline.compare; print(sorted({heavy!r} & set(sys.modules)))"
-    ran = subprocess.run(
-        [sys.executable, "-c", code], cwd=Path(compare.__file__).parent.parent, capture_output=True, text=True
-    )
-    assert ran.stdout.strip() == "[]", ran.stderr
-
-
-def test_help_says_what_it_does(capsys):
-    with pytest.raises(SystemExit):
-        compare.main(["--help"])
-    assert "tracking=sqlite" in capsys.readouterr().out

@@ -21,7 +21,7 @@ from pipeline.config import commandline
 from pipeline.data import idx
 from pipeline.report import tables
 from pipeline.report.evidence import Evidence
-from pipeline.report.sources import Source
+from pipeline.storage.sources import Source
 from scripts import run_notebook
 from tests.support import factory
 

@@ -16,7 +16,7 @@ import pytest
 
 from pipeline import compare
 from pipeline.report.evidence import Evidence
-from pipeline.report.sources import Source, read_sources
+from pipeline.storage.sources import Source, read_sources
 from pipeline.storage.sweeps import Sweep
 from pipeline.training.result import RunResult
 from tests.support import factory

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.report.evidence import is_book, ranked
 from pipeline.report.prose.limits import notes
-from pipeline.report.sources import read_sources
+from pipeline.storage.sources import read_sources
 from pipeline.storage.sweeps import Lost
 from pipeline.training.result import DIVERGED
 from tests.support import factory

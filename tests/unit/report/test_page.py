@@ -13,7 +13,7 @@ from pipeline.report import page
 from pipeline.report.evidence import Evidence
 from pipeline.report.plots import Plots
 from pipeline.report.prose import verdicts
-from pipeline.report.sources import Source
+from pipeline.storage.sources import Source
 from pipeline.training.result import DIVERGED
 from tests.support import factory
 

@@ -13,8 +13,8 @@ import pytest
 from pipeline.report import page, tables
 from pipeline.report.evidence import Evidence
 from pipeline.report.plots import Plots
-from pipeline.report.sources import Source
 from pipeline.statistics import declaration, tuning
+from pipeline.storage.sources import Source
 from tests.support import factory
 
 pytestmark = pytest.mark.fault("intervals outside the possible")

@@ -15,7 +15,7 @@ from pipeline.report import page, tables, terminal
 from pipeline.report.evidence import Evidence
 from pipeline.report.plots import Plots
 from pipeline.report.prose import answers
-from pipeline.report.sources import Source
+from pipeline.storage.sources import Source
 from tests.support import factory
 
 pytestmark = pytest.mark.fault("narrow windows")
