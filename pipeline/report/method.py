@@ -47,7 +47,7 @@ def card(evidence: Evidence, arrays: Arrays | None) -> list[tuple[str, str]]:
     dataset = evidence.questions[0][0]
     jobs = [result.job for result in evidence.results_of(evidence.questions[0])]
     return [
-        ("Data", f"{dataset}{_sizes(arrays)}; {_split(jobs)} {LICENCES.get(dataset, '')}"),
+        ("Data", _data(dataset, jobs, arrays)),
         ("What is held fixed", ", ".join(_fixed(jobs)) + "."),
         ("Seeds", f"{formatting.ranged([job.seed for job in jobs])}. {SEEDS}"),
         ("Gap", GAP),
@@ -72,16 +72,12 @@ def _claims(evidence: Evidence) -> str:
     )
 
 
-def _sizes(arrays: Arrays | None) -> str:
-    if arrays is None:
-        return ""
-    return f": {len(arrays.train_images):,} training and {len(arrays.test_images):,} test images"
-
-
-def _split(jobs: Sequence[RunConfig]) -> str:
+def _data(dataset: str, jobs: Sequence[RunConfig], arrays: Arrays | None) -> str:
+    sizes = f": {len(arrays.train_images):,} training and {len(arrays.test_images):,} test images" if arrays else ""
     splits = {(job.dataset.validation_size, job.dataset.validation, job.dataset.validation_seed) for job in jobs}
     held = [f"{size:,} training images ({how}, seed {seed})" for size, how, seed in sorted(splits) if size]
-    return f"held out for validation: {formatting.listed(held) or 'nothing'}."
+    held_out = f"held out for validation: {formatting.listed(held) or 'nothing'}"
+    return f"{dataset}{sizes}; {held_out}. {LICENCES.get(dataset, '')}"
 
 
 def _fixed(jobs: Sequence[RunConfig]) -> list[str]:

@@ -45,17 +45,6 @@ class Plot:
     drawings: dict[str, bytes]
 
 
-@dataclass
-class Network:
-    """Pictures of the best network."""
-
-    name: str
-    confusion: Plot
-    errors: int
-    images: int
-    hardest: Plot | None
-
-
 class Comparison:
     """The pictures of one comparison; what its runs do not allow is None."""
 
@@ -81,9 +70,10 @@ class Plots:
             }
             curves = [_learning_curves(evidence, question) for question in evidence.questions]
             self.curves = [plot for plot in curves if plot]
-            winner = evidence.winner
-            shown = arrays is not None and winner is not None and winner.predictions is not None
-            self.network = _network(winner, arrays) if shown else None  # type: ignore[arg-type]
+            self.confusion, self.hardest = None, None
+            if arrays is not None and evidence.winner is not None:
+                self.confusion = _confusion(tables.confusion(evidence, arrays), arrays.classes)
+                self.hardest = _hardest(evidence.winner, arrays)
 
     @property
     def main(self) -> Comparison:
@@ -91,8 +81,7 @@ class Plots:
 
     def all(self) -> list[Plot]:
         found = [plot for comparison in self.comparisons.values() for plot in vars(comparison).values()]
-        of_network = [self.network.confusion, self.network.hardest] if self.network else []
-        return [plot for plot in (*found, *self.curves, *of_network) if plot]
+        return [plot for plot in (*found, *self.curves, self.confusion, self.hardest) if plot]
 
     def files(self) -> dict[str, bytes]:
         """Name of each PNG and its bytes."""
@@ -316,15 +305,13 @@ def _curves(bands: pd.DataFrame, configuration: str) -> list[list[Line]]:
 # --- the best network
 
 
-def _network(result: RunResult, arrays: Arrays) -> Network:
-    labels, predictions = np.asarray(arrays.test_labels), np.asarray(result.predictions)
-    counts = np.zeros((arrays.classes, arrays.classes), dtype=int)
-    np.add.at(counts, (labels, predictions), 1)
-    errors = int((labels != predictions).sum())
-    said = f"Confusion matrix of {len(labels):,} test images: {formatting.plural(errors, 'error')}."
-    caption = "Test images by what they show (rows) and what the network says (columns)."
-    confusion = _single("confusion", "What it takes for what", caption, said, figures.confusion(counts))
-    return Network(result.name, confusion, errors, len(labels), _hardest(result, arrays))
+def _confusion(answers: pd.DataFrame, classes: int) -> Plot:
+    counts = np.zeros((classes, classes), dtype=int)
+    np.add.at(counts, (answers["actual"], answers["predicted"]), 1)
+    errors = formatting.plural(len(answers) - int(np.trace(counts)), "error")
+    said = f"{errors} on {len(answers):,} test images."
+    caption = f"{said} Rows: what an image shows; columns: what the network says."
+    return _single("confusion", "What it takes for what", caption, said, figures.confusion(counts))
 
 
 def _hardest(result: RunResult, arrays: Arrays) -> Plot | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -152,29 +153,17 @@ def metrics(evidence: Evidence) -> dict[str, Any]:
     return _plain(numbers)
 
 
-def flat(numbers: dict[str, Any], prefix: str = "comparison") -> dict[str, float]:
+def flat(numbers: dict[str, Any]) -> dict[str, float]:
     """The numbers among `metrics`, by a path such as `comparison/best/test_accuracy`."""
-    found: dict[str, float] = {}
-    for name, value in numbers.items():
-        if isinstance(value, dict):
-            found |= flat(value, f"{prefix}/{name}")
-        elif isinstance(value, int | float):
-            found[f"{prefix}/{name}"] = float(value)
-    return found
+    found = pd.json_normalize(numbers, sep="/").iloc[0].items()
+    return {f"comparison/{name}": float(value) for name, value in found if isinstance(value, Real)}
 
 
 def _figures(row: pd.Series) -> dict[str, Any]:
     """One configuration's means, and the SD of what it is known by."""
-    figures = {
-        name: row[f"{name}_mean"]
-        for name in (summary.RANKING, "test_accuracy", "test_loss", "gap_accuracy", "gap_loss")
-    }
-    return {
-        "configuration": row["name"],
-        "seeds": int(row["n"]),
-        **figures,
-        "test_accuracy_sd": row["test_accuracy_sd"],
-    }
+    names = (summary.RANKING, "test_accuracy", "test_loss", "gap_accuracy", "gap_loss")
+    means = {name: row[f"{name}_mean"] for name in names}
+    return {"configuration": row["name"], "seeds": int(row["n"]), **means, "test_accuracy_sd": row["test_accuracy_sd"]}
 
 
 def _plain(value: Any) -> Any:
