@@ -30,8 +30,8 @@ INFO = {"all", "config", "defaults", "defaults-tree", "plugins", "searchpath"}
 MULTIRUN = {"--multirun", "-m"}
 MODES = {*MULTIRUN, "--run", "-r", "--info", "-i", "--shell-completion", "-sc"}
 OPTIONS = {*MODES, *VALUED, "--help", "-h", "--hydra-help", "--version", "--resolve", "--verbose", "-v"}
-LAUNCHERS = ("batched", "batched_slurm", "batched_submitit_local", "basic")
-"""Those whose jobs end up in one sweep: others train each in a process that knows nothing of the others."""
+LAUNCHERS = ("batched", "batched_slurm")
+"""Those whose jobs are one sweep."""
 
 DEFAULTS = {"optimizer": "rmsprop", "model": "dense"}
 """Groups whose files have keys of their own, and what conf/config.yaml chooses of each."""
@@ -120,8 +120,10 @@ def _check_hydra(override: Override) -> list[str]:
         ]
     if key == "hydra.job.name" and "/" in rules.shown(value):
         return [f"{key}={rules.shown(value)}: expected a name without /, as it becomes that of the log"]
-    if key == "hydra.sweeper.max_batch_size" and (line := rules.complaint(key, value, rules.BATCH_SIZE)):
+    if key == "hydra/sweeper" and (line := rules.complaint(key, value, rules.choice(["basic"]))):
         return [line]
+    if key == "hydra.sweeper.max_batch_size":
+        return [f"{key}: all runs of a sweep come together; leave it out"]
     return []
 
 

@@ -37,6 +37,9 @@ _KEY = r"\+{0,2}(?:dataset|model|optimizer|training|device|experiment|sweep|seed
 HARMLESS = re.compile(rf"python -m pipeline\.train(?: {_KEY}[\w.,:+/-]*| '{_KEY}[\w .,:+/=()\[\]-]*')*")
 """A command that trains runs and nothing else: no path, no address, nothing that a shell or Hydra would replace."""
 
+EARLIER = {"trained", "train_seconds", "peak_memory_mb", "machine", "workers"}
+"""What records of earlier releases have besides."""
+
 RUNNING, ENDED, STOPPED = "running", "ended", "stopped"
 
 
@@ -68,13 +71,6 @@ class Sweep:
     """Digest of the question and the keys asked for: the same command means the same sweep."""
     status: str = ENDED
     """`running` (or killed), `stopped` (Ctrl-C, SIGTERM) or `ended`."""
-    trained: int = 0
-    """How many runs this command trained; the others were there. What follows is what that took, to predict the next sweep."""
-    train_seconds: float = 0.0
-    """Sum of their training times, of each run by itself."""
-    peak_memory_mb: float = 0.0
-    machine: str = ""
-    workers: int = 1
 
     @property
     def asked(self) -> set[str]:
@@ -109,6 +105,7 @@ class Sweep:
         Keys and id become names of files, so they are looked at.
         """
         try:
+            plain = {name: value for name, value in plain.items() if name not in EARLIER}
             if unknown := sorted({*plain, *(name for lost in plain["lost"] for name in lost)} - _FIELDS):
                 raise OtherRelease(printable(f"unknown {', '.join(unknown)[:80]}"))
             sweep = cls(**{**plain, "lost": [_texts(Lost(**lost)) for lost in plain["lost"]]})
@@ -117,8 +114,7 @@ class Sweep:
             forms = [(sweep.id, ID), *((key, KEY) for key in keys)]
             if strange := [value for value, form in forms if not form.fullmatch(value)]:
                 raise ValueError(f"{strange[0]!r} is neither a key nor an id")
-            numbers = (sweep.seconds, sweep.trained, sweep.train_seconds, sweep.peak_memory_mb, sweep.workers)
-            if not all(isinstance(number, int | float) and 0 <= number < math.inf for number in numbers):
+            if not (isinstance(sweep.seconds, int | float) and 0 <= sweep.seconds < math.inf):
                 raise ValueError("a number in it is none")
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"{type(error).__name__}: {error}") from error

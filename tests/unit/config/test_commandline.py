@@ -25,7 +25,7 @@ GOOD = [
     "sweep=null",
     "device.xla=false",
     "tracking.uri=http://127.0.0.1:5000",
-    "hydra/launcher=basic",
+    "hydra/launcher=batched",
     "model.width=${model.depth}",
     "--cfg job",
     "-cn config optimizer=sgd",
