@@ -135,7 +135,7 @@ class Session:
             if outcome.result is None:
                 positions.setdefault(outcome.key, []).append(position)
             else:
-                self.publisher.publish(outcome.result, outcome.run.dataset)
+                self.publisher.publish(outcome.result)
                 yield position, outcome
         new = [self.outcomes[self.batch + same[0]].run for same in positions.values()]
         if not new:
@@ -148,7 +148,7 @@ class Session:
                     own = replace(stored, run=run, trained=stored.trained and position == same[0])
                     self.outcomes[self.batch + position] = own
                 if stored.result is not None:
-                    self.publisher.publish(stored.result, stored.run.dataset)
+                    self.publisher.publish(stored.result)
                     progress.done(stored.result)
                 yield from ((position, self.outcomes[self.batch + position]) for position in same)
 
@@ -199,7 +199,7 @@ class Session:
                 with suppress(KeyError, UnreadableRun, OSError):
                     result = self.store.read(outcome.key)
                     self.outcomes[position] = replace(outcome, result=result)
-                    self.publisher.publish(result, outcome.run.dataset)
+                    self.publisher.publish(result)
 
     def tag_lost(self) -> None:
         """Note on the sweep's parent run which runs are lost, why, and the commands that train them again."""

@@ -28,13 +28,11 @@ def add(client: MlflowClient, run_id: str, files: Mapping[str, Path]) -> None:
             client.log_artifact(run_id, str(path), None if folder == "." else folder)
 
 
-def read(client: MlflowClient, run_id: str, name: str) -> str | None:
-    """The text of a file at the top of a run's files; None if there is none. Raises UserError for one that is too large."""
-    [size] = [item.file_size for item in client.list_artifacts(run_id) if item.path == name] or [None]
-    if size is None:
-        return None
-    if size > LARGEST_TEXT:
-        raise UserError(f"MLflow run {run_id}: its {name} has {size:,} bytes, expected at most {LARGEST_TEXT:,}")
+def read(client: MlflowClient, run_id: str, name: str) -> str:
+    """The text of a file at the top of a run's files. Raises UserError if there is none, or one that is too large."""
+    sizes = {item.path: item.file_size or 0 for item in client.list_artifacts(run_id)}
+    if not 0 < sizes.get(name, 0) <= LARGEST_TEXT:
+        raise UserError(f"MLflow run {run_id}: expected a file {name} of at most {LARGEST_TEXT:,} bytes")
     with tempfile.TemporaryDirectory() as temporary:
         return Path(client.download_artifacts(run_id, name, temporary)).read_text(encoding="utf-8")
 
