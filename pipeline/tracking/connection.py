@@ -109,11 +109,9 @@ class Connection:
                 location = self.address.artifacts.as_uri() if self.address.artifacts else None
                 self._experiments[name] = self.client.create_experiment(name, location, views.experiment_tags())
             elif found.lifecycle_stage != "active":
-                restore = f"{shlex.quote(sys.executable)} -m mlflow experiments restore --experiment-id"
-                raise UserError(
-                    f"the MLflow experiment {name!r} was deleted; restore it with:"
-                    f" MLFLOW_TRACKING_URI={shlex.quote(self.address.shown)} {restore} {found.experiment_id}"
-                )
+                restore = f"python -m mlflow experiments restore --experiment-id {found.experiment_id}"
+                address = f"MLFLOW_TRACKING_URI={shlex.quote(self.address.shown)}"
+                raise UserError(f"the MLflow experiment {name!r} was deleted; restore it with: {address} {restore}")
             else:
                 self._experiments[name] = found.experiment_id
         return self._experiments[name]

@@ -18,7 +18,7 @@ from pipeline.models import dense, devices
 from pipeline.storage import npy
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
-from pipeline.tracking import files
+from pipeline.tracking import runs
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -63,7 +63,7 @@ def send_model(tracker: Tracker, store: RunStore, result: RunResult, ids: Mappin
 
     run_id = ids["run_id"]
     with tracker.connection.exclusive("log a model") as client:
-        files.check_folder(client, run_id, tracker.address.artifacts)
+        runs.check_folder(client, run_id, tracker.address.artifacts)
         _log(client, run_id, NAME, save)
     store.note_published(result.key, {**ids, "model": run_id})
 

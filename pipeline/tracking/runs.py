@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import getpass
 import os
+import shlex
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
-from pipeline.tracking import describe, files, process
+from pipeline.cli.errors import UserError
+from pipeline.tracking import describe, process
 from pipeline.tracking.describe import Point
 
 if TYPE_CHECKING:
@@ -29,6 +33,7 @@ NAMED = 100
 """Runs to ask for by their ids at once."""
 BATCH_METRICS, BATCH_PARAMETERS, BATCH_TAGS = 800, 100, 100
 """MLflow takes 1000 metrics, 100 parameters and 100 tags in one call, and 1000 of all together."""
+LARGEST_TEXT = 2**20
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ def record(client: MlflowClient, entry: Entry, live: dict[str, list[Point]], res
     run_id = run.info.run_id if run else _create(client, entry, entry.tags)
     missing = _missing(points, live.get(run_id, []))
     send(client, run_id, missing, describe.parameters(result), entry.tags if run else {})
-    files.check_folder(client, run_id, entry.artifacts)
+    check_folder(client, run_id, entry.artifacts)
     client.log_text(run_id, describe.provenance(result), describe.PROVENANCE)
     _describe_data(client, run_id, entry.result)
     client.set_terminated(run_id, FINISHED if result.finished else FAILED, describe.span(result)[1])
@@ -195,6 +200,45 @@ def origin() -> dict[str, str]:
         user = "unknown"
     program = spec.name if spec else os.path.basename(sys.argv[0])
     return {"mlflow.user": user, "mlflow.source.name": program, "mlflow.source.type": "LOCAL"}
+
+
+# --- files
+
+
+def add_files(client: MlflowClient, run_id: str, files: Mapping[str, Path]) -> None:
+    """Put files and whole folders under a run, each at its own path (`figures/gap.png`), which ends with its own name."""
+    for name, path in files.items():
+        if path.is_dir():
+            client.log_artifacts(run_id, str(path), name)
+        else:
+            folder = str(PurePosixPath(name).parent)
+            client.log_artifact(run_id, str(path), None if folder == "." else folder)
+
+
+def read_file(client: MlflowClient, run_id: str, name: str) -> str:
+    """The text of a file at the top of a run's files. Raises UserError if there is none, or one that is too large."""
+    sizes = {item.path: item.file_size or 0 for item in client.list_artifacts(run_id)}
+    if not 0 < sizes.get(name, 0) <= LARGEST_TEXT:
+        raise UserError(f"MLflow run {run_id}: expected a file {name} of at most {LARGEST_TEXT:,} bytes")
+    with tempfile.TemporaryDirectory() as temporary:
+        return Path(client.download_artifacts(run_id, name, temporary)).read_text(encoding="utf-8")
+
+
+def check_folder(client: MlflowClient, run_id: str, ours: Path | None) -> None:
+    """Raise UserError if the files of the run's experiment are where the project was before it was moved.
+
+    MLflow keeps their absolute path: it would create the old folder again, and show none of the earlier files.
+    """
+    parts = urlsplit(client.get_run(run_id).info.artifact_uri)
+    if parts.scheme not in ("", "file") or ours is None:
+        return
+    theirs = next((path for path in Path(unquote(parts.path)).parents if path.name == ours.name), ours)
+    if theirs != ours and not theirs.exists():
+        made, link = shlex.quote(str(theirs.parent)), f"{shlex.quote(str(ours))} {shlex.quote(str(theirs))}"
+        raise UserError(
+            f"MLflow looks for the files of this experiment in {theirs}, which is gone (was the project moved?);"
+            f" lead it to them with: mkdir -p {made} {shlex.quote(str(ours))} && ln -s {link}"
+        )
 
 
 # --- looking up

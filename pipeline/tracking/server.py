@@ -100,15 +100,14 @@ def _print_complaints(lines: IO[str]) -> None:
 
 
 def free_port(word: str) -> int:
-    """The port that `word` names. Raises UserError where it is in use, with one that is free."""
+    """The port that `word` names. Raises UserError where it is in use."""
     if not word.isdecimal() or not 1 <= int(word) <= 65535:
         raise UserError(f"port={word}: expected a number from 1 to 65535")
     port = int(word)
     if not is_free(port):
-        other = next((other for other in range(port + 1, min(port + 100, 65536)) if is_free(other)), "NUMBER")
         raise UserError(
             f"port {port} is in use (perhaps by this server already: http://{HOST}:{port});"
-            f" choose another: python -m pipeline.ui port={other}"
+            f" choose another: python -m pipeline.ui port={port + 1}"
         )
     return port
 

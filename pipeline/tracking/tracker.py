@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.tracking import describe, files, runs, sweeps
+from pipeline.tracking import describe, runs, sweeps
 from pipeline.tracking.address import NONE, SERVER, Address
 from pipeline.tracking.connection import Connection
 from pipeline.tracking.database import TrackingUnavailable
@@ -170,10 +170,10 @@ class Tracker:
                 client.delete_tag(run_id, name)
 
     def add_files(self, run_id: str, paths: Mapping[str, Path]) -> None:
-        """See `files.add`."""
+        """See `runs.add_files`."""
         with self.connection.exclusive("add files") as client:
-            files.check_folder(client, run_id, self.address.artifacts)
-            files.add(client, run_id, paths)
+            runs.check_folder(client, run_id, self.address.artifacts)
+            runs.add_files(client, run_id, paths)
 
     # --- looking up
 
@@ -221,8 +221,8 @@ class Tracker:
             for run in runs.search(client, runs.all_experiments(client), query):
                 if {describe.KEY, describe.STATUS} <= run.data.tags.keys():
                     histories = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
-                    files.check_folder(client, run.info.run_id, self.address.artifacts)
-                    return restore.result(run, histories, files.read(client, run.info.run_id, describe.PROVENANCE))
+                    runs.check_folder(client, run.info.run_id, self.address.artifacts)
+                    return restore.result(run, histories, runs.read_file(client, run.info.run_id, describe.PROVENANCE))
         return None
 
     def published_keys(self) -> dict[str, str] | None:

@@ -222,15 +222,12 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (2, 28, 28))
     [
         (PIXELS / 255, "got fractions; were the pixels scaled to [0, 1]?"),
         (PIXELS > 127, "got no value above 1; were the pixels scaled to [0, 1]?"),
-        (PIXELS + 1, "got values from 1 to 256"),
         (-PIXELS, "got values from -255 to 0"),
         (np.full((1, 28, 28), np.nan), "raw pixels, whole numbers from 0 to 255; got values from nan to nan"),
-        (np.full((1, 28, 28), "white"), "could not convert string to float"),
         (PIXELS.reshape(2, -1), "does not match expected shape (-1, 28, 28)"),
-        (PIXELS[0], "does not match expected shape (-1, 28, 28)"),
         (PIXELS[:0], "numpy array input"),
     ],
-    ids=["scaled", "black and white", "too bright", "negative", "not a number", "text", "flat", "one image", "none"],
+    ids=["scaled", "black and white", "negative", "not a number", "flat", "none"],
 )
 def test_anything_but_raw_pixels_is_refused(ask: Ask, images: np.ndarray, said: str) -> None:
     status, answer = ask({"inputs": images.tolist()})
