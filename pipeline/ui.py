@@ -21,7 +21,7 @@ def main(argv: Sequence[str]) -> int:
     if tracker.address.uri.startswith("http"):
         print(f"runs are kept by the MLflow server at {tracker.address.shown}: open that address")
         return 0
-    port = server.free_port(values["port"], "python -m pipeline.ui")
+    port = server.free_port(values["port"])
     address = f"http://{server.HOST}:{port}"
     signal.signal(signal.SIGTERM, _terminated)
     tracker.warm()

@@ -64,12 +64,6 @@ class PlannedRun:
         return shlex.join(["python", "-m", "pipeline.train", *words])
 
     @property
-    def dataset(self) -> dict[str, Any]:
-        """The data set as MLflow shows it."""
-        shape = list(self.arrays.train_images.shape)
-        return {"name": self.job.dataset.name, "digest": self.arrays.digest, "shape": shape}
-
-    @property
     def samples(self) -> int:
         """Samples that it trains on."""
         return self.job.dataset.train_size or len(self.arrays.train_labels) - self.job.dataset.validation_size

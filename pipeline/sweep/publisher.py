@@ -9,9 +9,6 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
-
-import numpy as np
 
 from pipeline.cli.errors import without_logins
 from pipeline.models import devices
@@ -141,13 +138,13 @@ class Publisher:
         with suppress(TrackingUnavailable):
             for run, points in due if self._trouble is None else ():
                 if run.key not in self._live:
-                    self._live[run.key] = self.tracker.start(run.begun(), self.question, self.under, run.dataset)
+                    self._live[run.key] = self.tracker.start(run.begun(), self.question, self.under)
                 if points and self._live[run.key]:
                     self.tracker.add(self._live[run.key], points)
 
-    def publish(self, result: RunResult, dataset: Mapping[str, Any] | None = None) -> None:
+    def publish(self, result: RunResult) -> None:
         def task() -> None:
-            ids = self.tracker.publish(result, self.question, self.under, dataset)
+            ids = self.tracker.publish(result, self.question, self.under)
             self._live.pop(result.key, None)
             if ids:
                 self.store.note_published(result.key, ids)
@@ -175,8 +172,7 @@ class Publisher:
                 # Saving a network needs no GPU, and the one it was trained on may be another machine's.
                 cpu = replace(run.device, kind="cpu", precision="float32")
                 devices.start(run.device if on_this_machine(run.device) else cpu)
-                images = np.asarray(run.arrays.test_images[:5])
-                send_model(self.tracker, self.store, result, published, images, run.device.dtype)
+                send_model(self.tracker, self.store, result, published, run.device.dtype)
 
         self._put(task)
 

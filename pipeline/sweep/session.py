@@ -103,7 +103,7 @@ class Session:
         """Publish what is there already, as far as MLflow lacks it."""
         for position, outcome in enumerate(self.outcomes):
             if outcome.result is not None:
-                self.publisher.publish(outcome.result, outcome.run.dataset)
+                self.publisher.publish(outcome.result)
                 yield position, outcome
 
     def execute(self) -> Generator[Outcome]:
@@ -130,7 +130,7 @@ class Session:
         """Store and publish what has ended."""
         stored = self._store(outcome)
         if stored.result is not None:
-            self.publisher.publish(stored.result, stored.run.dataset)
+            self.publisher.publish(stored.result)
         for position in self.positions[outcome.run.key]:
             self.outcomes[position] = replace(stored, run=self.outcomes[position].run)
             yield position, self.outcomes[position]
@@ -164,7 +164,7 @@ class Session:
                 with suppress(KeyError, UnreadableRun, OSError):
                     result = self.store.read(outcome.key)
                     self.outcomes[position] = replace(outcome, result=result)
-                    self.publisher.publish(result, outcome.run.dataset)
+                    self.publisher.publish(result)
         with suppress(UserError):  # a full disk, which ended the command
             self.ledger.write(self._record(STOPPED, self.publisher.under))
         messages.say_lost(self.outcomes)
