@@ -19,7 +19,7 @@ from pipeline.cli.errors import UserError, printable
 from pipeline.config import rules
 from pipeline.config.run_config import Dataset, Model, Training, digest
 from pipeline.data.sources import DATASETS
-from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
+from pipeline.training.result import DIVERGED, FAILED, FINISHED, PRUNED, RunResult
 
 SHA256 = re.compile("[0-9a-f]{64}")
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
@@ -135,15 +135,17 @@ def _values(job: Mapping[str, Any]) -> Iterator[str | None]:
     for section, values in job.items():
         for name, value in values.items() if isinstance(values, dict) else [("", values)]:
             key = f"{section}.{name}" if name else section
+            if key in rules.NAMES:
+                continue
             if rule := rules.rule_for(key):
                 yield rules.complaint(key, value, rule)
-            elif key not in rules.NAMES and not isinstance(value, int | float | bool | None):
+            elif not isinstance(value, int | float | bool | None):
                 yield f"{key}: {value!r}"
 
 
 def checked(result: RunResult) -> RunResult:
     """The run with every text printable. Raises ValueError for a value that no training gives."""
-    if result.status not in (FINISHED, DIVERGED, FAILED):
+    if result.status not in (FINISHED, DIVERGED, FAILED, PRUNED):
         raise ValueError(f"its status is {result.status!r}")
     for name, value in [*result.digests.items(), *result.sources.items(), *_identity_digests(result)]:
         if not (isinstance(value, str) and SHA256.fullmatch(value)):

@@ -30,11 +30,6 @@ class Space:
     """Of the ranges, as they were typed."""
     fixed: list[str]
 
-    @property
-    def groups(self) -> list[str]:
-        """Keys that choose a file of `conf/`, such as `optimizer`."""
-        return [key for key in self.distributions if key in rules.GROUPS]
-
 
 def space_of(words: Sequence[str], default: dict[str, str]) -> Space:
     """The space of a command's `words`; if they have no range, that of `default` (ranges by key) without their keys.
@@ -58,9 +53,12 @@ def space_of(words: Sequence[str], default: dict[str, str]) -> Space:
     return Space(distributions, ranges, fixed)
 
 
-def word(key: str, value: Value) -> str:
-    """A value of the study as a word of `python -m pipeline.train`."""
-    return f"{key}={rules.shown(value)}"
+def first(distribution: BaseDistribution) -> Value:
+    """The lowest value, or the first choice."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[0]
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    return distribution.low
 
 
 def _parsed(word: str) -> Override:

@@ -139,6 +139,19 @@ class Study:
             values = [figures[each.name] if result.finished else each.diverged for each in self.settings.objectives]
             self._study.tell(trial, values)
 
+    def refuse(self, trial: Trial, reason: str) -> None:
+        """Note that a trial has no result, and why."""
+        trial.set_user_attr("status", "refused")
+        trial.set_user_attr("reason", reason)
+        self._study.tell(trial, state=TrialState.FAIL)
+
+
+def drawn(distributions: Mapping[str, BaseDistribution], count: int, seed: int) -> list[dict[str, Any]]:
+    """The values of so many trials, at random."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=RandomSampler(seed=seed))
+    return [study.ask(dict(distributions)).params for _ in range(count)]
+
 
 def _storage(address: str | None, folder: Path) -> BaseStorage:
     if address is None:
