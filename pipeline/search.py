@@ -13,7 +13,7 @@ are neither ranges nor below are those of `python -m pipeline.train`, and hold f
 
 n_trials is a total: the same command goes on to it after a stop or a kill. A run that is stored already costs nothing; a run
 that diverged counts as accuracy 0. The same seed and batch give the same trials (with pruner=hyperband, batch=1).
-Writes results/NAME/trials.csv; plan=true says what it would take.
+Writes trials.csv beside the study, in results/; plan=true says what it would take.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial, Trial
 
+from pipeline.cli import console
 from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import duration
 from pipeline.config.compose import ConfigurationError
@@ -29,8 +30,6 @@ from pipeline.sweep.session import Batches, Session
 from pipeline.tracking import TrackingUnavailable
 from pipeline.training.outcome import Epoch
 
-FOLDER = "results"
-
 
 class Search:
     """One study, and the session that trains its trials."""
@@ -41,7 +40,7 @@ class Search:
         self.runs = SearchRuns(settings, space)
         self.declaration = self.runs.declaration()
         self.name = settings.name or f"{QUESTION}-{digest(self.declaration)[:8]}"
-        self.folder = from_project(f"{FOLDER}/{self.name}")
+        self.folder = from_project(settings.out) / self.name
         self.store = RunStore(store_root(self.runs.values["paths"]["runs"]))
         device = self.runs.base.device
         at_a_time = device.stack if device.backend == "jax" else device.workers
@@ -86,7 +85,7 @@ class Search:
         new = to_train(look_up(tuple(runs), self.store, self.runs.values, single=False))
         seconds = sweep_seconds(new, History(self.store.records()).seconds_each(new))
         return [
-            f"plan of {self.settings.n_trials} trials, {self.batch} at a time, in {FOLDER}/{self.name}",
+            f"plan of {self.settings.n_trials} trials, {self.batch} at a time, in {console.in_checkout(self.folder)}",
             *(f"  {word}" for word in self.space.words),
             f"time: about {duration(seconds)}, if none of them is there",
         ]

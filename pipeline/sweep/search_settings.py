@@ -66,6 +66,7 @@ class SearchSettings:
     pruner: Annotated[str, Choice(PRUNERS)]
     batch: Annotated[int, Ge(0), Le(65_536)]
     seed: Seed
+    out: Text
     name: FolderName | None
     storage: Text | None
     objectives: tuple[Objective, ...]

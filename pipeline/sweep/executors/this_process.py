@@ -49,7 +49,7 @@ class ThisProcess:
             self.on_start()
             jobs, classes = [run.job for run in group], group[0].arrays.classes
             ends = partial(self._ends, group)
-            events = trainer.train(jobs, data, classes, device, prune=ends)
+            events = trainer.train(jobs, data, classes, device, None, ends)
             with closing(cast("Generator[Event]", events)):
                 for event in events:
                     run = group[event.index]
