@@ -18,7 +18,7 @@ import numpy as np
 from pipeline.cli.errors import UserError, printable
 from pipeline.config import rules
 from pipeline.config.run_config import Dataset, Model, Training, digest
-from pipeline.data.sources import DATASETS
+from pipeline.data.sources import declared_classes
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
 
 SHA256 = re.compile("[0-9a-f]{64}")
@@ -211,8 +211,7 @@ def check_predictions(result: RunResult, samples: int | None = None, classes: in
     found = result.predictions
     if found is None:
         return
-    known = DATASETS.get(result.job.dataset.name)
-    classes = classes or (known.classes if known else None)
+    classes = classes or declared_classes(result.job.dataset.name)
     if found.dtype != np.uint8 or found.ndim != 1:
         raise ValueError(f"its predictions are {found.ndim}-dimensional {found.dtype}, expected a list of uint8")
     if samples is not None and len(found) != samples:

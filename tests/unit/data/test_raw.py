@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from pipeline.cli.errors import UserError
-from pipeline.data import idx, raw
-from pipeline.data.sources import MNIST, compress
+from pipeline.data import idx, raw, sources
+from pipeline.data.mirrors import compress
+from pipeline.data.samples import Decoded, Samples
 from tests.unit.data import tiny
 
 IMAGES, LABELS = tiny.FILES[0].name, tiny.FILES[1].name
@@ -31,8 +32,8 @@ def damaged(folder: Path, name: str, unpacked: bytes) -> str:
 
 
 def test_sound_files(folder: Path) -> None:
-    train, test = raw.read(tiny.TINY, folder)
-    found = (train.images, train.labels, test.images, test.labels)
+    decoded = raw.read(tiny.TINY, folder)
+    found = [array for part in (decoded.train, decoded.test) for array in (part.images, part.labels)]
     assert all(np.array_equal(a, b) for a, b in zip(found, tiny.ARRAYS.values(), strict=True))
 
 
@@ -68,13 +69,33 @@ def test_test_files_are_checked_as_well(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def mnist(mnist_folder: Path) -> dict[str, raw.Samples]:
-    return dict(zip(("train", "test"), raw.read(MNIST, mnist_folder), strict=True))
+def mnist(mnist_folder: Path) -> Samples:
+    return raw.read(sources.find("mnist"), mnist_folder).train
 
 
-def test_means_of_mnist_are_the_published_ones(mnist: dict[str, raw.Samples]) -> None:
-    counts = np.bincount(mnist["train"].images.reshape(-1), minlength=256)
+def test_means_of_mnist_are_the_published_ones(mnist: Samples) -> None:
+    counts = np.bincount(mnist.images.reshape(-1), minlength=256)
     pixels = np.arange(256) / 255
     mean = np.average(pixels, weights=counts)
     assert mean == pytest.approx(0.1307, abs=5e-5)
     assert np.sqrt(np.average((pixels - mean) ** 2, weights=counts)) == pytest.approx(0.3081, abs=5e-5)
+
+
+# Letters as EMNIST has them
+
+
+def emnist(labels: np.ndarray, images: np.ndarray) -> Decoded:
+    dataset = sources.find("emnist_letters")
+    content = dict(zip(dataset.files, [compress(idx.encode(array)) for array in (images, labels) * 2], strict=True))
+    return raw.decode(dataset, content, Path("emnist"))
+
+
+def test_letters_are_turned_upright_and_counted_from_0() -> None:
+    images = np.arange(26 * 6, dtype=np.uint8).reshape(26, 2, 3)
+    found = emnist(np.arange(1, 27, dtype=np.uint8), images)
+    assert found.train.labels.tolist() == list(range(26))
+    assert (found.classes[0], found.classes[25]) == ("a", "z")
+    assert np.array_equal(found.train.images, images.transpose(0, 2, 1))
+    assert found.shape == (3, 2)
+    with pytest.raises(UserError, match=r"labels-idx1-ubyte\.gz: label 0 is 0, expected 1 to 26"):
+        emnist(np.arange(26, dtype=np.uint8), images)
