@@ -100,7 +100,7 @@ def test_conf_is_a_dep_where_hydra_composes(stage: str) -> None:
 @in_each_stage
 def test_each_dep_is_there_or_made_by_an_earlier_stage(stage: str) -> None:
     earlier = [out for other in list(STAGES)[: list(STAGES).index(stage)] for out in outs(other)]
-    assert [dep for dep in deps(stage) if dep not in earlier and not (CHECKOUT / dep).exists()] == []
+    assert [dep for dep in deps(stage) if dep not in earlier and not (CHECKOUT / filled(dep)).exists()] == []
     assert [dep for dep in deps(stage) if dep in earlier and dep.partition("/")[0] in (*PACKAGES, "conf")] == []
 
 

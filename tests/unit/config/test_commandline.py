@@ -47,7 +47,7 @@ BAD = {
     "optimizer.lr=0.1": "did you mean 'optimizer.learning_rate'",
     "xyzzy=1": "xyzzy: no such key",
     "optimizer.beta_1=0.9": "rmsprop has no such key; it has optimizer.learning_rate, optimizer.rho, ",
-    "dataset.name=digits": "choose another with dataset=NAME (digits, mnist)",
+    "dataset.name=digits": "choose another with dataset=NAME (digits, ",
     # A value out of its range, or of the wrong kind.
     "model.width=0": "expected a whole number from 1 to 65,536",
     "model.width=65537": "from 1 to 65,536",
