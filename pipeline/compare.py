@@ -65,7 +65,7 @@ def compare(folders: Sequence[Path], out: Path, data: Path, tracking: str = NONE
     from pipeline.report.write import write
 
     own = RunStore(home() / "runs")
-    evidence = Evidence(read_sources(folders, own), ui_address.noted(home()))
+    evidence = Evidence(read_sources(folders), ui_address.noted(home()))
     if evidence.finished.empty and not evidence.lost:
         raise UserError(limits.nothing_finished(evidence))
     images.check_predictions(evidence.results, data)

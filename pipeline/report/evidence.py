@@ -23,7 +23,7 @@ from pipeline.statistics.equal_fit import gap_by_training_loss
 from pipeline.storage.find import beginning
 from pipeline.storage.record import OtherRelease, UnreadableRun
 from pipeline.storage.store import RunStore
-from pipeline.storage.sweeps import SWEEP, Ledger, Lost, Sweep, without_commands
+from pipeline.storage.sweeps import SWEEP, Ledger, Lost, Sweep
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
 
 RUN_PAGE = "{ui}/#/experiments/{experiment}/runs/{run}"
@@ -76,11 +76,10 @@ def ledger(store: RunStore) -> list[Lost]:
     return list(found.values())
 
 
-def read_sources(folders: Sequence[Path], own: RunStore | None = None) -> list[Source]:
+def read_sources(folders: Sequence[Path]) -> list[Source]:
     """The runs of each folder; weights and probabilities only of the run that a picture will be made of.
 
-    A thousand runs that each keep their probabilities would take 400 MB. A folder may come from elsewhere: of the commands
-    in its records those are kept that are harmless, or that the records of the store `own` have too.
+    A thousand runs that each keep their probabilities would take 400 MB.
     """
     sources: list[Source] = []
     for folder in folders:
@@ -110,19 +109,9 @@ def read_sources(folders: Sequence[Path], own: RunStore | None = None) -> list[S
         if name in {source.name for source in sources}:
             name = f"{name} ({folder.name})"
         published = {key: store.published(key) for key in keys}
-        lost = without_commands(sweep.lost if sweep else ledger(store), _lost(own, sweep, store))
+        lost = sweep.lost if sweep else ledger(store)
         sources.append(Source(name, folder, sweep, results, published, lost, others))
     return sources
-
-
-def _lost(own: RunStore | None, sweep: Sweep | None, store: RunStore) -> list[Lost]:
-    """What our own records have as lost of the sweep, or of the store where that is ours."""
-    if own is None:
-        return []
-    if sweep is None:
-        return ledger(store) if store.root.resolve() == own.root.resolve() else []
-    known = Ledger(own).get(sweep.id)
-    return known.lost if known else []
 
 
 def is_book(job: RunConfig) -> bool:

@@ -17,7 +17,7 @@ from pipeline.data.arrays import load
 from pipeline.storage.locks import locked
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
-from pipeline.storage.sweeps import ENDED, SWEEP, Ledger, Lost, Sweep, lost_tags, related, title, without_commands
+from pipeline.storage.sweeps import ENDED, SWEEP, Ledger, Lost, Sweep, lost_tags, related, title
 from pipeline.tracking.database import TrackingUnavailable
 from pipeline.tracking.describe import origin_tags, span
 from pipeline.tracking.runs import FAILED, FINISHED, KILLED
@@ -121,9 +121,7 @@ def _sweeps(store: RunStore) -> list[Sweep]:
     """The sweeps of a store, first one first; for the folder of one sweep, which may come from elsewhere, that one."""
     if not (store.root / SWEEP).is_file():
         return list(reversed(list(Ledger(store))))
-    sweep = Sweep.read(store.root)
-    sweep.lost = without_commands(sweep.lost)
-    return [sweep]
+    return [Sweep.read(store.root)]
 
 
 def find_unsent(store: RunStore, tracker: Tracker, group: Group) -> list[UnreadableRun]:
