@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -239,24 +238,16 @@ def test_a_record_is_compared_with_the_files_that_are_here() -> None:
     assert identity.changed_sources(changed, ENGINE) == expected
 
 
-def test_an_older_record_has_digests_of_the_text_of_all_files() -> None:
-    package = PROJECT / "pipeline"
-    files = [path for room in source_code.DECIDING for path in (package / room).rglob("*.py")]
-    then = {str(path.relative_to(package)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-    assert identity.changed_sources(then, ENGINE) == []
-    assert identity.changed_sources(then | {"data/idx.py": "0" * 64}, ENGINE) == ["data/idx.py"]
-
-
 def test_names_that_lead_elsewhere_are_never_opened() -> None:
     assert identity.changed_sources({**sources(ENGINE), "../../dev/zero": "0" * 64}, ENGINE) == ["../../dev/zero"]
 
 
 def test_a_commit_is_read_as_the_checkout_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    committed = {"models/dense.py": b"units = 512\n", "data/idx.py": b"# a comment\n"}
+    committed = {"models/dense.py": b"units = 512\n"}
     monkeypatch.setattr(identity, "has_commit", lambda commit: commit == "known")
     monkeypatch.setattr(identity, "_run_git", lambda _, name: committed.get(name.partition(":pipeline/")[2]))
-    tree, text = say("units  =  512  # the book's"), hashlib.sha256(committed["data/idx.py"]).hexdigest()
-    assert identity.commit_has("known", {"models/dense.py": tree, "data/idx.py": text}) is True
+    tree = say("units  =  512  # the book's")
+    assert identity.commit_has("known", {"models/dense.py": tree}) is True
     assert identity.commit_has("known", {"models/dense.py": say("units = 64")}) is False
     assert identity.commit_has("known", {"models/gone.py": tree}) is False
     assert identity.commit_has("unknown", {"models/dense.py": tree}) is None
