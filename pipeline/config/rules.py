@@ -84,7 +84,7 @@ def integer(low: int, high: int) -> Rule:
 
 
 def number(low: float, high: float, *, over: bool = False, under: bool = False) -> Rule:
-    return rule(Annotated[float, Gt(low) if over else Ge(low), Lt(high) if under else Le(high)])
+    return rule(Annotated[float, (Gt if over else Ge)(low), (Lt if under else Le)(high)])
 
 
 def choice(names: Iterable[str]) -> Rule:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.cli.errors import UserError, printable
+from pipeline.cli.errors import UserError
 from pipeline.config.digests import array_digest, arrays_digest
 from pipeline.config.run_config import digest
 from pipeline.data.files import whole
@@ -155,25 +155,26 @@ class RunStore:
 
     def _read(self, key: str) -> RunResult:
         folder = self.folder(key)
+
+        def check(name: str, found: object, noted: object) -> None:
+            if found != noted:
+                raise ValueError(f"its {name} do not match their digest")
+
         with self._found_damaged(key):
             result, stored = self._record(key)
             if result.finished:
                 result.predictions = _load(folder / PREDICTIONS)
                 check_predictions(result)
-                if array_digest(result.predictions) != result.digests["predictions"]:
-                    raise ValueError("its predictions do not match their digest")
+                check("predictions", array_digest(result.predictions), result.digests["predictions"])
             if (folder / PATCH).is_file():
                 result.patch = read_bytes(folder / PATCH, LARGEST_PATCH)
-                if hashlib.sha256(result.patch).hexdigest() != result.environment.get("patch"):
-                    raise ValueError("its patch does not match its digest")
+                check("uncommitted changes", hashlib.sha256(result.patch).hexdigest(), result.environment.get("patch"))
             if (folder / PROBABILITIES).is_file():
                 result.probabilities = _load(folder / PROBABILITIES)
-                if array_digest(result.probabilities) != stored["probabilities"]:
-                    raise ValueError("its probabilities do not match their digest")
+                check("probabilities", array_digest(result.probabilities), stored["probabilities"])
             if (folder / WEIGHTS).is_file():
                 result.weights = _load_weights(folder / WEIGHTS)
-                if arrays_digest(result.weights) != result.digests["final_weights"]:
-                    raise ValueError("its weights do not match their digest")
+                check("weights", arrays_digest(result.weights), result.digests["final_weights"])
         return result
 
     @contextmanager
@@ -207,11 +208,10 @@ class RunStore:
             noted = json.loads(read_bytes(self.folder(key) / PUBLISHED, LARGEST_RECORD))
         except (OSError, ValueError, RecursionError):
             return []
-        listed = noted if isinstance(noted, list) else [noted]
-        places = [ids for ids in listed if isinstance(ids, dict)]
         return [
-            {name: word for name, word in ids.items() if isinstance(word, str) and printable(word) == word}
-            for ids in places
+            {name: word for name, word in ids.items() if isinstance(word, str) and word.isprintable()}
+            for ids in (noted if isinstance(noted, list) else [noted])
+            if isinstance(ids, dict)
         ]
 
     def unpublished(self, keys: Iterable[str], store: str) -> list[str]:
