@@ -13,7 +13,6 @@ from pipeline import lineage
 from pipeline.cli.errors import RunsLost, UserError
 from pipeline.storage import identity
 from pipeline.storage.identity import key_of
-from pipeline.storage.sweeps import Ledger
 from pipeline.tracking import open_tracker
 from tests.unit.training.command import Place
 
@@ -139,10 +138,6 @@ def test_a_broken_link_is_found(
     with pytest.raises(RunsLost, match=r"broken links?, each named above"):
         told("--check", runs=broken.root / "runs")
     assert expected in capsys.readouterr().out
-
-
-def test_the_sweep_is_found_by_its_question(swept: Place) -> None:
-    assert Ledger(swept.store).find("tests").keys == swept.record.keys
 
 
 def test_what_mlflow_has_and_has_not_is_found(

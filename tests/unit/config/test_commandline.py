@@ -94,10 +94,6 @@ def test_accepted(line: str) -> None:
     assert check(line.split(" "), multirun=False) == []
 
 
-def test_a_value_may_have_spaces() -> None:
-    assert check(["question='which one?'"], multirun=False) == []
-
-
 @pytest.mark.parametrize("line", GOOD_SWEEPS)
 def test_accepted_with_multirun(line: str) -> None:
     assert check(line.split(), multirun=True) == []
