@@ -91,11 +91,8 @@ class Sweep:
         """Keys of all runs that were asked for: what a killed command had not noted any more is among what was lost."""
         return {*self.keys, *(lost.key for lost in self.lost)}
 
-    def write(self, folder: Path) -> None:
-        self.write_to(folder / SWEEP)
-
-    def write_to(self, path: Path) -> None:
-        with whole(path) as temporary:
+    def write(self, folder: Path, name: str = SWEEP) -> None:
+        with whole(folder / name) as temporary:
             temporary.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
     @classmethod
@@ -153,7 +150,7 @@ class Ledger:
 
     def write(self, sweep: Sweep) -> None:
         with locked(self.store):
-            sweep.write_to(self.path(sweep.id))
+            sweep.write(self.folder, self.path(sweep.id).name)
 
     def get(self, sweep_id: str) -> Sweep | None:
         """The record of the sweep of this very id; None where there is none that can be read."""
