@@ -66,7 +66,8 @@ def like(original: RunResult, seed: int) -> RunResult:
 
 def statistics(folder: Path) -> tuple[float, float, int]:
     """Seconds and processor seconds of the statistics, the imports of what they need included; the number of runs."""
-    from pipeline.report.evidence import Evidence, read_sources
+    from pipeline.report.evidence import Evidence
+    from pipeline.storage.sources import read_sources
 
     evidence = Evidence(read_sources([folder]))
     dataset, _ = evidence.questions[0]

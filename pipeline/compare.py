@@ -4,11 +4,6 @@
 
 Each FOLDER holds the runs of one finished command (results/baseline, results/sweep) or is a store of runs (runs). Without
 any: every folder in results/ that has a sweep.json, else runs/.
-
-    python -m pipeline.compare [FOLDER] between=RUN,RUN
-
-Two given networks on the same test images instead (McNemar's test): names, keys or MLflow ids of runs in FOLDER, or in runs/
-without one. Writes nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +16,6 @@ from typing import TYPE_CHECKING
 from pipeline.cli import console, ui_address
 from pipeline.cli.errors import UserError
 from pipeline.config import rules
-from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import SWEEP
 from pipeline.tracking import NONE, SQLITE, reports
 from pipeline.tracking.address import home
@@ -29,7 +23,7 @@ from pipeline.tracking.address import home
 if TYPE_CHECKING:
     from pipeline.report.evidence import Evidence
 
-DEFAULTS = {"out": "reports", "data": "data/processed", "tracking": SQLITE, "between": ""}
+DEFAULTS = {"out": "reports", "data": "data/processed", "tracking": SQLITE}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -39,15 +33,7 @@ def main(argv: Sequence[str]) -> int:
         raise UserError(line)
     folders = [console.PROJECT / word for word in words]
     out, data = console.PROJECT / options["out"], console.PROJECT / options["data"]
-    if not options["between"]:
-        compare(folders or found(), out, data, options["tracking"])
-        return 0
-    from pipeline.report import images
-
-    if len(folders) > 1:
-        raise UserError(f"between={options['between']} in {len(folders)} folders: expected two runs of one folder")
-    store = RunStore(folders[0] if folders else home() / "runs")
-    print(images.between(options["between"], store, data))
+    compare(folders or found(), out, data, options["tracking"])
     return 0
 
 
@@ -60,19 +46,17 @@ def found() -> list[Path]:
 def compare(folders: Sequence[Path], out: Path, data: Path, tracking: str = NONE) -> None:
     """Report on the runs in `folders`: on disk, at the terminal, in MLflow."""
     from pipeline.report import images, terminal
-    from pipeline.report.evidence import Evidence, read_sources
+    from pipeline.report.evidence import Evidence
     from pipeline.report.prose import limits
     from pipeline.report.write import write
+    from pipeline.storage.sources import read_sources
 
-    own = RunStore(home() / "runs")
     evidence = Evidence(read_sources(folders), ui_address.noted(home()))
     if evidence.finished.empty and not evidence.lost:
         raise UserError(limits.nothing_finished(evidence))
     images.check_predictions(evidence.results, data)
-    arrays = images.of_winner(evidence, data)
-    if arrays is not None:
-        evidence.labels = arrays.test_labels
-    evidence.store = own
+    arrays = images.of_winner(evidence.winner, data)
+    evidence.labels = None if arrays is None else arrays.test_labels
     files = write(evidence, arrays, out)
     terminal.show(evidence)
     publish(evidence, files, tracking)

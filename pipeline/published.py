@@ -87,7 +87,7 @@ def show(found: Sequence[Found]) -> None:
 
     published_figures.write(found, REPORTS)
     published_figures.show(found)
-    print(f"the table is {REPORTS / 'published.md'}; python -m pipeline.compare puts it into the report")
+    print(f"the table is {REPORTS / 'published.md'}")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ LICENCES = {
     "mnist": "MNIST: Yann LeCun and Corinna Cortes, CC BY-SA 3.0.",
     "digits": "Optical Recognition of Handwritten Digits: E. Alpaydin and C. Kaynak, UCI, CC BY 4.0.",
 }
-
+SEEDS = "A seed decides the initial weights and the order of the batches, the same for every optimizer."
 GAP = (
     "Training minus held-out accuracy, and held-out minus training loss, at the end of training, with the same fixed weights in "
     "inference mode; never the running accuracy of the progress bar. A network trained on neither split shows no gap."
@@ -26,41 +26,38 @@ FIT = (
     "Curves are read where the training loss first falls to a given value, between two points by the logarithm of that loss. There both "
     "networks fit equally well, and the one with the larger gap generalises worse."
 )
-CHOICES = "By the mean validation accuracy over seeds, with the final weights. The test file chooses nothing."
+CHOICES = (
+    "By the mean validation accuracy over seeds, with the final weights. The test file chooses nothing; without held-out samples "
+    "nothing is chosen."
+)
 INTERVALS = (
     "95 %, of the mean over seeds, by Student's t. They speak of other seeds on the images that there are; the table of single "
-    "configurations has intervals over seeds and images too. Places are shared by those whose intervals overlap. Seeds are shared by all "
-    "configurations, so a paired test can see more than these intervals do."
-)
-CHECKS = (
-    "A published figure with a band is reproduced where ours lies in the band. A published floor that ours is over is a sanity check, no "
-    "reproduction."
+    "configurations has intervals over seeds and images too. Places are shared by those whose intervals overlap."
 )
 
 
 def card(evidence: Evidence, arrays: Arrays | None) -> list[tuple[str, str]]:
     """Terms and what is to say of each, about the largest comparison."""
+    runs = formatting.plural(evidence.runs["key"].nunique(), "run")
+    compute = (
+        f"{evidence.seconds:,.0f} s of training in {runs}: each run's own time, also of runs that trained side by side."
+    )
     if not evidence.questions:
-        return [("Compute", _compute(evidence))]
-    main = evidence.main
+        return [("Compute", compute)]
+    dataset = evidence.questions[0][0]
     jobs = [result.job for result in evidence.results_of(evidence.questions[0])]
-    seeds = "A seed decides the initial weights and the order of the batches, the same for every optimizer."
-    terms = [
-        ("Data", _data(evidence, jobs, arrays)),
-        ("What varies", "; ".join(_varied(evidence)) + "."),
+    return [
+        ("Data", _data(dataset, jobs, arrays)),
         ("What is held fixed", ", ".join(_fixed(jobs)) + "."),
-        ("Seeds", f"{formatting.ranged([job.seed for job in jobs])}. {seeds}"),
+        ("Seeds", f"{formatting.ranged([job.seed for job in jobs])}. {SEEDS}"),
         ("Gap", GAP),
         ("Equal training loss", FIT),
-        ("Choices", CHOICES if evidence.chosen_on_validation else "Nothing is held out, so nothing is chosen."),
+        ("Choices", CHOICES),
         ("Intervals", INTERVALS),
         ("Claims", _claims(evidence)),
-        ("Sanity checks", CHECKS),
-        ("Compute", _compute(evidence)),
-        ("Made with", "; ".join(_origin(evidence)) + "."),
-        ("Licence of the data", LICENCES.get(str(main["dataset"].iloc[0]), "")),
+        ("Compute", compute),
+        ("Made with", f"{_origin(evidence)}."),
     ]
-    return [(term, text) for term, text in terms if text.strip(".")]
 
 
 def _claims(evidence: Evidence) -> str:
@@ -75,34 +72,12 @@ def _claims(evidence: Evidence) -> str:
     )
 
 
-def _data(evidence: Evidence, jobs: Sequence[RunConfig], arrays: Arrays | None) -> str:
+def _data(dataset: str, jobs: Sequence[RunConfig], arrays: Arrays | None) -> str:
+    sizes = f": {len(arrays.train_images):,} training and {len(arrays.test_images):,} test images" if arrays else ""
     splits = {(job.dataset.validation_size, job.dataset.validation, job.dataset.validation_seed) for job in jobs}
-    held = [
-        f"the last {size:,} training images are held out for validation"
-        if how == "last"
-        else f"{size:,} training images, drawn once (seed {seed}) and stratified by class, are held out for validation"
-        for size, how, seed in sorted(splits)
-        if size
-    ]
-    split = f"{formatting.listed(held)}." if held else "nothing is held out for validation."
-    name = evidence.main["dataset"].iloc[0]
-    sizes = (
-        "" if arrays is None else f": {len(arrays.train_images):,} training and {len(arrays.test_images):,} test images"
-    )
-    return f"{name}{sizes}; {split}"
-
-
-def _varied(evidence: Evidence) -> list[str]:
-    main = evidence.main
-    optimizers, shapes = sorted(set(main["optimizer"])), sorted(set(main["hidden"]), key=_by_size)
-    found = [
-        f"{formatting.plural(len(optimizers), 'optimizer')} ({formatting.listed(optimizers)})",
-        f"{formatting.plural(len(shapes), 'shape')} of the hidden layers ({formatting.listed(shapes)})",
-    ]
-    for column in summary.dotted_columns(main):
-        values = sorted({_value(value) for value in main[column].dropna()})
-        found += [f"{column} ({formatting.listed(values)})"] if len(values) > 1 else []
-    return found
+    held = [f"{size:,} training images ({how}, seed {seed})" for size, how, seed in sorted(splits) if size]
+    held_out = f"held out for validation: {formatting.listed(held) or 'nothing'}"
+    return f"{dataset}{sizes}; {held_out}. {LICENCES.get(dataset, '')}"
 
 
 def _fixed(jobs: Sequence[RunConfig]) -> list[str]:
@@ -111,38 +86,16 @@ def _fixed(jobs: Sequence[RunConfig]) -> list[str]:
     return [f"{name} {_value(value)}" for name, value in fixed.items() if not name.startswith("optimizer.")]
 
 
-def _compute(evidence: Evidence) -> str:
-    runs = formatting.plural(evidence.runs["key"].nunique(), "run")
-    return (
-        f"{evidence.seconds:,.0f} s of training in {runs}: each run's own time, also of runs that trained side by side."
-    )
-
-
-def _by_size(hidden: str) -> tuple[int, ...]:
-    return tuple(int(width) for width in hidden.split("x")) if hidden != "none" else ()
-
-
 def _value(value: Any) -> str:
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _origin(evidence: Evidence) -> list[str]:
-    """What the runs were made from and on: each value once, three of a kind at most."""
-    found: dict[str, dict[str, None]] = {}
-    for result in evidence.results:
-        if result.finished:
-            identity = result.identity
-            digests = {name: str(identity.get(name, "")) for name in ("data", "source")}
-            for name, value in {**digests, **identity.get("numerics", {}), **result.environment}.items():
-                found.setdefault(name, {})[_short(_value(value))] = None
-    return [
-        f"{name.replace('_', ' ')} {' / '.join(list(values)[:3])}{' / …' if len(values) > 3 else ''}"
-        for name, values in found.items()
-        if any(values)
-    ]
-
-
-def _short(text: str) -> str:
-    """Digests by their first letters; a program by the command that starts it, wherever the checkout lies."""
-    text = re.sub(r"\b[0-9a-f]{40,}\b", lambda match: match[0][:12], text)
-    return re.sub(r"^.*?/pipeline/(\w+)\.py", r"python -m pipeline.\1", text)
+def _origin(evidence: Evidence) -> str:
+    """What the first run was made from and on; where others differ, the page says so."""
+    result = next(result for result in evidence.results if result.finished)
+    made_of = {name: result.identity.get(name, "") for name in ("data", "source")}
+    values = {**made_of, **result.identity.get("numerics", {}), **result.environment}
+    text = "; ".join(f"{name.replace('_', ' ')} {_value(value)}" for name, value in values.items() if value != "")
+    # Digests by their first letters; a program by the command that starts it, wherever the checkout lies.
+    text = re.sub(r"\b([0-9a-f]{12})[0-9a-f]{28,}\b", r"\1", text)
+    return re.sub(r"\S*/pipeline/(\w+)\.py", r"python -m pipeline.\1", text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -13,67 +13,50 @@ from matplotlib.figure import Figure
 
 from pipeline.cli import formatting
 from pipeline.data.arrays import Arrays
-from pipeline.report import figures, other_tables, pictures, published_figures, style, tables
-from pipeline.report.evidence import BOOK_ACCURACY, BOOK_BAND, Evidence
-from pipeline.report.figures import Axis, Ends, Line, Looks
+from pipeline.report import figures, style, tables
+from pipeline.report.evidence import Evidence
+from pipeline.report.figures import Axis, Hard, Line, Looks
 from pipeline.report.prose import opening
-from pipeline.statistics import summary
 from pipeline.statistics.figures import FIGURES
+from pipeline.training.result import RunResult
 
-MOST_PANELS = 3
-"""Panels side by side: of more widths the narrowest, the widest and those between them."""
-MOST_GROUPS = 6
-"""Groups of panels to choose from: each panel costs the page about 15 kB."""
+MOST_PANELS = 9
+"""Panels of a picture: of more the first, the last and those between them."""
+
+HARDEST = 24
+"""Digits in the picture of the hardest ones."""
 
 Panel = Callable[[list[Axes]], None]
 CURVE_LOOKS: Looks = {
-    "training": {"color": style.TRAIN, "marker": "", "linestyle": "-"},
-    "held out": {"color": style.HELD, "marker": "", "linestyle": (0, (5, 1.4))},
+    "training": {"color": style.TRAIN, "linestyle": "-"},
+    "held out": {"color": style.HELD, "linestyle": (0, (5, 1.4))},
 }
 
 
 @dataclass
 class Plot:
-    """One picture. `name` is its file's; `groups` are its drawings for the page, of which `shown` is shown first."""
+    """One picture. `name` is its file's; `drawings` are its panels as SVG, by their titles."""
 
     name: str
     title: str
     caption: str
+    alternative: str
     png: Callable[[], bytes]
-    groups: dict[str, list[str]]
-    shown: str = ""
-
-
-@dataclass
-class Network:
-    """Pictures of the best network."""
-
-    name: str
-    confusion: Plot
-    errors: int
-    images: int
-    hardest: list[pictures.Hard] = field(default_factory=list)
-    first_layer: pictures.FirstLayer | None = None
+    drawings: dict[str, bytes]
 
 
 class Comparison:
     """The pictures of one comparison; what its runs do not allow is None."""
 
     def __init__(self, evidence: Evidence, question: tuple[str, str], looks: Looks) -> None:
-        suffix = "" if question == evidence.questions[0] else f"_{_slug('_'.join(question))}"
+        suffix = _suffix(evidence, question)
         table = evidence.question(question)
         best = table[table["n"] > 0]
         cells = tables.cells(best)
-        several = cells["width"].nunique() > 1
         self.dumbbells = _dumbbells(best.drop_duplicates("optimizer"), suffix)
-        self.gap_accuracy = _by_width(cells, "gap_accuracy", looks, suffix) if several else None
-        self.gap_loss = _by_width(cells, "gap_loss", looks, suffix) if several else None
+        self.gap = _gap_by_width(cells, looks, suffix) if cells["width"].nunique() > 1 else None
         self.gap_by_loss = _gap_by_training_loss(evidence.gap_by_training_loss, cells, looks, suffix)
         self.held_out_loss = _held_out_loss(evidence.bands[question], cells, looks, suffix)
-
-    def all(self) -> list[Plot]:
-        found = [self.dumbbells, self.gap_accuracy, self.gap_loss, self.gap_by_loss, self.held_out_loss]
-        return [plot for plot in found if plot]
 
 
 class Plots:
@@ -85,80 +68,60 @@ class Plots:
             self.comparisons = {
                 question: Comparison(evidence, question, self.looks) for question in evidence.comparisons
             }
-            curves = {question: _learning_curves(evidence, question) for question in evidence.questions}
-            book = evidence.book_question if len(curves) > 1 else None
-            self.book_curves = curves.get(book) if book else None
-            self.curves = [plot for question, plot in curves.items() if plot and question != book]
-            self.published = _published(evidence)
-            self.baseline = _baseline(evidence)
-            self.network = _network(evidence, arrays) if arrays is not None else None
+            curves = [_learning_curves(evidence, question) for question in evidence.questions]
+            self.curves = [plot for plot in curves if plot]
+            self.confusion, self.hardest = None, None
+            if arrays is not None and evidence.winner is not None:
+                self.confusion = _confusion(tables.confusion(evidence, arrays), arrays.classes)
+                self.hardest = _hardest(evidence.winner, arrays)
 
     @property
     def main(self) -> Comparison:
         return next(iter(self.comparisons.values()))
 
     def all(self) -> list[Plot]:
-        found = [plot for comparison in self.comparisons.values() for plot in comparison.all()]
-        others = [*self.curves, self.book_curves, self.baseline, self.published]
-        return [*found, *(plot for plot in [*others, self.network.confusion if self.network else None] if plot)]
+        found = [plot for comparison in self.comparisons.values() for plot in vars(comparison).values()]
+        return [plot for plot in (*found, *self.curves, self.confusion, self.hardest) if plot]
 
     def files(self) -> dict[str, bytes]:
         """Name of each PNG and its bytes."""
         with style.styled():
-            found = {f"{plot.name}.png": plot.png() for plot in self.all()}
-            if self.network and self.network.hardest:
-                found["hardest_digits.png"] = style.png(figures.digit_sheet(self.network.hardest))
-        if self.network and self.network.first_layer:
-            found["first_layer.png"] = pictures.enlarged(self.network.first_layer.picture)
-        return found
+            return {f"{plot.name}.png": plot.png() for plot in self.all()}
 
 
 def _panels(
-    name: str,
-    title: str,
-    caption: str,
-    alternative: str,
-    groups: Mapping[str, Mapping[str, Panel]],
-    looks: Looks,
-    rows: int = 1,
-    shown: str = "",
+    name: str, title: str, caption: str, alternative: str, panels: Mapping[str, Panel], looks: Looks, rows: int = 1
 ) -> Plot:
-    """A plot of several panels. `groups`: by what a person chooses, each panel's title and the function that draws it."""
-    shown = shown or next(iter(groups))
-    one = len(groups) == 1 and len(groups[shown]) == 1
-    sheet = partial(figures.sheet, rows=rows, wide=5.3 if one else 3.9, beside=0.42 + style.inches(list(looks)))
-    drawn = {
-        group: [
-            style.svg(
-                sheet({label: draw}),
-                f"{name}-{number}-{place}",
-                f"{alternative} Here: {label}." if label else alternative,
-            )
-            for place, (label, draw) in enumerate(panels.items())
-        ]
-        for number, (group, panels) in enumerate(groups.items())
-    }
-    return Plot(name, title, caption, lambda: style.png(sheet(groups[shown])), drawn, shown)
+    """A plot of several panels: each one's title, and the function that draws it."""
+    labels = _some(list(panels))
+    sheet = partial(figures.sheet, rows=rows, beside=0.4 + style.inches(list(looks)))
+    drawings = {label: style.svg(sheet({label: panels[label]})) for label in labels}
+    chosen = {label: panels[label] for label in labels}
+    return Plot(name, title, caption, alternative, lambda: style.png(sheet(chosen)), drawings)
 
 
 def _single(name: str, title: str, caption: str, alternative: str, figure: Figure) -> Plot:
     """A plot of one drawing."""
-    return Plot(name, title, caption, lambda: style.png(figure), {"": [style.svg(figure, name, alternative)]})
+    return Plot(name, title, caption, alternative, lambda: style.png(figure), {"": style.svg(figure)})
 
 
-def _draw(
-    axes: list[Axes],
+def _panel(
     lines: Sequence[Sequence[Line]],
     looks: Looks,
     x: Axis,
     y: Sequence[Axis],
-    ends: Sequence[Ends],
-    span: Ends | None = None,
+    ends: Sequence[figures.Ends],
+    *,
     band: bool = True,
-) -> None:
-    """A pair of axes for each of `y`, one above the other."""
-    for ax, own, axis, limits in zip(axes, lines, y, ends, strict=True):
-        figures.draw_lines(ax, own, looks, x, axis, limits, span=span, band=band)
+    span: figures.Ends | None = None,
+) -> Panel:
+    """Lines for each of `y`, each on axes of its own, one above the other."""
+
+    def draw(axes: list[Axes]) -> None:
+        for ax, own, axis, limits in zip(axes, lines, y, ends, strict=True):
+            figures.draw_lines(ax, own, looks, x, axis, limits, band=band, span=span)
+
+    return draw
 
 
 def _line(rows: pd.DataFrame, name: str, x: str, figure: str, mark: int | None = None) -> Line:
@@ -166,126 +129,106 @@ def _line(rows: pd.DataFrame, name: str, x: str, figure: str, mark: int | None =
     return Line(name, rows[x].to_numpy(float), mean, low, high, mark)
 
 
-def _slug(text: str) -> str:
-    return "".join(letter if letter.isalnum() else "_" for letter in text).strip("_")
+def _suffix(evidence: Evidence, question: tuple[str, str]) -> str:
+    """What the names of a comparison's files end with; nothing for the main one."""
+    if question == evidence.questions[0]:
+        return ""
+    return "_" + "".join(letter if letter.isalnum() else "_" for letter in "_".join(question)).strip("_")
 
 
-def _some(items: Sequence[str], most: int, always: str | None = None) -> list[str]:
-    """At most `most` of `items`, evenly spread, both ends among them, and `always`."""
-    if len(items) <= most:
-        return list(items)
-    chosen = [items[round(place)] for place in np.linspace(0, len(items) - 1, most)]
-    return [item for item in items if item in {*chosen, always}]
-
-
-def _width(row: pd.Series) -> str:
-    whole = formatting.layers(row["hidden"])
-    return whole.partition(", ")[0] if pd.notna(row["width"]) else whole
+def _some(items: Sequence[str]) -> list[str]:
+    """At most MOST_PANELS of `items`, evenly spread, both ends among them."""
+    places = np.linspace(0, len(items) - 1, min(len(items), MOST_PANELS))
+    return [items[round(place)] for place in places]
 
 
 def _network_of(row: pd.Series) -> str:
     """What a row of `tables.cells` is besides its optimizer: `width 64, 2,000 images`."""
-    return ", ".join(filter(None, [_width(row), row["setting"]]))
+    whole = formatting.layers(row["hidden"])
+    width = whole.partition(", ")[0] if pd.notna(row["width"]) else whole
+    return ", ".join(filter(None, [width, row["setting"]]))
 
 
 # --- accuracies and gaps at the end of training
 
 
 def _dumbbells(rows: pd.DataFrame, suffix: str) -> Plot:
-    held, test = "val_accuracy", " Ring: the test file."
+    held, test = "val_accuracy", "Ring: the test file."
     if rows["val_accuracy_mean"].isna().all():
-        held, test = "test_accuracy", " Nothing is held out, so it is the test file."
+        held, test = "test_accuracy", "Nothing is held out, so it is the test file."
     ends = {f"held_out_{part}": rows[f"{held}_{part}"] for part in ("mean", "low", "high")}
     rows = rows.assign(label=[opening.configuration(row) for _, row in rows.iterrows()], **ends)
-    said = "; ".join(
-        f"{row['label']}: {formatting.percent(row['train_accuracy_mean'])} in training, {formatting.percent(row['held_out_mean'])} "
-        f"held out, {formatting.percent(row['test_accuracy_mean'])} in the test"
-        for _, row in rows.iterrows()
-    )
-    title = (
-        "Each optimizer at its best"
-        if len(rows) > 1 and not test.startswith(" N")
-        else "Training and held-out accuracy"
-    )
+    gaps = [f"{row['label']}: {formatting.points(row['gap_accuracy_mean'])}" for _, row in rows.iterrows()]
+    said = f"Accuracies of each optimizer at its best, and the gap between them. {'; '.join(gaps)}."
     caption = (
         "Diamond: accuracy on the training images; dot: on held-out images, its line the 95 % interval over seeds; the distance "
-        f"between them is the gap.{test}"
+        f"between them is the gap, whose points stand beside the name. {test}"
     )
+    title = "Training, held-out and test accuracy"
     return _single(f"gap_at_best_width{suffix}", title, caption, said, figures.dumbbells(rows))
 
 
-GAPS = {  # figure: title, what it is, axis, digits
-    "gap_accuracy": ("The gap in accuracy, by width", "Training minus held-out accuracy", figures.GAP_ACCURACY, 2),
-    "gap_loss": ("The gap in loss, by width", "Held-out minus training loss", figures.GAP_LOSS, 3),
-}
-
-
-def _by_width(cells: pd.DataFrame, figure: str, looks: Looks, suffix: str) -> Plot:
+def _gap_by_width(cells: pd.DataFrame, looks: Looks, suffix: str) -> Plot:
     """A line per optimizer over the width, a panel for each other setting."""
-    title, kind, axis, digits = GAPS[figure]
     panels = {
-        str(setting) or "": [_line(rows, str(name), "width", figure) for name, rows in own.groupby("optimizer")]
+        str(setting) or "": [_line(rows, str(name), "width", "gap_accuracy") for name, rows in own.groupby("optimizer")]
         for setting, own in cells.groupby("setting", sort=False)
     }
-    ends = figures.limits(axis, panels.values(), 0.35)
+    ends = [figures.limits(figures.GAP_ACCURACY, panels.values(), 0.35)]
     widths = Axis("width, units in each hidden layer", np.log2, tuple(sorted(map(float, set(cells["width"])))))
     draw = {
-        setting: partial(_draw, lines=[lines], looks=looks, x=widths, y=[axis], ends=[ends], band=False)
+        setting: _panel([lines], looks, widths, [figures.GAP_ACCURACY], ends, band=False)
         for setting, lines in panels.items()
     }
     caption = (
-        f"{kind} at the end of training. Vertical lines: 95 % intervals over seeds, the longest cut at the frame; points of one "
-        "width stand side by side."
+        "Training minus held-out accuracy at the end of training. Vertical lines: 95 % intervals over seeds, the longest cut at "
+        "the frame; points of one width stand side by side."
     )
-    largest, about = cells.sort_values(f"{figure}_mean").iloc[-1], FIGURES[figure]
-    size = f"{formatting.number(about.scale * largest[f'{figure}_mean'], digits)} {about.unit}"
+    largest = cells.sort_values("gap_accuracy_mean").iloc[-1]
+    size = FIGURES["gap_accuracy"].size(largest["gap_accuracy_mean"])
     said = f"A line for each optimizer over the width. The largest gap is {size}, of {largest['optimizer']}, {_network_of(largest)}."
-    return _panels(f"{figure}_by_width{suffix}", title, caption, said, {"": draw}, looks)
+    return _panels(f"gap_accuracy_by_width{suffix}", "The gap in accuracy, by width", caption, said, draw, looks)
 
 
 # --- curves
 
 
-def _grouped(
+def _by_network(
     cells: pd.DataFrame,
     lines_of: Callable[[pd.Series, str], Sequence[Line] | None],
     looks: Looks,
     x: Axis,
     y: Sequence[Axis],
-) -> tuple[dict[str, dict[str, Panel]], Looks]:
-    """Panels by width in groups by setting, a line per optimizer; of a single optimizer panels by setting, a line per width.
+) -> tuple[dict[str, Panel], Looks]:
+    """A panel by setting and width, a line per optimizer; of a single optimizer a panel by setting, a line per width.
 
     `lines_of`: of a row of `cells`, and what its lines are called, a line for each of `y`; None where it has no curve.
     """
-    one = cells["optimizer"].nunique() == 1 and cells["width"].nunique() > 1
-    if one:
-        looks = style.look([_width(row) for _, row in cells.drop_duplicates("hidden").iterrows()])
-    found: dict[str, dict[str, list[Sequence[Line]]]] = {}
-    for _, row in cells.sort_values(["width", "hidden"], kind="stable").iterrows():
-        group, panel = ("", row["setting"] or "") if one else (row["setting"], _width(row))
-        lines = lines_of(row, _width(row) if one else row["optimizer"])
-        if lines is not None:
-            found.setdefault(group, {}).setdefault(panel, []).append(lines)
-    if not found:
-        return {}, looks
-    stacked = {
-        group: {panel: list(zip(*panels[panel], strict=True)) for panel in _some(list(panels), MOST_PANELS)}
-        for group in [group for group in dict.fromkeys(cells["setting"]) if group in found] or [""]
-        for panels in [found[group]]
-    }
-    every = [stack for panels in stacked.values() for stack in panels.values()]
-    ends = [figures.limits(axis, [stack[level] for stack in every]) for level, axis in enumerate(y)]
-    places = np.concatenate([x.scale(line.x) for stack in every for line in stack[0]])
-    room = 0.03 * float(np.ptp(places))
+    cells = cells.assign(network=[_network_of(row) for _, row in cells.iterrows()])
+    line, panel = "optimizer", "network"
+    if cells["optimizer"].nunique() == 1 and cells["width"].nunique() > 1:
+        line, panel = "width", "setting"
+        looks = style.look([f"width {width}" for width in sorted(set(cells["width"]))])
+    found: dict[str, list[Sequence[Line]]] = {}
+    for _, row in cells.sort_values("width", kind="stable").iterrows():
+        name = row["optimizer"] if line == "optimizer" else f"width {row['width']}"
+        if lines := lines_of(row, name):
+            found.setdefault(row[panel], []).append(lines)
+    stacked = {title: list(zip(*lines, strict=True)) for title, lines in found.items()}
+    return _stacked(stacked, looks, x, y), looks
+
+
+def _stacked(
+    panels: Mapping[str, Sequence[Sequence[Line]]], looks: Looks, x: Axis, y: Sequence[Axis]
+) -> dict[str, Panel]:
+    """Panels that share their axes, each with lines for each of `y`."""
+    if not panels:
+        return {}
+    ends = [figures.limits(axis, [stack[level] for stack in panels.values()]) for level, axis in enumerate(y)]
+    places = np.concatenate([x.scale(line.x) for stack in panels.values() for line in stack[0]])
+    room = 0.03 * float(np.ptp(places)) or 0.5
     span = float(places.min()) - room, float(places.max()) + room
-    groups: dict[str, dict[str, Panel]] = {
-        group: {
-            panel: partial(_draw, lines=stack, looks=looks, x=x, y=y, ends=ends, span=span)
-            for panel, stack in stacked[group].items()
-        }
-        for group in _some(list(stacked), MOST_GROUPS)
-    }
-    return groups, looks
+    return {title: _panel(stack, looks, x, y, ends, span=span) for title, stack in panels.items()}
 
 
 def _gap_by_training_loss(table: pd.DataFrame, cells: pd.DataFrame, looks: Looks, suffix: str) -> Plot | None:
@@ -298,23 +241,16 @@ def _gap_by_training_loss(table: pd.DataFrame, cells: pd.DataFrame, looks: Looks
             return None
         return [_line(own, name, "training_loss", figure, len(own) - 1) for figure in ("gap_loss", "gap_accuracy")]
 
-    groups, looks = _grouped(cells, lines_of, looks, figures.TRAINING_LOSS, [figures.GAP_LOSS, figures.GAP_ACCURACY])
-    if not groups:
+    axes = [figures.GAP_LOSS, figures.GAP_ACCURACY]
+    panels, looks = _by_network(cells, lines_of, looks, figures.TRAINING_LOSS, axes)
+    if not panels:
         return None
-    ends = [
-        (row, curves[row["configuration"]].iloc[-1]) for _, row in cells.iterrows() if row["configuration"] in curves
-    ]
-    last = "; ".join(
-        f"{row['optimizer']}, {_network_of(row)}: {formatting.number(end['gap_loss_mean'], 3)} nats at {end['training_loss']:.3g}"
-        for row, end in ends
-    )
     caption = (
-        "From the first point of the curves on the left to the last on the right: how large the gap is when the training loss has "
-        "fallen so far. Above the gap in loss, below in accuracy; mean over seeds, 95 % interval as a band. Where two lines pass the "
-        "same training loss, the higher one generalises worse there."
+        "How large the gap is when the training loss has fallen so far: above in loss, below in accuracy; mean over seeds, 95 % "
+        "interval as a band. Where two lines pass the same training loss, the higher one generalises worse there."
     )
-    said = f"The gap against the training loss, which falls to the right. At the ends of the lines: {last}."
-    return _panels(f"gap_by_training_loss{suffix}", "The gap at each training loss", caption, said, groups, looks, 2)
+    said = "The gap against the training loss, which falls to the right."
+    return _panels(f"gap_by_training_loss{suffix}", "The gap at each training loss", caption, said, panels, looks, 2)
 
 
 def _held_out_loss(bands: pd.DataFrame, cells: pd.DataFrame, looks: Looks, suffix: str) -> Plot | None:
@@ -325,43 +261,38 @@ def _held_out_loss(bands: pd.DataFrame, cells: pd.DataFrame, looks: Looks, suffi
         own = curves.get(row["configuration"])
         return None if own is None else [_line(own, name, "epoch", "loss", int(own["loss_mean"].to_numpy().argmin()))]
 
-    groups, looks = _grouped(cells, lines_of, looks, figures.EPOCH, [figures.LOSS])
-    if not groups:
+    panels, looks = _by_network(cells, lines_of, looks, figures.EPOCH, [figures.LOSS])
+    if not panels:
         return None
     caption = "Mean over seeds, 95 % interval as a band. The marker is the lowest point: what rises after it was trained too long."
     said = "Held-out loss by epoch, the lowest point of each line marked."
-    return _panels(f"held_out_loss{suffix}", "Held-out loss by epoch", caption, said, groups, looks)
+    return _panels(f"held_out_loss{suffix}", "Held-out loss by epoch", caption, said, panels, looks)
 
 
 def _learning_curves(evidence: Evidence, question: tuple[str, str]) -> Plot | None:
-    """A panel for each optimizer, in groups by shape and setting: training and held-out loss and accuracy."""
+    """Training and held-out loss and accuracy: a panel for each optimizer with the best network, or for each network of one."""
     bands = evidence.bands[question]
     cells = tables.cells(evidence.question(question), "hidden")
     cells = cells[cells["configuration"].isin(bands["configuration"])]
     if cells.empty:
         return None
-    lines = {row["configuration"]: _curves(bands, row["configuration"]) for _, row in cells.iterrows()}
-    axes = [figures.LOSS, figures.ACCURACY]
-    ends = [figures.limits(axis, [own[place] for own in lines.values()]) for place, axis in enumerate(axes)]
-    groups: dict[str, dict[str, Panel]] = {}
-    for _, row in cells.sort_values(["width", "hidden", "optimizer"], kind="stable").iterrows():
-        draw = partial(_draw, lines=lines[row["configuration"]], looks=CURVE_LOOKS, x=figures.EPOCH, y=axes, ends=ends)
-        groups.setdefault(_network_of(row), {})[row["optimizer"]] = draw
-    shown = _network_of(cells.sort_index().iloc[0])
+    best = cells.sort_index().iloc[0]
+    alike = cells[cells["hidden"].eq(best["hidden"]) & cells["setting"].eq(best["setting"])]
+    shown = alike if len(alike) > 1 else cells
+    curves = {
+        f"{row['optimizer']}, {_network_of(row)}": _curves(bands, row["configuration"]) for _, row in shown.iterrows()
+    }
+    panels = _stacked(curves, CURVE_LOOKS, figures.EPOCH, [figures.LOSS, figures.ACCURACY])
     held = "held-out samples" if "val" in set(bands["split"]) else "the test file, since nothing is held out"
     samples = {result.job.training.curve_samples for result in evidence.results_of(question)}
     sizes = [f"{size:,}" for size in sorted(samples - {0})]
-    part = (
-        f" Training curves are measured on the same {formatting.listed(sizes, 'or')} training samples." if sizes else ""
-    )
+    part = f" Training curves are measured on {formatting.listed(sizes, 'or')} training samples." if sizes else ""
     caption = (
-        f"Training and {held}: mean over seeds, 95 % interval as a band.{part} All panels have the same axes; that of accuracy is "
-        "stretched towards 100 %, so that halving the errors is the same distance everywhere."
+        f"Training and {held}: mean over seeds, 95 % interval as a band.{part} The axis of accuracy is stretched towards 100 %, so "
+        "that halving the errors is the same distance everywhere."
     )
-    name = "learning_curves" if question == evidence.questions[0] else f"learning_curves_{_slug('_'.join(question))}"
-    said = "Loss and accuracy by epoch, training against held out."
-    chosen = {group: groups[group] for group in _some(list(groups), MOST_GROUPS, shown)}
-    return _panels(name, f"{question[1]}, on {question[0]}", caption, said, chosen, CURVE_LOOKS, 2, shown)
+    title, said = f"{question[1]}, on {question[0]}", "Loss and accuracy by epoch, training against held out."
+    return _panels(f"learning_curves{_suffix(evidence, question)}", title, caption, said, panels, CURVE_LOOKS, 2)
 
 
 def _curves(bands: pd.DataFrame, configuration: str) -> list[list[Line]]:
@@ -371,58 +302,42 @@ def _curves(bands: pd.DataFrame, configuration: str) -> list[list[Line]]:
     return [[_line(rows, name, "epoch", figure) for name, rows in splits.items()] for figure in ("loss", "accuracy")]
 
 
-# --- the book's network, published figures, the best network
+# --- the best network
 
 
-def _baseline(evidence: Evidence) -> Plot | None:
-    book = evidence.book
-    if book.empty or book["dataset"].iloc[0] != "mnist":
+def _confusion(answers: pd.DataFrame, classes: int) -> Plot:
+    counts = np.zeros((classes, classes), dtype=int)
+    np.add.at(counts, (answers["actual"], answers["predicted"]), 1)
+    errors = formatting.plural(len(answers) - int(np.trace(counts)), "error")
+    said = f"{errors} on {len(answers):,} test images."
+    caption = f"{said} Rows: what an image shows; columns: what the network says."
+    return _single("confusion", "What it takes for what", caption, said, figures.confusion(counts))
+
+
+def _hardest(result: RunResult, arrays: Arrays) -> Plot | None:
+    digits = hardest(result, arrays)
+    if not digits:
         return None
-    interval = summary.interval(book["test_accuracy"], summary.BOUNDS["test_accuracy"])
-    caption = "Every dot is one seed; the diamond is their mean, with its 95 % interval."
-    low, high, mean = (
-        formatting.percent(x) for x in (book["test_accuracy"].min(), book["test_accuracy"].max(), interval["mean"])
-    )
-    said = (
-        f"Test accuracies of {formatting.plural(len(book), 'seed')} from {low} to {high}, their mean {mean}; the book prints "
-        f"{formatting.percent(BOOK_ACCURACY, 1)}; the expected band is {formatting.span(*BOOK_BAND, digits=1)} %."
-    )
-    figure = figures.baseline(book["test_accuracy"].to_list(), interval)
-    return _single("baseline", "Test accuracy against the book's", caption, said, figure)
-
-
-def _published(evidence: Evidence) -> Plot | None:
-    """Ours beside published figures that have a band, as far as there are runs of them."""
-    rows = other_tables.bands(evidence)
-    if rows is None or rows.empty:
-        return None
-    shown = rows[published_figures.NUMBERS].sub(rows["published"], axis=0)
-    figure = figures.against_published(shown.assign(name=rows["id"].str.replace("_", " ")))
-    said = "; ".join(f"{row['source']}: {row['ours']}, {row['verdict']}" for _, row in rows.iterrows()) + "."
+    said = "; ".join(f"a {digit.actual}, taken for {digit.predicted}" for digit in digits)
     caption = (
-        "Dashed line: the published figure. Blue: the band in which ours should lie, open to the right where it is a floor; diamond: "
-        "our mean over seeds, with its 95 % interval."
+        "The test images to whose label the network gives the least probability: the label → what the network says, and how sure "
+        "it is."
     )
-    return _single("published_figures", "Ours against published figures", caption, said, figure)
+    return _single("hardest_digits", "The hardest digits", caption, said, figures.digit_sheet(digits))
 
 
-def _network(evidence: Evidence, arrays: Arrays) -> Network | None:
-    result = evidence.winner
-    if result is None or result.predictions is None:
-        return None
+def hardest(result: RunResult, arrays: Arrays, count: int = HARDEST) -> list[Hard]:
+    """The test images to whose label the network gives the least, least first."""
+    if result.probabilities is None:
+        return []
     labels = np.asarray(arrays.test_labels)
-    counts = np.zeros((arrays.classes, arrays.classes), dtype=int)
-    np.add.at(counts, (labels, result.predictions), 1)
-    errors = int((labels != result.predictions).sum())
-    wrong = counts - np.diag(np.diag(counts))
-    pairs = sorted(
-        (-int(wrong[actual, said]), int(actual), int(said)) for actual, said in zip(*np.nonzero(wrong), strict=True)
-    )
-    worst = formatting.listed([f"{-count} × {actual} taken for {said}" for count, actual, said in pairs[:3]])
-    most = f" Most often: {worst}." if worst else ""
-    figure = figures.confusion(counts, [str(number) for number in range(arrays.classes)])
-    caption = f"Test images by what they show (rows) and what the network says (columns); errors in vermillion.{most}"
-    alternative = f"Confusion matrix of {len(labels):,} test images: {formatting.plural(errors, 'error')}.{most}"
-    confusion = _single("confusion", "What it takes for what", caption, alternative, figure)
-    hardest, first_layer = pictures.hardest(result, arrays), pictures.first_layer(result, arrays)
-    return Network(result.name, confusion, errors, len(labels), hardest, first_layer)
+    belief = result.probabilities[np.arange(len(labels)), labels]
+    return [
+        Hard(
+            image=np.asarray(arrays.test_images[i]).reshape(arrays.image_shape),
+            actual=int(labels[i]),
+            predicted=int(result.probabilities[i].argmax()),
+            certainty=float(result.probabilities[i].max()),
+        )
+        for i in np.argsort(belief, kind="stable")[:count]
+    ]

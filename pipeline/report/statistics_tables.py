@@ -17,12 +17,6 @@ OVER_SEEDS = "Intervals: 95 %, over seeds, on the images that there are."
 OVER_BOTH = "Intervals: 95 %; over seeds alone, and over seeds and images, as for a statement about other images of the same kind."
 LEVELS = "In nats, where a curve first falls to that training loss."
 TARGETS = "Medians over seeds; a run that does not get there counts as infinitely late."
-PROFILE = (
-    "In what share of the problems (a width, a size …) that all optimizers were trained on it is within a factor of the fastest one; "
-    "a performance profile, of median times to the same validation accuracy."
-)
-WITHIN = (1, 1.5, 2, 4)
-"""Factors of the fastest at which a performance profile is shown."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +36,6 @@ def tables(analysis: Analysis) -> list[Table]:
         *contrasts(analysis),
         Table("levels", "Held-out loss at equal training loss", f"{LEVELS} {OVER_SEEDS}", levels(analysis)),
         Table("targets", target, TARGETS, targets(analysis)),
-        Table("profile", "Which optimizer is fastest", PROFILE, profile(analysis)),
         Table("intervals", "Each configuration by itself", f"In %, gaps in points. {OVER_BOTH}", intervals(analysis)),
     ]
     return [shown for shown in found if len(shown.table)]
@@ -114,23 +107,6 @@ def targets(analysis: Analysis) -> pd.DataFrame:
             for _, row in analysis.targets.iterrows()
         ]
     )
-
-
-def profile(analysis: Analysis) -> pd.DataFrame:
-    found = []
-    for (measure, optimizer), own in analysis.profile.groupby(["measure", "optimizer"], sort=False):
-        shares = [own.loc[own["tau"].le(tau + 1e-9), "share"].max() for tau in WITHIN]
-        names = ["fastest", *(f"within {tau:g} ×" for tau in WITHIN[1:])]
-        cells = [f"{100 * (0 if pd.isna(share) else share):.0f} %" for share in shares]
-        found.append(
-            {
-                "optimizer": optimizer,
-                "in": measure,
-                "problems": int(own["problems"].iloc[0]),
-                **dict(zip(names, cells, strict=True)),
-            }
-        )
-    return pd.DataFrame(found)
 
 
 def intervals(analysis: Analysis) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -59,14 +60,11 @@ def markdown_table(rows: Sequence[Sequence[object]]) -> list[str]:
 
 def runs(evidence: Evidence) -> pd.DataFrame:
     """A row per run, failed and diverged ones too; also those of which a sweep knows no more than the name."""
-    frame = evidence.runs.copy()
-    pairs = zip(frame["experiment"], frame["key"], strict=True)
-    frame["mlflow_run_id"] = [evidence.published.get(pair, {}).get("run_id") for pair in pairs]
+    pairs = list(zip(evidence.runs["experiment"], evidence.runs["key"], strict=True))
+    frame = evidence.runs.assign(mlflow_run_id=pd.Series([evidence.mlflow_id(*pair) for pair in pairs], dtype=object))
     known = set(zip(frame["experiment"], frame["name"], strict=True))
-    unrecorded = [lost for lost in evidence.lost if (lost.experiment, lost.name) not in known]
-    extra = pd.DataFrame(
-        [{"name": x.name, "experiment": x.experiment, "status": x.status, "reason": x.reason} for x in unrecorded]
-    )
+    extra = failures(evidence)[["name", "experiment", "status", "reason"]]
+    extra = extra[[pair not in known for pair in zip(extra["experiment"], extra["name"], strict=True)]]
     return pd.concat([frame, extra], ignore_index=True)[RUNS] if len(extra) else frame[RUNS]
 
 
@@ -78,10 +76,6 @@ def failures(evidence: Evidence) -> pd.DataFrame:
 def comparison(evidence: Evidence) -> pd.DataFrame:
     """A row per configuration."""
     return evidence.table.drop(columns="configuration")
-
-
-def curves(evidence: Evidence) -> pd.DataFrame:
-    return evidence.curves[CURVES]
 
 
 def gap_by_width(evidence: Evidence) -> pd.DataFrame:
@@ -143,7 +137,7 @@ def metrics(evidence: Evidence) -> dict[str, Any]:
     best = finished.drop_duplicates("optimizer")
     gap = finished.sort_values("gap_accuracy_mean", ascending=False, kind="stable")
     numbers = {
-        **({"best": _figures(evidence.best)} if evidence.chosen_on_validation else {}),
+        **({"best": _figures(finished.iloc[0])} if evidence.chosen_on_validation else {}),
         "optimizer": {row["optimizer"]: _figures(row) for _, row in best.sort_values("optimizer").iterrows()},
         "gap": {"largest": _figures(gap.iloc[0]), "smallest": _figures(gap.iloc[-1])},
         **counted,
@@ -159,29 +153,17 @@ def metrics(evidence: Evidence) -> dict[str, Any]:
     return _plain(numbers)
 
 
-def flat(numbers: dict[str, Any], prefix: str = "comparison") -> dict[str, float]:
+def flat(numbers: dict[str, Any]) -> dict[str, float]:
     """The numbers among `metrics`, by a path such as `comparison/best/test_accuracy`."""
-    found: dict[str, float] = {}
-    for name, value in numbers.items():
-        if isinstance(value, dict):
-            found |= flat(value, f"{prefix}/{name}")
-        elif isinstance(value, int | float):
-            found[f"{prefix}/{name}"] = float(value)
-    return found
+    found = pd.json_normalize(numbers, sep="/").iloc[0].items()
+    return {f"comparison/{name}": float(value) for name, value in found if isinstance(value, Real)}
 
 
 def _figures(row: pd.Series) -> dict[str, Any]:
     """One configuration's means, and the SD of what it is known by."""
-    figures = {
-        name: row[f"{name}_mean"]
-        for name in (summary.RANKING, "test_accuracy", "test_loss", "gap_accuracy", "gap_loss")
-    }
-    return {
-        "configuration": row["name"],
-        "seeds": int(row["n"]),
-        **figures,
-        "test_accuracy_sd": row["test_accuracy_sd"],
-    }
+    names = (summary.RANKING, "test_accuracy", "test_loss", "gap_accuracy", "gap_loss")
+    means = {name: row[f"{name}_mean"] for name in names}
+    return {"configuration": row["name"], "seeds": int(row["n"]), **means, "test_accuracy_sd": row["test_accuracy_sd"]}
 
 
 def _plain(value: Any) -> Any:
@@ -195,8 +177,10 @@ def _plain(value: Any) -> Any:
 
 
 def leaderboard(evidence: Evidence, question: tuple[str, str] | None = None) -> list[dict[str, Any]]:
-    """A row per configuration in words, best first: what console, page and note show."""
-    table = evidence.by_place(question or evidence.questions[0])
+    """A row per configuration in words: what console, page and note show. By place; as they ran, where nothing is held out."""
+    table = evidence.question(question or evidence.questions[0])
+    if table["val_accuracy_mean"].notna().any():
+        table = table.sort_values("place", kind="stable", na_position="last")
     return [
         {
             "place": _place(row),

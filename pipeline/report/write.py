@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pipeline.data.arrays import Arrays
@@ -23,42 +22,26 @@ OWN_FIGURES = (
 
 def write(evidence: Evidence, arrays: Arrays | None, out: Path) -> dict[str, Path]:
     """Write the report into `out`; returns its files by their path in it. `arrays` are the winner's data."""
-    evidence.tables_folder = out
-    with ThreadPoolExecutor(1) as executor:
-        if evidence.questions:
-            _ = evidence.main, evidence.comparisons  # what both begin with
-        # Statistics are numpy's work for the most part, which leaves Python's lock to matplotlib meanwhile.
-        analysis = executor.submit(lambda: evidence.analyses)
-        plots = Plots(evidence, arrays) if evidence.questions else None
-        pictures = plots.files() if plots else {}
-        analysis.result()
+    plots = Plots(evidence, arrays) if evidence.questions else None
     frames = {
         "runs.csv": tables.runs(evidence),
         "comparison.csv": tables.comparison(evidence),
         "contrasts.csv": verdicts.of_comparisons(evidence.analyses),
         "failures.csv": tables.failures(evidence),
-        "curves.csv": tables.curves(evidence),
+        "curves.csv": evidence.curves[tables.CURVES],
         "gap_by_width.csv": tables.gap_by_width(evidence),
         "gap_by_training_loss.csv": tables.gap_by_training_loss(evidence),
         "confusion.csv": tables.confusion(evidence, arrays),
     }
     content = {name: tables.csv(frame) for name, frame in frames.items()}
     content["metrics.json"] = (json.dumps(tables.metrics(evidence), indent=1, allow_nan=False) + "\n").encode()
-    content |= {f"{FIGURES}/{name}": png for name, png in pictures.items()}
+    content |= {f"{FIGURES}/{name}": png for name, png in (plots.files() if plots else {}).items()}
     content["index.html"] = page.render(evidence, plots, arrays).encode()
     (out / FIGURES).mkdir(parents=True, exist_ok=True)
-    _remove_old_figures(out / FIGURES, keep={Path(name).name for name in content})
-    return {name: _replace(out / name, data) for name, data in content.items()}
-
-
-def _remove_old_figures(folder: Path, keep: set[str]) -> None:
-    for pattern in OWN_FIGURES:
-        for path in folder.glob(f"{pattern}*.png"):
-            if path.name not in keep:
-                path.unlink(missing_ok=True)
-
-
-def _replace(path: Path, content: bytes) -> Path:
-    with whole(path) as temporary:
-        temporary.write_bytes(content)
-    return path
+    for path in (out / FIGURES).glob("*.png"):
+        if path.name.startswith(OWN_FIGURES) and f"{FIGURES}/{path.name}" not in content:
+            path.unlink(missing_ok=True)
+    for name, data in content.items():
+        with whole(out / name) as temporary:
+            temporary.write_bytes(data)
+    return {name: out / name for name in content}

@@ -36,8 +36,6 @@ class Analysis:
     """A row per training loss and configuration: held-out loss, accuracy and gaps there (`equal_fit.levels`)."""
     targets: pd.DataFrame
     """A row per configuration with a validation split: epochs and seconds to the target (`targets.by_configuration`)."""
-    profile: pd.DataFrame
-    """Performance profile of each optimizer (`targets.profile`); empty where only one was run."""
     best: str | None
     """Id of the configuration of highest mean validation accuracy; None where nothing was held out, or nothing finished."""
     design: Design
@@ -57,55 +55,47 @@ def analysis(results: Sequence[RunResult], declared: Declaration, labels: np.nda
     used = set(runs.loc[runs["status"].eq(FINISHED), "key"])
     finished = list({result.key: result for result in results if result.key in used}.values())
     curves = {result.key: curve for result in finished if (curve := equal_fit.curve(result))}
-    reached = targets.by_configuration(targets.runs(finished, declared.target))
     figures = summary.intervals(runs[runs["status"].eq(FINISHED)], ["configuration"], summary.SUMMARISED)
-    table = table.join(figures.set_index("configuration")).join(_over_images(finished, table, labels, declared))
+    groups = {name: [run for run in finished if run.job.configuration == name] for name in table.index}
+    over_images = {name: _over_images(own, labels, declared.confidence) for name, own in groups.items()}
+    columns = [f"{figure}_{end}_images" for figure in OVER_IMAGES for end in ("low", "high")]
+    images = pd.DataFrame.from_dict(over_images, orient="index").reindex(table.index).reindex(columns=columns)
+    table = table.join(figures.set_index("configuration")).join(images.astype(float))
     ranked = table[f"{summary.RANKING}_mean"].dropna()
     return Analysis(
         declared=declared,
         configurations=table,
         contrasts=contrasts.contrasts(runs, table, laid, declared, curves),
         levels=equal_fit.levels(equal_fit.by_configuration(finished), declared.training_losses, table.index),
-        targets=reached,
-        profile=targets.profile(reached, laid.problems),
+        targets=targets.by_configuration(targets.runs(finished, declared.target)),
         best=str(ranked.idxmax()) if len(ranked) else None,
         design=laid,
     )
 
 
-def _over_images(
-    finished: Sequence[RunResult], table: pd.DataFrame, labels: np.ndarray | None, declared: Declaration
-) -> pd.DataFrame:
-    """Columns `<figure>_low_images` and `_high_images`, a row per configuration of `table`."""
-    groups: dict[str, list[RunResult]] = {}
-    for result in finished:
-        groups.setdefault(result.job.configuration, []).append(result)
-    rows = {
-        name: _intervals_over_images(groups.get(str(name), []), labels, declared.confidence) for name in table.index
-    }
-    columns = [f"{figure}_{end}_images" for figure in OVER_IMAGES for end in ("low", "high")]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).astype(float)
-
-
-def _intervals_over_images(runs: Sequence[RunResult], labels: np.ndarray | None, confidence: float) -> list[float]:
-    """Low and high of each of OVER_IMAGES, of one configuration's runs."""
+def _over_images(runs: Sequence[RunResult], labels: np.ndarray | None, confidence: float) -> dict[str, float]:
+    """`<figure>_low_images` and `_high_images` of each of OVER_IMAGES, of one configuration's runs; none of a single run."""
     if len(runs) < 2:
-        return [np.nan] * 2 * len(OVER_IMAGES)
+        return {}
     predictions = [run.predictions for run in runs if run.predictions is not None]
     images = {"val": runs[0].job.dataset.validation_size, "test": max(map(len, predictions), default=0)}
     figures = pd.DataFrame([summary.figures_of(run) for run in runs])
-
-    def binomial(figure: str, split: str) -> crossed.Interval:
-        accuracy = float(figures[f"{split}_accuracy"].mean())
-        return crossed.of_shares(figures[figure].tolist(), accuracy, images[split], confidence)
-
+    splits = dict(zip(OVER_IMAGES, ("test", "val", summary.held_out(runs[0])), strict=True))
+    found = {
+        figure: crossed.of_shares(
+            figures[figure].tolist(), figures[f"{split}_accuracy"].mean(), images[split], confidence
+        )
+        for figure, split in splits.items()
+    }
     # Equally many images are not yet the same images.
-    data = {str(run.identity.get("data")) for run in runs}
-    complete = len(predictions) == len(runs) and len(data) == 1
-    if labels is not None and complete and {*map(len, predictions)} == {len(labels)}:
-        test = crossed.of_answers(np.array([np.equal(own, labels) for own in predictions]), confidence)
-    else:
-        test = binomial("test_accuracy", "test")
-    found = [test, binomial("val_accuracy", "val"), binomial("gap_accuracy", summary.held_out(runs[0]))]
-    bounds = [summary.BOUNDS[figure] for figure in OVER_IMAGES]
-    return [float(np.clip(end, *ends)) for interval, ends in zip(found, bounds, strict=True) for end in interval]
+    same = len({str(run.identity.get("data")) for run in runs}) == 1 and len(predictions) == len(runs)
+    if labels is not None and same and {*map(len, predictions)} == {len(labels)}:
+        found["test_accuracy"] = crossed.of_answers(
+            np.array([np.equal(own, labels) for own in predictions]), confidence
+        )
+    ends = {figure: np.clip(interval, *summary.BOUNDS[figure]) for figure, interval in found.items()}
+    return {
+        f"{figure}_{end}_images": value
+        for figure, own in ends.items()
+        for end, value in zip(("low", "high"), own, strict=True)
+    }

@@ -8,9 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.statistics import mcnemar
-from pipeline.statistics.mcnemar import McNemar
-
 ALPHA = 0.001
 """How often two trainings that are alike are called inconsistent."""
 
@@ -22,8 +19,11 @@ class Consistency:
     bound: float = math.nan
     """Most that the share changes from one of so many `seeds` to another, in all but ALPHA of cases."""
     seeds: int = 0
-    mcnemar: McNemar | None = None
-    """The test on images, where there are too few seeds."""
+    only_then: int = 0
+    """Where there are too few seeds: images that only one of the two networks gets right,"""
+    only_now: int = 0
+    p: float = math.nan
+    """and McNemar's exact test (1947, Psychometrika 12) of them."""
 
 
 def against_seeds(then: float, now: float, seeds: Sequence[float]) -> Consistency:
@@ -44,6 +44,14 @@ def against_seeds(then: float, now: float, seeds: Sequence[float]) -> Consistenc
 
 
 def on_images(labels: np.ndarray, then: np.ndarray, now: np.ndarray) -> Consistency:
-    """Whether the images that only one of two networks gets right fall to both alike: McNemar's exact test."""
-    found = mcnemar.of_predictions(labels, then, now)
-    return Consistency(found.p >= ALPHA, mcnemar=found)
+    """Whether the images that only one of two networks gets right fall to both alike: McNemar's exact test.
+
+    `then` and `now` are the classes that each gives to the images, integers (images,). It is about these two sets of weights.
+    """
+    from scipy import stats
+
+    right_then, right_now = np.equal(then, labels), np.equal(now, labels)
+    only_then, only_now = int((right_then & ~right_now).sum()), int((right_now & ~right_then).sum())
+    differing = only_then + only_now
+    p = float(stats.binomtest(only_then, differing).pvalue) if differing else 1.0
+    return Consistency(p >= ALPHA, only_then=only_then, only_now=only_now, p=p)

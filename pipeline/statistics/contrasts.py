@@ -35,14 +35,10 @@ import pandas as pd
 
 from pipeline.statistics import paired, power
 from pipeline.statistics.declaration import Declaration
-from pipeline.statistics.design import Contrast, Design
-from pipeline.statistics.equal_fit import Curve
+from pipeline.statistics.design import Design
+from pipeline.statistics.equal_fit import VALUES, Curve, at_equal_training_loss
 from pipeline.statistics.figures import FIGURES, FIT
-from pipeline.statistics.pairs import Blocks, Pairs, Values
 from pipeline.statistics.verdicts import Kind, verdict
-
-OF_RUNS = tuple(name for name in FIGURES if name not in FIT)
-"""Figures that each run has by itself."""
 
 CROSS_ENTROPY = ("categorical_crossentropy", "kl_divergence")
 """Losses in nats, of which the declared sizes are; against one-hot labels the two are equal."""
@@ -62,18 +58,20 @@ def contrasts(
 
     `runs` and `table` as `design.runs_of` and `design.configurations` give them, `curves` by key.
     """
-    blocks = Blocks(runs, OF_RUNS)
+    lost = table["diverged"] + table["failed"]
     rows, differences = [], []
     for contrast in design.contrasts:
-        pairs = blocks.pairs(contrast.a, contrast.b)
-        about = _about(contrast, pairs, table)
-        for figure, (values, level) in _values(pairs, curves).items():
-            seeds = len(values.a)
-            used = values.first(declared.looks(seeds) or seeds)
-            differences.append(used.a - used.b)
-            row = {"figure": figure, "question": str(FIGURES[figure].question), "n": len(used.a), "seeds": seeds}
-            means = {"level": _mean(level[: len(used.a)]), "mean_a": _mean(used.a), "mean_b": _mean(used.b)}
-            rows.append(about | row | means)
+        a, b, others = paired.pairs(runs, contrast.a, contrast.b)
+        about = {"contrast": contrast.factor, "dataset": contrast.dataset, "at": contrast.at, **others}
+        for side, name in (("a", contrast.a), ("b", contrast.b)):
+            about |= {side: table.at[name, "label"], f"{side}_configuration": name, f"lost_{side}": int(lost[name])}
+        for figure, values in _values(a, b, curves).items():
+            seeds = values.shape[1]
+            used = values[:, : declared.looks(seeds) or seeds]
+            differences.append(used[0] - used[1])
+            row = {"figure": figure, "question": str(FIGURES[figure].question), "n": used.shape[1], "seeds": seeds}
+            means = [float(own.mean()) if own.size else math.nan for own in used]
+            rows.append(about | row | dict(zip(("mean_a", "mean_b", "level"), means, strict=True)))
     if not rows:
         return pd.DataFrame(columns=COLUMNS)
     found = pd.DataFrame(rows)
@@ -85,25 +83,24 @@ def contrasts(
     return _with_power(_with_verdicts(found, declared), declared)[COLUMNS]
 
 
-def _values(pairs: Pairs, curves: Mapping[str, Curve]) -> dict[str, tuple[Values, np.ndarray]]:
-    """By figure both sides' values, of the seeds of which both are known, and the training losses where they were read."""
-    level, *at_equal_loss = pairs.at_equal_training_loss(curves)
-    nowhere: np.ndarray = np.empty(0)
-    found = {name: (pairs.figure(name).known(), nowhere) for name in OF_RUNS}
-    fit = {name: (values.known(), level[np.isfinite(level)]) for name, values in zip(FIT, at_equal_loss, strict=True)}
-    return {name: (found | fit)[name] for name in FIGURES}
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean()) if len(values) else math.nan
-
-
-def _about(contrast: Contrast, pairs: Pairs, table: pd.DataFrame) -> dict[str, object]:
-    lost = table["diverged"] + table["failed"]
-    found: dict[str, object] = {"contrast": contrast.factor, "dataset": contrast.dataset, "at": contrast.at}
-    for side, name in (("a", contrast.a), ("b", contrast.b)):
-        found |= {side: table.at[name, "label"], f"{side}_configuration": name, f"lost_{side}": int(lost[name])}
-    return found | {"only_a": pairs.only_a, "only_b": pairs.only_b, "unlike": pairs.unlike}
+def _values(a: pd.DataFrame, b: pd.DataFrame, curves: Mapping[str, Curve]) -> dict[str, np.ndarray]:
+    """By figure A's values, B's, and the training losses at which they were read, of the seeds of which both are known."""
+    nowhere = np.full(len(VALUES), np.nan)
+    read = [
+        at_equal_training_loss(curves[first], curves[second])
+        if first in curves and second in curves
+        else (math.nan, nowhere, nowhere)
+        for first, second in zip(a["key"], b["key"], strict=True)
+    ]
+    found = {}
+    for figure in FIGURES:
+        if figure in FIT:
+            place = VALUES.index(FIT[figure])
+            values = np.array([(first[place], second[place], level) for level, first, second in read]).reshape(-1, 3).T
+        else:
+            values = np.array([a[figure], b[figure], np.full(len(a), np.nan)])
+        found[figure] = values[:, np.isfinite(values[:2]).all(axis=0)]
+    return found
 
 
 def _with_holm(found: pd.DataFrame, declared: Declaration) -> pd.DataFrame:

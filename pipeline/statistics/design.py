@@ -122,8 +122,6 @@ class Design:
     """One for each data set and factor."""
     absent: list[str] = field(default_factory=list)
     """Factors of which no two configurations agree in everything else."""
-    problems: dict[str, tuple[str, object]] = field(default_factory=dict)
-    """Of each configuration its optimizer, and what it shares with those of another optimizer (`targets.profile`)."""
 
 
 def design(jobs: Mapping[str, RunConfig], declared: Declaration) -> Design:
@@ -146,12 +144,6 @@ def design(jobs: Mapping[str, RunConfig], declared: Declaration) -> Design:
             found.references += [reference] if reference else []
             if not formed and factor not in CONTRASTED[HIDDEN]:
                 found.absent.append(factor)
-        shared = _kept(OPTIMIZER, names)
-        found.problems |= {
-            name: (own[NAME], (dataset, *(own.get(each) for each in shared)))
-            for name, own in values.items()
-            if _at_defaults(OPTIMIZER, names, own)
-        }
     return found
 
 

@@ -51,4 +51,5 @@ FIGURES = {
 }
 """By their column in a run's row; `fit_…` are of a pair of runs and in no run's row."""
 
-FIT = ("fit_loss", "fit_accuracy")
+FIT = {"fit_loss": "loss", "fit_accuracy": "accuracy"}
+"""What of the held-out samples the figures at equal training loss are."""

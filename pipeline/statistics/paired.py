@@ -13,11 +13,26 @@ import pandas as pd
 
 from pipeline.statistics.declaration import SIGN_FLIP, Declaration
 from pipeline.statistics.summary import BOUNDS, UNBOUNDED
+from pipeline.training.result import FINISHED
 
 NO_SCATTER = 1e-12
 """Range of differences under which they are one number: what is left is rounding of shares in [0, 1] and of losses."""
 
 COLUMNS = ("difference", "sd", "low", "high", "p", "p_t", "p_equivalent", "effect_size")
+
+
+def pairs(runs: pd.DataFrame, a: str, b: str) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, int]]:
+    """The finished runs of two configurations, by id: a row per pair, by its seed, in the order of seeds.
+
+    A pair shares the seed and all else that decided its numbers. Last how many seeds are no pair: `only_a` and `only_b` have
+    them alone, `unlike` ones are of other data, code or device.
+    """
+    finished = runs[runs["status"].eq(FINISHED)]
+    first, second = (finished[finished["configuration"].eq(name)].set_index("seed").sort_index() for name in (a, b))
+    both = first.index.intersection(second.index)
+    alike = both[first.loc[both, "identity"].to_numpy() == second.loc[both, "identity"].to_numpy()]
+    others = {"only_a": len(first) - len(both), "only_b": len(second) - len(both), "unlike": len(both) - len(alike)}
+    return first.loc[alike], second.loc[alike], others
 
 
 def describe(differences: np.ndarray, margins: np.ndarray, declared: Declaration) -> pd.DataFrame:
@@ -83,11 +98,9 @@ def sign_flip(differences: np.ndarray, declared: Declaration) -> np.ndarray:
     """Two-sided p of a mean of zero for each row, under flips of the sign of each seed's difference."""
     from scipy import stats
 
-    if len(differences) == 0:
-        return np.empty(0)
     tested = stats.permutation_test(
         (differences,),
-        _mean,
+        np.mean,
         permutation_type="samples",
         vectorized=True,
         n_resamples=declared.permutations,
@@ -96,10 +109,6 @@ def sign_flip(differences: np.ndarray, declared: Declaration) -> np.ndarray:
         rng=np.random.default_rng(declared.random_seed),
     )
     return np.asarray(tested.pvalue)
-
-
-def _mean(sample: np.ndarray, axis: int) -> np.ndarray:
-    return sample.mean(axis=axis)
 
 
 def equivalence(differences: np.ndarray, margins: np.ndarray) -> np.ndarray:

@@ -81,7 +81,7 @@ class Found:
     on: str = ""
     """What trained it."""
     runs: tuple[str, ...] = ()
-    """The beginnings of their keys: what `python -m pipeline.compare` makes links of."""
+    """The beginnings of their keys."""
 
 
 def judge(row: Row, results: Sequence[RunResult]) -> Found:

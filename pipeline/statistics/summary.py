@@ -154,6 +154,26 @@ def tidy(experiments: Experiments) -> pd.DataFrame:
     return frame.astype({"width": "Int64", "depth": "Int64", **dict.fromkeys([*FIGURES, *DERIVED], float)})
 
 
+def curve_points(experiments: Experiments) -> pd.DataFrame:
+    """A row per run, point of its curve and split (`train`; `val`, or `test` where nothing is held out).
+
+    `epoch` is that of the point, `loss` and `accuracy` are the split's.
+    """
+    rows = []
+    for experiment, results in experiments.items():
+        for result in results:
+            job, history = result.job, result.history
+            about = (job.dataset.name, experiment, result.name, job.configuration, result.status)
+            run = (*about, job.optimizer.name, shape(job), job.width, job.seed)
+            for split in ("train", "val", "test"):
+                losses, accuracies = history.get(f"{split}/loss", []), history.get(f"{split}/accuracy", [])
+                points = zip(result.epochs, losses, accuracies, strict=False)
+                rows += [(*run, epoch, split, loss, accuracy) for epoch, loss, accuracy in points]
+    columns = ["dataset", "experiment", "name", "configuration", "status", "optimizer", "hidden", "width", "seed"]
+    frame = pd.DataFrame(rows, columns=[*columns, "epoch", "split", "loss", "accuracy"])
+    return frame.astype({"width": "Int64", "loss": float, "accuracy": float})
+
+
 def dotted_columns(frame: pd.DataFrame) -> list[str]:
     """The columns that hold hyper-parameters."""
     return [str(column) for column in frame.columns if "." in str(column)]

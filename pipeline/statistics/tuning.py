@@ -14,7 +14,6 @@ import pandas as pd
 
 from pipeline.statistics import paired, summary
 from pipeline.statistics.declaration import Declaration
-from pipeline.statistics.pairs import Blocks
 from pipeline.statistics.verdicts import Kind, verdict
 from pipeline.training.result import FINISHED, RunResult
 
@@ -129,7 +128,7 @@ def compared(default: Sequence[RunResult], tuned: Sequence[RunResult], declared:
     runs["configuration"] = runs["optimizer"] + " " + runs["experiment"]
     finished = runs[runs["status"].eq(FINISHED)]
     means = summary.intervals(finished, ["configuration"], COMPARED).set_index("configuration")
-    blocks, rows, differences = Blocks(runs, COMPARED), [], []
+    rows, differences = [], []
     order = list(dict.fromkeys(runs["optimizer"]))
     for optimizer in order:
         row: dict[str, object] = {"optimizer": optimizer}
@@ -138,10 +137,9 @@ def compared(default: Sequence[RunResult], tuned: Sequence[RunResult], declared:
             row[f"{which}_n"] = int(finished["configuration"].eq(side).sum())
             columns = [f"{figure}_{part}" for figure in COMPARED for part in ("mean", "low", "high")]
             row |= {f"{which}_{column}": means[column].get(side, math.nan) for column in columns}
-        pairs = blocks.pairs(f"{optimizer} {TUNED}", f"{optimizer} {DEFAULT}")
-        used = declared.looks(len(pairs.a)) or len(pairs.a)
-        values = [pairs.figure(figure).first(used) for figure in COMPARED]
-        differences += [value.a - value.b for value in values]
+        a, b, _ = paired.pairs(runs, f"{optimizer} {TUNED}", f"{optimizer} {DEFAULT}")
+        used = declared.looks(len(a)) or len(a)
+        differences += [(a[figure] - b[figure]).to_numpy(float)[:used] for figure in COMPARED]
         rows.append(row | {"pairs": used})
     figures = list(COMPARED) * len(order)
     margins = pd.Series(dict(declared.margin)).reindex(figures).to_numpy(float)

@@ -5,9 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +15,6 @@ import yaml
 from pipeline import compare
 from pipeline.cli import console
 from pipeline.cli.errors import UserError
-from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import Lost, Sweep
 from pipeline.tracking import reports
 from pipeline.training.result import DIVERGED
@@ -99,10 +95,6 @@ def test_what_it_writes(first):
     assert set(contents(first[0] / "reports")) >= {"index.html", *tables}
 
 
-def test_no_temporary_file_stays(first):
-    assert [name for name in contents(first[0] / "reports") if Path(name).name.startswith(".")] == []
-
-
 def test_without_a_terminal_it_speaks_plainly(first):
     assert "\x1b" not in first[1]
     assert "a smoke test, no claim" in first[1]
@@ -111,14 +103,6 @@ def test_without_a_terminal_it_speaks_plainly(first):
 def test_the_same_runs_give_the_same_bytes(first, small):
     compare.main(["results/sweep", "out=again", "tracking=none"])
     assert contents(small / "again") == contents(first[0] / "reports")
-
-
-def test_without_results_it_reads_the_store(project, capsys):
-    store = RunStore(project / "runs")
-    for run in factory.book_runs(2):
-        store.write(run)
-    compare.main(["tracking=none"])
-    assert "runs on mnist" in capsys.readouterr().out
 
 
 def test_nothing_trained_yet(project):
@@ -207,7 +191,8 @@ def test_figures_of_an_earlier_report_go_and_others_stay(small):
 @pytest.fixture(scope="module")
 def published(first) -> Callable[[str], None]:
     """Publishes the first report again, to the tracker of that name."""
-    from pipeline.report.evidence import Evidence, read_sources
+    from pipeline.report.evidence import Evidence
+    from pipeline.storage.sources import read_sources
 
     evidence = Evidence(read_sources([first[0] / "results/sweep"]))
     files = {name: first[0] / "reports" / name for name in contents(first[0] / "reports")}
@@ -234,11 +219,6 @@ def test_a_leak_is_a_warning_on_the_parent_run(project, monkeypatch):
     assert tracker.notes["parent"].startswith("**Leak alarm")
 
 
-def test_no_tracking_asks_no_tracker(published, monkeypatch):
-    monkeypatch.setattr(reports, "open_tracker", lambda kind: pytest.fail("was asked"))
-    published("none")
-
-
 def test_trouble_with_the_tracker_costs_one_line(published, monkeypatch, capsys):
     def refuse(kind):
         raise RuntimeError("database is locked\nreally")
@@ -247,69 +227,3 @@ def test_trouble_with_the_tracker_costs_one_line(published, monkeypatch, capsys)
     published("sqlite")
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("warning: the report is not in MLflow (RuntimeError: database is locked really)")
-
-
-def test_a_tracker_has_what_compare_asks_of_it():
-    from pipeline.tracking import Tracker as Real
-
-    assert all(callable(getattr(Real, name)) for name in vars(Tracker) if not name.startswith("_"))
-
-
-def test_importing_the_stage_loads_nothing_heavy():
-    heavy = {"pandas", "matplotlib", "scipy", "keras", "tensorflow", "mlflow", "sklearn"}
-    code = f"import sys, pipeline.compare; print(sorted({heavy!r} & set(sys.modules)))"
-    ran = subprocess.run(
-        [sys.executable, "-c", code], cwd=Path(compare.__file__).parent.parent, capture_output=True, text=True
-    )
-    assert ran.stdout.strip() == "[]", ran.stderr
-
-
-def test_help_says_what_it_does(capsys):
-    with pytest.raises(SystemExit):
-        compare.main(["--help"])
-    assert "tracking=sqlite" in capsys.readouterr().out
-
-
-# -- two given networks
-
-
-def test_two_given_networks_on_the_same_images(small, capsys):
-    """The counts are those of the predictions themselves, and nothing is written."""
-    before = contents(small)
-    assert compare.main(["results/sweep", "between=adam-w16-d1-s0,sgd-w16-d1-s1"]) == 0
-    assert contents(small) == before
-    said = capsys.readouterr().out
-    runs = {run.name: run for run in RunStore(small / "results/sweep")}
-    labels = factory.arrays().test_labels
-    adam, sgd = (RunStore(small / "results/sweep").read(runs[name].key) for name in ("adam-w16-d1-s0", "sgd-w16-d1-s1"))
-    right = [run.predictions == labels for run in (adam, sgd)]
-    only = [int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())]
-    expected = f"Of 360 test images {only[0]} are right with adam-w16-d1-s0 only, {only[1]} with sgd-w16-d1-s1 only"
-    assert said.splitlines()[-1].startswith(expected)
-    cells = [int(word) for line in said.splitlines()[1:3] for word in line.split() if word.isdigit()]
-    assert cells == [int((right[0] & right[1]).sum()), only[0], only[1], int((~right[0] & ~right[1]).sum())]
-
-
-@pytest.mark.parametrize(
-    ("words", "why"),
-    [
-        (["between=adam-w16-d1-s0"], "expected two runs of one folder"),
-        (["between=a,b,c"], "expected two runs of one folder"),
-        (["results/again", "between=a,b"], "in 2 folders: expected two runs of one folder"),
-        (["between=adam-w16-d1-s0,adam-w16-d1-s0"], "both are the run .*; expected two"),
-        (["between=adam-w16-d1-s0,adam-w32-d1-s0"], "adam-w32-d1-s0: no such run in "),
-    ],
-)
-def test_what_are_no_two_networks(small, words, why):
-    with pytest.raises(UserError, match=why):
-        compare.main(["results/sweep", *words])
-
-
-def test_two_networks_on_data_that_is_not_here(small):
-    store = RunStore(small / "results/sweep")
-    sweep = Sweep.read(store.root)
-    others = [factory.made_otherwise(store.read(key), data="0" * 64) for key in sweep.keys]
-    shutil.rmtree(store.root)
-    factory.write_experiment(store.root, others)
-    with pytest.raises(UserError, match="was tested on other data than data/processed/mnist holds; data=FOLDER"):
-        compare.main(["results/sweep", "between=adam-w16-d1-s0,sgd-w16-d1-s0"])

@@ -20,7 +20,8 @@ from pipeline.cli.console import PROJECT
 from pipeline.config import commandline
 from pipeline.data import idx
 from pipeline.report import tables
-from pipeline.report.evidence import Evidence, Source
+from pipeline.report.evidence import Evidence
+from pipeline.storage.sources import Source
 from scripts import run_notebook
 from tests.support import factory
 

@@ -41,145 +41,79 @@ MOST_ACCURATE = "Which optimizer and width is the most accurate?"
 def answers(analysis: Analysis) -> list[Answer]:
     """The three answers, then the most accurate configuration, of a comparison of which some run finished."""
     finished = analysis.configurations[analysis.configurations["n"] > 0]
-    found = [
-        _answer(
-            question, [*_sentences(analysis, finished, figure), *_beside(analysis, finished, asked)], analysis, figure
-        )
-        for asked, (question, figure) in QUESTIONS.items()
-    ]
-    return [*found, _answer(MOST_ACCURATE, most_accurate(analysis, finished), analysis, "test_accuracy")]
+    said = {
+        Question.GAP: _sentences(analysis, finished, "gap_accuracy"),
+        Question.FIT: [*_sentences(analysis, finished, "fit_loss"), *_reversals(analysis.contrasts)],
+        Question.EXCESS: [*_sentences(analysis, finished, "excess_loss"), *_risen(analysis, finished)],
+    }
+    found = [_answer(*QUESTIONS[asked], sentences, analysis) for asked, sentences in said.items()]
+    return [*found, _answer(MOST_ACCURATE, "test_accuracy", most_accurate(analysis, finished), analysis)]
 
 
-def _answer(question: str, sentences: Sequence[str], analysis: Analysis, figure: str) -> Answer:
+def _answer(question: str, figure: str, sentences: Sequence[str], analysis: Analysis) -> Answer:
     """With the number of seeds that it rests on, where anything is claimed."""
-    rows = analysis.contrasts[analysis.contrasts["figure"].eq(figure)]
-    return Answer(question, (*sentences, *([_strength(rows)] if rows["standing"].ne("").any() else [])))
+    rows = analysis.contrasts[analysis.contrasts["figure"].eq(figure) & analysis.contrasts["standing"].ne("")]
+    if rows.empty:
+        return Answer(question, tuple(sentences))
+    strength = "enough to confirm" if set(rows["standing"]) == {"confirmed"} else "exploratory"
+    return Answer(question, (*sentences, f"Based on {plural(int(rows['n'].max()), 'seed')} ({strength})."))
 
 
 def _sentences(analysis: Analysis, finished: pd.DataFrame, figure: str) -> list[str]:
     """A sentence for each factor that was varied."""
     rows = analysis.contrasts[analysis.contrasts["figure"].eq(figure)]
     if rows.empty:
-        return (
-            ["There is nothing to compare it with."]
-            if len(finished) == 1
-            else ["No two configurations differ in one value only."]
-        )
+        only = "There is nothing to compare it with."
+        return [only if len(finished) == 1 else "No two configurations differ in one value only."]
     most, least = int(rows["n"].max()), analysis.declared.seeds_to_explore
     if most < least:
         return [f"{plural(most, 'seed')} carry no claim, it takes {least}: the picture shows what was measured."]
-    found = []
-    for factor, own in rows.groupby("contrast", sort=False):
-        by_size = _ordered(analysis, str(factor))
-        said = _by_size(own, str(factor), figure) if by_size else _by_value(own, analysis, str(factor), figure)
-        found.append(f"{_capital(said)}.")
-    return found
+    return [_of_factor(own, analysis, str(factor), figure) for factor, own in rows.groupby("contrast", sort=False)]
 
 
-def _capital(sentence: str) -> str:
-    """A capital letter, unless the sentence begins with a value of conf/, such as `sgd`."""
-    return (
-        sentence[0].upper() + sentence[1:]
-        if sentence.startswith(("at ", "the ", "a ", "one ", "no ", "neighbouring "))
-        else sentence
-    )
-
-
-def _ordered(analysis: Analysis, factor: str) -> bool:
-    """Whether each value is held against the next smaller one."""
-    return any(found.factor == factor and found.used == PREVIOUS for found in analysis.design.references)
-
-
-def _strength(rows: pd.DataFrame) -> str:
-    """How many seeds that rests on."""
-    fewest, most = int(rows["n"].min()), int(rows["n"].max())
-    standings = set(rows.loc[rows["standing"].ne(""), "standing"])
-    strength = "enough to confirm" if standings == {"confirmed"} else "exploratory"
-    return f"Based on {'' if fewest == most else 'up to '}{plural(most, 'seed')} ({strength})."
-
-
-def _by_size(rows: pd.DataFrame, factor: str, figure: str) -> str:
-    """Of a factor whose values have an order: how often the larger value has the larger figure."""
-    about, names = WORDS[figure], factor_words(factor)
-    within = _within(rows, figure)
-    equal = int(rows["verdict"].eq(Kind.EQUIVALENT).sum())
-    parts = _claims(rows, figure)
-    if parts:
-        said = f"{names.larger} {_than(parts, names.smaller)}"
-        return f"{about.lead}{said}{f'; {equal} of {len(rows)} are {within}' if equal else ''}"
-    if equal == len(rows):
-        return f"{about.lead}neighbouring {names.name} are {within} of each other"
-    some = f"; {equal} of {plural(len(rows), 'comparison')} are {within}" if equal else ""
-    return f"{about.lead}no difference between {names.name} is shown{some}"
-
-
-def _by_value(rows: pd.DataFrame, analysis: Analysis, factor: str, figure: str) -> str:
-    """Of a factor with a reference value: each other value against it."""
-    values = _values(rows, analysis, factor)
-    reference = str(values["b"].iloc[0])
+def _of_factor(rows: pd.DataFrame, analysis: Analysis, factor: str, figure: str) -> str:
+    """What the values of a factor do against the one that they are held against."""
+    ordered = any(found.factor == factor and found.used == PREVIOUS for found in analysis.design.references)
+    names, about = factor_words(factor), WORDS[figure]
+    values = pd.Series(names.larger, rows.index) if ordered else _values(rows, analysis, factor, "a")
+    other = names.smaller if ordered else _values(rows, analysis, factor, "b").iloc[0]
     parts, equal, unclear = [], [], []
-    for value, own in rows.groupby(values["a"], sort=False):
-        if claims := _claims(own, figure):
-            parts.append(f"{value} {_than(claims, reference)}")
+    for value, own in rows.groupby(values, sort=False):
+        if claims := _claims(own, figure, other):
+            parts.append(f"{value} {claims}")
         elif own["verdict"].eq(Kind.EQUIVALENT).all():
             equal.append(str(value))
         else:
             unclear.append(str(value))
     if equal:
-        parts.append(f"{listed(equal)} {'is' if len(equal) == 1 else 'are'} {_within(rows, figure)} of {reference}")
+        within = FIGURES[figure].declared(float(rows["margin"].iloc[0]))
+        parts.append(f"{listed(equal)} {'is' if len(equal) == 1 else 'are'} within {within} of {other}")
     if unclear:
-        parts.append(f"no difference from {reference} is shown for {listed(unclear)}")
-    return f"{WORDS[figure].lead}{'; '.join(parts)}"
+        parts.append(f"no difference from {other} is shown for {listed(unclear)}")
+    said = f"{about.lead}{'; '.join(parts)}."
+    # A value of conf/, such as `sgd`, keeps its small letter.
+    return said if not ordered and said.startswith(tuple(values)) else said[0].upper() + said[1:]
 
 
-def _within(rows: pd.DataFrame, figure: str) -> str:
-    """How near two equivalent configurations are."""
-    return f"within {FIGURES[figure].declared(float(rows['margin'].iloc[0]))}"
-
-
-def _claims(rows: pd.DataFrame, figure: str) -> list[tuple[str, str]]:
-    """What is claimed of A, and in how many of these contrasts, by how much."""
-    about = WORDS[figure]
-    found = []
-    for kind, words in ((Kind.LARGER, about.larger), (Kind.SMALLER, about.smaller)):
+def _claims(rows: pd.DataFrame, figure: str, other: str) -> str:
+    """What is claimed of A, in how many of these contrasts and by how much; empty where nothing is."""
+    words, about, found = WORDS[figure], FIGURES[figure], []
+    for kind, said in ((Kind.LARGER, words.larger), (Kind.SMALLER, words.smaller)):
         own = rows[rows["verdict"].eq(kind)]
         if len(own):
             counted = f"in {len(own)} of {plural(len(rows), 'comparison')}, " if len(rows) > 1 else ""
-            found.append((words, f"{counted}by {_sizes(own, figure)}"))
-    return found
+            sizes = (about.scale * own["difference"].abs()).agg(["min", "max"])
+            low, high = (number(size, about.digits) for size in sizes)
+            found.append(f"{said} than {other} ({counted}by {low if low == high else f'{low} to {high}'} {about.unit})")
+    return " and ".join(found)
 
 
-def _than(parts: Sequence[tuple[str, str]], other: str) -> str:
-    (words, size), *more = parts
-    return " and ".join([f"{words} than {other} ({size})", *(f"{words} ({size})" for words, size in more)])
-
-
-def _values(rows: pd.DataFrame, analysis: Analysis, factor: str) -> pd.DataFrame:
-    """The values of a factor that the sides A and B have, in words."""
-    table = analysis.configurations
+def _values(rows: pd.DataFrame, analysis: Analysis, factor: str, side: str) -> pd.Series:
+    """The values of a factor on one side of these contrasts, in words."""
     column = factor.removeprefix("model.") if factor in ("model.width", "model.depth") else factor
-    name = column.rpartition(".")[2].replace("_", " ")
-    prefix = "" if column == "optimizer" else f"{name} "
-    sides = {
-        side: rows[f"{side}_configuration"].map(table[column]).map(lambda value: f"{prefix}{value}") for side in "ab"
-    }
-    return pd.DataFrame(sides)
-
-
-def _sizes(rows: pd.DataFrame, figure: str) -> str:
-    about = FIGURES[figure]
-    sizes = (about.scale * rows["difference"].abs()).sort_values()
-    low, high = (number(size, about.digits) for size in (sizes.iloc[0], sizes.iloc[-1]))
-    return f"{low} {about.unit}" if low == high else f"{low} to {high} {about.unit}"
-
-
-def _beside(analysis: Analysis, finished: pd.DataFrame, asked: Question) -> list[str]:
-    """What else belongs to an answer: a reversal at equal fit, and how far the worst has risen."""
-    if asked is Question.FIT:
-        return _reversals(analysis.contrasts)
-    if asked is Question.EXCESS and int(finished["n"].max()) >= analysis.declared.seeds_to_explore:
-        return _risen(finished, analysis.declared.margin["excess_loss"])
-    return []
+    prefix = "" if column == "optimizer" else f"{column.rpartition('.')[2].replace('_', ' ')} "
+    values = rows[f"{side}_configuration"].map(analysis.configurations[column])
+    return values.map(lambda value: f"{prefix}{value}")
 
 
 def _reversals(rows: pd.DataFrame) -> list[str]:
@@ -198,19 +132,18 @@ def _reversals(rows: pd.DataFrame) -> list[str]:
     return found
 
 
-def _risen(finished: pd.DataFrame, margin: float) -> list[str]:
+def _risen(analysis: Analysis, finished: pd.DataFrame) -> list[str]:
     """Whose held-out loss ends farthest over its minimum, and how many configurations have not turned."""
+    if int(finished["n"].max()) < analysis.declared.seeds_to_explore:
+        return []
+    about, margin = FIGURES["excess_loss"], analysis.declared.margin["excess_loss"]
     risen = finished[finished["excess_loss_mean"].gt(margin)].sort_values("excess_loss_mean", ascending=False)
     if risen.empty:
-        return [
-            f"No configuration ends more than {FIGURES['excess_loss'].declared(margin)} over its lowest held-out loss."
-        ]
+        return [f"No configuration ends more than {about.declared(margin)} over its lowest held-out loss."]
     worst = risen.iloc[0]
-    lost = FIGURES["excess_loss"].size(worst["excess_loss_mean"])
-    over = f"{len(risen)} of {plural(len(finished), 'configuration')} end more than {FIGURES['excess_loss'].declared(margin)} over"
-    return [
-        f"{over} their lowest held-out loss; {worst['label']} has lost most, {lost} since epoch {worst['lowest_epoch_mean']:.0f}."
-    ]
+    over = f"{len(risen)} of {plural(len(finished), 'configuration')} end more than {about.declared(margin)} over"
+    lost = f"{about.size(worst['excess_loss_mean'])} since epoch {worst['lowest_epoch_mean']:.0f}"
+    return [f"{over} their lowest held-out loss; {worst['label']} has lost most, {lost}."]
 
 
 def most_accurate(analysis: Analysis, finished: pd.DataFrame) -> Sequence[str]:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-import pandas as pd
-
 from pipeline.cli import console
 from pipeline.cli.formatting import listed, plural
 from pipeline.report.evidence import Evidence
-from pipeline.report.prose.verdicts import note
 from pipeline.statistics import summary
 from pipeline.statistics.analysis import Analysis
 from pipeline.statistics.summary import origin
@@ -27,7 +24,9 @@ def limits(analysis: Analysis) -> list[str]:
     """What stands in the way of one comparison, of which some run finished."""
     table, declared = analysis.configurations, analysis.declared
     finished = table[table["n"] > 0]
-    found = _lost(table)
+    found = []
+    if lost := [f"{count} {status}" for status in (DIVERGED, FAILED) if (count := int(table[status].sum()))]:
+        found.append(f"Some runs did not finish ({listed(lost)}): figures are of the seeds that did.")
     fewest = int(finished["n"].min())
     if fewest < declared.seeds_to_explore:
         found.append(
@@ -45,31 +44,7 @@ def limits(analysis: Analysis) -> list[str]:
         f"{factor}: no two configurations agree in all other values, so it is not compared."
         for factor in analysis.design.absent
     ]
-    return found + _unpaired(analysis.contrasts)
-
-
-def _lost(table: pd.DataFrame) -> list[str]:
-    lost = {status: int(table[status].sum()) for status in (DIVERGED, FAILED)}
-    if not any(lost.values()):
-        return []
-    counts = listed([f"{count} {status}" for status, count in lost.items() if count])
-    some = table[table[[DIVERGED, FAILED]].sum(axis=1) > 0]
-    named = listed([f"{row['label']} ({row['n']} finished)" for _, row in some.head(3).iterrows()])
-    more = f" and {plural(len(some) - 3, 'more configuration')}" if len(some) > 3 else ""
-    return [f"Runs that did not finish ({counts}) are of {named}{more}: figures are of the seeds that did."]
-
-
-def _unpaired(contrasts: pd.DataFrame) -> list[str]:
-    """Contrasts of which fewer than two seeds are pairs."""
-    rows = contrasts[contrasts["figure"].eq("gap_accuracy") & contrasts["n"].lt(2)]
-    if rows.empty:
-        return []
-    first = rows.iloc[0]
-    why = f" ({said})" if (said := note(first)) else ""
-    others = f", nor of {plural(len(rows) - 1, 'more contrast')}" if len(rows) > 1 else ""
-    return [
-        f"No two seeds pair the runs of {first['a']} and {first['b']}{why}{others}: there is no test and no interval."
-    ]
+    return found
 
 
 def mixed(results: Sequence[RunResult], who: str) -> list[str]:

@@ -37,13 +37,15 @@ def _short(value: str) -> str:
 def lead(evidence: Evidence) -> str:
     """What these runs can carry."""
     if not evidence.questions:
-        counts = {status: evidence.count(status) for status in (DIVERGED, FAILED)}
-        ended = listed([f"{count} {status}" for status, count in counts.items() if count])
-        lost = sum(counts.values())
+        ended = {status: evidence.count(status) for status in (DIVERGED, FAILED)}
+        how = listed([f"{count} {status}" for status, count in ended.items() if count])
+        lost = sum(ended.values())
         none = "The only run did not finish" if lost == 1 else f"None of {lost:,} runs finished"
-        return f"**{none}** ({ended}), so nothing can be compared. Each run is listed below with the command that trains it again."
-    declared, fewest = evidence.declared, evidence.seeds[0]
-    with_seeds = f"{seeds(evidence)} per configuration: "
+        return f"**{none}** ({how}), so nothing can be compared. Each run is listed below with the command that trains it again."
+    declared, counts = evidence.declared, evidence.main.loc[evidence.main["n"] > 0, "n"]
+    fewest, most = int(counts.min()), int(counts.max())
+    seeds = plural(most, "seed") if fewest == most else f"{fewest} to {most} seeds"
+    with_seeds = f"{seeds} per configuration: "
     if fewest < declared.seeds_to_explore:
         takes = f"It takes {declared.seeds_to_explore} seeds to explore a difference."
         return f"{with_seeds}**a smoke test, no claim** about which is better. {takes}"
@@ -60,12 +62,6 @@ def tie(table: pd.DataFrame) -> str:
     count = "All" if tied == int((table["n"] > 0).sum()) else str(tied)
     measure = "validation" if table[f"{RANKING}_mean"].notna().any() else "test"
     return f"{count} are tied for the first place: their intervals of {measure} accuracy overlap"
-
-
-def seeds(evidence: Evidence) -> str:
-    """`3 seeds`, or `2 to 3 seeds` where some did not finish."""
-    fewest, most = evidence.seeds
-    return plural(most, "seed") if fewest == most else f"{fewest} to {most} seeds"
 
 
 def alarm(evidence: Evidence) -> str:

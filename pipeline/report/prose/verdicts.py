@@ -122,7 +122,7 @@ def with_sentences(analysis: Analysis) -> pd.DataFrame:
 def of_comparisons(analyses: Mapping[tuple[str, str], Analysis]) -> pd.DataFrame:
     """The rows of contrasts.csv: those of each comparison, (data set, experiment), with the name of its experiment."""
     parts = [with_sentences(found).assign(experiment=experiment) for (_, experiment), found in analyses.items()]
-    filled = [part for part in parts if len(part)] or parts
+    filled = [part for part in parts if len(part)]
     return (
         pd.concat(filled, ignore_index=True)
         if filled

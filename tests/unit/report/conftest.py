@@ -15,7 +15,8 @@ import pandas as pd
 import pytest
 
 from pipeline import compare
-from pipeline.report.evidence import Evidence, Source, read_sources
+from pipeline.report.evidence import Evidence
+from pipeline.storage.sources import Source, read_sources
 from pipeline.storage.sweeps import Sweep
 from pipeline.training.result import RunResult
 from tests.support import factory

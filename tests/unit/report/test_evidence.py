@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
+import pandas as pd
 import pytest
 
-from pipeline.report.evidence import is_book, read_sources
+from pipeline.report.evidence import is_book, ranked
 from pipeline.report.prose.limits import notes
+from pipeline.storage.sources import read_sources
 from pipeline.storage.sweeps import Lost
 from pipeline.training.result import DIVERGED
 from tests.support import factory
-
-
-def test_the_best_has_the_highest_validation_accuracy(evidence):
-    assert evidence.best["val_accuracy_mean"] == evidence.main["val_accuracy_mean"].max()
 
 
 @pytest.mark.parametrize(
@@ -68,3 +67,13 @@ def test_a_store_without_a_sweep_is_read_whole(tmp_path):
         store.write(run)
     [source] = read_sources([tmp_path / "runs"])
     assert (source.name, len(source.results)) == ("runs", 3)
+
+
+def test_places_of_intervals_that_lie_apart_overlap_or_are_unknown():
+    ends = [(3, 4), (math.nan, math.nan), (1, 2), (1.5, 2.5)]
+    table = pd.DataFrame(ends, columns=["test_accuracy_low", "test_accuracy_high"]).assign(
+        dataset="mnist", experiment="sweep", val_accuracy_mean=math.nan
+    )
+    found = ranked(table)[["place", "place_to"]]
+    assert found.iloc[1].isna().all()
+    assert found.iloc[[0, 2, 3]].to_numpy().tolist() == [[1, 1], [2, 3], [2, 3]]

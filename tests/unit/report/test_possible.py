@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 
 from pipeline.report import page, tables
-from pipeline.report.evidence import Evidence, Source
+from pipeline.report.evidence import Evidence
 from pipeline.report.plots import Plots
 from pipeline.statistics import declaration, tuning
+from pipeline.storage.sources import Source
 from tests.support import factory
 
 pytestmark = pytest.mark.fault("intervals outside the possible")

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.config.published_rows import Row
 from pipeline.report.prose.published import ours, trained_on, verdict, wanted
-from pipeline.statistics.published import Difference, Found, Verdict
+from pipeline.statistics.published import Found, Verdict
 from tests.support import factory
 
 BAND = Row("x", "source", ("experiment=book",), "test accuracy", 97.8, low=97.2, high=98.4)
@@ -34,12 +34,6 @@ def test_ours_with_its_interval() -> None:
     assert ours(Found(BAND, Verdict.INSIDE, 2, interval=(97.9, 96.63, 99.17))) == "97.90 (96.63 to 99.17) %"
     assert ours(Found(BAND, Verdict.INSIDE, 1, interval=(97.8, None, None))) == "97.80 %"
     assert ours(Found(BAND, Verdict.NOT_RUN)) == ""
-
-
-def test_ours_of_an_order() -> None:
-    means, differences = {"adam": 0.1, "sgd": 0.12}, {"sgd − adam": Difference(0.02, 0.01, 0.03)}
-    found = Found(ORDER, Verdict.AS_PUBLISHED, 10, means=means, differences=differences)
-    assert ours(found) == "adam: 0.1000, sgd: 0.1200 nats; sgd − adam: +0.0200 (0.0100 to 0.0300) nats"
 
 
 def test_lost_runs_are_told() -> None:

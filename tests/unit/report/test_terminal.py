@@ -12,9 +12,10 @@ from rich.console import Console
 
 from pipeline.config.run_config import Optimizer, RunConfig
 from pipeline.report import page, tables, terminal
-from pipeline.report.evidence import Evidence, Source
+from pipeline.report.evidence import Evidence
 from pipeline.report.plots import Plots
 from pipeline.report.prose import answers
+from pipeline.storage.sources import Source
 from tests.support import factory
 
 pytestmark = pytest.mark.fault("narrow windows")

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.report import tuned
 from pipeline.training.result import DIVERGED
+from tests.support.clone import CHECKOUT
 from tests.unit.statistics.test_tuning import tuned as tuning_of
 
 
@@ -56,3 +57,10 @@ def test_each_run_that_chose_is_in_the_table(out: Path) -> None:
     assert tried.groupby("optimizer").size().to_dict() == {"sgd": 8, "adam": 8, "nadam": 8}
     assert tried.loc[tried["status"].eq(DIVERGED), "val_accuracy"].tolist() == [0]
     assert set(tried.loc[tried["chosen"] & tried["optimizer"].eq("sgd"), "learning_rate"]) == {0.1}
+
+
+def test_the_guide_has_the_table_of_the_results() -> None:
+    table, guide = pd.read_csv(CHECKOUT / "docs/results/tuned.csv"), (CHECKOUT / "docs/sweeps.md").read_text("utf-8")
+    assert all(f"| {' | '.join(row)} |" in guide for row in tuned.brief(table))
+    assert table["verdict"].eq("tuned more accurate").all()
+    assert table["difference_gap_accuracy_low"].min() > 0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.statistics import crossed, summary
-from pipeline.statistics.analysis import OVER_IMAGES, analysis
+from pipeline.statistics.analysis import analysis
 from pipeline.training.result import DIVERGED
 from tests.support import factory
 
@@ -37,24 +37,11 @@ def test_a_row_per_configuration_with_every_figure(whole):
     assert whole.configurations["n"].eq(10).all()
 
 
-def test_the_best_has_the_highest_validation_accuracy(whole):
-    assert whole.best == whole.configurations["val_accuracy_mean"].idxmax()
-
-
 def test_test_accuracys_interval_is_over_the_very_answers(whole, labels):
     name = whole.configurations.index[0]
     correct = np.array([r.predictions == labels for r in sweep() if r.job.configuration == name])
     low, high = whole.configurations.loc[name, ["test_accuracy_low_images", "test_accuracy_high_images"]]
     assert (low, high) == pytest.approx(crossed.of_answers(correct, 0.95))
-
-
-def test_intervals_over_images_are_wider(whole):
-    for figure in OVER_IMAGES:
-        over_seeds, over_both = (
-            whole.configurations[f"{figure}_high{end}"] - whole.configurations[f"{figure}_low{end}"]
-            for end in ("", "_images")
-        )
-        assert (over_both > over_seeds).all()
 
 
 def test_without_labels_the_images_part_is_binomial(quick):
@@ -67,18 +54,10 @@ def test_without_labels_the_images_part_is_binomial(quick):
     )
 
 
-def test_every_optimizer_has_a_profile(whole):
-    assert set(whole.profile["optimizer"]) == {"sgd", "rmsprop", "adam"}
-    assert whole.targets["n"].eq(10).all()
-
-
-# --- what runs lack
-
-
 def test_no_runs(quick, labels):
     found = analysis([], quick, labels)
     assert found.best is None
-    for table in (found.configurations, found.contrasts, found.levels, found.targets, found.profile):
+    for table in (found.configurations, found.contrasts, found.levels, found.targets):
         assert table.empty
 
 
@@ -119,13 +98,3 @@ def test_records_of_before_there_were_points_and_excesses(quick):
     found = analysis(results, quick).configurations
     assert found["gap_accuracy_mean"].abs().lt(0.1).all()
     assert found["excess_loss_mean"].notna().all()
-
-
-def test_a_run_that_was_trained_twice_counts_once(quick, labels):
-    again = sweep(("adam",), (64,))
-    for result in again:
-        result.key = "f" + result.key[1:]
-        result.started = "2027-01-01T00:00:00+00:00"
-    found = analysis([*sweep(), *again], quick, labels)
-    assert found.configurations["n"].eq(10).all()
-    assert found.targets["n"].eq(10).all()

@@ -12,7 +12,6 @@ from pipeline.statistics.analysis import analysis
 from pipeline.statistics.contrasts import COLUMNS
 from pipeline.statistics.declaration import OPTIMIZER, WIDTH
 from pipeline.statistics.figures import FIGURES
-from pipeline.training.result import DIVERGED
 from tests.support import factory
 
 
@@ -46,11 +45,6 @@ def test_a_seed_is_a_block(quick):
     assert found["mean_a"] - found["mean_b"] == pytest.approx(found["difference"])
 
 
-def test_only_seeds_that_both_have_are_used(quick):
-    found = row([*runs("sgd", seeds=range(3, 12)), *runs("rmsprop", seeds=range(8))], quick)
-    assert (found["n"], found["only_a"], found["only_b"]) == (5, 4, 3)
-
-
 def test_runs_of_different_data_are_no_pair(quick):
     results = [*runs("sgd"), *runs("rmsprop")]
     for result in results[:4]:
@@ -63,11 +57,6 @@ def test_disjoint_seeds_are_unpaired(quick):
     found = row([*runs("sgd", seeds=range(10, 20)), *runs("rmsprop")], quick)
     assert found[["difference", "low", "p_t", "holm", "detectable", "more_seeds"]].isna().all()
     assert found["n"] == 0
-
-
-def test_lost_runs_are_counted(quick):
-    lost = [factory.lost(factory.job("sgd", 64, seed, 10), DIVERGED, "nan") for seed in (10, 11)]
-    assert row([*PAIR, *lost], quick)[["n", "lost_a", "lost_b"]].tolist() == [10, 2, 0]
 
 
 @pytest.mark.parametrize(("count", "used"), [(9, 9), (17, 10), (31, 30)])
@@ -85,13 +74,6 @@ def test_claims_rest_on_the_first_ten_or_thirty_seeds(quick, count, used):
 
 
 # --- gaps and curves
-
-
-def test_gaps_are_against_the_held_out_samples(quick):
-    pair = [*runs("sgd"), *runs("rmsprop")]
-    for result in pair:
-        result.figures |= {"train/loss": 0.10, "val/loss": 0.13, "test/loss": 0.50}
-    assert row(pair, quick, "gap_loss")["mean_a"] == pytest.approx(0.03)
 
 
 def with_curves(results, training, held_out):

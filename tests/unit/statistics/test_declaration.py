@@ -10,7 +10,6 @@ import yaml
 from pipeline.cli.errors import UserError
 from pipeline.config.rules import CONF
 from pipeline.statistics.declaration import declare, load
-from pipeline.statistics.figures import FIGURES
 
 
 def values(**changed):
@@ -27,15 +26,6 @@ def test_points_become_shares(declared):
     assert declared.margin["test_accuracy"] == 0.001
     assert declared.margin["gap_loss"] == 0.005
     assert declared.target == 0.97
-
-
-def test_every_figure_of_a_contrast_has_a_margin(declared):
-    assert set(declared.margin) == set(FIGURES)
-
-
-def test_what_is_not_named_is_held_against_the_default(declared):
-    assert declared.reference("optimizer") == "rmsprop"
-    assert declared.reference("model.dropout") == "default"
 
 
 @pytest.mark.parametrize(("seeds", "used"), [(9, 0), (10, 10), (17, 10), (29, 10), (30, 30), (100, 30)])
@@ -63,15 +53,6 @@ def test_an_unknown_key_is_refused_and_the_nearest_named():
 )
 def test_a_value_out_of_range_is_refused_with_key_and_value(key, value):
     assert f"{key}={value}".lower() in complaint(**{key: value}).lower()
-
-
-@pytest.mark.parametrize("size", [0, -0.1, "wide", None])
-def test_a_margin_is_over_zero(size):
-    assert "margin.gap_loss=" in complaint(margin={**values()["margin"], "gap_loss": size})
-
-
-def test_a_margin_of_each_figure_is_asked_for():
-    assert complaint(margin={"gap_loss": 0.1}).startswith("comparison: margin.test_accuracy: missing")
 
 
 @pytest.mark.parametrize("factor", ["optimizer", "model.dropout", "optimizer.learning_rate", "dataset.train_size"])

@@ -62,16 +62,6 @@ def test_a_rate_tuned_for_each_optimizer_and_width_is_no_factor():
     assert factors(jobs) == ["optimizer.name", "model.hidden"]
 
 
-def test_epochs_that_follow_from_the_size_are_no_factor():
-    jobs = [job(size=size) for size in (2_000, 10_000)]
-    jobs[0] = dataclasses.replace(jobs[0], training=dataclasses.replace(jobs[0].training, epochs=50))
-    assert factors(jobs) == [TRAIN_SIZE]
-
-
-def test_an_optimizers_own_values_belong_to_it():
-    assert factors([job("sgd"), job("momentum"), job("adam")]) == ["optimizer.name"]
-
-
 def test_a_rate_that_was_swept_is_a_factor():
     assert factors([job("adam", rate=rate) for rate in (0.001, 0.01)]) == ["optimizer.learning_rate"]
 
@@ -157,11 +147,6 @@ def test_other_values_against_the_default_of_conf(declared):
         ("rmsprop, width 64, dropout 0.5", "rmsprop, width 64, dropout 0.0"),
         ("rmsprop, width 64, dropout 0.2", "rmsprop, width 64, dropout 0.0"),
     ]
-
-
-def test_a_value_may_be_null(declared):
-    jobs = [job(max_norm=norm) for norm in (2.0, None)]
-    assert reference(jobs, declared, "model.max_norm").used is None
 
 
 def test_all_other_factors_agree(declared):

@@ -8,7 +8,6 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.statistics import equal_fit
 from pipeline.statistics.equal_fit import VALUES, at, at_equal_training_loss, curve, gap_by_training_loss, levels
 from tests.support import factory
 
@@ -48,10 +47,6 @@ def test_a_loss_that_rises_again_counts_at_its_first_passing():
     assert read(0.1, [1.0, 0.1, 0.2, 0.01], [0.0, 1.0, 5.0, 3.0])["loss"] == 1.0
 
 
-def test_a_point_at_the_level_is_its_value():
-    assert read(0.5, [0.5, 0.1], [0.6, 0.2])["loss"] == pytest.approx(0.6)
-
-
 @pytest.mark.parametrize("level", [0.6, 0.09])
 def test_no_value_beyond_the_ends_of_a_curve(level):
     assert math.isnan(read(level, [0.5, 0.1])["loss"])
@@ -63,12 +58,6 @@ def test_two_runs_are_read_at_the_lowest_loss_that_both_reached():
     assert level == 0.1
     assert first[0] == pytest.approx(0.75)
     assert second[0] == pytest.approx(0.3)
-
-
-def test_a_run_against_itself_differs_in_nothing():
-    one = curve(run([1.0, 0.3, 0.1, 0.15], [1.0, 0.4, 0.3, 0.3]))
-    _, first, second = at_equal_training_loss(one, one)
-    assert (first == second).all()
 
 
 def test_a_run_that_starts_below_the_other_has_no_common_place():
@@ -105,11 +94,6 @@ def test_levels_are_the_declared_ones_and_the_lowest_common_one():
     assert found["gap_loss_mean"].iloc[3] == pytest.approx(0.5)
 
 
-def test_without_runs_there_are_no_levels():
-    assert levels({}, [0.3], ["a"]).empty
-    assert set(equal_fit.VALUES) <= {name.removesuffix("_mean") for name in levels({}, [0.3], []).columns}
-
-
 # --- the gap along the curve
 
 
@@ -125,8 +109,3 @@ def test_the_gap_by_training_loss_is_a_mean_over_seeds():
 def test_it_is_of_training_losses_that_all_seeds_pass():
     table = gap_by_training_loss([run([1.0, 0.1], seed=0), run([0.5, 0.2], seed=1)])
     assert table["training_loss"].iloc[[0, -1]].tolist() == [0.5, 0.2]
-
-
-def test_a_single_point_is_no_curve():
-    assert gap_by_training_loss([run([1.0])]).empty
-    assert "gap_loss_mean" in gap_by_training_loss([]).columns

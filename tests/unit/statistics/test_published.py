@@ -112,12 +112,6 @@ def test_others_that_are_lower_are_named() -> None:
     assert (found.verdict, found.about) == (Verdict.OTHERS_LOWER, ("sgd",))
 
 
-def test_means_alone_decide_no_order() -> None:
-    near = BASE + np.array([0.01, -0.011, 0.012, -0.009, 0.001] * 2)
-    assert near.mean() > BASE.mean()
-    assert judge(ORDER, losses({"adam": BASE, "sgd": near, "nadam": MORE + 0.1})).verdict is Verdict.UNDECIDED
-
-
 def test_fewer_seeds_than_a_claim_takes_decide_nothing() -> None:
     """As few as conf/comparison.yaml says; the differences are shown all the same."""
     few = judge(ORDER, losses({"adam": BASE[:9], "sgd": MORE[:9], "nadam": MORE[:9] + 0.1}))

@@ -1,0 +1,82 @@
+"""The folders of runs that a comparison is made from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.cli.errors import UserError
+from pipeline.storage.find import beginning
+from pipeline.storage.record import OtherRelease
+from pipeline.storage.store import RunStore
+from pipeline.storage.sweeps import SWEEP, Ledger, Lost, Sweep
+from pipeline.training.result import FINISHED, RunResult
+
+
+@dataclass(frozen=True)
+class Source:
+    """One folder of runs."""
+
+    name: str
+    folder: Path
+    sweep: Sweep | None
+    results: list[RunResult]
+    published: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Ids in MLflow by key."""
+    lost: list[Lost] = field(default_factory=list)
+    """Runs that were asked for and did not finish, by the record of the sweep, or by all records of a store."""
+    others: list[str] = field(default_factory=list)
+    """The key of each run that another release of this project wrote, and why it is left out."""
+
+
+def read_sources(folders: Sequence[Path]) -> list[Source]:
+    """The runs of each folder; weights and probabilities only of the run that a picture will be made of.
+
+    A thousand runs that each keep their probabilities would take 400 MB.
+    """
+    sources: list[Source] = []
+    for folder in folders:
+        source = _read(folder)
+        if source.name in {other.name for other in sources}:
+            source = dataclasses.replace(source, name=f"{source.name} ({folder.name})")
+        sources.append(source)
+    return sources
+
+
+def _read(folder: Path) -> Source:
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder of runs; train first (python -m pipeline.train, or dvc repro)")
+    store = RunStore(folder)
+    sweep = Sweep.read(folder) if (folder / SWEEP).is_file() else None
+    keys = list(dict.fromkeys(sweep.keys)) if sweep else store.keys()
+    if absent := [key for key in keys if key not in store]:
+        missing = f"{len(absent)} of the {len(keys)} runs in its {SWEEP} are missing"
+        raise UserError(f"{folder}: {missing}; train again to restore them")
+    results: list[RunResult] = []
+    others: list[str] = []
+    shown = sweep.winner if sweep else None
+    for key in keys:
+        try:
+            result = store.read(key)
+        except OtherRelease as error:
+            others.append(f"{beginning(key)}, {error.unknown}")
+            continue
+        if shown is None and result.weights is not None:
+            shown = key
+        results.append(result if key == shown else dataclasses.replace(result, weights=None, probabilities=None))
+    published = {key: ids for key in keys if (ids := store.published(key))}
+    lost = sweep.lost if sweep else _lost_in(store)
+    return Source(sweep.name if sweep else folder.name, folder, sweep, results, published, lost, others)
+
+
+def _lost_in(store: RunStore) -> list[Lost]:
+    """What the sweeps of a store lost and what no later one made good; the latest word on each run."""
+    found: dict[str, Lost] = {}
+    finished = {key for key in store.keys() if store.status(key) == FINISHED}  # noqa: SIM118
+    for sweep in Ledger(store):
+        for lost in sweep.lost:
+            if lost.key not in finished:
+                found.setdefault(lost.key, lost)
+    return list(found.values())
