@@ -15,7 +15,6 @@ from pathlib import Path
 
 from pipeline.cli import console
 from pipeline.cli.errors import UserError
-from pipeline.cli.progress import bytes_bar
 from pipeline.data import sources
 from pipeline.data.download import LIMITS, Limits, MirrorFailed
 from pipeline.data.files import clear_leftovers, shown, whole
@@ -57,8 +56,7 @@ def fetch(dataset: DataSet, folder: Path, mirrors: Sequence[Mirror], limits: Lim
     missing = [file for file in dataset.files if file not in kept]
     source = ""
     if missing:
-        with bytes_bar("fetching", sum(file.packed_size for file in missing)) as report:
-            mirror, packed = sources.gather(dataset, missing, mirrors, report, limits)
+        mirror, packed = sources.gather(dataset, missing, mirrors, lambda done: None, limits)
         for file, data in packed.items():
             with whole(folder / file.name) as temporary:
                 temporary.write_bytes(data)

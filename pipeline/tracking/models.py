@@ -15,9 +15,8 @@ import numpy as np
 
 from pipeline.cli.errors import UserError
 from pipeline.models import dense, devices
-from pipeline.storage import npy
 from pipeline.storage.record import UnreadableRun
-from pipeline.storage.store import RunStore
+from pipeline.storage.store import RunStore, save_weights
 from pipeline.tracking import runs
 
 if TYPE_CHECKING:
@@ -102,7 +101,7 @@ def log_served(
     def save(folder: str, card: Any) -> None:
         with tempfile.TemporaryDirectory() as temporary:
             arrays, values = Path(temporary) / "weights.npz", Path(temporary) / "network.json"
-            npy.save_weights(arrays, result.weights or {})
+            save_weights(arrays, result.weights or {})
             values.write_text(json.dumps(plain))
             mlflow.pyfunc.save_model(
                 folder,
