@@ -18,7 +18,6 @@ from pathlib import Path
 from pipeline.cli import console
 from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import plural
-from pipeline.cli.progress import bytes_bar
 from pipeline.data import raw, recorded, sources
 from pipeline.data.download import LIMITS, Limits
 from pipeline.data.files import clear_leftovers, shown, whole
@@ -65,8 +64,7 @@ def fetch(dataset: DataSet, folder: Path, places: Sequence[Mirror], limits: Limi
     found: dict[File, bytes] = {}
     mirror: Mirror = Folder(folder)
     if missing:
-        with bytes_bar("fetching", sum(file.gzip_size or file.size or 0 for file in missing)) as report:
-            mirror, found = gather(dataset, missing, places, report, limits)
+        mirror, found = gather(dataset, missing, places, limits)
     new = tuple(file for file in dataset.files if not file.has_digest)
     if new:
         # What is no data set is not held from now on.

@@ -21,7 +21,7 @@ from pipeline.data.arrays import load
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import find_sweep
 from pipeline.sweep import reproduction
-from pipeline.tracking import Tracker, open_tracker, promotion, registry
+from pipeline.tracking import Tracker, open_tracker, promotion
 from pipeline.tracking.address import home
 from pipeline.tracking.promotion import Candidate, NotPromoted
 
@@ -47,7 +47,7 @@ def promote(candidate: Candidate, limit: float, data: Path, store: RunStore, tra
     run_id = store.published(best.key, tracker.address.name).get("run_id")
     if not run_id or best.weights is None:
         raise NotPromoted(f"{best.name}: is not in MLflow with its weights; run its sweep again with tracking")
-    champion = registry.champion(tracker, name)
+    champion = promotion.champion(tracker, name)
     if champion is not None and champion.key == best.key:
         return f"{best.name} is the champion already (version {champion.version})"
     reasons = [promotion.better(best, candidate.seeds, champion), promotion.small_gap(candidate, limit)]
@@ -56,14 +56,9 @@ def promote(candidate: Candidate, limit: float, data: Path, store: RunStore, tra
         raise NotPromoted(f"{best.name}: trained again it is {again.verdict.description}: {again.explanation}")
     reason = "; ".join([*reasons, "trained again, every bit was the same"])
     arrays = load(data / name)
-    try:
-        version = registry.promote(
-            tracker, best, run_id, candidate.seeds, arrays.image_shape, arrays.brightest, reason, champion
-        )
-    except registry.AliasMoved as moved:
-        # Training takes minutes, in which another promotion may end.
-        raise NotPromoted(f"{best.name}: {moved}; the same command compares them again") from None
-    return f"{best.name} is the champion now (version {version} of {registry.name_of(name)}): {reason}"
+    shape, brightest = arrays.image_shape, arrays.brightest
+    version = promotion.register(tracker, best, run_id, candidate.seeds, shape, brightest, reason)
+    return f"{best.name} is the champion now (version {version} of {promotion.name_of(name)}): {reason}"
 
 
 if __name__ == "__main__":

@@ -14,18 +14,16 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
 
 from pipeline.cli import console
 from pipeline.cli.errors import RunsLost, UserError, shown_line
 from pipeline.cli.formatting import duration, plural
 from pipeline.storage.record import OtherRelease, UnreadableRun
 from pipeline.storage.store import RunStore
-from pipeline.tracking import NONE, SERVER, SQLITE, Tracker, models, open_tracker, sync
+from pipeline.tracking import NONE, SERVER, SQLITE, Tracker, TrackingUnavailable, open_tracker, sync
 from pipeline.tracking.address import configured, home, resolve
 
-DEFAULTS = {"to": "", "from": "runs", "data": "data/processed"}
+DEFAULTS = {"to": "", "from": "runs"}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -33,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
     folder = home() / values["from"]
     if not folder.is_dir():
         raise UserError(f"from={values['from']}: no such folder of runs")
-    publish(RunStore(folder), target(values["to"]), console.PROJECT / values["data"])
+    publish(RunStore(folder), target(values["to"]))
     return 0
 
 
@@ -49,21 +47,29 @@ def target(to: str) -> Tracker:
     return open_tracker(kind, uri)
 
 
-def publish(store: RunStore, tracker: Tracker, data: Path) -> None:
-    """Raises TrackingUnavailable if the store did not take all in the end, RunsLost if a run could not be read."""
+def publish(store: RunStore, tracker: Tracker) -> None:
+    """Raises TrackingUnavailable if the store did not take all, RunsLost if a run could not be read."""
     began, where = time.monotonic(), tracker.address.shown
-    with sync.exclusive(store):
-        groups = sync.groups(store)
-        damaged = _say_unreadable([error for group in groups for error in sync.find_unsent(store, tracker, group)])
-        runs, unsent = sum(len(group.keys) for group in groups), sum(len(group.unsent) for group in groups)
-        sweeps = [len(group.keys) for group in groups if group.sweep]
-        counts = f"{plural(len(sweeps), 'sweep')}, {plural(runs - sum(sweeps), 'single run')}"
-        there = f"{runs - unsent} at {where} already"
-        print(f"{plural(runs, 'run')} ({counts}): {there}, {unsent or 'none'} to send", flush=True)
-        progress = sync.Progress(unsent)
+    groups = sync.groups(store)
+    damaged = _say_unreadable([error for group in groups for error in sync.find_unsent(store, tracker, group)])
+    runs, unsent = sum(len(group.keys) for group in groups), sum(len(group.unsent) for group in groups)
+    sweeps = [len(group.keys) for group in groups if group.sweep]
+    counts = f"{plural(len(sweeps), 'sweep')}, {plural(runs - sum(sweeps), 'single run')}"
+    there = f"{runs - unsent} at {where} already"
+    print(f"{plural(runs, 'run')} ({counts}): {there}, {unsent or 'none'} to send", flush=True)
+    left = unsent
+
+    def sent(count: int) -> None:
+        nonlocal left
+        left -= count
+        print(f"[{unsent - left}/{unsent} runs]", flush=True)
+
+    try:
         for group in groups:
-            sync.send(store, tracker, group, data, progress)
-            progress.persist(partial(models.send_winner, store, tracker, group.winner, group.ids, data))
+            sync.send(store, tracker, group, sent)
+    except TrackingUnavailable as error:
+        what = f"{left} of {plural(unsent, 'run')}" if left else "what is said of a sweep"
+        raise TrackingUnavailable(f"not in MLflow yet: {what} ({error}); the same command does the rest") from error
     if unsent:
         seconds = duration(time.monotonic() - began)
         print(f"sent {plural(unsent, 'run')} in {seconds}; {runs - unsent} were there already")

@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import nearest
-from pipeline.config import rules, tuned
+from pipeline.config import rules
 from pipeline.config import run_config as j
 from pipeline.config.hydra_version import VERSION_BASE, register_resolver
 from pipeline.config.settings import meanings
@@ -33,7 +33,7 @@ class ConfigurationError(UserError):
 def register() -> None:
     """Make known to Hydra what the files of `conf/` use: `${checkout:}`, `${tuned:}`, and `${values:}` in the help."""
     register_resolver("checkout", lambda: str(rules.CONF.parent), replace=True)
-    register_resolver("tuned", tuned.rate, replace=True)
+    register_resolver("tuned", rules.tuned_rate, replace=True)
     register_resolver("values", described, replace=True)
 
 
@@ -146,22 +146,17 @@ def combination_problems(flat: dict[str, Any]) -> list[str]:
 
 def against_data(job: j.RunConfig, training_samples: int) -> list[str]:
     """Sizes that do not fit the data set; a line each."""
-    found = []
-    left = training_samples - job.dataset.validation_size
+    data, batch = job.dataset, job.training.batch_size
+    left = training_samples - data.validation_size
+    used = data.train_size or left
     if left < 1:
-        found.append(
-            f"dataset.validation_size={job.dataset.validation_size}: "
-            f"expected under {training_samples:,}, the training samples of {job.dataset.name}"
-        )
-    elif job.dataset.train_size > left:
-        found.append(
-            f"dataset.train_size={job.dataset.train_size}: expected at most {left:,}, the training samples left"
-        )
-    elif job.training.batch_size > (left := job.dataset.train_size or left):
-        found.append(
-            f"training.batch_size={job.training.batch_size}: expected at most {left:,}, the training samples left"
-        )
-    return found
+        expected = f"expected under {training_samples:,}, the training samples of {data.name}"
+        return [f"dataset.validation_size={data.validation_size}: {expected}"]
+    if used > left:
+        return [f"dataset.train_size={used}: expected at most {left:,}, the training samples left"]
+    if batch > used:
+        return [f"training.batch_size={batch}: expected at most {used:,}, the training samples left"]
+    return []
 
 
 def to_job(values: dict[str, Any]) -> j.RunConfig:

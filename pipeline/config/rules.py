@@ -84,7 +84,7 @@ def integer(low: int, high: int) -> Rule:
 
 
 def number(low: float, high: float, *, over: bool = False, under: bool = False) -> Rule:
-    return rule(Annotated[float, Gt(low) if over else Ge(low), Lt(high) if under else Le(high)])
+    return rule(Annotated[float, (Gt if over else Ge)(low), (Lt if under else Le)(high)])
 
 
 def choice(names: Iterable[str]) -> Rule:
@@ -104,8 +104,6 @@ RULES = _rules()
 HYPERPARAMETERS = {name: rule(declared) for name, declared in settings.HYPERPARAMETERS.items()}
 STEPS, SCALAR = rule(Count), rule(Scalar)
 """Of hyper-parameters that are not known here."""
-BATCH_SIZE = rule(Annotated[int, Ge(1), Le(1_000_000)] | None)
-"""Of Hydra's sweeper."""
 SHARED = tuple(key for key in RULES if key.startswith(("paths.", "tracking.")) or ("." not in key and key != "seed"))
 """Keys that one command has one value of: where its results go, and what of it is to be done."""
 
@@ -142,6 +140,21 @@ def content(group: str, name: str) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"conf/{group}/{name}.yaml: not YAML ({' '.join(str(error).split())})") from error
     return values if isinstance(values, dict) else {}
+
+
+@cache
+def tuned_rates() -> dict[str, dict[int, float]]:
+    """Learning rates that come with the project, by optimizer and by width of the one hidden layer."""
+    return dict(content(".", "tuned")["rates"])
+
+
+def tuned_rate(optimizer: str, width: int) -> float:
+    """What `${tuned:OPTIMIZER,WIDTH}` means. Raises UserError if this optimizer has not been tuned at this width."""
+    known = tuned_rates().get(optimizer, {})
+    if width not in known:
+        there = "; ".join(f"{name}: {', '.join(map(str, widths))}" for name, widths in tuned_rates().items())
+        raise UserError(f"conf/tuned.yaml: no rate for {optimizer} at width {width}; it has {there}")
+    return float(known[width])
 
 
 def rule_for(key: str) -> Rule | None:

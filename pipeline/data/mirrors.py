@@ -17,7 +17,7 @@ import numpy as np
 from pipeline.cli.errors import DataUnavailable, UserError
 from pipeline.cli.formatting import listed
 from pipeline.data import idx
-from pipeline.data.download import LIMITS, Limits, MirrorFailed, Report, download, is_https, without_login
+from pipeline.data.download import LIMITS, Limits, MirrorFailed, download, is_https, without_login
 from pipeline.data.files import shown
 from pipeline.data.sources import DataSet, File
 
@@ -75,7 +75,7 @@ class Mirror(Protocol):
     @property
     def address(self) -> str: ...
 
-    def read(self, file: File, until: float, report: Report) -> bytes:
+    def read(self, file: File, until: float) -> bytes:
         """The bytes that the mirror has for `file`, unchecked. Raises MirrorFailed."""
         ...
 
@@ -88,7 +88,7 @@ class Folder:
     def address(self) -> str:
         return shown(self.path)
 
-    def read(self, file: File, until: float, report: Report) -> bytes:
+    def read(self, file: File, until: float) -> bytes:
         if not self.path.is_dir():
             raise MirrorFailed("not a folder" if self.path.exists() else "no such folder")
         found = [path for path in (self.path / file.name, self.path / file.name.removesuffix(".gz")) if path.is_file()]
@@ -105,7 +105,7 @@ class Folder:
 def kept(file: File, folder: Path) -> bytes | None:
     """What `folder` keeps as `file`, if that is the right file in the form in which files are kept."""
     try:
-        data = Folder(folder).read(file, 0.0, lambda done: None)
+        data = Folder(folder).read(file, 0.0)
         return data if checked(file, data) == data else None
     except (UserError, MirrorFailed):
         return None
@@ -122,10 +122,10 @@ class Https:
     def address(self) -> str:
         return without_login(self.url)
 
-    def read(self, file: File, until: float, report: Report) -> bytes:
+    def read(self, file: File, until: float) -> bytes:
         url = f"{self.url.rstrip('/')}/{file.name}"
         try:
-            return download(url, file.most, until, self.limits, report, loopback_http=self.loopback_http)
+            return download(url, file.most, until, self.limits, loopback_http=self.loopback_http)
         except MirrorFailed as failure:
             raise MirrorFailed(f"{file.name} {failure}") from failure
 
@@ -138,7 +138,7 @@ class ScikitLearn:
     """Training images and labels, test images and labels."""
     address: str = SCIKIT_LEARN
 
-    def read(self, file: File, until: float, report: Report) -> bytes:
+    def read(self, file: File, until: float) -> bytes:
         images, labels = _load_digits()
         train, test = slice(None, -DIGITS_TEST_SAMPLES), slice(-DIGITS_TEST_SAMPLES, None)
         arrays = dict(zip(self.files, (images[train], labels[train], images[test], labels[test]), strict=True))
@@ -186,7 +186,6 @@ def gather(
     dataset: DataSet,
     files: Sequence[File],
     mirrors: Sequence[Mirror],
-    report: Report = lambda done: None,
     limits: Limits = LIMITS,
 ) -> tuple[Mirror, dict[File, bytes]]:
     """`files` of `dataset`, checked, from the first of `mirrors` that has them all whole.
@@ -199,8 +198,7 @@ def gather(
         packed: dict[File, bytes] = {}
         try:
             for file in files:
-                done = sum(map(len, packed.values()))
-                packed[file] = checked(file, mirror.read(file, until, functools.partial(_add, report, done)))
+                packed[file] = checked(file, mirror.read(file, until))
             return mirror, packed
         except (MirrorFailed, UserError) as failure:
             failures.append(f"{mirror.address}: {failure}")
@@ -210,10 +208,6 @@ def gather(
         f"{dataset.name}: no folder has it whole. {'; '.join(failures)}. Expected {listed([f.name for f in files])}: "
         f"name the folder with mirrors=FOLDER, or as source.path in conf/dataset/{dataset.name}.yaml"
     )
-
-
-def _add(report: Report, done: int, here: int) -> None:
-    report(done + here)
 
 
 def _unavailable(dataset: DataSet, files: Sequence[File], mirrors: Sequence[Mirror], failures: Sequence[str]) -> str:

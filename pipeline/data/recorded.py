@@ -40,7 +40,7 @@ def refuse_change(files: Sequence[File], mirrors: Sequence[Mirror], folder: Path
     for file in files:
         for mirror in mirrors:
             try:
-                data = mirror.read(file, 0.0, lambda done: None) if isinstance(mirror, Folder) else None
+                data = mirror.read(file, 0.0) if isinstance(mirror, Folder) else None
             except MirrorFailed:
                 continue
             if data is not None:

@@ -44,7 +44,6 @@ class File:
     """Bytes, unpacked."""
     sha256: Digest | None = None
     """Of the unpacked file, since a mirror may compress anew."""
-    gzip_size: Bytes | None = None
     gzip_sha256: Digest | None = None
     """Of the gzip file as published."""
 

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import resolve_name
 from pathlib import Path
 
 DECIDING = ("data", "models", "training")
@@ -124,20 +125,11 @@ def _is_for_types(node: ast.AST) -> bool:
 
 def _files(importer: str, module: Module, package: Path) -> Iterator[str]:
     """Paths in `package` of what `importer` imports from the deciding rooms."""
+    here = ".".join([package.name, *Path(importer).parts[:-1]])
     for name in module.imports:
-        parts = _absolute(name, importer, package.name).split(".")
+        parts = resolve_name(name, here).split(".")
         if parts[0] == package.name and parts[1:2] and parts[1] in DECIDING:
-            place = Path(*parts[1:])
             packages = [Path(*parts[1:end], "__init__.py") for end in range(2, len(parts) + 1)]
-            for path in (place.with_suffix(".py"), *packages):
+            for path in (Path(*parts[1:]).with_suffix(".py"), *packages):
                 if (package / path).is_file():
                     yield path.as_posix()
-
-
-def _absolute(name: str, importer: str, package: str) -> str:
-    """`name` with the dots of a relative import resolved."""
-    level = len(name) - len(name.lstrip("."))
-    if level == 0:
-        return name
-    above = [package, *Path(importer).parts[:-1]]
-    return ".".join([*above[: len(above) - level + 1], *filter(None, [name[level:]])])

@@ -64,12 +64,6 @@ class PlannedRun:
         return shlex.join(["python", "-m", "pipeline.train", *words])
 
     @property
-    def dataset(self) -> dict[str, Any]:
-        """The data set as MLflow shows it."""
-        shape = list(self.arrays.train_images.shape)
-        return {"name": self.job.dataset.name, "digest": self.arrays.digest, "shape": shape}
-
-    @property
     def samples(self) -> int:
         """Samples that it trains on."""
         return self.job.dataset.train_size or len(self.arrays.train_labels) - self.job.dataset.validation_size
@@ -146,14 +140,9 @@ def store_root(path: str) -> Path:
     return home() / path
 
 
-def look_up(
-    plan: Plan, store: RunStore, settings: Mapping[str, Any], single: bool, before: Sequence[RunResult] = ()
-) -> Plan:
-    """The plan with what the store has of each run. A `single` run is wanted with its weights.
-
-    `before`: what this very command has already; it counts whatever `force` and `retry` say.
-    """
-    known: dict[str, tuple[str, RunResult | None]] = {result.key: (result.status, result) for result in before}
+def look_up(plan: Plan, store: RunStore, settings: Mapping[str, Any], single: bool) -> Plan:
+    """The plan with what the store has of each run. A `single` run is wanted with its weights."""
+    known: dict[str, tuple[str, RunResult | None]] = {}
     looked_up = []
     for run in plan:
         if run.key not in known:

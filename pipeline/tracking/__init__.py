@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.tracking.address import NONE, SERVER, SQLITE, resolve
-from pipeline.tracking.database import StoreDamaged, TrackingUnavailable, check
+from pipeline.tracking.database import TrackingUnavailable, check
 from pipeline.tracking.sweeps import ParentRun
 from pipeline.tracking.tracker import NullTracker, Tracker
 
@@ -17,7 +17,6 @@ __all__ = [
     "SQLITE",
     "NullTracker",
     "ParentRun",
-    "StoreDamaged",
     "Tracker",
     "TrackingUnavailable",
     "open_tracker",

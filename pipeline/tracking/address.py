@@ -16,8 +16,6 @@ from pipeline.config import rules
 
 SQLITE, SERVER, NONE = "sqlite", "server", "none"
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
-HTTP = ("http", "https")
-DATABASES = ("postgresql", "mysql", "mssql")
 _SQLITE_PREFIX = re.compile(r"sqlite(?:\+\w+)?:///")
 
 
@@ -29,7 +27,7 @@ class Address:
     """The file, for SQLite."""
     artifacts: Path | None = None
     """Where new experiments keep files and models; None where the server decides."""
-    lock: Path | None = None
+    lock: Path = Path()
     """Held while the store is made and while something is written: SQLite has no queue of its own."""
 
     @property
@@ -48,14 +46,12 @@ class Address:
 
 def redact(uri: str) -> str:
     """`uri` without user, password and options: what may stand in a log."""
-    place, question, _ = without_logins(uri).partition("?")
-    return f"{place}?***" if question and not _SQLITE_PREFIX.match(uri) else place
+    return conceal(uri, uri)
 
 
 def conceal(text: str, uri: str) -> str:
     """`text`, a library's message, without the secrets of `uri` in it."""
     parts = urlsplit(uri)
-    text = text.replace(uri, redact(uri))
     options = [value for _, value in parse_qsl(parts.query)]
     for secret in (parts.netloc.rpartition("@")[0], parts.query, parts.password or "", *options):
         for form in {secret, unquote(secret)} - {""}:
@@ -97,16 +93,9 @@ def resolve(
     if prefix := _SQLITE_PREFIX.match(named):
         # A relative path means what MLflow makes of it in the variable, and the project in the configuration.
         return _sqlite((Path.cwd() if inherited else base) / named[prefix.end() :])
-    scheme = urlsplit(named).scheme.partition("+")[0]
-    lock = base / f"{DATABASE}.lock"
-    if scheme in HTTP:
-        return Address(SERVER, named, lock=lock)
-    if scheme in DATABASES:
-        return Address(SERVER, named, artifacts=base / ARTIFACTS, lock=lock)
-    raise UserError(
-        f"{source}={redact(named)}: expected sqlite:////absolute/path.db, http(s)://HOST:PORT or"
-        f" {'://…, '.join(DATABASES)}://… (MLflow 3 has no store in a folder any more)"
-    )
+    if urlsplit(named).scheme in ("http", "https"):
+        return Address(SERVER, named, lock=base / f"{DATABASE}.lock")
+    raise UserError(f"{source}={redact(named)}: expected sqlite:////absolute/path.db or http(s)://HOST:PORT")
 
 
 def _sqlite(database: Path) -> Address:

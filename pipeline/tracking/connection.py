@@ -1,4 +1,4 @@
-"""The connection to one MLflow store: its client, the locks that writers hold, and what its errors mean."""
+"""The connection to one MLflow store: its client, the lock that writers hold, and what its errors mean."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from filelock import FileLock
 
 from pipeline.cli.errors import UserError
 from pipeline.tracking import database, views
@@ -19,7 +20,6 @@ from pipeline.tracking.address import NONE, Address, conceal
 from pipeline.tracking.database import TrackingUnavailable
 
 if TYPE_CHECKING:
-    import filelock
     from mlflow.tracking import MlflowClient
 
 LOCK_SECONDS = 120
@@ -48,11 +48,9 @@ class Connection:
     def __init__(self, address: Address) -> None:
         self.address = address
         self._threads = threading.RLock()
+        self._lock = FileLock(address.lock, timeout=LOCK_SECONDS, poll_interval=0.005, thread_local=False)
         self._client: MlflowClient | None = None
-        self._file_lock: filelock.BaseFileLock | None = None
         self._experiments: dict[str, str] = {}
-        self._file: tuple[int, int] | None = None
-        """The SQLite file that was opened: MLflow would go on writing to one that was deleted."""
 
     @property
     def client(self) -> MlflowClient:
@@ -62,17 +60,9 @@ class Connection:
         with self._threads:
             if self._client is None:
                 mlflow_client = _import_mlflow()
-                with self._lock():
+                with self._lock:
                     database.prepare(self.address)
-                    try:
-                        self._client = mlflow_client(self.address.uri, self.address.uri)
-                    except ModuleNotFoundError as error:
-                        known = "; for PostgreSQL, use the installed one: postgresql+psycopg2://…"
-                        raise UserError(
-                            f"{self.address.shown}: its driver {error.name} is not installed{known}"
-                        ) from error
-                    if self.address.database is not None:
-                        self._file = _inode(self.address.database)
+                    self._client = mlflow_client(self.address.uri, self.address.uri)
             return self._client
 
     @contextmanager
@@ -85,8 +75,14 @@ class Connection:
             raise UserError(f"tracking=none: there is no store to {what} in")
         with self._threads, self.failing(what):
             client = self.client
-            with self._lock():
-                self._check_file()
+            with self._lock:
+                file = self.address.database
+                if file is not None and not file.exists():
+                    # MLflow would go on writing to the deleted file.
+                    raise TrackingUnavailable(
+                        f"{file} is gone while this command ran, and with it what was recorded there; runs are sent"
+                        " again from their records by: python -m pipeline.publish"
+                    )
                 yield client
 
     @contextmanager
@@ -103,8 +99,7 @@ class Connection:
         message = conceal(str(error), self.address.uri)
         if unanswered := re.search(r"Failed to establish a new connection: (?:\[Errno -?\d+\] )?([\w ]+)", message):
             return f"no connection ({unanswered[1].lower()}); is the server up?"
-        lines = [line.strip() for line in message.splitlines() if line.strip()]
-        return lines[0] if lines else type(error).__name__
+        return (message.strip() or type(error).__name__).splitlines()[0]
 
     def experiment(self, name: str) -> str:
         """The id of an experiment, which is created if there is none. Raises UserError if it was deleted."""
@@ -114,37 +109,12 @@ class Connection:
                 location = self.address.artifacts.as_uri() if self.address.artifacts else None
                 self._experiments[name] = self.client.create_experiment(name, location, views.experiment_tags())
             elif found.lifecycle_stage != "active":
-                restore = f"{shlex.quote(sys.executable)} -m mlflow experiments restore --experiment-id"
-                raise UserError(
-                    f"the MLflow experiment {name!r} was deleted; restore it with:"
-                    f" MLFLOW_TRACKING_URI={shlex.quote(self.address.shown)} {restore} {found.experiment_id}"
-                )
+                restore = f"python -m mlflow experiments restore --experiment-id {found.experiment_id}"
+                address = f"MLFLOW_TRACKING_URI={shlex.quote(self.address.shown)}"
+                raise UserError(f"the MLflow experiment {name!r} was deleted; restore it with: {address} {restore}")
             else:
                 self._experiments[name] = found.experiment_id
         return self._experiments[name]
-
-    def _lock(self) -> filelock.BaseFileLock:
-        if self._file_lock is None:
-            from filelock import FileLock
-
-            lock = self.address.lock
-            assert lock is not None  # for the type checker: every address but `none` has one
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            self._file_lock = FileLock(lock, timeout=LOCK_SECONDS, poll_interval=0.005, thread_local=False)
-        return self._file_lock
-
-    def _check_file(self) -> None:
-        """Raise TrackingUnavailable if the SQLite file was deleted or replaced, or another program holds it too long."""
-        file = self.address.database
-        if file is None:
-            return
-        if not file.exists() or _inode(file) != self._file:
-            what = "was replaced" if file.exists() else "is gone"
-            raise TrackingUnavailable(
-                f"{file} {what} while this command ran, and with it what was recorded there; runs are sent again"
-                " from their records by: python -m pipeline.publish"
-            )
-        database.wait_until_free(file)
 
 
 def _import_mlflow() -> type[MlflowClient]:
@@ -163,7 +133,7 @@ def _import_mlflow() -> type[MlflowClient]:
 
 
 def _failures() -> tuple[type[BaseException], ...]:
-    """What a store or a server raises when it fails, as opposed to this program."""
+    """What a store or its server raises when it fails, as opposed to this program."""
     failures: tuple[type[BaseException], ...] = (OSError,)
     if "mlflow" in sys.modules:
         from mlflow.exceptions import MlflowException
@@ -171,8 +141,3 @@ def _failures() -> tuple[type[BaseException], ...]:
 
         failures += (MlflowException, SQLAlchemyError)
     return failures
-
-
-def _inode(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_dev, status.st_ino

@@ -124,22 +124,13 @@ def provenance(result: RunResult) -> str:
     return json.dumps(parts, indent=1, sort_keys=True) + "\n"
 
 
-def dataset(result: RunResult, given: Mapping[str, Any] | None) -> dict[str, str]:
-    """The data set as MLflow keeps it, with our digest: MLflow's own covers the first 10,000 numbers only, 13 digits.
-
-    `given` may have the `shape` of all training images, (samples, inputs), which becomes schema and profile.
-    """
+def dataset(result: RunResult) -> dict[str, str]:
+    """The data set as MLflow keeps it, with our digest: MLflow's own covers the first 10,000 numbers only, 13 digits."""
     name, digest = result.job.dataset.name, text(result.identity.get("data") or "unknown")
-    shape = list((given or {}).get("shape", ()))
-    kept = {
+    return {
         "name": name,
         "digest": digest[:DIGEST_LIMIT],
         "source_type": "local",
         "source": json.dumps({"uri": name}),
-        "profile": json.dumps({"sha256": digest} | ({"shape": shape} if shape else {})),
+        "profile": json.dumps({"sha256": digest}),
     }
-    if not shape:
-        return kept
-    images = {"type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, *shape[1:]]}}
-    schema = {"features": json.dumps([images]), "targets": None}
-    return kept | {"schema": json.dumps({"mlflow_tensorspec": schema})}

@@ -14,12 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.cli.errors import UserError
-from pipeline.data.arrays import load
 from pipeline.models import dense, devices
-from pipeline.storage import npy
 from pipeline.storage.record import UnreadableRun
-from pipeline.storage.store import RunStore
-from pipeline.tracking import files
+from pipeline.storage.store import RunStore, save_weights
+from pipeline.tracking import runs
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -42,24 +40,47 @@ def requirements(backend: str) -> list[str]:
     return pins
 
 
-def log_model(tracker: Tracker, run_id: str, model: Any, example: np.ndarray) -> str:
-    """Keep a Keras model with a run, for `mlflow.pyfunc.load_model("runs:/<run_id>/model")`; the model's id. See `_log`.
+def send_model(tracker: Tracker, store: RunStore, result: RunResult, ids: Mapping[str, str], dtype: str) -> None:
+    """Keep the network of `result`, which has its weights, with its run, for `mlflow.pyfunc.load_model("runs:/<run_id>/model")`.
 
-    `example` is one sample or more of its input: dtype and shape become the model's signature.
+    `ids` are those of the run; `dtype` is the Keras dtype policy that it was trained with. Keras has been started.
     """
     import keras
     import mlflow.keras
     from mlflow.models import infer_signature
 
-    signature = infer_signature(example, np.zeros((1, *model.output_shape[1:]), "float32"))
+    weights = result.weights or {}
+    shapes = [array.shape for array in weights.values()]
+    inputs, classes = shapes[0][0], shapes[-1][-1]
+    network = dense.build(result.job.model, inputs, classes, dtype)
+    dense.set_weights(network, weights)
+    signature = infer_signature(np.zeros((1, inputs), "float32"), np.zeros((1, classes), "float32"))
 
     def save(folder: str, card: Any) -> None:
         pins = requirements(keras.backend.backend())
-        mlflow.keras.save_model(model, folder, mlflow_model=card, signature=signature, pip_requirements=pins)
+        mlflow.keras.save_model(network, folder, mlflow_model=card, signature=signature, pip_requirements=pins)
 
+    run_id = ids["run_id"]
     with tracker.connection.exclusive("log a model") as client:
-        files.check_folder(client, run_id, tracker.address.artifacts)
-        return _log(client, run_id, NAME, save)
+        runs.check_folder(client, run_id, tracker.address.artifacts)
+        _log(client, run_id, NAME, save)
+    store.note_published(result.key, {**ids, "model": run_id})
+
+
+def send_winner(store: RunStore, tracker: Tracker, key: str, published: Mapping[str, Mapping[str, str]]) -> None:
+    """The network of a sweep's best run, if its weights are kept and the store, which gave these ids, does not have it."""
+    ids = published.get(key)
+    if not ids or store.published(key, ids["store"]).get("model") == ids["run_id"]:
+        return
+    result = None
+    with suppress(KeyError, UnreadableRun):
+        result = store.read(key)
+    if result is None or result.weights is None:
+        return
+    precision = result.identity["numerics"]["precision"]
+    devices.start(devices.choose("cpu", "tensorflow", "float32", True, "engine", 1, 0), trains=False)
+    send_model(tracker, store, result, ids, "float32" if precision == "tensorfloat32" else precision)
+    print(f"and the model of {result.name}", flush=True)
 
 
 def log_served(
@@ -80,7 +101,7 @@ def log_served(
     def save(folder: str, card: Any) -> None:
         with tempfile.TemporaryDirectory() as temporary:
             arrays, values = Path(temporary) / "weights.npz", Path(temporary) / "network.json"
-            npy.save_weights(arrays, result.weights or {})
+            save_weights(arrays, result.weights or {})
             values.write_text(json.dumps(plain))
             mlflow.pyfunc.save_model(
                 folder,
@@ -95,49 +116,12 @@ def log_served(
     return _log(client, run_id, SERVED, save)
 
 
-def send_model(
-    tracker: Tracker, store: RunStore, result: RunResult, ids: Mapping[str, str], images: np.ndarray, dtype: str
-) -> None:
-    """Save the network of `result`, which has its weights, under its run of these ids; Keras has been started.
-
-    `images`, (n, inputs), become its signature; `dtype` is the Keras dtype policy that it was trained with.
-    """
-    weights = result.weights or {}
-    shapes = [array.shape for array in weights.values()]
-    network = dense.build(result.job.model, shapes[0][0], shapes[-1][-1], dtype)
-    dense.set_weights(network, weights)
-    log_model(tracker, ids["run_id"], network, images)
-    store.note_published(result.key, {**ids, "model": ids["run_id"]})
-
-
-def send_winner(
-    store: RunStore, tracker: Tracker, key: str, published: Mapping[str, Mapping[str, str]], data: Path
-) -> None:
-    """The network of a sweep's best run, if its weights are kept and the store, which gave these ids, does not have it."""
-    ids = published.get(key)
-    if not ids or store.published(key, ids["store"]).get("model") == ids["run_id"]:
-        return
-    result = None
-    with suppress(KeyError, UnreadableRun):
-        result = store.read(key)
-    if result is None or result.weights is None:
-        return
-    images = np.zeros((1, len(next(iter(result.weights.values())))), "float32")
-    with suppress(UserError):
-        arrays = load(data / result.job.dataset.name)
-        images = np.asarray(arrays.test_images[:5]) if arrays.digest == result.identity["data"] else images
-    precision = result.identity["numerics"]["precision"]
-    devices.start(devices.choose("cpu", "tensorflow", "float32", True, "engine", 1, 0), trains=False)
-    send_model(tracker, store, result, ids, images, "float32" if precision == "tensorfloat32" else precision)
-    print(f"and the model of {result.name}", flush=True)
-
-
 def _log(client: MlflowClient, run_id: str, name: str, save: Callable[[str, Any], None]) -> str:
     """Save a model under a run, unless the run has a model of this name already; the model's id.
 
     MLflow's `log_model` would use the global tracking address and the active run, which are not ours.
     """
-    from mlflow.entities import LoggedModelOutput, Metric
+    from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
 
     run = client.get_run(run_id)
@@ -148,31 +132,15 @@ def _log(client: MlflowClient, run_id: str, name: str, save: Callable[[str, Any]
         if model.name == name and model.status == "READY":
             return model.model_id
         if model.name == name:
-            # Left by a process that was killed; `runs:/…/model` would find it instead of the whole model.
+            # Left half by a process that was killed, or a full disk; `runs:/…/model` would find it.
             client.delete_logged_model(model.model_id)
     logged = client.create_logged_model(experiment_id, name, run_id, params=run.data.params, model_type="classifier")
-    try:
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary) / name
-            card = Model(
-                artifact_path=logged.artifact_location,
-                run_id=run_id,
-                model_uuid=logged.model_id,
-                model_id=logged.model_id,
-            )
-            with warnings.catch_warnings():
-                # MLflow advises type hints and input examples, which a given signature makes needless.
-                warnings.simplefilter("ignore")
-                save(str(folder), card)
-            client.log_model_artifacts(logged.model_id, str(folder))
-        # The run's last values once more, as the model's own: the page of the model shows them.
-        histories = [client.get_metric_history(run_id, name) for name in run.data.metrics]
-        last = [max(history, key=lambda metric: (metric.step, metric.timestamp)) for history in histories]
-        own = [Metric(m.key, m.value, m.timestamp, m.step, model_id=logged.model_id) for m in last]
-        client.log_batch(run_id, own, synchronous=True)
-        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, max((m.step for m in last), default=0))])
-        client.finalize_logged_model(logged.model_id, "READY")
-    except BaseException:
-        client.delete_logged_model(logged.model_id)
-        raise
+    with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
+        # MLflow advises type hints and input examples, which a given signature makes needless.
+        warnings.simplefilter("ignore")
+        folder = str(Path(temporary) / name)
+        save(folder, Model(logged.artifact_location, run_id, model_uuid=logged.model_id, model_id=logged.model_id))
+        client.log_model_artifacts(logged.model_id, folder)
+    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, 0)])
+    client.finalize_logged_model(logged.model_id, "READY")
     return logged.model_id

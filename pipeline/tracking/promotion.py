@@ -1,8 +1,11 @@
-"""Whether a sweep's best network may become the champion: the reasons for it, or the first one against it."""
+"""The champion: whether a sweep's best network may become it, and its alias in MLflow's registry of models."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,14 +14,34 @@ from pipeline.cli.formatting import percent, plural
 from pipeline.statistics.challenge import FEWEST, challenge
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import Sweep
-from pipeline.tracking.registry import Champion
+from pipeline.tracking import models
+from pipeline.tracking.describe import CONFIGURATION, DATA, KEY, TAG_LIMIT, fit
 from pipeline.training.result import RunResult
+
+if TYPE_CHECKING:
+    from pipeline.tracking.tracker import Tracker
+
+ALIAS = "champion"
+SEEDS = "val_accuracy.by_seed"
 
 
 class NotPromoted(UserError):
     """The evidence does not support a promotion. Exit status 6."""
 
     exit_status = 6
+
+
+@dataclass(frozen=True)
+class Champion:
+    """What the registry says of a version that holds the alias."""
+
+    version: str
+    run_name: str
+    key: str
+    configuration: str
+    data: str
+    seeds: dict[int, float]
+    """Validation accuracy of its configuration by seed."""
 
 
 @dataclass(frozen=True)
@@ -77,3 +100,72 @@ def small_gap(candidate: Candidate, limit: float) -> str:
     if gap >= limit:
         raise NotPromoted(f"{candidate.best.name}: {words} not under the limit of {limit:g} (gap_limit)")
     return f"{words} under the limit of {limit:g}"
+
+
+# --- in MLflow's registry
+
+
+def name_of(dataset: str) -> str:
+    return f"{dataset}-dense"
+
+
+def champion(tracker: Tracker, dataset: str) -> Champion | None:
+    """The version that holds the alias; None if there is none yet."""
+    with tracker.connection.exclusive("look up the champion") as client:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            version = client.get_model_version_by_alias(name_of(dataset), ALIAS)
+        except MlflowException as error:
+            # A store that is away or locked must not pass for one without a champion.
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # no model, no alias
+                return None
+            raise
+    tags = version.tags
+    seeds = {int(seed): float(value) for seed, value in json.loads(tags.get(SEEDS, "{}")).items()}
+    name = tags.get("run.name", "")
+    return Champion(version.version, name, tags.get(KEY, ""), tags.get(CONFIGURATION, ""), tags.get(DATA, ""), seeds)
+
+
+def register(
+    tracker: Tracker,
+    best: RunResult,
+    run_id: str,
+    seeds: Mapping[int, float],
+    image_shape: tuple[int, int],
+    brightest: int,
+    reason: str,
+) -> str:
+    """Register the network of `best` as a new version, with the reason, and move the alias to it; the version."""
+    dataset = best.job.dataset.name
+    name = name_of(dataset)
+    tags = {
+        "reason": reason,
+        "run.name": best.name,
+        KEY: best.key,
+        CONFIGURATION: best.job.configuration,
+        DATA: best.identity["data"],
+        SEEDS: json.dumps(seeds),
+    }
+    with tracker.connection.exclusive(f"promote {best.name}") as client:
+        from mlflow.exceptions import MlflowException
+
+        model_id = models.log_served(client, run_id, best, image_shape, brightest)
+        try:
+            client.create_registered_model(
+                name, description=f"Dense networks on {dataset}; `{ALIAS}` is the one to use."
+            )
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        version = client.create_model_version(
+            name,
+            source=f"models:/{model_id}",
+            run_id=run_id,
+            model_id=model_id,
+            description=reason,
+            tags={name: fit(value, TAG_LIMIT) for name, value in tags.items()},
+        )
+        # Last: a version without the alias harms nobody.
+        client.set_registered_model_alias(name, ALIAS, version.version)
+        return str(version.version)

@@ -9,6 +9,7 @@ from pathlib import Path
 from pipeline.cli.errors import shown_line
 from pipeline.storage.sweeps import Sweep
 from pipeline.tracking import open_tracker
+from pipeline.tracking.describe import NOTE
 
 
 def attach(
@@ -27,9 +28,8 @@ def attach(
         for parent in dict.fromkeys(filter(None, parents)):
             if tracker.there(parent):
                 tracker.add_files(parent, {f"report/{name}": path for name, path in files.items()})
-                tracker.set_note(parent, note)
                 tracker.log_metrics(parent, metrics)
-                tracker.set_tags(parent, {"warning": warning})
+                tracker.set_tags(parent, {NOTE: note, "warning": warning})
     except Exception as error:  # whatever the store or its libraries raise
         why = shown_line(" ".join(f"{type(error).__name__}: {error}".split()))
         print(f"warning: the report is not in MLflow ({why}); run compare again to publish it", file=sys.stderr)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pipeline.cli.errors import UserError
-from pipeline.config.run_config import RunConfig, digest
+from pipeline.config.run_config import RunConfig
 from pipeline.storage import record
 from pipeline.storage.identity import key_of
 from pipeline.tracking import describe
@@ -25,14 +25,13 @@ SHOWN = ("model.width", "model.depth")
 """Parameters that repeat what `model.hidden` says, for people to sort by."""
 
 
-def result(run: Run, histories: Mapping[str, Sequence[Metric]], provenance: str | None) -> RunResult:
-    """The run as it was published, `provenance` the content of its file; None for a run of a release without such a file.
+def result(run: Run, histories: Mapping[str, Sequence[Metric]], provenance: str) -> RunResult:
+    """The run as it was published, `provenance` the content of its file.
 
     Raises UserError where it is no run of this project, or not whole.
     """
     try:
-        parts = _parts_of_tags(run.data.tags) if provenance is None else json.loads(provenance)
-        return record.checked(_result(run, histories, parts))
+        return record.checked(_result(run, histories, json.loads(provenance)))
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"MLflow run {run.info.run_id}: not a whole run of this project ({error})") from error
 
@@ -40,10 +39,8 @@ def result(run: Run, histories: Mapping[str, Sequence[Metric]], provenance: str 
 def _result(run: Run, histories: Mapping[str, Sequence[Metric]], parts: Mapping[str, Any]) -> RunResult:
     tags = run.data.tags
     key, status, identity = tags[describe.KEY], tags[describe.STATUS], parts["identity"]
-    plain = _plain(run.data.params)
-    job = RunConfig.from_dict(plain)
-    # Earlier releases digested all values of a configuration, this one those that are not the default.
-    if key not in (key_of(job, identity), digest({"job": plain, **identity})):
+    job = RunConfig.from_dict(_plain(run.data.params))
+    if key != key_of(job, identity):
         raise ValueError("its key is not that of its configuration, data, code and numerics")
     epochs, history, figures = _numbers(job, histories)
     return RunResult(
@@ -85,13 +82,6 @@ def _numbers(
     return sorted(epochs), history, figures
 
 
-def _parts_of_tags(tags: Mapping[str, str]) -> dict[str, Any]:
-    """What earlier releases kept in tags instead of `provenance.json`."""
-    numerics = {name: _value(text) for name, text in _group(tags, "numerics").items()}
-    identity = {"data": tags[describe.DATA], "source": tags[describe.SOURCE], "numerics": numerics}
-    return {"identity": identity, "digests": _group(tags, "digest"), "environment": _group(tags, "env")}
-
-
 def _plain(parameters: Mapping[str, str]) -> dict[str, Any]:
     plain: dict[str, Any] = {section: {} for section in SECTIONS}
     for name, text in parameters.items():
@@ -101,10 +91,6 @@ def _plain(parameters: Mapping[str, str]) -> dict[str, Any]:
         elif name == "seed":
             plain["seed"] = _value(text)
     return plain
-
-
-def _group(tags: Mapping[str, str], prefix: str) -> dict[str, str]:
-    return {name.removeprefix(f"{prefix}."): text for name, text in tags.items() if name.startswith(f"{prefix}.")}
 
 
 def _value(text: str) -> Any:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import getpass
 import os
+import shlex
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from pipeline.cli.errors import UserError
-from pipeline.tracking import describe, files, process
+from pipeline.tracking import describe, process
 from pipeline.tracking.describe import Point
 
 if TYPE_CHECKING:
@@ -30,6 +33,7 @@ NAMED = 100
 """Runs to ask for by their ids at once."""
 BATCH_METRICS, BATCH_PARAMETERS, BATCH_TAGS = 800, 100, 100
 """MLflow takes 1000 metrics, 100 parameters and 100 tags in one call, and 1000 of all together."""
+LARGEST_TEXT = 2**20
 
 
 @dataclass(frozen=True)
@@ -39,120 +43,81 @@ class Entry:
     result: RunResult
     experiment_id: str
     parent: str | None
-    dataset: Mapping[str, Any] | None
     origin: Mapping[str, str]
     """Tags that say who records, with which program."""
     artifacts: Path | None
     """Where this store keeps files, if that is for this project to say."""
 
     @cached_property
-    def _metrics(self) -> tuple[list[Point], dict[str, str]]:
+    def metrics(self) -> tuple[list[Point], dict[str, str]]:
         return describe.metrics(self.result)
 
     @property
-    def points(self) -> list[Point]:
-        return self._metrics[0]
-
-    @property
     def tags(self) -> dict[str, str]:
-        return {**self.origin, **process.tag(), **describe.tags(self.result, self._metrics[1])}
-
-    @cached_property
-    def parameters(self) -> dict[str, str]:
-        return describe.parameters(self.result)
-
-
-@dataclass(frozen=True)
-class Row:
-    """What the store has of a run."""
-
-    run_id: str
-    parent: str | None
-    state: str
-    """MLflow's status: RUNNING, FINISHED …"""
-    outcome: str
-    """Ours: `finished`, `diverged` or `failed`."""
-    started: int
-    """When its training began, in milliseconds since 1970."""
-    deleted: bool
-    parameters: frozenset[str]
-    metrics: Mapping[str, float]
-
-    @classmethod
-    def of(cls, run: Run) -> Row:
-        tags, info = run.data.tags, run.info
-        return cls(
-            info.run_id,
-            tags.get(describe.PARENT),
-            info.status,
-            tags.get(describe.STATUS, ""),
-            int(started) if (started := tags.get(describe.STARTED, "")).isdecimal() else info.start_time,
-            info.lifecycle_stage != "active",
-            frozenset(run.data.params),
-            run.data.metrics,
-        )
+        return {**self.origin, **process.tag(), **describe.tags(self.result, self.metrics[1])}
 
     @property
-    def ended(self) -> bool:
-        return self.state in (FINISHED, FAILED)
-
-    def has_all(self, entry: Entry) -> bool:
-        """Whether it has the outcome and the values of `entry`. Times differ from one training to the next."""
-        last = {point.name: point.value for point in entry.points if not point.name.startswith("time/")}
-        same_values = all(self.metrics.get(name) == value for name, value in last.items())
-        return self.outcome == entry.result.status and entry.parameters.keys() <= self.parameters and same_values
+    def started(self) -> int:
+        return describe.span(self.result)[0]
 
 
 # --- writing
 
 
-def record(client: MlflowClient, entry: Entry, live: dict[str, list[Point]], restore: bool = False) -> Row:
-    """The run that a RunResult is recorded as. A run that a person deleted is returned as it is, unless `restore`.
+def record(client: MlflowClient, entry: Entry, live: dict[str, list[Point]], restore: bool = False) -> dict[str, str]:
+    """Record a RunResult; the ids of its run. It has none if a person deleted it, unless `restore` brings it back.
 
     `live` has, by run id, what `start` and `send` wrote of runs that are training.
     """
-    result, (start, end) = entry.result, describe.span(entry.result)
-    row = find(client, result.key, entry.experiment_id)
-    same_training = row is not None and (row.started == start or row.run_id in live)
-    if row is not None and row.deleted:
+    result, (points, _) = entry.result, entry.metrics
+    run = find(client, result.key, entry.experiment_id)
+    same_training = run is not None and (run.info.run_id in live or _started(run) == entry.started)
+    if run is not None and deleted(run):
         if not same_training:
-            row = None  # Nobody deleted this training.
+            run = None  # Nobody deleted this training.
         elif not restore:
-            return row
+            return {}
         else:
-            client.restore_run(row.run_id)
-            row = replace(row, deleted=False)
-    if row is not None:
-        row = adopt(client, row, entry.parent)
-        entry = replace(entry, parent=row.parent)
-        if row.ended and row.has_all(entry):
-            return row
-        if not same_training or (row.ended and row.outcome != result.status):
-            # What is recorded of an earlier training cannot be taken back piece by piece.
-            discard(client, row.run_id)
-            row = None
-    run_id = row.run_id if row else _create(client, entry, entry.tags)
-    send(client, run_id, _missing(entry.points, live.get(run_id, [])), entry.parameters, entry.tags if row else {})
-    files.check_folder(client, run_id, entry.artifacts)
+            client.restore_run(run.info.run_id)
+    if run is not None:
+        entry = replace(entry, parent=_adopt(client, run, entry.parent))
+        if ended(run) and _has(run, result.status, points):
+            return ids(run.info.run_id, entry.experiment_id, entry.parent, result.status)
+        # What is recorded of an earlier training cannot be taken back piece by piece.
+        if ended(run) or not same_training:
+            discard(client, run.info.run_id)
+            run = None
+    run_id = run.info.run_id if run else _create(client, entry, entry.tags)
+    missing = _missing(points, live.get(run_id, []))
+    send(client, run_id, missing, describe.parameters(result), entry.tags if run else {})
+    check_folder(client, run_id, entry.artifacts)
     client.log_text(run_id, describe.provenance(result), describe.PROVENANCE)
-    _describe_data(client, run_id, entry)
-    state = FINISHED if result.finished else FAILED
-    client.set_terminated(run_id, state, end)
+    _describe_data(client, run_id, entry.result)
+    client.set_terminated(run_id, FINISHED if result.finished else FAILED, describe.span(result)[1])
     live.pop(run_id, None)
-    metrics = {point.name: point.value for point in entry.points}
-    return Row(run_id, entry.parent, state, result.status, start, False, frozenset(entry.parameters), metrics)
+    return ids(run_id, entry.experiment_id, entry.parent, result.status)
+
+
+def ids(run_id: str, experiment_id: str, parent: str | None, status: str) -> dict[str, str]:
+    return {"run_id": run_id, "experiment_id": experiment_id, "parent_run_id": parent or "", "status": status}
+
+
+def ids_of(run: Run) -> dict[str, str]:
+    tags = run.data.tags
+    return ids(run.info.run_id, run.info.experiment_id, tags.get(describe.PARENT), tags.get(describe.STATUS, ""))
 
 
 def start(client: MlflowClient, entry: Entry) -> str:
     """A run whose training has begun, RUNNING; its id. Empty if the key has a whole run, or one that trains elsewhere."""
-    row = find(client, entry.result.key, entry.experiment_id)
-    if row is not None and not row.deleted:
-        if row.ended or (row.state == RUNNING and not process.alone(client.get_run(row.run_id).data.tags)):
+    run = find(client, entry.result.key, entry.experiment_id)
+    if run is not None and not deleted(run):
+        elsewhere = run.info.status == RUNNING and not (process.own(run.data.tags) or process.dead(run.data.tags))
+        if ended(run) or elsewhere:
             return ""
-        discard(client, row.run_id)
+        discard(client, run.info.run_id)
     run_id = _create(client, entry, {name: value for name, value in entry.tags.items() if name != describe.STATUS})
-    send(client, run_id, parameters=entry.parameters)
-    _describe_data(client, run_id, entry)
+    send(client, run_id, parameters=describe.parameters(entry.result))
+    _describe_data(client, run_id, entry.result)
     return run_id
 
 
@@ -179,13 +144,13 @@ def _create(client: MlflowClient, entry: Entry, tags: Mapping[str, str]) -> str:
     """A new run of MLflow, RUNNING and without numbers; its id."""
     own = dict(tags) | ({describe.PARENT: entry.parent} if entry.parent else {})
     name = describe.fit(entry.result.name, describe.NAME_LIMIT)
-    return str(client.create_run(entry.experiment_id, describe.span(entry.result)[0], own, name).info.run_id)
+    return str(client.create_run(entry.experiment_id, entry.started, own, name).info.run_id)
 
 
-def _describe_data(client: MlflowClient, run_id: str, entry: Entry) -> None:
+def _describe_data(client: MlflowClient, run_id: str, result: RunResult) -> None:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    dataset = Dataset(**describe.dataset(entry.result, entry.dataset))
+    dataset = Dataset(**describe.dataset(result))
     client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
 
@@ -199,12 +164,25 @@ def _missing(points: Sequence[Point], sent: Sequence[Point]) -> list[Point]:
     return [point._replace(time=point.time + delay) for point in missing]
 
 
-def adopt(client: MlflowClient, row: Row, parent: str | None) -> Row:
-    """Put a run under `parent`, unless it is under another one that exists."""
-    if parent in (None, row.parent) or (row.parent and exists(client, row.parent)):
-        return row
-    client.set_tag(row.run_id, describe.PARENT, parent, synchronous=True)
-    return replace(row, parent=parent)
+def _adopt(client: MlflowClient, run: Run, parent: str | None) -> str | None:
+    """Put a run under `parent`, unless it is under another one that exists; the id of its parent."""
+    present: str | None = run.data.tags.get(describe.PARENT)
+    if parent in (None, present) or (present and exists(client, present)):
+        return present
+    client.set_tag(run.info.run_id, describe.PARENT, parent, synchronous=True)
+    return parent
+
+
+def _has(run: Run, status: str, points: Sequence[Point]) -> bool:
+    """Whether a run has this outcome and these values. Times differ from one training to the next."""
+    last = {point.name: point.value for point in points if not point.name.startswith("time/")}
+    same_values = all(run.data.metrics.get(name) == value for name, value in last.items())
+    return run.data.tags.get(describe.STATUS) == status and same_values
+
+
+def _started(run: Run) -> int:
+    """When its training began, in milliseconds since 1970."""
+    return int(run.data.tags.get(describe.STARTED, run.info.start_time))
 
 
 def discard(client: MlflowClient, run_id: str) -> None:
@@ -224,14 +202,61 @@ def origin() -> dict[str, str]:
     return {"mlflow.user": user, "mlflow.source.name": program, "mlflow.source.type": "LOCAL"}
 
 
+# --- files
+
+
+def add_files(client: MlflowClient, run_id: str, files: Mapping[str, Path]) -> None:
+    """Put files and whole folders under a run, each at its own path (`figures/gap.png`), which ends with its own name."""
+    for name, path in files.items():
+        if path.is_dir():
+            client.log_artifacts(run_id, str(path), name)
+        else:
+            folder = str(PurePosixPath(name).parent)
+            client.log_artifact(run_id, str(path), None if folder == "." else folder)
+
+
+def read_file(client: MlflowClient, run_id: str, name: str) -> str:
+    """The text of a file at the top of a run's files. Raises UserError if there is none, or one that is too large."""
+    sizes = {item.path: item.file_size or 0 for item in client.list_artifacts(run_id)}
+    if not 0 < sizes.get(name, 0) <= LARGEST_TEXT:
+        raise UserError(f"MLflow run {run_id}: expected a file {name} of at most {LARGEST_TEXT:,} bytes")
+    with tempfile.TemporaryDirectory() as temporary:
+        return Path(client.download_artifacts(run_id, name, temporary)).read_text(encoding="utf-8")
+
+
+def check_folder(client: MlflowClient, run_id: str, ours: Path | None) -> None:
+    """Raise UserError if the files of the run's experiment are where the project was before it was moved.
+
+    MLflow keeps their absolute path: it would create the old folder again, and show none of the earlier files.
+    """
+    parts = urlsplit(client.get_run(run_id).info.artifact_uri)
+    if parts.scheme not in ("", "file") or ours is None:
+        return
+    theirs = next((path for path in Path(unquote(parts.path)).parents if path.name == ours.name), ours)
+    if theirs != ours and not theirs.exists():
+        made, link = shlex.quote(str(theirs.parent)), f"{shlex.quote(str(ours))} {shlex.quote(str(theirs))}"
+        raise UserError(
+            f"MLflow looks for the files of this experiment in {theirs}, which is gone (was the project moved?);"
+            f" lead it to them with: mkdir -p {made} {shlex.quote(str(ours))} && ln -s {link}"
+        )
+
+
 # --- looking up
 
 
-def find(client: MlflowClient, key: str, experiment_id: str) -> Row | None:
+def find(client: MlflowClient, key: str, experiment_id: str) -> Run | None:
     """The run of a key in an experiment: 2 ms, and 5 ms in a store of 3,000 runs."""
-    found = search(client, [experiment_id], f"tags.`{describe.KEY}` = {quoted(key)}", deleted=True)
-    rows = [Row.of(run) for run in found if not replaced(run)]
-    return min(rows, key=lambda row: (row.deleted, not row.ended), default=None)
+    found = search(client, [experiment_id], f"tags.`{describe.KEY}` = '{key}'", deleted=True)
+    by_itself = [run for run in found if not (deleted(run) and REPLACED in run.data.tags)]
+    return min(by_itself, key=lambda run: (deleted(run), not ended(run)), default=None)
+
+
+def ended(run: Run) -> bool:
+    return run.info.status in (FINISHED, FAILED)
+
+
+def deleted(run: Run) -> bool:
+    return bool(run.info.lifecycle_stage != "active")
 
 
 def search(
@@ -263,7 +288,7 @@ def with_ids(client: MlflowClient, run_ids: Sequence[str]) -> list[Run]:
     experiments = all_experiments(client)
     runs: list[Run] = []
     for start in range(0, len(run_ids), NAMED):
-        listed = ", ".join(quoted(run_id) for run_id in run_ids[start : start + NAMED])
+        listed = ", ".join(f"'{run_id}'" for run_id in run_ids[start : start + NAMED])
         runs += search(client, experiments, f"attributes.run_id IN ({listed})")
     return runs
 
@@ -278,17 +303,3 @@ def exists(client: MlflowClient, run_id: str) -> bool:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
         return False
-
-
-def replaced(run: Run) -> bool:
-    """Whether a run was deleted because another one took its place, not by a person."""
-    return run.info.lifecycle_stage != "active" and REPLACED in run.data.tags
-
-
-def quoted(value: str) -> str:
-    """`value` as a word of MLflow's search language, which has no escapes."""
-    if "'" not in value:
-        return f"'{value}'"
-    if '"' not in value:
-        return f'"{value}"'
-    raise UserError(f"{value}: cannot be looked up in MLflow with both kinds of quotes in it")

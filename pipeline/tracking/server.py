@@ -9,9 +9,9 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO
 
 from pipeline.cli.errors import UserError
 from pipeline.tracking.tracker import Tracker
@@ -22,59 +22,20 @@ START_SECONDS = 120
 STOP_SECONDS = 10
 
 
-def settings(port: int | None = None) -> dict[str, str]:
-    """Environment of MLflow's server: answers to loopback names at `port` (None: any, since tunnels and proxies keep
-    theirs), makes no reports to MLflow's makers, runs no background jobs and prints no warnings.
+def settings(port: int) -> dict[str, str]:
+    """Environment of MLflow's server: answers to loopback names at `port`, makes no reports to MLflow's makers, runs no
+    background jobs and prints no warnings.
 
     MLflow's default host patterns, such as `10.*`, match `10.evil.com`: a web page could read everything (DNS rebinding).
     """
-    return {
-        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(f"{name}:{port or '*'}" for name in (HOST, "localhost")),
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_SERVER_")}
+    return inherited | {
+        "MLFLOW_SERVER_ALLOWED_HOSTS": f"{HOST}:{port},localhost:{port}",
         "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "PYTHONWARNINGS": "ignore",
     }
-
-
-def start(
-    port: int, database: str, options: Sequence[str], environment: Mapping[str, str], **streams: Any
-) -> subprocess.Popen[str]:
-    """MLflow's server on the address of a database. `options`: further ones of its command; `streams`: of the process."""
-    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), *options]
-    # Not as options: `ps` shows those to everybody, and a database's address may hold a password.
-    stores = {"MLFLOW_BACKEND_STORE_URI": database, "MLFLOW_REGISTRY_STORE_URI": database}
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_SERVER_")}
-    return subprocess.Popen(
-        [*command, "--uvicorn-opts", "--log-level warning"],
-        env={**inherited, **environment, **stores},
-        stdin=subprocess.DEVNULL,
-        text=True,
-        **streams,
-    )
-
-
-def wait_until_it_answers(process: subprocess.Popen[str], port: int, messages: str) -> None:
-    """Takes 5 to 10 s, most of it importing MLflow, twice. Raises UserError, with where the server's `messages` are."""
-    deadline = time.monotonic() + START_SECONDS
-    while not answers(port):
-        if process.poll() is not None:
-            raise UserError(
-                f"the MLflow server did not start (exit status {process.returncode}); its messages are {messages}"
-            )
-        if time.monotonic() > deadline:
-            raise UserError(
-                f"the MLflow server does not answer on port {port} after {START_SECONDS} s; its messages are {messages}"
-            )
-        time.sleep(0.1)
-
-
-def answers(port: int) -> bool:
-    try:
-        urllib.request.urlopen(f"http://{HOST}:{port}/health", timeout=5).close()
-    except OSError:
-        return False
-    return True
 
 
 @contextmanager
@@ -85,12 +46,26 @@ def showing(tracker: Tracker, port: int) -> Iterator[subprocess.Popen[str]]:
         # MLflow would make it too, but halfway where it is interrupted, and with artifacts in the working directory.
         tracker.close_stale()
     artifacts = address.artifacts.as_uri() if address.artifacts else "mlartifacts"
-    options = ["--workers", "1", "--no-serve-artifacts", "--default-artifact-root", artifacts]
-    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    process = start(port, address.uri, options, settings(port), **streams)
+    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
+    process = subprocess.Popen(
+        [
+            *command,
+            "--no-serve-artifacts",
+            "--default-artifact-root",
+            artifacts,
+            "--uvicorn-opts",
+            "--log-level warning",
+        ],
+        # Not as options: `ps` shows those to everybody, and a database's address may hold a password.
+        env=settings(port) | {"MLFLOW_BACKEND_STORE_URI": address.uri, "MLFLOW_REGISTRY_STORE_URI": address.uri},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     threading.Thread(target=_print_complaints, args=(process.stderr,), daemon=True).start()
     try:
-        wait_until_it_answers(process, port, "above")
+        wait_until_it_answers(process, port)
         yield process
     finally:
         process.terminate()  # it passes the signal on to its worker and waits for that
@@ -100,22 +75,39 @@ def showing(tracker: Tracker, port: int) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
+def wait_until_it_answers(process: subprocess.Popen[str], port: int) -> None:
+    """Takes 5 to 10 s, most of it importing MLflow, twice. Raises UserError if it does not."""
+    deadline = time.monotonic() + START_SECONDS
+    while not _answers(port):
+        if process.poll() is not None or time.monotonic() > deadline:
+            state = f"ended with exit status {process.returncode}" if process.returncode else "does not answer"
+            raise UserError(f"the MLflow server for port {port} {state}; its messages are above")
+        time.sleep(0.1)
+
+
+def _answers(port: int) -> bool:
+    try:
+        urllib.request.urlopen(f"http://{HOST}:{port}/health", timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
 def _print_complaints(lines: IO[str]) -> None:
     for line in lines:
         if not line.startswith(("[MLflow] Security middleware", "INFO:")) and " INFO mlflow" not in line:
             print(line, end="", file=sys.stderr, flush=True)
 
 
-def free_port(word: str, command: str) -> int:
-    """The port that `word` names. Raises UserError where it is in use, with one that is free to type after `command`."""
+def free_port(word: str) -> int:
+    """The port that `word` names. Raises UserError where it is in use."""
     if not word.isdecimal() or not 1 <= int(word) <= 65535:
         raise UserError(f"port={word}: expected a number from 1 to 65535")
     port = int(word)
     if not is_free(port):
-        other = next((other for other in range(port + 1, min(port + 100, 65536)) if is_free(other)), 0)
         raise UserError(
             f"port {port} is in use (perhaps by this server already: http://{HOST}:{port});"
-            f" choose another: {command} port={other or 'NUMBER'}"
+            f" choose another: python -m pipeline.ui port={port + 1}"
         )
     return port
 

@@ -13,12 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.tracking import describe, files, runs, sweeps
-from pipeline.tracking.address import HTTP, Address
+from pipeline.tracking import describe, runs, sweeps
+from pipeline.tracking.address import NONE, SERVER, Address
 from pipeline.tracking.connection import Connection
 from pipeline.tracking.database import TrackingUnavailable
 from pipeline.tracking.describe import Point
-from pipeline.tracking.runs import FAILED, FINISHED, KILLED, Entry, Row
+from pipeline.tracking.runs import FAILED, FINISHED, KILLED, Entry
 from pipeline.tracking.sweeps import ParentRun
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ class Tracker:
         thread.start()
         return thread
 
+    # --- writing
+
     def begin(self, parent: ParentRun) -> str:
         """The run that stands for a whole sweep, RUNNING; its id, or nothing if a person deleted it and it may not come back.
 
@@ -68,29 +70,20 @@ class Tracker:
             return sweeps.begin(client, experiment_id, tagged)
 
     def publish(
-        self,
-        result: RunResult,
-        experiment: str,
-        parent: str | None = None,
-        dataset: Mapping[str, Any] | None = None,
-        restore: bool = False,
+        self, result: RunResult, experiment: str, parent: str | None = None, restore: bool = False
     ) -> dict[str, str]:
         """Record `result` as one run: parameters, metrics by epoch, tags, data set, times, status. Its ids.
 
         A key has one run in an experiment, under the parent that it had first: published again, it gives the same ids.
-        What is missing of it is completed; a run that failed earlier and finished now replaces the failed one. A run that a
-        person deleted stays deleted, and has no ids, unless `restore` brings it back.
-        `dataset` is described at `describe.dataset`.
+        A run that was left half is completed; one that failed earlier and finished now takes the failed one's place. A run
+        that a person deleted stays deleted, and has no ids, unless `restore` brings it back.
         """
-        with self.connection.exclusive(f"publish {result.name}"):
-            return self._publish(result, experiment, parent, dataset, restore)
+        with self.connection.exclusive(f"publish {result.name}") as client:
+            entry = self._entry(result, experiment, parent)
+            return self._named(runs.record(client, entry, self._live, restore))
 
     def publish_all(
-        self,
-        results: Sequence[RunResult],
-        experiment: str,
-        parent: str | None = None,
-        dataset: Mapping[str, Any] | None = None,
+        self, results: Sequence[RunResult], experiment: str, parent: str | None = None
     ) -> tuple[dict[str, dict[str, str]], TrackingUnavailable | None]:
         """`publish` with `restore` for each of `results`, several at once on a server.
 
@@ -103,7 +96,9 @@ class Tracker:
             try:
                 if not errors:
                     with self.connection.failing(f"publish {result.name}"):
-                        taken[result.key] = self._publish(result, experiment, parent, dataset, restore=True)
+                        entry = self._entry(result, experiment, parent)
+                        ids = runs.record(self.connection.client, entry, self._live, restore=True)
+                        taken[result.key] = self._named(ids)
             except TrackingUnavailable as error:
                 errors.append(error)
 
@@ -111,41 +106,24 @@ class Tracker:
             # The first run creates what all of them share, the experiment and its data set.
             for result in results[:1]:
                 publish(result)
-            with ThreadPoolExecutor(AT_ONCE if self.address.uri.startswith(HTTP) else 1, "publish") as pool:
+            with ThreadPoolExecutor(AT_ONCE if self.address.kind == SERVER else 1, "publish") as pool:
                 list(pool.map(publish, results[1:]))
         return taken, errors[0] if errors else None
 
-    def _publish(
-        self,
-        result: RunResult,
-        experiment: str,
-        parent: str | None,
-        dataset: Mapping[str, Any] | None,
-        restore: bool,
-    ) -> dict[str, str]:
-        entry = self._entry(result, experiment, parent, dataset)
-        row = runs.record(self.connection.client, entry, self._live, restore)
-        return {} if row.deleted else self._ids(row, entry.experiment_id)
-
-    def _entry(
-        self, result: RunResult, experiment: str, parent: str | None, dataset: Mapping[str, Any] | None
-    ) -> Entry:
+    def _entry(self, result: RunResult, experiment: str, parent: str | None) -> Entry:
         experiment_id = self.connection.experiment(experiment)
-        return Entry(result, experiment_id, parent or None, dataset, self.origin, self.address.artifacts)
+        return Entry(result, experiment_id, parent or None, self.origin, self.address.artifacts)
 
-    def _ids(self, row: Row, experiment_id: str) -> dict[str, str]:
-        known = {"run_id": row.run_id, "experiment_id": experiment_id, "parent_run_id": row.parent or ""}
-        return known | {"store": self.address.name, "status": row.outcome}
+    def _named(self, ids: dict[str, str]) -> dict[str, str]:
+        return ids and ids | {"store": self.address.name}
 
-    def start(
-        self, result: RunResult, experiment: str, parent: str | None = None, dataset: Mapping[str, Any] | None = None
-    ) -> str:
+    def start(self, result: RunResult, experiment: str, parent: str | None = None) -> str:
         """A run whose training has begun, RUNNING; its id. `publish` completes it.
 
         `result` has no numbers yet. The id is empty if the key has a whole run, or one that another process trains.
         """
         with self.connection.exclusive(f"start {result.name}") as client:
-            run_id = runs.start(client, self._entry(result, experiment, parent, dataset))
+            run_id = runs.start(client, self._entry(result, experiment, parent))
             if run_id:
                 self._live[run_id] = []
             return run_id
@@ -165,6 +143,11 @@ class Tracker:
             begun = client.get_run(run_id).info.start_time
             client.set_terminated(run_id, status, max(int(time.time() * 1000) if at is None else at, begun))
 
+    def close_stale(self) -> list[str]:
+        """Mark as KILLED the runs that are RUNNING although the processes of this machine that worked on them are gone."""
+        with self.connection.exclusive("close stale runs") as client:
+            return sweeps.close_stale(client)
+
     def log_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
         """Single numbers of a run, at step 0; one that is not finite becomes part of the tag `nonfinite`.
 
@@ -182,24 +165,22 @@ class Tracker:
         """Set tags of a run; one with an empty value is deleted."""
         with self.connection.exclusive("set tags") as client:
             runs.send(client, run_id, tags={name: value for name, value in tags.items() if value})
-            if empty := [name for name, value in tags.items() if not value]:
-                there = client.get_run(run_id).data.tags
-                for name in empty:
-                    if name in there:
-                        client.delete_tag(run_id, name)
-
-    def set_note(self, run_id: str, markdown: str) -> None:
-        """The description on the run's page. MLflow keeps 8,000 characters: the rest is cut at a line, with a mark."""
-        if len(markdown) > describe.TAG_LIMIT:
-            rest = "\n\n_… cut: MLflow keeps 8,000 characters of a description._"
-            markdown = markdown[: describe.TAG_LIMIT - len(rest)].rpartition("\n")[0] + rest
-        self.set_tags(run_id, {describe.NOTE: markdown})
+            empty = {name for name, value in tags.items() if not value}
+            for name in empty and empty & client.get_run(run_id).data.tags.keys():
+                client.delete_tag(run_id, name)
 
     def add_files(self, run_id: str, paths: Mapping[str, Path]) -> None:
-        """See `files.add`."""
+        """See `runs.add_files`."""
         with self.connection.exclusive("add files") as client:
-            files.check_folder(client, run_id, self.address.artifacts)
-            files.add(client, run_id, paths)
+            runs.check_folder(client, run_id, self.address.artifacts)
+            runs.add_files(client, run_id, paths)
+
+    # --- looking up
+
+    @property
+    def _there(self) -> bool:
+        """False for a database that was never created, so that looking for something does not create it."""
+        return self.address.kind != NONE and (self.address.database is None or self.address.database.exists())
 
     def parent(self, experiment: str, sweep_id: str) -> str | None:
         """The run that stands for a sweep in this store, no matter which store it was trained with; None if there is none."""
@@ -207,7 +188,7 @@ class Tracker:
         return run.info.run_id if run else None
 
     def parent_run(self, experiment: str, sweep_id: str) -> Run | None:
-        if not self._has_runs():
+        if not self._there:
             return None
         with self.connection.exclusive("look for a sweep") as client:
             found = client.get_experiment_by_name(experiment)
@@ -222,80 +203,44 @@ class Tracker:
     def confirmed(self, noted: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
         """Of ids that `publish` gave, by key, those whose run is still in the store, whole and with that key."""
         keys = {ids["run_id"]: key for key, ids in noted.items() if "run_id" in ids}
-        if not keys or not self._has_runs():
+        if not keys or not self._there:
             return {}
         with self.connection.exclusive("look for published runs") as client:
             found = runs.with_ids(client, sorted(keys))
-        rows = {keys[run.info.run_id]: (run, Row.of(run)) for run in found}
-        return {
-            key: self._ids(row, run.info.experiment_id)
-            for key, (run, row) in rows.items()
-            if row.ended and row.parameters and run.data.tags.get(describe.KEY) == key
-        }
-
-    def remove_duplicates(self, experiment: str, sweep_id: str | None, *, always: bool = False) -> int:
-        """Keep one run of each key, if two machines published to a server at once. See `sweeps.remove_duplicates`."""
-        if self.address.database is not None:  # which has a lock
-            return 0
-        with self.connection.exclusive("keep one run of each key") as client:
-            return sweeps.remove_duplicates(client, self.connection.experiment(experiment), sweep_id, always=always)
+        whole = [run for run in found if runs.ended(run) and run.data.tags.get(describe.KEY) == keys[run.info.run_id]]
+        return {keys[run.info.run_id]: self._named(runs.ids_of(run)) for run in whole}
 
     def recorded(self, word: str) -> RunResult | None:
         """The run of this id or key (or at least the first 6 letters of a key), as it was published; None if there is none."""
-        if not self._has_runs() or not re.fullmatch("[0-9a-f]{6,64}", word):
+        if not self._there or not re.fullmatch("[0-9a-f]{6,64}", word):
             return None
-        from pipeline.tracking import restore
+        from pipeline.tracking import restore  # NumPy
 
         with self.connection.exclusive(f"look for {word}") as client:
             query = f"attributes.run_id = '{word}'" if len(word) == 32 else f"tags.`{describe.KEY}` LIKE '{word}%'"
             for run in runs.search(client, runs.all_experiments(client), query):
                 if {describe.KEY, describe.STATUS} <= run.data.tags.keys():
                     histories = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
-                    files.check_folder(client, run.info.run_id, self.address.artifacts)
-                    return restore.result(run, histories, files.read(client, run.info.run_id, describe.PROVENANCE))
+                    runs.check_folder(client, run.info.run_id, self.address.artifacts)
+                    return restore.result(run, histories, runs.read_file(client, run.info.run_id, describe.PROVENANCE))
         return None
 
     def published_keys(self) -> dict[str, str] | None:
         """Key by run id of every run of this project that ended in the store; None if there is no store."""
-        if not self._has_runs():
+        if not self._there:
             return None
         with self.connection.exclusive("list the runs") as client:
             found = runs.search(client, runs.all_experiments(client), f"tags.`{describe.STATUS}` LIKE '%'")
             return {run.info.run_id: key for run in found if (key := run.data.tags.get(describe.KEY))}
 
-    def close_stale(self) -> list[str]:
-        """Mark as KILLED the runs that are RUNNING although the processes of this machine that worked on them are gone."""
-        with self.connection.exclusive("close stale runs") as client:
-            return sweeps.close_stale(client)
-
-    def _has_runs(self) -> bool:
-        """False for a database that was never created, so that looking for something does not create it."""
-        return self.address.database is None or self.address.database.exists()
-
 
 class NullTracker(Tracker):
-    """The tracker of `tracking=none`: the methods that commands call without asking whether there is a store do nothing."""
-
-    def warm(self) -> threading.Thread:
-        thread = threading.Thread(target=lambda: None)
-        thread.start()
-        return thread
+    """The tracker of `tracking=none`: what a command tells it is dropped."""
 
     def publish(self, *_: Any, **__: Any) -> dict[str, str]:
         return {}
 
-    def there(self, *_: Any, **__: Any) -> bool:
-        return False
-
-    def close_stale(self) -> list[str]:
-        return []
-
-    def _no_id(self, *_: Any, **__: Any) -> Any:
+    def _drop(self, *_: Any, **__: Any) -> Any:
         return ""
 
-    def _nothing(self, *_: Any, **__: Any) -> Any:
-        return None
-
-    begin = start = _no_id
-    add = end = log_metrics = set_tags = set_note = add_files = _nothing
-    parent = recorded = published_keys = _nothing
+    warm = begin = start = add = end = set_tags = _drop

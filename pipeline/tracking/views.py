@@ -6,7 +6,6 @@ import base64
 import json
 import time
 import zlib
-from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,16 +23,14 @@ COLUMNS = (
     "metrics.`train/accuracy`",
     "metrics.`time/train_s`",
 )
-TAG, KIND, TRAINING = f"mlflow.sharedViewState.{KEY}", "mlflow.experimentKind", "custom_model_development"
 SHOWN = 10
 """Experiments whose pages are listed."""
 
 
-def page(experiment_id: str, tags: Collection[str]) -> str:
-    """Where MLflow's UI shows the runs of an experiment, in the view if its tags have it. The front page of the UI leads
-    to an empty overview of traces of language models instead."""
-    view = f"&viewStateShareKey={KEY}" if TAG in tags else ""
-    return f"/experiments/{experiment_id}/runs?workflowType=machine_learning{view}"
+def page(experiment_id: str) -> str:
+    """Where MLflow's UI shows the runs of an experiment, in the view. Its front page leads to an empty overview of traces of
+    language models instead."""
+    return f"/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={KEY}"
 
 
 def experiment_tags() -> dict[str, str]:
@@ -46,39 +43,21 @@ def experiment_tags() -> dict[str, str]:
         "orderByKey": GAP,
         "orderByAsc": False,
         "selectedColumns": COLUMNS,
-        "searchFilter": "",
-        "startTime": "ALL",
-        "lifecycleFilter": "Active",
-        "modelVersionFilter": "All Runs",
-        "datasetsFilter": [],
-        "columnOrder": [],
-        "columnWidths": {},
         "runsHiddenMode": "FIRST_10_RUNS",
-        "viewMaximized": False,
-        "runListHidden": False,
-        "isAccordionReordered": False,
-        "useGroupedValuesInCharts": True,
-        "hideEmptyCharts": True,
-        "groupBy": None,
-        "groupsExpanded": {},
-        "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
     }
     packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
     now = int(time.time() * 1000)
     view = {"name": NAME, "createdAt": now, "updatedAt": now, "state": f"deflate;{packed}"}
-    return {KIND: TRAINING, TAG: json.dumps(view)}
+    return {
+        "mlflow.experimentKind": "custom_model_development",
+        f"mlflow.sharedViewState.{KEY}": json.dumps(view),
+    }
 
 
 def pages(tracker: Tracker, server: str) -> list[str]:
-    """A line for each of the newest experiments with the address of its page at `server`.
-
-    Experiments that earlier versions of this project made get their kind.
-    """
+    """A line for each of the newest experiments with the address of its page at `server`."""
     with tracker.connection.exclusive("list the experiments") as client:
         # One more, since MLflow's own "Default" is not shown.
         found = client.search_experiments(max_results=SHOWN + 1)
-        newest = [experiment for experiment in found if experiment.name != "Default"][:SHOWN]
-        for experiment in newest:
-            if TAG in experiment.tags and experiment.tags.get(KIND) != TRAINING:
-                client.set_experiment_tag(experiment.experiment_id, KIND, TRAINING)
-    return [f"  {shown.name}: {server}/#{page(shown.experiment_id, shown.tags)}" for shown in newest]
+    newest = [experiment for experiment in found if experiment.name != "Default"][:SHOWN]
+    return [f"  {shown.name}: {server}/#{page(shown.experiment_id)}" for shown in newest]

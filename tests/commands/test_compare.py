@@ -26,7 +26,6 @@ class Tracker:
 
     def __init__(self) -> None:
         self.files: dict[str, dict[str, Path]] = {}
-        self.notes: dict[str, str] = {}
         self.metrics: dict[str, dict[str, float]] = {}
         self.tags: dict[str, dict[str, str]] = {}
 
@@ -35,9 +34,6 @@ class Tracker:
 
     def add_files(self, run_id, files):
         self.files[run_id] = dict(files)
-
-    def set_note(self, run_id, markdown):
-        self.notes[run_id] = markdown
 
     def log_metrics(self, run_id, metrics):
         self.metrics[run_id] = dict(metrics)
@@ -205,9 +201,9 @@ def test_the_report_is_published_on_the_parent_run(published, monkeypatch):
     published("sqlite")
     found = set(tracker.files["parent"])
     assert found >= {"report/index.html", "report/comparison.csv", "report/gap_by_training_loss.csv"}
-    assert "| place | configuration |" in tracker.notes["parent"]
+    assert "| place | configuration |" in tracker.tags["parent"]["mlflow.note.content"]
     assert tracker.metrics["parent"]["comparison/runs/finished"] == 4.0
-    assert tracker.tags["parent"] == {"warning": ""}
+    assert tracker.tags["parent"]["warning"] == ""
 
 
 def test_a_leak_is_a_warning_on_the_parent_run(project, monkeypatch):
@@ -216,7 +212,7 @@ def test_a_leak_is_a_warning_on_the_parent_run(project, monkeypatch):
     factory.write_experiment(project / "results/sweep", [factory.finished(factory.job(), test=0.995, gap=0.0)])
     compare.main([])
     assert tracker.tags["parent"]["warning"].startswith("Leak alarm: 1 run above 99.1")
-    assert tracker.notes["parent"].startswith("**Leak alarm")
+    assert tracker.tags["parent"]["mlflow.note.content"].startswith("**Leak alarm")
 
 
 def test_trouble_with_the_tracker_costs_one_line(published, monkeypatch, capsys):

@@ -1,18 +1,16 @@
 from __future__ import annotations
 
 import os
-import pty
 import shutil
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from pipeline import fetch as stage
 from pipeline.cli.console import PROJECT
-from pipeline.cli.errors import DataUnavailable, UserError
+from pipeline.cli.errors import UserError
 from pipeline.data.files import shown
 from pipeline.data.mirrors import Folder
 from pipeline.data.raw import read
@@ -77,20 +75,6 @@ def test_only_what_is_missing_is_asked_for(mirror: Folder, raw: Path) -> None:
     for file in tiny.FILES[1:]:
         (mirror.path / file.name).unlink()
     assert stage.fetch(tiny.TINY, raw, [mirror]).source == mirror.address
-
-
-@pytest.mark.fault("no network")
-def test_without_a_mirror_nothing_is_written(raw: Path) -> None:
-    with pytest.raises(DataUnavailable):
-        stage.fetch(tiny.TINY, raw, [])
-    assert not raw.exists()
-
-
-def test_a_mirror_that_is_whole_but_for_one_file_leaves_nothing(mirror: Folder, raw: Path) -> None:
-    (mirror.path / tiny.FILES[3].name).write_bytes(b"")
-    with pytest.raises(DataUnavailable):
-        stage.fetch(tiny.TINY, raw, [mirror])
-    assert not raw.exists()
 
 
 def test_leftovers_of_a_killed_fetch_are_removed(mirror: Folder, raw: Path) -> None:
@@ -169,15 +153,6 @@ def test_mnist_from_a_folder(mnist_folder: Path, raw: Path) -> None:
     assert again.stdout.startswith(f"mnist: all 4 files are in {shown(raw / 'mnist')} already, sha256 verified (")
 
 
-def test_digits(raw: Path) -> None:
-    done = run("dataset=digits", f"raw={raw}")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("digits: 4 files from scikit-learn, sha256 verified\n")
-    assert sorted(path.name for path in (raw / "digits").iterdir()) == sorted(
-        file.name for file in find("digits").files
-    )
-
-
 def test_no_mirror_has_it(raw: Path) -> None:
     done = run(f"raw={raw}", f"mirrors={raw},/nowhere")
     assert done.returncode == 4
@@ -220,22 +195,3 @@ def test_a_file_where_the_folder_belongs(raw: Path, mnist_folder: Path) -> None:
     done = run(f"raw={raw}", f"mirrors={mnist_folder}")
     assert done.returncode == 2
     assert "cannot be written (Not a directory" in done.stderr or "cannot be written (File exists" in done.stderr
-
-
-def test_a_bar_is_shown_on_a_terminal_only(
-    mirror: Folder, raw: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    stage.fetch(tiny.TINY, raw, [mirror])
-    assert capfd.readouterr() == ("", "")
-    (raw / FIRST).unlink()
-    ours, theirs = pty.openpty()
-    with os.fdopen(theirs, "w") as terminal:
-        monkeypatch.setattr(sys, "stderr", terminal)
-        monkeypatch.setenv("TERM", "xterm")
-        stage.fetch(tiny.TINY, raw, [mirror])
-    seen = b""
-    with suppress(OSError):  # how the end of a terminal reads
-        while chunk := os.read(ours, 100_000):
-            seen += chunk
-    os.close(ours)
-    assert b"fetching" in seen

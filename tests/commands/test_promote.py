@@ -27,7 +27,7 @@ from pipeline.data.arrays import Arrays
 from pipeline.storage.sweeps import find_sweep
 from pipeline.sweep import reproduction
 from pipeline.sweep.reproduction import Reproduction, Verdict
-from pipeline.tracking import open_tracker, registry
+from pipeline.tracking import open_tracker, promotion
 from pipeline.tracking.promotion import Candidate, NotPromoted
 from pipeline.training.result import RunResult
 from tests.unit.training.command import Place, command
@@ -109,10 +109,6 @@ def test_the_reason_stands_on_the_version(place: Place, promoted: str) -> None:
     assert version.tags["run.key"] == find_sweep("tests", place.store, place.root)[0].winner
 
 
-def test_a_second_time_it_is_champion_already(place: Place, promoted: str) -> None:
-    assert "is the champion already (version 1)" in run(place)
-
-
 def other(place: Place, **changes: object) -> RunResult:
     """The best run of the sweep under another key, as if it were another one."""
     sweep, runs = find_sweep("tests", place.store, place.root)
@@ -137,27 +133,9 @@ def test_what_does_not_come_out_the_same_is_refused(place: Place, monkeypatch: p
         return [Reproduction(results[0], Verdict.DEFECT, "epoch 1: train/loss was 1, is 2")]
 
     monkeypatch.setattr(reproduction, "reproduce", differently)
-    monkeypatch.setattr(registry, "champion", lambda *_: None)
+    monkeypatch.setattr(promotion, "champion", lambda *_: None)
     with pytest.raises(NotPromoted, match="a defect: epoch 1"):
         run(place, best=other(place))
-
-
-def test_what_was_compared_with_an_earlier_champion_is_refused(
-    place: Place, promoted: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of two promotions at once, the later one."""
-
-    def identical(results: list[RunResult], *_: object) -> list[Reproduction]:
-        return [Reproduction(results[0], Verdict.IDENTICAL, "")]
-
-    look_up = registry.champion
-    there = look_up(open_tracker("sqlite"), "mnist")
-    monkeypatch.setattr(reproduction, "reproduce", identical)
-    monkeypatch.setattr(registry, "champion", lambda *_: None)
-    with pytest.raises(NotPromoted, match=r"was none when they were compared and is version 1 \(adam-w16-d1-s.\) now"):
-        run(place, best=other(place))
-    assert there is not None
-    assert look_up(open_tracker("sqlite"), "mnist") == there
 
 
 def test_what_has_no_weights_is_refused(place: Place) -> None:
@@ -244,15 +222,12 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (2, 28, 28))
     [
         (PIXELS / 255, "got fractions; were the pixels scaled to [0, 1]?"),
         (PIXELS > 127, "got no value above 1; were the pixels scaled to [0, 1]?"),
-        (PIXELS + 1, "got values from 1 to 256"),
         (-PIXELS, "got values from -255 to 0"),
         (np.full((1, 28, 28), np.nan), "raw pixels, whole numbers from 0 to 255; got values from nan to nan"),
-        (np.full((1, 28, 28), "white"), "could not convert string to float"),
         (PIXELS.reshape(2, -1), "does not match expected shape (-1, 28, 28)"),
-        (PIXELS[0], "does not match expected shape (-1, 28, 28)"),
         (PIXELS[:0], "numpy array input"),
     ],
-    ids=["scaled", "black and white", "too bright", "negative", "not a number", "text", "flat", "one image", "none"],
+    ids=["scaled", "black and white", "negative", "not a number", "flat", "none"],
 )
 def test_anything_but_raw_pixels_is_refused(ask: Ask, images: np.ndarray, said: str) -> None:
     status, answer = ask({"inputs": images.tolist()})
@@ -280,28 +255,6 @@ def test_pickled_weights_are_not_served(tmp_path: Path, keras: Any) -> None:
     with pytest.raises(ValueError, match="allow_pickle=False"):
         served.Classifier().load_context(context_of(tmp_path))
     assert not (tmp_path / "sentinel").exists()
-
-
-def test_raw_pixels_of_another_data_set_are_scaled_as_in_training(tmp_path: Path, keras: Any) -> None:
-    from pipeline.models import dense
-    from pipeline.tracking import served
-
-    shape, brightest = (8, 8), 16
-    job = make_job("adam", hidden=[12])
-    network = dense.build(job.model, shape[0] * shape[1], 10, "float32")
-    dense.set_initial(network, job.model, 3)
-    arrays = {name.replace("/", "."): array for name, array in dense.weights(network).items()}
-    np.savez(tmp_path / "weights.npz", **arrays)
-    plain = {"job": job.to_dict(), "image_shape": list(shape), "brightest": brightest}
-    (tmp_path / "network.json").write_text(json.dumps(plain))
-
-    classifier = served.Classifier()
-    classifier.load_context(context_of(tmp_path))
-    images = np.random.default_rng(0).integers(0, brightest + 1, (5, *shape)).astype(np.uint8)
-    answers = classifier.predict(context_of(tmp_path), images)
-    expected = np.asarray(network(images.reshape(5, -1).astype(np.float32) / np.float32(brightest)))
-    np.testing.assert_allclose(np.array(answers["probabilities"].tolist()), expected, rtol=1e-5)
-    assert answers["class"].tolist() == expected.argmax(axis=1).tolist()
 
 
 # --- what a sweep lost stands on its parent run

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +23,7 @@ from pipeline.config.run_config import digest
 from pipeline.data.arrays import load
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import STOPPED, Ledger, Lost, Sweep
-from pipeline.tracking import ParentRun, TrackingUnavailable, runs, sync
+from pipeline.tracking import ParentRun, TrackingUnavailable, runs
 from tests.support.postgres import TrackingServer, Wire
 from tests.system.faults.workspace import SMALL, Workspace
 from tests.unit.tracking.factory import make_job, make_result
@@ -48,7 +45,6 @@ def hydra_as_before() -> Iterator[None]:
 def no_inherited_address(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(sync, "RETRY_SECONDS", 0.05)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +52,7 @@ def server() -> Iterator[TrackingServer]:
     """One for all tests here: each asks its own question, so that none sees the others' runs."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)  # PostgreSQL's own user has to pass, and pytest's folders let nobody
-        made = TrackingServer(Path(folder) / "kept")
+        made = TrackingServer(Path(folder))
         yield made.start()
         made.stop()
 
@@ -92,7 +88,7 @@ def fill(store: RunStore, question: str) -> RunStore:
 
 
 def send(store: RunStore, uri: str) -> None:
-    assert publish.main([f"to={uri}", f"from={store.root}", "data=nowhere"]) == 0
+    assert publish.main([f"to={uri}", f"from={store.root}"]) == 0
 
 
 def keys(uri: str, question: str) -> set[str]:
@@ -153,24 +149,25 @@ def test_again_it_sends_nothing(
 
 
 @pytest.mark.slow
-def test_a_server_that_goes_away_in_the_middle_gets_the_rest(
+@pytest.mark.fault("tracking server")
+def test_a_server_that_goes_away_in_the_middle_gets_the_rest_by_the_same_command(
     wire: Wire, filled: RunStore, question: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
-    record, away = runs.record, threading.Event()
-    asked: list[Any] = []
+    record, asked = runs.record, []
 
     def interrupted(*rest: Any, **named: Any) -> Any:
-        if len(asked) == 2 and not away.is_set():
-            away.set()
-            wire.down = True
-            threading.Timer(0.3, lambda: setattr(wire, "down", False)).start()
         asked.append(rest)
+        wire.down = len(asked) > 1
         return record(*rest, **named)
 
-    monkeypatch.setattr(runs, "record", interrupted)
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "record", interrupted)
+        with pytest.raises(
+            TrackingUnavailable, match=r"not in MLflow yet: 3 of 4 runs .*; the same command does the rest"
+        ):
+            send(filled, wire.url)
+    wire.down = False
     send(filled, wire.url)
-    assert away.is_set()
     assert keys(wire.url, question) == {*filled.keys(), "parent"}
 
 
@@ -181,42 +178,21 @@ def test_a_server_that_answers_too_late_has_each_run_once(
     """It has done what it was asked for, and nobody heard: asking again by the same call would make a second run."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     record = runs.record
-    late = threading.Event()
 
     def delayed(*rest: Any, **named: Any) -> Any:
-        if not late.is_set():
-            late.set()
-            wire.late = 1.5
-            threading.Timer(1.2, lambda: setattr(wire, "late", 0.0)).start()
+        wire.late = 1.5
         return record(*rest, **named)
 
-    monkeypatch.setattr(runs, "record", delayed)
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "record", delayed)
+        with pytest.raises(TrackingUnavailable):
+            send(filled, wire.url)
+    time.sleep(1.5)
+    wire.late = 0.0
     send(filled, wire.url)
     there = rows(wire.url, question)
     assert there.keys() == {*filled.keys(), "parent"}
     assert {run["status"] for run in there.values()} == {"FINISHED", "FAILED"}
-
-
-@pytest.mark.slow
-def test_one_that_stays_away_is_given_up(
-    wire: Wire, filled: RunStore, question: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    record = runs.record
-
-    def gone(*rest: Any, **named: Any) -> Any:
-        wire.down = True
-        return record(*rest, **named)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(sync, "PATIENCE", 0.0)
-        patch.setattr(runs, "record", gone)
-        with pytest.raises(
-            TrackingUnavailable, match=r"not in MLflow yet: 4 of 4 runs .*; the same command does the rest"
-        ):
-            send(filled, wire.url)
-    wire.down = False
-    send(filled, wire.url)
-    assert len(keys(wire.url, question)) == 5
 
 
 @pytest.mark.slow
@@ -227,52 +203,6 @@ def test_two_at_once_send_each_run_once(server: TrackingServer, filled: RunStore
     for thread in threads:
         thread.join()
     assert keys(server.uri, question) == {*filled.keys(), "parent"}
-
-
-def without_looking(patch: pytest.MonkeyPatch) -> None:
-    """Two machines both look for a run before either of them sends it."""
-    patch.setattr(runs, "find", lambda *_: None)
-
-
-@pytest.mark.slow
-def test_two_machines_at_once_leave_one_run_of_each_key(
-    server: TrackingServer, filled: RunStore, question: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trackers = [publish.target(server.uri) for _ in range(2)]
-    [sweep] = Ledger(filled)
-    results = [filled.record(key) for key in sweep.keys]
-    parents = [
-        trackers[0].begin(ParentRun(question, "a sweep", {}, sweep.id)),
-        trackers[1].begin(ParentRun(question, "a sweep", {})),
-    ]
-    trackers[1].set_tags(parents[1], {"sweep.id": sweep.id})
-    with monkeypatch.context() as patch:
-        without_looking(patch)
-        for tracker, parent in zip(trackers, parents, strict=True):
-            assert tracker.publish_all(results, question, parent)[1] is None
-    with pytest.raises(AssertionError, match="stands twice"):
-        keys(server.uri, question)
-    assert [tracker.remove_duplicates(question, sweep.id) for tracker in trackers] == [5, 0]
-    assert len(keys(server.uri, question)) == 5
-
-
-@pytest.mark.slow
-def test_runs_that_two_machines_began_a_parent_for_each_come_under_one(
-    server: TrackingServer, filled: RunStore, question: str
-) -> None:
-    tracker = publish.target(server.uri)
-    [sweep] = Ledger(filled)
-    parents = [tracker.begin(ParentRun(question, "a sweep", {})) for _ in range(2)]
-    for parent, key in zip([*parents, *parents], sweep.keys, strict=True):
-        tracker.publish(filled.record(key), question, parent)
-    for parent in parents:
-        tracker.set_tags(parent, {"sweep.id": sweep.id})
-    assert tracker.remove_duplicates(question, sweep.id, always=True) == 1
-    there = rows(server.uri, question, histories=False)
-    assert there.keys() == {*sweep.keys, "parent"}
-    send(filled, server.uri)
-    under = {filled.published(key, server.uri)["parent_run_id"] for key in sweep.keys}
-    assert under == {tracker.parent(question, sweep.id)}
 
 
 @pytest.mark.slow
@@ -298,7 +228,7 @@ def test_a_sweep_that_trains_with_the_server_leaves_what_publishing_it_leaves(
     said = workspace.tracked(*SMALL, uri=server.uri)
     assert (said.status, said.err) == (0, "")
     other = f"sqlite:///{tmp_path}/other.db"
-    words = [f"to={other}", f"from={workspace.root}/runs", f"data={workspace.processed}"]
+    words = [f"to={other}", f"from={workspace.root}/runs"]
     assert publish.main(words) == 0
     there, published = rows(server.uri, "tests"), rows(other, "tests")
     for one in (there, published):
@@ -321,33 +251,6 @@ def test_a_sweep_that_trains_with_the_server_leaves_what_publishing_it_leaves(
     predicted = mlflow.pyfunc.load_model(model.artifact_location).predict(np.asarray(images))
     assert best.probabilities is not None
     assert predicted.argmax(axis=1).tolist() == best.probabilities[:20].argmax(axis=1).tolist()
-
-
-@pytest.mark.long
-@pytest.mark.fault("tracking server")
-def test_a_server_that_is_killed_and_started_again(
-    tmp_path: Path, server: TrackingServer, question: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """MLflow and PostgreSQL by SIGKILL, in the middle of a hundred runs."""
-    store = RunStore(tmp_path / "runs")
-    results = [make_result(seed) for seed in range(100)]
-    for one in results:
-        store.write(one)
-    wanted = [one.key for one in results]
-    Ledger(store).write(Sweep(question, wanted, wanted[0], id=digest(question)))
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
-    sender = threading.Thread(target=send, args=(store, server.uri))
-    sender.start()
-    while sum(bool(store.published(key)) for key in wanted) < 5 and sender.is_alive():
-        time.sleep(0.05)
-    known = json.loads((server.folder / "server.json").read_text())
-    os.killpg(known["pid"], signal.SIGKILL)
-    os.kill(int((server.folder / "postgres" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
-    assert sender.is_alive()
-    time.sleep(1)
-    server.start()
-    sender.join()
-    assert keys(server.uri, question) == {*wanted, "parent"}
 
 
 # --- what needs no server
@@ -382,29 +285,6 @@ def test_runs_whose_ids_a_killed_command_had_not_noted_are_found(filled: RunStor
     assert keys(local, question) == {*before, "parent"}
 
 
-def test_only_what_is_not_there_is_sent(
-    filled: RunStore, question: str, local: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    send(filled, local)
-    new = make_result(5)
-    filled.write(new)
-    [sweep] = Ledger(filled)
-    Ledger(filled).write(replace(sweep, keys=[*sweep.keys, new.key]))
-    capsys.readouterr()
-    send(filled, local)
-    assert "4 at " in (said := capsys.readouterr().out)
-    assert "1 to send" in said
-    assert keys(local, question) == {*filled.keys(), "parent"}
-
-
-@pytest.mark.slow
-def test_runs_of_no_sweep_are_single_runs(tmp_path: Path, local: str) -> None:
-    store = RunStore(tmp_path / "others")
-    store.write(make_result(8))
-    send(store, local)
-    assert rows(local, "single runs").keys() == {make_result(8).key}
-
-
 @pytest.mark.parametrize("parent", [False, True], ids=["of its own question", "of another launcher's sweep"])
 def test_a_single_run_that_its_command_published_is_there(tmp_path: Path, local: str, parent: bool) -> None:
     store, tracker, run = RunStore(tmp_path / "others"), publish.target(local), make_result(8)
@@ -417,17 +297,6 @@ def test_a_single_run_that_its_command_published_is_there(tmp_path: Path, local:
     assert store.published(run.key)["run_id"] == ids["run_id"]
 
 
-def test_a_single_run_that_diverged_is_sent_as_one(tmp_path: Path, local: str) -> None:
-    store = RunStore(tmp_path / "others")
-    gone = make_result(8, status="diverged", reason="loss is nan", history={"train/loss": [float("nan")]}, figures={})
-    store.write(gone)
-    lost = [Lost(gone.name, gone.status, "loss is nan", "again", gone.key)]
-    Ledger(store).write(Sweep("book", [gone.key], None, lost, id="e" * 64))
-    publish.target(local).publish(gone, "book")
-    send(store, local)
-    assert rows(local, "book").keys() == {gone.key}
-
-
 @pytest.mark.slow
 def test_a_damaged_run_is_named_and_the_others_are_sent(
     filled: RunStore, question: str, local: str, capsys: pytest.CaptureFixture[str]
@@ -438,19 +307,6 @@ def test_a_damaged_run_is_named_and_the_others_are_sent(
     with pytest.raises(RunsLost, match="1 run could not be read"):
         send(filled, local)
     assert damaged in capsys.readouterr().err
-    assert len(keys(local, question)) == 4
-
-
-@pytest.mark.slow
-@pytest.mark.fault("records of other releases")
-def test_a_run_of_another_release_is_counted_and_the_others_are_sent(
-    filled: RunStore, question: str, local: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    record = filled.folder(make_result(1).key) / "result.json"
-    stored = json.loads(record.read_text())
-    record.write_text(json.dumps({name: stored[name] for name in ("record", "sha256")}))
-    send(filled, local)
-    assert "1 run of another release of this project left out" in capsys.readouterr().out
     assert len(keys(local, question)) == 4
 
 
@@ -483,47 +339,6 @@ def test_mistakes(tmp_path: Path, words: list[str], expected: str) -> None:
     given = words if words[0].startswith("from") else [*words, f"from={tmp_path}"]
     with pytest.raises(UserError, match=expected):
         publish.main(given)
-
-
-# --- the server itself
-
-
-@pytest.mark.slow
-def test_the_server_says_where_it_is(server: TrackingServer) -> None:
-    done = server.do("status")
-    assert (done.returncode, done.stdout) == (0, f"{server.folder}: runs at {server.uri}\n")
-    again = server.do("start")
-    assert (again.returncode, "runs already" in again.stderr) == (2, True)
-
-
-@pytest.mark.slow
-def test_its_password_is_nowhere_to_be_seen(server: TrackingServer) -> None:
-    password = (server.folder / "password").read_text()
-    assert len(password) >= 24
-    assert oct((server.folder / "password").stat().st_mode)[-3:] == "600"
-    shown = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
-    assert not any(password.encode() in words for words in shown)
-    for log in server.folder.glob("*.log"):
-        assert password not in log.read_text()
-
-
-@pytest.mark.slow
-def test_it_is_for_this_machine_only(server: TrackingServer) -> None:
-    database = json.loads((server.folder / "server.json").read_text())["database"]
-    listening = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    ports = {f"{port:04X}" for port in (server.port, database)}
-    found = {words[1] for words in listening if words[3] == "0A" and words[1].partition(":")[2] in ports}
-    assert {place.partition(":")[0] for place in found} == {"0100007F"}
-    assert len(found) == 2
-
-
-def test_a_folder_without_a_server(tmp_path: Path) -> None:
-    made = TrackingServer(tmp_path)
-    done = made.do("status")
-    assert (done.returncode, done.stdout) == (3, f"{tmp_path}: does not run\n")
-    wrong = made.do("begin")
-    assert wrong.returncode == 2
-    assert wrong.stderr.startswith("error: expected start FOLDER, stop FOLDER or status FOLDER")
 
 
 def test_compose_is_the_same_server() -> None:

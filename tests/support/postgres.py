@@ -1,7 +1,8 @@
-"""A real tracking server: PostgreSQL and MLflow, started as a person starts them; and a wire to it that can be bad."""
+"""A real tracking server: PostgreSQL and MLflow on this machine; and a wire to it that can be bad."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -13,31 +14,50 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli.console import PROJECT
-from pipeline.tracking.server import HOST, is_free
-
-SCRIPT = [sys.executable, str(PROJECT / "scripts" / "tracking_server.py")]
+from pipeline.tracking.server import HOST, is_free, settings, wait_until_it_answers
 
 
 class TrackingServer:
     def __init__(self, folder: Path) -> None:
-        if not (shutil.which("initdb") or list(Path("/usr/lib/postgresql").glob("*/bin/initdb"))):
+        programs = [Path(found).parent for found in (shutil.which("initdb"),) if found]
+        programs += [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
+        if not programs:
             pytest.skip("PostgreSQL is not installed here (Debian: apt-get install postgresql)")
-        self.folder = folder
+        self.programs, self.folder, self.data = programs[0], folder, folder / "postgres"
         self.port = next(port for port in range(20_000, 60_000) if is_free(port) and is_free(port + 1))
         self.uri = f"http://{HOST}:{self.port}"
 
-    def do(self, command: str, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*SCRIPT, command, str(self.folder), *words], capture_output=True, text=True)
-
     def start(self) -> TrackingServer:
-        done = self.do("start", f"port={self.port}", "workers=1")
-        assert done.returncode == 0, done.stderr
+        self.data.mkdir(parents=True)
+        if not os.geteuid():
+            shutil.chown(self.data, "postgres", "postgres")
+        self.postgres("initdb", "-D", str(self.data), "-U", "mlflow", "-A", "trust")
+        options = f"-p {self.port + 1} -c listen_addresses={HOST} -c unix_socket_directories=''"
+        self.postgres("pg_ctl", "-D", str(self.data), "-w", "-o", options, "start")
+        database = f"postgresql+psycopg2://mlflow@{HOST}:{self.port + 1}/postgres"
+        stores = {"MLFLOW_BACKEND_STORE_URI": database, "MLFLOW_REGISTRY_STORE_URI": database}
+        artifacts = ["--serve-artifacts", "--artifacts-destination", (self.folder / "artifacts").as_uri()]
+        self.mlflow = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(self.port), *artifacts],
+            # The tests' wires have ports of their own.
+            env=settings(self.port) | stores | {"MLFLOW_SERVER_ALLOWED_HOSTS": f"{HOST}:*"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        wait_until_it_answers(self.mlflow, self.port)
         return self
 
     def stop(self) -> None:
-        done = self.do("stop")
-        assert done.returncode == 0, done.stderr
+        self.mlflow.terminate()
+        self.mlflow.wait(20)
+        self.postgres("pg_ctl", "-D", str(self.data), "-w", "-m", "fast", "stop")
+
+    def postgres(self, program: str, *words: str) -> None:
+        """One of PostgreSQL's programs, which refuse to run as root."""
+        who = {} if os.geteuid() else {"user": "postgres", "group": "postgres", "extra_groups": []}
+        null = subprocess.DEVNULL
+        subprocess.run([str(self.programs / program), *words], check=True, cwd="/", stdout=null, stderr=null, **who)  # type: ignore[call-overload]
 
 
 class Wire:
@@ -47,7 +67,6 @@ class Wire:
         self.to = port
         self.down = False
         self.late = 0.0
-        self.requests = 0
         self.listening = socket.create_server((HOST, 0))
         self.url = f"http://{HOST}:{self.listening.getsockname()[1]}"
         threading.Thread(target=self._listen, daemon=True).start()
@@ -69,11 +88,9 @@ class Wire:
     def _pass(self, source: socket.socket, sink: socket.socket, asking: bool) -> None:
         with suppress(OSError):
             while data := source.recv(1 << 16):
-                if asking:
-                    self.requests += 1
-                    if self.down:
-                        break
-                elif self.late:
+                if asking and self.down:
+                    break
+                if not asking and self.late:
                     time.sleep(self.late)
                 sink.sendall(data)
         for end in (source, sink):

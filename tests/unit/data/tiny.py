@@ -21,7 +21,7 @@ ARRAYS = {
 }
 UNPACKED = {name: idx.encode(array) for name, array in ARRAYS.items()}
 PACKED = {name: compress(data) for name, data in UNPACKED.items()}
-FILES = [File(name, len(data), hashlib.sha256(data).hexdigest(), len(PACKED[name])) for name, data in UNPACKED.items()]
+FILES = [File(name, len(data), hashlib.sha256(data).hexdigest()) for name, data in UNPACKED.items()]
 TINY = DataSet("tiny", Idx(*FILES, title="Tiny", mirrors=("https://example.org/",), classes=4))
 
 

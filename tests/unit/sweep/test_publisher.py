@@ -43,8 +43,8 @@ class Tracker:
         self.note("begin", parent.experiment, parent.name)
         return "parent"
 
-    def publish(self, result: RunResult, question: str, parent: str | None, dataset: Any) -> dict[str, str]:
-        self.note("publish", parent, dataset, result.key)
+    def publish(self, result: RunResult, question: str, parent: str | None) -> dict[str, str]:
+        self.note("publish", parent, result.key)
         return {"run_id": f"id of {result.key}"}
 
     def end(self, run: str, status: str) -> None:
@@ -65,7 +65,7 @@ class Swept:
         publisher.begin(ParentRun("question", "a sweep", {}))
         for result in RESULTS:
             self.store.folder(result.key).mkdir()
-            publisher.publish(result, {"name": "digits"})
+            publisher.publish(result)
         self.missing = publisher.close("FINISHED")
 
     @property
@@ -80,7 +80,7 @@ def swept(tmp_path: Path) -> Callable[[Tracker], Swept]:
 
 WHOLE = [
     ("begin", "question", "a sweep"),
-    *(("publish", "parent", {"name": "digits"}, key) for key in KEYS),
+    *(("publish", "parent", key) for key in KEYS),
     ("end", "parent", "FINISHED"),
 ]
 
@@ -116,7 +116,7 @@ def test_the_results_that_are_missing_are_counted(
 def test_a_store_that_comes_back_gets_everything_once_and_in_order(
     swept: Callable[[Tracker], Swept], monkeypatch: pytest.MonkeyPatch, fails_at: str
 ) -> None:
-    monkeypatch.setattr("pipeline.sweep.outbox.RETRY_SECONDS", 0.0)
+    monkeypatch.setattr("pipeline.sweep.publisher.RETRY_SECONDS", 0.0)
     tracker = Tracker(fails_at, TrackingUnavailable("away"), times=1)
     assert swept(tracker).missing is None
     assert tracker.calls == WHOLE
@@ -145,7 +145,7 @@ def test_a_signal_while_the_rest_is_published_cuts_nothing_off(tmp_path: Path) -
         publisher.publish(RESULTS[0])
         assert publisher.close("FINISHED") is None
     assert isinstance(publisher.stopped, Stopped)
-    assert tracker.calls == [("publish", "parent", None, KEYS[0]), WHOLE[-1]]
+    assert tracker.calls == [("publish", "parent", KEYS[0]), WHOLE[-1]]
 
 
 def test_a_store_that_hangs_gets_one_write_of_what_trains_and_no_queue_of_them(

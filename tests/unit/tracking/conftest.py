@@ -37,12 +37,12 @@ class Filled:
         self.results = [make_result(seed, gap=gap) for seed, gap in enumerate((0.02, 0.0003, 0.011))]
         history = {"train/loss": [float("inf"), float("nan")]}
         self.diverged = make_result(7, status="diverged", reason="loss is nan", history=history, figures={})
-        given = {"shape": [50_000, 784]}
-        self.ids = [self.tracker.publish(result, "optimizers", self.parent, given) for result in self.results]
-        self.diverged_ids = self.tracker.publish(self.diverged, "optimizers", self.parent, given)
+        self.ids = [self.tracker.publish(result, "optimizers", self.parent) for result in self.results]
+        self.diverged_ids = self.tracker.publish(self.diverged, "optimizers", self.parent)
         self.single_ids = self.tracker.publish(make_result(42), "optimizers")
         self.tracker.log_metrics(self.parent, {"best/test_accuracy": 0.97, "spread": float("inf")})
-        self.tracker.set_note(self.parent, "| optimizer | gap |\n| --- | --- |\n| adam | 1.1 |")
+        note = "| optimizer | gap |\n| --- | --- |\n| adam | 1.1 |"
+        self.tracker.set_tags(self.parent, {"mlflow.note.content": note})
         self.tracker.end(self.parent, "FINISHED")
         self.client = MlflowClient(self.tracker.address.uri)
         self.run = self.client.get_run(self.ids[0]["run_id"])

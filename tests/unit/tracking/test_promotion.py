@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.tracking import promotion
-from pipeline.tracking.promotion import Candidate, NotPromoted
-from pipeline.tracking.registry import Champion
+from pipeline.tracking.promotion import Candidate, Champion, NotPromoted
 
 CHAMPION = Champion("1", "sgd-w4-d1-s0", "k", "c", "d", {seed: 0.90 + seed / 1000 for seed in range(5)})
 BEST: Any = SimpleNamespace(name="adam-w4-d1-s0", identity={"data": "d"}, job=SimpleNamespace(configuration="other"))

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pipeline.cli.errors import UserError
-from pipeline.config.run_config import digest
 from pipeline.storage.divergence import first_divergence
-from pipeline.tracking import Tracker, describe, open_tracker, restore, runs
+from pipeline.tracking import Tracker, describe, open_tracker, restore
 from tests.unit.tracking.conftest import Filled
 from tests.unit.tracking.factory import make_result
 
@@ -45,11 +43,6 @@ def test_what_is_not_there_is_none(filled: Filled, word: str) -> None:
     assert filled.tracker.recorded(word) is None
 
 
-def test_an_empty_store_has_none(fresh: Callable[[], Tracker]) -> None:
-    assert fresh().recorded("0" * 64) is None
-    assert fresh().published_keys() == {}
-
-
 def test_no_store_is_made_for_looking(tmp_path: Path) -> None:
     tracker = open_tracker("sqlite", root=tmp_path)
     assert (tracker.recorded("0" * 64), tracker.published_keys()) == (None, None)
@@ -80,34 +73,6 @@ def test_what_is_not_what_its_key_says_is_refused(filled: Filled, tmp_path: Path
 def test_a_provenance_that_is_none_is_refused_in_one_line(filled: Filled, content: str) -> None:
     with pytest.raises(UserError, match=r"not a whole run of this project \("):
         restore.result(filled.run, {}, content)
-
-
-def test_a_run_that_an_earlier_release_published_is_read_from_its_tags(
-    filled: Filled, fresh: Callable[[], Tracker]
-) -> None:
-    """It had digests and environment in tags, no provenance.json, and all values of its configuration in its key."""
-    result, tracker = filled.results[0], fresh()
-    plain: dict[str, Any] = {}
-    for name, value in result.job.flat().items():
-        section, _, rest = name.partition(".")
-        plain = plain | ({section: {**plain.get(section, {}), rest: value}} if rest else {name: value})
-    key = digest({"job": plain, **result.identity})
-    tags = {
-        "run.key": key,
-        "status": "finished",
-        "data.sha256": result.identity["data"],
-        "source.sha256": result.identity["source"],
-        **{f"numerics.{name}": value for name, value in result.identity["numerics"].items()},
-        **{f"digest.{name}": value for name, value in result.digests.items()},
-        **{f"env.{name}": value for name, value in result.environment.items()},
-    }
-    client = tracker.connection.client
-    run_id = client.create_run(tracker.connection.experiment("e"), 1770091506000, tags, result.name).info.run_id
-    runs.send(client, run_id, describe.metrics(result)[0], describe.parameters(result))
-    back = tracker.recorded(key)
-    assert back is not None
-    assert (back.job, back.exact, back.identity) == (result.job, result.exact, result.identity)
-    assert (back.digests, back.environment) == (result.digests, result.environment)
 
 
 def test_a_figure_of_all_samples_does_not_take_the_place_of_the_curve(fresh: Callable[[], Tracker]) -> None:
