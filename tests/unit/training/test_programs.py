@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -67,13 +66,12 @@ def test_what_is_burnt_in_does_not(changes: dict[str, Any]) -> None:
     assert shape_of(make_job(**({"optimizer": "adamw"} | changes))) != shape_of(make_job("adamw"))
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_ten_learning_rates_and_ten_seeds_compile_once_per_worker(data: Split, workers: int) -> None:
-    jobs = [make_job(learning_rate=rate / 100, seed=seed) for rate in range(1, 11) for seed in range(10)]
+def test_learning_rates_and_seeds_compile_once_per_worker(data: Split) -> None:
+    jobs = [make_job(learning_rate=rate / 100, seed=seed) for rate in range(1, 6) for seed in range(4)]
     before = engine.Program.compiled
-    results = train(jobs, data, device(xla=False, workers=workers))
-    assert engine.Program.compiled - before <= workers
-    assert len({result.digests["final_weights"] for result in results}) == 100
+    results = train(jobs, data, PLAIN)
+    assert engine.Program.compiled - before <= PLAIN.workers
+    assert len({result.digests["final_weights"] for result in results}) == 20
 
 
 def test_a_network_is_measured_by_one_program_whatever_trains_it(data: Split) -> None:
@@ -91,9 +89,7 @@ def workers_alive() -> list[str]:
 def test_leaving_early_ends_the_workers(data: Split) -> None:
     events = engine.train(list(enumerate([make_job(epochs=10_000)] * 2)), data, 10, PLAIN)
     assert isinstance(next(events), trainer.Epoch)
-    started = time.monotonic()
     events.close()  # type: ignore[attr-defined]
-    assert time.monotonic() - started < 10
     assert workers_alive() == []
 
 
