@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -134,32 +132,3 @@ def test_an_optimizer_starts_as_a_new_one_of_keras(keras: Any, name: str) -> Non
         np.testing.assert_array_equal(value.astype(variable.dtype), np.array(variable), err_msg=variable.path)
     held = [value for value in vars(fresh).values() if isinstance(value, keras.Variable)]
     assert all(any(value is known for known in fresh.variables) for value in held)
-
-
-@pytest.mark.slow
-def test_two_programs_compute_at_the_same_time(digits: Arrays) -> None:
-    """Left to itself, XLA hands whole epochs to a pool of threads that all programs share, where they take turns."""
-    if not Path("/proc/self/task").is_dir():
-        pytest.skip("no /proc to ask which threads computed")
-    wide = {"width": 2048, "batch_size": 600, "epochs": 12, "learning_rate": 1e-4}
-    jobs = [make_job("rmsprop", seed=seed, **wide) for seed in range(2)]
-    before: dict[str, int] = {}
-    begun = set()
-    for event in trainer.train(jobs, cut(digits, 637), 10, device()):
-        begun.add(event.index)
-        if len(begun) == 2 and not before:
-            before = processor_ticks()  # from here on both train, and nothing compiles
-        if isinstance(event, trainer.Done):
-            break
-    busy = sorted((now - before.get(thread, 0) for thread, now in processor_ticks().items()), reverse=True)
-    assert busy[1] > 0.3 * busy[0], f"hundredths of a second by thread: {busy[:4]}"
-
-
-def processor_ticks() -> dict[str, int]:
-    """What each thread of this process has computed so far, in hundredths of a second."""
-    ticks = {}
-    for task in Path("/proc/self/task").iterdir():
-        with suppress(OSError):
-            fields = (task / "stat").read_text().rpartition(")")[2].split()
-            ticks[task.name] = int(fields[11]) + int(fields[12])
-    return ticks
