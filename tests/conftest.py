@@ -41,15 +41,19 @@ ALL = os.environ.get("TESTS") == "all"
 """Whether what takes many seconds of a processor is tested too, as `.ci/run` does."""
 
 LONGEST = (
-    "system/test_dvc.py",
-    "system/test_readme.py",
-    "commands/test_train.py",
     "unit/training/",
+    "system/test_dvc.py",
+    "commands/test_train.py",
+    "unit/tracking/test_ui.py",
+    "unit/tracking/test_processes.py",
+    "unit/sweep/",
     "commands/test_promote.py",
+    "commands/test_publish.py",
     "commands/test_reproduce.py",
+    "system/test_slurm.py",
     "system/test_notebooks.py",
+    "system/faults/",
     "unit/report/",
-    "system/faults/test_one_row.py",
 )
 """Files that begin first: a long one that began last would keep one process waiting for the others."""
 

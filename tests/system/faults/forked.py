@@ -42,7 +42,9 @@ def main(stage: str, root: Path) -> None:
     for number in range(times):
         step = 1 + number * (steps - 1) // (times - 1)
         if number % 2 or stage == "fetch":
-            shutil.rmtree(outputs[0], ignore_errors=True)  # else it is written over; files that are whole are not fetched
+            shutil.rmtree(
+                outputs[0], ignore_errors=True
+            )  # else it is written over; files that are whole are not fetched
         assert in_a_fork(module, words, root, kill_at=step) == -signal.SIGKILL
         found = {path: data for path, data in content(outputs).items() if not hidden(path)}
         wrong = [path for path, data in found.items() if data != expected[path]]
