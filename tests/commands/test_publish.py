@@ -323,7 +323,7 @@ def test_a_sweep_that_trains_with_the_server_leaves_what_publishing_it_leaves(
     assert predicted.argmax(axis=1).tolist() == best.probabilities[:20].argmax(axis=1).tolist()
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.fault("tracking server")
 def test_a_server_that_is_killed_and_started_again(
     tmp_path: Path, server: TrackingServer, question: str, monkeypatch: pytest.MonkeyPatch

@@ -33,3 +33,10 @@ def closure(module: str) -> set[str]:
     found = {module, *(name for name in graph().find_upstream_modules(module) if name in modules())}
     above = {".".join(name.split(".")[:depth]) for name in found for depth in range(1, name.count(".") + 1)}
     return found | (above & modules().keys())
+
+
+COMMANDS = sorted(
+    name
+    for name, path in modules().items()
+    if name.startswith("pipeline.") and 'if __name__ == "__main__"' in path.read_text("utf-8")
+)
