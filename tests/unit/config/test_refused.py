@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli.console import PROJECT
-from tests.system.faults.rounds import ROUNDS
+from tests.conftest import ALL
 
 LOOP = "model.width=${model.depth} model.depth=${model.width}"
 COMMANDS = {
@@ -45,8 +45,8 @@ COMMANDS = {
     "-cd /nowhere optimizer=slow": "'/nowhere' not found",
     "--multi plan=true": "--multi: no such option (did you mean '--multirun'?)",
 }
-CHOSEN = list(COMMANDS)[:: 1 if ROUNDS > 1 else 2]
-"""Each takes Hydra a third of a second: all of them with FAULT_ROUNDS."""
+CHOSEN = list(COMMANDS)[:: 1 if ALL else 2]
+"""Each takes Hydra a third of a second: all of them with TESTS=all."""
 MORE_THAN_ONE = {
     "-m optimizer=adm,rmspop model.width=0,-5,16 seed=range(0)": 5,
     "-m dataset.validation_size=100,1437,2000": 2,

@@ -6,14 +6,13 @@ import re
 import tracemalloc
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from pipeline.cli.errors import DataUnavailable, UserError
-from pipeline.data import idx, sources
+from pipeline.data import sources
 from pipeline.data.download import Limits
 from pipeline.data.files import shown
-from pipeline.data.sources import DIGITS, MNIST, Folder, Https, Mirror, ScikitLearn
+from pipeline.data.sources import MNIST, Folder, Https, Mirror
 from tests.unit.data import loopback, tiny
 from tests.unit.data.loopback import Server
 
@@ -45,15 +44,11 @@ def test_names() -> None:
         sources.find("mnits")
 
 
-def test_the_published_sizes_are_those_of_the_published_files(mnist_folder: Path) -> None:
-    for file in MNIST.files:
-        data = (mnist_folder / file.name).read_bytes()
-        assert (len(data), hashlib.sha256(data).hexdigest()) == (file.packed_size, file.packed_sha256)
-
-
 @pytest.mark.parametrize("file", MNIST.files, ids=lambda file: file.name)
-def test_unpacked_mnist_has_the_pinned_digest(mnist_folder: Path, file: sources.File) -> None:
-    unpacked = gzip.decompress((mnist_folder / file.name).read_bytes())
+def test_size_and_digest_of_mnist_are_those_of_its_files(mnist_folder: Path, file: sources.File) -> None:
+    packed = (mnist_folder / file.name).read_bytes()
+    assert (len(packed), hashlib.sha256(packed).hexdigest()) == (file.packed_size, file.packed_sha256)
+    unpacked = gzip.decompress(packed)
     assert (len(unpacked), hashlib.sha256(unpacked).hexdigest()) == (file.size, file.sha256)
 
 
@@ -181,22 +176,3 @@ def test_other_addresses_are_refused_with_the_key_that_set_them(tmp_path: Path, 
         addresses({}, tmp_path, word)
     with pytest.raises(UserError, match=r"^OVERFITTING_GAP_MIRRORS="):
         addresses({"OVERFITTING_GAP_MIRRORS": word}, tmp_path)
-
-
-# The digits that come with scikit-learn
-
-
-@pytest.fixture(scope="module")
-def digits() -> dict[str, bytes]:
-    _, packed = sources.gather(DIGITS, DIGITS.files, [ScikitLearn()])
-    return {file.name: data for file, data in packed.items()}
-
-
-def test_digits_are_the_last_360_and_the_others(digits: dict[str, bytes]) -> None:
-    from sklearn.datasets import load_digits
-
-    unpacked = {name: gzip.decompress(data) for name, data in digits.items()}
-    train = idx.images(unpacked[DIGITS.train_images.name], (8, 8), "train")
-    test = idx.images(unpacked[DIGITS.test_images.name], (8, 8), "test")
-    assert (len(train), len(test)) == (1437, 360)
-    assert np.array_equal(np.concatenate([train, test]), load_digits().images)
