@@ -9,12 +9,10 @@ docs/scaling.md has what came out.
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from benchmarks import measure, records
 from pipeline.cli import console
@@ -47,17 +45,8 @@ def shares(runs: int) -> None:
             ]
             words = ["-m", "dataset=digits", "device=cpu", "tracking=sqlite", *places, *grid]
             took = measure.process("-m", "pipeline.train", *words, *(launcher if count else []))
-            starts = [_start(path) for path in Path(folder).glob("runs/shares/*/*.journal")]
         told = f"{count} share{'s' if count > 1 else ''}" if count else "batched"
-        first = f"; a share's first run after {max(starts):.1f} s" if starts else ""
-        print(f"{told}: {took.seconds:.1f} s; the command {took.cpu:.1f} s of processor time, {took.peak_mb} MB{first}")
-
-
-def _start(journal: Path) -> float:
-    """Seconds from a worker's first word to the end of its first run."""
-    lines = [json.loads(line) for line in journal.read_text().splitlines()]
-    first = next((line for line in lines if "key" in line), None)
-    return float(first["at"]) - float(lines[0]["at"]) if first else 0.0
+        print(f"{told}: {took.seconds:.1f} s; the command {took.cpu:.1f} s of processor time, {took.peak_mb} MB")
 
 
 def folders() -> None:

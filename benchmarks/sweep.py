@@ -1,9 +1,9 @@
 """A whole sweep on MNIST, process start and tracking included: the engine against `keras.fit`.
 
-    python -m benchmarks.sweep [seeds=3] [against=basic]
+    python -m benchmarks.sweep [seeds=3] [against=reference]
 
-Two ways to run 6 optimizers x 4 widths x seeds, 5 epochs: the batched launcher with the engine, and Hydra's basic launcher
-with `keras.fit`, one run after the other. `against=` measures the engine alone.
+Two ways to run 6 optimizers x 4 widths x seeds, 5 epochs: the batched launcher with the engine, and with
+`keras.fit`, one run after the other. `against=` measures the engine alone.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from pipeline.cli import console
 GRID = ("optimizer=sgd,momentum,rmsprop,adam,adamw,nadam", "model.width=16,64,256,512")
 WAYS = {
     "engine": (),
-    "basic": ("hydra/launcher=basic", "device.trainer=reference"),
+    "reference": ("device.trainer=reference",),
 }
 
 
 def main(argv: Sequence[str]) -> int:
-    values = console.words(argv, {"seeds": "3", "against": "basic"}, __doc__ or "")
+    values = console.words(argv, {"seeds": "3", "against": "reference"}, __doc__ or "")
     print(measure.machine())
     seconds: dict[str, float] = {}
     for way in ("engine", *(name for name in values["against"].split(",") if name)):

@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
     options, words = commandline.options_and_words([word for word in argv if word not in console.VERBOSE])
     if multirun and not {"-m", "--multirun"} & set(argv):
         options.append("--multirun")
-    task = TrainTask(words)
+    task = TrainTask()
     with _set_up_for_hydra(options, words):
         _run(task, argv)
     if task.failed and multirun:
@@ -53,11 +53,9 @@ def main(argv: Sequence[str]) -> int:
 def _run(task: TrainTask, argv: Sequence[str]) -> None:
     """Have Hydra compose the runs and hand them to `task`; what is wrong with them is raised as a UserError."""
     try:
-        with task:
-            hydra.main(**VERSION_BASE, config_path=str(rules.CONF), config_name="config")(task)()
-            task.show_plan()
-            if task.refused:
-                raise task.refused
+        hydra.main(**VERSION_BASE, config_path=str(rules.CONF), config_name="config")(task)()
+        if task.refused:
+            raise task.refused
     except UserError as error:
         from pipeline.tracking import TrackingUnavailable
 
@@ -68,7 +66,7 @@ def _run(task: TrainTask, argv: Sequence[str]) -> None:
         raise UserError(" ".join(str(error).split())) from error
     except Exception as error:
         # Where Hydra has handed over nothing, it could not make anything of the command.
-        line = commandline.hydra_complaint(argv, error) if task.settings is None else ""
+        line = commandline.hydra_complaint(argv, error) if not task.called else ""
         if not line:
             raise
         raise UserError(line) from error

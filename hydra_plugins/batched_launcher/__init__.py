@@ -1,3 +1,5 @@
+# Hydra's scan finds a module that declares a dataclass only if it is imported already.
 from hydra_plugins.batched_launcher.batched_launcher import BatchedLauncher
+from hydra_plugins.batched_launcher.slurm_launcher import BatchedSlurmLauncher
 
-__all__ = ["BatchedLauncher"]
+__all__ = ["BatchedLauncher", "BatchedSlurmLauncher"]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
@@ -15,9 +14,6 @@ from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
-
-if TYPE_CHECKING:
-    from hydra_plugins.batched_launcher._compose import Templates
 
 
 @dataclass
@@ -33,12 +29,6 @@ ConfigStore.instance().store(
 class BatchedLauncher(Launcher):
     """Calls the task's method `batch` once for all jobs, instead of the task for each."""
 
-    def __init__(self) -> None:
-        self.config: DictConfig | None = None
-        self.task_function: TaskFunction | None = None
-        self.hydra_context: HydraContext | None = None
-        self.templates: Templates | None = None
-
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         from hydra_plugins.batched_launcher._compose import Templates
 
@@ -47,6 +37,10 @@ class BatchedLauncher(Launcher):
         self.config, self.task_function, self.hydra_context = config, task_function, hydra_context
         self.templates = Templates(hydra_context.config_loader)
         self.templates.install()
+
+    def pool(self) -> object:
+        """What trains the runs elsewhere, in shards; None if this machine does."""
+        return None
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         from hydra_plugins.batched_launcher import _core

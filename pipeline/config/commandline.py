@@ -37,8 +37,8 @@ FLAGS = {
     "--resolve",
 }
 OPTIONS = {*VALUED, *FLAGS, "--verbose", "-v"}
-LAUNCHERS = ("batched", "batched_slurm", "batched_submitit_local", "basic")
-"""Those whose jobs end up in one sweep: others train each in a process that knows nothing of the others."""
+LAUNCHERS = ("batched", "batched_slurm")
+"""Those whose jobs are one sweep."""
 
 SHORT = {"lr": "learning_rate", "decay": "weight_decay", "eps": "epsilon", "batch": "batch_size", "layers": "depth"}
 """What people call keys elsewhere, too far from ours for a spelling to be near."""
@@ -100,8 +100,10 @@ def _check_hydra(override: Override) -> list[str]:
         return [
             f"{key}: is for files such as conf/sweep/smoke.yaml; here type its words as they are: -m optimizer=sgd,adam"
         ]
-    checked = {"hydra/launcher": rules.choice(LAUNCHERS), "hydra.sweeper.max_batch_size": rules.BATCH_SIZE}
-    line = rules.complaint(key, value, checked[key]) if key in checked else None
+    if key == "hydra.sweeper.max_batch_size":
+        return [f"{key}: all runs of a sweep come together; leave it out"]
+    checked = {"hydra/launcher": LAUNCHERS, "hydra/sweeper": ("basic",)}
+    line = rules.complaint(key, value, rules.choice(checked[key])) if key in checked else None
     return [line] if line else []
 
 

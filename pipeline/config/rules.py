@@ -104,8 +104,6 @@ RULES = _rules()
 HYPERPARAMETERS = {name: rule(declared) for name, declared in settings.HYPERPARAMETERS.items()}
 STEPS, SCALAR = rule(Count), rule(Scalar)
 """Of hyper-parameters that are not known here."""
-BATCH_SIZE = rule(Annotated[int, Ge(1), Le(1_000_000)] | None)
-"""Of Hydra's sweeper."""
 SHARED = tuple(key for key in RULES if key.startswith(("paths.", "tracking.")) or ("." not in key and key != "seed"))
 """Keys that one command has one value of: where its results go, and what of it is to be done."""
 

@@ -35,6 +35,9 @@ LEDGER = "sweeps"
 LARGEST = 2**28
 """Bytes of the record of a sweep: that of a million runs has 70 million."""
 
+EARLIER = {"trained", "train_seconds", "peak_memory_mb", "machine", "workers"}
+"""What records of earlier releases have besides."""
+
 RUNNING, ENDED, STOPPED = "running", "ended", "stopped"
 
 HARMLESS = re.compile(r"python -m pipeline\.\w+ [^;&|<>$`\\\x00-\x1f]*")
@@ -42,7 +45,6 @@ HARMLESS = re.compile(r"python -m pipeline\.\w+ [^;&|<>$`\\\x00-\x1f]*")
 
 Key = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Command = Annotated[Text, AfterValidator(lambda command: command if HARMLESS.fullmatch(command) else "")]
-Count = Annotated[int, Ge(0)]
 Amount = Annotated[int | float, Ge(0), Lt(math.inf)]
 
 
@@ -78,13 +80,6 @@ class Sweep:
     """Digest of the question and the keys asked for: the same command means the same sweep."""
     status: Text = ENDED
     """`running` (or killed), `stopped` (Ctrl-C, SIGTERM) or `ended`."""
-    trained: Count = 0
-    """How many runs this command trained; the others were there. What follows is what that took, to predict the next sweep."""
-    train_seconds: Amount = 0.0
-    """Sum of their training times, of each run by itself."""
-    peak_memory_mb: Amount = 0.0
-    machine: Text = ""
-    workers: Count = 1
 
     @property
     def asked(self) -> set[str]:
@@ -103,8 +98,10 @@ class Sweep:
     def read_from(cls, path: Path) -> Sweep:
         """The record in a file, every value checked and every text printable. Raises UserError, or OtherRelease."""
         try:
-            return _schema().validate_json(read_bytes(path, LARGEST))
-        except (OSError, ValueError) as error:
+            plain = json.loads(read_bytes(path, LARGEST))
+            kept = {name: plain[name] for name in plain if name not in EARLIER} if isinstance(plain, dict) else plain
+            return _schema().validate_json(json.dumps(kept))
+        except (OSError, ValueError, RecursionError) as error:
             problems = error.errors(include_url=False) if isinstance(error, ValidationError) else []
             if unknown := [str(each["loc"][-1]) for each in problems if each["type"] == UNKNOWN]:
                 raise OtherRelease(printable(f"unknown {', '.join(unknown)}")[:100], path) from error

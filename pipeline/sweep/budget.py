@@ -11,16 +11,12 @@ from pipeline.config.compose import ConfigurationError
 from pipeline.config.rules import Rule
 
 
-def _numbers(text: str) -> list[float]:
-    return [float(word) for word in text.split(",")]
-
-
 def _are_decades(text: str) -> bool:
     try:
-        found = _numbers(text)
+        found = [float(word) for word in text.split(",")]
     except ValueError:
         return False
-    return len(found) >= 3 and found == sorted({*found}) and 0 in found[1:-1] and max(map(abs, found)) <= 6
+    return found == sorted({*found}) and 0 in found[1:-1] and max(map(abs, found)) <= 6
 
 
 RULES: dict[str, Rule] = {
@@ -47,19 +43,14 @@ class Budget:
     def of(cls, texts: Mapping[str, str]) -> Budget:
         """Raises ConfigurationError with everything that is wrong."""
         values: dict[str, Any] = {key: texts[key] if key == "decades" else rules.plain(texts[key]) for key in RULES}
-        names = texts["optimizers"].split(",")
+        names = tuple(dict.fromkeys(texts["optimizers"].split(",")))
         known = rules.choice(rules.options("optimizer"))
         complaints = [rules.complaint(key, value, RULES[key]) for key, value in values.items()]
         complaints += [rules.complaint("optimizers", name, known) for name in names]
-        if len({*names}) < len(names):
-            complaints.append(f"optimizers={texts['optimizers']}: expected each once")
         if problems := [line for line in complaints if line]:
             raise ConfigurationError(problems)
-        decades = tuple(_numbers(values.pop("decades")))
-        if values["rates"] < len(decades):
-            first = f"the first ones of decades={texts['decades']}"
-            raise ConfigurationError([f"rates={values['rates']}: expected at least {len(decades)}, {first}"])
-        return cls(optimizers=tuple(names), decades=decades, **values)
+        decades = tuple(float(word) for word in values["decades"].split(","))
+        return cls(optimizers=names, **values | {"decades": decades, "rates": max(values["rates"], len(decades))})
 
     @property
     def final(self) -> range:
@@ -69,8 +60,3 @@ class Budget:
     def choosing(self) -> range:
         """Other seeds than the final ones."""
         return range(self.final_seeds, self.final_seeds + self.choosing_seeds)
-
-    @property
-    def runs(self) -> int:
-        """The most that there may be in all."""
-        return len(self.optimizers) * (self.rates * self.choosing_seeds + 2 * self.final_seeds)

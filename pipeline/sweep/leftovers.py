@@ -7,8 +7,6 @@ from pathlib import Path
 
 from pipeline.cli.console import PROJECT
 
-MULTIRUN = "multirun.yaml"
-
 
 def remove_leftovers(folder: Path, sweep: Path) -> None:
     """Remove Hydra's files from `folder`, of one job or of a sweep, and the folders that are empty then.
@@ -18,16 +16,16 @@ def remove_leftovers(folder: Path, sweep: Path) -> None:
     """
     ends = {Path.cwd(), PROJECT}
     folder, sweep = folder.absolute(), sweep.absolute()
+    above = [parent for parent in folder.parents if parent == sweep or ends & {*parent.parents}]
     with suppress(OSError):
         for name in ("config.yaml", "hydra.yaml", "overrides.yaml"):
             (folder / ".hydra" / name).unlink(missing_ok=True)
-        if (folder / ".hydra").is_dir():
-            (folder / ".hydra").rmdir()
         for log in folder.glob("*.log"):
             if not log.stat().st_size:
                 log.unlink()
-        above = [parent for parent in folder.parents if parent == sweep or ends & {*parent.parents}]
+        if (folder / ".hydra").is_dir():
+            (folder / ".hydra").rmdir()
         for empty in (folder, *above):
-            if [entry.name for entry in empty.iterdir()] == [MULTIRUN]:
-                (empty / MULTIRUN).unlink()
+            if [entry.name for entry in empty.iterdir()] == ["multirun.yaml"]:
+                (empty / "multirun.yaml").unlink()
             empty.rmdir()

@@ -47,11 +47,8 @@ def summary(result: RunResult) -> str:
     )
 
 
-def log_run(outcome: Outcome) -> float:
-    """Write a run's epochs and end to the log of its job, and return its objective, which a sweeper maximizes.
-
-    Raises RunFailed if the run has no result or failed.
-    """
+def log_run(outcome: Outcome) -> None:
+    """Write a run's epochs and end to the log of its job. Raises RunFailed if the run has no result or failed."""
     run, result = outcome.run, outcome.result
     if result is None:
         line = f"{run.job.name} {INTERRUPTED}: {outcome.lost().reason}; again: {run.command}"
@@ -65,11 +62,10 @@ def log_run(outcome: Outcome) -> float:
     if result.status == FAILED:
         log.error("failed", exc_info=outcome.error)
         raise RunFailed(f"{result.name} failed: {result.reason}; again: {run.command}")
-    if not result.finished:
+    if result.finished:
+        log.info(summary(result))
+    else:
         log.warning("diverged: %s", result.reason)
-        return 0.0
-    log.info(summary(result))
-    return result.figures.get("val/accuracy", result.figures["train/accuracy"])
 
 
 def say_lost(outcomes: Sequence[Outcome]) -> None:

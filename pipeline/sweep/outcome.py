@@ -25,8 +25,6 @@ class Outcome:
     """Why the run was lost, if it has no result."""
     error: BaseException | None = None
     """The exception of a run that failed."""
-    trained: bool = False
-    """Whether this command trained it."""
     on_disk: bool = False
     """Whether the worker that trained it has stored it."""
 

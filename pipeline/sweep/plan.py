@@ -146,14 +146,9 @@ def store_root(path: str) -> Path:
     return home() / path
 
 
-def look_up(
-    plan: Plan, store: RunStore, settings: Mapping[str, Any], single: bool, before: Sequence[RunResult] = ()
-) -> Plan:
-    """The plan with what the store has of each run. A `single` run is wanted with its weights.
-
-    `before`: what this very command has already; it counts whatever `force` and `retry` say.
-    """
-    known: dict[str, tuple[str, RunResult | None]] = {result.key: (result.status, result) for result in before}
+def look_up(plan: Plan, store: RunStore, settings: Mapping[str, Any], single: bool) -> Plan:
+    """The plan with what the store has of each run. A `single` run is wanted with its weights."""
+    known: dict[str, tuple[str, RunResult | None]] = {}
     looked_up = []
     for run in plan:
         if run.key not in known:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,44 +13,37 @@ from pipeline.models.devices import Device
 
 
 class Pool(Protocol):
-    """`hydra/launcher=batched_slurm` and `batched_submitit_local` hand one over; without them `gpus` or `cores` may make one.
-
-    `hydra.launcher.shares` is the number of shards, so the attributes of a pool speak of shares.
-    """
+    """`hydra/launcher=batched_slurm` hands one over; without it the machine's GPUs or cores may make one."""
 
     kind: str
-    """`slurm`, `submitit_local`, `gpus` or `cores`: a command waits for earlier jobs of its own kind only."""
-    scope: str
-    """Where `alive` knows the jobs of other commands: this machine, or this user's part of a queue."""
+    """`slurm`, `gpus` or `cores`."""
     cpus: int
     """Cores of each shard."""
     gpus: int
     """GPUs of each shard."""
-    shares: int | None
-    """How many shards there are to be; None for as many as `runs_per_share` makes."""
-    runs_per_share: int
-    at_once: int | None
-    """How many jobs may run at a time; None if the pool has a queue of its own."""
     poll_seconds: float
-    """Between two calls of `alive`."""
+    """Between two looks at what the workers have done."""
 
-    def start(self, work: Callable[[str], str], files: Sequence[Path]) -> list[str]:
-        """Call `work(file)` for each file, in a process of its own; returns the ids of these jobs.
+    def shards(self, runs: int) -> int:
+        """How many shards so many runs are divided into."""
+
+    def start(self, sweep: str, files: Sequence[Path]) -> list[str]:
+        """Start a worker for each file, under the name `sweep`; returns the ids of these jobs.
 
         Raises UserError if they are refused. If it ends early, it leaves no job running.
         """
 
-    def alive(self, jobs: Collection[str]) -> set[str] | None:
-        """Which of these jobs, also of earlier commands, wait or run; None if that cannot be known at present."""
+    def alive(self, sweep: str) -> set[str] | None:
+        """Jobs of that name that wait or run, an earlier command's too; None if that cannot be known at present."""
 
     def fate(self, job: str) -> str:
         """How a job ended that is no longer alive, in words; empty if nothing is known."""
 
     def log(self, job: str) -> str:
-        """The file with the output of a job; empty if there is none."""
+        """The file with the output of a job."""
 
-    def cancel(self, jobs: Collection[str]) -> None:
-        """Tell these jobs to end; what they have finished stays."""
+    def cancel(self, sweep: str) -> None:
+        """End the jobs of that name and wait for it; what they have finished stays."""
 
 
 def choose_device(settings: dict[str, Any], pool: Pool | None) -> Device:

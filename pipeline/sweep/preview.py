@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pipeline.cli.formatting import duration
+from pipeline.cli.formatting import plural, ranged
 from pipeline.config.run_config import RunConfig
 from pipeline.storage.store import RunStore
 from pipeline.sweep import changes
 from pipeline.sweep.estimate import History
-from pipeline.sweep.executors.divide import divide, shard_count, sizes
+from pipeline.sweep.executors.divide import divide, sizes
 from pipeline.sweep.plan import Plan, PlannedRun, counts, look_up, store_root, to_train
 from pipeline.sweep.pool import Pool
 from pipeline.training.result import RunResult
@@ -22,78 +22,51 @@ def show_plan(asked: Plan, settings: Mapping[str, Any], pool: Pool | None = None
     store = RunStore(store_root(settings["paths"]["runs"]))
     plan = look_up(asked, store, settings, single=len(asked) == 1)
     new = to_train(plan)
-    print(f"plan of {len(plan)} run{'s' if len(plan) > 1 else ''}: {counts(plan)}; {len(new) or 'nothing'} to train")
+    print(f"plan of {plural(len(plan), 'run')}: {counts(plan)}; {len(new) or 'nothing'} to train")
     if not new:
         return
     for line in table(plan):
         print(f"  {line}")
     records = list(store.records())
-    history = History.of(store, records)
-    for line in (*why_new(new, records), *history.lines(new)):
+    for line in (*why_new(new, records), History(records).line(new)):
         print(line)
     if pool:
-        print(shards_line(pool, new, history))
-
-
-def shards_line(pool: Pool, runs: Sequence[PlannedRun], history: History) -> str:
-    """How the runs would be divided."""
-    seconds = history.run_seconds(runs)
-    shards = divide(runs, seconds, shard_count(pool, runs))
-    line = f"shares: {len(shards)} of {sizes(shards)}, by {pool.kind}"
-    if all(value is not None for value in seconds):
-        longest = max(sum(seconds[position] or 0.0 for position in shard) for shard in shards)
-        line += f"; the longest has {duration(longest)} of training, as predicted for this machine"
-    return line
+        divided = divide(new, pool.shards(len(new)))
+        print(f"shares: {len(divided)} of {sizes(divided)}, by {pool.kind}")
 
 
 def table(plan: Sequence[PlannedRun]) -> list[str]:
-    """A line per configuration: its name, the seeds that are there, the seeds to train."""
+    """A line per configuration: its name, the seeds to train, the seeds that are there.
+
+    Values that the name does not show follow, if other configurations have the same name.
+    """
     groups: dict[str, list[PlannedRun]] = {}
     for run in plan:
         groups.setdefault(run.job.configuration, []).append(run)
-    namesakes: dict[str, list[RunConfig]] = {}
+    namesakes: dict[str, list[dict[str, Any]]] = {}
     for group in groups.values():
-        namesakes.setdefault(_name(group[0].job), []).append(group[0].job)
-    rows = []
+        namesakes.setdefault(_name(group[0]), []).append(group[0].job.flat())
+    width = max(map(len, namesakes))
+    lines = []
     for group in groups.values():
-        name = _name(group[0].job)
-        there = sorted({run.job.seed for run in group if run.stored is not None})
-        train = sorted({run.job.seed for run in group if run.stored is None})
+        train = [run.job.seed for run in group if run.stored is None]
+        there = [run.job.seed for run in group if run.stored is not None]
         seeds = [
-            f"{what} seed{'s' if len(seeds) > 1 else ''} {ranges(seeds)}"
-            for what, seeds in (("train", train), ("there:", there))
-            if seeds
+            f"{what} {'seeds' if len({*found}) > 1 else 'seed'} {ranged(found)}"
+            for what, found in (("train", train), ("there:", there))
+            if found
         ]
-        rows.append((name, differences(group[0].job, namesakes[name]), "; ".join(seeds)))
-    width = max(len(name) for name, _, _ in rows)
-    return [f"{name:<{width}}  {seeds}{f'  ({own})' if own else ''}" for name, own, seeds in rows]
+        own = ", ".join(
+            f"{key}={value}"
+            for key, value in group[0].job.flat().items()
+            if key != "seed" and any(other.get(key) != value for other in namesakes[_name(group[0])])
+        )
+        lines.append(f"{_name(group[0]):<{width}}  {'; '.join(seeds)}{f'  ({own})' if own else ''}")
+    return lines
 
 
-def _name(job: RunConfig) -> str:
-    return job.name.rpartition("-s")[0]
-
-
-def differences(job: RunConfig, namesakes: Sequence[RunConfig]) -> str:
-    """The values of a configuration that its name does not show, if other configurations have the same name."""
-    if len(namesakes) == 1:
-        return ""
-    others = [other.flat() for other in namesakes]
-    return ", ".join(
-        f"{key}={value}"
-        for key, value in job.flat().items()
-        if key != "seed" and any(other.get(key) != value for other in others)
-    )
-
-
-def ranges(numbers: Sequence[int]) -> str:
-    """`0-3, 7` for 0, 1, 2, 3, 7."""
-    spans: list[list[int]] = []
-    for number in numbers:
-        if spans and number == spans[-1][1] + 1:
-            spans[-1][1] = number
-        else:
-            spans.append([number, number])
-    return ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in spans)
+def _name(run: PlannedRun) -> str:
+    return run.job.name.rpartition("-s")[0]
 
 
 def why_new(new: Sequence[PlannedRun], records: Iterable[RunResult]) -> list[str]:
@@ -104,7 +77,7 @@ def why_new(new: Sequence[PlannedRun], records: Iterable[RunResult]) -> list[str
             stored.setdefault(result.job, []).append(result)
     reasons = Counter(
         # Of several stored runs, the one that differs least.
-        min((changes.of_identity(result, run.identity) for result in stored[run.job]), key=len)
+        min((tuple(changes.of_identity(result, run.identity)) for result in stored[run.job]), key=len)
         for run in new
         if run.job in stored
     )

@@ -15,13 +15,6 @@ from pipeline.sweep.messages import summary
 from pipeline.training.result import RunResult
 
 
-def held_out(metrics: dict[str, float]) -> tuple[str, float]:
-    """The held-out split of an epoch's metrics, in words, and its accuracy."""
-    if "val/accuracy" in metrics:
-        return "validation", metrics["val/accuracy"]
-    return "test", metrics["test/accuracy"]
-
-
 def effort(job: RunConfig) -> float:
     """What an epoch of this job takes, in no unit: the widest come first, so counting epochs would promise too little."""
     return sum(job.model.hidden) + 60
@@ -44,12 +37,8 @@ class Progress:
         if len(self.jobs) > 1 and sys.stdout.isatty():
             from rich import progress
 
-            self.bar = progress.Progress(
-                progress.TextColumn("{task.fields[runs]}"),
-                progress.BarColumn(bar_width=24),
-                progress.TextColumn("{task.fields[now]}"),
-                transient=True,
-            )
+            text = progress.TextColumn("{task.fields[runs]}"), progress.TextColumn("{task.fields[now]}")
+            self.bar = progress.Progress(text[0], progress.BarColumn(bar_width=24), text[1], transient=True)
             self.bar.start()
             self.task = self.bar.add_task("", total=self.work, runs=f"0/{len(self.jobs)} runs", now="starting")
         elif len(self.jobs) > 1:
@@ -61,7 +50,6 @@ class Progress:
     ) -> None:
         if self.bar is not None:
             self.bar.stop()
-            self.bar = None
 
     @property
     def left(self) -> str:
@@ -76,33 +64,31 @@ class Progress:
     def epoch(self, job: RunConfig, epoch: int, metrics: dict[str, float]) -> None:
         self.work_done += (epoch - self._epochs[job]) * effort(job)
         self._epochs[job] = epoch
-        split, accuracy = held_out(metrics)
+        name, key = ("validation", "val/accuracy") if "val/accuracy" in metrics else ("test", "test/accuracy")
+        place, held_out = f"epoch {epoch}/{job.training.epochs}", f"{name} {percent(metrics[key])}"
         if len(self.jobs) == 1:
             print(
-                f"epoch {epoch}/{job.training.epochs}  loss {metrics['running/loss']:.4f}  "
-                f"training {percent(metrics['train/accuracy'])}  {split} {percent(accuracy)}  "
-                f"gap {100 * metrics['gap/accuracy']:.2f} points",
+                f"{place}  loss {metrics['running/loss']:.4f}  training {percent(metrics['train/accuracy'])}  "
+                f"{held_out}  gap {100 * metrics['gap/accuracy']:.2f} points",
                 flush=True,
             )
         elif self.bar is not None:
-            now = f"{job.name} epoch {epoch}/{job.training.epochs}, {split} {percent(accuracy)}, {self.left}"
+            now = f"{job.name} {place}, {held_out}, {self.left}"
             self.bar.update(self.task, completed=self.work_done, now=now)
 
     def done(self, result: RunResult) -> None:
         self.runs_done += 1
         trained = int(result.figures.get("time/epochs", result.epochs[-1] if result.epochs else 0))
-        not_shown = trained - self._epochs[result.job]
-        self.work_done += not_shown * effort(result.job)
+        self.work_done += (trained - self._epochs[result.job]) * effort(result.job)
         # A run that ended early gives back the epochs that it did not need.
         self.work -= (result.job.training.epochs - trained) * effort(result.job)
         if len(self.jobs) == 1:
             return
-        if self.bar is not None:
-            self.bar.update(self.task, total=self.work, runs=f"{self.runs_done}/{len(self.jobs)} runs")
-            if not_shown:
-                self.bar.update(self.task, completed=self.work_done, now=f"{result.name}, {self.left}")
-            if not result.finished:
-                self.bar.console.print(f"{result.name} {result.status}: {result.reason}", highlight=False, markup=False)
-        else:
-            end = f", {self.left}" if self.runs_done < len(self.jobs) else ""
+        end = f", {self.left}" if self.runs_done < len(self.jobs) else ""
+        if self.bar is None:
             print(f"[{self.runs_done}/{len(self.jobs)}] {summary(result)}{end}", flush=True)
+            return
+        runs, now = f"{self.runs_done}/{len(self.jobs)} runs", f"{result.name}{end}"
+        self.bar.update(self.task, total=self.work, completed=self.work_done, runs=runs, now=now)
+        if not result.finished:
+            self.bar.console.print(summary(result), highlight=False, markup=False)

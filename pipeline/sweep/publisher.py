@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 
+from pipeline.cli.errors import without_logins
 from pipeline.models import devices
 from pipeline.storage.store import RunStore
-from pipeline.sweep.outbox import Outbox
 from pipeline.sweep.plan import PlannedRun
 from pipeline.sweep.pool import on_this_machine
 from pipeline.tracking import ParentRun, Tracker, TrackingUnavailable
@@ -22,6 +23,8 @@ from pipeline.tracking.describe import Point
 from pipeline.tracking.models import send_model
 from pipeline.training.result import RunResult
 
+RETRY_SECONDS = 5.0
+"""Between two tries of what was not taken."""
 WRITE_SECONDS = 5.0
 """Between two writes of runs in training; a run that takes less is written once, when it ends."""
 ELSEWHERE = "runs.of_other_sweeps"
@@ -38,7 +41,7 @@ class _Training:
 
 
 class Publisher:
-    """Publishes what it is handed, in order, in a thread of its own."""
+    """Publishes what it is handed, in order, in a thread of its own. What is not taken waits, and is tried again."""
 
     def __init__(self, tracker: Tracker, store: RunStore, question: str) -> None:
         self.tracker, self.store, self.question = tracker, store, question
@@ -50,6 +53,8 @@ class Publisher:
         """Keys of runs that a person deleted in the store."""
         self.handed: set[str] = set()
         """Keys of the results that were handed over."""
+        self.sent: set[str] = set()
+        """Keys of those that were taken."""
         self.stopped: KeyboardInterrupt | None = None
         """The signal that came while `close` waited, to be raised when all else is done."""
         self._elsewhere: list[str] = []
@@ -59,7 +64,42 @@ class Publisher:
         self._written = -WRITE_SECONDS
         self._writing = False
         """Whether a write waits: a store that hangs does not get a queue of them."""
-        self._outbox = Outbox()
+        self._trouble: str | None = None
+        """Why the first task that waits was not taken; None if nothing waits."""
+        self._tried = 0.0
+        self._tasks: deque[Callable[[], None]] = deque()
+        self._closing, self._changed, self._ended = False, threading.Event(), threading.Event()
+        threading.Thread(target=self._work, name="publisher", daemon=True).start()
+
+    def _work(self) -> None:
+        try:
+            while not self._closing:
+                self._changed.wait(RETRY_SECONDS if self._trouble else None)
+                self._changed.clear()
+                self._send()
+            self._send()
+            self._send()
+        finally:
+            self._ended.set()
+
+    def _send(self) -> None:
+        """All that waits, up to the first that is not taken. Does nothing if that was tried just now."""
+        if self._trouble and time.monotonic() - self._tried < RETRY_SECONDS:
+            return  # a store that hangs holds up each try for a minute
+        while self._tasks:
+            try:
+                self._tasks[0]()
+            except Exception as error:
+                known = isinstance(error, TrackingUnavailable)
+                self._trouble = str(error) if known else without_logins(f"{type(error).__name__}: {error}")
+                self._tried = time.monotonic()
+                return
+            self._tasks.popleft()
+            self._trouble = None
+
+    def _put(self, task: Callable[[], None]) -> None:
+        self._tasks.append(task)
+        self._changed.set()
 
     def begin(self, parent: ParentRun, larger: Sequence[str] = ()) -> None:
         """Start the parent run of a sweep; runs published later become its children.
@@ -74,19 +114,17 @@ class Publisher:
                     return
             self.parent = self.under = self.tracker.begin(parent) or None
 
-        self._outbox.put(task)
+        self._put(task)
 
     def show(self, run: PlannedRun, epoch: int = 0, metrics: Mapping[str, float] | None = None) -> None:
         """Show the start of a run, or an epoch of it.
 
         It is RUNNING in the store from its start, if that is shown, or else when it has trained for a while.
         """
-        now = time.monotonic()
+        now, at = time.monotonic(), int(time.time() * 1000)
         training = self._training.setdefault(run.key, _Training(run, now if epoch else now - WRITE_SECONDS))
-        at = int(time.time() * 1000)
-        training.points += [
-            Point(name, value, epoch, at) for name, value in (metrics or {}).items() if math.isfinite(value)
-        ]
+        finite = {name: value for name, value in (metrics or {}).items() if math.isfinite(value)}
+        training.points += [Point(name, value, epoch, at) for name, value in finite.items()]
         if now - training.since < WRITE_SECONDS or now - self._written < WRITE_SECONDS or self._writing:
             return
         self._written, self._writing = now, True
@@ -95,13 +133,13 @@ class Publisher:
             if now - other.since >= WRITE_SECONDS:
                 due.append((other.run, other.points))
                 other.points = []
-        self._outbox.put(partial(self._write, due))
+        self._put(lambda: self._write(due))
 
     def _write(self, due: Sequence[tuple[PlannedRun, list[Point]]]) -> None:
         """Write points of runs in training. The result has them all, so those that are not taken are not tried again."""
         self._writing = False
         with suppress(TrackingUnavailable):
-            for run, points in due if self._outbox.trouble is None else ():
+            for run, points in due if self._trouble is None else ():
                 if run.key not in self._live:
                     self._live[run.key] = self.tracker.start(run.begun(), self.question, self.under, run.dataset)
                 if points and self._live[run.key]:
@@ -111,16 +149,17 @@ class Publisher:
         def task() -> None:
             ids = self.tracker.publish(result, self.question, self.under, dataset)
             self._live.pop(result.key, None)
-            if not ids:
+            if ids:
+                self.store.note_published(result.key, ids)
+                if self.parent and ids.get("parent_run_id", self.parent) != self.parent:
+                    self._elsewhere.append(ids["run_id"])
+            else:
                 self.deleted.add(result.key)
-                return
-            self.store.note_published(result.key, ids)
-            if self.parent and ids.get("parent_run_id", self.parent) != self.parent:
-                self._elsewhere.append(ids["run_id"])
+            self.sent.add(result.key)
 
         self._training.pop(result.key, None)
-        self._outbox.put(task, counted=True)
         self.handed.add(result.key)
+        self._put(task)
 
     def publish_best(self, run: PlannedRun, result: RunResult) -> None:
         """Name the best run on the parent run, and save its network, unless a person deleted it."""
@@ -139,19 +178,10 @@ class Publisher:
                 images = np.asarray(run.arrays.test_images[:5])
                 send_model(self.tracker, self.store, result, published, images, run.device.dtype)
 
-        self._outbox.put(task)
+        self._put(task)
 
-    def tag_sweep(self, tags: Mapping[str, str]) -> None:
-        """Put tags on the parent run, if there is one."""
-
-        def task() -> None:
-            if self.parent:
-                self.tracker.set_tags(self.parent, tags)
-
-        self._outbox.put(task)
-
-    def close(self, status: str) -> str | None:
-        """Wait until everything is published, and end the parent run with `status`; what is missing, in a sentence.
+    def close(self, status: str, tags: Mapping[str, str] | None = None) -> str | None:
+        """Wait until everything is published, and end the parent run with `status` and `tags`; what is missing, in a sentence.
 
         A run that is still RUNNING was not trained to the end, and is KILLED. A signal does not cut this off, and is kept
         in `stopped`; the second one ends the process at once.
@@ -164,17 +194,24 @@ class Publisher:
                 self.tracker.end(run_id, "KILLED")
             self._live.clear()
             if self.parent:
-                if self._elsewhere:
-                    self.tracker.set_tags(self.parent, {ELSEWHERE: " ".join(self._elsewhere)})
+                elsewhere = {ELSEWHERE: " ".join(self._elsewhere)} if self._elsewhere else {}
+                if all_tags := {**(tags or {}), **elsewhere}:
+                    self.tracker.set_tags(self.parent, all_tags)
                 self.tracker.end(self.parent, status)
 
-        self._outbox.put(task)
-        self.stopped = self._outbox.close()
-        if self._outbox.trouble is None:
+        self._put(task)
+        self._closing = True
+        self._changed.set()
+        try:
+            self._ended.wait()
+        except KeyboardInterrupt as stopped:
+            self.stopped = stopped
+            self._ended.wait()
+        if self._trouble is None:
             return None
-        unpublished = self._outbox.unsent
-        what = f"{unpublished} of the results" if unpublished else "what is said of the sweep as a whole"
+        unsent = len(self.handed - self.sent)
+        what = f"{unsent} of the results" if unsent else "what is said of the sweep as a whole"
         return (
-            f"not in MLflow yet: {what} ({self._outbox.trouble}). "
+            f"not in MLflow yet: {what} ({self._trouble}). "
             f"They are in {self.store.root} and are published when the same command is run again."
         )

@@ -11,7 +11,7 @@ from pipeline.config.published_rows import Row
 from pipeline.config.run_config import RunConfig
 from pipeline.storage import identity
 from pipeline.storage.store import RunStore
-from pipeline.sweep.estimate import History
+from pipeline.sweep.estimate import History, sweep_seconds
 from pipeline.sweep.plan import PlannedRun, make_plan
 
 FEWEST = 3
@@ -35,11 +35,12 @@ def with_job(run: PlannedRun, job: RunConfig) -> PlannedRun:
 
 def affordable(runs: Sequence[PlannedRun], seeds: int, left: float, store: RunStore) -> tuple[int, float]:
     """The most seeds of a row that fit into `left` seconds, and what they take; 0 seeds if fewer than FEWEST do."""
-    history = History.of(store)
     new = [run for run in runs if run.key not in store]
+    each = History(store.records()).seconds_each(new)
     cost = 0.0
     for count in range(seeds, min(FEWEST, seeds) - 1, -1):
-        cost = history.sweep_seconds([run for run in new if run.job.seed < count])
+        chosen = [place for place, run in enumerate(new) if run.job.seed < count]
+        cost = sweep_seconds([new[place] for place in chosen], [each[place] for place in chosen])
         if cost <= max(left, 0.0):
             return count, cost
     return 0, cost

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -62,31 +62,25 @@ class Reproduction:
 
 
 def reproduce(results: Sequence[RunResult], data: Path, store: RunStore) -> list[Reproduction]:
-    """Train each of `results` again, those that share a device and a split together, and compare them with the record.
+    """Train each of `results` again and compare them with the record.
 
     `data` is the folder of all data sets; `store` has the other seeds, which tell how much a figure varies.
     """
     recorded = {result.key: result for result in results}
     found: dict[str, Reproduction] = {}
-    arrays: dict[str, Arrays] = {}
-    groups: dict[Any, list[PlannedRun]] = {}
+    arrays = cache(lambda name: load(data / name))
+    runs: list[PlannedRun] = []
     for then in results:
-        name = then.job.dataset.name
         try:
-            if name not in arrays:
-                arrays[name] = load(data / name)
-            run = _planned(then, arrays[name])
-            groups.setdefault((run.device, then.job.dataset), []).append(run)
+            runs.append(_planned(then, arrays(then.job.dataset.name)))
         except UserError as error:
             found[then.key] = Reproduction(then, Verdict.IMPOSSIBLE, str(error))
-    for group in groups.values():
-        try:
-            for outcome in ThisProcess().execute(group):
-                then = recorded[outcome.run.key]
-                found[then.key] = _judge(then, outcome, store)
-        except UserError as error:
-            for run in group:
-                found.setdefault(run.key, Reproduction(recorded[run.key], Verdict.IMPOSSIBLE, str(error)))
+    try:
+        for outcome in ThisProcess().execute(runs):
+            found[outcome.run.key] = _judge(recorded[outcome.run.key], outcome, store)
+    except UserError as error:  # another backend than that of the runs before, for example
+        for run in runs:
+            found.setdefault(run.key, Reproduction(recorded[run.key], Verdict.IMPOSSIBLE, str(error)))
     return [found[result.key] for result in results]
 
 

@@ -18,10 +18,12 @@ from pipeline.config.compose import composed
 from pipeline.config.run_config import Optimizer
 from pipeline.storage.store import RunStore
 from pipeline.sweep.budget import Budget
-from pipeline.sweep.estimate import History
-from pipeline.sweep.plan import PlannedRun, look_up, make_plan, store_root, to_train
+from pipeline.sweep.estimate import History, sweep_seconds
+from pipeline.sweep.plan import Plan, PlannedRun, look_up, make_plan, store_root, to_train
 from pipeline.sweep.recipes import with_job
-from pipeline.sweep.results import results_of
+from pipeline.sweep.session import train
+from pipeline.tracking import NONE, TrackingUnavailable
+from pipeline.tracking.address import resolve
 from pipeline.training.result import FAILED, RunResult
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ class Search:
         own = [[f"optimizer={name}", *words] for name in budget.optimizers]
         values = composed([[*each, f"question={QUESTION}"] for each in own])
         self.settings = values[0]
+        self.store = RunStore(store_root(self.settings["paths"]["runs"]))
         if not self.settings["dataset"]["validation_size"]:
             raise UserError(
                 "dataset.validation_size=0: expected over 0; a learning rate is chosen on the validation split only"
@@ -106,8 +109,7 @@ class Search:
     def train(self, places: Sequence[tuple[str, float]], seeds: range) -> list[list[RunResult]]:
         """The results of each optimizer and decade. Trains and publishes what is new. Raises RunsLost if a run failed."""
         runs = [self.bases[name].run(decade, seed) for name, decade in places for seed in seeds]
-        found, unsent = results_of(tuple(runs), self.settings)
-        self.unsent = unsent or self.unsent
+        found = self._results(tuple(runs))
         complete = [result for result in found if result is not None and result.status != FAILED]
         if lost := len(runs) - len(complete):
             raise RunsLost(
@@ -115,17 +117,29 @@ class Search:
             )
         return [complete[start : start + len(seeds)] for start in range(0, len(complete), len(seeds))]
 
+    def _results(self, plan: Plan) -> list[RunResult | None]:
+        """The result of each run, None for one that was lost. Says nothing if there is nothing to do."""
+        results = [run.stored for run in look_up(plan, self.store, self.settings, single=False)]
+        address = resolve(self.settings["tracking"]["kind"], self.settings["tracking"]["uri"])
+        unpublished = address.kind != NONE and self.store.unpublished([run.key for run in plan], address.name)
+        if not all(results) or unpublished:
+            try:
+                for position, outcome in train(plan, self.settings):
+                    results[position] = outcome.result
+            except TrackingUnavailable as error:
+                self.unsent = error
+        return results
+
     def preview(self) -> list[str]:
         """What the whole would take, as if every optimizer's best lay at the upper edge each time."""
         budget, bases = self.budget, self.bases.values()
         further = [max(budget.decades) + budget.step * (n + 1) for n in range(budget.rates - len(budget.decades))]
         runs = [base.run(d, s) for base in bases for d in (*budget.decades, *further) for s in budget.choosing]
         runs += [base.run(d, s) for base in bases for d in (0.0, budget.step / 3) for s in budget.final]
-        store = RunStore(store_root(self.settings["paths"]["runs"]))
-        new = to_train(look_up(tuple(runs), store, self.settings, single=False))
-        seconds = History.of(store).sweep_seconds(new)
+        new = to_train(look_up(tuple(runs), self.store, self.settings, single=False))
+        seconds = sweep_seconds(new, History(self.store.records()).seconds_each(new))
         seeds = f"{budget.choosing_seeds} seeds each, then default and tuned with {budget.final_seeds} others"
         return [
-            f"plan of at most {budget.runs} runs: {len(bases)} optimizers, {budget.rates} rates with {seeds}",
+            f"plan of at most {len(runs)} runs: {len(bases)} optimizers, {budget.rates} rates with {seeds}",
             f"time: about {duration(seconds)} for {len(new)} that are not there",
         ]

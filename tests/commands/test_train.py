@@ -160,7 +160,6 @@ def test_nothing_of_the_killed_commands_is_left(killed: Ended, resumed: tuple[Pl
     assert {entry.name for entry in (place.root / "runs").iterdir()} == {LOCK, "sweeps", *place.record.keys}
     [sweep] = Ledger(place.store)
     assert (sweep.status, sweep.lost) == ("ended", [])
-    assert sweep.peak_memory_mb > 100
 
 
 @pytest.mark.fault("SIGTERM and Ctrl-C")
@@ -602,8 +601,8 @@ def test_a_plan_says_what_is_there_and_what_it_would_take(some: Place) -> None:
     lines = said.out.splitlines()
     assert (said.status, said.err) == (0, "")
     assert lines[0] == "plan of 4 runs: 2 finished, 1 failed, 1 new; 2 to train"
-    assert lines[1] == "  sgd-w4-d1  train seeds 3-4; there: seeds 0-1"
-    assert [line.split(":")[0] for line in lines[2:]] == ["time", "memory", "disk"]
+    assert lines[1] == "  sgd-w4-d1  train seeds 3 and 4; there: seeds 0 and 1"
+    assert [line.split(":")[0] for line in lines[2:]] == ["time"]
     assert sorted(some.root.rglob("*")) == before, "nothing is written"
 
 
@@ -639,15 +638,6 @@ def test_force_trains_everything_again_to_the_same_bits(some: Place) -> None:
 
 
 # --- the record of a sweep
-
-
-@pytest.mark.slow
-def test_what_a_sweep_took_is_kept_by_a_command_that_trains_nothing(swept: tuple[Place, Said]) -> None:
-    swept[0].train(*GRID, "force=true")
-    [before] = [sweep for sweep in Ledger(swept[0].store) if len(sweep.keys) == 8]
-    swept[0].train(*GRID)
-    [after] = [sweep for sweep in Ledger(swept[0].store) if len(sweep.keys) == 8]
-    assert (after.trained, after.train_seconds, after.seconds) == (8, before.train_seconds, before.seconds)
 
 
 def test_a_single_run_that_finished_leaves_no_record_of_a_sweep(place: Callable[[], Place]) -> None:

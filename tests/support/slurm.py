@@ -32,8 +32,8 @@ class Cluster:
     def left(self) -> list[str]:
         return self.says("squeue", "-h", "-r", "-o", "%i").split()
 
-    def start(self, place: Place, *words: str, launcher: str = "slurm") -> Command:
-        self.commands.append(Command(place, self.environment, launcher, words))
+    def start(self, place: Place, *words: str) -> Command:
+        self.commands.append(Command(place, self.environment, words))
         return self.commands[-1]
 
     def end(self) -> None:
@@ -46,9 +46,10 @@ class Cluster:
 class Command:
     """`python -m pipeline.train -m hydra/launcher=batched_slurm …`, running."""
 
-    def __init__(self, place: Place, environment: dict[str, str], launcher: str, words: tuple[str, ...]) -> None:
+    def __init__(self, place: Place, environment: dict[str, str], words: tuple[str, ...]) -> None:
+        self.environment = environment
         self.place, self.said = place, place.root / f"said-{time.monotonic_ns()}"
-        launched = [f"hydra/launcher=batched_{launcher}", "hydra.launcher.poll_seconds=0.5"]
+        launched = ["hydra/launcher=batched_slurm", "hydra.launcher.poll_seconds=0.5"]
         fixed = [*place.words, "device.xla=false", "question=tests", *launched]
         with open(self.said, "w") as out:
             self.process = subprocess.Popen(
@@ -69,8 +70,9 @@ class Command:
 
     @property
     def folder(self) -> Path:
-        """Of its shares; the latest of this store."""
-        return max((self.place.root / "runs" / "shares").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+        """Of its shares."""
+        [folder] = (self.place.root / "runs" / "shares").iterdir()
+        return folder
 
     def journal(self, share: int) -> list[dict[str, Any]]:
         try:
@@ -86,8 +88,16 @@ class Command:
         """Of the worker, once it has begun."""
         return int(self.journal(share)[0]["started"].split()[1]) if self.journal(share) else 0
 
-    def job(self, share: int) -> str:
-        return str(json.loads((self.folder / "jobs.json").read_text())["jobs"][str(share)])
+    def jobs(self) -> list[str]:
+        """In the order of the shares."""
+        queued = subprocess.run(
+            ["squeue", "-h", "-r", "-o", "%i", f"--name={self.folder.name}"],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return sorted(queued.stdout.split())
 
     def wait(self, true: Callable[[], Any]) -> None:
         until = time.monotonic() + PATIENCE_SECONDS

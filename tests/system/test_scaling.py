@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from hydra_plugins.cluster_launcher.cluster_launcher import BatchedSlurmConf
+from hydra_plugins.batched_launcher.slurm_launcher import BatchedSlurmConf
 from tests.support.clone import CHECKOUT
 
 PAGE = (CHECKOUT / "docs" / "scaling.md").read_text("utf-8")

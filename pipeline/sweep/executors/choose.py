@@ -1,16 +1,22 @@
-"""Which executor trains the runs of a plan."""
+"""Ways to train the runs of a plan, and which of them a plan takes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, Protocol
 
 from pipeline.storage.store import RunStore
-from pipeline.sweep.executors import Executor, cores, gpus
+from pipeline.sweep.executors import cores, gpus
 from pipeline.sweep.executors.shards import Shards
 from pipeline.sweep.executors.this_process import ThisProcess
+from pipeline.sweep.outcome import Outcome
 from pipeline.sweep.plan import PlannedRun, from_project, total_memory
 from pipeline.sweep.pool import Pool
+
+
+class Executor(Protocol):
+    def execute(self, runs: Sequence[PlannedRun]) -> Generator[Outcome]:
+        """Train `runs`, whose keys differ; each has one outcome, with or without a result. Closing it ends all workers."""
 
 
 def choose_executor(

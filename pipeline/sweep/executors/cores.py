@@ -37,7 +37,7 @@ def pool(runs: Sequence[PlannedRun], memory: int) -> Processes | None:
         return None
     largest = max(run.parameters for run in runs)
     count = min(device.workers, len(runs), memory // (PER_PROCESS + 40 * largest))
-    return Processes("cores", [str(number) for number in range(count)], shares=count) if count > 1 else None
+    return Processes("cores", [{}] * count) if count > 1 else None
 
 
 def waits_for_others(run: PlannedRun) -> bool:

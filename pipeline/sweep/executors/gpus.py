@@ -21,7 +21,7 @@ def pool(runs: Sequence[PlannedRun], settings: Mapping[str, Any]) -> Processes |
     if any(run.device.kind != "gpu" for run in runs):
         return None
     found = visible()[: settings["gpus"] or None][: len(runs)]
-    return Processes("gpus", found, gpus=1, variable=VISIBLE, shares=len(found)) if len(found) > 1 else None
+    return Processes("gpus", [{VISIBLE: gpu} for gpu in found], gpus=1) if len(found) > 1 else None
 
 
 def visible() -> list[str]:

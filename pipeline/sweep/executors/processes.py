@@ -1,70 +1,53 @@
-"""A pool of processes on this machine, each of which has something to itself: a core, a GPU or several."""
+"""A pool of processes on this machine, one for each core or GPU. They end with the command that started them."""
 
 from __future__ import annotations
 
 import os
-import platform
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
 from pipeline.cli.console import PROJECT
 
+WORKER = "pipeline.sweep.executors.worker"
+
 ENDING_SECONDS = 30.0
 """How long workers that are told to end have to do so."""
 
 
 class Processes:
-    """A pool (see `pipeline.sweep.pool.Pool`) with one process at a time for each of its places."""
+    """A pool (see `pipeline.sweep.pool.Pool`) with one process for each of its environments."""
 
-    def __init__(
-        self,
-        kind: str,
-        places: Sequence[str],
-        *,
-        cpus: int = 1,
-        gpus: int = 0,
-        variable: str = "",
-        shares: int | None = None,
-        runs_per_share: int = 1,
-        poll_seconds: float = 0.5,
-    ) -> None:
-        """`places` are what each process has to itself; its worker finds it in the environment `variable`, if one is named.
+    cpus = 1
+    poll_seconds = 0.3
 
-        `cpus` and `gpus` are what a place has of each; `shares` and the rest are those of a pool.
-        """
-        self.kind, self.places, self.cpus, self.gpus, self.variable = kind, list(places), cpus, gpus, variable
-        self.shares, self.runs_per_share, self.poll_seconds = shares, runs_per_share, poll_seconds
-        self.at_once: int | None = len(self.places)
-        self.scope = platform.node()
+    def __init__(self, kind: str, environments: Sequence[Mapping[str, str]], gpus: int = 0) -> None:
+        """`environments`: the variables that each process has besides those of this one."""
+        self.kind, self.environments, self.gpus = kind, environments, gpus
         self._workers: dict[str, psutil.Popen] = {}
-        self._places: dict[str, str] = {}
         self._logs: dict[str, Path] = {}
 
-    def start(self, work: Callable[[str], str], files: Sequence[Path]) -> list[str]:
-        jobs: list[str] = []
-        try:
-            for file in files:
-                job = self._start(work.__module__, file)
-                jobs.append(job)
-        except BaseException:
-            self.cancel(jobs)
-            raise
-        return jobs
+    def shards(self, runs: int) -> int:
+        return min(runs, len(self.environments))
 
-    def _start(self, module: str, file: Path) -> str:
-        taken = {self._places[job] for job in self._workers if self._runs(job)}
-        place = next(place for place in self.places if place not in taken)
+    def start(self, sweep: str, files: Sequence[Path]) -> list[str]:
+        try:
+            return [self._start(*each) for each in zip(files, self.environments, strict=False)]
+        except BaseException:
+            self.cancel(sweep)
+            raise
+
+    def _start(self, file: Path, environment: Mapping[str, str]) -> str:
         log = file.with_suffix(".log")
         with open(log, "ab") as out:
             process = psutil.Popen(
-                [sys.executable, "-m", module, str(file)],
+                [sys.executable, "-m", WORKER, str(file)],
                 cwd=PROJECT,
-                env=os.environ | ({self.variable: place} if self.variable else {}),
+                env={**os.environ, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
@@ -72,30 +55,23 @@ class Processes:
                 start_new_session=True,
             )
         job = str(process.pid)
-        self._workers[job], self._places[job], self._logs[job] = process, place, log
+        self._workers[job], self._logs[job] = process, log
         return job
 
-    def alive(self, jobs: Collection[str]) -> set[str]:
-        return {job for job in jobs if self._runs(job)}
-
-    def _runs(self, job: str) -> bool:
-        if job in self._workers:
-            return self._workers[job].poll() is None
-        try:  # a worker of an earlier command
-            return any("pipeline.sweep." in word for word in psutil.Process(int(job)).cmdline())
-        except (psutil.Error, ValueError):
-            return False
+    def alive(self, sweep: str) -> set[str]:
+        return {job for job, process in self._workers.items() if process.poll() is None}
 
     def fate(self, job: str) -> str:
-        if job not in self._workers or not (status := self._workers[job].poll()):
+        status = self._workers[job].poll()
+        if not status:
             return ""
         return f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
 
     def log(self, job: str) -> str:
-        return str(self._logs.get(job, ""))
+        return str(self._logs[job])
 
-    def cancel(self, jobs: Collection[str]) -> None:
-        running = [self._workers.get(job) or psutil.Process(int(job)) for job in self.alive(jobs)]
+    def cancel(self, sweep: str) -> None:
+        running = [self._workers[job] for job in self.alive(sweep)]
         for process in running:
             process.terminate()
         _, left = psutil.wait_procs(running, ENDING_SECONDS)

@@ -6,16 +6,17 @@ and waits for ever for a cancelled job, is not used either: squeue says which jo
 
 from __future__ import annotations
 
-import hashlib
-import os
+import importlib.util
+import math
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline.cli.errors import UserError
+from pipeline.sweep.executors.worker import work
 
 ARRAY = 1000
 """Jobs in one array: Slurm's own bound (MaxArraySize) is 1,001 unless a cluster says otherwise."""
@@ -25,6 +26,9 @@ ENDING_SECONDS = 40.0
 
 ANSWER_SECONDS = 60
 
+NOTHING = ("", "None", "exit ", "exit 0:0", "on ", "on (null)")
+"""What Slurm says where there is nothing to say."""
+
 COMMANDS = ("sbatch", "srun", "squeue", "scancel")
 
 
@@ -32,50 +36,43 @@ class Slurm:
     """A pool (see `pipeline.sweep.pool.Pool`) whose options are those of `hydra/launcher=batched_slurm`."""
 
     kind = "slurm"
-    at_once = None
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         """Raises UserError if Slurm's commands or submitit are missing."""
-        try:
-            import submitit  # noqa: F401
-        except ModuleNotFoundError:
-            raise UserError("hydra/launcher=batched_slurm: needs submitit; pip install '.[cluster]'") from None
+        if not importlib.util.find_spec("submitit"):
+            raise UserError("hydra/launcher=batched_slurm: needs submitit; pip install '.[cluster]'")
         if missing := [name for name in COMMANDS if not shutil.which(name)]:
             raise UserError(
-                f"hydra/launcher=batched_slurm: no {', '.join(missing)} here; expected Slurm's commands on the PATH "
-                "(hydra/launcher=batched_submitit_local does the same without a cluster)"
+                f"hydra/launcher=batched_slurm: no {', '.join(missing)} here; expected Slurm's commands on the PATH"
             )
         self.options = options
-        self.scope = f"user {os.getuid()}"
         self.cpus: int = options["cpus_per_share"]
         self.gpus: int = options["gpus_per_share"]
-        self.shares: int | None = options["shares"]
-        self.runs_per_share: int = options["runs_per_share"]
         self.poll_seconds: float = options["poll_seconds"]
         self._jobs: dict[str, Any] = {}
         self._held: set[str] = set()
 
-    def start(self, work: Callable[[str], str], files: Sequence[Path]) -> list[str]:
+    def shards(self, runs: int) -> int:
+        return min(runs, self.options["shares"] or math.ceil(runs / self.options["runs_per_share"]))
+
+    def start(self, sweep: str, files: Sequence[Path]) -> list[str]:
         import submitit
 
-        folder = files[0].parent
-        # The name is this sweep's own: by it, jobs of an sbatch that was cut short before it printed their ids are found.
-        name = f"gap-{folder.name}-{hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:8]}"
-        executor = submitit.AutoExecutor(folder / "jobs", cluster="slurm", slurm_max_num_timeout=0)
-        executor.update_parameters(**self._parameters(name))
+        executor = submitit.AutoExecutor(files[0].parent / "jobs", cluster="slurm", slurm_max_num_timeout=0)
+        executor.update_parameters(**self._parameters(sweep))
         jobs: list[Any] = []
         try:
             for first in range(0, len(files), ARRAY):
                 jobs += executor.map_array(work, [str(file) for file in files[first : first + ARRAY]])
         except BaseException as error:
-            _output("scancel", f"--name={name}")
-            self.cancel([job.job_id for job in jobs])
+            # By name: an sbatch that was cut short has not printed the ids of its jobs.
+            self.cancel(sweep)
             refused = submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError, OSError
             if not isinstance(error, refused):
                 raise
             raise UserError(f"sbatch refused the shares: {' '.join(str(error).split())}") from error
-        self._jobs |= {job.job_id: job for job in jobs}
-        return [job.job_id for job in jobs]
+        self._jobs = {job.job_id: job for job in jobs}
+        return list(self._jobs)
 
     def _parameters(self, name: str) -> dict[str, Any]:
         """The options under submitit's names; those that are not set are left to the cluster."""
@@ -100,18 +97,18 @@ class Slurm:
         }
         return {name: value for name, value in parameters.items() if value is not None}
 
-    def alive(self, jobs: Collection[str]) -> set[str] | None:
+    def alive(self, sweep: str) -> set[str] | None:
         """One squeue for all. Prints a line about jobs that Slurm holds, since they wait until a person releases them."""
-        output = _output("squeue", "--me", "--noheader", "--array", "--format=%i %r")
+        output = _output("squeue", "--me", "--noheader", "--array", f"--name={sweep}", "--format=%i %r")
         if output is None:
             return None
         reasons = dict(line.partition(" ")[::2] for line in output.splitlines())
-        held = [job for job in jobs if "held" in reasons.get(job, "").lower() and job not in self._held]
+        held = [job for job, reason in reasons.items() if "held" in reason.lower() and job not in self._held]
         if held:
             self._held |= {*held}
             what = f"job {held[0]}" if len(held) == 1 else f"{len(held)} jobs ({held[0]} …)"
             print(f"Slurm holds {what}: {reasons[held[0]]}; scontrol release {held[0]} lets it run", flush=True)
-        return set(jobs) & {*reasons}
+        return {*reasons}
 
     def fate(self, job: str) -> str:
         """As Slurm's controller remembers it for some minutes."""
@@ -119,24 +116,17 @@ class Slurm:
         fields = dict(word.split("=", 1) for word in shown.split() if "=" in word)
         if "JobState" not in fields:
             return ""
-        reason, code, nodes = (fields.get(name, "") for name in ("Reason", "ExitCode", "NodeList"))
-        words = [
-            fields["JobState"],
-            reason if reason != "None" else "",
-            f"exit {code}" if code not in ("0:0", "") else "",
-            f"on {nodes}" if nodes else "",
-        ]
-        return f"Slurm says {', '.join(filter(None, words))}"
+        reason, code, node = (fields.get(name, "") for name in ("Reason", "ExitCode", "NodeList"))
+        words = [fields["JobState"], *(each for each in (reason, f"exit {code}", f"on {node}") if each not in NOTHING)]
+        return f"Slurm says {', '.join(words)}"
 
     def log(self, job: str) -> str:
-        return str(self._jobs[job].paths.stdout) if job in self._jobs else ""
+        return str(self._jobs[job].paths.stdout)
 
-    def cancel(self, jobs: Collection[str]) -> None:
-        names = sorted(jobs)
-        for first in range(0, len(names), ARRAY):
-            _output("scancel", *names[first : first + ARRAY])
+    def cancel(self, sweep: str) -> None:
+        _output("scancel", f"--name={sweep}")
         until = time.monotonic() + ENDING_SECONDS
-        while names and self.alive(names) != set() and time.monotonic() < until:
+        while self.alive(sweep) != set() and time.monotonic() < until:
             time.sleep(0.3)
 
 

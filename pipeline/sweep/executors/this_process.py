@@ -45,7 +45,7 @@ class ThisProcess:
                     if isinstance(event, Epoch):
                         self.on_epoch(run, event)
                     else:
-                        yield Outcome(run, complete(run, event.result, computes), error=event.error, trained=True)
+                        yield Outcome(run, complete(run, event.result, computes), error=event.error)
 
 
 def complete(run: PlannedRun, result: RunResult, numerics_class: str) -> RunResult:

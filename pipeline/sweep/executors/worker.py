@@ -12,94 +12,97 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+import threading
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from pipeline.cli import console, signals
 from pipeline.cli.errors import UserError, shown_line
 from pipeline.cli.signals import Stopped
+from pipeline.config.run_config import RunConfig
 from pipeline.data.arrays import load
 from pipeline.models import devices
 from pipeline.storage import identity
-from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
-from pipeline.sweep.executors.best_weights import BestWeights
-from pipeline.sweep.executors.shard import Journal, ShardFile, Task
+from pipeline.sweep.executors.shard import Journal, Shard
 from pipeline.sweep.executors.this_process import ThisProcess
 from pipeline.sweep.plan import PlannedRun
-from pipeline.training.result import FINISHED
 
-STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
-"""Signals that tell a worker to end: SIGTERM, Ctrl-C, and those that submitit has Slurm send before a time limit."""
-
-LIMIT = {signal.SIGUSR1, signal.SIGUSR2}
+LIMIT = (signal.SIGUSR1, signal.SIGUSR2)
+"""Signals that submitit has Slurm send before a time limit."""
 
 
 def work(file: str) -> str:
     """Train the shard that `file` describes; returns how that ended, in words, as its journal says too."""
-    path = Path(file)
-    journal = Journal(path)
+    journal = Journal(Path(file))
     ended = "all of it is trained"
     journal.add(started=f"{os.uname().nodename} {os.getpid()}")
-    with signals.stopping(*STOPS):
+    with signals.stopping(signal.SIGTERM, signal.SIGINT, *LIMIT):
         try:
-            shard = ShardFile.read(path)
+            shard = Shard.read(Path(file))
             # The records of the runs name the command that a person typed.
             with console.arguments(shard.command):
                 _train(shard, journal)
         except Stopped as stopped:
-            limit = stopped.exit_status - 128 in LIMIT
-            ended = "its time limit was near" if limit else f"it was told to end ({stopped})"
+            ended = "its time limit was near" if stopped.number in LIMIT else f"it was told to end ({stopped})"
         except Exception as error:
             ended = "; ".join(console.complaint(error))
     journal.add(ended=shown_line(ended))
     return ended
 
 
-def _train(shard: ShardFile, journal: Journal) -> None:
+def _train(shard: Shard, journal: Journal) -> None:
     identity.environment()  # Cached from here on: somebody may commit or edit while runs train.
     store = RunStore(shard.runs)
-    done = {line["asked"] for line in journal.news() if "asked" in line}
-    tasks = [task for task in shard.tasks if task.key not in done and (task.again or not _finished(store, task.key))]
-    position = {task.key: place for place, task in enumerate(tasks)}
-    best = BestWeights(store)
-    for outcome in ThisProcess().execute(list(_runs(shard, tasks))):
+    done = {line.get("asked") for line in journal.lines()}
+    runs = _runs(shard, {key: job for key, job in shard.jobs.items() if key not in done})
+    for outcome in ThisProcess().execute(runs):
         assert outcome.result is not None
-        best.write(position[outcome.run.key], outcome.result)
+        store.write(outcome.result)
         journal.add(asked=outcome.run.key, key=outcome.result.key)
 
 
-def _finished(store: RunStore, key: str) -> bool:
-    try:
-        return store.read(key).status == FINISHED
-    except (KeyError, UnreadableRun):
-        return False
-
-
-def _runs(shard: ShardFile, tasks: Sequence[Task]) -> Iterator[PlannedRun]:
+def _runs(shard: Shard, jobs: Mapping[str, RunConfig]) -> list[PlannedRun]:
     """Raises UserError if a run would be another one here: other data, code or libraries, or no GPU."""
-    if not tasks:
-        return
+    if not jobs:
+        return []
     device = devices.choose(**asdict(shard.device))
-    arrays = {name: load(Path(shard.data) / name, verified=True) for name in {task.job.dataset.name for task in tasks}}
+    arrays = {
+        name: load(Path(shard.data) / name, verified=True) for name in {job.dataset.name for job in jobs.values()}
+    }
     identities = {name: identity.identity(data.digest, device.numerics()) for name, data in arrays.items()}
-    for task in tasks:
-        name = task.job.dataset.name
-        made_of = identities[name]
-        key = identity.key_of(task.job, made_of)
-        if key != task.key:
+    runs = []
+    for asked, job in jobs.items():
+        made_of = identities[job.dataset.name]
+        key = identity.key_of(job, made_of)
+        if key != asked:
             raise UserError(
-                f"{task.job.name}: its key is {key[:12]} on {os.uname().nodename} ({device}, data {made_of['data'][:12]}, "
-                f"source {made_of['source'][:12]}) and {task.key[:12]} where the sweep was started; expected the same "
+                f"{job.name}: its key is {key[:12]} on {os.uname().nodename} ({device}, data {made_of['data'][:12]}, "
+                f"source {made_of['source'][:12]}) and {asked[:12]} where the sweep was started; expected the same "
                 "data, code and libraries on both"
             )
-        yield PlannedRun(task.job, device, arrays[name], key, made_of, task.overrides)
+        runs.append(PlannedRun(job, device, arrays[job.dataset.name], key, made_of, []))
+    return runs
+
+
+def _end_with_command() -> None:
+    """End, as by SIGTERM, soon after the command that started this process is gone."""
+    command = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == command:
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def main(argv: Sequence[str]) -> int:
     if len(argv) != 1 or not Path(argv[0]).is_file():
         raise UserError(f"{' '.join(argv) or 'no word'}: expected one FILE, a share of a sweep")
+    _end_with_command()
     work(argv[0])
     return 0
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.sweep import outbox, publisher
+from pipeline.sweep import publisher
 from pipeline.tracking.server import HOST, is_free
 from pipeline.training.result import FINISHED
 from tests.system.faults.sound import assert_sound
@@ -130,7 +130,7 @@ def test_away_for_a_while_in_the_middle(workspace: Workspace, mlflow: Mlflow, mo
             threading.Timer(0.2, mlflow.start).start()
         return ids
 
-    monkeypatch.setattr(outbox, "RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(publisher, "RETRY_SECONDS", 0.1)
     monkeypatch.setattr(publisher.Tracker, "publish", interrupted)
     said = workspace.tracked(*SMALL, "seed=range(8)", "training.epochs=30", uri=mlflow.uri)
     assert away.is_set()

@@ -23,7 +23,7 @@ GOOD = [
     "+experiment=book",
     "device.xla=false",
     "tracking.uri=http://127.0.0.1:5000",
-    "hydra/launcher=basic",
+    "hydra/launcher=batched",
     "model.width=${model.depth}",
     "--cfg job",
     "-cn config optimizer=sgd",

@@ -30,11 +30,6 @@ def test_it_grows_with(changes: dict[str, Any], factor: float) -> None:
     assert work(**changes) / work() == pytest.approx(factor, rel=0.1)
 
 
-@pytest.mark.parametrize(("numbers", "said"), [([0], "0"), ([0, 1, 2, 3, 7], "0-3, 7"), ([1, 3, 4], "1, 3-4")], ids=str)
-def test_seeds_are_told_as_ranges(numbers: list[int], said: str) -> None:
-    assert preview.ranges(numbers) == said
-
-
 # --- why stored runs do not count
 
 

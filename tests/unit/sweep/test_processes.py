@@ -3,7 +3,6 @@ lists of GPUs are made up, and workers train on the CPU, whatever GPU they are g
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +14,7 @@ import pytest
 
 from pipeline.cli.errors import UserError
 from pipeline.data.arrays import Arrays
-from pipeline.sweep.executors import cores, gpus, local, processes
+from pipeline.sweep.executors import cores, gpus, processes
 from pipeline.sweep.executors.processes import Processes
 from pipeline.sweep.plan import PlannedRun
 from pipeline.sweep.pool import choose_device
@@ -71,7 +70,7 @@ def test_there_are_as_many_processes_as_trained_at_a_time_and_fit(
 ) -> None:
     """`memory` in GiB."""
     pool = cores.pool(runs(*[WIDE] * count, on=replace(HERE, workers=workers), arrays=digits), memory * GIB)
-    assert (pool and (pool.shares, pool.at_once, pool.cpus, pool.gpus)) == (places and (places, places, 1, 0))
+    assert (pool and pool.shards(count)) == places
 
 
 def test_no_process_is_started_for_little_work_for_one_wide_run_or_for_two_devices(digits: Arrays) -> None:
@@ -136,79 +135,54 @@ def test_a_sweep_is_divided_among_gpus(
 ) -> None:
     driver(known)
     pool = gpus.pool(runs(*[[8]] * count, on=ON_GPU), {"gpus": most})
-    assert (pool and pool.places) == places
+    assert (pool and [each[gpus.VISIBLE] for each in pool.environments]) == places
     assert gpus.pool(runs(*[[8]] * count), {"gpus": most}) is None, "what trains on the CPU is not"
-
-
-# --- shares on this machine
-
-
-def options(**changes: Any) -> dict[str, Any]:
-    given = {"shares": None, "runs_per_share": 64, "cpus_per_share": 1, "gpus_per_share": 0, "at_once": 0}
-    return given | {"poll_seconds": 1.0} | changes
-
-
-def test_no_more_shares_run_than_there_are_gpus_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(gpus.VISIBLE, "0,1,2")
-    assert local.pool(options(gpus_per_share=1, at_once=9)).places == ["0", "1", "2"]
-    assert local.pool(options(gpus_per_share=2)).places == ["0,1"]
-    with pytest.raises(UserError, match="this machine shows 3 GPUs; expected at most so many"):
-        local.pool(options(gpus_per_share=4))
-
-
-def test_as_many_shares_run_at_a_time_as_there_are_cores_for() -> None:
-    assert local.pool(options(cpus_per_share=100_000)).at_once == 1
-    assert local.pool(options(at_once=5)).at_once == 5
 
 
 # --- processes
 
 
-def test_each_worker_sees_one_gpu_and_no_other(tmp_path: Path) -> None:
-    """As many at a time as there are GPUs; who comes later gets the one that is free."""
-    seen = tmp_path / "seen"
-    seen.mkdir()
+@pytest.fixture
+def look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that notes which GPU it sees, and waits."""
     (tmp_path / "look.py").write_text(
         "import os, sys, time, pathlib\n"
-        f"pathlib.Path({str(seen)!r}, pathlib.Path(sys.argv[1]).stem).write_text(os.environ['CUDA_VISIBLE_DEVICES'])\n"
-        "time.sleep(0.5 if sys.argv[1].endswith('0.json') else 60)\n"
+        "pathlib.Path(sys.argv[1]).write_text(os.environ['CUDA_VISIBLE_DEVICES'])\n"
+        "time.sleep(60)\n"
     )
-
-    def work(_: str) -> str:
-        return ""
-
-    work.__module__ = "look"
-    pool = Processes("gpus", ["GPU-a", "GPU-b"], gpus=1, variable=gpus.VISIBLE)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(tmp_path))
-        first = pool.start(work, [tmp_path / "0.json", tmp_path / "1.json"])
-        assert pool.alive(first) == {*first}
-        pool._workers[first[0]].wait(20)
-        [last] = pool.start(work, [tmp_path / "2.json"])
-    while sum(bool(path.read_text()) for path in seen.iterdir()) < 3:
-        assert pool.alive([last, first[1]])
-    assert pool.alive([*first, last]) == {first[1], last}
-    pool.cancel([first[1], last])
-    assert pool.alive([*first, last]) == set()
-    assert {path.name: path.read_text() for path in seen.iterdir()} == {"0": "GPU-a", "1": "GPU-b", "2": "GPU-a"}
-    assert [pool.fate(job) for job in (first[0], last)] == ["", "killed by SIGTERM"]
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(processes, "WORKER", "look")
 
 
+@pytest.mark.usefixtures("look")
+def test_each_worker_sees_one_gpu_and_no_other(tmp_path: Path) -> None:
+    files = [tmp_path / "0.json", tmp_path / "1.json"]
+    pool = Processes("gpus", [{gpus.VISIBLE: "GPU-a"}, {gpus.VISIBLE: "GPU-b"}], gpus=1)
+    started = pool.start("sweep", files)
+    assert pool.alive("sweep") == {*started}
+    while not all(file.exists() and file.read_text() for file in files):
+        assert pool.alive("sweep") == {*started}
+    assert [file.read_text() for file in files] == ["GPU-a", "GPU-b"]
+    pool.cancel("sweep")
+    assert pool.alive("sweep") == set()
+    assert [pool.fate(job) for job in started] == ["killed by SIGTERM"] * 2
+
+
+@pytest.mark.usefixtures("look")
 def test_a_worker_that_cannot_be_started_leaves_no_other_running(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started: list[psutil.Popen] = []
-    begin = psutil.Popen
+    popen, started = psutil.Popen, []
 
-    def popen(*_: Any, **given: Any) -> psutil.Popen:
+    def start(*words: Any, **options: Any) -> Any:
         if started:
             raise OSError(24, "Too many open files")
-        started.append(begin(["sleep", "60"], **given))
+        started.append(popen(*words, **options))
         return started[0]
 
-    monkeypatch.setattr(processes.psutil, "Popen", popen)
+    monkeypatch.setattr(psutil, "Popen", start)
     with pytest.raises(OSError, match="Too many"):
-        Processes("gpus", ["0", "1"]).start(lambda file: file, [tmp_path / "0.json", tmp_path / "1.json"])
+        Processes("gpus", [{}, {}]).start("sweep", [tmp_path / "0.json", tmp_path / "1.json"])
     assert started[0].wait(20) == -signal.SIGTERM
 
 
@@ -228,10 +202,8 @@ def test_a_process_for_each_core_gives_the_bits_of_one_process(
     assert "4 of 4 runs finished" in done.out
     assert [numbers(run) for run in divided.runs] == [numbers(run) for run in alone.runs]
     assert divided.record.winner == alone.record.winner
-    [folder] = (divided.root / "runs" / "shares").iterdir()
-    workers = [json.loads((folder / f"{number}.json").read_text())["device"]["workers"] for number in range(2)]
-    assert workers == [1, 1]
-    assert json.loads((folder / "jobs.json").read_text())["over"]
+    assert not (divided.root / "runs" / "shares").exists()
+    assert [path.parent.name for path in divided.store.root.glob("*/weights.npz")] == [divided.record.winner]
 
 
 # --- the device of runs that a pool trains

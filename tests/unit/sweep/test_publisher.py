@@ -116,7 +116,7 @@ def test_the_results_that_are_missing_are_counted(
 def test_a_store_that_comes_back_gets_everything_once_and_in_order(
     swept: Callable[[Tracker], Swept], monkeypatch: pytest.MonkeyPatch, fails_at: str
 ) -> None:
-    monkeypatch.setattr("pipeline.sweep.outbox.RETRY_SECONDS", 0.0)
+    monkeypatch.setattr("pipeline.sweep.publisher.RETRY_SECONDS", 0.0)
     tracker = Tracker(fails_at, TrackingUnavailable("away"), times=1)
     assert swept(tracker).missing is None
     assert tracker.calls == WHOLE

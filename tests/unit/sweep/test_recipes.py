@@ -10,7 +10,6 @@ import pytest
 from pipeline.config.published_rows import Row
 from pipeline.storage.store import RunStore
 from pipeline.sweep import recipes
-from pipeline.sweep.estimate import History
 from tests.unit.training.command import as_before
 
 
@@ -23,7 +22,7 @@ def _hydra_as_before() -> Iterator[None]:
 def test_seeds_are_as_many_as_there_is_time_for(
     processed: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(History, "sweep_seconds", lambda self, new: 10.0 * len(new))
+    monkeypatch.setattr(recipes, "sweep_seconds", lambda new, each: 10.0 * len(new))
     row = Row("x", "source", ("experiment=book", "dataset=digits"), "test accuracy", low=0, high=1)
     store = RunStore(tmp_path / "runs")
     some = recipes.planned(row, str(processed), 10)

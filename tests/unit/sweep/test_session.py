@@ -1,12 +1,10 @@
-"""What a session makes of runs whose stack did not fit, of runs that come in batches, and of edits while they train."""
+"""What a session makes of runs whose stack did not fit, and of edits while they train."""
 
 from __future__ import annotations
 
 import os
-import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +13,6 @@ import pytest
 from pipeline.config.run_config import RunConfig
 from pipeline.models import devices
 from pipeline.storage import identity, numerics
-from pipeline.storage.sweeps import Ledger
-from pipeline.sweep import publisher
 from pipeline.train import main
 from pipeline.training import trainer
 from tests.support.factory import stored as result
@@ -93,87 +89,6 @@ def test_commit_and_edits_are_noted_before_a_run_trains(
         identity.environment.cache_clear()
     [run] = place.store
     assert run.environment["git_commit"] == before
-
-
-def test_another_launcher_trains_no_finished_run_again(place: Place, trained: list[str]) -> None:
-    assert sweep(place).status == 0
-    said = sweep(place, "hydra/launcher=basic")
-    assert said.status == 0, said.err
-    assert len(trained) == 2
-
-
-IN_BATCHES = {
-    "batches": ["hydra.sweeper.max_batch_size=2"],
-    "one by one": ["hydra/launcher=basic"],
-}
-
-
-def ask(place: Place, *words: str) -> Said:
-    """A sweep of five runs."""
-    given = ["device.backend=jax", "device.stack=2", "optimizer=adam", "model.width=4", "question=tests", *words]
-    return command("-m", *place.words, "seed=range(10,15)", *given)
-
-
-@pytest.mark.fault("a sweep in batches")
-@pytest.mark.parametrize("words", IN_BATCHES.values(), ids=IN_BATCHES)
-def test_runs_that_come_in_batches_are_one_sweep(
-    place: Place, trained: list[str], blank_store: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
-) -> None:
-    monkeypatch.setattr(publisher, "send_model", lambda *_: None)  # which needs Keras
-    database = place.root / "mlflow.db"
-    database.write_bytes(blank_store.read_bytes())
-    said = ask(place, *words, "tracking.kind=sqlite", f"tracking.uri=sqlite:///{database}")
-    assert said.status == 0, said.err
-    assert said.out.splitlines()[-2].startswith("5 of 5 runs finished")
-    assert [run.job.seed for run in place.runs] == [*range(10, 15)]
-    assert {entry.name for entry in (place.root / "results").iterdir()} == {*place.record.keys, "sweep.json"}
-    assert [sweep.id for sweep in Ledger(place.store)] == [place.record.id]
-    with sqlite3.connect(database) as rows:
-        named = dict(rows.execute("select run_uuid, name from runs"))
-        above = dict(rows.execute("select run_uuid, value from tags where key = 'mlflow.parentRunId'"))
-    [parent] = set(above.values())
-    assert {*named} == {*above, parent}
-    assert (named[parent], len(above)) == ("adam, 4, 5 seeds", 5)
-
-
-@pytest.mark.fault("a sweep in batches")
-@pytest.mark.parametrize("words", IN_BATCHES.values(), ids=IN_BATCHES)
-def test_its_plan_is_of_all_batches_and_leaves_nothing(place: Place, words: list[str]) -> None:
-    said = ask(place, *words, "plan=true")
-    assert said.out.splitlines()[:2] == [
-        "plan of 5 runs: 5 new; 5 to train",
-        "  adam-w4-d1  train seeds 10-14",
-    ]
-    assert [*place.root.iterdir()] == []
-
-
-@pytest.mark.fault("a sweep in batches")
-@pytest.mark.parametrize("words", IN_BATCHES.values(), ids=IN_BATCHES)
-def test_a_run_that_fails_stops_no_later_batch(
-    place: Place, trained: list[str], monkeypatch: pytest.MonkeyPatch, words: list[str]
-) -> None:
-    train = trainer.train
-
-    def failing(*given: Any) -> Iterator[Any]:
-        for event in train(*given):
-            failed = event.result.job.seed == 10
-            result = replace(event.result, status="failed", reason="no luck") if failed else event.result
-            yield trainer.Done(event.index, result, RuntimeError("no luck") if failed else None)
-
-    monkeypatch.setattr(trainer, "train", failing)
-    said = ask(place, *words)
-    assert (said.status, len(trained)) == (3, 5)
-    assert [lost.name for lost in place.record.lost] == ["adam-w4-d1-s10"]
-    assert said.err.splitlines() == [
-        "error: some runs failed; each is named above, with the command that runs it again"
-    ]
-
-
-@pytest.mark.fault("a sweep in batches")
-def test_the_same_run_in_two_batches_is_trained_once(place: Place, trained: list[str]) -> None:
-    said = ask(place, "hydra.sweeper.max_batch_size=2", "force=true", "model.depth=1,1")
-    assert said.status == 0, said.err
-    assert len(trained) == 5
 
 
 def test_hydra_s_own_word_for_a_sweep(place: Place) -> None:

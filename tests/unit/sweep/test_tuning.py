@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from pipeline.storage.store import RunStore
-from pipeline.sweep import results, tuning
+from pipeline.sweep import tuning
 from pipeline.sweep.budget import Budget
 from pipeline.sweep.outcome import Outcome
 from pipeline.sweep.plan import PlannedRun
@@ -44,13 +41,12 @@ def trains(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """A session whose runs end as a function of the test says; MLflow has trouble if that function does."""
 
     def replace_session(end: Callable[[PlannedRun], RunResult], trouble: Exception | None = None) -> None:
-        @contextmanager
-        def opened(runs: Sequence[PlannedRun], _: object) -> Iterator[Any]:
-            yield SimpleNamespace(train=lambda: ((at, Outcome(run, end(run))) for at, run in enumerate(runs)))
+        def train(runs: Sequence[PlannedRun], _: object) -> Iterator[tuple[int, Outcome]]:
+            yield from ((at, Outcome(run, end(run))) for at, run in enumerate(runs))
             if trouble:
                 raise trouble
 
-        monkeypatch.setattr(results, "opened", opened)
+        monkeypatch.setattr(tuning, "train", train)
 
     return replace_session
 
