@@ -35,7 +35,6 @@ COMMANDS = {
     "-m seed=0,1 hydra.job.chdir=true": "expected false",
     "-m optimizer=glob(zz*)": "optimizer=glob(zz*): matches none of adadelta, ",
     "-m seed=0,1 hydra.sweeper.params={optimizer:sgd}": "here type its words as they are: -m optimizer=sgd,adam",
-    "hydra.job.name=a/b": "expected a name without /",
     "hydra.job.env_set=3": "hydra.job.env_set=3",
     "-m seed=0,1 hydra.sweeper.max_batch_size=2": "all runs of a sweep come together; leave it out",
     "-m seed=0,1 hydra/launcher=basic": "expected one of batched, batched_slurm",
