@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 
@@ -38,61 +37,36 @@ class StartedHere(importlib.abc.MetaPathFinder):
 
 sys.meta_path.insert(0, StartedHere())
 
-MORE = os.environ.get("TESTS") in ("more", "all") or "FAULT_ROUNDS" in os.environ
+ALL = os.environ.get("TESTS") == "all"
 """Whether what takes many seconds of a processor is tested too, as `.ci/run` does."""
 
 LONGEST = (
-    "system/test_dvc.py",
-    "system/test_readme.py",
-    "commands/test_train.py",
     "unit/training/",
+    "system/test_dvc.py",
+    "commands/test_train.py",
+    "unit/tracking/test_ui.py",
+    "unit/tracking/test_processes.py",
+    "unit/sweep/",
     "commands/test_promote.py",
+    "commands/test_publish.py",
     "commands/test_reproduce.py",
+    "system/test_slurm.py",
     "system/test_notebooks.py",
+    "system/faults/",
     "unit/report/",
-    "system/faults/test_one_row.py",
 )
 """Files that begin first: a long one that began last would keep one process waiting for the others."""
 
 FOLDERS = ("unit", "commands", "system")
 
 
-def marked(item: pytest.Item, names: set[str]) -> bool:
-    return any(item.get_closest_marker(name) for name in names)
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    left = {"long"} if "FAULT_ROUNDS" not in os.environ else set()
-    if not MORE and "::" not in "".join(config.args):  # who names a test wants that one
-        left.add("slow")
-    config.hook.pytest_deselected(items=[item for item in items if marked(item, left)])
-    items[:] = [item for item in items if not marked(item, left)]
+    if not ALL and "::" not in "".join(config.args):  # who names a test wants that one
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("slow")])
+        items[:] = [item for item in items if not item.get_closest_marker("slow")]
     items.sort(key=lambda item: [not item.nodeid.startswith(f"tests/{start}") for start in LONGEST])
-
     for item in items:
         item.add_marker(next(name for name in FOLDERS if item.nodeid.startswith(f"tests/{name}/")))
-        if row := item.get_closest_marker("fault"):
-            item.user_properties.append(("fault", row.args[0]))
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """In `make faults`, a line of the table in docs/faults.md for each row."""
-    if "FAULT_ROUNDS" not in os.environ:
-        return
-    rows: dict[str, list[float]] = {}
-    for outcome in ("passed", "failed", "skipped"):
-        for report in terminalreporter.stats.get(outcome, []):
-            told = dict(report.user_properties)
-            if "fault" in told and (report.when == "call" or outcome != "passed"):
-                sums = rows.setdefault(told["fault"], [0, 0, 0, 0])
-                sums[0] += told.get("repetitions", 1)
-                sums[1] += outcome == "failed"
-                sums[2] += outcome == "skipped"
-                sums[3] += report.duration
-    terminalreporter.section("faults")
-    terminalreporter.write_line("| row | injected | failed | skipped | seconds |")
-    for row, (injected, failed, skipped, seconds) in sorted(rows.items()):
-        terminalreporter.write_line(f"| {row} | {injected} | {failed} | {skipped} | {seconds:.0f} |")
 
 
 @pytest.fixture(scope="session")

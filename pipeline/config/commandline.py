@@ -100,14 +100,11 @@ def _check_hydra(override: Override) -> list[str]:
         return [
             f"{key}: is for files such as conf/sweep/smoke.yaml; here type its words as they are: -m optimizer=sgd,adam"
         ]
-    if key == "hydra.job.name" and "/" in rules.shown(value):
-        return [f"{key}={rules.shown(value)}: expected a name without /, as it becomes that of the log"]
-    expected = {"hydra/launcher": LAUNCHERS, "hydra/sweeper": ("basic",)}
-    if key in expected and (line := rules.complaint(key, value, rules.choice(expected[key]))):
-        return [line]
     if key == "hydra.sweeper.max_batch_size":
         return [f"{key}: all runs of a sweep come together; leave it out"]
-    return []
+    checked = {"hydra/launcher": LAUNCHERS, "hydra/sweeper": ("basic",)}
+    line = rules.complaint(key, value, rules.choice(checked[key])) if key in checked else None
+    return [line] if line else []
 
 
 def hydra_complaint(argv: Sequence[str], error: Exception) -> str:

@@ -156,7 +156,7 @@ class DataSet:
 
     def with_digests(self, digests: dict[str, str]) -> DataSet:
         """Files that declare no digest get theirs out of `digests`, by name."""
-        changed = {
+        changed: dict[str, Any] = {
             key: replace(file, sha256=digests.get(file.name))
             for key, file in self.file_fields.items()
             if not file.has_digest
@@ -210,7 +210,7 @@ def _source(values: dict[str, Any], problems: list[str]) -> Idx | Npz | Table | 
     found: Any = _section(kind, {key: value for key, value in values.items() if key != "format"}, "source", problems)
     if found and kind is Table and (found.test_file is None) == (found.test_share is None):
         problems.append("source: expected either test_file, a second table, or test_share, such as 0.2")
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def _section(kind: type, values: dict[str, Any], prefix: str, problems: list[str]) -> Any:

@@ -84,7 +84,7 @@ def send_winner(store: RunStore, tracker: Tracker, key: str, published: Mapping[
 
 
 def log_served(
-    client: MlflowClient, run_id: str, result: RunResult, image_shape: tuple[int, int], brightest: int
+    client: MlflowClient, run_id: str, result: RunResult, image_shape: tuple[int, ...], brightest: int
 ) -> str:
     """Save the network of `result`, which has its weights, as a service that takes raw pixels; the model's id. See `_log`.
 

@@ -17,7 +17,7 @@ import pytest
 from pipeline.cli import console, signals
 from pipeline.cli.console import PROJECT, VERBOSE
 from pipeline.cli.errors import UserError
-from tests.system.test_imports import COMMANDS
+from tests.support.imports import COMMANDS
 from tests.unit.training.command import Said, command
 
 OTHERS = [

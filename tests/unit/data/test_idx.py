@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from pipeline.cli.errors import UserError
 from pipeline.data import idx
-from tests.system.faults.rounds import examples
 
 IMAGES = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
 LABELS = np.array([3, 1, 4], np.uint8)
@@ -19,7 +18,7 @@ LABELS = np.array([3, 1, 4], np.uint8)
 
 pytestmark = pytest.mark.fault("IDX damaged")
 
-any_speed = settings(deadline=None, database=None, max_examples=examples(100))
+any_speed = settings(deadline=None, database=None, max_examples=100)
 
 
 def header(*fields: int) -> bytes:

@@ -6,18 +6,17 @@ import re
 import tracemalloc
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from pipeline.cli.errors import DataUnavailable, UserError
-from pipeline.data import idx, mirrors, sources
+from pipeline.data import mirrors, sources
 from pipeline.data.download import Limits
 from pipeline.data.files import shown
 from pipeline.data.mirrors import Folder, Https, Mirror
 from tests.unit.data import loopback, tiny
 from tests.unit.data.loopback import Server
 
-MNIST, DIGITS = sources.find("mnist"), sources.find("digits")
+MNIST = sources.find("mnist")
 QUICK = Limits(connect=0.3, silence=0.2, mirror=1, attempts=2, pause=0.01)
 FIRST = tiny.FILES[0].name
 
@@ -40,15 +39,11 @@ def refused(*places: Mirror) -> str:
     return str(raised.value)
 
 
-def test_the_digests_of_gzip_files_are_those_of_the_published_files(mnist_folder: Path) -> None:
-    for file in MNIST.files:
-        data = (mnist_folder / file.name).read_bytes()
-        assert hashlib.sha256(data).hexdigest() == file.gzip_sha256
-
-
 @pytest.mark.parametrize("file", MNIST.files, ids=lambda file: file.name)
-def test_unpacked_mnist_has_the_pinned_digest(mnist_folder: Path, file: sources.File) -> None:
-    unpacked = gzip.decompress((mnist_folder / file.name).read_bytes())
+def test_size_and_digest_of_mnist_are_those_of_its_files(mnist_folder: Path, file: sources.File) -> None:
+    packed = (mnist_folder / file.name).read_bytes()
+    assert hashlib.sha256(packed).hexdigest() == file.gzip_sha256
+    unpacked = gzip.decompress(packed)
     assert (len(unpacked), hashlib.sha256(unpacked).hexdigest()) == (file.size, file.sha256)
 
 
@@ -70,7 +65,7 @@ def test_a_recompressed_file_counts_by_its_content(tmp_path: Path) -> None:
     [
         (b"<html>", "not a sound gzip file"),
         (tiny.PACKED[FIRST] + b"x", "follow the end"),
-        (gzip.compress(bytes(tiny.FILES[0].size)), "sha256 of the unpacked file is"),
+        (gzip.compress(bytes(tiny.FILES[0].limit)), "sha256 of the unpacked file is"),
         (gzip.compress(bytes(10_000_000)), "unpacks to more than"),
     ],
     ids=lambda value: value.replace(" ", "-") if isinstance(value, str) else "",
@@ -176,21 +171,3 @@ def test_other_addresses_are_refused_with_the_key_that_set_them(tmp_path: Path, 
         addresses({}, tmp_path, word)
     with pytest.raises(UserError, match=r"^OVERFITTING_GAP_MIRRORS="):
         addresses({"OVERFITTING_GAP_MIRRORS": word}, tmp_path)
-
-
-# The digits that come with scikit-learn
-
-
-@pytest.fixture(scope="module")
-def digits() -> dict[str, bytes]:
-    _, packed = mirrors.gather(DIGITS, DIGITS.files, mirrors.mirrors(DIGITS, Path(), {}))
-    return {file.name: data for file, data in packed.items()}
-
-
-def test_digits_are_the_last_360_and_the_others(digits: dict[str, bytes]) -> None:
-    from sklearn.datasets import load_digits
-
-    unpacked = {name: gzip.decompress(data) for name, data in digits.items()}
-    train, test = (idx.images(unpacked[DIGITS.files[place].name], (8, 8), "digits") for place in (0, 2))
-    assert (len(train), len(test)) == (1437, 360)
-    assert np.array_equal(np.concatenate([train, test]), load_digits().images)
