@@ -54,7 +54,7 @@ def of_own_code(name: str, checkout: Path) -> dict[str, str]:
     """
     place = own_code.file_of(name)
     if place is None:
-        raise FileNotFoundError(f"no module {name.rpartition('.')[0]}")
+        raise FileNotFoundError(f"{name}: no module {name.rpartition('.')[0]} in {checkout}, and none is installed")
     root, file = place
     entry, own = file.relative_to(root).as_posix(), name.split(".")[0]
     if root != checkout:
