@@ -134,3 +134,7 @@ Scalar = Annotated[
     Predicate(lambda value: value is None or abs(value) < float("inf")),
     Words("a number, true, false or null"),
 ]
+Argument = Annotated[
+    bool | int | float | str | tuple[bool | int | float | str | None, ...] | None,
+    Words("a number, a text, true, false, null, or a list of these"),
+]
