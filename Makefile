@@ -23,11 +23,11 @@ setup: .venv/.setup ## the virtual environment .venv, from the hash-pinned requi
 run: .venv/.setup ## set-up, then the whole pipeline: fetch, preprocess, train, sweep, overfitting, compare
 	@$(VENV_PYTHON) scripts/run.py
 
-test: .venv/.setup ## set-up, then the tests; PYTEST_ARGS="-k name -x" passes through, TESTS=more and TESTS=all take longer
+test: .venv/.setup ## set-up, then the tests; PYTEST_ARGS="-k name -x" passes through, TESTS=all adds the slow ones
 	@$(CACHED) $(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
 
-faults: .venv/.setup ## the faults of docs/faults.md, FAULT_ROUNDS=10 times each, at moments from FAULT_SEED; minutes
-	@FAULT_ROUNDS=$${FAULT_ROUNDS:-10} FAULT_SEED=$${FAULT_SEED:-$$(date +%s)} $(VENV_PYTHON) -m pytest -m fault -n 0 $(PYTEST_ARGS)
+faults: .venv/.setup ## the faults of docs/faults.md, all of them
+	@TESTS=all $(CACHED) $(VENV_PYTHON) -m pytest -m fault $(PYTEST_ARGS)
 
 lint: .venv/.setup ## ruff, mypy and import-linter
 	@status=0; for check in 'ruff check' 'ruff format --check' mypy; do $(VENV_PYTHON) -m $$check || status=1; done; .venv/bin/lint-imports --no-logo --no-cache || status=1; exit $$status

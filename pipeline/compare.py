@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from pipeline.cli import console, ui_address
 from pipeline.cli.errors import UserError
 from pipeline.config import rules
-from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import SWEEP
 from pipeline.tracking import NONE, SQLITE, reports
 from pipeline.tracking.address import home
@@ -52,7 +51,7 @@ def compare(folders: Sequence[Path], out: Path, data: Path, tracking: str = NONE
     from pipeline.report.write import write
     from pipeline.storage.sources import read_sources
 
-    evidence = Evidence(read_sources(folders, RunStore(home() / "runs")), ui_address.noted(home()))
+    evidence = Evidence(read_sources(folders), ui_address.noted(home()))
     if evidence.finished.empty and not evidence.lost:
         raise UserError(limits.nothing_finished(evidence))
     images.check_predictions(evidence.results, data)

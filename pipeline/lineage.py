@@ -1,15 +1,14 @@
-"""Where a run came from, and what came of some data.
+"""Where a run came from, and whether everything that it needs is still there.
 
-    python -m pipeline.lineage RUN|DIGEST
+    python -m pipeline.lineage RUN
     python -m pipeline.lineage --check
 
-RUN is a key (or its first letters), the id of an MLflow run, a run's name or its folder; DIGEST is a data digest, or its
-first letters. --check looks for broken links and ends with status 3 where it finds some.
+RUN is a key (or its first letters), the id of an MLflow run, a run's name or its folder. --check looks for broken links of
+all runs and ends with status 3 where it finds some.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from pipeline.cli import console
 from pipeline.cli.errors import RunsLost, UserError, shown_line
 from pipeline.cli.formatting import plural
 from pipeline.storage import lineage
-from pipeline.storage.find import beginning, find_keys, find_run
+from pipeline.storage.find import beginning, find_run
 from pipeline.storage.store import RunStore
 from pipeline.tracking import Tracker, open_tracker
 from pipeline.tracking.address import home
@@ -32,18 +31,10 @@ def main(argv: Sequence[str]) -> int:
     if "--check" in argv:
         check(store, data, open_tracker(options["tracking"]))
     elif len(words) == 1:
-        print("\n".join(origins(words[0], store, data)))
+        print("\n".join(lineage.of_run(find_run(words[0], store), store, data)))
     else:
-        raise UserError("expected one RUN or DIGEST, or --check; --help says what they are")
+        raise UserError("expected one RUN, or --check; --help says what they are")
     return 0
-
-
-def origins(word: str, store: RunStore, data: Path) -> list[str]:
-    if re.fullmatch("[0-9a-f]{6,64}", word) and not find_keys(word, store):
-        on_data = [result for result in store.records() if result.identity.get("data", "").startswith(word)]
-        if on_data:
-            return lineage.of_data(on_data, data)
-    return lineage.of_run(find_run(word, store), store, data)
 
 
 def check(store: RunStore, data: Path, tracker: Tracker) -> None:
@@ -52,9 +43,7 @@ def check(store: RunStore, data: Path, tracker: Tracker) -> None:
     broken, others = lineage.broken_links(store, data)
     broken += unpublished(store, tracker)
     if others:
-        print(
-            f"{len(others)} of {plural(runs, 'run')} of another release of this project, such as {shown_line(others[0])}"
-        )
+        print(f"{len(others)} of {plural(runs, 'run')} cannot be looked at, such as {shown_line(others[0])}")
     for line in broken:
         print(shown_line(line))
     if broken:
@@ -63,15 +52,11 @@ def check(store: RunStore, data: Path, tracker: Tracker) -> None:
 
 
 def unpublished(store: RunStore, tracker: Tracker) -> list[str]:
-    """A line for each run that is noted as published and is not in MLflow. Prints how many are in MLflow alone."""
+    """A line for each run that is noted as published and is not in MLflow."""
     there = tracker.published_keys()
     if there is None:
         return []
-    keys = dict.fromkeys(store.keys())
-    if alone := [key for key in there.values() if key not in keys]:
-        # No link of theirs is broken: MLflow has all it takes to train them again.
-        print(f"{plural(len(alone), 'run')} in MLflow alone, without a folder in runs/ (such as {alone[0]})")
-    noted = {key: store.published(key, tracker.address.name).get("run_id") for key in keys}
+    noted = {key: store.published(key, tracker.address.name).get("run_id") for key in dict.fromkeys(store.keys())}
     return [
         f"{beginning(key)}: its MLflow run {run_id} is not in the store"
         for key, run_id in noted.items()

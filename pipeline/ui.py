@@ -12,7 +12,6 @@ from pipeline.tracking import SQLITE, Tracker, open_tracker, server, views
 from pipeline.tracking.address import DATABASE, home
 
 DEFAULTS = {"port": "5000"}
-REPORT = "reports/index.html"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -28,7 +27,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         with server.showing(tracker, port) as process:
             print(f"MLflow shows the runs of {tracker.address.shown} at {address} (Ctrl-C ends it)", flush=True)
-            for line in [*views.pages(tracker, address), *note_address(tracker, address)]:
+            note_address(tracker, address)
+            for line in views.pages(tracker, address):
                 print(line, flush=True)
             if status := process.wait():
                 raise UserError(f"the MLflow server ended with exit status {status}; its last messages are above")
@@ -37,13 +37,10 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def note_address(tracker: Tracker, address: str) -> list[str]:
-    """Let reports link to this server if it shows the checkout's own store; a line if the present one does not."""
-    if tracker.address.database != home() / DATABASE:
-        return []
-    ui_address.note(home(), address)
-    stale = ui_address.stale(home() / REPORT, address)
-    return [stale] if stale else []
+def note_address(tracker: Tracker, address: str) -> None:
+    """Let the next report link to this server if it shows the checkout's own store."""
+    if tracker.address.database == home() / DATABASE:
+        ui_address.note(home(), address)
 
 
 def _terminated(signum: int, frame: FrameType | None) -> None:

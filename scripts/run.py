@@ -9,7 +9,6 @@ params.yaml and dvc.lock stay as they are, so the next `make run` with a network
 from __future__ import annotations
 
 import os
-import pty
 import re
 import shutil
 import subprocess
@@ -30,10 +29,6 @@ REPORT = Path("reports/index.html")
 MADE = {"data", "reports", "results", "runs"}
 """What the pipeline makes. Git tracks none of it."""
 
-# From the line that begins with `error:` on, or the beginning of what may become one. A progress bar ends without a
-# newline, and its escape sequences stand before the word.
-COMPLAINT = re.compile(rb"(?:^|[\r\n]|\x1b\[[\d;?]*[a-z])(error:|(?:e|er|err|erro|error)\Z)", re.IGNORECASE)
-
 
 def main() -> int:
     if trouble := trouble_of_lock():
@@ -42,8 +37,11 @@ def main() -> int:
     # The stages say `python`, and DVC hands them to the person's own shell, whatever that is.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     os.environ["SHELL"] = "/bin/sh"
-    status, complaint = run_with_complaint_held_back(["dvc", "repro", "fetch"])
+    # What it says on stderr is shown at its end, and not at all where the substitute is the answer to it.
+    fetched = subprocess.run(["dvc", "repro", "fetch"], stderr=subprocess.PIPE, text=True, errors="replace")
+    status, complaint = fetched.returncode, fetched.stderr
     if status == 0:
+        print(complaint, end="", file=sys.stderr, flush=True)
         status = subprocess.run(["dvc", "repro"]).returncode
         where = "" if status else f"the report is {REPORT}, the runs are in `make ui`"
     elif f"exited with {DATA_UNAVAILABLE}" in complaint and wanted_dataset() != SUBSTITUTE:
@@ -79,32 +77,6 @@ def trouble_of_lock(lock: Path = Path("dvc.lock")) -> str | None:
 
 def wanted_dataset() -> str:
     return str(yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))["dataset"])
-
-
-def run_with_complaint_held_back(command: list[str]) -> tuple[int, str]:
-    """Pass stderr on as it comes, progress bars included, up to the first `error:`; what follows is handed back."""
-    ours, theirs = pty.openpty() if sys.stderr.isatty() else os.pipe()
-    process = subprocess.Popen(command, stderr=theirs)
-    os.close(theirs)
-    held = b""
-    while chunk := read(ours):
-        held += chunk
-        complaint = COMPLAINT.search(held)
-        passed = complaint.start(1) if complaint else len(held)
-        os.write(sys.stderr.fileno(), held[:passed])
-        held = held[passed:]
-    os.close(ours)
-    status = process.wait()
-    if status == 0:
-        os.write(sys.stderr.fileno(), held)
-    return status, held.decode(errors="replace").replace("\r\n", "\n")
-
-
-def read(descriptor: int) -> bytes:
-    try:
-        return os.read(descriptor, 1 << 16)
-    except OSError:  # how Linux says that a terminal's other side is closed
-        return b""
 
 
 def run_on_substitute() -> int:

@@ -11,13 +11,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 
 from pipeline import fetch
 from pipeline.cli.console import COLLECT_AFTER, PROJECT
-from pipeline.data import arrays, raw, sources
+from pipeline.data import arrays, mirrors, raw, sources
 from pipeline.data.arrays import Arrays
 from pipeline.tracking import open_tracker
 from tests.support.once import once, shared_folder
@@ -38,61 +37,36 @@ class StartedHere(importlib.abc.MetaPathFinder):
 
 sys.meta_path.insert(0, StartedHere())
 
-MORE = os.environ.get("TESTS") in ("more", "all") or "FAULT_ROUNDS" in os.environ
+ALL = os.environ.get("TESTS") == "all"
 """Whether what takes many seconds of a processor is tested too, as `.ci/run` does."""
 
 LONGEST = (
-    "system/test_dvc.py",
-    "system/test_readme.py",
-    "commands/test_train.py",
     "unit/training/",
+    "system/test_dvc.py",
+    "commands/test_train.py",
+    "unit/tracking/test_ui.py",
+    "unit/tracking/test_processes.py",
+    "unit/sweep/",
     "commands/test_promote.py",
+    "commands/test_publish.py",
     "commands/test_reproduce.py",
+    "system/test_slurm.py",
     "system/test_notebooks.py",
+    "system/faults/",
     "unit/report/",
-    "system/faults/test_one_row.py",
 )
 """Files that begin first: a long one that began last would keep one process waiting for the others."""
 
 FOLDERS = ("unit", "commands", "system")
 
 
-def marked(item: pytest.Item, names: set[str]) -> bool:
-    return any(item.get_closest_marker(name) for name in names)
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    left = {"long"} if "FAULT_ROUNDS" not in os.environ else set()
-    if not MORE and "::" not in "".join(config.args):  # who names a test wants that one
-        left.add("slow")
-    config.hook.pytest_deselected(items=[item for item in items if marked(item, left)])
-    items[:] = [item for item in items if not marked(item, left)]
+    if not ALL and "::" not in "".join(config.args):  # who names a test wants that one
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("slow")])
+        items[:] = [item for item in items if not item.get_closest_marker("slow")]
     items.sort(key=lambda item: [not item.nodeid.startswith(f"tests/{start}") for start in LONGEST])
-
     for item in items:
         item.add_marker(next(name for name in FOLDERS if item.nodeid.startswith(f"tests/{name}/")))
-        if row := item.get_closest_marker("fault"):
-            item.user_properties.append(("fault", row.args[0]))
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """In `make faults`, a line of the table in docs/faults.md for each row."""
-    if "FAULT_ROUNDS" not in os.environ:
-        return
-    rows: dict[str, list[float]] = {}
-    for outcome in ("passed", "failed", "skipped"):
-        for report in terminalreporter.stats.get(outcome, []):
-            told = dict(report.user_properties)
-            if "fault" in told and (report.when == "call" or outcome != "passed"):
-                sums = rows.setdefault(told["fault"], [0, 0, 0, 0])
-                sums[0] += told.get("repetitions", 1)
-                sums[1] += outcome == "failed"
-                sums[2] += outcome == "skipped"
-                sums[3] += report.duration
-    terminalreporter.section("faults")
-    terminalreporter.write_line("| row | injected | failed | skipped | seconds |")
-    for row, (injected, failed, skipped, seconds) in sorted(rows.items()):
-        terminalreporter.write_line(f"| {row} | {injected} | {failed} | {skipped} | {seconds:.0f} |")
 
 
 @pytest.fixture(scope="session")
@@ -106,15 +80,15 @@ def make_processed(folder: Path) -> None:
     from pipeline.config.digests import arrays_digest
 
     digits = sources.find("digits")
-    fetch.fetch(digits, folder / "raw", sources.mirrors(digits, folder, {}))
-    train, test = raw.read(digits, folder / "raw")
+    fetch.fetch(digits, folder / "raw", mirrors.mirrors(digits, folder, {}))
+    decoded = raw.read(digits, folder / "raw")
     content = {
-        "train_images": preprocess.scale(train.images, digits.brightest),
-        "train_labels": train.labels,
-        "test_images": preprocess.scale(test.images, digits.brightest),
-        "test_labels": test.labels,
+        "train_images": preprocess.scale(decoded.train.images, decoded.brightest),
+        "train_labels": decoded.train.labels,
+        "test_images": preprocess.scale(decoded.test.images, decoded.brightest),
+        "test_labels": decoded.test.labels,
     }
-    whole = Arrays("digits", **content, classes=10, image_shape=digits.image_shape, digest=arrays_digest(content))
+    whole = Arrays("digits", **content, classes=10, image_shape=(8, 8), digest=arrays_digest(content), brightest=16)
     arrays.write(whole, folder / "processed" / "digits")
 
 
@@ -138,7 +112,7 @@ def mnist_folder() -> Path:
 def mnist(tmp_path_factory: pytest.TempPathFactory, mnist_folder: Path) -> Iterator[Path]:
     """The real MNIST, fetched from beside the checkout and preprocessed as a person would."""
     folder = tmp_path_factory.mktemp("mnist")
-    fetch.fetch(sources.MNIST, folder / "raw" / "mnist", [sources.Folder(mnist_folder)])
+    fetch.fetch(sources.find("mnist"), folder / "raw" / "mnist", [mirrors.Folder(mnist_folder)])
     done = preprocessed(folder)
     assert done.stderr == ""
     (folder / "said").write_text(done.stdout)

@@ -87,8 +87,7 @@ REMEDIES = {
     errno.EFBIG: "allow larger files (ulimit -f)",
     **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "make it writable, or name another folder"),
     **dict.fromkeys((errno.EEXIST, errno.ENOTDIR, errno.EISDIR), "move that out of the way, or name another folder"),
-    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "allow more open files (ulimit -n)"),
-    **dict.fromkeys((errno.ENAMETOOLONG, errno.ELOOP), "name another place"),
+    errno.EMFILE: "allow more open files (ulimit -n)",
 }
 """Errors of the operating system that a person can do something about, and what."""
 
@@ -115,17 +114,13 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
             # Where a locale knows no accents and no arrows, they come as escapes rather than as an error.
             stream.reconfigure(errors="backslashreplace")
     hook = sys.unraisablehook
-    signals.install(signal.SIGINT, signal.SIGTERM)
+    signals.install(
+        signal.SIGINT, signal.SIGTERM
+    )  # to the very end of the process: the second one is immediate then, too
     signals.end_with_dvc()
     try:
-        try:
-            _check_encoding(argv)
+        with signals.errors_of_stopping():
             status = main(argv) or 0
-        except Exception as error:
-            if (stopped := signals.received()) is None:
-                raise
-            # A library was in the middle of something when the signal came, and found it half done.
-            raise stopped from error
     except signals.Stopped as stopped:
         print(f"stopped ({stopped}); what was finished is kept, the same command does the rest", file=sys.stderr)
         status = stopped.exit_status
@@ -142,14 +137,6 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
     finally:
         sys.unraisablehook = hook
     raise SystemExit(status)
-
-
-def _check_encoding(argv: Sequence[str]) -> None:
-    for word in argv:
-        try:
-            os.fsencode(word).decode("utf-8")  # the bytes that came, which a locale without UTF-8 reads in another way
-        except UnicodeDecodeError as error:
-            raise UserError(f"{word}: expected UTF-8, in the names of files too; rename what is called so") from error
 
 
 def complaint(error: Exception) -> list[str]:

@@ -24,8 +24,15 @@ _received: list[Stopped] = []
 """The signal that this process got, if any."""
 
 
-def received() -> Stopped | None:
-    return _received[0] if _received else None
+@contextmanager
+def errors_of_stopping() -> Iterator[None]:
+    """Raise Stopped in place of what a library raises that a signal found in the middle of something."""
+    try:
+        yield
+    except Exception as error:
+        if _received:
+            raise _received[0] from error
+        raise
 
 
 def install(*numbers: int) -> None:
@@ -80,24 +87,21 @@ def delayed() -> Iterator[None]:
     By handlers, not by a mask of signals, which processes that are started within would inherit.
     """
     came: list[int] = []
-    before: dict[int, Any] = {}
+    numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in numbers}
 
     def as_before() -> None:
-        while before:
-            signal.signal(*before.popitem())
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
     def later(number: int, _frame: object) -> None:
         came.append(number)
         if len(came) > 1:
-            came.clear()
             as_before()
-            signal.raise_signal(number)
+            signal.raise_signal(came.pop())
 
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            if callable(handler := signal.getsignal(number)):
-                before[number] = handler
-                signal.signal(number, later)
+    for number in before:
+        signal.signal(number, later)
     try:
         yield
     finally:
@@ -105,9 +109,6 @@ def delayed() -> Iterator[None]:
         if came:
             signal.raise_signal(came[0])
 
-
-ORPHAN_SECONDS = 3.0
-"""What a stage whose `dvc repro` was killed has to end by itself, before it is ended."""
 
 SHELLS = {"sh", "dash", "bash", "zsh", "fish", "ksh", "ash"}
 
@@ -122,21 +123,17 @@ def end_with_dvc(environment: Mapping[str, str] = os.environ) -> None:
         return
     import psutil  # type: ignore[import-untyped]
 
-    def lives(process: psutil.Process) -> bool:
-        return bool(process.is_running()) and process.status() != psutil.STATUS_ZOMBIE
-
     def watch() -> None:
         with suppress(psutil.Error):
-            while os.getppid() == above[0].pid and all(lives(process) for process in above):
+            while all(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in above):
                 time.sleep(0.5)
         print(
             "error: the dvc that ran this stage is gone, so it ends too; dvc repro goes on from here", file=sys.stderr
         )
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(ORPHAN_SECONDS)
+        time.sleep(3)  # what it has to end by itself
         os._exit(128 + signal.SIGTERM)
 
-    with suppress(psutil.Error, IndexError):
-        above = psutil.Process().parents()[:2]
-        above = above if above[0].name() in SHELLS else above[:1]
-        threading.Thread(target=watch, name="end-with-dvc", daemon=True).start()
+    above = psutil.Process().parents()[:2]
+    above = above if above[0].name() in SHELLS else above[:1]
+    threading.Thread(target=watch, name="end-with-dvc", daemon=True).start()

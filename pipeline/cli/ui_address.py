@@ -9,7 +9,6 @@ from pathlib import Path
 DEFAULT = "http://127.0.0.1:5000"
 NOTE = Path(".dvc/tmp/ui-address")
 _ADDRESS = re.compile(r"http://127\.0\.0\.1:[0-9]{1,5}")
-_META = re.compile(r'<meta name="mlflow-ui" content="([^"]*)">')
 
 
 def noted(checkout: Path) -> str:
@@ -26,13 +25,3 @@ def note(checkout: Path, address: str) -> None:
     with suppress(OSError):
         (checkout / NOTE).parent.mkdir(parents=True, exist_ok=True)
         (checkout / NOTE).write_text(f"{address}\n", encoding="utf-8")
-
-
-def stale(page: Path, address: str) -> str | None:
-    """What to say of a report whose links lead to another address than this one; None where they do not."""
-    with suppress(OSError, ValueError):
-        text = page.read_text(encoding="utf-8")
-        made_for = _META.search(text)
-        if made_for and made_for[1] != address and f'href="{made_for[1]}/' in text:
-            return f"the links of {page} lead to {made_for[1]}; for links to here: python -m pipeline.compare"
-    return None

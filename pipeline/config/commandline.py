@@ -6,9 +6,8 @@ lets through values that cannot train. Everything that is wrong is said at once,
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import islice
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -23,13 +22,21 @@ MOST_JOBS = 100_000
 
 ELSEWHERE = ("--config-dir", "-cd", "--config-path", "-cp")
 """Options that name a folder of files of the user's own."""
-VALUED = {*ELSEWHERE, "--config-name", "-cn", "--package", "-p", "--cfg", "-c"}
-CFG = ("job", "hydra", "all")
-INFO = {"all", "config", "defaults", "defaults-tree", "plugins", "searchpath"}
-"""What may stand behind `--info` (`-i`), which needs nothing."""
+VALUED = {*ELSEWHERE, "--config-name", "-cn", "--package", "-p", "--cfg", "-c", "--info", "-i"}
 MULTIRUN = {"--multirun", "-m"}
-MODES = {*MULTIRUN, "--run", "-r", "--info", "-i", "--shell-completion", "-sc"}
-OPTIONS = {*MODES, *VALUED, "--help", "-h", "--hydra-help", "--version", "--resolve", "--verbose", "-v"}
+FLAGS = {
+    *MULTIRUN,
+    "--run",
+    "-r",
+    "--shell-completion",
+    "-sc",
+    "--help",
+    "-h",
+    "--hydra-help",
+    "--version",
+    "--resolve",
+}
+OPTIONS = {*VALUED, *FLAGS, "--verbose", "-v"}
 LAUNCHERS = ("batched", "batched_slurm")
 """Those whose jobs are one sweep."""
 
@@ -46,11 +53,7 @@ def options_and_words(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     found: list[str] = []
     before = ""
     for word in argv:
-        if before in VALUED or (before in ("--info", "-i") and word in INFO):
-            options.append(word)
-            before = ""
-            continue
-        (options if word.startswith("-") else found).append(word)
+        (options if word.startswith("-") or before in VALUED else found).append(word)
         before = word
     return options, found
 
@@ -65,23 +68,23 @@ def is_multirun(argv: Sequence[str]) -> bool:
 def check(argv: Sequence[str], multirun: bool) -> list[str]:
     """Every problem of the words in `argv`, a line each."""
     options, words = options_and_words(argv)
-    problems = _check_options(options)
-    overrides: list[Override] = []
+    given = [option.partition("=")[0] for option in options if option.startswith("-")]
+    problems = [f"{option}: no such option{nearest(option, OPTIONS)}" for option in given if option not in OPTIONS]
+    elsewhere = bool({*given} & {*ELSEWHERE}) or any(word.startswith("hydra.searchpath=") for word in words)
+    overrides: list[tuple[Override, Sequence[Any]]] = []
     parser = OverridesParser.create()
     for word in words:
         try:
-            overrides.append(parser.parse_override(word))
-        except HydraException as error:
+            override = parser.parse_override(word)
+            overrides.append((override, _values(override)))
+        except (HydraException, ValueError) as error:
             problems.append(f"{word}: expected KEY=VALUE ({str(error).splitlines()[0]})")
-    elsewhere = any(word.partition("=")[0] in ELSEWHERE for word in options)
-    elsewhere |= any(override.key_or_group == "hydra.searchpath" for override in overrides)
     chosen = None if elsewhere else {group: _chosen(overrides, group, own) for group, own in DEFAULTS.items()}
     jobs = 1
-    for override in overrides:
+    for override, values in overrides:
         if override.is_hydra_override():
             problems += _check_hydra(override)
             continue
-        values = _values(override)
         jobs *= max(len(values), 1)
         if override.is_sweep_override() and not multirun:
             problems.append(f"{override.input_line}: several values need --multirun (-m)")
@@ -95,36 +98,18 @@ def check(argv: Sequence[str], multirun: bool) -> list[str]:
     return list(dict.fromkeys(problems))
 
 
-def _check_options(options: Sequence[str]) -> list[str]:
-    given = [option.partition("=")[0] for option in options if option.startswith("-")]
-    problems = [
-        f"{option}: no such option{nearest(option, sorted(OPTIONS))}" for option in given if option not in OPTIONS
-    ]
-    for option, after in pairwise([*options, ""]):
-        name, equals, value = option.partition("=")
-        value = value if equals else after
-        if name in VALUED and not value:
-            problems.append(f"{option}: expected a value after it")
-        elif name in ("--cfg", "-c") and value not in CFG:
-            problems.append(f"{name} {value}: expected one of {', '.join(CFG)}{nearest(value, CFG)}")
-    return problems
-
-
 def _check_hydra(override: Override) -> list[str]:
+    """What Hydra takes, and what the runs of a sweep cannot be trained with."""
     key, value = override.key_or_group, _plain(override.value())
-    if key == "hydra/launcher" and (line := rules.complaint(key, value, rules.choice(LAUNCHERS))):
-        return [line]
     if key.startswith("hydra.sweeper.params"):
         return [
             f"{key}: is for files such as conf/sweep/smoke.yaml; here type its words as they are: -m optimizer=sgd,adam"
         ]
-    if key == "hydra.job.name" and "/" in rules.shown(value):
-        return [f"{key}={rules.shown(value)}: expected a name without /, as it becomes that of the log"]
-    if key == "hydra/sweeper" and (line := rules.complaint(key, value, rules.choice(["basic"]))):
-        return [line]
     if key == "hydra.sweeper.max_batch_size":
         return [f"{key}: all runs of a sweep come together; leave it out"]
-    return []
+    checked = {"hydra/launcher": LAUNCHERS, "hydra/sweeper": ("basic",)}
+    line = rules.complaint(key, value, rules.choice(checked[key])) if key in checked else None
+    return [line] if line else []
 
 
 def hydra_complaint(argv: Sequence[str], error: Exception) -> str:
@@ -155,11 +140,11 @@ def _check_one(override: Override, values: Sequence[Any], chosen: dict[str, list
     if key in rules.NAMES:
         group = key.partition(".")[0]
         return [f"{key}: set by the file; choose another with {group}=NAME ({', '.join(rules.options(group))})"]
-    everywhere = rules.known_keys(rules.options("optimizer"), rules.options("model"))
-    if key not in everywhere and not (chosen is None and key.startswith(("optimizer.", "model."))):
+    known = rules.known_keys(rules.options("optimizer"), rules.options("model"))
+    if key not in known and not (chosen is None and key.startswith(("optimizer.", "model."))):
         section, _, name = key.rpartition(".")
         meant = f"{section}.{SHORT.get(name, name)}"
-        near = f" (did you mean {meant!r}?)" if meant in everywhere else nearest(key, [*everywhere, *rules.GROUPS])
+        near = f" (did you mean {meant!r}?)" if meant in known else nearest(key, [*known, *rules.GROUPS])
         return [f"{key}: no such key{near}"]
     group = key.partition(".")[0]
     if chosen and (names := chosen.get(group)):
@@ -181,14 +166,15 @@ def _check_group(group: str, value: Any) -> str | None:
     return rules.complaint(group, value, rules.choice(files))
 
 
-def _chosen(overrides: Sequence[Override], group: str, default: str) -> list[str]:
+def _chosen(overrides: Sequence[tuple[Override, Sequence[Any]]], group: str, default: str) -> list[str]:
     """The files of `group` that are chosen; empty where no file of `conf/` says so."""
-    chosen = [str(value) for each in overrides if each.key_or_group == group for value in _values(each)]
-    for override in overrides:
-        if override.key_or_group in ("sweep", "experiment"):
-            chosen += [
-                name for value in _values(override) for name in _chosen_by_file(override.key_or_group, value, group)
-            ]
+    chosen: list[str] = []
+    for override, values in overrides:
+        kind = override.key_or_group
+        if kind == group:
+            chosen += map(str, values)
+        elif kind in ("sweep", "experiment"):
+            chosen += [name for value in values for name in _chosen_by_file(kind, value, group)]
     known = [name for name in chosen if name in rules.options(group)]
     return known or ([] if any(chosen) else [default])
 
@@ -204,22 +190,15 @@ def _chosen_by_file(kind: str, name: Any, group: str) -> list[str]:
 
 
 def _values(override: Override) -> Sequence[Any]:
-    """The values that an override stands for, as Python values."""
+    """The values that an override stands for, as Python values. Raises ValueError for a range without a step."""
     value = override.value()
     if isinstance(value, RangeSweep):
-        start, stop, step = value.start or 0, value.stop, 1 if value.step is None else value.step
-        if all(isinstance(end, int) for end in (start, stop, step)):
-            return range(start, stop, step) if step else []  # type: ignore[arg-type]
-        length = math.ceil((stop - start) / step - 1e-6) if step else 0  # type: ignore[operator]
-        return [start + index * step for index in range(min(length, MOST_JOBS + 1))]
-    if isinstance(value, ChoiceSweep):
-        return [_plain(item) for item in value.list]
-    return [_plain(value)]
+        values = value.range()
+        return values if isinstance(values, range) else list(islice(values, MOST_JOBS + 1))
+    return [_plain(item) for item in (value.list if isinstance(value, ChoiceSweep) else [value])]
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, QuotedString):
         return value.text
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return value
+    return [_plain(item) for item in value] if isinstance(value, list) else value

@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import nearest
-from pipeline.config import rules, tuned
+from pipeline.config import rules
 from pipeline.config import run_config as j
 from pipeline.config.hydra_version import VERSION_BASE, register_resolver
 from pipeline.config.settings import meanings
@@ -34,7 +34,7 @@ class ConfigurationError(UserError):
 def register() -> None:
     """Make known to Hydra what the files of `conf/` use: `${checkout:}`, `${tuned:}`, and `${values:}` in the help."""
     register_resolver("checkout", lambda: str(rules.CONF.parent), replace=True)
-    register_resolver("tuned", tuned.rate, replace=True)
+    register_resolver("tuned", rules.tuned_rate, replace=True)
     register_resolver("values", described, replace=True)
 
 
@@ -42,6 +42,7 @@ def described(_root_: DictConfig) -> str:
     """Every value of a configuration, with its meaning and what it may be, as `--help` shows it."""
     lines, meaning = [], dict(meanings())
     values: Any = OmegaConf.to_container(_root_)  # unresolved: parts of Hydra's own have no value yet
+    values["dataset"].pop("source", None)
     in_order = {name: values[name] for name in (*rules.GROUPS, *values) if name in values and name != "hydra"}
     for key, value in _flatten(in_order).items():
         rule = rules.rule_for(key)
@@ -59,6 +60,9 @@ def plain(config: DictConfig) -> dict[str, Any]:
         reason = str(error).splitlines()[0].removeprefix("UserError raised while resolving interpolation: ")
         raise ConfigurationError([f"{key}: {reason}"]) from error
     assert isinstance(values, dict)
+    values["dataset"].pop(
+        "source", None
+    )  # what `pipeline.fetch` and `pipeline.preprocess` read: it is no part of a run
     return values  # type: ignore[return-value]
 
 
@@ -128,8 +132,9 @@ def combination_problems(flat: dict[str, Any]) -> list[str]:
         needs("training.decay", flat["training.decay_epochs"] > 0, "training.decay_epochs, after how many epochs each")
         needs("training.decay", schedule in WITH_DECAY, f"training.schedule to be one of {', '.join(WITH_DECAY)}")
     if flat["training.decay_epochs"]:
-        fitting = (*WITH_DECAY, "cosine_restarts")
-        needs("training.decay_epochs", schedule in fitting, f"training.schedule to be one of {', '.join(fitting)}")
+        with_epochs = (*WITH_DECAY, "cosine_restarts")
+        what = f"training.schedule to be one of {', '.join(with_epochs)}"
+        needs("training.decay_epochs", schedule in with_epochs, what)
     if flat["training.power"] != 1:
         needs("training.power", schedule == "polynomial", "training.schedule=polynomial")
     if schedule in ("exponential", "inverse_time", "polynomial"):
@@ -158,22 +163,17 @@ def combination_problems(flat: dict[str, Any]) -> list[str]:
 
 def against_data(job: j.RunConfig, training_samples: int) -> list[str]:
     """Sizes that do not fit the data set; a line each."""
-    found = []
-    left = training_samples - job.dataset.validation_size
+    data, batch = job.dataset, job.training.batch_size
+    left = training_samples - data.validation_size
+    used = data.train_size or left
     if left < 1:
-        found.append(
-            f"dataset.validation_size={job.dataset.validation_size}: "
-            f"expected under {training_samples:,}, the training samples of {job.dataset.name}"
-        )
-    elif job.dataset.train_size > left:
-        found.append(
-            f"dataset.train_size={job.dataset.train_size}: expected at most {left:,}, the training samples left"
-        )
-    elif job.training.batch_size > (left := job.dataset.train_size or left):
-        found.append(
-            f"training.batch_size={job.training.batch_size}: expected at most {left:,}, the training samples left"
-        )
-    return found
+        expected = f"expected under {training_samples:,}, the training samples of {data.name}"
+        return [f"dataset.validation_size={data.validation_size}: {expected}"]
+    if used > left:
+        return [f"dataset.train_size={used}: expected at most {left:,}, the training samples left"]
+    if batch > used:
+        return [f"training.batch_size={batch}: expected at most {used:,}, the training samples left"]
+    return []
 
 
 def to_job(values: dict[str, Any]) -> j.RunConfig:

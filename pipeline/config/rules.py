@@ -84,7 +84,7 @@ def integer(low: int, high: int) -> Rule:
 
 
 def number(low: float, high: float, *, over: bool = False, under: bool = False) -> Rule:
-    return rule(Annotated[float, Gt(low) if over else Ge(low), Lt(high) if under else Le(high)])
+    return rule(Annotated[float, (Gt if over else Ge)(low), (Lt if under else Le)(high)])
 
 
 def choice(names: Iterable[str]) -> Rule:
@@ -143,9 +143,26 @@ def content(group: str, name: str) -> dict[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
+@cache
+def tuned_rates() -> dict[str, dict[int, float]]:
+    """Learning rates that come with the project, by optimizer and by width of the one hidden layer."""
+    return dict(content(".", "tuned")["rates"])
+
+
+def tuned_rate(optimizer: str, width: int) -> float:
+    """What `${tuned:OPTIMIZER,WIDTH}` means. Raises UserError if this optimizer has not been tuned at this width."""
+    known = tuned_rates().get(optimizer, {})
+    if width not in known:
+        there = "; ".join(f"{name}: {', '.join(map(str, widths))}" for name, widths in tuned_rates().items())
+        raise UserError(f"conf/tuned.yaml: no rate for {optimizer} at width {width}; it has {there}")
+    return float(known[width])
+
+
 def rule_for(key: str) -> Rule | None:
     """The rule of a dotted key, or None where there is no such key in any configuration."""
     section, _, name = key.rpartition(".")
+    if key in NAMES:
+        return None
     if section == "model":
         return RULES.get(key, ARGUMENT)
     if section != "optimizer":

@@ -214,6 +214,14 @@ class RunConfig:
         return len(self.hidden)
 
     @property
+    def shape(self) -> str:
+        """The hidden layers as a person writes them: `512`, `512x256`; `none` without; `residual-128` of a custom model."""
+        hidden = "x".join(map(str, self.hidden))
+        if isinstance(self.model, Model):
+            return hidden or "none"
+        return f"{self.model.name}-{hidden}" if hidden else self.model.name
+
+    @property
     def name(self) -> str:
         """What a person reads: `adam-w256-d1-s3`, or `adam-w512x256-s3` where the widths differ."""
         shape = f"w{self.width}-d{self.depth}" if self.width else "w" + "x".join(map(str, self.hidden))

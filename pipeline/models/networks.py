@@ -54,7 +54,7 @@ def _with_compiled_dropout(network: Any) -> Any:
     import keras
 
     def copy(layer: Any) -> Any:
-        kind = dense.compiled_dropout() if type(layer) is keras.layers.Dropout else type(layer)
+        kind: Any = dense.compiled_dropout() if type(layer) is keras.layers.Dropout else type(layer)
         return kind.from_config(layer.get_config())
 
     drops = any(type(layer) is keras.layers.Dropout for layer in network.layers)
@@ -102,6 +102,11 @@ def _initializer(layer: Any, name: str) -> Any:
         if hasattr(layer, attribute):
             return getattr(layer, attribute)
     return None
+
+
+def parameters(model: Model | CustomModel, inputs: int, classes: int) -> int:
+    """Number of weights, the averages of normalisation included; 0 for a custom model, which says it when it is built."""
+    return dense.parameters(model, inputs, classes) if isinstance(model, Model) else 0
 
 
 def weights(network: Any) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ import math
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,9 +39,10 @@ class RunCheckpoints:
 
     def save(self, index: int, checkpoint: Checkpoint) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        arrays = {str(number): array for number, array in enumerate(checkpoint.arrays)}
+        arrays: dict[str, Any] = {str(number): array for number, array in enumerate(checkpoint.arrays)}
+        arrays[PROGRESS] = np.array(json.dumps(checkpoint.progress))
         with files.whole(self._file(index)) as temporary, open(temporary, "wb") as stream:
-            np.savez(stream, **{PROGRESS: np.array(json.dumps(checkpoint.progress))}, **arrays)
+            np.savez(stream, **arrays)
 
     def remove(self, index: int) -> None:
         """Of a run that has ended."""

@@ -6,14 +6,11 @@ import re
 from pathlib import Path
 
 from pipeline.cli.errors import UserError
-from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import KEY, RECORD, RunStore
 from pipeline.training.result import RunResult
 
-SHORTEST = 6
-"""Letters of a key that may stand for it."""
 SHORT = 12
-"""Letters of a key that do so in tables and in what a person is told."""
+"""Letters of a key that stand for it in tables and in what a person is told; six are enough for `find_run`."""
 
 KEYS = "keys"
 """The column of tables that holds them, between spaces. Ids of MLflow would be no use there: a table may come with the
@@ -27,52 +24,35 @@ def beginning(key: str) -> str:
 
 def find_run(word: str, store: RunStore) -> RunResult:
     """The run, with its arrays. Raises UserError where there is none, or more than one."""
-    folder = Path(word)
-    if KEY.fullmatch(folder.absolute().name) and (folder / RECORD).is_file():
-        return RunStore(folder.absolute().parent).read(folder.absolute().name)
-    keys = find_keys(word, store)
+    folder = Path(word).absolute()
+    if KEY.fullmatch(folder.name) and (folder / RECORD).is_file():
+        return RunStore(folder.parent).read(folder.name)
+    keys = _find_keys(word, store)
     if not keys:
         raise UserError(
-            f"{word}: no such run in {store.root}; expected a key (or its first {SHORTEST} letters), the id of an MLflow run, "
+            f"{word}: no such run in {store.root}; expected a key (or its first 6 letters), the id of an MLflow run, "
             "a name such as adam-w512-d1-s0, or a run's folder"
         )
     if len(keys) > 1:
-        raise UserError(f"{word}: {len(keys)} runs have that name; say which: {'; '.join(_distinguished(store, keys))}")
+        runs = "; ".join(_distinguished([store.record(key) for key in keys]))
+        raise UserError(f"{word}: {len(keys)} runs have that name; say which: {runs}")
     return store.read(keys[0])
 
 
-def find_keys(word: str, store: RunStore) -> list[str]:
-    """Keys of the runs that `word` may stand for."""
+def _find_keys(word: str, store: RunStore) -> list[str]:
     keys = store.keys()
-    if re.fullmatch(r"[0-9a-f]{6,64}", word):
-        by_key = [key for key in keys if key.startswith(word)]
-        if by_key:
-            return by_key
+    if re.fullmatch(r"[0-9a-f]{6,64}", word) and (by_key := [key for key in keys if key.startswith(word)]):
+        return by_key
     if re.fullmatch(r"[0-9a-f]{32}", word):
         return [key for key in keys if word in {ids.get("run_id") for ids in store.published_ids(key)}]
-    return [key for key in keys if _name(store, key) == word]
+    return [result.key for result in store.records() if result.name == word]
 
 
-def _distinguished(store: RunStore, keys: list[str]) -> list[str]:
-    """A line for each run: its key, when it was trained, and where its configuration differs from the others."""
-    results = [store.record(key) for key in keys]
-    flat = [result.job.flat() for result in results]
-    lines = []
-    for result, own in zip(results, flat, strict=True):
-        differing = [
-            f"{name}={value}" for name, value in own.items() if any(other.get(name) != value for other in flat)
-        ]
-        numerics = [f"{n}={v}" for n, v in result.identity.get("numerics", {}).items() if _differs(results, n)]
-        lines.append(" ".join([beginning(result.key), result.started[:16], *differing, *numerics]))
-    return lines
-
-
-def _differs(results: list[RunResult], name: str) -> bool:
-    return len({str(result.identity.get("numerics", {}).get(name)) for result in results}) > 1
-
-
-def _name(store: RunStore, key: str) -> str:
-    try:
-        return store.record(key).name
-    except UnreadableRun:
-        return ""
+def _distinguished(results: list[RunResult]) -> list[str]:
+    """For each run its key, when it was trained, and where its configuration and numerics differ from the others."""
+    values = [result.job.flat() | result.identity["numerics"] for result in results]
+    differing = [name for name in values[0] if any(other.get(name) != values[0][name] for other in values)]
+    return [
+        " ".join([beginning(result.key), result.started[:16], *(f"{name}={own.get(name)}" for name in differing)])
+        for result, own in zip(results, values, strict=True)
+    ]

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -24,56 +24,58 @@ from pipeline.config.run_config import RunConfig, digest
 from pipeline.models import devices
 from pipeline.storage import source_code
 
-DESCRIBED = ("pipeline", "conf", "hydra_plugins", "params.yaml", "dvc.yaml", "pyproject.toml", "requirements.lock")
-"""What a run's patch covers: all that can change what a run means, and nothing that is made."""
+DESCRIBED = ("*.py", "conf", "params.yaml", "dvc.yaml", "pyproject.toml", "requirements.lock")
+"""What a run's patch covers: all that can change what a run means, code of one's own included, and nothing that is made."""
+UNDESCRIBED = ("conf/tracking", "conf/local", "tests", "benchmarks", "scripts", "docs")
+"""What it leaves out. Where results go decides nothing, and an address may hold a password."""
 
 LARGEST_PATCH = 2**20
 
 
-def sources(numerics: Mapping[str, Any], package: Path = PROJECT / "pipeline") -> dict[str, str]:
+def sources(
+    numerics: Mapping[str, Any], package: Path = PROJECT / "pipeline", *, own_code: Sequence[str] = ()
+) -> dict[str, str]:
     """Digest of each module that trains a run of such `numerics`, by its path in the package.
 
-    Raises UserError where one cannot be read.
+    `own_code` are import paths that the run's configuration names. Raises UserError where a module cannot be read.
     """
     entry = f"training/{devices.program(numerics.get('trainer', ''), numerics.get('backend', ''))}.py"
     try:
-        return source_code.reached(entry, package)
+        found = source_code.reached(entry, package)
+        for name in own_code:
+            found = found | source_code.of_own_code(name, PROJECT)
+        return found
     except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"the source code of this project cannot be read: {error}") from error
+        raise UserError(f"the source code of a run cannot be read: {error}") from error
 
 
-def source_digest(numerics: Mapping[str, Any], package: Path = PROJECT / "pipeline") -> str:
+def source_digest(
+    numerics: Mapping[str, Any], package: Path = PROJECT / "pipeline", *, own_code: Sequence[str] = ()
+) -> str:
     """sha256 over names and digests of the modules that train a run of such `numerics`."""
-    return digest(sources(numerics, package))
+    return digest(sources(numerics, package, own_code=own_code))
 
 
-def changed_sources(then: Mapping[str, str], numerics: Mapping[str, Any]) -> list[str]:
-    """Names of the source files that are not what they were `then`, in the record of a run of such `numerics`."""
-    here = _digests_here()
-    return sorted(name for name in {*then, *sources(numerics)} if then.get(name) not in here.get(name, ()))
+def path_of(name: str) -> str:
+    """A source file from the checkout, as a person would type it: `pipeline/models/dense.py`, `my_networks.py`."""
+    return name.removeprefix("../") if name.startswith(("../", "installed:")) else f"pipeline/{name}"
 
 
-@cache
-def _digests_here() -> dict[str, tuple[str, ...]]:
-    """All digests that a record may give to each source file as it is here. Its names are never opened: anyone may have
-    written it."""
-    package = PROJECT / "pipeline"
-    files = [path for room in source_code.DECIDING for path in (package / room).rglob("*.py")]
-    return {path.relative_to(package).as_posix(): _digests(path.read_bytes()) for path in files}
+def changed_sources(then: Mapping[str, str], numerics: Mapping[str, Any], own_code: Sequence[str] = ()) -> list[str]:
+    """Names of the source files that are not what they were `then`, in the record of a run of such `numerics`.
 
-
-def _digests(content: bytes) -> tuple[str, ...]:
-    """Of the syntax tree, and of the text, which older records have."""
-    text = hashlib.sha256(content).hexdigest()
+    The names of a record are never opened: anyone may have written it.
+    """
     try:
-        return source_code.parse(content).digest, text
-    except (SyntaxError, ValueError):
-        return (text,)
+        now = sources(numerics, own_code=own_code)
+    except UserError:  # code of one's own that is not here any more
+        now = sources(numerics)
+    return sorted(name for name in {*then, *now} if then.get(name) != now.get(name))
 
 
-def identity(data_digest: str, numerics: dict[str, Any]) -> dict[str, Any]:
+def identity(data_digest: str, numerics: dict[str, Any], own_code: Sequence[str] = ()) -> dict[str, Any]:
     """What a key is made from besides the RunConfig: decoded data, deciding source, numerics class."""
-    return {"data": data_digest, "source": source_digest(numerics), "numerics": numerics}
+    return {"data": data_digest, "source": source_digest(numerics, own_code=own_code), "numerics": numerics}
 
 
 def key_of(job: RunConfig, identity: dict[str, Any]) -> str:
@@ -90,6 +92,8 @@ def as_typed(command: str) -> str:
 @cache
 def environment() -> dict[str, str]:
     """Where this process runs. Decides nothing, explains much; a value that cannot be had is left out."""
+    edited = _git("status", "--porcelain", "--untracked-files=no", "--", *EDITED)
+    patch, lock = uncommitted(), PROJECT / "requirements.lock"
     known: dict[str, str | None] = {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -98,20 +102,16 @@ def environment() -> dict[str, str]:
         "cores": str(os.cpu_count()),
         "command": without_logins(as_typed(shlex.join(sys.argv))),
         "git_commit": _git("rev-parse", "HEAD"),
-        "git_dirty": {None: None, "": "false"}.get(
-            _git("status", "--porcelain", "--untracked-files=no", "--", *EDITED), "true"
-        ),
+        "git_dirty": None if edited is None else str(bool(edited)).lower(),
         "dvc_experiment": os.environ.get("DVC_EXP_NAME"),
-        "patch": hashlib.sha256(patch).hexdigest() if (patch := uncommitted()) else None,
-        "lock": _file_digest(PROJECT / "requirements.lock"),
-        **{
-            name: _version(name)
-            for name in ("tensorflow", "keras", "jax", "jaxlib", "numpy", "mlflow", "hydra-core", "dvc")
-        },
+        "patch": hashlib.sha256(patch).hexdigest() if patch else None,
+        "lock": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.is_file() else None,
+        **{name: _version(name) for name in PACKAGES},
     }
     return {name: value for name, value in known.items() if value is not None}
 
 
+PACKAGES = ("tensorflow", "keras", "jax", "jaxlib", "numpy", "mlflow", "hydra-core", "dvc")
 EDITED = (".", ":(exclude)dvc.lock")
 """What a person edits: the pipeline itself writes dvc.lock, and a checkout is not dirty for having been run."""
 
@@ -131,7 +131,8 @@ def uncommitted() -> bytes:
         with suppress(OSError):
             shutil.copy(Path(index) / "index", own)
         # Where results go decides nothing, and an address may hold a password.
-        there = [*(name for name in DESCRIBED if (PROJECT / name).exists()), ":(exclude)conf/tracking"]
+        there = [name for name in DESCRIBED if "*" in name or (PROJECT / name).exists()]
+        there += [f":(exclude){name}" for name in UNDESCRIBED]
         environment = {"GIT_INDEX_FILE": str(own)}
         if _run_git("add", "--all", "--", *there, environment=environment) is None:
             return b""
@@ -144,18 +145,16 @@ def has_commit(commit: str) -> bool:
     return _git("cat-file", "-e", f"{commit}^{{commit}}") is not None
 
 
-def file_at(commit: str, name: str) -> str | None:
-    """A file of the checkout as `commit` has it; None where it has none."""
-    content = _run_git("show", f"{commit}:{name}")
-    return None if content is None else content.decode(errors="replace")
-
-
 def commit_has(commit: str, then: Mapping[str, str]) -> bool | None:
     """Whether `commit` has source files as a record gives them; None where there is no such commit."""
     if not has_commit(commit):
         return None
-    committed = {name: _run_git("show", f"{commit}:pipeline/{name}") for name in then}
-    return all(content is not None and then[name] in _digests(content) for name, content in committed.items())
+    committed = {name: _run_git("show", f"{commit}:{path_of(name)}") for name in then}
+    with suppress(SyntaxError, ValueError):
+        return all(
+            text is not None and source_code.parse(text).digest == then[name] for name, text in committed.items()
+        )
+    return False
 
 
 def _git(*arguments: str) -> str | None:
@@ -188,13 +187,15 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _file_digest(path: Path) -> str | None:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+def cpu_info(*names: str) -> list[str]:
+    """Lines of /proc/cpuinfo that begin so; none where there is no such file."""
+    with suppress(OSError):
+        return [
+            line for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if line.startswith(names)
+        ]
+    return []
 
 
 def _cpu() -> str | None:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or None
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
+    lines = cpu_info("model name")
+    return lines[0].partition(":")[2].strip() if lines else platform.processor() or None

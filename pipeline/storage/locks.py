@@ -19,11 +19,6 @@ from pipeline.data.files import remove, shown
 LOCK = ".lock"
 _LEFT = re.compile(r"\.(.+)\.(?:part|old)")
 
-NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)
-"""What drives answer that have no locks."""
-
-POLL_SECONDS = 0.005
-
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
@@ -33,16 +28,16 @@ def locked(folder: Path) -> Iterator[None]:
     """
     from filelock import FileLock
 
-    lock = FileLock(folder / LOCK, poll_interval=POLL_SECONDS)
+    lock = FileLock(folder / LOCK, poll_interval=0.005)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except OSError as error:
-        if error.errno in NO_LOCKS:
-            raise UserError(
-                f"{folder}: this drive has no file locks ({error.strerror}); name a folder on another one"
-            ) from error
-        raise UserError(f"{folder}: cannot be written ({error.strerror}: {error.filename})") from error
+        if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP):
+            what = f"this drive has no file locks ({error.strerror}); name a folder on another one"
+        else:
+            what = f"cannot be written ({error.strerror}: {error.filename})"
+        raise UserError(f"{folder}: {what}") from error
     try:
         yield
     finally:

@@ -16,9 +16,10 @@ import numpy as np
 
 from pipeline.cli.errors import UserError
 from pipeline.config.run_config import Dataset, Model, Optimizer, RunConfig, Training, digest
+from pipeline.data.files import whole
 from pipeline.models import randomness
 from pipeline.models.devices import Device, card
-from pipeline.storage.identity import environment, source_digest
+from pipeline.storage.identity import cpu_info, environment, source_digest
 from pipeline.training.splits import Part, Split
 
 SAMPLES, HELD_OUT, PIXELS, CLASSES = 2000, 1000, 784, 10
@@ -34,18 +35,15 @@ def numerics_class(device: Device) -> str:
     Raises UserError where it does not train.
     """
     place = _place(device)
-    if place is not None:
-        with suppress(OSError):
-            known = place.read_text(encoding="utf-8").strip()
-            if len(known) == 64:
-                return known
+    if place is None:
+        return _train(device)
+    with suppress(OSError):
+        known = place.read_text(encoding="utf-8").strip()
+        if len(known) == 64:
+            return known
     found = _train(device)
-    if place is not None:
-        with suppress(OSError):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            temporary = place.with_name(f".{place.name}.{os.getpid()}")
-            temporary.write_text(f"{found}\n")
-            temporary.replace(place)
+    with suppress(UserError), whole(place) as temporary:  # without a place to keep it, it is trained again
+        temporary.write_text(f"{found}\n")
     return found
 
 
@@ -109,20 +107,12 @@ def root() -> Path | None:
     place = os.environ.get(SWITCH) or os.environ.get("XDG_CACHE_HOME")
     if place == "off":
         return None
-    if not place:
-        try:
-            place = str(Path.home() / ".cache")
-        except RuntimeError:
-            return None
-    return Path(place) / "overfitting-gap"
+    with suppress(RuntimeError):
+        return Path(place or Path.home() / ".cache") / "overfitting-gap"
+    return None
 
 
 def processor() -> str:
     """What this machine's processor is and can."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return f"{platform.machine()} {platform.processor()} {platform.node()}"
-    return "\n".join(
-        sorted({line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))})
-    )
+    lines = {*cpu_info("model name", "flags", "Features", "CPU part")}
+    return "\n".join(sorted(lines)) or f"{platform.machine()} {platform.processor()} {platform.node()}"

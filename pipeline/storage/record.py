@@ -1,39 +1,37 @@
-"""Read what a run folder says as data that anyone may have written: every value is checked, the unknown is refused."""
+"""Read what a run folder says as data that anyone may have written: one model says what each value may be."""
 
 from __future__ import annotations
 
 import math
-import os
 import re
-import stat
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import MISSING, fields, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
 from pipeline.cli.errors import UserError, printable
 from pipeline.config import rules
-from pipeline.config.run_config import Dataset, Model, Training, digest
-from pipeline.data.sources import DATASETS
+from pipeline.config.run_config import RunConfig, digest
+from pipeline.data.sources import declared_classes
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, PRUNED, RunResult
 
-SHA256 = re.compile("[0-9a-f]{64}")
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 """Names of data sets, optimizers and hyper-parameters: they become words of commands and parts of paths."""
+PATHS = re.compile(rf"{NAME.pattern}(\.{NAME.pattern})*")
+"""Classes and functions, by their names or import paths."""
 COMMIT = re.compile("[0-9a-f]{7,64}")
 """Handed to git, which would take another word for an option."""
-NUMBER = re.compile(r"[a-z0-9_]{1,64}(/[a-z0-9_]{1,64})*")
-"""Names of metrics."""
-SECTIONS = {"dataset": Dataset, "model": Model, "training": Training}
-ARRAYS = {"predictions", "probabilities", "weights", "patch"}
 BEFORE_EXACT = {"record", "sha256", "probabilities"}
-"""What the file had beside the record before numbers were noted in hexadecimal."""
-ROUNDING = 1e-6
-"""By how much float32 may carry a share over its bounds."""
+"""What a file has from before numbers were noted in hexadecimal."""
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Metric = Annotated[str, Field(pattern="^[a-z0-9_]+(/[a-z0-9_]+)*$")]
+Text = Annotated[str, AfterValidator(printable)]
+Number = int | float
 
 
 class UnreadableRun(UserError):
@@ -50,32 +48,57 @@ class OtherRelease(UnreadableRun):
     `unknown` is what of its record this release does not know, or misses.
     """
 
-    def __init__(self, unknown: str, folder: Path | None = None) -> None:
+    def __init__(self, unknown: str, path: Path | None = None) -> None:
         self.unknown = unknown
-        where = f"{folder}: " if folder else ""
+        where = f"{path}: " if path else ""
         super().__init__(f"{where}written by another release of this project ({unknown})")
 
 
-@contextmanager
-def opened(path: Path, most: int | None = None) -> Iterator[IO[bytes]]:
-    """A regular file, open for reading. Raises ValueError for another: a FIFO would be waited for, a device never ends."""
+class Identity(BaseModel, strict=True, extra="forbid"):
+    data: Sha256
+    source: Sha256
+    numerics: dict[Text, Text | Number | bool | None]
 
-    def check(status: os.stat_result) -> None:
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError(f"{path.name} is no regular file")
-        if most is not None and status.st_size > most:
-            raise ValueError(f"{path.name} has {status.st_size:,} bytes, expected at most {most:,}")
 
-    check(path.stat())
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-        check(os.fstat(file.fileno()))
-        yield file
+class Values(BaseModel, strict=True, from_attributes=True):
+    """What the values of a RunResult may be."""
+
+    status: Literal[FINISHED, DIVERGED, FAILED, PRUNED]  # type: ignore[valid-type]
+    reason: Text | None
+    history: dict[Metric, list[Number]]
+    epochs: list[int]
+    figures: dict[Metric, Number]
+    digests: dict[Text, Sha256]
+    identity: Identity
+    environment: dict[Text, Text]
+    sources: dict[Text, Sha256]
+    started: str
+
+    @model_validator(mode="after")
+    def _check(self) -> Values:
+        finished, points = self.status == FINISHED, len(self.epochs)
+        if self.epochs != sorted({*self.epochs} - {0}):
+            raise ValueError("its epochs do not ascend")
+        for name, curve in self.history.items():
+            if len(curve) > points or (finished and len(curve) < points):
+                raise ValueError(f"{name} has not a value for each of its {points} epochs")
+        numbers = [*self.figures.values(), *(value for curve in self.history.values() for value in curve)]
+        if finished and not all(map(math.isfinite, numbers)):
+            raise ValueError("a run that finished has a number that is not finite")
+        if not COMMIT.fullmatch(self.environment.get("git_commit", "0" * 40)):
+            raise ValueError("its git commit is none")
+        if self.started:
+            datetime.fromisoformat(self.started)
+        return self
 
 
 def read_bytes(path: Path, most: int) -> bytes:
-    """All of a regular file of at most `most` bytes. Raises ValueError, or OSError."""
-    with opened(path, most) as file:
-        return file.read(os.fstat(file.fileno()).st_size)
+    """All of a file of at most `most` bytes. Raises ValueError, or OSError."""
+    if not path.is_file():
+        raise ValueError(f"{path.name} is missing, or no file")
+    if path.stat().st_size > most:
+        raise ValueError(f"{path.name} has {path.stat().st_size:,} bytes, expected at most {most:,}")
+    return path.read_bytes()
 
 
 def result_of(stored: Mapping[str, Any], key: str) -> RunResult:
@@ -86,126 +109,49 @@ def result_of(stored: Mapping[str, Any], key: str) -> RunResult:
     plain = stored["record"]
     if digest(plain) != stored["sha256"] or plain["key"] != key:
         raise ValueError("its record does not match its digest")
-    if unknown := of_another_release(stored):
-        raise OtherRelease(unknown)
+    if stored.keys() <= BEFORE_EXACT:
+        raise OtherRelease("no exact")
     if digest({"job": plain["job"], **plain["identity"]}) != key:
         raise ValueError("its key is not that of its configuration, data, code and numerics")
-    result = RunResult.from_record(decode_nonfinite(plain))
+    try:
+        result = RunResult.from_record(decode_nonfinite(plain))
+    except (TypeError, KeyError) as error:  # a field that is not known, or is missing
+        raise OtherRelease(printable(str(error).replace("__init__() ", ""))[:300]) from error
+    if unknown := "; ".join(_problems(result.job)):
+        raise OtherRelease(printable(unknown)[:300])
     if result.exact != stored["exact"]:
         raise ValueError("its numbers are not what they are in hexadecimal")
     return checked(result)
 
 
-def of_another_release(stored: Mapping[str, Any]) -> str | None:
-    """What this release does not know, or misses, in a record; None where it is one of this release.
-
-    The configuration is looked at as it was stored: a field that it has not got has its default now.
-    """
-    plain = stored["record"]
-    found = [
-        *_differences(
-            plain, {field.name for field in fields(RunResult)} - ARRAYS, {"key", "job", "status", "identity"}
-        ),
-        *_differences(plain["job"], {*SECTIONS, "optimizer", "seed"}, {*SECTIONS, "optimizer", "seed"}),
-        *_differences(plain["identity"], {"data", "source", "numerics"}, {"data", "source", "numerics"}),
-        *(["no exact"] if stored.keys() <= BEFORE_EXACT else []),
-    ]
-    for section, kind in SECTIONS.items():
-        names = {field.name for field in fields(kind)}
-        needed = {field.name for field in fields(kind) if field.default is MISSING}
-        found += _differences(plain["job"].get(section, {}), names, needed, f"{section}.")
-    if not found:
-        found = [line for line in _values(plain["job"]) if line]
-    return printable("; ".join(found)[:300]) or None
-
-
-def _differences(there: Any, known: set[str], needed: set[str], prefix: str = "") -> list[str]:
-    if not isinstance(there, dict):
-        raise TypeError(f"{type(there).__name__} in place of named values")
-    unknown = [f"unknown {prefix}{name}" for name in sorted(there.keys() - known)]
-    return unknown + [f"no {prefix}{name}" for name in sorted(needed - there.keys())]
-
-
-def _values(job: Mapping[str, Any]) -> Iterator[str | None]:
-    """What is said of each value of a configuration that this release does not accept."""
-    optimizer = job["optimizer"]
-    for name in (job["dataset"]["name"], optimizer.get("name"), optimizer.get("class", "none"), *optimizer):
-        if not (isinstance(name, str) and NAME.fullmatch(name)):
-            yield f"the name {name!r}"
-    for section, values in job.items():
-        for name, value in values.items() if isinstance(values, dict) else [("", values)]:
-            key = f"{section}.{name}" if name else section
-            if key in rules.NAMES:
-                continue
-            if rule := rules.rule_for(key):
-                yield rules.complaint(key, value, rule)
-            elif not isinstance(value, int | float | bool | None):
-                yield f"{key}: {value!r}"
+def _problems(job: RunConfig) -> list[str]:
+    """What of a configuration this release does not accept."""
+    found = []
+    values = {
+        "optimizer.class": job.optimizer.keras_class or "none",
+        "optimizer.name": job.optimizer.name,
+        **job.flat(),
+    }
+    for key, value in values.items():
+        name = value if key in rules.NAMES else key.rpartition(".")[2]
+        form = PATHS if key in ("optimizer.class", "model.build") else NAME
+        if not (isinstance(name, str) and form.fullmatch(name)):
+            found.append(f"the name {name!r}")
+        elif rule := rules.rule_for(key):
+            found += filter(None, [rules.complaint(key, value, rule)])
+        elif key not in rules.NAMES and not isinstance(value, Number | bool | None):
+            found.append(f"{key}: {value!r}")
+    return found
 
 
 def checked(result: RunResult) -> RunResult:
-    """The run with every text printable. Raises ValueError for a value that no training gives."""
-    if result.status not in (FINISHED, DIVERGED, FAILED, PRUNED):
-        raise ValueError(f"its status is {result.status!r}")
-    for name, value in [*result.digests.items(), *result.sources.items(), *_identity_digests(result)]:
-        if not (isinstance(value, str) and SHA256.fullmatch(value)):
-            raise ValueError(f"{name} is no sha256")
-    for name, value in result.figures.items():
-        _check_number(name, value, result)
-    _check_curves(result)
-    if not COMMIT.fullmatch(result.environment.get("git_commit", "0" * 40)):
-        raise ValueError("its git commit is none")
-    if result.started:
-        datetime.fromisoformat(result.started)
-    return replace(
-        result,
-        reason=None if result.reason is None else _text(result.reason),
-        environment={_text(name): _text(value) for name, value in result.environment.items()},
-        digests={_text(name): value for name, value in result.digests.items()},
-        sources={_text(name): value for name, value in result.sources.items()},
-    )
-
-
-def _identity_digests(result: RunResult) -> list[tuple[str, Any]]:
-    numerics = result.identity["numerics"]
-    if not all(isinstance(value, str | int | float | bool | None) for value in numerics.values()):
-        raise TypeError("numerics hold more than plain values")
-    if not all(map(str.isprintable, [*numerics, *(value for value in numerics.values() if isinstance(value, str))])):
-        raise ValueError("numerics hold what is no text")
-    return [(name, result.identity[name]) for name in ("data", "source")]
-
-
-def _check_curves(result: RunResult) -> None:
-    """Raise ValueError unless the epochs ascend, and every curve has a value for each of them (a lost run: at most)."""
-    last, expected = 0, len(result.epochs)
-    for epoch in result.epochs:
-        if isinstance(epoch, bool) or not isinstance(epoch, int) or not last < epoch <= result.job.training.epochs:
-            raise ValueError(f"epoch {printable(str(epoch))[:20]} after {last} of {result.job.training.epochs}")
-        last = epoch
-    for name, values in result.history.items():
-        if not isinstance(values, list) or len(values) > expected or (result.finished and len(values) < expected):
-            raise ValueError(f"{printable(str(name))[:80]} has not a value for each of its {expected} epochs")
-        for value in values:
-            _check_number(name, value, result)
-
-
-def _check_number(name: str, value: Any, result: RunResult) -> None:
-    """Raise ValueError for what no training gives: a share that is not in [0, 1], a difference of two not in [-1, 1]."""
-    if not NUMBER.fullmatch(name) or isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{printable(str(name))[:80]} is no number with a name")
-    if result.finished and not math.isfinite(value):
-        raise ValueError(f"{name} is {value} in a run that finished")
-    group, _, what = name.rpartition("/")
-    low, high = -math.inf, math.inf
-    is_share = what.endswith("accuracy") or what == "calibration_error"
-    if is_share:
-        low, high = (-1.0 if "gap" in group or group == "split_offset" else 0.0), 1.0
-    elif group == "time" or name == "excess/loss":
-        low = 0.0
-    elif name in ("best/epoch", "lowest/epoch"):
-        low, high = 1, result.job.training.epochs
-    if value < low - ROUNDING or value > high + ROUNDING or (is_share and math.isnan(value)):
-        raise ValueError(f"{name} is {value}, expected {low:g} to {high:g}")
+    """The run with every text printable. Raises ValueError, in one line, for a value that no training gives."""
+    try:
+        values = Values.model_validate(result)
+    except ValidationError as error:
+        [first, *_] = error.errors(include_url=False)
+        raise ValueError(printable(f"{'.'.join(map(str, first['loc']))} {first['msg']}".strip())[:300]) from error
+    return replace(result, **values.model_dump())
 
 
 def check_predictions(result: RunResult, samples: int | None = None, classes: int | None = None) -> None:
@@ -213,8 +159,7 @@ def check_predictions(result: RunResult, samples: int | None = None, classes: in
     found = result.predictions
     if found is None:
         return
-    known = DATASETS.get(result.job.dataset.name)
-    classes = classes or (known.classes if known else None)
+    classes = classes or declared_classes(result.job.dataset.name)
     if found.dtype != np.uint8 or found.ndim != 1:
         raise ValueError(f"its predictions are {found.ndim}-dimensional {found.dtype}, expected a list of uint8")
     if samples is not None and len(found) != samples:
@@ -223,13 +168,7 @@ def check_predictions(result: RunResult, samples: int | None = None, classes: in
         raise ValueError(f"it predicts class {int(found.max())} of {classes} classes, which are counted from 0")
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{type(value).__name__} in place of a text")
-    return printable(value)
-
-
-_NON_FINITE = {"inf": float("inf"), "-inf": float("-inf"), "nan": float("nan")}
+_NON_FINITE = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 
 
 def encode_nonfinite(value: Any) -> Any:

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import resolve_name
 from pathlib import Path
 
 from pipeline.models import own_code
@@ -53,7 +54,7 @@ def of_own_code(name: str, checkout: Path) -> dict[str, str]:
     """
     place = own_code.file_of(name)
     if place is None:
-        raise FileNotFoundError(f"no module {name.rpartition('.')[0]}")
+        raise FileNotFoundError(f"{name}: no module {name.rpartition('.')[0]} in {checkout}, and none is installed")
     root, file = place
     entry, own = file.relative_to(root).as_posix(), name.split(".")[0]
     if root != checkout:
@@ -157,18 +158,10 @@ def _is_for_types(node: ast.AST) -> bool:
 
 def _files(importer: str, module: Module, root: Path) -> Iterator[str]:
     """Paths below `root` of what `importer` imports, the `__init__.py` of the packages on the way included."""
+    here = ".".join(Path(importer).parts[:-1])
     for name in module.imports:
-        parts = _absolute(name, importer).split(".")
+        parts = (resolve_name(name, here) if name.startswith(".") else name).split(".")
         packages = [Path(*parts[:end], "__init__.py") for end in range(1, len(parts) + 1)]
         for path in (Path(*parts).with_suffix(".py"), *packages):
             if (root / path).is_file():
                 yield path.as_posix()
-
-
-def _absolute(name: str, importer: str) -> str:
-    """`name` with the dots of a relative import resolved."""
-    level = len(name) - len(name.lstrip("."))
-    if level == 0:
-        return name
-    above = Path(importer).parts[:-1]
-    return ".".join([*above[: len(above) - level + 1], *filter(None, [name[level:]])])

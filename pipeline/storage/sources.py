@@ -11,7 +11,7 @@ from pipeline.cli.errors import UserError
 from pipeline.storage.find import beginning
 from pipeline.storage.record import OtherRelease
 from pipeline.storage.store import RunStore
-from pipeline.storage.sweeps import SWEEP, Ledger, Lost, Sweep, without_commands
+from pipeline.storage.sweeps import SWEEP, Ledger, Lost, Sweep
 from pipeline.training.result import FINISHED, PRUNED, RunResult
 
 
@@ -31,22 +31,21 @@ class Source:
     """The key of each run that another release of this project wrote, and why it is left out."""
 
 
-def read_sources(folders: Sequence[Path], own: RunStore | None = None) -> list[Source]:
+def read_sources(folders: Sequence[Path]) -> list[Source]:
     """The runs of each folder; weights and probabilities only of the run that a picture will be made of.
 
-    A thousand runs that each keep their probabilities would take 400 MB. A folder may come from elsewhere: of the commands
-    in its records those are kept that are harmless, or that the records of the store `own` have too.
+    A thousand runs that each keep their probabilities would take 400 MB.
     """
     sources: list[Source] = []
     for folder in folders:
-        source = _read(folder, own)
+        source = _read(folder)
         if source.name in {other.name for other in sources}:
             source = dataclasses.replace(source, name=f"{source.name} ({folder.name})")
         sources.append(source)
     return sources
 
 
-def _read(folder: Path, own: RunStore | None) -> Source:
+def _read(folder: Path) -> Source:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of runs; train first (python -m pipeline.train, or dvc repro)")
     store = RunStore(folder)
@@ -70,7 +69,7 @@ def _read(folder: Path, own: RunStore | None) -> Source:
             shown = key
         results.append(result if key == shown else dataclasses.replace(result, weights=None, probabilities=None))
     published = {key: ids for key in keys if (ids := store.published(key))}
-    lost = without_commands(sweep.lost if sweep else _lost_in(store), _known_as_lost(own, sweep, store))
+    lost = sweep.lost if sweep else _lost_in(store)
     return Source(sweep.name if sweep else folder.name, folder, sweep, results, published, lost, others)
 
 
@@ -83,13 +82,3 @@ def _lost_in(store: RunStore) -> list[Lost]:
             if lost.key not in finished:
                 found.setdefault(lost.key, lost)
     return list(found.values())
-
-
-def _known_as_lost(own: RunStore | None, sweep: Sweep | None, store: RunStore) -> list[Lost]:
-    """What our own records have as lost of the sweep, or of the store where that is ours."""
-    if own is None:
-        return []
-    if sweep is None:
-        return _lost_in(store) if store.root.resolve() == own.root.resolve() else []
-    known = Ledger(own).get(sweep.id)
-    return known.lost if known else []

@@ -9,16 +9,19 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pipeline.cli.errors import UserError, printable
+import numpy as np
+
+from pipeline.cli.errors import UserError
 from pipeline.config.digests import array_digest, arrays_digest
 from pipeline.config.run_config import digest
 from pipeline.data.files import whole
-from pipeline.storage import locks, npy
+from pipeline.storage import locks
 from pipeline.storage.identity import LARGEST_PATCH
 from pipeline.storage.record import (
     DamagedRun,
@@ -44,9 +47,6 @@ AGAIN = "the command that trained it trains it again"
 
 LARGEST_RECORD = 2**28
 """Bytes of a `result.json`: that of 10,000 epochs has 3 million."""
-
-LARGEST_PREDICTIONS = 2**27
-"""Bytes of the predictions of a test set, one of each of ten million at most."""
 
 
 class RunStore:
@@ -93,13 +93,13 @@ class RunStore:
             record = result.record()
             of_probabilities: dict[str, str] = {}
             if result.predictions is not None:
-                npy.save(temporary / PREDICTIONS, result.predictions)
+                np.save(temporary / PREDICTIONS, result.predictions, allow_pickle=False)
                 record["digests"] = {**result.digests, "predictions": array_digest(result.predictions)}
             if result.probabilities is not None:
-                npy.save(temporary / PROBABILITIES, result.probabilities)
+                np.save(temporary / PROBABILITIES, result.probabilities, allow_pickle=False)
                 of_probabilities["probabilities"] = array_digest(result.probabilities)
             if result.weights is not None:
-                npy.save_weights(temporary / WEIGHTS, result.weights)
+                save_weights(temporary / WEIGHTS, result.weights)
             if result.patch:
                 (temporary / PATCH).write_bytes(result.patch)
             if noted := self.published_ids(result.key):
@@ -133,13 +133,11 @@ class RunStore:
             return self._record(key)[0]
 
     def _record(self, key: str) -> tuple[RunResult, dict[str, Any]]:
+        stored = json.loads(read_bytes(self.folder(key) / RECORD, LARGEST_RECORD))
         try:
-            stored = json.loads(read_bytes(self.folder(key) / RECORD, LARGEST_RECORD))
             return result_of(stored, key), stored
         except OtherRelease as error:
             raise OtherRelease(error.unknown, self.folder(key)) from error
-        except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-            raise ValueError(f"its record is none: {type(error).__name__} {error}") from error
 
     def read(self, key: str) -> RunResult:
         """The run `key`, checked against its digests. Raises DamagedRun, or KeyError where there is none."""
@@ -157,25 +155,26 @@ class RunStore:
 
     def _read(self, key: str) -> RunResult:
         folder = self.folder(key)
+
+        def check(name: str, found: object, noted: object) -> None:
+            if found != noted:
+                raise ValueError(f"its {name} do not match their digest")
+
         with self._found_damaged(key):
             result, stored = self._record(key)
             if result.finished:
-                result.predictions = npy.load(folder / PREDICTIONS, LARGEST_PREDICTIONS)
+                result.predictions = _load(folder / PREDICTIONS)
                 check_predictions(result)
-                if array_digest(result.predictions) != result.digests["predictions"]:
-                    raise ValueError("its predictions do not match their digest")
+                check("predictions", array_digest(result.predictions), result.digests["predictions"])
             if (folder / PATCH).is_file():
                 result.patch = read_bytes(folder / PATCH, LARGEST_PATCH)
-                if hashlib.sha256(result.patch).hexdigest() != result.environment.get("patch"):
-                    raise ValueError("its patch does not match its digest")
+                check("uncommitted changes", hashlib.sha256(result.patch).hexdigest(), result.environment.get("patch"))
             if (folder / PROBABILITIES).is_file():
-                result.probabilities = npy.load(folder / PROBABILITIES)
-                if array_digest(result.probabilities) != stored["probabilities"]:
-                    raise ValueError("its probabilities do not match their digest")
+                result.probabilities = _load(folder / PROBABILITIES)
+                check("probabilities", array_digest(result.probabilities), stored["probabilities"])
             if (folder / WEIGHTS).is_file():
-                result.weights = npy.load_weights(folder / WEIGHTS)
-                if arrays_digest(result.weights) != result.digests["final_weights"]:
-                    raise ValueError("its weights do not match their digest")
+                result.weights = _load_weights(folder / WEIGHTS)
+                check("weights", arrays_digest(result.weights), result.digests["final_weights"])
         return result
 
     @contextmanager
@@ -183,8 +182,10 @@ class RunStore:
         """Turn what reading a damaged file raises into DamagedRun."""
         try:
             yield
-        except npy.DAMAGE as error:
-            raise DamagedRun(f"{self.folder(key)}: damaged ({error}); {AGAIN}") from error
+        except UserError:
+            raise
+        except Exception as error:  # numpy and zipfile raise whatever a header leads them to
+            raise DamagedRun(f"{self.folder(key)}: damaged ({type(error).__name__}: {error}); {AGAIN}") from error
 
     def drop_weights(self, key: str) -> None:
         """Forget weights and probabilities; the figures and the predictions stay."""
@@ -207,11 +208,10 @@ class RunStore:
             noted = json.loads(read_bytes(self.folder(key) / PUBLISHED, LARGEST_RECORD))
         except (OSError, ValueError, RecursionError):
             return []
-        listed = noted if isinstance(noted, list) else [noted]
-        places = [ids for ids in listed if isinstance(ids, dict)]
         return [
-            {name: word for name, word in ids.items() if isinstance(word, str) and printable(word) == word}
-            for ids in places
+            {name: word for name, word in ids.items() if isinstance(word, str) and word.isprintable()}
+            for ids in (noted if isinstance(noted, list) else [noted])
+            if isinstance(ids, dict)
         ]
 
     def unpublished(self, keys: Iterable[str], store: str) -> list[str]:
@@ -241,3 +241,26 @@ class RunStore:
 
 def _write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(encode_nonfinite(value), indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+def _load(path: Path) -> np.ndarray:
+    """An array, mapped first: numpy refuses a header that announces more than the file holds, and nothing is unpickled."""
+    if not path.is_file():
+        raise ValueError(f"{path.name} is missing, or no file")
+    return np.array(np.load(path, mmap_mode="r", allow_pickle=False))
+
+
+def save_weights(path: Path, weights: Mapping[str, np.ndarray]) -> None:
+    """Arrays by path (`hidden_1/kernel` …), which is written with a dot: it is the name of a file within the archive."""
+    with open(path, "wb") as file:
+        np.savez(file, allow_pickle=False, **{name.replace("/", "."): array for name, array in weights.items()})
+
+
+def _load_weights(path: Path) -> dict[str, np.ndarray]:
+    with open(path, "rb") as file:  # numpy leaves a file open that it opens itself, where the archive is damaged
+        with zipfile.ZipFile(file) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
+                raise ValueError("its weights unpack to more than their file holds")
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as weights:
+            return {name.replace(".", "/"): np.asarray(weights[name]) for name in weights.files}

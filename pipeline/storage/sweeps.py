@@ -12,15 +12,19 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Lt
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from pipeline.cli.errors import UserError, printable
 from pipeline.config.run_config import RunConfig
 from pipeline.data.files import whole
 from pipeline.storage.locks import locked, recover_all, replacing
-from pipeline.storage.record import OtherRelease, read_bytes
+from pipeline.storage.record import OtherRelease, Text, read_bytes
 from pipeline.storage.store import KEY, RunStore
 from pipeline.training.result import RunResult
 
@@ -28,14 +32,15 @@ SWEEP = "sweep.json"
 LEDGER = "sweeps"
 """The folder within a store of runs that holds a record of each sweep."""
 
-ID = re.compile("[0-9A-Za-z]{0,64}")
-
 LARGEST = 2**28
 """Bytes of the record of a sweep: that of a million runs has 70 million."""
 
-_KEY = r"\+{0,2}(?:dataset|model|optimizer|training|device|experiment|sweep|seed|question|retry|force)(?:[./]\w+)*="
+_KEY = (
+    r"\+{0,2}(?:(?:dataset|model|optimizer|training|device|experiment|sweep|seed|question|retry|force)(?:[./]\w+)*"
+    r"|paths\.(?:data|runs))="
+)
 HARMLESS = re.compile(rf"python -m pipeline\.train(?: {_KEY}[\w.,:+/-]*| '{_KEY}[\w .,:+/=()\[\]-]*')*")
-"""A command that trains runs and nothing else: no path, no address, nothing that a shell or Hydra would replace."""
+"""A command that trains runs and nothing else: no address, nothing that a shell or Hydra would replace."""
 
 EARLIER = {"trained", "train_seconds", "peak_memory_mb", "machine", "workers"}
 """What records of earlier releases have besides."""
@@ -43,33 +48,42 @@ EARLIER = {"trained", "train_seconds", "peak_memory_mb", "machine", "workers"}
 RUNNING, ENDED, STOPPED = "running", "ended", "stopped"
 
 
+Key = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Command = Annotated[Text, AfterValidator(lambda command: command if HARMLESS.fullmatch(command) else "")]
+Amount = Annotated[int | float, Ge(0), Lt(math.inf)]
+
+
 @dataclass
 class Lost:
     """A run that was asked for and did not finish."""
 
-    name: str
-    status: str
+    __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
+
+    name: Text
+    status: Text
     """`failed`, `diverged` or `interrupted`."""
-    reason: str
-    command: str
+    reason: Text
+    command: Command
     """The command that trains it again."""
-    key: str = ""
+    key: Key | Literal[""] = ""
 
 
 @dataclass
 class Sweep:
-    name: str
-    keys: list[str]
+    __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
+
+    name: Text
+    keys: list[Key]
     """All runs that have a record, in the order of the jobs; failed and diverged ones too."""
-    winner: str | None = None
+    winner: Key | None = None
     """Key of the best run: the highest validation accuracy, of the configuration whose mean is the highest (never the test's)."""
     lost: list[Lost] = field(default_factory=list)
-    parent_run_id: str | None = None
+    parent_run_id: Text | None = None
     """MLflow's run that stands for the whole sweep."""
-    seconds: float = 0.0
-    id: str = ""
+    seconds: Amount = 0.0
+    id: Annotated[str, Field(pattern="^[0-9A-Za-z]{0,64}$")] = ""
     """Digest of the question and the keys asked for: the same command means the same sweep."""
-    status: str = ENDED
+    status: Text = ENDED
     """`running` (or killed), `stopped` (Ctrl-C, SIGTERM) or `ended`."""
 
     @property
@@ -77,11 +91,8 @@ class Sweep:
         """Keys of all runs that were asked for: what a killed command had not noted any more is among what was lost."""
         return {*self.keys, *(lost.key for lost in self.lost)}
 
-    def write(self, folder: Path) -> None:
-        self.write_to(folder / SWEEP)
-
-    def write_to(self, path: Path) -> None:
-        with whole(path) as temporary:
+    def write(self, folder: Path, name: str = SWEEP) -> None:
+        with whole(folder / name) as temporary:
             temporary.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
     @classmethod
@@ -90,66 +101,34 @@ class Sweep:
 
     @classmethod
     def read_from(cls, path: Path) -> Sweep:
+        """The record in a file, every value checked and every text printable. Raises UserError, or OtherRelease."""
         try:
-            return cls.of(json.loads(read_bytes(path, LARGEST)))
-        except OtherRelease as error:
-            raise OtherRelease(error.unknown, path) from error
+            plain = json.loads(read_bytes(path, LARGEST))
+            if isinstance(plain, dict):
+                plain = {name: value for name, value in plain.items() if name not in EARLIER}
+            return _schema().validate_json(json.dumps(plain))
         except (OSError, ValueError, RecursionError) as error:
-            why = printable(str(error))
-            raise UserError(f"{path}: not the record of a sweep ({why}); train again to write it") from error
-
-    @classmethod
-    def of(cls, plain: Any) -> Sweep:
-        """The record that `plain` JSON values are, its texts printable. Raises ValueError, or OtherRelease.
-
-        Keys and id become names of files, so they are looked at.
-        """
-        try:
-            plain = {name: value for name, value in plain.items() if name not in EARLIER}
-            if unknown := sorted({*plain, *(name for lost in plain["lost"] for name in lost)} - _FIELDS):
-                raise OtherRelease(printable(f"unknown {', '.join(unknown)[:80]}"))
-            sweep = cls(**{**plain, "lost": [_texts(Lost(**lost)) for lost in plain["lost"]]})
-            _texts(sweep)
-            keys = [*sweep.keys, *filter(None, (sweep.winner, *(lost.key for lost in sweep.lost)))]
-            forms = [(sweep.id, ID), *((key, KEY) for key in keys)]
-            if strange := [value for value, form in forms if not form.fullmatch(value)]:
-                raise ValueError(f"{strange[0]!r} is neither a key nor an id")
-            if not (isinstance(sweep.seconds, int | float) and 0 <= sweep.seconds < math.inf):
-                raise ValueError("a number in it is none")
-        except (TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"{type(error).__name__}: {error}") from error
-        return sweep
+            problems = error.errors(include_url=False) if isinstance(error, ValidationError) else []
+            if unknown := [str(each["loc"][-1]) for each in problems if each["type"] == UNKNOWN]:
+                raise OtherRelease(printable(f"unknown {', '.join(unknown)}")[:100], path) from error
+            why = "; ".join(f"{'.'.join(map(str, each['loc']))} {each['msg']}" for each in problems[:3]) or str(error)
+            raise UserError(f"{path}: not the record of a sweep ({printable(why)}); train again to write it") from error
 
 
-Record = TypeVar("Record", "Sweep", "Lost")
-_FIELDS = {field.name for field in (*fields(Sweep), *fields(Lost))}
+UNKNOWN = "unexpected_keyword_argument"
+"""What pydantic calls a field that is not declared."""
 
 
-def _texts(record: Record) -> Record:
-    """Make every text of a record printable. Raises TypeError for another value in its place."""
-    for each in fields(record):
-        value = getattr(record, each.name)
-        if each.type == "str" or (each.type == "str | None" and value is not None):
-            if not isinstance(value, str):
-                raise TypeError(f"{type(value).__name__} in place of a text: {each.name}")
-            setattr(record, each.name, printable(value))
-    return record
-
-
-def without_commands(lost: Sequence[Lost], own: Sequence[Lost] = ()) -> list[Lost]:
-    """Lost runs of a record that others may have written: of their commands those that are harmless, or in our `own` record."""
-    ours = {(run.key, run.command) for run in own}
-    return [
-        run if (run.key, run.command) in ours or HARMLESS.fullmatch(run.command) else replace(run, command="")
-        for run in lost
-    ]
+@cache
+def _schema() -> TypeAdapter[Sweep]:
+    return TypeAdapter(Sweep)
 
 
 def title(jobs: Sequence[RunConfig]) -> str:
     """A few words on the runs of a sweep, for a list of sweeps."""
     names = list(dict.fromkeys(job.optimizer.name for job in jobs))
     shown = ", ".join(names) if len(names) <= 3 else f"{len(names)} optimizers"
-    widths = list(dict.fromkeys("x".join(map(str, job.model.hidden)) for job in jobs))
+    widths = list(dict.fromkeys(job.shape for job in jobs))
     shape = f"{widths[0]}" if len(widths) == 1 else f"{len(widths)} networks"
     seeds = len({job.seed for job in jobs})
     return f"{shown}, {shape}, {seeds} seed{'s' if seeds > 1 else ''}"
@@ -174,7 +153,7 @@ class Ledger:
 
     def write(self, sweep: Sweep) -> None:
         with locked(self.store):
-            sweep.write_to(self.path(sweep.id))
+            sweep.write(self.folder, self.path(sweep.id).name)
 
     def get(self, sweep_id: str) -> Sweep | None:
         """The record of the sweep of this very id; None where there is none that can be read."""

@@ -149,7 +149,7 @@ class Session:
                 self.publisher.show(run, epoch.epoch, epoch.metrics)
 
             prune = self.batches.prune if self.batches else None
-            this_process = ThisProcess(progress.begin, on_epoch, prune or never)
+            this_process = ThisProcess(self.store, progress.begin, on_epoch, prune or never)
             executor: Executor = this_process
             if prune is None:
                 executor = choose_executor(self.new, self.settings, self.pool, self.store, self.id, this_process)

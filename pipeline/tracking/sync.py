@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pipeline.config import rules
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
-from pipeline.storage.sweeps import ENDED, SWEEP, Ledger, Sweep, lost_tags, related, title, without_commands
+from pipeline.storage.sweeps import ENDED, SWEEP, Ledger, Sweep, lost_tags, related, title
 from pipeline.tracking import models
 from pipeline.tracking.describe import origin_tags, span
 from pipeline.tracking.runs import FAILED, FINISHED, KILLED
@@ -59,9 +59,7 @@ def _sweeps(store: RunStore) -> list[Sweep]:
     """The sweeps of a store, first one first; for the folder of one sweep, which may come from elsewhere, that one."""
     if not (store.root / SWEEP).is_file():
         return list(reversed(list(Ledger(store))))
-    sweep = Sweep.read(store.root)
-    sweep.lost = without_commands(sweep.lost)
-    return [sweep]
+    return [Sweep.read(store.root)]
 
 
 def find_unsent(store: RunStore, tracker: Tracker, group: Group) -> list[UnreadableRun]:

@@ -23,14 +23,14 @@ def factors(training: Training, step: np.ndarray, steps: int) -> np.ndarray:
     if name == "cosine":
         return _half_cosine(step / (epochs * steps))
     if name == "piecewise":
-        passed = np.searchsorted(np.asarray(training.boundaries) * steps, step, side="right")
-        return np.asarray([1.0, *training.factors])[passed]
+        place = np.searchsorted(np.asarray(training.boundaries) * steps, step, side="right")
+        return np.asarray([1.0, *training.factors])[place]
     if name == "constant" or not training.decay_epochs:
         return np.ones_like(step)
     passed = step / (training.decay_epochs * steps)
     if name == "cosine_restarts":
-        period = np.floor(np.log2(passed + 1))
-        return _half_cosine((passed - (2**period - 1)) / 2**period)
+        length = 2 ** np.floor(np.log2(passed + 1))
+        return _half_cosine((passed - (length - 1)) / length)
     if name == "inverse_time":
         return 1 / (1 + (1 / decay - 1) * passed)
     if name == "polynomial":

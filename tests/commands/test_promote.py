@@ -30,8 +30,8 @@ from pipeline.sweep.reproduction import Reproduction, Verdict
 from pipeline.tracking import open_tracker, promotion
 from pipeline.tracking.promotion import Candidate, NotPromoted
 from pipeline.training.result import RunResult
+from tests.support.factory import make_job
 from tests.unit.training.command import Place, command
-from tests.unit.training.factory import make_job
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 """MLflow and its libraries warn of themselves here and there."""

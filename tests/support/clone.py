@@ -58,10 +58,6 @@ class Clone:
         shutil.copytree(self.path, to, symlinks=True, ignore=shutil.ignore_patterns("tmp", *left_out))
         return Clone(to, self.first)
 
-    def restore(self) -> None:
-        """As it was at the last commit."""
-        self.run("git reset --quiet --hard && dvc checkout --quiet --force")
-
 
 def environment() -> dict[str, str]:
     """That of a person who has the project's Python on the PATH and a name in git, and none of what this process has."""

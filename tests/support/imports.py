@@ -13,9 +13,7 @@ PACKAGES = ("pipeline", "hydra_plugins")
 
 @cache
 def graph() -> grimp.ImportGraph:
-    return grimp.build_graph(
-        *PACKAGES, include_external_packages=True, exclude_type_checking_imports=True, cache_dir=None
-    )
+    return grimp.build_graph(*PACKAGES, exclude_type_checking_imports=True, cache_dir=None)
 
 
 @cache
@@ -30,14 +28,15 @@ def path_of(module: str) -> str:
     return modules()[module].relative_to(CHECKOUT).as_posix()
 
 
-@cache
-def upstream(module: str) -> set[str]:
-    """All that `module` imports, directly or not, other packages included."""
-    return graph().find_upstream_modules(module)
-
-
 def closure(module: str) -> set[str]:
     """The project's modules that importing `module` runs: itself, what it imports, and the packages that these lie in."""
-    found = {module, *(name for name in upstream(module) if name in modules())}
+    found = {module, *(name for name in graph().find_upstream_modules(module) if name in modules())}
     above = {".".join(name.split(".")[:depth]) for name in found for depth in range(1, name.count(".") + 1)}
     return found | (above & modules().keys())
+
+
+COMMANDS = sorted(
+    name
+    for name, path in modules().items()
+    if name.startswith("pipeline.") and 'if __name__ == "__main__"' in path.read_text("utf-8")
+)

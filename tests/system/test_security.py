@@ -3,96 +3,53 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.cli import console
 from pipeline.cli.errors import UserError
 from pipeline.statistics import declaration
-from pipeline.storage import lineage
 from tests.unit.training.command import Place
 
-# --- YAML
-
-
-class Evil:
-    def __init__(self, tmp_path: Path) -> None:
-        self.sentinel = tmp_path / "sentinel"
-        self.text = f"stages: !!python/object/apply:os.system ['touch {self.sentinel}']\nmeasures: 1\n"
-
-
-@pytest.fixture
-def evil(tmp_path: Path) -> Iterator[Evil]:
-    made = Evil(tmp_path)
-    yield made
-    assert not made.sentinel.exists()
-
 
 @pytest.mark.fault("hostile input")
-def test_objects_in_yaml_are_not_made(evil: Evil, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console, "PROJECT", tmp_path)
-    (tmp_path / "dvc.lock").write_text(evil.text)
-    assert list(lineage.locked_outputs("digits")) == []
-    (tmp_path / "comparison.yaml").write_text(evil.text)
+def test_objects_in_yaml_are_not_made(tmp_path: Path) -> None:
+    sentinel = tmp_path / "sentinel"
+    evil = f"stages: !!python/object/apply:os.system ['touch {sentinel}']\nmeasures: 1\n"
+    (tmp_path / "comparison.yaml").write_text(evil)
     with pytest.raises(UserError, match=r"comparison\.yaml"):
         declaration.load(tmp_path / "comparison.yaml")
-
-
-@pytest.mark.fault("hostile input")
-def test_objects_in_a_configuration_are_not_made(evil: Evil, tmp_path: Path, processed: Path) -> None:
-    """`--config-dir` puts a folder of a person's own before Hydra."""
-    (tmp_path / "conf" / "hydra" / "job_logging").mkdir(parents=True)
-    (tmp_path / "conf" / "hydra" / "job_logging" / "evil.yaml").write_text(evil.text)
-    place = Place(tmp_path, processed)
-    done = place.train(f"--config-dir={tmp_path / 'conf'}", "hydra/job_logging=evil")
-    assert done.status == 2
-    assert len(done.err.splitlines()) == 1
-
-
-# --- passwords
-
-
-@dataclass
-class Told:
-    status: int
-    out: str
-    err: str
-    root: Path
+    assert not sentinel.exists()
 
 
 SECRETS = ("hunter2", "t0ken")
 ADDRESS = "http://ada:hunter2@127.0.0.1:1/?key=t0ken"
 
 
-@pytest.fixture(scope="module", params=["MLFLOW_TRACKING_URI", "tracking.uri"])
-def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, processed: Path, keras: Any) -> Told:
-    """A run, or a sweep of which a run is lost, that is to be told to a server that is not there."""
-    place = Place(tmp_path_factory.mktemp("project"), processed)
-    small = ["tracking=server", "model.width=4", "training.epochs=1", "optimizer=sgd"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        if request.param == "MLFLOW_TRACKING_URI":
-            patch.setenv("MLFLOW_TRACKING_URI", ADDRESS)
-            done = place.train(*small)
-        else:
-            lost = ["optimizer.learning_rate=0.1,1000", "training.loss=mean_squared_error", "model.activation=linear"]
-            done = place.train("-m", *small, *lost, "hydra.verbose=true", f"tracking.uri='{ADDRESS}'")
-    return Told(done.status, done.out, done.err, place.root)
-
-
 @pytest.mark.fault("secrets")
-def test_a_password_reaches_no_file_and_no_line(told: Told) -> None:
+@pytest.mark.usefixtures("keras")
+@pytest.mark.parametrize("given_by", ["MLFLOW_TRACKING_URI", "tracking.uri"])
+def test_a_password_reaches_no_file_and_no_line(
+    given_by: str, tmp_path: Path, processed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a run, or a sweep of which a run is lost, that is to be told to a server that is not there."""
+    (tmp_path / "project").mkdir()
+    place = Place(tmp_path / "project", processed)
+    small = ["tracking=server", "model.width=4", "training.epochs=1", "optimizer=sgd"]
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    if given_by == "MLFLOW_TRACKING_URI":
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", ADDRESS)
+        told = place.train(*small)
+    else:
+        lost = ["optimizer.learning_rate=0.1,1000", "training.loss=mean_squared_error", "model.activation=linear"]
+        told = place.train("-m", *small, *lost, "hydra.verbose=true", f"tracking.uri='{ADDRESS}'")
     assert told.status in (0, 5)
     assert "tracking at http://***@127.0.0.1:1/?***" in told.err
     assert len(told.err.splitlines()) == 1
-    written = {path: path.read_bytes() for path in told.root.rglob("*") if path.is_file()}
-    assert any(path.name == "result.json" for path in written)
-    assert any(path.name == "overrides.yaml" for path in written)
+    written = {path: path.read_bytes() for path in place.root.rglob("*") if path.is_file()}
+    assert {"result.json", "overrides.yaml"} <= {path.name for path in written}
     for secret in SECRETS:
         assert secret not in told.out + told.err
         assert [path for path, content in written.items() if secret.encode() in content] == []

@@ -127,7 +127,7 @@ def test_the_same_command_trains_what_is_missing(resumed: Resumed) -> None:
 # --- more of what may happen
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])
 def test_a_stopped_command_cancels_what_it_submitted(
     cluster: Cluster, place: Place, number: signal.Signals, status: int
@@ -144,7 +144,7 @@ def test_a_stopped_command_cancels_what_it_submitted(
     assert len(place.runs) == 6
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_shares_outlive_a_command_that_is_killed_and_the_next_one_waits_for_them(
     cluster: Cluster, place: Place
 ) -> None:
@@ -160,7 +160,7 @@ def test_shares_outlive_a_command_that_is_killed_and_the_next_one_waits_for_them
     assert len(place.runs) == 6
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_share_that_slurm_requeues_goes_on_where_it_was(cluster: Cluster, place: Place) -> None:
     command = cluster.start(place, *SLOW)
     command.wait(lambda: command.trained(0))
@@ -174,7 +174,7 @@ def test_a_share_that_slurm_requeues_goes_on_where_it_was(cluster: Cluster, plac
     assert [line["key"] for line in journal if "key" in line][: len(kept)] == kept
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_before_its_time_limit_a_share_ends_by_itself(cluster: Cluster, place: Place) -> None:
     words = ["optimizer=sgd", "model.width=8", "seed=0,1,2", "training.epochs=3000", "hydra.launcher.timeout_min=1"]
     command = cluster.start(place, *words, "hydra.launcher.signal_seconds=35")

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import os
-import random
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,24 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.system.faults.rounds import ROUNDS
 from tests.system.faults.workspace import Workspace
-
-
-@pytest.fixture
-def rounds(record_property: Callable[[str, object], None]) -> int:
-    """How often a fault is injected: once in `make test`, FAULT_ROUNDS times in `make faults`."""
-    record_property("repetitions", ROUNDS)
-    return ROUNDS
-
-
-@pytest.fixture
-def chance(record_property: Callable[[str, object], None]) -> random.Random:
-    """The moments of faults, from FAULT_SEED; printed, so that a failure can be had again."""
-    seed = int(os.environ.get("FAULT_SEED", time.time_ns() % 2**32))
-    record_property("seed", seed)
-    print(f"FAULT_SEED={seed}")
-    return random.Random(seed)
 
 
 @pytest.fixture
@@ -43,8 +24,8 @@ class Disk:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def mount(self, options: str, *more: str) -> None:
-        command = ["mount", "-t", "tmpfs", "-o", options, *more, "tmpfs", str(self.path)]
+    def mount(self, options: str) -> None:
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(self.path)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -108,9 +107,7 @@ def test_a_server_that_is_no_good(
     bad = Server({})
     bad.answer = answer
     try:
-        started = time.monotonic()
         not_there_yet(workspace, bad.url)
-        assert time.monotonic() - started < 20
     finally:
         bad.close()
 

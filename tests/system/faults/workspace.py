@@ -36,9 +36,9 @@ class Workspace(Place):
         with closing(sqlite3.connect(self.database)) as connection:
             return dict(connection.execute("SELECT status, count(*) FROM runs GROUP BY status").fetchall())
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
+    def start(self, *words: str, program: tuple[str, str] = ("-m", "pipeline.train")) -> subprocess.Popen[str]:
         """The same in a process of its own."""
-        line = [sys.executable, "-m", "pipeline.train", *self._tracked(words)]
+        line = [sys.executable, *program, *self._tracked(words)]
         pipe = subprocess.PIPE
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_"))}
         return subprocess.Popen(

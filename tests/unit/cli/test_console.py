@@ -17,7 +17,7 @@ import pytest
 from pipeline.cli import console, signals
 from pipeline.cli.console import PROJECT, VERBOSE
 from pipeline.cli.errors import UserError
-from tests.system.test_imports import COMMANDS
+from tests.support.imports import COMMANDS
 from tests.unit.training.command import Said, command
 
 OTHERS = [
@@ -134,11 +134,3 @@ def test_a_signal_takes_effect_when_what_it_would_disturb_is_done_and_the_second
             start()
         assert signal.getsignal(signal.SIGTERM) is signals._stop_at_once
     assert done == ["all of it"] * (2 - count)
-
-
-def test_a_word_that_is_no_text_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    """A file's name may hold any bytes; records and logs are UTF-8."""
-    with pytest.raises(SystemExit) as ended:
-        console.run(lambda argv: 0, ["out=/tmp/\udcff"])
-    assert ended.value.code == 2
-    assert capsys.readouterr().err.startswith("error: out=/tmp/\\udcff: expected UTF-8")

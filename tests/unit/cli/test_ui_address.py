@@ -17,23 +17,21 @@ OTHER = "http://127.0.0.1:5001"
 @pytest.mark.fault("the port of the UI")
 def test_links_follow_the_port_of_make_ui(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    page = tmp_path / ui.REPORT
+    page = tmp_path / "reports/index.html"
     tracker = open_tracker("sqlite", root=tmp_path, environment={})
     folders = [factory.write_experiment(tmp_path / "results/book", factory.book_runs(2))]
     compare.compare(folders, page.parent, tmp_path)
     assert f'href="{ui_address.DEFAULT}/#/experiments/' in page.read_text()
 
-    [line] = ui.note_address(tracker, OTHER)
-    assert line == f"the links of {page} lead to {ui_address.DEFAULT}; for links to here: python -m pipeline.compare"
+    ui.note_address(tracker, OTHER)
     compare.compare(folders, page.parent, tmp_path)
     assert f'href="{OTHER}/#/experiments/' in page.read_text()
     assert ui_address.DEFAULT not in page.read_text()
-    assert ui.note_address(tracker, OTHER) == []
 
 
 def test_a_ui_on_another_store_is_not_where_links_lead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "here"))
-    assert ui.note_address(open_tracker("sqlite", root=tmp_path / "elsewhere", environment={}), OTHER) == []
+    ui.note_address(open_tracker("sqlite", root=tmp_path / "elsewhere", environment={}), OTHER)
     assert ui_address.noted(tmp_path / "here") == ui_address.DEFAULT
 
 
@@ -43,10 +41,4 @@ def test_a_ui_on_another_store_is_not_where_links_lead(tmp_path: Path, monkeypat
 def test_a_note_that_is_no_loopback_address_is_not_believed(tmp_path: Path, content: str) -> None:
     (tmp_path / ui_address.NOTE).parent.mkdir(parents=True)
     (tmp_path / ui_address.NOTE).write_text(content, "latin-1")
-    assert ui_address.noted(tmp_path) == ui_address.DEFAULT
-
-
-def test_a_checkout_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
-    (tmp_path / ".dvc").touch()
-    ui_address.note(tmp_path, OTHER)
     assert ui_address.noted(tmp_path) == ui_address.DEFAULT

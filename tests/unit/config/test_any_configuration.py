@@ -16,7 +16,6 @@ from pipeline.config.commandline import check
 from pipeline.config.compose import ConfigurationError, against_data, problems, to_job
 from pipeline.config.run_config import RunConfig, canonical_json, digest
 from tests.support.factory import settings as composed
-from tests.system.faults.rounds import examples
 
 NUMBERS = [0, -1, -5, 1, 2, 31, 2**31, 2**63, 2**64 - 1, 2**64, 10**30, 0.5, -0.0, 1e-320, 1e400, -1e400, math.nan]
 WORDS = ["nan", "1e400", "null", "", " ", "a\0b", "../x", "${seed}", "relu", "adam", "true", "[1,2]", "é🧪", "\x1b[2J"]
@@ -28,7 +27,7 @@ value = st.recursive(
 keys = st.sampled_from(
     [*rules.RULES, *(f"optimizer.{name}" for name in rules.HYPERPARAMETERS), "optimizer.lr", "x", "model"]
 )
-any_speed = settings(deadline=None, database=None, max_examples=examples(60))
+any_speed = settings(deadline=None, database=None, max_examples=60)
 
 
 def changed(optimizer: str, changes: dict[str, Any]) -> dict[str, Any]:

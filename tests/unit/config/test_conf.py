@@ -61,11 +61,6 @@ def test_the_book_is_the_book() -> None:
     assert job.model.kernel_initializer == "glorot_uniform"
 
 
-def test_samples_are_held_out_at_random_and_the_learning_rate_stays_unless_it_is_said_otherwise() -> None:
-    job = to_job(plain(composed()))
-    assert (job.dataset.validation, job.dataset.label_noise, job.training.schedule) == ("random", 0.0, "constant")
-
-
 @pytest.mark.parametrize("name", rules.options("experiment"))
 def test_an_experiment_opens_with_what_it_promises(name: str) -> None:
     opening = (rules.CONF / "experiment" / f"{name}.yaml").read_text().partition("\n")[2]

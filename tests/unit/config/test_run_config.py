@@ -33,16 +33,6 @@ def test_a_name_is_what_a_person_reads(changes: dict[str, Any], name: str) -> No
     assert make_job(**changes).name == name
 
 
-def test_hidden_wins_over_width_and_depth() -> None:
-    assert make_job(hidden=[300, 100], width=7, depth=3).model.hidden == (300, 100)
-
-
-@pytest.mark.parametrize(("hidden", "width", "depth"), [((5,), 5, 1), ((5, 5), 5, 2), ((5, 6), None, 2)])
-def test_width_is_told_where_there_is_one(hidden: tuple[int, ...], width: int | None, depth: int) -> None:
-    job = make_job(hidden=list(hidden))
-    assert (job.width, job.depth) == (width, depth)
-
-
 def test_the_configuration_is_without_the_seed() -> None:
     assert make_job(seed=1).configuration == make_job(seed=2).configuration
 

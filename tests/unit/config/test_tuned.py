@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.config import tuned
+from pipeline.config import rules
 from pipeline.config.compose import ConfigurationError, composed
 
 
@@ -12,12 +12,12 @@ def test_each_optimizer_gets_its_rate_at_its_width() -> None:
     names = [(optimizer, width) for optimizer in ("sgd", "adam") for width in (16, 512)]
     words = [["sweep=overfitting", f"optimizer={name}", f"model.width={width}"] for name, width in names]
     rates = [values["optimizer"]["learning_rate"] for values in composed(words)]
-    assert rates == [tuned.table()[name][width] for name, width in names]
+    assert rates == [rules.tuned_rates()[name][width] for name, width in names]
     assert rates[0] != rates[2], "sgd and adam"
 
 
 def test_the_same_widths_are_tuned_for_all() -> None:
-    assert len({tuple(rates) for rates in tuned.table().values()}) == 1
+    assert len({tuple(rates) for rates in rules.tuned_rates().values()}) == 1
 
 
 def test_a_width_that_is_not_tuned_is_refused() -> None:

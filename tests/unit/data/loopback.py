@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -48,12 +47,6 @@ class Server:
 def good(handler: BaseHTTPRequestHandler, body: bytes) -> None:
     _start(handler, 200, {"Content-Length": str(len(body))})
     handler.wfile.write(body)
-
-
-def truncating(handler: BaseHTTPRequestHandler, body: bytes) -> None:
-    _start(handler, 200, {"Content-Length": str(len(body))})
-    handler.wfile.write(body[: len(body) // 2])
-    handler.close_connection = True
 
 
 def cut_without_length(handler: BaseHTTPRequestHandler, body: bytes) -> None:
@@ -115,10 +108,6 @@ def endless(handler: BaseHTTPRequestHandler, body: bytes) -> None:
     _start(handler, 200, {})
     while not handler.closing.is_set():  # type: ignore[attr-defined]
         handler.wfile.write(bytes(1 << 16))
-
-
-def hanging_up(handler: BaseHTTPRequestHandler, body: bytes) -> None:
-    handler.connection.shutdown(socket.SHUT_RDWR)
 
 
 def declaring_gzip(handler: BaseHTTPRequestHandler, body: bytes) -> None:

@@ -18,18 +18,14 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "tiny"
 
 
-def test_what_is_written_is_loaded(folder: Path) -> None:
+def test_what_is_written_is_loaded_as_read_only_memory_maps(folder: Path) -> None:
     written, loaded = tiny.arrays(), arrays.load(folder)
     for name, array in written.named().items():
-        assert np.array_equal(array, getattr(loaded, name))
+        found = getattr(loaded, name)
+        assert np.array_equal(array, found)
+        assert isinstance(found, np.memmap)
+        assert not found.flags.writeable
     assert (loaded.name, loaded.classes, loaded.image_shape) == ("tiny", 4, (2, 3))
-
-
-def test_arrays_are_read_only_memory_maps(folder: Path) -> None:
-    loaded = arrays.load(folder)
-    for array in loaded.named().values():
-        assert isinstance(array, np.memmap)
-        assert not array.flags.writeable
 
 
 def flip_a_bit(path: Path) -> None:
@@ -77,7 +73,7 @@ def test_no_folder_names_the_commands(tmp_path: Path) -> None:
     assert "dvc repro preprocess" in str(raised.value)
 
 
-@pytest.mark.parametrize("name", ["meta.json", "train_images.npy", "test_labels.npy"])
+@pytest.mark.parametrize("name", ["meta.json", "train_images.npy"])
 @pytest.mark.parametrize("damage", ["missing", "empty", "cut", "nonsense"])
 def test_damage_is_named(folder: Path, name: str, damage: str) -> None:
     path = folder / name
@@ -95,15 +91,12 @@ def test_damage_is_named(folder: Path, name: str, damage: str) -> None:
         ("train_labels", np.zeros(11, np.uint8), r"train_labels.npy holds uint8 \(11,\), expected uint8 \(12,\)"),
         ("test_images", np.zeros((5, 6)), "test_images.npy holds float64"),
         ("train_images", np.zeros((), np.float32), "damaged"),
+        ("test_labels", np.array([{}]), "damaged"),
     ],
 )
-def test_another_form_is_refused(folder: Path, name: str, array: np.ndarray, named: str) -> None:
+def test_another_form_is_refused_and_pickles_are_not_opened(
+    folder: Path, name: str, array: np.ndarray, named: str
+) -> None:
     np.save(folder / f"{name}.npy", array)
     with pytest.raises(UserError, match=named):
-        arrays.load(folder)
-
-
-def test_pickles_are_not_opened(folder: Path) -> None:
-    np.save(folder / "test_labels.npy", np.array([{}]), allow_pickle=True)
-    with pytest.raises(UserError, match="damaged"):
         arrays.load(folder)

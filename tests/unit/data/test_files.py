@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.cli.console import PROJECT
 from pipeline.cli.errors import UserError
 from pipeline.data import files
 from pipeline.data.files import whole
@@ -102,64 +101,3 @@ def test_leftovers_of_the_dead_go_and_work_of_the_living_stays(tmp_path: Path) -
     (tmp_path / f".d.{dead.pid}.old").mkdir()
     files.clear_leftovers(tmp_path)
     assert names(tmp_path) == sorted([".gitignore", f".b.{living}.part", f"c.{dead.pid}.part", f".{2**70}.part"])
-
-
-KILLED_EVERYWHERE = """
-import os, signal, sys
-from pathlib import Path
-import numpy as np
-from pipeline.data import arrays
-from tests.unit.data import tiny
-
-folder = Path(sys.argv[1]) / "tiny"
-old = tiny.arrays(samples=12)
-new = tiny.arrays(samples=8)
-watched = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir"}
-
-def killed_at(n):
-    seen = 0
-    def hook(event, arguments):
-        nonlocal seen
-        if event in watched and str(arguments[0]).startswith(sys.argv[1]):
-            seen += 1
-            if seen == n:
-                os.kill(os.getpid(), signal.SIGKILL)
-    pid = os.fork()
-    if pid == 0:
-        sys.addaudithook(hook)
-        arrays.write(new, folder)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
-
-n = 0
-while True:
-    n += 1
-    arrays.write(old, folder)
-    killed = killed_at(n)
-    state = "absent"
-    if folder.exists():
-        found = arrays.load(folder)
-        state = {12: "old", 8: "new"}[len(found.train_images)]
-    print(n, killed, state)
-    if not killed:
-        break
-arrays.write(new, folder)
-print(*sorted(os.listdir(sys.argv[1])))
-"""
-
-
-@pytest.mark.fault("SIGKILL")
-def test_killed_at_every_step_it_leaves_nothing_half_written(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED_EVERYWHERE, str(tmp_path)],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    *steps, left = done.stdout.splitlines()
-    states = [step.split()[2] for step in steps]
-    assert len(steps) > 10
-    assert states.index("new") >= len(states) // 2
-    assert states.count("absent") <= 1  # between the two renames, and then there is nothing rather than a half
-    assert left == "tiny"

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from pipeline.cli.errors import UserError
-from pipeline.data import idx, raw
-from pipeline.data.sources import MNIST, compress
+from pipeline.data import idx, raw, sources
+from pipeline.data.mirrors import compress
+from pipeline.data.samples import Decoded
 from tests.unit.data import tiny
 
 IMAGES, LABELS = tiny.FILES[0].name, tiny.FILES[1].name
@@ -20,19 +21,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def damaged(folder: Path, name: str, unpacked: bytes) -> str:
-    (folder / name).write_bytes(compress(unpacked))
-    with pytest.raises(UserError) as raised:
-        raw.read(tiny.TINY, folder)
-    message = str(raised.value)
-    assert name in message
-    assert message.endswith("To replace it: python -m pipeline.fetch dataset=tiny")
-    return message
-
-
 def test_sound_files(folder: Path) -> None:
-    train, test = raw.read(tiny.TINY, folder)
-    found = (train.images, train.labels, test.images, test.labels)
+    decoded = raw.read(tiny.TINY, folder)
+    found = [array for part in (decoded.train, decoded.test) for array in (part.images, part.labels)]
     assert all(np.array_equal(a, b) for a, b in zip(found, tiny.ARRAYS.values(), strict=True))
 
 
@@ -44,37 +35,47 @@ def test_missing_file(folder: Path) -> None:
         raw.read(tiny.TINY, folder)
 
 
-def test_structure_is_named_before_the_digest(folder: Path) -> None:
-    data = bytearray(tiny.UNPACKED[IMAGES])
-    data[4:8] = (2**31).to_bytes(4, "big")
-    assert "count 2,147,483,648" in damaged(folder, IMAGES, bytes(data))
+def with_count(data: bytes, count: int) -> bytes:
+    return data[:4] + count.to_bytes(4, "big") + data[8:]
 
 
-def test_a_label_too_high(folder: Path) -> None:
-    assert "label 11 is 4, expected 0 to 3" in damaged(folder, LABELS, tiny.UNPACKED[LABELS][:-1] + b"\4")
+@pytest.mark.parametrize(
+    ("name", "unpacked", "named"),
+    [
+        (IMAGES, with_count(tiny.UNPACKED[IMAGES], 2**31), "count 2,147,483,648"),
+        (LABELS, tiny.UNPACKED[LABELS][:-1] + b"\4", "label 11 is 4, expected 0 to 3"),
+        (LABELS, idx.encode(np.zeros(11, np.uint8)), f"{LABELS} has 11 labels"),
+        (tiny.FILES[2].name, bytes(46), "magic number"),
+    ],
+    ids=["structure before digest", "label too high", "fewer labels", "test files too"],
+)
+def test_a_damaged_file_is_named_with_the_command_that_replaces_it(
+    folder: Path, name: str, unpacked: bytes, named: str
+) -> None:
+    (folder / name).write_bytes(compress(unpacked))
+    with pytest.raises(UserError) as raised:
+        raw.read(tiny.TINY, folder)
+    message = str(raised.value)
+    assert name in message
+    assert named in message
+    assert message.endswith("To replace it: python -m pipeline.fetch dataset=tiny")
 
 
-def test_fewer_labels_than_images(folder: Path) -> None:
-    message = damaged(folder, LABELS, idx.encode(np.zeros(11, np.uint8)))
-    assert f"{IMAGES}: count is 12, but" in message
-    assert f"{LABELS} has 11 labels" in message
+# Letters as EMNIST has them
 
 
-def test_test_files_are_checked_as_well(folder: Path) -> None:
-    assert "magic number" in damaged(folder, tiny.FILES[2].name, bytes(46))
+def emnist(labels: np.ndarray, images: np.ndarray) -> Decoded:
+    dataset = sources.find("emnist_letters")
+    content = dict(zip(dataset.files, [compress(idx.encode(array)) for array in (images, labels) * 2], strict=True))
+    return raw.decode(dataset, content, Path("emnist"))
 
 
-# The real files
-
-
-@pytest.fixture(scope="module")
-def mnist(mnist_folder: Path) -> dict[str, raw.Samples]:
-    return dict(zip(("train", "test"), raw.read(MNIST, mnist_folder), strict=True))
-
-
-def test_means_of_mnist_are_the_published_ones(mnist: dict[str, raw.Samples]) -> None:
-    counts = np.bincount(mnist["train"].images.reshape(-1), minlength=256)
-    pixels = np.arange(256) / 255
-    mean = np.average(pixels, weights=counts)
-    assert mean == pytest.approx(0.1307, abs=5e-5)
-    assert np.sqrt(np.average((pixels - mean) ** 2, weights=counts)) == pytest.approx(0.3081, abs=5e-5)
+def test_letters_are_turned_upright_and_counted_from_0() -> None:
+    images = np.arange(26 * 6, dtype=np.uint8).reshape(26, 2, 3)
+    found = emnist(np.arange(1, 27, dtype=np.uint8), images)
+    assert found.train.labels.tolist() == list(range(26))
+    assert (found.classes[0], found.classes[25]) == ("a", "z")
+    assert np.array_equal(found.train.images, images.transpose(0, 2, 1))
+    assert found.shape == (3, 2)
+    with pytest.raises(UserError, match=r"labels-idx1-ubyte\.gz: label 0 is 0, expected 1 to 26"):
+        emnist(np.arange(26, dtype=np.uint8), images)

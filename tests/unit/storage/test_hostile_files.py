@@ -26,12 +26,11 @@ from pipeline.storage.store import RECORD, DamagedRun, RunStore
 from pipeline.storage.sweeps import Sweep
 from pipeline.training.result import RunResult
 from tests.support.factory import KEY, stored
-from tests.system.faults.rounds import ROUNDS, examples
 
 ENOUGH = 8 * 2**20
 """Bytes that reading a run of a few kilobytes may take at most, whatever its files announce."""
 
-any_speed = settings(deadline=None, database=None, max_examples=examples(60))
+any_speed = settings(deadline=None, database=None, max_examples=60)
 
 
 @pytest.fixture(scope="module")
@@ -72,21 +71,20 @@ FILES = [RECORD, "predictions.npy", "probabilities.npy", "weights.npz", "uncommi
 @pytest.mark.fault("stored result damaged")
 @pytest.mark.parametrize("name", FILES)
 def test_every_flipped_byte_is_found_or_does_not_matter(folder: Path, name: str) -> None:
-    """Every byte of every file, one bit of it (all eight with FAULT_ROUNDS)."""
+    """Every byte of every file, one bit of it."""
     store, path = RunStore(folder.parent), folder / name
     sound, whole = path.read_bytes(), content(store.read(KEY))
-    step = 1 if len(sound) < 500 or ROUNDS > 1 else 5
+    step = 1 if len(sound) < 500 else 5
     found = 0
     try:
         for position in range(0, len(sound), step):
-            for bit in range(8) if ROUNDS > 1 else [position % 8]:
-                spoilt = bytearray(sound)
-                spoilt[position] ^= 1 << bit
-                path.write_bytes(spoilt)
-                try:
-                    assert content(store.read(KEY)) == whole, f"{name}: byte {position}, bit {bit}"
-                except DamagedRun:
-                    found += 1
+            spoilt = bytearray(sound)
+            spoilt[position] ^= 1 << position % 8
+            path.write_bytes(spoilt)
+            try:
+                assert content(store.read(KEY)) == whole, f"{name}: byte {position}"
+            except DamagedRun:
+                found += 1
     finally:
         path.write_bytes(sound)
     assert found
@@ -185,7 +183,6 @@ HOSTILE: dict[str, tuple[str, Callable[[Path], bytes]]] = {
         "predictions.npy",
         lambda sentinel: b"\x93NUMPY\x01\x00\x76\x00" + f"open({str(sentinel)!r}, 'w')".encode().ljust(117) + b"\n",
     ),
-    "a terabyte announced in weights": ("weights.npz", lambda _: zipped({"a.npy": header_of((2**40,)) + bytes(3)})),
     "weights that unpack to much more": ("weights.npz", lambda _: zipped({"a.npy": BOMB}, zipfile.ZIP_DEFLATED)),
     "a record without end": (RECORD, lambda _: b"[" * 200_000),
 }

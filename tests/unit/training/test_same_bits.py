@@ -31,10 +31,9 @@ def mixed(digits: Arrays) -> list[RunResult]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 3])
-def test_a_mixture_of_shapes_in_another_order_is_the_same(mixed: list[RunResult], digits: Arrays, workers: int) -> None:
-    order = np.random.default_rng(workers).permutation(len(SHAPES))
-    again = train([SHAPES[place] for place in order], cut(digits, 237), device(xla=False, workers=workers))
+def test_a_mixture_of_shapes_in_another_order_is_the_same(mixed: list[RunResult], digits: Arrays) -> None:
+    order = np.random.default_rng(1).permutation(len(SHAPES))
+    again = train([SHAPES[place] for place in order], cut(digits, 237), device(xla=False, workers=1))
     assert [bits(result) for result in again] == [bits(mixed[place]) for place in order]
 
 
@@ -42,9 +41,3 @@ def test_the_same_seed_starts_from_the_same_weights_under_every_optimizer(mixed:
     starts = [result.digests["initial_weights"] for result in mixed]
     assert starts[:4] == starts[4:]
     assert len(set(starts)) == 4
-
-
-@pytest.mark.slow
-def test_the_reference_is_the_same_again(digits: Arrays) -> None:
-    twice = train([SEEDS[0], SEEDS[0]], cut(digits, 237), device(trainer="reference"))
-    assert bits(twice[0]) == bits(twice[1])

@@ -21,17 +21,10 @@ from tests.support.factory import make_job
 
 OPTIMIZERS = rules.options("optimizer")
 ALL = os.environ.get("TESTS") == "all"
-MORE = os.environ.get("TESTS") == "more" or ALL
-"""A program takes seven seconds of processor time to compile with XLA and three on JAX: all of them with TESTS=all only."""
-PATIENCE = 900 if ALL else 220
-"""Seconds for what is trained once for many tests."""
-COMPILED = ("adamw", "momentum", "nadam") if ALL else ("adamw",) if MORE else ()
-"""Optimizers of the default sweep that are compiled by XLA in float64, as those IN_FLOAT32 are always."""
-IN_FLOAT32 = OPTIMIZERS if ALL else ("rmsprop",)
-ON_JAX = OPTIMIZERS if ALL else ("adafactor", "muon", "nadam")
-"""Optimizers that the stacked engine trains; each is unlike the others in what it keeps between steps."""
-IN_FLOAT64 = OPTIMIZERS if MORE else ("adamw", "nadam")
-"""Every optimizer, activation and loss with TESTS=more."""
+IN_FLOAT64 = OPTIMIZERS if ALL else ("adamw", "nadam")
+"""Every optimizer, activation and loss with TESTS=all."""
+ON_JAX = ("muon",)
+"""Optimizers that the stacked engine trains: unlike those of WITH_MORE in what they keep between steps."""
 SIDES = ("running", "train", "val")
 
 WITH_MORE = {

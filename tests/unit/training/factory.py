@@ -1,3 +1,0 @@
-from tests.support.factory import make_job
-
-__all__ = ["make_job"]
