@@ -132,9 +132,11 @@ def _problems(job: RunConfig) -> list[str]:
     }
     for key, value in values.items():
         name = value if key in rules.NAMES else key.rpartition(".")[2]
-        if not (isinstance(name, str) and NAME.fullmatch(name)):
+        # An optimizer's class and a network's function may be import paths.
+        parts = str(name).split(".") if key in ("optimizer.class", "model.build") else [str(name)]
+        if not (isinstance(name, str) and all(map(NAME.fullmatch, parts))):
             found.append(f"the name {name!r}")
-        elif rule := rules.rule_for(key):
+        elif key not in rules.NAMES and (rule := rules.rule_for(key)):
             found += filter(None, [rules.complaint(key, value, rule)])
         elif key not in rules.NAMES and not isinstance(value, Number | bool | None):
             found.append(f"{key}: {value!r}")
