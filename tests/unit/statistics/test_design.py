@@ -81,10 +81,10 @@ def test_labels_name_every_factor(declared: Declaration):
     jobs = [job("adam", (64, 64), size, dropout=dropout) for size in (0, 2_000) for dropout in (0.0, 0.5)]
     table, _ = laid(jobs, declared)
     assert table["label"].tolist() == [
-        "adam, width 64, 2 layers, all images, dropout 0.0",
-        "adam, width 64, 2 layers, all images, dropout 0.5",
-        "adam, width 64, 2 layers, 2,000 images, dropout 0.0",
-        "adam, width 64, 2 layers, 2,000 images, dropout 0.5",
+        "adam, width 64, 2 layers, all samples, dropout 0.0",
+        "adam, width 64, 2 layers, all samples, dropout 0.5",
+        "adam, width 64, 2 layers, 2,000 samples, dropout 0.0",
+        "adam, width 64, 2 layers, 2,000 samples, dropout 0.5",
     ]
 
 
@@ -136,8 +136,8 @@ def test_layers_of_unequal_width_are_in_contrasts_of_optimizers_alone(declared):
 
 def test_all_images_are_the_largest_training_size(declared):
     assert named([job(size=size) for size in (0, 10_000, 2_000)], declared, TRAIN_SIZE) == [
-        ("rmsprop, width 64", "rmsprop, width 64, 10,000 images", "rmsprop, width 64, 2,000 images"),
-        ("rmsprop, width 64", "rmsprop, width 64, all images", "rmsprop, width 64, 10,000 images"),
+        ("rmsprop, width 64", "rmsprop, width 64, 10,000 samples", "rmsprop, width 64, 2,000 samples"),
+        ("rmsprop, width 64", "rmsprop, width 64, all samples", "rmsprop, width 64, 10,000 samples"),
     ]
 
 
