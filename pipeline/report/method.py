@@ -76,8 +76,9 @@ def _data(dataset: str, jobs: Sequence[RunConfig], arrays: Arrays | None) -> str
     sizes = (
         f": {len(arrays.train_images):,} training and {len(arrays.test_images):,} test {arrays.what}" if arrays else ""
     )
+    what = arrays.what if arrays else "samples"
     splits = {(job.dataset.validation_size, job.dataset.validation, job.dataset.validation_seed) for job in jobs}
-    held = [f"{size:,} training samples ({how}, seed {seed})" for size, how, seed in sorted(splits) if size]
+    held = [f"{size:,} training {what} ({how}, seed {seed})" for size, how, seed in sorted(splits) if size]
     held_out = f"held out for validation: {formatting.listed(held) or 'nothing'}"
     return f"{dataset}{sizes}; {held_out}. {LICENCES.get(dataset, '')}"
 

@@ -17,7 +17,7 @@ from pipeline.statistics.analysis import Analysis
 from pipeline.statistics.declaration import DEPTH, NETWORK, WIDTH
 from pipeline.statistics.design import HIDDEN, NAME, default_of
 from pipeline.statistics.summary import CODE, values_of
-from pipeline.training.result import FINISHED, RunResult
+from pipeline.training.result import RunResult
 
 GROUPS = {"dataset.name": "dataset", NETWORK: "model", NAME: "optimizer"}
 """Values that are the name of a file of conf/, and its folder."""
@@ -51,28 +51,21 @@ def more_seeds(analysis: Analysis, results: Sequence[RunResult], question: str =
     undecided, and would be decided by the seeds to confirm, get these.
     """
     declared, table = analysis.declared, analysis.configurations
-    lost = {run.job.configuration for run in results if run.status != FINISHED}
-    whole = table.index[~table.index.isin(lost)]
-    if len(table) < 2 or len(whole) == 0:
-        return None
-    if int(table.loc[whole, "n"].min()) < declared.seeds_to_explore:
-        wanted, seeds = list(whole), declared.seeds_to_explore
-        reason = f"{seeds} seeds explore these differences"
-    else:
-        rows = analysis.contrasts[np.isfinite(analysis.contrasts["more_seeds"])]
+    if len(table) < 2 or CODE in table:
+        return None  # nothing to compare, or code that one checkout does not hold
+    jobs = {run.job.configuration: run.job for run in results}
+    there = {name: {run.job.seed for run in results if run.job.configuration == name} for name in jobs}
+    wanted, seeds = list(table.index), declared.seeds_to_explore
+    reason = f"{seeds} seeds are enough to explore these differences"
+    if min(map(len, there.values())) >= seeds:
+        rows = analysis.contrasts[np.isfinite(analysis.contrasts["more_seeds"].astype(float))]
         wanted = list(dict.fromkeys([*rows["a_configuration"], *rows["b_configuration"]]))
         seeds = declared.seeds_to_confirm
         reason = f"{seeds} seeds would decide {plural(len(rows), 'contrast')} of {len(analysis.contrasts):,}"
-    jobs = {run.job.configuration: run.job for run in results}
-    there: dict[str, set[int]] = {}
-    for run in results:
-        there.setdefault(run.job.configuration, set()).add(run.job.seed)
-    known = set().union(*(there[name] for name in wanted))
-    new = _seeds(known, seeds)
-    missing = sorted(
-        {seed for name in wanted for seed in {*known, *new} - there[name]} & {*sorted({*known, *new})[:seeds]}
-    )
-    count = sum(len({*missing} - there[name]) for name in wanted)
+    known: set[int] = set().union(*(there[name] for name in wanted))
+    chosen = _seeds(known, seeds)
+    missing = sorted({seed for name in wanted for seed in chosen if seed not in there[name]})
+    count = sum(seed not in there[name] for name in wanted for seed in missing)
     if not missing:
         return None
     grid = _words([jobs[name] for name in wanted])
@@ -83,10 +76,10 @@ def more_seeds(analysis: Analysis, results: Sequence[RunResult], question: str =
 
 
 def _seeds(known: set[int], count: int) -> list[int]:
-    """New seeds, so that there are `count` with those that are known: the smallest ones, or those after the largest one."""
-    first = 0 if max(known) < count else max(known) + 1
-    free = [seed for seed in range(first, first + count + len(known)) if seed not in known]
-    return free[: max(count - len(known), 0)]
+    """So many seeds: those that are known, then the smallest others where these are small, else those after the largest."""
+    first = 0 if max(known, default=0) < count else max(known) + 1
+    new = (seed for seed in range(first, first + count) if seed not in known)
+    return [*sorted(known), *new][:count]
 
 
 def _shown(seeds: Sequence[int]) -> str:
@@ -104,8 +97,6 @@ def _device(result: RunResult) -> list[str]:
 def _words(jobs: Sequence[RunConfig]) -> list[str] | None:
     """The words that compose to these configurations and to no others; None where they are no grid."""
     values = [values_of(job) for job in jobs]
-    if any(CODE in own for own in values):
-        return None
     given = dict.fromkeys(
         name
         for own in values
@@ -116,6 +107,7 @@ def _words(jobs: Sequence[RunConfig]) -> list[str] | None:
     if any(name not in own for name in given for own in values):
         return None
     options = {name: list(dict.fromkeys(own[name] for own in values)) for name in given}
+    options = {name: sorted(found, key=_size) for name, found in options.items()}
     if math.prod(map(len, options.values())) != len({tuple(own[name] for name in given) for own in values}):
         return None
     if any(value not in rules.options(GROUPS[name]) for name in GROUPS for value in options[name]):
@@ -128,6 +120,11 @@ def _words(jobs: Sequence[RunConfig]) -> list[str] | None:
         if not (name in GROUPS and found == [chosen[GROUPS[name]]])
         for word in (_hidden(found) if name == HIDDEN else [f"{GROUPS.get(name, name)}={','.join(map(_text, found))}"])
     ]
+
+
+def _size(value: Any) -> float:
+    """For sorting: numbers by size, everything else as it comes."""
+    return value if isinstance(value, int | float) else 0
 
 
 def _hidden(found: Sequence[tuple[int, ...]]) -> list[str]:

@@ -154,7 +154,7 @@ def _network_of(row: pd.Series) -> str:
 
 def _shape_of(row: pd.Series) -> str:
     """Its network, without the number of layers, which is among the settings: `width 64`, `residual, width 128`."""
-    return re.sub(r"(?<=\d), \d+ layers$", "", formatting.layers(row["hidden"]))
+    return re.sub(r"(?<=\d), \d+ layers$", "", opening.network(row))
 
 
 def _best_of_each(rows: pd.DataFrame) -> pd.DataFrame:
@@ -187,10 +187,9 @@ def _dumbbells(rows: pd.DataFrame, suffix: str) -> Plot:
 
 def _gap_by(number: str, cells: pd.DataFrame, looks: Looks, suffix: str) -> Plot:
     """A line per optimizer, or of a single one per setting, over a factor whose values are numbers; panels for other settings."""
-    line, panel = ("optimizer", "setting") if cells["optimizer"].nunique() > 1 else ("setting", "optimizer")
-    if number == "width" or not cells["setting"].any():
-        line, panel = "optimizer", "setting"
-    if line == "setting":
+    line, panel = "optimizer", "setting"
+    if cells["optimizer"].nunique() == 1 and 1 < cells["setting"].nunique() <= MOST_LINES:
+        line, panel = "setting", "optimizer"
         looks = style.look(list(dict.fromkeys(cells["setting"])))
     panels = {
         str(title): [_line(rows, str(name), number, "gap_accuracy") for name, rows in own.groupby(line)]

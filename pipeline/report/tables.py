@@ -119,28 +119,33 @@ def cells(table: pd.DataFrame, by: str = "width") -> pd.DataFrame:
 
 
 def varied(table: pd.DataFrame) -> list[str]:
-    """What varies besides optimizer, its hyper-parameters and the width."""
+    """What varies besides optimizer, its hyper-parameters and the width; the depth where it is not that of a network."""
     dotted = [column for column in summary.dotted_columns(table) if not column.startswith("optimizer.")]
-    return [column for column in ["depth", *dotted] if table[column].nunique(dropna=False) > 1]
+    depths = (
+        table.groupby(NETWORK)["depth"].nunique().max() if NETWORK in table else table["depth"].nunique(dropna=False)
+    )
+    depth = ["depth"] if depths > 1 else []
+    return depth + [column for column in dotted if table[column].nunique(dropna=False) > 1]
 
 
 def number_of(table: pd.DataFrame) -> str | None:
-    """The factor of numbers that a plot has on its axis: the width, else the one of most values; None where there is none."""
-    if table["width"].nunique() > 1:
-        return "width"
-    found = {
-        column: table[column].nunique()
-        for column in [
-            *varied(table),
-            *(name for name in summary.dotted_columns(table) if name.startswith("optimizer.")),
-        ]
-        if table[column]
-        .dropna()
-        .map(lambda value: isinstance(value, Real) and not isinstance(value, bool | np.bool_))
-        .all()
-    }
-    found = {column: count for column, count in found.items() if count > 1}
-    return max(found, key=lambda column: found[column], default=None)
+    """The factor of numbers that a plot has on its axis: the width, else the one of most values; None where there is none.
+
+    A number that follows from what else was varied, as the learning rate from the optimizer, is no factor.
+    """
+    others = varied(table)
+    own = [name for name in summary.dotted_columns(table) if name.startswith("optimizer.")]
+    found = {}
+    for column in ["width", *others, *own]:
+        rest = ["optimizer", *(name for name in others if name != column)]
+        if table[column].dropna().map(_is_number).all():
+            found[column] = int(table.groupby(rest, dropna=False)[column].nunique().max())
+    most = max(found, key=lambda column: (found[column] > 1 and column == "width", found[column]))
+    return most if found[most] > 1 else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool | np.bool_)
 
 
 def settings_of(row: pd.Series, columns: Sequence[str]) -> str:

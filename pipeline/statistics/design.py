@@ -83,7 +83,8 @@ def configurations(runs: pd.DataFrame, jobs: Mapping[str, RunConfig]) -> pd.Data
                 if name not in table:
                     table[name] = pd.Series(None, index=table.index, dtype=object)  # a value may be a list or missing
                 table.at[configuration, name] = own.get(name)
-            plain = [own[NAME], layers(shape(jobs[configuration]))]
+            dense = ["dense"] if NETWORK in others and own[NETWORK] == "dense" else []
+            plain = [own[NAME], *dense, layers(shape(jobs[configuration]))]
             table.loc[configuration, "label"] = ", ".join(
                 [*plain, *settings([name for name in others if name != NETWORK], own)]
             )

@@ -7,7 +7,7 @@ import pandas as pd
 from pipeline.cli.formatting import layers, listed, percent, plural
 from pipeline.report.evidence import LEAK, Evidence
 from pipeline.statistics import design
-from pipeline.statistics.declaration import TRAIN_SIZE
+from pipeline.statistics.declaration import NETWORK, TRAIN_SIZE
 from pipeline.training.result import DIVERGED, FAILED
 
 
@@ -15,7 +15,12 @@ def configuration(row: pd.Series) -> str:
     """`adam, width 512`, with the hyper-parameters that it takes to tell it from its like."""
     settings = [word.partition("=") for word in str(row["name"]).split(" ")[1:]]
     shown = [setting(name, _short(value)) for name, _, value in settings]
-    return ", ".join([str(row["optimizer"]), layers(row["hidden"]), *shown])
+    return ", ".join([str(row["optimizer"]), network(row), *shown])
+
+
+def network(row: pd.Series) -> str:
+    """`width 512`; beside other networks `dense, width 512`."""
+    return f"dense, {layers(row['hidden'])}" if row.get(NETWORK) == "dense" else layers(row["hidden"])
 
 
 def setting(name: str, value: object) -> str:
