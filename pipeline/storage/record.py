@@ -21,6 +21,8 @@ from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 """Names of data sets, optimizers and hyper-parameters: they become words of commands and parts of paths."""
+PATHS = re.compile(rf"{NAME.pattern}(\.{NAME.pattern})*")
+"""Classes and functions, by their names or import paths."""
 COMMIT = re.compile("[0-9a-f]{7,64}")
 """Handed to git, which would take another word for an option."""
 BEFORE_EXACT = {"record", "sha256", "probabilities"}
@@ -132,11 +134,10 @@ def _problems(job: RunConfig) -> list[str]:
     }
     for key, value in values.items():
         name = value if key in rules.NAMES else key.rpartition(".")[2]
-        # An optimizer's class and a network's function may be import paths.
-        parts = str(name).split(".") if key in ("optimizer.class", "model.build") else [str(name)]
-        if not (isinstance(name, str) and all(map(NAME.fullmatch, parts))):
+        form = PATHS if key in ("optimizer.class", "model.build") else NAME
+        if not (isinstance(name, str) and form.fullmatch(name)):
             found.append(f"the name {name!r}")
-        elif key not in rules.NAMES and (rule := rules.rule_for(key)):
+        elif rule := rules.rule_for(key):
             found += filter(None, [rules.complaint(key, value, rule)])
         elif key not in rules.NAMES and not isinstance(value, Number | bool | None):
             found.append(f"{key}: {value!r}")
