@@ -176,9 +176,7 @@ def with_rate(job: RunConfig, rate: float) -> RunConfig:
 
 def finished(job: RunConfig, test: float | None = None, gap: float | None = None) -> RunResult:
     """A finished run of `job`; its figures from the optimizer's profile, its scatter from the seed, unless given."""
-    random = np.random.default_rng(
-        [job.seed, *job.optimizer.name.encode(), *job.hidden, job.dataset.validation_size]
-    )
+    random = np.random.default_rng([job.seed, *job.optimizer.name.encode(), *job.hidden, job.dataset.validation_size])
     _, profile_test, profile_gap = PROFILES.get(job.optimizer.name, (0.001, 0.97, 0.01))
     narrow = (16 / max(job.hidden or (16,))) ** 0.6
     if test is None:
