@@ -41,7 +41,7 @@ class MoreSeeds:
         runs = plural(self.runs, "more run")
         if not self.words:
             return f"{self.reason}: {runs}. Their configurations are no grid, so no single command trains them."
-        return f"{self.reason}: {runs}, by one command."
+        return f"{self.reason}: {runs}, by one command. Then `python -m pipeline.compare runs` has them too."
 
 
 def more_seeds(analysis: Analysis, results: Sequence[RunResult], question: str = "") -> MoreSeeds | None:
@@ -97,17 +97,11 @@ def _device(result: RunResult) -> list[str]:
 def _words(jobs: Sequence[RunConfig]) -> list[str] | None:
     """The words that compose to these configurations and to no others; None where they are no grid."""
     values = [values_of(job) for job in jobs]
-    given = dict.fromkeys(
-        name
-        for own in values
-        for name, value in own.items()
-        if name not in SET_BY_FILE and value != default_of(name, own)
-    )
-    given = dict.fromkeys([*GROUPS, *given])
+    changed = (name for own in values for name, value in own.items() if value != default_of(name, own))
+    given = [name for name in dict.fromkeys([*GROUPS, *changed]) if name not in SET_BY_FILE]
     if any(name not in own for name in given for own in values):
         return None
-    options = {name: list(dict.fromkeys(own[name] for own in values)) for name in given}
-    options = {name: sorted(found, key=_size) for name, found in options.items()}
+    options = {name: sorted(dict.fromkeys(own[name] for own in values), key=_size) for name in given}
     if math.prod(map(len, options.values())) != len({tuple(own[name] for name in given) for own in values}):
         return None
     if any(value not in rules.options(GROUPS[name]) for name in GROUPS for value in options[name]):
@@ -132,10 +126,8 @@ def _hidden(found: Sequence[tuple[int, ...]]) -> list[str]:
     widths, depths = (list(dict.fromkeys(each)) for each in ([own[0] for own in found], map(len, found)))
     if {*found} != {(width,) * depth for width in widths for depth in depths}:
         return [f"{HIDDEN}={','.join(map(_text, found))}"]
-    return [
-        f"{WIDTH}={','.join(map(str, widths))}",
-        *([f"{DEPTH}={','.join(map(str, depths))}"] if depths != [1] else []),
-    ]
+    words = [f"{WIDTH}={','.join(map(str, widths))}", f"{DEPTH}={','.join(map(str, depths))}"]
+    return words if depths != [1] else words[:1]
 
 
 def _text(value: Any) -> str:

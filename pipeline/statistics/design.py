@@ -207,16 +207,12 @@ def _networks(
     kept = _kept(NETWORK, names)
     own_only = [name for name in kept if name.startswith("model.")]
     usable = {configuration: own for configuration, own in values.items() if _at_defaults(NETWORK, names, own)}
-    swept: dict[tuple[str, str], list[Any]] = {}
-    for own in usable.values():
-        for name in own_only:
-            if name in own:
-                swept.setdefault((own[NETWORK], name), []).append(own[name])
 
     def at_home(name: str, own: Values) -> bool:
-        levels = swept[own[NETWORK], name]
+        """Whether an argument has its default, or where that was not swept the first value that was."""
+        swept = [other[name] for other in usable.values() if other[NETWORK] == own[NETWORK]]
         default = default_of(name, own)
-        return bool(own[name] == (default if default in levels else levels[0]))
+        return bool(own[name] == (default if default in swept else swept[0]))
 
     def alike(a: Values, b: Values) -> bool:
         return all(
@@ -236,14 +232,11 @@ def _networks(
         for b, other in usable.items()
         if own[NETWORK] != reference.used == other[NETWORK] and alike(own, other)
     ]
-    return [
-        Contrast(NETWORK, dataset, _at(NETWORK, kept, _shared(values[a], values[b])), a, b) for a, b in pairs
-    ], reference
-
-
-def _shared(a: Values, b: Values) -> Values:
-    """What two configurations agree in."""
-    return {name: value for name, value in a.items() if name in b and b[name] == value}
+    found = []
+    for a, b in pairs:
+        shared = {name: value for name, value in values[a].items() if values[b].get(name) == value}
+        found.append(Contrast(NETWORK, dataset, _at(NETWORK, kept, shared), a, b))
+    return found, reference
 
 
 def _nested(name: str) -> bool:
