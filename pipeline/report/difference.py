@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.cli.formatting import number, p_value, plural
 from pipeline.config.names import names
 from pipeline.config.run_config import RunConfig
-from pipeline.statistics import mcnemar
+from pipeline.statistics.consistency import on_images
 from pipeline.statistics.summary import figures_of
 from pipeline.storage.find import beginning
 from pipeline.storage.sweeps import Sweep
@@ -166,11 +166,11 @@ def _predictions(first: RunResult, second: RunResult, labels: np.ndarray | None)
         return [f"{title}: not compared, since a run did not finish"]
     if labels is None or not len(labels) == len(first.predictions) == len(second.predictions):
         return [f"{title}: not compared, since the test samples of both are not here"]
-    found = mcnemar.of_predictions(labels, first.predictions, second.predictions)
+    found = on_images(labels, first.predictions, second.predictions)
     return [
-        f"{title} of {found.images:,} test samples",
-        f"  right with both {found.both:,}, first only {found.only_first:,}, second only {found.only_second:,}",
-        f"  McNemar's exact test, of these two networks and not of their kinds: {p_value(found.p)}",
+        f"{title} of {len(labels):,} test samples",
+        f"{INDENT}right with the first only {found.only_then:,}, with the second only {found.only_now:,}",
+        f"{INDENT}McNemar's exact test, of these two networks and not of their kinds: {p_value(found.p)}",
     ]
 
 

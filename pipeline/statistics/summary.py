@@ -17,6 +17,7 @@ import pandas as pd
 # The quantile of Student's t. `scipy.stats` has it too, and takes a second longer to import.
 from scipy.special import stdtrit
 
+from pipeline.config.names import configuration_name, names
 from pipeline.config.run_config import RunConfig
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
 
@@ -67,7 +68,7 @@ BOUNDS = {
 DESCRIBING = [
     "key", "name", "dataset", "experiment", "optimizer", "width", "depth", "hidden", "seed", "epochs", "status",
 ]  # fmt: skip
-OTHERS = ["reason", "configuration", "started", "identity"]
+OTHERS = ["reason", "configuration", "started", "identity", "short_name"]
 """The columns of a run's row before and behind its figures."""
 
 DESCRIBED = ["dataset", "experiment", "name", "optimizer", "width", "depth", "hidden"]
@@ -135,7 +136,11 @@ def figures_of(result: RunResult) -> dict[str, float]:
 
 
 def tidy(experiments: Experiments) -> pd.DataFrame:
-    """A row per run. Hyper-parameters that vary have columns too: those with a dot in their name."""
+    """A row per run. Hyper-parameters that vary have columns too: those with a dot in their name.
+
+    `name` carries the values that differ among the runs of the experiment, `short_name` none of them.
+    """
+    called = names_in(experiments)
     pairs = [(experiment, result) for experiment, results in experiments.items() for result in results]
     vary = varying(result.job for _, result in pairs)
     plain = {job: hyperparameters(job) for job in {result.job for _, result in pairs}} if vary else {}
@@ -143,15 +148,20 @@ def tidy(experiments: Experiments) -> pd.DataFrame:
     for experiment, result in pairs:
         job = result.job
         row = {
-            "key": result.key, "name": result.name, "dataset": job.dataset.name, "experiment": experiment,
+            "key": result.key, "name": called[experiment][job], "dataset": job.dataset.name, "experiment": experiment,
             "optimizer": job.optimizer.name, "width": job.width, "depth": job.depth, "hidden": shape(job),
             "seed": job.seed, "epochs": job.training.epochs, "status": result.status,
             "reason": result.reason, "configuration": job.configuration, "started": result.started,
-            "identity": origin(result),
+            "identity": origin(result), "short_name": job.name,
         }  # fmt: skip
         rows.append({**row, **figures_of(result), **{name: plain[job].get(name) for name in vary}})
     frame = pd.DataFrame(rows, columns=[*DESCRIBING, *FIGURES, *DERIVED, *OTHERS, *vary])
     return frame.astype({"width": "Int64", "depth": "Int64", **dict.fromkeys([*FIGURES, *DERIVED], float)})
+
+
+def names_in(experiments: Experiments) -> dict[str, dict[RunConfig, str]]:
+    """The name of each job within its experiment."""
+    return {experiment: names(result.job for result in results) for experiment, results in experiments.items()}
 
 
 def curve_points(experiments: Experiments) -> pd.DataFrame:
@@ -159,11 +169,11 @@ def curve_points(experiments: Experiments) -> pd.DataFrame:
 
     `epoch` is that of the point, `loss` and `accuracy` are the split's.
     """
-    rows = []
+    rows, called = [], names_in(experiments)
     for experiment, results in experiments.items():
         for result in results:
             job, history = result.job, result.history
-            about = (job.dataset.name, experiment, result.name, job.configuration, result.status)
+            about = (job.dataset.name, experiment, called[experiment][job], job.configuration, result.status)
             run = (*about, job.optimizer.name, shape(job), job.width, job.seed)
             for split in ("train", "val", "test"):
                 losses, accuracies = history.get(f"{split}/loss", []), history.get(f"{split}/accuracy", [])
@@ -235,8 +245,8 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _configuration_names(runs: pd.DataFrame) -> pd.Series:
-    """A run's name without its seed, and what else it takes to tell the configurations of one experiment apart."""
-    plain = runs["name"].str.replace(r"-s\d+$", "", regex=True)
+    """A run's short name without its seed, and what else it takes to tell the configurations of one experiment apart."""
+    plain = runs["short_name"].map(configuration_name)
     names = plain.copy()
     dotted = dotted_columns(runs)
     for _, alike in runs.groupby([runs["experiment"], plain]):

@@ -11,7 +11,7 @@ import psutil  # type: ignore[import-untyped]
 
 from pipeline.cli.console import PROJECT
 from pipeline.data import files
-from pipeline.storage import checkpoints, identity, locks
+from pipeline.storage import identity, locks
 from pipeline.storage.find import beginning
 from pipeline.storage.record import OtherRelease, UnreadableRun
 from pipeline.storage.store import RunStore
@@ -28,6 +28,7 @@ REASONS = {
 }
 """Why something may go, the first reason that holds; its name on the command line."""
 
+CHECKPOINTS = ".checkpoints"
 _TEMPORARY = re.compile(r"\..+?(?:\.(\d+))?\.(?:part|old)")
 """What is written before it has its name, with the number of the process where its writer holds no lock."""
 
@@ -57,10 +58,19 @@ def removable(store: RunStore, deleted: Collection[str] = (), registered: Collec
     if not store.root.is_dir():
         return []
     wanted = {key for sweep in Ledger(store) for key in sweep.asked}
-    kept = {*registered, *(key for folder in PROJECT.glob(f"results/*/{SWEEP}") for key in RunStore(folder.parent).keys())}
+    kept = {
+        *registered,
+        *_in_results(),
+    }
     found = [run for key in store.keys() if key not in kept and (run := _run(store, key, wanted, deleted))]  # noqa: SIM118
     found += [*_leftovers(store.root), *_checkpoints(store, wanted)]
     return sorted(found, key=lambda item: (list(REASONS).index(item.reason), item.name))
+
+
+def _in_results() -> Iterator[str]:
+    """Keys of the runs in folders of results."""
+    for record in PROJECT.glob(f"results/*/{SWEEP}"):
+        yield from RunStore(record.parent).keys()
 
 
 def _run(store: RunStore, key: str, wanted: Collection[str], deleted: Collection[str]) -> Removable | None:
@@ -86,7 +96,7 @@ def _of_other_code(run: RunResult) -> bool:
 
 def _leftovers(root: Path) -> Iterator[Removable]:
     """Temporary files and folders whose writer is gone; for who holds the lock of the store."""
-    for folder in (root, root / LEDGER, root / checkpoints.FOLDER):
+    for folder in (root, root / LEDGER, root / CHECKPOINTS):
         for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
             match = _TEMPORARY.fullmatch(entry.name)
             # What was set aside is the run itself, if nothing took its place.
@@ -96,7 +106,7 @@ def _leftovers(root: Path) -> Iterator[Removable]:
 
 
 def _checkpoints(store: RunStore, wanted: Collection[str]) -> Iterator[Removable]:
-    for path in sorted((store.root / checkpoints.FOLDER).glob("*.npz")):
+    for path in sorted((store.root / CHECKPOINTS).glob("*.npz")):
         if path.stem in store or path.stem not in wanted:
             yield Removable("checkpoints", path, str(path.relative_to(store.root)))
 
@@ -115,4 +125,4 @@ def remove(store: RunStore, items: Iterable[Removable]) -> None:
             ledger.remove(sweep.id)
         elif len(there) < len(sweep.keys):
             sweep.keys = there
-            sweep.write_to(ledger.path(sweep.id))
+            sweep.write(ledger.folder, ledger.path(sweep.id).name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -23,8 +23,9 @@ def effort(job: RunConfig) -> float:
 class Progress:
     """Shows the run, its epoch, its held-out accuracy and the time left."""
 
-    def __init__(self, jobs: Sequence[RunConfig]) -> None:
-        self.jobs = jobs
+    def __init__(self, jobs: Sequence[RunConfig], names: Mapping[RunConfig, str] | None = None) -> None:
+        """`names` are those that the plan of these jobs gives them."""
+        self.jobs, self.names = jobs, {job: job.name for job in jobs} | dict(names or {})
         self.work = sum(job.training.epochs * effort(job) for job in jobs)
         self.work_done = 0.0
         self.runs_done = 0
@@ -73,7 +74,7 @@ class Progress:
                 flush=True,
             )
         elif self.bar is not None:
-            now = f"{job.name} {place}, {held_out}, {self.left}"
+            now = f"{self.names[job]} {place}, {held_out}, {self.left}"
             self.bar.update(self.task, completed=self.work_done, now=now)
 
     def done(self, result: RunResult) -> None:
@@ -86,9 +87,9 @@ class Progress:
             return
         end = f", {self.left}" if self.runs_done < len(self.jobs) else ""
         if self.bar is None:
-            print(f"[{self.runs_done}/{len(self.jobs)}] {summary(result)}{end}", flush=True)
+            print(f"[{self.runs_done}/{len(self.jobs)}] {summary(result, self.names[result.job])}{end}", flush=True)
             return
-        runs, now = f"{self.runs_done}/{len(self.jobs)} runs", f"{result.name}{end}"
+        runs, now = f"{self.runs_done}/{len(self.jobs)} runs", f"{self.names[result.job]}{end}"
         self.bar.update(self.task, total=self.work, completed=self.work_done, runs=runs, now=now)
         if not result.finished:
-            self.bar.console.print(summary(result), highlight=False, markup=False)
+            self.bar.console.print(summary(result, self.names[result.job]), highlight=False, markup=False)

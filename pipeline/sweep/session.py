@@ -66,6 +66,7 @@ class Session:
         self.best: Outcome | None = None
         self.started = time.monotonic()
         plan = look_up(asked, self.store, settings, self.single)
+        self.names = {run.job: run.name for run in plan}
         self.new = to_train(plan)
         disk_space.check(self.new, self._places())
         messages.announce(plan, self.single, settings["force"])
@@ -79,7 +80,7 @@ class Session:
         if self.new:
             self.ledger.write(self._record(RUNNING, None))
         self.tracker.warm()
-        self.publisher = Publisher(self.tracker, self.store, self.question)
+        self.publisher = Publisher(self.tracker, self.store, self.question, self.names)
 
     def _places(self) -> dict[str, Path]:
         """Where this command writes, by the key of the configuration."""
@@ -110,7 +111,7 @@ class Session:
         """Train the new runs, with what a person sees meanwhile."""
         if not self.new:
             return
-        with Progress([run.job for run in self.new]) as progress:
+        with Progress([run.job for run in self.new], self.names) as progress:
 
             def on_epoch(run: PlannedRun, epoch: Epoch) -> None:
                 progress.epoch(run.job, epoch.epoch, epoch.metrics)

@@ -21,17 +21,17 @@ def deleted_keys(tracker: Tracker) -> set[str]:
         experiments = [found.experiment_id for found in client.search_experiments(ViewType.ALL)]
         found = runs.search(client, experiments, f"tags.`{describe.KEY}` LIKE '%'", deleted=True)
     there = {_key(run) for run in found if run.info.lifecycle_stage == "active"}
-    return {_key(run) for run in found if not runs.replaced(run)} - there
+    return {_key(run) for run in found if runs.REPLACED not in run.data.tags} - there
 
 
 def registered_keys(tracker: Tracker) -> set[str]:
     """Keys of the runs whose networks are versions of a registered model."""
     with tracker.connection.exclusive("look for registered models") as client:
-        versions, token = [], ""
-        while token is not None:
-            page = client.search_model_versions(page_token=token or None)
+        page = client.search_model_versions()
+        versions = list(page)
+        while page.token:
+            page = client.search_model_versions(page_token=page.token)
             versions += page
-            token = page.token or None
         tagged = {version.tags[describe.KEY] for version in versions if describe.KEY in version.tags}
         found = runs.with_ids(client, [version.run_id for version in versions if version.run_id])
     return tagged | {_key(run) for run in found}
