@@ -41,7 +41,7 @@ def copies(originals: Sequence[RunResult], count: int) -> Iterator[RunResult]:
 
 def like(original: RunResult, seed: int) -> RunResult:
     random, job = (
-        np.random.default_rng([seed, *original.job.model.hidden]),
+        np.random.default_rng([seed, *original.job.hidden]),
         dataclasses.replace(original.job, seed=seed),
     )
     assert original.predictions is not None

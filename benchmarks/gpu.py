@@ -156,7 +156,8 @@ def mnist(samples: int = 0) -> Split:
     if not samples:
         return data
     watched = Part(data.test.source[:1000], data.test.labels[:1000])
-    return Split(Part(data.train.source[:samples], data.train.labels[:samples]), watched, watched, "test")
+    train = Part(data.train.source[:samples], data.train.labels[:samples])
+    return Split(train, watched, watched, "test", data.shape)
 
 
 def steps(values: dict[str, str]) -> None:

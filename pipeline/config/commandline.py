@@ -40,6 +40,9 @@ OPTIONS = {*VALUED, *FLAGS, "--verbose", "-v"}
 LAUNCHERS = ("batched", "batched_slurm")
 """Those whose jobs are one sweep."""
 
+DEFAULTS = {"optimizer": "rmsprop", "model": "dense"}
+"""Groups whose files have keys of their own, and what conf/config.yaml chooses of each."""
+
 SHORT = {"lr": "learning_rate", "decay": "weight_decay", "eps": "epsilon", "batch": "batch_size", "layers": "depth"}
 """What people call keys elsewhere, too far from ours for a spelling to be near."""
 
@@ -68,26 +71,28 @@ def check(argv: Sequence[str], multirun: bool) -> list[str]:
     given = [option.partition("=")[0] for option in options if option.startswith("-")]
     problems = [f"{option}: no such option{nearest(option, OPTIONS)}" for option in given if option not in OPTIONS]
     elsewhere = bool({*given} & {*ELSEWHERE}) or any(word.startswith("hydra.searchpath=") for word in words)
+    overrides: list[tuple[Override, Sequence[Any]]] = []
     parser = OverridesParser.create()
-    jobs = 1
     for word in words:
         try:
             override = parser.parse_override(word)
-            values = _values(override)
+            overrides.append((override, _values(override)))
         except (HydraException, ValueError) as error:
             problems.append(f"{word}: expected KEY=VALUE ({str(error).splitlines()[0]})")
-            continue
+    chosen = None if elsewhere else {group: _chosen(overrides, group, own) for group, own in DEFAULTS.items()}
+    jobs = 1
+    for override, values in overrides:
         if override.is_hydra_override():
             problems += _check_hydra(override)
             continue
         jobs *= max(len(values), 1)
         if override.is_sweep_override() and not multirun:
-            problems.append(f"{word}: several values need --multirun (-m)")
+            problems.append(f"{override.input_line}: several values need --multirun (-m)")
         elif override.is_sweep_override() and not values:
-            problems.append(f"{word}: an empty range, so there is nothing to run")
+            problems.append(f"{override.input_line}: an empty range, so there is nothing to run")
         else:
             ends = values if len(values) <= MOST_JOBS else [values[0], values[-1]]
-            problems += _check_one(override, ends, elsewhere)
+            problems += _check_one(override, ends, chosen)
     if jobs > MOST_JOBS:
         problems.append(f"this sweep has {jobs:,} runs: expected at most {MOST_JOBS:,}; split it")
     return list(dict.fromkeys(problems))
@@ -118,8 +123,8 @@ def hydra_complaint(argv: Sequence[str], error: Exception) -> str:
     return f"{' '.join(given)}: Hydra cannot use this ({what}); expected what --hydra-help shows" if given else ""
 
 
-def _check_one(override: Override, values: Sequence[Any], elsewhere: bool) -> list[str]:
-    """What is wrong with one word. `elsewhere`: Hydra may find files of groups outside `conf/`, and says what it misses."""
+def _check_one(override: Override, values: Sequence[Any], chosen: dict[str, list[str]] | None) -> list[str]:
+    """What is wrong with one word. `chosen`: optimizers and models; None where Hydra may find files outside `conf/` too."""
     key, word = override.key_or_group, override.input_line
     if override.is_delete():
         return [f"{word}: {key} cannot be deleted; give it another value"]
@@ -129,19 +134,25 @@ def _check_one(override: Override, values: Sequence[Any], elsewhere: bool) -> li
         # Known only once composed (or to a sweeper that draws from an interval): checked then.
         return []
     if key in rules.GROUPS:
-        return [] if elsewhere else [line for value in values if (line := _check_group(key, value))]
+        return [] if chosen is None else [line for value in values if (line := _check_group(key, value))]
     if any(isinstance(value, Glob) for value in values):
         return [f"{word}: glob() is for files; expected one of {', '.join(rules.GROUPS)} before it"]
     if key in rules.NAMES:
         group = key.partition(".")[0]
         return [f"{key}: set by the file; choose another with {group}=NAME ({', '.join(rules.options(group))})"]
-    rule = rules.rule_for(key)
-    if rule is None:
-        known = rules.known_keys(rules.options("optimizer"))
+    known = rules.known_keys(rules.options("optimizer"), rules.options("model"))
+    if key not in known and not (chosen is None and key.startswith(("optimizer.", "model."))):
         section, _, name = key.rpartition(".")
         meant = f"{section}.{SHORT.get(name, name)}"
         near = f" (did you mean {meant!r}?)" if meant in known else nearest(key, [*known, *rules.GROUPS])
         return [f"{key}: no such key{near}"]
+    group = key.partition(".")[0]
+    if chosen and (names := chosen.get(group)):
+        own = dict.fromkeys(each for name in names for each in rules.own_keys(group, name))
+        if key not in own:
+            return [f"{key}: {', '.join(names)} has no such key; it has {', '.join(own)}"]
+    rule = rules.rule_for(key)
+    assert rule is not None
     return [line for value in values if (line := rules.complaint(key, value, rule))]
 
 
@@ -153,6 +164,29 @@ def _check_group(group: str, value: Any) -> str | None:
     if value is None and group in ("experiment", "sweep"):
         return None
     return rules.complaint(group, value, rules.choice(files))
+
+
+def _chosen(overrides: Sequence[tuple[Override, Sequence[Any]]], group: str, default: str) -> list[str]:
+    """The files of `group` that are chosen; empty where no file of `conf/` says so."""
+    chosen: list[str] = []
+    for override, values in overrides:
+        kind = override.key_or_group
+        if kind == group:
+            chosen += map(str, values)
+        elif kind in ("sweep", "experiment"):
+            chosen += [name for value in values for name in _chosen_by_file(kind, value, group)]
+    known = [name for name in chosen if name in rules.options(group)]
+    return known or ([] if any(chosen) else [default])
+
+
+def _chosen_by_file(kind: str, name: Any, group: str) -> list[str]:
+    """Files of `group` that a file of `conf/sweep/` or `conf/experiment/` chooses."""
+    if name not in rules.options(kind):
+        return []
+    values = rules.content(kind, name)
+    swept = values.get("hydra", {}).get("sweeper", {}).get("params", {}).get(group, "")
+    default = [entry.get(f"override /{group}") for entry in values.get("defaults", []) if isinstance(entry, dict)]
+    return [*str(swept).split(","), *(str(entry) for entry in default if entry)]
 
 
 def _values(override: Override) -> Sequence[Any]:

@@ -15,7 +15,7 @@ from pipeline.config import rules
 from pipeline.config import run_config as j
 from pipeline.config.hydra_version import VERSION_BASE, register_resolver
 from pipeline.config.settings import meanings
-from pipeline.config.values import WITH_STDDEV
+from pipeline.config.values import WITH_DECAY, WITH_STDDEV
 
 
 class ConfigurationError(UserError):
@@ -73,23 +73,20 @@ def composed(words: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
 def problems(values: dict[str, Any]) -> list[str]:
     """Every value that is out of its range, unknown key, and combination that cannot train; a line each."""
     found: list[str] = []
-    flat = _flatten(values)
-    optimizer = flat.pop("optimizer.name", None)
-    if line := rules.complaint("optimizer", optimizer, rules.choice(rules.options("optimizer"))):
-        return [line]
-    keras_class = flat.pop("optimizer.class", own := rules.keras_class(optimizer))
-    if keras_class != own:
-        found.append(f"optimizer.class={keras_class}: set by conf/optimizer/{optimizer}.yaml, expected {own}")
-    flat.pop("dataset.name", None)
-    known = dict.fromkeys(rules.known_keys([optimizer]))
+    flat = _flatten({section: value for section, value in values.items() if section != "hydra"})
+    names = {key: flat.pop(key, None) for key in rules.NAMES}
+    for key in ("optimizer.name", "optimizer.class"):
+        if not isinstance(names[key], str):
+            return [f"{key}={rules.shown(names[key])}: expected a name, which a file of conf/optimizer/ sets"]
+    free = ("optimizer.", "model.") if names["model.build"] else ("optimizer.",)
+    known = [key for key in rules.RULES if not key.startswith(free)]
     for key, value in flat.items():
         rule = rules.rule_for(key)
-        if rule is None or key not in known:
-            where = f" of {optimizer}" if key.startswith("optimizer.") else ""
-            found.append(f"{key}: no such key{where}{nearest(key, known)}")
+        if rule is None or not (key in known or key.startswith(free)):
+            found.append(f"{key}: no such key{nearest(key, known)}")
         elif line := rules.complaint(key, value, rule):
             found.append(line)
-    found += [f"{key}: missing" for key in known if key not in flat]
+    found += [f"{key}: missing" for key in (*known, "optimizer.learning_rate") if key not in flat]
     return found or combination_problems(flat)
 
 
@@ -104,7 +101,7 @@ def combination_problems(flat: dict[str, Any]) -> list[str]:
     schedule, boundaries = flat["training.schedule"], flat["training.boundaries"]
     if flat.get("optimizer.nesterov"):
         needs("optimizer.nesterov", flat["optimizer.momentum"] != 0, "optimizer.momentum over 0")
-    if flat["model.kernel_stddev"] is not None:
+    if flat.get("model.kernel_stddev") is not None:
         fitting = flat["model.kernel_initializer"] in WITH_STDDEV
         needs("model.kernel_stddev", fitting, f"model.kernel_initializer to be one of {', '.join(WITH_STDDEV)}")
     if flat["training.patience"]:
@@ -115,11 +112,17 @@ def combination_problems(flat: dict[str, Any]) -> list[str]:
         needs("training.label_smoothing", fitting, "training.loss=categorical_crossentropy")
     if flat["training.decay"] != 1:
         needs("training.decay", flat["training.decay_epochs"] > 0, "training.decay_epochs, after how many epochs each")
-    for key, default in (("training.decay", 1), ("training.decay_epochs", 0)):
-        if flat[key] != default:
-            needs(key, schedule in ("staircase", "exponential"), "training.schedule=staircase or exponential")
-    if schedule == "exponential":
+        needs("training.decay", schedule in WITH_DECAY, f"training.schedule to be one of {', '.join(WITH_DECAY)}")
+    if flat["training.decay_epochs"]:
+        with_epochs = (*WITH_DECAY, "cosine_restarts")
+        what = f"training.schedule to be one of {', '.join(with_epochs)}"
+        needs("training.decay_epochs", schedule in with_epochs, what)
+    if flat["training.power"] != 1:
+        needs("training.power", schedule == "polynomial", "training.schedule=polynomial")
+    if schedule in ("exponential", "inverse_time", "polynomial"):
         needs("training.schedule", flat["training.decay_epochs"] > 0, "training.decay and training.decay_epochs")
+    if schedule == "cosine_restarts":
+        needs("training.schedule", flat["training.decay_epochs"] > 0, "training.decay_epochs, of the first period")
     if schedule == "piecewise":
         needs(
             "training.schedule",
@@ -159,17 +162,30 @@ def to_job(values: dict[str, Any]) -> j.RunConfig:
     """The RunConfig that a composed configuration (plain values) means. Raises ConfigurationError with all problems."""
     if found := problems(values):
         raise ConfigurationError(found)
-    model, optimizer = values["model"], values["optimizer"]
-    hidden = model["hidden"] if model["hidden"] is not None else [model["width"]] * model["depth"]
-    name = optimizer["name"]
-    hyperparameters = {key: _typed("optimizer", key, optimizer[key]) for key in sorted(rules.hyperparameters(name))}
     return j.RunConfig(
         dataset=j.Dataset(**_section("dataset", j.Dataset, values["dataset"])),
-        model=j.Model(**_section("model", j.Model, model | {"hidden": hidden})),
-        optimizer=j.Optimizer(name, tuple(hyperparameters.items()), rules.keras_class(name)),
+        model=_model(values["model"]),
+        optimizer=_optimizer(values["optimizer"]),
         training=j.Training(**_section("training", j.Training, values["training"])),
         seed=values["seed"],
     )
+
+
+def _model(values: dict[str, Any]) -> j.Model | j.CustomModel:
+    if "build" in values:
+        arguments = {name: value for name, value in values.items() if name not in ("name", "build")}
+        return j.CustomModel(values["name"], values["build"], _arguments("model", arguments))
+    hidden = values["hidden"] if values["hidden"] is not None else [values["width"]] * values["depth"]
+    return j.Model(**_section("model", j.Model, values | {"hidden": hidden}))
+
+
+def _optimizer(values: dict[str, Any]) -> j.Optimizer:
+    hyperparameters = {name: value for name, value in values.items() if name not in ("name", "class")}
+    return j.Optimizer(values["name"], _arguments("optimizer", hyperparameters), values["class"])
+
+
+def _arguments(section: str, values: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple((name, _typed(section, name, value)) for name, value in sorted(values.items()))
 
 
 def _section(section: str, kind: type, values: dict[str, Any]) -> dict[str, Any]:

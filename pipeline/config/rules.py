@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 import yaml
 from annotated_types import Ge, Gt, Le, Lt
@@ -15,11 +15,11 @@ from annotated_types import Ge, Gt, Le, Lt
 from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import nearest
 from pipeline.config import settings
-from pipeline.config.values import Choice, Count, Scalar, Words
+from pipeline.config.values import Argument, Choice, Count, Scalar, Words
 
 CONF = Path(__file__).resolve().parent.parent.parent / "conf"
 GROUPS = ("dataset", "model", "optimizer", "training", "device", "tracking", "experiment", "sweep")
-NAMES = ("dataset.name", "optimizer.name", "optimizer.class")
+NAMES = ("dataset.name", "optimizer.name", "optimizer.class", "model.name", "model.build")
 """Keys that the file of a group sets."""
 
 
@@ -42,7 +42,7 @@ def rule(declared: Any) -> Rule:
     def adapter() -> Any:
         from pydantic import TypeAdapter  # 0.1 s, only where something is checked
 
-        return TypeAdapter(Literal[names] if names else declared)  # type: ignore[arg-type]
+        return TypeAdapter(declared)
 
     def typed(value: Any) -> Any:
         return adapter().validate_python(tuple(value) if isinstance(value, list) else value, strict=True)
@@ -68,7 +68,7 @@ def _words(declared: Any) -> tuple[str, tuple[str, ...]]:
         if isinstance(part, Words):
             return part.text, ()
         if isinstance(part, Choice):
-            return f"one of {', '.join(part.names)}", part.names
+            return part.text, part.names
     if kind is bool:
         return "true or false", ()
     bounds = {field.name: getattr(part, field.name) for part in about for field in fields(part)}
@@ -102,8 +102,8 @@ def _rules() -> dict[str, Rule]:
 
 RULES = _rules()
 HYPERPARAMETERS = {name: rule(declared) for name, declared in settings.HYPERPARAMETERS.items()}
-STEPS, SCALAR = rule(Count), rule(Scalar)
-"""Of hyper-parameters that are not known here."""
+STEPS, SCALAR, ARGUMENT = rule(Count), rule(Scalar), rule(Argument)
+"""Of hyper-parameters and of a network's arguments that are not known here."""
 SHARED = tuple(key for key in RULES if key.startswith(("paths.", "tracking.")) or ("." not in key and key != "seed"))
 """Keys that one command has one value of: where its results go, and what of it is to be done."""
 
@@ -115,14 +115,15 @@ def options(group: str) -> tuple[str, ...]:
 
 
 @cache
-def hyperparameters(optimizer: str) -> tuple[str, ...]:
-    """Names that `conf/optimizer/<optimizer>.yaml` sets."""
-    return tuple(name for name in content("optimizer", optimizer) if f"optimizer.{name}" not in NAMES)
+def own_keys(group: str, name: str) -> tuple[str, ...]:
+    """Keys that `conf/<group>/<name>.yaml` sets, but those of NAMES: the arguments of an optimizer or a network."""
+    keys = (f"{group}.{key}" for key in content(group, name))
+    return tuple(key for key in keys if key not in NAMES)
 
 
 @cache
 def keras_class(optimizer: str) -> str:
-    """The class of `keras.optimizers` that `conf/optimizer/<optimizer>.yaml` names. Raises UserError."""
+    """The class that `conf/optimizer/<optimizer>.yaml` names. Raises UserError."""
     if optimizer not in options("optimizer"):
         raise UserError(f"optimizer={optimizer}: expected one of {', '.join(options('optimizer'))}")
     name = content("optimizer", optimizer).get("class")
@@ -160,18 +161,19 @@ def tuned_rate(optimizer: str, width: int) -> float:
 def rule_for(key: str) -> Rule | None:
     """The rule of a dotted key, or None where there is no such key in any configuration."""
     section, _, name = key.rpartition(".")
+    if section == "model":
+        return RULES.get(key, ARGUMENT)
     if section != "optimizer":
         return RULES.get(key)
-    if name not in HYPERPARAMETERS and any(name in hyperparameters(optimizer) for optimizer in options("optimizer")):
-        # An optimizer that a file adds may have values that no other has.
-        return STEPS if name.endswith("_steps") else SCALAR
-    return HYPERPARAMETERS.get(name)
+    # An optimizer that a file adds may have values that no other has.
+    return HYPERPARAMETERS.get(name, STEPS if name.endswith("_steps") else SCALAR)
 
 
-def known_keys(optimizers: Iterable[str]) -> list[str]:
-    """Keys that can be set when one of `optimizers` is chosen."""
-    own = dict.fromkeys(f"optimizer.{name}" for optimizer in optimizers for name in hyperparameters(optimizer))
-    return [*RULES, *own]
+def known_keys(optimizers: Iterable[str], models: Iterable[str]) -> list[str]:
+    """Keys that can be set when one of `optimizers` and one of `models` is chosen."""
+    chosen = [("optimizer", name) for name in optimizers] + [("model", name) for name in models]
+    own = dict.fromkeys(key for group, name in chosen for key in own_keys(group, name))
+    return [*(key for key in RULES if not key.startswith("model.")), *own]
 
 
 def complaint(key: str, value: Any, rule: Rule) -> str | None:

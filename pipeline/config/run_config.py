@@ -13,15 +13,16 @@ from annotated_types import Ge, Gt, Le
 from pipeline.config.values import (
     ACTIVATIONS,
     INITIALIZERS,
-    LOSSES,
-    SCHEDULES,
     Boundaries,
     Choice,
     Count,
     Epochs,
     Factor,
     Factors,
+    Loss,
+    Metrics,
     Number,
+    Schedule,
     Seed,
     Share,
     Size,
@@ -54,6 +55,8 @@ class Dataset:
     """Of the random split and of the label noise; the seed of a run has no part in either."""
     label_noise: Share = 0.0
     """Share of the training labels that are replaced by another class, drawn once."""
+    standardize: bool = False
+    """Scale each pixel or feature to mean 0 and deviation 1, both of the samples trained on."""
 
 
 @dataclass(frozen=True)
@@ -82,13 +85,23 @@ class Model:
 
 
 @dataclass(frozen=True)
+class CustomModel:
+    """A network that is not dense: a name out of `conf/model/`, the function that builds it and its arguments by name."""
+
+    name: str
+    build: str
+    """Import path of the function, such as `my_networks.residual`; see `pipeline.models.networks`."""
+    arguments: tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True)
 class Optimizer:
     """A name out of `conf/optimizer/` and its hyper-parameters, sorted by name."""
 
     name: str
     hyperparameters: tuple[tuple[str, Number], ...]
     keras_class: str = ""
-    """The class of `keras.optimizers` that its file named; empty for what the file says now."""
+    """The class of `keras.optimizers`, or the import path of another one; empty for what its file says now."""
 
     def __getitem__(self, name: str) -> Number:
         return dict(self.hyperparameters)[name]
@@ -100,14 +113,15 @@ class Training:
     """Passes over the training samples."""
     batch_size: Annotated[int, Ge(1), Le(10_000_000)]
     """Samples in one step of the optimizer."""
-    loss: Annotated[str, Choice(LOSSES)]
-    """What training makes smaller, by Keras's name."""
+    loss: Loss
+    """What training makes smaller, by Keras's name or by import path."""
     curve_samples: Count
     """Training samples, drawn once for all runs, on which each point of the curve is measured; 0 for all."""
     decay: Annotated[float, Gt(0), Le(1)] = 1.0
-    """Factor of the learning rate in every `decay_epochs` epochs, in steps (`staircase`) or smoothly (`exponential`)."""
+    """Factor of the learning rate in every `decay_epochs` epochs, in steps (`staircase`) or smoothly (`exponential`); for
+    `polynomial` and `inverse_time` the factor after `decay_epochs` epochs."""
     decay_epochs: Epochs = 0
-    """0 for a learning rate that stays."""
+    """Epochs that a decay takes, or the first period of `cosine_restarts`; 0 for a learning rate that stays."""
     patience: Epochs = 0
     """Points of the curve without a lower validation loss after which training ends; 0 for all `epochs`."""
     evaluate_every: Annotated[int, Ge(1), Le(10_000)] = 1
@@ -116,8 +130,8 @@ class Training:
     """Training ends at the first point whose training loss is at most this; null for all `epochs`."""
     label_smoothing: Share = 0.0
     """Of the training loss only (Keras's `CategoricalCrossentropy`)."""
-    schedule: Annotated[str, Choice(SCHEDULES)] = "staircase"
-    """Of the learning rate: `constant`, `staircase`, `exponential`, `cosine` (to 0 at the last step) or `piecewise`."""
+    schedule: Schedule = "staircase"
+    """Of the learning rate, by name or by import path; see `pipeline.training.schedules`."""
     warmup_epochs: Epochs = 0
     """Epochs in which the learning rate rises linearly from 0; the schedule begins after them."""
     boundaries: Boundaries = ()
@@ -126,12 +140,16 @@ class Training:
     """Of `piecewise`: for each boundary, what the optimizer's learning rate is multiplied with from there on."""
     clip_norm: Size | None = None
     """Most that the norm of all gradients together may be (Keras's `global_clipnorm`); null for no limit."""
+    power: Size = 1.0
+    """Of `polynomial`: 1 for a straight line."""
+    metrics: Metrics = ()
+    """Further numbers of the predictions at the end of training, by name or by import path; see `pipeline.training.metrics`."""
 
 
 @dataclass(frozen=True)
 class RunConfig:
     dataset: Dataset
-    model: Model
+    model: Model | CustomModel
     optimizer: Optimizer
     training: Training
     seed: Seed
@@ -149,7 +167,7 @@ class RunConfig:
         name, keras_class = optimizer.pop("name"), optimizer.pop("class", "")
         return cls(
             dataset=Dataset(**_tuples(plain["dataset"])),
-            model=Model(**_tuples(plain["model"])),
+            model=_model(plain["model"]),
             optimizer=Optimizer(name, tuple(sorted(optimizer.items())), keras_class),
             training=Training(**_tuples(plain["training"])),
             seed=plain["seed"],
@@ -169,27 +187,53 @@ class RunConfig:
         named = {"class": self.optimizer.keras_class} if self.optimizer.keras_class else {}
         return {
             "dataset": _lists(self.dataset, sparse),
-            "model": _lists(self.model, sparse),
+            "model": _model_plain(self.model, sparse),
             "optimizer": {"name": self.optimizer.name, **named, **dict(self.optimizer.hyperparameters)},
             "training": _lists(self.training, sparse),
             "seed": self.seed,
         }
 
     @property
+    def hidden(self) -> tuple[int, ...]:
+        """Units of each hidden layer; of a custom model its argument `hidden`, or `depth` times `width`, if it has them."""
+        if isinstance(self.model, Model):
+            return self.model.hidden
+        arguments = dict(self.model.arguments)
+        return (
+            arguments.get("hidden") or (arguments["width"],) * arguments.get("depth", 1) if "width" in arguments else ()
+        )
+
+    @property
     def width(self) -> int | None:
         """Units of each hidden layer where all are equal, else None."""
-        widths = set(self.model.hidden)
+        widths = set(self.hidden)
         return widths.pop() if len(widths) == 1 else None
 
     @property
     def depth(self) -> int:
-        return len(self.model.hidden)
+        return len(self.hidden)
+
+    @property
+    def shape(self) -> str:
+        """The hidden layers as a person writes them: `512`, `512x256`; `none` without; `residual-128` of a custom model."""
+        hidden = "x".join(map(str, self.hidden))
+        if isinstance(self.model, Model):
+            return hidden or "none"
+        return f"{self.model.name}-{hidden}" if hidden else self.model.name
 
     @property
     def name(self) -> str:
         """What a person reads: `adam-w256-d1-s3`, or `adam-w512x256-s3` where the widths differ."""
-        shape = f"w{self.width}-d{self.depth}" if self.width else "w" + "x".join(map(str, self.model.hidden))
-        return f"{self.optimizer.name}-{shape}-s{self.seed}"
+        shape = f"w{self.width}-d{self.depth}" if self.width else "w" + "x".join(map(str, self.hidden))
+        model = [] if isinstance(self.model, Model) else [self.model.name]
+        return "-".join([self.optimizer.name, *model, *([shape] if self.hidden else []), f"s{self.seed}"])
+
+    @property
+    def own_code(self) -> tuple[str, ...]:
+        """Import paths of what computes this run and is named in its configuration."""
+        named = [self.optimizer.keras_class, self.training.loss, self.training.schedule, *self.training.metrics]
+        build = [] if isinstance(self.model, Model) else [self.model.build]
+        return (*build, *(name for name in named if "." in name))
 
     @cached_property
     def configuration(self) -> str:
@@ -200,6 +244,19 @@ class RunConfig:
 
 
 _NO_DEFAULT = object()
+
+
+def _model(plain: dict[str, Any]) -> Model | CustomModel:
+    values = _tuples(plain)
+    name, build = values.pop("name", ""), values.pop("build", "")
+    return CustomModel(name, build, tuple(sorted(values.items()))) if build else Model(**values)
+
+
+def _model_plain(model: Model | CustomModel, sparse: bool) -> dict[str, Any]:
+    if isinstance(model, Model):
+        return _lists(model, sparse) if sparse else {"name": "dense", **_lists(model, sparse)}
+    arguments = {name: list(value) if isinstance(value, tuple) else value for name, value in model.arguments}
+    return {"name": model.name, "build": model.build, **arguments}
 
 
 def _lists(section: Dataset | Model | Training, sparse: bool) -> dict[str, Any]:

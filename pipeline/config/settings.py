@@ -42,6 +42,8 @@ class Device:
     """Models in one program on JAX; 0 for 4 on a CPU, 256 on a GPU. Part of what a result is, since it may change bits."""
     gpus: Annotated[int, Ge(0), Le(1024)]
     """GPUs that a sweep is divided among, a process each; 0 for all. Changes no result."""
+    checkpoint_minutes: Annotated[float, Ge(0), Le(100_000)]
+    """Minutes from one checkpoint of a long run to the next; 0 for none. Changes no result."""
 
 
 @dataclass(frozen=True)
@@ -118,4 +120,4 @@ def meanings() -> Iterator[tuple[str, str]]:
             for field, text in zip(definition.body, definition.body[1:], strict=False):
                 if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
                     key = ".".join(filter(None, [section, ast.unparse(field.target)]))
-                    yield key, str(ast.literal_eval(text.value))
+                    yield key, " ".join(ast.literal_eval(text.value).split())

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
-from annotated_types import Ge, Gt, Le, Len, Lt, Predicate
+from annotated_types import Ge, GroupedMetadata, Gt, Le, Len, Lt, Predicate
 
 Number = float | int | bool | None
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "elu", "selu", "gelu", "silu", "softplus", "softsign", "leaky_relu", "linear")
-LOSSES = ("categorical_crossentropy", "mean_squared_error", "categorical_focal_crossentropy", "kl_divergence")
+LOSSES = (
+    "categorical_crossentropy",
+    "mean_squared_error",
+    "categorical_focal_crossentropy",
+    "kl_divergence",
+    "binary_crossentropy",
+    "binary_focal_crossentropy",
+    "categorical_hinge",
+    "cosine_similarity",
+    "hinge",
+    "huber",
+    "log_cosh",
+    "mean_absolute_error",
+    "mean_squared_logarithmic_error",
+    "poisson",
+    "squared_hinge",
+)
+"""Keras's losses of single samples, of one-hot labels and probabilities."""
 INITIALIZERS = (
     "glorot_uniform",
     "glorot_normal",
@@ -24,14 +42,49 @@ INITIALIZERS = (
 )
 WITH_STDDEV = ("random_normal", "random_uniform", "truncated_normal")
 """Initializers whose spread is a value; that of the others follows from the layer."""
-SCHEDULES = ("constant", "staircase", "exponential", "cosine", "piecewise")
+SCHEDULES = (
+    "constant",
+    "staircase",
+    "exponential",
+    "inverse_time",
+    "polynomial",
+    "cosine",
+    "cosine_restarts",
+    "piecewise",
+)
+WITH_DECAY = ("staircase", "exponential", "inverse_time", "polynomial")
+"""Schedules that `decay` and `decay_epochs` belong to."""
+METRICS = ("top_2_accuracy", "top_3_accuracy", "top_5_accuracy", "macro_f1", "brier_score")
 
 
 @dataclass(frozen=True)
-class Choice:
+class Choice(GroupedMetadata):
     """In an annotation: one of these names."""
 
     names: tuple[str, ...]
+
+    def __iter__(self) -> Iterator[Predicate]:
+        yield Predicate(self.accepts)
+
+    def accepts(self, name: str) -> bool:
+        return name in self.names
+
+    @property
+    def text(self) -> str:
+        return f"one of {', '.join(self.names)}"
+
+
+@dataclass(frozen=True)
+class Named(Choice):
+    """In an annotation: one of these names, or the import path of one's own."""
+
+    def accepts(self, name: str) -> bool:
+        parts = name.split(".")
+        return name in self.names or (len(parts) > 1 and all(map(str.isidentifier, parts)))
+
+    @property
+    def text(self) -> str:
+        return f"{super().text}, or an import path such as my_module.mine"
 
 
 @dataclass(frozen=True)
@@ -63,6 +116,14 @@ Factors = Annotated[
     Len(0, 32),
     Words("a list of at most 32 numbers of at least 0 and at most 1000, such as [0.1,0.01]"),
 ]
+Loss = Annotated[str, Named(LOSSES)]
+Schedule = Annotated[str, Named(SCHEDULES)]
+Metrics = Annotated[
+    tuple[Annotated[str, Named(METRICS)], ...],
+    Len(0, 32),
+    Predicate(lambda names: len(names) == len({name.rpartition(".")[2] for name in names})),
+    Words(f"a list of different names among {', '.join(METRICS)} or import paths such as my_metrics.worst_class"),
+]
 Question = Annotated[
     Text,
     Predicate(lambda text: len(text) <= 256 and text.isprintable()),
@@ -72,4 +133,8 @@ Scalar = Annotated[
     float | bool | None,
     Predicate(lambda value: value is None or abs(value) < float("inf")),
     Words("a number, true, false or null"),
+]
+Argument = Annotated[
+    bool | int | float | str | tuple[bool | int | float | str | None, ...] | None,
+    Words("a number, a text, true, false, null, or a list of these"),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ class DamagedData(UserError):
 
 @dataclass(frozen=True)
 class Arrays:
-    """Images are float32 (n, pixels) in [0, 1], labels uint8 (n,); read-only, on disk until they are touched."""
+    """Images are float32 (n, pixels), in [0, 1] if they are pictures, labels uint8 (n,); on disk until they are touched."""
 
     name: str
     train_images: np.ndarray
@@ -31,7 +32,8 @@ class Arrays:
     test_images: np.ndarray
     test_labels: np.ndarray
     classes: int
-    image_shape: tuple[int, int]
+    image_shape: tuple[int, ...]
+    """Of one sample: (rows, columns) of an image, (features,) of a row of a table."""
     digest: str
     """`arrays_digest` over the four arrays by their names, as it was when they were written."""
 
@@ -77,7 +79,7 @@ def load(folder: Path, verified: bool = False) -> Arrays:
             name=str(meta["name"]),
             **maps,
             classes=int(meta["classes"]),
-            image_shape=(int(meta["image_shape"][0]), int(meta["image_shape"][1])),
+            image_shape=tuple(int(length) for length in meta["image_shape"]),
             digest=str(meta["digest"]),
         )
         _check_form(arrays)
@@ -89,7 +91,7 @@ def load(folder: Path, verified: bool = False) -> Arrays:
 
 
 def _check_form(arrays: Arrays) -> None:
-    pixels = arrays.image_shape[0] * arrays.image_shape[1]
+    pixels = math.prod(arrays.image_shape)
     for split in ("train", "test"):
         images, labels = getattr(arrays, f"{split}_images"), getattr(arrays, f"{split}_labels")
         for name, array, dtype, shape in (

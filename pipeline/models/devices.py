@@ -31,7 +31,7 @@ STACKS = {"cpu": 4, "gpu": 256}
 
 @dataclass(frozen=True)
 class Device:
-    """What computes. All fields but `workers` decide bits, and stand in the key of a run."""
+    """What computes. All fields but `workers` and `checkpoint_minutes` decide bits, and stand in the key of a run."""
 
     kind: str
     backend: str
@@ -41,6 +41,8 @@ class Device:
     workers: int
     stack: int
     """Models in one program, on JAX; 1 elsewhere."""
+    checkpoint_minutes: float = 0.0
+    """From one checkpoint of a run to the next; 0 for none."""
 
     @property
     def dtype(self) -> str:
@@ -75,7 +77,16 @@ def program(trainer: str, backend: str) -> str:
     return "stacked" if backend == "jax" else "engine"
 
 
-def choose(kind: str, backend: str, precision: str, xla: bool, trainer: str, workers: int, stack: int) -> Device:
+def choose(
+    kind: str,
+    backend: str,
+    precision: str,
+    xla: bool,
+    trainer: str,
+    workers: int,
+    stack: int,
+    checkpoint_minutes: float = 0.0,
+) -> Device:
     """Settle `auto` without importing a backend (TensorFlow costs 7 s). Raises UserError for what is not there."""
     try:
         version(backend)
@@ -99,7 +110,7 @@ def choose(kind: str, backend: str, precision: str, xla: bool, trainer: str, wor
     workers = (workers or cores) if settled == "cpu" and backend == "tensorflow" and trainer == "engine" else 1
     stacks = backend == "jax" and trainer == "engine"
     stack = (stack or STACKS[settled]) if stacks else 1
-    return Device(settled, backend, precision, xla, trainer, workers, stack)
+    return Device(settled, backend, precision, xla, trainer, workers, stack, checkpoint_minutes)
 
 
 def gpu_at_hand(backend: str) -> bool:

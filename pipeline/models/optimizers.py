@@ -1,4 +1,4 @@
-"""Keras's optimizers by the names of `conf/optimizer/`, whose files say the class; their mathematics is Keras's."""
+"""Optimizers by the names of `conf/optimizer/`, whose files say the class: one of Keras's, or one's own by its import path."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from pipeline.cli.errors import UserError
 from pipeline.config import rules
 from pipeline.config import run_config as j
+from pipeline.models import own_code
 
 
 def build(optimizer: j.Optimizer, clip_norm: float | None = None) -> Any:
@@ -21,10 +22,16 @@ def build(optimizer: j.Optimizer, clip_norm: float | None = None) -> Any:
     import keras
 
     name = optimizer.keras_class or rules.keras_class(optimizer.name)
-    kind = getattr(keras.optimizers, name, None)
+    own = "." in name
+    kind = own_code.load(name, "optimizer.class") if own else getattr(keras.optimizers, name, None)
     if not (isinstance(kind, type) and issubclass(kind, keras.optimizers.Optimizer)):
-        raise UserError(f"optimizer={optimizer.name}: class={name}: expected a class of keras.optimizers")
-    return kind(**dict(optimizer.hyperparameters), global_clipnorm=clip_norm)
+        raise UserError(
+            f"optimizer={optimizer.name}: class={name}: expected a class of keras.optimizers, or a subclass"
+        )
+    try:
+        return kind(**dict(optimizer.hyperparameters), global_clipnorm=clip_norm)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"optimizer={optimizer.name}: {name}: {error}") from error
 
 
 class Start:
@@ -39,6 +46,8 @@ class Start:
         rates = (0.25, 0.5)
         built = [self._probe(optimizer, weights, number, rate) for number, rate in enumerate(rates)]
         first, second = ([np.asarray(value) for value in one[0]] for one in built)
+        self._known = True
+        """Whether each variable begins in one of these ways; if not, a fresh optimizer is built for every run."""
         self._sources: list[np.ndarray | int | None] = []
         """An array is a constant, a number the weights of this place, None the learning rate."""
         for one, other in zip(first, second, strict=True):
@@ -49,9 +58,8 @@ class Start:
             else:
                 pairs = zip(built[0][1], built[1][1], strict=True)
                 places = [n for n, (a, b) in enumerate(pairs) if np.array_equal(one, a) and np.array_equal(other, b)]
-                if not places:
-                    raise AssertionError(f"{optimizer.name}: a variable begins in a way of its own")
-                self._sources.append(places[0])
+                self._known &= bool(places)
+                self._sources += places[:1]
 
     @staticmethod
     def _probe(optimizer: j.Optimizer, weights: Sequence[Any], number: int, rate: float) -> tuple[list[Any], list[Any]]:
@@ -65,6 +73,10 @@ class Start:
 
     def values(self, optimizer: j.Optimizer, weights: Sequence[Any]) -> list[np.ndarray]:
         """The state that begins a run with these hyper-parameters from these weights, in the order of its `variables`."""
+        if not self._known:
+            fresh = build(optimizer)
+            fresh.build(weights)
+            return [_array(variable) for variable in fresh.variables]
         return [
             source
             if isinstance(source, np.ndarray)

@@ -84,8 +84,7 @@ def origin(result: RunResult, *parts: str) -> str:
 
 
 def shape(job: RunConfig) -> str:
-    """The hidden layers as a person writes them: `512`, `512x256`; `none` for a network without."""
-    return "x".join(map(str, job.model.hidden)) or "none"
+    return job.shape
 
 
 def values_of(job: RunConfig) -> dict[str, Any]:

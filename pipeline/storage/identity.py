@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -24,41 +24,58 @@ from pipeline.config.run_config import RunConfig, digest
 from pipeline.models import devices
 from pipeline.storage import source_code
 
-DESCRIBED = ("pipeline", "conf", "hydra_plugins", "params.yaml", "dvc.yaml", "pyproject.toml", "requirements.lock")
-"""What a run's patch covers: all that can change what a run means, and nothing that is made."""
+DESCRIBED = ("*.py", "conf", "params.yaml", "dvc.yaml", "pyproject.toml", "requirements.lock")
+"""What a run's patch covers: all that can change what a run means, code of one's own included, and nothing that is made."""
+UNDESCRIBED = ("conf/tracking", "conf/local", "tests", "benchmarks", "scripts", "docs")
+"""What it leaves out. Where results go decides nothing, and an address may hold a password."""
 
 LARGEST_PATCH = 2**20
 
 
-def sources(numerics: Mapping[str, Any], package: Path = PROJECT / "pipeline") -> dict[str, str]:
+def sources(
+    numerics: Mapping[str, Any], own_code: Sequence[str] = (), package: Path = PROJECT / "pipeline"
+) -> dict[str, str]:
     """Digest of each module that trains a run of such `numerics`, by its path in the package.
 
-    Raises UserError where one cannot be read.
+    `own_code` are import paths that the run's configuration names. Raises UserError where a module cannot be read.
     """
     entry = f"training/{devices.program(numerics.get('trainer', ''), numerics.get('backend', ''))}.py"
     try:
-        return source_code.reached(entry, package)
+        found = source_code.reached(entry, package)
+        for name in own_code:
+            found = found | source_code.of_own_code(name, PROJECT)
+        return found
     except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"the source code of this project cannot be read: {error}") from error
+        raise UserError(f"the source code of a run cannot be read: {error}") from error
 
 
-def source_digest(numerics: Mapping[str, Any], package: Path = PROJECT / "pipeline") -> str:
+def source_digest(
+    numerics: Mapping[str, Any], own_code: Sequence[str] = (), package: Path = PROJECT / "pipeline"
+) -> str:
     """sha256 over names and digests of the modules that train a run of such `numerics`."""
-    return digest(sources(numerics, package))
+    return digest(sources(numerics, own_code, package))
 
 
-def changed_sources(then: Mapping[str, str], numerics: Mapping[str, Any]) -> list[str]:
+def path_of(name: str) -> str:
+    """A source file from the checkout, as a person would type it: `pipeline/models/dense.py`, `my_networks.py`."""
+    return name.removeprefix("../") if name.startswith(("../", "installed:")) else f"pipeline/{name}"
+
+
+def changed_sources(then: Mapping[str, str], numerics: Mapping[str, Any], own_code: Sequence[str] = ()) -> list[str]:
     """Names of the source files that are not what they were `then`, in the record of a run of such `numerics`.
 
     The names of a record are never opened: anyone may have written it.
     """
-    now = sources(numerics)
+    try:
+        now = sources(numerics, own_code)
+    except UserError:  # code of one's own that is not here any more
+        now = sources(numerics)
     return sorted(name for name in {*then, *now} if then.get(name) != now.get(name))
 
 
-def identity(data_digest: str, numerics: dict[str, Any]) -> dict[str, Any]:
+def identity(data_digest: str, numerics: dict[str, Any], own_code: Sequence[str] = ()) -> dict[str, Any]:
     """What a key is made from besides the RunConfig: decoded data, deciding source, numerics class."""
-    return {"data": data_digest, "source": source_digest(numerics), "numerics": numerics}
+    return {"data": data_digest, "source": source_digest(numerics, own_code), "numerics": numerics}
 
 
 def key_of(job: RunConfig, identity: dict[str, Any]) -> str:
@@ -114,7 +131,8 @@ def uncommitted() -> bytes:
         with suppress(OSError):
             shutil.copy(Path(index) / "index", own)
         # Where results go decides nothing, and an address may hold a password.
-        there = [*(name for name in DESCRIBED if (PROJECT / name).exists()), ":(exclude)conf/tracking"]
+        there = [name for name in DESCRIBED if "*" in name or (PROJECT / name).exists()]
+        there += [f":(exclude){name}" for name in UNDESCRIBED]
         environment = {"GIT_INDEX_FILE": str(own)}
         if _run_git("add", "--all", "--", *there, environment=environment) is None:
             return b""
@@ -131,7 +149,7 @@ def commit_has(commit: str, then: Mapping[str, str]) -> bool | None:
     """Whether `commit` has source files as a record gives them; None where there is no such commit."""
     if not has_commit(commit):
         return None
-    committed = {name: _run_git("show", f"{commit}:pipeline/{name}") for name in then}
+    committed = {name: _run_git("show", f"{commit}:{path_of(name)}") for name in then}
     with suppress(SyntaxError, ValueError):
         return all(
             text is not None and source_code.parse(text).digest == then[name] for name, text in committed.items()

@@ -56,7 +56,7 @@ def _state_of_data(result: RunResult, data: Path) -> str:
 
 
 def _state_of_code(result: RunResult) -> str:
-    names = identity.changed_sources(result.sources, result.identity["numerics"])
+    names = identity.changed_sources(result.sources, result.identity["numerics"], result.job.own_code)
     return (
         f"differs here in {', '.join(names[:4])}{' …' if len(names) > 4 else ''}" if names else "the code that is here"
     )

@@ -72,7 +72,7 @@ def samples() -> Split:
         Part(images(purpose, count), labels(purpose, count))
         for purpose, count in (("numerics", SAMPLES), ("numerics/held out", HELD_OUT))
     )
-    return Split(train, held_out, held_out, "test")
+    return Split(train, held_out, held_out, "test", (PIXELS,))
 
 
 def _train(device: Device) -> str:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import resolve_name
 from pathlib import Path
+
+from pipeline.models import own_code
 
 DECIDING = ("data", "models", "training")
 """Rooms whose source decides the numbers of a run."""
@@ -37,14 +39,45 @@ def reached(entry: str, package: Path) -> dict[str, str]:
     `entry` and the keys are paths in `package`, such as "training/engine.py". The `__init__.py` of a room counts, since
     importing a module runs it. Only import statements are seen, no `importlib`. Raises FileNotFoundError, SyntaxError.
     """
+    name = package.name
+    found = _follow(f"{name}/{entry}", package.parent, lambda parts: parts[0] == name and parts[1] in DECIDING)
+    return {path.removeprefix(f"{name}/"): digest for path, digest in found.items()}
+
+
+@cache
+def of_own_code(name: str, checkout: Path) -> dict[str, str]:
+    """Digests of the module of an import path such as `my_networks.residual`, and of those that it imports.
+
+    A module of the checkout is followed to all others of it, as far as they can decide numbers; the keys are paths from
+    `pipeline/`, such as "../my_networks.py". An installed one is followed within its own package. Raises FileNotFoundError for
+    a module that is not there, SyntaxError.
+    """
+    place = own_code.file_of(name)
+    if place is None:
+        raise FileNotFoundError(f"{name}: no module {name.rpartition('.')[0]} in {checkout}, and none is installed")
+    root, file = place
+    entry, own = file.relative_to(root).as_posix(), name.split(".")[0]
+    if root != checkout:
+        return {
+            f"installed:{path}": digest for path, digest in _follow(entry, root, lambda parts: parts[0] == own).items()
+        }
+    found = _follow(entry, root, lambda parts: parts[0] != "pipeline" or parts[1] in DECIDING)
+    return {
+        path.removeprefix("pipeline/") if path.startswith("pipeline/") else f"../{path}": digest
+        for path, digest in found.items()
+    }
+
+
+def _follow(entry: str, root: Path, follows: Callable[[Sequence[str]], bool]) -> dict[str, str]:
+    """Digests of `entry` and of what it imports; `follows` says of a module's file, in its parts below `root`, if it counts."""
     found: dict[str, str] = {}
     waiting = [entry]
     while waiting:
         name = waiting.pop()
         if name not in found:
-            module = read(package / name)
+            module = read(root / name)
             found[name] = module.digest
-            waiting += _files(name, module, package)
+            waiting += [path for path in _files(name, module, root) if follows([*Path(path).parts, ""])]
     return dict(sorted(found.items()))
 
 
@@ -123,13 +156,12 @@ def _is_for_types(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and ast.unparse(node.test).split(".")[-1] == "TYPE_CHECKING"
 
 
-def _files(importer: str, module: Module, package: Path) -> Iterator[str]:
-    """Paths in `package` of what `importer` imports from the deciding rooms."""
-    here = ".".join([package.name, *Path(importer).parts[:-1]])
+def _files(importer: str, module: Module, root: Path) -> Iterator[str]:
+    """Paths below `root` of what `importer` imports, the `__init__.py` of the packages on the way included."""
+    here = ".".join(Path(importer).parts[:-1])
     for name in module.imports:
-        parts = resolve_name(name, here).split(".")
-        if parts[0] == package.name and parts[1:2] and parts[1] in DECIDING:
-            packages = [Path(*parts[1:end], "__init__.py") for end in range(2, len(parts) + 1)]
-            for path in (Path(*parts[1:]).with_suffix(".py"), *packages):
-                if (package / path).is_file():
-                    yield path.as_posix()
+        parts = (resolve_name(name, here) if name.startswith(".") else name).split(".")
+        packages = [Path(*parts[:end], "__init__.py") for end in range(1, len(parts) + 1)]
+        for path in (Path(*parts).with_suffix(".py"), *packages):
+            if (root / path).is_file():
+                yield path.as_posix()

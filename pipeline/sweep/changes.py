@@ -34,7 +34,11 @@ def of_identity(then: RunResult, now: Mapping[str, Any]) -> list[str]:
 
 def deciding(then: RunResult, numerics: dict[str, Any], numerics_class: str) -> list[str]:
     """What decides the bits of a run that is trained again, and has changed since."""
-    now = {**then.identity, "source": identity.source_digest(then.identity["numerics"]), "numerics": numerics}
+    now = {
+        **then.identity,
+        "source": identity.source_digest(then.identity["numerics"], then.job.own_code),
+        "numerics": numerics,
+    }
     lines = of_identity(then, now) if now != then.identity else []
     if then.identity["source"] != now["source"]:
         lines[0] = f"code: {lines[0]}; {_committed(then)}"
@@ -52,14 +56,14 @@ def deciding(then: RunResult, numerics: dict[str, Any], numerics_class: str) -> 
 
 
 def _files(then: RunResult) -> str:
-    names = identity.changed_sources(then.sources, then.identity["numerics"])
+    names = identity.changed_sources(then.sources, then.identity["numerics"], then.job.own_code)
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(f"pipeline/{name}" for name in names[:SHOWN]) + more
+    return ", ".join(map(identity.path_of, names[:SHOWN])) + more
 
 
 def _committed(then: RunResult) -> str:
     """Which commit has the changed files as they were."""
-    names = identity.changed_sources(then.sources, then.identity["numerics"])
+    names = identity.changed_sources(then.sources, then.identity["numerics"], then.job.own_code)
     commit = then.environment.get("git_commit")
     if not commit:
         return "the run knows no commit"

@@ -85,6 +85,6 @@ def work(job: RunConfig, samples: int, pixels: int) -> float:
     its batch has.
     """
     used = job.dataset.train_size or samples - job.dataset.validation_size
-    products = sum(a * b for a, b in pairwise([pixels, *job.model.hidden, 10]))
+    products = sum(a * b for a, b in pairwise([pixels, *job.hidden, 10]))
     steps = math.ceil(used / job.training.batch_size)
     return float(job.training.epochs * (used * (products + 20_000) + steps * (8 * products + 150_000)))

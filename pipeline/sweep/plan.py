@@ -22,7 +22,7 @@ from pipeline.config import compose, rules
 from pipeline.config.names import names
 from pipeline.config.run_config import RunConfig, digest
 from pipeline.data.arrays import Arrays, load
-from pipeline.models import dense
+from pipeline.models import networks
 from pipeline.models.devices import Device
 from pipeline.storage import identity
 from pipeline.storage.record import UnreadableRun
@@ -77,7 +77,7 @@ class PlannedRun:
 
     @property
     def parameters(self) -> int:
-        return dense.parameters(self.job.model, self.arrays.train_images.shape[1], self.arrays.classes)
+        return networks.parameters(self.job.model, self.arrays.train_images.shape[1], self.arrays.classes)
 
 
 Plan = tuple[PlannedRun, ...]
@@ -97,13 +97,13 @@ def make_plan(values: list[dict[str, Any]], overrides: list[list[str]], pool: Po
     chosen = {key: choose_device(device, pool) for key, device in asked.items()}
 
     @cache  # It reads the versions of packages from files: 2 ms, too much for each of a thousand runs.
-    def identity_on(name: str, device: Device) -> dict[str, Any]:
-        return identity.identity(arrays[name].digest, device.numerics())
+    def identity_on(name: str, device: Device, own_code: tuple[str, ...]) -> dict[str, Any]:
+        return identity.identity(arrays[name].digest, device.numerics(), own_code)
 
     plan = []
     for value, words in zip(values, overrides, strict=True):
         job, device = compose.to_job(value), chosen[digest(value["device"])]
-        own, made_of = arrays[job.dataset.name], identity_on(job.dataset.name, device)
+        own, made_of = arrays[job.dataset.name], identity_on(job.dataset.name, device, job.own_code)
         plan.append(PlannedRun(job, device, own, identity.key_of(job, made_of), made_of, words))
         problems += compose.against_data(job, len(own.train_labels))
         problems += memory_problems(job, own.train_images.shape[1], own.classes)
@@ -125,10 +125,10 @@ def shared_problems(values: Sequence[dict[str, Any]]) -> list[str]:
 
 def memory_problems(job: RunConfig, inputs: int, classes: int) -> list[str]:
     """A network that does not fit this machine: weights, gradients and up to three optimizer slots in float32."""
-    needed, memory = dense.parameters(job.model, inputs, classes) * 4 * 5, total_memory()
+    needed, memory = networks.parameters(job.model, inputs, classes) * 4 * 5, total_memory()
     if needed < memory:
         return []
-    line = f"model.hidden={list(job.model.hidden)}: needs about {needed / 2**30:,.1f} GiB while it trains"
+    line = f"model.hidden={list(job.hidden)}: needs about {needed / 2**30:,.1f} GiB while it trains"
     return [f"{line}, this machine has {memory / 2**30:,.1f}; make it narrower"]
 
 

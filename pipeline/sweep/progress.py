@@ -17,7 +17,7 @@ from pipeline.training.result import RunResult
 
 def effort(job: RunConfig) -> float:
     """What an epoch of this job takes, in no unit: the widest come first, so counting epochs would promise too little."""
-    return sum(job.model.hidden) + 60
+    return sum(job.hidden) + 60
 
 
 class Progress:

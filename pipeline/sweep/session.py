@@ -117,7 +117,7 @@ class Session:
                 progress.epoch(run.job, epoch.epoch, epoch.metrics)
                 self.publisher.show(run, epoch.epoch, epoch.metrics)
 
-            this_process = ThisProcess(progress.begin, on_epoch)
+            this_process = ThisProcess(self.store, progress.begin, on_epoch)
             executor = choose_executor(self.new, self.settings, self.pool, self.store, self.id, this_process)
             if executor is this_process and self.single:
                 self.publisher.show(self.new[0])

@@ -57,7 +57,7 @@ def span(result: RunResult) -> tuple[int, int]:
 def parameters(result: RunResult) -> dict[str, str]:
     """The RunConfig, flattened, and two more values that people sort by: `model.width`, `model.depth`."""
     job = result.job
-    width = job.width if job.width is not None else "x".join(map(str, job.model.hidden))
+    width = job.width if job.width is not None else job.shape
     plain = {"model.width": width, "model.depth": job.depth} | job.flat()
     return {name: fit(text(value), PARAMETER_LIMIT) for name, value in plain.items()}
 

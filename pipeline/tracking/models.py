@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping
@@ -13,8 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.cli.console import PROJECT
 from pipeline.cli.errors import UserError
-from pipeline.models import dense, devices
+from pipeline.config.run_config import Model
+from pipeline.data.arrays import load
+from pipeline.models import devices, networks
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore, save_weights
 from pipeline.tracking import runs
@@ -40,20 +44,27 @@ def requirements(backend: str) -> list[str]:
     return pins
 
 
-def send_model(tracker: Tracker, store: RunStore, result: RunResult, ids: Mapping[str, str], dtype: str) -> None:
+def send_model(
+    tracker: Tracker,
+    store: RunStore,
+    result: RunResult,
+    ids: Mapping[str, str],
+    shape: tuple[int, ...],
+    dtype: str,
+) -> None:
     """Keep the network of `result`, which has its weights, with its run, for `mlflow.pyfunc.load_model("runs:/<run_id>/model")`.
 
-    `ids` are those of the run; `dtype` is the Keras dtype policy that it was trained with. Keras has been started.
+    `ids` are those of the run; `shape` is that of a sample; `dtype` is the Keras dtype policy that it was trained with.
+    Keras has been started.
     """
     import keras
     import mlflow.keras
     from mlflow.models import infer_signature
 
     weights = result.weights or {}
-    shapes = [array.shape for array in weights.values()]
-    inputs, classes = shapes[0][0], shapes[-1][-1]
-    network = dense.build(result.job.model, inputs, classes, dtype)
-    dense.set_weights(network, weights)
+    inputs, classes = math.prod(shape), len(weights["classes/bias"])
+    network = networks.build(result.job.model, shape, classes, dtype)
+    networks.set_weights(network, weights)
     signature = infer_signature(np.zeros((1, inputs), "float32"), np.zeros((1, classes), "float32"))
 
     def save(folder: str, card: Any) -> None:
@@ -77,14 +88,21 @@ def send_winner(store: RunStore, tracker: Tracker, key: str, published: Mapping[
         result = store.read(key)
     if result is None or result.weights is None:
         return
+    try:
+        shape = load(PROJECT / "data" / "processed" / result.job.dataset.name).image_shape
+    except UserError:
+        if not isinstance(result.job.model, Model):
+            print(f"the model of {result.name} is not sent: its data are not here", flush=True)
+            return
+        shape = (len(next(iter(result.weights.values()))),)
     precision = result.identity["numerics"]["precision"]
     devices.start(devices.choose("cpu", "tensorflow", "float32", True, "engine", 1, 0), trains=False)
-    send_model(tracker, store, result, ids, "float32" if precision == "tensorfloat32" else precision)
+    send_model(tracker, store, result, ids, shape, "float32" if precision == "tensorfloat32" else precision)
     print(f"and the model of {result.name}", flush=True)
 
 
 def log_served(
-    client: MlflowClient, run_id: str, result: RunResult, image_shape: tuple[int, int], brightest: int
+    client: MlflowClient, run_id: str, result: RunResult, image_shape: tuple[int, ...], brightest: int
 ) -> str:
     """Save the network of `result`, which has its weights, as a service that takes raw pixels; the model's id. See `_log`.
 

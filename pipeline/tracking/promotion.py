@@ -132,7 +132,7 @@ def register(
     best: RunResult,
     run_id: str,
     seeds: Mapping[int, float],
-    image_shape: tuple[int, int],
+    image_shape: tuple[int, ...],
     brightest: int,
     reason: str,
 ) -> str:

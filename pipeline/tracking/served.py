@@ -41,16 +41,16 @@ def check_pixels(images: np.ndarray, shape: tuple[int, ...], brightest: float) -
 class Classifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
     def load_context(self, context: Any) -> None:
         from pipeline.config.run_config import RunConfig
-        from pipeline.models import dense, devices
+        from pipeline.models import devices, networks
 
         plain = json.loads(Path(context.artifacts["network"]).read_text())
         self.brightest, self.shape = float(plain["brightest"]), tuple(plain["image_shape"])
         with np.load(context.artifacts["weights"], allow_pickle=False) as arrays:
             weights = {name.replace(".", "/"): arrays[name] for name in arrays.files}
         devices.start(devices.choose("cpu", "tensorflow", "float32", False, "reference", 1, 0), trains=False)
-        pixels, classes = int(np.prod(self.shape)), len(weights["classes/bias"])
-        self.network = dense.build(RunConfig.from_dict(plain["job"]).model, pixels, classes, "float32")
-        dense.set_weights(self.network, weights)
+        classes = len(weights["classes/bias"])
+        self.network = networks.build(RunConfig.from_dict(plain["job"]).model, self.shape, classes, "float32")
+        networks.set_weights(self.network, weights)
 
     # MLflow warns of an argument without a type, and takes most types for a schema, but not this one.
     def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> pd.DataFrame:

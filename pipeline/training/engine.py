@@ -22,8 +22,9 @@ import numpy as np
 from pipeline.config.digests import arrays_digest
 from pipeline.config.run_config import RunConfig
 from pipeline.data.memory import let_go
-from pipeline.models import dense, optimizers, randomness
+from pipeline.models import networks, optimizers, randomness
 from pipeline.models.devices import Device
+from pipeline.training.checkpoints import Checkpoints, NoCheckpoints, Saving
 from pipeline.training.outcome import Done, Event, Run
 from pipeline.training.shapes import (
     CHUNK,
@@ -50,9 +51,11 @@ class Samples:
             # Variables, not constants: a program that captures data as a constant compiles for half a minute.
             return tf.Variable(part.images, trainable=False), tf.Variable(eye[part.labels], trainable=False)
 
+        self.shape = split.shape
         self.train = held(split.train)
         self.test = held(split.test)
-        self.held_out = held(split.held_out) if split.held_out_name == "val" else self.test
+        self.has_held_out = split.held_out_name == "val"
+        self.held_out = held(split.held_out) if self.has_held_out else self.test
         for part in (split.train, split.test):
             let_go(part.source)
 
@@ -64,10 +67,11 @@ class Network:
         import tensorflow as tf
 
         self.samples = samples
-        self.model = dense.build(shape.model, samples.train[0].shape[1], classes, device.dtype, device.xla)
+        self.model = networks.build(shape.model, samples.shape, classes, device.dtype, device.xla)
         self.loss = plain_loss(shape.training)
         self.dtype = tf.as_dtype(device.dtype if device.dtype == "float64" else "float32")
         self._part = curve(shape, int(samples.train[0].shape[0]))
+        self._for_metrics = bool(shape.training.metrics) and samples.has_held_out
         self.curve, self.measure = (
             tf.function(measure, jit_compile=device.xla, autograph=False).get_concrete_function()
             for measure in (self._curve, self._measure)
@@ -85,12 +89,16 @@ class Network:
 
         return tf.concat([self._score(self.samples.train, self._part)[0], self._score(self.samples.held_out)[0]], 0)
 
-    def _measure(self) -> tuple[Any, Any]:
-        """(loss, accuracy) on all training and test samples: four numbers; and the test probabilities."""
+    def _measure(self) -> tuple[Any, ...]:
+        """(loss, accuracy) on all training and test samples: four numbers; and the test probabilities.
+
+        Also the held-out probabilities, where there are metrics of them.
+        """
         import tensorflow as tf
 
         (train, _), (test, probabilities) = self._score(self.samples.train), self._score(self.samples.test, keep=True)
-        return tf.concat([train, test], 0), probabilities
+        watched = [self._score(self.samples.held_out, keep=True)[1]] if self._for_metrics else []
+        return tf.concat([train, test], 0), probabilities, *watched
 
     def _score(self, data: tuple[Any, Any], part: np.ndarray | None = None, keep: bool = False) -> tuple[Any, Any]:
         """[mean loss, accuracy] on all samples, or on the `part` of these indices; weights fixed, inference mode.
@@ -137,19 +145,19 @@ class Program:
         samples: Samples,
         classes: int,
         device: Device,
-        networks: dict[Any, Network] | None = None,
+        built: dict[Any, Network] | None = None,
     ) -> None:
         import tensorflow as tf
 
         self.shape, self.samples = shape, samples
         count = int(samples.train[0].shape[0])
         self.steps = steps_of(shape, count)
-        networks = {} if networks is None else networks
+        built = {} if built is None else built
         with Program._building:
-            like = (shape.model, shape.training.loss, shape.training.curve_samples)
-            if like not in networks:
-                networks[like] = Network(shape, samples, classes, device)
-            self.network = networks[like]
+            like = (shape.model, shape.training.loss, shape.training.curve_samples, shape.training.metrics)
+            if like not in built:
+                built[like] = Network(shape, samples, classes, device)
+            self.network = built[like]
             self.model, self.dtype = self.network.model, self.network.dtype
             self.loss = training_loss(shape.training)
             self.start = optimizers.Start(shape.optimizer, self.model.trainable_variables)
@@ -169,12 +177,24 @@ class Program:
 
     def reset(self, job: RunConfig) -> None:
         """Put the variables where `job` starts: its initial weights, a fresh optimizer, its weight decay."""
-        dense.set_initial(self.model, job.model, job.seed)
+        networks.set_initial(self.model, job.model, job.seed)
         start = self.start.values(job.optimizer, self.model.trainable_variables)
         for variable, value in zip(self.optimizer.variables, start, strict=True):
             variable.assign(value.astype(variable.dtype))
         if self.optimizer.weight_decay is not None:
             self.weight_decay.assign(job.optimizer["weight_decay"])
+
+    def state(self) -> list[np.ndarray]:
+        """All that training moves: variables of the network, dropout states included, and of the optimizer."""
+        return [np.array(variable) for variable in self._variables()]
+
+    def restore(self, arrays: Sequence[np.ndarray]) -> None:
+        """Put the variables where `state` found them."""
+        for variable, array in zip(self._variables(), arrays, strict=True):
+            variable.assign(array)
+
+    def _variables(self) -> list[Any]:
+        return [*self.model.variables, *self.optimizer.variables]
 
     def epoch(self, order: np.ndarray, rates: np.ndarray, full: int | None = None) -> np.ndarray:
         """Train one pass over the samples in this order, with a learning rate for each step: running (loss, accuracy).
@@ -225,6 +245,7 @@ def train(
     split: Split,
     classes: int,
     device: Device,
+    checkpoints: Checkpoints | None = None,
     stop: threading.Event | None = None,
 ) -> Iterator[Event]:
     """Train `jobs` (with their indices), on `device.workers` threads; events come as they happen.
@@ -241,7 +262,7 @@ def train(
 
     def work() -> None:
         programs: dict[RunConfig, Program] = {}
-        networks: dict[Any, Network] = {}
+        built: dict[Any, Network] = {}
         try:
             while not stop.is_set() and (taken := share.take(programs)):
                 index, job = taken
@@ -251,8 +272,8 @@ def train(
                     if shape not in programs:
                         # One at a time: a worker comes back to an earlier shape only to help another one out.
                         programs.clear()
-                        programs[shape] = Program(shape, samples, classes, device, networks)
-                    _train_one(run, programs[shape], events.put, stop)
+                        programs[shape] = Program(shape, samples, classes, device, built)
+                    _train_one(run, programs[shape], events.put, stop, checkpoints or NoCheckpoints())
                 except Exception as error:
                     events.put(Done(index, run.failed(error), error))
         finally:
@@ -274,11 +295,17 @@ def train(
             worker.join()
 
 
-def _train_one(run: Run, program: Program, put: Callable[[Event], None], stop: threading.Event) -> None:
-    job = run.job
+def _train_one(
+    run: Run, program: Program, put: Callable[[Event], None], stop: threading.Event, checkpoints: Checkpoints
+) -> None:
+    job, saving = run.job, Saving(checkpoints)
     program.reset(job)
-    run.digests["initial_weights"] = arrays_digest(dense.weights(program.model))
+    run.digests["initial_weights"] = arrays_digest(networks.weights(program.model))
+    if found := checkpoints.load(run.index):
+        program.restore(found.arrays)
+        run.resume(found.progress)
     while not run.ended:
+        saving.save([run], lambda _: program.state(), stopped=stop.is_set())
         if stop.is_set():
             return
         order = run.in_order(randomness.order(job.seed, run.trained, len(run.split.train)))
@@ -291,9 +318,13 @@ def _train_one(run: Run, program: Program, put: Callable[[Event], None], stop: t
     if run.non_finite:
         put(Done(run.index, run.diverged(run.non_finite)))
         return
-    scores, probabilities = (array.numpy() for array in program.network.measure())
+    scores, probabilities, *watched = (array.numpy() for array in program.network.measure())
     numbers = scores.tolist()
-    put(Done(run.index, run.measured(numbers[:2], numbers[2:], probabilities, dense.weights(program.model))))
+    put(
+        Done(
+            run.index, run.measured(numbers[:2], numbers[2:], probabilities, networks.weights(program.model), *watched)
+        )
+    )
 
 
 def _trim() -> None:

@@ -13,6 +13,8 @@ import numpy as np
 
 from pipeline.config.digests import array_digest, arrays_digest
 from pipeline.config.run_config import RunConfig
+from pipeline.models import randomness
+from pipeline.training import metrics
 from pipeline.training.calibration import calibration_error
 from pipeline.training.gaps import Score, curve_gaps, final_gaps
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
@@ -74,6 +76,26 @@ class Run:
         self.digests["batch_order"] = self._orders.hexdigest()
         return order
 
+    def progress(self) -> dict[str, Any]:
+        """All that `resume` needs to go on from here, as plain JSON values."""
+        return {
+            "history": self.history,
+            "epochs": self.epochs,
+            "digests": self.digests,
+            "train_seconds": self.train_seconds,
+            "trained": self.trained,
+            "started": self.started.isoformat(),
+        }
+
+    def resume(self, progress: dict[str, Any]) -> None:
+        """Go on where another process stopped after `progress`."""
+        self.history, self.epochs = progress["history"], progress["epochs"]
+        self.digests, self.train_seconds = progress["digests"], progress["train_seconds"]
+        self.started = datetime.fromisoformat(progress["started"])
+        for epoch in range(progress["trained"]):
+            self.in_order(randomness.order(self.job.seed, epoch, len(self.split.train)))
+        self.trained = progress["trained"]
+
     @property
     def point_is_next(self) -> bool:
         """Whether the curve has a point after the next epoch."""
@@ -85,15 +107,15 @@ class Run:
         self.trained += 1
         numbers = [*running, *(curve if curve is not None else ())]
         names = [f"{split}/{what}" for split in ("running", "train", self.held_out) for what in ("loss", "accuracy")]
-        metrics = {name: float(number) for name, number in zip(names, numbers, strict=False)}
-        self._look_at({name: value for name, value in metrics.items() if name.endswith("/loss")})
+        point = {name: float(number) for name, number in zip(names, numbers, strict=False)}
+        self._look_at({name: value for name, value in point.items() if name.endswith("/loss")})
         if curve is None:
             return None
-        metrics |= curve_gaps(metrics, self.held_out)
+        point |= curve_gaps(point, self.held_out)
         self.epochs.append(self.trained)
-        for name, value in metrics.items():
+        for name, value in point.items():
             self.history.setdefault(name, []).append(value)
-        return Epoch(self.index, self.trained, metrics)
+        return Epoch(self.index, self.trained, point)
 
     def _look_at(self, losses: dict[str, float]) -> None:
         for name, value in losses.items():
@@ -117,16 +139,35 @@ class Run:
         losses = self.history[f"{self.held_out}/loss"]
         return bool(training.patience) and len(losses) - 1 - int(np.argmin(losses)) >= training.patience
 
+    @property
+    def needs_held_out_probabilities(self) -> bool:
+        return bool(self.job.training.metrics) and self.held_out == "val"
+
     def measured(
-        self, train: Numbers, test: Numbers, probabilities: np.ndarray, weights: dict[str, np.ndarray]
+        self,
+        train: Numbers,
+        test: Numbers,
+        probabilities: np.ndarray,
+        weights: dict[str, np.ndarray],
+        held_out_probabilities: np.ndarray | None = None,
     ) -> RunResult:
-        """The RunResult; `train` and `test` are (loss, accuracy) on all samples with the final weights."""
+        """The RunResult; `train` and `test` are (loss, accuracy) on all samples with the final weights.
+
+        `probabilities` are those of the test samples; those of the held-out ones are for the job's metrics.
+        """
         self._look_at({"train/loss": train[0], "test/loss": test[0]})
         if self.non_finite:
             return self.diverged(self.non_finite)
         predictions = probabilities.argmax(axis=1).astype(np.uint8)
         figures = self._figures((train[0], train[1]), (test[0], test[1]))
         figures["test/calibration_error"] = calibration_error(probabilities, self.split.test.labels)
+        for split, part, given in (
+            ("test", self.split.test, probabilities),
+            ("val", self.split.held_out, held_out_probabilities),
+        ):
+            if given is not None:
+                extra = metrics.measure(self.job.training.metrics, part.labels, given)
+                figures |= {f"{split}/{name}": value for name, value in extra.items()}
         digests = {"predictions": array_digest(predictions), "final_weights": arrays_digest(weights)}
         result = self._result(FINISHED, None, figures, digests)
         result.predictions, result.weights = predictions, weights

@@ -10,8 +10,9 @@ import numpy as np
 
 from pipeline.config.digests import arrays_digest
 from pipeline.config.run_config import RunConfig
-from pipeline.models import dense, optimizers, randomness
+from pipeline.models import networks, optimizers, randomness
 from pipeline.models.devices import Device
+from pipeline.training.checkpoints import Checkpoints, Saving
 from pipeline.training.outcome import Done, Event, Run
 from pipeline.training.shapes import curve, learning_rates, plain_loss, steps_of
 from pipeline.training.splits import Split
@@ -20,23 +21,29 @@ EVALUATION_BATCH = 1000
 PLAIN = "plain_loss"
 
 
-def train(jobs: Sequence[tuple[int, RunConfig]], split: Split, classes: int, device: Device) -> Iterator[Event]:
+def train(
+    jobs: Sequence[tuple[int, RunConfig]],
+    split: Split,
+    classes: int,
+    device: Device,
+    checkpoints: Checkpoints,
+) -> Iterator[Event]:
     """Train `jobs` (with their indices) on `split`, one by one, as `keras.fit` does it."""
     for index, job in jobs:
         run = Run(index, job, split)
         try:
-            yield from _train_one(run, classes, device)
+            yield from _train_one(run, classes, device, checkpoints)
         except Exception as error:
             yield Done(index, run.failed(error), error)
 
 
-def compiled_network(job: RunConfig, inputs: int, classes: int, device: Device) -> Any:
+def compiled_network(job: RunConfig, shape: tuple[int, ...], classes: int, device: Device) -> Any:
     """A compiled `keras.Model` with the initial weights of the job's seed."""
     import keras
 
-    network = dense.build(job.model, inputs, classes, device.dtype)
-    dense.set_initial(network, job.model, job.seed)
-    loss: Any = keras.losses.get(job.training.loss)
+    network = networks.build(job.model, shape, classes, device.dtype)
+    networks.set_initial(network, job.model, job.seed)
+    loss: Any = plain_loss(job.training)
     if job.training.label_smoothing:
         loss = keras.losses.CategoricalCrossentropy(label_smoothing=job.training.label_smoothing)
     network.compile(
@@ -52,7 +59,7 @@ def compiled_network(job: RunConfig, inputs: int, classes: int, device: Device) 
     return network
 
 
-def _train_one(run: Run, classes: int, device: Device) -> Iterator[Event]:
+def _train_one(run: Run, classes: int, device: Device, checkpoints: Checkpoints) -> Iterator[Event]:
     job, split, eye = (
         run.job,
         run.split,
@@ -62,8 +69,14 @@ def _train_one(run: Run, classes: int, device: Device) -> Iterator[Event]:
     y, held_out_y, test_y = (eye[part.labels] for part in (split.train, split.held_out, split.test))
     part = curve(job, len(x))
     on_curve = (x, y) if part is None else (x[part], y[part])
-    network = compiled_network(job, x.shape[1], classes, device)
-    run.digests["initial_weights"] = arrays_digest(dense.weights(network))
+    network = compiled_network(job, split.shape, classes, device)
+    run.digests["initial_weights"] = arrays_digest(networks.weights(network))
+    saving = Saving(checkpoints)
+    variables = [*network.variables, *network.optimizer.variables]
+    if found := checkpoints.load(run.index):
+        run.resume(found.progress)
+        for variable, array in zip(variables, found.arrays, strict=True):
+            variable.assign(array)
     while not run.ended:
         order = run.in_order(randomness.order(job.seed, run.trained, len(x)))
         rates = learning_rates(job, run.trained, steps_of(job, len(x)))
@@ -83,12 +96,16 @@ def _train_one(run: Run, classes: int, device: Device) -> Iterator[Event]:
             scores = [*_evaluate(network, *on_curve), *_evaluate(network, held_out, held_out_y)]
         if event := run.add_epoch([fit["loss"][0], fit["accuracy"][0]], scores):
             yield event
+        saving.save([run], lambda _: [np.asarray(variable) for variable in variables])
     if run.non_finite:
         yield Done(run.index, run.diverged(run.non_finite))
         return
     on_train, on_test = _evaluate(network, x, y), _evaluate(network, test, test_y)
     probabilities = network.predict(test, batch_size=EVALUATION_BATCH, verbose=0)
-    yield Done(run.index, run.measured(on_train, on_test, probabilities, dense.weights(network)))
+    watched = None
+    if run.needs_held_out_probabilities:
+        watched = network.predict(held_out, batch_size=EVALUATION_BATCH, verbose=0)
+    yield Done(run.index, run.measured(on_train, on_test, probabilities, networks.weights(network), watched))
 
 
 def _each_step(rates: np.ndarray) -> Any:

@@ -10,15 +10,19 @@ import numpy as np
 
 from pipeline.config import run_config as j
 from pipeline.config.run_config import RunConfig
-from pipeline.models import randomness
+from pipeline.models import own_code, randomness
+from pipeline.training import schedules
 
 CHUNK = 1000
 """Samples evaluated at once: their activations fit the cache (measured best of 100 to 4,000 at width 512)."""
 
+CUSTOM = 1000
+"""Units that a custom model without `width` is taken to have, where only the order of jobs depends on it."""
+
 INPUTS = ("learning_rate", "weight_decay")
 """Hyper-parameters that are variables of a program. The others are burnt into it, as exact as Keras computes them."""
 
-BURNT_IN = ("batch_size", "loss", "curve_samples", "label_smoothing", "clip_norm")
+BURNT_IN = ("batch_size", "loss", "curve_samples", "label_smoothing", "clip_norm", "metrics")
 """What a program holds of `j.Training`. All else is an input of it, or says when it is called."""
 
 
@@ -28,10 +32,15 @@ def shape_of(job: RunConfig) -> RunConfig:
     return replace(
         job,
         seed=0,
-        model=replace(job.model, kernel_initializer="", kernel_stddev=None),
+        model=_without_initializer(job.model),
         optimizer=replace(job.optimizer, hyperparameters=fixed),
         training=j.Training(epochs=0, **{name: getattr(job.training, name) for name in BURNT_IN}),
     )
+
+
+def _without_initializer(model: j.Model | j.CustomModel) -> j.Model | j.CustomModel:
+    """Initial weights are given to a program; a custom model's own function says how they are drawn."""
+    return replace(model, kernel_initializer="", kernel_stddev=None) if isinstance(model, j.Model) else model
 
 
 def training_loss(training: j.Training) -> Callable[[Any, Any], Any]:
@@ -44,10 +53,13 @@ def training_loss(training: j.Training) -> Callable[[Any, Any], Any]:
 
 
 def plain_loss(training: j.Training) -> Callable[[Any, Any], Any]:
-    """Keras's loss of each sample, as curves and figures show it."""
+    """The loss of each sample, Keras's or one's own, as curves and figures show it."""
     import keras
 
-    found: Callable[[Any, Any], Any] = keras.losses.get(training.loss)
+    own = "." in training.loss
+    found: Callable[[Any, Any], Any] = (
+        own_code.load(training.loss, "training.loss") if own else keras.losses.get(training.loss)
+    )
     return found
 
 
@@ -59,28 +71,13 @@ def steps_of(job: RunConfig, samples: int) -> int:
 def learning_rates(job: RunConfig, epoch: int, steps: int) -> np.ndarray:
     """float64 (steps,): the optimizer's learning rate in each step of `epoch` (from 0).
 
-    As Keras's schedules compute them (`ExponentialDecay`, `CosineDecay`, `PiecewiseConstantDecay`); each begins after the
-    warm-up, in which the rate rises linearly from 0, as in `CosineDecay`.
+    The schedule begins after the warm-up, in which the rate rises linearly from 0, as in Keras's `CosineDecay`.
     """
     training, rate = job.training, float(job.optimizer["learning_rate"] or 0)
     warm_up = training.warmup_epochs * steps
     step = epoch * steps + np.arange(steps, dtype=np.float64)
-    return rate * np.where(
-        step < warm_up, step / max(warm_up, 1), _factors(training, np.maximum(step - warm_up, 0), steps)
-    )
-
-
-def _factors(training: j.Training, step: np.ndarray, steps: int) -> np.ndarray:
-    """What the learning rate is multiplied with in each `step`, from 0 after the warm-up."""
-    if training.schedule in ("staircase", "exponential") and training.decay_epochs:
-        decays = step / (training.decay_epochs * steps)
-        return training.decay ** (np.floor(decays) if training.schedule == "staircase" else decays)
-    if training.schedule == "cosine":
-        return 0.5 * (1 + np.cos(np.pi * step / ((training.epochs - training.warmup_epochs) * steps)))
-    if training.schedule == "piecewise":
-        passed = np.searchsorted(np.asarray(training.boundaries) * steps, step, side="right")
-        return np.asarray([1.0, *training.factors])[passed]
-    return np.ones_like(step)
+    factors = schedules.factors(training, np.maximum(step - warm_up, 0), steps)
+    return rate * np.where(step < warm_up, step / max(warm_up, 1), factors)
 
 
 def curve(job: RunConfig, samples: int) -> np.ndarray | None:
@@ -95,4 +92,4 @@ def curve(job: RunConfig, samples: int) -> np.ndarray | None:
 
 def cost(job: RunConfig) -> float:
     """Work of a run, in no unit: what the order of jobs goes by."""
-    return job.training.epochs * sum(job.model.hidden) + 1
+    return job.training.epochs * sum(job.hidden or (CUSTOM,)) + 1

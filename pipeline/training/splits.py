@@ -18,6 +18,24 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Scaling:
+    """Standardisation of features: float32 (features,) each."""
+
+    mean: np.ndarray
+    deviation: np.ndarray
+    """1 for a feature that is the same in all samples."""
+
+    @classmethod
+    def of(cls, images: np.ndarray) -> Scaling:
+        """Mean and standard deviation of each feature of these samples, computed in float64."""
+        mean, deviation = images.mean(axis=0, dtype=np.float64), images.std(axis=0, dtype=np.float64)
+        return cls(mean.astype(np.float32), np.where(deviation > 0, deviation, 1).astype(np.float32))
+
+    def apply(self, images: np.ndarray) -> np.ndarray:
+        return np.asarray((images - self.mean) / self.deviation)
+
+
+@dataclass(frozen=True)
 class Part:
     """Some samples of a file: float32 images (n, pixels) and uint8 labels (n,)."""
 
@@ -27,6 +45,7 @@ class Part:
     """Of the chosen samples, label noise included."""
     chosen: np.ndarray | None = None
     """Indices into `source`, ascending; None for all."""
+    scaling: Scaling | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -34,11 +53,11 @@ class Part:
     @property
     def images(self) -> np.ndarray:
         """Gathered anew by each call: what is copied to a device need not stay in memory a second time."""
-        if self.chosen is None:
-            return self.source
-        gathered = np.take(self.source, self.chosen, axis=0)
-        let_go(self.source)
-        return gathered
+        images = self.source
+        if self.chosen is not None:
+            images = np.take(images, self.chosen, axis=0)
+            let_go(self.source)
+        return images if self.scaling is None else self.scaling.apply(images)
 
 
 @dataclass(frozen=True)
@@ -50,6 +69,8 @@ class Split:
     """The validation samples; the test samples where there are none."""
     test: Part
     held_out_name: Literal["val", "test"]
+    shape: tuple[int, ...]
+    """Of one sample: (rows, columns) of an image, (features,) of a row of a table."""
     digest: str = ""
     """sha256 over the indices of training and held-out samples and the labels trained on; empty for samples of no data set."""
 
@@ -79,12 +100,16 @@ def split(arrays: Arrays, dataset: Dataset) -> Split:
         held_out, rest = np.arange(left, samples), np.arange(left)
     train, held_out = np.sort(rest[:used]), np.sort(held_out)
     labels = with_noise(arrays.train_labels[train], arrays.classes, dataset.label_noise, dataset.validation_seed)
-    test = Part(arrays.test_images, arrays.test_labels)
+    # Of the samples trained on alone: held-out and test samples have no part in it.
+    scaling = Scaling.of(arrays.train_images[train]) if dataset.standardize else None
+    test = Part(arrays.test_images, arrays.test_labels, scaling=scaling)
+    watched = Part(arrays.train_images, arrays.train_labels[held_out], held_out, scaling)
     return Split(
-        train=Part(arrays.train_images, labels, train if used < samples else None),
-        held_out=Part(arrays.train_images, arrays.train_labels[held_out], held_out) if len(held_out) else test,
+        train=Part(arrays.train_images, labels, train if used < samples else None, scaling),
+        held_out=watched if len(held_out) else test,
         test=test,
         held_out_name="val" if len(held_out) else "test",
+        shape=arrays.image_shape,
         digest=arrays_digest({"train": train, "held_out": held_out, "labels": labels}),
     )
 

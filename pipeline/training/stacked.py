@@ -21,8 +21,9 @@ import numpy as np
 
 from pipeline.config.digests import arrays_digest
 from pipeline.config.run_config import RunConfig
-from pipeline.models import dense, optimizers, randomness
+from pipeline.models import networks, optimizers, randomness
 from pipeline.models.devices import Device
+from pipeline.training.checkpoints import Checkpoints, NoCheckpoints, Saving
 from pipeline.training.outcome import Done, Event, Run
 from pipeline.training.shapes import CHUNK, curve, learning_rates, plain_loss, shape_of, steps_of, training_loss
 from pipeline.training.splits import Part, Split
@@ -48,9 +49,11 @@ class Samples:
         def held(part: Part) -> tuple[Any, Any]:
             return jnp.asarray(part.images), jnp.asarray(np.eye(classes, dtype=np.float32)[part.labels])
 
+        self.shape = split.shape
         self.train = held(split.train)
         self.test = held(split.test)
-        self.held_out = held(split.held_out) if split.held_out_name == "val" else self.test
+        self.has_held_out = split.held_out_name == "val"
+        self.held_out = held(split.held_out) if self.has_held_out else self.test
 
 
 class Network:
@@ -59,10 +62,12 @@ class Network:
     def __init__(self, shape: RunConfig, samples: Samples, classes: int, device: Device, size: int) -> None:
         import jax
 
-        self.network = dense.build(shape.model, samples.train[0].shape[1], classes, device.dtype)
+        self.network = networks.build(shape.model, samples.shape, classes, device.dtype)
         self.loss = plain_loss(shape.training)
         self.dtype = _dtype(device)
         self._part = curve(shape, len(samples.train[0]))
+        for_metrics = bool(shape.training.metrics) and samples.has_held_out
+        self._measured_on = [samples.test, *([samples.held_out] if for_metrics else [])]
         weights = [
             _stack_of(size, self.network.trainable_variables),
             _stack_of(size, self.network.non_trainable_variables),
@@ -70,7 +75,7 @@ class Network:
         # The data goes in as an argument that the stack shares: as a constant it would be compiled into the program.
         self._lowered = [
             jax.jit(jax.vmap(measure, in_axes=(0, 0, None, None))).lower(*weights, samples.train, other)
-            for measure, other in ((self._curve, samples.held_out), (self._measure, samples.test))
+            for measure, other in ((self._curve, samples.held_out), (self._measure, self._measured_on))
         ]
         self._samples = samples
         self._compiling = threading.Lock()
@@ -86,10 +91,13 @@ class Network:
         """(loss, accuracy) on the training samples of the curve and on all held-out samples: four numbers a model."""
         return np.asarray(self._compiled[0](trainable, other, self._samples.train, self._samples.held_out))
 
-    def measure(self, trainable: Arrays, other: Arrays) -> tuple[np.ndarray, np.ndarray]:
-        """(loss, accuracy) on all training and test samples: four numbers a model; and the test probabilities."""
-        scores, probabilities = self._compiled[1](trainable, other, self._samples.train, self._samples.test)
-        return np.asarray(scores), np.asarray(probabilities)
+    def measure(self, trainable: Arrays, other: Arrays) -> list[np.ndarray]:
+        """(loss, accuracy) on all training and test samples: four numbers a model; and the test probabilities.
+
+        Also the held-out probabilities, where there are metrics of them.
+        """
+        found = self._compiled[1](trainable, other, self._samples.train, self._measured_on)
+        return [np.asarray(array) for array in found]
 
     def _curve(self, trainable: Arrays, other: Arrays, train: Any, held_out: Any) -> Any:
         import jax.numpy as jnp
@@ -97,11 +105,12 @@ class Network:
         part = train if self._part is None else tuple(array[self._part] for array in train)
         return jnp.concatenate([self._score(trainable, other, samples)[0] for samples in (part, held_out)])
 
-    def _measure(self, trainable: Arrays, other: Arrays, train: Any, test: Any) -> tuple[Any, Any]:
+    def _measure(self, trainable: Arrays, other: Arrays, train: Any, measured_on: list[Any]) -> list[Any]:
         import jax.numpy as jnp
 
-        on_test, probabilities = self._score(trainable, other, test)
-        return jnp.concatenate([self._score(trainable, other, train)[0], on_test]), probabilities
+        (on_test, *_), *_ = found = [self._score(trainable, other, samples) for samples in measured_on]
+        scores = jnp.concatenate([self._score(trainable, other, train)[0], on_test])
+        return [scores, *(probabilities for _, probabilities in found)]
 
     def _score(self, trainable: Arrays, other: Arrays, samples: Any) -> tuple[Any, Any]:
         """[mean loss, accuracy] on all `samples` in inference mode, and the probabilities."""
@@ -144,22 +153,22 @@ class Program:
         classes: int,
         device: Device,
         size: int,
-        networks: dict[Any, Network] | None = None,
+        built: dict[Any, Network] | None = None,
     ) -> None:
         import jax
 
         self.shape, self.samples, self.size = shape, samples, size
         self.dtype = _dtype(device)
         self.steps = steps_of(shape, len(samples.train[0]))
-        networks = {} if networks is None else networks
+        built = {} if built is None else built
         # Keras names layers by a counter of the process, and its optimizer is changed while it is traced.
         with Program._tracing:
-            like = (shape.model, shape.training.loss, shape.training.curve_samples, size)
-            if like not in networks:
-                networks[like] = Network(shape, samples, classes, device, size)
-            self.measured = networks[like]
+            like = (shape.model, shape.training.loss, shape.training.curve_samples, shape.training.metrics, size)
+            if like not in built:
+                built[like] = Network(shape, samples, classes, device, size)
+            self.measured = built[like]
             # Not the network that is measured: its variables are where each run draws its initial weights.
-            self.network = dense.build(shape.model, samples.train[0].shape[1], classes, device.dtype)
+            self.network = networks.build(shape.model, samples.shape, classes, device.dtype)
             self.beginning = optimizers.Start(shape.optimizer, self.network.trainable_variables)
             self.optimizer = optimizers.build(shape.optimizer, shape.training.clip_norm)
             self.optimizer.build(self.network.trainable_variables)
@@ -181,7 +190,7 @@ class Program:
 
     def start(self, job: RunConfig) -> State:
         """Where `job` starts: its initial weights, dropout states and a fresh optimizer, as numpy arrays."""
-        dense.set_initial(self.network, job.model, job.seed)
+        networks.set_initial(self.network, job.model, job.seed)
         trainable, other = (
             [np.array(variable.value) for variable in variables]
             for variables in (self.network.trainable_variables, self.network.non_trainable_variables)
@@ -190,11 +199,17 @@ class Program:
         dtypes = [variable.dtype for variable in self.optimizer.variables]
         return State(trainable, other, [value.astype(dtype) for value, dtype in zip(begins, dtypes, strict=True)])
 
+    def unflattened(self, arrays: Sequence[np.ndarray]) -> State:
+        """The state whose arrays, one after the other, are these."""
+        first = len(self.network.trainable_variables)
+        second = first + len(self.network.non_trainable_variables)
+        return State(list(arrays[:first]), list(arrays[first:second]), list(arrays[second:]))
+
     def weights(self, arrays: Arrays, place: int) -> dict[str, np.ndarray]:
-        """What `dense.weights` gives of the model at `place` of a stack of weights, trainable ones first."""
+        """What `networks.weights` gives of the model at `place` of a stack of weights, trainable ones first."""
         variables = self.network.trainable_variables + self.network.non_trainable_variables
-        by_name = {dense.name(variable): array for variable, array in zip(variables, arrays, strict=True)}
-        names = [dense.name(variable) for variable in self.network.weights]
+        by_name = {networks.name(variable): array for variable, array in zip(variables, arrays, strict=True)}
+        names = [networks.name(variable) for variable in self.network.weights]
         return {name: by_name[name][place].copy() for name in names}
 
     def _epoch(
@@ -270,6 +285,7 @@ def train(
     split: Split,
     classes: int,
     device: Device,
+    checkpoints: Checkpoints | None = None,
     stop: threading.Event | None = None,
 ) -> Iterator[Event]:
     """Train `jobs` (with their indices), `device.stack` of one shape and length at a time.
@@ -289,7 +305,7 @@ def train(
 
     def work() -> None:
         try:
-            for event in _train(jobs, split, classes, device, stop):
+            for event in _train(jobs, split, classes, device, stop, checkpoints or NoCheckpoints()):
                 put(event)
             put(None)
         except Exception as error:
@@ -312,7 +328,12 @@ def train(
 
 
 def _train(
-    jobs: Sequence[tuple[int, RunConfig]], split: Split, classes: int, device: Device, stop: threading.Event
+    jobs: Sequence[tuple[int, RunConfig]],
+    split: Split,
+    classes: int,
+    device: Device,
+    stop: threading.Event,
+    checkpoints: Checkpoints,
 ) -> Iterator[Event]:
     """The events of `train`, from the thread that trains.
 
@@ -324,10 +345,10 @@ def _train(
     for index, job in jobs:
         groups.setdefault(shape_of(job), {}).setdefault(job.training.epochs, []).append((index, job))
     size = max(1, device.stack)
-    networks: dict[Any, Network] = {}
+    built: dict[Any, Network] = {}
 
     def build(shape: RunConfig, size: int) -> Program:
-        return Program(shape, samples, classes, device, size, networks)
+        return Program(shape, samples, classes, device, size, built)
 
     with _Programs(list(groups), build) as programs:
         for shape, of_length in groups.items():
@@ -338,7 +359,7 @@ def _train(
                     smaller = {"numerics": {"stack": size}} if size != device.stack else {}
                     try:
                         program = programs.get(shape, size)
-                        for event in _train_stack(list(live.values()), program, stop):
+                        for event in _train_stack(list(live.values()), program, stop, checkpoints):
                             if isinstance(event, Done):
                                 del live[event.index]
                                 event.result.identity = smaller
@@ -379,7 +400,7 @@ class _Programs:
         return self._futures[shape].result()
 
 
-def _train_stack(runs: list[Run], program: Program, stop: threading.Event) -> Iterator[Event]:
+def _train_stack(runs: list[Run], program: Program, stop: threading.Event, checkpoints: Checkpoints) -> Iterator[Event]:
     import jax.numpy as jnp
 
     copies = program.size - len(runs)
@@ -390,34 +411,44 @@ def _train_stack(runs: list[Run], program: Program, stop: threading.Event) -> It
         own = jnp.asarray(np.stack(arrays))
         return jnp.concatenate([own, jnp.repeat(own[:1], copies, axis=0)]) if copies else own
 
-    def drawn(epoch: int) -> list[np.ndarray]:
-        return [randomness.order(run.job.seed, epoch, samples) for run in runs]
+    def drawn() -> list[np.ndarray]:
+        return [randomness.order(run.job.seed, run.trained, samples) for run in runs]
 
     starts: list[State] = []
     for run in runs:
         starts.append(program.start(run.job))
-        run.digests["initial_weights"] = arrays_digest(dense.weights(program.network))
+        run.digests["initial_weights"] = arrays_digest(networks.weights(program.network))
+        if found := checkpoints.load(run.index):
+            starts[-1] = program.unflattened(found.arrays)
+            run.resume(found.progress)
     stacked = [[stack(parts) for parts in zip(*(getattr(s, n) for s in starts), strict=True)] for n in vars(starts[0])]
     del starts
+    saving = Saving(checkpoints)
     decays = [dict(run.job.optimizer.hyperparameters).get("weight_decay") or 0.0 for run in runs]
     decay = stack(np.asarray(decays, program.dtype))
-    live = dict(enumerate(runs))
-    epochs = runs[0].job.training.epochs
-    orders = drawn(0)
-    for epoch in range(epochs):
+    live = {place: run for place, run in enumerate(runs) if not run.ended}
+    yield from _ends({place: run for place, run in enumerate(runs) if run.ended}, program, stacked)
+    orders = drawn()
+
+    def state(place: int) -> list[np.ndarray]:
+        return [np.asarray(array[list(live)[place]]) for part in stacked for array in part]
+
+    while live:
+        saving.save(list(live.values()), state, stopped=stop.is_set())
         if stop.is_set():
             return
-        rates = np.stack([learning_rates(run.job, epoch, program.steps) for run in runs])
+        rates = np.stack([learning_rates(run.job, run.trained, program.steps) for run in runs])
         before = time.perf_counter()
         inputs = stack(orders), stack(rates.astype(program.optimizer.learning_rate.dtype))
         *stacked, numbers = program.epoch(*stacked, decay, *inputs, program.samples.train)
-        # While the device computes.
-        for run, order in zip(runs, orders, strict=True):
-            run.in_order(order)
-        orders = drawn(epoch + 1) if epoch + 1 < epochs else []
+        # While the device computes. A run that has ended trains on, and nothing comes of it.
+        for place, run in enumerate(runs):
+            if place in live:
+                run.in_order(orders[place])
+            orders[place] = randomness.order(run.job.seed, run.trained + 1, samples)
         running = np.asarray(numbers)
         # A stack's time belongs to its members in equal parts.
-        seconds = (time.perf_counter() - before) / len(runs)
+        seconds = (time.perf_counter() - before) / len(live)
         points = {place for place, run in live.items() if run.point_is_next}
         curves = program.measured.curve(*stacked[:2]) if points else running
         for place, run in live.items():
@@ -426,8 +457,6 @@ def _train_stack(runs: list[Run], program: Program, stop: threading.Event) -> It
                 yield event
         yield from _ends({place: run for place, run in live.items() if run.ended}, program, stacked)
         live = {place: run for place, run in live.items() if not run.ended}
-        if not live:
-            return
 
 
 def _ends(ended: dict[int, Run], program: Program, stacked: list[Arrays]) -> Iterator[Done]:
@@ -438,12 +467,13 @@ def _ends(ended: dict[int, Run], program: Program, stacked: list[Arrays]) -> Ite
     whole = {place: run for place, run in ended.items() if not run.non_finite}
     if not whole:
         return
-    scores, probabilities = program.measured.measure(*stacked[:2])
+    scores, *probabilities = program.measured.measure(*stacked[:2])
     weights = [np.asarray(array) for array in stacked[0] + stacked[1]]
     for place, run in whole.items():
         numbers = scores[place].tolist()
         own = program.weights(weights, place)
-        yield Done(run.index, run.measured(numbers[:2], numbers[2:], probabilities[place], own))
+        test, *held_out = (array[place] for array in probabilities)
+        yield Done(run.index, run.measured(numbers[:2], numbers[2:], test, own, *held_out))
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -6,31 +6,34 @@ from collections.abc import Iterator, Sequence
 
 from pipeline.config.run_config import RunConfig
 from pipeline.models.devices import Device
+from pipeline.training.checkpoints import Checkpoints, NoCheckpoints
 from pipeline.training.outcome import Done, Epoch, Event
 from pipeline.training.splits import Split
 
 __all__ = ["Done", "Epoch", "Event", "train"]
 
 
-def train(jobs: Sequence[RunConfig], split: Split, classes: int, device: Device) -> Iterator[Event]:
+def train(
+    jobs: Sequence[RunConfig], split: Split, classes: int, device: Device, checkpoints: Checkpoints | None = None
+) -> Iterator[Event]:
     """Train `jobs`, all on one split; events (`Epoch`, `Done`) carry the job's position in `jobs`.
 
-    A run that fails or diverges ends with a `Done` that says so; the others go on.
+    A run with a checkpoint goes on from there. A run that fails or diverges ends with a `Done` that says so; the others go on.
     """
     from pipeline.models import devices
 
     devices.start(device)
-    numbered = list(enumerate(jobs))
+    numbered, checkpoints = list(enumerate(jobs)), checkpoints or NoCheckpoints()
     program = devices.program(device.trainer, device.backend)
     if program == "reference":
         from pipeline.training import reference
 
-        yield from reference.train(numbered, split, classes, device)
+        yield from reference.train(numbered, split, classes, device, checkpoints)
     elif program == "engine":
         from pipeline.training import engine
 
-        yield from engine.train(numbered, split, classes, device)
+        yield from engine.train(numbered, split, classes, device, checkpoints)
     else:
         from pipeline.training import stacked
 
-        yield from stacked.train(numbered, split, classes, device)
+        yield from stacked.train(numbered, split, classes, device, checkpoints)

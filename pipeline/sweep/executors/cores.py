@@ -50,7 +50,7 @@ def waits_for_others(run: PlannedRun) -> bool:
 
 def widest(job: RunConfig) -> int:
     """Elements of the largest weights between two hidden layers; 0 with one layer."""
-    return max((a * b for a, b in pairwise(job.model.hidden)), default=0)
+    return max((a * b for a, b in pairwise(job.hidden)), default=0)
 
 
 def operations(run: PlannedRun) -> float:

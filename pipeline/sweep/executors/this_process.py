@@ -9,6 +9,8 @@ from typing import Any, cast
 
 from pipeline.models import devices
 from pipeline.storage import identity, numerics
+from pipeline.storage.checkpoints import RunCheckpoints
+from pipeline.storage.store import RunStore
 from pipeline.sweep.outcome import Outcome
 from pipeline.sweep.plan import ASKED_STACK, PlannedRun, in_stack
 from pipeline.training import trainer
@@ -18,14 +20,18 @@ from pipeline.training.splits import split
 
 
 class ThisProcess:
-    """An executor whose results are complete but not on disk. It calls `on_start` when libraries are loaded."""
+    """An executor whose results are complete but not on disk. It calls `on_start` when libraries are loaded.
+
+    With a `store`, long runs have checkpoints there, and go on from those that an earlier process left.
+    """
 
     def __init__(
         self,
+        store: RunStore | None = None,
         on_start: Callable[[], None] = lambda: None,
         on_epoch: Callable[[PlannedRun, Epoch], None] = lambda run, epoch: None,
     ) -> None:
-        self.on_start, self.on_epoch = on_start, on_epoch
+        self.store, self.on_start, self.on_epoch = store, on_start, on_epoch
 
     def execute(self, runs: Sequence[PlannedRun]) -> Generator[Outcome]:
         """One device and one data set at a time."""
@@ -38,7 +44,9 @@ class ThisProcess:
             # The digest of a fixed training on this machine and device: which machines compute alike.
             computes = numerics.numerics_class(device)
             self.on_start()
-            events = trainer.train([run.job for run in group], data, group[0].arrays.classes, device)
+            checkpoints = self._checkpoints(group)
+            jobs = [run.job for run in group]
+            events = trainer.train(jobs, data, group[0].arrays.classes, device, checkpoints)
             with closing(cast("Generator[Event]", events)):
                 for event in events:
                     run = group[event.index]
@@ -46,6 +54,13 @@ class ThisProcess:
                         self.on_epoch(run, event)
                     else:
                         yield Outcome(run, complete(run, event.result, computes), error=event.error)
+                        if checkpoints:
+                            checkpoints.remove(event.index)
+
+    def _checkpoints(self, runs: Sequence[PlannedRun]) -> RunCheckpoints | None:
+        if self.store is None:
+            return None
+        return RunCheckpoints(self.store.root, [run.key for run in runs], runs[0].device.checkpoint_minutes)
 
 
 def complete(run: PlannedRun, result: RunResult, numerics_class: str) -> RunResult:
@@ -60,7 +75,7 @@ def complete(run: PlannedRun, result: RunResult, numerics_class: str) -> RunResu
         result,
         key=key,
         identity=made_of,
-        sources=identity.sources(made_of["numerics"]),
+        sources=identity.sources(made_of["numerics"], run.job.own_code),
         patch=identity.uncommitted(),
         environment=environment,
     )

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 
 from pipeline.cli import console, signals
@@ -58,7 +59,7 @@ def _train(shard: Shard, journal: Journal) -> None:
     store = RunStore(shard.runs)
     done = {line.get("asked") for line in journal.lines()}
     runs = _runs(shard, {key: job for key, job in shard.jobs.items() if key not in done})
-    for outcome in ThisProcess().execute(runs):
+    for outcome in ThisProcess(store).execute(runs):
         assert outcome.result is not None
         store.write(outcome.result)
         journal.add(asked=outcome.run.key, key=outcome.result.key)
@@ -72,10 +73,10 @@ def _runs(shard: Shard, jobs: Mapping[str, RunConfig]) -> list[PlannedRun]:
     arrays = {
         name: load(Path(shard.data) / name, verified=True) for name in {job.dataset.name for job in jobs.values()}
     }
-    identities = {name: identity.identity(data.digest, device.numerics()) for name, data in arrays.items()}
+    identity_of = cache(lambda name, own: identity.identity(arrays[name].digest, device.numerics(), own))
     runs = []
     for asked, job in jobs.items():
-        made_of = identities[job.dataset.name]
+        made_of = identity_of(job.dataset.name, job.own_code)
         key = identity.key_of(job, made_of)
         if key != asked:
             raise UserError(

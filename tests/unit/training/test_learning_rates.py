@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.cli.errors import UserError
 from pipeline.training.shapes import learning_rates
 from tests.support.factory import make_job
 
+pytestmark = pytest.mark.usefixtures("keras")
 STEPS, EPOCHS = 7, 6
 
 
@@ -23,13 +25,28 @@ def test_a_constant_stays() -> None:
     assert ours(schedule="constant") == [0.1] * STEPS * EPOCHS
 
 
-@pytest.mark.parametrize("schedule", ["staircase", "exponential", "cosine", "cosine after a warm-up", "piecewise"])
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        "staircase",
+        "exponential",
+        "inverse_time",
+        "polynomial",
+        "cosine",
+        "cosine_restarts",
+        "cosine after a warm-up",
+        "piecewise",
+    ],
+)
 def test_a_schedule_is_kerass(keras: ModuleType, schedule: str) -> None:
     schedules = keras.optimizers.schedules
     decay = {"decay": 0.5, "decay_epochs": 2}
     changes, keras_s = {
         "staircase": (decay, schedules.ExponentialDecay(0.1, 2 * STEPS, 0.5, staircase=True)),
         "exponential": (decay, schedules.ExponentialDecay(0.1, 2 * STEPS, 0.5)),
+        "inverse_time": (decay, schedules.InverseTimeDecay(0.1, 2 * STEPS, 1.0)),
+        "polynomial": (decay | {"power": 2.0}, schedules.PolynomialDecay(0.1, 2 * STEPS, 0.05, power=2.0)),
+        "cosine_restarts": ({"decay_epochs": 2}, schedules.CosineDecayRestarts(0.1, 2 * STEPS)),
         "cosine": ({}, schedules.CosineDecay(0.1, EPOCHS * STEPS)),
         "cosine after a warm-up": (
             {"warmup_epochs": 2},
@@ -51,3 +68,15 @@ def test_a_schedule_begins_after_the_warm_up(schedule: str) -> None:
     found = ours(schedule=schedule, warmup_epochs=3, **decay)
     assert found[: 3 * STEPS] == pytest.approx([0.1 * step / (3 * STEPS) for step in range(3 * STEPS)])
     assert found[3 * STEPS :] == pytest.approx(ours(schedule=schedule, **decay)[: 3 * STEPS])
+
+
+def test_a_schedule_of_one_s_own_is_named_by_its_import_path() -> None:
+    rates = ours(schedule="tests.support.own_code.triangle")
+    assert rates[0] == 0
+    assert max(rates) == rates[STEPS * EPOCHS // 2] == pytest.approx(0.2)
+
+
+def test_a_schedule_without_a_factor_for_each_step_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.support.own_code.triangle", lambda step, steps, epochs: 1.0)
+    with pytest.raises(UserError, match=r"triangle: expected a factor for each of 7 steps, came shape \(\)"):
+        ours(schedule="tests.support.own_code.triangle")

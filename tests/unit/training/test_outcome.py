@@ -134,7 +134,7 @@ def test_a_failed_run_says_why_and_the_others_finish(data: Split, monkeypatch: p
 
 # --- the arithmetic, without training
 
-NONE = Split(*[Part(np.zeros((2, 1), np.float32), np.array([0, 1], np.uint8))] * 3, held_out_name="val")
+NONE = Split(*[Part(np.zeros((2, 1), np.float32), np.array([0, 1], np.uint8))] * 3, held_out_name="val", shape=(1,))
 
 
 def run(**changes: Any) -> Run:

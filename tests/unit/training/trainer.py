@@ -67,6 +67,7 @@ def cut(digits: Arrays, samples: int, held_out: int = 100) -> Split:
         Part(digits.train_images[ends[0] : ends[1]], digits.train_labels[ends[0] : ends[1]]),
         Part(digits.test_images[:200], digits.test_labels[:200]),
         "val",
+        digits.image_shape,
     )
 
 

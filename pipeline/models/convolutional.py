@@ -1,0 +1,30 @@
+"""A small convolutional network (LeCun et al. 1998 in today's form): convolutions and poolings, then one dense layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def build(
+    pixels: Any,
+    shape: tuple[int, ...],
+    *,
+    filters: list[int],
+    kernel_size: int,
+    dense: int,
+    activation: str,
+    dropout: float,
+) -> Any:
+    """See `networks.build`. For each of `filters` a convolution with so many, and the largest of every 2 x 2 outputs."""
+    from keras import layers
+
+    outputs = layers.Reshape((*shape, 1), name="image")(pixels)
+    for number, count in enumerate(filters, start=1):
+        convolution = layers.Conv2D(
+            count, kernel_size, padding="same", activation=activation, name=f"convolution_{number}"
+        )
+        outputs = layers.MaxPooling2D(name=f"pooling_{number}")(convolution(outputs))
+    outputs = layers.Flatten(name="flat")(outputs)
+    if dense:
+        outputs = layers.Dense(dense, activation, name="dense")(outputs)
+    return layers.Dropout(dropout, name="dropout")(outputs) if dropout else outputs

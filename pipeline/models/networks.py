@@ -1,0 +1,125 @@
+"""Any network that `conf/model/` names: dense ones, and those of a function that a file there names by its import path."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pipeline.cli.errors import UserError
+from pipeline.config.run_config import CustomModel, Model
+from pipeline.models import dense, initial, own_code, randomness
+
+NORMALIZATION = {"gamma": 1.0, "beta": 0.0, "moving_mean": 0.0, "moving_variance": 1.0}
+"""Where the variables of batch normalisation begin (Ioffe and Szegedy 2015)."""
+
+
+def build(model: Model | CustomModel, shape: tuple[int, ...], classes: int, dtype: str, xla: bool = False) -> Any:
+    """A `keras.Model` (n, inputs) -> (n, classes) of probabilities; its weights mean nothing until `set_initial`.
+
+    `shape` is that of one sample, (rows, columns) of an image. The function of a `CustomModel` is called with a Keras tensor
+    (n, inputs) of flattened samples, with `shape` and with the model's arguments by name. It returns the Keras tensor
+    (n, features) that the softmax layer reads. `dtype` is a Keras dtype policy (`float32`, `float64`, `mixed_bfloat16`).
+    `xla`: for a program that TensorFlow compiles. Raises UserError.
+    """
+    inputs = int(np.prod(shape))
+    if isinstance(model, Model):
+        return dense.build(model, inputs, classes, dtype, xla)
+    network = _custom(model, inputs, shape, classes, dtype)
+    return _with_compiled_dropout(network) if xla else network
+
+
+def _custom(model: CustomModel, inputs: int, shape: tuple[int, ...], classes: int, dtype: str) -> Any:
+    import keras
+
+    function = own_code.load(model.build, "model.build")
+    arguments = {name: list(value) if isinstance(value, tuple) else value for name, value in model.arguments}
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(dtype)
+    try:
+        pixels = keras.Input((inputs,), name="pixels")
+        features = function(pixels, shape, **arguments)
+        # Under mixed precision the softmax and the loss stay in float32, as Keras advises.
+        last = "float32" if dtype.startswith("mixed") else dtype
+        outputs = keras.layers.Dense(classes, "softmax", dtype=last, name="classes")(features)
+        return keras.Model(pixels, outputs, name=model.name)
+    except Exception as error:
+        raise UserError(f"model={model.name}: {model.build}: {type(error).__name__}: {error}") from error
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+def _with_compiled_dropout(network: Any) -> Any:
+    """The network with its layers `Dropout` replaced by `dense.compiled_dropout`, which is faster by far."""
+    import keras
+
+    def copy(layer: Any) -> Any:
+        kind: Any = dense.compiled_dropout() if type(layer) is keras.layers.Dropout else type(layer)
+        return kind.from_config(layer.get_config())
+
+    drops = any(type(layer) is keras.layers.Dropout for layer in network.layers)
+    return keras.models.clone_model(network, clone_function=copy) if drops else network
+
+
+def set_initial(network: Any, model: Model | CustomModel, seed: int) -> None:
+    """Give `network` the initial weights and dropout states that belong to `seed`. Raises UserError."""
+    if isinstance(model, Model):
+        sizes = [network.input_shape[-1], *model.hidden, network.output_shape[-1]]
+        drawn = iter(initial.weights(model.kernel_initializer, seed, sizes, model.kernel_stddev))
+        for variable in network.weights:
+            start = NORMALIZATION.get(variable.path.rpartition("/")[2])
+            value = next(drawn) if start is None else np.full(variable.shape, start)
+            variable.assign(value.astype(variable.dtype))
+    else:
+        _draw_each(network, model, seed)
+    for number, layer in enumerate(layer for layer in network.layers if hasattr(layer, "seed_generator")):
+        state = layer.seed_generator.state
+        words = randomness.words(seed, "dropout", number, 2) >> np.uint64(33)
+        state.assign(words.astype(state.dtype))
+
+
+def _draw_each(network: Any, model: CustomModel, seed: int) -> None:
+    """Each weight by the initializer that its layer names; what is drawn is numbered from the input to the output."""
+    number = 0
+    known: set[int] = set()
+    for layer in network.layers:
+        for variable in layer.weights:
+            initializer = _initializer(layer, variable.name)
+            try:
+                value, random = initial.of_keras(initializer, seed, number, tuple(variable.shape))
+            except ValueError as error:
+                raise UserError(f"model={model.name}: {variable.path}: {error}") from None
+            variable.assign(value.astype(variable.dtype))
+            known.add(id(variable))
+            number += random
+    if others := [variable.path for variable in network.weights if id(variable) not in known]:
+        raise UserError(f"model={model.name}: {others[0]}: belongs to no layer of the network itself")
+
+
+def _initializer(layer: Any, name: str) -> Any:
+    """The initializer of a layer's weight: Keras keeps that of `kernel` as `kernel_initializer`, and so on."""
+    for attribute in (f"{name}_initializer", "depthwise_initializer"):
+        if hasattr(layer, attribute):
+            return getattr(layer, attribute)
+    return None
+
+
+def parameters(model: Model | CustomModel, inputs: int, classes: int) -> int:
+    """Number of weights, the averages of normalisation included; 0 for a custom model, which says it when it is built."""
+    return dense.parameters(model, inputs, classes) if isinstance(model, Model) else 0
+
+
+def weights(network: Any) -> dict[str, np.ndarray]:
+    """Weights by path (`hidden_1/kernel`, `classes/bias`) as numpy arrays, the averages of normalisation included."""
+    return {name(variable): np.asarray(variable.numpy()) for variable in network.weights}
+
+
+def name(variable: Any) -> str:
+    """`hidden_1/kernel`."""
+    return "/".join(variable.path.split("/")[-2:])
+
+
+def set_weights(network: Any, arrays: dict[str, np.ndarray]) -> None:
+    """Give `network` the weights that `weights` once returned."""
+    for variable in network.weights:
+        variable.assign(arrays[name(variable)])

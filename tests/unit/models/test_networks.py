@@ -1,0 +1,137 @@
+"""Networks: where the weights of any of them start, and those that a file of `conf/model/` names by import path."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.cli.errors import UserError
+from pipeline.config.run_config import CustomModel
+from pipeline.models import initial, networks
+from tests.support.factory import make_job
+
+pytestmark = pytest.mark.usefixtures("keras")
+SHAPE = (8, 8)
+EXAMPLES = {
+    "logistic": {},
+    "residual": {"width": 12, "blocks": 2, "activation": "relu", "dropout": 0.1},
+    "convolutional": {"filters": (4, 6), "kernel_size": 3, "dense": 10, "activation": "relu", "dropout": 0.0},
+}
+
+
+def custom(build: str, **arguments: Any) -> CustomModel:
+    return CustomModel(build.split(".")[-2], build, tuple(sorted(arguments.items())))
+
+
+def example(name: str) -> CustomModel:
+    return custom(f"pipeline.models.{name}.build", **EXAMPLES[name])
+
+
+BOTTLENECK = custom("tests.support.own_code.bottleneck", width=16, narrow=(4, 5))
+
+
+@pytest.mark.parametrize("model", [*map(example, EXAMPLES), BOTTLENECK], ids=lambda model: model.name)
+@pytest.mark.parametrize("xla", [False, True])
+def test_a_network_named_by_its_import_path_gives_probabilities(model: CustomModel, xla: bool) -> None:
+    built = networks.build(model, SHAPE, 10, "float64", xla)
+    networks.set_initial(built, model, seed=1)
+    outputs = np.asarray(built(np.random.default_rng(0).random((5, 64))))
+    assert outputs.dtype == np.float64
+    assert outputs.sum(axis=1) == pytest.approx(np.ones(5))
+
+
+def test_its_weights_start_by_the_initializers_that_its_layers_name() -> None:
+    built = networks.build(BOTTLENECK, SHAPE, 10, "float64")
+    networks.set_initial(built, BOTTLENECK, seed=7)
+    found = networks.weights(built)
+    assert np.array_equal(found["wide/kernel"], initial.kernel("he_uniform", 7, 0, (64, 16)))
+    assert np.array_equal(found["narrow_0/kernel"], initial.kernel("glorot_uniform", 7, 1, (16, 4)))
+    assert np.array_equal(found["narrow_1/bias"], np.ones(5))
+
+
+def test_a_convolution_s_fans_count_the_places_of_its_kernel(keras: ModuleType) -> None:
+    """Kolmogorov and Smirnov's distance to Keras's own draw, 0.1 % level."""
+    keras_s, shape = keras.initializers.GlorotUniform(seed=1), (3, 3, 40, 60)
+    ours, random = initial.of_keras(keras_s, 2, 0, shape)
+    samples = [np.sort(np.asarray(values), axis=None) for values in (keras_s(shape), ours)]
+    both = np.concatenate(samples)
+    shares = [np.searchsorted(values, both, side="right") / ours.size for values in samples]
+    assert random
+    assert np.abs(shares[0] - shares[1]).max() < 1.95 * np.sqrt(2 / ours.size)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        ("no_such_module.build", "model.build=no_such_module.build: no module no_such_module in "),
+        ("tests.support.own_code.bottle", "tests.support.own_code has no bottle"),
+        ("tests.support.own_code.bottleneck", "model=own_code: tests.support.own_code.bottleneck: TypeError: "),
+    ],
+)
+def test_what_cannot_be_built_is_refused_in_one_line(build: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        networks.build(custom(build, width=3), SHAPE, 10, "float32")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_initializer_that_is_not_known_is_refused(keras: ModuleType) -> None:
+    with pytest.raises(ValueError, match="initializer Orthogonal: expected"):
+        initial.of_keras(keras.initializers.Orthogonal(), 0, 0, (3, 3))
+
+
+def network(**changes: Any) -> Any:
+    return networks.build(make_job(**changes).model, SHAPE, 10, "float32")
+
+
+def test_weights_have_names() -> None:
+    assert list(networks.weights(network(hidden=[7, 5], dropout=0.5))) == [
+        "hidden_1/kernel",
+        "hidden_1/bias",
+        "hidden_2/kernel",
+        "hidden_2/bias",
+        "classes/kernel",
+        "classes/bias",
+    ]
+
+
+@pytest.mark.parametrize("kernel_initializer", ["glorot_uniform", "he_normal"])
+def test_initial_weights_are_the_seed_s(kernel_initializer: str) -> None:
+    built, model = network(), make_job(kernel_initializer=kernel_initializer).model
+    networks.set_initial(built, model, seed=3)
+    expected = initial.weights(kernel_initializer, 3, [64, 8, 10])
+    found = networks.weights(built).values()
+    assert all(np.array_equal(a, b.astype(np.float32)) for a, b in zip(found, expected, strict=True))
+
+
+def test_weights_go_in_as_they_came_out() -> None:
+    one, two = network(hidden=[7, 5]), network(hidden=[7, 5])
+    networks.set_initial(one, make_job(hidden=[7, 5]).model, seed=1)
+    networks.set_weights(two, networks.weights(one))
+    assert all(np.array_equal(networks.weights(two)[name], array) for name, array in networks.weights(one).items())
+
+
+def masks(built: Any, seed: int) -> np.ndarray:
+    """What passes the dropout of two layers."""
+    networks.set_initial(built, make_job(hidden=[7, 5], dropout=0.5).model, seed)
+    layers = [layer for layer in built.layers if hasattr(layer, "seed_generator")]
+    return np.concatenate([np.asarray(layer(np.ones((50, 9), np.float32), training=True)) for layer in layers])
+
+
+def test_dropout_masks_are_the_seed_s() -> None:
+    built = network(hidden=[7, 5], dropout=0.5)
+    first, other, again = (masks(built, seed) for seed in (0, 1, 0))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+    assert 0.4 < (first == 0).mean() < 0.6
+
+
+def test_dropout_masks_are_for_good() -> None:
+    """Every seed's masks start from this state: never change it."""
+    built = network(dropout=0.5)
+    networks.set_initial(built, make_job(dropout=0.5).model, seed=7)
+    [state] = [layer.seed_generator.state for layer in built.layers if hasattr(layer, "seed_generator")]
+    assert np.asarray(state).tolist() == [34067055, 469422029]

@@ -1,0 +1,42 @@
+"""Further metrics of predictions, held against scikit-learn's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn import metrics as theirs
+
+from pipeline.cli.errors import UserError
+from pipeline.training.metrics import measure
+
+pytestmark = pytest.mark.usefixtures("keras")
+rng = np.random.default_rng(1)
+LABELS = rng.integers(0, 4, 300).astype(np.uint8)
+PROBABILITIES = rng.dirichlet(np.ones(4), 300)
+PROBABILITIES[:, 3] *= 0.1  # a class that is hardly ever predicted
+PROBABILITIES /= PROBABILITIES.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("top_2_accuracy", theirs.top_k_accuracy_score(LABELS, PROBABILITIES, k=2)),
+        ("top_3_accuracy", theirs.top_k_accuracy_score(LABELS, PROBABILITIES, k=3)),
+        ("top_5_accuracy", 1.0),
+        ("macro_f1", theirs.f1_score(LABELS, PROBABILITIES.argmax(axis=1), average="macro", zero_division=0)),
+        ("brier_score", np.mean(((PROBABILITIES - np.eye(4)[LABELS]) ** 2).sum(axis=1))),
+    ],
+)
+def test_it_is_what_scikit_learn_gives(name: str, expected: float) -> None:
+    assert measure([name], LABELS, PROBABILITIES) == {name: pytest.approx(expected)}
+
+
+def test_one_s_own_is_named_by_the_last_part_of_its_import_path() -> None:
+    right = PROBABILITIES.argmax(axis=1) == LABELS
+    expected = min(right[label == LABELS].mean() for label in range(4))
+    assert measure(["tests.support.own_code.worst_class"], LABELS, PROBABILITIES) == {"worst_class": expected}
+
+
+def test_what_is_no_number_is_refused() -> None:
+    with pytest.raises(UserError, match=r"training\.metrics: numpy\.outer: expected a number, came ndarray"):
+        measure(["numpy.outer"], LABELS, LABELS)
