@@ -27,8 +27,9 @@ def frame(folder: str | Path = "runs", sweep: str | None = None) -> pd.DataFrame
 
     Columns: `key`; `name`, which carries the values that differ among these runs; `status` (`finished`, `diverged` or
     `failed`) and `reason`; `started` (UTC); every value of the configuration by its name on the command line, such as
-    `optimizer.learning_rate`; every figure as `pipeline.training.result.RunResult` explains it, such as `test/accuracy` (a
-    share) or `overfitting_gap/accuracy`; digests of `data` and `source`. A value that a run does not have is missing.
+    `optimizer.learning_rate`, with `model.width` where all layers have one; every figure as
+    `pipeline.training.result.RunResult` explains it, such as `test/accuracy` (a share) or `overfitting_gap/accuracy`; digests
+    of `data` and `source`. A value that a run does not have is missing.
 
     Runs that cannot be read, damaged or of another release, are left out. Raises UserError where there is no folder, or no
     such sweep.
@@ -48,7 +49,9 @@ def frame(folder: str | Path = "runs", sweep: str | None = None) -> pd.DataFrame
             "status": run.status,
             "reason": run.reason,
             "started": run.started,
-            **run.job.flat(),
+            **{key: tuple(value) if isinstance(value, list) else value for key, value in run.job.flat().items()},
+            "model.width": run.job.width,
+            "model.depth": run.job.depth,
             **run.figures,
             "data": run.identity["data"],
             "source": run.identity["source"],

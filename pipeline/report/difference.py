@@ -14,6 +14,7 @@ from pipeline.config.run_config import RunConfig
 from pipeline.statistics.consistency import on_images
 from pipeline.statistics.summary import figures_of
 from pipeline.storage.find import beginning
+from pipeline.storage.identity import path_of
 from pipeline.storage.sweeps import Sweep
 from pipeline.training.result import RunResult
 
@@ -100,7 +101,7 @@ def _code(first: RunResult, second: RunResult) -> list[str]:
         if first.sources.get(path) != second.sources.get(path)
     ]
     lines = [
-        row(INDENT + _path(path), *(run.sources.get(path, MISSING)[:12] for run in (first, second)))
+        row(INDENT + path_of(path), *(run.sources.get(path, MISSING)[:12] for run in (first, second)))
         for path in files[:MOST]
     ]
     if len(files) > MOST:
@@ -109,11 +110,6 @@ def _code(first: RunResult, second: RunResult) -> list[str]:
     if files and all(commits) and commits[0] != commits[1]:
         lines.append(f"{INDENT}git diff {commits[0][:12]} {commits[1][:12]} -- pipeline")
     return lines
-
-
-def _path(source: str) -> str:
-    """A source file as a person finds it from the checkout."""
-    return source.removeprefix("../") if source.startswith(("../", "installed:")) else f"pipeline/{source}"
 
 
 def _environment(keys: Iterable[str], first: RunResult, second: RunResult) -> list[str]:

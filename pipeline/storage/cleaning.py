@@ -11,7 +11,7 @@ import psutil  # type: ignore[import-untyped]
 
 from pipeline.cli.console import PROJECT
 from pipeline.data import files
-from pipeline.storage import identity, locks
+from pipeline.storage import checkpoints, identity, locks
 from pipeline.storage.find import beginning
 from pipeline.storage.record import OtherRelease, UnreadableRun
 from pipeline.storage.store import RunStore
@@ -28,7 +28,6 @@ REASONS = {
 }
 """Why something may go, the first reason that holds; its name on the command line."""
 
-CHECKPOINTS = ".checkpoints"
 _TEMPORARY = re.compile(r"\..+?(?:\.(\d+))?\.(?:part|old)")
 """What is written before it has its name, with the number of the process where its writer holds no lock."""
 
@@ -91,12 +90,12 @@ def _run(store: RunStore, key: str, wanted: Collection[str], deleted: Collection
 
 
 def _of_other_code(run: RunResult) -> bool:
-    return bool(identity.changed_sources(run.sources, run.identity["numerics"]))
+    return bool(identity.changed_sources(run.sources, run.identity["numerics"], run.job.own_code))
 
 
 def _leftovers(root: Path) -> Iterator[Removable]:
     """Temporary files and folders whose writer is gone; for who holds the lock of the store."""
-    for folder in (root, root / LEDGER, root / CHECKPOINTS):
+    for folder in (root, root / LEDGER, root / checkpoints.FOLDER):
         for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
             match = _TEMPORARY.fullmatch(entry.name)
             # What was set aside is the run itself, if nothing took its place.
@@ -106,7 +105,7 @@ def _leftovers(root: Path) -> Iterator[Removable]:
 
 
 def _checkpoints(store: RunStore, wanted: Collection[str]) -> Iterator[Removable]:
-    for path in sorted((store.root / CHECKPOINTS).glob("*.npz")):
+    for path in sorted((store.root / checkpoints.FOLDER).glob("*.npz")):
         if path.stem in store or path.stem not in wanted:
             yield Removable("checkpoints", path, str(path.relative_to(store.root)))
 

@@ -62,6 +62,7 @@ class Publisher:
         self._live: dict[str, str] = {}
         """Ids of the runs that are RUNNING in the store, by key."""
         self._training: dict[str, _Training] = {}
+        self._samples = 0
         self._written = -WRITE_SECONDS
         self._writing = False
         """Whether a write waits: a store that hangs does not get a queue of them."""
@@ -145,6 +146,17 @@ class Publisher:
                     self._live[run.key] = self.tracker.start(run.begun(), self.question, self.under, run.name)
                 if points and self._live[run.key]:
                     self.tracker.add(self._live[run.key], points)
+
+    def measure(self, sample: Mapping[str, float]) -> None:
+        """Add a sample of this machine to the parent run."""
+        at, step = int(time.time() * 1000), self._samples
+        self._samples += 1
+
+        def task() -> None:
+            if self.parent:
+                self.tracker.add(self.parent, [Point(name, value, step, at) for name, value in sample.items()])
+
+        self._put(task)
 
     def publish(self, result: RunResult) -> None:
         def task() -> None:

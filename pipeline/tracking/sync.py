@@ -11,7 +11,7 @@ from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import ENDED, SWEEP, Ledger, Sweep, lost_tags, related, title
 from pipeline.tracking import models
-from pipeline.tracking.describe import origin_tags, span
+from pipeline.tracking.describe import NOTE, origin_tags, span
 from pipeline.tracking.runs import FAILED, FINISHED, KILLED
 from pipeline.tracking.sweeps import ParentRun
 from pipeline.tracking.tracker import Tracker
@@ -110,11 +110,12 @@ def send(store: RunStore, tracker: Tracker, group: Group, sent: Callable[[int], 
 def _parent(store: RunStore, group: Group, sweep: Sweep) -> ParentRun:
     """The parent run, as the sweep's own command would have created it."""
     results = [store.record(key) for key in group.keys]
+    note = {NOTE: sweep.note} if sweep.note else {}
     count = len({*group.keys, *(lost.key for lost in sweep.lost)})
     return ParentRun(
         experiment=group.question,
         name=title([run.job for run in results]),
-        tags={"runs": str(count)} | origin_tags(results[-1].environment),
+        tags=sweep.tags | {"runs": str(count)} | origin_tags(results[-1].environment) | note,
         sweep_id=sweep.id,
         start=min(span(run)[0] for run in results),
         contains=group.contains,

@@ -139,10 +139,11 @@ class Tracker:
             return run_id
 
     def add(self, run_id: str, points: Sequence[Point]) -> None:
-        """More of the curves of a run that `start` began."""
+        """More points of a run that `start` or `begin` began."""
         with self.connection.exclusive("add to a curve") as client:
             runs.send(client, run_id, points)
-            self._live[run_id] += points
+            if run_id in self._live:
+                self._live[run_id] += points
 
     def end(self, run_id: str, status: str, at: int | None = None) -> None:
         """Close a run as FINISHED, FAILED or KILLED, now or `at` so many milliseconds since 1970."""
