@@ -1,8 +1,10 @@
-"""Fetch a data set's four files, checked against their digests: python -m pipeline.fetch dataset=mnist
+"""Fetch the files of a data set, checked against their digests: python -m pipeline.fetch dataset=mnist
 
-The files come from the first place that has them whole: a folder beside the checkout (../shared/mnist), then
-two addresses on the network. mirrors=FOLDER,https://… asks other places instead, and so does the variable
-OVERFITTING_GAP_MIRRORS. What is already there and whole is kept. dataset=digits needs no download.
+conf/dataset/NAME.yaml names the files, their digests and where they are. They come from the first place that has them
+whole: your folder (source.path), a folder beside the checkout (../shared/NAME), then addresses on the network.
+mirrors=FOLDER,https://… asks other places instead, and so does the variable OVERFITTING_GAP_MIRRORS. What is already there
+and whole is kept. The digest of a file that declares none is recorded, and another content is refused from then on.
+dataset=digits needs no download.
 """
 
 from __future__ import annotations
@@ -15,10 +17,12 @@ from pathlib import Path
 
 from pipeline.cli import console
 from pipeline.cli.errors import UserError
-from pipeline.data import sources
-from pipeline.data.download import LIMITS, Limits, MirrorFailed
+from pipeline.cli.formatting import plural
+from pipeline.data import raw, recorded, sources
+from pipeline.data.download import LIMITS, Limits
 from pipeline.data.files import clear_leftovers, shown, whole
-from pipeline.data.sources import DataSet, File, Mirror
+from pipeline.data.mirrors import Folder, Mirror, gather, kept, mirrors
+from pipeline.data.sources import DataSet, File
 
 DEFAULTS = {"dataset": "mnist", "raw": "data/raw", "mirrors": ""}
 
@@ -29,10 +33,12 @@ class Fetched:
     """Files that were here and whole."""
     replaced: tuple[File, ...]
     """Files that were here and damaged."""
+    recorded: tuple[File, ...]
+    """Files whose digests are recorded now."""
     source: str
     """Where the others came from; empty where none was missing."""
     size: int
-    """Bytes of the four gzip files."""
+    """Bytes of all files."""
 
 
 def main(argv: Sequence[str]) -> None:
@@ -42,46 +48,48 @@ def main(argv: Sequence[str]) -> None:
     if not values["raw"]:
         raise UserError("raw=: expected a folder")
     folder = console.PROJECT / values["raw"] / dataset.name
-    mirrors = sources.mirrors(dataset, console.PROJECT, os.environ, values["mirrors"])
-    fetched = fetch(dataset, folder, mirrors)
+    fetched = fetch(dataset, folder, mirrors(dataset, console.PROJECT, os.environ, values["mirrors"]))
     print(_summary(dataset, folder, fetched, time.perf_counter() - started))
 
 
-def fetch(dataset: DataSet, folder: Path, mirrors: Sequence[Mirror], limits: Limits = LIMITS) -> Fetched:
-    """Put the four files of `dataset` into `folder`. Those that are there and whole are kept."""
+def fetch(dataset: DataSet, folder: Path, places: Sequence[Mirror], limits: Limits = LIMITS) -> Fetched:
+    """Put the files of `dataset` into `folder`. Those that are there and whole are kept."""
     if folder.is_dir():
         clear_leftovers(folder)
-    here = [file for file in dataset.files if (folder / file.name).exists()]
-    kept = [file for file in here if _whole(file, folder)]
-    missing = [file for file in dataset.files if file not in kept]
-    source = ""
+    declared, dataset = dataset, recorded.with_recorded(dataset, folder)
+    recorded.refuse_change([file for file in dataset.files if file not in declared.files], places, folder)
+    here = {file: data for file in dataset.files if (data := kept(file, folder))}
+    missing = [file for file in dataset.files if file not in here]
+    damaged = tuple(file for file in missing if (folder / file.name).exists())
+    found: dict[File, bytes] = {}
+    mirror: Mirror = Folder(folder)
     if missing:
-        mirror, packed = sources.gather(dataset, missing, mirrors, lambda done: None, limits)
-        for file, data in packed.items():
-            with whole(folder / file.name) as temporary:
-                temporary.write_bytes(data)
-        source = mirror.address
-    size = sum((folder / file.name).stat().st_size for file in dataset.files)
-    return Fetched(tuple(kept), tuple(file for file in here if file not in kept), source, size)
-
-
-def _whole(file: File, folder: Path) -> bool:
-    try:
-        data = sources.Folder(folder).read(file, 0.0, lambda done: None)
-        return sources.checked(file, data) == data
-    except (UserError, MirrorFailed):
-        return False
+        mirror, found = gather(dataset, missing, places, limits)
+    new = tuple(file for file in dataset.files if not file.has_digest)
+    if new:
+        # What is no data set is not held from now on.
+        raw.decode(dataset, here | found, mirror.path if isinstance(mirror, Folder) else folder)
+    for file, data in found.items():
+        with whole(folder / file.name) as temporary:
+            temporary.write_bytes(data)
+    if new:
+        recorded.record(new, folder)
+    source = mirror.address if missing else ""
+    return Fetched(tuple(here), damaged, new, source, sum(map(len, (here | found).values())))
 
 
 def _summary(dataset: DataSet, folder: Path, fetched: Fetched, seconds: float) -> str:
+    how = f"sha256 recorded in {shown(folder / recorded.RECORD)}" if fetched.recorded else "sha256 verified"
+    count = plural(len(dataset.files), "file")
     if not fetched.source:
-        return f"{dataset.name}: all 4 files are in {shown(folder)} already, sha256 verified ({seconds:.2f} s)"
-    kept = f", {len(fetched.kept)} kept" if fetched.kept else ""
+        there = f"all {count} are" if len(dataset.files) > 1 else "the file is"
+        return f"{dataset.name}: {there} in {shown(folder)} already, {how} ({seconds:.2f} s)"
+    others = f", {len(fetched.kept)} kept" if fetched.kept else ""
     damaged = f" ({len(fetched.replaced)} damaged and replaced)" if fetched.replaced else ""
-    files = 4 - len(fetched.kept)
+    new = plural(len(dataset.files) - len(fetched.kept), "file")
     return (
-        f"{dataset.name}: {files} file{'s' * (files > 1)} from {fetched.source}{damaged}{kept}, sha256 verified\n"
-        f"{dataset.name}: {shown(folder)}, {fetched.size / 1e6:.2f} MB in 4 files ({seconds:.2f} s)"
+        f"{dataset.name}: {new} from {fetched.source}{damaged}{others}, {how}\n"
+        f"{dataset.name}: {shown(folder)}, {fetched.size / 1e6:.2f} MB in {count} ({seconds:.2f} s)"
     )
 
 

@@ -1,7 +1,7 @@
 """Turn the fetched files into arrays that train: python -m pipeline.preprocess dataset=mnist
 
-Writes float32 pixels in [0, 1] and uint8 labels as memory-mappable .npy files, a data card (counts, range, mean
-and digests; a DVC metric) and a picture of sample digits with their labels.
+Writes samples as float32 (pixels in [0, 1], the numbers of a table as they are) and labels as uint8, memory-mappable .npy
+files; a data card (counts, range, mean, names of classes and columns, digests; a DVC metric) and a picture of samples.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pipeline.config.run_config import digest
 from pipeline.data import arrays, raw, sources
 from pipeline.data.arrays import Arrays, scale
 from pipeline.data.files import shown, whole
-from pipeline.data.raw import Samples
+from pipeline.data.samples import Decoded
 from pipeline.data.sources import DataSet
 from pipeline.report.dataset import data_card, draw_samples
 
@@ -40,45 +40,48 @@ def main(argv: Sequence[str]) -> None:
     folder = paths["processed"] / dataset.name
     written = preprocess(dataset, paths["raw"] / dataset.name, folder, paths["card"], paths["samples"])
     seconds = time.perf_counter() - started
-    rows, columns = written.image_shape
     print(
         f"{dataset.name}: {len(written.train_images):,} training and {len(written.test_images):,} test samples, "
-        f"{rows} x {columns} pixels, {written.classes} classes, digest {written.digest[:12]}\n"
+        f"{_shape(written)}, {written.classes} classes, digest {written.digest[:12]}\n"
         f"{dataset.name}: {shown(folder)}, {shown(paths['card'])}, {shown(paths['samples'])} ({seconds:.2f} s)"
     )
 
 
 def preprocess(dataset: DataSet, raw_folder: Path, folder: Path, card: Path, picture: Path) -> Arrays:
     """The stage: decode, scale, describe, write, draw."""
-    train, test = raw.read(dataset, raw_folder)
+    decoded = raw.read(dataset, raw_folder)
     with ThreadPoolExecutor(max_workers=1) as executor:
         # Importing matplotlib takes a third of the stage; what goes on meanwhile leaves Python's lock to it.
-        drawing = executor.submit(draw, dataset, train, picture)
+        drawing = executor.submit(draw, dataset.title, decoded, picture)
         scaled = {
-            "train_images": scale(train.images, dataset.brightest),
-            "train_labels": train.labels,
-            "test_images": scale(test.images, dataset.brightest),
-            "test_labels": test.labels,
+            "train_images": scale(decoded.train.images, decoded.brightest),
+            "train_labels": decoded.train.labels,
+            "test_images": scale(decoded.test.images, decoded.brightest),
+            "test_labels": decoded.test.labels,
         }
         digests = {name: array_digest(array) for name, array in scaled.items()}
         written = Arrays(
             name=dataset.name,
             **scaled,
-            classes=dataset.classes,
-            image_shape=dataset.image_shape,
+            classes=len(decoded.classes),
+            image_shape=decoded.shape,
             digest=digest(digests),  # what `arrays_digest(scaled)` is, without reading 220 MB again
+            brightest=decoded.brightest,
         )
         arrays.write(written, folder)
         with whole(card) as temporary:
-            content = data_card(written, (train, test), dataset.brightest, digests)
-            temporary.write_text(json.dumps(content, indent=1) + "\n")
+            temporary.write_text(json.dumps(data_card(written, decoded, digests), indent=1) + "\n")
         drawing.result()
     return written
 
 
-def draw(dataset: DataSet, samples: Samples, path: Path) -> None:
+def draw(title: str, decoded: Decoded, path: Path) -> None:
     with whole(path) as temporary:
-        draw_samples(dataset, samples, temporary)
+        draw_samples(title, decoded, temporary)
+
+
+def _shape(written: Arrays) -> str:
+    return f"{' x '.join(map(str, written.image_shape))} {'pixels' if written.what == 'images' else 'features'}"
 
 
 def _path(key: str, value: str) -> Path:

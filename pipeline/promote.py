@@ -18,7 +18,6 @@ from pipeline.cli import console
 from pipeline.cli.errors import UserError
 from pipeline.config import rules
 from pipeline.data.arrays import load
-from pipeline.data.sources import find
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import find_sweep
 from pipeline.sweep import reproduction
@@ -56,7 +55,8 @@ def promote(candidate: Candidate, limit: float, data: Path, store: RunStore, tra
     if again.verdict != reproduction.Verdict.IDENTICAL:
         raise NotPromoted(f"{best.name}: trained again it is {again.verdict.description}: {again.explanation}")
     reason = "; ".join([*reasons, "trained again, every bit was the same"])
-    shape, brightest = load(data / name).image_shape, find(name).brightest
+    arrays = load(data / name)
+    shape, brightest = arrays.image_shape, arrays.brightest
     version = promotion.register(tracker, best, run_id, candidate.seeds, shape, brightest, reason)
     return f"{best.name} is the champion now (version {version} of {promotion.name_of(name)}): {reason}"
 

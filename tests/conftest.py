@@ -16,7 +16,7 @@ import pytest
 
 from pipeline import fetch
 from pipeline.cli.console import COLLECT_AFTER, PROJECT
-from pipeline.data import arrays, raw, sources
+from pipeline.data import arrays, mirrors, raw, sources
 from pipeline.data.arrays import Arrays
 from pipeline.tracking import open_tracker
 from tests.support.once import once, shared_folder
@@ -80,15 +80,15 @@ def make_processed(folder: Path) -> None:
     from pipeline.config.digests import arrays_digest
 
     digits = sources.find("digits")
-    fetch.fetch(digits, folder / "raw", sources.mirrors(digits, folder, {}))
-    train, test = raw.read(digits, folder / "raw")
+    fetch.fetch(digits, folder / "raw", mirrors.mirrors(digits, folder, {}))
+    decoded = raw.read(digits, folder / "raw")
     content = {
-        "train_images": preprocess.scale(train.images, digits.brightest),
-        "train_labels": train.labels,
-        "test_images": preprocess.scale(test.images, digits.brightest),
-        "test_labels": test.labels,
+        "train_images": preprocess.scale(decoded.train.images, decoded.brightest),
+        "train_labels": decoded.train.labels,
+        "test_images": preprocess.scale(decoded.test.images, decoded.brightest),
+        "test_labels": decoded.test.labels,
     }
-    whole = Arrays("digits", **content, classes=10, image_shape=digits.image_shape, digest=arrays_digest(content))
+    whole = Arrays("digits", **content, classes=10, image_shape=(8, 8), digest=arrays_digest(content), brightest=16)
     arrays.write(whole, folder / "processed" / "digits")
 
 
@@ -112,7 +112,7 @@ def mnist_folder() -> Path:
 def mnist(tmp_path_factory: pytest.TempPathFactory, mnist_folder: Path) -> Iterator[Path]:
     """The real MNIST, fetched from beside the checkout and preprocessed as a person would."""
     folder = tmp_path_factory.mktemp("mnist")
-    fetch.fetch(sources.MNIST, folder / "raw" / "mnist", [sources.Folder(mnist_folder)])
+    fetch.fetch(sources.find("mnist"), folder / "raw" / "mnist", [mirrors.Folder(mnist_folder)])
     done = preprocessed(folder)
     assert done.stderr == ""
     (folder / "said").write_text(done.stdout)

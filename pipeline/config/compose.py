@@ -41,6 +41,7 @@ def described(_root_: DictConfig) -> str:
     """Every value of a configuration, with its meaning and what it may be, as `--help` shows it."""
     lines, meaning = [], dict(meanings())
     values: Any = OmegaConf.to_container(_root_)  # unresolved: parts of Hydra's own have no value yet
+    values["dataset"].pop("source", None)
     in_order = {name: values[name] for name in (*rules.GROUPS, *values) if name in values and name != "hydra"}
     for key, value in _flatten(in_order).items():
         rule = rules.rule_for(key)
@@ -58,6 +59,9 @@ def plain(config: DictConfig) -> dict[str, Any]:
         reason = str(error).splitlines()[0].removeprefix("UserError raised while resolving interpolation: ")
         raise ConfigurationError([f"{key}: {reason}"]) from error
     assert isinstance(values, dict)
+    values["dataset"].pop(
+        "source", None
+    )  # what `pipeline.fetch` and `pipeline.preprocess` read: it is no part of a run
     return values  # type: ignore[return-value]
 
 

@@ -161,6 +161,8 @@ def tuned_rate(optimizer: str, width: int) -> float:
 def rule_for(key: str) -> Rule | None:
     """The rule of a dotted key, or None where there is no such key in any configuration."""
     section, _, name = key.rpartition(".")
+    if key in NAMES:
+        return None
     if section == "model":
         return RULES.get(key, ARGUMENT)
     if section != "optimizer":

@@ -139,7 +139,8 @@ Scalar = Annotated[
     Predicate(lambda value: value is None or abs(value) < float("inf")),
     Words("a number, true, false or null"),
 ]
+Printable = Annotated[str, Predicate(str.isprintable)]
 Argument = Annotated[
-    bool | int | float | str | tuple[bool | int | float | str | None, ...] | None,
+    bool | int | float | Printable | tuple[bool | int | float | Printable | None, ...] | None,
     Words("a number, a text, true, false, null, or a list of these"),
 ]

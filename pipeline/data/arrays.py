@@ -36,6 +36,13 @@ class Arrays:
     """Of one sample: (rows, columns) of an image, (features,) of a row of a table."""
     digest: str
     """`arrays_digest` over the four arrays by their names, as it was when they were written."""
+    brightest: int = 1
+    """The value of the files that became 1.0; 1 where the numbers are those of the files."""
+
+    @property
+    def what(self) -> str:
+        """What a sentence calls its samples."""
+        return "images" if len(self.image_shape) > 1 else "samples"
 
     def named(self) -> dict[str, np.ndarray]:
         return {name: getattr(self, name) for name in NAMES}
@@ -53,6 +60,7 @@ def write(arrays: Arrays, folder: Path) -> None:
         "name": arrays.name,
         "classes": arrays.classes,
         "image_shape": list(arrays.image_shape),
+        "brightest": arrays.brightest,
         "digest": arrays.digest,
     }
     with whole(folder) as temporary:
@@ -81,6 +89,7 @@ def load(folder: Path, verified: bool = False) -> Arrays:
             classes=int(meta["classes"]),
             image_shape=tuple(int(length) for length in meta["image_shape"]),
             digest=str(meta["digest"]),
+            brightest=int(meta["brightest"]),
         )
         _check_form(arrays)
     except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError) as error:

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin, urlsplit
-
-Report = Callable[[int], None]
-"""Told how many bytes of the current file are here."""
 
 
 class MirrorFailed(Exception):
@@ -35,9 +31,7 @@ LIMITS = Limits()
 REDIRECTS = 5
 
 
-def download(
-    url: str, most: int, until: float, limits: Limits, report: Report, *, loopback_http: bool = False
-) -> bytes:
+def download(url: str, most: int, until: float, limits: Limits, *, loopback_http: bool = False) -> bytes:
     """What `url` holds, at most `most` bytes, before `time.monotonic()` reaches `until`. Raises MirrorFailed.
 
     Only https is spoken, across redirects too; `loopback_http` lets tests talk to a server on 127.0.0.1.
@@ -46,7 +40,7 @@ def download(
         raise MirrorFailed("is not an https address")
     for attempt in range(1, limits.attempts + 1):
         try:
-            return _Attempt(url, most, until, limits, report, loopback_http).run()
+            return _Attempt(url, most, until, limits, loopback_http).run()
         except _Transient as failure:
             tries = f" (tried {attempt} times)" if attempt > 1 else ""
             pause = limits.pause * 2 ** (attempt - 1)
@@ -63,9 +57,9 @@ class _Transient(MirrorFailed):
 class _Attempt:
     """One request. It is also the file that pooch writes to, so that size and deadline are checked as bytes come."""
 
-    def __init__(self, url: str, most: int, until: float, limits: Limits, report: Report, loopback_http: bool) -> None:
+    def __init__(self, url: str, most: int, until: float, limits: Limits, loopback_http: bool) -> None:
         self.url, self.most, self.until, self.limits = url, most, until, limits
-        self.report, self.loopback_http = report, loopback_http
+        self.loopback_http = loopback_http
         self.data = bytearray()
         self.response: Any = None
         self.failure: Exception | None = None
@@ -123,7 +117,6 @@ class _Attempt:
         if len(self.data) + len(chunk) > self.most:
             raise MirrorFailed(f"goes on after {self.most:,} bytes")
         self.data += chunk
-        self.report(len(self.data))
         return len(chunk)
 
     def flush(self) -> None:

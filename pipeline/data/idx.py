@@ -54,21 +54,12 @@ def decode(data: bytes, dimensions: tuple[str, ...], name: str) -> np.ndarray:
     return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
 
 
-def images(data: bytes, shape: tuple[int, int], name: str) -> np.ndarray:
-    """Images of `shape` (rows, columns) out of the IDX file `data`: uint8 (count, rows, columns)."""
+def images(data: bytes, shape: tuple[int, int] | None, name: str) -> np.ndarray:
+    """Images of `shape` (rows, columns; None for any) out of the IDX file `data`: uint8 (count, rows, columns)."""
     array = decode(data, IMAGES, name)
-    for dimension, length, expected in zip(IMAGES[1:], array.shape[1:], shape, strict=True):
+    for dimension, length, expected in zip(IMAGES[1:], array.shape[1:], shape or array.shape[1:], strict=True):
         if length != expected:
             raise UserError(f"{name}: {dimension} is {length}, expected {expected}")
-    return array
-
-
-def labels(data: bytes, classes: int, name: str) -> np.ndarray:
-    """Labels from 0 to `classes` - 1 out of the IDX file `data`: uint8 (count,)."""
-    array = decode(data, LABELS, name)
-    if array.max() >= classes:
-        first = int(np.argmax(array >= classes))
-        raise UserError(f"{name}: label {first:,} is {array[first]}, expected 0 to {classes - 1}")
     return array
 
 

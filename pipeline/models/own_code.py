@@ -17,6 +17,9 @@ def load(name: str, key: str) -> Any:
     The checkout is where modules are looked for first.
     """
     module, _, attribute = name.rpartition(".")
+    if module.partition(".")[0] in sys.stdlib_module_names:
+        # A record may come from elsewhere, and is trained again by what it names.
+        raise UserError(f"{key}={name}: expected a module of your own, not one of Python's")
     if str(PROJECT) not in sys.path:
         sys.path.insert(0, str(PROJECT))
     try:

@@ -9,19 +9,23 @@ from typing import Any
 import numpy as np
 
 from pipeline.data.arrays import Arrays
-from pipeline.data.raw import Samples
-from pipeline.data.sources import DataSet
+from pipeline.data.samples import Decoded
 
 COLUMNS = 10
-"""Sample digits of each class in the picture."""
+"""Samples of each class in the picture."""
 
 
-def data_card(
-    written: Arrays, samples: tuple[Samples, Samples], brightest: int, digests: dict[str, str]
-) -> dict[str, Any]:
-    """Counts, range, mean and digests. Range and mean come from the integers, so that every machine gets the same last digit."""
+def data_card(written: Arrays, decoded: Decoded, digests: dict[str, str]) -> dict[str, Any]:
+    """Counts, range, mean and digests, names of classes and columns.
+
+    Range and mean of pixels come from the integers, so that every machine gets the same last digit.
+    """
     card: dict[str, Any] = {"dataset": written.name, "classes": written.classes, "digest": written.digest}
-    for split, part in zip(("train", "test"), samples, strict=True):
+    if decoded.classes != tuple(map(str, range(written.classes))):
+        card["class_names"] = list(decoded.classes)
+    if decoded.features:
+        card["features"] = list(decoded.features)
+    for split, part in (("train", decoded.train), ("test", decoded.test)):
         images, labels = part.images, part.labels
         pixels, classes = (written.named()[f"{split}_{kind}"] for kind in ("images", "labels"))
         counts = np.bincount(labels, minlength=written.classes)
@@ -30,9 +34,9 @@ def data_card(
             "images": {
                 "shape": list(pixels.shape),
                 "dtype": str(pixels.dtype),
-                "min": int(images.min()) / brightest,
-                "max": int(images.max()) / brightest,
-                "mean": int(images.sum(dtype=np.int64)) / (images.size * brightest),
+                "min": images.min().item() / decoded.brightest,
+                "max": images.max().item() / decoded.brightest,
+                "mean": _sum(images) / (images.size * decoded.brightest),
                 "sha256": digests[f"{split}_images"],
             },
             "labels": {
@@ -40,50 +44,72 @@ def data_card(
                 "dtype": str(classes.dtype),
                 "min": int(labels.min()),
                 "max": int(labels.max()),
-                "class_counts": {str(label): int(count) for label, count in enumerate(counts)},
+                "class_counts": {name: int(count) for name, count in zip(decoded.classes, counts, strict=True)},
                 "sha256": digests[f"{split}_labels"],
             },
         }
     return card
 
 
-def draw_samples(dataset: DataSet, samples: Samples, path: Path) -> None:
-    """The first samples of each class, a row per class between its label and its number of samples, as a PNG."""
+def _sum(numbers: np.ndarray) -> float:
+    """Of integers exactly; of floats to nine digits, which do not depend on the order in which a machine adds."""
+    if numbers.dtype.kind == "u":
+        return int(numbers.sum(dtype=np.int64))
+    return float(f"{numbers.sum(dtype=np.float64):.9g}")
+
+
+def draw_samples(title: str, decoded: Decoded, path: Path) -> None:
+    """The first samples of each class between its name and its number of samples, as a PNG.
+
+    Images stand in a row for each class. Of a table each sample is a row of cells, dark where a column's value is large.
+    """
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it reports its font cache, and a home it cannot write to
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    sheet = _sheet(dataset, samples)
+    sheet = _sheet(decoded)
+    classes, size = decoded.classes, 16 if max(map(len, decoded.classes)) <= 2 else 9
     scale = max(1, 960 // sheet.shape[1])  # whole pixels per pixel: no digit looks thicker than its neighbour
-    height, width = (scale * length for length in sheet.shape)
-    left, right, top, bottom, dpi = 90, 130, 120, 30, 150
+    width, height = scale * sheet.shape[1], scale * sheet.shape[0]
+    if len(decoded.shape) == 1:
+        width, height = 960, 150 * len(classes)
+    left, right, top, bottom, dpi = 90 if size == 16 else 40 + 14 * max(map(len, classes)), 130, 120, 30, 150
     full_width, full_height = left + width + right, top + height + bottom
     figure = Figure(figsize=(full_width / dpi, full_height / dpi), dpi=dpi, facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_axes((left / full_width, bottom / full_height, width / full_width, height / full_height))
-    axes.imshow(sheet, cmap="gray_r", vmin=0, vmax=dataset.brightest, interpolation="nearest", aspect="auto")
+    axes.imshow(sheet, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
     axes.set_axis_off()
-    counts = np.bincount(samples.labels, minlength=dataset.classes)
-    for label, count in enumerate(counts):
-        y = (label + 0.5) / dataset.classes
+    counts = np.bincount(decoded.train.labels, minlength=len(classes))
+    for label, (name, count) in enumerate(zip(classes, counts, strict=True)):
+        y = (label + 0.5) / len(classes)
         text: dict[str, Any] = {"transform": axes.transAxes, "va": "center"}
-        axes.text(-0.03, 1 - y, str(label), ha="right", fontsize=16, weight="bold", color="#1f5fa8", **text)
+        axes.text(-0.03, 1 - y, name, ha="right", fontsize=size, weight="bold", color="#1f5fa8", **text)
         axes.text(1.02, 1 - y, f"{count:,}", ha="left", fontsize=9, color="#666666", **text)
     title_x, title_y = left / full_width, 1 - 50 / full_height
-    figure.text(title_x, title_y, dataset.title, fontsize=14, weight="bold")
-    subtitle = f"The first {COLUMNS} training samples of each class, and how many there are"
+    figure.text(title_x, title_y, title, fontsize=14, weight="bold")
+    each = ": a line each, a column per feature, darker for more" if len(decoded.shape) == 1 else ""
+    subtitle = f"The first {COLUMNS} training samples of each class, and how many there are{each}"
     figure.text(title_x, title_y - 40 / full_height, subtitle, fontsize=9, color="#666666")
     figure.savefig(path, format="png", metadata={"Software": None})
 
 
-def _sheet(dataset: DataSet, samples: Samples) -> np.ndarray:
-    """One image of all the digits, with a border of a few pixels around each."""
-    rows, columns = dataset.image_shape
+def _sheet(decoded: Decoded) -> np.ndarray:
+    """One image of all the samples, from 0 to 1, with a border of a few pixels around each."""
+    images, labels = decoded.train.images, decoded.train.labels
+    firsts = [np.flatnonzero(labels == label)[:COLUMNS] for label in range(len(decoded.classes))]
+    if len(decoded.shape) == 1:
+        low, high = images.min(axis=0), images.max(axis=0)
+        blocks = np.zeros((len(firsts), COLUMNS + 2, len(low)), np.float32)
+        for block, chosen in zip(blocks, firsts, strict=True):
+            block[1 : 1 + len(chosen)] = (images[chosen] - low) / np.where(high > low, high - low, 1)
+        return blocks.reshape(-1, len(low))
+    rows, columns = decoded.shape
     border = max(1, rows // 14)
     cell = (rows + 2 * border, columns + 2 * border)
-    sheet = np.zeros((dataset.classes * cell[0], COLUMNS * cell[1]), np.uint8)
-    for label in range(dataset.classes):
-        for column, image in enumerate(samples.images[samples.labels == label][:COLUMNS]):
+    sheet = np.zeros((len(firsts) * cell[0], COLUMNS * cell[1]), np.float32)
+    for label, chosen in enumerate(firsts):
+        for column, image in enumerate(images[chosen]):
             top, left = label * cell[0] + border, column * cell[1] + border
-            sheet[top : top + rows, left : left + columns] = image
+            sheet[top : top + rows, left : left + columns] = image / decoded.brightest
     return sheet

@@ -33,7 +33,7 @@ LARGEST_PATCH = 2**20
 
 
 def sources(
-    numerics: Mapping[str, Any], own_code: Sequence[str] = (), package: Path = PROJECT / "pipeline"
+    numerics: Mapping[str, Any], package: Path = PROJECT / "pipeline", *, own_code: Sequence[str] = ()
 ) -> dict[str, str]:
     """Digest of each module that trains a run of such `numerics`, by its path in the package.
 
@@ -50,10 +50,10 @@ def sources(
 
 
 def source_digest(
-    numerics: Mapping[str, Any], own_code: Sequence[str] = (), package: Path = PROJECT / "pipeline"
+    numerics: Mapping[str, Any], package: Path = PROJECT / "pipeline", *, own_code: Sequence[str] = ()
 ) -> str:
     """sha256 over names and digests of the modules that train a run of such `numerics`."""
-    return digest(sources(numerics, own_code, package))
+    return digest(sources(numerics, package, own_code=own_code))
 
 
 def path_of(name: str) -> str:
@@ -67,7 +67,7 @@ def changed_sources(then: Mapping[str, str], numerics: Mapping[str, Any], own_co
     The names of a record are never opened: anyone may have written it.
     """
     try:
-        now = sources(numerics, own_code)
+        now = sources(numerics, own_code=own_code)
     except UserError:  # code of one's own that is not here any more
         now = sources(numerics)
     return sorted(name for name in {*then, *now} if then.get(name) != now.get(name))
@@ -75,7 +75,7 @@ def changed_sources(then: Mapping[str, str], numerics: Mapping[str, Any], own_co
 
 def identity(data_digest: str, numerics: dict[str, Any], own_code: Sequence[str] = ()) -> dict[str, Any]:
     """What a key is made from besides the RunConfig: decoded data, deciding source, numerics class."""
-    return {"data": data_digest, "source": source_digest(numerics, own_code), "numerics": numerics}
+    return {"data": data_digest, "source": source_digest(numerics, own_code=own_code), "numerics": numerics}
 
 
 def key_of(job: RunConfig, identity: dict[str, Any]) -> str:

@@ -16,11 +16,13 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_va
 from pipeline.cli.errors import UserError, printable
 from pipeline.config import rules
 from pipeline.config.run_config import RunConfig, digest
-from pipeline.data.sources import DATASETS
+from pipeline.data.sources import declared_classes
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 """Names of data sets, optimizers and hyper-parameters: they become words of commands and parts of paths."""
+PATHS = re.compile(rf"{NAME.pattern}(\.{NAME.pattern})*")
+"""Classes and functions, by their names or import paths."""
 COMMIT = re.compile("[0-9a-f]{7,64}")
 """Handed to git, which would take another word for an option."""
 BEFORE_EXACT = {"record", "sha256", "probabilities"}
@@ -132,7 +134,8 @@ def _problems(job: RunConfig) -> list[str]:
     }
     for key, value in values.items():
         name = value if key in rules.NAMES else key.rpartition(".")[2]
-        if not (isinstance(name, str) and NAME.fullmatch(name)):
+        form = PATHS if key in ("optimizer.class", "model.build") else NAME
+        if not (isinstance(name, str) and form.fullmatch(name)):
             found.append(f"the name {name!r}")
         elif rule := rules.rule_for(key):
             found += filter(None, [rules.complaint(key, value, rule)])
@@ -156,8 +159,7 @@ def check_predictions(result: RunResult, samples: int | None = None, classes: in
     found = result.predictions
     if found is None:
         return
-    known = DATASETS.get(result.job.dataset.name)
-    classes = classes or (known.classes if known else None)
+    classes = classes or declared_classes(result.job.dataset.name)
     if found.dtype != np.uint8 or found.ndim != 1:
         raise ValueError(f"its predictions are {found.ndim}-dimensional {found.dtype}, expected a list of uint8")
     if samples is not None and len(found) != samples:

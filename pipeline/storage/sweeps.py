@@ -35,9 +35,12 @@ LEDGER = "sweeps"
 LARGEST = 2**28
 """Bytes of the record of a sweep: that of a million runs has 70 million."""
 
-_KEY = r"\+{0,2}(?:dataset|model|optimizer|training|device|experiment|sweep|seed|question|retry|force|fail_fast|tags|note)(?:[./]\w+)*="
+_KEY = (
+    r"\+{0,2}(?:(?:dataset|model|optimizer|training|device|experiment|sweep|seed|question|retry|force)(?:[./]\w+)*"
+    r"|paths\.(?:data|runs)|fail_fast|tags|note)="
+)
 HARMLESS = re.compile(rf"python -m pipeline\.train(?: {_KEY}[\w.,:+/-]*| '{_KEY}[\w .,:+/=()\[\]{{}}-]*')*")
-"""A command that trains runs and nothing else: no path, no address, nothing that a shell or Hydra would replace."""
+"""A command that trains runs and nothing else: no address, nothing that a shell or Hydra would replace."""
 
 EARLIER = {"trained", "train_seconds", "peak_memory_mb", "machine", "workers"}
 """What records of earlier releases have besides."""

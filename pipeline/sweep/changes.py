@@ -36,7 +36,7 @@ def deciding(then: RunResult, numerics: dict[str, Any], numerics_class: str) -> 
     """What decides the bits of a run that is trained again, and has changed since."""
     now = {
         **then.identity,
-        "source": identity.source_digest(then.identity["numerics"], then.job.own_code),
+        "source": identity.source_digest(then.identity["numerics"], own_code=then.job.own_code),
         "numerics": numerics,
     }
     lines = of_identity(then, now) if now != then.identity else []

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,9 @@ from pipeline import fetch as stage
 from pipeline.cli.console import PROJECT
 from pipeline.cli.errors import UserError
 from pipeline.data.files import shown
-from pipeline.data.sources import MNIST, Folder
+from pipeline.data.mirrors import Folder
+from pipeline.data.raw import read
+from pipeline.data.sources import DataSet, File, Table, find
 from tests.unit.data import tiny
 
 FIRST = tiny.FILES[0].name
@@ -83,6 +86,58 @@ def test_leftovers_of_a_killed_fetch_are_removed(mirror: Folder, raw: Path) -> N
     assert sorted(path.name for path in raw.iterdir()) == sorted(tiny.PACKED)
 
 
+# Files that declare no digest
+
+OWN = DataSet("own", Table(File("own.csv"), "class", test_share=0.5))
+ROWS = "number,class\n1,a\n2,b\n3,a\n4,b\n"
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Folder:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "own.csv").write_text(ROWS)
+    return Folder(tmp_path / "mine")
+
+
+def test_a_digest_is_recorded_at_first_and_held_from_then_on(own: Folder, raw: Path) -> None:
+    assert [file.name for file in stage.fetch(OWN, raw, [own]).recorded] == ["own.csv"]
+    assert stage.fetch(OWN, raw, [own]).recorded == ()
+    (own.path / "own.csv").write_text(ROWS.replace("1", "9"))
+    with pytest.raises(UserError) as raised:
+        stage.fetch(OWN, raw, [own])
+    assert str(raised.value).startswith(f"own.csv in {own.address} is not what was fetched first")
+    assert str(raised.value).endswith(f"To take what is there now: rm -r {shown(raw)}, then the same command")
+    assert (raw / "own.csv").read_text() == ROWS
+    shutil.rmtree(raw)
+    stage.fetch(OWN, raw, [own])
+    assert (raw / "own.csv").read_text() == ROWS.replace("1", "9")
+
+
+def test_a_file_that_is_no_data_set_is_not_recorded(own: Folder, raw: Path) -> None:
+    (own.path / "own.csv").write_text(ROWS.replace("1", ""))
+    with pytest.raises(UserError, match=r"mine/own\.csv: column 'number', row 1: the value is missing"):
+        stage.fetch(OWN, raw, [own])
+    assert not raw.exists()
+
+
+def test_damage_to_a_recorded_file_is_found_and_mended(own: Folder, raw: Path) -> None:
+    stage.fetch(OWN, raw, [own])
+    (raw / "own.csv").write_text(ROWS.replace("1", "9"))
+    with pytest.raises(UserError, match=r"own\.csv: sha256 is .* expected .* python -m pipeline\.fetch dataset=own"):
+        read(OWN, raw)
+    assert len(stage.fetch(OWN, raw, [own]).replaced) == 1
+    assert read(OWN, raw).shape == (1,)
+
+
+def test_files_put_into_the_folder_by_hand_are_recorded_too(own: Folder) -> None:
+    with pytest.raises(
+        UserError, match=r"nothing has recorded\. To record them: python -m pipeline\.fetch dataset=own"
+    ):
+        read(OWN, own.path)
+    assert len(stage.fetch(OWN, own.path, []).recorded) == 1
+    assert read(OWN, own.path).classes == ("a", "b")
+
+
 # As a person types it
 
 
@@ -92,7 +147,7 @@ def test_mnist_from_a_folder(mnist_folder: Path, raw: Path) -> None:
     first, second = done.stdout.splitlines()
     assert first == f"mnist: 4 files from {Folder(mnist_folder).address}, sha256 verified"
     assert second.startswith(f"mnist: {shown(raw / 'mnist')}, 11.59 MB in 4 files (")
-    for file in MNIST.files:
+    for file in find("mnist").files:
         assert (raw / "mnist" / file.name).read_bytes() == (mnist_folder / file.name).read_bytes()
     again = run(f"raw={raw}", "mirrors=/nowhere")
     assert again.stdout.startswith(f"mnist: all 4 files are in {shown(raw / 'mnist')} already, sha256 verified (")
@@ -111,8 +166,11 @@ def test_no_mirror_has_it(raw: Path) -> None:
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("dataset=mnits", "dataset=mnits: expected one of mnist, digits (did you mean 'mnist'?)"),
-        ("dataset=", "dataset=: expected one of mnist, digits"),
+        (
+            "dataset=mnits",
+            "dataset=mnits: expected one of digits, emnist_letters, fashion_mnist, kmnist, mnist (did you mean 'mnist'?)",
+        ),
+        ("dataset=", "dataset=: expected one of digits, emnist_letters"),
         ("datset=mnist", "datset=mnist: expected KEY=VALUE with one of the keys dataset, raw, mirrors"),
         ("mnist", "mnist: expected KEY=VALUE"),
         ("raw=", "raw=: expected a folder"),

@@ -15,15 +15,18 @@ from pipeline.cli.errors import UserError
 from pipeline.config.digests import array_digest
 from pipeline.data import arrays
 from pipeline.data.arrays import Arrays
-from pipeline.data.sources import DIGITS, ScikitLearn
+from pipeline.data.mirrors import ScikitLearn
+from pipeline.data.sources import find
 from tests.conftest import preprocessed as run
+
+DIGITS = find("digits")
 
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The digits, fetched and preprocessed as a person would."""
     folder = tmp_path_factory.mktemp("digits")
-    fetch.fetch(DIGITS, folder / "raw" / "digits", [ScikitLearn()])
+    fetch.fetch(DIGITS, folder / "raw" / "digits", [ScikitLearn(DIGITS.files)])
     done = run(folder, "dataset=digits")
     assert done.stderr == ""
     (folder / "said").write_text(done.stdout)
@@ -116,7 +119,7 @@ def test_damaged_raw_data_leaves_earlier_arrays(digits: Path, tmp_path: Path) ->
     shutil.copytree(digits / "raw" / "digits", raw)
     outputs = (target, tmp_path / "card.json", tmp_path / "samples.png")
     preprocess.preprocess(DIGITS, raw, *outputs)
-    (raw / DIGITS.test_labels.name).write_bytes(b"")
+    (raw / DIGITS.files[3].name).write_bytes(b"")
     with pytest.raises(UserError, match="ends early"):
         preprocess.preprocess(DIGITS, raw, *outputs)
     arrays.load(target)
@@ -134,7 +137,10 @@ def test_without_raw_data_it_names_the_command(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("dataset=digit", "dataset=digit: expected one of mnist, digits (did you mean 'digits'?)"),
+        (
+            "dataset=digit",
+            "dataset=digit: expected one of digits, emnist_letters, fashion_mnist, kmnist, mnist (did you mean 'digits'?)",
+        ),
         ("card=", "card=: expected a path"),
         ("sample=x", "sample=x: expected KEY=VALUE with one of the keys dataset, raw, processed, card, samples"),
     ],

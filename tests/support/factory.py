@@ -29,6 +29,8 @@ def settings(optimizer: str = "sgd", **changes: Any) -> dict[str, Any]:
     """What Hydra would compose, as plain values; `changes` by the last part of their keys, such as `learning_rate`."""
     groups = {"dataset": "digits", "model": "dense", "training": "default", "device": "cpu", "tracking": "none"}
     values: dict[str, Any] = {group: _file(group, name) for group, name in (groups | {"optimizer": optimizer}).items()}
+    values["dataset"] = _read(".", "config")["dataset"] | values["dataset"]
+    del values["dataset"]["source"]
     values["device"] = _file("device", "auto") | {"kind": "cpu"}
     values |= {"paths": {"data": "data", "runs": "runs", "results": None}, "seed": 0, "question": "tests"}
     values |= {"plan": False, "force": False, "retry": "failed", "fail_fast": False, "tags": None, "note": None}

@@ -41,7 +41,7 @@ BAD = {
     "epochs=3": "did you mean 'training.epochs'",
     "optimizer.lr=0.1": "did you mean 'optimizer.learning_rate'",
     "xyzzy=1": "xyzzy: no such key",
-    "dataset.name=digits": "choose another with dataset=NAME (digits, mnist)",
+    "dataset.name=digits": "choose another with dataset=NAME (digits, ",
     # A value out of its range, or of the wrong kind.
     "model.width=0": "expected a whole number from 1 to 65,536",
     "model.width=64.0": "expected a whole number",

@@ -16,7 +16,7 @@ NAME = "train-images-idx3-ubyte.gz"
 
 def fetch(server: Server, limits: Limits = QUICK, most: int = 10_000) -> bytes:
     until = time.monotonic() + limits.mirror
-    return download(f"{server.url}/{NAME}", most, until, limits, lambda done: None, loopback_http=True)
+    return download(f"{server.url}/{NAME}", most, until, limits, loopback_http=True)
 
 
 @pytest.mark.parametrize("code", [403, 404])
@@ -65,7 +65,7 @@ def test_redirect_away_from_https_is_refused(server: Server, target: str) -> Non
 
 def test_plain_http_is_never_asked(server: Server) -> None:
     with pytest.raises(MirrorFailed, match="not an https address"):
-        download(f"{server.url}/{NAME}", 10_000, time.monotonic() + 2, QUICK, lambda done: None)
+        download(f"{server.url}/{NAME}", 10_000, time.monotonic() + 2, QUICK)
     assert not server.asked
 
 

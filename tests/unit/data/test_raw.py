@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from pipeline.cli.errors import UserError
-from pipeline.data import idx, raw
-from pipeline.data.sources import compress
+from pipeline.data import idx, raw, sources
+from pipeline.data.mirrors import compress
+from pipeline.data.samples import Decoded
 from tests.unit.data import tiny
 
 IMAGES, LABELS = tiny.FILES[0].name, tiny.FILES[1].name
@@ -21,8 +22,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_sound_files(folder: Path) -> None:
-    train, test = raw.read(tiny.TINY, folder)
-    found = (train.images, train.labels, test.images, test.labels)
+    decoded = raw.read(tiny.TINY, folder)
+    found = [array for part in (decoded.train, decoded.test) for array in (part.images, part.labels)]
     assert all(np.array_equal(a, b) for a, b in zip(found, tiny.ARRAYS.values(), strict=True))
 
 
@@ -58,3 +59,23 @@ def test_a_damaged_file_is_named_with_the_command_that_replaces_it(
     assert name in message
     assert named in message
     assert message.endswith("To replace it: python -m pipeline.fetch dataset=tiny")
+
+
+# Letters as EMNIST has them
+
+
+def emnist(labels: np.ndarray, images: np.ndarray) -> Decoded:
+    dataset = sources.find("emnist_letters")
+    content = dict(zip(dataset.files, [compress(idx.encode(array)) for array in (images, labels) * 2], strict=True))
+    return raw.decode(dataset, content, Path("emnist"))
+
+
+def test_letters_are_turned_upright_and_counted_from_0() -> None:
+    images = np.arange(26 * 6, dtype=np.uint8).reshape(26, 2, 3)
+    found = emnist(np.arange(1, 27, dtype=np.uint8), images)
+    assert found.train.labels.tolist() == list(range(26))
+    assert (found.classes[0], found.classes[25]) == ("a", "z")
+    assert np.array_equal(found.train.images, images.transpose(0, 2, 1))
+    assert found.shape == (3, 2)
+    with pytest.raises(UserError, match=r"labels-idx1-ubyte\.gz: label 0 is 0, expected 1 to 26"):
+        emnist(np.arange(26, dtype=np.uint8), images)

@@ -9,7 +9,8 @@ import numpy as np
 from pipeline.config.digests import arrays_digest
 from pipeline.data import idx
 from pipeline.data.arrays import NAMES, Arrays
-from pipeline.data.sources import DataSet, File, compress
+from pipeline.data.mirrors import compress
+from pipeline.data.sources import DataSet, File, Idx
 
 RANDOM = np.random.default_rng(0)
 ARRAYS = {
@@ -20,8 +21,8 @@ ARRAYS = {
 }
 UNPACKED = {name: idx.encode(array) for name, array in ARRAYS.items()}
 PACKED = {name: compress(data) for name, data in UNPACKED.items()}
-FILES = [File(name, len(data), hashlib.sha256(data).hexdigest(), len(PACKED[name])) for name, data in UNPACKED.items()]
-TINY = DataSet("tiny", "Tiny", *FILES, classes=4, image_shape=(2, 3), brightest=255)
+FILES = [File(name, len(data), hashlib.sha256(data).hexdigest()) for name, data in UNPACKED.items()]
+TINY = DataSet("tiny", Idx(*FILES, title="Tiny", mirrors=("https://example.org/",), classes=4))
 
 
 def arrays(samples: int = 12) -> Arrays:

@@ -50,7 +50,7 @@ def test_a_record_that_lists_defaults_is_read(store: RunStore, section: str, nam
             lambda record: record["job"]["training"].pop("batch_size"),
             "missing 1 required positional argument: 'batch_size'",
         ),
-        (lambda record: record["job"]["training"].update(loss="hinge"), "training.loss=hinge: expected one of"),
+        (lambda record: record["job"]["training"].update(loss="hinges"), "training.loss=hinges: expected one of"),
         (lambda record: record.update(calibration={}), "calibration"),
     ],
 )

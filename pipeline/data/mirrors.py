@@ -1,0 +1,228 @@
+"""Where the files of a data set come from: folders, https addresses, an installed package; and what makes a file the right one."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import hashlib
+import io
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from pipeline.cli.errors import DataUnavailable, UserError
+from pipeline.cli.formatting import listed
+from pipeline.data import idx
+from pipeline.data.download import LIMITS, Limits, MirrorFailed, download, is_https, without_login
+from pipeline.data.files import shown
+from pipeline.data.sources import DataSet, File
+
+MIRRORS_VARIABLE = "OVERFITTING_GAP_MIRRORS"
+GZIP = b"\x1f\x8b"
+SCIKIT_LEARN = "scikit-learn"
+DIGITS_TEST_SAMPLES = 360
+
+
+def checked(file: File, data: bytes, name: str = "") -> bytes:
+    """`data` as it is kept, packed where the file's name says so, once it is known to be the right file.
+
+    `name` is for errors. Raises UserError.
+    """
+    name = name or file.name
+    if file.gzip_sha256 and _sha256(data) == file.gzip_sha256:
+        return data
+    if not file.is_gzip:
+        check_content(file, data, name)
+        return data
+    if not data.startswith(GZIP) and file.sha256 in (None, _sha256(data)):
+        data = compress(data)  # unpacked by a server that declares .gz a transfer encoding, or by hand
+    check_content(file, idx.unpack(data, file.limit, name), name)
+    return data
+
+
+def check_content(file: File, content: bytes, name: str) -> None:
+    """Compare the unpacked content of a file with its digest, if it has one. Raises UserError."""
+    sha256 = _sha256(content) if file.has_digest else None
+    what = " of the unpacked file" if file.is_gzip else ""
+    if file.sha256 and sha256 != file.sha256:
+        raise UserError(f"{name}: sha256{what} is {sha256}, expected {file.sha256}")
+    if file.gzip_sha256 and not file.sha256:
+        raise UserError(f"{name}: expected the gzip file as published, sha256 {file.gzip_sha256}")
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def content_digest(file: File, kept: bytes) -> str:
+    """sha256 of what a kept file holds, unpacked."""
+    return _sha256(idx.unpack(kept, file.limit, file.name) if file.is_gzip else kept)
+
+
+def compress(data: bytes) -> bytes:
+    """gzip without name and time: the same bytes every time."""
+    packed = io.BytesIO()
+    with gzip.GzipFile(filename="", mode="wb", fileobj=packed, mtime=0) as file:
+        file.write(data)
+    return packed.getvalue()
+
+
+class Mirror(Protocol):
+    @property
+    def address(self) -> str: ...
+
+    def read(self, file: File, until: float) -> bytes:
+        """The bytes that the mirror has for `file`, unchecked. Raises MirrorFailed."""
+        ...
+
+
+@dataclass(frozen=True)
+class Folder:
+    path: Path
+
+    @property
+    def address(self) -> str:
+        return shown(self.path)
+
+    def read(self, file: File, until: float) -> bytes:
+        if not self.path.is_dir():
+            raise MirrorFailed("not a folder" if self.path.exists() else "no such folder")
+        found = [path for path in (self.path / file.name, self.path / file.name.removesuffix(".gz")) if path.is_file()]
+        if not found:
+            raise MirrorFailed(f"{file.name} is missing")
+        try:
+            if found[0].stat().st_size > file.most:
+                raise MirrorFailed(f"{found[0].name} is larger than {file.most:,} bytes")
+            return found[0].read_bytes()
+        except OSError as error:
+            raise MirrorFailed(f"{found[0].name} cannot be read ({error.strerror})") from error
+
+
+def kept(file: File, folder: Path) -> bytes | None:
+    """What `folder` keeps as `file`, if that is the right file in the form in which files are kept."""
+    try:
+        data = Folder(folder).read(file, 0.0)
+        return data if checked(file, data) == data else None
+    except (UserError, MirrorFailed):
+        return None
+
+
+@dataclass(frozen=True)
+class Https:
+    url: str
+    limits: Limits = LIMITS
+    loopback_http: bool = False
+    """For tests: a server on 127.0.0.1 may do without TLS."""
+
+    @property
+    def address(self) -> str:
+        return without_login(self.url)
+
+    def read(self, file: File, until: float) -> bytes:
+        url = f"{self.url.rstrip('/')}/{file.name}"
+        try:
+            return download(url, file.most, until, self.limits, loopback_http=self.loopback_http)
+        except MirrorFailed as failure:
+            raise MirrorFailed(f"{file.name} {failure}") from failure
+
+
+@dataclass(frozen=True)
+class ScikitLearn:
+    """The digits out of the installed package, written as the files that MNIST would have."""
+
+    files: tuple[File, ...]
+    """Training images and labels, test images and labels."""
+    address: str = SCIKIT_LEARN
+
+    def read(self, file: File, until: float) -> bytes:
+        images, labels = _load_digits()
+        train, test = slice(None, -DIGITS_TEST_SAMPLES), slice(-DIGITS_TEST_SAMPLES, None)
+        arrays = dict(zip(self.files, (images[train], labels[train], images[test], labels[test]), strict=True))
+        return compress(idx.encode(arrays[file]))
+
+
+@functools.cache
+def _load_digits() -> tuple[np.ndarray, np.ndarray]:
+    from sklearn.datasets import load_digits  # 2 s
+
+    digits = load_digits()
+    return digits.images.astype(np.uint8), digits.target.astype(np.uint8)
+
+
+def mirrors(dataset: DataSet, checkout: Path, environment: Mapping[str, str], named: str = "") -> list[Mirror]:
+    """Where to look, in order: what the user names (`named`, or the variable), else the folders and addresses known.
+
+    A queued DVC experiment runs in a temporary clone, and DVC_ROOT says where the real checkout is: what was
+    fetched there, and the folder beside it, serve the clone too.
+    """
+    for key, value in (("mirrors", named), (MIRRORS_VARIABLE, environment.get(MIRRORS_VARIABLE, ""))):
+        words = [word.strip() for word in value.split(",") if word.strip()]
+        if words:
+            return [_mirror(word, key, checkout) for word in words]
+    source = dataset.source
+    if source.mirrors == (SCIKIT_LEARN,):
+        return [ScikitLearn(dataset.files)]
+    root = Path(environment.get("DVC_ROOT") or checkout)
+    own = [root / Path(source.path).expanduser()] if source.path else []
+    fetched = [root / "data" / "raw" / dataset.name] if root.resolve() != checkout.resolve() else []
+    folders = [*own, *fetched, root.resolve().parent / "shared" / dataset.name]
+    key = f"conf/dataset/{dataset.name}.yaml: source.mirrors"
+    return [*map(Folder, folders), *(_mirror(word, key, root) for word in source.mirrors)]
+
+
+def _mirror(word: str, key: str, checkout: Path) -> Mirror:
+    if "://" not in word:
+        return Folder(checkout / Path(word).expanduser())
+    if not is_https(word):
+        raise UserError(f"{key}={word}: expected folders and https:// addresses, separated by commas")
+    return Https(word)
+
+
+def gather(
+    dataset: DataSet,
+    files: Sequence[File],
+    mirrors: Sequence[Mirror],
+    limits: Limits = LIMITS,
+) -> tuple[Mirror, dict[File, bytes]]:
+    """`files` of `dataset`, checked, from the first of `mirrors` that has them all whole.
+
+    Raises DataUnavailable, or UserError for a data set that is in no published place.
+    """
+    failures = []
+    for mirror in mirrors:
+        until = time.monotonic() + limits.mirror
+        packed: dict[File, bytes] = {}
+        try:
+            for file in files:
+                packed[file] = checked(file, mirror.read(file, until))
+            return mirror, packed
+        except (MirrorFailed, UserError) as failure:
+            failures.append(f"{mirror.address}: {failure}")
+    if dataset.source.mirrors or dataset.source.note:
+        raise DataUnavailable(_unavailable(dataset, files, mirrors, failures))
+    raise UserError(
+        f"{dataset.name}: no folder has it whole. {'; '.join(failures)}. Expected {listed([f.name for f in files])}: "
+        f"name the folder with mirrors=FOLDER, or as source.path in conf/dataset/{dataset.name}.yaml"
+    )
+
+
+def _unavailable(dataset: DataSet, files: Sequence[File], mirrors: Sequence[Mirror], failures: Sequence[str]) -> str:
+    folders = [mirror.address for mirror in mirrors if isinstance(mirror, Folder)]
+    wanted = ", ".join(f"{file.name} {file.sha256 or file.gzip_sha256 or ''}".strip() for file in files)
+    where = f"into {folders[-1]}, or into any folder that you name" if folders else "into a folder and name it"
+    form = "gzip or unpacked"
+    if any(file.has_digest for file in files):
+        of_gzip = any(file.gzip_sha256 and not file.sha256 for file in files)
+        form = "the sha256 is of the gzip file" if of_gzip else f"{form}; the sha256 is of the unpacked file"
+    note = f"{dataset.source.note} " if dataset.source.note else ""
+    return (
+        f"{dataset.title}: no mirror has it whole. {'; '.join(failures)}. {note}"
+        f"Put these files ({form}) {where} with mirrors=FOLDER or "
+        f"{MIRRORS_VARIABLE}=FOLDER, and give the same command again: {wanted}. "
+        "Or do without a download: dataset=digits, 1,797 real handwritten digits that come with scikit-learn, "
+        "runs everything."
+    )

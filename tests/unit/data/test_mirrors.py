@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import gzip
+import hashlib
+import re
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli.errors import DataUnavailable, UserError
+from pipeline.data import mirrors, sources
+from pipeline.data.download import Limits
+from pipeline.data.files import shown
+from pipeline.data.mirrors import Folder, Https, Mirror
+from tests.unit.data import loopback, tiny
+from tests.unit.data.loopback import Server
+
+MNIST = sources.find("mnist")
+QUICK = Limits(connect=0.3, silence=0.2, mirror=1, attempts=2, pause=0.01)
+FIRST = tiny.FILES[0].name
+
+
+def folder(path: Path, files: dict[str, bytes]) -> Folder:
+    path.mkdir(exist_ok=True)
+    for name, data in files.items():
+        (path / name).write_bytes(data)
+    return Folder(path)
+
+
+def gather(*places: Mirror) -> tuple[Mirror, dict[str, bytes]]:
+    mirror, packed = mirrors.gather(tiny.TINY, tiny.FILES, places, limits=QUICK)
+    return mirror, {file.name: data for file, data in packed.items()}
+
+
+def refused(*places: Mirror) -> str:
+    with pytest.raises(DataUnavailable) as raised:
+        gather(*places)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize("file", MNIST.files, ids=lambda file: file.name)
+def test_size_and_digest_of_mnist_are_those_of_its_files(mnist_folder: Path, file: sources.File) -> None:
+    packed = (mnist_folder / file.name).read_bytes()
+    assert hashlib.sha256(packed).hexdigest() == file.gzip_sha256
+    unpacked = gzip.decompress(packed)
+    assert (len(unpacked), hashlib.sha256(unpacked).hexdigest()) == (file.size, file.sha256)
+
+
+def test_first_folder_that_is_whole(tmp_path: Path) -> None:
+    missing = Folder(tmp_path / "nowhere")
+    partial = folder(tmp_path / "partial", {FIRST: tiny.PACKED[FIRST]})
+    whole = folder(tmp_path / "whole", tiny.PACKED)
+    assert gather(missing, partial, whole, Folder(tmp_path / "never asked")) == (whole, tiny.PACKED)
+
+
+def test_a_recompressed_file_counts_by_its_content(tmp_path: Path) -> None:
+    other = {name: gzip.compress(data, compresslevel=1) for name, data in tiny.UNPACKED.items()}
+    assert gather(folder(tmp_path, other))[1] == other
+
+
+@pytest.mark.fault("bombs and trailing bytes")
+@pytest.mark.parametrize(
+    ("data", "note"),
+    [
+        (b"<html>", "not a sound gzip file"),
+        (tiny.PACKED[FIRST] + b"x", "follow the end"),
+        (gzip.compress(bytes(tiny.FILES[0].limit)), "sha256 of the unpacked file is"),
+        (gzip.compress(bytes(10_000_000)), "unpacks to more than"),
+    ],
+    ids=lambda value: value.replace(" ", "-") if isinstance(value, str) else "",
+)
+def test_wrong_bytes_in_a_folder(tmp_path: Path, data: bytes, note: str) -> None:
+    message = refused(folder(tmp_path, tiny.PACKED | {FIRST: data}))
+    assert note in message
+    assert FIRST in message
+
+
+@pytest.mark.fault("bombs and trailing bytes")
+def test_a_huge_file_is_not_read_to_its_end(tmp_path: Path) -> None:
+    mirror = folder(tmp_path, tiny.PACKED)
+    with open(tmp_path / FIRST, "wb") as file:
+        file.truncate(200_000_000)  # takes no space on disk
+    tracemalloc.start()
+    try:
+        assert "larger than" in refused(mirror)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_server_that_declares_gzip_is_sound(server: Server) -> None:
+    server.answer = loopback.declaring_gzip
+    mirror = Https(server.url, QUICK, loopback_http=True)
+    assert gather(mirror) == (mirror, tiny.PACKED)
+
+
+@pytest.mark.fault("mirrors misbehave")
+@pytest.mark.parametrize(
+    ("answer", "note"),
+    [
+        (loopback.cut_without_length, "ends early"),
+        (loopback.flipping, "not a sound gzip file|sha256 of the unpacked file is"),
+        (loopback.status(404), "gives HTTP status 404"),
+        (loopback.silent, "sends nothing for 0.2 s"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_next_mirror_is_asked_and_the_note_says_why(
+    server: Server, tmp_path: Path, answer: loopback.Answer, note: str
+) -> None:
+    server.answer = answer
+    bad = Https(server.url, QUICK, loopback_http=True)
+    failing = folder(tmp_path / "partial", {})
+    assert re.search(rf"{server.url}: {FIRST}:? .*({note}).*partial: {FIRST} is missing", refused(bad, failing))
+    whole = folder(tmp_path / "whole", tiny.PACKED)
+    server.answer = loopback.status(404)
+    assert gather(bad, whole) == (whole, tiny.PACKED)
+
+
+@pytest.mark.fault("no network")
+def test_the_message_is_one_paragraph_with_all_that_is_needed(tmp_path: Path) -> None:
+    with pytest.raises(DataUnavailable) as raised:
+        mirrors.gather(MNIST, MNIST.files, [Folder(tmp_path / "a"), Https("https://me:secret@127.0.0.1:1/x", QUICK)])
+    message = str(raised.value)
+    assert "\n" not in message
+    assert "secret" not in message
+    assert f"{shown(tmp_path / 'a')}: no such folder" in message
+    assert "https://127.0.0.1:1/x: train-images-idx3-ubyte.gz cannot be had: connection refused" in message
+    for file in MNIST.files:
+        assert f"{file.name} {file.sha256}" in message
+    for word in ("mirrors=FOLDER", "OVERFITTING_GAP_MIRRORS", "dataset=digits", "1,797"):
+        assert word in message
+    assert raised.value.exit_status == 4
+
+
+# Which mirrors there are
+
+
+def addresses(environment: dict[str, str], checkout: Path, named: str = "") -> list[Path | str]:
+    found = mirrors.mirrors(MNIST, checkout, environment, named)
+    return [mirror.path if isinstance(mirror, Folder) else mirror.address for mirror in found]
+
+
+def test_folder_beside_the_checkout_comes_first(tmp_path: Path) -> None:
+    assert addresses({}, tmp_path / "checkout") == [tmp_path / "shared" / "mnist", *MNIST.source.mirrors]
+
+
+def test_a_queued_experiment_looks_in_the_real_checkout(tmp_path: Path) -> None:
+    root, clone = tmp_path / "checkout", tmp_path / "checkout" / ".dvc" / "tmp" / "exps" / "clone"
+    assert addresses({"DVC_ROOT": str(root)}, clone) == [
+        root / "data" / "raw" / "mnist",
+        tmp_path / "shared" / "mnist",
+        *MNIST.source.mirrors,
+    ]
+
+
+def test_named_mirrors_replace_the_known_ones(tmp_path: Path) -> None:
+    named = "https://a.example/mnist, /b,c d"
+    expected = ["https://a.example/mnist", Path("/b"), tmp_path / "c d"]
+    assert addresses({}, tmp_path, named) == expected
+    assert addresses({"OVERFITTING_GAP_MIRRORS": named}, tmp_path) == expected
+    assert addresses({"OVERFITTING_GAP_MIRRORS": "/else"}, tmp_path, named) == expected
+
+
+@pytest.mark.parametrize(
+    "word", ["http://example.org/mnist", "ftp://example.org", "https://", "https://[", "file:///x"]
+)
+def test_other_addresses_are_refused_with_the_key_that_set_them(tmp_path: Path, word: str) -> None:
+    with pytest.raises(UserError, match=r"^mirrors=.*expected folders and https://"):
+        addresses({}, tmp_path, word)
+    with pytest.raises(UserError, match=r"^OVERFITTING_GAP_MIRRORS="):
+        addresses({"OVERFITTING_GAP_MIRRORS": word}, tmp_path)
