@@ -55,9 +55,7 @@ def promote(candidate: Candidate, limit: float, data: Path, store: RunStore, tra
     if again.verdict != reproduction.Verdict.IDENTICAL:
         raise NotPromoted(f"{best.name}: trained again it is {again.verdict.description}: {again.explanation}")
     reason = "; ".join([*reasons, "trained again, every bit was the same"])
-    arrays = load(data / name)
-    shape, brightest = arrays.image_shape, arrays.brightest
-    version = promotion.register(tracker, best, run_id, candidate.seeds, shape, brightest, reason)
+    version = promotion.register(tracker, best, run_id, candidate.seeds, load(data / name), reason)
     return f"{best.name} is the champion now (version {version} of {promotion.name_of(name)}): {reason}"
 
 

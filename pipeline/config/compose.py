@@ -59,9 +59,8 @@ def plain(config: DictConfig) -> dict[str, Any]:
         reason = str(error).splitlines()[0].removeprefix("UserError raised while resolving interpolation: ")
         raise ConfigurationError([f"{key}: {reason}"]) from error
     assert isinstance(values, dict)
-    values["dataset"].pop(
-        "source", None
-    )  # what `pipeline.fetch` and `pipeline.preprocess` read: it is no part of a run
+    # What `pipeline.fetch` and `pipeline.preprocess` read is no part of a run.
+    values.get("dataset", {}).pop("source", None)
     return values  # type: ignore[return-value]
 
 
@@ -204,7 +203,7 @@ def _typed(section: str, name: str, value: Any) -> Any:
 def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        if isinstance(value, dict) and f"{prefix}{key}" != "tags":
+        if isinstance(value, dict) and value and f"{prefix}{key}" != "tags":
             flat |= _flatten(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value

@@ -214,28 +214,28 @@ def _source(values: dict[str, Any], problems: list[str]) -> Idx | Npz | Table | 
 
 
 def _section(kind: type, values: dict[str, Any], prefix: str, problems: list[str]) -> Any:
-    """A `kind` with these values, or None and what is wrong, a line each, in `problems`."""
+    """A `kind` with these values (null for its default), or None and what is wrong, a line each, in `problems`."""
     before = len(problems)
     hints = get_type_hints(kind, include_extras=True)
     typed: dict[str, Any] = {}
     for key, value in values.items():
         if key not in hints:
             problems.append(f"{prefix}.{key}: no such key{nearest(key, hints)}")
-        elif File in (hints[key], *get_args(hints[key])):
+        elif File in (hints[key], *get_args(hints[key])) and value is not None:
             typed[key] = _file(kind, key, value, f"{prefix}.{key}", problems)
-        elif line := rules.complaint(f"{prefix}.{key}", value, rule := rules.rule(hints[key])):
-            problems.append(line)
-        else:
-            typed[key] = rule.typed(value)
+        elif value is not None:
+            rule = rules.rule(hints[key])
+            if line := rules.complaint(f"{prefix}.{key}", value, rule):
+                problems.append(line)
+            else:
+                typed[key] = rule.typed(value)
     needed = [field.name for field in fields(kind) if field.default is MISSING]
-    problems += [f"{prefix}.{key}: missing" for key in needed if key not in values]
+    problems += [f"{prefix}.{key}: missing" for key in needed if values.get(key) is None]
     return kind(**typed) if len(problems) == before else None
 
 
 def _file(kind: type, key: str, value: Any, prefix: str, problems: list[str]) -> File | None:
     """A file by its name alone, or by name, size and digests; the name may be left out where there is a usual one."""
-    if value is None:
-        return None
     usual = getattr(kind, key, None)
     given = value if isinstance(value, dict) else {"name": value}
     file: File | None = _section(File, ({"name": usual.name} if usual else {}) | given, prefix, problems)

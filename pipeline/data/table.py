@@ -227,7 +227,7 @@ def _column(rows: Rows, name: str) -> np.ndarray:
     import pandas as pd
 
     column = rows.frame[name]
-    numbers = pd.to_numeric(column.astype(object), errors="coerce").to_numpy(np.float64)
+    numbers = (column if _is_numeric(column) else pd.to_numeric(column, errors="coerce")).to_numpy(np.float64)
     with np.errstate(over="ignore"):
         numbers = numbers.astype(np.float32)
     wrong = ~np.isfinite(numbers)

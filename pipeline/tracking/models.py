@@ -26,8 +26,10 @@ from pipeline.tracking import runs
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
+    from pipeline.data.arrays import Arrays
     from pipeline.tracking.tracker import Tracker
     from pipeline.training.result import RunResult
+    from pipeline.training.splits import Scaling
 
 NAME, SERVED = "model", "classifier"
 """The Keras model of a run, and the same network as it is served: raw pixels in, classes and probabilities out."""
@@ -101,31 +103,32 @@ def send_winner(store: RunStore, tracker: Tracker, key: str, published: Mapping[
     print(f"and the model of {result.name}", flush=True)
 
 
-def log_served(
-    client: MlflowClient, run_id: str, result: RunResult, image_shape: tuple[int, ...], brightest: int
-) -> str:
-    """Save the network of `result`, which has its weights, as a service that takes raw pixels; the model's id. See `_log`.
+def log_served(client: MlflowClient, run_id: str, result: RunResult, arrays: Arrays, scaling: Scaling | None) -> str:
+    """Save the network of `result`, which has its weights, as a service that takes raw samples; the model's id. See `_log`.
 
-    It consists of arrays and of the plain values of the job: no pickled object, no layers read from a file.
+    `scaling` is that of the samples that it was trained on. The model consists of arrays and of the plain values of the job:
+    no pickled object, no layers read from a file.
     """
     import mlflow.pyfunc
     from mlflow.models import infer_signature
 
     # Not uint8: MLflow's server casts what it receives to the signature's type and would cut 0.7 to 0. The model itself
     # checks that the values are raw pixels.
-    signature = infer_signature(np.zeros((1, *image_shape), "float64"))
-    plain = {"job": result.job.to_dict(), "image_shape": list(image_shape), "brightest": brightest}
+    signature = infer_signature(np.zeros((1, *arrays.image_shape), "float64"))
+    plain = {"job": result.job.to_dict(), "image_shape": list(arrays.image_shape), "brightest": arrays.brightest}
+    if scaling:
+        plain["scaling"] = [scaling.mean.tolist(), scaling.deviation.tolist()]
 
     def save(folder: str, card: Any) -> None:
         with tempfile.TemporaryDirectory() as temporary:
-            arrays, values = Path(temporary) / "weights.npz", Path(temporary) / "network.json"
-            save_weights(arrays, result.weights or {})
+            weights, values = Path(temporary) / "weights.npz", Path(temporary) / "network.json"
+            save_weights(weights, result.weights or {})
             values.write_text(json.dumps(plain))
             mlflow.pyfunc.save_model(
                 folder,
                 # By its name, not imported: it is MLflow that loads it, where it serves.
                 python_model=str(Path(__file__).with_name("served.py")),
-                artifacts={"weights": str(arrays), "network": str(values)},
+                artifacts={"weights": str(weights), "network": str(values)},
                 mlflow_model=card,
                 signature=signature,
                 pip_requirements=requirements("tensorflow"),

@@ -17,8 +17,10 @@ from pipeline.storage.sweeps import Sweep
 from pipeline.tracking import models
 from pipeline.tracking.describe import CONFIGURATION, DATA, KEY, TAG_LIMIT, fit
 from pipeline.training.result import RunResult
+from pipeline.training.splits import split
 
 if TYPE_CHECKING:
+    from pipeline.data.arrays import Arrays
     from pipeline.tracking.tracker import Tracker
 
 ALIAS = "champion"
@@ -132,8 +134,7 @@ def register(
     best: RunResult,
     run_id: str,
     seeds: Mapping[int, float],
-    image_shape: tuple[int, ...],
-    brightest: int,
+    arrays: Arrays,
     reason: str,
 ) -> str:
     """Register the network of `best` as a new version, with the reason, and move the alias to it; the version."""
@@ -150,7 +151,8 @@ def register(
     with tracker.connection.exclusive(f"promote {best.name}") as client:
         from mlflow.exceptions import MlflowException
 
-        model_id = models.log_served(client, run_id, best, image_shape, brightest)
+        scaling = split(arrays, best.job.dataset).train.scaling
+        model_id = models.log_served(client, run_id, best, arrays, scaling)
         try:
             client.create_registered_model(
                 name, description=f"Dense networks on {dataset}; `{ALIAS}` is the one to use."

@@ -1,7 +1,7 @@
 """The champion as MLflow serves it: a model that MLflow loads from this file, from arrays and from plain values.
 
-Images are raw pixels of shape (n, height, width): whole numbers from 0 to the brightest value of the data set. Each image
-gets its class and the probability of every class.
+Images are raw pixels of shape (n, height, width): whole numbers from 0 to the brightest value of the data set. Samples whose
+values are taken as they are, such as rows of a table, are finite numbers. Each gets its class and the probability of every class.
 """
 
 from __future__ import annotations
@@ -38,6 +38,15 @@ def check_pixels(images: np.ndarray, shape: tuple[int, ...], brightest: float) -
         raise MlflowException.invalid_parameter_value(f"{expected}; got {came}")
 
 
+def check_numbers(samples: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Raise MLflow's invalid-parameter error unless `samples` are finite numbers of that shape."""
+    whole = samples.dtype.kind in "iuf" and samples.shape[1:] == shape and len(samples) > 0
+    if not (whole and np.isfinite(samples).all()):
+        raise MlflowException.invalid_parameter_value(
+            f"expected an array of (n, {', '.join(map(str, shape))}) finite numbers; got {samples.dtype} of shape {samples.shape}"
+        )
+
+
 class Classifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
     def load_context(self, context: Any) -> None:
         from pipeline.config.run_config import RunConfig
@@ -45,6 +54,8 @@ class Classifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
 
         plain = json.loads(Path(context.artifacts["network"]).read_text())
         self.brightest, self.shape = float(plain["brightest"]), tuple(plain["image_shape"])
+        # What the network was trained on: with `dataset.standardize` not the samples themselves.
+        self.mean, self.deviation = np.asarray(plain.get("scaling") or [0, 1], np.float32)
         with np.load(context.artifacts["weights"], allow_pickle=False) as arrays:
             weights = {name.replace(".", "/"): arrays[name] for name in arrays.files}
         devices.start(devices.choose("cpu", "tensorflow", "float32", False, "reference", 1, 0), trains=False)
@@ -55,9 +66,12 @@ class Classifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
     # MLflow warns of an argument without a type, and takes most types for a schema, but not this one.
     def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> pd.DataFrame:
         images = np.asarray(model_input)
-        check_pixels(images, self.shape, self.brightest)
+        if self.brightest == 1:
+            check_numbers(images, self.shape)
+        else:
+            check_pixels(images, self.shape, self.brightest)
         scaled = images.reshape(len(images), -1).astype(np.float32) / np.float32(self.brightest)
-        probabilities = np.asarray(self.network(scaled, training=False))
+        probabilities = np.asarray(self.network((scaled - self.mean) / self.deviation, training=False))
         return pd.DataFrame({"class": probabilities.argmax(axis=1), "probabilities": probabilities.tolist()})
 
 

@@ -25,7 +25,7 @@ from pipeline.data.memory import let_go
 from pipeline.models import networks, optimizers, randomness
 from pipeline.models.devices import Device
 from pipeline.training.checkpoints import Checkpoints, NoCheckpoints, Saving
-from pipeline.training.outcome import Done, Event, Run
+from pipeline.training.outcome import Done, Event, Prune, Run, never
 from pipeline.training.shapes import (
     CHUNK,
     cost,
@@ -247,6 +247,7 @@ def train(
     device: Device,
     checkpoints: Checkpoints | None = None,
     stop: threading.Event | None = None,
+    prune: Prune = never,
 ) -> Iterator[Event]:
     """Train `jobs` (with their indices), on `device.workers` threads; events come as they happen.
 
@@ -266,7 +267,7 @@ def train(
         try:
             while not stop.is_set() and (taken := share.take(programs)):
                 index, job = taken
-                run = Run(index, job, split)
+                run = Run(index, job, split, prune)
                 try:
                     shape = shape_of(job)
                     if shape not in programs:
@@ -315,8 +316,8 @@ def _train_one(
         run.train_seconds += time.perf_counter() - before
         if event := run.add_epoch(running, program.network.curve().numpy() if run.point_is_next else None):
             put(event)
-    if run.non_finite:
-        put(Done(run.index, run.diverged(run.non_finite)))
+    if cut_short := run.cut_short():
+        put(Done(run.index, cut_short))
         return
     scores, probabilities, *watched = (array.numpy() for array in program.network.measure())
     numbers = scores.tolist()

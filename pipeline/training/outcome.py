@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +17,7 @@ from pipeline.models import randomness
 from pipeline.training import metrics
 from pipeline.training.calibration import calibration_error
 from pipeline.training.gaps import Score, curve_gaps, final_gaps
-from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
+from pipeline.training.result import DIVERGED, FAILED, FINISHED, PRUNED, RunResult
 from pipeline.training.splits import Split
 
 
@@ -40,7 +40,13 @@ class Done:
 
 
 Event = Epoch | Done
+Prune = Callable[[Epoch], bool]
+"""Asked after each point of a run's curve but the last: whether the run ends here. Several threads may ask at a time."""
 Numbers = Sequence[float] | np.ndarray
+
+
+def never(point: Epoch) -> bool:
+    return False
 
 
 @dataclass
@@ -50,6 +56,7 @@ class Run:
     index: int
     job: RunConfig
     split: Split
+    prune: Prune = never
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     history: dict[str, list[float]] = field(default_factory=dict)
     epochs: list[int] = field(default_factory=list)
@@ -60,6 +67,7 @@ class Run:
     """Epochs so far."""
     non_finite: str | None = None
     """The first loss that is no number, in words: then the run has diverged."""
+    pruned: bool = False
     _orders: Any = field(default_factory=hashlib.sha256, repr=False)
 
     def __post_init__(self) -> None:
@@ -115,7 +123,9 @@ class Run:
         self.epochs.append(self.trained)
         for name, value in point.items():
             self.history.setdefault(name, []).append(value)
-        return Epoch(self.index, self.trained, point)
+        event = Epoch(self.index, self.trained, point)
+        self.pruned = not self.ended and self.prune(event)
+        return event
 
     def _look_at(self, losses: dict[str, float]) -> None:
         for name, value in losses.items():
@@ -124,13 +134,13 @@ class Run:
 
     @property
     def ended(self) -> bool:
-        """Whether no epoch follows: it was the last, the run has diverged, or the last point of the curve says so.
+        """Whether no epoch follows: it was the last, the run has diverged, was pruned, or the last point of the curve says so.
 
-        That is where the training loss is low enough, or the validation loss has not been lower for as many points as the
+        The last is where the training loss is low enough, or the validation loss has not been lower for as many points as the
         job waits (Prechelt 1998).
         """
         training = self.job.training
-        if self.non_finite or self.trained == training.epochs:
+        if self.non_finite or self.pruned or self.trained == training.epochs:
             return True
         if not self.epochs or self.epochs[-1] != self.trained:
             return False
@@ -192,6 +202,12 @@ class Run:
             best = int(np.argmax(accuracies))
             figures |= {"best/epoch": self.epochs[best], "best/val_accuracy": accuracies[best]}
         return figures
+
+    def cut_short(self) -> RunResult | None:
+        """The RunResult of a run that diverged or was pruned: of its final weights nothing is measured."""
+        if self.non_finite:
+            return self.diverged(self.non_finite)
+        return self._result(PRUNED, f"after epoch {self.trained}", {}, {}) if self.pruned else None
 
     def diverged(self, reason: str) -> RunResult:
         return self._result(DIVERGED, reason, {}, {})

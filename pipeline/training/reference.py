@@ -13,7 +13,7 @@ from pipeline.config.run_config import RunConfig
 from pipeline.models import networks, optimizers, randomness
 from pipeline.models.devices import Device
 from pipeline.training.checkpoints import Checkpoints, Saving
-from pipeline.training.outcome import Done, Event, Run
+from pipeline.training.outcome import Done, Event, Prune, Run, never
 from pipeline.training.shapes import curve, learning_rates, plain_loss, steps_of
 from pipeline.training.splits import Split
 
@@ -27,10 +27,11 @@ def train(
     classes: int,
     device: Device,
     checkpoints: Checkpoints,
+    prune: Prune = never,
 ) -> Iterator[Event]:
     """Train `jobs` (with their indices) on `split`, one by one, as `keras.fit` does it."""
     for index, job in jobs:
-        run = Run(index, job, split)
+        run = Run(index, job, split, prune)
         try:
             yield from _train_one(run, classes, device, checkpoints)
         except Exception as error:
@@ -97,8 +98,8 @@ def _train_one(run: Run, classes: int, device: Device, checkpoints: Checkpoints)
         if event := run.add_epoch([fit["loss"][0], fit["accuracy"][0]], scores):
             yield event
         saving.save([run], lambda _: [np.asarray(variable) for variable in variables])
-    if run.non_finite:
-        yield Done(run.index, run.diverged(run.non_finite))
+    if cut_short := run.cut_short():
+        yield Done(run.index, cut_short)
         return
     on_train, on_test = _evaluate(network, x, y), _evaluate(network, test, test_y)
     probabilities = network.predict(test, batch_size=EVALUATION_BATCH, verbose=0)

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.config.run_config import RunConfig
 
-FINISHED, DIVERGED, FAILED = "finished", "diverged", "failed"
+FINISHED, DIVERGED, FAILED, PRUNED = "finished", "diverged", "failed", "pruned"
 
 
 @dataclass

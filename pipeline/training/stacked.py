@@ -24,7 +24,7 @@ from pipeline.config.run_config import RunConfig
 from pipeline.models import networks, optimizers, randomness
 from pipeline.models.devices import Device
 from pipeline.training.checkpoints import Checkpoints, NoCheckpoints, Saving
-from pipeline.training.outcome import Done, Event, Run
+from pipeline.training.outcome import Done, Event, Prune, Run, never
 from pipeline.training.shapes import CHUNK, curve, learning_rates, plain_loss, shape_of, steps_of, training_loss
 from pipeline.training.splits import Part, Split
 
@@ -287,6 +287,7 @@ def train(
     device: Device,
     checkpoints: Checkpoints | None = None,
     stop: threading.Event | None = None,
+    prune: Prune = never,
 ) -> Iterator[Event]:
     """Train `jobs` (with their indices), `device.stack` of one shape and length at a time.
 
@@ -305,7 +306,7 @@ def train(
 
     def work() -> None:
         try:
-            for event in _train(jobs, split, classes, device, stop, checkpoints or NoCheckpoints()):
+            for event in _train(jobs, split, classes, device, stop, checkpoints or NoCheckpoints(), prune):
                 put(event)
             put(None)
         except Exception as error:
@@ -334,6 +335,7 @@ def _train(
     device: Device,
     stop: threading.Event,
     checkpoints: Checkpoints,
+    prune: Prune,
 ) -> Iterator[Event]:
     """The events of `train`, from the thread that trains.
 
@@ -355,7 +357,7 @@ def _train(
             for left in of_length.values():
                 while left and not stop.is_set():
                     taken, left = left[:size], left[size:]
-                    live = {index: Run(index, job, split) for index, job in taken}
+                    live = {index: Run(index, job, split, prune) for index, job in taken}
                     smaller = {"numerics": {"stack": size}} if size != device.stack else {}
                     try:
                         program = programs.get(shape, size)
@@ -462,9 +464,9 @@ def _train_stack(runs: list[Run], program: Program, stop: threading.Event, check
 def _ends(ended: dict[int, Run], program: Program, stacked: list[Arrays]) -> Iterator[Done]:
     """The results of the runs that ended at these places of a stack."""
     for run in ended.values():
-        if run.non_finite:
-            yield Done(run.index, run.diverged(run.non_finite))
-    whole = {place: run for place, run in ended.items() if not run.non_finite}
+        if cut_short := run.cut_short():
+            yield Done(run.index, cut_short)
+    whole = {place: run for place, run in ended.items() if not run.cut_short()}
     if not whole:
         return
     scores, *probabilities = program.measured.measure(*stacked[:2])

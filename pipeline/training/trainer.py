@@ -7,18 +7,24 @@ from collections.abc import Iterator, Sequence
 from pipeline.config.run_config import RunConfig
 from pipeline.models.devices import Device
 from pipeline.training.checkpoints import Checkpoints, NoCheckpoints
-from pipeline.training.outcome import Done, Epoch, Event
+from pipeline.training.outcome import Done, Epoch, Event, Prune, never
 from pipeline.training.splits import Split
 
-__all__ = ["Done", "Epoch", "Event", "train"]
+__all__ = ["Done", "Epoch", "Event", "Prune", "never", "train"]
 
 
 def train(
-    jobs: Sequence[RunConfig], split: Split, classes: int, device: Device, checkpoints: Checkpoints | None = None
+    jobs: Sequence[RunConfig],
+    split: Split,
+    classes: int,
+    device: Device,
+    checkpoints: Checkpoints | None = None,
+    prune: Prune = never,
 ) -> Iterator[Event]:
     """Train `jobs`, all on one split; events (`Epoch`, `Done`) carry the job's position in `jobs`.
 
-    A run with a checkpoint goes on from there. A run that fails or diverges ends with a `Done` that says so; the others go on.
+    A run with a checkpoint goes on from there. A run that fails, diverges or is pruned ends with a `Done` that says so; the
+    others go on.
     """
     from pipeline.models import devices
 
@@ -28,12 +34,12 @@ def train(
     if program == "reference":
         from pipeline.training import reference
 
-        yield from reference.train(numbered, split, classes, device, checkpoints)
+        yield from reference.train(numbered, split, classes, device, checkpoints, prune)
     elif program == "engine":
         from pipeline.training import engine
 
-        yield from engine.train(numbered, split, classes, device, checkpoints)
+        yield from engine.train(numbered, split, classes, device, checkpoints, prune=prune)
     else:
         from pipeline.training import stacked
 
-        yield from stacked.train(numbered, split, classes, device, checkpoints)
+        yield from stacked.train(numbered, split, classes, device, checkpoints, prune=prune)

@@ -24,12 +24,14 @@ from pipeline.cli.console import PROJECT
 from pipeline.config.digests import arrays_digest
 from pipeline.data import arrays
 from pipeline.data.arrays import Arrays
+from pipeline.storage.store import save_weights
 from pipeline.storage.sweeps import find_sweep
 from pipeline.sweep import reproduction
 from pipeline.sweep.reproduction import Reproduction, Verdict
 from pipeline.tracking import open_tracker, promotion
 from pipeline.tracking.promotion import Candidate, NotPromoted
 from pipeline.training.result import RunResult
+from pipeline.training.splits import Scaling
 from tests.support.factory import make_job
 from tests.unit.training.command import Place, command
 
@@ -49,7 +51,7 @@ def mnist(tmp_path_factory: pytest.TempPathFactory, digits: Arrays) -> Path:
         content[f"{part}_images"] = preprocess.scale(whole, 255)
         content[f"{part}_labels"] = np.asarray(getattr(digits, f"{part}_labels"))
     folder = tmp_path_factory.mktemp("mnist")
-    made = Arrays("mnist", **content, classes=10, image_shape=(28, 28), digest=arrays_digest(content))
+    made = Arrays("mnist", **content, classes=10, image_shape=(28, 28), digest=arrays_digest(content), brightest=255)
     arrays.write(made, folder / "mnist")
     return folder
 
@@ -255,6 +257,28 @@ def test_pickled_weights_are_not_served(tmp_path: Path, keras: Any) -> None:
     with pytest.raises(ValueError, match="allow_pickle=False"):
         served.Classifier().load_context(context_of(tmp_path))
     assert not (tmp_path / "sentinel").exists()
+
+
+def test_rows_of_a_table_are_scaled_as_those_were_that_it_learnt(tmp_path: Path, keras: Any) -> None:
+    from mlflow.exceptions import MlflowException
+
+    from pipeline.models import networks
+    from pipeline.tracking import served
+
+    job, rows = make_job(), np.random.default_rng(0).normal(50, 9, (4, 5)).astype(np.float32)
+    network = networks.build(job.model, (5,), 3, "float32")
+    networks.set_initial(network, job.model, seed=0)
+    save_weights(tmp_path / "weights.npz", networks.weights(network))
+    scaling = Scaling.of(rows)
+    plain = {"job": job.to_dict(), "image_shape": [5], "brightest": 1}
+    plain["scaling"] = [scaling.mean.tolist(), scaling.deviation.tolist()]
+    (tmp_path / "network.json").write_text(json.dumps(plain))
+    classifier = served.Classifier()
+    classifier.load_context(context_of(tmp_path))
+    found = classifier.predict(None, rows)
+    assert np.array_equal(np.array(found["probabilities"].tolist(), np.float32), network(scaling.apply(rows)))
+    with pytest.raises(MlflowException, match=r"expected an array of \(n, 5\) finite numbers"):
+        classifier.predict(None, rows * np.nan)
 
 
 # --- what a sweep lost stands on its parent run

@@ -12,7 +12,7 @@ def bottleneck(pixels: Any, shape: tuple[int, ...], *, width: int, narrow: list[
     outputs = keras.layers.Dense(width, "relu", kernel_initializer="he_uniform", name="wide")(pixels)
     for number, units in enumerate(narrow):
         outputs = keras.layers.Dense(units, "tanh", bias_initializer="ones", name=f"narrow_{number}")(outputs)
-    return keras.layers.Dropout(0.25, name="dropout")(outputs)
+    return outputs
 
 
 class SignSGD(keras.optimizers.Optimizer):

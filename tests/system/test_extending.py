@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import pytest
 
@@ -18,27 +19,29 @@ pytestmark = pytest.mark.timeout(300)
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    return clones.fresh(tmp_path_factory.mktemp("extending"))
+    made = clones.fresh(tmp_path_factory.mktemp("extending"))
+    follow(made, PAGE.partition("\n## ")[0])
+    return made
 
 
-def follow(clone: Clone, section: str) -> dict[str, str]:
-    """What each command of a section says, once its files are there and its Python code has run."""
+def follow(clone: Clone, text: str) -> dict[str, str]:
+    """What each command of a text says, once its files are there and its Python code has run."""
     said = {}
-    for language, text in re.findall(r"(?ms)^```(\w+)\n(.*?)^```", SECTIONS[section]):
-        first = text.partition("\n")[0]
+    for language, block in re.findall(r"(?ms)^```(\w+)\n(.*?)^```", text):
+        first = block.partition("\n")[0]
         if re.fullmatch(r"# [\w/]+\.\w+", first):
-            clone.write(first.removeprefix("# "), text)
+            clone.write(first.removeprefix("# "), block)
         elif language == "python":
-            clone.write("example.py", text)
+            clone.write("example.py", block)
             clone.run("python example.py")
         else:
-            for command in text.splitlines():
+            for command in block.splitlines():
                 said[command] = clone.run(command + " tracking=none" * ("pipeline.train" in command))
     return said
 
 
 def test_your_data(clone: Clone) -> None:
-    fetched, preprocessed, trained = follow(clone, "Your data").values()
+    fetched, preprocessed, trained = follow(clone, SECTIONS["Your data"]).values()
     assert "sha256 recorded in data/raw/wine/digests.json" in fetched
     assert "142 training and 36 test samples, 13 features, 3 classes" in preprocessed
     assert "6 runs" in trained
@@ -46,5 +49,31 @@ def test_your_data(clone: Clone) -> None:
     assert (card["features"][0], len(card["features"])) == ("alcohol", 13)
     assert (clone.path / "data/samples/wine.png").is_file()
     # A network that learnt the columns tells nearly all wines apart; without their scales it would guess.
-    records = [json.loads(path.read_text())["record"] for path in clone.path.glob("runs/*/result.json")]
-    assert max(record["figures"]["test/accuracy"] for record in records) > 0.9
+    assert max(record["figures"]["test/accuracy"] for record in records(clone, "wine")) > 0.9
+
+
+def records(clone: Clone, *words: str) -> list[dict[str, Any]]:
+    """Records of the runs whose configuration has these words in it."""
+    found = [json.loads(path.read_text())["record"] for path in sorted(clone.path.glob("runs/*/result.json"))]
+    return [record for record in found if all(word in json.dumps(record["job"]) for word in words)]
+
+
+def test_a_network(clone: Clone) -> None:
+    [trained] = follow(clone, SECTIONS["A network"]).values()
+    assert "2 runs" in trained
+    assert {record["job"]["model"]["width"] for record in records(clone, "wide_and_deep")} == {32, 64}
+    assert all("../my_networks.py" in record["sources"] for record in records(clone, "wide_and_deep"))
+
+
+def test_an_optimizer(clone: Clone) -> None:
+    follow(clone, SECTIONS["An optimizer"])
+    [record] = records(clone, "my_optimizers.SignSGD")
+    assert record["status"] == "finished"
+    assert record["figures"]["test/accuracy"] > 0.5
+
+
+def test_a_loss_a_schedule_a_metric(clone: Clone) -> None:
+    follow(clone, SECTIONS["A loss, a schedule, a metric"])
+    [record] = records(clone, "half_squared_error", "triangle")
+    assert 0 <= record["figures"]["val/worst_class"] <= record["figures"]["val/accuracy"]
+    assert "test/macro_f1" in record["figures"]

@@ -16,11 +16,13 @@ import pytest
 from pipeline.config.run_config import RunConfig
 from pipeline.data.arrays import Arrays, load
 from pipeline.models import devices
+from pipeline.storage.checkpoints import RunCheckpoints
 from pipeline.training import stacked, trainer
 from pipeline.training.splits import Split
 from tests.support.factory import make_job
 from tests.unit.training.trainer import (
     ON_JAX,
+    OWN,
     SIDES,
     WITH_MORE,
     bits,
@@ -73,14 +75,14 @@ def out_of_memory(data: Split) -> dict[str, Any]:
     sizes: list[int] = []
     train_stack = stacked._train_stack
 
-    def tight(runs: Any, program: Any, stop: Any) -> Any:
+    def tight(runs: Any, program: Any, *others: Any) -> Any:
         size = program.size
         sizes.append(size)
         if size == 4:
             yield trainer.Done(runs[0].index, runs[0].diverged("its loss is nan"))
         if size > 2:
             raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 123456789 bytes")
-        yield from train_stack(runs, program, stop)
+        yield from train_stack(runs, program, *others)
 
     jobs = [make_job(seed=seed) for seed in range(5)]
     with pytest.MonkeyPatch.context() as patch:
@@ -116,6 +118,28 @@ def more(digits: Arrays) -> dict[str, dict[str, float]]:
     return {name: losses(result) for name, result in zip(WITH_MORE, results, strict=True)}
 
 
+def resumed(data: Split, folder: Path) -> bool:
+    """Whether three runs in stacks of two, stopped after two or more of their four epochs, go on to the same bits."""
+    jobs = [make_job("adam", seed=seed, epochs=4, dropout=0.2, schedule="cosine") for seed in range(3)]
+    whole = [bits(result) for result in train(jobs, data, on(2))]
+    kept = RunCheckpoints(folder, [f"{number:064}" for number in range(3)], minutes=1e-9)
+    events = trainer.train(jobs, data, 10, on(2), kept)
+    for event in events:
+        if isinstance(event, trainer.Epoch) and event.epoch == 2:
+            events.close()  # type: ignore[attr-defined]
+            break
+    if kept.load(0) is None:
+        return False
+    ends = [event for event in trainer.train(jobs, data, 10, on(2), kept) if isinstance(event, trainer.Done)]
+    return [bits(event.result) for event in sorted(ends, key=lambda event: event.index)] == whole
+
+
+def own(data: Split) -> dict[str, dict[str, float]]:
+    """What test_fidelity trains with the engine on TensorFlow too."""
+    results = train(list(OWN.values()), data, on(1, precision="float64"))
+    return {name: losses(result) for name, result in zip(OWN, results, strict=True)}
+
+
 def main(processed: str, found: str) -> None:
     devices.start(on(2))
     import jax
@@ -123,6 +147,7 @@ def main(processed: str, found: str) -> None:
     digits = load(Path(processed) / "digits")
     data, small = cut(digits, 637), cut(digits, 237)
     content: dict[str, Any] = {"same bits": same_bits(small)}
+    content["resumed"] = resumed(small, Path(found).parent / "checkpoints")
     # What follows needs no particular bits: half the time to compile.
     jax.config.update("jax_disable_most_optimizations", True)
     content["losses"] = every_optimizer(data)
@@ -130,6 +155,7 @@ def main(processed: str, found: str) -> None:
     content["unlucky"] = unlucky(small)
     content["patient"] = patient(small)
     content["more"] = more(digits)
+    content["own"] = own(small)
     Path(found).write_text(json.dumps(content))
 
 

@@ -17,6 +17,7 @@ from tests.support.factory import make_job
 from tests.unit.training.trainer import (
     IN_FLOAT64,
     ON_JAX,
+    OWN,
     WITH_MORE,
     Trained,
     bits,
@@ -127,6 +128,23 @@ def test_without_xla_even_the_masks_of_dropout_are_fit_s(digits: Arrays) -> None
 # --- the engine on JAX: what `on_jax` found in its own process
 
 
+@pytest.fixture(scope="session")
+def own(digits: Arrays) -> dict[str, Pair]:
+    data, jobs = cut(digits, 237), list(OWN.values())
+    engine, reference = (train(jobs, data, plain(trainer)) for trainer in ("engine", "reference"))
+    return dict(zip(OWN, zip(engine, reference, strict=True), strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OWN)
+def test_code_of_one_s_own_is_trained_as_fit_does(own: dict[str, Pair], name: str) -> None:
+    engine, reference = own[name]
+    figures = {figure: value for figure, value in reference.figures.items() if figure != "time/train_s"}
+    assert {figure: engine.figures[figure] for figure in figures} == pytest.approx(figures, rel=1e-9, abs=1e-12)
+    metric = "worst_class" if name == "all of one's own" else "macro_f1"
+    assert {f"val/{metric}", f"test/{metric}"} <= figures.keys()
+
+
 @pytest.mark.slow
 def test_it_trains_on_jax_what_the_engine_on_tensorflow_trains(
     on_jax: dict[str, Any], in_float64: dict[str, Trained], more: dict[str, Pair]
@@ -161,3 +179,15 @@ def test_a_stack_that_does_not_fit_is_halved_for_good(on_jax: dict[str, Any]) ->
     assert on_jax["out of memory"]["sizes"] == [8, 4, 2, 2]
     assert on_jax["out of memory"]["status"] == ["diverged"] + ["finished"] * 4
     assert on_jax["out of memory"]["as with the small stack"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OWN)
+def test_code_of_one_s_own_is_trained_the_same_on_jax(on_jax: dict[str, Any], own: dict[str, Pair], name: str) -> None:
+    # Keras on JAX takes the means of normalisation in float32.
+    assert on_jax["own"][name] == pytest.approx(losses(own[name][0]), rel=1e-5, abs=0)
+
+
+@pytest.mark.slow
+def test_a_stopped_stack_goes_on_to_the_same_bits(on_jax: dict[str, Any]) -> None:
+    assert on_jax["resumed"]

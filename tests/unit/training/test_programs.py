@@ -93,7 +93,7 @@ def test_leaving_early_ends_the_workers(data: Split) -> None:
 
 def test_stop_ends_them_too(data: Split) -> None:
     stop = threading.Event()
-    events = engine.train(list(enumerate([make_job(epochs=10_000)] * 2)), data, 10, PLAIN, stop)
+    events = engine.train(list(enumerate([make_job(epochs=10_000)] * 2)), data, 10, PLAIN, stop=stop)
     assert isinstance(next(events), trainer.Epoch)
     stop.set()
     assert not any(isinstance(event, trainer.Done) for event in events)
@@ -119,12 +119,12 @@ def states(program: engine.Program) -> list[int]:
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_an_optimizer_starts_as_a_new_one_of_keras(keras: Any, name: str) -> None:
     """Every variable that it holds, from weights that it has not seen and with a learning rate of its own."""
-    from pipeline.models import dense, optimizers
+    from pipeline.models import networks, optimizers
 
     job: RunConfig = make_job(name, learning_rate=0.0125, seed=5, **({"weight_decay": 0.01} if name != "sgd" else {}))
-    network = dense.build(job.model, 64, 10, "float32")
+    network = networks.build(job.model, (64,), 10, "float32")
     start = optimizers.Start(shape_of(job).optimizer, network.trainable_variables)
-    dense.set_initial(network, job.model, job.seed)
+    networks.set_initial(network, job.model, job.seed)
     fresh = optimizers.build(job.optimizer)
     fresh.build(network.trainable_variables)
     values = start.values(job.optimizer, network.trainable_variables)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.config import rules
-from pipeline.config.run_config import RunConfig
+from pipeline.config.run_config import CustomModel, Optimizer, RunConfig
 from pipeline.config.values import ACTIVATIONS, LOSSES
 from pipeline.data.arrays import Arrays
 from pipeline.models.devices import Device, choose
@@ -43,6 +43,31 @@ WITH_MORE = {
 def with_more(name: str) -> RunConfig:
     shape = {"epochs": 3, "evaluate_every": 2, "curve_samples": 1050, "batch_size": 128, "seed": 2}
     return make_job(**(shape | WITH_MORE[name]))
+
+
+def _own(build: str, epochs: int = 2, **arguments: Any) -> RunConfig:
+    job = make_job("adam", epochs=epochs, seed=2, metrics=["macro_f1"])
+    return replace(job, model=CustomModel(build.split(".")[-2], build, tuple(sorted(arguments.items()))))
+
+
+def _all_of_ones_own() -> RunConfig:
+    """Network, optimizer, loss, schedule and metric."""
+    job = _own("tests.support.own_code.bottleneck", width=16, narrow=(4, 5))
+    named = {"loss": "half_squared_error", "schedule": "triangle"}
+    paths = {key: f"tests.support.own_code.{name}" for key, name in named.items()}
+    training = replace(job.training, **paths, metrics=("tests.support.own_code.worst_class",))
+    sign = Optimizer("sign", (("learning_rate", 0.0078125), ("shrink", 0.5)), "tests.support.own_code.SignSGD")
+    return replace(job, training=training, optimizer=sign)
+
+
+OWN = {
+    "residual": _own("pipeline.models.residual.build", width=12, blocks=2, activation="relu", dropout=0.0),
+    "convolutional": _own(
+        "pipeline.models.convolutional.build", filters=(4, 6), kernel_size=3, dense=10, activation="relu", dropout=0.0
+    ),
+    "all of one's own": _all_of_ones_own(),
+}
+"""Jobs of code that is named by its import path."""
 
 
 @dataclass
