@@ -92,7 +92,11 @@ def load(folder: Path, verified: bool = False) -> Arrays:
             brightest=int(meta["brightest"]),
         )
         _check_form(arrays)
-    except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError) as error:
+    except KeyError as error:
+        raise DamagedData(
+            f"{shown(folder)}: another release of this project wrote it ({META} has no {error}). {remedy}"
+        ) from error
+    except (OSError, ValueError, TypeError, IndexError, EOFError) as error:
         raise DamagedData(f"{shown(folder)}: preprocessed data is damaged ({_reason(error)}). {remedy}") from error
     if not verified:
         _verify(arrays, folder)

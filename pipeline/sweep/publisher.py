@@ -188,7 +188,7 @@ class Publisher:
                 # Saving a network needs no GPU, and the one it was trained on may be another machine's.
                 cpu = replace(run.device, kind="cpu", precision="float32")
                 devices.start(run.device if on_this_machine(run.device) else cpu)
-                send_model(self.tracker, self.store, result, published, run.arrays.image_shape, run.device.dtype)
+                send_model(self.tracker, self.store, result, published, run.arrays, run.device.dtype)
 
         self._put(task)
 

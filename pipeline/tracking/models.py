@@ -17,19 +17,18 @@ import numpy as np
 from pipeline.cli.console import PROJECT
 from pipeline.cli.errors import UserError
 from pipeline.config.run_config import Model
-from pipeline.data.arrays import load
+from pipeline.data.arrays import Arrays, load
 from pipeline.models import devices, networks
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore, save_weights
 from pipeline.tracking import runs
+from pipeline.training.splits import Scaling, split
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-    from pipeline.data.arrays import Arrays
     from pipeline.tracking.tracker import Tracker
     from pipeline.training.result import RunResult
-    from pipeline.training.splits import Scaling
 
 NAME, SERVED = "model", "classifier"
 """The Keras model of a run, and the same network as it is served: raw pixels in, classes and probabilities out."""
@@ -51,22 +50,27 @@ def send_model(
     store: RunStore,
     result: RunResult,
     ids: Mapping[str, str],
-    shape: tuple[int, ...],
+    arrays: Arrays | None,
     dtype: str,
 ) -> None:
     """Keep the network of `result`, which has its weights, with its run, for `mlflow.pyfunc.load_model("runs:/<run_id>/model")`.
 
-    `ids` are those of the run; `shape` is that of a sample; `dtype` is the Keras dtype policy that it was trained with.
-    Keras has been started.
+    `ids` are those of the run; `arrays` are its data, without which only a plain dense network can be built; `dtype` is the
+    Keras dtype policy that it was trained with. The model standardises samples by itself, if it was trained so. Keras has
+    been started.
     """
     import keras
     import mlflow.keras
     from mlflow.models import infer_signature
 
     weights = result.weights or {}
+    shape = arrays.image_shape if arrays else (len(next(iter(weights.values()))),)
     inputs, classes = math.prod(shape), len(weights["classes/bias"])
     network = networks.build(result.job.model, shape, classes, dtype)
     networks.set_weights(network, weights)
+    if arrays and (scaling := split(arrays, result.job.dataset).train.scaling):
+        standardize = keras.layers.Normalization(mean=scaling.mean, variance=scaling.deviation**2)
+        network = keras.Sequential([keras.Input((inputs,)), standardize, network])
     signature = infer_signature(np.zeros((1, inputs), "float32"), np.zeros((1, classes), "float32"))
 
     def save(folder: str, card: Any) -> None:
@@ -91,15 +95,15 @@ def send_winner(store: RunStore, tracker: Tracker, key: str, published: Mapping[
     if result is None or result.weights is None:
         return
     try:
-        shape = load(PROJECT / "data" / "processed" / result.job.dataset.name).image_shape
+        arrays = load(PROJECT / "data" / "processed" / result.job.dataset.name)
     except UserError:
-        if not isinstance(result.job.model, Model):
+        if not isinstance(result.job.model, Model) or result.job.dataset.standardize:
             print(f"the model of {result.name} is not sent: its data are not here", flush=True)
             return
-        shape = (len(next(iter(result.weights.values()))),)
+        arrays = None
     precision = result.identity["numerics"]["precision"]
     devices.start(devices.choose("cpu", "tensorflow", "float32", True, "engine", 1, 0), trains=False)
-    send_model(tracker, store, result, ids, shape, "float32" if precision == "tensorfloat32" else precision)
+    send_model(tracker, store, result, ids, arrays, "float32" if precision == "tensorfloat32" else precision)
     print(f"and the model of {result.name}", flush=True)
 
 

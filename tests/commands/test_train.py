@@ -23,7 +23,7 @@ import pytest
 from pipeline.cli.console import PROJECT
 from pipeline.config.rules import options
 from pipeline.data.arrays import Arrays
-from pipeline.models import dense
+from pipeline.models import networks
 from pipeline.storage.locks import LOCK
 from pipeline.storage.sweeps import Ledger
 from pipeline.sweep.weights import Candidates
@@ -278,8 +278,8 @@ def test_only_the_winner_has_its_weights(swept: tuple[Place, Said]) -> None:
 def test_its_weights_predict_what_it_predicted(swept: tuple[Place, Said], digits: Arrays) -> None:
     winner = swept[0].store.read(swept[0].record.winner or "")
     assert winner.weights is not None
-    network = dense.build(winner.job.model, 64, 10, "float32")
-    dense.set_weights(network, winner.weights)
+    network = networks.build(winner.job.model, (64,), 10, "float32")
+    networks.set_weights(network, winner.weights)
     predicted = np.asarray(network(np.asarray(digits.test_images))).argmax(1)
     assert (predicted == winner.predictions).mean() > 0.99  # another program may round a tie the other way
 

@@ -13,10 +13,13 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import pytest
 
-from pipeline.models import dense
+from pipeline.data.arrays import Arrays
+from pipeline.models import networks
 from pipeline.storage.store import RunStore
 from pipeline.tracking import Tracker, TrackingUnavailable, models, open_tracker
 from pipeline.training.result import RunResult
+from pipeline.training.splits import split
+from tests.support.factory import make_job
 from tests.unit.tracking.factory import make_result
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -35,7 +38,7 @@ class Sent(NamedTuple):
         result = replace(make_result(seed), weights=self.result.weights)
         self.store.folder(result.key).mkdir(exist_ok=True)
         ids = self.tracker.publish(result, "e")
-        models.send_model(self.tracker, self.store, result, ids, "float32")
+        models.send_model(self.tracker, self.store, result, ids, None, "float32")
         return self.models_of(ids["run_id"])
 
     def models_of(self, run_id: str) -> Any:
@@ -45,14 +48,14 @@ class Sent(NamedTuple):
 @pytest.fixture(scope="module")
 def sent(tmp_path_factory: pytest.TempPathFactory, blank_store: Path, keras: ModuleType) -> Iterator[Sent]:
     result = make_result()
-    network = dense.build(result.job.model, 784, 10, "float32")
-    dense.set_initial(network, result.job.model, 0)
+    network = networks.build(result.job.model, (28, 28), 10, "float32")
+    networks.set_initial(network, result.job.model, 0)
     root = tmp_path_factory.mktemp("model store")
     (root / "mlflow.db").write_bytes(blank_store.read_bytes())
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         tracker, store = open_tracker("sqlite", root=root), RunStore(root / "runs")
-        result = replace(result, weights=dense.weights(network))
+        result = replace(result, weights=networks.weights(network))
         store.folder(result.key).mkdir(parents=True)
         made = Sent(tracker, store, network, result, tracker.publish(result, "e"))
         made.again()
@@ -70,6 +73,26 @@ def test_it_loads_and_predicts_probabilities(sent: Sent, monkeypatch: pytest.Mon
     signature = loaded.metadata.signature
     assert [(field.type, field.shape) for field in signature.inputs] == [(np.dtype("float32"), (-1, 784))]
     assert [field.shape for field in signature.outputs] == [(-1, 10)]
+
+
+def test_a_network_of_standardised_samples_standardises_them_by_itself(
+    sent: Sent, digits: Arrays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", sent.tracker.address.uri)
+    monkeypatch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    job = make_job(standardize=True)
+    network = networks.build(job.model, digits.image_shape, 10, "float32")
+    networks.set_initial(network, job.model, 0)
+    result = replace(make_result(), job=job, key="5" * 64, weights=networks.weights(network))
+    ids = sent.tracker.publish(result, "e")
+    sent.store.folder(result.key).mkdir(parents=True)
+    models.send_model(sent.tracker, sent.store, result, ids, digits, "float32")
+    loaded = mlflow.pyfunc.load_model(f"runs:/{ids['run_id']}/model")
+    test = split(digits, job.dataset).test
+    expected = network.predict(test.images, verbose=0)
+    np.testing.assert_allclose(loaded.predict(np.asarray(digits.test_images)), expected, rtol=1e-4)
 
 
 def test_it_belongs_to_its_run_with_pinned_requirements(sent: Sent) -> None:
