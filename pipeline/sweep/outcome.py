@@ -48,7 +48,7 @@ class Outcome:
 
     def lost(self) -> Lost:
         """What the record of the sweep says of a run without a finished result."""
-        name, command = self.run.job.name, self.run.command
+        name, command = self.run.name, self.run.command
         if self.result is None:
             reason = self.reason or "the command ended before it was trained"
             return Lost(name, INTERRUPTED, reason, command, self.key)

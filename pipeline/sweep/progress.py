@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -23,9 +23,19 @@ def effort(job: RunConfig) -> float:
 class Progress:
     """Shows the run, its epoch, its held-out accuracy and the time left."""
 
-    def __init__(self, jobs: Sequence[RunConfig], total: int = 0, before: int = 0) -> None:
-        """`total`, if these jobs are not all: how many there are, and how many of them ended `before` these."""
-        self.jobs, self.total, self.before = jobs, total or len(jobs), before
+    def __init__(
+        self,
+        jobs: Sequence[RunConfig],
+        names: Mapping[RunConfig, str] | None = None,
+        total: int = 0,
+        before: int = 0,
+    ) -> None:
+        """`names` are those that the plan of these jobs gives them.
+
+        `total`, if these jobs are not all: how many there are, and how many of them ended `before` these.
+        """
+        self.jobs, self.names = jobs, {job: job.name for job in jobs} | dict(names or {})
+        self.total, self.before = total or len(jobs), before
         self.work = sum(job.training.epochs * effort(job) for job in jobs)
         self.work_done = 0.0
         self.runs_done = before
@@ -74,7 +84,7 @@ class Progress:
                 flush=True,
             )
         elif self.bar is not None:
-            now = f"{job.name} {place}, {held_out}, {self.left}"
+            now = f"{self.names[job]} {place}, {held_out}, {self.left}"
             self.bar.update(self.task, completed=self.work_done, now=now)
 
     def done(self, result: RunResult) -> None:
@@ -87,9 +97,9 @@ class Progress:
             return
         end = f", {self.left}" if self.left and self.runs_done < self.total else ""
         if self.bar is None:
-            print(f"[{self.runs_done}/{self.total}] {summary(result)}{end}", flush=True)
+            print(f"[{self.runs_done}/{self.total}] {summary(result, self.names[result.job])}{end}", flush=True)
             return
-        runs, now = f"{self.runs_done}/{self.total} runs", f"{result.name}{end}"
+        runs, now = f"{self.runs_done}/{self.total} runs", f"{self.names[result.job]}{end}"
         self.bar.update(self.task, total=self.work, completed=self.work_done, runs=runs, now=now)
         if not result.finished:
-            self.bar.console.print(summary(result), highlight=False, markup=False)
+            self.bar.console.print(summary(result, self.names[result.job]), highlight=False, markup=False)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.cli.errors import UserError
+from pipeline.config import rules
 from pipeline.config.run_config import digest
 from pipeline.storage import identity
 from pipeline.storage.record import UnreadableRun
@@ -21,12 +22,13 @@ from pipeline.sweep.executors.choose import Executor, choose_executor
 from pipeline.sweep.executors.this_process import Prune, ThisProcess, never
 from pipeline.sweep.outcome import Outcome, best_of, lost_runs, without_weights
 from pipeline.sweep.plan import Plan, PlannedRun, from_project, look_up, store_root, to_train
-from pipeline.sweep.pool import Pool
+from pipeline.sweep.pool import Pool, on_this_machine
 from pipeline.sweep.progress import Progress
 from pipeline.sweep.publisher import Publisher
+from pipeline.sweep.system_metrics import SystemMetrics
 from pipeline.sweep.weights import Candidates, with_weights
-from pipeline.tracking import ParentRun, TrackingUnavailable, open_tracker
-from pipeline.tracking.describe import origin_tags
+from pipeline.tracking import NONE, ParentRun, TrackingUnavailable, open_tracker
+from pipeline.tracking.describe import NOTE, origin_tags
 from pipeline.training.outcome import Epoch
 
 
@@ -44,6 +46,8 @@ def train(asked: Plan, settings: Mapping[str, Any], pool: Pool | None = None) ->
         with closing(session.execute()) as ended:
             for outcome in ended:
                 yield from session.take(outcome)
+                if outcome.failed and settings["fail_fast"]:
+                    break
         session.publish_best()
     except BaseException:
         session.stop()
@@ -79,6 +83,9 @@ class Session:
         self.store = RunStore(store_root(settings["paths"]["runs"]))
         self.ledger = Ledger(self.store)
         self.tracker = open_tracker(settings["tracking"]["kind"], settings["tracking"]["uri"])
+        self.tags: dict[str, str] = tags_of(settings["tags"])
+        self.described = {NOTE: settings["note"]} if settings["note"] else {}
+        self.tracker.origin = self.tags | (self.described if self.single else {}) | self.tracker.origin
         self.candidates = Candidates()
         self.best: Outcome | None = None
         self.started = time.monotonic()
@@ -86,13 +93,15 @@ class Session:
         """Of every run, in the order of the plan; without a result until the run has ended."""
         self.looked_at = 0
         """How many of them were looked at for a result in the store."""
-        self.publisher = Publisher(self.tracker, self.store, self.question)
+        self.names = {outcome.run.job: outcome.run.name for outcome in self.outcomes}
+        self.publisher = Publisher(self.tracker, self.store, self.question, self.names)
         self.add(asked)
         self.tracker.warm()
 
     def add(self, asked: Plan) -> None:
         """Look up and announce runs that are to be trained next; raises UserError if there is no room for them."""
         plan = look_up(asked, self.store, self.settings, self.single)
+        self.names |= {run.job: run.name for run in plan}
         self.new = to_train(plan)
         disk_space.check(self.new, self._places())
         if self.batches is None:
@@ -126,7 +135,8 @@ class Session:
         else:
             count, name = len(self.outcomes), title([outcome.run.job for outcome in self.outcomes])
             smaller, larger = related(self.ledger, self.question, {outcome.key for outcome in self.outcomes})
-        tags, restore = {"runs": str(count)} | origin_tags(identity.environment()), self.settings["force"]
+        tags = {"runs": str(count)} | origin_tags(identity.environment()) | self.described
+        restore = self.settings["force"]
         self.publisher.begin(ParentRun(self.question, name, tags, self.id, contains=smaller, restore=restore), larger)
 
     def stored(self) -> Generator[tuple[int, Outcome]]:
@@ -141,8 +151,10 @@ class Session:
         """Train the new runs, with what a person sees meanwhile."""
         if not self.new:
             return
-        jobs, total = [run.job for run in self.new], self.batches.total if self.batches else len(self.new)
-        with Progress(jobs, total, sum(outcome.result is not None for outcome in self.outcomes)) as progress:
+        jobs, total, before = [run.job for run in self.new], len(self.new), 0
+        if self.batches:
+            total, before = self.batches.total, sum(outcome.result is not None for outcome in self.outcomes)
+        with self._measuring(), Progress(jobs, self.names, total, before) as progress:
 
             def on_epoch(run: PlannedRun, epoch: Epoch) -> None:
                 progress.epoch(run.job, epoch.epoch, epoch.metrics)
@@ -160,6 +172,13 @@ class Session:
                     yield outcome
                     if outcome.result is not None:
                         progress.done(outcome.result)
+
+    def _measuring(self) -> AbstractContextManager[Any]:
+        """Shows what a sweep takes of this machine, unless its runs train elsewhere or nobody wants to know."""
+        wanted = self.settings["tracking"]["system_metrics"] and self.tracker.address.kind != NONE
+        if self.single or not wanted or not on_this_machine(self.new[0].device):
+            return nullcontext()
+        return SystemMetrics(self.publisher.measure)
 
     def take(self, outcome: Outcome) -> Generator[tuple[int, Outcome]]:
         """Store and publish what has ended."""
@@ -210,7 +229,7 @@ class Session:
         """Write the sweep's record and the folder of results, and print the last lines."""
         missing = self._close("FAILED" if any(outcome.failed for outcome in self.outcomes) else "FINISHED")
         sweep = self._record(ENDED, self.publisher.under)
-        if self.single and not sweep.lost:
+        if self.single and not (sweep.lost or sweep.tags or sweep.note):
             self.ledger.remove(self.id)  # the folder of a single run that finished says it all
         else:
             self.ledger.write(sweep)
@@ -237,4 +256,12 @@ class Session:
             seconds=time.monotonic() - self.started,
             id=self.id,
             status=status,
+            tags=self.tags,
+            note=self.settings["note"] or "",
         )
+
+
+def tags_of(tags: Sequence[str] | Mapping[str, Any] | None) -> dict[str, str]:
+    """The `tags` of a configuration by name; words without a value are `true`."""
+    given = tags if isinstance(tags, Mapping) else dict.fromkeys(tags or (), True)
+    return {name: rules.shown(value) for name, value in given.items()}

@@ -48,6 +48,8 @@ class Entry:
     """Tags that say who records, with which program."""
     artifacts: Path | None
     """Where this store keeps files, if that is for this project to say."""
+    name: str
+    """What the run is called there."""
 
     @cached_property
     def metrics(self) -> tuple[list[Point], dict[str, str]]:
@@ -145,7 +147,7 @@ def send(
 def _create(client: MlflowClient, entry: Entry, tags: Mapping[str, str]) -> str:
     """A new run of MLflow, RUNNING and without numbers; its id."""
     own = dict(tags) | ({describe.PARENT: entry.parent} if entry.parent else {})
-    name = describe.fit(entry.result.name, describe.NAME_LIMIT)
+    name = describe.fit(entry.name, describe.NAME_LIMIT)
     return str(client.create_run(entry.experiment_id, entry.started, own, name).info.run_id)
 
 

@@ -36,7 +36,9 @@ def follow(clone: Clone, text: str) -> dict[str, str]:
             clone.run("python example.py")
         else:
             for command in block.splitlines():
-                said[command] = clone.run(command + " tracking=none" * bool(re.search(r"pipeline\.(train|search)", command)))
+                said[command] = clone.run(
+                    command + " tracking=none" * bool(re.search(r"pipeline\.(train|search)", command))
+                )
     return said
 
 

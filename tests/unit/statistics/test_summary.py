@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -82,6 +83,14 @@ def test_seeds_are_repetitions_of_one_configuration():
     assert row["test_accuracy_high"] == pytest.approx(0.88 + 0.02484138)
 
 
+def test_a_run_s_name_has_the_values_that_differ_in_its_experiment():
+    runs = [factory.finished(factory.with_rate(factory.job("sgd", 64), rate)) for rate in (0.1, 0.01)]
+    frame = summary.tidy({"rates": runs, "alone": runs[:1]})
+    assert list(frame["name"]) == ["sgd-w64-d1-lr0.1-s0", "sgd-w64-d1-lr0.01-s0", "sgd-w64-d1-s0"]
+    curves = summary.curve_points({"rates": runs})
+    assert set(curves["name"]) == {"sgd-w64-d1-lr0.1-s0", "sgd-w64-d1-lr0.01-s0"}
+
+
 def test_failed_and_diverged_are_counted_and_in_no_mean():
     lost = [factory.lost(factory.job(seed=7), FAILED, ""), factory.lost(factory.job(seed=8), DIVERGED, "")]
     row = table_of(*seeds_of([0.97, 0.99]), *lost).iloc[0]
@@ -108,3 +117,28 @@ def test_a_finished_run_counts_before_a_later_failure():
     good.started, bad.started = "2025", "2026"
     row = table_of(bad, good).iloc[0]
     assert (row["n"], row["failed"]) == (1, 0)
+
+
+def with_metric(job, value: float):
+    training = dataclasses.replace(job.training, metrics=("my_metrics.macro_f1", "brier_score"))
+    run = factory.finished(dataclasses.replace(job, training=training))
+    run.figures |= {
+        "val/macro_f1": value,
+        "test/macro_f1": value - 0.1,
+        "val/brier_score": 0.1,
+        "test/brier_score": value,
+    }
+    return run
+
+
+def test_an_extra_metric_has_a_mean_and_an_interval_within_its_bounds_and_can_rank():
+    jobs = [factory.job(name, 16, seed, 10) for name in ("adam", "sgd") for seed in range(3)]
+    runs = [with_metric(job, 0.99 - 0.3 * (job.optimizer.name == "adam") + 0.005 * job.seed) for job in jobs]
+    tidy = summary.tidy({"": runs})
+    table = summary.summarise(tidy, "val_macro_f1").set_index("optimizer")
+    assert list(table.index) == ["sgd", "adam"]
+    assert table.loc["adam", "val_macro_f1_mean"] == pytest.approx(0.695)
+    assert table.loc["sgd", "val_macro_f1_high"] == 1
+    assert table.loc["adam", "test_macro_f1_low"] == pytest.approx(0.595 - 4.302653 * 0.005 / math.sqrt(3))
+    assert list(summary.summarise(tidy)["optimizer"]) == ["adam", "sgd"]
+    assert list(summary.summarise(tidy, "test_brier_score")["optimizer"]) == ["adam", "sgd"]
