@@ -201,4 +201,6 @@ def _values(override: Override) -> Sequence[Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, QuotedString):
         return value.text
+    if isinstance(value, dict):
+        return {_plain(name): _plain(item) for name, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list) else value

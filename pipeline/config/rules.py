@@ -18,7 +18,7 @@ from pipeline.config import settings
 from pipeline.config.values import Argument, Choice, Count, Scalar, Words
 
 CONF = Path(__file__).resolve().parent.parent.parent / "conf"
-GROUPS = ("dataset", "model", "optimizer", "training", "device", "tracking", "experiment", "sweep")
+GROUPS = ("dataset", "model", "optimizer", "training", "device", "tracking", "local", "experiment", "sweep")
 NAMES = ("dataset.name", "optimizer.name", "optimizer.class", "model.name", "model.build")
 """Keys that the file of a group sets."""
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from annotated_types import Ge, Gt, Le, Lt
 
 from pipeline.config.run_config import Dataset, Model, Training
-from pipeline.config.values import Choice, Count, Factor, Question, Seed, Share, Size, Text, Width, Widths
+from pipeline.config.values import Choice, Count, Factor, Question, Seed, Share, Size, Tags, Text, Width, Widths
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,8 @@ class Tracking:
     """Where MLflow keeps what it is told."""
     uri: Text | None
     """Address of the MLflow server; null for that of MLFLOW_TRACKING_URI."""
+    system_metrics: bool
+    """Show processor, memory and GPUs of this machine on the page of a sweep."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,12 @@ class Command:
     """Train what is stored already once more."""
     retry: Annotated[str, Choice(("failed", "diverged", "all", "none"))]
     """Which stored runs that did not finish are trained again."""
+    fail_fast: bool
+    """End the sweep at the first run that fails. One that diverges does not fail."""
+    tags: Tags | None
+    """Tags in MLflow of the sweep and its runs; no part of a run's key."""
+    note: Text | None
+    """Text on the page of the sweep, or of the single run, in MLflow (Markdown)."""
 
 
 SECTIONS: dict[str, type] = {

@@ -101,6 +101,7 @@ Share = Annotated[float, Ge(0), Lt(1)]
 Size = Annotated[float, Gt(0), Le(1000)]
 Factor = Annotated[float, Ge(0), Le(1000)]
 Text = Annotated[str, Predicate(lambda text: text.strip() != "" and "\0" not in text), Words("a text")]
+TagName = Annotated[str, Predicate(lambda name: name.isprintable() and 0 < len(name.strip()) <= 250)]
 Width = Annotated[int, Ge(1), Le(65_536)]
 Widths = Annotated[
     tuple[Width, ...], Len(1, 32), Words("a list of 1 to 32 whole numbers from 1 to 65,536, such as [300,100]")
@@ -123,6 +124,10 @@ Metrics = Annotated[
     Len(0, 32),
     Predicate(lambda names: len(names) == len({name.rpartition(".")[2] for name in names})),
     Words(f"a list of different names among {', '.join(METRICS)} or import paths such as my_metrics.worst_class"),
+]
+Tags = Annotated[
+    dict[TagName, str | int | float | bool] | tuple[TagName, ...],
+    Words("a list of words such as [paper,final], or names with values such as {stage:final}"),
 ]
 Question = Annotated[
     Text,

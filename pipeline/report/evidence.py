@@ -13,6 +13,7 @@ import pandas as pd
 from pipeline.cli import ui_address
 from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import nearest
+from pipeline.config.names import names
 from pipeline.config.run_config import Model, RunConfig, Training
 from pipeline.report.more_seeds import MoreSeeds, more_seeds
 from pipeline.statistics import declaration, summary, versions
@@ -63,12 +64,12 @@ def is_book(job: RunConfig) -> bool:
 def lost_runs(source: Source) -> list[LostRun]:
     """Failed and diverged runs: those with a record, and those that a sweep only knows by name."""
     told = {lost.key or lost.name: lost for lost in source.lost}
-    found = []
+    found, called = [], names(run.job for run in source.results)
     for run in source.results:
-        known = told.pop(run.key, None) or told.pop(run.name, None)
+        known = told.pop(run.key, None) or told.pop(called[run.job], None)
         if not run.finished:
             command = known.command if known else ""
-            found.append(LostRun(run.name, run.status, run.reason or "", command, run.key, source.name))
+            found.append(LostRun(called[run.job], run.status, run.reason or "", command, run.key, source.name))
     return found + [LostRun(**vars(lost), experiment=source.name) for lost in told.values()]
 
 
@@ -226,6 +227,10 @@ class Evidence:
             return run.key in named, run.figures.get("val/accuracy", -1.0), run.weights is not None
 
         return max(runs, key=order, default=None)
+
+    @property
+    def winner_name(self) -> str:
+        return "" if self.winner is None else str(self.runs.loc[self.runs["key"].eq(self.winner.key), "name"].iloc[0])
 
     def count(self, status: str) -> int:
         """Runs of this status, each once; for lost ones those without a record too."""

@@ -17,6 +17,7 @@ import pandas as pd
 # The quantile of Student's t. `scipy.stats` has it too, and takes a second longer to import.
 from scipy.special import stdtrit
 
+from pipeline.config.names import configuration_name, names
 from pipeline.config.run_config import RunConfig, digest
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
 
@@ -77,7 +78,7 @@ BOUNDS = {
 DESCRIBING = [
     "key", "name", "dataset", "experiment", "optimizer", "width", "depth", "hidden", "seed", "epochs", "status",
 ]  # fmt: skip
-OTHERS = ["reason", "configuration", "started", "identity"]
+OTHERS = ["reason", "configuration", "started", "identity", "short_name"]
 """The columns of a run's row before and behind its figures."""
 
 DESCRIBED = ["dataset", "experiment", "name", "optimizer", "width", "depth", "hidden"]
@@ -180,7 +181,11 @@ def figures_of(result: RunResult) -> dict[str, float]:
 
 
 def tidy(experiments: Experiments) -> pd.DataFrame:
-    """A row per run. Hyper-parameters that vary have columns too: those with a dot in their name."""
+    """A row per run. Hyper-parameters that vary have columns too: those with a dot in their name.
+
+    `name` carries the values that differ among the runs of the experiment, `short_name` none of them.
+    """
+    called = names_in(experiments)
     pairs = [(experiment, result) for experiment, results in experiments.items() for result in results]
     vary = varying(result.job for _, result in pairs)
     plain = {job: hyperparameters(job) for job in {result.job for _, result in pairs}} if vary else {}
@@ -191,11 +196,11 @@ def tidy(experiments: Experiments) -> pd.DataFrame:
     for experiment, result in pairs:
         job = result.job
         row = {
-            "key": result.key, "name": result.name, "dataset": job.dataset.name, "experiment": experiment,
+            "key": result.key, "name": called[experiment][job], "dataset": job.dataset.name, "experiment": experiment,
             "optimizer": job.optimizer.name, "width": job.width, "depth": job.depth, "hidden": shape(job),
             "seed": job.seed, "epochs": job.training.epochs, "status": result.status,
             "reason": result.reason, "configuration": job.configuration, "started": result.started,
-            "identity": origin(result, code=code),
+            "identity": origin(result, code=code), "short_name": job.name,
         }  # fmt: skip
         measured = {column: result.figures.get(figure, math.nan) for column, figure in extra.items()}
         rows.append({**row, **figures_of(result), **measured, **{name: plain[job].get(name) for name in vary}})
@@ -203,16 +208,21 @@ def tidy(experiments: Experiments) -> pd.DataFrame:
     return frame.astype({"width": "Int64", "depth": "Int64", **dict.fromkeys([*FIGURES, *DERIVED, *extra], float)})
 
 
+def names_in(experiments: Experiments) -> dict[str, dict[RunConfig, str]]:
+    """The name of each job within its experiment."""
+    return {experiment: names(result.job for result in results) for experiment, results in experiments.items()}
+
+
 def curve_points(experiments: Experiments) -> pd.DataFrame:
     """A row per run, point of its curve and split (`train`; `val`, or `test` where nothing is held out).
 
     `epoch` is that of the point, `loss` and `accuracy` are the split's.
     """
-    rows = []
+    rows, called = [], names_in(experiments)
     for experiment, results in experiments.items():
         for result in results:
             job, history = result.job, result.history
-            about = (job.dataset.name, experiment, result.name, job.configuration, result.status)
+            about = (job.dataset.name, experiment, called[experiment][job], job.configuration, result.status)
             run = (*about, job.optimizer.name, shape(job), job.width, job.seed)
             for split in ("train", "val", "test"):
                 losses, accuracies = history.get(f"{split}/loss", []), history.get(f"{split}/accuracy", [])
@@ -291,8 +301,8 @@ def sign_of(ranking: str) -> int:
 
 
 def _configuration_names(runs: pd.DataFrame) -> pd.Series:
-    """A run's name without its seed, and what else it takes to tell the configurations of one experiment apart."""
-    plain = runs["name"].str.replace(r"-s\d+$", "", regex=True)
+    """A run's short name without its seed, and what else it takes to tell the configurations of one experiment apart."""
+    plain = runs["short_name"].map(configuration_name)
     names = plain.copy()
     dotted = dotted_columns(runs)
     for _, alike in runs.groupby([runs["experiment"], plain]):

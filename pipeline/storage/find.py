@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from pipeline.cli.errors import UserError
+from pipeline.config.names import is_name
 from pipeline.storage.store import KEY, RECORD, RunStore
 from pipeline.training.result import RunResult
 
@@ -27,11 +28,11 @@ def find_run(word: str, store: RunStore) -> RunResult:
     folder = Path(word).absolute()
     if KEY.fullmatch(folder.name) and (folder / RECORD).is_file():
         return RunStore(folder.parent).read(folder.name)
-    keys = _find_keys(word, store)
+    keys = find_keys(word, store)
     if not keys:
         raise UserError(
             f"{word}: no such run in {store.root}; expected a key (or its first 6 letters), the id of an MLflow run, "
-            "a name such as adam-w512-d1-s0, or a run's folder"
+            "a name such as adam-w512-d1-s0 or adam-w512-d1-lr0.01-s0, or a run's folder"
         )
     if len(keys) > 1:
         runs = "; ".join(_distinguished([store.record(key) for key in keys]))
@@ -39,13 +40,14 @@ def find_run(word: str, store: RunStore) -> RunResult:
     return store.read(keys[0])
 
 
-def _find_keys(word: str, store: RunStore) -> list[str]:
+def find_keys(word: str, store: RunStore) -> list[str]:
+    """Keys of the runs that `word` may stand for."""
     keys = store.keys()
     if re.fullmatch(r"[0-9a-f]{6,64}", word) and (by_key := [key for key in keys if key.startswith(word)]):
         return by_key
     if re.fullmatch(r"[0-9a-f]{32}", word):
         return [key for key in keys if word in {ids.get("run_id") for ids in store.published_ids(key)}]
-    return [result.key for result in store.records() if result.name == word]
+    return [result.key for result in store.records() if is_name(word, result.job)]
 
 
 def _distinguished(results: list[RunResult]) -> list[str]:

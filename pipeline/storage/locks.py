@@ -66,6 +66,13 @@ def replacing(path: Path) -> Iterator[Path]:
         recover(path)
 
 
+def discard(path: Path) -> None:
+    """Remove a folder. Whoever is killed at it leaves what `recover_all` removes. For who holds the lock."""
+    temporary, _ = _beside(path)
+    os.rename(path, temporary)
+    remove(temporary)
+
+
 def recover(path: Path) -> None:
     """Mend what a killed process left of replacing `path`. For who holds the lock."""
     temporary, aside = _beside(path)

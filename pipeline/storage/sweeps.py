@@ -37,9 +37,9 @@ LARGEST = 2**28
 
 _KEY = (
     r"\+{0,2}(?:(?:dataset|model|optimizer|training|device|experiment|sweep|seed|question|retry|force)(?:[./]\w+)*"
-    r"|paths\.(?:data|runs))="
+    r"|paths\.(?:data|runs)|fail_fast|tags|note)="
 )
-HARMLESS = re.compile(rf"python -m pipeline\.train(?: {_KEY}[\w.,:+/-]*| '{_KEY}[\w .,:+/=()\[\]-]*')*")
+HARMLESS = re.compile(rf"python -m pipeline\.train(?: {_KEY}[\w.,:+/-]*| '{_KEY}[\w .,:+/=()\[\]{{}}-]*')*")
 """A command that trains runs and nothing else: no address, nothing that a shell or Hydra would replace."""
 
 EARLIER = {"trained", "train_seconds", "peak_memory_mb", "machine", "workers"}
@@ -50,6 +50,7 @@ RUNNING, ENDED, STOPPED = "running", "ended", "stopped"
 
 Key = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Command = Annotated[Text, AfterValidator(lambda command: command if HARMLESS.fullmatch(command) else "")]
+Note = Annotated[str, AfterValidator(lambda note: "\n".join(map(printable, note.split("\n"))))]
 Amount = Annotated[int | float, Ge(0), Lt(math.inf)]
 
 
@@ -85,6 +86,10 @@ class Sweep:
     """Digest of the question and the keys asked for: the same command means the same sweep."""
     status: Text = ENDED
     """`running` (or killed), `stopped` (Ctrl-C, SIGTERM) or `ended`."""
+    tags: dict[Text, Text] = field(default_factory=dict)
+    """What a person gave the runs to be found by."""
+    note: Note = ""
+    """What a person wrote about them, in Markdown."""
 
     @property
     def asked(self) -> set[str]:

@@ -35,14 +35,15 @@ def announce(plan: Plan, single: bool, force: bool) -> None:
         say(f"on {device}")
 
 
-def summary(result: RunResult) -> str:
-    """One run in one line."""
+def summary(result: RunResult, name: str = "") -> str:
+    """One run in one line, by the name that its plan gives it."""
+    name = name or result.name
     if not result.finished:
-        return f"{result.name} {result.status}: {result.reason}"
+        return f"{name} {result.status}: {result.reason}"
     f = result.figures
     validation = f"validation {percent(f['val/accuracy'])}, " if "val/accuracy" in f else ""
     return (
-        f"{result.name}: {validation}test {percent(f['test/accuracy'])}, "
+        f"{name}: {validation}test {percent(f['test/accuracy'])}, "
         f"gap {100 * f['overfitting_gap/accuracy']:.2f} points, {f['time/train_s']:.1f} s"
     )
 
@@ -51,19 +52,19 @@ def log_run(outcome: Outcome) -> None:
     """Write a run's epochs and end to the log of its job. Raises RunFailed if the run has no result or failed."""
     run, result = outcome.run, outcome.result
     if result is None:
-        line = f"{run.job.name} {INTERRUPTED}: {outcome.lost().reason}; again: {run.command}"
+        line = f"{run.name} {INTERRUPTED}: {outcome.lost().reason}; again: {run.command}"
         log.error(line)
         raise RunFailed(line)
-    log.info("%s, key %s", result.name, result.key)
+    log.info("%s, key %s", run.name, result.key)
     for point, epoch in enumerate(result.epochs):
         log.info(
             "epoch %d: %s", epoch, ", ".join(f"{name} {values[point]:.6g}" for name, values in result.history.items())
         )
     if result.status == FAILED:
         log.error("failed", exc_info=outcome.error)
-        raise RunFailed(f"{result.name} failed: {result.reason}; again: {run.command}")
+        raise RunFailed(f"{run.name} failed: {result.reason}; again: {run.command}")
     if result.finished:
-        log.info(summary(result))
+        log.info(summary(result, run.name))
     else:
         log.warning("diverged: %s", result.reason)
 
@@ -77,7 +78,7 @@ def say_lost(outcomes: Sequence[Outcome]) -> None:
             say(f"{lost.name} {lost.status}: {lost.reason}\n  again: {lost.command}")
     if cut_off:
         runs, them = (f"{len(cut_off)} runs were", "them") if len(cut_off) > 1 else ("1 run was", "it")
-        named = f"{cut_off[0].run.job.name}{' …' if len(cut_off) > 1 else ''}"
+        named = f"{cut_off[0].run.name}{' …' if len(cut_off) > 1 else ''}"
         say(f"{runs} not trained to the end ({named}); the same command trains {them} from the first epoch")
 
 
@@ -86,12 +87,13 @@ def say_summary(outcomes: Sequence[Outcome], best: Outcome | None, single: bool,
     if single:
         [outcome] = outcomes
         if outcome.result is not None and outcome.finished:
-            say(summary(outcome.result))
+            say(summary(outcome.result, outcome.run.name))
         elif (lost := outcome.lost()).status != FAILED:
             say(f"{lost.name} {lost.status}: {lost.reason}")
         return
     say_lost(outcomes)
-    finished = sum(outcome.finished for outcome in outcomes)
-    say(f"{finished} of {len(outcomes)} runs finished in {duration(seconds)}")
+    finished, pruned = (sum(getattr(outcome, what) for outcome in outcomes) for what in ("finished", "pruned"))
+    also = f", {pruned} were pruned" if pruned else ""
+    say(f"{finished} of {len(outcomes)} runs finished{also} in {duration(seconds)}")
     if best is not None and best.result is not None and "val/accuracy" in best.result.figures:
-        say(f"best on the validation split: {best.run.job.name}, {percent(best.result.figures['val/accuracy'])}")
+        say(f"best on the validation split: {best.run.name}, {percent(best.result.figures['val/accuracy'])}")

@@ -19,6 +19,7 @@ import psutil  # type: ignore[import-untyped]
 from pipeline.cli.console import PROJECT
 from pipeline.cli.errors import shown_line
 from pipeline.config import compose, rules
+from pipeline.config.names import names
 from pipeline.config.run_config import RunConfig, digest
 from pipeline.data.arrays import Arrays, load
 from pipeline.models import networks
@@ -28,7 +29,7 @@ from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
 from pipeline.sweep.pool import Pool, choose_device
 from pipeline.tracking.address import home
-from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
+from pipeline.training.result import DIVERGED, FAILED, FINISHED, PRUNED, RunResult
 
 NEW = "new"
 
@@ -50,6 +51,12 @@ class PlannedRun:
     """The status of the stored run, or `new`."""
     stored: RunResult | None = None
     """The stored result, if it counts: with `force` or `retry` a run is trained in spite of it."""
+    called: str = ""
+    """The name within the plan, once its runs are looked up."""
+
+    @property
+    def name(self) -> str:
+        return self.called or self.job.name
 
     def begun(self) -> RunResult:
         """The record of the run while it trains: no numbers yet."""
@@ -141,7 +148,8 @@ def store_root(path: str) -> Path:
 
 
 def look_up(plan: Plan, store: RunStore, settings: Mapping[str, Any], single: bool) -> Plan:
-    """The plan with what the store has of each run. A `single` run is wanted with its weights."""
+    """The plan with the names of its runs, and what the store has of each. A `single` run is wanted with its weights."""
+    called = names(run.job for run in plan)
     known: dict[str, tuple[str, RunResult | None]] = {}
     looked_up = []
     for run in plan:
@@ -152,12 +160,12 @@ def look_up(plan: Plan, store: RunStore, settings: Mapping[str, Any], single: bo
         status, result = known[run.key]
         # A smaller stack has another key.
         key, made_of = (result.key, result.identity) if result else (run.key, run.identity)
-        looked_up.append(replace(run, key=key, identity=made_of, found=status, stored=result))
+        looked_up.append(replace(run, key=key, identity=made_of, found=status, stored=result, called=called[run.job]))
     return tuple(looked_up)
 
 
 def _stored(run: PlannedRun, store: RunStore) -> RunResult | None:
-    """The stored result; None if there is none, or only a damaged folder."""
+    """The stored result; None if there is none, or only a damaged folder, or that of a run which a search pruned."""
     for key in _keys(run):
         try:
             result = store.read(key)
@@ -165,6 +173,8 @@ def _stored(run: PlannedRun, store: RunStore) -> RunResult | None:
             continue
         except UnreadableRun as error:
             print(f"warning: {shown_line(str(error))}", flush=True)
+            return None
+        if result.status == PRUNED:
             return None
         if key == run.key or result.environment.get(ASKED_STACK) == str(run.device.stack):
             return result

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pipeline.cli.formatting import plural, ranged
+from pipeline.config.names import configuration_name
 from pipeline.config.run_config import RunConfig
 from pipeline.storage.store import RunStore
 from pipeline.sweep import changes
@@ -36,19 +37,13 @@ def show_plan(asked: Plan, settings: Mapping[str, Any], pool: Pool | None = None
 
 
 def table(plan: Sequence[PlannedRun]) -> list[str]:
-    """A line per configuration: its name, the seeds to train, the seeds that are there.
-
-    Values that the name does not show follow, if other configurations have the same name.
-    """
+    """A line per configuration: its name, the seeds to train, the seeds that are there."""
     groups: dict[str, list[PlannedRun]] = {}
     for run in plan:
-        groups.setdefault(run.job.configuration, []).append(run)
-    namesakes: dict[str, list[dict[str, Any]]] = {}
-    for group in groups.values():
-        namesakes.setdefault(_name(group[0]), []).append(group[0].job.flat())
-    width = max(map(len, namesakes))
+        groups.setdefault(configuration_name(run.name), []).append(run)
+    width = max(map(len, groups))
     lines = []
-    for group in groups.values():
+    for name, group in groups.items():
         train = [run.job.seed for run in group if run.stored is None]
         there = [run.job.seed for run in group if run.stored is not None]
         seeds = [
@@ -56,17 +51,8 @@ def table(plan: Sequence[PlannedRun]) -> list[str]:
             for what, found in (("train", train), ("there:", there))
             if found
         ]
-        own = ", ".join(
-            f"{key}={value}"
-            for key, value in group[0].job.flat().items()
-            if key != "seed" and any(other.get(key) != value for other in namesakes[_name(group[0])])
-        )
-        lines.append(f"{_name(group[0]):<{width}}  {'; '.join(seeds)}{f'  ({own})' if own else ''}")
+        lines.append(f"{name:<{width}}  {'; '.join(seeds)}")
     return lines
-
-
-def _name(run: PlannedRun) -> str:
-    return run.job.name.rpartition("-s")[0]
 
 
 def why_new(new: Sequence[PlannedRun], records: Iterable[RunResult]) -> list[str]:

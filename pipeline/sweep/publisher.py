@@ -9,8 +9,10 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from pipeline.cli.errors import without_logins
+from pipeline.config.run_config import RunConfig
 from pipeline.models import devices
 from pipeline.storage.store import RunStore
 from pipeline.sweep.plan import PlannedRun
@@ -40,8 +42,11 @@ class _Training:
 class Publisher:
     """Publishes what it is handed, in order, in a thread of its own. What is not taken waits, and is tried again."""
 
-    def __init__(self, tracker: Tracker, store: RunStore, question: str) -> None:
-        self.tracker, self.store, self.question = tracker, store, question
+    def __init__(
+        self, tracker: Tracker, store: RunStore, question: str, names: Mapping[RunConfig, str] | None = None
+    ) -> None:
+        """`names` are those that the plan gives its runs."""
+        self.tracker, self.store, self.question, self.names = tracker, store, question, names or {}
         self.parent: str | None = None
         """The MLflow run that stands for this sweep."""
         self.under: str | None = None
@@ -58,6 +63,7 @@ class Publisher:
         self._live: dict[str, str] = {}
         """Ids of the runs that are RUNNING in the store, by key."""
         self._training: dict[str, _Training] = {}
+        self._samples = 0
         self._written = -WRITE_SECONDS
         self._writing = False
         """Whether a write waits: a store that hangs does not get a queue of them."""
@@ -138,13 +144,24 @@ class Publisher:
         with suppress(TrackingUnavailable):
             for run, points in due if self._trouble is None else ():
                 if run.key not in self._live:
-                    self._live[run.key] = self.tracker.start(run.begun(), self.question, self.under)
+                    self._live[run.key] = self.tracker.start(run.begun(), self.question, self.under, run.name)
                 if points and self._live[run.key]:
                     self.tracker.add(self._live[run.key], points)
 
+    def measure(self, sample: Mapping[str, float]) -> None:
+        """Add a sample of this machine to the parent run."""
+        at, step = int(time.time() * 1000), self._samples
+        self._samples += 1
+
+        def task() -> None:
+            if self.parent:
+                self.tracker.add(self.parent, [Point(name, value, step, at) for name, value in sample.items()])
+
+        self._put(task)
+
     def publish(self, result: RunResult) -> None:
         def task() -> None:
-            ids = self.tracker.publish(result, self.question, self.under)
+            ids = self.tracker.publish(result, self.question, self.under, name=self.names.get(result.job, result.name))
             self._live.pop(result.key, None)
             if ids:
                 self.store.note_published(result.key, ids)
@@ -167,12 +184,22 @@ class Publisher:
             if not run_id or result.key in self.deleted:
                 return
             if self.parent:
-                self.tracker.set_tags(self.parent, {"winner": result.name, "winner.run_id": run_id})
+                self.tracker.set_tags(self.parent, {"winner": run.name, "winner.run_id": run_id})
             if published.get("model") != run_id:
                 # Saving a network needs no GPU, and the one it was trained on may be another machine's.
                 cpu = replace(run.device, kind="cpu", precision="float32")
                 devices.start(run.device if on_this_machine(run.device) else cpu)
                 send_model(self.tracker, self.store, result, published, run.arrays, run.device.dtype)
+
+        self._put(task)
+
+    def describe(self, tags: Mapping[str, str], files: Mapping[str, Path]) -> None:
+        """Put tags and files on the parent run."""
+
+        def task() -> None:
+            if self.parent:
+                self.tracker.set_tags(self.parent, tags)
+                self.tracker.add_files(self.parent, files)
 
         self._put(task)
 

@@ -49,7 +49,7 @@ def with_weights(best: Outcome, candidates: Candidates, store: RunStore) -> RunR
 
 def _train_once_more(run: PlannedRun, known: RunResult) -> RunResult | None:
     """The same run again; None, and a warning, if it comes out different or cannot be trained on this machine."""
-    name = run.job.name
+    name = run.name
     if not on_this_machine(run.device):
         print(f"warning: the weights of {name} are not kept: no GPU here to train it once more", flush=True)
         return None

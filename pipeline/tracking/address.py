@@ -128,11 +128,11 @@ def without_login(word: str) -> str:
 
 
 def refuse_written_logins() -> None:
-    """Raise UserError if a file of conf/tracking/ holds a password."""
-    for name in rules.options("tracking"):
-        text = (rules.CONF / "tracking" / f"{name}.yaml").read_text(encoding="utf-8")
+    """Raise UserError if a file of conf/tracking/ or conf/local/ holds a password."""
+    for path in [path for group in ("tracking", "local") for path in sorted((rules.CONF / group).glob("*.yaml"))]:
+        text = path.read_text(encoding="utf-8")
         if without_logins(text) != text:
             raise UserError(
-                f"conf/tracking/{name}.yaml: holds a password, which Hydra would copy beside every run; "
+                f"conf/{path.parent.name}/{path.name}: holds a password, which Hydra would copy beside every run; "
                 "set MLFLOW_TRACKING_URI to that address instead"
             )

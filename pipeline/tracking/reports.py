@@ -24,12 +24,14 @@ def attach(
     try:
         tracker = open_tracker(tracking)
         # A record has the id of the store it was trained with; in another store the parent run has an id of its own.
-        parents = [(sweep.id and tracker.parent(sweep.name, sweep.id)) or sweep.parent_run_id for sweep in sweeps]
-        for parent in dict.fromkeys(filter(None, parents)):
-            if tracker.there(parent):
+        notes = {
+            (sweep.id and tracker.parent(sweep.name, sweep.id)) or sweep.parent_run_id: sweep.note for sweep in sweeps
+        }
+        for parent, own in notes.items():
+            if parent and tracker.there(parent):
                 tracker.add_files(parent, {f"report/{name}": path for name, path in files.items()})
                 tracker.log_metrics(parent, metrics)
-                tracker.set_tags(parent, {NOTE: note, "warning": warning})
+                tracker.set_tags(parent, {NOTE: "\n\n".join(filter(None, [own, note])), "warning": warning})
     except Exception as error:  # whatever the store or its libraries raise
         why = shown_line(" ".join(f"{type(error).__name__}: {error}".split()))
         print(f"warning: the report is not in MLflow ({why}); run compare again to publish it", file=sys.stderr)

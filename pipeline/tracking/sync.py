@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pipeline.config import rules
+from pipeline.config.names import names
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import ENDED, SWEEP, Ledger, Sweep, lost_tags, related, title
 from pipeline.tracking import models
-from pipeline.tracking.describe import origin_tags, span
+from pipeline.tracking.describe import NOTE, origin_tags, span
 from pipeline.tracking.runs import FAILED, FINISHED, KILLED
 from pipeline.tracking.sweeps import ParentRun
 from pipeline.tracking.tracker import Tracker
@@ -90,9 +91,10 @@ def send(store: RunStore, tracker: Tracker, group: Group, sent: Callable[[int], 
     sweep, parent = group.sweep, None
     if sweep and group.keys and (group.unsent or not group.ended):
         parent = tracker.begin(_parent(store, group, sweep))
+    called = names(store.record(key).job for key in group.keys) if sweep and group.unsent else {}
     for start in range(0, len(group.unsent), AT_ONCE):
         runs = [store.record(key) for key in group.unsent[start : start + AT_ONCE]]
-        taken, error = tracker.publish_all(runs, group.question, parent)
+        taken, error = tracker.publish_all(runs, group.question, parent, called)
         group.ids |= taken
         for key, ids in taken.items():
             store.note_published(key, ids)
@@ -108,11 +110,12 @@ def send(store: RunStore, tracker: Tracker, group: Group, sent: Callable[[int], 
 def _parent(store: RunStore, group: Group, sweep: Sweep) -> ParentRun:
     """The parent run, as the sweep's own command would have created it."""
     results = [store.record(key) for key in group.keys]
+    note = {NOTE: sweep.note} if sweep.note else {}
     count = len({*group.keys, *(lost.key for lost in sweep.lost)})
     return ParentRun(
         experiment=group.question,
         name=title([run.job for run in results]),
-        tags={"runs": str(count)} | origin_tags(results[-1].environment),
+        tags=sweep.tags | {"runs": str(count)} | origin_tags(results[-1].environment) | note,
         sweep_id=sweep.id,
         start=min(span(run)[0] for run in results),
         contains=group.contains,
@@ -124,7 +127,8 @@ def _end(store: RunStore, tracker: Tracker, group: Group, sweep: Sweep, parent: 
     missing = [lost for lost in sweep.lost if store.status(lost.key) != result.FINISHED]
     tags = lost_tags(missing)
     if sweep.winner in group.keys and sweep.winner in group.ids:
-        tags |= {"winner": store.record(sweep.winner).name, "winner.run_id": group.ids[sweep.winner]["run_id"]}
+        called = names(store.record(key).job for key in group.keys)
+        tags |= {"winner": called[store.record(sweep.winner).job], "winner.run_id": group.ids[sweep.winner]["run_id"]}
     tracker.set_tags(parent, tags)
     unfinished = any(lost.status != result.DIVERGED for lost in missing)
     status = FINISHED if not unfinished else FAILED if sweep.status == ENDED else KILLED

@@ -24,6 +24,7 @@ from pipeline.tracking.sweeps import ParentRun
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
+    from pipeline.config.run_config import RunConfig
     from pipeline.training.result import RunResult
 
 AT_ONCE = 8
@@ -70,20 +71,29 @@ class Tracker:
             return sweeps.begin(client, experiment_id, tagged)
 
     def publish(
-        self, result: RunResult, experiment: str, parent: str | None = None, restore: bool = False
+        self,
+        result: RunResult,
+        experiment: str,
+        parent: str | None = None,
+        restore: bool = False,
+        name: str | None = None,
     ) -> dict[str, str]:
         """Record `result` as one run: parameters, metrics by epoch, tags, data set, times, status. Its ids.
 
         A key has one run in an experiment, under the parent that it had first: published again, it gives the same ids.
         A run that was left half is completed; one that failed earlier and finished now takes the failed one's place. A run
-        that a person deleted stays deleted, and has no ids, unless `restore` brings it back.
+        that a person deleted stays deleted, and has no ids, unless `restore` brings it back. A new one is called `name`.
         """
         with self.connection.exclusive(f"publish {result.name}") as client:
-            entry = self._entry(result, experiment, parent)
+            entry = self._entry(result, experiment, parent, name)
             return self._named(runs.record(client, entry, self._live, restore))
 
     def publish_all(
-        self, results: Sequence[RunResult], experiment: str, parent: str | None = None
+        self,
+        results: Sequence[RunResult],
+        experiment: str,
+        parent: str | None = None,
+        names: Mapping[RunConfig, str] | None = None,
     ) -> tuple[dict[str, dict[str, str]], TrackingUnavailable | None]:
         """`publish` with `restore` for each of `results`, several at once on a server.
 
@@ -96,7 +106,7 @@ class Tracker:
             try:
                 if not errors:
                     with self.connection.failing(f"publish {result.name}"):
-                        entry = self._entry(result, experiment, parent)
+                        entry = self._entry(result, experiment, parent, (names or {}).get(result.job))
                         ids = runs.record(self.connection.client, entry, self._live, restore=True)
                         taken[result.key] = self._named(ids)
             except TrackingUnavailable as error:
@@ -110,29 +120,30 @@ class Tracker:
                 list(pool.map(publish, results[1:]))
         return taken, errors[0] if errors else None
 
-    def _entry(self, result: RunResult, experiment: str, parent: str | None) -> Entry:
+    def _entry(self, result: RunResult, experiment: str, parent: str | None, name: str | None) -> Entry:
         experiment_id = self.connection.experiment(experiment)
-        return Entry(result, experiment_id, parent or None, self.origin, self.address.artifacts)
+        return Entry(result, experiment_id, parent or None, self.origin, self.address.artifacts, name or result.name)
 
     def _named(self, ids: dict[str, str]) -> dict[str, str]:
         return ids and ids | {"store": self.address.name}
 
-    def start(self, result: RunResult, experiment: str, parent: str | None = None) -> str:
+    def start(self, result: RunResult, experiment: str, parent: str | None = None, name: str | None = None) -> str:
         """A run whose training has begun, RUNNING; its id. `publish` completes it.
 
         `result` has no numbers yet. The id is empty if the key has a whole run, or one that another process trains.
         """
         with self.connection.exclusive(f"start {result.name}") as client:
-            run_id = runs.start(client, self._entry(result, experiment, parent))
+            run_id = runs.start(client, self._entry(result, experiment, parent, name))
             if run_id:
                 self._live[run_id] = []
             return run_id
 
     def add(self, run_id: str, points: Sequence[Point]) -> None:
-        """More of the curves of a run that `start` began."""
+        """More points of a run that `start` or `begin` began."""
         with self.connection.exclusive("add to a curve") as client:
             runs.send(client, run_id, points)
-            self._live[run_id] += points
+            if run_id in self._live:
+                self._live[run_id] += points
 
     def end(self, run_id: str, status: str, at: int | None = None) -> None:
         """Close a run as FINISHED, FAILED or KILLED, now or `at` so many milliseconds since 1970."""

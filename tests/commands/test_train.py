@@ -394,6 +394,18 @@ def test_the_record_has_the_command_that_runs_it_again(unlucky: tuple[Place, Sai
     assert f"rmsprop-w4-d1-s1 failed: RuntimeError: no luck today\n  again: {lost.command}\n" in unlucky[1].out
 
 
+def test_fail_fast_ends_the_sweep_at_the_first_failed_run(place: Callable[[], Place], keras: Any) -> None:
+    where = place()
+    with breaking():
+        said = where.train(*FEW, "device.workers=1", "fail_fast=true")
+    assert said.status == 3
+    assert [(lost.name, lost.status) for lost in where.record.lost] == [
+        ("rmsprop-w4-d1-s1", FAILED),
+        ("rmsprop-w4-d1-s2", "interrupted"),
+    ]
+    assert "1 run was not trained to the end (rmsprop-w4-d1-s2); the same command trains it" in said.out
+
+
 def test_the_sweep_again_trains_the_lost_run_alone(unlucky: tuple[Place, Said], tmp_path: Path) -> None:
     shutil.copytree(unlucky[0].root, tmp_path / "copy")
     copy = Place(tmp_path / "copy", unlucky[0].processed)

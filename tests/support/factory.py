@@ -33,7 +33,7 @@ def settings(optimizer: str = "sgd", **changes: Any) -> dict[str, Any]:
     del values["dataset"]["source"]
     values["device"] = _file("device", "auto") | {"kind": "cpu"}
     values |= {"paths": {"data": "data", "runs": "runs", "results": None}, "seed": 0, "question": "tests"}
-    values |= {"plan": False, "force": False, "retry": "failed"}
+    values |= {"plan": False, "force": False, "retry": "failed", "fail_fast": False, "tags": None, "note": None}
     for name, value in changes.items():
         if name in values:
             values[name] = value

@@ -83,6 +83,14 @@ def test_seeds_are_repetitions_of_one_configuration():
     assert row["test_accuracy_high"] == pytest.approx(0.88 + 0.02484138)
 
 
+def test_a_run_s_name_has_the_values_that_differ_in_its_experiment():
+    runs = [factory.finished(factory.with_rate(factory.job("sgd", 64), rate)) for rate in (0.1, 0.01)]
+    frame = summary.tidy({"rates": runs, "alone": runs[:1]})
+    assert list(frame["name"]) == ["sgd-w64-d1-lr0.1-s0", "sgd-w64-d1-lr0.01-s0", "sgd-w64-d1-s0"]
+    curves = summary.curve_points({"rates": runs})
+    assert set(curves["name"]) == {"sgd-w64-d1-lr0.1-s0", "sgd-w64-d1-lr0.01-s0"}
+
+
 def test_failed_and_diverged_are_counted_and_in_no_mean():
     lost = [factory.lost(factory.job(seed=7), FAILED, ""), factory.lost(factory.job(seed=8), DIVERGED, "")]
     row = table_of(*seeds_of([0.97, 0.99]), *lost).iloc[0]

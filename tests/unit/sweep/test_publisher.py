@@ -43,7 +43,7 @@ class Tracker:
         self.note("begin", parent.experiment, parent.name)
         return "parent"
 
-    def publish(self, result: RunResult, question: str, parent: str | None) -> dict[str, str]:
+    def publish(self, result: RunResult, question: str, parent: str | None, name: str | None) -> dict[str, str]:
         self.note("publish", parent, result.key)
         return {"run_id": f"id of {result.key}"}
 

@@ -1,0 +1,73 @@
+"""Remove what nobody needs from the store of runs; without --yes, only say what that is, and how many bytes each has.
+
+    python -m pipeline.clean [only=unneeded,old,deleted,damaged,leftovers,checkpoints] [--yes]
+
+Runs in a folder of results, and those of registered models, stay. Do not remove anything while a sweep trains.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from itertools import groupby
+
+from pipeline.cli import console
+from pipeline.cli.errors import UserError, shown_line
+from pipeline.cli.formatting import nearest, plural
+from pipeline.storage import locks
+from pipeline.storage.cleaning import REASONS, Removable, removable, remove
+from pipeline.storage.store import RunStore
+from pipeline.tracking import Tracker, kept, open_tracker
+from pipeline.tracking.address import home
+
+DEFAULTS = {"only": ",".join(REASONS), "runs": "runs", "tracking": "sqlite"}
+
+
+def main(argv: Sequence[str]) -> int:
+    options = console.words([word for word in argv if word != "--yes"], DEFAULTS, __doc__ or "")
+    reasons = options["only"].split(",")
+    for reason in reasons:
+        if reason not in REASONS:
+            raise UserError(f"only={reason}: expected some of {', '.join(REASONS)}{nearest(reason, REASONS)}")
+    store, tracker = RunStore(home() / options["runs"]), open_tracker(options["tracking"])
+    there = kept.is_there(tracker)
+    deleted, registered = (kept.deleted_keys(tracker), kept.registered_keys(tracker)) if there else (set(), set())
+    with locks.locked(store.root):
+        items = [item for item in removable(store, deleted, registered) if item.reason in reasons]
+        total = show(items)
+        if "--yes" in argv:
+            remove(store, items)
+            print(f"removed {plural(len(items), 'entry', 'entries')}, {total:,} bytes")
+        elif items:
+            print(f"{plural(len(items), 'entry', 'entries')}, {total:,} bytes; --yes removes them")
+    if advice := of_mlflow(tracker):
+        print(advice)
+    return 0
+
+
+def show(items: Sequence[Removable]) -> int:
+    """Print a line for each, under its reason; the bytes of all."""
+    total = 0
+    for reason, group in groupby(items, key=lambda item: item.reason):
+        print(f"{reason}: {REASONS[reason]}")
+        for item in group:
+            size = item.bytes
+            total += size
+            print(shown_line(f"{size:>15,} bytes  {item.name}"))
+    if not items:
+        print("nothing to remove")
+    return total
+
+
+def of_mlflow(tracker: Tracker) -> str:
+    """How to remove what was deleted in MLflow, which keeps it until then."""
+    if tracker.address.database is None:
+        return ""
+    uri = shlex.quote(tracker.address.uri)
+    command = f"MLFLOW_TRACKING_URI={uri} {shlex.quote(sys.executable)} -m mlflow gc --backend-store-uri {uri}"
+    return f"MLflow keeps what was deleted there until this removes it:\n  {command}"
+
+
+if __name__ == "__main__":
+    console.run(main)

@@ -1,0 +1,96 @@
+"""In what two runs, or two sweeps, differ: configuration, code, data, packages, numerics, machine, and what came of it.
+
+    python -m pipeline.diff RUN RUN
+    python -m pipeline.diff SWEEP SWEEP
+
+RUN is a key (or its first letters), the id of an MLflow run, a run's name or its folder; SWEEP is a folder of results, a
+sweep's id, question or MLflow parent run. Two runs are also compared on the test samples that they share (McNemar's test).
+Of two sweeps, runs of the same configuration and seed are pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.cli import console
+from pipeline.cli.errors import UserError, shown_line
+from pipeline.data.arrays import load
+from pipeline.storage.find import beginning, find_keys, find_run
+from pipeline.storage.store import RunStore
+from pipeline.storage.sweeps import SWEEP, Sweep, find_sweep, readable
+from pipeline.tracking.address import home
+from pipeline.training.result import RunResult
+
+if TYPE_CHECKING:
+    import numpy as np
+
+DEFAULTS = {"data": "data/processed", "runs": "runs"}
+
+
+def main(argv: Sequence[str]) -> int:
+    words, named = console.positional(argv)
+    options = console.words(named, DEFAULTS, __doc__ or "")
+    if len(words) != 2:
+        raise UserError(f"{' '.join(words) or 'nothing'}: expected two runs, or two sweeps; --help says what they are")
+    store = RunStore(home() / options["runs"])
+    sweeps = [is_sweep(word, store) for word in words]
+    if any(sweeps) and not all(sweeps):
+        raise UserError(
+            f"{words[0]}, {words[1]}: expected two runs, or two sweeps; {words[sweeps.index(False)]} is a run"
+        )
+    lines = of_sweeps(words, store) if all(sweeps) else of_runs(words, store, console.PROJECT / options["data"])
+    print("\n".join(map(shown_line, lines)))
+    return 0
+
+
+def is_sweep(word: str, store: RunStore) -> bool:
+    """Whether `word` means a sweep: what is no run, but a folder of results or a known sweep."""
+    if (console.PROJECT / word / SWEEP).is_file():
+        return True
+    if Path(word).is_dir() or find_keys(word, store):
+        return False
+    try:
+        find_sweep(word, store, console.PROJECT)
+    except UserError:
+        return False
+    return True
+
+
+def of_runs(words: Sequence[str], store: RunStore, data: Path) -> list[str]:
+    from pipeline.report import difference
+
+    first, second = (find_run(word, store) for word in words)
+    if first.key == second.key:
+        raise UserError(f"{words[0]}, {words[1]}: both are the run {beginning(first.key)}; expected two")
+    return difference.of_runs(first, second, test_labels(first, second, data))
+
+
+def test_labels(first: RunResult, second: RunResult, data: Path) -> np.ndarray | None:
+    """Labels of the test samples that both runs were judged on; None where they are not here."""
+    try:
+        arrays = load(data / first.job.dataset.name)
+    except UserError:
+        return None
+    same = {arrays.digest} == {run.identity.get("data") for run in (first, second)}
+    return arrays.test_labels if same else None
+
+
+def of_sweeps(words: Sequence[str], store: RunStore) -> list[str]:
+    from pipeline.report import difference
+
+    sweeps: list[Sweep] = []
+    results: list[list[RunResult]] = []
+    for word in words:
+        sweep, runs = find_sweep(word, store, console.PROJECT)
+        found, others = readable(runs, [key for key in dict.fromkeys(sweep.keys) if key in runs])
+        if others:
+            print(f"{word}: {len(others)} runs are left out: {shown_line(str(others[0]))}")
+        sweeps.append(sweep)
+        results.append(found)
+    return difference.of_sweeps(sweeps, results)
+
+
+if __name__ == "__main__":
+    console.run(main)

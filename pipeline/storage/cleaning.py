@@ -1,0 +1,127 @@
+"""What a store of runs may lose: runs that nobody needs, what killed commands left, checkpoints of runs that have ended."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+
+from pipeline.cli.console import PROJECT
+from pipeline.data import files
+from pipeline.storage import checkpoints, identity, locks
+from pipeline.storage.find import beginning
+from pipeline.storage.record import OtherRelease, UnreadableRun
+from pipeline.storage.store import RunStore
+from pipeline.storage.sweeps import LEDGER, SWEEP, Ledger
+from pipeline.training.result import RunResult
+
+REASONS = {
+    "unneeded": "runs of no sweep, no folder of results and no registered model",
+    "old": "runs of other code than is here, which no command takes up again",
+    "deleted": "runs that were deleted in MLflow",
+    "damaged": "damaged runs",
+    "leftovers": "half written by commands that were killed",
+    "checkpoints": "checkpoints of runs that have ended, or that no sweep wants",
+}
+"""Why something may go, the first reason that holds; its name on the command line."""
+
+_TEMPORARY = re.compile(r"\..+?(?:\.(\d+))?\.(?:part|old)")
+"""What is written before it has its name, with the number of the process where its writer holds no lock."""
+
+
+@dataclass(frozen=True)
+class Removable:
+    """A file or a folder that may go."""
+
+    reason: str
+    """One of REASONS."""
+    path: Path
+    name: str
+    """What a person calls it."""
+
+    @property
+    def bytes(self) -> int:
+        found = [self.path, *self.path.rglob("*")] if self.path.is_dir() else [self.path]
+        return sum(path.lstat().st_size for path in found if path.is_file())
+
+
+def removable(store: RunStore, deleted: Collection[str] = (), registered: Collection[str] = ()) -> list[Removable]:
+    """All that may go, by reason.
+
+    `deleted` are keys of runs that a person deleted in MLflow, `registered` those of registered models. What a folder of
+    results has, or a registered model, stays in any case.
+    """
+    if not store.root.is_dir():
+        return []
+    wanted = {key for sweep in Ledger(store) for key in sweep.asked}
+    kept = {
+        *registered,
+        *_in_results(),
+    }
+    found = [run for key in store.keys() if key not in kept and (run := _run(store, key, wanted, deleted))]  # noqa: SIM118
+    found += [*_leftovers(store.root), *_checkpoints(store, wanted)]
+    return sorted(found, key=lambda item: (list(REASONS).index(item.reason), item.name))
+
+
+def _in_results() -> Iterator[str]:
+    """Keys of the runs in folders of results."""
+    for record in PROJECT.glob(f"results/*/{SWEEP}"):
+        yield from RunStore(record.parent).keys()
+
+
+def _run(store: RunStore, key: str, wanted: Collection[str], deleted: Collection[str]) -> Removable | None:
+    """The run `key`, if it may go."""
+    folder, name = store.folder(key), beginning(key)
+    try:
+        run = store.record(key)
+    except OtherRelease:
+        return Removable("old", folder, name)
+    except UnreadableRun:
+        return Removable("damaged", folder, name)
+    called = f"{name}  {run.name}"
+    if key in deleted:
+        return Removable("deleted", folder, called)
+    if _of_other_code(run):
+        return Removable("old", folder, called)
+    return None if key in wanted else Removable("unneeded", folder, called)
+
+
+def _of_other_code(run: RunResult) -> bool:
+    return bool(identity.changed_sources(run.sources, run.identity["numerics"], run.job.own_code))
+
+
+def _leftovers(root: Path) -> Iterator[Removable]:
+    """Temporary files and folders whose writer is gone; for who holds the lock of the store."""
+    for folder in (root, root / LEDGER, root / checkpoints.FOLDER):
+        for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
+            match = _TEMPORARY.fullmatch(entry.name)
+            # What was set aside is the run itself, if nothing took its place.
+            aside = entry.suffix == ".old" and not (folder / entry.name[1:-4]).exists()
+            if match and not aside and not (match[1] and psutil.pid_exists(int(match[1]))):
+                yield Removable("leftovers", entry, str(entry.relative_to(root)))
+
+
+def _checkpoints(store: RunStore, wanted: Collection[str]) -> Iterator[Removable]:
+    for path in sorted((store.root / checkpoints.FOLDER).glob("*.npz")):
+        if path.stem in store or path.stem not in wanted:
+            yield Removable("checkpoints", path, str(path.relative_to(store.root)))
+
+
+def remove(store: RunStore, items: Iterable[Removable]) -> None:
+    """Remove `items`, and take the runs among them out of the records of their sweeps. For who holds the lock."""
+    for item in items:
+        if item.path.parent == store.root and item.path.is_dir() and not item.path.name.startswith("."):
+            locks.discard(item.path)
+        else:
+            files.remove(item.path)
+    ledger = Ledger(store)
+    for sweep in ledger:
+        there = [key for key in sweep.keys if key in store]
+        if not there and not sweep.lost:
+            ledger.remove(sweep.id)
+        elif len(there) < len(sweep.keys):
+            sweep.keys = there
+            sweep.write(ledger.folder, ledger.path(sweep.id).name)

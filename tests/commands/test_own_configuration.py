@@ -1,0 +1,92 @@
+"""Configuration that is not the project's: a folder of one's own, and files that belong to this machine."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli.console import PROJECT
+from pipeline.cli.errors import UserError
+from pipeline.config import rules
+from pipeline.config.compose import composed
+from pipeline.tracking.address import refuse_written_logins
+from tests.unit.training.command import Place, command
+
+FILES = {
+    "optimizer/slow.yaml": "name: slow\nclass: SGD\nlearning_rate: 0.001\nmomentum: 0.5\n",
+    "model/small.yaml": "defaults: [dense]\nwidth: 3\n",
+    "dataset/few.yaml": "defaults: [digits]\ntrain_size: 100\n",
+    "sweep/mine.yaml": """
+# @package _global_
+question: mine
+hydra:
+  sweeper:
+    params:
+      optimizer: slow,sgd
+      model: small
+      dataset: few
+      optimizer.momentum: 0.5,0.9
+""",
+}
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    for name, text in FILES.items():
+        (tmp_path / "own" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "own" / name).write_text(text)
+    return tmp_path / "own"
+
+
+@pytest.mark.parametrize("how", ["--config-dir={}", "hydra.searchpath=[file://{}]"])
+def test_optimizer_model_data_and_sweep_of_a_folder_of_ones_own(
+    how: str, own: Path, tmp_path: Path, processed: Path
+) -> None:
+    words = [word for word in Place(tmp_path, processed).words if not word.startswith("dataset=")]
+    said = command("-m", how.format(own), "sweep=mine", "training.batch_size=50", "plan=true", *words)
+    assert (said.status, said.err) == (0, "")
+    assert said.out.splitlines()[:5] == [
+        "plan of 4 runs: 4 new; 4 to train",
+        "  slow-w3-d1-momentum0.5  train seed 0",
+        "  slow-w3-d1-momentum0.9  train seed 0",
+        "  sgd-w3-d1-momentum0.5   train seed 0",
+        "  sgd-w3-d1-momentum0.9   train seed 0",
+    ]
+
+
+@pytest.fixture
+def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of `conf/` with a folder `local`."""
+    shutil.copytree(rules.CONF, tmp_path / "conf")
+    (tmp_path / "conf" / "local").mkdir(exist_ok=True)
+    monkeypatch.setattr(rules, "CONF", tmp_path / "conf")
+    return tmp_path / "conf"
+
+
+def test_what_is_this_machine_s_own_applies_by_itself_and_the_command_line_wins(conf: Path) -> None:
+    (conf / "local" / "default.yaml").write_text(
+        "# @package _global_\ndefaults: [override /tracking: none]\npaths: {runs: /scratch/runs}\ndevice: {workers: 3}\n"
+    )
+    (conf / "local" / "laptop.yaml").write_text("# @package _global_\ndevice: {workers: 1}\n")
+    by_itself, asked, laptop = composed([[], ["device.workers=2", "tracking=sqlite"], ["local=laptop"]])
+    assert (by_itself["paths"]["runs"], by_itself["tracking"]["kind"], by_itself["device"]["workers"]) == (
+        "/scratch/runs",
+        "none",
+        3,
+    )
+    assert (asked["device"]["workers"], asked["tracking"]["kind"]) == (2, "sqlite")
+    assert (laptop["device"]["workers"], laptop["paths"]["runs"]) == (1, "runs")
+
+
+def test_a_password_in_it_is_refused(conf: Path) -> None:
+    (conf / "local" / "default.yaml").write_text("tracking: {uri: 'http://me:secret@host'}\n")
+    with pytest.raises(UserError, match=r"conf/local/default.yaml: holds a password"):
+        refuse_written_logins()
+
+
+def test_git_ignores_it() -> None:
+    asked = ["git", "-C", str(PROJECT), "check-ignore", "--quiet", "--no-index", "conf/local/default.yaml"]
+    assert subprocess.run(asked).returncode == 0
