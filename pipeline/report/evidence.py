@@ -11,9 +11,12 @@ import numpy as np
 import pandas as pd
 
 from pipeline.cli import ui_address
+from pipeline.cli.errors import UserError
+from pipeline.cli.formatting import nearest
 from pipeline.config.names import names
 from pipeline.config.run_config import Model, RunConfig, Training
-from pipeline.statistics import declaration, summary
+from pipeline.report.more_seeds import MoreSeeds, more_seeds
+from pipeline.statistics import declaration, summary, versions
 from pipeline.statistics.analysis import Analysis, analysis
 from pipeline.statistics.equal_fit import gap_by_training_loss
 from pipeline.storage.sources import Source
@@ -70,16 +73,19 @@ def lost_runs(source: Source) -> list[LostRun]:
     return found + [LostRun(**vars(lost), experiment=source.name) for lost in told.values()]
 
 
-def ranked(table: pd.DataFrame) -> pd.DataFrame:
+def ranked(table: pd.DataFrame, ranking: str = summary.RANKING) -> pd.DataFrame:
     """`table` with the places that each configuration may take in its experiment, `place` (best) to `place_to` (worst).
 
-    `place` counts the rows whose interval of validation accuracy (of test accuracy, where nothing is held out) lies wholly above
-    this one's, `place_to` leaves out those whose lies wholly below. A row without an interval has no place.
+    `place` counts the rows whose interval of `ranking` (of the same on the test file, where nothing is held out) is wholly
+    better than this one's, `place_to` leaves out those whose is wholly worse. A row without an interval has no place.
     """
     places = pd.DataFrame(index=table.index, columns=["place", "place_to"], dtype="Int64")
     for _, group in table.groupby(["dataset", "experiment"], sort=False):
-        figure = summary.RANKING if group[f"{summary.RANKING}_mean"].notna().any() else "test_accuracy"
+        held_out = group[f"{ranking}_mean"].notna().any()
+        figure = ranking if held_out else ranking.replace("val_", "test_", 1)
         low, high = (group[f"{figure}_{end}"].to_numpy(float) for end in ("low", "high"))
+        if summary.sign_of(ranking) < 0:
+            low, high = -high, -low
         known = ~np.isnan(high)
         above = (low[None, :] > high[:, None]).sum(axis=1)
         below = (high[None, :] < low[:, None]).sum(axis=1)
@@ -92,20 +98,33 @@ class Evidence:
     """All that tables, figures and sentences are made from. Nothing in it depends on the time of day.
 
     `ui`: address of the MLflow UI that links to runs lead to. `labels`: the right classes of the main comparison's test images,
-    where they are at hand.
+    where they are at hand. `rank`: the metric that a leaderboard is ordered by, on the held-out samples: `accuracy`, `loss` or one
+    of `training.metrics`. Raises UserError for one that no run has.
     """
 
     def __init__(
-        self, sources: Sequence[Source], ui: str = ui_address.DEFAULT, labels: np.ndarray | None = None
+        self,
+        sources: Sequence[Source],
+        ui: str = ui_address.DEFAULT,
+        labels: np.ndarray | None = None,
+        rank: str = "accuracy",
     ) -> None:
-        self.sources, self.ui, self.labels = list(sources), ui, labels
+        self.sources, self.ui, self.labels = versions.joined(sources), ui, labels
         self.declared = declaration.load()
         self.experiments = {source.name: source.results for source in self.sources}
         self.results = list(chain.from_iterable(self.experiments.values()))
         self.runs = summary.tidy(self.experiments)
         self.finished = self.runs[self.runs["status"].eq(FINISHED)]
         self.curves = summary.curve_points(self.experiments)
-        self.table = ranked(summary.summarise(self.runs))
+        self.metrics = summary.extra_metrics(result.job for result in self.results)
+        """Metrics that runs have besides loss and accuracy."""
+        known = ["accuracy", "loss", *self.metrics]
+        if rank not in known:
+            raise UserError(
+                f"rank={rank}: no run has this metric; expected one of {', '.join(known)}{nearest(rank, known)}"
+            )
+        self.rank, self.ranking = rank, f"val_{rank}"
+        self.table = ranked(summary.summarise(self.runs, self.ranking), self.ranking)
         self.lost = list(chain.from_iterable(map(lost_runs, self.sources)))
         sizes = self.table[self.table["n"] > 0].groupby(["dataset", "experiment"], sort=False).size()
         order = sizes.sort_values(ascending=False, kind="stable")
@@ -127,6 +146,10 @@ class Evidence:
         """The runs of one comparison, finished or not."""
         return [result for result in self.experiments[question[1]] if result.job.dataset.name == question[0]]
 
+    def validated(self, question: Question) -> bool:
+        """Whether anything is held out in this comparison."""
+        return bool(self.question(question)["val_accuracy_mean"].notna().any())
+
     @cached_property
     def main(self) -> pd.DataFrame:
         """The largest comparison: what the page's opening sentences and its figures are about."""
@@ -144,6 +167,16 @@ class Evidence:
             question: analysis(self.results_of(question), self.declared, labels.get(question[0]))
             for question in self.comparisons
         }
+
+    @cached_property
+    def more_seeds(self) -> dict[Question, MoreSeeds]:
+        """Of each comparison that more seeds would decide something of, which."""
+        asked = {source.name: source.sweep.name for source in self.sources if source.sweep}
+        found = {
+            question: more_seeds(own, self.results_of(question), asked.get(question[1], ""))
+            for question, own in self.analyses.items()
+        }
+        return {question: more for question, more in found.items() if more}
 
     @property
     def analysis(self) -> Analysis:

@@ -165,14 +165,14 @@ def dumbbells(rows: pd.DataFrame) -> Figure:
     ax.plot(held, places, "o", color=HELD, label="held out")
     ax.plot(test, places, "o", markerfacecolor="none", color=INK, markersize=8, label="test")
     ax.legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
-    ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel="accuracy, % of the images")
+    ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel="accuracy, % of the samples")
     ax.set_yticks(places, names)
     ax.grid(axis="y", visible=False)
     return figure
 
 
 def confusion(counts: np.ndarray) -> Figure:
-    """Rows: what an image shows; columns: what the network says. Only errors are coloured."""
+    """Rows: the class of a sample; columns: what the network says. Only errors are coloured."""
     errors = counts - np.diag(np.diag(counts))
     size = range(len(counts))
     figure = Figure(figsize=(5.3, 5.1))
@@ -181,7 +181,7 @@ def confusion(counts: np.ndarray) -> Figure:
     for row, column in zip(*np.nonzero(counts), strict=True):
         colour = MUTED if row == column else INK
         ax.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour)
-    ax.set(xticks=size, yticks=size, xlabel="what the network says", ylabel="what the image shows")
+    ax.set(xticks=size, yticks=size, xlabel="what the network says", ylabel="its class")
     ax.grid(visible=False)
     ax.spines[:].set_visible(False)
     return figure

@@ -27,12 +27,12 @@ FIT = (
     "networks fit equally well, and the one with the larger gap generalises worse."
 )
 CHOICES = (
-    "By the mean validation accuracy over seeds, with the final weights. The test file chooses nothing; without held-out samples "
-    "nothing is chosen."
+    "By the mean over seeds of validation accuracy, or what `rank` names, with the final weights. The test file chooses nothing; "
+    "without held-out samples nothing is chosen."
 )
 INTERVALS = (
-    "95 %, of the mean over seeds, by Student's t. They speak of other seeds on the images that there are; the table of single "
-    "configurations has intervals over seeds and images too. Places are shared by those whose intervals overlap."
+    "95 %, of the mean over seeds, by Student's t. They speak of other seeds on the samples that there are; the table of single "
+    "configurations has intervals over seeds and samples too. Places are shared by those whose intervals overlap."
 )
 
 
@@ -73,9 +73,12 @@ def _claims(evidence: Evidence) -> str:
 
 
 def _data(dataset: str, jobs: Sequence[RunConfig], arrays: Arrays | None) -> str:
-    sizes = f": {len(arrays.train_images):,} training and {len(arrays.test_images):,} test images" if arrays else ""
+    sizes = (
+        f": {len(arrays.train_images):,} training and {len(arrays.test_images):,} test {arrays.what}" if arrays else ""
+    )
+    what = arrays.what if arrays else "samples"
     splits = {(job.dataset.validation_size, job.dataset.validation, job.dataset.validation_seed) for job in jobs}
-    held = [f"{size:,} training images ({how}, seed {seed})" for size, how, seed in sorted(splits) if size]
+    held = [f"{size:,} training {what} ({how}, seed {seed})" for size, how, seed in sorted(splits) if size]
     held_out = f"held out for validation: {formatting.listed(held) or 'nothing'}"
     return f"{dataset}{sizes}; {held_out}. {LICENCES.get(dataset, '')}"
 

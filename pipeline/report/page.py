@@ -86,9 +86,10 @@ def _comparison(evidence: Evidence, question: tuple[str, str], plots: Comparison
     ]
     return {
         "name": f"{question[1]}, on {question[0]}",
-        "tie": opening.tie(evidence.question(question)),
+        "tie": opening.tie(evidence.question(question), evidence.ranking),
         "answers": list(zip(answers.answers(found), pictures, strict=True)),
         "limits": limits.limits(found),
+        "more_seeds": evidence.more_seeds.get(question),
         "statistics": statistics_tables.tables(found),
     }
 
@@ -126,7 +127,7 @@ def _board(evidence: Evidence, question: tuple[str, str]) -> dict[str, Any]:
         "experiment": question[1],
         "parent": evidence.parent_link(question[1]),
         "rows": rows,
-        "validated": bool(evidence.question(question)["val_accuracy_mean"].notna().any()),
+        "validated": evidence.validated(question),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,9 @@ from pipeline.training.result import RunResult
 
 MOST_PANELS = 9
 """Panels of a picture: of more the first, the last and those between them."""
+
+MOST_ROWS, MOST_LINES = 12, 8
+"""Rows of a picture that has one for each configuration; lines of a panel that has one for each setting."""
 
 HARDEST = 24
 """Digits in the picture of the hardest ones."""
@@ -52,9 +56,10 @@ class Comparison:
         suffix = _suffix(evidence, question)
         table = evidence.question(question)
         best = table[table["n"] > 0]
-        cells = tables.cells(best)
-        self.dumbbells = _dumbbells(best.drop_duplicates("optimizer"), suffix)
-        self.gap = _gap_by_width(cells, looks, suffix) if cells["width"].nunique() > 1 else None
+        number = tables.number_of(best)
+        cells = tables.cells(best, "hidden")
+        self.dumbbells = _dumbbells(_best_of_each(best), suffix)
+        self.gap = _gap_by(number, tables.cells(best, number), looks, suffix) if number else None
         self.gap_by_loss = _gap_by_training_loss(evidence.gap_by_training_loss, cells, looks, suffix)
         self.held_out_loss = _held_out_loss(evidence.bands[question], cells, looks, suffix)
 
@@ -72,7 +77,7 @@ class Plots:
             self.curves = [plot for plot in curves if plot]
             self.confusion, self.hardest = None, None
             if arrays is not None and evidence.winner is not None:
-                self.confusion = _confusion(tables.confusion(evidence, arrays), arrays.classes)
+                self.confusion = _confusion(tables.confusion(evidence, arrays), arrays)
                 self.hardest = _hardest(evidence.winner, arrays)
 
     @property
@@ -143,10 +148,22 @@ def _some(items: Sequence[str]) -> list[str]:
 
 
 def _network_of(row: pd.Series) -> str:
-    """What a row of `tables.cells` is besides its optimizer: `width 64, 2,000 images`."""
-    whole = formatting.layers(row["hidden"])
-    width = whole.partition(", ")[0] if pd.notna(row["width"]) else whole
-    return ", ".join(filter(None, [width, row["setting"]]))
+    """What a row of `tables.cells` is besides its optimizer: `width 64, 2,000 samples`."""
+    return ", ".join(filter(None, [_shape_of(row), row["setting"]]))
+
+
+def _shape_of(row: pd.Series) -> str:
+    """Its network, without the number of layers, which is among the settings: `width 64`, `residual, width 128`."""
+    return re.sub(r"(?<=\d), \d+ layers$", "", opening.network(row))
+
+
+def _best_of_each(rows: pd.DataFrame) -> pd.DataFrame:
+    """The best row of each optimizer and of each network, schedule or whatever else has a name; of one only, the best rows."""
+    named = [
+        column for column in tables.varied(rows) if not pd.api.types.is_numeric_dtype(rows[column].infer_objects())
+    ]
+    best = rows.drop_duplicates(["optimizer", *named])
+    return best if len(best) > 1 else rows.head(MOST_ROWS)
 
 
 # --- accuracies and gaps at the end of training
@@ -159,35 +176,58 @@ def _dumbbells(rows: pd.DataFrame, suffix: str) -> Plot:
     ends = {f"held_out_{part}": rows[f"{held}_{part}"] for part in ("mean", "low", "high")}
     rows = rows.assign(label=[opening.configuration(row) for _, row in rows.iterrows()], **ends)
     gaps = [f"{row['label']}: {formatting.points(row['gap_accuracy_mean'])}" for _, row in rows.iterrows()]
-    said = f"Accuracies of each optimizer at its best, and the gap between them. {'; '.join(gaps)}."
+    said = f"Accuracies of each configuration, and the gap between them. {'; '.join(gaps)}."
     caption = (
-        "Diamond: accuracy on the training images; dot: on held-out images, its line the 95 % interval over seeds; the distance "
+        "Diamond: accuracy on the training samples; dot: on held-out samples, its line the 95 % interval over seeds; the distance "
         f"between them is the gap, whose points stand beside the name. {test}"
     )
     title = "Training, held-out and test accuracy"
     return _single(f"gap_at_best_width{suffix}", title, caption, said, figures.dumbbells(rows))
 
 
-def _gap_by_width(cells: pd.DataFrame, looks: Looks, suffix: str) -> Plot:
-    """A line per optimizer over the width, a panel for each other setting."""
+def _gap_by(number: str, cells: pd.DataFrame, looks: Looks, suffix: str) -> Plot:
+    """A line per optimizer, or of a single one per setting, over a factor whose values are numbers; panels for other settings."""
+    line, panel = "optimizer", "setting"
+    if cells["optimizer"].nunique() == 1 and 1 < cells["setting"].nunique() <= MOST_LINES:
+        line, panel = "setting", "optimizer"
+        looks = style.look(list(dict.fromkeys(cells["setting"])))
     panels = {
-        str(setting) or "": [_line(rows, str(name), "width", "gap_accuracy") for name, rows in own.groupby("optimizer")]
-        for setting, own in cells.groupby("setting", sort=False)
+        str(title): [_line(rows, str(name), number, "gap_accuracy") for name, rows in own.groupby(line)]
+        for title, own in cells.groupby(panel, sort=False)
     }
     ends = [figures.limits(figures.GAP_ACCURACY, panels.values(), 0.35)]
-    widths = Axis("width, units in each hidden layer", np.log2, tuple(sorted(map(float, set(cells["width"])))))
+    name = number.rpartition(".")[2].replace("_", " ")
+    axis = _axis_of(number, name, sorted(map(float, set(cells[number]))))
     draw = {
-        setting: _panel([lines], looks, widths, [figures.GAP_ACCURACY], ends, band=False)
-        for setting, lines in panels.items()
+        title: _panel([lines], looks, axis, [figures.GAP_ACCURACY], ends, band=False) for title, lines in panels.items()
     }
     caption = (
         "Training minus held-out accuracy at the end of training. Vertical lines: 95 % intervals over seeds, the longest cut at "
-        "the frame; points of one width stand side by side."
+        f"the frame; points of one {name} stand side by side."
     )
     largest = cells.sort_values("gap_accuracy_mean").iloc[-1]
     size = FIGURES["gap_accuracy"].size(largest["gap_accuracy_mean"])
-    said = f"A line for each optimizer over the width. The largest gap is {size}, of {largest['optimizer']}, {_network_of(largest)}."
-    return _panels(f"gap_accuracy_by_width{suffix}", "The gap in accuracy, by width", caption, said, draw, looks)
+    where = "" if number == "width" else f", {opening.setting(number, largest[number])}"
+    of = f"{largest['optimizer']}, {_network_of(largest)}{where}"
+    said = f"A line for each {line} over the {name}. The largest gap is {size}, of {of}."
+    return _panels(
+        f"gap_accuracy_by_{name.replace(' ', '_')}{suffix}",
+        f"The gap in accuracy, by {name}",
+        caption,
+        said,
+        draw,
+        looks,
+    )
+
+
+def _axis_of(number: str, name: str, values: Sequence[float]) -> Axis:
+    """Doubling is the same distance everywhere where all values are over 0 and far apart; else they stand where they are."""
+    if number == "width":
+        name = "width, units in each hidden layer"
+    if min(values) > 0 and max(values) / min(values) >= 4:
+        return Axis(name, np.log2, tuple(values))
+    spread = max(values) - min(values)
+    return Axis(name, lambda value: 4 * (np.asarray(value, float) - min(values)) / spread, tuple(values))
 
 
 # --- curves
@@ -200,19 +240,24 @@ def _by_network(
     x: Axis,
     y: Sequence[Axis],
 ) -> tuple[dict[str, Panel], Looks]:
-    """A panel by setting and width, a line per optimizer; of a single optimizer a panel by setting, a line per width.
+    """A panel by setting and network, a line per optimizer; of a single optimizer a panel by setting, a line per network; of
+    a single network too, a line per setting.
 
     `lines_of`: of a row of `cells`, and what its lines are called, a line for each of `y`; None where it has no curve.
     """
-    cells = cells.assign(network=[_network_of(row) for _, row in cells.iterrows()])
+    cells = cells.assign(
+        network=[_network_of(row) for _, row in cells.iterrows()], shape=[_shape_of(row) for _, row in cells.iterrows()]
+    ).sort_values("width", kind="stable")
     line, panel = "optimizer", "network"
-    if cells["optimizer"].nunique() == 1 and cells["width"].nunique() > 1:
-        line, panel = "width", "setting"
-        looks = style.look([f"width {width}" for width in sorted(set(cells["width"]))])
+    if cells["optimizer"].nunique() == 1 and cells["shape"].nunique() > 1:
+        line, panel = "shape", "setting"
+    elif cells["optimizer"].nunique() == 1 and 1 < cells["setting"].nunique() <= MOST_LINES:
+        line, panel = "setting", "shape"
+    if line != "optimizer":
+        looks = style.look(list(dict.fromkeys(cells[line])))
     found: dict[str, list[Sequence[Line]]] = {}
-    for _, row in cells.sort_values("width", kind="stable").iterrows():
-        name = row["optimizer"] if line == "optimizer" else f"width {row['width']}"
-        if lines := lines_of(row, name):
+    for _, row in cells.iterrows():
+        if lines := lines_of(row, row[line]):
             found.setdefault(row[panel], []).append(lines)
     stacked = {title: list(zip(*lines, strict=True)) for title, lines in found.items()}
     return _stacked(stacked, looks, x, y), looks
@@ -305,12 +350,12 @@ def _curves(bands: pd.DataFrame, configuration: str) -> list[list[Line]]:
 # --- the best network
 
 
-def _confusion(answers: pd.DataFrame, classes: int) -> Plot:
-    counts = np.zeros((classes, classes), dtype=int)
+def _confusion(answers: pd.DataFrame, arrays: Arrays) -> Plot:
+    counts = np.zeros((arrays.classes, arrays.classes), dtype=int)
     np.add.at(counts, (answers["actual"], answers["predicted"]), 1)
     errors = formatting.plural(len(answers) - int(np.trace(counts)), "error")
-    said = f"{errors} on {len(answers):,} test images."
-    caption = f"{said} Rows: what an image shows; columns: what the network says."
+    said = f"{errors} on {len(answers):,} test {arrays.what}."
+    caption = f"{said} Rows: the class of {'an image' if arrays.what == 'images' else 'a sample'}; columns: what the network says."
     return _single("confusion", "What it takes for what", caption, said, figures.confusion(counts))
 
 
@@ -328,7 +373,7 @@ def _hardest(result: RunResult, arrays: Arrays) -> Plot | None:
 
 def hardest(result: RunResult, arrays: Arrays, count: int = HARDEST) -> list[Hard]:
     """The test images to whose label the network gives the least, least first."""
-    if result.probabilities is None:
+    if result.probabilities is None or len(arrays.image_shape) < 2:
         return []
     labels = np.asarray(arrays.test_labels)
     belief = result.probabilities[np.arange(len(labels)), labels]

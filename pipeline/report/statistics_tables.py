@@ -13,8 +13,8 @@ from pipeline.report.prose import verdicts
 from pipeline.statistics.analysis import Analysis
 from pipeline.statistics.figures import FIGURES
 
-OVER_SEEDS = "Intervals: 95 %, over seeds, on the images that there are."
-OVER_BOTH = "Intervals: 95 %; over seeds alone, and over seeds and images, as for a statement about other images of the same kind."
+OVER_SEEDS = "Intervals: 95 %, over seeds, on the samples that there are."
+OVER_BOTH = "Intervals: 95 %; over seeds alone, and over seeds and samples, as for a statement about other samples of the same kind."
 LEVELS = "In nats, where a curve first falls to that training loss."
 TARGETS = "Medians over seeds; a run that does not get there counts as infinitely late."
 
@@ -117,7 +117,7 @@ def intervals(analysis: Analysis) -> pd.DataFrame:
         for name, figure in figures.items():
             cells[name] = number(100 * row[f"{figure}_mean"])
             cells[f"{name}, over seeds"] = span(row[f"{figure}_low"], row[f"{figure}_high"]) or "–"
-            cells[f"{name}, over seeds and images"] = (
+            cells[f"{name}, over seeds and samples"] = (
                 span(row[f"{figure}_low_images"], row[f"{figure}_high_images"]) or "–"
             )
         found.append({"configuration": row["label"], "seeds": int(row["n"]), **cells})

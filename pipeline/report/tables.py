@@ -16,6 +16,7 @@ from pipeline.data.arrays import Arrays
 from pipeline.report.evidence import Evidence
 from pipeline.report.prose import answers, opening
 from pipeline.statistics import summary
+from pipeline.statistics.declaration import NETWORK, TRAIN_SIZE
 from pipeline.training.result import DIVERGED, FAILED, FINISHED
 
 RUNS = [
@@ -65,7 +66,8 @@ def runs(evidence: Evidence) -> pd.DataFrame:
     known = set(zip(frame["experiment"], frame["name"], strict=True))
     extra = failures(evidence)[["name", "experiment", "status", "reason"]]
     extra = extra[[pair not in known for pair in zip(extra["experiment"], extra["name"], strict=True)]]
-    return pd.concat([frame, extra], ignore_index=True)[RUNS] if len(extra) else frame[RUNS]
+    columns = [*RUNS, *summary.extra_columns(frame)]
+    return pd.concat([frame, extra], ignore_index=True)[columns] if len(extra) else frame[columns]
 
 
 def failures(evidence: Evidence) -> pd.DataFrame:
@@ -106,19 +108,57 @@ def _lines(evidence: Evidence) -> pd.DataFrame:
 def cells(table: pd.DataFrame, by: str = "width") -> pd.DataFrame:
     """The best configuration, by validation accuracy, of each optimizer, width and other setting.
 
-    With `setting`: in words what varies besides optimizer, its hyper-parameters and the width, `2 layers, 2,000 images`; empty
+    With `setting`: in words what varies besides optimizer, its hyper-parameters and `by`, `2 layers, 2,000 samples`; empty
     where nothing else does. `table` has the best first, as `summary.summarise` sorts.
     """
     table = table[table[by].notna() & table["n"].gt(0)]
-    varied = [column for column in summary.dotted_columns(table) if not column.startswith("optimizer.")]
-    varied = [column for column in ["depth", *varied] if table[column].nunique(dropna=False) > 1]
-    words = [", ".join(opening.setting(column, row[column]) for column in varied) for _, row in table.iterrows()]
+    settings = [column for column in varied(table) if column not in (by, NETWORK if by == "hidden" else None)]
+    words = [settings_of(row, settings) for _, row in table.iterrows()]
     best = table.assign(setting=words).drop_duplicates(["optimizer", by, "setting"])
-    return best.sort_values([*varied, "optimizer", by], key=_all_images_last)
+    return best.sort_values([*settings, "optimizer", by], key=_in_order)
 
 
-def _all_images_last(column: pd.Series) -> pd.Series:
-    return column.replace(0, np.inf) if column.name == "dataset.train_size" else column
+def varied(table: pd.DataFrame) -> list[str]:
+    """What varies besides optimizer, its hyper-parameters and the width; the depth where it is not that of a network."""
+    dotted = [column for column in summary.dotted_columns(table) if not column.startswith("optimizer.")]
+    depths = (
+        table.groupby(NETWORK)["depth"].nunique().max() if NETWORK in table else table["depth"].nunique(dropna=False)
+    )
+    depth = ["depth"] if depths > 1 else []
+    return depth + [column for column in dotted if table[column].nunique(dropna=False) > 1]
+
+
+def number_of(table: pd.DataFrame) -> str | None:
+    """The factor of numbers that a plot has on its axis: the width, else the one of most values; None where there is none.
+
+    A number that follows from what else was varied, as the learning rate from the optimizer, is no factor.
+    """
+    others = varied(table)
+    own = [name for name in summary.dotted_columns(table) if name.startswith("optimizer.")]
+    found = {}
+    for column in ["width", *others, *own]:
+        rest = ["optimizer", *(name for name in others if name != column)]
+        if table[column].dropna().map(_is_number).all():
+            found[column] = int(table.groupby(rest, dropna=False)[column].nunique().max())
+    most = max(found, key=lambda column: (found[column] > 1 and column == "width", found[column]))
+    return most if found[most] > 1 else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool | np.bool_)
+
+
+def settings_of(row: pd.Series, columns: Sequence[str]) -> str:
+    """The values of a row in some columns, in words; what it does not have is left out."""
+    there = [column for column in columns if isinstance(row[column], tuple) or pd.notna(row[column])]
+    return ", ".join(opening.setting(column, row[column]) for column in there)
+
+
+def _in_order(column: pd.Series) -> pd.Series:
+    """Numbers by size, all samples last; anything else as a text."""
+    if column.name == TRAIN_SIZE:
+        return column.replace(0, np.inf)
+    return column if pd.api.types.is_numeric_dtype(column) else column.map(str)
 
 
 def confusion(evidence: Evidence, arrays: Arrays | None) -> pd.DataFrame:
@@ -178,8 +218,10 @@ def _plain(value: Any) -> Any:
 
 def leaderboard(evidence: Evidence, question: tuple[str, str] | None = None) -> list[dict[str, Any]]:
     """A row per configuration in words: what console, page and note show. By place; as they ran, where nothing is held out."""
-    table = evidence.question(question or evidence.questions[0])
-    if table["val_accuracy_mean"].notna().any():
+    question = question or evidence.questions[0]
+    table = evidence.question(question)
+    extra = [f"{split}_{name}" for name in evidence.metrics for split in ("val", "test")]
+    if evidence.validated(question):
         table = table.sort_values("place", kind="stable", na_position="last")
     return [
         {
@@ -197,10 +239,19 @@ def leaderboard(evidence: Evidence, question: tuple[str, str] | None = None) -> 
             "gap_loss": formatting.number(row["gap_loss_mean"], 3),
             "excess": formatting.number(row["excess_loss_mean"], 3),
             "seconds": formatting.number(row["seconds_mean"], 1),
+            **{figure: formatting.number(row[f"{figure}_mean"], 4) for figure in extra},
+            "metrics": [_measured(row, figure) for figure in extra],
             "row": row,
         }
         for _, row in table.iterrows()
     ]
+
+
+def _measured(row: pd.Series, figure: str) -> tuple[str, str]:
+    """The mean of an extra metric, and its interval over seeds."""
+    return formatting.number(row[f"{figure}_mean"], 4), formatting.span(
+        row[f"{figure}_low"], row[f"{figure}_high"], 1, 4
+    )
 
 
 def _place(row: pd.Series) -> str:
@@ -223,15 +274,24 @@ HEADINGS = {
 }
 
 
+def headings(evidence: Evidence) -> dict[str, str]:
+    """HEADINGS, and one for each extra metric on the held-out samples."""
+    split = "val" if evidence.chosen_on_validation else "test"
+    word = "validation" if split == "val" else "test"
+    extra = {f"{split}_{name}": f"{word} {name.replace('_', ' ')}" for name in evidence.metrics}
+    return {**HEADINGS, **extra, "seconds": HEADINGS["seconds"]}
+
+
 def note(evidence: Evidence, limit: int = 30) -> str:
     """The answer and the leaderboard in Markdown."""
     if not evidence.questions:
         lost = [markdown(f"- {lost.name}, {lost.status}: {lost.reason}") for lost in evidence.lost[:limit]]
         return "\n\n".join([opening.lead(evidence), "\n".join(lost)]) + "\n"
     rows = leaderboard(evidence)
-    cells = [[markdown(str(row[column])) for column in HEADINGS] for row in rows[:limit]]
-    lines = markdown_table([list(HEADINGS.values()), *cells])
-    lines[1] = "| ---: | :--- |" + " ---: |" * (len(HEADINGS) - 2)
+    columns = headings(evidence)
+    cells = [[markdown(str(row[column])) for column in columns] for row in rows[:limit]]
+    lines = markdown_table([list(columns.values()), *cells])
+    lines[1] = "| ---: | :--- |" + " ---: |" * (len(columns) - 2)
     more = [f"\n{len(rows) - limit} more in `comparison.csv`."] if len(rows) > limit else []
     paragraphs = [
         *([f"**{opening.alarm(evidence)}**"] if evidence.leaks else []),

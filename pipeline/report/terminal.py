@@ -83,14 +83,21 @@ def show(evidence: Evidence, console: Console | None = None) -> None:
     rows = tables.leaderboard(evidence)
     dataset, experiment = evidence.questions[0]
     title = f"{experiment} on {dataset}"
-    console.print(table(tables.HEADINGS, rows[:MOST_ROWS], console, {"configuration": 20}, DISPENSABLE, title))
+    headings, text = tables.headings(evidence), {"configuration": 20}
+    unneeded = ["seconds", *(name for name in headings if name not in tables.HEADINGS and name != evidence.ranking)]
+    console.print(table(headings, rows[:MOST_ROWS], console, text, [*unneeded, *DISPENSABLE[1:]], title))
     if len(rows) > MOST_ROWS:
         console.print(f"… {len(rows) - MOST_ROWS} more in comparison.csv")
-    for (_, name), analysis in evidence.analyses.items():
+    for question, analysis in evidence.analyses.items():
+        name = question[1]
         if len(evidence.analyses) > 1:
             say(console, f"{name}:", style="bold")
         for answer in answers.answers(analysis):
             say(console, f"{answer.question} {answer.text}".replace("**", ""))
+        if more := evidence.more_seeds.get(question):
+            say(console, more.sentence)
+            if more.words:
+                console.print(f"  {more.command}", soft_wrap=True, markup=False)
     say(console, opening.lead(evidence).replace("**", ""))
     for note in limits.notes(evidence):
         say(console, note)

@@ -90,7 +90,7 @@ def page(table: pd.DataFrame, tried: pd.DataFrame, job: RunConfig, declared: Dec
         f"{layers(shape(job)).capitalize()}, {plural(job.training.epochs, 'epoch')}, on {job.dataset.name}. Each optimizer had the "
         f"same budget, {listed(rates, 'or')} rates with {plural(len(seeds), 'seed')} ({ranged(seeds)}): the rate of the "
         "highest mean validation accuracy is the tuned one. The figures below are of other seeds, so that luck in choosing is no "
-        f"gain. Test images took no part in the choice.{few}"
+        f"gain. Test samples took no part in the choice.{few}"
     )
     over = (
         "95 % intervals over seeds in brackets; differences are paired by seed. The verdict is on the test accuracy "

@@ -14,7 +14,7 @@ from pipeline.report.prose import verdicts
 
 FIGURES = "figures"
 OWN_FIGURES = (
-    "gap_at_best_width", "gap_accuracy_by_width", "gap_loss_by_width", "gap_by_training_loss", "held_out_loss",
+    "gap_at_best_width", "gap_accuracy_by", "gap_loss_by", "gap_by_training_loss", "held_out_loss",
     "learning_curves", "baseline", "confusion", "hardest_digits", "first_layer", "published_figures",
 )  # fmt: skip
 """How the names of the figures begin that a report may have; the folder may hold others' besides."""

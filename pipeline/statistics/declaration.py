@@ -18,6 +18,7 @@ from pipeline.statistics.figures import FIGURES
 PAIRED_T, SIGN_FLIP = "paired t", "sign flip"
 PREVIOUS, DEFAULT = "previous", "default"
 OPTIMIZER, WIDTH, DEPTH, TRAIN_SIZE = "optimizer", "model.width", "model.depth", "dataset.train_size"
+NETWORK = "model.name"
 """Names of factors; any other one is the dotted name of a value of conf/."""
 
 NESTED = ("references", "margin", "target")
@@ -100,6 +101,12 @@ def declare(values: Mapping[str, Any]) -> Declaration:
     return Declaration(**{**values, **changed})
 
 
+def _is_factor(name: str) -> bool:
+    if name.startswith("model."):
+        return name == NETWORK or any(name in rules.own_keys("model", model) for model in rules.options("model"))
+    return name == OPTIMIZER or rules.rule_for(name) is not None
+
+
 def _problems(values: Mapping[str, Any]) -> list[str]:
     flat: dict[str, Any] = {}
     for key, value in values.items():
@@ -108,7 +115,7 @@ def _problems(values: Mapping[str, Any]) -> list[str]:
     found = [f"{key}: missing" for key in RULES if key not in flat]
     for key, value in flat.items():
         part, _, factor = key.partition(".")
-        reference = part == "references" and (factor == OPTIMIZER or rules.rule_for(factor) is not None)
+        reference = part == "references" and _is_factor(factor)
         rule = RULES.get(key, REFERENCE if reference else None)
         if rule is None:
             found.append(f"{key}={rules.shown(value)}: no such key{nearest(key, RULES)}")

@@ -14,15 +14,26 @@ import pandas as pd
 from pipeline.cli.formatting import layers, plural
 from pipeline.config import rules
 from pipeline.config.run_config import RunConfig
-from pipeline.statistics.declaration import DEFAULT, DEPTH, OPTIMIZER, PREVIOUS, TRAIN_SIZE, WIDTH, Declaration
-from pipeline.statistics.summary import once_per_seed, shape, tidy, values_of
+from pipeline.statistics.declaration import (
+    DEFAULT,
+    DEPTH,
+    NETWORK,
+    OPTIMIZER,
+    PREVIOUS,
+    TRAIN_SIZE,
+    WIDTH,
+    Declaration,
+)
+from pipeline.statistics.summary import CODE, once_per_seed, shape, tidy, values_of
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
 
-NAME, HIDDEN = "optimizer.name", "model.hidden"
+NAME, HIDDEN, SCHEDULE = "optimizer.name", "model.hidden", "training.schedule"
 CONTRASTED = {NAME: (OPTIMIZER,), HIDDEN: (WIDTH, DEPTH)}
 """Factors that are contrasted under other names."""
 
 ABSENT = object()
+SHAPE = "shape"
+"""In the values of a configuration: its network in words."""
 
 Values = Mapping[str, Any]
 """Of a configuration, by dotted name; with the optimizer, width and depth under the names of contrasts."""
@@ -36,10 +47,12 @@ def runs_of(results: Sequence[RunResult]) -> pd.DataFrame:
 def factors(configurations: Sequence[Values]) -> list[str]:
     """Dotted names of what was varied among configurations of one data set, each as `values_of` gives it.
 
-    The optimizer, the hidden layers and the training size come first, then all others in their order. A name whose value
-    follows from the factors before it is none: a learning rate tuned for each optimizer and width, the epochs of a size.
+    The optimizer, the network, its hidden layers, the training size and the schedule come first, then all others in their order.
+    A name whose value follows from the factors before it is none: a learning rate tuned for each optimizer and width, the
+    epochs of a size, the arguments that only one network has.
     """
-    names = dict.fromkeys([NAME, HIDDEN, TRAIN_SIZE, *(name for each in configurations for name in each)])
+    first = [NAME, NETWORK, HIDDEN, TRAIN_SIZE, SCHEDULE]
+    names = dict.fromkeys([*first, *(name for each in configurations for name in each)])
     cells: list[tuple[Any, ...]] = [()] * len(configurations)
     found = []
     for name in names:
@@ -67,9 +80,14 @@ def configurations(runs: pd.DataFrame, jobs: Mapping[str, RunConfig]) -> pd.Data
         others = [name for name in factors(list(values.values())) if name not in CONTRASTED]
         for configuration, own in values.items():
             for name in others:
-                table.loc[configuration, name] = own.get(name)
-            plain = [own[NAME], layers(shape(jobs[configuration]))]
-            table.loc[configuration, "label"] = ", ".join([*plain, *settings(others, own)])
+                if name not in table:
+                    table[name] = pd.Series(None, index=table.index, dtype=object)  # a value may be a list or missing
+                table.at[configuration, name] = own.get(name)
+            dense = ["dense"] if NETWORK in others and own[NETWORK] == "dense" else []
+            plain = [own[NAME], *dense, layers(shape(jobs[configuration]))]
+            table.loc[configuration, "label"] = ", ".join(
+                [*plain, *settings([name for name in others if name != NETWORK], own)]
+            )
     for column, status in {"n": FINISHED, "diverged": DIVERGED, "failed": FAILED}.items():
         table[column] = runs["status"].eq(status).groupby(runs["configuration"], sort=False).sum()
     return table
@@ -81,10 +99,13 @@ def settings(names: Sequence[str], own: Values) -> list[str]:
 
 
 def setting(name: str, value: Any) -> str:
-    """A factor's value in words: `dropout 0.5`, `2,000 images`, `all images`."""
+    """A factor's value in words: `dropout 0.5`, `filters 16, 32`, `2,000 samples`, `all samples`; of a network its name."""
     if name == TRAIN_SIZE:
-        return plural(value, "image") if value else "all images"
-    return f"{name.rpartition('.')[2].replace('_', ' ')} {rules.shown(value)}"
+        return plural(value, "sample") if value else "all samples"
+    if name == NETWORK:
+        return str(value)
+    shown = ", ".join(map(str, value)) or "none" if isinstance(value, tuple) else rules.shown(value)
+    return f"{name.rpartition('.')[2].replace('_', ' ')} {shown}"
 
 
 @dataclass(frozen=True)
@@ -133,7 +154,13 @@ def design(jobs: Mapping[str, RunConfig], declared: Declaration) -> Design:
     found = Design()
     for dataset in dict.fromkeys(job.dataset.name for job in jobs.values()):
         values = {
-            name: {OPTIMIZER: job.optimizer.name, WIDTH: job.width or ABSENT, DEPTH: job.depth, **values_of(job)}
+            name: {
+                OPTIMIZER: job.optimizer.name,
+                WIDTH: job.width or ABSENT,
+                DEPTH: job.depth,
+                SHAPE: layers(job.shape),
+                **values_of(job),
+            }
             for name, job in jobs.items()
             if job.dataset.name == dataset
         }
@@ -150,6 +177,8 @@ def design(jobs: Mapping[str, RunConfig], declared: Declaration) -> Design:
 def _contrasts(
     dataset: str, factor: str, names: Sequence[str], values: Mapping[str, Values], declared: Declaration
 ) -> tuple[list[Contrast], Reference | None]:
+    if factor == NETWORK:
+        return _networks(dataset, names, values, declared)
     kept = _kept(factor, names)
     strata: dict[tuple[Any, ...], dict[Any, str]] = {}
     for configuration, own in values.items():
@@ -171,6 +200,45 @@ def _contrasts(
     return [Contrast(factor, dataset, _at(factor, kept, values[a]), a, b) for a, b in pairs], reference
 
 
+def _networks(
+    dataset: str, names: Sequence[str], values: Mapping[str, Values], declared: Declaration
+) -> tuple[list[Contrast], Reference | None]:
+    """Each network against the declared one where both agree in all that both have; what one alone has is at its default."""
+    kept = _kept(NETWORK, names)
+    own_only = [name for name in kept if name.startswith("model.")]
+    usable = {configuration: own for configuration, own in values.items() if _at_defaults(NETWORK, names, own)}
+
+    def at_home(name: str, own: Values) -> bool:
+        """Whether an argument has its default, or where that was not swept the first value that was."""
+        swept = [other[name] for other in usable.values() if other[NETWORK] == own[NETWORK]]
+        default = default_of(name, own)
+        return bool(own[name] == (default if default in swept else swept[0]))
+
+    def alike(a: Values, b: Values) -> bool:
+        return all(
+            at_home(name, a if name in a else b)
+            if name in own_only and (name in a) != (name in b)
+            else a.get(name) == b.get(name)
+            for name in kept
+        )
+
+    levels = list(dict.fromkeys(own[NETWORK] for own in usable.values()))
+    if len(levels) < 2:
+        return [], None
+    reference = _reference(NETWORK, levels, next(iter(usable.values())), declared)
+    pairs = [
+        (a, b)
+        for a, own in usable.items()
+        for b, other in usable.items()
+        if own[NETWORK] != reference.used == other[NETWORK] and alike(own, other)
+    ]
+    found = []
+    for a, b in pairs:
+        shared = {name: value for name, value in values[a].items() if values[b].get(name) == value}
+        found.append(Contrast(NETWORK, dataset, _at(NETWORK, kept, shared), a, b))
+    return found, reference
+
+
 def _nested(name: str) -> bool:
     """Whether a dotted name is one of an optimizer's own hyper-parameters."""
     return name.startswith("optimizer.") and name != NAME
@@ -189,6 +257,8 @@ def _kept(factor: str, names: Sequence[str]) -> list[str]:
 
 
 def _reference(factor: str, levels: Sequence[Any], first: Values, declared: Declaration) -> Reference:
+    if factor == CODE:
+        return Reference(factor, levels[0], levels[0])
     asked = declared.reference(factor)
     if asked == PREVIOUS and all(isinstance(level, int | float) for level in levels):
         return Reference(factor, PREVIOUS, PREVIOUS)
@@ -199,11 +269,14 @@ def _reference(factor: str, levels: Sequence[Any], first: Values, declared: Decl
 def default_of(name: str, own: Values) -> Any:
     """The value that conf/ has for a dotted name; of a hyper-parameter the one of the configuration's own optimizer."""
     section, _, key = name.partition(".")
-    files = {"optimizer": own[NAME], "dataset": own["dataset.name"], "model": "dense", "training": "default"}
+    files = {"optimizer": own[NAME], "dataset": own["dataset.name"], "model": own[NETWORK], "training": "default"}
     try:
-        value = rules.content(section, files[section]).get(key)
+        values = rules.content(".", "config").get(section, {}) | rules.content(section, files[section])
     except (OSError, KeyError):
         return None  # an optimizer or data set that conf/ no longer has
+    if name == HIDDEN and not values.get("hidden") and "width" in values:
+        return (values["width"],) * values.get("depth", 1)
+    value = "dense" if name == NETWORK else values.get(key)
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -215,10 +288,15 @@ def _place(factor: str, level: Any) -> float:
 def _at(factor: str, kept: Sequence[str], own: Values) -> str:
     """What both configurations of a contrast share, in words."""
     words = [] if factor == OPTIMIZER else [str(own[NAME])]
+    if factor in (WIDTH, DEPTH) and own[NETWORK] != "dense":
+        words.append(own[NETWORK])
     if factor == WIDTH:
         words += [plural(own[DEPTH], "layer")] if own[DEPTH] > 1 else []
     elif factor == DEPTH:
         words.append(f"width {own[WIDTH]}")
+    elif factor == NETWORK:
+        words += [layers("x".join(map(str, own[HIDDEN])))] if HIDDEN in own else []
     else:
-        words.append(layers("x".join(map(str, own[HIDDEN])) or "none"))
-    return ", ".join([*words, *settings([name for name in kept if name not in (*CONTRASTED, WIDTH, DEPTH)], own)])
+        words.append(own[SHAPE])
+    others = [name for name in kept if name not in (*CONTRASTED, NETWORK, WIDTH, DEPTH)]
+    return ", ".join([*words, *settings(others, own)])

@@ -18,8 +18,11 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from pipeline.config.names import configuration_name, names
-from pipeline.config.run_config import RunConfig
+from pipeline.config.run_config import RunConfig, digest
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
+
+CODE = "code"
+"""The factor that the version of the code is, where versions are compared (`versions`)."""
 
 Experiments = Mapping[str, Sequence[RunResult]]
 """Runs by the name of the experiment that they were trained for; a run may be in several."""
@@ -45,6 +48,9 @@ FIGURES = {
 DERIVED = ("gap_accuracy", "gap_loss", "book_gap_accuracy", "book_gap_loss", "split_offset")
 """Columns that are worked out from the others, see `figures_of`."""
 
+METRICS = ("accuracy", "top_2_accuracy", "top_3_accuracy", "top_5_accuracy", "macro_f1")
+"""Metrics that are shares."""
+
 SUMMARISED = (
     "test_accuracy", "test_loss", "gap_accuracy", "gap_loss", "best_val_accuracy", "val_accuracy", "val_loss",
     "train_accuracy", "train_loss", "excess_loss", "lowest_epoch", "calibration_error", "split_offset",
@@ -53,12 +59,16 @@ SUMMARISED = (
 RANKING = "val_accuracy"
 """Configurations are ranked by its mean: of the weights at the end of training, as all other figures are."""
 
+SMALLER_IS_BETTER = ("loss", "brier_score")
+"""Metrics of which a ranking has the smallest first."""
+
 STATISTICS = ("mean", "sd", "low", "high")
 
 UNBOUNDED = (-math.inf, math.inf)
 BOUNDS = {
-    **dict.fromkeys(("accuracy", "train_accuracy", "val_accuracy", "test_accuracy", "best_val_accuracy"), (0.0, 1.0)),
-    "calibration_error": (0.0, 1.0),
+    **dict.fromkeys(("accuracy", "train_accuracy", "best_val_accuracy", "calibration_error"), (0.0, 1.0)),
+    **{f"{split}_{metric}": (0.0, 1.0) for split in ("val", "test") for metric in METRICS},
+    **dict.fromkeys(("val_brier_score", "test_brier_score"), (0.0, 2.0)),
     **dict.fromkeys(("gap_accuracy", "book_gap_accuracy", "split_offset", "fit_accuracy"), (-1.0, 1.0)),
     **dict.fromkeys(("loss", "train_loss", "val_loss", "test_loss", "excess_loss", "seconds"), (0.0, math.inf)),
     "lowest_epoch": (1.0, math.inf),
@@ -78,9 +88,28 @@ DECIDES_NUMBERS = ("data", "source", "numerics")
 """Parts of a run's identity besides its RunConfig. Runs that differ in one are no pair, though they share a seed."""
 
 
-def origin(result: RunResult, *parts: str) -> str:
-    """What decided the run's numbers besides its RunConfig, as a text; of all parts where none is named."""
-    return json.dumps([result.identity.get(part) for part in parts or DECIDES_NUMBERS], sort_keys=True)
+def origin(result: RunResult, *parts: str, code: Mapping[str, str] | None = None) -> str:
+    """What decided the run's numbers besides its RunConfig, as a text; of all parts where none is named.
+
+    `code`: what stands for the digest of its code, see `shared_code`.
+    """
+    known = result.identity | {"source": (code or {}).get(source_of(result), source_of(result))}
+    return json.dumps([known.get(part) for part in parts or DECIDES_NUMBERS], sort_keys=True)
+
+
+def source_of(result: RunResult) -> str:
+    """Digest of the code that trained a run."""
+    return str(result.identity.get("source"))
+
+
+def shared_code(results: Iterable[RunResult]) -> dict[str, str]:
+    """By the digest of a run's code that of the files which all of these runs use.
+
+    Networks and optimizers that have a file of their own differ in it, and are pairs all the same.
+    """
+    reached = {source_of(result): result.sources for result in results if result.sources}
+    common = set.intersection(*map(set, reached.values())) if reached else set()
+    return {source: digest({name: files[name] for name in common}) for source, files in reached.items()}
 
 
 def shape(job: RunConfig) -> str:
@@ -88,14 +117,21 @@ def shape(job: RunConfig) -> str:
 
 
 def values_of(job: RunConfig) -> dict[str, Any]:
-    """All that decides the numbers but the seed, by its dotted name; hashable."""
+    """All that decides the numbers but the seed, by its dotted name; hashable.
+
+    The hidden layers of any network that has some are `model.hidden`, in place of the arguments that they are made of.
+    """
     plain = {name: value for name, value in job.flat().items() if name != "seed"}
+    if job.hidden:
+        for name in ("model.width", "model.depth"):
+            plain.pop(name, None)
+        plain["model.hidden"] = job.hidden
     return {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
 
 
 def hyperparameters(job: RunConfig) -> dict[str, Any]:
     """The `values_of` a job that have no column of their own in a run's row."""
-    own_column = {"dataset.name", "model.hidden", "optimizer.name", "optimizer.class"}
+    own_column = {"dataset.name", "model.hidden", "model.build", "optimizer.name", "optimizer.class"}
     return {name: value for name, value in values_of(job).items() if name not in own_column}
 
 
@@ -106,6 +142,16 @@ def varying(jobs: Iterable[RunConfig]) -> list[str]:
         for name, value in hyperparameters(job).items():
             values.setdefault(name, set()).add(value)
     return [name for name, seen in values.items() if len(seen) > 1]
+
+
+def extra_metrics(jobs: Iterable[RunConfig]) -> list[str]:
+    """Names of the metrics that runs have besides loss and accuracy."""
+    return list(dict.fromkeys(name.rpartition(".")[2] for job in jobs for name in job.training.metrics))
+
+
+def extra_columns(runs: pd.DataFrame) -> list[str]:
+    """The columns of `tidy` that hold extra metrics."""
+    return [str(name) for name in runs if str(name).startswith(("val_", "test_")) and name not in FIGURES]
 
 
 def held_out(result: RunResult) -> str:
@@ -143,6 +189,9 @@ def tidy(experiments: Experiments) -> pd.DataFrame:
     pairs = [(experiment, result) for experiment, results in experiments.items() for result in results]
     vary = varying(result.job for _, result in pairs)
     plain = {job: hyperparameters(job) for job in {result.job for _, result in pairs}} if vary else {}
+    metrics = extra_metrics(result.job for _, result in pairs)
+    extra = {f"{split}_{name}": f"{split}/{name}" for name in metrics for split in ("val", "test")}
+    code = shared_code(result for _, result in pairs)
     rows = []
     for experiment, result in pairs:
         job = result.job
@@ -151,11 +200,12 @@ def tidy(experiments: Experiments) -> pd.DataFrame:
             "optimizer": job.optimizer.name, "width": job.width, "depth": job.depth, "hidden": shape(job),
             "seed": job.seed, "epochs": job.training.epochs, "status": result.status,
             "reason": result.reason, "configuration": job.configuration, "started": result.started,
-            "identity": origin(result), "short_name": job.name,
+            "identity": origin(result, code=code), "short_name": job.name,
         }  # fmt: skip
-        rows.append({**row, **figures_of(result), **{name: plain[job].get(name) for name in vary}})
-    frame = pd.DataFrame(rows, columns=[*DESCRIBING, *FIGURES, *DERIVED, *OTHERS, *vary])
-    return frame.astype({"width": "Int64", "depth": "Int64", **dict.fromkeys([*FIGURES, *DERIVED], float)})
+        measured = {column: result.figures.get(figure, math.nan) for column, figure in extra.items()}
+        rows.append({**row, **figures_of(result), **measured, **{name: plain[job].get(name) for name in vary}})
+    frame = pd.DataFrame(rows, columns=[*DESCRIBING, *FIGURES, *DERIVED, *extra, *OTHERS, *vary])
+    return frame.astype({"width": "Int64", "depth": "Int64", **dict.fromkeys([*FIGURES, *DERIVED, *extra], float)})
 
 
 def names_in(experiments: Experiments) -> dict[str, dict[RunConfig, str]]:
@@ -184,8 +234,8 @@ def curve_points(experiments: Experiments) -> pd.DataFrame:
 
 
 def dotted_columns(frame: pd.DataFrame) -> list[str]:
-    """The columns that hold hyper-parameters."""
-    return [str(column) for column in frame.columns if "." in str(column)]
+    """The columns that hold hyper-parameters, and the version of the code where it is a factor."""
+    return [str(column) for column in frame.columns if "." in str(column) or column == CODE]
 
 
 def once_per_seed(runs: pd.DataFrame) -> pd.DataFrame:
@@ -222,11 +272,11 @@ def interval(values: Sequence[float] | pd.Series, bounds: tuple[float, float] = 
     return {"n": int(frame["x"].count()), **found}
 
 
-def summarise(runs: pd.DataFrame) -> pd.DataFrame:
+def summarise(runs: pd.DataFrame, ranking: str = RANKING) -> pd.DataFrame:
     """A row per configuration; runs that did not finish are counted.
 
-    Within an experiment those of higher validation accuracy come first; the others keep the order of their jobs, since
-    ordering by test accuracy would be choosing by it.
+    Within an experiment those of better `ranking` (validation accuracy) come first; the others keep the order of their jobs,
+    since ordering by test accuracy would be choosing by it.
     """
     runs = once_per_seed(runs)
     by = ["experiment", "configuration"]
@@ -236,11 +286,18 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     for column, status in {"n": FINISHED, "failed": FAILED, "diverged": DIVERGED}.items():
         counted = runs["status"].eq(status).groupby([runs[key] for key in by], sort=False).sum()
         table[column] = counted.to_numpy()
-    figures = intervals(runs[runs["status"].eq(FINISHED)], by, SUMMARISED)
+    figures = intervals(runs[runs["status"].eq(FINISHED)], by, [*SUMMARISED, *extra_columns(runs)])
     columns = [*DESCRIBED, *dotted, "n", "failed", "diverged", *figures.columns.drop(by), "configuration"]
     table = table.merge(figures, on=by, how="left")[columns]
-    order = pd.DataFrame({"place": pd.factorize(table["experiment"])[0], "best": -table[f"{RANKING}_mean"]})
+    order = pd.DataFrame(
+        {"place": pd.factorize(table["experiment"])[0], "best": -sign_of(ranking) * table[f"{ranking}_mean"]}
+    )
     return table.loc[order.sort_values(["place", "best"], kind="stable").index].reset_index(drop=True)
+
+
+def sign_of(ranking: str) -> int:
+    """1 where a larger value of a column is better, else -1."""
+    return -1 if ranking.partition("_")[2] in SMALLER_IS_BETTER else 1
 
 
 def _configuration_names(runs: pd.DataFrame) -> pd.Series:
@@ -252,6 +309,11 @@ def _configuration_names(runs: pd.DataFrame) -> pd.Series:
         if alike["configuration"].nunique() > 1:
             tell = [column for column in dotted if alike[column].nunique(dropna=False) > 1]
             for index in alike.index:
-                settings = [f"{column.rpartition('.')[2]}={runs.at[index, column]!s}" for column in tell]
+                settings = [f"{column.rpartition('.')[2]}={_word(runs.at[index, column])}" for column in tell]
                 names.loc[index] = " ".join([plain[index], *settings])
     return names
+
+
+def _word(value: Any) -> str:
+    """A value without a space in it."""
+    return ",".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value)

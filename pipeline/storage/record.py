@@ -17,7 +17,7 @@ from pipeline.cli.errors import UserError, printable
 from pipeline.config import rules
 from pipeline.config.run_config import RunConfig, digest
 from pipeline.data.sources import declared_classes
-from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
+from pipeline.training.result import DIVERGED, FAILED, FINISHED, PRUNED, RunResult
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 """Names of data sets, optimizers and hyper-parameters: they become words of commands and parts of paths."""
@@ -63,7 +63,7 @@ class Identity(BaseModel, strict=True, extra="forbid"):
 class Values(BaseModel, strict=True, from_attributes=True):
     """What the values of a RunResult may be."""
 
-    status: Literal[FINISHED, DIVERGED, FAILED]  # type: ignore[valid-type]
+    status: Literal[FINISHED, DIVERGED, FAILED, PRUNED]  # type: ignore[valid-type]
     reason: Text | None
     history: dict[Metric, list[Number]]
     epochs: list[int]

@@ -12,7 +12,7 @@ from pipeline.storage.find import beginning
 from pipeline.storage.record import OtherRelease
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import SWEEP, Ledger, Lost, Sweep
-from pipeline.training.result import FINISHED, RunResult
+from pipeline.training.result import FINISHED, PRUNED, RunResult
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,8 @@ def _read(folder: Path) -> Source:
             result = store.read(key)
         except OtherRelease as error:
             others.append(f"{beginning(key)}, {error.unknown}")
+            continue
+        if result.status == PRUNED:  # an answer to no question: the search that ended it knows why
             continue
         if shown is None and result.weights is not None:
             shown = key

@@ -92,7 +92,8 @@ def say_summary(outcomes: Sequence[Outcome], best: Outcome | None, single: bool,
             say(f"{lost.name} {lost.status}: {lost.reason}")
         return
     say_lost(outcomes)
-    finished = sum(outcome.finished for outcome in outcomes)
-    say(f"{finished} of {len(outcomes)} runs finished in {duration(seconds)}")
+    finished, pruned = (sum(getattr(outcome, what) for outcome in outcomes) for what in ("finished", "pruned"))
+    also = f", {pruned} were pruned" if pruned else ""
+    say(f"{finished} of {len(outcomes)} runs finished{also} in {duration(seconds)}")
     if best is not None and best.result is not None and "val/accuracy" in best.result.figures:
         say(f"best on the validation split: {best.run.name}, {percent(best.result.figures['val/accuracy'])}")

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.storage.sweeps import Lost
 from pipeline.sweep.plan import PlannedRun
-from pipeline.training.result import DIVERGED, FAILED, RunResult
+from pipeline.training.result import DIVERGED, FAILED, PRUNED, RunResult
 
 INTERRUPTED = "interrupted"
 """The status of a run whose command ended first; it has no result."""
@@ -41,6 +41,11 @@ class Outcome:
         """Whether the same command trains it again."""
         return self.result is None or self.result.status == FAILED
 
+    @property
+    def pruned(self) -> bool:
+        """Whether a search ended it early: it is neither finished nor lost."""
+        return self.result is not None and self.result.status == PRUNED
+
     def lost(self) -> Lost:
         """What the record of the sweep says of a run without a finished result."""
         name, command = self.run.name, self.run.command
@@ -52,7 +57,7 @@ class Outcome:
 
 
 def lost_runs(outcomes: Sequence[Outcome]) -> list[Lost]:
-    return [outcome.lost() for outcome in outcomes if not outcome.finished]
+    return [outcome.lost() for outcome in outcomes if not (outcome.finished or outcome.pruned)]
 
 
 def without_weights(result: RunResult) -> RunResult:

@@ -29,7 +29,7 @@ from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
 from pipeline.sweep.pool import Pool, choose_device
 from pipeline.tracking.address import home
-from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
+from pipeline.training.result import DIVERGED, FAILED, FINISHED, PRUNED, RunResult
 
 NEW = "new"
 
@@ -165,7 +165,7 @@ def look_up(plan: Plan, store: RunStore, settings: Mapping[str, Any], single: bo
 
 
 def _stored(run: PlannedRun, store: RunStore) -> RunResult | None:
-    """The stored result; None if there is none, or only a damaged folder."""
+    """The stored result; None if there is none, or only a damaged folder, or that of a run which a search pruned."""
     for key in _keys(run):
         try:
             result = store.read(key)
@@ -173,6 +173,8 @@ def _stored(run: PlannedRun, store: RunStore) -> RunResult | None:
             continue
         except UnreadableRun as error:
             print(f"warning: {shown_line(str(error))}", flush=True)
+            return None
+        if result.status == PRUNED:
             return None
         if key == run.key or result.environment.get(ASKED_STACK) == str(run.device.stack):
             return result

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from pipeline.cli.errors import without_logins
 from pipeline.config.run_config import RunConfig
@@ -189,6 +190,16 @@ class Publisher:
                 cpu = replace(run.device, kind="cpu", precision="float32")
                 devices.start(run.device if on_this_machine(run.device) else cpu)
                 send_model(self.tracker, self.store, result, published, run.arrays, run.device.dtype)
+
+        self._put(task)
+
+    def describe(self, tags: Mapping[str, str], files: Mapping[str, Path]) -> None:
+        """Put tags and files on the parent run."""
+
+        def task() -> None:
+            if self.parent:
+                self.tracker.set_tags(self.parent, tags)
+                self.tracker.add_files(self.parent, files)
 
         self._put(task)
 

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import ENDED, RUNNING, STOPPED, Ledger, Sweep, lost_tags, related, title, write_results
 from pipeline.sweep import disk_space, messages
-from pipeline.sweep.executors.choose import choose_executor
-from pipeline.sweep.executors.this_process import ThisProcess
+from pipeline.sweep.executors.choose import Executor, choose_executor
+from pipeline.sweep.executors.this_process import Prune, ThisProcess, never
 from pipeline.sweep.outcome import Outcome, best_of, lost_runs, without_weights
 from pipeline.sweep.plan import Plan, PlannedRun, from_project, look_up, store_root, to_train
 from pipeline.sweep.pool import Pool, on_this_machine
@@ -55,14 +55,31 @@ def train(asked: Plan, settings: Mapping[str, Any], pool: Pool | None = None) ->
     session.end()
 
 
+@dataclass(frozen=True)
+class Batches:
+    """Of a session that gets its runs in batches, since what has ended decides what follows."""
+
+    name: str
+    """The same for the command that continues it."""
+    total: int
+    """Runs in all."""
+    before: Sequence[Outcome]
+    """Of the runs of earlier commands."""
+    prune: Prune | None = None
+    """Which runs end early: they are trained in this process."""
+
+
 class Session:
     """One command's runs and what has become of them so far."""
 
-    def __init__(self, asked: Plan, settings: Mapping[str, Any], pool: Pool | None) -> None:
+    def __init__(
+        self, asked: Plan, settings: Mapping[str, Any], pool: Pool | None = None, batches: Batches | None = None
+    ) -> None:
         """Look up and announce the plan; raises UserError if there is no room for it."""
-        self.settings, self.pool, self.single = settings, pool, len(asked) == 1
+        self.settings, self.pool, self.batches = settings, pool, batches
+        self.single = len(asked) == 1 and batches is None
         self.question: str = settings["question"]
-        self.id = digest([self.question, *sorted(run.key for run in asked)])
+        self.id = digest([self.question, *([batches.name] if batches else sorted(run.key for run in asked))])
         self.store = RunStore(store_root(settings["paths"]["runs"]))
         self.ledger = Ledger(self.store)
         self.tracker = open_tracker(settings["tracking"]["kind"], settings["tracking"]["uri"])
@@ -72,22 +89,31 @@ class Session:
         self.candidates = Candidates()
         self.best: Outcome | None = None
         self.started = time.monotonic()
-        plan = look_up(asked, self.store, settings, self.single)
-        self.names = {run.job: run.name for run in plan}
+        self.outcomes: list[Outcome] = list(batches.before) if batches else []
+        """Of every run, in the order of the plan; without a result until the run has ended."""
+        self.looked_at = 0
+        """How many of them were looked at for a result in the store."""
+        self.names = {outcome.run.job: outcome.run.name for outcome in self.outcomes}
+        self.publisher = Publisher(self.tracker, self.store, self.question, self.names)
+        self.add(asked)
+        self.tracker.warm()
+
+    def add(self, asked: Plan) -> None:
+        """Look up and announce runs that are to be trained next; raises UserError if there is no room for them."""
+        plan = look_up(asked, self.store, self.settings, self.single)
+        self.names |= {run.job: run.name for run in plan}
         self.new = to_train(plan)
         disk_space.check(self.new, self._places())
-        messages.announce(plan, self.single, settings["force"])
-        self.outcomes = [Outcome(run, run.stored) for run in plan]
-        """Of every run, in the order of the plan; without a result until the run has ended."""
+        if self.batches is None:
+            messages.announce(plan, self.single, self.settings["force"])
         self.positions: dict[str, list[int]] = {}
         """Of the new runs, by key: a run that is asked for twice is trained once."""
-        for position, run in enumerate(plan):
+        for position, run in enumerate(plan, start=len(self.outcomes)):
             if run.stored is None:
                 self.positions.setdefault(run.key, []).append(position)
+        self.outcomes += [Outcome(run, run.stored) for run in plan]
         if self.new:
-            self.ledger.write(self._record(RUNNING, None))
-        self.tracker.warm()
-        self.publisher = Publisher(self.tracker, self.store, self.question, self.names)
+            self.ledger.write(self._record(RUNNING, self.publisher.under))
 
     def _places(self) -> dict[str, Path]:
         """Where this command writes, by the key of the configuration."""
@@ -102,14 +128,21 @@ class Session:
         """Start the sweep in MLflow. It continues smaller sweeps that it contains; its runs stand under a larger one."""
         if self.single:
             return
-        smaller, larger = related(self.ledger, self.question, {outcome.key for outcome in self.outcomes})
-        tags = {"runs": str(len(self.outcomes))} | origin_tags(identity.environment()) | self.described
-        name, restore = title([outcome.run.job for outcome in self.outcomes]), self.settings["force"]
+        smaller: list[str] = []
+        larger: list[str] = []
+        if self.batches:
+            count, name = self.batches.total, self.batches.name
+        else:
+            count, name = len(self.outcomes), title([outcome.run.job for outcome in self.outcomes])
+            smaller, larger = related(self.ledger, self.question, {outcome.key for outcome in self.outcomes})
+        tags = {"runs": str(count)} | origin_tags(identity.environment()) | self.described
+        restore = self.settings["force"]
         self.publisher.begin(ParentRun(self.question, name, tags, self.id, contains=smaller, restore=restore), larger)
 
     def stored(self) -> Generator[tuple[int, Outcome]]:
         """Publish what is there already, as far as MLflow lacks it."""
-        for position, outcome in enumerate(self.outcomes):
+        first, self.looked_at = self.looked_at, len(self.outcomes)
+        for position, outcome in enumerate(self.outcomes[first:], start=first):
             if outcome.result is not None:
                 self.publisher.publish(outcome.result)
                 yield position, outcome
@@ -118,14 +151,20 @@ class Session:
         """Train the new runs, with what a person sees meanwhile."""
         if not self.new:
             return
-        with self._measuring(), Progress([run.job for run in self.new], self.names) as progress:
+        jobs, total, before = [run.job for run in self.new], len(self.new), 0
+        if self.batches:
+            total, before = self.batches.total, sum(outcome.result is not None for outcome in self.outcomes)
+        with self._measuring(), Progress(jobs, self.names, total, before) as progress:
 
             def on_epoch(run: PlannedRun, epoch: Epoch) -> None:
                 progress.epoch(run.job, epoch.epoch, epoch.metrics)
                 self.publisher.show(run, epoch.epoch, epoch.metrics)
 
-            this_process = ThisProcess(self.store, progress.begin, on_epoch)
-            executor = choose_executor(self.new, self.settings, self.pool, self.store, self.id, this_process)
+            prune = self.batches.prune if self.batches else None
+            this_process = ThisProcess(self.store, progress.begin, on_epoch, prune or never)
+            executor: Executor = this_process
+            if prune is None:
+                executor = choose_executor(self.new, self.settings, self.pool, self.store, self.id, this_process)
             if executor is this_process and self.single:
                 self.publisher.show(self.new[0])
             with closing(executor.execute(self.new)) as ended:
@@ -164,9 +203,9 @@ class Session:
             self.store.drop_weights(result.key)
         return replace(outcome, result=result)
 
-    def publish_best(self) -> None:
-        """Keep and publish the weights of the best run."""
-        self.best = best_of(self.outcomes)
+    def publish_best(self, best: Outcome | None = None) -> None:
+        """Keep and publish the weights of the best run, if no other one is named: that of the highest validation accuracy."""
+        self.best = best or best_of(self.outcomes)
         if self.best is not None and (result := with_weights(self.best, self.candidates, self.store)):
             self.best = replace(self.best, result=result)
             if result.weights is not None:

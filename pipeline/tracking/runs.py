@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 from pipeline.cli.errors import UserError
 from pipeline.tracking import describe, process
 from pipeline.tracking.describe import Point
+from pipeline.training.result import PRUNED
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -95,7 +96,8 @@ def record(client: MlflowClient, entry: Entry, live: dict[str, list[Point]], res
     check_folder(client, run_id, entry.artifacts)
     client.log_text(run_id, describe.provenance(result), describe.PROVENANCE)
     _describe_data(client, run_id, entry.result)
-    client.set_terminated(run_id, FINISHED if result.finished else FAILED, describe.span(result)[1])
+    ended_well = result.finished or result.status == PRUNED
+    client.set_terminated(run_id, FINISHED if ended_well else FAILED, describe.span(result)[1])
     live.pop(run_id, None)
     return ids(run_id, entry.experiment_id, entry.parent, result.status)
 

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -223,3 +224,23 @@ def test_trouble_with_the_tracker_costs_one_line(published, monkeypatch, capsys)
     published("sqlite")
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("warning: the report is not in MLflow (RuntimeError: database is locked really)")
+
+
+def test_an_extra_metric_has_its_columns_and_can_rank(project, capsys):
+    runs = []
+    for name, value in (("adam", 0.5), ("sgd", 0.9)):
+        for seed in range(3):
+            job = factory.job(name, 16, seed, validation=9, epochs=2)
+            run = factory.finished(replace(job, training=replace(job.training, metrics=("macro_f1",))))
+            run.figures |= {"val/macro_f1": value + 0.001 * seed, "test/macro_f1": value}
+            runs.append(run)
+    factory.write_experiment(project / "results/sweep", runs)
+    compare.main(["tracking=none", "rank=macro_f1"])
+    table = pd.read_csv(project / "reports/comparison.csv")
+    assert table["optimizer"].tolist() == ["sgd", "adam"]
+    assert table["val_macro_f1_mean"].tolist() == pytest.approx([0.901, 0.501])
+    assert (table["val_macro_f1_low"] < table["val_macro_f1_high"]).all()
+    assert pd.read_csv(project / "reports/runs.csv")["test_macro_f1"].tolist() == [0.5] * 3 + [0.9] * 3
+    assert "Ordered by validation macro f1" in (project / "reports/index.html").read_text()
+    with pytest.raises(UserError, match=r"rank=f1: no run has this metric; expected one of accuracy, loss, macro_f1"):
+        compare.main(["tracking=none", "rank=f1"])

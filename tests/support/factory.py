@@ -176,11 +176,9 @@ def with_rate(job: RunConfig, rate: float) -> RunConfig:
 
 def finished(job: RunConfig, test: float | None = None, gap: float | None = None) -> RunResult:
     """A finished run of `job`; its figures from the optimizer's profile, its scatter from the seed, unless given."""
-    random = np.random.default_rng(
-        [job.seed, *job.optimizer.name.encode(), *job.model.hidden, job.dataset.validation_size]
-    )
+    random = np.random.default_rng([job.seed, *job.optimizer.name.encode(), *job.hidden, job.dataset.validation_size])
     _, profile_test, profile_gap = PROFILES.get(job.optimizer.name, (0.001, 0.97, 0.01))
-    narrow = (16 / max(job.model.hidden)) ** 0.6
+    narrow = (16 / max(job.hidden or (16,))) ** 0.6
     if test is None:
         test = profile_test - 0.032 * narrow + random.normal(0, 0.0012)
     if gap is None:
@@ -198,7 +196,7 @@ def finished(job: RunConfig, test: float | None = None, gap: float | None = None
         "test/accuracy": held[-1], "test/loss": held_loss[-1],
         "train/accuracy": train[-1], "train/loss": train_loss[-1],
         "overfitting_gap/accuracy": train[-1] - held[-1], "overfitting_gap/loss": held_loss[-1] - train_loss[-1],
-        "time/train_s": 0.4 + max(job.model.hidden) / 400 + random.uniform(0, 0.2),
+        "time/train_s": 0.4 + max(job.hidden or (16,)) / 400 + random.uniform(0, 0.2),
     }  # fmt: skip
     if split == "val":
         shift = random.normal(0, 0.0008)

@@ -36,7 +36,9 @@ def follow(clone: Clone, text: str) -> dict[str, str]:
             clone.run("python example.py")
         else:
             for command in block.splitlines():
-                said[command] = clone.run(command + " tracking=none" * ("pipeline.train" in command))
+                said[command] = clone.run(
+                    command + " tracking=none" * bool(re.search(r"pipeline\.(train|search)", command))
+                )
     return said
 
 
@@ -77,3 +79,12 @@ def test_a_loss_a_schedule_a_metric(clone: Clone) -> None:
     [record] = records(clone, "half_squared_error", "triangle")
     assert 0 <= record["figures"]["val/worst_class"] <= record["figures"]["val/accuracy"]
     assert "test/macro_f1" in record["figures"]
+
+
+def test_a_search(clone: Clone) -> None:
+    short = SECTIONS["A search"].replace("n_trials=60", "n_trials=4 device.xla=false").replace("epochs=20", "epochs=2")
+    said = [*follow(clone, short).values()]
+    assert all("4 trials: " in each for each in said)
+    assert "on the Pareto front" in said[2]
+    for name in ("two_optimizers", "front"):
+        assert len(clone.read(f"results/{name}/trials.csv").splitlines()) == 5

@@ -13,7 +13,8 @@ import pandas as pd
 from pipeline.cli.formatting import listed, number, percent, plural, span
 from pipeline.report.prose.verdicts import WORDS, factor_words
 from pipeline.statistics.analysis import Analysis
-from pipeline.statistics.declaration import PREVIOUS
+from pipeline.statistics.declaration import OPTIMIZER, PREVIOUS, WIDTH
+from pipeline.statistics.design import setting
 from pipeline.statistics.figures import FIGURES, Question
 from pipeline.statistics.verdicts import Kind
 
@@ -35,7 +36,11 @@ QUESTIONS = {
 }
 """What is asked, and the figure whose contrasts answer it; the other figures are in the table of all contrasts."""
 
-MOST_ACCURATE = "Which optimizer and width is the most accurate?"
+MOST_ACCURATE, OF_OTHERS = (
+    "Which optimizer and width is the most accurate?",
+    "Which configuration is the most accurate?",
+)
+"""The last question: of a comparison of optimizers and widths, and of one in which other values were varied."""
 
 
 def answers(analysis: Analysis) -> list[Answer]:
@@ -47,7 +52,8 @@ def answers(analysis: Analysis) -> list[Answer]:
         Question.EXCESS: [*_sentences(analysis, finished, "excess_loss"), *_risen(analysis, finished)],
     }
     found = [_answer(*QUESTIONS[asked], sentences, analysis) for asked, sentences in said.items()]
-    return [*found, _answer(MOST_ACCURATE, "test_accuracy", most_accurate(analysis, finished), analysis)]
+    asked = OF_OTHERS if {*analysis.contrasts["contrast"]} - {OPTIMIZER, WIDTH} else MOST_ACCURATE
+    return [*found, _answer(asked, "test_accuracy", most_accurate(analysis, finished), analysis)]
 
 
 def _answer(question: str, figure: str, sentences: Sequence[str], analysis: Analysis) -> Answer:
@@ -111,9 +117,8 @@ def _claims(rows: pd.DataFrame, figure: str, other: str) -> str:
 def _values(rows: pd.DataFrame, analysis: Analysis, factor: str, side: str) -> pd.Series:
     """The values of a factor on one side of these contrasts, in words."""
     column = factor.removeprefix("model.") if factor in ("model.width", "model.depth") else factor
-    prefix = "" if column == "optimizer" else f"{column.rpartition('.')[2].replace('_', ' ')} "
     values = rows[f"{side}_configuration"].map(analysis.configurations[column])
-    return values.map(lambda value: f"{prefix}{value}")
+    return values.map(lambda value: str(value) if column == OPTIMIZER else setting(column, value))
 
 
 def _reversals(rows: pd.DataFrame) -> list[str]:
@@ -152,8 +157,8 @@ def most_accurate(analysis: Analysis, finished: pd.DataFrame) -> Sequence[str]:
         return ("No validation samples are held out, and the test file is not for choosing: no best is named.",)
     row = finished[finished.index == analysis.best].iloc[0]
     ends = span(row["test_accuracy_low_images"], row["test_accuracy_high_images"])
-    interval = f" (95 % interval over seeds and images {ends}, {plural(int(row['n']), 'seed')})" if ends else ""
-    test = f"classifies {percent(row['test_accuracy_mean'])} of the test images correctly{interval}."
+    interval = f" (95 % interval over seeds and samples {ends}, {plural(int(row['n']), 'seed')})" if ends else ""
+    test = f"classifies {percent(row['test_accuracy_mean'])} of the test samples correctly{interval}."
     if len(finished) == 1:
         return (f"{row['label']}, the only configuration, {test}",)
     lead = (

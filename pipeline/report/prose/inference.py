@@ -14,6 +14,6 @@ def consistency(found: Consistency) -> str:
             f"than {100 * found.bound:.2f} in {1 - ALPHA:.1%} of cases"
         )
     return (
-        f"{found.only_then} images are right only then, {found.only_now} only now (McNemar's exact test, "
+        f"{found.only_then} samples are right only then, {found.only_now} only now (McNemar's exact test, "
         f"{p_value(found.p)}); there are no three seeds of this configuration here to say more"
     )

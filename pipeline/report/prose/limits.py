@@ -10,7 +10,7 @@ from pipeline.cli.formatting import listed, plural
 from pipeline.report.evidence import Evidence
 from pipeline.statistics import summary
 from pipeline.statistics.analysis import Analysis
-from pipeline.statistics.summary import origin
+from pipeline.statistics.summary import origin, shared_code
 from pipeline.training.result import DIVERGED, FAILED, RunResult
 
 PARTS = {"data": "data", "source": "training code", "numerics": "devices or precisions"}
@@ -50,10 +50,11 @@ def limits(analysis: Analysis) -> list[str]:
 def mixed(results: Sequence[RunResult], who: str) -> list[str]:
     """A sentence for each thing that the finished ones of these runs do not share. `who`: `The runs of sweep on mnist`."""
     finished = [result for result in results if result.finished]
+    code = shared_code(finished)
     found = [
         f"{who} come from different {words}: a mean is over all of them, and only runs that share it are paired."
         for part, words in PARTS.items()
-        if len({origin(result, part) for result in finished}) > 1
+        if len({origin(result, part, code=code) for result in finished}) > 1
     ]
     different = different_environments([result.environment for result in finished])
     return [*found, f"{who} come from {different}."] if different else found

@@ -7,8 +7,7 @@ import pandas as pd
 from pipeline.cli.formatting import layers, listed, percent, plural
 from pipeline.report.evidence import LEAK, Evidence
 from pipeline.statistics import design
-from pipeline.statistics.declaration import TRAIN_SIZE
-from pipeline.statistics.summary import RANKING
+from pipeline.statistics.declaration import NETWORK, TRAIN_SIZE
 from pipeline.training.result import DIVERGED, FAILED
 
 
@@ -16,13 +15,20 @@ def configuration(row: pd.Series) -> str:
     """`adam, width 512`, with the hyper-parameters that it takes to tell it from its like."""
     settings = [word.partition("=") for word in str(row["name"]).split(" ")[1:]]
     shown = [setting(name, _short(value)) for name, _, value in settings]
-    return ", ".join([str(row["optimizer"]), layers(row["hidden"]), *shown])
+    return ", ".join([str(row["optimizer"]), network(row), *shown])
+
+
+def network(row: pd.Series) -> str:
+    """`width 512`; beside other networks `dense, width 512`."""
+    return f"dense, {layers(row['hidden'])}" if row.get(NETWORK) == "dense" else layers(row["hidden"])
 
 
 def setting(name: str, value: object) -> str:
-    """A value of a configuration in words: `dropout 0.5`, `2,000 images`, `2 layers`."""
+    """A value of a configuration in words: `dropout 0.5`, `2,000 samples`, `2 layers`."""
     if name == "depth":
         return plural(int(str(value)), "layer")
+    if str(value) in ("True", "False"):
+        value = str(value).lower()
     return design.setting(TRAIN_SIZE, int(str(value))) if name.endswith("train_size") else design.setting(name, value)
 
 
@@ -54,14 +60,15 @@ def lead(evidence: Evidence) -> str:
     return f"{with_seeds}enough to confirm a difference."
 
 
-def tie(table: pd.DataFrame) -> str:
+def tie(table: pd.DataFrame, ranking: str) -> str:
     """The headline where several configurations of a comparison share the first place; empty where one is alone there."""
     tied = int(table["place"].eq(1).sum())
     if tied < 2:
         return ""
     count = "All" if tied == int((table["n"] > 0).sum()) else str(tied)
-    measure = "validation" if table[f"{RANKING}_mean"].notna().any() else "test"
-    return f"{count} are tied for the first place: their intervals of {measure} accuracy overlap"
+    split = "validation" if table[f"{ranking}_mean"].notna().any() else "test"
+    metric = ranking.partition("_")[2].replace("_", " ")
+    return f"{count} are tied for the first place: their intervals of {split} {metric} overlap"
 
 
 def alarm(evidence: Evidence) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 from pipeline.cli.formatting import p_value, plural, span
 from pipeline.statistics.analysis import Analysis
 from pipeline.statistics.contrasts import COLUMNS
-from pipeline.statistics.declaration import DEPTH, OPTIMIZER, TRAIN_SIZE, WIDTH
+from pipeline.statistics.declaration import DEPTH, NETWORK, OPTIMIZER, TRAIN_SIZE, WIDTH
 from pipeline.statistics.figures import FIGURES
 from pipeline.statistics.verdicts import Kind, Lack
 
@@ -53,9 +53,11 @@ def factor_words(factor: str) -> Factor:
         WIDTH: Factor("widths", "the wider network", "the next narrower one"),
         DEPTH: Factor("depths", "the deeper network", "the next shallower one"),
         TRAIN_SIZE: Factor(
-            "training sizes", "a network trained on more images", "one trained on the next smaller number"
+            "training sizes", "a network trained on more samples", "one trained on the next smaller number"
         ),
     }
+    if factor == NETWORK:
+        return Factor("networks", "a network", "its reference")
     name = factor.rpartition(".")[2].replace("_", " ")
     return known.get(factor, Factor(name, f"a larger {name}", "the next smaller one"))
 

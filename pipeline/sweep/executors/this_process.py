@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 from pipeline.models import devices
@@ -18,6 +19,13 @@ from pipeline.training.outcome import Epoch, Event
 from pipeline.training.result import RunResult
 from pipeline.training.splits import split
 
+Prune = Callable[[PlannedRun, Epoch], bool]
+"""Whether a run ends after this point of its curve; see `pipeline.training.outcome.Prune`."""
+
+
+def never(run: PlannedRun, point: Epoch) -> bool:
+    return False
+
 
 class ThisProcess:
     """An executor whose results are complete but not on disk. It calls `on_start` when libraries are loaded.
@@ -30,8 +38,9 @@ class ThisProcess:
         store: RunStore | None = None,
         on_start: Callable[[], None] = lambda: None,
         on_epoch: Callable[[PlannedRun, Epoch], None] = lambda run, epoch: None,
+        prune: Prune = never,
     ) -> None:
-        self.store, self.on_start, self.on_epoch = store, on_start, on_epoch
+        self.store, self.on_start, self.on_epoch, self.prune = store, on_start, on_epoch, prune
 
     def execute(self, runs: Sequence[PlannedRun]) -> Generator[Outcome]:
         """One device and one data set at a time."""
@@ -44,9 +53,9 @@ class ThisProcess:
             # The digest of a fixed training on this machine and device: which machines compute alike.
             computes = numerics.numerics_class(device)
             self.on_start()
-            checkpoints = self._checkpoints(group)
-            jobs = [run.job for run in group]
-            events = trainer.train(jobs, data, group[0].arrays.classes, device, checkpoints)
+            checkpoints, ends = self._checkpoints(group), partial(self._ends, group)
+            jobs, classes = [run.job for run in group], group[0].arrays.classes
+            events = trainer.train(jobs, data, classes, device, checkpoints, ends)
             with closing(cast("Generator[Event]", events)):
                 for event in events:
                     run = group[event.index]
@@ -61,6 +70,9 @@ class ThisProcess:
         if self.store is None:
             return None
         return RunCheckpoints(self.store.root, [run.key for run in runs], runs[0].device.checkpoint_minutes)
+
+    def _ends(self, runs: Sequence[PlannedRun], point: Epoch) -> bool:
+        return self.prune(runs[point.index], point)
 
 
 def complete(run: PlannedRun, result: RunResult, numerics_class: str) -> RunResult:

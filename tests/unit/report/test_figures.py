@@ -69,3 +69,33 @@ def test_nothing_is_cut_off_at_the_edge_of_a_picture(report):
         shown = matplotlib.image.imread(path)[..., :3]
         edge = np.concatenate([shown[0], shown[-1], shown[:, 0], shown[:, -1]])
         assert edge.min() > 0.9, path.name
+
+
+def swept(**values) -> list:
+    """Runs of adam, two seeds for each value of one field of the model or of training."""
+    [(field, options)] = values.items()
+    base = [factory.job("adam", 64, seed, validation=10_000) for seed in range(2)]
+    part = "model" if field == "dropout" else "training"
+    jobs = [
+        dataclasses.replace(job, **{part: dataclasses.replace(getattr(job, part), **{field: value})})
+        for job in base
+        for value in options
+    ]
+    return [factory.finished(job) for job in jobs]
+
+
+def test_a_factor_of_numbers_is_an_axis_and_one_of_names_has_rows(of_runs):
+    plots = Plots(of_runs(swept(dropout=(0.0, 0.2, 0.5))), None).main
+    assert (plots.gap.name, plots.gap.title) == ("gap_accuracy_by_dropout", "The gap in accuracy, by dropout")
+    assert b"dropout 0.5" in plots.held_out_loss.drawings["width 64"]
+    named = Plots(of_runs(swept(schedule=("constant", "cosine"))), None).main
+    assert named.gap is None
+    assert "adam, width 64, schedule cosine" in named.dumbbells.alternative
+
+
+def test_rows_of_a_table_are_samples_and_no_pictures(of_runs):
+    runs = [factory.finished(factory.job("adam", 64, seed, validation=10_000)) for seed in range(2)]
+    factory.with_network(runs[0])
+    plots = Plots(of_runs(runs, winner=runs[0].key), dataclasses.replace(factory.arrays(), image_shape=(64,)))
+    assert plots.hardest is None
+    assert "on 360 test samples. Rows: the class of a sample" in plots.confusion.caption

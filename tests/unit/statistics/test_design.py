@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 
-from pipeline.config.run_config import Optimizer, RunConfig
+from pipeline.config.run_config import CustomModel, Optimizer, RunConfig
 from pipeline.statistics import design
-from pipeline.statistics.declaration import DEPTH, OPTIMIZER, TRAIN_SIZE, WIDTH, Declaration
+from pipeline.statistics.declaration import DEPTH, NETWORK, OPTIMIZER, TRAIN_SIZE, WIDTH, Declaration
 from pipeline.statistics.summary import values_of
 from pipeline.training.result import DIVERGED, FAILED
 from tests.support import factory
@@ -81,10 +81,10 @@ def test_labels_name_every_factor(declared: Declaration):
     jobs = [job("adam", (64, 64), size, dropout=dropout) for size in (0, 2_000) for dropout in (0.0, 0.5)]
     table, _ = laid(jobs, declared)
     assert table["label"].tolist() == [
-        "adam, width 64, 2 layers, all images, dropout 0.0",
-        "adam, width 64, 2 layers, all images, dropout 0.5",
-        "adam, width 64, 2 layers, 2,000 images, dropout 0.0",
-        "adam, width 64, 2 layers, 2,000 images, dropout 0.5",
+        "adam, width 64, 2 layers, all samples, dropout 0.0",
+        "adam, width 64, 2 layers, all samples, dropout 0.5",
+        "adam, width 64, 2 layers, 2,000 samples, dropout 0.0",
+        "adam, width 64, 2 layers, 2,000 samples, dropout 0.5",
     ]
 
 
@@ -136,8 +136,8 @@ def test_layers_of_unequal_width_are_in_contrasts_of_optimizers_alone(declared):
 
 def test_all_images_are_the_largest_training_size(declared):
     assert named([job(size=size) for size in (0, 10_000, 2_000)], declared, TRAIN_SIZE) == [
-        ("rmsprop, width 64", "rmsprop, width 64, 10,000 images", "rmsprop, width 64, 2,000 images"),
-        ("rmsprop, width 64", "rmsprop, width 64, all images", "rmsprop, width 64, 10,000 images"),
+        ("rmsprop, width 64", "rmsprop, width 64, 10,000 samples", "rmsprop, width 64, 2,000 samples"),
+        ("rmsprop, width 64", "rmsprop, width 64, all samples", "rmsprop, width 64, 10,000 samples"),
     ]
 
 
@@ -183,3 +183,38 @@ def test_words_have_no_order_so_that_the_first_stands_in_for_the_previous(declar
     values = {"training.loss": ("kl_divergence", "categorical_crossentropy"), "model.activation": ("tanh", "relu")}
     name = factor.partition(".")[2]
     assert reference([job(**{name: value}) for value in values[factor]], own, factor).used == values[factor][0]
+
+
+# --- networks
+
+
+def custom(name, optimizer="adam", **arguments) -> RunConfig:
+    build = f"pipeline.models.{name}.build"
+    return dataclasses.replace(job(optimizer), model=CustomModel(name, build, tuple(sorted(arguments.items()))))
+
+
+def test_each_network_against_dense_at_its_own_defaults(declared):
+    residual = [custom("residual", width=width, blocks=2, activation="relu") for width in (64, 128)]
+    jobs = [job("adam", (64,)), job("adam", (512,)), *residual, custom("logistic")]
+    assert named(jobs, declared, NETWORK) == [
+        ("adam, width 64", "adam, residual, width 64", "adam, dense, width 64"),
+        ("adam", "adam, logistic", "adam, dense, width 512"),
+    ]
+    assert reference(jobs, declared, NETWORK).used == "dense"
+    assert named(jobs, declared, WIDTH) == [
+        ("adam", "adam, dense, width 512", "adam, dense, width 64"),
+        ("adam, residual", "adam, residual, width 128", "adam, residual, width 64"),
+    ]
+
+
+def test_arguments_of_a_network_are_factors_under_their_names(declared):
+    jobs = [custom("convolutional", filters=filters, dense=128) for filters in ((16, 32), (8, 8))]
+    assert factors(jobs) == ["model.filters"]
+    assert named(jobs, declared, "model.filters") == [
+        ("adam, convolutional", "adam, convolutional, filters 8, 8", "adam, convolutional, filters 16, 32")
+    ]
+
+
+def test_a_schedule_is_one_factor_whatever_else_it_takes():
+    jobs = [job(schedule="cosine"), job(schedule="staircase", decay=0.5, decay_epochs=1), job()]
+    assert factors(jobs) == ["training.schedule"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -116,3 +117,28 @@ def test_a_finished_run_counts_before_a_later_failure():
     good.started, bad.started = "2025", "2026"
     row = table_of(bad, good).iloc[0]
     assert (row["n"], row["failed"]) == (1, 0)
+
+
+def with_metric(job, value: float):
+    training = dataclasses.replace(job.training, metrics=("my_metrics.macro_f1", "brier_score"))
+    run = factory.finished(dataclasses.replace(job, training=training))
+    run.figures |= {
+        "val/macro_f1": value,
+        "test/macro_f1": value - 0.1,
+        "val/brier_score": 0.1,
+        "test/brier_score": value,
+    }
+    return run
+
+
+def test_an_extra_metric_has_a_mean_and_an_interval_within_its_bounds_and_can_rank():
+    jobs = [factory.job(name, 16, seed, 10) for name in ("adam", "sgd") for seed in range(3)]
+    runs = [with_metric(job, 0.99 - 0.3 * (job.optimizer.name == "adam") + 0.005 * job.seed) for job in jobs]
+    tidy = summary.tidy({"": runs})
+    table = summary.summarise(tidy, "val_macro_f1").set_index("optimizer")
+    assert list(table.index) == ["sgd", "adam"]
+    assert table.loc["adam", "val_macro_f1_mean"] == pytest.approx(0.695)
+    assert table.loc["sgd", "val_macro_f1_high"] == 1
+    assert table.loc["adam", "test_macro_f1_low"] == pytest.approx(0.595 - 4.302653 * 0.005 / math.sqrt(3))
+    assert list(summary.summarise(tidy)["optimizer"]) == ["adam", "sgd"]
+    assert list(summary.summarise(tidy, "test_brier_score")["optimizer"]) == ["adam", "sgd"]

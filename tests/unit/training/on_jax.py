@@ -111,6 +111,14 @@ def patient(data: Split) -> list[int]:
     return [len(result.history["train/loss"]) for result in train(jobs, data, on(3))]
 
 
+def pruned(data: Split) -> list[tuple[str, list[int]]]:
+    """Status and epochs of each run of a stack whose second run ends after two."""
+    jobs = [make_job(seed=seed, epochs=3) for seed in range(3)]
+    events = trainer.train(jobs, data, 10, on(3), prune=lambda point: (point.index, point.epoch) == (1, 2))
+    ends = sorted((event for event in events if isinstance(event, trainer.Done)), key=lambda event: event.index)
+    return [(end.result.status, end.result.epochs) for end in ends]
+
+
 def more(digits: Arrays) -> dict[str, dict[str, float]]:
     """What test_fidelity trains with the engine on TensorFlow too."""
     data = cut(digits, 1100, held_out=200)
@@ -154,6 +162,7 @@ def main(processed: str, found: str) -> None:
     content["out of memory"] = out_of_memory(small)
     content["unlucky"] = unlucky(small)
     content["patient"] = patient(small)
+    content["pruned"] = pruned(small)
     content["more"] = more(digits)
     content["own"] = own(small)
     Path(found).write_text(json.dumps(content))

@@ -174,6 +174,11 @@ def test_each_run_of_a_stack_ends_in_its_own_time(on_jax: dict[str, Any]) -> Non
 
 
 @pytest.mark.slow
+def test_a_run_of_a_stack_is_pruned_alone(on_jax: dict[str, Any]) -> None:
+    assert on_jax["pruned"] == [["finished", [1, 2, 3]], ["pruned", [1, 2]], ["finished", [1, 2, 3]]]
+
+
+@pytest.mark.slow
 def test_a_stack_that_does_not_fit_is_halved_for_good(on_jax: dict[str, Any]) -> None:
     """What had ended stays as it was, and the others have the bits of the smaller stack."""
     assert on_jax["out of memory"]["sizes"] == [8, 4, 2, 2]

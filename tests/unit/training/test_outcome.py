@@ -1,4 +1,4 @@
-"""What a run hands back: finished, diverged or failed; its curve, its gaps, its best epoch."""
+"""What a run hands back: finished, diverged, failed or pruned; its curve, its gaps, its best epoch."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from pipeline.data.arrays import Arrays
 from pipeline.training import engine, reference, trainer
 from pipeline.training.calibration import calibration_error
-from pipeline.training.outcome import Run
-from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
+from pipeline.training.outcome import Epoch, Run
+from pipeline.training.result import DIVERGED, FAILED, FINISHED, PRUNED, RunResult
 from pipeline.training.splits import Part, Split, split
 from tests.support.factory import make_job
 from tests.unit.training.trainer import cut, device, train
@@ -130,6 +130,25 @@ def test_a_failed_run_says_why_and_the_others_finish(data: Split, monkeypatch: p
     assert done[1].result.reason == "RuntimeError: no luck today"
     assert isinstance(done[1].error, RuntimeError)
     assert done[0].error is done[2].error is None
+
+
+@pytest.mark.parametrize("kind", ["engine", "reference"])
+def test_a_pruned_run_ends_after_the_point_that_decided_and_keeps_its_curve(data: Split, kind: str) -> None:
+    asked = []
+
+    def prune(point: Epoch) -> bool:
+        asked.append((point.index, point.epoch))
+        return (point.index, point.epoch) == (1, 4)
+
+    jobs = [make_job(seed=seed, epochs=6, evaluate_every=2) for seed in range(2)]
+    events = trainer.train(jobs, data, 10, device(xla=False, trainer=kind), prune=prune)
+    whole, pruned = sorted((e for e in events if isinstance(e, trainer.Done)), key=lambda end: end.index)
+    assert sorted(asked) == [(0, 2), (0, 4), (1, 2), (1, 4)]  # a run that has trained all its epochs is whole
+    assert (whole.result.status, whole.result.epochs) == (FINISHED, [2, 4, 6])
+    assert (pruned.result.status, pruned.result.reason) == (PRUNED, "after epoch 4")
+    assert (pruned.result.epochs, len(pruned.result.history["val/accuracy"])) == ([2, 4], 2)
+    assert pruned.result.figures.keys() == {"time/train_s", "time/epochs"}
+    assert pruned.result.figures["time/epochs"] == 4
 
 
 # --- the arithmetic, without training

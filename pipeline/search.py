@@ -1,0 +1,57 @@
+"""Search for the values of a configuration that are best on the validation split, by Optuna.
+
+python -m pipeline.search
+python -m pipeline.search dataset=digits n_trials=30 training.epochs=20 optimizer=adam
+python -m pipeline.search 'model.width=tag(log,interval(16,1024))' 'model.depth=range(1,4)' \\
+    'optimizer.learning_rate=tag(log,interval(1e-4,1e-1))' optimizer=adam,rmsprop training.batch_size=32,64,128,256
+python -m pipeline.search objectives=val/accuracy,overfitting_gap/accuracy
+python -m pipeline.search training.epochs=20 pruner=median
+
+Ranges are Hydra's words for sweeps: interval(LOW,HIGH), tag(log,interval(LOW,HIGH)), range(FIRST,END), and choices with
+commas. Keys of whole numbers are drawn as whole numbers. Without a range those of conf/search.yaml are searched; words that
+are neither ranges nor below are those of `python -m pipeline.train`, and hold for every trial.
+
+n_trials is a total: the same command goes on to it after a stop or a kill. A run that is stored already costs nothing; a run
+that diverged counts as accuracy 0. The same seed and batch give the same trials (with pruner=hyperband, batch=1).
+Writes trials.csv beside the study, in results/; plan=true says what it would take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.cli import console
+from pipeline.cli.errors import UserError
+
+DECIDED = ("sweep", "force", "hydra")
+"""Words of `pipeline.train` that this command decides itself."""
+
+
+def main(argv: Sequence[str]) -> int:
+    from pipeline.sweep import search_settings
+
+    defaults, ranges = search_settings.declared()
+    own = [word for word in argv if word.partition("=")[0] in defaults or word.startswith("-") or "=" not in word]
+    settings = search_settings.SearchSettings.of(console.words(own, defaults, __doc__ or ""))
+    shared = [word for word in argv if word not in own]
+    for word in shared:
+        if word.partition("=")[0].partition(".")[0] in DECIDED:
+            raise UserError(f"{word}: decided by this command; expected a range, or a word that holds for every trial")
+
+    from pipeline.sweep import search, search_results, search_space  # Optuna, which takes a second
+
+    found = search.Search(settings, search_space.space_of(shared, ranges))
+    if found.runs.values["plan"]:
+        print("\n".join(found.preview()))
+        return 0
+    study = found.run()
+    for line in search_results.lines(study):
+        print(line)
+    print(f"all trials are in {console.in_checkout(found.folder / search_results.TABLE)}")
+    if found.unsent:
+        raise found.unsent
+    return 0
+
+
+if __name__ == "__main__":
+    console.run(main)

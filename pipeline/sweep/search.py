@@ -1,0 +1,147 @@
+"""A search: Optuna draws the values of a batch of trials, the engine trains them together, and Optuna learns what came of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from typing import Any
+
+from filelock import FileLock, Timeout
+from optuna.trial import FrozenTrial, Trial
+
+from pipeline.cli import console
+from pipeline.cli.errors import UserError
+from pipeline.cli.formatting import duration
+from pipeline.config.compose import ConfigurationError
+from pipeline.config.run_config import digest
+from pipeline.storage import identity
+from pipeline.storage.record import UnreadableRun
+from pipeline.storage.store import RunStore
+from pipeline.sweep import search_results
+from pipeline.sweep.estimate import History, sweep_seconds
+from pipeline.sweep.outcome import Outcome
+from pipeline.sweep.plan import PlannedRun, from_project, look_up, store_root, to_train
+from pipeline.sweep.search_runs import QUESTION, SearchRuns
+from pipeline.sweep.search_settings import SearchSettings
+from pipeline.sweep.search_space import Space
+from pipeline.sweep.search_study import Study, drawn
+from pipeline.sweep.session import Batches, Session
+from pipeline.tracking import TrackingUnavailable
+from pipeline.training.outcome import Epoch
+
+
+class Search:
+    """One study, and the session that trains its trials."""
+
+    def __init__(self, settings: SearchSettings, space: Space) -> None:
+        """Raises UserError if the configuration cannot be searched."""
+        self.settings, self.space = settings, space
+        self.runs = SearchRuns(settings, space)
+        self.declaration = self.runs.declaration()
+        self.name = settings.name or f"{QUESTION}-{digest(self.declaration)[:8]}"
+        self.folder = from_project(settings.out) / self.name
+        self.store = RunStore(store_root(self.runs.values["paths"]["runs"]))
+        device = self.runs.base.device
+        at_a_time = device.stack if device.backend == "jax" else device.workers
+        self.batch = settings.batch or (max(1, at_a_time) if device.trainer == "engine" else 1)
+        self.unsent: UserError | None = None
+        """Why MLflow lacks some of the runs, if it does. They are all on disk."""
+        self._asked: dict[str, Trial] = {}
+        """The trial of each run of the batch that trains."""
+
+    def run(self) -> Study:
+        """Train what is left of the trials; the study as it is then."""
+        identity.environment()  # Cached from here on: somebody may commit or edit while runs train.
+        with self._alone():
+            epochs = self.runs.base.job.training.epochs
+            high = getattr(self.space.distributions.get("training.epochs"), "high", epochs)
+            study = Study(self.name, self.folder, self.settings, self.space.distributions, self.declaration, high)
+            before = self._before(study.trials)
+            prune = None if self.settings.pruner == "none" else lambda run, point: self._ends(study, run, point)
+            batches = Batches(self.name, self.settings.n_trials, before, prune)
+            session = Session((), self.runs.values, batches=batches)
+            try:
+                session.begin()
+                list(session.stored())
+                self._train(study, session)
+                if best := study.best:
+                    key = best[0].user_attrs["key"]
+                    session.publish_best(next((each for each in session.outcomes if each.key == key), None))
+                session.publisher.describe(*search_results.for_mlflow(study, self.folder))
+            except BaseException:
+                session.stop()
+                raise
+            try:
+                session.end()
+            except TrackingUnavailable as error:
+                self.unsent = error
+        return study
+
+    def preview(self) -> list[str]:
+        """What it would take, if no trial were pruned."""
+        values = drawn(self.space.distributions, self.settings.n_trials, self.settings.seed)
+        runs = [run for each in values if (run := self._planned(each)[0])]
+        new = to_train(look_up(tuple(runs), self.store, self.runs.values, single=False))
+        seconds = sweep_seconds(new, History(self.store.records()).seconds_each(new))
+        return [
+            f"plan of {self.settings.n_trials} trials, {self.batch} at a time, in {console.in_checkout(self.folder)}",
+            *(f"  {word}" for word in self.space.words),
+            f"time: about {duration(seconds)}, if none of them is there",
+        ]
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.folder / ".lock", timeout=0):
+                yield
+        except Timeout as error:
+            raise UserError(f"name={self.name}: another command works on this study; wait for its end") from error
+
+    def _before(self, trials: Sequence[FrozenTrial]) -> list[Outcome]:
+        """What earlier commands trained, as far as the store still has it."""
+        outcomes = []
+        for trial in trials:
+            run, _ = self._planned(trial.params)
+            with suppress(KeyError, UnreadableRun):
+                if run is not None:
+                    outcomes.append(Outcome(run, self.store.read(trial.user_attrs["key"])))
+        return outcomes
+
+    def _planned(self, values: dict[str, Any]) -> tuple[PlannedRun | None, str]:
+        """The run of a trial; without one, why its values cannot be together."""
+        try:
+            return self.runs.run(values), ""
+        except ConfigurationError as error:
+            return None, str(error)
+
+    def _train(self, study: Study, session: Session) -> None:
+        started = time.monotonic()
+        while (left := self.settings.n_trials - len(study.trials)) > 0:
+            if self.settings.minutes and time.monotonic() - started >= 60 * self.settings.minutes:
+                return
+            self._train_batch(study, session, min(left, self.batch))
+            search_results.write(study, self.folder)
+
+    def _train_batch(self, study: Study, session: Session, count: int) -> None:
+        planned = [(trial, *self._planned(trial.params)) for trial in study.ask(count)]
+        runs = [(trial, run) for trial, run, _ in planned if run is not None]
+        self._asked = {run.key: trial for trial, run in reversed(runs)}
+        session.add(tuple(run for _, run in runs))
+        list(session.stored())
+        with closing(session.execute()) as ended:
+            for outcome in ended:
+                list(session.take(outcome))
+        for trial, run, why in planned:
+            if run is None:
+                study.refuse(trial, why)
+        outcomes = session.outcomes[len(session.outcomes) - len(runs) :]
+        for (trial, _), outcome in zip(runs, outcomes, strict=True):
+            if outcome.result is None:
+                study.refuse(trial, outcome.reason)
+            else:
+                study.tell(trial, outcome.result)
+
+    def _ends(self, study: Study, run: PlannedRun, point: Epoch) -> bool:
+        return study.prune(self._asked[run.key], point)

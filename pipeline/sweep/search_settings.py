@@ -1,0 +1,128 @@
+"""What a search may spend, how it draws, and what it looks at: conf/search.yaml, with the words of the command line."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, get_type_hints
+
+import yaml
+from annotated_types import Ge, Le, Predicate
+
+from pipeline.cli.errors import UserError
+from pipeline.config import rules
+from pipeline.config.compose import ConfigurationError
+from pipeline.config.values import Choice, Seed, Text, Words
+
+INFINITE = float("inf")
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A figure of a run with the weights at the end of training, none of them of test samples."""
+
+    name: str
+    maximize: bool
+    diverged: float
+    """What counts for a run whose loss is no number."""
+    curve: str = ""
+    """The same at each point of a run's curve; a pruner needs it."""
+
+
+OBJECTIVES = {
+    each.name: each
+    for each in (
+        Objective("val/accuracy", True, 0.0, "val/accuracy"),
+        Objective("val/loss", False, INFINITE, "val/loss"),
+        Objective("best/val_accuracy", True, 0.0, "val/accuracy"),
+        Objective("overfitting_gap/accuracy", False, 1.0, "gap/accuracy"),
+        Objective("overfitting_gap/loss", False, INFINITE, "gap/loss"),
+        Objective("excess/loss", False, INFINITE),
+        Objective("val/macro_f1", True, 0.0),
+        Objective("val/top_2_accuracy", True, 0.0),
+        Objective("val/top_3_accuracy", True, 0.0),
+        Objective("val/top_5_accuracy", True, 0.0),
+        Objective("val/brier_score", False, INFINITE),
+        Objective("time/train_s", False, INFINITE),
+    )
+}
+
+PRUNERS = ("none", "median", "hyperband")
+SAMPLERS = ("tpe", "random", "qmc", "gp")
+
+FolderName = Annotated[
+    str,
+    Predicate(lambda text: 0 < len(text) <= 100 and text.replace("-", "").replace("_", "").isalnum()),
+    Words("a name of letters, digits, - and _: that of a folder"),
+]
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    n_trials: Annotated[int, Ge(1), Le(100_000)]
+    minutes: Annotated[float, Ge(0), Le(100_000)]
+    sampler: Annotated[str, Choice(SAMPLERS)]
+    pruner: Annotated[str, Choice(PRUNERS)]
+    batch: Annotated[int, Ge(0), Le(65_536)]
+    seed: Seed
+    out: Text
+    name: FolderName | None
+    storage: Text | None
+    objectives: tuple[Objective, ...]
+
+    @classmethod
+    def of(cls, texts: Mapping[str, str]) -> SearchSettings:
+        """Raises ConfigurationError with everything that is wrong."""
+        hints = get_type_hints(cls, include_extras=True)
+        plain = [field.name for field in fields(cls) if field.name != "objectives"]
+        values: dict[str, Any] = {name: rules.plain(texts[name]) for name in plain}
+        problems = [rules.complaint(name, value, rules.rule(hints[name])) for name, value in values.items()]
+        names = texts["objectives"].split(",")
+        problems += map(_complaint, names)
+        if any(problems):
+            raise ConfigurationError(list(filter(None, problems)))
+        objectives = tuple(map(objective, names))
+        if len({*names}) < len(names):
+            problems.append(f"objectives={texts['objectives']}: expected each once")
+        if values["sampler"] == "gp" and not importlib.util.find_spec("torch"):
+            without = ", ".join(name for name in SAMPLERS if name != "gp")
+            problems.append(f"sampler=gp: needs torch, which is not installed; install it, or take one of {without}")
+        if values["pruner"] != "none":
+            problems.append(_not_pruned(values["pruner"], objectives))
+        if any(problems):
+            raise ConfigurationError(list(filter(None, problems)))
+        return cls(objectives=objectives, **values)
+
+
+def objective(name: str) -> Objective:
+    """A metric of one's own is maximized."""
+    return OBJECTIVES.get(name) or Objective(name, True, -INFINITE)
+
+
+def _complaint(name: str) -> str | None:
+    if name in OBJECTIVES or (name.startswith("val/") and name.removeprefix("val/").isidentifier()):
+        return None
+    if name.startswith(("test/", "book_gap/", "split_offset/")):
+        return f"objectives={name}: is of the test split, on which nothing may be chosen; expected one such as val/accuracy"
+    known = rules.choice([*OBJECTIVES])
+    return rules.complaint("objectives", name, known)
+
+
+def _not_pruned(pruner: str, objectives: tuple[Objective, ...]) -> str | None:
+    if len(objectives) > 1:
+        return f"pruner={pruner}: needs one objective, came {len(objectives)}; Optuna cannot prune by several"
+    if not objectives[0].curve:
+        with_curve = ", ".join(name for name, each in OBJECTIVES.items() if each.curve)
+        return f"pruner={pruner}: {objectives[0].name} is known at the end of a run alone; expected one of {with_curve}"
+    return None
+
+
+def declared() -> tuple[dict[str, str], dict[str, str]]:
+    """The values of conf/search.yaml as words of a command line would give them, and its space, by key."""
+    try:
+        values = yaml.safe_load((rules.CONF / "search.yaml").read_text("utf-8"))
+        space = {str(key): str(text) for key, text in values.pop("space").items()}
+    except (yaml.YAMLError, KeyError, AttributeError) as error:
+        raise UserError(f"conf/search.yaml: expected values and a space ({' '.join(str(error).split())})") from error
+    return {key: rules.shown(value) for key, value in values.items()}, space

@@ -1,0 +1,145 @@
+"""What a search draws from: Hydra's words for sweeps, as Optuna's distributions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, QuotedString, RangeSweep
+from hydra.errors import HydraException
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from pipeline.config import commandline, rules
+from pipeline.config.compose import ConfigurationError
+
+FIXED = ("dataset", "dataset.validation_size", "dataset.validation", "dataset.validation_seed", "dataset.label_noise")
+"""Keys that decide what the validation accuracy is measured on: trials with different values cannot be compared."""
+
+Value = bool | int | float | str | None
+
+
+@dataclass(frozen=True)
+class Space:
+    """What varies from trial to trial, and the words that hold for all."""
+
+    distributions: dict[str, BaseDistribution]
+    words: list[str]
+    """Of the ranges, as they were typed."""
+    fixed: list[str]
+
+
+def space_of(words: Sequence[str], default: dict[str, str]) -> Space:
+    """The space of a command's `words`; if they have no range, that of `default` (ranges by key) without their keys.
+
+    Raises ConfigurationError with everything that is wrong.
+    """
+    own = [word for word in words if _is_range(word)]
+    fixed = [word for word in words if word not in own]
+    given = [word.partition("=")[0] for word in words]
+    ranges = own or [f"{key}={text}" for key, text in default.items() if key not in given]
+    if problems := commandline.check([*fixed, *map(_ends_of, ranges)], multirun=True):
+        raise ConfigurationError(problems)
+    found = {override.key_or_group: _distribution(override) for override in map(_parsed, ranges)}
+    problems = [problem for problem in found.values() if isinstance(problem, str)]
+    problems += [f"{key}: came several times; expected one range" for key in found if given.count(key) > 1]
+    if not ranges:
+        problems.append(f"{' '.join(words)}: nothing to search; expected a range, such as model.width=interval(16,512)")
+    if problems:
+        raise ConfigurationError(problems)
+    distributions = {key: each for key, each in found.items() if isinstance(each, BaseDistribution)}
+    return Space(distributions, ranges, fixed)
+
+
+def first(distribution: BaseDistribution) -> Value:
+    """The lowest value, or the first choice."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[0]
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    return distribution.low
+
+
+def _parsed(word: str) -> Override:
+    return OverridesParser.create().parse_override(word)
+
+
+def _is_range(word: str) -> bool:
+    try:
+        return _parsed(word).is_sweep_override()
+    except HydraException:
+        return False  # commandline.check says why
+
+
+def _ends_of(word: str) -> str:
+    """An interval as the choice of its two ends, which can be checked."""
+    try:
+        override = _parsed(word)
+    except HydraException:
+        return word
+    value = override.value()
+    if not isinstance(value, IntervalSweep) or override.key_or_group in rules.GROUPS:
+        return word
+    ends = [int(end) if end == int(end) else end for end in _ends(value)[:2]]
+    return f"{override.key_or_group}={','.join(map(repr, ends))}"
+
+
+def _distribution(override: Override) -> BaseDistribution | str:
+    """What a word means; a line if it cannot be searched."""
+    key, typed, value = override.key_or_group, override.input_line, override.value()
+    if key in FIXED or key == "seed" or key.startswith("device"):
+        return f"{typed}: cannot be searched, since trials would not be comparable; expected one value"
+    if isinstance(value, ChoiceSweep):
+        choices = [_scalar(item) for item in value.list]
+        if len(set(map(repr, choices))) < len(choices):
+            return f"{typed}: expected each value once"
+        return CategoricalDistribution(choices)
+    if not isinstance(value, IntervalSweep | RangeSweep) or key in rules.GROUPS:
+        return f"{typed}: expected choice(A,B,…)" + ("" if key in rules.GROUPS else ", interval(LOW,HIGH) or range(…)")
+    if other := value.tags - {"log"}:
+        return f"{typed}: no such tag: {', '.join(sorted(other))}; expected log or none"
+    log = "log" in value.tags
+    low, high, step = _ends(value)
+    if line := _complaint(str(typed), low, high, step, log):
+        return line
+    if all(isinstance(end, int) for end in (low, high, step)) or _is_whole(key, low, high):
+        return IntDistribution(int(low), int(high), log=log, step=int(step or 1))
+    return FloatDistribution(low, high, log=log, step=step)
+
+
+def _ends(value: IntervalSweep | RangeSweep) -> tuple[float, float, float | None]:
+    """Lowest and highest value, and the step; None for a continuous interval."""
+    if isinstance(value, IntervalSweep):
+        assert value.start is not None
+        assert value.end is not None
+        return value.start, value.end, 1 if isinstance(value.start, int) and isinstance(value.end, int) else None
+    start, stop, step = value.start or 0, value.stop, value.step or 1
+    assert stop is not None
+    count = math.ceil((stop - start) / step - 1e-6)  # as in Hydra, the stop is no part of a range
+    return start, start + max(count - 1, 0) * step, step
+
+
+def _complaint(typed: str, low: float, high: float, step: float | None, log: bool) -> str | None:
+    if not low < high:
+        return f"{typed}: expected a low end under the high one"
+    if log and low <= 0:
+        return f"{typed}: expected a low end over 0, for a logarithmic scale"
+    if log and step not in (None, 1):
+        return f"{typed}: expected a step of 1, or none, on a logarithmic scale"
+    return None
+
+
+def _is_whole(key: str, low: float, high: float) -> bool:
+    """Whether the key takes whole numbers alone."""
+    rule = rules.rule_for(key)
+    return rule is not None and not rule.accepts(low + (high - low) / math.pi)
+
+
+def _scalar(value: Any) -> Value:
+    """As Optuna keeps it: a list is the text that a person types."""
+    if isinstance(value, QuotedString):
+        return value.text
+    if isinstance(value, list):
+        return f"[{','.join(rules.shown(_scalar(item)) for item in value)}]"
+    return value

@@ -1,0 +1,195 @@
+"""A study of Optuna: trials are asked for in batches and told when the whole batch has ended.
+
+So a trial's values follow from seed, batch size and the results of earlier batches: not from which run of a batch ends first,
+nor from when a study was stopped and continued.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
+from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from pipeline.cli.errors import UserError
+from pipeline.sweep.search_settings import SearchSettings
+from pipeline.training.outcome import Epoch
+from pipeline.training.result import FAILED, PRUNED, RunResult
+
+JOURNAL = "study.journal"
+
+STARTUP_TRIALS = 10
+"""Trials that TPE draws at random, and that the median pruner lets train whole, before either looks at earlier ones."""
+
+
+class Study:
+    """The trials of one search. One command at a time works on it: see `Search`."""
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        settings: SearchSettings,
+        distributions: Mapping[str, BaseDistribution],
+        declaration: Mapping[str, Any],
+        epochs: int,
+    ) -> None:
+        """Open the study in `folder`, or begin it.
+
+        `declaration`: what its trials have in common, as plain JSON values; UserError if those of the study have something
+        else. `epochs`: the most that a run trains, for the pruner.
+        """
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+        self.name, self.settings, self.distributions = name, settings, dict(distributions)
+        directions = [
+            StudyDirection.MAXIMIZE if each.maximize else StudyDirection.MINIMIZE for each in settings.objectives
+        ]
+        self._study = optuna.create_study(
+            study_name=name,
+            storage=_storage(settings.storage, folder),
+            pruner=_pruner(settings.pruner, epochs),
+            directions=directions,
+            load_if_exists=True,
+        )
+        self._reported: dict[int, set[int]] = {}
+        self._lock = threading.Lock()
+        self._declare(declaration)
+        self._retry()
+
+    def _declare(self, declaration: Mapping[str, Any]) -> None:
+        before = self._study.user_attrs.get("declaration")
+        if before is None:
+            self._study.set_user_attr("declaration", declaration)
+            names = [each.name for each in self.settings.objectives]
+            self._study.set_metric_names(names)
+        elif before != declaration:
+            keys = sorted(key for key in {*before, *declaration} if before.get(key) != declaration.get(key))
+            shown = ", ".join(f"{key} ({before.get(key)}, now {declaration.get(key)})" for key in keys[:3])
+            more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+            raise UserError(
+                f"name={self.name}: its trials have another {shown}{more}; expected the same, or a new name"
+            )
+
+    def _retry(self) -> None:
+        """Ask again for the trials of a command that was killed; what of them is in the store costs nothing."""
+        for trial in self._study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+            self._study.tell(trial.number, state=TrialState.FAIL)
+            self._study.enqueue_trial(trial.params)
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """Those that ended, in the order in which they were asked for; not those that an earlier command left unfinished."""
+        ended = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+        return [trial for trial in self._study.get_trials(deepcopy=False, states=ended) if "status" in trial.user_attrs]
+
+    @property
+    def best(self) -> list[FrozenTrial]:
+        """The best trial, or all that no other one is better than in one objective and as good in the others."""
+        return sorted(self._study.best_trials, key=lambda trial: trial.number)[: None if self._several else 1]
+
+    @property
+    def _several(self) -> bool:
+        return len(self.settings.objectives) > 1
+
+    def ask(self, count: int) -> list[Trial]:
+        """The next trials, drawn from all that is told so far."""
+        self._study.sampler = _sampler(self.settings, len(self.trials))
+        return [self._study.ask(self.distributions) for _ in range(count)]
+
+    def prune(self, trial: Trial, point: Epoch) -> bool:
+        """Whether the run of `trial` ends after this point; several threads may ask."""
+        with self._lock:
+            self._report(trial, point.epoch, point.metrics[self.settings.objectives[0].curve])
+            return trial.should_prune()
+
+    def _report(self, trial: Trial, epoch: int, value: float) -> None:
+        reported = self._reported.setdefault(trial.number, set())
+        if epoch not in reported:
+            trial.report(value, epoch)
+            reported.add(epoch)
+
+    def tell(self, trial: Trial, result: RunResult) -> None:
+        """Note what became of a trial. A run that diverged is as bad as can be, one that failed says nothing."""
+        for name in ("key", "name", "status", "reason"):
+            trial.set_user_attr(name, getattr(result, name))
+        for name in ("time/epochs", "time/train_s"):
+            trial.set_user_attr(name, result.figures.get(name, 0))
+        if self.settings.pruner != "none" and (curve := result.history.get(self.settings.objectives[0].curve)):
+            for epoch, value in zip(result.epochs, curve, strict=True):
+                if np.isfinite(value):
+                    self._report(trial, epoch, value)
+        if result.status == FAILED:
+            self._study.tell(trial, state=TrialState.FAIL)
+        elif result.status == PRUNED:
+            self._study.tell(trial, state=TrialState.PRUNED)
+        else:
+            figures = result.figures
+            values = [figures[each.name] if result.finished else each.diverged for each in self.settings.objectives]
+            self._study.tell(trial, values)
+
+    def refuse(self, trial: Trial, reason: str) -> None:
+        """Note that a trial has no result, and why."""
+        trial.set_user_attr("status", "refused")
+        trial.set_user_attr("reason", reason)
+        self._study.tell(trial, state=TrialState.FAIL)
+
+
+def drawn(distributions: Mapping[str, BaseDistribution], count: int, seed: int) -> list[dict[str, Any]]:
+    """The values of so many trials, at random."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=RandomSampler(seed=seed))
+    return [study.ask(dict(distributions)).params for _ in range(count)]
+
+
+def _storage(address: str | None, folder: Path) -> BaseStorage:
+    if address is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        journal = folder / JOURNAL
+        _mend(journal)
+        return JournalStorage(JournalFileBackend(str(journal)))
+    try:
+        return RDBStorage(address)
+    except Exception as error:
+        why = " ".join(str(error).split())[:300]
+        raise UserError(f"storage={address}: Optuna cannot use this ({type(error).__name__}: {why})") from error
+
+
+def _mend(journal: Path) -> None:
+    """Remove a last line that a kill cut off: Optuna would write the next one behind it, and read neither."""
+    if journal.exists() and not (content := journal.read_bytes()).endswith(b"\n"):
+        with journal.open("r+b") as file:
+            file.truncate(content.rfind(b"\n") + 1)
+
+
+def _pruner(name: str, epochs: int) -> BasePruner:
+    if name == "median":
+        return MedianPruner(n_startup_trials=STARTUP_TRIALS)
+    return HyperbandPruner(max_resource=epochs) if name == "hyperband" else NopPruner()
+
+
+def _sampler(settings: SearchSettings, told: int) -> BaseSampler:
+    """The sampler of the batch after so many trials: with a seed of its own, since a new process begins anew with it."""
+    seed = int(np.random.SeedSequence([settings.seed, told]).generate_state(1)[0])
+    if settings.sampler == "random":
+        return RandomSampler(seed=seed)
+    if settings.sampler == "qmc":
+        # Its sequence has one seed; the study knows the place in it.
+        first = int(np.random.SeedSequence(settings.seed).generate_state(1)[0])
+        return QMCSampler(
+            scramble=True, seed=first, independent_sampler=RandomSampler(seed=seed), warn_independent_sampling=False
+        )
+    if settings.sampler == "gp":
+        return GPSampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
+    return TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS, multivariate=True)
