@@ -94,7 +94,7 @@ class Search:
     def _alone(self) -> Iterator[None]:
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            with FileLock(self.folder / ".lock", timeout=0):
+            with FileLock(self.folder / ".study.lock", timeout=0):
                 yield
         except Timeout as error:
             raise UserError(f"name={self.name}: another command works on this study; wait for its end") from error
