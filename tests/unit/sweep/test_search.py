@@ -365,7 +365,10 @@ def test_one_command_at_a_time_works_on_a_study(place: Place) -> None:
     from filelock import FileLock
 
     (place.root / "s").mkdir()
-    with FileLock(place.root / "s" / ".study.lock"), pytest.raises(UserError, match="another command works on this study"):
+    with (
+        FileLock(place.root / "s" / ".study.lock"),
+        pytest.raises(UserError, match="another command works on this study"),
+    ):
         place.search("n_trials=2")
 
 
