@@ -199,9 +199,9 @@ class RunConfig:
         if isinstance(self.model, Model):
             return self.model.hidden
         arguments = dict(self.model.arguments)
-        return (
-            arguments.get("hidden") or (arguments["width"],) * arguments.get("depth", 1) if "width" in arguments else ()
-        )
+        if "hidden" in arguments:
+            return tuple(arguments["hidden"])
+        return (arguments["width"],) * arguments.get("depth", 1) if "width" in arguments else ()
 
     @property
     def width(self) -> int | None:

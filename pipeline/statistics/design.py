@@ -288,7 +288,7 @@ def _place(factor: str, level: Any) -> float:
 def _at(factor: str, kept: Sequence[str], own: Values) -> str:
     """What both configurations of a contrast share, in words."""
     words = [] if factor == OPTIMIZER else [str(own[NAME])]
-    if factor in (WIDTH, DEPTH) and own[NETWORK] != "dense":
+    if factor in (WIDTH, DEPTH) and (NETWORK in kept or own[NETWORK] != "dense"):
         words.append(own[NETWORK])
     if factor == WIDTH:
         words += [plural(own[DEPTH], "layer")] if own[DEPTH] > 1 else []
@@ -297,6 +297,7 @@ def _at(factor: str, kept: Sequence[str], own: Values) -> str:
     elif factor == NETWORK:
         words += [layers("x".join(map(str, own[HIDDEN])))] if HIDDEN in own else []
     else:
+        words += ["dense"] if NETWORK in kept and own[NETWORK] == "dense" else []
         words.append(own[SHAPE])
     others = [name for name in kept if name not in (*CONTRASTED, NETWORK, WIDTH, DEPTH)]
     return ", ".join([*words, *settings(others, own)])

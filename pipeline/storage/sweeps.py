@@ -39,7 +39,9 @@ _KEY = (
     r"\+{0,2}(?:(?:dataset|model|optimizer|training|device|experiment|sweep|seed|question|retry|force)(?:[./]\w+)*"
     r"|paths\.(?:data|runs)|fail_fast|tags|note)="
 )
-HARMLESS = re.compile(rf"python -m pipeline\.train(?: {_KEY}[\w.,:+/-]*| '{_KEY}[\w .,:+/=()\[\]{{}}-]*')*")
+HARMLESS = re.compile(
+    rf"python -m pipeline\.train(?: tracking=\w+| {_KEY}[\w.,:+/-]*| '{_KEY}[\w .,:+/=()\[\]{{}}-]*')*"
+)
 """A command that trains runs and nothing else: no address, nothing that a shell or Hydra would replace."""
 
 EARLIER = {"trained", "train_seconds", "peak_memory_mb", "machine", "workers"}

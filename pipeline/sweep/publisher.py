@@ -46,7 +46,8 @@ class Publisher:
         self, tracker: Tracker, store: RunStore, question: str, names: Mapping[RunConfig, str] | None = None
     ) -> None:
         """`names` are those that the plan gives its runs."""
-        self.tracker, self.store, self.question, self.names = tracker, store, question, names or {}
+        self.tracker, self.store, self.question = tracker, store, question
+        self.names = {} if names is None else names  # the mapping itself, which grows where runs come in batches
         self.parent: str | None = None
         """The MLflow run that stands for this sweep."""
         self.under: str | None = None

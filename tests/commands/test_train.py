@@ -440,7 +440,9 @@ def test_a_diverged_run_is_told_and_kept(place: Callable[[], Place]) -> None:
     words = ["optimizer=sgd", "model.width=4", "training.batch_size=20", "training.epochs=2"]
     said = where.train("-m", *words, "optimizer.learning_rate=1000,0.1", "optimizer.weight_decay=1000")
     assert [run.status for run in where.runs] == [DIVERGED, DIVERGED]
-    assert "sgd-w4-d1-s0 diverged: running/loss is nan after epoch 1\n  again: python -m pipeline.train" in said.out
+    assert (
+        "sgd-w4-d1-lr1000-s0 diverged: running/loss is nan after epoch 1\n  again: python -m pipeline.train" in said.out
+    )
     assert [lost.status for lost in where.record.lost] == [DIVERGED, DIVERGED]
     assert "diverged: running/loss is nan" in where.log(0)
 

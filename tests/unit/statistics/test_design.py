@@ -202,7 +202,7 @@ def test_each_network_against_dense_at_its_own_defaults(declared):
     ]
     assert reference(jobs, declared, NETWORK).used == "dense"
     assert named(jobs, declared, WIDTH) == [
-        ("adam", "adam, dense, width 512", "adam, dense, width 64"),
+        ("adam, dense", "adam, dense, width 512", "adam, dense, width 64"),
         ("adam, residual", "adam, residual, width 128", "adam, residual, width 64"),
     ]
 

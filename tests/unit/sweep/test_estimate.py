@@ -54,7 +54,7 @@ def test_a_plan_says_why_stored_runs_do_not_count(
     identity: dict[str, Any], sources: dict[str, str], why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     then = result(sources={"data/idx.py": "1" * 64})
-    monkeypatch.setattr(changes.identity, "changed_sources", lambda then, numerics: list(sources))
+    monkeypatch.setattr(changes.identity, "changed_sources", lambda *_: list(sources))
     other = seeded(5)
     said = preview.why_new([New(then.job, **identity), New(other.job)], [then])  # type: ignore[list-item]
     assert said == [f"1 of these is stored but cannot count, since this has changed: {why}"]
