@@ -22,6 +22,8 @@ from collections.abc import Sequence
 
 from pipeline.cli import console
 from pipeline.cli.errors import UserError
+from pipeline.cli.formatting import nearest
+from pipeline.config import rules
 
 DECIDED = ("sweep", "force", "hydra")
 """Words of `pipeline.train` that this command decides itself."""
@@ -35,8 +37,11 @@ def main(argv: Sequence[str]) -> int:
     settings = search_settings.SearchSettings.of(console.words(own, defaults, __doc__ or ""))
     shared = [word for word in argv if word not in own]
     for word in shared:
-        if word.partition("=")[0].partition(".")[0] in DECIDED:
+        key = word.partition("=")[0]
+        if key.partition(".")[0] in DECIDED:
             raise UserError(f"{word}: decided by this command; expected a range, or a word that holds for every trial")
+        if rules.rule_for(key) is None and key not in rules.GROUPS and (near := nearest(key, defaults)):
+            raise UserError(f"{key}: no such key{near}")
 
     from pipeline.sweep import search, search_results, search_space  # Optuna, which takes a second
 

@@ -17,7 +17,6 @@ from urllib.parse import unquote, urlsplit
 from pipeline.cli.errors import UserError
 from pipeline.tracking import describe, process
 from pipeline.tracking.describe import Point
-from pipeline.training.result import PRUNED
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -96,6 +95,8 @@ def record(client: MlflowClient, entry: Entry, live: dict[str, list[Point]], res
     check_folder(client, run_id, entry.artifacts)
     client.log_text(run_id, describe.provenance(result), describe.PROVENANCE)
     _describe_data(client, run_id, entry.result)
+    from pipeline.training.result import PRUNED  # with numpy, which opening a store does without
+
     ended_well = result.finished or result.status == PRUNED
     client.set_terminated(run_id, FINISHED if ended_well else FAILED, describe.span(result)[1])
     live.pop(run_id, None)

@@ -20,9 +20,8 @@ from pipeline.cli.errors import UserError
 from tests.support.imports import COMMANDS
 from tests.unit.training.command import Said, command
 
-OTHERS = [
-    name for name in COMMANDS if name not in ("pipeline.train", "pipeline.tune", "pipeline.sweep.executors.worker")
-]
+OWN_WORDS = ("pipeline.train", "pipeline.search", "pipeline.tune", "pipeline.sweep.executors.worker")
+OTHERS = [name for name in COMMANDS if name not in OWN_WORDS]
 WRONG = ["optimizzer=adm"]
 """A word that no command takes."""
 
