@@ -28,6 +28,10 @@ class RunCheckpoints:
         self._folder, self._keys = runs / FOLDER, keys
         self.seconds = 60 * minutes or math.inf
 
+    def found(self) -> int:
+        """How many runs have one."""
+        return sum(self._file(index).is_file() for index in range(len(self._keys)))
+
     def load(self, index: int) -> Checkpoint | None:
         """None also for a damaged one: the run then starts anew."""
         try:

@@ -25,6 +25,7 @@ from pipeline.config.rules import options
 from pipeline.data.arrays import Arrays
 from pipeline.models import networks
 from pipeline.storage.locks import LOCK
+from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import Ledger
 from pipeline.sweep.weights import Candidates
 from pipeline.training import engine, trainer
@@ -643,3 +644,28 @@ def test_a_single_run_that_finished_leaves_no_record_of_a_sweep(place: Callable[
     where = place()
     where.train("seed=0", "model.width=4", "training.epochs=1")
     assert list(Ledger(where.store)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.fault("SIGKILL")
+def test_a_long_run_that_is_killed_goes_on_from_its_checkpoint(tmp_path: Path, processed: Path) -> None:
+    words = ["dataset=digits", "optimizer=adam", "training.epochs=1500", "training.evaluate_every=500", "tracking=none"]
+    words += ["model.width=64", "device.checkpoint_minutes=0.01", f"paths.data={processed}"]
+
+    def start(runs: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "pipeline.train", *words, f"paths.runs={tmp_path / runs}"]
+        return subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True)
+
+    killed = start("runs")
+    while not list((tmp_path / "runs").glob(".checkpoints/*.npz")):
+        assert killed.poll() is None
+        time.sleep(0.05)
+    killed.kill()
+    killed.communicate()
+    said, _ = start("runs").communicate()
+    assert "1 run of these goes on from a checkpoint" in said
+    start("undisturbed").communicate()
+    again, undisturbed = (RunStore(tmp_path / name) for name in ("runs", "undisturbed"))
+    [key] = undisturbed.keys()
+    assert bits(again.read(key)) == bits(undisturbed.read(key))
+    assert not list((tmp_path / "runs" / ".checkpoints").iterdir())

@@ -8,10 +8,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
+from pipeline.cli.formatting import plural
 from pipeline.models import devices
 from pipeline.storage import identity, numerics
 from pipeline.storage.checkpoints import RunCheckpoints
 from pipeline.storage.store import RunStore
+from pipeline.sweep.messages import say
 from pipeline.sweep.outcome import Outcome
 from pipeline.sweep.plan import ASKED_STACK, PlannedRun, in_stack
 from pipeline.training import trainer
@@ -69,7 +71,10 @@ class ThisProcess:
     def _checkpoints(self, runs: Sequence[PlannedRun]) -> RunCheckpoints | None:
         if self.store is None:
             return None
-        return RunCheckpoints(self.store.root, [run.key for run in runs], runs[0].device.checkpoint_minutes)
+        checkpoints = RunCheckpoints(self.store.root, [run.key for run in runs], runs[0].device.checkpoint_minutes)
+        if found := checkpoints.found():
+            say(f"{plural(found, 'run')} of these go{'es' * (found == 1)} on from a checkpoint")
+        return checkpoints
 
     def _ends(self, runs: Sequence[PlannedRun], point: Epoch) -> bool:
         return self.prune(runs[point.index], point)
