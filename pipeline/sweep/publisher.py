@@ -64,7 +64,8 @@ class Publisher:
         self._live: dict[str, str] = {}
         """Ids of the runs that are RUNNING in the store, by key."""
         self._training: dict[str, _Training] = {}
-        self._samples = 0
+        self._begun, self._step = 0, -1
+        """When the parent run began (milliseconds since 1970), and the step of its last sample."""
         self._written = -WRITE_SECONDS
         self._writing = False
         """Whether a write waits: a store that hangs does not get a queue of them."""
@@ -150,13 +151,15 @@ class Publisher:
                     self.tracker.add(self._live[run.key], points)
 
     def measure(self, sample: Mapping[str, float]) -> None:
-        """Add a sample of this machine to the parent run."""
-        at, step = int(time.time() * 1000), self._samples
-        self._samples += 1
+        """Add a sample of this machine to the parent run; its step is the seconds since the sweep was first begun."""
+        at = int(time.time() * 1000)
 
         def task() -> None:
             if self.parent:
+                self._begun = self._begun or self.tracker.begun(self.parent)
+                step = max((at - self._begun) // 1000, self._step + 1)
                 self.tracker.add(self.parent, [Point(name, value, step, at) for name, value in sample.items()])
+                self._step = step
 
         self._put(task)
 

@@ -52,8 +52,8 @@ from pipeline.tracking.tracker import Tracker
 
 published, publish = [], Tracker.publish
 
-def killed(*words):
-    published.append(publish(*words))
+def killed(*words, **named):
+    published.append(publish(*words, **named))
     if len(published) == 2:
         os.kill(os.getpid(), signal.SIGKILL)
     return published[-1]

@@ -131,7 +131,7 @@ def test_a_run_that_was_killed_is_one_row_when_it_is_trained(
     workspace: Workspace, at_epoch: Callable[[int, Callable[[], None]], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(Session, "_publish_stored", lambda *_: None)
+        patch.setattr(Session, "stop", lambda *_: None)
         at_epoch(2, lambda: os.kill(os.getpid(), signal.SIGINT))
         assert workspace.tracked(*SINGLE, "training.epochs=40").status == 130
     monkeypatch.undo()

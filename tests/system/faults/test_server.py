@@ -119,8 +119,8 @@ def test_away_for_a_while_in_the_middle(workspace: Workspace, mlflow: Mlflow, mo
     mlflow.start()
     publish, away = publisher.Tracker.publish, threading.Event()
 
-    def interrupted(self: Any, *rest: Any) -> dict[str, str]:
-        ids = publish(self, *rest)
+    def interrupted(self: Any, *rest: Any, **named: Any) -> dict[str, str]:
+        ids = publish(self, *rest, **named)
         if not away.is_set():
             away.set()
             mlflow.stop()
