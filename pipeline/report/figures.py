@@ -122,6 +122,10 @@ def set_ticks(ax: Axes, axis: Axis, which: str, ends: Sequence[float], distance:
         getattr(ax, f"set_{which}ticks")([float(axis.scale(tick)) for tick in shown], labels)
 
 
+WIDEST_TITLE, LONGEST_TITLE = 32, 48
+"""Letters of a panel's title in full size, and at all: a longer one is written smaller, then cut between words."""
+
+
 def sheet(panels: Mapping[str, Callable[[list[Axes]], None]], rows: int = 1, beside: float = 0.8) -> Figure:
     """A panel for each title: `rows` pairs of axes, one above the other, handed to the function that draws them.
 
@@ -138,7 +142,9 @@ def sheet(panels: Mapping[str, Callable[[list[Axes]], None]], rows: int = 1, bes
         draw(axes)
         for ax in axes[:-1]:
             ax.set(xlabel="", xticklabels=[])
-        axes[0].set_title(title, loc="left", fontsize=10.5, weight="bold", pad=6)
+        short = textwrap.shorten(title, LONGEST_TITLE, placeholder=" …")
+        size = min(10.5, 10.5 * WIDEST_TITLE / max(len(short), 1))
+        axes[0].set_title(short, loc="left", fontsize=size, weight="bold", pad=6)
         if len(axes[0].get_legend_handles_labels()[0]):
             axes[0].legend(loc="upper left", bbox_to_anchor=(1, 1), borderaxespad=0, fontsize=8.5)
     return figure

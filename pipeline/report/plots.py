@@ -34,6 +34,7 @@ Panel = Callable[[list[Axes]], None]
 CURVE_LOOKS: Looks = {
     "training": {"color": style.TRAIN, "linestyle": "-"},
     "held out": {"color": style.HELD, "linestyle": (0, (5, 1.4))},
+    "test": {"color": style.HELD, "linestyle": (0, (5, 1.4))},
 }
 
 
@@ -341,9 +342,10 @@ def _learning_curves(evidence: Evidence, question: tuple[str, str]) -> Plot | No
 
 
 def _curves(bands: pd.DataFrame, configuration: str) -> list[list[Line]]:
-    """Training and held-out lines of loss, and of accuracy."""
+    """Training and held-out lines of loss, and of accuracy; those of the test file where nothing is held out."""
     own = bands[bands["configuration"].eq(configuration)]
-    splits = {"training": own[own["split"].eq("train")], "held out": own[own["split"].ne("train")]}
+    other = "held out" if own["split"].eq("val").any() else "test"
+    splits = {"training": own[own["split"].eq("train")], other: own[own["split"].ne("train")]}
     return [[_line(rows, name, "epoch", figure) for name, rows in splits.items()] for figure in ("loss", "accuracy")]
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import re
 
 import matplotlib.image
 import numpy as np
+import pytest
 
+from pipeline.report import figures, style
 from pipeline.report import plots as drawn
-from pipeline.report import style
 from pipeline.report.plots import Plots
 from tests.support import factory
 
@@ -69,6 +71,14 @@ def test_nothing_is_cut_off_at_the_edge_of_a_picture(report):
         shown = matplotlib.image.imread(path)[..., :3]
         edge = np.concatenate([shown[0], shown[-1], shown[:, 0], shown[:, -1]])
         assert edge.min() > 0.9, path.name
+
+
+@pytest.mark.parametrize("title", ["momentum, width 512, 10,000 samples", "momentum, " + "dropout 0.5, " * 9])
+def test_a_long_title_stays_in_its_panel(title):
+    figure = figures.sheet({title: lambda axes: axes[0].plot([0, 1])})
+    png = matplotlib.image.imread(io.BytesIO(style.png(figure)))[..., :3]
+    assert png[:, -3:].min() > 0.9
+    assert png[:40].min() < 0.5, "there is a title"
 
 
 def swept(**values) -> list:
