@@ -9,7 +9,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -58,11 +58,12 @@ class PlannedRun:
     def name(self) -> str:
         return self.called or self.job.name
 
-    def begun(self) -> RunResult:
+    def begun(self, at: datetime) -> RunResult:
         """The record of the run while it trains: no numbers yet."""
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        environment = identity.environment()
-        return RunResult(self.key, self.job, "running", identity=self.identity, environment=environment, started=now)
+        environment, started = identity.environment(), at.isoformat(timespec="milliseconds")
+        return RunResult(
+            self.key, self.job, "running", identity=self.identity, environment=environment, started=started
+        )
 
     @property
     def command(self) -> str:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.cli.errors import without_logins
@@ -32,10 +33,12 @@ ELSEWHERE = "runs.of_other_sweeps"
 
 @dataclass
 class _Training:
-    """A run in training: since when, and its points that are not in the store."""
+    """A run in training, and its points that are not in the store."""
 
     run: PlannedRun
     since: float
+    """By the monotonic clock; long ago for a run that is shown at once."""
+    begun: datetime = field(default_factory=lambda: datetime.now(UTC))
     points: list[Point] = field(default_factory=list)
 
 
@@ -134,21 +137,23 @@ class Publisher:
             return
         self._written, self._writing = now, True
         due = []
-        for other in self._training.values():
+        for other in list(self._training.values()):
             if now - other.since >= WRITE_SECONDS:
-                due.append((other.run, other.points))
-                other.points = []
+                due.append(other)
+                self._training[other.run.key] = replace(other, points=[])
         self._put(lambda: self._write(due))
 
-    def _write(self, due: Sequence[tuple[PlannedRun, list[Point]]]) -> None:
+    def _write(self, due: Sequence[_Training]) -> None:
         """Write points of runs in training. The result has them all, so those that are not taken are not tried again."""
         self._writing = False
         with suppress(TrackingUnavailable):
-            for run, points in due if self._trouble is None else ():
+            for training in due if self._trouble is None else ():
+                run = training.run
                 if run.key not in self._live:
-                    self._live[run.key] = self.tracker.start(run.begun(), self.question, self.under, run.name)
-                if points and self._live[run.key]:
-                    self.tracker.add(self._live[run.key], points)
+                    begun = run.begun(training.begun)
+                    self._live[run.key] = self.tracker.start(begun, self.question, self.under, run.name)
+                if training.points and self._live[run.key]:
+                    self.tracker.add(self._live[run.key], training.points)
 
     def measure(self, sample: Mapping[str, float]) -> None:
         """Add a sample of this machine to the parent run; its step is the seconds since the sweep was first begun."""
@@ -216,7 +221,7 @@ class Publisher:
         left = list(self._training.values())
 
         def task() -> None:
-            self._write([(training.run, training.points) for training in left if training.run.key in self._live])
+            self._write([training for training in left if training.run.key in self._live])
             for run_id in filter(None, self._live.values()):
                 self.tracker.end(run_id, "KILLED")
             self._live.clear()

@@ -98,7 +98,9 @@ def record(client: MlflowClient, entry: Entry, live: dict[str, list[Point]], res
     from pipeline.training.result import PRUNED  # with numpy, which opening a store does without
 
     ended_well = result.finished or result.status == PRUNED
-    client.set_terminated(run_id, FINISHED if ended_well else FAILED, describe.span(result)[1])
+    # The seconds of training leave out evaluation: a run that was shown while it trained may have begun later than they end.
+    begun = run.info.start_time if run else 0
+    client.set_terminated(run_id, FINISHED if ended_well else FAILED, max(describe.span(result)[1], begun))
     live.pop(run_id, None)
     return ids(run_id, entry.experiment_id, entry.parent, result.status)
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from pipeline.tracking import Tracker
 from tests.unit.tracking.conftest import Filled
-from tests.unit.tracking.factory import DATA_DIGEST
+from tests.unit.tracking.factory import DATA_DIGEST, make_result
 
 
 def search(filled: Filled, query: str, **more: list[str]) -> list[str]:
@@ -77,3 +81,14 @@ def test_runs_are_sorted_by_the_overfitting_gap(filled: Filled) -> None:
 def test_diverged_run_is_failed_with_its_reason(filled: Filled) -> None:
     run = filled.client.get_run(filled.diverged_ids["run_id"])
     assert (run.info.status, run.data.tags["status"], run.data.tags["reason"]) == ("FAILED", "diverged", "loss is nan")
+
+
+def test_a_run_that_was_shown_while_it_trained_never_ends_before_it_begins(fresh: Callable[[], Tracker]) -> None:
+    """The seconds of training leave out evaluation, so that the run may have been shown first when they are over."""
+    tracker, result = fresh(), make_result()
+    late = datetime.fromisoformat(result.started) + timedelta(seconds=result.figures["time/train_s"] + 60)
+    shown = replace(result, status="running", history={}, epochs=[], figures={}, started=late.isoformat())
+    run_id = tracker.start(shown, "e")
+    assert tracker.publish(result, "e")["run_id"] == run_id
+    info = tracker.connection.client.get_run(run_id).info
+    assert info.end_time >= info.start_time == int(late.timestamp() * 1000)
