@@ -31,8 +31,8 @@ def main(argv: Sequence[str]) -> int:
         if reason not in REASONS:
             raise UserError(f"only={reason}: expected some of {', '.join(REASONS)}{nearest(reason, REASONS)}")
     store, tracker = RunStore(home() / options["runs"]), open_tracker(options["tracking"])
-    there = kept.is_there(tracker)
-    deleted, registered = (kept.deleted_keys(tracker), kept.registered_keys(tracker)) if there else (set(), set())
+    deleted = kept.deleted_keys(tracker) if tracker.exists else set()
+    registered = kept.registered_keys(tracker) if tracker.exists else set()
     with locks.locked(store.root):
         items = [item for item in removable(store, deleted, registered) if item.reason in reasons]
         total = show(items)

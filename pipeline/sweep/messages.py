@@ -79,7 +79,7 @@ def say_lost(outcomes: Sequence[Outcome]) -> None:
     if cut_off:
         runs, them = (f"{len(cut_off)} runs were", "them") if len(cut_off) > 1 else ("1 run was", "it")
         named = f"{cut_off[0].run.name}{' …' if len(cut_off) > 1 else ''}"
-        say(f"{runs} not trained to the end ({named}); the same command trains {them} from the first epoch")
+        say(f"{runs} not trained to the end ({named}); the same command trains {them}")
 
 
 def say_summary(outcomes: Sequence[Outcome], best: Outcome | None, single: bool, seconds: float) -> None:

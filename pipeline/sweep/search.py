@@ -28,7 +28,6 @@ from pipeline.sweep.search_space import Space
 from pipeline.sweep.search_study import Study, drawn
 from pipeline.sweep.session import Batches, Session
 from pipeline.tracking import TrackingUnavailable
-from pipeline.training.outcome import Epoch
 
 
 class Search:
@@ -58,7 +57,9 @@ class Search:
             high = getattr(self.space.distributions.get("training.epochs"), "high", epochs)
             study = Study(self.name, self.folder, self.settings, self.space.distributions, self.declaration, high)
             before = self._before(study.trials)
-            prune = None if self.settings.pruner == "none" else lambda run, point: self._ends(study, run, point)
+            prune = (
+                None if self.settings.pruner == "none" else lambda run, point: study.prune(self._asked[run.key], point)
+            )
             batches = Batches(self.name, self.settings.n_trials, before, prune)
             session = Session((), self.runs.values, batches=batches)
             try:
@@ -142,6 +143,3 @@ class Search:
                 study.refuse(trial, outcome.reason)
             else:
                 study.tell(trial, outcome.result)
-
-    def _ends(self, study: Study, run: PlannedRun, point: Epoch) -> bool:
-        return study.prune(self._asked[run.key], point)

@@ -73,10 +73,12 @@ def _short(value: Any) -> str:
 
 
 def for_mlflow(study: Study, folder: Path) -> tuple[dict[str, str], dict[str, Path]]:
-    """Tags and files of the parent run."""
-    note = "\n\n".join(lines(study))
-    tags = {"study": study.name, "trials": str(len(study.trials)), NOTE: note}
-    names = {each.name for each in study.settings.objectives}
-    tags["objectives"] = ", ".join(sorted(names))
-    tags["best.trials"] = ", ".join(f"{trial.number}: {trial.user_attrs['name']}" for trial in study.best)
+    """Tags and files of the parent run; the table is written for it."""
+    tags = {
+        "study": study.name,
+        "trials": str(len(study.trials)),
+        "objectives": ", ".join(sorted(each.name for each in study.settings.objectives)),
+        "best.trials": ", ".join(f"{trial.number}: {trial.user_attrs['name']}" for trial in study.best),
+        NOTE: "\n\n".join(lines(study)),
+    }
     return tags, {f"search/{TABLE}": write(study, folder)}

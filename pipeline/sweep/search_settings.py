@@ -20,7 +20,7 @@ INFINITE = float("inf")
 
 @dataclass(frozen=True)
 class Objective:
-    """A figure of a run with the weights at the end of training, none of them of test samples."""
+    """A figure that a search may look at: none is of test samples."""
 
     name: str
     maximize: bool
@@ -80,8 +80,6 @@ class SearchSettings:
         problems = [rules.complaint(name, value, rules.rule(hints[name])) for name, value in values.items()]
         names = texts["objectives"].split(",")
         problems += map(_complaint, names)
-        if any(problems):
-            raise ConfigurationError(list(filter(None, problems)))
         objectives = tuple(map(objective, names))
         if len({*names}) < len(names):
             problems.append(f"objectives={texts['objectives']}: expected each once")
@@ -90,8 +88,8 @@ class SearchSettings:
             problems.append(f"sampler=gp: needs torch, which is not installed; install it, or take one of {without}")
         if values["pruner"] != "none":
             problems.append(_not_pruned(values["pruner"], objectives))
-        if any(problems):
-            raise ConfigurationError(list(filter(None, problems)))
+        if found := list(filter(None, problems)):
+            raise ConfigurationError(found)
         return cls(objectives=objectives, **values)
 
 
@@ -105,8 +103,7 @@ def _complaint(name: str) -> str | None:
         return None
     if name.startswith(("test/", "book_gap/", "split_offset/")):
         return f"objectives={name}: is of the test split, on which nothing may be chosen; expected one such as val/accuracy"
-    known = rules.choice([*OBJECTIVES])
-    return rules.complaint("objectives", name, known)
+    return rules.complaint("objectives", name, rules.choice([*OBJECTIVES]))
 
 
 def _not_pruned(pruner: str, objectives: tuple[Objective, ...]) -> str | None:

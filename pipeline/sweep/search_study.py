@@ -52,6 +52,8 @@ class Study:
         """
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+        # `tell` hands over the whole curve, of which the pruner may have seen a part.
+        warnings.filterwarnings("ignore", "The reported value is ignored because")
         self.name, self.settings, self.distributions = name, settings, dict(distributions)
         directions = [
             StudyDirection.MAXIMIZE if each.maximize else StudyDirection.MINIMIZE for each in settings.objectives
@@ -63,7 +65,6 @@ class Study:
             directions=directions,
             load_if_exists=True,
         )
-        self._reported: dict[int, set[int]] = {}
         self._lock = threading.Lock()
         self._declare(declaration)
         self._retry()
@@ -72,8 +73,7 @@ class Study:
         before = self._study.user_attrs.get("declaration")
         if before is None:
             self._study.set_user_attr("declaration", declaration)
-            names = [each.name for each in self.settings.objectives]
-            self._study.set_metric_names(names)
+            self._study.set_metric_names([each.name for each in self.settings.objectives])
         elif before != declaration:
             keys = sorted(key for key in {*before, *declaration} if before.get(key) != declaration.get(key))
             shown = ", ".join(f"{key} ({before.get(key)}, now {declaration.get(key)})" for key in keys[:3])
@@ -111,14 +111,8 @@ class Study:
     def prune(self, trial: Trial, point: Epoch) -> bool:
         """Whether the run of `trial` ends after this point; several threads may ask."""
         with self._lock:
-            self._report(trial, point.epoch, point.metrics[self.settings.objectives[0].curve])
+            trial.report(point.metrics[self.settings.objectives[0].curve], point.epoch)
             return trial.should_prune()
-
-    def _report(self, trial: Trial, epoch: int, value: float) -> None:
-        reported = self._reported.setdefault(trial.number, set())
-        if epoch not in reported:
-            trial.report(value, epoch)
-            reported.add(epoch)
 
     def tell(self, trial: Trial, result: RunResult) -> None:
         """Note what became of a trial. A run that diverged is as bad as can be, one that failed says nothing."""
@@ -129,7 +123,7 @@ class Study:
         if self.settings.pruner != "none" and (curve := result.history.get(self.settings.objectives[0].curve)):
             for epoch, value in zip(result.epochs, curve, strict=True):
                 if np.isfinite(value):
-                    self._report(trial, epoch, value)
+                    trial.report(value, epoch)
         if result.status == FAILED:
             self._study.tell(trial, state=TrialState.FAIL)
         elif result.status == PRUNED:

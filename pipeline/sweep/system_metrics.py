@@ -41,9 +41,10 @@ class SystemMetrics:
     def _work(self) -> None:
         gpus = Gpus()
         psutil.cpu_percent()  # The load is that since the last call.
-        while not self._ended.wait(self._seconds):
+        ended = False
+        while not ended:
+            ended = self._ended.wait(self._seconds)
             self._send({**of_machine(), **gpus.sample()})
-        self._send({**of_machine(), **gpus.sample()})
 
 
 def of_machine() -> dict[str, float]:

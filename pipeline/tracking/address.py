@@ -38,7 +38,7 @@ class Address:
     def name(self) -> str:
         """What a run folder calls this store: no secret, and the same when the checkout moves."""
         if self.database is None:
-            return redact(self.uri).rstrip("/")
+            return self.shown.rstrip("/")
         project = home().absolute()
         within = self.database.is_relative_to(project)
         return str(self.database.relative_to(project) if within else self.database)

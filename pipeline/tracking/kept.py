@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.tracking import describe, runs
-from pipeline.tracking.address import NONE
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -20,7 +19,7 @@ def deleted_keys(tracker: Tracker) -> set[str]:
     with tracker.connection.exclusive("look for deleted runs") as client:
         experiments = [found.experiment_id for found in client.search_experiments(ViewType.ALL)]
         found = runs.search(client, experiments, f"tags.`{describe.KEY}` LIKE '%'", deleted=True)
-    there = {_key(run) for run in found if run.info.lifecycle_stage == "active"}
+    there = {_key(run) for run in found if not runs.deleted(run)}
     return {_key(run) for run in found if runs.REPLACED not in run.data.tags} - there
 
 
@@ -35,12 +34,6 @@ def registered_keys(tracker: Tracker) -> set[str]:
         tagged = {version.tags[describe.KEY] for version in versions if describe.KEY in version.tags}
         found = runs.with_ids(client, [version.run_id for version in versions if version.run_id])
     return tagged | {_key(run) for run in found}
-
-
-def is_there(tracker: Tracker) -> bool:
-    """Whether there is a store to look into: looking into one that was never made would make it."""
-    address = tracker.address
-    return address.kind != NONE and (address.database is None or address.database.exists())
 
 
 def _key(run: Run) -> str:

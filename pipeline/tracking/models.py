@@ -150,7 +150,7 @@ def _log(client: MlflowClient, run_id: str, name: str, save: Callable[[str, Any]
     from mlflow.models import Model
 
     run = client.get_run(run_id)
-    if run.info.lifecycle_stage != "active":
+    if runs.deleted(run):
         raise UserError(f"{run.info.run_name} was deleted in MLflow; bring it back with: python -m pipeline.publish")
     experiment_id = run.info.experiment_id
     for model in client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'"):

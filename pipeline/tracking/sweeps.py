@@ -50,7 +50,7 @@ def begin(client: MlflowClient, experiment_id: str, parent: ParentRun) -> str:
         tags = {name: describe.fit(value, describe.TAG_LIMIT) for name, value in tags.items()}
         return str(client.create_run(experiment_id, parent.start, tags, name).info.run_id)
     run_id = str(earlier[0].info.run_id)
-    if earlier[0].info.lifecycle_stage != "active":
+    if runs.deleted(earlier[0]):
         if not parent.restore:
             return ""
         client.restore_run(run_id)
@@ -64,7 +64,7 @@ def parents(client: MlflowClient, experiment_id: str, sweep_id: str, *, deleted:
     query = f"tags.`{SWEEP}` LIKE '%{sweep_id}%'"
     found = runs.search(client, [experiment_id], query, deleted=deleted)
     of_sweep = [run for run in found if sweep_id in run.data.tags[SWEEP].split("\n")]
-    return sorted(of_sweep, key=lambda run: run.info.lifecycle_stage != "active")
+    return sorted(of_sweep, key=runs.deleted)
 
 
 def close_stale(client: MlflowClient) -> list[str]:

@@ -194,8 +194,8 @@ class Tracker:
     # --- looking up
 
     @property
-    def _there(self) -> bool:
-        """False for a database that was never created, so that looking for something does not create it."""
+    def exists(self) -> bool:
+        """Whether there is a store: looking into a database that was never made would make it."""
         return self.address.kind != NONE and (self.address.database is None or self.address.database.exists())
 
     def parent(self, experiment: str, sweep_id: str) -> str | None:
@@ -204,7 +204,7 @@ class Tracker:
         return run.info.run_id if run else None
 
     def parent_run(self, experiment: str, sweep_id: str) -> Run | None:
-        if not self._there:
+        if not self.exists:
             return None
         with self.connection.exclusive("look for a sweep") as client:
             found = client.get_experiment_by_name(experiment)
@@ -219,7 +219,7 @@ class Tracker:
     def confirmed(self, noted: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
         """Of ids that `publish` gave, by key, those whose run is still in the store, whole and with that key."""
         keys = {ids["run_id"]: key for key, ids in noted.items() if "run_id" in ids}
-        if not keys or not self._there:
+        if not keys or not self.exists:
             return {}
         with self.connection.exclusive("look for published runs") as client:
             found = runs.with_ids(client, sorted(keys))
@@ -228,7 +228,7 @@ class Tracker:
 
     def recorded(self, word: str) -> RunResult | None:
         """The run of this id or key (or at least the first 6 letters of a key), as it was published; None if there is none."""
-        if not self._there or not re.fullmatch("[0-9a-f]{6,64}", word):
+        if not self.exists or not re.fullmatch("[0-9a-f]{6,64}", word):
             return None
         from pipeline.tracking import restore  # NumPy
 
@@ -243,7 +243,7 @@ class Tracker:
 
     def published_keys(self) -> dict[str, str] | None:
         """Key by run id of every run of this project that ended in the store; None if there is no store."""
-        if not self._there:
+        if not self.exists:
             return None
         with self.connection.exclusive("list the runs") as client:
             found = runs.search(client, runs.all_experiments(client), f"tags.`{describe.STATUS}` LIKE '%'")

@@ -29,7 +29,6 @@ from tests.system.faults.workspace import SMALL, Workspace
 from tests.unit.tracking.factory import make_job, make_result
 from tests.unit.training.command import as_before
 
-QUESTION = "months of work"
 VOLATILE = {"process", "winner.run_id", "mlflow.source.name", "mlflow.parentRunId"}
 """Tags that say which process, store or program it was."""
 

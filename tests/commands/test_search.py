@@ -63,9 +63,8 @@ def test_a_killed_search_goes_on_to_the_total(searched: Searched) -> None:
     assert len(told) == 10
     assert {trial.user_attrs["key"] for trial in told} == {run.key for run in RunStore(searched.root / "runs")}
     assert "10 trials: " in searched.said
-    assert (
-        searched.said.count("\n[") <= 6
-    )  # those of whole batches, and what was stored of the last one, are not trained again
+    again = searched.said.count("\n[")
+    assert again <= 6, "those of whole batches, and what was stored of the last one, are not trained again"
 
 
 @pytest.mark.slow

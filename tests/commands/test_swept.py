@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,10 +198,10 @@ def test_leftovers_and_checkpoints_go_with_yes_alone(swept: Swept, capsys: pytes
     ended, unknown = swept.place.runs[0].key, "c" * 64
     for key in (ended, unknown):
         (root / ".checkpoints" / f"{key}.npz").write_text("12345")
-    kept = json.dumps([path.name for path in sorted(root.iterdir())])
+    kept = sorted(root.rglob("*"))
     clean.main([f"runs={root}"])
     assert "              5 bytes  .checkpoints/" in capsys.readouterr().out
-    assert json.dumps([path.name for path in sorted(root.iterdir())]) == kept, "a dry run"
+    assert sorted(root.rglob("*")) == kept, "a dry run"
     clean.main([f"runs={root}", "only=checkpoints", "--yes"])
     assert "removed 2 entries, 10 bytes" in capsys.readouterr().out
     clean.main([f"runs={root}", "--yes"])
