@@ -68,12 +68,13 @@ def draw_samples(title: str, decoded: Decoded, path: Path) -> None:
     from matplotlib.figure import Figure
 
     sheet = _sheet(decoded)
-    classes, size = decoded.classes, 16 if max(map(len, decoded.classes)) <= 2 else 9
+    classes, longest = decoded.classes, max(map(len, decoded.classes))
+    size, left = (16, 90) if longest <= 2 else (9, 40 + 14 * longest)
     scale = max(1, 960 // sheet.shape[1])  # whole pixels per pixel: no digit looks thicker than its neighbour
     width, height = scale * sheet.shape[1], scale * sheet.shape[0]
     if len(decoded.shape) == 1:
         width, height = 960, 150 * len(classes)
-    left, right, top, bottom, dpi = 90 if size == 16 else 40 + 14 * max(map(len, classes)), 130, 120, 30, 150
+    right, top, bottom, dpi = 130, 120, 30, 150
     full_width, full_height = left + width + right, top + height + bottom
     figure = Figure(figsize=(full_width / dpi, full_height / dpi), dpi=dpi, facecolor="white")
     FigureCanvasAgg(figure)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.cli.formatting import number, p_value, plural
+from pipeline.cli.formatting import NOTHING, number, p_value, plural
 from pipeline.config.names import names
 from pipeline.config.run_config import RunConfig
 from pipeline.statistics.consistency import on_images
@@ -21,7 +21,6 @@ from pipeline.training.result import RunResult
 LABEL, COLUMN = 30, 24
 """Characters of a line: of its label, and of the value of each side."""
 INDENT = "  "
-MISSING = "–"
 PACKAGES = ("python", "tensorflow", "keras", "jax", "jaxlib", "numpy", "mlflow", "hydra-core", "dvc", "lock")
 MACHINE = ("platform", "machine", "cpu", "cores", "numerics_class")
 """What of a run's environment is of its packages, and of its machine."""
@@ -56,7 +55,7 @@ def of_runs(first: RunResult, second: RunResult, labels: np.ndarray | None) -> l
     return [
         row("run", *(called[run.job] for run in both)),
         row("key", *(beginning(run.key) for run in both)),
-        row("started", *(run.started[:16] or MISSING for run in both)),
+        row("started", *(run.started[:16] or NOTHING for run in both)),
         row("status", *(run.status for run in both)),
         *section("configuration", differing(*(run.job.flat() for run in both))),
         *_origins([(first, second)]),
@@ -69,7 +68,7 @@ def of_runs(first: RunResult, second: RunResult, labels: np.ndarray | None) -> l
 def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     """A line for each name whose values differ."""
     return [
-        row(INDENT + name, first.get(name, MISSING), second.get(name, MISSING))
+        row(INDENT + name, first.get(name, NOTHING), second.get(name, NOTHING))
         for name in dict.fromkeys([*first, *second])
         if first.get(name) != second.get(name)
     ]
@@ -89,7 +88,7 @@ def _origins(pairs: Sequence[tuple[RunResult, RunResult]]) -> list[str]:
 
 
 def _data(first: RunResult, second: RunResult) -> list[str]:
-    digests = [beginning(run.identity.get("data", MISSING)) for run in (first, second)]
+    digests = [beginning(run.identity.get("data", NOTHING)) for run in (first, second)]
     return [row(f"{INDENT}digest", *digests)] if digests[0] != digests[1] else []
 
 
@@ -101,7 +100,7 @@ def _code(first: RunResult, second: RunResult) -> list[str]:
         if first.sources.get(path) != second.sources.get(path)
     ]
     lines = [
-        row(INDENT + path_of(path), *(run.sources.get(path, MISSING)[:12] for run in (first, second)))
+        row(INDENT + path_of(path), *(run.sources.get(path, NOTHING)[:12] for run in (first, second)))
         for path in files[:MOST]
     ]
     if len(files) > MOST:
@@ -113,7 +112,7 @@ def _code(first: RunResult, second: RunResult) -> list[str]:
 
 
 def _environment(keys: Iterable[str], first: RunResult, second: RunResult) -> list[str]:
-    return differing(*({key: run.environment.get(key, MISSING) for key in keys} for run in (first, second)))
+    return differing(*({key: run.environment.get(key, NOTHING) for key in keys} for run in (first, second)))
 
 
 ORIGINS = {
@@ -180,7 +179,7 @@ def of_sweeps(sweeps: Sequence[Sweep], results: Sequence[Sequence[RunResult]]) -
     pairs = _pairs(results, constant)
     return [
         row("sweep", *(sweep.name for sweep in sweeps)),
-        row("id", *(sweep.id[:8] or MISSING for sweep in sweeps)),
+        row("id", *(sweep.id[:8] or NOTHING for sweep in sweeps)),
         row("runs", *(len(runs) for runs in results)),
         row("finished", *(sum(run.finished for run in runs) for runs in results)),
         *section("configuration", _values(*flat)),
@@ -198,7 +197,7 @@ def _values(first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, An
         for side in (first, second)
     ]
     return [
-        row(INDENT + key, *(", ".join(side[key]) or MISSING for side in sets))
+        row(INDENT + key, *(", ".join(side[key]) or NOTHING for side in sets))
         for key in keys
         if set(sets[0][key]) != set(sets[1][key])
     ]
@@ -233,8 +232,8 @@ def _pairing(
     but = f" but for {', '.join(sorted(constant))}" if constant else ""
     return [
         f"{plural(len(pairs), 'pair')} of the same configuration and seed{but}:",
-        f"  {same} the same run, {bits} of the same final weights",
-        f"  without a partner: {alone[0]} of the first, {alone[1]} of the second",
+        f"{INDENT}{same} the same run, {bits} of the same final weights",
+        f"{INDENT}without a partner: {alone[0]} of the first, {alone[1]} of the second",
     ]
 
 

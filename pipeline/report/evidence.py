@@ -97,19 +97,14 @@ def ranked(table: pd.DataFrame, ranking: str = summary.RANKING) -> pd.DataFrame:
 class Evidence:
     """All that tables, figures and sentences are made from. Nothing in it depends on the time of day.
 
-    `ui`: address of the MLflow UI that links to runs lead to. `labels`: the right classes of the main comparison's test images,
-    where they are at hand. `rank`: the metric that a leaderboard is ordered by, on the held-out samples: `accuracy`, `loss` or one
-    of `training.metrics`. Raises UserError for one that no run has.
+    `ui`: address of the MLflow UI that links to runs lead to. `rank`: the metric that a leaderboard is ordered by, on the
+    held-out samples: `accuracy`, `loss` or one of `training.metrics`. Raises UserError for one that no run has.
     """
 
-    def __init__(
-        self,
-        sources: Sequence[Source],
-        ui: str = ui_address.DEFAULT,
-        labels: np.ndarray | None = None,
-        rank: str = "accuracy",
-    ) -> None:
-        self.sources, self.ui, self.labels = versions.joined(sources), ui, labels
+    def __init__(self, sources: Sequence[Source], ui: str = ui_address.DEFAULT, rank: str = "accuracy") -> None:
+        self.sources, self.ui = versions.joined(sources), ui
+        self.labels: np.ndarray | None = None
+        """The right classes of the main comparison's test images, set where they are at hand."""
         self.declared = declaration.load()
         self.experiments = {source.name: source.results for source in self.sources}
         self.results = list(chain.from_iterable(self.experiments.values()))
@@ -157,7 +152,7 @@ class Evidence:
 
     @property
     def chosen_on_validation(self) -> bool:
-        return bool(self.main["val_accuracy_mean"].notna().any())
+        return self.validated(self.questions[0])
 
     @cached_property
     def analyses(self) -> dict[Question, Analysis]:

@@ -81,10 +81,6 @@ class Plots:
                 self.confusion = _confusion(tables.confusion(evidence, arrays), arrays)
                 self.hardest = _hardest(evidence.winner, arrays)
 
-    @property
-    def main(self) -> Comparison:
-        return next(iter(self.comparisons.values()))
-
     def all(self) -> list[Plot]:
         found = [plot for comparison in self.comparisons.values() for plot in vars(comparison).values()]
         return [plot for plot in (*found, *self.curves, self.confusion, self.hardest) if plot]
@@ -99,10 +95,9 @@ def _panels(
     name: str, title: str, caption: str, alternative: str, panels: Mapping[str, Panel], looks: Looks, rows: int = 1
 ) -> Plot:
     """A plot of several panels: each one's title, and the function that draws it."""
-    labels = _some(list(panels))
+    chosen = {label: panels[label] for label in _some(list(panels))}
     sheet = partial(figures.sheet, rows=rows, beside=0.4 + style.inches(list(looks)))
-    drawings = {label: style.svg(sheet({label: panels[label]})) for label in labels}
-    chosen = {label: panels[label] for label in labels}
+    drawings = {label: style.svg(sheet({label: draw})) for label, draw in chosen.items()}
     return Plot(name, title, caption, alternative, lambda: style.png(sheet(chosen)), drawings)
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from pipeline.cli.formatting import number, p_value, percent, plural, span
 from pipeline.report.prose import verdicts
 from pipeline.statistics.analysis import Analysis
-from pipeline.statistics.figures import FIGURES
+from pipeline.statistics.figures import FIGURES, FIT
 
 OVER_SEEDS = "Intervals: 95 %, over seeds, on the samples that there are."
 OVER_BOTH = "Intervals: 95 %; over seeds alone, and over seeds and samples, as for a statement about other samples of the same kind."
@@ -58,7 +58,7 @@ def contrasts(analysis: Analysis) -> list[Table]:
 
 def _contrast(row: pd.Series) -> dict[str, Any]:
     about = FIGURES[row["figure"]]
-    at = {"at training loss": number(row["level"], 3)} if row["figure"].startswith("fit_") else {}
+    at = {"at training loss": number(row["level"], 3)} if row["figure"] in FIT else {}
     return {
         "A": row["a"],
         "B": row["b"],

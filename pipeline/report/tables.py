@@ -276,10 +276,9 @@ HEADINGS = {
 
 def headings(evidence: Evidence) -> dict[str, str]:
     """HEADINGS, and one for each extra metric on the held-out samples."""
-    split = "val" if evidence.chosen_on_validation else "test"
-    word = "validation" if split == "val" else "test"
+    split, word = ("val", "validation") if evidence.chosen_on_validation else ("test", "test")
     extra = {f"{split}_{name}": f"{word} {name.replace('_', ' ')}" for name in evidence.metrics}
-    return {**HEADINGS, **extra, "seconds": HEADINGS["seconds"]}
+    return HEADINGS | extra
 
 
 def note(evidence: Evidence, limit: int = 30) -> str:

@@ -19,7 +19,6 @@ from pipeline.report import figures, style, tables, terminal
 from pipeline.report.figures import stretch
 from pipeline.statistics import declaration, tuning
 from pipeline.statistics.declaration import Declaration
-from pipeline.statistics.summary import shape
 from pipeline.statistics.tuning import DEFAULT, TUNED, Tuning
 from pipeline.storage.find import KEYS, beginning
 
@@ -36,7 +35,7 @@ def write(tunings: Sequence[Tuning], out: Path) -> list[str]:
     job = tunings[0].default[0].job
     out.mkdir(parents=True, exist_ok=True)
     runs = [" ".join(beginning(run.key) for run in (*found.default, *found.tuned)) for found in tunings]
-    table = table.assign(dataset=job.dataset.name, hidden=shape(job), epochs=job.training.epochs, **{KEYS: runs})
+    table = table.assign(dataset=job.dataset.name, hidden=job.shape, epochs=job.training.epochs, **{KEYS: runs})
     (out / "tuned.csv").write_bytes(tables.csv(table))
     (out / "tuned_rates.csv").write_bytes(tables.csv(tried))
     (out / "tuned.md").write_text(page(table, tried, job, declared), encoding="utf-8")
@@ -50,11 +49,6 @@ def at_terminal(table: pd.DataFrame, console: Console) -> list[str]:
     rows = [dict(zip(SHORT, row, strict=True)) for row in brief(table)]
     shown = terminal.table(dict(zip(SHORT, SHORT, strict=True)), rows, console, dict.fromkeys(SHORT, 12), SHORT[:4:-1])
     return terminal.lines(shown, console)
-
-
-def short(table: pd.DataFrame) -> list[str]:
-    """The lines of a Markdown table: see `brief`."""
-    return tables.markdown_table([SHORT, *brief(table)])
 
 
 def brief(table: pd.DataFrame) -> list[list[str]]:
@@ -87,7 +81,7 @@ def page(table: pd.DataFrame, tried: pd.DataFrame, job: RunConfig, declared: Dec
     seeds, rates = sorted(set(tried["seed"])), sorted(set(table["rates"]))
     few = " So few seeds carry no claim." if int(table["default_n"].max()) < declared.seeds_to_explore else ""
     done = (
-        f"{layers(shape(job)).capitalize()}, {plural(job.training.epochs, 'epoch')}, on {job.dataset.name}. Each optimizer had the "
+        f"{layers(job.shape).capitalize()}, {plural(job.training.epochs, 'epoch')}, on {job.dataset.name}. Each optimizer had the "
         f"same budget, {listed(rates, 'or')} rates with {plural(len(seeds), 'seed')} ({ranged(seeds)}): the rate of the "
         "highest mean validation accuracy is the tuned one. The figures below are of other seeds, so that luck in choosing is no "
         f"gain. Test samples took no part in the choice.{few}"
@@ -102,7 +96,7 @@ def page(table: pd.DataFrame, tried: pd.DataFrame, job: RunConfig, declared: Dec
         "# Learning rates: default and tuned",
         done,
         "![Validation accuracy by learning rate](tuned.png)",
-        "\n".join(short(table)),
+        "\n".join(tables.markdown_table([SHORT, *brief(table)])),
         over,
         "\n".join(f"- {_of(row, tried_of[row['optimizer']])}" for _, row in table.iterrows()),
     ]

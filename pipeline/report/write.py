@@ -17,7 +17,7 @@ OWN_FIGURES = (
     "gap_at_best_width", "gap_accuracy_by", "gap_loss_by", "gap_by_training_loss", "held_out_loss",
     "learning_curves", "baseline", "confusion", "hardest_digits", "first_layer", "published_figures",
 )  # fmt: skip
-"""How the names of the figures begin that a report may have; the folder may hold others' besides."""
+"""How the names of the figures begin that a report may have, or had in an earlier release; the folder may hold others' besides."""
 
 
 def write(evidence: Evidence, arrays: Arrays | None, out: Path) -> dict[str, Path]:

@@ -24,7 +24,7 @@ from pipeline.statistics.declaration import (
     WIDTH,
     Declaration,
 )
-from pipeline.statistics.summary import CODE, once_per_seed, shape, tidy, values_of
+from pipeline.statistics.summary import CODE, once_per_seed, tidy, values_of
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
 
 NAME, HIDDEN, SCHEDULE = "optimizer.name", "model.hidden", "training.schedule"
@@ -84,7 +84,7 @@ def configurations(runs: pd.DataFrame, jobs: Mapping[str, RunConfig]) -> pd.Data
                     table[name] = pd.Series(None, index=table.index, dtype=object)  # a value may be a list or missing
                 table.at[configuration, name] = own.get(name)
             dense = ["dense"] if NETWORK in others and own[NETWORK] == "dense" else []
-            plain = [own[NAME], *dense, layers(shape(jobs[configuration]))]
+            plain = [own[NAME], *dense, layers(jobs[configuration].shape)]
             table.loc[configuration, "label"] = ", ".join(
                 [*plain, *settings([name for name in others if name != NETWORK], own)]
             )

@@ -48,7 +48,7 @@ FIGURES = {
 DERIVED = ("gap_accuracy", "gap_loss", "book_gap_accuracy", "book_gap_loss", "split_offset")
 """Columns that are worked out from the others, see `figures_of`."""
 
-METRICS = ("accuracy", "top_2_accuracy", "top_3_accuracy", "top_5_accuracy", "macro_f1")
+SHARES = ("accuracy", "top_2_accuracy", "top_3_accuracy", "top_5_accuracy", "macro_f1")
 """Metrics that are shares."""
 
 SUMMARISED = (
@@ -67,7 +67,7 @@ STATISTICS = ("mean", "sd", "low", "high")
 UNBOUNDED = (-math.inf, math.inf)
 BOUNDS = {
     **dict.fromkeys(("accuracy", "train_accuracy", "best_val_accuracy", "calibration_error"), (0.0, 1.0)),
-    **{f"{split}_{metric}": (0.0, 1.0) for split in ("val", "test") for metric in METRICS},
+    **{f"{split}_{metric}": (0.0, 1.0) for split in ("val", "test") for metric in SHARES},
     **dict.fromkeys(("val_brier_score", "test_brier_score"), (0.0, 2.0)),
     **dict.fromkeys(("gap_accuracy", "book_gap_accuracy", "split_offset", "fit_accuracy"), (-1.0, 1.0)),
     **dict.fromkeys(("loss", "train_loss", "val_loss", "test_loss", "excess_loss", "seconds"), (0.0, math.inf)),
@@ -110,10 +110,6 @@ def shared_code(results: Iterable[RunResult]) -> dict[str, str]:
     reached = {source_of(result): result.sources for result in results if result.sources}
     common = set.intersection(*map(set, reached.values())) if reached else set()
     return {source: digest({name: files[name] for name in common}) for source, files in reached.items()}
-
-
-def shape(job: RunConfig) -> str:
-    return job.shape
 
 
 def values_of(job: RunConfig) -> dict[str, Any]:
@@ -197,7 +193,7 @@ def tidy(experiments: Experiments) -> pd.DataFrame:
         job = result.job
         row = {
             "key": result.key, "name": called[experiment][job], "dataset": job.dataset.name, "experiment": experiment,
-            "optimizer": job.optimizer.name, "width": job.width, "depth": job.depth, "hidden": shape(job),
+            "optimizer": job.optimizer.name, "width": job.width, "depth": job.depth, "hidden": job.shape,
             "seed": job.seed, "epochs": job.training.epochs, "status": result.status,
             "reason": result.reason, "configuration": job.configuration, "started": result.started,
             "identity": origin(result, code=code), "short_name": job.name,
@@ -223,7 +219,7 @@ def curve_points(experiments: Experiments) -> pd.DataFrame:
         for result in results:
             job, history = result.job, result.history
             about = (job.dataset.name, experiment, called[experiment][job], job.configuration, result.status)
-            run = (*about, job.optimizer.name, shape(job), job.width, job.seed)
+            run = (*about, job.optimizer.name, job.shape, job.width, job.seed)
             for split in ("train", "val", "test"):
                 losses, accuracies = history.get(f"{split}/loss", []), history.get(f"{split}/accuracy", [])
                 points = zip(result.epochs, losses, accuracies, strict=False)

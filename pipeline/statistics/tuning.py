@@ -67,12 +67,8 @@ class Tuning:
     tuned: Sequence[RunResult]
 
     @property
-    def scores(self) -> dict[float, float]:
-        return scores(self.tried)
-
-    @property
     def chosen(self) -> float:
-        return best(self.scores)
+        return best(scores(self.tried))
 
     @property
     def beyond(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -95,8 +95,5 @@ def _versioned(run: RunResult, name: str) -> RunResult:
     """The run with its version in its configuration, and no longer among what two runs of a pair must share."""
     numerics = {key: value for key, value in run.identity.get("numerics", {}).items() if key not in PACKAGES}
     identity = {**run.identity, "source": "", "numerics": numerics}
-    return replace(run, job=VersionedConfig(**_fields(run.job), code=name), identity=identity)
-
-
-def _fields(job: RunConfig) -> dict[str, Any]:
-    return {name: getattr(job, name) for name in RunConfig.__dataclass_fields__}
+    values = {field.name: getattr(run.job, field.name) for field in fields(RunConfig)}
+    return replace(run, job=VersionedConfig(**values, code=name), identity=identity)

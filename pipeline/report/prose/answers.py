@@ -46,12 +46,11 @@ MOST_ACCURATE, OF_OTHERS = (
 def answers(analysis: Analysis) -> list[Answer]:
     """The three answers, then the most accurate configuration, of a comparison of which some run finished."""
     finished = analysis.configurations[analysis.configurations["n"] > 0]
-    said = {
-        Question.GAP: _sentences(analysis, finished, "gap_accuracy"),
-        Question.FIT: [*_sentences(analysis, finished, "fit_loss"), *_reversals(analysis.contrasts)],
-        Question.EXCESS: [*_sentences(analysis, finished, "excess_loss"), *_risen(analysis, finished)],
-    }
-    found = [_answer(*QUESTIONS[asked], sentences, analysis) for asked, sentences in said.items()]
+    more = {Question.FIT: _reversals(analysis.contrasts), Question.EXCESS: _risen(analysis, finished)}
+    found = [
+        _answer(question, figure, [*_sentences(analysis, finished, figure), *more.get(asked, [])], analysis)
+        for asked, (question, figure) in QUESTIONS.items()
+    ]
     asked = OF_OTHERS if {*analysis.contrasts["contrast"]} - {OPTIMIZER, WIDTH} else MOST_ACCURATE
     return [*found, _answer(asked, "test_accuracy", most_accurate(analysis, finished), analysis)]
 

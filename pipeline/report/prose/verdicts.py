@@ -55,9 +55,8 @@ def factor_words(factor: str) -> Factor:
         TRAIN_SIZE: Factor(
             "training sizes", "a network trained on more samples", "one trained on the next smaller number"
         ),
+        NETWORK: Factor("networks", "a network", "its reference"),
     }
-    if factor == NETWORK:
-        return Factor("networks", "a network", "its reference")
     name = factor.rpartition(".")[2].replace("_", " ")
     return known.get(factor, Factor(name, f"a larger {name}", "the next smaller one"))
 

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.report import figures, style
 from pipeline.report import plots as drawn
-from pipeline.report.plots import Plots
+from pipeline.report.plots import Comparison, Plots
 from tests.support import factory
 
 
@@ -43,8 +43,14 @@ def deep(optimizers=("adam", "sgd"), depths=(1, 2)):
     ]
 
 
+def pictures(evidence) -> Comparison:
+    """Those of the only comparison."""
+    [found] = Plots(evidence, None).comparisons.values()
+    return found
+
+
 def test_each_network_is_a_panel_with_a_line_for_each_optimizer(of_runs):
-    plots = Plots(of_runs(deep()), None).main
+    plots = pictures(of_runs(deep()))
     assert list(plots.gap.drawings) == ["1 layer", "2 layers"]
     assert sorted(plots.gap_by_loss.drawings) == [
         f"width {width}, {layers}" for width in (16, 4) for layers in ("1 layer", "2 layers")
@@ -54,14 +60,14 @@ def test_each_network_is_a_panel_with_a_line_for_each_optimizer(of_runs):
 
 
 def test_one_optimizer_has_a_line_for_each_width(of_runs):
-    plot = Plots(of_runs(deep(("adam",), (1,))), None).main.gap_by_loss
+    plot = pictures(of_runs(deep(("adam",), (1,)))).gap_by_loss
     assert set(re.findall(r">(width \d+)<", plot.drawings[""].decode())) == {"width 4", "width 16"}
 
 
 def test_a_single_epoch_has_no_curve_to_draw(of_runs):
     runs = [factory.finished(factory.job(name, 8, epochs=1, validation=9)) for name in ("adam", "sgd")]
-    plots = Plots(of_runs(runs), None)
-    assert (plots.main.gap_by_loss, plots.main.held_out_loss) == (None, None)
+    plots = pictures(of_runs(runs))
+    assert (plots.gap_by_loss, plots.held_out_loss) == (None, None)
 
 
 def test_nothing_is_cut_off_at_the_edge_of_a_picture(report):
@@ -95,10 +101,10 @@ def swept(**values) -> list:
 
 
 def test_a_factor_of_numbers_is_an_axis_and_one_of_names_has_rows(of_runs):
-    plots = Plots(of_runs(swept(dropout=(0.0, 0.2, 0.5))), None).main
+    plots = pictures(of_runs(swept(dropout=(0.0, 0.2, 0.5))))
     assert (plots.gap.name, plots.gap.title) == ("gap_accuracy_by_dropout", "The gap in accuracy, by dropout")
     assert b"dropout 0.5" in plots.held_out_loss.drawings["width 64"]
-    named = Plots(of_runs(swept(schedule=("constant", "cosine"))), None).main
+    named = pictures(of_runs(swept(schedule=("constant", "cosine"))))
     assert named.gap is None
     assert "adam, width 64, schedule cosine" in named.dumbbells.alternative
 

@@ -111,6 +111,3 @@ def test_no_difference_at_all(declared):
     found = of([0.0] * 5, declared)
     assert (found["p_t"], found["p"], found["p_equivalent"]) == (1, 1, 0)
     assert math.isnan(found["effect_size"])
-
-
-# -- families

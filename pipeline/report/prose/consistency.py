@@ -6,7 +6,7 @@ from pipeline.cli.formatting import p_value
 from pipeline.statistics.consistency import ALPHA, Consistency
 
 
-def consistency(found: Consistency) -> str:
+def sentence(found: Consistency) -> str:
     """How far a training that was repeated differs, and how far two that are alike may."""
     if found.seeds:
         return (
