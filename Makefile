@@ -16,7 +16,7 @@ help: ## this list
 	@echo 'make WORD'
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' Makefile
 	@echo 'PYTHON=python3.12 chooses the interpreter (3.11 to 3.13). EXTRAS=gpu adds the CUDA libraries (Linux, some gigabytes more),'
-	@echo 'EXTRAS=s3 what DVC needs for a remote on S3; jax, cluster and server are granted already: requirements.lock has them. Both words are remembered.'
+	@echo 'EXTRAS=s3 what DVC needs for a remote on S3, EXTRAS=dashboard that of Optuna; jax, cluster and server are granted already: requirements.lock has them. Both words are remembered.'
 
 setup: .venv/.setup ## the virtual environment .venv, from the hash-pinned requirements.lock
 
@@ -52,6 +52,6 @@ clean: ## remove .venv and caches; data, runs, reports and the MLflow store stay
 # it was made, and looked at again when a Python or an extra is asked for by name, or DVC may not know that git is missing.
 BROKEN := $(shell $(VENV_PYTHON) -c '' 2>/dev/null && grep -qsF "$$(pwd -P)\"" .venv/.setup || echo FORCE)
 
-.venv/.setup: requirements.lock $(wildcard requirements-gpu.lock requirements-s3.lock) pyproject.toml $(BROKEN) $(if $(PYTHON)$(EXTRAS),FORCE) \
+.venv/.setup: requirements.lock $(wildcard requirements-*.lock) pyproject.toml $(BROKEN) $(if $(PYTHON)$(EXTRAS),FORCE) \
 		$(if $(wildcard .git .dvc/config.local),,FORCE)
 	@$(ENVIRONMENT) setup

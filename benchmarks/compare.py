@@ -40,10 +40,7 @@ def copies(originals: Sequence[RunResult], count: int) -> Iterator[RunResult]:
 
 
 def like(original: RunResult, seed: int) -> RunResult:
-    random, job = (
-        np.random.default_rng([seed, *original.job.hidden]),
-        dataclasses.replace(original.job, seed=seed),
-    )
+    random, job = np.random.default_rng([seed, *original.job.hidden]), dataclasses.replace(original.job, seed=seed)
     assert original.predictions is not None
     drawn = random.integers(0, original.predictions.max() + 1, len(original.predictions)).astype(np.uint8)
     predictions = np.where(random.random(len(drawn)) < 0.01, drawn, original.predictions)
@@ -88,7 +85,7 @@ def main(argv: Sequence[str]) -> int:
         many = RunStore(Path(temporary) / "runs")
         originals = [one for one in map(store.read, sweep.keys) if one.finished]
         keys = [one.key for one in copies(originals, count) if many.write(one)]
-        Sweep("benchmark", keys, sweep.winner, [], None).write(many.root)
+        Sweep("benchmark", keys, sweep.winner).write(many.root)
         done = measure.process(
             "-m", "pipeline.compare", str(many.root), f"out={Path(temporary) / 'reports'}", "tracking=none"
         )

@@ -18,7 +18,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import yaml
 from threadpoolctl import threadpool_limits
 
 from benchmarks import measure
@@ -33,7 +32,7 @@ LIBRARIES = ("tensorflow", "numpy")
 
 
 def job(width: int, optimizer: str) -> j.RunConfig:
-    values = yaml.safe_load((rules.CONF / "optimizer" / f"{optimizer}.yaml").read_text())
+    values = rules.content("optimizer", optimizer)
     name = values.pop("name")
     values.pop("class")
     return j.RunConfig(

@@ -26,6 +26,7 @@ import numpy as np
 
 from benchmarks import engine, measure
 from pipeline.cli import console
+from pipeline.config import rules
 from pipeline.config.run_config import Dataset, RunConfig
 from pipeline.data.arrays import load
 from pipeline.training.splits import Part, Split, split
@@ -79,8 +80,7 @@ class Context:
 
 def correctness(context: Context) -> None:
     """Weights after 100 steps against float64 on the CPU, every optimizer."""
-    names = sorted(path.stem for path in (console.PROJECT / "conf" / "optimizer").glob("*.yaml"))
-    names = names[:2] if context.small else names
+    names = rules.options("optimizer")[: 2 if context.small else None]
     weights: dict[tuple[str, str], np.ndarray] = {}
     for precision in ("float64", *context.precisions):
         device = "cpu" if precision == "float64" else context.device

@@ -16,10 +16,7 @@ from benchmarks import measure
 from pipeline.cli import console
 
 GRID = ("optimizer=sgd,momentum,rmsprop,adam,adamw,nadam", "model.width=16,64,256,512")
-WAYS = {
-    "engine": (),
-    "reference": ("device.trainer=reference",),
-}
+WAYS = {"engine": (), "reference": ("device.trainer=reference",)}
 
 
 def main(argv: Sequence[str]) -> int:

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
+
 from pipeline.cli import console
 from pipeline.cli.errors import UserError
 from pipeline.config.digests import array_digest
@@ -53,19 +55,14 @@ def preprocess(dataset: DataSet, raw_folder: Path, folder: Path, card: Path, pic
     with ThreadPoolExecutor(max_workers=1) as executor:
         # Importing matplotlib takes a third of the stage; what goes on meanwhile leaves Python's lock to it.
         drawing = executor.submit(draw, dataset.title, decoded, picture)
-        scaled = {
-            "train_images": scale(decoded.train.images, decoded.brightest),
-            "train_labels": decoded.train.labels,
-            "test_images": scale(decoded.test.images, decoded.brightest),
-            "test_labels": decoded.test.labels,
-        }
-        digests = {name: array_digest(array) for name, array in scaled.items()}
+        named = scaled(decoded)
+        digests = {name: array_digest(array) for name, array in named.items()}
         written = Arrays(
             name=dataset.name,
-            **scaled,
+            **named,
             classes=len(decoded.classes),
             image_shape=decoded.shape,
-            digest=digest(digests),  # what `arrays_digest(scaled)` is, without reading 220 MB again
+            digest=digest(digests),  # what `arrays_digest(named)` is, without reading 220 MB again
             brightest=decoded.brightest,
         )
         arrays.write(written, folder)
@@ -73,6 +70,16 @@ def preprocess(dataset: DataSet, raw_folder: Path, folder: Path, card: Path, pic
             temporary.write_text(json.dumps(data_card(written, decoded, digests), indent=1) + "\n")
         drawing.result()
     return written
+
+
+def scaled(decoded: Decoded) -> dict[str, np.ndarray]:
+    """The four arrays by their names in `Arrays`."""
+    return {
+        "train_images": scale(decoded.train.images, decoded.brightest),
+        "train_labels": decoded.train.labels,
+        "test_images": scale(decoded.test.images, decoded.brightest),
+        "test_labels": decoded.test.labels,
+    }
 
 
 def draw(title: str, decoded: Decoded, path: Path) -> None:

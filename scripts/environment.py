@@ -24,7 +24,9 @@ STAMP = VENV / ".setup"
 is started afresh by the next one."""
 
 LOCK = "requirements.lock"
-LOCKS = {"gpu": "requirements-gpu.lock", "s3": "requirements-s3.lock", "jax": LOCK, "cluster": LOCK, "server": LOCK}
+ADDED = {extra: f"requirements-{extra}.lock" for extra in ("gpu", "s3", "dashboard")}
+"""Locks of the extras that add packages."""
+LOCKS = ADDED | {"jax": LOCK, "cluster": LOCK, "server": LOCK}
 """Where each extra is pinned. The tests use JAX, the cluster's launcher and the server's driver too."""
 
 # Started from an activated .venv, sys.executable is a file of the very environment that may be replaced.
@@ -90,8 +92,8 @@ def lock(*words: str) -> None:
     versions of everything else are the same with and without them. `words` go to `uv pip compile` (`--upgrade`).
     """
     compile_to(Path(LOCK), *words)
-    for extra in ("gpu", "s3"):
-        added = Path(LOCKS[extra])
+    for extra, name in ADDED.items():
+        added = Path(name)
         with tempfile.TemporaryDirectory() as folder:
             everything = Path(folder) / "everything.lock"
             everything.write_text(Path(LOCK).read_text() + (added.read_text() if added.exists() else ""))
@@ -155,7 +157,7 @@ def asked_extras() -> list[str]:
     words = os.environ.get("EXTRAS", "").replace(",", " ").split()
     for word in words:
         if word not in LOCKS:
-            raise SetupError(f"EXTRAS={word}: expected gpu, s3, jax, cluster or server")
+            raise SetupError(f"EXTRAS={word}: expected gpu, s3, dashboard, jax, cluster or server")
     if "gpu" in words and sys.platform != "linux":
         raise SetupError("EXTRAS=gpu: TensorFlow's CUDA libraries exist for Linux only")
     return sorted(set(words))

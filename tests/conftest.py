@@ -38,7 +38,7 @@ class StartedHere(importlib.abc.MetaPathFinder):
 sys.meta_path.insert(0, StartedHere())
 
 ALL = os.environ.get("TESTS") == "all"
-"""Whether what takes many seconds of a processor is tested too, as `.ci/run` does."""
+"""Whether what takes many seconds of a processor is tested too."""
 
 LONGEST = (
     "unit/training/",
@@ -82,12 +82,7 @@ def make_processed(folder: Path) -> None:
     digits = sources.find("digits")
     fetch.fetch(digits, folder / "raw", mirrors.mirrors(digits, folder, {}))
     decoded = raw.read(digits, folder / "raw")
-    content = {
-        "train_images": preprocess.scale(decoded.train.images, decoded.brightest),
-        "train_labels": decoded.train.labels,
-        "test_images": preprocess.scale(decoded.test.images, decoded.brightest),
-        "test_labels": decoded.test.labels,
-    }
+    content = preprocess.scaled(decoded)
     whole = Arrays("digits", **content, classes=10, image_shape=(8, 8), digest=arrays_digest(content), brightest=16)
     arrays.write(whole, folder / "processed" / "digits")
 

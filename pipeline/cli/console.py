@@ -114,9 +114,8 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
             # Where a locale knows no accents and no arrows, they come as escapes rather than as an error.
             stream.reconfigure(errors="backslashreplace")
     hook = sys.unraisablehook
-    signals.install(
-        signal.SIGINT, signal.SIGTERM
-    )  # to the very end of the process: the second one is immediate then, too
+    # To the very end of the process: the second one is immediate then, too.
+    signals.install(signal.SIGINT, signal.SIGTERM)
     signals.end_with_dvc()
     try:
         with signals.errors_of_stopping():

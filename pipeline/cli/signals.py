@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any
 
 
 class Stopped(KeyboardInterrupt):
@@ -78,36 +77,6 @@ def _stop_at_once(number: int, _frame: object) -> None:
     """The second time there is no waiting: what is on disk is whole, whatever is cut off here."""
     os.write(2, b"stopped at once\n")
     os._exit(128 + number)
-
-
-@contextmanager
-def delayed() -> Iterator[None]:
-    """Ctrl-C and SIGTERM take effect at the end of the block, but the second one at once.
-
-    By handlers, not by a mask of signals, which processes that are started within would inherit.
-    """
-    came: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
-    before: dict[int, Any] = {number: signal.getsignal(number) for number in numbers}
-
-    def as_before() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def later(number: int, _frame: object) -> None:
-        came.append(number)
-        if len(came) > 1:
-            as_before()
-            signal.raise_signal(came.pop())
-
-    for number in before:
-        signal.signal(number, later)
-    try:
-        yield
-    finally:
-        as_before()
-        if came:
-            signal.raise_signal(came[0])
 
 
 SHELLS = {"sh", "dash", "bash", "zsh", "fish", "ksh", "ash"}

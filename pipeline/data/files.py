@@ -65,11 +65,12 @@ def clear_leftovers(folder: Path) -> None:
     """Remove what a killed process left half written in `folder`; another one's work in progress stays."""
     for entry in folder.iterdir():
         match = _TEMPORARY.fullmatch(entry.name)
-        if match and not _alive(int(match[1])):
+        if match and not is_alive(int(match[1])):
             remove(entry)
 
 
-def _alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether there is a process of this number."""
     try:
         os.kill(pid, 0)
     except PermissionError:

@@ -7,8 +7,6 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
-
 from pipeline.cli.console import PROJECT
 from pipeline.data import files
 from pipeline.storage import checkpoints, identity, locks
@@ -57,10 +55,7 @@ def removable(store: RunStore, deleted: Collection[str] = (), registered: Collec
     if not store.root.is_dir():
         return []
     wanted = {key for sweep in Ledger(store) for key in sweep.asked}
-    kept = {
-        *registered,
-        *_in_results(),
-    }
+    kept = {*registered, *_in_results()}
     found = [run for key in store.keys() if key not in kept and (run := _run(store, key, wanted, deleted))]  # noqa: SIM118
     found += [*_leftovers(store.root), *_checkpoints(store, wanted)]
     return sorted(found, key=lambda item: (list(REASONS).index(item.reason), item.name))
@@ -100,7 +95,7 @@ def _leftovers(root: Path) -> Iterator[Removable]:
             match = _TEMPORARY.fullmatch(entry.name)
             # What was set aside is the run itself, if nothing took its place.
             aside = entry.suffix == ".old" and not (folder / entry.name[1:-4]).exists()
-            if match and not aside and not (match[1] and psutil.pid_exists(int(match[1]))):
+            if match and not aside and not (match[1] and files.is_alive(int(match[1]))):
                 yield Removable("leftovers", entry, str(entry.relative_to(root)))
 
 

@@ -50,4 +50,4 @@ def _difference(a: str, b: str) -> str:
 def _changed_predictions(then: RunResult, now: RunResult) -> str:
     if then.predictions is None or now.predictions is None or len(then.predictions) != len(now.predictions):
         return ""
-    return f": {int(np.sum(then.predictions != now.predictions)):,} of {len(then.predictions):,} images"
+    return f": {int(np.sum(then.predictions != now.predictions)):,} of {len(then.predictions):,} samples"

@@ -122,15 +122,14 @@ def uncommitted() -> bytes:
 
     Also empty without git, and where it would be over a megabyte: `git_dirty` says that there is something.
     """
-    index = _git("rev-parse", "--absolute-git-dir")
-    if index is None:
+    git_folder = _git("rev-parse", "--absolute-git-dir")
+    if git_folder is None:
         return b""
     with tempfile.TemporaryDirectory() as temporary:
         # In an index of its own, so that nothing is staged that the person did not stage.
         own = Path(temporary) / "index"
         with suppress(OSError):
-            shutil.copy(Path(index) / "index", own)
-        # Where results go decides nothing, and an address may hold a password.
+            shutil.copy(Path(git_folder) / "index", own)
         there = [name for name in DESCRIBED if "*" in name or (PROJECT / name).exists()]
         there += [f":(exclude){name}" for name in UNDESCRIBED]
         environment = {"GIT_INDEX_FILE": str(own)}

@@ -163,7 +163,7 @@ def check_predictions(result: RunResult, samples: int | None = None, classes: in
     if found.dtype != np.uint8 or found.ndim != 1:
         raise ValueError(f"its predictions are {found.ndim}-dimensional {found.dtype}, expected a list of uint8")
     if samples is not None and len(found) != samples:
-        raise ValueError(f"it has {len(found):,} predictions for {samples:,} test images")
+        raise ValueError(f"it has {len(found):,} predictions for {samples:,} test samples")
     if classes is not None and len(found) and int(found.max()) >= classes:
         raise ValueError(f"it predicts class {int(found.max())} of {classes} classes, which are counted from 0")
 

@@ -39,7 +39,6 @@ PATCH = "uncommitted.diff"
 PUBLISHED = "published.json"
 """Where tracking notes the ids it gave the run; beside the result, since it is no part of it."""
 
-
 KEY = re.compile("[0-9a-f]{64}")
 """What a key looks like; nothing else becomes the name of a folder."""
 

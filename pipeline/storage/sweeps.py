@@ -135,8 +135,8 @@ def title(jobs: Sequence[RunConfig]) -> str:
     """A few words on the runs of a sweep, for a list of sweeps."""
     names = list(dict.fromkeys(job.optimizer.name for job in jobs))
     shown = ", ".join(names) if len(names) <= 3 else f"{len(names)} optimizers"
-    widths = list(dict.fromkeys(job.shape for job in jobs))
-    shape = f"{widths[0]}" if len(widths) == 1 else f"{len(widths)} networks"
+    shapes = {job.shape for job in jobs}
+    shape = jobs[0].shape if len(shapes) == 1 else f"{len(shapes)} networks"
     seeds = len({job.seed for job in jobs})
     return f"{shown}, {shape}, {seeds} seed{'s' if seeds > 1 else ''}"
 

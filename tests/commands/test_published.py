@@ -20,7 +20,7 @@ from pipeline.config.published_rows import Row
 from pipeline.storage.store import RunStore
 from pipeline.sweep import recipes
 from pipeline.tracking import TrackingUnavailable
-from tests.unit.storage.test_store import result
+from tests.support.factory import stored
 from tests.unit.training.command import as_before
 
 ROWS = published_rows.rows()
@@ -61,7 +61,7 @@ def test_what_mlflow_has_not_got_is_published_by_the_same_command(
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     store, some = RunStore(tmp_path / "runs"), recipes.planned(row, str(processed), 3)
     for one in some:
-        store.write(result(job=one.job, identity=one.identity))
+        store.write(stored(job=one.job, identity=one.identity))
     commands, ends = [], [5, 0]
 
     def trained(command: list[str], **_: Any) -> Any:

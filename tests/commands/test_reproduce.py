@@ -201,7 +201,7 @@ def test_a_name_of_two_runs_is_said_with_what_tells_them_apart(
         ({"digests": {"initial_weights": "0"}}, "the initial weights differ"),
         ({"digests": {"batch_order": "0"}}, "the order of the batches differ"),
         ({"digests": {"final_weights": "0"}}, "the final weights differ"),
-        ({"digests": {"predictions": "0"}}, "the predictions differ: 0 of 360 images"),
+        ({"digests": {"predictions": "0"}}, "the predictions differ: 0 of 360 samples"),
         ({"status": DIVERGED, "reason": "loss is nan"}, "it finished then, and diverged now (loss is nan)"),
     ],
 )

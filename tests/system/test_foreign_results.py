@@ -67,7 +67,7 @@ def test_predictions_of_another_length_are_not_compared(project: Path, with_data
     key = forge(store, last, lambda record: None, np.zeros(7, np.uint8))
     with pytest.raises(UserError) as said:
         compare.main(["tracking=none"])
-    assert re.search(r"it has (7|360) predictions for (7|360) test images", str(said.value))
+    assert re.search(r"it has (7|360) predictions for (7|360) test samples", str(said.value))
     assert key[:12] in str(said.value) or not with_data
 
 

@@ -23,7 +23,7 @@ from scripts import snapshot
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 BASE_PYTHON = getattr(sys, "_base_executable", sys.executable)
-LOCKS = ["requirements.lock", "requirements-gpu.lock", "requirements-s3.lock"]
+LOCKS = ["requirements.lock", "requirements-gpu.lock", "requirements-s3.lock", "requirements-dashboard.lock"]
 PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
@@ -41,9 +41,9 @@ def test_every_package_has_a_version_and_a_hash(lock: str) -> None:
     assert [entry for entry in entries(lock) if not re.fullmatch(pinned, entry)] == []
 
 
-@pytest.mark.parametrize("extra", ["", "dev", "jax", "gpu", "s3"])
+@pytest.mark.parametrize("extra", ["", *PROJECT["optional-dependencies"]])
 def test_the_lock_satisfies_pyproject(extra: str) -> None:
-    locks = [LOCKS[0], "requirements-s3.lock"] if extra == "s3" else [LOCKS[0]]
+    locks = [lock for lock in LOCKS if lock in ("requirements.lock", f"requirements-{extra}.lock")]
     pinned = [re.match(r"([\w.-]+)==(\S+)", entry) for lock in locks for entry in entries(lock)]
     versions = [(canonicalize_name(match[1]), match[2]) for match in pinned if match]
     wanted = PROJECT["optional-dependencies"][extra] if extra else PROJECT["dependencies"]
@@ -141,7 +141,7 @@ def test_a_setup_installs_by_hash_and_the_next_ones_do_what_changed(checkout: Ch
 
 def test_an_extra_is_installed_and_remembered(checkout: Checkout) -> None:
     [line] = checkout.make("setup", "EXTRAS=gup", status=2)
-    assert line == "error: EXTRAS=gup: expected gpu, s3, jax, cluster or server"
+    assert line == "error: EXTRAS=gup: expected gpu, s3, dashboard, jax, cluster or server"
     checkout.make("setup", "EXTRAS=gpu")
     assert checkout.asked()[1].endswith(" requirements-gpu.lock requirements.lock")
     checkout.append("pyproject.toml", "\n")
@@ -203,7 +203,12 @@ def test_an_audit_is_of_every_lock_and_a_lock_for_every_platform_with_hashes(che
     assert "--strict --require-hashes --disable-pip" in audit
     checkout.make("lock", "UPGRADE=1")
     compiled = checkout.asked()
-    assert [re.findall(r"--extra (\w+)", line) for line in compiled] == [["dev"], ["dev", "gpu"], ["dev", "s3"]]
+    assert [re.findall(r"--extra (\w+)", line) for line in compiled] == [
+        ["dev"],
+        ["dev", "gpu"],
+        ["dev", "s3"],
+        ["dev", "dashboard"],
+    ]
     for line in compiled:
         assert line.startswith("pip compile pyproject.toml --quiet --universal --python-version 3.11 ")
         assert "--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links" in line

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.cli import console, signals
+from pipeline.cli import console
 from pipeline.cli.console import PROJECT, VERBOSE
 from pipeline.cli.errors import UserError
 from tests.support.imports import COMMANDS
@@ -116,20 +116,3 @@ def test_a_terminal_that_knows_no_accents_gets_escapes() -> None:
     environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(PROJECT)}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "784 \\u2192 512, \\u2013 \\xd7\n", "")
-
-
-@pytest.mark.parametrize("count", [1, 2])
-def test_a_signal_takes_effect_when_what_it_would_disturb_is_done_and_the_second_at_once(count: int) -> None:
-    done = []
-
-    def start() -> None:
-        with signals.delayed():
-            for _ in range(count):
-                signal.raise_signal(signal.SIGTERM)
-            done.append("all of it")
-
-    with signals.stopping(signal.SIGTERM):
-        with pytest.raises(signals.Stopped):
-            start()
-        assert signal.getsignal(signal.SIGTERM) is signals._stop_at_once
-    assert done == ["all of it"] * (2 - count)

@@ -9,9 +9,10 @@ import pytest
 from pipeline.cli.errors import UserError
 from pipeline.config.digests import arrays_digest
 from pipeline.data import npz
-from pipeline.data.arrays import Arrays, scale
+from pipeline.data.arrays import Arrays
 from pipeline.data.samples import Decoded
 from pipeline.data.sources import File, Npz
+from pipeline.preprocess import scaled
 
 PIXELS = np.arange(24, dtype=np.uint8).reshape(6, 2, 2)
 LABELS = np.array([0, 1, 2, 0, 1, 2])
@@ -32,13 +33,7 @@ def test_the_digits_as_npz_are_the_digits(digits: Arrays) -> None:
     found = decode(
         {"brightest": 16}, x_train=images[:-360], y_train=labels[:-360], x_test=images[-360:], y_test=labels[-360:]
     )
-    scaled = {
-        "train_images": scale(found.train.images, found.brightest),
-        "train_labels": found.train.labels,
-        "test_images": scale(found.test.images, found.brightest),
-        "test_labels": found.test.labels,
-    }
-    assert arrays_digest(scaled) == digits.digest
+    assert arrays_digest(scaled(found)) == digits.digest
 
 
 def test_bytes_are_pixels_and_other_numbers_stay_as_they_are() -> None:

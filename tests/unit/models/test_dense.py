@@ -1,4 +1,4 @@
-"""The networks: what Keras builds for a job, and where its weights start."""
+"""The dense network and the optimizers: what Keras builds for a job."""
 
 from __future__ import annotations
 

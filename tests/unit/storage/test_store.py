@@ -14,7 +14,6 @@ from pipeline.storage.locks import LOCK
 from pipeline.storage.store import DamagedRun, RunStore
 from pipeline.training.result import DIVERGED
 from tests.support.factory import KEY, OTHER, make_job, seeded, stored
-from tests.support.factory import stored as result  # noqa: F401 (under this name for tests of other rooms)
 
 
 @pytest.fixture

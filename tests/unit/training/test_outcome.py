@@ -201,8 +201,3 @@ def test_the_last_epoch_always_is_a_point() -> None:
         own.add_epoch([1, 0], [1, 0, 1, 0] if points[-1] else None)
     assert points == [False, False, True, False, True]
     assert own.epochs == [3, 5]
-
-
-def test_a_record_without_epochs_has_a_point_for_each() -> None:
-    result = RunResult("", make_job(), FINISHED, history={"train/loss": [0.3, 0.2, 0.1]})
-    assert result.epochs == [1, 2, 3]
