@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import vl_convert
 
 SNAPSHOT = Path("docs/results")
 DATASET = "mnist"
@@ -19,7 +20,7 @@ COPIED = {
     "contrasts.csv": "reports/contrasts.csv",
     "metrics.json": "reports/metrics.json",
     "gap_by_training_loss.csv": "reports/gap_by_training_loss.csv",
-    "gap_by_training_loss.png": "reports/figures/gap_by_training_loss_mnist_overfitting.png",
+    "gap_by_training_loss.png": "reports/figures/gap_by_training_loss.svg",
     "published.csv": "reports/published.csv",
     "published.md": "reports/published.md",
     "tuned.csv": "reports/tuned.csv",
@@ -36,7 +37,12 @@ def main() -> int:
             )
             return 2
     for name, source in COPIED.items():
-        if Path(source).is_file():
+        if Path(source).suffix == ".svg" and Path(source).is_file():
+            picture = vl_convert.svg_to_png(
+                Path(source).read_text("utf-8").replace("<svg ", '<svg style="background: white" ', 1)
+            )
+            (SNAPSHOT / name).write_bytes(picture)
+        elif Path(source).is_file():
             shutil.copyfile(source, SNAPSHOT / name)
         else:
             print(f"{SNAPSHOT / name} stays as it is: {source} is not here")

@@ -73,7 +73,10 @@ def _sentences(analysis: Analysis, finished: pd.DataFrame, figure: str) -> list[
     most, least = int(rows["n"].max()), analysis.declared.seeds_to_explore
     if most < least:
         return [f"{plural(most, 'seed')} carry no claim, it takes {least}: the picture shows what was measured."]
-    return [_of_factor(own, analysis, str(factor), figure) for factor, own in rows.groupby("contrast", sort=False)]
+    factors = list(rows.groupby("contrast", sort=False))
+    # First what has the most to say: the factor of whose contrasts the largest part is claimed.
+    factors.sort(key=lambda factor: -factor[1]["verdict"].isin([Kind.LARGER, Kind.SMALLER]).mean())
+    return [_of_factor(own, analysis, str(factor), figure) for factor, own in factors]
 
 
 def _of_factor(rows: pd.DataFrame, analysis: Analysis, factor: str, figure: str) -> str:
