@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import altair as alt
@@ -63,6 +64,7 @@ def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
     return json.loads(rows.to_json(orient="records", double_precision=6))
 
 
+@cache
 def scripts() -> bytes:
     """Vega, Vega-Lite and vega-embed in one script, compressed; it sets `vegaEmbed`. Takes seconds."""
     return gzip.compress(vl_convert.javascript_bundle().encode(), 9, mtime=0)

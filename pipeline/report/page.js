@@ -24,7 +24,8 @@ const order = (table, heading) => {
 
 const filter = (table, words) => {
   for (const row of table.tBodies[0].rows) {
-    row.hidden = !words.toLowerCase().split(/\s+/).every((word) => row.innerText.toLowerCase().includes(word) || row.textContent.toLowerCase().includes(word));
+    const text = ` ${row.textContent.toLowerCase().replace(/\s+/g, " ")}`;
+    row.hidden = !words.toLowerCase().split(/\s+/).every((word) => text.includes(` ${word}`));
   }
 };
 
@@ -42,7 +43,8 @@ for (const table of document.querySelectorAll("table.sortable")) {
 // --- charts
 
 const fitted = (spec, width) => {
-  const own = structuredClone(spec);
+  const legend = Math.max(2, Math.min(8, Math.floor(width / 95)));
+  const own = JSON.parse(JSON.stringify(spec).replaceAll('"columns":8', `"columns":${legend}`));
   if (own.facet) {
     const panels = new Set(own.data.values.map((row) => row.panel)).size;
     own.columns = Math.max(1, Math.min(own.columns, panels, Math.floor(width / 230)));
@@ -50,9 +52,8 @@ const fitted = (spec, width) => {
   } else if (own.hconcat && width < 900) {
     own.vconcat = own.hconcat;
     delete own.hconcat;
-    for (const part of own.vconcat) part.width = Math.min(420, width - 110);
+    for (const part of own.vconcat) part.width = Math.min(420, width - 95);
   }
-  own.config.legend.columns = Math.max(2, Math.floor(width / 95));
   return own;
 };
 
@@ -75,10 +76,11 @@ const explore = (view, runs, curves) => {
   list.onchange = () => named[list.value] && show(named[list.value]);
   view.addEventListener("click", (event, item) => item?.datum?.key && show(item.datum));
   document.getElementById("chosen").hidden = false;
-  show(runs.find((run) => run.key === view.data("run_store")[0].values[0]));
+  show(named[list.value] ?? runs.find((run) => run.key === view.data("run_store")[0].values[0]));
 };
 
 const draw = async (specs, curves) => {
+  delete document.documentElement.dataset.drawn;
   const theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
   for (const [name, spec] of Object.entries(specs)) {
     const place = document.querySelector(`#${name} .chart`);
