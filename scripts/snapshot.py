@@ -5,6 +5,7 @@ Files whose command was not run here stay as they are. Afterwards the tests say 
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ COPIED = {
     "contrasts.csv": "reports/contrasts.csv",
     "metrics.json": "reports/metrics.json",
     "gap_by_training_loss.csv": "reports/gap_by_training_loss.csv",
-    "gap_by_training_loss.png": "reports/figures/gap_by_training_loss.svg",
+    "gap_by_training_loss.png": "reports/figures/gap_by_training_loss.vl.json",
     "published.csv": "reports/published.csv",
     "published.md": "reports/published.md",
     "tuned.csv": "reports/tuned.csv",
@@ -37,11 +38,9 @@ def main() -> int:
             )
             return 2
     for name, source in COPIED.items():
-        if Path(source).suffix == ".svg" and Path(source).is_file():
-            picture = vl_convert.svg_to_png(
-                Path(source).read_text("utf-8").replace("<svg ", '<svg style="background: white" ', 1)
-            )
-            (SNAPSHOT / name).write_bytes(picture)
+        if source.endswith(".vl.json") and Path(source).is_file():
+            spec = json.loads(Path(source).read_text("utf-8"))
+            (SNAPSHOT / name).write_bytes(vl_convert.vegalite_to_png(spec | {"background": "white"}, ppi=144))
         elif Path(source).is_file():
             shutil.copyfile(source, SNAPSHOT / name)
         else:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -47,12 +48,14 @@ def spec(chart: alt.TopLevelMixin) -> Spec:
         return {**chart.to_dict(), "config": CONFIG}
 
 
-def svg(found: Spec) -> str:
-    """The chart as a picture, without what only a pointer meets."""
+def svg(found: Spec, name: str) -> str:
+    """The chart as a picture, without what only a pointer meets. Its ids begin with `name`, the same each time."""
     if "spec" in found:
         seen = [layer for layer in found["spec"]["layer"] if layer["encoding"]["opacity"] != UNSEEN]
         found = {**found, "spec": {**found["spec"], "layer": seen}}
-    return vl_convert.vegalite_to_svg(found)
+    ids: dict[str, str] = {}
+    drawn = vl_convert.vegalite_to_svg(found)
+    return re.sub(r'( id="|url\(#)([^")]+)', lambda id: id[1] + ids.setdefault(id[2], f"{name}-{len(ids)}"), drawn)
 
 
 def png(found: Spec) -> bytes:
@@ -67,7 +70,7 @@ def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
 @cache
 def scripts() -> bytes:
     """Vega, Vega-Lite and vega-embed in one script, compressed; it sets `vegaEmbed`. Takes seconds."""
-    return gzip.compress(vl_convert.javascript_bundle().encode(), 9, mtime=0)
+    return gzip.compress(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed").encode(), 9, mtime=0)
 
 
 def intervals(
@@ -139,10 +142,10 @@ def _series(names: Sequence[str], colours: Sequence[str]) -> alt.Chart:
 
 
 def _legend(channel: str, names: Sequence[str], colours: Sequence[str] = ()) -> Any:
-    scale = ({"domain": list(names)} if names else {}) | ({"range": list(colours)} if colours else {})
+    scale = alt.Scale(domain=list(names) or alt.Undefined, range=list(colours) or alt.Undefined)
     kind = alt.Color if channel == "color" else alt.Shape
     legend = alt.Legend(title=None, orient="top", columns=8, symbolOpacity=1)
-    return kind("series:N", sort=None, scale=alt.Scale(**scale), legend=legend)
+    return kind("series:N", sort=None, scale=scale, legend=legend)
 
 
 def _panels(layers: Sequence[alt.Chart], rows: Any, title: str) -> alt.FacetChart:
@@ -164,7 +167,7 @@ def _tooltip(x: str, y: str) -> list[alt.Tooltip]:
     return [alt.Tooltip("label:N", title=" "), alt.Tooltip("x:N", title=x or " "), mean, *ends]
 
 
-def confusion(rows: Any, what: str = "samples") -> alt.LayerChart:
+def confusion(rows: Any, what: str = "samples") -> alt.TopLevelMixin:
     """Counts of `actual` by `predicted`; only errors are coloured."""
     wrong = alt.datum.actual != alt.datum.predicted
     base = alt.Chart(alt.InlineData(rows if isinstance(rows, str) else list(rows)), width=340, height=340).encode(
@@ -181,7 +184,7 @@ def confusion(rows: Any, what: str = "samples") -> alt.LayerChart:
     )
 
 
-def pictures(rows: Rows, columns: int = 8) -> alt.LayerChart:
+def pictures(rows: Rows, columns: int = 8) -> alt.TopLevelMixin:
     """A picture for each row (`url`), its `caption` below."""
     lines = -(-len(rows) // columns)
     base = alt.Chart(alt.InlineData(list(rows)), width=70 * columns, height=88 * lines).encode(
@@ -268,7 +271,7 @@ def templates() -> dict[str, Spec]:
     """What .dvc/plots holds, by the names of the files."""
     by_width = intervals(ROWS, X_LABEL, Y_LABEL)
     by_loss = curves(ROWS, X_LABEL, Y_LABEL, colours=ORDERED, log="x", falling=True)
-    by_epoch = curves(ROWS, X_LABEL, Y_LABEL, colours=ORDERED, log="y")
+    by_epoch = curves(ROWS, X_LABEL, Y_LABEL, colours=ORDERED, log="xy").resolve_scale(x="independent")
     held_out = {"filter": "datum.split != 'train'"}
     return {
         "by_width": _template(by_width, *_calculated(**_SUMMARY, series=_OPTIMIZER)),

@@ -16,7 +16,7 @@ from pipeline.cli import formatting
 from pipeline.data.arrays import Arrays
 from pipeline.report import method, statistics_tables, tables
 from pipeline.report.evidence import BOOK_ACCURACY, BOOK_BAND, BOOK_SOURCE, Evidence, Question
-from pipeline.report.plots import Picture, Pictures, run_curves
+from pipeline.report.plots import Pictures, run_curves
 from pipeline.report.prose import answers, limits, opening
 from pipeline.statistics import summary
 from pipeline.training.result import DIVERGED, FAILED, FINISHED
@@ -50,7 +50,7 @@ def render(evidence: Evidence, plots: Pictures | None, arrays: Arrays | None, sc
         lstrip_blocks=True,
     )
     environment.filters["explained"] = explained
-    environment.globals.update(plural=formatting.plural, drawn=drawn)
+    environment.globals.update(plural=formatting.plural)
     common = {
         "style": Markup((HERE / "page.css").read_text(encoding="utf-8")),
         "evidence": evidence,
@@ -103,11 +103,6 @@ def _comparison(evidence: Evidence, question: Question) -> dict[str, Any]:
         "more_seeds": evidence.more_seeds.get(question),
         "statistics": statistics_tables.tables(found),
     }
-
-
-def drawn(picture: Picture) -> Markup:
-    """The chart as a picture within the page; its ids are of it alone."""
-    return Markup(re.sub(r'(?<= id=")|(?<=url\(#)', f"{picture.name}-", picture.svg))
 
 
 def explained(text: str) -> Markup:

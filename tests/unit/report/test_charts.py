@@ -88,7 +88,7 @@ def test_the_explorer_has_every_finished_run_with_its_curves(evidence: Evidence)
 
 def test_hardest_digits_are_those_least_believed():
     result, labels = factory.with_network(factory.finished(factory.job())), factory.digits()["test_labels"]
-    found = plots.hardest(result, labels, 10)
+    found = plots.hardest(result.probabilities, labels, 10)
     first = result.probabilities[np.arange(360), labels].argmin()
     assert (len(found), found[0]["index"]) == (10, first)
     assert found[0]["caption"].startswith(f"{labels[first]} → {result.probabilities[first].argmax()}, ")
