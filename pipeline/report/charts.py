@@ -55,7 +55,9 @@ def svg(found: Spec, name: str) -> str:
         found = {**found, "spec": {**found["spec"], "layer": seen}}
     ids: dict[str, str] = {}
     drawn = vl_convert.vegalite_to_svg(found)
-    return re.sub(r'( id="|url\(#)([^")]+)', lambda id: id[1] + ids.setdefault(id[2], f"{name}-{len(ids)}"), drawn)
+    return re.sub(
+        r'( id="|url\(#)([^")]+)', lambda found: found[1] + ids.setdefault(found[2], f"{name}-{len(ids)}"), drawn
+    )
 
 
 def png(found: Spec) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,7 +34,6 @@ def card(evidence: Evidence, arrays: Arrays | None) -> list[tuple[str, str]]:
         ("Seeds", f"{formatting.ranged([job.seed for job in jobs])}."),
         ("Claims", _claims(evidence)),
         ("Compute", compute),
-        ("Made with", f"{_origin(evidence)}."),
     ]
 
 
@@ -70,14 +68,3 @@ def _fixed(jobs: Sequence[RunConfig]) -> list[str]:
 
 def _value(value: Any) -> str:
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _origin(evidence: Evidence) -> str:
-    """What the first run was made from and on; where others differ, the page says so."""
-    result = next(result for result in evidence.results if result.finished)
-    made_of = {name: result.identity.get(name, "") for name in ("data", "source")}
-    values = {**made_of, **result.identity.get("numerics", {}), **result.environment}
-    text = "; ".join(f"{name.replace('_', ' ')} {_value(value)}" for name, value in values.items() if value != "")
-    # Digests by their first letters; a program by the command that starts it, wherever the checkout lies.
-    text = re.sub(r"\b([0-9a-f]{12})[0-9a-f]{28,}\b", r"\1", text)
-    return re.sub(r"\S*/pipeline/(\w+)\.py", r"python -m pipeline.\1", text)
