@@ -11,7 +11,6 @@ from pipeline.cli.errors import UserError
 from pipeline.data import idx, npz, table
 from pipeline.data.files import shown
 from pipeline.data.mirrors import checked
-from pipeline.data.recorded import with_recorded
 from pipeline.data.samples import Decoded, Samples, class_names, counted
 from pipeline.data.sources import DataSet, File, Idx, Npz
 
@@ -19,10 +18,7 @@ from pipeline.data.sources import DataSet, File, Idx, Npz
 def read(dataset: DataSet, folder: Path) -> Decoded:
     """Training and test samples of `dataset` out of `folder`. Raises UserError on anything but the content fetched."""
     fetch = f"python -m pipeline.fetch dataset={dataset.name}"
-    dataset = with_recorded(dataset, folder)
     kept = {file: _kept(folder / file.name, fetch) for file in dataset.files}
-    if not all(file.has_digest for file in dataset.files):
-        raise UserError(f"{shown(folder)}: holds files whose digests nothing has recorded. To record them: {fetch}")
     try:
         # The structure before the digest: its errors say what is wrong, where a digest only says that something is.
         decoded = decode(dataset, kept, folder)

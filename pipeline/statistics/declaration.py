@@ -15,7 +15,6 @@ from pipeline.config import rules
 from pipeline.config.rules import CONF, Rule
 from pipeline.statistics.figures import FIGURES
 
-PAIRED_T, SIGN_FLIP = "paired t", "sign flip"
 PREVIOUS, DEFAULT = "previous", "default"
 OPTIMIZER, WIDTH, DEPTH, TRAIN_SIZE = "optimizer", "model.width", "model.depth", "dataset.train_size"
 NETWORK = "model.name"
@@ -35,7 +34,6 @@ RULES: dict[str, Rule] = {
         "a list of falling numbers over 0, such as [0.1, 0.01]",
     ),
     "target.val_accuracy": rules.number(0, 100, over=True),
-    "claim_test": rules.choice((PAIRED_T, SIGN_FLIP)),
     "alpha": rules.number(0, 0.5, over=True),
     "confidence": _PROPER_SHARE,
     "power": _PROPER_SHARE,
@@ -59,7 +57,6 @@ class Declaration:
     """Nats, falling."""
     target: float
     """Validation accuracy to be reached."""
-    claim_test: str
     alpha: float
     confidence: float
     power: float

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.cli.console import PROJECT
 from pipeline.data import files
-from pipeline.storage import checkpoints, identity, locks
+from pipeline.storage import checkpoints, identity
 from pipeline.storage.find import beginning
 from pipeline.storage.record import OtherRelease, UnreadableRun
 from pipeline.storage.store import RunStore
@@ -25,9 +24,6 @@ REASONS = {
     "checkpoints": "checkpoints of runs that have ended, or that no sweep wants",
 }
 """Why something may go, the first reason that holds; its name on the command line."""
-
-_TEMPORARY = re.compile(r"\..+?(?:\.(\d+))?\.(?:part|old)")
-"""What is written before it has its name, with the number of the process where its writer holds no lock."""
 
 
 @dataclass(frozen=True)
@@ -89,14 +85,10 @@ def _of_other_code(run: RunResult) -> bool:
 
 
 def _leftovers(root: Path) -> Iterator[Removable]:
-    """Temporary files and folders whose writer is gone; for who holds the lock of the store."""
+    """Temporary files and folders whose writer is gone."""
     for folder in (root, root / LEDGER, root / checkpoints.FOLDER):
-        for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
-            match = _TEMPORARY.fullmatch(entry.name)
-            # What was set aside is the run itself, if nothing took its place.
-            aside = entry.suffix == ".old" and not (folder / entry.name[1:-4]).exists()
-            if match and not aside and not (match[1] and files.is_alive(int(match[1]))):
-                yield Removable("leftovers", entry, str(entry.relative_to(root)))
+        for entry in sorted(files.leftovers(folder)):
+            yield Removable("leftovers", entry, str(entry.relative_to(root)))
 
 
 def _checkpoints(store: RunStore, wanted: Collection[str]) -> Iterator[Removable]:
@@ -108,10 +100,7 @@ def _checkpoints(store: RunStore, wanted: Collection[str]) -> Iterator[Removable
 def remove(store: RunStore, items: Iterable[Removable]) -> None:
     """Remove `items`, and take the runs among them out of the records of their sweeps. For who holds the lock."""
     for item in items:
-        if item.path.parent == store.root and item.path.is_dir() and not item.path.name.startswith("."):
-            locks.discard(item.path)
-        else:
-            files.remove(item.path)
+        files.remove(item.path)
     ledger = Ledger(store)
     for sweep in ledger:
         there = [key for key in sweep.keys if key in store]

@@ -55,20 +55,6 @@ def test_damaged_images_are_refused_by_name(data: bytes, named: str) -> None:
     assert str(raised.value).startswith("some/file.gz: ")
 
 
-@pytest.mark.parametrize(
-    ("data", "named"),
-    [
-        (header(2051, 3) + bytes(3), r"magic number is 2051 \(0x00000803\), expected 2049"),
-        (header(2049, 2**31) + bytes(3), "count 2,147,483,648 announce"),
-        (header(2049, 3) + bytes(4), "1 too many"),
-    ],
-    ids=case,
-)
-def test_damaged_labels_are_refused_by_name(data: bytes, named: str) -> None:
-    with pytest.raises(UserError, match=named):
-        idx.decode(data, idx.LABELS, "file")
-
-
 @any_speed
 @given(
     fields=st.lists(st.integers(0, 2**32 - 1) | st.sampled_from([0, 1, 2, 3, 4, 2049, 2051, 2**31]), max_size=5),

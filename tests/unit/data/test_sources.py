@@ -35,11 +35,6 @@ def test_a_file_is_declared_by_its_name_or_with_its_digest() -> None:
     assert parse(TABLE).source == Table(File("wine.csv"), "cultivar", test_share=0.2)
 
 
-def test_a_misspelt_name() -> None:
-    with pytest.raises(UserError, match=r"dataset=mnits: expected one of .*mnist.* \(did you mean 'mnist'\?\)"):
-        sources.find("mnits")
-
-
 @pytest.mark.parametrize(
     ("source", "values", "message"),
     [
