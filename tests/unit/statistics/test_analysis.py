@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.statistics import crossed, summary
+from pipeline.statistics import crossed
 from pipeline.statistics.analysis import analysis
 from pipeline.training.result import DIVERGED
 from tests.support import factory
@@ -29,12 +29,6 @@ def labels():
 @pytest.fixture(scope="module")
 def whole(quick, labels):
     return analysis(sweep(), quick, labels)
-
-
-def test_a_row_per_configuration_with_every_figure(whole):
-    assert len(whole.configurations) == 6
-    assert {f"{figure}_mean" for figure in summary.SUMMARISED} <= set(whole.configurations.columns)
-    assert whole.configurations["n"].eq(10).all()
 
 
 def test_test_accuracys_interval_is_over_the_very_answers(whole, labels):
@@ -82,12 +76,6 @@ def test_nothing_held_out(quick, labels):
     gaps = found.configurations[["gap_accuracy_mean", "book_gap_accuracy_mean"]]
     assert gaps["gap_accuracy_mean"].tolist() == gaps["book_gap_accuracy_mean"].tolist()
     assert found.contrasts.loc[found.contrasts["figure"].eq("excess_loss"), "n"].eq(10).all()
-
-
-def test_a_single_seed(quick, labels):
-    found = analysis(sweep(seeds=range(1)), quick, labels)
-    assert found.configurations["test_accuracy_low_images"].isna().all()
-    assert found.contrasts["verdict"].eq("no difference shown").all()
 
 
 def test_records_of_before_there_were_points_and_excesses(quick):

@@ -54,8 +54,3 @@ def test_shares_by_hand():
 @pytest.mark.parametrize("shape", [(1, 10), (3, 1)])
 def test_a_single_seed_or_image_has_no_interval(shape):
     assert np.isnan(crossed.of_answers(np.ones(shape, bool), 0.95)).all()
-
-
-def test_an_unknown_share_has_no_interval():
-    assert np.isnan(crossed.of_shares([0.9, math.nan], 0.9, 100, 0.95)).all()
-    assert np.isnan(crossed.of_shares([0.9, 0.8], 0.9, 0, 0.95)).all()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import numpy as np
@@ -70,12 +69,3 @@ def test_with_the_seeds_to_decide_either_verdict_is_given(declared, quick, sd, n
 
     assert share(0.2, Kind.LARGER) >= 0.78
     assert share(0.0, Kind.EQUIVALENT) >= 0.78
-
-
-def test_no_sign_flip_test_of_so_few_detects_anything(declared):
-    """Five seeds have no p under 2/32, ten none that stands Holm's correction for 26."""
-    flips = dataclasses.replace(declared, claim_test="sign flip")
-    assert detectable(5, flips) == math.inf
-    assert detectable(6, flips) == detectable(6, declared)
-    assert detectable(10, flips, comparisons=25) == detectable(10, declared, comparisons=25)
-    assert detectable(10, flips, comparisons=26) == math.inf

@@ -119,12 +119,6 @@ def test_fewer_seeds_than_a_claim_takes_decide_nothing() -> None:
     assert few.differences["sgd − adam"].low > 0
 
 
-def test_an_order_takes_all_of_them_and_two_seeds() -> None:
-    assert judge(ORDER, losses({"adam": BASE, "sgd": BASE})).verdict is Verdict.NOT_IN_FULL
-    one = judge(ORDER, losses({"adam": [0.1], "sgd": [0.2], "nadam": [0.3]}))
-    assert (one.verdict, one.seeds, one.differences) == (Verdict.UNDECIDED, 1, {})
-
-
 # -- flat
 
 

@@ -26,15 +26,6 @@ def test_the_first_point_that_reaches_the_target():
     assert (row["epochs"], row["seconds"]) == (2, pytest.approx(5.0))
 
 
-def test_a_run_that_does_not_reach_it_is_infinitely_late():
-    row = targets.runs([run([0.90, 0.92])], 0.97).iloc[0]
-    assert (row["epochs"], row["seconds"]) == (math.inf, math.inf)
-
-
-def test_without_a_validation_split_there_is_no_target():
-    assert targets.runs([factory.finished(factory.job("adam", 8))], 0.97).empty
-
-
 def test_medians_count_what_did_not_reach_it():
     rows = targets.runs([run([0.97], seed=0), run([0.9, 0.97], seed=1), run([0.9, 0.9], seed=2)], 0.97)
     # Their epochs differ, so these are three configurations; as one they have a median.

@@ -99,26 +99,6 @@ plain = st.recursive(
 
 @pytest.mark.fault("stored result damaged")
 @any_speed
-@given(st.binary(max_size=40) | plain.map(lambda value: json.dumps(value).encode()))
-def test_any_record_is_refused_in_words(folder: Path, record: bytes) -> None:
-    store, path = RunStore(folder.parent), folder / RECORD
-    sound = path.read_bytes()
-    try:
-        path.write_bytes(record)
-        with pytest.raises(DamagedRun):
-            store.read(KEY)
-        with pytest.raises(DamagedRun):
-            store.record(KEY)
-        assert list(store.records()) == []
-        assert isinstance(store.status(KEY), str)
-        with pytest.raises(UserError):
-            Sweep.read_from(path)
-    finally:
-        path.write_bytes(sound)
-
-
-@pytest.mark.fault("stored result damaged")
-@any_speed
 @given(st.data())
 def test_a_record_with_a_right_digest_and_wrong_values_is_refused_in_words(folder: Path, data: st.DataObject) -> None:
     """What no disk does, a person can."""

@@ -193,20 +193,3 @@ def test_a_fifo_or_a_device_in_place_of_a_file_is_not_read(store: RunStore) -> N
 def test_a_command_that_a_shell_would_do_more_with_is_not_read(tmp_path: Path, command: str) -> None:
     Sweep("which", [KEY], lost=[Lost("sgd-w8-d1-s0", "failed", "", command, KEY)]).write(tmp_path)
     assert [lost.command for lost in Sweep.read(tmp_path).lost] == [""]
-
-
-def test_a_command_that_only_trains_is_read(tmp_path: Path) -> None:
-    command = "python -m pipeline.train +experiment=book optimizer=adam 'model.hidden=[300,100]' paths.data=/mnt/mnist"
-    Sweep("which", [KEY], lost=[Lost("sgd-w8-d1-s0", "failed", "", command, KEY)]).write(tmp_path)
-    assert [lost.command for lost in Sweep.read(tmp_path).lost] == [command]
-
-
-@pytest.mark.fault("records of other releases")
-def test_a_sweep_of_another_release_is_named_as_such(tmp_path: Path) -> None:
-    Sweep("which", [KEY]).write(tmp_path)
-    path = tmp_path / "sweep.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"executor": "slurm"}))
-    with pytest.raises(
-        OtherRelease, match=r"sweep\.json: written by another release of this project \(unknown executor\)"
-    ):
-        Sweep.read(tmp_path)

@@ -72,20 +72,6 @@ def test_a_module_changes_the_keys_of_those_who_reach_it(package: Path) -> None:
     assert (before[0] == after[0], before[1] == after[1]) == (False, True)
 
 
-def test_a_new_import_and_a_new_name_change_the_key(package: Path) -> None:
-    digests = [digest_of(package)]
-    (package / "models/dense.py").write_text(
-        FILES["models/dense.py"].replace("import initial", "import initial, types")
-    )
-    digests.append(digest_of(package))
-    (package / "models/types.py").rename(package / "models/kinds.py")
-    (package / "models/dense.py").write_text(
-        FILES["models/dense.py"].replace("import initial", "import initial, kinds")
-    )
-    digests.append(digest_of(package))
-    assert len(set(digests)) == 3
-
-
 def test_a_file_edited_meanwhile_changes_neither_the_digest_nor_the_list(package: Path) -> None:
     """The key is made before a run trains, its record after."""
     before = source_digest(ENGINE, package)
