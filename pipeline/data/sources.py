@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, fields
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -156,16 +155,6 @@ def find(name: str) -> DataSet:
     if name not in names:
         raise UserError(f"dataset={name}: expected one of {', '.join(names)}{nearest(name, names)}")
     return parse(name, rules.content("dataset", name))
-
-
-@cache
-def declared_classes(name: str) -> int | None:
-    """Number of classes that the file of a data set declares; None where it does not, or where there is no such file."""
-    try:
-        classes = getattr(find(name).source, "classes", None)
-    except UserError:
-        return None
-    return len(classes) if isinstance(classes, tuple) else classes
 
 
 def parse(name: str, values: dict[str, Any]) -> DataSet:

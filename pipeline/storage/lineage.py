@@ -1,18 +1,15 @@
-"""Where a run came from, and what of it is not here any more."""
+"""Where a run came from, and where it is."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.cli import console
 from pipeline.cli.errors import UserError, shown_line
 from pipeline.data.arrays import META
 from pipeline.storage import identity
-from pipeline.storage.find import beginning
-from pipeline.storage.record import OtherRelease, UnreadableRun
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import SWEEP, Ledger, Sweep
 from pipeline.training.result import RunResult
@@ -65,48 +62,12 @@ def _state_of_code(result: RunResult) -> str:
 def _places(key: str, store: RunStore) -> list[str]:
     """Every folder and record that has the run."""
     found = [console.in_checkout(store.folder(key))] if key in store else []
-    found += [f"{name} ({sweep.name})" for name, sweep, _ in _sweeps(store) if key in sweep.keys]
-    return found + [f"MLflow {ids.get('store', '')} as {ids.get('run_id')}" for ids in store.published_ids(key)]
-
-
-def _sweeps(store: RunStore) -> Iterator[tuple[str, Sweep, RunStore]]:
-    """The sweeps of results/ and of `store`: what to call each, its record, and the store of its runs."""
     for path in sorted((console.PROJECT / "results").glob(f"*/{SWEEP}")):
         try:
-            yield f"results/{path.parent.name}", Sweep.read(path.parent), RunStore(path.parent)
+            sweep = Sweep.read(path.parent)
         except UserError as error:
             print(f"warning: left out: {shown_line(str(error))}", file=sys.stderr)
-    for sweep in Ledger(store):
-        yield f"sweep {sweep.id[:8]}", sweep, store
-
-
-def broken_links(store: RunStore, data: Path) -> tuple[list[str], list[str]]:
-    """A line for every link of a run or a sweep that leads nowhere, and one for every run of another release."""
-    broken: list[str] = []
-    others: list[str] = []
-    for key in store.keys():  # noqa: SIM118 - iterating a store stops at the first damaged run
-        try:
-            result = store.read(key)
-        except OtherRelease as error:
-            others.append(str(error))
-        except UnreadableRun as error:
-            broken.append(str(error))
         else:
-            broken += [f"{beginning(key)} {result.name}: {fault}" for fault in _faults(result, data)]
-    for name, sweep, runs in _sweeps(store):
-        if absent := sum(key not in runs for key in sweep.keys):
-            broken.append(f"{name} ({sweep.name}): {absent} of its {len(sweep.keys)} runs are gone")
-    return broken, others
-
-
-def _faults(result: RunResult, data: Path) -> Iterator[str]:
-    if identity.digest(result.sources) != result.identity["source"]:
-        yield "the digests of its source files are not those of its key"
-    here = _digest(data, result.job.dataset.name)
-    if here not in (None, result.identity["data"]):
-        yield f"its data {result.identity['data'][:12]} are not those that are here, {here}"
-    commit = result.environment.get("git_commit")
-    if commit and not identity.has_commit(commit):
-        yield f"its commit {commit[:12]} is not in this repository"
-    if result.environment.get("patch") and not result.patch:
-        yield "its uncommitted.diff is gone"
+            found += [f"results/{path.parent.name} ({sweep.name})"] if key in sweep.keys else []
+    found += [f"sweep {sweep.id[:8]} ({sweep.name})" for sweep in Ledger(store) if key in sweep.keys]
+    return found + [f"MLflow {ids.get('store', '')} as {ids.get('run_id')}" for ids in store.published_ids(key)]
