@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.cli.console import PROJECT
+from pipeline.config.names import whole_names
 from pipeline.data import files
 from pipeline.storage import checkpoints, identity
 from pipeline.storage.find import beginning
@@ -52,8 +53,7 @@ def removable(store: RunStore, deleted: Collection[str] = (), registered: Collec
         return []
     wanted = {key for sweep in Ledger(store) for key in sweep.asked}
     kept = {*registered, *_in_results()}
-    found = [run for key in store.keys() if key not in kept and (run := _run(store, key, wanted, deleted))]  # noqa: SIM118
-    found += [*_leftovers(store.root), *_checkpoints(store, wanted)]
+    found = [*_runs(store, kept, wanted, deleted), *_leftovers(store.root), *_checkpoints(store, wanted)]
     return sorted(found, key=lambda item: (list(REASONS).index(item.reason), item.name))
 
 
@@ -63,25 +63,25 @@ def _in_results() -> Iterator[str]:
         yield from RunStore(record.parent).keys()
 
 
-def _run(store: RunStore, key: str, wanted: Collection[str], deleted: Collection[str]) -> Removable | None:
-    """The run `key`, if it may go."""
-    folder, name = store.folder(key), beginning(key)
-    try:
-        run = store.record(key)
-    except OtherRelease:
-        return Removable("old", folder, name)
-    except UnreadableRun:
-        return Removable("damaged", folder, name)
-    called = f"{name}  {run.name}"
-    if key in deleted:
-        return Removable("deleted", folder, called)
-    if _of_other_code(run):
-        return Removable("old", folder, called)
-    return None if key in wanted else Removable("unneeded", folder, called)
-
-
-def _of_other_code(run: RunResult) -> bool:
-    return bool(identity.changed_sources(run.sources, run.identity["numerics"], run.job.own_code))
+def _runs(
+    store: RunStore, kept: Collection[str], wanted: Collection[str], deleted: Collection[str]
+) -> Iterator[Removable]:
+    """The runs that may go."""
+    runs: list[RunResult] = []
+    for key in store.keys():  # noqa: SIM118
+        try:
+            runs += [store.record(key)] if key not in kept else []
+        except UnreadableRun as error:
+            yield Removable("old" if isinstance(error, OtherRelease) else "damaged", store.folder(key), beginning(key))
+    called = whole_names(run.job for run in runs)
+    for run in runs:
+        reasons = {
+            "deleted": run.key in deleted,
+            "old": bool(identity.changed_sources(run.sources, run.identity["numerics"], run.job.own_code)),
+            "unneeded": run.key not in wanted,
+        }
+        if reason := next((name for name, holds in reasons.items() if holds), ""):
+            yield Removable(reason, store.folder(run.key), f"{beginning(run.key)}  {called[run.job]}")
 
 
 def _leftovers(root: Path) -> Iterator[Removable]:
