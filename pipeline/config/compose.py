@@ -11,7 +11,6 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.cli.errors import UserError
-from pipeline.cli.formatting import nearest
 from pipeline.config import rules
 from pipeline.config import run_config as j
 from pipeline.config.hydra_version import VERSION_BASE, register_resolver
@@ -44,7 +43,7 @@ def described(_root_: DictConfig) -> str:
     values: Any = OmegaConf.to_container(_root_)  # unresolved: parts of Hydra's own have no value yet
     values["dataset"].pop("source", None)
     in_order = {name: values[name] for name in (*rules.GROUPS, *values) if name in values and name != "hydra"}
-    for key, value in _flatten(in_order).items():
+    for key, value in rules.flattened(in_order).items():
         rule = rules.rule_for(key)
         about = f"Expected: {rule.allowed}." if rule else "Set by the file."
         lines += [f"{key}={rules.shown(value)}", f"  {meaning.get(key, '')} {about}".replace("   ", "  ")]
@@ -89,22 +88,15 @@ def changed(config: DictConfig, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def problems(values: dict[str, Any]) -> list[str]:
     """Every value that is out of its range, unknown key, and combination that cannot train; a line each."""
-    found: list[str] = []
-    flat = _flatten({section: value for section, value in values.items() if section != "hydra"})
+    flat = rules.flattened({section: value for section, value in values.items() if section != "hydra"})
     names = {key: flat.pop(key, None) for key in rules.NAMES}
     for key in ("optimizer.name", "optimizer.class"):
         if not isinstance(names[key], str):
             return [f"{key}={rules.shown(names[key])}: expected a name, which a file of conf/optimizer/ sets"]
     free = ("optimizer.", "model.") if names["model.build"] else ("optimizer.",)
-    known = [key for key in rules.RULES if not key.startswith(free)]
-    for key, value in flat.items():
-        rule = rules.rule_for(key)
-        if rule is None or not (key in known or key.startswith(free)):
-            found.append(f"{key}: no such key{nearest(key, known)}")
-        elif line := rules.complaint(key, value, rule):
-            found.append(line)
-    found += [f"{key}: missing" for key in (*known, "optimizer.learning_rate") if key not in flat]
-    return found or combination_problems(flat)
+    fixed = {key: rule for key, rule in rules.RULES.items() if not key.startswith(free)}
+    own = {key: rule for key in flat if key.startswith(free) and (rule := rules.rule_for(key))}
+    return rules.problems(flat, fixed | own, [*fixed, "optimizer.learning_rate"]) or combination_problems(flat)
 
 
 def combination_problems(flat: dict[str, Any]) -> list[str]:
@@ -212,13 +204,3 @@ def _section(section: str, kind: type, values: dict[str, Any]) -> dict[str, Any]
 def _typed(section: str, name: str, value: Any) -> Any:
     rule = rules.rule_for(f"{section}.{name}")
     return rule.typed(value) if rule else value
-
-
-def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict) and value and f"{prefix}{key}" != "tags":
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

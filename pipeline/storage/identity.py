@@ -169,11 +169,6 @@ def _run_git(*arguments: str, environment: Mapping[str, str] | None = None) -> b
     return done.stdout if done.returncode == 0 else None
 
 
-def machine() -> str:
-    """This machine, as far as how long a training takes goes."""
-    return f"{platform.node()}, {_cpu()}, {os.cpu_count()} cores"
-
-
 def _version(name: str) -> str | None:
     try:
         return version(name)
