@@ -11,9 +11,6 @@ import pytest
 
 from pipeline import tune
 from pipeline.cli.errors import UserError
-from pipeline.storage.store import RunStore
-from pipeline.sweep import tuning
-from pipeline.sweep.budget import Budget
 from tests.unit.training.command import as_before
 
 OWN = ["optimizers=adam,adamw", "decades=-1,0,1", "step=5", "rates=4", "choosing_seeds=2", "final_seeds=2"]
@@ -80,26 +77,11 @@ def test_a_rate_that_diverges_is_a_result_and_is_not_chosen(tuned: Tuned) -> Non
 
 
 @pytest.mark.slow
-def test_other_seeds_choose_than_those_of_the_figures(tuned: Tuned) -> None:
-    assert set(tuned.tried["seed"]) == {2, 3}
-    final = [run for run in RunStore(tuned.root / "runs").records() if run.job.seed < 2]
-    assert len(final) == 8
-
-
-@pytest.mark.slow
 def test_a_second_call_trains_nothing(tuned: Tuned) -> None:
     first, second = tuned.said
     assert "12 runs: 12 new" in first
     assert "runs: " not in second
     assert second.splitlines()[-1] == f"the report is {tuned.root / 'tuned.md'}"
-
-
-@pytest.mark.slow
-def test_a_run_is_the_one_that_pipeline_train_would_make(tuned: Tuned) -> None:
-    own = [word for word in tuned.words if word not in OWN and not word.startswith("out=")]
-    base = tuning.Search(Budget.of(dict(word.split("=") for word in OWN)), own).bases["adam"]
-    assert base.run(0, 0).key in RunStore(tuned.root / "runs")
-    assert base.run(1, 3).overrides == ["optimizer=adam", *own, "optimizer.learning_rate=0.01", "seed=3"]
 
 
 @pytest.mark.slow

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from hydra import compose, initialize_config_dir
 
 from pipeline.config.commandline import MOST_JOBS, check
-from pipeline.config.compose import register
-from pipeline.config.hydra_version import VERSION_BASE
-from pipeline.config.rules import CONF
 
 GOOD = [
     "optimizer=rmsprop optimizer.rho=0.5",
@@ -110,11 +104,6 @@ def test_refused_with_multirun(line: str, expected: str) -> None:
     assert expected in check(line.split(), multirun=True)[0]
 
 
-def test_everything_that_is_wrong_is_said_at_once() -> None:
-    words = ["optimizer=adm", "model.width=0", "training.epochs=0", "widht=3", "model.width=16,32"]
-    assert len(check(words, multirun=False)) == 5
-
-
 @pytest.mark.fault("options of one's own")
 @pytest.mark.parametrize("how", ["--config-dir /own", "--config-dir=/own", "hydra.searchpath=[file:///own]"])
 @pytest.mark.parametrize("word", ["optimizer=adam,slow", "+sweep=slow"])
@@ -123,13 +112,3 @@ def test_files_of_ones_own_are_left_to_hydra(how: str, word: str) -> None:
     [problem] = check([*how.split(), word, "optimizer.beta_1=8"], multirun=True)
     assert problem == "optimizer.beta_1=8: expected a number of at least 0 and under 1"
     assert check([word], multirun=True) != []
-
-
-def test_folders_of_hydra_are_in_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wherever a command is started: below a folder that DVC tracks, each log would change what a stage depends on."""
-    register()
-    monkeypatch.chdir(tmp_path)
-    with initialize_config_dir(str(CONF), **VERSION_BASE):
-        composed = compose("config", return_hydra_config=True).hydra
-        assert Path(composed.run.dir).is_relative_to(CONF.parent / "outputs")
-        assert Path(composed.sweep.dir).is_relative_to(CONF.parent / "multirun")

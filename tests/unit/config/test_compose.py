@@ -56,12 +56,6 @@ def test_refused(changes: dict[str, Any], expected: str) -> None:
     assert "\n" not in problem
 
 
-def test_an_unknown_key_is_refused_with_the_nearest() -> None:
-    values = settings()
-    values["model"]["widht"] = 3
-    assert problems(values) == ["model.widht: no such key (did you mean 'model.width'?)"]
-
-
 @pytest.mark.parametrize(("section", "key"), [("model", "width"), ("optimizer", "learning_rate"), ("device", "xla")])
 def test_a_key_that_is_missing_is_named(section: str, key: str) -> None:
     values = settings()

@@ -54,11 +54,6 @@ def cut_without_length(handler: BaseHTTPRequestHandler, body: bytes) -> None:
     handler.wfile.write(body[: len(body) // 2])
 
 
-def flipping(handler: BaseHTTPRequestHandler, body: bytes) -> None:
-    middle = len(body) // 2
-    good(handler, body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :])
-
-
 def status(code: int) -> Answer:
     def answer(handler: BaseHTTPRequestHandler, body: bytes) -> None:
         _start(handler, code, {"Content-Length": "5"})

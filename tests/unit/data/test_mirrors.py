@@ -45,11 +45,6 @@ def test_first_folder_that_is_whole(tmp_path: Path) -> None:
     assert gather(missing, partial, whole, Folder(tmp_path / "never asked")) == (whole, tiny.PACKED)
 
 
-def test_a_recompressed_file_counts_by_its_content(tmp_path: Path) -> None:
-    other = {name: gzip.compress(data, compresslevel=1) for name, data in tiny.UNPACKED.items()}
-    assert gather(folder(tmp_path, other))[1] == other
-
-
 @pytest.mark.fault("bombs and trailing bytes")
 @pytest.mark.parametrize(
     ("data", "note"),

@@ -56,8 +56,3 @@ def test_what_is_wrong_is_said_with_its_key(source: Any, values: dict[str, Any],
     with pytest.raises(UserError) as raised:
         parse(source, **values)
     assert str(raised.value).startswith(f"conf/dataset/wine.yaml: {message}")
-
-
-def test_all_of_it_is_said_at_once() -> None:
-    with pytest.raises(UserError, match=r"label_noise=2: .*; source\.separator=::: .*; source\.nothing: no such key"):
-        parse(TABLE | {"separator": "::", "nothing": 0}, label_noise=2)

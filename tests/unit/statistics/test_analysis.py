@@ -38,16 +38,6 @@ def test_test_accuracys_interval_is_over_the_very_answers(whole, labels):
     assert (low, high) == pytest.approx(crossed.of_answers(correct, 0.95))
 
 
-def test_without_labels_the_images_part_is_binomial(quick):
-    found = analysis(sweep(), quick).configurations
-    name = found.index[0]
-    accuracies = [r.figures["test/accuracy"] for r in sweep() if r.job.configuration == name]
-    expected = crossed.of_shares(accuracies, float(np.mean(accuracies)), len(factory.digits()["test_labels"]), 0.95)
-    assert found.loc[name, ["test_accuracy_low_images", "test_accuracy_high_images"]].tolist() == pytest.approx(
-        expected
-    )
-
-
 def test_no_runs(quick, labels):
     found = analysis([], quick, labels)
     assert found.best is None
@@ -76,13 +66,3 @@ def test_nothing_held_out(quick, labels):
     gaps = found.configurations[["gap_accuracy_mean", "book_gap_accuracy_mean"]]
     assert gaps["gap_accuracy_mean"].tolist() == gaps["book_gap_accuracy_mean"].tolist()
     assert found.contrasts.loc[found.contrasts["figure"].eq("excess_loss"), "n"].eq(10).all()
-
-
-def test_records_of_before_there_were_points_and_excesses(quick):
-    """Neither `excess/loss` nor the digest of a split; the gap that they call `overfitting_gap` is against the test file."""
-    results = sweep()
-    for result in results:
-        result.figures["overfitting_gap/accuracy"] = 99.0
-    found = analysis(results, quick).configurations
-    assert found["gap_accuracy_mean"].abs().lt(0.1).all()
-    assert found["excess_loss_mean"].notna().all()

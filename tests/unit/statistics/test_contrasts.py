@@ -90,14 +90,6 @@ def test_held_out_loss_is_compared_where_the_training_loss_is_equal(quick):
     assert row([*a, *b], quick, "test_accuracy")[["level"]].isna().all()
 
 
-def test_seeds_without_a_common_training_loss_are_left_out(quick):
-    a = with_curves(runs("sgd"), [0.4, 0.1], [0.45, 0.20])
-    b = with_curves(runs("rmsprop"), [0.4, 0.1, 0.01], [0.45, 0.15, 0.14])
-    a[3].history = {}
-    assert row([*a, *b], quick, "fit_loss")[["n", "seeds"]].tolist() == [9, 9]
-    assert row([*a, *b], quick, "test_accuracy")["n"] == 10
-
-
 def test_excess_is_what_held_out_loss_has_risen_since_its_minimum(quick):
     a = with_curves(runs("sgd"), [0.4, 0.1, 0.05], [0.4, 0.2, 0.3])
     b = with_curves(runs("rmsprop"), [0.4, 0.1, 0.05], [0.4, 0.2, 0.1])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import pytest
-
 from pipeline.config.run_config import CustomModel, Optimizer, RunConfig
 from pipeline.statistics import design
 from pipeline.statistics.declaration import DEPTH, NETWORK, OPTIMIZER, TRAIN_SIZE, WIDTH, Declaration
@@ -114,13 +112,6 @@ def test_widths_at_equal_depth_and_depths_at_equal_width(declared):
     ]
 
 
-def test_layers_of_unequal_width_are_in_contrasts_of_optimizers_alone(declared):
-    _, found = laid(
-        [job(optimizer, hidden) for optimizer in ("rmsprop", "adam") for hidden in ((300, 100), (64,))], declared
-    )
-    assert [contrast.factor for contrast in found.contrasts] == [OPTIMIZER, OPTIMIZER]
-
-
 def test_all_images_are_the_largest_training_size(declared):
     assert named([job(size=size) for size in (0, 10_000, 2_000)], declared, TRAIN_SIZE) == [
         ("rmsprop, width 64", "rmsprop, width 64, 10,000 samples", "rmsprop, width 64, 2,000 samples"),
@@ -149,14 +140,6 @@ def test_where_rates_were_swept_optimizers_are_contrasted_at_their_defaults(decl
 def test_a_factor_without_a_pair_is_named(declared):
     jobs = [job(batch_size=32), job(batch_size=64, dropout=0.5), job(batch_size=128, dropout=0.5)]
     assert laid(jobs, declared)[1].absent == ["model.dropout"]
-
-
-@pytest.mark.parametrize("factor", ["training.loss", "model.activation"])
-def test_words_have_no_order_so_that_the_first_stands_in_for_the_previous(declared, factor):
-    own = dataclasses.replace(declared, references={"default": "previous"})
-    values = {"training.loss": ("kl_divergence", "categorical_crossentropy"), "model.activation": ("tanh", "relu")}
-    name = factor.partition(".")[2]
-    assert reference([job(**{name: value}) for value in values[factor]], own, factor).used == values[factor][0]
 
 
 # --- networks

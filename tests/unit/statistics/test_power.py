@@ -27,17 +27,6 @@ def test_seeds_of_g_power(effect, wanted, n):
     assert enough <= effect < fewer
 
 
-def test_too_few_seeds_or_unknown_sizes_detect_nothing(declared):
-    for found in (
-        detectable(1, declared),
-        detectable(0, declared),
-        detectable(10, declared, margin=math.nan),
-        detectable(10, declared, sd=math.nan),
-    ):
-        assert math.isnan(found)
-    assert math.isnan(decide(declared, math.nan))
-
-
 @pytest.mark.parametrize("margin", [0, 0.3, 1.0])
 @pytest.mark.parametrize("n", [10, 30])
 def test_what_is_detectable_is_claimed_with_about_the_declared_power(n, margin, declared):

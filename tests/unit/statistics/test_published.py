@@ -33,16 +33,6 @@ def runs(values: Sequence[float], name: str = "test/accuracy", **changes: Any) -
 # -- one figure
 
 
-@pytest.mark.parametrize(
-    ("values", "verdict"),
-    [([0.978, 0.98], Verdict.INSIDE), ([0.96, 0.97], Verdict.OUTSIDE), ([], Verdict.NOT_RUN)],
-    ids=str,
-)
-def test_a_mean_lies_in_the_band_or_not(values: list[float], verdict: Verdict) -> None:
-    found = judge(BAND, runs(values))
-    assert (found.verdict, found.seeds) == (verdict, len(values))
-
-
 def test_each_seed_in_the_band() -> None:
     each = replace(BAND, each=True)
     assert judge(each, runs([0.975, 0.98])).verdict is Verdict.INSIDE
@@ -105,11 +95,6 @@ def test_the_lowest_is_lower_than_each_other_by_a_paired_difference() -> None:
     ends = stats.ttest_1samp(MORE - BASE, 0).confidence_interval(0.975)
     own = found.differences["sgd − adam"]
     assert (own.mean, own.low, own.high) == pytest.approx((np.mean(MORE - BASE), ends.low, ends.high))
-
-
-def test_others_that_are_lower_are_named() -> None:
-    found = judge(ORDER, losses({"adam": MORE, "sgd": BASE, "nadam": MORE + 0.1}))
-    assert (found.verdict, found.about) == (Verdict.OTHERS_LOWER, ("sgd",))
 
 
 def test_fewer_seeds_than_a_claim_takes_decide_nothing() -> None:

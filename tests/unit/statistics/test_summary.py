@@ -47,12 +47,6 @@ def test_a_row_has_the_results_figures():
     assert row["best_val_accuracy"] == result.figures["best/val_accuracy"]
 
 
-def test_where_nothing_is_held_out_the_gap_is_the_books():
-    row = summary.tidy({"sweep": [factory.finished(factory.job())]}).iloc[0]
-    assert row["gap_loss"] == row["book_gap_loss"] == row["test_loss"] - row["train_loss"]
-    assert math.isnan(row["split_offset"])
-
-
 def test_records_without_their_excess_have_it_in_their_curve():
     result = factory.finished(factory.job(validation=10, epochs=4))
     result.history["val/loss"] = [0.3, 0.1, 0.2, 0.25]

@@ -44,10 +44,6 @@ def test_another_way_to_write_a_job_is_not(changes: dict[str, Any]) -> None:
     assert key(make_job(**changes)) == KEY
 
 
-def test_the_data_is_in_the_key() -> None:
-    assert key(data=digest("other data")) != KEY
-
-
 @pytest.mark.parametrize(
     "changes",
     [{"kind": "gpu"}, {"precision": "float64"}, {"xla": False}, {"trainer": "reference"}, {"stack": 4}],

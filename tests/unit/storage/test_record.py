@@ -143,12 +143,6 @@ def test_texts_of_a_record_only_show(store: RunStore) -> None:
     assert read.environment["cpu"] == "\\x1b[31mred"
 
 
-def test_a_curve_may_have_a_point_every_few_epochs(store: RunStore) -> None:
-    run = stored(history={"train/loss": [0.5]}, epochs=[2])
-    store.write(run)
-    assert store.read(run.key).epochs == [2]
-
-
 def test_a_record_without_epochs_has_a_point_for_each(store: RunStore) -> None:
     key = forge(store, stored(), lambda record: record.pop("epochs"))
     assert store.read(key).epochs == [1, 2]

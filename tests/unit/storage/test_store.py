@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,14 +42,6 @@ def test_keys_are_the_runs_that_are_here(store: RunStore) -> None:
     assert KEY in store
     assert "0" * 64 not in store
     assert [run.key for run in store] == store.keys()
-
-
-def test_what_is_no_run_is_no_key(store: RunStore) -> None:
-    store.write(stored())
-    shutil.copytree(store.folder(KEY), store.root / f".{KEY}.123")
-    (store.root / "notes").mkdir()
-    (store.root / ("f" * 64)).mkdir()
-    assert store.keys() == [KEY]
 
 
 def test_what_cannot_be_written_leaves_the_old_run(store: RunStore) -> None:
@@ -99,13 +90,3 @@ def test_each_store_of_tracking_has_its_own_ids(store: RunStore) -> None:
     assert store.published(KEY) == ids("c", "mlflow.db")
     assert store.published(KEY, "http://host") == ids("b", "http://host")
     assert store.published(KEY, "http://other") == {}
-
-
-def test_ids_from_before_stores_were_named_may_be_of_any(store: RunStore) -> None:
-    store.write(stored())
-    (store.folder(KEY) / "published.json").write_text('{"run_id": "a", "experiment_id": "1"}')
-    assert store.published(KEY, "mlflow.db")["run_id"] == "a"
-    store.note_published(KEY, ids("b", "http://host"))
-    assert [one["run_id"] for one in store.published_ids(KEY)] == ["a", "b"]
-    store.note_published(KEY, ids("a", "mlflow.db"))
-    assert store.published_ids(KEY) == [ids("b", "http://host"), ids("a", "mlflow.db")]
