@@ -34,8 +34,6 @@ class Declaration:
     """What the values of a factor are held against: a value, `previous` or `default`; `default` for factors not named."""
     margin: Mapping[str, float]
     """By figure: what is equivalent, and what a mean difference must exceed for a claim."""
-    target: float
-    """Validation accuracy to be reached."""
     training_losses: Annotated[
         tuple[Amount, ...],
         Predicate(lambda losses: bool(losses) and list(losses) == sorted({*losses}, reverse=True)),
@@ -58,15 +56,13 @@ class Declaration:
         return max((n for n in (self.seeds_to_explore, self.seeds_to_confirm) if n <= seeds), default=0)
 
 
-OTHERS = ("references", "margin", "target")
 RULES: dict[str, Rule] = {
     "references.default": rules.choice((PREVIOUS, DEFAULT)),
     **{f"margin.{figure}": rules.rule(Amount) for figure in FIGURES},
-    "target.val_accuracy": rules.number(0, 100, over=True),
     **{
         name: rules.rule(hint)
         for name, hint in get_type_hints(Declaration, include_extras=True).items()
-        if name not in OTHERS
+        if name not in ("references", "margin")
     },
 }
 REFERENCE = Rule(lambda v: not isinstance(v, list | dict), f"a value, {PREVIOUS} or {DEFAULT}")
@@ -92,7 +88,6 @@ def declare(values: Mapping[str, Any]) -> Declaration:
     changed = {
         "margin": {figure: float(values["margin"][figure]) / about.scale for figure, about in FIGURES.items()},
         "training_losses": tuple(map(float, values["training_losses"])),
-        "target": values["target"]["val_accuracy"] / 100,
     }
     return Declaration(**{**values, **changed})
 

@@ -185,12 +185,10 @@ class RunStore:
     def published(self, key: str, store: str | None = None) -> dict[str, str]:
         """Ids that a tracking store gave the run (`run_id`, `experiment_id`, `parent_run_id`, `store`), or {}.
 
-        Of the store that took it last, or of the one named `store`. Ids from before stores were named may be anyone's.
+        Of the store that took it last, or of the one named `store`.
         """
-        for noted in reversed(self.published_ids(key)):
-            if store is None or noted.get("store", store) == store:
-                return noted
-        return {}
+        noted = [ids for ids in self.published_ids(key) if store in (None, ids.get("store"))]
+        return noted[-1] if noted else {}
 
     def published_ids(self, key: str) -> list[dict[str, str]]:
         """The ids that each store gave the run, the last one to take it at the end."""
@@ -219,11 +217,7 @@ class RunStore:
                 raise UserError(f"{self.folder(key)}: no run here any more; {AGAIN}")
             before = self.published(key, ids.get("store")).get("model")
             model = {"model": before} if before and before == ids["run_id"] else {}
-            others = [
-                other
-                for other in self.published_ids(key)
-                if other.get("store") != ids.get("store") and ("store" in other or other.get("run_id") != ids["run_id"])
-            ]
+            others = [other for other in self.published_ids(key) if other.get("store") != ids.get("store")]
             with whole(self.folder(key) / PUBLISHED) as temporary:
                 _write_json(temporary, [*others, model | ids])
 

@@ -41,7 +41,7 @@ def test_test_accuracys_interval_is_over_the_very_answers(whole, labels):
 def test_no_runs(quick, labels):
     found = analysis([], quick, labels)
     assert found.best is None
-    for table in (found.configurations, found.contrasts, found.levels, found.targets):
+    for table in (found.configurations, found.contrasts, found.levels):
         assert table.empty
 
 
@@ -62,7 +62,6 @@ def test_nothing_held_out(quick, labels):
     """As in the book: gaps and curves are against the test split, and nothing is chosen."""
     found = analysis(sweep(validation=0), quick, labels)
     assert found.best is None
-    assert found.targets.empty
     gaps = found.configurations[["gap_accuracy_mean", "book_gap_accuracy_mean"]]
     assert gaps["gap_accuracy_mean"].tolist() == gaps["book_gap_accuracy_mean"].tolist()
     assert found.contrasts.loc[found.contrasts["figure"].eq("excess_loss"), "n"].eq(10).all()

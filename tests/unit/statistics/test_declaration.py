@@ -47,9 +47,7 @@ def test_any_value_of_conf_can_have_a_reference(factor):
 
 
 def test_a_reference_of_what_there_is_not_is_refused():
-    assert "references.model.droput: no such key" in complaint(
-        references={"default": "default", "model.droput": 0.5}
-    )
+    assert "references.model.droput: no such key" in complaint(references={"default": "default", "model.droput": 0.5})
     assert "references.model.dropout=[0, 1]: expected a value" in complaint(
         references={"default": "default", "model.dropout": [0, 1]}
     )
