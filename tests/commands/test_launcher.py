@@ -165,15 +165,6 @@ def test_each_job_ends_in_its_own_folder_with_its_own_log_and_hydra_s_files(swee
         assert hydra["hydra"]["runtime"]["output_dir"] == str(sweep.job(number))
 
 
-def test_job_numbers_go_on_from_batch_to_batch(tmp_path: Path) -> None:
-    """As a sweeper sends them that looks at the first results before it asks for more."""
-    task = Task()
-    returns = launch(tmp_path, task, "a=1,2,3", "hydra.sweeper.max_batch_size=2")
-    assert [len(batch) for batch in returns] == [2, 1]
-    assert [config["number"] for batch in task.batches for config in batch] == [0, 1, 2]
-    assert (tmp_path / "sweep" / "2" / "app.log").is_file()
-
-
 def test_logs_of_ended_jobs_are_closed(tmp_path: Path) -> None:
     """An open log for each would run out of descriptors in the end."""
     descriptors = Path("/proc/self/fd")
@@ -199,18 +190,14 @@ def loader() -> ConfigLoaderImpl:
     "line",
     [
         "",
-        "seed=3",
         "optimizer=adam model.width=64 seed=2",
         "optimizer=adam optimizer.beta_1=0.5",
-        "optimizer.rho=0.5 seed=1",
         "model.hidden=[300,100] model.dropout=0.5",
         "dataset=digits dataset.validation_size=100 training.epochs=2",
-        "experiment=book seed=4",
         "model.width=${model.depth}",
         "'question=which one' paths.runs=/tmp/elsewhere",
         "tracking=none device=cpu device.precision=float64",
         "hydra.job.name=other seed=1",
-        "+hydra.extra=1 seed=1",
         "++seed=5",
     ],
 )
@@ -222,12 +209,3 @@ def test_templates_compose_what_hydra_composes(loader: ConfigLoaderImpl, line: s
         OmegaConf.resolve(config.hydra.job)
     assert OmegaConf.to_container(own) == OmegaConf.to_container(hydras)
     assert own._metadata.flags == hydras._metadata.flags
-
-
-@pytest.mark.parametrize("word", ["modle.width=3", "optimizer=adm", "widht=3"])
-def test_they_refuse_what_hydra_refuses(loader: ConfigLoaderImpl, word: str) -> None:
-    master = loader.load_configuration("config", [], run_mode=RunMode.MULTIRUN)
-    with pytest.raises(Exception) as hydras:  # noqa: PT011
-        loader.load_sweep_config(master, [word])
-    with pytest.raises(type(hydras.value)):
-        Templates(loader).compose(master, [word])

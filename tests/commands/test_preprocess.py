@@ -106,23 +106,6 @@ def test_damaged_raw_data_leaves_earlier_arrays(digits: Path, tmp_path: Path) ->
     arrays.load(target)
 
 
-@pytest.mark.parametrize(
-    ("word", "message"),
-    [
-        (
-            "dataset=digit",
-            "dataset=digit: expected one of digits, emnist_letters, fashion_mnist, kmnist, mnist (did you mean 'digits'?)",
-        ),
-        ("card=", "card=: expected a path"),
-        ("sample=x", "sample=x: expected KEY=VALUE with one of the keys dataset, raw, processed, card, samples"),
-    ],
-)
-def test_wrong_words_are_named(word: str, message: str) -> None:
-    with pytest.raises(UserError) as refused:
-        preprocess.main([word])
-    assert str(refused.value).startswith(message)
-
-
 def test_a_home_that_cannot_be_written_to_goes_without_a_word(digits: Path, tmp_path: Path) -> None:
     shutil.copytree(digits / "raw", tmp_path / "raw")
     done = run(tmp_path, "dataset=digits", HOME="/proc/nowhere", XDG_CONFIG_HOME="", XDG_CACHE_HOME="")

@@ -25,7 +25,6 @@ from pipeline.models import networks
 from pipeline.storage.locks import LOCK
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import Ledger
-from pipeline.sweep.weights import Candidates
 from pipeline.training import engine, trainer
 from pipeline.training.outcome import Run
 from pipeline.training.result import DIVERGED, FAILED, FINISHED
@@ -161,15 +160,6 @@ def test_what_was_finished_is_kept_and_the_rest_is_recorded_as_interrupted(inter
     [sweep] = Ledger(interrupted.place.store)
     assert (sweep.status, sorted(sweep.keys)) == ("stopped", sorted(interrupted.finished))
     assert [lost.status for lost in sweep.lost] == ["interrupted"] * (12 - len(interrupted.finished))
-
-
-def test_the_device_is_named_once(interrupted: Ended) -> None:
-    lines = interrupted.said.out.splitlines()
-    assert lines[0] == "12 runs: 12 new"
-    assert re.fullmatch(
-        r"on CPU, Keras 3\.\S+ on tensorflow 2\.\S+, float32, without XLA(, \d+ runs at a time)?", lines[1]
-    )
-    assert sum(line.startswith("on ") for line in lines) == 1
 
 
 def run_python(here: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -430,18 +420,10 @@ def test_a_single_run_shows_its_epochs(single: tuple[Place, Said]) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (
-            ["dataset.validation_size=1437"],
-            "dataset.validation_size=1437: expected under 1,437, the training samples of digits",
-        ),
         (["model.width=65536", "model.depth=32"], " GiB while it trains, this machine has "),
-        (["model.width=${model.depth}", "model.depth=0"], "model.depth=0: expected a whole number from 1 to 32"),
         (["device=gpu"], "device=gpu: no GPU that tensorflow could use is at hand"),
         (["device.backend=jax", "device.xla=false"], "device.xla=false: JAX always compiles with XLA"),
-        (["-m", "question=a,b"], "question: cannot be swept (came: a, b); one command, one value"),
         (["-m", "tracking=none,sqlite"], "tracking: cannot be swept (came: none, sqlite); one command, one value"),
-        (["-m", "seed=0,1", "hydra.job.chdir=true"], "hydra.job.chdir=true: jobs that run together share one"),
-        (["-m", "seed=0,1", "training.batch_size=9999"], "training.batch_size=9999: expected at most 1,200"),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -461,17 +443,6 @@ def test_refused_in_one_line(
 
 
 # --- the weights of the best run
-
-
-@pytest.mark.slow
-def test_a_winner_that_is_not_in_memory_is_trained_once_more(
-    place: Callable[[], Place], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Candidates, "get", lambda self, key: None)
-    where = place()
-    said = where.train(*FEW)
-    assert "warning" not in said.out
-    assert where.store.read(where.record.winner or "").weights is not None
 
 
 # --- what is there, and what would be done

@@ -8,15 +8,12 @@ from pipeline.config.commandline import MOST_JOBS, check
 
 GOOD = [
     "optimizer=rmsprop optimizer.rho=0.5",
-    "optimizer.learning_rate=1e-3",
     "model.width=65536",
     "model.hidden=[300,100]",
-    "model.hidden=null",
     "seed=18446744073709551615",
     "experiment=book",
     "+experiment=book",
     "device.xla=false",
-    "tracking.uri=http://127.0.0.1:5000",
     "hydra/launcher=batched",
     "model.width=${model.depth}",
     "--cfg job",
@@ -27,8 +24,6 @@ BAD = {
     # A name that is not there: the nearest one is offered.
     "optimizer=adm": "did you mean 'adam'",
     "optimizer=": "optimizer=: expected one of adadelta, ",
-    "device=gpuu": "did you mean 'gpu'",
-    "model.activation=rleu": "did you mean 'relu'",
     "device.backend=torch": "expected one of tensorflow, jax",
     # A key that is not there, or of another optimizer.
     "model.widht=5": "no such key (did you mean 'model.width'?)",
@@ -38,17 +33,11 @@ BAD = {
     "dataset.name=digits": "choose another with dataset=NAME (digits, ",
     # A value out of its range, or of the wrong kind.
     "model.width=0": "expected a whole number from 1 to 65,536",
-    "model.width=64.0": "expected a whole number",
     "model.width=": "expected a whole number",
-    "model.depth=33": "from 1 to 32",
-    "model.hidden=[]": "such as [300,100]",
     "model.hidden=[300,true]": "such as [300,100]",
     "model.dropout=1": "at least 0 and under 1",
-    "optimizer.learning_rate=0": "over 0 and at most 1000",
     "optimizer.learning_rate=1e400": "over 0 and at most 1000",
     "optimizer.centered=2": "true or false",
-    "optimizer.weight_decay=-1": "or null",
-    "seed=18446744073709551616": "expected a whole number from 0 to 18,446,744,073,709,551,615",
     "seed='3'": "expected a whole number",
     "question=": "expected a text",
     # What is no setting at all.
@@ -62,11 +51,9 @@ BAD = {
 GOOD_SWEEPS = [
     "optimizer=sgd,adam model.width=16,64 seed=range(3)",
     "optimizer=adam,rmsprop optimizer.rho=0.9,0.95",
-    "sweep=smoke optimizer.momentum=0.5",
     "experiment=book seed=range(5)",
     "optimizer=glob(*)",
     "model.hidden=[16],[300,100],null",
-    "seed=range(10,0,-1)",
     "seed=interval(0,3)",
     f"seed=range({MOST_JOBS})",
 ]
@@ -74,7 +61,6 @@ GOOD_SWEEPS = [
 BAD_SWEEPS = {
     "seed=range(0)": "an empty range",
     "seed=range(-2,3)": "seed=-2: expected a whole number",
-    "seed=range(0,1,0.25)": "seed=0.0: expected a whole number",
     "seed=range(1000000)": "expected at most 100,000; split it",
     "model.width=range(1,1001) seed=range(1000)": "this sweep has 1,000,000 runs: expected at most 100,000; split it",
     "seed=range(0,10,0)": "seed=range(0,10,0): ",

@@ -47,16 +47,6 @@ def test_a_configuration_against_itself_over_disjoint_seeds(declared, draw):
         assert 0.035 <= (found[p] < declared.alpha).mean() <= 0.06, p
 
 
-def test_looks_at_ten_and_thirty_seeds_alone_keep_the_error_near_alpha(declared):
-    """Which a look after each seed does not: it calls no difference one in 15 %."""
-    seeds = np.random.default_rng(1).normal(size=(4000, 30))
-    p = {n: stats.ttest_1samp(seeds[:, :n], 0, axis=1).pvalue for n in range(10, 31)}
-    two = {declared.looks(n) for n in range(10, 31)}
-    assert two == {10, 30}
-    assert np.mean(np.any([p[n] < 0.05 for n in two], axis=0)) < 0.095
-    assert np.mean(np.any([p[n] < 0.05 for n in p], axis=0)) > 0.14
-
-
 # --- simulated sweeps
 
 EPOCHS = 12

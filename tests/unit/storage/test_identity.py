@@ -39,11 +39,6 @@ def test_every_part_of_a_job_is_in_the_key(section: str) -> None:
     assert len({key(JOB), *map(key, changed)}) == 1 + len(changed)
 
 
-@pytest.mark.parametrize("changes", [{"hidden": [8]}, {"learning_rate": 0.01}, {"dropout": 0}], ids=str)
-def test_another_way_to_write_a_job_is_not(changes: dict[str, Any]) -> None:
-    assert key(make_job(**changes)) == KEY
-
-
 @pytest.mark.parametrize(
     "changes",
     [{"kind": "gpu"}, {"precision": "float64"}, {"xla": False}, {"trainer": "reference"}, {"stack": 4}],

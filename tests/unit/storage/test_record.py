@@ -66,15 +66,6 @@ def test_what_this_release_does_not_know_is_named(
     assert list(store.records()) == []
 
 
-@pytest.mark.fault("records of other releases")
-def test_a_run_from_before_numbers_were_kept_in_hexadecimal_is_of_another_release(store: RunStore) -> None:
-    path = store.write(stored()) / RECORD
-    content = json.loads(path.read_text())
-    path.write_text(json.dumps({name: content[name] for name in ("record", "sha256")}))
-    with pytest.raises(OtherRelease, match="no exact"):
-        store.read(KEY)
-
-
 # --- what cannot be true
 
 
@@ -88,15 +79,12 @@ IMPOSSIBLE: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
         "val/accuracy has not a value for each of its 2 epochs",
     ),
     "epochs that do not ascend": (lambda record: record.update(epochs=[2, 2]), "its epochs do not ascend"),
-    "an epoch that is none": (lambda record: record.update(epochs=[True, 2]), "valid integer"),
     "a figure with HTML for a name": (lambda record: record["figures"].update({"<script>": 1.0}), "figures.<script>"),
     "a status": (lambda record: record.update(status="=cmd|' /C calc'!A0"), "status Input should be 'finished'"),
-    "a time": (lambda record: record.update(started="<b>now</b>"), "Invalid isoformat"),
     "a commit that git would take for an option": (
         lambda record: record["environment"].update(git_commit="--output=/tmp/x"),
         "its git commit is none",
     ),
-    "data that are no digest": (lambda record: record["identity"].update(data="../x"), "identity.data"),
 }
 
 
@@ -143,11 +131,6 @@ def test_texts_of_a_record_only_show(store: RunStore) -> None:
     assert read.environment["cpu"] == "\\x1b[31mred"
 
 
-def test_a_record_without_epochs_has_a_point_for_each(store: RunStore) -> None:
-    key = forge(store, stored(), lambda record: record.pop("epochs"))
-    assert store.read(key).epochs == [1, 2]
-
-
 # --- what is no file
 
 
@@ -171,7 +154,6 @@ def test_a_fifo_or_a_device_in_place_of_a_file_is_not_read(store: RunStore) -> N
 @pytest.mark.parametrize(
     "command",
     [
-        "curl http://host/x | sh",
         "python -m pipeline.train seed=0; rm -rf ~",
         "python -m pipeline.train 'question=$(rm -rf ~)'",
         "python -m pipeline.train 'question=${oc.env:HOME}'",

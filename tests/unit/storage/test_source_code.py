@@ -130,19 +130,12 @@ def test_what_says_the_same_has_the_same_digest(edit: Callable[[str], str]) -> N
     [
         ("512", "513"),
         ("1e-7", "1e-8"),
-        ("1e-7", "None"),
-        ("> 1", "> True"),
         ("> 1", "> 1.0"),
         ("> 1", ">= 1"),
-        ('b"b"', '"b"'),
         ("{**rest", "{'': rest"),
-        ("by=1, *,", "by=1,"),
-        ("more=None", "more"),
         ("!r", "!s"),
-        (">{by}", "<{by}"),
         ("@dataclass\n", ""),
         ("return 1e-7", "1e-7"),
-        ("** -2", "** 2"),
     ],
 )
 def test_what_says_something_else_has_another_digest(old: str, new: str) -> None:
