@@ -25,15 +25,8 @@ def read(dataset: DataSet, folder: Path) -> Decoded:
         for file, data in kept.items():
             checked(file, data, shown(folder / file.name))
     except UserError as error:
-        raise UserError(f"{error}{'' if _are_whole(kept) else f'. To replace it: {fetch}'}") from error
+        raise UserError(f"{error}. To replace it: {fetch}") from error
     return decoded
-
-
-def _are_whole(kept: Mapping[File, bytes]) -> bool:
-    try:
-        return all(checked(file, data) == data for file, data in kept.items())
-    except UserError:
-        return False
 
 
 def decode(dataset: DataSet, kept: Mapping[File, bytes], folder: Path) -> Decoded:
