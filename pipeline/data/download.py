@@ -98,8 +98,9 @@ def _described(error: Exception, limits: Limits) -> MirrorFailed:
         return _Transient(f"gets no connection within {limits.connect:g} s")
     if "timed out" in str(error):
         return _Transient(f"sends nothing for {limits.silence:g} s")
-    reason = str(error).rpartition(": ")[2].removesuffix('"))')
-    return _Transient(f"cannot be had ({reason[:100]})")
+    while causes := [cause for cause in (getattr(error, "reason", None), *error.args) if isinstance(cause, Exception)]:
+        error = causes[-1]
+    return _Transient(f"cannot be had ({str(error).rpartition(': ')[2][:100]})")
 
 
 def is_https(address: str, loopback_http: bool = False) -> bool:
