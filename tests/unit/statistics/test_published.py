@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.config.published_rows import Row
-from pipeline.statistics.published import Verdict, judge
+from pipeline.statistics.published import Row, Verdict, judge
 from pipeline.training.result import DIVERGED, FINISHED, RunResult
 from tests.support.factory import make_job
 
