@@ -34,11 +34,6 @@ def test_a_name_carries_what_differs(changes: list[dict[str, Any]], expected: li
     assert of(*changes) == expected
 
 
-def test_several_values_are_in_the_order_of_the_configuration() -> None:
-    swept = [{"train_size": size, "learning_rate": rate, "epochs": 2} for size in (50, 60) for rate in (1, 2)]
-    assert of(*swept)[0] == "sgd-w8-d1-n50-lr1-s0"
-
-
 def test_a_name_means_each_run_that_has_its_values() -> None:
     job = make_job(learning_rate=0.1, train_size=50, activation="tanh", seed=3)
     meant = ["sgd-w8-d1-s3", "sgd-w8-d1-lr0.1-s3", "sgd-w8-d1-n50-lr0.1-s3", "sgd-w8-d1-lr0.1-n50-tanh-s3"]

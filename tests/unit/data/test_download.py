@@ -54,12 +54,6 @@ def test_redirect_away_from_https_is_refused(server: Server, target: str) -> Non
     assert len(server.asked) == 1
 
 
-def test_plain_http_is_never_asked(server: Server) -> None:
-    with pytest.raises(MirrorFailed, match="not an https address"):
-        download(f"{server.url}/{NAME}", 10_000, time.monotonic() + 2, QUICK)
-    assert not server.asked
-
-
 def test_silence_ends(server: Server) -> None:
     server.answer = loopback.silent
     with pytest.raises(MirrorFailed, match=r"sends nothing for 0.3 s \(tried 3 times\)"):

@@ -53,10 +53,6 @@ def test_a_reference_of_what_there_is_not_is_refused():
     )
 
 
-def test_confirming_takes_no_fewer_seeds_than_exploring():
-    assert "seeds_to_confirm=5: expected at least seeds_to_explore, 10" in complaint(seeds_to_confirm=5)
-
-
 @pytest.mark.parametrize("text", ["", "alpha: ["])
 def test_a_file_that_says_nothing_is_refused(tmp_path: Path, text: str):
     path = tmp_path / "comparison.yaml"
