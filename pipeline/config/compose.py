@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -12,8 +11,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.cli.errors import UserError
 from pipeline.config import rules
-from pipeline.config import run_config as j
 from pipeline.config.hydra_version import VERSION_BASE, register_resolver
+from pipeline.config.run_config import RunConfig
 from pipeline.config.settings import meanings
 from pipeline.config.values import WITH_DECAY, WITH_STDDEV
 
@@ -152,7 +151,7 @@ def combination_problems(flat: dict[str, Any]) -> list[str]:
     return found
 
 
-def against_data(job: j.RunConfig, training_samples: int) -> list[str]:
+def against_data(job: RunConfig, training_samples: int) -> list[str]:
     """Sizes that do not fit the data set; a line each."""
     data, batch = job.dataset, job.training.batch_size
     left = training_samples - data.validation_size
@@ -167,40 +166,18 @@ def against_data(job: j.RunConfig, training_samples: int) -> list[str]:
     return []
 
 
-def to_job(values: dict[str, Any]) -> j.RunConfig:
+def to_job(values: dict[str, Any]) -> RunConfig:
     """The RunConfig that a composed configuration (plain values) means. Raises ConfigurationError with all problems."""
     if found := problems(values):
         raise ConfigurationError(found)
-    return j.RunConfig(
-        dataset=j.Dataset(**_section("dataset", j.Dataset, values["dataset"])),
-        model=_model(values["model"]),
-        optimizer=_optimizer(values["optimizer"]),
-        training=j.Training(**_section("training", j.Training, values["training"])),
-        seed=values["seed"],
-    )
+    sections = {section: _typed(section, values[section]) for section in ("dataset", "model", "optimizer", "training")}
+    model = sections["model"]
+    if "build" not in model:
+        layers = (model.pop("width"),) * model.pop("depth")
+        model["hidden"] = model["hidden"] or layers
+    return RunConfig.from_dict({**sections, "seed": values["seed"]})
 
 
-def _model(values: dict[str, Any]) -> j.Model | j.CustomModel:
-    if "build" in values:
-        arguments = {name: value for name, value in values.items() if name not in ("name", "build")}
-        return j.CustomModel(values["name"], values["build"], _arguments("model", arguments))
-    hidden = values["hidden"] if values["hidden"] is not None else [values["width"]] * values["depth"]
-    return j.Model(**_section("model", j.Model, values | {"hidden": hidden}))
-
-
-def _optimizer(values: dict[str, Any]) -> j.Optimizer:
-    hyperparameters = {name: value for name, value in values.items() if name not in ("name", "class")}
-    return j.Optimizer(values["name"], _arguments("optimizer", hyperparameters), values["class"])
-
-
-def _arguments(section: str, values: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
-    return tuple((name, _typed(section, name, value)) for name, value in sorted(values.items()))
-
-
-def _section(section: str, kind: type, values: dict[str, Any]) -> dict[str, Any]:
-    return {field.name: _typed(section, field.name, values[field.name]) for field in fields(kind)}
-
-
-def _typed(section: str, name: str, value: Any) -> Any:
-    rule = rules.rule_for(f"{section}.{name}")
-    return rule.typed(value) if rule else value
+def _typed(section: str, values: dict[str, Any]) -> dict[str, Any]:
+    own = {name: rules.rule_for(f"{section}.{name}") for name in values}
+    return {name: rule.typed(values[name]) if rule else values[name] for name, rule in own.items()}
