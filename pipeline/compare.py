@@ -4,8 +4,8 @@
     python -m pipeline.compare rank=macro_f1
 
 Each FOLDER holds the runs of one finished command (results/baseline, results/sweep) or is a store of runs (runs). Without
-any: every folder in results/ that has a sweep.json, else runs/. `rank`: what a leaderboard is ordered by: accuracy, loss or
-one of training.metrics, on the held-out samples.
+any: every folder in results/ that has a sweep.json, else runs/. Folders with the same runs of different code are compared version
+against version. `rank`: what a leaderboard is ordered by: accuracy, loss or one of training.metrics, on the held-out samples.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 conf/dataset/NAME.yaml names the files, their digests and where they are. They come from the first place that has them
 whole: your folder (source.path), a folder beside the checkout (../shared/NAME), then addresses on the network.
 mirrors=FOLDER,https://… asks other places instead, and so does the variable OVERFITTING_GAP_MIRRORS. What is already there
-and whole is kept; a file that declares no digest is copied anew from a folder that has it. dataset=digits needs no download.
+and whole is kept. The digest of a file that declares none is recorded, and another content is refused from then on.
+dataset=digits needs no download.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from pipeline.cli import console
 from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import plural
-from pipeline.data import raw, sources
+from pipeline.data import raw, recorded, sources
 from pipeline.data.download import LIMITS, Limits
 from pipeline.data.files import clear_leftovers, shown, whole
 from pipeline.data.mirrors import Folder, Mirror, gather, kept, mirrors
@@ -32,6 +33,8 @@ class Fetched:
     """Files that were here and whole."""
     replaced: tuple[File, ...]
     """Files that were here and damaged."""
+    recorded: tuple[File, ...]
+    """Files whose digests are recorded now."""
     source: str
     """Where the others came from; empty where none was missing."""
     size: int
@@ -53,30 +56,30 @@ def fetch(dataset: DataSet, folder: Path, places: Sequence[Mirror], limits: Limi
     """Put the files of `dataset` into `folder`. Those that are there and whole are kept."""
     if folder.is_dir():
         clear_leftovers(folder)
-    asked = [file for file in dataset.files if not file.has_digest and _is_in_a_folder(file, places)]
-    here = {file: data for file in dataset.files if file not in asked and (data := kept(file, folder))}
+    declared, dataset = dataset, recorded.with_recorded(dataset, folder)
+    recorded.refuse_change([file for file in dataset.files if file not in declared.files], places, folder)
+    here = {file: data for file in dataset.files if (data := kept(file, folder))}
     missing = [file for file in dataset.files if file not in here]
-    damaged = tuple(file for file in missing if file not in asked and (folder / file.name).exists())
+    damaged = tuple(file for file in missing if (folder / file.name).exists())
     found: dict[File, bytes] = {}
     mirror: Mirror = Folder(folder)
     if missing:
         mirror, found = gather(dataset, missing, places, limits)
-    if not all(file.has_digest for file in dataset.files):
-        # Nothing else tells whether they are right; an error names the file where it can be mended.
+    new = tuple(file for file in dataset.files if not file.has_digest)
+    if new:
+        # What is no data set is not held from now on.
         raw.decode(dataset, here | found, mirror.path if isinstance(mirror, Folder) else folder)
     for file, data in found.items():
         with whole(folder / file.name) as temporary:
             temporary.write_bytes(data)
+    if new:
+        recorded.record(new, folder)
     source = mirror.address if missing else ""
-    return Fetched(tuple(here), damaged, source, sum(map(len, (here | found).values())))
-
-
-def _is_in_a_folder(file: File, places: Sequence[Mirror]) -> bool:
-    return any(isinstance(place, Folder) and (place.path / file.name).is_file() for place in places)
+    return Fetched(tuple(here), damaged, new, source, sum(map(len, (here | found).values())))
 
 
 def _summary(dataset: DataSet, folder: Path, fetched: Fetched, seconds: float) -> str:
-    how = "sha256 verified" if all(file.has_digest for file in dataset.files) else "without a sha256 to verify"
+    how = f"sha256 recorded in {shown(folder / recorded.RECORD)}" if fetched.recorded else "sha256 verified"
     count = plural(len(dataset.files), "file")
     if not fetched.source:
         there = f"all {count} are" if len(dataset.files) > 1 else "the file is"

@@ -58,6 +58,11 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def content_digest(file: File, kept: bytes) -> str:
+    """sha256 of what a kept file holds, unpacked."""
+    return _sha256(idx.unpack(kept, file.limit, file.name) if file.is_gzip else kept)
+
+
 def compress(data: bytes) -> bytes:
     """gzip without name and time: the same bytes every time."""
     packed = io.BytesIO()

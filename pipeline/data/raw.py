@@ -11,6 +11,7 @@ from pipeline.cli.errors import UserError
 from pipeline.data import idx, npz
 from pipeline.data.files import shown
 from pipeline.data.mirrors import checked
+from pipeline.data.recorded import with_recorded
 from pipeline.data.samples import Decoded, Samples, class_names, counted
 from pipeline.data.sources import DataSet, File, Idx, Npz
 
@@ -18,15 +19,25 @@ from pipeline.data.sources import DataSet, File, Idx, Npz
 def read(dataset: DataSet, folder: Path) -> Decoded:
     """Training and test samples of `dataset` out of `folder`. Raises UserError on anything but the content fetched."""
     fetch = f"python -m pipeline.fetch dataset={dataset.name}"
+    dataset = with_recorded(dataset, folder)
     kept = {file: _kept(folder / file.name, fetch) for file in dataset.files}
+    if not all(file.has_digest for file in dataset.files):
+        raise UserError(f"{shown(folder)}: holds files whose digests nothing has recorded. To record them: {fetch}")
     try:
         # The structure before the digest: its errors say what is wrong, where a digest only says that something is.
         decoded = decode(dataset, kept, folder)
         for file, data in kept.items():
             checked(file, data, shown(folder / file.name))
     except UserError as error:
-        raise UserError(f"{error}. To replace it: {fetch}") from error
+        raise UserError(f"{error}{'' if _are_whole(kept) else f'. To replace it: {fetch}'}") from error
     return decoded
+
+
+def _are_whole(kept: Mapping[File, bytes]) -> bool:
+    try:
+        return all(checked(file, data) == data for file, data in kept.items())
+    except UserError:
+        return False
 
 
 def decode(dataset: DataSet, kept: Mapping[File, bytes], folder: Path) -> Decoded:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -144,9 +144,23 @@ class DataSet:
         return self.source.title or self.name
 
     @property
+    def file_fields(self) -> dict[str, File]:
+        """The files by the key that declares them."""
+        declared = {field.name: getattr(self.source, field.name) for field in fields(self.source)}
+        return {name: value for name, value in declared.items() if isinstance(value, File)}
+
+    @property
     def files(self) -> tuple[File, ...]:
-        declared = (getattr(self.source, field.name) for field in fields(self.source))
-        return tuple(value for value in declared if isinstance(value, File))
+        return tuple(self.file_fields.values())
+
+    def with_digests(self, digests: dict[str, str]) -> DataSet:
+        """Files that declare no digest get theirs out of `digests`, by name."""
+        changed: dict[str, Any] = {
+            key: replace(file, sha256=digests.get(file.name))
+            for key, file in self.file_fields.items()
+            if not file.has_digest
+        }
+        return replace(self, source=replace(self.source, **changed))
 
 
 def find(name: str) -> DataSet:

@@ -16,7 +16,7 @@ from pipeline.cli.formatting import nearest
 from pipeline.config.names import names
 from pipeline.config.run_config import Model, RunConfig, Training
 from pipeline.report.more_seeds import MoreSeeds, more_seeds
-from pipeline.statistics import declaration, summary
+from pipeline.statistics import declaration, summary, versions
 from pipeline.statistics.analysis import Analysis, analysis
 from pipeline.statistics.equal_fit import gap_by_training_loss
 from pipeline.storage.sources import Source
@@ -102,7 +102,7 @@ class Evidence:
     """
 
     def __init__(self, sources: Sequence[Source], ui: str = ui_address.DEFAULT, rank: str = "accuracy") -> None:
-        self.sources, self.ui = list(sources), ui
+        self.sources, self.ui = versions.joined(sources), ui
         self.labels: np.ndarray | None = None
         """The right classes of the main comparison's test images, set where they are at hand."""
         self.declared = declaration.load()

@@ -24,7 +24,7 @@ from pipeline.statistics.declaration import (
     WIDTH,
     Declaration,
 )
-from pipeline.statistics.summary import once_per_seed, tidy, values_of
+from pipeline.statistics.summary import CODE, once_per_seed, tidy, values_of
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
 
 NAME, HIDDEN, SCHEDULE = "optimizer.name", "model.hidden", "training.schedule"
@@ -257,6 +257,8 @@ def _kept(factor: str, names: Sequence[str]) -> list[str]:
 
 
 def _reference(factor: str, levels: Sequence[Any], first: Values, declared: Declaration) -> Reference:
+    if factor == CODE:
+        return Reference(factor, levels[0], levels[0])
     asked = declared.reference(factor)
     if asked == PREVIOUS and all(isinstance(level, int | float) for level in levels):
         return Reference(factor, PREVIOUS, PREVIOUS)

@@ -22,6 +22,7 @@ from pipeline.config.run_config import RunConfig, digest
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
 
 CODE = "code"
+"""The factor that the version of the code is, where versions are compared (`versions`)."""
 
 Experiments = Mapping[str, Sequence[RunResult]]
 """Runs by the name of the experiment that they were trained for; a run may be in several."""
@@ -229,8 +230,8 @@ def curve_points(experiments: Experiments) -> pd.DataFrame:
 
 
 def dotted_columns(frame: pd.DataFrame) -> list[str]:
-    """The columns that hold hyper-parameters."""
-    return [str(column) for column in frame.columns if "." in str(column)]
+    """The columns that hold hyper-parameters, and the version of the code where it is a factor."""
+    return [str(column) for column in frame.columns if "." in str(column) or column == CODE]
 
 
 def once_per_seed(runs: pd.DataFrame) -> pd.DataFrame:

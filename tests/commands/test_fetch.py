@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -68,6 +69,23 @@ def test_a_damaged_file_is_replaced(mirror: Folder, raw: Path, damage: bytes) ->
     assert (raw / FIRST).read_bytes() == tiny.PACKED[FIRST]
 
 
+def test_only_what_is_missing_is_asked_for(mirror: Folder, raw: Path) -> None:
+    stage.fetch(tiny.TINY, raw, [mirror])
+    (raw / FIRST).unlink()
+    for file in tiny.FILES[1:]:
+        (mirror.path / file.name).unlink()
+    assert stage.fetch(tiny.TINY, raw, [mirror]).source == mirror.address
+
+
+def test_leftovers_of_a_killed_fetch_are_removed(mirror: Folder, raw: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    stage.fetch(tiny.TINY, raw, [mirror])
+    (raw / f".{FIRST}.{dead.pid}.part").touch()
+    stage.fetch(tiny.TINY, raw, [])
+    assert sorted(path.name for path in raw.iterdir()) == sorted(tiny.PACKED)
+
+
 # Files that declare no digest
 
 OWN = DataSet("own", Table(File("own.csv"), "class", test_share=0.5))
@@ -81,20 +99,43 @@ def own(tmp_path: Path) -> Folder:
     return Folder(tmp_path / "mine")
 
 
-def test_a_file_without_a_digest_is_what_its_folder_holds_now(own: Folder, raw: Path) -> None:
-    for rows in (ROWS, ROWS.replace("1", "9")):
-        (own.path / "own.csv").write_text(rows)
-        assert stage.fetch(OWN, raw, [own]).source == own.address
-        assert (raw / "own.csv").read_text() == rows
-    assert stage.fetch(OWN, raw, []).source == "", "where no folder has it, what is here is kept"
-    assert read(OWN, raw).classes == ("a", "b")
+def test_a_digest_is_recorded_at_first_and_held_from_then_on(own: Folder, raw: Path) -> None:
+    assert [file.name for file in stage.fetch(OWN, raw, [own]).recorded] == ["own.csv"]
+    assert stage.fetch(OWN, raw, [own]).recorded == ()
+    (own.path / "own.csv").write_text(ROWS.replace("1", "9"))
+    with pytest.raises(UserError) as raised:
+        stage.fetch(OWN, raw, [own])
+    assert str(raised.value).startswith(f"own.csv in {own.address} is not what was fetched first")
+    assert str(raised.value).endswith(f"To take what is there now: rm -r {shown(raw)}, then the same command")
+    assert (raw / "own.csv").read_text() == ROWS
+    shutil.rmtree(raw)
+    stage.fetch(OWN, raw, [own])
+    assert (raw / "own.csv").read_text() == ROWS.replace("1", "9")
 
 
-def test_a_file_that_is_no_data_set_is_refused_where_it_can_be_mended(own: Folder, raw: Path) -> None:
+def test_a_file_that_is_no_data_set_is_not_recorded(own: Folder, raw: Path) -> None:
     (own.path / "own.csv").write_text(ROWS.replace("1", ""))
     with pytest.raises(UserError, match=r"mine/own\.csv: column 'number', row 1: the value is missing"):
         stage.fetch(OWN, raw, [own])
     assert not raw.exists()
+
+
+def test_damage_to_a_recorded_file_is_found_and_mended(own: Folder, raw: Path) -> None:
+    stage.fetch(OWN, raw, [own])
+    (raw / "own.csv").write_text(ROWS.replace("1", "9"))
+    with pytest.raises(UserError, match=r"own\.csv: sha256 is .* expected .* python -m pipeline\.fetch dataset=own"):
+        read(OWN, raw)
+    assert len(stage.fetch(OWN, raw, [own]).replaced) == 1
+    assert read(OWN, raw).shape == (1,)
+
+
+def test_files_put_into_the_folder_by_hand_are_recorded_too(own: Folder) -> None:
+    with pytest.raises(
+        UserError, match=r"nothing has recorded\. To record them: python -m pipeline\.fetch dataset=own"
+    ):
+        read(OWN, own.path)
+    assert len(stage.fetch(OWN, own.path, []).recorded) == 1
+    assert read(OWN, own.path).classes == ("a", "b")
 
 
 # As a person types it
@@ -129,8 +170,10 @@ def test_no_mirror_has_it(raw: Path) -> None:
             "dataset=mnits",
             "dataset=mnits: expected one of digits, emnist_letters, fashion_mnist, kmnist, mnist (did you mean 'mnist'?)",
         ),
+        ("dataset=", "dataset=: expected one of digits, emnist_letters"),
         ("datset=mnist", "datset=mnist: expected KEY=VALUE with one of the keys dataset, raw, mirrors"),
         ("mnist", "mnist: expected KEY=VALUE"),
+        ("raw=", "raw=: expected a folder"),
         ("mirrors=http://example.org", "mirrors=http://example.org: expected folders and https:// addresses"),
     ],
 )
@@ -138,3 +181,17 @@ def test_wrong_words_are_named(word: str, message: str) -> None:
     with pytest.raises(UserError) as refused:
         stage.main([word])
     assert str(refused.value).startswith(message)
+
+
+def test_help_names_the_keys() -> None:
+    done = run("--help")
+    assert done.returncode == 0
+    for word in ("dataset=mnist", "raw=data/raw", "mirrors=", "OVERFITTING_GAP_MIRRORS"):
+        assert word in done.stdout
+
+
+def test_a_file_where_the_folder_belongs(raw: Path, mnist_folder: Path) -> None:
+    raw.touch()
+    done = run(f"raw={raw}", f"mirrors={mnist_folder}")
+    assert done.returncode == 2
+    assert "cannot be written (Not a directory" in done.stderr or "cannot be written (File exists" in done.stderr
