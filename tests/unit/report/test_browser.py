@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -33,9 +34,14 @@ def emulate(browser: Any, media: str = "", scheme: str = "light") -> None:
 def colours(browser: Any) -> dict[str, str]:
     script = (
         "const of = (found) => getComputedStyle(document.querySelector(found)).color;"
-        "return {paper: getComputedStyle(document.body).backgroundColor, ink: of('body'), drawing: of('.chart svg')}"
+        "return {paper: getComputedStyle(document.body).backgroundColor, drawing: of('.chart svg')}"
     )
     return browser.execute_script(script)
+
+
+def brightness(colour: str) -> int:
+    """From 0 (black) to 765 (white)."""
+    return sum(map(int, re.findall(r"\d+", colour)[:3]))
 
 
 def rows(browser: Any) -> list[str]:
@@ -50,13 +56,13 @@ def test_nothing_is_said_on_the_console(browser):
 
 
 def test_night_is_dark_and_its_charts_are_light(browser):
-    emulate(browser, scheme="light")
-    day = colours(browser)
-    emulate(browser, scheme="dark")
-    night = colours(browser)
+    found = {}
+    for scheme in ("light", "dark"):
+        emulate(browser, scheme=scheme)
+        found[scheme] = colours(browser)
     emulate(browser)
-    assert luminance(day["paper"]) > 0.9 > 0.2 > luminance(night["paper"])
-    assert (day["drawing"], night["drawing"]) == (day["ink"], night["ink"])
+    assert brightness(found["light"]["paper"]) > 700 > 100 > brightness(found["dark"]["paper"])
+    assert brightness(found["light"]["drawing"]) < 150 < 600 < brightness(found["dark"]["drawing"])
 
 
 def test_print_is_dark_on_white_even_at_night(browser):
@@ -65,16 +71,6 @@ def test_print_is_dark_on_white_even_at_night(browser):
     hidden = browser.execute_script("return getComputedStyle(document.querySelector('nav')).display")
     emulate(browser)
     assert (printed["paper"], hidden) == ("rgb(255, 255, 255)", "none")
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_has_contrast(browser, scheme):
-    emulate(browser, scheme=scheme)
-    script = """return ['.answer', 'figcaption', '.lead', '.quiet', 'a', 'dd', 'small', 'abbr'].map(
-        s => getComputedStyle(document.querySelector('main ' + s) || document.querySelector(s)).color)"""
-    texts, paper = browser.execute_script(script), colours(browser)["paper"]
-    emulate(browser)
-    assert min(contrast(text, paper) for text in texts) >= 4.5
 
 
 def test_the_leaderboard_is_ordered_by_a_click(browser):
@@ -96,22 +92,23 @@ def test_the_leaderboard_is_filtered_by_words(browser):
     assert len(rows(browser)) == 25
 
 
-def test_a_pointer_over_a_mark_shows_its_figures(browser):
-    mark = browser.find_element(By.CSS_SELECTOR, "#gap .mark-symbol path[aria-roledescription=point]")
+def point_at(browser: Any, chart: str) -> ActionChains:
+    mark = browser.find_element(By.CSS_SELECTOR, f"#{chart} .mark-symbol path[aria-roledescription=point]")
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", mark)
-    ActionChains(browser).move_to_element(mark).perform()
-    shown = WebDriverWait(browser, 10).until(
-        lambda page: page.find_element(By.CSS_SELECTOR, "#vg-tooltip-element.visible")
-    )
-    assert "gap, points" in shown.text
-    assert "width" in shown.text
+    return ActionChains(browser).move_to_element(mark)
+
+
+def test_a_pointer_over_a_mark_shows_its_figures(browser):
+    point_at(browser, "gap").perform()
+    tooltip = (By.CSS_SELECTOR, "#vg-tooltip-element.visible")
+    shown = WebDriverWait(browser, 10).until(lambda page: page.find_element(*tooltip).text)
+    assert "gap, points" in shown
+    assert "width" in shown
 
 
 def test_a_click_on_a_run_shows_its_curves_and_its_page(browser):
     before = browser.find_element(By.ID, "run").get_property("value")
-    mark = browser.find_elements(By.CSS_SELECTOR, "#explorer .mark-symbol path[aria-roledescription=point]")[0]
-    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", mark)
-    ActionChains(browser).move_to_element(mark).click().perform()
+    point_at(browser, "explorer").click().perform()
     chosen = browser.find_element(By.ID, "run").get_property("value")
     assert chosen != before
     assert chosen.endswith(", sweep")
@@ -132,17 +129,3 @@ def test_without_scripts_there_is_a_picture_of_each_chart(report, browser):
     assert len(heights) == 6
     assert min(heights) > 100
     assert len(rows(browser)) == 25
-
-
-def channels(colour: str) -> list[float]:
-    return [int(part) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
-
-
-def luminance(colour: str) -> float:
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels(colour)]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def contrast(one: str, other: str) -> float:
-    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
