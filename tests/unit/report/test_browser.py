@@ -94,7 +94,7 @@ def test_the_leaderboard_is_filtered_by_words(browser):
 
 def point_at(browser: Any, chart: str) -> ActionChains:
     mark = browser.find_element(By.CSS_SELECTOR, f"#{chart} .mark-symbol path[aria-roledescription=point]")
-    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", mark)
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", mark)
     return ActionChains(browser).move_to_element(mark)
 
 
