@@ -46,13 +46,13 @@ def contrasts(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _contrast(row: pd.Series) -> dict[str, Any]:
     about = FIGURES[row["figure"]]
-    at = f", at training loss {number(row['level'], 3)}" if row["figure"] in FIT else ""
+    at = f" of {row['level']:.3f}" if row["figure"] in FIT and row["n"] else ""
     return {
         "figure": f"{about.name}{at}",
         "A": row["a"],
         "B": row["b"],
         "seeds": int(row["n"]),
-        "A − B": f"{number(about.scale * row['difference'], about.digits)} {about.unit}",
+        "A − B": f"{number(about.scale * row['difference'], about.digits)} {about.unit}" if row["n"] else "–",
         "95 % interval": span(row["low"], row["high"], about.scale, about.digits) or "–",
         "Holm": p_value(row["holm"]),
         "detectable": number(about.scale * row["detectable"], about.digits),

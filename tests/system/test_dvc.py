@@ -195,7 +195,7 @@ def test_plots_are_drawn_from_the_tables(clone: Clone, tmp_path: Path) -> None:
     for plot in drawn:
         assert set(re.findall(r"datum\['(\w+)'\]", json.dumps(plot))) <= set(plot["data"]["values"][0])
         assert "<DVC_METRIC" not in json.dumps(plot)
-    assert {"data/samples/digits.png", "reports/figures/confusion.svg"} <= set(data)
+    assert "data/samples/digits.png" in data
 
 
 # --- experiments

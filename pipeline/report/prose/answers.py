@@ -46,13 +46,13 @@ MOST_ACCURATE, OF_OTHERS = (
 def answers(analysis: Analysis) -> list[Answer]:
     """The three answers, then the most accurate configuration, of a comparison of which some run finished."""
     finished = analysis.configurations[analysis.configurations["n"] > 0]
-    more = {Question.FIT: _reversals(analysis.contrasts), Question.EXCESS: _risen(analysis, finished)}
-    found = [
-        _answer(question, figure, [*_sentences(analysis, finished, figure), *more.get(asked, [])], analysis)
-        for asked, (question, figure) in QUESTIONS.items()
-    ]
-    asked = OF_OTHERS if {*analysis.contrasts["contrast"]} - {OPTIMIZER, WIDTH} else MOST_ACCURATE
-    return [*found, _answer(asked, "test_accuracy", most_accurate(analysis, finished), analysis)]
+    after, before = {Question.FIT: _reversals(analysis.contrasts)}, {Question.EXCESS: _risen(analysis, finished)}
+    found = []
+    for asked, (question, figure) in QUESTIONS.items():
+        said = [*before.get(asked, []), *_sentences(analysis, finished, figure), *after.get(asked, [])]
+        found.append(_answer(question, figure, said, analysis))
+    last = OF_OTHERS if {*analysis.contrasts["contrast"]} - {OPTIMIZER, WIDTH} else MOST_ACCURATE
+    return [*found, _answer(last, "test_accuracy", most_accurate(analysis, finished), analysis)]
 
 
 def _answer(question: str, figure: str, sentences: Sequence[str], analysis: Analysis) -> Answer:
