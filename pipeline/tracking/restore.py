@@ -72,6 +72,8 @@ def _numbers(
     figures: dict[str, float] = {}
     epochs: set[int] = set()
     for name, points in histories.items():
+        if name in describe.PERCENT:
+            continue
         ordered = sorted(points, key=lambda point: (point.step, point.timestamp))
         if name in curves:
             by_epoch = {point.step: point.value for point in reversed(ordered)}

@@ -211,10 +211,10 @@ class Tracker:
             parents = sweeps.parents(client, found.experiment_id, sweep_id) if found else []
             return parents[0] if parents else None
 
-    def there(self, run_id: str) -> bool:
-        """Whether the run is in this store, and not deleted."""
+    def run(self, run_id: str) -> Run | None:
+        """The run, if it is in this store and not deleted."""
         with self.connection.exclusive("look for a run") as client:
-            return runs.exists(client, run_id)
+            return runs.get(client, run_id)
 
     def confirmed(self, noted: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
         """Of ids that `publish` gave, by key, those whose run is still in the store, whole and with that key."""
