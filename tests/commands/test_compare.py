@@ -8,6 +8,7 @@ import io
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -30,8 +31,8 @@ class Tracker:
         self.metrics: dict[str, dict[str, float]] = {}
         self.tags: dict[str, dict[str, str]] = {}
 
-    def there(self, run_id):
-        return True
+    def run(self, run_id):
+        return SimpleNamespace(info=SimpleNamespace(experiment_id="7"))
 
     def add_files(self, run_id, files):
         self.files[run_id] = dict(files)
@@ -213,7 +214,9 @@ def test_a_leak_is_a_warning_on_the_parent_run(project, monkeypatch):
     factory.write_experiment(project / "results/sweep", [factory.finished(factory.job(), test=0.995, gap=0.0)])
     compare.main([])
     assert tracker.tags["parent"]["warning"].startswith("Leak alarm: 1 run above 99.1")
-    assert tracker.tags["parent"]["mlflow.note.content"].startswith("**Leak alarm")
+    links, alarm = tracker.tags["parent"]["mlflow.note.content"].split("\n\n")[:2]
+    assert "(#/experiments/7/runs/parent/artifacts/report/index.html)" in links
+    assert alarm.startswith("**Leak alarm")
 
 
 def test_trouble_with_the_tracker_costs_one_line(published, monkeypatch, capsys):
