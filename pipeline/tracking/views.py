@@ -19,11 +19,11 @@ OPTIMIZER, WIDTH, SEED = "optimizer.name", "model.width", "seed"
 COLUMNS = {
     "attributes.`Run Name`": 220,
     "runDateAndNestInfo": 130,
-    f"params.`{OPTIMIZER}`": 112,
+    f"params.`{OPTIMIZER}`": 118,
     f"params.`{WIDTH}`": 98,
     f"params.`{SEED}`": 50,
-    f"metrics.`{GAP_POINTS}`": 165,
-    f"metrics.`{TEST_PERCENT}`": 165,
+    f"metrics.`{GAP_POINTS}`": 162,
+    f"metrics.`{TEST_PERCENT}`": 162,
     "duration": 80,
 }
 """Widths in pixels; in this order, as far as MLflow's groups of columns allow."""
