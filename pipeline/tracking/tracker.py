@@ -241,14 +241,6 @@ class Tracker:
                     return restore.result(run, histories, runs.read_file(client, run.info.run_id, describe.PROVENANCE))
         return None
 
-    def published_keys(self) -> dict[str, str] | None:
-        """Key by run id of every run of this project that ended in the store; None if there is no store."""
-        if not self.exists:
-            return None
-        with self.connection.exclusive("list the runs") as client:
-            found = runs.search(client, runs.all_experiments(client), f"tags.`{describe.STATUS}` LIKE '%'")
-            return {run.info.run_id: key for run in found if (key := run.data.tags.get(describe.KEY))}
-
 
 class NullTracker(Tracker):
     """The tracker of `tracking=none`: what a command tells it is dropped."""

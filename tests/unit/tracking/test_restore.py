@@ -45,7 +45,7 @@ def test_what_is_not_there_is_none(filled: Filled, word: str) -> None:
 
 def test_no_store_is_made_for_looking(tmp_path: Path) -> None:
     tracker = open_tracker("sqlite", root=tmp_path)
-    assert (tracker.recorded("0" * 64), tracker.published_keys()) == (None, None)
+    assert tracker.recorded("0" * 64) is None
     assert list(tmp_path.iterdir()) == []
 
 
@@ -83,9 +83,3 @@ def test_a_figure_of_all_samples_does_not_take_the_place_of_the_curve(fresh: Cal
     assert back is not None
     assert back.history == result.history
     assert result.figures.items() <= back.figures.items()
-
-
-def test_keys_of_all_runs_by_their_ids(filled: Filled) -> None:
-    there = filled.tracker.published_keys()
-    assert there is not None
-    assert {there[ids["run_id"]] for ids in filled.ids} == {result.key for result in filled.results}
