@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import re
 import threading
 import time
@@ -165,17 +164,12 @@ class Tracker:
             return sweeps.close_stale(client)
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
-        """Single numbers of a run, at step 0; one that is not finite becomes part of the tag `nonfinite`.
-
-        A number that the run has already is not written again.
-        """
+        """Single finite numbers of a run, at step 0; one that the run has already is not written again."""
         now = int(time.time() * 1000)
-        nonfinite = ", ".join(f"{name}={value}" for name, value in metrics.items() if not math.isfinite(value))
         with self.connection.exclusive("log metrics") as client:
             there = client.get_run(run_id).data.metrics
-            new = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
-            points = [Point(name, value, 0, now) for name, value in new.items() if there.get(name) != value]
-            runs.send(client, run_id, points, tags={describe.NONFINITE: nonfinite} if nonfinite else {})
+            new = {name: float(value) for name, value in metrics.items() if there.get(name) != value}
+            runs.send(client, run_id, [Point(name, value, 0, now) for name, value in new.items()])
 
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set tags of a run; one with an empty value is deleted."""
