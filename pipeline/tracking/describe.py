@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pipeline.cli.errors import UserError
+
 if TYPE_CHECKING:
     from pipeline.training.result import RunResult
 
@@ -130,15 +132,23 @@ def origin_tags(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def provenance(result: RunResult) -> str:
-    """The run's `provenance.json`: what its key is made of, digests of its arrays and sources, and where it ran."""
-    parts = {
-        "key": result.key,
-        "identity": result.identity,
-        "digests": result.digests,
-        "sources": result.sources,
-        "environment": result.environment,
-    }
-    return json.dumps(parts, indent=1, sort_keys=True) + "\n"
+    """The run's `provenance.json`: all that is known of it, as its `result.json` has it, so that it can be made again from this."""
+    from pipeline.storage.record import encode_nonfinite, stored  # NumPy
+
+    return json.dumps(encode_nonfinite(stored(result)), indent=1, sort_keys=True) + "\n"
+
+
+def restored(text: str, key: str) -> RunResult:
+    """The run `key` from its `provenance.json`. Raises UserError where that is not whole, or of another release."""
+    from pipeline.storage.record import UnreadableRun, result_of
+
+    try:
+        return result_of(json.loads(text), key)
+    except UnreadableRun:
+        raise
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        why = "it is not whole, or an earlier release wrote it, whose runs come back from their folders alone"
+        raise UserError(f"{PROVENANCE} of the run {key[:12]} in MLflow: {why} ({error})") from error
 
 
 def dataset(result: RunResult) -> dict[str, str]:

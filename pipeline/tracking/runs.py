@@ -33,7 +33,7 @@ NAMED = 100
 """Runs to ask for by their ids at once."""
 BATCH_METRICS, BATCH_PARAMETERS, BATCH_TAGS = 800, 100, 100
 """MLflow takes 1000 metrics, 100 parameters and 100 tags in one call, and 1000 of all together."""
-LARGEST_TEXT = 2**20
+LARGEST_TEXT = 2**24
 
 
 @dataclass(frozen=True)

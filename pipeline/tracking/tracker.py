@@ -224,15 +224,12 @@ class Tracker:
         """The run of this id or key (or at least the first 6 letters of a key), as it was published; None if there is none."""
         if not self.exists or not re.fullmatch("[0-9a-f]{6,64}", word):
             return None
-        from pipeline.tracking import restore  # NumPy
-
         with self.connection.exclusive(f"look for {word}") as client:
             query = f"attributes.run_id = '{word}'" if len(word) == 32 else f"tags.`{describe.KEY}` LIKE '{word}%'"
             for run in runs.search(client, runs.all_experiments(client), query):
-                if {describe.KEY, describe.STATUS} <= run.data.tags.keys():
-                    histories = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
+                if key := run.data.tags.get(describe.KEY):
                     runs.check_folder(client, run.info.run_id, self.address.artifacts)
-                    return restore.result(run, histories, runs.read_file(client, run.info.run_id, describe.PROVENANCE))
+                    return describe.restored(runs.read_file(client, run.info.run_id, describe.PROVENANCE), key)
         return None
 
 

@@ -46,7 +46,7 @@ def test_tags_are_what_a_person_filters_by(filled: Filled) -> None:
 
 def test_provenance_is_one_file_of_the_run(filled: Filled, tmp_path: Path) -> None:
     path = filled.client.download_artifacts(filled.run.info.run_id, "provenance.json", str(tmp_path))
-    known, result = json.loads(Path(path).read_text()), filled.results[0]
+    known, result = json.loads(Path(path).read_text())["record"], filled.results[0]
     assert known["environment"] == result.environment
     assert (known["digests"], known["identity"], known["key"]) == (result.digests, result.identity, result.key)
 
