@@ -23,7 +23,7 @@ from scripts import snapshot
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 BASE_PYTHON = getattr(sys, "_base_executable", sys.executable)
-LOCKS = ["requirements.lock", "requirements-gpu.lock", "requirements-s3.lock", "requirements-dashboard.lock"]
+LOCKS = [f"requirements{extra}.lock" for extra in ("", "-gpu", "-s3", "-dashboard", "-site")]
 PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
@@ -205,12 +205,14 @@ def test_an_audit_is_of_every_lock_and_a_lock_for_every_platform_with_hashes(che
     compiled = checkout.asked()
     assert [re.findall(r"--extra (\w+)", line) for line in compiled] == [
         ["dev"],
+        [],  # of the site: a group, not an extra
         ["dev", "gpu"],
         ["dev", "s3"],
         ["dev", "dashboard"],
     ]
     for line in compiled:
-        assert line.startswith("pip compile pyproject.toml --quiet --universal --python-version 3.11 ")
+        assert line.startswith("pip compile --quiet --universal --python-version 3.11 ")
+        assert ("pyproject.toml" in line) == ("--group site" not in line)
         assert "--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links" in line
         assert line.endswith(" --upgrade")
 
