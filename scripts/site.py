@@ -16,7 +16,7 @@ from pathlib import Path
 from nbconvert import MarkdownExporter
 
 SOURCE = Path(".site")
-PAGES = ("README.md", "BENCHMARKS.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs")
+PAGES = ("README.md", "BENCHMARKS.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs")
 REPORTS = ("docs/results/report.html", "reports/index.html")
 """The report that comes with the project, or that of this checkout."""
 
@@ -29,7 +29,10 @@ def main() -> int:
         else:
             (SOURCE / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(name, SOURCE / name)
-    shutil.copyfile(next(filter(os.path.exists, REPORTS)), SOURCE / "report.html")
+    report = next(filter(os.path.exists, REPORTS), None)
+    if report is None:
+        raise SystemExit(f"error: there is neither {' nor '.join(REPORTS)}: make run writes it")
+    shutil.copyfile(report, SOURCE / "report.html")
     for path in SOURCE.rglob("*.ipynb"):
         convert(path)
     for path in SOURCE.rglob("*.md"):

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -50,6 +51,18 @@ def test_the_lock_satisfies_pyproject(extra: str) -> None:
     for requirement in map(Requirement, wanted):
         name = canonicalize_name(requirement.name)
         assert any(n == name and requirement.specifier.contains(v, prereleases=True) for n, v in versions), requirement
+
+
+def test_what_cites_the_project_has_its_version_and_licence() -> None:
+    cited = yaml.safe_load((CHECKOUT / "CITATION.cff").read_text("utf-8"))
+    assert (cited["version"], cited["license"]) == (PROJECT["version"], PROJECT["license"])
+
+
+def test_the_site_has_every_page_in_its_menu() -> None:
+    menu = re.findall(r'= "(\S+)\.md"', (CHECKOUT / "zensical.toml").read_text("utf-8"))
+    patterns = ("*.md", "docs/*.md", "docs/*.ipynb", "docs/results/*.md")
+    pages = [path for pattern in patterns for path in CHECKOUT.glob(pattern)]
+    assert sorted(menu) == sorted(path.relative_to(CHECKOUT).with_suffix("").as_posix() for path in pages)
 
 
 # --- the set-up
