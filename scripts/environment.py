@@ -67,6 +67,10 @@ def install(usable: bool, locks: list[str], wanted: dict[str, Any]) -> None:
     into = ["--quiet", "--python", str(VENV / "bin" / "python")]
     uv = find_uv()
     if not usable:
+        if VENV.is_symlink():
+            raise SetupError(
+                f".venv is a link to {os.readlink(VENV)}, the environment of another checkout: remove the link"
+            )
         say(f"making .venv with Python {wanted['python']}")
         work(uv, "venv", "--quiet", "--clear", "--python", PYTHON, str(VENV))
     STAMP.unlink(missing_ok=True)

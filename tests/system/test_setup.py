@@ -152,6 +152,14 @@ def test_a_setup_installs_by_hash_and_the_next_ones_do_what_changed(checkout: Ch
     assert [line.split()[:2] for line in checkout.asked()] == [["pip", "sync"], ["pip", "install"]]
 
 
+def test_the_environment_of_another_checkout_is_not_replaced(checkout: Checkout) -> None:
+    (other := checkout.path.parent / "other").mkdir()
+    (checkout.path / ".venv").symlink_to(other)
+    [line] = checkout.make("setup", status=2)
+    assert line == f"error: .venv is a link to {other}, the environment of another checkout: remove the link"
+    assert checkout.asked() == []
+
+
 def test_an_extra_is_installed_and_remembered(checkout: Checkout) -> None:
     [line] = checkout.make("setup", "EXTRAS=gup", status=2)
     assert line == "error: EXTRAS=gup: expected gpu, s3, dashboard, jax, cluster or server"
