@@ -21,7 +21,6 @@ from collections.abc import Sequence
 import yaml
 
 from pipeline.cli import console
-from pipeline.cli.errors import UserError
 from pipeline.config import commandline, rules
 from pipeline.config.compose import ConfigurationError
 from pipeline.sweep import tuning
@@ -34,13 +33,8 @@ DECIDED = ("optimizer", "seed", "sweep", "question", "force")
 def main(argv: Sequence[str]) -> int:
     budget = yaml.safe_load((rules.CONF / "tune.yaml").read_text("utf-8"))
     defaults = {key: str(value) for key, value in budget.items()} | {"out": "reports"}
-    own = [word for word in argv if word.partition("=")[0] in defaults or word.startswith("-") or "=" not in word]
+    own, shared = commandline.own_and_shared(argv, defaults, DECIDED)
     values = console.words(own, defaults, __doc__ or "")
-    shared = [word for word in argv if word not in own]
-    for word in shared:
-        if word.partition("=")[0].partition(".")[0] in DECIDED:
-            expected = f"expected {', '.join(defaults)}, or a word that holds for every run"
-            raise UserError(f"{word}: decided by this command; {expected}")
     if problems := commandline.check(shared, False):
         raise ConfigurationError(problems)
     search = tuning.Search(Budget.of(values), shared)

@@ -139,14 +139,9 @@ def uncommitted() -> bytes:
     return patch if len(patch) <= LARGEST_PATCH else b""
 
 
-@cache
-def has_commit(commit: str) -> bool:
-    return _git("cat-file", "-e", f"{commit}^{{commit}}") is not None
-
-
 def commit_has(commit: str, then: Mapping[str, str]) -> bool | None:
     """Whether `commit` has source files as a record gives them; None where there is no such commit."""
-    if not has_commit(commit):
+    if _git("cat-file", "-e", f"{commit}^{{commit}}") is None:
         return None
     committed = {name: _run_git("show", f"{commit}:{path_of(name)}") for name in then}
     with suppress(SyntaxError, ValueError):
@@ -172,11 +167,6 @@ def _run_git(*arguments: str, environment: Mapping[str, str] | None = None) -> b
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout if done.returncode == 0 else None
-
-
-def machine() -> str:
-    """This machine, as far as how long a training takes goes."""
-    return f"{platform.node()}, {_cpu()}, {os.cpu_count()} cores"
 
 
 def _version(name: str) -> str | None:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pipeline.config.compose import composed
-from pipeline.config.published_rows import Row
 from pipeline.config.run_config import RunConfig
+from pipeline.statistics.published import Row
 from pipeline.storage import identity
 from pipeline.storage.store import RunStore
 from pipeline.sweep.estimate import History, sweep_seconds

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.published_rows import Row
+from pipeline.statistics.published import Row
 from pipeline.storage.store import RunStore
 from pipeline.sweep import recipes
 from tests.unit.training.command import as_before
