@@ -44,7 +44,7 @@ def follow(clone: Clone, text: str) -> dict[str, str]:
 
 def test_your_data(clone: Clone) -> None:
     fetched, preprocessed, trained = follow(clone, SECTIONS["Your data"]).values()
-    assert "wine: data/raw/wine, " in fetched
+    assert "sha256 recorded in data/raw/wine/digests.json" in fetched
     assert "142 training and 36 test samples, 13 features, 3 classes" in preprocessed
     assert "6 runs" in trained
     card = json.loads(clone.read("data/cards/wine.json"))
