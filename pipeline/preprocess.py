@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -52,23 +51,21 @@ def main(argv: Sequence[str]) -> None:
 def preprocess(dataset: DataSet, raw_folder: Path, folder: Path, card: Path, picture: Path) -> Arrays:
     """The stage: decode, scale, describe, write, draw."""
     decoded = raw.read(dataset, raw_folder)
-    with ThreadPoolExecutor(max_workers=1) as executor:
-        # Importing matplotlib takes a third of the stage; what goes on meanwhile leaves Python's lock to it.
-        drawing = executor.submit(draw, dataset.title, decoded, picture)
-        named = scaled(decoded)
-        digests = {name: array_digest(array) for name, array in named.items()}
-        written = Arrays(
-            name=dataset.name,
-            **named,
-            classes=len(decoded.classes),
-            image_shape=decoded.shape,
-            digest=digest(digests),  # what `arrays_digest(named)` is, without reading 220 MB again
-            brightest=decoded.brightest,
-        )
-        arrays.write(written, folder)
-        with whole(card) as temporary:
-            temporary.write_text(json.dumps(data_card(written, decoded, digests), indent=1) + "\n")
-        drawing.result()
+    named = scaled(decoded)
+    digests = {name: array_digest(array) for name, array in named.items()}
+    written = Arrays(
+        name=dataset.name,
+        **named,
+        classes=len(decoded.classes),
+        image_shape=decoded.shape,
+        digest=digest(digests),  # what `arrays_digest(named)` is, without reading 220 MB again
+        brightest=decoded.brightest,
+    )
+    arrays.write(written, folder)
+    with whole(card) as temporary:
+        temporary.write_text(json.dumps(data_card(written, decoded, digests), indent=1) + "\n")
+    with whole(picture) as temporary:
+        draw_samples(dataset.title, decoded, temporary)
     return written
 
 
@@ -80,11 +77,6 @@ def scaled(decoded: Decoded) -> dict[str, np.ndarray]:
         "test_images": scale(decoded.test.images, decoded.brightest),
         "test_labels": decoded.test.labels,
     }
-
-
-def draw(title: str, decoded: Decoded, path: Path) -> None:
-    with whole(path) as temporary:
-        draw_samples(title, decoded, temporary)
 
 
 def _shape(written: Arrays) -> str:

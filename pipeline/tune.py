@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
         print("\n".join(search.preview()))
         return 0
     tunings = search.run()
-    from pipeline.report import tuned  # matplotlib, which takes a second
+    from pipeline.report import tuned  # Altair, which takes a second
 
     print("\n".join(tuned.write(tunings, console.PROJECT / values["out"])))
     if search.unsent:

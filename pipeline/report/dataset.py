@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import logging
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.data.arrays import Arrays
 from pipeline.data.samples import Decoded
@@ -63,36 +64,32 @@ def draw_samples(title: str, decoded: Decoded, path: Path) -> None:
 
     Images stand in a row for each class. Of a table each sample is a row of cells, dark where a column's value is large.
     """
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it reports its font cache, and a home it cannot write to
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     sheet = _sheet(decoded)
-    classes, longest = decoded.classes, max(map(len, decoded.classes))
-    size, left = (16, 90) if longest <= 2 else (9, 40 + 14 * longest)
+    flat, classes = len(decoded.shape) == 1, decoded.classes
     scale = max(1, 960 // sheet.shape[1])  # whole pixels per pixel: no digit looks thicker than its neighbour
-    width, height = scale * sheet.shape[1], scale * sheet.shape[0]
-    if len(decoded.shape) == 1:
-        width, height = 960, 150 * len(classes)
-    right, top, bottom, dpi = 130, 120, 30, 150
-    full_width, full_height = left + width + right, top + height + bottom
-    figure = Figure(figsize=(full_width / dpi, full_height / dpi), dpi=dpi, facecolor="white")
-    FigureCanvasAgg(figure)
-    axes = figure.add_axes((left / full_width, bottom / full_height, width / full_width, height / full_height))
-    axes.imshow(sheet, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
-    axes.set_axis_off()
+    size = (960, 150 * len(classes)) if flat else (scale * sheet.shape[1], scale * sheet.shape[0])
+    large, small = ImageFont.load_default(30), ImageFont.load_default(19)
+    left, top, right = 60 + int(max(map(small.getlength, classes))), 120, 130
+    picture = Image.new("L", (left + size[0] + right, top + size[1] + 30), 255)
+    samples = Image.fromarray(np.uint8(255 * (1 - sheet)))
+    picture.paste(samples.resize(size, Image.Resampling.NEAREST), (left, top))
+    pen = ImageDraw.Draw(picture)
+    each = ": a line each, a column per feature, darker for more" if flat else ""
+    pen.text((left, 25), title, 0, large)
+    pen.text((left, 72), f"The first {COLUMNS} training samples of each class, and how many there are{each}", 90, small)
     counts = np.bincount(decoded.train.labels, minlength=len(classes))
     for label, (name, count) in enumerate(zip(classes, counts, strict=True)):
-        y = (label + 0.5) / len(classes)
-        text: dict[str, Any] = {"transform": axes.transAxes, "va": "center"}
-        axes.text(-0.03, 1 - y, name, ha="right", fontsize=size, weight="bold", color="#1f5fa8", **text)
-        axes.text(1.02, 1 - y, f"{count:,}", ha="left", fontsize=9, color="#666666", **text)
-    title_x, title_y = left / full_width, 1 - 50 / full_height
-    figure.text(title_x, title_y, title, fontsize=14, weight="bold")
-    each = ": a line each, a column per feature, darker for more" if len(decoded.shape) == 1 else ""
-    subtitle = f"The first {COLUMNS} training samples of each class, and how many there are{each}"
-    figure.text(title_x, title_y - 40 / full_height, subtitle, fontsize=9, color="#666666")
-    figure.savefig(path, format="png", metadata={"Software": None})
+        y = top + size[1] * (label + 0.5) / len(classes)
+        pen.text((left - 25, y), name, 0, small, anchor="rm")
+        pen.text((left + size[0] + 25, y), f"{count:,}", 90, small, anchor="lm")
+    picture.save(path, format="png")
+
+
+def png(image: np.ndarray) -> bytes:
+    """A PNG of an image: float (rows, columns), 0 is black, 1 is white."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.uint8(255 * image)).save(buffer, format="png")
+    return buffer.getvalue()
 
 
 def _sheet(decoded: Decoded) -> np.ndarray:

@@ -10,7 +10,6 @@ import numpy as np
 
 from pipeline.cli.formatting import NOTHING, number, p_value, plural
 from pipeline.config.names import names
-from pipeline.config.run_config import RunConfig
 from pipeline.statistics.consistency import on_images
 from pipeline.statistics.summary import figures_of
 from pipeline.storage.find import beginning
@@ -174,53 +173,38 @@ def _predictions(first: RunResult, second: RunResult, labels: np.ndarray | None)
 
 def of_sweeps(sweeps: Sequence[Sweep], results: Sequence[Sequence[RunResult]]) -> list[str]:
     """What differs between two sweeps: their values, the origin of runs that are pairs, and the figures of these."""
-    flat = [[run.job.flat() for run in runs] for runs in results]
-    constant = _constant(*flat)
-    pairs = _pairs(results, constant)
+    first, second = map(_values, results)
+    differ = [key for key in {**first, **second} if {*first.get(key, ())} != {*second.get(key, ())}]
+    # Keys that have one value in each sweep, and not the same: pairs may differ in these.
+    constant = {key for key in differ if key != "seed" and len(first.get(key, "?")) == len(second.get(key, "?")) == 1}
+    others = {_but_for(run, constant): run for run in results[1]}
+    pairs = [(run, others[own]) for run in results[0] if (own := _but_for(run, constant)) in others]
+    values = [
+        row(INDENT + key, *(", ".join(side.get(key, ())) or NOTHING for side in (first, second))) for key in differ
+    ]
     return [
         row("sweep", *(sweep.name for sweep in sweeps)),
         row("id", *(sweep.id[:8] or NOTHING for sweep in sweeps)),
-        row("runs", *(len(runs) for runs in results)),
+        row("runs", *map(len, results)),
         row("finished", *(sum(run.finished for run in runs) for runs in results)),
-        *section("configuration", _values(*flat)),
+        *section("configuration", values),
         *_pairing(pairs, results, constant),
         *(_origins(pairs) if pairs else []),
         *section("figures of the pairs, second minus first", _differences(pairs)),
     ]
 
 
-def _values(first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A line for each key that has other values in one sweep than in the other."""
-    keys = dict.fromkeys(key for values in [*first, *second] for key in values)
-    sets = [
-        {key: dict.fromkeys(str(values[key]) for values in side if key in values) for key in keys}
-        for side in (first, second)
-    ]
-    return [
-        row(INDENT + key, *(", ".join(side[key]) or NOTHING for side in sets))
-        for key in keys
-        if set(sets[0][key]) != set(sets[1][key])
-    ]
-
-
-def _constant(first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Keys that have one value in each sweep, and not the same: pairs may differ in these."""
-    found = set()
-    for key in {key for values in [*first, *second] for key in values} - {"seed"}:
-        sides = [{str(values.get(key)) for values in side} for side in (first, second)]
-        if len(sides[0]) == len(sides[1]) == 1 and sides[0] != sides[1]:
-            found.add(key)
+def _values(runs: Sequence[RunResult]) -> dict[str, dict[str, None]]:
+    """The values of each key of the configurations, as they come."""
+    found: dict[str, dict[str, None]] = {}
+    for run in runs:
+        for key, value in run.job.flat().items():
+            found.setdefault(key, {})[str(value)] = None
     return found
 
 
-def _pairs(results: Sequence[Sequence[RunResult]], constant: set[str]) -> list[tuple[RunResult, RunResult]]:
-    """Runs of the same configuration and seed, one of each sweep, but for what is constant in each."""
-
-    def same(job: RunConfig) -> str:
-        return str(sorted((key, value) for key, value in job.flat().items() if key not in constant))
-
-    others = {same(run.job): run for run in results[1]}
-    return [(run, others[same(run.job)]) for run in results[0] if same(run.job) in others]
+def _but_for(run: RunResult, constant: set[str]) -> str:
+    return str(sorted((key, value) for key, value in run.job.flat().items() if key not in constant))
 
 
 def _pairing(

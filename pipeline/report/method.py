@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,23 +16,6 @@ LICENCES = {
     "mnist": "MNIST: Yann LeCun and Corinna Cortes, CC BY-SA 3.0.",
     "digits": "Optical Recognition of Handwritten Digits: E. Alpaydin and C. Kaynak, UCI, CC BY 4.0.",
 }
-SEEDS = "A seed decides the initial weights and the order of the batches, the same for every optimizer."
-GAP = (
-    "Training minus held-out accuracy, and held-out minus training loss, at the end of training, with the same fixed weights in "
-    "inference mode; never the running accuracy of the progress bar. A network trained on neither split shows no gap."
-)
-FIT = (
-    "Curves are read where the training loss first falls to a given value, between two points by the logarithm of that loss. There both "
-    "networks fit equally well, and the one with the larger gap generalises worse."
-)
-CHOICES = (
-    "By the mean over seeds of validation accuracy, or what `rank` names, with the final weights. The test file chooses nothing; "
-    "without held-out samples nothing is chosen."
-)
-INTERVALS = (
-    "95 %, of the mean over seeds, by Student's t. They speak of other seeds on the samples that there are; the table of single "
-    "configurations has intervals over seeds and samples too. Places are shared by those whose intervals overlap."
-)
 
 
 def card(evidence: Evidence, arrays: Arrays | None) -> list[tuple[str, str]]:
@@ -49,14 +31,9 @@ def card(evidence: Evidence, arrays: Arrays | None) -> list[tuple[str, str]]:
     return [
         ("Data", _data(dataset, jobs, arrays)),
         ("What is held fixed", ", ".join(_fixed(jobs)) + "."),
-        ("Seeds", f"{formatting.ranged([job.seed for job in jobs])}. {SEEDS}"),
-        ("Gap", GAP),
-        ("Equal training loss", FIT),
-        ("Choices", CHOICES),
-        ("Intervals", INTERVALS),
+        ("Seeds", f"{formatting.ranged([job.seed for job in jobs])}."),
         ("Claims", _claims(evidence)),
         ("Compute", compute),
-        ("Made with", f"{_origin(evidence)}."),
     ]
 
 
@@ -91,14 +68,3 @@ def _fixed(jobs: Sequence[RunConfig]) -> list[str]:
 
 def _value(value: Any) -> str:
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _origin(evidence: Evidence) -> str:
-    """What the first run was made from and on; where others differ, the page says so."""
-    result = next(result for result in evidence.results if result.finished)
-    made_of = {name: result.identity.get(name, "") for name in ("data", "source")}
-    values = {**made_of, **result.identity.get("numerics", {}), **result.environment}
-    text = "; ".join(f"{name.replace('_', ' ')} {_value(value)}" for name, value in values.items() if value != "")
-    # Digests by their first letters; a program by the command that starts it, wherever the checkout lies.
-    text = re.sub(r"\b([0-9a-f]{12})[0-9a-f]{28,}\b", r"\1", text)
-    return re.sub(r"\S*/pipeline/(\w+)\.py", r"python -m pipeline.\1", text)

@@ -1,8 +1,10 @@
-"""The page: one HTML file with everything in it, that needs no network and no script."""
+"""The page: one HTML file with everything in it, that needs no network. Without scripts its charts are pictures."""
 
 from __future__ import annotations
 
 import base64
+import gzip
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,8 @@ from markupsafe import Markup, escape
 from pipeline.cli import formatting
 from pipeline.data.arrays import Arrays
 from pipeline.report import method, statistics_tables, tables
-from pipeline.report.evidence import BOOK_ACCURACY, BOOK_BAND, BOOK_SOURCE, Evidence
-from pipeline.report.plots import Comparison, Plots
+from pipeline.report.evidence import BOOK_ACCURACY, BOOK_BAND, BOOK_SOURCE, Evidence, Question
+from pipeline.report.plots import Pictures, run_curves
 from pipeline.report.prose import answers, limits, opening
 from pipeline.statistics import summary
 from pipeline.training.result import DIVERGED, FAILED, FINISHED
@@ -35,8 +37,11 @@ GLOSSARY = {
 """What is explained when a reader points at it: the word as a regular expression, and what it means."""
 
 
-def render(evidence: Evidence, plots: Plots | None, arrays: Arrays | None) -> str:
-    """The page. `plots` is None where no run finished: then it is about the runs that were lost."""
+def render(evidence: Evidence, plots: Pictures | None, arrays: Arrays | None, scripts: bytes = b"") -> str:
+    """The page. `plots` is None where no run finished: then it is about the runs that were lost.
+
+    `scripts`: what draws its charts (`charts.scripts`). Without, as without a browser that runs it, charts are pictures.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
@@ -45,11 +50,12 @@ def render(evidence: Evidence, plots: Plots | None, arrays: Arrays | None) -> st
         lstrip_blocks=True,
     )
     environment.filters["explained"] = explained
-    environment.globals.update(plural=formatting.plural, data_uri=data_uri)
+    environment.globals.update(plural=formatting.plural)
     common = {
         "style": Markup((HERE / "page.css").read_text(encoding="utf-8")),
         "evidence": evidence,
         "plots": plots,
+        "comparisons": [],
         "lead": opening.lead(evidence),
         "alarm": opening.alarm(evidence),
         "notes": limits.notes(evidence),
@@ -57,37 +63,42 @@ def render(evidence: Evidence, plots: Plots | None, arrays: Arrays | None) -> st
         "counts": {status: evidence.count(status) for status in (FINISHED, DIVERGED, FAILED)},
         "files": [*(f"{name}.csv" for name in TABLES), "metrics.json"],
     }
-    compared = _compared(evidence, plots) if plots else {}
+    compared = _compared(evidence, plots, scripts) if plots else {}
     html = environment.get_template("page.html").render(common | compared)
     return re.sub(r"(?<=\d) %", "\u202f%", html)  # a narrow no-break space between a number and its per cent sign
 
 
-def _compared(evidence: Evidence, plots: Plots) -> dict[str, Any]:
+def _compared(evidence: Evidence, plots: Pictures, scripts: bytes) -> dict[str, Any]:
     """What the page shows of runs that finished."""
+    found = {question: answers.answers(own) for question, own in evidence.analyses.items()}
+    said = [
+        [(question[1], own[place].sentences) for question, own in found.items()]
+        for place in range(len(answers.QUESTIONS) + 1)
+    ]
+    asked = [question for question, _ in answers.QUESTIONS.values()]
+    data = {"specs": {own.name: own.spec for own in plots.all()}, "curves": run_curves(evidence)}
     return {
-        "comparisons": [
-            _comparison(evidence, question, plots.comparisons[question]) for question in evidence.comparisons
-        ],
+        "answers": list(zip(asked, said, [plots.gap, plots.fit, plots.excess], strict=False)),
+        "accurate": said[-1],
+        "most_accurate": next(iter(found.values()))[-1].question,
+        "comparisons": [_comparison(evidence, question) for question in evidence.comparisons],
         "boards": [_board(evidence, question) for question in evidence.questions],
+        "validated": any(map(evidence.validated, evidence.questions)),
         "book": _book(evidence),
         "winner_link": evidence.link(evidence.questions[0][1], evidence.winner.key) if evidence.winner else None,
         "split_offset": statistics_tables.split_offset(evidence.analysis),
+        "scripts": base64.b64encode(scripts).decode(),
+        "data": base64.b64encode(gzip.compress(json.dumps(data).encode(), mtime=0)).decode(),
+        "behaviour": Markup((HERE / "page.js").read_text(encoding="utf-8")) if scripts else "",
     }
 
 
-def _comparison(evidence: Evidence, question: tuple[str, str], plots: Comparison) -> dict[str, Any]:
-    """The answers of one comparison, each with its picture, and its statistics."""
+def _comparison(evidence: Evidence, question: Question) -> dict[str, Any]:
+    """The headline of one comparison, and its statistics."""
     found = evidence.analyses[question]
-    pictures = [
-        plots.gap or plots.dumbbells,
-        plots.gap_by_loss,
-        plots.held_out_loss,
-        plots.dumbbells if plots.gap else None,
-    ]
     return {
-        "name": f"{question[1]}, on {question[0]}",
+        "name": question[1],
         "tie": opening.tie(evidence.question(question), evidence.ranking),
-        "answers": list(zip(answers.answers(found), pictures, strict=True)),
         "limits": limits.limits(found),
         "more_seeds": evidence.more_seeds.get(question),
         "statistics": statistics_tables.tables(found),
@@ -108,11 +119,7 @@ def explained(text: str) -> Markup:
     return Markup(re.sub("|".join(rf"\b({word})(?!\w)" for word in GLOSSARY), with_meaning, html))
 
 
-def data_uri(svg: bytes) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
-
-
-def _board(evidence: Evidence, question: tuple[str, str]) -> dict[str, Any]:
+def _board(evidence: Evidence, question: Question) -> dict[str, Any]:
     """One leaderboard, each row with its runs."""
     rows = tables.leaderboard(evidence, question)
     runs = evidence.runs[evidence.runs["experiment"].eq(question[1])].sort_values("seed")
@@ -123,11 +130,9 @@ def _board(evidence: Evidence, question: tuple[str, str]) -> dict[str, Any]:
             for _, run in own.iterrows()
         ]
     return {
-        "dataset": question[0],
         "experiment": question[1],
         "parent": evidence.parent_link(question[1]),
         "rows": rows,
-        "validated": evidence.validated(question),
     }
 
 

@@ -1,146 +1,179 @@
-"""The pictures of a report: what each shows, its caption and its alternative text. Their numbers are in the files beside it."""
+"""The pictures of a report: the rows of each chart, its caption and alternative text. Their numbers are in the files beside it."""
 
 from __future__ import annotations
 
+import base64
+import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property
+from typing import Any
 
+import altair as alt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from pipeline.cli import formatting
 from pipeline.data.arrays import Arrays
-from pipeline.report import figures, style, tables
-from pipeline.report.evidence import Evidence
-from pipeline.report.figures import Axis, Hard, Line, Looks
+from pipeline.report import charts, tables
+from pipeline.report.dataset import png
+from pipeline.report.evidence import Evidence, Question
 from pipeline.report.prose import opening
-from pipeline.statistics.figures import FIGURES
 from pipeline.training.result import RunResult
 
-MOST_PANELS = 9
-"""Panels of a picture: of more the first, the last and those between them."""
-
-MOST_ROWS, MOST_LINES = 12, 8
-"""Rows of a picture that has one for each configuration; lines of a panel that has one for each setting."""
-
+MOST_PANELS, MOST_SETTINGS = 9, 8
+"""Panels of a chart; settings of a single optimizer that are a line each, not a panel each."""
 HARDEST = 24
 """Digits in the picture of the hardest ones."""
 
-Panel = Callable[[list[Axes]], None]
-CURVE_LOOKS: Looks = {
-    "training": {"color": style.TRAIN, "linestyle": "-"},
-    "held out": {"color": style.HELD, "linestyle": (0, (5, 1.4))},
-    "test": {"color": style.HELD, "linestyle": (0, (5, 1.4))},
-}
-
 
 @dataclass
-class Plot:
-    """One picture. `name` is its file's; `drawings` are its panels as SVG, by their titles."""
+class Picture:
+    """A chart with what is said of it. `name` is its files'."""
 
     name: str
-    title: str
     caption: str
     alternative: str
-    png: Callable[[], bytes]
-    drawings: dict[str, bytes]
+    chart: alt.TopLevelMixin
+
+    @cached_property
+    def spec(self) -> charts.Spec:
+        return charts.spec(self.chart)
+
+    @cached_property
+    def svg(self) -> str:
+        return charts.svg(self.spec, self.name)
 
 
-class Comparison:
-    """The pictures of one comparison; what its runs do not allow is None."""
-
-    def __init__(self, evidence: Evidence, question: tuple[str, str], looks: Looks) -> None:
-        suffix = _suffix(evidence, question)
-        table = evidence.question(question)
-        best = table[table["n"] > 0]
-        number = tables.number_of(best)
-        cells = tables.cells(best, "hidden")
-        self.dumbbells = _dumbbells(_best_of_each(best), suffix)
-        self.gap = _gap_by(number, tables.cells(best, number), looks, suffix) if number else None
-        self.gap_by_loss = _gap_by_training_loss(evidence.gap_by_training_loss, cells, looks, suffix)
-        self.held_out_loss = _held_out_loss(evidence.bands[question], cells, looks, suffix)
-
-
-class Plots:
-    """Every picture that these runs allow; what they do not allow is None or empty."""
+class Pictures:
+    """Every picture that these runs allow; what they do not allow is None."""
 
     def __init__(self, evidence: Evidence, arrays: Arrays | None) -> None:
-        with style.styled():
-            self.looks = style.look(sorted(set(evidence.runs["optimizer"])))
-            self.comparisons = {
-                question: Comparison(evidence, question, self.looks) for question in evidence.comparisons
-            }
-            curves = [_learning_curves(evidence, question) for question in evidence.questions]
-            self.curves = [plot for plot in curves if plot]
-            self.confusion, self.hardest = None, None
-            if arrays is not None and evidence.winner is not None:
-                self.confusion = _confusion(tables.confusion(evidence, arrays), arrays)
-                self.hardest = _hardest(evidence.winner, arrays)
+        self.optimizers = sorted(set(evidence.runs["optimizer"]))
+        self.colours = dict(zip(self.optimizers, charts.OPTIMIZERS * len(self.optimizers), strict=False))
+        cells = {question: _cells(evidence, question) for question in evidence.comparisons}
+        self.gap = self._gap(evidence)
+        self.fit = self._fit(evidence, cells)
+        self.excess = self._excess(evidence, cells)
+        self.explorer = self._explorer(evidence)
+        self.confusion, self.hardest = None, None
+        if arrays is not None and evidence.winner is not None:
+            self.confusion = _confusion(tables.confusion(evidence, arrays), arrays)
+            self.hardest = _hardest(evidence.winner, arrays)
 
-    def all(self) -> list[Plot]:
-        found = [plot for comparison in self.comparisons.values() for plot in vars(comparison).values()]
-        return [plot for plot in (*found, *self.curves, self.confusion, self.hardest) if plot]
+    def all(self) -> list[Picture]:
+        return [picture for picture in vars(self).values() if isinstance(picture, Picture)]
 
     def files(self) -> dict[str, bytes]:
-        """Name of each PNG and its bytes."""
-        with style.styled():
-            return {f"{plot.name}.png": plot.png() for plot in self.all()}
+        """Of each picture the SVG and the specification, by their names."""
+        drawn = {f"{own.name}.svg": own.svg for own in self.all()}
+        specs = {f"{own.name}.vl.json": json.dumps(own.spec) for own in self.all()}
+        return {name: text.encode() for name, text in (drawn | specs).items()}
+
+    def _gap(self, evidence: Evidence) -> Picture:
+        """The gap over the factor of numbers; of a comparison without one, over what has a name."""
+        found, factors = [], set()
+        for question in evidence.comparisons:
+            best = evidence.question(question)
+            number = tables.number_of(best[best["n"] > 0])
+            cells = tables.cells(best, number or "hidden")
+            factors.add((number or "").rpartition(".")[2].replace("_", " "))
+            one = cells["optimizer"].nunique() == 1 and 1 < cells["setting"].nunique() <= MOST_SETTINGS
+            x = cells[number] if number else [_network_of(row) for _, row in cells.iterrows()]
+            cells = cells.assign(
+                series=cells["setting" if one and number else "optimizer"], label=_labels(cells, number)
+            )
+            settings = [""] * len(cells) if one or not number else cells["setting"]
+            found.append(_points(cells.assign(x=x, panel=_panels(evidence, question, settings)), "gap_accuracy", 100))
+        rows = _joined(found)
+        largest = max(rows, key=lambda row: row["mean"])
+        said = f"The largest gap is {formatting.number(largest['mean'])} points, of {largest['label']}."
+        x_title = factors.pop() if len(factors) == 1 else ""
+        chart = charts.intervals(rows, x_title, "gap, points", names=self._names(rows))
+        return Picture("gap", "The gap at the end of training, with its 95 % interval over seeds.", said, chart)
+
+    def _fit(self, evidence: Evidence, cells: Mapping[Question, pd.DataFrame]) -> Picture | None:
+        table = evidence.gap_by_training_loss.rename(columns={"training_loss": "x"})
+        rows = _joined([_points(_curves(own, table), "gap_loss") for own in cells.values()])
+        caption = "The gap when the training loss has fallen so far: of two lines at one place the higher one generalises worse."
+        said = "The gap in loss against the training loss, which falls to the right."
+        chart = self._chart(rows, "training loss, nats", "gap, nats", log="x", falling=True)
+        return Picture("gap_by_training_loss", caption, said, chart) if rows else None
+
+    def _excess(self, evidence: Evidence, cells: Mapping[Question, pd.DataFrame]) -> Picture | None:
+        bands = pd.concat([own.assign(dataset=name[0], experiment=name[1]) for name, own in evidence.bands.items()])
+        held = bands[bands["split"].ne("train")].rename(columns={"epoch": "x"}).reset_index(drop=True)
+        by = held.groupby(["experiment", "configuration"])["loss_mean"]
+        # A logarithmic axis has no zero.
+        held = held.assign(
+            mark=np.where(held.index.isin(by.idxmin()), "lowest", ""), loss_low=held["loss_low"].replace(0, np.nan)
+        )
+        rows = _joined([_points(_curves(own, held[by.transform("size").gt(1)]), "loss") for own in cells.values()])
+        caption = (
+            "The held-out loss by epoch. The circle is its lowest point: what rises after it was trained too long."
+        )
+        said = "Held-out loss by epoch, the lowest point of each line marked."
+        log = "xy" if max((row["x"] for row in rows), default=0) >= 20 else "y"
+        chart = self._chart(rows, "epoch", "held-out loss, nats", log=log, marked=True)
+        return Picture("held_out_loss", caption, said, chart) if rows else None
+
+    def _chart(self, rows: charts.Rows, x: str, y: str, **options: Any) -> alt.FacetChart:
+        names = self._names(rows)
+        colours = charts.OPTIMIZERS if names == self.optimizers else charts.ORDERED
+        return charts.curves(rows, x, y, names=names, colours=colours, **options)
+
+    def _names(self, rows: charts.Rows) -> list[str]:
+        """Series as the legend has them: every optimizer, so that each looks the same in all charts; others as they come."""
+        names = list(dict.fromkeys(str(row["series"]) for row in rows))
+        return self.optimizers if set(names) <= set(self.optimizers) else names
+
+    def _explorer(self, evidence: Evidence) -> Picture:
+        runs = explored(evidence)
+        shown = next((row for row in runs if evidence.winner and row["key"] == evidence.winner.key), runs[0])
+        epochs, *curves = _curve(next(result for result in evidence.results if result.key == shown["key"]))
+        points = [
+            {"samples": samples, "epoch": epoch, "loss": loss, "accuracy": accuracy}
+            for samples, values in zip(("training", "held out"), curves, strict=True)
+            for epoch, loss, accuracy in zip(epochs, *values, strict=True)
+        ]
+        panels = list(dict.fromkeys(row["panel"] for row in runs))
+        caption = (
+            "Drag over the cells to pick runs, click on a run to see its curves, on the legend to pick an optimizer."
+        )
+        said = (
+            f"The mean gap by network and optimizer, the runs by accuracy and gap, and the curves of {shown['name']}."
+        )
+        return Picture("explorer", caption, said, charts.explorer(runs, points, panels, self.optimizers, shown["key"]))
 
 
-def _panels(
-    name: str, title: str, caption: str, alternative: str, panels: Mapping[str, Panel], looks: Looks, rows: int = 1
-) -> Plot:
-    """A plot of several panels: each one's title, and the function that draws it."""
-    chosen = {label: panels[label] for label in _some(list(panels))}
-    sheet = partial(figures.sheet, rows=rows, beside=0.4 + style.inches(list(looks)))
-    drawings = {label: style.svg(sheet({label: draw})) for label, draw in chosen.items()}
-    return Plot(name, title, caption, alternative, lambda: style.png(sheet(chosen)), drawings)
+def _cells(evidence: Evidence, question: Question) -> pd.DataFrame:
+    """The curves of a comparison: a colour for each network, if there are several; else for each optimizer, or setting."""
+    cells = tables.cells(evidence.question(question), "hidden").sort_values("width", kind="stable")
+    cells = cells.assign(shape=[_shape_of(row) for _, row in cells.iterrows()], label=_labels(cells))
+    by_setting = cells["optimizer"].nunique() == 1 and cells["setting"].any()
+    series = "shape" if cells["shape"].nunique() > 1 else "setting" if by_setting else "optimizer"
+    settings = [""] * len(cells) if series == "setting" else cells["setting"]
+    return cells.assign(series=cells[series], panel=_panels(evidence, question, settings))
 
 
-def _single(name: str, title: str, caption: str, alternative: str, figure: Figure) -> Plot:
-    """A plot of one drawing."""
-    return Plot(name, title, caption, alternative, lambda: style.png(figure), {"": style.svg(figure)})
+def _curves(cells: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
+    """The points of the curves of `cells`."""
+    keys = ["dataset", "experiment", "configuration"]
+    return cells[[*keys, "panel", "series", "label"]].merge(values, on=keys)
 
 
-def _panel(
-    lines: Sequence[Sequence[Line]],
-    looks: Looks,
-    x: Axis,
-    y: Sequence[Axis],
-    ends: Sequence[figures.Ends],
-    *,
-    band: bool = True,
-    span: figures.Ends | None = None,
-) -> Panel:
-    """Lines for each of `y`, each on axes of its own, one above the other."""
-
-    def draw(axes: list[Axes]) -> None:
-        for ax, own, axis, limits in zip(axes, lines, y, ends, strict=True):
-            figures.draw_lines(ax, own, looks, x, axis, limits, band=band, span=span)
-
-    return draw
+def _labels(cells: pd.DataFrame, number: str | None = None) -> list[str]:
+    """Each row in words: `adam, width 64, 2,000 samples`."""
+    names = [f"{row['optimizer']}, {_network_of(row)}" for _, row in cells.iterrows()]
+    if number in (None, "width"):
+        return names
+    return [f"{name}, {opening.setting(number, value)}" for name, value in zip(names, cells[number], strict=True)]
 
 
-def _line(rows: pd.DataFrame, name: str, x: str, figure: str, mark: int | None = None) -> Line:
-    mean, low, high = (rows[f"{figure}_{part}"].to_numpy(float) for part in ("mean", "low", "high"))
-    return Line(name, rows[x].to_numpy(float), mean, low, high, mark)
-
-
-def _suffix(evidence: Evidence, question: tuple[str, str]) -> str:
-    """What the names of a comparison's files end with; nothing for the main one."""
-    if question == evidence.questions[0]:
-        return ""
-    return "_" + "".join(letter if letter.isalnum() else "_" for letter in "_".join(question)).strip("_")
-
-
-def _some(items: Sequence[str]) -> list[str]:
-    """At most MOST_PANELS of `items`, evenly spread, both ends among them."""
-    places = np.linspace(0, len(items) - 1, min(len(items), MOST_PANELS))
-    return [items[round(place)] for place in places]
+def _panels(evidence: Evidence, question: Question, settings: Iterable[str]) -> list[str]:
+    name = question[1] if len(evidence.comparisons) > 1 else ""
+    return [", ".join(filter(None, [name, setting])) for setting in settings]
 
 
 def _network_of(row: pd.Series) -> str:
@@ -153,233 +186,83 @@ def _shape_of(row: pd.Series) -> str:
     return re.sub(r"(?<=\d), \d+ layers$", "", opening.network(row))
 
 
-def _best_of_each(rows: pd.DataFrame) -> pd.DataFrame:
-    """The best row of each optimizer and of each network, schedule or whatever else has a name; of one only, the best rows."""
-    named = [
-        column for column in tables.varied(rows) if not pd.api.types.is_numeric_dtype(rows[column].infer_objects())
-    ]
-    best = rows.drop_duplicates(["optimizer", *named])
-    return best if len(best) > 1 else rows.head(MOST_ROWS)
+def _points(rows: pd.DataFrame, figure: str, scale: float = 1) -> pd.DataFrame:
+    """The columns of a chart's rows."""
+    kept = [name for name in ("panel", "series", "label", "x", "mark") if name in rows]
+    ends = {part: scale * rows[f"{figure}_{part}"] for part in ("mean", "low", "high")}
+    return rows[kept].assign(**ends).astype({"x": object})
 
 
-# --- accuracies and gaps at the end of training
+def _joined(parts: Sequence[pd.DataFrame]) -> list[dict[str, Any]]:
+    """The rows of all comparisons, those of MOST_PANELS panels, both ends among them."""
+    rows = pd.concat(parts, ignore_index=True)
+    panels = list(dict.fromkeys(rows["panel"]))
+    chosen = {panels[round(place)] for place in np.linspace(0, len(panels) - 1, min(len(panels), MOST_PANELS))}
+    return charts.records(rows[rows["panel"].isin(chosen)])
 
 
-def _dumbbells(rows: pd.DataFrame, suffix: str) -> Plot:
-    held, test = "val_accuracy", "Ring: the test file."
-    if rows["val_accuracy_mean"].isna().all():
-        held, test = "test_accuracy", "Nothing is held out, so it is the test file."
-    ends = {f"held_out_{part}": rows[f"{held}_{part}"] for part in ("mean", "low", "high")}
-    rows = rows.assign(label=[opening.configuration(row) for _, row in rows.iterrows()], **ends)
-    gaps = [f"{row['label']}: {formatting.points(row['gap_accuracy_mean'])}" for _, row in rows.iterrows()]
-    said = f"Accuracies of each configuration, and the gap between them. {'; '.join(gaps)}."
-    caption = (
-        "Diamond: accuracy on the training samples; dot: on held-out samples, its line the 95 % interval over seeds; the distance "
-        f"between them is the gap, whose points stand beside the name. {test}"
+# --- the explorer
+
+
+def explored(evidence: Evidence) -> list[dict[str, Any]]:
+    """A row per finished run of every comparison, the largest comparison first; gap in points, accuracies in %."""
+    found = []
+    for question in evidence.questions:
+        table = evidence.question(question)
+        rows = tables.with_settings(table[table["n"] > 0], "hidden").sort_values("width", kind="stable")
+        rows = rows.assign(network=[_shape_of(row) for _, row in rows.iterrows()])
+        own = evidence.finished[evidence.finished["experiment"].eq(question[1])]
+        runs = rows[["configuration", "network", "setting"]].merge(own, on="configuration")
+        panels = [", ".join(filter(None, [question[1], setting])) for setting in runs["setting"]]
+        held = runs["val_accuracy"].fillna(runs["test_accuracy"])
+        values = {"gap": runs["gap_accuracy"], "held_out": held, "test": runs["test_accuracy"]}
+        scaled = {name: 100 * value for name, value in values.items()}
+        found.append(runs.assign(panel=panels, series=runs["optimizer"], **scaled))
+    return charts.records(pd.concat(found)[["panel", "network", "series", "name", "key", "gap", "held_out", "test"]])
+
+
+def run_curves(evidence: Evidence) -> dict[str, Any]:
+    """Of each finished run, by its key, what `_curve` gives, and its page in MLflow."""
+    finished = evidence.finished[["experiment", "key"]].to_numpy()
+    links = {key: evidence.link(experiment, key) for experiment, key in finished}
+    return {run.key: [*_curve(run), links[run.key]] for run in evidence.results if run.key in links}
+
+
+def _curve(run: RunResult) -> tuple[list[int], list[list[float]], list[list[float]]]:
+    """Epochs; losses and accuracies of the training samples; those of the samples that are held out."""
+    train, held = (
+        [[float(f"{value:.4g}") for value in run.history.get(f"{split}/{what}", [])] for what in ("loss", "accuracy")]
+        for split in ("train", "val" if "val/loss" in run.history else "test")
     )
-    title = "Training, held-out and test accuracy"
-    return _single(f"gap_at_best_width{suffix}", title, caption, said, figures.dumbbells(rows))
-
-
-def _gap_by(number: str, cells: pd.DataFrame, looks: Looks, suffix: str) -> Plot:
-    """A line per optimizer, or of a single one per setting, over a factor whose values are numbers; panels for other settings."""
-    line, panel = "optimizer", "setting"
-    if cells["optimizer"].nunique() == 1 and 1 < cells["setting"].nunique() <= MOST_LINES:
-        line, panel = "setting", "optimizer"
-        looks = style.look(list(dict.fromkeys(cells["setting"])))
-    panels = {
-        str(title): [_line(rows, str(name), number, "gap_accuracy") for name, rows in own.groupby(line)]
-        for title, own in cells.groupby(panel, sort=False)
-    }
-    ends = [figures.limits(figures.GAP_ACCURACY, panels.values(), 0.35)]
-    name = number.rpartition(".")[2].replace("_", " ")
-    axis = _axis_of(number, name, sorted(map(float, set(cells[number]))))
-    draw = {
-        title: _panel([lines], looks, axis, [figures.GAP_ACCURACY], ends, band=False) for title, lines in panels.items()
-    }
-    caption = (
-        "Training minus held-out accuracy at the end of training. Vertical lines: 95 % intervals over seeds, the longest cut at "
-        f"the frame; points of one {name} stand side by side."
-    )
-    largest = cells.sort_values("gap_accuracy_mean").iloc[-1]
-    size = FIGURES["gap_accuracy"].size(largest["gap_accuracy_mean"])
-    where = "" if number == "width" else f", {opening.setting(number, largest[number])}"
-    of = f"{largest['optimizer']}, {_network_of(largest)}{where}"
-    said = f"A line for each {line} over the {name}. The largest gap is {size}, of {of}."
-    return _panels(
-        f"gap_accuracy_by_{name.replace(' ', '_')}{suffix}",
-        f"The gap in accuracy, by {name}",
-        caption,
-        said,
-        draw,
-        looks,
-    )
-
-
-def _axis_of(number: str, name: str, values: Sequence[float]) -> Axis:
-    """Doubling is the same distance everywhere where all values are over 0 and far apart; else they stand where they are."""
-    if number == "width":
-        name = "width, units in each hidden layer"
-    if min(values) > 0 and max(values) / min(values) >= 4:
-        return Axis(name, np.log2, tuple(values))
-    spread = max(values) - min(values)
-    return Axis(name, lambda value: 4 * (np.asarray(value, float) - min(values)) / spread, tuple(values))
-
-
-# --- curves
-
-
-def _by_network(
-    cells: pd.DataFrame,
-    lines_of: Callable[[pd.Series, str], Sequence[Line] | None],
-    looks: Looks,
-    x: Axis,
-    y: Sequence[Axis],
-) -> tuple[dict[str, Panel], Looks]:
-    """A panel by setting and network, a line per optimizer; of a single optimizer a panel by setting, a line per network; of
-    a single network too, a line per setting.
-
-    `lines_of`: of a row of `cells`, and what its lines are called, a line for each of `y`; None where it has no curve.
-    """
-    cells = cells.assign(
-        network=[_network_of(row) for _, row in cells.iterrows()], shape=[_shape_of(row) for _, row in cells.iterrows()]
-    ).sort_values("width", kind="stable")
-    line, panel = "optimizer", "network"
-    if cells["optimizer"].nunique() == 1 and cells["shape"].nunique() > 1:
-        line, panel = "shape", "setting"
-    elif cells["optimizer"].nunique() == 1 and 1 < cells["setting"].nunique() <= MOST_LINES:
-        line, panel = "setting", "shape"
-    if line != "optimizer":
-        looks = style.look(list(dict.fromkeys(cells[line])))
-    found: dict[str, list[Sequence[Line]]] = {}
-    for _, row in cells.iterrows():
-        if lines := lines_of(row, row[line]):
-            found.setdefault(row[panel], []).append(lines)
-    stacked = {title: list(zip(*lines, strict=True)) for title, lines in found.items()}
-    return _stacked(stacked, looks, x, y), looks
-
-
-def _stacked(
-    panels: Mapping[str, Sequence[Sequence[Line]]], looks: Looks, x: Axis, y: Sequence[Axis]
-) -> dict[str, Panel]:
-    """Panels that share their axes, each with lines for each of `y`."""
-    if not panels:
-        return {}
-    ends = [figures.limits(axis, [stack[level] for stack in panels.values()]) for level, axis in enumerate(y)]
-    places = np.concatenate([x.scale(line.x) for stack in panels.values() for line in stack[0]])
-    room = 0.03 * float(np.ptp(places)) or 0.5
-    span = float(places.min()) - room, float(places.max()) + room
-    return {title: _panel(stack, looks, x, y, ends, span=span) for title, stack in panels.items()}
-
-
-def _gap_by_training_loss(table: pd.DataFrame, cells: pd.DataFrame, looks: Looks, suffix: str) -> Plot | None:
-    table = table[table["experiment"].isin(cells["experiment"])]
-    curves = {str(name): own for name, own in table.groupby("configuration", sort=False)}
-
-    def lines_of(row: pd.Series, name: str) -> Sequence[Line] | None:
-        own = curves.get(row["configuration"])
-        if own is None:
-            return None
-        return [_line(own, name, "training_loss", figure, len(own) - 1) for figure in ("gap_loss", "gap_accuracy")]
-
-    axes = [figures.GAP_LOSS, figures.GAP_ACCURACY]
-    panels, looks = _by_network(cells, lines_of, looks, figures.TRAINING_LOSS, axes)
-    if not panels:
-        return None
-    caption = (
-        "How large the gap is when the training loss has fallen so far: above in loss, below in accuracy; mean over seeds, 95 % "
-        "interval as a band. Where two lines pass the same training loss, the higher one generalises worse there."
-    )
-    said = "The gap against the training loss, which falls to the right."
-    return _panels(f"gap_by_training_loss{suffix}", "The gap at each training loss", caption, said, panels, looks, 2)
-
-
-def _held_out_loss(bands: pd.DataFrame, cells: pd.DataFrame, looks: Looks, suffix: str) -> Plot | None:
-    held = bands[bands["split"].ne("train")].groupby("configuration", sort=False)
-    curves = {str(name): own for name, own in held if len(own) > 1}
-
-    def lines_of(row: pd.Series, name: str) -> Sequence[Line] | None:
-        own = curves.get(row["configuration"])
-        return None if own is None else [_line(own, name, "epoch", "loss", int(own["loss_mean"].to_numpy().argmin()))]
-
-    panels, looks = _by_network(cells, lines_of, looks, figures.EPOCH, [figures.LOSS])
-    if not panels:
-        return None
-    caption = "Mean over seeds, 95 % interval as a band. The marker is the lowest point: what rises after it was trained too long."
-    said = "Held-out loss by epoch, the lowest point of each line marked."
-    return _panels(f"held_out_loss{suffix}", "Held-out loss by epoch", caption, said, panels, looks)
-
-
-def _learning_curves(evidence: Evidence, question: tuple[str, str]) -> Plot | None:
-    """Training and held-out loss and accuracy: a panel for each optimizer with the best network, or for each network of one."""
-    bands = evidence.bands[question]
-    cells = tables.cells(evidence.question(question), "hidden")
-    cells = cells[cells["configuration"].isin(bands["configuration"])]
-    if cells.empty:
-        return None
-    best = cells.sort_index().iloc[0]
-    alike = cells[cells["hidden"].eq(best["hidden"]) & cells["setting"].eq(best["setting"])]
-    shown = alike if len(alike) > 1 else cells
-    curves = {
-        f"{row['optimizer']}, {_network_of(row)}": _curves(bands, row["configuration"]) for _, row in shown.iterrows()
-    }
-    panels = _stacked(curves, CURVE_LOOKS, figures.EPOCH, [figures.LOSS, figures.ACCURACY])
-    held = "held-out samples" if "val" in set(bands["split"]) else "the test file, since nothing is held out"
-    samples = {result.job.training.curve_samples for result in evidence.results_of(question)}
-    sizes = [f"{size:,}" for size in sorted(samples - {0})]
-    part = f" Training curves are measured on {formatting.listed(sizes, 'or')} training samples." if sizes else ""
-    caption = (
-        f"Training and {held}: mean over seeds, 95 % interval as a band.{part} The axis of accuracy is stretched towards 100 %, so "
-        "that halving the errors is the same distance everywhere."
-    )
-    title, said = f"{question[1]}, on {question[0]}", "Loss and accuracy by epoch, training against held out."
-    return _panels(f"learning_curves{_suffix(evidence, question)}", title, caption, said, panels, CURVE_LOOKS, 2)
-
-
-def _curves(bands: pd.DataFrame, configuration: str) -> list[list[Line]]:
-    """Training and held-out lines of loss, and of accuracy; those of the test file where nothing is held out."""
-    own = bands[bands["configuration"].eq(configuration)]
-    other = "held out" if own["split"].eq("val").any() else "test"
-    splits = {"training": own[own["split"].eq("train")], other: own[own["split"].ne("train")]}
-    return [[_line(rows, name, "epoch", figure) for name, rows in splits.items()] for figure in ("loss", "accuracy")]
+    return run.epochs, train, held
 
 
 # --- the best network
 
 
-def _confusion(answers: pd.DataFrame, arrays: Arrays) -> Plot:
-    counts = np.zeros((arrays.classes, arrays.classes), dtype=int)
-    np.add.at(counts, (answers["actual"], answers["predicted"]), 1)
-    errors = formatting.plural(len(answers) - int(np.trace(counts)), "error")
+def _confusion(answers: pd.DataFrame, arrays: Arrays) -> Picture:
+    errors = formatting.plural(int((answers["actual"] != answers["predicted"]).sum()), "error")
     said = f"{errors} on {len(answers):,} test {arrays.what}."
-    caption = f"{said} Rows: the class of {'an image' if arrays.what == 'images' else 'a sample'}; columns: what the network says."
-    return _single("confusion", "What it takes for what", caption, said, figures.confusion(counts))
+    counts = charts.records(answers.value_counts(["actual", "predicted"]).reset_index(name="n"))
+    return Picture("confusion", said, f"What the network takes for what: {said}", charts.confusion(counts, arrays.what))
 
 
-def _hardest(result: RunResult, arrays: Arrays) -> Plot | None:
-    digits = hardest(result, arrays)
-    if not digits:
-        return None
-    said = "; ".join(f"a {digit.actual}, taken for {digit.predicted}" for digit in digits)
-    caption = (
-        "The test images to whose label the network gives the least probability: the label → what the network says, and how sure "
-        "it is."
-    )
-    return _single("hardest_digits", "The hardest digits", caption, said, figures.digit_sheet(digits))
-
-
-def hardest(result: RunResult, arrays: Arrays, count: int = HARDEST) -> list[Hard]:
-    """The test images to whose label the network gives the least, least first."""
+def _hardest(result: RunResult, arrays: Arrays) -> Picture | None:
     if result.probabilities is None or len(arrays.image_shape) < 2:
-        return []
-    labels = np.asarray(arrays.test_labels)
-    belief = result.probabilities[np.arange(len(labels)), labels]
+        return None
+    rows = hardest(result.probabilities, np.asarray(arrays.test_labels))
+    for row in rows:
+        image = np.asarray(arrays.test_images[row.pop("index")]).reshape(arrays.image_shape)
+        row["url"] = "data:image/png;base64," + base64.b64encode(png(1 - image)).decode()
+    caption = "The test images whose label the network believes least: the label → what it says, and how sure it is."
+    return Picture("hardest_digits", caption, "; ".join(row["caption"] for row in rows), charts.pictures(rows))
+
+
+def hardest(probabilities: np.ndarray, labels: np.ndarray, count: int = HARDEST) -> list[dict[str, Any]]:
+    """The test images to whose label the network gives the least, least first: `index`, `caption`, and its place."""
+    order = np.argsort(probabilities[np.arange(len(labels)), labels], kind="stable")[:count]
+    said = [f"{labels[i]} → {probabilities[i].argmax()}, {100 * probabilities[i].max():.0f} %" for i in order]
     return [
-        Hard(
-            image=np.asarray(arrays.test_images[i]).reshape(arrays.image_shape),
-            actual=int(labels[i]),
-            predicted=int(result.probabilities[i].argmax()),
-            certainty=float(result.probabilities[i].max()),
-        )
-        for i in np.argsort(belief, kind="stable")[:count]
+        {"index": int(index), "caption": caption, "line": place // 8, "column": place % 8}
+        for place, (index, caption) in enumerate(zip(order, said, strict=True))
     ]

@@ -30,38 +30,29 @@ class Table:
 
 def tables(analysis: Analysis) -> list[Table]:
     """Every table that there is something to show in."""
+    paired = f"A minus B, paired by seed; p corrected by Holm over the contrasts of one factor. {OVER_SEEDS}"
     found = [
-        *contrasts(analysis),
+        Table("contrasts", "Every contrast", paired, contrasts(analysis.contrasts)),
         Table("levels", "Held-out loss at equal training loss", f"{LEVELS} {OVER_SEEDS}", levels(analysis)),
         Table("intervals", "Each configuration by itself", f"In %, gaps in points. {OVER_BOTH}", intervals(analysis)),
     ]
     return [shown for shown in found if len(shown.table)]
 
 
-def contrasts(analysis: Analysis) -> list[Table]:
-    """One for each figure that there are contrasts of."""
-    found = []
-    for figure, about in FIGURES.items():
-        rows = analysis.contrasts[analysis.contrasts["figure"].eq(figure)]
-        counts = ", ".join(f"{count} × {verdict}" for verdict, count in rows["verdict"].value_counts().items())
-        title = f"{about.name[0].upper()}{about.name[1:]}: {counts}"
-        lead = f"A minus B, paired by seed; p corrected by Holm over the contrasts of one factor. {OVER_SEEDS}"
-        table = pd.DataFrame([_contrast(row) for _, row in rows.iterrows()])
-        if len(table) and table["note"].eq("–").all():
-            table = table.drop(columns="note")
-        found.append(Table(f"contrasts_{figure}", title, lead, table))
-    return found
+def contrasts(rows: pd.DataFrame) -> pd.DataFrame:
+    table = pd.DataFrame([_contrast(row) for _, row in rows.iterrows()])
+    return table.drop(columns=[name for name in ("note",) if name in table and table[name].eq("–").all()])
 
 
 def _contrast(row: pd.Series) -> dict[str, Any]:
     about = FIGURES[row["figure"]]
-    at = {"at training loss": number(row["level"], 3)} if row["figure"] in FIT else {}
+    at = f" of {row['level']:.3f}" if row["figure"] in FIT and row["n"] else ""
     return {
+        "figure": f"{about.name}{at}",
         "A": row["a"],
         "B": row["b"],
-        **at,
         "seeds": int(row["n"]),
-        f"A − B, {about.unit}": number(about.scale * row["difference"], about.digits),
+        "A − B": f"{number(about.scale * row['difference'], about.digits)} {about.unit}" if row["n"] else "–",
         "95 % interval": span(row["low"], row["high"], about.scale, about.digits) or "–",
         "Holm": p_value(row["holm"]),
         "detectable": number(about.scale * row["detectable"], about.digits),

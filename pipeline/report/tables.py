@@ -111,11 +111,19 @@ def cells(table: pd.DataFrame, by: str = "width") -> pd.DataFrame:
     With `setting`: in words what varies besides optimizer, its hyper-parameters and `by`, `2 layers, 2,000 samples`; empty
     where nothing else does. `table` has the best first, as `summary.summarise` sorts.
     """
-    table = table[table[by].notna() & table["n"].gt(0)]
-    settings = [column for column in varied(table) if column not in (by, NETWORK if by == "hidden" else None)]
-    words = [settings_of(row, settings) for _, row in table.iterrows()]
-    best = table.assign(setting=words).drop_duplicates(["optimizer", by, "setting"])
-    return best.sort_values([*settings, "optimizer", by], key=_in_order)
+    rows = with_settings(table[table[by].notna() & table["n"].gt(0)], by)
+    order = [*_settings(rows, by), "optimizer", by]
+    return rows.drop_duplicates(["optimizer", by, "setting"]).sort_values(order, key=_in_order)
+
+
+def with_settings(table: pd.DataFrame, by: str) -> pd.DataFrame:
+    """The rows with `setting`: in words what varies besides optimizer, its hyper-parameters and `by`."""
+    settings = _settings(table, by)
+    return table.assign(setting=[settings_of(row, settings) for _, row in table.iterrows()])
+
+
+def _settings(table: pd.DataFrame, by: str) -> list[str]:
+    return [column for column in varied(table) if column not in (by, NETWORK if by == "hidden" else None)]
 
 
 def varied(table: pd.DataFrame) -> list[str]:

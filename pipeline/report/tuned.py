@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
+import altair as alt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from rich.console import Console
 
 from pipeline.cli.formatting import layers, listed, number, p_value, plural, ranged, span
 from pipeline.config.run_config import RunConfig
-from pipeline.report import figures, style, tables, terminal
-from pipeline.report.figures import stretch
-from pipeline.statistics import declaration, tuning
+from pipeline.report import charts, tables, terminal
+from pipeline.statistics import declaration, summary, tuning
 from pipeline.statistics.declaration import Declaration
 from pipeline.statistics.tuning import DEFAULT, TUNED, Tuning
 from pipeline.storage.find import KEYS, beginning
 
 SHORT = ["optimizer", "default → tuned rate", "default: test %", "tuned: test %", "tuned − default, points"]
 SHORT += ["default: gap", "tuned: gap"]
-
-RATE = figures.Axis("learning rate", np.log10, tuple(10.0**power for power in range(-8, 3)))
 
 
 def write(tunings: Sequence[Tuning], out: Path) -> list[str]:
@@ -39,8 +33,7 @@ def write(tunings: Sequence[Tuning], out: Path) -> list[str]:
     (out / "tuned.csv").write_bytes(tables.csv(table))
     (out / "tuned_rates.csv").write_bytes(tables.csv(tried))
     (out / "tuned.md").write_text(page(table, tried, job, declared), encoding="utf-8")
-    with style.styled():
-        (out / "tuned.png").write_bytes(style.png(curves(tried)))
+    (out / "tuned.png").write_bytes(charts.png(charts.spec(curves(tried))))
     return [*at_terminal(table, terminal.standard_output()), f"the report is {out / 'tuned.md'}"]
 
 
@@ -119,33 +112,13 @@ def _of(row: pd.Series, tried: pd.DataFrame) -> str:
     return " ".join(found)
 
 
-def curves(tried: pd.DataFrame) -> Figure:
-    """A panel per optimizer: validation accuracy against the learning rate, the default and the chosen rate marked."""
-    names = list(dict.fromkeys(tried["optimizer"]))
-    looks = style.look(sorted(names))
-    means = stretch(tried.groupby(["optimizer", "learning_rate"])["val_accuracy"].mean().to_numpy(float))
-    room = 0.08 * float(np.ptp(means)) + 0.02
-    ends = float(means.min()) - room, float(means.max()) + 2 * room
-    panels = {
-        name: partial(_curve, tried=tried[tried["optimizer"].eq(name)], colour=looks[name]["color"], ends=ends)
-        for name in names
-    }
-    return figures.sheet(panels, beside=0.1)
-
-
-def _curve(axes: list[Axes], tried: pd.DataFrame, colour: str, ends: figures.Ends) -> None:
-    """Line: mean over seeds; small dots: seeds; circle: the default; diamond: the rate chosen."""
-    [ax] = axes
-    means = tried.groupby("decade").agg({"learning_rate": "first", "val_accuracy": "mean", "default": "first"})
-    x, y = np.log10(means["learning_rate"]), stretch(means["val_accuracy"].to_numpy(float))
-    seeds = np.log10(tried["learning_rate"]), stretch(tried["val_accuracy"].to_numpy(float))
-    default = means["default"].to_numpy(bool)
-    chosen = means.index == tried.loc[tried["chosen"], "decade"].iloc[0]
-    ax.plot(x, y, color=colour, linewidth=1.6)
-    ax.plot(*seeds, "o", color=colour, alpha=0.45, markersize=3.2)
-    ax.plot(x[chosen], y[chosen], "D", color=colour, markersize=6.5)
-    ax.plot(x[default], y[default], "o", color=colour, markerfacecolor="none", markersize=11, markeredgewidth=1.4)
-    sides = x.min() - 0.25, x.max() + 0.25
-    ax.set(xlim=sides, ylim=ends)
-    figures.set_ticks(ax, RATE, "x", sides, 0.17)
-    figures.set_ticks(ax, replace(figures.ACCURACY, label="validation accuracy, %"), "y", ends, 0.11)
+def curves(tried: pd.DataFrame) -> alt.FacetChart:
+    """A panel per optimizer: mean validation accuracy by learning rate. Circle: the default; diamond: the rate chosen."""
+    by = ["optimizer", "decade"]
+    found = tried.groupby(by, sort=False).agg({"learning_rate": "first", "default": "first", "chosen": "first"})
+    rows = summary.intervals(tried, by, ["val_accuracy"]).merge(found.reset_index(), on=by)
+    ends = {part: 100 * rows[f"val_accuracy_{part}"] for part in ("mean", "low", "high")}
+    mark = np.select([rows["chosen"], rows["default"]], ["chosen", "default"], "")
+    names = dict.fromkeys(("panel", "series", "label"), rows["optimizer"])
+    points = pd.DataFrame({**names, "x": rows["learning_rate"], **ends, "mark": mark})
+    return charts.curves(charts.records(points), "learning rate", "validation accuracy, %", log="x", marked=True)

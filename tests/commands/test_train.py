@@ -176,7 +176,7 @@ from pipeline.cli import console
 try:
     console.run(train.main, sys.argv[1:])
 finally:
-    heavy = {"keras", "tensorflow", "jax", "mlflow", "matplotlib", "pandas", "sklearn"} & set(sys.modules)
+    heavy = {"keras", "tensorflow", "jax", "mlflow", "altair", "pandas", "sklearn"} & set(sys.modules)
     assert not heavy, heavy
 """
 

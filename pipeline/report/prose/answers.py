@@ -46,13 +46,13 @@ MOST_ACCURATE, OF_OTHERS = (
 def answers(analysis: Analysis) -> list[Answer]:
     """The three answers, then the most accurate configuration, of a comparison of which some run finished."""
     finished = analysis.configurations[analysis.configurations["n"] > 0]
-    more = {Question.FIT: _reversals(analysis.contrasts), Question.EXCESS: _risen(analysis, finished)}
-    found = [
-        _answer(question, figure, [*_sentences(analysis, finished, figure), *more.get(asked, [])], analysis)
-        for asked, (question, figure) in QUESTIONS.items()
-    ]
-    asked = OF_OTHERS if {*analysis.contrasts["contrast"]} - {OPTIMIZER, WIDTH} else MOST_ACCURATE
-    return [*found, _answer(asked, "test_accuracy", most_accurate(analysis, finished), analysis)]
+    after, before = {Question.FIT: _reversals(analysis.contrasts)}, {Question.EXCESS: _risen(analysis, finished)}
+    found = []
+    for asked, (question, figure) in QUESTIONS.items():
+        said = [*before.get(asked, []), *_sentences(analysis, finished, figure), *after.get(asked, [])]
+        found.append(_answer(question, figure, said, analysis))
+    last = OF_OTHERS if {*analysis.contrasts["contrast"]} - {OPTIMIZER, WIDTH} else MOST_ACCURATE
+    return [*found, _answer(last, "test_accuracy", most_accurate(analysis, finished), analysis)]
 
 
 def _answer(question: str, figure: str, sentences: Sequence[str], analysis: Analysis) -> Answer:
@@ -73,7 +73,10 @@ def _sentences(analysis: Analysis, finished: pd.DataFrame, figure: str) -> list[
     most, least = int(rows["n"].max()), analysis.declared.seeds_to_explore
     if most < least:
         return [f"{plural(most, 'seed')} carry no claim, it takes {least}: the picture shows what was measured."]
-    return [_of_factor(own, analysis, str(factor), figure) for factor, own in rows.groupby("contrast", sort=False)]
+    factors = list(rows.groupby("contrast", sort=False))
+    # First what has the most to say: the factor of whose contrasts the largest part is claimed.
+    factors.sort(key=lambda factor: -factor[1]["verdict"].isin([Kind.LARGER, Kind.SMALLER]).mean())
+    return [_of_factor(own, analysis, str(factor), figure) for factor, own in factors]
 
 
 def _of_factor(rows: pd.DataFrame, analysis: Analysis, factor: str, figure: str) -> str:

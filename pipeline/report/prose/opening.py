@@ -10,6 +10,8 @@ from pipeline.statistics import design
 from pipeline.statistics.declaration import NETWORK, TRAIN_SIZE
 from pipeline.training.result import DIVERGED, FAILED
 
+COUNTS = ("None", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
+
 
 def configuration(row: pd.Series) -> str:
     """`adam, width 512`, with the hyper-parameters that it takes to tell it from its like."""
@@ -65,10 +67,13 @@ def tie(table: pd.DataFrame, ranking: str) -> str:
     tied = int(table["place"].eq(1).sum())
     if tied < 2:
         return ""
-    count = "All" if tied == int((table["n"] > 0).sum()) else str(tied)
+    count = "All" if tied == int((table["n"] > 0).sum()) else COUNTS[tied] if tied < len(COUNTS) else str(tied)
     split = "validation" if table[f"{ranking}_mean"].notna().any() else "test"
     metric = ranking.partition("_")[2].replace("_", " ")
-    return f"{count} are tied for the first place: their intervals of {split} {metric} overlap"
+    names = [configuration(row) for _, row in table[table["place"].eq(1)].iterrows()]
+    heads, tails = zip(*(name.split(", ", 1) for name in names), strict=True)
+    who = f"{listed(heads)}, each {tails[0]}" if len({*tails}) == 1 else listed(names) if tied < len(COUNTS) else ""
+    return f"{count} are tied for the first place, since their intervals of {split} {metric} overlap{who and ': '}{who}"
 
 
 def alarm(evidence: Evidence) -> str:

@@ -65,7 +65,7 @@ for line in lines:
     names = {word.partition("=")[0] for word in words}
     own = [word for word in Place(Path(root), Path(processed)).words if word.partition("=")[0] not in names]
     done = command(*options, *own, *words[len(options):])
-    heavy = sorted({"keras", "tensorflow", "jax", "mlflow", "matplotlib"} & set(sys.modules))
+    heavy = sorted({"keras", "tensorflow", "jax", "mlflow", "altair"} & set(sys.modules))
     made = sorted(path.name for path in Path(root).rglob("*"))
     said.append([line, done.status, done.out, done.err, heavy, made, time.process_time() - started])
 print(json.dumps(said))

@@ -56,7 +56,7 @@ def test_each_question_has_its_own_direction():
     gap, fit, excess, accuracy = text(analysed(10, **REVERSAL))
     assert gap.startswith("adam has a larger gap than rmsprop (by 1.00 points).")
     assert fit.startswith("At equal training loss, adam generalises better than rmsprop (by 0.")
-    assert excess.startswith("adam has lost more since its lowest held-out loss than rmsprop (by 0.0")
+    assert "adam has lost more since its lowest held-out loss than rmsprop (by 0.0" in excess
     assert accuracy.startswith("**adam, width 64** has the highest mean validation accuracy")
     assert gap.endswith("Based on 10 seeds (exploratory).")
 
@@ -68,7 +68,7 @@ def test_a_reversal_is_a_finding():
 
 def test_who_was_trained_too_long():
     excess = text(analysed(10, **REVERSAL))[2]
-    assert "1 of 2 configurations end more than 0.005 nats over their lowest held-out loss" in excess
+    assert excess.startswith("1 of 2 configurations end more than 0.005 nats over their lowest held-out loss")
     assert "adam, width 64 has lost most, 0.0" in excess
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
+from selenium.webdriver import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
 
 pytestmark = pytest.mark.browser
 
@@ -14,6 +18,7 @@ WIDTHS = (1280, 400)
 @pytest.fixture(scope="module", autouse=True)
 def on_the_page(report, browser) -> None:
     browser.get((report.folder / "index.html").as_uri())
+    WebDriverWait(browser, 60).until(lambda page: page.execute_script("return document.documentElement.dataset.drawn"))
 
 
 def resize(browser: Any, width: int) -> None:
@@ -28,8 +33,20 @@ def emulate(browser: Any, media: str = "", scheme: str = "light") -> None:
 
 def colours(browser: Any) -> dict[str, str]:
     script = (
-        "const s = getComputedStyle(document.body), t = getComputedStyle(document.querySelector('.panels img'));"
-        "return {paper: s.backgroundColor, ink: s.color, drawing: t.backgroundColor}"
+        "const of = (found) => getComputedStyle(document.querySelector(found)).color;"
+        "return {paper: getComputedStyle(document.body).backgroundColor, drawing: of('.chart svg')}"
+    )
+    return browser.execute_script(script)
+
+
+def brightness(colour: str) -> int:
+    """From 0 (black) to 765 (white)."""
+    return sum(map(int, re.findall(r"\d+", colour)[:3]))
+
+
+def rows(browser: Any) -> list[str]:
+    script = (
+        "return [...document.querySelectorAll('.board tbody tr')].filter(r => !r.hidden).map(r => r.cells[1].innerText)"
     )
     return browser.execute_script(script)
 
@@ -38,20 +55,14 @@ def test_nothing_is_said_on_the_console(browser):
     assert browser.get_log("browser") == []
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-def test_the_page_does_not_overflow(browser, width):
-    resize(browser, width)
-    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-
-
-def test_night_is_dark_and_its_drawings_stand_on_white(browser):
-    emulate(browser, scheme="light")
-    day = colours(browser)
-    emulate(browser, scheme="dark")
-    night = colours(browser)
+def test_night_is_dark_and_its_charts_are_light(browser):
+    found = {}
+    for scheme in ("light", "dark"):
+        emulate(browser, scheme=scheme)
+        found[scheme] = colours(browser)
     emulate(browser)
-    assert luminance(day["paper"]) > 0.9 > 0.2 > luminance(night["paper"])
-    assert night["drawing"] == "rgb(255, 255, 255)"
+    assert brightness(found["light"]["paper"]) > 700 > 100 > brightness(found["dark"]["paper"])
+    assert brightness(found["light"]["drawing"]) < 150 < 600 < brightness(found["dark"]["drawing"])
 
 
 def test_print_is_dark_on_white_even_at_night(browser):
@@ -62,25 +73,59 @@ def test_print_is_dark_on_white_even_at_night(browser):
     assert (printed["paper"], hidden) == ("rgb(255, 255, 255)", "none")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_has_contrast(browser, scheme):
-    emulate(browser, scheme=scheme)
-    script = """return ['.answer', 'figcaption', '.lead', '.quiet', 'a', 'dd', 'small', 'abbr'].map(
-        s => getComputedStyle(document.querySelector('main ' + s) || document.querySelector(s)).color)"""
-    texts, paper = browser.execute_script(script), colours(browser)["paper"]
-    emulate(browser)
-    assert min(contrast(text, paper) for text in texts) >= 4.5
+def test_the_leaderboard_is_ordered_by_a_click(browser):
+    gap = "return [...document.querySelectorAll('.board tbody tr')].map(r => parseFloat(r.cells[4].innerText.replace('−', '-')))"
+    heading = browser.find_elements(By.CSS_SELECTOR, ".board thead button")[4]
+    for backwards in (True, False):
+        browser.execute_script("arguments[0].click()", heading)
+        found = browser.execute_script(gap)
+        assert len(found) == 25
+        assert found == sorted(found, reverse=backwards)
 
 
-def channels(colour: str) -> list[float]:
-    return [int(part) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
+def test_the_leaderboard_is_filtered_by_words(browser):
+    search = browser.find_element(By.CSS_SELECTOR, "#leaderboard input")
+    search.send_keys("Adam 512")
+    assert {row.split()[0] for row in rows(browser)} == {"adam", "adamw"}
+    search.clear()
+    search.send_keys(" ")
+    assert len(rows(browser)) == 25
 
 
-def luminance(colour: str) -> float:
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels(colour)]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+def point_at(browser: Any, chart: str) -> ActionChains:
+    mark = browser.find_element(By.CSS_SELECTOR, f"#{chart} .mark-symbol path[aria-roledescription=point]")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", mark)
+    return ActionChains(browser).move_to_element(mark)
 
 
-def contrast(one: str, other: str) -> float:
-    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
+def test_a_pointer_over_a_mark_shows_its_figures(browser):
+    point_at(browser, "gap").perform()
+    tooltip = (By.CSS_SELECTOR, "#vg-tooltip-element.visible")
+    shown = WebDriverWait(browser, 10).until(lambda page: page.find_element(*tooltip).text)
+    assert "gap, points" in shown
+    assert "width" in shown
+
+
+def test_a_click_on_a_run_shows_its_curves_and_its_page(browser):
+    before = browser.find_element(By.ID, "run").get_property("value")
+    point_at(browser, "explorer").click().perform()
+    chosen = browser.find_element(By.ID, "run").get_property("value")
+    assert chosen != before
+    assert chosen.endswith(", sweep")
+    assert "/#/experiments/7/runs/" in browser.find_element(By.ID, "run-link").get_property("href")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_page_does_not_overflow(browser, width):
+    resize(browser, width)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+def test_without_scripts_there_is_a_picture_of_each_chart(report, browser):
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    browser.get((report.folder / "index.html").as_uri())
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    heights = browser.execute_script("return [...document.querySelectorAll('.chart > svg')].map(s => s.clientHeight)")
+    assert len(heights) == 6
+    assert min(heights) > 100
+    assert len(rows(browser)) == 25

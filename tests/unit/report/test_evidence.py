@@ -10,7 +10,6 @@ import pytest
 
 from pipeline.report.evidence import is_book, ranked
 from pipeline.report.prose.limits import notes
-from pipeline.storage.sources import read_sources
 from pipeline.storage.sweeps import Lost
 from pipeline.training.result import DIVERGED
 from tests.support import factory
@@ -57,16 +56,6 @@ def test_repeated_seeds_are_noted(of_runs):
     again = factory.finished(factory.job())
     again.key = "0" * 64
     assert "1 run repeats a configuration and a seed" in notes(of_runs([*factory.book_runs(1), again]))[0]
-
-
-def test_a_store_without_a_sweep_is_read_whole(tmp_path):
-    from pipeline.storage.store import RunStore
-
-    store = RunStore(tmp_path / "runs")
-    for run in factory.book_runs():
-        store.write(run)
-    [source] = read_sources([tmp_path / "runs"])
-    assert (source.name, len(source.results)) == ("runs", 3)
 
 
 def test_places_of_intervals_that_lie_apart_overlap_or_are_unknown():

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.report import page, tables
 from pipeline.report.evidence import Evidence
-from pipeline.report.plots import Plots
+from pipeline.report.plots import Pictures
 from pipeline.statistics import declaration, tuning
 from pipeline.storage.sources import Source
 from tests.support import factory
@@ -57,7 +57,7 @@ def test_differences(scattered: Evidence) -> None:
 
 
 def test_no_text_of_the_page_has_an_impossible_interval(scattered: Evidence) -> None:
-    text = page.render(scattered, Plots(scattered, None), None)
+    text = page.render(scattered, Pictures(scattered, None), None)
     ends = [
         float(number.replace("−", "-")) for pair in re.findall(r"(−?[\d.]+) to (−?[\d.]+)", text) for number in pair
     ]

@@ -13,7 +13,7 @@ from rich.console import Console
 from pipeline.config.run_config import Optimizer, RunConfig
 from pipeline.report import page, tables, terminal
 from pipeline.report.evidence import Evidence
-from pipeline.report.plots import Plots
+from pipeline.report.plots import Pictures
 from pipeline.report.prose import answers
 from pipeline.storage.sources import Source
 from tests.support import factory
@@ -75,7 +75,7 @@ def test_sentences_break_between_words_on_a_terminal_only(long_names: Evidence) 
 
 @pytest.mark.browser
 def test_a_page_with_long_names_fits_its_window(browser, long_names: Evidence, tmp_path: Path) -> None:
-    (tmp_path / "long.html").write_text(page.render(long_names, Plots(long_names, None), None))
+    (tmp_path / "long.html").write_text(page.render(long_names, Pictures(long_names, None), None))
     browser.get((tmp_path / "long.html").as_uri())
     for width in (1280, 1024, 400):
         metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}

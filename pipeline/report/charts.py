@@ -1,0 +1,294 @@
+"""Charts as Vega-Lite specifications: the page and reports/figures draw them with their data, .dvc/plots holds them as templates.
+
+Rows of a chart: `panel`, `series` (its colour), `label` (whose value it is), `x`, `mean`, `low`, `high`. An interval may be missing.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import altair as alt
+import pandas as pd
+import vl_convert
+
+OPTIMIZERS = ("#0072b2", "#d55e00", "#009e73", "#c0619b", "#c98a00", "#3f9fd6", "#7d858c", "#9a8b00")
+"""Okabe and Ito's colours, which colour-blind readers tell apart, all of them visible on white and on black."""
+ORDERED = ("#7b5cd6", "#b656c4", "#dd5a97", "#e86a5c", "#d98a2b", "#8c9a1f")
+"""Of widths, the narrowest first."""
+MARKS = {"lowest": "circle", "default": "circle", "chosen": "diamond"}
+"""Shapes of the points that a curve has marked."""
+LINES = dict.fromkeys(("labelColor", "titleColor", "domainColor", "tickColor", "gridColor"), "currentColor")
+CONFIG: dict[str, Any] = {
+    "background": None,
+    "font": "system-ui, sans-serif",
+    "view": {"stroke": None},
+    "axis": {**LINES, "gridOpacity": 0.15, "domainOpacity": 0.4, "tickOpacity": 0.4, "titleFontWeight": "normal"},
+    "legend": {"labelColor": "currentColor", "titleColor": "currentColor", "titleFontWeight": "normal"},
+    "header": {"labelColor": "currentColor", "labelFontWeight": "bold", "labelAnchor": "start"},
+    "title": {"color": "currentColor", "anchor": "start", "fontSize": 11, "fontWeight": "normal"},
+    "text": {"color": "currentColor"},
+}
+"""Text and axes have the colour of the text around them, so that a chart is readable by day and by night."""
+
+WIDTH, HEIGHT, COLUMNS = 210, 180, 3
+UNSEEN = {"value": 0}
+"""The opacity of points that are there for the pointer alone."""
+Spec = dict[str, Any]
+Rows = Sequence[Mapping[str, Any]]
+
+
+def spec(chart: alt.TopLevelMixin) -> Spec:
+    """The chart complete in itself, with how it looks."""
+    with alt.data_transformers.enable(consolidate_datasets=False):
+        return {**chart.to_dict(), "config": CONFIG}
+
+
+def svg(found: Spec, name: str) -> str:
+    """The chart as a picture, without what only a pointer meets. Its ids begin with `name`, the same each time."""
+    if "spec" in found:
+        seen = [layer for layer in found["spec"]["layer"] if layer["encoding"]["opacity"] != UNSEEN]
+        found = {**found, "spec": {**found["spec"], "layer": seen}}
+    ids: dict[str, str] = {}
+    drawn = vl_convert.vegalite_to_svg(found)
+    return re.sub(
+        r'( id="|url\(#)([^")]+)', lambda found: found[1] + ids.setdefault(found[2], f"{name}-{len(ids)}"), drawn
+    )
+
+
+def png(found: Spec) -> bytes:
+    return vl_convert.vegalite_to_png({**found, "background": "white"}, ppi=144)
+
+
+def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as JSON has them: six decimals, null for what is missing."""
+    return json.loads(rows.to_json(orient="records", double_precision=6))
+
+
+@cache
+def scripts() -> bytes:
+    """Vega, Vega-Lite and vega-embed in one script, compressed; it sets `vegaEmbed`. Takes seconds."""
+    return gzip.compress(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed").encode(), 9, mtime=0)
+
+
+def intervals(
+    rows: Any, x: str, y: str, *, names: Sequence[str] = (), colours: Sequence[str] = OPTIMIZERS
+) -> alt.FacetChart:
+    """A panel for each `panel`: the mean of each series over a few values, its interval as a bar."""
+    base = _series(names, colours).encode(
+        x=alt.X("x:O", title=x, axis=alt.Axis(labelAngle=0, labelLimit=90)), xOffset="series:N"
+    )
+    value = alt.Y("mean:Q", title=None, scale=alt.Scale(zero=False))
+    layers = (
+        base.mark_rule(strokeWidth=1.5, clip=True).encode(y=alt.Y("low:Q", title=None), y2="high:Q"),
+        base.mark_line(strokeWidth=1.5).encode(y=value),
+        base.mark_point(filled=True, size=50).encode(y=value, shape=_legend("shape", names), tooltip=_tooltip(x, y)),
+    )
+    return _panels(layers, rows, y).resolve_scale(x="independent", y="independent")
+
+
+def curves(
+    rows: Any,
+    x: str,
+    y: str,
+    *,
+    names: Sequence[str] = (),
+    colours: Sequence[str] = OPTIMIZERS,
+    log: Sequence[str] = (),
+    falling: bool = False,
+    marked: bool = False,
+) -> alt.FacetChart:
+    """A panel for each `panel`, a line with its interval as a band for each `label`.
+
+    `log`: which of x and y are logarithmic; `falling`: x falls to the right; `marked`: points with a `mark` are drawn, and each
+    panel has an x of its own.
+    """
+    scales = {axis: {"type": "log"} if axis in log else {"zero": False} for axis in "xy"}
+    place = alt.X(
+        "x:Q",
+        title=x,
+        scale=alt.Scale(reverse=falling, nice=False, **scales["x"]),
+        axis=alt.Axis(tickCount=4, grid=False),
+    )
+    base = _series(names, colours).encode(x=place, detail="label:N")
+    value = alt.Y(
+        "mean:Q",
+        title=None,
+        scale=alt.Scale(nice=False, **scales["y"]),
+        axis=alt.Axis(tickCount=5, grid="y" not in log),
+    )
+    layers = [
+        base.mark_area(clip=True, fillOpacity=0.12).encode(y=alt.Y("low:Q", title=None), y2="high:Q"),
+        base.mark_line(strokeWidth=1.6).encode(y=value),
+        # What a pointer meets: a line alone is too thin.
+        base.mark_point(filled=True, size=90).encode(
+            y=value, opacity=alt.value(UNSEEN["value"]), tooltip=_tooltip(x, y)
+        ),
+    ]
+    if not marked:
+        return _panels(layers, rows, y)
+    shapes = alt.Shape("mark:N", scale=alt.Scale(domain=list(MARKS), range=list(MARKS.values())), legend=None)
+    points = base.transform_filter("datum.mark").mark_point(size=60, strokeWidth=2).encode(y=value, shape=shapes)
+    return _panels([*layers, points], rows, y).resolve_scale(x="independent")
+
+
+def _series(names: Sequence[str], colours: Sequence[str]) -> alt.Chart:
+    """Marks in the colour of their series; the legend picks one."""
+    chosen = alt.selection_point(fields=["series"], bind="legend", name="chosen")
+    faded = alt.when(chosen).then(alt.value(1)).otherwise(alt.value(0.08))
+    return alt.Chart(width=WIDTH, height=HEIGHT).encode(color=_legend("color", names, colours), opacity=faded)
+
+
+def _legend(channel: str, names: Sequence[str], colours: Sequence[str] = ()) -> Any:
+    scale = alt.Scale(domain=list(names) or alt.Undefined, range=list(colours) or alt.Undefined)
+    kind = alt.Color if channel == "color" else alt.Shape
+    legend = alt.Legend(title=None, orient="top", columns=8, symbolOpacity=1)
+    return kind("series:N", sort=None, scale=scale, legend=legend)
+
+
+def _panels(layers: Sequence[alt.Chart], rows: Any, title: str) -> alt.FacetChart:
+    chosen = alt.selection_point(fields=["series"], bind="legend", name="chosen")
+    panel = alt.Facet("panel:N", title=None, sort=[])
+    data = alt.InlineData(rows if isinstance(rows, str) else list(rows))
+    return (
+        alt.layer(*layers)
+        .add_params(chosen)
+        .properties(data=data)
+        .facet(panel, columns=COLUMNS)
+        .properties(title=title)
+    )
+
+
+def _tooltip(x: str, y: str) -> list[alt.Tooltip]:
+    ends = [alt.Tooltip(f"{end}:Q", format=".4~f", title=f"95 % interval, {end}") for end in ("low", "high")]
+    mean = alt.Tooltip("mean:Q", format=".4~f", title=y)
+    return [alt.Tooltip("label:N", title=" "), alt.Tooltip("x:N", title=x or " "), mean, *ends]
+
+
+def confusion(rows: Any, what: str = "samples") -> alt.TopLevelMixin:
+    """Counts of `actual` by `predicted`; only errors are coloured."""
+    wrong = alt.datum.actual != alt.datum.predicted
+    base = alt.Chart(alt.InlineData(rows if isinstance(rows, str) else list(rows)), width=340, height=340).encode(
+        x=alt.X("predicted:O", title="what the network says", axis=alt.Axis(labelAngle=0)),
+        y=alt.Y("actual:O", title="its class"),
+        tooltip=["actual:O", "predicted:O", alt.Tooltip("n:Q", title=what)],
+    )
+    shade = alt.Color("n:Q", scale=alt.Scale(range=["#fbe3d1", "#d55e00"], domainMin=0), legend=None)
+    return alt.layer(
+        base.mark_rect().transform_filter(wrong).encode(color=shade),
+        base.mark_text(fontSize=11).encode(
+            text="n:Q", color=alt.when(wrong).then(alt.value("#1b2127")).otherwise(alt.value("currentColor"))
+        ),
+    )
+
+
+def pictures(rows: Rows, columns: int = 8) -> alt.TopLevelMixin:
+    """A picture for each row (`url`), its `caption` below."""
+    lines = -(-len(rows) // columns)
+    base = alt.Chart(alt.InlineData(list(rows)), width=70 * columns, height=88 * lines).encode(
+        x=alt.X("column:O", axis=None), y=alt.Y("line:O", axis=None), tooltip=alt.Tooltip("caption:N", title=" ")
+    )
+    return alt.layer(
+        base.mark_image(width=56, height=56).encode(url="url:N"),
+        base.mark_text(dy=38, fontSize=11).encode(text="caption:N"),
+    )
+
+
+def explorer(runs: Rows, points: Rows, panels: Sequence[str], names: Sequence[str], key: str) -> alt.HConcatChart:
+    """Network × optimizer × gap of one of `panels`: a brush over the cells picks their runs, a click on one of them its curves.
+
+    `runs`: panel, network, series, name, key, gap, held_out, test. `points`: the curves of the run with this `key`, as epoch,
+    loss, samples; whoever draws the chart hands in those of another run under the name `points`.
+    """
+    panel = alt.param("panel", bind=alt.binding_select(options=list(panels), name=" "), value=panels[0])
+    brush = alt.selection_interval(name="brush", encodings=["x", "y"])
+    chosen = alt.selection_point(fields=["series"], bind="legend", name="chosen")
+    run = alt.selection_point(fields=["key"], name="run", value=[{"key": key}], empty=False)
+    shown = alt.Chart(alt.InlineData(list(runs)), height=240).transform_filter(alt.datum.panel == panel)
+    gap = alt.Color("mean(gap):Q", title="gap, points", scale=alt.Scale(range=["#f9dcc4", "#d55e00"]))
+    cells = shown.mark_rect(stroke="currentColor", strokeOpacity=0.2).encode(
+        x=alt.X("network:O", title=None, sort=None, axis=alt.Axis(labelAngle=0)),
+        y=alt.Y("series:O", title=None),
+        color=gap.legend(orient="top", gradientLength=150),
+        opacity=alt.when(brush).then(alt.value(1)).otherwise(alt.value(0.3)),
+        tooltip=["series:N", "network:N", alt.Tooltip("mean(gap):Q", format=".2f", title="gap, points"), "count()"],
+    )
+    dots = (
+        shown.transform_filter(brush)
+        .mark_point(filled=True)
+        .encode(
+            x=alt.X(
+                "held_out:Q", title="held-out accuracy, %", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5)
+            ),
+            y=alt.Y("gap:Q", title="gap, points", scale=alt.Scale(zero=False)),
+            color=_legend("color", names, OPTIMIZERS),
+            opacity=alt.when(chosen).then(alt.value(0.85)).otherwise(alt.value(0.08)),
+            size=alt.when(run).then(alt.value(220)).otherwise(alt.value(45)),
+            tooltip=["name:N", *(alt.Tooltip(f"{name}:Q", format=".2f") for name in ("gap", "held_out", "test"))],
+        )
+    )
+    lines = alt.Chart(alt.InlineData(list(points), name="points"), width=270, height=240).mark_line(point={"size": 14})
+    own = lines.encode(
+        x=alt.X("epoch:Q", scale=alt.Scale(zero=False), axis=alt.Axis(tickMinStep=1, tickCount=5)),
+        y=alt.Y("loss:Q", title="loss, nats", scale=alt.Scale(type="log", nice=False), axis=alt.Axis(tickCount=5)),
+        color=alt.Color(
+            "samples:N", scale=alt.Scale(range=["#d55e00", "#0072b2"]), legend=alt.Legend(title=None, orient="top")
+        ),
+        tooltip=["samples:N", "epoch:Q", alt.Tooltip("loss:Q", format=".4f"), alt.Tooltip("accuracy:Q", format=".2%")],
+    )
+    parts = (cells.properties(width=220).add_params(brush), dots.properties(width=330).add_params(run, chosen), own)
+    return alt.hconcat(*parts, spacing=30).resolve_scale(color="independent").add_params(panel)
+
+
+# --- templates for DVC, which puts the rows of a table of reports/ in place of ROWS
+
+ROWS, X, Y, TITLE = (f"<DVC_METRIC_{name}>" for name in ("DATA", "X", "Y", "TITLE"))
+X_LABEL, Y_LABEL = "<DVC_METRIC_X_LABEL>", "<DVC_METRIC_Y_LABEL>"
+_EXPERIMENT = "(datum.rev == 'workspace' ? '' : datum.rev + ', ') + datum.experiment"
+_OPTIMIZER = "split(datum.optimizer, ', ')[0]"
+_OF_WIDTH = {"series": "'width ' + toNumber(datum.width)"}
+_SUMMARY = {
+    "x": f"toNumber(datum['{X}'])",
+    "mean": f"toNumber(datum['{Y}'])",
+    "low": f"toNumber(datum[replace('{Y}', '_mean', '_low')])",
+    "high": f"toNumber(datum[replace('{Y}', '_mean', '_high')])",
+    "panel": f"{_EXPERIMENT} + slice(datum.optimizer, length({_OPTIMIZER}))",
+    "label": "datum.optimizer + ', width ' + toNumber(datum.width)",
+}
+_POINT = {
+    "x": f"toNumber(datum['{X}'])",
+    "value": f"toNumber(datum['{Y}'])",
+    "panel": _EXPERIMENT,
+    "label": "replace(datum.name, regexp('-s[0-9]+$'), '')",
+}
+_MEAN = {"aggregate": [{"op": "mean", "field": "value", "as": "mean"}], "groupby": ["x", "panel", "label", "series"]}
+_COUNT = {"aggregate": [{"op": "count", "as": "n"}], "groupby": ["actual", "predicted"]}
+
+
+def templates() -> dict[str, Spec]:
+    """What .dvc/plots holds, by the names of the files."""
+    by_width = intervals(ROWS, X_LABEL, Y_LABEL)
+    by_loss = curves(ROWS, X_LABEL, Y_LABEL, colours=ORDERED, log="x", falling=True)
+    by_epoch = curves(ROWS, X_LABEL, Y_LABEL, colours=ORDERED, log="xy").resolve_scale(x="independent")
+    held_out = {"filter": "datum.split != 'train'"}
+    return {
+        "by_width": _template(by_width, *_calculated(**_SUMMARY, series=_OPTIMIZER)),
+        "gap_by_training_loss": _template(by_loss, *_calculated(**_SUMMARY, **_OF_WIDTH)),
+        "learning_curves": _template(by_epoch, held_out, *_calculated(**_POINT, **_OF_WIDTH), _MEAN),
+        "mistakes": _template(confusion(ROWS), *_calculated(predicted=f"datum['{X}']", actual=f"datum['{Y}']"), _COUNT),
+    }
+
+
+def _template(chart: alt.TopLevelMixin, *transforms: Spec) -> Spec:
+    title = {"text": TITLE, "subtitle": Y_LABEL, "subtitleColor": "currentColor"}
+    # The release of Vega-Lite that DVC loads.
+    schema = "https://vega.github.io/schema/vega-lite/v5.json"
+    return {**spec(chart), "$schema": schema, "title": title, "transform": list(transforms)}
+
+
+def _calculated(**expressions: str) -> list[Spec]:
+    return [{"calculate": expression, "as": name} for name, expression in expressions.items()]

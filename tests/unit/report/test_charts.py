@@ -1,0 +1,102 @@
+"""The charts: what each is made of, and that DVC's templates are the same specifications."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.report import charts, plots
+from pipeline.report.evidence import Evidence
+from pipeline.report.plots import Picture, Pictures
+from pipeline.training.result import RunResult
+from tests.support import factory
+from tests.support.clone import CHECKOUT
+
+
+def rows(picture: Picture | None) -> list[dict[str, Any]]:
+    assert picture is not None
+    return picture.spec["data"]["values"]
+
+
+def names(picture: Picture | None, column: str) -> list[str]:
+    return list(dict.fromkeys(row[column] for row in rows(picture)))
+
+
+@pytest.mark.parametrize("name", charts.templates())
+def test_the_templates_of_dvc_are_those_of_the_charts(name: str) -> None:
+    assert json.loads((CHECKOUT / f".dvc/plots/{name}.json").read_text("utf-8")) == charts.templates()[name]
+
+
+def swept(optimizers: tuple[str, ...] = ("adam",), widths: tuple[int, ...] = (64,), **values: Any) -> list[RunResult]:
+    """Two seeds for each value of one field of the model or of training."""
+    field, options = next(iter(values.items()), ("dropout", (0.0,)))
+    part = "training" if field == "schedule" else "model"
+    jobs = [factory.job(name, width, seed, 9) for name in optimizers for width in widths for seed in range(2)]
+    return [
+        factory.finished(dataclasses.replace(job, **{part: dataclasses.replace(getattr(job, part), **{field: value})}))
+        for job in jobs
+        for value in options
+    ]
+
+
+def test_a_panel_for_each_setting_a_colour_for_each_width(of_runs):
+    jobs = [factory.job(name, width, seed, 9) for name in ("adam", "sgd") for width in (4, 16) for seed in range(2)]
+    deep = [
+        factory.finished(
+            dataclasses.replace(job, model=dataclasses.replace(job.model, hidden=job.model.hidden * depth))
+        )
+        for job in jobs
+        for depth in (1, 2)
+    ]
+    found = Pictures(of_runs(deep), None)
+    assert names(found.gap, "panel") == names(found.fit, "panel") == ["1 layer", "2 layers"]
+    assert (names(found.gap, "series"), names(found.gap, "x")) == (["adam", "sgd"], [4, 16])
+    assert names(found.fit, "series") == names(found.excess, "series") == ["width 4", "width 16"]
+    assert "adam, width 4, 2 layers" in names(found.fit, "label")
+
+
+def test_a_factor_of_numbers_is_an_axis_and_one_of_names_is_too(of_runs):
+    found = Pictures(of_runs(swept(dropout=(0.0, 0.2, 0.5))), None)
+    assert names(found.gap, "x") == [0, 0.2, 0.5]
+    assert names(found.excess, "series") == ["dropout 0.0", "dropout 0.2", "dropout 0.5"]
+    named = Pictures(of_runs(swept(schedule=("constant", "cosine"))), None)
+    assert names(named.gap, "x") == ["width 64, schedule constant", "width 64, schedule cosine"]
+
+
+def test_a_single_epoch_has_no_curve_to_draw(of_runs):
+    runs = [factory.finished(factory.job(name, 8, epochs=1, validation=9)) for name in ("adam", "sgd")]
+    found = Pictures(of_runs(runs), None)
+    assert (found.fit, found.excess) == (None, None)
+
+
+def test_the_lowest_held_out_loss_of_each_line_is_marked(evidence: Evidence):
+    marked = [row for row in rows(Pictures(evidence, None).excess) if row["mark"]]
+    assert len(marked) == len({row["label"] for row in marked}) == 24
+
+
+def test_the_explorer_has_every_finished_run_with_its_curves(evidence: Evidence):
+    explored, curves = plots.explored(evidence), plots.run_curves(evidence)
+    assert {row["key"] for row in explored} == set(curves) == set(evidence.finished["key"])
+    epochs, training, held_out, link = curves[explored[0]["key"]]
+    assert len(epochs) == len(training[0]) == len(held_out[1]) == 5
+    assert link.startswith("http://127.0.0.1:5000/#/experiments/7/runs/")
+
+
+def test_hardest_digits_are_those_least_believed():
+    result, labels = factory.with_network(factory.finished(factory.job())), factory.digits()["test_labels"]
+    found = plots.hardest(result.probabilities, labels, 10)
+    first = result.probabilities[np.arange(360), labels].argmin()
+    assert (len(found), found[0]["index"]) == (10, first)
+    assert found[0]["caption"].startswith(f"{labels[first]} → {result.probabilities[first].argmax()}, ")
+
+
+def test_rows_of_a_table_are_samples_and_no_pictures(of_runs):
+    runs = [factory.finished(factory.job("adam", 64, seed, validation=10_000)) for seed in range(2)]
+    factory.with_network(runs[0])
+    found = Pictures(of_runs(runs, winner=runs[0].key), dataclasses.replace(factory.arrays(), image_shape=(64,)))
+    assert found.hardest is None
+    assert "on 360 test samples" in found.confusion.caption
