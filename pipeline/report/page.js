@@ -85,7 +85,7 @@ const draw = async (specs, curves) => {
   for (const [name, spec] of Object.entries(specs)) {
     const place = document.querySelector(`#${name} .chart`);
     if (!place) continue;
-    const options = { mode: "vega-lite", renderer: "svg", actions: false, tooltip: { theme } };
+    const options = { mode: "vega-lite", renderer: "svg", actions: false, logLevel: 1, tooltip: { theme } };
     const { view } = await vegaEmbed(place, fitted(spec, place.parentElement.clientWidth), options);
     if (name === "explorer") explore(view, spec.hconcat[0].data.values, curves);
   }

@@ -80,7 +80,8 @@ class Pictures:
             cells = tables.cells(best, number or "hidden")
             factors.add((number or "").rpartition(".")[2].replace("_", " "))
             one = cells["optimizer"].nunique() == 1 and 1 < cells["setting"].nunique() <= MOST_SETTINGS
-            x = cells[number] if number else [_network_of(row) for _, row in cells.iterrows()]
+            named = cells["setting"] if cells["hidden"].nunique() == 1 else cells.apply(_network_of, axis=1)
+            x = cells[number] if number else named
             cells = cells.assign(
                 series=cells["setting" if one and number else "optimizer"], label=_labels(cells, number)
             )

@@ -64,7 +64,7 @@ def test_a_factor_of_numbers_is_an_axis_and_one_of_names_is_too(of_runs):
     assert names(found.gap, "x") == [0, 0.2, 0.5]
     assert names(found.excess, "series") == ["dropout 0.0", "dropout 0.2", "dropout 0.5"]
     named = Pictures(of_runs(swept(schedule=("constant", "cosine"))), None)
-    assert names(named.gap, "x") == ["width 64, schedule constant", "width 64, schedule cosine"]
+    assert names(named.gap, "x") == ["schedule constant", "schedule cosine"]
 
 
 def test_a_single_epoch_has_no_curve_to_draw(of_runs):
