@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.cli import console
+from pipeline.cli import console, terminal
 from pipeline.cli.errors import RunsLost, UserError, shown_line
 from pipeline.cli.formatting import plural
 from pipeline.storage import lineage
@@ -39,6 +39,7 @@ def main(argv: Sequence[str]) -> int:
 
 def check(store: RunStore, data: Path, tracker: Tracker) -> None:
     """Print every link that leads nowhere. Raises RunsLost (status 3) if there is one."""
+    terminal.show("reading runs")
     runs = len(store.keys())
     broken, others = lineage.broken_links(store, data)
     broken += unpublished(store, tracker)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+from pipeline.cli import terminal
+
 
 class MirrorFailed(Exception):
     """Why a mirror is passed over, in a few words."""
@@ -117,6 +119,9 @@ class _Attempt:
         if len(self.data) + len(chunk) > self.most:
             raise MirrorFailed(f"goes on after {self.most:,} bytes")
         self.data += chunk
+        size = self.response.headers.get("content-length", "") if self.response is not None else ""
+        name, megabytes = self.url.rpartition("/")[2], f"{len(self.data) / 1e6:.1f} MB"
+        terminal.show(name, len(self.data), int(size) if size.isdecimal() else None, megabytes)
         return len(chunk)
 
     def flush(self) -> None:

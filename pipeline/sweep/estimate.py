@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from pipeline.cli.formatting import duration
@@ -22,6 +22,9 @@ OVERHEAD = 1.2
 PRODUCTS_PER_SECOND = 10e9 / 3
 """Of a core, roughly."""
 
+Needed = Mapping[str, Sequence[float]]
+"""Epochs that finished runs trained, by configuration."""
+
 
 class History:
     """The finished runs of this machine among `records`."""
@@ -34,6 +37,9 @@ class History:
             if result.finished
             and all(result.environment.get(name) == here.get(name) for name in ("cpu", "cores", "machine"))
         ]
+        self.needed: dict[str, list[float]] = {}
+        for result in self.runs:
+            self.needed.setdefault(result.job.configuration, []).append(trained(result))
 
     def seconds_each(self, new: Sequence[PlannedRun]) -> list[float | None]:
         """Seconds of training of each run; None if nothing like it was trained here. All seeds have one estimate."""
@@ -44,16 +50,22 @@ class History:
         return [known[run.device, run.job.configuration] for run in new]
 
     def _seconds(self, run: PlannedRun) -> float | None:
-        """The median of the five runs on the same data and device whose work is most like this one's, scaled by it."""
+        """The pace of the five runs on the same data and device whose work is most like this one's, as their median."""
         numerics, samples, pixels = run.identity["numerics"], *map(int, run.arrays.train_images.shape)
         wanted = work(run.job, samples, pixels)
         like = [
-            (other.job.optimizer.name != run.job.optimizer.name, abs(own - wanted), other.figures["time/train_s"] / own)
+            (
+                other.job.optimizer.name != run.job.optimizer.name,
+                abs(own - wanted),
+                other.figures["time/train_s"] / (own * trained(other)),
+            )
             for other in self.runs
             if other.job.dataset.name == run.job.dataset.name and other.identity["numerics"] == numerics
-            if (own := work(other.job, samples, pixels))
+            if (own := work(other.job, samples, pixels)) and trained(other)
         ]
-        return wanted * statistics.median(rate for *_, rate in sorted(like)[:5]) if like else None
+        if not like:
+            return None
+        return epochs(run.job, self.needed) * wanted * statistics.median(pace for *_, pace in sorted(like)[:5])
 
     def line(self, new: Sequence[PlannedRun]) -> str:
         """What the `new` runs are expected to take, and what the estimate rests on."""
@@ -64,7 +76,8 @@ class History:
             return f"time: not known; {unlike} runs are like none that was trained on this machine before"
         at_a_time = min(new[0].device.workers, len(new))
         training = f"{duration(sum(known))} of training, {at_a_time} at a time"
-        return f"time: about {duration(sweep_seconds(new, each))} ({training}), from {len(self.runs)} runs here"
+        about = "at most" if any(may_end_sooner(run.job, self.needed) for run in new) else "about"
+        return f"time: {about} {duration(sweep_seconds(new, each))} ({training}), from {len(self.runs)} runs here"
 
 
 def sweep_seconds(new: Sequence[PlannedRun], each: Sequence[float | None]) -> float:
@@ -72,14 +85,34 @@ def sweep_seconds(new: Sequence[PlannedRun], each: Sequence[float | None]) -> fl
     if not new:
         return 0.0
     total = sum(
-        work(run.job, *map(int, run.arrays.train_images.shape)) / PRODUCTS_PER_SECOND if known is None else known
+        run.job.training.epochs * work_of(run) / PRODUCTS_PER_SECOND if known is None else known
         for run, known in zip(new, each, strict=True)
     )
     return START_SECONDS + OVERHEAD * total / min(new[0].device.workers, len(new))
 
 
+def trained(result: RunResult) -> float:
+    """Epochs that a run trained."""
+    return result.figures.get("time/epochs", result.epochs[-1] if result.epochs else 0)
+
+
+def epochs(job: RunConfig, needed: Needed) -> float:
+    """Epochs that a run will train: as many as finished runs of its configuration needed, else all."""
+    return statistics.median(needed.get(job.configuration, [job.training.epochs]))
+
+
+def may_end_sooner(job: RunConfig, needed: Needed) -> bool:
+    """Whether a run may end before its last epoch, and no run of its configuration tells when."""
+    training = job.training
+    return job.configuration not in needed and (training.stop_at_loss is not None or training.patience > 0)
+
+
+def work_of(run: PlannedRun) -> float:
+    return work(run.job, *map(int, run.arrays.train_images.shape))
+
+
 def work(job: RunConfig, samples: int, pixels: int) -> float:
-    """Multiplications of a training, on a data set with so many training samples, and all that takes as long.
+    """Multiplications of an epoch, on a data set with so many training samples, and all that takes as long.
 
     A sample is gathered and evaluated too; a step of the optimizer reads and writes every weight, however few samples
     its batch has.
@@ -87,4 +120,4 @@ def work(job: RunConfig, samples: int, pixels: int) -> float:
     used = job.dataset.train_size or samples - job.dataset.validation_size
     products = sum(a * b for a, b in pairwise([pixels, *job.hidden, 10]))
     steps = math.ceil(used / job.training.batch_size)
-    return float(job.training.epochs * (used * (products + 20_000) + steps * (8 * products + 150_000)))
+    return float(used * (products + 20_000) + steps * (8 * products + 150_000))

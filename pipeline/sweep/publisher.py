@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.cli.errors import without_logins
-from pipeline.config.run_config import RunConfig
 from pipeline.models import devices
 from pipeline.storage.store import RunStore
 from pipeline.sweep.plan import PlannedRun
@@ -45,12 +44,8 @@ class _Training:
 class Publisher:
     """Publishes what it is handed, in order, in a thread of its own. What is not taken waits, and is tried again."""
 
-    def __init__(
-        self, tracker: Tracker, store: RunStore, question: str, names: Mapping[RunConfig, str] | None = None
-    ) -> None:
-        """`names` are those that the plan gives its runs."""
+    def __init__(self, tracker: Tracker, store: RunStore, question: str) -> None:
         self.tracker, self.store, self.question = tracker, store, question
-        self.names = {} if names is None else names  # the mapping itself, which grows where runs come in batches
         self.parent: str | None = None
         """The MLflow run that stands for this sweep."""
         self.under: str | None = None
@@ -168,9 +163,11 @@ class Publisher:
 
         self._put(task)
 
-    def publish(self, result: RunResult) -> None:
+    def publish(self, result: RunResult, name: str) -> None:
+        """Record a run under the name that its plan gives it."""
+
         def task() -> None:
-            ids = self.tracker.publish(result, self.question, self.under, name=self.names.get(result.job, result.name))
+            ids = self.tracker.publish(result, self.question, self.under, name=name)
             self._live.pop(result.key, None)
             if ids:
                 self.store.note_published(result.key, ids)

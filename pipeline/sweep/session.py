@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.cli import terminal
 from pipeline.cli.errors import UserError
 from pipeline.config import rules
 from pipeline.config.run_config import digest
@@ -18,16 +19,16 @@ from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import ENDED, RUNNING, STOPPED, Ledger, Sweep, lost_tags, related, title, write_results
 from pipeline.sweep import disk_space, messages
-from pipeline.sweep.executors.choose import Executor, choose_executor
+from pipeline.sweep.executors.processes import for_cores, for_gpus
+from pipeline.sweep.executors.shards import Shards
 from pipeline.sweep.executors.this_process import Prune, ThisProcess, never
 from pipeline.sweep.outcome import Outcome, best_of, lost_runs, without_weights
-from pipeline.sweep.plan import Plan, PlannedRun, from_project, look_up, store_root, to_train
+from pipeline.sweep.plan import Plan, PlannedRun, from_project, look_up, store_root, to_train, total_memory
 from pipeline.sweep.pool import Pool, on_this_machine
 from pipeline.sweep.progress import Progress
 from pipeline.sweep.publisher import Publisher
-from pipeline.sweep.system_metrics import SystemMetrics
 from pipeline.sweep.weights import Candidates, with_weights
-from pipeline.tracking import NONE, ParentRun, TrackingUnavailable, open_tracker
+from pipeline.tracking import NONE, ParentRun, TrackingUnavailable, open_tracker, system_metrics
 from pipeline.tracking.describe import NOTE, origin_tags
 from pipeline.training.outcome import Epoch
 
@@ -93,15 +94,14 @@ class Session:
         """Of every run, in the order of the plan; without a result until the run has ended."""
         self.looked_at = 0
         """How many of them were looked at for a result in the store."""
-        self.names = {outcome.run.job: outcome.run.name for outcome in self.outcomes}
-        self.publisher = Publisher(self.tracker, self.store, self.question, self.names)
+        self.publisher = Publisher(self.tracker, self.store, self.question)
         self.add(asked)
+        self.progress = Progress(batches.total if batches else len(self.new))
         self.tracker.warm()
 
     def add(self, asked: Plan) -> None:
         """Look up and announce runs that are to be trained next; raises UserError if there is no room for them."""
         plan = look_up(asked, self.store, self.settings, self.single)
-        self.names |= {run.job: run.name for run in plan}
         self.new = to_train(plan)
         disk_space.check(self.new, self._places())
         if self.batches is None:
@@ -144,47 +144,50 @@ class Session:
         first, self.looked_at = self.looked_at, len(self.outcomes)
         for position, outcome in enumerate(self.outcomes[first:], start=first):
             if outcome.result is not None:
-                self.publisher.publish(outcome.result)
+                self.progress.know(outcome.result)
+                self.publisher.publish(outcome.result, outcome.run.name)
                 yield position, outcome
 
     def execute(self) -> Generator[Outcome]:
         """Train the new runs, with what a person sees meanwhile."""
         if not self.new:
             return
-        jobs, total, before = [run.job for run in self.new], len(self.new), 0
-        if self.batches:
-            total, before = self.batches.total, sum(outcome.result is not None for outcome in self.outcomes)
-        with self._measuring(), Progress(jobs, self.names, total, before) as progress:
+        self.progress.add(self.new, sum(each.result is not None for each in self.outcomes) if self.batches else 0)
 
-            def on_epoch(run: PlannedRun, epoch: Epoch) -> None:
-                progress.epoch(run.job, epoch.epoch, epoch.metrics)
-                self.publisher.show(run, epoch.epoch, epoch.metrics)
+        def on_epoch(run: PlannedRun, point: Epoch) -> None:
+            self.progress.epoch(run, point)
+            self.publisher.show(run, point.epoch, point.metrics)
 
-            prune = self.batches.prune if self.batches else None
-            this_process = ThisProcess(self.store, progress.begin, on_epoch, prune or never)
-            executor: Executor = this_process
-            if prune is None:
-                executor = choose_executor(self.new, self.settings, self.pool, self.store, self.id, this_process)
-            if executor is this_process and self.single:
-                self.publisher.show(self.new[0])
-            with closing(executor.execute(self.new)) as ended:
-                for outcome in ended:
-                    yield outcome
-                    if outcome.result is not None:
-                        progress.done(outcome.result)
+        prune = self.batches.prune if self.batches else None
+        this_process = ThisProcess(self.store, self.progress.begin, on_epoch, prune or never)
+        elsewhere = self._elsewhere() if prune is None else None
+        if self.single and elsewhere is None:
+            self.publisher.show(self.new[0])
+        executor = elsewhere or this_process
+        with self._measuring(), closing(executor.execute(self.new)) as ended:
+            for outcome in ended:
+                yield outcome
+                if outcome.result is not None:
+                    self.progress.done(outcome.run, outcome.result)
+
+    def _elsewhere(self) -> Shards | None:
+        """Workers, if the launcher has a pool of them, or if one process would leave GPUs or cores idle."""
+        gpus = self.settings["device"]["gpus"]
+        pool = self.pool or for_gpus(self.new, gpus) or for_cores(self.new, total_memory())
+        return Shards(pool, self.store, from_project(self.settings["paths"]["data"]), self.id) if pool else None
 
     def _measuring(self) -> AbstractContextManager[Any]:
         """Shows what a sweep takes of this machine, unless its runs train elsewhere or nobody wants to know."""
         wanted = self.settings["tracking"]["system_metrics"] and self.tracker.address.kind != NONE
         if self.single or not wanted or not on_this_machine(self.new[0].device):
             return nullcontext()
-        return SystemMetrics(self.publisher.measure)
+        return system_metrics.sampled(self.publisher.measure)
 
     def take(self, outcome: Outcome) -> Generator[tuple[int, Outcome]]:
         """Store and publish what has ended."""
         stored = self._store(outcome)
         if stored.result is not None:
-            self.publisher.publish(stored.result)
+            self.publisher.publish(stored.result, outcome.run.name)
         for position in self.positions[outcome.run.key]:
             self.outcomes[position] = replace(stored, run=self.outcomes[position].run)
             yield position, self.outcomes[position]
@@ -218,7 +221,7 @@ class Session:
                 with suppress(KeyError, UnreadableRun, OSError):
                     result = self.store.read(outcome.key)
                     self.outcomes[position] = replace(outcome, result=result)
-                    self.publisher.publish(result)
+                    self.publisher.publish(result, outcome.run.name)
         with suppress(UserError):  # a full disk, which ended the command
             self.ledger.write(self._record(STOPPED, self.publisher.under))
         messages.say_lost(self.outcomes)
@@ -243,6 +246,7 @@ class Session:
 
     def _close(self, status: str) -> str | None:
         """End the sweep in MLflow, with the lost runs and their commands; what is missing there, in a sentence."""
+        terminal.show("sending results to MLflow")
         return self.publisher.close(status, lost_tags(lost_runs(self.outcomes)))
 
     def _record(self, status: str, parent: str | None) -> Sweep:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Generator
 from contextlib import closing
 from functools import partial
@@ -12,6 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from pipeline.cli import terminal
 from pipeline.cli.errors import RunFailed, UserError
 from pipeline.config import commandline, compose
 from pipeline.sweep.leftovers import remove_leftovers
@@ -73,6 +75,8 @@ class TrainTask:
             for position, outcome in ended:
                 self.trained = True
                 yield position, partial(self._log, outcome)
+        compare = f"python -m pipeline.compare {shlex.quote(settings['paths']['results'] or settings['paths']['runs'])}"
+        terminal.suggest(compare if len(plan) > 1 else "make ui")
 
     def _log(self, outcome: Outcome) -> None:
         """Log the run, within its job."""

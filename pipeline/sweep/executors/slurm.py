@@ -36,6 +36,7 @@ class Slurm:
     """A pool (see `pipeline.sweep.pool.Pool`) whose options are those of `hydra/launcher=batched_slurm`."""
 
     kind = "slurm"
+    workers: int | None = None
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         """Raises UserError if Slurm's commands or submitit are missing."""

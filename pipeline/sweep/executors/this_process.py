@@ -9,11 +9,11 @@ from functools import partial
 from typing import Any, cast
 
 from pipeline.cli.formatting import plural
+from pipeline.cli.terminal import say
 from pipeline.models import devices
 from pipeline.storage import identity, numerics
 from pipeline.storage.checkpoints import RunCheckpoints
 from pipeline.storage.store import RunStore
-from pipeline.sweep.messages import say
 from pipeline.sweep.outcome import Outcome
 from pipeline.sweep.plan import ASKED_STACK, PlannedRun, in_stack
 from pipeline.training import trainer

@@ -9,7 +9,7 @@ import hypothesis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.sweep.executors.divide import divide
+from pipeline.sweep.executors.shard import divide
 from pipeline.sweep.plan import PlannedRun
 from pipeline.training.shapes import cost, shape_of
 from tests.support.factory import make_job

@@ -143,7 +143,7 @@ class Pool:
     """Two shards of one run each; a job lives until a test ends it."""
 
     kind = "test"
-    cpus, gpus, poll_seconds = 1, 0, 0.0
+    cpus, gpus, workers, poll_seconds = 1, 0, None, 0.0
 
     def __init__(self, *answers: set[str] | None) -> None:
         """`answers`: of `alive`, before it tells the truth."""
