@@ -25,7 +25,6 @@ from pipeline.cli.errors import UserError
 from pipeline.config import commandline, rules
 from pipeline.config.compose import ConfigurationError
 from pipeline.sweep import tuning
-from pipeline.sweep.budget import Budget
 
 DECIDED = ("optimizer", "seed", "sweep", "question", "force")
 """Words of `pipeline.train` that this command decides itself."""
@@ -43,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
             raise UserError(f"{word}: decided by this command; {expected}")
     if problems := commandline.check(shared, False):
         raise ConfigurationError(problems)
-    search = tuning.Search(Budget.of(values), shared)
+    search = tuning.Search(tuning.Budget.of(values), shared)
     if search.settings["plan"]:
         print("\n".join(search.preview()))
         return 0

@@ -68,7 +68,6 @@ class SearchSettings:
     seed: Seed
     out: Text
     name: FolderName | None
-    storage: Text | None
     objectives: tuple[Objective, ...]
 
     @classmethod

@@ -17,7 +17,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -60,7 +60,7 @@ class Study:
         ]
         self._study = optuna.create_study(
             study_name=name,
-            storage=_storage(settings.storage, folder),
+            storage=_journal(folder / JOURNAL),
             pruner=_pruner(settings.pruner, epochs),
             directions=directions,
             load_if_exists=True,
@@ -147,24 +147,12 @@ def drawn(distributions: Mapping[str, BaseDistribution], count: int, seed: int) 
     return [study.ask(dict(distributions)).params for _ in range(count)]
 
 
-def _storage(address: str | None, folder: Path) -> BaseStorage:
-    if address is None:
-        folder.mkdir(parents=True, exist_ok=True)
-        journal = folder / JOURNAL
-        _mend(journal)
-        return JournalStorage(JournalFileBackend(str(journal)))
-    try:
-        return RDBStorage(address)
-    except Exception as error:
-        why = " ".join(str(error).split())[:300]
-        raise UserError(f"storage={address}: Optuna cannot use this ({type(error).__name__}: {why})") from error
-
-
-def _mend(journal: Path) -> None:
-    """Remove a last line that a kill cut off: Optuna would write the next one behind it, and read neither."""
+def _journal(journal: Path) -> JournalStorage:
+    """Optuna's journal, without a last line that a kill cut off: the next one would be written behind it, and neither be read."""
     if journal.exists() and not (content := journal.read_bytes()).endswith(b"\n"):
         with journal.open("r+b") as file:
             file.truncate(content.rfind(b"\n") + 1)
+    return JournalStorage(JournalFileBackend(str(journal)))
 
 
 def _pruner(name: str, epochs: int) -> BasePruner:

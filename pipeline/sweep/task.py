@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Generator
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +14,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from pipeline.cli import terminal
+from pipeline.cli.console import PROJECT
 from pipeline.cli.errors import RunFailed, UserError
 from pipeline.config import commandline, compose
-from pipeline.sweep.leftovers import remove_leftovers
 
 if TYPE_CHECKING:
     from pipeline.sweep.outcome import Outcome
@@ -86,3 +86,26 @@ class TrainTask:
             log_run(outcome)
         except RunFailed as error:
             self.failed = self.failed or error
+
+
+def remove_leftovers(folder: Path, sweep: Path) -> None:
+    """Remove what Hydra has written to `folder` for jobs that are not trained after all, and the folders that are empty then.
+
+    These are `folder` and what is above it: up to the folder of the `sweep`, or within the checkout or working directory. A
+    folder with anything else in it stays.
+    """
+    ends = {Path.cwd(), PROJECT}
+    folder, sweep = folder.absolute(), sweep.absolute()
+    above = [parent for parent in folder.parents if parent == sweep or ends & {*parent.parents}]
+    with suppress(OSError):
+        for name in ("config.yaml", "hydra.yaml", "overrides.yaml"):
+            (folder / ".hydra" / name).unlink(missing_ok=True)
+        for log in folder.glob("*.log"):
+            if not log.stat().st_size:
+                log.unlink()
+        if (folder / ".hydra").is_dir():
+            (folder / ".hydra").rmdir()
+        for empty in (folder, *above):
+            if [entry.name for entry in empty.iterdir()] == ["multirun.yaml"]:
+                (empty / "multirun.yaml").unlink()
+            empty.rmdir()

@@ -13,7 +13,6 @@ from pipeline import tune
 from pipeline.cli.errors import UserError
 from pipeline.storage.store import RunStore
 from pipeline.sweep import tuning
-from pipeline.sweep.budget import Budget
 from tests.unit.training.command import as_before
 
 OWN = ["optimizers=adam,adamw", "decades=-1,0,1", "step=5", "rates=4", "choosing_seeds=2", "final_seeds=2"]
@@ -97,7 +96,7 @@ def test_a_second_call_trains_nothing(tuned: Tuned) -> None:
 @pytest.mark.slow
 def test_a_run_is_the_one_that_pipeline_train_would_make(tuned: Tuned) -> None:
     own = [word for word in tuned.words if word not in OWN and not word.startswith("out=")]
-    base = tuning.Search(Budget.of(dict(word.split("=") for word in OWN)), own).bases["adam"]
+    base = tuning.Search(tuning.Budget.of(dict(word.split("=") for word in OWN)), own).bases["adam"]
     assert base.run(0, 0).key in RunStore(tuned.root / "runs")
     assert base.run(1, 3).overrides == ["optimizer=adam", *own, "optimizer.learning_rate=0.01", "seed=3"]
 

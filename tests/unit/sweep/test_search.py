@@ -335,7 +335,6 @@ def test_a_fixed_value_takes_the_place_of_a_declared_range() -> None:
         ("objectives=test/accuracy", "of the test split, on which nothing may be chosen"),
         ("objectives=val/acuracy", "needs training.metrics=[acuracy] (did you mean 'val/accuracy'?)"),
         ("objectives=val/macro_f1", "objectives=val/macro_f1: needs training.metrics=[macro_f1]"),
-        ("storage=sqlite:////nowhere/at/all.db", "storage=sqlite:////nowhere/at/all.db: Optuna cannot use this"),
         ("sweep=smoke", "sweep=smoke: decided by this command"),
     ],
     ids=str,
@@ -376,10 +375,3 @@ def test_a_plan_says_what_it_takes_and_writes_nothing(place: Place, capsys: pyte
     assert main([*place.words(), "plan=true", "n_trials=30"]) == 0
     assert "plan of 30 trials, 2 at a time" in capsys.readouterr().out
     assert [*place.root.iterdir()] == []
-
-
-def test_the_study_may_be_in_a_database(place: Place) -> None:
-    address = f"sqlite:///{place.root / 'study.db'}"
-    place.search("n_trials=4", f"storage={address}")
-    place.search("n_trials=6", f"storage={address}")
-    assert len(optuna.load_study(study_name="s", storage=address).trials) == 6

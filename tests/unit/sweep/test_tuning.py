@@ -9,7 +9,6 @@ import pytest
 
 from pipeline.storage.store import RunStore
 from pipeline.sweep import tuning
-from pipeline.sweep.budget import Budget
 from pipeline.sweep.outcome import Outcome
 from pipeline.sweep.plan import PlannedRun
 from pipeline.tracking import TrackingUnavailable
@@ -33,7 +32,7 @@ def search(processed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     own = ["dataset=digits", "model.width=8", "training.epochs=1", "device=cpu", "device.xla=false"]
     places = [f"paths.data={processed}", f"paths.runs={tmp_path}/runs", "tracking=sqlite"]
-    return tuning.Search(Budget.of(BUDGET), [*own, *places])
+    return tuning.Search(tuning.Budget.of(BUDGET), [*own, *places])
 
 
 @pytest.fixture
