@@ -18,8 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import yaml
-
 from pipeline.cli import console
 from pipeline.cli.errors import UserError
 from pipeline.config import commandline, rules
@@ -31,8 +29,7 @@ DECIDED = ("optimizer", "seed", "sweep", "question", "force")
 
 
 def main(argv: Sequence[str]) -> int:
-    budget = yaml.safe_load((rules.CONF / "tune.yaml").read_text("utf-8"))
-    defaults = {key: str(value) for key, value in budget.items()} | {"out": "reports"}
+    defaults = {key: str(value) for key, value in rules.content(".", "tune").items()} | {"out": "reports"}
     own = [word for word in argv if word.partition("=")[0] in defaults or word.startswith("-") or "=" not in word]
     values = console.words(own, defaults, __doc__ or "")
     shared = [word for word in argv if word not in own]

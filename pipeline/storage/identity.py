@@ -144,18 +144,6 @@ def has_commit(commit: str) -> bool:
     return _git("cat-file", "-e", f"{commit}^{{commit}}") is not None
 
 
-def commit_has(commit: str, then: Mapping[str, str]) -> bool | None:
-    """Whether `commit` has source files as a record gives them; None where there is no such commit."""
-    if not has_commit(commit):
-        return None
-    committed = {name: _run_git("show", f"{commit}:{path_of(name)}") for name in then}
-    with suppress(SyntaxError, ValueError):
-        return all(
-            text is not None and source_code.parse(text).digest == then[name] for name, text in committed.items()
-        )
-    return False
-
-
 def _git(*arguments: str) -> str | None:
     said = _run_git(*arguments)
     return None if said is None else said.decode(errors="replace").strip()

@@ -10,6 +10,7 @@ from itertools import pairwise
 from pipeline.cli.formatting import duration
 from pipeline.config.run_config import RunConfig
 from pipeline.storage import identity
+from pipeline.storage.store import RunStore
 from pipeline.sweep.plan import PlannedRun
 from pipeline.training.result import RunResult
 
@@ -78,6 +79,11 @@ class History:
         training = f"{duration(sum(known))} of training, {at_a_time} at a time"
         about = "at most" if any(may_end_sooner(run.job, self.needed) for run in new) else "about"
         return f"time: {about} {duration(sweep_seconds(new, each))} ({training}), from {len(self.runs)} runs here"
+
+
+def seconds_of(new: Sequence[PlannedRun], store: RunStore) -> float:
+    """Seconds of a sweep of the `new` runs, by what `store` has."""
+    return sweep_seconds(new, History(store.records()).seconds_each(new))
 
 
 def sweep_seconds(new: Sequence[PlannedRun], each: Sequence[float | None]) -> float:

@@ -62,8 +62,6 @@ class Publisher:
         self._live: dict[str, str] = {}
         """Ids of the runs that are RUNNING in the store, by key."""
         self._training: dict[str, _Training] = {}
-        self._begun, self._step = 0, -1
-        """When the parent run began (milliseconds since 1970), and the step of its last sample."""
         self._written = -WRITE_SECONDS
         self._writing = False
         """Whether a write waits: a store that hangs does not get a queue of them."""
@@ -151,15 +149,12 @@ class Publisher:
                     self.tracker.add(self._live[run.key], training.points)
 
     def measure(self, sample: Mapping[str, float]) -> None:
-        """Add a sample of this machine to the parent run; its step is the seconds since the sweep was first begun."""
+        """Add a sample of this machine to the parent run; its step is the time, since the next command for this sweep adds others."""
         at = int(time.time() * 1000)
 
         def task() -> None:
             if self.parent:
-                self._begun = self._begun or self.tracker.begun(self.parent)
-                step = max((at - self._begun) // 1000, self._step + 1)
-                self.tracker.add(self.parent, [Point(name, value, step, at) for name, value in sample.items()])
-                self._step = step
+                self.tracker.add(self.parent, [Point(name, value, at, at) for name, value in sample.items()])
 
         self._put(task)
 

@@ -19,7 +19,7 @@ from pipeline.storage import identity
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
 from pipeline.sweep import search_results
-from pipeline.sweep.estimate import History, sweep_seconds
+from pipeline.sweep.estimate import seconds_of
 from pipeline.sweep.outcome import Outcome
 from pipeline.sweep.plan import PlannedRun, from_project, look_up, store_root, to_train
 from pipeline.sweep.search_runs import QUESTION, SearchRuns
@@ -84,11 +84,10 @@ class Search:
         values = drawn(self.space.distributions, self.settings.n_trials, self.settings.seed)
         runs = [run for each in values if (run := self._planned(each)[0])]
         new = to_train(look_up(tuple(runs), self.store, self.runs.values, single=False))
-        seconds = sweep_seconds(new, History(self.store.records()).seconds_each(new))
         return [
             f"plan of {self.settings.n_trials} trials, {self.batch} at a time, in {console.in_checkout(self.folder)}",
             *(f"  {word}" for word in self.space.words),
-            f"time: about {duration(seconds)}, if none of them is there",
+            f"time: about {duration(seconds_of(new, self.store))}, if none of them is there",
         ]
 
     @contextmanager

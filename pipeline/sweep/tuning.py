@@ -18,7 +18,7 @@ from pipeline.config.compose import ConfigurationError, composed
 from pipeline.config.rules import Rule
 from pipeline.config.run_config import Optimizer
 from pipeline.storage.store import RunStore
-from pipeline.sweep.estimate import History, sweep_seconds
+from pipeline.sweep.estimate import seconds_of
 from pipeline.sweep.plan import Plan, PlannedRun, look_up, make_plan, store_root, to_train
 from pipeline.sweep.session import train
 from pipeline.tracking import NONE, TrackingUnavailable
@@ -187,9 +187,8 @@ class Search:
         runs = [base.run(d, s) for base in bases for d in (*budget.decades, *further) for s in budget.choosing]
         runs += [base.run(d, s) for base in bases for d in (0.0, budget.step / 3) for s in budget.final]
         new = to_train(look_up(tuple(runs), self.store, self.settings, single=False))
-        seconds = sweep_seconds(new, History(self.store.records()).seconds_each(new))
         seeds = f"{budget.choosing_seeds} seeds each, then default and tuned with {budget.final_seeds} others"
         return [
             f"plan of at most {len(runs)} runs: {len(bases)} optimizers, {budget.rates} rates with {seeds}",
-            f"time: about {duration(seconds)} for {len(new)} that are not there",
+            f"time: about {duration(seconds_of(new, self.store))} for {len(new)} that are not there",
         ]
