@@ -33,9 +33,8 @@ def main(argv: Sequence[str]) -> int:
     from pipeline.sweep import search_settings
 
     defaults, ranges = search_settings.declared()
-    own = [word for word in argv if word.partition("=")[0] in defaults or word.startswith("-") or "=" not in word]
+    own, shared = console.own_and_shared(argv, defaults)
     settings = search_settings.SearchSettings.of(console.words(own, defaults, __doc__ or ""))
-    shared = [word for word in argv if word not in own]
     for word in shared:
         key = word.partition("=")[0]
         if key.partition(".")[0] in DECIDED:
@@ -43,16 +42,16 @@ def main(argv: Sequence[str]) -> int:
         if rules.rule_for(key) is None and key not in rules.GROUPS and (near := nearest(key, defaults)):
             raise UserError(f"{key}: no such key{near}")
 
-    from pipeline.sweep import search, search_results, search_space  # Optuna, which takes a second
+    from pipeline.sweep import search, search_space, search_study  # Optuna, which takes a second
 
     found = search.Search(settings, search_space.space_of(shared, ranges))
     if found.runs.values["plan"]:
         print("\n".join(found.preview()))
         return 0
     study = found.run()
-    for line in search_results.lines(study):
+    for line in search_study.lines(study):
         print(line)
-    print(f"all trials are in {console.in_checkout(found.folder / search_results.TABLE)}")
+    print(f"all trials are in {console.in_checkout(found.folder / search_study.TABLE)}")
     if found.unsent:
         raise found.unsent
     return 0

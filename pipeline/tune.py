@@ -30,9 +30,8 @@ DECIDED = ("optimizer", "seed", "sweep", "question", "force")
 
 def main(argv: Sequence[str]) -> int:
     defaults = {key: str(value) for key, value in rules.content(".", "tune").items()} | {"out": "reports"}
-    own = [word for word in argv if word.partition("=")[0] in defaults or word.startswith("-") or "=" not in word]
+    own, shared = console.own_and_shared(argv, defaults)
     values = console.words(own, defaults, __doc__ or "")
-    shared = [word for word in argv if word not in own]
     for word in shared:
         if word.partition("=")[0].partition(".")[0] in DECIDED:
             expected = f"expected {', '.join(defaults)}, or a word that holds for every run"
