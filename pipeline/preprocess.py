@@ -43,11 +43,11 @@ def main(argv: Sequence[str]) -> None:
     terminal.show("decoding, scaling, drawing")
     written = preprocess(dataset, paths["raw"] / dataset.name, folder, paths["card"], paths["samples"])
     seconds = time.perf_counter() - started
-    print(
+    terminal.say(
         f"{dataset.name}: {len(written.train_images):,} training and {len(written.test_images):,} test samples, "
-        f"{_shape(written)}, {written.classes} classes, digest {written.digest[:12]}\n"
-        f"{dataset.name}: {shown(folder)}, {shown(paths['card'])}, {shown(paths['samples'])} ({seconds:.2f} s)"
+        f"{_shape(written)}, {written.classes} classes, digest {written.digest[:12]}"
     )
+    print(f"{dataset.name}: {shown(folder)}, {shown(paths['card'])}, {shown(paths['samples'])} ({seconds:.2f} s)")
     terminal.suggest(f"python -m pipeline.train dataset={dataset.name}")
 
 

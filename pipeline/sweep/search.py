@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -19,13 +19,12 @@ from pipeline.cli.formatting import duration, nearest
 from pipeline.config import compose, rules
 from pipeline.config.compose import ConfigurationError
 from pipeline.config.run_config import digest
-from pipeline.storage import identity
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
 from pipeline.sweep import search_study
 from pipeline.sweep.estimate import seconds_of
 from pipeline.sweep.outcome import Outcome
-from pipeline.sweep.plan import PlannedRun, from_project, look_up, make_plan, store_root, to_train
+from pipeline.sweep.plan import Plan, PlannedRun, from_project, look_up, make_plan, store_root, to_train
 from pipeline.sweep.search_settings import OBJECTIVES, SearchSettings
 from pipeline.sweep.search_space import Space, Value, first
 from pipeline.sweep.search_study import Study, drawn
@@ -131,30 +130,18 @@ class Search:
 
     def run(self) -> Study:
         """Train what is left of the trials; the study as it is then."""
-        identity.environment()  # Cached from here on: somebody may commit or edit while runs train.
         with self._alone():
             epochs = self.runs.base.job.training.epochs
             high = getattr(self.space.distributions.get("training.epochs"), "high", epochs)
             study = Study(self.name, self.folder, self.settings, self.space.distributions, self.declaration, high)
-            before = self._before(study.trials)
             prune = (
                 None if self.settings.pruner == "none" else lambda run, point: study.prune(self._asked[run.key], point)
             )
-            batches = Batches(self.name, self.settings.n_trials, before, prune)
+            batches = Batches(self.name, self.settings.n_trials, self._before(study.trials), prune)
             session = Session((), self.runs.values, batches=batches)
             try:
-                session.begin()
-                list(session.stored())
-                self._train(study, session)
-                if best := study.best:
-                    key = best[0].user_attrs["key"]
-                    session.publish_best(next((each for each in session.outcomes if each.key == key), None))
-                session.publisher.describe(*search_study.for_mlflow(study, self.folder))
-            except BaseException:
-                session.stop()
-                raise
-            try:
-                session.end()
+                for _ in session.run(self._batches(study, session)):
+                    pass
             except TrackingUnavailable as error:
                 self.unsent = error
         return study
@@ -196,29 +183,26 @@ class Search:
         except ConfigurationError as error:
             return None, str(error)
 
-    def _train(self, study: Study, session: Session) -> None:
-        started = time.monotonic()
+    def _batches(self, study: Study, session: Session) -> Iterator[Plan]:
+        """The runs of each batch of trials; the study is told of them when they have ended."""
+        started, minutes = time.monotonic(), self.settings.minutes
         while (left := self.settings.n_trials - len(study.trials)) > 0:
-            if self.settings.minutes and time.monotonic() - started >= 60 * self.settings.minutes:
-                return
-            self._train_batch(study, session, min(left, self.batch))
+            if minutes and time.monotonic() - started >= 60 * minutes:
+                break
+            planned = [(trial, *self._planned(trial.params)) for trial in study.ask(min(left, self.batch))]
+            runs = [(trial, run) for trial, run, _ in planned if run is not None]
+            self._asked = {run.key: trial for trial, run in reversed(runs)}
+            yield tuple(run for _, run in runs)
+            for trial, run, why in planned:
+                if run is None:
+                    study.refuse(trial, why)
+            for (trial, _), outcome in zip(runs, session.outcomes[session.first :], strict=True):
+                if outcome.result is None:
+                    study.refuse(trial, outcome.reason)
+                else:
+                    study.tell(trial, outcome.result)
             search_study.write(study, self.folder)
-
-    def _train_batch(self, study: Study, session: Session, count: int) -> None:
-        planned = [(trial, *self._planned(trial.params)) for trial in study.ask(count)]
-        runs = [(trial, run) for trial, run, _ in planned if run is not None]
-        self._asked = {run.key: trial for trial, run in reversed(runs)}
-        session.add(tuple(run for _, run in runs))
-        list(session.stored())
-        with closing(session.execute()) as ended:
-            for outcome in ended:
-                list(session.take(outcome))
-        for trial, run, why in planned:
-            if run is None:
-                study.refuse(trial, why)
-        outcomes = session.outcomes[len(session.outcomes) - len(runs) :]
-        for (trial, _), outcome in zip(runs, outcomes, strict=True):
-            if outcome.result is None:
-                study.refuse(trial, outcome.reason)
-            else:
-                study.tell(trial, outcome.result)
+        if best := study.best:
+            key = best[0].user_attrs["key"]
+            session.best = next((each for each in session.outcomes if each.key == key), None)
+        session.publisher.describe(*search_study.for_mlflow(study, self.folder))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,21 +39,7 @@ def train(asked: Plan, settings: Mapping[str, Any], pool: Pool | None = None) ->
     Raises UserError, before anything is trained, if there is no room; and TrackingUnavailable, when all else is done, if
     MLflow did not take everything.
     """
-    identity.environment()  # Cached from here on: somebody may commit or edit while runs train.
-    session = Session(asked, settings, pool)
-    try:
-        session.begin()
-        yield from session.stored()
-        with closing(session.execute()) as ended:
-            for outcome in ended:
-                yield from session.take(outcome)
-                if outcome.failed and settings["fail_fast"]:
-                    break
-        session.publish_best()
-    except BaseException:
-        session.stop()
-        raise
-    session.end()
+    yield from Session(asked, settings, pool).run()
 
 
 @dataclass(frozen=True)
@@ -77,6 +63,7 @@ class Session:
         self, asked: Plan, settings: Mapping[str, Any], pool: Pool | None = None, batches: Batches | None = None
     ) -> None:
         """Look up and announce the plan; raises UserError if there is no room for it."""
+        identity.environment()  # Cached from here on: somebody may commit or edit while runs train.
         self.settings, self.pool, self.batches = settings, pool, batches
         self.single = len(asked) == 1 and batches is None
         self.question: str = settings["question"]
@@ -92,12 +79,35 @@ class Session:
         self.started = time.monotonic()
         self.outcomes: list[Outcome] = list(batches.before) if batches else []
         """Of every run, in the order of the plan; without a result until the run has ended."""
-        self.looked_at = 0
-        """How many of them were looked at for a result in the store."""
         self.publisher = Publisher(self.tracker, self.store, self.question)
         self.add(asked)
+        self.first = 0
+        """Of the outcomes, the first one that was added last; to begin with, all of them."""
         self.progress = Progress(batches.total if batches else len(self.new))
         self.tracker.warm()
+
+    def run(self, more: Iterable[Plan] = ()) -> Generator[tuple[int, Outcome]]:
+        """Train what is new of the plan, and of `more` plans, each asked for when the one before has ended: see `train`."""
+        try:
+            self.begin()
+            yield from self.train()
+            for asked in more:
+                self.add(asked)
+                yield from self.train()
+            self.publish_best()
+        except BaseException:
+            self.stop()
+            raise
+        self.end()
+
+    def train(self) -> Generator[tuple[int, Outcome]]:
+        """The outcomes of what was added last."""
+        yield from self.stored()
+        with closing(self.execute()) as ended:
+            for outcome in ended:
+                yield from self.take(outcome)
+                if outcome.failed and self.settings["fail_fast"]:
+                    break
 
     def add(self, asked: Plan) -> None:
         """Look up and announce runs that are to be trained next; raises UserError if there is no room for them."""
@@ -111,9 +121,10 @@ class Session:
         for position, run in enumerate(plan, start=len(self.outcomes)):
             if run.stored is None:
                 self.positions.setdefault(run.key, []).append(position)
+        self.first = len(self.outcomes)
         self.outcomes += [Outcome(run, run.stored) for run in plan]
         if self.new:
-            self.ledger.write(self._record(RUNNING, self.publisher.under))
+            self.ledger.write(self._record(RUNNING))
 
     def _places(self) -> dict[str, Path]:
         """Where this command writes, by the key of the configuration."""
@@ -141,8 +152,7 @@ class Session:
 
     def stored(self) -> Generator[tuple[int, Outcome]]:
         """Publish what is there already, as far as MLflow lacks it."""
-        first, self.looked_at = self.looked_at, len(self.outcomes)
-        for position, outcome in enumerate(self.outcomes[first:], start=first):
+        for position, outcome in enumerate(self.outcomes[self.first :], start=self.first):
             if outcome.result is not None:
                 self.progress.know(outcome.result)
                 self.publisher.publish(outcome.result, outcome.run.name)
@@ -206,9 +216,9 @@ class Session:
             self.store.drop_weights(result.key)
         return replace(outcome, result=result)
 
-    def publish_best(self, best: Outcome | None = None) -> None:
-        """Keep and publish the weights of the best run, if no other one is named: that of the highest validation accuracy."""
-        self.best = best or best_of(self.outcomes)
+    def publish_best(self) -> None:
+        """Keep and publish the weights of the best run: that of the highest validation accuracy, if no other one is named."""
+        self.best = self.best or best_of(self.outcomes)
         if self.best is not None and (result := with_weights(self.best, self.candidates, self.store)):
             self.best = replace(self.best, result=result)
             if result.weights is not None:
@@ -223,7 +233,7 @@ class Session:
                     self.outcomes[position] = replace(outcome, result=result)
                     self.publisher.publish(result, outcome.run.name)
         with suppress(UserError):  # a full disk, which ended the command
-            self.ledger.write(self._record(STOPPED, self.publisher.under))
+            self.ledger.write(self._record(STOPPED))
         messages.say_lost(self.outcomes)
         if missing := self._close("KILLED"):
             print(f"warning: {missing}", file=sys.stderr)
@@ -231,7 +241,7 @@ class Session:
     def end(self) -> None:
         """Write the sweep's record and the folder of results, and print the last lines."""
         missing = self._close("FAILED" if any(outcome.failed for outcome in self.outcomes) else "FINISHED")
-        sweep = self._record(ENDED, self.publisher.under)
+        sweep = self._record(ENDED)
         if self.single and not (sweep.lost or sweep.tags or sweep.note):
             self.ledger.remove(self.id)  # the folder of a single run that finished says it all
         else:
@@ -249,14 +259,14 @@ class Session:
         terminal.show("sending results to MLflow")
         return self.publisher.close(status, lost_tags(lost_runs(self.outcomes)))
 
-    def _record(self, status: str, parent: str | None) -> Sweep:
+    def _record(self, status: str) -> Sweep:
         """The sweep as it stands; a run without a result was interrupted, if no later record follows."""
         return Sweep(
             name=self.question,
             keys=list(dict.fromkeys(outcome.key for outcome in self.outcomes if outcome.result is not None)),
             winner=self.best.key if self.best else None,
             lost=lost_runs(self.outcomes),
-            parent_run_id=parent,
+            parent_run_id=self.publisher.under,
             seconds=time.monotonic() - self.started,
             id=self.id,
             status=status,

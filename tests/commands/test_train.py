@@ -318,12 +318,6 @@ def test_a_part_of_it_is_known_too(swept: tuple[Place, Said]) -> None:
     assert [run.name for run in swept[0].runs] == [f"adam-w{width}-d1-s{seed}" for width in (4, 8) for seed in (1, 0)]
 
 
-@pytest.mark.slow
-def test_a_larger_one_trains_what_is_new(swept: tuple[Place, Said]) -> None:
-    said = swept[0].train(*GRID, "seed=0,1,2")
-    assert "12 runs: 8 finished, 4 new; 4 to train" in said.out
-
-
 @pytest.mark.fault("stored result damaged")
 def test_a_damaged_run_is_said_and_trained_again(swept: tuple[Place, Said]) -> None:
     place = swept[0]

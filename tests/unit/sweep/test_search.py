@@ -282,11 +282,6 @@ def test_a_pruned_run_is_no_finished_one_and_a_sweep_trains_it_whole(place: Plac
     assert {run.found for run in found} == {"new"}
 
 
-def test_hyperband_ends_runs_too(place: Place) -> None:
-    place.search("n_trials=30", "pruner=hyperband", "training.epochs=9", "batch=1")
-    assert {trial.state for trial in place.reread().trials} == {TrialState.COMPLETE, TrialState.PRUNED}
-
-
 # --- the space and the words
 
 
