@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.cli import console
+from pipeline.cli import console, terminal
 from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import nearest
 from pipeline.config import rules
@@ -30,6 +30,7 @@ DECIDED = ("sweep", "force", "hydra")
 
 
 def main(argv: Sequence[str]) -> int:
+    terminal.show("loading libraries")
     from pipeline.sweep import search_settings
 
     defaults, ranges = search_settings.declared()
@@ -50,10 +51,12 @@ def main(argv: Sequence[str]) -> int:
         return 0
     study = found.run()
     for line in search_study.lines(study):
-        print(line)
+        terminal.say(line)
     print(f"all trials are in {console.in_checkout(found.folder / search_study.TABLE)}")
     if found.unsent:
         raise found.unsent
+    if study.best:
+        terminal.suggest(found.with_other_seeds(study))
     return 0
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.cli import console
+from pipeline.cli import console, terminal
 from pipeline.cli.errors import UserError
 from pipeline.config import commandline, rules
 from pipeline.config.compose import ConfigurationError
@@ -38,14 +38,19 @@ def main(argv: Sequence[str]) -> int:
             raise UserError(f"{word}: decided by this command; {expected}")
     if problems := commandline.check(shared, False):
         raise ConfigurationError(problems)
+    terminal.show("composing")
     search = tuning.Search(tuning.Budget.of(values), shared)
     if search.settings["plan"]:
         print("\n".join(search.preview()))
         return 0
     tunings = search.run()
+    terminal.show("drawing")
     from pipeline.report import tuned  # matplotlib, which takes a second
 
-    print("\n".join(tuned.write(tunings, console.PROJECT / values["out"])))
+    lines = tuned.write(tunings, console.PROJECT / values["out"])
+    terminal.clear()
+    print("\n".join(lines))
+    terminal.suggest("make ui")
     if search.unsent:
         raise search.unsent
     return 0
