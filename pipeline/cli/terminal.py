@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+BAR = 20
+"""Its columns."""
+
 _shown: list[Any] = []
 """The bar of this process, if it is shown: rich's, whose only task has the number 0."""
 
@@ -19,22 +22,22 @@ def show(what: str, done: float = 0, total: float | None = None, count: str = ""
     if not sys.stdout.isatty():
         return
     if not _shown:
-        _shown.append(_started(what))
-    _shown[0].update(0, description=what, completed=done, total=total, count=count)
+        _shown.append(_started())
+    # At the end there is room for the `^C` of a terminal: in the next line, it would leave this one behind.
+    room = shutil.get_terminal_size().columns - len(count) - BAR - 6
+    what = what if len(what) <= room else f"{what[: max(room - 1, 0)]}…"
+    _shown[0].update(0, description=what, completed=done, total=total, count=count, refresh=total is None)
 
 
-def _started(what: str) -> Any:
+def _started() -> Any:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
-    from rich.table import Column
 
-    the_rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")
-    text = TextColumn("{task.description}", markup=False, table_column=the_rest)
     # What is printed meanwhile stands above the bar, as long as it is: a command is copied whole.
     console = Console(soft_wrap=True, highlight=False)
-    count = TextColumn("{task.fields[count]}")
-    progress = Progress(count, BarColumn(20), text, console=console, transient=True, expand=True, refresh_per_second=4)
-    progress.add_task(what, total=None, count="")
+    count, text = TextColumn("{task.fields[count]}"), TextColumn("{task.description}", markup=False)
+    progress = Progress(count, BarColumn(BAR), text, console=console, transient=True, refresh_per_second=4)
+    progress.add_task("", total=None, count="")
     progress.start()
     console.show_cursor(True)  # rich hides it, and a process that is killed would leave it hidden
     return progress
