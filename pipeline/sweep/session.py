@@ -21,7 +21,7 @@ from pipeline.storage.sweeps import ENDED, RUNNING, STOPPED, Ledger, Sweep, lost
 from pipeline.sweep import disk_space, messages
 from pipeline.sweep.executors.processes import for_cores, for_gpus
 from pipeline.sweep.executors.shards import Shards
-from pipeline.sweep.executors.this_process import Prune, ThisProcess, never
+from pipeline.sweep.executors.this_process import Prune, ThisProcess
 from pipeline.sweep.outcome import Outcome, best_of, lost_runs, without_weights
 from pipeline.sweep.plan import Plan, PlannedRun, from_project, look_up, store_root, to_train, total_memory
 from pipeline.sweep.pool import Pool, on_this_machine
@@ -169,7 +169,7 @@ class Session:
             self.publisher.show(run, point.epoch, point.metrics)
 
         prune = self.batches.prune if self.batches else None
-        this_process = ThisProcess(self.store, self.progress.begin, on_epoch, prune or never)
+        this_process = ThisProcess(self.store, self.progress.begin, on_epoch, prune)
         elsewhere = self._elsewhere() if prune is None else None
         if self.single and elsewhere is None:
             self.publisher.show(self.new[0])

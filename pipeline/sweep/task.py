@@ -67,7 +67,7 @@ class TrainTask:
         settings = configs[0]
         plan = make_plan(configs, overrides, pool)
         if settings["plan"]:
-            from pipeline.sweep.preview import show_plan
+            from pipeline.sweep.estimate import show_plan
 
             show_plan(plan, settings, pool)
             return

@@ -25,10 +25,6 @@ Prune = Callable[[PlannedRun, Epoch], bool]
 """Whether a run ends after this point of its curve; see `pipeline.training.outcome.Prune`."""
 
 
-def never(run: PlannedRun, point: Epoch) -> bool:
-    return False
-
-
 class ThisProcess:
     """An executor whose results are complete but not on disk. It calls `on_start` when libraries are loaded.
 
@@ -40,7 +36,7 @@ class ThisProcess:
         store: RunStore | None = None,
         on_start: Callable[[], None] = lambda: None,
         on_epoch: Callable[[PlannedRun, Epoch], None] = lambda run, epoch: None,
-        prune: Prune = never,
+        prune: Prune | None = None,
     ) -> None:
         self.store, self.on_start, self.on_epoch, self.prune = store, on_start, on_epoch, prune
 
@@ -77,7 +73,7 @@ class ThisProcess:
         return checkpoints
 
     def _ends(self, runs: Sequence[PlannedRun], point: Epoch) -> bool:
-        return self.prune(runs[point.index], point)
+        return self.prune is not None and self.prune(runs[point.index], point)
 
 
 def complete(run: PlannedRun, result: RunResult, numerics_class: str) -> RunResult:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.config.run_config import RunConfig
-from pipeline.sweep import changes, estimate, preview
+from pipeline.sweep import changes, estimate
 from tests.support.factory import make_job, seeded
 from tests.support.factory import stored as result
 
@@ -55,5 +55,5 @@ def test_a_plan_says_why_stored_runs_do_not_count(
     then = result(sources={"data/idx.py": "1" * 64})
     monkeypatch.setattr(changes.identity, "changed_sources", lambda *_: list(sources))
     other = seeded(5)
-    said = preview.why_new([New(then.job, **identity), New(other.job)], [then])  # type: ignore[list-item]
+    said = estimate.why_new([New(then.job, **identity), New(other.job)], [then])  # type: ignore[list-item]
     assert said == [f"1 of these is stored but cannot count, since this has changed: {why}"]
