@@ -7,7 +7,7 @@ that is refused, since Hydra says what is wrong with it. A test compares both wa
 
 from __future__ import annotations
 
-import copy
+import pickle
 from functools import cache
 
 from hydra.core.config_loader import ConfigLoader
@@ -23,7 +23,8 @@ class Templates:
     def __init__(self, loader: ConfigLoader) -> None:
         self.loader = loader
         self.load_sweep_config = loader.load_sweep_config
-        self.templates: dict[tuple[str, ...], DictConfig] = {}
+        self.templates: dict[tuple[str, ...], bytes] = {}
+        """Pickled, as reading one takes 1.5 ms and copying it 11."""
         self._groups: dict[str, bool] = {}
         parser = OverridesParser.create(config_loader=loader)
         self._parse = cache(parser.parse_override)
@@ -40,8 +41,8 @@ class Templates:
         groups = [override for override in overrides if self._is_group(override.key_or_group, master_config)]
         chosen = tuple(str(override.input_line) for override in groups)
         if chosen not in self.templates:
-            self.templates[chosen] = self.load_sweep_config(master_config, list(chosen))
-        job = copy.deepcopy(self.templates[chosen])
+            self.templates[chosen] = pickle.dumps(self.load_sweep_config(master_config, list(chosen)))
+        job: DictConfig = pickle.loads(self.templates[chosen])  # noqa: S301, our own bytes
         try:
             for override in overrides:
                 if override not in groups:
