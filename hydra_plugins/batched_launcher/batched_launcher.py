@@ -57,18 +57,6 @@ class BatchedSlurmConf:
 for name, options in {"batched": BatchedLauncherConf, "batched_slurm": BatchedSlurmConf}.items():
     ConfigStore.instance().store(group="hydra/launcher", name=name, node=options, provider="batched_launcher")
 
-LEAST = {
-    "shares": 1,
-    "runs_per_share": 1,
-    "cpus_per_share": 1,
-    "gpus_per_share": 0,
-    "timeout_min": 1,
-    "at_once": 0,
-    "poll_seconds": 0.1,
-    "mem_gb": 0.1,
-    "signal_seconds": 1,
-}
-
 
 class BatchedLauncher(Launcher):
     """Calls the task's method `batch` once for all jobs, instead of the task for each."""
@@ -102,11 +90,4 @@ class BatchedSlurmLauncher(BatchedLauncher):
         """What starts the shards. Raises UserError if it cannot do so here."""
         from pipeline.sweep.executors.slurm import Slurm
 
-        problems = [
-            f"hydra.launcher.{name}={self.options[name]}: expected at least {least}"
-            for name, least in LEAST.items()
-            if self.options[name] is not None and self.options[name] < least
-        ]
-        if problems:
-            raise HydraException("; ".join(problems))
         return Slurm(self.options)

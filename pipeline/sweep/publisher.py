@@ -25,7 +25,7 @@ from pipeline.training.result import RunResult
 RETRY_SECONDS = 5.0
 """Between two tries of what was not taken."""
 WRITE_SECONDS = 5.0
-"""Between two writes of runs in training; a run that takes less is written once, when it ends."""
+"""Between two writes of runs in training."""
 ELSEWHERE = "runs.of_other_sweeps"
 """A sweep's tag with the ids of its runs that another sweep trained first, and that stand under that sweep."""
 
@@ -35,8 +35,6 @@ class _Training:
     """A run in training, and its points that are not in the store."""
 
     run: PlannedRun
-    since: float
-    """By the monotonic clock; long ago for a run that is shown at once."""
     begun: datetime = field(default_factory=lambda: datetime.now(UTC))
     points: list[Point] = field(default_factory=list)
 
@@ -118,22 +116,16 @@ class Publisher:
         self._put(task)
 
     def show(self, run: PlannedRun, epoch: int = 0, metrics: Mapping[str, float] | None = None) -> None:
-        """Show the start of a run, or an epoch of it.
-
-        It is RUNNING in the store from its start, if that is shown, or else when it has trained for a while.
-        """
+        """Show the start of a run, or an epoch of it: it is RUNNING in the store from the next write on."""
         now, at = time.monotonic(), int(time.time() * 1000)
-        training = self._training.setdefault(run.key, _Training(run, now if epoch else now - WRITE_SECONDS))
+        training = self._training.setdefault(run.key, _Training(run))
         finite = {name: value for name, value in (metrics or {}).items() if math.isfinite(value)}
         training.points += [Point(name, value, epoch, at) for name, value in finite.items()]
-        if now - training.since < WRITE_SECONDS or now - self._written < WRITE_SECONDS or self._writing:
+        if now - self._written < WRITE_SECONDS or self._writing:
             return
         self._written, self._writing = now, True
-        due = []
-        for other in list(self._training.values()):
-            if now - other.since >= WRITE_SECONDS:
-                due.append(other)
-                self._training[other.run.key] = replace(other, points=[])
+        due = list(self._training.values())
+        self._training |= {other.run.key: replace(other, points=[]) for other in due}
         self._put(lambda: self._write(due))
 
     def _write(self, due: Sequence[_Training]) -> None:

@@ -91,7 +91,6 @@ def test_a_worker_ends_with_the_command_that_started_it(tmp_path: Path, processe
 @pytest.mark.parametrize(
     ("word", "expected"),
     [
-        ("hydra.launcher.cpus_per_share=0", "hydra.launcher.cpus_per_share=0: expected at least 1"),
         ("hydra.launcher.runs_per_share=many", "runs_per_share"),
         ("hydra.launcher.partitoin=main", "partitoin"),
     ],
