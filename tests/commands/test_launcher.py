@@ -43,10 +43,7 @@ CONFIG = {
 }
 
 
-@pytest.fixture(autouse=True)
-def alone() -> Iterator[None]:
-    with as_before():
-        yield
+pytestmark = pytest.mark.usefixtures("hydra_as_before")
 
 
 @dataclass

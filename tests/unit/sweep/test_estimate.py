@@ -13,7 +13,6 @@ from pipeline.storage.store import RunStore
 from pipeline.sweep import changes, estimate, recipes
 from tests.support.factory import make_job, seeded
 from tests.support.factory import stored as result
-from tests.unit.training.command import as_before
 
 
 def work(**changes: Any) -> float:
@@ -66,14 +65,14 @@ def test_a_plan_says_why_stored_runs_do_not_count(
 # --- recipes, with as many seeds as there is time for
 
 
+@pytest.mark.usefixtures("hydra_as_before")
 def test_seeds_are_as_many_as_there_is_time_for(
     processed: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(recipes, "sweep_seconds", lambda new, each: 10.0 * len(new))
     row = Row("x", "source", ("experiment=book", "dataset=digits"), "test accuracy", low=0, high=1)
     store = RunStore(tmp_path / "runs")
-    with as_before():
-        some = recipes.planned(row, str(processed), 10)
+    some = recipes.planned(row, str(processed), 10)
     assert [one.job.seed for one in some] == list(range(10))
     assert recipes.affordable(some, 10, 1000, store) == (10, 100.0)
     assert recipes.affordable(some, 10, 55, store) == (5, 50.0)

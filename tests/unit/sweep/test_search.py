@@ -28,16 +28,12 @@ from pipeline.sweep.search_study import Study
 from pipeline.training import trainer
 from pipeline.training.outcome import Run
 from pipeline.training.splits import Split
-from tests.unit.training.command import as_before
 
 RATE = "optimizer.learning_rate=tag(log,interval(1e-4,1e-1))"
 SPACE = [RATE, "model.width=tag(log,interval(4,64))", "model.dropout=interval(0,0.5)"]
 
 
-@pytest.fixture(autouse=True)
-def _hydra_as_before() -> Iterator[None]:
-    with as_before():
-        yield
+pytestmark = pytest.mark.usefixtures("hydra_as_before")
 
 
 def accuracy(job: RunConfig, epoch: int) -> float:

@@ -1,4 +1,4 @@
-"""Shards of a sweep: how runs are divided, what a worker makes of its shard, how the command waits. On Slurm: tests/system/test_slurm.py."""
+"""Shards of a sweep: how runs are divided, what a worker makes of its shard, how the command waits. Slurm: test_slurm.py."""
 
 from __future__ import annotations
 

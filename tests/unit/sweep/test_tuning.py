@@ -14,16 +14,12 @@ from pipeline.sweep.plan import PlannedRun
 from pipeline.tracking import TrackingUnavailable
 from pipeline.training.result import FAILED, FINISHED, RunResult
 from tests.support.factory import stored as result
-from tests.unit.training.command import as_before
 
 BUDGET = {"optimizers": "adam", "decades": "-1,0,1", "step": "5", "rates": "4"}
 BUDGET |= {"choosing_seeds": "2", "final_seeds": "2"}
 
 
-@pytest.fixture(autouse=True)
-def _hydra_as_before() -> Iterator[None]:
-    with as_before():
-        yield
+pytestmark = pytest.mark.usefixtures("hydra_as_before")
 
 
 @pytest.fixture
