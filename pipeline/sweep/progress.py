@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from pipeline.cli import terminal
 from pipeline.cli.formatting import duration, percent
+from pipeline.config.run_config import RunConfig
 from pipeline.sweep import estimate
 from pipeline.sweep.messages import summary
 from pipeline.sweep.plan import PlannedRun
@@ -20,13 +21,12 @@ REDRAW_SECONDS = 0.2
 
 @dataclass
 class Open:
-    """A run that has not ended."""
+    """Runs of one configuration that have not ended."""
 
-    run: PlannedRun
+    job: RunConfig
     work: float
     """Of an epoch."""
-    epoch: int = 0
-    """The last one that was shown; none is of runs that other processes train."""
+    count: int = 0
 
 
 class Progress:
@@ -37,6 +37,9 @@ class Progress:
         self.needed: dict[str, list[float]] = {}
         """Epochs that finished runs trained, by configuration."""
         self._open: dict[str, Open] = {}
+        """By configuration: there may be ten thousand runs, and these are summed up some times a second."""
+        self._training: dict[str, tuple[Open, int]] = {}
+        """Of each run in training the last epoch that was shown: of none that another process trains."""
         self._work_done, self._started, self._drawn = 0.0, time.monotonic(), 0.0
 
     def know(self, result: RunResult) -> None:
@@ -47,7 +50,8 @@ class Progress:
     def add(self, runs: Sequence[PlannedRun], ended: int = 0) -> None:
         """Runs that train next; so many of the total have `ended`."""
         self.ended = ended
-        self._open |= {run.key: Open(run, estimate.work_of(run)) for run in runs}
+        for run in runs:
+            self._open.setdefault(run.job.configuration, Open(run.job, estimate.work_of(run))).count += 1
         if not sys.stdout.isatty() and self.total > 1 and not self.ended:
             print("loading libraries and compiling; then a line for each run", flush=True)
         self._draw("loading libraries and compiling")
@@ -62,20 +66,24 @@ class Progress:
         """`3:20 min left`, by the pace so far; empty before the first epoch and after the last."""
         if not self._work_done or not (ahead := self._work_ahead()):
             return ""
-        most = "at most " * any(estimate.may_end_sooner(each.run.job, self.needed) for each in self._open.values())
+        open_ = [each for each in self._open.values() if each.count]
+        most = "at most " * any(estimate.may_end_sooner(each.job, self.needed) for each in open_)
         return f"{most}{duration((time.monotonic() - self._started) * ahead / self._work_done)} left"
 
     def _work_ahead(self) -> float:
         """That of the runs that are not known yet is taken to be like that of the others."""
-        ahead = sum(
-            max(estimate.epochs(each.run.job, self.needed) - each.epoch, 1) * each.work for each in self._open.values()
-        )
-        return ahead * (self.total - self.ended) / max(len(self._open), 1)
+        if not (count := sum(each.count for each in self._open.values())):
+            return 0.0
+        ahead = sum(each.count * self._epochs(each) * each.work for each in self._open.values())
+        ahead -= sum(min(epoch, self._epochs(each) - 1) * each.work for each, epoch in self._training.values())
+        return ahead * (self.total - self.ended) / count
+
+    def _epochs(self, each: Open) -> float:
+        return estimate.epochs(each.job, self.needed)
 
     def epoch(self, run: PlannedRun, point: Epoch) -> None:
-        each = self._open[run.key]
-        self._work_done += (point.epoch - each.epoch) * each.work
-        each.epoch = point.epoch
+        each = self._shown(run, point.epoch)
+        self._training[run.key] = each, point.epoch
         metrics, place = point.metrics, f"epoch {point.epoch}/{run.job.training.epochs}"
         name, key = ("validation", "val/accuracy") if "val/accuracy" in metrics else ("test", "test/accuracy")
         held_out = f"{name} {percent(metrics[key])}"
@@ -89,8 +97,8 @@ class Progress:
             self._draw(f"{run.name}, {place}, {held_out}")
 
     def done(self, run: PlannedRun, result: RunResult) -> None:
-        each = self._open.pop(run.key)
-        self._work_done += (estimate.trained(result) - each.epoch) * each.work
+        self._shown(run, estimate.trained(result)).count -= 1
+        self._training.pop(run.key, None)
         self.ended += 1
         self.know(result)
         if self.total == 1:
@@ -102,6 +110,13 @@ class Progress:
         elif not result.finished:
             print(line, flush=True)
         self._draw(run.name)
+
+    def _shown(self, run: PlannedRun, epoch: float) -> Open:
+        """Count what the run has trained since it was shown last."""
+        each = self._open[run.job.configuration]
+        before = self._training[run.key][1] if run.key in self._training else 0
+        self._work_done += (epoch - before) * each.work
+        return each
 
     def _draw(self, now: str) -> None:
         self._drawn = time.monotonic()
