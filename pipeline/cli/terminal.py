@@ -26,7 +26,8 @@ def show(what: str, done: float = 0, total: float | None = None, count: str = ""
     # At the end there is room for the `^C` of a terminal: in the next line, it would leave this one behind.
     room = shutil.get_terminal_size().columns - len(count) - BAR - 6
     what = what if len(what) <= room else f"{what[: max(room - 1, 0)]}…"
-    _shown[0].update(0, description=what, completed=done, total=total, count=count, refresh=total is None)
+    _shown[0].tasks[0].total = total  # None given to `update` would leave it as it was
+    _shown[0].update(0, description=what, completed=done, count=count, refresh=total is None)
 
 
 def _started() -> Any:

@@ -105,8 +105,7 @@ class Progress:
             return
         line = summary(result, run.name)
         if not sys.stdout.isatty():
-            left = f", {self.left}" if self.left else ""
-            print(f"[{self.ended}/{self.total}] {line}{left}", flush=True)
+            print(", ".join(filter(None, (f"[{self.ended}/{self.total}] {line}", self.left))), flush=True)
         elif not result.finished:
             print(line, flush=True)
         self._draw(run.name)
@@ -119,6 +118,8 @@ class Progress:
         return each
 
     def _draw(self, now: str) -> None:
+        if not sys.stdout.isatty():
+            return
         self._drawn = time.monotonic()
         total = self._work_done + self._work_ahead() if self._work_done else None
         count = f"{self.ended}/{self.total} runs" if self.total > 1 else ""
