@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from contextlib import closing, redirect_stderr
 from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
+from pipeline.cli import signals
 from pipeline.cli.formatting import plural
 from pipeline.cli.terminal import say
 from pipeline.models import devices
+from pipeline.models.devices import Device
 from pipeline.storage import identity, numerics
 from pipeline.storage.checkpoints import RunCheckpoints
 from pipeline.storage.store import RunStore
@@ -47,7 +51,7 @@ class ThisProcess:
             groups.setdefault((run.device, run.job.dataset), []).append(run)
         for (device, dataset), group in groups.items():
             data = split(group[0].arrays, dataset)
-            devices.start(device)
+            start(device)
             # The digest of a fixed training on this machine and device: which machines compute alike.
             computes = numerics.numerics_class(device)
             self.on_start()
@@ -74,6 +78,19 @@ class ThisProcess:
 
     def _ends(self, runs: Sequence[PlannedRun], point: Epoch) -> bool:
         return self.prune is not None and self.prune(runs[point.index], point)
+
+
+def start(device: Device) -> None:
+    """Load what trains on the device. What native code says meanwhile is shown if that fails, but not if a person stops it."""
+    held = io.StringIO()
+    try:
+        with redirect_stderr(held), signals.errors_of_stopping():
+            devices.start(device)
+    except KeyboardInterrupt:
+        held = io.StringIO()
+        raise
+    finally:
+        sys.stderr.write(held.getvalue())
 
 
 def complete(run: PlannedRun, result: RunResult, numerics_class: str) -> RunResult:
