@@ -126,6 +126,8 @@ class Search:
                 if line := rules.complaint(f"decades: the rate of {name}", rate, RATE):
                     raise UserError(line)
         self.tried: dict[str, dict[float, list[RunResult]]] = {name: {} for name in self.bases}
+        self.round = 0
+        """Of runs that train together: the first rates, each further one, the final seeds."""
         self.unsent: UserError | None = None
         """Why MLflow lacks some of the runs, if it does. They are all on disk."""
 
@@ -158,6 +160,7 @@ class Search:
 
     def train(self, places: Sequence[tuple[str, float]], seeds: range) -> list[list[RunResult]]:
         """The results of each optimizer and decade. Trains and publishes what is new. Raises RunsLost if a run failed."""
+        self.round += 1
         runs = [self.bases[name].run(decade, seed) for name, decade in places for seed in seeds]
         found = self._results(tuple(runs))
         complete = [result for result in found if result is not None and result.status != FAILED]
@@ -173,6 +176,8 @@ class Search:
         address = resolve(self.settings["tracking"]["kind"], self.settings["tracking"]["uri"])
         unpublished = address.kind != NONE and self.store.unpublished([run.key for run in plan], address.name)
         if not all(results) or unpublished:
+            rounds = self.budget.rates - len(self.budget.decades) + 2
+            print(f"round {self.round} of {rounds}", flush=True)
             try:
                 for position, outcome in train(plan, self.settings):
                     results[position] = outcome.result
