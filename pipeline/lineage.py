@@ -1,68 +1,88 @@
-"""Where a run came from, and whether everything that it needs is still there.
+"""Where a run came from, and whether its data and code are those that are here: python -m pipeline.lineage RUN
 
-    python -m pipeline.lineage RUN
-    python -m pipeline.lineage --check
-
-RUN is a key (or its first letters), the id of an MLflow run, a run's name or its folder. --check looks for broken links of
-all runs and ends with status 3 where it finds some.
+RUN is a key (or its first letters), the id of an MLflow run, a run's name or its folder.
 """
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.cli import console, terminal
-from pipeline.cli.errors import RunsLost, UserError, shown_line
-from pipeline.cli.formatting import plural
-from pipeline.storage import lineage
-from pipeline.storage.find import beginning, find_run
+from pipeline.cli import console
+from pipeline.cli.errors import UserError, shown_line
+from pipeline.data.arrays import META
+from pipeline.storage import identity
+from pipeline.storage.find import find_run
 from pipeline.storage.store import RunStore
-from pipeline.tracking import Tracker, open_tracker
+from pipeline.storage.sweeps import SWEEP, Ledger, Sweep
 from pipeline.tracking.address import home
+from pipeline.training.result import RunResult
 
-DEFAULTS = {"data": "data/processed", "runs": "runs", "tracking": "sqlite"}
+DEFAULTS = {"data": "data/processed", "runs": "runs"}
 
 
 def main(argv: Sequence[str]) -> int:
-    words, named = console.positional([word for word in argv if word != "--check"])
+    words, named = console.positional(argv)
     options = console.words(named, DEFAULTS, __doc__ or "")
+    if len(words) != 1:
+        raise UserError("expected one RUN; --help says what it is")
     store, data = RunStore(home() / options["runs"]), console.PROJECT / options["data"]
-    if "--check" in argv:
-        check(store, data, open_tracker(options["tracking"]))
-    elif len(words) == 1:
-        print("\n".join(lineage.of_run(find_run(words[0], store), store, data)))
-    else:
-        raise UserError("expected one RUN, or --check; --help says what they are")
+    print("\n".join(of_run(find_run(words[0], store), store, data)))
     return 0
 
 
-def check(store: RunStore, data: Path, tracker: Tracker) -> None:
-    """Print every link that leads nowhere. Raises RunsLost (status 3) if there is one."""
-    terminal.show("reading runs")
-    runs = len(store.keys())
-    broken, others = lineage.broken_links(store, data)
-    broken += unpublished(store, tracker)
-    if others:
-        print(f"{len(others)} of {plural(runs, 'run')} cannot be looked at, such as {shown_line(others[0])}")
-    for line in broken:
-        print(shown_line(line))
-    if broken:
-        raise RunsLost(f"{plural(len(broken), 'broken link')}, each named above")
-    print(f"{plural(runs, 'run')}: no broken link")
-
-
-def unpublished(store: RunStore, tracker: Tracker) -> list[str]:
-    """A line for each run that is noted as published and is not in MLflow."""
-    there = tracker.published_keys()
-    if there is None:
-        return []
-    noted = {key: store.published(key, tracker.address.name).get("run_id") for key in dict.fromkeys(store.keys())}
-    return [
-        f"{beginning(key)}: its MLflow run {run_id} is not in the store"
-        for key, run_id in noted.items()
-        if run_id and run_id not in there
+def of_run(result: RunResult, store: RunStore, data: Path) -> list[str]:
+    """A run's origins and whereabouts, a line each."""
+    known = result.environment
+    lock, commit = known.get("lock", ""), known.get("git_commit", "no commit known")
+    same_lock = "as here" if lock == identity.environment().get("lock") else "another one than here"
+    experiment = known.get("dvc_experiment")
+    labelled = [
+        ("key", result.key),
+        ("data", f"{result.identity['data']} ({result.job.dataset.name}; {state_of_data(result, data)})"),
+        ("code", f"{result.identity['source']} ({state_of_code(result)})"),
+        ("git", f"{commit}{', and what uncommitted.diff in its folder adds' if result.patch else ''}"),
+        *([("experiment", f"{experiment} (dvc exp show)")] if experiment else []),
+        ("packages", f"requirements.lock {lock[:16]} ({same_lock})"),
+        ("machine", f"{known.get('cpu', 'unknown')}, numerics class {known.get('numerics_class', 'unknown')[:16]}"),
+        ("command", identity.as_typed(known.get("command", "unknown"))),
+        *(("in", place) for place in places(result.key, store)),
     ]
+    head = f"{result.name}, {result.status}, started {result.started}"
+    return [head, *(f"  {label:<10} {text}" for label, text in labelled)]
+
+
+def state_of_data(result: RunResult, data: Path) -> str:
+    folder = data / result.job.dataset.name
+    try:
+        here = str(json.loads((folder / META).read_text(encoding="utf-8"))["digest"])
+    except (OSError, ValueError, KeyError):
+        return f"not in {console.in_checkout(folder)}"
+    same = here == result.identity["data"]
+    return f"in {console.in_checkout(folder)}" if same else f"{console.in_checkout(folder)} has other data: {here[:12]}"
+
+
+def state_of_code(result: RunResult) -> str:
+    names = identity.changed_sources(result.sources, result.identity["numerics"], result.job.own_code)
+    return (
+        f"differs here in {', '.join(names[:4])}{' …' if len(names) > 4 else ''}" if names else "the code that is here"
+    )
+
+
+def places(key: str, store: RunStore) -> list[str]:
+    """Every folder and record that has the run."""
+    found = [console.in_checkout(store.folder(key))] if key in store else []
+    for path in sorted((console.PROJECT / "results").glob(f"*/{SWEEP}")):
+        try:
+            sweep = Sweep.read(path.parent)
+        except UserError as error:
+            print(f"warning: left out: {shown_line(str(error))}", file=sys.stderr)
+        else:
+            found += [f"results/{path.parent.name} ({sweep.name})"] if key in sweep.keys else []
+    found += [f"sweep {sweep.id[:8]} ({sweep.name})" for sweep in Ledger(store) if key in sweep.keys]
+    return found + [f"MLflow {ids.get('store', '')} as {ids.get('run_id')}" for ids in store.published_ids(key)]
 
 
 if __name__ == "__main__":

@@ -18,11 +18,10 @@ from dataclasses import replace
 from pipeline.cli import console
 from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import duration
-from pipeline.config import published_rows, rules
-from pipeline.config.published_rows import Row
+from pipeline.config import rules
 from pipeline.report.prose.published import trained_on
 from pipeline.statistics import published
-from pipeline.statistics.published import Found
+from pipeline.statistics.published import Found, Row
 from pipeline.storage.find import beginning
 from pipeline.storage.store import RunStore
 from pipeline.sweep import recipes
@@ -37,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
     values = console.words(argv, DEFAULTS, __doc__ or "")
     minutes = rules.parsed("minutes", values["minutes"], rules.number(0, 1e6))
     seeds = rules.parsed("seeds", values["seeds"], rules.integer(1, 1000))
-    rows, data, store = published_rows.rows(), values["data"], RunStore(home() / "runs")
+    rows, data, store = published.rows(), values["data"], RunStore(home() / "runs")
     only = [word for word in values["only"].split(",") if word]
     for word in only:
         rules.parsed("only", word, rules.choice(row.id for row in rows))

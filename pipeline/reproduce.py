@@ -13,16 +13,15 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from pipeline.cli import console
 from pipeline.cli.errors import UserError
-from pipeline.storage import identity
+from pipeline.config.names import whole_names
 from pipeline.storage.find import find_run
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import find_sweep, readable
-from pipeline.sweep.reproduction import Reproduction, Verdict, reproduce
+from pipeline.sweep.reproduction import Verdict, reproduce
 from pipeline.tracking import Tracker, open_tracker
 from pipeline.tracking.address import home
 from pipeline.training.result import FAILED, RunResult
@@ -47,9 +46,9 @@ def main(argv: Sequence[str]) -> int:
     if not (results := [result for result in asked if result.status != FAILED]):
         raise UserError("nothing to reproduce: no run has numbers that this release can read")
     found = reproduce(results, console.PROJECT / options["data"], store)
+    called = whole_names([*(run.job for run in store.records()), *(result.job for result in results)])
     for reproduction in found:
-        print("\n".join(reproduction.lines(brief=len(found) > 1)))
-        _note(reproduction, store, tracker)
+        print("\n".join(reproduction.lines(called[reproduction.then.job], brief=len(found) > 1)))
     counts = Counter(reproduction.verdict for reproduction in found)
     if len(found) > 1:
         print(", ".join(f"{counts[verdict]} {verdict}" for verdict in STATUSES if counts[verdict]))
@@ -80,18 +79,6 @@ def _find(word: str, store: RunStore, tracker: Tracker) -> RunResult:
         if recorded is None:
             raise
         return recorded
-
-
-def _note(reproduction: Reproduction, store: RunStore, tracker: Tracker) -> None:
-    """Tag the run in MLflow, if it is there, with the verdict. The run folder stays as it was made."""
-    run_id = store.published(reproduction.then.key, tracker.address.name).get("run_id")
-    if not run_id or reproduction.verdict == Verdict.IMPOSSIBLE:
-        return
-    verdict = f"{reproduction.verdict}, {datetime.now(UTC).isoformat(timespec='seconds')}, on {identity.machine()}"
-    try:
-        tracker.set_tags(run_id, {"reproduced": verdict})
-    except UserError as error:
-        print(f"warning: the verdict is not in MLflow ({error})")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from pipeline.cli import console, terminal
 from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import nearest
-from pipeline.config import rules
+from pipeline.config import commandline, rules
 
 DECIDED = ("sweep", "force", "hydra")
 """Words of `pipeline.train` that this command decides itself."""
@@ -34,12 +34,9 @@ def main(argv: Sequence[str]) -> int:
     from pipeline.sweep import search_settings
 
     defaults, ranges = search_settings.declared()
-    own, shared = console.own_and_shared(argv, defaults)
+    own, shared = commandline.own_and_shared(argv, defaults, DECIDED)
     settings = search_settings.SearchSettings.of(console.words(own, defaults, __doc__ or ""))
-    for word in shared:
-        key = word.partition("=")[0]
-        if key.partition(".")[0] in DECIDED:
-            raise UserError(f"{word}: decided by this command; expected a range, or a word that holds for every trial")
+    for key in (word.partition("=")[0] for word in shared):
         if rules.rule_for(key) is None and key not in rules.GROUPS and (near := nearest(key, defaults)):
             raise UserError(f"{key}: no such key{near}")
 

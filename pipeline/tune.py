@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.cli import console, terminal
-from pipeline.cli.errors import UserError
 from pipeline.config import commandline, rules
 from pipeline.config.compose import ConfigurationError
 from pipeline.sweep import tuning
@@ -30,12 +29,8 @@ DECIDED = ("optimizer", "seed", "sweep", "question", "force")
 
 def main(argv: Sequence[str]) -> int:
     defaults = {key: str(value) for key, value in rules.content(".", "tune").items()} | {"out": "reports"}
-    own, shared = console.own_and_shared(argv, defaults)
+    own, shared = commandline.own_and_shared(argv, defaults, DECIDED)
     values = console.words(own, defaults, __doc__ or "")
-    for word in shared:
-        if word.partition("=")[0].partition(".")[0] in DECIDED:
-            expected = f"expected {', '.join(defaults)}, or a word that holds for every run"
-            raise UserError(f"{word}: decided by this command; {expected}")
     if problems := commandline.check(shared, False):
         raise ConfigurationError(problems)
     terminal.show("composing")

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,12 +49,6 @@ def positional(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """The words of `argv` that are no `key=value` and no option, and the others. A path may have a `=` in it."""
     named = [word for word in argv if word.startswith("-") or ("=" in word and not Path(word).exists())]
     return [word for word in argv if word not in named], named
-
-
-def own_and_shared(argv: Sequence[str], own: Collection[str]) -> tuple[list[str], list[str]]:
-    """The words of a command with the keys `own`, and those `key=value` that it hands on to all its runs."""
-    shared = [word for word in argv if "=" in word and not word.startswith("-") and word.partition("=")[0] not in own]
-    return [word for word in argv if word not in shared], shared
 
 
 def take_option(words: list[str], name: str, expected: str) -> str:

@@ -6,7 +6,7 @@ lets through values that cannot train. Everything that is wrong is said at once,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import islice
 from typing import Any
 
@@ -14,6 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, QuotedString, RangeSweep
 from hydra.errors import HydraException
 
+from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import nearest
 from pipeline.config import rules
 
@@ -56,6 +57,22 @@ def options_and_words(argv: Sequence[str]) -> tuple[list[str], list[str]]:
         (options if word.startswith("-") or before in VALUED else found).append(word)
         before = word
     return options, found
+
+
+def own_and_shared(
+    argv: Sequence[str], own_keys: Collection[str], decided: Collection[str]
+) -> tuple[list[str], list[str]]:
+    """The words of a command that trains many runs, and those of `pipeline.train` that hold for every run.
+
+    Raises UserError for one of the groups and keys `decided`, which the command sets itself.
+    """
+    own = [word for word in argv if word.partition("=")[0] in own_keys or word.startswith("-") or "=" not in word]
+    shared = [word for word in argv if word not in own]
+    for word in shared:
+        if word.partition("=")[0].partition(".")[0] in decided:
+            expected = f"expected {', '.join(own_keys)}, or a word that holds for every run"
+            raise UserError(f"{word}: decided by this command; {expected}")
+    return own, shared
 
 
 def is_multirun(argv: Sequence[str]) -> bool:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.cli.errors import UserError
-from pipeline.cli.formatting import nearest
 from pipeline.config import rules
-from pipeline.config import run_config as j
 from pipeline.config.hydra_version import VERSION_BASE, register_resolver
+from pipeline.config.run_config import RunConfig
 from pipeline.config.settings import meanings
 from pipeline.config.values import WITH_DECAY, WITH_STDDEV
 
@@ -44,7 +42,7 @@ def described(_root_: DictConfig) -> str:
     values: Any = OmegaConf.to_container(_root_)  # unresolved: parts of Hydra's own have no value yet
     values["dataset"].pop("source", None)
     in_order = {name: values[name] for name in (*rules.GROUPS, *values) if name in values and name != "hydra"}
-    for key, value in _flatten(in_order).items():
+    for key, value in rules.flattened(in_order).items():
         rule = rules.rule_for(key)
         about = f"Expected: {rule.allowed}." if rule else "Set by the file."
         lines += [f"{key}={rules.shown(value)}", f"  {meaning.get(key, '')} {about}".replace("   ", "  ")]
@@ -89,22 +87,15 @@ def changed(config: DictConfig, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def problems(values: dict[str, Any]) -> list[str]:
     """Every value that is out of its range, unknown key, and combination that cannot train; a line each."""
-    found: list[str] = []
-    flat = _flatten({section: value for section, value in values.items() if section != "hydra"})
+    flat = rules.flattened({section: value for section, value in values.items() if section != "hydra"})
     names = {key: flat.pop(key, None) for key in rules.NAMES}
     for key in ("optimizer.name", "optimizer.class"):
         if not isinstance(names[key], str):
             return [f"{key}={rules.shown(names[key])}: expected a name, which a file of conf/optimizer/ sets"]
     free = ("optimizer.", "model.") if names["model.build"] else ("optimizer.",)
-    known = [key for key in rules.RULES if not key.startswith(free)]
-    for key, value in flat.items():
-        rule = rules.rule_for(key)
-        if rule is None or not (key in known or key.startswith(free)):
-            found.append(f"{key}: no such key{nearest(key, known)}")
-        elif line := rules.complaint(key, value, rule):
-            found.append(line)
-    found += [f"{key}: missing" for key in (*known, "optimizer.learning_rate") if key not in flat]
-    return found or combination_problems(flat)
+    fixed = {key: rule for key, rule in rules.RULES.items() if not key.startswith(free)}
+    own = {key: rule for key in flat if key.startswith(free) and (rule := rules.rule_for(key))}
+    return rules.problems(flat, fixed | own, [*fixed, "optimizer.learning_rate"]) or combination_problems(flat)
 
 
 def combination_problems(flat: dict[str, Any]) -> list[str]:
@@ -160,7 +151,7 @@ def combination_problems(flat: dict[str, Any]) -> list[str]:
     return found
 
 
-def against_data(job: j.RunConfig, training_samples: int) -> list[str]:
+def against_data(job: RunConfig, training_samples: int) -> list[str]:
     """Sizes that do not fit the data set; a line each."""
     data, batch = job.dataset, job.training.batch_size
     left = training_samples - data.validation_size
@@ -175,50 +166,18 @@ def against_data(job: j.RunConfig, training_samples: int) -> list[str]:
     return []
 
 
-def to_job(values: dict[str, Any]) -> j.RunConfig:
+def to_job(values: dict[str, Any]) -> RunConfig:
     """The RunConfig that a composed configuration (plain values) means. Raises ConfigurationError with all problems."""
     if found := problems(values):
         raise ConfigurationError(found)
-    return j.RunConfig(
-        dataset=j.Dataset(**_section("dataset", j.Dataset, values["dataset"])),
-        model=_model(values["model"]),
-        optimizer=_optimizer(values["optimizer"]),
-        training=j.Training(**_section("training", j.Training, values["training"])),
-        seed=values["seed"],
-    )
+    sections = {section: _typed(section, values[section]) for section in ("dataset", "model", "optimizer", "training")}
+    model = sections["model"]
+    if "build" not in model:
+        layers = (model.pop("width"),) * model.pop("depth")
+        model["hidden"] = model["hidden"] or layers
+    return RunConfig.from_dict({**sections, "seed": values["seed"]})
 
 
-def _model(values: dict[str, Any]) -> j.Model | j.CustomModel:
-    if "build" in values:
-        arguments = {name: value for name, value in values.items() if name not in ("name", "build")}
-        return j.CustomModel(values["name"], values["build"], _arguments("model", arguments))
-    hidden = values["hidden"] if values["hidden"] is not None else [values["width"]] * values["depth"]
-    return j.Model(**_section("model", j.Model, values | {"hidden": hidden}))
-
-
-def _optimizer(values: dict[str, Any]) -> j.Optimizer:
-    hyperparameters = {name: value for name, value in values.items() if name not in ("name", "class")}
-    return j.Optimizer(values["name"], _arguments("optimizer", hyperparameters), values["class"])
-
-
-def _arguments(section: str, values: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
-    return tuple((name, _typed(section, name, value)) for name, value in sorted(values.items()))
-
-
-def _section(section: str, kind: type, values: dict[str, Any]) -> dict[str, Any]:
-    return {field.name: _typed(section, field.name, values[field.name]) for field in fields(kind)}
-
-
-def _typed(section: str, name: str, value: Any) -> Any:
-    rule = rules.rule_for(f"{section}.{name}")
-    return rule.typed(value) if rule else value
-
-
-def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict) and value and f"{prefix}{key}" != "tags":
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+def _typed(section: str, values: dict[str, Any]) -> dict[str, Any]:
+    own = {name: rules.rule_for(f"{section}.{name}") for name in values}
+    return {name: rule.typed(values[name]) if rule else values[name] for name, rule in own.items()}

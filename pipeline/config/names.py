@@ -30,6 +30,14 @@ def names(jobs: Iterable[RunConfig]) -> dict[RunConfig, str]:
     return {job: _with_values(job, [key for key in values if key in swept], values) for job, values in flat.items()}
 
 
+def whole_names(jobs: Iterable[RunConfig]) -> dict[RunConfig, str]:
+    """The name of each job of any plan: the short one, or where it has namesakes the one that tells it from these."""
+    namesakes: dict[str, list[RunConfig]] = {}
+    for job in jobs:
+        namesakes.setdefault(configuration_name(job.name), []).append(job)
+    return {job: name for alike in namesakes.values() for job, name in names(alike).items()}
+
+
 def configuration_name(name: str) -> str:
     """A run's name without its seed."""
     return name.rpartition("-s")[0]
@@ -41,16 +49,9 @@ def is_name(word: str, job: RunConfig) -> bool:
     if not (word.startswith(front) and word.endswith(seed) and len(word) >= len(job.name)):
         return False
     middle = word[len(front) : -len(seed)]
-    return not middle or _is_made_of(middle, [f"-{_value(key, value)}" for key, value in job.flat().items()])
-
-
-def _is_made_of(text: str, parts: list[str]) -> bool:
-    """Whether `text` is some of `parts`, one after the other, each at most once."""
-    return any(
-        text == part
-        or (text.startswith(part) and _is_made_of(text.removeprefix(part), parts[:place] + parts[place + 1 :]))
-        for place, part in enumerate(parts)
-    )
+    for value in sorted((f"-{_value(key, value)}" for key, value in job.flat().items()), key=len, reverse=True):
+        middle = middle.replace(value, "", 1)
+    return not middle
 
 
 def _with_values(job: RunConfig, keys: list[str], values: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -183,6 +183,30 @@ def complaint(key: str, value: Any, rule: Rule) -> str | None:
     if rule.accepts(value):
         return None
     return f"{key}={shown(value)}: expected {rule.allowed}{nearest(shown(value), rule.names)}"
+
+
+def problems(
+    values: Mapping[str, Any], known: Mapping[str, Rule], needed: Iterable[str], prefix: str = ""
+) -> list[str]:
+    """A line for each key that is not `known`, each value that its rule does not allow, and each key that is missing."""
+    found: list[str] = []
+    for key, value in values.items():
+        if rule := known.get(key):
+            found += filter(None, [complaint(f"{prefix}{key}", value, rule)])
+        else:
+            found.append(f"{prefix}{key}: no such key{nearest(key, known)}")
+    return found + [f"{prefix}{key}: missing" for key in needed if key not in values]
+
+
+def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values by their dotted keys; `tags` are one value."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict) and value and f"{prefix}{key}" != "tags":
+            flat |= flattened(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
 
 
 def one_value(key: str, values: Iterable[Any]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.cli.errors import UserError
-from pipeline.data import idx, npz, table
+from pipeline.data import idx, npz
 from pipeline.data.files import shown
 from pipeline.data.mirrors import checked
 from pipeline.data.recorded import with_recorded
@@ -49,6 +49,8 @@ def decode(dataset: DataSet, kept: Mapping[File, bytes], folder: Path) -> Decode
         return _idx(source, content, names)
     if isinstance(source, Npz):
         return npz.decode(source, content[source.file], names[source.file])
+    from pipeline.data import table  # pandas and scikit-learn, 2 s
+
     return table.decode(source, content, names)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, fields, replace
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -172,29 +171,15 @@ def find(name: str) -> DataSet:
     return parse(name, rules.content("dataset", name))
 
 
-@cache
-def declared_classes(name: str) -> int | None:
-    """Number of classes that the file of a data set declares; None where it does not, or where there is no such file."""
-    try:
-        classes = getattr(find(name).source, "classes", None)
-    except UserError:
-        return None
-    return len(classes) if isinstance(classes, tuple) else classes
-
-
 def parse(name: str, values: dict[str, Any]) -> DataSet:
     """The data set that the values of `conf/dataset/NAME.yaml` declare. Raises UserError."""
     problems: list[str] = []
-    own = {key: value for key, value in values.items() if key not in ("source", "defaults")}
-    if own.pop("name", name) != name:
-        problems.append(f"name={rules.shown(values['name'])}: expected {name}, as the file is called")
+    own = {key: value for key, value in values.items() if key not in ("name", "source", "defaults")}
+    if values.get("name") != name:
+        problems.append(f"name={rules.shown(values.get('name'))}: expected {name}, as the file is called")
     source = values.get("source")
-    known = [key.removeprefix("dataset.") for key in rules.RULES if key.startswith("dataset.")]
-    for key, value in own.items():
-        rule = rules.RULES.get(f"dataset.{key}")
-        line = rules.complaint(key, value, rule) if rule else f"{key}: no such key{nearest(key, [*known, 'source'])}"
-        problems += [line] if line else []
-    problems += [f"{key}: missing" for key in ("name", "validation_size") if key not in values]
+    known = {key.removeprefix("dataset."): rule for key, rule in rules.RULES.items() if key.startswith("dataset.")}
+    problems += rules.problems(own, known, ["validation_size"])
     made = _source(source if isinstance(source, dict) else {}, problems)
     if problems or made is None:
         raise UserError(f"conf/dataset/{name}.yaml: {'; '.join(problems)}")

@@ -6,17 +6,16 @@ import io
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from sklearn.model_selection import train_test_split
 
 from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import listed, nearest
 from pipeline.data.samples import Decoded, Samples
 from pipeline.data.sources import MOST_CLASSES, File, Table
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null")
 """What stands for a missing value in a CSV file."""
@@ -37,47 +36,43 @@ class Rows:
         return f"{self.name}: column {column!r}, row {row + 1}"
 
 
-@dataclass(frozen=True)
-class Encoding:
-    """How a table becomes numbers: the categories of each column of names (None for numbers), and the names of the classes."""
-
-    columns: dict[str, list[str] | None]
-    classes: list[str]
-
-    @property
-    def features(self) -> tuple[str, ...]:
-        return tuple(
-            name
-            for column, categories in self.columns.items()
-            for name in ([column] if categories is None else [f"{column}={category}" for category in categories])
-        )
+Columns = Mapping[str, list[str] | None]
+"""How columns become numbers: the categories of each column of names, None for numbers."""
 
 
 def decode(source: Table, content: Mapping[File, bytes], names: Mapping[File, str]) -> Decoded:
     """The samples in the one or two tables; `names` are for errors. Raises UserError."""
     rows = _read(source, content[source.file], names[source.file])
-    encoding = _encoding(source, rows)
-    labels = _labels(source, rows, encoding.classes)
+    names_of_columns = [str(column) for column in rows.frame if column != source.label]
+    columns = {name: _categories(rows, name, name in source.categories) for name in names_of_columns}
+    classes = _different(rows, source.label, 2, MOST_CLASSES)
+
+    def samples(table: Rows) -> Samples:
+        labels = _positions(table, source.label, classes, "class").astype(np.uint8)
+        return Samples(_numbers(table, columns), labels)
+
+    whole = samples(rows)
     if source.test_file is None:
-        train, test = _drawn(source, labels, encoding.classes, rows.name)
-        images = _numbers(rows, encoding)
-        return _decoded(encoding, Samples(images[train], labels[train]), Samples(images[test], labels[test]))
-    others = _read(source, content[source.test_file], names[source.test_file])
-    if missing := [column for column in rows.frame if column not in others.frame]:
-        raise UserError(f"{others.name}: no column {listed([repr(name) for name in missing])}, which {rows.name} has")
-    test_labels = _labels(source, others, encoding.classes)
-    train_samples = Samples(_numbers(rows, encoding), labels)
-    return _decoded(encoding, train_samples, Samples(_numbers(others, encoding), test_labels))
+        parts = _drawn(source, whole.labels, classes, rows.name)
+        train, test = (Samples(whole.images[part], whole.labels[part]) for part in parts)
+    else:
+        others = _read(source, content[source.test_file], names[source.test_file])
+        if missing := [repr(column) for column in rows.frame if column not in others.frame]:
+            raise UserError(f"{others.name}: no column {listed(missing)}, which {rows.name} has")
+        train, test = whole, samples(others)
+    return Decoded(train, test, tuple(classes), 1, _features(columns))
 
 
-def _decoded(encoding: Encoding, train: Samples, test: Samples) -> Decoded:
-    return Decoded(train, test, tuple(encoding.classes), 1, encoding.features)
+def _features(columns: Columns) -> tuple[str, ...]:
+    return tuple(
+        name
+        for column, categories in columns.items()
+        for name in ([column] if categories is None else [f"{column}={category}" for category in categories])
+    )
 
 
 def _read(source: Table, data: bytes, name: str) -> Rows:
     """The table without the columns to drop, none of its values missing."""
-    import pandas as pd  # 0.4 s
-
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -110,8 +105,6 @@ def _check_columns(source: Table, columns: Sequence[str], name: str) -> None:
 
 
 def _parsed(source: Table, data: bytes, name: str) -> pd.DataFrame:
-    import pandas as pd
-
     if name.endswith(PARQUET):
         return pd.read_parquet(io.BytesIO(data)).reset_index(drop=True)
     return pd.read_csv(
@@ -138,16 +131,8 @@ def _check_missing(rows: Rows) -> None:
         )
 
 
-def _encoding(source: Table, rows: Rows) -> Encoding:
-    names = [str(name) for name in rows.frame if name != source.label]
-    columns = {name: _categories(rows, name, name in source.categories) for name in names}
-    return Encoding(columns, _different(rows, source.label, 2, MOST_CLASSES))
-
-
 def _categories(rows: Rows, name: str, declared: bool) -> list[str] | None:
     """The categories of a column in their order, or None where it holds numbers."""
-    import pandas as pd
-
     column = rows.frame[name]
     if pd.api.types.is_numeric_dtype(column) and not declared:
         return None
@@ -172,8 +157,6 @@ def _different(rows: Rows, name: str, least: int, most: int) -> list[str]:
 
 def _texts(rows: Rows, name: str) -> list[str]:
     """The values of a column as names: `red`, `3` (not `3.0`), `True`. Raises UserError for fractions, dates and lists."""
-    import pandas as pd
-
     column = rows.frame[name]
     if _is_numeric(column):
         fractions = column.to_numpy(np.float64) % 1 != 0  # infinity is one: its remainder is no number
@@ -190,31 +173,25 @@ def _texts(rows: Rows, name: str) -> list[str]:
 
 
 def _is_numeric(column: pd.Series[Any]) -> bool:
-    import pandas as pd
-
     return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
-
-
-def _labels(source: Table, rows: Rows, classes: Sequence[str]) -> np.ndarray:
-    return _positions(rows, source.label, classes, "class").astype(np.uint8)
 
 
 def _positions(rows: Rows, name: str, known: Sequence[str], what: str) -> np.ndarray:
     """int (n,): for each row the place of its value among `known`. Raises UserError for another value."""
     places = {text: place for place, text in enumerate(known)}
-    found = np.array([places.get(text, -1) for text in _texts(rows, name)])
+    texts = _texts(rows, name)
+    found = np.array([places.get(text, -1) for text in texts])
     if (found < 0).any():
         row = int(np.argmax(found < 0))
-        value = _texts(rows, name)[row]
         few = f" ({listed(known, 'or')})" if len(known) <= 20 else ""
-        raise UserError(f"{rows.at(name, row)}: {value!r} is no {what} of the training table{few}")
+        raise UserError(f"{rows.at(name, row)}: {texts[row]!r} is no {what} of the training table{few}")
     return found
 
 
-def _numbers(rows: Rows, encoding: Encoding) -> np.ndarray:
+def _numbers(rows: Rows, columns: Columns) -> np.ndarray:
     """float32 (n, features)."""
     parts = []
-    for name, categories in encoding.columns.items():
+    for name, categories in columns.items():
         if categories is None:
             parts.append(_column(rows, name)[:, None])
         else:
@@ -224,8 +201,6 @@ def _numbers(rows: Rows, encoding: Encoding) -> np.ndarray:
 
 def _column(rows: Rows, name: str) -> np.ndarray:
     """float32 (n,). Raises UserError for a text, and for a number that float32 cannot hold."""
-    import pandas as pd
-
     column = rows.frame[name]
     numbers = (column if _is_numeric(column) else pd.to_numeric(column, errors="coerce")).to_numpy(np.float64)
     with np.errstate(over="ignore"):
@@ -239,8 +214,6 @@ def _column(rows: Rows, name: str) -> np.ndarray:
 
 def _drawn(source: Table, labels: np.ndarray, classes: Sequence[str], name: str) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the training and of the test part, ascending; each class has its share of both."""
-    from sklearn.model_selection import train_test_split
-
     try:
         parts = train_test_split(
             np.arange(len(labels)), test_size=source.test_share, random_state=source.test_seed, stratify=labels

@@ -65,7 +65,7 @@ def _claims(evidence: Evidence) -> str:
     margins = [f"{about.declared(declared.margin[name])} of {about.name}" for name, about in FIGURES.items()]
     return (
         "Declared in conf/comparison.yaml before the runs: what each value is held against, and the margins "
-        f"({formatting.listed(margins)}). Differences are paired by seed ({declared.claim_test}, Holm over the contrasts of one factor). "
+        f"({formatting.listed(margins)}). Differences are paired by seed (paired t, Holm over the contrasts of one factor). "
         f"One is claimed with p under {declared.alpha:g} and a mean difference over the margin, at the first {declared.seeds_to_explore} "
         f"seeds (explored) or the first {declared.seeds_to_confirm} (confirmed), at no other number. Equivalent: two one-sided tests "
         f"within the margin. Detectable: the smallest true difference that is claimed in {declared.power:.0%} of cases."

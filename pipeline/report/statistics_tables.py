@@ -1,4 +1,4 @@
-"""The tables of the statistics, as a person reads them: contrasts, levels, targets and intervals."""
+"""The tables of the statistics, as a person reads them: contrasts, levels and intervals."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.cli.formatting import number, p_value, percent, plural, span
+from pipeline.cli.formatting import number, p_value, plural, span
 from pipeline.report.prose import verdicts
 from pipeline.statistics.analysis import Analysis
 from pipeline.statistics.figures import FIGURES, FIT
@@ -16,7 +16,6 @@ from pipeline.statistics.figures import FIGURES, FIT
 OVER_SEEDS = "Intervals: 95 %, over seeds, on the samples that there are."
 OVER_BOTH = "Intervals: 95 %; over seeds alone, and over seeds and samples, as for a statement about other samples of the same kind."
 LEVELS = "In nats, where a curve first falls to that training loss."
-TARGETS = "Medians over seeds; a run that does not get there counts as infinitely late."
 
 
 @dataclass(frozen=True)
@@ -31,11 +30,9 @@ class Table:
 
 def tables(analysis: Analysis) -> list[Table]:
     """Every table that there is something to show in."""
-    target = f"Time to {percent(analysis.declared.target, 0)} validation accuracy"
     found = [
         *contrasts(analysis),
         Table("levels", "Held-out loss at equal training loss", f"{LEVELS} {OVER_SEEDS}", levels(analysis)),
-        Table("targets", target, TARGETS, targets(analysis)),
         Table("intervals", "Each configuration by itself", f"In %, gaps in points. {OVER_BOTH}", intervals(analysis)),
     ]
     return [shown for shown in found if len(shown.table)]
@@ -91,22 +88,6 @@ def levels(analysis: Analysis) -> pd.DataFrame:
         cell = f"{number(row['loss_mean'], 3)}{f' ({ends})' if ends else ''}{some}" if row["n"] else "–"
         rows.setdefault(label, {"configuration": label})[name] = cell
     return pd.DataFrame(list(rows.values())).fillna("–")
-
-
-def targets(analysis: Analysis) -> pd.DataFrame:
-    if not analysis.targets["reached"].any():
-        return pd.DataFrame()
-    return pd.DataFrame(
-        [
-            {
-                "configuration": analysis.configurations.loc[row["configuration"], "label"],
-                "reached by": f"{row['reached']} of {plural(row['n'], 'seed')}",
-                "epochs": number(row["epochs"], 0),
-                "seconds": number(row["seconds"], 1),
-            }
-            for _, row in analysis.targets.iterrows()
-        ]
-    )
 
 
 def intervals(analysis: Analysis) -> pd.DataFrame:

@@ -88,7 +88,7 @@ def page(table: pd.DataFrame, tried: pd.DataFrame, job: RunConfig, declared: Dec
     )
     over = (
         "95 % intervals over seeds in brackets; differences are paired by seed. The verdict is on the test accuracy "
-        f"({declared.claim_test}, Holm over {plural(len(table), 'optimizer')}). A smaller gap may only mean that a network has not "
+        f"(paired t, Holm over {plural(len(table), 'optimizer')}). A smaller gap may only mean that a network has not "
         "fitted as far."
     )
     tried_of = {str(name): own for name, own in tried.groupby("optimizer")}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pipeline.statistics import contrasts, crossed, design, equal_fit, summary, targets
+from pipeline.statistics import contrasts, crossed, design, equal_fit, summary
 from pipeline.statistics.declaration import Declaration
 from pipeline.statistics.design import Design
 from pipeline.training.result import FINISHED, RunResult
@@ -34,8 +34,6 @@ class Analysis:
     """A row per declared contrast and figure, with its verdict: columns in the docstring of `contrasts`."""
     levels: pd.DataFrame
     """A row per training loss and configuration: held-out loss, accuracy and gaps there (`equal_fit.levels`)."""
-    targets: pd.DataFrame
-    """A row per configuration with a validation split: epochs and seconds to the target (`targets.by_configuration`)."""
     best: str | None
     """Id of the configuration of highest mean validation accuracy; None where nothing was held out, or nothing finished."""
     design: Design
@@ -67,7 +65,6 @@ def analysis(results: Sequence[RunResult], declared: Declaration, labels: np.nda
         configurations=table,
         contrasts=contrasts.contrasts(runs, table, laid, declared, curves),
         levels=equal_fit.levels(equal_fit.by_configuration(finished), declared.training_losses, table.index),
-        targets=targets.by_configuration(targets.runs(finished, declared.target)),
         best=str(ranked.idxmax()) if len(ranked) else None,
         design=laid,
     )

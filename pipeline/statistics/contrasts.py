@@ -15,7 +15,7 @@ Figures are in their own units: shares for accuracies, nats for losses. Columns 
 - `difference`, `sd`, `low`, `high`, `p` (sign-flip permutation test), `p_t` (paired t test), `p_equivalent` (TOST),
   `effect_size`: see `paired.describe`. The interval is over seeds, on the images that there are.
 - `comparisons`: contrasts in the family of Holm's correction: those of this data set, factor and figure. `holm`: adjusted p
-  of the declared test; `holm_equivalent`: of TOST.
+  of the t test; `holm_equivalent`: of TOST.
 - `margin`: as declared for the figure; NaN for losses where the training loss is no cross-entropy.
 - `detectable`: the smallest true difference that n seeds claim (`power.detectable`).
 - `more_seeds`: how many more decide at the declared power; infinite where the seeds to confirm would not, NaN where
@@ -79,7 +79,7 @@ def contrasts(
     nats = found["a_configuration"].map(table["loss"]).isin(CROSS_ENTROPY) | found["figure"].str.endswith("accuracy")
     found["margin"] = found["figure"].map(dict(declared.margin)).astype(float).where(nats)
     found = found.join(paired.described(differences, found["margin"].to_numpy(), declared))
-    found = _with_holm(paired.within_bounds(found, found["figure"]), declared)
+    found = _with_holm(paired.within_bounds(found, found["figure"]))
     return _with_power(_with_verdicts(found, declared), declared)[COLUMNS]
 
 
@@ -103,10 +103,10 @@ def _values(a: pd.DataFrame, b: pd.DataFrame, curves: Mapping[str, Curve]) -> di
     return found
 
 
-def _with_holm(found: pd.DataFrame, declared: Declaration) -> pd.DataFrame:
+def _with_holm(found: pd.DataFrame) -> pd.DataFrame:
     families = found.groupby(["dataset", "contrast", "figure"], sort=False)
     found["comparisons"] = families["n"].transform("size")
-    for column, p in {"holm": paired.claim_column(declared), "holm_equivalent": "p_equivalent"}.items():
+    for column, p in {"holm": "p_t", "holm_equivalent": "p_equivalent"}.items():
         found[column] = families[p].transform(lambda family: paired.holm(family.to_numpy(dtype=float)))
     return found
 

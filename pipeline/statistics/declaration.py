@@ -5,46 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_type_hints
 
 import yaml
+from annotated_types import Ge, Gt, Le, Lt, Predicate
 
 from pipeline.cli.errors import UserError
-from pipeline.cli.formatting import nearest
 from pipeline.config import rules
 from pipeline.config.rules import CONF, Rule
+from pipeline.config.values import Words
 from pipeline.statistics.figures import FIGURES
 
-PAIRED_T, SIGN_FLIP = "paired t", "sign flip"
 PREVIOUS, DEFAULT = "previous", "default"
 OPTIMIZER, WIDTH, DEPTH, TRAIN_SIZE = "optimizer", "model.width", "model.depth", "dataset.train_size"
 NETWORK = "model.name"
 """Names of factors; any other one is the dotted name of a value of conf/."""
 
-NESTED = ("references", "margin", "target")
-"""Keys whose values are `key: value` lines themselves."""
-
-_PROPER_SHARE = rules.number(0, 1, over=True, under=True)
-_LOSS = rules.number(0, 1000, over=True)
-
-RULES: dict[str, Rule] = {
-    "references.default": rules.choice((PREVIOUS, DEFAULT)),
-    **{f"margin.{figure}": rules.number(0, 1000, over=True) for figure in FIGURES},
-    "training_losses": Rule(
-        lambda v: isinstance(v, list) and bool(v) and all(map(_LOSS.accepts, v)) and v == sorted({*v}, reverse=True),
-        "a list of falling numbers over 0, such as [0.1, 0.01]",
-    ),
-    "target.val_accuracy": rules.number(0, 100, over=True),
-    "claim_test": rules.choice((PAIRED_T, SIGN_FLIP)),
-    "alpha": rules.number(0, 0.5, over=True),
-    "confidence": _PROPER_SHARE,
-    "power": _PROPER_SHARE,
-    "seeds_to_explore": rules.integer(2, 100_000),
-    "seeds_to_confirm": rules.integer(2, 100_000),
-    "permutations": rules.integer(99, 1_000_000),
-    "random_seed": rules.integer(0, 2**32 - 1),
-}
-REFERENCE = Rule(lambda v: not isinstance(v, list | dict), f"a value, {PREVIOUS} or {DEFAULT}")
+Proper = Annotated[float, Gt(0), Lt(1)]
+Amount = Annotated[float, Gt(0), Le(1000)]
+Seeds = Annotated[int, Ge(2), Le(100_000)]
 
 
 @dataclass(frozen=True)
@@ -55,18 +34,19 @@ class Declaration:
     """What the values of a factor are held against: a value, `previous` or `default`; `default` for factors not named."""
     margin: Mapping[str, float]
     """By figure: what is equivalent, and what a mean difference must exceed for a claim."""
-    training_losses: tuple[float, ...]
-    """Nats, falling."""
-    target: float
-    """Validation accuracy to be reached."""
-    claim_test: str
-    alpha: float
-    confidence: float
-    power: float
-    seeds_to_explore: int
-    seeds_to_confirm: int
-    permutations: int
-    random_seed: int
+    training_losses: Annotated[
+        tuple[Amount, ...],
+        Predicate(lambda losses: bool(losses) and list(losses) == sorted({*losses}, reverse=True)),
+        Words("a list of falling numbers over 0, such as [0.1, 0.01]"),
+    ]
+    """Nats."""
+    alpha: Annotated[float, Gt(0), Le(0.5)]
+    confidence: Proper
+    power: Proper
+    seeds_to_explore: Seeds
+    seeds_to_confirm: Seeds
+    permutations: Annotated[int, Ge(99), Le(1_000_000)]
+    random_seed: Annotated[int, Ge(0), Le(2**32 - 1)]
 
     def reference(self, factor: str) -> Any:
         return self.references.get(factor, self.references[DEFAULT])
@@ -74,6 +54,18 @@ class Declaration:
     def looks(self, seeds: int) -> int:
         """How many of so many seeds, the first ones, carry a claim: those to confirm or to explore; 0 if fewer."""
         return max((n for n in (self.seeds_to_explore, self.seeds_to_confirm) if n <= seeds), default=0)
+
+
+RULES: dict[str, Rule] = {
+    "references.default": rules.choice((PREVIOUS, DEFAULT)),
+    **{f"margin.{figure}": rules.rule(Amount) for figure in FIGURES},
+    **{
+        name: rules.rule(hint)
+        for name, hint in get_type_hints(Declaration, include_extras=True).items()
+        if name not in ("references", "margin")
+    },
+}
+REFERENCE = Rule(lambda v: not isinstance(v, list | dict), f"a value, {PREVIOUS} or {DEFAULT}")
 
 
 def load(path: Path = CONF / "comparison.yaml") -> Declaration:
@@ -96,7 +88,6 @@ def declare(values: Mapping[str, Any]) -> Declaration:
     changed = {
         "margin": {figure: float(values["margin"][figure]) / about.scale for figure, about in FIGURES.items()},
         "training_losses": tuple(map(float, values["training_losses"])),
-        "target": values["target"]["val_accuracy"] / 100,
     }
     return Declaration(**{**values, **changed})
 
@@ -108,19 +99,9 @@ def _is_factor(name: str) -> bool:
 
 
 def _problems(values: Mapping[str, Any]) -> list[str]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        nested = value if key in NESTED and isinstance(value, dict) else None
-        flat |= {str(key): value} if nested is None else {f"{key}.{name}": inner for name, inner in nested.items()}
-    found = [f"{key}: missing" for key in RULES if key not in flat]
-    for key, value in flat.items():
-        part, _, factor = key.partition(".")
-        reference = part == "references" and _is_factor(factor)
-        rule = RULES.get(key, REFERENCE if reference else None)
-        if rule is None:
-            found.append(f"{key}={rules.shown(value)}: no such key{nearest(key, RULES)}")
-        elif line := rules.complaint(key, value, rule):
-            found.append(line)
+    flat = rules.flattened(values)
+    factors = (key for key in flat if key.startswith("references.") and _is_factor(key.partition(".")[2]))
+    found = rules.problems(flat, dict.fromkeys(factors, REFERENCE) | RULES, RULES)
     if not found and flat["seeds_to_confirm"] < flat["seeds_to_explore"]:
         least = flat["seeds_to_explore"]
         found.append(f"seeds_to_confirm={flat['seeds_to_confirm']}: expected at least seeds_to_explore, {least}")

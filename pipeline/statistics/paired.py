@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from pipeline.statistics.declaration import SIGN_FLIP, Declaration
+from pipeline.statistics.declaration import Declaration
 from pipeline.statistics.summary import BOUNDS, UNBOUNDED
 from pipeline.training.result import FINISHED
 
@@ -132,8 +132,3 @@ def holm(p: np.ndarray) -> np.ndarray:
     finally:
         gc.unfreeze()
     return np.where(np.isnan(p), np.nan, adjusted)
-
-
-def claim_column(declared: Declaration) -> str:
-    """The column of `describe` that holds the p of the declared test."""
-    return "p" if declared.claim_test == SIGN_FLIP else "p_t"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.statistics.declaration import SIGN_FLIP, Declaration
+from pipeline.statistics.declaration import Declaration
 
 
 def effect(n: np.ndarray, alpha: np.ndarray, power: float) -> np.ndarray:
@@ -24,8 +24,7 @@ def detectable(
     """The smallest true difference that `n` seeds claim at the declared power, row by row, in the unit of `sd`.
 
     A claim takes a p under alpha at the first and strictest step of Holm's correction for so many comparisons, and a mean
-    over the margin; each of the two has the declared power. Infinite where the declared test has no such p with so few
-    seeds; NaN under 2 seeds and where SD or margin are unknown.
+    over the margin; each of the two has the declared power. NaN under 2 seeds and where SD or margin are unknown.
     """
     from scipy import special
 
@@ -33,11 +32,7 @@ def detectable(
     with np.errstate(divide="ignore", invalid="ignore"):
         for_p = sd * effect(n, alpha / 2, declared.power)
         for_size = margin + special.ndtri(declared.power) * sd / np.sqrt(n)
-        found = np.where(sd == 0, margin, np.maximum(for_p, for_size))
-        if declared.claim_test == SIGN_FLIP:
-            # The smallest p: all signs alike, or all turned.
-            found = np.where(2.0 ** (1.0 - n) < alpha, found, np.where(np.isnan(found), found, np.inf))
-    return found
+        return np.where(sd == 0, margin, np.maximum(for_p, for_size))
 
 
 def seeds_to_decide(sd: np.ndarray, margin: np.ndarray, comparisons: np.ndarray, declared: Declaration) -> np.ndarray:

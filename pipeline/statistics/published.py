@@ -14,22 +14,74 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import combinations
+from typing import Any
 
 import numpy as np
+import yaml
 
-from pipeline.config.published_rows import Row
+from pipeline.config import rules
 from pipeline.statistics import declaration
 from pipeline.training.result import RunResult
 
 Pair = tuple[int, int]
-READ: dict[str, Callable[[RunResult], float]] = {
-    "test accuracy": lambda run: 100 * run.figures["test/accuracy"],
-    "training accuracy": lambda run: 100 * run.figures["train/accuracy"],
-    "test error": lambda run: 100 - 100 * run.figures["test/accuracy"],
-    "gap": lambda run: 100 * (run.figures["train/accuracy"] - run.figures["test/accuracy"]),
-    "training loss": lambda run: run.figures["train/loss"],
+Bounds = tuple[float, float]
+Read = Callable[[RunResult], float]
+MEASURES: dict[str, tuple[str, int, Bounds, Read]] = {
+    "test accuracy": ("%", 2, (0, 100), lambda run: 100 * run.figures["test/accuracy"]),
+    "training accuracy": ("%", 2, (0, 100), lambda run: 100 * run.figures["train/accuracy"]),
+    "test error": ("%", 2, (0, 100), lambda run: 100 - 100 * run.figures["test/accuracy"]),
+    "gap": ("points", 2, (-100, 100), lambda run: 100 * (run.figures["train/accuracy"] - run.figures["test/accuracy"])),
+    "training loss": ("nats", 4, (0, math.inf), lambda run: run.figures["train/loss"]),
 }
-"""What is read of a run, by the names of `published_rows.MEASURES`."""
+"""Unit, the digits it is written with, the smallest and largest value it can have, and how it is read of a run."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a source published, and what says whether ours agrees: the keys of conf/published.yaml."""
+
+    id: str
+    source: str
+    runs: tuple[str, ...]
+    measure: str
+    published: float | None = None
+    low: float | None = None
+    high: float | None = None
+    each: bool = False
+    over: float | None = None
+    lowest: str | None = None
+    flat: float | None = None
+    peak: tuple[int, int] | None = None
+
+    @property
+    def unit(self) -> str:
+        return MEASURES[self.measure][0]
+
+    @property
+    def digits(self) -> int:
+        return MEASURES[self.measure][1]
+
+    @property
+    def bounds(self) -> Bounds:
+        return MEASURES[self.measure][2]
+
+    @property
+    def read(self) -> Read:
+        return MEASURES[self.measure][3]
+
+    @property
+    def configurations(self) -> int:
+        """How many the words of `runs` mean."""
+        return math.prod(len(word.partition("=")[2].split(",")) for word in self.runs)
+
+
+def rows() -> list[Row]:
+    """All of them, in the order of the file."""
+    return [Row(**_tuples(row)) for row in yaml.safe_load((rules.CONF / "published.yaml").read_text(encoding="utf-8"))]
+
+
+def _tuples(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
 
 
 class Verdict(StrEnum):
@@ -105,7 +157,7 @@ def _one_figure(row: Row, runs: Sequence[RunResult]) -> Found:
     """The mean over seeds, or each seed, against its band or its floor."""
     from pipeline.statistics.summary import interval  # pandas, which --help need not wait for
 
-    values = np.array([READ[row.measure](run) for run in runs])
+    values = np.array([row.read(run) for run in runs])
     ours = interval(values.tolist(), row.bounds)
     mean, low, high = ours["mean"], ours["low"], ours["high"]
     several = len(values) > 1
@@ -123,8 +175,7 @@ def _one_figure(row: Row, runs: Sequence[RunResult]) -> Found:
 
 def _compared(row: Row, groups: Sequence[Sequence[RunResult]]) -> Found:
     """A verdict on an order or a shape, over the seeds that all configurations have."""
-    read = READ[row.measure]
-    sides = [{run.job.seed: read(run) for run in group} for group in groups]
+    sides = [{run.job.seed: row.read(run) for run in group} for group in groups]
     seeds = sorted(set.intersection(*(set(side) for side in sides)))
     values = np.array([[side[seed] for seed in seeds] for side in sides])
     names = [str(group[0].job.optimizer.name if row.lowest else group[0].job.width) for group in groups]

@@ -117,7 +117,7 @@ def compared(default: Sequence[RunResult], tuned: Sequence[RunResult], declared:
     """A row per optimizer: default and tuned with their intervals, and what tuning changed, paired by seed.
 
     Columns `<default or tuned>_n`, `<default or tuned>_<figure>_<mean, low, high>`, `difference_<figure>_<mean, low,
-    high>` (tuned minus default; shares) over so many `pairs`, `p` and `holm` of the declared test on the test accuracy,
+    high>` (tuned minus default; shares) over so many `pairs`, `p` and `holm` of the paired t test on the test accuracy,
     corrected for the number of optimizers, and the `verdict`, naming the side that is more accurate.
     """
     runs = summary.tidy({DEFAULT: default, TUNED: tuned})
@@ -148,7 +148,7 @@ def compared(default: Sequence[RunResult], tuned: Sequence[RunResult], declared:
 
 
 def _with_verdict(table: pd.DataFrame, tested: pd.DataFrame, declared: Declaration) -> pd.DataFrame:
-    p = tested[paired.claim_column(declared)].to_numpy(float)
+    p = tested["p_t"].to_numpy(float)
     holm, equivalent = paired.holm(p), paired.holm(tested["p_equivalent"].to_numpy(float))
     margin = declared.margin[CLAIMED]
     kinds = [

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.cli.console import PROJECT
+from pipeline.config.names import whole_names
 from pipeline.data import files
-from pipeline.storage import checkpoints, identity, locks
+from pipeline.storage import checkpoints, identity
 from pipeline.storage.find import beginning
 from pipeline.storage.record import OtherRelease, UnreadableRun
 from pipeline.storage.store import RunStore
@@ -25,9 +25,6 @@ REASONS = {
     "checkpoints": "checkpoints of runs that have ended, or that no sweep wants",
 }
 """Why something may go, the first reason that holds; its name on the command line."""
-
-_TEMPORARY = re.compile(r"\..+?(?:\.(\d+))?\.(?:part|old)")
-"""What is written before it has its name, with the number of the process where its writer holds no lock."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +53,7 @@ def removable(store: RunStore, deleted: Collection[str] = (), registered: Collec
         return []
     wanted = {key for sweep in Ledger(store) for key in sweep.asked}
     kept = {*registered, *_in_results()}
-    found = [run for key in store.keys() if key not in kept and (run := _run(store, key, wanted, deleted))]  # noqa: SIM118
-    found += [*_leftovers(store.root), *_checkpoints(store, wanted)]
+    found = [*_runs(store, kept, wanted, deleted), *_leftovers(store.root), *_checkpoints(store, wanted)]
     return sorted(found, key=lambda item: (list(REASONS).index(item.reason), item.name))
 
 
@@ -67,36 +63,32 @@ def _in_results() -> Iterator[str]:
         yield from RunStore(record.parent).keys()
 
 
-def _run(store: RunStore, key: str, wanted: Collection[str], deleted: Collection[str]) -> Removable | None:
-    """The run `key`, if it may go."""
-    folder, name = store.folder(key), beginning(key)
-    try:
-        run = store.record(key)
-    except OtherRelease:
-        return Removable("old", folder, name)
-    except UnreadableRun:
-        return Removable("damaged", folder, name)
-    called = f"{name}  {run.name}"
-    if key in deleted:
-        return Removable("deleted", folder, called)
-    if _of_other_code(run):
-        return Removable("old", folder, called)
-    return None if key in wanted else Removable("unneeded", folder, called)
-
-
-def _of_other_code(run: RunResult) -> bool:
-    return bool(identity.changed_sources(run.sources, run.identity["numerics"], run.job.own_code))
+def _runs(
+    store: RunStore, kept: Collection[str], wanted: Collection[str], deleted: Collection[str]
+) -> Iterator[Removable]:
+    """The runs that may go."""
+    runs: list[RunResult] = []
+    for key in store.keys():  # noqa: SIM118
+        try:
+            runs += [store.record(key)] if key not in kept else []
+        except UnreadableRun as error:
+            yield Removable("old" if isinstance(error, OtherRelease) else "damaged", store.folder(key), beginning(key))
+    called = whole_names(run.job for run in runs)
+    for run in runs:
+        reasons = {
+            "deleted": run.key in deleted,
+            "old": bool(identity.changed_sources(run.sources, run.identity["numerics"], run.job.own_code)),
+            "unneeded": run.key not in wanted,
+        }
+        if reason := next((name for name, holds in reasons.items() if holds), ""):
+            yield Removable(reason, store.folder(run.key), f"{beginning(run.key)}  {called[run.job]}")
 
 
 def _leftovers(root: Path) -> Iterator[Removable]:
-    """Temporary files and folders whose writer is gone; for who holds the lock of the store."""
+    """Temporary files and folders whose writer is gone."""
     for folder in (root, root / LEDGER, root / checkpoints.FOLDER):
-        for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
-            match = _TEMPORARY.fullmatch(entry.name)
-            # What was set aside is the run itself, if nothing took its place.
-            aside = entry.suffix == ".old" and not (folder / entry.name[1:-4]).exists()
-            if match and not aside and not (match[1] and files.is_alive(int(match[1]))):
-                yield Removable("leftovers", entry, str(entry.relative_to(root)))
+        for entry in sorted(files.leftovers(folder)):
+            yield Removable("leftovers", entry, str(entry.relative_to(root)))
 
 
 def _checkpoints(store: RunStore, wanted: Collection[str]) -> Iterator[Removable]:
@@ -108,10 +100,7 @@ def _checkpoints(store: RunStore, wanted: Collection[str]) -> Iterator[Removable
 def remove(store: RunStore, items: Iterable[Removable]) -> None:
     """Remove `items`, and take the runs among them out of the records of their sweeps. For who holds the lock."""
     for item in items:
-        if item.path.parent == store.root and item.path.is_dir() and not item.path.name.startswith("."):
-            locks.discard(item.path)
-        else:
-            files.remove(item.path)
+        files.remove(item.path)
     ledger = Ledger(store)
     for sweep in ledger:
         there = [key for key in sweep.keys if key in store]

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from pipeline.cli.errors import UserError
+from pipeline.config import rules
 from pipeline.config.names import is_name
 from pipeline.storage.store import KEY, RECORD, RunStore
 from pipeline.training.result import RunResult
@@ -55,6 +56,12 @@ def _distinguished(results: list[RunResult]) -> list[str]:
     values = [result.job.flat() | result.identity["numerics"] for result in results]
     differing = [name for name in values[0] if any(other.get(name) != values[0][name] for other in values)]
     return [
-        " ".join([beginning(result.key), result.started[:16], *(f"{name}={own.get(name)}" for name in differing)])
+        " ".join(
+            [
+                beginning(result.key),
+                result.started[:16],
+                *(f"{name}={rules.shown(own.get(name))}" for name in differing),
+            ]
+        )
         for result, own in zip(results, values, strict=True)
     ]

@@ -139,7 +139,6 @@ def uncommitted() -> bytes:
     return patch if len(patch) <= LARGEST_PATCH else b""
 
 
-@cache
 def has_commit(commit: str) -> bool:
     return _git("cat-file", "-e", f"{commit}^{{commit}}") is not None
 
@@ -160,11 +159,6 @@ def _run_git(*arguments: str, environment: Mapping[str, str] | None = None) -> b
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout if done.returncode == 0 else None
-
-
-def machine() -> str:
-    """This machine, as far as how long a training takes goes."""
-    return f"{platform.node()}, {_cpu()}, {os.cpu_count()} cores"
 
 
 def _version(name: str) -> str | None:

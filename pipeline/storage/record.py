@@ -16,7 +16,6 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_va
 from pipeline.cli.errors import UserError, printable
 from pipeline.config import rules
 from pipeline.config.run_config import RunConfig, digest
-from pipeline.data.sources import declared_classes
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, PRUNED, RunResult
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
@@ -159,7 +158,6 @@ def check_predictions(result: RunResult, samples: int | None = None, classes: in
     found = result.predictions
     if found is None:
         return
-    classes = classes or declared_classes(result.job.dataset.name)
     if found.dtype != np.uint8 or found.ndim != 1:
         raise ValueError(f"its predictions are {found.ndim}-dimensional {found.dtype}, expected a list of uint8")
     if samples is not None and len(found) != samples:

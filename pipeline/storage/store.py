@@ -1,13 +1,14 @@
 """Run folders: `<root>/<key>/` with `result.json`, `predictions.npy`, and `weights.npz` where kept.
 
-A folder is written under a temporary name and renamed when it is whole, so a name that looks like a key is a whole run
-(see `locks`). Reading checks the content against the digests inside all the same, because disks and people err.
+A folder is written under a temporary name and renamed when it is whole, so a name that looks like a key is a whole run.
+Reading checks the content against the digests inside all the same, because disks and people err.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -53,7 +54,6 @@ class RunStore:
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
-        self._recovered = False
 
     def folder(self, key: str) -> Path:
         """Where the run `key` is, or would be. KeyError for what is no key: it could name any place."""
@@ -65,14 +65,10 @@ class RunStore:
         """Keys of all runs here, sorted."""
         if not self.root.is_dir():
             return []
-        return sorted(name for name in locks.names(self.root) if name in self)
+        return sorted(entry.name for entry in self.root.iterdir() if entry.name in self)
 
     def __contains__(self, key: str) -> bool:
-        if not KEY.fullmatch(key):
-            return False
-        folder = self.root / key
-        # Looked for again, since it may have come back between the two.
-        return (folder / RECORD).is_file() or locks.is_aside(folder) or (folder / RECORD).is_file()
+        return bool(KEY.fullmatch(key)) and (self.root / key / RECORD).is_file()
 
     def __iter__(self) -> Iterator[RunResult]:
         for key in self.keys():
@@ -84,10 +80,7 @@ class RunStore:
         Raises UserError where the disk is full or the folder may not be written to.
         """
         final = self.folder(result.key)
-        with locks.locked(self.root), locks.replacing(final) as temporary:
-            if not self._recovered:
-                locks.recover_all(self.root)
-                self._recovered = True
+        with locks.locked(self.root), whole(final) as temporary:
             temporary.mkdir()
             record = result.record()
             of_probabilities: dict[str, str] = {}
@@ -140,20 +133,18 @@ class RunStore:
 
     def read(self, key: str) -> RunResult:
         """The run `key`, checked against its digests. Raises DamagedRun, or KeyError where there is none."""
-        folder = self.folder(key)
-        if key not in self:
-            raise KeyError(key)
         try:
             return self._read(key)
-        except DamagedRun:
-            if not (locks.has_writers(self.root) or locks.is_aside(folder)):
+        except (KeyError, DamagedRun):
+            if not ((self.root / locks.LOCK).exists() and os.access(self.root, os.W_OK)):  # nobody writes here
                 raise
-        with locks.locked(self.root):  # another process may have replaced it meanwhile
-            locks.recover(folder)
+        with locks.locked(self.root):  # another process may have been replacing it
             return self._read(key)
 
     def _read(self, key: str) -> RunResult:
         folder = self.folder(key)
+        if key not in self:
+            raise KeyError(key)
 
         def check(name: str, found: object, noted: object) -> None:
             if found != noted:
@@ -194,12 +185,10 @@ class RunStore:
     def published(self, key: str, store: str | None = None) -> dict[str, str]:
         """Ids that a tracking store gave the run (`run_id`, `experiment_id`, `parent_run_id`, `store`), or {}.
 
-        Of the store that took it last, or of the one named `store`. Ids from before stores were named may be anyone's.
+        Of the store that took it last, or of the one named `store`.
         """
-        for noted in reversed(self.published_ids(key)):
-            if store is None or noted.get("store", store) == store:
-                return noted
-        return {}
+        noted = [ids for ids in self.published_ids(key) if store in (None, ids.get("store"))]
+        return noted[-1] if noted else {}
 
     def published_ids(self, key: str) -> list[dict[str, str]]:
         """The ids that each store gave the run, the last one to take it at the end."""
@@ -224,16 +213,11 @@ class RunStore:
         Where it is the same run of MLflow, it still has the `model` that it had.
         """
         with locks.locked(self.root):
-            locks.recover(self.folder(key))
             if not self.folder(key).is_dir():
                 raise UserError(f"{self.folder(key)}: no run here any more; {AGAIN}")
             before = self.published(key, ids.get("store")).get("model")
             model = {"model": before} if before and before == ids["run_id"] else {}
-            others = [
-                other
-                for other in self.published_ids(key)
-                if other.get("store") != ids.get("store") and ("store" in other or other.get("run_id") != ids["run_id"])
-            ]
+            others = [other for other in self.published_ids(key) if other.get("store") != ids.get("store")]
             with whole(self.folder(key) / PUBLISHED) as temporary:
                 _write_json(temporary, [*others, model | ids])
 

@@ -23,7 +23,7 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from pipeline.cli.errors import UserError, printable
 from pipeline.config.run_config import RunConfig
 from pipeline.data.files import whole
-from pipeline.storage.locks import locked, recover_all, replacing
+from pipeline.storage.locks import locked
 from pipeline.storage.record import OtherRelease, Text, read_bytes
 from pipeline.storage.store import KEY, RunStore
 from pipeline.training.result import RunResult
@@ -202,7 +202,6 @@ def write_results(store: RunStore, sweep: Sweep, folder: Path) -> None:
     """Make `folder` hold exactly the runs of `sweep` and its record: the output that DVC keeps of a stage."""
     with locked(store.root):
         if folder.is_dir():
-            recover_all(folder)
             for entry in folder.iterdir():
                 # Runs only: a person may keep something beside them.
                 if entry.is_dir() and entry.name not in sweep.keys and KEY.fullmatch(entry.name):
@@ -210,7 +209,7 @@ def write_results(store: RunStore, sweep: Sweep, folder: Path) -> None:
     for key in sweep.keys:
         with locked(store.root):  # run by run, for others write meanwhile
             if key in store:
-                with replacing(folder / key) as temporary:
+                with whole(folder / key) as temporary:
                     shutil.copytree(store.folder(key), temporary, ignore=shutil.ignore_patterns(".*"))
     with locked(store.root):  # or another one's clearing would take the record that is being written
         sweep.write(folder)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pipeline.config.compose import composed
-from pipeline.config.published_rows import Row
+from pipeline.statistics.published import Row
 from pipeline.storage.store import RunStore
 from pipeline.sweep.estimate import History, sweep_seconds
 from pipeline.sweep.plan import PlannedRun, make_plan

@@ -54,9 +54,9 @@ class Reproduction:
     differences: tuple[str, ...] = ()
     """What decides bits and has changed since, a line each."""
 
-    def lines(self, brief: bool) -> list[str]:
-        """The verdict in words. Unless it is `brief`, also all that has changed and where the two trainings part."""
-        name = f"{self.then.name} ({self.then.key[:12]}): {self.verdict.description}"
+    def lines(self, called: str, brief: bool) -> list[str]:
+        """The verdict on the run of this name; unless it is `brief`, also what has changed and where the two trainings part."""
+        name = f"{called} ({self.then.key[:12]}): {self.verdict.description}"
         if brief and self.verdict == Verdict.IDENTICAL:
             return [name]
         return [*(f"  {line}" for line in self.differences), f"{name}: {self.explanation}"]

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import io
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +15,6 @@ import yaml
 from pipeline import compare
 from pipeline.cli import console
 from pipeline.cli.errors import UserError
-from pipeline.storage.sweeps import Lost, Sweep
 from pipeline.tracking import reports
 from pipeline.training.result import DIVERGED
 from tests.support import factory
@@ -129,14 +127,6 @@ def test_all_diverged(project, capsys):
     assert [out for out in outs if not (project / out).exists()] == []
 
 
-def test_a_run_without_a_record_alone(project):
-    Sweep("sweep", [], None, [Lost("sgd-w64-d1-s0", "failed", "MemoryError", "python -m pipeline.train")], None).write(
-        project / "results/sweep"
-    )
-    assert compare.main(["tracking=none"]) == 0
-    assert "<strong>The only run did not finish</strong> (1 failed)" in (project / "reports/index.html").read_text()
-
-
 @pytest.mark.parametrize(
     ("word", "says"), [("trakcing=none", "did you mean 'tracking'"), ("tracking=sqllite", "'sqlite'")]
 )
@@ -173,18 +163,6 @@ def test_other_images_than_the_winners_are_not_shown(small, capsys):
     assert "was trained on other data than data/processed/mnist holds" in capsys.readouterr().err
 
 
-@pytest.mark.slow
-def test_figures_of_an_earlier_report_go_and_others_stay(small):
-    figures = small / "reports/figures"
-    figures.mkdir(parents=True)
-    (figures / "baseline.png").touch()
-    (figures / "samples.png").touch()
-    compare.main(["tracking=none"])
-    names = {path.name for path in figures.iterdir()}
-    assert "baseline.png" not in names
-    assert "samples.png" in names
-
-
 @pytest.fixture(scope="module")
 def published(first) -> Callable[[str], None]:
     """Publishes the first report again, to the tracker of that name."""
@@ -207,15 +185,6 @@ def test_the_report_is_published_on_the_parent_run(published, monkeypatch):
     assert tracker.tags["parent"]["warning"] == ""
 
 
-def test_a_leak_is_a_warning_on_the_parent_run(project, monkeypatch):
-    tracker = Tracker()
-    monkeypatch.setattr(reports, "open_tracker", lambda kind: tracker)
-    factory.write_experiment(project / "results/sweep", [factory.finished(factory.job(), test=0.995, gap=0.0)])
-    compare.main([])
-    assert tracker.tags["parent"]["warning"].startswith("Leak alarm: 1 run above 99.1")
-    assert tracker.tags["parent"]["mlflow.note.content"].startswith("**Leak alarm")
-
-
 def test_trouble_with_the_tracker_costs_one_line(published, monkeypatch, capsys):
     def refuse(kind):
         raise RuntimeError("database is locked\nreally")
@@ -224,23 +193,3 @@ def test_trouble_with_the_tracker_costs_one_line(published, monkeypatch, capsys)
     published("sqlite")
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("warning: the report is not in MLflow (RuntimeError: database is locked really)")
-
-
-def test_an_extra_metric_has_its_columns_and_can_rank(project, capsys):
-    runs = []
-    for name, value in (("adam", 0.5), ("sgd", 0.9)):
-        for seed in range(3):
-            job = factory.job(name, 16, seed, validation=9, epochs=2)
-            run = factory.finished(replace(job, training=replace(job.training, metrics=("macro_f1",))))
-            run.figures |= {"val/macro_f1": value + 0.001 * seed, "test/macro_f1": value}
-            runs.append(run)
-    factory.write_experiment(project / "results/sweep", runs)
-    compare.main(["tracking=none", "rank=macro_f1"])
-    table = pd.read_csv(project / "reports/comparison.csv")
-    assert table["optimizer"].tolist() == ["sgd", "adam"]
-    assert table["val_macro_f1_mean"].tolist() == pytest.approx([0.901, 0.501])
-    assert (table["val_macro_f1_low"] < table["val_macro_f1_high"]).all()
-    assert pd.read_csv(project / "reports/runs.csv")["test_macro_f1"].tolist() == [0.5] * 3 + [0.9] * 3
-    assert "Ordered by validation macro f1" in (project / "reports/index.html").read_text()
-    with pytest.raises(UserError, match=r"rank=f1: no run has this metric; expected one of accuracy, loss, macro_f1"):
-        compare.main(["tracking=none", "rank=f1"])

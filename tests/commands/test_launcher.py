@@ -21,7 +21,6 @@ from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
@@ -164,39 +163,6 @@ def test_each_job_ends_in_its_own_folder_with_its_own_log_and_hydra_s_files(swee
         assert hydra["hydra"]["runtime"]["output_dir"] == str(sweep.job(number))
 
 
-def test_a_returned_job_holds_no_configuration(sweep: Sweep) -> None:
-    """Those of a thousand jobs would take 500 MB."""
-    assert [(done.cfg, done.hydra_cfg) for done in sweep.returns] == [(None, None)] * 4
-
-
-def test_job_numbers_go_on_from_batch_to_batch(tmp_path: Path) -> None:
-    """As a sweeper sends them that looks at the first results before it asks for more."""
-    task = Task()
-    returns = launch(tmp_path, task, "a=1,2,3", "hydra.sweeper.max_batch_size=2")
-    assert [len(batch) for batch in returns] == [2, 1]
-    assert [config["number"] for batch in task.batches for config in batch] == [0, 1, 2]
-    assert (tmp_path / "sweep" / "2" / "app.log").is_file()
-
-
-def test_new_keys_and_interpolations(tmp_path: Path) -> None:
-    task = Task()
-    launch(tmp_path, task, "+b=1,2", "a=${b}")
-    assert [config["twice"] for config in task.batches[0]] == ["11", "22"]
-
-
-def test_changing_folders_is_refused(tmp_path: Path) -> None:
-    task = Task()
-    with pytest.raises(HydraException, match="chdir=true: jobs that run together share one working directory"):
-        launch(tmp_path, task, "a=1,2", "hydra.job.chdir=true")
-    assert task.batches == []
-
-
-def test_hydra_is_as_before_afterwards(tmp_path: Path) -> None:
-    launch(tmp_path, Task(), "a=1,2")
-    assert HydraConfig.instance().cfg is None
-    assert not GlobalHydra.instance().is_initialized()
-
-
 @pytest.mark.fault("soak")
 def test_logs_of_ended_jobs_are_closed(tmp_path: Path) -> None:
     """An open log for each would run out of descriptors in the end."""
@@ -223,18 +189,14 @@ def loader() -> ConfigLoaderImpl:
     "line",
     [
         "",
-        "seed=3",
         "optimizer=adam model.width=64 seed=2",
         "optimizer=adam optimizer.beta_1=0.5",
-        "optimizer.rho=0.5 seed=1",
         "model.hidden=[300,100] model.dropout=0.5",
         "dataset=digits dataset.validation_size=100 training.epochs=2",
-        "experiment=book seed=4",
         "model.width=${model.depth}",
         "'question=which one' paths.runs=/tmp/elsewhere",
         "tracking=none device=cpu device.precision=float64",
         "hydra.job.name=other seed=1",
-        "+hydra.extra=1 seed=1",
         "++seed=5",
     ],
 )
@@ -246,21 +208,3 @@ def test_templates_compose_what_hydra_composes(loader: ConfigLoaderImpl, line: s
         OmegaConf.resolve(config.hydra.job)
     assert OmegaConf.to_container(own) == OmegaConf.to_container(hydras)
     assert own._metadata.flags == hydras._metadata.flags
-
-
-@pytest.mark.parametrize("word", ["modle.width=3", "optimizer=adm", "widht=3"])
-def test_they_refuse_what_hydra_refuses(loader: ConfigLoaderImpl, word: str) -> None:
-    master = loader.load_configuration("config", [], run_mode=RunMode.MULTIRUN)
-    with pytest.raises(Exception) as hydras:  # noqa: PT011
-        loader.load_sweep_config(master, [word])
-    with pytest.raises(type(hydras.value)):
-        Templates(loader).compose(master, [word])
-
-
-def test_jobs_of_one_template_do_not_share_values(loader: ConfigLoaderImpl) -> None:
-    master = loader.load_configuration("config", [], run_mode=RunMode.MULTIRUN)
-    templates = Templates(loader)
-    first, second = (templates.compose(master, [f"model.hidden=[{width}]"]) for width in (3, 4))
-    first.model.hidden.append(9)
-    assert (list(first.model.hidden), list(second.model.hidden)) == ([3, 9], [4])
-    assert templates.compose(master, []).model.hidden is None

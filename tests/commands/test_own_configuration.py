@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from pipeline.cli.console import PROJECT
 from pipeline.cli.errors import UserError
 from pipeline.config import rules
 from pipeline.config.compose import composed
@@ -85,8 +83,3 @@ def test_a_password_in_it_is_refused(conf: Path) -> None:
     (conf / "local" / "default.yaml").write_text("tracking: {uri: 'http://me:secret@host'}\n")
     with pytest.raises(UserError, match=r"conf/local/default.yaml: holds a password"):
         refuse_written_logins()
-
-
-def test_git_ignores_it() -> None:
-    asked = ["git", "-C", str(PROJECT), "check-ignore", "--quiet", "--no-index", "conf/local/default.yaml"]
-    assert subprocess.run(asked).returncode == 0

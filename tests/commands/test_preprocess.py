@@ -5,7 +5,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
 
@@ -46,16 +45,6 @@ def loaded(mnist: Path) -> Arrays:
 # Real MNIST
 
 
-def test_mnist_has_the_form_of_the_book(loaded: Arrays) -> None:
-    assert {name: (array.shape, str(array.dtype)) for name, array in loaded.named().items()} == {
-        "train_images": ((60_000, 784), "float32"),
-        "train_labels": ((60_000,), "uint8"),
-        "test_images": ((10_000, 784), "float32"),
-        "test_labels": ((10_000,), "uint8"),
-    }
-    assert (loaded.name, loaded.classes, loaded.image_shape) == ("mnist", 10, (28, 28))
-
-
 def test_mnist_has_the_digest_it_always_had(loaded: Arrays) -> None:
     assert loaded.digest == "002871171286d4410d846276b86bb3f5a895dceb6428c9306255ebde07b530fd"
 
@@ -82,14 +71,6 @@ def test_card_of_mnist(mnist: Path, loaded: Arrays) -> None:
 
 
 # The digits, and what does not depend on the data
-
-
-def test_digits_are_those_of_scikit_learn(digits: Path) -> None:
-    from sklearn.datasets import load_digits
-
-    loaded = arrays.load(digits / "processed" / "digits")
-    images = np.concatenate([loaded.train_images, loaded.test_images])
-    assert np.array_equal(images, load_digits().data / 16)
 
 
 def test_the_same_bytes_again(digits: Path, tmp_path: Path) -> None:
@@ -123,32 +104,6 @@ def test_damaged_raw_data_leaves_earlier_arrays(digits: Path, tmp_path: Path) ->
     with pytest.raises(UserError, match="ends early"):
         preprocess.preprocess(DIGITS, raw, *outputs)
     arrays.load(target)
-
-
-def test_without_raw_data_it_names_the_command(tmp_path: Path) -> None:
-    done = run(tmp_path)
-    assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1
-    assert "train-images-idx3-ubyte.gz: cannot be read (No such file or directory)" in done.stderr
-    assert done.stderr.endswith("To have it: python -m pipeline.fetch dataset=mnist\n")
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("word", "message"),
-    [
-        (
-            "dataset=digit",
-            "dataset=digit: expected one of digits, emnist_letters, fashion_mnist, kmnist, mnist (did you mean 'digits'?)",
-        ),
-        ("card=", "card=: expected a path"),
-        ("sample=x", "sample=x: expected KEY=VALUE with one of the keys dataset, raw, processed, card, samples"),
-    ],
-)
-def test_wrong_words_are_named(word: str, message: str) -> None:
-    with pytest.raises(UserError) as refused:
-        preprocess.main([word])
-    assert str(refused.value).startswith(message)
 
 
 def test_a_home_that_cannot_be_written_to_goes_without_a_word(digits: Path, tmp_path: Path) -> None:

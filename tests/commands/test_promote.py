@@ -101,16 +101,6 @@ def test_the_first_one_is_promoted_with_its_reasons(place: Place, promoted: str)
     assert promoted.endswith("to the validation split is under the limit of 50; trained again, every bit was the same")
 
 
-def test_the_reason_stands_on_the_version(place: Place, promoted: str) -> None:
-    from mlflow.tracking import MlflowClient
-
-    uri = f"sqlite:///{place.root / 'mlflow.db'}"
-    version = MlflowClient(uri, uri).get_model_version_by_alias("mnist-dense", "champion")
-    assert "trained again, every bit was the same" in version.tags["reason"]
-    assert version.description == version.tags["reason"]
-    assert version.tags["run.key"] == find_sweep("tests", place.store, place.root)[0].winner
-
-
 def other(place: Place, **changes: object) -> RunResult:
     """The best run of the sweep under another key, as if it were another one."""
     sweep, runs = find_sweep("tests", place.store, place.root)
@@ -138,11 +128,6 @@ def test_what_does_not_come_out_the_same_is_refused(place: Place, monkeypatch: p
     monkeypatch.setattr(promotion, "champion", lambda *_: None)
     with pytest.raises(NotPromoted, match="a defect: epoch 1"):
         run(place, best=other(place))
-
-
-def test_what_has_no_weights_is_refused(place: Place) -> None:
-    with pytest.raises(NotPromoted, match="is not in MLflow with its weights"):
-        run(place, best=other(place, weights=None))
 
 
 # --- the served champion
@@ -282,30 +267,3 @@ def test_rows_of_a_table_are_scaled_as_those_were_that_it_learnt(tmp_path: Path,
 
 
 # --- what a sweep lost stands on its parent run
-
-
-@pytest.mark.slow
-def test_the_parent_run_says_that_nothing_was_lost(place: Place) -> None:
-    assert parent(place).data.tags["lost"] == "none"
-
-
-@pytest.mark.slow
-def test_the_parent_run_names_what_was_lost(place: Place) -> None:
-    words = ["model.width=4", "seed=0,1", "training.epochs=2", "training.batch_size=20", "optimizer=sgd"]
-    bad = ["optimizer.learning_rate=1000", "optimizer.weight_decay=1000", "device.xla=false", "question=lost"]
-    command("-m", *own(place, "paths.results"), *words, *bad)
-    tags = parent(place, "lost").data.tags
-    assert tags["lost"] == "2 diverged"
-    assert (
-        "sgd-w4-d1-s1 diverged: running/loss is nan after epoch 1; again: python -m pipeline.train" in tags["lost.runs"]
-    )
-
-
-def parent(place: Place, question: str = "tests") -> Any:
-    from mlflow.tracking import MlflowClient
-
-    uri = f"sqlite:///{place.root / 'mlflow.db'}"
-    client = MlflowClient(uri, uri)
-    [experiment] = [one for one in client.search_experiments() if one.name == question]
-    [found] = [run for run in client.search_runs([experiment.experiment_id]) if "sweep.id" in run.data.tags]
-    return found

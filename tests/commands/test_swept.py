@@ -185,15 +185,15 @@ def test_what_a_sweep_or_a_model_needs_stays(swept: Swept, capsys: pytest.Captur
     lines = capsys.readouterr().out.splitlines()
     record.write_text(text)
     assert lines[0] == f"unneeded: {cleaning.REASONS['unneeded']}"
-    assert sorted(line.split()[-1] for line in lines[1:3]) == ["sgd-w4-d1-s0"] * 2
+    assert sorted(line.split()[-1] for line in lines[1:3]) == NAMES
     assert lines[3].startswith("2 entries, ")
     assert "mlflow gc" in lines[-1]
 
 
 def test_leftovers_and_checkpoints_go_with_yes_alone(swept: Swept, capsys: pytest.CaptureFixture[str]) -> None:
     root = swept.place.root / "runs"
-    (root / f".{'b' * 64}.part").mkdir()
-    (root / f".{'b' * 64}.part" / "result.json").write_text("half")
+    (root / f".{'b' * 64}.999999999.part").mkdir()
+    (root / f".{'b' * 64}.999999999.part" / "result.json").write_text("half")
     (root / ".checkpoints").mkdir(exist_ok=True)
     ended, unknown = swept.place.runs[0].key, "c" * 64
     for key in (ended, unknown):

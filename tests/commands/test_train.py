@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import resource
 import shlex
 import shutil
 import signal
@@ -21,13 +20,11 @@ import numpy as np
 import pytest
 
 from pipeline.cli.console import PROJECT
-from pipeline.config.rules import options
 from pipeline.data.arrays import Arrays
 from pipeline.models import networks
 from pipeline.storage.locks import LOCK
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import Ledger
-from pipeline.sweep.weights import Candidates
 from pipeline.training import engine, trainer
 from pipeline.training.outcome import Run
 from pipeline.training.result import DIVERGED, FAILED, FINISHED
@@ -143,32 +140,11 @@ def test_what_was_finished_is_kept_and_the_rest_is_recorded_as_interrupted(inter
     assert [lost.status for lost in sweep.lost] == ["interrupted"] * (12 - len(interrupted.finished))
 
 
-def test_the_device_is_named_once(interrupted: Ended) -> None:
-    lines = interrupted.said.out.splitlines()
-    assert lines[0] == "12 runs: 12 new"
-    assert re.fullmatch(
-        r"on CPU, Keras 3\.\S+ on tensorflow 2\.\S+, float32, without XLA(, \d+ runs at a time)?", lines[1]
-    )
-    assert sum(line.startswith("on ") for line in lines) == 1
-
-
 def run_python(here: Path, *words: str) -> subprocess.CompletedProcess[str]:
     environment = dict(os.environ, PYTHONPATH=str(PROJECT))
     return subprocess.run(
         [sys.executable, *words], cwd=here, env=environment, capture_output=True, text=True, timeout=60
     )
-
-
-def test_a_wrong_command_is_told_so_in_a_line_for_each_mistake(tmp_path: Path) -> None:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-    done = run_python(tmp_path, "-m", "pipeline.train", "optimizer=adm", "model.width=0")
-    first, second = done.stderr.splitlines()
-    assert (done.returncode, done.stdout) == (2, "")
-    assert first.startswith("error: optimizer=adm: expected one of ")
-    assert first.endswith("(did you mean 'adam'?)")
-    assert second == "error: model.width=0: expected a whole number from 1 to 65,536"
-    assert list(tmp_path.iterdir()) == []
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 2, "seconds of processor time"
 
 
 SHOWS = """
@@ -198,12 +174,6 @@ def test_what_trains_nothing_loads_nothing_heavy(tmp_path: Path, words: list[str
     assert done.returncode == status, done.stderr
     assert said in done.stdout
     assert list(tmp_path.iterdir()) == []
-
-
-def test_help_lists_every_group_and_its_files() -> None:
-    said = command("--help").out
-    for name in ("python -m pipeline.train -m", *options("optimizer"), *options("sweep"), "digits", "validation_size"):
-        assert name in said
 
 
 # --- a sweep
@@ -238,14 +208,6 @@ def test_the_folder_of_results_has_every_run_and_the_record(swept: tuple[Place, 
     entries = {entry.name for entry in (swept[0].root / "results").iterdir()}
     assert entries == {*swept[0].record.keys, "sweep.json"}
     assert (swept[0].record.name, swept[0].record.lost) == ("tests", [])
-
-
-def test_the_winner_is_of_the_best_configuration(swept: tuple[Place, Said]) -> None:
-    runs = swept[0].runs
-    accuracies = [run.figures["val/accuracy"] for run in runs]
-    best = max(range(0, 8, 2), key=lambda n: accuracies[n] + accuracies[n + 1])
-    winner = best if accuracies[best] >= accuracies[best + 1] else best + 1
-    assert swept[0].record.winner == runs[winner].key
 
 
 def test_only_the_winner_has_its_weights(swept: tuple[Place, Said]) -> None:
@@ -287,13 +249,6 @@ def test_the_same_command_trains_nothing(swept: tuple[Place, Said]) -> None:
     assert said.status == 0
     assert said.out.splitlines()[0] == "8 runs: 8 finished; nothing to train"
     assert [bits(run) for run in swept[0].runs] == before
-
-
-@pytest.mark.usefixtures("no_training")
-def test_a_part_of_it_is_known_too(swept: tuple[Place, Said]) -> None:
-    said = swept[0].train("-m", "optimizer=adam", "model.hidden=[4],[8]", "seed=1,0", "training.epochs=2")
-    assert "4 runs: 4 finished; nothing to train" in said.out
-    assert [run.name for run in swept[0].runs] == [f"adam-w{width}-d1-s{seed}" for width in (4, 8) for seed in (1, 0)]
 
 
 @pytest.mark.fault("stored result damaged")
@@ -436,19 +391,6 @@ def test_a_single_run_shows_its_epochs(single: tuple[Place, Said]) -> None:
     assert re.fullmatch(r"adam-w4-d1-s0: validation .+ %, test .+ %, gap .+ points, .+ s", lines[3])
 
 
-def test_it_keeps_its_weights_and_has_a_log(single: tuple[Place, Said]) -> None:
-    [run] = single[0].runs
-    assert run.weights is not None
-    assert run.probabilities is not None
-    assert f"key {run.key}" in single[0].log()
-
-
-@pytest.mark.usefixtures("no_training")
-def test_the_second_time_it_is_finished_already(single: tuple[Place, Said]) -> None:
-    said = single[0].train("optimizer=adam", "model.width=4", "training.epochs=2")
-    assert said.out.splitlines()[0] == f"adam-w4-d1-s0 is finished already: {single[0].runs[0].key[:12]}"
-
-
 # --- what is refused once everything is known
 
 
@@ -456,18 +398,10 @@ def test_the_second_time_it_is_finished_already(single: tuple[Place, Said]) -> N
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (
-            ["dataset.validation_size=1437"],
-            "dataset.validation_size=1437: expected under 1,437, the training samples of digits",
-        ),
         (["model.width=65536", "model.depth=32"], " GiB while it trains, this machine has "),
-        (["model.width=${model.depth}", "model.depth=0"], "model.depth=0: expected a whole number from 1 to 32"),
         (["device=gpu"], "device=gpu: no GPU that tensorflow could use is at hand"),
         (["device.backend=jax", "device.xla=false"], "device.xla=false: JAX always compiles with XLA"),
-        (["-m", "question=a,b"], "question: cannot be swept (came: a, b); one command, one value"),
         (["-m", "tracking=none,sqlite"], "tracking: cannot be swept (came: none, sqlite); one command, one value"),
-        (["-m", "seed=0,1", "hydra.job.chdir=true"], "hydra.job.chdir=true: jobs that run together share one"),
-        (["-m", "seed=0,1", "training.batch_size=9999"], "training.batch_size=9999: expected at most 1,200"),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -486,66 +420,7 @@ def test_refused_in_one_line(
     assert list(where.root.iterdir()) == [], "neither runs nor Hydra's folders"
 
 
-def test_data_that_is_not_there_is_said_with_the_remedy(place: Callable[[], Place]) -> None:
-    where = place()
-    said = where.train(f"paths.data={where.root}/nowhere")
-    assert said.status == 2
-    assert "no preprocessed data here. To have it: python -m pipeline.fetch dataset=digits" in said.err
-
-
-def test_every_problem_of_a_sweep_is_said_before_anything_trains(place: Callable[[], Place]) -> None:
-    where = place()
-    said = where.train("-m", "training.batch_size=100,1300,1400", "model.width=4,65536", "model.depth=32")
-    keys = sorted(line.split("=")[0] for line in said.err.splitlines())
-    assert keys == ["error: model.hidden", "error: training.batch_size", "error: training.batch_size"]
-    assert not (where.root / "runs").exists()
-
-
-@pytest.mark.parametrize("word", ["question=${nowhere}", "question=${question}", "seed=${seed}"])
-@pytest.mark.parametrize("multirun", [[], ["-m"]], ids=["single", "multirun"])
-def test_what_cannot_be_resolved_is_one_line_that_names_the_key(
-    place: Callable[[], Place], multirun: list[str], word: str
-) -> None:
-    said = command(*multirun, *place().words, word)
-    [line] = said.err.splitlines()
-    assert said.status == 2
-    assert line.startswith(f"error: {word.partition('=')[0]}")
-
-
-def test_interpolations_that_can_be_resolved_train(place: Callable[[], Place]) -> None:
-    where = place()
-    assert where.train("model.width=${model.depth}", "training.epochs=1").status == 0
-    assert where.runs[0].job.width == 1
-
-
 # --- the weights of the best run
-
-
-@pytest.mark.slow
-def test_a_winner_that_is_not_in_memory_is_trained_once_more(
-    place: Callable[[], Place], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Candidates, "get", lambda self, key: None)
-    where = place()
-    said = where.train(*FEW)
-    assert "warning" not in said.out
-    assert where.store.read(where.record.winner or "").weights is not None
-
-
-@pytest.mark.slow
-def test_it_is_said_where_it_comes_out_different(place: Callable[[], Place], monkeypatch: pytest.MonkeyPatch) -> None:
-    where = place()
-    monkeypatch.setattr(Candidates, "get", lambda self, key: None)
-    measured = Run.measured
-
-    def restless(self: Run, *rest: Any) -> Any:
-        result = measured(self, *rest)
-        result.digests["final_weights"] = f"{time.monotonic_ns():064}"
-        return result
-
-    monkeypatch.setattr(Run, "measured", restless)
-    said = where.train("-m", "seed=0,1", "model.width=4", "training.epochs=1")
-    assert "trained once more for its weights, came out different (final_weights); they are not kept" in said.out
 
 
 # --- what is there, and what would be done
@@ -578,13 +453,6 @@ def test_a_plan_says_what_is_there_and_what_it_would_take(some: Place) -> None:
     assert sorted(some.root.rglob("*")) == before, "nothing is written"
 
 
-@pytest.mark.usefixtures("no_training")
-def test_what_failed_may_be_left_alone(some: Place) -> None:
-    said = some.train("-m", "optimizer=sgd", "seed=0,1,3", "model.width=4", "training.epochs=1", "retry=none")
-    assert said.out.splitlines()[0] == "3 runs: 2 finished, 1 failed; nothing to train"
-    assert (said.status, "sgd-w4-d1-s3 failed: RuntimeError: no luck" in said.out) == (3, True)
-
-
 @pytest.mark.slow
 def test_what_diverged_is_trained_again_on_demand_only(some: Place) -> None:
     words = ["optimizer=sgd", "seed=2", "model.width=4", "training.epochs=2", *DIVERGING]
@@ -596,26 +464,7 @@ def test_what_diverged_is_trained_again_on_demand_only(some: Place) -> None:
         assert "diverged: " in said.out
 
 
-@pytest.mark.slow
-def test_force_trains_everything_again_to_the_same_bits(some: Place) -> None:
-    words = ["-m", "optimizer=sgd", "seed=0,1", "model.width=4", "training.epochs=1"]
-    some.train(*words)
-    before = {run.key: (run.started, bits(run)) for run in some.runs}
-    said = some.train(*words, "force=true")
-    assert said.out.splitlines()[0] == "2 runs: 2 finished; 2 to train"
-    for run in some.runs:
-        started, same = before[run.key]
-        assert run.started > started
-        assert bits(run) == same
-
-
 # --- the record of a sweep
-
-
-def test_a_single_run_that_finished_leaves_no_record_of_a_sweep(place: Callable[[], Place]) -> None:
-    where = place()
-    where.train("seed=0", "model.width=4", "training.epochs=1")
-    assert list(Ledger(where.store)) == []
 
 
 @pytest.mark.slow

@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 from dvc.cli.parser import get_main_parser
 
-from pipeline.config import commandline, published_rows
+from pipeline.config import commandline
+from pipeline.statistics import published
 from tests.support import clone as clones
 from tests.support.clone import CHECKOUT
 
@@ -122,7 +123,7 @@ def test_the_tie_is_that_of_the_intervals() -> None:
 def test_the_book_is_within_the_published_band() -> None:
     table = pd.read_csv(SNAPSHOT / "comparison.csv")
     book = table[table["experiment"].eq("book")].iloc[0]
-    [band] = [row for row in published_rows.rows() if row.id == "book"]
+    [band] = [row for row in published.rows() if row.id == "book"]
     assert band.low is not None
     assert band.high is not None
     assert book["n"] >= 3

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.cli.formatting import listed, number, plural, span
-from pipeline.config.published_rows import Row
-from pipeline.statistics.published import Difference, Found, Verdict
+from pipeline.statistics.published import Difference, Found, Row, Verdict
 from pipeline.training.result import RunResult
 
 

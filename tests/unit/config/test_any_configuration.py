@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipeline.cli.errors import shown_line
 from pipeline.config import rules
 from pipeline.config.commandline import check
-from pipeline.config.compose import ConfigurationError, against_data, problems, to_job
+from pipeline.config.compose import ConfigurationError, problems, to_job
 from pipeline.config.run_config import RunConfig, canonical_json, digest
 from tests.support.factory import settings as composed
 
@@ -64,16 +64,6 @@ def test_values_are_refused_in_words_or_mean_what_they_say(optimizer: str, chang
     assert 0 <= job.seed < 2**64
     assert job.training.epochs >= 1
     assert canonical_json(job.to_dict())
-
-
-@pytest.mark.fault("bad configuration")
-@any_speed
-@given(st.integers(1, 100_000), st.integers(0, 10_000_000), st.integers(0, 10_000_000), st.integers(1, 10_000_000))
-def test_sizes_that_are_taken_leave_a_whole_batch(samples: int, held_out: int, used: int, batch: int) -> None:
-    job = to_job(composed(validation_size=held_out, train_size=used, batch_size=batch))
-    left = used or samples - held_out
-    fits = 1 <= left <= samples - held_out and batch <= left
-    assert (against_data(job, samples) == []) == fits
 
 
 grammar = st.sampled_from(

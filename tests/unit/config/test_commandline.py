@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from hydra import compose, initialize_config_dir
 
 from pipeline.config.commandline import MOST_JOBS, check
-from pipeline.config.compose import register
-from pipeline.config.hydra_version import VERSION_BASE
-from pipeline.config.rules import CONF
 
 GOOD = [
     "optimizer=rmsprop optimizer.rho=0.5",
-    "optimizer.learning_rate=1e-3",
     "model.width=65536",
     "model.hidden=[300,100]",
-    "model.hidden=null",
     "seed=18446744073709551615",
     "experiment=book",
     "+experiment=book",
     "device.xla=false",
-    "tracking.uri=http://127.0.0.1:5000",
     "hydra/launcher=batched",
     "model.width=${model.depth}",
     "--cfg job",
@@ -33,8 +24,6 @@ BAD = {
     # A name that is not there: the nearest one is offered.
     "optimizer=adm": "did you mean 'adam'",
     "optimizer=": "optimizer=: expected one of adadelta, ",
-    "device=gpuu": "did you mean 'gpu'",
-    "model.activation=rleu": "did you mean 'relu'",
     "device.backend=torch": "expected one of tensorflow, jax",
     # A key that is not there, or of another optimizer.
     "model.widht=5": "no such key (did you mean 'model.width'?)",
@@ -44,17 +33,11 @@ BAD = {
     "dataset.name=digits": "choose another with dataset=NAME (digits, ",
     # A value out of its range, or of the wrong kind.
     "model.width=0": "expected a whole number from 1 to 65,536",
-    "model.width=64.0": "expected a whole number",
     "model.width=": "expected a whole number",
-    "model.depth=33": "from 1 to 32",
-    "model.hidden=[]": "such as [300,100]",
     "model.hidden=[300,true]": "such as [300,100]",
     "model.dropout=1": "at least 0 and under 1",
-    "optimizer.learning_rate=0": "over 0 and at most 1000",
     "optimizer.learning_rate=1e400": "over 0 and at most 1000",
     "optimizer.centered=2": "true or false",
-    "optimizer.weight_decay=-1": "or null",
-    "seed=18446744073709551616": "expected a whole number from 0 to 18,446,744,073,709,551,615",
     "seed='3'": "expected a whole number",
     "question=": "expected a text",
     # What is no setting at all.
@@ -68,11 +51,9 @@ BAD = {
 GOOD_SWEEPS = [
     "optimizer=sgd,adam model.width=16,64 seed=range(3)",
     "optimizer=adam,rmsprop optimizer.rho=0.9,0.95",
-    "sweep=smoke optimizer.momentum=0.5",
     "experiment=book seed=range(5)",
     "optimizer=glob(*)",
     "model.hidden=[16],[300,100],null",
-    "seed=range(10,0,-1)",
     "seed=interval(0,3)",
     f"seed=range({MOST_JOBS})",
 ]
@@ -80,7 +61,6 @@ GOOD_SWEEPS = [
 BAD_SWEEPS = {
     "seed=range(0)": "an empty range",
     "seed=range(-2,3)": "seed=-2: expected a whole number",
-    "seed=range(0,1,0.25)": "seed=0.0: expected a whole number",
     "seed=range(1000000)": "expected at most 100,000; split it",
     "model.width=range(1,1001) seed=range(1000)": "this sweep has 1,000,000 runs: expected at most 100,000; split it",
     "seed=range(0,10,0)": "seed=range(0,10,0): ",
@@ -110,11 +90,6 @@ def test_refused_with_multirun(line: str, expected: str) -> None:
     assert expected in check(line.split(), multirun=True)[0]
 
 
-def test_everything_that_is_wrong_is_said_at_once() -> None:
-    words = ["optimizer=adm", "model.width=0", "training.epochs=0", "widht=3", "model.width=16,32"]
-    assert len(check(words, multirun=False)) == 5
-
-
 @pytest.mark.fault("options of one's own")
 @pytest.mark.parametrize("how", ["--config-dir /own", "--config-dir=/own", "hydra.searchpath=[file:///own]"])
 @pytest.mark.parametrize("word", ["optimizer=adam,slow", "+sweep=slow"])
@@ -123,13 +98,3 @@ def test_files_of_ones_own_are_left_to_hydra(how: str, word: str) -> None:
     [problem] = check([*how.split(), word, "optimizer.beta_1=8"], multirun=True)
     assert problem == "optimizer.beta_1=8: expected a number of at least 0 and under 1"
     assert check([word], multirun=True) != []
-
-
-def test_folders_of_hydra_are_in_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wherever a command is started: below a folder that DVC tracks, each log would change what a stage depends on."""
-    register()
-    monkeypatch.chdir(tmp_path)
-    with initialize_config_dir(str(CONF), **VERSION_BASE):
-        composed = compose("config", return_hydra_config=True).hydra
-        assert Path(composed.run.dir).is_relative_to(CONF.parent / "outputs")
-        assert Path(composed.sweep.dir).is_relative_to(CONF.parent / "multirun")

@@ -14,20 +14,15 @@ from tests.support.factory import settings
 BAD: list[tuple[dict[str, Any], str]] = [
     # Words of the command line are in test_commandline.py; here is what a file may hold.
     ({"width": True}, "model.width=true: "),
-    ({"width": 8.0}, "model.width=8.0: "),
     ({"hidden": [8] * 33}, "a list of 1 to 32 whole numbers"),
-    ({"activation": None}, "model.activation=null: "),
     ({"dropout": float("nan")}, "model.dropout=nan: "),
     ({"learning_rate": "0.1"}, "optimizer.learning_rate=0.1: "),
     ({"nesterov": True, "momentum": 0.0}, "optimizer.nesterov=true: needs optimizer.momentum over 0"),
     ({"kernel_stddev": 0.1}, "model.kernel_stddev=0.1: needs model.kernel_initializer to be one of random_normal, "),
     ({"validation": "first"}, "dataset.validation=first: expected one of random, last"),
     ({"tags": {"stage": [1]}}, "tags={'stage': [1]}: expected a list of words such as [paper,final], or names with"),
-    ({"tags": [""]}, "tags=['']: expected a list of words"),
-    ({"note": 3}, "note=3: expected a text"),
     ({"label_noise": 1.0}, "dataset.label_noise=1.0: expected a number of at least 0 and under 1"),
     ({"label_smoothing": 0.1, "loss": "mean_squared_error"}, "needs training.loss=categorical_crossentropy"),
-    ({"stop_at_loss": 0.0}, "training.stop_at_loss=0.0: expected a number over 0"),
     ({"patience": 1, "validation_size": 0}, "training.patience=1: needs dataset.validation_size over 0"),
     (
         {"decay_epochs": 1, "schedule": "cosine"},
@@ -38,14 +33,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"schedule": "piecewise"}, "training.schedule=piecewise: needs training.boundaries and training.factors"),
     ({"schedule": "piecewise", "boundaries": [1, 2], "factors": [0.1]}, "one factor for each of training.boundaries"),
     ({"boundaries": [1]}, "training.boundaries=[1]: needs training.schedule=piecewise"),
-    ({"boundaries": [2, 1]}, "a list of at most 32 epochs"),
     ({"factors": [-1]}, "a list of at most 32 numbers"),
     ({"warmup_epochs": 5}, "training.warmup_epochs=5: needs more than so many training.epochs, came 5"),
-    ({"seed": 2**64}, "seed=18446744073709551616: "),
-    ({"question": " "}, "expected a text"),
     ({"question": "a\0b"}, "expected a text"),
     ({"results": ""}, "paths.results=: expected a text, or null"),
-    ({"runs": 3}, "paths.runs=3: expected a text"),
 ]
 
 
@@ -54,12 +45,6 @@ def test_refused(changes: dict[str, Any], expected: str) -> None:
     [problem] = problems(settings(**changes))
     assert expected in problem
     assert "\n" not in problem
-
-
-def test_an_unknown_key_is_refused_with_the_nearest() -> None:
-    values = settings()
-    values["model"]["widht"] = 3
-    assert problems(values) == ["model.widht: no such key (did you mean 'model.width'?)"]
 
 
 @pytest.mark.parametrize(("section", "key"), [("model", "width"), ("optimizer", "learning_rate"), ("device", "xla")])

@@ -61,16 +61,6 @@ def test_the_book_is_the_book() -> None:
     assert job.model.kernel_initializer == "glorot_uniform"
 
 
-@pytest.mark.parametrize("name", rules.options("experiment"))
-def test_an_experiment_opens_with_what_it_promises(name: str) -> None:
-    opening = (rules.CONF / "experiment" / f"{name}.yaml").read_text().partition("\n")[2]
-    assert opening.startswith("# Promise: ")
-    assert re.search(
-        r"(second|minute|hour)s?\b.* a run on two cores: python -m pipeline\.train", opening, re.IGNORECASE
-    )
-    assert f"experiment={name} " in opening
-
-
 @pytest.mark.parametrize("name", rules.options("optimizer"))
 def test_hyperparameters_are_kerass_own_defaults(keras: ModuleType, name: str) -> None:
     own = inspect.signature(getattr(keras.optimizers, rules.keras_class(name))).parameters

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.config.digests import LARGE, array_digest, arrays_digest
-from pipeline.config.run_config import digest
+from pipeline.config.digests import array_digest, arrays_digest
 
 NUMBERS = np.arange(6, dtype=np.float32).reshape(2, 3)
 
@@ -41,8 +40,3 @@ def test_a_digest_is_for_good() -> None:
     """Digests are in the keys of all stored runs: one that changes makes them all strangers."""
     assert array_digest(NUMBERS) == "3378efc20f15f0e870a04920ebd06243767f44dd6de3dfc84997ea2f41bc964c"
     assert arrays_digest({"a": NUMBERS}) == "7aded2ceea62209e8763a15d22b65cd487fbc0e17e3c2a8d8e28661a2f3fa730"
-
-
-def test_large_arrays_are_hashed_at_once_to_the_same_digest() -> None:
-    large = {"pixels": np.arange(LARGE // 4, dtype=np.float32), "labels": np.zeros(10, np.uint8)}
-    assert arrays_digest(large) == digest({name: array_digest(array) for name, array in large.items()})

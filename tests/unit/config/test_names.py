@@ -34,22 +34,6 @@ def test_a_name_carries_what_differs(changes: list[dict[str, Any]], expected: li
     assert of(*changes) == expected
 
 
-def test_several_values_are_in_the_order_of_the_configuration() -> None:
-    swept = [{"train_size": size, "learning_rate": rate, "epochs": 2} for size in (50, 60) for rate in (1, 2)]
-    assert of(*swept)[0] == "sgd-w8-d1-n50-lr1-s0"
-
-
-def test_what_optimizer_shape_and_seed_tell_stays_short() -> None:
-    """Each optimizer has a learning rate of its own, and a tuned one has another one for each width."""
-    sweep = [
-        {"optimizer": optimizer, "width": width, "seed": seed, "learning_rate": 0.1 / width}
-        for optimizer in ("sgd", "adam")
-        for width in (8, 16)
-        for seed in (0, 1)
-    ]
-    assert of(*sweep) == [make_job(**each).name for each in sweep]
-
-
 def test_a_name_means_each_run_that_has_its_values() -> None:
     job = make_job(learning_rate=0.1, train_size=50, activation="tanh", seed=3)
     meant = ["sgd-w8-d1-s3", "sgd-w8-d1-lr0.1-s3", "sgd-w8-d1-n50-lr0.1-s3", "sgd-w8-d1-lr0.1-n50-tanh-s3"]

@@ -37,11 +37,6 @@ def test_the_configuration_is_without_the_seed() -> None:
     assert make_job(seed=1).configuration == make_job(seed=2).configuration
 
 
-def test_whole_numbers_and_decimals_are_one_value() -> None:
-    assert make_job(learning_rate=1) == make_job(learning_rate=1.0)
-    assert canonical_json(make_job(learning_rate=1).to_dict()) == canonical_json(make_job(learning_rate=1.0).to_dict())
-
-
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_canonical_json_has_no_numbers_that_are_none(value: float) -> None:
     with pytest.raises(ValueError, match="JSON"):
@@ -56,12 +51,6 @@ def test_a_default_is_no_part_of_the_plain_values_and_of_no_key() -> None:
     assert RunConfig.from_dict(plain).dataset.label_noise == 0
     assert make_job(label_noise=0.1, validation="last").to_dict()["dataset"] == old | {"label_noise": 0.1}
     assert make_job(validation="last").flat()["dataset.label_noise"] == 0
-
-
-def test_lists_come_back_as_they_were() -> None:
-    job = make_job(schedule="piecewise", boundaries=[1, 2], factors=[1, 0.5], epochs=3)
-    assert (job.training.boundaries, job.training.factors) == ((1, 2), (1.0, 0.5))
-    assert RunConfig.from_dict(json.loads(json.dumps(job.to_dict()))) == job
 
 
 def test_a_job_does_not_see_paths_tracking_and_device() -> None:

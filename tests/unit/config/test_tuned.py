@@ -16,10 +16,6 @@ def test_each_optimizer_gets_its_rate_at_its_width() -> None:
     assert rates[0] != rates[2], "sgd and adam"
 
 
-def test_the_same_widths_are_tuned_for_all() -> None:
-    assert len({tuple(rates) for rates in rules.tuned_rates().values()}) == 1
-
-
 def test_a_width_that_is_not_tuned_is_refused() -> None:
     words = ["sweep=overfitting", "optimizer=adam", "model.width=33"]
     with pytest.raises(

@@ -54,26 +54,10 @@ def cut_without_length(handler: BaseHTTPRequestHandler, body: bytes) -> None:
     handler.wfile.write(body[: len(body) // 2])
 
 
-def flipping(handler: BaseHTTPRequestHandler, body: bytes) -> None:
-    middle = len(body) // 2
-    good(handler, body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :])
-
-
 def status(code: int) -> Answer:
     def answer(handler: BaseHTTPRequestHandler, body: bytes) -> None:
         _start(handler, code, {"Content-Length": "5"})
         handler.wfile.write(b"sorry")
-
-    return answer
-
-
-def failing_first(times: int) -> Answer:
-    """503 for the first requests, then good."""
-    left = [times]
-
-    def answer(handler: BaseHTTPRequestHandler, body: bytes) -> None:
-        left[0] -= 1
-        (status(503) if left[0] >= 0 else good)(handler, body)
 
     return answer
 
@@ -108,12 +92,6 @@ def endless(handler: BaseHTTPRequestHandler, body: bytes) -> None:
     _start(handler, 200, {})
     while not handler.closing.is_set():  # type: ignore[attr-defined]
         handler.wfile.write(bytes(1 << 16))
-
-
-def declaring_gzip(handler: BaseHTTPRequestHandler, body: bytes) -> None:
-    """As servers do that take `.gz` for a transfer encoding: the client unpacks on the way."""
-    _start(handler, 200, {"Content-Length": str(len(body)), "Content-Encoding": "gzip"})
-    handler.wfile.write(body)
 
 
 def _start(handler: BaseHTTPRequestHandler, code: int, headers: dict[str, str]) -> None:

@@ -44,12 +44,6 @@ def test_bytes_are_pixels_and_other_numbers_stay_as_they_are() -> None:
     assert np.array_equal(found.train.images, numbers.astype(np.float32))
 
 
-def test_labels_may_begin_elsewhere_and_classes_may_have_names() -> None:
-    found = decode({"first_label": 5, "classes": ("a", "b", "c")}, y_train=LABELS + 5, y_test=LABELS[:3] + 5)
-    assert np.array_equal(found.train.labels, LABELS)
-    assert found.classes == ("a", "b", "c")
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -21,20 +21,6 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_sound_files(folder: Path) -> None:
-    decoded = raw.read(tiny.TINY, folder)
-    found = [array for part in (decoded.train, decoded.test) for array in (part.images, part.labels)]
-    assert all(np.array_equal(a, b) for a, b in zip(found, tiny.ARRAYS.values(), strict=True))
-
-
-def test_missing_file(folder: Path) -> None:
-    (folder / LABELS).unlink()
-    with pytest.raises(
-        UserError, match=rf"{LABELS}: cannot be read \(No such file.*To have it: python -m pipeline.fetch"
-    ):
-        raw.read(tiny.TINY, folder)
-
-
 def with_count(data: bytes, count: int) -> bytes:
     return data[:4] + count.to_bytes(4, "big") + data[8:]
 

@@ -35,11 +35,6 @@ def test_a_file_is_declared_by_its_name_or_with_its_digest() -> None:
     assert parse(TABLE).source == Table(File("wine.csv"), "cultivar", test_share=0.2)
 
 
-def test_a_misspelt_name() -> None:
-    with pytest.raises(UserError, match=r"dataset=mnits: expected one of .*mnist.* \(did you mean 'mnist'\?\)"):
-        sources.find("mnits")
-
-
 @pytest.mark.parametrize(
     ("source", "values", "message"),
     [
@@ -61,8 +56,3 @@ def test_what_is_wrong_is_said_with_its_key(source: Any, values: dict[str, Any],
     with pytest.raises(UserError) as raised:
         parse(source, **values)
     assert str(raised.value).startswith(f"conf/dataset/wine.yaml: {message}")
-
-
-def test_all_of_it_is_said_at_once() -> None:
-    with pytest.raises(UserError, match=r"label_noise=2: .*; source\.separator=::: .*; source\.nothing: no such key"):
-        parse(TABLE | {"separator": "::", "nothing": 0}, label_noise=2)

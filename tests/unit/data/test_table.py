@@ -107,8 +107,3 @@ def test_a_test_table_with_something_else_in_it(test: str, message: str) -> None
     with pytest.raises(UserError) as raised:
         decode(test=test)
     assert str(raised.value).startswith(message)
-
-
-def test_more_than_256_classes_are_refused() -> None:
-    with pytest.raises(UserError, match="column 'class' has 300 different values, expected 2 to 256"):
-        decode("number,class\n" + "".join(f"{row},{row}\n" for row in range(300)), None)

@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.config.published_rows import Row
 from pipeline.report.prose.published import ours, trained_on, verdict, wanted
-from pipeline.statistics.published import Found, Verdict
+from pipeline.statistics.published import Found, Row, Verdict
 from tests.support import factory
 
 BAND = Row("x", "source", ("experiment=book",), "test accuracy", 97.8, low=97.2, high=98.4)

@@ -18,5 +18,5 @@ def declared() -> Declaration:
 
 @pytest.fixture(scope="session")
 def quick(declared: Declaration) -> Declaration:
-    """The same with fewer sign flips: the t test carries the claims."""
+    """The same with fewer sign flips: they carry no claim."""
     return dataclasses.replace(declared, permutations=99)

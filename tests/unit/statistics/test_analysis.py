@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.statistics import crossed, summary
+from pipeline.statistics import crossed
 from pipeline.statistics.analysis import analysis
 from pipeline.training.result import DIVERGED
 from tests.support import factory
@@ -31,12 +31,6 @@ def whole(quick, labels):
     return analysis(sweep(), quick, labels)
 
 
-def test_a_row_per_configuration_with_every_figure(whole):
-    assert len(whole.configurations) == 6
-    assert {f"{figure}_mean" for figure in summary.SUMMARISED} <= set(whole.configurations.columns)
-    assert whole.configurations["n"].eq(10).all()
-
-
 def test_test_accuracys_interval_is_over_the_very_answers(whole, labels):
     name = whole.configurations.index[0]
     correct = np.array([r.predictions == labels for r in sweep() if r.job.configuration == name])
@@ -44,20 +38,10 @@ def test_test_accuracys_interval_is_over_the_very_answers(whole, labels):
     assert (low, high) == pytest.approx(crossed.of_answers(correct, 0.95))
 
 
-def test_without_labels_the_images_part_is_binomial(quick):
-    found = analysis(sweep(), quick).configurations
-    name = found.index[0]
-    accuracies = [r.figures["test/accuracy"] for r in sweep() if r.job.configuration == name]
-    expected = crossed.of_shares(accuracies, float(np.mean(accuracies)), len(factory.digits()["test_labels"]), 0.95)
-    assert found.loc[name, ["test_accuracy_low_images", "test_accuracy_high_images"]].tolist() == pytest.approx(
-        expected
-    )
-
-
 def test_no_runs(quick, labels):
     found = analysis([], quick, labels)
     assert found.best is None
-    for table in (found.configurations, found.contrasts, found.levels, found.targets):
+    for table in (found.configurations, found.contrasts, found.levels):
         assert table.empty
 
 
@@ -78,23 +62,6 @@ def test_nothing_held_out(quick, labels):
     """As in the book: gaps and curves are against the test split, and nothing is chosen."""
     found = analysis(sweep(validation=0), quick, labels)
     assert found.best is None
-    assert found.targets.empty
     gaps = found.configurations[["gap_accuracy_mean", "book_gap_accuracy_mean"]]
     assert gaps["gap_accuracy_mean"].tolist() == gaps["book_gap_accuracy_mean"].tolist()
     assert found.contrasts.loc[found.contrasts["figure"].eq("excess_loss"), "n"].eq(10).all()
-
-
-def test_a_single_seed(quick, labels):
-    found = analysis(sweep(seeds=range(1)), quick, labels)
-    assert found.configurations["test_accuracy_low_images"].isna().all()
-    assert found.contrasts["verdict"].eq("no difference shown").all()
-
-
-def test_records_of_before_there_were_points_and_excesses(quick):
-    """Neither `excess/loss` nor the digest of a split; the gap that they call `overfitting_gap` is against the test file."""
-    results = sweep()
-    for result in results:
-        result.figures["overfitting_gap/accuracy"] = 99.0
-    found = analysis(results, quick).configurations
-    assert found["gap_accuracy_mean"].abs().lt(0.1).all()
-    assert found["excess_loss_mean"].notna().all()

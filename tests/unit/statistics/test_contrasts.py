@@ -9,7 +9,6 @@ import pytest
 from scipy import stats
 
 from pipeline.statistics.analysis import analysis
-from pipeline.statistics.contrasts import COLUMNS
 from pipeline.statistics.declaration import OPTIMIZER, WIDTH
 from pipeline.statistics.figures import FIGURES
 from tests.support import factory
@@ -25,13 +24,6 @@ PAIR = [*runs("sgd"), *runs("rmsprop")]
 def row(results, declared, figure="gap_accuracy"):
     found = analysis(results, declared).contrasts
     return found[found["figure"].eq(figure)].iloc[0]
-
-
-def test_a_row_per_contrast_and_figure(quick):
-    found = analysis([*PAIR, *runs("rmsprop", 512)], quick).contrasts
-    assert found.columns.tolist() == COLUMNS
-    assert found["contrast"].tolist() == [OPTIMIZER] * len(FIGURES) + [WIDTH] * len(FIGURES)
-    assert found["figure"].tolist() == 2 * list(FIGURES)
 
 
 def test_a_seed_is_a_block(quick):
@@ -98,14 +90,6 @@ def test_held_out_loss_is_compared_where_the_training_loss_is_equal(quick):
     assert row([*a, *b], quick, "test_accuracy")[["level"]].isna().all()
 
 
-def test_seeds_without_a_common_training_loss_are_left_out(quick):
-    a = with_curves(runs("sgd"), [0.4, 0.1], [0.45, 0.20])
-    b = with_curves(runs("rmsprop"), [0.4, 0.1, 0.01], [0.45, 0.15, 0.14])
-    a[3].history = {}
-    assert row([*a, *b], quick, "fit_loss")[["n", "seeds"]].tolist() == [9, 9]
-    assert row([*a, *b], quick, "test_accuracy")["n"] == 10
-
-
 def test_excess_is_what_held_out_loss_has_risen_since_its_minimum(quick):
     a = with_curves(runs("sgd"), [0.4, 0.1, 0.05], [0.4, 0.2, 0.3])
     b = with_curves(runs("rmsprop"), [0.4, 0.1, 0.05], [0.4, 0.2, 0.1])
@@ -126,12 +110,6 @@ def test_holm_is_within_contrast_and_figure(quick):
         assert (family["comparisons"] == {OPTIMIZER: 3, WIDTH: 1}[contrast]).all()
         expected = multipletests(family["p_t"].fillna(1), method="holm")[1]
         assert family["holm"].fillna(1).tolist() == pytest.approx(list(expected))
-
-
-def test_the_declared_test_is_the_one_that_counts(quick):
-    flips = dataclasses.replace(quick, claim_test="sign flip", permutations=1024)
-    assert row(PAIR, quick)["holm"] == row(PAIR, quick)["p_t"]
-    assert row(PAIR, flips)["holm"] == row(PAIR, flips)["p"]
 
 
 # --- sizes

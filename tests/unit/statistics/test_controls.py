@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from pipeline.statistics import contrasts, design, equal_fit, paired
-from pipeline.statistics.declaration import OPTIMIZER, WIDTH
+from pipeline.statistics.declaration import OPTIMIZER
 from pipeline.statistics.verdicts import Kind
 from pipeline.training.result import FINISHED, RunResult
 from tests.support import factory
@@ -34,12 +34,10 @@ def at_most(count: int, share: float = 0.05) -> int:
     "draw",
     [
         lambda random, shape: random.normal(0.978, 0.0018, size=shape),
-        lambda random, shape: 1 - random.gamma(2, 0.011, size=shape),
         lambda random, shape: random.choice(RMSPROP, size=shape),
-        lambda random, shape: random.binomial(10_000, 0.978, size=shape) / 10_000,
         lambda random, shape: np.maximum(random.normal(0, 0.01, size=shape), 0),
     ],
-    ids=["normal", "skewed", "few values", "images", "an excess that is often zero"],
+    ids=["normal", "few values", "an excess that is often zero"],
 )
 def test_a_configuration_against_itself_over_disjoint_seeds(declared, draw):
     """Called different in about 5 % of repetitions, not more, by either test."""
@@ -47,27 +45,6 @@ def test_a_configuration_against_itself_over_disjoint_seeds(declared, draw):
     found = paired.describe(seeds[:, :10] - seeds[:, 10:], np.full(2000, 0.001), declared)
     for p in ("p", "p_t"):
         assert 0.035 <= (found[p] < declared.alpha).mean() <= 0.06, p
-
-
-def test_the_interval_of_a_difference_covers_it(declared):
-    found = paired.describe(np.random.default_rng(0).normal(0.3, 1, size=(2000, 10)), np.ones(2000), declared)
-    assert ((found["low"] < 0.3) & (found["high"] > 0.3)).mean() == pytest.approx(0.95, abs=0.012)
-
-
-def test_a_difference_at_the_margin_is_called_equivalent_in_5_percent():
-    samples = np.random.default_rng(0).normal(0.001, 0.001, size=(10_000, 20))
-    p = paired.equivalence(samples, np.full(10_000, 0.001))
-    assert (p < 0.05).mean() == pytest.approx(0.05, abs=0.005)
-
-
-def test_looks_at_ten_and_thirty_seeds_alone_keep_the_error_near_alpha(declared):
-    """Which a look after each seed does not: it calls no difference one in 15 %."""
-    seeds = np.random.default_rng(1).normal(size=(4000, 30))
-    p = {n: stats.ttest_1samp(seeds[:, :n], 0, axis=1).pvalue for n in range(10, 31)}
-    two = {declared.looks(n) for n in range(10, 31)}
-    assert two == {10, 30}
-    assert np.mean(np.any([p[n] < 0.05 for n in two], axis=0)) < 0.095
-    assert np.mean(np.any([p[n] < 0.05 for n in p], axis=0)) > 0.14
 
 
 # --- simulated sweeps
@@ -179,30 +156,3 @@ def test_a_true_difference_at_equal_fit_is_found(quick):
         adam = found.loc[[pair for pair in found.index if "adam" in pair[0]]]
         assert (adam[["fit_loss", "gap_loss"]] == Kind.LARGER).all(axis=None)
         assert (adam["fit_accuracy"] == Kind.SMALLER).all()
-
-
-def test_a_reversal_is_two_answers(quick):
-    """The wider network fits much further, so its gap is larger; at equal training loss it is smaller."""
-    random = np.random.default_rng(4)
-    for _ in range(10):
-        found = verdicts(
-            sweep(lambda name, width: Truth(0.6, 0.016) if width == 512 else Truth(), random), quick, WIDTH
-        )
-        assert (found["gap_loss"] == Kind.LARGER).all()
-        assert (found["fit_loss"] == Kind.SMALLER).all()
-        assert (found["fit_accuracy"] == Kind.LARGER).all()
-
-
-def test_one_that_was_trained_too_long_has_the_larger_excess(quick):
-    random = np.random.default_rng(5)
-    for _ in range(10):
-        found = verdicts(sweep(lambda name, width: Truth(turn=1.5) if name == "sgd" else Truth(), random), quick)
-        sgd, adam = (found.loc[[pair for pair in found.index if name in pair[0]]] for name in ("sgd", "adam"))
-        assert (sgd["excess_loss"] == Kind.LARGER).all()
-        assert not adam["excess_loss"].isin(CLAIMS).any()
-
-
-def test_nothing_is_claimed_of_three_seeds(quick):
-    random = np.random.default_rng(6)
-    found = verdicts(sweep(lambda name, width: Truth(gap=0.1 if name == "adam" else 0.02), random, seeds=3), quick)
-    assert not found.isin([*CLAIMS, Kind.EQUIVALENT]).any(axis=None)

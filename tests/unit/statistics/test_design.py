@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
-import pytest
-
 from pipeline.config.run_config import CustomModel, Optimizer, RunConfig
 from pipeline.statistics import design
 from pipeline.statistics.declaration import DEPTH, NETWORK, OPTIMIZER, TRAIN_SIZE, WIDTH, Declaration
 from pipeline.statistics.summary import values_of
-from pipeline.training.result import DIVERGED, FAILED
 from tests.support import factory
 
 
@@ -62,19 +59,7 @@ def test_a_rate_tuned_for_each_optimizer_and_width_is_no_factor():
     assert factors(jobs) == ["optimizer.name", "model.hidden"]
 
 
-def test_a_rate_that_was_swept_is_a_factor():
-    assert factors([job("adam", rate=rate) for rate in (0.001, 0.01)]) == ["optimizer.learning_rate"]
-
-
 # --- configurations
-
-
-def test_a_row_per_configuration():
-    results = [factory.finished(factory.job("adam", 64, seed, 10)) for seed in range(3)]
-    results.append(factory.lost(factory.job("adam", 64, 3, 10), DIVERGED, "nan"))
-    results.append(factory.lost(factory.job("adam", 64, 4, 10), FAILED, "memory"))
-    row = design.configurations(design.runs_of(results), {r.job.configuration: r.job for r in results}).iloc[0]
-    assert row[["n", "diverged", "failed", "label"]].tolist() == [3, 1, 1, "adam, width 64"]
 
 
 def test_labels_name_every_factor(declared: Declaration):
@@ -127,25 +112,10 @@ def test_widths_at_equal_depth_and_depths_at_equal_width(declared):
     ]
 
 
-def test_layers_of_unequal_width_are_in_contrasts_of_optimizers_alone(declared):
-    _, found = laid(
-        [job(optimizer, hidden) for optimizer in ("rmsprop", "adam") for hidden in ((300, 100), (64,))], declared
-    )
-    assert [contrast.factor for contrast in found.contrasts] == [OPTIMIZER, OPTIMIZER]
-
-
 def test_all_images_are_the_largest_training_size(declared):
     assert named([job(size=size) for size in (0, 10_000, 2_000)], declared, TRAIN_SIZE) == [
         ("rmsprop, width 64", "rmsprop, width 64, 10,000 samples", "rmsprop, width 64, 2,000 samples"),
         ("rmsprop, width 64", "rmsprop, width 64, all samples", "rmsprop, width 64, 10,000 samples"),
-    ]
-
-
-def test_other_values_against_the_default_of_conf(declared):
-    jobs = [job(dropout=dropout) for dropout in (0.5, 0.0, 0.2)]
-    assert [(a, b) for _, a, b in named(jobs, declared, "model.dropout")] == [
-        ("rmsprop, width 64, dropout 0.5", "rmsprop, width 64, dropout 0.0"),
-        ("rmsprop, width 64, dropout 0.2", "rmsprop, width 64, dropout 0.0"),
     ]
 
 
@@ -170,19 +140,6 @@ def test_where_rates_were_swept_optimizers_are_contrasted_at_their_defaults(decl
 def test_a_factor_without_a_pair_is_named(declared):
     jobs = [job(batch_size=32), job(batch_size=64, dropout=0.5), job(batch_size=128, dropout=0.5)]
     assert laid(jobs, declared)[1].absent == ["model.dropout"]
-
-
-def test_a_declared_value_is_the_reference(declared):
-    own = dataclasses.replace(declared, references={**declared.references, "model.dropout": 0.2})
-    assert reference([job(dropout=dropout) for dropout in (0.0, 0.2)], own, "model.dropout").used == 0.2
-
-
-@pytest.mark.parametrize("factor", ["training.loss", "model.activation"])
-def test_words_have_no_order_so_that_the_first_stands_in_for_the_previous(declared, factor):
-    own = dataclasses.replace(declared, references={"default": "previous"})
-    values = {"training.loss": ("kl_divergence", "categorical_crossentropy"), "model.activation": ("tanh", "relu")}
-    name = factor.partition(".")[2]
-    assert reference([job(**{name: value}) for value in values[factor]], own, factor).used == values[factor][0]
 
 
 # --- networks
@@ -213,8 +170,3 @@ def test_arguments_of_a_network_are_factors_under_their_names(declared):
     assert named(jobs, declared, "model.filters") == [
         ("adam, convolutional", "adam, convolutional, filters 8, 8", "adam, convolutional, filters 16, 32")
     ]
-
-
-def test_a_schedule_is_one_factor_whatever_else_it_takes():
-    jobs = [job(schedule="cosine"), job(schedule="staircase", decay=0.5, decay_epochs=1), job()]
-    assert factors(jobs) == ["training.schedule"]

@@ -36,13 +36,6 @@ def test_between_two_points_a_value_is_on_the_line_in_the_logarithm_of_the_loss(
     assert (found["loss"], found["accuracy"]) == (pytest.approx(0.6), pytest.approx(0.85))
 
 
-def test_agrees_with_numpys_interpolation():
-    loss, held = [0.9, 0.4, 0.15, 0.05], [0.95, 0.5, 0.3, 0.35]
-    for level in (0.7, 0.3, 0.06):
-        expected = np.interp(np.log(level), np.log(loss[::-1]), held[::-1])
-        assert read(level, loss, held)["loss"] == pytest.approx(expected)
-
-
 def test_a_loss_that_rises_again_counts_at_its_first_passing():
     assert read(0.1, [1.0, 0.1, 0.2, 0.01], [0.0, 1.0, 5.0, 3.0])["loss"] == 1.0
 
@@ -58,12 +51,6 @@ def test_two_runs_are_read_at_the_lowest_loss_that_both_reached():
     assert level == 0.1
     assert first[0] == pytest.approx(0.75)
     assert second[0] == pytest.approx(0.3)
-
-
-def test_a_run_that_starts_below_the_other_has_no_common_place():
-    level, first, _ = at_equal_training_loss(curve(run([0.05, 0.01])), curve(run([0.9, 0.3])))
-    assert math.isnan(level)
-    assert np.isnan(first).all()
 
 
 def test_a_last_point_on_other_samples_is_left_out():
@@ -104,8 +91,3 @@ def test_the_gap_by_training_loss_is_a_mean_over_seeds():
     assert table["training_loss"].is_monotonic_decreasing
     assert table["gap_loss_mean"].iloc[-1] == pytest.approx(3.0)
     assert table.loc[np.isclose(table["training_loss"], 0.1), "gap_loss_mean"].item() == pytest.approx(1.5)
-
-
-def test_it_is_of_training_losses_that_all_seeds_pass():
-    table = gap_by_training_loss([run([1.0, 0.1], seed=0), run([0.5, 0.2], seed=1)])
-    assert table["training_loss"].iloc[[0, -1]].tolist() == [0.5, 0.2]

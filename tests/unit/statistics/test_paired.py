@@ -40,12 +40,6 @@ def test_fishers_own_example(declared):
     assert found["p_t"] == pytest.approx(0.0497, abs=1e-4)
 
 
-def test_holms_adjusted_p():
-    """p of 0.01, 0.04, 0.03, 0.005: by hand 4 × 0.005, 3 × 0.01, 2 × 0.03, and no less than the one before."""
-    found = paired.holm(np.array([0.01, 0.04, 0.03, 0.005]))
-    assert found == pytest.approx([0.03, 0.06, 0.06, 0.02])
-
-
 # -- against other implementations
 
 
@@ -55,19 +49,13 @@ def enumerated(sample: np.ndarray) -> float:
     return float(np.mean(means >= abs(sample.mean()) - 1e-12))
 
 
-@pytest.mark.parametrize("n", [2, 3, 7, 10])
+@pytest.mark.parametrize("n", [3, 10])
 def test_sign_flips_are_enumerated(declared, n):
     sample = np.random.default_rng(n).normal(0.5, size=n)
     assert of(sample, declared)["p"] == pytest.approx(enumerated(sample))
 
 
-def test_ties_in_the_sign_flips_count(declared):
-    """Accuracies are hundredths of a point apart, and many sign patterns have one mean."""
-    sample = np.array([0.0003, 0.0003, -0.0001, 0.0002, -0.0002, 0.0, 0.0001, 0.0001])
-    assert of(sample, declared)["p"] == pytest.approx(enumerated(sample))
-
-
-@pytest.mark.parametrize("margin", [0.5, 1.0, 2.0, 2.5])
+@pytest.mark.parametrize("margin", [0.5, 2.0])
 def test_equivalence_by_two_one_sided_tests(declared, margin):
     error = stats.sem(SLEEP)
     ts = ((SLEEP.mean() + margin) / error, (margin - SLEEP.mean()) / error)
@@ -105,9 +93,3 @@ def test_equal_differences(declared, margin, p):
     assert math.isnan(found["p_t"])
     assert found["p"] == 2 / 2**5
     assert found["p_equivalent"] == p
-
-
-def test_no_difference_at_all(declared):
-    found = of([0.0] * 5, declared)
-    assert (found["p_t"], found["p"], found["p_equivalent"]) == (1, 1, 0)
-    assert math.isnan(found["effect_size"])

@@ -30,11 +30,6 @@ def test_the_peak_is_found_wherever_it_lies(peak: float) -> None:
     assert not tuning.at_edge(list(scores), tuning.best(scores))
 
 
-def test_an_edge_is_gone_beyond_before_anything_else() -> None:
-    assert tuning.next_decade({-1: 0.1, 0: 0.2, 1: 0.3}, 0.5) == 1.5
-    assert tuning.next_decade({-1: 0.3, 0: 0.2, 1: 0.1}, 0.5) == -1.5
-
-
 def test_inside_the_wider_gap_is_halved_then_the_better_neighbours_then_the_lower() -> None:
     assert tuning.next_decade({-1: 0.1, 0: 0.9, 0.5: 0.8}, 1) == -0.5
     assert tuning.next_decade({-1: 0.1, 0: 0.9, 1: 0.8}, 1) == 0.5

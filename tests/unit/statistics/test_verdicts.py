@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from pipeline.statistics.verdicts import Kind, Lack, Standing, verdict
+from pipeline.statistics.verdicts import Kind, Lack, verdict
 
 CLAIM = {"n": 10, "difference": 0.002, "holm": 0.01, "holm_equivalent": 1.0, "margin": 0.001}
 UNMET = {
@@ -41,11 +41,3 @@ def test_every_combination_of_rules(declared, rules, equivalent):
 def test_what_is_unknown_supports_no_claim(declared, name):
     assert judge(declared, **{name: math.nan}).kind is Kind.NO_DIFFERENCE
     assert judge(declared, holm=0.5, holm_equivalent=math.nan).kind is Kind.NO_DIFFERENCE
-
-
-@pytest.mark.parametrize(
-    ("n", "standing"),
-    [(9, Standing.NONE), (10, Standing.EXPLORED), (29, Standing.EXPLORED), (30, Standing.CONFIRMED)],
-)
-def test_ten_seeds_explore_and_thirty_confirm(declared, n, standing):
-    assert judge(declared, n=n).standing is standing

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli.console import PROJECT
-from pipeline.cli.errors import UserError
 from pipeline.storage import identity, source_code
 from pipeline.storage.identity import source_digest, sources
 
@@ -65,38 +64,11 @@ def test_a_module_that_nobody_reaches_changes_no_key(package: Path, name: str) -
     assert digest_of(package) == before
 
 
-def test_a_module_changes_the_keys_of_those_who_reach_it(package: Path) -> None:
-    before = digest_of(package), digest_of(package, REFERENCE)
-    (package / "models/initial.py").write_text("LIMIT = 0.06\n")
-    after = digest_of(package), digest_of(package, REFERENCE)
-    assert (before[0] == after[0], before[1] == after[1]) == (False, True)
-
-
-def test_a_new_import_and_a_new_name_change_the_key(package: Path) -> None:
-    digests = [digest_of(package)]
-    (package / "models/dense.py").write_text(
-        FILES["models/dense.py"].replace("import initial", "import initial, types")
-    )
-    digests.append(digest_of(package))
-    (package / "models/types.py").rename(package / "models/kinds.py")
-    (package / "models/dense.py").write_text(
-        FILES["models/dense.py"].replace("import initial", "import initial, kinds")
-    )
-    digests.append(digest_of(package))
-    assert len(set(digests)) == 3
-
-
 def test_a_file_edited_meanwhile_changes_neither_the_digest_nor_the_list(package: Path) -> None:
     """The key is made before a run trains, its record after."""
     before = source_digest(ENGINE, package)
     (package / "training/engine.py").write_text("EDITED = 'while a run trains'\n")
     assert source_digest(ENGINE, package) == identity.digest(sources(ENGINE, package)) == before
-
-
-def test_a_file_that_cannot_be_read_is_named(package: Path) -> None:
-    (package / "models/initial.py").write_text("LIMIT = = 1\n")
-    with pytest.raises(UserError, match=r"cannot be read: invalid syntax \(initial.py, line 1\)"):
-        digest_of(package)
 
 
 @pytest.mark.parametrize(
@@ -158,19 +130,12 @@ def test_what_says_the_same_has_the_same_digest(edit: Callable[[str], str]) -> N
     [
         ("512", "513"),
         ("1e-7", "1e-8"),
-        ("1e-7", "None"),
-        ("> 1", "> True"),
         ("> 1", "> 1.0"),
         ("> 1", ">= 1"),
-        ('b"b"', '"b"'),
         ("{**rest", "{'': rest"),
-        ("by=1, *,", "by=1,"),
-        ("more=None", "more"),
         ("!r", "!s"),
-        (">{by}", "<{by}"),
         ("@dataclass\n", ""),
         ("return 1e-7", "1e-7"),
-        ("** -2", "** 2"),
     ],
 )
 def test_what_says_something_else_has_another_digest(old: str, new: str) -> None:

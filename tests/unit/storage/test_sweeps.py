@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,17 @@ import pytest
 from pipeline.cli.errors import UserError
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import Lost, Sweep, write_results
-from tests.unit.storage.conftest import KEYS, RUNS
+from tests.support.factory import seeded
+
+KEYS = sorted((seeded(seed).key for seed in range(3)), reverse=True)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RunStore:
+    store = RunStore(tmp_path / "runs")
+    for seed in range(3):
+        store.write(seeded(seed))
+    return store
 
 
 @pytest.fixture
@@ -46,10 +55,3 @@ def test_write_results_removes_what_is_no_longer_asked_for(store: RunStore, fold
     write_results(store, Sweep("which", KEYS), folder)
     write_results(store, Sweep("which", KEYS[:1]), folder)
     assert {entry.name for entry in folder.iterdir()} == {KEYS[0], "sweep.json"}
-
-
-def test_write_results_replaces_what_changed(store: RunStore, folder: Path) -> None:
-    write_results(store, Sweep("which", KEYS), folder)
-    store.write(replace(RUNS[0], figures={"test/accuracy": 0.5}, weights=None, probabilities=None))
-    write_results(store, Sweep("which", KEYS), folder)
-    assert RunStore(folder).read(KEYS[0]).figures == {"test/accuracy": 0.5}

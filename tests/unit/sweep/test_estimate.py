@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.config.published_rows import Row
 from pipeline.config.run_config import RunConfig
+from pipeline.statistics.published import Row
 from pipeline.storage.store import RunStore
 from pipeline.sweep import changes, estimate, recipes
 from tests.support.factory import make_job, seeded
