@@ -1,7 +1,7 @@
 # `make help` says what there is. All paths are relative: make splits an absolute one at the spaces in it.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test faults lint lock audit ui snapshot clean FORCE
+.PHONY: help setup run test faults lint lock audit ui snapshot site clean FORCE
 
 PYTHON ?=
 EXTRAS ?=
@@ -44,8 +44,11 @@ ui: .venv/.setup ## the MLflow UI on 127.0.0.1, on this project's runs; UI_ARGS 
 snapshot: .venv/.setup ## copy what the documentation quotes from reports/ to docs/results/
 	@$(VENV_PYTHON) scripts/snapshot.py
 
+site: ## the static site in site/: README, docs, notebooks and the report
+	@$(ENVIRONMENT) site
+
 clean: ## remove .venv and caches; data, runs, reports and the MLflow store stay
-	@rm -rf .venv .uv .pytest_cache .mypy_cache .ruff_cache .hypothesis .dvc/tmp/digits
+	@rm -rf .venv .uv .site .cache site .pytest_cache .mypy_cache .ruff_cache .hypothesis .dvc/tmp/digits
 	@find . -path ./.dvc -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
 # Made again when the lock or the project's own description changed, when .venv does not start or lies elsewhere than where

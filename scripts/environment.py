@@ -1,4 +1,4 @@
-"""The environment of this checkout, with uv: `make setup`, `make lock` and `make audit`. Standard library only.
+"""The environment of this checkout, with uv: `make setup`, `make site`, `make lock` and `make audit`. Standard library only.
 
 uv is that of the PATH, else one of the checkout's own in `.uv`, installed with pip when it is first needed.
 """
@@ -28,6 +28,11 @@ ADDED = {extra: f"requirements-{extra}.lock" for extra in ("gpu", "s3", "dashboa
 """Locks of the extras that add packages."""
 LOCKS = ADDED | {"jax": LOCK, "cluster": LOCK, "server": LOCK}
 """Where each extra is pinned. The tests use JAX, the cluster's launcher and the server's driver too."""
+
+SITE_LOCK = "requirements-site.lock"
+"""What builds the site, whole: it is installed beside .venv, not in it."""
+
+DEV = ("pyproject.toml", "--extra", "dev")
 
 # Started from an activated .venv, sys.executable is a file of the very environment that may be replaced.
 PYTHON = getattr(sys, "_base_executable", sys.executable)
@@ -62,6 +67,10 @@ def install(usable: bool, locks: list[str], wanted: dict[str, Any]) -> None:
     into = ["--quiet", "--python", str(VENV / "bin" / "python")]
     uv = find_uv()
     if not usable:
+        if VENV.is_symlink():
+            raise SetupError(
+                f".venv is a link to {os.readlink(VENV)}, the environment of another checkout: remove the link"
+            )
         say(f"making .venv with Python {wanted['python']}")
         work(uv, "venv", "--quiet", "--clear", "--python", PYTHON, str(VENV))
     STAMP.unlink(missing_ok=True)
@@ -85,27 +94,37 @@ def tell_dvc_of_missing_git() -> None:
         say(f"note: no git repository here; DVC goes without one (core.no_scm in {local}), and so without experiments")
 
 
+def site() -> None:
+    """Build the site, in an environment of its own."""
+    python, uv = str(UV / "site" / "bin" / "python"), find_uv()
+    if not starts(python):
+        work(uv, "venv", "--quiet", "--clear", "--python", PYTHON, str(UV / "site"))
+    work(uv, "pip", "sync", "--quiet", "--python", python, "--require-hashes", SITE_LOCK)
+    work(python, "scripts/site.py")
+
+
 def lock(*words: str) -> None:
     """Pin pyproject.toml's dependencies: with hashes, without addresses, for every platform and Python.
 
     The locks of the extras hold only what they add, so that they are installed together with requirements.lock and the
     versions of everything else are the same with and without them. `words` go to `uv pip compile` (`--upgrade`).
     """
-    compile_to(Path(LOCK), *words)
+    compile_to(Path(LOCK), *DEV, *words)
+    compile_to(Path(SITE_LOCK), "--group", "site", *words)
     for extra, name in ADDED.items():
         added = Path(name)
         with tempfile.TemporaryDirectory() as folder:
             everything = Path(folder) / "everything.lock"
             everything.write_text(Path(LOCK).read_text() + (added.read_text() if added.exists() else ""))
-            compile_to(everything, "--extra", extra, "--constraint", LOCK, *words)
+            compile_to(everything, *DEV, "--extra", extra, "--constraint", LOCK, *words)
             known = set(packages(Path(LOCK).read_text()))
             added.write_text("".join(entry for entry in packages(everything.read_text()) if entry not in known))
 
 
 def compile_to(path: Path, *words: str) -> None:
-    how = ["--quiet", "--universal", "--python-version", "3.11", "--extra", "dev", "--generate-hashes", "--no-header"]
+    how = ["--quiet", "--universal", "--python-version", "3.11", "--generate-hashes", "--no-header"]
     how += ["--no-annotate", "--no-emit-index-url", "--no-emit-find-links", "--output-file", str(path)]
-    work(find_uv(), "pip", "compile", "pyproject.toml", *how, *words)
+    work(find_uv(), "pip", "compile", *how, *words)
 
 
 def packages(text: str) -> list[str]:
@@ -115,7 +134,7 @@ def packages(text: str) -> list[str]:
 
 def audit() -> None:
     """Hold the pinned packages against the known advisories; pip-audit looks them up and says what it finds."""
-    locks = [word for name in sorted({*LOCKS.values()}) for word in ("--requirement", name)]
+    locks = [word for name in sorted({*LOCKS.values(), SITE_LOCK}) for word in ("--requirement", name)]
     how = ["--strict", "--require-hashes", "--disable-pip", "--progress-spinner", "off"]
     work(find_uv(), "tool", "run", "--quiet", "--python", PYTHON, "pip-audit", *locks, *how)
 
@@ -169,7 +188,7 @@ def say(line: str) -> None:
 
 if __name__ == "__main__":
     try:
-        {"setup": setup, "lock": lock, "audit": audit}[sys.argv[1]](*sys.argv[2:])
+        {"setup": setup, "site": site, "lock": lock, "audit": audit}[sys.argv[1]](*sys.argv[2:])
     except SetupError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -21,7 +21,7 @@ DATA_UNAVAILABLE = 4
 """What `python -m pipeline.fetch` ends with: pipeline.cli.errors.DataUnavailable."""
 
 SUBSTITUTE = "digits"
-CHANGED = {"dataset": SUBSTITUTE, "train_sizes": "300,1000"}
+CHANGED = {"dataset": SUBSTITUTE, "train_sizes": "[300, 1000]"}
 """Lines of params.yaml that the substitute needs otherwise: it has fewer samples."""
 COPY = Path(".dvc/tmp") / SUBSTITUTE
 REPORT = Path("reports/index.html")

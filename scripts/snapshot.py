@@ -18,6 +18,7 @@ COPIED = {
     "comparison.csv": "reports/comparison.csv",
     "contrasts.csv": "reports/contrasts.csv",
     "metrics.json": "reports/metrics.json",
+    "report.html": "reports/index.html",
     "gap_by_training_loss.csv": "reports/gap_by_training_loss.csv",
     "gap_by_training_loss.png": "reports/figures/gap_by_training_loss_mnist_overfitting.png",
     "published.csv": "reports/published.csv",

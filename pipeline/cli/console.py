@@ -118,6 +118,10 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
     signals.install(signal.SIGINT, signal.SIGTERM)
     signals.end_with_dvc()
     try:
+        if not (Path(__file__).resolve().parents[2] / "conf").is_dir():
+            raise UserError(
+                "this project is a template: clone its repository, and run this in the clone after make setup"
+            )
         with signals.errors_of_stopping(), terminal.cleared_at_end():
             status = main(argv) or 0
     except signals.Stopped as stopped:

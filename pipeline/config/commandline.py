@@ -90,7 +90,7 @@ def check(argv: Sequence[str], multirun: bool) -> list[str]:
     elsewhere = bool({*given} & {*ELSEWHERE}) or any(word.startswith("hydra.searchpath=") for word in words)
     overrides: list[tuple[Override, Sequence[Any]]] = []
     parser = OverridesParser.create()
-    for word in words:
+    for word in [*words, *_words_of_sweep(words)]:
         try:
             override = parser.parse_override(word)
             overrides.append((override, _values(override)))
@@ -191,19 +191,23 @@ def _chosen(overrides: Sequence[tuple[Override, Sequence[Any]]], group: str, def
         if kind == group:
             chosen += map(str, values)
         elif kind in ("sweep", "experiment"):
-            chosen += [name for value in values for name in _chosen_by_file(kind, value, group)]
+            chosen += [name for value in values if (name := _chosen_by_file(kind, value, group))]
     known = [name for name in chosen if name in rules.options(group)]
     return known or ([] if any(chosen) else [default])
 
 
-def _chosen_by_file(kind: str, name: Any, group: str) -> list[str]:
-    """Files of `group` that a file of `conf/sweep/` or `conf/experiment/` chooses."""
-    if name not in rules.options(kind):
-        return []
-    values = rules.content(kind, name)
-    swept = values.get("hydra", {}).get("sweeper", {}).get("params", {}).get(group, "")
-    default = [entry.get(f"override /{group}") for entry in values.get("defaults", []) if isinstance(entry, dict)]
-    return [*str(swept).split(","), *(str(entry) for entry in default if entry)]
+def _chosen_by_file(kind: str, name: Any, group: str) -> str | None:
+    """The file of `group` that a file of `conf/sweep/` or `conf/experiment/` chooses."""
+    defaults = rules.content(kind, name).get("defaults", []) if name in rules.options(kind) else []
+    return next((entry[key] for entry in defaults if (key := f"override /{group}") in entry), None)
+
+
+def _words_of_sweep(words: Sequence[str]) -> list[str]:
+    """What `sweep=NAME` among `words` stands for, but for keys that another word gives a value."""
+    given = {word.partition("=")[0].lstrip("+") for word in words}
+    names = [word.partition("=")[2] for word in words if word.startswith("sweep=")]
+    found = [each for name in names if name in rules.options("sweep") for each in rules.sweep_words(name)]
+    return [word for word in found if word.partition("=")[0] not in given]
 
 
 def _values(override: Override) -> Sequence[Any]:

@@ -30,8 +30,9 @@ class ConfigurationError(UserError):
 
 
 def register() -> None:
-    """Make known to Hydra what the files of `conf/` use: `${checkout:}`, `${tuned:}`, and `${values:}` in the help."""
+    """Make known to Hydra what the files of `conf/` use: `${checkout:}`, `${params:}`, `${tuned:}`, and `${values:}` in the help."""
     register_resolver("checkout", lambda: str(rules.CONF.parent), replace=True)
+    register_resolver("params", rules.param, replace=True)
     register_resolver("tuned", rules.tuned_rate, replace=True)
     register_resolver("values", described, replace=True)
 

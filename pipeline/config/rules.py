@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
@@ -141,6 +142,25 @@ def content(group: str, name: str) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"conf/{group}/{name}.yaml: not YAML ({' '.join(str(error).split())})") from error
     return values if isinstance(values, dict) else {}
+
+
+def param(name: str) -> Any:
+    """What `${params:NAME}` means: that value of params.yaml, a list of it as Hydra writes a sweep. Raises UserError."""
+    value: Any = content("..", "params")
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    if value is None or isinstance(value, dict) or value == []:
+        raise UserError(f"params.yaml: {name}={shown(value)}: expected a value or a list of values")
+    return ",".join(map(shown, value)) if isinstance(value, list) else value
+
+
+def sweep_words(name: str) -> list[str]:
+    """The words that `conf/sweep/<name>.yaml` stands for. Raises UserError."""
+    params = content("sweep", name).get("hydra", {}).get("sweeper", {}).get("params", {})
+    return [
+        f"{key}={re.sub(r'[$]{params:([^}]+)}', lambda match: shown(param(match[1])), str(value))}"
+        for key, value in params.items()
+    ]
 
 
 @cache

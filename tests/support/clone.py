@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,9 +22,10 @@ from tests.support.once import once
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 PARAMS: dict[str, Any] = {
     "dataset": "digits",
-    "train": {"experiment": "book", "seeds": 2},
-    "sweep": {"optimizers": "sgd,adam", "widths": "8,16", "seeds": 2, "epochs": 2},
-    "overfitting": {"optimizers": "adam", "widths": 16, "train_sizes": 300, "seeds": 2},
+    "seeds": 2,
+    "train": {"seeds": 2},
+    "sweep": {"optimizers": ["sgd", "adam"], "widths": [8, 16], "depth": 1, "epochs": 2},
+    "overfitting": {"train_sizes": [300]},
 }
 
 
@@ -86,6 +88,10 @@ def fresh(folder: Path) -> Clone:
     device = clone.read("conf/device/auto.yaml")
     assert "\nxla: true\n" in device
     clone.write("conf/device/auto.yaml", device.replace("\nxla: true\n", "\nxla: false\n"))
+    fitted = clone.read("conf/sweep/overfitting.yaml")
+    for key, one in {"optimizer": "adam", "model.width": "16"}.items():
+        fitted = re.sub(rf"(?m)^( +{key}:) .*", rf"\1 {one}", fitted)
+    clone.write("conf/sweep/overfitting.yaml", fitted)
     clone.run("git init --quiet --initial-branch=main")
     clone.commit("A clone on digits")
     return clone

@@ -22,7 +22,8 @@ from tests.support.clone import CHECKOUT, Clone
 
 pytestmark = pytest.mark.timeout(480)  # on a machine with much else to do
 
-STAGES = ["fetch", "preprocess", "train", "sweep", "overfitting", "compare"]
+STAGES = ["fetch", "preprocess", "train", "sweep", "overfitting", "compare", "summary"]
+TABLES = ["confusion.csv", "curves.csv", "gap_by_training_loss.csv", "gap_by_width.csv"]
 BOOK, SWEEP = "book", "optimizers by width"
 NOISE = re.compile(r"warn|traceback|deprecat|onednn|absl|cuda|rebuild tensorflow|error", re.IGNORECASE)
 
@@ -81,7 +82,9 @@ def test_metrics_sum_it_up(metrics: dict[str, Any], comparison: pd.DataFrame) ->
 
 def test_what_git_holds_is_small(clone: Clone) -> None:
     """None of what is in DVC's cache, nor the store of MLflow."""
-    assert clone.run("git show --name-only --format= HEAD").split() == ["dvc.lock"]
+    made = clone.run("git show --name-only --format= HEAD").split()
+    assert made == ["dvc.lock", *(f"summary/{name}" for name in [*TABLES, "metrics.json"])]
+    assert sum((clone.path / name).stat().st_size for name in made) < 500_000
     assert clone.run("git status --porcelain") == ""
 
 
@@ -180,29 +183,39 @@ def test_what_reads_an_edited_file_runs_again(clone: Clone, edited: str, stages:
 # --- what DVC shows
 
 
-def test_metrics_are_numbers(clone: Clone, metrics: dict[str, Any]) -> None:
-    shown = json.loads(clone.run("dvc metrics show --json"))[""]["data"]
-    assert shown["reports/metrics.json"]["data"] == metrics
-    assert set(shown) == {"reports/metrics.json", "data/cards/digits.json"}
+@pytest.fixture
+def visitor(clone: Clone, tmp_path: Path) -> Clone:
+    """A clone of it by git, as a visitor has it: nothing but what is committed."""
+    clone.run(f"git clone --quiet . '{tmp_path / 'visitor'}'")
+    return Clone(tmp_path / "visitor")
 
 
-def test_plots_are_drawn_from_the_tables(clone: Clone, tmp_path: Path) -> None:
-    data = json.loads(clone.run(f"dvc plots show --json -o '{tmp_path}'"))["data"]
-    drawn = [shown[0]["content"] for shown in data.values() if shown[0]["type"] == "vega"]
-    tables = ("gap_by_training_loss", "curves", "gap_by_width", "gap_by_width", "confusion")
+def test_a_visitor_sees_the_headline_then_the_params(visitor: Clone, metrics: dict[str, Any]) -> None:
+    columns = visitor.run("dvc exp show --csv --drop '.*/|conf|hydra|rev|typ|parent'").splitlines()[0].split(",")
+    assert columns[:4] == ["Experiment", "Created", "best.test_accuracy", "best.gap_accuracy"]
+    assert len(columns) < 15
+    shown = json.loads(visitor.run("dvc metrics show --json"))[""]["data"]
+    assert set(shown) == {"summary/metrics.json"}
+    assert shown["summary/metrics.json"]["data"]["best"]["gap_accuracy"] == metrics["best"]["gap_accuracy"]
+    assert shown["summary/metrics.json"]["data"]["book"]["test_accuracy"] == metrics["book"]["test_accuracy"]["mean"]
+
+
+def test_a_visitor_sees_plots_drawn_from_the_tables(clone: Clone, visitor: Clone, tmp_path: Path) -> None:
+    data = json.loads(visitor.run(f"dvc plots show --json -o '{tmp_path}'"))["data"]
+    drawn = [shown[0]["content"] for shown in data.values()]
+    names = ("gap_by_training_loss", "curves", "gap_by_width", "gap_by_width", "confusion")
     rows = [len(plot["data"]["values"]) for plot in drawn]
-    assert rows == [len(pd.read_csv(clone.path / f"reports/{name}.csv")) for name in tables]
+    assert rows == [len(pd.read_csv(clone.path / "reports" / f"{name}.csv")) for name in names]
     for plot in drawn:
         assert set(re.findall(r"datum\['(\w+)'\]", json.dumps(plot))) <= set(plot["data"]["values"][0])
         assert "<DVC_METRIC" not in json.dumps(plot)
-    assert {"data/samples/digits.png", "reports/figures/confusion.png"} <= set(data)
 
 
 # --- experiments
 
 
-SETTINGS = "-S sweep.widths=8 -S \"sweep.optimizers='sgd,adam'\" -S sweep.epochs=1 -S sweep.seeds=1"
-"""The list of optimizers is quoted twice: without, DVC makes one experiment for each."""
+SETTINGS = "-S 'sweep.widths=[8]' -S 'sweep.optimizers=[sgd,adam]' -S sweep.depth=2 -S sweep.epochs=1 -S seeds=1"
+SETTINGS += " -S train.seeds=1 -S 'overfitting.train_sizes=[200]'"
 
 
 @pytest.mark.slow
@@ -216,15 +229,15 @@ def test_a_queued_experiment_finds_the_data_and_leaves_the_workspace_alone(clone
         time.sleep(0.5)
     said = clone.run("dvc queue logs queued")
     clone.run("dvc queue stop --kill")
-    assert re.findall(r"Running stage '(\w+)'", said) == ["sweep", "compare"]
+    assert re.findall(r"Running stage '(\w+)'", said) == STAGES[2:]
     assert "2 runs: 2 new" in said
-    closing = "6 finished runs: the report is in experiment queued; `dvc exp apply queued` brings it here"
+    closing = "4 finished runs: the report is in experiment queued; `dvc exp apply queued` brings it here"
     assert closing in said.splitlines()
     assert clone.run("git status --porcelain") == ""
     assert "Data and pipelines are up to date." in clone.run("dvc status")
     of_it = [run for run in Store(clone.path).runs if run.data.tags.get("env.dvc_experiment") == "queued"]
     trained = {run.info.run_name: run.data.tags["run.key"] for run in of_it if "run.key" in run.data.tags}
-    assert set(trained) == {"sgd-w8-d1-s0", "adam-w8-d1-s0"}
+    assert {"sgd-w8-d2-s0", "adam-w8-d2-s0"} < set(trained)
     assert all((clone.path / "runs" / key).is_dir() for key in trained.values())
     assert not list((clone.path / ".dvc").rglob("mlflow.db"))
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -23,7 +24,7 @@ from scripts import snapshot
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 BASE_PYTHON = getattr(sys, "_base_executable", sys.executable)
-LOCKS = ["requirements.lock", "requirements-gpu.lock", "requirements-s3.lock", "requirements-dashboard.lock"]
+LOCKS = [f"requirements{extra}.lock" for extra in ("", "-gpu", "-s3", "-dashboard", "-site")]
 PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
@@ -50,6 +51,18 @@ def test_the_lock_satisfies_pyproject(extra: str) -> None:
     for requirement in map(Requirement, wanted):
         name = canonicalize_name(requirement.name)
         assert any(n == name and requirement.specifier.contains(v, prereleases=True) for n, v in versions), requirement
+
+
+def test_what_cites_the_project_has_its_version_and_licence() -> None:
+    cited = yaml.safe_load((CHECKOUT / "CITATION.cff").read_text("utf-8"))
+    assert (cited["version"], cited["license"]) == (PROJECT["version"], PROJECT["license"])
+
+
+def test_the_site_has_every_page_in_its_menu() -> None:
+    menu = re.findall(r'= "(\S+)\.md"', (CHECKOUT / "zensical.toml").read_text("utf-8"))
+    patterns = ("*.md", "docs/*.md", "docs/*.ipynb", "docs/results/*.md")
+    pages = [path for pattern in patterns for path in CHECKOUT.glob(pattern)]
+    assert sorted(menu) == sorted(path.relative_to(CHECKOUT).with_suffix("").as_posix() for path in pages)
 
 
 # --- the set-up
@@ -139,6 +152,14 @@ def test_a_setup_installs_by_hash_and_the_next_ones_do_what_changed(checkout: Ch
     assert [line.split()[:2] for line in checkout.asked()] == [["pip", "sync"], ["pip", "install"]]
 
 
+def test_the_environment_of_another_checkout_is_not_replaced(checkout: Checkout) -> None:
+    (other := checkout.path.parent / "other").mkdir()
+    (checkout.path / ".venv").symlink_to(other)
+    [line] = checkout.make("setup", status=2)
+    assert line == f"error: .venv is a link to {other}, the environment of another checkout: remove the link"
+    assert checkout.asked() == []
+
+
 def test_an_extra_is_installed_and_remembered(checkout: Checkout) -> None:
     [line] = checkout.make("setup", "EXTRAS=gup", status=2)
     assert line == "error: EXTRAS=gup: expected gpu, s3, dashboard, jax, cluster or server"
@@ -205,12 +226,14 @@ def test_an_audit_is_of_every_lock_and_a_lock_for_every_platform_with_hashes(che
     compiled = checkout.asked()
     assert [re.findall(r"--extra (\w+)", line) for line in compiled] == [
         ["dev"],
+        [],  # of the site: a group, not an extra
         ["dev", "gpu"],
         ["dev", "s3"],
         ["dev", "dashboard"],
     ]
     for line in compiled:
-        assert line.startswith("pip compile pyproject.toml --quiet --universal --python-version 3.11 ")
+        assert line.startswith("pip compile --quiet --universal --python-version 3.11 ")
+        assert ("pyproject.toml" in line) == ("--group site" not in line)
         assert "--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links" in line
         assert line.endswith(" --upgrade")
 

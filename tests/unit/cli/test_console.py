@@ -110,6 +110,14 @@ def test_what_is_shown_of_an_error(case: str, flag: str) -> None:
     assert "secret" not in done.err
 
 
+def test_installed_outside_a_checkout_it_says_that_it_is_a_template(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "__file__", "/usr/lib/python3/site-packages/pipeline/cli/console.py")
+    done = said(lambda argv: 0)
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith("error: this project is a template: clone its repository")
+    assert done.err.count("\n") == 1
+
+
 @pytest.mark.fault("surroundings")
 def test_a_terminal_that_knows_no_accents_gets_escapes() -> None:
     program = "from pipeline.cli import console; console.run(lambda argv: print('784 → 512, – ×'))"
