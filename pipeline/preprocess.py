@@ -42,12 +42,12 @@ def main(argv: Sequence[str]) -> None:
     folder = paths["processed"] / dataset.name
     terminal.show("decoding, scaling, drawing")
     written = preprocess(dataset, paths["raw"] / dataset.name, folder, paths["card"], paths["samples"])
-    seconds = time.perf_counter() - started
     terminal.say(
         f"{dataset.name}: {len(written.train_images):,} training and {len(written.test_images):,} test samples, "
         f"{_shape(written)}, {written.classes} classes, digest {written.digest[:12]}"
     )
-    print(f"{dataset.name}: {shown(folder)}, {shown(paths['card'])}, {shown(paths['samples'])} ({seconds:.2f} s)")
+    places, seconds = (folder, paths["card"], paths["samples"]), time.perf_counter() - started
+    print(f"{dataset.name}: {', '.join(map(shown, places))} ({seconds:.2f} s)")
     terminal.suggest(f"python -m pipeline.train dataset={dataset.name}")
 
 
