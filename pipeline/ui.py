@@ -28,8 +28,11 @@ def main(argv: Sequence[str]) -> int:
         with server.showing(tracker, port) as process:
             print(f"MLflow shows the runs of {tracker.address.shown} at {address} (Ctrl-C ends it)", flush=True)
             note_address(tracker, address)
-            for line in views.pages(tracker, address):
-                print(line, flush=True)
+            with tracker.connection.exclusive("list the experiments") as client:
+                views.complete(client)
+                pages = views.pages(client)
+            for name, page in pages.items():
+                print(f"  {name}: {address}/#{page}", flush=True)
             if status := process.wait():
                 raise UserError(f"the MLflow server ended with exit status {status}; its last messages are above")
     except KeyboardInterrupt:

@@ -100,6 +100,12 @@ def read_bytes(path: Path, most: int) -> bytes:
     return path.read_bytes()
 
 
+def stored(result: RunResult) -> dict[str, Any]:
+    """The content of a run's `result.json`, from which `result_of` makes the run again; it may have numbers that are not finite."""
+    plain = result.record()
+    return {"record": plain, "sha256": digest(encode_nonfinite(plain)), "exact": result.exact}
+
+
 def result_of(stored: Mapping[str, Any], key: str) -> RunResult:
     """The run that the content of a `result.json` describes, without arrays.
 

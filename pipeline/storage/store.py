@@ -13,6 +13,7 @@ import re
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ import numpy as np
 
 from pipeline.cli.errors import UserError
 from pipeline.config.digests import array_digest, arrays_digest
-from pipeline.config.run_config import digest
 from pipeline.data.files import whole
 from pipeline.storage import locks
 from pipeline.storage.identity import LARGEST_PATCH
@@ -32,6 +32,7 @@ from pipeline.storage.record import (
     encode_nonfinite,
     read_bytes,
     result_of,
+    stored,
 )
 from pipeline.training.result import RunResult
 
@@ -82,11 +83,11 @@ class RunStore:
         final = self.folder(result.key)
         with locks.locked(self.root), whole(final) as temporary:
             temporary.mkdir()
-            record = result.record()
             of_probabilities: dict[str, str] = {}
             if result.predictions is not None:
                 np.save(temporary / PREDICTIONS, result.predictions, allow_pickle=False)
-                record["digests"] = {**result.digests, "predictions": array_digest(result.predictions)}
+                digests = {**result.digests, "predictions": array_digest(result.predictions)}
+                result = replace(result, digests=digests)
             if result.probabilities is not None:
                 np.save(temporary / PROBABILITIES, result.probabilities, allow_pickle=False)
                 of_probabilities["probabilities"] = array_digest(result.probabilities)
@@ -96,13 +97,7 @@ class RunStore:
                 (temporary / PATCH).write_bytes(result.patch)
             if noted := self.published_ids(result.key):
                 _write_json(temporary / PUBLISHED, noted)
-            content = {
-                "record": record,
-                "sha256": digest(encode_nonfinite(record)),
-                "exact": result.exact,
-                **of_probabilities,
-            }
-            _write_json(temporary / RECORD, content)
+            _write_json(temporary / RECORD, stored(result) | of_probabilities)
         return final
 
     def records(self) -> Iterator[RunResult]:

@@ -9,18 +9,35 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pipeline.cli.errors import UserError
+
 if TYPE_CHECKING:
     from pipeline.training.result import RunResult
 
 PARAMETER_LIMIT, TAG_LIMIT, DIGEST_LIMIT, NAME_LIMIT = 6000, 8000, 36, 250
-KEY, CONFIGURATION, STATUS, REASON, NONFINITE = "run.key", "run.configuration", "status", "reason", "nonfinite"
-DATA, SOURCE = "data.sha256", "source.sha256"
+KEY, STATUS, REASON, NONFINITE = "run.key", "status", "reason", "nonfinite"
 DEVICE, BACKEND = "numerics.device", "numerics.backend"
 COMMIT, DIRTY, EXPERIMENT = "mlflow.source.git.commit", "mlflow.source.git.dirty", "env.dvc_experiment"
 STARTED = "run.started"
 PROVENANCE = "provenance.json"
-"""A run's file in MLflow with what is too much for tags."""
-NOTE, PARENT = "mlflow.note.content", "mlflow.parentRunId"
+"""A run's file in MLflow with what nobody filters by: digests, and where it ran."""
+NOTE, PARENT, COLOR = "mlflow.note.content", "mlflow.parentRunId", "mlflow.runColor"
+TEST_PERCENT, GAP_POINTS = "test_accuracy_percent", "overfitting_gap_points"
+PERCENT = {
+    TEST_PERCENT: "test/accuracy",
+    "val_accuracy_percent": "val/accuracy",
+    GAP_POINTS: "overfitting_gap/accuracy",
+}
+"""Metrics for people to read, a hundred times these figures in four digits: MLflow's table shows 15 digits of a share."""
+COLORS = {
+    "adam": "#0072b2",
+    "adamw": "#d55e00",
+    "momentum": "#009e73",
+    "nadam": "#cc79a7",
+    "rmsprop": "#e69f00",
+    "sgd": "#56b4e9",
+}
+"""What MLflow's charts draw runs of an optimizer in, as the report does; of others, each run in a colour of its own."""
 
 
 class Point(NamedTuple):
@@ -63,13 +80,17 @@ def parameters(result: RunResult) -> dict[str, str]:
 
 
 def metrics(result: RunResult) -> tuple[list[Point], dict[str, str]]:
-    """Every finite value of the curves at its epoch (from 1), then the figures at the last epoch; and the others by name.
+    """`PERCENT`, every finite value of the curves at its epoch (from 1), and the figures at the last epoch; and what is not
+    finite, by name.
 
     MLflow stores an infinity as 1.8e308 without a flag, so a value that is not finite becomes part of a tag, as text.
     """
     start, end = span(result)
     last = result.epochs[-1] if result.epochs else 0
-    points: list[Point] = []
+    shown = {name: 100 * result.figures.get(share, math.nan) for name, share in PERCENT.items()}
+    points = [
+        Point(name, float(f"{value:.4g}"), last, end + 1) for name, value in shown.items() if math.isfinite(value)
+    ]
     nonfinite: dict[str, str] = {}
     for name, values in result.history.items():
         for epoch, value in zip(result.epochs, values, strict=False):
@@ -89,21 +110,19 @@ def metrics(result: RunResult) -> tuple[list[Point], dict[str, str]]:
 
 def tags(result: RunResult, nonfinite: Mapping[str, str]) -> dict[str, str]:
     """What a person filters runs by. All else that is known of a run is in its `provenance`."""
-    identity, environment = result.identity, result.environment
+    numerics = result.identity.get("numerics", {})
     shown = {
         KEY: result.key,
-        CONFIGURATION: result.job.configuration,
         STATUS: result.status,
         STARTED: str(span(result)[0]),
-        DATA: identity.get("data"),
-        SOURCE: identity.get("source"),
-        DEVICE: identity.get("numerics", {}).get("device"),
-        BACKEND: identity.get("numerics", {}).get("backend"),
+        DEVICE: numerics.get("device"),
+        BACKEND: numerics.get("backend"),
+        COLOR: COLORS.get(result.job.optimizer.name),
         REASON: result.reason,
         NONFINITE: ", ".join(f"{name}={value}" for name, value in nonfinite.items()),
     }
     given = {name: value for name, value in shown.items() if value}
-    return {name: fit(value, TAG_LIMIT) for name, value in (given | origin_tags(environment)).items()}
+    return {name: fit(value, TAG_LIMIT) for name, value in (given | origin_tags(result.environment)).items()}
 
 
 def origin_tags(environment: Mapping[str, str]) -> dict[str, str]:
@@ -113,15 +132,23 @@ def origin_tags(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def provenance(result: RunResult) -> str:
-    """The run's `provenance.json`: what its key is made of, digests of its arrays and sources, and where it ran."""
-    parts = {
-        "key": result.key,
-        "identity": result.identity,
-        "digests": result.digests,
-        "sources": result.sources,
-        "environment": result.environment,
-    }
-    return json.dumps(parts, indent=1, sort_keys=True) + "\n"
+    """The run's `provenance.json`: all that is known of it, as its `result.json` has it, so that it can be made again from this."""
+    from pipeline.storage.record import encode_nonfinite, stored  # NumPy
+
+    return json.dumps(encode_nonfinite(stored(result)), indent=1, sort_keys=True) + "\n"
+
+
+def restored(text: str, key: str) -> RunResult:
+    """The run `key` from its `provenance.json`. Raises UserError where that is not whole, or of another release."""
+    from pipeline.storage.record import UnreadableRun, result_of
+
+    try:
+        return result_of(json.loads(text), key)
+    except UnreadableRun:
+        raise
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        why = "it is not whole, or an earlier release wrote it, whose runs come back from their folders alone"
+        raise UserError(f"{PROVENANCE} of the run {key[:12]} in MLflow: {why} ({error})") from error
 
 
 def dataset(result: RunResult) -> dict[str, str]:

@@ -15,7 +15,7 @@ from pipeline.statistics.challenge import FEWEST, challenge
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import Sweep
 from pipeline.tracking import models
-from pipeline.tracking.describe import CONFIGURATION, DATA, KEY, TAG_LIMIT, fit
+from pipeline.tracking.describe import KEY, TAG_LIMIT, fit
 from pipeline.training.result import RunResult
 from pipeline.training.splits import split
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pipeline.tracking.tracker import Tracker
 
 ALIAS = "champion"
-SEEDS = "val_accuracy.by_seed"
+CONFIGURATION, DATA, SEEDS = "run.configuration", "data.sha256", "val_accuracy.by_seed"
 
 
 class NotPromoted(UserError):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.cli.errors import shown_line
 from pipeline.storage.sweeps import Sweep
-from pipeline.tracking import open_tracker
+from pipeline.tracking import open_tracker, views
 from pipeline.tracking.describe import NOTE
 
 
@@ -28,10 +28,11 @@ def attach(
             (sweep.id and tracker.parent(sweep.name, sweep.id)) or sweep.parent_run_id: sweep.note for sweep in sweeps
         }
         for parent, own in notes.items():
-            if parent and tracker.there(parent):
+            if parent and (run := tracker.run(parent)):
                 tracker.add_files(parent, {f"report/{name}": path for name, path in files.items()})
                 tracker.log_metrics(parent, metrics)
-                tracker.set_tags(parent, {NOTE: "\n\n".join(filter(None, [own, note])), "warning": warning})
+                text = "\n\n".join(filter(None, [own, views.links(run.info.experiment_id, parent), note]))
+                tracker.set_tags(parent, {NOTE: text, "warning": warning})
     except Exception as error:  # whatever the store or its libraries raise
         why = shown_line(" ".join(f"{type(error).__name__}: {error}".split()))
         print(f"warning: the report is not in MLflow ({why}); run compare again to publish it", file=sys.stderr)

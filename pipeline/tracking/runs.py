@@ -33,7 +33,7 @@ NAMED = 100
 """Runs to ask for by their ids at once."""
 BATCH_METRICS, BATCH_PARAMETERS, BATCH_TAGS = 800, 100, 100
 """MLflow takes 1000 metrics, 100 parameters and 100 tags in one call, and 1000 of all together."""
-LARGEST_TEXT = 2**20
+LARGEST_TEXT = 2**24
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,13 @@ def record(client: MlflowClient, entry: Entry, live: dict[str, list[Point]], res
     missing = _missing(points, live.get(run_id, []))
     send(client, run_id, missing, describe.parameters(result), entry.tags if run else {})
     check_folder(client, run_id, entry.artifacts)
-    client.log_text(run_id, describe.provenance(result), describe.PROVENANCE)
-    _describe_data(client, run_id, entry.result)
-    from pipeline.training.result import PRUNED  # with numpy, which opening a store does without
+    from pipeline.tracking import confusion  # with numpy, which opening a store does without
+    from pipeline.training.result import PRUNED
 
+    client.log_text(run_id, describe.provenance(result), describe.PROVENANCE)
+    if matrix := confusion.page(result):
+        client.log_text(run_id, matrix, confusion.FILE)
+    _describe_data(client, run_id, entry.result)
     ended_well = result.finished or result.status == PRUNED
     # The seconds of training leave out evaluation: a run that was shown while it trained may have begun later than they end.
     begun = run.info.start_time if run else 0
@@ -174,7 +177,7 @@ def _missing(points: Sequence[Point], sent: Sequence[Point]) -> list[Point]:
 def _adopt(client: MlflowClient, run: Run, parent: str | None) -> str | None:
     """Put a run under `parent`, unless it is under another one that exists; the id of its parent."""
     present: str | None = run.data.tags.get(describe.PARENT)
-    if parent in (None, present) or (present and exists(client, present)):
+    if parent in (None, present) or (present and get(client, present)):
         return present
     client.set_tag(run.info.run_id, describe.PARENT, parent, synchronous=True)
     return parent
@@ -182,7 +185,8 @@ def _adopt(client: MlflowClient, run: Run, parent: str | None) -> str | None:
 
 def _has(run: Run, status: str, points: Sequence[Point]) -> bool:
     """Whether a run has this outcome and these values. Times differ from one training to the next."""
-    last = {point.name: point.value for point in points if not point.name.startswith("time/")}
+    # An older release sent no percent.
+    last = {point.name: point.value for point in points if not point.name.startswith(("time/", *describe.PERCENT))}
     same_values = all(run.data.metrics.get(name) == value for name, value in last.items())
     return run.data.tags.get(describe.STATUS) == status and same_values
 
@@ -300,13 +304,14 @@ def with_ids(client: MlflowClient, run_ids: Sequence[str]) -> list[Run]:
     return runs
 
 
-def exists(client: MlflowClient, run_id: str) -> bool:
-    """Whether the run is in the store and not deleted."""
+def get(client: MlflowClient, run_id: str) -> Run | None:
+    """The run, if it is in the store and not deleted."""
     from mlflow.exceptions import MlflowException
 
     try:
-        return not deleted(client.get_run(run_id))
+        run = client.get_run(run_id)
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        return False
+        return None
+    return None if deleted(run) else run

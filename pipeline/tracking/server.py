@@ -11,9 +11,11 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import entry_points
 from typing import IO
 
 from pipeline.cli.errors import UserError
+from pipeline.tracking import front
 from pipeline.tracking.tracker import Tracker
 
 HOST = "127.0.0.1"
@@ -47,17 +49,14 @@ def showing(tracker: Tracker, port: int) -> Iterator[subprocess.Popen[str]]:
         tracker.close_stale()
     artifacts = address.artifacts.as_uri() if address.artifacts else "mlartifacts"
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
+    command += ["--no-serve-artifacts", "--default-artifact-root", artifacts, "--uvicorn-opts", "--log-level warning"]
+    if entry_points(group="mlflow.app", name=front.NAME):  # not where this project was installed by an earlier release
+        command += ["--app-name", front.NAME]
+    # Not as options: `ps` shows those to everybody, and a database's address may hold a password.
+    stores = {front.STORE: address.uri, "MLFLOW_REGISTRY_STORE_URI": address.uri}
     process = subprocess.Popen(
-        [
-            *command,
-            "--no-serve-artifacts",
-            "--default-artifact-root",
-            artifacts,
-            "--uvicorn-opts",
-            "--log-level warning",
-        ],
-        # Not as options: `ps` shows those to everybody, and a database's address may hold a password.
-        env=settings(port) | {"MLFLOW_BACKEND_STORE_URI": address.uri, "MLFLOW_REGISTRY_STORE_URI": address.uri},
+        command,
+        env=settings(port) | stores,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

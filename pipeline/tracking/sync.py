@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from pipeline.config import rules
@@ -93,7 +94,7 @@ def send(store: RunStore, tracker: Tracker, group: Group, sent: Callable[[int], 
         parent = tracker.begin(_parent(store, group, sweep))
     called = names(store.record(key).job for key in group.keys) if sweep and group.unsent else {}
     for start in range(0, len(group.unsent), AT_ONCE):
-        runs = [store.record(key) for key in group.unsent[start : start + AT_ONCE]]
+        runs = [_read(store, key) for key in group.unsent[start : start + AT_ONCE]]
         taken, error = tracker.publish_all(runs, group.question, parent, called)
         group.ids |= taken
         for key, ids in taken.items():
@@ -105,6 +106,13 @@ def send(store: RunStore, tracker: Tracker, group: Group, sent: Callable[[int], 
         _end(store, tracker, group, sweep, parent)
     if sweep and sweep.winner:
         models.send_winner(store, tracker, sweep.winner, group.ids)
+
+
+def _read(store: RunStore, key: str) -> result.RunResult:
+    """The run with its predictions, if they are whole."""
+    with suppress(UnreadableRun):
+        return store.read(key)
+    return store.record(key)
 
 
 def _parent(store: RunStore, group: Group, sweep: Sweep) -> ParentRun:

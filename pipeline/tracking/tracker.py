@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import re
 import threading
 import time
@@ -160,17 +159,12 @@ class Tracker:
             return sweeps.close_stale(client)
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
-        """Single numbers of a run, at step 0; one that is not finite becomes part of the tag `nonfinite`.
-
-        A number that the run has already is not written again.
-        """
+        """Single finite numbers of a run, at step 0; one that the run has already is not written again."""
         now = int(time.time() * 1000)
-        nonfinite = ", ".join(f"{name}={value}" for name, value in metrics.items() if not math.isfinite(value))
         with self.connection.exclusive("log metrics") as client:
             there = client.get_run(run_id).data.metrics
-            new = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
-            points = [Point(name, value, 0, now) for name, value in new.items() if there.get(name) != value]
-            runs.send(client, run_id, points, tags={describe.NONFINITE: nonfinite} if nonfinite else {})
+            new = {name: float(value) for name, value in metrics.items() if there.get(name) != value}
+            runs.send(client, run_id, [Point(name, value, 0, now) for name, value in new.items()])
 
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set tags of a run; one with an empty value is deleted."""
@@ -206,10 +200,10 @@ class Tracker:
             parents = sweeps.parents(client, found.experiment_id, sweep_id) if found else []
             return parents[0] if parents else None
 
-    def there(self, run_id: str) -> bool:
-        """Whether the run is in this store, and not deleted."""
+    def run(self, run_id: str) -> Run | None:
+        """The run, if it is in this store and not deleted."""
         with self.connection.exclusive("look for a run") as client:
-            return runs.exists(client, run_id)
+            return runs.get(client, run_id)
 
     def confirmed(self, noted: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
         """Of ids that `publish` gave, by key, those whose run is still in the store, whole and with that key."""
@@ -225,24 +219,13 @@ class Tracker:
         """The run of this id or key (or at least the first 6 letters of a key), as it was published; None if there is none."""
         if not self.exists or not re.fullmatch("[0-9a-f]{6,64}", word):
             return None
-        from pipeline.tracking import restore  # NumPy
-
         with self.connection.exclusive(f"look for {word}") as client:
             query = f"attributes.run_id = '{word}'" if len(word) == 32 else f"tags.`{describe.KEY}` LIKE '{word}%'"
             for run in runs.search(client, runs.all_experiments(client), query):
-                if {describe.KEY, describe.STATUS} <= run.data.tags.keys():
-                    histories = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
+                if key := run.data.tags.get(describe.KEY):
                     runs.check_folder(client, run.info.run_id, self.address.artifacts)
-                    return restore.result(run, histories, runs.read_file(client, run.info.run_id, describe.PROVENANCE))
+                    return describe.restored(runs.read_file(client, run.info.run_id, describe.PROVENANCE), key)
         return None
-
-    def published_keys(self) -> dict[str, str] | None:
-        """Key by run id of every run of this project that ended in the store; None if there is no store."""
-        if not self.exists:
-            return None
-        with self.connection.exclusive("list the runs") as client:
-            found = runs.search(client, runs.all_experiments(client), f"tags.`{describe.STATUS}` LIKE '%'")
-            return {run.info.run_id: key for run in found if (key := run.data.tags.get(describe.KEY))}
 
 
 class NullTracker(Tracker):

@@ -1,4 +1,4 @@
-"""The pages of MLflow's UI: the runs of an experiment, in a saved view "Overfitting gap" of the columns that matter."""
+"""The pages of MLflow's UI: the runs of an experiment, in saved views of the columns and charts that matter."""
 
 from __future__ import annotations
 
@@ -6,58 +6,115 @@ import base64
 import json
 import time
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from pipeline.tracking.describe import GAP_POINTS, TEST_PERCENT
 
 if TYPE_CHECKING:
-    from pipeline.tracking.tracker import Tracker
+    from mlflow.entities import Experiment
+    from mlflow.tracking import MlflowClient
 
-NAME, KEY = "Overfitting gap", "overfitting-gap"
-GAP = "metrics.`overfitting_gap/accuracy`"
-COLUMNS = (
-    "params.`optimizer.name`",
-    "params.`model.width`",
-    "params.`seed`",
-    GAP,
-    "metrics.`test/accuracy`",
-    "metrics.`val/accuracy`",
-    "metrics.`train/accuracy`",
-    "metrics.`time/train_s`",
-)
+RUNS, CHARTS = "sweeps", "charts"
+OPTIMIZER, WIDTH, SEED = "optimizer.name", "model.width", "seed"
+COLUMNS = {
+    "attributes.`Run Name`": 220,
+    "runDateAndNestInfo": 130,
+    f"params.`{OPTIMIZER}`": 118,
+    f"params.`{WIDTH}`": 98,
+    f"params.`{SEED}`": 50,
+    f"metrics.`{GAP_POINTS}`": 162,
+    f"metrics.`{TEST_PERCENT}`": 162,
+    "duration": 80,
+}
+"""Widths in pixels; in this order, as far as MLflow's groups of columns allow."""
+TABLE = {
+    "selectedColumns": [name for name in COLUMNS if name.startswith(("params", "metrics"))],
+    "columnOrder": list(COLUMNS),
+    "columnWidths": COLUMNS,
+}
+CURVES = ("gap/accuracy", "val/accuracy", "train/loss", "val/loss")
 SHOWN = 10
 """Experiments whose pages are listed."""
 
 
-def page(experiment_id: str) -> str:
-    """Where MLflow's UI shows the runs of an experiment, in the view. Its front page leads to an empty overview of traces of
-    language models instead."""
-    return f"/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={KEY}"
+def page(experiment_id: str, view: str = RUNS) -> str:
+    """Where MLflow's UI shows an experiment in a view. Without `workflowType` it would show traces of language models."""
+    mode = "&compareRunsMode=CHART" if view == CHARTS else ""
+    return f"/experiments/{experiment_id}/runs?workflowType=machine_learning{mode}&viewStateShareKey={view}"
+
+
+def links(experiment_id: str, parent: str) -> str:
+    """In Markdown, from the page of a sweep's run to its report and to the charts of its runs."""
+    report = f"#/experiments/{experiment_id}/runs/{parent}/artifacts/report/index.html"
+    return f"[the whole report]({report}) · [charts of all runs](#{page(experiment_id, CHARTS)})"
 
 
 def experiment_tags() -> dict[str, str]:
-    """The kind of experiment, so that MLflow's UI opens its runs rather than traces of language models, and the view as
-    "Views → Save as new view" would write it; MLflow has no call for it.
+    """The kind of an experiment, and its views as "Views → Save as new view" would write them.
 
-    A version that writes the view otherwise shows no view of that name.
+    MLflow has no call for a view. A version that writes views otherwise shows none of these.
     """
-    state = {
-        "orderByKey": GAP,
-        "orderByAsc": False,
-        "selectedColumns": COLUMNS,
-        "runsHiddenMode": "FIRST_10_RUNS",
-    }
-    packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
-    now = int(time.time() * 1000)
-    view = {"name": NAME, "createdAt": now, "updatedAt": now, "state": f"deflate;{packed}"}
     return {
         "mlflow.experimentKind": "custom_model_development",
-        f"mlflow.sharedViewState.{KEY}": json.dumps(view),
+        **_view(RUNS, "Sweeps", TABLE),
+        **_view(CHARTS, "Charts", _charts()),
     }
 
 
-def pages(tracker: Tracker, server: str) -> list[str]:
-    """A line for each of the newest experiments with the address of its page at `server`."""
-    with tracker.connection.exclusive("list the experiments") as client:
-        # One more, since MLflow's own "Default" is not shown.
-        found = client.search_experiments(max_results=SHOWN + 1)
-    newest = [experiment for experiment in found if experiment.name != "Default"][:SHOWN]
-    return [f"  {shown.name}: {server}/#{page(shown.experiment_id)}" for shown in newest]
+def _view(key: str, name: str, state: dict[str, Any]) -> dict[str, str]:
+    packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
+    now = int(time.time() * 1000)
+    view = {"name": name, "createdAt": now, "updatedAt": now, "state": f"deflate;{packed}"}
+    return {f"mlflow.sharedViewState.{key}": json.dumps(view)}
+
+
+def _charts() -> dict[str, Any]:
+    """Runs without their sweeps, since a folded run is in no chart; by seed, so that the first hundred are of all networks."""
+    section = "the gap"
+    width, gap = {"key": WIDTH, "type": "PARAM"}, {"key": GAP_POINTS, "type": "METRIC"}
+    parallel = {
+        "selectedParams": [OPTIMIZER, WIDTH],
+        "selectedMetrics": [TEST_PERCENT, GAP_POINTS],
+        "showAllRuns": True,
+    }
+    charts: list[dict[str, Any]] = [
+        {"type": "SCATTER", "xaxis": width, "yaxis": gap, "runsCountToCompare": 100},
+        {"type": "PARALLEL", **parallel},
+        *({"type": "LINE", "metricKey": name, "range": {}, "xAxisKey": "step", "lineSmoothness": 0} for name in CURVES),
+    ]
+    return {
+        **TABLE,
+        "searchFilter": "tags.status = 'finished'",
+        "orderByKey": f"params.`{SEED}`",
+        "orderByAsc": True,
+        "runsHiddenMode": "SHOW_ALL",
+        "runListHidden": True,
+        "isAccordionReordered": True,
+        "compareRunSections": [{"uuid": section, "name": section, "display": True}],
+        "compareRunCharts": [
+            chart | {"uuid": str(place), "metricSectionId": section} for place, chart in enumerate(charts)
+        ],
+    }
+
+
+def pages(client: MlflowClient) -> dict[str, str]:
+    """The pages of the newest experiments, by name: the runs of each, and their charts."""
+    found: dict[str, str] = {}
+    for experiment in _newest(client):
+        found[experiment.name] = page(experiment.experiment_id)
+        found[f"{experiment.name}, charts"] = page(experiment.experiment_id, CHARTS)
+    return found
+
+
+def complete(client: MlflowClient) -> None:
+    """Give experiments of an earlier release the views that they lack."""
+    for experiment in _newest(client):
+        for name, value in experiment_tags().items():
+            if name not in experiment.tags:
+                client.set_experiment_tag(experiment.experiment_id, name, value)
+
+
+def _newest(client: MlflowClient) -> list[Experiment]:
+    # One more, since MLflow's own "Default" is not shown.
+    found = client.search_experiments(max_results=SHOWN + 1)
+    return [experiment for experiment in found if experiment.name != "Default"][:SHOWN]

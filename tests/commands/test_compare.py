@@ -7,6 +7,7 @@ import hashlib
 import io
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -28,8 +29,8 @@ class Tracker:
         self.metrics: dict[str, dict[str, float]] = {}
         self.tags: dict[str, dict[str, str]] = {}
 
-    def there(self, run_id):
-        return True
+    def run(self, run_id):
+        return SimpleNamespace(info=SimpleNamespace(experiment_id="7"))
 
     def add_files(self, run_id, files):
         self.files[run_id] = dict(files)
@@ -180,7 +181,9 @@ def test_the_report_is_published_on_the_parent_run(published, monkeypatch):
     published("sqlite")
     found = set(tracker.files["parent"])
     assert found >= {"report/index.html", "report/comparison.csv", "report/gap_by_training_loss.csv"}
-    assert "| place | configuration |" in tracker.tags["parent"]["mlflow.note.content"]
+    note = tracker.tags["parent"]["mlflow.note.content"]
+    assert "(#/experiments/7/runs/parent/artifacts/report/index.html)" in note
+    assert "| place | configuration |" in note
     assert tracker.metrics["parent"]["comparison/runs/finished"] == 4.0
     assert tracker.tags["parent"]["warning"] == ""
 

@@ -8,9 +8,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from pipeline.tracking import Tracker
+from pipeline.data.arrays import Arrays
+from pipeline.tracking import Tracker, confusion, describe
 from tests.unit.tracking.conftest import Filled
 from tests.unit.tracking.factory import DATA_DIGEST, make_result
 
@@ -30,12 +32,11 @@ def test_tags_are_what_a_person_filters_by(filled: Filled) -> None:
     """All else is in one file: MLflow's table has a column for each tag."""
     tags = filled.run.data.tags
     assert {name for name in tags if not name.startswith("mlflow.")} == {
-        *("run.key", "run.configuration", "run.started", "status", "data.sha256", "source.sha256"),
-        *("numerics.backend", "numerics.device", "env.dvc_experiment", "process"),
+        *("run.key", "run.started", "status", "numerics.backend", "numerics.device", "env.dvc_experiment", "process"),
     }
     expected = {
         "status": "finished",
-        "data.sha256": DATA_DIGEST,
+        "mlflow.runColor": "#0072b2",
         "env.dvc_experiment": "rosy-pika",
         "numerics.device": "cpu",
         "mlflow.source.git.commit": "c" * 40,
@@ -45,7 +46,7 @@ def test_tags_are_what_a_person_filters_by(filled: Filled) -> None:
 
 def test_provenance_is_one_file_of_the_run(filled: Filled, tmp_path: Path) -> None:
     path = filled.client.download_artifacts(filled.run.info.run_id, "provenance.json", str(tmp_path))
-    known, result = json.loads(Path(path).read_text()), filled.results[0]
+    known, result = json.loads(Path(path).read_text())["record"], filled.results[0]
     assert known["environment"] == result.environment
     assert (known["digests"], known["identity"], known["key"]) == (result.digests, result.identity, result.key)
 
@@ -56,6 +57,35 @@ def test_run_is_a_finished_child_of_its_sweep_at_the_times_of_its_training(fille
     assert "mlflow.parentRunId" not in filled.client.get_run(filled.single_ids["run_id"]).data.tags
     assert filled.results[0].figures.items() <= filled.run.data.metrics.items()
     assert (info.status, info.start_time, info.end_time) == ("FINISHED", 1770091506000, 1770091512000)
+
+
+def test_metrics_for_people_have_a_unit_and_four_digits(fresh: Callable[[], Tracker]) -> None:
+    figures = {"test/accuracy": 0.97839999198, "overfitting_gap/accuracy": 0.0159600009}
+    run_id = fresh().publish(make_result(figures=figures), "e")["run_id"]
+    metrics = fresh().connection.client.get_run(run_id).data.metrics
+    shown = {name: value for name, value in metrics.items() if name.endswith(("_percent", "_points"))}
+    assert shown == {"test_accuracy_percent": 97.84, "overfitting_gap_points": 1.596}
+
+
+def test_a_run_of_an_earlier_release_which_has_no_percent_is_left_as_it_is(fresh: Callable[[], Tracker]) -> None:
+    tracker = fresh()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(describe, "PERCENT", {})
+        ids = tracker.publish(make_result(), "e")
+    assert fresh().publish(make_result(), "e") == ids
+
+
+def test_a_run_shows_what_it_takes_for_what(fresh: Callable[[], Tracker], digits: Arrays, tmp_path: Path) -> None:
+    wrong = np.asarray(digits.test_labels).copy()
+    wrong[0] = (wrong[0] + 1) % 10
+    result = replace(make_result(), predictions=wrong, identity={**make_result().identity, "data": digits.digest})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(confusion, "_arrays", lambda name: digits)
+        run_id = fresh().publish(result, "e")["run_id"]
+    path = fresh().connection.client.download_artifacts(run_id, "confusion_matrix.html", str(tmp_path))
+    page = Path(path).read_text()
+    assert "1 errors on" in page
+    assert page.count("rgba(213,94,0,1.00)'>1<") == 1
 
 
 def test_dataset_is_an_input_with_our_digest(filled: Filled) -> None:

@@ -10,6 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ import pytest
 from pipeline import ui
 from pipeline.cli.console import PROJECT
 from pipeline.cli.errors import UserError
-from pipeline.tracking import ParentRun, open_tracker, server
+from pipeline.tracking import ParentRun, front, open_tracker, server
 from tests.unit.tracking.conftest import Filled
 from tests.unit.tracking.factory import make_result
 
@@ -32,7 +33,7 @@ class Served(NamedTuple):
     process: subprocess.Popen[str]
     address: str
     lines: list[str]
-    """What was printed: the address, then a line per experiment."""
+    """What was printed: the address, then for each experiment its runs and their charts."""
 
 
 def free_port() -> int:
@@ -55,7 +56,7 @@ def served(filled: Filled) -> Iterator[Served]:
     )
     assert process.stdout is not None
     try:
-        lines = [process.stdout.readline().strip() for _ in range(2)]
+        lines = [process.stdout.readline().strip() for _ in range(3)]
         yield Served(process, f"http://{server.HOST}:{port}", lines)
     finally:
         process.send_signal(signal.SIGTERM)
@@ -83,9 +84,9 @@ def browser(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     driver.quit()
 
 
-def open_runs(browser: Any, served: Served) -> None:
+def open_view(browser: Any, served: Served, line: int) -> None:
     browser.get("about:blank")
-    browser.get(served.lines[1].partition(": ")[2])
+    browser.get(served.lines[line].partition(": ")[2])
 
 
 def test_it_says_where_it_is_and_leads_to_each_experiment(served: Served, filled: Filled) -> None:
@@ -156,19 +157,31 @@ def test_port_that_is_none_is_refused(word: str) -> None:
 
 
 @pytest.mark.browser
+@pytest.mark.skipif(not entry_points(group="mlflow.app", name=front.NAME), reason="make setup installs the entry point")
+def test_it_opens_with_the_runs_of_the_newest_experiment_and_no_assistant(browser: Any, served: Served) -> None:
+    browser.get(served.address)
+    assert browser.find_element("css selector", "[role=columnheader][col-id*='overfitting_gap_points']").is_displayed()
+    assert "/runs?workflowType=machine_learning" in browser.current_url
+    assert "Ask questions about your" not in browser.find_element("tag name", "body").text
+
+
+@pytest.mark.browser
 def test_page_shows_the_sweep_and_opening_it_its_runs(browser: Any, served: Served) -> None:
-    browser.get(f"{served.address}/#/experiments/1/runs?workflowType=machine_learning")
+    open_view(browser, served, 1)
     sweep = browser.find_element("link text", "optimizers-by-width")
     sweep.find_element("xpath", "./ancestor::*[@role='gridcell']//button").click()
     for seed in (0, 1, 2, 7):
         assert browser.find_element("link text", f"adam-w64-d1-s{seed}").is_displayed()
+    heads = [head.text for head in browser.find_elements("css selector", "[role=columnheader][col-id*='.`']")]
+    assert heads[1:] == ["optimizer.name", "model.width", "seed", "overfitting_gap_points", "test_accuracy_percent"]
 
 
 @pytest.mark.browser
-def test_page_sorts_by_the_overfitting_gap(browser: Any, served: Served) -> None:
-    open_runs(browser, served)
-    gaps = browser.find_elements("css selector", "[role=gridcell][col-id*='overfitting_gap/accuracy']")
-    assert [cell.text for cell in gaps][:4] == ["0.02", "0.011", "0.01", "0.0003"]
+def test_charts_show_the_gap_by_width_and_curves(browser: Any, served: Served) -> None:
+    open_view(browser, served, 2)
+    for title in ("model.width vs. overfitting_gap_points", "Parallel Coordinates", "gap/accuracy", "val/loss"):
+        assert browser.find_element("xpath", f"//*[normalize-space()='{title}']").is_displayed()
+    assert browser.find_elements("css selector", ".js-plotly-plot .scatterlayer .trace")
 
 
 @pytest.mark.browser
