@@ -6,6 +6,7 @@ import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -97,7 +98,10 @@ def _device(result: RunResult) -> list[str]:
 def _words(jobs: Sequence[RunConfig]) -> list[str] | None:
     """The words that compose to these configurations and to no others; None where they are no grid."""
     values = [values_of(job) for job in jobs]
-    changed = (name for own in values for name, value in own.items() if value != default_of(name, own))
+    # Each default is read from conf/ once, not once a configuration.
+    default = cache(lambda name, *files: default_of(name, dict(zip(GROUPS, files, strict=True))))
+    pairs = ((own, [own[group] for group in GROUPS]) for own in values)
+    changed = (name for own, files in pairs for name, value in own.items() if value != default(name, *files))
     given = [name for name in dict.fromkeys([*GROUPS, *changed]) if name not in SET_BY_FILE]
     if any(name not in own for name in given for own in values):
         return None

@@ -12,8 +12,6 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 pytestmark = pytest.mark.browser
 
-WIDTHS = (1280, 400)
-
 
 @pytest.fixture(scope="module", autouse=True)
 def on_the_page(report, browser) -> None:
@@ -115,7 +113,7 @@ def test_a_click_on_a_run_shows_its_curves_and_its_page(browser):
     assert "/#/experiments/7/runs/" in browser.find_element(By.ID, "run-link").get_property("href")
 
 
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("width", [1280, 400])
 def test_the_page_does_not_overflow(browser, width):
     resize(browser, width)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width

@@ -50,17 +50,11 @@ def elements(report) -> Elements:
     return Elements(report.page)
 
 
-def test_tags_are_closed_in_order(elements):
-    assert elements.open == []
-
-
-def test_ids_are_unique(elements):
+def test_the_page_is_well_formed(elements):
+    assert elements.open == [], "tags are closed in order"
     assert [name for name, count in Counter(elements.values("id")).items() if count > 1] == []
-
-
-def test_anchors_lead_somewhere(elements):
     targets = {value[1:] for value in elements.values("href") if value.startswith("#")}
-    assert targets <= set(elements.values("id"))
+    assert targets <= set(elements.values("id")), "anchors lead somewhere"
 
 
 def test_nothing_is_fetched(report, elements):

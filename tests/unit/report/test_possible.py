@@ -48,14 +48,6 @@ def test_accuracies_and_gaps_of_configurations(scattered: Evidence) -> None:
     assert table["test_accuracy_high"].max() == 1
 
 
-def test_differences(scattered: Evidence) -> None:
-    contrasts = scattered.analysis.contrasts.set_index("figure")
-    widest = contrasts.loc["test_accuracy", ["low", "high"]].abs().max().max()
-    assert widest == 1
-    assert contrasts.loc["gap_accuracy", ["low", "high"]].abs().max().max() <= 2
-    assert contrasts.loc["gap_loss", ["low", "high"]].notna().all().all()
-
-
 def test_no_text_of_the_page_has_an_impossible_interval(scattered: Evidence) -> None:
     text = page.render(scattered, Pictures(scattered, None), None)
     ends = [
