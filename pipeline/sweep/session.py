@@ -256,7 +256,8 @@ class Session:
 
     def _close(self, status: str) -> str | None:
         """End the sweep in MLflow, with the lost runs and their commands; what is missing there, in a sentence."""
-        terminal.show("sending results to MLflow")
+        if self.tracker.address.kind != NONE:
+            terminal.show("sending results to MLflow")
         return self.publisher.close(status, lost_tags(lost_runs(self.outcomes)))
 
     def _record(self, status: str) -> Sweep:
