@@ -17,8 +17,8 @@ from pipeline.storage.store import RunStore
 ONE = """
 from pipeline import train
 from pipeline.cli import console
-from pipeline.sweep.executors import cores
-cores.LEAST = float("inf")
+from pipeline.sweep.executors import processes
+processes.LEAST = float("inf")
 console.run(train.main)
 """
 """The command, with no work large enough for it to start processes."""

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from itertools import groupby
 
-from pipeline.cli import console
+from pipeline.cli import console, terminal
 from pipeline.cli.errors import UserError, shown_line
 from pipeline.cli.formatting import nearest, plural
 from pipeline.storage import locks
@@ -33,6 +33,7 @@ def main(argv: Sequence[str]) -> int:
     store, tracker = RunStore(home() / options["runs"]), open_tracker(options["tracking"])
     deleted = kept.deleted_keys(tracker) if tracker.exists else set()
     registered = kept.registered_keys(tracker) if tracker.exists else set()
+    terminal.show("reading runs")
     with locks.locked(store.root):
         items = [item for item in removable(store, deleted, registered) if item.reason in reasons]
         total = show(items)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.cli import console, ui_address
+from pipeline.cli import console, terminal, ui_address
 from pipeline.cli.errors import UserError
 from pipeline.config import rules
 from pipeline.storage.sweeps import SWEEP
@@ -24,6 +24,8 @@ from pipeline.tracking.address import home
 
 if TYPE_CHECKING:
     from pipeline.report.evidence import Evidence
+
+STEPS = 4
 
 DEFAULTS = {"out": "reports", "data": "data/processed", "tracking": SQLITE, "rank": "accuracy"}
 
@@ -47,24 +49,31 @@ def found() -> list[Path]:
 
 def compare(folders: Sequence[Path], out: Path, data: Path, tracking: str = NONE, rank: str = "accuracy") -> None:
     """Report on the runs in `folders`: on disk, at the terminal, in MLflow."""
-    from pipeline.report import images, terminal
+    terminal.show("loading libraries", 0, STEPS)
+    from pipeline.report import images
+    from pipeline.report import terminal as summary
     from pipeline.report.evidence import Evidence
     from pipeline.report.prose import limits
     from pipeline.report.write import write
     from pipeline.storage.sources import read_sources
 
+    terminal.show("reading runs", 1, STEPS)
     evidence = Evidence(read_sources(folders), ui_address.noted(home()), rank=rank)
     if evidence.finished.empty and not evidence.lost:
         raise UserError(limits.nothing_finished(evidence))
     images.check_predictions(evidence.results, data)
     arrays = images.of_winner(evidence.winner, data)
     evidence.labels = None if arrays is None else arrays.test_labels
+    terminal.show("computing statistics, drawing figures", 2, STEPS)
     files = write(evidence, arrays, out)
-    terminal.show(evidence)
+    terminal.show("putting the report into MLflow", 3, STEPS)
     publish(evidence, files, tracking)
+    terminal.clear()
+    summary.show(evidence)
     # An experiment of `dvc exp run --queue` or `--temp` runs in a clone that is gone afterwards.
     experiment = os.environ.get("DVC_EXP_NAME") if home() != console.PROJECT else None
-    print(terminal.closing(evidence, files["index.html"], experiment))
+    print(summary.closing(evidence, files["index.html"], experiment))
+    terminal.suggest("make ui")
 
 
 def publish(evidence: Evidence, files: dict[str, Path], tracking: str) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.cli import console
+from pipeline.cli import console, terminal
 from pipeline.cli.errors import UserError, shown_line
 from pipeline.data.arrays import load
 from pipeline.storage.find import beginning, find_keys, find_run
@@ -34,6 +34,7 @@ def main(argv: Sequence[str]) -> int:
     options = console.words(named, DEFAULTS, __doc__ or "")
     if len(words) != 2:
         raise UserError(f"{' '.join(words) or 'nothing'}: expected two runs, or two sweeps; --help says what they are")
+    terminal.show("reading runs")
     store = RunStore(home() / options["runs"])
     sweeps = [is_sweep(word, store) for word in words]
     if any(sweeps) and not all(sweeps):

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.cli import console
+from pipeline.cli import console, terminal
 from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import plural
 from pipeline.data import raw, recorded, sources
@@ -50,6 +50,7 @@ def main(argv: Sequence[str]) -> None:
     folder = console.PROJECT / values["raw"] / dataset.name
     fetched = fetch(dataset, folder, mirrors(dataset, console.PROJECT, os.environ, values["mirrors"]))
     print(_summary(dataset, folder, fetched, time.perf_counter() - started))
+    terminal.suggest(f"python -m pipeline.preprocess dataset={dataset.name}")
 
 
 def fetch(dataset: DataSet, folder: Path, places: Sequence[Mirror], limits: Limits = LIMITS) -> Fetched:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.cli import console
+from pipeline.cli import console, terminal
 from pipeline.cli.errors import UserError
 from pipeline.config.digests import array_digest
 from pipeline.config.run_config import digest
@@ -39,13 +39,15 @@ def main(argv: Sequence[str]) -> None:
     dataset = sources.find(values.pop("dataset"))
     paths = {key: _path(key, value.replace("{dataset}", dataset.name)) for key, value in values.items()}
     folder = paths["processed"] / dataset.name
+    terminal.show("decoding, scaling, drawing")
     written = preprocess(dataset, paths["raw"] / dataset.name, folder, paths["card"], paths["samples"])
-    seconds = time.perf_counter() - started
-    print(
+    terminal.say(
         f"{dataset.name}: {len(written.train_images):,} training and {len(written.test_images):,} test samples, "
-        f"{_shape(written)}, {written.classes} classes, digest {written.digest[:12]}\n"
-        f"{dataset.name}: {shown(folder)}, {shown(paths['card'])}, {shown(paths['samples'])} ({seconds:.2f} s)"
+        f"{_shape(written)}, {written.classes} classes, digest {written.digest[:12]}"
     )
+    places, seconds = (folder, paths["card"], paths["samples"]), time.perf_counter() - started
+    print(f"{dataset.name}: {', '.join(map(shown, places))} ({seconds:.2f} s)")
+    terminal.suggest(f"python -m pipeline.train dataset={dataset.name}")
 
 
 def preprocess(dataset: DataSet, raw_folder: Path, folder: Path, card: Path, picture: Path) -> Arrays:

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from pipeline.cli import console
+from pipeline.cli import console, terminal
 from pipeline.cli.errors import RunsLost, UserError, shown_line
 from pipeline.cli.formatting import duration, plural
 from pipeline.storage.record import OtherRelease, UnreadableRun
@@ -50,6 +50,7 @@ def target(to: str) -> Tracker:
 def publish(store: RunStore, tracker: Tracker) -> None:
     """Raises TrackingUnavailable if the store did not take all, RunsLost if a run could not be read."""
     began, where = time.monotonic(), tracker.address.shown
+    terminal.show("reading runs")
     groups = sync.groups(store)
     damaged = _say_unreadable([error for group in groups for error in sync.find_unsent(store, tracker, group)])
     runs, unsent = sum(len(group.keys) for group in groups), sum(len(group.unsent) for group in groups)
@@ -58,11 +59,13 @@ def publish(store: RunStore, tracker: Tracker) -> None:
     there = f"{runs - unsent} at {where} already"
     print(f"{plural(runs, 'run')} ({counts}): {there}, {unsent or 'none'} to send", flush=True)
     left = unsent
+    terminal.show(f"sending to {where}", 0, unsent)
 
     def sent(count: int) -> None:
         nonlocal left
         left -= count
         print(f"[{unsent - left}/{unsent} runs]", flush=True)
+        terminal.show(f"sending to {where}", unsent - left, unsent)
 
     try:
         for group in groups:

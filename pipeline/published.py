@@ -63,7 +63,8 @@ def train(row: Row, seeds: int, data: str, store: RunStore, left: float) -> bool
     words = [*row.runs, f"seed=range({count})", f"question={recipes.QUESTION}"]
     words += [f"paths.data={data}"] if data != DEFAULTS["data"] else []
     command = [sys.executable, "-m", "pipeline.train", "-m", *words]
-    status = subprocess.run(command, cwd=console.PROJECT, stdout=subprocess.DEVNULL).returncode
+    said = None if sys.stdout.isatty() else subprocess.DEVNULL
+    status = subprocess.run(command, cwd=console.PROJECT, stdout=said).returncode
     if status not in (0, 3, TrackingUnavailable.exit_status):
         raise UserError(f"{row.id}: training ended with status {status}; its message stands above")
     return status != TrackingUnavailable.exit_status

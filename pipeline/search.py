@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.cli import console
+from pipeline.cli import console, terminal
 from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import nearest
 from pipeline.config import commandline, rules
@@ -30,6 +30,7 @@ DECIDED = ("sweep", "force", "hydra")
 
 
 def main(argv: Sequence[str]) -> int:
+    terminal.show("loading libraries")
     from pipeline.sweep import search_settings
 
     defaults, ranges = search_settings.declared()
@@ -39,18 +40,20 @@ def main(argv: Sequence[str]) -> int:
         if rules.rule_for(key) is None and key not in rules.GROUPS and (near := nearest(key, defaults)):
             raise UserError(f"{key}: no such key{near}")
 
-    from pipeline.sweep import search, search_results, search_space  # Optuna, which takes a second
+    from pipeline.sweep import search, search_space, search_study  # Optuna, which takes a second
 
     found = search.Search(settings, search_space.space_of(shared, ranges))
     if found.runs.values["plan"]:
         print("\n".join(found.preview()))
         return 0
     study = found.run()
-    for line in search_results.lines(study):
-        print(line)
-    print(f"all trials are in {console.in_checkout(found.folder / search_results.TABLE)}")
+    for line in search_study.lines(study):
+        terminal.say(line)
+    print(f"all trials are in {console.in_checkout(found.folder / search_study.TABLE)}")
     if found.unsent:
         raise found.unsent
+    if study.best:
+        terminal.suggest(found.with_other_seeds(study))
     return 0
 
 

@@ -16,7 +16,7 @@ import yaml
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.cli import console
+from pipeline.cli import console, terminal
 from pipeline.cli.errors import RunsLost, UserError
 from pipeline.config import commandline, rules
 from pipeline.config.compose import ConfigurationError, register
@@ -41,6 +41,7 @@ def main(argv: Sequence[str]) -> int:
     if multirun and not {"-m", "--multirun"} & set(argv):
         options.append("--multirun")
     task = TrainTask()
+    terminal.show("composing")
     with _set_up_for_hydra(options, words):
         _run(task, argv)
     if task.failed and multirun:

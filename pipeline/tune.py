@@ -18,33 +18,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import yaml
-
-from pipeline.cli import console
+from pipeline.cli import console, terminal
 from pipeline.config import commandline, rules
 from pipeline.config.compose import ConfigurationError
 from pipeline.sweep import tuning
-from pipeline.sweep.budget import Budget
 
 DECIDED = ("optimizer", "seed", "sweep", "question", "force")
 """Words of `pipeline.train` that this command decides itself."""
 
 
 def main(argv: Sequence[str]) -> int:
-    budget = yaml.safe_load((rules.CONF / "tune.yaml").read_text("utf-8"))
-    defaults = {key: str(value) for key, value in budget.items()} | {"out": "reports"}
+    defaults = {key: str(value) for key, value in rules.content(".", "tune").items()} | {"out": "reports"}
     own, shared = commandline.own_and_shared(argv, defaults, DECIDED)
     values = console.words(own, defaults, __doc__ or "")
     if problems := commandline.check(shared, False):
         raise ConfigurationError(problems)
-    search = tuning.Search(Budget.of(values), shared)
+    terminal.show("composing")
+    search = tuning.Search(tuning.Budget.of(values), shared)
     if search.settings["plan"]:
         print("\n".join(search.preview()))
         return 0
     tunings = search.run()
+    terminal.show("drawing")
     from pipeline.report import tuned  # Altair, which takes a second
 
-    print("\n".join(tuned.write(tunings, console.PROJECT / values["out"])))
+    lines = tuned.write(tunings, console.PROJECT / values["out"])
+    terminal.clear()
+    print("\n".join(lines))
+    terminal.suggest("make ui")
     if search.unsent:
         raise search.unsent
     return 0

@@ -148,3 +148,12 @@ def keras() -> ModuleType:
     import keras
 
     return keras
+
+
+@pytest.fixture
+def hydra_as_before() -> Iterator[None]:
+    """Whatever composes sets up Hydra for the whole process."""
+    from tests.unit.training.command import as_before
+
+    with as_before():
+        yield

@@ -1,5 +1,4 @@
 # Hydra's scan finds a module that declares a dataclass only if it is imported already.
-from hydra_plugins.batched_launcher.batched_launcher import BatchedLauncher
-from hydra_plugins.batched_launcher.slurm_launcher import BatchedSlurmLauncher
+from hydra_plugins.batched_launcher.batched_launcher import BatchedLauncher, BatchedSlurmLauncher
 
 __all__ = ["BatchedLauncher", "BatchedSlurmLauncher"]

@@ -20,7 +20,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from pipeline.config.compose import plain
-from pipeline.sweep.leftovers import remove_leftovers
+from pipeline.sweep.task import remove_leftovers
 
 if TYPE_CHECKING:
     from hydra_plugins.batched_launcher.batched_launcher import BatchedLauncher

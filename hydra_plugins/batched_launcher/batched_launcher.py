@@ -1,4 +1,4 @@
-"""`hydra/launcher=batched`: hands all jobs of a multirun to the task at once.
+"""Hands all jobs of a multirun to the task at once: `hydra/launcher=batched`, and `batched_slurm`, whose shards are jobs of Slurm.
 
 Hydra imports this file whenever it scans for plugins, so it imports nothing heavy; `_core` does the work.
 """
@@ -6,7 +6,8 @@ Hydra imports this file whenever it scans for plugins, so it imports nothing hea
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, Optional
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
@@ -21,9 +22,40 @@ class BatchedLauncherConf:
     _target_: str = "hydra_plugins.batched_launcher.batched_launcher.BatchedLauncher"
 
 
-ConfigStore.instance().store(
-    group="hydra/launcher", name="batched", node=BatchedLauncherConf, provider="batched_launcher"
-)
+@dataclass
+class BatchedSlurmConf:
+    _target_: str = "hydra_plugins.batched_launcher.batched_launcher.BatchedSlurmLauncher"
+    _convert_: str = "all"
+    # Shares that the runs are divided into; null: as many as runs_per_share makes.
+    shares: Optional[int] = None  # noqa: UP045
+    # On average: shares have equal work, not equal numbers.
+    runs_per_share: int = 64
+    # Cores of a share: so many runs of it train at a time on a CPU.
+    cpus_per_share: int = 1
+    # 0: shares train on the CPU.
+    gpus_per_share: int = 0
+    # Shares that run at a time; 0: as many as the cluster grants.
+    at_once: int = 0
+    # Seconds between two calls of squeue.
+    poll_seconds: float = 10.0
+    # After so many minutes a share is ended.
+    timeout_min: int = 720
+    # Seconds before the time limit at which a share is told to end.
+    signal_seconds: int = 60
+    partition: Optional[str] = None  # noqa: UP045
+    account: Optional[str] = None  # noqa: UP045
+    qos: Optional[str] = None  # noqa: UP045
+    constraint: Optional[str] = None  # noqa: UP045
+    # Memory of a share; null: the cluster's default.
+    mem_gb: Optional[float] = None  # noqa: UP045
+    # Any other word of sbatch: {requeue: true, nice: 100}
+    additional_parameters: dict[str, Any] = field(default_factory=dict)
+    # Lines of shell before the share: module load …
+    setup: Optional[list[str]] = None  # noqa: UP045
+
+
+for name, options in {"batched": BatchedLauncherConf, "batched_slurm": BatchedSlurmConf}.items():
+    ConfigStore.instance().store(group="hydra/launcher", name=name, node=options, provider="batched_launcher")
 
 
 class BatchedLauncher(Launcher):
@@ -46,3 +78,16 @@ class BatchedLauncher(Launcher):
         from hydra_plugins.batched_launcher import _core
 
         return _core.launch(self, job_overrides, initial_job_idx)
+
+
+class BatchedSlurmLauncher(BatchedLauncher):
+    """Shards as jobs of Slurm, in arrays."""
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+
+    def pool(self) -> object:
+        """What starts the shards. Raises UserError if it cannot do so here."""
+        from pipeline.sweep.executors.slurm import Slurm
+
+        return Slurm(self.options)

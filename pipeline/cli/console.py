@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.cli import signals
+from pipeline.cli import signals, terminal
 from pipeline.cli.errors import UserError, shown_line, without_logins
 from pipeline.cli.formatting import nearest
 
@@ -122,7 +122,7 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
             raise UserError(
                 "this project is a template: clone its repository, and run this in the clone after make setup"
             )
-        with signals.errors_of_stopping():
+        with signals.errors_of_stopping(), terminal.cleared_at_end():
             status = main(argv) or 0
     except signals.Stopped as stopped:
         print(f"stopped ({stopped}); what was finished is kept, the same command does the rest", file=sys.stderr)

@@ -7,8 +7,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from typing import Any
 
 
 class Stopped(KeyboardInterrupt):
@@ -75,7 +76,8 @@ def _stop_again(ignored: sys.UnraisableHookArgs) -> None:
 
 def _stop_at_once(number: int, _frame: object) -> None:
     """The second time there is no waiting: what is on disk is whole, whatever is cut off here."""
-    os.write(2, b"stopped at once\n")
+    line = b"\r\x1b[2K" if os.isatty(2) else b""  # in place of a bar
+    os.write(2, line + b"stopped at once\n")
     os._exit(128 + number)
 
 
@@ -83,26 +85,30 @@ SHELLS = {"sh", "dash", "bash", "zsh", "fish", "ksh", "ash"}
 
 
 def end_with_dvc(environment: Mapping[str, str] = os.environ) -> None:
-    """Where DVC runs this stage: end within 5 s of its end, as by SIGTERM.
+    """Where DVC runs this stage: end with it.
 
-    A killed `dvc repro` would leave it running, and the next one would start a second writer beside it. DVC starts a
+    A killed `dvc repro` would leave the stage running, and the next one would start a second writer beside it. DVC starts a
     stage through a shell, which may or may not replace itself by the stage.
     """
-    if "DVC_STAGE" not in environment:
-        return
-    import psutil  # type: ignore[import-untyped]
+    if "DVC_STAGE" in environment:
+        import psutil  # type: ignore[import-untyped]
+
+        above = psutil.Process().parents()[:2]
+        stage = above if above[0].name() in SHELLS else above[:1]
+        end_with(stage, "the dvc that ran this stage is gone, so it ends too; dvc repro goes on from here")
+
+
+def end_with(processes: Sequence[Any], why: str) -> None:
+    """End, as by SIGTERM, within 5 s of the end of one of `processes` (psutil's), and say `why`."""
+    import psutil
 
     def watch() -> None:
         with suppress(psutil.Error):
-            while all(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in above):
+            while all(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes):
                 time.sleep(0.5)
-        print(
-            "error: the dvc that ran this stage is gone, so it ends too; dvc repro goes on from here", file=sys.stderr
-        )
+        print(f"error: {why}", file=sys.stderr)
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(3)  # what it has to end by itself
         os._exit(128 + signal.SIGTERM)
 
-    above = psutil.Process().parents()[:2]
-    above = above if above[0].name() in SHELLS else above[:1]
-    threading.Thread(target=watch, name="end-with-dvc", daemon=True).start()
+    threading.Thread(target=watch, name="end-with", daemon=True).start()

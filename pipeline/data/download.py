@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+from pipeline.cli import terminal
+
 
 class MirrorFailed(Exception):
     """Why a mirror is passed over, in a few words."""
@@ -73,6 +75,9 @@ def _content(url: str, most: int, until: float, limits: Limits, loopback_http: b
             # `read1` gives what has arrived: a server that sends a byte a second would keep any longer read alive.
             while chunk := response.raw.read1(1 << 16):
                 data += chunk
+                size = response.headers.get("content-length", "")
+                name, megabytes = url.rpartition("/")[2], f"{len(data) / 1e6:.1f} MB"
+                terminal.show(name, len(data), int(size) if size.isdecimal() else None, megabytes)
                 if len(data) > most:
                     raise MirrorFailed(f"goes on after {most:,} bytes")
                 if time.monotonic() > until:

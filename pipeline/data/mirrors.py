@@ -14,6 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
+from pipeline.cli import terminal
 from pipeline.cli.errors import DataUnavailable, UserError
 from pipeline.cli.formatting import listed
 from pipeline.data import idx
@@ -197,7 +198,8 @@ def gather(
         until = time.monotonic() + limits.mirror
         packed: dict[File, bytes] = {}
         try:
-            for file in files:
+            for number, file in enumerate(files):
+                terminal.show(f"{file.name} from {mirror.address}", number, len(files), f"{number}/{len(files)} files")
                 packed[file] = checked(file, mirror.read(file, until))
             return mirror, packed
         except (MirrorFailed, UserError) as failure:

@@ -53,13 +53,21 @@ def table(
     columns = list(headings)
     for unneeded in [*dispensable, None]:
         found = Table(box=SIMPLE_HEAD, title=Text(title) if title else None, title_justify="left", pad_edge=False)
+        wanted = []
         for column in columns:
-            width = max(map(cell_len, [*headings[column].split(), *(str(row[column]) for row in rows)]))
-            least = min(width, text.get(column, width))
+            cells = [str(row[column]) for row in rows]
+            least = max(map(cell_len, [*headings[column].split(), *cells]))
+            least = min(least, text.get(column, least))
             found.add_column(headings[column], justify="left" if column in text else "right", min_width=least)
+            wanted.append(max(map(cell_len, [headings[column], *cells])))
         for row in rows:
             found.add_row(*(Text(str(row[column])) for column in columns))
-        if Measurement.get(console, console.options.update_width(10_000), found).minimum <= console.width:
+        spare = console.width - Measurement.get(console, console.options.update_width(10_000), found).minimum
+        if spare >= 0:
+            # By itself rich takes from the widest column what that cannot give, and cuts the table off.
+            for each, width in zip(found.columns, wanted, strict=True):
+                more = min(max(width - (each.min_width or 0), 0), spare)
+                each.width, spare = (each.min_width or 0) + more, spare - more
             break
         columns = [column for column in columns if column != unneeded]
     return found

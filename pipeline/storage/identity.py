@@ -139,16 +139,8 @@ def uncommitted() -> bytes:
     return patch if len(patch) <= LARGEST_PATCH else b""
 
 
-def commit_has(commit: str, then: Mapping[str, str]) -> bool | None:
-    """Whether `commit` has source files as a record gives them; None where there is no such commit."""
-    if _git("cat-file", "-e", f"{commit}^{{commit}}") is None:
-        return None
-    committed = {name: _run_git("show", f"{commit}:{path_of(name)}") for name in then}
-    with suppress(SyntaxError, ValueError):
-        return all(
-            text is not None and source_code.parse(text).digest == then[name] for name, text in committed.items()
-        )
-    return False
+def has_commit(commit: str) -> bool:
+    return _git("cat-file", "-e", f"{commit}^{{commit}}") is not None
 
 
 def _git(*arguments: str) -> str | None:

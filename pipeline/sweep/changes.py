@@ -62,16 +62,10 @@ def _files(then: RunResult) -> str:
 
 
 def _committed(then: RunResult) -> str:
-    """Which commit has the changed files as they were."""
-    names = identity.changed_sources(then.sources, then.identity["numerics"], then.job.own_code)
+    """Where the changed files are as they were."""
     commit = then.environment.get("git_commit")
     if not commit:
         return "the run knows no commit"
-    committed = identity.commit_has(commit, {name: then.sources[name] for name in names if name in then.sources})
-    if committed is None:
-        return f"commit {commit[:12]}, which is not in this repository, had them"
-    if committed:
-        return f"commit {commit[:12]} has them as they were"
-    if then.patch:
-        return f"commit {commit[:12]} has them, with the patch {then.key[:12]}…/uncommitted.diff on top"
-    return f"commit {commit[:12]} has them only in part: some changes were not committed"
+    elsewhere = "" if identity.has_commit(commit) else ", which is not in this repository,"
+    patch = f" with the patch {then.key[:12]}…/uncommitted.diff" if then.patch else ""
+    return f"commit {commit[:12]}{elsewhere}{patch} has them as they were"

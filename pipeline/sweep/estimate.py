@@ -1,16 +1,23 @@
-"""How long a training will take, from the finished runs that this machine trained before."""
+"""What a command would train (`plan=true`), and how long that takes, from the finished runs that this machine trained before."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
-from pipeline.cli.formatting import duration
+from pipeline.cli.formatting import duration, plural, ranged
+from pipeline.config.names import configuration_name
 from pipeline.config.run_config import RunConfig
 from pipeline.storage import identity
-from pipeline.sweep.plan import PlannedRun
+from pipeline.storage.store import RunStore
+from pipeline.sweep import changes
+from pipeline.sweep.executors.shard import divide, sizes
+from pipeline.sweep.plan import Plan, PlannedRun, counts, look_up, store_root, to_train
+from pipeline.sweep.pool import Pool
 from pipeline.training.result import RunResult
 
 START_SECONDS = 12.0
@@ -21,6 +28,9 @@ OVERHEAD = 1.2
 
 PRODUCTS_PER_SECOND = 10e9 / 3
 """Of a core, roughly."""
+
+Needed = Mapping[str, Sequence[float]]
+"""Epochs that finished runs trained, by configuration."""
 
 
 class History:
@@ -34,6 +44,9 @@ class History:
             if result.finished
             and all(result.environment.get(name) == here.get(name) for name in ("cpu", "cores", "machine"))
         ]
+        self.needed: dict[str, list[float]] = {}
+        for result in self.runs:
+            self.needed.setdefault(result.job.configuration, []).append(trained(result))
 
     def seconds_each(self, new: Sequence[PlannedRun]) -> list[float | None]:
         """Seconds of training of each run; None if nothing like it was trained here. All seeds have one estimate."""
@@ -44,16 +57,22 @@ class History:
         return [known[run.device, run.job.configuration] for run in new]
 
     def _seconds(self, run: PlannedRun) -> float | None:
-        """The median of the five runs on the same data and device whose work is most like this one's, scaled by it."""
+        """The pace of the five runs on the same data and device whose work is most like this one's, as their median."""
         numerics, samples, pixels = run.identity["numerics"], *map(int, run.arrays.train_images.shape)
         wanted = work(run.job, samples, pixels)
         like = [
-            (other.job.optimizer.name != run.job.optimizer.name, abs(own - wanted), other.figures["time/train_s"] / own)
+            (
+                other.job.optimizer.name != run.job.optimizer.name,
+                abs(own - wanted),
+                other.figures["time/train_s"] / (own * trained(other)),
+            )
             for other in self.runs
             if other.job.dataset.name == run.job.dataset.name and other.identity["numerics"] == numerics
-            if (own := work(other.job, samples, pixels))
+            if (own := work(other.job, samples, pixels)) and trained(other)
         ]
-        return wanted * statistics.median(rate for *_, rate in sorted(like)[:5]) if like else None
+        if not like:
+            return None
+        return epochs(run.job, self.needed) * wanted * statistics.median(pace for *_, pace in sorted(like)[:5])
 
     def line(self, new: Sequence[PlannedRun]) -> str:
         """What the `new` runs are expected to take, and what the estimate rests on."""
@@ -64,7 +83,13 @@ class History:
             return f"time: not known; {unlike} runs are like none that was trained on this machine before"
         at_a_time = min(new[0].device.workers, len(new))
         training = f"{duration(sum(known))} of training, {at_a_time} at a time"
-        return f"time: about {duration(sweep_seconds(new, each))} ({training}), from {len(self.runs)} runs here"
+        about = "at most" if any(may_end_sooner(run.job, self.needed) for run in new) else "about"
+        return f"time: {about} {duration(sweep_seconds(new, each))} ({training}), from {len(self.runs)} runs here"
+
+
+def seconds_of(new: Sequence[PlannedRun], store: RunStore) -> float:
+    """Seconds of a sweep of the `new` runs, by what `store` has."""
+    return sweep_seconds(new, History(store.records()).seconds_each(new))
 
 
 def sweep_seconds(new: Sequence[PlannedRun], each: Sequence[float | None]) -> float:
@@ -72,14 +97,34 @@ def sweep_seconds(new: Sequence[PlannedRun], each: Sequence[float | None]) -> fl
     if not new:
         return 0.0
     total = sum(
-        work(run.job, *map(int, run.arrays.train_images.shape)) / PRODUCTS_PER_SECOND if known is None else known
+        run.job.training.epochs * work_of(run) / PRODUCTS_PER_SECOND if known is None else known
         for run, known in zip(new, each, strict=True)
     )
     return START_SECONDS + OVERHEAD * total / min(new[0].device.workers, len(new))
 
 
+def trained(result: RunResult) -> float:
+    """Epochs that a run trained."""
+    return result.figures.get("time/epochs", result.epochs[-1] if result.epochs else 0)
+
+
+def epochs(job: RunConfig, needed: Needed) -> float:
+    """Epochs that a run will train: as many as finished runs of its configuration needed, else all."""
+    return statistics.median(needed.get(job.configuration, [job.training.epochs]))
+
+
+def may_end_sooner(job: RunConfig, needed: Needed) -> bool:
+    """Whether a run may end before its last epoch, and no run of its configuration tells when."""
+    training = job.training
+    return job.configuration not in needed and (training.stop_at_loss is not None or training.patience > 0)
+
+
+def work_of(run: PlannedRun) -> float:
+    return work(run.job, *map(int, run.arrays.train_images.shape))
+
+
 def work(job: RunConfig, samples: int, pixels: int) -> float:
-    """Multiplications of a training, on a data set with so many training samples, and all that takes as long.
+    """Multiplications of an epoch, on a data set with so many training samples, and all that takes as long.
 
     A sample is gathered and evaluated too; a step of the optimizer reads and writes every weight, however few samples
     its batch has.
@@ -87,4 +132,59 @@ def work(job: RunConfig, samples: int, pixels: int) -> float:
     used = job.dataset.train_size or samples - job.dataset.validation_size
     products = sum(a * b for a, b in pairwise([pixels, *job.hidden, 10]))
     steps = math.ceil(used / job.training.batch_size)
-    return float(job.training.epochs * (used * (products + 20_000) + steps * (8 * products + 150_000)))
+    return float(used * (products + 20_000) + steps * (8 * products + 150_000))
+
+
+def show_plan(asked: Plan, settings: Mapping[str, Any], pool: Pool | None = None) -> None:
+    """Print which runs are there, which would be trained, and what they would take; write nothing."""
+    store = RunStore(store_root(settings["paths"]["runs"]))
+    plan = look_up(asked, store, settings, single=len(asked) == 1)
+    new = to_train(plan)
+    print(f"plan of {plural(len(plan), 'run')}: {counts(plan)}; {len(new) or 'nothing'} to train")
+    if not new:
+        return
+    for line in table(plan):
+        print(f"  {line}")
+    records = list(store.records())
+    for line in (*why_new(new, records), History(records).line(new)):
+        print(line)
+    if pool:
+        divided = divide(new, pool.shards(len(new)))
+        print(f"shares: {len(divided)} of {sizes(divided)}, by {pool.kind}")
+
+
+def table(plan: Sequence[PlannedRun]) -> list[str]:
+    """A line per configuration: its name, the seeds to train, the seeds that are there."""
+    groups: dict[str, list[PlannedRun]] = {}
+    for run in plan:
+        groups.setdefault(configuration_name(run.name), []).append(run)
+    width = max(map(len, groups))
+    lines = []
+    for name, group in groups.items():
+        train = [run.job.seed for run in group if run.stored is None]
+        there = [run.job.seed for run in group if run.stored is not None]
+        seeds = [
+            f"{what} {'seeds' if len({*found}) > 1 else 'seed'} {ranged(found)}"
+            for what, found in (("train", train), ("there:", there))
+            if found
+        ]
+        lines.append(f"{name:<{width}}  {'; '.join(seeds)}")
+    return lines
+
+
+def why_new(new: Sequence[PlannedRun], records: Iterable[RunResult]) -> list[str]:
+    """Why stored runs of the same jobs do not count: what has changed since, and for how many runs, a line each."""
+    stored: dict[RunConfig, list[RunResult]] = {}
+    for result in records:
+        if result.finished:
+            stored.setdefault(result.job, []).append(result)
+    reasons = Counter(
+        # Of several stored runs, the one that differs least.
+        min((tuple(changes.of_identity(result, run.identity)) for result in stored[run.job]), key=len)
+        for run in new
+        if run.job in stored
+    )
+    return [
+        f"{count} of these {'is' if count == 1 else 'are'} stored but cannot count, since this has changed: {'; '.join(lines)}"
+        for lines, count in reasons.items()
+    ]

@@ -7,16 +7,12 @@ from collections.abc import Sequence
 
 from pipeline.cli.errors import RunFailed
 from pipeline.cli.formatting import duration, percent
+from pipeline.cli.terminal import say
 from pipeline.sweep.outcome import INTERRUPTED, Outcome, lost_runs
 from pipeline.sweep.plan import Plan, counts, to_train
 from pipeline.training.result import FAILED, FINISHED, RunResult
 
 log = logging.getLogger("pipeline.train")
-
-
-def say(line: str) -> None:
-    """Print a line at once, also into a file or a pipe."""
-    print(line, flush=True)
 
 
 def announce(plan: Plan, single: bool, force: bool) -> None:
@@ -75,7 +71,8 @@ def say_lost(outcomes: Sequence[Outcome]) -> None:
     keys = {outcome.key for outcome in cut_off}
     for lost in lost_runs(outcomes):
         if lost.key not in keys:
-            say(f"{lost.name} {lost.status}: {lost.reason}\n  again: {lost.command}")
+            say(f"{lost.name} {lost.status}: {lost.reason}")
+            print(f"  again: {lost.command}", flush=True)
     if cut_off:
         runs, them = (f"{len(cut_off)} runs were", "them") if len(cut_off) > 1 else ("1 run was", "it")
         named = f"{cut_off[0].run.name}{' …' if len(cut_off) > 1 else ''}"

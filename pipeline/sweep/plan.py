@@ -58,6 +58,10 @@ class PlannedRun:
     def name(self) -> str:
         return self.called or self.job.name
 
+    def of(self, job: RunConfig) -> PlannedRun:
+        """The run of another job on the same data and device."""
+        return replace(self, job=job, key=identity.key_of(job, self.identity))
+
     def begun(self, at: datetime) -> RunResult:
         """The record of the run while it trains: no numbers yet."""
         environment, started = identity.environment(), at.isoformat(timespec="milliseconds")

@@ -21,6 +21,8 @@ class Pool(Protocol):
     """Cores of each shard."""
     gpus: int
     """GPUs of each shard."""
+    workers: int | None
+    """Runs that each shard trains at a time; None for as many as the runs' device says."""
     poll_seconds: float
     """Between two looks at what the workers have done."""
 

@@ -1,105 +1,126 @@
-"""What a person sees while runs train: a bar on a terminal, a line per run elsewhere."""
+"""What a person sees while runs train: a bar on a terminal, a line for each run elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+from pipeline.cli import terminal
 from pipeline.cli.formatting import duration, percent
 from pipeline.config.run_config import RunConfig
+from pipeline.sweep import estimate
 from pipeline.sweep.messages import summary
+from pipeline.sweep.plan import PlannedRun
+from pipeline.training.outcome import Epoch
 from pipeline.training.result import RunResult
 
+REDRAW_SECONDS = 0.2
 
-def effort(job: RunConfig) -> float:
-    """What an epoch of this job takes, in no unit: the widest come first, so counting epochs would promise too little."""
-    return sum(job.hidden) + 60
+
+@dataclass
+class Open:
+    """Runs of one configuration that have not ended."""
+
+    job: RunConfig
+    work: float
+    """Of an epoch."""
+    count: int = 0
 
 
 class Progress:
-    """Shows the run, its epoch, its held-out accuracy and the time left."""
+    """The runs of one command: how many have ended, the time left, the last point of a curve."""
 
-    def __init__(
-        self,
-        jobs: Sequence[RunConfig],
-        names: Mapping[RunConfig, str] | None = None,
-        total: int = 0,
-        before: int = 0,
-    ) -> None:
-        """`names` are those that the plan of these jobs gives them.
+    def __init__(self, total: int) -> None:
+        self.total, self.ended = total, 0
+        self.needed: dict[str, list[float]] = {}
+        """Epochs that finished runs trained, by configuration."""
+        self._open: dict[str, Open] = {}
+        """By configuration: there may be ten thousand runs, and these are summed up some times a second."""
+        self._training: dict[str, tuple[Open, int]] = {}
+        """Of each run in training the last epoch that was shown: of none that another process trains."""
+        self._work_done, self._started, self._drawn = 0.0, time.monotonic(), 0.0
 
-        `total`, if these jobs are not all: how many there are, and how many of them ended `before` these.
-        """
-        self.jobs, self.names = jobs, {job: job.name for job in jobs} | dict(names or {})
-        self.total, self.before = total or len(jobs), before
-        self.work = sum(job.training.epochs * effort(job) for job in jobs)
-        self.work_done = 0.0
-        self.runs_done = before
-        self.started = time.monotonic()
-        self.bar: Any = None
-        self._epochs: Counter[RunConfig] = Counter()
-        """The last epoch of each job that was shown: none of those that other processes train."""
+    def know(self, result: RunResult) -> None:
+        """Learn how many epochs the configuration of this run needs."""
+        if result.finished:
+            self.needed.setdefault(result.job.configuration, []).append(estimate.trained(result))
 
-    def __enter__(self) -> Progress:
-        if self.total > 1 and sys.stdout.isatty():
-            from rich import progress
-
-            text = progress.TextColumn("{task.fields[runs]}"), progress.TextColumn("{task.fields[now]}")
-            self.bar = progress.Progress(text[0], progress.BarColumn(bar_width=24), text[1], transient=True)
-            self.bar.start()
-            self.task = self.bar.add_task("", total=self.work, runs=f"{self.before}/{self.total} runs", now="starting")
-        elif self.total > 1 and not self.before:
+    def add(self, runs: Sequence[PlannedRun], ended: int = 0) -> None:
+        """Runs that train next; so many of the total have `ended`."""
+        self.ended = ended
+        for run in runs:
+            self._open.setdefault(run.job.configuration, Open(run.job, estimate.work_of(run))).count += 1
+        if not sys.stdout.isatty() and self.total > 1 and not self.ended:
             print("loading libraries and compiling; then a line for each run", flush=True)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self.bar is not None:
-            self.bar.stop()
-
-    @property
-    def left(self) -> str:
-        if not self.work_done or self.total > self.before + len(self.jobs):
-            return ""
-        return f"{duration((time.monotonic() - self.started) * (self.work - self.work_done) / self.work_done)} left"
+        self._draw("loading libraries and compiling")
 
     def begin(self) -> None:
         """Start the clock of the time left, when the libraries are loaded."""
-        self.started = time.monotonic()
+        if not self._work_done:
+            self._started = time.monotonic()
 
-    def epoch(self, job: RunConfig, epoch: int, metrics: dict[str, float]) -> None:
-        self.work_done += (epoch - self._epochs[job]) * effort(job)
-        self._epochs[job] = epoch
+    @property
+    def left(self) -> str:
+        """`3:20 min left`, by the pace so far; empty before the first epoch and after the last."""
+        if not self._work_done or not (ahead := self._work_ahead()):
+            return ""
+        open_ = [each for each in self._open.values() if each.count]
+        most = "at most " * any(estimate.may_end_sooner(each.job, self.needed) for each in open_)
+        return f"{most}{duration((time.monotonic() - self._started) * ahead / self._work_done)} left"
+
+    def _work_ahead(self) -> float:
+        """That of the runs that are not known yet is taken to be like that of the others."""
+        if not (count := sum(each.count for each in self._open.values())):
+            return 0.0
+        ahead = sum(each.count * self._epochs(each) * each.work for each in self._open.values())
+        ahead -= sum(min(epoch, self._epochs(each) - 1) * each.work for each, epoch in self._training.values())
+        return ahead * (self.total - self.ended) / count
+
+    def _epochs(self, each: Open) -> float:
+        return estimate.epochs(each.job, self.needed)
+
+    def epoch(self, run: PlannedRun, point: Epoch) -> None:
+        each = self._shown(run, point.epoch)
+        self._training[run.key] = each, point.epoch
+        metrics, place = point.metrics, f"epoch {point.epoch}/{run.job.training.epochs}"
         name, key = ("validation", "val/accuracy") if "val/accuracy" in metrics else ("test", "test/accuracy")
-        place, held_out = f"epoch {epoch}/{job.training.epochs}", f"{name} {percent(metrics[key])}"
+        held_out = f"{name} {percent(metrics[key])}"
         if self.total == 1:
             print(
                 f"{place}  loss {metrics['running/loss']:.4f}  training {percent(metrics['train/accuracy'])}  "
                 f"{held_out}  gap {100 * metrics['gap/accuracy']:.2f} points",
                 flush=True,
             )
-        elif self.bar is not None:
-            now = f"{self.names[job]} {place}, {held_out}, {self.left}"
-            self.bar.update(self.task, completed=self.work_done, now=now)
+        if time.monotonic() - self._drawn > REDRAW_SECONDS:
+            self._draw(f"{run.name}, {place}, {held_out}")
 
-    def done(self, result: RunResult) -> None:
-        self.runs_done += 1
-        trained = int(result.figures.get("time/epochs", result.epochs[-1] if result.epochs else 0))
-        self.work_done += (trained - self._epochs[result.job]) * effort(result.job)
-        # A run that ended early gives back the epochs that it did not need.
-        self.work -= (result.job.training.epochs - trained) * effort(result.job)
+    def done(self, run: PlannedRun, result: RunResult) -> None:
+        self._shown(run, estimate.trained(result)).count -= 1
+        self._training.pop(run.key, None)
+        self.ended += 1
+        self.know(result)
         if self.total == 1:
             return
-        end = f", {self.left}" if self.left and self.runs_done < self.total else ""
-        if self.bar is None:
-            print(f"[{self.runs_done}/{self.total}] {summary(result, self.names[result.job])}{end}", flush=True)
+        line = summary(result, run.name)
+        if not sys.stdout.isatty():
+            print(", ".join(filter(None, (f"[{self.ended}/{self.total}] {line}", self.left))), flush=True)
+        elif not result.finished:
+            print(line, flush=True)
+        self._draw(run.name)
+
+    def _shown(self, run: PlannedRun, epoch: float) -> Open:
+        """Count what the run has trained since it was shown last."""
+        each = self._open[run.job.configuration]
+        before = self._training[run.key][1] if run.key in self._training else 0
+        self._work_done += (epoch - before) * each.work
+        return each
+
+    def _draw(self, now: str) -> None:
+        if not sys.stdout.isatty():
             return
-        runs, now = f"{self.runs_done}/{self.total} runs", f"{self.names[result.job]}{end}"
-        self.bar.update(self.task, total=self.work, completed=self.work_done, runs=runs, now=now)
-        if not result.finished:
-            self.bar.console.print(summary(result, self.names[result.job]), highlight=False, markup=False)
+        self._drawn = time.monotonic()
+        total = self._work_done + self._work_ahead() if self._work_done else None
+        count = f"{self.ended}/{self.total} runs" if self.total > 1 else ""
+        terminal.show("  ".join(filter(None, (self.left, now))), self._work_done, total, count)

@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.cli.errors import without_logins
-from pipeline.config.run_config import RunConfig
 from pipeline.models import devices
 from pipeline.storage.store import RunStore
 from pipeline.sweep.plan import PlannedRun
@@ -26,7 +25,7 @@ from pipeline.training.result import RunResult
 RETRY_SECONDS = 5.0
 """Between two tries of what was not taken."""
 WRITE_SECONDS = 5.0
-"""Between two writes of runs in training; a run that takes less is written once, when it ends."""
+"""Between two writes of runs in training."""
 ELSEWHERE = "runs.of_other_sweeps"
 """A sweep's tag with the ids of its runs that another sweep trained first, and that stand under that sweep."""
 
@@ -36,8 +35,6 @@ class _Training:
     """A run in training, and its points that are not in the store."""
 
     run: PlannedRun
-    since: float
-    """By the monotonic clock; long ago for a run that is shown at once."""
     begun: datetime = field(default_factory=lambda: datetime.now(UTC))
     points: list[Point] = field(default_factory=list)
 
@@ -45,12 +42,8 @@ class _Training:
 class Publisher:
     """Publishes what it is handed, in order, in a thread of its own. What is not taken waits, and is tried again."""
 
-    def __init__(
-        self, tracker: Tracker, store: RunStore, question: str, names: Mapping[RunConfig, str] | None = None
-    ) -> None:
-        """`names` are those that the plan gives its runs."""
+    def __init__(self, tracker: Tracker, store: RunStore, question: str) -> None:
         self.tracker, self.store, self.question = tracker, store, question
-        self.names = {} if names is None else names  # the mapping itself, which grows where runs come in batches
         self.parent: str | None = None
         """The MLflow run that stands for this sweep."""
         self.under: str | None = None
@@ -67,8 +60,6 @@ class Publisher:
         self._live: dict[str, str] = {}
         """Ids of the runs that are RUNNING in the store, by key."""
         self._training: dict[str, _Training] = {}
-        self._begun, self._step = 0, -1
-        """When the parent run began (milliseconds since 1970), and the step of its last sample."""
         self._written = -WRITE_SECONDS
         self._writing = False
         """Whether a write waits: a store that hangs does not get a queue of them."""
@@ -125,22 +116,16 @@ class Publisher:
         self._put(task)
 
     def show(self, run: PlannedRun, epoch: int = 0, metrics: Mapping[str, float] | None = None) -> None:
-        """Show the start of a run, or an epoch of it.
-
-        It is RUNNING in the store from its start, if that is shown, or else when it has trained for a while.
-        """
+        """Show the start of a run, or an epoch of it: it is RUNNING in the store from the next write on."""
         now, at = time.monotonic(), int(time.time() * 1000)
-        training = self._training.setdefault(run.key, _Training(run, now if epoch else now - WRITE_SECONDS))
+        training = self._training.setdefault(run.key, _Training(run))
         finite = {name: value for name, value in (metrics or {}).items() if math.isfinite(value)}
         training.points += [Point(name, value, epoch, at) for name, value in finite.items()]
-        if now - training.since < WRITE_SECONDS or now - self._written < WRITE_SECONDS or self._writing:
+        if now - self._written < WRITE_SECONDS or self._writing:
             return
         self._written, self._writing = now, True
-        due = []
-        for other in list(self._training.values()):
-            if now - other.since >= WRITE_SECONDS:
-                due.append(other)
-                self._training[other.run.key] = replace(other, points=[])
+        due = list(self._training.values())
+        self._training |= {other.run.key: replace(other, points=[]) for other in due}
         self._put(lambda: self._write(due))
 
     def _write(self, due: Sequence[_Training]) -> None:
@@ -156,21 +141,20 @@ class Publisher:
                     self.tracker.add(self._live[run.key], training.points)
 
     def measure(self, sample: Mapping[str, float]) -> None:
-        """Add a sample of this machine to the parent run; its step is the seconds since the sweep was first begun."""
+        """Add a sample of this machine to the parent run; its step is the time, since the next command for this sweep adds others."""
         at = int(time.time() * 1000)
 
         def task() -> None:
             if self.parent:
-                self._begun = self._begun or self.tracker.begun(self.parent)
-                step = max((at - self._begun) // 1000, self._step + 1)
-                self.tracker.add(self.parent, [Point(name, value, step, at) for name, value in sample.items()])
-                self._step = step
+                self.tracker.add(self.parent, [Point(name, value, at, at) for name, value in sample.items()])
 
         self._put(task)
 
-    def publish(self, result: RunResult) -> None:
+    def publish(self, result: RunResult, name: str) -> None:
+        """Record a run under the name that its plan gives it."""
+
         def task() -> None:
-            ids = self.tracker.publish(result, self.question, self.under, name=self.names.get(result.job, result.name))
+            ids = self.tracker.publish(result, self.question, self.under, name=name)
             self._live.pop(result.key, None)
             if ids:
                 self.store.note_published(result.key, ids)

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pipeline.config.compose import composed
-from pipeline.config.run_config import RunConfig
 from pipeline.statistics.published import Row
-from pipeline.storage import identity
 from pipeline.storage.store import RunStore
 from pipeline.sweep.estimate import History, sweep_seconds
 from pipeline.sweep.plan import PlannedRun, make_plan
@@ -25,12 +23,7 @@ def planned(row: Row, data: str, seeds: int) -> list[PlannedRun]:
     choices = [[f"{key}={value}" for value in values.split(",")] for key, values in pairs]
     words = [list(chosen) for chosen in itertools.product(*choices)]
     values = composed([[*chosen, f"question={QUESTION}", f"paths.data={data}"] for chosen in words])
-    return [with_job(run, replace(run.job, seed=seed)) for run in make_plan(values, words) for seed in range(seeds)]
-
-
-def with_job(run: PlannedRun, job: RunConfig) -> PlannedRun:
-    """The run of another job on the same data and device."""
-    return replace(run, job=job, key=identity.key_of(job, run.identity))
+    return [run.of(replace(run.job, seed=seed)) for run in make_plan(values, words) for seed in range(seeds)]
 
 
 def affordable(runs: Sequence[PlannedRun], seeds: int, left: float, store: RunStore) -> tuple[int, float]:

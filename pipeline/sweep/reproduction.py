@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.cli import terminal
 from pipeline.cli.errors import UserError
 from pipeline.data.arrays import Arrays, load
 from pipeline.models import devices
@@ -76,7 +77,9 @@ def reproduce(results: Sequence[RunResult], data: Path, store: RunStore) -> list
         except UserError as error:
             found[then.key] = Reproduction(then, Verdict.IMPOSSIBLE, str(error))
     try:
+        terminal.show("training again", 0, len(runs))
         for outcome in ThisProcess().execute(runs):
+            terminal.show("training again", len(found) + 1, len(results), f"{len(found) + 1}/{len(results)} runs")
             found[outcome.run.key] = _judge(recorded[outcome.run.key], outcome, store)
     except UserError as error:  # another backend than that of the runs before, for example
         for run in runs:

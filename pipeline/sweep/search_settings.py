@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, get_type_hints
 
-import yaml
 from annotated_types import Ge, Le, Predicate
 
-from pipeline.cli.errors import UserError
 from pipeline.config import rules
 from pipeline.config.compose import ConfigurationError
 from pipeline.config.values import Choice, Seed, Text, Words
@@ -39,10 +37,6 @@ OBJECTIVES = {
         Objective("overfitting_gap/accuracy", False, 1.0, "gap/accuracy"),
         Objective("overfitting_gap/loss", False, INFINITE, "gap/loss"),
         Objective("excess/loss", False, INFINITE),
-        Objective("val/macro_f1", True, 0.0),
-        Objective("val/top_2_accuracy", True, 0.0),
-        Objective("val/top_3_accuracy", True, 0.0),
-        Objective("val/top_5_accuracy", True, 0.0),
         Objective("val/brier_score", False, INFINITE),
         Objective("time/train_s", False, INFINITE),
     )
@@ -68,7 +62,6 @@ class SearchSettings:
     seed: Seed
     out: Text
     name: FolderName | None
-    storage: Text | None
     objectives: tuple[Objective, ...]
 
     @classmethod
@@ -117,9 +110,5 @@ def _not_pruned(pruner: str, objectives: tuple[Objective, ...]) -> str | None:
 
 def declared() -> tuple[dict[str, str], dict[str, str]]:
     """The values of conf/search.yaml as words of a command line would give them, and its space, by key."""
-    try:
-        values = yaml.safe_load((rules.CONF / "search.yaml").read_text("utf-8"))
-        space = {str(key): str(text) for key, text in values.pop("space").items()}
-    except (yaml.YAMLError, KeyError, AttributeError) as error:
-        raise UserError(f"conf/search.yaml: expected values and a space ({' '.join(str(error).split())})") from error
-    return {key: rules.shown(value) for key, value in values.items()}, space
+    values = rules.content(".", "search")
+    return {key: rules.shown(value) for key, value in values.items() if key != "space"}, values["space"]

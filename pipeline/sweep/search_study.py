@@ -1,4 +1,4 @@
-"""A study of Optuna: trials are asked for in batches and told when the whole batch has ended.
+"""A study of Optuna: trials are asked for in batches and told when the whole batch has ended; what it found.
 
 So a trial's values follow from seed, batch size and the results of earlier batches: not from which run of a batch ends first,
 nor from when a study was stopped and continued.
@@ -6,9 +6,11 @@ nor from when a study was stopped and continued.
 
 from __future__ import annotations
 
+import csv
 import threading
 import warnings
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +19,24 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from pipeline.cli.errors import UserError
+from pipeline.cli.formatting import plural
+from pipeline.config import rules
+from pipeline.data.files import whole
 from pipeline.sweep.search_settings import SearchSettings
+from pipeline.tracking.describe import NOTE
 from pipeline.training.outcome import Epoch
 from pipeline.training.result import FAILED, PRUNED, RunResult
 
 JOURNAL = "study.journal"
+TABLE = "trials.csv"
+SHOWN = 20
+"""Trials of a Pareto front that are printed."""
 
 STARTUP_TRIALS = 10
 """Trials that TPE draws at random, and that the median pruner lets train whole, before either looks at earlier ones."""
@@ -60,7 +69,7 @@ class Study:
         ]
         self._study = optuna.create_study(
             study_name=name,
-            storage=_storage(settings.storage, folder),
+            storage=_journal(folder / JOURNAL),
             pruner=_pruner(settings.pruner, epochs),
             directions=directions,
             load_if_exists=True,
@@ -147,24 +156,12 @@ def drawn(distributions: Mapping[str, BaseDistribution], count: int, seed: int) 
     return [study.ask(dict(distributions)).params for _ in range(count)]
 
 
-def _storage(address: str | None, folder: Path) -> BaseStorage:
-    if address is None:
-        folder.mkdir(parents=True, exist_ok=True)
-        journal = folder / JOURNAL
-        _mend(journal)
-        return JournalStorage(JournalFileBackend(str(journal)))
-    try:
-        return RDBStorage(address)
-    except Exception as error:
-        why = " ".join(str(error).split())[:300]
-        raise UserError(f"storage={address}: Optuna cannot use this ({type(error).__name__}: {why})") from error
-
-
-def _mend(journal: Path) -> None:
-    """Remove a last line that a kill cut off: Optuna would write the next one behind it, and read neither."""
+def _journal(journal: Path) -> JournalStorage:
+    """Optuna's journal, without a last line that a kill cut off: the next one would be written behind it, and neither be read."""
     if journal.exists() and not (content := journal.read_bytes()).endswith(b"\n"):
         with journal.open("r+b") as file:
             file.truncate(content.rfind(b"\n") + 1)
+    return JournalStorage(JournalFileBackend(str(journal)))
 
 
 def _pruner(name: str, epochs: int) -> BasePruner:
@@ -188,3 +185,66 @@ def _sampler(settings: SearchSettings, told: int) -> BaseSampler:
     if settings.sampler == "gp":
         return GPSampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
     return TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS, multivariate=True)
+
+
+def write(study: Study, folder: Path) -> Path:
+    """The table of all trials: number, status, whether it is on the front, objectives, values, epochs, seconds, run."""
+    front = {trial.number for trial in study.best}
+    rows = [_row(study, trial, trial.number in front) for trial in study.trials]
+    with whole(folder / TABLE) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0] if rows else ["trial"])
+        writer.writeheader()
+        writer.writerows(rows)
+    return folder / TABLE
+
+
+def _row(study: Study, trial: FrozenTrial, best: bool) -> dict[str, Any]:
+    told = trial.values if trial.state == TrialState.COMPLETE else [None] * len(study.settings.objectives)
+    objectives = {each.name: value for each, value in zip(study.settings.objectives, told or [], strict=True)}
+    values = {key: trial.params.get(key) for key in study.distributions}
+    about = {name: trial.user_attrs.get(name) for name in ("time/epochs", "time/train_s", "name", "key", "reason")}
+    return {
+        "trial": trial.number,
+        "status": trial.user_attrs["status"],
+        "best": best,
+        **objectives,
+        **values,
+        **about,
+    }
+
+
+def lines(study: Study) -> Iterator[str]:
+    """What the console shows at the end."""
+    trials = study.trials
+    counts = Counter(trial.user_attrs["status"] for trial in trials)
+    yield f"{plural(len(trials), 'trial')}: {', '.join(f'{count} {status}' for status, count in counts.items())}"
+    best = study.best
+    if len(study.settings.objectives) > 1:
+        yield f"{plural(len(best), 'trial')} on the Pareto front:"
+    for trial in best[:SHOWN]:
+        yield _line(study, trial)
+    if len(best) > SHOWN:
+        yield f"and {len(best) - SHOWN} more in {TABLE}"
+
+
+def _line(study: Study, trial: FrozenTrial) -> str:
+    found = zip(study.settings.objectives, trial.values, strict=True)
+    figures = ", ".join(f"{each.name} {value:.4f}" for each, value in found)
+    values = " ".join(f"{key}={_short(value)}" for key, value in trial.params.items())
+    return f"trial {trial.number}: {figures}; {values}"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else rules.shown(value)
+
+
+def for_mlflow(study: Study, folder: Path) -> tuple[dict[str, str], dict[str, Path]]:
+    """Tags and files of the parent run; the table is written for it."""
+    tags = {
+        "study": study.name,
+        "trials": str(len(study.trials)),
+        "objectives": ", ".join(sorted(each.name for each in study.settings.objectives)),
+        "best.trials": ", ".join(f"{trial.number}: {trial.user_attrs['name']}" for trial in study.best),
+        NOTE: "\n\n".join(lines(study)),
+    }
+    return tags, {f"search/{TABLE}": write(study, folder)}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.cli import terminal
 from pipeline.cli.errors import UserError
 from pipeline.config import rules
 from pipeline.config.run_config import digest
@@ -18,16 +19,16 @@ from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import ENDED, RUNNING, STOPPED, Ledger, Sweep, lost_tags, related, title, write_results
 from pipeline.sweep import disk_space, messages
-from pipeline.sweep.executors.choose import Executor, choose_executor
-from pipeline.sweep.executors.this_process import Prune, ThisProcess, never
+from pipeline.sweep.executors.processes import for_cores, for_gpus
+from pipeline.sweep.executors.shards import Shards
+from pipeline.sweep.executors.this_process import Prune, ThisProcess
 from pipeline.sweep.outcome import Outcome, best_of, lost_runs, without_weights
-from pipeline.sweep.plan import Plan, PlannedRun, from_project, look_up, store_root, to_train
+from pipeline.sweep.plan import Plan, PlannedRun, from_project, look_up, store_root, to_train, total_memory
 from pipeline.sweep.pool import Pool, on_this_machine
 from pipeline.sweep.progress import Progress
 from pipeline.sweep.publisher import Publisher
-from pipeline.sweep.system_metrics import SystemMetrics
 from pipeline.sweep.weights import Candidates, with_weights
-from pipeline.tracking import NONE, ParentRun, TrackingUnavailable, open_tracker
+from pipeline.tracking import NONE, ParentRun, TrackingUnavailable, open_tracker, system_metrics
 from pipeline.tracking.describe import NOTE, origin_tags
 from pipeline.training.outcome import Epoch
 
@@ -38,21 +39,7 @@ def train(asked: Plan, settings: Mapping[str, Any], pool: Pool | None = None) ->
     Raises UserError, before anything is trained, if there is no room; and TrackingUnavailable, when all else is done, if
     MLflow did not take everything.
     """
-    identity.environment()  # Cached from here on: somebody may commit or edit while runs train.
-    session = Session(asked, settings, pool)
-    try:
-        session.begin()
-        yield from session.stored()
-        with closing(session.execute()) as ended:
-            for outcome in ended:
-                yield from session.take(outcome)
-                if outcome.failed and settings["fail_fast"]:
-                    break
-        session.publish_best()
-    except BaseException:
-        session.stop()
-        raise
-    session.end()
+    yield from Session(asked, settings, pool).run()
 
 
 @dataclass(frozen=True)
@@ -76,6 +63,7 @@ class Session:
         self, asked: Plan, settings: Mapping[str, Any], pool: Pool | None = None, batches: Batches | None = None
     ) -> None:
         """Look up and announce the plan; raises UserError if there is no room for it."""
+        identity.environment()  # Cached from here on: somebody may commit or edit while runs train.
         self.settings, self.pool, self.batches = settings, pool, batches
         self.single = len(asked) == 1 and batches is None
         self.question: str = settings["question"]
@@ -91,17 +79,39 @@ class Session:
         self.started = time.monotonic()
         self.outcomes: list[Outcome] = list(batches.before) if batches else []
         """Of every run, in the order of the plan; without a result until the run has ended."""
-        self.looked_at = 0
-        """How many of them were looked at for a result in the store."""
-        self.names = {outcome.run.job: outcome.run.name for outcome in self.outcomes}
-        self.publisher = Publisher(self.tracker, self.store, self.question, self.names)
+        self.publisher = Publisher(self.tracker, self.store, self.question)
         self.add(asked)
+        self.first = 0
+        """Of the outcomes, the first one that was added last; to begin with, all of them."""
+        self.progress = Progress(batches.total if batches else len(self.new))
         self.tracker.warm()
+
+    def run(self, more: Iterable[Plan] = ()) -> Generator[tuple[int, Outcome]]:
+        """Train what is new of the plan, and of `more` plans, each asked for when the one before has ended: see `train`."""
+        try:
+            self.begin()
+            yield from self.train()
+            for asked in more:
+                self.add(asked)
+                yield from self.train()
+            self.publish_best()
+        except BaseException:
+            self.stop()
+            raise
+        self.end()
+
+    def train(self) -> Generator[tuple[int, Outcome]]:
+        """The outcomes of what was added last."""
+        yield from self.stored()
+        with closing(self.execute()) as ended:
+            for outcome in ended:
+                yield from self.take(outcome)
+                if outcome.failed and self.settings["fail_fast"]:
+                    break
 
     def add(self, asked: Plan) -> None:
         """Look up and announce runs that are to be trained next; raises UserError if there is no room for them."""
         plan = look_up(asked, self.store, self.settings, self.single)
-        self.names |= {run.job: run.name for run in plan}
         self.new = to_train(plan)
         disk_space.check(self.new, self._places())
         if self.batches is None:
@@ -111,9 +121,10 @@ class Session:
         for position, run in enumerate(plan, start=len(self.outcomes)):
             if run.stored is None:
                 self.positions.setdefault(run.key, []).append(position)
+        self.first = len(self.outcomes)
         self.outcomes += [Outcome(run, run.stored) for run in plan]
         if self.new:
-            self.ledger.write(self._record(RUNNING, self.publisher.under))
+            self.ledger.write(self._record(RUNNING))
 
     def _places(self) -> dict[str, Path]:
         """Where this command writes, by the key of the configuration."""
@@ -141,50 +152,52 @@ class Session:
 
     def stored(self) -> Generator[tuple[int, Outcome]]:
         """Publish what is there already, as far as MLflow lacks it."""
-        first, self.looked_at = self.looked_at, len(self.outcomes)
-        for position, outcome in enumerate(self.outcomes[first:], start=first):
+        for position, outcome in enumerate(self.outcomes[self.first :], start=self.first):
             if outcome.result is not None:
-                self.publisher.publish(outcome.result)
+                self.progress.know(outcome.result)
+                self.publisher.publish(outcome.result, outcome.run.name)
                 yield position, outcome
 
     def execute(self) -> Generator[Outcome]:
         """Train the new runs, with what a person sees meanwhile."""
         if not self.new:
             return
-        jobs, total, before = [run.job for run in self.new], len(self.new), 0
-        if self.batches:
-            total, before = self.batches.total, sum(outcome.result is not None for outcome in self.outcomes)
-        with self._measuring(), Progress(jobs, self.names, total, before) as progress:
+        self.progress.add(self.new, sum(each.result is not None for each in self.outcomes) if self.batches else 0)
 
-            def on_epoch(run: PlannedRun, epoch: Epoch) -> None:
-                progress.epoch(run.job, epoch.epoch, epoch.metrics)
-                self.publisher.show(run, epoch.epoch, epoch.metrics)
+        def on_epoch(run: PlannedRun, point: Epoch) -> None:
+            self.progress.epoch(run, point)
+            self.publisher.show(run, point.epoch, point.metrics)
 
-            prune = self.batches.prune if self.batches else None
-            this_process = ThisProcess(self.store, progress.begin, on_epoch, prune or never)
-            executor: Executor = this_process
-            if prune is None:
-                executor = choose_executor(self.new, self.settings, self.pool, self.store, self.id, this_process)
-            if executor is this_process and self.single:
-                self.publisher.show(self.new[0])
-            with closing(executor.execute(self.new)) as ended:
-                for outcome in ended:
-                    yield outcome
-                    if outcome.result is not None:
-                        progress.done(outcome.result)
+        prune = self.batches.prune if self.batches else None
+        this_process = ThisProcess(self.store, self.progress.begin, on_epoch, prune)
+        elsewhere = self._elsewhere() if prune is None else None
+        if self.single and elsewhere is None:
+            self.publisher.show(self.new[0])
+        executor = elsewhere or this_process
+        with self._measuring(), closing(executor.execute(self.new)) as ended:
+            for outcome in ended:
+                yield outcome
+                if outcome.result is not None:
+                    self.progress.done(outcome.run, outcome.result)
+
+    def _elsewhere(self) -> Shards | None:
+        """Workers, if the launcher has a pool of them, or if one process would leave GPUs or cores idle."""
+        gpus = self.settings["device"]["gpus"]
+        pool = self.pool or for_gpus(self.new, gpus) or for_cores(self.new, total_memory())
+        return Shards(pool, self.store, from_project(self.settings["paths"]["data"]), self.id) if pool else None
 
     def _measuring(self) -> AbstractContextManager[Any]:
         """Shows what a sweep takes of this machine, unless its runs train elsewhere or nobody wants to know."""
         wanted = self.settings["tracking"]["system_metrics"] and self.tracker.address.kind != NONE
         if self.single or not wanted or not on_this_machine(self.new[0].device):
             return nullcontext()
-        return SystemMetrics(self.publisher.measure)
+        return system_metrics.sampled(self.publisher.measure)
 
     def take(self, outcome: Outcome) -> Generator[tuple[int, Outcome]]:
         """Store and publish what has ended."""
         stored = self._store(outcome)
         if stored.result is not None:
-            self.publisher.publish(stored.result)
+            self.publisher.publish(stored.result, outcome.run.name)
         for position in self.positions[outcome.run.key]:
             self.outcomes[position] = replace(stored, run=self.outcomes[position].run)
             yield position, self.outcomes[position]
@@ -203,9 +216,9 @@ class Session:
             self.store.drop_weights(result.key)
         return replace(outcome, result=result)
 
-    def publish_best(self, best: Outcome | None = None) -> None:
-        """Keep and publish the weights of the best run, if no other one is named: that of the highest validation accuracy."""
-        self.best = best or best_of(self.outcomes)
+    def publish_best(self) -> None:
+        """Keep and publish the weights of the best run: that of the highest validation accuracy, if no other one is named."""
+        self.best = self.best or best_of(self.outcomes)
         if self.best is not None and (result := with_weights(self.best, self.candidates, self.store)):
             self.best = replace(self.best, result=result)
             if result.weights is not None:
@@ -218,9 +231,9 @@ class Session:
                 with suppress(KeyError, UnreadableRun, OSError):
                     result = self.store.read(outcome.key)
                     self.outcomes[position] = replace(outcome, result=result)
-                    self.publisher.publish(result)
+                    self.publisher.publish(result, outcome.run.name)
         with suppress(UserError):  # a full disk, which ended the command
-            self.ledger.write(self._record(STOPPED, self.publisher.under))
+            self.ledger.write(self._record(STOPPED))
         messages.say_lost(self.outcomes)
         if missing := self._close("KILLED"):
             print(f"warning: {missing}", file=sys.stderr)
@@ -228,7 +241,7 @@ class Session:
     def end(self) -> None:
         """Write the sweep's record and the folder of results, and print the last lines."""
         missing = self._close("FAILED" if any(outcome.failed for outcome in self.outcomes) else "FINISHED")
-        sweep = self._record(ENDED, self.publisher.under)
+        sweep = self._record(ENDED)
         if self.single and not (sweep.lost or sweep.tags or sweep.note):
             self.ledger.remove(self.id)  # the folder of a single run that finished says it all
         else:
@@ -243,16 +256,18 @@ class Session:
 
     def _close(self, status: str) -> str | None:
         """End the sweep in MLflow, with the lost runs and their commands; what is missing there, in a sentence."""
+        if self.tracker.address.kind != NONE:
+            terminal.show("sending results to MLflow")
         return self.publisher.close(status, lost_tags(lost_runs(self.outcomes)))
 
-    def _record(self, status: str, parent: str | None) -> Sweep:
+    def _record(self, status: str) -> Sweep:
         """The sweep as it stands; a run without a result was interrupted, if no later record follows."""
         return Sweep(
             name=self.question,
             keys=list(dict.fromkeys(outcome.key for outcome in self.outcomes if outcome.result is not None)),
             winner=self.best.key if self.best else None,
             lost=lost_runs(self.outcomes),
-            parent_run_id=parent,
+            parent_run_id=self.publisher.under,
             seconds=time.monotonic() - self.started,
             id=self.id,
             status=status,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Generator
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from pipeline.cli import terminal
+from pipeline.cli.console import PROJECT
 from pipeline.cli.errors import RunFailed, UserError
 from pipeline.config import commandline, compose
-from pipeline.sweep.leftovers import remove_leftovers
 
 if TYPE_CHECKING:
     from pipeline.sweep.outcome import Outcome
@@ -65,7 +67,7 @@ class TrainTask:
         settings = configs[0]
         plan = make_plan(configs, overrides, pool)
         if settings["plan"]:
-            from pipeline.sweep.preview import show_plan
+            from pipeline.sweep.estimate import show_plan
 
             show_plan(plan, settings, pool)
             return
@@ -73,6 +75,8 @@ class TrainTask:
             for position, outcome in ended:
                 self.trained = True
                 yield position, partial(self._log, outcome)
+        compare = f"python -m pipeline.compare {shlex.quote(settings['paths']['results'] or settings['paths']['runs'])}"
+        terminal.suggest(compare if len(plan) > 1 else "make ui")
 
     def _log(self, outcome: Outcome) -> None:
         """Log the run, within its job."""
@@ -82,3 +86,26 @@ class TrainTask:
             log_run(outcome)
         except RunFailed as error:
             self.failed = self.failed or error
+
+
+def remove_leftovers(folder: Path, sweep: Path) -> None:
+    """Remove what Hydra has written to `folder` for jobs that are not trained after all, and the folders that are empty then.
+
+    These are `folder` and what is above it: up to the folder of the `sweep`, or within the checkout or working directory. A
+    folder with anything else in it stays.
+    """
+    ends = {Path.cwd(), PROJECT}
+    folder, sweep = folder.absolute(), sweep.absolute()
+    above = [parent for parent in folder.parents if parent == sweep or ends & {*parent.parents}]
+    with suppress(OSError):
+        for name in ("config.yaml", "hydra.yaml", "overrides.yaml"):
+            (folder / ".hydra" / name).unlink(missing_ok=True)
+        for log in folder.glob("*.log"):
+            if not log.stat().st_size:
+                log.unlink()
+        if (folder / ".hydra").is_dir():
+            (folder / ".hydra").rmdir()
+        for empty in (folder, *above):
+            if [entry.name for entry in empty.iterdir()] == ["multirun.yaml"]:
+                (empty / "multirun.yaml").unlink()
+            empty.rmdir()

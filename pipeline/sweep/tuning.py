@@ -7,20 +7,19 @@ optimizers as it likes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.cli.errors import RunsLost, UserError
 from pipeline.cli.formatting import duration
 from pipeline.config import rules
-from pipeline.config.compose import composed
+from pipeline.config.compose import ConfigurationError, composed
+from pipeline.config.rules import Rule
 from pipeline.config.run_config import Optimizer
 from pipeline.storage.store import RunStore
-from pipeline.sweep.budget import Budget
-from pipeline.sweep.estimate import History, sweep_seconds
+from pipeline.sweep.estimate import seconds_of
 from pipeline.sweep.plan import Plan, PlannedRun, look_up, make_plan, store_root, to_train
-from pipeline.sweep.recipes import with_job
 from pipeline.sweep.session import train
 from pipeline.tracking import NONE, TrackingUnavailable
 from pipeline.tracking.address import resolve
@@ -31,6 +30,57 @@ if TYPE_CHECKING:
 
 QUESTION = "tuned learning rates"
 RATE = rules.HYPERPARAMETERS["learning_rate"]
+
+
+def _are_decades(text: str) -> bool:
+    try:
+        found = [float(word) for word in text.split(",")]
+    except ValueError:
+        return False
+    return found == sorted({*found}) and 0 in found[1:-1] and max(map(abs, found)) <= 6
+
+
+RULES: dict[str, Rule] = {
+    "decades": Rule(_are_decades, "three or more numbers from -6 to 6 in rising order with 0 inside, such as -1,0,1"),
+    "step": rules.number(0, 6, over=True),
+    "rates": rules.integer(3, 30),
+    "choosing_seeds": rules.integer(2, 1000),
+    "final_seeds": rules.integer(2, 1000),
+}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a tuning may spend on each optimizer: conf/tune.yaml, with the words of the command line in place of its values."""
+
+    optimizers: tuple[str, ...]
+    decades: tuple[float, ...]
+    step: float
+    rates: int
+    choosing_seeds: int
+    final_seeds: int
+
+    @classmethod
+    def of(cls, texts: Mapping[str, str]) -> Budget:
+        """Raises ConfigurationError with everything that is wrong."""
+        values: dict[str, Any] = {key: texts[key] if key == "decades" else rules.plain(texts[key]) for key in RULES}
+        names = tuple(dict.fromkeys(texts["optimizers"].split(",")))
+        known = rules.choice(rules.options("optimizer"))
+        complaints = [rules.complaint(key, value, RULES[key]) for key, value in values.items()]
+        complaints += [rules.complaint("optimizers", name, known) for name in names]
+        if problems := [line for line in complaints if line]:
+            raise ConfigurationError(problems)
+        decades = tuple(float(word) for word in values["decades"].split(","))
+        return cls(optimizers=names, **values | {"decades": decades, "rates": max(values["rates"], len(decades))})
+
+    @property
+    def final(self) -> range:
+        return range(self.final_seeds)
+
+    @property
+    def choosing(self) -> range:
+        """Other seeds than the final ones."""
+        return range(self.final_seeds, self.final_seeds + self.choosing_seeds)
 
 
 @dataclass(frozen=True)
@@ -52,7 +102,7 @@ class Base:
         values = dict(old.hyperparameters) | {"learning_rate": rate}
         optimizer = Optimizer(old.name, tuple(sorted(values.items())))
         words = [*self.planned.overrides, *([f"optimizer.learning_rate={rate:g}"] if decade else []), f"seed={seed}"]
-        run = with_job(self.planned, replace(self.planned.job, optimizer=optimizer, seed=seed))
+        run = self.planned.of(replace(self.planned.job, optimizer=optimizer, seed=seed))
         return replace(run, overrides=words)
 
 
@@ -76,6 +126,8 @@ class Search:
                 if line := rules.complaint(f"decades: the rate of {name}", rate, RATE):
                     raise UserError(line)
         self.tried: dict[str, dict[float, list[RunResult]]] = {name: {} for name in self.bases}
+        self.round = 0
+        """Of runs that train together: the first rates, each further one, the final seeds."""
         self.unsent: UserError | None = None
         """Why MLflow lacks some of the runs, if it does. They are all on disk."""
 
@@ -108,6 +160,7 @@ class Search:
 
     def train(self, places: Sequence[tuple[str, float]], seeds: range) -> list[list[RunResult]]:
         """The results of each optimizer and decade. Trains and publishes what is new. Raises RunsLost if a run failed."""
+        self.round += 1
         runs = [self.bases[name].run(decade, seed) for name, decade in places for seed in seeds]
         found = self._results(tuple(runs))
         complete = [result for result in found if result is not None and result.status != FAILED]
@@ -123,6 +176,8 @@ class Search:
         address = resolve(self.settings["tracking"]["kind"], self.settings["tracking"]["uri"])
         unpublished = address.kind != NONE and self.store.unpublished([run.key for run in plan], address.name)
         if not all(results) or unpublished:
+            rounds = self.budget.rates - len(self.budget.decades) + 2
+            print(f"round {self.round} of {rounds}", flush=True)
             try:
                 for position, outcome in train(plan, self.settings):
                     results[position] = outcome.result
@@ -137,9 +192,8 @@ class Search:
         runs = [base.run(d, s) for base in bases for d in (*budget.decades, *further) for s in budget.choosing]
         runs += [base.run(d, s) for base in bases for d in (0.0, budget.step / 3) for s in budget.final]
         new = to_train(look_up(tuple(runs), self.store, self.settings, single=False))
-        seconds = sweep_seconds(new, History(self.store.records()).seconds_each(new))
         seeds = f"{budget.choosing_seeds} seeds each, then default and tuned with {budget.final_seeds} others"
         return [
             f"plan of at most {len(runs)} runs: {len(bases)} optimizers, {budget.rates} rates with {seeds}",
-            f"time: about {duration(seconds)} for {len(new)} that are not there",
+            f"time: about {duration(seconds_of(new, self.store))} for {len(new)} that are not there",
         ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pipeline.cli import terminal
 from pipeline.storage.store import RunStore
 from pipeline.sweep.executors.this_process import ThisProcess
 from pipeline.sweep.outcome import Outcome, score
@@ -53,6 +54,7 @@ def _train_once_more(run: PlannedRun, known: RunResult) -> RunResult | None:
     if not on_this_machine(run.device):
         print(f"warning: the weights of {name} are not kept: no GPU here to train it once more", flush=True)
         return None
+    terminal.show(f"training {name} once more for its weights")
     [outcome] = ThisProcess().execute([run])
     again = outcome.result
     assert again is not None

@@ -137,11 +137,6 @@ class Tracker:
                 self._live[run_id] = []
             return run_id
 
-    def begun(self, run_id: str) -> int:
-        """When a run began, in milliseconds since 1970."""
-        with self.connection.exclusive("look for a run") as client:
-            return int(client.get_run(run_id).info.start_time)
-
     def add(self, run_id: str, points: Sequence[Point]) -> None:
         """More points of a run that `start` or `begin` began."""
         with self.connection.exclusive("add to a curve") as client:

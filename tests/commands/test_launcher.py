@@ -42,10 +42,7 @@ CONFIG = {
 }
 
 
-@pytest.fixture(autouse=True)
-def alone() -> Iterator[None]:
-    with as_before():
-        yield
+pytestmark = pytest.mark.usefixtures("hydra_as_before")
 
 
 @dataclass
@@ -136,17 +133,17 @@ def test_looking_for_launchers_imports_nothing_heavy() -> None:
     subprocess.run([sys.executable, "-c", script], cwd=PROJECT, check=True, timeout=60)
 
 
-def test_all_jobs_come_at_once(sweep: Sweep) -> None:
+def test_all_jobs_come_at_once_with_the_words_that_made_them(sweep: Sweep) -> None:
+    """Their configurations are without Hydra's own part, and everything is resolved for this very job."""
     [configs] = sweep.task.batches
     assert [config["a"] for config in configs] == [1, 2, 13, 4]
+    assert configs[1] == {"color": {"shade": "light green"}, "a": 2, "number": 1, "twice": "22"}
+    assert sweep.task.words == [[f"a={a}", "color=green"] for a in (1, 2, 13, 4)]
 
 
-def test_returns_are_in_the_order_of_the_jobs(sweep: Sweep) -> None:
+def test_returns_are_in_the_order_of_the_jobs_and_a_failed_job_is_a_failed_one(sweep: Sweep) -> None:
     assert [done.return_value for done in sweep.returns if done.status == JobStatus.COMPLETED] == [1.0, 2.0, 4.0]
     assert [done.overrides for done in sweep.returns] == sweep.task.words
-
-
-def test_a_failed_job_is_a_failed_return(sweep: Sweep) -> None:
     assert [done.status.name for done in sweep.returns] == ["COMPLETED", "COMPLETED", "FAILED", "COMPLETED"]
 
 
@@ -166,6 +163,7 @@ def test_each_job_ends_in_its_own_folder_with_its_own_log_and_hydra_s_files(swee
         assert hydra["hydra"]["runtime"]["output_dir"] == str(sweep.job(number))
 
 
+@pytest.mark.fault("soak")
 def test_logs_of_ended_jobs_are_closed(tmp_path: Path) -> None:
     """An open log for each would run out of descriptors in the end."""
     descriptors = Path("/proc/self/fd")

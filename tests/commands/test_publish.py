@@ -27,17 +27,9 @@ from pipeline.tracking import ParentRun, TrackingUnavailable, runs
 from tests.support.postgres import TrackingServer, Wire
 from tests.system.faults.workspace import SMALL, Workspace
 from tests.unit.tracking.factory import make_job, make_result
-from tests.unit.training.command import as_before
 
 VOLATILE = {"process", "winner.run_id", "mlflow.source.name", "mlflow.parentRunId"}
 """Tags that say which process, store or program it was."""
-
-
-@pytest.fixture
-def hydra_as_before() -> Iterator[None]:
-    """What conf/ names is composed, which sets Hydra's version for the whole process."""
-    with as_before():
-        yield
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import subprocess
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,18 +20,11 @@ from pipeline.storage.store import RunStore
 from pipeline.sweep import recipes
 from pipeline.tracking import TrackingUnavailable
 from tests.support.factory import stored
-from tests.unit.training.command import as_before
 
 ROWS = published.rows()
 
 
-@pytest.fixture(autouse=True)
-def _hydra_as_before() -> Iterator[None]:
-    """Composing sets Hydra's version for the whole process, which the tests of the launcher would see."""
-    with as_before():
-        yield
-
-
+pytestmark = pytest.mark.usefixtures("hydra_as_before")
 BAND = Row("x", "source", ("experiment=book",), "test accuracy", 97.8, low=97.2, high=98.4)
 
 

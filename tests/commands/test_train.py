@@ -104,44 +104,22 @@ def interrupted(place: Callable[[], Place]) -> Ended:
     return end(place(), signal.SIGINT)
 
 
-@pytest.fixture(scope="module")
-def killed(place: Callable[[], Place]) -> Ended:
-    return end(place(), signal.SIGKILL)
-
-
-@pytest.fixture(scope="module")
-def resumed(killed: Ended) -> tuple[Place, int, Said]:
-    """The killed sweep, how many runs it had finished, and what its command says the next time."""
-    assert all(run.finished for run in killed.place.store)
-    return killed.place, len(list(killed.place.store)), command(*killed.words)
-
-
 @pytest.mark.slow
 @pytest.mark.fault("SIGKILL")
-def test_a_killed_sweep_goes_on_where_it_stopped(resumed: tuple[Place, int, Said]) -> None:
-    _, finished, said = resumed
-    assert said.status == 0
-    assert 2 <= finished <= 12
-    new = f", {12 - finished} new; {12 - finished} to train" if finished < 12 else "; nothing to train"
-    assert f"12 runs: {finished} finished{new}\n" in said.out
-
-
-@pytest.mark.slow
-@pytest.mark.fault("SIGKILL")
-def test_its_table_is_that_of_one_that_was_left_alone(resumed: tuple[Place, int, Said], digits: Arrays) -> None:
-    runs = resumed[0].runs
-    alone = train([run.job for run in runs], split(digits, runs[0].job.dataset), device(xla=False))
-    assert [bits(run) for run in runs] == [bits(run) for run in alone]
-
-
-@pytest.mark.slow
-@pytest.mark.fault("SIGKILL")
-def test_nothing_of_the_killed_commands_is_left(killed: Ended, resumed: tuple[Place, int, Said]) -> None:
-    """The record of a killed sweep is there from before its first run on; temporary folders go with the next command."""
+def test_a_killed_sweep_goes_on_where_it_stopped_and_leaves_nothing(place: Callable[[], Place], digits: Arrays) -> None:
+    """Its record is there from before its first run on; temporary folders go with the next command."""
+    killed = end(place(), signal.SIGKILL)
+    where, finished = killed.place, len(list(killed.place.store))
     assert killed.ledger_after_the_kill == ("running", 12)
-    place = resumed[0]
-    assert {entry.name for entry in (place.root / "runs").iterdir()} == {LOCK, "sweeps", *place.record.keys}
-    [sweep] = Ledger(place.store)
+    assert all(run.finished for run in where.store)
+    assert 2 <= finished <= 12
+    said = command(*killed.words)
+    new = f", {12 - finished} new; {12 - finished} to train" if finished < 12 else "; nothing to train"
+    assert (said.status, f"12 runs: {finished} finished{new}\n" in said.out) == (0, True)
+    alone = train([run.job for run in where.runs], split(digits, where.runs[0].job.dataset), device(xla=False))
+    assert [bits(run) for run in where.runs] == [bits(run) for run in alone], "as if it had been left alone"
+    assert {entry.name for entry in (where.root / "runs").iterdir()} == {LOCK, "sweeps", *where.record.keys}
+    [sweep] = Ledger(where.store)
     assert (sweep.status, sweep.lost) == ("ended", [])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +19,7 @@ SMALL = ["dataset=digits", "model.width=8", "training.epochs=1", "training.batch
 SMALL += ["device=cpu", "device.workers=1", "device.xla=false"]
 
 
-@pytest.fixture(autouse=True)
-def _hydra_as_before() -> Iterator[None]:
-    with as_before():
-        yield
+pytestmark = pytest.mark.usefixtures("hydra_as_before")
 
 
 @dataclass

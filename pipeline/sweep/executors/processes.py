@@ -1,4 +1,14 @@
-"""A pool of processes on this machine, one for each core or GPU. They end with the command that started them."""
+"""A pool of processes on this machine, one for each GPU or core. They end with the command that started them.
+
+GPUs: where a sweep trains on GPUs and there are several, each process sees one of them (`device.gpus`).
+
+Cores: wide networks on a CPU, since programs of one process would wait for each other. The engine trains a run on each core,
+in threads of one process. XLA hands a copy of more than one MiB to a pool of threads that all programs of a process share
+(with one thread in it, since more would change bits), and the rest of the epoch goes on there: two programs with such a copy
+keep one core busy. In each step the weights between two layers are copied, which the backward pass still reads when the
+update writes them; up to 512 x 512 in float32 they are one MiB. A sweep with larger ones is divided into shards, which give
+the same bits.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +17,32 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
 from pipeline.cli.console import PROJECT
+from pipeline.sweep.plan import PlannedRun
 
 WORKER = "pipeline.sweep.executors.worker"
 
 ENDING_SECONDS = 30.0
 """How long workers that are told to end have to do so."""
+
+DRIVER = Path("/proc/driver/nvidia/gpus")
+"""A folder for each GPU that the driver knows; no library tells without loading CUDA."""
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+LARGEST = 2**20
+"""Bytes that XLA copies in the thread that asked for them."""
+
+LEAST = 4e12
+"""Floating-point operations below which no process is started for a core: a minute of it. Each process takes 10 s to start."""
+
+PER_PROCESS = 2**30
+"""Bytes of memory that a process takes besides its network: TensorFlow, data, evaluation."""
 
 
 class Processes:
@@ -25,9 +51,11 @@ class Processes:
     cpus = 1
     poll_seconds = 0.3
 
-    def __init__(self, kind: str, environments: Sequence[Mapping[str, str]], gpus: int = 0) -> None:
+    def __init__(
+        self, kind: str, environments: Sequence[Mapping[str, str]], gpus: int = 0, workers: int | None = None
+    ) -> None:
         """`environments`: the variables that each process has besides those of this one."""
-        self.kind, self.environments, self.gpus = kind, environments, gpus
+        self.kind, self.environments, self.gpus, self.workers = kind, environments, gpus, workers
         self._workers: dict[str, psutil.Popen] = {}
         self._logs: dict[str, Path] = {}
 
@@ -78,3 +106,55 @@ class Processes:
         for process in left:
             process.kill()
         psutil.wait_procs(left, ENDING_SECONDS)
+
+
+def for_gpus(runs: Sequence[PlannedRun], most: int) -> Processes | None:
+    """A process for each GPU, of `most` (0: all) of them, if there are several and several runs; None if one process does it all."""
+    if any(run.device.kind != "gpu" for run in runs):
+        return None
+    found = visible_gpus()[: most or None][: len(runs)]
+    return Processes("gpus", [{VISIBLE: gpu} for gpu in found], gpus=1) if len(found) > 1 else None
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that a process started here may use, by the names that CUDA_VISIBLE_DEVICES takes."""
+    value = os.environ.get(VISIBLE)
+    if value is None:
+        try:
+            return [str(number) for number in range(len(list(DRIVER.iterdir())))]
+        except OSError:
+            return []
+    found = []
+    for word in (word.strip() for word in value.split(",")):
+        if word in ("", "-1"):  # CUDA ignores all that follows
+            break
+        found.append(word)
+    return list(dict.fromkeys(found))
+
+
+def for_cores(runs: Sequence[PlannedRun], memory: int) -> Processes | None:
+    """A process for each run that would train at a time, if that pays; None if one process does it all.
+
+    `memory` is that of the machine in bytes.
+    """
+    [device, *others] = dict.fromkeys(run.device for run in runs)
+    waiting = [run for run in runs if waits_for_others(run)]
+    if others or min(device.workers, len(waiting)) < 2 or sum(map(operations, waiting)) < LEAST:
+        return None
+    largest = max(run.parameters for run in runs)
+    count = min(device.workers, len(runs), memory // (PER_PROCESS + 40 * largest))
+    return Processes("cores", [{}] * count, workers=1) if count > 1 else None
+
+
+def waits_for_others(run: PlannedRun) -> bool:
+    """Whether the program of this run goes on in the threads that it shares with others."""
+    device = run.device
+    if (device.kind, device.backend, device.trainer) != ("cpu", "tensorflow", "engine") or not device.xla:
+        return False
+    widest = max((a * b for a, b in pairwise(run.job.hidden)), default=0)
+    return widest * (8 if device.precision == "float64" else 4) > LARGEST
+
+
+def operations(run: PlannedRun) -> float:
+    """Floating-point operations of the training: two for each weight and sample forward, twice that backward."""
+    return 6.0 * run.parameters * run.samples * run.job.training.epochs

@@ -20,8 +20,7 @@ from pipeline.cli.formatting import plural
 from pipeline.config.run_config import digest
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
-from pipeline.sweep.executors.divide import divide, sizes
-from pipeline.sweep.executors.shard import Journal, Shard
+from pipeline.sweep.executors.shard import Journal, Shard, divide, sizes
 from pipeline.sweep.outcome import Outcome
 from pipeline.sweep.plan import NEW, PlannedRun
 from pipeline.sweep.pool import Pool
@@ -50,9 +49,8 @@ class Started:
 class Shards:
     """An executor of workers that a pool starts. Each result is on disk already, with its weights."""
 
-    def __init__(self, pool: Pool, store: RunStore, data: Path, sweep_id: str, workers: int | None = None) -> None:
-        """`workers`: how many runs each worker trains at a time; as many as the runs' device says, if None."""
-        self.pool, self.store, self.data, self.workers = pool, store, data, workers
+    def __init__(self, pool: Pool, store: RunStore, data: Path, sweep_id: str) -> None:
+        self.pool, self.store, self.data = pool, store, data
         # The same command finds the jobs of this sweep in the queue by its name.
         self.name = f"gap-{digest([sweep_id, str(store.root.absolute())])[:12]}"
         self.folder = (store.root / FOLDER / self.name).absolute()
@@ -117,7 +115,7 @@ class Shards:
         # A worker runs one backend, so its file names one device.
         if len({run.device for run in runs}) > 1:
             raise UserError("device: one backend and precision per share; sweep them in separate commands")
-        device = replace(runs[0].device, workers=self.workers or runs[0].device.workers)
+        device = replace(runs[0].device, workers=self.pool.workers or runs[0].device.workers)
         shutil.rmtree(self.folder, ignore_errors=True)
         divided = divide(runs, self.pool.shards(len(runs)))
         for number, own in enumerate(divided):

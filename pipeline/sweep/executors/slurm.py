@@ -36,6 +36,7 @@ class Slurm:
     """A pool (see `pipeline.sweep.pool.Pool`) whose options are those of `hydra/launcher=batched_slurm`."""
 
     kind = "slurm"
+    workers: int | None = None
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         """Raises UserError if Slurm's commands or submitit are missing."""
@@ -48,12 +49,12 @@ class Slurm:
         self.options = options
         self.cpus: int = options["cpus_per_share"]
         self.gpus: int = options["gpus_per_share"]
-        self.poll_seconds: float = options["poll_seconds"]
+        self.poll_seconds: float = max(options["poll_seconds"], 0.1)
         self._jobs: dict[str, Any] = {}
         self._held: set[str] = set()
 
     def shards(self, runs: int) -> int:
-        return min(runs, self.options["shares"] or math.ceil(runs / self.options["runs_per_share"]))
+        return min(runs, self.options["shares"] or math.ceil(runs / max(self.options["runs_per_share"], 1)))
 
     def start(self, sweep: str, files: Sequence[Path]) -> list[str]:
         import submitit

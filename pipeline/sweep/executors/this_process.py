@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from contextlib import closing, redirect_stderr
 from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
+from pipeline.cli import signals
 from pipeline.cli.formatting import plural
+from pipeline.cli.terminal import say
 from pipeline.models import devices
+from pipeline.models.devices import Device
 from pipeline.storage import identity, numerics
 from pipeline.storage.checkpoints import RunCheckpoints
 from pipeline.storage.store import RunStore
-from pipeline.sweep.messages import say
 from pipeline.sweep.outcome import Outcome
 from pipeline.sweep.plan import ASKED_STACK, PlannedRun, in_stack
 from pipeline.training import trainer
@@ -23,10 +27,6 @@ from pipeline.training.splits import split
 
 Prune = Callable[[PlannedRun, Epoch], bool]
 """Whether a run ends after this point of its curve; see `pipeline.training.outcome.Prune`."""
-
-
-def never(run: PlannedRun, point: Epoch) -> bool:
-    return False
 
 
 class ThisProcess:
@@ -40,7 +40,7 @@ class ThisProcess:
         store: RunStore | None = None,
         on_start: Callable[[], None] = lambda: None,
         on_epoch: Callable[[PlannedRun, Epoch], None] = lambda run, epoch: None,
-        prune: Prune = never,
+        prune: Prune | None = None,
     ) -> None:
         self.store, self.on_start, self.on_epoch, self.prune = store, on_start, on_epoch, prune
 
@@ -51,7 +51,7 @@ class ThisProcess:
             groups.setdefault((run.device, run.job.dataset), []).append(run)
         for (device, dataset), group in groups.items():
             data = split(group[0].arrays, dataset)
-            devices.start(device)
+            start(device)
             # The digest of a fixed training on this machine and device: which machines compute alike.
             computes = numerics.numerics_class(device)
             self.on_start()
@@ -77,7 +77,20 @@ class ThisProcess:
         return checkpoints
 
     def _ends(self, runs: Sequence[PlannedRun], point: Epoch) -> bool:
-        return self.prune(runs[point.index], point)
+        return self.prune is not None and self.prune(runs[point.index], point)
+
+
+def start(device: Device) -> None:
+    """Load what trains on the device. What native code says meanwhile is shown if that fails, but not if a person stops it."""
+    held = io.StringIO()
+    try:
+        with redirect_stderr(held), signals.errors_of_stopping():
+            devices.start(device)
+    except KeyboardInterrupt:
+        held = io.StringIO()
+        raise
+    finally:
+        sys.stderr.write(held.getvalue())
 
 
 def complete(run: PlannedRun, result: RunResult, numerics_class: str) -> RunResult:

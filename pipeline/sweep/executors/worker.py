@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
 
 from pipeline.cli import console, signals
 from pipeline.cli.errors import UserError, shown_line
@@ -88,22 +88,10 @@ def _runs(shard: Shard, jobs: Mapping[str, RunConfig]) -> list[PlannedRun]:
     return runs
 
 
-def _end_with_command() -> None:
-    """End, as by SIGTERM, soon after the command that started this process is gone."""
-    command = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == command:
-            time.sleep(1)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
 def main(argv: Sequence[str]) -> int:
     if len(argv) != 1 or not Path(argv[0]).is_file():
         raise UserError(f"{' '.join(argv) or 'no word'}: expected one FILE, a share of a sweep")
-    _end_with_command()
+    signals.end_with([psutil.Process(os.getppid())], "the command that started this process is gone, so it ends too")
     work(argv[0])
     return 0
 

@@ -74,9 +74,9 @@ def at_epoch(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], Non
     def told(number: int, what: Callable[[], None]) -> None:
         shown = Progress.epoch
 
-        def patched(progress: Progress, job: Any, epoch: int, metrics: Any) -> None:
-            shown(progress, job, epoch, metrics)
-            if epoch == number:
+        def patched(progress: Progress, run: Any, point: Any) -> None:
+            shown(progress, run, point)
+            if point.epoch == number:
                 what()
 
         monkeypatch.setattr(Progress, "epoch", patched)

@@ -58,6 +58,16 @@ def test_the_table_cuts_no_figure_and_no_word(long_names: Evidence, width: int) 
         assert set(row["configuration"].split()) <= words
 
 
+@pytest.mark.parametrize("width", range(60, 90))
+def test_nor_does_one_whose_widest_column_has_no_room_to_give(width: int) -> None:
+    row = dict.fromkeys(tables.HEADINGS, "97.76") | {"configuration": "rmsprop, width 512"}
+    console = Console(width=width, color_system=None)
+    table = terminal.table(tables.HEADINGS, [row], console, {"configuration": 20}, terminal.DISPENSABLE)
+    last = terminal.lines(table, console)[-2]
+    assert len(last) <= width
+    assert last.split().count("97.76") == len(table.columns) - 1
+
+
 @pytest.mark.parametrize(("width", "intervals"), [(60, 0), (80, 1), (124, 2)])
 def test_a_narrow_window_leaves_columns_out(long_names: Evidence, width: int, intervals: int) -> None:
     row = tables.leaderboard(long_names)[0]

@@ -189,14 +189,3 @@ def test_a_record_is_compared_with_the_files_that_are_here() -> None:
     del changed["models/initial.py"]
     expected = ["models/dense.py", "models/gone.py", "models/initial.py"]
     assert identity.changed_sources(changed, ENGINE) == expected
-
-
-def test_a_commit_is_read_as_the_checkout_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    committed = {"models/dense.py": b"units = 512\n"}
-    monkeypatch.setattr(identity, "_git", lambda *words: "" if words[-1].startswith("known") else None)
-    monkeypatch.setattr(identity, "_run_git", lambda _, name: committed.get(name.partition(":pipeline/")[2]))
-    tree = say("units  =  512  # the book's")
-    assert identity.commit_has("known", {"models/dense.py": tree}) is True
-    assert identity.commit_has("known", {"models/dense.py": say("units = 64")}) is False
-    assert identity.commit_has("known", {"models/gone.py": tree}) is False
-    assert identity.commit_has("unknown", {"models/dense.py": tree}) is None

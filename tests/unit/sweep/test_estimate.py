@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.config.run_config import RunConfig
-from pipeline.sweep import changes, estimate, preview
+from pipeline.statistics.published import Row
+from pipeline.storage.store import RunStore
+from pipeline.sweep import changes, estimate, recipes
 from tests.support.factory import make_job, seeded
 from tests.support.factory import stored as result
 
@@ -19,7 +22,6 @@ def work(**changes: Any) -> float:
 @pytest.mark.parametrize(
     ("changes", "factor"),
     [
-        ({"epochs": 10}, 10),
         ({"width": 1024}, 2),
         ({"batch_size": 1}, 8.5),  # measured on MNIST with rmsprop: 7.0
         ({"batch_size": 1024}, 0.9),
@@ -56,5 +58,22 @@ def test_a_plan_says_why_stored_runs_do_not_count(
     then = result(sources={"data/idx.py": "1" * 64})
     monkeypatch.setattr(changes.identity, "changed_sources", lambda *_: list(sources))
     other = seeded(5)
-    said = preview.why_new([New(then.job, **identity), New(other.job)], [then])  # type: ignore[list-item]
+    said = estimate.why_new([New(then.job, **identity), New(other.job)], [then])  # type: ignore[list-item]
     assert said == [f"1 of these is stored but cannot count, since this has changed: {why}"]
+
+
+# --- recipes, with as many seeds as there is time for
+
+
+@pytest.mark.usefixtures("hydra_as_before")
+def test_seeds_are_as_many_as_there_is_time_for(
+    processed: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(recipes, "sweep_seconds", lambda new, each: 10.0 * len(new))
+    row = Row("x", "source", ("experiment=book", "dataset=digits"), "test accuracy", low=0, high=1)
+    store = RunStore(tmp_path / "runs")
+    some = recipes.planned(row, str(processed), 10)
+    assert [one.job.seed for one in some] == list(range(10))
+    assert recipes.affordable(some, 10, 1000, store) == (10, 100.0)
+    assert recipes.affordable(some, 10, 55, store) == (5, 50.0)
+    assert recipes.affordable(some, 10, 25, store) == (0, 30.0)

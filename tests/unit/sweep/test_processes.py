@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.cli.errors import UserError
 from pipeline.data.arrays import Arrays
-from pipeline.sweep.executors import cores, gpus, processes
+from pipeline.sweep.executors import processes
 from pipeline.sweep.executors.processes import Processes
 from pipeline.sweep.plan import PlannedRun
 from pipeline.sweep.pool import choose_device
@@ -57,7 +57,7 @@ def test_a_program_waits_for_others_if_xla_copies_over_a_mib_at_once(
     hidden: list[int], changes: dict[str, Any], waits: bool
 ) -> None:
     [run] = runs(hidden, on=replace(HERE, **changes))
-    assert cores.waits_for_others(run) is waits
+    assert processes.waits_for_others(run) is waits
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_there_are_as_many_processes_as_trained_at_a_time_and_fit(
     digits: Arrays, count: int, workers: int, memory: int, places: int | None
 ) -> None:
     """`memory` in GiB."""
-    pool = cores.pool(runs(*[WIDE] * count, on=replace(HERE, workers=workers), arrays=digits), memory * GIB)
+    pool = processes.for_cores(runs(*[WIDE] * count, on=replace(HERE, workers=workers), arrays=digits), memory * GIB)
     assert (pool and pool.shards(count)) == places
 
 
@@ -77,7 +77,7 @@ def test_no_process_is_started_for_little_work_for_one_wide_run_or_for_two_devic
     little = runs(WIDE, WIDE, arrays=digits, epochs=100)
     one_wide = runs(WIDE, [512], [512, 512], [64], arrays=digits)
     two_devices = [*runs(WIDE, WIDE, arrays=digits), *runs(WIDE, on=replace(HERE, precision="float64"), arrays=digits)]
-    assert [cores.pool(sweep, 64 * GIB) for sweep in (little, one_wide, two_devices)] == [None, None, None]
+    assert [processes.for_cores(sweep, 64 * GIB) for sweep in (little, one_wide, two_devices)] == [None, None, None]
 
 
 # --- a process for each GPU
@@ -86,8 +86,8 @@ def test_no_process_is_started_for_little_work_for_one_wide_run_or_for_two_devic
 @pytest.fixture
 def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """A driver that knows so many GPUs."""
-    monkeypatch.delenv(gpus.VISIBLE, raising=False)
-    monkeypatch.setattr(gpus, "DRIVER", tmp_path / "gpus")
+    monkeypatch.delenv(processes.VISIBLE, raising=False)
+    monkeypatch.setattr(processes, "DRIVER", tmp_path / "gpus")
 
     def knows(count: int) -> None:
         for number in range(count):
@@ -113,8 +113,8 @@ def test_gpus_are_those_that_cuda_would_see(
 ) -> None:
     driver(3)
     if value is not None:
-        monkeypatch.setenv(gpus.VISIBLE, value)
-    assert gpus.visible() == found
+        monkeypatch.setenv(processes.VISIBLE, value)
+    assert processes.visible_gpus() == found
 
 
 @pytest.mark.parametrize(
@@ -134,9 +134,9 @@ def test_a_sweep_is_divided_among_gpus(
     driver: Callable[[int], None], known: int, most: int, count: int, places: list[str] | None
 ) -> None:
     driver(known)
-    pool = gpus.pool(runs(*[[8]] * count, on=ON_GPU), {"gpus": most})
-    assert (pool and [each[gpus.VISIBLE] for each in pool.environments]) == places
-    assert gpus.pool(runs(*[[8]] * count), {"gpus": most}) is None, "what trains on the CPU is not"
+    pool = processes.for_gpus(runs(*[[8]] * count, on=ON_GPU), most)
+    assert (pool and [each[processes.VISIBLE] for each in pool.environments]) == places
+    assert processes.for_gpus(runs(*[[8]] * count), most) is None, "what trains on the CPU is not"
 
 
 # --- processes
@@ -157,7 +157,7 @@ def look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("look")
 def test_each_worker_sees_one_gpu_and_no_other(tmp_path: Path) -> None:
     files = [tmp_path / "0.json", tmp_path / "1.json"]
-    pool = Processes("gpus", [{gpus.VISIBLE: "GPU-a"}, {gpus.VISIBLE: "GPU-b"}], gpus=1)
+    pool = Processes("gpus", [{processes.VISIBLE: "GPU-a"}, {processes.VISIBLE: "GPU-b"}], gpus=1)
     started = pool.start("sweep", files)
     assert pool.alive("sweep") == {*started}
     while not all(file.exists() and file.read_text() for file in files):
@@ -194,8 +194,8 @@ def test_a_process_for_each_core_gives_the_bits_of_one_process(
     grid = ["-m", "optimizer=sgd,adam", "model.width=6", "model.depth=2", "seed=0,1", "training.epochs=2"]
     alone, divided = Place(tmp_path / "one", processed), Place(tmp_path / "two", processed)
     assert alone.train(*grid, "device.workers=2").status == 0
-    monkeypatch.setattr(cores, "waits_for_others", lambda run: True)
-    monkeypatch.setattr(cores, "LEAST", 0)
+    monkeypatch.setattr(processes, "waits_for_others", lambda run: True)
+    monkeypatch.setattr(processes, "LEAST", 0)
     done = divided.train(*grid, "device.workers=2")
     assert done.status == 0, done.err
     assert "in 2 shares of 2 runs, by cores" in done.out

@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import subprocess
-import sys
-import threading
 from typing import Any
 
 import pytest
 
-from pipeline.cli.console import PROJECT
-from pipeline.config.run_config import RunConfig
 from pipeline.sweep import progress
 from pipeline.sweep.messages import summary
+from pipeline.sweep.plan import PlannedRun
 from pipeline.sweep.progress import Progress
+from pipeline.training.outcome import Epoch
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
 from tests.support.factory import make_job
+from tests.unit.data import tiny
+from tests.unit.training.trainer import device
 
 METRICS = {"running/loss": 0.25, "train/accuracy": 0.9, "val/accuracy": 0.8, "gap/accuracy": 0.1}
+FIGURES = {"val/accuracy": 0.8, "test/accuracy": 0.75, "overfitting_gap/accuracy": 0.15, "time/train_s": 1.25}
 
 
-def result(job: RunConfig | None = None, **changes: Any) -> RunResult:
-    figures = {"val/accuracy": 0.8, "test/accuracy": 0.75, "overfitting_gap/accuracy": 0.15, "time/train_s": 1.25}
-    values = {"status": FINISHED, "figures": figures, "history": {"train/loss": [1.0, 0.5]}} | changes
-    return RunResult(key="", job=job or make_job(epochs=2), **values)
+def planned(count: int, **changes: Any) -> list[PlannedRun]:
+    """Runs that differ in their seed."""
+    jobs = [make_job(seed=seed, **{"epochs": 2, "validation_size": 2} | changes) for seed in range(count)]
+    return [PlannedRun(job, device(), tiny.arrays(), f"{job.seed:064}", {}, []) for job in jobs]
+
+
+def result(run: PlannedRun, epochs: int = 2, **changes: Any) -> RunResult:
+    values = {"status": FINISHED, "figures": FIGURES | {"time/epochs": epochs}} | changes
+    return RunResult(key=run.key, job=run.job, **values)
+
+
+def shown(runs: list[PlannedRun]) -> Progress:
+    progress = Progress(len(runs))
+    progress.add(runs)
+    progress.begin()
+    return progress
 
 
 @pytest.fixture
@@ -37,37 +47,40 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_a_finished_run_in_one_line() -> None:
-    assert summary(result()) == "sgd-w8-d1-s0: validation 80.00 %, test 75.00 %, gap 15.00 points, 1.2 s"
+    assert summary(result(*planned(1))) == "sgd-w8-d1-s0: validation 80.00 %, test 75.00 %, gap 15.00 points, 1.2 s"
 
 
 def test_without_validation_it_names_the_test_only() -> None:
     figures = {"test/accuracy": 0.75, "overfitting_gap/accuracy": -0.015, "time/train_s": 0.0}
-    assert summary(result(figures=figures)) == "sgd-w8-d1-s0: test 75.00 %, gap -1.50 points, 0.0 s"
+    assert summary(result(*planned(1), figures=figures)) == "sgd-w8-d1-s0: test 75.00 %, gap -1.50 points, 0.0 s"
 
 
 @pytest.mark.parametrize("status", [DIVERGED, FAILED])
 def test_a_lost_run_says_why(status: str) -> None:
-    assert summary(result(status=status, reason="loss is nan", figures={})) == f"sgd-w8-d1-s0 {status}: loss is nan"
+    assert (
+        summary(result(*planned(1), status=status, reason="loss is nan", figures={}))
+        == f"sgd-w8-d1-s0 {status}: loss is nan"
+    )
 
 
 def test_a_single_run_shows_every_epoch(capsys: pytest.CaptureFixture[str]) -> None:
-    job = make_job(epochs=2)
-    with Progress([job]) as shown:
-        shown.epoch(job, 1, METRICS)
-        shown.done(result(job))
+    [run] = planned(1)
+    progress = shown([run])
+    progress.epoch(run, Epoch(0, 1, METRICS))
+    progress.done(run, result(run))
     assert capsys.readouterr().out == "epoch 1/2  loss 0.2500  training 90.00 %  validation 80.00 %  gap 10.00 points\n"
 
 
 def test_a_sweep_without_a_terminal_has_a_line_for_every_run(
     capsys: pytest.CaptureFixture[str], clock: list[float]
 ) -> None:
-    jobs = [make_job(epochs=2, seed=seed) for seed in range(2)]
-    with Progress(jobs) as shown:
-        for job in jobs:
-            for epoch in (1, 2):
-                clock[0] += 5
-                shown.epoch(job, epoch, METRICS)
-            shown.done(result(job))
+    runs = planned(2)
+    progress = shown(runs)
+    for run in runs:
+        for epoch in (1, 2):
+            clock[0] += 5
+            progress.epoch(run, Epoch(0, epoch, METRICS))
+        progress.done(run, result(run))
     begin, first, last = capsys.readouterr().out.splitlines()
     assert begin == "loading libraries and compiling; then a line for each run"
     assert first == "[1/2] sgd-w8-d1-s0: validation 80.00 %, test 75.00 %, gap 15.00 points, 1.2 s, 10 s left"
@@ -75,70 +88,52 @@ def test_a_sweep_without_a_terminal_has_a_line_for_every_run(
 
 
 def test_the_time_left_counts_from_where_training_began(clock: list[float]) -> None:
-    jobs = [make_job(epochs=2, seed=seed) for seed in range(5)]
-    shown = Progress(jobs)
+    runs = planned(5)
+    progress = shown(runs)
     clock[0] += 60  # libraries load
-    shown.begin()
-    assert shown.left == ""
+    progress.begin()
+    assert progress.left == ""
     clock[0] += 10
-    shown.epoch(jobs[0], 1, METRICS)
-    assert shown.left == "90 s left"
+    progress.epoch(runs[0], Epoch(0, 1, METRICS))
+    assert progress.left == "90 s left"
 
 
 def test_a_run_that_ends_early_gives_its_epochs_back(clock: list[float]) -> None:
-    jobs = [make_job(epochs=10, seed=seed) for seed in range(2)]
-    shown = Progress(jobs)
+    runs = planned(2, epochs=10)
+    progress = shown(runs)
     clock[0] += 10
-    shown.epoch(jobs[0], 1, METRICS)
-    shown.done(result(jobs[0], status=DIVERGED, reason="loss is nan", history={"train/loss": [9.9]}))
-    assert shown.left == "1:40 min left"
+    progress.done(runs[0], result(runs[0], 1, status=DIVERGED, reason="loss is nan"))
+    assert progress.left == "1:40 min left"
 
 
-SCRIPT = """
-from pipeline.sweep.progress import Progress
-from tests.unit.sweep.test_progress import METRICS, make_job, result
-jobs = [make_job(epochs=2, seed=seed) for seed in range(2)]
-with Progress(jobs) as shown:
-    for job in jobs:
-        shown.epoch(job, 1, METRICS)
-        shown.epoch(job, 2, METRICS)
-        shown.bar.refresh()
-        lost = job.seed == 1
-        shown.done(result(job, status="diverged", reason="[red]nan[/red]") if lost else result(job))
-print("over")
-"""
+def test_runs_that_stop_at_a_loss_are_expected_to_need_what_others_of_their_configuration_needed(
+    clock: list[float],
+) -> None:
+    runs = planned(4, epochs=200, stop_at_loss=0.01)
+    progress = shown(runs)
+    clock[0] += 10
+    progress.epoch(runs[0], Epoch(0, 10, METRICS))
+    assert progress.left == "at most 13:10 min left"
+    progress.done(runs[0], result(runs[0], 10))
+    assert progress.left == "30 s left"
 
 
-@pytest.fixture
-def terminal() -> str:
-    """What two runs write to a real terminal, 200 columns wide."""
-    main, side = pty.openpty()
-    said: list[bytes] = []
-
-    def read() -> None:
-        while True:
-            try:
-                chunk = os.read(main, 4096)
-            except OSError:  # the other side is closed
-                return
-            if not chunk:
-                return
-            said.append(chunk)
-
-    reader = threading.Thread(target=read)
-    environment = dict(os.environ, COLUMNS="200", LINES="40", TERM="xterm")
-    process = subprocess.Popen([sys.executable, "-c", SCRIPT], cwd=PROJECT, stdout=side, stderr=side, env=environment)
-    os.close(side)
-    reader.start()
-    assert process.wait(timeout=60) == 0
-    reader.join(timeout=10)
-    os.close(main)
-    return b"".join(said).decode()
-
-
-def test_a_bar_names_the_run_its_epoch_its_accuracy_and_the_time_left_and_goes_away(terminal: str) -> None:
-    for word in ("0/2 runs", "1/2 runs", "sgd-w8-d1-s0 epoch 2/2, validation 80.00 %, ", " left"):
-        assert word in terminal
-    assert "sgd-w8-d1-s1 diverged: [red]nan[/red]" in terminal, "a lost run stands above it"
-    assert terminal.rstrip().endswith("over")
-    assert "\x1b[2K" in terminal
+def test_a_bar_has_the_time_left_the_run_its_epoch_and_its_accuracy(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shows: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(progress.terminal, "show", lambda *words: shows.append(words))
+    monkeypatch.setattr(progress.sys.stdout, "isatty", lambda: True)
+    first, second = runs = planned(2)
+    made = shown(runs)
+    clock[0] += 5
+    made.epoch(first, Epoch(0, 1, METRICS))
+    made.done(first, result(first))
+    made.done(second, result(second, status="diverged", reason="[red]nan[/red]"))
+    texts = [(what, round(done / total, 2), count) for what, done, total, count in shows[1:]]
+    assert texts == [
+        ("15 s left  sgd-w8-d1-s0, epoch 1/2, validation 80.00 %", 0.25, "0/2 runs"),
+        ("5 s left  sgd-w8-d1-s0", 0.5, "1/2 runs"),
+        ("sgd-w8-d1-s1", 1.0, "2/2 runs"),
+    ]
+    assert capsys.readouterr().out == "sgd-w8-d1-s1 diverged: [red]nan[/red]\n", "a lost run has a line above the bar"

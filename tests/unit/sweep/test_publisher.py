@@ -65,7 +65,7 @@ class Swept:
         publisher.begin(ParentRun("question", "a sweep", {}))
         for result in RESULTS:
             self.store.folder(result.key).mkdir()
-            publisher.publish(result)
+            publisher.publish(result, result.name)
         self.missing = publisher.close("FINISHED")
 
     @property
@@ -142,7 +142,7 @@ def test_a_signal_while_the_rest_is_published_cuts_nothing_off(tmp_path: Path) -
     tracker.begin = begin  # type: ignore[method-assign]
     with stopping(signal.SIGTERM):
         publisher.begin(ParentRun("question", "a sweep", {}))
-        publisher.publish(RESULTS[0])
+        publisher.publish(RESULTS[0], "sgd")
         assert publisher.close("FINISHED") is None
     assert isinstance(publisher.stopped, Stopped)
     assert tracker.calls == [("publish", "parent", KEYS[0]), WHOLE[-1]]

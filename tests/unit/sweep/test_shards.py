@@ -1,7 +1,8 @@
-"""Shards of a sweep: what a worker makes of its shard, and how the command waits; on Slurm in tests/system/test_slurm.py."""
+"""Shards of a sweep: how runs are divided, what a worker makes of its shard, how the command waits. Slurm: test_slurm.py."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -11,8 +12,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import hypothesis
 import psutil
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.cli import signals
 from pipeline.cli.console import PROJECT
@@ -20,11 +24,54 @@ from pipeline.cli.errors import UserError
 from pipeline.config.run_config import RunConfig
 from pipeline.storage.store import RunStore
 from pipeline.sweep.executors import shards, slurm, worker
-from pipeline.sweep.executors.shard import Journal, Shard
+from pipeline.sweep.executors.shard import Journal, Shard, divide
+from pipeline.sweep.plan import PlannedRun
+from pipeline.training.shapes import cost, shape_of
 from tests.support.factory import make_job
 from tests.support.factory import stored as result
-from tests.unit.sweep.test_divide import CPU, runs
 from tests.unit.training.command import Place
+from tests.unit.training.trainer import device
+
+CPU = device(xla=False, workers=1)
+
+
+def runs(*names: str, widths: Sequence[int] = (8,), seeds: int = 1) -> list[PlannedRun]:
+    return [
+        PlannedRun(make_job(name, width=width, seed=seed), CPU, None, "", {}, [])  # type: ignore[arg-type]
+        for name in names
+        for width in widths
+        for seed in range(seeds)
+    ]
+
+
+# --- dividing
+
+
+@hypothesis.settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(1, 2000), min_size=1, max_size=60), st.integers(1, 70))
+def test_every_run_is_in_one_shard_and_none_is_empty(widths: list[int], count: int) -> None:
+    sweep = runs("sgd", widths=widths)
+    divided = divide(sweep, count)
+    assert sorted(map(id, itertools.chain(*divided))) == sorted(map(id, sweep))
+    assert len(divided) == min(count, len(sweep))
+    assert all(divided)
+    assert all(shard == [run for run in sweep if any(run is own for own in shard)] for shard in divided)
+
+
+def test_shards_have_equal_work_not_equal_numbers() -> None:
+    sweep = runs("sgd", widths=(16, 512), seeds=30)
+    divided = divide(sweep, 3)
+    work = [sum(cost(run.job) for run in shard) for shard in divided]
+    assert max(work) - min(work) <= 2 * max(cost(run.job) for run in sweep)
+    assert len(divided[0]) < len(divided[-1])
+
+
+def test_each_cut_costs_at_most_one_more_compilation() -> None:
+    sweep = runs("sgd", "adam", "lion", "rmsprop", widths=(8, 16), seeds=6)
+    for count in (1, 2, 4, 8, 16):
+        programs = sum(len({shape_of(run.job) for run in shard}) for shard in divide(sweep, count))
+        assert programs <= 8 + count - 1
+
 
 # --- a worker
 
@@ -91,7 +138,6 @@ def test_a_worker_ends_with_the_command_that_started_it(tmp_path: Path, processe
 @pytest.mark.parametrize(
     ("word", "expected"),
     [
-        ("hydra.launcher.cpus_per_share=0", "hydra.launcher.cpus_per_share=0: expected at least 1"),
         ("hydra.launcher.runs_per_share=many", "runs_per_share"),
         ("hydra.launcher.partitoin=main", "partitoin"),
     ],
@@ -143,7 +189,7 @@ class Pool:
     """Two shards of one run each; a job lives until a test ends it."""
 
     kind = "test"
-    cpus, gpus, poll_seconds = 1, 0, 0.0
+    cpus, gpus, workers, poll_seconds = 1, 0, None, 0.0
 
     def __init__(self, *answers: set[str] | None) -> None:
         """`answers`: of `alive`, before it tells the truth."""

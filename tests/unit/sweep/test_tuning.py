@@ -9,22 +9,17 @@ import pytest
 
 from pipeline.storage.store import RunStore
 from pipeline.sweep import tuning
-from pipeline.sweep.budget import Budget
 from pipeline.sweep.outcome import Outcome
 from pipeline.sweep.plan import PlannedRun
 from pipeline.tracking import TrackingUnavailable
 from pipeline.training.result import FAILED, FINISHED, RunResult
 from tests.support.factory import stored as result
-from tests.unit.training.command import as_before
 
 BUDGET = {"optimizers": "adam", "decades": "-1,0,1", "step": "5", "rates": "4"}
 BUDGET |= {"choosing_seeds": "2", "final_seeds": "2"}
 
 
-@pytest.fixture(autouse=True)
-def _hydra_as_before() -> Iterator[None]:
-    with as_before():
-        yield
+pytestmark = pytest.mark.usefixtures("hydra_as_before")
 
 
 @pytest.fixture
@@ -33,7 +28,7 @@ def search(processed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     own = ["dataset=digits", "model.width=8", "training.epochs=1", "device=cpu", "device.xla=false"]
     places = [f"paths.data={processed}", f"paths.runs={tmp_path}/runs", "tracking=sqlite"]
-    return tuning.Search(Budget.of(BUDGET), [*own, *places])
+    return tuning.Search(tuning.Budget.of(BUDGET), [*own, *places])
 
 
 @pytest.fixture

@@ -1,0 +1,72 @@
+"""The last line of a terminal, below what is printed: what a command is doing, with a bar. Elsewhere there is none."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+BAR = 20
+"""Its columns."""
+
+_shown: list[Any] = []
+"""The bar of this process, if it is shown: rich's, whose only task has the number 0."""
+
+
+def show(what: str, done: float = 0, total: float | None = None, count: str = "") -> None:
+    """Say what goes on, in place of what was said before; without a `total` the bar only moves."""
+    if not sys.stdout.isatty():
+        return
+    if not _shown:
+        _shown.append(_started())
+    # At the end there is room for the `^C` of a terminal: in the next line, it would leave this one behind.
+    room = shutil.get_terminal_size().columns - len(count) - BAR - 6
+    what = what if len(what) <= room else f"{what[: max(room - 1, 0)]}…"
+    _shown[0].tasks[0].total = total  # None given to `update` would leave it as it was
+    _shown[0].update(0, description=what, completed=done, count=count, refresh=total is None)
+
+
+def _started() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    # What is printed meanwhile stands above the bar, as long as it is: a command is copied whole.
+    console = Console(soft_wrap=True, highlight=False)
+    count, text = TextColumn("{task.fields[count]}"), TextColumn("{task.description}", markup=False)
+    progress = Progress(count, BarColumn(BAR), text, console=console, transient=True, refresh_per_second=4)
+    progress.add_task("", total=None, count="")
+    progress.start()
+    console.show_cursor(True)  # rich hides it, and a process that is killed would leave it hidden
+    return progress
+
+
+def clear() -> None:
+    """Remove the bar."""
+    while _shown:
+        _shown.pop().stop()
+
+
+@contextmanager
+def cleared_at_end() -> Iterator[None]:
+    """No bar is left behind, whatever ends the block."""
+    try:
+        yield
+    finally:
+        clear()
+
+
+def say(sentence: str) -> None:
+    """Print a sentence at once: broken between words on a terminal, in one line into a file or a pipe."""
+    if sys.stdout.isatty():
+        sentence = textwrap.fill(sentence, shutil.get_terminal_size().columns, break_on_hyphens=False)
+    print(sentence, flush=True)
+
+
+def suggest(command: str) -> None:
+    """Name the next command to a person at a terminal; within `dvc repro` the next stage follows by itself."""
+    if sys.stdout.isatty() and "DVC_STAGE" not in os.environ:
+        print(f"next: {command}", flush=True)
