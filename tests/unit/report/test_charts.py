@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,16 +32,11 @@ def test_the_templates_of_dvc_are_those_of_the_charts(name: str) -> None:
     assert json.loads((CHECKOUT / f".dvc/plots/{name}.json").read_text("utf-8")) == charts.templates()[name]
 
 
-def swept(optimizers: tuple[str, ...] = ("adam",), widths: tuple[int, ...] = (64,), **values: Any) -> list[RunResult]:
+def swept(part: str, field: str, options: Sequence[Any]) -> list[RunResult]:
     """Two seeds for each value of one field of the model or of training."""
-    field, options = next(iter(values.items()), ("dropout", (0.0,)))
-    part = "training" if field == "schedule" else "model"
-    jobs = [factory.job(name, width, seed, 9) for name in optimizers for width in widths for seed in range(2)]
-    return [
-        factory.finished(dataclasses.replace(job, **{part: dataclasses.replace(getattr(job, part), **{field: value})}))
-        for job in jobs
-        for value in options
-    ]
+    jobs = [factory.job("adam", 64, seed, 9) for seed in range(2)]
+    changed = [(job, dataclasses.replace(getattr(job, part), **{field: value})) for job in jobs for value in options]
+    return [factory.finished(dataclasses.replace(job, **{part: values})) for job, values in changed]
 
 
 def test_a_panel_for_each_setting_a_colour_for_each_width(of_runs):
@@ -60,10 +56,10 @@ def test_a_panel_for_each_setting_a_colour_for_each_width(of_runs):
 
 
 def test_a_factor_of_numbers_is_an_axis_and_one_of_names_is_too(of_runs):
-    found = Pictures(of_runs(swept(dropout=(0.0, 0.2, 0.5))), None)
+    found = Pictures(of_runs(swept("model", "dropout", (0.0, 0.2, 0.5))), None)
     assert names(found.gap, "x") == [0, 0.2, 0.5]
     assert names(found.excess, "series") == ["dropout 0.0", "dropout 0.2", "dropout 0.5"]
-    named = Pictures(of_runs(swept(schedule=("constant", "cosine"))), None)
+    named = Pictures(of_runs(swept("training", "schedule", ("constant", "cosine"))), None)
     assert names(named.gap, "x") == ["schedule constant", "schedule cosine"]
 
 
