@@ -79,16 +79,17 @@ def intervals(
     rows: Any, x: str, y: str, *, names: Sequence[str] = (), colours: Sequence[str] = OPTIMIZERS
 ) -> alt.FacetChart:
     """A panel for each `panel`: the mean of each series over a few values, its interval as a bar."""
-    base = _series(names, colours).encode(
-        x=alt.X("x:O", title=x, axis=alt.Axis(labelAngle=0, labelLimit=90)), xOffset="series:N"
+    place = alt.X(
+        "x:O", title=x, axis=alt.Axis(labelAngle=0, labelLimit=90), scale=alt.Scale(paddingInner=0.75, paddingOuter=0.4)
     )
+    base = _series(names, colours).encode(x=place, xOffset="series:N")  # side by side, so that each interval is seen
     value = alt.Y("mean:Q", title=None, scale=alt.Scale(zero=False))
     layers = (
         base.mark_rule(strokeWidth=1.5, clip=True).encode(y=alt.Y("low:Q", title=None), y2="high:Q"),
         base.mark_line(strokeWidth=1.5).encode(y=value),
         base.mark_point(filled=True, size=50).encode(y=value, shape=_legend("shape", names), tooltip=_tooltip(x, y)),
     )
-    return _panels(layers, rows, y).resolve_scale(x="independent", y="independent")
+    return _panels(layers, rows, y).resolve_scale(x="independent", xOffset="independent", y="independent")
 
 
 def curves(

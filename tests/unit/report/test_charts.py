@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,6 +31,20 @@ def names(picture: Picture | None, column: str) -> list[str]:
 @pytest.mark.parametrize("name", charts.templates())
 def test_the_templates_of_dvc_are_those_of_the_charts(name: str) -> None:
     assert json.loads((CHECKOUT / f".dvc/plots/{name}.json").read_text("utf-8")) == charts.templates()[name]
+
+
+def test_what_has_a_value_stands_at_its_tick_side_by_side() -> None:
+    values = [
+        {"panel": "p", "series": name, "label": name, "x": x, "mean": 1, "low": 0.9, "high": 1.1}
+        for name in ("a", "b")
+        for x in ("16", "64")
+    ]
+    drawn = charts.svg(charts.spec(charts.intervals(values, "width", "gap")), "chart")
+    for x in ("16", "64"):
+        bars = re.findall(rf'"width: {x}; low[^>]*rule mark" transform="translate\(([\d.]+)', drawn)
+        [tick] = re.findall(rf"translate\(([\d.]+)[^>]*>{x}<", drawn)
+        assert len({*bars}) == 2
+        assert np.mean([float(bar) for bar in bars]) == pytest.approx(float(tick), abs=1)
 
 
 def swept(part: str, field: str, options: Sequence[Any]) -> list[RunResult]:
