@@ -33,9 +33,9 @@ COLORS = {
     "adam": "#0072b2",
     "adamw": "#d55e00",
     "momentum": "#009e73",
-    "nadam": "#cc79a7",
-    "rmsprop": "#e69f00",
-    "sgd": "#56b4e9",
+    "nadam": "#c0619b",
+    "rmsprop": "#c98a00",
+    "sgd": "#3f9fd6",
 }
 """What MLflow's charts draw runs of an optimizer in, as the report does; of others, each run in a colour of its own."""
 

@@ -14,6 +14,7 @@ import pytest
 from pipeline.report import charts, plots
 from pipeline.report.evidence import Evidence
 from pipeline.report.plots import Picture, Pictures
+from pipeline.tracking.describe import COLORS
 from pipeline.training.result import RunResult
 from tests.support import factory
 from tests.support.clone import CHECKOUT
@@ -31,6 +32,11 @@ def names(picture: Picture | None, column: str) -> list[str]:
 @pytest.mark.parametrize("name", charts.templates())
 def test_the_templates_of_dvc_are_those_of_the_charts(name: str) -> None:
     assert json.loads((CHECKOUT / f".dvc/plots/{name}.json").read_text("utf-8")) == charts.templates()[name]
+
+
+def test_optimizers_have_the_same_colours_in_mlflow() -> None:
+    """Those of the default sweep, in the order in which a report has them."""
+    assert list(zip(sorted(COLORS), charts.OPTIMIZERS, strict=False)) == list(COLORS.items())
 
 
 def test_what_has_a_value_stands_at_its_tick_side_by_side() -> None:
