@@ -82,7 +82,7 @@ class Shards:
         """Wait for the jobs of an earlier command that was killed; whether there were any."""
         alive = before = self._alive()
         if before:
-            print(f"{plural(len(before), 'share')} of an earlier command still run: waiting for them", flush=True)
+            print(f"waiting for {plural(len(before), 'share')} of an earlier command", flush=True)
         while alive or alive is None:
             time.sleep(self.pool.poll_seconds)
             alive = self._alive()

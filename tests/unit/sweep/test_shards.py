@@ -243,7 +243,7 @@ def test_what_shares_of_a_killed_command_have_trained_is_waited_for_and_taken(
     ended = list(divided.execute([replace(TWO[0], key=done.key), TWO[1]]))
     assert [outcome.finished for outcome in ended] == [True, False]
     said = capsys.readouterr().out
-    assert "1 share of an earlier command still run: waiting for them" in said
+    assert "waiting for 1 share of an earlier command" in said
     assert "in 1 share of 1 run, by test" in said
 
 
