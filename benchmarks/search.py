@@ -71,9 +71,15 @@ def found(runs: Sequence[RunResult]) -> Found:
 def trained(folder: Path, shared: Sequence[str]) -> Table:
     """The runs of the table, by their values; those that are in `folder` are not trained again."""
     took = measure.sweep(folder, *shared, *(f"{key}={','.join(map(str, each))}" for key, each in TABLE.items()))
-    runs = {tuple(run.job.flat()[key] for key in TABLE): run for run in RunStore(folder / "runs")}
+    runs = {_key(run.job.flat()): run for run in RunStore(folder / "runs")}
     print(f"a table of {len(runs)} runs, trained in {took.seconds:.0f} s", flush=True)
     return runs
+
+
+def _key(flat: Mapping[str, Any]) -> Key:
+    hidden = flat["model.hidden"]
+    values = {**flat, "model.width": hidden[0], "model.depth": len(hidden)}
+    return tuple(values[name] for name in TABLE)
 
 
 def nearest(values: Mapping[str, Any]) -> Key:
