@@ -190,7 +190,7 @@ def confusion(rows: Any, what: str = "samples") -> alt.TopLevelMixin:
 def pictures(rows: Rows, columns: int = 8) -> alt.TopLevelMixin:
     """A picture for each row (`url`), its `caption` below."""
     lines = -(-len(rows) // columns)
-    base = alt.Chart(alt.InlineData(list(rows)), width=70 * columns, height=88 * lines).encode(
+    base = alt.Chart(alt.InlineData(list(rows)), width=80 * columns, height=88 * lines).encode(
         x=alt.X("column:O", axis=None), y=alt.Y("line:O", axis=None), tooltip=alt.Tooltip("caption:N", title=" ")
     )
     return alt.layer(
