@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -31,7 +32,7 @@ def test_what_a_row_is_held_against(row: Row, said: str) -> None:
 
 def test_ours_with_its_interval() -> None:
     assert ours(Found(BAND, Verdict.INSIDE, 2, interval=(97.9, 96.63, 99.17))) == "97.90 (96.63 to 99.17) %"
-    assert ours(Found(BAND, Verdict.INSIDE, 1, interval=(97.8, None, None))) == "97.80 %"
+    assert ours(Found(BAND, Verdict.INSIDE, 1, interval=(97.8, math.nan, math.nan))) == "97.80 %"
     assert ours(Found(BAND, Verdict.NOT_RUN)) == ""
 
 
