@@ -38,15 +38,16 @@ def varied(table: pd.DataFrame, but: str) -> list[dict[str, str]]:
 
 
 def number_of(analysis: Analysis) -> str | None:
-    """The factor of numbers that a plot has on its axis: the width, else the one of most values; None where there is none."""
-    columns = {
-        contrast.factor: COLUMN_OF.get(contrast.factor, contrast.factor) for contrast in analysis.design.contrasts
-    }
-    found = {
-        column: values.nunique()
-        for column in columns.values()
-        if (values := analysis.configurations[column].dropna()).map(_is_number).all()
-    }
+    """The factor of numbers that a plot has on its axis: the width, else the one of most values.
+
+    None where there is none that every configuration has: a network without a width has its place among names.
+    """
+    found = {}
+    for factor in {contrast.factor: None for contrast in analysis.design.contrasts}:
+        column = COLUMN_OF.get(factor, factor)
+        values = analysis.configurations[column]
+        if values.notna().all() and values.map(_is_number).all():
+            found[column] = values.nunique()
     return "width" if "width" in found else max(found, key=lambda column: found[column], default=None)
 
 

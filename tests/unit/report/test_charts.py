@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.config.run_config import CustomModel
 from pipeline.report import charts, plots
 from pipeline.report.evidence import Evidence
 from pipeline.report.plots import Picture, Pictures
@@ -83,6 +84,14 @@ def test_a_factor_of_numbers_is_an_axis_and_one_of_names_is_too(of_runs):
     assert names(found.excess, "series") == ["dropout 0.0", "dropout 0.2", "dropout 0.5"]
     named = Pictures(of_runs(swept("training", "schedule", ("constant", "cosine"))))
     assert names(named.gap, "x") == ["schedule constant", "schedule cosine"]
+
+
+def test_a_network_without_a_width_is_in_the_picture_too(of_runs):
+    jobs = [factory.job("adam", width, seed, 9) for width in (4, 16) for seed in range(2)]
+    logistic = CustomModel("logistic", "pipeline.models.logistic.build", ())
+    runs = [factory.finished(job) for job in (*jobs, *(dataclasses.replace(job, model=logistic) for job in jobs[:2]))]
+    found = Pictures(of_runs(runs))
+    assert names(found.gap, "x") == ["dense, width 16", "dense, width 4", "logistic"]
 
 
 def test_a_single_epoch_has_no_curve_to_draw(of_runs):
