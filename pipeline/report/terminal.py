@@ -78,12 +78,8 @@ def show(evidence: Evidence, console: Console | None = None) -> None:
     console = console or standard_output()
     if evidence.questions:
         board = tables.texts(evidence)
-        unneeded = [
-            "n",
-            *(name for name in board.columns[::-1] if name.endswith("interval")),
-            *board.columns[3:],
-            "place",
-        ]
+        intervals = [name for name in board.columns[::-1] if name.endswith("interval")]
+        unneeded = ["n", *intervals, "validation, %", "place"]
         title = f"{evidence.questions[0][1]} on {evidence.questions[0][0]}"
         console.print(table(board.head(MOST_ROWS), console, {"configuration": 20}, unneeded, title))
         if len(board) > MOST_ROWS:
