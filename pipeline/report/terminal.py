@@ -102,10 +102,9 @@ def show(evidence: Evidence, console: Console | None = None) -> None:
             say(console, f"{name}:", style="bold")
         for answer in answers.answers(analysis):
             say(console, f"{answer.question} {answer.text}".replace("**", ""))
-        if more := evidence.more_seeds.get(question):
-            say(console, more.sentence)
-            if more.words:
-                console.print(f"  {more.command}", soft_wrap=True, markup=False)
+        if more := limits.more_seeds(evidence, question):
+            say(console, more[0])
+            console.print(f"  {more[1]}", soft_wrap=True, markup=False)
     say(console, opening.lead(evidence).replace("**", ""))
     for note in limits.notes(evidence):
         say(console, note)
