@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from pipeline.cli import console, terminal, ui_address
 from pipeline.cli.errors import UserError
 from pipeline.config import rules
-from pipeline.storage.sweeps import SWEEP
+from pipeline.storage.sources import named_folders
 from pipeline.tracking import NONE, SQLITE, reports
 from pipeline.tracking.address import home
 
@@ -35,16 +35,9 @@ def main(argv: Sequence[str]) -> int:
     options = console.words(named, DEFAULTS, __doc__ or "")
     if line := rules.complaint("tracking", options["tracking"], rules.RULES["tracking.kind"]):
         raise UserError(line)
-    folders = [console.PROJECT / word for word in words]
     out, data = console.PROJECT / options["out"], console.PROJECT / options["data"]
-    compare(folders or found(), out, data, options["tracking"], options["rank"])
+    compare(named_folders(words), out, data, options["tracking"], options["rank"])
     return 0
-
-
-def found() -> list[Path]:
-    """What there is to compare if nobody says what."""
-    results = console.PROJECT / "results"
-    return sorted(path.parent for path in results.glob(f"*/{SWEEP}")) or [console.PROJECT / "runs"]
 
 
 def compare(folders: Sequence[Path], out: Path, data: Path, tracking: str = NONE, rank: str = "accuracy") -> None:
@@ -78,7 +71,7 @@ def publish(evidence: Evidence, files: dict[str, Path], tracking: str) -> None:
     from pipeline.report import terminal as summary
     from pipeline.report.prose import limits
 
-    sweeps = [source.sweep for source in evidence.sources if source.sweep and source.sweep.parent_run_id]
+    sweeps = [sweep for source in evidence.sources for sweep in source.sweeps if sweep.parent_run_id]
     if tracking != NONE and sweeps:
         warning = " ".join(limits.notes(evidence))
         metrics = tables.flat(tables.metrics(evidence))

@@ -17,10 +17,10 @@ from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import nearest
 from pipeline.config.run_config import Model, RunConfig, Training
 from pipeline.data.arrays import Arrays, DamagedData
-from pipeline.report.more_seeds import MoreSeeds, more_seeds
 from pipeline.statistics import declaration, design, summary, versions
 from pipeline.statistics.analysis import Analysis, analysis
 from pipeline.statistics.equal_fit import gap_by_training_loss
+from pipeline.statistics.seeds import MoreSeeds, more_seeds
 from pipeline.storage import predictions
 from pipeline.storage.sources import Source, lost_runs
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
@@ -104,6 +104,10 @@ class Evidence:
         self.seconds = float(np.nansum(self.runs.drop_duplicates("key")["seconds"]))
         """Training time of all runs together, each run once."""
 
+    def source(self, experiment: str) -> Source:
+        """Where the runs of an experiment come from."""
+        return next(source for source in self.sources if source.name == experiment)
+
     def question(self, question: Question) -> pd.DataFrame:
         """The configurations of one comparison, in the order of `summary.summarise`."""
         return self.table[self.table["dataset"].eq(question[0]) & self.table["experiment"].eq(question[1])]
@@ -133,11 +137,7 @@ class Evidence:
     @cached_property
     def more_seeds(self) -> dict[Question, MoreSeeds]:
         """Of each comparison that more seeds would decide something of, which."""
-        asked = {source.name: source.sweep.name for source in self.sources if source.sweep}
-        found = {
-            question: more_seeds(own, self.results_of(question), asked.get(question[1], ""))
-            for question, own in self.analyses.items()
-        }
+        found = {question: more_seeds(own, self.results_of(question)) for question, own in self.analyses.items()}
         return {question: more for question, more in found.items() if more}
 
     @property
@@ -179,7 +179,7 @@ class Evidence:
         """The network of the pictures: the winner of the largest sweep; else its run of highest validation accuracy."""
         if not self.questions:
             return None
-        named = {source.sweep.winner for source in self.sources if source.sweep and source.name == self.questions[0][1]}
+        named = {sweep.winner for sweep in self.source(self.questions[0][1]).sweeps}
         runs = [run for run in self.results_of(self.questions[0]) if run.finished and run.predictions is not None]
 
         def order(run: RunResult) -> tuple[bool, float, bool]:
@@ -200,7 +200,7 @@ class Evidence:
 
     def ids(self, experiment: str, key: str) -> Mapping[str, str]:
         """The ids of a run in MLflow; empty where it was not published."""
-        return next((source.published.get(key, {}) for source in self.sources if source.name == experiment), {})
+        return self.source(experiment).published.get(key, {})
 
     def link(self, experiment: str, key: str) -> str | None:
         """Address of the run's page in the MLflow UI, where it was published."""
@@ -208,11 +208,11 @@ class Evidence:
         return self._page(ids, ids.get("run_id"))
 
     def parent_link(self, experiment: str) -> str | None:
-        """Address of the parent run of a sweep, which carries the comparison."""
-        for source in self.sources:
-            noted = [ids for ids in source.published.values() if ids.get("experiment_id")]
-            if source.name == experiment and source.sweep and noted:
-                return self._page(min(noted, key=lambda ids: ids["experiment_id"]), source.sweep.parent_run_id)
+        """Address of the parent run of a sweep, which carries the comparison; of several sweeps that of the first."""
+        for sweep in self.source(experiment).sweeps[:1]:
+            noted = [ids for key in sweep.keys if (ids := self.ids(experiment, key)).get("experiment_id")]
+            if noted:
+                return self._page(min(noted, key=lambda ids: ids["experiment_id"]), sweep.parent_run_id)
         return None
 
     def _page(self, ids: Mapping[str, str], run: str | None) -> str | None:

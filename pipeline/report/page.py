@@ -89,7 +89,7 @@ def _comparison(evidence: Evidence, question: Question) -> dict[str, Any]:
         "name": question[1],
         "tie": opening.tie(evidence.question(question), evidence.ranking),
         "limits": limits.limits(found),
-        "more_seeds": evidence.more_seeds.get(question),
+        "more_seeds": limits.more_seeds(evidence, question),
         "statistics": statistics_tables.tables(found),
     }
 

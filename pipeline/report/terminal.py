@@ -98,10 +98,9 @@ def _say_answers(evidence: Evidence, console: Console) -> None:
             say(console, f"{question[1]}:", style="bold")
         for answer in answers.answers(analysis):
             say(console, f"{answer.question} {answer.text}".replace("**", ""))
-        if more := evidence.more_seeds.get(question):
-            say(console, more.sentence)
-            if more.words:
-                console.print(f"  {more.command}", soft_wrap=True, markup=False)
+        if more := limits.more_seeds(evidence, question):
+            say(console, more[0])
+            console.print(f"  {more[1]}", soft_wrap=True, markup=False)
 
 
 def note(evidence: Evidence) -> str:

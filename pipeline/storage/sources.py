@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.cli import console
 from pipeline.cli.errors import UserError
 from pipeline.config.names import names
 from pipeline.storage.find import beginning
@@ -18,11 +19,12 @@ from pipeline.training.result import FINISHED, PRUNED, RunResult
 
 @dataclass(frozen=True)
 class Source:
-    """One folder of runs."""
+    """The runs of a folder, or of several that belong together."""
 
     name: str
-    folder: Path
-    sweep: Sweep | None
+    folders: tuple[Path, ...]
+    sweeps: tuple[Sweep, ...]
+    """The record of each folder that has one: a store of runs has none."""
     results: list[RunResult]
     published: dict[str, dict[str, str]] = field(default_factory=dict)
     """Ids in MLflow by key."""
@@ -37,6 +39,14 @@ class LostRun(Lost):
     """A run that was asked for and did not finish, with its experiment."""
 
     experiment: str = ""
+
+
+def named_folders(words: Sequence[str]) -> list[Path]:
+    """The folders that a person named; without any, every folder of results with the record of a sweep, else the store of runs."""
+    if words:
+        return [console.PROJECT / word for word in words]
+    results = console.PROJECT / "results"
+    return sorted(path.parent for path in results.glob(f"*/{SWEEP}")) or [console.PROJECT / "runs"]
 
 
 def read_sources(folders: Sequence[Path]) -> list[Source]:
@@ -78,7 +88,8 @@ def _read(folder: Path) -> Source:
         results.append(result if key == shown else dataclasses.replace(result, weights=None, probabilities=None))
     published = {key: ids for key in keys if (ids := store.published(key))}
     lost = sweep.lost if sweep else _lost_in(store)
-    return Source(sweep.name if sweep else folder.name, folder, sweep, results, published, lost, others)
+    sweeps = (sweep,) if sweep else ()
+    return Source(sweep.name if sweep else folder.name, (folder,), sweeps, results, published, lost, others)
 
 
 def _lost_in(store: RunStore) -> list[Lost]:

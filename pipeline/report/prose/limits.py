@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from pipeline.cli import console
 from pipeline.cli.formatting import listed, percent, plural
-from pipeline.report.evidence import Evidence
+from pipeline.report.evidence import Evidence, Question
 from pipeline.statistics import summary
 from pipeline.statistics.analysis import Analysis
 from pipeline.statistics.summary import origin, shared_code
@@ -51,6 +52,19 @@ def limits(analysis: Analysis) -> list[str]:
     return found
 
 
+def more_seeds(evidence: Evidence, question: Question) -> list[str]:
+    """What more seeds would decide of a comparison, and the command that trains them; empty where they would decide nothing."""
+    if not (more := evidence.more_seeds.get(question)):
+        return []
+    why = f"It takes {more.seeds} seeds to explore these differences"
+    if more.decides:
+        of = len(evidence.analyses[question].contrasts)
+        why = f"{more.seeds} seeds would decide {plural(more.decides, 'contrast')} of {of:,}"
+    folders = map(console.in_checkout, evidence.source(question[1]).folders)
+    command = shlex.join(["python", "-m", "pipeline.seeds", *folders])
+    return [f"{why}: {plural(more.runs, 'more run')}, by this command.", command]
+
+
 def mixed(results: Sequence[RunResult], who: str) -> list[str]:
     """A sentence for each thing that the finished ones of these runs do not share. `who`: `The runs of sweep on mnist`."""
     finished = [result for result in results if result.finished]
@@ -79,7 +93,7 @@ def different_environments(environments: Sequence[Mapping[str, str]]) -> str:
 
 def nothing_finished(evidence: Evidence) -> str:
     """Why no run of the folders can be compared."""
-    places = ", ".join(console.in_checkout(source.folder) for source in evidence.sources)
+    places = ", ".join(console.in_checkout(folder) for source in evidence.sources for folder in source.folders)
     if others := [line for source in evidence.sources for line in source.others]:
         runs = "the 1 run is" if len(others) == 1 else f"all {len(others):,} runs are"
         return f"{places}: {runs} of another release of this project ({others[0]}); compare them with that release"

@@ -162,7 +162,7 @@ def test_every_table_of_the_statistics_says_over_what_its_intervals_are(report):
 
 def test_each_comparison_has_its_own_answers_under_one_question():
     sources = [
-        Source(name, Path(name), None, runs(*(factory.job(optimizer, width, validation=9) for width in (8, 16))))
+        Source(name, (Path(name),), (), runs(*(factory.job(optimizer, width, validation=9) for width in (8, 16))))
         for name, optimizer in (("first", "adam"), ("second", "rmsprop"))
     ]
     found = Evidence(sources)

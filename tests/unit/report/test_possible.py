@@ -31,7 +31,7 @@ def scattered() -> Evidence:
         for width in (64, 512)
         for seed, value in enumerate(values)
     ]
-    return Evidence([Source("sweep", Path("runs"), None, results)])
+    return Evidence([Source("sweep", (Path("runs"),), (), results)])
 
 
 def impossible(table: pd.DataFrame, names: Sequence[str], low: float, high: float) -> pd.DataFrame:

@@ -38,7 +38,7 @@ def long_names() -> Evidence:
         for seed in range(10)
     ]
     name = "rates and activations of two optimizers"
-    return Evidence([Source(name, Path("runs"), None, [factory.finished(job) for job in jobs])])
+    return Evidence([Source(name, (Path("runs"),), (), [factory.finished(job) for job in jobs])])
 
 
 def shown(evidence: Evidence, width: int) -> list[str]:
