@@ -19,10 +19,10 @@ from pipeline.config.digests import array_digest
 from pipeline.config.run_config import digest
 from pipeline.data import arrays, raw, sources
 from pipeline.data.arrays import Arrays, scale
+from pipeline.data.card import data_card, draw_samples
 from pipeline.data.files import shown, whole
 from pipeline.data.samples import Decoded
 from pipeline.data.sources import DataSet
-from pipeline.report.dataset import data_card, draw_samples
 
 DEFAULTS = {
     "dataset": "mnist",

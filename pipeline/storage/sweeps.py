@@ -40,7 +40,7 @@ _KEY = (
     r"|paths\.(?:data|runs)|fail_fast|tags|note)="
 )
 HARMLESS = re.compile(
-    rf"python -m pipeline\.train(?: tracking=\w+| {_KEY}[\w.,:+/-]*| '{_KEY}[\w .,:+/=()\[\]{{}}-]*')*"
+    rf"python -m pipeline\.(?:train|seeds(?: [\w./][\w./-]*)*)(?: tracking=\w+| {_KEY}[\w.,:+/-]*| '{_KEY}[\w .,:+/=()\[\]{{}}-]*')*"
 )
 """A command that trains runs and nothing else: no address, nothing that a shell or Hydra would replace."""
 
