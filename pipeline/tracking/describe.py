@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.cli.errors import UserError
@@ -79,6 +80,12 @@ def parameters(result: RunResult) -> dict[str, str]:
     return {name: fit(text(value), PARAMETER_LIMIT) for name, value in plain.items()}
 
 
+def percent(results: Sequence[RunResult]) -> dict[str, float]:
+    """`PERCENT` of runs, or what there is of it: their means, in four digits."""
+    means = {name: 100 * fmean(run.figures.get(share, math.nan) for run in results) for name, share in PERCENT.items()}
+    return {name: float(f"{mean:.4g}") for name, mean in means.items() if math.isfinite(mean)}
+
+
 def metrics(result: RunResult) -> tuple[list[Point], dict[str, str]]:
     """`PERCENT`, every finite value of the curves at its epoch (from 1), and the figures at the last epoch; and what is not
     finite, by name.
@@ -87,10 +94,7 @@ def metrics(result: RunResult) -> tuple[list[Point], dict[str, str]]:
     """
     start, end = span(result)
     last = result.epochs[-1] if result.epochs else 0
-    shown = {name: 100 * result.figures.get(share, math.nan) for name, share in PERCENT.items()}
-    points = [
-        Point(name, float(f"{value:.4g}"), last, end + 1) for name, value in shown.items() if math.isfinite(value)
-    ]
+    points = [Point(name, value, last, end + 1) for name, value in percent([result]).items()]
     nonfinite: dict[str, str] = {}
     for name, values in result.history.items():
         for epoch, value in zip(result.epochs, values, strict=False):

@@ -12,7 +12,7 @@ from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import ENDED, SWEEP, Ledger, Sweep, lost_tags, related, title
 from pipeline.tracking import models
-from pipeline.tracking.describe import NOTE, origin_tags, span
+from pipeline.tracking.describe import NOTE, origin_tags, percent, span
 from pipeline.tracking.runs import FAILED, FINISHED, KILLED
 from pipeline.tracking.sweeps import ParentRun
 from pipeline.tracking.tracker import Tracker
@@ -135,8 +135,11 @@ def _end(store: RunStore, tracker: Tracker, group: Group, sweep: Sweep, parent: 
     missing = [lost for lost in sweep.lost if store.status(lost.key) != result.FINISHED]
     tags = lost_tags(missing)
     if sweep.winner in group.keys and sweep.winner in group.ids:
-        called = names(store.record(key).job for key in group.keys)
-        tags |= {"winner": called[store.record(sweep.winner).job], "winner.run_id": group.ids[sweep.winner]["run_id"]}
+        runs = [store.record(key) for key in group.keys]
+        best = store.record(sweep.winner).job
+        tags |= {"winner": names(run.job for run in runs)[best], "winner.run_id": group.ids[sweep.winner]["run_id"]}
+        seeds = [run for run in runs if run.finished and run.job.configuration == best.configuration]
+        tracker.log_metrics(parent, percent(seeds))
     tracker.set_tags(parent, tags)
     unfinished = any(lost.status != result.DIVERGED for lost in missing)
     status = FINISHED if not unfinished else FAILED if sweep.status == ENDED else KILLED
