@@ -69,13 +69,6 @@ def score(result: RunResult) -> float:
     return result.figures.get("val/accuracy", float("-inf"))
 
 
-def seeds_of(best: Outcome, outcomes: Sequence[Outcome]) -> list[RunResult]:
-    """The finished runs of its configuration, itself among them."""
-    configuration = best.run.job.configuration
-    found = [each.result for each in outcomes if each.finished and each.run.job.configuration == configuration]
-    return list({result.key: result for result in found if result}.values())
-
-
 def best_of(outcomes: Sequence[Outcome]) -> Outcome | None:
     """The run with the highest validation accuracy, of the configuration whose mean of it is the highest.
 

@@ -22,7 +22,7 @@ from pipeline.sweep import disk_space, messages
 from pipeline.sweep.executors.processes import for_cores, for_gpus
 from pipeline.sweep.executors.shards import Shards
 from pipeline.sweep.executors.this_process import Prune, ThisProcess
-from pipeline.sweep.outcome import Outcome, best_of, lost_runs, seeds_of, without_weights
+from pipeline.sweep.outcome import Outcome, best_of, lost_runs, without_weights
 from pipeline.sweep.plan import Plan, PlannedRun, from_project, look_up, store_root, to_train, total_memory
 from pipeline.sweep.pool import Pool, on_this_machine
 from pipeline.sweep.progress import Progress
@@ -233,7 +233,8 @@ class Session:
         if self.best is not None and (result := with_weights(self.best, self.candidates, self.store)):
             self.best = replace(self.best, result=result)
             if result.weights is not None:
-                self.publisher.publish_best(self.best.run, result, seeds_of(self.best, self.outcomes))
+                all_of_it = [outcome.result for outcome in self.outcomes if outcome.result]
+                self.publisher.publish_best(self.best.run, result, all_of_it)
 
     def stop(self) -> None:
         """Publish what is on disk, as far as a signal came between the two, and note and say what is lost."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -80,8 +80,14 @@ def parameters(result: RunResult) -> dict[str, str]:
     return {name: fit(text(value), PARAMETER_LIMIT) for name, value in plain.items()}
 
 
+def of_best(best: RunResult, results: Iterable[RunResult]) -> dict[str, float]:
+    """What the row of a sweep shows, whose `results` these are: `PERCENT` of the configuration of its best run."""
+    seeds = {run.key: run for run in results if run.finished and run.job.configuration == best.job.configuration}
+    return percent([*seeds.values()])
+
+
 def percent(results: Sequence[RunResult]) -> dict[str, float]:
-    """`PERCENT` of runs, or what there is of it: their means, in four digits."""
+    """`PERCENT` of runs, as far as all have it: their means, in four digits."""
     means = {name: 100 * fmean(run.figures.get(share, math.nan) for run in results) for name, share in PERCENT.items()}
     return {name: float(f"{mean:.4g}") for name, mean in means.items() if math.isfinite(mean)}
 

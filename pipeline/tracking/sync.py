@@ -12,7 +12,7 @@ from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import ENDED, SWEEP, Ledger, Sweep, lost_tags, related, title
 from pipeline.tracking import models
-from pipeline.tracking.describe import NOTE, origin_tags, percent, span
+from pipeline.tracking.describe import NOTE, of_best, origin_tags, span
 from pipeline.tracking.runs import FAILED, FINISHED, KILLED
 from pipeline.tracking.sweeps import ParentRun
 from pipeline.tracking.tracker import Tracker
@@ -136,10 +136,9 @@ def _end(store: RunStore, tracker: Tracker, group: Group, sweep: Sweep, parent: 
     tags = lost_tags(missing)
     if sweep.winner in group.keys and sweep.winner in group.ids:
         runs = [store.record(key) for key in group.keys]
-        best = store.record(sweep.winner).job
-        tags |= {"winner": names(run.job for run in runs)[best], "winner.run_id": group.ids[sweep.winner]["run_id"]}
-        seeds = [run for run in runs if run.finished and run.job.configuration == best.configuration]
-        tracker.log_metrics(parent, percent(seeds))
+        best = store.record(sweep.winner)
+        tags |= {"winner": names(run.job for run in runs)[best.job], "winner.run_id": group.ids[best.key]["run_id"]}
+        tracker.log_metrics(parent, of_best(best, runs))
     tracker.set_tags(parent, tags)
     unfinished = any(lost.status != result.DIVERGED for lost in missing)
     status = FINISHED if not unfinished else FAILED if sweep.status == ENDED else KILLED
