@@ -6,6 +6,7 @@
 Each FOLDER holds the runs of one finished command (results/baseline, results/sweep) or is a store of runs (runs). Without
 any: every folder in results/ that has a sweep.json, else runs/. Folders with the same runs of different code are compared version
 against version. `rank`: what a leaderboard is ordered by: accuracy, loss or one of training.metrics, on the held-out samples.
+`summary`: a folder for what `dvc exp show` and `dvc plots show` read.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 STEPS = 4
 
-DEFAULTS = {"out": "reports", "data": "data/processed", "tracking": SQLITE, "rank": "accuracy"}
+DEFAULTS = {"out": "reports", "data": "data/processed", "tracking": SQLITE, "rank": "accuracy", "summary": ""}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -37,6 +38,10 @@ def main(argv: Sequence[str]) -> int:
         raise UserError(line)
     out, data = console.PROJECT / options["out"], console.PROJECT / options["data"]
     compare(named_folders(words), out, data, options["tracking"], options["rank"])
+    if options["summary"]:
+        from pipeline.report import dvc
+
+        dvc.write(out, console.PROJECT / options["summary"])
     return 0
 
 

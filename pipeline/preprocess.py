@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> None:
         f"{_shape(written)}, {written.classes} classes, digest {written.digest[:12]}"
     )
     places, seconds = (folder, paths["card"], paths["samples"]), time.perf_counter() - started
-    print(f"{dataset.name}: {', '.join(map(shown, places))} ({seconds:.2f} s)")
+    terminal.say(f"{dataset.name}: {', '.join(map(shown, places))} ({seconds:.2f} s)")
     terminal.suggest(f"python -m pipeline.train dataset={dataset.name}")
 
 

@@ -7,7 +7,6 @@ not trained. A folder of results (a stage's output) has a copy, `sweep.json`, be
 from __future__ import annotations
 
 import json
-import math
 import re
 import shutil
 from collections import Counter
@@ -17,7 +16,6 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Lt
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from pipeline.cli.errors import UserError, printable
@@ -44,7 +42,7 @@ HARMLESS = re.compile(
 )
 """A command that trains runs and nothing else: no address, nothing that a shell or Hydra would replace."""
 
-EARLIER = {"trained", "train_seconds", "peak_memory_mb", "machine", "workers"}
+EARLIER = {"trained", "train_seconds", "peak_memory_mb", "machine", "workers", "seconds"}
 """What records of earlier releases have besides."""
 
 RUNNING, ENDED, STOPPED = "running", "ended", "stopped"
@@ -53,7 +51,6 @@ RUNNING, ENDED, STOPPED = "running", "ended", "stopped"
 Key = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Command = Annotated[Text, AfterValidator(lambda command: command if HARMLESS.fullmatch(command) else "")]
 Note = Annotated[str, AfterValidator(lambda note: "\n".join(map(printable, note.split("\n"))))]
-Amount = Annotated[int | float, Ge(0), Lt(math.inf)]
 
 
 @dataclass
@@ -83,7 +80,6 @@ class Sweep:
     lost: list[Lost] = field(default_factory=list)
     parent_run_id: Text | None = None
     """MLflow's run that stands for the whole sweep."""
-    seconds: Amount = 0.0
     id: Annotated[str, Field(pattern="^[0-9A-Za-z]{0,64}$")] = ""
     """Digest of the question and the keys asked for: the same command means the same sweep."""
     status: Text = ENDED
