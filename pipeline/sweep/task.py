@@ -58,12 +58,15 @@ class TrainTask:
         `overrides` are the words that made each configuration; a `pool` trains the runs elsewhere, in shards. Raises
         ConfigurationError with every problem of every configuration before anything of them is written.
         """
+        from pipeline.storage import identity
         from pipeline.sweep import session
         from pipeline.sweep.plan import make_plan
 
         if self.called:
             raise UserError("hydra.sweeper: all runs of a sweep come together; expected hydra/sweeper=basic, one batch")
         self.called = True
+        # In a notebook there may have been another command, and a commit, before this one.
+        identity.environment.cache_clear()
         settings = configs[0]
         plan = make_plan(configs, overrides, pool)
         if settings["plan"]:
