@@ -11,7 +11,7 @@ import json
 import os
 import re
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -196,11 +196,6 @@ class RunStore:
             for ids in (noted if isinstance(noted, list) else [noted])
             if isinstance(ids, dict)
         ]
-
-    def unpublished(self, keys: Iterable[str], store: str) -> list[str]:
-        """Those of the runs `keys` that the tracking store `store` has not got, or has with another status."""
-        noted = [(key, self.published(key, store), self.status(key)) for key in keys if key in self]
-        return [key for key, ids, status in noted if not ids or ids.get("status", status) != status]
 
     def note_published(self, key: str, ids: dict[str, str]) -> None:
         """Keep the ids that the store `ids["store"]` gave the run, in place of its earlier ones.

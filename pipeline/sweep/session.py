@@ -7,7 +7,6 @@ import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from pipeline.cli import terminal
@@ -18,7 +17,7 @@ from pipeline.storage import identity
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import ENDED, RUNNING, STOPPED, Ledger, Sweep, lost_tags, related, title, write_results
-from pipeline.sweep import disk_space, messages
+from pipeline.sweep import messages
 from pipeline.sweep.executors.processes import for_cores, for_gpus
 from pipeline.sweep.executors.shards import Shards
 from pipeline.sweep.executors.this_process import Prune, ThisProcess
@@ -36,8 +35,7 @@ from pipeline.training.outcome import Epoch
 def train(asked: Plan, settings: Mapping[str, Any], pool: Pool | None = None) -> Generator[tuple[int, Outcome]]:
     """Train what is new of a plan; yields each position in it with its outcome, as runs end.
 
-    Raises UserError, before anything is trained, if there is no room; and TrackingUnavailable, when all else is done, if
-    MLflow did not take everything.
+    Raises TrackingUnavailable, when all else is done, if MLflow did not take everything.
     """
     yield from Session(asked, settings, pool).run()
 
@@ -62,7 +60,7 @@ class Session:
     def __init__(
         self, asked: Plan, settings: Mapping[str, Any], pool: Pool | None = None, batches: Batches | None = None
     ) -> None:
-        """Look up and announce the plan; raises UserError if there is no room for it."""
+        """Look up and announce the plan."""
         identity.environment()  # Cached from here on: somebody may commit or edit while runs train.
         self.settings, self.pool, self.batches = settings, pool, batches
         self.single = len(asked) == 1 and batches is None
@@ -110,10 +108,9 @@ class Session:
                     break
 
     def add(self, asked: Plan) -> None:
-        """Look up and announce runs that are to be trained next; raises UserError if there is no room for them."""
+        """Look up and announce runs that are to be trained next."""
         plan = look_up(asked, self.store, self.settings, self.single)
         self.new = to_train(plan)
-        disk_space.check(self.new, self._places())
         if self.batches is None:
             messages.announce(plan, self.single, self.settings["force"])
         self.positions: dict[str, list[int]] = {}
@@ -125,15 +122,6 @@ class Session:
         self.outcomes += [Outcome(run, run.stored) for run in plan]
         if self.new:
             self.ledger.write(self._record(RUNNING))
-
-    def _places(self) -> dict[str, Path]:
-        """Where this command writes, by the key of the configuration."""
-        places = {"paths.runs": self.store.root}
-        if results := self.settings["paths"]["results"]:
-            places["paths.results"] = from_project(results)
-        if database := self.tracker.address.database:
-            places["tracking"] = database.parent
-        return places
 
     def begin(self) -> None:
         """Start the sweep in MLflow. It continues smaller sweeps that it contains; its runs stand under a larger one."""
