@@ -24,8 +24,6 @@ PATHS = re.compile(rf"{NAME.pattern}(\.{NAME.pattern})*")
 """Classes and functions, by their names or import paths."""
 COMMIT = re.compile("[0-9a-f]{7,64}")
 """Handed to git, which would take another word for an option."""
-BEFORE_EXACT = {"record", "sha256", "probabilities"}
-"""What a file has from before numbers were noted in hexadecimal."""
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Metric = Annotated[str, Field(pattern="^[a-z0-9_]+(/[a-z0-9_]+)*$")]
@@ -42,7 +40,7 @@ class DamagedRun(UnreadableRun):
 
 
 class OtherRelease(UnreadableRun):
-    """A run, or the record of a sweep, that another release of this project wrote. It may be whole.
+    """A run that another release of this project wrote. It may be whole.
 
     `unknown` is what of its record this release does not know, or misses.
     """
@@ -114,8 +112,8 @@ def result_of(stored: Mapping[str, Any], key: str) -> RunResult:
     plain = stored["record"]
     if digest(plain) != stored["sha256"] or plain["key"] != key:
         raise ValueError("its record does not match its digest")
-    if stored.keys() <= BEFORE_EXACT:
-        raise OtherRelease("no exact")
+    if "exact" not in stored:
+        raise OtherRelease("no exact")  # from before numbers were noted in hexadecimal
     if digest({"job": plain["job"], **plain["identity"]}) != key:
         raise ValueError("its key is not that of its configuration, data, code and numerics")
     try:

@@ -44,9 +44,6 @@ HARMLESS = re.compile(
 )
 """A command that trains runs and nothing else: no address, nothing that a shell or Hydra would replace."""
 
-EARLIER = {"trained", "train_seconds", "peak_memory_mb", "machine", "workers"}
-"""What records of earlier releases have besides."""
-
 RUNNING, ENDED, STOPPED = "running", "ended", "stopped"
 
 
@@ -60,7 +57,7 @@ Amount = Annotated[int | float, Ge(0), Lt(math.inf)]
 class Lost:
     """A run that was asked for and did not finish."""
 
-    __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
+    __pydantic_config__ = ConfigDict(strict=True, extra="ignore")  # another release may have more to say
 
     name: Text
     status: Text
@@ -73,7 +70,7 @@ class Lost:
 
 @dataclass
 class Sweep:
-    __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
+    __pydantic_config__ = ConfigDict(strict=True, extra="ignore")  # another release may have more to say
 
     name: Text
     keys: list[Key]
@@ -108,22 +105,13 @@ class Sweep:
 
     @classmethod
     def read_from(cls, path: Path) -> Sweep:
-        """The record in a file, every value checked and every text printable. Raises UserError, or OtherRelease."""
+        """The record in a file, every value checked and every text printable. Raises UserError."""
         try:
-            plain = json.loads(read_bytes(path, LARGEST))
-            if isinstance(plain, dict):
-                plain = {name: value for name, value in plain.items() if name not in EARLIER}
-            return _schema().validate_json(json.dumps(plain))
-        except (OSError, ValueError, RecursionError) as error:
+            return _schema().validate_json(read_bytes(path, LARGEST))
+        except (OSError, ValueError) as error:
             problems = error.errors(include_url=False) if isinstance(error, ValidationError) else []
-            if unknown := [str(each["loc"][-1]) for each in problems if each["type"] == UNKNOWN]:
-                raise OtherRelease(printable(f"unknown {', '.join(unknown)}")[:100], path) from error
             why = "; ".join(f"{'.'.join(map(str, each['loc']))} {each['msg']}" for each in problems[:3]) or str(error)
             raise UserError(f"{path}: not the record of a sweep ({printable(why)}); train again to write it") from error
-
-
-UNKNOWN = "unexpected_keyword_argument"
-"""What pydantic calls a field that is not declared."""
 
 
 @cache
