@@ -150,13 +150,6 @@ class Ledger:
         with locked(self.store):
             sweep.write(self.folder, self.path(sweep.id).name)
 
-    def get(self, sweep_id: str) -> Sweep | None:
-        """The record of the sweep of this very id; None where there is none that can be read."""
-        try:
-            return Sweep.read_from(self.path(sweep_id))
-        except UserError:
-            return None
-
     def remove(self, sweep_id: str) -> None:
         self.path(sweep_id).unlink(missing_ok=True)
 
