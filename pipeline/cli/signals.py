@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -79,23 +79,6 @@ def _stop_at_once(number: int, _frame: object) -> None:
     line = b"\r\x1b[2K" if os.isatty(2) else b""  # in place of a bar
     os.write(2, line + b"stopped at once\n")
     os._exit(128 + number)
-
-
-SHELLS = {"sh", "dash", "bash", "zsh", "fish", "ksh", "ash"}
-
-
-def end_with_dvc(environment: Mapping[str, str] = os.environ) -> None:
-    """Where DVC runs this stage: end with it.
-
-    A killed `dvc repro` would leave the stage running, and the next one would start a second writer beside it. DVC starts a
-    stage through a shell, which may or may not replace itself by the stage.
-    """
-    if "DVC_STAGE" in environment:
-        import psutil  # type: ignore[import-untyped]
-
-        above = psutil.Process().parents()[:2]
-        stage = above if above[0].name() in SHELLS else above[:1]
-        end_with(stage, "the dvc that ran this stage is gone, so it ends too; dvc repro goes on from here")
 
 
 def end_with(processes: Sequence[Any], why: str) -> None:
