@@ -6,10 +6,8 @@ import os
 import signal
 import sys
 import threading
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class Stopped(KeyboardInterrupt):
@@ -79,19 +77,3 @@ def _stop_at_once(number: int, _frame: object) -> None:
     line = b"\r\x1b[2K" if os.isatty(2) else b""  # in place of a bar
     os.write(2, line + b"stopped at once\n")
     os._exit(128 + number)
-
-
-def end_with(processes: Sequence[Any], why: str) -> None:
-    """End, as by SIGTERM, within 5 s of the end of one of `processes` (psutil's), and say `why`."""
-    import psutil
-
-    def watch() -> None:
-        with suppress(psutil.Error):
-            while all(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes):
-                time.sleep(0.5)
-        print(f"error: {why}", file=sys.stderr)
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(3)  # what it has to end by itself
-        os._exit(128 + signal.SIGTERM)
-
-    threading.Thread(target=watch, name="end-with", daemon=True).start()

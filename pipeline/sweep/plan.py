@@ -58,7 +58,7 @@ class PlannedRun:
     def name(self) -> str:
         return self.called or self.job.name
 
-    def of(self, job: RunConfig, words: Sequence[str]) -> PlannedRun:
+    def of(self, job: RunConfig, words: Sequence[str] = ()) -> PlannedRun:
         """The run of another job, with `words` after those of this one, on the same data and device."""
         return replace(self, job=job, key=identity.key_of(job, self.identity), overrides=[*self.overrides, *words])
 

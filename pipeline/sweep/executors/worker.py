@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-
-import psutil  # type: ignore[import-untyped]
 
 from pipeline.cli import console, signals
 from pipeline.cli.errors import UserError, shown_line
@@ -91,9 +92,19 @@ def _runs(shard: Shard, jobs: Mapping[str, RunConfig]) -> list[PlannedRun]:
 def main(argv: Sequence[str]) -> int:
     if len(argv) != 1 or not Path(argv[0]).is_file():
         raise UserError(f"{' '.join(argv) or 'no word'}: expected one FILE, a share of a sweep")
-    signals.end_with([psutil.Process(os.getppid())], "the command that started this process is gone, so it ends too")
+    threading.Thread(target=end_with_parent, args=[os.getppid()], name="end-with-parent", daemon=True).start()
     work(argv[0])
     return 0
+
+
+def end_with_parent(parent: int) -> None:
+    """End, as by SIGTERM, when the process that started this one is gone."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    print("error: the command that started this process is gone, so it ends too", file=sys.stderr)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(3)  # what it has to end by itself
+    os._exit(128 + signal.SIGTERM)
 
 
 if __name__ == "__main__":
