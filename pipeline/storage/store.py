@@ -121,10 +121,7 @@ class RunStore:
 
     def _record(self, key: str) -> tuple[RunResult, dict[str, Any]]:
         stored = json.loads(read_bytes(self.folder(key) / RECORD, LARGEST_RECORD))
-        try:
-            return result_of(stored, key), stored
-        except OtherRelease as error:
-            raise OtherRelease(error.unknown, self.folder(key)) from error
+        return result_of(stored, key), stored
 
     def read(self, key: str) -> RunResult:
         """The run `key`, checked against its digests. Raises DamagedRun, or KeyError where there is none."""
@@ -164,11 +161,11 @@ class RunStore:
 
     @contextmanager
     def _found_damaged(self, key: str) -> Iterator[None]:
-        """Turn what reading a damaged file raises into DamagedRun."""
+        """Turn what reading a damaged file raises into DamagedRun; say of another release's run where it is."""
         try:
             yield
-        except UserError:
-            raise
+        except OtherRelease as error:
+            raise OtherRelease(error.unknown, self.folder(key)) from error
         except Exception as error:  # numpy and zipfile raise whatever a header leads them to
             raise DamagedRun(f"{self.folder(key)}: damaged ({type(error).__name__}: {error}); {AGAIN}") from error
 

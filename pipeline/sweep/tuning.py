@@ -103,7 +103,7 @@ class Base:
         return self.planned.of(replace(self.planned.job, optimizer=optimizer, seed=seed), words)
 
 
-class Search:
+class Tuner:
     """The runs of one tuning: what is tried of each optimizer, and how it did."""
 
     def __init__(self, budget: Budget, words: Sequence[str]) -> None:

@@ -23,12 +23,12 @@ pytestmark = pytest.mark.usefixtures("hydra_as_before")
 
 
 @pytest.fixture
-def search(processed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuning.Search:
+def tuner(processed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuning.Tuner:
     """Of one optimizer, with an MLflow store of its own that is not there yet."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     own = ["dataset=digits", "model.width=8", "training.epochs=1", "device=cpu", "device.xla=false"]
     places = [f"paths.data={processed}", f"paths.runs={tmp_path}/runs", "tracking=sqlite"]
-    return tuning.Search(tuning.Budget.of(BUDGET), [*own, *places])
+    return tuning.Tuner(tuning.Budget.of(BUDGET), [*own, *places])
 
 
 @pytest.fixture
@@ -46,16 +46,16 @@ def trains(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return replace_session
 
 
-def test_a_run_of_a_tuning_is_that_of_the_command_that_it_names(search: tuning.Search) -> None:
-    run = search.bases["adam"].run(1.0, 3)
+def test_a_run_of_a_tuning_is_that_of_the_command_that_it_names(tuner: tuning.Tuner) -> None:
+    run = tuner.bases["adam"].run(1.0, 3)
     assert run.overrides[-2:] == ["optimizer.learning_rate=0.01", "seed=3"]
     assert to_job(composed([run.overrides])[0]) == run.job
 
 
-def test_a_server_that_is_down_stops_no_tuning(search: tuning.Search, trains: Callable[..., None]) -> None:
+def test_a_server_that_is_down_stops_no_tuning(tuner: tuning.Tuner, trains: Callable[..., None]) -> None:
     def end(run: PlannedRun) -> RunResult:
         return result(job=run.job, identity=run.identity, figures={"best/val_accuracy": 0.5})
 
     trains(end, TrackingUnavailable("away"))
-    assert [len(found.tried) for found in search.run()] == [4]
-    assert str(search.unsent) == "away"
+    assert [len(found.tried) for found in tuner.run()] == [4]
+    assert str(tuner.unsent) == "away"
