@@ -90,8 +90,6 @@ def _runs(shard: Shard, jobs: Mapping[str, RunConfig]) -> list[PlannedRun]:
 
 
 def main(argv: Sequence[str]) -> int:
-    if len(argv) != 1 or not Path(argv[0]).is_file():
-        raise UserError(f"{' '.join(argv) or 'no word'}: expected one FILE, a share of a sweep")
     threading.Thread(target=end_with_parent, args=[os.getppid()], name="end-with-parent", daemon=True).start()
     work(argv[0])
     return 0
