@@ -22,8 +22,6 @@ NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 """Names of data sets, optimizers and hyper-parameters: they become words of commands and parts of paths."""
 PATHS = re.compile(rf"{NAME.pattern}(\.{NAME.pattern})*")
 """Classes and functions, by their names or import paths."""
-COMMIT = re.compile("[0-9a-f]{7,64}")
-"""Handed to git, which would take another word for an option."""
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Metric = Annotated[str, Field(pattern="^[a-z0-9_]+(/[a-z0-9_]+)*$")]
@@ -82,8 +80,6 @@ class Values(BaseModel, strict=True, from_attributes=True):
         numbers = [*self.figures.values(), *(value for curve in self.history.values() for value in curve)]
         if finished and not all(map(math.isfinite, numbers)):
             raise ValueError("a run that finished has a number that is not finite")
-        if not COMMIT.fullmatch(self.environment.get("git_commit", "0" * 40)):
-            raise ValueError("its git commit is none")
         if self.started:
             datetime.fromisoformat(self.started)
         return self
