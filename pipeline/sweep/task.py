@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Generator
 from contextlib import closing, suppress
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,17 +41,14 @@ class TrainTask:
                 chosen = hydra.runtime.choices["hydra/launcher"]
                 expected = ", ".join(commandline.LAUNCHERS)
                 raise UserError(f"hydra/launcher={chosen}: its jobs are no sweep; expected one of {expected}")
-            for _, outcome in self.batch([compose.plain(config)], [words]):
-                outcome()
+            self.batch([compose.plain(config)], [words])
         except UserError as error:
             self.refused = error
         if not self.trained:
             remove_leftovers(Path(hydra.runtime.output_dir), Path(hydra.sweep.dir))
 
-    def batch(
-        self, configs: list[dict[str, Any]], overrides: list[list[str]], pool: Pool | None = None
-    ) -> Generator[tuple[int, Callable[[], None]]]:
-        """Train runs together; yields `(position, outcome)` as they end. With `plan=true`, nothing.
+    def batch(self, configs: list[dict[str, Any]], overrides: list[list[str]], pool: Pool | None = None) -> None:
+        """Train runs together, or with `plan=true` say what that would be.
 
         `overrides` are the words that made each configuration; a `pool` trains the runs elsewhere, in shards. Raises
         ConfigurationError with every problem of every configuration before anything of them is written.
@@ -75,14 +70,14 @@ class TrainTask:
             show_plan(plan, settings, pool)
             return
         with closing(session.train(plan, settings, pool)) as ended:
-            for position, outcome in ended:
+            for _, outcome in ended:
                 self.trained = True
-                yield position, partial(self._log, outcome)
+                self._log(outcome)
         compare = f"python -m pipeline.compare {shlex.quote(settings['paths']['results'] or settings['paths']['runs'])}"
         terminal.suggest(compare if len(plan) > 1 else "make ui")
 
     def _log(self, outcome: Outcome) -> None:
-        """Log the run, within its job."""
+        """Log the run, and keep the first failure."""
         from pipeline.sweep.messages import log_run
 
         try:
