@@ -73,4 +73,4 @@ def _task_config(launcher: BatchedLauncher, number: int, overrides: Sequence[str
     if job.hydra.job.chdir:
         raise HydraException("hydra.job.chdir=true: jobs that run together share one working directory; expected false")
     with _hydra_config(job):
-        return plain(OmegaConf.masked_copy(job, [str(key) for key in job if key != "hydra"]))
+        return plain(job)

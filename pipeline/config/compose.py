@@ -63,17 +63,20 @@ def described(words: Sequence[str]) -> str:
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """The configuration as plain values, interpolations resolved. Raises ConfigurationError where one cannot be."""
+    """The configuration without Hydra's part as plain values, interpolations resolved. Raises ConfigurationError where one cannot be."""
     try:
-        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        values = {str(key): _resolved(config[key]) for key in config if key != "hydra"}
     except (OmegaConfBaseException, RecursionError) as error:
         key = getattr(error, "full_key", None) or "configuration"
         reason = str(error).splitlines()[0].removeprefix("UserError raised while resolving interpolation: ")
         raise ConfigurationError([f"{key}: {reason}"]) from error
-    assert isinstance(values, dict)
     # What `pipeline.fetch` and `pipeline.preprocess` read is no part of a run.
     values.get("dataset", {}).pop("source", None)
-    return values  # type: ignore[return-value]
+    return values
+
+
+def _resolved(node: Any) -> Any:
+    return OmegaConf.to_container(node, resolve=True, throw_on_missing=True) if OmegaConf.is_config(node) else node
 
 
 def composed(words: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
