@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from pipeline.cli import terminal
 from pipeline.cli.console import PROJECT
 from pipeline.cli.errors import RunFailed, UserError
-from pipeline.config import commandline, compose
+from pipeline.config import compose
 
 if TYPE_CHECKING:
     from pipeline.sweep.outcome import Outcome
@@ -37,10 +36,6 @@ class TrainTask:
         assert isinstance(words, list)
         # Hydra would print a line of its own about what is raised here.
         try:
-            if hydra.mode == RunMode.MULTIRUN:
-                chosen = hydra.runtime.choices["hydra/launcher"]
-                expected = ", ".join(commandline.LAUNCHERS)
-                raise UserError(f"hydra/launcher={chosen}: its jobs are no sweep; expected one of {expected}")
             self.batch([compose.plain(config)], [words])
         except UserError as error:
             self.refused = error
@@ -57,8 +52,6 @@ class TrainTask:
         from pipeline.sweep import session
         from pipeline.sweep.plan import make_plan
 
-        if self.called:
-            raise UserError("hydra.sweeper: all runs of a sweep come together; expected hydra/sweeper=basic, one batch")
         self.called = True
         # In a notebook there may have been another command, and a commit, before this one.
         identity.environment.cache_clear()
