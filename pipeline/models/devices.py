@@ -197,8 +197,8 @@ def _missing_flags(device: Device) -> list[str]:
     if device.kind == "gpu":
         flags = ["--xla_gpu_deterministic_ops=true"]
     elif device.backend == "jax":
-        # On JAX the number of threads changes bits: one, whatever the machine has.
-        flags = ["--xla_cpu_multi_thread_eigen=false", "intra_op_parallelism_threads=1"]
+        # Products that Eigen divides among threads would have other bits on other machines. What XLA divides itself has not.
+        flags = ["--xla_cpu_multi_thread_eigen=false"]
     elif device.trainer == "engine":
         # XLA would hand steps of a program that could run at once to a pool of threads that all programs of the process
         # share, where whole epochs then wait for one another: two workers would keep one core busy.

@@ -78,6 +78,11 @@ def set_initial(network: Any, model: Model | CustomModel, seed: int) -> None:
         state.assign(words.astype(state.dtype))
 
 
+def mixes(model: Model | CustomModel) -> bool:
+    """Whether what a sample gets in training may depend on the others of its batch, as in batch normalisation."""
+    return not isinstance(model, Model) or model.batch_normalization
+
+
 def _draw_each(network: Any, model: CustomModel, seed: int) -> None:
     """Each weight by the initializer that its layer names; what is drawn is numbered from the input to the output."""
     number = 0

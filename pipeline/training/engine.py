@@ -30,105 +30,103 @@ from pipeline.training.shapes import (
     CHUNK,
     cost,
     curve,
+    fills_up,
     learning_rates,
     plain_loss,
     shape_of,
     steps_of,
     training_loss,
 )
-from pipeline.training.splits import Part, Split
+from pipeline.training.splits import Split
 
 
 class Samples:
-    """The data on the device, once for all programs: float32 pixels and one-hot labels of all three parts."""
+    """The data on the device, once for all programs: float32 pixels and one-hot labels of all three parts, one after the other."""
 
     def __init__(self, split: Split, classes: int) -> None:
         import tensorflow as tf
 
-        eye = np.eye(classes, dtype=np.float32)
-
-        def held(part: Part) -> tuple[Any, Any]:
-            # Variables, not constants: a program that captures data as a constant compiles for half a minute.
-            return tf.Variable(part.images, trainable=False), tf.Variable(eye[part.labels], trainable=False)
-
+        has_held_out = split.held_out_name == "val"
+        parts = [split.train, *([split.held_out] if has_held_out else []), split.test]
         self.shape = split.shape
-        self.train = held(split.train)
-        self.test = held(split.test)
-        self.has_held_out = split.held_out_name == "val"
-        self.held_out = held(split.held_out) if self.has_held_out else self.test
+        self.labels = np.concatenate([part.labels for part in parts])
+        # Variables, not constants: a program that captures data as a constant compiles for half a minute.
+        self.x = tf.Variable(np.concatenate([part.images for part in parts]), trainable=False)
+        self.y = tf.Variable(np.eye(classes, dtype=np.float32)[self.labels], trainable=False)
+        ends = np.cumsum([len(part) for part in parts])
+        self.train, *held_out, self.test = (
+            np.arange(end - len(part), end) for part, end in zip(parts, ends, strict=True)
+        )
+        """Indices of each part."""
+        self.held_out = held_out[0] if held_out else self.test
         for part in (split.train, split.test):
             let_go(part.source)
 
 
 class Network:
-    """A Keras network and the compiled measurements of it: shared by all optimizers that train it."""
+    """A Keras network and the compiled evaluation of it: shared by all optimizers that train it."""
 
     def __init__(self, shape: RunConfig, samples: Samples, classes: int, device: Device) -> None:
         import tensorflow as tf
 
-        self.samples = samples
+        self.samples, self.classes = samples, classes
         self.model = networks.build(shape.model, samples.shape, classes, device.dtype, device.xla)
         self.loss = plain_loss(shape.training)
         self.dtype = tf.as_dtype(device.dtype if device.dtype == "float64" else "float32")
-        self._part = curve(shape, int(samples.train[0].shape[0]))
-        self._for_metrics = bool(shape.training.metrics) and samples.has_held_out
-        self.curve, self.measure = (
-            tf.function(measure, jit_compile=device.xla, autograph=False).get_concrete_function()
-            for measure in (self._curve, self._measure)
+        part = curve(shape, len(samples.train))
+        self._curve = samples.train if part is None else samples.train[part]
+        self._for_metrics = bool(shape.training.metrics) and samples.held_out is not samples.test
+        self._chunks = -(-len(samples.labels) // CHUNK)
+        evaluate = tf.function(self._evaluate, jit_compile=device.xla, autograph=False)
+        self._compiled = evaluate.get_concrete_function(
+            tf.TensorSpec((self._chunks, CHUNK), tf.int32), tf.TensorSpec((), tf.int32)
         )
 
-    def right(self, y: Any, outputs: Any) -> Any:
-        """How many of the samples get their own class."""
-        import tensorflow as tf
-
-        return tf.reduce_sum(tf.cast(tf.argmax(outputs, 1) == tf.argmax(y, 1), self.dtype))
-
-    def _curve(self) -> Any:
+    def curve(self) -> list[float]:
         """(loss, accuracy) on the training samples of the curve and on all held-out samples: four numbers."""
-        import tensorflow as tf
+        return self._scores(self._curve, self.samples.held_out)[0]
 
-        return tf.concat([self._score(self.samples.train, self._part)[0], self._score(self.samples.held_out)[0]], 0)
-
-    def _measure(self) -> tuple[Any, ...]:
+    def measure(self) -> tuple[list[float], list[np.ndarray]]:
         """(loss, accuracy) on all training and test samples: four numbers; and the test probabilities.
 
         Also the held-out probabilities, where there are metrics of them.
         """
-        import tensorflow as tf
+        watched = [self.samples.held_out] if self._for_metrics else []
+        scores, probabilities = self._scores(self.samples.train, self.samples.test, *watched)
+        return scores[:4], probabilities[1:]
 
-        (train, _), (test, probabilities) = self._score(self.samples.train), self._score(self.samples.test, keep=True)
-        watched = [self._score(self.samples.held_out, keep=True)[1]] if self._for_metrics else []
-        return tf.concat([train, test], 0), probabilities, *watched
+    def _scores(self, *parts: np.ndarray) -> tuple[list[float], list[np.ndarray]]:
+        """Mean loss and accuracy on the samples of each part, one after the other; and their probabilities, (n, classes)."""
+        chosen = np.concatenate(parts)
+        indices = np.zeros((self._chunks, CHUNK), np.int32)
+        indices.ravel()[: len(chosen)] = chosen
+        found = self._compiled(indices, np.int32(-(-len(chosen) // CHUNK)))
+        losses, probabilities = (array.numpy()[: len(chosen)] for array in found)
+        right = probabilities.argmax(axis=1) == self.samples.labels[chosen]
+        ends = np.cumsum([len(part) for part in parts])[:-1]
+        means = zip(*(np.split(array, ends) for array in (losses, right)), strict=True)
+        scores = [float(each.mean(dtype=np.float64)) for pair in means for each in pair]
+        return scores, np.split(probabilities, ends)
 
-    def _score(self, data: tuple[Any, Any], part: np.ndarray | None = None, keep: bool = False) -> tuple[Any, Any]:
-        """[mean loss, accuracy] on all samples, or on the `part` of these indices; weights fixed, inference mode.
+    def _evaluate(self, indices: Any, chunks: Any) -> tuple[Any, Any]:
+        """Loss and probabilities of the samples in so many rows of `indices`; weights fixed, inference mode.
 
-        With the probabilities if they are to be kept, else with None.
+        One program for all parts of the data, since each further one takes half a second to compile.
         """
         import tensorflow as tf
 
-        count = int(data[0].shape[0]) if part is None else len(part)
-        full, rest = divmod(count, CHUNK)
-
-        def on(chosen: Any, size: int) -> tuple[Any, ...]:
+        def on(chunk: Any, losses: Any, outputs: Any) -> tuple[Any, ...]:
             # Gathered, not sliced: for a slice XLA lays the whole array out anew before the loop (28 ms of 40).
-            chosen = chosen if part is None else tf.gather(part, chosen)
-            x, y = (tf.cast(tf.gather(array, chosen), self.dtype) for array in data)
-            outputs = self.model(x, training=False)
-            loss = tf.cast(tf.reduce_mean(self.loss(y, outputs)), self.dtype) * size
-            return (tf.stack([loss, self.right(y, outputs)]), *((tf.cast(outputs, self.dtype),) if keep else ()))
+            x, y = (tf.cast(tf.gather(array, indices[chunk]), self.dtype) for array in (self.samples.x, self.samples.y))
+            found = self.model(x, training=False)
+            loss = tf.cast(self.loss(y, found), self.dtype)
+            return chunk + 1, losses.write(chunk, loss), outputs.write(chunk, tf.cast(found, self.dtype))
 
-        total, outputs = tf.zeros(2, self.dtype), []
-        if full:
-            signature = (self.dtype,) * (2 if keep else 1)
-            sums, *kept = tf.map_fn(
-                lambda chunk: on(chunk * CHUNK + tf.range(CHUNK), CHUNK), tf.range(full), fn_output_signature=signature
-            )
-            total, outputs = tf.reduce_sum(sums, 0), [tf.reshape(array, (full * CHUNK, -1)) for array in kept]
-        if rest:
-            sums, *kept = on(full * CHUNK + tf.range(rest), rest)
-            total, outputs = total + sums, [*outputs, *kept]
-        return total / count, tf.concat(outputs, 0) if keep else None
+        arrays = [
+            tf.TensorArray(self.dtype, self._chunks, element_shape=(CHUNK, *rest)) for rest in ((), (self.classes,))
+        ]
+        _, losses, outputs = tf.while_loop(lambda chunk, *_: chunk < chunks, on, [0, *arrays])
+        return tf.reshape(losses.stack(), [-1]), tf.reshape(outputs.stack(), (-1, self.classes))
 
 
 class Program:
@@ -150,8 +148,9 @@ class Program:
         import tensorflow as tf
 
         self.shape, self.samples = shape, samples
-        count = int(samples.train[0].shape[0])
-        self.steps = steps_of(shape, count)
+        self.count, self.batch = len(samples.train), shape.training.batch_size
+        self.steps = steps_of(shape, self.count)
+        self.fills_up = fills_up(shape, self.count)
         built = {} if built is None else built
         with Program._building:
             like = (shape.model, shape.training.loss, shape.training.curve_samples, shape.training.metrics)
@@ -167,12 +166,12 @@ class Program:
                 self.weight_decay = tf.Variable(1.0, dtype=self.model.trainable_variables[0].dtype, trainable=False)
                 self.optimizer.weight_decay = self.weight_decay
             epoch = tf.function(self._epoch, jit_compile=device.xla, autograph=False)
-            order = tf.TensorSpec((count,), tf.int32)
+            order = tf.TensorSpec((self.count,), tf.int32)
             rates = tf.TensorSpec((self.steps,), self.optimizer.learning_rate.dtype)
             self._compiled = epoch.get_concrete_function(order, rates, tf.TensorSpec((), tf.int32))
             Program.compiled += 1
         # Compiles here, where other workers can compile too, and not within the first run's seconds.
-        self.epoch(np.zeros(count), np.zeros(self.steps), full=0)
+        self.epoch(np.zeros(self.count), np.zeros(self.steps), steps=0)
         _trim()
 
     def reset(self, job: RunConfig) -> None:
@@ -196,48 +195,54 @@ class Program:
     def _variables(self) -> list[Any]:
         return [*self.model.variables, *self.optimizer.variables]
 
-    def epoch(self, order: np.ndarray, rates: np.ndarray, full: int | None = None) -> np.ndarray:
+    def epoch(self, order: np.ndarray, rates: np.ndarray, steps: int | None = None) -> np.ndarray:
         """Train one pass over the samples in this order, with a learning rate for each step: running (loss, accuracy).
 
-        `full` batches, all of an epoch unless it is given, and the smaller last one where there is one.
+        `steps` of an epoch, all unless it is given; the last one's batch is smaller where the batch size does not divide.
         """
         import tensorflow as tf
 
-        full = len(order) // self.shape.training.batch_size if full is None else full
+        steps = self.steps if steps is None else steps
         inputs = (tf.constant(order, tf.int32), tf.constant(rates, self.optimizer.learning_rate.dtype))
-        return np.asarray(self._compiled(*inputs, tf.constant(full)))
+        return np.asarray(self._compiled(*inputs, tf.constant(steps)))
 
-    def _epoch(self, order: Any, rates: Any, full: Any) -> Any:
+    def _epoch(self, order: Any, rates: Any, steps: Any) -> Any:
         import tensorflow as tf
 
-        images, labels = self.samples.train
-        batch = self.shape.training.batch_size
-        rest = int(images.shape[0]) % batch
+        rest = self.count % self.batch
+        alike = self.steps if self.fills_up or not rest else self.steps - 1
+        if self.fills_up:
+            order = tf.concat([order, order[: self.batch - rest]], 0)
 
         def step(number: Any, size: int) -> Any:
-            chosen = tf.slice(order, [number * batch], [size])
+            chosen = tf.slice(order, [number * self.batch], [size])
             self.optimizer.learning_rate.assign(tf.gather(rates, number))
-            loss, right = self._step(tf.gather(images, chosen), tf.gather(labels, chosen))
-            return tf.stack([loss * size, right])
+            x, y = (tf.cast(tf.gather(array, chosen), self.dtype) for array in (self.samples.x, self.samples.y))
+            counts = tf.cast(number * self.batch + tf.range(size) < self.count, self.dtype)
+            return self._step(x, y, counts if self.fills_up else tf.ones(size, self.dtype))
 
         _, total = tf.while_loop(
-            lambda number, total: number < full,
-            lambda number, total: (number + 1, total + step(number, batch)),
+            lambda number, total: number < tf.minimum(steps, alike),
+            lambda number, total: (number + 1, total + step(number, self.batch)),
             [0, tf.zeros(2, self.dtype)],
         )
-        if rest:
+        if alike < self.steps:
             total += step(self.steps - 1, rest)
-        return total / int(images.shape[0])
+        return total / self.count
 
-    def _step(self, x: Any, y: Any) -> tuple[Any, Any]:
+    def _step(self, x: Any, y: Any, counts: Any) -> Any:
+        """One update. Of this batch, (loss times its size, correct ones); `counts` is 1 for a sample that counts, else 0."""
         import tensorflow as tf
 
-        x, y = tf.cast(x, self.dtype), tf.cast(y, self.dtype)
+        size = tf.reduce_sum(counts)
         with tf.GradientTape() as tape:
             outputs = self.model(x, training=True)
-            loss = tf.add_n([tf.reduce_mean(self.loss(y, outputs)), *self.model.losses])
+            losses = self.loss(y, outputs)
+            mean = tf.reduce_sum(losses * tf.cast(counts, losses.dtype)) / tf.cast(size, losses.dtype)
+            loss = tf.add_n([mean, *self.model.losses])
         self.optimizer.apply(tape.gradient(loss, self.model.trainable_variables))
-        return tf.cast(loss, self.dtype), self.network.right(y, outputs)
+        right = tf.cast(tf.argmax(outputs, 1) == tf.argmax(y, 1), self.dtype)
+        return tf.stack([tf.cast(loss, self.dtype) * size, tf.reduce_sum(right * counts)])
 
 
 def train(
@@ -314,18 +319,14 @@ def _train_one(
         before = time.perf_counter()
         running = program.epoch(order, rates)
         run.train_seconds += time.perf_counter() - before
-        if event := run.add_epoch(running, program.network.curve().numpy() if run.point_is_next else None):
+        if event := run.add_epoch(running, program.network.curve() if run.point_is_next else None):
             put(event)
     if cut_short := run.cut_short():
         put(Done(run.index, cut_short))
         return
-    scores, probabilities, *watched = (array.numpy() for array in program.network.measure())
-    numbers = scores.tolist()
-    put(
-        Done(
-            run.index, run.measured(numbers[:2], numbers[2:], probabilities, networks.weights(program.model), *watched)
-        )
-    )
+    scores, probabilities = program.network.measure()
+    weights = networks.weights(program.model)
+    put(Done(run.index, run.measured(scores[:2], scores[2:], probabilities[0], weights, *probabilities[1:])))
 
 
 def _trim() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.config import run_config as j
 from pipeline.config.run_config import RunConfig
-from pipeline.models import own_code, randomness
+from pipeline.models import networks, own_code, randomness
 from pipeline.training import schedules
 
 CHUNK = 1000
@@ -66,6 +66,14 @@ def plain_loss(training: j.Training) -> Callable[[Any, Any], Any]:
 def steps_of(job: RunConfig, samples: int) -> int:
     """Batches in an epoch; the last one is smaller where the batch size does not divide the samples."""
     return -(-samples // job.training.batch_size)
+
+
+def fills_up(job: RunConfig, samples: int) -> bool:
+    """Whether the smaller last batch is filled up with samples that do not count: a step of its own compiles for longer.
+
+    Not where samples of a batch change what the others get, nor where there is no other batch.
+    """
+    return samples > job.training.batch_size and samples % job.training.batch_size > 0 and not networks.mixes(job.model)
 
 
 def learning_rates(job: RunConfig, epoch: int, steps: int) -> np.ndarray:

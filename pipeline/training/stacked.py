@@ -25,7 +25,16 @@ from pipeline.models import networks, optimizers, randomness
 from pipeline.models.devices import Device
 from pipeline.training.checkpoints import Checkpoints, NoCheckpoints, Saving
 from pipeline.training.outcome import Done, Event, Prune, Run, never
-from pipeline.training.shapes import CHUNK, curve, learning_rates, plain_loss, shape_of, steps_of, training_loss
+from pipeline.training.shapes import (
+    CHUNK,
+    curve,
+    fills_up,
+    learning_rates,
+    plain_loss,
+    shape_of,
+    steps_of,
+    training_loss,
+)
 from pipeline.training.splits import Part, Split
 
 Arrays = list[Any]
@@ -159,7 +168,9 @@ class Program:
 
         self.shape, self.samples, self.size = shape, samples, size
         self.dtype = _dtype(device)
-        self.steps = steps_of(shape, len(samples.train[0]))
+        self.count, self.batch = len(samples.train[0]), shape.training.batch_size
+        self.steps = steps_of(shape, self.count)
+        self.fills_up = fills_up(shape, self.count)
         built = {} if built is None else built
         # Keras names layers by a counter of the process, and its optimizer is changed while it is traced.
         with Program._tracing:
@@ -180,7 +191,7 @@ class Program:
                 _stack_of(size, self.network.non_trainable_variables),
                 _stack_of(size, self.optimizer.variables),
                 jax.ShapeDtypeStruct((size,), self.dtype),
-                jax.ShapeDtypeStruct((size, len(samples.train[0])), "int32"),
+                jax.ShapeDtypeStruct((size, self.count), "int32"),
                 jax.ShapeDtypeStruct((size, self.steps), self.optimizer.learning_rate.dtype),
                 samples.train,
             )
@@ -227,30 +238,40 @@ class Program:
         import jax.numpy as jnp
 
         images, labels = train
-        batch = self.shape.training.batch_size
-        full, rest = divmod(len(images), batch)
+        rest = self.count % self.batch
+        alike = self.steps if self.fills_up or not rest else self.steps - 1
 
         def step(carry: Any, inputs: Any) -> Any:
             (trainable, other, optimizer), total = carry
-            chosen, rate = inputs
+            chosen, rate, counts = inputs
             x, y = images[chosen].astype(self.dtype), labels[chosen].astype(self.dtype)
-            (value, (outputs, other)), gradients = jax.value_and_grad(self._loss, has_aux=True)(trainable, other, x, y)
+            loss = jax.value_and_grad(self._loss, has_aux=True)
+            (value, (outputs, other)), gradients = loss(trainable, other, x, y, counts)
             optimizer = [*optimizer[: self.rate], rate, *optimizer[self.rate + 1 :]]
             trainable, optimizer = self._apply(optimizer, gradients, trainable, decay)
-            numbers = jnp.stack([value.astype(self.dtype) * len(x), _right(y, outputs).astype(self.dtype)])
+            right = (outputs.argmax(1) == y.argmax(1)) * counts
+            numbers = jnp.stack([value.astype(self.dtype) * counts.sum(), right.sum()])
             return (trainable, other, optimizer), total + numbers
 
         carry = ((trainable, other, optimizer), jnp.zeros(2, self.dtype))
-        batches = order[: full * batch].reshape(full, batch), rates[:full]
-        carry, _none = jax.lax.scan(lambda carry, inputs: (step(carry, inputs), None), carry, batches)
-        if rest:
-            carry = step(carry, (order[full * batch :], rates[-1]))
+        # Filled up from its beginning; a sample that counts is 1, else 0.
+        in_batches = jnp.resize(order, (self.steps, self.batch)), rates, self._counts()
+        alike_ones = [array[:alike] for array in in_batches]
+        carry, _none = jax.lax.scan(lambda carry, inputs: (step(carry, inputs), None), carry, alike_ones)
+        if alike < self.steps:
+            last, rate, counts = (array[-1] for array in in_batches)
+            carry = step(carry, (last[:rest], rate, counts[:rest]))
         (trainable, other, optimizer), total = carry
-        return trainable, other, optimizer, total / len(images)
+        return trainable, other, optimizer, total / self.count
 
-    def _loss(self, trainable: Arrays, other: Arrays, x: Any, y: Any) -> tuple[Any, Any]:
+    def _counts(self) -> np.ndarray:
+        """(steps, batch): 1 for a sample that counts, 0 for one that fills up the last batch."""
+        return (np.arange(self.steps * self.batch) < self.count).astype(self.dtype).reshape(self.steps, self.batch)
+
+    def _loss(self, trainable: Arrays, other: Arrays, x: Any, y: Any, counts: Any) -> tuple[Any, Any]:
         outputs, other, penalties = self.network.stateless_call(trainable, other, x, training=True, return_losses=True)
-        return sum(penalties, self.loss(y, outputs).mean()), (outputs, other)
+        losses = self.loss(y, outputs)
+        return sum(penalties, (losses * counts.astype(losses.dtype)).sum() / counts.sum()), (outputs, other)
 
     def _apply(self, optimizer: Arrays, gradients: Arrays, trainable: Arrays, decay: Any) -> tuple[Arrays, Arrays]:
         """Keras's own step; the weight decay is an input of the program where the optimizer has one."""
