@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.cli import console, terminal
-from pipeline.cli.errors import UserError
 from pipeline.config.digests import array_digest
 from pipeline.config.run_config import digest
 from pipeline.data import arrays, raw, sources
@@ -37,7 +36,7 @@ def main(argv: Sequence[str]) -> None:
     started = time.perf_counter()
     values = console.words(argv, DEFAULTS, __doc__ or "")
     dataset = sources.find(values.pop("dataset"))
-    paths = {key: _path(key, value.replace("{dataset}", dataset.name)) for key, value in values.items()}
+    paths = {key: console.PROJECT / value.replace("{dataset}", dataset.name) for key, value in values.items()}
     folder = paths["processed"] / dataset.name
     terminal.show("decoding, scaling, drawing")
     written = preprocess(dataset, paths["raw"] / dataset.name, folder, paths["card"], paths["samples"])
@@ -83,12 +82,6 @@ def scaled(decoded: Decoded) -> dict[str, np.ndarray]:
 
 def _shape(written: Arrays) -> str:
     return f"{' x '.join(map(str, written.image_shape))} {'pixels' if written.what == 'images' else 'features'}"
-
-
-def _path(key: str, value: str) -> Path:
-    if not value:
-        raise UserError(f"{key}=: expected a path")
-    return console.PROJECT / value
 
 
 if __name__ == "__main__":

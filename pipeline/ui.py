@@ -29,7 +29,6 @@ def main(argv: Sequence[str]) -> int:
             print(f"MLflow shows the runs of {tracker.address.shown} at {address} (Ctrl-C ends it)", flush=True)
             note_address(tracker, address)
             with tracker.connection.exclusive("list the experiments") as client:
-                views.complete(client)
                 pages = views.pages(client)
             for name, page in pages.items():
                 print(f"  {name}: {address}/#{page}", flush=True)

@@ -6,8 +6,10 @@ lets through values that cannot train. Everything that is wrong is said at once,
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Collection, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -57,6 +59,14 @@ def options_and_words(argv: Sequence[str]) -> tuple[list[str], list[str]]:
         (options if word.startswith("-") or before in VALUED else found).append(word)
         before = word
     return options, found
+
+
+def searched(options: Sequence[str]) -> list[str]:
+    """The folder of `--config-dir` among Hydra's options, as the word that makes Hydra look there."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config-dir", "-cd")
+    folder = parser.parse_known_args(options)[0].config_dir
+    return [f"hydra.searchpath=['file://{Path(folder).absolute()}']"] if folder else []
 
 
 def own_and_shared(
