@@ -1,7 +1,7 @@
 """Turn the fetched files into arrays that train: python -m pipeline.preprocess dataset=mnist
 
 Writes samples as float32 (pixels in [0, 1], the numbers of a table as they are) and labels as uint8, memory-mappable .npy
-files; a data card (counts, range, mean, names of classes and columns, digests; a DVC metric) and a picture of samples.
+files; a data card (counts, range, mean, names of classes and columns, digests) and a picture of samples.
 """
 
 from __future__ import annotations

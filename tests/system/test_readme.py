@@ -90,7 +90,7 @@ def contrasts(experiment: str, factor: str, figure: str) -> pd.Series:
             "model.width",
             "excess_loss",
             "smaller",
-            "the narrower network the most, in {} of {} comparisons",
+            "the narrower network rises the most, in {} of {} comparisons",
         ),
         (SWEEP, "model.width", "test_accuracy", "larger", "more accurate in {} of {} comparisons"),
     ],
@@ -106,7 +106,7 @@ def test_who_has_been_trained_too_long_is_counted() -> None:
     table = pd.read_csv(SNAPSHOT / "comparison.csv")
     over = table["excess_loss_mean"].gt(0.005)
     fitted = over[table["experiment"].eq(OVERFITTING)]
-    assert f"{fitted.sum()} of {len(fitted)} networks have lost more than 0.005 nats" in " ".join(README.split())
+    assert f"{fitted.sum()} of {len(fitted)} networks end more than 0.005 nats" in " ".join(README.split())
     assert not over[table["experiment"].eq(SWEEP)].any()
     assert f"What {table['n'].sum()} runs show" in README
 
