@@ -16,14 +16,12 @@ from pipeline.cli.formatting import duration
 from pipeline.config import rules
 from pipeline.config.compose import ConfigurationError, composed
 from pipeline.config.rules import Rule
-from pipeline.config.run_config import Optimizer
 from pipeline.storage.store import RunStore
 from pipeline.sweep.estimate import seconds_of
 from pipeline.sweep.plan import Plan, PlannedRun, look_up, make_plan, store_root, to_train
 from pipeline.sweep.progress import Progress
 from pipeline.sweep.session import train
-from pipeline.tracking import NONE, TrackingUnavailable
-from pipeline.tracking.address import resolve
+from pipeline.tracking import TrackingUnavailable
 from pipeline.training.result import FAILED, RunResult
 
 if TYPE_CHECKING:
@@ -101,13 +99,12 @@ class Base:
     def run(self, decade: float, seed: int) -> PlannedRun:
         rate, old = self.rate(decade), self.planned.job.optimizer
         values = dict(old.hyperparameters) | {"learning_rate": rate}
-        optimizer = Optimizer(old.name, tuple(sorted(values.items())))
-        words = [*self.planned.overrides, *([f"optimizer.learning_rate={rate:g}"] if decade else []), f"seed={seed}"]
-        run = self.planned.of(replace(self.planned.job, optimizer=optimizer, seed=seed))
-        return replace(run, overrides=words)
+        optimizer = replace(old, hyperparameters=tuple(sorted(values.items())))
+        words = [*([f"optimizer.learning_rate={rate:g}"] if decade else []), f"seed={seed}"]
+        return self.planned.of(replace(self.planned.job, optimizer=optimizer, seed=seed), words)
 
 
-class Search:
+class Tuner:
     """The runs of one tuning: what is tried of each optimizer, and how it did."""
 
     def __init__(self, budget: Budget, words: Sequence[str]) -> None:
@@ -168,6 +165,8 @@ class Search:
         """The results of each optimizer and decade. Trains and publishes what is new. Raises RunsLost if a run failed."""
         self.round += 1
         runs = [self.bases[name].run(decade, seed) for name, decade in places for seed in seeds]
+        rounds = self.budget.rates - len(self.budget.decades) + 2
+        print(f"round {self.round} of {rounds}", flush=True)
         found = self._results(tuple(runs))
         complete = [result for result in found if result is not None and result.status != FAILED]
         if lost := len(runs) - len(complete):
@@ -177,19 +176,14 @@ class Search:
         return [complete[start : start + len(seeds)] for start in range(0, len(complete), len(seeds))]
 
     def _results(self, plan: Plan) -> list[RunResult | None]:
-        """The result of each run, None for one that was lost. Says nothing if there is nothing to do."""
+        """The result of each run, None for one that was lost."""
         results = [run.stored for run in look_up(plan, self.store, self.settings, single=False)]
         self.progress.ended += len({result.key for result in results if result})
-        address = resolve(self.settings["tracking"]["kind"], self.settings["tracking"]["uri"])
-        unpublished = address.kind != NONE and self.store.unpublished([run.key for run in plan], address.name)
-        if not all(results) or unpublished:
-            rounds = self.budget.rates - len(self.budget.decades) + 2
-            print(f"round {self.round} of {rounds}", flush=True)
-            try:
-                for position, outcome in train(plan, self.settings, progress=self.progress):
-                    results[position] = outcome.result
-            except TrackingUnavailable as error:
-                self.unsent = error
+        try:
+            for position, outcome in train(plan, self.settings, progress=self.progress):
+                results[position] = outcome.result
+        except TrackingUnavailable as error:
+            self.unsent = error
         return results
 
     def preview(self) -> list[str]:

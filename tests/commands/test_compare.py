@@ -188,6 +188,19 @@ def test_the_report_is_published_on_the_parent_run(published, monkeypatch):
     assert tracker.tags["parent"]["warning"] == ""
 
 
+def test_the_report_of_two_versions_is_on_the_parents_of_both(project, monkeypatch):
+    tracker = Tracker()
+    monkeypatch.setattr(reports, "open_tracker", lambda kind: tracker)
+    for parent, code in (("old", "6" * 64), ("new", "7" * 64)):
+        runs = [factory.finished(factory.job("adam", 16, seed, validation=9, epochs=2)) for seed in range(2)]
+        runs = [factory.made_otherwise(run, source=code) for run in runs]
+        factory.write_experiment(project / "results" / parent, runs, parent=parent)
+    compare.main(["results/old", "results/new"])
+    for parent in ("old", "new"):
+        assert "report/index.html" in tracker.files[parent]
+        assert "code 66666666" in tracker.tags[parent]["mlflow.note.content"]
+
+
 def test_trouble_with_the_tracker_costs_one_line(published, monkeypatch, capsys):
     def refuse(kind):
         raise RuntimeError("database is locked\nreally")
