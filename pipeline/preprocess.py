@@ -1,7 +1,7 @@
 """Turn the fetched files into arrays that train: python -m pipeline.preprocess dataset=mnist
 
 Writes samples as float32 (pixels in [0, 1], the numbers of a table as they are) and labels as uint8, memory-mappable .npy
-files; a data card (counts, range, mean, names of classes and columns, digests; a DVC metric) and a picture of samples.
+files; a data card (counts, range, mean, names of classes and columns, digests) and a picture of samples.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from pipeline.config.digests import array_digest
 from pipeline.config.run_config import digest
 from pipeline.data import arrays, raw, sources
 from pipeline.data.arrays import Arrays, scale
+from pipeline.data.card import data_card, draw_samples
 from pipeline.data.files import shown, whole
 from pipeline.data.samples import Decoded
 from pipeline.data.sources import DataSet
-from pipeline.report.dataset import data_card, draw_samples
 
 DEFAULTS = {
     "dataset": "mnist",
@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> None:
         f"{_shape(written)}, {written.classes} classes, digest {written.digest[:12]}"
     )
     places, seconds = (folder, paths["card"], paths["samples"]), time.perf_counter() - started
-    print(f"{dataset.name}: {', '.join(map(shown, places))} ({seconds:.2f} s)")
+    terminal.say(f"{dataset.name}: {', '.join(map(shown, places))} ({seconds:.2f} s)")
     terminal.suggest(f"python -m pipeline.train dataset={dataset.name}")
 
 

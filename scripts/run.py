@@ -31,6 +31,9 @@ MADE = {"data", "reports", "results", "runs"}
 
 
 def main() -> int:
+    if trouble := trouble_of_lock():
+        print(f"error: {trouble}", file=sys.stderr)
+        return 2
     # The stages say `python`, and DVC hands them to the person's own shell, whatever that is.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     os.environ["SHELL"] = "/bin/sh"
@@ -52,6 +55,24 @@ def main() -> int:
         where = complaint.rstrip()
     print(where, file=sys.stderr if status else sys.stdout)
     return status
+
+
+def trouble_of_lock(lock: Path = Path("dvc.lock")) -> str | None:
+    """What is wrong with DVC's record of what it made, and the command that repairs it; DVC itself names none."""
+    if not lock.exists():
+        return None
+    try:
+        record = yaml.safe_load(lock.read_bytes())
+        wrong = "" if isinstance(record, dict) and {"schema", "stages"} <= set(record) else "no record of any stage"
+        wrong = wrong if lock.stat().st_size else "0 bytes"
+    except (yaml.YAMLError, UnicodeDecodeError):
+        wrong = "conflict markers of a merge in it" if b"\n=======\n" in lock.read_bytes() else "cut off or overwritten"
+    if not wrong:
+        return None
+    in_git = ["git", "cat-file", "-e", f"HEAD:./{lock}"]
+    committed = shutil.which("git") and subprocess.run(in_git, capture_output=True).returncode == 0
+    repair = f"git checkout HEAD -- {lock}" if committed else f"rm {lock}"
+    return f"{lock}: {wrong}; repair it with: {repair} (runs that are finished are not trained again), then make run"
 
 
 def wanted_dataset() -> str:

@@ -116,6 +116,7 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
     hook = sys.unraisablehook
     # To the very end of the process: the second one is immediate then, too.
     signals.install(signal.SIGINT, signal.SIGTERM)
+    signals.end_with_dvc()
     try:
         if not (Path(__file__).resolve().parents[2] / "conf").is_dir():
             raise UserError(

@@ -6,8 +6,10 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
 
 
 class Stopped(KeyboardInterrupt):
@@ -77,3 +79,36 @@ def _stop_at_once(number: int, _frame: object) -> None:
     line = b"\r\x1b[2K" if os.isatty(2) else b""  # in place of a bar
     os.write(2, line + b"stopped at once\n")
     os._exit(128 + number)
+
+
+SHELLS = {"sh", "dash", "bash", "zsh", "fish", "ksh", "ash"}
+
+
+def end_with_dvc(environment: Mapping[str, str] = os.environ) -> None:
+    """Where DVC runs this stage: end with it.
+
+    A killed `dvc repro` would leave the stage running, and the next one would start a second writer beside it. DVC starts a
+    stage through a shell, which may or may not replace itself by the stage.
+    """
+    if "DVC_STAGE" in environment:
+        import psutil  # type: ignore[import-untyped]
+
+        above = psutil.Process().parents()[:2]
+        stage = above if above[0].name() in SHELLS else above[:1]
+        end_with(stage, "the dvc that ran this stage is gone, so it ends too; dvc repro goes on from here")
+
+
+def end_with(processes: Sequence[Any], why: str) -> None:
+    """End, as by SIGTERM, within 5 s of the end of one of `processes` (psutil's), and say `why`."""
+    import psutil
+
+    def watch() -> None:
+        with suppress(psutil.Error):
+            while all(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes):
+                time.sleep(0.5)
+        print(f"error: {why}", file=sys.stderr)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(3)  # what it has to end by itself
+        os._exit(128 + signal.SIGTERM)
+
+    threading.Thread(target=watch, name="end-with", daemon=True).start()

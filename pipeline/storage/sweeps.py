@@ -7,7 +7,6 @@ not trained. A folder of results (a stage's output) has a copy, `sweep.json`, be
 from __future__ import annotations
 
 import json
-import math
 import re
 import shutil
 from collections import Counter
@@ -17,7 +16,6 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Lt
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from pipeline.cli.errors import UserError, printable
@@ -40,7 +38,7 @@ _KEY = (
     r"|paths\.(?:data|runs)|fail_fast|tags|note)="
 )
 HARMLESS = re.compile(
-    rf"python -m pipeline\.train(?: tracking=\w+| {_KEY}[\w.,:+/-]*| '{_KEY}[\w .,:+/=()\[\]{{}}-]*')*"
+    rf"python -m pipeline\.(?:train|seeds(?: [\w./][\w./-]*)*)(?: tracking=\w+| {_KEY}[\w.,:+/-]*| '{_KEY}[\w .,:+/=()\[\]{{}}-]*')*"
 )
 """A command that trains runs and nothing else: no address, nothing that a shell or Hydra would replace."""
 
@@ -50,7 +48,6 @@ RUNNING, ENDED, STOPPED = "running", "ended", "stopped"
 Key = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Command = Annotated[Text, AfterValidator(lambda command: command if HARMLESS.fullmatch(command) else "")]
 Note = Annotated[str, AfterValidator(lambda note: "\n".join(map(printable, note.split("\n"))))]
-Amount = Annotated[int | float, Ge(0), Lt(math.inf)]
 
 
 @dataclass
@@ -80,7 +77,6 @@ class Sweep:
     lost: list[Lost] = field(default_factory=list)
     parent_run_id: Text | None = None
     """MLflow's run that stands for the whole sweep."""
-    seconds: Amount = 0.0
     id: Annotated[str, Field(pattern="^[0-9A-Za-z]{0,64}$")] = ""
     """Digest of the question and the keys asked for: the same command means the same sweep."""
     status: Text = ENDED

@@ -53,6 +53,8 @@ class PlannedRun:
     """The stored result, if it counts: with `force` or `retry` a run is trained in spite of it."""
     called: str = ""
     """The name within the plan, once its runs are looked up."""
+    again: str = ""
+    """The command that trains it, where it is not one of `pipeline.train`."""
 
     @property
     def name(self) -> str:
@@ -73,7 +75,7 @@ class PlannedRun:
     def command(self) -> str:
         """The command that trains this run alone, without the sweep's folder of results, which it would empty."""
         words = [word for word in self.overrides if not word.startswith("paths.results=")]
-        return shlex.join(["python", "-m", "pipeline.train", *words])
+        return self.again or shlex.join(["python", "-m", "pipeline.train", *words])
 
     @property
     def samples(self) -> int:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from pipeline.cli import terminal
@@ -17,7 +18,7 @@ from pipeline.storage import identity
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import ENDED, RUNNING, STOPPED, Ledger, Sweep, lost_tags, related, title, write_results
-from pipeline.sweep import messages
+from pipeline.sweep import disk_space, messages
 from pipeline.sweep.executors.processes import for_cores, for_gpus
 from pipeline.sweep.executors.shards import Shards
 from pipeline.sweep.executors.this_process import Prune, ThisProcess
@@ -32,12 +33,16 @@ from pipeline.tracking.describe import NOTE, origin_tags
 from pipeline.training.outcome import Epoch
 
 
-def train(asked: Plan, settings: Mapping[str, Any], pool: Pool | None = None) -> Generator[tuple[int, Outcome]]:
+def train(
+    asked: Plan, settings: Mapping[str, Any], pool: Pool | None = None, progress: Progress | None = None
+) -> Generator[tuple[int, Outcome]]:
     """Train what is new of a plan; yields each position in it with its outcome, as runs end.
 
-    Raises TrackingUnavailable, when all else is done, if MLflow did not take everything.
+    `progress` goes on from where earlier plans of the same command left it.
+    Raises UserError, before anything is trained, if there is no room; and TrackingUnavailable, when all else is done, if
+    MLflow did not take everything.
     """
-    yield from Session(asked, settings, pool).run()
+    yield from Session(asked, settings, pool, progress=progress).run()
 
 
 @dataclass(frozen=True)
@@ -58,9 +63,14 @@ class Session:
     """One command's runs and what has become of them so far."""
 
     def __init__(
-        self, asked: Plan, settings: Mapping[str, Any], pool: Pool | None = None, batches: Batches | None = None
+        self,
+        asked: Plan,
+        settings: Mapping[str, Any],
+        pool: Pool | None = None,
+        batches: Batches | None = None,
+        progress: Progress | None = None,
     ) -> None:
-        """Look up and announce the plan."""
+        """Look up and announce the plan; raises UserError if there is no room for it."""
         identity.environment()  # Cached from here on: somebody may commit or edit while runs train.
         self.settings, self.pool, self.batches = settings, pool, batches
         self.single = len(asked) == 1 and batches is None
@@ -81,7 +91,7 @@ class Session:
         self.add(asked)
         self.first = 0
         """Of the outcomes, the first one that was added last; to begin with, all of them."""
-        self.progress = Progress(batches.total if batches else len(self.new))
+        self.progress = progress or Progress(batches.total if batches else len(self.new))
         self.tracker.warm()
 
     def run(self, more: Iterable[Plan] = ()) -> Generator[tuple[int, Outcome]]:
@@ -108,9 +118,10 @@ class Session:
                     break
 
     def add(self, asked: Plan) -> None:
-        """Look up and announce runs that are to be trained next."""
+        """Look up and announce runs that are to be trained next; raises UserError if there is no room for them."""
         plan = look_up(asked, self.store, self.settings, self.single)
         self.new = to_train(plan)
+        disk_space.check(self.new, self._places())
         if self.batches is None:
             messages.announce(plan, self.single, self.settings["force"])
         self.positions: dict[str, list[int]] = {}
@@ -122,6 +133,15 @@ class Session:
         self.outcomes += [Outcome(run, run.stored) for run in plan]
         if self.new:
             self.ledger.write(self._record(RUNNING))
+
+    def _places(self) -> dict[str, Path]:
+        """Where this command writes, by the key of the configuration."""
+        places = {"paths.runs": self.store.root}
+        if results := self.settings["paths"]["results"]:
+            places["paths.results"] = from_project(results)
+        if database := self.tracker.address.database:
+            places["tracking"] = database.parent
+        return places
 
     def begin(self) -> None:
         """Start the sweep in MLflow. It continues smaller sweeps that it contains; its runs stand under a larger one."""
@@ -150,7 +170,9 @@ class Session:
         """Train the new runs, with what a person sees meanwhile."""
         if not self.new:
             return
-        self.progress.add(self.new, sum(each.result is not None for each in self.outcomes) if self.batches else 0)
+        if self.batches:
+            self.progress.ended = sum(each.result is not None for each in self.outcomes)
+        self.progress.add(self.new)
 
         def on_epoch(run: PlannedRun, point: Epoch) -> None:
             self.progress.epoch(run, point)
@@ -172,7 +194,8 @@ class Session:
         """Workers, if the launcher has a pool of them, or if one process would leave GPUs or cores idle."""
         gpus = self.settings["device"]["gpus"]
         pool = self.pool or for_gpus(self.new, gpus) or for_cores(self.new, total_memory())
-        return Shards(pool, self.store, from_project(self.settings["paths"]["data"]), self.id) if pool else None
+        data = from_project(self.settings["paths"]["data"])
+        return Shards(pool, self.store, data, self.id, self.progress.epoch) if pool else None
 
     def _measuring(self) -> AbstractContextManager[Any]:
         """Shows what a sweep takes of this machine, unless its runs train elsewhere or nobody wants to know."""
@@ -210,7 +233,8 @@ class Session:
         if self.best is not None and (result := with_weights(self.best, self.candidates, self.store)):
             self.best = replace(self.best, result=result)
             if result.weights is not None:
-                self.publisher.publish_best(self.best.run, result)
+                all_of_it = [outcome.result for outcome in self.outcomes if outcome.result]
+                self.publisher.publish_best(self.best.run, result, all_of_it)
 
     def stop(self) -> None:
         """Publish what is on disk, as far as a signal came between the two, and note and say what is lost."""
@@ -236,7 +260,7 @@ class Session:
             self.ledger.write(sweep)
         if results := self.settings["paths"]["results"]:
             write_results(self.store, sweep, from_project(results))
-        messages.say_summary(self.outcomes, self.best, self.single, sweep.seconds)
+        messages.say_summary(self.outcomes, self.best, self.single, time.monotonic() - self.started)
         if self.publisher.stopped:
             raise self.publisher.stopped
         if missing:
@@ -256,7 +280,6 @@ class Session:
             winner=self.best.key if self.best else None,
             lost=lost_runs(self.outcomes),
             parent_run_id=self.publisher.under,
-            seconds=time.monotonic() - self.started,
             id=self.id,
             status=status,
             tags=self.tags,

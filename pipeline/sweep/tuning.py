@@ -19,6 +19,7 @@ from pipeline.config.rules import Rule
 from pipeline.storage.store import RunStore
 from pipeline.sweep.estimate import seconds_of
 from pipeline.sweep.plan import Plan, PlannedRun, look_up, make_plan, store_root, to_train
+from pipeline.sweep.progress import Progress
 from pipeline.sweep.session import train
 from pipeline.tracking import TrackingUnavailable
 from pipeline.training.result import FAILED, RunResult
@@ -123,6 +124,9 @@ class Tuner:
                 if line := rules.complaint(f"decades: the rate of {name}", rate, RATE):
                     raise UserError(line)
         self.tried: dict[str, dict[float, list[RunResult]]] = {name: {} for name in self.bases}
+        count = len(self.bases) * (budget.rates * budget.choosing_seeds + 2 * budget.final_seeds)
+        self.progress = Progress(count)
+        """Of all rounds."""
         self.round = 0
         """Of runs that train together: the first rates, each further one, the final seeds."""
         self.unsent: UserError | None = None
@@ -139,7 +143,9 @@ class Tuner:
                 self.tried[name][decade] = results
             more = {name: [place] for name in self.bases if (place := self._next(name)) is not None}
         chosen = {name: tuning.best(tuning.scores(self.tried[name])) for name in self.bases}
-        final = self.train([(name, at) for name in chosen for at in (0.0, chosen[name])], self.budget.final)
+        last = [(name, at) for name in chosen for at in (0.0, chosen[name])]
+        self.progress.total = self.progress.ended + len({*last}) * self.budget.final_seeds
+        final = self.train(last, self.budget.final)
         first = len(self.budget.decades)
         return [
             tuning.Tuning(name, {at: base.rate(at) for at in self.tried[name]}, self.tried[name], first, *pair)
@@ -171,9 +177,10 @@ class Tuner:
 
     def _results(self, plan: Plan) -> list[RunResult | None]:
         """The result of each run, None for one that was lost."""
-        results: list[RunResult | None] = [None] * len(plan)
+        results = [run.stored for run in look_up(plan, self.store, self.settings, single=False)]
+        self.progress.ended += len({result.key for result in results if result})
         try:
-            for position, outcome in train(plan, self.settings):
+            for position, outcome in train(plan, self.settings, progress=self.progress):
                 results[position] = outcome.result
         except TrackingUnavailable as error:
             self.unsent = error

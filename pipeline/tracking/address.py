@@ -100,6 +100,9 @@ def resolve(
 
 def _sqlite(database: Path) -> Address:
     database = Path(os.path.abspath(database))
+    # SQLAlchemy reads `?` as the start of options and unquotes `%41`, MLflow does neither: two places for one store.
+    if bad := re.search(r"\?|%[0-9A-Fa-f]{2}", str(database)):
+        raise UserError(f"{database}: MLflow cannot keep a store in a path with {bad[0]!r} in it; rename the folder")
     lock = database.with_name(f"{database.name}.lock")
     return Address(SQLITE, f"sqlite:///{database}", database, database.parent / ARTIFACTS, lock)
 

@@ -235,4 +235,4 @@ class NullTracker(Tracker):
     def _drop(self, *_: Any, **__: Any) -> Any:
         return ""
 
-    warm = begin = start = add = end = set_tags = _drop
+    warm = begin = start = add = end = set_tags = log_metrics = _drop

@@ -116,7 +116,7 @@ def test_all_diverged(project, capsys):
     """A report all the same: it says that there is no answer, and why; every file of the stage is there."""
     lost = [factory.lost(factory.job(seed=seed), DIVERGED, "the loss is not a number") for seed in range(2)]
     factory.write_experiment(project / "results/sweep", lost)
-    assert compare.main(["tracking=none"]) == 0
+    assert compare.main(["tracking=none", "summary=summary"]) == 0
     said = capsys.readouterr().out
     assert "None of 2 runs finished (2 diverged), so nothing can be compared." in said
     page = (project / "reports/index.html").read_text()
@@ -186,6 +186,19 @@ def test_the_report_is_published_on_the_parent_run(published, monkeypatch):
     assert "| place | configuration |" in note
     assert tracker.metrics["parent"]["comparison/runs/finished"] == 4.0
     assert tracker.tags["parent"]["warning"] == ""
+
+
+def test_the_report_of_two_versions_is_on_the_parents_of_both(project, monkeypatch):
+    tracker = Tracker()
+    monkeypatch.setattr(reports, "open_tracker", lambda kind: tracker)
+    for parent, code in (("old", "6" * 64), ("new", "7" * 64)):
+        runs = [factory.finished(factory.job("adam", 16, seed, validation=9, epochs=2)) for seed in range(2)]
+        runs = [factory.made_otherwise(run, source=code) for run in runs]
+        factory.write_experiment(project / "results" / parent, runs, parent=parent)
+    compare.main(["results/old", "results/new"])
+    for parent in ("old", "new"):
+        assert "report/index.html" in tracker.files[parent]
+        assert "code 66666666" in tracker.tags[parent]["mlflow.note.content"]
 
 
 def test_trouble_with_the_tracker_costs_one_line(published, monkeypatch, capsys):

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
-import threading
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
 
 from pipeline.cli import console, signals
 from pipeline.cli.errors import UserError, shown_line
@@ -60,7 +59,7 @@ def _train(shard: Shard, journal: Journal) -> None:
     store = RunStore(shard.runs)
     done = {line.get("asked") for line in journal.lines()}
     runs = _runs(shard, {key: job for key, job in shard.jobs.items() if key not in done})
-    for outcome in ThisProcess(store).execute(runs):
+    for outcome in ThisProcess(store, on_epoch=journal.show).execute(runs):
         assert outcome.result is not None
         store.write(outcome.result)
         journal.add(asked=outcome.run.key, key=outcome.result.key)
@@ -90,19 +89,11 @@ def _runs(shard: Shard, jobs: Mapping[str, RunConfig]) -> list[PlannedRun]:
 
 
 def main(argv: Sequence[str]) -> int:
-    threading.Thread(target=end_with_parent, args=[os.getppid()], name="end-with-parent", daemon=True).start()
+    if len(argv) != 1 or not Path(argv[0]).is_file():
+        raise UserError(f"{' '.join(argv) or 'no word'}: expected one FILE, a share of a sweep")
+    signals.end_with([psutil.Process(os.getppid())], "the command that started this process is gone, so it ends too")
     work(argv[0])
     return 0
-
-
-def end_with_parent(parent: int) -> None:
-    """End, as by SIGTERM, when the process that started this one is gone."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    print("error: the command that started this process is gone, so it ends too", file=sys.stderr)
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(3)  # what it has to end by itself
-    os._exit(128 + signal.SIGTERM)
 
 
 if __name__ == "__main__":

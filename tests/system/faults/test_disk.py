@@ -13,12 +13,15 @@ import pytest
 
 from pipeline import fetch, preprocess
 from pipeline.cli import console
+from pipeline.sweep import disk_space
 from pipeline.training.result import FINISHED
 from tests.system.faults.conftest import mounted
 from tests.system.faults.sound import assert_files_whole, assert_sound
 from tests.system.faults.workspace import SMALL, Workspace, last_line
 
 FULL = pytest.mark.fault("disk full")
+WIDE = "[4096]"
+"""A network whose weights alone do not fit a disk of a megabyte."""
 
 
 @contextmanager
@@ -31,11 +34,27 @@ def largest_file(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+@FULL
+def test_a_disk_that_is_too_small_is_named_before_training(disk: Callable[[int], Any], processed: Path) -> None:
+    with disk(1) as small:
+        place = Workspace(small.path, processed)
+        said = place.train(f"model.hidden={WIDE}", "training.epochs=1")
+        line = last_line(said.err)
+        assert said.status == 2
+        assert "MB are free there, and 1 runs leave about" in line
+        assert line.endswith("make room, or name another place")
+        assert "epoch" not in said.out
+        assert not (place.root / "runs").exists()
+
+
 @pytest.mark.slow
 @FULL
 @pytest.mark.usefixtures("keras")
-def test_a_disk_that_fills_up_while_runs_train(disk: Callable[[int], Any], processed: Path) -> None:
+def test_a_disk_that_fills_up_while_runs_train(
+    disk: Callable[[int], Any], processed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is finished is kept, and the same command goes on when there is room again."""
+    monkeypatch.setattr(disk_space, "check", lambda *_: None)  # something else writes there after the look
     with disk(5) as small:
         place = Workspace(small.path, processed)
         words = [*SMALL, f"hydra.sweep.dir={place.processed}/../sweep"]  # Hydra's own files are on another disk
@@ -57,7 +76,10 @@ def test_a_disk_that_fills_up_while_runs_train(disk: Callable[[int], Any], proce
 @pytest.mark.slow
 @FULL
 @pytest.mark.usefixtures("keras")
-def test_a_disk_that_fills_up_under_mlflow(disk: Callable[[int], Any], processed: Path, tmp_path: Path) -> None:
+def test_a_disk_that_fills_up_under_mlflow(
+    disk: Callable[[int], Any], processed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk_space, "check", lambda *_: None)
     (tmp_path / "project").mkdir()
     with disk(5) as small:
         place = Workspace(tmp_path / "project", processed)
@@ -116,12 +138,13 @@ def test_a_limit_on_the_size_of_files_is_named(workspace: Workspace) -> None:
 
 
 @FULL
-def test_a_folder_that_may_not_be_written_to_is_named_before_training(tmp_path: Path, processed: Path) -> None:
+@pytest.mark.parametrize("key", ["paths.runs", "paths.results"])
+def test_a_folder_that_may_not_be_written_to_is_named(tmp_path: Path, processed: Path, key: str) -> None:
     (tmp_path / "project").mkdir()
     with mounted(tmp_path / "disk", 1) as small:
         small.mount("remount,ro")
-        said = Workspace(tmp_path / "project", processed).train(*SMALL, f"paths.runs={small.path}/here")
-    assert said.status == 2
-    assert "epoch" not in said.out
-    told = f"error: {small.path}/here: cannot be written (Read-only file system: {small.path}/here); make it writable"
-    assert last_line(said.err).startswith(told)
+        said = Workspace(tmp_path / "project", processed).train(*SMALL, f"{key}={small.path}/here")
+    assert (said.status, said.out) == (2, "")
+    assert last_line(said.err) == (
+        f"error: {key}={small.path}/here: {small.path} may not be written to by this user; make it so, or name another place"
+    )

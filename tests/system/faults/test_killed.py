@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
+import yaml
 
 from pipeline.cli.console import PROJECT
 from pipeline.cli.signals import Stopped
@@ -71,6 +76,48 @@ def test_a_killed_sweep_with_mlflow_is_made_good(workspace: Workspace) -> None:
     assert (done.status, done.err) == (0, "")
     assert [run.status for run in workspace.runs] == [FINISHED] * 3
     assert_sound(workspace)
+
+
+# --- dvc's own end
+
+STAGE = """
+import os, time
+from pathlib import Path
+from pipeline.cli import console
+
+def main(argv):
+    try:
+        Path("at work").write_text(str(os.getpid()))
+        time.sleep(600)
+    finally:
+        Path("tidied up").touch()
+
+console.run(main, [])
+"""
+
+
+@pytest.mark.fault("SIGKILL of dvc alone")
+def test_a_stage_ends_with_its_dvc(tmp_path: Path) -> None:
+    (tmp_path / "stage.py").write_text(STAGE)
+    command = f"{shlex.quote(sys.executable)} stage.py"
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"long": {"cmd": command, "outs": ["out"]}}}))
+    environment = os.environ | {"PYTHONPATH": str(PROJECT), "SHELL": "/bin/sh", "DVC_NO_ANALYTICS": "1"}
+    program = str(Path(sys.executable).with_name("dvc"))
+    subprocess.run([program, "init", "--no-scm", "--quiet"], cwd=tmp_path, env=environment, check=True)
+    parent = subprocess.Popen([program, "repro", "--quiet"], cwd=tmp_path, env=environment)
+    at_work = tmp_path / "at work"
+    while not (at_work.exists() and at_work.read_text()):
+        assert parent.poll() is None
+        time.sleep(0.02)
+    stage = psutil.Process(int(at_work.read_text()))
+    try:
+        parent.kill()
+        parent.wait()
+        stage.wait(timeout=60)
+        assert (tmp_path / "tidied up").exists(), "it ended as by SIGTERM"
+    finally:
+        if stage.is_running():
+            stage.kill()
 
 
 # --- SIGTERM, Ctrl-C

@@ -36,7 +36,7 @@ def trains(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """A session whose runs end as a function of the test says; MLflow has trouble if that function does."""
 
     def replace_session(end: Callable[[PlannedRun], RunResult], trouble: Exception | None = None) -> None:
-        def train(runs: Sequence[PlannedRun], _: object) -> Iterator[tuple[int, Outcome]]:
+        def train(runs: Sequence[PlannedRun], *_: object, **__: object) -> Iterator[tuple[int, Outcome]]:
             yield from ((at, Outcome(run, end(run))) for at, run in enumerate(runs))
             if trouble:
                 raise trouble

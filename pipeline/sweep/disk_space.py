@@ -1,0 +1,45 @@
+"""Whether the disks have room for what the runs of a plan leave behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pipeline.config.compose import ConfigurationError
+from pipeline.storage import identity
+from pipeline.sweep.plan import PlannedRun
+
+
+def check(new: Sequence[PlannedRun], places: Mapping[str, Path]) -> None:
+    """Raise UserError, a line for each place, if what the `new` runs leave behind cannot be written to `places`.
+
+    `places` are folders by the key that names them, taken to be on one disk.
+    """
+    if not new:
+        return
+    problems, need = [], needed_bytes(new) * len(places)
+    for key, place in places.items():
+        folder = next(path for path in (place, *place.parents) if path.exists())
+        if not folder.is_dir():
+            problems.append(f"{key}={place}: {folder} is not a folder; make it so, or name another place")
+        elif not os.access(folder, os.W_OK):
+            problems.append(
+                f"{key}={place}: {folder} may not be written to by this user; make it so, or name another place"
+            )
+        elif (free := shutil.disk_usage(folder).free) < need:
+            problems.append(
+                f"{key}={place}: {free / 1e6:.1f} MB are free there, and {len(new)} runs leave about"
+                f" {need / 1e6:.1f} MB; make room, or name another place"
+            )
+    if problems:
+        raise ConfigurationError(problems)
+
+
+def needed_bytes(new: Sequence[PlannedRun]) -> int:
+    """What the `new` runs and the weights of one of them take in one place: run folders, or rows of MLflow (64 kB a run)."""
+    weights = 4 * max(run.parameters for run in new)
+    samples, classes = len(new[0].arrays.test_labels), new[0].arrays.classes
+    each = max(64_000, 20_000 + 1_000 * max(run.job.training.epochs for run in new) + samples)
+    return len(new) * (each + len(identity.uncommitted())) + weights + samples * classes * 4
