@@ -1,177 +1,68 @@
-"""hydra/launcher=batched: all jobs go to the task at once, and each ends as a job of Hydra's: folder, files, log."""
+"""hydra/launcher=batched: all jobs are trained together, and each ends as a job of Hydra's: folder, files, log."""
 
 from __future__ import annotations
 
-import logging
 import shlex
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
-from hydra_plugins.batched_launcher import _core
 from hydra_plugins.batched_launcher._compose import Templates
-from pipeline.cli.console import PROJECT
 from pipeline.config import rules
 from pipeline.config.compose import register
-from pipeline.config.hydra_version import IS_1_3
-from tests.unit.training.command import as_before
-
-log = logging.getLogger("app")
-
-CONFIG = {
-    "defaults": [{"color": "red"}, "_self_"],
-    "a": 0,
-    "number": "${hydra:job.num}",
-    "twice": "${a}${a}",
-}
-
+from pipeline.config.run_config import RunConfig
+from tests.support.formula import Formula, installed
+from tests.unit.training.command import Place
 
 pytestmark = pytest.mark.usefixtures("hydra_as_before")
-
-
-@dataclass
-class Task:
-    """A task that trains all its jobs together and has them end from the last to the first."""
-
-    batches: list[list[dict[str, Any]]] = field(default_factory=list)
-    words: list[list[str]] = field(default_factory=list)
-    folders: dict[int, str] = field(default_factory=dict)
-
-    def __call__(self, config: DictConfig) -> float:
-        raise AssertionError("a task that has `batch` is not called job by job")
-
-    def batch(
-        self, configs: list[dict[str, Any]], overrides: list[list[str]], pool: None
-    ) -> Iterator[tuple[int, Callable[[], float]]]:
-        self.batches.append(configs)
-        self.words += overrides
-        for position in reversed(range(len(configs))):
-            yield position, partial(self.outcome, configs[position])
-
-    def outcome(self, config: dict[str, Any]) -> float:
-        hydra = HydraConfig.get()
-        log.info("this is job %d", hydra.job.num)
-        self.folders[hydra.job.num] = hydra.runtime.output_dir
-        if config["a"] == 13:
-            raise ValueError("no luck")
-        return float(config["a"])
-
-
-def launch(folder: Path, task: Any, *words: str) -> list[list[JobReturn]]:
-    """`python app.py --multirun hydra/launcher=batched …` with `task`, in `folder`; what the sweeper gets, batch by batch.
-
-    A sweeper raises the first error it gets; it is in what it gets, too.
-    """
-    conf = folder / "conf"
-    (conf / "color").mkdir(parents=True, exist_ok=True)
-    (conf / "config.yaml").write_text(yaml.safe_dump(CONFIG))
-    for color in ("red", "green"):
-        (conf / "color" / f"{color}.yaml").write_text(f"shade: light {color}\n")
-    if IS_1_3:
-        version.setbase("1.3")
-    hydra = Hydra.create_main_hydra2("app", create_config_search_path(str(conf)))
-    own = ["hydra/launcher=batched", f"hydra.sweep.dir={folder}/sweep"]
-    returns: list[list[JobReturn]] = []
-    launch_batch = _core.launch
-
-    def noted(*arguments: Any) -> Any:
-        returns.append(launch_batch(*arguments))
-        return returns[-1]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_core, "launch", noted)
-        try:
-            hydra.multirun("config", task, [*own, *words])
-        except ValueError:
-            if not returns:
-                raise
-        finally:
-            GlobalHydra.instance().clear()
-    return returns
-
-
-@dataclass
-class Sweep:
-    folder: Path
-    task: Task
-    returns: list[JobReturn]
-
-    def job(self, number: int) -> Path:
-        return self.folder / "sweep" / str(number)
+NAMES = ["sgd", "adam", "adamw"]
 
 
 @pytest.fixture(scope="module")
-def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
-    """Four jobs, the third of which fails."""
-    task, tmp_path = Task(), tmp_path_factory.mktemp("sweep")
-    with as_before():
-        [returns] = launch(tmp_path, task, "a=1,2,13,4", "color=green")
-    return Sweep(tmp_path, task, returns)
+def swept(tmp_path_factory: pytest.TempPathFactory, processed: Path) -> tuple[Place, list[RunConfig]]:
+    """Three jobs, the second of which fails; and what was trained."""
+    place = Place(tmp_path_factory.mktemp("project"), processed)
+    with pytest.MonkeyPatch.context() as patch:
+        formula = installed(patch)
+        formula.fails = lambda job: job.optimizer.name == "adam"
+        words = [f"optimizer={','.join(NAMES)}", "seed=${hydra:job.num}", "model.width=4", "training.epochs=1"]
+        assert place.train("-m", *words).status == 3
+    return place, formula.trained
 
 
-def test_looking_for_launchers_imports_nothing_heavy() -> None:
-    script = (
-        "import sys, hydra_plugins.batched_launcher;"
-        "assert not {'keras', 'tensorflow', 'numpy', 'mlflow', 'submitit', 'pipeline'} & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", script], cwd=PROJECT, check=True, timeout=60)
+def test_a_value_that_names_its_job_is_resolved_for_this_very_job(swept: tuple[Place, list[RunConfig]]) -> None:
+    assert [(job.optimizer.name, job.seed) for job in swept[1]] == [(name, n) for n, name in enumerate(NAMES)]
 
 
-def test_all_jobs_come_at_once_with_the_words_that_made_them(sweep: Sweep) -> None:
-    """Their configurations are without Hydra's own part, and everything is resolved for this very job."""
-    [configs] = sweep.task.batches
-    assert [config["a"] for config in configs] == [1, 2, 13, 4]
-    assert configs[1] == {"color": {"shade": "light green"}, "a": 2, "number": 1, "twice": "22"}
-    assert sweep.task.words == [[f"a={a}", "color=green"] for a in (1, 2, 13, 4)]
-
-
-def test_returns_are_in_the_order_of_the_jobs_and_a_failed_job_is_a_failed_one(sweep: Sweep) -> None:
-    assert [done.return_value for done in sweep.returns if done.status == JobStatus.COMPLETED] == [1.0, 2.0, 4.0]
-    assert [done.overrides for done in sweep.returns] == sweep.task.words
-    assert [done.status.name for done in sweep.returns] == ["COMPLETED", "COMPLETED", "FAILED", "COMPLETED"]
-
-
-def test_each_job_ends_in_its_own_folder_with_its_own_log_and_hydra_s_files(sweep: Sweep) -> None:
-    assert sweep.task.folders == {number: str(sweep.job(number)) for number in range(4)}
-    for number in range(4):
-        line, *more = (sweep.job(number) / "app.log").read_text().splitlines()
-        assert not more or number == 2, "Hydra 1.4 notes there why a job failed"
-        assert line.endswith(f"this is job {number}")
-        config, hydra, overrides = (
-            yaml.safe_load((sweep.job(number) / ".hydra" / f"{name}.yaml").read_text())
-            for name in ("config", "hydra", "overrides")
+def test_each_job_has_its_own_folder_log_and_files_of_hydra(swept: tuple[Place, list[RunConfig]]) -> None:
+    for number, name in enumerate(NAMES):
+        folder = swept[0].root / "sweep" / str(number)
+        assert (
+            swept[0].log(number).splitlines()[0].endswith(f"{name}-w4-d1-s{number}, key {swept[0].record.keys[number]}")
         )
-        assert overrides == sweep.task.words[number]
-        assert config["a"] == (1, 2, 13, 4)[number]
+        config, hydra, overrides = (
+            yaml.safe_load((folder / ".hydra" / f"{file}.yaml").read_text())
+            for file in ("config", "hydra", "overrides")
+        )
+        assert f"optimizer={name}" in overrides
+        assert config["optimizer"]["name"] == name
         assert hydra["hydra"]["job"]["num"] == number
-        assert hydra["hydra"]["runtime"]["output_dir"] == str(sweep.job(number))
+        assert hydra["hydra"]["runtime"]["output_dir"] == str(folder)
 
 
 @pytest.mark.fault("soak")
-def test_logs_of_ended_jobs_are_closed(tmp_path: Path) -> None:
+def test_logs_of_ended_jobs_are_closed(tmp_path: Path, processed: Path, formula: Formula) -> None:
     """An open log for each would run out of descriptors in the end."""
-    descriptors = Path("/proc/self/fd")
+    descriptors, place = Path("/proc/self/fd"), Place(tmp_path, processed)
     before = len(list(descriptors.iterdir())) if descriptors.is_dir() else 0
-    [returns] = launch(tmp_path, Task(), "a=range(1000,1030)", "hydra.output_subdir=null")
+    assert place.train("-m", "seed=range(30)", "training.epochs=1", "hydra.output_subdir=null").status == 0
     after = len(list(descriptors.iterdir())) if descriptors.is_dir() else 0
-    assert [done.return_value for done in returns] == [float(a) for a in range(1000, 1030)]
-    assert all(f"job {n}\n" in (tmp_path / "sweep" / str(n) / "app.log").read_text() for n in (0, 15, 29))
+    assert len(formula.trained) == 30
     assert after - before < 10
 
 
