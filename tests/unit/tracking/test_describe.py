@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
 
 import pytest
 
 from pipeline.tracking import describe
-from tests.unit.tracking.factory import DATA_DIGEST, make_job, make_result
+from tests.support.factory import make_result, tracked_job
 
 START = 1770091506000
 
 
 def test_parameter_too_long_for_mlflow_says_that_it_was_cut() -> None:
-    value = describe.parameters(make_result(job=make_job(hidden=tuple(range(1, 3000)))))["model.hidden"]
+    value = describe.parameters(make_result(job=tracked_job(hidden=tuple(range(1, 3000)))))["model.hidden"]
     assert len(value) == 6000
     assert value.endswith("… (cut)")
 
@@ -53,9 +52,3 @@ def test_unknown_start_is_now(started: str) -> None:
 def test_no_negative_or_endless_duration(seconds: float) -> None:
     start, end = describe.span(make_result(figures={"time/train_s": seconds}))
     assert start == end
-
-
-def test_dataset_has_our_digest_within_mlflows_limit() -> None:
-    kept = describe.dataset(make_result())
-    assert (kept["name"], kept["digest"]) == ("mnist", DATA_DIGEST[:36])
-    assert json.loads(kept["profile"])["sha256"] == DATA_DIGEST
