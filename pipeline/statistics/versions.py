@@ -37,7 +37,11 @@ class VersionedConfig(RunConfig):
 
 
 def joined(sources: Sequence[Source]) -> list[Source]:
-    """`sources`, those that trained the same configurations with different versions made into one source, with the factor `code`."""
+    """`sources`, those that belong together made into one.
+
+    Those that trained the same configurations with different versions get the factor `code`. Of the others, those of one
+    question are one, unless they have the same run with different results.
+    """
     trained: dict[str, dict[Version, set[str]]] = {}
     code = shared_code(run for source in sources for run in source.results)
     for source in sources:
@@ -50,21 +54,42 @@ def joined(sources: Sequence[Source]) -> list[Source]:
         for name in chain.from_iterable(versions.values())
     }
     together = [source for source in sources if source.name in names]
+    found = _of_one_question([source for source in sources if source.name not in names])
     return (
-        [_joint(together, code), *(source for source in sources if source.name not in names)]
+        [_versions(_joint(" and ".join(source.name for source in together), together), code), *found]
         if together
-        else [*sources]
+        else found
     )
 
 
-def _joint(sources: Sequence[Source], code: Mapping[str, str]) -> Source:
-    runs = list({run.key: run for source in sources for run in source.results}.values())
-    names = _names(runs, code)
+def _of_one_question(sources: Sequence[Source]) -> list[Source]:
+    found: list[Source] = []
+    for source in sources:
+        asked = {sweep.name for sweep in source.sweeps}
+        for place, earlier in enumerate(found):
+            joint = _joint(earlier.name, [earlier, source])
+            once = len({run.job for run in joint.results}) == len(joint.results)
+            if once and asked & {sweep.name for sweep in earlier.sweeps}:
+                found[place] = joint
+                break
+        else:
+            found.append(source)
+    return found
+
+
+def _versions(source: Source, code: Mapping[str, str]) -> Source:
+    """The source with the version of the code in each run's configuration."""
+    names = _names(source.results, code)
+    return replace(source, results=[_versioned(run, names[_version(run, code)]) for run in source.results])
+
+
+def _joint(name: str, sources: Sequence[Source]) -> Source:
+    runs = {run.key: run for source in sources for run in source.results}
     return Source(
-        " and ".join(source.name for source in sources),
-        sources[0].folder,
-        None,
-        [_versioned(run, names[_version(run, code)]) for run in runs],
+        name,
+        tuple(chain.from_iterable(source.folders for source in sources)),
+        tuple(chain.from_iterable(source.sweeps for source in sources)),
+        list(runs.values()),
         {key: ids for source in sources for key, ids in source.published.items()},
         list(chain.from_iterable(source.lost for source in sources)),
         list(chain.from_iterable(source.others for source in sources)),

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.cli import console
 from pipeline.cli.errors import UserError
+from pipeline.config.names import names
 from pipeline.storage.find import beginning
 from pipeline.storage.record import OtherRelease
 from pipeline.storage.store import RunStore
@@ -17,11 +19,12 @@ from pipeline.training.result import FINISHED, PRUNED, RunResult
 
 @dataclass(frozen=True)
 class Source:
-    """One folder of runs."""
+    """The runs of a folder, or of several that belong together."""
 
     name: str
-    folder: Path
-    sweep: Sweep | None
+    folders: tuple[Path, ...]
+    sweeps: tuple[Sweep, ...]
+    """The record of each folder that has one: a store of runs has none."""
     results: list[RunResult]
     published: dict[str, dict[str, str]] = field(default_factory=dict)
     """Ids in MLflow by key."""
@@ -29,6 +32,21 @@ class Source:
     """Runs that were asked for and did not finish, by the record of the sweep, or by all records of a store."""
     others: list[str] = field(default_factory=list)
     """The key of each run that another release of this project wrote, and why it is left out."""
+
+
+@dataclass
+class LostRun(Lost):
+    """A run that was asked for and did not finish, with its experiment."""
+
+    experiment: str = ""
+
+
+def named_folders(words: Sequence[str]) -> list[Path]:
+    """The folders that a person named; without any, every folder of results with the record of a sweep, else the store of runs."""
+    if words:
+        return [console.PROJECT / word for word in words]
+    results = console.PROJECT / "results"
+    return sorted(path.parent for path in results.glob(f"*/{SWEEP}")) or [console.PROJECT / "runs"]
 
 
 def read_sources(folders: Sequence[Path]) -> list[Source]:
@@ -70,7 +88,8 @@ def _read(folder: Path) -> Source:
         results.append(result if key == shown else dataclasses.replace(result, weights=None, probabilities=None))
     published = {key: ids for key in keys if (ids := store.published(key))}
     lost = sweep.lost if sweep else _lost_in(store)
-    return Source(sweep.name if sweep else folder.name, folder, sweep, results, published, lost, others)
+    sweeps = (sweep,) if sweep else ()
+    return Source(sweep.name if sweep else folder.name, (folder,), sweeps, results, published, lost, others)
 
 
 def _lost_in(store: RunStore) -> list[Lost]:
@@ -82,3 +101,15 @@ def _lost_in(store: RunStore) -> list[Lost]:
             if lost.key not in finished:
                 found.setdefault(lost.key, lost)
     return list(found.values())
+
+
+def lost_runs(source: Source) -> list[LostRun]:
+    """Failed and diverged runs: those with a record, and those that a sweep only knows by name."""
+    told = {lost.key or lost.name: lost for lost in source.lost}
+    found, called = [], names(run.job for run in source.results)
+    for run in source.results:
+        known = told.pop(run.key, None) or told.pop(called[run.job], None)
+        if not run.finished:
+            command = known.command if known else ""
+            found.append(LostRun(called[run.job], run.status, run.reason or "", command, run.key, source.name))
+    return found + [LostRun(**vars(lost), experiment=source.name) for lost in told.values()]

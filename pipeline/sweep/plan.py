@@ -53,14 +53,16 @@ class PlannedRun:
     """The stored result, if it counts: with `force` or `retry` a run is trained in spite of it."""
     called: str = ""
     """The name within the plan, once its runs are looked up."""
+    again: str = ""
+    """The command that trains it, where it is not one of `pipeline.train`."""
 
     @property
     def name(self) -> str:
         return self.called or self.job.name
 
-    def of(self, job: RunConfig) -> PlannedRun:
-        """The run of another job on the same data and device."""
-        return replace(self, job=job, key=identity.key_of(job, self.identity))
+    def of(self, job: RunConfig, words: Sequence[str] = ()) -> PlannedRun:
+        """The run of another job, with `words` after those of this one, on the same data and device."""
+        return replace(self, job=job, key=identity.key_of(job, self.identity), overrides=[*self.overrides, *words])
 
     def begun(self, at: datetime) -> RunResult:
         """The record of the run while it trains: no numbers yet."""
@@ -73,7 +75,7 @@ class PlannedRun:
     def command(self) -> str:
         """The command that trains this run alone, without the sweep's folder of results, which it would empty."""
         words = [word for word in self.overrides if not word.startswith("paths.results=")]
-        return shlex.join(["python", "-m", "pipeline.train", *words])
+        return self.again or shlex.join(["python", "-m", "pipeline.train", *words])
 
     @property
     def samples(self) -> int:

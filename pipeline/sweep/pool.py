@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -66,6 +66,16 @@ def choose_device(settings: dict[str, Any], pool: Pool | None) -> Device:
     stacked = chosen.backend == "jax" and chosen.trainer == "engine"
     stack = (settings["stack"] or devices.STACKS["gpu"]) if stacked else 1
     return replace(chosen, kind="gpu", precision=settings["precision"], stack=stack)
+
+
+def as_recorded(numerics: Mapping[str, Any], **unchanging: Any) -> Device:
+    """The device that computes as that of a stored run did; `unchanging` settings change no number. Raises UserError if it is not here."""
+    try:
+        kind, stacks = numerics["device"], numerics["backend"] == "jax"
+        deciding = {name: numerics[name] for name in ("backend", "precision", "xla", "trainer")}
+        return devices.choose(kind, stack=numerics["stack"] if stacks else 0, **deciding, **unchanging)
+    except KeyError as error:  # another release wrote them
+        raise UserError(f"its numerics have no {error}") from error
 
 
 def on_this_machine(device: Device) -> bool:

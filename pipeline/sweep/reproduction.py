@@ -13,13 +13,13 @@ import numpy as np
 from pipeline.cli import terminal
 from pipeline.cli.errors import UserError
 from pipeline.data.arrays import Arrays, load
-from pipeline.models import devices
 from pipeline.storage.divergence import first_divergence
 from pipeline.storage.store import RunStore
 from pipeline.sweep import changes
 from pipeline.sweep.executors.this_process import ThisProcess
 from pipeline.sweep.outcome import Outcome
 from pipeline.sweep.plan import PlannedRun
+from pipeline.sweep.pool import as_recorded
 from pipeline.training.result import FAILED, RunResult
 
 
@@ -92,20 +92,7 @@ def _planned(then: RunResult, arrays: Arrays) -> PlannedRun:
     if then.identity["data"] != arrays.digest:
         here, was = arrays.digest[:12], then.identity["data"][:12]
         raise UserError(f"its data are not here: {arrays.name} has the digest {here}, the run had {was}")
-    numerics = then.identity["numerics"]
-    try:
-        device = devices.choose(
-            kind=numerics["device"],
-            backend=numerics["backend"],
-            precision=numerics["precision"],
-            xla=numerics["xla"],
-            trainer=numerics["trainer"],
-            workers=0,
-            stack=numerics["stack"] if numerics["backend"] == "jax" else 0,
-        )
-    except KeyError as error:  # another release wrote them
-        raise UserError(f"its numerics have no {error}") from error
-    return PlannedRun(then.job, device, arrays, then.key, then.identity, [])
+    return PlannedRun(then.job, as_recorded(then.identity["numerics"], workers=0), arrays, then.key, then.identity, [])
 
 
 def _judge(then: RunResult, outcome: Outcome, store: RunStore) -> Reproduction:
@@ -128,7 +115,7 @@ def _judge(then: RunResult, outcome: Outcome, store: RunStore) -> Reproduction:
 
 def consistency(then: RunResult, now: RunResult, labels: np.ndarray, store: RunStore) -> tuple[bool, str]:
     """Whether two results differ no more than two seeds do; with fewer than three seeds, by the test images."""
-    from pipeline.report.prose.consistency import sentence
+    from pipeline.report.prose.verdicts import repetition
     from pipeline.statistics.consistency import against_seeds, on_images
 
     if not (then.finished and now.finished):
@@ -144,4 +131,4 @@ def consistency(then: RunResult, now: RunResult, labels: np.ndarray, store: RunS
         return False, "too few seeds here, and no predictions recorded, to tell whether it is consistent"
     else:
         found = on_images(labels, then.predictions, now.predictions)
-    return found.consistent, sentence(found)
+    return found.consistent, repetition(found)

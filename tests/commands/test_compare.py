@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -20,6 +21,27 @@ from pipeline.storage.sources import read_sources
 from pipeline.tracking import reports
 from pipeline.training.result import DIVERGED
 from tests.support import factory
+
+
+class Tracker:
+    """What compare asks of a tracker, noted down."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, dict[str, Path]] = {}
+        self.metrics: dict[str, dict[str, float]] = {}
+        self.tags: dict[str, dict[str, str]] = {}
+
+    def run(self, run_id):
+        return SimpleNamespace(info=SimpleNamespace(experiment_id="7"))
+
+    def add_files(self, run_id, files):
+        self.files[run_id] = dict(files)
+
+    def log_metrics(self, run_id, metrics):
+        self.metrics[run_id] = dict(metrics)
+
+    def set_tags(self, run_id, tags):
+        self.tags[run_id] = dict(tags)
 
 
 @pytest.fixture
@@ -90,7 +112,7 @@ def test_all_diverged(project, capsys):
     """A report all the same: it says that there is no answer, and why; every file of the stage is there."""
     lost = [factory.lost(factory.job(seed=seed), DIVERGED, "the loss is not a number") for seed in range(2)]
     factory.write_experiment(project / "results/sweep", lost)
-    assert compare.main(["tracking=none"]) == 0
+    assert compare.main(["tracking=none", "summary=summary"]) == 0
     said = capsys.readouterr().out
     assert "None of 2 runs finished (2 diverged), so nothing can be compared." in said
     page = (project / "reports/index.html").read_text()
@@ -126,6 +148,19 @@ def test_other_images_than_the_winners_are_not_shown(small, capsys):
     factory.made_otherwise(run, data="0" * 64)
     assert images.of_winner(run, small / "data/processed") is None
     assert "was trained on other data than data/processed/mnist holds" in capsys.readouterr().err
+
+
+def test_the_report_of_two_versions_is_on_the_parents_of_both(project, monkeypatch):
+    tracker = Tracker()
+    monkeypatch.setattr(reports, "open_tracker", lambda kind: tracker)
+    for parent, code in (("old", "6" * 64), ("new", "7" * 64)):
+        runs = [factory.finished(factory.job("adam", 16, seed, validation=9, epochs=2)) for seed in range(2)]
+        runs = [factory.made_otherwise(run, source=code) for run in runs]
+        factory.write_experiment(project / "results" / parent, runs, parent=parent)
+    compare.main(["results/old", "results/new"])
+    for parent in ("old", "new"):
+        assert "report/index.html" in tracker.files[parent]
+        assert "code 66666666" in tracker.tags[parent]["mlflow.note.content"]
 
 
 def test_trouble_with_the_tracker_costs_one_line(first, monkeypatch, capsys):

@@ -1,69 +1,106 @@
-"""hydra/launcher=batched: all jobs are trained together, and each ends as a job of Hydra's: folder, files, log."""
+"""hydra/launcher=batched: all jobs go to the task at once, in one folder with one log."""
 
 from __future__ import annotations
 
+import logging
 import shlex
+import subprocess
+import sys
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.batched_launcher._compose import Templates
+from pipeline.cli.console import PROJECT
 from pipeline.config import rules
 from pipeline.config.compose import register
-from pipeline.config.run_config import RunConfig
-from tests.support.formula import Formula, installed
-from tests.unit.training.command import Place
+from pipeline.config.hydra_version import IS_1_3
+
+log = logging.getLogger("app")
+
+CONFIG = {
+    "defaults": [{"color": "red"}, "_self_"],
+    "a": 0,
+    "number": "${hydra:job.num}",
+    "twice": "${a}${a}",
+}
+
 
 pytestmark = pytest.mark.usefixtures("hydra_as_before")
-NAMES = ["sgd", "adam", "adamw"]
 
 
-@pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory, processed: Path) -> tuple[Place, list[RunConfig]]:
-    """Three jobs, the second of which fails; and what was trained."""
-    place = Place(tmp_path_factory.mktemp("project"), processed)
-    with pytest.MonkeyPatch.context() as patch:
-        formula = installed(patch)
-        formula.fails = lambda job: job.optimizer.name == "adam"
-        words = [f"optimizer={','.join(NAMES)}", "seed=${hydra:job.num}", "model.width=4", "training.epochs=1"]
-        assert place.train("-m", *words).status == 3
-    return place, formula.trained
+@dataclass
+class Task:
+    """A task that trains all its jobs together."""
+
+    batches: list[list[dict[str, Any]]] = field(default_factory=list)
+    words: list[list[str]] = field(default_factory=list)
+    trained: bool = False
+
+    def __call__(self, config: DictConfig) -> float:
+        raise AssertionError("a task that has `batch` is not called job by job")
+
+    def batch(self, configs: list[dict[str, Any]], overrides: list[list[str]], pool: None) -> None:
+        self.batches.append(configs)
+        self.words += overrides
+        if configs[0]["a"] == 13:
+            raise ValueError("no luck")
+        self.trained = True
+        log.info("in %s", HydraConfig.get().runtime.output_dir)
 
 
-def test_a_value_that_names_its_job_is_resolved_for_this_very_job(swept: tuple[Place, list[RunConfig]]) -> None:
-    assert [(job.optimizer.name, job.seed) for job in swept[1]] == [(name, n) for n, name in enumerate(NAMES)]
+def launch(folder: Path, task: Any, *words: str) -> None:
+    """`python app.py --multirun hydra/launcher=batched …` with `task`, in `folder`."""
+    conf = folder / "conf"
+    (conf / "color").mkdir(parents=True, exist_ok=True)
+    (conf / "config.yaml").write_text(yaml.safe_dump(CONFIG))
+    for color in ("red", "green"):
+        (conf / "color" / f"{color}.yaml").write_text(f"shade: light {color}\n")
+    if IS_1_3:
+        version.setbase("1.3")
+    hydra = Hydra.create_main_hydra2("app", create_config_search_path(str(conf)))
+    own = ["hydra/launcher=batched", f"hydra.sweep.dir={folder}/sweep"]
+    try:
+        hydra.multirun("config", task, [*own, *words])
+    finally:
+        GlobalHydra.instance().clear()
 
 
-def test_each_job_has_its_own_folder_log_and_files_of_hydra(swept: tuple[Place, list[RunConfig]]) -> None:
-    for number, name in enumerate(NAMES):
-        folder = swept[0].root / "sweep" / str(number)
-        assert (
-            swept[0].log(number).splitlines()[0].endswith(f"{name}-w4-d1-s{number}, key {swept[0].record.keys[number]}")
-        )
-        config, hydra, overrides = (
-            yaml.safe_load((folder / ".hydra" / f"{file}.yaml").read_text())
-            for file in ("config", "hydra", "overrides")
-        )
-        assert f"optimizer={name}" in overrides
-        assert config["optimizer"]["name"] == name
-        assert hydra["hydra"]["job"]["num"] == number
-        assert hydra["hydra"]["runtime"]["output_dir"] == str(folder)
+def test_looking_for_launchers_imports_nothing_heavy() -> None:
+    script = (
+        "import sys, hydra_plugins.batched_launcher;"
+        "assert not {'keras', 'tensorflow', 'numpy', 'mlflow', 'submitit', 'pipeline'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=PROJECT, check=True, timeout=60)
 
 
-@pytest.mark.fault("soak")
-def test_logs_of_ended_jobs_are_closed(tmp_path: Path, processed: Path, formula: Formula) -> None:
-    """An open log for each would run out of descriptors in the end."""
-    descriptors, place = Path("/proc/self/fd"), Place(tmp_path, processed)
-    before = len(list(descriptors.iterdir())) if descriptors.is_dir() else 0
-    assert place.train("-m", "seed=range(30)", "training.epochs=1", "hydra.output_subdir=null").status == 0
-    after = len(list(descriptors.iterdir())) if descriptors.is_dir() else 0
-    assert len(formula.trained) == 30
-    assert after - before < 10
+def test_all_jobs_come_at_once_with_the_words_that_made_them(tmp_path: Path) -> None:
+    """Their configurations are without Hydra's own part, and everything is resolved for this very job."""
+    task = Task()
+    launch(tmp_path, task, "a=1,2,4", "color=green")
+    [configs] = task.batches
+    assert [config["a"] for config in configs] == [1, 2, 4]
+    assert configs[1] == {"color": {"shade": "light green"}, "a": 2, "number": 1, "twice": "22"}
+    assert task.words == [[f"a={a}", "color=green"] for a in (1, 2, 4)]
+    assert sorted(path.name for path in (tmp_path / "sweep").iterdir()) == ["app.log", "multirun.yaml"]
+    assert (tmp_path / "sweep/app.log").read_text().endswith(f"in {tmp_path}/sweep\n")
+
+
+def test_what_the_task_raises_comes_through_and_nothing_is_left_behind(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no luck"):
+        launch(tmp_path, Task(), "a=13,14")
+    assert not (tmp_path / "sweep").exists()
 
 
 # --- composing from templates

@@ -67,8 +67,8 @@ def evidence(report: Report) -> Evidence:
 
 def as_evidence(results: list[RunResult], name: str = "sweep", **sweep: Any) -> Evidence:
     """Evidence of runs that never were on disk."""
-    record = Sweep(name, [result.key for result in results], **sweep) if sweep else None
-    return Evidence([Source(name, Path(name), record, results, lost=list(sweep.get("lost", [])))])
+    records = (Sweep(name, [result.key for result in results], **sweep),) if sweep else ()
+    return Evidence([Source(name, (Path(name),), records, results, lost=list(sweep.get("lost", [])))])
 
 
 @pytest.fixture

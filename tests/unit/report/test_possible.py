@@ -31,7 +31,7 @@ def scattered() -> Evidence:
         for width in (64, 512)
         for seed, value in enumerate(values)
     ]
-    return Evidence([Source("sweep", Path("runs"), None, results)])
+    return Evidence([Source("sweep", (Path("runs"),), (), results)])
 
 
 def impossible(table: pd.DataFrame, names: Sequence[str], low: float, high: float) -> pd.DataFrame:
@@ -49,7 +49,7 @@ def test_accuracies_and_gaps_of_configurations(scattered: Evidence) -> None:
 
 
 def test_no_text_of_the_page_has_an_impossible_interval(scattered: Evidence) -> None:
-    text = page.render(scattered, Pictures(scattered, None), None)
+    text = page.render(scattered, Pictures(scattered))
     ends = [
         float(number.replace("−", "-")) for pair in re.findall(r"(−?[\d.]+) to (−?[\d.]+)", text) for number in pair
     ]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline.statistics import analysis, summary, versions
 from pipeline.storage.sources import Source
+from pipeline.storage.sweeps import Sweep
 from tests.support import factory
 
 SEEDS = 12
@@ -21,7 +22,7 @@ def source(name: str, code: str, keras: str = "3.15.1", shift: float = 0.0) -> S
         numerics = {**run.identity["numerics"], "keras_version": keras}
         factory.made_otherwise(run, source=code, numerics=numerics)
         run.environment = {"git_commit": "c" * 40}
-    return Source(name, Path(name), None, runs)
+    return Source(name, (Path(name),), (), runs)
 
 
 def test_code_is_a_factor_paired_by_seed(declared):
@@ -45,6 +46,22 @@ def test_packages_are_a_version_too():
 def test_runs_of_the_same_code_stay_as_they_are():
     alike = [source("old", "a" * 64), source("new", "a" * 64)]
     assert versions.joined(alike) == alike
+
+
+def test_sweeps_of_one_question_are_one_comparison():
+    early, late = source("q", "a" * 64), source("q (more)", "a" * 64)
+    sweep = Sweep("q", [])
+    early, late = (dataclasses.replace(each, sweeps=(sweep,)) for each in (early, late))
+    first, rest = (
+        dataclasses.replace(early, results=early.results[:7]),
+        dataclasses.replace(late, results=late.results[5:]),
+    )
+    [joint] = versions.joined([first, rest])
+    assert (joint.name, joint.folders) == ("q", (Path("q"), Path("q (more)")))
+    assert [run.job.seed for run in joint.results] == [*range(SEEDS)]
+    for run in rest.results:
+        factory.made_otherwise(run, data="d" * 64)
+    assert versions.joined([first, rest]) == [first, rest], "two results of one run are no further seeds"
 
 
 def test_a_file_that_only_one_network_has_parts_no_pair():

@@ -1,0 +1,81 @@
+"""Sweeps of further seeds of stored configurations, planned from the records: same data, code and numerics, so runs are pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pipeline.cli.errors import UserError
+from pipeline.config import compose
+from pipeline.data.arrays import load
+from pipeline.report.evidence import Evidence
+from pipeline.storage import identity
+from pipeline.storage.store import RunStore
+from pipeline.storage.sweeps import Ledger
+from pipeline.sweep import changes
+from pipeline.sweep.plan import Plan, PlannedRun, from_project
+from pipeline.sweep.pool import as_recorded
+from pipeline.training.result import RunResult
+
+
+@dataclass(frozen=True)
+class SeedSweep:
+    plan: Plan
+    settings: dict[str, Any]
+
+    @property
+    def folder(self) -> Path:
+        """What to compare with the folders of the runs that were there."""
+        return from_project(self.settings["paths"]["results"] or self.settings["paths"]["runs"])
+
+
+def seed_sweeps(evidence: Evidence, words: Sequence[str], command: str) -> list[SeedSweep]:
+    """A sweep for each comparison that lacks seeds; those of the same folders that are to have equally many are one.
+
+    `words` are the user's, `command` is what trains a lost run again. Raises UserError where new runs would be no pairs of
+    the stored ones.
+    """
+    missing: dict[tuple[str, int], dict[str, Sequence[int]]] = {}
+    for (_, experiment), more in evidence.more_seeds.items():
+        missing.setdefault((experiment, more.seeds), {}).update(more.missing)
+    found = []
+    for (experiment, seeds), lacking in missing.items():
+        [settings] = compose.composed([words])
+        source = evidence.source(experiment)
+        runs, folder = [run for run in source.results if run.job.configuration in lacking], source.folders[0]
+        if source.sweeps:
+            settings["question"] = source.sweeps[0].name
+            settings["paths"]["results"] = str(folder.with_name(f"{folder.name}-{seeds}-seeds"))
+        else:
+            keys = {run.key for run in runs}
+            asked = (sweep.name for sweep in Ledger(RunStore(folder)) if keys & {*sweep.keys})
+            settings["question"] = next(asked, settings["question"])
+            settings["paths"]["runs"] = str(folder)
+        found.append(SeedSweep(_plan(runs, lacking, settings, command), settings))
+    return found
+
+
+def _plan(
+    results: Sequence[RunResult], missing: Mapping[str, Sequence[int]], settings: Mapping[str, Any], command: str
+) -> Plan:
+    """The runs of the `missing` seeds, each like the latest of `results` of its configuration."""
+    data, device = from_project(settings["paths"]["data"]), settings["device"]
+    unchanging = {name: device[name] for name in ("workers", "checkpoint_minutes")}
+    arrays = cache(lambda name: load(data / name))
+    plan: list[PlannedRun] = []
+    latest = {run.job.configuration: run for run in sorted(results, key=lambda run: run.started)}
+    for configuration, seeds in missing.items():
+        then = latest[configuration]
+        own, chosen = arrays(then.job.dataset.name), as_recorded(then.identity["numerics"], **unchanging)
+        now = identity.identity(own.digest, chosen.numerics(), then.job.own_code)
+        if now != then.identity:
+            raise UserError(
+                f"{then.job.name}: this has changed since: {'; '.join(changes.of_identity(then, now))}; "
+                "runs of further seeds would be no pairs, so train all of them again with python -m pipeline.train"
+            )
+        run = PlannedRun(then.job, chosen, own, then.key, now, [], again=command)
+        plan += [run.of(replace(then.job, seed=seed)) for seed in seeds]
+    return tuple(plan)
