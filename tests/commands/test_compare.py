@@ -15,7 +15,6 @@ import yaml
 from pipeline import compare
 from pipeline.cli import console
 from pipeline.cli.errors import UserError
-from pipeline.report import images
 from pipeline.report.evidence import Evidence
 from pipeline.storage.sources import read_sources
 from pipeline.tracking import reports
@@ -144,9 +143,10 @@ def test_a_leak_is_said_aloud_and_without_the_images_there_is_a_report_all_the_s
 
 
 def test_other_images_than_the_winners_are_not_shown(small, capsys):
-    run = factory.with_network(factory.finished(factory.job()))
-    factory.made_otherwise(run, data="0" * 64)
-    assert images.of_winner(run, small / "data/processed") is None
+    runs = [factory.finished(factory.job())]
+    factory.made_otherwise(runs[0], data="0" * 64)
+    factory.write_experiment(small / "results/other", runs)
+    compare.main(["results/other", "tracking=none"])
     assert "was trained on other data than data/processed/mnist holds" in capsys.readouterr().err
 
 
