@@ -190,7 +190,7 @@ def of_sweeps(sweeps: Sequence[Sweep], results: Sequence[Sequence[RunResult]]) -
         *section("configuration", values),
         *_pairing(pairs, results, constant),
         *(_origins(pairs) if pairs else []),
-        *section("figures of the pairs, second minus first", _differences(pairs)),
+        *(section("figures of the pairs, second minus first", _differences(pairs)) if pairs else []),
     ]
 
 
