@@ -15,8 +15,8 @@ CACHED := env -u PYTHONDONTWRITEBYTECODE
 help: ## this list
 	@echo 'make WORD'
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' Makefile
-	@echo 'PYTHON=python3.12 chooses the interpreter (3.11 to 3.13). EXTRAS=gpu adds the CUDA libraries (Linux, some gigabytes more),'
-	@echo 'EXTRAS=s3 what DVC needs for a remote on S3, EXTRAS=dashboard that of Optuna; jax, cluster and server are granted already: requirements.lock has them. Both words are remembered.'
+	@echo 'PYTHON=python3.12 chooses the interpreter (3.11 to 3.13). EXTRAS adds packages: gpu (CUDA libraries, Linux only, some'
+	@echo 'gigabytes), s3 (a DVC remote on S3), dashboard (optuna-dashboard). make setup remembers both.'
 
 setup: .venv/.setup ## the virtual environment .venv, from the hash-pinned requirements.lock
 

@@ -22,7 +22,6 @@ from benchmarks import measure
 from pipeline.cli import console
 from pipeline.cli.errors import UserError
 from pipeline.config.digests import array_digest
-from pipeline.data.arrays import load
 from pipeline.storage.identity import key_of
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import Sweep
@@ -66,9 +65,8 @@ def statistics(folder: Path) -> tuple[float, float, int]:
     from pipeline.report.evidence import Evidence
     from pipeline.storage.sources import read_sources
 
-    evidence = Evidence(read_sources([folder]))
-    dataset, _ = evidence.questions[0]
-    evidence.labels = np.asarray(load(console.PROJECT / "data/processed" / dataset).test_labels)
+    evidence = Evidence(read_sources([folder]), data=console.PROJECT / "data/processed")
+    assert evidence.arrays
     before, cpu = time.perf_counter(), time.process_time()
     assert len(evidence.analysis.contrasts)
     return time.perf_counter() - before, time.process_time() - cpu, len(evidence.results)

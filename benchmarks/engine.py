@@ -1,19 +1,22 @@
 """Training alone: seconds per model over the time of its matrix products, all cores busy.
 
-    python -m benchmarks.engine [widths=64,512] [optimizer=rmsprop] [repeats=9]
+    python -m benchmarks.engine [widths=64,512] [optimizer=rmsprop] [repeats=9] [backend=tensorflow] [stack=0]
 
-By the wall clock, a model a core side by side, as in a sweep. The products of a run (five epochs of the book's network at
-batch 128: forward, and backward for the kernels and the hidden layer) are timed by themselves between the repeats, in
-the same precision and batch, with the faster of TensorFlow's and numpy's library; a second figure takes the machine's peak for
-large square products instead. Medians over the repeats. Evaluation is measured apart, as a share of the training.
+By the wall clock, all cores busy, as in a sweep: on TensorFlow a model a core side by side, on JAX a stack of models.
+The products of a run (five epochs of the book's network at batch 128: forward, and backward for the kernels and the hidden
+layer) are timed by themselves between the repeats, in the same precision and batch, with the faster of TensorFlow's and
+numpy's library (on JAX numpy's alone); a second figure takes the machine's peak for large square products instead. Medians
+over the repeats. Measured apart: evaluation, as a share of the training, and the processor time of what comes before the first
+epoch of a width, building and compiling its first program and its evaluation.
 """
 
 from __future__ import annotations
 
+import os
 import statistics
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -26,6 +29,9 @@ from pipeline.config import rules
 from pipeline.config import run_config as j
 from pipeline.data.arrays import load
 from pipeline.models import devices
+from pipeline.models.devices import Device
+from pipeline.training.shapes import shape_of
+from pipeline.training.splits import Split, split
 
 BATCH, SAMPLES, INPUTS, CLASSES, EPOCHS = 128, 60_000, 784, 10, 5
 LIBRARIES = ("tensorflow", "numpy")
@@ -77,7 +83,7 @@ def multiplier(pairs: list[tuple[np.ndarray, np.ndarray]], count: int, library: 
     return multiply_tensors
 
 
-def products(width: int, cores: int) -> float:
+def products(width: int, cores: int, libraries: Sequence[str]) -> float:
     """Seconds per model of the matrix products alone, at this width, all cores busy, with the faster library."""
     steps = -(-SAMPLES // BATCH)
     shapes = [
@@ -90,58 +96,98 @@ def products(width: int, cores: int) -> float:
     rng = np.random.default_rng(0)
     pairs = [(rng.random(a, dtype=np.float32), rng.random(b, dtype=np.float32)) for a, b in shapes]
     count = steps // 2
-    seconds = min(together([multiplier(pairs, count, library)] * cores) for library in LIBRARIES)
+    seconds = min(together([multiplier(pairs, count, library)] * cores) for library in libraries)
     return seconds * EPOCHS * steps / count / cores
 
 
-def peak(cores: int) -> float:
+def peak(cores: int, libraries: Sequence[str] = LIBRARIES) -> float:
     """GFLOP/s of all cores together on square products of 1,024, with the faster library."""
     size, count = 1024, 20
     rng = np.random.default_rng(0)
     pairs = [(rng.random((size, size), dtype=np.float32),) * 2]
-    seconds = min(together([multiplier(pairs, count, library)] * cores) for library in LIBRARIES)
+    seconds = min(together([multiplier(pairs, count, library)] * cores) for library in libraries)
     return cores * count * 2 * size**3 / seconds / 1e9
 
 
-def flop(width: int) -> float:
+def flop(width: int, samples: int = SAMPLES) -> float:
     """Floating-point operations of the matrix products of one run."""
-    return EPOCHS * SAMPLES * 2 * (2 * INPUTS * width + 3 * width * CLASSES)
+    return EPOCHS * samples * 2 * (2 * INPUTS * width + 3 * width * CLASSES)
+
+
+Trained = tuple[Callable[[], Any], Callable[[], Any]]
+"""One epoch of a model or of a stack of them, and one point of its curve."""
+
+
+def on_tensorflow(run: j.RunConfig, data: Split, device: Device) -> Iterator[Trained]:
+    """A program for each core."""
+    from pipeline.training import engine
+
+    samples = engine.Samples(data, CLASSES)
+    order = np.random.default_rng(0).permutation(SAMPLES)
+    while True:
+        program = engine.Program(shape_of(run), samples, CLASSES, device)
+        program.reset(run)
+        yield partial(program.epoch, order, np.full(program.steps, 0.001)), program.network.curve
+
+
+def on_jax(run: j.RunConfig, data: Split, device: Device) -> Iterator[Trained]:
+    """One program, of a whole stack."""
+    from jax import numpy as jnp
+
+    from pipeline.training import stacked
+
+    samples, size = stacked.Samples(data, CLASSES), device.stack
+    program = stacked.Program(shape_of(run), samples, CLASSES, device, size)
+    begin = program.start(run)
+    state = [
+        [jnp.asarray(np.stack([array] * size)) for array in part]
+        for part in (begin.trainable, begin.other, begin.optimizer)
+    ]
+    order = jnp.asarray(np.stack([np.random.default_rng(0).permutation(SAMPLES).astype(np.int32)] * size))
+    rates = jnp.full((size, program.steps), 0.001, program.dtype)
+
+    def epoch() -> None:
+        *state[:], numbers = program.epoch(*state, jnp.zeros(size, program.dtype), order, rates, samples.train)
+        np.asarray(numbers)
+
+    yield epoch, lambda: program.measured.curve(*state[:2])
 
 
 def main(argv: Sequence[str]) -> int:
-    values = console.words(argv, {"widths": "64,512", "optimizer": "rmsprop", "repeats": "9"}, __doc__ or "")
-    repeats = int(values["repeats"])
-    device = devices.choose("cpu", "tensorflow", "float32", True, "engine", 0, 0)
+    defaults = {"widths": "64,512", "optimizer": "rmsprop", "repeats": "9", "backend": "tensorflow", "stack": "0"}
+    values = console.words(argv, defaults, __doc__ or "")
+    repeats, backend = int(values["repeats"]), values["backend"]
+    device = devices.choose("cpu", backend, "float32", True, "engine", 0, int(values["stack"]))
     devices.start(device)
-    from pipeline.training import engine
-    from pipeline.training.splits import split
-
-    cores = device.workers
-    print(f"{measure.machine()}; medians of {repeats}")
+    cores = len(os.sched_getaffinity(0))
+    print(f"{measure.machine()}; medians of {repeats}; {device}")
     arrays = load(console.PROJECT / "data" / "processed" / "mnist")
     data = split(arrays, j.Dataset("mnist", 0))
-    samples = engine.Samples(data, CLASSES)
+    libraries = LIBRARIES if backend == "tensorflow" else ("numpy",)
     with threadpool_limits(1):  # numpy's library; TensorFlow's pool has as many threads as there are models
         for width in map(int, values["widths"].split(",")):
-            one = job(width, values["optimizer"])
-            programs = [engine.Program(engine.shape_of(one), samples, CLASSES, device) for _ in range(cores)]
-            for program in programs:
-                program.reset(one)
-            order, rates = np.random.default_rng(0).permutation(SAMPLES), np.full(programs[0].steps, 0.001)
+            built = time.process_time()
+            trained = (on_tensorflow if backend == "tensorflow" else on_jax)(
+                job(width, values["optimizer"]), data, device
+            )
+            models = [next(trained)]
+            models[0][1]()
+            built = time.process_time() - built
+            models += [next(trained) for _ in range(device.workers - 1)]
+            count = len(models) * device.stack
             found: dict[str, list[float]] = {name: [] for name in ("training", "curve", "products", "peak")}
             for _ in range(repeats + 1):
-                training: list[Callable[[], Any]] = [partial(program.epoch, order, rates) for program in programs]
-                curves: list[Callable[[], Any]] = [program.network.curve for program in programs]
-                found["training"].append(EPOCHS * together(training) / cores)
-                found["curve"].append(EPOCHS * together(curves) / cores)
-                found["products"].append(products(width, cores))
-                found["peak"].append(peak(cores))
+                found["training"].append(EPOCHS * together([epoch for epoch, _ in models]) / count)
+                found["curve"].append(EPOCHS * together([curve for _, curve in models]) / count)
+                found["products"].append(products(width, cores, libraries))
+                found["peak"].append(peak(cores, libraries))
             # The first of each warms up.
             seconds, curve, alone, gflops = (statistics.median(figures[1:]) for figures in found.values())
             print(
                 f"width {width}: {seconds:.3f} s per model; products alone {alone:.3f} s (ratio {seconds / alone:.2f}), "
                 f"at the peak of {gflops:.0f} GFLOP/s {flop(width) / gflops / 1e9:.3f} s "
-                f"(ratio {seconds * gflops * 1e9 / flop(width):.2f}); curve {100 * curve / seconds:.0f} % of the training",
+                f"(ratio {seconds * gflops * 1e9 / flop(width):.2f}); curve {100 * curve / seconds:.0f} % of the training; "
+                f"built in {built:.1f} s of processor time",
                 flush=True,
             )
     return 0

@@ -1,6 +1,6 @@
 """Remove what nobody needs from the store of runs; without --yes, only say what that is, and how many bytes each has.
 
-    python -m pipeline.clean [only=unneeded,old,deleted,damaged,leftovers,checkpoints] [--yes]
+    python -m pipeline.clean [only=unneeded,old,deleted,damaged,checkpoints] [--yes]
 
 Runs in a folder of results, and those of registered models, stay. Do not remove anything while a sweep trains.
 """

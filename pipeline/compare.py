@@ -6,6 +6,7 @@
 Each FOLDER holds the runs of one finished command (results/baseline, results/sweep) or is a store of runs (runs). Without
 any: every folder in results/ that has a sweep.json, else runs/. Folders with the same runs of different code are compared version
 against version. `rank`: what a leaderboard is ordered by: accuracy, loss or one of training.metrics, on the held-out samples.
+`summary`: a folder for what `dvc exp show` and `dvc plots show` read.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 STEPS = 4
 
-DEFAULTS = {"out": "reports", "data": "data/processed", "tracking": SQLITE, "rank": "accuracy"}
+DEFAULTS = {"out": "reports", "data": "data/processed", "tracking": SQLITE, "rank": "accuracy", "summary": ""}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -37,48 +38,49 @@ def main(argv: Sequence[str]) -> int:
         raise UserError(line)
     out, data = console.PROJECT / options["out"], console.PROJECT / options["data"]
     compare(named_folders(words), out, data, options["tracking"], options["rank"])
+    if options["summary"]:
+        from pipeline.report import dvc
+
+        dvc.write(out, console.PROJECT / options["summary"])
     return 0
 
 
 def compare(folders: Sequence[Path], out: Path, data: Path, tracking: str = NONE, rank: str = "accuracy") -> None:
     """Report on the runs in `folders`: on disk, at the terminal, in MLflow."""
     terminal.show("loading libraries", 0, STEPS)
-    from pipeline.report import images
     from pipeline.report import terminal as summary
     from pipeline.report.evidence import Evidence
-    from pipeline.report.prose import limits
+    from pipeline.report.prose import limits, opening
     from pipeline.report.write import write
     from pipeline.storage.sources import read_sources
 
     terminal.show("reading runs", 1, STEPS)
-    evidence = Evidence(read_sources(folders), ui_address.noted(home()), rank=rank)
+    evidence = Evidence(read_sources(folders), ui_address.noted(home()), rank, data)
     if evidence.finished.empty and not evidence.lost:
         raise UserError(limits.nothing_finished(evidence))
-    images.check_predictions(evidence.results, data)
-    arrays = images.of_winner(evidence.winner, data)
-    evidence.labels = None if arrays is None else arrays.test_labels
     terminal.show("computing statistics, drawing figures", 2, STEPS)
-    files = write(evidence, arrays, out)
+    files = write(evidence, out)
     terminal.show("putting the report into MLflow", 3, STEPS)
     publish(evidence, files, tracking)
     terminal.clear()
     summary.show(evidence)
     # An experiment of `dvc exp run --queue` or `--temp` runs in a clone that is gone afterwards.
     experiment = os.environ.get("DVC_EXP_NAME") if home() != console.PROJECT else None
-    print(summary.closing(evidence, files["index.html"], experiment))
+    print(opening.closing(evidence, files["index.html"], experiment))
     terminal.suggest("make ui")
 
 
 def publish(evidence: Evidence, files: dict[str, Path], tracking: str) -> None:
     """Put the report on each sweep's parent run in MLflow."""
     from pipeline.report import tables
-    from pipeline.report.prose import limits, opening
+    from pipeline.report import terminal as summary
+    from pipeline.report.prose import limits
 
     sweeps = [sweep for source in evidence.sources for sweep in source.sweeps if sweep.parent_run_id]
     if tracking != NONE and sweeps:
-        warning = " ".join(filter(None, [opening.alarm(evidence), *limits.notes(evidence)]))
+        warning = " ".join(limits.notes(evidence))
         metrics = tables.flat(tables.metrics(evidence))
-        reports.attach(tracking, sweeps, files, tables.note(evidence), metrics, warning)
+        reports.attach(tracking, sweeps, files, summary.note(evidence), metrics, warning)
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def is_sweep(word: str, store: RunStore) -> bool:
 
 
 def of_runs(words: Sequence[str], store: RunStore, data: Path) -> list[str]:
-    from pipeline.report import difference
+    from pipeline.sweep import difference
 
     first, second = (find_run(word, store) for word in words)
     if first.key == second.key:
@@ -79,7 +79,7 @@ def test_labels(first: RunResult, second: RunResult, data: Path) -> np.ndarray |
 
 
 def of_sweeps(words: Sequence[str], store: RunStore) -> list[str]:
-    from pipeline.report import difference
+    from pipeline.sweep import difference
 
     sweeps: list[Sweep] = []
     results: list[list[RunResult]] = []

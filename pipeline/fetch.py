@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.cli import console, terminal
-from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import plural
 from pipeline.data import raw, recorded, sources
 from pipeline.data.download import LIMITS, Limits
@@ -45,8 +44,6 @@ def main(argv: Sequence[str]) -> None:
     started = time.perf_counter()
     values = console.words(argv, DEFAULTS, __doc__ or "")
     dataset = sources.find(values["dataset"])
-    if not values["raw"]:
-        raise UserError("raw=: expected a folder")
     folder = console.PROJECT / values["raw"] / dataset.name
     fetched = fetch(dataset, folder, mirrors(dataset, console.PROJECT, os.environ, values["mirrors"]))
     print(_summary(dataset, folder, fetched, time.perf_counter() - started))

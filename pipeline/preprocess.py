@@ -1,7 +1,7 @@
 """Turn the fetched files into arrays that train: python -m pipeline.preprocess dataset=mnist
 
 Writes samples as float32 (pixels in [0, 1], the numbers of a table as they are) and labels as uint8, memory-mappable .npy
-files; a data card (counts, range, mean, names of classes and columns, digests; a DVC metric) and a picture of samples.
+files; a data card (counts, range, mean, names of classes and columns, digests) and a picture of samples.
 """
 
 from __future__ import annotations
@@ -14,15 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.cli import console, terminal
-from pipeline.cli.errors import UserError
 from pipeline.config.digests import array_digest
 from pipeline.config.run_config import digest
 from pipeline.data import arrays, raw, sources
 from pipeline.data.arrays import Arrays, scale
+from pipeline.data.card import data_card, draw_samples
 from pipeline.data.files import shown, whole
 from pipeline.data.samples import Decoded
 from pipeline.data.sources import DataSet
-from pipeline.report.dataset import data_card, draw_samples
 
 DEFAULTS = {
     "dataset": "mnist",
@@ -37,7 +36,7 @@ def main(argv: Sequence[str]) -> None:
     started = time.perf_counter()
     values = console.words(argv, DEFAULTS, __doc__ or "")
     dataset = sources.find(values.pop("dataset"))
-    paths = {key: _path(key, value.replace("{dataset}", dataset.name)) for key, value in values.items()}
+    paths = {key: console.PROJECT / value.replace("{dataset}", dataset.name) for key, value in values.items()}
     folder = paths["processed"] / dataset.name
     terminal.show("decoding, scaling, drawing")
     written = preprocess(dataset, paths["raw"] / dataset.name, folder, paths["card"], paths["samples"])
@@ -46,7 +45,7 @@ def main(argv: Sequence[str]) -> None:
         f"{_shape(written)}, {written.classes} classes, digest {written.digest[:12]}"
     )
     places, seconds = (folder, paths["card"], paths["samples"]), time.perf_counter() - started
-    print(f"{dataset.name}: {', '.join(map(shown, places))} ({seconds:.2f} s)")
+    terminal.say(f"{dataset.name}: {', '.join(map(shown, places))} ({seconds:.2f} s)")
     terminal.suggest(f"python -m pipeline.train dataset={dataset.name}")
 
 
@@ -83,12 +82,6 @@ def scaled(decoded: Decoded) -> dict[str, np.ndarray]:
 
 def _shape(written: Arrays) -> str:
     return f"{' x '.join(map(str, written.image_shape))} {'pixels' if written.what == 'images' else 'features'}"
-
-
-def _path(key: str, value: str) -> Path:
-    if not value:
-        raise UserError(f"{key}=: expected a path")
-    return console.PROJECT / value
 
 
 if __name__ == "__main__":

@@ -9,14 +9,11 @@ and reports/published.md.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 
 from pipeline.cli import console
-from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import duration
 from pipeline.config import rules
 from pipeline.report.prose.published import trained_on
@@ -24,9 +21,9 @@ from pipeline.statistics import published
 from pipeline.statistics.published import Found, Row
 from pipeline.storage.find import beginning
 from pipeline.storage.store import RunStore
-from pipeline.sweep import recipes
-from pipeline.tracking import NONE, TrackingUnavailable
-from pipeline.tracking.address import configured, home, resolve
+from pipeline.sweep import recipes, session
+from pipeline.tracking import TrackingUnavailable
+from pipeline.tracking.address import home
 
 DEFAULTS = {"minutes": "10", "seeds": "10", "only": "", "data": "data/processed"}
 REPORTS = console.PROJECT / "reports"
@@ -52,32 +49,24 @@ def main(argv: Sequence[str]) -> int:
 
 def train(row: Row, seeds: int, data: str, store: RunStore, left: float) -> bool:
     """Train and publish what is new of a row, as far as `left` seconds allow; False if MLflow did not take it all."""
-    runs = recipes.planned(row, data, seeds)
+    runs, settings = recipes.planned(row, data, seeds)
     count, cost = recipes.affordable(runs, seeds, left, store)
     if not count:
         print(f"{row.id}: not run, about {duration(cost)} with the fewest seeds", flush=True)
         return True
-    if not cost and not unpublished([run.key for run in runs if run.job.seed < count], store):
-        return True
     print(f"{row.id}: {count} seeds, about {duration(cost)}", flush=True)
-    words = [*row.runs, f"seed=range({count})", f"question={recipes.QUESTION}"]
-    words += [f"paths.data={data}"] if data != DEFAULTS["data"] else []
-    command = [sys.executable, "-m", "pipeline.train", "-m", *words]
-    said = None if sys.stdout.isatty() else subprocess.DEVNULL
-    status = subprocess.run(command, cwd=console.PROJECT, stdout=said).returncode
-    if status not in (0, 3, TrackingUnavailable.exit_status):
-        raise UserError(f"{row.id}: training ended with status {status}; its message stands above")
-    return status != TrackingUnavailable.exit_status
-
-
-def unpublished(keys: Sequence[str], store: RunStore) -> bool:
-    """Whether MLflow, if it is used, lacks some of the runs that are on disk."""
-    address = resolve(*configured())
-    return address.kind != NONE and bool(store.unpublished(keys, address.name))
+    try:
+        for _ in session.train(tuple(run for run in runs if run.job.seed < count), settings):
+            pass
+    except TrackingUnavailable as error:
+        print(f"{row.id}: {error}", flush=True)
+        return False
+    return True
 
 
 def judge(row: Row, seeds: int, data: str, store: RunStore) -> Found:
-    results = [store.record(run.key) for run in recipes.planned(row, data, seeds) if run.key in store]
+    runs, _ = recipes.planned(row, data, seeds)
+    results = [store.record(run.key) for run in runs if run.key in store]
     on = trained_on(results)
     return replace(published.judge(row, results), on=on, runs=tuple(beginning(run.key) for run in results))
 

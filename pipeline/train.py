@@ -2,6 +2,9 @@
 
 python -m pipeline.train optimizer=adam model.width=256
 python -m pipeline.train -m optimizer=sgd,rmsprop,adam model.width=64,512 'seed=range(3)'
+
+Checks before anything trains; results in runs/, logs in outputs/ and multirun/, curves in MLflow (make ui).
+-v (--verbose) shows the traceback of an error. Hydra's own options: --hydra-help.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pipeline.cli import console, terminal
 from pipeline.cli.errors import RunsLost, UserError
 from pipeline.config import commandline, rules
-from pipeline.config.compose import ConfigurationError, register
+from pipeline.config.compose import ConfigurationError, described, register
 from pipeline.config.hydra_version import VERSION_BASE
 from pipeline.sweep.task import TrainTask
 from pipeline.tracking.address import refuse_written_logins, without_login
@@ -28,16 +31,15 @@ register()
 
 
 def main(argv: Sequence[str]) -> int:
-    from pipeline.storage import identity
-
-    # In a notebook there may have been another command, and a commit, before this one.
-    identity.environment.cache_clear()
     multirun = commandline.is_multirun(argv)
     asks_hydra = {"-sc", "--shell-completion", "--hydra-help", "--version"} & set(argv)
     if not asks_hydra and (problems := commandline.check(argv, multirun)):
         raise ConfigurationError(problems)
     refuse_written_logins()
     options, words = commandline.options_and_words([word for word in argv if word not in console.VERBOSE])
+    if {"-h", "--help"} & set(argv):
+        print(f"{__doc__}\n{described([*words, *commandline.searched(options)])}")
+        return 0
     if multirun and not {"-m", "--multirun"} & set(argv):
         options.append("--multirun")
     task = TrainTask()
@@ -67,8 +69,7 @@ def _run(task: TrainTask, argv: Sequence[str]) -> None:
         raise UserError(" ".join(str(error).split())) from error
     except Exception as error:
         # Where Hydra has handed over nothing, it could not make anything of the command.
-        line = commandline.hydra_complaint(argv, error) if not task.called else ""
-        if not line:
+        if task.called or not (line := commandline.hydra_complaint(argv, error)):
             raise
         raise UserError(line) from error
 
@@ -76,8 +77,7 @@ def _run(task: TrainTask, argv: Sequence[str]) -> None:
 @contextmanager
 def _set_up_for_hydra(options: Sequence[str], words: Sequence[str]) -> Iterator[None]:
     """What Hydra and MLflow read of this process, for as long as the command takes."""
-    names = ("HYDRA_FULL_ERROR", "MLFLOW_TRACKING_URI")
-    before = {name: os.environ.get(name) for name in names}
+    before = {name: os.environ.get(name) for name in ("HYDRA_FULL_ERROR", "MLFLOW_TRACKING_URI")}
     # Hydra prints errors in its own way and ends the process; with this it lets us.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:

@@ -34,11 +34,11 @@ def main(argv: Sequence[str]) -> int:
     if problems := commandline.check(shared, False):
         raise ConfigurationError(problems)
     terminal.show("composing")
-    search = tuning.Search(tuning.Budget.of(values), shared)
-    if search.settings["plan"]:
-        print("\n".join(search.preview()))
+    tuner = tuning.Tuner(tuning.Budget.of(values), shared)
+    if tuner.settings["plan"]:
+        print("\n".join(tuner.preview()))
         return 0
-    tunings = search.run()
+    tunings = tuner.run()
     terminal.show("drawing")
     from pipeline.report import tuned  # Altair, which takes a second
 
@@ -46,8 +46,8 @@ def main(argv: Sequence[str]) -> int:
     terminal.clear()
     print("\n".join(lines))
     terminal.suggest("make ui")
-    if search.unsent:
-        raise search.unsent
+    if tuner.unsent:
+        raise tuner.unsent
     return 0
 
 

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Sequence
 from types import FrameType
 
-from pipeline.cli import console, ui_address
+from pipeline.cli import console, terminal, ui_address
 from pipeline.cli.errors import UserError
 from pipeline.tracking import SQLITE, Tracker, open_tracker, server, views
 from pipeline.tracking.address import DATABASE, home
@@ -23,13 +23,14 @@ def main(argv: Sequence[str]) -> int:
     port = server.free_port(values["port"])
     address = f"http://{server.HOST}:{port}"
     signal.signal(signal.SIGTERM, _terminated)
+    terminal.show("starting MLflow")
     tracker.warm()
     try:
         with server.showing(tracker, port) as process:
+            terminal.clear()
             print(f"MLflow shows the runs of {tracker.address.shown} at {address} (Ctrl-C ends it)", flush=True)
             note_address(tracker, address)
             with tracker.connection.exclusive("list the experiments") as client:
-                views.complete(client)
                 pages = views.pages(client)
             for name, page in pages.items():
                 print(f"  {name}: {address}/#{page}", flush=True)

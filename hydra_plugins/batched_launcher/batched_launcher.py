@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
@@ -27,7 +27,7 @@ class BatchedSlurmConf:
     _target_: str = "hydra_plugins.batched_launcher.batched_launcher.BatchedSlurmLauncher"
     _convert_: str = "all"
     # Shares that the runs are divided into; null: as many as runs_per_share makes.
-    shares: Optional[int] = None  # noqa: UP045
+    shares: int | None = None
     # On average: shares have equal work, not equal numbers.
     runs_per_share: int = 64
     # Cores of a share: so many runs of it train at a time on a CPU.
@@ -42,16 +42,16 @@ class BatchedSlurmConf:
     timeout_min: int = 720
     # Seconds before the time limit at which a share is told to end.
     signal_seconds: int = 60
-    partition: Optional[str] = None  # noqa: UP045
-    account: Optional[str] = None  # noqa: UP045
-    qos: Optional[str] = None  # noqa: UP045
-    constraint: Optional[str] = None  # noqa: UP045
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
     # Memory of a share; null: the cluster's default.
-    mem_gb: Optional[float] = None  # noqa: UP045
+    mem_gb: float | None = None
     # Any other word of sbatch: {requeue: true, nice: 100}
     additional_parameters: dict[str, Any] = field(default_factory=dict)
     # Lines of shell before the share: module load …
-    setup: Optional[list[str]] = None  # noqa: UP045
+    setup: list[str] | None = None
 
 
 for name, options in {"batched": BatchedLauncherConf, "batched_slurm": BatchedSlurmConf}.items():

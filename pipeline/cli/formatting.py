@@ -34,6 +34,12 @@ def span(low: float, high: float, scale: float = 100, digits: int = 2) -> str:
     return "" if math.isnan(low) else f"{number(scale * low, digits)} to {number(scale * high, digits)}"
 
 
+def spread(mean: float, low: float, high: float, *, scale: float = 100, digits: int = 2, signed: bool = False) -> str:
+    """`97.79 (97.60 to 97.97)`; the mean alone where there is no interval."""
+    ends = span(low, high, scale, digits)
+    return number(scale * mean, digits, signed=signed) + (f" ({ends})" if ends else "")
+
+
 def p_value(p: float) -> str:
     """`p = 0.012`, `p < 0.001`; never zero, since no test with finitely many seeds can say so."""
     if not math.isfinite(p):

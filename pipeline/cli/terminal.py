@@ -21,26 +21,31 @@ def show(what: str, done: float = 0, total: float | None = None, count: str = ""
     """Say what goes on, in place of what was said before; without a `total` the bar only moves."""
     if not sys.stdout.isatty():
         return
-    if not _shown:
-        _shown.append(_started())
+    if first := not _shown:
+        _shown.append(_bar())
     # At the end there is room for the `^C` of a terminal: in the next line, it would leave this one behind.
-    room = shutil.get_terminal_size().columns - len(count) - BAR - 6
+    room = shutil.get_terminal_size().columns - len(count) - BAR - 8
     what = what if len(what) <= room else f"{what[: max(room - 1, 0)]}…"
-    _shown[0].tasks[0].total = total  # None given to `update` would leave it as it was
-    _shown[0].update(0, description=what, completed=done, count=count, refresh=total is None)
+    progress, task = _shown[0], _shown[0].tasks[0]
+    # None given to `update` would leave the total as it was; and what has ended once would stand still from then on.
+    task.total, task.finished_time = total, None
+    progress.update(0, description=what, completed=done, count=count, refresh=total is None)
+    if first:
+        progress.start()
+        progress.console.show_cursor(True)  # rich hides it, and a process that is killed would leave it hidden
 
 
-def _started() -> Any:
+def _bar() -> Any:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
     # What is printed meanwhile stands above the bar, as long as it is: a command is copied whole.
     console = Console(soft_wrap=True, highlight=False)
     count, text = TextColumn("{task.fields[count]}"), TextColumn("{task.description}", markup=False)
-    progress = Progress(count, BarColumn(BAR), text, console=console, transient=True, refresh_per_second=4)
+    progress = Progress(
+        count, BarColumn(BAR), SpinnerColumn("line"), text, console=console, transient=True, refresh_per_second=4
+    )
     progress.add_task("", total=None, count="")
-    progress.start()
-    console.show_cursor(True)  # rich hides it, and a process that is killed would leave it hidden
     return progress
 
 

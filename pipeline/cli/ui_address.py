@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from pathlib import Path
 
 DEFAULT = "http://127.0.0.1:5000"
 NOTE = Path(".dvc/tmp/ui-address")
-_ADDRESS = re.compile(r"http://127\.0\.0\.1:[0-9]{1,5}")
 
 
 def noted(checkout: Path) -> str:
     """The address at which `make ui` ran last; the default one where it never did."""
-    with suppress(OSError, ValueError):
-        address = (checkout / NOTE).read_text(encoding="utf-8").strip()
-        if _ADDRESS.fullmatch(address):
-            return address
+    with suppress(OSError):
+        return (checkout / NOTE).read_text(encoding="utf-8").strip()
     return DEFAULT
 
 

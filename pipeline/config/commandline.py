@@ -6,8 +6,10 @@ lets through values that cannot train. Everything that is wrong is said at once,
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Collection, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -44,7 +46,14 @@ LAUNCHERS = ("batched", "batched_slurm")
 DEFAULTS = {"optimizer": "rmsprop", "model": "dense"}
 """Groups whose files have keys of their own, and what conf/config.yaml chooses of each."""
 
-SHORT = {"lr": "learning_rate", "decay": "weight_decay", "eps": "epsilon", "batch": "batch_size", "layers": "depth"}
+SHORT = {
+    "lr": "learning_rate",
+    "decay": "weight_decay",
+    "eps": "epsilon",
+    "batch": "batch_size",
+    "layers": "depth",
+    "units": "width",
+}
 """What people call keys elsewhere, too far from ours for a spelling to be near."""
 
 
@@ -57,6 +66,14 @@ def options_and_words(argv: Sequence[str]) -> tuple[list[str], list[str]]:
         (options if word.startswith("-") or before in VALUED else found).append(word)
         before = word
     return options, found
+
+
+def searched(options: Sequence[str]) -> list[str]:
+    """The folder of `--config-dir` among Hydra's options, as the word that makes Hydra look there."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config-dir", "-cd")
+    folder = parser.parse_known_args(options)[0].config_dir
+    return [f"hydra.searchpath=['file://{Path(folder).absolute()}']"] if folder else []
 
 
 def own_and_shared(
@@ -86,7 +103,7 @@ def check(argv: Sequence[str], multirun: bool) -> list[str]:
     """Every problem of the words in `argv`, a line each."""
     options, words = options_and_words(argv)
     given = [option.partition("=")[0] for option in options if option.startswith("-")]
-    problems = [f"{option}: no such option{nearest(option, OPTIONS)}" for option in given if option not in OPTIONS]
+    problems = [_unknown_option(option) for option in given if option not in OPTIONS]
     elsewhere = bool({*given} & {*ELSEWHERE}) or any(word.startswith("hydra.searchpath=") for word in words)
     overrides: list[tuple[Override, Sequence[Any]]] = []
     parser = OverridesParser.create()
@@ -95,7 +112,7 @@ def check(argv: Sequence[str], multirun: bool) -> list[str]:
             override = parser.parse_override(word)
             overrides.append((override, _values(override)))
         except (HydraException, ValueError) as error:
-            problems.append(f"{word}: expected KEY=VALUE ({str(error).splitlines()[0]})")
+            problems.append(_unreadable(word, error))
     chosen = None if elsewhere else {group: _chosen(overrides, group, own) for group, own in DEFAULTS.items()}
     jobs = 1
     for override, values in overrides:
@@ -113,6 +130,34 @@ def check(argv: Sequence[str], multirun: bool) -> list[str]:
     if jobs > MOST_JOBS:
         problems.append(f"this sweep has {jobs:,} runs: expected at most {MOST_JOBS:,}; split it")
     return list(dict.fromkeys(problems))
+
+
+def _unknown_option(option: str) -> str:
+    """What is wrong with an option that Hydra has not; people type `--epochs 3` for `training.epochs=3`."""
+    name = option.lstrip("-")
+    meant = [name] if name in rules.GROUPS else _meant(name)
+    near = f" (did you mean '{meant[0]}=VALUE'?)" if meant else nearest(option, OPTIONS)
+    return f"{option}: no such option{near}"
+
+
+def _unreadable(word: str, error: Exception) -> str:
+    """What is wrong with a word that Hydra's grammar does not read; its own message names characters and tokens."""
+    if "=" not in word:
+        return f"{word}: expected KEY=VALUE"
+    if word.endswith(","):
+        return f"{word}: expected no space after a comma"
+    if any(word.count(first) != word.count(last) for first, last in ("()", "[]", "{}")):
+        return f"{word}: expected a closing bracket for each opening one"
+    return f"{word}: expected KEY=VALUE ({str(error).splitlines()[0]})"
+
+
+def _meant(key: str) -> list[str]:
+    """The keys that `key` stands for without its group, in another one, or under the name that it has elsewhere."""
+    section, _, name = key.rpartition(".")
+    names = {name, SHORT.get(name, name)}
+    known = rules.known_keys(rules.options("optimizer"), rules.options("model"))
+    found = [each for each in known if each.rpartition(".")[2] in names]
+    return [each for each in found if each.startswith(section)] or found
 
 
 def _check_hydra(override: Override) -> list[str]:
@@ -159,9 +204,8 @@ def _check_one(override: Override, values: Sequence[Any], chosen: dict[str, list
         return [f"{key}: set by the file; choose another with {group}=NAME ({', '.join(rules.options(group))})"]
     known = rules.known_keys(rules.options("optimizer"), rules.options("model"))
     if key not in known and not (chosen is None and key.startswith(("optimizer.", "model."))):
-        section, _, name = key.rpartition(".")
-        meant = f"{section}.{SHORT.get(name, name)}"
-        near = f" (did you mean {meant!r}?)" if meant in known else nearest(key, [*known, *rules.GROUPS])
+        meant = _meant(key)
+        near = f" (did you mean {meant[0]!r}?)" if meant else nearest(key, [*known, *rules.GROUPS])
         return [f"{key}: no such key{near}"]
     group = key.partition(".")[0]
     if chosen and (names := chosen.get(group)):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -30,19 +32,29 @@ class ConfigurationError(UserError):
 
 
 def register() -> None:
-    """Make known to Hydra what the files of `conf/` use: `${checkout:}`, `${params:}`, `${tuned:}`, and `${values:}` in the help."""
+    """Make known to Hydra what the files of `conf/` use: `${checkout:}`, `${params:}` and `${tuned:}`."""
     register_resolver("checkout", lambda: str(rules.CONF.parent), replace=True)
     register_resolver("params", rules.param, replace=True)
     register_resolver("tuned", rules.tuned_rate, replace=True)
-    register_resolver("values", described, replace=True)
 
 
-def described(_root_: DictConfig) -> str:
-    """Every value of a configuration, with its meaning and what it may be, as `--help` shows it."""
-    lines, meaning = [], dict(meanings())
-    values: Any = OmegaConf.to_container(_root_)  # unresolved: parts of Hydra's own have no value yet
-    values["dataset"].pop("source", None)
-    in_order = {name: values[name] for name in (*rules.GROUPS, *values) if name in values and name != "hydra"}
+def described(words: Sequence[str]) -> str:
+    """What can be chosen and set, and what it is with these words of `pipeline.train`, as `--help` shows it.
+
+    Hydra's own help reads its configuration again for each group of Hydra's own, too: half a second.
+    """
+    from hydra.core.global_hydra import GlobalHydra
+
+    def options(group: str) -> list[str]:
+        return GlobalHydra.instance().config_loader().get_group_options(group, overrides=elsewhere)
+
+    elsewhere = [word for word in words if word.startswith("hydra.searchpath=")]
+    with _hydra() as compose:
+        config = compose(words)
+        chosen = [f"{group}: {', '.join(names)}" for group in rules.GROUPS if (names := options(group))]
+    lines = ["== What can be chosen (group=name) ==", *chosen, "", "== What can be set (key=value), with its value =="]
+    meaning, values = dict(meanings()), plain(config)
+    in_order = {name: values[name] for name in (*rules.GROUPS, *values) if name in values}
     for key, value in rules.flattened(in_order).items():
         rule = rules.rule_for(key)
         about = f"Expected: {rule.allowed}." if rule else "Set by the file."
@@ -51,17 +63,20 @@ def described(_root_: DictConfig) -> str:
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """The configuration as plain values, interpolations resolved. Raises ConfigurationError where one cannot be."""
+    """The configuration without Hydra's part as plain values, interpolations resolved. Raises ConfigurationError where one cannot be."""
     try:
-        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        values = {str(key): _resolved(config[key]) for key in config if key != "hydra"}
     except (OmegaConfBaseException, RecursionError) as error:
         key = getattr(error, "full_key", None) or "configuration"
         reason = str(error).splitlines()[0].removeprefix("UserError raised while resolving interpolation: ")
         raise ConfigurationError([f"{key}: {reason}"]) from error
-    assert isinstance(values, dict)
     # What `pipeline.fetch` and `pipeline.preprocess` read is no part of a run.
     values.get("dataset", {}).pop("source", None)
-    return values  # type: ignore[return-value]
+    return values
+
+
+def _resolved(node: Any) -> Any:
+    return OmegaConf.to_container(node, resolve=True, throw_on_missing=True) if OmegaConf.is_config(node) else node
 
 
 def composed(words: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
@@ -71,11 +86,24 @@ def composed(words: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
 
 def configs(words: Sequence[Sequence[str]]) -> list[DictConfig]:
     """What the words of each command mean, interpolations not yet resolved."""
+    with _hydra() as compose:
+        return [compose(each) for each in words]
+
+
+@contextmanager
+def _hydra() -> Iterator[Callable[[Sequence[str]], DictConfig]]:
+    """Hydra on `conf/`: a function from the words of a command to what they mean. It raises ConfigurationError."""
     from hydra import compose, initialize_config_dir
+
+    def config(words: Sequence[str]) -> DictConfig:
+        try:
+            return compose("config", list(words))
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ConfigurationError([f"{' '.join(words)}: {' '.join(str(error).split())}"]) from error
 
     register()
     with initialize_config_dir(str(rules.CONF), **VERSION_BASE):
-        return [compose("config", list(each)) for each in words]
+        yield config
 
 
 def changed(config: DictConfig, values: Mapping[str, Any]) -> dict[str, Any]:

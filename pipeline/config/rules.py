@@ -205,17 +205,15 @@ def complaint(key: str, value: Any, rule: Rule) -> str | None:
     return f"{key}={shown(value)}: expected {rule.allowed}{nearest(shown(value), rule.names)}"
 
 
-def problems(
-    values: Mapping[str, Any], known: Mapping[str, Rule], needed: Iterable[str], prefix: str = ""
-) -> list[str]:
+def problems(values: Mapping[str, Any], known: Mapping[str, Rule], needed: Iterable[str]) -> list[str]:
     """A line for each key that is not `known`, each value that its rule does not allow, and each key that is missing."""
     found: list[str] = []
     for key, value in values.items():
         if rule := known.get(key):
-            found += filter(None, [complaint(f"{prefix}{key}", value, rule)])
+            found += filter(None, [complaint(key, value, rule)])
         else:
-            found.append(f"{prefix}{key}: no such key{nearest(key, known)}")
-    return found + [f"{prefix}{key}: missing" for key in needed if key not in values]
+            found.append(f"{key}: no such key{nearest(key, known)}")
+    return found + [f"{key}: missing" for key in needed if key not in values]
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Charts as Vega-Lite specifications: the page and reports/figures draw them with their data, .dvc/plots holds them as templates.
+"""Charts as Vega-Lite specifications: the page and reports/figures draw them, .dvc/plots holds them (scripts/dvc_plots.py).
 
 Rows of a chart: `panel`, `series` (its colour), `label` (whose value it is), `x`, `mean`, `low`, `high`. An interval may be missing.
 """
@@ -75,19 +75,15 @@ def scripts() -> bytes:
     return gzip.compress(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed").encode(), 9, mtime=0)
 
 
-def intervals(
-    rows: Any, x: str, y: str, *, names: Sequence[str] = (), colours: Sequence[str] = OPTIMIZERS
-) -> alt.FacetChart:
+def intervals(rows: Any, x: str, y: str, *, names: Sequence[str] = ()) -> alt.FacetChart:
     """A panel for each `panel`: the mean of each series over a few values, its interval as a bar."""
-    place = alt.X(
-        "x:O", title=x, axis=alt.Axis(labelAngle=0, labelLimit=90), scale=alt.Scale(paddingInner=0.75, paddingOuter=0.4)
-    )
-    base = _series(names, colours).encode(x=place, xOffset="series:N")  # side by side, so that each interval is seen
-    value = alt.Y("mean:Q", title=None, scale=alt.Scale(zero=False))
+    axis = alt.X("x:O", title=x).axis(labelAngle=0, labelLimit=90).scale(paddingInner=0.75, paddingOuter=0.4)
+    base = _series(names, OPTIMIZERS).encode(x=axis, xOffset="series:N")  # side by side, so that each interval is seen
+    value = alt.Y("mean:Q", title=None).scale(zero=False)
     layers = (
         base.mark_rule(strokeWidth=1.5, clip=True).encode(y=alt.Y("low:Q", title=None), y2="high:Q"),
         base.mark_line(strokeWidth=1.5).encode(y=value),
-        base.mark_point(filled=True, size=50).encode(y=value, shape=_legend("shape", names), tooltip=_tooltip(x, y)),
+        base.mark_point(filled=True, size=50).encode(y=value, shape=_legend(alt.Shape, names), tooltip=_tooltip(x, y)),
     )
     return _panels(layers, rows, y).resolve_scale(x="independent", xOffset="independent", y="independent")
 
@@ -99,7 +95,7 @@ def curves(
     *,
     names: Sequence[str] = (),
     colours: Sequence[str] = OPTIMIZERS,
-    log: Sequence[str] = (),
+    log: str = "",
     falling: bool = False,
     marked: bool = False,
 ) -> alt.FacetChart:
@@ -108,60 +104,52 @@ def curves(
     `log`: which of x and y are logarithmic; `falling`: x falls to the right; `marked`: points with a `mark` are drawn, and each
     panel has an x of its own.
     """
-    scales = {axis: {"type": "log"} if axis in log else {"zero": False} for axis in "xy"}
-    place = alt.X(
-        "x:Q",
-        title=x,
-        scale=alt.Scale(reverse=falling, nice=False, **scales["x"]),
-        axis=alt.Axis(tickCount=4, grid=False),
-    )
-    base = _series(names, colours).encode(x=place, detail="label:N")
-    value = alt.Y(
-        "mean:Q",
-        title=None,
-        scale=alt.Scale(nice=False, **scales["y"]),
-        axis=alt.Axis(tickCount=5, grid="y" not in log),
-    )
+    scales: dict[str, Any] = {axis: {"type": "log"} if axis in log else {"zero": False} for axis in "xy"}
+    axis = alt.X("x:Q", title=x).scale(reverse=falling, nice=False, **scales["x"]).axis(tickCount=4, grid=False)
+    base = _series(names, colours).encode(x=axis, detail="label:N")
+    value = alt.Y("mean:Q", title=None).scale(nice=False, **scales["y"]).axis(tickCount=5, grid="y" not in log)
+    met = base.mark_point(filled=True, size=90)  # what a pointer meets: a line alone is too thin
     layers = [
         base.mark_area(clip=True, fillOpacity=0.12).encode(y=alt.Y("low:Q", title=None), y2="high:Q"),
         base.mark_line(strokeWidth=1.6).encode(y=value),
-        # What a pointer meets: a line alone is too thin.
-        base.mark_point(filled=True, size=90).encode(
-            y=value, opacity=alt.value(UNSEEN["value"]), tooltip=_tooltip(x, y)
-        ),
+        met.encode(y=value, opacity=alt.value(UNSEEN["value"]), tooltip=_tooltip(x, y)),
     ]
     if not marked:
         return _panels(layers, rows, y)
-    shapes = alt.Shape("mark:N", scale=alt.Scale(domain=list(MARKS), range=list(MARKS.values())), legend=None)
+    shapes = alt.Shape("mark:N", legend=None).scale(domain=list(MARKS), range=list(MARKS.values()))
     points = base.transform_filter("datum.mark").mark_point(size=60, strokeWidth=2).encode(y=value, shape=shapes)
     return _panels([*layers, points], rows, y).resolve_scale(x="independent")
 
 
 def _series(names: Sequence[str], colours: Sequence[str]) -> alt.Chart:
     """Marks in the colour of their series; the legend picks one."""
-    chosen = alt.selection_point(fields=["series"], bind="legend", name="chosen")
-    faded = alt.when(chosen).then(alt.value(1)).otherwise(alt.value(0.08))
-    return alt.Chart(width=WIDTH, height=HEIGHT).encode(color=_legend("color", names, colours), opacity=faded)
+    colour = _legend(alt.Color, names, colours)
+    return alt.Chart(width=WIDTH, height=HEIGHT).encode(color=colour, opacity=_faded(1))
 
 
-def _legend(channel: str, names: Sequence[str], colours: Sequence[str] = ()) -> Any:
+def _chosen() -> alt.Parameter:
+    return alt.selection_point(fields=["series"], bind="legend", name="chosen")
+
+
+def _faded(opacity: float) -> Any:
+    """The opacity of what the legend picks; of the rest little."""
+    return alt.when(_chosen()).then(alt.value(opacity)).otherwise(alt.value(0.08))
+
+
+def _legend(kind: Any, names: Sequence[str], colours: Sequence[str] = ()) -> Any:
     scale = alt.Scale(domain=list(names) or alt.Undefined, range=list(colours) or alt.Undefined)
-    kind = alt.Color if channel == "color" else alt.Shape
     legend = alt.Legend(title=None, orient="top", columns=8, symbolOpacity=1)
     return kind("series:N", sort=None, scale=scale, legend=legend)
 
 
 def _panels(layers: Sequence[alt.Chart], rows: Any, title: str) -> alt.FacetChart:
-    chosen = alt.selection_point(fields=["series"], bind="legend", name="chosen")
-    panel = alt.Facet("panel:N", title=None, sort=[])
-    data = alt.InlineData(rows if isinstance(rows, str) else list(rows))
-    return (
-        alt.layer(*layers)
-        .add_params(chosen)
-        .properties(data=data)
-        .facet(panel, columns=COLUMNS)
-        .properties(title=title)
-    )
+    layered = alt.layer(*layers).add_params(_chosen()).properties(data=_data(rows))
+    return layered.facet(alt.Facet("panel:N", title=None, sort=[]), columns=COLUMNS).properties(title=title)
+
+
+def _data(rows: Any) -> alt.InlineData:
+    """The rows in the specification itself; a text stands for rows that DVC puts there."""
+    return alt.InlineData(rows if isinstance(rows, str) else list(rows))
 
 
 def _tooltip(x: str, y: str) -> list[alt.Tooltip]:
@@ -173,24 +161,23 @@ def _tooltip(x: str, y: str) -> list[alt.Tooltip]:
 def confusion(rows: Any, what: str = "samples") -> alt.TopLevelMixin:
     """Counts of `actual` by `predicted`; only errors are coloured."""
     wrong = alt.datum.actual != alt.datum.predicted
-    base = alt.Chart(alt.InlineData(rows if isinstance(rows, str) else list(rows)), width=340, height=340).encode(
-        x=alt.X("predicted:O", title="what the network says", axis=alt.Axis(labelAngle=0)),
+    base = alt.Chart(_data(rows), width=340, height=340).encode(
+        x=alt.X("predicted:O", title="what the network says").axis(labelAngle=0),
         y=alt.Y("actual:O", title="its class"),
         tooltip=["actual:O", "predicted:O", alt.Tooltip("n:Q", title=what)],
     )
-    shade = alt.Color("n:Q", scale=alt.Scale(range=["#fbe3d1", "#d55e00"], domainMin=0), legend=None)
+    shade = alt.Color("n:Q", legend=None).scale(range=["#fbe3d1", "#d55e00"], domainMin=0)
+    ink = alt.when(wrong).then(alt.value("#1b2127")).otherwise(alt.value("currentColor"))
     return alt.layer(
         base.mark_rect().transform_filter(wrong).encode(color=shade),
-        base.mark_text(fontSize=11).encode(
-            text="n:Q", color=alt.when(wrong).then(alt.value("#1b2127")).otherwise(alt.value("currentColor"))
-        ),
+        base.mark_text(fontSize=11).encode(text="n:Q", color=ink),
     )
 
 
 def pictures(rows: Rows, columns: int = 8) -> alt.TopLevelMixin:
     """A picture for each row (`url`), its `caption` below."""
     lines = -(-len(rows) // columns)
-    base = alt.Chart(alt.InlineData(list(rows)), width=80 * columns, height=88 * lines).encode(
+    base = alt.Chart(_data(rows), width=80 * columns, height=88 * lines).encode(
         x=alt.X("column:O", axis=None), y=alt.Y("line:O", axis=None), tooltip=alt.Tooltip("caption:N", title=" ")
     )
     return alt.layer(
@@ -207,89 +194,31 @@ def explorer(runs: Rows, points: Rows, panels: Sequence[str], names: Sequence[st
     """
     panel = alt.param("panel", bind=alt.binding_select(options=list(panels), name=" "), value=panels[0])
     brush = alt.selection_interval(name="brush", encodings=["x", "y"])
-    chosen = alt.selection_point(fields=["series"], bind="legend", name="chosen")
     run = alt.selection_point(fields=["key"], name="run", value=[{"key": key}], empty=False)
-    shown = alt.Chart(alt.InlineData(list(runs)), height=240).transform_filter(alt.datum.panel == panel)
-    gap = alt.Color("mean(gap):Q", title="gap, points", scale=alt.Scale(range=["#f9dcc4", "#d55e00"]))
+    shown = alt.Chart(_data(runs), height=240).transform_filter(alt.datum.panel == panel)
+    gap = alt.Color("mean(gap):Q", title="gap, points").scale(range=["#f9dcc4", "#d55e00"])
     cells = shown.mark_rect(stroke="currentColor", strokeOpacity=0.2).encode(
-        x=alt.X("network:O", title=None, sort=None, axis=alt.Axis(labelAngle=0)),
+        x=alt.X("network:O", title=None, sort=None).axis(labelAngle=0),
         y=alt.Y("series:O", title=None),
         color=gap.legend(orient="top", gradientLength=150),
         opacity=alt.when(brush).then(alt.value(1)).otherwise(alt.value(0.3)),
         tooltip=["series:N", "network:N", alt.Tooltip("mean(gap):Q", format=".2f", title="gap, points"), "count()"],
     )
-    dots = (
-        shown.transform_filter(brush)
-        .mark_point(filled=True)
-        .encode(
-            x=alt.X(
-                "held_out:Q", title="held-out accuracy, %", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5)
-            ),
-            y=alt.Y("gap:Q", title="gap, points", scale=alt.Scale(zero=False)),
-            color=_legend("color", names, OPTIMIZERS),
-            opacity=alt.when(chosen).then(alt.value(0.85)).otherwise(alt.value(0.08)),
-            size=alt.when(run).then(alt.value(220)).otherwise(alt.value(45)),
-            tooltip=["name:N", *(alt.Tooltip(f"{name}:Q", format=".2f") for name in ("gap", "held_out", "test"))],
-        )
+    dots = shown.transform_filter(brush).mark_point(filled=True)
+    dots = dots.encode(
+        x=alt.X("held_out:Q", title="held-out accuracy, %").scale(zero=False).axis(tickCount=5),
+        y=alt.Y("gap:Q", title="gap, points").scale(zero=False),
+        color=_legend(alt.Color, names, OPTIMIZERS),
+        opacity=_faded(0.85),
+        size=alt.when(run).then(alt.value(220)).otherwise(alt.value(45)),
+        tooltip=["name:N", *(alt.Tooltip(f"{name}:Q", format=".2f") for name in ("gap", "held_out", "test"))],
     )
     lines = alt.Chart(alt.InlineData(list(points), name="points"), width=270, height=240).mark_line(point={"size": 14})
-    own = lines.encode(
-        x=alt.X("epoch:Q", scale=alt.Scale(zero=False), axis=alt.Axis(tickMinStep=1, tickCount=5)),
-        y=alt.Y("loss:Q", title="loss, nats", scale=alt.Scale(type="log", nice=False), axis=alt.Axis(tickCount=5)),
-        color=alt.Color(
-            "samples:N", scale=alt.Scale(range=["#d55e00", "#0072b2"]), legend=alt.Legend(title=None, orient="top")
-        ),
+    lines = lines.encode(
+        x=alt.X("epoch:Q").scale(zero=False).axis(tickMinStep=1, tickCount=5),
+        y=alt.Y("loss:Q", title="loss, nats").scale(type="log", nice=False).axis(tickCount=5),
+        color=alt.Color("samples:N").scale(range=["#d55e00", "#0072b2"]).legend(title=None, orient="top"),
         tooltip=["samples:N", "epoch:Q", alt.Tooltip("loss:Q", format=".4f"), alt.Tooltip("accuracy:Q", format=".2%")],
     )
-    parts = (cells.properties(width=220).add_params(brush), dots.properties(width=330).add_params(run, chosen), own)
+    parts = cells.properties(width=220).add_params(brush), dots.properties(width=330).add_params(run, _chosen()), lines
     return alt.hconcat(*parts, spacing=30).resolve_scale(color="independent").add_params(panel)
-
-
-# --- templates for DVC, which puts the rows of a table of reports/ in place of ROWS
-
-ROWS, X, Y, TITLE = (f"<DVC_METRIC_{name}>" for name in ("DATA", "X", "Y", "TITLE"))
-X_LABEL, Y_LABEL = "<DVC_METRIC_X_LABEL>", "<DVC_METRIC_Y_LABEL>"
-_EXPERIMENT = "(datum.rev == 'workspace' ? '' : datum.rev + ', ') + datum.experiment"
-_OPTIMIZER = "split(datum.optimizer, ', ')[0]"
-_OF_WIDTH = {"series": "'width ' + toNumber(datum.width)"}
-_SUMMARY = {
-    "x": f"toNumber(datum['{X}'])",
-    "mean": f"toNumber(datum['{Y}'])",
-    "low": f"toNumber(datum[replace('{Y}', '_mean', '_low')])",
-    "high": f"toNumber(datum[replace('{Y}', '_mean', '_high')])",
-    "panel": f"{_EXPERIMENT} + slice(datum.optimizer, length({_OPTIMIZER}))",
-    "label": "datum.optimizer + ', width ' + toNumber(datum.width)",
-}
-_POINT = {
-    "x": f"toNumber(datum['{X}'])",
-    "value": f"toNumber(datum['{Y}'])",
-    "panel": _EXPERIMENT,
-    "label": "replace(datum.name, regexp('-s[0-9]+$'), '')",
-}
-_MEAN = {"aggregate": [{"op": "mean", "field": "value", "as": "mean"}], "groupby": ["x", "panel", "label", "series"]}
-_COUNT = {"aggregate": [{"op": "count", "as": "n"}], "groupby": ["actual", "predicted"]}
-
-
-def templates() -> dict[str, Spec]:
-    """What .dvc/plots holds, by the names of the files."""
-    by_width = intervals(ROWS, X_LABEL, Y_LABEL)
-    by_loss = curves(ROWS, X_LABEL, Y_LABEL, colours=ORDERED, log="x", falling=True)
-    by_epoch = curves(ROWS, X_LABEL, Y_LABEL, colours=ORDERED, log="xy").resolve_scale(x="independent")
-    held_out = {"filter": "datum.split != 'train'"}
-    return {
-        "by_width": _template(by_width, *_calculated(**_SUMMARY, series=_OPTIMIZER)),
-        "gap_by_training_loss": _template(by_loss, *_calculated(**_SUMMARY, **_OF_WIDTH)),
-        "learning_curves": _template(by_epoch, held_out, *_calculated(**_POINT, **_OF_WIDTH), _MEAN),
-        "mistakes": _template(confusion(ROWS), *_calculated(predicted=f"datum['{X}']", actual=f"datum['{Y}']"), _COUNT),
-    }
-
-
-def _template(chart: alt.TopLevelMixin, *transforms: Spec) -> Spec:
-    title = {"text": TITLE, "subtitle": Y_LABEL, "subtitleColor": "currentColor"}
-    # The release of Vega-Lite that DVC loads.
-    schema = "https://vega.github.io/schema/vega-lite/v5.json"
-    return {**spec(chart), "$schema": schema, "title": title, "transform": list(transforms)}
-
-
-def _calculated(**expressions: str) -> list[Spec]:
-    return [{"calculate": expression, "as": name} for name, expression in expressions.items()]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,35 +15,18 @@ import pandas as pd
 from pipeline.cli import ui_address
 from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import nearest
-from pipeline.config.names import names
 from pipeline.config.run_config import Model, RunConfig, Training
-from pipeline.statistics import declaration, summary, versions
+from pipeline.data.arrays import Arrays, DamagedData
+from pipeline.statistics import declaration, design, summary, versions
 from pipeline.statistics.analysis import Analysis, analysis
 from pipeline.statistics.equal_fit import gap_by_training_loss
 from pipeline.statistics.seeds import MoreSeeds, more_seeds
-from pipeline.storage.sources import Source
-from pipeline.storage.sweeps import Lost
+from pipeline.storage import predictions
+from pipeline.storage.sources import Source, lost_runs
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
-
-RUN_PAGE = "{ui}/#/experiments/{experiment}/runs/{run}"
-"""A run's page in the MLflow UI."""
-
-LEAK = 0.991
-"""A dense network that beats this on MNIST's test split without augmentation has seen test data in training."""
-
-BOOK_SOURCE = "Chollet, Deep Learning with Python, chapter 2.1"
-BOOK_ACCURACY, BOOK_BAND = 0.978, (0.972, 0.984)
-"""Test accuracy that the book prints, and the band in which each seed of its network should lie."""
 
 Question = tuple[str, str]
 """Data set and experiment: the runs of both are compared with one another."""
-
-
-@dataclass
-class LostRun(Lost):
-    """A run that was asked for and did not finish, with its experiment."""
-
-    experiment: str = ""
 
 
 def is_book(job: RunConfig) -> bool:
@@ -61,53 +46,38 @@ def is_book(job: RunConfig) -> bool:
     )
 
 
-def lost_runs(source: Source) -> list[LostRun]:
-    """Failed and diverged runs: those with a record, and those that a sweep only knows by name."""
-    told = {lost.key or lost.name: lost for lost in source.lost}
-    found, called = [], names(run.job for run in source.results)
-    for run in source.results:
-        known = told.pop(run.key, None) or told.pop(called[run.job], None)
-        if not run.finished:
-            command = known.command if known else ""
-            found.append(LostRun(called[run.job], run.status, run.reason or "", command, run.key, source.name))
-    return found + [LostRun(**vars(lost), experiment=source.name) for lost in told.values()]
-
-
-def ranked(table: pd.DataFrame, ranking: str = summary.RANKING) -> pd.DataFrame:
-    """`table` with the places that each configuration may take in its experiment, `place` (best) to `place_to` (worst).
-
-    `place` counts the rows whose interval of `ranking` (of the same on the test file, where nothing is held out) is wholly
-    better than this one's, `place_to` leaves out those whose is wholly worse. A row without an interval has no place.
-    """
-    places = pd.DataFrame(index=table.index, columns=["place", "place_to"], dtype="Int64")
-    for _, group in table.groupby(["dataset", "experiment"], sort=False):
-        held_out = group[f"{ranking}_mean"].notna().any()
-        figure = ranking if held_out else ranking.replace("val_", "test_", 1)
-        low, high = (group[f"{figure}_{end}"].to_numpy(float) for end in ("low", "high"))
-        if summary.sign_of(ranking) < 0:
-            low, high = -high, -low
-        known = ~np.isnan(high)
-        above = (low[None, :] > high[:, None]).sum(axis=1)
-        below = (high[None, :] < low[:, None]).sum(axis=1)
-        places.loc[group.index[known], "place"] = above[known] + 1
-        places.loc[group.index[known], "place_to"] = known.sum() - below[known]
-    return table.join(places)
+def _called(table: pd.DataFrame, results: Iterable[RunResult]) -> pd.DataFrame:
+    """`table` with what a person calls each configuration among those of its comparison."""
+    jobs = {result.job.configuration: result.job for result in results}
+    parts = [
+        design.called({name: jobs[name] for name in own["configuration"]}).set_axis(own.index)
+        for _, own in table.groupby(["dataset", "experiment"], sort=False)
+    ]
+    return table.join(pd.concat(parts) if parts else design.called({}))
 
 
 class Evidence:
     """All that tables, figures and sentences are made from. Nothing in it depends on the time of day.
 
     `ui`: address of the MLflow UI that links to runs lead to. `rank`: the metric that a leaderboard is ordered by, on the
-    held-out samples: `accuracy`, `loss` or one of `training.metrics`. Raises UserError for one that no run has.
+    held-out samples: `accuracy`, `loss` or one of `training.metrics`. `data`: the folder of the processed data sets, whose
+    samples the pictures are of. Raises UserError for a metric that no run has, and for predictions that cannot be of the
+    test samples.
     """
 
-    def __init__(self, sources: Sequence[Source], ui: str = ui_address.DEFAULT, rank: str = "accuracy") -> None:
-        self.sources, self.ui = versions.joined(sources), ui
-        self.labels: np.ndarray | None = None
-        """The right classes of the main comparison's test images, set where they are at hand."""
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        ui: str = ui_address.DEFAULT,
+        rank: str = "accuracy",
+        data: Path | None = None,
+    ) -> None:
+        self.sources, self.ui, self.data = versions.joined(sources), ui, data
         self.declared = declaration.load()
         self.experiments = {source.name: source.results for source in self.sources}
         self.results = list(chain.from_iterable(self.experiments.values()))
+        if data:
+            predictions.check_predictions(self.results, data)
         self.runs = summary.tidy(self.experiments)
         self.finished = self.runs[self.runs["status"].eq(FINISHED)]
         self.curves = summary.curve_points(self.experiments)
@@ -119,7 +89,8 @@ class Evidence:
                 f"rank={rank}: no run has this metric; expected one of {', '.join(known)}{nearest(rank, known)}"
             )
         self.rank, self.ranking = rank, f"val_{rank}"
-        self.table = ranked(summary.summarise(self.runs, self.ranking), self.ranking)
+        self.table = _called(summary.summarise(self.runs, self.ranking), self.results)
+        """The columns of `summary.summarise` and of `design.called`, a row per configuration."""
         self.lost = list(chain.from_iterable(map(lost_runs, self.sources)))
         sizes = self.table[self.table["n"] > 0].groupby(["dataset", "experiment"], sort=False).size()
         order = sizes.sort_values(ascending=False, kind="stable")
@@ -127,9 +98,9 @@ class Evidence:
         """Comparisons among the runs, the one of most configurations first."""
         self.comparisons = [question for question in self.questions if order[question] > 1] or self.questions[:1]
         """Those of several configurations, which have an answer; else the first one."""
-        suspicious = self.finished["dataset"].eq("mnist") & self.finished["test_accuracy"].gt(LEAK)
-        self.leaks = sorted(set(self.finished.loc[suspicious, "name"]))
-        """Names of runs on MNIST that are too good to be true."""
+        lost = {status: sum(own.status == status for own in self.lost) for status in (FAILED, DIVERGED)}
+        self.counts = {FINISHED: self.finished["key"].nunique(), **lost}
+        """Runs of each status, each once; lost ones without a record too."""
         self.seconds = float(np.nansum(self.runs.drop_duplicates("key")["seconds"]))
         """Training time of all runs together, each run once."""
 
@@ -154,14 +125,10 @@ class Evidence:
         """The largest comparison: what the page's opening sentences and its figures are about."""
         return self.question(self.questions[0])
 
-    @property
-    def chosen_on_validation(self) -> bool:
-        return self.validated(self.questions[0])
-
     @cached_property
     def analyses(self) -> dict[Question, Analysis]:
         """What the declared contrasts of each comparison show, and what they do not."""
-        labels = {self.questions[0][0]: self.labels} if self.questions else {}
+        labels = {self.questions[0][0]: self.arrays.test_labels} if self.arrays else {}
         return {
             question: analysis(self.results_of(question), self.declared, labels.get(question[0]))
             for question in self.comparisons
@@ -191,17 +158,14 @@ class Evidence:
         return pd.concat(parts, ignore_index=True) if parts else gap_by_training_loss([])
 
     @cached_property
-    def bands(self) -> dict[Question, pd.DataFrame]:
-        """Curves of each comparison, mean and interval over seeds, at the epochs that all finished seeds of a configuration have."""
-        return {question: self._bands(*question) for question in self.questions}
-
-    def _bands(self, dataset: str, experiment: str) -> pd.DataFrame:
-        curves = self.curves[self.curves["experiment"].eq(experiment) & self.curves["dataset"].eq(dataset)]
-        point = ["configuration", "split", "epoch"]
-        curves = curves[curves["status"].eq(FINISHED)].drop_duplicates([*point, "seed"], keep="last")
-        seeds = curves.groupby("configuration")["seed"].transform("nunique")
-        common = curves[curves.groupby(point)["seed"].transform("size").eq(seeds)]
-        return summary.intervals(common, point, ["loss", "accuracy"])
+    def held_out_loss(self) -> pd.DataFrame:
+        """`loss_mean`, `_low`, `_high` over seeds at each epoch that all finished seeds of a configuration have."""
+        configuration = ["dataset", "experiment", "configuration"]
+        point = [*configuration, "split", "epoch"]
+        used = self.curves["status"].eq(FINISHED) & self.curves["split"].ne("train")
+        curves = self.curves[used].drop_duplicates([*point, "seed"], keep="last")
+        seeds = curves.groupby(configuration)["seed"].transform("nunique")
+        return summary.intervals(curves[curves.groupby(point)["seed"].transform("size").eq(seeds)], point, ["loss"])
 
     @cached_property
     def book(self) -> pd.DataFrame:
@@ -223,31 +187,30 @@ class Evidence:
 
         return max(runs, key=order, default=None)
 
-    @property
-    def winner_name(self) -> str:
-        return "" if self.winner is None else str(self.runs.loc[self.runs["key"].eq(self.winner.key), "name"].iloc[0])
+    @cached_property
+    def arrays(self) -> Arrays | None:
+        """The data that the winner was tested on; None, with a line on stderr, if they are not here."""
+        try:
+            return predictions.judged_on(self.winner, self.data) if self.winner and self.data else None
+        except DamagedData:
+            raise
+        except UserError as error:
+            print(f"no pictures of digits in the report: {error}", file=sys.stderr)
+            return None
 
-    def count(self, status: str) -> int:
-        """Runs of this status, each once; for lost ones those without a record too."""
-        if status in (FAILED, DIVERGED):
-            return sum(lost.status == status for lost in self.lost)
-        return int(self.runs.drop_duplicates("key")["status"].eq(status).sum())
-
-    def mlflow_id(self, experiment: str, key: str) -> str | None:
-        return self._ids(experiment, key).get("run_id")
+    def ids(self, experiment: str, key: str) -> Mapping[str, str]:
+        """The ids of a run in MLflow; empty where it was not published."""
+        return self.source(experiment).published.get(key, {})
 
     def link(self, experiment: str, key: str) -> str | None:
         """Address of the run's page in the MLflow UI, where it was published."""
-        ids = self._ids(experiment, key)
+        ids = self.ids(experiment, key)
         return self._page(ids, ids.get("run_id"))
-
-    def _ids(self, experiment: str, key: str) -> Mapping[str, str]:
-        return self.source(experiment).published.get(key, {})
 
     def parent_link(self, experiment: str) -> str | None:
         """Address of the parent run of a sweep, which carries the comparison; of several sweeps that of the first."""
         for sweep in self.source(experiment).sweeps[:1]:
-            noted = [ids for key in sweep.keys if (ids := self._ids(experiment, key)).get("experiment_id")]
+            noted = [ids for key in sweep.keys if (ids := self.ids(experiment, key)).get("experiment_id")]
             if noted:
                 return self._page(min(noted, key=lambda ids: ids["experiment_id"]), sweep.parent_run_id)
         return None
@@ -258,4 +221,4 @@ class Evidence:
             return None
         store = ids.get("store", "")
         server = store.replace("***@", "") if store.startswith("http") else self.ui
-        return RUN_PAGE.format(ui=server, experiment=ids["experiment_id"], run=run)
+        return f"{server}/#/experiments/{ids['experiment_id']}/runs/{run}"

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
-from pipeline.cli.formatting import number, p_value, plural, span
-from pipeline.report.prose import verdicts
+from pipeline.cli.formatting import NOTHING, number, p_value, plural, span, spread
+from pipeline.report.prose import captions, verdicts
 from pipeline.statistics.analysis import Analysis
 from pipeline.statistics.figures import FIGURES, FIT
 
-OVER_SEEDS = "Intervals: 95 %, over seeds, on the samples that there are."
-OVER_BOTH = "Intervals: 95 %; over seeds alone, and over seeds and samples, as for a statement about other samples of the same kind."
-LEVELS = "In nats, where a curve first falls to that training loss."
+LOSS = ["loss_mean", "loss_low", "loss_high"]
 
 
 @dataclass(frozen=True)
@@ -30,82 +27,56 @@ class Table:
 
 def tables(analysis: Analysis) -> list[Table]:
     """Every table that there is something to show in."""
-    paired = f"A minus B, paired by seed; p corrected by Holm over the contrasts of one factor. {OVER_SEEDS}"
     found = [
-        Table("contrasts", "Every contrast", paired, contrasts(analysis.contrasts)),
-        Table("levels", "Held-out loss at equal training loss", f"{LEVELS} {OVER_SEEDS}", levels(analysis)),
-        Table("intervals", "Each configuration by itself", f"In %, gaps in points. {OVER_BOTH}", intervals(analysis)),
+        Table("contrasts", "Every contrast", captions.CONTRASTS, contrasts(analysis.contrasts)),
+        Table("levels", "Held-out loss at equal training loss", captions.LEVELS, levels(analysis)),
+        Table("intervals", "Each configuration by itself", captions.INTERVALS, intervals(analysis)),
     ]
     return [shown for shown in found if len(shown.table)]
 
 
 def contrasts(rows: pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame([_contrast(row) for _, row in rows.iterrows()])
-    return table.drop(columns=[name for name in ("note",) if name in table and table[name].eq("–").all()])
+    return table.drop(columns="note") if len(table) and table["note"].eq(NOTHING).all() else table
 
 
-def _contrast(row: pd.Series) -> dict[str, Any]:
+def _contrast(row: pd.Series) -> dict[str, object]:
     about = FIGURES[row["figure"]]
     at = f" of {row['level']:.3f}" if row["figure"] in FIT and row["n"] else ""
+    needed = row["more_seeds"]
     return {
         "figure": f"{about.name}{at}",
         "A": row["a"],
         "B": row["b"],
-        "seeds": int(row["n"]),
-        "A − B": f"{number(about.scale * row['difference'], about.digits)} {about.unit}" if row["n"] else "–",
-        "95 % interval": span(row["low"], row["high"], about.scale, about.digits) or "–",
+        "seeds": row["n"],
+        "A − B": f"{number(about.scale * row['difference'], about.digits)} {about.unit}" if row["n"] else NOTHING,
+        "95 % interval": span(row["low"], row["high"], about.scale, about.digits) or NOTHING,
         "Holm": p_value(row["holm"]),
-        "detectable": number(about.scale * row["detectable"], about.digits),
-        "more seeds": _seeds(row["more_seeds"]),
+        "more seeds": "would not decide" if math.isinf(needed) else number(needed, 0),
         "verdict": row["verdict"],
-        "note": verdicts.note(row) or "–",
+        "note": verdicts.note(row) or NOTHING,
     }
-
-
-def _seeds(needed: float) -> str:
-    if math.isnan(needed):
-        return "–"
-    return "would not decide" if math.isinf(needed) else f"{needed:,.0f}"
 
 
 def levels(analysis: Analysis) -> pd.DataFrame:
     """A row per configuration, a column per training loss."""
-    rows: dict[str, dict[str, str]] = {}
+    cells: dict[str, dict[str, str]] = {}
     for _, row in analysis.levels.iterrows():
-        label = str(analysis.configurations.loc[row["configuration"], "label"])
-        name = f"{row['training_loss']:.3g}{' (lowest common)' if row['lowest_common'] else ''}"
+        level = f"{row['training_loss']:.3g}{' (lowest common)' if row['lowest_common'] else ''}"
         some = f"; {row['n']} of {plural(row['of'], 'seed')}" if row["n"] < row["of"] else ""
-        ends = span(row["loss_low"], row["loss_high"], 1, 3)
-        cell = f"{number(row['loss_mean'], 3)}{f' ({ends})' if ends else ''}{some}" if row["n"] else "–"
-        rows.setdefault(label, {"configuration": label})[name] = cell
-    return pd.DataFrame(list(rows.values())).fillna("–")
+        cell = f"{spread(*row[LOSS], scale=1, digits=3)}{some}" if row["n"] else NOTHING
+        label = str(analysis.configurations.at[row["configuration"], "label"])
+        cells.setdefault(level, {})[label] = cell
+    return pd.DataFrame(cells).fillna(NOTHING).rename_axis("configuration").reset_index()
 
 
 def intervals(analysis: Analysis) -> pd.DataFrame:
-    figures = {"validation": "val_accuracy", "test": "test_accuracy", "gap": "gap_accuracy"}
-    found = []
-    for _, row in analysis.configurations[analysis.configurations["n"] > 0].iterrows():
-        cells = {}
-        for name, figure in figures.items():
-            cells[name] = number(100 * row[f"{figure}_mean"])
-            cells[f"{name}, over seeds"] = span(row[f"{figure}_low"], row[f"{figure}_high"]) or "–"
-            cells[f"{name}, over seeds and samples"] = (
-                span(row[f"{figure}_low_images"], row[f"{figure}_high_images"]) or "–"
-            )
-        found.append({"configuration": row["label"], "seeds": int(row["n"]), **cells})
-    return pd.DataFrame(found)
-
-
-def split_offset(analysis: Analysis) -> str:
-    """How much harder the test file is than held-out samples of the training file, for the same networks."""
-    offsets = analysis.configurations["split_offset_mean"].dropna()
-    if offsets.empty:
-        return ""
-    mean = offsets.mean()
-    word, less = ("harder", "less") if mean > 0 else ("easier", "more")
-    over = f"mean of {plural(len(offsets), 'configuration')}, {span(offsets.min(), offsets.max())}"
-    return (
-        f"The test file is {word} than held-out samples of the training file: the same networks are {number(100 * abs(mean))} points "
-        f"{less} accurate on it ({over}). So gaps are against held-out samples; those against the test file, as in the book, are "
-        "book_gap in comparison.csv."
-    )
+    """A row per configuration: accuracies and gap, each with its interval over seeds and samples."""
+    rows = analysis.configurations[analysis.configurations["n"] > 0]
+    names = {"validation": "val_accuracy", "test": "test_accuracy", "gap": "gap_accuracy"}
+    ends = ("mean", "low_images", "high_images")
+    cells = {
+        name: [spread(*own) for own in rows[[f"{figure}_{end}" for end in ends]].itertuples(index=False)]
+        for name, figure in names.items()
+    }
+    return pd.DataFrame({"configuration": rows["label"], "seeds": rows["n"], **cells})

@@ -1,11 +1,11 @@
-"""What compare says at the terminal: the leaderboard and where the report lies."""
+"""What compare says at the terminal, and as a note in MLflow: the answers, the leaderboard, where the report lies."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
+import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
 from rich.console import Console
@@ -13,19 +13,15 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.cli import formatting
 from pipeline.report import tables
 from pipeline.report.evidence import Evidence
 from pipeline.report.prose import answers, limits, opening
-from pipeline.training.result import FINISHED
 
-MOST_ROWS = 12
+MOST_ROWS, MOST_NOTED = 12, 30
+"""Rows of a leaderboard at the terminal, and in the note."""
 
 PIPED_WIDTH = 124
 """Columns of a table that goes to a file or another program."""
-
-DISPENSABLE = ("seconds", "n", "gap_interval", "test_interval", "val", "place")
-"""Columns of the leaderboard that a narrow window leaves out, the first one first."""
 
 
 def standard_output() -> Console:
@@ -38,30 +34,27 @@ def say(console: Console, sentence: str, style: str | None = None) -> None:
 
 
 def table(
-    headings: Mapping[str, str],
-    rows: Sequence[Mapping[str, object]],
+    frame: pd.DataFrame,
     console: Console,
     text: Mapping[str, int],
     dispensable: Sequence[str] = (),
     title: str | None = None,
 ) -> Table:
-    """A table that fits `console`, of whole words and figures.
+    """The texts of `frame` as a table that fits `console`, of whole words and figures.
 
     A column of `text` is broken between words, down to the width that stands there; others have a line to a cell. Where
     there is no room for all columns those of `dispensable` are left out, the first one first.
     """
-    columns = list(headings)
     for unneeded in [*dispensable, None]:
         found = Table(box=SIMPLE_HEAD, title=Text(title) if title else None, title_justify="left", pad_edge=False)
         wanted = []
-        for column in columns:
-            cells = [str(row[column]) for row in rows]
-            least = max(map(cell_len, [*headings[column].split(), *cells]))
-            least = min(least, text.get(column, least))
-            found.add_column(headings[column], justify="left" if column in text else "right", min_width=least)
-            wanted.append(max(map(cell_len, [headings[column], *cells])))
-        for row in rows:
-            found.add_row(*(Text(str(row[column])) for column in columns))
+        for heading, cells in frame.items():
+            least = max(map(cell_len, [*str(heading).split(), *cells]))
+            least = min(least, text.get(str(heading), least))
+            found.add_column(str(heading), justify="left" if heading in text else "right", min_width=least)
+            wanted.append(max(map(cell_len, [str(heading), *cells])))
+        for row in frame.itertuples(index=False):
+            found.add_row(*map(Text, row))
         spare = console.width - Measurement.get(console, console.options.update_width(10_000), found).minimum
         if spare >= 0:
             # By itself rich takes from the widest column what that cannot give, and cuts the table off.
@@ -69,7 +62,7 @@ def table(
                 more = min(max(width - (each.min_width or 0), 0), spare)
                 each.width, spare = (each.min_width or 0) + more, spare - more
             break
-        columns = [column for column in columns if column != unneeded]
+        frame = frame.loc[:, frame.columns != unneeded]
     return found
 
 
@@ -83,39 +76,44 @@ def lines(found: Table, console: Console) -> list[str]:
 def show(evidence: Evidence, console: Console | None = None) -> None:
     """The best configurations of the largest comparison; the alarm and what stands in the way of reading it."""
     console = console or standard_output()
-    if not evidence.questions:
-        say(console, opening.lead(evidence).replace("**", ""))
-        for lost in evidence.lost[:MOST_ROWS]:
-            say(console, f"{lost.name}, {lost.status}: {lost.reason}")
-        return
-    rows = tables.leaderboard(evidence)
-    dataset, experiment = evidence.questions[0]
-    title = f"{experiment} on {dataset}"
-    headings, text = tables.headings(evidence), {"configuration": 20}
-    unneeded = ["seconds", *(name for name in headings if name not in tables.HEADINGS and name != evidence.ranking)]
-    console.print(table(headings, rows[:MOST_ROWS], console, text, [*unneeded, *DISPENSABLE[1:]], title))
-    if len(rows) > MOST_ROWS:
-        console.print(f"… {len(rows) - MOST_ROWS} more in comparison.csv")
+    if evidence.questions:
+        board = tables.texts(evidence)
+        intervals = [name for name in board.columns[::-1] if name.endswith("interval")]
+        unneeded = ["n", *intervals, "validation, %", "place"]
+        title = f"{evidence.questions[0][1]} on {evidence.questions[0][0]}"
+        console.print(table(board.head(MOST_ROWS), console, {"configuration": 20}, unneeded, title))
+        if len(board) > MOST_ROWS:
+            console.print(f"… {len(board) - MOST_ROWS} more in comparison.csv")
+        _say_answers(evidence, console)
+    say(console, opening.lead(evidence).replace("**", ""))
+    for lost in evidence.lost[:MOST_ROWS] if not evidence.questions else ():
+        say(console, f"{lost.name}, {lost.status}: {lost.reason}")
+    for note in limits.notes(evidence):
+        say(console, note)
+
+
+def _say_answers(evidence: Evidence, console: Console) -> None:
     for question, analysis in evidence.analyses.items():
-        name = question[1]
         if len(evidence.analyses) > 1:
-            say(console, f"{name}:", style="bold")
+            say(console, f"{question[1]}:", style="bold")
         for answer in answers.answers(analysis):
             say(console, f"{answer.question} {answer.text}".replace("**", ""))
         if more := limits.more_seeds(evidence, question):
             say(console, more[0])
             console.print(f"  {more[1]}", soft_wrap=True, markup=False)
-    say(console, opening.lead(evidence).replace("**", ""))
-    for note in limits.notes(evidence):
-        say(console, note)
-    if evidence.leaks:
-        say(console, opening.alarm(evidence), style="bold red")
 
 
-def closing(evidence: Evidence, page: Path, experiment: str | None = None) -> str:
-    """The last line. `experiment`: the DVC experiment whose temporary folder `page` lies in."""
-    runs, lost = formatting.plural(evidence.count(FINISHED), "finished run"), len(evidence.lost)
-    what = f"{runs}{f', {lost} lost' if lost else ''}"
-    if experiment:
-        return f"{what}: the report is in experiment {experiment}; `dvc exp apply {experiment}` brings it here"
-    return f"{what}: the report is {page}"
+def note(evidence: Evidence) -> str:
+    """The answers and the leaderboard in Markdown."""
+    said = [*limits.alarm(evidence), opening.lead(evidence)]
+    if not evidence.questions:
+        said += [tables.markdown(f"- {lost.name}, {lost.status}: {lost.reason}") for lost in evidence.lost[:MOST_NOTED]]
+        return "\n\n".join(said) + "\n"
+    for (_, name), analysis in evidence.analyses.items():
+        said += [f"**{answer.question}** ({name}) {answer.text}" for answer in answers.answers(analysis)]
+    board = tables.texts(evidence)
+    rows = [[tables.markdown(cell) for cell in row] for row in board.head(MOST_NOTED).itertuples(index=False)]
+    said.append("\n".join(tables.markdown_table([list(board.columns), *rows])))
+    if len(board) > MOST_NOTED:
+        said.append(f"{len(board) - MOST_NOTED} more in `comparison.csv`.")
+    return "\n\n".join(said) + "\n"

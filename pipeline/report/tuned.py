@@ -8,108 +8,29 @@ from pathlib import Path
 import altair as alt
 import numpy as np
 import pandas as pd
-from rich.console import Console
 
-from pipeline.cli.formatting import layers, listed, number, p_value, plural, ranged, span
-from pipeline.config.run_config import RunConfig
 from pipeline.report import charts, tables, terminal
+from pipeline.report.prose.tuned import brief, page
 from pipeline.statistics import declaration, summary, tuning
-from pipeline.statistics.declaration import Declaration
-from pipeline.statistics.tuning import DEFAULT, TUNED, Tuning
+from pipeline.statistics.tuning import Tuning
 from pipeline.storage.find import KEYS, beginning
-
-SHORT = ["optimizer", "default → tuned rate", "default: test %", "tuned: test %", "tuned − default, points"]
-SHORT += ["default: gap", "tuned: gap"]
 
 
 def write(tunings: Sequence[Tuning], out: Path) -> list[str]:
     """Write tuned.csv, tuned_rates.csv, tuned.md and tuned.png; returns what a person reads at the terminal."""
-    declared = declaration.load()
-    table, tried = tuning.side_by_side(tunings, declared), tuning.rates(tunings)
+    table, tried = tuning.side_by_side(tunings, declaration.load()), tuning.rates(tunings)
     job = tunings[0].default[0].job
     out.mkdir(parents=True, exist_ok=True)
     runs = [" ".join(beginning(run.key) for run in (*found.default, *found.tuned)) for found in tunings]
     table = table.assign(dataset=job.dataset.name, hidden=job.shape, epochs=job.training.epochs, **{KEYS: runs})
     (out / "tuned.csv").write_bytes(tables.csv(table))
     (out / "tuned_rates.csv").write_bytes(tables.csv(tried))
-    (out / "tuned.md").write_text(page(table, tried, job, declared), encoding="utf-8")
+    (out / "tuned.md").write_text(page(table, tried), encoding="utf-8")
     (out / "tuned.png").write_bytes(charts.png(charts.spec(curves(tried))))
-    return [*at_terminal(table, terminal.standard_output()), f"the report is {out / 'tuned.md'}"]
-
-
-def at_terminal(table: pd.DataFrame, console: Console) -> list[str]:
-    """The lines of `brief` as a table that fits `console`; the gaps are left out first."""
-    rows = [dict(zip(SHORT, row, strict=True)) for row in brief(table)]
-    shown = terminal.table(dict(zip(SHORT, SHORT, strict=True)), rows, console, dict.fromkeys(SHORT, 12), SHORT[:4:-1])
-    return terminal.lines(shown, console)
-
-
-def brief(table: pd.DataFrame) -> list[list[str]]:
-    """A row per optimizer, for the columns SHORT: rates, test accuracy of both, what tuning changed, and both gaps."""
-    return [
-        [
-            str(row["optimizer"]),
-            f"{row['default_rate']:g} → {row['tuned_rate']:g}",
-            _spread(row, f"{DEFAULT}_test_accuracy"),
-            _spread(row, f"{TUNED}_test_accuracy"),
-            _spread(row, "difference_test_accuracy", signed=True),
-            _spread(row, f"{DEFAULT}_gap_accuracy"),
-            _spread(row, f"{TUNED}_gap_accuracy"),
-        ]
-        for _, row in table.iterrows()
-    ]
-
-
-def _spread(row: pd.Series, figure: str, *, signed: bool = False) -> str:
-    """`97.79 (97.60 to 97.97)`; of no difference at all, since the rate is the default, a dash."""
-    mean, low, high = (100 * float(row[f"{figure}_{part}"]) for part in ("mean", "low", "high"))
-    if signed and row["default_rate"] == row["tuned_rate"]:
-        return "–"
-    ends = span(low, high, 1)
-    return number(mean, signed=signed) + (f" ({ends})" if ends else "")
-
-
-def page(table: pd.DataFrame, tried: pd.DataFrame, job: RunConfig, declared: Declaration) -> str:
-    """What was done by which rule, what came of it, and every rate that was tried."""
-    seeds, rates = sorted(set(tried["seed"])), sorted(set(table["rates"]))
-    few = " So few seeds carry no claim." if int(table["default_n"].max()) < declared.seeds_to_explore else ""
-    done = (
-        f"{layers(job.shape).capitalize()}, {plural(job.training.epochs, 'epoch')}, on {job.dataset.name}. Each optimizer had the "
-        f"same budget, {listed(rates, 'or')} rates with {plural(len(seeds), 'seed')} ({ranged(seeds)}): the rate of the "
-        "highest mean validation accuracy is the tuned one. The figures below are of other seeds, so that luck in choosing is no "
-        f"gain. Test samples took no part in the choice.{few}"
-    )
-    over = (
-        "95 % intervals over seeds in brackets; differences are paired by seed. The verdict is on the test accuracy "
-        f"(paired t, Holm over {plural(len(table), 'optimizer')}). A smaller gap may only mean that a network has not "
-        "fitted as far."
-    )
-    tried_of = {str(name): own for name, own in tried.groupby("optimizer")}
-    text = [
-        "# Learning rates: default and tuned",
-        done,
-        "![Validation accuracy by learning rate](tuned.png)",
-        "\n".join(tables.markdown_table([SHORT, *brief(table)])),
-        over,
-        "\n".join(f"- {_of(row, tried_of[row['optimizer']])}" for _, row in table.iterrows()),
-    ]
-    return "\n\n".join(text) + "\n"
-
-
-def _of(row: pd.Series, tried: pd.DataFrame) -> str:
-    """The verdict on one optimizer, and what was tried of it."""
-    means = tried.groupby("learning_rate")["val_accuracy"].mean()
-    shown = ", ".join(f"{rate:g}: {number(100 * mean)} %" for rate, mean in means.items())
-    found = [
-        f"{row['optimizer']}: {row['verdict']} (Holm {p_value(row['holm'])}). Validation accuracy by rate: {shown}."
-    ]
-    if row["beyond"]:
-        found.append(f"{plural(int(row['beyond']), 'rate')} beyond the edge that the best lay at.")
-    if row["diverged"]:
-        found.append(f"{plural(int(row['diverged']), 'run')} of {row['runs']} diverged and counted 0.")
-    if row["at_edge"]:
-        found.append("**The best still lies at the edge: a better rate may lie beyond it.**")
-    return " ".join(found)
+    console, short = terminal.standard_output(), brief(table)
+    least = {str(heading): 12 for heading in short}
+    shown = terminal.table(short, console, least, [*least][:4:-1])
+    return [*terminal.lines(shown, console), f"the report is {out / 'tuned.md'}"]
 
 
 def curves(tried: pd.DataFrame) -> alt.FacetChart:

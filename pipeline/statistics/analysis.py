@@ -26,9 +26,9 @@ class Analysis:
     configurations: pd.DataFrame
     """A row per configuration, by its id.
 
-    The columns of `design.configurations`; `<figure>_mean`, `_sd`, `_low`, `_high` of each of `summary.SUMMARISED`, with
-    Student's interval over seeds on the images that there are; of `OVER_IMAGES` also `<figure>_low_images`, `_high_images`:
-    the interval over seeds and images (`crossed`), for a statement about new images. NaN with a single seed.
+    The columns of `design.configurations`, where an interval is over seeds on the images that there are; of `OVER_IMAGES`
+    also `<figure>_low_images`, `_high_images`: the interval over seeds and images (`crossed`), for a statement about new
+    images. NaN with a single seed.
     """
     contrasts: pd.DataFrame
     """A row per declared contrast and figure, with its verdict: columns in the docstring of `contrasts`."""
@@ -53,12 +53,11 @@ def analysis(results: Sequence[RunResult], declared: Declaration, labels: np.nda
     used = set(runs.loc[runs["status"].eq(FINISHED), "key"])
     finished = list({result.key: result for result in results if result.key in used}.values())
     curves = {result.key: curve for result in finished if (curve := equal_fit.curve(result))}
-    figures = summary.intervals(runs[runs["status"].eq(FINISHED)], ["configuration"], summary.SUMMARISED)
     groups = {name: [run for run in finished if run.job.configuration == name] for name in table.index}
     over_images = {name: _over_images(own, labels, declared.confidence) for name, own in groups.items()}
     columns = [f"{figure}_{end}_images" for figure in OVER_IMAGES for end in ("low", "high")]
     images = pd.DataFrame.from_dict(over_images, orient="index").reindex(table.index).reindex(columns=columns)
-    table = table.join(figures.set_index("configuration")).join(images.astype(float))
+    table = table.join(images.astype(float))
     ranked = table[f"{summary.RANKING}_mean"].dropna()
     return Analysis(
         declared=declared,

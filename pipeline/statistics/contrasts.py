@@ -14,7 +14,7 @@ Figures are in their own units: shares for accuracies, nats for losses. Columns 
   Seeds without a common training loss are not in `seeds` of these figures.
 - `difference`, `sd`, `low`, `high`, `p` (sign-flip permutation test), `p_t` (paired t test), `p_equivalent` (TOST),
   `effect_size`: see `paired.describe`. The interval is over seeds, on the images that there are.
-- `comparisons`: contrasts in the family of Holm's correction: those of this data set, factor and figure. `holm`: adjusted p
+- `comparisons`: contrasts in the family of Holm's correction: those of this factor and figure. `holm`: adjusted p
   of the t test; `holm_equivalent`: of TOST.
 - `margin`: as declared for the figure; NaN for losses where the training loss is no cross-entropy.
 - `detectable`: the smallest true difference that n seeds claim (`power.detectable`).
@@ -62,7 +62,7 @@ def contrasts(
     rows, differences = [], []
     for contrast in design.contrasts:
         a, b, others = paired.pairs(runs, contrast.a, contrast.b)
-        about = {"contrast": contrast.factor, "dataset": contrast.dataset, "at": contrast.at, **others}
+        about = {"contrast": contrast.factor, "dataset": table.at[contrast.a, "dataset"], "at": contrast.at, **others}
         for side, name in (("a", contrast.a), ("b", contrast.b)):
             about |= {side: table.at[name, "label"], f"{side}_configuration": name, f"lost_{side}": int(lost[name])}
         for figure, values in _values(a, b, curves).items():
@@ -104,7 +104,7 @@ def _values(a: pd.DataFrame, b: pd.DataFrame, curves: Mapping[str, Curve]) -> di
 
 
 def _with_holm(found: pd.DataFrame) -> pd.DataFrame:
-    families = found.groupby(["dataset", "contrast", "figure"], sort=False)
+    families = found.groupby(["contrast", "figure"], sort=False)
     found["comparisons"] = families["n"].transform("size")
     for column, p in {"holm": "p_t", "holm_equivalent": "p_equivalent"}.items():
         found[column] = families[p].transform(lambda family: paired.holm(family.to_numpy(dtype=float)))

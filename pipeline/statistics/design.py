@@ -5,6 +5,7 @@ Nothing here looks at a figure: what a value is held against is declared, not ch
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,13 +25,15 @@ from pipeline.statistics.declaration import (
     WIDTH,
     Declaration,
 )
-from pipeline.statistics.summary import CODE, once_per_seed, tidy, values_of
-from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
+from pipeline.statistics.summary import CODE, once_per_seed, summarise, tidy, values_of
+from pipeline.training.result import RunResult
 
 NAME, HIDDEN, SCHEDULE = "optimizer.name", "model.hidden", "training.schedule"
 CONTRASTED = {NAME: (OPTIMIZER,), HIDDEN: (WIDTH, DEPTH)}
 """Factors that are contrasted under other names."""
 
+CALLED = ["label", "network", "settings", "loss"]
+"""Columns of `called`."""
 ABSENT = object()
 SHAPE = "shape"
 """In the values of a configuration: its network in words."""
@@ -64,33 +67,33 @@ def factors(configurations: Sequence[Values]) -> list[str]:
 
 
 def configurations(runs: pd.DataFrame, jobs: Mapping[str, RunConfig]) -> pd.DataFrame:
-    """A row per configuration, by its id, in order of appearance.
+    """A row per configuration of one data set, by its id in the order of `jobs`: `summary.summarise` and `called`.
 
-    Columns: `dataset`, `optimizer`, `hidden` (as `512x256`), `width` (missing where layers differ), `depth`, `epochs`,
-    `loss` (name of the training loss), a column for each other factor by its dotted name, `label` (`adam, width 512,
-    dropout 0.5`: what a person calls it), `n` (finished), `diverged`, `failed`.
     `jobs`: a RunConfig of each configuration.
     """
-    groups = runs.groupby("configuration", sort=False)
-    table = groups[["dataset", "optimizer", "hidden", "width", "depth", "epochs"]].first()
-    table["loss"] = [jobs[str(name)].training.loss for name in table.index]
-    table["label"] = ""
-    for _, group in table.groupby("dataset", sort=False):
-        values = {str(name): values_of(jobs[str(name)]) for name in group.index}
-        others = [name for name in factors(list(values.values())) if name not in CONTRASTED]
-        for configuration, own in values.items():
-            for name in others:
-                if name not in table:
-                    table[name] = pd.Series(None, index=table.index, dtype=object)  # a value may be a list or missing
-                table.at[configuration, name] = own.get(name)
-            dense = ["dense"] if NETWORK in others and own[NETWORK] == "dense" else []
-            plain = [own[NAME], *dense, layers(jobs[configuration].shape)]
-            table.loc[configuration, "label"] = ", ".join(
-                [*plain, *settings([name for name in others if name != NETWORK], own)]
-            )
-    for column, status in {"n": FINISHED, "diverged": DIVERGED, "failed": FAILED}.items():
-        table[column] = runs["status"].eq(status).groupby(runs["configuration"], sort=False).sum()
-    return table
+    return called(jobs).join(summarise(runs).set_index("configuration"))
+
+
+def called(jobs: Mapping[str, RunConfig]) -> pd.DataFrame:
+    """What a person calls each configuration of one data set: a row by its id.
+
+    `label`: `adam, width 512, dropout 0.5`; `network`: `width 512`, or `dense, width 512` beside other networks;
+    `settings`: the other factors in words, by dotted name, and `depth` if it is one; `loss`: name of the training loss.
+    """
+    values = {name: values_of(job) for name, job in jobs.items()}
+    names = [name for name in factors(list(values.values())) if name not in CONTRASTED]
+    shapes = {(own[NETWORK], jobs[name].depth) for name, own in values.items()}
+    deep = len(shapes) > len({network for network, _ in shapes})
+    rows = []
+    for configuration, own in values.items():
+        job = jobs[configuration]
+        dense = ["dense"] if NETWORK in names and own[NETWORK] == "dense" else []
+        network = ", ".join([*dense, layers(job.shape)])
+        others = {name: setting(name, own[name]) for name in names if own.get(name) is not None}
+        label = ", ".join([own[NAME], network, *(word for name, word in others.items() if name != NETWORK)])
+        depth = {"depth": plural(job.depth, "layer")} if deep and job.depth else {}
+        rows.append((label, re.sub(r"(?<=\d), \d+ layers$", "", network), depth | others, job.training.loss))
+    return pd.DataFrame(rows, index=list(jobs), columns=CALLED)
 
 
 def settings(names: Sequence[str], own: Values) -> list[str]:
@@ -105,6 +108,8 @@ def setting(name: str, value: Any) -> str:
     if name == NETWORK:
         return str(value)
     shown = ", ".join(map(str, value)) or "none" if isinstance(value, tuple) else rules.shown(value)
+    if isinstance(value, float) and len(shown) > 8:
+        shown = f"{value:g}"
     return f"{name.rpartition('.')[2].replace('_', ' ')} {shown}"
 
 
@@ -114,7 +119,6 @@ class Contrast:
 
     factor: str
     """As in conf/comparison.yaml: `optimizer`, `model.width`, `model.dropout`."""
-    dataset: str
     at: str
     """What the two share, in words: `width 512` or `adam`."""
     a: str
@@ -123,7 +127,7 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Reference:
-    """What the values of a factor are held against in one data set."""
+    """What the values of a factor are held against."""
 
     factor: str
     declared: Any
@@ -140,45 +144,42 @@ class Reference:
 class Design:
     contrasts: list[Contrast] = field(default_factory=list)
     references: list[Reference] = field(default_factory=list)
-    """One for each data set and factor."""
+    """One for each factor."""
     absent: list[str] = field(default_factory=list)
     """Factors of which no two configurations agree in everything else."""
 
 
 def design(jobs: Mapping[str, RunConfig], declared: Declaration) -> Design:
-    """The declared contrasts among configurations, `jobs` by id: of pairs that agree in all other factors.
+    """The declared contrasts among configurations of one data set, `jobs` by id: of pairs that agree in all other factors.
 
     An optimizer's own hyper-parameters belong to it: where they are swept, what is contrasted otherwise are optimizers at
     their defaults.
     """
     found = Design()
-    for dataset in dict.fromkeys(job.dataset.name for job in jobs.values()):
-        values = {
-            name: {
-                OPTIMIZER: job.optimizer.name,
-                WIDTH: job.width or ABSENT,
-                DEPTH: job.depth,
-                SHAPE: layers(job.shape),
-                **values_of(job),
-            }
-            for name, job in jobs.items()
-            if job.dataset.name == dataset
+    plain = {name: values_of(job) for name, job in jobs.items()}
+    names = factors(list(plain.values()))
+    values = {
+        name: {
+            OPTIMIZER: job.optimizer.name,
+            WIDTH: job.width or ABSENT,
+            DEPTH: job.depth,
+            SHAPE: layers(job.shape),
+            **plain[name],
         }
-        names = factors([values_of(jobs[name]) for name in values])
-        for factor in (own for name in names for own in CONTRASTED.get(name, (name,))):
-            formed, reference = _contrasts(dataset, factor, names, values, declared)
-            found.contrasts += formed
-            found.references += [reference] if reference else []
-            if not formed and factor not in CONTRASTED[HIDDEN]:
-                found.absent.append(factor)
+        for name, job in jobs.items()
+    }
+    for factor in (own for name in names for own in CONTRASTED.get(name, (name,))):
+        formed, reference = (_networks if factor == NETWORK else _contrasts)(factor, names, values, declared)
+        found.contrasts += formed
+        found.references += [reference] if reference else []
+        if not formed and factor not in CONTRASTED[HIDDEN]:
+            found.absent.append(factor)
     return found
 
 
 def _contrasts(
-    dataset: str, factor: str, names: Sequence[str], values: Mapping[str, Values], declared: Declaration
+    factor: str, names: Sequence[str], values: Mapping[str, Values], declared: Declaration
 ) -> tuple[list[Contrast], Reference | None]:
-    if factor == NETWORK:
-        return _networks(dataset, names, values, declared)
     kept = _kept(factor, names)
     strata: dict[tuple[Any, ...], dict[Any, str]] = {}
     for configuration, own in values.items():
@@ -197,20 +198,20 @@ def _contrasts(
             pairs += zip(ordered[1:], ordered, strict=False)
         elif reference.used in stratum:
             pairs += [(stratum[level], stratum[reference.used]) for level in stratum if level != reference.used]
-    return [Contrast(factor, dataset, _at(factor, kept, values[a]), a, b) for a, b in pairs], reference
+    return [Contrast(factor, _at(factor, kept, values[a]), a, b) for a, b in pairs], reference
 
 
 def _networks(
-    dataset: str, names: Sequence[str], values: Mapping[str, Values], declared: Declaration
+    factor: str, names: Sequence[str], values: Mapping[str, Values], declared: Declaration
 ) -> tuple[list[Contrast], Reference | None]:
     """Each network against the declared one where both agree in all that both have; what one alone has is at its default."""
-    kept = _kept(NETWORK, names)
+    kept = _kept(factor, names)
     own_only = [name for name in kept if name.startswith("model.")]
-    usable = {configuration: own for configuration, own in values.items() if _at_defaults(NETWORK, names, own)}
+    usable = {configuration: own for configuration, own in values.items() if _at_defaults(factor, names, own)}
 
     def at_home(name: str, own: Values) -> bool:
         """Whether an argument has its default, or where that was not swept the first value that was."""
-        swept = [other[name] for other in usable.values() if other[NETWORK] == own[NETWORK]]
+        swept = [other[name] for other in usable.values() if other[factor] == own[factor]]
         default = default_of(name, own)
         return bool(own[name] == (default if default in swept else swept[0]))
 
@@ -222,20 +223,20 @@ def _networks(
             for name in kept
         )
 
-    levels = list(dict.fromkeys(own[NETWORK] for own in usable.values()))
+    levels = list(dict.fromkeys(own[factor] for own in usable.values()))
     if len(levels) < 2:
         return [], None
-    reference = _reference(NETWORK, levels, next(iter(usable.values())), declared)
+    reference = _reference(factor, levels, next(iter(usable.values())), declared)
     pairs = [
         (a, b)
         for a, own in usable.items()
         for b, other in usable.items()
-        if own[NETWORK] != reference.used == other[NETWORK] and alike(own, other)
+        if own[factor] != reference.used == other[factor] and alike(own, other)
     ]
     found = []
     for a, b in pairs:
         shared = {name: value for name, value in values[a].items() if values[b].get(name) == value}
-        found.append(Contrast(NETWORK, dataset, _at(NETWORK, kept, shared), a, b))
+        found.append(Contrast(factor, _at(factor, kept, shared), a, b))
     return found, reference
 
 

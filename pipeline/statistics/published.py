@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
@@ -25,15 +25,25 @@ from pipeline.training.result import RunResult
 
 Pair = tuple[int, int]
 Bounds = tuple[float, float]
-Read = Callable[[RunResult], float]
-MEASURES: dict[str, tuple[str, int, Bounds, Read]] = {
-    "test accuracy": ("%", 2, (0, 100), lambda run: 100 * run.figures["test/accuracy"]),
-    "training accuracy": ("%", 2, (0, 100), lambda run: 100 * run.figures["train/accuracy"]),
-    "test error": ("%", 2, (0, 100), lambda run: 100 - 100 * run.figures["test/accuracy"]),
-    "gap": ("points", 2, (-100, 100), lambda run: 100 * (run.figures["train/accuracy"] - run.figures["test/accuracy"])),
-    "training loss": ("nats", 4, (0, math.inf), lambda run: run.figures["train/loss"]),
+
+
+class Measure(NamedTuple):
+    unit: str
+    digits: int
+    bounds: Bounds
+    """The smallest and the largest value that it can have."""
+    read: Callable[[RunResult], float]
+
+
+MEASURES = {
+    "test accuracy": Measure("%", 2, (0, 100), lambda run: 100 * run.figures["test/accuracy"]),
+    "training accuracy": Measure("%", 2, (0, 100), lambda run: 100 * run.figures["train/accuracy"]),
+    "test error": Measure("%", 2, (0, 100), lambda run: 100 - 100 * run.figures["test/accuracy"]),
+    "gap": Measure(
+        "points", 2, (-100, 100), lambda run: 100 * (run.figures["train/accuracy"] - run.figures["test/accuracy"])
+    ),
+    "training loss": Measure("nats", 4, (0, math.inf), lambda run: run.figures["train/loss"]),
 }
-"""Unit, the digits it is written with, the smallest and largest value it can have, and how it is read of a run."""
 
 
 @dataclass(frozen=True)
@@ -54,20 +64,8 @@ class Row:
     peak: tuple[int, int] | None = None
 
     @property
-    def unit(self) -> str:
-        return MEASURES[self.measure][0]
-
-    @property
-    def digits(self) -> int:
-        return MEASURES[self.measure][1]
-
-    @property
-    def bounds(self) -> Bounds:
-        return MEASURES[self.measure][2]
-
-    @property
-    def read(self) -> Read:
-        return MEASURES[self.measure][3]
+    def of(self) -> Measure:
+        return MEASURES[self.measure]
 
     @property
     def configurations(self) -> int:
@@ -123,8 +121,8 @@ class Found:
     """On which the verdict rests."""
     lost: int = 0
     """Runs that did not finish."""
-    interval: tuple[float | None, float | None, float | None] = (None, None, None)
-    """Mean, low and high of ours, where it is one figure; a single seed has no interval."""
+    interval: tuple[float, float, float] = (math.nan, math.nan, math.nan)
+    """Mean, low and high of ours, where it is one figure; NaN for what is not known, as the interval of a single seed."""
     means: Mapping[str, float] = field(default_factory=dict)
     differences: Mapping[str, Difference] = field(default_factory=dict)
     """Of an order or a shape: the mean of each optimizer or width, and the differences that decide it: `sgd − adam`."""
@@ -157,11 +155,10 @@ def _one_figure(row: Row, runs: Sequence[RunResult]) -> Found:
     """The mean over seeds, or each seed, against its band or its floor."""
     from pipeline.statistics.summary import interval  # pandas, which --help need not wait for
 
-    values = np.array([row.read(run) for run in runs])
-    ours = interval(values.tolist(), row.bounds)
+    values = np.array([row.of.read(run) for run in runs])
+    ours = interval(values.tolist(), row.of.bounds)
     mean, low, high = ours["mean"], ours["low"], ours["high"]
-    several = len(values) > 1
-    found = Found(row, Verdict.UNDECIDED, len(values), interval=(mean, low, high) if several else (mean, None, None))
+    found = Found(row, Verdict.UNDECIDED, len(values), interval=(mean, low, high))
     if row.over is not None:
         decided = Verdict.OVER if low > row.over else Verdict.BELOW if high < row.over else Verdict.UNDECIDED
         return replace(found, verdict=decided)
@@ -175,7 +172,7 @@ def _one_figure(row: Row, runs: Sequence[RunResult]) -> Found:
 
 def _compared(row: Row, groups: Sequence[Sequence[RunResult]]) -> Found:
     """A verdict on an order or a shape, over the seeds that all configurations have."""
-    sides = [{run.job.seed: row.read(run) for run in group} for group in groups]
+    sides = [{run.job.seed: row.of.read(run) for run in group} for group in groups]
     seeds = sorted(set.intersection(*(set(side) for side in sides)))
     values = np.array([[side[seed] for seed in seeds] for side in sides])
     names = [str(group[0].job.optimizer.name if row.lowest else group[0].job.width) for group in groups]
@@ -198,7 +195,7 @@ def _differences(row: Row, values: np.ndarray, pairs: Sequence[Pair]) -> dict[Pa
     from pipeline.statistics.summary import CONFIDENCE
 
     differences = np.array([values[a] - values[b] for a, b in pairs])
-    n, widest = differences.shape[1], row.bounds[1] - row.bounds[0]
+    n, widest = differences.shape[1], row.of.bounds[1] - row.of.bounds[0]
     half = stats.t.isf((1 - CONFIDENCE) / len(pairs) / 2, n - 1) * differences.std(axis=1, ddof=1) / math.sqrt(n)
     means = differences.mean(axis=1)
     ends = [np.clip(end, -widest, widest).tolist() for end in (means - half, means + half)]

@@ -255,8 +255,13 @@ def intervals(frame: pd.DataFrame, by: list[str], figures: Sequence[str]) -> pd.
     smallest, largest = np.array([BOUNDS.get(figure, UNBOUNDED) for figure in figures]).T
     low, high = ((mean + sign * half).clip(smallest, largest, axis=1) for sign in (-1, 1))
     values = np.stack([part.to_numpy(float) for part in (mean, sd, low, high)], axis=2)
-    columns = [f"{figure}_{part}" for figure in figures for part in STATISTICS]
+    columns = statistics_of(figures)
     return pd.DataFrame(values.reshape(len(mean), len(columns)), index=mean.index, columns=columns).reset_index()
+
+
+def statistics_of(figures: Sequence[str]) -> list[str]:
+    """The columns of `intervals`."""
+    return [f"{figure}_{part}" for figure in figures for part in STATISTICS]
 
 
 def interval(values: Sequence[float] | pd.Series, bounds: tuple[float, float] = UNBOUNDED) -> dict[str, float]:
@@ -288,7 +293,29 @@ def summarise(runs: pd.DataFrame, ranking: str = RANKING) -> pd.DataFrame:
     order = pd.DataFrame(
         {"place": pd.factorize(table["experiment"])[0], "best": -sign_of(ranking) * table[f"{ranking}_mean"]}
     )
-    return table.loc[order.sort_values(["place", "best"], kind="stable").index].reset_index(drop=True)
+    ordered = table.loc[order.sort_values(["place", "best"], kind="stable").index].reset_index(drop=True)
+    return ranked(ordered, ranking)
+
+
+def ranked(table: pd.DataFrame, ranking: str = RANKING) -> pd.DataFrame:
+    """`table` with the places that each configuration may take in its experiment, `place` (best) to `place_to` (worst).
+
+    `place` counts the rows whose interval of `ranking` (of the same on the test file, where nothing is held out) is wholly
+    better than this one's, `place_to` leaves out those whose is wholly worse. A row without an interval has no place.
+    """
+    places = pd.DataFrame(index=table.index, columns=["place", "place_to"], dtype="Int64")
+    for _, group in table.groupby(["dataset", "experiment"], sort=False):
+        held_out = group[f"{ranking}_mean"].notna().any()
+        figure = ranking if held_out else ranking.replace("val_", "test_", 1)
+        low, high = (group[f"{figure}_{end}"].to_numpy(float) for end in ("low", "high"))
+        if sign_of(ranking) < 0:
+            low, high = -high, -low
+        known = ~np.isnan(high)
+        above = (low[None, :] > high[:, None]).sum(axis=1)
+        below = (high[None, :] < low[:, None]).sum(axis=1)
+        places.loc[group.index[known], "place"] = above[known] + 1
+        places.loc[group.index[known], "place_to"] = known.sum() - below[known]
+    return table.join(places)
 
 
 def sign_of(ranking: str) -> int:

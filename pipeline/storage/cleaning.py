@@ -1,4 +1,4 @@
-"""What a store of runs may lose: runs that nobody needs, what killed commands left, checkpoints of runs that have ended."""
+"""What a store of runs may lose: runs that nobody needs, and checkpoints of runs that have ended."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.storage import checkpoints, identity
 from pipeline.storage.find import beginning
 from pipeline.storage.record import OtherRelease, UnreadableRun
 from pipeline.storage.store import RunStore
-from pipeline.storage.sweeps import LEDGER, SWEEP, Ledger
+from pipeline.storage.sweeps import SWEEP, Ledger
 from pipeline.training.result import RunResult
 
 REASONS = {
@@ -21,7 +21,6 @@ REASONS = {
     "old": "runs of other code than is here, which no command takes up again",
     "deleted": "runs that were deleted in MLflow",
     "damaged": "damaged runs",
-    "leftovers": "half written by commands that were killed",
     "checkpoints": "checkpoints of runs that have ended, or that no sweep wants",
 }
 """Why something may go, the first reason that holds; its name on the command line."""
@@ -53,7 +52,7 @@ def removable(store: RunStore, deleted: Collection[str] = (), registered: Collec
         return []
     wanted = {key for sweep in Ledger(store) for key in sweep.asked}
     kept = {*registered, *_in_results()}
-    found = [*_runs(store, kept, wanted, deleted), *_leftovers(store.root), *_checkpoints(store, wanted)]
+    found = [*_runs(store, kept, wanted, deleted), *_checkpoints(store, wanted)]
     return sorted(found, key=lambda item: (list(REASONS).index(item.reason), item.name))
 
 
@@ -82,13 +81,6 @@ def _runs(
         }
         if reason := next((name for name, holds in reasons.items() if holds), ""):
             yield Removable(reason, store.folder(run.key), f"{beginning(run.key)}  {called[run.job]}")
-
-
-def _leftovers(root: Path) -> Iterator[Removable]:
-    """Temporary files and folders whose writer is gone."""
-    for folder in (root, root / LEDGER, root / checkpoints.FOLDER):
-        for entry in sorted(files.leftovers(folder)):
-            yield Removable("leftovers", entry, str(entry.relative_to(root)))
 
 
 def _checkpoints(store: RunStore, wanted: Collection[str]) -> Iterator[Removable]:

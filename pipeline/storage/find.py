@@ -6,8 +6,7 @@ import re
 from pathlib import Path
 
 from pipeline.cli.errors import UserError
-from pipeline.config import rules
-from pipeline.config.names import is_name
+from pipeline.config.names import is_name, names
 from pipeline.storage.store import KEY, RECORD, RunStore
 from pipeline.training.result import RunResult
 
@@ -36,7 +35,9 @@ def find_run(word: str, store: RunStore) -> RunResult:
             "a name such as adam-w512-d1-s0 or adam-w512-d1-lr0.01-s0, or a run's folder"
         )
     if len(keys) > 1:
-        runs = "; ".join(_distinguished([store.record(key) for key in keys]))
+        results = [store.record(key) for key in keys]
+        called = names(result.job for result in results)
+        runs = "; ".join(f"{beginning(run.key)} ({called[run.job]}, {run.started[:16]})" for run in results)
         raise UserError(f"{word}: {len(keys)} runs have that name; say which: {runs}")
     return store.read(keys[0])
 
@@ -49,19 +50,3 @@ def find_keys(word: str, store: RunStore) -> list[str]:
     if re.fullmatch(r"[0-9a-f]{32}", word):
         return [key for key in keys if word in {ids.get("run_id") for ids in store.published_ids(key)}]
     return [result.key for result in store.records() if is_name(word, result.job)]
-
-
-def _distinguished(results: list[RunResult]) -> list[str]:
-    """For each run its key, when it was trained, and where its configuration and numerics differ from the others."""
-    values = [result.job.flat() | result.identity["numerics"] for result in results]
-    differing = [name for name in values[0] if any(other.get(name) != values[0][name] for other in values)]
-    return [
-        " ".join(
-            [
-                beginning(result.key),
-                result.started[:16],
-                *(f"{name}={rules.shown(own.get(name))}" for name in differing),
-            ]
-        )
-        for result, own in zip(results, values, strict=True)
-    ]

@@ -139,10 +139,6 @@ def uncommitted() -> bytes:
     return patch if len(patch) <= LARGEST_PATCH else b""
 
 
-def has_commit(commit: str) -> bool:
-    return _git("cat-file", "-e", f"{commit}^{{commit}}") is not None
-
-
 def _git(*arguments: str) -> str | None:
     said = _run_git(*arguments)
     return None if said is None else said.decode(errors="replace").strip()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ LOCK = ".lock"
 def locked(folder: Path) -> Iterator[None]:
     """One process at a time within the block, of all machines that share `folder`, which is made where it is not there.
 
-    Raises UserError where it cannot be written or the drive has no locks.
+    Raises UserError where it cannot be written.
     """
     from filelock import FileLock
 
@@ -25,11 +24,8 @@ def locked(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except OSError as error:
-        if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP):
-            what = f"this drive has no file locks ({error.strerror}); name a folder on another one"
-        else:
-            what = f"cannot be written ({error.strerror}: {error.filename})"
-        raise UserError(f"{folder}: {what}") from error
+        why = ": ".join(filter(None, (error.strerror, error.filename)))
+        raise UserError(f"{folder}: cannot be written ({why})") from error
     try:
         yield
     finally:

@@ -22,10 +22,6 @@ NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 """Names of data sets, optimizers and hyper-parameters: they become words of commands and parts of paths."""
 PATHS = re.compile(rf"{NAME.pattern}(\.{NAME.pattern})*")
 """Classes and functions, by their names or import paths."""
-COMMIT = re.compile("[0-9a-f]{7,64}")
-"""Handed to git, which would take another word for an option."""
-BEFORE_EXACT = {"record", "sha256", "probabilities"}
-"""What a file has from before numbers were noted in hexadecimal."""
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Metric = Annotated[str, Field(pattern="^[a-z0-9_]+(/[a-z0-9_]+)*$")]
@@ -42,7 +38,7 @@ class DamagedRun(UnreadableRun):
 
 
 class OtherRelease(UnreadableRun):
-    """A run, or the record of a sweep, that another release of this project wrote. It may be whole.
+    """A run that another release of this project wrote. It may be whole.
 
     `unknown` is what of its record this release does not know, or misses.
     """
@@ -84,8 +80,6 @@ class Values(BaseModel, strict=True, from_attributes=True):
         numbers = [*self.figures.values(), *(value for curve in self.history.values() for value in curve)]
         if finished and not all(map(math.isfinite, numbers)):
             raise ValueError("a run that finished has a number that is not finite")
-        if not COMMIT.fullmatch(self.environment.get("git_commit", "0" * 40)):
-            raise ValueError("its git commit is none")
         if self.started:
             datetime.fromisoformat(self.started)
         return self
@@ -103,7 +97,7 @@ def read_bytes(path: Path, most: int) -> bytes:
 def stored(result: RunResult) -> dict[str, Any]:
     """The content of a run's `result.json`, from which `result_of` makes the run again; it may have numbers that are not finite."""
     plain = result.record()
-    return {"record": plain, "sha256": digest(encode_nonfinite(plain)), "exact": result.exact}
+    return {"record": plain, "sha256": digest(encode_nonfinite(plain))}
 
 
 def result_of(stored: Mapping[str, Any], key: str) -> RunResult:
@@ -114,8 +108,6 @@ def result_of(stored: Mapping[str, Any], key: str) -> RunResult:
     plain = stored["record"]
     if digest(plain) != stored["sha256"] or plain["key"] != key:
         raise ValueError("its record does not match its digest")
-    if stored.keys() <= BEFORE_EXACT:
-        raise OtherRelease("no exact")
     if digest({"job": plain["job"], **plain["identity"]}) != key:
         raise ValueError("its key is not that of its configuration, data, code and numerics")
     try:
@@ -124,8 +116,6 @@ def result_of(stored: Mapping[str, Any], key: str) -> RunResult:
         raise OtherRelease(printable(str(error).replace("__init__() ", ""))[:300]) from error
     if unknown := "; ".join(_problems(result.job)):
         raise OtherRelease(printable(unknown)[:300])
-    if result.exact != stored["exact"]:
-        raise ValueError("its numbers are not what they are in hexadecimal")
     return checked(result)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pipeline.cli import console
 from pipeline.cli.errors import UserError
+from pipeline.config.names import names
 from pipeline.storage.find import beginning
 from pipeline.storage.record import OtherRelease
 from pipeline.storage.store import RunStore
@@ -31,6 +32,13 @@ class Source:
     """Runs that were asked for and did not finish, by the record of the sweep, or by all records of a store."""
     others: list[str] = field(default_factory=list)
     """The key of each run that another release of this project wrote, and why it is left out."""
+
+
+@dataclass
+class LostRun(Lost):
+    """A run that was asked for and did not finish, with its experiment."""
+
+    experiment: str = ""
 
 
 def named_folders(words: Sequence[str]) -> list[Path]:
@@ -93,3 +101,15 @@ def _lost_in(store: RunStore) -> list[Lost]:
             if lost.key not in finished:
                 found.setdefault(lost.key, lost)
     return list(found.values())
+
+
+def lost_runs(source: Source) -> list[LostRun]:
+    """Failed and diverged runs: those with a record, and those that a sweep only knows by name."""
+    told = {lost.key or lost.name: lost for lost in source.lost}
+    found, called = [], names(run.job for run in source.results)
+    for run in source.results:
+        known = told.pop(run.key, None) or told.pop(called[run.job], None)
+        if not run.finished:
+            command = known.command if known else ""
+            found.append(LostRun(called[run.job], run.status, run.reason or "", command, run.key, source.name))
+    return found + [LostRun(**vars(lost), experiment=source.name) for lost in told.values()]

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -121,10 +121,7 @@ class RunStore:
 
     def _record(self, key: str) -> tuple[RunResult, dict[str, Any]]:
         stored = json.loads(read_bytes(self.folder(key) / RECORD, LARGEST_RECORD))
-        try:
-            return result_of(stored, key), stored
-        except OtherRelease as error:
-            raise OtherRelease(error.unknown, self.folder(key)) from error
+        return result_of(stored, key), stored
 
     def read(self, key: str) -> RunResult:
         """The run `key`, checked against its digests. Raises DamagedRun, or KeyError where there is none."""
@@ -164,11 +161,11 @@ class RunStore:
 
     @contextmanager
     def _found_damaged(self, key: str) -> Iterator[None]:
-        """Turn what reading a damaged file raises into DamagedRun."""
+        """Turn what reading a damaged file raises into DamagedRun; say of another release's run where it is."""
         try:
             yield
-        except UserError:
-            raise
+        except OtherRelease as error:
+            raise OtherRelease(error.unknown, self.folder(key)) from error
         except Exception as error:  # numpy and zipfile raise whatever a header leads them to
             raise DamagedRun(f"{self.folder(key)}: damaged ({type(error).__name__}: {error}); {AGAIN}") from error
 
@@ -196,11 +193,6 @@ class RunStore:
             for ids in (noted if isinstance(noted, list) else [noted])
             if isinstance(ids, dict)
         ]
-
-    def unpublished(self, keys: Iterable[str], store: str) -> list[str]:
-        """Those of the runs `keys` that the tracking store `store` has not got, or has with another status."""
-        noted = [(key, self.published(key, store), self.status(key)) for key in keys if key in self]
-        return [key for key, ids, status in noted if not ids or ids.get("status", status) != status]
 
     def note_published(self, key: str, ids: dict[str, str]) -> None:
         """Keep the ids that the store `ids["store"]` gave the run, in place of its earlier ones.

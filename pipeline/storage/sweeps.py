@@ -7,7 +7,6 @@ not trained. A folder of results (a stage's output) has a copy, `sweep.json`, be
 from __future__ import annotations
 
 import json
-import math
 import re
 import shutil
 from collections import Counter
@@ -17,7 +16,6 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Lt
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from pipeline.cli.errors import UserError, printable
@@ -44,23 +42,19 @@ HARMLESS = re.compile(
 )
 """A command that trains runs and nothing else: no address, nothing that a shell or Hydra would replace."""
 
-EARLIER = {"trained", "train_seconds", "peak_memory_mb", "machine", "workers"}
-"""What records of earlier releases have besides."""
-
 RUNNING, ENDED, STOPPED = "running", "ended", "stopped"
 
 
 Key = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Command = Annotated[Text, AfterValidator(lambda command: command if HARMLESS.fullmatch(command) else "")]
 Note = Annotated[str, AfterValidator(lambda note: "\n".join(map(printable, note.split("\n"))))]
-Amount = Annotated[int | float, Ge(0), Lt(math.inf)]
 
 
 @dataclass
 class Lost:
     """A run that was asked for and did not finish."""
 
-    __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
+    __pydantic_config__ = ConfigDict(strict=True, extra="ignore")  # another release may have more to say
 
     name: Text
     status: Text
@@ -73,7 +67,7 @@ class Lost:
 
 @dataclass
 class Sweep:
-    __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
+    __pydantic_config__ = ConfigDict(strict=True, extra="ignore")  # another release may have more to say
 
     name: Text
     keys: list[Key]
@@ -83,7 +77,6 @@ class Sweep:
     lost: list[Lost] = field(default_factory=list)
     parent_run_id: Text | None = None
     """MLflow's run that stands for the whole sweep."""
-    seconds: Amount = 0.0
     id: Annotated[str, Field(pattern="^[0-9A-Za-z]{0,64}$")] = ""
     """Digest of the question and the keys asked for: the same command means the same sweep."""
     status: Text = ENDED
@@ -108,22 +101,13 @@ class Sweep:
 
     @classmethod
     def read_from(cls, path: Path) -> Sweep:
-        """The record in a file, every value checked and every text printable. Raises UserError, or OtherRelease."""
+        """The record in a file, every value checked and every text printable. Raises UserError."""
         try:
-            plain = json.loads(read_bytes(path, LARGEST))
-            if isinstance(plain, dict):
-                plain = {name: value for name, value in plain.items() if name not in EARLIER}
-            return _schema().validate_json(json.dumps(plain))
-        except (OSError, ValueError, RecursionError) as error:
+            return _schema().validate_json(read_bytes(path, LARGEST))
+        except (OSError, ValueError) as error:
             problems = error.errors(include_url=False) if isinstance(error, ValidationError) else []
-            if unknown := [str(each["loc"][-1]) for each in problems if each["type"] == UNKNOWN]:
-                raise OtherRelease(printable(f"unknown {', '.join(unknown)}")[:100], path) from error
             why = "; ".join(f"{'.'.join(map(str, each['loc']))} {each['msg']}" for each in problems[:3]) or str(error)
             raise UserError(f"{path}: not the record of a sweep ({printable(why)}); train again to write it") from error
-
-
-UNKNOWN = "unexpected_keyword_argument"
-"""What pydantic calls a field that is not declared."""
 
 
 @cache
@@ -161,13 +145,6 @@ class Ledger:
     def write(self, sweep: Sweep) -> None:
         with locked(self.store):
             sweep.write(self.folder, self.path(sweep.id).name)
-
-    def get(self, sweep_id: str) -> Sweep | None:
-        """The record of the sweep of this very id; None where there is none that can be read."""
-        try:
-            return Sweep.read_from(self.path(sweep_id))
-        except UserError:
-            return None
 
     def remove(self, sweep_id: str) -> None:
         self.path(sweep_id).unlink(missing_ok=True)

@@ -66,6 +66,5 @@ def _committed(then: RunResult) -> str:
     commit = then.environment.get("git_commit")
     if not commit:
         return "the run knows no commit"
-    elsewhere = "" if identity.has_commit(commit) else ", which is not in this repository,"
     patch = f" with the patch {then.key[:12]}…/uncommitted.diff" if then.patch else ""
-    return f"commit {commit[:12]}{elsewhere}{patch} has them as they were"
+    return f"commit {commit[:12]}{patch} has them as they were"

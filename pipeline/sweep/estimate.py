@@ -79,8 +79,8 @@ class History:
         each = self.seconds_each(new)
         known = [value for value in each if value is not None]
         if len(known) < len(new):
-            unlike = len(new) - len(known)
-            return f"time: not known; {unlike} runs are like none that was trained on this machine before"
+            unlike = plural(len(new) - len(known), "run")
+            return f"time: not known; {unlike} of a kind that was not trained on this machine before"
         at_a_time = min(new[0].device.workers, len(new))
         training = f"{duration(sum(known))} of training, {at_a_time} at a time"
         about = "at most" if any(may_end_sooner(run.job, self.needed) for run in new) else "about"

@@ -45,7 +45,7 @@ def summary(result: RunResult, name: str = "") -> str:
 
 
 def log_run(outcome: Outcome) -> None:
-    """Write a run's epochs and end to the log of its job. Raises RunFailed if the run has no result or failed."""
+    """Write a run's epochs and end to the log of the command. Raises RunFailed if the run has no result or failed."""
     run, result = outcome.run, outcome.result
     if result is None:
         line = f"{run.name} {INTERRUPTED}: {outcome.lost().reason}; again: {run.command}"
@@ -57,12 +57,12 @@ def log_run(outcome: Outcome) -> None:
             "epoch %d: %s", epoch, ", ".join(f"{name} {values[point]:.6g}" for name, values in result.history.items())
         )
     if result.status == FAILED:
-        log.error("failed", exc_info=outcome.error)
+        log.error("%s failed", run.name, exc_info=outcome.error)
         raise RunFailed(f"{run.name} failed: {result.reason}; again: {run.command}")
     if result.finished:
         log.info(summary(result, run.name))
     else:
-        log.warning("diverged: %s", result.reason)
+        log.warning("%s diverged: %s", run.name, result.reason)
 
 
 def say_lost(outcomes: Sequence[Outcome]) -> None:

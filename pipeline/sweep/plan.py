@@ -60,9 +60,9 @@ class PlannedRun:
     def name(self) -> str:
         return self.called or self.job.name
 
-    def of(self, job: RunConfig) -> PlannedRun:
-        """The run of another job on the same data and device."""
-        return replace(self, job=job, key=identity.key_of(job, self.identity))
+    def of(self, job: RunConfig, words: Sequence[str] = ()) -> PlannedRun:
+        """The run of another job, with `words` after those of this one, on the same data and device."""
+        return replace(self, job=job, key=identity.key_of(job, self.identity), overrides=[*self.overrides, *words])
 
     def begun(self, at: datetime) -> RunResult:
         """The record of the run while it trains: no numbers yet."""

@@ -47,13 +47,12 @@ class Progress:
         if result.finished:
             self.needed.setdefault(result.job.configuration, []).append(estimate.trained(result))
 
-    def add(self, runs: Sequence[PlannedRun], ended: int = 0) -> None:
-        """Runs that train next; so many of the total have `ended`."""
-        self.ended = ended
+    def add(self, runs: Sequence[PlannedRun]) -> None:
+        """Runs that train next."""
+        if not sys.stdout.isatty() and self.total > 1 and not self._open:
+            print("loading libraries and compiling; then a line for each run", flush=True)
         for run in runs:
             self._open.setdefault(run.job.configuration, Open(run.job, estimate.work_of(run))).count += 1
-        if not sys.stdout.isatty() and self.total > 1 and not self.ended:
-            print("loading libraries and compiling; then a line for each run", flush=True)
         self._draw("loading libraries and compiling")
 
     def begin(self) -> None:

@@ -18,7 +18,7 @@ from pipeline.storage.store import RunStore
 from pipeline.sweep.plan import PlannedRun
 from pipeline.sweep.pool import on_this_machine
 from pipeline.tracking import ParentRun, Tracker, TrackingUnavailable
-from pipeline.tracking.describe import Point
+from pipeline.tracking.describe import Point, of_best
 from pipeline.tracking.models import send_model
 from pipeline.training.result import RunResult
 
@@ -168,8 +168,8 @@ class Publisher:
         self.handed.add(result.key)
         self._put(task)
 
-    def publish_best(self, run: PlannedRun, result: RunResult) -> None:
-        """Name the best run on the parent run, and save its network, unless a person deleted it."""
+    def publish_best(self, run: PlannedRun, result: RunResult, results: Sequence[RunResult]) -> None:
+        """Name the best run of `results` on the parent run, and save its network, unless a person deleted it."""
 
         def task() -> None:
             published = self.store.published(result.key, self.tracker.address.name)
@@ -178,6 +178,7 @@ class Publisher:
                 return
             if self.parent:
                 self.tracker.set_tags(self.parent, {"winner": run.name, "winner.run_id": run_id})
+                self.tracker.log_metrics(self.parent, of_best(result, results))
             if published.get("model") != run_id:
                 # Saving a network needs no GPU, and the one it was trained on may be another machine's.
                 cpu = replace(run.device, kind="cpu", precision="float32")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from pipeline.config.compose import composed
 from pipeline.statistics.published import Row
@@ -17,13 +18,14 @@ FEWEST = 3
 QUESTION = "published figures"
 
 
-def planned(row: Row, data: str, seeds: int) -> list[PlannedRun]:
-    """Every run of the row: its configurations with seeds from 0."""
+def planned(row: Row, data: str, seeds: int) -> tuple[list[PlannedRun], dict[str, Any]]:
+    """Every run of the row, its configurations with seeds from 0; and the configuration of the first one."""
     pairs = [word.split("=", 1) for word in row.runs]
     choices = [[f"{key}={value}" for value in values.split(",")] for key, values in pairs]
-    words = [list(chosen) for chosen in itertools.product(*choices)]
-    values = composed([[*chosen, f"question={QUESTION}", f"paths.data={data}"] for chosen in words])
-    return [run.of(replace(run.job, seed=seed)) for run in make_plan(values, words) for seed in range(seeds)]
+    words = [[*chosen, f"question={QUESTION}", f"paths.data={data}"] for chosen in itertools.product(*choices)]
+    values = composed(words)
+    plan = make_plan(values, words)
+    return [run.of(replace(run.job, seed=at), [f"seed={at}"]) for run in plan for at in range(seeds)], values[0]
 
 
 def affordable(runs: Sequence[PlannedRun], seeds: int, left: float, store: RunStore) -> tuple[int, float]:

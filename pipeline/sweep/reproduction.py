@@ -115,7 +115,7 @@ def _judge(then: RunResult, outcome: Outcome, store: RunStore) -> Reproduction:
 
 def consistency(then: RunResult, now: RunResult, labels: np.ndarray, store: RunStore) -> tuple[bool, str]:
     """Whether two results differ no more than two seeds do; with fewer than three seeds, by the test images."""
-    from pipeline.report.prose.consistency import sentence
+    from pipeline.report.prose.verdicts import repetition
     from pipeline.statistics.consistency import against_seeds, on_images
 
     if not (then.finished and now.finished):
@@ -131,4 +131,4 @@ def consistency(then: RunResult, now: RunResult, labels: np.ndarray, store: RunS
         return False, "too few seeds here, and no predictions recorded, to tell whether it is consistent"
     else:
         found = on_images(labels, then.predictions, now.predictions)
-    return found.consistent, sentence(found)
+    return found.consistent, repetition(found)

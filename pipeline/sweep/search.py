@@ -10,7 +10,6 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import FrozenTrial, Trial
 
@@ -88,10 +87,7 @@ class SearchRuns:
     def _config(self, groups: Sequence[str]) -> DictConfig:
         """The configuration with these choices; composed once, as that takes 0.2 s."""
         if (chosen := tuple(groups)) not in self._configs:
-            try:
-                [self._configs[chosen]] = compose.configs([[*self._fixed, *chosen]])
-            except HydraException as error:
-                raise ConfigurationError([f"{' '.join(chosen)}: {str(error).splitlines()[0]}"]) from error
+            [self._configs[chosen]] = compose.configs([[*self._fixed, *chosen]])
         return self._configs[chosen]
 
     def _values(self, words: Sequence[str]) -> dict[str, Any]:

@@ -106,11 +106,8 @@ class Study:
     @property
     def best(self) -> list[FrozenTrial]:
         """The best trial, or all that no other one is better than in one objective and as good in the others."""
-        return sorted(self._study.best_trials, key=lambda trial: trial.number)[: None if self._several else 1]
-
-    @property
-    def _several(self) -> bool:
-        return len(self.settings.objectives) > 1
+        found = sorted(self._study.best_trials, key=lambda trial: trial.number)
+        return found if len(self.settings.objectives) > 1 else found[:1]
 
     def ask(self, count: int) -> list[Trial]:
         """The next trials, drawn from all that is told so far."""

@@ -33,13 +33,16 @@ from pipeline.tracking.describe import NOTE, origin_tags
 from pipeline.training.outcome import Epoch
 
 
-def train(asked: Plan, settings: Mapping[str, Any], pool: Pool | None = None) -> Generator[tuple[int, Outcome]]:
+def train(
+    asked: Plan, settings: Mapping[str, Any], pool: Pool | None = None, progress: Progress | None = None
+) -> Generator[tuple[int, Outcome]]:
     """Train what is new of a plan; yields each position in it with its outcome, as runs end.
 
+    `progress` goes on from where earlier plans of the same command left it.
     Raises UserError, before anything is trained, if there is no room; and TrackingUnavailable, when all else is done, if
     MLflow did not take everything.
     """
-    yield from Session(asked, settings, pool).run()
+    yield from Session(asked, settings, pool, progress=progress).run()
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,12 @@ class Session:
     """One command's runs and what has become of them so far."""
 
     def __init__(
-        self, asked: Plan, settings: Mapping[str, Any], pool: Pool | None = None, batches: Batches | None = None
+        self,
+        asked: Plan,
+        settings: Mapping[str, Any],
+        pool: Pool | None = None,
+        batches: Batches | None = None,
+        progress: Progress | None = None,
     ) -> None:
         """Look up and announce the plan; raises UserError if there is no room for it."""
         identity.environment()  # Cached from here on: somebody may commit or edit while runs train.
@@ -83,7 +91,7 @@ class Session:
         self.add(asked)
         self.first = 0
         """Of the outcomes, the first one that was added last; to begin with, all of them."""
-        self.progress = Progress(batches.total if batches else len(self.new))
+        self.progress = progress or Progress(batches.total if batches else len(self.new))
         self.tracker.warm()
 
     def run(self, more: Iterable[Plan] = ()) -> Generator[tuple[int, Outcome]]:
@@ -162,7 +170,9 @@ class Session:
         """Train the new runs, with what a person sees meanwhile."""
         if not self.new:
             return
-        self.progress.add(self.new, sum(each.result is not None for each in self.outcomes) if self.batches else 0)
+        if self.batches:
+            self.progress.ended = sum(each.result is not None for each in self.outcomes)
+        self.progress.add(self.new)
 
         def on_epoch(run: PlannedRun, point: Epoch) -> None:
             self.progress.epoch(run, point)
@@ -184,7 +194,8 @@ class Session:
         """Workers, if the launcher has a pool of them, or if one process would leave GPUs or cores idle."""
         gpus = self.settings["device"]["gpus"]
         pool = self.pool or for_gpus(self.new, gpus) or for_cores(self.new, total_memory())
-        return Shards(pool, self.store, from_project(self.settings["paths"]["data"]), self.id) if pool else None
+        data = from_project(self.settings["paths"]["data"])
+        return Shards(pool, self.store, data, self.id, self.progress.epoch) if pool else None
 
     def _measuring(self) -> AbstractContextManager[Any]:
         """Shows what a sweep takes of this machine, unless its runs train elsewhere or nobody wants to know."""
@@ -222,7 +233,8 @@ class Session:
         if self.best is not None and (result := with_weights(self.best, self.candidates, self.store)):
             self.best = replace(self.best, result=result)
             if result.weights is not None:
-                self.publisher.publish_best(self.best.run, result)
+                all_of_it = [outcome.result for outcome in self.outcomes if outcome.result]
+                self.publisher.publish_best(self.best.run, result, all_of_it)
 
     def stop(self) -> None:
         """Publish what is on disk, as far as a signal came between the two, and note and say what is lost."""
@@ -248,7 +260,7 @@ class Session:
             self.ledger.write(sweep)
         if results := self.settings["paths"]["results"]:
             write_results(self.store, sweep, from_project(results))
-        messages.say_summary(self.outcomes, self.best, self.single, sweep.seconds)
+        messages.say_summary(self.outcomes, self.best, self.single, time.monotonic() - self.started)
         if self.publisher.stopped:
             raise self.publisher.stopped
         if missing:
@@ -268,7 +280,6 @@ class Session:
             winner=self.best.key if self.best else None,
             lost=lost_runs(self.outcomes),
             parent_run_id=self.publisher.under,
-            seconds=time.monotonic() - self.started,
             id=self.id,
             status=status,
             tags=self.tags,

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Generator
 from contextlib import closing, suppress
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from pipeline.cli import terminal
 from pipeline.cli.console import PROJECT
 from pipeline.cli.errors import RunFailed, UserError
-from pipeline.config import commandline, compose
+from pipeline.config import compose
 
 if TYPE_CHECKING:
     from pipeline.sweep.outcome import Outcome
@@ -39,31 +36,25 @@ class TrainTask:
         assert isinstance(words, list)
         # Hydra would print a line of its own about what is raised here.
         try:
-            if hydra.mode == RunMode.MULTIRUN:
-                chosen = hydra.runtime.choices["hydra/launcher"]
-                expected = ", ".join(commandline.LAUNCHERS)
-                raise UserError(f"hydra/launcher={chosen}: its jobs are no sweep; expected one of {expected}")
-            for _, outcome in self.batch([compose.plain(config)], [words]):
-                outcome()
+            self.batch([compose.plain(config)], [words])
         except UserError as error:
             self.refused = error
         if not self.trained:
             remove_leftovers(Path(hydra.runtime.output_dir), Path(hydra.sweep.dir))
 
-    def batch(
-        self, configs: list[dict[str, Any]], overrides: list[list[str]], pool: Pool | None = None
-    ) -> Generator[tuple[int, Callable[[], None]]]:
-        """Train runs together; yields `(position, outcome)` as they end. With `plan=true`, nothing.
+    def batch(self, configs: list[dict[str, Any]], overrides: list[list[str]], pool: Pool | None = None) -> None:
+        """Train runs together, or with `plan=true` say what that would be.
 
         `overrides` are the words that made each configuration; a `pool` trains the runs elsewhere, in shards. Raises
         ConfigurationError with every problem of every configuration before anything of them is written.
         """
+        from pipeline.storage import identity
         from pipeline.sweep import session
         from pipeline.sweep.plan import make_plan
 
-        if self.called:
-            raise UserError("hydra.sweeper: all runs of a sweep come together; expected hydra/sweeper=basic, one batch")
         self.called = True
+        # In a notebook there may have been another command, and a commit, before this one.
+        identity.environment.cache_clear()
         settings = configs[0]
         plan = make_plan(configs, overrides, pool)
         if settings["plan"]:
@@ -72,14 +63,14 @@ class TrainTask:
             show_plan(plan, settings, pool)
             return
         with closing(session.train(plan, settings, pool)) as ended:
-            for position, outcome in ended:
+            for _, outcome in ended:
                 self.trained = True
-                yield position, partial(self._log, outcome)
+                self._log(outcome)
         compare = f"python -m pipeline.compare {shlex.quote(settings['paths']['results'] or settings['paths']['runs'])}"
         terminal.suggest(compare if len(plan) > 1 else "make ui")
 
     def _log(self, outcome: Outcome) -> None:
-        """Log the run, within its job."""
+        """Log the run, and keep the first failure."""
         from pipeline.sweep.messages import log_run
 
         try:

@@ -16,13 +16,12 @@ from pipeline.cli.formatting import duration
 from pipeline.config import rules
 from pipeline.config.compose import ConfigurationError, composed
 from pipeline.config.rules import Rule
-from pipeline.config.run_config import Optimizer
 from pipeline.storage.store import RunStore
 from pipeline.sweep.estimate import seconds_of
 from pipeline.sweep.plan import Plan, PlannedRun, look_up, make_plan, store_root, to_train
+from pipeline.sweep.progress import Progress
 from pipeline.sweep.session import train
-from pipeline.tracking import NONE, TrackingUnavailable
-from pipeline.tracking.address import resolve
+from pipeline.tracking import TrackingUnavailable
 from pipeline.training.result import FAILED, RunResult
 
 if TYPE_CHECKING:
@@ -100,13 +99,12 @@ class Base:
     def run(self, decade: float, seed: int) -> PlannedRun:
         rate, old = self.rate(decade), self.planned.job.optimizer
         values = dict(old.hyperparameters) | {"learning_rate": rate}
-        optimizer = Optimizer(old.name, tuple(sorted(values.items())))
-        words = [*self.planned.overrides, *([f"optimizer.learning_rate={rate:g}"] if decade else []), f"seed={seed}"]
-        run = self.planned.of(replace(self.planned.job, optimizer=optimizer, seed=seed))
-        return replace(run, overrides=words)
+        optimizer = replace(old, hyperparameters=tuple(sorted(values.items())))
+        words = [*([f"optimizer.learning_rate={rate:g}"] if decade else []), f"seed={seed}"]
+        return self.planned.of(replace(self.planned.job, optimizer=optimizer, seed=seed), words)
 
 
-class Search:
+class Tuner:
     """The runs of one tuning: what is tried of each optimizer, and how it did."""
 
     def __init__(self, budget: Budget, words: Sequence[str]) -> None:
@@ -126,6 +124,9 @@ class Search:
                 if line := rules.complaint(f"decades: the rate of {name}", rate, RATE):
                     raise UserError(line)
         self.tried: dict[str, dict[float, list[RunResult]]] = {name: {} for name in self.bases}
+        count = len(self.bases) * (budget.rates * budget.choosing_seeds + 2 * budget.final_seeds)
+        self.progress = Progress(count)
+        """Of all rounds."""
         self.round = 0
         """Of runs that train together: the first rates, each further one, the final seeds."""
         self.unsent: UserError | None = None
@@ -142,7 +143,9 @@ class Search:
                 self.tried[name][decade] = results
             more = {name: [place] for name in self.bases if (place := self._next(name)) is not None}
         chosen = {name: tuning.best(tuning.scores(self.tried[name])) for name in self.bases}
-        final = self.train([(name, at) for name in chosen for at in (0.0, chosen[name])], self.budget.final)
+        last = [(name, at) for name in chosen for at in (0.0, chosen[name])]
+        self.progress.total = self.progress.ended + len({*last}) * self.budget.final_seeds
+        final = self.train(last, self.budget.final)
         first = len(self.budget.decades)
         return [
             tuning.Tuning(name, {at: base.rate(at) for at in self.tried[name]}, self.tried[name], first, *pair)
@@ -162,6 +165,8 @@ class Search:
         """The results of each optimizer and decade. Trains and publishes what is new. Raises RunsLost if a run failed."""
         self.round += 1
         runs = [self.bases[name].run(decade, seed) for name, decade in places for seed in seeds]
+        rounds = self.budget.rates - len(self.budget.decades) + 2
+        print(f"round {self.round} of {rounds}", flush=True)
         found = self._results(tuple(runs))
         complete = [result for result in found if result is not None and result.status != FAILED]
         if lost := len(runs) - len(complete):
@@ -171,18 +176,14 @@ class Search:
         return [complete[start : start + len(seeds)] for start in range(0, len(complete), len(seeds))]
 
     def _results(self, plan: Plan) -> list[RunResult | None]:
-        """The result of each run, None for one that was lost. Says nothing if there is nothing to do."""
+        """The result of each run, None for one that was lost."""
         results = [run.stored for run in look_up(plan, self.store, self.settings, single=False)]
-        address = resolve(self.settings["tracking"]["kind"], self.settings["tracking"]["uri"])
-        unpublished = address.kind != NONE and self.store.unpublished([run.key for run in plan], address.name)
-        if not all(results) or unpublished:
-            rounds = self.budget.rates - len(self.budget.decades) + 2
-            print(f"round {self.round} of {rounds}", flush=True)
-            try:
-                for position, outcome in train(plan, self.settings):
-                    results[position] = outcome.result
-            except TrackingUnavailable as error:
-                self.unsent = error
+        self.progress.ended += len({result.key for result in results if result})
+        try:
+            for position, outcome in train(plan, self.settings, progress=self.progress):
+                results[position] = outcome.result
+        except TrackingUnavailable as error:
+            self.unsent = error
         return results
 
     def preview(self) -> list[str]:

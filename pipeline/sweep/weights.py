@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 from pipeline.cli import terminal
@@ -54,7 +55,9 @@ def _train_once_more(run: PlannedRun, known: RunResult) -> RunResult | None:
     if not on_this_machine(run.device):
         print(f"warning: the weights of {name} are not kept: no GPU here to train it once more", flush=True)
         return None
-    terminal.show(f"training {name} once more for its weights")
+    terminal.show(what := f"training {name} once more for its weights")
+    if not sys.stdout.isatty():
+        print(what, flush=True)
     [outcome] = ThisProcess().execute([run])
     again = outcome.result
     assert again is not None

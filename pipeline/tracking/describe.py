@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.cli.errors import UserError
@@ -79,6 +80,18 @@ def parameters(result: RunResult) -> dict[str, str]:
     return {name: fit(text(value), PARAMETER_LIMIT) for name, value in plain.items()}
 
 
+def of_best(best: RunResult, results: Iterable[RunResult]) -> dict[str, float]:
+    """What the row of a sweep shows, whose `results` these are: `PERCENT` of the configuration of its best run."""
+    seeds = {run.key: run for run in results if run.finished and run.job.configuration == best.job.configuration}
+    return percent([*seeds.values()])
+
+
+def percent(results: Sequence[RunResult]) -> dict[str, float]:
+    """`PERCENT` of runs, as far as all have it: their means, in four digits."""
+    means = {name: 100 * fmean(run.figures.get(share, math.nan) for run in results) for name, share in PERCENT.items()}
+    return {name: float(f"{mean:.4g}") for name, mean in means.items() if math.isfinite(mean)}
+
+
 def metrics(result: RunResult) -> tuple[list[Point], dict[str, str]]:
     """`PERCENT`, every finite value of the curves at its epoch (from 1), and the figures at the last epoch; and what is not
     finite, by name.
@@ -87,10 +100,7 @@ def metrics(result: RunResult) -> tuple[list[Point], dict[str, str]]:
     """
     start, end = span(result)
     last = result.epochs[-1] if result.epochs else 0
-    shown = {name: 100 * result.figures.get(share, math.nan) for name, share in PERCENT.items()}
-    points = [
-        Point(name, float(f"{value:.4g}"), last, end + 1) for name, value in shown.items() if math.isfinite(value)
-    ]
+    points = [Point(name, value, last, end + 1) for name, value in percent([result]).items()]
     nonfinite: dict[str, str] = {}
     for name, values in result.history.items():
         for epoch, value in zip(result.epochs, values, strict=False):

@@ -26,11 +26,7 @@ def deleted_keys(tracker: Tracker) -> set[str]:
 def registered_keys(tracker: Tracker) -> set[str]:
     """Keys of the runs whose networks are versions of a registered model."""
     with tracker.connection.exclusive("look for registered models") as client:
-        page = client.search_model_versions()
-        versions = list(page)
-        while page.token:
-            page = client.search_model_versions(page_token=page.token)
-            versions += page
+        versions = client.search_model_versions()
         tagged = {version.tags[describe.KEY] for version in versions if describe.KEY in version.tags}
         found = runs.with_ids(client, [version.run_id for version in versions if version.run_id])
     return tagged | {_key(run) for run in found}

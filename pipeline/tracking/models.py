@@ -8,7 +8,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,13 +36,7 @@ NAME, SERVED = "model", "classifier"
 
 def requirements(backend: str) -> list[str]:
     """The pinned packages that the model needs to predict."""
-    pins = []
-    for package in ("mlflow", "keras", backend, "numpy"):
-        try:
-            pins.append(f"{package}=={version(package)}")
-        except PackageNotFoundError:
-            continue
-    return pins
+    return [f"{package}=={version(package)}" for package in ("mlflow", "keras", backend, "numpy")]
 
 
 def send_model(

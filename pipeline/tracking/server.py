@@ -11,7 +11,6 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import entry_points
 from typing import IO
 
 from pipeline.cli.errors import UserError
@@ -50,8 +49,7 @@ def showing(tracker: Tracker, port: int) -> Iterator[subprocess.Popen[str]]:
     artifacts = address.artifacts.as_uri() if address.artifacts else "mlartifacts"
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     command += ["--no-serve-artifacts", "--default-artifact-root", artifacts, "--uvicorn-opts", "--log-level warning"]
-    if entry_points(group="mlflow.app", name=front.NAME):  # not where this project was installed by an earlier release
-        command += ["--app-name", front.NAME]
+    command += ["--app-name", front.NAME]
     # Not as options: `ps` shows those to everybody, and a database's address may hold a password.
     stores = {front.STORE: address.uri, "MLFLOW_REGISTRY_STORE_URI": address.uri}
     process = subprocess.Popen(

@@ -12,7 +12,7 @@ from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import ENDED, SWEEP, Ledger, Sweep, lost_tags, related, title
 from pipeline.tracking import models
-from pipeline.tracking.describe import NOTE, origin_tags, span
+from pipeline.tracking.describe import NOTE, Point, of_best, origin_tags, span
 from pipeline.tracking.runs import FAILED, FINISHED, KILLED
 from pipeline.tracking.sweeps import ParentRun
 from pipeline.tracking.tracker import Tracker
@@ -133,11 +133,13 @@ def _parent(store: RunStore, group: Group, sweep: Sweep) -> ParentRun:
 def _end(store: RunStore, tracker: Tracker, group: Group, sweep: Sweep, parent: str) -> None:
     """The best run, what was lost and not trained since, and the end."""
     missing = [lost for lost in sweep.lost if store.status(lost.key) != result.FINISHED]
-    tags = lost_tags(missing)
+    tags, runs = lost_tags(missing), [store.record(key) for key in group.keys]
+    ended = max(span(run)[1] for run in runs)
     if sweep.winner in group.keys and sweep.winner in group.ids:
-        called = names(store.record(key).job for key in group.keys)
-        tags |= {"winner": called[store.record(sweep.winner).job], "winner.run_id": group.ids[sweep.winner]["run_id"]}
+        best = store.record(sweep.winner)
+        tags |= {"winner": names(run.job for run in runs)[best.job], "winner.run_id": group.ids[best.key]["run_id"]}
+        tracker.add(parent, [Point(name, value, 0, ended) for name, value in of_best(best, runs).items()])
     tracker.set_tags(parent, tags)
     unfinished = any(lost.status != result.DIVERGED for lost in missing)
     status = FINISHED if not unfinished else FAILED if sweep.status == ENDED else KILLED
-    tracker.end(parent, status, max(span(store.record(key))[1] for key in group.keys))
+    tracker.end(parent, status, ended)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from pipeline.tracking.describe import GAP_POINTS, TEST_PERCENT
 
 if TYPE_CHECKING:
-    from mlflow.entities import Experiment
     from mlflow.tracking import MlflowClient
 
 RUNS, CHARTS = "sweeps", "charts"
@@ -100,21 +99,9 @@ def _charts() -> dict[str, Any]:
 def pages(client: MlflowClient) -> dict[str, str]:
     """The pages of the newest experiments, by name: the runs of each, and their charts."""
     found: dict[str, str] = {}
-    for experiment in _newest(client):
+    # One more, since MLflow's own "Default" is not shown.
+    newest = [each for each in client.search_experiments(max_results=SHOWN + 1) if each.name != "Default"]
+    for experiment in newest[:SHOWN]:
         found[experiment.name] = page(experiment.experiment_id)
         found[f"{experiment.name}, charts"] = page(experiment.experiment_id, CHARTS)
     return found
-
-
-def complete(client: MlflowClient) -> None:
-    """Give experiments of an earlier release the views that they lack."""
-    for experiment in _newest(client):
-        for name, value in experiment_tags().items():
-            if name not in experiment.tags:
-                client.set_experiment_tag(experiment.experiment_id, name, value)
-
-
-def _newest(client: MlflowClient) -> list[Experiment]:
-    # One more, since MLflow's own "Default" is not shown.
-    found = client.search_experiments(max_results=SHOWN + 1)
-    return [experiment for experiment in found if experiment.name != "Default"][:SHOWN]

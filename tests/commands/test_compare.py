@@ -116,7 +116,7 @@ def test_all_diverged(project, capsys):
     """A report all the same: it says that there is no answer, and why; every file of the stage is there."""
     lost = [factory.lost(factory.job(seed=seed), DIVERGED, "the loss is not a number") for seed in range(2)]
     factory.write_experiment(project / "results/sweep", lost)
-    assert compare.main(["tracking=none"]) == 0
+    assert compare.main(["tracking=none", "summary=summary"]) == 0
     said = capsys.readouterr().out
     assert "None of 2 runs finished (2 diverged), so nothing can be compared." in said
     page = (project / "reports/index.html").read_text()

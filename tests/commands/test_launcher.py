@@ -1,4 +1,4 @@
-"""hydra/launcher=batched: all jobs go to the task at once, and each ends as a job of Hydra's: folder, files, log."""
+"""hydra/launcher=batched: all jobs go to the task at once, in one folder with one log."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import logging
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +18,14 @@ from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from hydra_plugins.batched_launcher import _core
 from hydra_plugins.batched_launcher._compose import Templates
 from pipeline.cli.console import PROJECT
 from pipeline.config import rules
 from pipeline.config.compose import register
 from pipeline.config.hydra_version import IS_1_3
-from tests.unit.training.command import as_before
 
 log = logging.getLogger("app")
 
@@ -47,37 +42,26 @@ pytestmark = pytest.mark.usefixtures("hydra_as_before")
 
 @dataclass
 class Task:
-    """A task that trains all its jobs together and has them end from the last to the first."""
+    """A task that trains all its jobs together."""
 
     batches: list[list[dict[str, Any]]] = field(default_factory=list)
     words: list[list[str]] = field(default_factory=list)
-    folders: dict[int, str] = field(default_factory=dict)
+    trained: bool = False
 
     def __call__(self, config: DictConfig) -> float:
         raise AssertionError("a task that has `batch` is not called job by job")
 
-    def batch(
-        self, configs: list[dict[str, Any]], overrides: list[list[str]], pool: None
-    ) -> Iterator[tuple[int, Callable[[], float]]]:
+    def batch(self, configs: list[dict[str, Any]], overrides: list[list[str]], pool: None) -> None:
         self.batches.append(configs)
         self.words += overrides
-        for position in reversed(range(len(configs))):
-            yield position, partial(self.outcome, configs[position])
-
-    def outcome(self, config: dict[str, Any]) -> float:
-        hydra = HydraConfig.get()
-        log.info("this is job %d", hydra.job.num)
-        self.folders[hydra.job.num] = hydra.runtime.output_dir
-        if config["a"] == 13:
+        if configs[0]["a"] == 13:
             raise ValueError("no luck")
-        return float(config["a"])
+        self.trained = True
+        log.info("in %s", HydraConfig.get().runtime.output_dir)
 
 
-def launch(folder: Path, task: Any, *words: str) -> list[list[JobReturn]]:
-    """`python app.py --multirun hydra/launcher=batched …` with `task`, in `folder`; what the sweeper gets, batch by batch.
-
-    A sweeper raises the first error it gets; it is in what it gets, too.
-    """
+def launch(folder: Path, task: Any, *words: str) -> None:
+    """`python app.py --multirun hydra/launcher=batched …` with `task`, in `folder`."""
     conf = folder / "conf"
     (conf / "color").mkdir(parents=True, exist_ok=True)
     (conf / "config.yaml").write_text(yaml.safe_dump(CONFIG))
@@ -87,42 +71,10 @@ def launch(folder: Path, task: Any, *words: str) -> list[list[JobReturn]]:
         version.setbase("1.3")
     hydra = Hydra.create_main_hydra2("app", create_config_search_path(str(conf)))
     own = ["hydra/launcher=batched", f"hydra.sweep.dir={folder}/sweep"]
-    returns: list[list[JobReturn]] = []
-    launch_batch = _core.launch
-
-    def noted(*arguments: Any) -> Any:
-        returns.append(launch_batch(*arguments))
-        return returns[-1]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_core, "launch", noted)
-        try:
-            hydra.multirun("config", task, [*own, *words])
-        except ValueError:
-            if not returns:
-                raise
-        finally:
-            GlobalHydra.instance().clear()
-    return returns
-
-
-@dataclass
-class Sweep:
-    folder: Path
-    task: Task
-    returns: list[JobReturn]
-
-    def job(self, number: int) -> Path:
-        return self.folder / "sweep" / str(number)
-
-
-@pytest.fixture(scope="module")
-def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
-    """Four jobs, the third of which fails."""
-    task, tmp_path = Task(), tmp_path_factory.mktemp("sweep")
-    with as_before():
-        [returns] = launch(tmp_path, task, "a=1,2,13,4", "color=green")
-    return Sweep(tmp_path, task, returns)
+    try:
+        hydra.multirun("config", task, [*own, *words])
+    finally:
+        GlobalHydra.instance().clear()
 
 
 def test_looking_for_launchers_imports_nothing_heavy() -> None:
@@ -133,46 +85,22 @@ def test_looking_for_launchers_imports_nothing_heavy() -> None:
     subprocess.run([sys.executable, "-c", script], cwd=PROJECT, check=True, timeout=60)
 
 
-def test_all_jobs_come_at_once_with_the_words_that_made_them(sweep: Sweep) -> None:
+def test_all_jobs_come_at_once_with_the_words_that_made_them(tmp_path: Path) -> None:
     """Their configurations are without Hydra's own part, and everything is resolved for this very job."""
-    [configs] = sweep.task.batches
-    assert [config["a"] for config in configs] == [1, 2, 13, 4]
+    task = Task()
+    launch(tmp_path, task, "a=1,2,4", "color=green")
+    [configs] = task.batches
+    assert [config["a"] for config in configs] == [1, 2, 4]
     assert configs[1] == {"color": {"shade": "light green"}, "a": 2, "number": 1, "twice": "22"}
-    assert sweep.task.words == [[f"a={a}", "color=green"] for a in (1, 2, 13, 4)]
+    assert task.words == [[f"a={a}", "color=green"] for a in (1, 2, 4)]
+    assert sorted(path.name for path in (tmp_path / "sweep").iterdir()) == ["app.log", "multirun.yaml"]
+    assert (tmp_path / "sweep/app.log").read_text().endswith(f"in {tmp_path}/sweep\n")
 
 
-def test_returns_are_in_the_order_of_the_jobs_and_a_failed_job_is_a_failed_one(sweep: Sweep) -> None:
-    assert [done.return_value for done in sweep.returns if done.status == JobStatus.COMPLETED] == [1.0, 2.0, 4.0]
-    assert [done.overrides for done in sweep.returns] == sweep.task.words
-    assert [done.status.name for done in sweep.returns] == ["COMPLETED", "COMPLETED", "FAILED", "COMPLETED"]
-
-
-def test_each_job_ends_in_its_own_folder_with_its_own_log_and_hydra_s_files(sweep: Sweep) -> None:
-    assert sweep.task.folders == {number: str(sweep.job(number)) for number in range(4)}
-    for number in range(4):
-        line, *more = (sweep.job(number) / "app.log").read_text().splitlines()
-        assert not more or number == 2, "Hydra 1.4 notes there why a job failed"
-        assert line.endswith(f"this is job {number}")
-        config, hydra, overrides = (
-            yaml.safe_load((sweep.job(number) / ".hydra" / f"{name}.yaml").read_text())
-            for name in ("config", "hydra", "overrides")
-        )
-        assert overrides == sweep.task.words[number]
-        assert config["a"] == (1, 2, 13, 4)[number]
-        assert hydra["hydra"]["job"]["num"] == number
-        assert hydra["hydra"]["runtime"]["output_dir"] == str(sweep.job(number))
-
-
-@pytest.mark.fault("soak")
-def test_logs_of_ended_jobs_are_closed(tmp_path: Path) -> None:
-    """An open log for each would run out of descriptors in the end."""
-    descriptors = Path("/proc/self/fd")
-    before = len(list(descriptors.iterdir())) if descriptors.is_dir() else 0
-    [returns] = launch(tmp_path, Task(), "a=range(1000,1030)", "hydra.output_subdir=null")
-    after = len(list(descriptors.iterdir())) if descriptors.is_dir() else 0
-    assert [done.return_value for done in returns] == [float(a) for a in range(1000, 1030)]
-    assert all(f"job {n}\n" in (tmp_path / "sweep" / str(n) / "app.log").read_text() for n in (0, 15, 29))
-    assert after - before < 10
+def test_what_the_task_raises_comes_through_and_nothing_is_left_behind(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no luck"):
+        launch(tmp_path, Task(), "a=13,14")
+    assert not (tmp_path / "sweep").exists()
 
 
 # --- composing from templates

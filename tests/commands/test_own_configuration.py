@@ -44,6 +44,7 @@ def test_optimizer_model_data_and_sweep_of_a_folder_of_ones_own(
     how: str, own: Path, tmp_path: Path, processed: Path
 ) -> None:
     words = [word for word in Place(tmp_path, processed).words if not word.startswith("dataset=")]
+    assert "rmsprop, schedule_free_adamw, sgd, slow\n" in command(how.format(own), "--help").out
     said = command("-m", how.format(own), "sweep=mine", "training.batch_size=50", "plan=true", *words)
     assert (said.status, said.err) == (0, "")
     assert said.out.splitlines()[:5] == [

@@ -262,7 +262,7 @@ def test_rows_of_a_table_are_scaled_as_those_were_that_it_learnt(tmp_path: Path,
     classifier.load_context(context_of(tmp_path))
     found = classifier.predict(None, rows)
     assert np.array_equal(np.array(found["probabilities"].tolist(), np.float32), network(scaling.apply(rows)))
-    with pytest.raises(MlflowException, match=r"expected an array of \(n, 5\) finite numbers"):
+    with pytest.raises(MlflowException, match="expected finite numbers"):
         classifier.predict(None, rows * np.nan)
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import csv
-import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -17,7 +15,8 @@ from pipeline.cli.errors import UserError
 from pipeline.statistics import published
 from pipeline.statistics.published import Row
 from pipeline.storage.store import RunStore
-from pipeline.sweep import recipes
+from pipeline.sweep import recipes, session
+from pipeline.sweep.plan import Plan
 from pipeline.tracking import TrackingUnavailable
 from tests.support.factory import stored
 
@@ -42,36 +41,33 @@ def test_what_mlflow_has_not_got_is_published_by_the_same_command(
     monkeypatch.setattr(published, "rows", lambda: [row])
     monkeypatch.setattr(command, "REPORTS", tmp_path / "reports")
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    store, some = RunStore(tmp_path / "runs"), recipes.planned(row, str(processed), 3)
+    store, (some, _) = RunStore(tmp_path / "runs"), recipes.planned(row, str(processed), 3)
     for one in some:
         store.write(stored(job=one.job, identity=one.identity))
-    commands, ends = [], [5, 0]
+    asked: list[list[int]] = []
 
-    def trained(command: list[str], **_: Any) -> Any:
-        commands.append(command)
-        if not (status := ends.pop(0)):
-            for one in some:
-                store.note_published(one.key, {"run_id": "id", "experiment_id": "1", "store": "mlflow.db"})
-        return subprocess.CompletedProcess(command, status)
+    def train(plan: Plan, _: object) -> Iterator[None]:
+        asked.append([run.job.seed for run in plan])
+        yield from ()
+        if len(asked) == 1:
+            raise TrackingUnavailable("away")
 
-    monkeypatch.setattr(command, "subprocess", SimpleNamespace(run=trained, DEVNULL=subprocess.DEVNULL))
+    monkeypatch.setattr(session, "train", train)
     words = ["seeds=3", f"data={processed}"]
     assert command.main(["minutes=0", *words]) == 0
-    assert commands == [], "minutes=0 only tabulates"
+    assert asked == [], "minutes=0 only tabulates"
     with pytest.raises(TrackingUnavailable, match="x: not all in MLflow yet"):
         command.main(["minutes=1", *words])
     assert (tmp_path / "reports" / "published.csv").is_file()
-    for _ in range(2):
-        assert command.main(["minutes=1", *words]) == 0
-    assert ["seed=range(3)" in command for command in commands] == [True, True]
+    assert command.main(["minutes=1", *words]) == 0
+    assert asked == [[0, 1, 2]] * 2, "those that are there are handed over, too"
 
 
 @pytest.mark.slow
 def test_a_recipe_is_trained_and_tabulated(
     processed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The whole command on digits, with the training itself in a process of its own."""
+    """The whole command on digits."""
     monkeypatch.setattr(
         published, "rows", lambda: [replace(BAND, runs=("experiment=book", "dataset=digits", "device.xla=false"))]
     )

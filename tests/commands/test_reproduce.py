@@ -178,7 +178,7 @@ def test_a_name_of_two_runs_is_said_with_what_tells_them_apart(
     with pytest.raises(UserError) as refused:
         again("sgd-w4-d1-s0")
     assert "2 runs have that name; say which" in str(refused.value)
-    assert "training.epochs=1" in str(refused.value)
+    assert "sgd-w4-d1-e1-s0" in str(refused.value)
     assert again(swept.runs[0].key)[1].startswith("sgd-w4-d1-e2-s0 (")
 
 

@@ -76,7 +76,8 @@ def test_a_rate_that_diverges_is_a_result_and_is_not_chosen(tuned: Tuned) -> Non
 def test_a_second_call_trains_nothing(tuned: Tuned) -> None:
     first, second = tuned.said
     assert "12 runs: 12 new" in first
-    assert "runs: " not in second
+    assert "12 runs: 12 finished; nothing to train" in second
+    assert " new" not in second
     assert second.splitlines()[-1] == f"the report is {tuned.root / 'tuned.md'}"
 
 

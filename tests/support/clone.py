@@ -23,8 +23,10 @@ CHECKOUT = Path(__file__).resolve().parent.parent.parent
 PARAMS: dict[str, Any] = {
     "dataset": "digits",
     "seeds": 2,
+    "optimizer": ["sgd", "adam"],
+    "model": {"width": [8, 16], "depth": 1},
+    "training": {"epochs": 2},
     "train": {"seeds": 2},
-    "sweep": {"optimizers": ["sgd", "adam"], "widths": [8, 16], "depth": 1, "epochs": 2},
     "overfitting": {"train_sizes": [300]},
 }
 

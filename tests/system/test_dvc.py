@@ -22,7 +22,7 @@ from tests.support.clone import CHECKOUT, Clone
 
 pytestmark = pytest.mark.timeout(480)  # on a machine with much else to do
 
-STAGES = ["fetch", "preprocess", "train", "sweep", "overfitting", "compare", "summary"]
+STAGES = ["fetch", "preprocess", "train", "sweep", "overfitting", "compare"]
 TABLES = ["confusion.csv", "curves.csv", "gap_by_training_loss.csv", "gap_by_width.csv"]
 BOOK, SWEEP = "book", "optimizers by width"
 NOISE = re.compile(r"warn|traceback|deprecat|onednn|absl|cuda|rebuild tensorflow|error", re.IGNORECASE)
@@ -214,7 +214,7 @@ def test_a_visitor_sees_plots_drawn_from_the_tables(clone: Clone, visitor: Clone
 # --- experiments
 
 
-SETTINGS = "-S 'sweep.widths=[8]' -S 'sweep.optimizers=[sgd,adam]' -S sweep.depth=2 -S sweep.epochs=1 -S seeds=1"
+SETTINGS = "-S model.width=8 -S 'optimizer=[sgd,adam]' -S model.depth=2 -S training.epochs=1 -S seeds=1"
 SETTINGS += " -S train.seeds=1 -S 'overfitting.train_sizes=[200]'"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from dataclasses import replace
@@ -16,7 +15,7 @@ from pipeline import compare
 from pipeline.cli import console
 from pipeline.cli.errors import UserError
 from pipeline.report import tables
-from pipeline.storage.store import RECORD, RunStore
+from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import Ledger, Lost, Sweep
 from tests.support import factory
 from tests.unit.storage.forged import forge
@@ -29,27 +28,23 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def make_old(store: RunStore, key: str) -> None:
-    """As releases wrote it before numbers were kept in hexadecimal."""
-    path = store.folder(key) / RECORD
-    stored = json.loads(path.read_text())
-    path.write_text(json.dumps({name: stored[name] for name in ("record", "sha256")}))
-
-
 # --- other releases
 
 
 @pytest.mark.fault("records of other releases")
 def test_runs_of_another_release_are_left_out_and_counted(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    runs = factory.book_runs(3)
+    other, *runs = factory.book_runs(3)
     folder = factory.write_experiment(project / "results/sweep", runs)
-    make_old(RunStore(folder), runs[0].key)
+    key = forge(RunStore(folder), other, lambda record: record["job"]["training"].update(teleport=0.1))
+    sweep = Sweep.read(folder)
+    sweep.keys.append(key)
+    sweep.write(folder)
     assert compare.main(["tracking=none"]) == 0
     said = capsys.readouterr().out
     assert "1 run was written by another release of this project and left out (" in said
     assert "2 finished runs" in said
     assert "written by another release of this project" in (project / "reports/index.html").read_text()
-    assert set(pd.read_csv(project / "reports/runs.csv")["key"]) == {run.key for run in runs[1:]}
+    assert set(pd.read_csv(project / "reports/runs.csv")["key"]) == {run.key for run in runs}
 
 
 # --- what is not believed

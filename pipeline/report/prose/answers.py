@@ -13,9 +13,9 @@ import pandas as pd
 from pipeline.cli.formatting import listed, number, percent, plural, span
 from pipeline.report.prose.verdicts import WORDS, factor_words
 from pipeline.statistics.analysis import Analysis
-from pipeline.statistics.declaration import OPTIMIZER, PREVIOUS, WIDTH
+from pipeline.statistics.declaration import DEPTH, OPTIMIZER, PREVIOUS, WIDTH
 from pipeline.statistics.design import setting
-from pipeline.statistics.figures import FIGURES, Question
+from pipeline.statistics.figures import FIGURES
 from pipeline.statistics.verdicts import Kind
 
 
@@ -29,30 +29,20 @@ class Answer:
         return " ".join(self.sentences)
 
 
-QUESTIONS = {
-    Question.GAP: ("Whose gap is larger?", "gap_accuracy"),
-    Question.FIT: ("Who generalises worse for the same fit?", "fit_loss"),
-    Question.EXCESS: ("Who was trained too long?", "excess_loss"),
-}
-"""What is asked, and the figure whose contrasts answer it; the other figures are in the table of all contrasts."""
-
-MOST_ACCURATE, OF_OTHERS = (
-    "Which optimizer and width is the most accurate?",
-    "Which configuration is the most accurate?",
-)
-"""The last question: of a comparison of optimizers and widths, and of one in which other values were varied."""
-
-
 def answers(analysis: Analysis) -> list[Answer]:
     """The three answers, then the most accurate configuration, of a comparison of which some run finished."""
     finished = analysis.configurations[analysis.configurations["n"] > 0]
-    after, before = {Question.FIT: _reversals(analysis.contrasts)}, {Question.EXCESS: _risen(analysis, finished)}
-    found = []
-    for asked, (question, figure) in QUESTIONS.items():
-        said = [*before.get(asked, []), *_sentences(analysis, finished, figure), *after.get(asked, [])]
-        found.append(_answer(question, figure, said, analysis))
-    last = OF_OTHERS if {*analysis.contrasts["contrast"]} - {OPTIMIZER, WIDTH} else MOST_ACCURATE
-    return [*found, _answer(last, "test_accuracy", most_accurate(analysis, finished), analysis)]
+    gap, fit, excess = (
+        _sentences(analysis, finished, figure) for figure in ("gap_accuracy", "fit_loss", "excess_loss")
+    )
+    fit += _reversals(analysis.contrasts)
+    excess = [*_risen(analysis, finished), *excess]
+    return [
+        _answer("Whose gap is larger?", "gap_accuracy", gap, analysis),
+        _answer("Who generalises worse for the same fit?", "fit_loss", fit, analysis),
+        _answer("Who was trained too long?", "excess_loss", excess, analysis),
+        _answer("Which is the most accurate?", "test_accuracy", most_accurate(analysis, finished), analysis),
+    ]
 
 
 def _answer(question: str, figure: str, sentences: Sequence[str], analysis: Analysis) -> Answer:
@@ -119,9 +109,11 @@ def _claims(rows: pd.DataFrame, figure: str, other: str) -> str:
 
 def _values(rows: pd.DataFrame, analysis: Analysis, factor: str, side: str) -> pd.Series:
     """The values of a factor on one side of these contrasts, in words."""
-    column = factor.removeprefix("model.") if factor in ("model.width", "model.depth") else factor
-    values = rows[f"{side}_configuration"].map(analysis.configurations[column])
-    return values.map(lambda value: str(value) if column == OPTIMIZER else setting(column, value))
+    table = analysis.configurations.loc[rows[f"{side}_configuration"]].set_index(rows.index)
+    if factor in (WIDTH, DEPTH):
+        column = factor.removeprefix("model.")
+        return table[column].map(lambda value: setting(column, value))
+    return table["optimizer"] if factor == OPTIMIZER else table["settings"].map(lambda words: words[factor])
 
 
 def _reversals(rows: pd.DataFrame) -> list[str]:
@@ -154,18 +146,16 @@ def _risen(analysis: Analysis, finished: pd.DataFrame) -> list[str]:
     return [f"{over} their lowest held-out loss; {worst['label']} has lost most, {lost}."]
 
 
-def most_accurate(analysis: Analysis, finished: pd.DataFrame) -> Sequence[str]:
+def most_accurate(analysis: Analysis, finished: pd.DataFrame) -> list[str]:
     """The configuration of highest validation accuracy, with its test accuracy; of a few the only one."""
     if analysis.best is None:
-        return ("No validation samples are held out, and the test file is not for choosing: no best is named.",)
+        return ["No validation samples are held out, and the test file is not for choosing: no best is named."]
     row = finished[finished.index == analysis.best].iloc[0]
     ends = span(row["test_accuracy_low_images"], row["test_accuracy_high_images"])
-    interval = f" (95 % interval over seeds and samples {ends}, {plural(int(row['n']), 'seed')})" if ends else ""
+    interval = f" (95 % interval over seeds and samples {ends}, {plural(row['n'], 'seed')})" if ends else ""
     test = f"classifies {percent(row['test_accuracy_mean'])} of the test samples correctly{interval}."
     if len(finished) == 1:
-        return (f"{row['label']}, the only configuration, {test}",)
-    lead = (
-        f"**{row['label']}** has the highest mean validation accuracy, {percent(row['val_accuracy_mean'])}; it {test}"
-    )
-    enough = int(row["n"]) >= analysis.declared.seeds_to_explore
-    return (lead, *(_sentences(analysis, finished, "test_accuracy") if enough else ()))
+        return [f"{row['label']}, the only configuration, {test}"]
+    highest = f"has the highest mean validation accuracy, {percent(row['val_accuracy_mean'])}"
+    claims = _sentences(analysis, finished, "test_accuracy") if row["n"] >= analysis.declared.seeds_to_explore else []
+    return [f"**{row['label']}** {highest}; it {test}", *claims]

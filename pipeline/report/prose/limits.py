@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from pipeline.cli import console
-from pipeline.cli.formatting import listed, plural
+from pipeline.cli.formatting import listed, percent, plural
 from pipeline.report.evidence import Evidence, Question
 from pipeline.statistics import summary
 from pipeline.statistics.analysis import Analysis
@@ -19,6 +19,10 @@ PARTS = {"data": "data", "source": "training code", "numerics": "devices or prec
 
 ENVIRONMENT = ("python", "tensorflow", "jax", "keras", "numpy", "lock", "cpu")
 """What of a run's environment a comparison should share."""
+
+
+LEAK = 0.991
+"""A dense network that beats this on MNIST's test split without augmentation has seen test data in training."""
 
 
 def limits(analysis: Analysis) -> list[str]:
@@ -80,13 +84,10 @@ def different_environments(environments: Sequence[Mapping[str, str]]) -> str:
     if len(classes) > 1:
         shown = ", ".join(f"{count} of {name[:8]}" for name, count in classes.most_common())
         return f"machines that compute differently ({len(classes)} numerics classes: {shown}): their bits are not comparable"
-    found = []
-    for name in ENVIRONMENT:
-        values = sorted({str(known.get(name, "unknown")) for known in environments})
-        if len(values) > 1:
-            found.append(
-                f"{name.replace('lock', 'requirements.lock')} {' and '.join(value[:16] for value in values[:3])}"
-            )
+    values = {name: sorted({str(known.get(name, "unknown"))[:16] for known in environments}) for name in ENVIRONMENT}
+    found = [
+        f"{name.replace('lock', 'requirements.lock')} {listed(own)}" for name, own in values.items() if len(own) > 1
+    ]
     return f"different environments ({'; '.join(found)}), which compute alike as far as is known" if found else ""
 
 
@@ -99,9 +100,20 @@ def nothing_finished(evidence: Evidence) -> str:
     return f"{places}: no finished run to compare; train first: dvc repro, or python -m pipeline.train"
 
 
+def alarm(evidence: Evidence) -> list[str]:
+    """Of runs of dense networks on MNIST that are too good to be true."""
+    runs = evidence.finished[evidence.finished["dataset"].eq("mnist") & evidence.finished["test_accuracy"].gt(LEAK)]
+    leaks = sorted({*runs.loc[runs["hidden"].str.fullmatch("[0-9x]+"), "name"]})
+    if not leaks:
+        return []
+    named = f"{listed(leaks[:5])}{' and more' if len(leaks) > 5 else ''}"
+    why = "A dense network does not get there without having seen test images in training."
+    return [f"Leak alarm: {plural(len(leaks), 'run')} above {percent(LEAK, 1)} test accuracy ({named}). {why}"]
+
+
 def notes(evidence: Evidence) -> list[str]:
     """What stands in the way of reading all runs as one comparison."""
-    found = []
+    found = alarm(evidence)
     if others := [line for source in evidence.sources for line in source.others]:
         were = "1 run was" if len(others) == 1 else f"{len(others):,} runs were"
         found.append(f"{were} written by another release of this project and left out ({others[0]}).")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import astuple
 
-from pipeline.cli.formatting import listed, number, plural, span
-from pipeline.statistics.published import Difference, Found, Row, Verdict
+from pipeline.cli.formatting import listed, number, plural, spread
+from pipeline.statistics.published import Found, Row, Verdict
 from pipeline.training.result import RunResult
 
 
@@ -25,26 +26,22 @@ def wanted(row: Row) -> str:
 
 def ours(found: Found) -> str:
     """`97.90 (96.63 to 99.17) %`; of an order or a shape the means, and the differences that decide it."""
-    row, (mean, low, high) = found.row, found.interval
-    said = []
-    if mean is not None:
-        ends = "" if low is None or high is None else f" ({span(low, high, 1, row.digits)})"
-        said.append(f"{number(mean, row.digits)}{ends} {row.unit}")
+    row, said = found.row, []
+    if not math.isnan(found.interval[0]):
+        said.append(f"{spread(*found.interval, scale=1, digits=row.of.digits)} {row.of.unit}")
     if found.means:
-        means = ", ".join(f"{name}: {number(value, row.digits)}" for name, value in found.means.items())
-        said.append(f"{means} {row.unit}")
+        means = ", ".join(f"{name}: {number(value, row.of.digits)}" for name, value in found.means.items())
+        said.append(f"{means} {row.of.unit}")
     if found.differences:
-        unit = "points" if row.unit == "%" else row.unit
-        differences = (f"{label}: {_spread(row, own)}" for label, own in found.differences.items())
-        said.append(f"{', '.join(differences)} {unit}")
+        unit = "points" if row.of.unit == "%" else row.of.unit
+        differences = {
+            label: spread(*astuple(own), scale=1, digits=row.of.digits, signed=True)
+            for label, own in found.differences.items()
+        }
+        said.append(f"{', '.join(f'{label}: {own}' for label, own in differences.items())} {unit}")
     if found.lost and found.verdict != Verdict.LOST:
         said.append(f"{plural(found.lost, 'run')} did not finish")
     return "; ".join(said)
-
-
-def _spread(row: Row, difference: Difference) -> str:
-    ends = span(difference.low, difference.high, 1, row.digits)
-    return f"{number(difference.mean, row.digits, signed=True)} ({ends})"
 
 
 def verdict(found: Found) -> str:
@@ -64,17 +61,13 @@ def verdict(found: Found) -> str:
 
 def trained_on(results: Sequence[RunResult]) -> str:
     """The processors, devices and libraries that trained these, each once."""
-    told = []
+    told = set()
     for run in results:
         numerics, known = run.identity.get("numerics", {}), run.environment
-        device = known.get("gpu") if numerics.get("device") == "gpu" else known.get("cpu")
-        parts = [str(numerics.get("device", "")).upper(), device or "", *_library(numerics)]
-        told.append(" ".join(part for part in parts if part))
-    return "; ".join(sorted(set(filter(None, told))))
-
-
-def _library(numerics: dict[str, Any]) -> list[str]:
-    if "backend" not in numerics:
-        return []
-    precision = numerics.get("precision", "float32")
-    return [f"({numerics['backend']} {numerics.get('backend_version', '')}, {precision})"]
+        device = str(numerics.get("device", ""))
+        parts = [device.upper(), known.get("gpu" if device == "gpu" else "cpu", "")]
+        if "backend" in numerics:
+            version, precision = numerics.get("backend_version", ""), numerics.get("precision", "float32")
+            parts.append(f"({numerics['backend']} {version}, {precision})")
+        told.add(" ".join(filter(None, parts)))
+    return "; ".join(sorted(filter(None, told)))

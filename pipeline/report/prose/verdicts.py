@@ -1,4 +1,4 @@
-"""A contrast in one sentence, and what its row of contrasts.csv notes."""
+"""A contrast in one sentence, and what its row of contrasts.csv notes; a repeated training in one sentence."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ import pandas as pd
 
 from pipeline.cli.formatting import p_value, plural, span
 from pipeline.statistics.analysis import Analysis
+from pipeline.statistics.consistency import ALPHA, Consistency
 from pipeline.statistics.contrasts import COLUMNS
 from pipeline.statistics.declaration import DEPTH, NETWORK, OPTIMIZER, TRAIN_SIZE, WIDTH
 from pipeline.statistics.figures import FIGURES
 from pipeline.statistics.verdicts import Kind, Lack
+
+SAID = ["note", "sentence"]
+"""Columns of contrasts.csv that are words."""
 
 
 @dataclass(frozen=True)
@@ -47,18 +51,18 @@ class Factor:
     smaller: str
 
 
+FACTORS = {
+    OPTIMIZER: Factor("optimizers", "an optimizer", "its reference"),
+    WIDTH: Factor("widths", "the wider network", "the next narrower one"),
+    DEPTH: Factor("depths", "the deeper network", "the next shallower one"),
+    TRAIN_SIZE: Factor("training sizes", "a network trained on more samples", "one trained on the next smaller number"),
+    NETWORK: Factor("networks", "a network", "its reference"),
+}
+
+
 def factor_words(factor: str) -> Factor:
-    known = {
-        OPTIMIZER: Factor("optimizers", "an optimizer", "its reference"),
-        WIDTH: Factor("widths", "the wider network", "the next narrower one"),
-        DEPTH: Factor("depths", "the deeper network", "the next shallower one"),
-        TRAIN_SIZE: Factor(
-            "training sizes", "a network trained on more samples", "one trained on the next smaller number"
-        ),
-        NETWORK: Factor("networks", "a network", "its reference"),
-    }
     name = factor.rpartition(".")[2].replace("_", " ")
-    return known.get(factor, Factor(name, f"a larger {name}", "the next smaller one"))
+    return FACTORS.get(factor, Factor(name, f"a larger {name}", "the next smaller one"))
 
 
 def sentence(row: pd.Series) -> str:
@@ -115,17 +119,28 @@ def note(row: pd.Series) -> str:
 def with_sentences(analysis: Analysis) -> pd.DataFrame:
     """The contrasts with a `note` and the `sentence` of each."""
     rows = analysis.contrasts
-    return rows.assign(
-        note=[note(row) for _, row in rows.iterrows()], sentence=[sentence(row) for _, row in rows.iterrows()]
-    )
+    said = [(note(row), sentence(row)) for _, row in rows.iterrows()]
+    return rows.assign(**pd.DataFrame(said, index=rows.index, columns=SAID))
 
 
 def of_comparisons(analyses: Mapping[tuple[str, str], Analysis]) -> pd.DataFrame:
     """The rows of contrasts.csv: those of each comparison, (data set, experiment), with the name of its experiment."""
-    parts = [with_sentences(found).assign(experiment=experiment) for (_, experiment), found in analyses.items()]
-    filled = [part for part in parts if len(part)]
+    parts = [
+        with_sentences(own).assign(experiment=experiment)
+        for (_, experiment), own in analyses.items()
+        if len(own.contrasts)
+    ]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*COLUMNS, *SAID, "experiment"])
+
+
+def repetition(found: Consistency) -> str:
+    """How far a training that was repeated differs, and how far two that are alike may."""
+    if found.seeds:
+        return (
+            f"test accuracy changed by {100 * found.change:+.2f} points; between two of {found.seeds} seeds it changes by less "
+            f"than {100 * found.bound:.2f} in {1 - ALPHA:.1%} of cases"
+        )
     return (
-        pd.concat(filled, ignore_index=True)
-        if filled
-        else pd.DataFrame(columns=[*COLUMNS, "note", "sentence", "experiment"])
+        f"{found.only_then} samples are right only then, {found.only_now} only now (McNemar's exact test, "
+        f"{p_value(found.p)}); there are no three seeds of this configuration here to say more"
     )

@@ -15,7 +15,11 @@ from pipeline.config.run_config import RunConfig
 from pipeline.data.files import whole
 from pipeline.models.devices import Device
 from pipeline.sweep.plan import PlannedRun
+from pipeline.training.outcome import Epoch
 from pipeline.training.shapes import cost, shape_of
+
+EPOCH_SECONDS = 2.0
+"""Between two epochs that a worker shows: a journal of days stays small."""
 
 
 @dataclass(frozen=True)
@@ -51,16 +55,27 @@ class Journal:
 
     def __init__(self, shard: Path) -> None:
         self.path = shard.with_suffix(".journal")
+        self._read, self._shown = 0, -EPOCH_SECONDS
 
-    def add(self, **words: str) -> None:
+    def add(self, **words: Any) -> None:
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(words | {"at": f"{time.time():.3f}"}) + "\n")
 
-    def lines(self) -> Iterator[dict[str, str]]:
-        """Every line that is complete."""
+    def show(self, run: PlannedRun, point: Epoch) -> None:
+        """An epoch of a run, unless another one has just been shown."""
+        if time.monotonic() - self._shown >= EPOCH_SECONDS:
+            self._shown = time.monotonic()
+            self.add(training=run.key, epoch=point.epoch, metrics=point.metrics)
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """Every line that is complete and was not read yet."""
         if self.path.exists():
-            for line in self.path.read_text(encoding="utf-8").splitlines(keepends=True):
-                if line.endswith("\n"):
+            with open(self.path, "rb") as file:
+                file.seek(self._read)
+                lines = file.read().splitlines(keepends=True)
+            for line in lines:
+                if line.endswith(b"\n"):
+                    self._read += len(line)
                     yield json.loads(line)
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pipeline.cli.errors import UserError
@@ -24,6 +24,7 @@ from pipeline.sweep.executors.shard import Journal, Shard, divide, sizes
 from pipeline.sweep.outcome import Outcome
 from pipeline.sweep.plan import NEW, PlannedRun
 from pipeline.sweep.pool import Pool
+from pipeline.training.outcome import Epoch
 
 FOLDER = "shares"
 """The folder within a store of runs with a folder for each sweep: its shards' files, journals and logs."""
@@ -42,6 +43,11 @@ class Started:
     file: Path
     open: dict[str, PlannedRun]
     """The runs that have no outcome yet, by key."""
+    journal: Journal
+    stored: dict[str, str] = field(default_factory=dict)
+    """The keys that runs are stored under, by the key that was asked for: a stack that was halved to fit the memory changes it."""
+    end: str = ""
+    """How its worker says that it ended."""
     job: str = ""
     gone_since: float = 0.0
 
@@ -49,8 +55,15 @@ class Started:
 class Shards:
     """An executor of workers that a pool starts. Each result is on disk already, with its weights."""
 
-    def __init__(self, pool: Pool, store: RunStore, data: Path, sweep_id: str) -> None:
-        self.pool, self.store, self.data = pool, store, data
+    def __init__(
+        self,
+        pool: Pool,
+        store: RunStore,
+        data: Path,
+        sweep_id: str,
+        on_epoch: Callable[[PlannedRun, Epoch], None] = lambda run, epoch: None,
+    ) -> None:
+        self.pool, self.store, self.data, self.on_epoch = pool, store, data, on_epoch
         # The same command finds the jobs of this sweep in the queue by its name.
         self.name = f"gap-{digest([sweep_id, str(store.root.absolute())])[:12]}"
         self.folder = (store.root / FOLDER / self.name).absolute()
@@ -122,7 +135,7 @@ class Shards:
             file = self.folder / f"{number}.json"
             jobs = {run.key: run.job for run in own}
             Shard(str(self.data.absolute()), str(self.store.root.absolute()), device, sys.argv, jobs).write(file)
-            self.shards.append(Started(file, {run.key: run for run in own}))
+            self.shards.append(Started(file, {run.key: run for run in own}, Journal(file)))
         print(f"in {plural(len(divided), 'share')} of {sizes(divided)}, by {self.pool.kind}", flush=True)
         jobs_started = self.pool.start(self.name, [shard.file for shard in self.shards])
         for shard, job in zip(self.shards, jobs_started, strict=True):
@@ -143,18 +156,21 @@ class Shards:
                     yield from self._lost(shard)
 
     def _named(self, shard: Started) -> Iterator[Outcome]:
-        for line in Journal(shard.file).lines():
-            run = shard.open.get(line.get("asked", ""))
-            # A stack that was halved to fit the memory has another key than the one that was asked for.
-            if run and (outcome := self._outcome(run, line["key"])):
+        for line in shard.journal.lines():
+            if "asked" in line:
+                shard.stored[line["asked"]] = line["key"]
+            elif run := shard.open.get(line.get("training", "")):
+                self.on_epoch(run, Epoch(0, line["epoch"], line["metrics"]))
+            shard.end = line.get("ended", shard.end)
+        for run in [shard.open[key] for key in shard.stored if key in shard.open]:
+            if outcome := self._outcome(run, shard.stored[run.key]):
                 del shard.open[run.key]
                 yield outcome
 
     def _lost(self, shard: Started) -> Iterator[Outcome]:
         if not shard.open:
             return
-        said = [line["ended"] for line in Journal(shard.file).lines() if "ended" in line][-1:]
-        why = "; ".join(filter(None, (*said, self.pool.fate(shard.job)))) or "its process was killed"
+        why = "; ".join(filter(None, (shard.end, self.pool.fate(shard.job)))) or "its process was killed"
         print(
             f"share {shard.file.stem} (job {shard.job}) ended early: {why}; {len(shard.open)} of its runs are missing; "
             f"its log is {self.pool.log(shard.job)}",

@@ -1,4 +1,4 @@
-"""A pool of Slurm jobs, an array of them for each sweep, submitted by submitit.
+"""A pool of Slurm jobs, one array of them for each sweep, submitted by submitit.
 
 Results do not pass through submitit: they are in the run folders, whatever becomes of a job. Its polling, which needs `sacct`
 and waits for ever for a cancelled job, is not used either: squeue says which jobs are alive, without any accounting.
@@ -18,9 +18,6 @@ from typing import Any
 from pipeline.cli.errors import UserError
 from pipeline.sweep.executors.worker import work
 
-ARRAY = 1000
-"""Jobs in one array: Slurm's own bound (MaxArraySize) is 1,001 unless a cluster says otherwise."""
-
 ENDING_SECONDS = 40.0
 """How long cancelled jobs have to end: Slurm's KillWait is 30 s unless a cluster says otherwise."""
 
@@ -28,6 +25,9 @@ ANSWER_SECONDS = 60
 
 NOTHING = ("", "None", "exit ", "exit 0:0", "on ", "on (null)")
 """What Slurm says where there is nothing to say."""
+
+ALL = 1000
+"""Shares at a time where no number is asked for; by Slurm's own bound (MaxArraySize) an array has no more."""
 
 COMMANDS = ("sbatch", "srun", "squeue", "scancel")
 
@@ -61,10 +61,8 @@ class Slurm:
 
         executor = submitit.AutoExecutor(files[0].parent / "jobs", cluster="slurm", slurm_max_num_timeout=0)
         executor.update_parameters(**self._parameters(sweep))
-        jobs: list[Any] = []
         try:
-            for first in range(0, len(files), ARRAY):
-                jobs += executor.map_array(work, [str(file) for file in files[first : first + ARRAY]])
+            jobs = executor.map_array(work, [str(file) for file in files])
         except BaseException as error:
             # By name: an sbatch that was cut short has not printed the ids of its jobs.
             self.cancel(sweep)
@@ -91,7 +89,7 @@ class Slurm:
             "slurm_constraint": options["constraint"],
             "slurm_setup": options["setup"],
             "slurm_signal_delay_s": options["signal_seconds"],
-            "slurm_array_parallelism": options["at_once"] or ARRAY,
+            "slurm_array_parallelism": options["at_once"] or ALL,
             "slurm_additional_parameters": options["additional_parameters"],
             # Since Slurm 22.05 a step does not inherit how many cores its job has for each task.
             "slurm_srun_args": [f"--cpus-per-task={self.cpus}"],

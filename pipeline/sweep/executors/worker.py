@@ -59,7 +59,7 @@ def _train(shard: Shard, journal: Journal) -> None:
     store = RunStore(shard.runs)
     done = {line.get("asked") for line in journal.lines()}
     runs = _runs(shard, {key: job for key, job in shard.jobs.items() if key not in done})
-    for outcome in ThisProcess(store).execute(runs):
+    for outcome in ThisProcess(store, on_epoch=journal.show).execute(runs):
         assert outcome.result is not None
         store.write(outcome.result)
         journal.add(asked=outcome.run.key, key=outcome.result.key)

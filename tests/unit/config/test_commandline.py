@@ -29,6 +29,8 @@ BAD = {
     "model.widht=5": "no such key (did you mean 'model.width'?)",
     "epochs=3": "did you mean 'training.epochs'",
     "optimizer.lr=0.1": "did you mean 'optimizer.learning_rate'",
+    "lr=0.1": "did you mean 'optimizer.learning_rate'",
+    "--epochs=3": "no such option (did you mean 'training.epochs=VALUE'?)",
     "xyzzy=1": "xyzzy: no such key",
     "dataset.name=digits": "choose another with dataset=NAME (digits, ",
     # A value out of its range, or of the wrong kind.
@@ -42,6 +44,7 @@ BAD = {
     "question=": "expected a text",
     # What is no setting at all.
     "model.width": "model.width: expected KEY=VALUE",
+    "seed=range(3": "expected a closing bracket",
     "~seed": "cannot be deleted",
     # Several values where one command trains one run.
     "model.width=16,32": "need --multirun (-m)",
@@ -65,6 +68,7 @@ BAD_SWEEPS = {
     "model.width=range(1,1001) seed=range(1000)": "this sweep has 1,000,000 runs: expected at most 100,000; split it",
     "seed=range(0,10,0)": "seed=range(0,10,0): ",
     "optimizer=adam,adm": "optimizer=adm: expected one of ",
+    "optimizer=sgd, adam": "optimizer=sgd,: expected no space after a comma",
     "model.width=16,0": "model.width=0: expected a whole number",
 }
 

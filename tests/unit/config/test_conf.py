@@ -42,12 +42,12 @@ def test_every_file_composes_to_a_job(group: str, name: str) -> None:
 
 
 def test_help_has_every_value_with_what_it_means() -> None:
-    lines = described(composed()).splitlines()
+    lines = described(["model.width=64"]).splitlines()
     assert (
-        lines[lines.index("model.width=512") + 1]
+        lines[lines.index("model.width=64") + 1]
         == "  Units of each hidden layer. Expected: a whole number from 1 to 65,536."
     )
-    assert {line.partition("=")[0] for line in lines[::2]} >= set(rules.RULES)
+    assert {line.partition("=")[0] for line in lines} >= set(rules.RULES)
     assert set(dict(meanings())) == set(rules.RULES)
 
 

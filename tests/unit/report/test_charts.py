@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.config.run_config import CustomModel
 from pipeline.report import charts, plots
 from pipeline.report.evidence import Evidence
 from pipeline.report.plots import Picture, Pictures
 from pipeline.tracking.describe import COLORS
 from pipeline.training.result import RunResult
+from scripts import dvc_plots
 from tests.support import factory
 from tests.support.clone import CHECKOUT
 
@@ -29,9 +31,9 @@ def names(picture: Picture | None, column: str) -> list[str]:
     return list(dict.fromkeys(row[column] for row in rows(picture)))
 
 
-@pytest.mark.parametrize("name", charts.templates())
-def test_the_templates_of_dvc_are_those_of_the_charts(name: str) -> None:
-    assert json.loads((CHECKOUT / f".dvc/plots/{name}.json").read_text("utf-8")) == charts.templates()[name]
+def test_the_templates_of_dvc_are_those_of_the_charts() -> None:
+    for name, template in dvc_plots.templates().items():
+        assert json.loads((CHECKOUT / f".dvc/plots/{name}.json").read_text("utf-8")) == template
 
 
 def test_optimizers_have_the_same_colours_in_mlflow() -> None:
@@ -69,7 +71,7 @@ def test_a_panel_for_each_setting_a_colour_for_each_width(of_runs):
         for job in jobs
         for depth in (1, 2)
     ]
-    found = Pictures(of_runs(deep), None)
+    found = Pictures(of_runs(deep))
     assert names(found.gap, "panel") == names(found.fit, "panel") == ["1 layer", "2 layers"]
     assert (names(found.gap, "series"), names(found.gap, "x")) == (["adam", "sgd"], [4, 16])
     assert names(found.fit, "series") == names(found.excess, "series") == ["width 4", "width 16"]
@@ -77,21 +79,29 @@ def test_a_panel_for_each_setting_a_colour_for_each_width(of_runs):
 
 
 def test_a_factor_of_numbers_is_an_axis_and_one_of_names_is_too(of_runs):
-    found = Pictures(of_runs(swept("model", "dropout", (0.0, 0.2, 0.5))), None)
+    found = Pictures(of_runs(swept("model", "dropout", (0.0, 0.2, 0.5))))
     assert names(found.gap, "x") == [0, 0.2, 0.5]
     assert names(found.excess, "series") == ["dropout 0.0", "dropout 0.2", "dropout 0.5"]
-    named = Pictures(of_runs(swept("training", "schedule", ("constant", "cosine"))), None)
+    named = Pictures(of_runs(swept("training", "schedule", ("constant", "cosine"))))
     assert names(named.gap, "x") == ["schedule constant", "schedule cosine"]
+
+
+def test_a_network_without_a_width_is_in_the_picture_too(of_runs):
+    jobs = [factory.job("adam", width, seed, 9) for width in (4, 16) for seed in range(2)]
+    logistic = CustomModel("logistic", "pipeline.models.logistic.build", ())
+    runs = [factory.finished(job) for job in (*jobs, *(dataclasses.replace(job, model=logistic) for job in jobs[:2]))]
+    found = Pictures(of_runs(runs))
+    assert names(found.gap, "x") == ["dense, width 16", "dense, width 4", "logistic"]
 
 
 def test_a_single_epoch_has_no_curve_to_draw(of_runs):
     runs = [factory.finished(factory.job(name, 8, epochs=1, validation=9)) for name in ("adam", "sgd")]
-    found = Pictures(of_runs(runs), None)
+    found = Pictures(of_runs(runs))
     assert (found.fit, found.excess) == (None, None)
 
 
 def test_the_lowest_held_out_loss_of_each_line_is_marked(evidence: Evidence):
-    marked = [row for row in rows(Pictures(evidence, None).excess) if row["mark"]]
+    marked = [row for row in rows(Pictures(evidence).excess) if row["mark"]]
     assert len(marked) == len({row["label"] for row in marked}) == 24
 
 
@@ -103,17 +113,22 @@ def test_the_explorer_has_every_finished_run_with_its_curves(evidence: Evidence)
     assert link.startswith("http://127.0.0.1:5000/#/experiments/7/runs/")
 
 
-def test_hardest_digits_are_those_least_believed():
+def best_network(evidence: Evidence, **changed: Any) -> Pictures:
+    evidence.arrays = dataclasses.replace(factory.arrays(), **changed)
+    return Pictures(evidence)
+
+
+def test_hardest_digits_are_those_least_believed(of_runs):
     result, labels = factory.with_network(factory.finished(factory.job())), factory.digits()["test_labels"]
-    found = plots.hardest(result.probabilities, labels, 10)
+    found = rows(best_network(of_runs([result])).hardest)
     first = result.probabilities[np.arange(360), labels].argmin()
-    assert (len(found), found[0]["index"]) == (10, first)
+    assert len(found) == plots.HARDEST
     assert found[0]["caption"].startswith(f"{labels[first]} → {result.probabilities[first].argmax()}, ")
 
 
 def test_rows_of_a_table_are_samples_and_no_pictures(of_runs):
     runs = [factory.finished(factory.job("adam", 64, seed, validation=10_000)) for seed in range(2)]
     factory.with_network(runs[0])
-    found = Pictures(of_runs(runs, winner=runs[0].key), dataclasses.replace(factory.arrays(), image_shape=(64,)))
+    found = best_network(of_runs(runs, winner=runs[0].key), image_shape=(64,))
     assert found.hardest is None
     assert "on 360 test samples" in found.confusion.caption

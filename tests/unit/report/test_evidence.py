@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
-import pandas as pd
 import pytest
 
-from pipeline.report.evidence import is_book, ranked
+from pipeline.report.evidence import is_book
 from pipeline.report.prose.limits import notes
 from pipeline.storage.sweeps import Lost
 from pipeline.training.result import DIVERGED
@@ -56,13 +54,3 @@ def test_repeated_seeds_are_noted(of_runs):
     again = factory.finished(factory.job())
     again.key = "0" * 64
     assert "1 run repeats a configuration and a seed" in notes(of_runs([*factory.book_runs(1), again]))[0]
-
-
-def test_places_of_intervals_that_lie_apart_overlap_or_are_unknown():
-    ends = [(3, 4), (math.nan, math.nan), (1, 2), (1.5, 2.5)]
-    table = pd.DataFrame(ends, columns=["test_accuracy_low", "test_accuracy_high"]).assign(
-        dataset="mnist", experiment="sweep", val_accuracy_mean=math.nan
-    )
-    found = ranked(table)[["place", "place_to"]]
-    assert found.iloc[1].isna().all()
-    assert found.iloc[[0, 2, 3]].to_numpy().tolist() == [[1, 1], [2, 3], [2, 3]]

@@ -49,7 +49,7 @@ def test_accuracies_and_gaps_of_configurations(scattered: Evidence) -> None:
 
 
 def test_no_text_of_the_page_has_an_impossible_interval(scattered: Evidence) -> None:
-    text = page.render(scattered, Pictures(scattered, None), None)
+    text = page.render(scattered, Pictures(scattered))
     ends = [
         float(number.replace("−", "-")) for pair in re.findall(r"(−?[\d.]+) to (−?[\d.]+)", text) for number in pair
     ]

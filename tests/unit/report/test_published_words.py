@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -14,24 +15,15 @@ BAND = Row("x", "source", ("experiment=book",), "test accuracy", 97.8, low=97.2,
 ORDER = Row("x", "source", ("optimizer=adam,sgd",), "training loss", lowest="adam")
 
 
-@pytest.mark.parametrize(
-    ("row", "said"),
-    [
-        (BAND, "97.2 to 98.4"),
-        (replace(BAND, each=True), "97.2 to 98.4 each"),
-        (replace(BAND, over=97.0), "over 97"),
-        (ORDER, "adam lowest"),
-        (replace(BAND, flat=0.15), "within 0.15"),
-        (replace(BAND, peak=(20, 50)), "peak from 20 to 50"),
-    ],
-)
-def test_what_a_row_is_held_against(row: Row, said: str) -> None:
-    assert wanted(row) == said
+def test_what_a_row_is_held_against() -> None:
+    assert (wanted(BAND), wanted(replace(BAND, each=True))) == ("97.2 to 98.4", "97.2 to 98.4 each")
+    assert (wanted(replace(BAND, over=97.0)), wanted(replace(BAND, flat=0.15))) == ("over 97", "within 0.15")
+    assert (wanted(ORDER), wanted(replace(BAND, peak=(20, 50)))) == ("adam lowest", "peak from 20 to 50")
 
 
 def test_ours_with_its_interval() -> None:
     assert ours(Found(BAND, Verdict.INSIDE, 2, interval=(97.9, 96.63, 99.17))) == "97.90 (96.63 to 99.17) %"
-    assert ours(Found(BAND, Verdict.INSIDE, 1, interval=(97.8, None, None))) == "97.80 %"
+    assert ours(Found(BAND, Verdict.INSIDE, 1, interval=(97.8, math.nan, math.nan))) == "97.80 %"
     assert ours(Found(BAND, Verdict.NOT_RUN)) == ""
 
 

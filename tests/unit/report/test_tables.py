@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.report import tables
+from pipeline.report import tables, terminal
 from pipeline.storage.sweeps import Lost
 from tests.support import factory
 
@@ -50,13 +50,13 @@ def test_metrics_are_plain_numbers(report):
 
 
 def test_leaderboard_shows_ties_as_ties(evidence):
-    rows = tables.leaderboard(evidence)
-    assert rows[0]["place"].startswith("1–")
-    assert sum(row["place"].startswith("1–") for row in rows) == int(evidence.main["place"].eq(1).sum())
+    places = tables.texts(evidence)["place"]
+    assert places[0].startswith("1–")
+    assert sum(places.str.startswith("1–")) == int(evidence.main["place"].eq(1).sum())
 
 
 def test_note_is_a_markdown_table(evidence):
-    note = tables.note(evidence)
+    note = terminal.note(evidence)
     rows = [line for line in note.splitlines() if line.startswith("|")]
     assert len(rows) == 26
     assert len({row.count("|") for row in rows}) == 1

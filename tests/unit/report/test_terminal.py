@@ -7,6 +7,7 @@ import io
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from rich.console import Console
 
@@ -53,16 +54,17 @@ def test_the_table_cuts_no_figure_and_no_word(long_names: Evidence, width: int) 
     assert max(map(len, lines)) <= width
     assert "…" not in text.replace("… 4 more in", "")
     words = set(re.split(r"\s+", text))
-    for row in tables.leaderboard(long_names):
-        assert row["test"] in words
+    for _, row in tables.texts(long_names).iterrows():
+        assert row["test, %"] in words
         assert set(row["configuration"].split()) <= words
 
 
 @pytest.mark.parametrize("width", range(60, 90))
 def test_nor_does_one_whose_widest_column_has_no_room_to_give(width: int) -> None:
-    row = dict.fromkeys(tables.HEADINGS, "97.76") | {"configuration": "rmsprop, width 512"}
+    headings = ["place", "n", "validation, %", "test, %", "gap, points"]
+    frame = pd.DataFrame([dict.fromkeys(headings, "97.76") | {"configuration": "rmsprop, width 512"}])
     console = Console(width=width, color_system=None)
-    table = terminal.table(tables.HEADINGS, [row], console, {"configuration": 20}, terminal.DISPENSABLE)
+    table = terminal.table(frame, console, {"configuration": 20}, headings)
     last = terminal.lines(table, console)[-2]
     assert len(last) <= width
     assert last.split().count("97.76") == len(table.columns) - 1
@@ -70,8 +72,8 @@ def test_nor_does_one_whose_widest_column_has_no_room_to_give(width: int) -> Non
 
 @pytest.mark.parametrize(("width", "intervals"), [(60, 0), (80, 1), (124, 2)])
 def test_a_narrow_window_leaves_columns_out(long_names: Evidence, width: int, intervals: int) -> None:
-    row = tables.leaderboard(long_names)[0]
-    first = next(line for line in shown(long_names, width) if row["test"] in line)
+    test = tables.texts(long_names).at[0, "test, %"]
+    first = next(line for line in shown(long_names, width) if test in line)
     assert len(re.findall(r"\d to \d", first)) == intervals
 
 
@@ -85,7 +87,7 @@ def test_sentences_break_between_words_on_a_terminal_only(long_names: Evidence) 
 
 @pytest.mark.browser
 def test_a_page_with_long_names_fits_its_window(browser, long_names: Evidence, tmp_path: Path) -> None:
-    (tmp_path / "long.html").write_text(page.render(long_names, Pictures(long_names, None), None))
+    (tmp_path / "long.html").write_text(page.render(long_names, Pictures(long_names)))
     browser.get((tmp_path / "long.html").as_uri())
     for width in (1280, 1024, 400):
         metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from pipeline.report import tuned
+from pipeline.report.prose.tuned import brief
 from pipeline.training.result import DIVERGED
 from tests.support.clone import CHECKOUT
 from tests.unit.statistics.test_tuning import tuned as tuning_of
@@ -37,7 +38,7 @@ def test_a_line_per_optimizer_with_what_tuning_changed(out: Path) -> None:
 
 def test_the_terminal_shows_the_same_table(out: Path) -> None:
     said = (out / "said").read_text().splitlines()
-    for row in tuned.brief(pd.read_csv(out / "tuned.csv")):
+    for row in brief(pd.read_csv(out / "tuned.csv")).to_numpy():
         [line] = [line for line in said if line.startswith(f" {row[0]} ")]
         assert [cell for cell in row if cell.split(" (")[0] not in line] == []
     assert said[-1] == f"the report is {out / 'tuned.md'}"
@@ -61,6 +62,6 @@ def test_each_run_that_chose_is_in_the_table(out: Path) -> None:
 
 def test_the_guide_has_the_table_of_the_results() -> None:
     table, guide = pd.read_csv(CHECKOUT / "docs/results/tuned.csv"), (CHECKOUT / "docs/sweeps.md").read_text("utf-8")
-    assert all(f"| {' | '.join(row)} |" in guide for row in tuned.brief(table))
+    assert all(f"| {' | '.join(row)} |" in guide for row in brief(table).to_numpy())
     assert table["verdict"].eq("tuned more accurate").all()
     assert table["difference_gap_accuracy_low"].min() > 0

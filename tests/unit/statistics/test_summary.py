@@ -120,3 +120,13 @@ def test_an_extra_metric_has_a_mean_and_an_interval_within_its_bounds_and_can_ra
     assert table.loc["adam", "test_macro_f1_low"] == pytest.approx(0.595 - 4.302653 * 0.005 / math.sqrt(3))
     assert list(summary.summarise(tidy)["optimizer"]) == ["adam", "sgd"]
     assert list(summary.summarise(tidy, "test_brier_score")["optimizer"]) == ["adam", "sgd"]
+
+
+def test_places_of_intervals_that_lie_apart_overlap_or_are_unknown():
+    ends = [(3, 4), (math.nan, math.nan), (1, 2), (1.5, 2.5)]
+    table = pd.DataFrame(ends, columns=["test_accuracy_low", "test_accuracy_high"]).assign(
+        dataset="mnist", experiment="sweep", val_accuracy_mean=math.nan
+    )
+    found = summary.ranked(table)[["place", "place_to"]]
+    assert found.iloc[1].isna().all()
+    assert found.iloc[[0, 2, 3]].to_numpy().tolist() == [[1, 1], [2, 3], [2, 3]]

@@ -1,4 +1,4 @@
-"""Run folders whose digests, numbers in hexadecimal and key were made to match a changed record."""
+"""Run folders whose digests and key were made to match a changed record."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 
 from pipeline.config.digests import array_digest
 from pipeline.config.run_config import digest
-from pipeline.storage.record import decode_nonfinite
 from pipeline.storage.store import PREDICTIONS, RECORD, RunStore
 from pipeline.training.result import RunResult
 
@@ -27,10 +26,6 @@ def forge(
         record["digests"]["predictions"] = array_digest(array)
     change(record)
     record["key"] = key = digest({"job": record["job"], **record["identity"]})
-    numbers = {name: [value] for name, value in record["figures"].items() if not name.startswith("time/")}
-    numbers = decode_nonfinite(numbers | record["history"])
-    if "exact" in stored:
-        stored["exact"] = {name: [float(value).hex() for value in values] for name, values in numbers.items()}
     stored["sha256"] = digest(record)
     (folder / RECORD).write_text(json.dumps(stored))
     return folder.rename(store.root / key).name

@@ -201,7 +201,6 @@ RECORDS: dict[str, dict[str, Any]] = {
     "a key that is a number": {"keys": [3]},
     "an id above": {"id": "../../../x"},
     "a name that is none": {"name": None},
-    "a word it has not": {"evil": 1},
     "no words of what was lost": {"lost": [{"name": 1, "status": "failed", "reason": "", "command": ""}]},
 }
 
@@ -213,5 +212,5 @@ def test_a_hostile_record_of_a_sweep_is_refused(tmp_path: Path, folder: Path, re
     made = asdict(Sweep("which", [KEY])) | RECORDS[record]
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "sweep.json").write_text(json.dumps(made))
-    with pytest.raises(UserError, match=r"sweep\.json: (not the record of a sweep|written by another release)"):
+    with pytest.raises(UserError, match=r"sweep\.json: not the record of a sweep"):
         Sweep.read(tmp_path / "results")

@@ -81,10 +81,6 @@ IMPOSSIBLE: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "epochs that do not ascend": (lambda record: record.update(epochs=[2, 2]), "its epochs do not ascend"),
     "a figure with HTML for a name": (lambda record: record["figures"].update({"<script>": 1.0}), "figures.<script>"),
     "a status": (lambda record: record.update(status="=cmd|' /C calc'!A0"), "status Input should be 'finished'"),
-    "a commit that git would take for an option": (
-        lambda record: record["environment"].update(git_commit="--output=/tmp/x"),
-        "its git commit is none",
-    ),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,9 @@ def test_a_record_comes_back(folder: Path) -> None:
     sweep = Sweep("which", KEYS, KEYS[1], lost, "parent", 12.5)
     sweep.write(folder)
     assert Sweep.read(folder) == sweep
+    record = folder / "sweep.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"workers": 2}))
+    assert Sweep.read(folder) == sweep, "also if another release noted more"
 
 
 @pytest.mark.parametrize(

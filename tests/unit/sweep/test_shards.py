@@ -26,6 +26,7 @@ from pipeline.storage.store import RunStore
 from pipeline.sweep.executors import shards, slurm, worker
 from pipeline.sweep.executors.shard import Journal, Shard, divide
 from pipeline.sweep.plan import PlannedRun
+from pipeline.training.outcome import Epoch
 from pipeline.training.shapes import cost, shape_of
 from tests.support.factory import make_job
 from tests.support.factory import stored as result
@@ -98,6 +99,7 @@ def test_a_worker_trains_its_shard_and_goes_on_where_it_was(tmp_path: Path, proc
     lines = list(Journal(file).lines())
     assert [line["asked"] for line in lines if "asked" in line] == list(asked)
     assert lines[-1]["ended"] == "all of it is trained"
+    assert next(line["epoch"] for line in lines if "training" in line) == 1
     assert {run.environment["command"] for run in RunStore(tmp_path / "runs")} == {"train.py -m"}
 
 
@@ -111,9 +113,6 @@ def test_a_worker_whose_runs_would_have_other_keys_trains_none(tmp_path: Path, p
 def test_a_file_that_is_no_shard_is_refused_in_a_line(tmp_path: Path) -> None:
     (tmp_path / "0.json").write_text("{}")
     assert "not a share of a sweep" in worker.work(str(tmp_path / "0.json"))
-    for words in ([], [str(tmp_path / "there.json")]):
-        with pytest.raises(UserError, match="expected one FILE, a share of a sweep"):
-            worker.main(words)
 
 
 @pytest.mark.slow
@@ -257,6 +256,17 @@ def test_a_result_that_a_shared_drive_shows_late_is_not_lost(tmp_path: Path, mon
     assert list(divided._news()) == []
     monkeypatch.setattr(divided.store, "read", lambda asked: late)
     assert [outcome.result for outcome in divided._news()] == [late]
+
+
+def test_an_epoch_that_a_worker_notes_is_shown_once(tmp_path: Path) -> None:
+    seen: list[tuple[PlannedRun, Epoch]] = []
+    divided = shards_of(tmp_path, Pool({"0", "1"}, {"0", "1"}))
+    divided.on_epoch = lambda run, point: seen.append((run, point))
+    divided._start(TWO)
+    [run], point = divided.shards[0].open.values(), Epoch(0, 3, {"val/accuracy": 0.5})
+    Journal(divided.shards[0].file).show(run, point)
+    assert [*divided._news(), *divided._news()] == []
+    assert seen == [(run, point)]
 
 
 def test_a_signal_cancels_what_was_started(tmp_path: Path) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from pipeline.tracking import describe
+from pipeline.training.result import RunResult
 from tests.unit.tracking.factory import DATA_DIGEST, make_job, make_result
 
 START = 1770091506000
@@ -36,6 +38,16 @@ def test_epochs_are_spread_over_the_training() -> None:
 def test_figure_that_differs_from_the_last_epoch_is_the_latest_value() -> None:
     points, _ = describe.metrics(replace(make_result(), figures={"train/accuracy": 0.5}))
     assert max((p.step, p.time, p.value) for p in points if p.name == "train/accuracy") == (3, START + 1, 0.5)
+
+
+def test_the_row_of_a_sweep_has_the_means_over_the_seeds_of_its_best_configuration() -> None:
+    def trained(test: float, **job: Any) -> RunResult:
+        return make_result(job=make_job(**job), figures={"test/accuracy": test, "overfitting_gap/accuracy": 0.012345})
+
+    best, other = trained(0.98, seed=0), trained(0.97, seed=1)
+    lost = replace(trained(0.1, seed=2), status="diverged")
+    shown = describe.of_best(best, [best, best, other, lost, trained(0.5, hidden=(8,))])
+    assert shown == {"test_accuracy_percent": 97.5, "overfitting_gap_points": 1.234}
 
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])

@@ -79,8 +79,10 @@ class Place:
     def record(self) -> Sweep:
         return Sweep.read(self.root / "results")
 
-    def log(self, job: int | None = None) -> str:
-        return (self.root / ("run" if job is None else f"sweep/{job}") / "train.log").read_text()
+    @property
+    def log(self) -> str:
+        """Of the last sweep."""
+        return (self.root / "sweep" / "train.log").read_text()
 
     def train(self, *words: str) -> Said:
         options = [word for word in words if word.startswith("-")]

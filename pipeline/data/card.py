@@ -104,10 +104,7 @@ def _sheet(decoded: Decoded) -> np.ndarray:
         return blocks.reshape(-1, len(low))
     rows, columns = decoded.shape
     border = max(1, rows // 14)
-    cell = (rows + 2 * border, columns + 2 * border)
-    sheet = np.zeros((len(firsts) * cell[0], COLUMNS * cell[1]), np.float32)
-    for label, chosen in enumerate(firsts):
-        for column, image in enumerate(images[chosen]):
-            top, left = label * cell[0] + border, column * cell[1] + border
-            sheet[top : top + rows, left : left + columns] = image / decoded.brightest
-    return sheet
+    cells = np.zeros((len(firsts), COLUMNS, rows + 2 * border, columns + 2 * border), np.float32)
+    for line, chosen in zip(cells, firsts, strict=True):
+        line[: len(chosen), border:-border, border:-border] = images[chosen] / decoded.brightest
+    return cells.swapaxes(1, 2).reshape(-1, COLUMNS * cells.shape[3])

@@ -1,4 +1,4 @@
-"""What `python -m pipeline.summary` takes from the report for git."""
+"""What git holds of a report."""
 
 from __future__ import annotations
 
@@ -6,25 +6,17 @@ import json
 from pathlib import Path
 
 import pandas as pd
-import pytest
 
-from pipeline import summary
-from pipeline.cli import console
-from pipeline.cli.errors import UserError
+from pipeline.report import dvc
 
 
-def test_a_summary_has_the_headline_and_curves_of_fixed_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console, "PROJECT", tmp_path)
+def test_a_summary_has_the_headline_and_curves_of_fixed_length(tmp_path: Path) -> None:
     reports = tmp_path / "reports"
     reports.mkdir()
-    with pytest.raises(
-        UserError, match=r"^reports: no metrics.json, curves.csv, .* python -m pipeline.compare writes it$"
-    ):
-        summary.main([])
     figures = {"configuration": "adam-w64-d1", "test_accuracy": 0.97, "gap_accuracy": 0.01}
     book = {"test_accuracy": {"mean": 0.9, "sd": 0.1}, "gap_accuracy": {"mean": 0.02, "sd": 0.1}}
     (reports / "metrics.json").write_text(json.dumps({"book": book, "best": figures, "seconds": 3.5}))
-    for name in summary.TABLES:
+    for name in dvc.TABLES:
         pd.DataFrame({"x": [1 / 3]}).to_csv(reports / f"{name}.csv", index=False)
     epochs = {
         "experiment": ["to a loss"] * 3 + ["five"] * 2,
@@ -32,7 +24,7 @@ def test_a_summary_has_the_headline_and_curves_of_fixed_length(tmp_path: Path, m
         "epoch": [1, 1, 2, 1, 1],
     }
     pd.DataFrame(epochs).to_csv(reports / "curves.csv", index=False)
-    summary.main([])
+    dvc.write(reports, tmp_path / "summary")
     assert json.loads((tmp_path / "summary/metrics.json").read_text()) == {
         "best": {"test_accuracy": 0.97, "gap_accuracy": 0.01},
         "book": {"test_accuracy": 0.9, "gap_accuracy": 0.02},

@@ -1,22 +1,18 @@
-"""What git holds of the results, for `dvc exp show` and `dvc plots show`: python -m pipeline.summary
+"""What git holds of the results, for `dvc exp show` and `dvc plots show`: the headline and the tables that DVC draws.
 
-Takes the headline and the tables that DVC draws from the report, and leaves out what differs from one run of the same
-pipeline to the next (seconds). Numbers are rounded to what float32 carries.
+It leaves out what differs from one run of the same pipeline to the next (seconds). Numbers are rounded to what float32
+carries.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from pipeline.cli import console
-from pipeline.cli.errors import UserError
 from pipeline.data.files import whole
-
-DEFAULTS = {"reports": "reports", "out": "summary"}
 
 HEADLINE = {"best": ("test_accuracy", "gap_accuracy"), "book": ("test_accuracy", "gap_accuracy")}
 """Of the best configuration of the sweep and of the book's network: what is a column of `dvc exp show`."""
@@ -24,15 +20,8 @@ HEADLINE = {"best": ("test_accuracy", "gap_accuracy"), "book": ("test_accuracy",
 TABLES = ("curves", "gap_by_width", "gap_by_training_loss", "confusion")
 
 
-def main(argv: Sequence[str]) -> None:
-    values = console.words(argv, DEFAULTS, __doc__ or "")
-    reports, out = console.PROJECT / values["reports"], console.PROJECT / values["out"]
-    if missing := [
-        name for name in ("metrics.json", *(f"{name}.csv" for name in TABLES)) if not (reports / name).exists()
-    ]:
-        raise UserError(
-            f"{console.in_checkout(reports)}: no {', '.join(missing)}; python -m pipeline.compare writes it"
-        )
+def write(reports: Path, out: Path) -> None:
+    """Write what git holds of the report in `reports` into `out`."""
     texts = {"metrics.json": json.dumps(headline(json.loads((reports / "metrics.json").read_text())), indent=1) + "\n"}
     for name in TABLES:
         table = pd.read_csv(reports / f"{name}.csv")
@@ -42,7 +31,6 @@ def main(argv: Sequence[str]) -> None:
     for name, text in texts.items():
         with whole(out / name) as temporary:
             temporary.write_text(text)
-    print(f"{console.in_checkout(out)}: {', '.join(texts)}")
 
 
 def headline(metrics: dict[str, Any]) -> dict[str, dict[str, float]]:
@@ -55,7 +43,3 @@ def of_fixed_length(curves: pd.DataFrame) -> pd.DataFrame:
     """Curves of experiments whose runs all end with the same epoch: a mean over seeds of others is of ever fewer."""
     last = curves.groupby(["experiment", "name"])["epoch"].max().groupby("experiment").nunique()
     return curves[curves["experiment"].isin(last.index[last.eq(1)])]
-
-
-if __name__ == "__main__":
-    console.run(main)
