@@ -19,6 +19,7 @@ from pipeline.cli.console import COLLECT_AFTER, PROJECT
 from pipeline.data import arrays, mirrors, raw, sources
 from pipeline.data.arrays import Arrays
 from pipeline.tracking import open_tracker
+from tests.support.formula import Formula, installed
 from tests.support.once import once, shared_folder
 
 # As every command here does: a process of tests holds TensorFlow, MLflow and all tests, which stay.
@@ -41,19 +42,18 @@ ALL = os.environ.get("TESTS") == "all"
 """Whether what takes many seconds of a processor is tested too."""
 
 LONGEST = (
-    "unit/training/",
     "system/test_dvc.py",
-    "commands/test_train.py",
+    "system/test_extending.py",
+    "unit/training/",
+    "system/test_notebooks.py",
     "unit/tracking/test_ui.py",
-    "unit/tracking/test_processes.py",
+    "commands/test_train.py",
+    "unit/report/",
     "unit/sweep/",
     "commands/test_promote.py",
     "commands/test_publish.py",
-    "commands/test_reproduce.py",
     "system/test_slurm.py",
-    "system/test_notebooks.py",
     "system/faults/",
-    "unit/report/",
 )
 """Files that begin first: a long one that began last would keep one process waiting for the others."""
 
@@ -148,6 +148,13 @@ def keras() -> ModuleType:
     import keras
 
     return keras
+
+
+@pytest.fixture
+def formula() -> Iterator[Formula]:
+    """Runs are not trained but follow from a formula."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield installed(patch)
 
 
 @pytest.fixture

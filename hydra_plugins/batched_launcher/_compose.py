@@ -58,7 +58,10 @@ class Templates:
     def _is_group(self, key: str, master_config: DictConfig) -> bool:
         if key not in self._groups:
             name, words = master_config.hydra.job.config_name, list(master_config.hydra.overrides.hydra)
-            self._groups[key] = bool(self.loader.get_group_options(key, config_name=name, overrides=words))
+            # Hydra looks for 10 ms; a key with a dot is a value, since no folder of conf/ has one in its name.
+            self._groups[key] = "." not in key and bool(
+                self.loader.get_group_options(key, config_name=name, overrides=words)
+            )
         return self._groups[key]
 
 

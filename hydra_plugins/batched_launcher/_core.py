@@ -2,7 +2,7 @@
 
 The task has a method `batch` for the jobs' configurations as plain values, the overrides of each, and a pool; `trained` says
 whether anything came of them. The sweep has one folder and one log. A folder for each job, as Hydra's other launchers make,
-took 54 ms of processor time, and what it would hold is in the store of runs.
+costs a run more than its record does, and what it would hold is in the store of runs.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def show(evidence: Evidence, console: Console | None = None) -> None:
 def _say_answers(evidence: Evidence, console: Console) -> None:
     for question, analysis in evidence.analyses.items():
         if len(evidence.analyses) > 1:
-            say(console, f"{question[1]}:", style="bold")
+            say(console, f"{question[1]} on {question[0]}:", style="bold")
         for answer in answers.answers(analysis):
             say(console, f"{answer.question} {answer.text}".replace("**", ""))
         if more := limits.more_seeds(evidence, question):

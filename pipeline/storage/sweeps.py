@@ -10,15 +10,16 @@ import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from pipeline.cli.errors import UserError, printable
+from pipeline.config import rules
 from pipeline.config.run_config import RunConfig
 from pipeline.data.files import whole
 from pipeline.storage.locks import locked
@@ -123,6 +124,12 @@ def title(jobs: Sequence[RunConfig]) -> str:
     shape = jobs[0].shape if len(shapes) == 1 else f"{len(shapes)} networks"
     seeds = len({job.seed for job in jobs})
     return f"{shown}, {shape}, {seeds} seed{'s' if seeds > 1 else ''}"
+
+
+def tags_of(tags: Sequence[str] | Mapping[str, Any] | None) -> dict[str, str]:
+    """The `tags` of a configuration by name; words without a value are `true`."""
+    given = tags if isinstance(tags, Mapping) else dict.fromkeys(tags or (), True)
+    return {name: rules.shown(value) for name, value in given.items()}
 
 
 def lost_tags(lost: Sequence[Lost]) -> dict[str, str]:

@@ -6,17 +6,26 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pipeline.config.compose import ConfigurationError
 from pipeline.storage import identity
-from pipeline.sweep.plan import PlannedRun
+from pipeline.sweep.plan import PlannedRun, from_project
 
 
-def check(new: Sequence[PlannedRun], places: Mapping[str, Path]) -> None:
-    """Raise UserError, a line for each place, if what the `new` runs leave behind cannot be written to `places`.
+def check(new: Sequence[PlannedRun], settings: Mapping[str, Any], runs: Path, database: Path | None) -> None:
+    """Raise UserError, a line for each place, if what the `new` runs leave behind cannot be written.
 
-    `places` are folders by the key that names them, taken to be on one disk.
+    The places are the store of `runs`, a folder of results where `settings` name one, and the folder of MLflow's `database`; they
+    are taken to be on one disk.
     """
+    results = settings["paths"]["results"]
+    found = {
+        "paths.runs": runs,
+        "paths.results": from_project(results) if results else None,
+        "tracking": database.parent if database else None,
+    }
+    places = {key: place for key, place in found.items() if place}
     if not new:
         return
     problems, need = [], needed_bytes(new) * len(places)

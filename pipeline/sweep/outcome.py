@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pipeline.storage.sweeps import Lost
 from pipeline.sweep.plan import PlannedRun
+from pipeline.training.outcome import Epoch
 from pipeline.training.result import DIVERGED, FAILED, PRUNED, RunResult
 
 INTERRUPTED = "interrupted"
 """The status of a run whose command ended first; it has no result."""
+
+
+Prune = Callable[[PlannedRun, Epoch], bool]
+"""Whether a run ends after this point of its curve; see `pipeline.training.outcome.Prune`."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,20 @@ class Outcome:
             return Lost(name, INTERRUPTED, reason, command, self.key)
         again = f"{command} retry=diverged" if self.result.status == DIVERGED else command
         return Lost(name, self.result.status, self.result.reason or "", again, self.key)
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Of a session that gets its runs in batches, since what has ended decides what follows."""
+
+    name: str
+    """The same for the command that continues it."""
+    total: int
+    """Runs in all."""
+    before: Sequence[Outcome]
+    """Of the runs of earlier commands."""
+    prune: Prune | None = None
+    """Which runs end early: they are trained in this process."""
 
 
 def lost_runs(outcomes: Sequence[Outcome]) -> list[Lost]:

@@ -23,12 +23,12 @@ from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
 from pipeline.sweep import search_study
 from pipeline.sweep.estimate import seconds_of
-from pipeline.sweep.outcome import Outcome
+from pipeline.sweep.outcome import Batches, Outcome
 from pipeline.sweep.plan import Plan, PlannedRun, from_project, look_up, make_plan, store_root, to_train
 from pipeline.sweep.search_settings import OBJECTIVES, SearchSettings
 from pipeline.sweep.search_space import Space, Value, first
 from pipeline.sweep.search_study import Study, drawn
-from pipeline.sweep.session import Batches, Session
+from pipeline.sweep.session import Session
 from pipeline.tracking import TrackingUnavailable
 
 QUESTION = "search"

@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext, suppress
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import closing, nullcontext, suppress
+from dataclasses import replace
 from typing import Any
 
 from pipeline.cli import terminal
 from pipeline.cli.errors import UserError
-from pipeline.config import rules
 from pipeline.config.run_config import digest
 from pipeline.storage import identity
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
-from pipeline.storage.sweeps import ENDED, RUNNING, STOPPED, Ledger, Sweep, lost_tags, related, title, write_results
+from pipeline.storage.sweeps import (
+    ENDED,
+    RUNNING,
+    STOPPED,
+    Ledger,
+    Sweep,
+    lost_tags,
+    related,
+    tags_of,
+    title,
+    write_results,
+)
 from pipeline.sweep import disk_space, messages
 from pipeline.sweep.executors.processes import for_cores, for_gpus
 from pipeline.sweep.executors.shards import Shards
-from pipeline.sweep.executors.this_process import Prune, ThisProcess
-from pipeline.sweep.outcome import Outcome, best_of, lost_runs, without_weights
+from pipeline.sweep.executors.this_process import ThisProcess
+from pipeline.sweep.outcome import Batches, Outcome, best_of, lost_runs, without_weights
 from pipeline.sweep.plan import Plan, PlannedRun, from_project, look_up, store_root, to_train, total_memory
 from pipeline.sweep.pool import Pool, on_this_machine
 from pipeline.sweep.progress import Progress
@@ -43,20 +52,6 @@ def train(
     MLflow did not take everything.
     """
     yield from Session(asked, settings, pool, progress=progress).run()
-
-
-@dataclass(frozen=True)
-class Batches:
-    """Of a session that gets its runs in batches, since what has ended decides what follows."""
-
-    name: str
-    """The same for the command that continues it."""
-    total: int
-    """Runs in all."""
-    before: Sequence[Outcome]
-    """Of the runs of earlier commands."""
-    prune: Prune | None = None
-    """Which runs end early: they are trained in this process."""
 
 
 class Session:
@@ -121,7 +116,7 @@ class Session:
         """Look up and announce runs that are to be trained next; raises UserError if there is no room for them."""
         plan = look_up(asked, self.store, self.settings, self.single)
         self.new = to_train(plan)
-        disk_space.check(self.new, self._places())
+        disk_space.check(self.new, self.settings, self.store.root, self.tracker.address.database)
         if self.batches is None:
             messages.announce(plan, self.single, self.settings["force"])
         self.positions: dict[str, list[int]] = {}
@@ -133,15 +128,6 @@ class Session:
         self.outcomes += [Outcome(run, run.stored) for run in plan]
         if self.new:
             self.ledger.write(self._record(RUNNING))
-
-    def _places(self) -> dict[str, Path]:
-        """Where this command writes, by the key of the configuration."""
-        places = {"paths.runs": self.store.root}
-        if results := self.settings["paths"]["results"]:
-            places["paths.results"] = from_project(results)
-        if database := self.tracker.address.database:
-            places["tracking"] = database.parent
-        return places
 
     def begin(self) -> None:
         """Start the sweep in MLflow. It continues smaller sweeps that it contains; its runs stand under a larger one."""
@@ -184,7 +170,10 @@ class Session:
         if self.single and elsewhere is None:
             self.publisher.show(self.new[0])
         executor = elsewhere or this_process
-        with self._measuring(), closing(executor.execute(self.new)) as ended:
+        wanted = self.settings["tracking"]["system_metrics"] and self.tracker.address.kind != NONE
+        measured = wanted and not self.single and on_this_machine(self.new[0].device)
+        measuring = system_metrics.sampled(self.publisher.measure) if measured else nullcontext()
+        with measuring, closing(executor.execute(self.new)) as ended:
             for outcome in ended:
                 yield outcome
                 if outcome.result is not None:
@@ -196,13 +185,6 @@ class Session:
         pool = self.pool or for_gpus(self.new, gpus) or for_cores(self.new, total_memory())
         data = from_project(self.settings["paths"]["data"])
         return Shards(pool, self.store, data, self.id, self.progress.epoch) if pool else None
-
-    def _measuring(self) -> AbstractContextManager[Any]:
-        """Shows what a sweep takes of this machine, unless its runs train elsewhere or nobody wants to know."""
-        wanted = self.settings["tracking"]["system_metrics"] and self.tracker.address.kind != NONE
-        if self.single or not wanted or not on_this_machine(self.new[0].device):
-            return nullcontext()
-        return system_metrics.sampled(self.publisher.measure)
 
     def take(self, outcome: Outcome) -> Generator[tuple[int, Outcome]]:
         """Store and publish what has ended."""
@@ -285,9 +267,3 @@ class Session:
             tags=self.tags,
             note=self.settings["note"] or "",
         )
-
-
-def tags_of(tags: Sequence[str] | Mapping[str, Any] | None) -> dict[str, str]:
-    """The `tags` of a configuration by name; words without a value are `true`."""
-    given = tags if isinstance(tags, Mapping) else dict.fromkeys(tags or (), True)
-    return {name: rules.shown(value) for name, value in given.items()}

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline import compare, reproduce
 from pipeline.data.arrays import DamagedData
+from tests.support.formula import installed
 from tests.unit.training.command import Place
 
 
@@ -18,7 +19,9 @@ def place(tmp_path_factory: pytest.TempPathFactory, processed: Path) -> Place:
     root = tmp_path_factory.mktemp("project")
     shutil.copytree(processed, root / "processed")
     place = Place(root, root / "processed")
-    assert place.train("optimizer=sgd", "model.width=4", "seed=0", "training.epochs=1").status == 0
+    with pytest.MonkeyPatch.context() as patch:
+        installed(patch)
+        assert place.train("optimizer=sgd", "model.width=4", "seed=0", "training.epochs=1").status == 0
     pixels = root / "processed/digits/train_images.npy"
     data = bytearray(pixels.read_bytes())
     data[-1] ^= 1

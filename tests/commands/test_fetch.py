@@ -136,16 +136,6 @@ def test_mnist_from_a_folder(mnist_folder: Path, raw: Path) -> None:
     assert again.stdout.startswith(f"mnist: all 4 files are in {shown(raw / 'mnist')} already, sha256 verified (")
 
 
-def test_no_mirror_has_it(raw: Path) -> None:
-    done = run(f"raw={raw}", f"mirrors={raw},/nowhere")
-    assert done.returncode == 4
-    assert done.stdout == ""
-    assert len(done.stderr.splitlines()) == 1
-    assert done.stderr.startswith("error: MNIST: no mirror has it whole. ")
-    assert "dataset=digits" in done.stderr
-    assert not raw.exists()
-
-
 @pytest.mark.parametrize(
     ("word", "message"),
     [

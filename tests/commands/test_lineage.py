@@ -7,15 +7,17 @@ from pathlib import Path
 import pytest
 
 from pipeline import lineage
-from pipeline.cli.errors import UserError
 from pipeline.storage import identity
+from tests.support.formula import installed
 from tests.unit.training.command import Place
 
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory, processed: Path) -> Place:
     place = Place(tmp_path_factory.mktemp("project"), processed)
-    assert place.train("-m", "optimizer=sgd", "model.width=4", "seed=0,1", "training.epochs=1").status == 0
+    with pytest.MonkeyPatch.context() as patch:
+        installed(patch)
+        assert place.train("-m", "optimizer=sgd", "model.width=4", "seed=0,1", "training.epochs=1").status == 0
     return place
 
 
@@ -53,12 +55,3 @@ def test_a_run_names_all_it_came_from(swept: Place, capsys: pytest.CaptureFixtur
 def test_a_command_works_in_any_checkout(recorded: str, typed: str) -> None:
     """That of a DVC experiment too, whose temporary folder is gone."""
     assert identity.as_typed(recorded) == typed
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [(["nothing"], "nothing: no such run"), (["0123456789abcdef"], "no such run"), ([], "expected one RUN")],
-)
-def test_what_is_no_run_is_said(swept: Place, words: list[str], said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        told(swept, *words)

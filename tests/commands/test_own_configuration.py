@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import train
 from pipeline.cli.errors import UserError
 from pipeline.config import rules
 from pipeline.config.compose import composed
-from pipeline.tracking.address import refuse_written_logins
 from tests.unit.training.command import Place, command
 
 FILES = {
@@ -80,7 +80,10 @@ def test_what_is_this_machine_s_own_applies_by_itself_and_the_command_line_wins(
     assert (laptop["device"]["workers"], laptop["paths"]["runs"]) == (1, "runs")
 
 
-def test_a_password_in_it_is_refused(conf: Path) -> None:
-    (conf / "local" / "default.yaml").write_text("tracking: {uri: 'http://me:secret@host'}\n")
-    with pytest.raises(UserError, match=r"conf/local/default.yaml: holds a password"):
-        refuse_written_logins()
+@pytest.mark.fault("secrets")
+@pytest.mark.parametrize("name", ["local/default", "tracking/server"])
+def test_a_password_in_a_file_of_conf_is_refused(conf: Path, name: str) -> None:
+    """Hydra copies what it composes beside every run."""
+    (conf / f"{name}.yaml").write_text("tracking: {uri: 'http://me:secret@host'}\n")
+    with pytest.raises(UserError, match=rf"conf/{name}.yaml: holds a password.*MLFLOW_TRACKING_URI"):
+        train.main([])

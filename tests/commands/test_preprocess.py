@@ -10,7 +10,6 @@ import yaml
 
 from pipeline import fetch, preprocess
 from pipeline.cli.console import PROJECT
-from pipeline.cli.errors import UserError
 from pipeline.config.digests import array_digest
 from pipeline.data import arrays
 from pipeline.data.arrays import Arrays
@@ -93,17 +92,6 @@ def test_each_data_set_has_a_card_and_a_picture_of_its_own(digits: Path, tmp_pat
     preprocess.main(["dataset=digits", *words, *(f"{key}={path}" for key, path in places.items())])
     assert json.loads((tmp_path / "data/cards/digits.json").read_text())["dataset"] == "digits"
     assert (tmp_path / "data/samples/digits.png").is_file()
-
-
-def test_damaged_raw_data_leaves_earlier_arrays(digits: Path, tmp_path: Path) -> None:
-    raw, target = tmp_path / "raw", tmp_path / "digits"
-    shutil.copytree(digits / "raw" / "digits", raw)
-    outputs = (target, tmp_path / "card.json", tmp_path / "samples.png")
-    preprocess.preprocess(DIGITS, raw, *outputs)
-    (raw / DIGITS.files[3].name).write_bytes(b"")
-    with pytest.raises(UserError, match="ends early"):
-        preprocess.preprocess(DIGITS, raw, *outputs)
-    arrays.load(target)
 
 
 def test_a_home_that_cannot_be_written_to_goes_without_a_word(digits: Path, tmp_path: Path) -> None:

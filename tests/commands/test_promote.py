@@ -112,14 +112,6 @@ def other(place: Place, **changes: object) -> RunResult:
     return best
 
 
-def test_what_is_no_better_is_refused(place: Place, promoted: str) -> None:
-    best = other(place)
-    sweep, runs = find_sweep("tests", place.store, place.root)
-    like = [one for one in map(runs.record, sweep.keys) if one.job.width == 4]
-    with pytest.raises(NotPromoted, match="not better beyond the spread of the seeds"):
-        run(place, best=best, like=like)
-
-
 def test_what_does_not_come_out_the_same_is_refused(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     def differently(results: list[RunResult], *_: object) -> list[Reproduction]:
         return [Reproduction(results[0], Verdict.DEFECT, "epoch 1: train/loss was 1, is 2")]
@@ -264,6 +256,3 @@ def test_rows_of_a_table_are_scaled_as_those_were_that_it_learnt(tmp_path: Path,
     assert np.array_equal(np.array(found["probabilities"].tolist(), np.float32), network(scaling.apply(rows)))
     with pytest.raises(MlflowException, match="expected finite numbers"):
         classifier.predict(None, rows * np.nan)
-
-
-# --- what a sweep lost stands on its parent run

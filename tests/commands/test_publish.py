@@ -24,9 +24,9 @@ from pipeline.data.arrays import load
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import STOPPED, Ledger, Lost, Sweep
 from pipeline.tracking import ParentRun, TrackingUnavailable, runs
+from tests.support.factory import make_result, tracked_job
 from tests.support.postgres import TrackingServer, Wire
 from tests.system.faults.workspace import SMALL, Workspace
-from tests.unit.tracking.factory import make_job, make_result
 
 VOLATILE = {"process", "winner.run_id", "mlflow.source.name", "mlflow.parentRunId"}
 """Tags that say which process, store or program it was."""
@@ -69,7 +69,7 @@ def fill(store: RunStore, question: str) -> RunStore:
     """Three finished runs and one that diverged, of one sweep."""
     results = [make_result(seed) for seed in range(3)]
     history = {"train/loss": [1.0, float("nan")]}
-    gone = make_result(job=make_job(3), status="diverged", reason="loss is nan", history=history, figures={})
+    gone = make_result(job=tracked_job(3), status="diverged", reason="loss is nan", history=history, figures={})
     for one in [*results, gone]:
         store.write(one)
     lost = [Lost(gone.name, gone.status, "loss is nan", "python -m pipeline.train seed=3 retry=diverged", gone.key)]
@@ -196,19 +196,6 @@ def test_two_at_once_send_each_run_once(server: TrackingServer, filled: RunStore
     assert keys(server.uri, question) == {*filled.keys(), "parent"}
 
 
-@pytest.mark.slow
-def test_the_report_finds_the_sweep_in_either_store(server: TrackingServer, filled: RunStore, question: str) -> None:
-    [sweep] = Ledger(filled)
-    tracker = publish.target(server.uri)
-    assert tracker.parent(question, sweep.id) is None
-    send(filled, server.uri)
-    parent = tracker.parent(question, sweep.id)
-    assert parent == filled.published(sweep.keys[0])["parent_run_id"]
-    assert parent is not None
-    tracker.add_files(parent, {"report/published.json": filled.folder(sweep.keys[0]) / "published.json"})
-    assert list((server.folder / "artifacts").rglob("published.json"))
-
-
 def without_times(rows: dict[str, Any]) -> dict[str, Any]:
     def values(metrics: dict[str, Any]) -> dict[str, Any]:
         return {name: [(step, value) for step, _, value in points] for name, points in metrics.items()}
@@ -311,14 +298,6 @@ def test_a_damaged_run_is_named_and_the_others_are_sent(
         send(filled, local)
     assert damaged in capsys.readouterr().err
     assert len(keys(local, question)) == 4
-
-
-@pytest.mark.usefixtures("hydra_as_before")
-def test_the_address_given_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere")
-    assert publish.target("").address.uri == "http://elsewhere"
-    assert publish.target("http://here").address.uri == "http://here"
-    assert publish.target(f"sqlite:///{tmp_path}/a.db").address.database == tmp_path / "a.db"
 
 
 @pytest.mark.usefixtures("hydra_as_before")

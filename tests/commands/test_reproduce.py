@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +18,26 @@ from pipeline.storage.divergence import first_divergence
 from pipeline.storage.store import RunStore
 from pipeline.training.outcome import Run
 from pipeline.training.result import DIVERGED, RunResult
+from tests.support.formula import installed
 from tests.unit.training.command import Place
 
+Again = Callable[..., tuple[int, str]]
+Changed = Callable[..., Path]
 SWEEP = ["-m", "optimizer=sgd,adam", "model.width=4", "seed=0,1,2", "training.epochs=2"]
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory, processed: Path) -> Place:
+def swept(tmp_path_factory: pytest.TempPathFactory, processed: Path) -> Iterator[Place]:
+    """By a formula; that of real trainings every bit comes again: test_train.py."""
     place = Place(tmp_path_factory.mktemp("project"), processed)
-    assert place.train(*SWEEP).status == 0
-    return place
+    with pytest.MonkeyPatch.context() as patch:
+        installed(patch)
+        assert place.train(*SWEEP).status == 0
+        yield place
 
 
 @pytest.fixture
-def again(swept: Place, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+def again(swept: Place, capsys: pytest.CaptureFixture[str]) -> Again:
     """`python -m pipeline.reproduce …` on the runs of the sweep: its exit status and what it says."""
 
     def run(*words: str, runs: Path | None = None) -> tuple[int, str]:
@@ -43,7 +49,7 @@ def again(swept: Place, capsys: pytest.CaptureFixture[str]) -> Callable[..., tup
 
 
 @pytest.fixture
-def changed(swept: Place, tmp_path: Path) -> Callable[..., Path]:
+def changed(swept: Place, tmp_path: Path) -> Changed:
     """A store with the first run of the sweep in it, its record changed."""
 
     def change(**changes: object) -> Path:
@@ -58,9 +64,7 @@ def changed(swept: Place, tmp_path: Path) -> Callable[..., Path]:
 # --- the five ways
 
 
-def test_the_same_bits_are_identical(
-    swept: Place, again: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_same_bits_are_identical(swept: Place, again: Again, monkeypatch: pytest.MonkeyPatch) -> None:
     run = swept.runs[3]
     monkeypatch.chdir(swept.root)
     for word in (run.key, run.key[:10], run.name, f"runs/{run.key}"):
@@ -69,9 +73,7 @@ def test_the_same_bits_are_identical(
         assert said.startswith(f"{run.name} ({run.key[:12]}): identical: every bit is the same")
 
 
-def test_other_bits_without_a_cause_are_a_defect(
-    swept: Place, again: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_bits_without_a_cause_are_a_defect(swept: Place, again: Again, monkeypatch: pytest.MonkeyPatch) -> None:
     add_epoch = Run.add_epoch
 
     def drift(self: Run, running: Sequence[float], curve: Any) -> object:
@@ -85,7 +87,7 @@ def test_other_bits_without_a_cause_are_a_defect(
 
 
 def test_other_bits_of_another_numerics_class_are_held_against_the_seeds(
-    swept: Place, again: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+    swept: Place, again: Again, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from pipeline.storage import numerics
 
@@ -106,9 +108,7 @@ def test_other_bits_of_another_numerics_class_are_held_against_the_seeds(
     assert "between two of 3 seeds" in said
 
 
-def test_too_large_a_change_is_inconsistent(
-    swept: Place, again: Callable[..., tuple[int, str]], changed: Callable[..., Path], digits: Arrays
-) -> None:
+def test_too_large_a_change_is_inconsistent(swept: Place, again: Again, changed: Changed, digits: Arrays) -> None:
     run = swept.runs[0]
     wrong = (np.asarray(digits.test_labels) + 1) % 10
     figures = run.figures | {"test/accuracy": 0.05}
@@ -121,18 +121,14 @@ def test_too_large_a_change_is_inconsistent(
     assert "McNemar" in said
 
 
-def test_what_needs_other_data_cannot_be_repeated(
-    swept: Place, again: Callable[..., tuple[int, str]], changed: Callable[..., Path]
-) -> None:
+def test_what_needs_other_data_cannot_be_repeated(swept: Place, again: Again, changed: Changed) -> None:
     run = swept.runs[0]
     status, said = again(run.name, runs=changed(identity=run.identity | {"data": "d" * 64}))
     assert status == 13
     assert "cannot be repeated: its data are not here" in said
 
 
-def test_other_code_is_named_with_the_commit_that_has_it(
-    swept: Place, again: Callable[..., tuple[int, str]], changed: Callable[..., Path]
-) -> None:
+def test_other_code_is_named_with_the_commit_that_has_it(swept: Place, again: Again, changed: Changed) -> None:
     run = swept.runs[0]
     sources = run.sources | {"training/engine.py": "0" * 64, "models/gone.py": "1" * 64}
     runs = changed(sources=sources, identity=run.identity | {"source": identity.digest(sources)})
@@ -144,8 +140,7 @@ def test_other_code_is_named_with_the_commit_that_has_it(
 # --- many, and mistakes
 
 
-@pytest.mark.slow
-def test_a_sample_of_a_sweep(swept: Place, again: Callable[..., tuple[int, str]]) -> None:
+def test_a_sample_of_a_sweep(swept: Place, again: Again) -> None:
     status, said = again("--all-of", str(swept.root / "results"), "--sample", "2")
     lines = said.splitlines()
     assert status == 0
@@ -165,21 +160,10 @@ def test_a_sample_of_a_sweep(swept: Place, again: Callable[..., tuple[int, str]]
         (["tests", "sample=1"], "sample=1: expected KEY=VALUE with one of the keys"),
     ],
 )
-def test_mistakes(again: Callable[..., tuple[int, str]], words: list[str], expected: str) -> None:
+def test_mistakes(again: Again, words: list[str], expected: str) -> None:
     with pytest.raises(UserError) as refused:
         again(*words)
     assert expected in str(refused.value)
-
-
-def test_a_name_of_two_runs_is_said_with_what_tells_them_apart(
-    swept: Place, again: Callable[..., tuple[int, str]]
-) -> None:
-    swept.train("optimizer=sgd", "model.width=4", "seed=0", "training.epochs=1", "paths.results=null")
-    with pytest.raises(UserError) as refused:
-        again("sgd-w4-d1-s0")
-    assert "2 runs have that name; say which" in str(refused.value)
-    assert "sgd-w4-d1-e1-s0" in str(refused.value)
-    assert again(swept.runs[0].key)[1].startswith("sgd-w4-d1-e2-s0 (")
 
 
 # --- where two trainings part

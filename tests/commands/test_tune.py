@@ -1,4 +1,4 @@
-"""The command that tunes, on real digits: the same budget for each, beyond an edge, what diverges, and a second call."""
+"""The command that tunes, with runs that follow from a formula: the same budget for each, beyond an edge, what diverges."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ import pytest
 
 from pipeline import tune
 from pipeline.cli.errors import UserError
+from tests.support.formula import installed
 from tests.unit.training.command import as_before
 
 OWN = ["optimizers=adam,adamw", "decades=-1,0,1", "step=5", "rates=4", "choosing_seeds=2", "final_seeds=2"]
-"""Ten times the default is the best of the first three in so short a training; five decades beyond, AdamW's weight decay
-multiplies the weights by -3 at every step."""
-SMALL = ["dataset=digits", "model.width=8", "training.epochs=1", "training.batch_size=10", "tracking=none"]
-SMALL += ["device=cpu", "device.workers=1", "device.xla=false"]
+"""By the formula ten times the default is the best of the first three; five decades beyond, AdamW diverges."""
+SMALL = ["dataset=digits", "model.width=8", "training.epochs=1", "tracking=none", "device=cpu"]
 
 
 pytestmark = pytest.mark.usefixtures("hydra_as_before")
@@ -43,6 +42,8 @@ def tuned(processed: Path, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
     root, said = tmp_path_factory.mktemp("tune"), []
     words = [*OWN, *SMALL, f"paths.data={processed}", f"paths.runs={root}/runs", f"out={root}"]
     with as_before(), pytest.MonkeyPatch.context() as patch:
+        formula = installed(patch)
+        formula.diverges = lambda job: job.optimizer.name == "adamw" and job.optimizer["learning_rate"] == 1000
         for _ in range(2):
             lines: list[str] = []
             patch.setattr("builtins.print", lambda *each, lines=lines, **_: lines.append(" ".join(map(str, each))))
@@ -51,20 +52,17 @@ def tuned(processed: Path, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
     return Tuned(root, words, said)
 
 
-@pytest.mark.slow
 def test_each_optimizer_has_the_same_budget(tuned: Tuned) -> None:
     assert tuned.table["rates"].tolist() == [4, 4]
     assert tuned.table["runs"].tolist() == [8, 8]
 
 
-@pytest.mark.slow
 def test_the_grid_goes_on_beyond_the_edge_that_the_best_lies_at(tuned: Tuned) -> None:
     assert tuned.table["beyond"].tolist() == [1, 1]
     assert sorted(tuned.tried["learning_rate"].unique()) == [0.0001, 0.001, 0.01, 1000]
     assert not tuned.table["at_edge"].any()
 
 
-@pytest.mark.slow
 def test_a_rate_that_diverges_is_a_result_and_is_not_chosen(tuned: Tuned) -> None:
     lost = tuned.tried[tuned.tried["status"].eq("diverged")]
     assert lost[["optimizer", "learning_rate", "val_accuracy"]].values.tolist() == [["adamw", 1000, 0]] * 2
@@ -72,7 +70,6 @@ def test_a_rate_that_diverges_is_a_result_and_is_not_chosen(tuned: Tuned) -> Non
     assert "2 runs of 8 diverged and counted 0" in (tuned.root / "tuned.md").read_text()
 
 
-@pytest.mark.slow
 def test_a_second_call_trains_nothing(tuned: Tuned) -> None:
     first, second = tuned.said
     assert "12 runs: 12 new" in first
@@ -81,7 +78,6 @@ def test_a_second_call_trains_nothing(tuned: Tuned) -> None:
     assert second.splitlines()[-1] == f"the report is {tuned.root / 'tuned.md'}"
 
 
-@pytest.mark.slow
 def test_a_plan_says_what_it_takes_and_writes_nothing(tuned: Tuned, capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted(tuned.root.rglob("*"))
     assert tune.main([*tuned.words, "plan=true", "rates=6"]) == 0

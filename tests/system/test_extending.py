@@ -19,7 +19,7 @@ pytestmark = pytest.mark.timeout(300)
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    made = clones.fresh(tmp_path_factory.mktemp("extending"))
+    made = clones.fresh(tmp_path_factory, tmp_path_factory.mktemp("extending"))
     follow(made, PAGE.partition("\n## ")[0])
     return made
 

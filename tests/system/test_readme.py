@@ -1,4 +1,4 @@
-"""README.md and docs/: their numbers are those of the last results, and their commands exist."""
+"""README.md and docs/: their numbers are those of the last results; their commands, options and faults exist."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pandas as pd
 import pytest
 from dvc.cli.parser import get_main_parser
 
+from hydra_plugins.batched_launcher.batched_launcher import BatchedSlurmConf
 from pipeline.config import commandline
 from pipeline.statistics import published
 from tests.support import clone as clones
@@ -30,6 +33,9 @@ PAGES = {
     for path in (CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md")))
     if path.name != "extending.md"  # its commands need the files that it says to write: tests/system/test_extending.py
 }
+for path in (CHECKOUT / "docs").glob("*.ipynb"):
+    cells = nbformat.read(path, as_version=4).cells
+    PAGES[path.name] = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
 
 
 def blocks(language: str, page: str = README) -> list[str]:
@@ -173,3 +179,18 @@ def test_words_are_completed() -> None:
         ["bash", "-c", COMPLETE], cwd=CHECKOUT, env=clones.environment(), capture_output=True, text=True, check=True
     )
     assert {"optimizer=adam", "optimizer=adamw"} <= {*done.stdout.splitlines()}
+
+
+# --- docs/scaling.md, docs/faults.md
+
+
+def test_each_option_of_the_launcher_for_slurm_is_on_its_page() -> None:
+    options = {field.name for field in fields(BatchedSlurmConf)} - {"_target_", "_convert_"}
+    assert {name for name in options if f"`{name}`" not in PAGES["docs/scaling.md"]} == set()
+
+
+def test_each_fault_that_is_injected_has_its_row() -> None:
+    table = PAGES["docs/faults.md"].partition("<!-- rows -->")[2].partition("<!-- /rows -->")[0]
+    rows = re.findall(r"(?m)^\| (?!fault |---)(.+?) \| ", table)
+    tests = [path.read_text("utf-8") for path in (CHECKOUT / "tests").rglob("test_*.py")]
+    assert sorted(rows) == sorted({row for text in tests for row in re.findall(r'mark\.fault\("([^"]+)"\)', text)})

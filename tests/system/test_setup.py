@@ -213,31 +213,6 @@ def test_a_python_that_will_not_do_is_refused_in_one_line_and_a_later_one_found(
     assert checkout.stamp.exists()
 
 
-# --- make audit and make lock
-
-
-def test_an_audit_is_of_every_lock_and_a_lock_for_every_platform_with_hashes(checkout: Checkout) -> None:
-    """`--strict`: a package that no index of advisories knows is an error too."""
-    checkout.make("audit")
-    [audit] = checkout.asked()
-    assert all(f"--requirement {lock}" in audit for lock in LOCKS)
-    assert "--strict --require-hashes --disable-pip" in audit
-    checkout.make("lock", "UPGRADE=1")
-    compiled = checkout.asked()
-    assert [re.findall(r"--extra (\w+)", line) for line in compiled] == [
-        ["dev"],
-        [],  # of the site: a group, not an extra
-        ["dev", "gpu"],
-        ["dev", "s3"],
-        ["dev", "dashboard"],
-    ]
-    for line in compiled:
-        assert line.startswith("pip compile --quiet --universal --python-version 3.11 ")
-        assert ("pyproject.toml" in line) == ("--group site" not in line)
-        assert "--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links" in line
-        assert line.endswith(" --upgrade")
-
-
 # --- without git
 
 

@@ -12,13 +12,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from pipeline.cli.console import PROJECT
 from tests.support import slurm_node
 from tests.support.slurm import Cluster, Command, numbers
 from tests.unit.training.command import Place
@@ -29,25 +27,24 @@ GRID = ["optimizer=sgd,adam,rmsprop", "model.width=8", "seed=0,1,2", "training.e
 SLOW = ["optimizer=sgd,adam", "model.width=8", "seed=0,1,2", "training.epochs=400", "hydra.launcher.shares=2"]
 
 
-@contextmanager
-def node() -> Iterator[Cluster]:
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A node that the script starts and stops."""
     if why := slurm_node.missing():
         pytest.skip(f"no Slurm here: {why}")
     # Not in pytest's own folders, which nobody else may enter: munged wants a socket for all.
     folder = Path(tempfile.mkdtemp(prefix="slurm"))
+    script = [sys.executable, slurm_node.__file__]
     try:
-        cluster = Cluster(slurm_node.start(folder))
-        yield cluster
-        cluster.end()
+        said = subprocess.run([*script, "start", str(folder)], capture_output=True, text=True, check=True, timeout=60)
+        assert said.stdout == f"export SLURM_CONF={folder}/slurm.conf\n"
+        made = Cluster({"SLURM_CONF": f"{folder}/slurm.conf"})
+        yield made
+        made.end()
     finally:
-        slurm_node.stop(folder)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    with node() as started:
-        yield started
+        subprocess.run([*script, "stop", str(folder)], check=True, timeout=60)
+        assert list((folder / "run").glob("*.pid")) == []
+        shutil.rmtree(folder)
 
 
 @pytest.fixture
@@ -181,19 +178,3 @@ def test_before_its_time_limit_a_share_ends_by_itself(cluster: Cluster, place: P
     assert command.ends() == 3, command.out
     assert "its time limit was near" in command.out
     assert len(place.runs) < 3
-
-
-@pytest.mark.slow
-def test_the_script_starts_and_stops_a_node() -> None:
-    if why := slurm_node.missing():
-        pytest.skip(f"no Slurm here: {why}")
-    folder = Path(tempfile.mkdtemp(prefix="slurm"))
-    script = [sys.executable, str(PROJECT / "tests/support/slurm_node.py")]
-    try:
-        said = subprocess.run([*script, "start", str(folder)], capture_output=True, text=True, check=True, timeout=60)
-        assert said.stdout == f"export SLURM_CONF={folder}/slurm.conf\n"
-        assert Cluster({"SLURM_CONF": f"{folder}/slurm.conf"}).says("srun", "echo", "here") == "here"
-    finally:
-        subprocess.run([*script, "stop", str(folder)], check=True, timeout=60)
-    assert list((folder / "run").glob("*.pid")) == []
-    shutil.rmtree(folder)

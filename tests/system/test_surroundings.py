@@ -75,12 +75,6 @@ def test_the_same_run_comes_out_elsewhere(tmp_path: Path, processed: Path) -> No
 
 
 @pytest.mark.fault("surroundings")
-@pytest.mark.parametrize("name", NAMES)
-def test_a_store_may_lie_in_a_folder_of_any_name(name: str, tmp_path: Path) -> None:
-    assert resolve("sqlite", None, tmp_path / name, {}).database == tmp_path / name / "mlflow.db"
-
-
-@pytest.mark.fault("surroundings")
 @pytest.mark.parametrize(("name", "character"), [("50%41", "'%41'"), ("what?", r"'\?'")])
 def test_a_name_that_mlflow_cannot_keep_a_store_in_is_refused(name: str, character: str, tmp_path: Path) -> None:
     with pytest.raises(Exception, match=f"cannot keep a store in a path with {character} in it; rename the folder"):

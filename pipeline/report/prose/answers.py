@@ -62,8 +62,9 @@ def _sentences(analysis: Analysis, finished: pd.DataFrame, figure: str) -> list[
         return [only if len(finished) == 1 else "No two configurations differ in one value only."]
     most, least = int(rows["n"].max()), analysis.declared.seeds_to_explore
     if most < least:
-        carry = "carries" if most == 1 else "carry"
-        return [f"{plural(most, 'seed')} {carry} no claim, it takes {least}: the picture shows what was measured."]
+        return [
+            f"{plural(most, 'seed carries', 'seeds carry')} no claim, it takes {least}: the picture shows what was measured."
+        ]
     factors = list(rows.groupby("contrast", sort=False))
     # First what has the most to say: the factor of whose contrasts the largest part is claimed.
     factors.sort(key=lambda factor: -factor[1]["verdict"].isin([Kind.LARGER, Kind.SMALLER]).mean())

@@ -85,7 +85,7 @@ def sentence(row: pd.Series) -> str:
 def _reason(lack: str, row: pd.Series) -> str:
     about = FIGURES[row["figure"]]
     if lack == Lack.SEEDS:
-        return f"{plural(int(row['n']), 'seed')} {'carries' if row['n'] == 1 else 'carry'} no claim"
+        return f"{plural(int(row['n']), 'seed carries', 'seeds carry')} no claim"
     if lack == Lack.SIGNIFICANCE:
         return f"Holm {p_value(row['holm'])}"
     if math.isnan(row["margin"]):

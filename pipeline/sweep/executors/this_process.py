@@ -18,15 +18,12 @@ from pipeline.models.devices import Device
 from pipeline.storage import identity, numerics
 from pipeline.storage.checkpoints import RunCheckpoints
 from pipeline.storage.store import RunStore
-from pipeline.sweep.outcome import Outcome
+from pipeline.sweep.outcome import Outcome, Prune
 from pipeline.sweep.plan import ASKED_STACK, PlannedRun, in_stack
 from pipeline.training import trainer
 from pipeline.training.outcome import Epoch, Event
 from pipeline.training.result import RunResult
 from pipeline.training.splits import split
-
-Prune = Callable[[PlannedRun, Epoch], bool]
-"""Whether a run ends after this point of its curve; see `pipeline.training.outcome.Prune`."""
 
 
 class ThisProcess:

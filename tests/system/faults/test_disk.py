@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from pipeline import fetch, preprocess
-from pipeline.cli import console
 from pipeline.sweep import disk_space
 from pipeline.training.result import FINISHED
 from tests.system.faults.conftest import mounted
 from tests.system.faults.sound import assert_files_whole, assert_sound
 from tests.system.faults.workspace import SMALL, Workspace, last_line
+from tests.unit.training.command import said
 
 FULL = pytest.mark.fault("disk full")
 WIDE = "[4096]"
@@ -95,17 +95,10 @@ def test_a_disk_that_fills_up_under_mlflow(
         assert_sound(Workspace(small.path, processed))
 
 
-def ended(main: Callable[..., Any], *words: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    with pytest.raises(SystemExit) as raised:
-        console.run(main, list(words))
-    assert isinstance(raised.value.code, int)
-    return raised.value.code, capsys.readouterr().err
-
-
 @FULL
 @pytest.mark.parametrize("module", [fetch, preprocess], ids=["fetch", "preprocess"])
 def test_data_that_does_not_fit_is_named_and_leaves_nothing(
-    disk: Callable[[int], Any], processed: Path, capsys: pytest.CaptureFixture[str], module: ModuleType
+    disk: Callable[[int], Any], processed: Path, module: ModuleType
 ) -> None:
     with disk(1) as small:
         small.fill(left=30_000)
@@ -116,9 +109,9 @@ def test_data_that_does_not_fit_is_named_and_leaves_nothing(
             if not (raw / "raw-of-digits" / "digits").exists():
                 (raw / "raw-of-digits" / "digits").symlink_to(processed.parent / "raw")
             words += [f"{key}={small.path}/{key}" for key in ("processed", "card", "samples")]
-        status, err = ended(module.main, "dataset=digits", *words, capsys=capsys)
-        assert status == 2
-        assert "cannot be written (No space left on device); make room on that disk" in last_line(err)
+        done = said(module.main, "dataset=digits", *words)
+        assert done.status == 2
+        assert "cannot be written (No space left on device); make room on that disk" in last_line(done.err)
         assert [path for path in small.path.rglob("*") if path.is_file() and path.name != "filler"] in (
             [],
             list(small.path.rglob("raw/digits/*.gz")),

@@ -124,7 +124,7 @@ def test_a_stage_ends_with_its_dvc(tmp_path: Path) -> None:
 
 
 @SIGNALLED
-@pytest.mark.usefixtures("keras")
+@pytest.mark.usefixtures("formula")
 def test_a_run_that_is_on_disk_when_the_signal_comes_is_published(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

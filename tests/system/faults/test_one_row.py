@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.sweep.progress import Progress
+from pipeline.sweep.publisher import Publisher
 from pipeline.sweep.session import Session
 from pipeline.tracking.tracker import Tracker
 from tests.system.faults.workspace import SMALL, Workspace, last_line
 
-pytestmark = pytest.mark.usefixtures("keras")
+pytestmark = pytest.mark.usefixtures("formula")
 
+AtEpoch = Callable[[int, Callable[[], None]], None]
 SINGLE = ["optimizer=sgd", "model.width=4", "seed=7"]
 
 
@@ -68,27 +70,27 @@ def test_what_a_person_deleted_stays_deleted_until_it_is_asked_for(workspace: Wo
 
 
 @pytest.fixture
-def at_epoch(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], None]], None]:
+def at_epoch(monkeypatch: pytest.MonkeyPatch) -> AtEpoch:
     """Do something when a run has come to an epoch, and all that was said of it is in MLflow."""
 
     def told(number: int, what: Callable[[], None]) -> None:
-        shown = Progress.epoch
+        show = Publisher.show
 
-        def patched(progress: Progress, run: Any, point: Any) -> None:
-            shown(progress, run, point)
-            if point.epoch == number:
+        def patched(publisher: Publisher, run: Any, epoch: int = 0, metrics: Any = None) -> None:
+            show(publisher, run, epoch, metrics)
+            while publisher._tasks:
+                time.sleep(0.01)
+            if epoch == number:
                 what()
 
-        monkeypatch.setattr(Progress, "epoch", patched)
+        monkeypatch.setattr(Publisher, "show", patched)
         monkeypatch.setattr("pipeline.sweep.publisher.WRITE_SECONDS", 0.0)
 
     return told
 
 
 @pytest.mark.fault("stopped while it is shown")
-def test_a_single_run_is_there_from_its_start_and_killed_by_ctrl_c(
-    workspace: Workspace, at_epoch: Callable[[int, Callable[[], None]], None]
-) -> None:
+def test_a_single_run_is_there_from_its_start_and_killed_by_ctrl_c(workspace: Workspace, at_epoch: AtEpoch) -> None:
     at_epoch(3, lambda: os.kill(os.getpid(), signal.SIGINT))
     done = workspace.tracked(*SINGLE, "training.epochs=1000")
     assert done.status == 130
@@ -101,7 +103,7 @@ def test_a_single_run_is_there_from_its_start_and_killed_by_ctrl_c(
 
 @pytest.mark.fault("stopped while it is shown")
 def test_a_run_that_was_shown_while_it_trained_has_each_value_once(
-    workspace: Workspace, at_epoch: Callable[[int, Callable[[], None]], None], monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, at_epoch: AtEpoch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     states: list[str] = []
     add = Tracker.add
@@ -127,7 +129,7 @@ def test_a_run_that_was_shown_while_it_trained_has_each_value_once(
 
 @pytest.mark.fault("stopped while it is shown")
 def test_a_run_that_was_killed_is_one_row_when_it_is_trained(
-    workspace: Workspace, at_epoch: Callable[[int, Callable[[], None]], None], monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, at_epoch: AtEpoch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(Session, "stop", lambda *_: None)

@@ -91,7 +91,7 @@ def there_once(workspace: Workspace, server: Mlflow, runs: int = 3) -> None:
     assert workspace.statuses() == {"FINISHED": runs + 1}
 
 
-@pytest.mark.usefixtures("keras")
+@pytest.mark.usefixtures("formula")
 def test_down_at_the_start_and_back_for_the_next_command(workspace: Workspace, mlflow: Mlflow) -> None:
     not_there_yet(workspace, mlflow.uri)
     mlflow.start()
@@ -99,7 +99,7 @@ def test_down_at_the_start_and_back_for_the_next_command(workspace: Workspace, m
 
 
 @pytest.mark.parametrize("answer", [loopback.status(500), loopback.silent], ids=["answers 500", "hangs"])
-@pytest.mark.usefixtures("keras", "mlflow")
+@pytest.mark.usefixtures("formula", "mlflow")
 def test_a_server_that_is_no_good(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, answer: loopback.Answer
 ) -> None:

@@ -20,7 +20,8 @@ from pipeline.storage.locks import LOCK
 from pipeline.storage.store import RunStore
 from pipeline.training.result import FINISHED
 from tests.support.factory import KEY, seeded, stored
-from tests.system.faults.sound import assert_files_whole
+from tests.system.faults.sound import assert_files_whole, assert_sound
+from tests.system.faults.workspace import Workspace
 
 pytestmark = pytest.mark.fault("two sweeps at once")
 
@@ -107,3 +108,20 @@ def test_what_a_killed_writer_left_goes_with_the_next_run_that_is_written(tmp_pa
 
 def hidden(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.name.startswith("."))
+
+
+BOTH = ["-m", "optimizer=sgd", "model.width=4", "training.epochs=1"]
+
+
+@pytest.mark.slow
+def test_two_sweeps_on_a_fresh_store(workspace: Workspace) -> None:
+    """Half of their jobs are the same."""
+    sweeps = [
+        workspace.start(*BOTH, f"seed=range({first},{first + 8})", f"hydra.sweep.dir={workspace.root}/sweep {first}")
+        for first in (0, 4)
+    ]
+    told = [sweep.communicate() for sweep in sweeps]
+    assert [(sweep.returncode, err) for sweep, (_, err) in zip(sweeps, told, strict=True)] == [(0, ""), (0, "")]
+    assert [run.status for run in workspace.store] == [FINISHED] * 12
+    assert_sound(workspace)
+    assert workspace.statuses() == {"FINISHED": 2 + 12}, "two parents, and one row for each run"

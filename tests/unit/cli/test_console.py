@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import importlib
-import io
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,26 +14,14 @@ import pytest
 from pipeline.cli import console
 from pipeline.cli.console import PROJECT, VERBOSE
 from pipeline.cli.errors import UserError
+from pipeline.cli.formatting import duration, percent
 from tests.support.imports import COMMANDS
-from tests.unit.training.command import Said, command
+from tests.unit.training.command import command, said
 
 OWN_WORDS = ("pipeline.train", "pipeline.search", "pipeline.tune", "pipeline.sweep.executors.worker")
 OTHERS = [name for name in COMMANDS if name not in OWN_WORDS]
 WRONG = ["optimizzer=adm"]
 """A word that no command takes."""
-
-
-def said(main: Callable[[list[str]], int | None], *words: str) -> Said:
-    out, err = io.StringIO(), io.StringIO()
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
-            console.run(main, list(words))  # type: ignore[arg-type]
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    assert isinstance(ended.value.code, int)
-    return Said(ended.value.code, out.getvalue(), err.getvalue())
 
 
 @pytest.mark.parametrize("module", OTHERS)
@@ -124,3 +109,23 @@ def test_a_terminal_that_knows_no_accents_gets_escapes() -> None:
     environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(PROJECT)}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "784 \\u2192 512, \\u2013 \\xd7\n", "")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (0.4, "0 s"),
+        (99.4, "99 s"),
+        (100, "1:40 min"),
+        (119.7, "2:00 min"),
+        (3599, "59:59 min"),
+        (5999.8, "1:40 h"),
+        (4800 * 60, "80:00 h"),
+    ],
+)
+def test_a_duration_reads_as_people_say_it(seconds: float, expected: str) -> None:
+    assert duration(seconds) == expected
+
+
+def test_a_share_is_given_in_percent() -> None:
+    assert percent(0.97846) == "97.85 %"

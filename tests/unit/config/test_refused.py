@@ -1,4 +1,4 @@
-"""Whole commands that cannot be: refused in a line for each mistake, before anything heavy is loaded or anything is written."""
+"""Whole commands that train nothing: refused in a line for each mistake, before anything heavy is loaded or anything is written."""
 
 from __future__ import annotations
 
@@ -52,6 +52,12 @@ MORE_THAN_ONE = {
 }
 """How many lines a command gets: everything that is wrong with the whole sweep, at once."""
 
+SHOWN = {
+    "--help": "model.width",
+    "--cfg job optimizer=adam": "beta_1: 0.9",
+    "--cfg hydra": "batched_launcher.BatchedLauncher",
+}
+
 PROGRAM = """
 import json, sys, time
 from pathlib import Path
@@ -80,7 +86,7 @@ def told(
     root = tmp_path_factory.mktemp("refused")
     environment = dict(os.environ, PYTHONPATH=str(PROJECT))
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(root), str(processed), *CHOSEN],
+        [sys.executable, "-c", PROGRAM, str(root), str(processed), *CHOSEN, *SHOWN],
         cwd=root,
         env=environment,
         capture_output=True,
@@ -102,3 +108,10 @@ def test_a_command_that_cannot_be_is_refused(told: dict[str, tuple], line: str) 
     assert COMMANDS[line] in err
     assert len(lines) == 1 or line in MORE_THAN_ONE or LOOP in line
     assert seconds < 2
+
+
+@pytest.mark.parametrize("line", SHOWN)
+def test_what_is_shown_loads_nothing_heavy_and_writes_nothing(told: dict[str, tuple], line: str) -> None:
+    status, out, err, heavy, made, _ = told[line]
+    assert (status, err, heavy, made) == (0, "", [], [])
+    assert SHOWN[line] in out

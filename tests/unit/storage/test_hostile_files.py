@@ -69,14 +69,13 @@ FILES = [RECORD, "predictions.npy", "probabilities.npy", "weights.npz", "uncommi
 
 @pytest.mark.fault("stored result damaged")
 @pytest.mark.parametrize("name", FILES)
-def test_every_flipped_byte_is_found_or_does_not_matter(folder: Path, name: str) -> None:
-    """Every byte of every file, one bit of it."""
+def test_a_flipped_bit_is_found_or_does_not_matter(folder: Path, name: str) -> None:
+    """A bit here and there, all over every file."""
     store, path = RunStore(folder.parent), folder / name
     sound, whole = path.read_bytes(), content(store.read(KEY))
-    step = 1 if len(sound) < 500 else 5
     found = 0
     try:
-        for position in range(0, len(sound), step):
+        for position in range(0, len(sound), max(1, len(sound) // 150)):
             spoilt = bytearray(sound)
             spoilt[position] ^= 1 << position % 8
             path.write_bytes(spoilt)

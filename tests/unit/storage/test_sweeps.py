@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_record_comes_back(folder: Path) -> None:
     lost = [Lost("sgd-w8-d1-s0", "diverged", "loss is nan", "python -m pipeline.train seed=0")]
-    sweep = Sweep("which", KEYS, KEYS[1], lost, "parent", 12.5)
+    sweep = Sweep("which", KEYS, KEYS[1], lost, "parent")
     sweep.write(folder)
     assert Sweep.read(folder) == sweep
     record = folder / "sweep.json"

@@ -11,7 +11,7 @@ from pipeline.sweep.messages import summary
 from pipeline.sweep.plan import PlannedRun
 from pipeline.sweep.progress import Progress
 from pipeline.training.outcome import Epoch
-from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
+from pipeline.training.result import DIVERGED, FINISHED, RunResult
 from tests.support.factory import make_job
 from tests.unit.data import tiny
 from tests.unit.training.trainer import device
@@ -53,22 +53,6 @@ def test_a_finished_run_in_one_line() -> None:
 def test_without_validation_it_names_the_test_only() -> None:
     figures = {"test/accuracy": 0.75, "overfitting_gap/accuracy": -0.015, "time/train_s": 0.0}
     assert summary(result(*planned(1), figures=figures)) == "sgd-w8-d1-s0: test 75.00 %, gap -1.50 points, 0.0 s"
-
-
-@pytest.mark.parametrize("status", [DIVERGED, FAILED])
-def test_a_lost_run_says_why(status: str) -> None:
-    assert (
-        summary(result(*planned(1), status=status, reason="loss is nan", figures={}))
-        == f"sgd-w8-d1-s0 {status}: loss is nan"
-    )
-
-
-def test_a_single_run_shows_every_epoch(capsys: pytest.CaptureFixture[str]) -> None:
-    [run] = planned(1)
-    progress = shown([run])
-    progress.epoch(run, Epoch(0, 1, METRICS))
-    progress.done(run, result(run))
-    assert capsys.readouterr().out == "epoch 1/2  loss 0.2500  training 90.00 %  validation 80.00 %  gap 10.00 points\n"
 
 
 def test_a_sweep_without_a_terminal_has_a_line_for_every_run(

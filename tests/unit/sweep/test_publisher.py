@@ -73,8 +73,11 @@ class Swept:
         return [self.store.published(result.key) for result in RESULTS]
 
 
+Sweeping = Callable[[Tracker], Swept]
+
+
 @pytest.fixture
-def swept(tmp_path: Path) -> Callable[[Tracker], Swept]:
+def swept(tmp_path: Path) -> Sweeping:
     return lambda tracker: Swept(tracker, tmp_path)
 
 
@@ -85,7 +88,7 @@ WHOLE = [
 ]
 
 
-def test_everything_is_published_in_order_in_a_thread_of_its_own(swept: Callable[[Tracker], Swept]) -> None:
+def test_everything_is_published_in_order_in_a_thread_of_its_own(swept: Sweeping) -> None:
     tracker = Tracker()
     done = swept(tracker)
     assert done.missing is None
@@ -95,7 +98,7 @@ def test_everything_is_published_in_order_in_a_thread_of_its_own(swept: Callable
 
 
 @pytest.mark.parametrize("error", [TrackingUnavailable("the server is away"), RuntimeError("a bug")])
-def test_trouble_is_handed_back_and_stops_nothing(swept: Callable[[Tracker], Swept], error: Exception) -> None:
+def test_trouble_is_handed_back_and_stops_nothing(swept: Sweeping, error: Exception) -> None:
     done = swept(Tracker(KEYS[1], error))
     assert done.missing is not None
     assert done.missing.startswith("not in MLflow yet: 2 of the results (")
@@ -104,17 +107,9 @@ def test_trouble_is_handed_back_and_stops_nothing(swept: Callable[[Tracker], Swe
     assert [bool(ids) for ids in done.published] == [True, False, False]
 
 
-@pytest.mark.parametrize(("fails_at", "missing"), [("a sweep", 3), (KEYS[1], 2), (KEYS[2], 1)])
-def test_the_results_that_are_missing_are_counted(
-    swept: Callable[[Tracker], Swept], fails_at: str, missing: int
-) -> None:
-    said = swept(Tracker(fails_at, TrackingUnavailable("away"))).missing
-    assert f"not in MLflow yet: {missing} of the results" in str(said)
-
-
 @pytest.mark.parametrize("fails_at", ["a sweep", KEYS[1], KEYS[2], "FINISHED"])
 def test_a_store_that_comes_back_gets_everything_once_and_in_order(
-    swept: Callable[[Tracker], Swept], monkeypatch: pytest.MonkeyPatch, fails_at: str
+    swept: Sweeping, monkeypatch: pytest.MonkeyPatch, fails_at: str
 ) -> None:
     monkeypatch.setattr("pipeline.sweep.publisher.RETRY_SECONDS", 0.0)
     tracker = Tracker(fails_at, TrackingUnavailable("away"), times=1)
@@ -122,7 +117,7 @@ def test_a_store_that_comes_back_gets_everything_once_and_in_order(
     assert tracker.calls == WHOLE
 
 
-def test_a_store_that_was_asked_just_now_is_not_asked_again_at_the_end(swept: Callable[[Tracker], Swept]) -> None:
+def test_a_store_that_was_asked_just_now_is_not_asked_again_at_the_end(swept: Sweeping) -> None:
     """One that hangs holds up each try for a minute."""
     tracker = Tracker("a sweep", TrackingUnavailable("hangs"))
     swept(tracker)

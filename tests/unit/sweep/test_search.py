@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +14,13 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from pipeline.cli.errors import UserError
-from pipeline.config.run_config import RunConfig
-from pipeline.models import devices
 from pipeline.search import main
-from pipeline.storage import numerics
 from pipeline.storage.store import RunStore
 from pipeline.sweep import search_settings, search_space
 from pipeline.sweep.plan import look_up, to_train
 from pipeline.sweep.search import Search
 from pipeline.sweep.search_study import Study
-from pipeline.training import trainer
-from pipeline.training.outcome import Run
-from pipeline.training.splits import Split
+from tests.support.formula import Formula
 
 RATE = "optimizer.learning_rate=tag(log,interval(1e-4,1e-1))"
 SPACE = [RATE, "model.width=tag(log,interval(4,64))", "model.dropout=interval(0,0.5)"]
@@ -36,61 +29,11 @@ SPACE = [RATE, "model.width=tag(log,interval(4,64))", "model.dropout=interval(0,
 pytestmark = pytest.mark.usefixtures("hydra_as_before")
 
 
-def accuracy(job: RunConfig, epoch: int) -> float:
-    """The best rate is 0.01, a wide network is better; it rises with the epochs."""
-    away = abs(math.log10(float(job.optimizer["learning_rate"] or 0)) + 2)
-    return max(0.1, 0.98 - 0.2 * away - 0.5 / (job.width or 1)) * (1 - 0.5**epoch)
-
-
-@dataclass
-class Trainer:
-    """In the place of `trainer.train`."""
-
-    trained: list[RunConfig] = field(default_factory=list)
-    dies_at: int = 0
-    """The run in which the process dies; 0 for none."""
-    diverges: Callable[[RunConfig], bool] = lambda job: False
-    fails: Callable[[RunConfig], bool] = lambda job: False
-
-    def __call__(
-        self,
-        jobs: Sequence[RunConfig],
-        data: Split,
-        classes: int,
-        device: Any,
-        checkpoints: Any = None,
-        prune: Any = None,
-    ) -> Iterator[trainer.Event]:
-        for index, job in enumerate(jobs):
-            self.trained.append(job)
-            if len(self.trained) == self.dies_at:
-                raise KeyboardInterrupt
-            run = Run(index, job, data, prune)
-            if self.fails(job):
-                error = RuntimeError("no luck")
-                yield trainer.Done(index, run.failed(error), error)
-                continue
-            while not run.ended:
-                value = accuracy(job, run.trained + 1)
-                loss = math.nan if self.diverges(job) else 1 - value
-                point = run.add_epoch([loss, value], [loss, value, loss, value])
-                if point is not None:
-                    yield point
-            yield trainer.Done(index, run.cut_short() or self.whole(run, value, classes))
-
-    def whole(self, run: Run, value: float, classes: int) -> Any:
-        import numpy as np
-
-        uniform = np.full((len(run.split.test), classes), 1 / classes, np.float32)
-        gap = 0.3 / (run.job.width or 1)
-        return run.measured((1 - value, value + gap), (1 - value, value), uniform, {"w": np.zeros(1)})
-
-
 @dataclass
 class Place:
     root: Path
     processed: Path
-    trainer: Trainer
+    trainer: Formula
 
     def words(self, *more: str) -> list[str]:
         own = [f"paths.data={self.processed}", f"paths.runs={self.root / 'runs'}", f"out={self.root}", "tracking=none"]
@@ -118,12 +61,8 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path, processed: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    made = Trainer()
-    monkeypatch.setattr(trainer, "train", made)
-    monkeypatch.setattr(devices, "start", lambda device: None)
-    monkeypatch.setattr(numerics, "numerics_class", lambda device: "c" * 64)
-    return Place(tmp_path, processed, made)
+def place(tmp_path: Path, processed: Path, formula: Formula) -> Place:
+    return Place(tmp_path, processed, formula)
 
 
 def values(study: optuna.Study) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.tracking import ParentRun, Tracker, open_tracker
-from tests.unit.tracking.factory import make_result
+from tests.support.factory import make_result
 
 
 @pytest.fixture(autouse=True)

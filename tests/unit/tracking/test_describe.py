@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
 from typing import Any
@@ -11,13 +10,13 @@ import pytest
 
 from pipeline.tracking import describe
 from pipeline.training.result import RunResult
-from tests.unit.tracking.factory import DATA_DIGEST, make_job, make_result
+from tests.support.factory import make_result, tracked_job
 
 START = 1770091506000
 
 
 def test_parameter_too_long_for_mlflow_says_that_it_was_cut() -> None:
-    value = describe.parameters(make_result(job=make_job(hidden=tuple(range(1, 3000)))))["model.hidden"]
+    value = describe.parameters(make_result(job=tracked_job(hidden=tuple(range(1, 3000)))))["model.hidden"]
     assert len(value) == 6000
     assert value.endswith("… (cut)")
 
@@ -42,7 +41,9 @@ def test_figure_that_differs_from_the_last_epoch_is_the_latest_value() -> None:
 
 def test_the_row_of_a_sweep_has_the_means_over_the_seeds_of_its_best_configuration() -> None:
     def trained(test: float, **job: Any) -> RunResult:
-        return make_result(job=make_job(**job), figures={"test/accuracy": test, "overfitting_gap/accuracy": 0.012345})
+        return make_result(
+            job=tracked_job(**job), figures={"test/accuracy": test, "overfitting_gap/accuracy": 0.012345}
+        )
 
     best, other = trained(0.98, seed=0), trained(0.97, seed=1)
     lost = replace(trained(0.1, seed=2), status="diverged")
@@ -65,9 +66,3 @@ def test_unknown_start_is_now(started: str) -> None:
 def test_no_negative_or_endless_duration(seconds: float) -> None:
     start, end = describe.span(make_result(figures={"time/train_s": seconds}))
     assert start == end
-
-
-def test_dataset_has_our_digest_within_mlflows_limit() -> None:
-    kept = describe.dataset(make_result())
-    assert (kept["name"], kept["digest"]) == ("mnist", DATA_DIGEST[:36])
-    assert json.loads(kept["profile"])["sha256"] == DATA_DIGEST

@@ -19,8 +19,7 @@ from pipeline.storage.store import RunStore
 from pipeline.tracking import Tracker, TrackingUnavailable, models, open_tracker
 from pipeline.training.result import RunResult
 from pipeline.training.splits import split
-from tests.support.factory import make_job
-from tests.unit.tracking.factory import make_result
+from tests.support.factory import make_job, make_result
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 SAMPLES = np.random.default_rng(0).random((5, 784), dtype=np.float32)

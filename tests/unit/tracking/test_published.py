@@ -13,13 +13,8 @@ import pytest
 
 from pipeline.data.arrays import Arrays
 from pipeline.tracking import Tracker, confusion, describe
+from tests.support.factory import DATA_DIGEST, make_result
 from tests.unit.tracking.conftest import Filled
-from tests.unit.tracking.factory import DATA_DIGEST, make_result
-
-
-def search(filled: Filled, query: str, **more: list[str]) -> list[str]:
-    found = filled.client.search_runs([filled.ids[0]["experiment_id"]], query, **more)
-    return [run.info.run_name for run in found]
 
 
 @pytest.mark.parametrize("name", ["train/loss", "train/accuracy", "val/loss", "gap/accuracy", "running/accuracy"])
@@ -100,12 +95,6 @@ def test_sweep_is_a_run_of_its_own_name_that_carries_the_comparison(filled: Fill
     assert run.data.tags["question"] == "which optimizer"
     assert run.data.tags["mlflow.note.content"].startswith("| optimizer | gap |")
     assert run.data.metrics == {"best/test_accuracy": 0.97}
-
-
-def test_runs_are_sorted_by_the_overfitting_gap(filled: Filled) -> None:
-    order = ['metrics."overfitting_gap/accuracy" DESC']
-    finished = "tags.status = 'finished' and tags.`mlflow.parentRunId` != ''"
-    assert search(filled, finished, order_by=order) == ["adam-w64-d1-s0", "adam-w64-d1-s2", "adam-w64-d1-s1"]
 
 
 def test_diverged_run_is_failed_with_its_reason(filled: Filled) -> None:

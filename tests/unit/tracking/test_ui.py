@@ -21,8 +21,8 @@ from pipeline import ui
 from pipeline.cli.console import PROJECT
 from pipeline.cli.errors import UserError
 from pipeline.tracking import ParentRun, front, open_tracker, server
+from tests.support.factory import make_result
 from tests.unit.tracking.conftest import Filled
-from tests.unit.tracking.factory import make_result
 
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 FLAGS = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking"
@@ -182,11 +182,3 @@ def test_charts_show_the_gap_by_width_and_curves(browser: Any, served: Served) -
     for title in ("model.width vs. overfitting_gap_points", "Parallel Coordinates", "gap/accuracy", "val/loss"):
         assert browser.find_element("xpath", f"//*[normalize-space()='{title}']").is_displayed()
     assert browser.find_elements("css selector", ".js-plotly-plot .scatterlayer .trace")
-
-
-@pytest.mark.browser
-def test_page_of_a_run_shows_its_data_set_parent_and_metrics(browser: Any, served: Served, filled: Filled) -> None:
-    browser.get(f"{served.address}/#/experiments/1/runs/{filled.run.info.run_id}")
-    assert browser.find_element("link text", "optimizers-by-width").is_displayed()
-    assert browser.find_element("link text", "overfitting_gap/accuracy").is_displayed()
-    assert browser.find_element("xpath", "//*[starts-with(normalize-space(), 'mnist (')]").is_displayed()

@@ -1,4 +1,4 @@
-"""The command `python -m pipeline.train` within the process of the tests, where TensorFlow is loaded already."""
+"""Commands within the process of the tests, where the libraries are loaded already."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import io
 import logging
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,15 +91,20 @@ class Place:
 
 def command(*words: str) -> Said:
     """`python -m pipeline.train …`: its exit status and what it wrote."""
-    out, err = io.StringIO(), io.StringIO()
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with pytest.MonkeyPatch.context() as patch, as_before():
         patch.setattr(sys, "argv", ["train.py"])
-        try:
-            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
-                console.run(train.main, list(words))
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
+        return said(train.main, *words)
+
+
+def said(main: Callable[[Sequence[str]], int | None], *words: str) -> Said:
+    """The same of any command."""
+    out, err = io.StringIO(), io.StringIO()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
+            console.run(main, list(words))
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     assert isinstance(ended.value.code, int)
     return Said(ended.value.code, out.getvalue(), err.getvalue())
