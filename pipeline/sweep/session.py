@@ -9,7 +9,6 @@ from contextlib import closing, nullcontext, suppress
 from dataclasses import replace
 from typing import Any
 
-from pipeline.cli import terminal
 from pipeline.cli.errors import UserError
 from pipeline.config.run_config import digest
 from pipeline.storage import identity
@@ -31,12 +30,12 @@ from pipeline.sweep import disk_space, messages
 from pipeline.sweep.executors.processes import for_cores, for_gpus
 from pipeline.sweep.executors.shards import Shards
 from pipeline.sweep.executors.this_process import ThisProcess
-from pipeline.sweep.outcome import Batches, Outcome, best_of, lost_runs, without_weights
+from pipeline.sweep.outcome import Batches, Outcome, best_of, lost_runs
 from pipeline.sweep.plan import Plan, PlannedRun, from_project, look_up, store_root, to_train, total_memory
 from pipeline.sweep.pool import Pool, on_this_machine
 from pipeline.sweep.progress import Progress
 from pipeline.sweep.publisher import Publisher
-from pipeline.sweep.weights import Candidates, with_weights
+from pipeline.sweep.weights import Candidates, store_result, with_weights
 from pipeline.tracking import NONE, ParentRun, TrackingUnavailable, open_tracker, system_metrics
 from pipeline.tracking.describe import NOTE, origin_tags
 from pipeline.training.outcome import Epoch
@@ -133,16 +132,13 @@ class Session:
         """Start the sweep in MLflow. It continues smaller sweeps that it contains; its runs stand under a larger one."""
         if self.single:
             return
-        smaller: list[str] = []
-        larger: list[str] = []
+        count, name = len(self.outcomes), title([outcome.run.job for outcome in self.outcomes])
+        smaller, larger = related(self.ledger, self.question, {outcome.key for outcome in self.outcomes})
         if self.batches:
-            count, name = self.batches.total, self.batches.name
-        else:
-            count, name = len(self.outcomes), title([outcome.run.job for outcome in self.outcomes])
-            smaller, larger = related(self.ledger, self.question, {outcome.key for outcome in self.outcomes})
+            count, name, smaller, larger = self.batches.total, self.batches.name, [], []
         tags = {"runs": str(count)} | origin_tags(identity.environment()) | self.described
-        restore = self.settings["force"]
-        self.publisher.begin(ParentRun(self.question, name, tags, self.id, contains=smaller, restore=restore), larger)
+        parent = ParentRun(self.question, name, tags, self.id, contains=smaller, restore=self.settings["force"])
+        self.publisher.begin(parent, larger)
 
     def stored(self) -> Generator[tuple[int, Outcome]]:
         """Publish what is there already, as far as MLflow lacks it."""
@@ -183,31 +179,18 @@ class Session:
         """Workers, if the launcher has a pool of them, or if one process would leave GPUs or cores idle."""
         gpus = self.settings["device"]["gpus"]
         pool = self.pool or for_gpus(self.new, gpus) or for_cores(self.new, total_memory())
-        data = from_project(self.settings["paths"]["data"])
-        return Shards(pool, self.store, data, self.id, self.progress.epoch) if pool else None
+        if not pool:
+            return None
+        return Shards(pool, self.store, from_project(self.settings["paths"]["data"]), self.id, self.progress.epoch)
 
     def take(self, outcome: Outcome) -> Generator[tuple[int, Outcome]]:
         """Store and publish what has ended."""
-        stored = self._store(outcome)
+        stored = store_result(outcome, self.store, None if self.single else self.candidates)
         if stored.result is not None:
             self.publisher.publish(stored.result, outcome.run.name)
         for position in self.positions[outcome.run.key]:
             self.outcomes[position] = replace(stored, run=self.outcomes[position].run)
             yield position, self.outcomes[position]
-
-    def _store(self, outcome: Outcome) -> Outcome:
-        """Put a result on disk; of a sweep, without its weights, which are kept of the best run alone."""
-        result = outcome.result
-        if result is None:
-            return outcome
-        if result.finished and not self.single:
-            self.candidates.add(result)
-            result = without_weights(result)
-        if not outcome.on_disk:
-            self.store.write(result)
-        elif not self.single:
-            self.store.drop_weights(result.key)
-        return replace(outcome, result=result)
 
     def publish_best(self) -> None:
         """Keep and publish the weights of the best run: that of the highest validation accuracy, if no other one is named."""
@@ -250,8 +233,6 @@ class Session:
 
     def _close(self, status: str) -> str | None:
         """End the sweep in MLflow, with the lost runs and their commands; what is missing there, in a sentence."""
-        if self.tracker.address.kind != NONE:
-            terminal.show("sending results to MLflow")
         return self.publisher.close(status, lost_tags(lost_runs(self.outcomes)))
 
     def _record(self, status: str) -> Sweep:

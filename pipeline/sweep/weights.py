@@ -8,7 +8,7 @@ from dataclasses import replace
 from pipeline.cli import terminal
 from pipeline.storage.store import RunStore
 from pipeline.sweep.executors.this_process import ThisProcess
-from pipeline.sweep.outcome import Outcome, score
+from pipeline.sweep.outcome import Outcome, score, without_weights
 from pipeline.sweep.plan import PlannedRun
 from pipeline.sweep.pool import on_this_machine
 from pipeline.training.result import RunResult
@@ -34,6 +34,21 @@ class Candidates:
 def _bytes(result: RunResult) -> int:
     arrays = [*(result.weights or {}).values(), result.probabilities]
     return sum(array.nbytes for array in arrays if array is not None)
+
+
+def store_result(outcome: Outcome, store: RunStore, candidates: Candidates | None) -> Outcome:
+    """Put a result on disk; of a sweep, which has `candidates`, without its weights."""
+    result = outcome.result
+    if result is None:
+        return outcome
+    if result.finished and candidates:
+        candidates.add(result)
+        result = without_weights(result)
+    if not outcome.on_disk:
+        store.write(result)
+    elif candidates:
+        store.drop_weights(result.key)
+    return replace(outcome, result=result)
 
 
 def with_weights(best: Outcome, candidates: Candidates, store: RunStore) -> RunResult | None:
