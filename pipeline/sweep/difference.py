@@ -165,7 +165,7 @@ def of_sweeps(sweeps: Sequence[Sweep], results: Sequence[Sequence[RunResult]]) -
         f"{INDENT}{same} the same run, {bits} of the same final weights",
         row("without a partner", *(len(runs) - len(pairs) for runs in results)),
         *(origins(pairs) if pairs else []),
-        *section("figures of the pairs, second minus first", _differences(pairs)),
+        *(section("figures of the pairs, second minus first", _differences(pairs)) if pairs else []),
     ]
 
 
