@@ -49,7 +49,8 @@ def test_a_password_reaches_no_file_and_no_line(
     assert "tracking at http://***@127.0.0.1:1/?***" in told.err
     assert len(told.err.splitlines()) == 1
     written = {path: path.read_bytes() for path in place.root.rglob("*") if path.is_file()}
-    assert {"result.json", "overrides.yaml"} <= {path.name for path in written}
+    hydras = "overrides.yaml" if given_by == "MLFLOW_TRACKING_URI" else "multirun.yaml"
+    assert {"result.json", hydras} <= {path.name for path in written}
     for secret in SECRETS:
         assert secret not in told.out + told.err
         assert [path for path, content in written.items() if secret.encode() in content] == []
