@@ -12,13 +12,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline.cli import terminal
 from pipeline.cli.errors import without_logins
 from pipeline.models import devices
 from pipeline.storage.store import RunStore
 from pipeline.sweep.plan import PlannedRun
 from pipeline.sweep.pool import on_this_machine
-from pipeline.tracking import NONE, ParentRun, Tracker, TrackingUnavailable
+from pipeline.tracking import ParentRun, Tracker, TrackingUnavailable
 from pipeline.tracking.describe import Point, of_best
 from pipeline.tracking.models import send_model
 from pipeline.training.result import RunResult
@@ -204,8 +203,6 @@ class Publisher:
         A run that is still RUNNING was not trained to the end, and is KILLED. A signal does not cut this off, and is kept
         in `stopped`; the second one ends the process at once.
         """
-        if self.tracker.address.kind != NONE:
-            terminal.show("sending results to MLflow")
         left = list(self._training.values())
 
         def task() -> None:

@@ -9,6 +9,7 @@ from contextlib import closing, nullcontext, suppress
 from dataclasses import replace
 from typing import Any
 
+from pipeline.cli import terminal
 from pipeline.cli.errors import UserError
 from pipeline.config.run_config import digest
 from pipeline.storage import identity
@@ -233,6 +234,8 @@ class Session:
 
     def _close(self, status: str) -> str | None:
         """End the sweep in MLflow, with the lost runs and their commands; what is missing there, in a sentence."""
+        if self.tracker.address.kind != NONE:
+            terminal.show("sending results to MLflow")
         return self.publisher.close(status, lost_tags(lost_runs(self.outcomes)))
 
     def _record(self, status: str) -> Sweep:

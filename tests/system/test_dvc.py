@@ -158,7 +158,7 @@ def test_the_winner_is_loaded_as_the_readme_says_and_predicts(
 
 @pytest.mark.parametrize(
     ("edited", "stages"),
-    [("conf/optimizer/adam.yaml", ["train", "sweep", "overfitting"]), ("pipeline/report/method.py", ["compare"])],
+    [("conf/optimizer/adam.yaml", ["train", "sweep", "overfitting"]), ("pipeline/report/prose/method.py", ["compare"])],
 )
 def test_what_reads_an_edited_file_runs_again(clone: Clone, edited: str, stages: list[str]) -> None:
     clone.write(edited, clone.read(edited) + "# edited\n")

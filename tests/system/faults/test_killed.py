@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -18,8 +19,8 @@ import yaml
 
 from pipeline.cli.console import PROJECT
 from pipeline.cli.signals import Stopped
+from pipeline.sweep import session
 from pipeline.sweep.outcome import Outcome
-from pipeline.sweep.session import Session
 from pipeline.training.result import FINISHED
 from tests.support import factory
 from tests.system.faults.sound import assert_no_orphans, assert_sound
@@ -128,13 +129,13 @@ def test_a_stage_ends_with_its_dvc(tmp_path: Path) -> None:
 def test_a_run_that_is_on_disk_when_the_signal_comes_is_published(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = Session._store
+    store = session.store_result
 
-    def stored(session: Session, outcome: Outcome) -> Outcome:
-        store(session, outcome)
+    def stored(outcome: Outcome, *others: Any) -> Outcome:
+        store(outcome, *others)
         raise Stopped(signal.SIGTERM)
 
-    monkeypatch.setattr(Session, "_store", stored)
+    monkeypatch.setattr(session, "store_result", stored)
     assert workspace.tracked(*SMALL).status == 143
     assert len(workspace.store.keys()) == 1
     assert workspace.statuses() == {"KILLED": 1, "FINISHED": 1}
