@@ -24,7 +24,7 @@ from tests.unit.training.command import Place
 GRID = ["optimizer=sgd,adam,rmsprop", "model.width=8", "seed=0,1,2", "training.epochs=40"]
 """Three shares of three runs: one shape each."""
 
-SLOW = ["optimizer=sgd,adam", "model.width=8", "seed=0,1,2", "training.epochs=400", "hydra.launcher.shares=2"]
+SLOW = ["optimizer=sgd,adam", "model.width=8", "seed=0,1,2", "training.epochs=1500", "hydra.launcher.shares=2"]
 
 
 @pytest.fixture(scope="module")
