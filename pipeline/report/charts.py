@@ -41,6 +41,9 @@ UNSEEN = {"value": 0}
 Spec = dict[str, Any]
 Rows = Sequence[Mapping[str, Any]]
 
+IN_LINES = "split(datum.label, ', ')"
+"""`residual, width 128` on an axis, in two lines."""
+
 
 def spec(chart: alt.TopLevelMixin) -> Spec:
     """The chart complete in itself, with how it looks."""
@@ -77,14 +80,20 @@ def scripts() -> bytes:
 
 def intervals(rows: Any, x: str, y: str, *, names: Sequence[str] = ()) -> alt.FacetChart:
     """A panel for each `panel`: the mean of each series over a few values, its interval as a bar."""
-    axis = alt.X("x:O", title=x).axis(labelAngle=0, labelLimit=90).scale(paddingInner=0.75, paddingOuter=0.4)
+    axis = (
+        alt.X("x:O", title=x)
+        .axis(labelAngle=0, labelLimit=90, labelExpr=IN_LINES)
+        .scale(paddingInner=0.75, paddingOuter=0.4)
+    )
     base = _series(names, OPTIMIZERS).encode(x=axis, xOffset="series:N")  # side by side, so that each interval is seen
     value = alt.Y("mean:Q", title=None).scale(zero=False)
-    layers = (
-        base.mark_rule(strokeWidth=1.5, clip=True).encode(y=alt.Y("low:Q", title=None), y2="high:Q"),
-        base.mark_line(strokeWidth=1.5).encode(y=value),
-        base.mark_point(filled=True, size=50).encode(y=value, shape=_legend(alt.Shape, names), tooltip=_tooltip(x, y)),
-    )
+    bar = base.mark_rule(strokeWidth=1.5, clip=True).encode(y=alt.Y("low:Q", title=None), y2="high:Q")
+    line = base.mark_line(strokeWidth=1.5).encode(y=value)
+    point = base.mark_point(filled=True, size=50)
+    point = point.encode(y=value, shape=_legend(alt.Shape, names), tooltip=_tooltip(x, y))
+    places = pd.Series([] if isinstance(rows, str) else [row["x"] for row in rows], dtype=object)
+    numbers = pd.to_numeric(places, errors="coerce").notna().all()
+    layers = (bar, line, point) if numbers else (bar, point)  # a line between names would say nothing
     return _panels(layers, rows, y).resolve_scale(x="independent", xOffset="independent", y="independent")
 
 
@@ -198,7 +207,7 @@ def explorer(runs: Rows, points: Rows, panels: Sequence[str], names: Sequence[st
     shown = alt.Chart(_data(runs), height=240).transform_filter(alt.datum.panel == panel)
     gap = alt.Color("mean(gap):Q", title="gap, points").scale(range=["#f9dcc4", "#d55e00"])
     cells = shown.mark_rect(stroke="currentColor", strokeOpacity=0.2).encode(
-        x=alt.X("network:O", title=None, sort=None).axis(labelAngle=0),
+        x=alt.X("network:O", title=None, sort=None).axis(labelAngle=0, labelExpr=IN_LINES),
         y=alt.Y("series:O", title=None),
         color=gap.legend(orient="top", gradientLength=150),
         opacity=alt.when(brush).then(alt.value(1)).otherwise(alt.value(0.3)),

@@ -62,6 +62,16 @@ def swept(part: str, field: str, options: Sequence[Any]) -> list[RunResult]:
     return [factory.finished(dataclasses.replace(job, **{part: values})) for job, values in changed]
 
 
+@pytest.mark.parametrize(("places", "lines"), [((16, 64), 1), (("dense, width 16", "logistic"), 0)])
+def test_a_line_joins_numbers_and_no_names(places: tuple[object, object], lines: int) -> None:
+    values = [
+        {"x": place, "series": "adam", "label": "adam", "panel": "", "mean": 1.0, "low": 0.5, "high": 1.5}
+        for place in places
+    ]
+    drawn = charts.svg(charts.spec(charts.intervals(values, "network", "gap")), "chart")
+    assert drawn.count('aria-roledescription="line mark"') == lines
+
+
 def test_a_panel_for_each_setting_a_colour_for_each_width(of_runs):
     jobs = [factory.job(name, width, seed, 9) for name in ("adam", "sgd") for width in (4, 16) for seed in range(2)]
     deep = [
