@@ -63,9 +63,13 @@ def plural(count: int, word: str, plural_word: str = "") -> str:
 
 
 def listed(words: Sequence[object], last: str = "and") -> str:
-    """`a, b and c`."""
+    """`a, b and c`; `a, 1; b, 2; and c, 3` where there are commas within."""
     texts = [str(word) for word in words]
-    return f" {last} ".join([", ".join(texts[:-1]), texts[-1]]) if len(texts) > 1 else "".join(texts)
+    if len(texts) < 2:
+        return "".join(texts)
+    within = any(", " in text for text in texts)
+    comma, before_last = ("; ", "; ") if within and len(texts) > 2 else (", ", " ")
+    return f"{comma.join(texts[:-1])}{before_last}{last} {texts[-1]}"
 
 
 def ranged(values: Sequence[int]) -> str:
