@@ -49,14 +49,18 @@ class State:
     optimizer: Arrays
 
 
+LEVELS = np.arange(256, dtype=np.float32) / 255
+"""float32 (256,): the values of a pixel."""
+
+
 class Samples:
-    """The data on the device, once for all programs."""
+    """The data on the device, once for all programs: a byte for a pixel where that says all, and one-hot labels."""
 
     def __init__(self, split: Split, classes: int) -> None:
         import jax.numpy as jnp
 
         def held(part: Part) -> tuple[Any, Any]:
-            return jnp.asarray(part.images), jnp.asarray(np.eye(classes, dtype=np.float32)[part.labels])
+            return jnp.asarray(_in_bytes(part.images)), jnp.asarray(np.eye(classes, dtype=np.float32)[part.labels])
 
         self.shape = split.shape
         self.train = held(split.train)
@@ -131,7 +135,7 @@ class Network:
         full, rest = divmod(count, CHUNK)
 
         def on(start: Any, size: int) -> tuple[Any, Any]:
-            x = jax.lax.dynamic_slice_in_dim(images, start, size).astype(self.dtype)
+            x = _values(jax.lax.dynamic_slice_in_dim(images, start, size)).astype(self.dtype)
             y = jax.lax.dynamic_slice_in_dim(labels, start, size).astype(self.dtype)
             outputs, _ = self.network.stateless_call(trainable, other, x, training=False)
             loss = self.loss(y, outputs).mean().astype(self.dtype) * size
@@ -244,7 +248,7 @@ class Program:
         def step(carry: Any, inputs: Any) -> Any:
             (trainable, other, optimizer), total = carry
             chosen, rate, counts = inputs
-            x, y = images[chosen].astype(self.dtype), labels[chosen].astype(self.dtype)
+            x, y = _values(images[chosen]).astype(self.dtype), labels[chosen].astype(self.dtype)
             loss = jax.value_and_grad(self._loss, has_aux=True)
             (value, (outputs, other)), gradients = loss(trainable, other, x, y, counts)
             optimizer = [*optimizer[: self.rate], rate, *optimizer[self.rate + 1 :]]
@@ -283,6 +287,20 @@ class Program:
             return trainable, optimizer
         finally:
             self.optimizer.weight_decay = burnt
+
+
+def _in_bytes(images: np.ndarray) -> np.ndarray:
+    """uint8 if these float32 images are pixels of 256 levels in [0, 1]; else as they are."""
+    with np.errstate(invalid="ignore"):
+        pixels = np.rint(images * 255).astype(np.uint8)
+    return pixels if np.array_equal(LEVELS[pixels], images) else images
+
+
+def _values(images: Any) -> Any:
+    """The images that `_in_bytes` was given. From a table: XLA divides by a constant with other bits than numpy."""
+    import jax.numpy as jnp
+
+    return jnp.asarray(LEVELS)[images] if images.dtype == np.uint8 else images
 
 
 def _right(y: Any, outputs: Any) -> Any:
