@@ -452,9 +452,6 @@ def _train_stack(runs: list[Run], program: Program, stop: threading.Event, check
         own = jnp.asarray(np.stack(arrays))
         return jnp.concatenate([own, jnp.repeat(own[:1], copies, axis=0)]) if copies else own
 
-    def drawn() -> list[np.ndarray]:
-        return [randomness.order(run.job.seed, run.trained, samples) for run in runs]
-
     starts: list[State] = []
     for run in runs:
         starts.append(program.start(run.job))
@@ -469,35 +466,39 @@ def _train_stack(runs: list[Run], program: Program, stop: threading.Event, check
     decay = stack(np.asarray(decays, program.dtype))
     live = {place: run for place, run in enumerate(runs) if not run.ended}
     yield from _ends({place: run for place, run in enumerate(runs) if run.ended}, program, stacked)
-    orders = drawn()
+
+    def next_order(place: int, run: Run) -> np.ndarray:
+        if place in live:
+            run.in_order(orders[place])
+        return randomness.order(run.job.seed, run.trained + 1, samples)
 
     def state(place: int) -> list[np.ndarray]:
         return [np.asarray(array[list(live)[place]]) for part in stacked for array in part]
 
-    while live:
-        saving.save(list(live.values()), state, stopped=stop.is_set())
-        if stop.is_set():
-            return
-        rates = np.stack([learning_rates(run.job, run.trained, program.steps) for run in runs])
-        before = time.perf_counter()
-        inputs = stack(orders), stack(rates.astype(program.optimizer.learning_rate.dtype))
-        *stacked, numbers = program.epoch(*stacked, decay, *inputs, program.samples.train)
-        # While the device computes. A run that has ended trains on, and nothing comes of it.
-        for place, run in enumerate(runs):
-            if place in live:
-                run.in_order(orders[place])
-            orders[place] = randomness.order(run.job.seed, run.trained + 1, samples)
-        running = np.asarray(numbers)
-        # A stack's time belongs to its members in equal parts.
-        seconds = (time.perf_counter() - before) / len(live)
-        points = {place for place, run in live.items() if run.point_is_next}
-        curves = program.measured.curve(*stacked[:2]) if points else running
-        for place, run in live.items():
-            run.train_seconds += seconds
-            if event := run.add_epoch(running[place], curves[place] if place in points else None):
-                yield event
-        yield from _ends({place: run for place, run in live.items() if run.ended}, program, stacked)
-        live = {place: run for place, run in live.items() if not run.ended}
+    # An order takes two milliseconds, those of a stack longer than an epoch of narrow networks on a GPU: all cores draw.
+    with ThreadPoolExecutor() as pool:
+        orders = list(pool.map(lambda run: randomness.order(run.job.seed, run.trained, samples), runs))
+        while live:
+            saving.save(list(live.values()), state, stopped=stop.is_set())
+            if stop.is_set():
+                return
+            rates = np.stack([learning_rates(run.job, run.trained, program.steps) for run in runs])
+            before = time.perf_counter()
+            inputs = stack(orders), stack(rates.astype(program.optimizer.learning_rate.dtype))
+            *stacked, numbers = program.epoch(*stacked, decay, *inputs, program.samples.train)
+            # While the device computes. A run that has ended trains on, and nothing comes of it.
+            orders = list(pool.map(next_order, range(len(runs)), runs))
+            running = np.asarray(numbers)
+            # A stack's time belongs to its members in equal parts.
+            seconds = (time.perf_counter() - before) / len(live)
+            points = {place for place, run in live.items() if run.point_is_next}
+            curves = program.measured.curve(*stacked[:2]) if points else running
+            for place, run in live.items():
+                run.train_seconds += seconds
+                if event := run.add_epoch(running[place], curves[place] if place in points else None):
+                    yield event
+            yield from _ends({place: run for place, run in live.items() if run.ended}, program, stacked)
+            live = {place: run for place, run in live.items() if not run.ended}
 
 
 def _ends(ended: dict[int, Run], program: Program, stacked: list[Arrays]) -> Iterator[Done]:
