@@ -1,9 +1,6 @@
 """What the tests of several rooms share."""
 
-from __future__ import annotations
-
 import gc
-import importlib.abc
 import os
 import shutil
 import subprocess
@@ -25,18 +22,6 @@ from tests.support.once import once, shared_folder
 # As every command here does: a process of tests holds TensorFlow, MLflow and all tests, which stay.
 gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
 
-
-class StartedHere(importlib.abc.MetaPathFinder):
-    """TensorFlow takes its settings from the moment of its import, for all tests of the process: bits depend on oneDNN."""
-
-    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
-        if fullname == "tensorflow" and os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "1":
-            pytest.exit(
-                "a test imports TensorFlow before pipeline.models.devices set it up: give it the fixture `keras`"
-            )
-
-
-sys.meta_path.insert(0, StartedHere())
 
 ALL = os.environ.get("TESTS") == "all"
 """Whether what takes many seconds of a processor is tested too."""
@@ -97,15 +82,17 @@ def preprocessed(folder: Path, *words: object, **environment: str) -> subprocess
 
 @pytest.fixture(scope="session")
 def mnist_folder() -> Path:
-    folder = PROJECT.parent / "shared" / "mnist"
-    if not folder.is_dir():
-        pytest.skip(f"the real MNIST files are not in {folder}")
-    return folder
+    """Where the four files of MNIST are: fetched into this checkout, or beside it."""
+    places = (PROJECT / "data" / "raw" / "mnist", PROJECT.parent / "shared" / "mnist")
+    for place in places:
+        if (place / "train-images-idx3-ubyte.gz").exists():
+            return place
+    pytest.skip("the real MNIST files are not here")
 
 
 @pytest.fixture(scope="session")
 def mnist(tmp_path_factory: pytest.TempPathFactory, mnist_folder: Path) -> Iterator[Path]:
-    """The real MNIST, fetched from beside the checkout and preprocessed as a person would."""
+    """The real MNIST, fetched from a folder and preprocessed as a person would."""
     folder = tmp_path_factory.mktemp("mnist")
     fetch.fetch(sources.find("mnist"), folder / "raw" / "mnist", [mirrors.Folder(mnist_folder)])
     done = preprocessed(folder)

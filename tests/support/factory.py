@@ -1,7 +1,5 @@
 """Configurations, jobs and results for the tests of every room."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 from dataclasses import replace
@@ -99,13 +97,8 @@ DATA_DIGEST = hashlib.sha256(b"arrays").hexdigest()
 
 
 def tracked_job(seed: int = 0, optimizer: str = "adam", hidden: tuple[int, ...] = (64,)) -> RunConfig:
-    return RunConfig(
-        dataset=Dataset("mnist", 10000),
-        model=Model(hidden, "relu", 0.0, "glorot_uniform"),
-        optimizer=Optimizer(optimizer, (("learning_rate", 0.001), ("nesterov", False))),
-        training=Training(3, 128, "categorical_crossentropy", curve_samples=0),
-        seed=seed,
-    )
+    plain = job(optimizer, seed=seed, validation=10_000, epochs=3)
+    return replace(plain, model=replace(plain.model, hidden=hidden))
 
 
 def make_result(seed: int = 0, gap: float = 0.01, **changes: Any) -> RunResult:

@@ -4,8 +4,6 @@ Commands that are typed in the clones of the tests would import TensorFlow and M
 code is imported by each of them, from where it stands. It is for commands that end by themselves: signals are not passed on.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import signal

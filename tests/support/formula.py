@@ -1,7 +1,5 @@
 """Training without training: runs whose numbers are a formula, for what is not about numbers. It loads no backend."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The project's imports, as grimp reads them: those within functions count, those for a type checker alone do not."""
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What is dear to make and only read: made by one of the parallel processes of the tests, for all of them."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Callable

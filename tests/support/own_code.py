@@ -1,7 +1,5 @@
 """What a person adds in a file of their own: a network, an optimizer, a loss, a schedule and a metric."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cli.console import PROJECT
-from pipeline.training.result import RunResult
 from tests.unit.training.command import Place
 
 PATIENCE_SECONDS = 200.0
@@ -33,7 +32,7 @@ class Cluster:
         return self.says("squeue", "-h", "-r", "-o", "%i").split()
 
     def start(self, place: Place, *words: str) -> Command:
-        self.commands.append(Command(place, self.environment, words))
+        self.commands.append(Command(self, place, words))
         return self.commands[-1]
 
     def end(self) -> None:
@@ -46,8 +45,8 @@ class Cluster:
 class Command:
     """`python -m pipeline.train -m hydra/launcher=batched_slurm …`, running."""
 
-    def __init__(self, place: Place, environment: dict[str, str], words: tuple[str, ...]) -> None:
-        self.environment = environment
+    def __init__(self, cluster: Cluster, place: Place, words: tuple[str, ...]) -> None:
+        self.cluster = cluster
         self.place, self.said = place, place.root / f"said-{time.monotonic_ns()}"
         launched = ["hydra/launcher=batched_slurm", "hydra.launcher.poll_seconds=0.5"]
         fixed = [*place.words, "device.xla=false", "question=tests", *launched]
@@ -55,7 +54,7 @@ class Command:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "pipeline.train", "-m", *fixed, *words],
                 cwd=place.root,
-                env=environment | {"PYTHONPATH": str(PROJECT)},
+                env=cluster.environment | {"PYTHONPATH": str(PROJECT)},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -90,14 +89,7 @@ class Command:
 
     def jobs(self) -> list[str]:
         """In the order of the shares."""
-        queued = subprocess.run(
-            ["squeue", "-h", "-r", "-o", "%i", f"--name={self.folder.name}"],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return sorted(queued.stdout.split())
+        return sorted(self.cluster.says("squeue", "-h", "-r", "-o", "%i", f"--name={self.folder.name}").split())
 
     def wait(self, true: Callable[[], Any]) -> None:
         until = time.monotonic() + PATIENCE_SECONDS
@@ -105,9 +97,3 @@ class Command:
             assert self.process.poll() is None, self.out
             assert time.monotonic() < until, self.out
             time.sleep(0.02)
-
-
-def numbers(result: RunResult) -> tuple[Any, ...]:
-    """Every bit of a stored run that is not about when and where it was trained."""
-    assert result.predictions is not None
-    return result.key, result.status, result.exact, result.digests, result.predictions.tobytes()

@@ -7,8 +7,6 @@ Everything that it needs is in FOLDER: key, state, logs, configuration. `start` 
 Packages: slurm-wlm munge.
 """
 
-from __future__ import annotations
-
 import os
 import secrets
 import shutil

@@ -1,7 +1,5 @@
 """The whole pipeline once, through `dvc repro`, in a clone on the digits of scikit-learn; then what is done with its results."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -1,7 +1,5 @@
 """docs/extending.md: what each section says to write is written, what it says to type is typed, in an empty clone."""
 
-from __future__ import annotations
-
 import json
 import re
 from typing import Any

@@ -1,7 +1,5 @@
 """`compare` reads folders that others wrote: other releases are left out and counted, and nothing in them is believed."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from dataclasses import replace

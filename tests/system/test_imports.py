@@ -1,7 +1,5 @@
 """What importing costs. That imports run downhill is checked by import-linter, in `make lint`."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """What the pipeline never does: run the YAML that it reads, hand on a password."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any
@@ -34,8 +32,7 @@ def test_a_password_reaches_no_file_and_no_line(
     given_by: str, tmp_path: Path, processed: Path, formula: Formula, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a run, or a sweep of which a run is lost, that is to be told to a server that is not there."""
-    (tmp_path / "project").mkdir()
-    place = Place(tmp_path / "project", processed)
+    place = Place(tmp_path, processed)
     small = ["tracking=server", "model.width=4", "training.epochs=1", "optimizer=sgd"]
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

@@ -3,8 +3,6 @@
 The installer is a stand-in that writes down what it was asked: making a real environment takes minutes and a network.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
@@ -20,7 +18,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from scripts import snapshot
+from scripts import environment, snapshot
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 BASE_PYTHON = getattr(sys, "_base_executable", sys.executable)
@@ -29,8 +27,7 @@ PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"
 
 
 def entries(lock: str) -> list[str]:
-    """Each package of a lock with the lines that belong to it."""
-    return re.findall(r"(?m)^\S.*\n(?:[ ].*\n)*", (CHECKOUT / lock).read_text())
+    return environment.packages((CHECKOUT / lock).read_text())
 
 
 # --- the locks
@@ -75,10 +72,10 @@ class Checkout:
     path: Path
     bin: Path
 
-    def make(self, *words: str, status: int = 0, **environment: str) -> list[str]:
+    def make(self, *words: str, status: int = 0) -> list[str]:
         """What make says, on both streams, but for its own last line of an error."""
-        environment = {"PATH": str(self.bin), "HOME": str(self.bin), "LANG": "C.UTF-8", **environment}
-        done = subprocess.run(["make", *words], cwd=self.path, env=environment, capture_output=True, text=True)
+        own = {"PATH": str(self.bin), "HOME": str(self.bin), "LANG": "C.UTF-8"}
+        done = subprocess.run(["make", *words], cwd=self.path, env=own, capture_output=True, text=True)
         assert done.returncode == status, done.stdout + done.stderr
         return [line for line in (done.stdout + done.stderr).splitlines() if "***" not in line]
 
@@ -88,11 +85,9 @@ class Checkout:
 
     def append(self, name: str, text: str) -> None:
         """Change a file, well after the stamp was written: file systems count time in steps."""
-        if self.stamp.exists():
-            os.utime(self.stamp, (an_hour_ago := time.time() - 3600, an_hour_ago))
+        os.utime(self.stamp, (an_hour_ago := time.time() - 3600, an_hour_ago))
         with (self.path / name).open("a") as file:
             file.write(text)
-        (self.path / name).touch()
 
     def asked(self) -> list[str]:
         """What the stand-in for uv was asked to do since the last question."""
@@ -129,13 +124,6 @@ def checkout(tmp_path: Path) -> Checkout:
     made.program("python3", f'exec "{BASE_PYTHON}" "$@"')
     made.program("uv", UV.format(python=BASE_PYTHON))
     return made
-
-
-def test_help_lists_every_word(checkout: Checkout) -> None:
-    phony = re.search(r"^\.PHONY: (.*)$", (CHECKOUT / "Makefile").read_text(), re.MULTILINE)
-    assert phony
-    listed = [line.split()[0] for line in checkout.make("help") if line.startswith("  ")]
-    assert listed == [word for word in phony[1].split() if word != "FORCE"]
 
 
 def test_a_setup_installs_by_hash_and_the_next_ones_do_what_changed(checkout: Checkout) -> None:

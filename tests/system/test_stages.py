@@ -1,7 +1,5 @@
 """dvc.yaml against the source: DVC does not follow imports, so nothing else says when a list of deps is wrong."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 from typing import Any

@@ -1,7 +1,5 @@
 """Where a command runs decides nothing: the checkout's path, the person's rights and language, the clock, the terminal."""
 
-from __future__ import annotations
-
 import os
 import resource
 import shutil
@@ -19,17 +17,7 @@ from tests.support.factory import make_result
 from tests.unit.training.command import Place
 from tests.unit.training.trainer import bits
 
-NAMES = [
-    "with space",
-    'it\'s a "quote"',
-    "déjà vu",
-    "emoji 🧪",
-    "dollar$HOME;x&y",
-    "=a,b",
-    "[br]{ace}*",
-    "back\\slash",
-    "#",
-]
+ODD = """with space it's a "quote" déjà vu emoji 🧪 dollar$HOME;x&y =a,b [br]{ace}* back\\slash #"""
 SMALL = ["optimizer=adam", "model.width=4", "training.epochs=1", "device.xla=false", "question=tests"]
 ELSEWHERE = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "TZ": "Pacific/Kiritimati"}
 
@@ -49,7 +37,7 @@ def test_the_same_run_comes_out_elsewhere(tmp_path: Path, processed: Path) -> No
     (tmp_path / "project").mkdir()
     here = Place(tmp_path / "project", processed)
     assert here.train(*SMALL).status == 0
-    checkout = tmp_path / " ".join(NAMES) / "clone"
+    checkout = tmp_path / ODD / "clone"
     for name in ("pipeline", "hydra_plugins", "conf"):
         shutil.copytree(PROJECT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "link").symlink_to(checkout)

@@ -1,11 +1,7 @@
-from __future__ import annotations
-
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -37,20 +33,19 @@ class Disk:
             file.write(bytes(max(0, stat.f_bavail * stat.f_frsize - left)))
 
 
-@contextmanager
-def mounted(path: Path, megabytes: int) -> Iterator[Disk]:
-    if os.geteuid():
-        pytest.skip("only root may mount a small file system; .ci/run does")
-    path.mkdir()
-    disk = Disk(path)
-    disk.mount(f"size={megabytes}m")
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", "-l", str(path)], check=True)
-
-
 @pytest.fixture
-def disk(tmp_path: Path) -> Callable[[int], Any]:
-    """Disks of so many megabytes, each with a workspace on it."""
-    return lambda megabytes: mounted(tmp_path / f"disk of {megabytes} MB", megabytes)
+def disk(tmp_path: Path) -> Iterator[Callable[[int], Disk]]:
+    """Makes a disk of so many megabytes."""
+    path = tmp_path / "a disk"
+
+    def mounted(megabytes: int) -> Disk:
+        if os.geteuid():
+            pytest.skip("only root may mount a small file system; .ci/run does")
+        path.mkdir()
+        made = Disk(path)
+        made.mount(f"size={megabytes}m")
+        return made
+
+    yield mounted
+    if path.is_mount():
+        subprocess.run(["umount", "-l", str(path)], check=True)

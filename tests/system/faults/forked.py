@@ -3,8 +3,6 @@
 The libraries are imported once; each time a process is forked, works up to its step and gets a real SIGKILL before it.
 """
 
-from __future__ import annotations
-
 import importlib
 import os
 import shutil

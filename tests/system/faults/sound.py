@@ -1,7 +1,5 @@
 """What must hold after every fault, whatever it was: one helper for all of them."""
 
-from __future__ import annotations
-
 import os
 import re
 import sqlite3

@@ -1,7 +1,5 @@
 """SIGKILL, SIGTERM and Ctrl-C, to real processes. A killed `train` without MLflow: tests/commands/test_train.py."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import signal
@@ -189,7 +187,6 @@ def script(what: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def ready(process: subprocess.Popen[str]) -> None:
-    assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
 
 

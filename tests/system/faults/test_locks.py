@@ -1,7 +1,5 @@
 """DVC's record of what it made, damaged: `make run` names the command that repairs it, and that command does."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

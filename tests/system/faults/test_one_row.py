@@ -1,7 +1,5 @@
 """What a person sees in MLflow of runs that train, of sweeps that grow, and of what was deleted there."""
 
-from __future__ import annotations
-
 import os
 import signal
 import time

@@ -84,18 +84,14 @@ def not_there_yet(workspace: Workspace, uri: str) -> None:
     assert [run.status for run in workspace.runs] == [FINISHED] * 3
 
 
-def there_once(workspace: Workspace, server: Mlflow, runs: int = 3) -> None:
-    said = workspace.tracked(*SMALL, f"seed=range({runs})", uri=server.uri)
-    assert (said.status, said.err) == (0, "")
-    assert_sound(workspace)
-    assert workspace.statuses() == {"FINISHED": runs + 1}
-
-
 @pytest.mark.usefixtures("formula")
 def test_down_at_the_start_and_back_for_the_next_command(workspace: Workspace, mlflow: Mlflow) -> None:
     not_there_yet(workspace, mlflow.uri)
     mlflow.start()
-    there_once(workspace, mlflow)
+    said = workspace.tracked(*SMALL, uri=mlflow.uri)
+    assert (said.status, said.err) == (0, "")
+    assert_sound(workspace)
+    assert workspace.statuses() == {"FINISHED": 3 + 1}
 
 
 @pytest.mark.parametrize("answer", [loopback.status(500), loopback.silent], ids=["answers 500", "hangs"])

@@ -1,7 +1,5 @@
 """A folder that commands put everything into, their own MLflow store included."""
 
-from __future__ import annotations
-
 import os
 import sqlite3
 import subprocess

@@ -1,9 +1,6 @@
 """The dense network and the optimizers: what Keras builds for a job."""
 
-from __future__ import annotations
-
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,10 +12,6 @@ from pipeline.models import dense, optimizers
 from tests.support.factory import make_job
 
 pytestmark = pytest.mark.usefixtures("keras")
-
-
-def network(**changes: Any) -> Any:
-    return dense.build(make_job(**changes).model, inputs=64, classes=10, dtype="float32")
 
 
 def test_the_book_s_network() -> None:
@@ -66,7 +59,7 @@ def test_a_class_that_keras_has_not_is_refused(name: str) -> None:
 
 
 def test_kernels_of_all_layers_are_penalised_and_biases_are_not() -> None:
-    built = network(hidden=[7, 5], l1=0.5, l2=0.25)
+    built = dense.build(make_job(hidden=[7, 5], l1=0.5, l2=0.25).model, inputs=64, classes=10, dtype="float32")
     for variable in built.trainable_variables:
         variable.assign(np.full(variable.shape, 2.0))
     kernels = 64 * 7 + 7 * 5 + 5 * built.output_shape[-1]

@@ -1,7 +1,5 @@
 """What computes: settled without importing a backend, refused where it is not there."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
@@ -14,7 +12,8 @@ import pytest
 from pipeline.cli.console import PROJECT
 from pipeline.cli.errors import UserError
 from pipeline.models import devices
-from pipeline.models.devices import Device, choose
+from pipeline.models.devices import Device
+from tests.unit.training.trainer import device
 
 
 @pytest.fixture(autouse=True)
@@ -28,14 +27,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def chosen(**changes: Any) -> Device:
-    values: dict[str, Any] = {
-        "kind": "auto",
-        "backend": "tensorflow",
-        "precision": "float32",
-        "xla": True,
-        "trainer": "engine",
-    }
-    return choose(**(values | {"workers": 0, "stack": 0} | changes))
+    return device(**({"kind": "auto", "workers": 0} | changes))
 
 
 @pytest.mark.usefixtures("gpu")
@@ -72,8 +64,8 @@ def test_what_is_not_there_is_refused(changes: dict[str, Any], expected: str) ->
     ids=str,
 )
 def test_workers_and_stack(changes: dict[str, Any], workers: int, stack: int) -> None:
-    device = chosen(**changes)
-    assert (device.workers, device.stack) == (workers, stack)
+    found = chosen(**changes)
+    assert (found.workers, found.stack) == (workers, stack)
 
 
 @pytest.mark.usefixtures("gpu")
@@ -83,9 +75,9 @@ def test_a_gpu_has_one_worker_and_large_stacks() -> None:
 
 @pytest.mark.usefixtures("gpu")
 def test_tensorfloat32_is_a_way_to_multiply_float32() -> None:
-    device = chosen(precision="tensorfloat32")
-    assert device.dtype == "float32"
-    assert device.numerics()["precision"] == "tensorfloat32"
+    found = chosen(precision="tensorfloat32")
+    assert found.dtype == "float32"
+    assert found.numerics()["precision"] == "tensorfloat32"
 
 
 @pytest.mark.parametrize("value", ["", "-1", " "])

@@ -1,7 +1,5 @@
 """Initial weights: distributed as Keras's initializers of the same names, and one set of them for every backend."""
 
-from __future__ import annotations
-
 from types import ModuleType
 
 import numpy as np
@@ -12,7 +10,14 @@ from pipeline.config.values import INITIALIZERS
 from pipeline.models import initial
 
 SHAPE = (400, 300)
-COUNT = SHAPE[0] * SHAPE[1]
+
+
+def assert_alike(*samples: np.ndarray) -> None:
+    """The largest distance of the two distribution functions (Kolmogorov and Smirnov), 0.1 % level."""
+    own, ours = (np.sort(np.asarray(values), axis=None) for values in samples)
+    both = np.concatenate([own, ours])
+    shares = [np.searchsorted(values, both, side="right") / ours.size for values in (own, ours)]
+    assert np.abs(shares[0] - shares[1]).max() < 1.95 * np.sqrt(2 / ours.size)
 
 
 @pytest.mark.parametrize(
@@ -22,13 +27,20 @@ COUNT = SHAPE[0] * SHAPE[1]
     + [("random_uniform", {"minval": -0.03, "maxval": 0.03})],
 )
 def test_the_distribution_is_kerass_own(keras: ModuleType, name: str, spread: dict[str, float]) -> None:
-    """The largest distance of the two distribution functions (Kolmogorov and Smirnov), 0.1 % level."""
     keras_s = keras.initializers.get({"class_name": name, "config": {**spread, "seed": 1}})
-    own = np.sort(np.asarray(keras_s(SHAPE)), axis=None)
-    ours = np.sort(initial.kernel(name, 2, 0, SHAPE, 0.03 if spread else None), axis=None)
-    both = np.concatenate([own, ours])
-    shares = [np.searchsorted(values, both, side="right") / COUNT for values in (own, ours)]
-    assert np.abs(shares[0] - shares[1]).max() < 1.95 * np.sqrt(2 / COUNT)
+    assert_alike(keras_s(SHAPE), initial.kernel(name, 2, 0, SHAPE, 0.03 if spread else None))
+
+
+def test_a_convolution_s_fans_count_the_places_of_its_kernel(keras: ModuleType) -> None:
+    keras_s, shape = keras.initializers.GlorotUniform(seed=1), (3, 3, 40, 60)
+    ours, random = initial.of_keras(keras_s, 2, 0, shape)
+    assert random
+    assert_alike(keras_s(shape), ours)
+
+
+def test_an_initializer_that_is_not_known_is_refused(keras: ModuleType) -> None:
+    with pytest.raises(ValueError, match="initializer Orthogonal: expected"):
+        initial.of_keras(keras.initializers.Orthogonal(), 0, 0, (3, 3))
 
 
 def test_the_weights_are_pinned() -> None:

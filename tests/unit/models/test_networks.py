@@ -1,8 +1,5 @@
 """Networks: where the weights of any of them start, and those that a file of `conf/model/` names by import path."""
 
-from __future__ import annotations
-
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -12,28 +9,21 @@ from pipeline.cli.errors import UserError
 from pipeline.config.run_config import CustomModel
 from pipeline.models import initial, networks
 from tests.support.factory import make_job
+from tests.unit.training.trainer import OWN
 
 pytestmark = pytest.mark.usefixtures("keras")
 SHAPE = (8, 8)
-EXAMPLES = {
-    "logistic": {},
-    "residual": {"width": 12, "blocks": 2, "activation": "relu", "dropout": 0.1},
-    "convolutional": {"filters": (4, 6), "kernel_size": 3, "dense": 10, "activation": "relu", "dropout": 0.0},
-}
 
 
 def custom(build: str, **arguments: Any) -> CustomModel:
     return CustomModel(build.split(".")[-2], build, tuple(sorted(arguments.items())))
 
 
-def example(name: str) -> CustomModel:
-    return custom(f"pipeline.models.{name}.build", **EXAMPLES[name])
+NETWORKS = [custom("pipeline.models.logistic.build"), *(job.model for job in OWN.values())]
+BOTTLENECK = OWN["all of one's own"].model
 
 
-BOTTLENECK = custom("tests.support.own_code.bottleneck", width=16, narrow=(4, 5))
-
-
-@pytest.mark.parametrize("model", [*map(example, EXAMPLES), BOTTLENECK], ids=lambda model: model.name)
+@pytest.mark.parametrize("model", NETWORKS, ids=lambda model: model.name)
 @pytest.mark.parametrize("xla", [False, True])
 def test_a_network_named_by_its_import_path_gives_probabilities(model: CustomModel, xla: bool) -> None:
     built = networks.build(model, SHAPE, 10, "float64", xla)
@@ -52,17 +42,6 @@ def test_its_weights_start_by_the_initializers_that_its_layers_name() -> None:
     assert np.array_equal(found["narrow_1/bias"], np.ones(5))
 
 
-def test_a_convolution_s_fans_count_the_places_of_its_kernel(keras: ModuleType) -> None:
-    """Kolmogorov and Smirnov's distance to Keras's own draw, 0.1 % level."""
-    keras_s, shape = keras.initializers.GlorotUniform(seed=1), (3, 3, 40, 60)
-    ours, random = initial.of_keras(keras_s, 2, 0, shape)
-    samples = [np.sort(np.asarray(values), axis=None) for values in (keras_s(shape), ours)]
-    both = np.concatenate(samples)
-    shares = [np.searchsorted(values, both, side="right") / ours.size for values in samples]
-    assert random
-    assert np.abs(shares[0] - shares[1]).max() < 1.95 * np.sqrt(2 / ours.size)
-
-
 @pytest.mark.parametrize(
     ("build", "message"),
     [
@@ -76,11 +55,6 @@ def test_what_cannot_be_built_is_refused_in_one_line(build: str, message: str) -
         networks.build(custom(build, width=3), SHAPE, 10, "float32")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_an_initializer_that_is_not_known_is_refused(keras: ModuleType) -> None:
-    with pytest.raises(ValueError, match="initializer Orthogonal: expected"):
-        initial.of_keras(keras.initializers.Orthogonal(), 0, 0, (3, 3))
 
 
 def network(**changes: Any) -> Any:

@@ -1,7 +1,5 @@
 """The source of chance: for good the same, and another one for every seed, purpose and index."""
 
-from __future__ import annotations
-
 import hashlib
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What the tests of the statistics share."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import pytest

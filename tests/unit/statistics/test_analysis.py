@@ -1,7 +1,5 @@
 """Everything at once: what a sweep gives, and what is left where runs lack something."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

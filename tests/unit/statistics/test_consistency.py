@@ -1,7 +1,5 @@
 """McNemar's test against a textbook and by hand."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from scipy import stats

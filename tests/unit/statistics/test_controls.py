@@ -1,7 +1,5 @@
 """How often something is said that is not so: a configuration against itself, and sweeps with a known truth."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Sequence
 
@@ -111,10 +109,10 @@ def contrasted(results: Sequence[RunResult], declared) -> pd.DataFrame:
     return contrasts.contrasts(runs, table, design.design(jobs, declared), declared, curves)
 
 
-def verdicts(results: Sequence[RunResult], declared, contrast: str = OPTIMIZER) -> pd.DataFrame:
-    """Verdicts by figure (columns) and pair."""
+def verdicts(results: Sequence[RunResult], declared) -> pd.DataFrame:
+    """Verdicts on optimizers by figure (columns) and pair."""
     rows = contrasted(results, declared)
-    rows = rows[rows["contrast"].eq(contrast)]
+    rows = rows[rows["contrast"].eq(OPTIMIZER)]
     return rows.pivot(index=["a", "b"], columns="figure", values="verdict")
 
 

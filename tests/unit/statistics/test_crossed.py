@@ -1,7 +1,5 @@
 """Intervals over seeds and images against other implementations and simulated truths."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

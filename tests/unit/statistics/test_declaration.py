@@ -1,7 +1,5 @@
 """`conf/comparison.yaml`: what it says, and what it may not say."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

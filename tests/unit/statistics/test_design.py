@@ -1,10 +1,8 @@
 """What was varied, which configurations are contrasted, and against what."""
 
-from __future__ import annotations
-
 import dataclasses
 
-from pipeline.config.run_config import CustomModel, Optimizer, RunConfig
+from pipeline.config.run_config import CustomModel, RunConfig
 from pipeline.statistics import design
 from pipeline.statistics.declaration import DEPTH, NETWORK, OPTIMIZER, TRAIN_SIZE, WIDTH, Declaration
 from pipeline.statistics.summary import values_of
@@ -13,11 +11,8 @@ from tests.support import factory
 
 def job(optimizer="rmsprop", hidden=(64,), size=0, seed=0, rate=None, **changed) -> RunConfig:
     """`changed`: fields of the model and of training."""
-    plain = factory.make_job(optimizer, hidden=list(hidden), train_size=size, seed=seed, epochs=5, **changed)
-    if rate is None:
-        return plain
-    values = dict(plain.optimizer.hyperparameters) | {"learning_rate": rate}
-    return dataclasses.replace(plain, optimizer=Optimizer(optimizer, tuple(sorted(values.items()))))
+    given = {"learning_rate": rate} if rate else {}
+    return factory.make_job(optimizer, hidden=list(hidden), train_size=size, seed=seed, epochs=5, **given, **changed)
 
 
 def laid(jobs, declared):
@@ -33,8 +28,7 @@ def named(jobs, declared, factor):
 
 
 def reference(jobs, declared, factor):
-    [found] = [each for each in laid(jobs, declared)[1].references if each.factor == factor]
-    return found
+    return next(each for each in laid(jobs, declared)[1].references if each.factor == factor)
 
 
 def grid(optimizers=("rmsprop", "adam"), widths=(16, 64), **changed):

@@ -1,7 +1,5 @@
 """Reading curves at one training loss."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 

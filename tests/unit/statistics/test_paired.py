@@ -1,7 +1,5 @@
 """Paired statistics against the examples of those who made them, and against other implementations."""
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 import math

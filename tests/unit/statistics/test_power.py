@@ -1,7 +1,5 @@
 """Power of the paired t test and of a claim against published figures, statsmodels, and simulation."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Published figures against ours: bands and floors, and orders and shapes, which are judged by differences."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

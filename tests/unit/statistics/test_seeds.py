@@ -1,7 +1,5 @@
 """Which configurations lack which seeds."""
 
-from __future__ import annotations
-
 from pipeline.statistics.analysis import analysis
 from pipeline.statistics.seeds import more_seeds
 from pipeline.training.result import FAILED

@@ -1,6 +1,4 @@
-"""Intervals against worked examples; rows, groups and places by hand."""
-
-from __future__ import annotations
+"""Rows, groups, intervals and places by hand."""
 
 import dataclasses
 import math
@@ -12,9 +10,6 @@ from pipeline.statistics import summary
 from pipeline.training.result import DIVERGED, FAILED
 from tests.support import factory
 
-SLEEP = [1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4]
-"""Cushny and Peebles 1905, the differences that Student 1908 worked through (R: `t.test(extra ~ group, paired = TRUE)`)."""
-
 
 def table_of(*results) -> pd.DataFrame:
     return summary.summarise(summary.tidy({"sweep": list(results)}))
@@ -22,16 +17,6 @@ def table_of(*results) -> pd.DataFrame:
 
 def seeds_of(accuracies, **job):
     return [factory.finished(factory.job(seed=seed, **job), test=value) for seed, value in enumerate(accuracies)]
-
-
-# -- intervals
-
-
-def test_interval_of_students_own_example():
-    found = summary.interval(SLEEP)
-    assert (found["n"], found["mean"]) == (10, pytest.approx(1.58))
-    assert found["sd"] == pytest.approx(1.229995, abs=1e-6)
-    assert (found["low"], found["high"]) == (pytest.approx(0.7001142, abs=1e-7), pytest.approx(2.4598858, abs=1e-7))
 
 
 # -- a row per run

@@ -1,7 +1,5 @@
 """Choosing a learning rate: the same number of rates for each optimizer, an edge that is gone beyond, luck that is not paid for."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

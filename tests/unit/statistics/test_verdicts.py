@@ -1,7 +1,5 @@
 """The rules of a verdict, all combinations of what may be met and what not."""
 
-from __future__ import annotations
-
 import itertools
 import math
 

@@ -1,7 +1,5 @@
 """Runs of different code: what is a pair, what is compared version against version."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 

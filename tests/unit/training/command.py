@@ -1,7 +1,5 @@
 """Commands within the process of the tests, where the libraries are loaded already."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import io

@@ -1,7 +1,5 @@
 """What is trained once for many tests: a run of every optimizer by the engine and by `fit`, and all that needs JAX."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

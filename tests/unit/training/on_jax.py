@@ -3,8 +3,6 @@
 python -m tests.unit.training.on_jax PROCESSED FOUND: reads digits from PROCESSED, writes what it found to FOUND.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from dataclasses import replace
@@ -15,7 +13,7 @@ import numpy as np
 import pytest
 
 from pipeline.config.run_config import RunConfig
-from pipeline.data.arrays import Arrays, load
+from pipeline.data.arrays import load
 from pipeline.models import devices
 from pipeline.storage.checkpoints import RunCheckpoints
 from pipeline.training import stacked, trainer
@@ -24,7 +22,6 @@ from tests.support.factory import make_job
 from tests.unit.training.trainer import (
     ON_JAX,
     OWN,
-    SIDES,
     WITH_MORE,
     bits,
     cut,
@@ -33,7 +30,6 @@ from tests.unit.training.trainer import (
     one_of_each,
     train,
     unlike,
-    with_more,
 )
 
 
@@ -41,22 +37,10 @@ def on(stack: int, **changes: Any) -> devices.Device:
     return device(backend="jax", stack=stack, **changes)
 
 
-def every_optimizer(data: Split) -> dict[str, dict[str, float]]:
-    """The epoch of the jobs that the TensorFlow engine trains too, in float64, each behind another run."""
-
-    def unmeasured(*_: Any) -> tuple[np.ndarray, np.ndarray]:
-        return np.zeros((2, 4)), np.zeros((2, 200, 10))  # half a second to compile
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stacked.Network, "measure", unmeasured)
-        jobs = one_of_each()
-        return {name: epoch(jobs[name], data) for name in ON_JAX}
-
-
-def epoch(job: RunConfig, data: Split) -> dict[str, float]:
-    events = trainer.train([unlike(job, epochs=1), job], data, 10, on(2, precision="float64"))
-    [metrics] = [event.metrics for event in events if isinstance(event, trainer.Epoch) and event.index == 1]
-    return {f"{side} 1": metrics[f"{side}/loss"] for side in SIDES}
+def all_losses(jobs: dict[str, RunConfig], data: Split, stack: int) -> dict[str, dict[str, float]]:
+    """What test_fidelity trains with the engine on TensorFlow too."""
+    results = train(list(jobs.values()), data, on(stack, precision="float64"))
+    return {name: losses(result) for name, result in zip(jobs, results, strict=True)}
 
 
 def same_bits(data: Split) -> dict[str, bool]:
@@ -134,13 +118,6 @@ def pruned(data: Split) -> list[tuple[str, list[int]]]:
     return [(end.result.status, end.result.epochs) for end in ends]
 
 
-def more(digits: Arrays) -> dict[str, dict[str, float]]:
-    """What test_fidelity trains with the engine on TensorFlow too."""
-    data = cut(digits, 1100, held_out=200)
-    results = train([with_more(name) for name in WITH_MORE], data, on(2, precision="float64"))
-    return {name: losses(result) for name, result in zip(WITH_MORE, results, strict=True)}
-
-
 def resumed(data: Split, folder: Path) -> bool:
     """Whether three runs in stacks of two, stopped after two or more of their four epochs, go on to the same bits."""
     jobs = [make_job("adam", seed=seed, epochs=4, dropout=0.2, schedule="cosine") for seed in range(3)]
@@ -149,18 +126,12 @@ def resumed(data: Split, folder: Path) -> bool:
     events = trainer.train(jobs, data, 10, on(2), kept)
     for event in events:
         if isinstance(event, trainer.Epoch) and event.epoch == 2:
-            events.close()  # type: ignore[attr-defined]
+            events.close()
             break
     if kept.load(0) is None:
         return False
     ends = [event for event in trainer.train(jobs, data, 10, on(2), kept) if isinstance(event, trainer.Done)]
     return [bits(event.result) for event in sorted(ends, key=lambda event: event.index)] == whole
-
-
-def own(data: Split) -> dict[str, dict[str, float]]:
-    """What test_fidelity trains with the engine on TensorFlow too."""
-    results = train(list(OWN.values()), data, on(1, precision="float64"))
-    return {name: losses(result) for name, result in zip(OWN, results, strict=True)}
 
 
 def main(processed: str, found: str) -> None:
@@ -171,16 +142,18 @@ def main(processed: str, found: str) -> None:
     data, small = cut(digits, 637), cut(digits, 237)
     content: dict[str, Any] = {"same bits": same_bits(small)}
     content["same bits"]["pixels as bytes or floats"] = in_bytes(small)
-    content["resumed"] = resumed(small, Path(found).parent / "checkpoints")
+    content["same bits"]["stopped and resumed"] = resumed(small, Path(found).parent / "checkpoints")
     # What follows needs no particular bits: half the time to compile.
     jax.config.update("jax_disable_most_optimizations", True)
-    content["losses"] = every_optimizer(data)
+    for name, job in one_of_each().items():
+        if name in ON_JAX:
+            content[name] = all_losses({"another": unlike(job), name: job}, data, 2)[name]
     content["out of memory"] = out_of_memory(small)
     content["unlucky"] = unlucky(small)
     content["patient"] = patient(small)
     content["pruned"] = pruned(small)
-    content["more"] = more(digits)
-    content["own"] = own(small)
+    content["more"] = all_losses(WITH_MORE, cut(digits, 1100, held_out=200), 2)
+    content["own"] = all_losses(OWN, small, 1)
     Path(found).write_text(json.dumps(content))
 
 

@@ -1,12 +1,11 @@
-"""Further metrics of predictions, held against scikit-learn's."""
-
-from __future__ import annotations
+"""Metrics of predictions, held against scikit-learn's or against their definition."""
 
 import numpy as np
 import pytest
 from sklearn import metrics as theirs
 
 from pipeline.cli.errors import UserError
+from pipeline.training.calibration import calibration_error
 from pipeline.training.metrics import measure
 
 pytestmark = pytest.mark.usefixtures("keras")
@@ -29,6 +28,17 @@ PROBABILITIES /= PROBABILITIES.sum(axis=1, keepdims=True)
 )
 def test_it_is_what_scikit_learn_gives(name: str, expected: float) -> None:
     assert measure([name], LABELS, PROBABILITIES) == {name: pytest.approx(expected)}
+
+
+def test_calibration_error_is_the_mean_distance_of_accuracy_and_confidence_over_15_bins() -> None:
+    expected = 0.0
+    for low in range(15):
+        inside = [n for n, row in enumerate(PROBABILITIES) if low / 15 < max(row) <= (low + 1) / 15]
+        if inside:
+            accuracy = np.mean([PROBABILITIES[n].argmax() == LABELS[n] for n in inside])
+            expected += len(inside) / 300 * abs(accuracy - np.mean([max(PROBABILITIES[n]) for n in inside]))
+    assert calibration_error(PROBABILITIES, LABELS) == pytest.approx(expected)
+    assert calibration_error(np.eye(10), np.arange(10)) == 0
 
 
 def test_one_s_own_is_named_by_the_last_part_of_its_import_path() -> None:

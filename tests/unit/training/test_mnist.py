@@ -1,7 +1,5 @@
 """One real epoch of the book's network on MNIST: the engine's figures against those of `keras.fit`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """What a run hands back: finished, diverged, failed or pruned; its curve, its gaps, its best epoch."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -39,13 +37,18 @@ def test_the_history_has_a_value_for_every_point(finished: RunResult) -> None:
 
 
 def test_the_gaps_are_training_against_what_is_held_out(finished: RunResult) -> None:
+    """Positive where a network overfits, and never from the running figures."""
     h, f = finished.history, finished.figures
     for point in range(3):
         assert h["gap/accuracy"][point] == h["train/accuracy"][point] - h["val/accuracy"][point]
         assert h["gap/loss"][point] == h["val/loss"][point] - h["train/loss"][point]
-    assert f["overfitting_gap/accuracy"] == f["train/accuracy"] - f["val/accuracy"]
-    assert f["book_gap/loss"] == f["test/loss"] - f["train/loss"]
-    assert f["split_offset/accuracy"] == f["val/accuracy"] - f["test/accuracy"]
+    for gap, better, worse in (
+        ("overfitting_gap", "train", "val"),
+        ("book_gap", "train", "test"),
+        ("split_offset", "val", "test"),
+    ):
+        assert f[f"{gap}/accuracy"] == f[f"{better}/accuracy"] - f[f"{worse}/accuracy"]
+        assert f[f"{gap}/loss"] == f[f"{worse}/loss"] - f[f"{better}/loss"]
 
 
 def test_the_curve_is_on_the_same_samples_at_the_last_point_too(finished: RunResult) -> None:
@@ -68,8 +71,6 @@ def test_the_best_and_the_lowest_point_are_found(finished: RunResult) -> None:
 
 
 def test_predictions_and_probabilities_are_those_of_the_figures(finished: RunResult, data: Split) -> None:
-    assert finished.predictions is not None
-    assert finished.probabilities is not None
     assert finished.predictions.dtype == np.uint8
     assert (finished.predictions == data.test.labels).mean() == pytest.approx(finished.figures["test/accuracy"])
     assert np.array_equal(finished.probabilities.argmax(1), finished.predictions)
@@ -84,6 +85,7 @@ def test_without_validation_the_curve_is_against_the_test_split_and_nothing_is_c
     [result] = train([job], whole, device(xla=False))
     assert result.history["test/loss"][-1] == result.figures["test/loss"]
     assert not [name for name in result.history if name.startswith("val/")]
+    assert result.history["gap/loss"][-1] == result.history["test/loss"][-1] - result.history["train/loss"][-1]
     assert result.figures["overfitting_gap/loss"] == result.figures["book_gap/loss"]
     assert result.digests["split"] == whole.digest
     assert not [name for name in result.figures if name.startswith(("best/", "val/", "split_offset/"))]

@@ -1,7 +1,5 @@
 """Programs: what shares one, how often it compiles, and what it leaves running."""
 
-from __future__ import annotations
-
 import threading
 from typing import Any
 
@@ -80,24 +78,17 @@ def test_a_network_is_measured_by_one_program_whatever_trains_it(data: Split) ->
     assert len(networks) == 1
 
 
-def workers_alive() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("engine-")]
-
-
-def test_leaving_early_ends_the_workers(data: Split) -> None:
-    events = engine.train(list(enumerate([make_job(epochs=10_000)] * 2)), data, 10, PLAIN)
-    assert isinstance(next(events), trainer.Epoch)
-    events.close()  # type: ignore[attr-defined]
-    assert workers_alive() == []
-
-
-def test_stop_ends_them_too(data: Split) -> None:
+@pytest.mark.parametrize("how", ["left", "stopped"])
+def test_leaving_early_ends_the_workers(data: Split, how: str) -> None:
     stop = threading.Event()
     events = engine.train(list(enumerate([make_job(epochs=10_000)] * 2)), data, 10, PLAIN, stop=stop)
     assert isinstance(next(events), trainer.Epoch)
-    stop.set()
+    if how == "left":
+        events.close()
+    else:
+        stop.set()
     assert not any(isinstance(event, trainer.Done) for event in events)
-    assert workers_alive() == []
+    assert not any(thread.name.startswith("engine-") for thread in threading.enumerate())
 
 
 @pytest.mark.parametrize("batch_size", [237, 100])

@@ -1,7 +1,5 @@
 """A run's bits are its own: not those of the workers, of the order of jobs, or of what trains beside it."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """What is trained on and what is held out: the same for every run, stratified, nested, on record."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

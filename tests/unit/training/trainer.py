@@ -1,7 +1,5 @@
 """Trains jobs for the tests, and the jobs that have one of everything."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +25,7 @@ ON_JAX = ("muon",)
 """Optimizers that the stacked engine trains: unlike those of WITH_MORE in what they keep between steps."""
 SIDES = ("running", "train", "val")
 
-WITH_MORE = {
+_MORE = {
     "normalised": {
         "optimizer": "nesterov", "learning_rate": 0.0625, "hidden": [12, 7], "batch_normalization": True, "max_norm": 1.2,
         "l2": 0.001, "schedule": "staircase", "decay": 0.5, "decay_epochs": 1,
@@ -37,12 +35,9 @@ WITH_MORE = {
         "kernel_stddev": 0.2, "l1": 0.001, "label_smoothing": 0.125, "clip_norm": 0.5, "schedule": "cosine", "warmup_epochs": 1,
     },
 }  # fmt: skip
+_SHAPE = {"epochs": 3, "evaluate_every": 2, "curve_samples": 1050, "batch_size": 128, "seed": 2}
+WITH_MORE = {name: make_job(**_SHAPE, **values) for name, values in _MORE.items()}
 """What the jobs of `one_of_each` have not; with more samples than are evaluated at once, and a curve on some of them."""
-
-
-def with_more(name: str) -> RunConfig:
-    shape = {"epochs": 3, "evaluate_every": 2, "curve_samples": 1050, "batch_size": 128, "seed": 2}
-    return make_job(**(shape | WITH_MORE[name]))
 
 
 def _own(build: str, epochs: int = 2, **arguments: Any) -> RunConfig:
@@ -104,7 +99,7 @@ def train(jobs: Sequence[RunConfig], split: Split, on: Device) -> list[RunResult
     return [done[index] for index in range(len(jobs))]
 
 
-def one_of_each(**changes: Any) -> dict[str, RunConfig]:
+def one_of_each() -> dict[str, RunConfig]:
     """A job for every optimizer; every activation, every loss, and weight decay on and off are among them."""
     jobs = {}
     for number, name in enumerate(OPTIMIZERS):
@@ -116,21 +111,21 @@ def one_of_each(**changes: Any) -> dict[str, RunConfig]:
         }
         if number % 2:
             own["weight_decay"] = 0.01
-        job = make_job(name, **(own | changes))
+        job = make_job(name, **own)
         # Keras on TensorFlow reads hyper-parameters as float32 even where it computes in float64; on JAX it does not.
         plain = {n: float(np.float32(v)) if isinstance(v, float) else v for n, v in job.optimizer.hyperparameters}
         jobs[name] = replace(job, optimizer=replace(job.optimizer, hyperparameters=tuple(sorted(plain.items()))))
     return jobs
 
 
-def unlike(job: RunConfig, epochs: int = 2) -> RunConfig:
+def unlike(job: RunConfig) -> RunConfig:
     """Another run of the same shape: it leaves every slot of the optimizer dirty."""
     values = dict(job.optimizer.hyperparameters)
     values["learning_rate"] = 3 * float(values["learning_rate"] or 0)
     if values["weight_decay"]:
         values["weight_decay"] = 0.02
     optimizer = replace(job.optimizer, hyperparameters=tuple(sorted(values.items())))
-    return replace(job, optimizer=optimizer, seed=5, training=replace(job.training, epochs=epochs))
+    return replace(job, optimizer=optimizer, seed=5, training=replace(job.training, epochs=2))
 
 
 def losses(result: RunResult) -> dict[str, float]:
