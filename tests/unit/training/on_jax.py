@@ -72,8 +72,7 @@ def out_of_memory(data: Split) -> dict[str, Any]:
     jobs = [make_job(seed=seed) for seed in range(5)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stacked, "_train_stack", tight)
-        ends = [event for event in trainer.train(jobs, data, 10, on(8)) if isinstance(event, trainer.Done)]
-    results = [event.result for event in sorted(ends, key=lambda event: event.index)]
+        results = train(jobs, data, on(8))
     small = train(jobs[1:], data, on(2))
     return {
         "sizes": sizes,
@@ -113,9 +112,8 @@ def patient(data: Split) -> list[int]:
 def pruned(data: Split) -> list[tuple[str, list[int]]]:
     """Status and epochs of each run of a stack whose second run ends after two."""
     jobs = [make_job(seed=seed, epochs=3) for seed in range(3)]
-    events = trainer.train(jobs, data, 10, on(3), prune=lambda point: (point.index, point.epoch) == (1, 2))
-    ends = sorted((event for event in events if isinstance(event, trainer.Done)), key=lambda event: event.index)
-    return [(end.result.status, end.result.epochs) for end in ends]
+    results = train(jobs, data, on(3), prune=lambda point: (point.index, point.epoch) == (1, 2))
+    return [(result.status, result.epochs) for result in results]
 
 
 def resumed(data: Split, folder: Path) -> bool:
@@ -124,14 +122,10 @@ def resumed(data: Split, folder: Path) -> bool:
     whole = [bits(result) for result in train(jobs, data, on(2))]
     kept = RunCheckpoints(folder, [f"{number:064}" for number in range(3)], minutes=1e-9)
     events = trainer.train(jobs, data, 10, on(2), kept)
-    for event in events:
-        if isinstance(event, trainer.Epoch) and event.epoch == 2:
-            events.close()
-            break
-    if kept.load(0) is None:
-        return False
-    ends = [event for event in trainer.train(jobs, data, 10, on(2), kept) if isinstance(event, trainer.Done)]
-    return [bits(event.result) for event in sorted(ends, key=lambda event: event.index)] == whole
+    next(event for event in events if isinstance(event, trainer.Epoch) and event.epoch == 2)
+    events.close()
+    assert kept.load(0) is not None
+    return [bits(result) for result in train(jobs, data, on(2), checkpoints=kept)] == whole
 
 
 def main(processed: str, found: str) -> None:

@@ -143,14 +143,13 @@ def test_a_pruned_run_ends_after_the_point_that_decided_and_keeps_its_curve(data
         return (point.index, point.epoch) == (1, 4)
 
     jobs = [make_job(seed=seed, epochs=6, evaluate_every=2) for seed in range(2)]
-    events = trainer.train(jobs, data, 10, device(xla=False, trainer=kind), prune=prune)
-    whole, pruned = sorted((e for e in events if isinstance(e, trainer.Done)), key=lambda end: end.index)
+    whole, pruned = train(jobs, data, device(xla=False, trainer=kind), prune=prune)
     assert sorted(asked) == [(0, 2), (0, 4), (1, 2), (1, 4)]  # a run that has trained all its epochs is whole
-    assert (whole.result.status, whole.result.epochs) == (FINISHED, [2, 4, 6])
-    assert (pruned.result.status, pruned.result.reason) == (PRUNED, "after epoch 4")
-    assert (pruned.result.epochs, len(pruned.result.history["val/accuracy"])) == ([2, 4], 2)
-    assert pruned.result.figures.keys() == {"time/train_s", "time/epochs"}
-    assert pruned.result.figures["time/epochs"] == 4
+    assert (whole.status, whole.epochs) == (FINISHED, [2, 4, 6])
+    assert (pruned.status, pruned.reason) == (PRUNED, "after epoch 4")
+    assert (pruned.epochs, len(pruned.history["val/accuracy"])) == ([2, 4], 2)
+    assert pruned.figures.keys() == {"time/train_s", "time/epochs"}
+    assert pruned.figures["time/epochs"] == 4
 
 
 # --- the arithmetic, without training

@@ -49,10 +49,6 @@ def test_of_two_sizes_the_smaller_is_a_part_of_the_larger(digits: Arrays) -> Non
     assert sizes[0] < sizes[1] < sizes[2]
 
 
-def test_another_seed_holds_out_others(digits: Arrays) -> None:
-    assert indices(parts(digits, validation_seed=1).held_out) != indices(parts(digits).held_out)
-
-
 def test_with_nothing_held_out_the_test_samples_are_watched(digits: Arrays) -> None:
     found = parts(digits, validation_size=0)
     assert found.held_out is found.test

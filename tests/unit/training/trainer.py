@@ -91,11 +91,10 @@ def cut(digits: Arrays, samples: int, held_out: int = 100) -> Split:
     )
 
 
-def train(jobs: Sequence[RunConfig], split: Split, on: Device) -> list[RunResult]:
-    """Results in the order of the jobs."""
-    done = {
-        event.index: event.result for event in trainer.train(jobs, split, 10, on) if isinstance(event, trainer.Done)
-    }
+def train(jobs: Sequence[RunConfig], split: Split, on: Device, **others: Any) -> list[RunResult]:
+    """Results in the order of the jobs; `others`: checkpoints, prune."""
+    events = trainer.train(jobs, split, 10, on, **others)
+    done = {event.index: event.result for event in events if isinstance(event, trainer.Done)}
     return [done[index] for index in range(len(jobs))]
 
 
