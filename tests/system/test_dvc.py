@@ -16,6 +16,7 @@ from pipeline.cli import console
 from pipeline.storage.sweeps import Sweep
 from tests.support import clone as clones
 from tests.support.clone import CHECKOUT, Clone
+from tests.support.rows import Rows
 
 pytestmark = pytest.mark.timeout(480)  # on a machine with much else to do
 
@@ -76,42 +77,22 @@ def test_a_second_time_there_is_nothing_to_do(clone: Clone) -> None:
 # --- what MLflow holds, read with its own client
 
 
-class Store:
-    def __init__(self, path: Path) -> None:
-        from mlflow.tracking import MlflowClient
-
-        self.uri = f"sqlite:///{path / 'mlflow.db'}"
-        self.client = MlflowClient(self.uri, self.uri)
-        experiments = self.client.search_experiments()
-        self.names = {one.experiment_id: one.name for one in experiments}
-        self.runs = self.client.search_runs(list(self.names), max_results=1000)
-
-    def parents(self, experiment: str) -> list[Any]:
-        return [run for run in self._of(experiment) if "mlflow.parentRunId" not in run.data.tags]
-
-    def children(self, parent: Any) -> list[Any]:
-        return [run for run in self.runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
-
-    def _of(self, experiment: str) -> list[Any]:
-        return [run for run in self.runs if self.names[run.info.experiment_id] == experiment]
-
-
 @pytest.fixture(scope="module")
-def store(clone: Clone) -> Store:
-    return Store(clone.path)
+def store(clone: Clone) -> Rows:
+    return Rows(clone.path)
 
 
 @pytest.mark.parametrize(("experiment", "size"), [(BOOK, 2), (SWEEP, 8)])
-def test_a_sweep_is_a_parent_with_its_children(store: Store, runs: pd.DataFrame, experiment: str, size: int) -> None:
-    [parent] = store.parents(experiment)
-    children = store.children(parent)
+def test_a_sweep_is_a_parent_with_its_children(store: Rows, runs: pd.DataFrame, experiment: str, size: int) -> None:
+    parent = store.parent(experiment)
+    children = [run for run in store.children if run.data.tags["mlflow.parentRunId"] == parent.info.run_id]
     assert len(children) == size
     assert {run.info.status for run in [parent, *children]} == {"FINISHED"}
     ids = runs.loc[runs["experiment"].eq(experiment), "mlflow_run_id"]
     assert {run.info.run_id for run in children} == set(ids)
 
 
-def test_a_run_in_mlflow_says_what_the_table_says(store: Store, runs: pd.DataFrame) -> None:
+def test_a_run_in_mlflow_says_what_the_table_says(store: Rows, runs: pd.DataFrame) -> None:
     by_id = {run.info.run_id: run for run in store.runs}
     for row in runs.itertuples():
         run = by_id[row.mlflow_run_id]
@@ -121,8 +102,8 @@ def test_a_run_in_mlflow_says_what_the_table_says(store: Store, runs: pd.DataFra
         assert len(store.client.get_metric_history(row.mlflow_run_id, "train/loss")) == row.epochs
 
 
-def test_the_parent_carries_the_report(store: Store, metrics: dict[str, Any]) -> None:
-    [parent] = store.parents(SWEEP)
+def test_the_parent_carries_the_report(store: Rows, metrics: dict[str, Any]) -> None:
+    parent = store.parent(SWEEP)
     files = {file.path for file in store.client.list_artifacts(parent.info.run_id, "report")}
     assert {"report/index.html", "report/comparison.csv", "report/figures"} <= files
     assert metrics["best"]["configuration"].startswith(parent.data.tags["winner"].partition("-")[0])
@@ -135,10 +116,10 @@ def test_the_parent_carries_the_report(store: Store, metrics: dict[str, Any]) ->
 
 @pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning")
 def test_the_winner_is_loaded_as_the_readme_says_and_predicts(
-    store: Store, clone: Clone, runs: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, keras: object
+    store: Rows, clone: Clone, runs: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, keras: object
 ) -> None:
     [code] = re.findall(r"(?ms)^```python\n(.*?)^```", (CHECKOUT / "README.md").read_text("utf-8"))
-    [parent] = store.parents(SWEEP)
+    parent = store.parent(SWEEP)
     run_id = parent.data.tags["winner.run_id"]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
     monkeypatch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -220,7 +201,7 @@ def test_a_queued_experiment_finds_the_data_and_leaves_the_workspace_alone(clone
     assert closing in said.splitlines()
     assert clone.run("git status --porcelain") == ""
     assert "Data and pipelines are up to date." in clone.run("dvc status")
-    of_it = [run for run in Store(clone.path).runs if run.data.tags.get("env.dvc_experiment") == "queued"]
+    of_it = [run for run in Rows(clone.path).runs if run.data.tags.get("env.dvc_experiment") == "queued"]
     trained = {run.info.run_name: run.data.tags["run.key"] for run in of_it if "run.key" in run.data.tags}
     assert {"sgd-w8-d2-s0", "adam-w8-d2-s0"} < set(trained)
     assert all((clone.path / "runs" / key).is_dir() for key in trained.values())

@@ -12,6 +12,7 @@ import pytest
 from pipeline.sweep.publisher import Publisher
 from pipeline.sweep.session import Session
 from pipeline.tracking.tracker import Tracker
+from tests.support.rows import Rows
 from tests.system.faults.workspace import SMALL, Workspace, last_line
 
 pytestmark = pytest.mark.usefixtures("formula")
@@ -20,35 +21,16 @@ AtEpoch = Callable[[int, Callable[[], None]], None]
 SINGLE = ["optimizer=sgd", "model.width=4", "seed=7"]
 
 
-def runs(workspace: Workspace) -> list[Any]:
-    store = client(workspace)
-    return list(store.search_runs([one.experiment_id for one in store.search_experiments()]))
-
-
-def client(workspace: Workspace) -> Any:
-    from mlflow.tracking import MlflowClient
-
-    uri = f"sqlite:///{workspace.database}"
-    return MlflowClient(uri, uri)
-
-
-def parents(workspace: Workspace) -> list[Any]:
-    return [run for run in runs(workspace) if "sweep.id" in run.data.tags]
-
-
-def children(workspace: Workspace) -> list[Any]:
-    return [run for run in runs(workspace) if "sweep.id" not in run.data.tags]
-
-
 @pytest.mark.fault("sweeps that overlap")
 def test_a_sweep_that_grows_has_one_parent_and_one_that_overlaps_points_to_the_other(workspace: Workspace) -> None:
     assert workspace.tracked(*SMALL).status == 0
     assert workspace.tracked(*SMALL, "seed=range(5)").status == 0
-    [first] = parents(workspace)
+    [first] = Rows(workspace.root).parents
     assert (first.info.run_name, first.info.status) == ("sgd, 4, 5 seeds", "FINISHED")
     assert workspace.tracked(*SMALL, "seed=range(4,6)").status == 0
-    [second] = [run for run in parents(workspace) if run.info.run_id != first.info.run_id]
-    found = children(workspace)
+    rows = Rows(workspace.root)
+    [second] = [run for run in rows.parents if run.info.run_id != first.info.run_id]
+    found = rows.children
     assert len({run.data.tags["run.key"] for run in found}) == len(found) == 6
     under = [run.data.tags["mlflow.parentRunId"] for run in found]
     assert sorted(map(under.count, (first.info.run_id, second.info.run_id))) == [1, 5]
@@ -59,12 +41,19 @@ def test_a_sweep_that_grows_has_one_parent_and_one_that_overlaps_points_to_the_o
 @pytest.mark.fault("deleted in MLflow")
 def test_what_a_person_deleted_stays_deleted_until_it_is_asked_for(workspace: Workspace) -> None:
     assert workspace.tracked(*SMALL).status == 0
-    client(workspace).delete_run(parents(workspace)[0].info.run_id)
-    client(workspace).delete_run(children(workspace)[0].info.run_id)
+    rows = Rows(workspace.root)
+    rows.client.delete_run(rows.parents[0].info.run_id)
+    rows.client.delete_run(rows.children[0].info.run_id)
     assert workspace.tracked(*SMALL).status == 0
-    assert (len(parents(workspace)), len(children(workspace))) == (0, 2)
+    assert counted(workspace) == (0, 2)
     assert workspace.tracked(*SMALL, "force=true").status == 0
-    assert (len(parents(workspace)), len(children(workspace))) == (1, 3)
+    assert counted(workspace) == (1, 3)
+
+
+def counted(workspace: Workspace) -> tuple[int, int]:
+    """Parents and children."""
+    rows = Rows(workspace.root)
+    return len(rows.parents), len(rows.children)
 
 
 @pytest.fixture
@@ -92,9 +81,9 @@ def test_a_single_run_is_there_from_its_start_and_killed_by_ctrl_c(workspace: Wo
     at_epoch(3, lambda: os.kill(os.getpid(), signal.SIGINT))
     done = workspace.tracked(*SINGLE, "training.epochs=1000")
     assert done.status == 130
-    [run] = runs(workspace)
+    [run] = Rows(workspace.root).runs
     assert (run.info.status, run.data.params["model.width"]) == ("KILLED", "4")
-    assert len(client(workspace).get_metric_history(run.info.run_id, "val/accuracy")) >= 2
+    assert len(Rows(workspace.root).client.get_metric_history(run.info.run_id, "val/accuracy")) >= 2
     assert "1 run was not trained to the end (" in done.out
     assert "); the same command trains it\n" in done.out
 
@@ -113,16 +102,16 @@ def test_a_run_that_was_shown_while_it_trained_has_each_value_once(
     monkeypatch.setattr(Tracker, "add", seen)
     at_epoch(1, lambda: None)
     assert workspace.tracked(*SINGLE, "training.epochs=6").status == 0
-    [run] = runs(workspace)
+    [run] = Rows(workspace.root).runs
     result = next(iter(workspace.store))
     assert set(states) == {"RUNNING"}
     assert run.info.status == "FINISHED"
-    history = client(workspace).get_metric_history(run.info.run_id, "train/loss")
+    history = Rows(workspace.root).client.get_metric_history(run.info.run_id, "train/loss")
     assert sorted((point.step, point.value) for point in history) == list(enumerate(result.history["train/loss"], 1))
     finite = {name: value for name, value in result.figures.items() if value == value}
     assert finite.items() <= run.data.metrics.items()
     assert workspace.tracked(*SINGLE, "training.epochs=6").status == 0
-    assert len(runs(workspace)) == 1
+    assert len(Rows(workspace.root).runs) == 1
 
 
 @pytest.mark.fault("stopped while it is shown")
@@ -135,7 +124,7 @@ def test_a_run_that_was_killed_is_one_row_when_it_is_trained(
         assert workspace.tracked(*SINGLE, "training.epochs=40").status == 130
     monkeypatch.undo()
     assert workspace.tracked(*SINGLE, "training.epochs=40").status == 0
-    assert [run.info.status for run in runs(workspace)] == ["FINISHED"]
+    assert [run.info.status for run in Rows(workspace.root).runs] == ["FINISHED"]
 
 
 @pytest.mark.fault("a name MLflow never takes")

@@ -28,7 +28,7 @@ def finished(data: Split) -> RunResult:
     return train([job], data, device(xla=False))[0]
 
 
-def test_the_history_has_a_value_for_every_point(finished: RunResult) -> None:
+def test_the_history_has_a_value_for_every_point_and_the_last_epoch_is_one(finished: RunResult) -> None:
     splits = ("running", "train", "val", "gap")
     assert set(finished.history) == {f"{split}/{what}" for split in splits for what in ("loss", "accuracy")}
     assert finished.epochs == [2, 4, 5]
@@ -192,13 +192,3 @@ def test_a_last_measurement_that_is_no_number_is_a_divergence(train_loss: float,
     result = own.measured([train_loss, 0], [test_loss, 0], np.full((2, 10), 0.1), {})
     assert result.status == DIVERGED
     assert str(result.reason).startswith(f"{name}/loss is ")
-
-
-def test_the_last_epoch_always_is_a_point() -> None:
-    own = run(epochs=5, evaluate_every=3)
-    points = []
-    while not own.ended:
-        points.append(own.point_is_next)
-        own.add_epoch([1, 0], [1, 0, 1, 0] if points[-1] else None)
-    assert points == [False, False, True, False, True]
-    assert own.epochs == [3, 5]
