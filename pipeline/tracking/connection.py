@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from pipeline.cli.errors import UserError
-from pipeline.tracking import database, views
+from pipeline.tracking import database, front
 from pipeline.tracking.address import NONE, Address, conceal
 from pipeline.tracking.database import TrackingUnavailable
 
@@ -107,7 +107,7 @@ class Connection:
             found = self.client.get_experiment_by_name(name)
             if found is None:
                 location = self.address.artifacts.as_uri() if self.address.artifacts else None
-                self._experiments[name] = self.client.create_experiment(name, location, views.experiment_tags())
+                self._experiments[name] = self.client.create_experiment(name, location, front.experiment_tags())
             elif found.lifecycle_stage != "active":
                 restore = f"python -m mlflow experiments restore --experiment-id {found.experiment_id}"
                 address = f"MLFLOW_TRACKING_URI={shlex.quote(self.address.shown)}"

@@ -17,7 +17,6 @@ from pipeline.storage.sweeps import Sweep
 from pipeline.tracking import models
 from pipeline.tracking.describe import KEY, TAG_LIMIT, fit
 from pipeline.training.result import RunResult
-from pipeline.training.splits import split
 
 if TYPE_CHECKING:
     from pipeline.data.arrays import Arrays
@@ -151,8 +150,7 @@ def register(
     with tracker.connection.exclusive(f"promote {best.name}") as client:
         from mlflow.exceptions import MlflowException
 
-        scaling = split(arrays, best.job.dataset).train.scaling
-        model_id = models.log_served(client, run_id, best, arrays, scaling)
+        model_id = models.log_served(tracker, run_id, best, arrays)
         try:
             client.create_registered_model(
                 name, description=f"Dense networks on {dataset}; `{ALIAS}` is the one to use."

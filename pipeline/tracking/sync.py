@@ -14,8 +14,7 @@ from pipeline.storage.sweeps import ENDED, SWEEP, Ledger, Sweep, lost_tags, rela
 from pipeline.tracking import models
 from pipeline.tracking.describe import NOTE, Point, of_best, origin_tags, span
 from pipeline.tracking.runs import FAILED, FINISHED, KILLED
-from pipeline.tracking.sweeps import ParentRun
-from pipeline.tracking.tracker import Tracker
+from pipeline.tracking.tracker import ParentRun, Tracker
 from pipeline.training import result
 
 AT_ONCE = 64

@@ -71,7 +71,7 @@ def test_variables_that_hide_what_became_of_a_write_are_overruled(
     assert os.environ[variable] == module.REQUIRED[variable]
 
 
-@pytest.mark.parametrize("call", ["log_batch", "log_text", "log_inputs", "set_terminated"])
+@pytest.mark.parametrize("call", ["log_batch", "log_inputs", "set_terminated"])
 def test_what_broke_off_is_completed(fresh: Fresh, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     tracker = fresh()
     parent = tracker.begin(ParentRun("e", "sweep", {}, "s"))
