@@ -16,13 +16,10 @@ if TYPE_CHECKING:
     from pipeline.training.result import RunResult
 
 PARAMETER_LIMIT, TAG_LIMIT, DIGEST_LIMIT, NAME_LIMIT = 6000, 8000, 36, 250
-KEY, STATUS, REASON, NONFINITE = "run.key", "status", "reason", "nonfinite"
-DEVICE, BACKEND = "numerics.device", "numerics.backend"
-COMMIT, DIRTY, EXPERIMENT = "mlflow.source.git.commit", "mlflow.source.git.dirty", "env.dvc_experiment"
-STARTED = "run.started"
+KEY, STATUS, STARTED = "run.key", "status", "run.started"
 PROVENANCE = "provenance.json"
 """A run's file in MLflow with what nobody filters by: digests, and where it ran."""
-NOTE, PARENT, COLOR = "mlflow.note.content", "mlflow.parentRunId", "mlflow.runColor"
+NOTE, PARENT = "mlflow.note.content", "mlflow.parentRunId"
 TEST_PERCENT, GAP_POINTS = "test_accuracy_percent", "overfitting_gap_points"
 PERCENT = {
     TEST_PERCENT: "test/accuracy",
@@ -125,11 +122,11 @@ def tags(result: RunResult, nonfinite: Mapping[str, str]) -> dict[str, str]:
         KEY: result.key,
         STATUS: result.status,
         STARTED: str(span(result)[0]),
-        DEVICE: numerics.get("device"),
-        BACKEND: numerics.get("backend"),
-        COLOR: COLORS.get(result.job.optimizer.name),
-        REASON: result.reason,
-        NONFINITE: ", ".join(f"{name}={value}" for name, value in nonfinite.items()),
+        "numerics.device": numerics.get("device"),
+        "numerics.backend": numerics.get("backend"),
+        "mlflow.runColor": COLORS.get(result.job.optimizer.name),
+        "reason": result.reason,
+        "nonfinite": ", ".join(f"{name}={value}" for name, value in nonfinite.items()),
     }
     given = {name: value for name, value in shown.items() if value}
     return {name: fit(value, TAG_LIMIT) for name, value in (given | origin_tags(result.environment)).items()}
@@ -137,7 +134,11 @@ def tags(result: RunResult, nonfinite: Mapping[str, str]) -> dict[str, str]:
 
 def origin_tags(environment: Mapping[str, str]) -> dict[str, str]:
     """The commit and the DVC experiment that a run, or a sweep's parent run, comes from."""
-    names = {COMMIT: "git_commit", DIRTY: "git_dirty", EXPERIMENT: "dvc_experiment"}
+    names = {
+        "mlflow.source.git.commit": "git_commit",
+        "mlflow.source.git.dirty": "git_dirty",
+        "env.dvc_experiment": "dvc_experiment",
+    }
     return {tag: environment[name] for tag, name in names.items() if environment.get(name)}
 
 
@@ -150,12 +151,10 @@ def provenance(result: RunResult) -> str:
 
 def restored(text: str, key: str) -> RunResult:
     """The run `key` from its `provenance.json`. Raises UserError where that is not whole, or of another release."""
-    from pipeline.storage.record import UnreadableRun, result_of
+    from pipeline.storage.record import result_of
 
     try:
         return result_of(json.loads(text), key)
-    except UnreadableRun:
-        raise
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         why = "it is not whole, or an earlier release wrote it, whose runs come back from their folders alone"
         raise UserError(f"{PROVENANCE} of the run {key[:12]} in MLflow: {why} ({error})") from error

@@ -29,8 +29,6 @@ REPLACED = "replaced"
 """Tag of a run that another one took the place of, so that it was not deleted by a person."""
 PAGE = 200
 """Runs to ask for at once: a server has to answer within its time."""
-NAMED = 100
-"""Runs to ask for by their ids at once."""
 BATCH_METRICS, BATCH_PARAMETERS, BATCH_TAGS = 800, 100, 100
 """MLflow takes 1000 metrics, 100 parameters and 100 tags in one call, and 1000 of all together."""
 LARGEST_TEXT = 2**24
@@ -58,10 +56,6 @@ class Entry:
     def tags(self) -> dict[str, str]:
         return {**self.origin, **process.tag(), **describe.tags(self.result, self.metrics[1])}
 
-    @property
-    def started(self) -> int:
-        return describe.span(self.result)[0]
-
 
 # --- writing
 
@@ -75,7 +69,8 @@ def record(client: MlflowClient, entry: Entry, live: dict[str, list[Point]], res
 
     result, (points, _) = entry.result, entry.metrics
     run = find(client, result.key, entry.experiment_id)
-    same_training = run is not None and (run.info.run_id in live or _started(run) == entry.started)
+    started, ended_at = describe.span(result)
+    same_training = run is not None and (run.info.run_id in live or _started(run) == started)
     if run is not None and deleted(run):
         if not same_training:
             run = None  # Nobody deleted this training.
@@ -97,10 +92,9 @@ def record(client: MlflowClient, entry: Entry, live: dict[str, list[Point]], res
     _add_texts(client, run, entry)
     send(client, run_id, _missing(points, live.get(run_id, [])), describe.parameters(result), tags)
     _describe_data(client, run_id, result)
-    ended_well = result.finished or result.status == PRUNED
+    status = FINISHED if result.finished or result.status == PRUNED else FAILED
     # The seconds of training leave out evaluation: a run that was shown while it trained may have begun later than they end.
-    end = max(describe.span(result)[1], run.info.start_time)
-    client.set_terminated(run_id, FINISHED if ended_well else FAILED, end)
+    client.set_terminated(run_id, status, max(ended_at, run.info.start_time))
     live.pop(run_id, None)
     return ids(run_id, entry.experiment_id, entry.parent, result.status)
 
@@ -152,7 +146,7 @@ def _create(client: MlflowClient, entry: Entry, tags: Mapping[str, str]) -> Run:
     """A new run of MLflow, RUNNING and without numbers."""
     own = dict(tags) | ({describe.PARENT: entry.parent} if entry.parent else {})
     name = describe.fit(entry.name, describe.NAME_LIMIT)
-    return client.create_run(entry.experiment_id, entry.started, own, name)
+    return client.create_run(entry.experiment_id, describe.span(entry.result)[0], own, name)
 
 
 def _add_texts(client: MlflowClient, run: Run, entry: Entry) -> None:
@@ -199,17 +193,16 @@ def _adopt(client: MlflowClient, run: Run, parent: str | None) -> str | None:
     return parent
 
 
+def _started(run: Run) -> int:
+    return int(run.data.tags.get(describe.STARTED, run.info.start_time))
+
+
 def _has(run: Run, status: str, points: Sequence[Point]) -> bool:
     """Whether a run has this outcome and these values. Times differ from one training to the next."""
     # An older release sent no percent.
     last = {point.name: point.value for point in points if not point.name.startswith(("time/", *describe.PERCENT))}
     same_values = all(run.data.metrics.get(name) == value for name, value in last.items())
     return run.data.tags.get(describe.STATUS) == status and same_values
-
-
-def _started(run: Run) -> int:
-    """When its training began, in milliseconds since 1970."""
-    return int(run.data.tags.get(describe.STARTED, run.info.start_time))
 
 
 def discard(client: MlflowClient, run_id: str) -> None:
@@ -303,20 +296,12 @@ def with_ids(client: MlflowClient, run_ids: Sequence[str]) -> list[Run]:
     """Those of the runs with these ids that are in the store and not deleted."""
     experiments = all_experiments(client)
     runs: list[Run] = []
-    for start in range(0, len(run_ids), NAMED):
-        listed = ", ".join(f"'{run_id}'" for run_id in run_ids[start : start + NAMED])
+    for start in range(0, len(run_ids), PAGE):
+        listed = ", ".join(f"'{run_id}'" for run_id in run_ids[start : start + PAGE])
         runs += search(client, experiments, f"attributes.run_id IN ({listed})")
     return runs
 
 
 def get(client: MlflowClient, run_id: str) -> Run | None:
     """The run, if it is in the store and not deleted."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        run = client.get_run(run_id)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return None
-    return None if deleted(run) else run
+    return next(iter(with_ids(client, [run_id])), None)

@@ -10,7 +10,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO
 
 from pipeline.cli.errors import UserError
@@ -19,8 +19,7 @@ from pipeline.tracking.tracker import Tracker
 
 HOST = "127.0.0.1"
 """MLflow's server has no login."""
-START_SECONDS = 120
-STOP_SECONDS = 10
+START_SECONDS, STOP_SECONDS = 120, 10
 
 
 def settings(port: int) -> dict[str, str]:
@@ -75,19 +74,13 @@ def showing(tracker: Tracker, port: int) -> Iterator[subprocess.Popen[str]]:
 def wait_until_it_answers(process: subprocess.Popen[str], port: int) -> None:
     """Takes 5 to 10 s, most of it importing MLflow, twice. Raises UserError if it does not."""
     deadline = time.monotonic() + START_SECONDS
-    while not _answers(port):
-        if process.poll() is not None or time.monotonic() > deadline:
-            state = f"ended with exit status {process.returncode}" if process.returncode else "does not answer"
-            raise UserError(f"the MLflow server for port {port} {state}; its messages are above")
+    while process.poll() is None and time.monotonic() < deadline:
+        with suppress(OSError):
+            urllib.request.urlopen(f"http://{HOST}:{port}/health", timeout=5).close()
+            return
         time.sleep(0.1)
-
-
-def _answers(port: int) -> bool:
-    try:
-        urllib.request.urlopen(f"http://{HOST}:{port}/health", timeout=5).close()
-    except OSError:
-        return False
-    return True
+    state = f"ended with exit status {process.returncode}" if process.returncode else "does not answer"
+    raise UserError(f"the MLflow server for port {port} {state}; its messages are above")
 
 
 def _print_complaints(lines: IO[str]) -> None:

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.tracking import describe, front, process, runs
 from pipeline.tracking.address import NONE, SERVER, Address
-from pipeline.tracking.connection import Connection
-from pipeline.tracking.database import TrackingUnavailable
+from pipeline.tracking.connection import Connection, TrackingUnavailable
 from pipeline.tracking.describe import KEY, Point
 from pipeline.tracking.runs import KILLED, RUNNING, Entry
 
@@ -102,7 +101,7 @@ class Tracker:
             runs.send(client, run_id, tags=tags)
             return run_id
 
-    def parent_run(self, experiment: str, sweep_id: str) -> Run | None:
+    def parent(self, experiment: str, sweep_id: str) -> Run | None:
         """The run that stands for a sweep in this store, no matter which store it was trained with; None if there is none."""
         if not self.exists:
             return None
@@ -110,11 +109,6 @@ class Tracker:
             found = client.get_experiment_by_name(experiment)
             parents = _parents(client, found.experiment_id, sweep_id) if found else []
             return parents[0] if parents else None
-
-    def parent(self, experiment: str, sweep_id: str) -> str | None:
-        """The id of `parent_run`."""
-        run = self.parent_run(experiment, sweep_id)
-        return run.info.run_id if run else None
 
     def close_stale(self) -> None:
         """Mark as KILLED the runs that are RUNNING although the processes of this machine that worked on them are gone."""
@@ -137,9 +131,8 @@ class Tracker:
         A run that was left half is completed; one that failed earlier and finished now takes the failed one's place. A run
         that a person deleted stays deleted, and has no ids, unless `restore` brings it back. A new one is called `name`.
         """
-        with self.connection.exclusive(f"publish {result.name}") as client:
-            entry = self._entry(result, experiment, parent, name)
-            return self._named(runs.record(client, entry, self._live, restore))
+        with self.connection.exclusive(f"publish {result.name}"):
+            return self._record(self._entry(result, experiment, parent, name), restore)
 
     def publish_all(
         self,
@@ -156,12 +149,12 @@ class Tracker:
         errors: list[TrackingUnavailable] = []
 
         def publish(result: RunResult) -> None:
+            if errors:
+                return
             try:
-                if not errors:
-                    with self.connection.failing(f"publish {result.name}"):
-                        entry = self._entry(result, experiment, parent, (names or {}).get(result.job))
-                        ids = runs.record(self.connection.client, entry, self._live, restore=True)
-                        taken[result.key] = self._named(ids)
+                with self.connection.failing(f"publish {result.name}"):
+                    entry = self._entry(result, experiment, parent, (names or {}).get(result.job))
+                    taken[result.key] = self._record(entry, restore=True)
             except TrackingUnavailable as error:
                 errors.append(error)
 
@@ -188,7 +181,8 @@ class Tracker:
         experiment_id = self.connection.experiment(experiment)
         return Entry(result, experiment_id, parent or None, self.origin, self.address.artifacts, name or result.name)
 
-    def _named(self, ids: dict[str, str]) -> dict[str, str]:
+    def _record(self, entry: Entry, restore: bool) -> dict[str, str]:
+        ids = runs.record(self.connection.client, entry, self._live, restore)
         return ids and ids | {"store": self.address.name}
 
     # --- more of a run
@@ -238,16 +232,13 @@ class Tracker:
         self, sweeps: Sequence[Sweep], files: Mapping[str, Path], note: str, metrics: Mapping[str, float], warning: str
     ) -> None:
         """Put a report's files, numbers and note, in Markdown, on the runs of its sweeps."""
-        # A record has the id of the store it was trained with; in another store the parent run has an id of its own.
-        notes = {
-            (sweep.id and self.parent(sweep.name, sweep.id)) or sweep.parent_run_id: sweep.note for sweep in sweeps
-        }
-        for parent, own in notes.items():
-            if parent and (run := self.run(parent)):
-                self.add_files(parent, {f"report/{name}": path for name, path in files.items()})
-                self.log_metrics(parent, metrics)
-                text = "\n\n".join(filter(None, [own, front.links(run.info.experiment_id, parent), note]))
-                self.set_tags(parent, {describe.NOTE: text, "warning": warning})
+        # A record has the id of the store it was trained with; in another store the sweep's run has an id of its own.
+        found = [(self.parent(sweep.name, sweep.id) or self.run(sweep.parent_run_id or ""), sweep) for sweep in sweeps]
+        for run_id, (run, sweep) in {run.info.run_id: (run, sweep) for run, sweep in found if run}.items():
+            self.add_files(run_id, {f"report/{name}": path for name, path in files.items()})
+            self.log_metrics(run_id, metrics)
+            text = "\n\n".join(filter(None, [sweep.note, front.links(run.info.experiment_id, run_id), note]))
+            self.set_tags(run_id, {describe.NOTE: text, "warning": warning})
 
     # --- looking up
 
@@ -269,7 +260,7 @@ class Tracker:
         with self.connection.exclusive("look for published runs") as client:
             found = runs.with_ids(client, sorted(keys))
         whole = [run for run in found if runs.ended(run) and runs.key_of(run) == keys[run.info.run_id]]
-        return {keys[run.info.run_id]: self._named(runs.ids_of(run)) for run in whole}
+        return {keys[run.info.run_id]: runs.ids_of(run) | {"store": self.address.name} for run in whole}
 
     def recorded(self, word: str) -> RunResult | None:
         """The run of this id or key (or at least the first 6 letters of a key), as it was published; None if there is none."""

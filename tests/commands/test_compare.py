@@ -30,8 +30,11 @@ class Noting(Tracker):
         self.metrics: dict[str, dict[str, float]] = {}
         self.tags: dict[str, dict[str, str]] = {}
 
+    def parent(self, experiment, sweep_id):
+        return None
+
     def run(self, run_id):
-        return SimpleNamespace(info=SimpleNamespace(experiment_id="7"))
+        return SimpleNamespace(info=SimpleNamespace(run_id=run_id, experiment_id="7"))
 
     def add_files(self, run_id, files):
         self.files[run_id] = dict(files)
