@@ -40,9 +40,9 @@ def main(argv: Sequence[str]) -> int:
     out, data = console.PROJECT / options["out"], console.PROJECT / options["data"]
     compare(named_folders(words), out, data, options["tracking"], options["rank"])
     if options["summary"]:
-        from pipeline.report import dvc
+        from pipeline.report.write import summarize
 
-        dvc.write(out, console.PROJECT / options["summary"])
+        summarize(out, console.PROJECT / options["summary"])
     return 0
 
 
