@@ -113,18 +113,16 @@ class Connection:
 
     def experiment(self, name: str) -> str:
         """The id of an experiment, which is created if there is none. Raises UserError if it was deleted."""
-        if name not in self._experiments:
-            found = self.client.get_experiment_by_name(name)
-            if found is None:
-                location = self.address.artifacts.as_uri() if self.address.artifacts else None
-                self._experiments[name] = self.client.create_experiment(name, location, front.experiment_tags())
-            elif found.lifecycle_stage != "active":
-                restore = f"python -m mlflow experiments restore --experiment-id {found.experiment_id}"
-                address = f"MLFLOW_TRACKING_URI={shlex.quote(self.address.shown)}"
-                raise UserError(f"the MLflow experiment {name!r} was deleted; restore it with: {address} {restore}")
-            else:
-                self._experiments[name] = found.experiment_id
-        return self._experiments[name]
+        if name in self._experiments:
+            return self._experiments[name]
+        found = self.client.get_experiment_by_name(name)
+        if found and found.lifecycle_stage != "active":
+            restore = f"python -m mlflow experiments restore --experiment-id {found.experiment_id}"
+            address = f"MLFLOW_TRACKING_URI={shlex.quote(self.address.shown)}"
+            raise UserError(f"the MLflow experiment {name!r} was deleted; restore it with: {address} {restore}")
+        location = self.address.artifacts.as_uri() if self.address.artifacts else None
+        new = found.experiment_id if found else self.client.create_experiment(name, location, front.experiment_tags())
+        return self._experiments.setdefault(name, new)
 
 
 def _import_mlflow() -> type[MlflowClient]:

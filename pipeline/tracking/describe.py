@@ -89,33 +89,33 @@ def percent(results: Sequence[RunResult]) -> dict[str, float]:
     return {name: float(f"{mean:.4g}") for name, mean in means.items() if math.isfinite(mean)}
 
 
-def metrics(result: RunResult) -> tuple[list[Point], dict[str, str]]:
-    """`PERCENT`, every finite value of the curves at its epoch (from 1), and the figures at the last epoch; and what is not
-    finite, by name.
-
-    MLflow stores an infinity as 1.8e308 without a flag, so a value that is not finite becomes part of a tag, as text.
-    """
+def metrics(result: RunResult) -> list[Point]:
+    """`PERCENT`, every finite value of the curves at its epoch (from 1), and the figures at the last epoch."""
     start, end = span(result)
     last = result.epochs[-1] if result.epochs else 0
     points = [Point(name, value, last, end + 1) for name, value in percent([result]).items()]
-    nonfinite: dict[str, str] = {}
     for name, values in result.history.items():
         for epoch, value in zip(result.epochs, values, strict=False):
-            if math.isfinite(value):
-                points.append(Point(name, float(value), epoch, start + (end - start) * epoch // last))
-            else:
-                nonfinite[f"{name}@{epoch}"] = str(value)
+            points.append(Point(name, float(value), epoch, start + (end - start) * epoch // last))
     for name, value in result.figures.items():
         curve = result.history.get(name)
-        if not math.isfinite(value):
-            nonfinite[name] = str(value)
-        elif not curve or curve[-1] != value:
+        if not curve or curve[-1] != value:
             # One millisecond after the curve, whose last point may be of fewer samples: MLflow shows the latest value.
             points.append(Point(name, float(value), last, end + 1))
-    return points, nonfinite
+    return [point for point in points if math.isfinite(point.value)]
 
 
-def tags(result: RunResult, nonfinite: Mapping[str, str]) -> dict[str, str]:
+def nonfinite(result: RunResult) -> str:
+    """Names of the values that are not finite, which become part of a tag: MLflow stores an infinity as 1.8e308 without a flag."""
+    curves = {
+        f"{name}@{epoch}": value
+        for name, values in result.history.items()
+        for epoch, value in zip(result.epochs, values, strict=False)
+    }
+    return ", ".join(f"{name}={value}" for name, value in (curves | result.figures).items() if not math.isfinite(value))
+
+
+def tags(result: RunResult) -> dict[str, str]:
     """What a person filters runs by. All else that is known of a run is in its `provenance`."""
     numerics = result.identity.get("numerics", {})
     shown = {
@@ -126,10 +126,10 @@ def tags(result: RunResult, nonfinite: Mapping[str, str]) -> dict[str, str]:
         "numerics.backend": numerics.get("backend"),
         "mlflow.runColor": COLORS.get(result.job.optimizer.name),
         "reason": result.reason,
-        "nonfinite": ", ".join(f"{name}={value}" for name, value in nonfinite.items()),
+        "nonfinite": nonfinite(result),
+        **origin_tags(result.environment),
     }
-    given = {name: value for name, value in shown.items() if value}
-    return {name: fit(value, TAG_LIMIT) for name, value in (given | origin_tags(result.environment)).items()}
+    return {name: fit(value, TAG_LIMIT) for name, value in shown.items() if value}
 
 
 def origin_tags(environment: Mapping[str, str]) -> dict[str, str]:

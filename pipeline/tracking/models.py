@@ -37,12 +37,7 @@ def requirements(backend: str) -> list[str]:
 
 
 def send_model(
-    tracker: Tracker,
-    store: RunStore,
-    result: RunResult,
-    ids: Mapping[str, str],
-    arrays: Arrays | None,
-    dtype: str,
+    tracker: Tracker, store: RunStore, result: RunResult, ids: Mapping[str, str], arrays: Arrays | None, dtype: str
 ) -> None:
     """Keep the network of `result`, which has its weights, with its run, for `mlflow.pyfunc.load_model("runs:/<run_id>/model")`.
 

@@ -9,7 +9,6 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -41,20 +40,11 @@ class Entry:
     result: RunResult
     experiment_id: str
     parent: str | None
-    origin: Mapping[str, str]
-    """Tags that say who records, with which program."""
-    artifacts: Path | None
-    """Where this store keeps files, if that is for this project to say."""
     name: str
     """What the run is called there."""
-
-    @cached_property
-    def metrics(self) -> tuple[list[Point], dict[str, str]]:
-        return describe.metrics(self.result)
-
-    @property
-    def tags(self) -> dict[str, str]:
-        return {**self.origin, **process.tag(), **describe.tags(self.result, self.metrics[1])}
+    tags: Mapping[str, str]
+    artifacts: Path | None
+    """Where this store keeps files, if that is for this project to say."""
 
 
 # --- writing
@@ -67,10 +57,9 @@ def record(client: MlflowClient, entry: Entry, live: dict[str, list[Point]], res
     """
     from pipeline.training.result import PRUNED  # with numpy, which opening a store does without
 
-    result, (points, _) = entry.result, entry.metrics
+    result, points = entry.result, describe.metrics(entry.result)
     run = find(client, result.key, entry.experiment_id)
-    started, ended_at = describe.span(result)
-    same_training = run is not None and (run.info.run_id in live or _started(run) == started)
+    same_training = run is not None and (run.info.run_id in live or _started(run) == entry.tags[describe.STARTED])
     if run is not None and deleted(run):
         if not same_training:
             run = None  # Nobody deleted this training.
@@ -94,7 +83,7 @@ def record(client: MlflowClient, entry: Entry, live: dict[str, list[Point]], res
     _describe_data(client, run_id, result)
     status = FINISHED if result.finished or result.status == PRUNED else FAILED
     # The seconds of training leave out evaluation: a run that was shown while it trained may have begun later than they end.
-    client.set_terminated(run_id, status, max(ended_at, run.info.start_time))
+    client.set_terminated(run_id, status, max(describe.span(result)[1], run.info.start_time))
     live.pop(run_id, None)
     return ids(run_id, entry.experiment_id, entry.parent, result.status)
 
@@ -193,8 +182,9 @@ def _adopt(client: MlflowClient, run: Run, parent: str | None) -> str | None:
     return parent
 
 
-def _started(run: Run) -> int:
-    return int(run.data.tags.get(describe.STARTED, run.info.start_time))
+def _started(run: Run) -> str:
+    """When its training began, in milliseconds since 1970."""
+    return str(run.data.tags.get(describe.STARTED, run.info.start_time))
 
 
 def _has(run: Run, status: str, points: Sequence[Point]) -> bool:

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import IO
 
 from pipeline.cli.errors import UserError
+from pipeline.config import rules
 from pipeline.tracking import front
 from pipeline.tracking.tracker import Tracker
 
@@ -91,9 +92,7 @@ def _print_complaints(lines: IO[str]) -> None:
 
 def free_port(word: str) -> int:
     """The port that `word` names. Raises UserError where it is in use."""
-    if not word.isdecimal() or not 1 <= int(word) <= 65535:
-        raise UserError(f"port={word}: expected a number from 1 to 65535")
-    port = int(word)
+    port = rules.parsed("port", word, rules.integer(1, 65535))
     if not is_free(port):
         raise UserError(
             f"port {port} is in use (perhaps by this server already: http://{HOST}:{port});"

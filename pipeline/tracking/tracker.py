@@ -118,21 +118,16 @@ class Tracker:
     # --- the run of a RunResult
 
     def publish(
-        self,
-        result: RunResult,
-        experiment: str,
-        parent: str | None = None,
-        restore: bool = False,
-        name: str | None = None,
+        self, result: RunResult, experiment: str, parent: str | None = None, name: str | None = None
     ) -> dict[str, str]:
         """Record `result` as one run: parameters, metrics by epoch, tags, data set, times, status. Its ids.
 
         A key has one run in an experiment, under the parent that it had first: published again, it gives the same ids.
         A run that was left half is completed; one that failed earlier and finished now takes the failed one's place. A run
-        that a person deleted stays deleted, and has no ids, unless `restore` brings it back. A new one is called `name`.
+        that a person deleted stays deleted, and has no ids. A new one is called `name`.
         """
         with self.connection.exclusive(f"publish {result.name}"):
-            return self._record(self._entry(result, experiment, parent, name), restore)
+            return self._record(self._entry(result, experiment, parent, name), restore=False)
 
     def publish_all(
         self,
@@ -141,7 +136,7 @@ class Tracker:
         parent: str | None = None,
         names: Mapping[RunConfig, str] | None = None,
     ) -> tuple[dict[str, dict[str, str]], TrackingUnavailable | None]:
-        """`publish` with `restore` for each of `results`, several at once on a server.
+        """`publish` for each of `results`, several at once on a server; those that a person deleted come back.
 
         Ids by key of those that were taken, and the first error, after which no further run was tried.
         """
@@ -178,8 +173,11 @@ class Tracker:
             return run_id
 
     def _entry(self, result: RunResult, experiment: str, parent: str | None, name: str | None) -> Entry:
-        experiment_id = self.connection.experiment(experiment)
-        return Entry(result, experiment_id, parent or None, self.origin, self.address.artifacts, name or result.name)
+        experiment_id, tags = (
+            self.connection.experiment(experiment),
+            self.origin | process.tag() | describe.tags(result),
+        )
+        return Entry(result, experiment_id, parent or None, name or result.name, tags, self.address.artifacts)
 
     def _record(self, entry: Entry, restore: bool) -> dict[str, str]:
         ids = runs.record(self.connection.client, entry, self._live, restore)

@@ -152,7 +152,7 @@ def test_it_serves_as_a_tracking_server(served: Served, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("word", ["0", "65536", "-1", "http", ""])
 def test_port_that_is_none_is_refused(word: str) -> None:
-    with pytest.raises(UserError, match="expected a number from 1 to 65535"):
+    with pytest.raises(UserError, match="expected a whole number from 1 to 65,535"):
         ui.main([f"port={word}"])
 
 
