@@ -31,12 +31,6 @@ def bad_header(database: Path) -> None:
     database.write_bytes(b"garbage!" + database.read_bytes()[8:])
 
 
-def flipped(database: Path) -> None:
-    content = bytearray(database.read_bytes())
-    content[4096 * 3 : 4096 * 3 + 100] = b"\xff" * 100
-    database.write_bytes(content)
-
-
 def folder(database: Path) -> None:
     database.unlink()
     database.mkdir()
@@ -51,8 +45,6 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "empty": lambda database: database.write_bytes(b""),
     "half": halved,
     "header": bad_header,
-    "flipped": flipped,
-    "text": lambda database: database.write_text("hello"),
     "folder": folder,
     "another program's": other_program,
     "half migrated": lambda database: execute(database, "DELETE FROM alembic_version"),
