@@ -90,7 +90,7 @@ class Tracker:
             tags = self.origin | dict(parent.tags) | process.tag() | ids
             name = describe.fit(parent.name, describe.NAME_LIMIT)
             if earlier is None:
-                tags = {name: describe.fit(value, describe.TAG_LIMIT) for name, value in tags.items()}
+                tags = {tag: describe.fit(value, describe.TAG_LIMIT) for tag, value in tags.items()}
                 return str(client.create_run(experiment_id, parent.start, tags, name).info.run_id)
             run_id = str(earlier.info.run_id)
             if runs.deleted(earlier):
