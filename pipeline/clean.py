@@ -15,7 +15,7 @@ from itertools import groupby
 from pipeline.cli import console, terminal
 from pipeline.cli.errors import UserError, shown_line
 from pipeline.cli.formatting import nearest, plural
-from pipeline.storage import locks
+from pipeline.data.files import locked
 from pipeline.storage.cleaning import REASONS, Removable, removable, remove
 from pipeline.storage.store import RunStore
 from pipeline.tracking import Tracker, kept, open_tracker
@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
     deleted = kept.deleted_keys(tracker) if tracker.exists else set()
     registered = kept.registered_keys(tracker) if tracker.exists else set()
     terminal.show("reading runs")
-    with locks.locked(store.root):
+    with locked(store.root):
         items = [item for item in removable(store, deleted, registered) if item.reason in reasons]
         total = show(items)
         if "--yes" in argv:

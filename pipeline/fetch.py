@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pipeline.cli import console, terminal
 from pipeline.cli.formatting import plural
-from pipeline.data import raw, recorded, sources
+from pipeline.data import raw, sources
 from pipeline.data.download import LIMITS, Limits
 from pipeline.data.files import clear_leftovers, shown, whole
 from pipeline.data.mirrors import Folder, Mirror, gather, kept, mirrors
@@ -54,8 +54,8 @@ def fetch(dataset: DataSet, folder: Path, places: Sequence[Mirror], limits: Limi
     """Put the files of `dataset` into `folder`. Those that are there and whole are kept."""
     if folder.is_dir():
         clear_leftovers(folder)
-    declared, dataset = dataset, recorded.with_recorded(dataset, folder)
-    recorded.refuse_change([file for file in dataset.files if file not in declared.files], places, folder)
+    declared, dataset = dataset, raw.with_recorded(dataset, folder)
+    raw.refuse_change([file for file in dataset.files if file not in declared.files], places, folder)
     here = {file: data for file in dataset.files if (data := kept(file, folder))}
     missing = [file for file in dataset.files if file not in here]
     damaged = tuple(file for file in missing if (folder / file.name).exists())
@@ -71,13 +71,13 @@ def fetch(dataset: DataSet, folder: Path, places: Sequence[Mirror], limits: Limi
         with whole(folder / file.name) as temporary:
             temporary.write_bytes(data)
     if new:
-        recorded.record(new, folder)
+        raw.record(new, folder)
     source = mirror.address if missing else ""
     return Fetched(tuple(here), damaged, new, source, sum(map(len, (here | found).values())))
 
 
 def _summary(dataset: DataSet, folder: Path, fetched: Fetched, seconds: float) -> str:
-    how = f"sha256 recorded in {shown(folder / recorded.RECORD)}" if fetched.recorded else "sha256 verified"
+    how = f"sha256 recorded in {shown(folder / raw.RECORD)}" if fetched.recorded else "sha256 verified"
     count = plural(len(dataset.files), "file")
     if not fetched.source:
         there = f"all {count} are" if len(dataset.files) > 1 else "the file is"

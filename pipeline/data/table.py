@@ -60,26 +60,21 @@ def decode(source: Table, content: Mapping[File, bytes], names: Mapping[File, st
         if missing := [repr(column) for column in rows.frame if column not in others.frame]:
             raise UserError(f"{others.name}: no column {listed(missing)}, which {rows.name} has")
         train, test = whole, samples(others)
-    return Decoded(train, test, tuple(classes), 1, _features(columns))
-
-
-def _features(columns: Columns) -> tuple[str, ...]:
-    return tuple(
+    features = [
         name
         for column, categories in columns.items()
         for name in ([column] if categories is None else [f"{column}={category}" for category in categories])
-    )
+    ]
+    return Decoded(train, test, tuple(classes), 1, tuple(features))
 
 
 def _read(source: Table, data: bytes, name: str) -> Rows:
     """The table without the columns to drop, none of its values missing."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # more values in a row than names in the first line
             frame = _parsed(source, data, name)
-    except pd.errors.ParserWarning as error:
-        raise UserError(f"{name}: its rows have more values than the first line has names") from error
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, pd.errors.ParserWarning) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{name}: not a table that can be read ({reason})") from error
     frame.columns = frame.columns.astype(str)
@@ -202,9 +197,8 @@ def _numbers(rows: Rows, columns: Columns) -> np.ndarray:
 def _column(rows: Rows, name: str) -> np.ndarray:
     """float32 (n,). Raises UserError for a text, and for a number that float32 cannot hold."""
     column = rows.frame[name]
-    numbers = (column if _is_numeric(column) else pd.to_numeric(column, errors="coerce")).to_numpy(np.float64)
     with np.errstate(over="ignore"):
-        numbers = numbers.astype(np.float32)
+        numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64).astype(np.float32)
     wrong = ~np.isfinite(numbers)
     if wrong.any():
         row = int(np.argmax(wrong))

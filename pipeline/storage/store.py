@@ -21,8 +21,7 @@ import numpy as np
 
 from pipeline.cli.errors import UserError
 from pipeline.config.digests import array_digest, arrays_digest
-from pipeline.data.files import whole
-from pipeline.storage import locks
+from pipeline.data.files import LOCK, locked, whole
 from pipeline.storage.identity import LARGEST_PATCH
 from pipeline.storage.record import (
     DamagedRun,
@@ -81,7 +80,7 @@ class RunStore:
         Raises UserError where the disk is full or the folder may not be written to.
         """
         final = self.folder(result.key)
-        with locks.locked(self.root), whole(final) as temporary:
+        with locked(self.root), whole(final) as temporary:
             temporary.mkdir()
             of_probabilities: dict[str, str] = {}
             if result.predictions is not None:
@@ -128,9 +127,9 @@ class RunStore:
         try:
             return self._read(key)
         except (KeyError, DamagedRun):
-            if not ((self.root / locks.LOCK).exists() and os.access(self.root, os.W_OK)):  # nobody writes here
+            if not ((self.root / LOCK).exists() and os.access(self.root, os.W_OK)):  # nobody writes here
                 raise
-        with locks.locked(self.root):  # another process may have been replacing it
+        with locked(self.root):  # another process may have been replacing it
             return self._read(key)
 
     def _read(self, key: str) -> RunResult:
@@ -199,7 +198,7 @@ class RunStore:
 
         Where it is the same run of MLflow, it still has the `model` that it had.
         """
-        with locks.locked(self.root):
+        with locked(self.root):
             if not self.folder(key).is_dir():
                 raise UserError(f"{self.folder(key)}: no run here any more; {AGAIN}")
             before = self.published(key, ids.get("store")).get("model")

@@ -21,8 +21,7 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from pipeline.cli.errors import UserError, printable
 from pipeline.config import rules
 from pipeline.config.run_config import RunConfig
-from pipeline.data.files import whole
-from pipeline.storage.locks import locked
+from pipeline.data.files import locked, whole
 from pipeline.storage.record import OtherRelease, Text, read_bytes
 from pipeline.storage.store import KEY, RunStore
 from pipeline.training.result import RunResult

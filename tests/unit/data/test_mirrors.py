@@ -104,7 +104,10 @@ def test_the_message_is_one_paragraph_with_all_that_is_needed(tmp_path: Path) ->
     assert "\n" not in message
     assert "secret" not in message
     assert f"{shown(tmp_path / 'a')}: no such folder" in message
-    assert "https://127.0.0.1:1/x: train-images-idx3-ubyte.gz cannot be had ([Errno 111] Connection refused)" in message
+    assert (
+        "https://***@127.0.0.1:1/x: train-images-idx3-ubyte.gz cannot be had ([Errno 111] Connection refused)"
+        in message
+    )
     for file in MNIST.files:
         assert f"{file.name} {file.sha256}" in message
     for word in ("mirrors=FOLDER", "OVERFITTING_GAP_MIRRORS", "dataset=digits", "1,797"):

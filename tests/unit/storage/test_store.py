@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.storage.locks import LOCK
+from pipeline.data.files import LOCK
 from pipeline.storage.store import DamagedRun, RunStore
 from pipeline.training.result import DIVERGED
 from tests.support.factory import KEY, OTHER, make_job, seeded, stored
