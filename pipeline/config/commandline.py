@@ -40,8 +40,12 @@ FLAGS = {
     "--resolve",
 }
 OPTIONS = {*VALUED, *FLAGS, "--verbose", "-v"}
-LAUNCHERS = ("batched", "batched_slurm")
-"""Those whose jobs are one sweep."""
+HYDRA_RULES = {
+    "hydra/launcher": rules.choice(("batched", "batched_slurm")),
+    "hydra/sweeper": rules.choice(("basic",)),
+    "hydra.sweeper.max_batch_size": rules.Rule(lambda value: value is None, "null: all runs of a sweep come together"),
+}
+"""What makes one sweep of all jobs."""
 
 DEFAULTS = {"optimizer": "rmsprop", "model": "dense"}
 """Groups whose files have keys of their own, and what conf/config.yaml chooses of each."""
@@ -117,7 +121,9 @@ def check(argv: Sequence[str], multirun: bool) -> list[str]:
     jobs = 1
     for override, values in overrides:
         if override.is_hydra_override():
-            problems += _check_hydra(override)
+            # What Hydra takes, and what the runs of a sweep cannot be trained with.
+            if (key := override.key_or_group) in HYDRA_RULES:
+                problems += filter(None, [rules.complaint(key, _plain(override.value()), HYDRA_RULES[key])])
             continue
         jobs *= max(len(values), 1)
         if override.is_sweep_override() and not multirun:
@@ -158,20 +164,6 @@ def _meant(key: str) -> list[str]:
     known = rules.known_keys(rules.options("optimizer"), rules.options("model"))
     found = [each for each in known if each.rpartition(".")[2] in names]
     return [each for each in found if each.startswith(section)] or found
-
-
-def _check_hydra(override: Override) -> list[str]:
-    """What Hydra takes, and what the runs of a sweep cannot be trained with."""
-    key, value = override.key_or_group, _plain(override.value())
-    if key.startswith("hydra.sweeper.params"):
-        return [
-            f"{key}: is for files such as conf/sweep/smoke.yaml; here type its words as they are: -m optimizer=sgd,adam"
-        ]
-    if key == "hydra.sweeper.max_batch_size":
-        return [f"{key}: all runs of a sweep come together; leave it out"]
-    checked = {"hydra/launcher": LAUNCHERS, "hydra/sweeper": ("basic",)}
-    line = rules.complaint(key, value, rules.choice(checked[key])) if key in checked else None
-    return [line] if line else []
 
 
 def hydra_complaint(argv: Sequence[str], error: Exception) -> str:
@@ -235,15 +227,11 @@ def _chosen(overrides: Sequence[tuple[Override, Sequence[Any]]], group: str, def
         if kind == group:
             chosen += map(str, values)
         elif kind in ("sweep", "experiment"):
-            chosen += [name for value in values if (name := _chosen_by_file(kind, value, group))]
+            files = [rules.content(kind, name) for name in values if name in rules.options(kind)]
+            entries = [entry for file in files for entry in file.get("defaults", [])]
+            chosen += [entry[key] for entry in entries if (key := f"override /{group}") in entry]
     known = [name for name in chosen if name in rules.options(group)]
     return known or ([] if any(chosen) else [default])
-
-
-def _chosen_by_file(kind: str, name: Any, group: str) -> str | None:
-    """The file of `group` that a file of `conf/sweep/` or `conf/experiment/` chooses."""
-    defaults = rules.content(kind, name).get("defaults", []) if name in rules.options(kind) else []
-    return next((entry[key] for entry in defaults if (key := f"override /{group}") in entry), None)
 
 
 def _words_of_sweep(words: Sequence[str]) -> list[str]:
