@@ -30,8 +30,7 @@ DEFAULTS = {"data": "data/processed", "runs": "runs"}
 
 
 def main(argv: Sequence[str]) -> int:
-    words, named = console.positional(argv)
-    options = console.words(named, DEFAULTS, __doc__ or "")
+    words, options = console.parsed(argv, DEFAULTS, __doc__ or "")
     if len(words) != 2:
         raise UserError(f"{' '.join(words) or 'nothing'}: expected two runs, or two sweeps; --help says what they are")
     terminal.show("reading runs")

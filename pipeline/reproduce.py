@@ -35,8 +35,7 @@ def main(argv: Sequence[str]) -> int:
     words = list(argv)
     sweep = console.take_option(words, "--all-of", "a sweep")
     sample = console.take_option(words, "--sample", "a number")
-    runs, named = console.positional(words)
-    options = console.words(named, DEFAULTS, __doc__ or "")
+    runs, options = console.parsed(words, DEFAULTS, __doc__ or "")
     if sample and not (sample.isdecimal() and int(sample) > 0):
         raise UserError(f"--sample {sample}: expected a whole number of at least 1")
     if len(runs) + bool(sweep) != 1:

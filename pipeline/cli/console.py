@@ -45,10 +45,13 @@ def words(argv: Sequence[str], defaults: dict[str, str], description: str) -> di
     return values
 
 
-def positional(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The words of `argv` that are no `key=value` and no option, and the others. A path may have a `=` in it."""
+def parsed(argv: Sequence[str], defaults: dict[str, str], description: str) -> tuple[list[str], dict[str, str]]:
+    """The words of `argv` that are no `key=value` and no option, and what `words` reads of the others.
+
+    A path may have a `=` in it.
+    """
     named = [word for word in argv if word.startswith("-") or ("=" in word and not Path(word).exists())]
-    return [word for word in argv if word not in named], named
+    return [word for word in argv if word not in named], words(named, defaults, description)
 
 
 def take_option(words: list[str], name: str, expected: str) -> str:

@@ -108,19 +108,17 @@ class RunStore:
     def status(self, key: str) -> str:
         """What became of the run, unchecked; empty where its record cannot be read."""
         try:
-            stored = json.loads(read_bytes(self.folder(key) / RECORD, LARGEST_RECORD))
-            return str(stored["record"]["status"])
+            return str(self._stored(key)["record"]["status"])
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return ""
 
     def record(self, key: str) -> RunResult:
         """The run `key` without its arrays, checked. Raises DamagedRun, or OtherRelease."""
         with self._found_damaged(key):
-            return self._record(key)[0]
+            return result_of(self._stored(key), key)
 
-    def _record(self, key: str) -> tuple[RunResult, dict[str, Any]]:
-        stored = json.loads(read_bytes(self.folder(key) / RECORD, LARGEST_RECORD))
-        return result_of(stored, key), stored
+    def _stored(self, key: str) -> Any:
+        return json.loads(read_bytes(self.folder(key) / RECORD, LARGEST_RECORD))
 
     def read(self, key: str) -> RunResult:
         """The run `key`, checked against its digests. Raises DamagedRun, or KeyError where there is none."""
@@ -142,7 +140,8 @@ class RunStore:
                 raise ValueError(f"its {name} do not match their digest")
 
         with self._found_damaged(key):
-            result, stored = self._record(key)
+            stored = self._stored(key)
+            result = result_of(stored, key)
             if result.finished:
                 result.predictions = _load(folder / PREDICTIONS)
                 check_predictions(result)

@@ -12,7 +12,6 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -96,23 +95,18 @@ class Sweep:
             temporary.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
     @classmethod
-    def read(cls, folder: Path) -> Sweep:
-        return cls.read_from(folder / SWEEP)
-
-    @classmethod
-    def read_from(cls, path: Path) -> Sweep:
-        """The record in a file, every value checked and every text printable. Raises UserError."""
+    def read(cls, folder: Path, name: str = SWEEP) -> Sweep:
+        """The record, every value checked and every text printable. Raises UserError."""
+        path = folder / name
         try:
-            return _schema().validate_json(read_bytes(path, LARGEST))
+            return _SCHEMA.validate_json(read_bytes(path, LARGEST))
         except (OSError, ValueError) as error:
             problems = error.errors(include_url=False) if isinstance(error, ValidationError) else []
             why = "; ".join(f"{'.'.join(map(str, each['loc']))} {each['msg']}" for each in problems[:3]) or str(error)
             raise UserError(f"{path}: not the record of a sweep ({printable(why)}); train again to write it") from error
 
 
-@cache
-def _schema() -> TypeAdapter[Sweep]:
-    return TypeAdapter(Sweep)
+_SCHEMA = TypeAdapter(Sweep)
 
 
 def title(jobs: Sequence[RunConfig]) -> str:
@@ -160,7 +154,7 @@ class Ledger:
         paths = sorted(self.folder.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
         for path in paths:
             try:
-                yield Sweep.read_from(path)
+                yield Sweep.read(self.folder, path.name)
             except UserError:
                 continue
 
