@@ -161,7 +161,7 @@ def _meant(key: str) -> list[str]:
     """The keys that `key` stands for without its group, in another one, or under the name that it has elsewhere."""
     section, _, name = key.rpartition(".")
     names = {name, SHORT.get(name, name)}
-    known = rules.known_keys(rules.options("optimizer"), rules.options("model"))
+    known = rules.known_keys()
     found = [each for each in known if each.rpartition(".")[2] in names]
     return [each for each in found if each.startswith(section)] or found
 
@@ -194,7 +194,7 @@ def _check_one(override: Override, values: Sequence[Any], chosen: dict[str, list
     if key in rules.NAMES:
         group = key.partition(".")[0]
         return [f"{key}: set by the file; choose another with {group}=NAME ({', '.join(rules.options(group))})"]
-    known = rules.known_keys(rules.options("optimizer"), rules.options("model"))
+    known = rules.known_keys()
     if key not in known and not (chosen is None and key.startswith(("optimizer.", "model."))):
         meant = _meant(key)
         near = f" (did you mean {meant[0]!r}?)" if meant else nearest(key, [*known, *rules.GROUPS])

@@ -191,10 +191,10 @@ def rule_for(key: str) -> Rule | None:
     return HYPERPARAMETERS.get(name, STEPS if name.endswith("_steps") else SCALAR)
 
 
-def known_keys(optimizers: Iterable[str], models: Iterable[str]) -> list[str]:
-    """Keys that can be set when one of `optimizers` and one of `models` is chosen."""
-    chosen = [("optimizer", name) for name in optimizers] + [("model", name) for name in models]
-    own = dict.fromkeys(key for group, name in chosen for key in own_keys(group, name))
+def known_keys() -> list[str]:
+    """Keys that can be set, whichever optimizer and model of `conf/` is chosen."""
+    groups = ("optimizer", "model")
+    own = dict.fromkeys(key for group in groups for name in options(group) for key in own_keys(group, name))
     return [*(key for key in RULES if not key.startswith("model.")), *own]
 
 

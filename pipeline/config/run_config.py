@@ -30,14 +30,10 @@ from pipeline.config.values import (
 )
 
 
-def canonical_json(value: Any) -> str:
-    """The one way this project writes JSON that gets hashed: sorted keys, no spaces, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
 def digest(value: Any) -> str:
-    """sha256 (hex) of the canonical JSON of `value`."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+    """sha256 (hex) of the JSON of `value`, written in one way: sorted keys, no spaces, no NaN."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -243,9 +239,6 @@ class RunConfig:
         return digest(plain)
 
 
-_NO_DEFAULT = object()
-
-
 def _model(plain: dict[str, Any]) -> Model | CustomModel:
     values = _tuples(plain)
     name, build = values.pop("name", ""), values.pop("build", "")
@@ -266,7 +259,7 @@ def _lists(section: Dataset | Model | Training, sparse: bool) -> dict[str, Any]:
     return {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in vars(section).items()
-        if defaults.get(name, _NO_DEFAULT) != value
+        if name not in defaults or defaults[name] != value
     }
 
 
