@@ -160,16 +160,14 @@ def _mirror(word: str, key: str, checkout: Path) -> Mirror:
     return Https(word)
 
 
-def gather(
-    dataset: DataSet, files: Sequence[File], mirrors: Sequence[Mirror], limits: Limits = LIMITS
-) -> tuple[Mirror, dict[File, bytes]]:
+def gather(dataset: DataSet, files: Sequence[File], mirrors: Sequence[Mirror]) -> tuple[Mirror, dict[File, bytes]]:
     """`files` of `dataset`, checked, from the first of `mirrors` that has them all whole.
 
     Raises DataUnavailable.
     """
     failures = []
     for mirror in mirrors:
-        until = time.monotonic() + limits.mirror
+        until = time.monotonic() + LIMITS.mirror
         packed: dict[File, bytes] = {}
         try:
             for number, file in enumerate(files):

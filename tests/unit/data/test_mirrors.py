@@ -28,7 +28,7 @@ def folder(path: Path, files: dict[str, bytes]) -> Folder:
 
 
 def gather(*places: Mirror) -> tuple[Mirror, dict[str, bytes]]:
-    mirror, packed = mirrors.gather(tiny.TINY, tiny.FILES, places, limits=QUICK)
+    mirror, packed = mirrors.gather(tiny.TINY, tiny.FILES, places)
     return mirror, {file.name: data for file, data in packed.items()}
 
 
