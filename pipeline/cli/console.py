@@ -54,18 +54,6 @@ def parsed(argv: Sequence[str], defaults: dict[str, str], description: str) -> t
     return [word for word in argv if word not in named], words(named, defaults, description)
 
 
-def take_option(words: list[str], name: str, expected: str) -> str:
-    """Take `name VALUE` out of `words`; returns the value, or nothing where the option is not given."""
-    if name not in words:
-        return ""
-    place = words.index(name)
-    value = "".join(words[place + 1 : place + 2])
-    if not value or value.startswith("-") or "=" in value:
-        raise UserError(f"{name}: expected {expected} after it")
-    del words[place : place + 2]
-    return value
-
-
 def in_checkout(path: Path) -> str:
     """`path` as a person would type it from the checkout."""
     return str(path.relative_to(PROJECT)) if path.is_relative_to(PROJECT) else str(path)

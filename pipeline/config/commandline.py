@@ -47,9 +47,6 @@ HYDRA_RULES = {
 }
 """What makes one sweep of all jobs."""
 
-DEFAULTS = {"optimizer": "rmsprop", "model": "dense"}
-"""Groups whose files have keys of their own, and what conf/config.yaml chooses of each."""
-
 SHORT = {
     "lr": "learning_rate",
     "decay": "weight_decay",
@@ -117,7 +114,7 @@ def check(argv: Sequence[str], multirun: bool) -> list[str]:
             overrides.append((override, _values(override)))
         except (HydraException, ValueError) as error:
             problems.append(_unreadable(word, error))
-    chosen = None if elsewhere else {group: _chosen(overrides, group, own) for group, own in DEFAULTS.items()}
+    chosen = None if elsewhere else {group: _chosen(overrides, group) for group in ("optimizer", "model")}
     jobs = 1
     for override, values in overrides:
         if override.is_hydra_override():
@@ -219,8 +216,8 @@ def _check_group(group: str, value: Any) -> str | None:
     return rules.complaint(group, value, rules.choice(files))
 
 
-def _chosen(overrides: Sequence[tuple[Override, Sequence[Any]]], group: str, default: str) -> list[str]:
-    """The files of `group` that are chosen; empty where no file of `conf/` says so."""
+def _chosen(overrides: Sequence[tuple[Override, Sequence[Any]]], group: str) -> list[str]:
+    """The files of `group` that are chosen, by conf/config.yaml if by nothing else; empty where no file of `conf/` says so."""
     chosen: list[str] = []
     for override, values in overrides:
         kind = override.key_or_group
@@ -230,8 +227,13 @@ def _chosen(overrides: Sequence[tuple[Override, Sequence[Any]]], group: str, def
             files = [rules.content(kind, name) for name in values if name in rules.options(kind)]
             entries = [entry for file in files for entry in file.get("defaults", [])]
             chosen += [entry[key] for entry in entries if (key := f"override /{group}") in entry]
-    known = [name for name in chosen if name in rules.options(group)]
-    return known or ([] if any(chosen) else [default])
+    if not any(chosen):
+        chosen = [
+            entry[group]
+            for entry in rules.content(".", "config")["defaults"]
+            if isinstance(entry, dict) and group in entry
+        ]
+    return [name for name in chosen if name in rules.options(group)]
 
 
 def _words_of_sweep(words: Sequence[str]) -> list[str]:

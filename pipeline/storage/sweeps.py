@@ -11,6 +11,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -151,12 +152,9 @@ class Ledger:
 
     def __iter__(self) -> Iterator[Sweep]:
         """Every record that can be read, the latest first."""
-        paths = sorted(self.folder.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-        for path in paths:
-            try:
+        for path in sorted(self.folder.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True):
+            with suppress(UserError):
                 yield Sweep.read(self.folder, path.name)
-            except UserError:
-                continue
 
     def find(self, word: str) -> Sweep:
         """The sweep of this id (or its first letters), name, or MLflow parent run; the latest of several."""
