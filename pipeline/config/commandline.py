@@ -27,19 +27,8 @@ ELSEWHERE = ("--config-dir", "-cd", "--config-path", "-cp")
 """Options that name a folder of files of the user's own."""
 VALUED = {*ELSEWHERE, "--config-name", "-cn", "--package", "-p", "--cfg", "-c", "--info", "-i"}
 MULTIRUN = {"--multirun", "-m"}
-FLAGS = {
-    *MULTIRUN,
-    "--run",
-    "-r",
-    "--shell-completion",
-    "-sc",
-    "--help",
-    "-h",
-    "--hydra-help",
-    "--version",
-    "--resolve",
-}
-OPTIONS = {*VALUED, *FLAGS, "--verbose", "-v"}
+FLAGS = {"--run", "--shell-completion", "--help", "--hydra-help", "--version", "--resolve", "--verbose"}
+OPTIONS = {*VALUED, *MULTIRUN, *FLAGS, "-r", "-sc", "-h", "-v"}
 HYDRA_RULES = {
     "hydra/launcher": rules.choice(("batched", "batched_slurm")),
     "hydra/sweeper": rules.choice(("basic",)),

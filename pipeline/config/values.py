@@ -29,31 +29,15 @@ LOSSES = (
     "squared_hinge",
 )
 """Keras's losses of single samples, of one-hot labels and probabilities."""
-INITIALIZERS = (
-    "glorot_uniform",
-    "glorot_normal",
-    "he_uniform",
-    "he_normal",
-    "lecun_uniform",
-    "lecun_normal",
-    "random_normal",
-    "random_uniform",
-    "truncated_normal",
-)
 WITH_STDDEV = ("random_normal", "random_uniform", "truncated_normal")
 """Initializers whose spread is a value; that of the others follows from the layer."""
-SCHEDULES = (
-    "constant",
-    "staircase",
-    "exponential",
-    "inverse_time",
-    "polynomial",
-    "cosine",
-    "cosine_restarts",
-    "piecewise",
+INITIALIZERS = (
+    *("glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal"),
+    *WITH_STDDEV,
 )
 WITH_DECAY = ("staircase", "exponential", "inverse_time", "polynomial")
 """Schedules that `decay` and `decay_epochs` belong to."""
+SCHEDULES = ("constant", *WITH_DECAY, "cosine", "cosine_restarts", "piecewise")
 METRICS = ("top_2_accuracy", "top_3_accuracy", "top_5_accuracy", "macro_f1", "brier_score")
 
 

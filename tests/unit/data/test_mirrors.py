@@ -78,10 +78,7 @@ def test_a_huge_file_is_not_read_to_its_end(tmp_path: Path) -> None:
 @pytest.mark.fault("mirrors misbehave")
 @pytest.mark.parametrize(
     ("answer", "note"),
-    [
-        (loopback.cut_without_length, "ends early"),
-        (loopback.status(404), "gives HTTP status 404"),
-    ],
+    [(loopback.cut_without_length, "ends early"), (loopback.status(404), "gives HTTP status 404")],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_the_next_mirror_is_asked_and_the_note_says_why(
