@@ -199,9 +199,9 @@ def find_sweep(word: str, store: RunStore, root: Path) -> tuple[Sweep, RunStore]
 
 
 def readable(store: RunStore, keys: Iterable[str]) -> tuple[list[RunResult], list[OtherRelease]]:
-    """The runs of these keys, and an error for each that another release of this project wrote."""
+    """The runs of these keys that are here, and an error for each that another release of this project wrote."""
     results, others = [], []
-    for key in keys:
+    for key in (key for key in dict.fromkeys(keys) if key in store):
         try:
             results.append(store.read(key))
         except OtherRelease as error:
