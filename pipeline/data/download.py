@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 from pipeline.cli import terminal
 
@@ -16,42 +15,32 @@ class Transient(MirrorFailed):
     """May go better at the next try."""
 
 
-@dataclass(frozen=True)
-class Limits:
-    """Seconds, but for `attempts`."""
-
-    connect: float = 5
-    silence: float = 15
-    """Longest wait for the next bytes."""
-    mirror: float = 180
-    """Longest time that one mirror may take for all its files, tries and pauses included."""
-    attempts: int = 3
-    pause: float = 0.5
-    """Before the second try; twice as long before each further one."""
+SPOKEN = ("https://",)
+"""What the addresses begin with that are asked, across redirects too."""
+CONNECT, SILENCE = 5.0, 15.0
+"""Seconds to wait for a connection, and for the next bytes."""
+MIRROR = 180.0
+"""Seconds that one mirror may take for all its files, tries and pauses included."""
+ATTEMPTS, PAUSE = 3, 0.5
+"""Tries of a file, and seconds before the second one; twice as long before each further one."""
 
 
-LIMITS = Limits()
-
-
-def download(url: str, most: int, until: float, limits: Limits, *, loopback_http: bool = False) -> bytes:
-    """What `url` holds, at most `most` bytes, before `time.monotonic()` reaches `until`. Raises MirrorFailed.
-
-    Only https is spoken, across redirects too; `loopback_http` lets tests talk to a server on 127.0.0.1.
-    """
+def download(url: str, most: int, until: float) -> bytes:
+    """What `url` holds, at most `most` bytes, before `time.monotonic()` reaches `until`. Raises MirrorFailed."""
     attempt = 1
     while True:
         try:
-            return _content(url, most, until, limits, loopback_http)
+            return _content(url, most, until)
         except Transient as failure:
             tries = f" (tried {attempt} times)" if attempt > 1 else ""
-            pause = limits.pause * 2 ** (attempt - 1)
-            if attempt == limits.attempts or time.monotonic() + pause > until:
+            pause = PAUSE * 2 ** (attempt - 1)
+            if attempt == ATTEMPTS or time.monotonic() + pause > until:
                 raise MirrorFailed(f"{failure}{tries}") from failure
             time.sleep(pause)
             attempt += 1
 
 
-def _content(url: str, most: int, until: float, limits: Limits, loopback_http: bool) -> bytes:
+def _content(url: str, most: int, until: float) -> bytes:
     import requests
     from urllib3.exceptions import HTTPError
 
@@ -59,11 +48,10 @@ def _content(url: str, most: int, until: float, limits: Limits, loopback_http: b
     data = bytearray()
     try:
         with requests.Session() as session:
-            session.adapters.pop("http://")
-            if loopback_http:
-                session.mount("http://127.0.0.1:", requests.adapters.HTTPAdapter())
-            waits = (limits.connect, limits.silence)
-            with session.get(url, stream=True, timeout=waits, headers=headers) as response:
+            session.adapters.clear()
+            for prefix in SPOKEN:
+                session.mount(prefix, requests.adapters.HTTPAdapter())
+            with session.get(url, stream=True, timeout=(CONNECT, SILENCE), headers=headers) as response:
                 response.raise_for_status()
                 size = response.headers.get("content-length", "")
                 # `read1` gives what has arrived: a server that sends a byte a second would keep any longer read alive.
@@ -74,13 +62,13 @@ def _content(url: str, most: int, until: float, limits: Limits, loopback_http: b
                     if len(data) > most:
                         raise MirrorFailed(f"goes on after {most:,} bytes")
                     if time.monotonic() > until:
-                        raise MirrorFailed(f"had come to {len(data):,} bytes when the {limits.mirror:g} s were over")
+                        raise MirrorFailed(f"had come to {len(data):,} bytes when the {MIRROR:g} s were over")
     except (requests.RequestException, HTTPError) as error:
-        raise _described(error, limits) from error
+        raise _described(error) from error
     return bytes(data)
 
 
-def _described(error: Exception, limits: Limits) -> MirrorFailed:
+def _described(error: Exception) -> MirrorFailed:
     """The failure in words for the person who reads the message, and whether another try makes sense."""
     import requests.exceptions as http
 
@@ -95,9 +83,9 @@ def _described(error: Exception, limits: Limits) -> MirrorFailed:
     if isinstance(error, http.SSLError):
         return MirrorFailed("comes with a TLS certificate that cannot be verified")
     if isinstance(error, http.ConnectTimeout):
-        return Transient(f"gets no connection within {limits.connect:g} s")
+        return Transient(f"gets no connection within {CONNECT:g} s")
     if "timed out" in str(error):
-        return Transient(f"sends nothing for {limits.silence:g} s")
+        return Transient(f"sends nothing for {SILENCE:g} s")
     while causes := [cause for cause in (getattr(error, "reason", None), *error.args) if isinstance(cause, Exception)]:
         error = causes[-1]
     return Transient(f"cannot be had ({str(error).rpartition(': ')[2][:100]})")

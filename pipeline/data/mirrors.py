@@ -15,8 +15,8 @@ import numpy as np
 
 from pipeline.cli import terminal
 from pipeline.cli.errors import DataUnavailable, UserError, without_logins
-from pipeline.data import idx
-from pipeline.data.download import LIMITS, Limits, MirrorFailed, download
+from pipeline.data import download, idx
+from pipeline.data.download import MirrorFailed
 from pipeline.data.files import shown
 from pipeline.data.sources import DataSet, File
 
@@ -98,9 +98,6 @@ def kept(file: File, folder: Path) -> bytes | None:
 @dataclass(frozen=True)
 class Https:
     url: str
-    limits: Limits = LIMITS
-    loopback_http: bool = False
-    """For tests: a server on 127.0.0.1 may do without TLS."""
 
     @property
     def address(self) -> str:
@@ -109,7 +106,7 @@ class Https:
     def read(self, file: File, until: float) -> bytes:
         url = f"{self.url.rstrip('/')}/{file.name}"
         try:
-            return download(url, file.most, until, self.limits, loopback_http=self.loopback_http)
+            return download.download(url, file.most, until)
         except MirrorFailed as failure:
             raise MirrorFailed(f"{file.name} {failure}") from failure
 
@@ -167,7 +164,7 @@ def gather(dataset: DataSet, files: Sequence[File], mirrors: Sequence[Mirror]) -
     """
     failures = []
     for mirror in mirrors:
-        until = time.monotonic() + LIMITS.mirror
+        until = time.monotonic() + download.MIRROR
         packed: dict[File, bytes] = {}
         try:
             for number, file in enumerate(files):
