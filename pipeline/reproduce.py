@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from pipeline.cli import console
 from pipeline.cli.errors import UserError
-from pipeline.config.names import whole_names
+from pipeline.config.names import names
 from pipeline.storage.find import find_run
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
     if not (results := [result for result in asked if result.status != FAILED]):
         raise UserError("nothing to reproduce: no run has numbers that this release can read")
     found = reproduce(results, console.PROJECT / options["data"], store)
-    called = whole_names([*(run.job for run in store.records()), *(result.job for result in results)])
+    called = names([*(run.job for run in store.records()), *(result.job for result in results)])
     for reproduction in found:
         print("\n".join(reproduction.lines(called[reproduction.then.job], brief=len(found) > 1)))
     counts = Counter(reproduction.verdict for reproduction in found)
