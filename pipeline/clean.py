@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from pipeline.cli import console, terminal
-from pipeline.cli.errors import UserError, shown_line
-from pipeline.cli.formatting import nearest, plural
+from pipeline.cli.errors import shown_line
+from pipeline.cli.formatting import plural
+from pipeline.config import rules
 from pipeline.data.files import locked
 from pipeline.storage.cleaning import REASONS, Removable, removable, remove
 from pipeline.storage.store import RunStore
@@ -28,8 +29,7 @@ def main(argv: Sequence[str]) -> int:
     options = console.words([word for word in argv if word != "--yes"], DEFAULTS, __doc__ or "")
     reasons = options["only"].split(",")
     for reason in reasons:
-        if reason not in REASONS:
-            raise UserError(f"only={reason}: expected some of {', '.join(REASONS)}{nearest(reason, REASONS)}")
+        rules.parsed("only", reason, rules.choice(REASONS))
     store, tracker = RunStore(home() / options["runs"]), open_tracker(options["tracking"])
     deleted = kept.deleted_keys(tracker) if tracker.exists else set()
     registered = kept.registered_keys(tracker) if tracker.exists else set()

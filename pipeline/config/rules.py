@@ -11,7 +11,7 @@ from types import NoneType
 from typing import Annotated, Any, get_args, get_type_hints
 
 import yaml
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le
 
 from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import nearest
@@ -84,8 +84,8 @@ def integer(low: int, high: int) -> Rule:
     return rule(Annotated[int, Ge(low), Le(high)])
 
 
-def number(low: float, high: float, *, over: bool = False, under: bool = False) -> Rule:
-    return rule(Annotated[float, (Gt if over else Ge)(low), (Lt if under else Le)(high)])
+def number(low: float, high: float, *, over: bool = False) -> Rule:
+    return rule(Annotated[float, (Gt if over else Ge)(low), Le(high)])
 
 
 def choice(names: Iterable[str]) -> Rule:
@@ -125,9 +125,7 @@ def own_keys(group: str, name: str) -> tuple[str, ...]:
 @cache
 def keras_class(optimizer: str) -> str:
     """The class that `conf/optimizer/<optimizer>.yaml` names. Raises UserError."""
-    if optimizer not in options("optimizer"):
-        raise UserError(f"optimizer={optimizer}: expected one of {', '.join(options('optimizer'))}")
-    name = content("optimizer", optimizer).get("class")
+    name = content("optimizer", parsed("optimizer", optimizer, choice(options("optimizer")))).get("class")
     if not isinstance(name, str):
         raise UserError(
             f"conf/optimizer/{optimizer}.yaml: class={shown(name)}: expected a class of keras.optimizers, such as Adam"

@@ -165,9 +165,7 @@ class DataSet:
 
 def find(name: str) -> DataSet:
     """The data set of `conf/dataset/NAME.yaml`. Raises UserError with all that is wrong in it, or with the nearest name."""
-    names = rules.options("dataset")
-    if name not in names:
-        raise UserError(f"dataset={name}: expected one of {', '.join(names)}{nearest(name, names)}")
+    rules.parsed("dataset", name, rules.choice(rules.options("dataset")))
     return parse(name, rules.content("dataset", name))
 
 
