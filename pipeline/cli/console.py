@@ -113,8 +113,11 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
             raise UserError(
                 "this project is a template: clone its repository, and run this in the clone after make setup"
             )
-        with signals.errors_of_stopping(), terminal.cleared_at_end():
-            status = main(argv) or 0
+        with signals.errors_of_stopping():
+            try:
+                status = main(argv) or 0
+            finally:
+                terminal.clear()
     except signals.Stopped as stopped:
         print(f"stopped ({stopped}); what was finished is kept, the same command does the rest", file=sys.stderr)
         status = stopped.exit_status
