@@ -16,6 +16,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, QuotedString, RangeSweep
 from hydra.errors import HydraException
 
+from pipeline.cli import console
 from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import nearest
 from pipeline.config import rules
@@ -67,19 +68,19 @@ def searched(options: Sequence[str]) -> list[str]:
 
 
 def own_and_shared(
-    argv: Sequence[str], own_keys: Collection[str], decided: Collection[str]
-) -> tuple[list[str], list[str]]:
-    """The words of a command that trains many runs, and those of `pipeline.train` that hold for every run.
+    argv: Sequence[str], defaults: dict[str, str], decided: Collection[str], description: str
+) -> tuple[dict[str, str], list[str]]:
+    """The values of a command that trains many runs, and the words of `pipeline.train` that hold for every run.
 
-    Raises UserError for one of the groups and keys `decided`, which the command sets itself.
+    Raises UserError for one of the groups and keys `decided`, which the command sets itself. See `console.words`.
     """
-    own = [word for word in argv if word.partition("=")[0] in own_keys or word.startswith("-") or "=" not in word]
+    own = [word for word in argv if word.partition("=")[0] in defaults or word.startswith("-") or "=" not in word]
     shared = [word for word in argv if word not in own]
     for word in shared:
         if word.partition("=")[0].partition(".")[0] in decided:
-            expected = f"expected {', '.join(own_keys)}, or a word that holds for every run"
+            expected = f"expected {', '.join(defaults)}, or a word that holds for every run"
             raise UserError(f"{word}: decided by this command; {expected}")
-    return own, shared
+    return console.words(own, defaults, description), shared
 
 
 def is_multirun(argv: Sequence[str]) -> bool:
