@@ -66,9 +66,7 @@ def _words(declared: Any) -> tuple[str, tuple[str, ...]]:
         return f"{allowed}, or null", names
     kind, *about = get_args(declared) or (declared,)
     for part in reversed(about):
-        if isinstance(part, Words):
-            return part.text, ()
-        if isinstance(part, Choice):
+        if isinstance(part, Words | Choice):
             return part.text, part.names
     if kind is bool:
         return "true or false", ()
