@@ -37,8 +37,8 @@ def read(dataset: DataSet, folder: Path) -> Decoded:
         for file, data in found.items():
             checked(file, data, shown(folder / file.name))
     except UserError as error:
-        whole = all(kept(file, folder) is not None for file in dataset.files)
-        raise UserError(f"{error}{'' if whole else f'. To replace it: {fetch}'}") from error
+        intact = all(kept(file, folder) is not None for file in dataset.files)
+        raise UserError(f"{error}{'' if intact else f'. To replace it: {fetch}'}") from error
     return decoded
 
 
