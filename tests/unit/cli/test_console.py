@@ -14,7 +14,7 @@ import pytest
 from pipeline.cli import console
 from pipeline.cli.console import PROJECT, VERBOSE
 from pipeline.cli.errors import UserError
-from pipeline.cli.formatting import duration, percent
+from pipeline.cli.formatting import duration
 from tests.support.imports import COMMANDS
 from tests.unit.training.command import command, said
 
@@ -117,7 +117,3 @@ def test_a_terminal_that_knows_no_accents_gets_escapes() -> None:
 )
 def test_a_duration_reads_as_people_say_it(seconds: float, expected: str) -> None:
     assert duration(seconds) == expected
-
-
-def test_a_share_is_given_in_percent() -> None:
-    assert percent(0.97846) == "97.85 %"
