@@ -181,6 +181,7 @@ def _unavailable(dataset: DataSet, files: Sequence[File], mirrors: Sequence[Mirr
     wanted = ", ".join(f"{file.name} {file.sha256 or file.gzip_sha256 or ''}".strip() for file in files)
     where = f"into {folders[-1]}, or into any folder that you name" if folders else "into a folder and name it"
     of_gzip = any(file.gzip_sha256 and not file.sha256 for file in files)
+    of_what = f" (sha256 of the {'gzip' if of_gzip else 'unpacked'} file)" if any(f.has_digest for f in files) else ""
     note = f"{source.note} " if source.note else ""
     own = f" Or name the folder as source.path in conf/dataset/{dataset.name}.yaml."
     digits = (
@@ -189,7 +190,7 @@ def _unavailable(dataset: DataSet, files: Sequence[File], mirrors: Sequence[Mirr
     )
     return (
         f"{dataset.title}: no mirror has it whole. {'; '.join(failures)}. {note}"
-        f"Put these files (sha256 of the {'gzip' if of_gzip else 'unpacked'} file) {where} with mirrors=FOLDER or "
+        f"Put these files{of_what} {where} with mirrors=FOLDER or "
         f"{MIRRORS_VARIABLE}=FOLDER, and give the same command again: {wanted}."
         f"{digits if source.mirrors or source.note else own}"
     )
