@@ -121,6 +121,14 @@ def test_files_put_into_the_folder_by_hand_are_recorded_too(own: Folder) -> None
     assert read(OWN, own.path).classes == ("a", "b")
 
 
+def test_own_files_that_are_nowhere_are_a_mistake(own: Folder, raw: Path) -> None:
+    """Of exit status 2: at 4, `make run` would go on with the digits."""
+    (own.path / "own.csv").unlink()
+    with pytest.raises(UserError, match=r"own\.csv is missing.* Or name the folder as source\.path in conf") as refused:
+        stage.fetch(OWN, raw, [own])
+    assert refused.value.exit_status == 2
+
+
 # As a person types it
 
 
