@@ -72,7 +72,7 @@ class Folder:
     def address(self) -> str:
         return shown(self.path)
 
-    def read(self, file: File, until: float) -> bytes:
+    def read(self, file: File, until: float = 0) -> bytes:
         if not self.path.is_dir():
             raise MirrorFailed("not a folder" if self.path.exists() else "no such folder")
         found = [path for path in (self.path / file.name, self.path / file.name.removesuffix(".gz")) if path.is_file()]
@@ -89,7 +89,7 @@ class Folder:
 def kept(file: File, folder: Path) -> bytes | None:
     """What `folder` keeps as `file`, if that is the right file in the form in which files are kept."""
     try:
-        data = Folder(folder).read(file, 0.0)
+        data = Folder(folder).read(file)
         return data if checked(file, data) == data else None
     except (UserError, MirrorFailed):
         return None

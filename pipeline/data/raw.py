@@ -84,7 +84,7 @@ def refuse_change(files: Sequence[File], mirrors: Sequence[Mirror], folder: Path
     for file in files:
         for mirror in folders:
             try:
-                checked(file, mirror.read(file, 0.0))
+                checked(file, mirror.read(file))
             except MirrorFailed:
                 continue
             except UserError as error:
