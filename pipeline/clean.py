@@ -19,7 +19,7 @@ from pipeline.config import rules
 from pipeline.data.files import locked
 from pipeline.storage.cleaning import REASONS, Removable, removable, remove
 from pipeline.storage.store import RunStore
-from pipeline.tracking import Tracker, kept, open_tracker
+from pipeline.tracking import Tracker, open_tracker
 from pipeline.tracking.address import home
 
 DEFAULTS = {"only": ",".join(REASONS), "runs": "runs", "tracking": "sqlite"}
@@ -31,8 +31,8 @@ def main(argv: Sequence[str]) -> int:
     for reason in reasons:
         rules.parsed("only", reason, rules.choice(REASONS))
     store, tracker = RunStore(home() / options["runs"]), open_tracker(options["tracking"])
-    deleted = kept.deleted_keys(tracker) if tracker.exists else set()
-    registered = kept.registered_keys(tracker) if tracker.exists else set()
+    deleted = tracker.deleted_keys() if tracker.exists else set()
+    registered = tracker.registered_keys() if tracker.exists else set()
     terminal.show("reading runs")
     with locked(store.root):
         items = [item for item in removable(store, deleted, registered) if item.reason in reasons]
