@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli.console import PROJECT
+from pipeline.cli.errors import UserError
+from pipeline.models import own_code
 from pipeline.storage import identity, source_code
 from pipeline.storage.identity import source_digest, sources
 
@@ -183,3 +185,16 @@ def test_a_record_is_compared_with_the_files_that_are_here() -> None:
     del changed["models/initial.py"]
     expected = ["models/dense.py", "models/gone.py", "models/initial.py"]
     assert identity.changed_sources(changed, ENGINE) == expected
+
+
+def test_code_of_one_s_own_that_its_module_lacks_is_refused_before_anything_trains(tmp_path: Path) -> None:
+    (tmp_path / "my_networks.py").write_text("from pipeline.models import dense\n\ndef build():\n    return dense\n")
+    with pytest.raises(UserError, match=r"my_networks\.py has no bulid \(did you mean 'build'\?\)"):
+        sources_of("my_networks.bulid", tmp_path)
+    assert list(sources_of("my_networks.build", tmp_path)) == ["../my_networks.py"]
+
+
+def sources_of(name: str, checkout: Path) -> dict[str, str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(own_code, "PROJECT", checkout)
+        return source_code.of_own_code(name, checkout)
