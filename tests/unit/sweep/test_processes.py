@@ -19,9 +19,8 @@ from pipeline.sweep.executors.processes import Processes
 from pipeline.sweep.plan import PlannedRun
 from pipeline.sweep.pool import choose_device
 from tests.support.factory import make_job
-from tests.support.slurm import numbers
 from tests.unit.training.command import Place
-from tests.unit.training.trainer import device
+from tests.unit.training.trainer import bits, device
 
 HERE = device(workers=4)
 ON_GPU = replace(device(xla=False, workers=1), kind="gpu")
@@ -200,7 +199,7 @@ def test_a_process_for_each_core_gives_the_bits_of_one_process(
     assert done.status == 0, done.err
     assert "in 2 shares of 2 runs, by cores" in done.out
     assert "4 of 4 runs finished" in done.out
-    assert [numbers(run) for run in divided.runs] == [numbers(run) for run in alone.runs]
+    assert [(run.key, bits(run)) for run in divided.runs] == [(run.key, bits(run)) for run in alone.runs]
     assert divided.record.winner == alone.record.winner
     assert not (divided.root / "runs" / "shares").exists()
     assert [path.parent.name for path in divided.store.root.glob("*/weights.npz")] == [divided.record.winner]
