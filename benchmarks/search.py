@@ -178,7 +178,7 @@ def overhead(trials: int) -> None:
         swept = search("sweep")
         plan = tuple(swept.runs.run(trial.params) for trial in study.trials)
         started = time.perf_counter()
-        list(session.train(plan, swept.runs.values))
+        session.train(plan, swept.runs.values)
         sweep = time.perf_counter() - started
     print(
         f"{trials} trials: a search {seconds:.1f} s, a sweep of the same runs {sweep:.1f} s;"

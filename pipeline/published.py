@@ -55,13 +55,10 @@ def train(row: Row, seeds: int, data: str, store: RunStore, left: float) -> bool
         print(f"{row.id}: not run, about {duration(cost)} with the fewest seeds", flush=True)
         return True
     print(f"{row.id}: {count} seeds, about {duration(cost)}", flush=True)
-    try:
-        for _ in session.train(tuple(run for run in runs if run.job.seed < count), settings):
-            pass
-    except TrackingUnavailable as error:
-        print(f"{row.id}: {error}", flush=True)
-        return False
-    return True
+    ended = session.train(tuple(run for run in runs if run.job.seed < count), settings)
+    if ended.unsent:
+        print(f"{row.id}: {ended.unsent}", flush=True)
+    return not ended.unsent
 
 
 def judge(row: Row, seeds: int, data: str, store: RunStore) -> Found:

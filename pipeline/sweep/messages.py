@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from pipeline.cli.errors import RunFailed
 from pipeline.cli.formatting import duration, percent
@@ -65,7 +65,7 @@ def log_run(outcome: Outcome) -> None:
         log.warning("%s diverged: %s", run.name, result.reason)
 
 
-def say_lost(outcomes: Sequence[Outcome]) -> None:
+def say_lost(outcomes: Collection[Outcome]) -> None:
     """Each lost run, its reason and the command that trains it again; of those that were interrupted, the first."""
     cut_off = [outcome for outcome in outcomes if outcome.result is None and not outcome.reason]
     keys = {outcome.key for outcome in cut_off}
@@ -79,7 +79,7 @@ def say_lost(outcomes: Sequence[Outcome]) -> None:
         say(f"{runs} not trained to the end ({named}); the same command trains {them}")
 
 
-def say_summary(outcomes: Sequence[Outcome], best: Outcome | None, single: bool, seconds: float) -> None:
+def say_summary(outcomes: Collection[Outcome], best: Outcome | None, single: bool, seconds: float) -> None:
     """The last lines of a command that ended."""
     if single:
         [outcome] = outcomes

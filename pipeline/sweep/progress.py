@@ -42,8 +42,9 @@ class Progress:
         """Of each run in training the last epoch that was shown: of none that another process trains."""
         self._work_done, self._started, self._drawn = 0.0, time.monotonic(), 0.0
 
-    def know(self, result: RunResult) -> None:
-        """Learn how many epochs the configuration of this run needs."""
+    def there(self, result: RunResult) -> None:
+        """Count a run that has ended, and learn how many epochs its configuration needs."""
+        self.ended += 1
         if result.finished:
             self.needed.setdefault(result.job.configuration, []).append(estimate.trained(result))
 
@@ -98,8 +99,7 @@ class Progress:
     def done(self, run: PlannedRun, result: RunResult) -> None:
         self._shown(run, estimate.trained(result)).count -= 1
         self._training.pop(run.key, None)
-        self.ended += 1
-        self.know(result)
+        self.there(result)
         if self.total == 1:
             return
         line = summary(result, run.name)

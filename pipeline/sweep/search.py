@@ -29,7 +29,6 @@ from pipeline.sweep.search_settings import OBJECTIVES, SearchSettings
 from pipeline.sweep.search_space import Space, Value, first
 from pipeline.sweep.search_study import Study, drawn
 from pipeline.sweep.session import Session
-from pipeline.tracking import TrackingUnavailable
 
 QUESTION = "search"
 MEASURED = ("val/accuracy", "val/loss")
@@ -136,11 +135,8 @@ class Search:
             )
             batches = Batches(self.name, self.settings.n_trials, self._before(study.trials), prune)
             session = Session((), self.runs.values, batches=batches)
-            try:
-                for _ in session.run(self._batches(study, session)):
-                    pass
-            except TrackingUnavailable as error:
-                self.unsent = error
+            session.run(self._batches(study, session))
+            self.unsent = session.unsent
         return study
 
     def with_other_seeds(self, study: Study) -> str:
@@ -199,7 +195,8 @@ class Search:
             for trial, run, why in planned:
                 if run is None:
                     study.refuse(trial, why)
-            for (trial, _), outcome in zip(runs, session.outcomes[session.first :], strict=True):
+            for trial, run in runs:
+                outcome = session.outcomes[run.key]
                 if outcome.result is None:
                     study.refuse(trial, outcome.reason)
                 else:
@@ -207,5 +204,5 @@ class Search:
             search_study.write(study, self.folder)
         if best := study.best:
             key = best[0].user_attrs["key"]
-            session.best = next((each for each in session.outcomes if each.key == key), None)
+            session.best = next((each for each in session.outcomes.values() if each.key == key), None)
         session.publisher.describe(*search_study.for_mlflow(study, self.folder))

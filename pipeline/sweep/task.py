@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from contextlib import closing, suppress
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,10 +63,11 @@ class TrainTask:
 
             show_plan(plan, settings, pool)
             return
-        with closing(session.train(plan, settings, pool)) as ended:
-            for _, outcome in ended:
-                self.trained = True
-                self._log(outcome)
+        ended = session.train(plan, settings, pool, on_end=self._log)
+        if ended.unsent and not self.failed:
+            raise ended.unsent
+        if ended.unsent:
+            print(f"warning: {ended.unsent}", file=sys.stderr)
         compare = f"python -m pipeline.compare {shlex.quote(settings['paths']['results'] or settings['paths']['runs'])}"
         terminal.suggest(compare if len(plan) > 1 else "make ui")
 
@@ -73,6 +75,7 @@ class TrainTask:
         """Log the run, and keep the first failure."""
         from pipeline.sweep.messages import log_run
 
+        self.trained = True
         try:
             log_run(outcome)
         except RunFailed as error:

@@ -18,10 +18,9 @@ from pipeline.config.compose import ConfigurationError, composed
 from pipeline.config.rules import Rule
 from pipeline.storage.store import RunStore
 from pipeline.sweep.estimate import seconds_of
-from pipeline.sweep.plan import Plan, PlannedRun, look_up, make_plan, store_root, to_train
+from pipeline.sweep.plan import PlannedRun, look_up, make_plan, store_root, to_train
 from pipeline.sweep.progress import Progress
 from pipeline.sweep.session import train
-from pipeline.tracking import TrackingUnavailable
 from pipeline.training.result import FAILED, RunResult
 
 if TYPE_CHECKING:
@@ -167,24 +166,15 @@ class Tuner:
         runs = [self.bases[name].run(decade, seed) for name, decade in places for seed in seeds]
         rounds = self.budget.rates - len(self.budget.decades) + 2
         print(f"round {self.round} of {rounds}", flush=True)
-        found = self._results(tuple(runs))
+        ended = train(tuple(runs), self.settings, progress=self.progress)
+        self.unsent = ended.unsent or self.unsent
+        found = [ended.outcomes[run.key].result for run in runs]
         complete = [result for result in found if result is not None and result.status != FAILED]
         if lost := len(runs) - len(complete):
             raise RunsLost(
                 f"{lost} of {len(runs)} runs failed, so no rate can be chosen; the same command tries them again"
             )
         return [complete[start : start + len(seeds)] for start in range(0, len(complete), len(seeds))]
-
-    def _results(self, plan: Plan) -> list[RunResult | None]:
-        """The result of each run, None for one that was lost."""
-        results = [run.stored for run in look_up(plan, self.store, self.settings, single=False)]
-        self.progress.ended += len({result.key for result in results if result})
-        try:
-            for position, outcome in train(plan, self.settings, progress=self.progress):
-                results[position] = outcome.result
-        except TrackingUnavailable as error:
-            self.unsent = error
-        return results
 
     def preview(self) -> list[str]:
         """What the whole would take, as if every optimizer's best lay at the upper edge each time."""

@@ -23,7 +23,7 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 
 from pipeline.cli.console import PROJECT
-from pipeline.sweep.plan import PlannedRun
+from pipeline.sweep.plan import PlannedRun, total_memory
 
 WORKER = "pipeline.sweep.executors.worker"
 
@@ -106,6 +106,11 @@ class Processes:
         for process in left:
             process.kill()
         psutil.wait_procs(left, ENDING_SECONDS)
+
+
+def of_this_machine(runs: Sequence[PlannedRun], gpus: int) -> Processes | None:
+    """Processes for all GPUs or cores that one process would leave idle, of GPUs at most `gpus` (0: all); else None."""
+    return for_gpus(runs, gpus) or for_cores(runs, total_memory())
 
 
 def for_gpus(runs: Sequence[PlannedRun], most: int) -> Processes | None:
