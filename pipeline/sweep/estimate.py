@@ -15,7 +15,7 @@ from pipeline.config.run_config import RunConfig
 from pipeline.storage import identity
 from pipeline.storage.store import RunStore
 from pipeline.sweep import changes
-from pipeline.sweep.executors.shard import divide, sizes
+from pipeline.sweep.executors.shards import divide, sizes
 from pipeline.sweep.plan import Plan, PlannedRun, counts, look_up, store_root, to_train
 from pipeline.sweep.pool import Pool
 from pipeline.training.result import RunResult

@@ -24,7 +24,8 @@ from pipeline.cli.errors import UserError
 from pipeline.config.run_config import RunConfig
 from pipeline.storage.store import RunStore
 from pipeline.sweep.executors import shards, slurm, worker
-from pipeline.sweep.executors.shard import Journal, Shard, divide
+from pipeline.sweep.executors.shards import divide
+from pipeline.sweep.executors.worker import Journal, Shard
 from pipeline.sweep.plan import PlannedRun
 from pipeline.training.outcome import Epoch
 from pipeline.training.shapes import cost, shape_of
