@@ -16,7 +16,6 @@ import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +25,13 @@ from pipeline.cli import console, signals
 from pipeline.cli.errors import UserError, shown_line
 from pipeline.cli.signals import Stopped
 from pipeline.config.run_config import RunConfig
-from pipeline.data.arrays import load
 from pipeline.data.files import whole
 from pipeline.models import devices
 from pipeline.models.devices import Device
 from pipeline.storage import identity
 from pipeline.storage.store import RunStore
 from pipeline.sweep.executors.this_process import ThisProcess
-from pipeline.sweep.plan import PlannedRun
+from pipeline.sweep.plan import PlannedRun, Planner
 from pipeline.training.outcome import Epoch
 
 LIMIT = (signal.SIGUSR1, signal.SIGUSR2)
@@ -134,22 +132,15 @@ def _runs(shard: Shard, jobs: Mapping[str, RunConfig]) -> list[PlannedRun]:
     """Raises UserError if a run would be another one here: other data, code or libraries, or no GPU."""
     if not jobs:
         return []
-    device = devices.choose(**asdict(shard.device))
-    arrays = {
-        name: load(Path(shard.data) / name, verified=True) for name in {job.dataset.name for job in jobs.values()}
-    }
-    identity_of = cache(lambda name, own: identity.identity(arrays[name].digest, device.numerics(), own))
-    runs = []
-    for asked, job in jobs.items():
-        made_of = identity_of(job.dataset.name, job.own_code)
-        key = identity.key_of(job, made_of)
-        if key != asked:
+    device, planner = devices.choose(**asdict(shard.device)), Planner(Path(shard.data), verified=True)
+    runs = [planner.run(job, device) for job in jobs.values()]
+    for asked, run in zip(jobs, runs, strict=True):
+        if run.key != asked:
+            data, source = run.identity["data"][:12], run.identity["source"][:12]
             raise UserError(
-                f"{job.name}: its key is {key[:12]} on {os.uname().nodename} ({device}, data {made_of['data'][:12]}, "
-                f"source {made_of['source'][:12]}) and {asked[:12]} where the sweep was started; expected the same "
-                "data, code and libraries on both"
+                f"{run.name}: its key is {run.key[:12]} on {os.uname().nodename} ({device}, data {data}, source {source})"
+                f" and {asked[:12]} where the sweep was started; expected the same data, code and libraries on both"
             )
-        runs.append(PlannedRun(job, device, arrays[job.dataset.name], key, made_of, []))
     return runs
 
 
