@@ -27,14 +27,14 @@ from pipeline.storage.sweeps import (
     title,
     write_results,
 )
-from pipeline.sweep import disk_space, messages
+from pipeline.sweep import disk_space
 from pipeline.sweep.executors.processes import of_this_machine
 from pipeline.sweep.executors.shards import Shards
 from pipeline.sweep.executors.this_process import ThisProcess
 from pipeline.sweep.outcome import Batches, Outcome, best_of, lost_runs
 from pipeline.sweep.plan import Plan, PlannedRun, from_project, look_up, store_root, to_train
 from pipeline.sweep.pool import Pool, on_this_machine
-from pipeline.sweep.progress import Progress
+from pipeline.sweep.progress import Progress, announce, say_lost, say_summary
 from pipeline.sweep.publisher import Publisher
 from pipeline.sweep.weights import Candidates, store_result, with_weights
 from pipeline.tracking import NONE, ParentRun, TrackingUnavailable, open_tracker, system_metrics
@@ -117,7 +117,7 @@ class Session:
         self.new = to_train(plan)
         disk_space.check(self.new, self.settings, self.store.root, self.tracker.address.database)
         if self.batches is None:
-            messages.announce(plan, self.single, self.settings["force"])
+            announce(plan, self.single, self.settings["force"])
         added = {run.key: Outcome(found, found.stored) for run, found in zip(asked, plan, strict=True)}
         self.added = list(added.values())
         self.outcomes |= added
@@ -202,7 +202,7 @@ class Session:
                     self.publisher.publish(result, outcome.run.name)
         with suppress(UserError):  # a full disk, which ended the command
             self.ledger.write(self._record(STOPPED))
-        messages.say_lost(self.outcomes.values())
+        say_lost(self.outcomes.values())
         if missing := self._close("KILLED"):
             print(f"warning: {missing}", file=sys.stderr)
 
@@ -217,7 +217,7 @@ class Session:
         if results := self.settings["paths"]["results"]:
             write_results(self.store, sweep, from_project(results))
         seconds = time.monotonic() - self.started
-        messages.say_summary(self.outcomes.values(), self.best, self.single, seconds)
+        say_summary(self.outcomes.values(), self.best, self.single, seconds)
         if self.publisher.stopped:
             raise self.publisher.stopped
         self.unsent = TrackingUnavailable(missing) if missing else None

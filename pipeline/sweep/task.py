@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import sys
 from contextlib import suppress
@@ -19,6 +20,8 @@ from pipeline.config import compose
 if TYPE_CHECKING:
     from pipeline.sweep.outcome import Outcome
     from pipeline.sweep.pool import Pool
+
+log = logging.getLogger("pipeline.train")
 
 
 class TrainTask:
@@ -72,14 +75,25 @@ class TrainTask:
         terminal.suggest(compare if len(plan) > 1 else "make ui")
 
     def _log(self, outcome: Outcome) -> None:
-        """Log the run, and keep the first failure."""
-        from pipeline.sweep.messages import log_run
+        """Write a run's epochs and end to the log of the command, and keep the first failure."""
+        from pipeline.sweep.progress import summary
 
         self.trained = True
-        try:
-            log_run(outcome)
-        except RunFailed as error:
-            self.failed = self.failed or error
+        if result := outcome.result:
+            log.info("%s, key %s", outcome.run.name, result.key)
+            for point, epoch in enumerate(result.epochs):
+                figures = (f"{name} {values[point]:.6g}" for name, values in result.history.items())
+                log.info("epoch %d: %s", epoch, ", ".join(figures))
+            if result.finished:
+                log.info(summary(result, outcome.run.name))
+                return
+        lost = outcome.lost()
+        line = f"{lost.name} {lost.status}: {lost.reason}"
+        if outcome.failed:
+            log.error(line, exc_info=outcome.error)
+            self.failed = self.failed or RunFailed(f"{line}; again: {lost.command}")
+        else:
+            log.warning(line)
 
 
 def remove_leftovers(folder: Path, sweep: Path) -> None:
