@@ -29,6 +29,9 @@ OVERHEAD = 1.2
 PRODUCTS_PER_SECOND = 10e9 / 3
 """Of a core, roughly."""
 
+FEWEST = 3
+"""Seeds below which a published recipe is not begun."""
+
 Needed = Mapping[str, Sequence[float]]
 """Epochs that finished runs trained, by configuration."""
 
@@ -50,10 +53,8 @@ class History:
 
     def seconds_each(self, new: Sequence[PlannedRun]) -> list[float | None]:
         """Seconds of training of each run; None if nothing like it was trained here. All seeds have one estimate."""
-        known: dict[tuple[object, str], float | None] = {}
-        for run in new:
-            if (run.device, run.job.configuration) not in known:
-                known[run.device, run.job.configuration] = self._seconds(run)
+        kinds = {(run.device, run.job.configuration): run for run in new}
+        known = {kind: self._seconds(run) for kind, run in kinds.items()}
         return [known[run.device, run.job.configuration] for run in new]
 
     def _seconds(self, run: PlannedRun) -> float | None:
@@ -101,6 +102,19 @@ def sweep_seconds(new: Sequence[PlannedRun], each: Sequence[float | None]) -> fl
         for run, known in zip(new, each, strict=True)
     )
     return START_SECONDS + OVERHEAD * total / min(new[0].device.workers, len(new))
+
+
+def affordable(runs: Sequence[PlannedRun], seeds: int, left: float, store: RunStore) -> tuple[int, float]:
+    """The most seeds, up to `seeds`, that fit into `left` seconds, and what they take; 0 seeds if fewer than FEWEST do."""
+    new = [run for run in runs if run.key not in store]
+    each = History(store.records()).seconds_each(new)
+    cost = 0.0
+    for count in range(seeds, min(FEWEST, seeds) - 1, -1):
+        chosen = [place for place, run in enumerate(new) if run.job.seed < count]
+        cost = sweep_seconds([new[place] for place in chosen], [each[place] for place in chosen])
+        if cost <= max(left, 0.0):
+            return count, cost
+    return 0, cost
 
 
 def trained(result: RunResult) -> float:

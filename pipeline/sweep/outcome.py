@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -77,10 +77,6 @@ class Batches:
 
 def lost_runs(outcomes: Collection[Outcome]) -> list[Lost]:
     return [outcome.lost() for outcome in outcomes if not (outcome.finished or outcome.pruned)]
-
-
-def without_weights(result: RunResult) -> RunResult:
-    return replace(result, weights=None, probabilities=None)
 
 
 def score(result: RunResult) -> float:

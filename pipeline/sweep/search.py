@@ -22,13 +22,12 @@ from pipeline.config.compose import ConfigurationError
 from pipeline.config.run_config import digest
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
-from pipeline.sweep import search_study
 from pipeline.sweep.estimate import seconds_of
 from pipeline.sweep.outcome import Batches, Outcome
 from pipeline.sweep.plan import Plan, PlannedRun, from_project, look_up, make_plan, store_root, to_train
 from pipeline.sweep.search_settings import OBJECTIVES, SearchSettings
 from pipeline.sweep.search_space import Space, Value, first
-from pipeline.sweep.search_study import Study, drawn
+from pipeline.sweep.search_study import Study, drawn, for_mlflow
 from pipeline.sweep.session import Session
 
 QUESTION = "search"
@@ -193,8 +192,8 @@ class Search:
                     study.refuse(trial, outcome.reason)
                 else:
                     study.tell(trial, outcome.result)
-            search_study.write(study, self.folder)
+            study.write()
         if best := study.best:
             key = best[0].user_attrs["key"]
             session.best = next((each for each in session.outcomes.values() if each.key == key), None)
-        session.publisher.describe(*search_study.for_mlflow(study, self.folder))
+        session.publisher.describe(*for_mlflow(study))

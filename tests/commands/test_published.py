@@ -15,7 +15,7 @@ from pipeline.cli.errors import UserError
 from pipeline.statistics import published
 from pipeline.statistics.published import Row
 from pipeline.storage.store import RunStore
-from pipeline.sweep import recipes, session
+from pipeline.sweep import session
 from pipeline.sweep.plan import Plan
 from pipeline.tracking import TrackingUnavailable
 from tests.support.factory import stored
@@ -41,7 +41,7 @@ def test_what_mlflow_has_not_got_is_published_by_the_same_command(
     monkeypatch.setattr(published, "rows", lambda: [row])
     monkeypatch.setattr(command, "REPORTS", tmp_path / "reports")
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    store, (some, _) = RunStore(tmp_path / "runs"), recipes.planned(row, str(processed), 3)
+    store, (some, _) = RunStore(tmp_path / "runs"), command.planned(row, str(processed), 3)
     for one in some:
         store.write(stored(job=one.job, identity=one.identity))
     asked: list[list[int]] = []

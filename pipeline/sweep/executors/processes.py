@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
@@ -125,15 +125,9 @@ def visible_gpus() -> list[str]:
     """The GPUs that a process started here may use, by the names that CUDA_VISIBLE_DEVICES takes."""
     value = os.environ.get(VISIBLE)
     if value is None:
-        try:
-            return [str(number) for number in range(len(list(DRIVER.iterdir())))]
-        except OSError:
-            return []
-    found = []
-    for word in (word.strip() for word in value.split(",")):
-        if word in ("", "-1"):  # CUDA ignores all that follows
-            break
-        found.append(word)
+        return [str(number) for number in range(len(list(DRIVER.glob("*"))))]
+    words = (word.strip() for word in value.split(","))
+    found = takewhile(lambda word: word not in ("", "-1"), words)  # CUDA ignores all that follows
     return list(dict.fromkeys(found))
 
 

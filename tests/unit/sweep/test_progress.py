@@ -50,9 +50,6 @@ def test_a_finished_run_in_one_line() -> None:
         summary(result(*planned(1)), "sgd-w8-d1-s0")
         == "sgd-w8-d1-s0: validation 80.00 %, test 75.00 %, gap 15.00 points, 1.2 s"
     )
-
-
-def test_without_validation_it_names_the_test_only() -> None:
     figures = {"test/accuracy": 0.75, "overfitting_gap/accuracy": -0.015, "time/train_s": 0.0}
     assert (
         summary(result(*planned(1), figures=figures), "sgd-w8-d1-s0")
