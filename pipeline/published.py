@@ -24,9 +24,9 @@ from pipeline.statistics import published
 from pipeline.statistics.published import Found, Row
 from pipeline.storage.find import beginning
 from pipeline.storage.store import RunStore
-from pipeline.sweep import session
 from pipeline.sweep.estimate import affordable
 from pipeline.sweep.plan import PlannedRun, make_plan
+from pipeline.sweep.session import Session
 from pipeline.tracking import TrackingUnavailable
 from pipeline.tracking.address import home
 
@@ -71,7 +71,7 @@ def train(row: Row, seeds: int, data: str, store: RunStore, left: float) -> bool
         print(f"{row.id}: not run, about {duration(cost)} with the fewest seeds", flush=True)
         return True
     print(f"{row.id}: {count} seeds, about {duration(cost)}", flush=True)
-    ended = session.train(tuple(run for run in runs if run.job.seed < count), settings)
+    ended = Session(tuple(run for run in runs if run.job.seed < count), settings).run()
     if ended.unsent:
         print(f"{row.id}: {ended.unsent}", flush=True)
     return not ended.unsent

@@ -75,9 +75,9 @@ def main(argv: Sequence[str]) -> int:
 
 def train(sweeps: Sequence[SeedSweep]) -> None:
     """Raises TrackingUnavailable if MLflow did not take everything, RunsLost if a run failed."""
-    from pipeline.sweep import session
+    from pipeline.sweep.session import Session
 
-    ended = [session.train(sweep.plan, sweep.settings) for sweep in sweeps]
+    ended = [Session(sweep.plan, sweep.settings).run() for sweep in sweeps]
     for each in ended:
         if each.unsent:
             raise each.unsent

@@ -164,19 +164,17 @@ def store_root(path: str) -> Path:
 
 
 def look_up(plan: Plan, store: RunStore, settings: Mapping[str, Any], single: bool) -> Plan:
-    """The plan with the names of its runs, and what the store has of each. A `single` run is wanted with its weights."""
+    """Each run of the plan once, with its name and what the store has of it. A `single` run is wanted with its weights."""
     called = names(run.job for run in plan)
-    known: dict[str, tuple[str, RunResult | None]] = {}
     looked_up = []
-    for run in plan:
-        if run.key not in known:
-            found = _stored(run, store)
-            counts = found is not None and not _trained_again(found, settings, single)
-            known[run.key] = (found.status if found else NEW, found if counts else None)
-        status, result = known[run.key]
+    for run in {run.key: run for run in plan}.values():
+        found = _stored(run, store)
+        status = found.status if found else NEW
+        if found and _trained_again(found, settings, single):
+            found = None
         # A smaller stack has another key.
-        key, made_of = (result.key, result.identity) if result else (run.key, run.identity)
-        looked_up.append(replace(run, key=key, identity=made_of, found=status, stored=result, called=called[run.job]))
+        key, made_of = (found.key, found.identity) if found else (run.key, run.identity)
+        looked_up.append(replace(run, key=key, identity=made_of, found=status, stored=found, called=called[run.job]))
     return tuple(looked_up)
 
 
@@ -226,9 +224,5 @@ def counts(plan: Plan) -> str:
 
 
 def to_train(plan: Plan) -> Plan:
-    """The runs without a result that counts; each key once."""
-    first: dict[str, PlannedRun] = {}
-    for run in plan:
-        if run.stored is None:
-            first.setdefault(run.key, run)
-    return tuple(first.values())
+    """The runs without a result that counts."""
+    return tuple(run for run in plan if run.stored is None)

@@ -24,7 +24,7 @@ def announce(plan: Plan, single: bool, force: bool) -> None:
     """What is there already, and what will be trained on which device."""
     new, run = to_train(plan), plan[0]
     if not single:
-        all_new = len(new) == len(plan) and counts(plan) == f"{len(plan)} new"
+        all_new = counts(plan) == f"{len(plan)} new"
         training = "" if all_new else f"; {len(new) or 'nothing'} to train"
         say(f"{len(plan)} run{'s' if len(plan) > 1 else ''}: {counts(plan)}{training}")
     elif run.stored is not None:

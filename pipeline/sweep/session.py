@@ -42,23 +42,6 @@ from pipeline.tracking.describe import NOTE, origin_tags
 from pipeline.training.outcome import Epoch
 
 
-def train(
-    asked: Plan,
-    settings: Mapping[str, Any],
-    pool: Pool | None = None,
-    progress: Progress | None = None,
-    on_end: Callable[[Outcome], None] = lambda outcome: None,
-) -> Session:
-    """Train what is new of a plan; the session, with the outcome of each run.
-
-    `progress` goes on from where earlier plans of the same command left it; `on_end` is told of each run that has ended, also of
-    those that are there already. Raises UserError, before anything is trained, if there is no room.
-    """
-    session = Session(asked, settings, pool, progress=progress, on_end=on_end)
-    session.run()
-    return session
-
-
 class Session:
     """One command's runs and what has become of them so far."""
 
@@ -71,7 +54,11 @@ class Session:
         progress: Progress | None = None,
         on_end: Callable[[Outcome], None] = lambda outcome: None,
     ) -> None:
-        """Look up and announce the plan; raises UserError if there is no room for it."""
+        """Look up and announce the plan; raises UserError if there is no room for it.
+
+        `progress` goes on from where earlier plans of the same command left it; `on_end` is told of each run that has ended, also
+        of those that are there already.
+        """
         identity.environment()  # Cached from here on: somebody may commit or edit while runs train.
         self.settings, self.pool, self.batches, self.on_end = settings, pool, batches, on_end
         self.single = len(asked) == 1 and batches is None
@@ -97,8 +84,8 @@ class Session:
         self.progress = progress or Progress(batches.total if batches else len(self.outcomes))
         self.tracker.warm()
 
-    def run(self, more: Iterable[Plan] = ()) -> None:
-        """Train what is new of the plan, and of `more` plans, each asked for when the one before has ended."""
+    def run(self, more: Iterable[Plan] = ()) -> Session:
+        """Train what is new of the plan, and of `more` plans, each asked for when the one before has ended; returns itself."""
         try:
             self.begin()
             self.train()
@@ -110,6 +97,7 @@ class Session:
             self.stop()
             raise
         self.end()
+        return self
 
     def add(self, asked: Plan) -> None:
         """Look up and announce runs that are to be trained next; raises UserError if there is no room for them."""
@@ -118,9 +106,8 @@ class Session:
         disk_space.check(self.new, self.settings, self.store.root, self.tracker.address.database)
         if self.batches is None:
             announce(plan, self.single, self.settings["force"])
-        added = {run.key: Outcome(found, found.stored) for run, found in zip(asked, plan, strict=True)}
-        self.added = list(added.values())
-        self.outcomes |= added
+        self.added = [Outcome(run, run.stored) for run in plan]
+        self.outcomes |= zip(dict.fromkeys(run.key for run in asked), self.added, strict=True)
         if self.new:
             self.ledger.write(self._record(RUNNING))
 

@@ -53,8 +53,8 @@ class TrainTask:
         ConfigurationError with every problem of every configuration before anything of them is written.
         """
         from pipeline.storage import identity
-        from pipeline.sweep import session
         from pipeline.sweep.plan import make_plan
+        from pipeline.sweep.session import Session
 
         self.called = True
         # In a notebook there may have been another command, and a commit, before this one.
@@ -66,7 +66,7 @@ class TrainTask:
 
             show_plan(plan, settings, pool)
             return
-        ended = session.train(plan, settings, pool, on_end=self._log)
+        ended = Session(plan, settings, pool, on_end=self._log).run()
         if ended.unsent and not self.failed:
             raise ended.unsent
         if ended.unsent:

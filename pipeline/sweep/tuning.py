@@ -20,7 +20,7 @@ from pipeline.storage.store import RunStore
 from pipeline.sweep.estimate import seconds_of
 from pipeline.sweep.plan import PlannedRun, look_up, make_plan, store_root, to_train
 from pipeline.sweep.progress import Progress
-from pipeline.sweep.session import train
+from pipeline.sweep.session import Session
 from pipeline.training.result import RunResult
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class Tuner:
         print(f"round {self.round} of {self.budget.rates - len(self.budget.decades) + 2}", flush=True)
         plans = {place: [self.bases[place[0]].run(place[1], seed) for seed in seeds] for place in places}
         runs = [run for plan in plans.values() for run in plan]
-        ended = train(tuple(runs), self.settings, progress=self.progress)
+        ended = Session(tuple(runs), self.settings, progress=self.progress).run()
         self.unsent = ended.unsent or self.unsent
         if lost := sum(ended.outcomes[run.key].failed for run in runs):
             raise RunsLost(

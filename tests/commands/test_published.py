@@ -15,7 +15,6 @@ from pipeline.cli.errors import UserError
 from pipeline.statistics import published
 from pipeline.statistics.published import Row
 from pipeline.storage.store import RunStore
-from pipeline.sweep import session
 from pipeline.sweep.plan import Plan
 from pipeline.tracking import TrackingUnavailable
 from tests.support.factory import stored
@@ -46,11 +45,12 @@ def test_what_mlflow_has_not_got_is_published_by_the_same_command(
         store.write(stored(job=one.job, identity=one.identity))
     asked: list[list[int]] = []
 
-    def train(plan: Plan, _: object) -> SimpleNamespace:
+    def session(plan: Plan, _: object) -> SimpleNamespace:
         asked.append([run.job.seed for run in plan])
-        return SimpleNamespace(unsent=TrackingUnavailable("away") if len(asked) == 1 else None)
+        ended = SimpleNamespace(unsent=TrackingUnavailable("away") if len(asked) == 1 else None)
+        return SimpleNamespace(run=lambda: ended)
 
-    monkeypatch.setattr(session, "train", train)
+    monkeypatch.setattr(command, "Session", session)
     words = ["seeds=3", f"data={processed}"]
     assert command.main(["minutes=0", *words]) == 0
     assert asked == [], "minutes=0 only tabulates"

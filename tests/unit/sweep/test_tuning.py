@@ -37,10 +37,11 @@ def trains(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """A session whose runs end as a function of the test says; MLflow has trouble if that function does."""
 
     def replace_session(end: Callable[[PlannedRun], RunResult], trouble: Exception | None = None) -> None:
-        def train(runs: Sequence[PlannedRun], *_: object, **__: object) -> SimpleNamespace:
-            return SimpleNamespace(outcomes={run.key: Outcome(run, end(run)) for run in runs}, unsent=trouble)
+        def session(runs: Sequence[PlannedRun], *_: object, **__: object) -> SimpleNamespace:
+            ended = SimpleNamespace(outcomes={run.key: Outcome(run, end(run)) for run in runs}, unsent=trouble)
+            return SimpleNamespace(run=lambda: ended)
 
-        monkeypatch.setattr(tuning, "train", train)
+        monkeypatch.setattr(tuning, "Session", session)
 
     return replace_session
 
