@@ -157,11 +157,9 @@ class Progress:
 def say_lost(outcomes: Collection[Outcome]) -> None:
     """Each lost run, its reason and the command that trains it again; of those that were interrupted, the first."""
     cut_off = [outcome for outcome in outcomes if outcome.result is None and not outcome.reason]
-    keys = {outcome.key for outcome in cut_off}
-    for lost in lost_runs(outcomes):
-        if lost.key not in keys:
-            say(f"{lost.name} {lost.status}: {lost.reason}")
-            print(f"  again: {lost.command}", flush=True)
+    for lost in lost_runs([outcome for outcome in outcomes if outcome.result or outcome.reason]):
+        say(f"{lost.name} {lost.status}: {lost.reason}")
+        print(f"  again: {lost.command}", flush=True)
     if cut_off:
         runs, them = (f"{len(cut_off)} runs were", "them") if len(cut_off) > 1 else ("1 run was", "it")
         named = f"{cut_off[0].run.name}{' …' if len(cut_off) > 1 else ''}"

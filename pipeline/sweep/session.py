@@ -115,8 +115,9 @@ class Session:
         """Start the sweep in MLflow. It continues smaller sweeps that it contains; its runs stand under a larger one."""
         if self.single:
             return
-        count, name = len(self.outcomes), title([outcome.run.job for outcome in self.outcomes.values()])
-        smaller, larger = related(self.ledger, self.question, {outcome.key for outcome in self.outcomes.values()})
+        outcomes = self.outcomes.values()
+        count, name = len(outcomes), title([outcome.run.job for outcome in outcomes])
+        smaller, larger = related(self.ledger, self.question, {outcome.key for outcome in outcomes})
         if self.batches:
             count, name, smaller, larger = self.batches.total, self.batches.name, [], []
         tags = {"runs": str(count)} | origin_tags(identity.environment()) | self.described
@@ -133,6 +134,8 @@ class Session:
         if not self.new:
             return
         self.progress.add(self.new)
+        if self.single:
+            self.publisher.show(self.new[0])
         with self._measuring(), closing(self._executor().execute(self.new)) as ended:
             for outcome in ended:
                 self.take(outcome)
@@ -145,8 +148,6 @@ class Session:
         if prune is None and (pool := self.pool or of_this_machine(self.new, self.settings["device"]["gpus"])):
             data = from_project(self.settings["paths"]["data"])
             return Shards(pool, self.store, data, self.id, self.progress.epoch)
-        if self.single:
-            self.publisher.show(self.new[0])
         return ThisProcess(self.store, self.progress.begin, self._on_epoch, prune)
 
     def _on_epoch(self, run: PlannedRun, point: Epoch) -> None:
