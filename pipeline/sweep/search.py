@@ -22,7 +22,7 @@ from pipeline.config.compose import ConfigurationError
 from pipeline.config.run_config import digest
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
-from pipeline.sweep.estimate import seconds_of
+from pipeline.sweep.estimate import History
 from pipeline.sweep.outcome import Batches, Outcome
 from pipeline.sweep.plan import Plan, PlannedRun, from_project, look_up, make_plan, store_root, to_train
 from pipeline.sweep.search_settings import OBJECTIVES, SearchSettings
@@ -144,7 +144,7 @@ class Search:
         return [
             f"plan of {self.settings.n_trials} trials, {self.batch} at a time, in {console.in_checkout(self.folder)}",
             *(f"  {word}" for word in self.space.words),
-            f"time: about {duration(seconds_of(new, self.store))}, if none of them is there",
+            f"time: about {duration(History(self.store.records()).sweep_seconds(new))}, if none of them is there",
         ]
 
     @contextmanager

@@ -17,7 +17,7 @@ from pipeline.config import rules
 from pipeline.config.compose import ConfigurationError, composed
 from pipeline.config.rules import Rule
 from pipeline.storage.store import RunStore
-from pipeline.sweep.estimate import seconds_of
+from pipeline.sweep.estimate import History
 from pipeline.sweep.plan import PlannedRun, look_up, make_plan, store_root, to_train
 from pipeline.sweep.progress import Progress
 from pipeline.sweep.session import Session
@@ -188,5 +188,5 @@ class Tuner:
         seeds = f"{budget.choosing_seeds} seeds each, then default and tuned with {budget.final_seeds} others"
         return [
             f"plan of at most {len(runs)} runs: {len(bases)} optimizers, {budget.rates} rates with {seeds}",
-            f"time: about {duration(seconds_of(new, self.store))} for {len(new)} that are not there",
+            f"time: about {duration(History(self.store.records()).sweep_seconds(new))} for {len(new)} that are not there",
         ]

@@ -70,7 +70,7 @@ def test_a_plan_says_why_stored_runs_do_not_count(
 def test_seeds_are_as_many_as_there_is_time_for(
     processed: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(estimate, "sweep_seconds", lambda new, each: 10.0 * len(new))
+    monkeypatch.setattr(estimate.History, "sweep_seconds", lambda _, new: 10.0 * len(new))
     row = Row("x", "source", ("experiment=book", "dataset=digits"), "test accuracy", low=0, high=1)
     store = RunStore(tmp_path / "runs")
     some, _ = published.planned(row, str(processed), 10)
