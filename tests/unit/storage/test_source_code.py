@@ -77,13 +77,7 @@ def test_a_file_edited_meanwhile_changes_neither_the_digest_nor_the_list(package
 )
 def test_the_modules_of_this_project(numerics: dict[str, str], without: set[str]) -> None:
     found = sources(numerics)
-    named = {
-        "training/splits.py",
-        "models/dense.py",
-        "models/devices.py",
-        "models/optimizers.py",
-        "training/outcome.py",
-    }
+    named = {"training/splits.py", "training/outcome.py", "models/dense.py", "models/optimizers.py"}
     assert named <= found.keys()
     assert not {*(f"training/{name}.py" for name in without), "data/arrays.py", "data/sources.py"} & found.keys()
 
