@@ -117,7 +117,7 @@ def test_the_same_command_trains_what_is_missing(resumed: Resumed) -> None:
     assert resumed.status_again == 0
     finished, missing = 9 - len(resumed.lost), len(resumed.lost)
     assert resumed.again.out.startswith(f"9 runs: {finished} finished, {missing} new; {missing} to train\n")
-    assert resumed.again.out.count(f"/{missing}] ") == missing
+    assert resumed.again.out.count("/9] ") == missing
     assert not (resumed.place.root / "runs" / "shares").exists()
 
 
