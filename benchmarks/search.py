@@ -150,8 +150,9 @@ def compare(table: Table, repetitions: int, trials: int, epochs: int) -> None:
 
 
 def overhead(trials: int) -> None:
-    from pipeline.sweep import search_settings, search_space, session
+    from pipeline.sweep import search_settings, search_space
     from pipeline.sweep.search import Search
+    from pipeline.sweep.session import Session
 
     shared = [
         "dataset=digits",
@@ -178,7 +179,7 @@ def overhead(trials: int) -> None:
         swept = search("sweep")
         plan = tuple(swept.runs.run(trial.params) for trial in study.trials)
         started = time.perf_counter()
-        list(session.train(plan, swept.runs.values))
+        Session(plan, swept.runs.values).run()
         sweep = time.perf_counter() - started
     print(
         f"{trials} trials: a search {seconds:.1f} s, a sweep of the same runs {sweep:.1f} s;"

@@ -9,24 +9,30 @@ and reports/published.md.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from pipeline.cli import console
 from pipeline.cli.formatting import duration
 from pipeline.config import rules
+from pipeline.config.compose import composed
 from pipeline.report.prose.published import trained_on
 from pipeline.statistics import published
 from pipeline.statistics.published import Found, Row
 from pipeline.storage.find import beginning
 from pipeline.storage.store import RunStore
-from pipeline.sweep import recipes, session
+from pipeline.sweep.estimate import affordable
+from pipeline.sweep.plan import PlannedRun, make_plan
+from pipeline.sweep.session import Session
 from pipeline.tracking import TrackingUnavailable
 from pipeline.tracking.address import home
 
 DEFAULTS = {"minutes": "10", "seeds": "10", "only": "", "data": "data/processed"}
 REPORTS = console.PROJECT / "reports"
+QUESTION = "published figures"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -47,25 +53,32 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
+def planned(row: Row, data: str, seeds: int) -> tuple[list[PlannedRun], dict[str, Any]]:
+    """Every run of the row, its configurations with seeds from 0; and the configuration of the first one."""
+    pairs = [word.split("=", 1) for word in row.runs]
+    choices = [[f"{key}={value}" for value in values.split(",")] for key, values in pairs]
+    words = [[*chosen, f"question={QUESTION}", f"paths.data={data}"] for chosen in itertools.product(*choices)]
+    values = composed(words)
+    plan = make_plan(values, words)
+    return [run.of(replace(run.job, seed=at), [f"seed={at}"]) for run in plan for at in range(seeds)], values[0]
+
+
 def train(row: Row, seeds: int, data: str, store: RunStore, left: float) -> bool:
     """Train and publish what is new of a row, as far as `left` seconds allow; False if MLflow did not take it all."""
-    runs, settings = recipes.planned(row, data, seeds)
-    count, cost = recipes.affordable(runs, seeds, left, store)
+    runs, settings = planned(row, data, seeds)
+    count, cost = affordable(runs, seeds, left, store)
     if not count:
         print(f"{row.id}: not run, about {duration(cost)} with the fewest seeds", flush=True)
         return True
     print(f"{row.id}: {count} seeds, about {duration(cost)}", flush=True)
-    try:
-        for _ in session.train(tuple(run for run in runs if run.job.seed < count), settings):
-            pass
-    except TrackingUnavailable as error:
-        print(f"{row.id}: {error}", flush=True)
-        return False
-    return True
+    ended = Session(tuple(run for run in runs if run.job.seed < count), settings).run()
+    if ended.unsent:
+        print(f"{row.id}: {ended.unsent}", flush=True)
+    return not ended.unsent
 
 
 def judge(row: Row, seeds: int, data: str, store: RunStore) -> Found:
-    runs, _ = recipes.planned(row, data, seeds)
+    runs, _ = planned(row, data, seeds)
     results = [store.record(run.key) for run in runs if run.key in store]
     on = trained_on(results)
     return replace(published.judge(row, results), on=on, runs=tuple(beginning(run.key) for run in results))

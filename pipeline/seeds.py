@@ -24,7 +24,7 @@ from pipeline.cli.formatting import plural
 from pipeline.config import commandline
 from pipeline.config.compose import ConfigurationError
 from pipeline.storage.sources import named_folders, read_sources
-from pipeline.tracking import SQLITE, TrackingUnavailable
+from pipeline.tracking import SQLITE
 
 if TYPE_CHECKING:
     from pipeline.sweep.seeds import SeedSweep
@@ -75,18 +75,13 @@ def main(argv: Sequence[str]) -> int:
 
 def train(sweeps: Sequence[SeedSweep]) -> None:
     """Raises TrackingUnavailable if MLflow did not take everything, RunsLost if a run failed."""
-    from pipeline.sweep import session
+    from pipeline.sweep.session import Session
 
-    failed, unsent = 0, None
-    for sweep in sweeps:
-        try:
-            for _, outcome in session.train(sweep.plan, sweep.settings):
-                failed += outcome.failed
-        except TrackingUnavailable as error:
-            unsent = error
-    if unsent:
-        raise unsent
-    if failed:
+    ended = [Session(sweep.plan, sweep.settings).run() for sweep in sweeps]
+    for each in ended:
+        if each.unsent:
+            raise each.unsent
+    if failed := sum(outcome.failed for each in ended for outcome in each.outcomes.values()):
         raise RunsLost(f"{plural(failed, 'run')} failed, each named above; the same command tries them again")
 
 

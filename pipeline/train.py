@@ -58,12 +58,8 @@ def _run(task: TrainTask, argv: Sequence[str]) -> None:
         hydra.main(**VERSION_BASE, config_path=str(rules.CONF), config_name="config")(task)()
         if task.refused:
             raise task.refused
-    except UserError as error:
-        from pipeline.tracking import TrackingUnavailable
-
-        if not (task.failed and isinstance(error, TrackingUnavailable)):
-            raise
-        print(f"warning: {error}", file=sys.stderr)
+    except UserError:
+        raise
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise UserError(" ".join(str(error).split())) from error
     except Exception as error:

@@ -62,7 +62,7 @@ class BatchedLauncher(Launcher):
     """Calls the task's method `batch` once for all jobs, instead of the task for each."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        from hydra_plugins.batched_launcher._compose import Templates
+        from hydra_plugins.batched_launcher._core import Templates
 
         if not hasattr(task_function, "batch"):
             raise HydraException("hydra/launcher=batched…: expected a task that takes jobs together (pipeline.train)")

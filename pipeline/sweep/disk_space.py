@@ -28,22 +28,22 @@ def check(new: Sequence[PlannedRun], settings: Mapping[str, Any], runs: Path, da
     places = {key: place for key, place in found.items() if place}
     if not new:
         return
-    problems, need = [], needed_bytes(new) * len(places)
-    for key, place in places.items():
-        folder = next(path for path in (place, *place.parents) if path.exists())
-        if not folder.is_dir():
-            problems.append(f"{key}={place}: {folder} is not a folder; make it so, or name another place")
-        elif not os.access(folder, os.W_OK):
-            problems.append(
-                f"{key}={place}: {folder} may not be written to by this user; make it so, or name another place"
-            )
-        elif (free := shutil.disk_usage(folder).free) < need:
-            problems.append(
-                f"{key}={place}: {free / 1e6:.1f} MB are free there, and {len(new)} runs leave about"
-                f" {need / 1e6:.1f} MB; make room, or name another place"
-            )
-    if problems:
-        raise ConfigurationError(problems)
+    needed = needed_bytes(new) * len(places)
+    problems = {f"{key}={place}": _problem(place, needed) for key, place in places.items()}
+    if lines := [f"{place}: {why}, or name another place" for place, why in problems.items() if why]:
+        raise ConfigurationError(lines)
+
+
+def _problem(place: Path, needed: int) -> str:
+    """Why so many bytes cannot be written there; empty if they can."""
+    folder = next(path for path in (place, *place.parents) if path.exists())
+    if not folder.is_dir():
+        return f"{folder} is not a folder; make it so"
+    if not os.access(folder, os.W_OK):
+        return f"{folder} may not be written to by this user; make it so"
+    free = shutil.disk_usage(folder).free
+    short = f"{free / 1e6:.1f} MB are free there, and the runs leave about {needed / 1e6:.1f} MB; make room"
+    return short if free < needed else ""
 
 
 def needed_bytes(new: Sequence[PlannedRun]) -> int:

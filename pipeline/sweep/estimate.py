@@ -15,7 +15,7 @@ from pipeline.config.run_config import RunConfig
 from pipeline.storage import identity
 from pipeline.storage.store import RunStore
 from pipeline.sweep import changes
-from pipeline.sweep.executors.shard import divide, sizes
+from pipeline.sweep.executors.shards import divide, sizes
 from pipeline.sweep.plan import Plan, PlannedRun, counts, look_up, store_root, to_train
 from pipeline.sweep.pool import Pool
 from pipeline.training.result import RunResult
@@ -28,6 +28,9 @@ OVERHEAD = 1.2
 
 PRODUCTS_PER_SECOND = 10e9 / 3
 """Of a core, roughly."""
+
+FEWEST = 3
+"""Seeds below which a published recipe is not begun."""
 
 Needed = Mapping[str, Sequence[float]]
 """Epochs that finished runs trained, by configuration."""
@@ -47,16 +50,16 @@ class History:
         self.needed: dict[str, list[float]] = {}
         for result in self.runs:
             self.needed.setdefault(result.job.configuration, []).append(trained(result))
+        self._known: dict[tuple[object, str], float | None] = {}
 
-    def seconds_each(self, new: Sequence[PlannedRun]) -> list[float | None]:
-        """Seconds of training of each run; None if nothing like it was trained here. All seeds have one estimate."""
-        known: dict[tuple[object, str], float | None] = {}
-        for run in new:
-            if (run.device, run.job.configuration) not in known:
-                known[run.device, run.job.configuration] = self._seconds(run)
-        return [known[run.device, run.job.configuration] for run in new]
+    def seconds(self, run: PlannedRun) -> float | None:
+        """Seconds of training; None if nothing like it was trained here. All seeds of a configuration have one estimate."""
+        kind = run.device, run.job.configuration
+        if kind not in self._known:
+            self._known[kind] = self._estimate(run)
+        return self._known[kind]
 
-    def _seconds(self, run: PlannedRun) -> float | None:
+    def _estimate(self, run: PlannedRun) -> float | None:
         """The pace of the five runs on the same data and device whose work is most like this one's, as their median."""
         numerics, samples, pixels = run.identity["numerics"], *map(int, run.arrays.train_images.shape)
         wanted = work(run.job, samples, pixels)
@@ -76,31 +79,35 @@ class History:
 
     def line(self, new: Sequence[PlannedRun]) -> str:
         """What the `new` runs are expected to take, and what the estimate rests on."""
-        each = self.seconds_each(new)
-        known = [value for value in each if value is not None]
+        known = [seconds for run in new if (seconds := self.seconds(run)) is not None]
         if len(known) < len(new):
             unlike = plural(len(new) - len(known), "run")
             return f"time: not known; {unlike} of a kind that was not trained on this machine before"
         at_a_time = min(new[0].device.workers, len(new))
         training = f"{duration(sum(known))} of training, {at_a_time} at a time"
         about = "at most" if any(may_end_sooner(run.job, self.needed) for run in new) else "about"
-        return f"time: {about} {duration(sweep_seconds(new, each))} ({training}), from {len(self.runs)} runs here"
+        return f"time: {about} {duration(self.sweep_seconds(new))} ({training}), from {len(self.runs)} runs here"
+
+    def sweep_seconds(self, new: Sequence[PlannedRun]) -> float:
+        """Seconds by the wall clock of a sweep of the `new` runs. What is unlike any earlier run is estimated by its work."""
+        if not new:
+            return 0.0
+        total = 0.0
+        for run in new:
+            known = self.seconds(run)
+            total += run.job.training.epochs * work_of(run) / PRODUCTS_PER_SECOND if known is None else known
+        return START_SECONDS + OVERHEAD * total / min(new[0].device.workers, len(new))
 
 
-def seconds_of(new: Sequence[PlannedRun], store: RunStore) -> float:
-    """Seconds of a sweep of the `new` runs, by what `store` has."""
-    return sweep_seconds(new, History(store.records()).seconds_each(new))
-
-
-def sweep_seconds(new: Sequence[PlannedRun], each: Sequence[float | None]) -> float:
-    """Seconds by the wall clock of a sweep of the `new` runs. What is unlike any earlier run is estimated by its work."""
-    if not new:
-        return 0.0
-    total = sum(
-        run.job.training.epochs * work_of(run) / PRODUCTS_PER_SECOND if known is None else known
-        for run, known in zip(new, each, strict=True)
-    )
-    return START_SECONDS + OVERHEAD * total / min(new[0].device.workers, len(new))
+def affordable(runs: Sequence[PlannedRun], seeds: int, left: float, store: RunStore) -> tuple[int, float]:
+    """The most seeds, up to `seeds`, that fit into `left` seconds, and what they take; 0 seeds if fewer than FEWEST do."""
+    new = [run for run in runs if run.key not in store]
+    history, cost = History(store.records()), 0.0
+    for count in range(seeds, min(FEWEST, seeds) - 1, -1):
+        cost = history.sweep_seconds([run for run in new if run.job.seed < count])
+        if cost <= max(left, 0.0):
+            return count, cost
+    return 0, cost
 
 
 def trained(result: RunResult) -> float:

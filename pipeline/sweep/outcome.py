@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -75,12 +75,8 @@ class Batches:
     """Which runs end early: they are trained in this process."""
 
 
-def lost_runs(outcomes: Sequence[Outcome]) -> list[Lost]:
+def lost_runs(outcomes: Collection[Outcome]) -> list[Lost]:
     return [outcome.lost() for outcome in outcomes if not (outcome.finished or outcome.pruned)]
-
-
-def without_weights(result: RunResult) -> RunResult:
-    return replace(result, weights=None, probabilities=None)
 
 
 def score(result: RunResult) -> float:
@@ -88,7 +84,7 @@ def score(result: RunResult) -> float:
     return result.figures.get("val/accuracy", float("-inf"))
 
 
-def best_of(outcomes: Sequence[Outcome]) -> Outcome | None:
+def best_of(outcomes: Collection[Outcome]) -> Outcome | None:
     """The run with the highest validation accuracy, of the configuration whose mean of it is the highest.
 
     A configuration that lost a seed comes after all that lost none, since the mean of those that are left flatters it.

@@ -90,6 +90,23 @@ class PlannedRun:
 Plan = tuple[PlannedRun, ...]
 
 
+class Planner:
+    """Makes runs on the data sets of a folder, each of which is read once. Identities are worked out once, too.
+
+    They read the versions of packages from files: 2 ms, too much for each of a thousand runs.
+    """
+
+    def __init__(self, data: Path, verified: bool = False) -> None:
+        self.arrays = cache(lambda name: load(data / name, verified=verified))
+        self._identity = cache(
+            lambda name, device, own: identity.identity(self.arrays(name).digest, device.numerics(), own)
+        )
+
+    def run(self, job: RunConfig, device: Device, overrides: Sequence[str] = (), again: str = "") -> PlannedRun:
+        arrays, made_of = self.arrays(job.dataset.name), self._identity(job.dataset.name, device, job.own_code)
+        return PlannedRun(job, device, arrays, identity.key_of(job, made_of), made_of, list(overrides), again=again)
+
+
 def make_plan(values: list[dict[str, Any]], overrides: list[list[str]], pool: Pool | None = None) -> Plan:
     """The runs of the configurations `values`, on the device of `pool` or of this machine.
 
@@ -98,22 +115,14 @@ def make_plan(values: list[dict[str, Any]], overrides: list[list[str]], pool: Po
     problems = [line for value in values for line in compose.problems(value)] + shared_problems(values)
     if problems:
         raise compose.ConfigurationError(problems)
-    data = from_project(values[0]["paths"]["data"])
-    arrays = {name: load(data / name) for name in dict.fromkeys(value["dataset"]["name"] for value in values)}
+    planner = Planner(from_project(values[0]["paths"]["data"]))
     asked = {digest(value["device"]): value["device"] for value in values}
     chosen = {key: choose_device(device, pool) for key, device in asked.items()}
-
-    @cache  # It reads the versions of packages from files: 2 ms, too much for each of a thousand runs.
-    def identity_on(name: str, device: Device, own_code: tuple[str, ...]) -> dict[str, Any]:
-        return identity.identity(arrays[name].digest, device.numerics(), own_code)
-
     plan = []
     for value, words in zip(values, overrides, strict=True):
-        job, device = compose.to_job(value), chosen[digest(value["device"])]
-        own, made_of = arrays[job.dataset.name], identity_on(job.dataset.name, device, job.own_code)
-        plan.append(PlannedRun(job, device, own, identity.key_of(job, made_of), made_of, words))
-        problems += compose.against_data(job, len(own.train_labels))
-        problems += memory_problems(job, own.train_images.shape[1], own.classes)
+        run = planner.run(compose.to_job(value), chosen[digest(value["device"])], words)
+        plan.append(run)
+        problems += compose.against_data(run.job, len(run.arrays.train_labels)) + memory_problems(run)
     if problems:
         raise compose.ConfigurationError(problems)
     return tuple(plan)
@@ -130,12 +139,12 @@ def shared_problems(values: Sequence[dict[str, Any]]) -> list[str]:
     return problems
 
 
-def memory_problems(job: RunConfig, inputs: int, classes: int) -> list[str]:
+def memory_problems(run: PlannedRun) -> list[str]:
     """A network that does not fit this machine: weights, gradients and up to three optimizer slots in float32."""
-    needed, memory = networks.parameters(job.model, inputs, classes) * 4 * 5, total_memory()
+    needed, memory = run.parameters * 4 * 5, total_memory()
     if needed < memory:
         return []
-    line = f"model.hidden={list(job.hidden)}: needs about {needed / 2**30:,.1f} GiB while it trains"
+    line = f"model.hidden={list(run.job.hidden)}: needs about {needed / 2**30:,.1f} GiB while it trains"
     return [f"{line}, this machine has {memory / 2**30:,.1f}; make it narrower"]
 
 
@@ -155,19 +164,17 @@ def store_root(path: str) -> Path:
 
 
 def look_up(plan: Plan, store: RunStore, settings: Mapping[str, Any], single: bool) -> Plan:
-    """The plan with the names of its runs, and what the store has of each. A `single` run is wanted with its weights."""
+    """Each run of the plan once, with its name and what the store has of it. A `single` run is wanted with its weights."""
     called = names(run.job for run in plan)
-    known: dict[str, tuple[str, RunResult | None]] = {}
     looked_up = []
-    for run in plan:
-        if run.key not in known:
-            found = _stored(run, store)
-            counts = found is not None and not _trained_again(found, settings, single)
-            known[run.key] = (found.status if found else NEW, found if counts else None)
-        status, result = known[run.key]
+    for run in {run.key: run for run in plan}.values():
+        found = _stored(run, store)
+        status = found.status if found else NEW
+        if found and _trained_again(found, settings, single):
+            found = None
         # A smaller stack has another key.
-        key, made_of = (result.key, result.identity) if result else (run.key, run.identity)
-        looked_up.append(replace(run, key=key, identity=made_of, found=status, stored=result, called=called[run.job]))
+        key, made_of = (found.key, found.identity) if found else (run.key, run.identity)
+        looked_up.append(replace(run, key=key, identity=made_of, found=status, stored=found, called=called[run.job]))
     return tuple(looked_up)
 
 
@@ -217,9 +224,5 @@ def counts(plan: Plan) -> str:
 
 
 def to_train(plan: Plan) -> Plan:
-    """The runs without a result that counts; each key once."""
-    first: dict[str, PlannedRun] = {}
-    for run in plan:
-        if run.stored is None:
-            first.setdefault(run.key, run)
-    return tuple(first.values())
+    """The runs without a result that counts."""
+    return tuple(run for run in plan if run.stored is None)

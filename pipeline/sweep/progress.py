@@ -1,22 +1,51 @@
-"""What a person sees while runs train: a bar on a terminal, a line for each run elsewhere."""
+"""What a person sees of a command that trains: before the first run, a bar on a terminal or a line for each run, the end."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from pipeline.cli import terminal
 from pipeline.cli.formatting import duration, percent
+from pipeline.cli.terminal import say
 from pipeline.config.run_config import RunConfig
 from pipeline.sweep import estimate
-from pipeline.sweep.messages import summary
-from pipeline.sweep.plan import PlannedRun
+from pipeline.sweep.outcome import Outcome, lost_runs
+from pipeline.sweep.plan import Plan, PlannedRun, counts, to_train
 from pipeline.training.outcome import Epoch
-from pipeline.training.result import RunResult
+from pipeline.training.result import FAILED, FINISHED, RunResult
 
 REDRAW_SECONDS = 0.2
+
+
+def announce(plan: Plan, single: bool, force: bool) -> None:
+    """What is there already, and what will be trained on which device."""
+    new, run = to_train(plan), plan[0]
+    if not single:
+        all_new = counts(plan) == f"{len(plan)} new"
+        training = "" if all_new else f"; {len(new) or 'nothing'} to train"
+        say(f"{len(plan)} run{'s' if len(plan) > 1 else ''}: {counts(plan)}{training}")
+    elif run.stored is not None:
+        again = "" if run.stored.finished else f"; retry={run.stored.status} trains it again"
+        say(f"{run.job.name} is {run.stored.status} already: {run.key[:12]}{again}")
+    elif run.found == FINISHED and not force:
+        say(f"{run.job.name} is there already: {run.key[:12]}; trained again for its weights")
+    for device in dict.fromkeys(str(run.device) for run in new):
+        say(f"on {device}")
+
+
+def summary(result: RunResult, name: str) -> str:
+    """One run in one line, by the name that its plan gives it."""
+    if not result.finished:
+        return f"{name} {result.status}: {result.reason}"
+    f = result.figures
+    validation = f"validation {percent(f['val/accuracy'])}, " if "val/accuracy" in f else ""
+    return (
+        f"{name}: {validation}test {percent(f['test/accuracy'])}, "
+        f"gap {100 * f['overfitting_gap/accuracy']:.2f} points, {f['time/train_s']:.1f} s"
+    )
 
 
 @dataclass
@@ -42,8 +71,9 @@ class Progress:
         """Of each run in training the last epoch that was shown: of none that another process trains."""
         self._work_done, self._started, self._drawn = 0.0, time.monotonic(), 0.0
 
-    def know(self, result: RunResult) -> None:
-        """Learn how many epochs the configuration of this run needs."""
+    def there(self, result: RunResult) -> None:
+        """Count a run that has ended, and learn how many epochs its configuration needs."""
+        self.ended += 1
         if result.finished:
             self.needed.setdefault(result.job.configuration, []).append(estimate.trained(result))
 
@@ -98,8 +128,7 @@ class Progress:
     def done(self, run: PlannedRun, result: RunResult) -> None:
         self._shown(run, estimate.trained(result)).count -= 1
         self._training.pop(run.key, None)
-        self.ended += 1
-        self.know(result)
+        self.there(result)
         if self.total == 1:
             return
         line = summary(result, run.name)
@@ -123,3 +152,32 @@ class Progress:
         total = self._work_done + self._work_ahead() if self._work_done else None
         count = f"{self.ended}/{self.total} runs" if self.total > 1 else ""
         terminal.show("  ".join(filter(None, (self.left, now))), self._work_done, total, count)
+
+
+def say_lost(outcomes: Collection[Outcome]) -> None:
+    """Each lost run, its reason and the command that trains it again; of those that were interrupted, the first."""
+    cut_off = [outcome for outcome in outcomes if outcome.result is None and not outcome.reason]
+    for lost in lost_runs([outcome for outcome in outcomes if outcome.result or outcome.reason]):
+        say(f"{lost.name} {lost.status}: {lost.reason}")
+        print(f"  again: {lost.command}", flush=True)
+    if cut_off:
+        runs, them = (f"{len(cut_off)} runs were", "them") if len(cut_off) > 1 else ("1 run was", "it")
+        named = f"{cut_off[0].run.name}{' …' if len(cut_off) > 1 else ''}"
+        say(f"{runs} not trained to the end ({named}); the same command trains {them}")
+
+
+def say_summary(outcomes: Collection[Outcome], best: Outcome | None, single: bool, seconds: float) -> None:
+    """The last lines of a command that ended."""
+    if single:
+        [outcome] = outcomes
+        if outcome.result is not None and outcome.finished:
+            say(summary(outcome.result, outcome.run.name))
+        elif (lost := outcome.lost()).status != FAILED:
+            say(f"{lost.name} {lost.status}: {lost.reason}")
+        return
+    say_lost(outcomes)
+    finished, pruned = (sum(getattr(outcome, what) for outcome in outcomes) for what in ("finished", "pruned"))
+    also = f", {pruned} were pruned" if pruned else ""
+    say(f"{finished} of {len(outcomes)} runs finished{also} in {duration(seconds)}")
+    if best is not None and best.result is not None and "val/accuracy" in best.result.figures:
+        say(f"best on the validation split: {best.run.name}, {percent(best.result.figures['val/accuracy'])}")

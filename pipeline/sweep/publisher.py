@@ -178,7 +178,9 @@ class Publisher:
                 return
             if self.parent:
                 self.tracker.set_tags(self.parent, {"winner": run.name, "winner.run_id": run_id})
-                self.tracker.log_metrics(self.parent, of_best(result, results))
+                # A sweep that has grown has other figures: its runs are the step, and the last one is shown.
+                step = sum(each.finished for each in results)
+                self.tracker.log_metrics(self.parent, of_best(result, results), step)
             if published.get("model") != run_id:
                 # Saving a network needs no GPU, and the one it was trained on may be another machine's.
                 cpu = replace(run.device, kind="cpu", precision="float32")

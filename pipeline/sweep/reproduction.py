@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.cli import terminal
 from pipeline.cli.errors import UserError
-from pipeline.data.arrays import Arrays, load
+from pipeline.data.arrays import Arrays
 from pipeline.storage.divergence import first_divergence
 from pipeline.storage.store import RunStore
 from pipeline.sweep import changes
 from pipeline.sweep.executors.this_process import ThisProcess
 from pipeline.sweep.outcome import Outcome
-from pipeline.sweep.plan import PlannedRun
+from pipeline.sweep.plan import PlannedRun, Planner
 from pipeline.sweep.pool import as_recorded
 from pipeline.training.result import FAILED, RunResult
 
@@ -69,7 +68,7 @@ def reproduce(results: Sequence[RunResult], data: Path, store: RunStore) -> list
     """
     recorded = {result.key: result for result in results}
     found: dict[str, Reproduction] = {}
-    arrays = cache(lambda name: load(data / name))
+    arrays = Planner(data).arrays
     runs: list[PlannedRun] = []
     for then in results:
         try:

@@ -6,6 +6,7 @@ import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -21,15 +22,13 @@ from pipeline.config.compose import ConfigurationError
 from pipeline.config.run_config import digest
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
-from pipeline.sweep import search_study
-from pipeline.sweep.estimate import seconds_of
+from pipeline.sweep.estimate import History
 from pipeline.sweep.outcome import Batches, Outcome
 from pipeline.sweep.plan import Plan, PlannedRun, from_project, look_up, make_plan, store_root, to_train
 from pipeline.sweep.search_settings import OBJECTIVES, SearchSettings
 from pipeline.sweep.search_space import Space, Value, first
-from pipeline.sweep.search_study import Study, drawn
+from pipeline.sweep.search_study import Study, drawn, for_mlflow
 from pipeline.sweep.session import Session
-from pipeline.tracking import TrackingUnavailable
 
 QUESTION = "search"
 MEASURED = ("val/accuracy", "val/loss")
@@ -43,17 +42,18 @@ class SearchRuns:
         """Raises UserError if the configuration cannot be searched."""
         self.settings, self.space = settings, space
         self._fixed = [f"question={QUESTION}", *space.fixed, f"seed={settings.seed}"]
-        self._configs: dict[tuple[str, ...], DictConfig] = {}
+        # Composed once for each choice of files, as that takes 0.2 s.
+        self._config = cache(lambda *chosen: compose.configs([[*self._fixed, *chosen]])[0])
         at_first = {key: first(each) for key, each in space.distributions.items()}
-        self.values = self._values(self._words(at_first))
+        self.values, _ = self._composed(at_first)
         """The configuration at the first value of each range: what it says beside them holds for all trials."""
         self._check()
         self.base = self.run(at_first)
 
     def run(self, values: Mapping[str, Value]) -> PlannedRun:
         """The run of a trial with these values. Raises ConfigurationError if they cannot be together."""
-        words = self._words(values)
-        [run] = make_plan([self._values(words)], [[*self._fixed, *words]])
+        configuration, words = self._composed(values)
+        [run] = make_plan([configuration], [[*self._fixed, *words]])
         return run
 
     def declaration(self) -> dict[str, str]:
@@ -78,27 +78,17 @@ class SearchRuns:
                 metric, near = name.removeprefix("val/"), nearest(name, [*OBJECTIVES])
                 raise UserError(f"objectives={name}: needs training.metrics=[{metric}]{near}")
 
-    def _words(self, values: Mapping[str, Value]) -> list[str]:
-        """A trial's values as words of `python -m pipeline.train`, without those that its optimizer or network has not got."""
-        words = [f"{key}={rules.shown(value)}" for key, value in values.items()]
-        config = self._config([word for word in words if _key(word) in rules.GROUPS])
-        return [word for word in words if _key(word) in rules.GROUPS or _has(config, _key(word))]
+    def _composed(self, values: Mapping[str, Value]) -> tuple[dict[str, Any], list[str]]:
+        """A trial's configuration, and its values as words of `python -m pipeline.train`.
 
-    def _config(self, groups: Sequence[str]) -> DictConfig:
-        """The configuration with these choices; composed once, as that takes 0.2 s."""
-        if (chosen := tuple(groups)) not in self._configs:
-            [self._configs[chosen]] = compose.configs([[*self._fixed, *chosen]])
-        return self._configs[chosen]
-
-    def _values(self, words: Sequence[str]) -> dict[str, Any]:
-        parser = OverridesParser.create()
-        single = [parser.parse_override(word) for word in words if _key(word) not in rules.GROUPS]
-        config = self._config([word for word in words if _key(word) in rules.GROUPS])
-        return compose.changed(config, {each.key_or_group: each.value() for each in single})
-
-
-def _key(word: str) -> str:
-    return word.partition("=")[0]
+        Values that its optimizer or network has not got are left out.
+        """
+        words = {key: f"{key}={rules.shown(value)}" for key, value in values.items()}
+        chosen = [word for key, word in words.items() if key in rules.GROUPS]
+        config = self._config(*chosen)
+        single = [word for key, word in words.items() if key not in rules.GROUPS and _has(config, key)]
+        overrides = OverridesParser.create().parse_overrides(single)
+        return compose.changed(config, {each.key_or_group: each.value() for each in overrides}), [*chosen, *single]
 
 
 def _has(config: DictConfig, key: str) -> bool:
@@ -136,17 +126,14 @@ class Search:
             )
             batches = Batches(self.name, self.settings.n_trials, self._before(study.trials), prune)
             session = Session((), self.runs.values, batches=batches)
-            try:
-                for _ in session.run(self._batches(study, session)):
-                    pass
-            except TrackingUnavailable as error:
-                self.unsent = error
+            session.run(self._batches(study, session))
+            self.unsent = session.unsent
         return study
 
     def with_other_seeds(self, study: Study) -> str:
         """The command that trains the best trial with ten seeds: the validation accuracy that chose it flatters it."""
         words = self.runs.run(study.best[0].params).overrides
-        shared = [word for word in words if _key(word) not in ("question", "seed")]
+        shared = [word for word in words if not word.startswith(("question=", "seed="))]
         return shlex.join(["python", "-m", "pipeline.train", "-m", *shared, "seed=range(10)"])
 
     def preview(self) -> list[str]:
@@ -157,7 +144,7 @@ class Search:
         return [
             f"plan of {self.settings.n_trials} trials, {self.batch} at a time, in {console.in_checkout(self.folder)}",
             *(f"  {word}" for word in self.space.words),
-            f"time: about {duration(seconds_of(new, self.store))}, if none of them is there",
+            f"time: about {duration(History(self.store.records()).sweep_seconds(new))}, if none of them is there",
         ]
 
     @contextmanager
@@ -199,13 +186,14 @@ class Search:
             for trial, run, why in planned:
                 if run is None:
                     study.refuse(trial, why)
-            for (trial, _), outcome in zip(runs, session.outcomes[session.first :], strict=True):
+            for trial, run in runs:
+                outcome = session.outcomes[run.key]
                 if outcome.result is None:
                     study.refuse(trial, outcome.reason)
                 else:
                     study.tell(trial, outcome.result)
-            search_study.write(study, self.folder)
+            study.write()
         if best := study.best:
             key = best[0].user_attrs["key"]
-            session.best = next((each for each in session.outcomes if each.key == key), None)
-        session.publisher.describe(*search_study.for_mlflow(study, self.folder))
+            session.best = next((each for each in session.outcomes.values() if each.key == key), None)
+        session.publisher.describe(*for_mlflow(study))

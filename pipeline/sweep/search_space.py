@@ -36,13 +36,13 @@ def space_of(words: Sequence[str], default: dict[str, str]) -> Space:
 
     Raises ConfigurationError with everything that is wrong.
     """
-    own = [word for word in words if _is_range(word)]
+    own = [word for word in words if (parsed := _parsed(word)) and parsed.is_sweep_override()]
     fixed = [word for word in words if word not in own]
     given = [word.partition("=")[0] for word in words]
     ranges = own or [f"{key}={text}" for key, text in default.items() if key not in given]
     if problems := commandline.check([*fixed, *map(_ends_of, ranges)], multirun=True):
         raise ConfigurationError(problems)
-    found = {override.key_or_group: _distribution(override) for override in map(_parsed, ranges)}
+    found = {parsed.key_or_group: _distribution(parsed) for word in ranges if (parsed := _parsed(word))}
     problems = [problem for problem in found.values() if isinstance(problem, str)]
     problems += [f"{key}: came several times; expected one range" for key in found if given.count(key) > 1]
     if not ranges:
@@ -61,28 +61,22 @@ def first(distribution: BaseDistribution) -> Value:
     return distribution.low
 
 
-def _parsed(word: str) -> Override:
-    return OverridesParser.create().parse_override(word)
-
-
-def _is_range(word: str) -> bool:
+def _parsed(word: str) -> Override | None:
     try:
-        return _parsed(word).is_sweep_override()
+        return OverridesParser.create().parse_override(word)
     except HydraException:
-        return False  # commandline.check says why
+        return None  # commandline.check says why
 
 
 def _ends_of(word: str) -> str:
     """An interval as the choice of its two ends, which can be checked."""
-    try:
-        override = _parsed(word)
-    except HydraException:
-        return word
-    value = override.value()
-    if not isinstance(value, IntervalSweep) or override.key_or_group in rules.GROUPS:
+    override = _parsed(word)
+    value = override.value() if override else None
+    key = word.partition("=")[0]
+    if not isinstance(value, IntervalSweep) or key in rules.GROUPS:
         return word
     ends = [int(end) if end == int(end) else end for end in _ends(value)[:2]]
-    return f"{override.key_or_group}={','.join(map(repr, ends))}"
+    return f"{key}={','.join(map(repr, ends))}"
 
 
 def _distribution(override: Override) -> BaseDistribution | str:
@@ -101,11 +95,12 @@ def _distribution(override: Override) -> BaseDistribution | str:
         return f"{typed}: no such tag: {', '.join(sorted(other))}; expected log or none"
     log = "log" in value.tags
     low, high, step = _ends(value)
-    if line := _complaint(str(typed), low, high, step, log):
-        return line
-    if all(isinstance(end, int) for end in (low, high, step)) or _is_whole(key, low, high):
-        return IntDistribution(int(low), int(high), log=log, step=int(step or 1))
-    return FloatDistribution(low, high, log=log, step=step)
+    try:
+        if all(isinstance(end, int) for end in (low, high, step)) or _is_whole(key, low, high):
+            return IntDistribution(int(low), int(high), log=log, step=int(step or 1))
+        return FloatDistribution(low, high, log=log, step=step)
+    except ValueError as error:
+        return f"{typed}: {error}"
 
 
 def _ends(value: IntervalSweep | RangeSweep) -> tuple[float, float, float | None]:
@@ -118,16 +113,6 @@ def _ends(value: IntervalSweep | RangeSweep) -> tuple[float, float, float | None
     assert stop is not None
     count = math.ceil((stop - start) / step - 1e-6)  # as in Hydra, the stop is no part of a range
     return start, start + max(count - 1, 0) * step, step
-
-
-def _complaint(typed: str, low: float, high: float, step: float | None, log: bool) -> str | None:
-    if not low < high:
-        return f"{typed}: expected a low end under the high one"
-    if log and low <= 0:
-        return f"{typed}: expected a low end over 0, for a logarithmic scale"
-    if log and step not in (None, 1):
-        return f"{typed}: expected a step of 1, or none, on a logarithmic scale"
-    return None
 
 
 def _is_whole(key: str, low: float, high: float) -> bool:

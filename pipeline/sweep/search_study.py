@@ -6,7 +6,7 @@ nor from when a study was stopped and continued.
 
 from __future__ import annotations
 
-import csv
+import re
 import threading
 import warnings
 from collections import Counter
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+import pandas as pd
 from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
@@ -63,7 +64,7 @@ class Study:
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         # `tell` hands over the whole curve, of which the pruner may have seen a part.
         warnings.filterwarnings("ignore", "The reported value is ignored because")
-        self.name, self.settings, self.distributions = name, settings, dict(distributions)
+        self.name, self.folder, self.settings, self.distributions = name, folder, settings, dict(distributions)
         directions = [
             StudyDirection.MAXIMIZE if each.maximize else StudyDirection.MINIMIZE for each in settings.objectives
         ]
@@ -108,6 +109,19 @@ class Study:
         """The best trial, or all that no other one is better than in one objective and as good in the others."""
         found = sorted(self._study.best_trials, key=lambda trial: trial.number)
         return found if len(self.settings.objectives) > 1 else found[:1]
+
+    def table(self) -> pd.DataFrame:
+        """A row for each of the trials."""
+        table = self._study.trials_dataframe(("number", "values", "params", "user_attrs"))
+        table = table.rename(columns=lambda name: re.sub("^(values|params|user_attrs)_", "", name))
+        table = table.loc[table["status"].notna(), ~table.columns.duplicated()]  # a time may be an objective, too
+        best = [trial.number for trial in self.best]
+        return table.assign(best=table["number"].isin(best)).rename(columns={"number": "trial"})
+
+    def write(self) -> None:
+        """Write the table beside the study."""
+        with whole(self.folder / TABLE) as temporary:
+            self.table().to_csv(temporary, index=False)
 
     def ask(self, count: int) -> list[Trial]:
         """The next trials, drawn from all that is told so far."""
@@ -184,32 +198,6 @@ def _sampler(settings: SearchSettings, told: int) -> BaseSampler:
     return TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS, multivariate=True)
 
 
-def write(study: Study, folder: Path) -> Path:
-    """The table of all trials: number, status, whether it is on the front, objectives, values, epochs, seconds, run."""
-    front = {trial.number for trial in study.best}
-    rows = [_row(study, trial, trial.number in front) for trial in study.trials]
-    with whole(folder / TABLE) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0] if rows else ["trial"])
-        writer.writeheader()
-        writer.writerows(rows)
-    return folder / TABLE
-
-
-def _row(study: Study, trial: FrozenTrial, best: bool) -> dict[str, Any]:
-    told = trial.values if trial.state == TrialState.COMPLETE else [None] * len(study.settings.objectives)
-    objectives = {each.name: value for each, value in zip(study.settings.objectives, told or [], strict=True)}
-    values = {key: trial.params.get(key) for key in study.distributions}
-    about = {name: trial.user_attrs.get(name) for name in ("time/epochs", "time/train_s", "name", "key", "reason")}
-    return {
-        "trial": trial.number,
-        "status": trial.user_attrs["status"],
-        "best": best,
-        **objectives,
-        **values,
-        **about,
-    }
-
-
 def lines(study: Study) -> Iterator[str]:
     """What the console shows at the end."""
     trials = study.trials
@@ -235,8 +223,9 @@ def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else rules.shown(value)
 
 
-def for_mlflow(study: Study, folder: Path) -> tuple[dict[str, str], dict[str, Path]]:
+def for_mlflow(study: Study) -> tuple[dict[str, str], dict[str, Path]]:
     """Tags and files of the parent run; the table is written for it."""
+    study.write()
     tags = {
         "study": study.name,
         "trials": str(len(study.trials)),
@@ -244,4 +233,4 @@ def for_mlflow(study: Study, folder: Path) -> tuple[dict[str, str], dict[str, Pa
         "best.trials": ", ".join(f"{trial.number}: {trial.user_attrs['name']}" for trial in study.best),
         NOTE: "\n\n".join(lines(study)),
     }
-    return tags, {f"search/{TABLE}": write(study, folder)}
+    return tags, {f"search/{TABLE}": study.folder / TABLE}

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pipeline.cli.errors import UserError
 from pipeline.config import compose
-from pipeline.data.arrays import load
 from pipeline.report.evidence import Evidence
-from pipeline.storage import identity
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import Ledger
 from pipeline.sweep import changes
-from pipeline.sweep.plan import Plan, PlannedRun, from_project
+from pipeline.sweep.plan import Plan, PlannedRun, Planner, from_project
 from pipeline.sweep.pool import as_recorded
 from pipeline.training.result import RunResult
 
@@ -62,20 +59,17 @@ def _plan(
     results: Sequence[RunResult], missing: Mapping[str, Sequence[int]], settings: Mapping[str, Any], command: str
 ) -> Plan:
     """The runs of the `missing` seeds, each like the latest of `results` of its configuration."""
-    data, device = from_project(settings["paths"]["data"]), settings["device"]
+    planner, device = Planner(from_project(settings["paths"]["data"])), settings["device"]
     unchanging = {name: device[name] for name in ("workers", "checkpoint_minutes")}
-    arrays = cache(lambda name: load(data / name))
     plan: list[PlannedRun] = []
     latest = {run.job.configuration: run for run in sorted(results, key=lambda run: run.started)}
     for configuration, seeds in missing.items():
         then = latest[configuration]
-        own, chosen = arrays(then.job.dataset.name), as_recorded(then.identity["numerics"], **unchanging)
-        now = identity.identity(own.digest, chosen.numerics(), then.job.own_code)
-        if now != then.identity:
+        run = planner.run(then.job, as_recorded(then.identity["numerics"], **unchanging), again=command)
+        if run.identity != then.identity:
             raise UserError(
-                f"{then.job.name}: this has changed since: {'; '.join(changes.of_identity(then, now))}; "
+                f"{then.job.name}: this has changed since: {'; '.join(changes.of_identity(then, run.identity))}; "
                 "runs of further seeds would be no pairs, so train all of them again with python -m pipeline.train"
             )
-        run = PlannedRun(then.job, chosen, own, then.key, now, [], again=command)
         plan += [run.of(replace(then.job, seed=seed)) for seed in seeds]
     return tuple(plan)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
-from contextlib import closing, suppress
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,8 @@ from pipeline.config import compose
 if TYPE_CHECKING:
     from pipeline.sweep.outcome import Outcome
     from pipeline.sweep.pool import Pool
+
+log = logging.getLogger("pipeline.train")
 
 
 class TrainTask:
@@ -49,8 +53,8 @@ class TrainTask:
         ConfigurationError with every problem of every configuration before anything of them is written.
         """
         from pipeline.storage import identity
-        from pipeline.sweep import session
         from pipeline.sweep.plan import make_plan
+        from pipeline.sweep.session import Session
 
         self.called = True
         # In a notebook there may have been another command, and a commit, before this one.
@@ -62,21 +66,34 @@ class TrainTask:
 
             show_plan(plan, settings, pool)
             return
-        with closing(session.train(plan, settings, pool)) as ended:
-            for _, outcome in ended:
-                self.trained = True
-                self._log(outcome)
+        ended = Session(plan, settings, pool, on_end=self._log).run()
+        if ended.unsent and not self.failed:
+            raise ended.unsent
+        if ended.unsent:
+            print(f"warning: {ended.unsent}", file=sys.stderr)
         compare = f"python -m pipeline.compare {shlex.quote(settings['paths']['results'] or settings['paths']['runs'])}"
         terminal.suggest(compare if len(plan) > 1 else "make ui")
 
     def _log(self, outcome: Outcome) -> None:
-        """Log the run, and keep the first failure."""
-        from pipeline.sweep.messages import log_run
+        """Write a run's epochs and end to the log of the command, and keep the first failure."""
+        from pipeline.sweep.progress import summary
 
-        try:
-            log_run(outcome)
-        except RunFailed as error:
-            self.failed = self.failed or error
+        self.trained = True
+        if result := outcome.result:
+            log.info("%s, key %s", outcome.run.name, result.key)
+            for point, epoch in enumerate(result.epochs):
+                figures = (f"{name} {values[point]:.6g}" for name, values in result.history.items())
+                log.info("epoch %d: %s", epoch, ", ".join(figures))
+            if result.finished:
+                log.info(summary(result, outcome.run.name))
+                return
+        lost = outcome.lost()
+        line = f"{lost.name} {lost.status}: {lost.reason}"
+        if outcome.failed:
+            log.error(line, exc_info=outcome.error)
+            self.failed = self.failed or RunFailed(f"{line}; again: {lost.command}")
+        else:
+            log.warning(line)
 
 
 def remove_leftovers(folder: Path, sweep: Path) -> None:

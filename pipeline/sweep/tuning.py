@@ -7,7 +7,7 @@ optimizers as it likes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,18 +17,20 @@ from pipeline.config import rules
 from pipeline.config.compose import ConfigurationError, composed
 from pipeline.config.rules import Rule
 from pipeline.storage.store import RunStore
-from pipeline.sweep.estimate import seconds_of
-from pipeline.sweep.plan import Plan, PlannedRun, look_up, make_plan, store_root, to_train
+from pipeline.sweep.estimate import History
+from pipeline.sweep.plan import PlannedRun, look_up, make_plan, store_root, to_train
 from pipeline.sweep.progress import Progress
-from pipeline.sweep.session import train
-from pipeline.tracking import TrackingUnavailable
-from pipeline.training.result import FAILED, RunResult
+from pipeline.sweep.session import Session
+from pipeline.training.result import RunResult
 
 if TYPE_CHECKING:
     from pipeline.statistics.tuning import Tuning
 
 QUESTION = "tuned learning rates"
 RATE = rules.HYPERPARAMETERS["learning_rate"]
+
+Place = tuple[str, float]
+"""An optimizer, and the decade of its rate above the default."""
 
 
 def _are_decades(text: str) -> bool:
@@ -136,20 +138,20 @@ class Tuner:
         """Spend the budget, a round for all optimizers at a time; then default and chosen rates with the final seeds."""
         from pipeline.statistics import tuning  # pandas, which --help need not wait for
 
-        more = {name: list(self.budget.decades) for name in self.bases}
+        more = [(name, decade) for name in self.bases for decade in self.budget.decades]
         while more:
-            places = [(name, decade) for name, decades in more.items() for decade in decades]
-            for (name, decade), results in zip(places, self.train(places, self.budget.choosing), strict=True):
+            for (name, decade), results in self.train(more, self.budget.choosing).items():
                 self.tried[name][decade] = results
-            more = {name: [place] for name in self.bases if (place := self._next(name)) is not None}
+            more = [(name, place) for name in self.bases if (place := self._next(name)) is not None]
         chosen = {name: tuning.best(tuning.scores(self.tried[name])) for name in self.bases}
-        last = [(name, at) for name in chosen for at in (0.0, chosen[name])]
-        self.progress.total = self.progress.ended + len({*last}) * self.budget.final_seeds
+        last = {(name, decade): None for name in chosen for decade in (0.0, chosen[name])}
+        self.progress.total = self.progress.ended + len(last) * self.budget.final_seeds
         final = self.train(last, self.budget.final)
         first = len(self.budget.decades)
+        rates = {name: {decade: base.rate(decade) for decade in self.tried[name]} for name, base in self.bases.items()}
         return [
-            tuning.Tuning(name, {at: base.rate(at) for at in self.tried[name]}, self.tried[name], first, *pair)
-            for (name, base), pair in zip(self.bases.items(), zip(final[::2], final[1::2], strict=True), strict=True)
+            tuning.Tuning(name, rates[name], self.tried[name], first, final[name, 0.0], final[name, chosen[name]])
+            for name in self.bases
         ]
 
     def _next(self, name: str) -> float | None:
@@ -161,30 +163,20 @@ class Tuner:
         decade = tuning.next_decade(tuning.scores(self.tried[name]), self.budget.step)
         return decade if RATE.accepts(self.bases[name].rate(decade)) else None
 
-    def train(self, places: Sequence[tuple[str, float]], seeds: range) -> list[list[RunResult]]:
+    def train(self, places: Collection[Place], seeds: range) -> dict[Place, list[RunResult]]:
         """The results of each optimizer and decade. Trains and publishes what is new. Raises RunsLost if a run failed."""
         self.round += 1
-        runs = [self.bases[name].run(decade, seed) for name, decade in places for seed in seeds]
-        rounds = self.budget.rates - len(self.budget.decades) + 2
-        print(f"round {self.round} of {rounds}", flush=True)
-        found = self._results(tuple(runs))
-        complete = [result for result in found if result is not None and result.status != FAILED]
-        if lost := len(runs) - len(complete):
+        print(f"round {self.round} of {self.budget.rates - len(self.budget.decades) + 2}", flush=True)
+        plans = {place: [self.bases[place[0]].run(place[1], seed) for seed in seeds] for place in places}
+        runs = [run for plan in plans.values() for run in plan]
+        ended = Session(tuple(runs), self.settings, progress=self.progress).run()
+        self.unsent = ended.unsent or self.unsent
+        if lost := sum(ended.outcomes[run.key].failed for run in runs):
             raise RunsLost(
                 f"{lost} of {len(runs)} runs failed, so no rate can be chosen; the same command tries them again"
             )
-        return [complete[start : start + len(seeds)] for start in range(0, len(complete), len(seeds))]
-
-    def _results(self, plan: Plan) -> list[RunResult | None]:
-        """The result of each run, None for one that was lost."""
-        results = [run.stored for run in look_up(plan, self.store, self.settings, single=False)]
-        self.progress.ended += len({result.key for result in results if result})
-        try:
-            for position, outcome in train(plan, self.settings, progress=self.progress):
-                results[position] = outcome.result
-        except TrackingUnavailable as error:
-            self.unsent = error
-        return results
+        results = {key: outcome.result for key, outcome in ended.outcomes.items() if outcome.result}
+        return {place: [results[run.key] for run in plan] for place, plan in plans.items()}
 
     def preview(self) -> list[str]:
         """What the whole would take, as if every optimizer's best lay at the upper edge each time."""
@@ -196,5 +188,5 @@ class Tuner:
         seeds = f"{budget.choosing_seeds} seeds each, then default and tuned with {budget.final_seeds} others"
         return [
             f"plan of at most {len(runs)} runs: {len(bases)} optimizers, {budget.rates} rates with {seeds}",
-            f"time: about {duration(seconds_of(new, self.store))} for {len(new)} that are not there",
+            f"time: about {duration(History(self.store.records()).sweep_seconds(new))} for {len(new)} that are not there",
         ]

@@ -8,27 +8,21 @@ from dataclasses import replace
 from pipeline.cli import terminal
 from pipeline.storage.store import RunStore
 from pipeline.sweep.executors.this_process import ThisProcess
-from pipeline.sweep.outcome import Outcome, score, without_weights
+from pipeline.sweep.outcome import Outcome, score
 from pipeline.sweep.plan import PlannedRun
 from pipeline.sweep.pool import on_this_machine
 from pipeline.training.result import RunResult
 
 
-class Candidates:
+class Candidates(dict[str, RunResult]):
     """The weights of the best runs so far, in memory up to a bound: nearly always one of them is the best in the end."""
 
     MOST = 128 * 2**20
 
-    def __init__(self) -> None:
-        self._held: dict[str, RunResult] = {}
-
     def add(self, result: RunResult) -> None:
-        self._held[result.key] = result
-        while sum(map(_bytes, self._held.values())) > self.MOST and len(self._held) > 1:
-            del self._held[min(self._held, key=lambda key: score(self._held[key]))]
-
-    def get(self, key: str) -> RunResult | None:
-        return self._held.get(key)
+        self[result.key] = result
+        while sum(map(_bytes, self.values())) > self.MOST and len(self) > 1:
+            del self[min(self, key=lambda key: score(self[key]))]
 
 
 def _bytes(result: RunResult) -> int:
@@ -41,12 +35,12 @@ def store_result(outcome: Outcome, store: RunStore, candidates: Candidates | Non
     result = outcome.result
     if result is None:
         return outcome
-    if result.finished and candidates:
+    if result.finished and candidates is not None:
         candidates.add(result)
-        result = without_weights(result)
+        result = replace(result, weights=None, probabilities=None)
     if not outcome.on_disk:
         store.write(result)
-    elif candidates:
+    elif candidates is not None:
         store.drop_weights(result.key)
     return replace(outcome, result=result)
 

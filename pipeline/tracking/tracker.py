@@ -192,13 +192,13 @@ class Tracker:
             if run_id in self._live:
                 self._live[run_id] += points
 
-    def log_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
-        """Single finite numbers of a run, at step 0; one that the run has already is not written again."""
+    def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Single finite numbers of a run; one that the run has already is not written again."""
         now = int(time.time() * 1000)
         with self.connection.exclusive("log metrics") as client:
             there = client.get_run(run_id).data.metrics
             new = {name: float(value) for name, value in metrics.items() if there.get(name) != value}
-            runs.send(client, run_id, [Point(name, value, 0, now) for name, value in new.items()])
+            runs.send(client, run_id, [Point(name, value, step, now) for name, value in new.items()])
 
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set tags of a run; one with an empty value is deleted."""

@@ -21,7 +21,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from hydra_plugins.batched_launcher._compose import Templates
+from hydra_plugins.batched_launcher._core import Templates
 from pipeline.cli.console import PROJECT
 from pipeline.config import rules
 from pipeline.config.compose import IS_1_3, register

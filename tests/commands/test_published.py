@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,7 +15,6 @@ from pipeline.cli.errors import UserError
 from pipeline.statistics import published
 from pipeline.statistics.published import Row
 from pipeline.storage.store import RunStore
-from pipeline.sweep import recipes, session
 from pipeline.sweep.plan import Plan
 from pipeline.tracking import TrackingUnavailable
 from tests.support.factory import stored
@@ -41,18 +40,17 @@ def test_what_mlflow_has_not_got_is_published_by_the_same_command(
     monkeypatch.setattr(published, "rows", lambda: [row])
     monkeypatch.setattr(command, "REPORTS", tmp_path / "reports")
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    store, (some, _) = RunStore(tmp_path / "runs"), recipes.planned(row, str(processed), 3)
+    store, (some, _) = RunStore(tmp_path / "runs"), command.planned(row, str(processed), 3)
     for one in some:
         store.write(stored(job=one.job, identity=one.identity))
     asked: list[list[int]] = []
 
-    def train(plan: Plan, _: object) -> Iterator[None]:
+    def session(plan: Plan, _: object) -> SimpleNamespace:
         asked.append([run.job.seed for run in plan])
-        yield from ()
-        if len(asked) == 1:
-            raise TrackingUnavailable("away")
+        ended = SimpleNamespace(unsent=TrackingUnavailable("away") if len(asked) == 1 else None)
+        return SimpleNamespace(run=lambda: ended)
 
-    monkeypatch.setattr(session, "train", train)
+    monkeypatch.setattr(command, "Session", session)
     words = ["seeds=3", f"data={processed}"]
     assert command.main(["minutes=0", *words]) == 0
     assert asked == [], "minutes=0 only tabulates"

@@ -215,7 +215,7 @@ def test_a_run_that_fails_is_status_3_and_one_line_and_the_others_finish(unlucky
 
 def test_its_traceback_is_in_the_log(unlucky: tuple[Place, Said]) -> None:
     name = unlucky[0].runs[1].name
-    _, _, own = unlucky[0].log.partition(f"{name} failed\nTraceback")
+    _, _, own = unlucky[0].log.partition(f"{name} failed: RuntimeError: no luck today\nTraceback")
     assert "RuntimeError: no luck today" in own
     assert "formula.py" in own
     assert "Traceback" not in unlucky[1].out + unlucky[1].err

@@ -80,7 +80,7 @@ def test_what_lost_shares_leave_out_is_named_and_trained_by_the_same_command_to_
     again, missing = cluster.start(place, *GRID, "hydra.launcher.shares=1"), len(lost)
     assert again.ends() == 0
     assert again.out.startswith(f"9 runs: {9 - missing} finished, {missing} new; {missing} to train\n")
-    assert again.out.count(f"/{missing}] ") == missing
+    assert again.out.count("/9] ") == missing
     assert not (place.root / "runs" / "shares").exists()
 
     here = Place(tmp_path_factory.mktemp("here"), processed)

@@ -17,13 +17,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
 from pipeline.cli.console import PROJECT
-from pipeline.sweep.plan import PlannedRun
+from pipeline.sweep.plan import PlannedRun, total_memory
 
 WORKER = "pipeline.sweep.executors.worker"
 
@@ -108,6 +108,11 @@ class Processes:
         psutil.wait_procs(left, ENDING_SECONDS)
 
 
+def of_this_machine(runs: Sequence[PlannedRun], gpus: int) -> Processes | None:
+    """Processes for all GPUs or cores that one process would leave idle, of GPUs at most `gpus` (0: all); else None."""
+    return for_gpus(runs, gpus) or for_cores(runs, total_memory())
+
+
 def for_gpus(runs: Sequence[PlannedRun], most: int) -> Processes | None:
     """A process for each GPU, of `most` (0: all) of them, if there are several and several runs; None if one process does it all."""
     if any(run.device.kind != "gpu" for run in runs):
@@ -120,15 +125,9 @@ def visible_gpus() -> list[str]:
     """The GPUs that a process started here may use, by the names that CUDA_VISIBLE_DEVICES takes."""
     value = os.environ.get(VISIBLE)
     if value is None:
-        try:
-            return [str(number) for number in range(len(list(DRIVER.iterdir())))]
-        except OSError:
-            return []
-    found = []
-    for word in (word.strip() for word in value.split(",")):
-        if word in ("", "-1"):  # CUDA ignores all that follows
-            break
-        found.append(word)
+        return [str(number) for number in range(len(list(DRIVER.glob("*"))))]
+    words = (word.strip() for word in value.split(","))
+    found = takewhile(lambda word: word not in ("", "-1"), words)  # CUDA ignores all that follows
     return list(dict.fromkeys(found))
 
 

@@ -14,17 +14,19 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import plural
 from pipeline.config.run_config import digest
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
-from pipeline.sweep.executors.shard import Journal, Shard, divide, sizes
+from pipeline.sweep.executors.worker import Journal, Shard
 from pipeline.sweep.outcome import Outcome
 from pipeline.sweep.plan import NEW, PlannedRun
 from pipeline.sweep.pool import Pool
 from pipeline.training.outcome import Epoch
+from pipeline.training.shapes import cost, shape_of
 
 FOLDER = "shares"
 """The folder within a store of runs with a folder for each sweep: its shards' files, journals and logs."""
@@ -71,7 +73,7 @@ class Shards:
         self._silent = False
 
     def execute(self, runs: Sequence[PlannedRun]) -> Generator[Outcome]:
-        lost, ended = False, False
+        lost = False
         try:
             found = list(self._found_meanwhile(runs)) if self._waited() else []
             yield from found
@@ -82,12 +84,11 @@ class Shards:
                     lost = lost or outcome.result is None
                     yield outcome
                 time.sleep(self.pool.poll_seconds)
-            ended = True
-        finally:
-            if not ended:
-                left = sum(bool(shard.open) for shard in self.shards)
-                print(f"cancelling {plural(left, 'share')}", flush=True)
-                self.pool.cancel(self.name)
+        except BaseException:
+            left = sum(bool(shard.open) for shard in self.shards)
+            print(f"cancelling {plural(left, 'share')}", flush=True)
+            self.pool.cancel(self.name)
+            raise
         if not lost:
             self._tidy_up()
 
@@ -152,7 +153,7 @@ class Shards:
                 shard.gone_since = 0.0
             else:
                 shard.gone_since = shard.gone_since or now
-                if now - shard.gone_since >= SETTLE_SECONDS:
+                if shard.open and now - shard.gone_since >= SETTLE_SECONDS:
                     yield from self._lost(shard)
 
     def _named(self, shard: Started) -> Iterator[Outcome]:
@@ -168,8 +169,6 @@ class Shards:
                 yield outcome
 
     def _lost(self, shard: Started) -> Iterator[Outcome]:
-        if not shard.open:
-            return
         why = "; ".join(filter(None, (shard.end, self.pool.fate(shard.job)))) or "its process was killed"
         print(
             f"share {shard.file.stem} (job {shard.job}) ended early: {why}; {len(shard.open)} of its runs are missing; "
@@ -187,3 +186,31 @@ class Shards:
         shutil.rmtree(self.folder, ignore_errors=True)
         with suppress(OSError):
             self.folder.parent.rmdir()
+
+
+def divide(runs: Sequence[PlannedRun], shards: int) -> list[list[PlannedRun]]:
+    """`runs` in `shards` of equal work, as the engine reckons it.
+
+    Runs that can share a compiled program stand side by side, the longest first, and this row is cut: so each cut costs
+    at most one more compilation. Within a shard the order of the sweep is kept.
+    """
+    work = [cost(run.job) for run in runs]
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for position, run in enumerate(runs):
+        groups.setdefault((run.device, run.job.dataset, shape_of(run.job)), []).append(position)
+    row = [position for group in sorted(groups.values(), key=lambda g: -work[g[0]]) for position in group]
+    total, done, number = sum(work), 0.0, 0
+    divided: list[list[int]] = [[] for _ in range(min(shards, len(row)))]
+    for place, position in enumerate(row):
+        # The shard in which the middle of this run lies; but no shard is skipped, and none stays empty at the end.
+        middle = int(len(divided) * (done + work[position] / 2) / total)
+        number = max(number, len(divided) - (len(row) - place), min(middle, number + bool(divided[number])))
+        divided[number].append(position)
+        done += work[position]
+    return [[runs[position] for position in sorted(shard)] for shard in divided]
+
+
+def sizes(shards: Sequence[Sequence[PlannedRun]]) -> str:
+    """How many runs the shards have: `3 to 4 runs`."""
+    low, high = min(map(len, shards)), max(map(len, shards))
+    return f"{low} to {high} runs" if low < high else plural(low, "run")

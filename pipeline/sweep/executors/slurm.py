@@ -29,6 +29,9 @@ NOTHING = ("", "None", "exit ", "exit 0:0", "on ", "on (null)")
 ALL = 1000
 """Shares at a time where no number is asked for; by Slurm's own bound (MaxArraySize) an array has no more."""
 
+OF_SLURM = ("partition", "account", "qos", "constraint", "setup", "additional_parameters")
+"""Options that submitit hands on."""
+
 COMMANDS = ("sbatch", "srun", "squeue", "scancel")
 
 
@@ -83,18 +86,13 @@ class Slurm:
             "mem_gb": options["mem_gb"],
             "gpus_per_node": self.gpus or None,
             "stderr_to_stdout": True,
-            "slurm_partition": options["partition"],
-            "slurm_account": options["account"],
-            "slurm_qos": options["qos"],
-            "slurm_constraint": options["constraint"],
-            "slurm_setup": options["setup"],
             "slurm_signal_delay_s": options["signal_seconds"],
             "slurm_array_parallelism": options["at_once"] or ALL,
-            "slurm_additional_parameters": options["additional_parameters"],
             # Since Slurm 22.05 a step does not inherit how many cores its job has for each task.
             "slurm_srun_args": [f"--cpus-per-task={self.cpus}"],
         }
-        return {name: value for name, value in parameters.items() if value is not None}
+        as_they_are = {f"slurm_{name}": options[name] for name in OF_SLURM}
+        return {name: value for name, value in (parameters | as_they_are).items() if value is not None}
 
     def alive(self, sweep: str) -> set[str] | None:
         """One squeue for all. Prints a line about jobs that Slurm holds, since they wait until a person releases them."""

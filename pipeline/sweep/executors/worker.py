@@ -10,12 +10,14 @@ finished; started again on the same FILE, as Slurm does with a job that it reque
 
 from __future__ import annotations
 
+import json
 import os
 import signal
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from functools import cache
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
@@ -23,16 +25,77 @@ from pipeline.cli import console, signals
 from pipeline.cli.errors import UserError, shown_line
 from pipeline.cli.signals import Stopped
 from pipeline.config.run_config import RunConfig
-from pipeline.data.arrays import load
+from pipeline.data.files import whole
 from pipeline.models import devices
+from pipeline.models.devices import Device
 from pipeline.storage import identity
 from pipeline.storage.store import RunStore
-from pipeline.sweep.executors.shard import Journal, Shard
 from pipeline.sweep.executors.this_process import ThisProcess
-from pipeline.sweep.plan import PlannedRun
+from pipeline.sweep.plan import PlannedRun, Planner
+from pipeline.training.outcome import Epoch
 
 LIMIT = (signal.SIGUSR1, signal.SIGUSR2)
 """Signals that submitit has Slurm send before a time limit."""
+
+EPOCH_SECONDS = 2.0
+"""Between two epochs that a worker shows: a journal of days stays small."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """All that a worker needs to know; paths are absolute."""
+
+    data: str
+    runs: str
+    device: Device
+    command: list[str]
+    """The words of the command that asked for the sweep, for the runs' records."""
+    jobs: dict[str, RunConfig]
+    """By key."""
+
+    def write(self, path: Path) -> None:
+        plain = {**vars(self), "device": asdict(self.device)}
+        plain["jobs"] = {key: job.to_dict() for key, job in self.jobs.items()}
+        with whole(path) as temporary:
+            temporary.write_text(json.dumps(plain) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> Shard:
+        try:
+            plain = json.loads(path.read_text(encoding="utf-8"))
+            jobs = {key: RunConfig.from_dict(job) for key, job in plain["jobs"].items()}
+            return cls(**{**plain, "device": Device(**plain["device"]), "jobs": jobs})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path}: not a share of a sweep ({error}); the command of the sweep writes it") from error
+
+
+class Journal:
+    """What a worker reports of its shard, a line of JSON at a time; it can be read while it is written."""
+
+    def __init__(self, shard: Path) -> None:
+        self.path = shard.with_suffix(".journal")
+        self._read, self._shown = 0, -EPOCH_SECONDS
+
+    def add(self, **words: Any) -> None:
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(words) + "\n")
+
+    def show(self, run: PlannedRun, point: Epoch) -> None:
+        """An epoch of a run, unless another one has just been shown."""
+        if time.monotonic() - self._shown >= EPOCH_SECONDS:
+            self._shown = time.monotonic()
+            self.add(training=run.key, epoch=point.epoch, metrics=point.metrics)
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """Every line that is complete and was not read yet."""
+        if self.path.exists():
+            with open(self.path, "rb") as file:
+                file.seek(self._read)
+                lines = file.read().splitlines(keepends=True)
+            for line in lines:
+                if line.endswith(b"\n"):
+                    self._read += len(line)
+                    yield json.loads(line)
 
 
 def work(file: str) -> str:
@@ -69,22 +132,15 @@ def _runs(shard: Shard, jobs: Mapping[str, RunConfig]) -> list[PlannedRun]:
     """Raises UserError if a run would be another one here: other data, code or libraries, or no GPU."""
     if not jobs:
         return []
-    device = devices.choose(**asdict(shard.device))
-    arrays = {
-        name: load(Path(shard.data) / name, verified=True) for name in {job.dataset.name for job in jobs.values()}
-    }
-    identity_of = cache(lambda name, own: identity.identity(arrays[name].digest, device.numerics(), own))
-    runs = []
-    for asked, job in jobs.items():
-        made_of = identity_of(job.dataset.name, job.own_code)
-        key = identity.key_of(job, made_of)
-        if key != asked:
+    device, planner = devices.choose(**asdict(shard.device)), Planner(Path(shard.data), verified=True)
+    runs = [planner.run(job, device) for job in jobs.values()]
+    for asked, run in zip(jobs, runs, strict=True):
+        if run.key != asked:
+            data, source = run.identity["data"][:12], run.identity["source"][:12]
             raise UserError(
-                f"{job.name}: its key is {key[:12]} on {os.uname().nodename} ({device}, data {made_of['data'][:12]}, "
-                f"source {made_of['source'][:12]}) and {asked[:12]} where the sweep was started; expected the same "
-                "data, code and libraries on both"
+                f"{run.name}: its key is {run.key[:12]} on {os.uname().nodename} ({device}, data {data}, source {source})"
+                f" and {asked[:12]} where the sweep was started; expected the same data, code and libraries on both"
             )
-        runs.append(PlannedRun(job, device, arrays[job.dataset.name], key, made_of, []))
     return runs
 
 

@@ -27,7 +27,7 @@ def test_a_disk_that_is_too_small_is_named_before_training(disk: Callable[[int],
     said = place.train(f"model.hidden={WIDE}", "training.epochs=1")
     line = last_line(said.err)
     assert said.status == 2
-    assert "MB are free there, and 1 runs leave about" in line
+    assert "MB are free there, and the runs leave about" in line
     assert line.endswith("make room, or name another place")
     assert "epoch" not in said.out
     assert not (place.root / "runs").exists()

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from pipeline import published
 from pipeline.config.run_config import RunConfig
 from pipeline.statistics.published import Row
 from pipeline.storage.store import RunStore
-from pipeline.sweep import changes, estimate, recipes
+from pipeline.sweep import changes, estimate
 from tests.support.factory import make_job, seeded
 from tests.support.factory import stored as result
 
@@ -69,11 +70,11 @@ def test_a_plan_says_why_stored_runs_do_not_count(
 def test_seeds_are_as_many_as_there_is_time_for(
     processed: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(recipes, "sweep_seconds", lambda new, each: 10.0 * len(new))
+    monkeypatch.setattr(estimate.History, "sweep_seconds", lambda _, new: 10.0 * len(new))
     row = Row("x", "source", ("experiment=book", "dataset=digits"), "test accuracy", low=0, high=1)
     store = RunStore(tmp_path / "runs")
-    some, _ = recipes.planned(row, str(processed), 10)
+    some, _ = published.planned(row, str(processed), 10)
     assert [one.job.seed for one in some] == list(range(10))
-    assert recipes.affordable(some, 10, 1000, store) == (10, 100.0)
-    assert recipes.affordable(some, 10, 55, store) == (5, 50.0)
-    assert recipes.affordable(some, 10, 25, store) == (0, 30.0)
+    assert estimate.affordable(some, 10, 1000, store) == (10, 100.0)
+    assert estimate.affordable(some, 10, 55, store) == (5, 50.0)
+    assert estimate.affordable(some, 10, 25, store) == (0, 30.0)

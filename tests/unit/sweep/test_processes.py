@@ -208,13 +208,8 @@ def test_a_process_for_each_core_gives_the_bits_of_one_process(
 # --- the device of runs that a pool trains
 
 
-class Elsewhere:
-    """What of a pool says which device its shards have."""
-
-    cpus = 3
-
-    def __init__(self, gpus: int) -> None:
-        self.gpus = gpus
+def elsewhere(gpus: int) -> Processes:
+    return Processes("test", [], gpus=gpus)
 
 
 SETTINGS = {
@@ -230,19 +225,21 @@ SETTINGS = {
 
 
 def test_shards_with_a_gpu_have_the_keys_of_a_gpu_though_there_is_none_here() -> None:
-    found = choose_device(SETTINGS | {"precision": "tensorfloat32"}, Elsewhere(1))  # type: ignore[arg-type]
+    found = choose_device(SETTINGS | {"precision": "tensorfloat32"}, elsewhere(1))
     assert (found.kind, found.precision, found.workers, found.stack) == ("gpu", "tensorfloat32", 1, 1)
-    stacked = choose_device(SETTINGS | {"backend": "jax"}, Elsewhere(2))  # type: ignore[arg-type]
+    stacked = choose_device(SETTINGS | {"backend": "jax"}, elsewhere(2))
     assert (stacked.kind, stacked.stack) == ("gpu", 256)
 
 
 def test_shards_without_a_gpu_train_so_many_runs_at_a_time_as_they_have_cores() -> None:
-    found = choose_device(SETTINGS, Elsewhere(0))  # type: ignore[arg-type]
+    pool = elsewhere(0)
+    pool.cpus = 3
+    found = choose_device(SETTINGS, pool)
     assert (found.kind, found.workers) == ("cpu", 3)
-    assert choose_device(SETTINGS | {"workers": 2}, Elsewhere(0)).workers == 2  # type: ignore[arg-type]
+    assert choose_device(SETTINGS | {"workers": 2}, pool).workers == 2
 
 
 @pytest.mark.parametrize(("kind", "gpus", "said"), [("gpu", 0, "gpus_per_share=1"), ("cpu", 1, "device=auto")])
 def test_a_device_that_shards_do_not_have_is_refused(kind: str, gpus: int, said: str) -> None:
     with pytest.raises(UserError, match=said):
-        choose_device(SETTINGS | {"kind": kind}, Elsewhere(gpus))  # type: ignore[arg-type]
+        choose_device(SETTINGS | {"kind": kind}, elsewhere(gpus))

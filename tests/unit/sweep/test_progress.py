@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from pipeline.sweep import progress
-from pipeline.sweep.messages import summary
 from pipeline.sweep.plan import PlannedRun
-from pipeline.sweep.progress import Progress
+from pipeline.sweep.progress import Progress, summary
 from pipeline.training.outcome import Epoch
 from pipeline.training.result import DIVERGED, FINISHED, RunResult
 from tests.support.factory import make_job
@@ -47,12 +46,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_a_finished_run_in_one_line() -> None:
-    assert summary(result(*planned(1))) == "sgd-w8-d1-s0: validation 80.00 %, test 75.00 %, gap 15.00 points, 1.2 s"
-
-
-def test_without_validation_it_names_the_test_only() -> None:
+    assert (
+        summary(result(*planned(1)), "sgd-w8-d1-s0")
+        == "sgd-w8-d1-s0: validation 80.00 %, test 75.00 %, gap 15.00 points, 1.2 s"
+    )
     figures = {"test/accuracy": 0.75, "overfitting_gap/accuracy": -0.015, "time/train_s": 0.0}
-    assert summary(result(*planned(1), figures=figures)) == "sgd-w8-d1-s0: test 75.00 %, gap -1.50 points, 0.0 s"
+    assert (
+        summary(result(*planned(1), figures=figures), "sgd-w8-d1-s0")
+        == "sgd-w8-d1-s0: test 75.00 %, gap -1.50 points, 0.0 s"
+    )
 
 
 def test_a_sweep_without_a_terminal_has_a_line_for_every_run(

@@ -51,19 +51,12 @@ def sweep(place: Place, *words: str) -> Said:
     return command("-m", *place.words, *jax, "seed=1,1,2", *words)
 
 
-def test_halved_stacks_are_found_again_by_who_asks_for_the_whole(place: Place, trained: list[str]) -> None:
+def test_halved_stacks_are_found_again_by_who_asks_for_the_whole_alone(place: Place, trained: list[str]) -> None:
     assert sweep(place, "device.stack=8").status == 0
-    assert sorted(trained) == ["adam-w4-d1-s1", "adam-w4-d1-s2"], "what stands twice is trained once"
+    assert sorted(trained) == ["adam-w4-d1-s1", "adam-w4-d1-s2"], "what stands twice is one run"
     assert {run.identity["numerics"]["stack"] for run in place.store} == {2}
-    again = sweep(place, "device.stack=8")
-    assert again.out.splitlines()[0] == "3 runs: 3 finished; nothing to train"
-    assert len(trained) == 2
-
-
-def test_and_not_by_who_asks_for_another_one(place: Place, trained: list[str]) -> None:
-    sweep(place, "device.stack=8")
-    assert "3 runs: 3 new; 2 to train" in sweep(place, "device.stack=4").out
-    assert "3 runs: 3 finished" in sweep(place, "device.stack=2").out
+    for stack, said in ((8, "2 finished; nothing to train"), (4, "2 new"), (2, "2 finished; nothing to train")):
+        assert sweep(place, f"device.stack={stack}").out.splitlines()[0] == f"2 runs: {said}"
     assert len(trained) == 4
 
 

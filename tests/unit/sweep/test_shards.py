@@ -24,8 +24,9 @@ from pipeline.cli.errors import UserError
 from pipeline.config.run_config import RunConfig
 from pipeline.storage.store import RunStore
 from pipeline.sweep.executors import shards, slurm, worker
-from pipeline.sweep.executors.shard import Journal, Shard, divide
-from pipeline.sweep.plan import PlannedRun
+from pipeline.sweep.executors.shards import divide
+from pipeline.sweep.executors.worker import Journal, Shard
+from pipeline.sweep.plan import PlannedRun, Planner
 from pipeline.training.outcome import Epoch
 from pipeline.training.shapes import cost, shape_of
 from tests.support.factory import make_job
@@ -78,9 +79,8 @@ def test_each_cut_costs_at_most_one_more_compilation() -> None:
 
 
 def jobs(processed: Path, *seeds: int, epochs: int = 1) -> dict[str, RunConfig]:
-    made = worker.identity.identity(worker.load(processed / "digits").digest, CPU.numerics())
-    found = [make_job(seed=seed, epochs=epochs) for seed in seeds]
-    return {worker.identity.key_of(job, made): job for job in found}
+    planner = Planner(processed)
+    return {planner.run(job, CPU).key: job for job in (make_job(seed=seed, epochs=epochs) for seed in seeds)}
 
 
 def written(tmp_path: Path, processed: Path, jobs: dict[str, RunConfig]) -> Path:

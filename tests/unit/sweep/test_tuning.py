@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -36,12 +37,11 @@ def trains(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """A session whose runs end as a function of the test says; MLflow has trouble if that function does."""
 
     def replace_session(end: Callable[[PlannedRun], RunResult], trouble: Exception | None = None) -> None:
-        def train(runs: Sequence[PlannedRun], *_: object, **__: object) -> Iterator[tuple[int, Outcome]]:
-            yield from ((at, Outcome(run, end(run))) for at, run in enumerate(runs))
-            if trouble:
-                raise trouble
+        def session(runs: Sequence[PlannedRun], *_: object, **__: object) -> SimpleNamespace:
+            ended = SimpleNamespace(outcomes={run.key: Outcome(run, end(run)) for run in runs}, unsent=trouble)
+            return SimpleNamespace(run=lambda: ended)
 
-        monkeypatch.setattr(tuning, "train", train)
+        monkeypatch.setattr(tuning, "Session", session)
 
     return replace_session
 
