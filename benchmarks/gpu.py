@@ -1,10 +1,10 @@
 """A GPU in one command with a time limit: correctness, networks a second, whole commands.
 
-    python -m benchmarks.gpu [device=gpu] [minutes=7] [out=.] [small=false]
+    python -m benchmarks.gpu [device=gpu] [backend=jax] [minutes=7] [out=.] [small=false]
 
 The parts run in order of worth, each in processes of its own. Each figure is appended to OUT/gpu.txt and printed when it is
-there, so that a part that fails or a limit that ends it loses nothing before it. It needs Keras on JAX, not TensorFlow,
-MLflow or DVC. `small=true device=cpu` runs every part in small, to see that it works; its figures say nothing about a GPU.
+there, so that a part that fails or a limit that ends it loses nothing before it. It needs Keras and one backend, not MLflow
+or DVC. `small=true device=cpu` runs every part in small, to see that it works; its figures say nothing about a GPU.
 """
 
 from __future__ import annotations
@@ -27,18 +27,21 @@ import numpy as np
 from benchmarks import engine, measure
 from pipeline.cli import console
 from pipeline.config import rules
-from pipeline.config.run_config import Dataset, RunConfig
+from pipeline.config.run_config import Dataset
 from pipeline.data.arrays import load
+from pipeline.models import devices
 from pipeline.training.splits import Part, Split, split
 
 STEPS, BATCH = 100, 128
+MNIST = console.PROJECT / "data" / "processed" / "mnist"
 
 
 @dataclass(frozen=True)
 class Context:
-    """What every part is told: the kind of device, whether to run in small, where figures go, when the time is over."""
+    """What every part is told: device and backend, whether to run in small, where figures go, when the time is over."""
 
     device: str
+    backend: str
     small: bool
     out: Path
     deadline: float
@@ -59,7 +62,7 @@ class Context:
 
     def found(self, what: str, **values: object) -> Iterator[Any]:
         """What one of the `WORKERS` finds in a process of its own, as it comes. One that fails or is late is named."""
-        words = {"worker": what, "device": self.device, "small": self.small} | values
+        words = {"worker": what, "device": self.device, "backend": self.backend, "small": self.small} | values
         command = [sys.executable, "-m", "benchmarks.gpu", *(f"{name}={value}" for name, value in words.items())]
         environment = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
         with (self.out / "errors.log").open("a") as log:
@@ -102,12 +105,13 @@ def correctness(context: Context) -> None:
 
 
 def stacks(context: Context) -> None:
-    """Book networks a second by stack and precision."""
+    """Book networks a second by precision and, on JAX, by stack."""
+    sizes = (1, 2) if context.small else (256, 1, 16, 64, 512, 1024)
     for precision in context.precisions:
-        for stack in (1, 2) if context.small else (256, 1, 16, 64, 512, 1024):
+        for stack in sizes if context.backend == "jax" else (1,):
             for line in context.found("epoch", precision=precision, stack=stack):
                 context.say(
-                    f"book network, {precision}, stack of {stack}: {line['epoch']:.3f} s an epoch with its curve, "
+                    f"book network, {precision}, stack of {stack}: {line['epoch']:.3f} s an epoch, "
                     f"{stack / (line['epoch'] * engine.EPOCHS):.2f} networks a second, compiled in {line['compile']:.1f} s"
                 )
 
@@ -126,7 +130,7 @@ def whole_commands(context: Context) -> None:
     for name, words in sweeps.items():
         with tempfile.TemporaryDirectory() as folder:
             places = (f"paths.runs={folder}/runs", f"hydra.sweep.dir={folder}/multirun", "tracking=none")
-            own = (f"device={context.device}", "device.backend=jax")
+            own = (f"device={context.device}", f"device.backend={context.backend}")
             before = time.perf_counter()
             with (context.out / f"{name.split(',')[0].replace(' ', '_')}.log").open("w") as log:
                 command = [sys.executable, "-m", "pipeline.train", "-m", *words, *few, *own, *places]
@@ -143,16 +147,14 @@ def whole_commands(context: Context) -> None:
 
 
 def started(values: dict[str, str], stack: int) -> Any:
-    from pipeline.models import devices
-
-    device = devices.choose(values["device"], "jax", values["precision"], True, "engine", 0, stack)
+    device = devices.choose(values["device"], values["backend"], values["precision"], True, "engine", 0, stack)
     devices.start(device)
     return device
 
 
 def mnist(samples: int = 0) -> Split:
     """MNIST as the book splits it, or the first `samples` with 1,000 of the test images."""
-    data = split(load(console.PROJECT / "data" / "processed" / "mnist"), Dataset("mnist", 0))
+    data = split(load(MNIST), Dataset("mnist", 0))
     if not samples:
         return data
     watched = Part(data.test.source[:1000], data.test.labels[:1000])
@@ -184,45 +186,20 @@ def steps(values: dict[str, str]) -> None:
 
 
 def epoch(values: dict[str, str]) -> None:
-    """Seconds of an epoch of a stack of book networks, all from one seed, in up to eight orders."""
-    size = int(values["stack"])
-    device = started(values, size)
-    import jax.numpy as jnp
-
-    from pipeline.models import randomness
-    from pipeline.training import stacked
-
-    data, job = mnist(20 * BATCH) if values["small"] == "True" else mnist(), engine.job(512, "rmsprop")
+    """Seconds of an epoch of a stack of book networks, all from one seed."""
+    device = started(values, int(values["stack"]))
+    data = mnist(20 * BATCH) if values["small"] == "True" else mnist()
+    trained = engine.on_jax if device.backend == "jax" else engine.on_tensorflow
     before = time.perf_counter()
-    program = stacked.Program(stacked.shape_of(job), stacked.Samples(data, 10), 10, device, size)
+    train, _ = next(trained(engine.job(512, "rmsprop"), data, device))
     compiling = time.perf_counter() - before
-    arrays = begin(program, job)
-    orders = np.stack([randomness.order(seed, 0, len(data.train)) for seed in range(min(size, 8))])
-    order = jnp.asarray(np.resize(orders, (size, orders.shape[1])))
-    rates = jnp.full((size, program.steps), 0.001, program.optimizer.learning_rate.dtype)
-    decay = jnp.zeros(size, program.dtype)
-    seconds = []
-    for _ in range(4):
-        before = time.perf_counter()
-        *arrays, numbers = program.epoch(*arrays, decay, order, rates, program.samples.train)
-        np.asarray(numbers)
-        seconds.append(time.perf_counter() - before)
+    seconds = [engine.together([train]) for _ in range(4)]
     # The first one warms up.
     print(json.dumps({"epoch": statistics.median(seconds[1:]), "compile": compiling}), flush=True)
 
 
-def begin(program: Any, job: RunConfig) -> list[Any]:
-    """The variables of the program's stack."""
-    import jax.numpy as jnp
-
-    start = program.start(job)
-    return [
-        [jnp.repeat(jnp.asarray(part)[None], program.size, axis=0) for part in parts] for parts in vars(start).values()
-    ]
-
-
 WORKERS: dict[str, Callable[[dict[str, str]], None]] = {"steps": steps, "epoch": epoch}
-DEFAULTS = {"device": "gpu", "minutes": "7", "out": ".", "small": "false"}
+DEFAULTS = {"device": "gpu", "backend": "jax", "minutes": "7", "out": ".", "small": "false"}
 OF_WORKERS = {"worker": "", "precision": "float32", "names": "", "stack": "1"}
 
 
@@ -231,10 +208,13 @@ def main(argv: Sequence[str]) -> int:
     if values["worker"]:
         WORKERS[values["worker"]](values)
         return 0
+    # What is missing is said now, not by each part.
+    devices.choose(values["device"], values["backend"], "float32", True, "engine", 0, 1)
+    load(MNIST)
     out = Path(values["out"])
     out.mkdir(parents=True, exist_ok=True)
     began, seconds = time.time(), 60 * float(values["minutes"])
-    context = Context(values["device"], values["small"] == "true", out, began)
+    context = Context(values["device"], values["backend"], values["small"] == "true", out, began)
     context.say(f"{measure.machine()}; {card()}")
     # The most of the time that is over when a part ends.
     for part, share in {correctness: 0.3, stacks: 0.65, whole_commands: 1}.items():
