@@ -205,7 +205,8 @@ class Search:
                 else:
                     study.tell(trial, outcome.result)
             search_study.write(study, self.folder)
-        if best := study.best:
+        # Of a front none is the best; the session takes the highest validation accuracy.
+        if len(best := study.best) == 1:
             key = best[0].user_attrs["key"]
             session.best = next((each for each in session.outcomes if each.key == key), None)
         session.publisher.describe(*search_study.for_mlflow(study, self.folder))

@@ -68,8 +68,11 @@ def send_model(
     signature = infer_signature(np.zeros((1, inputs), "float32"), np.zeros((1, classes), "float32"))
 
     def save(folder: str, card: Any) -> None:
-        pins = requirements(keras.backend.backend())
-        mlflow.keras.save_model(network, folder, mlflow_model=card, signature=signature, pip_requirements=pins)
+        backend = keras.backend.backend()
+        pins = requirements(backend)
+        # On JAX, Keras would import TensorFlow to ask whether the network holds anything of it.
+        with devices._without(devices.UNUSED[backend]):
+            mlflow.keras.save_model(network, folder, mlflow_model=card, signature=signature, pip_requirements=pins)
 
     run_id = ids["run_id"]
     with tracker.connection.exclusive("log a model") as client:
