@@ -68,7 +68,7 @@ def statistics(folder: Path) -> tuple[float, float, int]:
     evidence = Evidence(read_sources([folder]), data=console.PROJECT / "data/processed")
     assert evidence.arrays
     before, cpu = time.perf_counter(), time.process_time()
-    assert len(evidence.analysis.contrasts)
+    assert len(evidence.analyses[evidence.questions[0]].contrasts)
     return time.perf_counter() - before, time.process_time() - cpu, len(evidence.results)
 
 

@@ -123,7 +123,7 @@ def on_tensorflow(run: j.RunConfig, data: Split, device: Device) -> Iterator[Tra
     from pipeline.training import engine
 
     samples = engine.Samples(data, CLASSES)
-    order = np.random.default_rng(0).permutation(len(data.train))
+    order = np.random.default_rng(0).permutation(SAMPLES)
     while True:
         program = engine.Program(shape_of(run), samples, CLASSES, device)
         program.reset(run)
@@ -131,7 +131,7 @@ def on_tensorflow(run: j.RunConfig, data: Split, device: Device) -> Iterator[Tra
 
 
 def on_jax(run: j.RunConfig, data: Split, device: Device) -> Iterator[Trained]:
-    """One program, of a whole stack, in up to eight orders."""
+    """One program, of a whole stack."""
     from jax import numpy as jnp
 
     from pipeline.training import stacked
@@ -140,11 +140,10 @@ def on_jax(run: j.RunConfig, data: Split, device: Device) -> Iterator[Trained]:
     program = stacked.Program(shape_of(run), samples, CLASSES, device, size)
     begin = program.start(run)
     state = [
-        [jnp.repeat(jnp.asarray(array)[None], size, axis=0) for array in part]
+        [jnp.asarray(np.stack([array] * size)) for array in part]
         for part in (begin.trainable, begin.other, begin.optimizer)
     ]
-    orders = [np.random.default_rng(seed).permutation(len(data.train)) for seed in range(min(size, 8))]
-    order = jnp.asarray(np.resize(orders, (size, len(data.train))), "int32")
+    order = jnp.asarray(np.stack([np.random.default_rng(0).permutation(SAMPLES).astype(np.int32)] * size))
     rates = jnp.full((size, program.steps), 0.001, program.dtype)
 
     def epoch() -> None:

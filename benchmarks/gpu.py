@@ -1,23 +1,24 @@
-"""A GPU in one command with a time limit: correctness, networks a second, whole commands.
+"""A GPU in one command with a time limit: correctness, networks a second, whole commands, sizes, the same bits again.
 
-    python -m benchmarks.gpu [device=gpu] [backend=jax] [minutes=7] [out=.] [small=false]
+    python -m benchmarks.gpu [device=gpu] [backend=jax] [minutes=7] [out=.] [parts=correctness,...] [small=false]
 
-The parts run in order of worth, each in processes of its own. Each figure is appended to OUT/gpu.txt and printed when it is
-there, so that a part that fails or a limit that ends it loses nothing before it. It needs Keras and one backend, not MLflow
-or DVC. `small=true device=cpu` runs every part in small, to see that it works; its figures say nothing about a GPU.
+The parts run in order of worth. What they measure is measured in processes of its own (benchmarks/gpu_workers.py), and each figure
+is appended to OUT/gpu.txt and printed when it is there, so that a part that fails or a limit that ends it loses nothing before
+it. It needs Keras and one backend, not MLflow or DVC. On TensorFlow there are no stacks, and no sizes. `small=true device=cpu` runs
+every part in small, to see that it works; its figures say nothing about a GPU.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,14 +27,10 @@ import numpy as np
 
 from benchmarks import engine, measure
 from pipeline.cli import console
+from pipeline.cli.errors import UserError
 from pipeline.config import rules
-from pipeline.config.run_config import Dataset
 from pipeline.data.arrays import load
 from pipeline.models import devices
-from pipeline.training.splits import Part, Split, split
-
-STEPS, BATCH = 100, 128
-MNIST = console.PROJECT / "data" / "processed" / "mnist"
 
 
 @dataclass(frozen=True)
@@ -60,15 +57,12 @@ class Context:
         with (self.out / "gpu.txt").open("a") as file:
             file.write(f"{line}\n")
 
-    def found(self, what: str, **values: object) -> Iterator[Any]:
-        """What one of the `WORKERS` finds in a process of its own, as it comes. One that fails or is late is named."""
-        words = {"worker": what, "device": self.device, "backend": self.backend, "small": self.small} | values
-        command = [sys.executable, "-m", "benchmarks.gpu", *(f"{name}={value}" for name, value in words.items())]
-        environment = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    def found(self, worker: str, **values: object) -> Iterator[Any]:
+        """What a worker finds in a process of its own, as it comes. One that fails or is late is named."""
+        words = {"device": self.device, "backend": self.backend, "small": self.small} | values
+        command = ["benchmarks.gpu_workers", worker, *(f"{name}={value}" for name, value in words.items())]
         with (self.out / "errors.log").open("a") as log:
-            process = subprocess.Popen(
-                command, cwd=console.PROJECT, stdout=subprocess.PIPE, stderr=log, text=True, env=environment
-            )
+            process = self.started(command, stdout=subprocess.PIPE, stderr=log)
         timer = threading.Timer(self.left, process.kill)
         timer.start()
         try:
@@ -78,148 +72,159 @@ class Context:
         finally:
             timer.cancel()
             if process.wait():
-                self.say(f"- ended with status {process.returncode}: {what} (errors.log)")
+                self.say(f"- ended with status {process.returncode}: {' '.join(command[1:])} (errors.log)")
+
+    def command(self, log: str, *words: str) -> tuple[float, int]:
+        """Seconds and exit status of `python -m WORDS`, which writes to OUT/LOG; killed when the time is over."""
+        before = time.perf_counter()
+        with (self.out / log).open("w") as file:
+            process = self.started(words, stdout=file, stderr=subprocess.STDOUT)
+            timer = threading.Timer(self.left, process.kill)
+            timer.start()
+            status = process.wait()
+            timer.cancel()
+        return time.perf_counter() - before, status
+
+    def started(self, words: Sequence[str], **streams: Any) -> subprocess.Popen[str]:
+        # Several processes share the card.
+        environment = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+        command = [sys.executable, "-m", *words]
+        return subprocess.Popen(command, cwd=console.PROJECT, text=True, env=environment, **streams)
 
 
 def correctness(context: Context) -> None:
-    """Weights after 100 steps against float64 on the CPU, every optimizer."""
+    """Weights after 100 steps against float64 on the CPU, every optimizer; that order and company change no bit."""
     names = rules.options("optimizer")[: 2 if context.small else None]
-    weights: dict[tuple[str, str], np.ndarray] = {}
-    for precision in ("float64", *context.precisions):
+    kinds = [("engine", precision) for precision in context.precisions] + [("reference", "float32")]
+    weights: dict[tuple[str, str, str], np.ndarray] = {}
+
+    def train(trainer: str, precision: str) -> None:
         device = "cpu" if precision == "float64" else context.device
-        for line in context.found("steps", device=device, precision=precision, names=",".join(names)):
-            weights[precision, line["name"]] = np.load(line["weights"])
+        words = {"trainer": trainer, "precision": precision, "names": ",".join(names)}
+        for line in context.found("steps", **(words | {"device": device})):
+            weights[trainer, precision, line["name"]] = np.load(line["weights"])
+
+    def company(precision: str) -> None:
+        for line in context.found("company", precision=precision):
+            context.say(f"same bits in another order and beside other runs, {precision}: {line['same']}")
+
+    with ThreadPoolExecutor(max(1, len(os.sched_getaffinity(0)) // 2)) as pool:
+        tasks = [pool.submit(train, *kind) for kind in [("engine", "float64"), *kinds]]
+        tasks += [pool.submit(company, precision) for precision in context.precisions]
+        for task in tasks:
+            task.result()
     context.say("error of the weights after 100 steps, relative to how far float64 on the CPU moved them, in ppm:")
-    context.say("| optimizer | " + " | ".join(context.precisions) + " |")
-    context.say("| --- |" + " --- |" * len(context.precisions))
+    context.say("| optimizer | " + " | ".join(" ".join(kind) for kind in kinds) + " |")
+    context.say("| --- |" + " --- |" * len(kinds))
     for name in names:
-        true, begin = weights.get(("float64", name)), weights.get(("float64", f"{name}/start"))
+        true, begin = (weights.get(("engine", "float64", key)) for key in (name, f"{name}/start"))
         if true is None or begin is None:
             continue
         errors = []
-        for precision in context.precisions:
-            got = weights.get((precision, name))
+        for kind in kinds:
+            got = weights.get((*kind, name))
             error = None if got is None else np.linalg.norm(got - true) / np.linalg.norm(true - begin)
             errors.append("not there" if error is None else f"{1e6 * error:,.3g}")
         context.say(f"| {name} | {' | '.join(errors)} |")
 
 
 def stacks(context: Context) -> None:
-    """Book networks a second by precision and, on JAX, by stack."""
-    sizes = (1, 2) if context.small else (256, 1, 16, 64, 512, 1024)
-    for precision in context.precisions:
-        for stack in sizes if context.backend == "jax" else (1,):
-            for line in context.found("epoch", precision=precision, stack=stack):
+    """Book networks a second by stack and precision, and by `keras.fit`."""
+    counts = (1, 2) if context.small else (256, 1, 16, 64, 512, 1024)
+    for number, precision in enumerate(context.precisions):
+        for stack in counts if context.backend == "jax" else ():
+            for line in context.found("stack", precision=precision, stack=stack):
                 context.say(
                     f"book network, {precision}, stack of {stack}: {line['epoch']:.3f} s an epoch, "
                     f"{stack / (line['epoch'] * engine.EPOCHS):.2f} networks a second, compiled in {line['compile']:.1f} s"
                 )
+        for line in context.found("fit") if number == 0 else ():
+            context.say(f"book network, keras.fit on {context.backend}: {line['seconds']:.2f} s, the second one")
 
 
-def whole_commands(context: Context) -> None:
-    """Process start included, tracking off."""
-    few = ("seed=range(2)", "training.epochs=1", "device.stack=2") if context.small else ()
+def whole(context: Context) -> None:
+    """Whole commands, process start included, tracking off; and one of their runs once more."""
+    few = ("seed=range(2)", "training.epochs=1", "device.stack=2", "model.width=16") if context.small else ()
     sweeps = {
         "1,000 book networks": ("experiment=book", "seed=range(1000)"),
-        "the default sweep, 240 runs": (
-            "optimizer=sgd,momentum,rmsprop,adam,adamw,nadam",
-            "model.width=16,64,256,512",
-            "seed=range(10)",
-        ),
+        "the default sweep, 240 runs": ("sweep=optimizers_by_width",),
+        "overfitting, 240 runs": ("sweep=overfitting",),
     }
     for name, words in sweeps.items():
         with tempfile.TemporaryDirectory() as folder:
             places = (f"paths.runs={folder}/runs", f"hydra.sweep.dir={folder}/multirun", "tracking=none")
             own = (f"device={context.device}", f"device.backend={context.backend}")
-            before = time.perf_counter()
-            with (context.out / f"{name.split(',')[0].replace(' ', '_')}.log").open("w") as log:
-                command = [sys.executable, "-m", "pipeline.train", "-m", *words, *few, *own, *places]
-                process = subprocess.Popen(command, cwd=console.PROJECT, stdout=log, stderr=subprocess.STDOUT)
-                timer = threading.Timer(context.left, process.kill)
-                timer.start()
-                status = process.wait()
-                timer.cancel()
+            log = f"{name.split(',')[0].replace(' ', '_')}.log"
+            seconds, status = context.command(log, "pipeline.train", "-m", *words, *few, *own, *places)
             small = ", in small" if context.small else ""
-            context.say(f"whole command, {name}{small}: {time.perf_counter() - before:.1f} s, status {status}")
+            context.say(f"whole command, {name}{small}: {seconds:.1f} s, status {status}")
+            if not status and "book" in name:
+                run = (f"rmsprop-w{16 if context.small else 512}-d1-s1", f"runs={folder}/runs", "tracking=none")
+                seconds, status = context.command("reproduce.log", "pipeline.reproduce", *run)
+                context.say(f"pipeline.reproduce of one of them: {seconds:.1f} s, status {status} (0: the same bits)")
 
 
-# The workers, each in a process of its own.
+def sizes(context: Context) -> None:
+    """Width by depth: time and memory of a network, share of the card's peak; what happens where memory ends."""
+    if context.backend != "jax":
+        return
+    for precision in context.precisions[:2]:
+        for line in context.found("size", precision=precision):
+            context.say(
+                f"width {line['width']}, depth {line['depth']}, {precision}, stack of {line['stack']}: "
+                f"{1000 * line['network']:.1f} ms a network of five epochs, {line['share']:.0%} of the peak of "
+                f"{line['peak']:.1f} TFLOP/s, {line['memory']:.1f} MB a network, compiled in {line['compile']:.1f} s"
+            )
+    for line in context.found("end"):
+        context.say(f"a stack that does not fit: {line['results']}, {line['seconds']:.1f} s")
 
 
-def started(values: dict[str, str], stack: int) -> Any:
-    device = devices.choose(values["device"], values["backend"], values["precision"], True, "engine", 0, stack)
-    devices.start(device)
-    return device
+def numerics(context: Context) -> None:
+    """The numerics class, found by two processes that know nothing of each other."""
+    with ThreadPoolExecutor() as pool:
+        found = [line for lines in pool.map(lambda _: list(context.found("numerics")), range(2)) for line in lines]
+    if len(found) == 2:
+        same = "the same" if found[0]["class"] == found[1]["class"] else "NOT the same"
+        context.say(f"numerics class in two processes: {same}, {found}")
 
 
-def mnist(samples: int = 0) -> Split:
-    """MNIST as the book splits it, or the first `samples` with 1,000 of the test images."""
-    data = split(load(MNIST), Dataset("mnist", 0))
-    if not samples:
-        return data
-    watched = Part(data.test.source[:1000], data.test.labels[:1000])
-    train = Part(data.train.source[:samples], data.train.labels[:samples])
-    return Split(train, watched, watched, "test", data.shape)
-
-
-def steps(values: dict[str, str]) -> None:
-    """The weights of 100 steps at batch 128 of each optimizer, from one seed."""
-    from pipeline.models import initial
-    from pipeline.training import trainer
-
-    device = started(values, 2)
-    data = mnist((10 if values["small"] == "True" else STEPS) * BATCH)
-    folder = Path(tempfile.mkdtemp())
-
-    def save(name: str, arrays: Sequence[np.ndarray]) -> None:
-        path = folder / f"{name.replace('/', '.')}.npy"
-        np.save(path, np.concatenate([np.asarray(array, np.float64).ravel() for array in arrays]))
-        print(json.dumps({"name": name, "weights": str(path)}), flush=True)
-
-    for name in values["names"].split(","):
-        job = engine.job(64, name)
-        job = replace(job, training=replace(job.training, epochs=1, curve_samples=1000))
-        for event in trainer.train([job], data, 10, device):
-            if isinstance(event, trainer.Done) and event.result.weights is not None:
-                save(name, list(event.result.weights.values()))
-        save(f"{name}/start", initial.weights("glorot_uniform", 0, [784, 64, 10]))
-
-
-def epoch(values: dict[str, str]) -> None:
-    """Seconds of an epoch of a stack of book networks, all from one seed."""
-    device = started(values, int(values["stack"]))
-    data = mnist(20 * BATCH) if values["small"] == "True" else mnist()
-    trained = engine.on_jax if device.backend == "jax" else engine.on_tensorflow
-    before = time.perf_counter()
-    train, _ = next(trained(engine.job(512, "rmsprop"), data, device))
-    compiling = time.perf_counter() - before
-    seconds = [engine.together([train]) for _ in range(4)]
-    # The first one warms up.
-    print(json.dumps({"epoch": statistics.median(seconds[1:]), "compile": compiling}), flush=True)
-
-
-WORKERS: dict[str, Callable[[dict[str, str]], None]] = {"steps": steps, "epoch": epoch}
-DEFAULTS = {"device": "gpu", "backend": "jax", "minutes": "7", "out": ".", "small": "false"}
-OF_WORKERS = {"worker": "", "precision": "float32", "names": "", "stack": "1"}
+PARTS: dict[str, tuple[Callable[[Context], None], float]] = {
+    "correctness": (correctness, 0.25),
+    "stacks": (stacks, 0.5),
+    "whole": (whole, 0.8),
+    "sizes": (sizes, 0.95),
+    "numerics": (numerics, 1),
+}
+"""In order of worth, each with the most of the time that is over when it ends."""
+DEFAULTS = {
+    "device": "gpu",
+    "backend": "jax",
+    "minutes": "7",
+    "out": ".",
+    "small": "false",
+    "parts": ",".join(PARTS),
+}
 
 
 def main(argv: Sequence[str]) -> int:
-    values = console.words(argv, DEFAULTS | OF_WORKERS, __doc__ or "")
-    if values["worker"]:
-        WORKERS[values["worker"]](values)
-        return 0
+    values = console.words(argv, DEFAULTS, __doc__ or "")
+    chosen = values["parts"].split(",")
+    if unknown := set(chosen) - set(PARTS):
+        raise UserError(f"parts={','.join(sorted(unknown))}: expected some of {', '.join(PARTS)}")
     # What is missing is said now, not by each part.
     devices.choose(values["device"], values["backend"], "float32", True, "engine", 0, 1)
-    load(MNIST)
+    load(console.PROJECT / "data" / "processed" / "mnist")
     out = Path(values["out"])
     out.mkdir(parents=True, exist_ok=True)
     began, seconds = time.time(), 60 * float(values["minutes"])
     context = Context(values["device"], values["backend"], values["small"] == "true", out, began)
     context.say(f"{measure.machine()}; {card()}")
-    # The most of the time that is over when a part ends.
-    for part, share in {correctness: 0.3, stacks: 0.65, whole_commands: 1}.items():
-        context.say(f"## {part.__name__}, after {time.time() - began:.0f} s")
-        part(replace(context, deadline=began + share * seconds))
+    # What a part does not need is left to the next; of fewer parts, each gets more.
+    most = max(PARTS[name][1] for name in chosen)
+    for name in chosen:
+        context.say(f"## {name}, after {time.time() - began:.0f} s")
+        part, share = PARTS[name]
+        part(replace(context, deadline=began + share / most * seconds))
     context.say(f"{time.time() - began:.0f} s in all")
     return 0
 

@@ -18,7 +18,7 @@ from pipeline.cli.formatting import nearest, plural
 from pipeline.storage import locks
 from pipeline.storage.cleaning import REASONS, Removable, removable, remove
 from pipeline.storage.store import RunStore
-from pipeline.tracking import Tracker, kept, open_tracker
+from pipeline.tracking import Tracker, open_tracker
 from pipeline.tracking.address import home
 
 DEFAULTS = {"only": ",".join(REASONS), "runs": "runs", "tracking": "sqlite"}
@@ -31,8 +31,8 @@ def main(argv: Sequence[str]) -> int:
         if reason not in REASONS:
             raise UserError(f"only={reason}: expected some of {', '.join(REASONS)}{nearest(reason, REASONS)}")
     store, tracker = RunStore(home() / options["runs"]), open_tracker(options["tracking"])
-    deleted = kept.deleted_keys(tracker) if tracker.exists else set()
-    registered = kept.registered_keys(tracker) if tracker.exists else set()
+    deleted = tracker.deleted_keys() if tracker.exists else set()
+    registered = tracker.registered_keys() if tracker.exists else set()
     terminal.show("reading runs")
     with locks.locked(store.root):
         items = [item for item in removable(store, deleted, registered) if item.reason in reasons]

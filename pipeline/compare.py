@@ -12,15 +12,16 @@ against version. `rank`: what a leaderboard is ordered by: accuracy, loss or one
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.cli import console, terminal, ui_address
-from pipeline.cli.errors import UserError
+from pipeline.cli.errors import UserError, shown_line
 from pipeline.config import rules
 from pipeline.storage.sources import named_folders
-from pipeline.tracking import NONE, SQLITE, reports
+from pipeline.tracking import NONE, SQLITE, open_tracker
 from pipeline.tracking.address import home
 
 if TYPE_CHECKING:
@@ -39,9 +40,9 @@ def main(argv: Sequence[str]) -> int:
     out, data = console.PROJECT / options["out"], console.PROJECT / options["data"]
     compare(named_folders(words), out, data, options["tracking"], options["rank"])
     if options["summary"]:
-        from pipeline.report import dvc
+        from pipeline.report.write import summarize
 
-        dvc.write(out, console.PROJECT / options["summary"])
+        summarize(out, console.PROJECT / options["summary"])
     return 0
 
 
@@ -71,16 +72,20 @@ def compare(folders: Sequence[Path], out: Path, data: Path, tracking: str = NONE
 
 
 def publish(evidence: Evidence, files: dict[str, Path], tracking: str) -> None:
-    """Put the report on each sweep's parent run in MLflow."""
+    """Put the report on each sweep's parent run in MLflow. It is on disk already: trouble costs a warning, no more."""
     from pipeline.report import tables
     from pipeline.report import terminal as summary
     from pipeline.report.prose import limits
 
     sweeps = [sweep for source in evidence.sources for sweep in source.sweeps if sweep.parent_run_id]
-    if tracking != NONE and sweeps:
-        warning = " ".join(limits.notes(evidence))
-        metrics = tables.flat(tables.metrics(evidence))
-        reports.attach(tracking, sweeps, files, summary.note(evidence), metrics, warning)
+    if tracking == NONE or not sweeps:
+        return
+    warning, metrics = " ".join(limits.notes(evidence)), tables.flat(tables.metrics(evidence))
+    try:
+        open_tracker(tracking).attach_report(sweeps, files, summary.note(evidence), metrics, warning)
+    except Exception as error:  # whatever the store or its libraries raise
+        why = shown_line(" ".join(f"{type(error).__name__}: {error}".split()))
+        print(f"warning: the report is not in MLflow ({why}); run compare again to publish it", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def promote(candidate: Candidate, limit: float, data: Path, store: RunStore, tra
     if again.verdict != reproduction.Verdict.IDENTICAL:
         raise NotPromoted(f"{best.name}: trained again it is {again.verdict.description}: {again.explanation}")
     reason = "; ".join([*reasons, "trained again, every bit was the same"])
-    version = promotion.register(tracker, best, run_id, candidate.seeds, load(data / name), reason)
+    version = promotion.register(tracker, candidate, run_id, load(data / name), reason)
     return f"{best.name} is the champion now (version {version} of {promotion.name_of(name)}): {reason}"
 
 

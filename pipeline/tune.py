@@ -42,9 +42,11 @@ def main(argv: Sequence[str]) -> int:
     terminal.show("drawing")
     from pipeline.report import tuned  # Altair, which takes a second
 
-    lines = tuned.write(tunings, console.PROJECT / values["out"])
+    out = console.PROJECT / values["out"]
+    table = tuned.write(tunings, out)
     terminal.clear()
-    print("\n".join(lines))
+    tuned.show(table)
+    print(f"the report is {out / 'tuned.md'}")
     terminal.suggest("make ui")
     if tuner.unsent:
         raise tuner.unsent

@@ -8,7 +8,7 @@ from types import FrameType
 
 from pipeline.cli import console, terminal, ui_address
 from pipeline.cli.errors import UserError
-from pipeline.tracking import SQLITE, Tracker, open_tracker, server, views
+from pipeline.tracking import SQLITE, Tracker, front, open_tracker, server
 from pipeline.tracking.address import DATABASE, home
 
 DEFAULTS = {"port": "5000"}
@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
             print(f"MLflow shows the runs of {tracker.address.shown} at {address} (Ctrl-C ends it)", flush=True)
             note_address(tracker, address)
             with tracker.connection.exclusive("list the experiments") as client:
-                pages = views.pages(client)
+                pages = front.pages(client)
             for name, page in pages.items():
                 print(f"  {name}: {address}/#{page}", flush=True)
             if status := process.wait():

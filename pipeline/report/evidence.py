@@ -140,11 +140,6 @@ class Evidence:
         found = {question: more_seeds(own, self.results_of(question)) for question, own in self.analyses.items()}
         return {question: more for question, more in found.items() if more}
 
-    @property
-    def analysis(self) -> Analysis:
-        """That of the main comparison."""
-        return self.analyses[self.questions[0]]
-
     @cached_property
     def gap_by_training_loss(self) -> pd.DataFrame:
         """Of every comparison: the gap at each training loss that all seeds of a configuration passed."""

@@ -76,11 +76,10 @@ class Pictures:
     def all(self) -> list[Picture]:
         return [picture for picture in vars(self).values() if isinstance(picture, Picture)]
 
-    def files(self) -> dict[str, bytes]:
+    def files(self) -> dict[str, str]:
         """Of each picture the SVG and the specification, by their names."""
         drawn = {f"{own.name}.svg": own.svg for own in self.all()}
-        specs = {f"{own.name}.vl.json": json.dumps(own.spec) for own in self.all()}
-        return {name: text.encode() for name, text in (drawn | specs).items()}
+        return drawn | {f"{own.name}.vl.json": json.dumps(own.spec) for own in self.all()}
 
     def _gap(self, evidence: Evidence) -> Picture:
         """The gap over the factor of numbers; of a comparison without one, over what has a name."""

@@ -9,7 +9,7 @@ import pandas as pd
 
 from pipeline.report import terminal
 from pipeline.report.prose.published import ours, verdict, wanted
-from pipeline.report.tables import markdown_table
+from pipeline.report.tables import markdown_table, save
 from pipeline.statistics.published import Found
 from pipeline.storage.find import KEYS
 
@@ -43,12 +43,10 @@ def table(found: Sequence[Found]) -> pd.DataFrame:
 
 def write(found: Sequence[Found], folder: Path) -> None:
     """Write published.csv and published.md."""
-    folder.mkdir(exist_ok=True)
     frame = table(found)
-    frame.to_csv(folder / FILE, index=False, lineterminator="\n")
     words = frame.loc[:, :"on"]
     text = markdown_table([list(words), *words.where(words.notna(), "").to_numpy()])
-    (folder / "published.md").write_text("\n".join(text) + "\n", encoding="utf-8")
+    save(folder, {FILE: frame.to_csv(index=False, lineterminator="\n"), "published.md": "\n".join(text) + "\n"})
 
 
 def show(found: Sequence[Found]) -> None:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pipeline.cli import formatting
+from pipeline.data.files import whole
 from pipeline.report.evidence import Evidence
 from pipeline.statistics import summary
 from pipeline.statistics.cells import best
-from pipeline.statistics.design import CALLED
 
 RUNS = [
     "key", "name", "dataset", "experiment", "optimizer", "width", "depth", "hidden", "seed", "epochs", "status",
@@ -26,8 +27,15 @@ RUNS = [
 ]  # fmt: skip
 CURVES = ["dataset", "experiment", "name", "optimizer", "hidden", "width", "seed", "epoch", "split", "loss", "accuracy"]
 LINE = ["dataset", "experiment", "optimizer", "width", "depth"]
-GAP_FIGURES = ("gap_accuracy", "gap_loss", "test_accuracy")
 FAILURES = ["experiment", "name", "status", "reason", "command", "key"]
+"""Of runs that were asked for and did not finish, with the command that trains each again."""
+
+
+def save(folder: Path, files: Mapping[str, bytes | str]) -> None:
+    """Write files into `folder`, each under its final name only when it is whole."""
+    for name, content in files.items():
+        with whole(folder / name) as temporary:
+            temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def csv(frame: pd.DataFrame) -> bytes:
@@ -72,23 +80,14 @@ def runs(evidence: Evidence) -> pd.DataFrame:
     return frame[columns]
 
 
-def failures(evidence: Evidence) -> pd.DataFrame:
-    """A row per run that was asked for and did not finish, with the command that trains it again."""
-    return pd.DataFrame([vars(lost) for lost in evidence.lost], columns=FAILURES)
-
-
-def comparison(evidence: Evidence) -> pd.DataFrame:
-    """A row per configuration."""
-    return evidence.table.drop(columns=["configuration", *CALLED])
-
-
 def gap_by_width(evidence: Evidence) -> pd.DataFrame:
     """The gap of each optimizer at each width, of every comparison among the runs.
 
     `dvc plots` draws a line per optimizer: of several depths, training sizes and so on each is a line of its own, `adam, 2
     layers`.
     """
-    return _lines(evidence).reindex(columns=[*LINE, "n", *summary.statistics_of(GAP_FIGURES)])
+    figures = summary.statistics_of(("gap_accuracy", "gap_loss", "test_accuracy"))
+    return _lines(evidence).reindex(columns=[*LINE, "n", *figures])
 
 
 def gap_by_training_loss(evidence: Evidence) -> pd.DataFrame:

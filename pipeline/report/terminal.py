@@ -66,13 +66,6 @@ def table(
     return found
 
 
-def lines(found: Table, console: Console) -> list[str]:
-    """What `found` looks like on `console`."""
-    with console.capture() as captured:
-        console.print(found)
-    return [line.rstrip() for line in captured.get().splitlines()]
-
-
 def show(evidence: Evidence, console: Console | None = None) -> None:
     """The best configurations of the largest comparison; the alarm and what stands in the way of reading it."""
     console = console or standard_output()

@@ -16,21 +16,23 @@ from pipeline.statistics.tuning import Tuning
 from pipeline.storage.find import KEYS, beginning
 
 
-def write(tunings: Sequence[Tuning], out: Path) -> list[str]:
-    """Write tuned.csv, tuned_rates.csv, tuned.md and tuned.png; returns what a person reads at the terminal."""
+def write(tunings: Sequence[Tuning], out: Path) -> pd.DataFrame:
+    """Write tuned.csv, tuned_rates.csv, tuned.md and tuned.png; returns the table."""
     table, tried = tuning.side_by_side(tunings, declaration.load()), tuning.rates(tunings)
     job = tunings[0].default[0].job
-    out.mkdir(parents=True, exist_ok=True)
     runs = [" ".join(beginning(run.key) for run in (*found.default, *found.tuned)) for found in tunings]
     table = table.assign(dataset=job.dataset.name, hidden=job.shape, epochs=job.training.epochs, **{KEYS: runs})
-    (out / "tuned.csv").write_bytes(tables.csv(table))
-    (out / "tuned_rates.csv").write_bytes(tables.csv(tried))
-    (out / "tuned.md").write_text(page(table, tried), encoding="utf-8")
-    (out / "tuned.png").write_bytes(charts.png(charts.spec(curves(tried))))
+    picture = charts.png(charts.spec(curves(tried)))
+    files = {"tuned.csv": tables.csv(table), "tuned_rates.csv": tables.csv(tried), "tuned.png": picture}
+    tables.save(out, {**files, "tuned.md": page(table, tried)})
+    return table
+
+
+def show(table: pd.DataFrame) -> None:
+    """The table at the terminal."""
     console, short = terminal.standard_output(), brief(table)
     least = {str(heading): 12 for heading in short}
-    shown = terminal.table(short, console, least, [*least][:4:-1])
-    return [*terminal.lines(shown, console), f"the report is {out / 'tuned.md'}"]
+    console.print(terminal.table(short, console, least, [*least][:4:-1]))
 
 
 def curves(tried: pd.DataFrame) -> alt.FacetChart:

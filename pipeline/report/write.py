@@ -1,19 +1,26 @@
-"""A report's files: all of them, under their final names only when they are whole."""
+"""A report's files; and those of a summary, which git holds for `dvc exp show` and `dvc plots show`."""
 
 from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
-from pipeline.data.files import whole
+import pandas as pd
+
 from pipeline.report import charts, page, tables
 from pipeline.report.evidence import Evidence
 from pipeline.report.plots import Pictures
 from pipeline.report.prose import verdicts
 from pipeline.report.prose.captions import CAPTIONS
+from pipeline.statistics.design import CALLED
 
 FIGURES = "figures"
+HEADLINE = {"best": ("test_accuracy", "gap_accuracy"), "book": ("test_accuracy", "gap_accuracy")}
+"""Of the best configuration of the sweep and of the book's network: what is a column of `dvc exp show`."""
+SUMMARY = ("curves", "gap_by_width", "gap_by_training_loss", "confusion")
+"""Tables that DVC draws."""
 
 
 def write(evidence: Evidence, out: Path) -> dict[str, Path]:
@@ -25,24 +32,47 @@ def write(evidence: Evidence, out: Path) -> dict[str, Path]:
     plots = Pictures(evidence) if evidence.questions else None
     frames = {
         "runs.csv": tables.runs(evidence),
-        "comparison.csv": tables.comparison(evidence),
+        "comparison.csv": evidence.table.drop(columns=["configuration", *CALLED]),
         "contrasts.csv": verdicts.of_comparisons(evidence.analyses),
-        "failures.csv": tables.failures(evidence),
+        "failures.csv": pd.DataFrame([vars(lost) for lost in evidence.lost], columns=tables.FAILURES),
         "curves.csv": evidence.curves[tables.CURVES],
         "gap_by_width.csv": tables.gap_by_width(evidence),
         "gap_by_training_loss.csv": tables.gap_by_training_loss(evidence),
         "confusion.csv": tables.confusion(evidence),
     }
-    content = {name: tables.csv(frame) for name, frame in frames.items()}
-    content["metrics.json"] = (json.dumps(tables.metrics(evidence), indent=1, allow_nan=False) + "\n").encode()
+    content: dict[str, bytes | str] = {name: tables.csv(frame) for name, frame in frames.items()}
+    content["metrics.json"] = json.dumps(tables.metrics(evidence), indent=1, allow_nan=False) + "\n"
     content |= {f"{FIGURES}/{name}": data for name, data in (plots.files() if plots else {}).items()}
-    content["index.html"] = page.render(evidence, plots, scripts.result() if scripts else b"").encode()
-    (out / FIGURES).mkdir(parents=True, exist_ok=True)
+    content["index.html"] = page.render(evidence, plots, scripts.result() if scripts else b"")
+    (out / FIGURES).mkdir(parents=True, exist_ok=True)  # an output of DVC's stage, even without figures
     for name in CAPTIONS:  # the folder may hold others' figures besides
         for path in (out / FIGURES).glob(f"{name}.*"):
             if f"{FIGURES}/{path.name}" not in content:
                 path.unlink(missing_ok=True)
-    for name, data in content.items():
-        with whole(out / name) as temporary:
-            temporary.write_bytes(data)
+    tables.save(out, content)
     return {name: out / name for name in content}
+
+
+def summarize(reports: Path, out: Path) -> None:
+    """Write the headline and SUMMARY of the report in `reports` into `out`, rounded to what float32 carries.
+
+    What differs from one run of the same pipeline to the next (seconds) is left out.
+    """
+    files = {"metrics.json": json.dumps(headline(json.loads((reports / "metrics.json").read_text())), indent=1) + "\n"}
+    for name in SUMMARY:
+        table = pd.read_csv(reports / f"{name}.csv")
+        table = of_fixed_length(table) if name == "curves" else table
+        files[f"{name}.csv"] = table.to_csv(index=False, float_format="%.7g")
+    tables.save(out, files)
+
+
+def headline(metrics: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Means over seeds; what there is not is left out."""
+    found = {who: {name: metrics[who][name] for name in names} for who, names in HEADLINE.items() if who in metrics}
+    return {who: {n: v["mean"] if isinstance(v, dict) else v for n, v in each.items()} for who, each in found.items()}
+
+
+def of_fixed_length(curves: pd.DataFrame) -> pd.DataFrame:
+    """Curves of experiments whose runs all end with the same epoch: a mean over seeds of others is of ever fewer."""
+    last = curves.groupby(["experiment", "name"])["epoch"].max().groupby("experiment").nunique()
+    return curves[curves["experiment"].isin(last.index[last.eq(1)])]

@@ -109,7 +109,7 @@ class Publisher:
         def task() -> None:
             for other in larger:
                 if found := self.tracker.parent(self.question, other):
-                    self.under = found
+                    self.under = found.info.run_id
                     return
             self.parent = self.under = self.tracker.begin(parent) or None
 

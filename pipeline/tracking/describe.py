@@ -16,13 +16,10 @@ if TYPE_CHECKING:
     from pipeline.training.result import RunResult
 
 PARAMETER_LIMIT, TAG_LIMIT, DIGEST_LIMIT, NAME_LIMIT = 6000, 8000, 36, 250
-KEY, STATUS, REASON, NONFINITE = "run.key", "status", "reason", "nonfinite"
-DEVICE, BACKEND = "numerics.device", "numerics.backend"
-COMMIT, DIRTY, EXPERIMENT = "mlflow.source.git.commit", "mlflow.source.git.dirty", "env.dvc_experiment"
-STARTED = "run.started"
+KEY, STATUS, STARTED = "run.key", "status", "run.started"
 PROVENANCE = "provenance.json"
 """A run's file in MLflow with what nobody filters by: digests, and where it ran."""
-NOTE, PARENT, COLOR = "mlflow.note.content", "mlflow.parentRunId", "mlflow.runColor"
+NOTE, PARENT = "mlflow.note.content", "mlflow.parentRunId"
 TEST_PERCENT, GAP_POINTS = "test_accuracy_percent", "overfitting_gap_points"
 PERCENT = {
     TEST_PERCENT: "test/accuracy",
@@ -92,52 +89,56 @@ def percent(results: Sequence[RunResult]) -> dict[str, float]:
     return {name: float(f"{mean:.4g}") for name, mean in means.items() if math.isfinite(mean)}
 
 
-def metrics(result: RunResult) -> tuple[list[Point], dict[str, str]]:
-    """`PERCENT`, every finite value of the curves at its epoch (from 1), and the figures at the last epoch; and what is not
-    finite, by name.
-
-    MLflow stores an infinity as 1.8e308 without a flag, so a value that is not finite becomes part of a tag, as text.
-    """
+def metrics(result: RunResult) -> list[Point]:
+    """`PERCENT`, every finite value of the curves at its epoch (from 1), and the figures at the last epoch."""
     start, end = span(result)
     last = result.epochs[-1] if result.epochs else 0
     points = [Point(name, value, last, end + 1) for name, value in percent([result]).items()]
-    nonfinite: dict[str, str] = {}
     for name, values in result.history.items():
         for epoch, value in zip(result.epochs, values, strict=False):
-            if math.isfinite(value):
-                points.append(Point(name, float(value), epoch, start + (end - start) * epoch // last))
-            else:
-                nonfinite[f"{name}@{epoch}"] = str(value)
+            points.append(Point(name, float(value), epoch, start + (end - start) * epoch // last))
     for name, value in result.figures.items():
         curve = result.history.get(name)
-        if not math.isfinite(value):
-            nonfinite[name] = str(value)
-        elif not curve or curve[-1] != value:
+        if not curve or curve[-1] != value:
             # One millisecond after the curve, whose last point may be of fewer samples: MLflow shows the latest value.
             points.append(Point(name, float(value), last, end + 1))
-    return points, nonfinite
+    return [point for point in points if math.isfinite(point.value)]
 
 
-def tags(result: RunResult, nonfinite: Mapping[str, str]) -> dict[str, str]:
+def nonfinite(result: RunResult) -> str:
+    """Names of the values that are not finite, which become part of a tag: MLflow stores an infinity as 1.8e308 without a flag."""
+    curves = {
+        f"{name}@{epoch}": value
+        for name, values in result.history.items()
+        for epoch, value in zip(result.epochs, values, strict=False)
+    }
+    return ", ".join(f"{name}={value}" for name, value in (curves | result.figures).items() if not math.isfinite(value))
+
+
+def tags(result: RunResult) -> dict[str, str]:
     """What a person filters runs by. All else that is known of a run is in its `provenance`."""
     numerics = result.identity.get("numerics", {})
     shown = {
         KEY: result.key,
         STATUS: result.status,
         STARTED: str(span(result)[0]),
-        DEVICE: numerics.get("device"),
-        BACKEND: numerics.get("backend"),
-        COLOR: COLORS.get(result.job.optimizer.name),
-        REASON: result.reason,
-        NONFINITE: ", ".join(f"{name}={value}" for name, value in nonfinite.items()),
+        "numerics.device": numerics.get("device"),
+        "numerics.backend": numerics.get("backend"),
+        "mlflow.runColor": COLORS.get(result.job.optimizer.name),
+        "reason": result.reason,
+        "nonfinite": nonfinite(result),
+        **origin_tags(result.environment),
     }
-    given = {name: value for name, value in shown.items() if value}
-    return {name: fit(value, TAG_LIMIT) for name, value in (given | origin_tags(result.environment)).items()}
+    return {name: fit(value, TAG_LIMIT) for name, value in shown.items() if value}
 
 
 def origin_tags(environment: Mapping[str, str]) -> dict[str, str]:
     """The commit and the DVC experiment that a run, or a sweep's parent run, comes from."""
-    names = {COMMIT: "git_commit", DIRTY: "git_dirty", EXPERIMENT: "dvc_experiment"}
+    names = {
+        "mlflow.source.git.commit": "git_commit",
+        "mlflow.source.git.dirty": "git_dirty",
+        "env.dvc_experiment": "dvc_experiment",
+    }
     return {tag: environment[name] for tag, name in names.items() if environment.get(name)}
 
 
@@ -150,12 +151,10 @@ def provenance(result: RunResult) -> str:
 
 def restored(text: str, key: str) -> RunResult:
     """The run `key` from its `provenance.json`. Raises UserError where that is not whole, or of another release."""
-    from pipeline.storage.record import UnreadableRun, result_of
+    from pipeline.storage.record import result_of
 
     try:
         return result_of(json.loads(text), key)
-    except UnreadableRun:
-        raise
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         why = "it is not whole, or an earlier release wrote it, whose runs come back from their folders alone"
         raise UserError(f"{PROVENANCE} of the run {key[:12]} in MLflow: {why} ({error})") from error

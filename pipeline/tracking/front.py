@@ -1,19 +1,46 @@
-"""MLflow's server for `make ui`: its page opens at runs, where MLflow's own opens at traces of language models and an assistant.
+"""MLflow's pages as this project shows them: an experiment opens in saved views of the columns and charts that matter.
 
-MLflow finds it by the entry point `mlflow.app` of this project.
+MLflow's own server opens at traces of language models and an assistant, the one of `make ui` at runs: MLflow finds it by the
+entry point `mlflow.app` of this project.
 """
 
 from __future__ import annotations
 
+import base64
+import json
 import os
-from typing import TYPE_CHECKING
+import time
+import zlib
+from typing import TYPE_CHECKING, Any
 
-from pipeline.tracking import views
+from pipeline.tracking.describe import GAP_POINTS, TEST_PERCENT
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from flask import Response
+    from mlflow.tracking import MlflowClient
 
+RUNS, CHARTS = "sweeps", "charts"
+OPTIMIZER, WIDTH, SEED = "optimizer.name", "model.width", "seed"
+COLUMNS = {
+    "attributes.`Run Name`": 220,
+    "runDateAndNestInfo": 130,
+    f"params.`{OPTIMIZER}`": 118,
+    f"params.`{WIDTH}`": 98,
+    f"params.`{SEED}`": 50,
+    f"metrics.`{GAP_POINTS}`": 162,
+    f"metrics.`{TEST_PERCENT}`": 162,
+    "duration": 80,
+}
+"""Widths in pixels; in this order, as far as MLflow's groups of columns allow."""
+TABLE = {
+    "selectedColumns": [name for name in COLUMNS if name.startswith(("params", "metrics"))],
+    "columnOrder": list(COLUMNS),
+    "columnWidths": COLUMNS,
+}
+CURVES = ("gap/accuracy", "val/accuracy", "train/loss", "val/loss")
+SHOWN = 10
+"""Experiments whose pages are listed."""
 NAME, STORE = "runs-first", "MLFLOW_BACKEND_STORE_URI"
 SCRIPT = """<head><script>
 for (const [name, value] of [["workflowType", '"machine_learning"'], ["assistant.fab.autoOpenedOnFirstLoad", "true"]])
@@ -21,6 +48,80 @@ for (const [name, value] of [["workflowType", '"machine_learning"'], ["assistant
 if (location.hash.length < 3) location.hash = "%s";
 </script>"""
 """What a browser remembers of MLflow, unless it does already. A version that names it otherwise opens as it would anyway."""
+
+
+def page(experiment_id: str, view: str = RUNS) -> str:
+    """Where MLflow's UI shows an experiment in a view. Without `workflowType` it would show traces of language models."""
+    mode = "&compareRunsMode=CHART" if view == CHARTS else ""
+    return f"/experiments/{experiment_id}/runs?workflowType=machine_learning{mode}&viewStateShareKey={view}"
+
+
+def links(experiment_id: str, parent: str) -> str:
+    """In Markdown, from the page of a sweep's run to its report and to the charts of its runs."""
+    report = f"#/experiments/{experiment_id}/runs/{parent}/artifacts/report/index.html"
+    return f"[the whole report]({report}) · [charts of all runs](#{page(experiment_id, CHARTS)})"
+
+
+def experiment_tags() -> dict[str, str]:
+    """The kind of an experiment, and its views as "Views → Save as new view" would write them.
+
+    MLflow has no call for a view. A version that writes views otherwise shows none of these.
+    """
+    return {
+        "mlflow.experimentKind": "custom_model_development",
+        **_view(RUNS, "Sweeps", TABLE),
+        **_view(CHARTS, "Charts", _charts()),
+    }
+
+
+def _view(key: str, name: str, state: dict[str, Any]) -> dict[str, str]:
+    packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
+    now = int(time.time() * 1000)
+    view = {"name": name, "createdAt": now, "updatedAt": now, "state": f"deflate;{packed}"}
+    return {f"mlflow.sharedViewState.{key}": json.dumps(view)}
+
+
+def _charts() -> dict[str, Any]:
+    """Runs without their sweeps, since a folded run is in no chart; by seed, so that the first hundred are of all networks."""
+    section = "the gap"
+    width, gap = {"key": WIDTH, "type": "PARAM"}, {"key": GAP_POINTS, "type": "METRIC"}
+    parallel = {
+        "selectedParams": [OPTIMIZER, WIDTH],
+        "selectedMetrics": [TEST_PERCENT, GAP_POINTS],
+        "showAllRuns": True,
+    }
+    charts: list[dict[str, Any]] = [
+        {"type": "SCATTER", "xaxis": width, "yaxis": gap, "runsCountToCompare": 100},
+        {"type": "PARALLEL", **parallel},
+        *({"type": "LINE", "metricKey": name, "range": {}, "xAxisKey": "step", "lineSmoothness": 0} for name in CURVES),
+    ]
+    return {
+        **TABLE,
+        "searchFilter": "tags.status = 'finished'",
+        "orderByKey": f"params.`{SEED}`",
+        "orderByAsc": True,
+        "runsHiddenMode": "SHOW_ALL",
+        "runListHidden": True,
+        "isAccordionReordered": True,
+        "compareRunSections": [{"uuid": section, "name": section, "display": True}],
+        "compareRunCharts": [
+            chart | {"uuid": str(place), "metricSectionId": section} for place, chart in enumerate(charts)
+        ],
+    }
+
+
+def pages(client: MlflowClient) -> dict[str, str]:
+    """The pages of the newest experiments, by name: the runs of each, and their charts."""
+    found: dict[str, str] = {}
+    # One more, since MLflow's own "Default" is not shown.
+    newest = [each for each in client.search_experiments(max_results=SHOWN + 1) if each.name != "Default"]
+    for experiment in newest[:SHOWN]:
+        found[experiment.name] = page(experiment.experiment_id)
+        found[f"{experiment.name}, charts"] = page(experiment.experiment_id, CHARTS)
+    return found
+
+
+# --- the server of `make ui`
 
 
 def create_app() -> FastAPI:
@@ -38,7 +139,7 @@ def _with_script(response: Response) -> Response:
 
     if request.path == "/" and response.status_code == 200:
         response.direct_passthrough = False
-        first = next(iter(views.pages(MlflowClient(os.environ[STORE])).values()), "/experiments")
+        first = next(iter(pages(MlflowClient(os.environ[STORE])).values()), "/experiments")
         response.set_data(response.get_data(as_text=True).replace("<head>", SCRIPT % first, 1))
         for name in ("ETag", "Last-Modified"):  # of the page without the script
             response.headers.pop(name, None)

@@ -7,7 +7,6 @@ import math
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,11 +21,9 @@ from pipeline.models import devices, networks
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore, save_weights
 from pipeline.tracking import runs
-from pipeline.training.splits import Scaling, split
+from pipeline.training.splits import split
 
 if TYPE_CHECKING:
-    from mlflow.tracking import MlflowClient
-
     from pipeline.tracking.tracker import Tracker
     from pipeline.training.result import RunResult
 
@@ -40,12 +37,7 @@ def requirements(backend: str) -> list[str]:
 
 
 def send_model(
-    tracker: Tracker,
-    store: RunStore,
-    result: RunResult,
-    ids: Mapping[str, str],
-    arrays: Arrays | None,
-    dtype: str,
+    tracker: Tracker, store: RunStore, result: RunResult, ids: Mapping[str, str], arrays: Arrays | None, dtype: str
 ) -> None:
     """Keep the network of `result`, which has its weights, with its run, for `mlflow.pyfunc.load_model("runs:/<run_id>/model")`.
 
@@ -74,11 +66,8 @@ def send_model(
         with devices._without(devices.UNUSED[backend]):
             mlflow.keras.save_model(network, folder, mlflow_model=card, signature=signature, pip_requirements=pins)
 
-    run_id = ids["run_id"]
-    with tracker.connection.exclusive("log a model") as client:
-        runs.check_folder(client, run_id, tracker.address.artifacts)
-        _log(client, run_id, NAME, save)
-    store.note_published(result.key, {**ids, "model": run_id})
+    _log(tracker, ids["run_id"], NAME, save)
+    store.note_published(result.key, {**ids, "model": ids["run_id"]})
 
 
 def send_winner(store: RunStore, tracker: Tracker, key: str, published: Mapping[str, Mapping[str, str]]) -> None:
@@ -86,29 +75,29 @@ def send_winner(store: RunStore, tracker: Tracker, key: str, published: Mapping[
     ids = published.get(key)
     if not ids or store.published(key, ids["store"]).get("model") == ids["run_id"]:
         return
-    result = None
-    with suppress(KeyError, UnreadableRun):
+    try:
         result = store.read(key)
-    if result is None or result.weights is None:
+    except (KeyError, UnreadableRun):
+        return
+    if result.weights is None:
         return
     try:
         arrays = load(PROJECT / "data" / "processed" / result.job.dataset.name)
     except UserError:
+        arrays = None
         if not isinstance(result.job.model, Model) or result.job.dataset.standardize:
             print(f"the model of {result.name} is not sent: its data are not here", flush=True)
             return
-        arrays = None
     precision = result.identity["numerics"]["precision"]
     devices.start(devices.choose("cpu", "tensorflow", "float32", True, "engine", 1, 0), trains=False)
     send_model(tracker, store, result, ids, arrays, "float32" if precision == "tensorfloat32" else precision)
     print(f"and the model of {result.name}", flush=True)
 
 
-def log_served(client: MlflowClient, run_id: str, result: RunResult, arrays: Arrays, scaling: Scaling | None) -> str:
-    """Save the network of `result`, which has its weights, as a service that takes raw samples; the model's id. See `_log`.
+def log_served(tracker: Tracker, run_id: str, result: RunResult, arrays: Arrays) -> str:
+    """Save the network of `result`, which has its weights, as a service that takes raw samples; the model's id.
 
-    `scaling` is that of the samples that it was trained on. The model consists of arrays and of the plain values of the job:
-    no pickled object, no layers read from a file.
+    The model consists of arrays and of the plain values of the job: no pickled object, no layers read from a file.
     """
     import mlflow.pyfunc
     from mlflow.models import infer_signature
@@ -117,7 +106,7 @@ def log_served(client: MlflowClient, run_id: str, result: RunResult, arrays: Arr
     # checks that the values are raw pixels.
     signature = infer_signature(np.zeros((1, *arrays.image_shape), "float64"))
     plain = {"job": result.job.to_dict(), "image_shape": list(arrays.image_shape), "brightest": arrays.brightest}
-    if scaling:
+    if scaling := split(arrays, result.job.dataset).train.scaling:
         plain["scaling"] = [scaling.mean.tolist(), scaling.deviation.tolist()]
 
     def save(folder: str, card: Any) -> None:
@@ -135,34 +124,39 @@ def log_served(client: MlflowClient, run_id: str, result: RunResult, arrays: Arr
                 pip_requirements=requirements("tensorflow"),
             )
 
-    return _log(client, run_id, SERVED, save)
+    return _log(tracker, run_id, SERVED, save)
 
 
-def _log(client: MlflowClient, run_id: str, name: str, save: Callable[[str, Any], None]) -> str:
+def _log(tracker: Tracker, run_id: str, name: str, save: Callable[[str, Any], None]) -> str:
     """Save a model under a run, unless the run has a model of this name already; the model's id.
 
-    MLflow's `log_model` would use the global tracking address and the active run, which are not ours.
+    MLflow's `log_model` would use the global tracking address and the active experiment, which are not ours.
     """
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
 
-    run = client.get_run(run_id)
-    if runs.deleted(run):
-        raise UserError(f"{run.info.run_name} was deleted in MLflow; bring it back with: python -m pipeline.publish")
-    experiment_id = run.info.experiment_id
-    for model in client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'"):
-        if model.name == name and model.status == "READY":
-            return model.model_id
-        if model.name == name:
+    with tracker.connection.exclusive("log a model") as client:
+        run = client.get_run(run_id)
+        if runs.deleted(run):
+            raise UserError(
+                f"{run.info.run_name} was deleted in MLflow; bring it back with: python -m pipeline.publish"
+            )
+        runs.check_folder(run, tracker.address.artifacts)
+        experiment_id = run.info.experiment_id
+        for model in client.search_logged_models([experiment_id], f"source_run_id = '{run_id}' AND name = '{name}'"):
+            if model.status == "READY":
+                return model.model_id
             # Left half by a process that was killed, or a full disk; `runs:/…/model` would find it.
             client.delete_logged_model(model.model_id)
-    logged = client.create_logged_model(experiment_id, name, run_id, params=run.data.params, model_type="classifier")
-    with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
-        # MLflow advises type hints and input examples, which a given signature makes needless.
-        warnings.simplefilter("ignore")
-        folder = str(Path(temporary) / name)
-        save(folder, Model(logged.artifact_location, run_id, model_uuid=logged.model_id, model_id=logged.model_id))
-        client.log_model_artifacts(logged.model_id, folder)
-    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, 0)])
-    client.finalize_logged_model(logged.model_id, "READY")
-    return logged.model_id
+        logged = client.create_logged_model(
+            experiment_id, name, run_id, params=run.data.params, model_type="classifier"
+        )
+        with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
+            # MLflow advises type hints and input examples, which a given signature makes needless.
+            warnings.simplefilter("ignore")
+            folder = str(Path(temporary) / name)
+            save(folder, Model(logged.artifact_location, run_id, model_uuid=logged.model_id, model_id=logged.model_id))
+            client.log_model_artifacts(logged.model_id, folder)
+        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, 0)])
+        client.finalize_logged_model(logged.model_id, "READY")
+        return logged.model_id

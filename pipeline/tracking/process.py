@@ -10,8 +10,6 @@ from collections.abc import Mapping
 import psutil  # type: ignore[import-untyped]
 
 TAG = "process"
-SAME_START = 2.0
-"""Seconds by which two readings of one process's start may differ."""
 
 
 def host() -> str:
@@ -35,7 +33,8 @@ def dead(run_tags: Mapping[str, str]) -> bool:
         if then["host"] != host():
             return False
         process = psutil.Process(then["pid"])
-        return process.status() == psutil.STATUS_ZOMBIE or abs(process.create_time() - then["started"]) > SAME_START
+        # Two readings of one process's start may differ a little.
+        return process.status() == psutil.STATUS_ZOMBIE or abs(process.create_time() - then["started"]) > 2
     except psutil.NoSuchProcess:
         return True
     except (ValueError, KeyError, TypeError, psutil.Error):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,6 @@ from pipeline.storage.sweeps import Sweep
 from pipeline.tracking import models
 from pipeline.tracking.describe import KEY, TAG_LIMIT, fit
 from pipeline.training.result import RunResult
-from pipeline.training.splits import split
 
 if TYPE_CHECKING:
     from pipeline.data.arrays import Arrays
@@ -72,27 +70,27 @@ def candidate(sweep: Sweep, runs: RunStore) -> Candidate:
 
 def better(best: RunResult, seeds: dict[int, float], champion: Champion | None) -> str:
     """Compare validation accuracy by seed with the champion's. Raises NotPromoted unless it is better beyond the spread."""
-    if len(seeds) < FEWEST:
-        few = plural(len(seeds), "seed")
-        raise NotPromoted(
-            f"{best.name}: {few} with a validation split; expected at least {FEWEST} to know their spread"
-        )
+    if obstacle := _obstacle(best, seeds, champion):
+        raise NotPromoted(f"{best.name}: {obstacle}")
     reason = f"validation accuracy {percent(np.mean([*seeds.values()]).item())} over {len(seeds)} seeds"
     if champion is None:
         return f"{reason}; there was no champion"
-    if champion.data != best.identity["data"]:
-        raise NotPromoted(
-            f"{best.name}: the champion {champion.run_name} was trained on other data; they cannot be compared"
-        )
-    if champion.configuration == best.job.configuration:
-        raise NotPromoted(
-            f"{best.name}: the champion {champion.run_name} has the same configuration; another seed is not better"
-        )
     found = challenge(seeds, champion.seeds)
     reason += f", {100 * found.difference:+.2f} points against the champion {champion.run_name} (p = {found.p:.2g})"
     if not found.won:
         raise NotPromoted(f"{best.name}: {reason}: not better beyond the spread of the seeds")
     return reason
+
+
+def _obstacle(best: RunResult, seeds: dict[int, float], champion: Champion | None) -> str:
+    """Why the two cannot be compared; empty where they can."""
+    if len(seeds) < FEWEST:
+        return f"{plural(len(seeds), 'seed')} with a validation split; expected at least {FEWEST} to know their spread"
+    if champion and champion.data != best.identity["data"]:
+        return f"the champion {champion.run_name} was trained on other data; they cannot be compared"
+    if champion and champion.configuration == best.job.configuration:
+        return f"the champion {champion.run_name} has the same configuration; another seed is not better"
+    return ""
 
 
 def small_gap(candidate: Candidate, limit: float) -> str:
@@ -129,45 +127,31 @@ def champion(tracker: Tracker, dataset: str) -> Champion | None:
     return Champion(version.version, name, tags.get(KEY, ""), tags.get(CONFIGURATION, ""), tags.get(DATA, ""), seeds)
 
 
-def register(
-    tracker: Tracker,
-    best: RunResult,
-    run_id: str,
-    seeds: Mapping[int, float],
-    arrays: Arrays,
-    reason: str,
-) -> str:
-    """Register the network of `best` as a new version, with the reason, and move the alias to it; the version."""
-    dataset = best.job.dataset.name
-    name = name_of(dataset)
+def register(tracker: Tracker, candidate: Candidate, run_id: str, arrays: Arrays, reason: str) -> str:
+    """Register the candidate's network as a new version, with the reason, and move the alias to it; the version."""
+    best = candidate.best
+    name = name_of(best.job.dataset.name)
     tags = {
         "reason": reason,
         "run.name": best.name,
         KEY: best.key,
         CONFIGURATION: best.job.configuration,
         DATA: best.identity["data"],
-        SEEDS: json.dumps(seeds),
+        SEEDS: json.dumps(candidate.seeds),
     }
+    tags = {name: fit(value, TAG_LIMIT) for name, value in tags.items()}
     with tracker.connection.exclusive(f"promote {best.name}") as client:
         from mlflow.exceptions import MlflowException
 
-        scaling = split(arrays, best.job.dataset).train.scaling
-        model_id = models.log_served(client, run_id, best, arrays, scaling)
+        model_id = models.log_served(tracker, run_id, best, arrays)
+        what = f"Dense networks on {best.job.dataset.name}; `{ALIAS}` is the one to use."
         try:
-            client.create_registered_model(
-                name, description=f"Dense networks on {dataset}; `{ALIAS}` is the one to use."
-            )
+            client.create_registered_model(name, description=what)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        version = client.create_model_version(
-            name,
-            source=f"models:/{model_id}",
-            run_id=run_id,
-            model_id=model_id,
-            description=reason,
-            tags={name: fit(value, TAG_LIMIT) for name, value in tags.items()},
-        )
+        source = f"models:/{model_id}"
+        version = client.create_model_version(name, source, run_id, tags, description=reason, model_id=model_id)
         # Last: a version without the alias harms nobody.
         client.set_registered_model_alias(name, ALIAS, version.version)
         return str(version.version)

@@ -9,8 +9,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
@@ -29,8 +28,6 @@ REPLACED = "replaced"
 """Tag of a run that another one took the place of, so that it was not deleted by a person."""
 PAGE = 200
 """Runs to ask for at once: a server has to answer within its time."""
-NAMED = 100
-"""Runs to ask for by their ids at once."""
 BATCH_METRICS, BATCH_PARAMETERS, BATCH_TAGS = 800, 100, 100
 """MLflow takes 1000 metrics, 100 parameters and 100 tags in one call, and 1000 of all together."""
 LARGEST_TEXT = 2**24
@@ -43,24 +40,11 @@ class Entry:
     result: RunResult
     experiment_id: str
     parent: str | None
-    origin: Mapping[str, str]
-    """Tags that say who records, with which program."""
-    artifacts: Path | None
-    """Where this store keeps files, if that is for this project to say."""
     name: str
     """What the run is called there."""
-
-    @cached_property
-    def metrics(self) -> tuple[list[Point], dict[str, str]]:
-        return describe.metrics(self.result)
-
-    @property
-    def tags(self) -> dict[str, str]:
-        return {**self.origin, **process.tag(), **describe.tags(self.result, self.metrics[1])}
-
-    @property
-    def started(self) -> int:
-        return describe.span(self.result)[0]
+    tags: Mapping[str, str]
+    artifacts: Path | None
+    """Where this store keeps files, if that is for this project to say."""
 
 
 # --- writing
@@ -71,9 +55,11 @@ def record(client: MlflowClient, entry: Entry, live: dict[str, list[Point]], res
 
     `live` has, by run id, what `start` and `send` wrote of runs that are training.
     """
-    result, (points, _) = entry.result, entry.metrics
+    from pipeline.training.result import PRUNED  # with numpy, which opening a store does without
+
+    result, points = entry.result, describe.metrics(entry.result)
     run = find(client, result.key, entry.experiment_id)
-    same_training = run is not None and (run.info.run_id in live or _started(run) == entry.started)
+    same_training = run is not None and (run.info.run_id in live or _started(run) == entry.tags[describe.STARTED])
     if run is not None and deleted(run):
         if not same_training:
             run = None  # Nobody deleted this training.
@@ -89,21 +75,15 @@ def record(client: MlflowClient, entry: Entry, live: dict[str, list[Point]], res
         if ended(run) or not same_training:
             discard(client, run.info.run_id)
             run = None
-    run_id = run.info.run_id if run else _create(client, entry, entry.tags)
-    missing = _missing(points, live.get(run_id, []))
-    send(client, run_id, missing, describe.parameters(result), entry.tags if run else {})
-    check_folder(client, run_id, entry.artifacts)
-    from pipeline.tracking import confusion  # with numpy, which opening a store does without
-    from pipeline.training.result import PRUNED
-
-    client.log_text(run_id, describe.provenance(result), describe.PROVENANCE)
-    if matrix := confusion.page(result):
-        client.log_text(run_id, matrix, confusion.FILE)
-    _describe_data(client, run_id, entry.result)
-    ended_well = result.finished or result.status == PRUNED
+    tags = entry.tags if run else {}  # a new one is created with them
+    run = run or _create(client, entry, entry.tags)
+    run_id = run.info.run_id
+    _add_texts(client, run, entry)
+    send(client, run_id, _missing(points, live.get(run_id, [])), describe.parameters(result), tags)
+    _describe_data(client, run_id, result)
+    status = FINISHED if result.finished or result.status == PRUNED else FAILED
     # The seconds of training leave out evaluation: a run that was shown while it trained may have begun later than they end.
-    begun = run.info.start_time if run else 0
-    client.set_terminated(run_id, FINISHED if ended_well else FAILED, max(describe.span(result)[1], begun))
+    client.set_terminated(run_id, status, max(describe.span(result)[1], run.info.start_time))
     live.pop(run_id, None)
     return ids(run_id, entry.experiment_id, entry.parent, result.status)
 
@@ -125,7 +105,8 @@ def start(client: MlflowClient, entry: Entry) -> str:
         if ended(run) or elsewhere:
             return ""
         discard(client, run.info.run_id)
-    run_id = _create(client, entry, {name: value for name, value in entry.tags.items() if name != describe.STATUS})
+    tags = {name: value for name, value in entry.tags.items() if name != describe.STATUS}
+    run_id: str = _create(client, entry, tags).info.run_id
     send(client, run_id, parameters=describe.parameters(entry.result))
     _describe_data(client, run_id, entry.result)
     return run_id
@@ -150,11 +131,29 @@ def send(
         metrics, params, labels = metrics[BATCH_METRICS:], params[BATCH_PARAMETERS:], labels[BATCH_TAGS:]
 
 
-def _create(client: MlflowClient, entry: Entry, tags: Mapping[str, str]) -> str:
-    """A new run of MLflow, RUNNING and without numbers; its id."""
+def _create(client: MlflowClient, entry: Entry, tags: Mapping[str, str]) -> Run:
+    """A new run of MLflow, RUNNING and without numbers."""
     own = dict(tags) | ({describe.PARENT: entry.parent} if entry.parent else {})
     name = describe.fit(entry.name, describe.NAME_LIMIT)
-    return str(client.create_run(entry.experiment_id, entry.started, own, name).info.run_id)
+    return client.create_run(entry.experiment_id, describe.span(entry.result)[0], own, name)
+
+
+def _add_texts(client: MlflowClient, run: Run, entry: Entry) -> None:
+    """Put the run's provenance, and its confusion matrix if there is one, among its files.
+
+    The client would ask for the whole run before, to learn where these are.
+    """
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    from pipeline.tracking import confusion
+
+    check_folder(run, entry.artifacts)
+    texts = {describe.PROVENANCE: describe.provenance(entry.result), confusion.FILE: confusion.page(entry.result)}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in texts.items():
+            if text:
+                Path(folder, name).write_text(text, encoding="utf-8")
+        get_artifact_repository(run.info.artifact_uri, client.tracking_uri).log_artifacts(folder)
 
 
 def _describe_data(client: MlflowClient, run_id: str, result: RunResult) -> None:
@@ -183,17 +182,17 @@ def _adopt(client: MlflowClient, run: Run, parent: str | None) -> str | None:
     return parent
 
 
+def _started(run: Run) -> str:
+    """When its training began, in milliseconds since 1970."""
+    return str(run.data.tags.get(describe.STARTED, run.info.start_time))
+
+
 def _has(run: Run, status: str, points: Sequence[Point]) -> bool:
     """Whether a run has this outcome and these values. Times differ from one training to the next."""
     # An older release sent no percent.
     last = {point.name: point.value for point in points if not point.name.startswith(("time/", *describe.PERCENT))}
     same_values = all(run.data.metrics.get(name) == value for name, value in last.items())
     return run.data.tags.get(describe.STATUS) == status and same_values
-
-
-def _started(run: Run) -> int:
-    """When its training began, in milliseconds since 1970."""
-    return int(run.data.tags.get(describe.STARTED, run.info.start_time))
 
 
 def discard(client: MlflowClient, run_id: str) -> None:
@@ -216,16 +215,6 @@ def origin() -> dict[str, str]:
 # --- files
 
 
-def add_files(client: MlflowClient, run_id: str, files: Mapping[str, Path]) -> None:
-    """Put files and whole folders under a run, each at its own path (`figures/gap.png`), which ends with its own name."""
-    for name, path in files.items():
-        if path.is_dir():
-            client.log_artifacts(run_id, str(path), name)
-        else:
-            folder = str(PurePosixPath(name).parent)
-            client.log_artifact(run_id, str(path), None if folder == "." else folder)
-
-
 def read_file(client: MlflowClient, run_id: str, name: str) -> str:
     """The text of a file at the top of a run's files. Raises UserError if there is none, or one that is too large."""
     sizes = {item.path: item.file_size or 0 for item in client.list_artifacts(run_id)}
@@ -235,12 +224,12 @@ def read_file(client: MlflowClient, run_id: str, name: str) -> str:
         return Path(client.download_artifacts(run_id, name, temporary)).read_text(encoding="utf-8")
 
 
-def check_folder(client: MlflowClient, run_id: str, ours: Path | None) -> None:
+def check_folder(run: Run, ours: Path | None) -> None:
     """Raise UserError if the files of the run's experiment are where the project was before it was moved.
 
     MLflow keeps their absolute path: it would create the old folder again, and show none of the earlier files.
     """
-    parts = urlsplit(client.get_run(run_id).info.artifact_uri)
+    parts = urlsplit(run.info.artifact_uri)
     if parts.scheme not in ("", "file") or ours is None:
         return
     theirs = next((path for path in Path(unquote(parts.path)).parents if path.name == ours.name), ours)
@@ -266,13 +255,15 @@ def ended(run: Run) -> bool:
     return run.info.status in (FINISHED, FAILED)
 
 
+def key_of(run: Run) -> str:
+    return str(run.data.tags.get(describe.KEY, ""))
+
+
 def deleted(run: Run) -> bool:
     return bool(run.info.lifecycle_stage != "active")
 
 
-def search(
-    client: MlflowClient, experiments: Sequence[str], query: str, limit: int | None = None, deleted: bool = False
-) -> list[Run]:
+def search(client: MlflowClient, experiments: Sequence[str], query: str, deleted: bool = False) -> list[Run]:
     """Runs, newest first; with `deleted`, deleted ones too."""
     from mlflow.entities import ViewType
 
@@ -280,12 +271,9 @@ def search(
     runs: list[Run] = []
     token: str | None = None
     while experiments:
-        page = client.search_runs(
-            list(experiments), query, view, limit or PAGE, ["attributes.start_time DESC"], page_token=token
-        )
+        page = client.search_runs(list(experiments), query, view, PAGE, page_token=token)
         runs += page
-        token = page.token
-        if not token or (limit and len(runs) >= limit):
+        if not (token := page.token):
             break
     return runs
 
@@ -298,20 +286,12 @@ def with_ids(client: MlflowClient, run_ids: Sequence[str]) -> list[Run]:
     """Those of the runs with these ids that are in the store and not deleted."""
     experiments = all_experiments(client)
     runs: list[Run] = []
-    for start in range(0, len(run_ids), NAMED):
-        listed = ", ".join(f"'{run_id}'" for run_id in run_ids[start : start + NAMED])
+    for start in range(0, len(run_ids), PAGE):
+        listed = ", ".join(f"'{run_id}'" for run_id in run_ids[start : start + PAGE])
         runs += search(client, experiments, f"attributes.run_id IN ({listed})")
     return runs
 
 
 def get(client: MlflowClient, run_id: str) -> Run | None:
     """The run, if it is in the store and not deleted."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        run = client.get_run(run_id)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return None
-    return None if deleted(run) else run
+    return next(iter(with_ids(client, [run_id])), None)

@@ -10,17 +10,17 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO
 
 from pipeline.cli.errors import UserError
+from pipeline.config import rules
 from pipeline.tracking import front
 from pipeline.tracking.tracker import Tracker
 
 HOST = "127.0.0.1"
 """MLflow's server has no login."""
-START_SECONDS = 120
-STOP_SECONDS = 10
+START_SECONDS, STOP_SECONDS = 120, 10
 
 
 def settings(port: int) -> dict[str, str]:
@@ -75,19 +75,13 @@ def showing(tracker: Tracker, port: int) -> Iterator[subprocess.Popen[str]]:
 def wait_until_it_answers(process: subprocess.Popen[str], port: int) -> None:
     """Takes 5 to 10 s, most of it importing MLflow, twice. Raises UserError if it does not."""
     deadline = time.monotonic() + START_SECONDS
-    while not _answers(port):
-        if process.poll() is not None or time.monotonic() > deadline:
-            state = f"ended with exit status {process.returncode}" if process.returncode else "does not answer"
-            raise UserError(f"the MLflow server for port {port} {state}; its messages are above")
+    while process.poll() is None and time.monotonic() < deadline:
+        with suppress(OSError):
+            urllib.request.urlopen(f"http://{HOST}:{port}/health", timeout=5).close()
+            return
         time.sleep(0.1)
-
-
-def _answers(port: int) -> bool:
-    try:
-        urllib.request.urlopen(f"http://{HOST}:{port}/health", timeout=5).close()
-    except OSError:
-        return False
-    return True
+    state = f"ended with exit status {process.returncode}" if process.returncode else "does not answer"
+    raise UserError(f"the MLflow server for port {port} {state}; its messages are above")
 
 
 def _print_complaints(lines: IO[str]) -> None:
@@ -98,9 +92,7 @@ def _print_complaints(lines: IO[str]) -> None:
 
 def free_port(word: str) -> int:
     """The port that `word` names. Raises UserError where it is in use."""
-    if not word.isdecimal() or not 1 <= int(word) <= 65535:
-        raise UserError(f"port={word}: expected a number from 1 to 65535")
-    port = int(word)
+    port = rules.parsed("port", word, rules.integer(1, 65535))
     if not is_free(port):
         raise UserError(
             f"port {port} is in use (perhaps by this server already: http://{HOST}:{port});"

@@ -14,8 +14,7 @@ from pipeline.storage.sweeps import ENDED, SWEEP, Ledger, Sweep, lost_tags, rela
 from pipeline.tracking import models
 from pipeline.tracking.describe import NOTE, Point, of_best, origin_tags, span
 from pipeline.tracking.runs import FAILED, FINISHED, KILLED
-from pipeline.tracking.sweeps import ParentRun
-from pipeline.tracking.tracker import Tracker
+from pipeline.tracking.tracker import ParentRun, Tracker
 from pipeline.training import result
 
 AT_ONCE = 64
@@ -42,7 +41,8 @@ class Group:
 def groups(store: RunStore) -> list[Group]:
     """The sweeps, first one first, and at the end the runs that belong to none."""
     here = dict.fromkeys(store.keys())
-    sweeps = _sweeps(store)
+    # The folder of one sweep, which may come from elsewhere, has its record.
+    sweeps = [Sweep.read(store.root)] if (store.root / SWEEP).is_file() else [*reversed(list(Ledger(store)))]
     found: list[Group] = []
     of_sweeps: set[str] = set()
     for sweep in sweeps:
@@ -57,18 +57,11 @@ def groups(store: RunStore) -> list[Group]:
     return [group for group in found if group.keys]
 
 
-def _sweeps(store: RunStore) -> list[Sweep]:
-    """The sweeps of a store, first one first; for the folder of one sweep, which may come from elsewhere, that one."""
-    if not (store.root / SWEEP).is_file():
-        return list(reversed(list(Ledger(store))))
-    return [Sweep.read(store.root)]
-
-
 def find_unsent(store: RunStore, tracker: Tracker, group: Group) -> list[UnreadableRun]:
     """Ask the tracking store what it has of a group. Runs that cannot be read leave the group, and are returned."""
     group.ids = tracker.confirmed({key: store.published(key, tracker.address.name) for key in group.keys})
     if group.sweep:
-        run = tracker.parent_run(group.question, group.sweep.id)
+        run = tracker.parent(group.question, group.sweep.id)
         group.ended = run is not None and run.info.status in (FINISHED, FAILED)
     group.unsent = [key for key in group.keys if group.ids.get(key, {}).get("status") != store.status(key)]
     if not group.unsent and group.ended:

@@ -23,6 +23,7 @@ def sampled(send: Callable[[Mapping[str, float]], None], seconds: float = SECOND
 
     def work() -> None:
         monitors, last = _monitors(), False
+        _sample(monitors)  # the load is that since the last call
         while not last:
             last = ended.wait(seconds)
             send(_sample(monitors))
@@ -46,9 +47,6 @@ def _monitors() -> list[Any]:
     found: list[Any] = [CPUMonitor()]
     with suppress(ImportError, RuntimeError):  # no GPU, or not NVIDIA's library
         found.append(GPUMonitor())
-    for monitor in found:
-        monitor.collect_metrics()  # the load is that since the last call
-        monitor.clear_metrics()
     return found
 
 

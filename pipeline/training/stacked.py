@@ -49,14 +49,18 @@ class State:
     optimizer: Arrays
 
 
+LEVELS = np.arange(256, dtype=np.float32) / 255
+"""float32 (256,): the values of a pixel."""
+
+
 class Samples:
-    """The data on the device, once for all programs."""
+    """The data on the device, once for all programs: a byte for a pixel where that says all, and one-hot labels."""
 
     def __init__(self, split: Split, classes: int) -> None:
         import jax.numpy as jnp
 
         def held(part: Part) -> tuple[Any, Any]:
-            return jnp.asarray(part.images), jnp.asarray(np.eye(classes, dtype=np.float32)[part.labels])
+            return jnp.asarray(_in_bytes(part.images)), jnp.asarray(np.eye(classes, dtype=np.float32)[part.labels])
 
         self.shape = split.shape
         self.train = held(split.train)
@@ -131,7 +135,7 @@ class Network:
         full, rest = divmod(count, CHUNK)
 
         def on(start: Any, size: int) -> tuple[Any, Any]:
-            x = jax.lax.dynamic_slice_in_dim(images, start, size).astype(self.dtype)
+            x = _values(jax.lax.dynamic_slice_in_dim(images, start, size)).astype(self.dtype)
             y = jax.lax.dynamic_slice_in_dim(labels, start, size).astype(self.dtype)
             outputs, _ = self.network.stateless_call(trainable, other, x, training=False)
             loss = self.loss(y, outputs).mean().astype(self.dtype) * size
@@ -244,7 +248,7 @@ class Program:
         def step(carry: Any, inputs: Any) -> Any:
             (trainable, other, optimizer), total = carry
             chosen, rate, counts = inputs
-            x, y = images[chosen].astype(self.dtype), labels[chosen].astype(self.dtype)
+            x, y = _values(images[chosen]).astype(self.dtype), labels[chosen].astype(self.dtype)
             loss = jax.value_and_grad(self._loss, has_aux=True)
             (value, (outputs, other)), gradients = loss(trainable, other, x, y, counts)
             optimizer = [*optimizer[: self.rate], rate, *optimizer[self.rate + 1 :]]
@@ -283,6 +287,20 @@ class Program:
             return trainable, optimizer
         finally:
             self.optimizer.weight_decay = burnt
+
+
+def _in_bytes(images: np.ndarray) -> np.ndarray:
+    """uint8 if these float32 images are pixels of 256 levels in [0, 1]; else as they are."""
+    with np.errstate(invalid="ignore"):
+        pixels = np.rint(images * 255).astype(np.uint8)
+    return pixels if np.array_equal(LEVELS[pixels], images) else images
+
+
+def _values(images: Any) -> Any:
+    """The images that `_in_bytes` was given. From a table: XLA divides by a constant with other bits than numpy."""
+    import jax.numpy as jnp
+
+    return jnp.asarray(LEVELS)[images] if images.dtype == np.uint8 else images
 
 
 def _right(y: Any, outputs: Any) -> Any:
@@ -434,9 +452,6 @@ def _train_stack(runs: list[Run], program: Program, stop: threading.Event, check
         own = jnp.asarray(np.stack(arrays))
         return jnp.concatenate([own, jnp.repeat(own[:1], copies, axis=0)]) if copies else own
 
-    def drawn() -> list[np.ndarray]:
-        return [randomness.order(run.job.seed, run.trained, samples) for run in runs]
-
     starts: list[State] = []
     for run in runs:
         starts.append(program.start(run.job))
@@ -451,35 +466,39 @@ def _train_stack(runs: list[Run], program: Program, stop: threading.Event, check
     decay = stack(np.asarray(decays, program.dtype))
     live = {place: run for place, run in enumerate(runs) if not run.ended}
     yield from _ends({place: run for place, run in enumerate(runs) if run.ended}, program, stacked)
-    orders = drawn()
+
+    def next_order(place: int, run: Run) -> np.ndarray:
+        if place in live:
+            run.in_order(orders[place])
+        return randomness.order(run.job.seed, run.trained + 1, samples)
 
     def state(place: int) -> list[np.ndarray]:
         return [np.asarray(array[list(live)[place]]) for part in stacked for array in part]
 
-    while live:
-        saving.save(list(live.values()), state, stopped=stop.is_set())
-        if stop.is_set():
-            return
-        rates = np.stack([learning_rates(run.job, run.trained, program.steps) for run in runs])
-        before = time.perf_counter()
-        inputs = stack(orders), stack(rates.astype(program.optimizer.learning_rate.dtype))
-        *stacked, numbers = program.epoch(*stacked, decay, *inputs, program.samples.train)
-        # While the device computes. A run that has ended trains on, and nothing comes of it.
-        for place, run in enumerate(runs):
-            if place in live:
-                run.in_order(orders[place])
-            orders[place] = randomness.order(run.job.seed, run.trained + 1, samples)
-        running = np.asarray(numbers)
-        # A stack's time belongs to its members in equal parts.
-        seconds = (time.perf_counter() - before) / len(live)
-        points = {place for place, run in live.items() if run.point_is_next}
-        curves = program.measured.curve(*stacked[:2]) if points else running
-        for place, run in live.items():
-            run.train_seconds += seconds
-            if event := run.add_epoch(running[place], curves[place] if place in points else None):
-                yield event
-        yield from _ends({place: run for place, run in live.items() if run.ended}, program, stacked)
-        live = {place: run for place, run in live.items() if not run.ended}
+    # An order takes two milliseconds, those of a stack longer than an epoch of narrow networks on a GPU: all cores draw.
+    with ThreadPoolExecutor() as pool:
+        orders = list(pool.map(lambda run: randomness.order(run.job.seed, run.trained, samples), runs))
+        while live:
+            saving.save(list(live.values()), state, stopped=stop.is_set())
+            if stop.is_set():
+                return
+            rates = np.stack([learning_rates(run.job, run.trained, program.steps) for run in runs])
+            before = time.perf_counter()
+            inputs = stack(orders), stack(rates.astype(program.optimizer.learning_rate.dtype))
+            *stacked, numbers = program.epoch(*stacked, decay, *inputs, program.samples.train)
+            # While the device computes. A run that has ended trains on, and nothing comes of it.
+            orders = list(pool.map(next_order, range(len(runs)), runs))
+            running = np.asarray(numbers)
+            # A stack's time belongs to its members in equal parts.
+            seconds = (time.perf_counter() - before) / len(live)
+            points = {place for place, run in live.items() if run.point_is_next}
+            curves = program.measured.curve(*stacked[:2]) if points else running
+            for place, run in live.items():
+                run.train_seconds += seconds
+                if event := run.add_epoch(running[place], curves[place] if place in points else None):
+                    yield event
+            yield from _ends({place: run for place, run in live.items() if run.ended}, program, stacked)
+            live = {place: run for place, run in live.items() if not run.ended}
 
 
 def _ends(ended: dict[int, Run], program: Program, stacked: list[Arrays]) -> Iterator[Done]:

@@ -17,12 +17,12 @@ from pipeline.cli import console
 from pipeline.cli.errors import UserError
 from pipeline.report.evidence import Evidence
 from pipeline.storage.sources import read_sources
-from pipeline.tracking import reports
+from pipeline.tracking import Tracker
 from pipeline.training.result import DIVERGED
 from tests.support import factory
 
 
-class Tracker:
+class Noting(Tracker):
     """What compare asks of a tracker, noted down."""
 
     def __init__(self) -> None:
@@ -30,8 +30,11 @@ class Tracker:
         self.metrics: dict[str, dict[str, float]] = {}
         self.tags: dict[str, dict[str, str]] = {}
 
+    def parent(self, experiment, sweep_id):
+        return None
+
     def run(self, run_id):
-        return SimpleNamespace(info=SimpleNamespace(experiment_id="7"))
+        return SimpleNamespace(info=SimpleNamespace(run_id=run_id, experiment_id="7"))
 
     def add_files(self, run_id, files):
         self.files[run_id] = dict(files)
@@ -151,8 +154,8 @@ def test_other_images_than_the_winners_are_not_shown(small, capsys):
 
 
 def test_the_report_of_two_versions_is_on_the_parents_of_both(project, monkeypatch):
-    tracker = Tracker()
-    monkeypatch.setattr(reports, "open_tracker", lambda kind: tracker)
+    tracker = Noting()
+    monkeypatch.setattr(compare, "open_tracker", lambda kind: tracker)
     for parent, code in (("old", "6" * 64), ("new", "7" * 64)):
         runs = [factory.finished(factory.job("adam", 16, seed, validation=9, epochs=2)) for seed in range(2)]
         runs = [factory.made_otherwise(run, source=code) for run in runs]
@@ -167,7 +170,7 @@ def test_trouble_with_the_tracker_costs_one_line(first, monkeypatch, capsys):
     def refuse(kind):
         raise RuntimeError("database is locked\nreally")
 
-    monkeypatch.setattr(reports, "open_tracker", refuse)
+    monkeypatch.setattr(compare, "open_tracker", refuse)
     evidence = Evidence(read_sources([first[0] / "results/sweep"]))
     compare.publish(evidence, {name: first[0] / "reports" / name for name in contents(first[0] / "reports")}, "sqlite")
     [line] = capsys.readouterr().err.splitlines()

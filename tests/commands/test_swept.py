@@ -224,12 +224,10 @@ def test_of_other_code_or_deleted_in_mlflow_it_goes_unless_a_model_needs_it(
 
 
 def test_a_registered_model_is_known_by_its_run(swept: Swept, client: Any) -> None:
-    from pipeline.tracking import kept
-
     _, [run] = of_mlflow(client)
     client.create_registered_model("best")
     client.create_model_version("best", source=run.info.artifact_uri, run_id=run.info.run_id)
-    assert kept.registered_keys(open_tracker("sqlite")) == {run.data.tags["run.key"]}
+    assert open_tracker("sqlite").registered_keys() == {run.data.tags["run.key"]}
 
 
 def test_a_reason_that_is_none_is_refused() -> None:

@@ -20,7 +20,6 @@ PARTS = {"data": "data", "source": "training code", "numerics": "devices or prec
 ENVIRONMENT = ("python", "tensorflow", "jax", "keras", "numpy", "lock", "cpu")
 """What of a run's environment a comparison should share."""
 
-
 LEAK = 0.991
 """A dense network that beats this on MNIST's test split without augmentation has seen test data in training."""
 

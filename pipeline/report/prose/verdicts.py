@@ -96,11 +96,9 @@ def _reason(lack: str, row: pd.Series) -> str:
 def _more_seeds(needed: float) -> str:
     if math.isnan(needed):
         return ""
-    return (
-        " Seeds alone would not decide it."
-        if math.isinf(needed)
-        else f" About {plural(int(needed), 'more seed')} would decide."
-    )
+    if math.isinf(needed):
+        return " Seeds alone would not decide it."
+    return f" About {plural(int(needed), 'more seed')} would decide."
 
 
 def note(row: pd.Series) -> str:

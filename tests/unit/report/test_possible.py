@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.report import page, tables
+from pipeline.report import page
 from pipeline.report.evidence import Evidence
 from pipeline.report.plots import Pictures
 from pipeline.statistics import declaration, tuning
@@ -40,7 +40,7 @@ def impossible(table: pd.DataFrame, names: Sequence[str], low: float, high: floa
 
 
 def test_accuracies_and_gaps_of_configurations(scattered: Evidence) -> None:
-    table = tables.comparison(scattered)
+    table = scattered.table
     accuracies = ["test_accuracy", "val_accuracy", "best_val_accuracy", "train_accuracy"]
     assert impossible(table, accuracies, 0, 1).empty
     assert impossible(table, ["gap_accuracy"], -1, 1).empty

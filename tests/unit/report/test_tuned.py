@@ -23,7 +23,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tuning_of("nadam", 0.001, chosen=2.0),
     )
     better.tried[2.0][0].status = DIVERGED
-    (folder / "said").write_text("\n".join(tuned.write([better, kept, edge], folder)))
+    tuned.write([better, kept, edge], folder)
     return folder
 
 
@@ -36,12 +36,13 @@ def test_a_line_per_optimizer_with_what_tuning_changed(out: Path) -> None:
     assert adam.split(" | ")[4] == "–"
 
 
-def test_the_terminal_shows_the_same_table(out: Path) -> None:
-    said = (out / "said").read_text().splitlines()
-    for row in brief(pd.read_csv(out / "tuned.csv")).to_numpy():
+def test_the_terminal_shows_the_same_table(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = pd.read_csv(out / "tuned.csv")
+    tuned.show(table)
+    said = capsys.readouterr().out.splitlines()
+    for row in brief(table).to_numpy():
         [line] = [line for line in said if line.startswith(f" {row[0]} ")]
         assert [cell for cell in row if cell.split(" (")[0] not in line] == []
-    assert said[-1] == f"the report is {out / 'tuned.md'}"
 
 
 def test_the_page_says_what_lies_at_an_edge_and_what_diverged(out: Path) -> None:

@@ -40,10 +40,6 @@ def test_relative_file_is_in_the_project_or_where_the_variable_was_set(
     assert resolve("sqlite", None, None, {"MLFLOW_TRACKING_URI": "sqlite:///a.db"}).database == tmp_path / "a.db"
 
 
-def test_server_decides_where_its_files_are() -> None:
-    assert resolve("server", "https://host", None, {}).artifacts is None
-
-
 @pytest.mark.parametrize(
     ("kind", "uri", "why"),
     [

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.cli.errors import UserError
 from pipeline.tracking import ParentRun, TrackingUnavailable, open_tracker
-from pipeline.tracking.database import check
+from pipeline.tracking.connection import check
 
 
 def execute(database: Path, statement: str) -> None:
@@ -31,12 +31,6 @@ def bad_header(database: Path) -> None:
     database.write_bytes(b"garbage!" + database.read_bytes()[8:])
 
 
-def flipped(database: Path) -> None:
-    content = bytearray(database.read_bytes())
-    content[4096 * 3 : 4096 * 3 + 100] = b"\xff" * 100
-    database.write_bytes(content)
-
-
 def folder(database: Path) -> None:
     database.unlink()
     database.mkdir()
@@ -51,8 +45,6 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "empty": lambda database: database.write_bytes(b""),
     "half": halved,
     "header": bad_header,
-    "flipped": flipped,
-    "text": lambda database: database.write_text("hello"),
     "folder": folder,
     "another program's": other_program,
     "half migrated": lambda database: execute(database, "DELETE FROM alembic_version"),
@@ -98,7 +90,7 @@ def test_damage_between_opening_and_use_is_refused_too(root: Path) -> None:
 
 @pytest.mark.fault("store held by another program")
 def test_a_store_that_is_held_for_long_is_not_called_damaged(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.tracking.database.LOCKED_SECONDS", 0.1)
+    monkeypatch.setattr("pipeline.tracking.connection.LOCKED_SECONDS", 0.1)
     connection = sqlite3.connect(root / "mlflow.db", isolation_level=None)
     connection.execute("BEGIN EXCLUSIVE")
     with pytest.raises(TrackingUnavailable, match="nothing is wrong with it") as refused:

@@ -23,19 +23,17 @@ def test_parameter_too_long_for_mlflow_says_that_it_was_cut() -> None:
 
 def test_a_point_stands_at_its_epoch() -> None:
     """The curve may have a point every few epochs."""
-    points, _ = describe.metrics(
-        make_result(history={"val/loss": [0.3, 0.2]}, epochs=[2, 3], figures={"test/loss": 1.0})
-    )
+    points = describe.metrics(make_result(history={"val/loss": [0.3, 0.2]}, epochs=[2, 3], figures={"test/loss": 1.0}))
     assert [(point.name, point.step) for point in points] == [("val/loss", 2), ("val/loss", 3), ("test/loss", 3)]
 
 
 def test_epochs_are_spread_over_the_training() -> None:
-    points, _ = describe.metrics(make_result())
+    points = describe.metrics(make_result())
     assert [point.time - START for point in points if point.name == "val/loss"] == [2000, 4000, 6000]
 
 
 def test_figure_that_differs_from_the_last_epoch_is_the_latest_value() -> None:
-    points, _ = describe.metrics(replace(make_result(), figures={"train/accuracy": 0.5}))
+    points = describe.metrics(replace(make_result(), figures={"train/accuracy": 0.5}))
     assert max((p.step, p.time, p.value) for p in points if p.name == "train/accuracy") == (3, START + 1, 0.5)
 
 
@@ -53,8 +51,9 @@ def test_the_row_of_a_sweep_has_the_means_over_the_seeds_of_its_best_configurati
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
 def test_what_is_not_finite_is_left_out_and_named(value: float) -> None:
-    points, lost = describe.metrics(make_result(history={"train/loss": [1.0, value]}, figures={"test/loss": value}))
-    assert (len(points), lost) == (1, {"train/loss@2": str(value), "test/loss": str(value)})
+    result = make_result(history={"train/loss": [1.0, value]}, figures={"test/loss": value})
+    assert len(describe.metrics(result)) == 1
+    assert describe.tags(result)["nonfinite"] == f"train/loss@2={value}, test/loss={value}"
 
 
 @pytest.mark.parametrize("started", ["", "not a time"])

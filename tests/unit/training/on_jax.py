@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from pipeline.data.arrays import Arrays, load
 from pipeline.models import devices
 from pipeline.storage.checkpoints import RunCheckpoints
 from pipeline.training import stacked, trainer
-from pipeline.training.splits import Split
+from pipeline.training.splits import Part, Split
 from tests.support.factory import make_job
 from tests.unit.training.trainer import (
     ON_JAX,
@@ -97,6 +98,20 @@ def out_of_memory(data: Split) -> dict[str, Any]:
     }
 
 
+def in_bytes(data: Split) -> bool:
+    """Whether pixels of 256 levels, which lie on the device as bytes, train to the bits of the same pixels as floats."""
+
+    def levels(part: Part) -> Part:
+        return replace(part, source=np.rint(part.source * 255).astype(np.float32) / np.float32(255))
+
+    data = replace(data, train=levels(data.train), held_out=levels(data.held_out), test=levels(data.test))
+    assert stacked.Samples(data, 10).train[0].dtype == np.uint8
+    as_bytes = bits(train([make_job()], data, on(2))[0])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stacked, "_in_bytes", lambda images: images)
+        return as_bytes == bits(train([make_job()], data, on(2))[0])
+
+
 def unlucky(data: Split) -> list[tuple[str, str | None, int]]:
     """Two runs that finish and one between them that diverges, in one stack: status, reason, epochs of each."""
     pairs = [(0.01, 0.01), (1000, 1000), (0.02, 0.02)]
@@ -155,6 +170,7 @@ def main(processed: str, found: str) -> None:
     digits = load(Path(processed) / "digits")
     data, small = cut(digits, 637), cut(digits, 237)
     content: dict[str, Any] = {"same bits": same_bits(small)}
+    content["same bits"]["pixels as bytes or floats"] = in_bytes(small)
     content["resumed"] = resumed(small, Path(found).parent / "checkpoints")
     # What follows needs no particular bits: half the time to compile.
     jax.config.update("jax_disable_most_optimizations", True)
