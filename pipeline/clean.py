@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from pipeline.cli import console, terminal
-from pipeline.cli.errors import UserError, shown_line
-from pipeline.cli.formatting import nearest, plural
-from pipeline.storage import locks
+from pipeline.cli.errors import shown_line
+from pipeline.cli.formatting import plural
+from pipeline.config import rules
+from pipeline.data.files import locked
 from pipeline.storage.cleaning import REASONS, Removable, removable, remove
 from pipeline.storage.store import RunStore
 from pipeline.tracking import Tracker, open_tracker
@@ -28,13 +29,12 @@ def main(argv: Sequence[str]) -> int:
     options = console.words([word for word in argv if word != "--yes"], DEFAULTS, __doc__ or "")
     reasons = options["only"].split(",")
     for reason in reasons:
-        if reason not in REASONS:
-            raise UserError(f"only={reason}: expected some of {', '.join(REASONS)}{nearest(reason, REASONS)}")
+        rules.parsed("only", reason, rules.choice(REASONS))
     store, tracker = RunStore(home() / options["runs"]), open_tracker(options["tracking"])
     deleted = tracker.deleted_keys() if tracker.exists else set()
     registered = tracker.registered_keys() if tracker.exists else set()
     terminal.show("reading runs")
-    with locks.locked(store.root):
+    with locked(store.root):
         items = [item for item in removable(store, deleted, registered) if item.reason in reasons]
         total = show(items)
         if "--yes" in argv:

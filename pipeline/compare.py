@@ -33,10 +33,8 @@ DEFAULTS = {"out": "reports", "data": "data/processed", "tracking": SQLITE, "ran
 
 
 def main(argv: Sequence[str]) -> int:
-    words, named = console.positional(argv)
-    options = console.words(named, DEFAULTS, __doc__ or "")
-    if line := rules.complaint("tracking", options["tracking"], rules.RULES["tracking.kind"]):
-        raise UserError(line)
+    words, options = console.parsed(argv, DEFAULTS, __doc__ or "")
+    rules.parsed("tracking", options["tracking"], rules.RULES["tracking.kind"])
     out, data = console.PROJECT / options["out"], console.PROJECT / options["data"]
     compare(named_folders(words), out, data, options["tracking"], options["rank"])
     if options["summary"]:

@@ -30,8 +30,7 @@ DEFAULTS = {"data": "data/processed", "runs": "runs"}
 
 
 def main(argv: Sequence[str]) -> int:
-    words, named = console.positional(argv)
-    options = console.words(named, DEFAULTS, __doc__ or "")
+    words, options = console.parsed(argv, DEFAULTS, __doc__ or "")
     if len(words) != 2:
         raise UserError(f"{' '.join(words) or 'nothing'}: expected two runs, or two sweeps; --help says what they are")
     terminal.show("reading runs")
@@ -85,7 +84,7 @@ def of_sweeps(words: Sequence[str], store: RunStore) -> list[str]:
     results: list[list[RunResult]] = []
     for word in words:
         sweep, runs = find_sweep(word, store, console.PROJECT)
-        found, others = readable(runs, [key for key in dict.fromkeys(sweep.keys) if key in runs])
+        found, others = readable(runs, sweep.keys)
         if others:
             print(f"{word}: {len(others)} runs are left out: {shown_line(str(others[0]))}")
         sweeps.append(sweep)

@@ -17,8 +17,7 @@ from pathlib import Path
 
 from pipeline.cli import console, terminal
 from pipeline.cli.formatting import plural
-from pipeline.data import raw, recorded, sources
-from pipeline.data.download import LIMITS, Limits
+from pipeline.data import raw, sources
 from pipeline.data.files import clear_leftovers, shown, whole
 from pipeline.data.mirrors import Folder, Mirror, gather, kept, mirrors
 from pipeline.data.sources import DataSet, File
@@ -50,19 +49,19 @@ def main(argv: Sequence[str]) -> None:
     terminal.suggest(f"python -m pipeline.preprocess dataset={dataset.name}")
 
 
-def fetch(dataset: DataSet, folder: Path, places: Sequence[Mirror], limits: Limits = LIMITS) -> Fetched:
+def fetch(dataset: DataSet, folder: Path, places: Sequence[Mirror]) -> Fetched:
     """Put the files of `dataset` into `folder`. Those that are there and whole are kept."""
     if folder.is_dir():
         clear_leftovers(folder)
-    declared, dataset = dataset, recorded.with_recorded(dataset, folder)
-    recorded.refuse_change([file for file in dataset.files if file not in declared.files], places, folder)
+    declared, dataset = dataset, raw.with_recorded(dataset, folder)
+    raw.refuse_change([file for file in dataset.files if file not in declared.files], places, folder)
     here = {file: data for file in dataset.files if (data := kept(file, folder))}
     missing = [file for file in dataset.files if file not in here]
     damaged = tuple(file for file in missing if (folder / file.name).exists())
     found: dict[File, bytes] = {}
     mirror: Mirror = Folder(folder)
     if missing:
-        mirror, found = gather(dataset, missing, places, limits)
+        mirror, found = gather(dataset, missing, places)
     new = tuple(file for file in dataset.files if not file.has_digest)
     if new:
         # What is no data set is not held from now on.
@@ -71,24 +70,19 @@ def fetch(dataset: DataSet, folder: Path, places: Sequence[Mirror], limits: Limi
         with whole(folder / file.name) as temporary:
             temporary.write_bytes(data)
     if new:
-        recorded.record(new, folder)
+        raw.record(new, folder)
     source = mirror.address if missing else ""
     return Fetched(tuple(here), damaged, new, source, sum(map(len, (here | found).values())))
 
 
 def _summary(dataset: DataSet, folder: Path, fetched: Fetched, seconds: float) -> str:
-    how = f"sha256 recorded in {shown(folder / recorded.RECORD)}" if fetched.recorded else "sha256 verified"
-    count = plural(len(dataset.files), "file")
-    if not fetched.source:
-        there = f"all {count} are" if len(dataset.files) > 1 else "the file is"
-        return f"{dataset.name}: {there} in {shown(folder)} already, {how} ({seconds:.2f} s)"
-    others = f", {len(fetched.kept)} kept" if fetched.kept else ""
+    what = f"{plural(len(dataset.files), 'file')} in {shown(folder)}, {fetched.size / 1e6:.2f} MB"
     damaged = f" ({len(fetched.replaced)} damaged and replaced)" if fetched.replaced else ""
-    new = plural(len(dataset.files) - len(fetched.kept), "file")
-    return (
-        f"{dataset.name}: {new} from {fetched.source}{damaged}{others}, {how}\n"
-        f"{dataset.name}: {shown(folder)}, {fetched.size / 1e6:.2f} MB in {count} ({seconds:.2f} s)"
-    )
+    new = len(dataset.files) - len(fetched.kept)
+    from_where = [f"{new} from {fetched.source}{damaged}"] if new else []
+    from_where += [f"{len(fetched.kept)} kept"] if fetched.kept else []
+    how = f"sha256 recorded in {shown(folder / raw.RECORD)}" if fetched.recorded else "sha256 verified"
+    return f"{dataset.name}: {what}: {', '.join(from_where)}, {how} ({seconds:.2f} s)"
 
 
 if __name__ == "__main__":

@@ -24,8 +24,7 @@ DEFAULTS = {"data": "data/processed", "runs": "runs"}
 
 
 def main(argv: Sequence[str]) -> int:
-    words, named = console.positional(argv)
-    options = console.words(named, DEFAULTS, __doc__ or "")
+    words, options = console.parsed(argv, DEFAULTS, __doc__ or "")
     if len(words) != 1:
         raise UserError("expected one RUN; --help says what it is")
     store, data = RunStore(home() / options["runs"]), console.PROJECT / options["data"]

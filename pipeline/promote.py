@@ -29,8 +29,7 @@ DEFAULTS = {"gap_limit": "2.0", "data": "data/processed", "runs": "runs", "track
 
 
 def main(argv: Sequence[str]) -> int:
-    words, named = console.positional(argv)
-    options = console.words(named, DEFAULTS, __doc__ or "")
+    words, options = console.parsed(argv, DEFAULTS, __doc__ or "")
     if len(words) > 1:
         raise UserError(f"{' '.join(words)}: expected one SWEEP")
     limit = rules.parsed("gap_limit", options["gap_limit"], rules.number(-100, 100))

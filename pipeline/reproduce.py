@@ -10,13 +10,14 @@ defect), 11 different, as what decides differs, and statistically consistent, 12
 
 from __future__ import annotations
 
+import argparse
 import random
 from collections import Counter
 from collections.abc import Sequence
 
 from pipeline.cli import console
 from pipeline.cli.errors import UserError
-from pipeline.config.names import whole_names
+from pipeline.config.names import names
 from pipeline.storage.find import find_run
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
@@ -32,21 +33,22 @@ STATUSES = dict(zip(Verdict, (0, 11, 13, 12, 10), strict=True))
 
 
 def main(argv: Sequence[str]) -> int:
-    words = list(argv)
-    sweep = console.take_option(words, "--all-of", "a sweep")
-    sample = console.take_option(words, "--sample", "a number")
-    runs, named = console.positional(words)
-    options = console.words(named, DEFAULTS, __doc__ or "")
-    if sample and not (sample.isdecimal() and int(sample) > 0):
-        raise UserError(f"--sample {sample}: expected a whole number of at least 1")
-    if len(runs) + bool(sweep) != 1:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--all-of", default="")
+    parser.add_argument("--sample", type=int, default=0)
+    try:
+        own, words = parser.parse_known_args(argv)
+    except argparse.ArgumentError as error:
+        raise UserError(str(error)) from error
+    runs, options = console.parsed(words, DEFAULTS, __doc__ or "")
+    if len(runs) + bool(own.all_of) != 1 or own.sample < 0:
         raise UserError("expected one RUN, or --all-of SWEEP; --help says what they are")
     store, tracker = RunStore(home() / options["runs"]), open_tracker(options["tracking"])
-    asked = _of_sweep(sweep, int(sample or 0), store) if sweep else [_find(runs[0], store, tracker)]
+    asked = _of_sweep(own.all_of, own.sample, store) if own.all_of else [_find(runs[0], store, tracker)]
     if not (results := [result for result in asked if result.status != FAILED]):
         raise UserError("nothing to reproduce: no run has numbers that this release can read")
     found = reproduce(results, console.PROJECT / options["data"], store)
-    called = whole_names([*(run.job for run in store.records()), *(result.job for result in results)])
+    called = names([*(run.job for run in store.records()), *(result.job for result in results)])
     for reproduction in found:
         print("\n".join(reproduction.lines(called[reproduction.then.job], brief=len(found) > 1)))
     counts = Counter(reproduction.verdict for reproduction in found)

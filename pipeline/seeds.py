@@ -45,8 +45,8 @@ DEFAULTS = {
 
 
 def main(argv: Sequence[str]) -> int:
-    words, named = console.positional(argv)
-    console.words(named, DEFAULTS, __doc__ or "")
+    words, _ = console.parsed(argv, DEFAULTS, __doc__ or "")
+    named = [word for word in argv if word not in words]
     if problems := commandline.check(named, False):
         raise ConfigurationError(problems)
     terminal.show("reading runs")

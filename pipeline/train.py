@@ -22,8 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pipeline.cli import console, terminal
 from pipeline.cli.errors import RunsLost, UserError
 from pipeline.config import commandline, rules
-from pipeline.config.compose import ConfigurationError, described, register
-from pipeline.config.hydra_version import VERSION_BASE
+from pipeline.config.compose import VERSION_BASE, ConfigurationError, described, register
 from pipeline.sweep.task import TrainTask
 from pipeline.tracking.address import refuse_written_logins, without_login
 

@@ -29,8 +29,7 @@ DECIDED = ("optimizer", "seed", "sweep", "question", "force")
 
 def main(argv: Sequence[str]) -> int:
     defaults = {key: str(value) for key, value in rules.content(".", "tune").items()} | {"out": "reports"}
-    own, shared = commandline.own_and_shared(argv, defaults, DECIDED)
-    values = console.words(own, defaults, __doc__ or "")
+    values, shared = commandline.own_and_shared(argv, defaults, DECIDED, __doc__ or "")
     if problems := commandline.check(shared, False):
         raise ConfigurationError(problems)
     terminal.show("composing")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Sequence
-from types import FrameType
 
 from pipeline.cli import console, terminal, ui_address
 from pipeline.cli.errors import UserError
+from pipeline.cli.signals import Stopped
 from pipeline.tracking import SQLITE, Tracker, front, open_tracker, server
 from pipeline.tracking.address import DATABASE, home
 
@@ -22,7 +22,6 @@ def main(argv: Sequence[str]) -> int:
         return 0
     port = server.free_port(values["port"])
     address = f"http://{server.HOST}:{port}"
-    signal.signal(signal.SIGTERM, _terminated)
     terminal.show("starting MLflow")
     tracker.warm()
     try:
@@ -36,8 +35,8 @@ def main(argv: Sequence[str]) -> int:
                 print(f"  {name}: {address}/#{page}", flush=True)
             if status := process.wait():
                 raise UserError(f"the MLflow server ended with exit status {status}; its last messages are above")
-    except KeyboardInterrupt:
-        print("stopped")
+    except Stopped as stopped:
+        return stopped.exit_status if stopped.number == signal.SIGTERM else 0
     return 0
 
 
@@ -45,11 +44,6 @@ def note_address(tracker: Tracker, address: str) -> None:
     """Let the next report link to this server if it shows the checkout's own store."""
     if tracker.address.database == home() / DATABASE:
         ui_address.note(home(), address)
-
-
-def _terminated(signum: int, frame: FrameType | None) -> None:
-    """A handler of SIGTERM that lets the server end first."""
-    raise SystemExit(128 + signum)
 
 
 if __name__ == "__main__":

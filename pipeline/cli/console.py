@@ -45,22 +45,13 @@ def words(argv: Sequence[str], defaults: dict[str, str], description: str) -> di
     return values
 
 
-def positional(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The words of `argv` that are no `key=value` and no option, and the others. A path may have a `=` in it."""
+def parsed(argv: Sequence[str], defaults: dict[str, str], description: str) -> tuple[list[str], dict[str, str]]:
+    """The words of `argv` that are no `key=value` and no option, and what `words` reads of the others.
+
+    A path may have a `=` in it.
+    """
     named = [word for word in argv if word.startswith("-") or ("=" in word and not Path(word).exists())]
-    return [word for word in argv if word not in named], named
-
-
-def take_option(words: list[str], name: str, expected: str) -> str:
-    """Take `name VALUE` out of `words`; returns the value, or nothing where the option is not given."""
-    if name not in words:
-        return ""
-    place = words.index(name)
-    value = "".join(words[place + 1 : place + 2])
-    if not value or value.startswith("-") or "=" in value:
-        raise UserError(f"{name}: expected {expected} after it")
-    del words[place : place + 2]
-    return value
+    return [word for word in argv if word not in named], words(named, defaults, description)
 
 
 def in_checkout(path: Path) -> str:
@@ -122,8 +113,11 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
             raise UserError(
                 "this project is a template: clone its repository, and run this in the clone after make setup"
             )
-        with signals.errors_of_stopping(), terminal.cleared_at_end():
-            status = main(argv) or 0
+        with signals.errors_of_stopping():
+            try:
+                status = main(argv) or 0
+            finally:
+                terminal.clear()
     except signals.Stopped as stopped:
         print(f"stopped ({stopped}); what was finished is kept, the same command does the rest", file=sys.stderr)
         status = stopped.exit_status

@@ -31,14 +31,13 @@ def shown_line(text: str) -> str:
 
 
 class UserError(Exception):
-    """A mistake in what was asked for (bad value, missing file). Shown as one line, exit status 2."""
+    """A mistake in what was asked for (bad value, missing file). `lines` are what to show, mostly one. Exit status 2."""
 
     exit_status = 2
 
-    @property
-    def lines(self) -> list[str]:
-        """What to show, a line each."""
-        return [str(self)]
+    def __init__(self, *lines: str) -> None:
+        self.lines = lines
+        super().__init__("; ".join(lines))
 
 
 class DataUnavailable(UserError):

@@ -98,5 +98,8 @@ def layers(hidden: str) -> str:
 def nearest(name: str, names: Iterable[str]) -> str:
     """` (did you mean 'adam'?)`, or nothing where no name is near."""
     by_lower = {candidate.lower(): candidate for candidate in names}
-    close = difflib.get_close_matches(str(name).lower(), list(by_lower), n=1, cutoff=0.5)
+    typed = str(name).lower()
+    close = difflib.get_close_matches(typed, list(by_lower), cutoff=0.5)
+    # `adma` is nearer to adamax by what difflib counts; letters in another order are the commonest slip.
+    close.sort(key=lambda candidate: sorted(candidate) != sorted(typed))
     return f" (did you mean {by_lower[close[0]]!r}?)" if close else ""

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -84,13 +84,13 @@ def _stop_at_once(number: int, _frame: object) -> None:
 SHELLS = {"sh", "dash", "bash", "zsh", "fish", "ksh", "ash"}
 
 
-def end_with_dvc(environment: Mapping[str, str] = os.environ) -> None:
+def end_with_dvc() -> None:
     """Where DVC runs this stage: end with it.
 
     A killed `dvc repro` would leave the stage running, and the next one would start a second writer beside it. DVC starts a
     stage through a shell, which may or may not replace itself by the stage.
     """
-    if "DVC_STAGE" in environment:
+    if "DVC_STAGE" in os.environ:
         import psutil  # type: ignore[import-untyped]
 
         above = psutil.Process().parents()[:2]

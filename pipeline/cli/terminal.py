@@ -6,8 +6,6 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 BAR = 20
@@ -53,15 +51,6 @@ def clear() -> None:
     """Remove the bar."""
     while _shown:
         _shown.pop().stop()
-
-
-@contextmanager
-def cleared_at_end() -> Iterator[None]:
-    """No bar is left behind, whatever ends the block."""
-    try:
-        yield
-    finally:
-        clear()
 
 
 def say(sentence: str) -> None:

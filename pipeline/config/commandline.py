@@ -16,6 +16,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, QuotedString, RangeSweep
 from hydra.errors import HydraException
 
+from pipeline.cli import console
 from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import nearest
 from pipeline.config import rules
@@ -27,24 +28,14 @@ ELSEWHERE = ("--config-dir", "-cd", "--config-path", "-cp")
 """Options that name a folder of files of the user's own."""
 VALUED = {*ELSEWHERE, "--config-name", "-cn", "--package", "-p", "--cfg", "-c", "--info", "-i"}
 MULTIRUN = {"--multirun", "-m"}
-FLAGS = {
-    *MULTIRUN,
-    "--run",
-    "-r",
-    "--shell-completion",
-    "-sc",
-    "--help",
-    "-h",
-    "--hydra-help",
-    "--version",
-    "--resolve",
+FLAGS = {"--run", "--shell-completion", "--help", "--hydra-help", "--version", "--resolve", "--verbose"}
+OPTIONS = {*VALUED, *MULTIRUN, *FLAGS, "-r", "-sc", "-h", "-v"}
+HYDRA_RULES = {
+    "hydra/launcher": rules.choice(("batched", "batched_slurm")),
+    "hydra/sweeper": rules.choice(("basic",)),
+    "hydra.sweeper.max_batch_size": rules.Rule(lambda value: value is None, "null: all runs of a sweep come together"),
 }
-OPTIONS = {*VALUED, *FLAGS, "--verbose", "-v"}
-LAUNCHERS = ("batched", "batched_slurm")
-"""Those whose jobs are one sweep."""
-
-DEFAULTS = {"optimizer": "rmsprop", "model": "dense"}
-"""Groups whose files have keys of their own, and what conf/config.yaml chooses of each."""
+"""What makes one sweep of all jobs."""
 
 SHORT = {
     "lr": "learning_rate",
@@ -77,19 +68,19 @@ def searched(options: Sequence[str]) -> list[str]:
 
 
 def own_and_shared(
-    argv: Sequence[str], own_keys: Collection[str], decided: Collection[str]
-) -> tuple[list[str], list[str]]:
-    """The words of a command that trains many runs, and those of `pipeline.train` that hold for every run.
+    argv: Sequence[str], defaults: dict[str, str], decided: Collection[str], description: str
+) -> tuple[dict[str, str], list[str]]:
+    """The values of a command that trains many runs, and the words of `pipeline.train` that hold for every run.
 
-    Raises UserError for one of the groups and keys `decided`, which the command sets itself.
+    Raises UserError for one of the groups and keys `decided`, which the command sets itself. See `console.words`.
     """
-    own = [word for word in argv if word.partition("=")[0] in own_keys or word.startswith("-") or "=" not in word]
+    own = [word for word in argv if word.partition("=")[0] in defaults or word.startswith("-") or "=" not in word]
     shared = [word for word in argv if word not in own]
     for word in shared:
         if word.partition("=")[0].partition(".")[0] in decided:
-            expected = f"expected {', '.join(own_keys)}, or a word that holds for every run"
+            expected = f"expected {', '.join(defaults)}, or a word that holds for every run"
             raise UserError(f"{word}: decided by this command; {expected}")
-    return own, shared
+    return console.words(own, defaults, description), shared
 
 
 def is_multirun(argv: Sequence[str]) -> bool:
@@ -113,11 +104,13 @@ def check(argv: Sequence[str], multirun: bool) -> list[str]:
             overrides.append((override, _values(override)))
         except (HydraException, ValueError) as error:
             problems.append(_unreadable(word, error))
-    chosen = None if elsewhere else {group: _chosen(overrides, group, own) for group, own in DEFAULTS.items()}
+    chosen = None if elsewhere else {group: _chosen(overrides, group) for group in ("optimizer", "model")}
     jobs = 1
     for override, values in overrides:
         if override.is_hydra_override():
-            problems += _check_hydra(override)
+            # What Hydra takes, and what the runs of a sweep cannot be trained with.
+            if (key := override.key_or_group) in HYDRA_RULES:
+                problems += filter(None, [rules.complaint(key, _plain(override.value()), HYDRA_RULES[key])])
             continue
         jobs *= max(len(values), 1)
         if override.is_sweep_override() and not multirun:
@@ -155,23 +148,9 @@ def _meant(key: str) -> list[str]:
     """The keys that `key` stands for without its group, in another one, or under the name that it has elsewhere."""
     section, _, name = key.rpartition(".")
     names = {name, SHORT.get(name, name)}
-    known = rules.known_keys(rules.options("optimizer"), rules.options("model"))
+    known = rules.known_keys()
     found = [each for each in known if each.rpartition(".")[2] in names]
     return [each for each in found if each.startswith(section)] or found
-
-
-def _check_hydra(override: Override) -> list[str]:
-    """What Hydra takes, and what the runs of a sweep cannot be trained with."""
-    key, value = override.key_or_group, _plain(override.value())
-    if key.startswith("hydra.sweeper.params"):
-        return [
-            f"{key}: is for files such as conf/sweep/smoke.yaml; here type its words as they are: -m optimizer=sgd,adam"
-        ]
-    if key == "hydra.sweeper.max_batch_size":
-        return [f"{key}: all runs of a sweep come together; leave it out"]
-    checked = {"hydra/launcher": LAUNCHERS, "hydra/sweeper": ("basic",)}
-    line = rules.complaint(key, value, rules.choice(checked[key])) if key in checked else None
-    return [line] if line else []
 
 
 def hydra_complaint(argv: Sequence[str], error: Exception) -> str:
@@ -202,7 +181,7 @@ def _check_one(override: Override, values: Sequence[Any], chosen: dict[str, list
     if key in rules.NAMES:
         group = key.partition(".")[0]
         return [f"{key}: set by the file; choose another with {group}=NAME ({', '.join(rules.options(group))})"]
-    known = rules.known_keys(rules.options("optimizer"), rules.options("model"))
+    known = rules.known_keys()
     if key not in known and not (chosen is None and key.startswith(("optimizer.", "model."))):
         meant = _meant(key)
         near = f" (did you mean {meant[0]!r}?)" if meant else nearest(key, [*known, *rules.GROUPS])
@@ -227,23 +206,24 @@ def _check_group(group: str, value: Any) -> str | None:
     return rules.complaint(group, value, rules.choice(files))
 
 
-def _chosen(overrides: Sequence[tuple[Override, Sequence[Any]]], group: str, default: str) -> list[str]:
-    """The files of `group` that are chosen; empty where no file of `conf/` says so."""
+def _chosen(overrides: Sequence[tuple[Override, Sequence[Any]]], group: str) -> list[str]:
+    """The files of `group` that are chosen, by conf/config.yaml if by nothing else; empty where no file of `conf/` says so."""
     chosen: list[str] = []
     for override, values in overrides:
         kind = override.key_or_group
         if kind == group:
             chosen += map(str, values)
         elif kind in ("sweep", "experiment"):
-            chosen += [name for value in values if (name := _chosen_by_file(kind, value, group))]
-    known = [name for name in chosen if name in rules.options(group)]
-    return known or ([] if any(chosen) else [default])
-
-
-def _chosen_by_file(kind: str, name: Any, group: str) -> str | None:
-    """The file of `group` that a file of `conf/sweep/` or `conf/experiment/` chooses."""
-    defaults = rules.content(kind, name).get("defaults", []) if name in rules.options(kind) else []
-    return next((entry[key] for entry in defaults if (key := f"override /{group}") in entry), None)
+            files = [rules.content(kind, name) for name in values if name in rules.options(kind)]
+            entries = [entry for file in files for entry in file.get("defaults", [])]
+            chosen += [entry[key] for entry in entries if (key := f"override /{group}") in entry]
+    if not any(chosen):
+        chosen = [
+            entry[group]
+            for entry in rules.content(".", "config")["defaults"]
+            if isinstance(entry, dict) and group in entry
+        ]
+    return [name for name in chosen if name in rules.options(group)]
 
 
 def _words_of_sweep(words: Sequence[str]) -> list[str]:

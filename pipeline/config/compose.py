@@ -3,39 +3,43 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from typing import Any
 
+import hydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.cli.errors import UserError
 from pipeline.config import rules
-from pipeline.config.hydra_version import VERSION_BASE, register_resolver
-from pipeline.config.run_config import RunConfig
+from pipeline.config.run_config import RunConfig, Training
 from pipeline.config.settings import meanings
 from pipeline.config.values import WITH_DECAY, WITH_STDDEV
 
 
 class ConfigurationError(UserError):
-    """One or more values that cannot be: `problems` has a line for each."""
+    """One or more values that cannot be, a line for each."""
 
-    def __init__(self, problems: list[str]) -> None:
-        self.problems = list(dict.fromkeys(problems))
-        super().__init__("; ".join(self.problems))
+    def __init__(self, problems: Iterable[str]) -> None:
+        super().__init__(*dict.fromkeys(problems))
 
-    @property
-    def lines(self) -> list[str]:
-        return self.problems
+
+IS_1_3 = hydra.__version__.startswith("1.3.")
+
+VERSION_BASE: dict[str, Any] = {"version_base": "1.3"} if IS_1_3 else {}
+"""For `hydra.main` and `initialize_config_dir`: Hydra 1.3 warns where it is missing, 1.4 where it is given."""
 
 
 def register() -> None:
     """Make known to Hydra what the files of `conf/` use: `${checkout:}`, `${params:}` and `${tuned:}`."""
-    register_resolver("checkout", lambda: str(rules.CONF.parent), replace=True)
-    register_resolver("params", rules.param, replace=True)
-    register_resolver("tuned", rules.tuned_rate, replace=True)
+    # OmegaConf 2.3, which comes with Hydra 1.3, has a deprecated function of the new name.
+    add: Any = OmegaConf.register_new_resolver if IS_1_3 else OmegaConf.register_resolver
+    add("checkout", lambda: str(rules.CONF.parent), replace=True)
+    add("params", rules.param, replace=True)
+    add("tuned", rules.tuned_rate, replace=True)
 
 
 def described(words: Sequence[str]) -> str:
@@ -93,16 +97,15 @@ def configs(words: Sequence[Sequence[str]]) -> list[DictConfig]:
 @contextmanager
 def _hydra() -> Iterator[Callable[[Sequence[str]], DictConfig]]:
     """Hydra on `conf/`: a function from the words of a command to what they mean. It raises ConfigurationError."""
-    from hydra import compose, initialize_config_dir
 
     def config(words: Sequence[str]) -> DictConfig:
         try:
-            return compose("config", list(words))
+            return hydra.compose("config", list(words))
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigurationError([f"{' '.join(words)}: {' '.join(str(error).split())}"]) from error
 
     register()
-    with initialize_config_dir(str(rules.CONF), **VERSION_BASE):
+    with hydra.initialize_config_dir(str(rules.CONF), **VERSION_BASE):
         yield config
 
 
@@ -129,55 +132,53 @@ def problems(values: dict[str, Any]) -> list[str]:
 
 def combination_problems(flat: dict[str, Any]) -> list[str]:
     """Values that cannot be together, each of them in its range; a line each."""
-    found = []
-
-    def needs(key: str, condition: bool, what: str) -> None:
-        if not condition:
-            found.append(f"{key}={rules.shown(flat[key])}: needs {what}")
-
     schedule, boundaries = flat["training.schedule"], flat["training.boundaries"]
-    if flat.get("optimizer.nesterov"):
-        needs("optimizer.nesterov", flat["optimizer.momentum"] != 0, "optimizer.momentum over 0")
-    if flat.get("model.kernel_stddev") is not None:
-        fitting = flat["model.kernel_initializer"] in WITH_STDDEV
-        needs("model.kernel_stddev", fitting, f"model.kernel_initializer to be one of {', '.join(WITH_STDDEV)}")
-    if flat["training.patience"]:
-        what = "dataset.validation_size over 0, since nothing may be chosen on the test split"
-        needs("training.patience", flat["dataset.validation_size"] > 0, what)
-    if flat["training.label_smoothing"]:
-        fitting = flat["training.loss"] == "categorical_crossentropy"
-        needs("training.label_smoothing", fitting, "training.loss=categorical_crossentropy")
-    if flat["training.decay"] != 1:
-        needs("training.decay", flat["training.decay_epochs"] > 0, "training.decay_epochs, after how many epochs each")
-        needs("training.decay", schedule in WITH_DECAY, f"training.schedule to be one of {', '.join(WITH_DECAY)}")
-    if flat["training.decay_epochs"]:
-        with_epochs = (*WITH_DECAY, "cosine_restarts")
-        what = f"training.schedule to be one of {', '.join(with_epochs)}"
-        needs("training.decay_epochs", schedule in with_epochs, what)
-    if flat["training.power"] != 1:
-        needs("training.power", schedule == "polynomial", "training.schedule=polynomial")
-    if schedule in ("exponential", "inverse_time", "polynomial"):
-        needs("training.schedule", flat["training.decay_epochs"] > 0, "training.decay and training.decay_epochs")
-    if schedule == "cosine_restarts":
-        needs("training.schedule", flat["training.decay_epochs"] > 0, "training.decay_epochs, of the first period")
-    if schedule == "piecewise":
-        needs(
+    lasts = flat["training.decay_epochs"] > 0
+    with_epochs = (*WITH_DECAY, "cosine_restarts")
+
+    def one_of(key: str, *names: str) -> tuple[bool, str]:
+        words = f"{key} to be one of {', '.join(names)}" if len(names) > 1 else f"{key}={names[0]}"
+        return flat.get(key) in names, words
+
+    conditions = [
+        # A key; what must hold where its value is another than the default; the same in words.
+        ("optimizer.nesterov", flat.get("optimizer.momentum") != 0, "optimizer.momentum over 0"),
+        ("model.kernel_stddev", *one_of("model.kernel_initializer", *WITH_STDDEV)),
+        (
+            "training.patience",
+            flat["dataset.validation_size"] > 0,
+            "dataset.validation_size over 0: the test split chooses nothing",
+        ),
+        ("training.label_smoothing", *one_of("training.loss", "categorical_crossentropy")),
+        ("training.decay", lasts, "training.decay_epochs, after how many epochs each"),
+        ("training.decay", *one_of("training.schedule", *WITH_DECAY)),
+        ("training.decay_epochs", *one_of("training.schedule", *with_epochs)),
+        ("training.power", *one_of("training.schedule", "polynomial")),
+        ("training.boundaries", *one_of("training.schedule", "piecewise")),
+        ("training.factors", *one_of("training.schedule", "piecewise")),
+        ("training.schedule", lasts or schedule not in with_epochs[1:], "training.decay_epochs over 0"),
+        (
             "training.schedule",
-            len(boundaries) > 0,
+            boundaries or schedule != "piecewise",
             "training.boundaries and training.factors, such as [10,20] and [0.1,0.01]",
-        )
-        needs(
-            "training.factors",
-            len(flat["training.factors"]) == len(boundaries),
-            "one factor for each of training.boundaries",
-        )
-    else:
-        for key in ("training.boundaries", "training.factors"):
-            needs(key, not flat[key], "training.schedule=piecewise")
-    if flat["training.warmup_epochs"]:
-        fewer = flat["training.warmup_epochs"] < flat["training.epochs"]
-        needs("training.warmup_epochs", fewer, f"more than so many training.epochs, came {flat['training.epochs']}")
-    return found
+        ),
+        (
+            "training.boundaries",
+            len(flat["training.factors"]) == len(boundaries) or schedule != "piecewise",
+            "one factor for each in training.factors",
+        ),
+        (
+            "training.warmup_epochs",
+            flat["training.warmup_epochs"] < flat["training.epochs"],
+            f"more than so many training.epochs, came {flat['training.epochs']}",
+        ),
+    ]
+    defaults = {f"training.{field.name}": field.default for field in fields(Training)}
+    return [
+        f"{key}={rules.shown(flat[key])}: needs {words}"
+        for key, holds, words in conditions
+        if not holds and flat.get(key) and flat[key] != defaults.get(key)
+    ]
 
 
 def against_data(job: RunConfig, training_samples: int) -> list[str]:

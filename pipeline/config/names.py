@@ -13,29 +13,20 @@ SHORT = {"optimizer.learning_rate": "lr", "dataset.train_size": "n", "training.b
 
 
 def names(jobs: Iterable[RunConfig]) -> dict[RunConfig, str]:
-    """The name of each job within a plan, such as `sgd-w16-d1-lr0.1-s0` where runs of one optimizer and shape differ in it.
-
-    A value that follows from optimizer, width and depth (a default or tuned learning rate) is in no name.
-    """
-    flat = {job: job.flat() for job in jobs}
-    namesakes: dict[str, list[dict[str, Any]]] = {}
-    for job, values in flat.items():
-        namesakes.setdefault(configuration_name(job.name), []).append(values)
-    swept = {
-        key
-        for group in namesakes.values()
-        for key in {key for values in group for key in values}.difference(("seed", "optimizer.class"))
-        if any(values.get(key) != group[0].get(key) for values in group)
-    }
-    return {job: _with_values(job, [key for key in values if key in swept], values) for job, values in flat.items()}
-
-
-def whole_names(jobs: Iterable[RunConfig]) -> dict[RunConfig, str]:
-    """The name of each job of any plan: the short one, or where it has namesakes the one that tells it from these."""
-    namesakes: dict[str, list[RunConfig]] = {}
+    """The name of each job within a plan, such as `sgd-w16-d1-lr0.1-s0` where runs of one optimizer and shape differ in it."""
+    namesakes: dict[str, dict[RunConfig, dict[str, Any]]] = {}
     for job in jobs:
-        namesakes.setdefault(configuration_name(job.name), []).append(job)
-    return {job: name for alike in namesakes.values() for job, name in names(alike).items()}
+        namesakes.setdefault(configuration_name(job.name), {})[job] = job.flat()
+    return {job: name for alike in namesakes.values() for job, name in _told_apart(alike).items()}
+
+
+def _told_apart(alike: dict[RunConfig, dict[str, Any]]) -> dict[RunConfig, str]:
+    """The names of runs that share all but the seed of their short one, with the values in which they differ."""
+    first, *others = alike.values()
+    keys = dict.fromkeys(key for values in alike.values() for key in values if key not in ("seed", "optimizer.class"))
+    swept = [key for key in keys if any(values.get(key) != first.get(key) for values in others)]
+    told = {job: [_value(key, values[key]) for key in swept if key in values] for job, values in alike.items()}
+    return {job: "-".join([configuration_name(job.name), *told[job], f"s{job.seed}"]) for job in alike}
 
 
 def configuration_name(name: str) -> str:
@@ -52,10 +43,6 @@ def is_name(word: str, job: RunConfig) -> bool:
     for value in sorted((f"-{_value(key, value)}" for key, value in job.flat().items()), key=len, reverse=True):
         middle = middle.replace(value, "", 1)
     return not middle
-
-
-def _with_values(job: RunConfig, keys: list[str], values: dict[str, Any]) -> str:
-    return "-".join([configuration_name(job.name), *(_value(key, values[key]) for key in keys), f"s{job.seed}"])
 
 
 def _value(key: str, value: Any) -> str:

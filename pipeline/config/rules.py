@@ -11,7 +11,7 @@ from types import NoneType
 from typing import Annotated, Any, get_args, get_type_hints
 
 import yaml
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le
 
 from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import nearest
@@ -66,9 +66,7 @@ def _words(declared: Any) -> tuple[str, tuple[str, ...]]:
         return f"{allowed}, or null", names
     kind, *about = get_args(declared) or (declared,)
     for part in reversed(about):
-        if isinstance(part, Words):
-            return part.text, ()
-        if isinstance(part, Choice):
+        if isinstance(part, Words | Choice):
             return part.text, part.names
     if kind is bool:
         return "true or false", ()
@@ -84,8 +82,8 @@ def integer(low: int, high: int) -> Rule:
     return rule(Annotated[int, Ge(low), Le(high)])
 
 
-def number(low: float, high: float, *, over: bool = False, under: bool = False) -> Rule:
-    return rule(Annotated[float, (Gt if over else Ge)(low), (Lt if under else Le)(high)])
+def number(low: float, high: float, *, over: bool = False) -> Rule:
+    return rule(Annotated[float, (Gt if over else Ge)(low), Le(high)])
 
 
 def choice(names: Iterable[str]) -> Rule:
@@ -125,9 +123,7 @@ def own_keys(group: str, name: str) -> tuple[str, ...]:
 @cache
 def keras_class(optimizer: str) -> str:
     """The class that `conf/optimizer/<optimizer>.yaml` names. Raises UserError."""
-    if optimizer not in options("optimizer"):
-        raise UserError(f"optimizer={optimizer}: expected one of {', '.join(options('optimizer'))}")
-    name = content("optimizer", optimizer).get("class")
+    name = content("optimizer", parsed("optimizer", optimizer, choice(options("optimizer")))).get("class")
     if not isinstance(name, str):
         raise UserError(
             f"conf/optimizer/{optimizer}.yaml: class={shown(name)}: expected a class of keras.optimizers, such as Adam"
@@ -191,10 +187,10 @@ def rule_for(key: str) -> Rule | None:
     return HYPERPARAMETERS.get(name, STEPS if name.endswith("_steps") else SCALAR)
 
 
-def known_keys(optimizers: Iterable[str], models: Iterable[str]) -> list[str]:
-    """Keys that can be set when one of `optimizers` and one of `models` is chosen."""
-    chosen = [("optimizer", name) for name in optimizers] + [("model", name) for name in models]
-    own = dict.fromkeys(key for group, name in chosen for key in own_keys(group, name))
+def known_keys() -> list[str]:
+    """Keys that can be set, whichever optimizer and model of `conf/` is chosen."""
+    groups = ("optimizer", "model")
+    own = dict.fromkeys(key for group in groups for name in options(group) for key in own_keys(group, name))
     return [*(key for key in RULES if not key.startswith("model.")), *own]
 
 

@@ -10,34 +10,13 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le
 
-from pipeline.config.values import (
-    ACTIVATIONS,
-    INITIALIZERS,
-    Boundaries,
-    Choice,
-    Count,
-    Epochs,
-    Factor,
-    Factors,
-    Loss,
-    Metrics,
-    Number,
-    Schedule,
-    Seed,
-    Share,
-    Size,
-    Widths,
-)
-
-
-def canonical_json(value: Any) -> str:
-    """The one way this project writes JSON that gets hashed: sorted keys, no spaces, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+from pipeline.config import values
 
 
 def digest(value: Any) -> str:
-    """sha256 (hex) of the canonical JSON of `value`."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+    """sha256 (hex) of the JSON of `value`, written in one way: sorted keys, no spaces, no NaN."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -45,15 +24,15 @@ class Dataset:
     """Which data, and which of its training samples are held out. A default means what it meant before it existed."""
 
     name: str
-    validation_size: Count
+    validation_size: values.Count
     """Training samples held out for validation; 0 for none: then curves are measured on the test split."""
-    train_size: Count = 0
+    train_size: values.Count = 0
     """Training samples used of those that are not held out; 0 for all."""
-    validation: Annotated[str, Choice(("random", "last"))] = "last"
+    validation: Annotated[str, values.Choice(("random", "last"))] = "last"
     """`random`: stratified by class, drawn once with `validation_seed`, the same for every run. `last`: the last of the file."""
-    validation_seed: Seed = 0
+    validation_seed: values.Seed = 0
     """Of the random split and of the label noise; the seed of a run has no part in either."""
-    label_noise: Share = 0.0
+    label_noise: values.Share = 0.0
     """Share of the training labels that are replaced by another class, drawn once."""
     standardize: bool = False
     """Scale each pixel or feature to mean 0 and deviation 1, both of the samples trained on."""
@@ -63,24 +42,24 @@ class Dataset:
 class Model:
     """A dense network: one width per hidden layer, input to output; a softmax over the classes follows."""
 
-    hidden: Widths
-    activation: Annotated[str, Choice(ACTIVATIONS)]
+    hidden: values.Widths
+    activation: Annotated[str, values.Choice(values.ACTIVATIONS)]
     """Of the hidden layers."""
-    dropout: Share
+    dropout: values.Share
     """Share of each hidden layer's outputs that dropout drops."""
-    kernel_initializer: Annotated[str, Choice(INITIALIZERS)]
+    kernel_initializer: Annotated[str, values.Choice(values.INITIALIZERS)]
     """Of the hidden layers, by Keras's name."""
-    input_dropout: Share = 0.0
+    input_dropout: values.Share = 0.0
     """Share of the pixels that dropout drops."""
     batch_normalization: bool = False
     """Before each hidden layer's activation."""
-    max_norm: Size | None = None
+    max_norm: values.Size | None = None
     """Most that the norm of the weights into a hidden unit may be; null for no limit."""
-    kernel_stddev: Size | None = None
+    kernel_stddev: values.Size | None = None
     """Standard deviation of `random_normal` and `truncated_normal`, limit of `random_uniform`; null for Keras's default."""
-    l1: Factor = 0.0
+    l1: values.Factor = 0.0
     """Factor of the sum of the kernels' absolute values in the training loss."""
-    l2: Factor = 0.0
+    l2: values.Factor = 0.0
     """Factor of the sum of the kernels' squares in the training loss."""
 
 
@@ -99,11 +78,11 @@ class Optimizer:
     """A name out of `conf/optimizer/` and its hyper-parameters, sorted by name."""
 
     name: str
-    hyperparameters: tuple[tuple[str, Number], ...]
+    hyperparameters: tuple[tuple[str, values.Number], ...]
     keras_class: str = ""
     """The class of `keras.optimizers`, or the import path of another one; empty for what its file says now."""
 
-    def __getitem__(self, name: str) -> Number:
+    def __getitem__(self, name: str) -> values.Number:
         return dict(self.hyperparameters)[name]
 
 
@@ -113,36 +92,36 @@ class Training:
     """Passes over the training samples."""
     batch_size: Annotated[int, Ge(1), Le(10_000_000)]
     """Samples in one step of the optimizer."""
-    loss: Loss
+    loss: values.Loss
     """What training makes smaller, by Keras's name or by import path."""
-    curve_samples: Count
+    curve_samples: values.Count
     """Training samples, drawn once for all runs, on which each point of the curve is measured; 0 for all."""
     decay: Annotated[float, Gt(0), Le(1)] = 1.0
     """Factor of the learning rate in every `decay_epochs` epochs, in steps (`staircase`) or smoothly (`exponential`); for
     `polynomial` and `inverse_time` the factor after `decay_epochs` epochs."""
-    decay_epochs: Epochs = 0
+    decay_epochs: values.Epochs = 0
     """Epochs that a decay takes, or the first period of `cosine_restarts`; 0 for a learning rate that stays."""
-    patience: Epochs = 0
+    patience: values.Epochs = 0
     """Points of the curve without a lower validation loss after which training ends; 0 for all `epochs`."""
     evaluate_every: Annotated[int, Ge(1), Le(10_000)] = 1
     """Epochs from one point of the curve to the next; the last epoch always is one."""
-    stop_at_loss: Size | None = None
+    stop_at_loss: values.Size | None = None
     """Training ends at the first point whose training loss is at most this; null for all `epochs`."""
-    label_smoothing: Share = 0.0
+    label_smoothing: values.Share = 0.0
     """Of the training loss only (Keras's `CategoricalCrossentropy`)."""
-    schedule: Schedule = "staircase"
+    schedule: values.Schedule = "staircase"
     """Of the learning rate, by name or by import path; see `pipeline.training.schedules`."""
-    warmup_epochs: Epochs = 0
+    warmup_epochs: values.Epochs = 0
     """Epochs in which the learning rate rises linearly from 0; the schedule begins after them."""
-    boundaries: Boundaries = ()
+    boundaries: values.Boundaries = ()
     """Of `piecewise`: epochs after which the learning rate changes."""
-    factors: Factors = ()
+    factors: values.Factors = ()
     """Of `piecewise`: for each boundary, what the optimizer's learning rate is multiplied with from there on."""
-    clip_norm: Size | None = None
+    clip_norm: values.Size | None = None
     """Most that the norm of all gradients together may be (Keras's `global_clipnorm`); null for no limit."""
-    power: Size = 1.0
+    power: values.Size = 1.0
     """Of `polynomial`: 1 for a straight line."""
-    metrics: Metrics = ()
+    metrics: values.Metrics = ()
     """Further numbers of the predictions at the end of training, by name or by import path; see `pipeline.training.metrics`."""
 
 
@@ -152,7 +131,7 @@ class RunConfig:
     model: Model | CustomModel
     optimizer: Optimizer
     training: Training
-    seed: Seed
+    seed: values.Seed
 
     def to_dict(self) -> dict[str, Any]:
         """Plain nested values without those that equal their default; `RunConfig.from_dict` is its inverse.
@@ -176,11 +155,10 @@ class RunConfig:
     def flat(self) -> dict[str, Any]:
         """`{"model.hidden": [512], "optimizer.learning_rate": 0.001, …}`, all values, as MLflow's parameters show them."""
         flat: dict[str, Any] = {}
-        for section, values in self._plain(sparse=False).items():
-            if isinstance(values, dict):
-                flat |= {f"{section}.{name}": value for name, value in values.items()}
-            else:
-                flat[section] = values
+        for section, own in self._plain(sparse=False).items():
+            flat |= (
+                {f"{section}.{name}": value for name, value in own.items()} if isinstance(own, dict) else {section: own}
+            )
         return flat
 
     def _plain(self, *, sparse: bool) -> dict[str, Any]:
@@ -243,13 +221,10 @@ class RunConfig:
         return digest(plain)
 
 
-_NO_DEFAULT = object()
-
-
 def _model(plain: dict[str, Any]) -> Model | CustomModel:
-    values = _tuples(plain)
-    name, build = values.pop("name", ""), values.pop("build", "")
-    return CustomModel(name, build, tuple(sorted(values.items()))) if build else Model(**values)
+    own = _tuples(plain)
+    name, build = own.pop("name", ""), own.pop("build", "")
+    return CustomModel(name, build, tuple(sorted(own.items()))) if build else Model(**own)
 
 
 def _model_plain(model: Model | CustomModel, sparse: bool) -> dict[str, Any]:
@@ -266,7 +241,7 @@ def _lists(section: Dataset | Model | Training, sparse: bool) -> dict[str, Any]:
     return {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in vars(section).items()
-        if defaults.get(name, _NO_DEFAULT) != value
+        if name not in defaults or defaults[name] != value
     }
 
 

@@ -29,31 +29,15 @@ LOSSES = (
     "squared_hinge",
 )
 """Keras's losses of single samples, of one-hot labels and probabilities."""
-INITIALIZERS = (
-    "glorot_uniform",
-    "glorot_normal",
-    "he_uniform",
-    "he_normal",
-    "lecun_uniform",
-    "lecun_normal",
-    "random_normal",
-    "random_uniform",
-    "truncated_normal",
-)
 WITH_STDDEV = ("random_normal", "random_uniform", "truncated_normal")
 """Initializers whose spread is a value; that of the others follows from the layer."""
-SCHEDULES = (
-    "constant",
-    "staircase",
-    "exponential",
-    "inverse_time",
-    "polynomial",
-    "cosine",
-    "cosine_restarts",
-    "piecewise",
+INITIALIZERS = (
+    *("glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal"),
+    *WITH_STDDEV,
 )
 WITH_DECAY = ("staircase", "exponential", "inverse_time", "polynomial")
 """Schedules that `decay` and `decay_epochs` belong to."""
+SCHEDULES = ("constant", *WITH_DECAY, "cosine", "cosine_restarts", "piecewise")
 METRICS = ("top_2_accuracy", "top_3_accuracy", "top_5_accuracy", "macro_f1", "brier_score")
 
 
@@ -62,29 +46,20 @@ class Choice(GroupedMetadata):
     """In an annotation: one of these names."""
 
     names: tuple[str, ...]
+    own: bool = False
+    """Or the import path of one's own."""
 
     def __iter__(self) -> Iterator[Predicate]:
         yield Predicate(self.accepts)
 
     def accepts(self, name: str) -> bool:
-        return name in self.names
-
-    @property
-    def text(self) -> str:
-        return f"one of {', '.join(self.names)}"
-
-
-@dataclass(frozen=True)
-class Named(Choice):
-    """In an annotation: one of these names, or the import path of one's own."""
-
-    def accepts(self, name: str) -> bool:
         parts = name.split(".")
-        return name in self.names or (len(parts) > 1 and all(map(str.isidentifier, parts)))
+        return name in self.names or (self.own and len(parts) > 1 and all(map(str.isidentifier, parts)))
 
     @property
     def text(self) -> str:
-        return f"{super().text}, or an import path such as my_module.mine"
+        own = ", or an import path such as my_module.mine" if self.own else ""
+        return f"one of {', '.join(self.names)}{own}"
 
 
 @dataclass(frozen=True)
@@ -92,6 +67,7 @@ class Words:
     """In an annotation: what is expected, where type and bounds do not say it."""
 
     text: str
+    names: tuple[str, ...] = ()
 
 
 Count = Annotated[int, Ge(0), Le(10_000_000)]
@@ -117,10 +93,10 @@ Factors = Annotated[
     Len(0, 32),
     Words("a list of at most 32 numbers of at least 0 and at most 1000, such as [0.1,0.01]"),
 ]
-Loss = Annotated[str, Named(LOSSES)]
-Schedule = Annotated[str, Named(SCHEDULES)]
+Loss = Annotated[str, Choice(LOSSES, own=True)]
+Schedule = Annotated[str, Choice(SCHEDULES, own=True)]
 Metrics = Annotated[
-    tuple[Annotated[str, Named(METRICS)], ...],
+    tuple[Annotated[str, Choice(METRICS, own=True)], ...],
     Len(0, 32),
     Predicate(lambda names: len(names) == len({name.rpartition(".")[2] for name in names})),
     Words(f"a list of different names among {', '.join(METRICS)} or import paths such as my_metrics.worst_class"),

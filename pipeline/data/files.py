@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written under a temporary name beside their own, then renamed."""
+"""Files that are whole or not there (written under a temporary name beside their own, then renamed), and one writer at a time."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.cli.errors import UserError
 
+LOCK = ".lock"
 _TEMPORARY = re.compile(r"\..+\.(\d{1,9})\.(?:part|old)")
 
 
@@ -62,22 +63,34 @@ def remove(path: Path) -> None:
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Remove what a killed process left half written in `folder`; another one's work in progress stays."""
-    for entry in leftovers(folder):
-        remove(entry)
-
-
-def leftovers(folder: Path) -> list[Path]:
-    """What processes that live no longer left half written in `folder`."""
+    """Remove what processes that live no longer left half written in `folder`."""
     names = os.listdir(folder) if folder.is_dir() else []
-    matches = [match for name in names if (match := _TEMPORARY.fullmatch(name))]
-    return [folder / match[0] for match in matches if not _is_alive(int(match[1]))]
+    for match in filter(None, map(_TEMPORARY.fullmatch, names)):
+        from psutil import pid_exists  # type: ignore[import-untyped]  # 0.04 s
+
+        if not pid_exists(int(match[1])):
+            remove(folder / match[0])
 
 
-def _is_alive(pid: int) -> bool:
-    from psutil import pid_exists  # type: ignore[import-untyped]  # 0.04 s
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One process at a time within the block, of all machines that share `folder`, which is made where it is not there.
 
-    return bool(pid_exists(pid))
+    Raises UserError where it cannot be written.
+    """
+    from filelock import FileLock
+
+    lock = FileLock(folder / LOCK, poll_interval=0.005)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        why = ": ".join(filter(None, (error.strerror, error.filename)))
+        raise UserError(f"{folder}: cannot be written ({why})") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def save(path: Path, array: np.ndarray) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import gzip
 import hashlib
-import io
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +14,9 @@ from typing import Protocol
 import numpy as np
 
 from pipeline.cli import terminal
-from pipeline.cli.errors import DataUnavailable, UserError
-from pipeline.cli.formatting import listed
-from pipeline.data import idx
-from pipeline.data.download import LIMITS, Limits, MirrorFailed, download, is_https, without_login
+from pipeline.cli.errors import DataUnavailable, UserError, without_logins
+from pipeline.data import download, idx
+from pipeline.data.download import MirrorFailed
 from pipeline.data.files import shown
 from pipeline.data.sources import DataSet, File
 
@@ -33,43 +31,28 @@ def checked(file: File, data: bytes, name: str = "") -> bytes:
 
     `name` is for errors. Raises UserError.
     """
-    name = name or file.name
-    if file.gzip_sha256 and _sha256(data) == file.gzip_sha256:
+    name, sha256 = name or file.name, hashlib.sha256(data).hexdigest()
+    if sha256 == file.gzip_sha256:
         return data
-    if not file.is_gzip:
-        check_content(file, data, name)
-        return data
-    if not data.startswith(GZIP) and file.sha256 in (None, _sha256(data)):
+    if file.is_gzip and not data.startswith(GZIP) and file.sha256 in (None, sha256):
         data = compress(data)  # unpacked by a server that declares .gz a transfer encoding, or by hand
-    check_content(file, idx.unpack(data, file.limit, name), name)
-    return data
-
-
-def check_content(file: File, content: bytes, name: str) -> None:
-    """Compare the unpacked content of a file with its digest, if it has one. Raises UserError."""
-    sha256 = _sha256(content) if file.has_digest else None
-    what = " of the unpacked file" if file.is_gzip else ""
+    sha256 = content_digest(file, data, name)
     if file.sha256 and sha256 != file.sha256:
+        what = " of the unpacked file" if file.is_gzip else ""
         raise UserError(f"{name}: sha256{what} is {sha256}, expected {file.sha256}")
     if file.gzip_sha256 and not file.sha256:
         raise UserError(f"{name}: expected the gzip file as published, sha256 {file.gzip_sha256}")
+    return data
 
 
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def content_digest(file: File, kept: bytes) -> str:
-    """sha256 of what a kept file holds, unpacked."""
-    return _sha256(idx.unpack(kept, file.limit, file.name) if file.is_gzip else kept)
+def content_digest(file: File, data: bytes, name: str) -> str:
+    """sha256 of what a kept file holds, unpacked. Raises UserError where it cannot be unpacked."""
+    return hashlib.sha256(idx.unpack(data, file.limit, name) if file.is_gzip else data).hexdigest()
 
 
 def compress(data: bytes) -> bytes:
     """gzip without name and time: the same bytes every time."""
-    packed = io.BytesIO()
-    with gzip.GzipFile(filename="", mode="wb", fileobj=packed, mtime=0) as file:
-        file.write(data)
-    return packed.getvalue()
+    return gzip.compress(data, mtime=0)
 
 
 class Mirror(Protocol):
@@ -89,7 +72,7 @@ class Folder:
     def address(self) -> str:
         return shown(self.path)
 
-    def read(self, file: File, until: float) -> bytes:
+    def read(self, file: File, until: float = 0) -> bytes:
         if not self.path.is_dir():
             raise MirrorFailed("not a folder" if self.path.exists() else "no such folder")
         found = [path for path in (self.path / file.name, self.path / file.name.removesuffix(".gz")) if path.is_file()]
@@ -106,7 +89,7 @@ class Folder:
 def kept(file: File, folder: Path) -> bytes | None:
     """What `folder` keeps as `file`, if that is the right file in the form in which files are kept."""
     try:
-        data = Folder(folder).read(file, 0.0)
+        data = Folder(folder).read(file)
         return data if checked(file, data) == data else None
     except (UserError, MirrorFailed):
         return None
@@ -115,18 +98,15 @@ def kept(file: File, folder: Path) -> bytes | None:
 @dataclass(frozen=True)
 class Https:
     url: str
-    limits: Limits = LIMITS
-    loopback_http: bool = False
-    """For tests: a server on 127.0.0.1 may do without TLS."""
 
     @property
     def address(self) -> str:
-        return without_login(self.url)
+        return without_logins(self.url)
 
     def read(self, file: File, until: float) -> bytes:
         url = f"{self.url.rstrip('/')}/{file.name}"
         try:
-            return download(url, file.most, until, self.limits, loopback_http=self.loopback_http)
+            return download.download(url, file.most, until)
         except MirrorFailed as failure:
             raise MirrorFailed(f"{file.name} {failure}") from failure
 
@@ -140,18 +120,12 @@ class ScikitLearn:
     address: str = SCIKIT_LEARN
 
     def read(self, file: File, until: float) -> bytes:
-        images, labels = _load_digits()
-        train, test = slice(None, -DIGITS_TEST_SAMPLES), slice(-DIGITS_TEST_SAMPLES, None)
-        arrays = dict(zip(self.files, (images[train], labels[train], images[test], labels[test]), strict=True))
-        return compress(idx.encode(arrays[file]))
+        from sklearn.datasets import load_digits  # 2 s
 
-
-@functools.cache
-def _load_digits() -> tuple[np.ndarray, np.ndarray]:
-    from sklearn.datasets import load_digits  # 2 s
-
-    digits = load_digits()
-    return digits.images.astype(np.uint8), digits.target.astype(np.uint8)
+        place, digits = self.files.index(file), load_digits()
+        part = slice(None, -DIGITS_TEST_SAMPLES) if place < 2 else slice(-DIGITS_TEST_SAMPLES, None)
+        array = digits.target if place % 2 else digits.images
+        return compress(idx.encode(array[part].astype(np.uint8)))
 
 
 def mirrors(dataset: DataSet, checkout: Path, environment: Mapping[str, str], named: str = "") -> list[Mirror]:
@@ -178,24 +152,19 @@ def mirrors(dataset: DataSet, checkout: Path, environment: Mapping[str, str], na
 def _mirror(word: str, key: str, checkout: Path) -> Mirror:
     if "://" not in word:
         return Folder(checkout / Path(word).expanduser())
-    if not is_https(word):
+    if not re.match(r"https://([^/@]*@)?[\w.-]", word):
         raise UserError(f"{key}={word}: expected folders and https:// addresses, separated by commas")
     return Https(word)
 
 
-def gather(
-    dataset: DataSet,
-    files: Sequence[File],
-    mirrors: Sequence[Mirror],
-    limits: Limits = LIMITS,
-) -> tuple[Mirror, dict[File, bytes]]:
+def gather(dataset: DataSet, files: Sequence[File], mirrors: Sequence[Mirror]) -> tuple[Mirror, dict[File, bytes]]:
     """`files` of `dataset`, checked, from the first of `mirrors` that has them all whole.
 
     Raises DataUnavailable, or UserError for a data set that is in no published place.
     """
     failures = []
     for mirror in mirrors:
-        until = time.monotonic() + limits.mirror
+        until = time.monotonic() + download.MIRROR
         packed: dict[File, bytes] = {}
         try:
             for number, file in enumerate(files):
@@ -204,27 +173,26 @@ def gather(
             return mirror, packed
         except (MirrorFailed, UserError) as failure:
             failures.append(f"{mirror.address}: {failure}")
-    if dataset.source.mirrors or dataset.source.note:
-        raise DataUnavailable(_unavailable(dataset, files, mirrors, failures))
-    raise UserError(
-        f"{dataset.name}: no folder has it whole. {'; '.join(failures)}. Expected {listed([f.name for f in files])}: "
-        f"name the folder with mirrors=FOLDER, or as source.path in conf/dataset/{dataset.name}.yaml"
-    )
+    # `make run` goes on with the digits where data are unavailable: not in place of a person's own.
+    published = dataset.source.mirrors or dataset.source.note
+    raise (DataUnavailable if published else UserError)(_unavailable(dataset, files, mirrors, failures))
 
 
 def _unavailable(dataset: DataSet, files: Sequence[File], mirrors: Sequence[Mirror], failures: Sequence[str]) -> str:
-    folders = [mirror.address for mirror in mirrors if isinstance(mirror, Folder)]
+    source, folders = dataset.source, [mirror.address for mirror in mirrors if isinstance(mirror, Folder)]
     wanted = ", ".join(f"{file.name} {file.sha256 or file.gzip_sha256 or ''}".strip() for file in files)
     where = f"into {folders[-1]}, or into any folder that you name" if folders else "into a folder and name it"
-    form = "gzip or unpacked"
-    if any(file.has_digest for file in files):
-        of_gzip = any(file.gzip_sha256 and not file.sha256 for file in files)
-        form = "the sha256 is of the gzip file" if of_gzip else f"{form}; the sha256 is of the unpacked file"
-    note = f"{dataset.source.note} " if dataset.source.note else ""
+    of_gzip = any(file.gzip_sha256 and not file.sha256 for file in files)
+    of_what = f" (sha256 of the {'gzip' if of_gzip else 'unpacked'} file)" if any(f.has_digest for f in files) else ""
+    note = f"{source.note} " if source.note else ""
+    own = f" Or name the folder as source.path in conf/dataset/{dataset.name}.yaml."
+    digits = (
+        " Or do without a download: dataset=digits, 1,797 real handwritten digits that come with scikit-learn, "
+        "runs everything."
+    )
     return (
         f"{dataset.title}: no mirror has it whole. {'; '.join(failures)}. {note}"
-        f"Put these files ({form}) {where} with mirrors=FOLDER or "
-        f"{MIRRORS_VARIABLE}=FOLDER, and give the same command again: {wanted}. "
-        "Or do without a download: dataset=digits, 1,797 real handwritten digits that come with scikit-learn, "
-        "runs everything."
+        f"Put these files{of_what} {where} with mirrors=FOLDER or "
+        f"{MIRRORS_VARIABLE}=FOLDER, and give the same command again: {wanted}."
+        f"{digits if source.mirrors or source.note else own}"
     )

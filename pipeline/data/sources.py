@@ -165,9 +165,7 @@ class DataSet:
 
 def find(name: str) -> DataSet:
     """The data set of `conf/dataset/NAME.yaml`. Raises UserError with all that is wrong in it, or with the nearest name."""
-    names = rules.options("dataset")
-    if name not in names:
-        raise UserError(f"dataset={name}: expected one of {', '.join(names)}{nearest(name, names)}")
+    rules.parsed("dataset", name, rules.choice(rules.options("dataset")))
     return parse(name, rules.content("dataset", name))
 
 
@@ -206,9 +204,14 @@ def _section(kind: type, values: dict[str, Any], prefix: str, problems: list[str
     for key, value in values.items():
         if key not in hints:
             problems.append(f"{prefix}.{key}: no such key{nearest(key, hints)}")
-        elif File in (hints[key], *get_args(hints[key])) and value is not None:
-            typed[key] = _file(kind, key, value, f"{prefix}.{key}", problems)
-        elif value is not None:
+        elif value is None:
+            continue
+        elif File in (hints[key], *get_args(hints[key])):
+            # By its name alone, or by name, size and digests; the name may be left out where there is a usual one.
+            usual, given = getattr(kind, key, None), value if isinstance(value, dict) else {"name": value}
+            named = {"name": usual.name, **given} if usual else given
+            typed[key] = _section(File, named, f"{prefix}.{key}", problems)
+        else:
             rule = rules.rule(hints[key])
             if line := rules.complaint(f"{prefix}.{key}", value, rule):
                 problems.append(line)
@@ -217,11 +220,3 @@ def _section(kind: type, values: dict[str, Any], prefix: str, problems: list[str
     needed = [field.name for field in fields(kind) if field.default is MISSING]
     problems += [f"{prefix}.{key}: missing" for key in needed if values.get(key) is None]
     return kind(**typed) if len(problems) == before else None
-
-
-def _file(kind: type, key: str, value: Any, prefix: str, problems: list[str]) -> File | None:
-    """A file by its name alone, or by name, size and digests; the name may be left out where there is a usual one."""
-    usual = getattr(kind, key, None)
-    given = value if isinstance(value, dict) else {"name": value}
-    file: File | None = _section(File, ({"name": usual.name} if usual else {}) | given, prefix, problems)
-    return file

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import infer_dtype, is_bool_dtype, is_numeric_dtype
 from sklearn.model_selection import train_test_split
 
 from pipeline.cli.errors import UserError
@@ -35,51 +36,54 @@ class Rows:
         """`wine.csv: column 'ash', row 17`; rows are counted from 1, without the line of names."""
         return f"{self.name}: column {column!r}, row {row + 1}"
 
-
-Columns = Mapping[str, list[str] | None]
-"""How columns become numbers: the categories of each column of names, None for numbers."""
+    def first(self, column: str, wrong: np.ndarray) -> str:
+        """Place and value of the first row that is `wrong` (bool, n)."""
+        row = int(np.argmax(wrong))
+        value = self.frame[column].iloc[row]
+        return f"{self.at(column, row)}: {repr(value) if isinstance(value, str) else value}"
 
 
 def decode(source: Table, content: Mapping[File, bytes], names: Mapping[File, str]) -> Decoded:
     """The samples in the one or two tables; `names` are for errors. Raises UserError."""
     rows = _read(source, content[source.file], names[source.file])
-    names_of_columns = [str(column) for column in rows.frame if column != source.label]
-    columns = {name: _categories(rows, name, name in source.categories) for name in names_of_columns}
+    columns = [str(column) for column in rows.frame if column != source.label]
+    categories = {
+        column: _different(rows, column, 1, MOST_CATEGORIES)
+        for column in columns
+        if column in source.categories or not _holds_numbers(rows, column)
+    }
     classes = _different(rows, source.label, 2, MOST_CLASSES)
 
     def samples(table: Rows) -> Samples:
         labels = _positions(table, source.label, classes, "class").astype(np.uint8)
-        return Samples(_numbers(table, columns), labels)
+        parts = [
+            np.eye(len(categories[column]), dtype=np.float32)[_positions(table, column, categories[column], "category")]
+            if column in categories
+            else _numbers(table, column)[:, None]
+            for column in columns
+        ]
+        return Samples(np.concatenate(parts, axis=1), labels)
 
-    whole = samples(rows)
+    train = samples(rows)
     if source.test_file is None:
-        parts = _drawn(source, whole.labels, classes, rows.name)
-        train, test = (Samples(whole.images[part], whole.labels[part]) for part in parts)
+        parts = _drawn(source, train.labels, classes, rows.name)
+        train, test = (Samples(train.images[part], train.labels[part]) for part in parts)
     else:
         others = _read(source, content[source.test_file], names[source.test_file])
         if missing := [repr(column) for column in rows.frame if column not in others.frame]:
             raise UserError(f"{others.name}: no column {listed(missing)}, which {rows.name} has")
-        train, test = whole, samples(others)
-    return Decoded(train, test, tuple(classes), 1, _features(columns))
-
-
-def _features(columns: Columns) -> tuple[str, ...]:
-    return tuple(
-        name
-        for column, categories in columns.items()
-        for name in ([column] if categories is None else [f"{column}={category}" for category in categories])
-    )
+        test = samples(others)
+    features = [[f"{column}={each}" for each in categories.get(column, [])] or [column] for column in columns]
+    return Decoded(train, test, tuple(classes), 1, tuple(name for names in features for name in names))
 
 
 def _read(source: Table, data: bytes, name: str) -> Rows:
     """The table without the columns to drop, none of its values missing."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # more values in a row than names in the first line
             frame = _parsed(source, data, name)
-    except pd.errors.ParserWarning as error:
-        raise UserError(f"{name}: its rows have more values than the first line has names") from error
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, pd.errors.ParserWarning) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{name}: not a table that can be read ({reason})") from error
     frame.columns = frame.columns.astype(str)
@@ -87,7 +91,13 @@ def _read(source: Table, data: bytes, name: str) -> Rows:
     rows = Rows(frame.drop(columns=list(source.drop)), name)
     if rows.frame.empty:
         raise UserError(f"{name}: no row below the line of names, expected one for each sample")
-    _check_missing(rows)
+    missing = rows.frame.isna().to_numpy()
+    if count := int(missing.sum()):
+        row, column = np.argwhere(missing)[0]
+        raise UserError(
+            f"{rows.at(str(rows.frame.columns[column]), row)}: the value is missing (of the table: {count:,}); expected one "
+            "in each place: fill it in, or leave out the row, or the column with source.drop"
+        )
     return rows
 
 
@@ -119,32 +129,18 @@ def _parsed(source: Table, data: bytes, name: str) -> pd.DataFrame:
     )
 
 
-def _check_missing(rows: Rows) -> None:
-    missing = rows.frame.isna().to_numpy()
-    count = int(missing.sum())
-    if count:
-        row, column = np.argwhere(missing)[0]
-        more = f", and {count - 1:,} more are missing" if count > 1 else ""
-        raise UserError(
-            f"{rows.at(str(rows.frame.columns[column]), row)}: the value is missing{more}; expected one in each place: "
-            "fill it in, or leave out the row, or the column with source.drop"
-        )
-
-
-def _categories(rows: Rows, name: str, declared: bool) -> list[str] | None:
-    """The categories of a column in their order, or None where it holds numbers."""
+def _holds_numbers(rows: Rows, name: str) -> bool:
+    """Raises UserError where most values are numbers and some are not."""
     column = rows.frame[name]
-    if pd.api.types.is_numeric_dtype(column) and not declared:
-        return None
-    if not declared:
-        numbers = pd.to_numeric(column.astype(str), errors="coerce")
-        if 0.5 < numbers.notna().mean() < 1:
-            row = int(np.argmax(numbers.isna()))
-            raise UserError(
-                f"{rows.at(name, row)}: {column.iloc[row]!r}, expected a number as in most rows; where these are names, "
-                "list the column in source.categories"
-            )
-    return _different(rows, name, 1, MOST_CATEGORIES)
+    if is_numeric_dtype(column):
+        return True
+    wrong = pd.to_numeric(column.astype(str), errors="coerce").isna().to_numpy()
+    if 0 < wrong.mean() < 0.5:
+        raise UserError(
+            f"{rows.first(name, wrong)}, expected a number as in most rows; where these are names, list the column in "
+            "source.categories"
+        )
+    return False
 
 
 def _different(rows: Rows, name: str, least: int, most: int) -> list[str]:
@@ -161,10 +157,9 @@ def _texts(rows: Rows, name: str) -> list[str]:
     if _is_numeric(column):
         fractions = column.to_numpy(np.float64) % 1 != 0  # infinity is one: its remainder is no number
         if fractions.any():
-            row = int(np.argmax(fractions))
-            raise UserError(f"{rows.at(name, row)}: {column.iloc[row]}, expected a whole number or a name")
+            raise UserError(f"{rows.first(name, fractions)}, expected a whole number or a name")
         return [str(int(value)) for value in column]
-    kinds = pd.api.types.infer_dtype(column)
+    kinds = infer_dtype(column)
     if kinds not in ("string", "categorical", "boolean"):
         raise UserError(
             f"{rows.name}: column {name!r} holds {kinds}, expected numbers or texts; source.drop leaves it out"
@@ -173,42 +168,25 @@ def _texts(rows: Rows, name: str) -> list[str]:
 
 
 def _is_numeric(column: pd.Series[Any]) -> bool:
-    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+    return is_numeric_dtype(column) and not is_bool_dtype(column)
 
 
 def _positions(rows: Rows, name: str, known: Sequence[str], what: str) -> np.ndarray:
     """int (n,): for each row the place of its value among `known`. Raises UserError for another value."""
-    places = {text: place for place, text in enumerate(known)}
-    texts = _texts(rows, name)
-    found = np.array([places.get(text, -1) for text in texts])
+    found = pd.Index(known).get_indexer(pd.Index(_texts(rows, name)))
     if (found < 0).any():
-        row = int(np.argmax(found < 0))
         few = f" ({listed(known, 'or')})" if len(known) <= 20 else ""
-        raise UserError(f"{rows.at(name, row)}: {texts[row]!r} is no {what} of the training table{few}")
+        raise UserError(f"{rows.first(name, found < 0)} is no {what} of the training table{few}")
     return found
 
 
-def _numbers(rows: Rows, columns: Columns) -> np.ndarray:
-    """float32 (n, features)."""
-    parts = []
-    for name, categories in columns.items():
-        if categories is None:
-            parts.append(_column(rows, name)[:, None])
-        else:
-            parts.append(np.eye(len(categories), dtype=np.float32)[_positions(rows, name, categories, "category")])
-    return np.concatenate(parts, axis=1)
-
-
-def _column(rows: Rows, name: str) -> np.ndarray:
+def _numbers(rows: Rows, name: str) -> np.ndarray:
     """float32 (n,). Raises UserError for a text, and for a number that float32 cannot hold."""
-    column = rows.frame[name]
-    numbers = (column if _is_numeric(column) else pd.to_numeric(column, errors="coerce")).to_numpy(np.float64)
     with np.errstate(over="ignore"):
-        numbers = numbers.astype(np.float32)
+        numbers = pd.to_numeric(rows.frame[name], errors="coerce").to_numpy(np.float64).astype(np.float32)
     wrong = ~np.isfinite(numbers)
     if wrong.any():
-        row = int(np.argmax(wrong))
-        raise UserError(f"{rows.at(name, row)}: {column.iloc[row]}, expected a finite number under 3.4e38")
+        raise UserError(f"{rows.first(name, wrong)}, expected a finite number under 3.4e38")
     return np.asarray(numbers)
 
 

@@ -21,8 +21,7 @@ from pipeline.statistics import declaration, design, summary, versions
 from pipeline.statistics.analysis import Analysis, analysis
 from pipeline.statistics.equal_fit import gap_by_training_loss
 from pipeline.statistics.seeds import MoreSeeds, more_seeds
-from pipeline.storage import predictions
-from pipeline.storage.sources import Source, lost_runs
+from pipeline.storage.sources import Source, check_predictions, judged_on, lost_runs
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
 
 Question = tuple[str, str]
@@ -77,7 +76,7 @@ class Evidence:
         self.experiments = {source.name: source.results for source in self.sources}
         self.results = list(chain.from_iterable(self.experiments.values()))
         if data:
-            predictions.check_predictions(self.results, data)
+            check_predictions(self.results, data)
         self.runs = summary.tidy(self.experiments)
         self.finished = self.runs[self.runs["status"].eq(FINISHED)]
         self.curves = summary.curve_points(self.experiments)
@@ -186,7 +185,7 @@ class Evidence:
     def arrays(self) -> Arrays | None:
         """The data that the winner was tested on; None, with a line on stderr, if they are not here."""
         try:
-            return predictions.judged_on(self.winner, self.data) if self.winner and self.data else None
+            return judged_on(self.winner, self.data) if self.winner and self.data else None
         except DamagedData:
             raise
         except UserError as error:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.cli.console import PROJECT
-from pipeline.config.names import whole_names
+from pipeline.config.names import names
 from pipeline.data import files
 from pipeline.storage import checkpoints, identity
 from pipeline.storage.find import beginning
@@ -72,7 +72,7 @@ def _runs(
             runs += [store.record(key)] if key not in kept else []
         except UnreadableRun as error:
             yield Removable("old" if isinstance(error, OtherRelease) else "damaged", store.folder(key), beginning(key))
-    called = whole_names(run.job for run in runs)
+    called = names(run.job for run in runs)
     for run in runs:
         reasons = {
             "deleted": run.key in deleted,

@@ -10,17 +10,14 @@ from pipeline.config.names import is_name, names
 from pipeline.storage.store import KEY, RECORD, RunStore
 from pipeline.training.result import RunResult
 
-SHORT = 12
-"""Letters of a key that stand for it in tables and in what a person is told; six are enough for `find_run`."""
-
 KEYS = "keys"
 """The column of tables that holds them, between spaces. Ids of MLflow would be no use there: a table may come with the
 project, and another one's database has other ids."""
 
 
 def beginning(key: str) -> str:
-    """The beginning of a key, by which any command finds its run."""
-    return key[:SHORT]
+    """The letters of a key that stand for it in tables and in what a person is told; six are enough for `find_run`."""
+    return key[:12]
 
 
 def find_run(word: str, store: RunStore) -> RunResult:

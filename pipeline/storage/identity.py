@@ -98,7 +98,7 @@ def environment() -> dict[str, str]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "machine": platform.machine(),
-        "cpu": _cpu(),
+        "cpu": next(iter(cpu_info("model name")), "").partition(":")[2].strip() or platform.processor() or None,
         "cores": str(os.cpu_count()),
         "command": without_logins(as_typed(shlex.join(sys.argv))),
         "git_commit": _git("rev-parse", "HEAD"),
@@ -167,12 +167,6 @@ def _version(name: str) -> str | None:
 def cpu_info(*names: str) -> list[str]:
     """Lines of /proc/cpuinfo that begin so; none where there is no such file."""
     with suppress(OSError):
-        return [
-            line for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if line.startswith(names)
-        ]
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return [line for line in lines if line.startswith(names)]
     return []
-
-
-def _cpu() -> str | None:
-    lines = cpu_info("model name")
-    return lines[0].partition(":")[2].strip() if lines else platform.processor() or None

@@ -62,30 +62,23 @@ def job() -> RunConfig:
 def samples() -> Split:
     """Noise as images and labels: it is about bits, not about learning."""
 
-    def images(purpose: str, count: int) -> np.ndarray:
-        return randomness.uniform(0, purpose, 0, count * PIXELS).astype(np.float32).reshape(count, PIXELS)
+    def part(purpose: str, count: int) -> Part:
+        images = randomness.uniform(0, purpose, 0, count * PIXELS).astype(np.float32).reshape(count, PIXELS)
+        return Part(images, (randomness.words(0, purpose, 1, count) % np.uint64(CLASSES)).astype(np.uint8))
 
-    def labels(purpose: str, count: int) -> np.ndarray:
-        return (randomness.words(0, purpose, 1, count) % np.uint64(CLASSES)).astype(np.uint8)
-
-    train, held_out = (
-        Part(images(purpose, count), labels(purpose, count))
-        for purpose, count in (("numerics", SAMPLES), ("numerics/held out", HELD_OUT))
-    )
+    train, held_out = part("numerics", SAMPLES), part("numerics/held out", HELD_OUT)
     return Split(train, held_out, held_out, "test", (PIXELS,))
 
 
 def _train(device: Device) -> str:
     from pipeline.training import trainer
 
-    for event in trainer.train([job()], samples(), CLASSES, device):
-        if isinstance(event, trainer.Done):
-            result = event.result
-            if not result.finished:
-                raise UserError(f"the training that tells how this machine computes did not end: {result.reason}")
-            history = {name: [value.hex() for value in values] for name, values in result.history.items()}
-            return digest([result.digests, history])
-    raise AssertionError("a training without an end")
+    events = trainer.train([job()], samples(), CLASSES, device)
+    [result] = [event.result for event in events if isinstance(event, trainer.Done)]
+    if not result.finished:
+        raise UserError(f"the training that tells how this machine computes did not end: {result.reason}")
+    history = {name: [value.hex() for value in values] for name, values in result.history.items()}
+    return digest([result.digests, history])
 
 
 def _place(device: Device) -> Path | None:

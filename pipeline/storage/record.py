@@ -121,22 +121,14 @@ def result_of(stored: Mapping[str, Any], key: str) -> RunResult:
 
 def _problems(job: RunConfig) -> list[str]:
     """What of a configuration this release does not accept."""
+    flat = job.flat()
+    names = {key: flat.pop(key) for key in rules.NAMES if key in flat} | {key: key.rpartition(".")[2] for key in flat}
     found = []
-    values = {
-        "optimizer.class": job.optimizer.keras_class or "none",
-        "optimizer.name": job.optimizer.name,
-        **job.flat(),
-    }
-    for key, value in values.items():
-        name = value if key in rules.NAMES else key.rpartition(".")[2]
+    for key, name in names.items():
         form = PATHS if key in ("optimizer.class", "model.build") else NAME
         if not (isinstance(name, str) and form.fullmatch(name)):
             found.append(f"the name {name!r}")
-        elif rule := rules.rule_for(key):
-            found += filter(None, [rules.complaint(key, value, rule)])
-        elif key not in rules.NAMES and not isinstance(value, Number | bool | None):
-            found.append(f"{key}: {value!r}")
-    return found
+    return found + rules.problems(flat, {key: rule for key in flat if (rule := rules.rule_for(key))}, ())
 
 
 def checked(result: RunResult) -> RunResult:

@@ -14,6 +14,8 @@ from functools import cache
 from importlib.util import resolve_name
 from pathlib import Path
 
+from pipeline.cli.errors import UserError
+from pipeline.cli.formatting import nearest
 from pipeline.models import own_code
 
 DECIDING = ("data", "models", "training")
@@ -30,6 +32,8 @@ class Module:
     """sha256 (hex) of the syntax tree."""
     imports: frozenset[str]
     """Full names of what it imports, inside functions too; not what a type checker alone sees."""
+    names: frozenset[str]
+    """All that it defines, assigns or imports, wherever; `*` where it imports all of another module."""
 
 
 @cache
@@ -50,7 +54,7 @@ def of_own_code(name: str, checkout: Path) -> dict[str, str]:
 
     A module of the checkout is followed to all others of it, as far as they can decide numbers; the keys are paths from
     `pipeline/`, such as "../my_networks.py". An installed one is followed within its own package. Raises FileNotFoundError for
-    a module that is not there, SyntaxError.
+    a module that is not there, UserError for one of the checkout without what `name` ends with, SyntaxError.
     """
     place = own_code.file_of(name)
     if place is None:
@@ -61,6 +65,9 @@ def of_own_code(name: str, checkout: Path) -> dict[str, str]:
         return {
             f"installed:{path}": digest for path, digest in _follow(entry, root, lambda parts: parts[0] == own).items()
         }
+    attribute, bound = name.rpartition(".")[2], read(file).names
+    if not bound & {attribute, "*", "__getattr__"}:
+        raise UserError(f"{name}: {entry} has no {attribute}{nearest(attribute, bound)}")
     found = _follow(entry, root, lambda parts: parts[0] != "pipeline" or parts[1] in DECIDING)
     return {
         path.removeprefix("pipeline/") if path.startswith("pipeline/") else f"../{path}": digest
@@ -92,7 +99,19 @@ def parse(text: bytes | str, name: str = "<module>") -> Module:
     tree = ast.parse(text, name)
     said: list[str] = []
     _write(tree, said)
-    return Module(hashlib.sha256("".join(said).encode()).hexdigest(), frozenset(_imports(tree)))
+    return Module(
+        hashlib.sha256("".join(said).encode()).hexdigest(), frozenset(_imports(tree)), frozenset(_names(tree))
+    )
+
+
+def _names(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.alias):
+            yield node.asname or node.name.partition(".")[0]
 
 
 def _write(value: object, said: list[str]) -> None:

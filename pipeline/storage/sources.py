@@ -1,4 +1,4 @@
-"""The folders of runs that a comparison is made from."""
+"""The folders of runs that a comparison is made from, and the test samples that these were judged on."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 from pipeline.cli import console
 from pipeline.cli.errors import UserError
 from pipeline.config.names import names
+from pipeline.data.arrays import Arrays, DamagedData, load
+from pipeline.storage import record
 from pipeline.storage.find import beginning
 from pipeline.storage.record import OtherRelease
 from pipeline.storage.store import RunStore
@@ -113,3 +115,37 @@ def lost_runs(source: Source) -> list[LostRun]:
             command = known.command if known else ""
             found.append(LostRun(called[run.job], run.status, run.reason or "", command, run.key, source.name))
     return found + [LostRun(**vars(lost), experiment=source.name) for lost in told.values()]
+
+
+def judged_on(run: RunResult, data: Path) -> Arrays:
+    """The data set that a run was tested on. Raises UserError if it is not in `data`, and DamagedData if it is not whole."""
+    folder = data / run.job.dataset.name
+    arrays = load(folder)
+    if arrays.digest != run.identity.get("data"):
+        raise UserError(f"{run.name} was trained on other data than {console.in_checkout(folder)} holds")
+    return arrays
+
+
+def check_predictions(results: Sequence[RunResult], data: Path) -> None:
+    """Raises UserError if a run has not as many predictions as its test set has samples, or as other runs on it have, and
+    DamagedData for a data set that is here and not what was written."""
+    groups: dict[tuple[str, str], list[RunResult]] = {}
+    for result in results:
+        if result.predictions is not None:
+            groups.setdefault((result.job.dataset.name, result.identity["data"]), []).append(result)
+    for first, *others in groups.values():
+        samples, classes = len(first.predictions), None  # type: ignore[arg-type]
+        try:
+            arrays = judged_on(first, data)
+            samples, classes = len(arrays.test_labels), arrays.classes
+        except DamagedData:
+            raise
+        except UserError:
+            pass  # without the data, runs are compared with one another
+        for run in (first, *others):
+            try:
+                record.check_predictions(run, samples, classes)
+            except ValueError as error:
+                raise UserError(
+                    f"{run.name} ({beginning(run.key)}): {error}; it is not compared with the others"
+                ) from error

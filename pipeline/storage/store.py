@@ -21,8 +21,7 @@ import numpy as np
 
 from pipeline.cli.errors import UserError
 from pipeline.config.digests import array_digest, arrays_digest
-from pipeline.data.files import whole
-from pipeline.storage import locks
+from pipeline.data.files import LOCK, locked, whole
 from pipeline.storage.identity import LARGEST_PATCH
 from pipeline.storage.record import (
     DamagedRun,
@@ -81,7 +80,7 @@ class RunStore:
         Raises UserError where the disk is full or the folder may not be written to.
         """
         final = self.folder(result.key)
-        with locks.locked(self.root), whole(final) as temporary:
+        with locked(self.root), whole(final) as temporary:
             temporary.mkdir()
             of_probabilities: dict[str, str] = {}
             if result.predictions is not None:
@@ -109,28 +108,26 @@ class RunStore:
     def status(self, key: str) -> str:
         """What became of the run, unchecked; empty where its record cannot be read."""
         try:
-            stored = json.loads(read_bytes(self.folder(key) / RECORD, LARGEST_RECORD))
-            return str(stored["record"]["status"])
+            return str(self._stored(key)["record"]["status"])
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return ""
 
     def record(self, key: str) -> RunResult:
         """The run `key` without its arrays, checked. Raises DamagedRun, or OtherRelease."""
         with self._found_damaged(key):
-            return self._record(key)[0]
+            return result_of(self._stored(key), key)
 
-    def _record(self, key: str) -> tuple[RunResult, dict[str, Any]]:
-        stored = json.loads(read_bytes(self.folder(key) / RECORD, LARGEST_RECORD))
-        return result_of(stored, key), stored
+    def _stored(self, key: str) -> Any:
+        return json.loads(read_bytes(self.folder(key) / RECORD, LARGEST_RECORD))
 
     def read(self, key: str) -> RunResult:
         """The run `key`, checked against its digests. Raises DamagedRun, or KeyError where there is none."""
         try:
             return self._read(key)
         except (KeyError, DamagedRun):
-            if not ((self.root / locks.LOCK).exists() and os.access(self.root, os.W_OK)):  # nobody writes here
+            if not ((self.root / LOCK).exists() and os.access(self.root, os.W_OK)):  # nobody writes here
                 raise
-        with locks.locked(self.root):  # another process may have been replacing it
+        with locked(self.root):  # another process may have been replacing it
             return self._read(key)
 
     def _read(self, key: str) -> RunResult:
@@ -143,7 +140,8 @@ class RunStore:
                 raise ValueError(f"its {name} do not match their digest")
 
         with self._found_damaged(key):
-            result, stored = self._record(key)
+            stored = self._stored(key)
+            result = result_of(stored, key)
             if result.finished:
                 result.predictions = _load(folder / PREDICTIONS)
                 check_predictions(result)
@@ -199,7 +197,7 @@ class RunStore:
 
         Where it is the same run of MLflow, it still has the `model` that it had.
         """
-        with locks.locked(self.root):
+        with locked(self.root):
             if not self.folder(key).is_dir():
                 raise UserError(f"{self.folder(key)}: no run here any more; {AGAIN}")
             before = self.published(key, ids.get("store")).get("model")

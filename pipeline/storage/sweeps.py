@@ -11,8 +11,8 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,8 +21,7 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from pipeline.cli.errors import UserError, printable
 from pipeline.config import rules
 from pipeline.config.run_config import RunConfig
-from pipeline.data.files import whole
-from pipeline.storage.locks import locked
+from pipeline.data.files import locked, whole
 from pipeline.storage.record import OtherRelease, Text, read_bytes
 from pipeline.storage.store import KEY, RunStore
 from pipeline.training.result import RunResult
@@ -97,23 +96,18 @@ class Sweep:
             temporary.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
     @classmethod
-    def read(cls, folder: Path) -> Sweep:
-        return cls.read_from(folder / SWEEP)
-
-    @classmethod
-    def read_from(cls, path: Path) -> Sweep:
-        """The record in a file, every value checked and every text printable. Raises UserError."""
+    def read(cls, folder: Path, name: str = SWEEP) -> Sweep:
+        """The record, every value checked and every text printable. Raises UserError."""
+        path = folder / name
         try:
-            return _schema().validate_json(read_bytes(path, LARGEST))
+            return _SCHEMA.validate_json(read_bytes(path, LARGEST))
         except (OSError, ValueError) as error:
             problems = error.errors(include_url=False) if isinstance(error, ValidationError) else []
             why = "; ".join(f"{'.'.join(map(str, each['loc']))} {each['msg']}" for each in problems[:3]) or str(error)
             raise UserError(f"{path}: not the record of a sweep ({printable(why)}); train again to write it") from error
 
 
-@cache
-def _schema() -> TypeAdapter[Sweep]:
-    return TypeAdapter(Sweep)
+_SCHEMA = TypeAdapter(Sweep)
 
 
 def title(jobs: Sequence[RunConfig]) -> str:
@@ -158,12 +152,9 @@ class Ledger:
 
     def __iter__(self) -> Iterator[Sweep]:
         """Every record that can be read, the latest first."""
-        paths = sorted(self.folder.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-        for path in paths:
-            try:
-                yield Sweep.read_from(path)
-            except UserError:
-                continue
+        for path in sorted(self.folder.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True):
+            with suppress(UserError):
+                yield Sweep.read(self.folder, path.name)
 
     def find(self, word: str) -> Sweep:
         """The sweep of this id (or its first letters), name, or MLflow parent run; the latest of several."""
@@ -208,9 +199,9 @@ def find_sweep(word: str, store: RunStore, root: Path) -> tuple[Sweep, RunStore]
 
 
 def readable(store: RunStore, keys: Iterable[str]) -> tuple[list[RunResult], list[OtherRelease]]:
-    """The runs of these keys, and an error for each that another release of this project wrote."""
+    """The runs of these keys that are here, and an error for each that another release of this project wrote."""
     results, others = [], []
-    for key in keys:
+    for key in (key for key in dict.fromkeys(keys) if key in store):
         try:
             results.append(store.read(key))
         except OtherRelease as error:

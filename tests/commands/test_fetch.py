@@ -121,19 +121,26 @@ def test_files_put_into_the_folder_by_hand_are_recorded_too(own: Folder) -> None
     assert read(OWN, own.path).classes == ("a", "b")
 
 
+def test_own_files_that_are_nowhere_are_a_mistake(own: Folder, raw: Path) -> None:
+    """Of exit status 2: at 4, `make run` would go on with the digits."""
+    (own.path / "own.csv").unlink()
+    with pytest.raises(UserError, match=r"own\.csv is missing.* Or name the folder as source\.path in conf") as refused:
+        stage.fetch(OWN, raw, [own])
+    assert refused.value.exit_status == 2
+
+
 # As a person types it
 
 
 def test_mnist_from_a_folder(mnist_folder: Path, raw: Path) -> None:
     done = run(f"raw={raw}", OVERFITTING_GAP_MIRRORS=str(mnist_folder))
     assert (done.returncode, done.stderr) == (0, "")
-    first, second = done.stdout.splitlines()
-    assert first == f"mnist: 4 files from {Folder(mnist_folder).address}, sha256 verified"
-    assert second.startswith(f"mnist: {shown(raw / 'mnist')}, 11.59 MB in 4 files (")
+    there = f"mnist: 4 files in {shown(raw / 'mnist')}, 11.59 MB: 4"
+    assert done.stdout.startswith(f"{there} from {Folder(mnist_folder).address}, sha256 verified (")
     for file in find("mnist").files:
         assert (raw / "mnist" / file.name).read_bytes() == (mnist_folder / file.name).read_bytes()
     again = run(f"raw={raw}", "mirrors=/nowhere")
-    assert again.stdout.startswith(f"mnist: all 4 files are in {shown(raw / 'mnist')} already, sha256 verified (")
+    assert again.stdout.startswith(f"{there} kept, sha256 verified (")
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from hydra_plugins.batched_launcher._compose import Templates
 from pipeline.cli.console import PROJECT
 from pipeline.config import rules
-from pipeline.config.compose import register
-from pipeline.config.hydra_version import IS_1_3
+from pipeline.config.compose import IS_1_3, register
 
 log = logging.getLogger("app")
 

@@ -10,6 +10,7 @@ import pytest
 from pipeline import train
 from pipeline.cli.errors import UserError
 from pipeline.config import rules
+from pipeline.config.commandline import check
 from pipeline.config.compose import composed
 from tests.unit.training.command import Place, command
 
@@ -71,13 +72,17 @@ def test_what_is_this_machine_s_own_applies_by_itself_and_the_command_line_wins(
     )
     (conf / "local" / "laptop.yaml").write_text("# @package _global_\ndevice: {workers: 1}\n")
     by_itself, asked, laptop = composed([[], ["device.workers=2", "tracking=sqlite"], ["local=laptop"]])
-    assert (by_itself["paths"]["runs"], by_itself["tracking"]["kind"], by_itself["device"]["workers"]) == (
-        "/scratch/runs",
-        "none",
-        3,
-    )
+    assert (by_itself["paths"]["runs"], by_itself["tracking"]["kind"]) == ("/scratch/runs", "none")
+    assert by_itself["device"]["workers"] == 3
     assert (asked["device"]["workers"], asked["tracking"]["kind"]) == (2, "sqlite")
     assert (laptop["device"]["workers"], laptop["paths"]["runs"]) == (1, "runs")
+
+
+def test_the_keys_of_an_optimizer_are_those_of_the_default_that_conf_names(conf: Path) -> None:
+    path = conf / "config.yaml"
+    path.write_text(path.read_text().replace("optimizer: rmsprop", "optimizer: adam"))
+    assert check(["optimizer.beta_1=0.8"], multirun=False) == []
+    assert check(["optimizer.rho=0.8"], multirun=False) != []
 
 
 @pytest.mark.fault("secrets")

@@ -153,8 +153,7 @@ def test_a_sample_of_a_sweep(swept: Place, again: Again) -> None:
     ("words", "expected"),
     [
         ([], "expected one RUN, or --all-of SWEEP"),
-        (["--all-of"], "--all-of: expected a sweep after it"),
-        (["--all-of", "tests", "--sample", "none"], "--sample none: expected a whole number"),
+        (["--all-of", "tests", "--sample", "none"], "argument --sample: invalid int value: 'none'"),
         (["--all-of", "nothing"], "nothing: no such sweep here"),
         (["sgd-w5-d1-s0"], "sgd-w5-d1-s0: no such run in "),
         (["tests", "sample=1"], "sample=1: expected KEY=VALUE with one of the keys"),

@@ -231,5 +231,5 @@ def test_a_registered_model_is_known_by_its_run(swept: Swept, client: Any) -> No
 
 
 def test_a_reason_that_is_none_is_refused() -> None:
-    with pytest.raises(UserError, match=r"only=checkpoint: expected some of .*did you mean 'checkpoints'"):
+    with pytest.raises(UserError, match=r"only=checkpoint: expected one of .*did you mean 'checkpoints'"):
         clean.main(["only=checkpoint"])

@@ -22,7 +22,7 @@ import pytest
 from pipeline import reproduce
 from pipeline.cli.console import PROJECT
 from pipeline.data.arrays import Arrays
-from pipeline.storage.locks import LOCK
+from pipeline.data.files import LOCK
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import Ledger
 from pipeline.sweep.progress import Progress

@@ -42,7 +42,7 @@ def assert_files_whole(root: Path) -> None:
         for result in store:  # reading checks every digest
             assert result.key
     for path in root.glob("**/sweep.json"):
-        Sweep.read_from(path)
+        Sweep.read(path.parent, path.name)
     ledger = Ledger(RunStore(root / "runs"))
     assert len(list(ledger)) == len(list(ledger.folder.glob("*.json")))
 

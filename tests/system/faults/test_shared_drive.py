@@ -16,7 +16,7 @@ import pytest
 
 from pipeline.cli.console import PROJECT
 from pipeline.cli.errors import UserError
-from pipeline.storage.locks import LOCK
+from pipeline.data.files import LOCK
 from pipeline.storage.store import RunStore
 from pipeline.training.result import FINISHED
 from tests.support.factory import KEY, seeded, stored

@@ -14,7 +14,7 @@ from pipeline.cli.errors import shown_line
 from pipeline.config import rules
 from pipeline.config.commandline import check
 from pipeline.config.compose import ConfigurationError, problems, to_job
-from pipeline.config.run_config import RunConfig, canonical_json, digest
+from pipeline.config.run_config import RunConfig, digest
 from tests.support.factory import settings as composed
 
 NUMBERS = [0, -1, -5, 1, 2, 31, 2**31, 2**63, 2**64 - 1, 2**64, 10**30, 0.5, -0.0, 1e-320, 1e400, -1e400, math.nan]
@@ -63,23 +63,10 @@ def test_values_are_refused_in_words_or_mean_what_they_say(optimizer: str, chang
     assert min(job.model.hidden) >= 1
     assert 0 <= job.seed < 2**64
     assert job.training.epochs >= 1
-    assert canonical_json(job.to_dict())
 
 
-grammar = st.sampled_from(
-    [
-        *"=,()[]{}'\"\\$:+~@. \n\t\0-",
-        "${",
-        "range(",
-        "choice(",
-        "glob(*)",
-        "sort(",
-        "seed",
-        "model.width",
-        "optimizer",
-        "1e400",
-    ]
-)
+PARTS = ["${", "range(", "choice(", "glob(*)", "sort(", "seed", "model.width", "optimizer", "1e400"]
+grammar = st.sampled_from([*"=,()[]{}'\"\\$:+~@. \n\t\0-", *PARTS])
 word = st.text(max_size=30) | st.lists(grammar | st.text(max_size=3), max_size=12).map("".join)
 assigned = st.tuples(keys | st.sampled_from(rules.GROUPS), word | value.map(rules.shown)).map("=".join)
 

@@ -22,7 +22,7 @@ GOOD = [
 
 BAD = {
     # A name that is not there: the nearest one is offered.
-    "optimizer=adm": "did you mean 'adam'",
+    "optimizer=adma": "did you mean 'adam'",
     "optimizer=": "optimizer=: expected one of adadelta, ",
     "device.backend=torch": "expected one of tensorflow, jax",
     # A key that is not there, or of another optimizer.

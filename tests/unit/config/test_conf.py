@@ -12,8 +12,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from pipeline.config import rules
-from pipeline.config.compose import described, plain, problems, register, to_job
-from pipeline.config.hydra_version import VERSION_BASE
+from pipeline.config.compose import VERSION_BASE, described, plain, problems, register, to_job
 from pipeline.config.settings import meanings
 from tests.unit.training.command import as_before
 

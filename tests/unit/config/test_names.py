@@ -23,10 +23,7 @@ def of(*changes: dict[str, Any]) -> list[str]:
         ([{"batch_size": 64}, {"batch_size": 32}], ["sgd-w8-d1-b64-s0", "sgd-w8-d1-b32-s0"]),
         ([{"epochs": 200}, {"epochs": 5}], ["sgd-w8-d1-e200-s0", "sgd-w8-d1-e5-s0"]),
         ([{"dropout": 0.5}, {"dropout": 0}], ["sgd-w8-d1-dropout0.5-s0", "sgd-w8-d1-dropout0-s0"]),
-        (
-            [{"activation": "relu"}, {"activation": "tanh", "seed": 1}],
-            ["sgd-w8-d1-relu-s0", "sgd-w8-d1-tanh-s1"],
-        ),
+        ([{"activation": "relu"}, {"activation": "tanh", "seed": 1}], ["sgd-w8-d1-relu-s0", "sgd-w8-d1-tanh-s1"]),
         ([{"max_norm": None}, {"max_norm": 2.0}], ["sgd-w8-d1-max_normnull-s0", "sgd-w8-d1-max_norm2-s0"]),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.config import rules
 from pipeline.config.compose import to_job
-from pipeline.config.run_config import RunConfig, canonical_json
+from pipeline.config.run_config import RunConfig, digest
 from tests.support.factory import make_job, settings
 
 
@@ -38,9 +38,9 @@ def test_the_configuration_is_without_the_seed() -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_canonical_json_has_no_numbers_that_are_none(value: float) -> None:
+def test_a_digest_has_no_numbers_that_are_none(value: float) -> None:
     with pytest.raises(ValueError, match="JSON"):
-        canonical_json({"a": value})
+        digest({"a": value})
 
 
 def test_a_default_is_no_part_of_the_plain_values_and_of_no_key() -> None:

@@ -4,19 +4,18 @@ import time
 
 import pytest
 
-from pipeline.data.download import Limits, MirrorFailed, download
+from pipeline.data import download
+from pipeline.data.download import MirrorFailed
 from tests.unit.data import loopback
 from tests.unit.data.loopback import Server
 
 pytestmark = pytest.mark.fault("mirrors misbehave")
 
-QUICK = Limits(mirror=60, attempts=3, pause=0.01)
 NAME = "train-images-idx3-ubyte.gz"
 
 
-def fetch(server: Server, limits: Limits = QUICK, most: int = 10_000) -> bytes:
-    until = time.monotonic() + limits.mirror
-    return download(f"{server.url}/{NAME}", most, until, limits, loopback_http=True)
+def fetch(server: Server, most: int = 10_000) -> bytes:
+    return download.download(f"{server.url}/{NAME}", most, time.monotonic() + download.MIRROR)
 
 
 def test_refusal_is_final(server: Server) -> None:
@@ -57,13 +56,14 @@ def test_redirect_away_from_https_is_refused(server: Server, target: str) -> Non
 def test_silence_ends(server: Server) -> None:
     server.answer = loopback.silent
     with pytest.raises(MirrorFailed, match=r"sends nothing for 0.3 s \(tried 3 times\)"):
-        fetch(server, Limits(connect=0.3, silence=0.3, mirror=60, attempts=3, pause=0.01))
+        fetch(server)
 
 
-def test_a_byte_at_a_time_ends_with_the_deadline(server: Server) -> None:
+def test_a_byte_at_a_time_ends_with_the_deadline(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "MIRROR", 0.4)
     server.answer = loopback.dripping
     with pytest.raises(MirrorFailed, match=r"when the 0.4 s were over"):
-        fetch(server, Limits(connect=0.3, silence=0.3, mirror=0.4, pause=0.01))
+        fetch(server)
 
 
 def test_an_endless_file_is_left(server: Server) -> None:

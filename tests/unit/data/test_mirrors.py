@@ -9,14 +9,12 @@ import pytest
 
 from pipeline.cli.errors import DataUnavailable, UserError
 from pipeline.data import mirrors, sources
-from pipeline.data.download import Limits
 from pipeline.data.files import shown
 from pipeline.data.mirrors import Folder, Https, Mirror
 from tests.unit.data import loopback, tiny
 from tests.unit.data.loopback import Server
 
 MNIST = sources.find("mnist")
-QUICK = Limits(connect=0.3, silence=0.2, mirror=1, attempts=2, pause=0.01)
 FIRST = tiny.FILES[0].name
 
 
@@ -28,7 +26,7 @@ def folder(path: Path, files: dict[str, bytes]) -> Folder:
 
 
 def gather(*places: Mirror) -> tuple[Mirror, dict[str, bytes]]:
-    mirror, packed = mirrors.gather(tiny.TINY, tiny.FILES, places, limits=QUICK)
+    mirror, packed = mirrors.gather(tiny.TINY, tiny.FILES, places)
     return mirror, {file.name: data for file, data in packed.items()}
 
 
@@ -78,17 +76,14 @@ def test_a_huge_file_is_not_read_to_its_end(tmp_path: Path) -> None:
 @pytest.mark.fault("mirrors misbehave")
 @pytest.mark.parametrize(
     ("answer", "note"),
-    [
-        (loopback.cut_without_length, "ends early"),
-        (loopback.status(404), "gives HTTP status 404"),
-    ],
+    [(loopback.cut_without_length, "ends early"), (loopback.status(404), "gives HTTP status 404")],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_the_next_mirror_is_asked_and_the_note_says_why(
     server: Server, tmp_path: Path, answer: loopback.Answer, note: str
 ) -> None:
     server.answer = answer
-    bad = Https(server.url, QUICK, loopback_http=True)
+    bad = Https(server.url)
     failing = folder(tmp_path / "partial", {})
     assert re.search(rf"{server.url}: {FIRST}:? .*({note}).*partial: {FIRST} is missing", refused(bad, failing))
     whole = folder(tmp_path / "whole", tiny.PACKED)
@@ -99,12 +94,15 @@ def test_the_next_mirror_is_asked_and_the_note_says_why(
 @pytest.mark.fault("no network")
 def test_the_message_is_one_paragraph_with_all_that_is_needed(tmp_path: Path) -> None:
     with pytest.raises(DataUnavailable) as raised:
-        mirrors.gather(MNIST, MNIST.files, [Folder(tmp_path / "a"), Https("https://me:secret@127.0.0.1:1/x", QUICK)])
+        mirrors.gather(MNIST, MNIST.files, [Folder(tmp_path / "a"), Https("https://me:secret@127.0.0.1:1/x")])
     message = str(raised.value)
     assert "\n" not in message
     assert "secret" not in message
     assert f"{shown(tmp_path / 'a')}: no such folder" in message
-    assert "https://127.0.0.1:1/x: train-images-idx3-ubyte.gz cannot be had ([Errno 111] Connection refused)" in message
+    assert (
+        "https://***@127.0.0.1:1/x: train-images-idx3-ubyte.gz cannot be had ([Errno 111] Connection refused)"
+        in message
+    )
     for file in MNIST.files:
         assert f"{file.name} {file.sha256}" in message
     for word in ("mirrors=FOLDER", "OVERFITTING_GAP_MIRRORS", "dataset=digits", "1,797"):

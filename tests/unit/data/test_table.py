@@ -72,7 +72,11 @@ def test_a_test_table_is_read_as_the_training_table_was() -> None:
 @pytest.mark.parametrize(
     ("text", "declared", "message"),
     [
-        (CSV.replace("12.5", ""), {}, "wine.csv: column 'alcohol', row 3: the value is missing; expected"),
+        (
+            CSV.replace("12.5", ""),
+            {},
+            "wine.csv: column 'alcohol', row 3: the value is missing (of the table: 1); expected",
+        ),
         (CSV.replace("12.5", "12.5%"), {}, "wine.csv: column 'alcohol', row 3: '12.5%', expected a number"),
         (CSV.replace("12.5", "inf"), {}, "wine.csv: column 'alcohol', row 3: inf, expected a finite number"),
         (CSV, {"label": "clas"}, "wine.csv: no column 'clas', which source.label names (did you mean 'class'?)"),
@@ -99,8 +103,11 @@ def test_what_is_wrong_is_one_line_with_column_and_row(text: str, declared: dict
             "alcohol,colour,year,class\n1,rosé,2019,9\n",
             "test.csv: column 'colour', row 1: 'rosé' is no category of the",
         ),
-        ("alcohol,colour,year,class\n1,red,2019,11\n", "test.csv: column 'class', row 1: '11' is no class of the"),
-        ("alcohol,colour,year,class\n-,red,2019,9\n", "test.csv: column 'alcohol', row 1: -, expected a finite number"),
+        ("alcohol,colour,year,class\n1,red,2019,11\n", "test.csv: column 'class', row 1: 11 is no class of the"),
+        (
+            "alcohol,colour,year,class\n-,red,2019,9\n",
+            "test.csv: column 'alcohol', row 1: '-', expected a finite number",
+        ),
     ],
 )
 def test_a_test_table_with_something_else_in_it(test: str, message: str) -> None:

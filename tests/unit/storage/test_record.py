@@ -140,7 +140,7 @@ def test_a_fifo_or_a_device_in_place_of_a_file_is_not_read(store: RunStore) -> N
     with pytest.raises(DamagedRun, match=r"predictions\.npy is missing, or no file"):
         store.read(KEY)
     with pytest.raises(UserError, match="is missing, or no file"):
-        Sweep.read_from(Path("/dev/zero"))
+        Sweep.read(Path("/dev"), "zero")
 
 
 # --- the record of a sweep

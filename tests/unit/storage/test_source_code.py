@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli.console import PROJECT
+from pipeline.cli.errors import UserError
+from pipeline.models import own_code
 from pipeline.storage import identity, source_code
 from pipeline.storage.identity import source_digest, sources
 
@@ -77,13 +79,7 @@ def test_a_file_edited_meanwhile_changes_neither_the_digest_nor_the_list(package
 )
 def test_the_modules_of_this_project(numerics: dict[str, str], without: set[str]) -> None:
     found = sources(numerics)
-    named = {
-        "training/splits.py",
-        "models/dense.py",
-        "models/devices.py",
-        "models/optimizers.py",
-        "training/outcome.py",
-    }
+    named = {"training/splits.py", "training/outcome.py", "models/dense.py", "models/optimizers.py"}
     assert named <= found.keys()
     assert not {*(f"training/{name}.py" for name in without), "data/arrays.py", "data/sources.py"} & found.keys()
 
@@ -189,3 +185,16 @@ def test_a_record_is_compared_with_the_files_that_are_here() -> None:
     del changed["models/initial.py"]
     expected = ["models/dense.py", "models/gone.py", "models/initial.py"]
     assert identity.changed_sources(changed, ENGINE) == expected
+
+
+def test_code_of_one_s_own_that_its_module_lacks_is_refused_before_anything_trains(tmp_path: Path) -> None:
+    (tmp_path / "my_networks.py").write_text("from pipeline.models import dense\n\ndef build():\n    return dense\n")
+    with pytest.raises(UserError, match=r"my_networks\.py has no bulid \(did you mean 'build'\?\)"):
+        sources_of("my_networks.bulid", tmp_path)
+    assert list(sources_of("my_networks.build", tmp_path)) == ["../my_networks.py"]
+
+
+def sources_of(name: str, checkout: Path) -> dict[str, str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(own_code, "PROJECT", checkout)
+        return source_code.of_own_code(name, checkout)

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.cli.errors import UserError
 from pipeline.config.digests import arrays_digest
-from pipeline.data import npz
+from pipeline.data import samples
 from pipeline.data.arrays import Arrays
 from pipeline.data.samples import Decoded
 from pipeline.data.sources import File, Npz
@@ -23,7 +23,7 @@ def decode(declared: dict[str, Any] | None = None, **changes: Any) -> Decoded:
     content = {name: array for name, array in (ARRAYS | changes).items() if array is not None}
     file = io.BytesIO()
     np.savez(file, **content)
-    return npz.decode(Npz(File("mine.npz"), **(declared or {})), file.getvalue(), "mine.npz")
+    return samples.of_npz(Npz(File("mine.npz"), **(declared or {})), file.getvalue(), "mine.npz")
 
 
 def test_the_digits_as_npz_are_the_digits(digits: Arrays) -> None:
