@@ -1,11 +1,11 @@
 """A GPU in one command with a time limit: correctness, networks a second, whole commands, sizes, the same bits again.
 
-    python -m benchmarks.gpu [device=gpu] [minutes=7] [out=.] [parts=correctness,stacks,...] [small=false]
+    python -m benchmarks.gpu [device=gpu] [backend=jax] [minutes=7] [out=.] [parts=correctness,...] [small=false]
 
 The parts run in order of worth. What they measure is measured in processes of its own (benchmarks/gpu_workers.py), and each figure
 is appended to OUT/gpu.txt and printed when it is there, so that a part that fails or a limit that ends it loses nothing before
-it. It needs Keras on JAX, not TensorFlow, MLflow or DVC. `small=true device=cpu` runs every part in small, to see that it works;
-its figures say nothing about a GPU.
+it. It needs Keras and one backend, not MLflow or DVC. On TensorFlow there are no stacks, and no sizes. `small=true device=cpu` runs
+every part in small, to see that it works; its figures say nothing about a GPU.
 """
 
 from __future__ import annotations
@@ -29,13 +29,16 @@ from benchmarks import engine, measure
 from pipeline.cli import console
 from pipeline.cli.errors import UserError
 from pipeline.config import rules
+from pipeline.data.arrays import load
+from pipeline.models import devices
 
 
 @dataclass(frozen=True)
 class Context:
-    """What every part is told: the kind of device, whether to run in small, where figures go, when the time is over."""
+    """What every part is told: device and backend, whether to run in small, where figures go, when the time is over."""
 
     device: str
+    backend: str
     small: bool
     out: Path
     deadline: float
@@ -56,7 +59,7 @@ class Context:
 
     def found(self, worker: str, **values: object) -> Iterator[Any]:
         """What a worker finds in a process of its own, as it comes. One that fails or is late is named."""
-        words = {"device": self.device, "small": self.small} | values
+        words = {"device": self.device, "backend": self.backend, "small": self.small} | values
         command = ["benchmarks.gpu_workers", worker, *(f"{name}={value}" for name, value in words.items())]
         with (self.out / "errors.log").open("a") as log:
             process = self.started(command, stdout=subprocess.PIPE, stderr=log)
@@ -127,15 +130,16 @@ def correctness(context: Context) -> None:
 
 def stacks(context: Context) -> None:
     """Book networks a second by stack and precision, and by `keras.fit`."""
+    counts = (1, 2) if context.small else (256, 1, 16, 64, 512, 1024)
     for number, precision in enumerate(context.precisions):
-        for stack in (1, 2) if context.small else (256, 1, 16, 64, 512, 1024):
+        for stack in counts if context.backend == "jax" else ():
             for line in context.found("stack", precision=precision, stack=stack):
                 context.say(
                     f"book network, {precision}, stack of {stack}: {line['epoch']:.3f} s an epoch, "
                     f"{stack / (line['epoch'] * engine.EPOCHS):.2f} networks a second, compiled in {line['compile']:.1f} s"
                 )
         for line in context.found("fit") if number == 0 else ():
-            context.say(f"book network, keras.fit on JAX: {line['seconds']:.2f} s, the second one")
+            context.say(f"book network, keras.fit on {context.backend}: {line['seconds']:.2f} s, the second one")
 
 
 def whole(context: Context) -> None:
@@ -149,7 +153,7 @@ def whole(context: Context) -> None:
     for name, words in sweeps.items():
         with tempfile.TemporaryDirectory() as folder:
             places = (f"paths.runs={folder}/runs", f"hydra.sweep.dir={folder}/multirun", "tracking=none")
-            own = (f"device={context.device}", "device.backend=jax")
+            own = (f"device={context.device}", f"device.backend={context.backend}")
             log = f"{name.split(',')[0].replace(' ', '_')}.log"
             seconds, status = context.command(log, "pipeline.train", "-m", *words, *few, *own, *places)
             small = ", in small" if context.small else ""
@@ -162,6 +166,8 @@ def whole(context: Context) -> None:
 
 def sizes(context: Context) -> None:
     """Width by depth: time and memory of a network, share of the card's peak; what happens where memory ends."""
+    if context.backend != "jax":
+        return
     for precision in context.precisions[:2]:
         for line in context.found("size", precision=precision):
             context.say(
@@ -190,7 +196,14 @@ PARTS: dict[str, tuple[Callable[[Context], None], float]] = {
     "numerics": (numerics, 1),
 }
 """In order of worth, each with the most of the time that is over when it ends."""
-DEFAULTS = {"device": "gpu", "minutes": "7", "out": ".", "small": "false", "parts": ",".join(PARTS)}
+DEFAULTS = {
+    "device": "gpu",
+    "backend": "jax",
+    "minutes": "7",
+    "out": ".",
+    "small": "false",
+    "parts": ",".join(PARTS),
+}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -198,10 +211,13 @@ def main(argv: Sequence[str]) -> int:
     chosen = values["parts"].split(",")
     if unknown := set(chosen) - set(PARTS):
         raise UserError(f"parts={','.join(sorted(unknown))}: expected some of {', '.join(PARTS)}")
+    # What is missing is said now, not by each part.
+    devices.choose(values["device"], values["backend"], "float32", True, "engine", 0, 1)
+    load(console.PROJECT / "data" / "processed" / "mnist")
     out = Path(values["out"])
     out.mkdir(parents=True, exist_ok=True)
     began, seconds = time.time(), 60 * float(values["minutes"])
-    context = Context(values["device"], values["small"] == "true", out, began)
+    context = Context(values["device"], values["backend"], values["small"] == "true", out, began)
     context.say(f"{measure.machine()}; {card()}")
     # What a part does not need is left to the next; of fewer parts, each gets more.
     most = max(PARTS[name][1] for name in chosen)

@@ -38,7 +38,7 @@ def found(**figures: Any) -> None:
 def started(values: Values, stack: int, trainer: str = "engine") -> Any:
     from pipeline.models import devices
 
-    device = devices.choose(values["device"], "jax", values["precision"], True, trainer, 0, stack)
+    device = devices.choose(values["device"], values["backend"], values["precision"], True, trainer, 0, stack)
     devices.start(device)
     return device
 
@@ -222,7 +222,8 @@ def numerics(values: Values) -> None:
 WORKERS: dict[str, Callable[[Values], None]] = {
     work.__name__: work for work in (steps, company, stack, fit, size, end, numerics)
 }
-DEFAULTS = {"device": "gpu", "small": "False", "precision": "float32", "trainer": "engine", "names": "", "stack": "1"}
+DEFAULTS = {"device": "gpu", "backend": "jax", "small": "False", "precision": "float32", "trainer": "engine"}
+DEFAULTS |= {"names": "", "stack": "1"}
 
 
 def main(argv: Sequence[str]) -> int:

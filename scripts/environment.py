@@ -178,7 +178,7 @@ def asked_extras() -> list[str]:
         if word not in LOCKS:
             raise SetupError(f"EXTRAS={word}: expected gpu, s3, dashboard, jax, cluster or server")
     if "gpu" in words and sys.platform != "linux":
-        raise SetupError("EXTRAS=gpu: TensorFlow's CUDA libraries exist for Linux only")
+        raise SetupError("EXTRAS=gpu: the CUDA libraries exist for Linux only")
     return sorted(set(words))
 
 

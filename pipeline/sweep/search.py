@@ -193,7 +193,8 @@ class Search:
                 else:
                     study.tell(trial, outcome.result)
             study.write()
-        if best := study.best:
+        # Of a front none is the best; the session takes the highest validation accuracy.
+        if len(best := study.best) == 1:
             key = best[0].user_attrs["key"]
             session.best = next((each for each in session.outcomes.values() if each.key == key), None)
         session.publisher.describe(*for_mlflow(study))

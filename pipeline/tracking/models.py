@@ -60,8 +60,11 @@ def send_model(
     signature = infer_signature(np.zeros((1, inputs), "float32"), np.zeros((1, classes), "float32"))
 
     def save(folder: str, card: Any) -> None:
-        pins = requirements(keras.backend.backend())
-        mlflow.keras.save_model(network, folder, mlflow_model=card, signature=signature, pip_requirements=pins)
+        backend = keras.backend.backend()
+        pins = requirements(backend)
+        # On JAX, Keras would import TensorFlow to ask whether the network holds anything of it.
+        with devices._without(devices.UNUSED[backend]):
+            mlflow.keras.save_model(network, folder, mlflow_model=card, signature=signature, pip_requirements=pins)
 
     _log(tracker, ids["run_id"], NAME, save)
     store.note_published(result.key, {**ids, "model": ids["run_id"]})

@@ -65,7 +65,7 @@ def more_seeds(evidence: Evidence, question: Question) -> list[str]:
 
 
 def mixed(results: Sequence[RunResult], who: str) -> list[str]:
-    """A sentence for each thing that the finished ones of these runs do not share. `who`: `The runs of sweep on mnist`."""
+    """A sentence for each thing that the finished ones of these runs do not share. `who`: `The runs on mnist (sweep)`."""
     finished = [result for result in results if result.finished]
     code = shared_code(finished)
     found = [
@@ -122,5 +122,5 @@ def notes(evidence: Evidence) -> list[str]:
             f"{repeated} {again} a configuration and a seed of another; the latest of each counts in the means."
         )
     for dataset, experiment in evidence.questions:
-        found += mixed(evidence.results_of((dataset, experiment)), f"The runs of {experiment} on {dataset}")
+        found += mixed(evidence.results_of((dataset, experiment)), f"The runs on {dataset} ({experiment})")
     return found

@@ -168,7 +168,9 @@ def test_the_minutes_are_those_of_one_call(place: Place, monkeypatch: pytest.Mon
 # --- several objectives
 
 
-def test_a_study_of_two_objectives_has_the_front_that_optuna_has(place: Place) -> None:
+def test_a_study_of_two_objectives_has_the_front_that_optuna_has(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
     study = place.search("n_trials=24", "objectives=val/accuracy,overfitting_gap/accuracy")
     again = place.reread()
     assert again.metric_names == ["val/accuracy", "overfitting_gap/accuracy"]
@@ -186,6 +188,10 @@ def test_a_study_of_two_objectives_has_the_front_that_optuna_has(place: Place) -
         rows = list(csv.DictReader(file))
     assert {int(row["trial"]) for row in rows if row["best"] == "True"} == front
     assert [float(row["overfitting_gap/accuracy"]) for row in rows] == [trial.values[1] for trial in again.trials]
+    best = next(
+        line for line in capsys.readouterr().out.splitlines() if line.startswith("best on the validation split")
+    )
+    assert best.endswith(f", {100 * max(float(row['val/accuracy']) for row in rows):.2f} %")
 
 
 # --- pruning
