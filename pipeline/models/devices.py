@@ -122,8 +122,12 @@ def gpu_at_hand(backend: str) -> bool:
     return _driver() and any(_installed(name) for name in names)
 
 
+DRIVERS = ("/proc/driver/nvidia/gpus", "/dev/nvidia0", "/usr/lib/wsl/lib/libcuda.so.1")
+"""Where NVIDIA's driver shows: the last one is that of Windows, in its Subsystem for Linux."""
+
+
 def _driver() -> bool:
-    return Path("/proc/driver/nvidia/gpus").is_dir() or Path("/dev/nvidia0").exists()
+    return any(Path(place).exists() for place in DRIVERS)
 
 
 def card() -> str:
@@ -168,7 +172,7 @@ def start(device: Device, trains: bool = True) -> None:
     if missing := _missing_flags(device):
         os.environ["XLA_FLAGS"] = " ".join([*os.environ.get("XLA_FLAGS", "").split(), *missing])
     # TensorFlow imports Keras too.
-    with quiet(), _without(UNUSED[device.backend]), _own_keras_settings():
+    with quiet(), without(UNUSED[device.backend]), _own_keras_settings():
         if device.backend == "tensorflow":
             _start_tensorflow(device, strict)
         else:
@@ -287,7 +291,7 @@ def _start_jax(device: Device) -> None:
 
 
 @contextmanager
-def _without(names: tuple[str, ...]) -> Iterator[None]:
+def without(names: tuple[str, ...]) -> Iterator[None]:
     """Let imports of these packages fail, in this thread alone: another one may be importing MLflow."""
     thread = threading.get_ident()
 

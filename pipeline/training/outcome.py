@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.cli.errors import UserError
 from pipeline.config.digests import array_digest, arrays_digest
 from pipeline.config.run_config import RunConfig
 from pipeline.models import randomness
@@ -213,8 +214,9 @@ class Run:
         return self._result(DIVERGED, reason, {}, {})
 
     def failed(self, error: BaseException) -> RunResult:
-        reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"[:500]
-        return self._result(FAILED, reason, {}, {})
+        first = (str(error).strip().splitlines() or [""])[0]
+        reason = first if isinstance(error, UserError) else f"{type(error).__name__}: {first}"
+        return self._result(FAILED, reason[:500], {}, {})
 
     def _result(self, status: str, reason: str | None, figures: dict[str, float], digests: dict[str, str]) -> RunResult:
         return RunResult(

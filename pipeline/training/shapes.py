@@ -71,9 +71,10 @@ def steps_of(job: RunConfig, samples: int) -> int:
 def fills_up(job: RunConfig, samples: int) -> bool:
     """Whether the smaller last batch is filled up with samples that do not count: a step of its own compiles for longer.
 
-    Not where samples of a batch change what the others get, nor where there is no other batch.
+    Not where samples of a batch change what the others get, as a loss of one's own may, nor where there is no other batch.
     """
-    return samples > job.training.batch_size and samples % job.training.batch_size > 0 and not networks.mixes(job.model)
+    batch, mixes = job.training.batch_size, networks.mixes(job.model) or "." in job.training.loss
+    return samples > batch and samples % batch > 0 and not mixes
 
 
 def learning_rates(job: RunConfig, epoch: int, steps: int) -> np.ndarray:
