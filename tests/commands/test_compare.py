@@ -1,7 +1,5 @@
 """The stage as a person calls it: what it finds, says, refuses, publishes, and leaves alone."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import io

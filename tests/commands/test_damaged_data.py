@@ -1,7 +1,5 @@
 """One flipped bit in the pixels: no command takes numbers from them."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

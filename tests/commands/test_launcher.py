@@ -1,7 +1,5 @@
 """hydra/launcher=batched: all jobs go to the task at once, in one folder with one log."""
 
-from __future__ import annotations
-
 import logging
 import shlex
 import subprocess

@@ -1,7 +1,5 @@
 """From a run to all it was made from."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

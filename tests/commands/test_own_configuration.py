@@ -1,7 +1,5 @@
 """Configuration that is not the project's: a folder of one's own, and files that belong to this machine."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Who becomes champion, who does not and why, and the champion as a service."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os

@@ -1,7 +1,5 @@
 """A month of results moves to a tracking server with one command: whole, once, and equal to what SQLite has."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import tempfile

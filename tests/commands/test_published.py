@@ -1,7 +1,5 @@
 """Published figures against ours: what is read, what is judged, and a recipe trained within a budget of minutes."""
 
-from __future__ import annotations
-
 import csv
 from dataclasses import replace
 from pathlib import Path

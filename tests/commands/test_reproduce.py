@@ -1,7 +1,5 @@
 """Training a run again: what is checked, where two trainings part, and each of the five ways it ends."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The command that searches, on real digits: killed in the middle, gone on with, pruned, and seen in MLflow."""
 
-from __future__ import annotations
-
 import csv
 import os
 import signal

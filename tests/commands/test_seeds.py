@@ -1,7 +1,5 @@
 """The command that trains the seeds that would decide, on real digits: from compare's sentence to the second compare."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import shlex

@@ -1,7 +1,5 @@
 """A sweep over learning rates: what its runs are called, and what diff, results and clean make of them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

@@ -3,8 +3,6 @@
 One sweep is trained; what does not depend on its numbers is shown on runs that follow from a formula.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shlex

@@ -1,7 +1,5 @@
 """The command that tunes, with runs that follow from a formula: the same budget for each, beyond an edge, what diverges."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

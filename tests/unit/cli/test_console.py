@@ -1,7 +1,5 @@
 """What a command says when something is wrong: one line of cause and remedy; with `-v` the traceback before it."""
 
-from __future__ import annotations
-
 import errno
 import importlib
 import os

@@ -1,7 +1,5 @@
 """The last line of a real terminal: a bar below what is printed, in any width, gone at the end and after Ctrl-C."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import pty

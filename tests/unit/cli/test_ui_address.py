@@ -1,7 +1,5 @@
 """Links of a report follow the port that `make ui` was given."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

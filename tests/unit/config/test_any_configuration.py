@@ -1,7 +1,5 @@
 """No configuration whatever ends in a traceback, and none that is taken means something else than it says."""
 
-from __future__ import annotations
-
 import math
 import unicodedata
 from typing import Any

@@ -1,7 +1,5 @@
 """The words of a command, before anything is composed: every mistake in one line that says what would be right."""
 
-from __future__ import annotations
-
 import pytest
 
 from pipeline.config.commandline import MOST_JOBS, check

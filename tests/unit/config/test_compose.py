@@ -1,7 +1,5 @@
 """Composed configurations: values, combinations and sizes that cannot train, in words."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """The files of conf/: each one composes, trains something that can be, and says what Keras says."""
 
-from __future__ import annotations
-
 import inspect
 import re
 from collections.abc import Iterator

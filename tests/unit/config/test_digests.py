@@ -1,7 +1,5 @@
 """Digests of arrays: the same for the same numbers, whatever holds them."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """Names of runs within a plan, and the run that a name means."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Whole commands that train nothing: refused in a line for each mistake, before anything heavy is loaded or anything is written."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

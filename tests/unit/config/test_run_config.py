@@ -1,7 +1,5 @@
 """RunConfig: what it says of itself, and when two are one."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A real HTTP server on 127.0.0.1 that misbehaves as it is told to."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
 from contextlib import suppress

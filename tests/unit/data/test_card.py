@@ -1,7 +1,5 @@
 """The picture of samples."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

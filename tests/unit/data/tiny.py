@@ -1,7 +1,5 @@
 """A data set of a few hundred bytes, for what does not depend on the digits."""
 
-from __future__ import annotations
-
 import hashlib
 
 import numpy as np

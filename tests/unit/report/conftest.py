@@ -1,7 +1,5 @@
 """One report for all tests here: six optimizers, four widths, three seeds, and the book's network beside them."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json

@@ -1,7 +1,5 @@
 """The answers in words: each question has its own direction, and few seeds have none."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 

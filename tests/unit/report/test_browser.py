@@ -1,7 +1,5 @@
 """The page in a real browser, in wide and narrow windows, by day and by night."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

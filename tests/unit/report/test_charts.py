@@ -1,7 +1,5 @@
 """The charts: what each is made of, and that DVC's templates are the same specifications."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import re

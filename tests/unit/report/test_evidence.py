@@ -1,7 +1,5 @@
 """What is read, what is chosen, what is set aside."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import pytest

@@ -1,7 +1,5 @@
 """Runs of several origins: what is said of them, in the same words wherever it is said."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import pytest

@@ -1,7 +1,5 @@
 """The page without a browser: complete in itself, well formed, and honest whatever the runs are."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from html.parser import HTMLParser

@@ -1,7 +1,5 @@
 """No interval leaves the range of what it is of, and no contrast asks for more seeds than anybody trains."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Sequence

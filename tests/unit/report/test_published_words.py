@@ -1,7 +1,5 @@
 """Published figures against ours, in words."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

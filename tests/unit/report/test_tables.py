@@ -1,7 +1,5 @@
 """The files beside the page: exact columns, and rows that say what the runs say."""
 
-from __future__ import annotations
-
 import pytest
 
 from pipeline.report import tables, terminal

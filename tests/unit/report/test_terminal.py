@@ -1,7 +1,5 @@
 """What a terminal of any width shows: whole words and whole figures."""
 
-from __future__ import annotations
-
 import dataclasses
 import io
 import re

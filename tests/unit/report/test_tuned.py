@@ -1,7 +1,5 @@
 """Default and tuned side by side: what the page says of edges, of divergence, and of a default that was chosen."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Run folders whose digests and key were made to match a changed record."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from typing import Any

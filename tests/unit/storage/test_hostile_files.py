@@ -1,7 +1,5 @@
 """Run folders that someone made with intent, or a disk spoilt: seen by content, bounded in memory, kept in place."""
 
-from __future__ import annotations
-
 import io
 import json
 import shutil

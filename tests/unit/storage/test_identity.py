@@ -1,7 +1,5 @@
 """The key of a run: what changes it and what does not."""
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import replace
 from typing import Any

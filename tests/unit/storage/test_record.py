@@ -1,7 +1,5 @@
 """What a record may say: older and other releases are named as such, and what cannot be true is refused."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Which source code is in a run's key: what its trainer imports, as a syntax tree."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 from collections.abc import Callable

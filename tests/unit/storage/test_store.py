@@ -1,7 +1,5 @@
 """Run folders: what is written comes back, and what is not whole is not taken for a run."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 

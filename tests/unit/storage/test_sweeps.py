@@ -1,7 +1,5 @@
 """A sweep's record, and the folder that DVC keeps of a stage."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

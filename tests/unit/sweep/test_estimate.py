@@ -1,7 +1,5 @@
 """What a plan says: what a training would take, which seeds, and why stored runs do not count."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

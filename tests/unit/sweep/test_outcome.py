@@ -1,7 +1,5 @@
 """Which run of a sweep is the best, and which weights are held until that is known."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

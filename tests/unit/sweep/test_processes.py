@@ -1,8 +1,6 @@
 """Processes of this machine, each with something to itself: a core, a GPU. No machine with two GPUs was at hand, so the
 lists of GPUs are made up, and workers train on the CPU, whatever GPU they are given."""
 
-from __future__ import annotations
-
 import signal
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """What a person sees while runs train: a bar on a terminal, plain lines elsewhere, the time left."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

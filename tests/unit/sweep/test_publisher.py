@@ -1,7 +1,5 @@
 """Publishing beside the training: in order, out of the way, and again where it was not taken."""
 
-from __future__ import annotations
-
 import os
 import signal
 import threading

@@ -1,7 +1,5 @@
 """A search whose runs are a formula: what is drawn, told, stored, pruned, continued after a kill, and refused."""
 
-from __future__ import annotations
-
 import csv
 from dataclasses import dataclass
 from pathlib import Path

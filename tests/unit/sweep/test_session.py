@@ -1,7 +1,5 @@
 """What a session makes of runs whose stack did not fit, and of edits while they train."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """Shards of a sweep: how runs are divided, what a worker makes of its shard, how the command waits. Slurm: test_slurm.py."""
 
-from __future__ import annotations
-
 import itertools
 import os
 import signal

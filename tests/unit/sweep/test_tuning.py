@@ -1,7 +1,5 @@
 """One tuning: its runs, and a server that is down."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace

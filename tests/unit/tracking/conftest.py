@@ -1,7 +1,5 @@
 """One store, filled once and read by many tests."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 

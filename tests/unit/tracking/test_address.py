@@ -1,7 +1,5 @@
 """Which store is meant, and what of its address is shown."""
 
-from __future__ import annotations
-
 import shlex
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """A store that cannot be used is refused with the command that mends it, and stays as it is."""
 
-from __future__ import annotations
-
 import shlex
 import shutil
 import sqlite3

@@ -1,7 +1,5 @@
 """What is shown of a RunResult, without MLflow."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """The model that the best run carries: it loads, predicts and is found from its run."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Which process is known to be gone."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

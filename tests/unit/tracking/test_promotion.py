@@ -1,7 +1,5 @@
 """Who may become champion."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What stands in the store, read back with MLflow's own client."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import replace

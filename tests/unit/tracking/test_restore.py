@@ -1,7 +1,5 @@
 """A run whose folder is gone, read back from what MLflow recorded of it."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Samples of the machine, under MLflow's names: by themselves, and once at the end."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Mapping
 

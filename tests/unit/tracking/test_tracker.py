@@ -1,7 +1,5 @@
 """Begin, publish once, end: what repeats, breaks off or is shared."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """`python -m pipeline.ui`: the real server, and what a person sees in a real browser."""
 
-from __future__ import annotations
-
 import os
 import signal
 import socket
