@@ -112,7 +112,7 @@ class Connection:
         return (message.strip() or type(error).__name__).splitlines()[0]
 
     def experiment(self, name: str) -> str:
-        """The id of an experiment, which is created if there is none. Raises UserError if it was deleted."""
+        """The id of an experiment, which is created if there is none, with our views. Raises UserError if it was deleted."""
         if name in self._experiments:
             return self._experiments[name]
         found = self.client.get_experiment_by_name(name)
@@ -120,9 +120,13 @@ class Connection:
             restore = f"python -m mlflow experiments restore --experiment-id {found.experiment_id}"
             address = f"MLFLOW_TRACKING_URI={shlex.quote(self.address.shown)}"
             raise UserError(f"the MLflow experiment {name!r} was deleted; restore it with: {address} {restore}")
-        location = self.address.artifacts.as_uri() if self.address.artifacts else None
-        new = found.experiment_id if found else self.client.create_experiment(name, location, front.experiment_tags())
-        return self._experiments.setdefault(name, new)
+        tags = front.experiment_tags()
+        if found is None:
+            location = self.address.artifacts.as_uri() if self.address.artifacts else None
+            return self._experiments.setdefault(name, self.client.create_experiment(name, location, tags))
+        for key in tags.keys() - found.tags.keys():  # made by a person, or by an earlier release
+            self.client.set_experiment_tag(found.experiment_id, key, tags[key])
+        return self._experiments.setdefault(name, found.experiment_id)
 
 
 def _import_mlflow() -> type[MlflowClient]:

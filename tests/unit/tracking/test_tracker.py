@@ -168,6 +168,15 @@ def test_deleted_experiment_names_the_command_that_restores_it(fresh: Fresh) -> 
         fresh().publish(make_result(), "e")
 
 
+def test_an_experiment_that_a_person_made_gets_our_views_and_keeps_its_own_tags(fresh: Fresh) -> None:
+    tracker = fresh()
+    experiment = client(tracker).create_experiment("e", tags={"mlflow.experimentKind": "a person's"})
+    tracker.publish(make_result(), "e")
+    tags = client(tracker).get_experiment(experiment).tags
+    assert tags["mlflow.experimentKind"] == "a person's"
+    assert {"mlflow.sharedViewState.sweeps", "mlflow.sharedViewState.charts"} <= tags.keys()
+
+
 def test_project_may_lie_anywhere(tmp_path: Path, blank_store: Path) -> None:
     root = tmp_path / "with space, it's é😀 #hash quo\"te; 100%"
     root.mkdir()
