@@ -108,9 +108,7 @@ def check(argv: Sequence[str], multirun: bool) -> list[str]:
     jobs = 1
     for override, values in overrides:
         if override.is_hydra_override():
-            # What Hydra takes, and what the runs of a sweep cannot be trained with.
-            if (key := override.key_or_group) in HYDRA_RULES:
-                problems += filter(None, [rules.complaint(key, _plain(override.value()), HYDRA_RULES[key])])
+            problems += filter(None, [_check_hydra(override.key_or_group, _plain(override.value()))])
             continue
         jobs *= max(len(values), 1)
         if override.is_sweep_override() and not multirun:
@@ -151,6 +149,15 @@ def _meant(key: str) -> list[str]:
     known = rules.known_keys()
     found = [each for each in known if each.rpartition(".")[2] in names]
     return [each for each in found if each.startswith(section)] or found
+
+
+def _check_hydra(key: str, value: Any) -> str | None:
+    """What Hydra takes, and what the runs of a sweep cannot be trained with."""
+    if key.startswith("hydra.sweeper.params"):
+        return (
+            f"{key}: is for files such as conf/sweep/smoke.yaml; here type its words as they are: -m optimizer=sgd,adam"
+        )
+    return rules.complaint(key, value, HYDRA_RULES[key]) if key in HYDRA_RULES else None
 
 
 def hydra_complaint(argv: Sequence[str], error: Exception) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.tracking.address import NONE, SERVER, SQLITE, resolve
-from pipeline.tracking.connection import TrackingUnavailable, check
+from pipeline.tracking.database import TrackingUnavailable, check
 from pipeline.tracking.tracker import NullTracker, ParentRun, Tracker
 
 __all__ = [

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.tracking import describe, front, process, runs
 from pipeline.tracking.address import NONE, SERVER, Address
-from pipeline.tracking.connection import Connection, TrackingUnavailable
+from pipeline.tracking.connection import Connection
+from pipeline.tracking.database import TrackingUnavailable
 from pipeline.tracking.describe import KEY, Point
 from pipeline.tracking.runs import KILLED, RUNNING, Entry
 
@@ -173,10 +174,8 @@ class Tracker:
             return run_id
 
     def _entry(self, result: RunResult, experiment: str, parent: str | None, name: str | None) -> Entry:
-        experiment_id, tags = (
-            self.connection.experiment(experiment),
-            self.origin | process.tag() | describe.tags(result),
-        )
+        tags = self.origin | process.tag() | describe.tags(result)
+        experiment_id = self.connection.experiment(experiment)
         return Entry(result, experiment_id, parent or None, name or result.name, tags, self.address.artifacts)
 
     def _record(self, entry: Entry, restore: bool) -> dict[str, str]:

@@ -3,8 +3,6 @@
 `dvc repro` runs there once for all files of tests that ask for it. What is typed there starts at once: tests/support/forked.py.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
@@ -63,11 +61,11 @@ class Clone:
     def commit(self, why: str) -> None:
         self.run(f"git add --all && git commit --quiet -m '{why}'")
 
-    def copy(self, to: Path, *left_out: str) -> Clone:
+    def copy(self, to: Path, *left_out: str) -> "Clone":
         shutil.copytree(self.path, to, symlinks=True, ignore=shutil.ignore_patterns("tmp", *left_out))
         return self.at(to)
 
-    def at(self, folder: Path) -> Clone:
+    def at(self, folder: Path) -> "Clone":
         """Another folder in which the same is typed."""
         return replace(self, path=folder)
 

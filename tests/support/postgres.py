@@ -1,7 +1,5 @@
 """A real tracking server: PostgreSQL and MLflow on this machine; and a wire to it that can be bad."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import socket
@@ -27,7 +25,7 @@ class TrackingServer:
         self.port = next(port for port in range(20_000, 60_000) if is_free(port) and is_free(port + 1))
         self.uri = f"http://{HOST}:{self.port}"
 
-    def start(self) -> TrackingServer:
+    def start(self) -> "TrackingServer":
         self.data.mkdir(parents=True)
         if not os.geteuid():
             shutil.chown(self.data, "postgres", "postgres")

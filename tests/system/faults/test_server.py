@@ -1,7 +1,5 @@
 """A tracking server that is down, comes back, answers 500 or hangs: training does not wait for it."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Iterator
@@ -33,7 +31,7 @@ class Mlflow:
         self.uri = f"http://{HOST}:{port}"
         self.running: Any = None
 
-    def start(self) -> Mlflow:
+    def start(self) -> "Mlflow":
         from mlflow.server import app
         from werkzeug.serving import make_server
 

@@ -33,6 +33,7 @@ COMMANDS = {
     "-m seed=0,1 hydra.job.chdir=true": "expected false",
     "-m optimizer=glob(zz*)": "optimizer=glob(zz*): matches none of adadelta, ",
     "hydra.job.env_set=3": "hydra.job.env_set=3",
+    "-m seed=0,1 hydra.sweeper.params={optimizer:sgd}": "here type its words as they are: -m optimizer=sgd,adam",
     "-m seed=0,1 hydra.sweeper.max_batch_size=2": "expected null: all runs of a sweep come together",
     "-m seed=0,1 hydra/launcher=basic": "expected one of batched, batched_slurm",
     "-m seed=0,1 hydra/sweeper=optuna": "expected one of basic",

@@ -81,11 +81,16 @@ def test_tensorfloat32_is_a_way_to_multiply_float32() -> None:
 
 
 @pytest.mark.parametrize("value", ["", "-1", " "])
-def test_hidden_cards_are_no_gpu(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_a_driver_is_enough_and_hidden_cards_are_no_gpu(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, value: str
+) -> None:
     monkeypatch.undo()
-    monkeypatch.setattr(devices, "_driver", lambda: True)
+    library = tmp_path / "libcuda.so.1"  # all that there is of it in Windows' Subsystem for Linux
+    monkeypatch.setattr(devices, "DRIVERS", ("/no/such/device", str(library)))
     monkeypatch.setattr(devices, "_installed", lambda name: True)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert not devices.gpu_at_hand("tensorflow")
+    library.touch()
     assert devices.gpu_at_hand("tensorflow")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
     assert not devices.gpu_at_hand("tensorflow")

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.cli.errors import UserError
 from pipeline.tracking import ParentRun, TrackingUnavailable, open_tracker
-from pipeline.tracking.connection import check
+from pipeline.tracking.database import check
 
 
 def execute(database: Path, statement: str) -> None:
@@ -88,7 +88,7 @@ def test_damage_between_opening_and_use_is_refused_too(root: Path) -> None:
 
 @pytest.mark.fault("store held by another program")
 def test_a_store_that_is_held_for_long_is_not_called_damaged(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.tracking.connection.LOCKED_SECONDS", 0.1)
+    monkeypatch.setattr("pipeline.tracking.database.LOCKED_SECONDS", 0.1)
     connection = sqlite3.connect(root / "mlflow.db", isolation_level=None)
     connection.execute("BEGIN EXCLUSIVE")
     with pytest.raises(TrackingUnavailable, match="nothing is wrong with it") as refused:

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.cli.errors import UserError
 from pipeline.data.arrays import Arrays
 from pipeline.training import engine, reference, trainer
 from pipeline.training.calibration import calibration_error
+from pipeline.training.gaps import final_gaps
 from pipeline.training.outcome import Epoch, Run
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, PRUNED, RunResult
 from pipeline.training.splits import Part, Split, split
@@ -49,6 +51,14 @@ def test_the_gaps_are_training_against_what_is_held_out(finished: RunResult) -> 
     ):
         assert f[f"{gap}/accuracy"] == f[f"{better}/accuracy"] - f[f"{worse}/accuracy"]
         assert f[f"{gap}/loss"] == f[f"{worse}/loss"] - f[f"{better}/loss"]
+
+
+def test_a_gap_is_positive_where_a_network_overfits_and_against_the_test_samples_with_nothing_held_out() -> None:
+    train, val, test = (0.25, 0.75), (0.5, 0.625), (0.75, 0.5)  # loss, accuracy
+    gaps = {"overfitting_gap/accuracy": 0.125, "overfitting_gap/loss": 0.25}
+    book = {"book_gap/accuracy": 0.25, "book_gap/loss": 0.5}
+    assert final_gaps(train, test, val) == {**gaps, **book, "split_offset/accuracy": 0.125, "split_offset/loss": 0.25}
+    assert final_gaps(train, test, None) == {"overfitting_gap/accuracy": 0.25, "overfitting_gap/loss": 0.5, **book}
 
 
 def test_the_curve_is_on_the_same_samples_at_the_last_point_too(finished: RunResult) -> None:
@@ -113,15 +123,20 @@ def test_a_run_whose_loss_is_no_number_diverged_and_the_runs_beside_it_finish(da
     assert (reference.status, reference.reason) == (DIVERGED, diverged.reason)
 
 
+OWN, OTHER = UserError("training.loss=my.half: no module my"), RuntimeError("no luck today\nand a second line")
+
+
 @pytest.mark.fault("out of memory")
-@pytest.mark.parametrize("kind", ["engine", "reference"])
-def test_a_failed_run_says_why_and_the_others_finish(data: Split, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "error"), [("engine", OWN), ("reference", OTHER)])
+def test_a_failed_run_says_why_and_the_others_finish(
+    data: Split, monkeypatch: pytest.MonkeyPatch, kind: str, error: Exception
+) -> None:
     room: Any = {"engine": engine, "reference": reference}[kind]
     train_one = room._train_one
 
     def fragile(run: Run, *rest: Any) -> Iterator[trainer.Event] | None:
         if run.job.seed == 1:
-            raise RuntimeError("no luck today\nand a second line")
+            raise error
         return train_one(run, *rest)
 
     monkeypatch.setattr(room, "_train_one", fragile)
@@ -129,8 +144,8 @@ def test_a_failed_run_says_why_and_the_others_finish(data: Split, monkeypatch: p
     events = list(trainer.train(jobs, data, 10, device(xla=False, trainer=kind)))
     done = {event.index: event for event in events if isinstance(event, trainer.Done)}
     assert [done[index].result.status for index in range(3)] == [FINISHED, FAILED, FINISHED]
-    assert done[1].result.reason == "RuntimeError: no luck today"
-    assert isinstance(done[1].error, RuntimeError)
+    reason = "training.loss=my.half: no module my" if error is OWN else "RuntimeError: no luck today"
+    assert (done[1].result.reason, done[1].error) == (reason, error)
     assert done[0].error is done[2].error is None
 
 

@@ -1,6 +1,7 @@
 """Programs: what shares one, how often it compiles, and what it leaves running."""
 
 import threading
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from pipeline.config.run_config import RunConfig
 from pipeline.data.arrays import Arrays
 from pipeline.models import randomness
 from pipeline.training import engine, trainer
-from pipeline.training.shapes import learning_rates, shape_of
+from pipeline.training.shapes import fills_up, learning_rates, shape_of
 from pipeline.training.splits import Split
 from tests.support.factory import make_job
 from tests.unit.training.trainer import OPTIMIZERS, cut, device, train
@@ -68,6 +69,14 @@ def test_learning_rates_and_seeds_compile_once_per_worker(data: Split) -> None:
     results = train(jobs, data, PLAIN)
     assert engine.Program.compiled - before <= PLAIN.workers
     assert len({result.digests["final_weights"] for result in results}) == 20
+
+
+def test_the_last_batch_is_not_filled_up_where_samples_may_change_what_others_get() -> None:
+    plain = make_job(batch_size=100)
+    own_loss = replace(plain, training=replace(plain.training, loss="my_loss.of_a_batch"))
+    normalised = make_job(batch_size=100, batch_normalization=True)
+    assert [fills_up(job, 250) for job in (plain, own_loss, normalised)] == [True, False, False]
+    assert not fills_up(plain, 200)
 
 
 def test_a_network_is_measured_by_one_program_whatever_trains_it(data: Split) -> None:
