@@ -44,6 +44,7 @@ def render(evidence: Evidence, plots: Pictures | None, scripts: bytes = b"") -> 
         "evidence": evidence,
         "plots": plots,
         "comparisons": [],
+        "title": opening.title(evidence),
         "lead": opening.lead(evidence),
         "notes": limits.notes(evidence),
         "method": method.card(evidence),

@@ -13,6 +13,12 @@ from pipeline.training.result import FINISHED
 COUNTS = ("None", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
 
 
+def title(evidence: Evidence) -> str:
+    """The question of a single comparison, if a person asked one in words; else that of the project."""
+    asked = [experiment for _, experiment in evidence.questions if experiment.endswith("?")]
+    return asked[0] if asked and len(evidence.questions) == 1 else "Which optimizer, which width, and who overfits?"
+
+
 def lead(evidence: Evidence) -> str:
     """What these runs can carry."""
     if not evidence.questions:

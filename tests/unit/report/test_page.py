@@ -104,8 +104,9 @@ def runs(*jobs):
     return [factory.finished(job) for job in jobs]
 
 
-def test_one_run(of_runs):
-    text = rendered(of_runs(runs(factory.job("adam", validation=9))))
+def test_one_run_under_the_question_that_a_person_asked(of_runs):
+    text = rendered(of_runs(runs(factory.job("adam", validation=9)), "Which <dropout>?"))
+    assert "<h1>Which &lt;dropout&gt;?</h1>" in text
     assert "There is nothing to compare it with." in text
     assert 'id="book"' not in text
 

@@ -16,11 +16,7 @@ def test_a_summary_has_the_headline_and_curves_of_fixed_length(tmp_path: Path) -
     (reports / "metrics.json").write_text(json.dumps({"book": book, "best": figures, "seconds": 3.5}))
     for name in write.SUMMARY:
         pd.DataFrame({"x": [1 / 3]}).to_csv(reports / f"{name}.csv", index=False)
-    epochs = {
-        "experiment": ["to a loss"] * 3 + ["five"] * 2,
-        "name": ["a", "b", "b", "c", "d"],
-        "epoch": [1, 1, 2, 1, 1],
-    }
+    epochs = {"experiment": ["to a loss"] * 3 + ["five"] * 2, "name": list("abbcd"), "epoch": [1, 1, 2, 1, 1]}
     pd.DataFrame(epochs).to_csv(reports / "curves.csv", index=False)
     write.summarize(reports, tmp_path / "summary")
     assert json.loads((tmp_path / "summary/metrics.json").read_text()) == {
