@@ -99,10 +99,6 @@ class Templates:
         parser = OverridesParser.create(config_loader=loader)
         self._parse = cache(parser.parse_override)
 
-    def install(self) -> None:
-        """Serve the sweeper too, which composes every job to check it."""
-        self.loader.load_sweep_config = self.compose  # type: ignore[method-assign]
-
     def compose(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """The configuration of one job; the arguments are those of `load_sweep_config`."""
         overrides = [self._parse(word) for word in sweep_overrides]

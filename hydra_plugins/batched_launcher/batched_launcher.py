@@ -68,7 +68,8 @@ class BatchedLauncher(Launcher):
             raise HydraException("hydra/launcher=batched…: expected a task that takes jobs together (pipeline.train)")
         self.config, self.task_function, self.hydra_context = config, task_function, hydra_context
         self.templates = Templates(hydra_context.config_loader)
-        self.templates.install()
+        # The sweeper composes each job only to check it, which `launch` does.
+        hydra_context.config_loader.load_sweep_config = lambda master_config, sweep_overrides: master_config
 
     def pool(self) -> object:
         """What trains the runs elsewhere, in shards; None if this machine does."""
