@@ -69,7 +69,7 @@ class BatchedLauncher(Launcher):
         self.config, self.task_function, self.hydra_context = config, task_function, hydra_context
         self.templates = Templates(hydra_context.config_loader)
         # The sweeper composes each job only to check it, which `launch` does.
-        hydra_context.config_loader.load_sweep_config = lambda master_config, sweep_overrides: master_config
+        hydra_context.config_loader.load_sweep_config = lambda master_config, sweep_overrides: master_config  # type: ignore[method-assign]
 
     def pool(self) -> object:
         """What trains the runs elsewhere, in shards; None if this machine does."""
