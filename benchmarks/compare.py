@@ -50,7 +50,7 @@ def like(original: RunResult, seed: int) -> RunResult:
         history={
             name: [value + random.normal(0, 1e-3) for value in values] for name, values in original.history.items()
         },
-        figures={name: value + random.normal(0, 1e-3) for name, value in original.figures.items()},
+        metrics={name: value + random.normal(0, 1e-3) for name, value in original.metrics.items()},
         digests=original.digests | {"predictions": array_digest(predictions)},
         predictions=predictions,
         probabilities=None,
@@ -73,7 +73,7 @@ def statistics(folder: Path) -> tuple[float, float, int]:
 
 
 def main(argv: Sequence[str]) -> int:
-    values = console.words(argv, {"runs": "1000", "folder": "results/sweep"}, __doc__ or "")
+    values = console.read_options(argv, {"runs": "1000", "folder": "results/sweep"}, __doc__ or "")
     folder, count = console.PROJECT / values["folder"], int(values["runs"])
     if not (folder / "sweep.json").is_file():
         raise UserError(f"{folder}: no runs of a sweep; train them first (dvc repro)")

@@ -25,7 +25,7 @@ console.run(train.main)
 
 
 def main(argv: Sequence[str]) -> int:
-    values = console.words(argv, {"width": "1024", "depth": "2", "seeds": "4"}, __doc__ or "")
+    values = console.read_options(argv, {"width": "1024", "depth": "2", "seeds": "4"}, __doc__ or "")
     seconds: dict[str, float] = {}
     weights = []
     with tempfile.TemporaryDirectory() as root:

@@ -155,7 +155,7 @@ def on_jax(run: j.RunConfig, data: Split, device: Device) -> Iterator[Trained]:
 
 def main(argv: Sequence[str]) -> int:
     defaults = {"widths": "64,512", "optimizer": "rmsprop", "repeats": "9", "backend": "tensorflow", "stack": "0"}
-    values = console.words(argv, defaults, __doc__ or "")
+    values = console.read_options(argv, defaults, __doc__ or "")
     repeats, backend = int(values["repeats"]), values["backend"]
     device = devices.choose("cpu", backend, "float32", True, "engine", 0, int(values["stack"]))
     devices.start(device)
@@ -182,7 +182,7 @@ def main(argv: Sequence[str]) -> int:
                 found["products"].append(products(width, cores, libraries))
                 found["peak"].append(peak(cores, libraries))
             # The first of each warms up.
-            seconds, curve, alone, gflops = (statistics.median(figures[1:]) for figures in found.values())
+            seconds, curve, alone, gflops = (statistics.median(metrics[1:]) for metrics in found.values())
             print(
                 f"width {width}: {seconds:.3f} s per model; products alone {alone:.3f} s (ratio {seconds / alone:.2f}), "
                 f"at the peak of {gflops:.0f} GFLOP/s {flop(width) / gflops / 1e9:.3f} s "

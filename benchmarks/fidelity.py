@@ -27,11 +27,11 @@ from pipeline.cli import console
 from pipeline.cli.errors import UserError
 from pipeline.config.run_config import Dataset
 from pipeline.data import arrays
-from pipeline.models.devices import quiet
+from pipeline.models.devices import quiet_stderr
 from pipeline.storage.store import RunStore
 from pipeline.training.splits import Split, split
 
-FIGURES = {"test accuracy": "test/accuracy", "gap": "overfitting_gap/accuracy"}
+METRICS = {"test accuracy": "test/accuracy", "gap": "overfitting_gap/accuracy"}
 MARGIN = 0.1
 RECIPES: dict[str, dict[str, Any]] = {
     "the book's network": {"optimizer": "rmsprop", "width": 512, "epochs": 5, "validation_size": 0, "train_size": 0},
@@ -51,7 +51,7 @@ def of_product(seeds: int, *words: str) -> np.ndarray:
     with tempfile.TemporaryDirectory() as folder:
         measure.sweep(Path(folder), *words, f"seed=range({seeds})")
         runs = sorted(RunStore(Path(folder) / "runs"), key=lambda run: run.job.seed)
-    return 100 * np.array([[run.figures[figure] for figure in FIGURES.values()] for run in runs])
+    return 100 * np.array([[run.metrics[metric] for metric in METRICS.values()] for run in runs])
 
 
 def of_script(recipe: dict[str, Any], data: Split, seed: int) -> list[float]:
@@ -82,7 +82,7 @@ def against_reference(seeds: int, dropouts: Sequence[str]) -> None:
     for dropout in dropouts:
         words = ("experiment=book", f"model.dropout={dropout}")
         engine, reference = (of_product(seeds, *words, f"device.trainer={name}") for name in ("engine", "reference"))
-        for name, ours, theirs in zip(FIGURES, engine.T, reference.T, strict=True):
+        for name, ours, theirs in zip(METRICS, engine.T, reference.T, strict=True):
             low, high = stats.ttest_rel(ours, theirs).confidence_interval()
             p, _, _ = ttost_paired(ours, theirs, -MARGIN, MARGIN)
             print(
@@ -94,7 +94,7 @@ def against_reference(seeds: int, dropouts: Sequence[str]) -> None:
 
 
 def against_plain(seeds: int) -> None:
-    with quiet():
+    with quiet_stderr():
         import keras
 
         keras.ops.zeros(1)  # the first operation sets the devices up, and says so
@@ -106,7 +106,7 @@ def against_plain(seeds: int) -> None:
         words = [f"optimizer={recipe['optimizer']}", f"model.width={recipe['width']}"]
         words += [f"training.epochs={recipe['epochs']}"]
         words += [f"dataset.{name}={recipe[name]}" for name in ("validation_size", "train_size")]
-        for name, ours, theirs in zip(FIGURES, of_product(seeds, *words).T, script.T, strict=True):
+        for name, ours, theirs in zip(METRICS, of_product(seeds, *words).T, script.T, strict=True):
             error = float(np.sqrt((ours.var(ddof=1) + theirs.var(ddof=1)) / seeds))
             difference = float(ours.mean() - theirs.mean())
             print(
@@ -118,7 +118,7 @@ def against_plain(seeds: int) -> None:
 
 
 def main(argv: Sequence[str]) -> int:
-    values = console.words(argv, {"against": "reference", "seeds": "10", "dropout": "0,0.2"}, __doc__ or "")
+    values = console.read_options(argv, {"against": "reference", "seeds": "10", "dropout": "0,0.2"}, __doc__ or "")
     seeds = int(values["seeds"])
     print(f"{measure.machine()}; {seeds} seeds")
     if values["against"] == "reference":

@@ -207,7 +207,7 @@ DEFAULTS = {
 
 
 def main(argv: Sequence[str]) -> int:
-    values = console.words(argv, DEFAULTS, __doc__ or "")
+    values = console.read_options(argv, DEFAULTS, __doc__ or "")
     chosen = values["parts"].split(",")
     if unknown := set(chosen) - set(PARTS):
         raise UserError(f"parts={','.join(sorted(unknown))}: expected some of {', '.join(PARTS)}")

@@ -31,8 +31,8 @@ SHAPES = [(width, depth) for depth in (1, 3, 5) for width in (16, 128, 512, 2048
 Values = dict[str, str]
 
 
-def found(**figures: Any) -> None:
-    print(json.dumps(figures), flush=True)
+def found(**metrics: Any) -> None:
+    print(json.dumps(metrics), flush=True)
 
 
 def started(values: Values, stack: int, trainer: str = "engine") -> Any:
@@ -143,7 +143,7 @@ def fit(values: Values) -> None:
     small = values["small"] == "True"
     device, data = started(values, 1, "reference"), mnist(20 if small else 0)
     run = job(512, "rmsprop", epochs=1 if small else engine.EPOCHS)
-    found(seconds=trained([run, replace(run, seed=1)], data, device)[1].figures["time/train_s"])
+    found(seconds=trained([run, replace(run, seed=1)], data, device)[1].metrics["time/train_s"])
 
 
 def size(values: Values) -> None:
@@ -228,7 +228,7 @@ DEFAULTS |= {"names": "", "stack": "1"}
 
 def main(argv: Sequence[str]) -> int:
     worker, *words = argv
-    WORKERS[worker](console.words(words, DEFAULTS, __doc__ or ""))
+    WORKERS[worker](console.read_options(words, DEFAULTS, __doc__ or ""))
     return 0
 
 

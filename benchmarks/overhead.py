@@ -27,7 +27,7 @@ def run(jobs: int, *words: str) -> measure.Measured:
 
 
 def main(argv: Sequence[str]) -> int:
-    values = console.words(
+    values = console.read_options(
         argv, {"few": "200", "more": "400", "many": "1000", "mnist": "0", "repeat": "3"}, __doc__ or ""
     )
     sizes, mnist = [int(values[name]) for name in ("few", "more", "many")], int(values["mnist"])

@@ -22,7 +22,7 @@ from pipeline.storage.sweeps import Ledger, Sweep
 
 
 def main(argv: Sequence[str]) -> int:
-    values = console.words(argv, {"runs": "240", "to": ""}, __doc__ or "")
+    values = console.read_options(argv, {"runs": "240", "to": ""}, __doc__ or "")
     print(measure.machine())
     with tempfile.TemporaryDirectory() as folder:
         store = fill(RunStore(Path(folder) / "runs"), int(values["runs"]))

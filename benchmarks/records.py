@@ -38,7 +38,7 @@ def result(seed: int, epochs: int = 2) -> RunResult:
         job=one,
         status=FINISHED,
         history={name: rng.random(epochs).tolist() for name in names},
-        figures={
+        metrics={
             name: float(rng.random()) for name in ("test/accuracy", "test/loss", "train/accuracy", "time/train_s")
         },
         digests=digests | {"predictions": array_digest(predictions)},
@@ -50,7 +50,7 @@ def result(seed: int, epochs: int = 2) -> RunResult:
 
 
 def main(argv: Sequence[str]) -> int:
-    count = int(console.words(argv, {"runs": "1000"}, __doc__ or "")["runs"])
+    count = int(console.read_options(argv, {"runs": "1000"}, __doc__ or "")["runs"])
     results = [result(seed) for seed in range(count)]
     with tempfile.TemporaryDirectory() as folder:
         store = RunStore(Path(folder))

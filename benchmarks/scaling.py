@@ -63,7 +63,7 @@ def sweep(words: Sequence[str]) -> measure.Measured:
 
 def main(argv: Sequence[str]) -> int:
     defaults = {"cores": "1,2,4,8,16", "width": "512", "runs": "", "backend": "", "shares": ""}
-    values = console.words(argv, defaults, __doc__ or "")
+    values = console.read_options(argv, defaults, __doc__ or "")
     if values["shares"]:
         by_shares([int(count) for count in values["shares"].split(",")], int(values["runs"] or 48))
     else:

@@ -63,9 +63,9 @@ class Found(NamedTuple):
 
 
 def found(runs: Sequence[RunResult]) -> Found:
-    best = max((run for run in runs if run.finished), key=lambda run: run.figures["val/accuracy"])
-    epochs = sum(run.figures["time/epochs"] for run in runs)
-    return Found(100 * best.figures["val/accuracy"], 100 * best.figures["test/accuracy"], epochs)
+    best = max((run for run in runs if run.finished), key=lambda run: run.metrics["val/accuracy"])
+    epochs = sum(run.metrics["time/epochs"] for run in runs)
+    return Found(100 * best.metrics["val/accuracy"], 100 * best.metrics["test/accuracy"], epochs)
 
 
 def trained(folder: Path, shared: Sequence[str]) -> Table:
@@ -117,7 +117,7 @@ def _pruned(study: Any, trial: Any, run: RunResult) -> RunResult:
         if study.prune(trial, Epoch(0, epoch, {name: curve[place - 1] for name, curve in run.history.items()})):
             history = {name: curve[:place] for name, curve in run.history.items()}
             return replace(
-                run, status=PRUNED, history=history, epochs=run.epochs[:place], figures={"time/epochs": epoch}
+                run, status=PRUNED, history=history, epochs=run.epochs[:place], metrics={"time/epochs": epoch}
             )
     return run
 
@@ -196,7 +196,7 @@ def main(argv: Sequence[str]) -> int:
         "epochs": "12",
         "table": "",
     }
-    given = console.words(argv, defaults | {"overhead": "true"}, __doc__ or "")
+    given = console.read_options(argv, defaults | {"overhead": "true"}, __doc__ or "")
     print(measure.machine())
     epochs, trials = int(given["epochs"]), int(given["trials"])
     if int(given["repetitions"]):

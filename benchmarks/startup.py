@@ -25,7 +25,7 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str]) -> int:
-    repeats = int(console.words(argv, {"repeats": "5"}, __doc__ or "")["repeats"])
+    repeats = int(console.read_options(argv, {"repeats": "5"}, __doc__ or "")["repeats"])
     print(measure.machine())
     with tempfile.TemporaryDirectory() as folder:
         outputs = (f"processed={folder}", f"card={folder}/card.json", f"samples={folder}/samples.png")

@@ -34,7 +34,7 @@ def peak() -> float:
 
 def main(argv: Sequence[str]) -> int:
     defaults = {"optimizers": OPTIMIZERS, "seeds": "3", "against": "reference"}
-    values = console.words(argv, defaults, __doc__ or "")
+    values = console.read_options(argv, defaults, __doc__ or "")
     print(measure.machine())
     grid = f"optimizer={values['optimizers']}", f"model.width={','.join(map(str, WIDTHS))}"
     each = len(values["optimizers"].split(",")) * int(values["seeds"])

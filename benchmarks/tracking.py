@@ -17,7 +17,7 @@ from pipeline.tracking import ParentRun, open_tracker
 
 
 def main(argv: Sequence[str]) -> int:
-    values = console.words(argv, {"runs": "100", "epochs": "5"}, __doc__ or "")
+    values = console.read_options(argv, {"runs": "100", "epochs": "5"}, __doc__ or "")
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         tracker = open_tracker("sqlite", root=Path(folder))

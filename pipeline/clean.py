@@ -26,7 +26,7 @@ DEFAULTS = {"only": ",".join(REASONS), "runs": "runs", "tracking": "sqlite"}
 
 
 def main(argv: Sequence[str]) -> int:
-    options = console.words([word for word in argv if word != "--yes"], DEFAULTS, __doc__ or "")
+    options = console.read_options([word for word in argv if word != "--yes"], DEFAULTS, __doc__ or "")
     reasons = options["only"].split(",")
     for reason in reasons:
         rules.parsed("only", reason, rules.choice(REASONS))

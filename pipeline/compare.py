@@ -33,10 +33,10 @@ DEFAULTS = {"out": "reports", "data": "data/processed", "tracking": SQLITE, "ran
 
 
 def main(argv: Sequence[str]) -> int:
-    words, options = console.parsed(argv, DEFAULTS, __doc__ or "")
+    folders, options = console.read_arguments(argv, DEFAULTS, __doc__ or "")
     rules.parsed("tracking", options["tracking"], rules.RULES["tracking.kind"])
     out, data = console.PROJECT / options["out"], console.PROJECT / options["data"]
-    compare(named_folders(words), out, data, options["tracking"], options["rank"])
+    compare(named_folders(folders), out, data, options["tracking"], options["rank"])
     if options["summary"]:
         from pipeline.report.write import summarize
 
@@ -54,7 +54,7 @@ def compare(folders: Sequence[Path], out: Path, data: Path, tracking: str = NONE
     from pipeline.storage.sources import read_sources
 
     terminal.show("reading runs", 1, STEPS)
-    evidence = Evidence(read_sources(folders), ui_address.noted(home()), rank, data)
+    evidence = Evidence(read_sources(folders), ui_address.read(home()), rank, data)
     if evidence.finished.empty and not evidence.lost:
         raise UserError(limits.nothing_finished(evidence))
     terminal.show("computing statistics, drawing figures", 2, STEPS)

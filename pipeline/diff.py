@@ -30,40 +30,40 @@ DEFAULTS = {"data": "data/processed", "runs": "runs"}
 
 
 def main(argv: Sequence[str]) -> int:
-    words, options = console.parsed(argv, DEFAULTS, __doc__ or "")
-    if len(words) != 2:
-        raise UserError(f"{' '.join(words) or 'nothing'}: expected two runs, or two sweeps; --help says what they are")
+    names, options = console.read_arguments(argv, DEFAULTS, __doc__ or "")
+    if len(names) != 2:
+        raise UserError(f"{' '.join(names) or 'nothing'}: expected two runs, or two sweeps; --help says what they are")
     terminal.show("reading runs")
     store = RunStore(home() / options["runs"])
-    sweeps = [is_sweep(word, store) for word in words]
+    sweeps = [is_sweep(name_or_key, store) for name_or_key in names]
     if any(sweeps) and not all(sweeps):
         raise UserError(
-            f"{words[0]}, {words[1]}: expected two runs, or two sweeps; {words[sweeps.index(False)]} is a run"
+            f"{names[0]}, {names[1]}: expected two runs, or two sweeps; {names[sweeps.index(False)]} is a run"
         )
-    lines = of_sweeps(words, store) if all(sweeps) else of_runs(words, store, console.PROJECT / options["data"])
+    lines = of_sweeps(names, store) if all(sweeps) else of_runs(names, store, console.PROJECT / options["data"])
     print("\n".join(map(shown_line, lines)))
     return 0
 
 
-def is_sweep(word: str, store: RunStore) -> bool:
+def is_sweep(name_or_key: str, store: RunStore) -> bool:
     """Whether `word` means a sweep: what is no run, but a folder of results or a known sweep."""
-    if (console.PROJECT / word / SWEEP).is_file():
+    if (console.PROJECT / name_or_key / SWEEP).is_file():
         return True
-    if Path(word).is_dir() or find_keys(word, store):
+    if Path(name_or_key).is_dir() or find_keys(name_or_key, store):
         return False
     try:
-        find_sweep(word, store, console.PROJECT)
+        find_sweep(name_or_key, store, console.PROJECT)
     except UserError:
         return False
     return True
 
 
-def of_runs(words: Sequence[str], store: RunStore, data: Path) -> list[str]:
+def of_runs(names: Sequence[str], store: RunStore, data: Path) -> list[str]:
     from pipeline.sweep import difference
 
-    first, second = (find_run(word, store) for word in words)
+    first, second = (find_run(name_or_key, store) for name_or_key in names)
     if first.key == second.key:
-        raise UserError(f"{words[0]}, {words[1]}: both are the run {beginning(first.key)}; expected two")
+        raise UserError(f"{names[0]}, {names[1]}: both are the run {beginning(first.key)}; expected two")
     return difference.of_runs(first, second, test_labels(first, second, data))
 
 
@@ -77,16 +77,16 @@ def test_labels(first: RunResult, second: RunResult, data: Path) -> np.ndarray |
     return arrays.test_labels if same else None
 
 
-def of_sweeps(words: Sequence[str], store: RunStore) -> list[str]:
+def of_sweeps(names: Sequence[str], store: RunStore) -> list[str]:
     from pipeline.sweep import difference
 
     sweeps: list[Sweep] = []
     results: list[list[RunResult]] = []
-    for word in words:
-        sweep, runs = find_sweep(word, store, console.PROJECT)
+    for name_or_key in names:
+        sweep, runs = find_sweep(name_or_key, store, console.PROJECT)
         found, others = readable(runs, sweep.keys)
         if others:
-            print(f"{word}: {len(others)} runs are left out: {shown_line(str(others[0]))}")
+            print(f"{name_or_key}: {len(others)} runs are left out: {shown_line(str(others[0]))}")
         sweeps.append(sweep)
         results.append(found)
     return difference.of_sweeps(sweeps, results)

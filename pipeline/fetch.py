@@ -18,8 +18,8 @@ from pathlib import Path
 from pipeline.cli import console, terminal
 from pipeline.cli.formatting import plural
 from pipeline.data import raw, sources
-from pipeline.data.files import clear_leftovers, shown, whole
-from pipeline.data.mirrors import Folder, Mirror, gather, kept, mirrors
+from pipeline.data.files import atomic_write, clear_leftovers, display_path
+from pipeline.data.mirrors import Folder, Mirror, kept, mirrors, read_from_first
 from pipeline.data.sources import DataSet, File
 
 DEFAULTS = {"dataset": "mnist", "raw": "data/raw", "mirrors": ""}
@@ -41,7 +41,7 @@ class Fetched:
 
 def main(argv: Sequence[str]) -> None:
     started = time.perf_counter()
-    values = console.words(argv, DEFAULTS, __doc__ or "")
+    values = console.read_options(argv, DEFAULTS, __doc__ or "")
     dataset = sources.find(values["dataset"])
     folder = console.PROJECT / values["raw"] / dataset.name
     fetched = fetch(dataset, folder, mirrors(dataset, console.PROJECT, os.environ, values["mirrors"]))
@@ -61,13 +61,13 @@ def fetch(dataset: DataSet, folder: Path, places: Sequence[Mirror]) -> Fetched:
     found: dict[File, bytes] = {}
     mirror: Mirror = Folder(folder)
     if missing:
-        mirror, found = gather(dataset, missing, places)
+        mirror, found = read_from_first(dataset, missing, places)
     new = tuple(file for file in dataset.files if not file.has_digest)
     if new:
         # What is no data set is not held from now on.
         raw.decode(dataset, here | found, mirror.path if isinstance(mirror, Folder) else folder)
     for file, data in found.items():
-        with whole(folder / file.name) as temporary:
+        with atomic_write(folder / file.name) as temporary:
             temporary.write_bytes(data)
     if new:
         raw.record(new, folder)
@@ -76,12 +76,12 @@ def fetch(dataset: DataSet, folder: Path, places: Sequence[Mirror]) -> Fetched:
 
 
 def _summary(dataset: DataSet, folder: Path, fetched: Fetched, seconds: float) -> str:
-    what = f"{plural(len(dataset.files), 'file')} in {shown(folder)}, {fetched.size / 1e6:.2f} MB"
+    what = f"{plural(len(dataset.files), 'file')} in {display_path(folder)}, {fetched.size / 1e6:.2f} MB"
     damaged = f" ({len(fetched.replaced)} damaged and replaced)" if fetched.replaced else ""
     new = len(dataset.files) - len(fetched.kept)
     from_where = [f"{new} from {fetched.source}{damaged}"] if new else []
     from_where += [f"{len(fetched.kept)} kept"] if fetched.kept else []
-    how = f"sha256 recorded in {shown(folder / raw.RECORD)}" if fetched.recorded else "sha256 verified"
+    how = f"sha256 recorded in {display_path(folder / raw.RECORD)}" if fetched.recorded else "sha256 verified"
     return f"{dataset.name}: {what}: {', '.join(from_where)}, {how} ({seconds:.2f} s)"
 
 

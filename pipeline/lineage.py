@@ -24,11 +24,11 @@ DEFAULTS = {"data": "data/processed", "runs": "runs"}
 
 
 def main(argv: Sequence[str]) -> int:
-    words, options = console.parsed(argv, DEFAULTS, __doc__ or "")
-    if len(words) != 1:
+    names, options = console.read_arguments(argv, DEFAULTS, __doc__ or "")
+    if len(names) != 1:
         raise UserError("expected one RUN; --help says what it is")
     store, data = RunStore(home() / options["runs"]), console.PROJECT / options["data"]
-    print("\n".join(of_run(find_run(words[0], store), store, data)))
+    print("\n".join(of_run(find_run(names[0], store), store, data)))
     return 0
 
 

@@ -19,7 +19,7 @@ from pipeline.config.run_config import digest
 from pipeline.data import arrays, raw, sources
 from pipeline.data.arrays import Arrays, scale
 from pipeline.data.card import data_card, draw_samples
-from pipeline.data.files import shown, whole
+from pipeline.data.files import atomic_write, display_path
 from pipeline.data.samples import Decoded
 from pipeline.data.sources import DataSet
 
@@ -34,7 +34,7 @@ DEFAULTS = {
 
 def main(argv: Sequence[str]) -> None:
     started = time.perf_counter()
-    values = console.words(argv, DEFAULTS, __doc__ or "")
+    values = console.read_options(argv, DEFAULTS, __doc__ or "")
     dataset = sources.find(values.pop("dataset"))
     paths = {key: console.PROJECT / value.replace("{dataset}", dataset.name) for key, value in values.items()}
     folder = paths["processed"] / dataset.name
@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> None:
         f"{_shape(written)}, {written.classes} classes, digest {written.digest[:12]}"
     )
     places, seconds = (folder, paths["card"], paths["samples"]), time.perf_counter() - started
-    terminal.say(f"{dataset.name}: {', '.join(map(shown, places))} ({seconds:.2f} s)")
+    terminal.say(f"{dataset.name}: {', '.join(map(display_path, places))} ({seconds:.2f} s)")
     terminal.suggest(f"python -m pipeline.train dataset={dataset.name}")
 
 
@@ -63,9 +63,9 @@ def preprocess(dataset: DataSet, raw_folder: Path, folder: Path, card: Path, pic
         brightest=decoded.brightest,
     )
     arrays.write(written, folder)
-    with whole(card) as temporary:
+    with atomic_write(card) as temporary:
         temporary.write_text(json.dumps(data_card(written, decoded, digests), indent=1) + "\n")
-    with whole(picture) as temporary:
+    with atomic_write(picture) as temporary:
         draw_samples(dataset.title, decoded, temporary)
     return written
 

@@ -29,12 +29,12 @@ DEFAULTS = {"gap_limit": "2.0", "data": "data/processed", "runs": "runs", "track
 
 
 def main(argv: Sequence[str]) -> int:
-    words, options = console.parsed(argv, DEFAULTS, __doc__ or "")
-    if len(words) > 1:
-        raise UserError(f"{' '.join(words)}: expected one SWEEP")
+    names, options = console.read_arguments(argv, DEFAULTS, __doc__ or "")
+    if len(names) > 1:
+        raise UserError(f"{' '.join(names)}: expected one SWEEP")
     limit = rules.parsed("gap_limit", options["gap_limit"], rules.number(-100, 100))
     store = RunStore(home() / options["runs"])
-    sweep, runs = find_sweep(words[0] if words else "results/sweep", store, console.PROJECT)
+    sweep, runs = find_sweep(names[0] if names else "results/sweep", store, console.PROJECT)
     candidate, tracker = promotion.candidate(sweep, runs), open_tracker(options["tracking"])
     print(promote(candidate, limit, console.PROJECT / options["data"], store, tracker))
     return 0

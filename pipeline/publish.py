@@ -27,7 +27,7 @@ DEFAULTS = {"to": "", "from": "runs"}
 
 
 def main(argv: Sequence[str]) -> int:
-    values = console.words(argv, DEFAULTS, __doc__ or "")
+    values = console.read_options(argv, DEFAULTS, __doc__ or "")
     folder = home() / values["from"]
     if not folder.is_dir():
         raise UserError(f"from={values['from']}: no such folder of runs")

@@ -36,13 +36,13 @@ QUESTION = "published figures"
 
 
 def main(argv: Sequence[str]) -> int:
-    values = console.words(argv, DEFAULTS, __doc__ or "")
+    values = console.read_options(argv, DEFAULTS, __doc__ or "")
     minutes = rules.parsed("minutes", values["minutes"], rules.number(0, 1e6))
     seeds = rules.parsed("seeds", values["seeds"], rules.integer(1, 1000))
     rows, data, store = published.rows(), values["data"], RunStore(home() / "runs")
-    only = [word for word in values["only"].split(",") if word]
-    for word in only:
-        rules.parsed("only", word, rules.choice(row.id for row in rows))
+    only = [row_id for row_id in values["only"].split(",") if row_id]
+    for row_id in only:
+        rules.parsed("only", row_id, rules.choice(row.id for row in rows))
     end = time.monotonic() + 60 * minutes
     asked = [row for row in rows if minutes and (not only or row.id in only)]
     unsent = [row.id for row in asked if not train(row, seeds, data, store, end - time.monotonic())]
@@ -55,11 +55,11 @@ def main(argv: Sequence[str]) -> int:
 
 def planned(row: Row, data: str, seeds: int) -> tuple[list[PlannedRun], dict[str, Any]]:
     """Every run of the row, its configurations with seeds from 0; and the configuration of the first one."""
-    pairs = [word.split("=", 1) for word in row.runs]
+    pairs = [override.split("=", 1) for override in row.runs]
     choices = [[f"{key}={value}" for value in values.split(",")] for key, values in pairs]
-    words = [[*chosen, f"question={QUESTION}", f"paths.data={data}"] for chosen in itertools.product(*choices)]
-    values = composed(words)
-    plan = make_plan(values, words)
+    overrides = [[*chosen, f"question={QUESTION}", f"paths.data={data}"] for chosen in itertools.product(*choices)]
+    values = composed(overrides)
+    plan = make_plan(values, overrides)
     return [run.of(replace(run.job, seed=at), [f"seed={at}"]) for run in plan for at in range(seeds)], values[0]
 
 

@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
         own, words = parser.parse_known_args(argv)
     except argparse.ArgumentError as error:
         raise UserError(str(error)) from error
-    runs, options = console.parsed(words, DEFAULTS, __doc__ or "")
+    runs, options = console.read_arguments(words, DEFAULTS, __doc__ or "")
     if len(runs) + bool(own.all_of) != 1 or own.sample < 0:
         raise UserError("expected one RUN, or --all-of SWEEP; --help says what they are")
     store, tracker = RunStore(home() / options["runs"]), open_tracker(options["tracking"])
@@ -57,9 +57,9 @@ def main(argv: Sequence[str]) -> int:
     return [status for verdict, status in STATUSES.items() if verdict in counts][-1]
 
 
-def _of_sweep(word: str, sample: int, store: RunStore) -> list[RunResult]:
+def _of_sweep(name_or_key: str, sample: int, store: RunStore) -> list[RunResult]:
     """The runs of a sweep, or `sample` of them; says which are left out."""
-    sweep, runs = find_sweep(word, store, console.PROJECT)
+    sweep, runs = find_sweep(name_or_key, store, console.PROJECT)
     keys = [key for key in dict.fromkeys(sweep.keys) if key in runs]
     if sample and sample < len(keys):
         keys = random.Random(sweep.id).sample(keys, sample)
@@ -72,12 +72,12 @@ def _of_sweep(word: str, sample: int, store: RunStore) -> list[RunResult]:
     return results
 
 
-def _find(word: str, store: RunStore, tracker: Tracker) -> RunResult:
+def _find(name_or_key: str, store: RunStore, tracker: Tracker) -> RunResult:
     """The run on disk, or, if only MLflow has it, what MLflow recorded."""
     try:
-        return find_run(word, store)
+        return find_run(name_or_key, store)
     except UserError as error:
-        recorded = None if isinstance(error, UnreadableRun) else tracker.recorded(word)
+        recorded = None if isinstance(error, UnreadableRun) else tracker.recorded(name_or_key)
         if recorded is None:
             raise
         return recorded

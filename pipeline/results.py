@@ -52,7 +52,7 @@ def frame(folder: str | Path = "runs", sweep: str | None = None) -> pd.DataFrame
             **{key: tuple(value) if isinstance(value, list) else value for key, value in run.job.flat().items()},
             "model.width": run.job.width,
             "model.depth": run.job.depth,
-            **run.figures,
+            **run.metrics,
             "data": run.identity["data"],
             "source": run.identity["source"],
         }

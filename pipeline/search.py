@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
     defaults, ranges = search_settings.declared()
     own, shared = commandline.own_and_shared(argv, defaults, DECIDED, __doc__ or "")
     settings = search_settings.SearchSettings.of(own)
-    for key in (word.partition("=")[0] for word in shared):
+    for key in (override.partition("=")[0] for override in shared):
         if rules.rule_for(key) is None and key not in rules.GROUPS and (near := nearest(key, defaults)):
             raise UserError(f"{key}: no such key{near}")
 

@@ -45,8 +45,8 @@ DEFAULTS = {
 
 
 def main(argv: Sequence[str]) -> int:
-    words, _ = console.parsed(argv, DEFAULTS, __doc__ or "")
-    named = [word for word in argv if word not in words]
+    folders, _ = console.read_arguments(argv, DEFAULTS, __doc__ or "")
+    named = [argument for argument in argv if argument not in folders]
     if problems := commandline.check(named, False):
         raise ConfigurationError(problems)
     terminal.show("reading runs")
@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
     from pipeline.sweep.estimate import show_plan
     from pipeline.sweep.seeds import seed_sweeps
 
-    evidence = Evidence(read_sources(named_folders(words)))
+    evidence = Evidence(read_sources(named_folders(folders)))
     if evidence.finished.empty:
         raise UserError(limits.nothing_finished(evidence))
     sweeps = seed_sweeps(evidence, named, shlex.join(["python", "-m", "pipeline.seeds", *argv]))
@@ -68,7 +68,7 @@ def main(argv: Sequence[str]) -> int:
         train(sweeps)
         new = [console.in_checkout(sweep.folder) for sweep in sweeps]
         terminal.suggest(
-            shlex.join(["python", "-m", "pipeline.compare", *dict.fromkeys([*words, *new] if words else [])])
+            shlex.join(["python", "-m", "pipeline.compare", *dict.fromkeys([*folders, *new] if folders else [])])
         )
     return 0
 

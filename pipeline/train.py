@@ -22,9 +22,9 @@ from omegaconf.errors import OmegaConfBaseException
 from pipeline.cli import console, terminal
 from pipeline.cli.errors import RunsLost, UserError
 from pipeline.config import commandline, rules
-from pipeline.config.compose import VERSION_BASE, ConfigurationError, described, register
+from pipeline.config.compose import VERSION_BASE, ConfigurationError, help_text, register
 from pipeline.sweep.task import TrainTask
-from pipeline.tracking.address import refuse_written_logins, without_login
+from pipeline.tracking.address import redact_credential, refuse_written_logins
 
 register()
 
@@ -35,15 +35,15 @@ def main(argv: Sequence[str]) -> int:
     if not asks_hydra and (problems := commandline.check(argv, multirun)):
         raise ConfigurationError(problems)
     refuse_written_logins()
-    options, words = commandline.options_and_words([word for word in argv if word not in console.VERBOSE])
+    options, overrides = commandline.options_and_overrides([word for word in argv if word not in console.VERBOSE])
     if {"-h", "--help"} & set(argv):
-        print(f"{__doc__}\n{described([*words, *commandline.searched(options)])}")
+        print(f"{__doc__}\n{help_text([*overrides, *commandline.searched(options)])}")
         return 0
     if multirun and not {"-m", "--multirun"} & set(argv):
         options.append("--multirun")
     task = TrainTask()
     terminal.show("composing")
-    with _set_up_for_hydra(options, words):
+    with _set_up_for_hydra(options, overrides):
         _run(task, argv)
     if task.failed and multirun:
         raise RunsLost("some runs failed; each is named above, with the command that runs it again") from task.failed
@@ -64,19 +64,19 @@ def _run(task: TrainTask, argv: Sequence[str]) -> None:
         raise UserError(" ".join(str(error).split())) from error
     except Exception as error:
         # Where Hydra has handed over nothing, it could not make anything of the command.
-        if task.called or not (line := commandline.hydra_complaint(argv, error)):
+        if task.called or not (line := commandline.hydra_problem(argv, error)):
             raise
         raise UserError(line) from error
 
 
 @contextmanager
-def _set_up_for_hydra(options: Sequence[str], words: Sequence[str]) -> Iterator[None]:
+def _set_up_for_hydra(options: Sequence[str], overrides: Sequence[str]) -> Iterator[None]:
     """What Hydra and MLflow read of this process, for as long as the command takes."""
     before = {name: os.environ.get(name) for name in ("HYDRA_FULL_ERROR", "MLFLOW_TRACKING_URI")}
     # Hydra prints errors in its own way and ends the process; with this it lets us.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        with console.arguments([sys.argv[0], *options, *map(without_login, words)]):
+        with console.replaced_argv([sys.argv[0], *options, *map(redact_credential, overrides)]):
             yield
     finally:
         for name, value in before.items():

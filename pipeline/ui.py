@@ -15,7 +15,7 @@ DEFAULTS = {"port": "5000"}
 
 
 def main(argv: Sequence[str]) -> int:
-    values = console.words(argv, DEFAULTS, __doc__ or "")
+    values = console.read_options(argv, DEFAULTS, __doc__ or "")
     tracker = open_tracker(SQLITE)
     if tracker.address.uri.startswith("http"):
         print(f"runs are kept by the MLflow server at {tracker.address.shown}: open that address")
@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
 def note_address(tracker: Tracker, address: str) -> None:
     """Let the next report link to this server if it shows the checkout's own store."""
     if tracker.address.database == home() / DATABASE:
-        ui_address.note(home(), address)
+        ui_address.write(home(), address)
 
 
 if __name__ == "__main__":

@@ -40,16 +40,16 @@ def launch(launcher: BatchedLauncher, job_overrides: Sequence[Sequence[str]], fi
     with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
         config.hydra.runtime.output_dir = str(folder)
     _configure_log(launcher.hydra_context, config)
-    words = [list(filter_overrides(overrides)) for overrides in job_overrides]
+    task_overrides = [list(filter_overrides(overrides)) for overrides in job_overrides]
     task: Any = launcher.task_function
     try:
         configs = [_task_config(launcher, number, each) for number, each in enumerate(job_overrides, start=first)]
         with _hydra_config(config):
-            task.batch(configs, words, launcher.pool())
+            task.batch(configs, task_overrides, launcher.pool())
     finally:
         if not task.trained:
             remove_leftovers(folder, folder)
-    return [JobReturn(overrides=own, status=JobStatus.COMPLETED) for own in words]
+    return [JobReturn(overrides=own, status=JobStatus.COMPLETED) for own in task_overrides]
 
 
 def _configure_log(context: HydraContext, config: DictConfig) -> None:
@@ -101,7 +101,7 @@ class Templates:
 
     def compose(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """The configuration of one job; the arguments are those of `load_sweep_config`."""
-        overrides = [self._parse(word) for word in sweep_overrides]
+        overrides = [self._parse(text) for text in sweep_overrides]
         if any(_is_unusual(override) for override in overrides):
             return self.load_sweep_config(master_config, sweep_overrides)
         groups = [override for override in overrides if self._is_group(override.key_or_group, master_config)]
@@ -123,10 +123,10 @@ class Templates:
 
     def _is_group(self, key: str, master_config: DictConfig) -> bool:
         if key not in self._groups:
-            name, words = master_config.hydra.job.config_name, list(master_config.hydra.overrides.hydra)
+            name, hydras = master_config.hydra.job.config_name, list(master_config.hydra.overrides.hydra)
             # Hydra looks for 10 ms; a key with a dot is a value, since no folder of conf/ has one in its name.
             self._groups[key] = "." not in key and bool(
-                self.loader.get_group_options(key, config_name=name, overrides=words)
+                self.loader.get_group_options(key, config_name=name, overrides=hydras)
             )
         return self._groups[key]
 
@@ -141,5 +141,5 @@ def _is_unusual(override: Override) -> bool:
 
 
 def _override_dirname(overrides: list[Override], options: DictConfig) -> str:
-    words = sorted(str(word.input_line) for word in overrides if word.key_or_group not in options.exclude_keys)
-    return str(options.item_sep).join(words).replace("=", str(options.kv_sep))
+    texts = sorted(str(each.input_line) for each in overrides if each.key_or_group not in options.exclude_keys)
+    return str(options.item_sep).join(texts).replace("=", str(options.kv_sep))

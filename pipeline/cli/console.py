@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.cli import signals, terminal
-from pipeline.cli.errors import UserError, shown_line, without_logins
+from pipeline.cli.errors import UserError, redact_credentials, shown_line
 from pipeline.cli.formatting import nearest
 
 VERBOSE = ("-v", "--verbose")
@@ -23,7 +23,7 @@ PROJECT = Path(__file__).resolve().parent.parent.parent
 """The checkout: what relative paths of the configuration are relative to."""
 
 
-def words(argv: Sequence[str], defaults: dict[str, str], description: str) -> dict[str, str]:
+def read_options(argv: Sequence[str], defaults: dict[str, str], description: str) -> dict[str, str]:
     """Read `key=value` words, the grammar of `python -m pipeline.train`, for stages with a handful of keys.
 
     `--help` prints `description` and the keys, and ends the program. Raises UserError on an unknown key.
@@ -45,13 +45,13 @@ def words(argv: Sequence[str], defaults: dict[str, str], description: str) -> di
     return values
 
 
-def parsed(argv: Sequence[str], defaults: dict[str, str], description: str) -> tuple[list[str], dict[str, str]]:
+def read_arguments(argv: Sequence[str], defaults: dict[str, str], description: str) -> tuple[list[str], dict[str, str]]:
     """The words of `argv` that are no `key=value` and no option, and what `words` reads of the others.
 
     A path may have a `=` in it.
     """
     named = [word for word in argv if word.startswith("-") or ("=" in word and not Path(word).exists())]
-    return [word for word in argv if word not in named], words(named, defaults, description)
+    return [word for word in argv if word not in named], read_options(named, defaults, description)
 
 
 def in_checkout(path: Path) -> str:
@@ -60,9 +60,9 @@ def in_checkout(path: Path) -> str:
 
 
 @contextmanager
-def arguments(words: Sequence[str]) -> Iterator[None]:
+def replaced_argv(read_options: Sequence[str]) -> Iterator[None]:
     """`sys.argv` within the block, for libraries that read it; afterwards it is what it was."""
-    before, sys.argv = sys.argv, list(words)
+    before, sys.argv = sys.argv, list(read_options)
     try:
         yield
     finally:
@@ -127,8 +127,8 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
         status = 141
     except Exception as error:
         if verbose:
-            print(without_logins(traceback.format_exc()), end="", file=sys.stderr)
-        for line in complaint(error):
+            print(redact_credentials(traceback.format_exc()), end="", file=sys.stderr)
+        for line in messages(error):
             print(f"error: {shown_line(line)}", file=sys.stderr)
         status = error.exit_status if isinstance(error, UserError) else 1
     finally:
@@ -136,7 +136,7 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
     raise SystemExit(status)
 
 
-def complaint(error: Exception) -> list[str]:
+def messages(error: Exception) -> list[str]:
     """What to say of an error: cause and remedy, a line each. What no one foresaw is a defect, and is called one."""
     if isinstance(error, UserError):
         return [f"{line}{remedy(error)}" for line in error.lines]

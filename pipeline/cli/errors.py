@@ -9,7 +9,7 @@ LOGIN = re.compile(r"(?<=://)[^/\s'\"@]*(?:@[^/\s'\"@]*)*@")
 """User and password in an address: up to the last `@` before its path."""
 
 
-def without_logins(text: str) -> str:
+def redact_credentials(text: str) -> str:
     """`text` without the user and password of any address in it: `http://***@host/`."""
     return LOGIN.sub("***@", text)
 
@@ -27,7 +27,7 @@ def printable(text: str) -> str:
 
 def shown_line(text: str) -> str:
     """`text` as one line that a terminal only shows: no logins, and escapes in place of what would command it."""
-    return printable(" ".join(without_logins(text).splitlines()))
+    return printable(" ".join(redact_credentials(text).splitlines()))
 
 
 class UserError(Exception):

@@ -62,9 +62,9 @@ def plural(count: int, word: str, plural_word: str = "") -> str:
     return f"{count:,} {word if count == 1 else plural_word or word + 's'}"
 
 
-def listed(words: Sequence[object], last: str = "and") -> str:
+def listed(items: Sequence[object], last: str = "and") -> str:
     """`a, b and c`; `a, 1; b, 2; and c, 3` where there are commas within."""
-    texts = [str(word) for word in words]
+    texts = [str(word) for word in items]
     if len(texts) < 2:
         return "".join(texts)
     within = any(", " in text for text in texts)

@@ -9,14 +9,14 @@ DEFAULT = "http://127.0.0.1:5000"
 NOTE = Path(".dvc/tmp/ui-address")
 
 
-def noted(checkout: Path) -> str:
+def read(checkout: Path) -> str:
     """The address at which `make ui` ran last; the default one where it never did."""
     with suppress(OSError):
         return (checkout / NOTE).read_text(encoding="utf-8").strip()
     return DEFAULT
 
 
-def note(checkout: Path, address: str) -> None:
+def write(checkout: Path, address: str) -> None:
     """Keep the address for the next report. In a folder that cannot be written, links stay as they are."""
     with suppress(OSError):
         (checkout / NOTE).parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Checks the words of a `python -m pipeline.train` command before Hydra composes anything.
+"""Checks the overrides of a `python -m pipeline.train` command before Hydra composes anything.
 
 Hydra's own messages name neither the nearest valid name nor, for a sweep, more than the first mistake, and it
 lets through values that cannot train. Everything that is wrong is said at once, a line each.
@@ -48,19 +48,19 @@ SHORT = {
 """What people call keys elsewhere, too far from ours for a spelling to be near."""
 
 
-def options_and_words(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+def options_and_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """Hydra's options with their values, and the overrides; Hydra itself wants the ones before or behind the others."""
     options: list[str] = []
     found: list[str] = []
     before = ""
-    for word in argv:
-        (options if word.startswith("-") or before in VALUED else found).append(word)
-        before = word
+    for argument in argv:
+        (options if argument.startswith("-") or before in VALUED else found).append(argument)
+        before = argument
     return options, found
 
 
 def searched(options: Sequence[str]) -> list[str]:
-    """The folder of `--config-dir` among Hydra's options, as the word that makes Hydra look there."""
+    """The folder of `--config-dir` among Hydra's options, as the override that makes Hydra look there."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config-dir", "-cd")
     folder = parser.parse_known_args(options)[0].config_dir
@@ -70,40 +70,40 @@ def searched(options: Sequence[str]) -> list[str]:
 def own_and_shared(
     argv: Sequence[str], defaults: dict[str, str], decided: Collection[str], description: str
 ) -> tuple[dict[str, str], list[str]]:
-    """The values of a command that trains many runs, and the words of `pipeline.train` that hold for every run.
+    """The values of a command that trains many runs, and the overrides of `pipeline.train` that hold for every run.
 
-    Raises UserError for one of the groups and keys `decided`, which the command sets itself. See `console.words`.
+    Raises UserError for one of the groups and keys `decided`, which the command sets itself. See `console.read_options`.
     """
-    own = [word for word in argv if word.partition("=")[0] in defaults or word.startswith("-") or "=" not in word]
-    shared = [word for word in argv if word not in own]
-    for word in shared:
-        if word.partition("=")[0].partition(".")[0] in decided:
-            expected = f"expected {', '.join(defaults)}, or a word that holds for every run"
-            raise UserError(f"{word}: decided by this command; {expected}")
-    return console.words(own, defaults, description), shared
+    own = [text for text in argv if text.partition("=")[0] in defaults or text.startswith("-") or "=" not in text]
+    shared = [text for text in argv if text not in own]
+    for override in shared:
+        if override.partition("=")[0].partition(".")[0] in decided:
+            expected = f"expected {', '.join(defaults)}, or an override that holds for every run"
+            raise UserError(f"{override}: decided by this command; {expected}")
+    return console.read_options(own, defaults, description), shared
 
 
 def is_multirun(argv: Sequence[str]) -> bool:
     """Whether the command asks for a sweep."""
     return bool(MULTIRUN & {*argv}) or any(
-        word.startswith("sweep=") or word.lstrip("+") == "hydra.mode=MULTIRUN" for word in argv
+        override.startswith("sweep=") or override.lstrip("+") == "hydra.mode=MULTIRUN" for override in argv
     )
 
 
 def check(argv: Sequence[str], multirun: bool) -> list[str]:
-    """Every problem of the words in `argv`, a line each."""
-    options, words = options_and_words(argv)
+    """Every problem of the overrides in `argv`, a line each."""
+    options, texts = options_and_overrides(argv)
     given = [option.partition("=")[0] for option in options if option.startswith("-")]
     problems = [_unknown_option(option) for option in given if option not in OPTIONS]
-    elsewhere = bool({*given} & {*ELSEWHERE}) or any(word.startswith("hydra.searchpath=") for word in words)
+    elsewhere = bool({*given} & {*ELSEWHERE}) or any(text.startswith("hydra.searchpath=") for text in texts)
     overrides: list[tuple[Override, Sequence[Any]]] = []
     parser = OverridesParser.create()
-    for word in [*words, *_words_of_sweep(words)]:
+    for text in [*texts, *_overrides_of_sweep(texts)]:
         try:
-            override = parser.parse_override(word)
+            override = parser.parse_override(text)
             overrides.append((override, _values(override)))
         except (HydraException, ValueError) as error:
-            problems.append(_unreadable(word, error))
+            problems.append(_unreadable(text, error))
     chosen = None if elsewhere else {group: _chosen(overrides, group) for group in ("optimizer", "model")}
     jobs = 1
     for override, values in overrides:
@@ -131,15 +131,15 @@ def _unknown_option(option: str) -> str:
     return f"{option}: no such option{near}"
 
 
-def _unreadable(word: str, error: Exception) -> str:
-    """What is wrong with a word that Hydra's grammar does not read; its own message names characters and tokens."""
-    if "=" not in word:
-        return f"{word}: expected KEY=VALUE"
-    if word.endswith(","):
-        return f"{word}: expected no space after a comma"
-    if any(word.count(first) != word.count(last) for first, last in ("()", "[]", "{}")):
-        return f"{word}: expected a closing bracket for each opening one"
-    return f"{word}: expected KEY=VALUE ({str(error).splitlines()[0]})"
+def _unreadable(override: str, error: Exception) -> str:
+    """What is wrong with an override that Hydra's grammar does not read; its own message names characters and tokens."""
+    if "=" not in override:
+        return f"{override}: expected KEY=VALUE"
+    if override.endswith(","):
+        return f"{override}: expected no space after a comma"
+    if any(override.count(first) != override.count(last) for first, last in ("()", "[]", "{}")):
+        return f"{override}: expected a closing bracket for each opening one"
+    return f"{override}: expected KEY=VALUE ({str(error).splitlines()[0]})"
 
 
 def _meant(key: str) -> list[str]:
@@ -155,27 +155,27 @@ def _check_hydra(key: str, value: Any) -> str | None:
     """What Hydra takes, and what the runs of a sweep cannot be trained with."""
     if key.startswith("hydra.sweeper.params"):
         return (
-            f"{key}: is for files such as conf/sweep/smoke.yaml; here type its words as they are: -m optimizer=sgd,adam"
+            f"{key}: is for files such as conf/sweep/smoke.yaml; here type the overrides themselves: -m optimizer=sgd,adam"
         )
-    return rules.complaint(key, value, HYDRA_RULES[key]) if key in HYDRA_RULES else None
+    return rules.problem(key, value, HYDRA_RULES[key]) if key in HYDRA_RULES else None
 
 
-def hydra_complaint(argv: Sequence[str], error: Exception) -> str:
+def hydra_problem(argv: Sequence[str], error: Exception) -> str:
     """A line on what Hydra could not make of the command; empty where nothing in it is Hydra's."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}; hydra.run.dir and hydra.sweep.dir name the folder of logs"
-    options, words = options_and_words(argv)
-    given = [word for word in words if word.lstrip("+~").startswith("hydra")]
+    options, overrides = options_and_overrides(argv)
+    given = [override for override in overrides if override.lstrip("+~").startswith("hydra")]
     given += [option for option in options if option not in {*MULTIRUN, "--verbose", "-v"}]
     what = " ".join(f"{type(error).__name__} {error}".split())
     return f"{' '.join(given)}: Hydra cannot use this ({what}); expected what --hydra-help shows" if given else ""
 
 
 def _check_one(override: Override, values: Sequence[Any], chosen: dict[str, list[str]] | None) -> list[str]:
-    """What is wrong with one word. `chosen`: optimizers and models; None where Hydra may find files outside `conf/` too."""
-    key, word = override.key_or_group, override.input_line
+    """What is wrong with one override. `chosen`: optimizers and models; None where Hydra may find files outside `conf/` too."""
+    key, text = override.key_or_group, override.input_line
     if override.is_delete():
-        return [f"{word}: {key} cannot be deleted; give it another value"]
+        return [f"{text}: {key} cannot be deleted; give it another value"]
     if len(values) > 1 and key in (*rules.SHARED, "tracking"):
         return [rules.one_value(key, values)]
     if any(isinstance(value, IntervalSweep) or "${" in str(value) for value in values):
@@ -184,7 +184,7 @@ def _check_one(override: Override, values: Sequence[Any], chosen: dict[str, list
     if key in rules.GROUPS:
         return [] if chosen is None else [line for value in values if (line := _check_group(key, value))]
     if any(isinstance(value, Glob) for value in values):
-        return [f"{word}: glob() is for files; expected one of {', '.join(rules.GROUPS)} before it"]
+        return [f"{text}: glob() is for files; expected one of {', '.join(rules.GROUPS)} before it"]
     if key in rules.NAMES:
         group = key.partition(".")[0]
         return [f"{key}: set by the file; choose another with {group}=NAME ({', '.join(rules.options(group))})"]
@@ -200,7 +200,7 @@ def _check_one(override: Override, values: Sequence[Any], chosen: dict[str, list
             return [f"{key}: {', '.join(names)} has no such key; it has {', '.join(own)}"]
     rule = rules.rule_for(key)
     assert rule is not None
-    return [line for value in values if (line := rules.complaint(key, value, rule))]
+    return [line for value in values if (line := rules.problem(key, value, rule))]
 
 
 def _check_group(group: str, value: Any) -> str | None:
@@ -210,7 +210,7 @@ def _check_group(group: str, value: Any) -> str | None:
         return f"{group}=glob({','.join(value.include)}): matches none of {', '.join(files)}" if missed else None
     if value is None and group in ("experiment", "sweep"):
         return None
-    return rules.complaint(group, value, rules.choice(files))
+    return rules.problem(group, value, rules.choice(files))
 
 
 def _chosen(overrides: Sequence[tuple[Override, Sequence[Any]]], group: str) -> list[str]:
@@ -233,12 +233,12 @@ def _chosen(overrides: Sequence[tuple[Override, Sequence[Any]]], group: str) -> 
     return [name for name in chosen if name in rules.options(group)]
 
 
-def _words_of_sweep(words: Sequence[str]) -> list[str]:
-    """What `sweep=NAME` among `words` stands for, but for keys that another word gives a value."""
-    given = {word.partition("=")[0].lstrip("+") for word in words}
-    names = [word.partition("=")[2] for word in words if word.startswith("sweep=")]
+def _overrides_of_sweep(overrides: Sequence[str]) -> list[str]:
+    """What `sweep=NAME` among `overrides` stands for, but for keys that another override gives a value."""
+    given = {override.partition("=")[0].lstrip("+") for override in overrides}
+    names = [override.partition("=")[2] for override in overrides if override.startswith("sweep=")]
     found = [each for name in names if name in rules.options("sweep") for each in rules.sweep_words(name)]
-    return [word for word in found if word.partition("=")[0] not in given]
+    return [override for override in found if override.partition("=")[0] not in given]
 
 
 def _values(override: Override) -> Sequence[Any]:

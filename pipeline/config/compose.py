@@ -42,8 +42,8 @@ def register() -> None:
     add("tuned", rules.tuned_rate, replace=True)
 
 
-def described(words: Sequence[str]) -> str:
-    """What can be chosen and set, and what it is with these words of `pipeline.train`, as `--help` shows it.
+def help_text(overrides: Sequence[str]) -> str:
+    """What can be chosen and set, and what it is with these overrides of `pipeline.train`, as `--help` shows it.
 
     Hydra's own help reads its configuration again for each group of Hydra's own, too: half a second.
     """
@@ -52,9 +52,9 @@ def described(words: Sequence[str]) -> str:
     def options(group: str) -> list[str]:
         return GlobalHydra.instance().config_loader().get_group_options(group, overrides=elsewhere)
 
-    elsewhere = [word for word in words if word.startswith("hydra.searchpath=")]
+    elsewhere = [override for override in overrides if override.startswith("hydra.searchpath=")]
     with _hydra() as compose:
-        config = compose(words)
+        config = compose(overrides)
         chosen = [f"{group}: {', '.join(names)}" for group in rules.GROUPS if (names := options(group))]
     lines = ["== What can be chosen (group=name) ==", *chosen, "", "== What can be set (key=value), with its value =="]
     meaning, values = dict(meanings()), plain(config)
@@ -62,7 +62,7 @@ def described(words: Sequence[str]) -> str:
     for key, value in rules.flattened(in_order).items():
         rule = rules.rule_for(key)
         about = f"Expected: {rule.allowed}." if rule else "Set by the file."
-        lines += [f"{key}={rules.shown(value)}", f"  {meaning.get(key, '')} {about}".replace("   ", "  ")]
+        lines += [f"{key}={rules.to_text(value)}", f"  {meaning.get(key, '')} {about}".replace("   ", "  ")]
     return "\n".join(lines)
 
 
@@ -83,26 +83,26 @@ def _resolved(node: Any) -> Any:
     return OmegaConf.to_container(node, resolve=True, throw_on_missing=True) if OmegaConf.is_config(node) else node
 
 
-def composed(words: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
-    """The plain values that the words of each command mean."""
-    return [plain(config) for config in configs(words)]
+def composed(overrides: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+    """The plain values that the overrides of each command mean."""
+    return [plain(config) for config in configs(overrides)]
 
 
-def configs(words: Sequence[Sequence[str]]) -> list[DictConfig]:
-    """What the words of each command mean, interpolations not yet resolved."""
+def configs(overrides: Sequence[Sequence[str]]) -> list[DictConfig]:
+    """What the overrides of each command mean, interpolations not yet resolved."""
     with _hydra() as compose:
-        return [compose(each) for each in words]
+        return [compose(each) for each in overrides]
 
 
 @contextmanager
 def _hydra() -> Iterator[Callable[[Sequence[str]], DictConfig]]:
-    """Hydra on `conf/`: a function from the words of a command to what they mean. It raises ConfigurationError."""
+    """Hydra on `conf/`: a function from the overrides of a command to what they mean. It raises ConfigurationError."""
 
-    def config(words: Sequence[str]) -> DictConfig:
+    def config(overrides: Sequence[str]) -> DictConfig:
         try:
-            return hydra.compose("config", list(words))
+            return hydra.compose("config", list(overrides))
         except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigurationError([f"{' '.join(words)}: {' '.join(str(error).split())}"]) from error
+            raise ConfigurationError([f"{' '.join(overrides)}: {' '.join(str(error).split())}"]) from error
 
     register()
     with hydra.initialize_config_dir(str(rules.CONF), **VERSION_BASE):
@@ -123,7 +123,7 @@ def problems(values: dict[str, Any]) -> list[str]:
     names = {key: flat.pop(key, None) for key in rules.NAMES}
     for key in ("optimizer.name", "optimizer.class"):
         if not isinstance(names[key], str):
-            return [f"{key}={rules.shown(names[key])}: expected a name, which a file of conf/optimizer/ sets"]
+            return [f"{key}={rules.to_text(names[key])}: expected a name, which a file of conf/optimizer/ sets"]
     free = ("optimizer.", "model.") if names["model.build"] else ("optimizer.",)
     fixed = {key: rule for key, rule in rules.RULES.items() if not key.startswith(free)}
     own = {key: rule for key in flat if key.startswith(free) and (rule := rules.rule_for(key))}
@@ -137,8 +137,8 @@ def combination_problems(flat: dict[str, Any]) -> list[str]:
     with_epochs = (*WITH_DECAY, "cosine_restarts")
 
     def one_of(key: str, *names: str) -> tuple[bool, str]:
-        words = f"{key} to be one of {', '.join(names)}" if len(names) > 1 else f"{key}={names[0]}"
-        return flat.get(key) in names, words
+        expected = f"{key} to be one of {', '.join(names)}" if len(names) > 1 else f"{key}={names[0]}"
+        return flat.get(key) in names, expected
 
     conditions = [
         # A key; what must hold where its value is another than the default; the same in words.
@@ -175,13 +175,13 @@ def combination_problems(flat: dict[str, Any]) -> list[str]:
     ]
     defaults = {f"training.{field.name}": field.default for field in fields(Training)}
     return [
-        f"{key}={rules.shown(flat[key])}: needs {words}"
-        for key, holds, words in conditions
+        f"{key}={rules.to_text(flat[key])}: needs {expected}"
+        for key, holds, expected in conditions
         if not holds and flat.get(key) and flat[key] != defaults.get(key)
     ]
 
 
-def against_data(job: RunConfig, training_samples: int) -> list[str]:
+def check_against_data(job: RunConfig, training_samples: int) -> list[str]:
     """Sizes that do not fit the data set; a line each."""
     data, batch = job.dataset, job.training.batch_size
     left = training_samples - data.validation_size

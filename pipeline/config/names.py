@@ -17,10 +17,10 @@ def names(jobs: Iterable[RunConfig]) -> dict[RunConfig, str]:
     namesakes: dict[str, dict[RunConfig, dict[str, Any]]] = {}
     for job in jobs:
         namesakes.setdefault(configuration_name(job.name), {})[job] = job.flat()
-    return {job: name for alike in namesakes.values() for job, name in _told_apart(alike).items()}
+    return {job: name for alike in namesakes.values() for job, name in _distinguish(alike).items()}
 
 
-def _told_apart(alike: dict[RunConfig, dict[str, Any]]) -> dict[RunConfig, str]:
+def _distinguish(alike: dict[RunConfig, dict[str, Any]]) -> dict[RunConfig, str]:
     """The names of runs that share all but the seed of their short one, with the values in which they differ."""
     first, *others = alike.values()
     keys = dict.fromkeys(key for values in alike.values() for key in values if key not in ("seed", "optimizer.class"))
@@ -34,12 +34,12 @@ def configuration_name(name: str) -> str:
     return name.rpartition("-s")[0]
 
 
-def is_name(word: str, job: RunConfig) -> bool:
+def is_name(text: str, job: RunConfig) -> bool:
     """Whether `word` is the name of a job in any plan: that of `RunConfig.name`, with values of its before the seed."""
     front, seed = configuration_name(job.name), f"-s{job.seed}"
-    if not (word.startswith(front) and word.endswith(seed) and len(word) >= len(job.name)):
+    if not (text.startswith(front) and text.endswith(seed) and len(text) >= len(job.name)):
         return False
-    middle = word[len(front) : -len(seed)]
+    middle = text[len(front) : -len(seed)]
     for value in sorted((f"-{_value(key, value)}" for key, value in job.flat().items()), key=len, reverse=True):
         middle = middle.replace(value, "", 1)
     return not middle
@@ -54,4 +54,4 @@ def _value(key: str, value: Any) -> str:
 
 
 def _number(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else rules.shown(value)
+    return f"{value:g}" if isinstance(value, float) else rules.to_text(value)

@@ -126,7 +126,7 @@ def keras_class(optimizer: str) -> str:
     name = content("optimizer", parsed("optimizer", optimizer, choice(options("optimizer")))).get("class")
     if not isinstance(name, str):
         raise UserError(
-            f"conf/optimizer/{optimizer}.yaml: class={shown(name)}: expected a class of keras.optimizers, such as Adam"
+            f"conf/optimizer/{optimizer}.yaml: class={to_text(name)}: expected a class of keras.optimizers, such as Adam"
         )
     return name
 
@@ -146,15 +146,15 @@ def param(name: str) -> Any:
     for part in name.split("."):
         value = value.get(part) if isinstance(value, dict) else None
     if value is None or isinstance(value, dict) or value == []:
-        raise UserError(f"params.yaml: {name}={shown(value)}: expected a value or a list of values")
-    return ",".join(map(shown, value)) if isinstance(value, list) else value
+        raise UserError(f"params.yaml: {name}={to_text(value)}: expected a value or a list of values")
+    return ",".join(map(to_text, value)) if isinstance(value, list) else value
 
 
 def sweep_words(name: str) -> list[str]:
     """The words that `conf/sweep/<name>.yaml` stands for. Raises UserError."""
     params = content("sweep", name).get("hydra", {}).get("sweeper", {}).get("params", {})
     return [
-        f"{key}={re.sub(r'[$]{params:([^}]+)}', lambda match: shown(param(match[1])), str(value))}"
+        f"{key}={re.sub(r'[$]{params:([^}]+)}', lambda match: to_text(param(match[1])), str(value))}"
         for key, value in params.items()
     ]
 
@@ -194,11 +194,11 @@ def known_keys() -> list[str]:
     return [*(key for key in RULES if not key.startswith("model.")), *own]
 
 
-def complaint(key: str, value: Any, rule: Rule) -> str | None:
+def problem(key: str, value: Any, rule: Rule) -> str | None:
     """One line on what is wrong with `value`, or None."""
     if rule.accepts(value):
         return None
-    return f"{key}={shown(value)}: expected {rule.allowed}{nearest(shown(value), rule.names)}"
+    return f"{key}={to_text(value)}: expected {rule.allowed}{nearest(to_text(value), rule.names)}"
 
 
 def problems(values: Mapping[str, Any], known: Mapping[str, Rule], needed: Iterable[str]) -> list[str]:
@@ -206,7 +206,7 @@ def problems(values: Mapping[str, Any], known: Mapping[str, Rule], needed: Itera
     found: list[str] = []
     for key, value in values.items():
         if rule := known.get(key):
-            found += filter(None, [complaint(key, value, rule)])
+            found += filter(None, [problem(key, value, rule)])
         else:
             found.append(f"{key}: no such key{nearest(key, known)}")
     return found + [f"{key}: missing" for key in needed if key not in values]
@@ -225,7 +225,7 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def one_value(key: str, values: Iterable[Any]) -> str:
     """The line about several values of one of the keys SHARED."""
-    return f"{key}: cannot be swept (came: {', '.join(sorted(map(shown, values)))}); one command, one value"
+    return f"{key}: cannot be swept (came: {', '.join(sorted(map(to_text, values)))}); one command, one value"
 
 
 def plain(text: str) -> Any:
@@ -238,12 +238,12 @@ def plain(text: str) -> Any:
 
 def parsed(key: str, text: str, rule: Rule) -> Any:
     """The value of a word `key=text`. Raises UserError if it is not what `rule` allows."""
-    if line := complaint(key, value := plain(text), rule):
+    if line := problem(key, value := plain(text), rule):
         raise UserError(line)
     return value
 
 
-def shown(value: Any) -> str:
+def to_text(value: Any) -> str:
     """A value as a person types it."""
     if isinstance(value, bool):
         return str(value).lower()

@@ -11,8 +11,8 @@ import numpy as np
 
 from pipeline.cli.errors import UserError
 from pipeline.config.digests import arrays_digest
-from pipeline.data.files import save, shown, whole
-from pipeline.data.memory import let_go
+from pipeline.data.files import atomic_write, display_path, save
+from pipeline.data.memory import release_memory
 
 NAMES = ("train_images", "train_labels", "test_images", "test_labels")
 META = "meta.json"
@@ -63,7 +63,7 @@ def write(arrays: Arrays, folder: Path) -> None:
         "brightest": arrays.brightest,
         "digest": arrays.digest,
     }
-    with whole(folder) as temporary:
+    with atomic_write(folder) as temporary:
         temporary.mkdir()
         for name, array in arrays.named().items():
             save(temporary / f"{name}.npy", array)
@@ -79,7 +79,7 @@ def load(folder: Path, verified: bool = False) -> Arrays:
     name = folder.name
     remedy = f"To have it: python -m pipeline.fetch dataset={name} && python -m pipeline.preprocess dataset={name}"
     if not folder.is_dir():
-        raise UserError(f"{shown(folder)}: no preprocessed data here. {remedy} (or: dvc repro preprocess)")
+        raise UserError(f"{display_path(folder)}: no preprocessed data here. {remedy} (or: dvc repro preprocess)")
     try:
         meta = json.loads((folder / META).read_text())
         maps = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in NAMES}
@@ -94,10 +94,10 @@ def load(folder: Path, verified: bool = False) -> Arrays:
         _check_form(arrays)
     except KeyError as error:
         raise DamagedData(
-            f"{shown(folder)}: another release of this project wrote it ({META} has no {error}). {remedy}"
+            f"{display_path(folder)}: another release of this project wrote it ({META} has no {error}). {remedy}"
         ) from error
     except (OSError, ValueError, TypeError, IndexError, EOFError) as error:
-        raise DamagedData(f"{shown(folder)}: preprocessed data is damaged ({_reason(error)}). {remedy}") from error
+        raise DamagedData(f"{display_path(folder)}: preprocessed data is damaged ({_reason(error)}). {remedy}") from error
     if not verified:
         _verify(arrays, folder)
     return arrays
@@ -135,9 +135,9 @@ def _verify(arrays: Arrays, folder: Path) -> None:
     found = arrays_digest(arrays.named())
     if found != arrays.digest:
         raise DamagedData(
-            f"{shown(folder)}: preprocessed data is damaged (the digest of its arrays is {found[:12]}, expected "
+            f"{display_path(folder)}: preprocessed data is damaged (the digest of its arrays is {found[:12]}, expected "
             f"{arrays.digest[:12]}). To replace it: python -m pipeline.preprocess dataset={folder.name}"
         )
     for array in arrays.named().values():
-        let_go(array)
+        release_memory(array)
     _verified[folder] = state

@@ -18,7 +18,7 @@ _TEMPORARY = re.compile(r"\..+\.(\d{1,9})\.(?:part|old)")
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary path to write a file or a folder to; it becomes `path` when the block ends without an error."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -27,7 +27,7 @@ def whole(path: Path) -> Iterator[Path]:
         yield temporary
         _replace(temporary, path)
     except OSError as error:
-        raise UserError(f"{shown(path)}: cannot be written ({_reason(error, path)})") from error
+        raise UserError(f"{display_path(path)}: cannot be written ({_reason(error, path)})") from error
     finally:
         remove(temporary)
 
@@ -36,7 +36,7 @@ def _reason(error: OSError, path: Path) -> str:
     """What went wrong, and where, if that is above `path` (a file where a folder belongs, a read-only folder)."""
     where = str(error.filename or "")
     above = where and Path(where) in path.parents
-    return f"{error.strerror or error}: {shown(Path(where))}" if above else error.strerror or str(error)
+    return f"{error.strerror or error}: {display_path(Path(where))}" if above else error.strerror or str(error)
 
 
 def _replace(temporary: Path, path: Path) -> None:
@@ -101,7 +101,7 @@ def save(path: Path, array: np.ndarray) -> None:
         file.write(array.data)
 
 
-def shown(path: Path) -> str:
+def display_path(path: Path) -> str:
     """`path` as a person would type it: relative to the working directory where that is near and shorter."""
     try:
         relative = os.path.relpath(path)

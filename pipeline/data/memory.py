@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 
-def let_go(array: np.ndarray) -> None:
+def release_memory(array: np.ndarray) -> None:
     """Give back the memory of a memory map that has been copied; it is read from disk again where it is touched."""
     base: Any = array
     while isinstance(base, np.ndarray) and not isinstance(base, np.memmap):

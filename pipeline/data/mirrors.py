@@ -14,10 +14,10 @@ from typing import Protocol
 import numpy as np
 
 from pipeline.cli import terminal
-from pipeline.cli.errors import DataUnavailable, UserError, without_logins
+from pipeline.cli.errors import DataUnavailable, UserError, redact_credentials
 from pipeline.data import download, idx
 from pipeline.data.download import MirrorFailed
-from pipeline.data.files import shown
+from pipeline.data.files import display_path
 from pipeline.data.sources import DataSet, File
 
 MIRRORS_VARIABLE = "OVERFITTING_GAP_MIRRORS"
@@ -70,7 +70,7 @@ class Folder:
 
     @property
     def address(self) -> str:
-        return shown(self.path)
+        return display_path(self.path)
 
     def read(self, file: File, until: float = 0) -> bytes:
         if not self.path.is_dir():
@@ -101,7 +101,7 @@ class Https:
 
     @property
     def address(self) -> str:
-        return without_logins(self.url)
+        return redact_credentials(self.url)
 
     def read(self, file: File, until: float) -> bytes:
         url = f"{self.url.rstrip('/')}/{file.name}"
@@ -135,9 +135,9 @@ def mirrors(dataset: DataSet, checkout: Path, environment: Mapping[str, str], na
     fetched there, and the folder beside it, serve the clone too.
     """
     for key, value in (("mirrors", named), (MIRRORS_VARIABLE, environment.get(MIRRORS_VARIABLE, ""))):
-        words = [word.strip() for word in value.split(",") if word.strip()]
-        if words:
-            return [_mirror(word, key, checkout) for word in words]
+        places = [place.strip() for place in value.split(",") if place.strip()]
+        if places:
+            return [_mirror(place, key, checkout) for place in places]
     source = dataset.source
     if source.mirrors == (SCIKIT_LEARN,):
         return [ScikitLearn(dataset.files)]
@@ -146,18 +146,18 @@ def mirrors(dataset: DataSet, checkout: Path, environment: Mapping[str, str], na
     fetched = [root / "data" / "raw" / dataset.name] if root.resolve() != checkout.resolve() else []
     folders = [*own, *fetched, root.resolve().parent / "shared" / dataset.name]
     key = f"conf/dataset/{dataset.name}.yaml: source.mirrors"
-    return [*map(Folder, folders), *(_mirror(word, key, root) for word in source.mirrors)]
+    return [*map(Folder, folders), *(_mirror(place, key, root) for place in source.mirrors)]
 
 
-def _mirror(word: str, key: str, checkout: Path) -> Mirror:
-    if "://" not in word:
-        return Folder(checkout / Path(word).expanduser())
-    if not re.match(r"https://([^/@]*@)?[\w.-]", word):
-        raise UserError(f"{key}={word}: expected folders and https:// addresses, separated by commas")
-    return Https(word)
+def _mirror(place: str, key: str, checkout: Path) -> Mirror:
+    if "://" not in place:
+        return Folder(checkout / Path(place).expanduser())
+    if not re.match(r"https://([^/@]*@)?[\w.-]", place):
+        raise UserError(f"{key}={place}: expected folders and https:// addresses, separated by commas")
+    return Https(place)
 
 
-def gather(dataset: DataSet, files: Sequence[File], mirrors: Sequence[Mirror]) -> tuple[Mirror, dict[File, bytes]]:
+def read_from_first(dataset: DataSet, files: Sequence[File], mirrors: Sequence[Mirror]) -> tuple[Mirror, dict[File, bytes]]:
     """`files` of `dataset`, checked, from the first of `mirrors` that has them all whole.
 
     Raises DataUnavailable, or UserError for a data set that is in no published place.

@@ -12,7 +12,7 @@ from pathlib import Path
 from pipeline.cli.errors import UserError
 from pipeline.data import idx, samples
 from pipeline.data.download import MirrorFailed
-from pipeline.data.files import shown, whole
+from pipeline.data.files import atomic_write, display_path
 from pipeline.data.mirrors import Folder, Mirror, checked, content_digest, kept
 from pipeline.data.samples import Decoded
 from pipeline.data.sources import DataSet, File, Idx, Npz
@@ -27,15 +27,15 @@ def read(dataset: DataSet, folder: Path) -> Decoded:
     try:
         found = {file: (folder / file.name).read_bytes() for file in dataset.files}
     except OSError as error:
-        path = shown(Path(error.filename))
+        path = display_path(Path(error.filename))
         raise UserError(f"{path}: cannot be read ({error.strerror}). To have it: {fetch}") from error
     if not all(file.has_digest for file in dataset.files):
-        raise UserError(f"{shown(folder)}: holds files whose digests nothing has recorded. To record them: {fetch}")
+        raise UserError(f"{display_path(folder)}: holds files whose digests nothing has recorded. To record them: {fetch}")
     try:
         # The structure before the digest: its errors say what is wrong, where a digest only says that something is.
         decoded = decode(dataset, found, folder)
         for file, data in found.items():
-            checked(file, data, shown(folder / file.name))
+            checked(file, data, display_path(folder / file.name))
     except UserError as error:
         intact = all(kept(file, folder) is not None for file in dataset.files)
         raise UserError(f"{error}{'' if intact else f'. To replace it: {fetch}'}") from error
@@ -44,7 +44,7 @@ def read(dataset: DataSet, folder: Path) -> Decoded:
 
 def decode(dataset: DataSet, found: Mapping[File, bytes], folder: Path) -> Decoded:
     """The samples in the files of `dataset`, which are or will be in `folder`. Raises UserError on what is no data set."""
-    names = {file: shown(folder / file.name) for file in found}
+    names = {file: display_path(folder / file.name) for file in found}
     content = {
         file: idx.unpack(data, file.limit, names[file]) if file.is_gzip else data for file, data in found.items()
     }
@@ -66,7 +66,7 @@ def with_recorded(dataset: DataSet, folder: Path) -> DataSet:
     try:
         return dataset.with_digests({str(name): str(digest) for name, digest in json.loads(path.read_text()).items()})
     except (OSError, ValueError, AttributeError) as error:
-        raise UserError(f"{shown(path)}: cannot be read ({error}). {_afresh(folder)}") from error
+        raise UserError(f"{display_path(path)}: cannot be read ({error}). {_afresh(folder)}") from error
 
 
 def record(files: Sequence[File], folder: Path) -> None:
@@ -74,7 +74,7 @@ def record(files: Sequence[File], folder: Path) -> None:
     path = folder / RECORD
     found = json.loads(path.read_text()) if path.exists() else {}
     found |= {file.name: content_digest(file, (folder / file.name).read_bytes(), file.name) for file in files}
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(found, indent=1) + "\n")
 
 
@@ -89,11 +89,11 @@ def refuse_change(files: Sequence[File], mirrors: Sequence[Mirror], folder: Path
                 continue
             except UserError as error:
                 raise UserError(
-                    f"{file.name} in {mirror.address} is not what was fetched first ({shown(folder / RECORD)} has its "
+                    f"{file.name} in {mirror.address} is not what was fetched first ({display_path(folder / RECORD)} has its "
                     f"digest: {str(file.sha256)[:12]}…). {_afresh(folder)}"
                 ) from error
             break
 
 
 def _afresh(folder: Path) -> str:
-    return f"To take what is there now: rm -r {shown(folder)}, then the same command"
+    return f"To take what is there now: rm -r {display_path(folder)}, then the same command"

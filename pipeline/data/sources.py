@@ -174,7 +174,7 @@ def parse(name: str, values: dict[str, Any]) -> DataSet:
     problems: list[str] = []
     own = {key: value for key, value in values.items() if key not in ("name", "source", "defaults")}
     if values.get("name") != name:
-        problems.append(f"name={rules.shown(values.get('name'))}: expected {name}, as the file is called")
+        problems.append(f"name={rules.to_text(values.get('name'))}: expected {name}, as the file is called")
     source = values.get("source")
     known = {key.removeprefix("dataset."): rule for key, rule in rules.RULES.items() if key.startswith("dataset.")}
     problems += rules.problems(own, known, ["validation_size"])
@@ -185,7 +185,7 @@ def parse(name: str, values: dict[str, Any]) -> DataSet:
 
 
 def _source(values: dict[str, Any], problems: list[str]) -> Idx | Npz | Table | None:
-    line = rules.complaint("source.format", values.get("format"), rules.choice(FORMATS))
+    line = rules.problem("source.format", values.get("format"), rules.choice(FORMATS))
     if line:
         problems.append(line)
         return None
@@ -213,7 +213,7 @@ def _section(kind: type, values: dict[str, Any], prefix: str, problems: list[str
             typed[key] = _section(File, named, f"{prefix}.{key}", problems)
         else:
             rule = rules.rule(hints[key])
-            if line := rules.complaint(f"{prefix}.{key}", value, rule):
+            if line := rules.problem(f"{prefix}.{key}", value, rule):
                 problems.append(line)
             else:
                 typed[key] = rule.typed(value)

@@ -64,10 +64,10 @@ class Device:
 
     def __str__(self) -> str:
         compiled = "XLA" if self.xla else "without XLA"
-        many = f", {self.workers} runs at a time" if self.workers > 1 else ""
-        many += f", stacks of {self.stack}" if self.stack > 1 else ""
+        more = f", {self.workers} runs at a time" if self.workers > 1 else ""
+        more += f", stacks of {self.stack}" if self.stack > 1 else ""
         what = "keras.fit" if self.trainer == "reference" else compiled
-        return f"{self.kind.upper()}, Keras {version('keras')} on {self.backend} {version(self.backend)}, {self.precision}, {what}{many}"
+        return f"{self.kind.upper()}, Keras {version('keras')} on {self.backend} {version(self.backend)}, {self.precision}, {what}{more}"
 
 
 def program(trainer: str, backend: str) -> str:
@@ -94,7 +94,7 @@ def choose(
         raise UserError(
             f"device.backend={backend}: not installed; pip install '.[{backend}]', or device.backend=tensorflow"
         ) from None
-    gpu = gpu_at_hand(backend)
+    gpu = gpu_available(backend)
     if kind == "gpu" and not gpu:
         raise UserError(
             f"device=gpu: no GPU that {backend} could use is at hand (driver: {'found' if _driver() else 'none'}); "
@@ -113,7 +113,7 @@ def choose(
     return Device(settled, backend, precision, xla, trainer, workers, stack, checkpoint_minutes)
 
 
-def gpu_at_hand(backend: str) -> bool:
+def gpu_available(backend: str) -> bool:
     """Whether a driver, its libraries and a visible card are here, by their files alone."""
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
     if hidden is not None and hidden.strip() in ("", "-1"):
@@ -130,7 +130,7 @@ def _driver() -> bool:
     return any(Path(place).exists() for place in DRIVERS)
 
 
-def card() -> str:
+def gpu_description() -> str:
     """What the driver says of itself and of its cards; empty without one."""
     parts = [Path("/proc/driver/nvidia/version"), *sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))]
     with suppress(OSError):
@@ -172,7 +172,7 @@ def start(device: Device, trains: bool = True) -> None:
     if missing := _missing_flags(device):
         os.environ["XLA_FLAGS"] = " ".join([*os.environ.get("XLA_FLAGS", "").split(), *missing])
     # TensorFlow imports Keras too.
-    with quiet(), without(UNUSED[device.backend]), _own_keras_settings():
+    with quiet_stderr(), hide_packages(UNUSED[device.backend]), _own_keras_settings():
         if device.backend == "tensorflow":
             _start_tensorflow(device, strict)
         else:
@@ -263,13 +263,13 @@ def _start_tensorflow(device: Device, strict: bool) -> None:
             _once(strict, lambda: tf.config.threading.set_intra_op_parallelism_threads(1))
             _once(strict, lambda: tf.config.threading.set_inter_op_parallelism_threads(max(device.workers, 1)))
     else:
-        cards = tf.config.list_physical_devices("GPU")
-        if not cards:
+        gpus = tf.config.list_physical_devices("GPU")
+        if not gpus:
             raise UserError(
                 "device=gpu: TensorFlow sees no GPU (driver and libraries do not match?); device=cpu trains on the CPU"
             )
-        for card in cards:
-            _once(strict, partial(tf.config.experimental.set_memory_growth, card, True))
+        for gpu in gpus:
+            _once(strict, partial(tf.config.experimental.set_memory_growth, gpu, True))
         tf.config.experimental.enable_tensor_float_32_execution(device.precision == "tensorfloat32")
         tf.config.experimental.enable_op_determinism()
     # The first operation sets the devices up, and says so on stderr: have that over with.
@@ -291,7 +291,7 @@ def _start_jax(device: Device) -> None:
 
 
 @contextmanager
-def without(names: tuple[str, ...]) -> Iterator[None]:
+def hide_packages(names: tuple[str, ...]) -> Iterator[None]:
     """Let imports of these packages fail, in this thread alone: another one may be importing MLflow."""
     thread = threading.get_ident()
 
@@ -321,7 +321,7 @@ def _once(strict: bool, setting: Callable[[], None]) -> None:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def quiet_stderr() -> Iterator[None]:
     """Hold back what native code writes to stderr while libraries load; shown after all if that fails.
 
     TensorFlow prints half a dozen lines before any of its log levels is heard, so the descriptor itself is turned.

@@ -74,11 +74,11 @@ def set_initial(network: Any, model: Model | CustomModel, seed: int) -> None:
         _draw_each(network, model, seed)
     for number, layer in enumerate(layer for layer in network.layers if hasattr(layer, "seed_generator")):
         state = layer.seed_generator.state
-        words = randomness.words(seed, "dropout", number, 2) >> np.uint64(33)
-        state.assign(words.astype(state.dtype))
+        state_values = randomness.random_integers(seed, "dropout", number, 2) >> np.uint64(33)
+        state.assign(state_values.astype(state.dtype))
 
 
-def mixes(model: Model | CustomModel) -> bool:
+def mixes_samples(model: Model | CustomModel) -> bool:
     """Whether what a sample gets in training may depend on the others of its batch, as in batch normalisation."""
     return not isinstance(model, Model) or model.batch_normalization
 

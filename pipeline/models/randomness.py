@@ -13,7 +13,7 @@ import hashlib
 import numpy as np
 
 
-def words(seed: int, purpose: str, index: int, count: int) -> np.ndarray:
+def random_integers(seed: int, purpose: str, index: int, count: int) -> np.ndarray:
     """`count` independent uniform uint64 for this (seed, purpose, index)."""
     key = hashlib.sha256(f"{seed}/{purpose}/{index}".encode()).digest()
     philox = np.random.Philox(key=np.frombuffer(key[:16], dtype="<u8"))
@@ -22,7 +22,7 @@ def words(seed: int, purpose: str, index: int, count: int) -> np.ndarray:
 
 def uniform(seed: int, purpose: str, index: int, count: int) -> np.ndarray:
     """float64 in (0, 1), never 0 nor 1: the centres of 2^53 equal cells."""
-    return ((words(seed, purpose, index, count) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+    return ((random_integers(seed, purpose, index, count) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
 
 
 def normal(seed: int, purpose: str, index: int, count: int) -> np.ndarray:
@@ -42,12 +42,12 @@ def truncated_normal(seed: int, purpose: str, index: int, count: int) -> np.ndar
 
 def sample(samples: int, count: int) -> np.ndarray:
     """int32 (count,), ascending: `count` of so many samples, drawn once and for all, for every seed the same."""
-    return np.sort(np.argsort(words(0, "sample", samples, samples), kind="stable")[:count]).astype(np.int32)
+    return np.sort(np.argsort(random_integers(0, "sample", samples, samples), kind="stable")[:count]).astype(np.int32)
 
 
 def order(seed: int, epoch: int, samples: int) -> np.ndarray:
     """int32 (samples,): the order in which epoch `epoch` (from 0) sees the training samples."""
-    drawn = words(seed, "order", epoch, samples)
+    drawn = random_integers(seed, "order", epoch, samples)
     # Six times as fast as a stable sort, and the same order unless two words are equal.
     found = np.argsort(drawn)
     in_order = drawn[found]

@@ -49,10 +49,10 @@ def _called(table: pd.DataFrame, results: Iterable[RunResult]) -> pd.DataFrame:
     """`table` with what a person calls each configuration among those of its comparison."""
     jobs = {result.job.configuration: result.job for result in results}
     parts = [
-        design.called({name: jobs[name] for name in own["configuration"]}).set_axis(own.index)
+        design.labels({name: jobs[name] for name in own["configuration"]}).set_axis(own.index)
         for _, own in table.groupby(["dataset", "experiment"], sort=False)
     ]
-    return table.join(pd.concat(parts) if parts else design.called({}))
+    return table.join(pd.concat(parts) if parts else design.labels({}))
 
 
 class Evidence:
@@ -89,7 +89,7 @@ class Evidence:
             )
         self.rank, self.ranking = rank, f"val_{rank}"
         self.table = _called(summary.summarise(self.runs, self.ranking), self.results)
-        """The columns of `summary.summarise` and of `design.called`, a row per configuration."""
+        """The columns of `summary.summarise` and of `design.labels`, a row per configuration."""
         self.lost = list(chain.from_iterable(map(lost_runs, self.sources)))
         sizes = self.table[self.table["n"] > 0].groupby(["dataset", "experiment"], sort=False).size()
         order = sizes.sort_values(ascending=False, kind="stable")
@@ -177,7 +177,7 @@ class Evidence:
         runs = [run for run in self.results_of(self.questions[0]) if run.finished and run.predictions is not None]
 
         def order(run: RunResult) -> tuple[bool, float, bool]:
-            return run.key in named, run.figures.get("val/accuracy", -1.0), run.weights is not None
+            return run.key in named, run.metrics.get("val/accuracy", -1.0), run.weights is not None
 
         return max(runs, key=order, default=None)
 

@@ -165,14 +165,14 @@ def _panels(evidence: Evidence, question: Question, settings: Iterable[str]) -> 
     return _joined(repeat(question[1] if len(evidence.comparisons) > 1 else ""), settings)
 
 
-def _joined(*words: Iterable[str]) -> list[str]:
-    return [", ".join(filter(None, own)) for own in zip(*words, strict=False)]
+def _joined(*texts: Iterable[str]) -> list[str]:
+    return [", ".join(filter(None, own)) for own in zip(*texts, strict=False)]
 
 
-def _points(rows: pd.DataFrame, figure: str, scale: float = 1) -> pd.DataFrame:
+def _points(rows: pd.DataFrame, metric: str, scale: float = 1) -> pd.DataFrame:
     """The columns of a chart's rows."""
     kept = [name for name in ("panel", "series", "label", "x", "mark") if name in rows]
-    ends = {part: scale * rows[f"{figure}_{part}"] for part in ("mean", "low", "high")}
+    ends = {part: scale * rows[f"{metric}_{part}"] for part in ("mean", "low", "high")}
     return rows[kept].assign(**ends).astype({"x": object})
 
 
@@ -191,7 +191,7 @@ def explored(evidence: Evidence) -> list[dict[str, Any]]:
     found = []
     for question in evidence.questions:
         rows = evidence.question(question).sort_values("width", kind="stable")
-        settings = [", ".join(words.values()) for words in varied(rows, but=NETWORK)]
+        settings = [", ".join(texts.values()) for texts in varied(rows, but=NETWORK)]
         rows = rows.assign(panel=_joined(repeat(question[1]), settings))[["configuration", "network", "panel"]]
         found.append(rows.merge(evidence.finished[evidence.finished["experiment"].eq(question[1])], on="configuration"))
     runs = pd.concat(found).rename(columns={"optimizer": "series"})

@@ -44,8 +44,8 @@ def table(found: Sequence[Found]) -> pd.DataFrame:
 def write(found: Sequence[Found], folder: Path) -> None:
     """Write published.csv and published.md."""
     frame = table(found)
-    words = frame.loc[:, :"on"]
-    text = markdown_table([list(words), *words.where(words.notna(), "").to_numpy()])
+    labels = frame.loc[:, :"on"]
+    text = markdown_table([list(labels), *labels.where(labels.notna(), "").to_numpy()])
     save(folder, {FILE: frame.to_csv(index=False, lineterminator="\n"), "published.md": "\n".join(text) + "\n"})
 
 

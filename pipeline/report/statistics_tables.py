@@ -10,7 +10,7 @@ import pandas as pd
 from pipeline.cli.formatting import NOTHING, number, p_value, plural, span, spread
 from pipeline.report.prose import captions, verdicts
 from pipeline.statistics.analysis import Analysis
-from pipeline.statistics.figures import FIGURES, FIT
+from pipeline.statistics.metrics import FIT, METRICS
 
 LOSS = ["loss_mean", "loss_low", "loss_high"]
 
@@ -41,7 +41,7 @@ def contrasts(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _contrast(row: pd.Series) -> dict[str, object]:
-    about = FIGURES[row["figure"]]
+    about = METRICS[row["figure"]]
     at = f" of {row['level']:.3f}" if row["figure"] in FIT and row["n"] else ""
     needed = row["more_seeds"]
     return {
@@ -76,7 +76,7 @@ def intervals(analysis: Analysis) -> pd.DataFrame:
     names = {"validation": "val_accuracy", "test": "test_accuracy", "gap": "gap_accuracy"}
     ends = ("mean", "low_images", "high_images")
     cells = {
-        name: [spread(*own) for own in rows[[f"{figure}_{end}" for end in ends]].itertuples(index=False)]
-        for name, figure in names.items()
+        name: [spread(*own) for own in rows[[f"{metric}_{end}" for end in ends]].itertuples(index=False)]
+        for name, metric in names.items()
     }
     return pd.DataFrame({"configuration": rows["label"], "seeds": rows["n"], **cells})

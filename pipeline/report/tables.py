@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.cli import formatting
-from pipeline.data.files import whole
+from pipeline.data.files import atomic_write
 from pipeline.report.evidence import Evidence
 from pipeline.statistics import summary
 from pipeline.statistics.cells import best
@@ -34,7 +34,7 @@ FAILURES = ["experiment", "name", "status", "reason", "command", "key"]
 def save(folder: Path, files: Mapping[str, bytes | str]) -> None:
     """Write files into `folder`, each under its final name only when it is whole."""
     for name, content in files.items():
-        with whole(folder / name) as temporary:
+        with atomic_write(folder / name) as temporary:
             temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
@@ -86,8 +86,8 @@ def gap_by_width(evidence: Evidence) -> pd.DataFrame:
     `dvc plots` draws a line per optimizer: of several depths, training sizes and so on each is a line of its own, `adam, 2
     layers`.
     """
-    figures = summary.statistics_of(("gap_accuracy", "gap_loss", "test_accuracy"))
-    return _lines(evidence).reindex(columns=[*LINE, "n", *figures])
+    metrics = summary.statistics_of(("gap_accuracy", "gap_loss", "test_accuracy"))
+    return _lines(evidence).reindex(columns=[*LINE, "n", *metrics])
 
 
 def gap_by_training_loss(evidence: Evidence) -> pd.DataFrame:
@@ -115,19 +115,19 @@ def metrics(evidence: Evidence) -> dict[str, Any]:
     """Nested plain numbers; what there is not is left out, since JSON has no NaN."""
     numbers: dict[str, Any] = {}
     if len(evidence.book):
-        figures = {
+        metrics = {
             name: summary.interval(evidence.book[name]) for name in ("test_accuracy", "gap_accuracy", "gap_loss")
         }
-        parts = {name: {part: value[part] for part in ("mean", "sd")} for name, value in figures.items()}
+        parts = {name: {part: value[part] for part in ("mean", "sd")} for name, value in metrics.items()}
         numbers["book"] = {"dataset": evidence.book["dataset"].iloc[0], "seeds": len(evidence.book), **parts}
     if evidence.questions:
         finished = evidence.main[evidence.main["n"] > 0]
         leaders = finished.drop_duplicates("optimizer").sort_values("optimizer")
         gap = finished.sort_values("gap_accuracy_mean", ascending=False, kind="stable")
         if evidence.validated(evidence.questions[0]):
-            numbers["best"] = _figures(finished.iloc[0])
-        numbers["optimizer"] = {row["optimizer"]: _figures(row) for _, row in leaders.iterrows()}
-        numbers["gap"] = {"largest": _figures(gap.iloc[0]), "smallest": _figures(gap.iloc[-1])}
+            numbers["best"] = _metrics(finished.iloc[0])
+        numbers["optimizer"] = {row["optimizer"]: _metrics(row) for _, row in leaders.iterrows()}
+        numbers["gap"] = {"largest": _metrics(gap.iloc[0]), "smallest": _metrics(gap.iloc[-1])}
     return _plain({**numbers, "runs": evidence.counts, "seconds": round(evidence.seconds, 3)})
 
 
@@ -137,7 +137,7 @@ def flat(numbers: dict[str, Any]) -> dict[str, float]:
     return {f"comparison/{name}": float(value) for name, value in found if isinstance(value, Real)}
 
 
-def _figures(row: pd.Series) -> dict[str, Any]:
+def _metrics(row: pd.Series) -> dict[str, Any]:
     """One configuration's means, and the SD of what it is known by."""
     names = (summary.RANKING, "test_accuracy", "test_loss", "gap_accuracy", "gap_loss")
     means = {name: row[f"{name}_mean"] for name in names}
@@ -162,7 +162,7 @@ class Column:
     """A figure of the leaderboard: its heading, and how its mean over seeds is written."""
 
     heading: str
-    figure: str
+    metric: str
     scale: int = 1
     digits: int = 4
     interval: bool = True
@@ -198,7 +198,7 @@ def leaderboard(evidence: Evidence, question: tuple[str, str]) -> pd.DataFrame:
 
 def written(row: pd.Series, column: Column) -> tuple[str, str]:
     """The mean of a figure, and its interval over seeds: `97.84`, `97.76 to 97.92`."""
-    mean, low, high = (row[f"{column.figure}_{part}"] for part in ("mean", "low", "high"))
+    mean, low, high = (row[f"{column.metric}_{part}"] for part in ("mean", "low", "high"))
     ends = formatting.span(low, high, column.scale, column.digits) if column.interval else ""
     return formatting.number(column.scale * mean, column.digits), ends
 
@@ -216,7 +216,7 @@ def texts(evidence: Evidence) -> pd.DataFrame:
     board = leaderboard(evidence, evidence.questions[0]).reset_index(drop=True)
     found: dict[str, Any] = {"place": board["places"], "configuration": board["label"], "n": board["n"].astype(str)}
     for column in columns(evidence):
-        if column.figure in shown:
+        if column.metric in shown:
             means, ends = zip(*(written(row, column) for _, row in board.iterrows()), strict=True)
             found[column.heading] = means
             if column.interval:

@@ -55,7 +55,7 @@ def analysis(results: Sequence[RunResult], declared: Declaration, labels: np.nda
     curves = {result.key: curve for result in finished if (curve := equal_fit.curve(result))}
     groups = {name: [run for run in finished if run.job.configuration == name] for name in table.index}
     over_images = {name: _over_images(own, labels, declared.confidence) for name, own in groups.items()}
-    columns = [f"{figure}_{end}_images" for figure in OVER_IMAGES for end in ("low", "high")]
+    columns = [f"{metric}_{end}_images" for metric in OVER_IMAGES for end in ("low", "high")]
     images = pd.DataFrame.from_dict(over_images, orient="index").reindex(table.index).reindex(columns=columns)
     table = table.join(images.astype(float))
     ranked = table[f"{summary.RANKING}_mean"].dropna()
@@ -75,13 +75,13 @@ def _over_images(runs: Sequence[RunResult], labels: np.ndarray | None, confidenc
         return {}
     predictions = [run.predictions for run in runs if run.predictions is not None]
     images = {"val": runs[0].job.dataset.validation_size, "test": max(map(len, predictions), default=0)}
-    figures = pd.DataFrame([summary.figures_of(run) for run in runs])
+    metrics = pd.DataFrame([summary.metrics_of(run) for run in runs])
     splits = dict(zip(OVER_IMAGES, ("test", "val", summary.held_out(runs[0])), strict=True))
     found = {
-        figure: crossed.of_shares(
-            figures[figure].tolist(), figures[f"{split}_accuracy"].mean(), images[split], confidence
+        metric: crossed.of_shares(
+            metrics[metric].tolist(), metrics[f"{split}_accuracy"].mean(), images[split], confidence
         )
-        for figure, split in splits.items()
+        for metric, split in splits.items()
     }
     # Equally many images are not yet the same images.
     same = len({str(run.identity.get("data")) for run in runs}) == 1 and len(predictions) == len(runs)
@@ -89,9 +89,9 @@ def _over_images(runs: Sequence[RunResult], labels: np.ndarray | None, confidenc
         found["test_accuracy"] = crossed.of_answers(
             np.array([np.equal(own, labels) for own in predictions]), confidence
         )
-    ends = {figure: np.clip(interval, *summary.BOUNDS[figure]) for figure, interval in found.items()}
+    ends = {metric: np.clip(interval, *summary.BOUNDS[metric]) for metric, interval in found.items()}
     return {
-        f"{figure}_{end}_images": value
-        for figure, own in ends.items()
+        f"{metric}_{end}_images": value
+        for metric, own in ends.items()
         for end, value in zip(("low", "high"), own, strict=True)
     }

@@ -24,7 +24,7 @@ def best(table: pd.DataFrame, by: str = "width") -> pd.DataFrame:
     """
     rows = table[table[by].notna() & table["n"].gt(0)]
     others = varied(rows, NETWORK if by == "hidden" else by)
-    rows = rows.assign(setting=[", ".join(words.values()) for words in others])
+    rows = rows.assign(setting=[", ".join(settings.values()) for settings in others])
     order = [*dict.fromkeys(chain.from_iterable(others)), "optimizer", by]
     return rows.drop_duplicates(["optimizer", by, "setting"]).sort_values(order, key=_in_order)
 
@@ -32,8 +32,8 @@ def best(table: pd.DataFrame, by: str = "width") -> pd.DataFrame:
 def varied(table: pd.DataFrame, but: str) -> list[dict[str, str]]:
     """What varies besides optimizer, its hyper-parameters, the width and the factor `but`: words by name, for each row."""
     return [
-        {name: word for name, word in words.items() if name != but and not name.startswith("optimizer.")}
-        for words in table["settings"]
+        {name: text for name, text in settings.items() if name != but and not name.startswith("optimizer.")}
+        for settings in table["settings"]
     ]
 
 

@@ -37,7 +37,7 @@ from pipeline.statistics import paired, power
 from pipeline.statistics.declaration import Declaration
 from pipeline.statistics.design import Design
 from pipeline.statistics.equal_fit import VALUES, Curve, at_equal_training_loss
-from pipeline.statistics.figures import FIGURES, FIT
+from pipeline.statistics.metrics import FIT, METRICS
 from pipeline.statistics.verdicts import Kind, verdict
 
 CROSS_ENTROPY = ("categorical_crossentropy", "kl_divergence")
@@ -65,11 +65,11 @@ def contrasts(
         about = {"contrast": contrast.factor, "dataset": table.at[contrast.a, "dataset"], "at": contrast.at, **others}
         for side, name in (("a", contrast.a), ("b", contrast.b)):
             about |= {side: table.at[name, "label"], f"{side}_configuration": name, f"lost_{side}": int(lost[name])}
-        for figure, values in _values(a, b, curves).items():
+        for metric, values in _values(a, b, curves).items():
             seeds = values.shape[1]
             used = values[:, : declared.looks(seeds) or seeds]
             differences.append(used[0] - used[1])
-            row = {"figure": figure, "question": str(FIGURES[figure].question), "n": used.shape[1], "seeds": seeds}
+            row = {"figure": metric, "question": str(METRICS[metric].question), "n": used.shape[1], "seeds": seeds}
             means = [float(own.mean()) if own.size else math.nan for own in used]
             rows.append(about | row | dict(zip(("mean_a", "mean_b", "level"), means, strict=True)))
     if not rows:
@@ -93,13 +93,13 @@ def _values(a: pd.DataFrame, b: pd.DataFrame, curves: Mapping[str, Curve]) -> di
         for first, second in zip(a["key"], b["key"], strict=True)
     ]
     found = {}
-    for figure in FIGURES:
-        if figure in FIT:
-            place = VALUES.index(FIT[figure])
+    for metric in METRICS:
+        if metric in FIT:
+            place = VALUES.index(FIT[metric])
             values = np.array([(first[place], second[place], level) for level, first, second in read]).reshape(-1, 3).T
         else:
-            values = np.array([a[figure], b[figure], np.full(len(a), np.nan)])
-        found[figure] = values[:, np.isfinite(values[:2]).all(axis=0)]
+            values = np.array([a[metric], b[metric], np.full(len(a), np.nan)])
+        found[metric] = values[:, np.isfinite(values[:2]).all(axis=0)]
     return found
 
 

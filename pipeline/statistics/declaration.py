@@ -14,7 +14,7 @@ from pipeline.cli.errors import UserError
 from pipeline.config import rules
 from pipeline.config.rules import CONF, Rule
 from pipeline.config.values import Words
-from pipeline.statistics.figures import FIGURES
+from pipeline.statistics.metrics import METRICS
 
 PREVIOUS, DEFAULT = "previous", "default"
 OPTIMIZER, WIDTH, DEPTH, TRAIN_SIZE = "optimizer", "model.width", "model.depth", "dataset.train_size"
@@ -58,7 +58,7 @@ class Declaration:
 
 RULES: dict[str, Rule] = {
     "references.default": rules.choice((PREVIOUS, DEFAULT)),
-    **{f"margin.{figure}": rules.rule(Amount) for figure in FIGURES},
+    **{f"margin.{metric}": rules.rule(Amount) for metric in METRICS},
     **{
         name: rules.rule(hint)
         for name, hint in get_type_hints(Declaration, include_extras=True).items()
@@ -86,7 +86,7 @@ def declare(values: Mapping[str, Any]) -> Declaration:
     if found:
         raise UserError("; ".join(f"comparison: {line}" for line in found))
     changed = {
-        "margin": {figure: float(values["margin"][figure]) / about.scale for figure, about in FIGURES.items()},
+        "margin": {metric: float(values["margin"][metric]) / about.scale for metric, about in METRICS.items()},
         "training_losses": tuple(map(float, values["training_losses"])),
     }
     return Declaration(**{**values, **changed})

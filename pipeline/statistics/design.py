@@ -71,10 +71,10 @@ def configurations(runs: pd.DataFrame, jobs: Mapping[str, RunConfig]) -> pd.Data
 
     `jobs`: a RunConfig of each configuration.
     """
-    return called(jobs).join(summarise(runs).set_index("configuration"))
+    return labels(jobs).join(summarise(runs).set_index("configuration"))
 
 
-def called(jobs: Mapping[str, RunConfig]) -> pd.DataFrame:
+def labels(jobs: Mapping[str, RunConfig]) -> pd.DataFrame:
     """What a person calls each configuration of one data set: a row by its id.
 
     `label`: `adam, width 512, dropout 0.5`; `network`: `width 512`, or `dense, width 512` beside other networks;
@@ -90,7 +90,7 @@ def called(jobs: Mapping[str, RunConfig]) -> pd.DataFrame:
         dense = ["dense"] if NETWORK in names and own[NETWORK] == "dense" else []
         network = ", ".join([*dense, layers(job.shape)])
         others = {name: setting(name, own[name]) for name in names if own.get(name) is not None}
-        label = ", ".join([own[NAME], network, *(word for name, word in others.items() if name != NETWORK)])
+        label = ", ".join([own[NAME], network, *(text for name, text in others.items() if name != NETWORK)])
         depth = {"depth": plural(job.depth, "layer")} if deep and job.depth else {}
         rows.append((label, re.sub(r"(?<=\d), \d+ layers$", "", network), depth | others, job.training.loss))
     return pd.DataFrame(rows, index=list(jobs), columns=CALLED)
@@ -107,7 +107,7 @@ def setting(name: str, value: Any) -> str:
         return plural(value, "sample") if value else "all samples"
     if name == NETWORK:
         return str(value)
-    shown = ", ".join(map(str, value)) or "none" if isinstance(value, tuple) else rules.shown(value)
+    shown = ", ".join(map(str, value)) or "none" if isinstance(value, tuple) else rules.to_text(value)
     if isinstance(value, float) and len(shown) > 8:
         shown = f"{value:g}"
     return f"{name.rpartition('.')[2].replace('_', ' ')} {shown}"
@@ -288,17 +288,17 @@ def _place(factor: str, level: Any) -> float:
 
 def _at(factor: str, kept: Sequence[str], own: Values) -> str:
     """What both configurations of a contrast share, in words."""
-    words = [] if factor == OPTIMIZER else [str(own[NAME])]
+    parts = [] if factor == OPTIMIZER else [str(own[NAME])]
     if factor in (WIDTH, DEPTH) and (NETWORK in kept or own[NETWORK] != "dense"):
-        words.append(own[NETWORK])
+        parts.append(own[NETWORK])
     if factor == WIDTH:
-        words += [plural(own[DEPTH], "layer")] if own[DEPTH] > 1 else []
+        parts += [plural(own[DEPTH], "layer")] if own[DEPTH] > 1 else []
     elif factor == DEPTH:
-        words.append(f"width {own[WIDTH]}")
+        parts.append(f"width {own[WIDTH]}")
     elif factor == NETWORK:
-        words += [layers("x".join(map(str, own[HIDDEN])))] if HIDDEN in own else []
+        parts += [layers("x".join(map(str, own[HIDDEN])))] if HIDDEN in own else []
     else:
-        words += ["dense"] if NETWORK in kept and own[NETWORK] == "dense" else []
-        words.append(own[SHAPE])
+        parts += ["dense"] if NETWORK in kept and own[NETWORK] == "dense" else []
+        parts.append(own[SHAPE])
     others = [name for name in kept if name not in (*CONTRASTED, NETWORK, WIDTH, DEPTH)]
-    return ", ".join([*words, *settings(others, own)])
+    return ", ".join([*parts, *settings(others, own)])

@@ -36,13 +36,13 @@ class Measure(NamedTuple):
 
 
 MEASURES = {
-    "test accuracy": Measure("%", 2, (0, 100), lambda run: 100 * run.figures["test/accuracy"]),
-    "training accuracy": Measure("%", 2, (0, 100), lambda run: 100 * run.figures["train/accuracy"]),
-    "test error": Measure("%", 2, (0, 100), lambda run: 100 - 100 * run.figures["test/accuracy"]),
+    "test accuracy": Measure("%", 2, (0, 100), lambda run: 100 * run.metrics["test/accuracy"]),
+    "training accuracy": Measure("%", 2, (0, 100), lambda run: 100 * run.metrics["train/accuracy"]),
+    "test error": Measure("%", 2, (0, 100), lambda run: 100 - 100 * run.metrics["test/accuracy"]),
     "gap": Measure(
-        "points", 2, (-100, 100), lambda run: 100 * (run.figures["train/accuracy"] - run.figures["test/accuracy"])
+        "points", 2, (-100, 100), lambda run: 100 * (run.metrics["train/accuracy"] - run.metrics["test/accuracy"])
     ),
-    "training loss": Measure("nats", 4, (0, math.inf), lambda run: run.figures["train/loss"]),
+    "training loss": Measure("nats", 4, (0, math.inf), lambda run: run.metrics["train/loss"]),
 }
 
 
@@ -70,7 +70,7 @@ class Row:
     @property
     def configurations(self) -> int:
         """How many the words of `runs` mean."""
-        return math.prod(len(word.partition("=")[2].split(",")) for word in self.runs)
+        return math.prod(len(override.partition("=")[2].split(",")) for override in self.runs)
 
 
 def rows() -> list[Row]:
@@ -147,11 +147,11 @@ def judge(row: Row, results: Sequence[RunResult]) -> Found:
         complete = len(groups) == row.configurations
         found = _compared(row, list(groups.values())) if complete else Found(row, Verdict.NOT_IN_FULL)
     else:
-        found = _one_figure(row, finished)
+        found = _one_metric(row, finished)
     return replace(found, lost=lost)
 
 
-def _one_figure(row: Row, runs: Sequence[RunResult]) -> Found:
+def _one_metric(row: Row, runs: Sequence[RunResult]) -> Found:
     """The mean over seeds, or each seed, against its band or its floor."""
     from pipeline.statistics.summary import interval  # pandas, which --help need not wait for
 

@@ -29,7 +29,7 @@ Experiments = Mapping[str, Sequence[RunResult]]
 
 CONFIDENCE = 0.95
 
-FIGURES = {
+METRICS = {
     "train_accuracy": "train/accuracy",
     "train_loss": "train/loss",
     "val_accuracy": "val/accuracy",
@@ -147,7 +147,7 @@ def extra_metrics(jobs: Iterable[RunConfig]) -> list[str]:
 
 def extra_columns(runs: pd.DataFrame) -> list[str]:
     """The columns of `tidy` that hold extra metrics."""
-    return [str(name) for name in runs if str(name).startswith(("val_", "test_")) and name not in FIGURES]
+    return [str(name) for name in runs if str(name).startswith(("val_", "test_")) and name not in METRICS]
 
 
 def held_out(result: RunResult) -> str:
@@ -155,7 +155,7 @@ def held_out(result: RunResult) -> str:
     return "val" if "val/loss" in result.history else "test"
 
 
-def figures_of(result: RunResult) -> dict[str, float]:
+def metrics_of(result: RunResult) -> dict[str, float]:
     """A run's FIGURES and DERIVED ones, by column; NaN for what it lacks.
 
     Gaps are worked out from the figures of the splits: `gap_…` is training against held-out samples (against the test file
@@ -163,14 +163,14 @@ def figures_of(result: RunResult) -> dict[str, float]:
     the other way round. `split_offset` is validation minus test accuracy. Records that lack the excess of the held-out loss
     over its minimum, and the epoch of that, have them in their curve.
     """
-    found = {column: result.figures.get(figure, math.nan) for column, figure in FIGURES.items()}
-    split = "val" if "val/accuracy" in result.figures else "test"
+    found = {column: result.metrics.get(metric, math.nan) for column, metric in METRICS.items()}
+    split = "val" if "val/accuracy" in result.metrics else "test"
     for prefix, against in (("gap", split), ("book_gap", "test")):
         found[f"{prefix}_accuracy"] = found["train_accuracy"] - found[f"{against}_accuracy"]
         found[f"{prefix}_loss"] = found[f"{against}_loss"] - found["train_loss"]
     found["split_offset"] = found["val_accuracy"] - found["test_accuracy"]
     losses = result.history.get(f"{held_out(result)}/loss", [])
-    if result.finished and losses and FIGURES["excess_loss"] not in result.figures:
+    if result.finished and losses and METRICS["excess_loss"] not in result.metrics:
         found["excess_loss"] = losses[-1] - min(losses)
         found["lowest_epoch"] = result.epochs[losses.index(min(losses))]
     return found
@@ -198,10 +198,10 @@ def tidy(experiments: Experiments) -> pd.DataFrame:
             "reason": result.reason, "configuration": job.configuration, "started": result.started,
             "identity": origin(result, code=code), "short_name": job.name,
         }  # fmt: skip
-        measured = {column: result.figures.get(figure, math.nan) for column, figure in extra.items()}
-        rows.append({**row, **figures_of(result), **measured, **{name: plain[job].get(name) for name in vary}})
-    frame = pd.DataFrame(rows, columns=[*DESCRIBING, *FIGURES, *DERIVED, *extra, *OTHERS, *vary])
-    return frame.astype({"width": "Int64", "depth": "Int64", **dict.fromkeys([*FIGURES, *DERIVED, *extra], float)})
+        measured = {column: result.metrics.get(metric, math.nan) for column, metric in extra.items()}
+        rows.append({**row, **metrics_of(result), **measured, **{name: plain[job].get(name) for name in vary}})
+    frame = pd.DataFrame(rows, columns=[*DESCRIBING, *METRICS, *DERIVED, *extra, *OTHERS, *vary])
+    return frame.astype({"width": "Int64", "depth": "Int64", **dict.fromkeys([*METRICS, *DERIVED, *extra], float)})
 
 
 def names_in(experiments: Experiments) -> dict[str, dict[RunConfig, str]]:
@@ -243,25 +243,25 @@ def once_per_seed(runs: pd.DataFrame) -> pd.DataFrame:
     return runs.loc[order.drop_duplicates(["experiment", "configuration", "seed"], keep="last").index.sort_values()]
 
 
-def intervals(frame: pd.DataFrame, by: list[str], figures: Sequence[str]) -> pd.DataFrame:
+def intervals(frame: pd.DataFrame, by: list[str], metrics: Sequence[str]) -> pd.DataFrame:
     """`<figure>_mean`, `_sd`, `_low`, `_high` of each figure for each group of rows, in the order they appear in.
 
     Intervals are cut at BOUNDS. The true mean lies within them, so a cut interval covers it as often as a whole one.
     """
-    groups = frame.groupby(by, sort=False, dropna=False)[list(figures)]
+    groups = frame.groupby(by, sort=False, dropna=False)[list(metrics)]
     n, mean, sd = groups.count(), groups.mean(), groups.std()
     degrees = (n - 1).where(n > 1)
     half = sd / np.sqrt(n) * stdtrit(degrees, (1 + CONFIDENCE) / 2)
-    smallest, largest = np.array([BOUNDS.get(figure, UNBOUNDED) for figure in figures]).T
+    smallest, largest = np.array([BOUNDS.get(metric, UNBOUNDED) for metric in metrics]).T
     low, high = ((mean + sign * half).clip(smallest, largest, axis=1) for sign in (-1, 1))
     values = np.stack([part.to_numpy(float) for part in (mean, sd, low, high)], axis=2)
-    columns = statistics_of(figures)
+    columns = statistics_of(metrics)
     return pd.DataFrame(values.reshape(len(mean), len(columns)), index=mean.index, columns=columns).reset_index()
 
 
-def statistics_of(figures: Sequence[str]) -> list[str]:
+def statistics_of(metrics: Sequence[str]) -> list[str]:
     """The columns of `intervals`."""
-    return [f"{figure}_{part}" for figure in figures for part in STATISTICS]
+    return [f"{metric}_{part}" for metric in metrics for part in STATISTICS]
 
 
 def interval(values: Sequence[float] | pd.Series, bounds: tuple[float, float] = UNBOUNDED) -> dict[str, float]:
@@ -287,9 +287,9 @@ def summarise(runs: pd.DataFrame, ranking: str = RANKING) -> pd.DataFrame:
     for column, status in {"n": FINISHED, "failed": FAILED, "diverged": DIVERGED}.items():
         counted = runs["status"].eq(status).groupby([runs[key] for key in by], sort=False).sum()
         table[column] = counted.to_numpy()
-    figures = intervals(runs[runs["status"].eq(FINISHED)], by, [*SUMMARISED, *extra_columns(runs)])
-    columns = [*DESCRIBED, *dotted, "n", "failed", "diverged", *figures.columns.drop(by), "configuration"]
-    table = table.merge(figures, on=by, how="left")[columns]
+    metrics = intervals(runs[runs["status"].eq(FINISHED)], by, [*SUMMARISED, *extra_columns(runs)])
+    columns = [*DESCRIBED, *dotted, "n", "failed", "diverged", *metrics.columns.drop(by), "configuration"]
+    table = table.merge(metrics, on=by, how="left")[columns]
     order = pd.DataFrame(
         {"place": pd.factorize(table["experiment"])[0], "best": -sign_of(ranking) * table[f"{ranking}_mean"]}
     )
@@ -306,8 +306,8 @@ def ranked(table: pd.DataFrame, ranking: str = RANKING) -> pd.DataFrame:
     places = pd.DataFrame(index=table.index, columns=["place", "place_to"], dtype="Int64")
     for _, group in table.groupby(["dataset", "experiment"], sort=False):
         held_out = group[f"{ranking}_mean"].notna().any()
-        figure = ranking if held_out else ranking.replace("val_", "test_", 1)
-        low, high = (group[f"{figure}_{end}"].to_numpy(float) for end in ("low", "high"))
+        metric = ranking if held_out else ranking.replace("val_", "test_", 1)
+        low, high = (group[f"{metric}_{end}"].to_numpy(float) for end in ("low", "high"))
         if sign_of(ranking) < 0:
             low, high = -high, -low
         known = ~np.isnan(high)

@@ -26,7 +26,7 @@ CLAIMED = "test_accuracy"
 
 def accuracy(result: RunResult) -> float:
     """The highest validation accuracy on its curve, 0 where it diverged. At the end, too low a rate would have overfitted least."""
-    return result.figures["best/val_accuracy"] if result.status == FINISHED else 0.0
+    return result.metrics["best/val_accuracy"] if result.status == FINISHED else 0.0
 
 
 def best(scores: Mapping[float, float]) -> float:
@@ -131,20 +131,20 @@ def compared(default: Sequence[RunResult], tuned: Sequence[RunResult], declared:
         for which in (DEFAULT, TUNED):
             side = f"{optimizer} {which}"
             row[f"{which}_n"] = int(finished["configuration"].eq(side).sum())
-            columns = [f"{figure}_{part}" for figure in COMPARED for part in ("mean", "low", "high")]
+            columns = [f"{metric}_{part}" for metric in COMPARED for part in ("mean", "low", "high")]
             row |= {f"{which}_{column}": means[column].get(side, math.nan) for column in columns}
         a, b, _ = paired.pairs(runs, f"{optimizer} {TUNED}", f"{optimizer} {DEFAULT}")
         used = declared.looks(len(a)) or len(a)
-        differences += [(a[figure] - b[figure]).to_numpy(float)[:used] for figure in COMPARED]
+        differences += [(a[metric] - b[metric]).to_numpy(float)[:used] for metric in COMPARED]
         rows.append(row | {"pairs": used})
-    figures = list(COMPARED) * len(order)
-    margins = pd.Series(dict(declared.margin)).reindex(figures).to_numpy(float)
-    tested = paired.within_bounds(paired.described(differences, margins, declared), figures)
+    metrics = list(COMPARED) * len(order)
+    margins = pd.Series(dict(declared.margin)).reindex(metrics).to_numpy(float)
+    tested = paired.within_bounds(paired.described(differences, margins, declared), metrics)
     table = pd.DataFrame(rows)
-    for place, figure in enumerate(COMPARED):
+    for place, metric in enumerate(COMPARED):
         for part, column in (("mean", "difference"), ("low", "low"), ("high", "high")):
-            table[f"difference_{figure}_{part}"] = tested[column].to_numpy()[place :: len(COMPARED)]
-    return _with_verdict(table, tested[[figure == CLAIMED for figure in figures]], declared)
+            table[f"difference_{metric}_{part}"] = tested[column].to_numpy()[place :: len(COMPARED)]
+    return _with_verdict(table, tested[[metric == CLAIMED for metric in metrics]], declared)
 
 
 def _with_verdict(table: pd.DataFrame, tested: pd.DataFrame, declared: Declaration) -> pd.DataFrame:

@@ -45,7 +45,7 @@ class RunCheckpoints:
         self._folder.mkdir(parents=True, exist_ok=True)
         arrays: dict[str, Any] = {str(number): array for number, array in enumerate(checkpoint.arrays)}
         arrays[PROGRESS] = np.array(json.dumps(checkpoint.progress))
-        with files.whole(self._file(index)) as temporary, open(temporary, "wb") as stream:
+        with files.atomic_write(self._file(index)) as temporary, open(temporary, "wb") as stream:
             np.savez(stream, **arrays)
 
     def remove(self, index: int) -> None:

@@ -16,9 +16,9 @@ def first_divergence(then: RunResult, now: RunResult) -> str | None:
     In order: initial weights, batch order, the values of each epoch, how it ended, the last figures, final weights,
     predictions. Numbers are compared as bits.
     """
-    for name, words in BEFORE.items():
+    for name, reason in BEFORE.items():
         if name in then.digests and then.digests[name] != now.digests.get(name):
-            return f"{words} differ"
+            return f"{reason} differ"
     for epoch in sorted({*then.epochs, *now.epochs}):
         for name in sorted(set(then.history) | set(now.history)):
             a, b = (_at(result, name, epoch) for result in (then, now))
@@ -27,11 +27,11 @@ def first_divergence(then: RunResult, now: RunResult) -> str | None:
     if then.status != now.status:
         return f"it {then.status} then, and {now.status} now ({now.reason or then.reason})"
     for name, values in then.exact.items():
-        if name in then.figures and values != now.exact.get(name):
-            return f"{name} was {then.figures[name]!r}, is {now.figures.get(name)!r}"
-    for name, words in AFTER.items():
+        if name in then.metrics and values != now.exact.get(name):
+            return f"{name} was {then.metrics[name]!r}, is {now.metrics.get(name)!r}"
+    for name, reason in AFTER.items():
         if name in then.digests and then.digests[name] != now.digests.get(name):
-            return f"{words} differ{_changed_predictions(then, now) if name == 'predictions' else ''}"
+            return f"{reason} differ{_changed_predictions(then, now) if name == 'predictions' else ''}"
     return None
 
 

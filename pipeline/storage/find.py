@@ -20,30 +20,30 @@ def beginning(key: str) -> str:
     return key[:12]
 
 
-def find_run(word: str, store: RunStore) -> RunResult:
+def find_run(name_or_key: str, store: RunStore) -> RunResult:
     """The run, with its arrays. Raises UserError where there is none, or more than one."""
-    folder = Path(word).absolute()
+    folder = Path(name_or_key).absolute()
     if KEY.fullmatch(folder.name) and (folder / RECORD).is_file():
         return RunStore(folder.parent).read(folder.name)
-    keys = find_keys(word, store)
+    keys = find_keys(name_or_key, store)
     if not keys:
         raise UserError(
-            f"{word}: no such run in {store.root}; expected a key (or its first 6 letters), the id of an MLflow run, "
+            f"{name_or_key}: no such run in {store.root}; expected a key (or its first 6 letters), the id of an MLflow run, "
             "a name such as adam-w512-d1-s0 or adam-w512-d1-lr0.01-s0, or a run's folder"
         )
     if len(keys) > 1:
         results = [store.record(key) for key in keys]
         called = names(result.job for result in results)
         runs = "; ".join(f"{beginning(run.key)} ({called[run.job]}, {run.started[:16]})" for run in results)
-        raise UserError(f"{word}: {len(keys)} runs have that name; say which: {runs}")
+        raise UserError(f"{name_or_key}: {len(keys)} runs have that name; say which: {runs}")
     return store.read(keys[0])
 
 
-def find_keys(word: str, store: RunStore) -> list[str]:
+def find_keys(name_or_key: str, store: RunStore) -> list[str]:
     """Keys of the runs that `word` may stand for."""
     keys = store.keys()
-    if re.fullmatch(r"[0-9a-f]{6,64}", word) and (by_key := [key for key in keys if key.startswith(word)]):
+    if re.fullmatch(r"[0-9a-f]{6,64}", name_or_key) and (by_key := [key for key in keys if key.startswith(name_or_key)]):
         return by_key
-    if re.fullmatch(r"[0-9a-f]{32}", word):
-        return [key for key in keys if word in {ids.get("run_id") for ids in store.published_ids(key)}]
-    return [result.key for result in store.records() if is_name(word, result.job)]
+    if re.fullmatch(r"[0-9a-f]{32}", name_or_key):
+        return [key for key in keys if name_or_key in {ids.get("run_id") for ids in store.published_ids(key)}]
+    return [result.key for result in store.records() if is_name(name_or_key, result.job)]

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cli.console import PROJECT
-from pipeline.cli.errors import UserError, without_logins
+from pipeline.cli.errors import UserError, redact_credentials
 from pipeline.config.run_config import RunConfig, digest
 from pipeline.models import devices
 from pipeline.storage import source_code
@@ -100,7 +100,7 @@ def environment() -> dict[str, str]:
         "machine": platform.machine(),
         "cpu": next(iter(cpu_info("model name")), "").partition(":")[2].strip() or platform.processor() or None,
         "cores": str(os.cpu_count()),
-        "command": without_logins(as_typed(shlex.join(sys.argv))),
+        "command": redact_credentials(as_typed(shlex.join(sys.argv))),
         "git_commit": _git("rev-parse", "HEAD"),
         "git_dirty": None if edited is None else str(bool(edited)).lower(),
         "dvc_experiment": os.environ.get("DVC_EXP_NAME"),

@@ -16,9 +16,9 @@ import numpy as np
 
 from pipeline.cli.errors import UserError
 from pipeline.config.run_config import Dataset, Model, Optimizer, RunConfig, Training, digest
-from pipeline.data.files import whole
+from pipeline.data.files import atomic_write
 from pipeline.models import randomness
-from pipeline.models.devices import Device, card
+from pipeline.models.devices import Device, gpu_description
 from pipeline.storage.identity import cpu_info, environment, source_digest
 from pipeline.training.splits import Part, Split
 
@@ -42,7 +42,7 @@ def numerics_class(device: Device) -> str:
         if len(known) == 64:
             return known
     found = _train(device)
-    with suppress(UserError), whole(place) as temporary:  # without a place to keep it, it is trained again
+    with suppress(UserError), atomic_write(place) as temporary:  # without a place to keep it, it is trained again
         temporary.write_text(f"{found}\n")
     return found
 
@@ -64,7 +64,7 @@ def samples() -> Split:
 
     def part(purpose: str, count: int) -> Part:
         images = randomness.uniform(0, purpose, 0, count * PIXELS).astype(np.float32).reshape(count, PIXELS)
-        return Part(images, (randomness.words(0, purpose, 1, count) % np.uint64(CLASSES)).astype(np.uint8))
+        return Part(images, (randomness.random_integers(0, purpose, 1, count) % np.uint64(CLASSES)).astype(np.uint8))
 
     train, held_out = part("numerics", SAMPLES), part("numerics/held out", HELD_OUT)
     return Split(train, held_out, held_out, "test", (PIXELS,))
@@ -91,7 +91,7 @@ def _place(device: Device) -> Path | None:
     }
     # A library below the backend decides bits too.
     libraries = {name: environment().get(name) for name in ("numpy", "jaxlib", "platform")}
-    made_of = [device.numerics(), processor(), card(), flags, libraries, source_digest(device.numerics())]
+    made_of = [device.numerics(), processor(), gpu_description(), flags, libraries, source_digest(device.numerics())]
     return folder / "numerics" / digest(made_of)
 
 

@@ -24,7 +24,7 @@ PATHS = re.compile(rf"{NAME.pattern}(\.{NAME.pattern})*")
 """Classes and functions, by their names or import paths."""
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-Metric = Annotated[str, Field(pattern="^[a-z0-9_]+(/[a-z0-9_]+)*$")]
+MetricName = Annotated[str, Field(pattern="^[a-z0-9_]+(/[a-z0-9_]+)*$")]
 Text = Annotated[str, AfterValidator(printable)]
 Number = int | float
 
@@ -60,9 +60,9 @@ class Values(BaseModel, strict=True, from_attributes=True):
 
     status: Literal[FINISHED, DIVERGED, FAILED, PRUNED]  # type: ignore[valid-type]
     reason: Text | None
-    history: dict[Metric, list[Number]]
+    history: dict[MetricName, list[Number]]
     epochs: list[int]
-    figures: dict[Metric, Number]
+    metrics: dict[MetricName, Number]
     digests: dict[Text, Sha256]
     identity: Identity
     environment: dict[Text, Text]
@@ -77,7 +77,7 @@ class Values(BaseModel, strict=True, from_attributes=True):
         for name, curve in self.history.items():
             if len(curve) > points or (finished and len(curve) < points):
                 raise ValueError(f"{name} has not a value for each of its {points} epochs")
-        numbers = [*self.figures.values(), *(value for curve in self.history.values() for value in curve)]
+        numbers = [*self.metrics.values(), *(value for curve in self.history.values() for value in curve)]
         if finished and not all(map(math.isfinite, numbers)):
             raise ValueError("a run that finished has a number that is not finite")
         if self.started:

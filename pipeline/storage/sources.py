@@ -43,10 +43,10 @@ class LostRun(Lost):
     experiment: str = ""
 
 
-def named_folders(words: Sequence[str]) -> list[Path]:
+def named_folders(folders: Sequence[str]) -> list[Path]:
     """The folders that a person named; without any, every folder of results with the record of a sweep, else the store of runs."""
-    if words:
-        return [console.PROJECT / word for word in words]
+    if folders:
+        return [console.PROJECT / folder for folder in folders]
     results = console.PROJECT / "results"
     return sorted(path.parent for path in results.glob(f"*/{SWEEP}")) or [console.PROJECT / "runs"]
 

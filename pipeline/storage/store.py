@@ -21,7 +21,7 @@ import numpy as np
 
 from pipeline.cli.errors import UserError
 from pipeline.config.digests import array_digest, arrays_digest
-from pipeline.data.files import LOCK, locked, whole
+from pipeline.data.files import LOCK, atomic_write, locked
 from pipeline.storage.identity import LARGEST_PATCH
 from pipeline.storage.record import (
     DamagedRun,
@@ -80,7 +80,7 @@ class RunStore:
         Raises UserError where the disk is full or the folder may not be written to.
         """
         final = self.folder(result.key)
-        with locked(self.root), whole(final) as temporary:
+        with locked(self.root), atomic_write(final) as temporary:
             temporary.mkdir()
             of_probabilities: dict[str, str] = {}
             if result.predictions is not None:
@@ -187,7 +187,7 @@ class RunStore:
         except (OSError, ValueError, RecursionError):
             return []
         return [
-            {name: word for name, word in ids.items() if isinstance(word, str) and word.isprintable()}
+            {name: value for name, value in ids.items() if isinstance(value, str) and value.isprintable()}
             for ids in (noted if isinstance(noted, list) else [noted])
             if isinstance(ids, dict)
         ]
@@ -203,7 +203,7 @@ class RunStore:
             before = self.published(key, ids.get("store")).get("model")
             model = {"model": before} if before and before == ids["run_id"] else {}
             others = [other for other in self.published_ids(key) if other.get("store") != ids.get("store")]
-            with whole(self.folder(key) / PUBLISHED) as temporary:
+            with atomic_write(self.folder(key) / PUBLISHED) as temporary:
                 _write_json(temporary, [*others, model | ids])
 
 

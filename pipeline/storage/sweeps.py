@@ -21,7 +21,7 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from pipeline.cli.errors import UserError, printable
 from pipeline.config import rules
 from pipeline.config.run_config import RunConfig
-from pipeline.data.files import locked, whole
+from pipeline.data.files import atomic_write, locked
 from pipeline.storage.record import OtherRelease, Text, read_bytes
 from pipeline.storage.store import KEY, RunStore
 from pipeline.training.result import RunResult
@@ -92,7 +92,7 @@ class Sweep:
         return {*self.keys, *(lost.key for lost in self.lost)}
 
     def write(self, folder: Path, name: str = SWEEP) -> None:
-        with whole(folder / name) as temporary:
+        with atomic_write(folder / name) as temporary:
             temporary.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
     @classmethod
@@ -123,7 +123,7 @@ def title(jobs: Sequence[RunConfig]) -> str:
 def tags_of(tags: Sequence[str] | Mapping[str, Any] | None) -> dict[str, str]:
     """The `tags` of a configuration by name; words without a value are `true`."""
     given = tags if isinstance(tags, Mapping) else dict.fromkeys(tags or (), True)
-    return {name: rules.shown(value) for name, value in given.items()}
+    return {name: rules.to_text(value) for name, value in given.items()}
 
 
 def lost_tags(lost: Sequence[Lost]) -> dict[str, str]:
@@ -156,13 +156,13 @@ class Ledger:
             with suppress(UserError):
                 yield Sweep.read(self.folder, path.name)
 
-    def find(self, word: str) -> Sweep:
+    def find(self, name_or_key: str) -> Sweep:
         """The sweep of this id (or its first letters), name, or MLflow parent run; the latest of several."""
         for sweep in self:
-            if word in (sweep.name, sweep.parent_run_id) or (len(word) >= 6 and sweep.id.startswith(word)):
+            if name_or_key in (sweep.name, sweep.parent_run_id) or (len(name_or_key) >= 6 and sweep.id.startswith(name_or_key)):
                 return sweep
         known = ", ".join(f"{sweep.id[:8]} ({sweep.name})" for sweep in self)
-        raise UserError(f"{word}: no such sweep here; expected a folder of results, or one of {known or 'none yet'}")
+        raise UserError(f"{name_or_key}: no such sweep here; expected a folder of results, or one of {known or 'none yet'}")
 
 
 def related(sweeps: Iterable[Sweep], question: str, keys: set[str]) -> tuple[list[str], list[str]]:
@@ -184,18 +184,18 @@ def write_results(store: RunStore, sweep: Sweep, folder: Path) -> None:
     for key in sweep.keys:
         with locked(store.root):  # run by run, for others write meanwhile
             if key in store:
-                with whole(folder / key) as temporary:
+                with atomic_write(folder / key) as temporary:
                     shutil.copytree(store.folder(key), temporary, ignore=shutil.ignore_patterns(".*"))
     with locked(store.root):  # or another one's clearing would take the record that is being written
         sweep.write(folder)
 
 
-def find_sweep(word: str, store: RunStore, root: Path) -> tuple[Sweep, RunStore]:
+def find_sweep(name_or_key: str, store: RunStore, root: Path) -> tuple[Sweep, RunStore]:
     """The sweep that a person means by `word`, and the store that holds its runs: a folder of results, or see `Ledger.find`."""
-    folder = root / word
+    folder = root / name_or_key
     if (folder / SWEEP).is_file():
         return Sweep.read(folder), RunStore(folder)
-    return Ledger(store).find(word), store
+    return Ledger(store).find(name_or_key), store
 
 
 def readable(store: RunStore, keys: Iterable[str]) -> tuple[list[RunResult], list[OtherRelease]]:

@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.cli.formatting import NOTHING, number, p_value, plural
 from pipeline.config.names import names
 from pipeline.statistics.consistency import on_images
-from pipeline.statistics.summary import figures_of
+from pipeline.statistics.summary import metrics_of
 from pipeline.storage.find import beginning
 from pipeline.storage.identity import path_of
 from pipeline.storage.sweeps import Sweep
@@ -30,7 +30,7 @@ MADE_OF: dict[str, Callable[[RunResult], Mapping[str, Any]]] = {
     "machine": lambda run: {key: run.environment.get(key, NOTHING) for key in MACHINE},
 }
 """What a run was made of besides its configuration."""
-FIGURES = {"test_accuracy": "test accuracy, %", "val_accuracy": "validation accuracy, %", "gap_accuracy": "gap, points"}
+METRICS = {"test_accuracy": "test accuracy, %", "val_accuracy": "validation accuracy, %", "gap_accuracy": "gap, points"}
 CURVES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "test/loss", "test/accuracy", "gap/accuracy")
 MOST = 12
 """Differences of code, data, packages or machine that are named; of more, their number."""
@@ -100,16 +100,16 @@ def of_runs(first: RunResult, second: RunResult, labels: np.ndarray | None) -> l
         row("status", *(run.status for run in both)),
         *section("configuration", differing(*(run.job.flat() for run in both))),
         *origins([both]),
-        *section("figures", _figures(*map(figures_of, both))),
+        *section("figures", _metrics(*map(metrics_of, both))),
         *section("curves, largest difference", _curves(*both)),
         *_predictions(*both, labels),
     ]
 
 
-def _figures(first: Mapping[str, float], second: Mapping[str, float]) -> list[str]:
+def _metrics(first: Mapping[str, float], second: Mapping[str, float]) -> list[str]:
     return [
         changed(label, 100 * first[name], 100 * second[name], 2)
-        for name, label in FIGURES.items()
+        for name, label in METRICS.items()
         if not (np.isnan(first[name]) and np.isnan(second[name])) and first[name] != second[name]
     ]
 
@@ -187,8 +187,8 @@ def _differences(pairs: Sequence[Pair]) -> list[str]:
     finished = [(a, b) for a, b in pairs if a.finished and b.finished]
     called = names([a.job for a, _ in finished])
     lines = []
-    for name, label in FIGURES.items():
-        apart = [(100 * (figures_of(b)[name] - figures_of(a)[name]), called[a.job]) for a, b in finished]
+    for name, label in METRICS.items():
+        apart = [(100 * (metrics_of(b)[name] - metrics_of(a)[name]), called[a.job]) for a, b in finished]
         apart = [own for own in apart if not np.isnan(own[0])]
         if any(value for value, _ in apart):
             mean = float(np.mean([value for value, _ in apart]))

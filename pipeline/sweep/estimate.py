@@ -67,7 +67,7 @@ class History:
             (
                 other.job.optimizer.name != run.job.optimizer.name,
                 abs(own - wanted),
-                other.figures["time/train_s"] / (own * trained(other)),
+                other.metrics["time/train_s"] / (own * trained(other)),
             )
             for other in self.runs
             if other.job.dataset.name == run.job.dataset.name and other.identity["numerics"] == numerics
@@ -112,7 +112,7 @@ def affordable(runs: Sequence[PlannedRun], seeds: int, left: float, store: RunSt
 
 def trained(result: RunResult) -> float:
     """Epochs that a run trained."""
-    return result.figures.get("time/epochs", result.epochs[-1] if result.epochs else 0)
+    return result.metrics.get("time/epochs", result.epochs[-1] if result.epochs else 0)
 
 
 def epochs(job: RunConfig, needed: Needed) -> float:

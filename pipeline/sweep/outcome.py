@@ -81,7 +81,7 @@ def lost_runs(outcomes: Collection[Outcome]) -> list[Lost]:
 
 def score(result: RunResult) -> float:
     """What runs are chosen by: the validation accuracy of the final weights; minus infinity without validation samples."""
-    return result.figures.get("val/accuracy", float("-inf"))
+    return result.metrics.get("val/accuracy", float("-inf"))
 
 
 def best_of(outcomes: Collection[Outcome]) -> Outcome | None:

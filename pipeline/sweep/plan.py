@@ -60,9 +60,9 @@ class PlannedRun:
     def name(self) -> str:
         return self.called or self.job.name
 
-    def of(self, job: RunConfig, words: Sequence[str] = ()) -> PlannedRun:
-        """The run of another job, with `words` after those of this one, on the same data and device."""
-        return replace(self, job=job, key=identity.key_of(job, self.identity), overrides=[*self.overrides, *words])
+    def of(self, job: RunConfig, overrides: Sequence[str] = ()) -> PlannedRun:
+        """The run of another job, with `overrides` after those of this one, on the same data and device."""
+        return replace(self, job=job, key=identity.key_of(job, self.identity), overrides=[*self.overrides, *overrides])
 
     def begun(self, at: datetime) -> RunResult:
         """The record of the run while it trains: no numbers yet."""
@@ -74,8 +74,8 @@ class PlannedRun:
     @property
     def command(self) -> str:
         """The command that trains this run alone, without the sweep's folder of results, which it would empty."""
-        words = [word for word in self.overrides if not word.startswith("paths.results=")]
-        return self.again or shlex.join(["python", "-m", "pipeline.train", *words])
+        overrides = [override for override in self.overrides if not override.startswith("paths.results=")]
+        return self.again or shlex.join(["python", "-m", "pipeline.train", *overrides])
 
     @property
     def samples(self) -> int:
@@ -119,10 +119,10 @@ def make_plan(values: list[dict[str, Any]], overrides: list[list[str]], pool: Po
     asked = {digest(value["device"]): value["device"] for value in values}
     chosen = {key: choose_device(device, pool) for key, device in asked.items()}
     plan = []
-    for value, words in zip(values, overrides, strict=True):
-        run = planner.run(compose.to_job(value), chosen[digest(value["device"])], words)
+    for value, own in zip(values, overrides, strict=True):
+        run = planner.run(compose.to_job(value), chosen[digest(value["device"])], own)
         plan.append(run)
-        problems += compose.against_data(run.job, len(run.arrays.train_labels)) + memory_problems(run)
+        problems += compose.check_against_data(run.job, len(run.arrays.train_labels)) + memory_problems(run)
     if problems:
         raise compose.ConfigurationError(problems)
     return tuple(plan)
@@ -133,7 +133,7 @@ def shared_problems(values: Sequence[dict[str, Any]]) -> list[str]:
     problems = []
     for key in rules.SHARED:
         section, _, name = key.rpartition(".")
-        found = {rules.shown((value[section] if section else value)[name]) for value in values}
+        found = {rules.to_text((value[section] if section else value)[name]) for value in values}
         if len(found) > 1:
             problems.append(rules.one_value(key, found))
     return problems

@@ -38,7 +38,7 @@ class Pool(Protocol):
     def alive(self, sweep: str) -> set[str] | None:
         """Jobs of that name that wait or run, an earlier command's too; None if that cannot be known at present."""
 
-    def fate(self, job: str) -> str:
+    def end_of(self, job: str) -> str:
         """How a job ended that is no longer alive, in words; empty if nothing is known."""
 
     def log(self, job: str) -> str:
@@ -80,4 +80,4 @@ def as_recorded(numerics: Mapping[str, Any], **unchanging: Any) -> Device:
 
 def on_this_machine(device: Device) -> bool:
     """Whether this machine has the device that runs were trained on."""
-    return device.kind != "gpu" or devices.gpu_at_hand(device.backend)
+    return device.kind != "gpu" or devices.gpu_available(device.backend)

@@ -40,7 +40,7 @@ def summary(result: RunResult, name: str) -> str:
     """One run in one line, by the name that its plan gives it."""
     if not result.finished:
         return f"{name} {result.status}: {result.reason}"
-    f = result.figures
+    f = result.metrics
     validation = f"validation {percent(f['val/accuracy'])}, " if "val/accuracy" in f else ""
     return (
         f"{name}: {validation}test {percent(f['test/accuracy'])}, "
@@ -179,5 +179,5 @@ def say_summary(outcomes: Collection[Outcome], best: Outcome | None, single: boo
     finished, pruned = (sum(getattr(outcome, what) for outcome in outcomes) for what in ("finished", "pruned"))
     also = f", {pruned} were pruned" if pruned else ""
     say(f"{finished} of {len(outcomes)} runs finished{also} in {duration(seconds)}")
-    if best is not None and best.result is not None and "val/accuracy" in best.result.figures:
-        say(f"best on the validation split: {best.run.name}, {percent(best.result.figures['val/accuracy'])}")
+    if best is not None and best.result is not None and "val/accuracy" in best.result.metrics:
+        say(f"best on the validation split: {best.run.name}, {percent(best.result.metrics['val/accuracy'])}")

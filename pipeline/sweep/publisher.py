@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline.cli.errors import without_logins
+from pipeline.cli.errors import redact_credentials
 from pipeline.models import devices
 from pipeline.storage.store import RunStore
 from pipeline.sweep.plan import PlannedRun
@@ -90,7 +90,7 @@ class Publisher:
                 self._tasks[0]()
             except Exception as error:
                 known = isinstance(error, TrackingUnavailable)
-                self._trouble = str(error) if known else without_logins(f"{type(error).__name__}: {error}")
+                self._trouble = str(error) if known else redact_credentials(f"{type(error).__name__}: {error}")
                 self._tried = time.monotonic()
                 return
             self._tasks.popleft()

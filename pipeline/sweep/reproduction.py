@@ -120,12 +120,12 @@ def consistency(then: RunResult, now: RunResult, labels: np.ndarray, store: RunS
     if not (then.finished and now.finished):
         return then.status == now.status, f"{then.status} then, {now.status} now"
     seeds = {
-        result.job.seed: result.figures["test/accuracy"]
+        result.job.seed: result.metrics["test/accuracy"]
         for result in store.records()
         if result.finished and result.job.configuration == then.job.configuration and result.identity == then.identity
-    } | {then.job.seed: then.figures["test/accuracy"]}
+    } | {then.job.seed: then.metrics["test/accuracy"]}
     if len(seeds) >= 3:
-        found = against_seeds(then.figures["test/accuracy"], now.figures["test/accuracy"], list(seeds.values()))
+        found = against_seeds(then.metrics["test/accuracy"], now.metrics["test/accuracy"], list(seeds.values()))
     elif then.predictions is None or now.predictions is None:
         return False, "too few seeds here, and no predictions recorded, to tell whether it is consistent"
     else:

@@ -52,15 +52,15 @@ class SearchRuns:
 
     def run(self, values: Mapping[str, Value]) -> PlannedRun:
         """The run of a trial with these values. Raises ConfigurationError if they cannot be together."""
-        configuration, words = self._composed(values)
-        [run] = make_plan([configuration], [[*self._fixed, *words]])
+        configuration, overrides = self._composed(values)
+        [run] = make_plan([configuration], [[*self._fixed, *overrides]])
         return run
 
     def declaration(self) -> dict[str, str]:
         """All that decides the trials but their number, by key."""
         swept = tuple(f"{key}." if key in rules.GROUPS else key for key in self.space.distributions)
-        flat = {key: rules.shown(value) for key, value in self.base.job.flat().items() if not key.startswith(swept)}
-        ranges = {key: text.replace(" ", "") for key, _, text in (word.partition("=") for word in self.space.words)}
+        flat = {key: rules.to_text(value) for key, value in self.base.job.flat().items() if not key.startswith(swept)}
+        ranges = {key: text.replace(" ", "") for key, _, text in (each.partition("=") for each in self.space.overrides)}
         own = {name: str(getattr(self.settings, name)) for name in ("sampler", "pruner", "seed")}
         own["objectives"] = ",".join(each.name for each in self.settings.objectives)
         made_of = self.base.identity
@@ -79,14 +79,14 @@ class SearchRuns:
                 raise UserError(f"objectives={name}: needs training.metrics=[{metric}]{near}")
 
     def _composed(self, values: Mapping[str, Value]) -> tuple[dict[str, Any], list[str]]:
-        """A trial's configuration, and its values as words of `python -m pipeline.train`.
+        """A trial's configuration, and its values as overrides of `python -m pipeline.train`.
 
         Values that its optimizer or network has not got are left out.
         """
-        words = {key: f"{key}={rules.shown(value)}" for key, value in values.items()}
-        chosen = [word for key, word in words.items() if key in rules.GROUPS]
+        texts = {key: f"{key}={rules.to_text(value)}" for key, value in values.items()}
+        chosen = [text for key, text in texts.items() if key in rules.GROUPS]
         config = self._config(*chosen)
-        single = [word for key, word in words.items() if key not in rules.GROUPS and _has(config, key)]
+        single = [text for key, text in texts.items() if key not in rules.GROUPS and _has(config, key)]
         overrides = OverridesParser.create().parse_overrides(single)
         return compose.changed(config, {each.key_or_group: each.value() for each in overrides}), [*chosen, *single]
 
@@ -132,8 +132,8 @@ class Search:
 
     def with_other_seeds(self, study: Study) -> str:
         """The command that trains the best trial with ten seeds: the validation accuracy that chose it flatters it."""
-        words = self.runs.run(study.best[0].params).overrides
-        shared = [word for word in words if not word.startswith(("question=", "seed="))]
+        overrides = self.runs.run(study.best[0].params).overrides
+        shared = [override for override in overrides if not override.startswith(("question=", "seed="))]
         return shlex.join(["python", "-m", "pipeline.train", "-m", *shared, "seed=range(10)"])
 
     def preview(self) -> list[str]:
@@ -143,7 +143,7 @@ class Search:
         new = to_train(look_up(tuple(runs), self.store, self.runs.values, single=False))
         return [
             f"plan of {self.settings.n_trials} trials, {self.batch} at a time, in {console.in_checkout(self.folder)}",
-            *(f"  {word}" for word in self.space.words),
+            *(f"  {override}" for override in self.space.overrides),
             f"time: about {duration(History(self.store.records()).sweep_seconds(new))}, if none of them is there",
         ]
 

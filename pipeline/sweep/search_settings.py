@@ -70,7 +70,7 @@ class SearchSettings:
         hints = get_type_hints(cls, include_extras=True)
         plain = [field.name for field in fields(cls) if field.name != "objectives"]
         values: dict[str, Any] = {name: rules.plain(texts[name]) for name in plain}
-        problems = [rules.complaint(name, value, rules.rule(hints[name])) for name, value in values.items()]
+        problems = [rules.problem(name, value, rules.rule(hints[name])) for name, value in values.items()]
         names = texts["objectives"].split(",")
         problems += map(_complaint, names)
         objectives = tuple(map(objective, names))
@@ -96,7 +96,7 @@ def _complaint(name: str) -> str | None:
         return None
     if name.startswith(("test/", "book_gap/", "split_offset/")):
         return f"objectives={name}: is of the test split, on which nothing may be chosen; expected one such as val/accuracy"
-    return rules.complaint("objectives", name, rules.choice([*OBJECTIVES]))
+    return rules.problem("objectives", name, rules.choice([*OBJECTIVES]))
 
 
 def _not_pruned(pruner: str, objectives: tuple[Objective, ...]) -> str | None:
@@ -111,4 +111,4 @@ def _not_pruned(pruner: str, objectives: tuple[Objective, ...]) -> str | None:
 def declared() -> tuple[dict[str, str], dict[str, str]]:
     """The values of conf/search.yaml as words of a command line would give them, and its space, by key."""
     values = rules.content(".", "search")
-    return {key: rules.shown(value) for key, value in values.items() if key != "space"}, values["space"]
+    return {key: rules.to_text(value) for key, value in values.items() if key != "space"}, values["space"]

@@ -1,4 +1,4 @@
-"""What a search draws from: Hydra's words for sweeps, as Optuna's distributions."""
+"""What a search draws from: Hydra's overrides for sweeps, as Optuna's distributions."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ Value = bool | int | float | str | None
 
 @dataclass(frozen=True)
 class Space:
-    """What varies from trial to trial, and the words that hold for all."""
+    """What varies from trial to trial, and the overrides that hold for all."""
 
     distributions: dict[str, BaseDistribution]
-    words: list[str]
+    overrides: list[str]
     """Of the ranges, as they were typed."""
     fixed: list[str]
 
 
-def space_of(words: Sequence[str], default: dict[str, str]) -> Space:
-    """The space of a command's `words`; if they have no range, that of `default` (ranges by key) without their keys.
+def space_of(overrides: Sequence[str], default: dict[str, str]) -> Space:
+    """The space of a command's `overrides`; if they have no range, that of `default` (ranges by key) without their keys.
 
     Raises ConfigurationError with everything that is wrong.
     """
-    own = [word for word in words if (parsed := _parsed(word)) and parsed.is_sweep_override()]
-    fixed = [word for word in words if word not in own]
-    given = [word.partition("=")[0] for word in words]
+    own = [text for text in overrides if (parsed := _parsed(text)) and parsed.is_sweep_override()]
+    fixed = [text for text in overrides if text not in own]
+    given = [text.partition("=")[0] for text in overrides]
     ranges = own or [f"{key}={text}" for key, text in default.items() if key not in given]
     if problems := commandline.check([*fixed, *map(_ends_of, ranges)], multirun=True):
         raise ConfigurationError(problems)
-    found = {parsed.key_or_group: _distribution(parsed) for word in ranges if (parsed := _parsed(word))}
+    found = {parsed.key_or_group: _distribution(parsed) for text in ranges if (parsed := _parsed(text))}
     problems = [problem for problem in found.values() if isinstance(problem, str)]
     problems += [f"{key}: came several times; expected one range" for key in found if given.count(key) > 1]
     if not ranges:
-        problems.append(f"{' '.join(words)}: nothing to search; expected a range, such as model.width=interval(16,512)")
+        problems.append(f"{' '.join(overrides)}: nothing to search; expected a range, such as model.width=interval(16,512)")
     if problems:
         raise ConfigurationError(problems)
     distributions = {key: each for key, each in found.items() if isinstance(each, BaseDistribution)}
@@ -61,26 +61,26 @@ def first(distribution: BaseDistribution) -> Value:
     return distribution.low
 
 
-def _parsed(word: str) -> Override | None:
+def _parsed(text: str) -> Override | None:
     try:
-        return OverridesParser.create().parse_override(word)
+        return OverridesParser.create().parse_override(text)
     except HydraException:
         return None  # commandline.check says why
 
 
-def _ends_of(word: str) -> str:
+def _ends_of(text: str) -> str:
     """An interval as the choice of its two ends, which can be checked."""
-    override = _parsed(word)
+    override = _parsed(text)
     value = override.value() if override else None
-    key = word.partition("=")[0]
+    key = text.partition("=")[0]
     if not isinstance(value, IntervalSweep) or key in rules.GROUPS:
-        return word
+        return text
     ends = [int(end) if end == int(end) else end for end in _ends(value)[:2]]
     return f"{key}={','.join(map(repr, ends))}"
 
 
 def _distribution(override: Override) -> BaseDistribution | str:
-    """What a word means; a line if it cannot be searched."""
+    """What an override means; a line if it cannot be searched."""
     key, typed, value = override.key_or_group, override.input_line, override.value()
     if key in FIXED or key == "seed" or key.startswith("device"):
         return f"{typed}: cannot be searched, since trials would not be comparable; expected one value"
@@ -126,5 +126,5 @@ def _scalar(value: Any) -> Value:
     if isinstance(value, QuotedString):
         return value.text
     if isinstance(value, list):
-        return f"[{','.join(rules.shown(_scalar(item)) for item in value)}]"
+        return f"[{','.join(rules.to_text(_scalar(item)) for item in value)}]"
     return value

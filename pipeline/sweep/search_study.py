@@ -28,7 +28,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import plural
 from pipeline.config import rules
-from pipeline.data.files import whole
+from pipeline.data.files import atomic_write
 from pipeline.sweep.search_settings import SearchSettings
 from pipeline.tracking.describe import NOTE
 from pipeline.training.outcome import Epoch
@@ -120,7 +120,7 @@ class Study:
 
     def write(self) -> None:
         """Write the table beside the study."""
-        with whole(self.folder / TABLE) as temporary:
+        with atomic_write(self.folder / TABLE) as temporary:
             self.table().to_csv(temporary, index=False)
 
     def ask(self, count: int) -> list[Trial]:
@@ -139,7 +139,7 @@ class Study:
         for name in ("key", "name", "status", "reason"):
             trial.set_user_attr(name, getattr(result, name))
         for name in ("time/epochs", "time/train_s"):
-            trial.set_user_attr(name, result.figures.get(name, 0))
+            trial.set_user_attr(name, result.metrics.get(name, 0))
         if self.settings.pruner != "none" and (curve := result.history.get(self.settings.objectives[0].curve)):
             for epoch, value in zip(result.epochs, curve, strict=True):
                 if np.isfinite(value):
@@ -149,8 +149,8 @@ class Study:
         elif result.status == PRUNED:
             self._study.tell(trial, state=TrialState.PRUNED)
         else:
-            figures = result.figures
-            values = [figures[each.name] if result.finished else each.diverged for each in self.settings.objectives]
+            metrics = result.metrics
+            values = [metrics[each.name] if result.finished else each.diverged for each in self.settings.objectives]
             self._study.tell(trial, values)
 
     def refuse(self, trial: Trial, reason: str) -> None:
@@ -214,13 +214,13 @@ def lines(study: Study) -> Iterator[str]:
 
 def _line(study: Study, trial: FrozenTrial) -> str:
     found = zip(study.settings.objectives, trial.values, strict=True)
-    figures = ", ".join(f"{each.name} {value:.4f}" for each, value in found)
+    metrics = ", ".join(f"{each.name} {value:.4f}" for each, value in found)
     values = " ".join(f"{key}={_short(value)}" for key, value in trial.params.items())
-    return f"trial {trial.number}: {figures}; {values}"
+    return f"trial {trial.number}: {metrics}; {values}"
 
 
 def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else rules.shown(value)
+    return f"{value:.4g}" if isinstance(value, float) else rules.to_text(value)
 
 
 def for_mlflow(study: Study) -> tuple[dict[str, str], dict[str, Path]]:

@@ -29,10 +29,10 @@ class SeedSweep:
         return from_project(self.settings["paths"]["results"] or self.settings["paths"]["runs"])
 
 
-def seed_sweeps(evidence: Evidence, words: Sequence[str], command: str) -> list[SeedSweep]:
+def seed_sweeps(evidence: Evidence, overrides: Sequence[str], command: str) -> list[SeedSweep]:
     """A sweep for each comparison that lacks seeds; those of the same folders that are to have equally many are one.
 
-    `words` are the user's, `command` is what trains a lost run again. Raises UserError where new runs would be no pairs of
+    `overrides` are the user's, `command` is what trains a lost run again. Raises UserError where new runs would be no pairs of
     the stored ones.
     """
     missing: dict[tuple[str, int], dict[str, Sequence[int]]] = {}
@@ -40,7 +40,7 @@ def seed_sweeps(evidence: Evidence, words: Sequence[str], command: str) -> list[
         missing.setdefault((experiment, more.seeds), {}).update(more.missing)
     found = []
     for (experiment, seeds), lacking in missing.items():
-        [settings] = compose.composed([words])
+        [settings] = compose.composed([overrides])
         source = evidence.source(experiment)
         runs, folder = [run for run in source.results if run.job.configuration in lacking], source.folders[0]
         if source.sweeps:

@@ -36,11 +36,11 @@ class TrainTask:
     def __call__(self, config: DictConfig) -> None:
         """Train a single run."""
         hydra = HydraConfig.get()
-        words = OmegaConf.to_container(hydra.overrides.task, resolve=False)
-        assert isinstance(words, list)
+        overrides = OmegaConf.to_container(hydra.overrides.task, resolve=False)
+        assert isinstance(overrides, list)
         # Hydra would print a line of its own about what is raised here.
         try:
-            self.batch([compose.plain(config)], [words])
+            self.batch([compose.plain(config)], [overrides])
         except UserError as error:
             self.refused = error
         if not self.trained:
@@ -49,7 +49,7 @@ class TrainTask:
     def batch(self, configs: list[dict[str, Any]], overrides: list[list[str]], pool: Pool | None = None) -> None:
         """Train runs together, or with `plan=true` say what that would be.
 
-        `overrides` are the words that made each configuration; a `pool` trains the runs elsewhere, in shards. Raises
+        `overrides` are those that made each configuration; a `pool` trains the runs elsewhere, in shards. Raises
         ConfigurationError with every problem of every configuration before anything of them is written.
         """
         from pipeline.storage import identity
@@ -82,8 +82,8 @@ class TrainTask:
         if result := outcome.result:
             log.info("%s, key %s", outcome.run.name, result.key)
             for point, epoch in enumerate(result.epochs):
-                figures = (f"{name} {values[point]:.6g}" for name, values in result.history.items())
-                log.info("epoch %d: %s", epoch, ", ".join(figures))
+                metrics = (f"{name} {values[point]:.6g}" for name, values in result.history.items())
+                log.info("epoch %d: %s", epoch, ", ".join(metrics))
             if result.finished:
                 log.info(summary(result, outcome.run.name))
                 return

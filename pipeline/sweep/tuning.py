@@ -35,7 +35,7 @@ Place = tuple[str, float]
 
 def _are_decades(text: str) -> bool:
     try:
-        found = [float(word) for word in text.split(",")]
+        found = [float(number) for number in text.split(",")]
     except ValueError:
         return False
     return found == sorted({*found}) and 0 in found[1:-1] and max(map(abs, found)) <= 6
@@ -52,7 +52,7 @@ RULES: dict[str, Rule] = {
 
 @dataclass(frozen=True)
 class Budget:
-    """What a tuning may spend on each optimizer: conf/tune.yaml, with the words of the command line in place of its values."""
+    """What a tuning may spend on each optimizer: conf/tune.yaml, with the overrides of the command line in place of its values."""
 
     optimizers: tuple[str, ...]
     decades: tuple[float, ...]
@@ -67,11 +67,11 @@ class Budget:
         values: dict[str, Any] = {key: texts[key] if key == "decades" else rules.plain(texts[key]) for key in RULES}
         names = tuple(dict.fromkeys(texts["optimizers"].split(",")))
         known = rules.choice(rules.options("optimizer"))
-        complaints = [rules.complaint(key, value, RULES[key]) for key, value in values.items()]
-        complaints += [rules.complaint("optimizers", name, known) for name in names]
+        complaints = [rules.problem(key, value, RULES[key]) for key, value in values.items()]
+        complaints += [rules.problem("optimizers", name, known) for name in names]
         if problems := [line for line in complaints if line]:
             raise ConfigurationError(problems)
-        decades = tuple(float(word) for word in values["decades"].split(","))
+        decades = tuple(float(decade) for decade in values["decades"].split(","))
         return cls(optimizers=names, **values | {"decades": decades, "rates": max(values["rates"], len(decades))})
 
     @property
@@ -102,17 +102,17 @@ class Base:
         rate, old = self.rate(decade), self.planned.job.optimizer
         values = dict(old.hyperparameters) | {"learning_rate": rate}
         optimizer = replace(old, hyperparameters=tuple(sorted(values.items())))
-        words = [*([f"optimizer.learning_rate={rate:g}"] if decade else []), f"seed={seed}"]
-        return self.planned.of(replace(self.planned.job, optimizer=optimizer, seed=seed), words)
+        overrides = [*([f"optimizer.learning_rate={rate:g}"] if decade else []), f"seed={seed}"]
+        return self.planned.of(replace(self.planned.job, optimizer=optimizer, seed=seed), overrides)
 
 
 class Tuner:
     """The runs of one tuning: what is tried of each optimizer, and how it did."""
 
-    def __init__(self, budget: Budget, words: Sequence[str]) -> None:
-        """`words` hold for every run. Raises UserError if the configuration cannot be tuned."""
+    def __init__(self, budget: Budget, overrides: Sequence[str]) -> None:
+        """`overrides` hold for every run. Raises UserError if the configuration cannot be tuned."""
         self.budget = budget
-        own = [[f"optimizer={name}", *words] for name in budget.optimizers]
+        own = [[f"optimizer={name}", *overrides] for name in budget.optimizers]
         values = composed([[*each, f"question={QUESTION}"] for each in own])
         self.settings = values[0]
         self.store = RunStore(store_root(self.settings["paths"]["runs"]))
@@ -123,7 +123,7 @@ class Tuner:
         self.bases = {run.job.optimizer.name: Base(run) for run in make_plan(values, own)}
         for name, base in self.bases.items():
             for rate in map(base.rate, budget.decades):
-                if line := rules.complaint(f"decades: the rate of {name}", rate, RATE):
+                if line := rules.problem(f"decades: the rate of {name}", rate, RATE):
                     raise UserError(line)
         self.tried: dict[str, dict[float, list[RunResult]]] = {name: {} for name in self.bases}
         count = len(self.bases) * (budget.rates * budget.choosing_seeds + 2 * budget.final_seeds)

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pipeline.cli.console import PROJECT
-from pipeline.cli.errors import UserError, without_logins
+from pipeline.cli.errors import UserError, redact_credentials
 from pipeline.cli.formatting import nearest
 from pipeline.config import rules
 
@@ -110,18 +110,18 @@ def _sqlite(database: Path) -> Address:
 # --- passwords: in the environment, never in a word or a file that Hydra copies beside every run
 
 
-def without_login(word: str) -> str:
+def redact_credential(override: str) -> str:
     """The word without the password that a tracking address may hold, which goes where MLflow's own words look for it.
 
     Hydra writes every word beside every run, and a run's record and tags have the command in them.
     """
-    key, _, value = word.partition("=")
+    key, _, value = override.partition("=")
     if key.lstrip("+") != "tracking.uri":
-        return word
+        return override
     uri = value.strip("'\"")
     shown = redact(uri)
     if shown == uri or "${" in uri:
-        return word
+        return override
     if not os.environ.get("MLFLOW_TRACKING_URI", "").strip():
         os.environ["MLFLOW_TRACKING_URI"] = uri
     return f"{key}='{shown}'"
@@ -131,7 +131,7 @@ def refuse_written_logins() -> None:
     """Raise UserError if a file of conf/tracking/ or conf/local/ holds a password."""
     for path in [path for group in ("tracking", "local") for path in sorted((rules.CONF / group).glob("*.yaml"))]:
         text = path.read_text(encoding="utf-8")
-        if without_logins(text) != text:
+        if redact_credentials(text) != text:
             raise UserError(
                 f"conf/{path.parent.name}/{path.name}: holds a password, which Hydra would copy beside every run; "
                 "set MLFLOW_TRACKING_URI to that address instead"

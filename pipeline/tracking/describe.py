@@ -64,7 +64,7 @@ def span(result: RunResult) -> tuple[int, int]:
         start = (started if started.tzinfo else started.replace(tzinfo=UTC)).timestamp()
     except ValueError:
         start = time.time()
-    seconds = result.figures.get("time/train_s", 0.0)
+    seconds = result.metrics.get("time/train_s", 0.0)
     first = max(int(start * 1000), 1)
     return first, first + (int(seconds * 1000) if math.isfinite(seconds) and seconds > 0 else 0)
 
@@ -85,7 +85,7 @@ def of_best(best: RunResult, results: Iterable[RunResult]) -> dict[str, float]:
 
 def percent(results: Sequence[RunResult]) -> dict[str, float]:
     """`PERCENT` of runs, as far as all have it: their means, in four digits."""
-    means = {name: 100 * fmean(run.figures.get(share, math.nan) for run in results) for name, share in PERCENT.items()}
+    means = {name: 100 * fmean(run.metrics.get(share, math.nan) for run in results) for name, share in PERCENT.items()}
     return {name: float(f"{mean:.4g}") for name, mean in means.items() if math.isfinite(mean)}
 
 
@@ -97,7 +97,7 @@ def metrics(result: RunResult) -> list[Point]:
     for name, values in result.history.items():
         for epoch, value in zip(result.epochs, values, strict=False):
             points.append(Point(name, float(value), epoch, start + (end - start) * epoch // last))
-    for name, value in result.figures.items():
+    for name, value in result.metrics.items():
         curve = result.history.get(name)
         if not curve or curve[-1] != value:
             # One millisecond after the curve, whose last point may be of fewer samples: MLflow shows the latest value.
@@ -112,7 +112,7 @@ def nonfinite(result: RunResult) -> str:
         for name, values in result.history.items()
         for epoch, value in zip(result.epochs, values, strict=False)
     }
-    return ", ".join(f"{name}={value}" for name, value in (curves | result.figures).items() if not math.isfinite(value))
+    return ", ".join(f"{name}={value}" for name, value in (curves | result.metrics).items() if not math.isfinite(value))
 
 
 def tags(result: RunResult) -> dict[str, str]:

@@ -63,7 +63,7 @@ def send_model(
         backend = keras.backend.backend()
         pins = requirements(backend)
         # On JAX, Keras would import TensorFlow to ask whether the network holds anything of it.
-        with devices.without(devices.UNUSED[backend]):
+        with devices.hide_packages(devices.UNUSED[backend]):
             mlflow.keras.save_model(network, folder, mlflow_model=card, signature=signature, pip_requirements=pins)
 
     _log(tracker, ids["run_id"], NAME, save)

@@ -55,7 +55,7 @@ class Candidate:
     def seeds(self) -> dict[int, float]:
         """Validation accuracy of the final weights by seed."""
         name = "val/accuracy"
-        return {run.job.seed: run.figures[name] for run in self.runs if name in run.figures}
+        return {run.job.seed: run.metrics[name] for run in self.runs if name in run.metrics}
 
 
 def candidate(sweep: Sweep, runs: RunStore) -> Candidate:
@@ -96,10 +96,10 @@ def _obstacle(best: RunResult, seeds: dict[int, float], champion: Champion | Non
 def small_gap(candidate: Candidate, limit: float) -> str:
     """Hold the mean gap to the validation split against `limit`, in points. Nothing is chosen on the test split."""
     gap = 100 * float(np.mean([run.history["gap/accuracy"][-1] for run in candidate.runs]))
-    words = f"its gap of {gap:.2f} points to the validation split is"
+    reason = f"its gap of {gap:.2f} points to the validation split is"
     if gap >= limit:
-        raise NotPromoted(f"{candidate.best.name}: {words} not under the limit of {limit:g} (gap_limit)")
-    return f"{words} under the limit of {limit:g}"
+        raise NotPromoted(f"{candidate.best.name}: {reason} not under the limit of {limit:g} (gap_limit)")
+    return f"{reason} under the limit of {limit:g}"
 
 
 # --- in MLflow's registry

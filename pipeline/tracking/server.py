@@ -90,9 +90,9 @@ def _print_complaints(lines: IO[str]) -> None:
             print(line, end="", file=sys.stderr, flush=True)
 
 
-def free_port(word: str) -> int:
+def free_port(text: str) -> int:
     """The port that `word` names. Raises UserError where it is in use."""
-    port = rules.parsed("port", word, rules.integer(1, 65535))
+    port = rules.parsed("port", text, rules.integer(1, 65535))
     if not is_free(port):
         raise UserError(
             f"port {port} is in use (perhaps by this server already: http://{HOST}:{port});"

@@ -131,7 +131,8 @@ def _end(store: RunStore, tracker: Tracker, group: Group, sweep: Sweep, parent: 
     if sweep.winner in group.keys and sweep.winner in group.ids:
         best = store.record(sweep.winner)
         tags |= {"winner": names(run.job for run in runs)[best.job], "winner.run_id": group.ids[best.key]["run_id"]}
-        tracker.add(parent, [Point(name, value, 0, ended) for name, value in of_best(best, runs).items()])
+        step = sum(run.finished for run in runs)  # as `Publisher.publish_best` has it
+        tracker.add(parent, [Point(name, value, step, ended) for name, value in of_best(best, runs).items()])
     tracker.set_tags(parent, tags)
     unfinished = any(lost.status != result.DIVERGED for lost in missing)
     status = FINISHED if not unfinished else FAILED if sweep.status == ENDED else KILLED

@@ -259,12 +259,12 @@ class Tracker:
         whole = [run for run in found if runs.ended(run) and runs.key_of(run) == keys[run.info.run_id]]
         return {keys[run.info.run_id]: runs.ids_of(run) | {"store": self.address.name} for run in whole}
 
-    def recorded(self, word: str) -> RunResult | None:
+    def recorded(self, name_or_key: str) -> RunResult | None:
         """The run of this id or key (or at least the first 6 letters of a key), as it was published; None if there is none."""
-        if not self.exists or not re.fullmatch("[0-9a-f]{6,64}", word):
+        if not self.exists or not re.fullmatch("[0-9a-f]{6,64}", name_or_key):
             return None
-        with self.connection.exclusive(f"look for {word}") as client:
-            query = f"attributes.run_id = '{word}'" if len(word) == 32 else f"tags.`{KEY}` LIKE '{word}%'"
+        with self.connection.exclusive(f"look for {name_or_key}") as client:
+            query = f"attributes.run_id = '{name_or_key}'" if len(name_or_key) == 32 else f"tags.`{KEY}` LIKE '{name_or_key}%'"
             for run in runs.search(client, runs.all_experiments(client), query):
                 if key := runs.key_of(run):
                     runs.check_folder(run, self.address.artifacts)

@@ -21,7 +21,7 @@ import numpy as np
 
 from pipeline.config.digests import arrays_digest
 from pipeline.config.run_config import RunConfig
-from pipeline.data.memory import let_go
+from pipeline.data.memory import release_memory
 from pipeline.models import networks, optimizers, randomness
 from pipeline.models.devices import Device
 from pipeline.training.checkpoints import Checkpoints, NoCheckpoints, Saving
@@ -60,7 +60,7 @@ class Samples:
         """Indices of each part."""
         self.held_out = held_out[0] if held_out else self.test
         for part in (split.train, split.test):
-            let_go(part.source)
+            release_memory(part.source)
 
 
 class Network:
@@ -261,7 +261,7 @@ def train(
     if not jobs:
         return
     samples = Samples(split, classes)
-    share = _Share(jobs)
+    share = _JobQueue(jobs)
     events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
     stop = stop or threading.Event()
     count = min(device.workers, len(jobs))
@@ -335,7 +335,7 @@ def _trim() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-class _Share:
+class _JobQueue:
     """Jobs grouped by shape. A worker stays with its shape, then takes the dearest one that nobody has, then helps out."""
 
     def __init__(self, jobs: Sequence[tuple[int, RunConfig]]) -> None:

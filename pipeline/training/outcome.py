@@ -15,7 +15,7 @@ from pipeline.cli.errors import UserError
 from pipeline.config.digests import array_digest, arrays_digest
 from pipeline.config.run_config import RunConfig
 from pipeline.models import randomness
-from pipeline.training import metrics
+from pipeline.training import metrics as extra_metrics
 from pipeline.training.calibration import calibration_error
 from pipeline.training.gaps import Score, curve_gaps, final_gaps
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, PRUNED, RunResult
@@ -170,22 +170,22 @@ class Run:
         if self.non_finite:
             return self.diverged(self.non_finite)
         predictions = probabilities.argmax(axis=1).astype(np.uint8)
-        figures = self._figures((train[0], train[1]), (test[0], test[1]))
-        figures["test/calibration_error"] = calibration_error(probabilities, self.split.test.labels)
+        metrics = self._metrics((train[0], train[1]), (test[0], test[1]))
+        metrics["test/calibration_error"] = calibration_error(probabilities, self.split.test.labels)
         for split, part, given in (
             ("test", self.split.test, probabilities),
             ("val", self.split.held_out, held_out_probabilities),
         ):
             if given is not None:
-                extra = metrics.measure(self.job.training.metrics, part.labels, given)
-                figures |= {f"{split}/{name}": value for name, value in extra.items()}
+                extra = extra_metrics.measure(self.job.training.metrics, part.labels, given)
+                metrics |= {f"{split}/{name}": value for name, value in extra.items()}
         digests = {"predictions": array_digest(predictions), "final_weights": arrays_digest(weights)}
-        result = self._result(FINISHED, None, figures, digests)
+        result = self._result(FINISHED, None, metrics, digests)
         result.predictions, result.weights = predictions, weights
         result.probabilities = probabilities.astype(np.float32)
         return result
 
-    def _figures(self, train: Score, test: Score) -> dict[str, float]:
+    def _metrics(self, train: Score, test: Score) -> dict[str, float]:
         losses, accuracies = (self.history[f"{self.held_out}/{what}"] for what in ("loss", "accuracy"))
         # The last point of the curve is measured with the final weights, on all held-out samples.
         held_out = losses[-1], accuracies[-1]
@@ -193,16 +193,16 @@ class Run:
         # One number for one thing: another program may round it otherwise.
         test = test if val else held_out
         splits = {"train": train, "test": test} | ({"val": val} if val else {})
-        figures = {
+        metrics = {
             f"{name}/{what}": score[n] for name, score in splits.items() for n, what in enumerate(("loss", "accuracy"))
         }
-        figures |= final_gaps(train, test, val)
+        metrics |= final_gaps(train, test, val)
         lowest = int(np.argmin(losses))
-        figures |= {"excess/loss": losses[-1] - losses[lowest], "lowest/epoch": self.epochs[lowest]}
+        metrics |= {"excess/loss": losses[-1] - losses[lowest], "lowest/epoch": self.epochs[lowest]}
         if val:
             best = int(np.argmax(accuracies))
-            figures |= {"best/epoch": self.epochs[best], "best/val_accuracy": accuracies[best]}
-        return figures
+            metrics |= {"best/epoch": self.epochs[best], "best/val_accuracy": accuracies[best]}
+        return metrics
 
     def cut_short(self) -> RunResult | None:
         """The RunResult of a run that diverged or was pruned: of its final weights nothing is measured."""
@@ -218,7 +218,7 @@ class Run:
         reason = first if isinstance(error, UserError) else f"{type(error).__name__}: {first}"
         return self._result(FAILED, reason[:500], {}, {})
 
-    def _result(self, status: str, reason: str | None, figures: dict[str, float], digests: dict[str, str]) -> RunResult:
+    def _result(self, status: str, reason: str | None, metrics: dict[str, float], digests: dict[str, str]) -> RunResult:
         return RunResult(
             key="",
             job=self.job,
@@ -226,7 +226,7 @@ class Run:
             reason=reason,
             history=self.history,
             epochs=self.epochs,
-            figures=figures | {"time/train_s": self.train_seconds, "time/epochs": self.trained},
+            metrics=metrics | {"time/train_s": self.train_seconds, "time/epochs": self.trained},
             digests=self.digests | digests,
             started=self.started.isoformat(timespec="milliseconds"),
         )

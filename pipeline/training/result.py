@@ -21,7 +21,7 @@ class RunResult:
     or `test/…` where nothing is held out), `gap/accuracy`, `gap/loss`, and `running/loss`, `running/accuracy` (means over
     the batches of that epoch while the weights move, penalties and label smoothing included; never used for a gap).
 
-    `figures` are single numbers with the weights at the end of training, on all samples: `train/…`, `test/…` and, with a
+    `metrics` are single numbers with the weights at the end of training, on all samples: `train/…`, `test/…` and, with a
     validation split, `val/…`, each `accuracy` and `loss`; `overfitting_gap/…`, `book_gap/…` and `split_offset/…`, see
     `gaps.final_gaps`; `test/calibration_error`; `excess/loss` (held-out loss at the last point minus its minimum over the
     points) and `lowest/epoch` (the epoch of that minimum); `best/epoch` and `best/val_accuracy` (the most accurate point);
@@ -38,7 +38,7 @@ class RunResult:
     history: dict[str, list[float]] = field(default_factory=dict)
     epochs: list[int] = field(default_factory=list)
     """The epoch of each point of the curve, from 1; 1, 2, 3 … in a record that does not say."""
-    figures: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
     identity: dict[str, Any] = field(default_factory=dict)
     """What the key was made from besides the RunConfig: `data` and `source` digests, `numerics` (a dict)."""
@@ -63,9 +63,9 @@ class RunResult:
 
     @property
     def exact(self) -> dict[str, list[str]]:
-        """Every number of the history, and every figure that is no time, in hexadecimal: no rounding, no doubt."""
-        figures = {name: [value] for name, value in self.figures.items() if not name.startswith("time/")}
-        return {name: [float(value).hex() for value in values] for name, values in (figures | self.history).items()}
+        """Every number of the history, and every metric that is no time, in hexadecimal: no rounding, no doubt."""
+        metrics = {name: [value] for name, value in self.metrics.items() if not name.startswith("time/")}
+        return {name: [float(value).hex() for value in values] for name, values in (metrics | self.history).items()}
 
     @property
     def name(self) -> str:
@@ -83,4 +83,6 @@ class RunResult:
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> RunResult:
-        return cls(**{**record, "job": RunConfig.from_dict(record["job"])})
+        # Earlier releases called the metrics figures.
+        named = {"metrics" if name == "figures" else name: value for name, value in record.items()}
+        return cls(**{**named, "job": RunConfig.from_dict(record["job"])})

@@ -73,8 +73,8 @@ def fills_up(job: RunConfig, samples: int) -> bool:
 
     Not where samples of a batch change what the others get, as a loss of one's own may, nor where there is no other batch.
     """
-    batch, mixes = job.training.batch_size, networks.mixes(job.model) or "." in job.training.loss
-    return samples > batch and samples % batch > 0 and not mixes
+    batch, mixed = job.training.batch_size, networks.mixes_samples(job.model) or "." in job.training.loss
+    return samples > batch and samples % batch > 0 and not mixed
 
 
 def learning_rates(job: RunConfig, epoch: int, steps: int) -> np.ndarray:

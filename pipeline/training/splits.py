@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.cli.errors import UserError
 from pipeline.config.digests import arrays_digest
 from pipeline.config.run_config import Dataset
-from pipeline.data.memory import let_go
+from pipeline.data.memory import release_memory
 from pipeline.models import randomness
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Part:
         images = self.source
         if self.chosen is not None:
             images = np.take(images, self.chosen, axis=0)
-            let_go(self.source)
+            release_memory(self.source)
         return images if self.scaling is None else self.scaling.apply(images)
 
 
@@ -119,7 +119,7 @@ def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
 
     Within a class the order is random; the k-th of the n samples of a class stands at the share (k + 1/2) / n of the whole.
     """
-    drawn = randomness.words(seed, "split", 0, len(labels))
+    drawn = randomness.random_integers(seed, "split", 0, len(labels))
     by_class = np.lexsort((drawn, labels))
     counts = np.bincount(labels)
     starts = np.cumsum(counts) - counts
@@ -133,7 +133,7 @@ def with_noise(labels: np.ndarray, classes: int, share: float, seed: int) -> np.
     count = round(share * len(labels))
     noisy = np.array(labels)
     if count:
-        replaced = np.argsort(randomness.words(seed, "label noise", 0, len(labels)), kind="stable")[:count]
-        shift = 1 + randomness.words(seed, "label noise", 1, len(labels))[replaced] % np.uint64(classes - 1)
+        replaced = np.argsort(randomness.random_integers(seed, "label noise", 0, len(labels)), kind="stable")[:count]
+        shift = 1 + randomness.random_integers(seed, "label noise", 1, len(labels))[replaced] % np.uint64(classes - 1)
         noisy[replaced] = (noisy[replaced].astype(np.uint64) + shift) % np.uint64(classes)
     return noisy

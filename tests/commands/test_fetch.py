@@ -9,7 +9,7 @@ import pytest
 from pipeline import fetch as stage
 from pipeline.cli.console import PROJECT
 from pipeline.cli.errors import UserError
-from pipeline.data.files import shown
+from pipeline.data.files import display_path
 from pipeline.data.mirrors import Folder
 from pipeline.data.raw import read
 from pipeline.data.sources import DataSet, File, Table, find
@@ -87,7 +87,7 @@ def test_a_digest_is_recorded_at_first_and_held_from_then_on(own: Folder, raw: P
     with pytest.raises(UserError) as raised:
         stage.fetch(OWN, raw, [own])
     assert str(raised.value).startswith(f"own.csv in {own.address} is not what was fetched first")
-    assert str(raised.value).endswith(f"To take what is there now: rm -r {shown(raw)}, then the same command")
+    assert str(raised.value).endswith(f"To take what is there now: rm -r {display_path(raw)}, then the same command")
     assert (raw / "own.csv").read_text() == ROWS
     shutil.rmtree(raw)
     stage.fetch(OWN, raw, [own])
@@ -133,7 +133,7 @@ def test_own_files_that_are_nowhere_are_a_mistake(own: Folder, raw: Path) -> Non
 def test_mnist_from_a_folder(mnist_folder: Path, raw: Path) -> None:
     done = run(f"raw={raw}", OVERFITTING_GAP_MIRRORS=str(mnist_folder))
     assert (done.returncode, done.stderr) == (0, "")
-    there = f"mnist: 4 files in {shown(raw / 'mnist')}, 11.59 MB: 4"
+    there = f"mnist: 4 files in {display_path(raw / 'mnist')}, 11.59 MB: 4"
     assert done.stdout.startswith(f"{there} from {Folder(mnist_folder).address}, sha256 verified (")
     for file in find("mnist").files:
         assert (raw / "mnist" / file.name).read_bytes() == (mnist_folder / file.name).read_bytes()

@@ -186,7 +186,7 @@ def test_raw_pixels_get_classes_and_probabilities(ask: Ask, place: Place) -> Non
     assert winner.predictions is not None
     classes = [one["class"] for one in answer["predictions"]]
     assert classes == winner.predictions.tolist()
-    assert np.mean(classes == data.test_labels) == pytest.approx(winner.figures["test/accuracy"])
+    assert np.mean(classes == data.test_labels) == pytest.approx(winner.metrics["test/accuracy"])
     sums = [sum(one["probabilities"]) for one in answer["predictions"]]
     assert sums == pytest.approx([1.0] * len(images), abs=1e-5)
 

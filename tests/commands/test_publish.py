@@ -67,7 +67,7 @@ def fill(store: RunStore, question: str) -> RunStore:
     """Three finished runs and one that diverged, of one sweep."""
     results = [make_result(seed) for seed in range(3)]
     history = {"train/loss": [1.0, float("nan")]}
-    gone = make_result(job=tracked_job(3), status="diverged", reason="loss is nan", history=history, figures={})
+    gone = make_result(job=tracked_job(3), status="diverged", reason="loss is nan", history=history, metrics={})
     for one in [*results, gone]:
         store.write(one)
     lost = [Lost(gone.name, gone.status, "loss is nan", "python -m pipeline.train seed=3 retry=diverged", gone.key)]

@@ -93,7 +93,7 @@ def test_other_bits_of_another_numerics_class_are_held_against_the_seeds(
 
     def rounded_otherwise(self: Run, *rest: object) -> RunResult:
         result = measured(self, *rest)  # type: ignore[arg-type]
-        result.figures["test/accuracy"] += 1 / 360
+        result.metrics["test/accuracy"] += 1 / 360
         return result
 
     monkeypatch.setattr(Run, "measured", rounded_otherwise)
@@ -109,10 +109,10 @@ def test_other_bits_of_another_numerics_class_are_held_against_the_seeds(
 def test_too_large_a_change_is_inconsistent(swept: Place, again: Again, changed: Changed, digits: Arrays) -> None:
     run = swept.runs[0]
     wrong = (np.asarray(digits.test_labels) + 1) % 10
-    figures = run.figures | {"test/accuracy": 0.05}
+    metrics = run.metrics | {"test/accuracy": 0.05}
     digests = run.digests | {"predictions": "0" * 64}
     environment = run.environment | {"numerics_class": "e" * 64}
-    runs = changed(predictions=wrong.astype(np.uint8), figures=figures, digests=digests, environment=environment)
+    runs = changed(predictions=wrong.astype(np.uint8), metrics=metrics, digests=digests, environment=environment)
     status, said = again(run.name, runs=runs)
     assert status == 12
     assert "inconsistent: test/accuracy was 0.05" in said

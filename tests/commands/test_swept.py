@@ -135,7 +135,7 @@ def test_of_two_sweeps_the_runs_of_one_configuration_are_pairs(
         run.sources = run.sources | {"training/engine.py": "e" * 64}
         run.identity = run.identity | {"source": identity.digest(run.sources)}
         run.key = identity.key_of(run.job, run.identity)
-        run.figures["test/accuracy"] += 0.01
+        run.metrics["test/accuracy"] += 0.01
         other.write(run)
         keys.append(run.key)
     Sweep("rates", keys).write(other.root)
@@ -157,7 +157,7 @@ def test_runs_are_a_table(swept: Swept) -> None:
     [run] = [run for run in swept.place.runs if run.job.optimizer["learning_rate"] == 0.1]
     row = table.set_index("optimizer.learning_rate").loc[0.1]
     assert (row["key"], row["status"], row["model.width"], row["seed"]) == (run.key, "finished", 4, 0)
-    assert (row["test/accuracy"], row["training.epochs"]) == (run.figures["test/accuracy"], 2)
+    assert (row["test/accuracy"], row["training.epochs"]) == (run.metrics["test/accuracy"], 2)
     assert len(table.groupby("model.hidden")) == 1
     assert len(results.frame(swept.place.root / "runs", sweep="rates")) == 2
     assert len(results.frame(swept.place.root / "results")) == 2

@@ -140,7 +140,7 @@ def test_every_run_is_in_the_log_of_the_sweep(swept: tuple[Place, Said]) -> None
         [first] = [place for place, line in enumerate(lines) if line.endswith(f"{run.name}, key {run.key}")]
         epochs = [re.search(r"epoch \d", line)[0] for line in lines[first + 1 : first + 3]]  # type: ignore[index]
         assert epochs == ["epoch 1", "epoch 2"]
-        assert f"test {100 * run.figures['test/accuracy']:.2f} %" in lines[first + 3]
+        assert f"test {100 * run.metrics['test/accuracy']:.2f} %" in lines[first + 3]
     assert sorted(path.name for path in (swept[0].root / "sweep").iterdir()) == ["multirun.yaml", "train.log"]
 
 

@@ -67,7 +67,7 @@ def stored(**changes: object) -> RunResult:
         job=make_job("adam", hidden=[300, 100], epochs=2),
         status=FINISHED,
         history={"train/loss": [0.5, 0.25], "val/accuracy": [0.1, 1 / 3]},
-        figures={"test/accuracy": 0.9, "time/train_s": 0.1},
+        metrics={"test/accuracy": 0.9, "time/train_s": 0.1},
         digests={"final_weights": arrays_digest(weights), "predictions": array_digest(predictions)},
         identity={"data": "d" * 64, "source": "5" * 64, "numerics": {"backend": "tensorflow", "xla": True}},
         environment={"python": "3.11"},
@@ -112,7 +112,7 @@ def make_result(seed: int = 0, gap: float = 0.01, **changes: Any) -> RunResult:
         job=job,
         status="finished",
         history=history,
-        figures={
+        metrics={
             "test/accuracy": 0.97,
             "test/loss": 0.1,
             "overfitting_gap/accuracy": gap,
@@ -185,7 +185,7 @@ def finished(job: RunConfig, test: float | None = None, gap: float | None = None
         "train/accuracy": train, "train/loss": train_loss, f"{split}/accuracy": held, f"{split}/loss": held_loss,
         "gap/accuracy": train - held, "gap/loss": held_loss - train_loss,
     }  # fmt: skip
-    figures = {
+    metrics = {
         "test/accuracy": held[-1], "test/loss": held_loss[-1],
         "train/accuracy": train[-1], "train/loss": train_loss[-1],
         "overfitting_gap/accuracy": train[-1] - held[-1], "overfitting_gap/loss": held_loss[-1] - train_loss[-1],
@@ -194,7 +194,7 @@ def finished(job: RunConfig, test: float | None = None, gap: float | None = None
     if split == "val":
         shift = random.normal(0, 0.0008)
         best = {"best/epoch": float(held.argmax() + 1), "best/val_accuracy": held.max() + shift}
-        figures |= {"val/accuracy": held[-1] + shift, "val/loss": held_loss[-1], **best}
+        metrics |= {"val/accuracy": held[-1] + shift, "val/loss": held_loss[-1], **best}
     labels = digits()["test_labels"]
     wrong = random.random(len(labels)) > test
     return RunResult(
@@ -202,7 +202,7 @@ def finished(job: RunConfig, test: float | None = None, gap: float | None = None
         job=job,
         status=FINISHED,
         history={name: [float(value) for value in values] for name, values in history.items()},
-        figures={name: float(value) for name, value in figures.items()},
+        metrics={name: float(value) for name, value in metrics.items()},
         identity=made_of(),
         environment={"keras": "3.15.1", "platform": "Linux"},
         started=f"2026-11-20T12:{job.seed:02d}:00+00:00",
@@ -308,7 +308,7 @@ def sweep_runs(seeds: int = 3) -> tuple[list[RunResult], RunResult]:
         for width in WIDTHS
         for seed in range(seeds)
     ]  # fmt: skip
-    winner = with_network(max(results, key=lambda result: result.figures["best/val_accuracy"]))
+    winner = with_network(max(results, key=lambda result: result.metrics["best/val_accuracy"]))
     diverged = lost(results[20].job, DIVERGED, "the loss of epoch 2 is not a number")
     failed = lost(results[-1].job, FAILED, "MemoryError: out of memory")
     return [*results[:20], diverged, *results[21:-1], failed], winner

@@ -49,7 +49,7 @@ def test_your_data(clone: Clone) -> None:
     assert (card["features"][0], len(card["features"])) == ("alcohol", 13)
     assert (clone.path / "data/samples/wine.png").is_file()
     # A network that learnt the columns tells nearly all wines apart; without their scales it would guess.
-    assert max(record["figures"]["test/accuracy"] for record in records(clone, "wine")) > 0.9
+    assert max(record["metrics"]["test/accuracy"] for record in records(clone, "wine")) > 0.9
 
 
 def records(clone: Clone, *words: str) -> list[dict[str, Any]]:
@@ -69,14 +69,14 @@ def test_an_optimizer(clone: Clone) -> None:
     follow(clone, SECTIONS["An optimizer"])
     [record] = records(clone, "my_optimizers.SignSGD")
     assert record["status"] == "finished"
-    assert record["figures"]["test/accuracy"] > 0.5
+    assert record["metrics"]["test/accuracy"] > 0.5
 
 
 def test_a_loss_a_schedule_a_metric(clone: Clone) -> None:
     follow(clone, SECTIONS["A loss, a schedule, a metric"])
     [record] = records(clone, "half_squared_error", "triangle")
-    assert 0 <= record["figures"]["val/worst_class"] <= record["figures"]["val/accuracy"]
-    assert "test/macro_f1" in record["figures"]
+    assert 0 <= record["metrics"]["val/worst_class"] <= record["metrics"]["val/accuracy"]
+    assert "test/macro_f1" in record["metrics"]
 
 
 def test_a_search(clone: Clone) -> None:

@@ -53,8 +53,8 @@ def results() -> list[str]:
     table = pd.read_csv(SNAPSHOT / "comparison.csv")
 
     def row(one: Any, name: str) -> str:
-        def spread(figure: str) -> str:
-            mean, low, high = (100 * one[f"{figure}_{part}"] for part in ("mean", "low", "high"))
+        def spread(metric: str) -> str:
+            mean, low, high = (100 * one[f"{metric}_{part}"] for part in ("mean", "low", "high"))
             return f"{mean:.2f} ({low:.2f} to {high:.2f})".replace("-", "−")
 
         validation = one["val_accuracy_mean"]
@@ -74,15 +74,15 @@ def test_the_results_are_those_of_the_snapshot() -> None:
     assert README[first : README.index("\n\n", first)].splitlines() == results()
 
 
-def contrasts(experiment: str, factor: str, figure: str) -> pd.Series:
+def contrasts(experiment: str, factor: str, metric: str) -> pd.Series:
     """The verdicts of the snapshot's contrasts of this factor and figure."""
     table = pd.read_csv(SNAPSHOT / "contrasts.csv", keep_default_na=False)
-    rows = table[table["experiment"].eq(experiment) & table["contrast"].eq(factor) & table["figure"].eq(figure)]
+    rows = table[table["experiment"].eq(experiment) & table["contrast"].eq(factor) & table["figure"].eq(metric)]
     return rows["verdict"]
 
 
 @pytest.mark.parametrize(
-    ("experiment", "factor", "figure", "verdict", "said"),
+    ("experiment", "factor", "metric", "verdict", "said"),
     [
         (SWEEP, "model.width", "gap_accuracy", "larger", "the larger gap in {} of {} comparisons"),
         (OVERFITTING, "model.width", "gap_accuracy", "smaller", "the smaller gap in {} of {}."),
@@ -99,9 +99,9 @@ def contrasts(experiment: str, factor: str, figure: str) -> pd.Series:
     ],
 )
 def test_each_claim_is_that_of_the_contrasts(
-    experiment: str, factor: str, figure: str, verdict: str, said: str
+    experiment: str, factor: str, metric: str, verdict: str, said: str
 ) -> None:
-    found = contrasts(experiment, factor, figure)
+    found = contrasts(experiment, factor, metric)
     assert said.format(int(found.eq(verdict).sum()), len(found)) in " ".join(README.split())
 
 

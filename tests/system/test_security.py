@@ -66,5 +66,5 @@ def test_a_word_loses_its_password_before_hydra_sees_it(word: str, expected: str
     from pipeline.tracking import address
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
-    assert address.without_login(word) == expected
+    assert address.redact_credential(word) == expected
     assert (os.environ["MLFLOW_TRACKING_URI"] == "") == (word == expected)

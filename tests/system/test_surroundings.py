@@ -57,7 +57,7 @@ def test_the_same_run_comes_out_elsewhere(tmp_path: Path, processed: Path) -> No
     assert (done.returncode, done.stderr) == (0, "")
     [run] = place.runs
     assert bits(run) == bits(here.runs[0])
-    assert run.figures["time/train_s"] > 0
+    assert run.metrics["time/train_s"] > 0
     others = [path for path in place.root.rglob("*") if stat.S_IMODE(path.stat().st_mode) & 0o077]
     assert others == []
 
@@ -74,5 +74,5 @@ def test_a_name_that_mlflow_cannot_keep_a_store_in_is_refused(name: str, charact
     "started", ["1970-01-01T00:00:00+00:00", "1969-12-31T23:00:00+00:00", "1970-01-01T00:00:05", ""]
 )
 def test_a_run_of_1970_neither_ends_before_it_began_nor_before_time(started: str) -> None:
-    start, end = describe.span(make_result(started=started, figures={"time/train_s": 6.0}))
+    start, end = describe.span(make_result(started=started, metrics={"time/train_s": 6.0}))
     assert 1 <= start < end == start + 6000

@@ -15,7 +15,7 @@ from pipeline.report.prose.verdicts import WORDS, factor_words
 from pipeline.statistics.analysis import Analysis
 from pipeline.statistics.declaration import DEPTH, OPTIMIZER, PREVIOUS, WIDTH
 from pipeline.statistics.design import setting
-from pipeline.statistics.figures import FIGURES
+from pipeline.statistics.metrics import METRICS
 from pipeline.statistics.verdicts import Kind
 
 
@@ -33,7 +33,7 @@ def answers(analysis: Analysis) -> list[Answer]:
     """The three answers, then the most accurate configuration, of a comparison of which some run finished."""
     finished = analysis.configurations[analysis.configurations["n"] > 0]
     gap, fit, excess = (
-        _sentences(analysis, finished, figure) for figure in ("gap_accuracy", "fit_loss", "excess_loss")
+        _sentences(analysis, finished, metric) for metric in ("gap_accuracy", "fit_loss", "excess_loss")
     )
     fit += _reversals(analysis.contrasts)
     excess = [*_risen(analysis, finished), *excess]
@@ -45,18 +45,18 @@ def answers(analysis: Analysis) -> list[Answer]:
     ]
 
 
-def _answer(question: str, figure: str, sentences: Sequence[str], analysis: Analysis) -> Answer:
+def _answer(question: str, metric: str, sentences: Sequence[str], analysis: Analysis) -> Answer:
     """With the number of seeds that it rests on, where anything is claimed."""
-    rows = analysis.contrasts[analysis.contrasts["figure"].eq(figure) & analysis.contrasts["standing"].ne("")]
+    rows = analysis.contrasts[analysis.contrasts["figure"].eq(metric) & analysis.contrasts["standing"].ne("")]
     if rows.empty:
         return Answer(question, tuple(sentences))
     strength = "enough to confirm" if set(rows["standing"]) == {"confirmed"} else "exploratory"
     return Answer(question, (*sentences, f"Based on {plural(int(rows['n'].max()), 'seed')} ({strength})."))
 
 
-def _sentences(analysis: Analysis, finished: pd.DataFrame, figure: str) -> list[str]:
+def _sentences(analysis: Analysis, finished: pd.DataFrame, metric: str) -> list[str]:
     """A sentence for each factor that was varied."""
-    rows = analysis.contrasts[analysis.contrasts["figure"].eq(figure)]
+    rows = analysis.contrasts[analysis.contrasts["figure"].eq(metric)]
     if rows.empty:
         only = "There is nothing to compare it with."
         return [only if len(finished) == 1 else "No two configurations differ in one value only."]
@@ -68,25 +68,25 @@ def _sentences(analysis: Analysis, finished: pd.DataFrame, figure: str) -> list[
     factors = list(rows.groupby("contrast", sort=False))
     # First what has the most to say: the factor of whose contrasts the largest part is claimed.
     factors.sort(key=lambda factor: -factor[1]["verdict"].isin([Kind.LARGER, Kind.SMALLER]).mean())
-    return [_of_factor(own, analysis, str(factor), figure) for factor, own in factors]
+    return [_of_factor(own, analysis, str(factor), metric) for factor, own in factors]
 
 
-def _of_factor(rows: pd.DataFrame, analysis: Analysis, factor: str, figure: str) -> str:
+def _of_factor(rows: pd.DataFrame, analysis: Analysis, factor: str, metric: str) -> str:
     """What the values of a factor do against the one that they are held against."""
     ordered = any(found.factor == factor and found.used == PREVIOUS for found in analysis.design.references)
-    names, about = factor_words(factor), WORDS[figure]
+    names, about = factor_words(factor), WORDS[metric]
     values = pd.Series(names.larger, rows.index) if ordered else _values(rows, analysis, factor, "a")
     other = names.smaller if ordered else _values(rows, analysis, factor, "b").iloc[0]
     parts, equal, unclear = [], [], []
     for value, own in rows.groupby(values, sort=False):
-        if claims := _claims(own, figure, other):
+        if claims := _claims(own, metric, other):
             parts.append(f"{value} {claims}")
         elif own["verdict"].eq(Kind.EQUIVALENT).all():
             equal.append(str(value))
         else:
             unclear.append(str(value))
     if equal:
-        within = FIGURES[figure].declared(float(rows["margin"].iloc[0]))
+        within = METRICS[metric].declared(float(rows["margin"].iloc[0]))
         parts.append(f"{listed(equal)} {'is' if len(equal) == 1 else 'are'} within {within} of {other}")
     if unclear:
         parts.append(f"no difference from {other} is shown for {listed(unclear)}")
@@ -95,9 +95,9 @@ def _of_factor(rows: pd.DataFrame, analysis: Analysis, factor: str, figure: str)
     return said if not ordered and said.startswith(tuple(values)) else said[0].upper() + said[1:]
 
 
-def _claims(rows: pd.DataFrame, figure: str, other: str) -> str:
+def _claims(rows: pd.DataFrame, metric: str, other: str) -> str:
     """What is claimed of A, in how many of these contrasts and by how much; empty where nothing is."""
-    words, about, found = WORDS[figure], FIGURES[figure], []
+    words, about, found = WORDS[metric], METRICS[metric], []
     for kind, said in ((Kind.LARGER, words.larger), (Kind.SMALLER, words.smaller)):
         own = rows[rows["verdict"].eq(kind)]
         if len(own):
@@ -122,7 +122,7 @@ def _reversals(rows: pd.DataFrame) -> list[str]:
     found = []
     for factor, own in rows.groupby("contrast", sort=False):
         pair = ["a_configuration", "b_configuration"]
-        gap, fit = (own[own["figure"].eq(figure)].set_index(pair)["verdict"] for figure in ("gap_loss", "fit_loss"))
+        gap, fit = (own[own["figure"].eq(metric)].set_index(pair)["verdict"] for metric in ("gap_loss", "fit_loss"))
         turned = (gap.eq(Kind.LARGER) & fit.eq(Kind.SMALLER)) | (gap.eq(Kind.SMALLER) & fit.eq(Kind.LARGER))
         if turned.any():
             name = factor_words(str(factor)).name
@@ -137,7 +137,7 @@ def _risen(analysis: Analysis, finished: pd.DataFrame) -> list[str]:
     """Whose held-out loss ends farthest over its minimum, and how many configurations have not turned."""
     if int(finished["n"].max()) < analysis.declared.seeds_to_explore:
         return []
-    about, margin = FIGURES["excess_loss"], analysis.declared.margin["excess_loss"]
+    about, margin = METRICS["excess_loss"], analysis.declared.margin["excess_loss"]
     risen = finished[finished["excess_loss_mean"].gt(margin)].sort_values("excess_loss_mean", ascending=False)
     if risen.empty:
         return [f"No configuration ends more than {about.declared(margin)} over its lowest held-out loss."]

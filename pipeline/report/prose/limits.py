@@ -69,8 +69,8 @@ def mixed(results: Sequence[RunResult], who: str) -> list[str]:
     finished = [result for result in results if result.finished]
     code = shared_code(finished)
     found = [
-        f"{who} come from different {words}: a mean is over all of them, and only runs that share it are paired."
-        for part, words in PARTS.items()
+        f"{who} come from different {said}: a mean is over all of them, and only runs that share it are paired."
+        for part, said in PARTS.items()
         if len({origin(result, part, code=code) for result in finished}) > 1
     ]
     different = different_environments([result.environment for result in finished])

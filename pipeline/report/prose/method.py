@@ -11,7 +11,7 @@ from pipeline.report.evidence import Evidence
 from pipeline.statistics import summary
 from pipeline.statistics.analysis import Analysis
 from pipeline.statistics.design import setting
-from pipeline.statistics.figures import FIGURES
+from pipeline.statistics.metrics import METRICS
 
 LICENCES = {
     "mnist": "MNIST: Yann LeCun and Corinna Cortes, CC BY-SA 3.0.",
@@ -42,7 +42,7 @@ def card(evidence: Evidence) -> list[tuple[str, str]]:
 
 def _claims(evidence: Evidence) -> str:
     declared = evidence.declared
-    margins = [f"{about.declared(declared.margin[name])} of {about.name}" for name, about in FIGURES.items()]
+    margins = [f"{about.declared(declared.margin[name])} of {about.name}" for name, about in METRICS.items()]
     return (
         "Declared in conf/comparison.yaml before the runs: what each value is held against, and the margins "
         f"({listed(margins)}). Differences are paired by seed (paired t, Holm over the contrasts of one factor). "

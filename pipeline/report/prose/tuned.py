@@ -24,9 +24,9 @@ def brief(table: pd.DataFrame) -> pd.DataFrame:
             "optimizer": row["optimizer"],
             "default → tuned rate": f"{row['default_rate']:g} → {row['tuned_rate']:g}",
         }
-        for heading, figure in spreads.items():
-            ends = (row[f"{figure}_{part}"] for part in ("mean", "low", "high"))
-            cells[heading] = spread(*ends, signed=figure.startswith("difference"))
+        for heading, metric in spreads.items():
+            ends = (row[f"{metric}_{part}"] for part in ("mean", "low", "high"))
+            cells[heading] = spread(*ends, signed=metric.startswith("difference"))
         if row["default_rate"] == row["tuned_rate"]:
             cells["tuned − default, points"] = NOTHING
         rows.append(cells)

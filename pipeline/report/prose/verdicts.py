@@ -13,7 +13,7 @@ from pipeline.statistics.analysis import Analysis
 from pipeline.statistics.consistency import ALPHA, Consistency
 from pipeline.statistics.contrasts import COLUMNS
 from pipeline.statistics.declaration import DEPTH, NETWORK, OPTIMIZER, TRAIN_SIZE, WIDTH
-from pipeline.statistics.figures import FIGURES
+from pipeline.statistics.metrics import METRICS
 from pipeline.statistics.verdicts import Kind, Lack
 
 SAID = ["note", "sentence"]
@@ -67,7 +67,7 @@ def factor_words(factor: str) -> Factor:
 
 def sentence(row: pd.Series) -> str:
     """What is claimed of a contrast, or why nothing is, and how many seeds would decide."""
-    about, words, a, b = FIGURES[row["figure"]], WORDS[row["figure"]], row["a"], row["b"]
+    about, words, a, b = METRICS[row["figure"]], WORDS[row["figure"]], row["a"], row["b"]
     lead = f"{words.lead[:1].upper()}{words.lead[1:]}{a}"
     seeds = plural(int(row["n"]), "seed")
     if row["verdict"] in (Kind.LARGER, Kind.SMALLER):
@@ -83,7 +83,7 @@ def sentence(row: pd.Series) -> str:
 
 
 def _reason(lack: str, row: pd.Series) -> str:
-    about = FIGURES[row["figure"]]
+    about = METRICS[row["figure"]]
     if lack == Lack.SEEDS:
         return f"{plural(int(row['n']), 'seed carries', 'seeds carry')} no claim"
     if lack == Lack.SIGNIFICANCE:

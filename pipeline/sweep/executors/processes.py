@@ -89,7 +89,7 @@ class Processes:
     def alive(self, sweep: str) -> set[str]:
         return {job for job, process in self._workers.items() if process.poll() is None}
 
-    def fate(self, job: str) -> str:
+    def end_of(self, job: str) -> str:
         status = self._workers[job].poll()
         if not status:
             return ""
@@ -126,8 +126,8 @@ def visible_gpus() -> list[str]:
     value = os.environ.get(VISIBLE)
     if value is None:
         return [str(number) for number in range(len(list(DRIVER.glob("*"))))]
-    words = (word.strip() for word in value.split(","))
-    found = takewhile(lambda word: word not in ("", "-1"), words)  # CUDA ignores all that follows
+    devices = (device.strip() for device in value.split(","))
+    found = takewhile(lambda device: device not in ("", "-1"), devices)  # CUDA ignores all that follows
     return list(dict.fromkeys(found))
 
 

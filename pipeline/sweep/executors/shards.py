@@ -169,7 +169,7 @@ class Shards:
                 yield outcome
 
     def _lost(self, shard: Started) -> Iterator[Outcome]:
-        why = "; ".join(filter(None, (shard.end, self.pool.fate(shard.job)))) or "its process was killed"
+        why = "; ".join(filter(None, (shard.end, self.pool.end_of(shard.job)))) or "its process was killed"
         print(
             f"share {shard.file.stem} (job {shard.job}) ended early: {why}; {len(shard.open)} of its runs are missing; "
             f"its log is {self.pool.log(shard.job)}",

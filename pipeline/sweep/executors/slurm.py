@@ -107,15 +107,15 @@ class Slurm:
             print(f"Slurm holds {what}: {reasons[held[0]]}; scontrol release {held[0]} lets it run", flush=True)
         return {*reasons}
 
-    def fate(self, job: str) -> str:
+    def end_of(self, job: str) -> str:
         """As Slurm's controller remembers it for some minutes."""
         shown = _output("scontrol", "-o", "show", "job", job) or ""
-        fields = dict(word.split("=", 1) for word in shown.split() if "=" in word)
+        fields = dict(pair.split("=", 1) for pair in shown.split() if "=" in pair)
         if "JobState" not in fields:
             return ""
         reason, code, node = (fields.get(name, "") for name in ("Reason", "ExitCode", "NodeList"))
-        words = [fields["JobState"], *(each for each in (reason, f"exit {code}", f"on {node}") if each not in NOTHING)]
-        return f"Slurm says {', '.join(words)}"
+        parts = [fields["JobState"], *(each for each in (reason, f"exit {code}", f"on {node}") if each not in NOTHING)]
+        return f"Slurm says {', '.join(parts)}"
 
     def log(self, job: str) -> str:
         return str(self._jobs[job].paths.stdout)

@@ -25,7 +25,7 @@ from pipeline.cli import console, signals
 from pipeline.cli.errors import UserError, shown_line
 from pipeline.cli.signals import Stopped
 from pipeline.config.run_config import RunConfig
-from pipeline.data.files import whole
+from pipeline.data.files import atomic_write
 from pipeline.models import devices
 from pipeline.models.devices import Device
 from pipeline.storage import identity
@@ -56,7 +56,7 @@ class Shard:
     def write(self, path: Path) -> None:
         plain = {**vars(self), "device": asdict(self.device)}
         plain["jobs"] = {key: job.to_dict() for key, job in self.jobs.items()}
-        with whole(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text(json.dumps(plain) + "\n", encoding="utf-8")
 
     @classmethod
@@ -76,9 +76,9 @@ class Journal:
         self.path = shard.with_suffix(".journal")
         self._read, self._shown = 0, -EPOCH_SECONDS
 
-    def add(self, **words: Any) -> None:
+    def add(self, **fields: Any) -> None:
         with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(words) + "\n")
+            file.write(json.dumps(fields) + "\n")
 
     def show(self, run: PlannedRun, point: Epoch) -> None:
         """An epoch of a run, unless another one has just been shown."""
@@ -107,12 +107,12 @@ def work(file: str) -> str:
         try:
             shard = Shard.read(Path(file))
             # The records of the runs name the command that a person typed.
-            with console.arguments(shard.command):
+            with console.replaced_argv(shard.command):
                 _train(shard, journal)
         except Stopped as stopped:
             ended = "its time limit was near" if stopped.number in LIMIT else f"it was told to end ({stopped})"
         except Exception as error:
-            ended = "; ".join(console.complaint(error))
+            ended = "; ".join(console.messages(error))
     journal.add(ended=shown_line(ended))
     return ended
 

@@ -108,7 +108,7 @@ def test_a_run_that_was_shown_while_it_trained_has_each_value_once(
     assert run.info.status == "FINISHED"
     history = Rows(workspace.root).client.get_metric_history(run.info.run_id, "train/loss")
     assert sorted((point.step, point.value) for point in history) == list(enumerate(result.history["train/loss"], 1))
-    finite = {name: value for name, value in result.figures.items() if value == value}
+    finite = {name: value for name, value in result.metrics.items() if value == value}
     assert finite.items() <= run.data.metrics.items()
     assert workspace.tracked(*SINGLE, "training.epochs=6").status == 0
     assert len(Rows(workspace.root).runs) == 1

@@ -66,7 +66,7 @@ def test_values_are_refused_in_words_or_mean_what_they_say(optimizer: str, chang
 PARTS = ["${", "range(", "choice(", "glob(*)", "sort(", "seed", "model.width", "optimizer", "1e400"]
 grammar = st.sampled_from([*"=,()[]{}'\"\\$:+~@. \n\t\0-", *PARTS])
 word = st.text(max_size=30) | st.lists(grammar | st.text(max_size=3), max_size=12).map("".join)
-assigned = st.tuples(keys | st.sampled_from(rules.GROUPS), word | value.map(rules.shown)).map("=".join)
+assigned = st.tuples(keys | st.sampled_from(rules.GROUPS), word | value.map(rules.to_text)).map("=".join)
 
 
 @pytest.mark.fault("bad configuration")

@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from pipeline.config import rules
-from pipeline.config.compose import VERSION_BASE, described, plain, problems, register, to_job
+from pipeline.config.compose import VERSION_BASE, help_text, plain, problems, register, to_job
 from pipeline.config.settings import meanings
 from tests.unit.training.command import as_before
 
@@ -39,7 +39,7 @@ def test_every_file_composes_to_a_job(group: str, name: str) -> None:
 
 
 def test_help_has_every_value_with_what_it_means() -> None:
-    lines = described(["model.width=64"]).splitlines()
+    lines = help_text(["model.width=64"]).splitlines()
     assert (
         lines[lines.index("model.width=64") + 1]
         == "  Units of each hidden layer. Expected: a whole number from 1 to 65,536."

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.cli.errors import UserError
 from pipeline.data import files
-from pipeline.data.files import whole
+from pipeline.data.files import atomic_write
 
 
 def names(folder: Path) -> list[str]:
@@ -18,7 +18,7 @@ def names(folder: Path) -> list[str]:
 
 def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "down" / "file"
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("new")
         assert not path.exists()
     assert path.read_text() == "new"
@@ -28,7 +28,7 @@ def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
 def test_a_folder_replaces_a_folder(tmp_path: Path) -> None:
     path = tmp_path / "folder"
     for content in ("old", "new"):
-        with whole(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.mkdir()
             (temporary / content).touch()
     assert names(path) == ["new"]
@@ -49,7 +49,7 @@ def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", refuse)
-    with pytest.raises(UserError, match="No space left"), whole(path) as temporary:
+    with pytest.raises(UserError, match="No space left"), atomic_write(path) as temporary:
         temporary.mkdir()
     assert names(path) == ["old"]
     assert names(tmp_path) == ["folder"]
@@ -58,7 +58,7 @@ def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(
 @pytest.mark.fault("disk full")
 def test_a_file_where_a_folder_belongs_is_named(tmp_path: Path) -> None:
     (tmp_path / "taken").touch()
-    with pytest.raises(UserError, match=r"x: cannot be written \(File exists: .*taken\)"), whole(tmp_path / "taken/x"):
+    with pytest.raises(UserError, match=r"x: cannot be written \(File exists: .*taken\)"), atomic_write(tmp_path / "taken/x"):
         pass
 
 
@@ -68,7 +68,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
     try:
         refused = pytest.raises(UserError, match=r"array.npy: cannot be written \(File too large\)")
-        with refused, whole(tmp_path / "array.npy") as temporary:
+        with refused, atomic_write(tmp_path / "array.npy") as temporary:
             files.save(temporary, np.zeros(100_000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.cli.errors import DataUnavailable, UserError
 from pipeline.data import mirrors, sources
-from pipeline.data.files import shown
+from pipeline.data.files import display_path
 from pipeline.data.mirrors import Folder, Https, Mirror
 from tests.unit.data import loopback, tiny
 from tests.unit.data.loopback import Server
@@ -23,22 +23,22 @@ def folder(path: Path, files: dict[str, bytes]) -> Folder:
     return Folder(path)
 
 
-def gather(*places: Mirror) -> tuple[Mirror, dict[str, bytes]]:
-    mirror, packed = mirrors.gather(tiny.TINY, tiny.FILES, places)
+def read_from_first(*places: Mirror) -> tuple[Mirror, dict[str, bytes]]:
+    mirror, packed = mirrors.read_from_first(tiny.TINY, tiny.FILES, places)
     return mirror, {file.name: data for file, data in packed.items()}
 
 
 def refused(*places: Mirror) -> str:
     with pytest.raises(DataUnavailable) as raised:
-        gather(*places)
+        read_from_first(*places)
     return str(raised.value)
 
 
 def test_first_folder_that_is_whole(tmp_path: Path) -> None:
     missing = Folder(tmp_path / "nowhere")
     partial = folder(tmp_path / "partial", {FIRST: tiny.PACKED[FIRST]})
-    whole = folder(tmp_path / "whole", tiny.PACKED)
-    assert gather(missing, partial, whole, Folder(tmp_path / "never asked")) == (whole, tiny.PACKED)
+    complete = folder(tmp_path / "whole", tiny.PACKED)
+    assert read_from_first(missing, partial, complete, Folder(tmp_path / "never asked")) == (complete, tiny.PACKED)
 
 
 @pytest.mark.fault("bombs and trailing bytes")
@@ -84,19 +84,19 @@ def test_the_next_mirror_is_asked_and_the_note_says_why(
     bad = Https(server.url)
     failing = folder(tmp_path / "partial", {})
     assert re.search(rf"{server.url}: {FIRST}:? .*({note}).*partial: {FIRST} is missing", refused(bad, failing))
-    whole = folder(tmp_path / "whole", tiny.PACKED)
+    complete = folder(tmp_path / "whole", tiny.PACKED)
     server.answer = loopback.status(404)
-    assert gather(bad, whole) == (whole, tiny.PACKED)
+    assert read_from_first(bad, complete) == (complete, tiny.PACKED)
 
 
 @pytest.mark.fault("no network")
 def test_the_message_is_one_paragraph_with_all_that_is_needed(tmp_path: Path) -> None:
     with pytest.raises(DataUnavailable) as raised:
-        mirrors.gather(MNIST, MNIST.files, [Folder(tmp_path / "a"), Https("https://me:secret@127.0.0.1:1/x")])
+        mirrors.read_from_first(MNIST, MNIST.files, [Folder(tmp_path / "a"), Https("https://me:secret@127.0.0.1:1/x")])
     message = str(raised.value)
     assert "\n" not in message
     assert "secret" not in message
-    assert f"{shown(tmp_path / 'a')}: no such folder" in message
+    assert f"{display_path(tmp_path / 'a')}: no such folder" in message
     assert (
         "https://***@127.0.0.1:1/x: train-images-idx3-ubyte.gz cannot be had ([Errno 111] Connection refused)"
         in message

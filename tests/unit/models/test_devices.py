@@ -18,12 +18,12 @@ from tests.unit.training.trainer import device
 
 @pytest.fixture(autouse=True)
 def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "gpu_at_hand", lambda backend: False)
+    monkeypatch.setattr(devices, "gpu_available", lambda backend: False)
 
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "gpu_at_hand", lambda backend: True)
+    monkeypatch.setattr(devices, "gpu_available", lambda backend: True)
 
 
 def chosen(**changes: Any) -> Device:
@@ -89,11 +89,11 @@ def test_a_driver_is_enough_and_hidden_cards_are_no_gpu(
     monkeypatch.setattr(devices, "DRIVERS", ("/no/such/device", str(library)))
     monkeypatch.setattr(devices, "_installed", lambda name: True)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert not devices.gpu_at_hand("tensorflow")
+    assert not devices.gpu_available("tensorflow")
     library.touch()
-    assert devices.gpu_at_hand("tensorflow")
+    assert devices.gpu_available("tensorflow")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
-    assert not devices.gpu_at_hand("tensorflow")
+    assert not devices.gpu_available("tensorflow")
 
 
 def test_choosing_imports_no_backend() -> None:
@@ -189,12 +189,12 @@ def test_a_backend_that_others_imported_first_is_refused(before: str, expected: 
 
 
 def test_what_native_code_says_is_held_back_unless_the_library_fails(capfd: pytest.CaptureFixture[str]) -> None:
-    with devices.quiet():
+    with devices.quiet_stderr():
         os.write(2, b"WARNING: All log messages before absl::InitializeLog() is called\n")
     os.write(2, b"heard\n")
     assert capfd.readouterr().err == "heard\n"
 
-    with suppress(ImportError), devices.quiet():
+    with suppress(ImportError), devices.quiet_stderr():
         os.write(2, b"why it failed\n")
         raise ImportError
     assert "why it failed" in capfd.readouterr().err

@@ -14,7 +14,7 @@ SEEDS = (0, 1, 2**63, 2**64 - 1)
 def test_the_words_are_pinned() -> None:
     """They are what every stored run was trained with: never change them."""
     drawn = b"".join(
-        randomness.words(seed, purpose, 3, 5).tobytes() for seed in SEEDS for purpose in ("order", "kernel")
+        randomness.random_integers(seed, purpose, 3, 5).tobytes() for seed in SEEDS for purpose in ("order", "kernel")
     )
     assert hashlib.sha256(drawn).hexdigest() == "22a64ffdd1573f1fe2212b91e8709503c103b761ffa0674e7eeff2b1e7332e6d"
 
@@ -37,7 +37,7 @@ def test_an_order_has_every_sample_once(seed: int, samples: int) -> None:
 def test_equal_words_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a stable sort has them, whatever the sort of this processor does with ties."""
     tied = np.resize(np.array([5, 3, 5, 3, 3, 9], np.uint64), 3000)
-    monkeypatch.setattr(randomness, "words", lambda *_: tied)
+    monkeypatch.setattr(randomness, "random_integers", lambda *_: tied)
     assert randomness.order(0, 0, len(tied)).tolist() == np.argsort(tied, kind="stable").tolist()
 
 

@@ -27,8 +27,8 @@ def run(optimizer: str, width: int, seed: int, train: Sequence[float], held: Seq
         "gap/accuracy": list(accuracies["train"] - accuracies["val"]),
     }
     for split in losses:
-        result.figures |= {f"{split}/loss": losses[split][-1], f"{split}/accuracy": accuracies[split][-1]}
-    result.figures |= {"test/accuracy": accuracies["val"][-1], "best/val_accuracy": accuracies["val"].max()}
+        result.metrics |= {f"{split}/loss": losses[split][-1], f"{split}/accuracy": accuracies[split][-1]}
+    result.metrics |= {"test/accuracy": accuracies["val"][-1], "best/val_accuracy": accuracies["val"].max()}
     return result
 
 
@@ -101,7 +101,7 @@ def rows():
 
 
 @pytest.mark.parametrize(
-    ("figure", "said"),
+    ("metric", "said"),
     [
         ("gap_accuracy", "adam, width 64 has a larger gap than rmsprop, width 64, by 1.00 points ("),
         ("fit_loss", "At equal training loss, adam, width 64 generalises better than rmsprop"),
@@ -109,9 +109,9 @@ def rows():
         ("test_accuracy", "adam, width 64 is more accurate than rmsprop, width 64, by 0.8"),
     ],
 )
-def test_a_claim_says_which_way_and_how_much(rows, figure, said):
-    assert rows.at[figure, "sentence"].startswith(said)
-    assert "10 seeds, explored" in rows.at[figure, "sentence"]
+def test_a_claim_says_which_way_and_how_much(rows, metric, said):
+    assert rows.at[metric, "sentence"].startswith(said)
+    assert "10 seeds, explored" in rows.at[metric, "sentence"]
 
 
 def test_what_is_not_shown_says_why(rows):

@@ -32,7 +32,7 @@ def test_runs_without_a_record_have_a_row_too(of_runs):
 def test_comparison_has_a_row_for_each_configuration(report):
     frame = report.table("comparison.csv")
     described = "dataset experiment name optimizer width depth hidden dataset.validation_size optimizer.learning_rate n failed diverged"
-    statistics = [f"{figure}_{part}" for figure in SUMMARISED.split() for part in ("mean", "sd", "low", "high")]
+    statistics = [f"{metric}_{part}" for metric in SUMMARISED.split() for part in ("mean", "sd", "low", "high")]
     assert list(frame.columns) == [*described.split(), *statistics, "place", "place_to"]
     assert len(frame) == 25
 

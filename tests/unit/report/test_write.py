@@ -11,9 +11,9 @@ from pipeline.report import write
 def test_a_summary_has_the_headline_and_curves_of_fixed_length(tmp_path: Path) -> None:
     reports = tmp_path / "reports"
     reports.mkdir()
-    figures = {"configuration": "adam-w64-d1", "test_accuracy": 0.97, "gap_accuracy": 0.01}
+    metrics = {"configuration": "adam-w64-d1", "test_accuracy": 0.97, "gap_accuracy": 0.01}
     book = {"test_accuracy": {"mean": 0.9, "sd": 0.1}, "gap_accuracy": {"mean": 0.02, "sd": 0.1}}
-    (reports / "metrics.json").write_text(json.dumps({"book": book, "best": figures, "seconds": 3.5}))
+    (reports / "metrics.json").write_text(json.dumps({"book": book, "best": metrics, "seconds": 3.5}))
     for name in write.SUMMARY:
         pd.DataFrame({"x": [1 / 3]}).to_csv(reports / f"{name}.csv", index=False)
     epochs = {"experiment": ["to a loss"] * 3 + ["five"] * 2, "name": list("abbcd"), "epoch": [1, 1, 2, 1, 1]}

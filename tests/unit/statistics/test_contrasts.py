@@ -8,7 +8,7 @@ from scipy import stats
 
 from pipeline.statistics.analysis import analysis
 from pipeline.statistics.declaration import OPTIMIZER, WIDTH
-from pipeline.statistics.figures import FIGURES
+from pipeline.statistics.metrics import METRICS
 from tests.support import factory
 
 
@@ -19,14 +19,14 @@ def runs(optimizer="adam", width=64, seeds=range(10), **job):
 PAIR = [*runs("sgd"), *runs("rmsprop")]
 
 
-def row(results, declared, figure="gap_accuracy"):
+def row(results, declared, metric="gap_accuracy"):
     found = analysis(results, declared).contrasts
-    return found[found["figure"].eq(figure)].iloc[0]
+    return found[found["figure"].eq(metric)].iloc[0]
 
 
 def test_a_seed_is_a_block(quick):
     found = row(PAIR, quick)
-    gaps = {(r.job.optimizer.name, r.job.seed): r.figures["train/accuracy"] - r.figures["val/accuracy"] for r in PAIR}
+    gaps = {(r.job.optimizer.name, r.job.seed): r.metrics["train/accuracy"] - r.metrics["val/accuracy"] for r in PAIR}
     differences = [gaps["sgd", seed] - gaps["rmsprop", seed] for seed in range(10)]
     assert found["difference"] == pytest.approx(np.mean(differences))
     assert found["sd"] == pytest.approx(np.std(differences, ddof=1))
@@ -54,7 +54,7 @@ def test_claims_rest_on_the_first_ten_or_thirty_seeds(quick, count, used):
     pair = [*runs("sgd", seeds=range(count)), *runs("rmsprop", seeds=range(count))]
     found = row(pair, quick, "test_accuracy")
     own = {
-        name: [r.figures["test/accuracy"] for r in pair if r.job.optimizer.name == name][:used]
+        name: [r.metrics["test/accuracy"] for r in pair if r.job.optimizer.name == name][:used]
         for name in ("sgd", "rmsprop")
     }
     assert (found["n"], found["seeds"]) == (used, count)
@@ -75,7 +75,7 @@ def with_curves(results, training, held_out):
         train = {"train/loss": list(training), "train/accuracy": [1 - each / 10 for each in training]}
         result.history = {**train, "val/loss": loss, "val/accuracy": accuracy}
         result.epochs = list(range(1, len(training) + 1))
-        result.figures["train/loss"], result.figures["val/loss"] = training[-1], loss[-1]
+        result.metrics["train/loss"], result.metrics["val/loss"] = training[-1], loss[-1]
     return results
 
 
@@ -117,7 +117,7 @@ def test_a_loss_that_is_not_in_nats_has_no_margin_and_no_verdict(quick):
     training = dataclasses.replace(PAIR[0].job.training, loss="mean_squared_error")
     results = [dataclasses.replace(run, job=dataclasses.replace(run.job, training=training)) for run in PAIR]
     found = analysis(results, quick).contrasts.set_index("figure")
-    assert found["margin"].notna().to_dict() == {name: name.endswith("accuracy") for name in FIGURES}
+    assert found["margin"].notna().to_dict() == {name: name.endswith("accuracy") for name in METRICS}
     assert found.loc["gap_loss", "verdict"] == "no difference shown"
 
 
@@ -126,7 +126,7 @@ def test_more_seeds_are_those_to_the_next_look(quick):
     pair = [*runs("sgd"), *runs("rmsprop")]
     for result in pair:
         own = 0.0005 + 0.0013 * (-1) ** result.job.seed
-        result.figures["test/accuracy"] = 0.97 + (own if result.job.optimizer.name == "sgd" else 0)
+        result.metrics["test/accuracy"] = 0.97 + (own if result.job.optimizer.name == "sgd" else 0)
     found = row(pair, quick, "test_accuracy")
     assert found["verdict"] == "no difference shown"
     assert found["more_seeds"] == 20

@@ -82,11 +82,11 @@ def run(
         "val/loss": held_out,
         **{f"{split}/accuracy": accuracy[split] for split in accuracy},
     }
-    figures = {name: float(values[-1]) for name, values in history.items()}
-    figures |= {"test/accuracy": test, "test/loss": figures["val/loss"], "best/val_accuracy": accuracy["val"].max()}
+    metrics = {name: float(values[-1]) for name, values in history.items()}
+    metrics |= {"test/accuracy": test, "test/loss": metrics["val/loss"], "best/val_accuracy": accuracy["val"].max()}
     plain = {name: values.tolist() for name, values in history.items()}
     return RunResult(
-        f"{optimizer}{width}-{seed}", job, FINISHED, history=plain, figures=figures, identity={"data": "d"}
+        f"{optimizer}{width}-{seed}", job, FINISHED, history=plain, metrics=metrics, identity={"data": "d"}
     )
 
 

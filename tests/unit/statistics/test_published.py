@@ -22,7 +22,7 @@ PEAK = Row("x", "source", ("experiment=belkin", "model.width=4,16,32,64"), "test
 def runs(values: Sequence[float], name: str = "test/accuracy", **changes: Any) -> list[RunResult]:
     """A run for each value, with seeds from 0."""
     return [
-        RunResult("", make_job(seed=seed, **changes), FINISHED, figures={name: value})
+        RunResult("", make_job(seed=seed, **changes), FINISHED, metrics={name: value})
         for seed, value in enumerate(values)
     ]
 
@@ -60,12 +60,12 @@ def test_a_floor_is_beaten_by_the_whole_interval(values: list[float], verdict: V
 def test_the_gap_is_against_the_test_file() -> None:
     """Whatever else was held out."""
     [run] = runs([0.9790])
-    run.figures |= {"train/accuracy": 0.9953, "overfitting_gap/accuracy": 0.5}
+    run.metrics |= {"train/accuracy": 0.9953, "overfitting_gap/accuracy": 0.5}
     assert judge(replace(BAND, measure="gap", low=1.38, high=1.88), [run]).interval[0] == pytest.approx(1.63)
 
 
 def test_runs_that_were_lost_are_counted() -> None:
-    lost = [replace(run, status=DIVERGED, figures={}) for run in runs([0, 0, 0])]
+    lost = [replace(run, status=DIVERGED, metrics={}) for run in runs([0, 0, 0])]
     found = judge(BAND, [*runs([0.978, 0.980]), *lost])
     assert (found.verdict, found.seeds, found.lost) == (Verdict.INSIDE, 2, 3)
     assert (judge(BAND, lost).verdict, judge(BAND, lost).lost) == (Verdict.LOST, 3)

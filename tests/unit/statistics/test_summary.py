@@ -26,20 +26,20 @@ def test_a_row_has_the_results_figures():
     result = factory.finished(factory.job("adam", 64, seed=2, validation=10))
     row = summary.tidy({"sweep": [result]}).iloc[0]
     assert (row["experiment"], row["optimizer"], row["width"], row["depth"], row["seed"]) == ("sweep", "adam", 64, 1, 2)
-    assert row["gap_accuracy"] == result.figures["train/accuracy"] - result.figures["val/accuracy"]
-    assert row["book_gap_accuracy"] == result.figures["train/accuracy"] - result.figures["test/accuracy"]
-    assert row["split_offset"] == result.figures["val/accuracy"] - result.figures["test/accuracy"]
-    assert row["best_val_accuracy"] == result.figures["best/val_accuracy"]
+    assert row["gap_accuracy"] == result.metrics["train/accuracy"] - result.metrics["val/accuracy"]
+    assert row["book_gap_accuracy"] == result.metrics["train/accuracy"] - result.metrics["test/accuracy"]
+    assert row["split_offset"] == result.metrics["val/accuracy"] - result.metrics["test/accuracy"]
+    assert row["best_val_accuracy"] == result.metrics["best/val_accuracy"]
 
 
 def test_records_without_their_excess_have_it_in_their_curve():
     result = factory.finished(factory.job(validation=10, epochs=4))
     result.history["val/loss"] = [0.3, 0.1, 0.2, 0.25]
-    assert summary.figures_of(result)["excess_loss"] == pytest.approx(0.15)
-    assert summary.figures_of(result)["lowest_epoch"] == 2
-    result.figures |= {"excess/loss": 0.01, "lowest/epoch": 3.0}
-    assert summary.figures_of(result)["excess_loss"] == 0.01
-    assert summary.figures_of(result)["lowest_epoch"] == 3
+    assert summary.metrics_of(result)["excess_loss"] == pytest.approx(0.15)
+    assert summary.metrics_of(result)["lowest_epoch"] == 2
+    result.metrics |= {"excess/loss": 0.01, "lowest/epoch": 3.0}
+    assert summary.metrics_of(result)["excess_loss"] == 0.01
+    assert summary.metrics_of(result)["lowest_epoch"] == 3
 
 
 # -- a row per configuration
@@ -71,7 +71,7 @@ def test_failed_and_diverged_are_counted_and_in_no_mean():
 def test_configurations_come_by_validation_accuracy_not_by_test():
     better = factory.finished(factory.job("adam", validation=10), test=0.96)
     worse = factory.finished(factory.job("sgd", validation=10), test=0.98)
-    better.figures["val/accuracy"], worse.figures["val/accuracy"] = 0.97, 0.95
+    better.metrics["val/accuracy"], worse.metrics["val/accuracy"] = 0.97, 0.95
     assert table_of(worse, better)["optimizer"].to_list() == ["adam", "sgd"]
 
 
@@ -85,7 +85,7 @@ def test_a_finished_run_counts_before_a_later_failure():
 def with_metric(job, value: float):
     training = dataclasses.replace(job.training, metrics=("my_metrics.macro_f1", "brier_score"))
     run = factory.finished(dataclasses.replace(job, training=training))
-    run.figures |= {
+    run.metrics |= {
         "val/macro_f1": value,
         "test/macro_f1": value - 0.1,
         "val/brier_score": 0.1,

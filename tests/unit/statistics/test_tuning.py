@@ -51,7 +51,7 @@ def tuned(optimizer: str, gain: float, seeds: int = 10, chosen: float = 1.0) -> 
     tried = {decade: [run(decade, 100 + seed, 0.9) for seed in range(2)] for decade in (-1.0, 0.0, 1.0, 2.0)}
     for decade, runs in tried.items():
         for result in runs:
-            result.figures["best/val_accuracy"] = 0.95 - 0.01 * abs(decade - chosen)
+            result.metrics["best/val_accuracy"] = 0.95 - 0.01 * abs(decade - chosen)
     default = [run(0, seed, base[seed]) for seed in range(seeds)]
     better = [run(chosen, seed, base[seed] + gain + noise[seed]) for seed in range(seeds)] if chosen else default
     return Tuning(optimizer, {d: 0.01 * 10**d for d in tried}, tried, 3, default, better)

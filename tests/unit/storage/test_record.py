@@ -69,7 +69,7 @@ def test_what_this_release_does_not_know_is_named(
 
 IMPOSSIBLE: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "an accuracy that is none": (
-        lambda record: record["figures"].update({"test/accuracy": {"float": "nan"}}),
+        lambda record: record["metrics"].update({"test/accuracy": {"float": "nan"}}),
         "a number that is not finite",
     ),
     "a curve that ends early": (
@@ -77,7 +77,7 @@ IMPOSSIBLE: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
         "val/accuracy has not a value for each of its 2 epochs",
     ),
     "epochs that do not ascend": (lambda record: record.update(epochs=[2, 2]), "its epochs do not ascend"),
-    "a figure with HTML for a name": (lambda record: record["figures"].update({"<script>": 1.0}), "figures.<script>"),
+    "a figure with HTML for a name": (lambda record: record["metrics"].update({"<script>": 1.0}), "metrics.<script>"),
     "a status": (lambda record: record.update(status="=cmd|' /C calc'!A0"), "status Input should be 'finished'"),
 }
 

@@ -25,7 +25,7 @@ def test_a_run_comes_back_as_it_was(store: RunStore) -> None:
 def test_a_diverged_run_keeps_its_nan(store: RunStore) -> None:
     history = {"train/loss": [1.0, math.inf, -math.inf, math.nan]}
     job = make_job("adam", epochs=4)
-    diverged = stored(status=DIVERGED, job=job, figures={}, history=history, weights=None, predictions=None)
+    diverged = stored(status=DIVERGED, job=job, metrics={}, history=history, weights=None, predictions=None)
     store.write(diverged)
     assert store.read(diverged.key).history["train/loss"][:3] == [1.0, math.inf, -math.inf]
     assert math.isnan(store.read(diverged.key).history["train/loss"][3])
@@ -44,8 +44,8 @@ def test_keys_are_the_runs_that_are_here(store: RunStore) -> None:
 def test_what_cannot_be_written_leaves_the_old_run(store: RunStore) -> None:
     store.write(stored())
     with pytest.raises(TypeError):
-        store.write(stored(figures={"test/accuracy": object()}))
-    assert store.read(KEY).figures == stored().figures
+        store.write(stored(metrics={"test/accuracy": object()}))
+    assert store.read(KEY).metrics == stored().metrics
     assert sorted(entry.name for entry in store.root.iterdir()) == [LOCK, KEY]
 
 

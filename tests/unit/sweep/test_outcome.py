@@ -13,8 +13,8 @@ from tests.unit.training.trainer import device
 
 def outcome(name: str, seed: int, accuracy: float | None, status: str = FINISHED) -> Outcome:
     job = make_job(name, seed=seed)
-    figures = {"train/accuracy": 1.0} | ({} if accuracy is None else {"val/accuracy": accuracy})
-    result = RunResult(key=f"{name}{seed}", job=job, status=status, figures=figures)
+    metrics = {"train/accuracy": 1.0} | ({} if accuracy is None else {"val/accuracy": accuracy})
+    result = RunResult(key=f"{name}{seed}", job=job, status=status, metrics=metrics)
     return Outcome(PlannedRun(job, device(), None, result.key, {}, []), result)  # type: ignore[arg-type]
 
 

@@ -162,7 +162,7 @@ def test_each_worker_sees_one_gpu_and_no_other(tmp_path: Path) -> None:
     assert [file.read_text() for file in files] == ["GPU-a", "GPU-b"]
     pool.cancel("sweep")
     assert pool.alive("sweep") == set()
-    assert [pool.fate(job) for job in started] == ["killed by SIGTERM"] * 2
+    assert [pool.end_of(job) for job in started] == ["killed by SIGTERM"] * 2
 
 
 @pytest.mark.usefixtures("look")

@@ -14,7 +14,7 @@ from tests.unit.data import tiny
 from tests.unit.training.trainer import device
 
 METRICS = {"running/loss": 0.25, "train/accuracy": 0.9, "val/accuracy": 0.8, "gap/accuracy": 0.1}
-FIGURES = {"val/accuracy": 0.8, "test/accuracy": 0.75, "overfitting_gap/accuracy": 0.15, "time/train_s": 1.25}
+METRICS = {"val/accuracy": 0.8, "test/accuracy": 0.75, "overfitting_gap/accuracy": 0.15, "time/train_s": 1.25}
 
 
 def planned(count: int, **changes: Any) -> list[PlannedRun]:
@@ -24,7 +24,7 @@ def planned(count: int, **changes: Any) -> list[PlannedRun]:
 
 
 def result(run: PlannedRun, epochs: int = 2, **changes: Any) -> RunResult:
-    values = {"status": FINISHED, "figures": FIGURES | {"time/epochs": epochs}} | changes
+    values = {"status": FINISHED, "metrics": METRICS | {"time/epochs": epochs}} | changes
     return RunResult(key=run.key, job=run.job, **values)
 
 
@@ -48,9 +48,9 @@ def test_a_finished_run_in_one_line() -> None:
         summary(result(*planned(1)), "sgd-w8-d1-s0")
         == "sgd-w8-d1-s0: validation 80.00 %, test 75.00 %, gap 15.00 points, 1.2 s"
     )
-    figures = {"test/accuracy": 0.75, "overfitting_gap/accuracy": -0.015, "time/train_s": 0.0}
+    metrics = {"test/accuracy": 0.75, "overfitting_gap/accuracy": -0.015, "time/train_s": 0.0}
     assert (
-        summary(result(*planned(1), figures=figures), "sgd-w8-d1-s0")
+        summary(result(*planned(1), metrics=metrics), "sgd-w8-d1-s0")
         == "sgd-w8-d1-s0: test 75.00 %, gap -1.50 points, 0.0 s"
     )
 

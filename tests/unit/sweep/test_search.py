@@ -75,8 +75,8 @@ def test_optuna_reads_the_study_and_its_best_trial_is_the_best_run(place: Place)
     place.search("n_trials=20")
     study = place.reread()
     assert len(study.trials) == 20
-    best = max(place.store, key=lambda run: run.figures["val/accuracy"])
-    assert study.best_value == best.figures["val/accuracy"]
+    best = max(place.store, key=lambda run: run.metrics["val/accuracy"])
+    assert study.best_value == best.metrics["val/accuracy"]
     assert study.best_params["optimizer.learning_rate"] == best.job.optimizer["learning_rate"]
     assert study.best_params["model.width"] == best.job.width
     assert study.best_trial.user_attrs["key"] == best.key
@@ -205,7 +205,7 @@ def test_a_pruned_run_is_no_finished_one_and_a_sweep_trains_it_whole(place: Plac
     for key, trial in pruned.items():
         run = place.store.read(key)
         assert (run.status, run.weights, run.predictions) == ("pruned", None, None)
-        assert run.figures["time/epochs"] == len(run.epochs) == len(trial.intermediate_values) < 8
+        assert run.metrics["time/epochs"] == len(run.epochs) == len(trial.intermediate_values) < 8
         assert run.history["val/accuracy"] == list(trial.intermediate_values.values())
     assert {run.status for run in place.store} == {"finished", "pruned"}
     plan = tuple(search.runs.run(trial.params) for trial in pruned.values())

@@ -16,7 +16,7 @@ from pipeline.training import trainer
 from tests.support.factory import stored as result
 from tests.unit.training.command import Place, Said, as_before, command
 
-FIGURES = dict.fromkeys(
+METRICS = dict.fromkeys(
     ("val/accuracy", "train/accuracy", "test/accuracy", "overfitting_gap/accuracy", "time/train_s"), 0.5
 )
 
@@ -34,7 +34,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def train(jobs: Sequence[RunConfig], *_: Any) -> Iterator[trainer.Done]:
         for index, job in enumerate(jobs):
             names.append(job.name)
-            made = result(job=job, figures=FIGURES)
+            made = result(job=job, metrics=METRICS)
             made.identity = {"numerics": {"stack": 2}}
             yield trainer.Done(index, made)
 

@@ -203,7 +203,7 @@ class Pool:
     def alive(self, sweep: str) -> set[str] | None:
         return self.answers.pop(0) if self.answers else self.living
 
-    def fate(self, job: str) -> str:
+    def end_of(self, job: str) -> str:
         return "no one knows"
 
     def log(self, job: str) -> str:

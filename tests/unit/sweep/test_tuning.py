@@ -52,7 +52,7 @@ def test_a_run_of_a_tuning_is_that_of_the_command_that_it_names(tuner: tuning.Tu
 
 def test_a_server_that_is_down_stops_no_tuning(tuner: tuning.Tuner, trains: Callable[..., None]) -> None:
     def end(run: PlannedRun) -> RunResult:
-        return result(job=run.job, identity=run.identity, figures={"best/val_accuracy": 0.5})
+        return result(job=run.job, identity=run.identity, metrics={"best/val_accuracy": 0.5})
 
     trains(end, TrackingUnavailable("away"))
     assert [len(found.tried) for found in tuner.run()] == [4]

@@ -34,7 +34,7 @@ class Filled:
         )
         self.results = [make_result(seed, gap=gap) for seed, gap in enumerate((0.02, 0.0003, 0.011))]
         history = {"train/loss": [float("inf"), float("nan")]}
-        self.diverged = make_result(7, status="diverged", reason="loss is nan", history=history, figures={})
+        self.diverged = make_result(7, status="diverged", reason="loss is nan", history=history, metrics={})
         self.ids = [self.tracker.publish(result, "optimizers", self.parent) for result in self.results]
         self.diverged_ids = self.tracker.publish(self.diverged, "optimizers", self.parent)
         self.single_ids = self.tracker.publish(make_result(42), "optimizers")

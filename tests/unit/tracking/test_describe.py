@@ -21,7 +21,7 @@ def test_parameter_too_long_for_mlflow_says_that_it_was_cut() -> None:
 
 def test_a_point_stands_at_its_epoch() -> None:
     """The curve may have a point every few epochs."""
-    points = describe.metrics(make_result(history={"val/loss": [0.3, 0.2]}, epochs=[2, 3], figures={"test/loss": 1.0}))
+    points = describe.metrics(make_result(history={"val/loss": [0.3, 0.2]}, epochs=[2, 3], metrics={"test/loss": 1.0}))
     assert [(point.name, point.step) for point in points] == [("val/loss", 2), ("val/loss", 3), ("test/loss", 3)]
 
 
@@ -31,14 +31,14 @@ def test_epochs_are_spread_over_the_training() -> None:
 
 
 def test_figure_that_differs_from_the_last_epoch_is_the_latest_value() -> None:
-    points = describe.metrics(replace(make_result(), figures={"train/accuracy": 0.5}))
+    points = describe.metrics(replace(make_result(), metrics={"train/accuracy": 0.5}))
     assert max((p.step, p.time, p.value) for p in points if p.name == "train/accuracy") == (3, START + 1, 0.5)
 
 
 def test_the_row_of_a_sweep_has_the_means_over_the_seeds_of_its_best_configuration() -> None:
     def trained(test: float, **job: Any) -> RunResult:
         return make_result(
-            job=tracked_job(**job), figures={"test/accuracy": test, "overfitting_gap/accuracy": 0.012345}
+            job=tracked_job(**job), metrics={"test/accuracy": test, "overfitting_gap/accuracy": 0.012345}
         )
 
     best, other = trained(0.98, seed=0), trained(0.97, seed=1)
@@ -49,7 +49,7 @@ def test_the_row_of_a_sweep_has_the_means_over_the_seeds_of_its_best_configurati
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
 def test_what_is_not_finite_is_left_out_and_named(value: float) -> None:
-    result = make_result(history={"train/loss": [1.0, value]}, figures={"test/loss": value})
+    result = make_result(history={"train/loss": [1.0, value]}, metrics={"test/loss": value})
     assert len(describe.metrics(result)) == 1
     assert describe.tags(result)["nonfinite"] == f"train/loss@2={value}, test/loss={value}"
 
@@ -61,5 +61,5 @@ def test_unknown_start_is_now(started: str) -> None:
 
 @pytest.mark.parametrize("seconds", [-5.0, math.nan, math.inf])
 def test_no_negative_or_endless_duration(seconds: float) -> None:
-    start, end = describe.span(make_result(figures={"time/train_s": seconds}))
+    start, end = describe.span(make_result(metrics={"time/train_s": seconds}))
     assert start == end

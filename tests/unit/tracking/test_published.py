@@ -48,13 +48,13 @@ def test_run_is_a_finished_child_of_its_sweep_at_the_times_of_its_training(fille
     info = filled.run.info
     assert filled.client.get_parent_run(info.run_id).info.run_id == filled.parent == filled.ids[0]["parent_run_id"]
     assert "mlflow.parentRunId" not in filled.client.get_run(filled.single_ids["run_id"]).data.tags
-    assert filled.results[0].figures.items() <= filled.run.data.metrics.items()
+    assert filled.results[0].metrics.items() <= filled.run.data.metrics.items()
     assert (info.status, info.start_time, info.end_time) == ("FINISHED", 1770091506000, 1770091512000)
 
 
 def test_metrics_for_people_have_a_unit_and_four_digits(fresh: Callable[[], Tracker]) -> None:
-    figures = {"test/accuracy": 0.97839999198, "overfitting_gap/accuracy": 0.0159600009}
-    run_id = fresh().publish(make_result(figures=figures), "e")["run_id"]
+    metrics = {"test/accuracy": 0.97839999198, "overfitting_gap/accuracy": 0.0159600009}
+    run_id = fresh().publish(make_result(metrics=metrics), "e")["run_id"]
     metrics = fresh().connection.client.get_run(run_id).data.metrics
     shown = {name: value for name, value in metrics.items() if name.endswith(("_percent", "_points"))}
     assert shown == {"test_accuracy_percent": 97.84, "overfitting_gap_points": 1.596}
@@ -103,8 +103,8 @@ def test_diverged_run_is_failed_with_its_reason(filled: Filled) -> None:
 def test_a_run_that_was_shown_while_it_trained_never_ends_before_it_begins(fresh: Callable[[], Tracker]) -> None:
     """The seconds of training leave out evaluation, so that the run may have been shown first when they are over."""
     tracker, result = fresh(), make_result()
-    late = datetime.fromisoformat(result.started) + timedelta(seconds=result.figures["time/train_s"] + 60)
-    shown = replace(result, status="running", history={}, epochs=[], figures={}, started=late.isoformat())
+    late = datetime.fromisoformat(result.started) + timedelta(seconds=result.metrics["time/train_s"] + 60)
+    shown = replace(result, status="running", history={}, epochs=[], metrics={}, started=late.isoformat())
     run_id = tracker.start(shown, "e")
     assert tracker.publish(result, "e")["run_id"] == run_id
     info = tracker.connection.client.get_run(run_id).info

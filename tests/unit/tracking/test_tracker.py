@@ -93,7 +93,7 @@ def test_what_broke_off_is_completed(fresh: Fresh, monkeypatch: pytest.MonkeyPat
 def test_run_that_failed_and_now_finished_takes_the_failed_ones_place(fresh: Fresh) -> None:
     tracker = fresh()
     parent = tracker.begin(ParentRun("e", "sweep", {}, "s"))
-    failed = tracker.publish(make_result(status="failed", reason="out of memory", history={}, figures={}), "e", parent)
+    failed = tracker.publish(make_result(status="failed", reason="out of memory", history={}, metrics={}), "e", parent)
     finished = tracker.publish(make_result(), "e", parent)
     assert failed != finished
     assert tracker.publish(make_result(), "e", parent) == finished

@@ -100,7 +100,7 @@ def unlucky(data: Split) -> list[tuple[str, str | None, int]]:
     pairs = [(0.01, 0.01), (1000, 1000), (0.02, 0.02)]
     jobs = [make_job(learning_rate=rate, weight_decay=decay, batch_size=10, epochs=2) for rate, decay in pairs]
     results = train(jobs, data, on(3))
-    return [(result.status, result.reason, result.figures["time/epochs"]) for result in results]
+    return [(result.status, result.reason, result.metrics["time/epochs"]) for result in results]
 
 
 def patient(data: Split) -> list[int]:

@@ -75,8 +75,8 @@ def test_curve_figures_and_weights_are_fit_s(more: dict[str, Pair], name: str) -
     assert list(engine.history) == list(reference.history)
     for metric, values in engine.history.items():
         assert values == pytest.approx(reference.history[metric], rel=1e-9, abs=1e-12), metric
-    figures = [{**result.figures, "time/train_s": 0} for result in more[name]]
-    assert figures[0] == pytest.approx(figures[1], rel=1e-9, abs=1e-12)
+    metrics = [{**result.metrics, "time/train_s": 0} for result in more[name]]
+    assert metrics[0] == pytest.approx(metrics[1], rel=1e-9, abs=1e-12)
     assert_same_weights(engine, reference)
 
 
@@ -104,7 +104,7 @@ def test_training_ends_when_validation_no_longer_improves(digits: Arrays, traine
     [result] = train([job], cut(digits, 237), device(xla=False, trainer=trainer))
     losses_seen = result.history["val/loss"]
     assert result.epochs == [every * number for number in range(1, len(losses_seen) + 1)]
-    assert result.figures["time/epochs"] == result.epochs[-1] < 40
+    assert result.metrics["time/epochs"] == result.epochs[-1] < 40
     assert int(np.argmin(losses_seen)) == len(losses_seen) - 3
 
 
@@ -135,10 +135,10 @@ def own(digits: Arrays) -> dict[str, Pair]:
 @pytest.mark.parametrize("name", OWN)
 def test_code_of_one_s_own_is_trained_as_fit_does(own: dict[str, Pair], name: str) -> None:
     engine, reference = own[name]
-    figures = {figure: value for figure, value in reference.figures.items() if figure != "time/train_s"}
-    assert {figure: engine.figures[figure] for figure in figures} == pytest.approx(figures, rel=1e-9, abs=1e-12)
+    metrics = {metric: value for metric, value in reference.metrics.items() if metric != "time/train_s"}
+    assert {metric: engine.metrics[metric] for metric in metrics} == pytest.approx(metrics, rel=1e-9, abs=1e-12)
     metric = "worst_class" if name == "all of one's own" else "macro_f1"
-    assert {f"val/{metric}", f"test/{metric}"} <= figures.keys()
+    assert {f"val/{metric}", f"test/{metric}"} <= metrics.keys()
 
 
 @pytest.mark.slow

@@ -19,8 +19,8 @@ def test_an_epoch_has_the_losses_and_accuracies_of_fit_which_are_the_book_s(mnis
     engine, reference = (
         train([BOOK], whole, device(xla=False, trainer=trainer))[0].history for trainer in ("engine", "reference")
     )
-    for figure in ("running/loss", "train/loss", "test/loss"):
-        assert engine[figure][0] == pytest.approx(reference[figure][0], rel=0.03)
-    for figure, expected in {"running/accuracy": 0.925, "test/accuracy": 0.96}.items():
-        assert engine[figure][0] == pytest.approx(reference[figure][0], abs=0.004)
-        assert engine[figure][0] == pytest.approx(expected, abs=0.01)
+    for metric in ("running/loss", "train/loss", "test/loss"):
+        assert engine[metric][0] == pytest.approx(reference[metric][0], rel=0.03)
+    for metric, expected in {"running/accuracy": 0.925, "test/accuracy": 0.96}.items():
+        assert engine[metric][0] == pytest.approx(reference[metric][0], abs=0.004)
+        assert engine[metric][0] == pytest.approx(expected, abs=0.01)

@@ -35,12 +35,12 @@ def test_the_history_has_a_value_for_every_point_and_the_last_epoch_is_one(finis
     assert set(finished.history) == {f"{split}/{what}" for split in splits for what in ("loss", "accuracy")}
     assert finished.epochs == [2, 4, 5]
     assert {len(values) for values in finished.history.values()} == {3}
-    assert finished.figures["time/epochs"] == 5
+    assert finished.metrics["time/epochs"] == 5
 
 
 def test_the_gaps_are_training_against_what_is_held_out(finished: RunResult) -> None:
     """Positive where a network overfits, and never from the running figures."""
-    h, f = finished.history, finished.figures
+    h, f = finished.history, finished.metrics
     for point in range(3):
         assert h["gap/accuracy"][point] == h["train/accuracy"][point] - h["val/accuracy"][point]
         assert h["gap/loss"][point] == h["val/loss"][point] - h["train/loss"][point]
@@ -64,41 +64,41 @@ def test_a_gap_is_positive_where_a_network_overfits_and_against_the_test_samples
 def test_the_curve_is_on_the_same_samples_at_the_last_point_too(finished: RunResult) -> None:
     """50 of 237 training samples; the figure is on all of them."""
     assert {round(50 * share, 6) % 1 for share in finished.history["train/accuracy"]} == {0.0}
-    assert round(237 * finished.figures["train/accuracy"], 3) % 1 == 0
-    assert finished.history["train/loss"][-1] != finished.figures["train/loss"]
+    assert round(237 * finished.metrics["train/accuracy"], 3) % 1 == 0
+    assert finished.history["train/loss"][-1] != finished.metrics["train/loss"]
     for name in ("val/loss", "val/accuracy"):
-        assert finished.history[name][-1] == finished.figures[name]
+        assert finished.history[name][-1] == finished.metrics[name]
 
 
 def test_the_best_and_the_lowest_point_are_found(finished: RunResult) -> None:
     """The best epoch is the first of the best."""
     losses, accuracies = finished.history["val/loss"], finished.history["val/accuracy"]
-    assert finished.figures["excess/loss"] == losses[-1] - min(losses)
-    assert finished.figures["lowest/epoch"] == finished.epochs[int(np.argmin(losses))]
-    place = finished.epochs.index(int(finished.figures["best/epoch"]))
-    assert finished.figures["best/val_accuracy"] == max(accuracies) == accuracies[place]
+    assert finished.metrics["excess/loss"] == losses[-1] - min(losses)
+    assert finished.metrics["lowest/epoch"] == finished.epochs[int(np.argmin(losses))]
+    place = finished.epochs.index(int(finished.metrics["best/epoch"]))
+    assert finished.metrics["best/val_accuracy"] == max(accuracies) == accuracies[place]
     assert max(accuracies) not in accuracies[:place]
 
 
 def test_predictions_and_probabilities_are_those_of_the_figures(finished: RunResult, data: Split) -> None:
     assert finished.predictions.dtype == np.uint8
-    assert (finished.predictions == data.test.labels).mean() == pytest.approx(finished.figures["test/accuracy"])
+    assert (finished.predictions == data.test.labels).mean() == pytest.approx(finished.metrics["test/accuracy"])
     assert np.array_equal(finished.probabilities.argmax(1), finished.predictions)
     assert finished.probabilities.sum(1) == pytest.approx(1, abs=1e-5)
     error = calibration_error(finished.probabilities, data.test.labels)
-    assert finished.figures["test/calibration_error"] == pytest.approx(error, abs=1e-6)
+    assert finished.metrics["test/calibration_error"] == pytest.approx(error, abs=1e-6)
 
 
 def test_without_validation_the_curve_is_against_the_test_split_and_nothing_is_chosen_on_it(digits: Arrays) -> None:
     job = make_job(epochs=2, validation_size=0)
     whole = split(digits, job.dataset)
     [result] = train([job], whole, device(xla=False))
-    assert result.history["test/loss"][-1] == result.figures["test/loss"]
+    assert result.history["test/loss"][-1] == result.metrics["test/loss"]
     assert not [name for name in result.history if name.startswith("val/")]
     assert result.history["gap/loss"][-1] == result.history["test/loss"][-1] - result.history["train/loss"][-1]
-    assert result.figures["overfitting_gap/loss"] == result.figures["book_gap/loss"]
+    assert result.metrics["overfitting_gap/loss"] == result.metrics["book_gap/loss"]
     assert result.digests["split"] == whole.digest
-    assert not [name for name in result.figures if name.startswith(("best/", "val/", "split_offset/"))]
+    assert not [name for name in result.metrics if name.startswith(("best/", "val/", "split_offset/"))]
 
 
 # --- runs that do not finish
@@ -117,7 +117,7 @@ def test_a_run_whose_loss_is_no_number_diverged_and_the_runs_beside_it_finish(da
     diverged = results[1]
     assert diverged.reason == "running/loss is nan after epoch 1"
     assert {len(values) for values in diverged.history.values()} == {1}
-    assert set(diverged.figures) == {"time/train_s", "time/epochs"}
+    assert set(diverged.metrics) == {"time/train_s", "time/epochs"}
     assert (diverged.predictions, diverged.weights) == (None, None)
     [reference] = train([UNLUCKY[1]], data, device(trainer="reference"))
     assert (reference.status, reference.reason) == (DIVERGED, diverged.reason)
@@ -163,8 +163,8 @@ def test_a_pruned_run_ends_after_the_point_that_decided_and_keeps_its_curve(data
     assert (whole.status, whole.epochs) == (FINISHED, [2, 4, 6])
     assert (pruned.status, pruned.reason) == (PRUNED, "after epoch 4")
     assert (pruned.epochs, len(pruned.history["val/accuracy"])) == ([2, 4], 2)
-    assert pruned.figures.keys() == {"time/train_s", "time/epochs"}
-    assert pruned.figures["time/epochs"] == 4
+    assert pruned.metrics.keys() == {"time/train_s", "time/epochs"}
+    assert pruned.metrics["time/epochs"] == 4
 
 
 # --- the arithmetic, without training
@@ -196,7 +196,7 @@ def test_a_running_loss_that_is_no_number_is_seen_where_the_curve_has_no_point()
     assert not own.point_is_next
     assert own.add_epoch([math.nan, 0], None) is None
     assert own.ended
-    assert own.diverged(own.non_finite or "").figures["time/epochs"] == 1
+    assert own.diverged(own.non_finite or "").metrics["time/epochs"] == 1
 
 
 @pytest.mark.fault("NaN and infinity")

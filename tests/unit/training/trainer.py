@@ -130,10 +130,10 @@ def unlike(job: RunConfig) -> RunConfig:
 def losses(result: RunResult) -> dict[str, float]:
     """Every loss that a run has: of each epoch, and with the last weights."""
     curve = {f"{side} {n}": loss for side in SIDES for n, loss in enumerate(result.history[f"{side}/loss"], start=1)}
-    return curve | {f"{side}/loss": result.figures[f"{side}/loss"] for side in ("train", "val", "test")}
+    return curve | {f"{side}/loss": result.metrics[f"{side}/loss"] for side in ("train", "val", "test")}
 
 
 def bits(result: RunResult) -> dict[str, Any]:
     """All that must be the same, bit for bit, when a run is trained again."""
-    figures = {name: value for name, value in result.figures.items() if not name.startswith("time/")}
-    return {"history": result.history, "figures": figures, "digests": result.digests, "status": result.status}
+    metrics = {name: value for name, value in result.metrics.items() if not name.startswith("time/")}
+    return {"history": result.history, "metrics": metrics, "digests": result.digests, "status": result.status}

@@ -21,7 +21,7 @@ class Question(StrEnum):
 
 
 @dataclass(frozen=True)
-class Figure:
+class Metric:
     """How a figure is called and written: `scale` takes it to its `unit`."""
 
     name: str
@@ -41,13 +41,13 @@ class Figure:
         return f"{self.scale * value:g} {self.unit}"
 
 
-FIGURES = {
-    "test_accuracy": Figure("test accuracy", Question.ACCURACY, 100, "points", 2),
-    "gap_accuracy": Figure("accuracy gap", Question.GAP, 100, "points", 2),
-    "gap_loss": Figure("loss gap", Question.GAP, 1, "nats", 4),
-    "fit_loss": Figure("held-out loss at equal training loss", Question.FIT, 1, "nats", 4),
-    "fit_accuracy": Figure("held-out accuracy at equal training loss", Question.FIT, 100, "points", 2),
-    "excess_loss": Figure("excess of held-out loss over its minimum", Question.EXCESS, 1, "nats", 4),
+METRICS = {
+    "test_accuracy": Metric("test accuracy", Question.ACCURACY, 100, "points", 2),
+    "gap_accuracy": Metric("accuracy gap", Question.GAP, 100, "points", 2),
+    "gap_loss": Metric("loss gap", Question.GAP, 1, "nats", 4),
+    "fit_loss": Metric("held-out loss at equal training loss", Question.FIT, 1, "nats", 4),
+    "fit_accuracy": Metric("held-out accuracy at equal training loss", Question.FIT, 100, "points", 2),
+    "excess_loss": Metric("excess of held-out loss over its minimum", Question.EXCESS, 1, "nats", 4),
 }
 """By their column in a run's row; `fit_…` are of a pair of runs and in no run's row."""
 
