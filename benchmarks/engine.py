@@ -150,7 +150,7 @@ def on_jax(run: j.RunConfig, data: Split, device: Device) -> Iterator[Trained]:
         *state[:], numbers = program.epoch(*state, jnp.zeros(size, program.dtype), order, rates, samples.train)
         np.asarray(numbers)
 
-    yield epoch, lambda: program.measured.curve(*state[:2])
+    yield epoch, lambda: program.evaluation.curve(*state[:2])
 
 
 def main(argv: Sequence[str]) -> int:

@@ -154,9 +154,7 @@ def _meant(key: str) -> list[str]:
 def _check_hydra(key: str, value: Any) -> str | None:
     """What Hydra takes, and what the runs of a sweep cannot be trained with."""
     if key.startswith("hydra.sweeper.params"):
-        return (
-            f"{key}: is for files such as conf/sweep/smoke.yaml; here type the overrides themselves: -m optimizer=sgd,adam"
-        )
+        return f"{key}: is for files such as conf/sweep/smoke.yaml; here type the overrides themselves: -m optimizer=sgd,adam"
     return rules.problem(key, value, HYDRA_RULES[key]) if key in HYDRA_RULES else None
 
 

@@ -97,7 +97,9 @@ def load(folder: Path, verified: bool = False) -> Arrays:
             f"{display_path(folder)}: another release of this project wrote it ({META} has no {error}). {remedy}"
         ) from error
     except (OSError, ValueError, TypeError, IndexError, EOFError) as error:
-        raise DamagedData(f"{display_path(folder)}: preprocessed data is damaged ({_reason(error)}). {remedy}") from error
+        raise DamagedData(
+            f"{display_path(folder)}: preprocessed data is damaged ({_reason(error)}). {remedy}"
+        ) from error
     if not verified:
         _verify(arrays, folder)
     return arrays

@@ -157,7 +157,9 @@ def _mirror(place: str, key: str, checkout: Path) -> Mirror:
     return Https(place)
 
 
-def read_from_first(dataset: DataSet, files: Sequence[File], mirrors: Sequence[Mirror]) -> tuple[Mirror, dict[File, bytes]]:
+def read_from_first(
+    dataset: DataSet, files: Sequence[File], mirrors: Sequence[Mirror]
+) -> tuple[Mirror, dict[File, bytes]]:
     """`files` of `dataset`, checked, from the first of `mirrors` that has them all whole.
 
     Raises DataUnavailable, or UserError for a data set that is in no published place.

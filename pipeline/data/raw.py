@@ -30,7 +30,9 @@ def read(dataset: DataSet, folder: Path) -> Decoded:
         path = display_path(Path(error.filename))
         raise UserError(f"{path}: cannot be read ({error.strerror}). To have it: {fetch}") from error
     if not all(file.has_digest for file in dataset.files):
-        raise UserError(f"{display_path(folder)}: holds files whose digests nothing has recorded. To record them: {fetch}")
+        raise UserError(
+            f"{display_path(folder)}: holds files whose digests nothing has recorded. To record them: {fetch}"
+        )
     try:
         # The structure before the digest: its errors say what is wrong, where a digest only says that something is.
         decoded = decode(dataset, found, folder)

@@ -34,7 +34,7 @@ def build(optimizer: j.Optimizer, clip_norm: float | None = None) -> Any:
         raise UserError(f"optimizer={optimizer.name}: {name}: {error}") from error
 
 
-class Start:
+class InitialState:
     """Where the variables of an optimizer begin, learnt from Keras's own: building a fresh one for every run costs 10 ms.
 
     Two are built, over different weights and with different learning rates. What is the same in both is a constant; what
@@ -45,19 +45,21 @@ class Start:
         """`weights` are a built network's trainable variables; they are overwritten."""
         rates = (0.25, 0.5)
         built = [self._probe(optimizer, weights, number, rate) for number, rate in enumerate(rates)]
-        first, second = ([np.asarray(value) for value in one[0]] for one in built)
+        first, second = ([np.asarray(value) for value in in_first[0]] for in_first in built)
         self._known = True
         """Whether each variable begins in one of these ways; if not, a fresh optimizer is built for every run."""
         self._sources: list[np.ndarray | int | None] = []
         """An array is a constant, a number the weights of this place, None the learning rate."""
-        for one, other in zip(first, second, strict=True):
-            if np.array_equal(one, other):
-                self._sources.append(one)
-            elif one.ndim == 0 and (one, other) == tuple(one.dtype.type(rate) for rate in rates):
+        for in_first, in_second in zip(first, second, strict=True):
+            if np.array_equal(in_first, in_second):
+                self._sources.append(in_first)
+            elif in_first.ndim == 0 and (in_first, in_second) == tuple(in_first.dtype.type(rate) for rate in rates):
                 self._sources.append(None)
             else:
                 pairs = zip(built[0][1], built[1][1], strict=True)
-                places = [n for n, (a, b) in enumerate(pairs) if np.array_equal(one, a) and np.array_equal(other, b)]
+                places = [
+                    n for n, (a, b) in enumerate(pairs) if np.array_equal(in_first, a) and np.array_equal(in_second, b)
+                ]
                 self._known &= bool(places)
                 self._sources += places[:1]
 

@@ -42,7 +42,9 @@ def find_run(name_or_key: str, store: RunStore) -> RunResult:
 def find_keys(name_or_key: str, store: RunStore) -> list[str]:
     """Keys of the runs that `word` may stand for."""
     keys = store.keys()
-    if re.fullmatch(r"[0-9a-f]{6,64}", name_or_key) and (by_key := [key for key in keys if key.startswith(name_or_key)]):
+    if re.fullmatch(r"[0-9a-f]{6,64}", name_or_key) and (
+        by_key := [key for key in keys if key.startswith(name_or_key)]
+    ):
         return by_key
     if re.fullmatch(r"[0-9a-f]{32}", name_or_key):
         return [key for key in keys if name_or_key in {ids.get("run_id") for ids in store.published_ids(key)}]

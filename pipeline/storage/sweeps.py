@@ -159,10 +159,14 @@ class Ledger:
     def find(self, name_or_key: str) -> Sweep:
         """The sweep of this id (or its first letters), name, or MLflow parent run; the latest of several."""
         for sweep in self:
-            if name_or_key in (sweep.name, sweep.parent_run_id) or (len(name_or_key) >= 6 and sweep.id.startswith(name_or_key)):
+            if name_or_key in (sweep.name, sweep.parent_run_id) or (
+                len(name_or_key) >= 6 and sweep.id.startswith(name_or_key)
+            ):
                 return sweep
         known = ", ".join(f"{sweep.id[:8]} ({sweep.name})" for sweep in self)
-        raise UserError(f"{name_or_key}: no such sweep here; expected a folder of results, or one of {known or 'none yet'}")
+        raise UserError(
+            f"{name_or_key}: no such sweep here; expected a folder of results, or one of {known or 'none yet'}"
+        )
 
 
 def related(sweeps: Iterable[Sweep], question: str, keys: set[str]) -> tuple[list[str], list[str]]:

@@ -46,7 +46,9 @@ def space_of(overrides: Sequence[str], default: dict[str, str]) -> Space:
     problems = [problem for problem in found.values() if isinstance(problem, str)]
     problems += [f"{key}: came several times; expected one range" for key in found if given.count(key) > 1]
     if not ranges:
-        problems.append(f"{' '.join(overrides)}: nothing to search; expected a range, such as model.width=interval(16,512)")
+        problems.append(
+            f"{' '.join(overrides)}: nothing to search; expected a range, such as model.width=interval(16,512)"
+        )
     if problems:
         raise ConfigurationError(problems)
     distributions = {key: each for key, each in found.items() if isinstance(each, BaseDistribution)}

@@ -264,7 +264,11 @@ class Tracker:
         if not self.exists or not re.fullmatch("[0-9a-f]{6,64}", name_or_key):
             return None
         with self.connection.exclusive(f"look for {name_or_key}") as client:
-            query = f"attributes.run_id = '{name_or_key}'" if len(name_or_key) == 32 else f"tags.`{KEY}` LIKE '{name_or_key}%'"
+            query = (
+                f"attributes.run_id = '{name_or_key}'"
+                if len(name_or_key) == 32
+                else f"tags.`{KEY}` LIKE '{name_or_key}%'"
+            )
             for run in runs.search(client, runs.all_experiments(client), query):
                 if key := runs.key_of(run):
                     runs.check_folder(run, self.address.artifacts)

@@ -25,13 +25,13 @@ from pipeline.data.memory import release_memory
 from pipeline.models import networks, optimizers, randomness
 from pipeline.models.devices import Device
 from pipeline.training.checkpoints import Checkpoints, NoCheckpoints, Saving
-from pipeline.training.outcome import Done, Event, Prune, Run, never
+from pipeline.training.outcome import Done, Event, Prune, Run, never_prune
 from pipeline.training.shapes import (
     CHUNK,
     cost,
     curve,
-    fills_up,
     learning_rates,
+    pads_last_batch,
     plain_loss,
     shape_of,
     steps_of,
@@ -150,16 +150,16 @@ class Program:
         self.shape, self.samples = shape, samples
         self.count, self.batch = len(samples.train), shape.training.batch_size
         self.steps = steps_of(shape, self.count)
-        self.fills_up = fills_up(shape, self.count)
+        self.pads_last_batch = pads_last_batch(shape, self.count)
         built = {} if built is None else built
         with Program._building:
-            like = (shape.model, shape.training.loss, shape.training.curve_samples, shape.training.metrics)
-            if like not in built:
-                built[like] = Network(shape, samples, classes, device)
-            self.network = built[like]
+            network_key = (shape.model, shape.training.loss, shape.training.curve_samples, shape.training.metrics)
+            if network_key not in built:
+                built[network_key] = Network(shape, samples, classes, device)
+            self.network = built[network_key]
             self.model, self.dtype = self.network.model, self.network.dtype
             self.loss = training_loss(shape.training)
-            self.start = optimizers.Start(shape.optimizer, self.model.trainable_variables)
+            self.initial_state = optimizers.InitialState(shape.optimizer, self.model.trainable_variables)
             self.optimizer = optimizers.build(shape.optimizer, shape.training.clip_norm)
             self.optimizer.build(self.model.trainable_variables)
             if self.optimizer.weight_decay is not None:
@@ -177,8 +177,8 @@ class Program:
     def reset(self, job: RunConfig) -> None:
         """Put the variables where `job` starts: its initial weights, a fresh optimizer, its weight decay."""
         networks.set_initial(self.model, job.model, job.seed)
-        start = self.start.values(job.optimizer, self.model.trainable_variables)
-        for variable, value in zip(self.optimizer.variables, start, strict=True):
+        initial = self.initial_state.values(job.optimizer, self.model.trainable_variables)
+        for variable, value in zip(self.optimizer.variables, initial, strict=True):
             variable.assign(value.astype(variable.dtype))
         if self.optimizer.weight_decay is not None:
             self.weight_decay.assign(job.optimizer["weight_decay"])
@@ -210,39 +210,39 @@ class Program:
         import tensorflow as tf
 
         rest = self.count % self.batch
-        alike = self.steps if self.fills_up or not rest else self.steps - 1
-        if self.fills_up:
+        full_steps = self.steps if self.pads_last_batch or not rest else self.steps - 1
+        if self.pads_last_batch:
             order = tf.concat([order, order[: self.batch - rest]], 0)
 
         def step(number: Any, size: int) -> Any:
             chosen = tf.slice(order, [number * self.batch], [size])
             self.optimizer.learning_rate.assign(tf.gather(rates, number))
             x, y = (tf.cast(tf.gather(array, chosen), self.dtype) for array in (self.samples.x, self.samples.y))
-            counts = tf.cast(number * self.batch + tf.range(size) < self.count, self.dtype)
-            return self._step(x, y, counts if self.fills_up else tf.ones(size, self.dtype))
+            mask = tf.cast(number * self.batch + tf.range(size) < self.count, self.dtype)
+            return self._step(x, y, mask if self.pads_last_batch else tf.ones(size, self.dtype))
 
         _, total = tf.while_loop(
-            lambda number, total: number < tf.minimum(steps, alike),
+            lambda number, total: number < tf.minimum(steps, full_steps),
             lambda number, total: (number + 1, total + step(number, self.batch)),
             [0, tf.zeros(2, self.dtype)],
         )
-        if alike < self.steps:
+        if full_steps < self.steps:
             total += step(self.steps - 1, rest)
         return total / self.count
 
-    def _step(self, x: Any, y: Any, counts: Any) -> Any:
+    def _step(self, x: Any, y: Any, mask: Any) -> Any:
         """One update. Of this batch, (loss times its size, correct ones); `counts` is 1 for a sample that counts, else 0."""
         import tensorflow as tf
 
-        size = tf.reduce_sum(counts)
+        size = tf.reduce_sum(mask)
         with tf.GradientTape() as tape:
             outputs = self.model(x, training=True)
             losses = self.loss(y, outputs)
-            mean = tf.reduce_sum(losses * tf.cast(counts, losses.dtype)) / tf.cast(size, losses.dtype)
+            mean = tf.reduce_sum(losses * tf.cast(mask, losses.dtype)) / tf.cast(size, losses.dtype)
             loss = tf.add_n([mean, *self.model.losses])
         self.optimizer.apply(tape.gradient(loss, self.model.trainable_variables))
         right = tf.cast(tf.argmax(outputs, 1) == tf.argmax(y, 1), self.dtype)
-        return tf.stack([tf.cast(loss, self.dtype) * size, tf.reduce_sum(right * counts)])
+        return tf.stack([tf.cast(loss, self.dtype) * size, tf.reduce_sum(right * mask)])
 
 
 def train(
@@ -252,7 +252,7 @@ def train(
     device: Device,
     checkpoints: Checkpoints | None = None,
     stop: threading.Event | None = None,
-    prune: Prune = never,
+    prune: Prune = never_prune,
 ) -> Iterator[Event]:
     """Train `jobs` (with their indices), on `device.workers` threads; events come as they happen.
 
@@ -314,19 +314,19 @@ def _train_one(
         saving.save([run], lambda _: program.state(), stopped=stop.is_set())
         if stop.is_set():
             return
-        order = run.in_order(randomness.order(job.seed, run.trained, len(run.split.train)))
+        order = run.note_order(randomness.order(job.seed, run.trained, len(run.split.train)))
         rates = learning_rates(job, run.trained, program.steps)
         before = time.perf_counter()
         running = program.epoch(order, rates)
         run.train_seconds += time.perf_counter() - before
         if event := run.add_epoch(running, program.network.curve() if run.point_is_next else None):
             put(event)
-    if cut_short := run.cut_short():
-        put(Done(run.index, cut_short))
+    if unfinished := run.unfinished_result():
+        put(Done(run.index, unfinished))
         return
     scores, probabilities = program.network.measure()
     weights = networks.weights(program.model)
-    put(Done(run.index, run.measured(scores[:2], scores[2:], probabilities[0], weights, *probabilities[1:])))
+    put(Done(run.index, run.finished_result(scores[:2], scores[2:], probabilities[0], weights, *probabilities[1:])))
 
 
 def _trim() -> None:

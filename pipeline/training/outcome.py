@@ -46,7 +46,7 @@ Prune = Callable[[Epoch], bool]
 Numbers = Sequence[float] | np.ndarray
 
 
-def never(point: Epoch) -> bool:
+def never_prune(point: Epoch) -> bool:
     return False
 
 
@@ -57,7 +57,7 @@ class Run:
     index: int
     job: RunConfig
     split: Split
-    prune: Prune = never
+    prune: Prune = never_prune
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     history: dict[str, list[float]] = field(default_factory=dict)
     epochs: list[int] = field(default_factory=list)
@@ -79,7 +79,7 @@ class Run:
     def held_out(self) -> str:
         return self.split.held_out_name
 
-    def in_order(self, order: np.ndarray) -> np.ndarray:
+    def note_order(self, order: np.ndarray) -> np.ndarray:
         """`order`, the next epoch's, noted for the digest `batch_order`: sha256 over the digests of all epochs' orders."""
         self._orders.update(array_digest(order).encode())
         self.digests["batch_order"] = self._orders.hexdigest()
@@ -102,7 +102,7 @@ class Run:
         self.digests, self.train_seconds = progress["digests"], progress["train_seconds"]
         self.started = datetime.fromisoformat(progress["started"])
         for epoch in range(progress["trained"]):
-            self.in_order(randomness.order(self.job.seed, epoch, len(self.split.train)))
+            self.note_order(randomness.order(self.job.seed, epoch, len(self.split.train)))
         self.trained = progress["trained"]
 
     @property
@@ -117,7 +117,7 @@ class Run:
         numbers = [*running, *(curve if curve is not None else ())]
         names = [f"{split}/{what}" for split in ("running", "train", self.held_out) for what in ("loss", "accuracy")]
         point = {name: float(number) for name, number in zip(names, numbers, strict=False)}
-        self._look_at({name: value for name, value in point.items() if name.endswith("/loss")})
+        self._check_finite({name: value for name, value in point.items() if name.endswith("/loss")})
         if curve is None:
             return None
         point |= curve_gaps(point, self.held_out)
@@ -128,7 +128,7 @@ class Run:
         self.pruned = not self.ended and self.prune(event)
         return event
 
-    def _look_at(self, losses: dict[str, float]) -> None:
+    def _check_finite(self, losses: dict[str, float]) -> None:
         for name, value in losses.items():
             if self.non_finite is None and not math.isfinite(value):
                 self.non_finite = f"{name} is {value} after epoch {self.trained}"
@@ -154,7 +154,7 @@ class Run:
     def needs_held_out_probabilities(self) -> bool:
         return bool(self.job.training.metrics) and self.held_out == "val"
 
-    def measured(
+    def finished_result(
         self,
         train: Numbers,
         test: Numbers,
@@ -166,7 +166,7 @@ class Run:
 
         `probabilities` are those of the test samples; those of the held-out ones are for the job's metrics.
         """
-        self._look_at({"train/loss": train[0], "test/loss": test[0]})
+        self._check_finite({"train/loss": train[0], "test/loss": test[0]})
         if self.non_finite:
             return self.diverged(self.non_finite)
         predictions = probabilities.argmax(axis=1).astype(np.uint8)
@@ -204,7 +204,7 @@ class Run:
             metrics |= {"best/epoch": self.epochs[best], "best/val_accuracy": accuracies[best]}
         return metrics
 
-    def cut_short(self) -> RunResult | None:
+    def unfinished_result(self) -> RunResult | None:
         """The RunResult of a run that diverged or was pruned: of its final weights nothing is measured."""
         if self.non_finite:
             return self.diverged(self.non_finite)

@@ -13,7 +13,7 @@ from pipeline.config.run_config import RunConfig
 from pipeline.models import networks, optimizers, randomness
 from pipeline.models.devices import Device
 from pipeline.training.checkpoints import Checkpoints, Saving
-from pipeline.training.outcome import Done, Event, Prune, Run, never
+from pipeline.training.outcome import Done, Event, Prune, Run, never_prune
 from pipeline.training.shapes import curve, learning_rates, plain_loss, steps_of
 from pipeline.training.splits import Split
 
@@ -27,7 +27,7 @@ def train(
     classes: int,
     device: Device,
     checkpoints: Checkpoints,
-    prune: Prune = never,
+    prune: Prune = never_prune,
 ) -> Iterator[Event]:
     """Train `jobs` (with their indices) on `split`, one by one, as `keras.fit` does it."""
     for index, job in jobs:
@@ -79,7 +79,7 @@ def _train_one(run: Run, classes: int, device: Device, checkpoints: Checkpoints)
         for variable, array in zip(variables, found.arrays, strict=True):
             variable.assign(array)
     while not run.ended:
-        order = run.in_order(randomness.order(job.seed, run.trained, len(x)))
+        order = run.note_order(randomness.order(job.seed, run.trained, len(x)))
         rates = learning_rates(job, run.trained, steps_of(job, len(x)))
         before = time.perf_counter()
         network.optimizer.learning_rate = rates[0]
@@ -98,15 +98,15 @@ def _train_one(run: Run, classes: int, device: Device, checkpoints: Checkpoints)
         if event := run.add_epoch([fit["loss"][0], fit["accuracy"][0]], scores):
             yield event
         saving.save([run], lambda _: [np.asarray(variable) for variable in variables])
-    if cut_short := run.cut_short():
-        yield Done(run.index, cut_short)
+    if unfinished := run.unfinished_result():
+        yield Done(run.index, unfinished)
         return
     on_train, on_test = _evaluate(network, x, y), _evaluate(network, test, test_y)
     probabilities = network.predict(test, batch_size=EVALUATION_BATCH, verbose=0)
     watched = None
     if run.needs_held_out_probabilities:
         watched = network.predict(held_out, batch_size=EVALUATION_BATCH, verbose=0)
-    yield Done(run.index, run.measured(on_train, on_test, probabilities, networks.weights(network), watched))
+    yield Done(run.index, run.finished_result(on_train, on_test, probabilities, networks.weights(network), watched))
 
 
 def _each_step(rates: np.ndarray) -> Any:

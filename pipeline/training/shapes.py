@@ -20,9 +20,9 @@ CUSTOM = 1000
 """Units that a custom model without `width` is taken to have, where only the order of jobs depends on it."""
 
 INPUTS = ("learning_rate", "weight_decay")
-"""Hyper-parameters that are variables of a program. The others are burnt into it, as exact as Keras computes them."""
+"""Hyper-parameters that are variables of a program. The others are compiled in as constants, as exact as Keras computes them."""
 
-BURNT_IN = ("batch_size", "loss", "curve_samples", "label_smoothing", "clip_norm", "metrics")
+COMPILED_IN = ("batch_size", "loss", "curve_samples", "label_smoothing", "clip_norm", "metrics")
 """What a program holds of `j.Training`. All else is an input of it, or says when it is called."""
 
 
@@ -34,7 +34,7 @@ def shape_of(job: RunConfig) -> RunConfig:
         seed=0,
         model=_without_initializer(job.model),
         optimizer=replace(job.optimizer, hyperparameters=fixed),
-        training=j.Training(epochs=0, **{name: getattr(job.training, name) for name in BURNT_IN}),
+        training=j.Training(epochs=0, **{name: getattr(job.training, name) for name in COMPILED_IN}),
     )
 
 
@@ -68,7 +68,7 @@ def steps_of(job: RunConfig, samples: int) -> int:
     return -(-samples // job.training.batch_size)
 
 
-def fills_up(job: RunConfig, samples: int) -> bool:
+def pads_last_batch(job: RunConfig, samples: int) -> bool:
     """Whether the smaller last batch is filled up with samples that do not count: a step of its own compiles for longer.
 
     Not where samples of a batch change what the others get, as a loss of one's own may, nor where there is no other batch.

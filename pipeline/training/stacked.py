@@ -24,12 +24,12 @@ from pipeline.config.run_config import RunConfig
 from pipeline.models import networks, optimizers, randomness
 from pipeline.models.devices import Device
 from pipeline.training.checkpoints import Checkpoints, NoCheckpoints, Saving
-from pipeline.training.outcome import Done, Event, Prune, Run, never
+from pipeline.training.outcome import Done, Event, Prune, Run, never_prune
 from pipeline.training.shapes import (
     CHUNK,
     curve,
-    fills_up,
     learning_rates,
+    pads_last_batch,
     plain_loss,
     shape_of,
     steps_of,
@@ -60,7 +60,7 @@ class Samples:
         import jax.numpy as jnp
 
         def held(part: Part) -> tuple[Any, Any]:
-            return jnp.asarray(_in_bytes(part.images)), jnp.asarray(np.eye(classes, dtype=np.float32)[part.labels])
+            return jnp.asarray(_as_bytes(part.images)), jnp.asarray(np.eye(classes, dtype=np.float32)[part.labels])
 
         self.shape = split.shape
         self.train = held(split.train)
@@ -135,11 +135,11 @@ class Network:
         full, rest = divmod(count, CHUNK)
 
         def on(start: Any, size: int) -> tuple[Any, Any]:
-            x = _values(jax.lax.dynamic_slice_in_dim(images, start, size)).astype(self.dtype)
+            x = _from_bytes(jax.lax.dynamic_slice_in_dim(images, start, size)).astype(self.dtype)
             y = jax.lax.dynamic_slice_in_dim(labels, start, size).astype(self.dtype)
             outputs, _ = self.network.stateless_call(trainable, other, x, training=False)
             loss = self.loss(y, outputs).mean().astype(self.dtype) * size
-            return jnp.stack([loss, _right(y, outputs).astype(self.dtype)]), outputs
+            return jnp.stack([loss, _correct(y, outputs).astype(self.dtype)]), outputs
 
         total, parts = jnp.zeros(2, self.dtype), []
         if full:
@@ -174,17 +174,17 @@ class Program:
         self.dtype = _dtype(device)
         self.count, self.batch = len(samples.train[0]), shape.training.batch_size
         self.steps = steps_of(shape, self.count)
-        self.fills_up = fills_up(shape, self.count)
+        self.pads_last_batch = pads_last_batch(shape, self.count)
         built = {} if built is None else built
         # Keras names layers by a counter of the process, and its optimizer is changed while it is traced.
         with Program._tracing:
-            like = (shape.model, shape.training.loss, shape.training.curve_samples, shape.training.metrics, size)
-            if like not in built:
-                built[like] = Network(shape, samples, classes, device, size)
-            self.measured = built[like]
+            network_key = (shape.model, shape.training.loss, shape.training.curve_samples, shape.training.metrics, size)
+            if network_key not in built:
+                built[network_key] = Network(shape, samples, classes, device, size)
+            self.evaluation = built[network_key]
             # Not the network that is measured: its variables are where each run draws its initial weights.
             self.network = networks.build(shape.model, samples.shape, classes, device.dtype)
-            self.beginning = optimizers.Start(shape.optimizer, self.network.trainable_variables)
+            self.initial_state = optimizers.InitialState(shape.optimizer, self.network.trainable_variables)
             self.optimizer = optimizers.build(shape.optimizer, shape.training.clip_norm)
             self.optimizer.build(self.network.trainable_variables)
             self.rate = next(n for n, v in enumerate(self.optimizer.variables) if v is self.optimizer.learning_rate)
@@ -201,7 +201,7 @@ class Program:
             )
             Program.compiled += 1
         self.epoch = lowered.compile()
-        self.measured.compile()
+        self.evaluation.compile()
 
     def start(self, job: RunConfig) -> State:
         """Where `job` starts: its initial weights, dropout states and a fresh optimizer, as numpy arrays."""
@@ -210,9 +210,9 @@ class Program:
             [np.array(variable.value) for variable in variables]
             for variables in (self.network.trainable_variables, self.network.non_trainable_variables)
         )
-        begins = self.beginning.values(job.optimizer, self.network.trainable_variables)
+        initial = self.initial_state.values(job.optimizer, self.network.trainable_variables)
         dtypes = [variable.dtype for variable in self.optimizer.variables]
-        return State(trainable, other, [value.astype(dtype) for value, dtype in zip(begins, dtypes, strict=True)])
+        return State(trainable, other, [value.astype(dtype) for value, dtype in zip(initial, dtypes, strict=True)])
 
     def unflattened(self, arrays: Sequence[np.ndarray]) -> State:
         """The state whose arrays, one after the other, are these."""
@@ -243,67 +243,67 @@ class Program:
 
         images, labels = train
         rest = self.count % self.batch
-        alike = self.steps if self.fills_up or not rest else self.steps - 1
+        full_steps = self.steps if self.pads_last_batch or not rest else self.steps - 1
 
         def step(carry: Any, inputs: Any) -> Any:
             (trainable, other, optimizer), total = carry
-            chosen, rate, counts = inputs
-            x, y = _values(images[chosen]).astype(self.dtype), labels[chosen].astype(self.dtype)
+            chosen, rate, mask = inputs
+            x, y = _from_bytes(images[chosen]).astype(self.dtype), labels[chosen].astype(self.dtype)
             loss = jax.value_and_grad(self._loss, has_aux=True)
-            (value, (outputs, other)), gradients = loss(trainable, other, x, y, counts)
+            (value, (outputs, other)), gradients = loss(trainable, other, x, y, mask)
             optimizer = [*optimizer[: self.rate], rate, *optimizer[self.rate + 1 :]]
             trainable, optimizer = self._apply(optimizer, gradients, trainable, decay)
-            right = (outputs.argmax(1) == y.argmax(1)) * counts
-            numbers = jnp.stack([value.astype(self.dtype) * counts.sum(), right.sum()])
+            right = (outputs.argmax(1) == y.argmax(1)) * mask
+            numbers = jnp.stack([value.astype(self.dtype) * mask.sum(), right.sum()])
             return (trainable, other, optimizer), total + numbers
 
         carry = ((trainable, other, optimizer), jnp.zeros(2, self.dtype))
         # Filled up from its beginning; a sample that counts is 1, else 0.
-        in_batches = jnp.resize(order, (self.steps, self.batch)), rates, self._counts()
-        alike_ones = [array[:alike] for array in in_batches]
-        carry, _none = jax.lax.scan(lambda carry, inputs: (step(carry, inputs), None), carry, alike_ones)
-        if alike < self.steps:
-            last, rate, counts = (array[-1] for array in in_batches)
-            carry = step(carry, (last[:rest], rate, counts[:rest]))
+        in_batches = jnp.resize(order, (self.steps, self.batch)), rates, self._mask()
+        full_batches = [array[:full_steps] for array in in_batches]
+        carry, _none = jax.lax.scan(lambda carry, inputs: (step(carry, inputs), None), carry, full_batches)
+        if full_steps < self.steps:
+            last, rate, mask = (array[-1] for array in in_batches)
+            carry = step(carry, (last[:rest], rate, mask[:rest]))
         (trainable, other, optimizer), total = carry
         return trainable, other, optimizer, total / self.count
 
-    def _counts(self) -> np.ndarray:
+    def _mask(self) -> np.ndarray:
         """(steps, batch): 1 for a sample that counts, 0 for one that fills up the last batch."""
         return (np.arange(self.steps * self.batch) < self.count).astype(self.dtype).reshape(self.steps, self.batch)
 
-    def _loss(self, trainable: Arrays, other: Arrays, x: Any, y: Any, counts: Any) -> tuple[Any, Any]:
+    def _loss(self, trainable: Arrays, other: Arrays, x: Any, y: Any, mask: Any) -> tuple[Any, Any]:
         outputs, other, penalties = self.network.stateless_call(trainable, other, x, training=True, return_losses=True)
         losses = self.loss(y, outputs)
-        return sum(penalties, (losses * counts.astype(losses.dtype)).sum() / counts.sum()), (outputs, other)
+        return sum(penalties, (losses * mask.astype(losses.dtype)).sum() / mask.sum()), (outputs, other)
 
     def _apply(self, optimizer: Arrays, gradients: Arrays, trainable: Arrays, decay: Any) -> tuple[Arrays, Arrays]:
         """Keras's own step; the weight decay is an input of the program where the optimizer has one."""
-        burnt = self.optimizer.weight_decay
-        if burnt is not None:
+        compiled_in = self.optimizer.weight_decay
+        if compiled_in is not None:
             self.optimizer.weight_decay = decay
         try:
             trainable, optimizer = self.optimizer.stateless_apply(optimizer, gradients, trainable)
             return trainable, optimizer
         finally:
-            self.optimizer.weight_decay = burnt
+            self.optimizer.weight_decay = compiled_in
 
 
-def _in_bytes(images: np.ndarray) -> np.ndarray:
+def _as_bytes(images: np.ndarray) -> np.ndarray:
     """uint8 if these float32 images are pixels of 256 levels in [0, 1]; else as they are."""
     with np.errstate(invalid="ignore"):
         pixels = np.rint(images * 255).astype(np.uint8)
     return pixels if np.array_equal(LEVELS[pixels], images) else images
 
 
-def _values(images: Any) -> Any:
-    """The images that `_in_bytes` was given. From a table: XLA divides by a constant with other bits than numpy."""
+def _from_bytes(images: Any) -> Any:
+    """The images that `_as_bytes` was given. From a table: XLA divides by a constant with other bits than numpy."""
     import jax.numpy as jnp
 
     return jnp.asarray(LEVELS)[images] if images.dtype == np.uint8 else images
 
 
-def _right(y: Any, outputs: Any) -> Any:
+def _correct(y: Any, outputs: Any) -> Any:
     """How many of the samples get their own class."""
     return (outputs.argmax(1) == y.argmax(1)).sum()
 
@@ -326,7 +326,7 @@ def train(
     device: Device,
     checkpoints: Checkpoints | None = None,
     stop: threading.Event | None = None,
-    prune: Prune = never,
+    prune: Prune = never_prune,
 ) -> Iterator[Event]:
     """Train `jobs` (with their indices), `device.stack` of one shape and length at a time.
 
@@ -435,8 +435,8 @@ class _Programs:
         """The program of `shape` for stacks of `size`. Raises what building it raised."""
         place = self._shapes.index(shape)
         near = self._shapes[place : place + self._cores]
-        kept = {near_by: self._futures[near_by] for near_by in near if near_by in self._futures and size == self._size}
-        self._futures = {one: kept.get(one) or self._pool.submit(self._build, one, size) for one in near}
+        kept = {each: self._futures[each] for each in near if each in self._futures and size == self._size}
+        self._futures = {each: kept.get(each) or self._pool.submit(self._build, each, size) for each in near}
         self._size = size
         return self._futures[shape].result()
 
@@ -469,7 +469,7 @@ def _train_stack(runs: list[Run], program: Program, stop: threading.Event, check
 
     def next_order(place: int, run: Run) -> np.ndarray:
         if place in live:
-            run.in_order(orders[place])
+            run.note_order(orders[place])
         return randomness.order(run.job.seed, run.trained + 1, samples)
 
     def state(place: int) -> list[np.ndarray]:
@@ -492,7 +492,7 @@ def _train_stack(runs: list[Run], program: Program, stop: threading.Event, check
             # A stack's time belongs to its members in equal parts.
             seconds = (time.perf_counter() - before) / len(live)
             points = {place for place, run in live.items() if run.point_is_next}
-            curves = program.measured.curve(*stacked[:2]) if points else running
+            curves = program.evaluation.curve(*stacked[:2]) if points else running
             for place, run in live.items():
                 run.train_seconds += seconds
                 if event := run.add_epoch(running[place], curves[place] if place in points else None):
@@ -504,18 +504,18 @@ def _train_stack(runs: list[Run], program: Program, stop: threading.Event, check
 def _ends(ended: dict[int, Run], program: Program, stacked: list[Arrays]) -> Iterator[Done]:
     """The results of the runs that ended at these places of a stack."""
     for run in ended.values():
-        if cut_short := run.cut_short():
-            yield Done(run.index, cut_short)
-    whole = {place: run for place, run in ended.items() if not run.cut_short()}
-    if not whole:
+        if unfinished := run.unfinished_result():
+            yield Done(run.index, unfinished)
+    finished = {place: run for place, run in ended.items() if not run.unfinished_result()}
+    if not finished:
         return
-    scores, *probabilities = program.measured.measure(*stacked[:2])
+    scores, *probabilities = program.evaluation.measure(*stacked[:2])
     weights = [np.asarray(array) for array in stacked[0] + stacked[1]]
-    for place, run in whole.items():
+    for place, run in finished.items():
         numbers = scores[place].tolist()
         own = program.weights(weights, place)
         test, *held_out = (array[place] for array in probabilities)
-        yield Done(run.index, run.measured(numbers[:2], numbers[2:], test, own, *held_out))
+        yield Done(run.index, run.finished_result(numbers[:2], numbers[2:], test, own, *held_out))
 
 
 def _out_of_memory(error: Exception) -> bool:

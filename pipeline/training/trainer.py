@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from pipeline.config.run_config import RunConfig
 from pipeline.models.devices import Device
 from pipeline.training.checkpoints import Checkpoints, NoCheckpoints
-from pipeline.training.outcome import Done, Epoch, Event, Prune, never
+from pipeline.training.outcome import Done, Epoch, Event, Prune, never_prune
 from pipeline.training.splits import Split
 
-__all__ = ["Done", "Epoch", "Event", "Prune", "never", "train"]
+__all__ = ["Done", "Epoch", "Event", "Prune", "never_prune", "train"]
 
 
 def train(
@@ -19,7 +19,7 @@ def train(
     classes: int,
     device: Device,
     checkpoints: Checkpoints | None = None,
-    prune: Prune = never,
+    prune: Prune = never_prune,
 ) -> Iterator[Event]:
     """Train `jobs`, all on one split; events (`Epoch`, `Done`) carry the job's position in `jobs`.
 

@@ -46,7 +46,7 @@ class Formula:
         classes: int,
         device: Any,
         checkpoints: Any = None,
-        prune: trainer.Prune = trainer.never,
+        prune: trainer.Prune = trainer.never_prune,
     ) -> Iterator[trainer.Event]:
         for index, job in enumerate(jobs):
             self.trained.append(job)
@@ -56,7 +56,7 @@ class Formula:
             run.digests["initial_weights"] = digest({"seed": job.seed})
             try:
                 yield from self.curve(run)
-                yield trainer.Done(index, run.cut_short() or measured(run, classes))
+                yield trainer.Done(index, run.unfinished_result() or measured(run, classes))
             except RuntimeError as error:
                 yield trainer.Done(index, run.failed(error), error)
 
@@ -64,7 +64,7 @@ class Formula:
         if self.fails(run.job):
             raise RuntimeError("no luck today")
         while not run.ended:
-            run.in_order(np.arange(run.trained))
+            run.note_order(np.arange(run.trained))
             value = accuracy(run.job, run.trained + 1)
             loss = math.nan if self.diverges(run.job) else 1 - value
             point = run.add_epoch([loss, value], [loss, value + gap(run.job), loss, value])
@@ -78,7 +78,7 @@ def measured(run: Run, classes: int) -> RunResult:
     guesses = np.where(np.arange(len(labels)) < value * len(labels), labels, (labels + 1) % classes)
     share, train = float((guesses == labels).mean()), value + gap(run.job)
     probabilities = np.eye(classes, dtype=np.float32)[guesses]
-    return run.measured((1 - value, train), (1 - share, share), probabilities, {"none": np.zeros(1)})
+    return run.finished_result((1 - value, train), (1 - share, share), probabilities, {"none": np.zeros(1)})
 
 
 def installed(patch: pytest.MonkeyPatch) -> Formula:

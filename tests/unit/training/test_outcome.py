@@ -204,6 +204,6 @@ def test_a_running_loss_that_is_no_number_is_seen_where_the_curve_has_no_point()
 def test_a_last_measurement_that_is_no_number_is_a_divergence(train_loss: float, test_loss: float, name: str) -> None:
     own = run(epochs=1)
     own.add_epoch([1, 0], [1, 0, 1, 0])
-    result = own.measured([train_loss, 0], [test_loss, 0], np.full((2, 10), 0.1), {})
+    result = own.finished_result([train_loss, 0], [test_loss, 0], np.full((2, 10), 0.1), {})
     assert result.status == DIVERGED
     assert str(result.reason).startswith(f"{name}/loss is ")

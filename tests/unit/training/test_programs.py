@@ -11,7 +11,7 @@ from pipeline.config.run_config import RunConfig
 from pipeline.data.arrays import Arrays
 from pipeline.models import randomness
 from pipeline.training import engine, trainer
-from pipeline.training.shapes import fills_up, learning_rates, shape_of
+from pipeline.training.shapes import learning_rates, pads_last_batch, shape_of
 from pipeline.training.splits import Split
 from tests.support.factory import make_job
 from tests.unit.training.trainer import OPTIMIZERS, cut, device, train
@@ -75,8 +75,8 @@ def test_the_last_batch_is_not_filled_up_where_samples_may_change_what_others_ge
     plain = make_job(batch_size=100)
     own_loss = replace(plain, training=replace(plain.training, loss="my_loss.of_a_batch"))
     normalised = make_job(batch_size=100, batch_normalization=True)
-    assert [fills_up(job, 250) for job in (plain, own_loss, normalised)] == [True, False, False]
-    assert not fills_up(plain, 200)
+    assert [pads_last_batch(job, 250) for job in (plain, own_loss, normalised)] == [True, False, False]
+    assert not pads_last_batch(plain, 200)
 
 
 def test_a_network_is_measured_by_one_program_whatever_trains_it(data: Split) -> None:
@@ -123,7 +123,7 @@ def test_an_optimizer_starts_as_a_new_one_of_keras(keras: Any, name: str) -> Non
 
     job: RunConfig = make_job(name, learning_rate=0.0125, seed=5, **({"weight_decay": 0.01} if name != "sgd" else {}))
     network = networks.build(job.model, (64,), 10, "float32")
-    start = optimizers.Start(shape_of(job).optimizer, network.trainable_variables)
+    start = optimizers.InitialState(shape_of(job).optimizer, network.trainable_variables)
     networks.set_initial(network, job.model, job.seed)
     fresh = optimizers.build(job.optimizer)
     fresh.build(network.trainable_variables)
