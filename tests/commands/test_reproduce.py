@@ -89,14 +89,14 @@ def test_other_bits_of_another_numerics_class_are_held_against_the_seeds(
 ) -> None:
     from pipeline.storage import numerics
 
-    measured = Run.measured
+    measured = Run.finished_result
 
     def rounded_otherwise(self: Run, *rest: object) -> RunResult:
         result = measured(self, *rest)  # type: ignore[arg-type]
         result.metrics["test/accuracy"] += 1 / 360
         return result
 
-    monkeypatch.setattr(Run, "measured", rounded_otherwise)
+    monkeypatch.setattr(Run, "finished_result", rounded_otherwise)
     monkeypatch.setattr(numerics, "numerics_class", lambda _: "f" * 64)
     status, said = again(swept.runs[0].key)
     assert status == 11
