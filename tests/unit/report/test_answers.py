@@ -58,8 +58,8 @@ def test_each_question_has_its_own_direction():
     assert accuracy.startswith("**adam, width 64** has the highest mean validation accuracy")
     assert gap.endswith("Based on 10 seeds (exploratory).")
     # A reversal is a finding.
-    assert "in 1 of 1 comparison the side with the larger gap in loss at the end has the smaller one at equal" in fit
-    assert excess.startswith("1 of 2 configurations end more than 0.005 nats over their lowest held-out loss")
+    assert "in 1 of 1 comparison the side with the larger loss gap at the end has the smaller one at equal" in fit
+    assert excess.startswith("1 of 2 configurations end more than 0.005 nats above their lowest held-out loss")
     assert "adam, width 64 has lost most, 0.0" in excess
 
 
