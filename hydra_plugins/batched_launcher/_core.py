@@ -77,9 +77,7 @@ def _task_config(launcher: BatchedLauncher, number: int, overrides: Sequence[str
     with open_dict(job):
         job.hydra.job.id, job.hydra.job.num = str(number), number
     if job.hydra.job.chdir:
-        raise HydraException(
-            "hydra.job.chdir=true: expected false, since jobs that run together share a working directory"
-        )
+        raise HydraException("hydra.job.chdir=true: expected false, since the jobs share a working directory")
     with _hydra_config(job):
         return plain(job)
 

@@ -65,9 +65,7 @@ class BatchedLauncher(Launcher):
         from hydra_plugins.batched_launcher._core import Templates
 
         if not hasattr(task_function, "batch"):
-            raise HydraException(
-                "hydra/launcher=batched…: expected a task with a method `batch`, such as that of pipeline.train"
-            )
+            raise HydraException("hydra/launcher=batched…: expected a task with a method `batch` (pipeline.train)")
         self.config, self.task_function, self.hydra_context = config, task_function, hydra_context
         self.templates = Templates(hydra_context.config_loader)
         # The sweeper composes each job only to check it; `launch` does that too.

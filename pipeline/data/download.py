@@ -62,9 +62,7 @@ def _content(url: str, max_bytes: int, until: float) -> bytes:
                     if len(data) > max_bytes:
                         raise MirrorFailed(f"is larger than {max_bytes:,} bytes")
                     if time.monotonic() > until:
-                        raise MirrorFailed(
-                            f"had only {len(data):,} bytes after the {MIRROR_TIMEOUT:g} s for one mirror"
-                        )
+                        raise MirrorFailed(f"took longer than {MIRROR_TIMEOUT:g} s, with {len(data):,} bytes so far")
     except (requests.RequestException, HTTPError) as error:
         raise _failure(error) from error
     return bytes(data)
@@ -77,7 +75,7 @@ def _failure(error: Exception) -> MirrorFailed:
     if isinstance(error, http.TooManyRedirects):
         return MirrorFailed("is redirected in a loop")
     if isinstance(error, http.InvalidSchema | http.InvalidURL):
-        return MirrorFailed("redirects to another kind of address, only https is followed")
+        return MirrorFailed("redirects to an address other than https; only https is followed")
     if isinstance(error, http.HTTPError) and error.response is not None:
         status = error.response.status_code
         transient = status >= 500 or status in (408, 425, 429)

@@ -94,7 +94,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def save(path: Path, array: np.ndarray) -> None:
-    """Save `array` as a memory-mappable `.npy` file. Unlike with `np.save`, the OSError of a full disk says so."""
+    """Save `array` as a memory-mappable `.npy` file. Unlike `np.save`, it raises an OSError with the cause if the disk is full."""
     array = np.ascontiguousarray(array)
     with open(path, "wb") as file:
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))

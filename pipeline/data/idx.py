@@ -19,7 +19,7 @@ UNSIGNED_BYTE = 0x08
 
 
 def unpack(packed: bytes, size: int, name: str) -> bytes:
-    """Unpack the single gzip member `packed`. Raises UserError, which gives `name`, for more than `size` bytes or bad data."""
+    """Unpack the single gzip member `packed`, at most `size` bytes. Raises UserError, with `name`."""
     stream = zlib.decompressobj(wbits=31)
     try:
         data = stream.decompress(packed, size + 1)  # protects against a decompression bomb
@@ -35,7 +35,7 @@ def unpack(packed: bytes, size: int, name: str) -> bytes:
 
 
 def decode(data: bytes, dimensions: tuple[str, ...], name: str) -> np.ndarray:
-    """Return the uint8 array of the IDX file `data`, read-only; `dimensions` is IMAGES or LABELS. Raises UserError."""
+    """Return the uint8 array of the IDX file `data`, read-only; `dimensions` is IMAGES or LABELS. Raises UserError, with `name`."""
     header = 4 + 4 * len(dimensions)
     if len(data) < header:
         raise UserError(f"{name}: the file has {len(data)} bytes, expected a header of {header}")

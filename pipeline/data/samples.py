@@ -43,7 +43,7 @@ class Decoded:
 
 
 def zero_based(labels: np.ndarray, first: int, classes: int, name: str) -> np.ndarray:
-    """Return `labels` minus `first`, as uint8. Raises UserError, which gives `name`, for a label out of range."""
+    """Return `labels` minus `first`, as uint8. Raises UserError, with `name`, for a label out of range."""
     wrong = (labels < first) | (labels >= first + classes)
     if wrong.any():
         index = int(np.argmax(wrong))
@@ -133,9 +133,7 @@ def _numbers(array: np.ndarray, name: str) -> np.ndarray:
     finite = np.isfinite(numbers)
     if not finite.all():
         index = np.unravel_index(np.argmin(finite), array.shape)
-        raise UserError(
-            f"{name}[{', '.join(map(str, index))}] is {array[index]}, expected a finite number under 3.4e38"
-        )
+        raise UserError(f"{name}[{', '.join(map(str, index))}] is {array[index]}, expected a finite float32")
     return numbers
 
 

@@ -85,7 +85,7 @@ class Idx(Source):
     test_images: File = File("t10k-images-idx3-ubyte.gz")
     test_labels: File = File("t10k-labels-idx1-ubyte.gz")
     classes: Classes | None = None
-    """Null for as many as the largest training label says."""
+    """Number or names; null to use the largest training label."""
     first_label: Annotated[int, Ge(0), Le(255)] = 0
     """The label of the first class: it is subtracted from each."""
     transposed: bool = False
@@ -100,7 +100,7 @@ class Npz(Source):
 
     file: File
     classes: Classes | None = None
-    """Null for as many as the largest training label says."""
+    """Number or names; null to use the largest training label."""
     first_label: Annotated[int, Ge(0), Le(65_535)] = 0
     """The label of the first class: it is subtracted from each."""
     brightest: Annotated[int, Ge(1), Le(65_535)] | None = None

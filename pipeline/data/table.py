@@ -27,7 +27,7 @@ MOST_CATEGORIES = 256
 
 @dataclass(frozen=True)
 class Rows:
-    """A table with its name, which errors give."""
+    """A table and its name for errors."""
 
     frame: pd.DataFrame
     name: str
@@ -66,7 +66,7 @@ def decode(source: Table, content: Mapping[File, bytes], names: Mapping[File, st
 
     train = samples(rows)
     if source.test_file is None:
-        parts = _random_split(source, train.labels, classes, rows.name)
+        parts = _split(source, train.labels, classes, rows.name)
         train, test = (Samples(train.images[part], train.labels[part]) for part in parts)
     else:
         others = _read(source, content[source.test_file], names[source.test_file])
@@ -188,9 +188,7 @@ def _numbers(rows: Rows, name: str) -> np.ndarray:
     return np.asarray(numbers)
 
 
-def _random_split(
-    source: Table, labels: np.ndarray, classes: Sequence[str], name: str
-) -> tuple[np.ndarray, np.ndarray]:
+def _split(source: Table, labels: np.ndarray, classes: Sequence[str], name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the row indices of training and test samples, ascending, stratified by class. Raises UserError."""
     try:
         parts = train_test_split(

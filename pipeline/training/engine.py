@@ -198,7 +198,7 @@ class Program:
     def epoch(self, order: np.ndarray, rates: np.ndarray, steps: int | None = None) -> np.ndarray:
         """Train on the samples in this order, with a learning rate per step, and return the running (loss, accuracy).
 
-        By default these are all `steps` of an epoch. The last batch is smaller if the batch size does not divide the samples.
+        `steps` defaults to a whole epoch. The last batch is smaller if the batch size does not divide the samples.
         """
         import tensorflow as tf
 

@@ -14,8 +14,7 @@ def factors(training: Training, step: np.ndarray, steps: int) -> np.ndarray:
 
     The formulas are those of Keras: `ExponentialDecay`, `InverseTimeDecay`, `PolynomialDecay`, `CosineDecay` (to 0 at the
     last step), `CosineDecayRestarts` (each period twice as long as the previous one) and `PiecewiseConstantDecay`. A custom
-    schedule is a function of (`step`, `steps`, number of epochs after the warm-up). Raises UserError if it returns anything
-    but a finite factor for each step.
+    one is a function of (`step`, `steps`, number of epochs after the warm-up). Raises UserError for an invalid result of it.
     """
     name, decay = training.schedule, training.decay
     epochs = training.epochs - training.warmup_epochs

@@ -27,7 +27,6 @@ class Scaling:
 
     @classmethod
     def of(cls, images: np.ndarray) -> Scaling:
-        """Compute the mean and standard deviation of each feature in float64."""
         mean, deviation = images.mean(axis=0, dtype=np.float64), images.std(axis=0, dtype=np.float64)
         return cls(mean.astype(np.float32), np.where(deviation > 0, deviation, 1).astype(np.float32))
 
@@ -100,7 +99,7 @@ def split(arrays: Arrays, dataset: Dataset) -> Split:
         held_out, rest = np.arange(left, samples), np.arange(left)
     train, held_out = np.sort(rest[:used]), np.sort(held_out)
     labels = with_noise(arrays.train_labels[train], arrays.classes, dataset.label_noise, dataset.validation_seed)
-    # From the training samples alone.
+    # From the training samples only.
     scaling = Scaling.of(arrays.train_images[train]) if dataset.standardize else None
     test = Part(arrays.test_images, arrays.test_labels, scaling=scaling)
     watched = Part(arrays.train_images, arrays.train_labels[held_out], held_out, scaling)

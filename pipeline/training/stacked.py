@@ -50,7 +50,6 @@ class State:
 
 
 LEVELS = np.arange(256, dtype=np.float32) / 255
-"""The values of a pixel, float32 (256,)."""
 
 
 class Samples:
@@ -215,13 +214,13 @@ class Program:
         return State(trainable, other, [value.astype(dtype) for value, dtype in zip(initial, dtypes, strict=True)])
 
     def unflattened(self, arrays: Sequence[np.ndarray]) -> State:
-        """Return the state with these arrays, which are in the order of its fields."""
+        """Return the state with these arrays, in the order of its fields."""
         first = len(self.network.trainable_variables)
         second = first + len(self.network.non_trainable_variables)
         return State(list(arrays[:first]), list(arrays[first:second]), list(arrays[second:]))
 
     def weights(self, arrays: Arrays, place: int) -> dict[str, np.ndarray]:
-        """Return the `networks.weights` of the model at index `place` of a stack of weights, trainable ones first."""
+        """Return `networks.weights` of the model at index `place`; `arrays` are stacked, trainable ones first."""
         variables = self.network.trainable_variables + self.network.non_trainable_variables
         by_name = {networks.name(variable): array for variable, array in zip(variables, arrays, strict=True)}
         names = [networks.name(variable) for variable in self.network.weights]
@@ -304,7 +303,6 @@ def _from_bytes(images: Any) -> Any:
 
 
 def _correct(y: Any, outputs: Any) -> Any:
-    """Return the number of correctly classified samples."""
     return (outputs.argmax(1) == y.argmax(1)).sum()
 
 
