@@ -60,7 +60,7 @@ def test_each_question_has_its_own_direction():
     # A reversal is a finding.
     assert "in 1 of 1 comparison the side with the larger loss gap at the end has the smaller one at equal" in fit
     assert excess.startswith("1 of 2 configurations end more than 0.005 nats above their lowest held-out loss")
-    assert "adam, width 64 has lost most, 0.0" in excess
+    assert "the largest rise is 0.0" in excess
 
 
 def test_widths_are_counted():

@@ -88,7 +88,7 @@ def open_view(browser: Any, served: Served, line: int) -> None:
 
 def test_it_says_where_it_is_and_leads_to_each_experiment(served: Served, filled: Filled) -> None:
     uri = filled.tracker.address.uri
-    assert served.lines[0] == f"MLflow shows the runs of {uri} at {served.address} (Ctrl-C ends it)"
+    assert served.lines[0] == f"MLflow shows the runs of {uri} at {served.address} (Ctrl-C stops it)"
     assert served.lines[1].startswith(f"optimizers: {served.address}/#/experiments/1/runs?workflowType=")
     assert filled.client.get_experiment("1").tags["mlflow.experimentKind"] == "custom_model_development"
 
