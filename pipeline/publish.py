@@ -75,7 +75,7 @@ def publish(store: RunStore, tracker: Tracker) -> None:
             sync.send(store, tracker, group, sent)
     except TrackingUnavailable as error:
         what = f"{left} of {plural(unsent, 'run')}" if left else "the summary of a sweep"
-        raise TrackingUnavailable(f"not in MLflow yet: {what} ({error}); the same command sends the rest") from error
+        raise TrackingUnavailable(f"not in MLflow yet: {what} ({error}); the same command does the rest") from error
     if unsent:
         seconds = duration(time.monotonic() - began)
         print(f"sent {plural(unsent, 'run')} in {seconds}; {runs - unsent} were there already")

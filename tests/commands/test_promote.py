@@ -94,7 +94,7 @@ def run(place: Place, **changes: Any) -> str:
 
 def test_the_first_one_is_promoted_with_its_reasons(place: Place, promoted: str) -> None:
     assert promoted.startswith("adam-w16-d1-s")
-    assert "is the champion now (version 1 of mnist-dense): validation accuracy " in promoted
+    assert "is now the champion (version 1 of mnist-dense): validation accuracy " in promoted
     assert "there was no champion" in promoted
     assert promoted.endswith("to the validation split is under the limit of 50; trained again, every bit was the same")
 
