@@ -132,5 +132,5 @@ def test_a_run_that_was_killed_is_one_row_when_it_is_trained(
 def test_a_question_that_mlflow_never_takes_is_refused(workspace: Workspace, question: str) -> None:
     done = workspace.tracked(*SINGLE, f"question='{question}'")
     assert done.status == 2
-    assert "at most 256 letters in one line" in last_line(done.err)
+    assert "one line and at most 256 characters" in last_line(done.err)
     assert not Path(workspace.store.root).exists()

@@ -60,7 +60,7 @@ GOOD_SWEEPS = [
 ]
 
 BAD_SWEEPS = {
-    "seed=range(0)": "an empty range",
+    "seed=range(0)": "the range is empty",
     "seed=range(-2,3)": "seed=-2: expected a whole number",
     "seed=range(1000000)": "expected at most 100,000; split it",
     "model.width=range(1,1001) seed=range(1000)": "this sweep has 1,000,000 runs: expected at most 100,000; split it",
