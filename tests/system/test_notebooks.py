@@ -112,9 +112,9 @@ def near(committed: str, now: str, units: int) -> bool:
 
 def assert_alike(committed: list[Any], now: list[Any], units: int) -> None:
     """The same words, and numbers that are near."""
-    one, other = printed(committed), printed(now)
-    assert re.sub(r"\s+", " ", NUMBER.sub("#", one)) == re.sub(r"\s+", " ", NUMBER.sub("#", other))
-    pairs = zip(numbers(one), numbers(other), strict=True)
+    first, second = printed(committed), printed(now)
+    assert re.sub(r"\s+", " ", NUMBER.sub("#", first)) == re.sub(r"\s+", " ", NUMBER.sub("#", second))
+    pairs = zip(numbers(first), numbers(second), strict=True)
     assert [pair for pair in pairs if not near(*pair, units)] == []
 
 

@@ -25,7 +25,7 @@ def client(tracker: Tracker) -> Any:
 
 def runs(tracker: Tracker, query: str = "") -> list[Any]:
     mlflow = client(tracker)
-    return list(mlflow.search_runs([one.experiment_id for one in mlflow.search_experiments()], query))
+    return list(mlflow.search_runs([each.experiment_id for each in mlflow.search_experiments()], query))
 
 
 @pytest.mark.fault("overlapping sweeps")
