@@ -253,7 +253,7 @@ stages:
 PARAMS = "dataset: mnist  # which one\nother: 1\n"
 
 
-@pytest.mark.fault("what a run makes, in git")
+@pytest.mark.fault("git status after a run")
 def test_run_without_mnist_says_so_in_one_line_and_goes_on_with_digits(tmp_path: Path) -> None:
     clone = tmp_path / "a b é" / "clone"
     shutil.copytree(CHECKOUT / "scripts", clone / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
