@@ -1,8 +1,8 @@
-"""Remove what nobody needs from the store of runs; without --yes, only say what that is, and how many bytes each has.
+"""Remove what is no longer needed from the store of runs; without --yes, only list it, with sizes in bytes.
 
     python -m pipeline.clean [only=unneeded,old,deleted,damaged,checkpoints] [--yes]
 
-Runs in a folder of results, and those of registered models, stay. Do not remove anything while a sweep trains.
+Runs in a folder of results and runs of registered models stay. Do not use this while a sweep trains.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def show(items: Sequence[Removable]) -> int:
-    """Print a line for each, under its reason; the bytes of all."""
+    """Print the items by reason, a line each, and return their total size in bytes."""
     total = 0
     for reason, group in groupby(items, key=lambda item: item.reason):
         print(f"{reason}: {REASONS[reason]}")
@@ -62,12 +62,12 @@ def show(items: Sequence[Removable]) -> int:
 
 
 def of_mlflow(tracker: Tracker) -> str:
-    """How to remove what was deleted in MLflow, which keeps it until then."""
+    """Return how to remove what was deleted in MLflow; empty without a database."""
     if tracker.address.database is None:
         return ""
     uri = shlex.quote(tracker.address.uri)
     command = f"MLFLOW_TRACKING_URI={uri} {shlex.quote(sys.executable)} -m mlflow gc --backend-store-uri {uri}"
-    return f"MLflow keeps what was deleted there until this removes it:\n  {command}"
+    return f"MLflow keeps what was deleted there until this command removes it:\n  {command}"
 
 
 if __name__ == "__main__":

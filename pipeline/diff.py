@@ -1,11 +1,11 @@
-"""In what two runs, or two sweeps, differ: configuration, code, data, packages, numerics, machine, and what came of it.
+"""Compare two runs, or two sweeps: configuration, code, data, packages, numerics, machine and results.
 
     python -m pipeline.diff RUN RUN
     python -m pipeline.diff SWEEP SWEEP
 
-RUN is a key (or its first letters), the id of an MLflow run, a run's name or its folder; SWEEP is a folder of results, a
-sweep's id, question or MLflow parent run. Two runs are also compared on the test samples that they share (McNemar's test).
-Of two sweeps, runs of the same configuration and seed are pairs.
+RUN is a key (or its first 6 letters or more), an MLflow run id, a run's name or its folder. SWEEP is a folder of results, or a
+sweep's id, question or MLflow parent run. Two runs are also compared on the same test samples (McNemar's test). In two sweeps,
+runs of the same configuration and seed are pairs.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ DEFAULTS = {"data": "data/processed", "runs": "runs"}
 def main(argv: Sequence[str]) -> int:
     names, options = console.read_arguments(argv, DEFAULTS, __doc__ or "")
     if len(names) != 2:
-        raise UserError(f"{' '.join(names) or 'nothing'}: expected two runs, or two sweeps; --help says what they are")
+        raise UserError(f"{' '.join(names) or 'nothing'}: expected two runs, or two sweeps; see --help")
     terminal.show("reading runs")
     store = RunStore(home() / options["runs"])
     sweeps = [is_sweep(name_or_key, store) for name_or_key in names]
@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def is_sweep(name_or_key: str, store: RunStore) -> bool:
-    """Whether `word` means a sweep: what is no run, but a folder of results or a known sweep."""
+    """Return whether the name is a sweep's: a folder of results, or a known sweep if there is no such run."""
     if (console.PROJECT / name_or_key / SWEEP).is_file():
         return True
     if Path(name_or_key).is_dir() or find_keys(name_or_key, store):
@@ -63,12 +63,12 @@ def of_runs(names: Sequence[str], store: RunStore, data: Path) -> list[str]:
 
     first, second = (find_run(name_or_key, store) for name_or_key in names)
     if first.key == second.key:
-        raise UserError(f"{names[0]}, {names[1]}: both are the run {beginning(first.key)}; expected two")
+        raise UserError(f"{names[0]}, {names[1]}: both are the run {beginning(first.key)}; expected two different runs")
     return difference.of_runs(first, second, test_labels(first, second, data))
 
 
 def test_labels(first: RunResult, second: RunResult, data: Path) -> np.ndarray | None:
-    """Labels of the test samples that both runs were judged on; None where they are not here."""
+    """Return the labels of the test samples of both runs; None if they differ or are not in `data`."""
     try:
         arrays = load(data / first.job.dataset.name)
     except UserError:

@@ -1,6 +1,6 @@
-"""Where a run came from, and whether its data and code are those that are here: python -m pipeline.lineage RUN
+"""Show where a run came from, and whether its data and code are the same here: python -m pipeline.lineage RUN
 
-RUN is a key (or its first letters), the id of an MLflow run, a run's name or its folder.
+RUN is a key (or its first 6 letters or more), an MLflow run id, a run's name or its folder.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ DEFAULTS = {"data": "data/processed", "runs": "runs"}
 def main(argv: Sequence[str]) -> int:
     names, options = console.read_arguments(argv, DEFAULTS, __doc__ or "")
     if len(names) != 1:
-        raise UserError("expected one RUN; --help says what it is")
+        raise UserError(f"{' '.join(names) or 'nothing'}: expected one RUN; see --help")
     store, data = RunStore(home() / options["runs"]), console.PROJECT / options["data"]
     print("\n".join(of_run(find_run(names[0], store), store, data)))
     return 0
 
 
 def of_run(result: RunResult, store: RunStore, data: Path) -> list[str]:
-    """A run's origins and whereabouts, a line each."""
+    """Return a run's origin and folders, a line each."""
     known = result.environment
     lock, commit = known.get("lock", ""), known.get("git_commit", "no commit known")
-    same_lock = "as here" if lock == identity.environment().get("lock") else "another one than here"
+    same_lock = "the same here" if lock == identity.environment().get("lock") else "another one here"
     experiment = known.get("dvc_experiment")
     labelled = [
         ("key", result.key),
         ("data", f"{result.identity['data']} ({result.job.dataset.name}; {state_of_data(result, data)})"),
         ("code", f"{result.identity['source']} ({state_of_code(result)})"),
-        ("git", f"{commit}{', and what uncommitted.diff in its folder adds' if result.patch else ''}"),
+        ("git", f"{commit}{' with uncommitted.diff in its folder' if result.patch else ''}"),
         *([("experiment", f"{experiment} (dvc exp show)")] if experiment else []),
         ("packages", f"requirements.lock {lock[:16]} ({same_lock})"),
         ("machine", f"{known.get('cpu', 'unknown')}, numerics class {known.get('numerics_class', 'unknown')[:16]}"),
@@ -65,13 +65,11 @@ def state_of_data(result: RunResult, data: Path) -> str:
 
 def state_of_code(result: RunResult) -> str:
     names = identity.changed_sources(result.sources, result.identity["numerics"], result.job.own_code)
-    return (
-        f"differs here in {', '.join(names[:4])}{' …' if len(names) > 4 else ''}" if names else "the code that is here"
-    )
+    return f"differs here in {', '.join(names[:4])}{' …' if len(names) > 4 else ''}" if names else "the same here"
 
 
 def places(key: str, store: RunStore) -> list[str]:
-    """Every folder and record that has the run."""
+    """Return every folder and record that has the run."""
     found = [console.in_checkout(store.folder(key))] if key in store else []
     for path in sorted((console.PROJECT / "results").glob(f"*/{SWEEP}")):
         try:

@@ -1,11 +1,11 @@
-"""Train a run again, from its record alone, and say whether the bits are the same.
+"""Train a run again from its record, and show whether the bits are the same.
 
     python -m pipeline.reproduce RUN
     python -m pipeline.reproduce --all-of SWEEP [--sample N]
 
-RUN is a key (or its first letters), the id of an MLflow run, a run's name or its folder; SWEEP is a folder of results, a
-sweep's id, question or MLflow parent run. Exit status: 0 identical, 10 different though nothing differs that decides (a
-defect), 11 different, as what decides differs, and statistically consistent, 12 inconsistent, 13 cannot be repeated.
+RUN is a key (or its first 6 letters or more), an MLflow run id, a run's name or its folder. SWEEP is a folder of results, or a
+sweep's id, question or MLflow parent run. Exit status: 0 identical; 10 different, although nothing that decides the bits has
+changed (a defect); 11 different after such a change, and statistically consistent; 12 inconsistent; 13 cannot be repeated.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 from pipeline.cli import console
 from pipeline.cli.errors import UserError
+from pipeline.config import rules
 from pipeline.config.names import names
 from pipeline.storage.find import find_run
 from pipeline.storage.record import UnreadableRun
@@ -29,24 +30,25 @@ from pipeline.training.result import FAILED, RunResult
 
 DEFAULTS = {"data": "data/processed", "runs": "runs", "tracking": "sqlite"}
 STATUSES = dict(zip(Verdict, (0, 11, 13, 12, 10), strict=True))
-"""Exit statuses, the gravest verdict last: of several runs, that one decides."""
+"""Exit statuses, the gravest verdict last: it decides if there are several runs."""
 
 
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--all-of", default="")
-    parser.add_argument("--sample", type=int, default=0)
+    parser.add_argument("--sample", default="0")
     try:
-        own, words = parser.parse_known_args(argv)
+        sweep, others = parser.parse_known_args(argv)
     except argparse.ArgumentError as error:
-        raise UserError(str(error)) from error
-    runs, options = console.read_arguments(words, DEFAULTS, __doc__ or "")
-    if len(runs) + bool(own.all_of) != 1 or own.sample < 0:
-        raise UserError("expected one RUN, or --all-of SWEEP; --help says what they are")
+        raise UserError(f"{error.argument_name}: expected a value, came none; see --help") from error
+    sample = rules.parsed("--sample", sweep.sample, rules.integer(0, 10_000_000))
+    runs, options = console.read_arguments(others, DEFAULTS, __doc__ or "")
+    if len(runs) + bool(sweep.all_of) != 1:
+        raise UserError(f"{' '.join(argv) or 'nothing'}: expected one RUN, or --all-of SWEEP; see --help")
     store, tracker = RunStore(home() / options["runs"]), open_tracker(options["tracking"])
-    asked = _of_sweep(own.all_of, own.sample, store) if own.all_of else [_find(runs[0], store, tracker)]
-    if not (results := [result for result in asked if result.status != FAILED]):
-        raise UserError("nothing to reproduce: no run has numbers that this release can read")
+    named = _of_sweep(sweep.all_of, sample, store) if sweep.all_of else [_find(runs[0], store, tracker)]
+    if not (results := [result for result in named if result.status != FAILED]):
+        raise UserError("nothing to reproduce: no run has results that this release can read")
     found = reproduce(results, console.PROJECT / options["data"], store)
     called = names([*(run.job for run in store.records()), *(result.job for result in results)])
     for reproduction in found:
@@ -58,14 +60,14 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _of_sweep(name_or_key: str, sample: int, store: RunStore) -> list[RunResult]:
-    """The runs of a sweep, or `sample` of them; says which are left out."""
+    """Return the runs of a sweep, or `sample` of them (0: all), and print which are left out."""
     sweep, runs = find_sweep(name_or_key, store, console.PROJECT)
     keys = [key for key in dict.fromkeys(sweep.keys) if key in runs]
     if sample and sample < len(keys):
         keys = random.Random(sweep.id).sample(keys, sample)
     results, others = readable(runs, keys)
     failed = sum(result.status == FAILED for result in results)
-    without = f", {failed} of which failed and left no numbers" if failed else ""
+    without = f", {failed} of which failed and have no results" if failed else ""
     print(f"{len(results)} of the {len(sweep.keys)} runs of {sweep.name}{without}")
     if others:
         print(f"{len(others)} are left out: {others[0]}")
@@ -73,7 +75,7 @@ def _of_sweep(name_or_key: str, sample: int, store: RunStore) -> list[RunResult]
 
 
 def _find(name_or_key: str, store: RunStore, tracker: Tracker) -> RunResult:
-    """The run on disk, or, if only MLflow has it, what MLflow recorded."""
+    """Return the run on disk or, if only MLflow has it, what MLflow recorded."""
     try:
         return find_run(name_or_key, store)
     except UserError as error:

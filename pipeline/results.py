@@ -1,4 +1,4 @@
-"""Stored runs as a table, for an analysis of one's own.
+"""Stored runs as a table, for your own analysis.
 
 from pipeline import results
 runs = results.frame("results/sweep")
@@ -20,19 +20,17 @@ if TYPE_CHECKING:
 
 
 def frame(folder: str | Path = "runs", sweep: str | None = None) -> pd.DataFrame:
-    """The runs in `folder`, a row each, in the order in which they were started.
+    """Return the runs in `folder`, a row each, by start time.
 
-    `folder` is a store of runs or a folder of results; a relative path is relative to the checkout. `sweep` keeps the runs of
-    one sweep of that store: its id (or at least the first 6 letters), its question or its MLflow parent run.
+    `folder` is a store of runs or a folder of results; a relative path is relative to the checkout. `sweep` selects one sweep
+    of that store: its id (or at least the first 6 letters), its question or its MLflow parent run.
 
-    Columns: `key`; `name`, which carries the values that differ among these runs; `status` (`finished`, `diverged` or
-    `failed`) and `reason`; `started` (UTC); every value of the configuration by its name on the command line, such as
-    `optimizer.learning_rate`, with `model.width` where all layers have one; every figure as
-    `pipeline.training.result.RunResult` explains it, such as `test/accuracy` (a share) or `overfitting_gap/accuracy`; digests
-    of `data` and `source`. A value that a run does not have is missing.
+    Columns: `key`; `name`, with the values that differ among these runs; `status` (`finished`, `diverged` or `failed`) and
+    `reason`; `started` (UTC); every value of the configuration by its key, such as `optimizer.learning_rate`, and `model.width`
+    if all layers have the same; every metric (see `pipeline.training.result.RunResult`), such as `test/accuracy` in [0, 1];
+    digests of `data` and `source`. A value that a run does not have is missing.
 
-    Runs that cannot be read, damaged or of another release, are left out. Raises UserError where there is no folder, or no
-    such sweep.
+    Damaged runs and those of another release are left out. Raises UserError if there is no such folder or sweep.
     """
     import pandas as pd
 

@@ -1,4 +1,4 @@
-"""Search for the values of a configuration that are best on the validation split, by Optuna.
+"""Search for the best values of a configuration on the validation split, with Optuna.
 
 python -m pipeline.search
 python -m pipeline.search dataset=digits n_trials=30 training.epochs=20 optimizer=adam
@@ -7,13 +7,13 @@ python -m pipeline.search 'model.width=tag(log,interval(16,1024))' 'model.depth=
 python -m pipeline.search objectives=val/accuracy,overfitting_gap/accuracy
 python -m pipeline.search training.epochs=20 pruner=median
 
-Ranges are Hydra's words for sweeps: interval(LOW,HIGH), tag(log,interval(LOW,HIGH)), range(FIRST,END), and choices with
-commas. Keys of whole numbers are drawn as whole numbers. Without a range those of conf/search.yaml are searched; words that
-are neither ranges nor below are those of `python -m pipeline.train`, and hold for every trial.
+Ranges use Hydra's syntax for sweeps: interval(LOW,HIGH), tag(log,interval(LOW,HIGH)), range(FIRST,END), and choices with
+commas. Keys that take whole numbers get whole numbers. Without a range, those of conf/search.yaml are searched. All other
+overrides are those of `python -m pipeline.train` and hold for every trial.
 
-n_trials is a total: the same command goes on to it after a stop or a kill. A run that is stored already costs nothing; a run
-that diverged counts as accuracy 0. The same seed and batch give the same trials (with pruner=hyperband, batch=1).
-Writes trials.csv beside the study, in results/; plan=true says what it would take.
+n_trials is the total: after a stop or a kill the same command continues. A stored run is not trained again, and a diverged
+run counts as accuracy 0. The same seed and batch size give the same trials (with pruner=hyperband, batch=1).
+Writes trials.csv next to the study, in results/. plan=true shows what would be trained, and for how long.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pipeline.cli.formatting import nearest
 from pipeline.config import commandline, rules
 
 DECIDED = ("sweep", "force", "hydra")
-"""Words of `pipeline.train` that this command decides itself."""
+"""Overrides of `pipeline.train` that this command sets itself."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
         if rules.rule_for(key) is None and key not in rules.GROUPS and (near := nearest(key, defaults)):
             raise UserError(f"{key}: no such key{near}")
 
-    from pipeline.sweep import search, search_space, search_study  # Optuna, which takes a second
+    from pipeline.sweep import search, search_space, search_study  # imports Optuna, which takes a second
 
     found = search.Search(settings, search_space.space_of(shared, ranges))
     if found.runs.values["plan"]:

@@ -1,15 +1,15 @@
-"""Train the seeds that would decide what a comparison leaves open.
+"""Train more seeds where they would decide a comparison.
 
     python -m pipeline.seeds [FOLDER …] [KEY=VALUE …]
     python -m pipeline.seeds results/sweep plan=true
 
-FOLDERs are those of `python -m pipeline.compare`, which names this command where more seeds would decide something. First every
-configuration gets the seeds to explore. Then those whose contrasts the seeds to confirm would decide get these; both numbers are
-in conf/comparison.yaml.
+FOLDERs are those of `python -m pipeline.compare`, which suggests this command if more seeds would decide something. First every
+configuration gets the seeds to explore. Then the configurations whose contrasts the seeds to confirm would decide get those.
+conf/comparison.yaml sets both numbers.
 
-Runs of results/sweep are joined by those in results/sweep-10-seeds or results/sweep-30-seeds, runs of a store by those in the same
-store. They have the question and the device of the runs that are there. plan=true only says what would be trained and how long
-it takes. After a stop or a kill the same command goes on.
+New runs for results/sweep go to results/sweep-10-seeds or results/sweep-30-seeds, those for a store of runs to the same store.
+They have the question and the device of the stored runs. plan=true shows what would be trained, and for how long. After a stop or
+a kill the same command continues.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ DEFAULTS = {
     "tracking": SQLITE,
     "tracking.uri": "null",
 }
-"""Words of `pipeline.train` that change no result."""
+"""Overrides of `pipeline.train` that change no result."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
     if problems := commandline.check(named, False):
         raise ConfigurationError(problems)
     terminal.show("reading runs")
-    from pipeline.report.evidence import Evidence  # pandas, which --help need not wait for
+    from pipeline.report.evidence import Evidence  # imports pandas, which --help does not need
     from pipeline.report.prose import limits
     from pipeline.sweep.estimate import show_plan
     from pipeline.sweep.seeds import seed_sweeps
@@ -74,7 +74,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def train(sweeps: Sequence[SeedSweep]) -> None:
-    """Raises TrackingUnavailable if MLflow did not take everything, RunsLost if a run failed."""
+    """Train the sweeps. Raises TrackingUnavailable if MLflow lacks a result, RunsLost if a run failed."""
     from pipeline.sweep.session import Session
 
     ended = [Session(sweep.plan, sweep.settings).run() for sweep in sweeps]
@@ -82,7 +82,7 @@ def train(sweeps: Sequence[SeedSweep]) -> None:
         if each.unsent:
             raise each.unsent
     if failed := sum(outcome.failed for each in ended for outcome in each.outcomes.values()):
-        raise RunsLost(f"{plural(failed, 'run')} failed, each named above; the same command tries them again")
+        raise RunsLost(f"{plural(failed, 'run')} failed, each named above; the same command trains them again")
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 python -m pipeline.train optimizer=adam model.width=256
 python -m pipeline.train -m optimizer=sgd,rmsprop,adam model.width=64,512 'seed=range(3)'
 
-Checks before anything trains; results in runs/, logs in outputs/ and multirun/, curves in MLflow (make ui).
--v (--verbose) shows the traceback of an error. Hydra's own options: --hydra-help.
+Checks everything before it trains. Results are in runs/, logs in outputs/ and multirun/, curves in MLflow (make ui).
+-v (--verbose) shows the traceback of an error. --hydra-help shows Hydra's own options.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(task: TrainTask, argv: Sequence[str]) -> None:
-    """Have Hydra compose the runs and hand them to `task`; what is wrong with them is raised as a UserError."""
+    """Let Hydra compose the runs and call `task` with them. Raises UserError for a mistake in the command."""
     try:
         hydra.main(**VERSION_BASE, config_path=str(rules.CONF), config_name="config")(task)()
         if task.refused:
@@ -63,7 +63,7 @@ def _run(task: TrainTask, argv: Sequence[str]) -> None:
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise UserError(" ".join(str(error).split())) from error
     except Exception as error:
-        # Where Hydra has handed over nothing, it could not make anything of the command.
+        # Hydra did not call the task, so it may be Hydra that cannot use the command.
         if task.called or not (line := commandline.hydra_problem(argv, error)):
             raise
         raise UserError(line) from error
@@ -71,9 +71,9 @@ def _run(task: TrainTask, argv: Sequence[str]) -> None:
 
 @contextmanager
 def _set_up_for_hydra(options: Sequence[str], overrides: Sequence[str]) -> Iterator[None]:
-    """What Hydra and MLflow read of this process, for as long as the command takes."""
+    """Set the arguments and variables that Hydra and MLflow read, within the block."""
     before = {name: os.environ.get(name) for name in ("HYDRA_FULL_ERROR", "MLFLOW_TRACKING_URI")}
-    # Hydra prints errors in its own way and ends the process; with this it lets us.
+    # Without this, Hydra prints an error itself and ends the process.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         with console.replaced_argv([sys.argv[0], *options, *map(redact_credential, overrides)]):

@@ -1,17 +1,17 @@
-"""Tuned as well as default: each optimizer's learning rate, chosen on the validation split, with the same budget for all.
+"""Tune each optimizer's learning rate on the validation split, with the same budget for all, and compare it to the default.
 
 python -m pipeline.tune
 python -m pipeline.tune dataset=digits model.width=32 optimizers=sgd,adam rates=8
-python -m pipeline.tune model.width=16 out=reports/width16   # one call for each width: the budget is that of a call
+python -m pipeline.tune model.width=16 out=reports/width16   # one call per width: the budget is per call
 
 Every optimizer gets the same number of rates with the same seeds: first those of conf/tune.yaml around its default, then
-one at a time beyond the edge that its best lies at, or, if the best lies inside, in the middle of the wider gap beside it.
-What counts is the mean over seeds of the best validation accuracy (a run that diverged counts 0; of equal rates the one
-nearest to the default). The rate chosen and the default are then trained with other seeds than those that chose, so that
-luck in choosing is not taken for a gain. What is finished is not trained again.
+one at a time. If the best rate so far lies at an edge, the next one lies beyond it, else in the wider gap next to the best.
+The score of a rate is the mean over seeds of the best validation accuracy. A diverged run counts as 0; of equal rates, the
+one nearest to the default is chosen. The chosen rate and the default are then trained with other seeds, so that luck in
+choosing does not count as a gain. Finished runs are not trained again.
 
-Words that are not below are those of `python -m pipeline.train` and hold for every run; plan=true says what it would take.
-Writes tuned.csv, tuned_rates.csv, tuned.md and tuned.png.
+All other overrides are those of `python -m pipeline.train` and hold for every run. plan=true shows what would be trained, and
+for how long. Writes tuned.csv, tuned_rates.csv, tuned.md and tuned.png.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pipeline.config.compose import ConfigurationError
 from pipeline.sweep import tuning
 
 DECIDED = ("optimizer", "seed", "sweep", "question", "force")
-"""Words of `pipeline.train` that this command decides itself."""
+"""Overrides of `pipeline.train` that this command sets itself."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     tunings = tuner.run()
     terminal.show("drawing")
-    from pipeline.report import tuned  # Altair, which takes a second
+    from pipeline.report import tuned  # imports Altair, which takes a second
 
     out = console.PROJECT / values["out"]
     table = tuned.write(tunings, out)

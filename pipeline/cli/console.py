@@ -1,4 +1,4 @@
-"""How a command starts and ends: `key=value` words, errors in one line, exit statuses."""
+"""How a command starts and ends: `key=value` arguments, one-line errors, exit statuses."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from pipeline.cli.formatting import nearest
 VERBOSE = ("-v", "--verbose")
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-"""The checkout: what relative paths of the configuration are relative to."""
+"""The checkout. Relative paths in the configuration are relative to it."""
 
 
 def read_options(argv: Sequence[str], defaults: dict[str, str], description: str) -> dict[str, str]:
-    """Read `key=value` words, the grammar of `python -m pipeline.train`, for stages with a handful of keys.
+    """Return the values of `key=value` arguments, for commands with a handful of keys.
 
-    `--help` prints `description` and the keys, and ends the program. Raises UserError on an unknown key.
+    `--help` prints `description` and the keys, and exits. Raises UserError for an unknown key.
     """
     if {"-h", "--help"} & set(argv):
         keys = "\n".join(f"  {key}={value}" for key, value in defaults.items())
@@ -35,34 +35,34 @@ def read_options(argv: Sequence[str], defaults: dict[str, str], description: str
         )
         raise SystemExit(0)
     values = dict(defaults)
-    for word in argv:
-        key, equals, value = word.partition("=")
+    for argument in argv:
+        key, equals, value = argument.partition("=")
         if not equals or key not in defaults:
             raise UserError(
-                f"{word}: expected KEY=VALUE with one of the keys {', '.join(defaults)}{nearest(key, list(defaults))}"
+                f"{argument}: expected KEY=VALUE with one of the keys {', '.join(defaults)}{nearest(key, list(defaults))}"
             )
         values[key] = value
     return values
 
 
 def read_arguments(argv: Sequence[str], defaults: dict[str, str], description: str) -> tuple[list[str], dict[str, str]]:
-    """The words of `argv` that are no `key=value` and no option, and what `words` reads of the others.
+    """Return the positional arguments of `argv`, and what `read_options` returns for the others.
 
-    A path may have a `=` in it.
+    An existing path is positional even with a `=` in it.
     """
-    named = [word for word in argv if word.startswith("-") or ("=" in word and not Path(word).exists())]
-    return [word for word in argv if word not in named], read_options(named, defaults, description)
+    named = [text for text in argv if text.startswith("-") or ("=" in text and not Path(text).exists())]
+    return [text for text in argv if text not in named], read_options(named, defaults, description)
 
 
 def in_checkout(path: Path) -> str:
-    """`path` as a person would type it from the checkout."""
+    """Return `path` as a user would type it in the checkout."""
     return str(path.relative_to(PROJECT)) if path.is_relative_to(PROJECT) else str(path)
 
 
 @contextmanager
-def replaced_argv(read_options: Sequence[str]) -> Iterator[None]:
-    """`sys.argv` within the block, for libraries that read it; afterwards it is what it was."""
-    before, sys.argv = sys.argv, list(read_options)
+def replaced_argv(argv: Sequence[str]) -> Iterator[None]:
+    """Replace `sys.argv` within the block, for libraries that read it."""
+    before, sys.argv = sys.argv, list(argv)
     try:
         yield
     finally:
@@ -70,8 +70,8 @@ def replaced_argv(read_options: Sequence[str]) -> Iterator[None]:
 
 
 COLLECT_AFTER = 50_000
-"""New objects between two looks for cyclic garbage, in place of Python's 700: importing TensorFlow makes a million that stay, and
-looking through them again and again is an eighth of its seconds."""
+"""Threshold of the garbage collector, in place of Python's 700: importing TensorFlow makes a million objects that stay, and
+collecting among them takes an eighth of the import."""
 
 REMEDIES = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room on that disk"),
@@ -80,11 +80,11 @@ REMEDIES = {
     **dict.fromkeys((errno.EEXIST, errno.ENOTDIR, errno.EISDIR), "move that out of the way, or name another folder"),
     errno.EMFILE: "allow more open files (ulimit -n)",
 }
-"""Errors of the operating system that a person can do something about, and what."""
+"""What a user can do about an error of the operating system."""
 
 
 def remedy(error: BaseException | None) -> str:
-    """`; …` with what to do, where what came of it is an error of the system that a person can mend; else nothing."""
+    """Return `; …` with what to do if REMEDIES has `error` or one of its causes, else an empty string."""
     while error is not None and not isinstance(error, OSError):
         error = error.__cause__
     what = REMEDIES.get(error.errno or 0) if error is not None else None
@@ -92,9 +92,9 @@ def remedy(error: BaseException | None) -> str:
 
 
 def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None = None) -> None:
-    """Run a stage's `main(argv)` and end the process: errors in one line on stderr, `-v` (`--verbose`) for the traceback.
+    """Run a command's `main(argv)` and exit. Errors are one line on stderr; `-v` (`--verbose`) adds the traceback.
 
-    `main` does not see `-v`. No line shows the password of an address or hands a file's name to the terminal as commands.
+    `main` does not get `-v`. Passwords in addresses are hidden, and control characters in names of files are escaped.
     """
     gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
     argv = sys.argv[1:] if argv is None else list(argv)
@@ -102,16 +102,16 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
     argv = [word for word in argv if word not in VERBOSE]
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # Where a locale knows no accents and no arrows, they come as escapes rather than as an error.
+            # In a locale without accents and arrows, print escapes instead of raising an error.
             stream.reconfigure(errors="backslashreplace")
     hook = sys.unraisablehook
-    # To the very end of the process: the second one is immediate then, too.
+    # Until the process ends, so that a second signal ends it at once even while it exits.
     signals.install(signal.SIGINT, signal.SIGTERM)
     signals.end_with_dvc()
     try:
         if not (Path(__file__).resolve().parents[2] / "conf").is_dir():
             raise UserError(
-                "this project is a template: clone its repository, and run this in the clone after make setup"
+                "this project is a template: clone its repository, run make setup there, then this command"
             )
         with signals.errors_of_stopping():
             try:
@@ -119,10 +119,10 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
             finally:
                 terminal.clear()
     except signals.Stopped as stopped:
-        print(f"stopped ({stopped}); what was finished is kept, the same command does the rest", file=sys.stderr)
+        print(f"stopped ({stopped}); what is finished is kept, and the same command does the rest", file=sys.stderr)
         status = stopped.exit_status
     except BrokenPipeError:
-        # The reader went away (`| head`): not an error of ours. Python must not flush into the closed pipe on exit.
+        # The reader closed the pipe (`| head`), which is no error. Python must not flush into it on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 141
     except Exception as error:
@@ -137,15 +137,15 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
 
 
 def messages(error: Exception) -> list[str]:
-    """What to say of an error: cause and remedy, a line each. What no one foresaw is a defect, and is called one."""
+    """Return the lines to show for an error, each with cause and remedy. An unexpected error is called a defect."""
     if isinstance(error, UserError):
         return [f"{line}{remedy(error)}" for line in error.lines]
     if isinstance(error, MemoryError):
-        return [f"this machine's memory is used up{_message(error)}; ask for less at a time, or end other programs"]
+        return [f"this machine is out of memory{_message(error)}; ask for less at a time, or end other programs"]
     if isinstance(error, OSError) and remedy(error):
         where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
         return [f"{where}{error.strerror}{remedy(error)}"]
-    return [f"{type(error).__name__}{_message(error)}: a defect of this program; with -v it shows where"]
+    return [f"{type(error).__name__}{_message(error)}: a defect of this program; -v shows the traceback"]
 
 
 def _message(error: Exception) -> str:

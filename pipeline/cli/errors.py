@@ -1,4 +1,4 @@
-"""Errors that a person can mend: one line, naming what was expected, what came, and what to do."""
+"""Errors that a user can fix: one line with what was expected, what came, and what to do."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import re
 import unicodedata
 
 LOGIN = re.compile(r"(?<=://)[^/\s'\"@]*(?:@[^/\s'\"@]*)*@")
-"""User and password in an address: up to the last `@` before its path."""
+"""User and password in an address: up to the last `@` before the path."""
 
 
 def redact_credentials(text: str) -> str:
-    """`text` without the user and password of any address in it: `http://***@host/`."""
+    """Return `text` with the user and password of every address hidden: `http://***@host/`."""
     return LOGIN.sub("***@", text)
 
 
 def printable(text: str) -> str:
-    """`text` with escapes in place of what would command a terminal, or turn its line around."""
+    """Return `text` with control characters, and those that change the direction of text, as escapes."""
     if text.isprintable():
         return text
-    # Python calls all spaces but one not printable; a narrow one stands between a number and its unit.
+    # `isprintable` rejects every space but the ASCII one; a narrow one stands between a number and its unit.
     return "".join(
         char if char.isprintable() or unicodedata.category(char) == "Zs" else char.encode("unicode_escape").decode()
         for char in text
@@ -26,12 +26,12 @@ def printable(text: str) -> str:
 
 
 def shown_line(text: str) -> str:
-    """`text` as one line that a terminal only shows: no logins, and escapes in place of what would command it."""
+    """Return `text` as one line that is safe to print: no passwords, control characters as escapes."""
     return printable(" ".join(redact_credentials(text).splitlines()))
 
 
 class UserError(Exception):
-    """A mistake in what was asked for (bad value, missing file). `lines` are what to show, mostly one. Exit status 2."""
+    """A user's mistake (bad value, missing file). `lines` are shown, usually one. Exit status 2."""
 
     exit_status = 2
 
@@ -41,19 +41,19 @@ class UserError(Exception):
 
 
 class DataUnavailable(UserError):
-    """The data set is neither here nor to be had from any mirror. Exit status 4."""
+    """The data set is not on disk, and no mirror provides it. Exit status 4."""
 
     exit_status = 4
 
 
 class RunsLost(UserError):
-    """Something that was asked for is missing at the end: runs that failed, links that are broken. Exit status 3.
+    """Something is missing at the end: runs that failed, links that are broken. Exit status 3.
 
-    A run that diverged is a result, and none of these.
+    A diverged run is a result and does not count.
     """
 
     exit_status = 3
 
 
 class RunFailed(RunsLost):
-    """A run ended without a result. The message says which one, why, and how to run it again."""
+    """A run ended without a result. The message names the run, the reason and the command to train it again."""

@@ -1,4 +1,4 @@
-"""Numbers, lists and times as people read them. Imports nothing heavy: every command may use it."""
+"""Numbers, lists and times as text. Imports nothing heavy: every command may use it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import math
 from collections.abc import Iterable, Sequence
 
 NOTHING = "–"
-"""What stands where there is no number."""
+"""Shown in place of a missing number."""
 
 
 def number(value: float, digits: int = 2, *, signed: bool = False) -> str:
-    """`0.98`, `−0.05`, `+0.12`; no negative zero, and a dash for what is missing or infinite."""
+    """`0.98`, `−0.05`, `+0.12`; no negative zero, and a dash for a missing or infinite value."""
     if value is None or not math.isfinite(value):
         return NOTHING
     sign = "+" if signed else ""
@@ -30,18 +30,18 @@ def points(share: float) -> str:
 
 
 def span(low: float, high: float, scale: float = 100, digits: int = 2) -> str:
-    """`97.13 to 97.83`, or nothing where there is no interval."""
+    """`97.13 to 97.83`; empty without an interval."""
     return "" if math.isnan(low) else f"{number(scale * low, digits)} to {number(scale * high, digits)}"
 
 
 def spread(mean: float, low: float, high: float, *, scale: float = 100, digits: int = 2, signed: bool = False) -> str:
-    """`97.79 (97.60 to 97.97)`; the mean alone where there is no interval."""
+    """`97.79 (97.60 to 97.97)`; the mean alone without an interval."""
     ends = span(low, high, scale, digits)
     return number(scale * mean, digits, signed=signed) + (f" ({ends})" if ends else "")
 
 
 def p_value(p: float) -> str:
-    """`p = 0.012`, `p < 0.001`; never zero, since no test with finitely many seeds can say so."""
+    """`p = 0.012`, `p < 0.001`; never zero, which no test with finitely many seeds can show."""
     if not math.isfinite(p):
         return "p unknown"
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
@@ -63,8 +63,8 @@ def plural(count: int, word: str, plural_word: str = "") -> str:
 
 
 def listed(items: Sequence[object], last: str = "and") -> str:
-    """`a, b and c`; `a, 1; b, 2; and c, 3` where there are commas within."""
-    texts = [str(word) for word in items]
+    """`a, b and c`; `a, 1; b, 2; and c, 3` if items have commas."""
+    texts = [str(item) for item in items]
     if len(texts) < 2:
         return "".join(texts)
     within = any(", " in text for text in texts)
@@ -73,7 +73,7 @@ def listed(items: Sequence[object], last: str = "and") -> str:
 
 
 def ranged(values: Sequence[int]) -> str:
-    """`0 to 9` for whole stretches, `1, 4 and 7` otherwise."""
+    """`0 to 9` for consecutive values, else `1, 4 and 7`."""
     values = sorted(set(values))
     if len(values) > 2 and values == list(range(values[0], values[-1] + 1)):
         return f"{values[0]} to {values[-1]}"
@@ -96,10 +96,10 @@ def layers(hidden: str) -> str:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """` (did you mean 'adam'?)`, or nothing where no name is near."""
+    """` (did you mean 'adam'?)`; empty if no name is close."""
     by_lower = {candidate.lower(): candidate for candidate in names}
     typed = str(name).lower()
     close = difflib.get_close_matches(typed, list(by_lower), cutoff=0.5)
-    # `adma` is nearer to adamax by what difflib counts; letters in another order are the commonest slip.
+    # difflib ranks adamax above adam for `adma`; transposed letters are the most common typo.
     close.sort(key=lambda candidate: sorted(candidate) != sorted(typed))
     return f" (did you mean {by_lower[close[0]]!r}?)" if close else ""

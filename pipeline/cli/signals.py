@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: once, what runs ends in order; twice, the process ends at once."""
+"""Ctrl-C and SIGTERM: the first one ends the command in order, the second one at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 
 class Stopped(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM, once: runs end at their next epoch and are marked, then the process ends."""
+    """The first Ctrl-C or SIGTERM: runs end at their next epoch and are marked, then the process ends."""
 
     def __init__(self, number: int) -> None:
         self.number, self.exit_status = number, 128 + number
@@ -21,12 +21,12 @@ class Stopped(KeyboardInterrupt):
 
 
 _received: list[Stopped] = []
-"""The signal that this process got, if any."""
+"""The signal that this process received, if any."""
 
 
 @contextmanager
 def errors_of_stopping() -> Iterator[None]:
-    """Raise Stopped in place of what a library raises that a signal found in the middle of something."""
+    """Raise Stopped in place of the exception of a library that a signal interrupted."""
     try:
         yield
     except Exception as error:
@@ -36,7 +36,7 @@ def errors_of_stopping() -> Iterator[None]:
 
 
 def install(*numbers: int) -> None:
-    """Let each of these signals raise Stopped, once."""
+    """Make each of these signals raise Stopped, once."""
     _received.clear()
     sys.unraisablehook = _stop_again
     for number in numbers:
@@ -45,7 +45,7 @@ def install(*numbers: int) -> None:
 
 @contextmanager
 def stopping(*numbers: int) -> Iterator[None]:
-    """`install` within the block; afterwards the signals mean what they meant before."""
+    """`install` within the block, and restore the earlier handlers."""
     before = {number: signal.getsignal(number) for number in {*numbers, signal.SIGINT, signal.SIGTERM}}
     hook = sys.unraisablehook
     install(*numbers)
@@ -65,7 +65,7 @@ def _stop(number: int, _frame: object) -> None:
 
 
 def _stop_again(ignored: sys.UnraisableHookArgs) -> None:
-    """Where the signal came within code whose errors Python ignores (a destructor, a callback): the signal once more."""
+    """Send the signal again if it came in code whose exceptions Python ignores (a destructor, a callback)."""
     if not isinstance(ignored.exc_value, Stopped):
         sys.__unraisablehook__(ignored)
         return
@@ -75,8 +75,8 @@ def _stop_again(ignored: sys.UnraisableHookArgs) -> None:
 
 
 def _stop_at_once(number: int, _frame: object) -> None:
-    """The second time there is no waiting: what is on disk is whole, whatever is cut off here."""
-    line = b"\r\x1b[2K" if os.isatty(2) else b""  # in place of a bar
+    """End the process on the second signal; files on disk are complete at any time."""
+    line = b"\r\x1b[2K" if os.isatty(2) else b""  # clears the bar
     os.write(2, line + b"stopped at once\n")
     os._exit(128 + number)
 
@@ -85,21 +85,21 @@ SHELLS = {"sh", "dash", "bash", "zsh", "fish", "ksh", "ash"}
 
 
 def end_with_dvc() -> None:
-    """Where DVC runs this stage: end with it.
+    """End this process when the DVC process that runs it ends.
 
-    A killed `dvc repro` would leave the stage running, and the next one would start a second writer beside it. DVC starts a
-    stage through a shell, which may or may not replace itself by the stage.
+    A killed `dvc repro` would leave the stage running, and the next one would start a second writer. DVC starts a stage
+    through a shell, which may or may not replace itself with the stage.
     """
     if "DVC_STAGE" in os.environ:
         import psutil  # type: ignore[import-untyped]
 
         above = psutil.Process().parents()[:2]
         stage = above if above[0].name() in SHELLS else above[:1]
-        end_with(stage, "the dvc that ran this stage is gone, so it ends too; dvc repro goes on from here")
+        end_with(stage, "the dvc that ran this stage is gone, so the stage ends too; dvc repro continues it")
 
 
 def end_with(processes: Sequence[Any], why: str) -> None:
-    """End, as by SIGTERM, within 5 s of the end of one of `processes` (psutil's), and say `why`."""
+    """End this process, as by SIGTERM, within 5 s after one of `processes` (psutil's) ends, and print `why`."""
     import psutil
 
     def watch() -> None:
@@ -108,7 +108,7 @@ def end_with(processes: Sequence[Any], why: str) -> None:
                 time.sleep(0.5)
         print(f"error: {why}", file=sys.stderr)
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(3)  # what it has to end by itself
+        time.sleep(3)  # time to end by itself
         os._exit(128 + signal.SIGTERM)
 
     threading.Thread(target=watch, name="end-with", daemon=True).start()

@@ -1,4 +1,4 @@
-"""The last line of a terminal, below what is printed: what a command is doing, with a bar. Elsewhere there is none."""
+"""The progress bar of a command, in the last line of a terminal. Files and pipes get none."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ import textwrap
 from typing import Any
 
 BAR = 20
-"""Its columns."""
+"""Columns of the bar."""
 
 _shown: list[Any] = []
-"""The bar of this process, if it is shown: rich's, whose only task has the number 0."""
+"""The bar of this process, if shown: a `rich.progress.Progress` with one task, number 0."""
 
 
 def show(what: str, done: float = 0, total: float | None = None, count: str = "") -> None:
-    """Say what goes on, in place of what was said before; without a `total` the bar only moves."""
+    """Show what the command is doing; without a `total` the bar only moves."""
     if not sys.stdout.isatty():
         return
     if first := not _shown:
         _shown.append(_bar())
-    # At the end there is room for the `^C` of a terminal: in the next line, it would leave this one behind.
+    # Leaves room for the `^C` that a terminal echoes: on the next line, it would leave this one behind.
     room = shutil.get_terminal_size().columns - len(count) - BAR - 8
     what = what if len(what) <= room else f"{what[: max(room - 1, 0)]}…"
     progress, task = _shown[0], _shown[0].tasks[0]
-    # None given to `update` would leave the total as it was; and what has ended once would stand still from then on.
+    # `update(total=None)` would keep the old total, and a task that has ended once would no longer move.
     task.total, task.finished_time = total, None
     progress.update(0, description=what, completed=done, count=count, refresh=total is None)
     if first:
         progress.start()
-        progress.console.show_cursor(True)  # rich hides it, and a process that is killed would leave it hidden
+        progress.console.show_cursor(True)  # rich hides it, and a killed process would leave it hidden
 
 
 def _bar() -> Any:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
-    # What is printed meanwhile stands above the bar, as long as it is: a command is copied whole.
+    # Lines printed above the bar are not wrapped, so that a command can be copied whole.
     console = Console(soft_wrap=True, highlight=False)
     count, text = TextColumn("{task.fields[count]}"), TextColumn("{task.description}", markup=False)
     progress = Progress(
@@ -54,13 +54,13 @@ def clear() -> None:
 
 
 def say(sentence: str) -> None:
-    """Print a sentence at once: broken between words on a terminal, in one line into a file or a pipe."""
+    """Print a sentence and flush: wrapped on a terminal, one line into a file or a pipe."""
     if sys.stdout.isatty():
         sentence = textwrap.fill(sentence, shutil.get_terminal_size().columns, break_on_hyphens=False)
     print(sentence, flush=True)
 
 
 def suggest(command: str) -> None:
-    """Name the next command to a person at a terminal; within `dvc repro` the next stage follows by itself."""
+    """Print the next command on a terminal; within `dvc repro` the next stage follows by itself."""
     if sys.stdout.isatty() and "DVC_STAGE" not in os.environ:
         print(f"next: {command}", flush=True)

@@ -1,4 +1,4 @@
-"""The address of `make ui`, noted in the checkout, so that a report's links lead to the port that was chosen."""
+"""The address of `make ui`, kept in the checkout so that a report's links use the right port."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ NOTE = Path(".dvc/tmp/ui-address")
 
 
 def read(checkout: Path) -> str:
-    """The address at which `make ui` ran last; the default one where it never did."""
+    """Return the address of the last `make ui`, or the default."""
     with suppress(OSError):
         return (checkout / NOTE).read_text(encoding="utf-8").strip()
     return DEFAULT
 
 
 def write(checkout: Path, address: str) -> None:
-    """Keep the address for the next report. In a folder that cannot be written, links stay as they are."""
+    """Keep the address for the next report. A folder that cannot be written to is ignored."""
     with suppress(OSError):
         (checkout / NOTE).parent.mkdir(parents=True, exist_ok=True)
         (checkout / NOTE).write_text(f"{address}\n", encoding="utf-8")

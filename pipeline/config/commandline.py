@@ -1,7 +1,7 @@
-"""Checks the overrides of a `python -m pipeline.train` command before Hydra composes anything.
+"""Check the overrides of a `python -m pipeline.train` command before Hydra composes anything.
 
-Hydra's own messages name neither the nearest valid name nor, for a sweep, more than the first mistake, and it
-lets through values that cannot train. Everything that is wrong is said at once, a line each.
+Hydra does not suggest the nearest valid name, stops at the first mistake of a sweep, and accepts values that cannot train.
+Here every problem is reported, a line each.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from pipeline.cli.formatting import nearest
 from pipeline.config import rules
 
 MOST_JOBS = 100_000
-"""A grid over this is taken for a slip of the finger: 100,000 runs compose for an hour."""
+"""A larger grid is taken for a typo: 100,000 runs compose for an hour."""
 
 ELSEWHERE = ("--config-dir", "-cd", "--config-path", "-cp")
-"""Options that name a folder of files of the user's own."""
+"""Options that name a folder of custom files."""
 VALUED = {*ELSEWHERE, "--config-name", "-cn", "--package", "-p", "--cfg", "-c", "--info", "-i"}
 MULTIRUN = {"--multirun", "-m"}
 FLAGS = {"--run", "--shell-completion", "--help", "--hydra-help", "--version", "--resolve", "--verbose"}
@@ -33,11 +33,11 @@ OPTIONS = {*VALUED, *MULTIRUN, *FLAGS, "-r", "-sc", "-h", "-v"}
 HYDRA_RULES = {
     "hydra/launcher": rules.choice(("batched", "batched_slurm")),
     "hydra/sweeper": rules.choice(("basic",)),
-    "hydra.sweeper.max_batch_size": rules.Rule(lambda value: value is None, "null: all runs of a sweep come together"),
+    "hydra.sweeper.max_batch_size": rules.Rule(lambda value: value is None, "null: all runs of a sweep train together"),
 }
-"""What makes one sweep of all jobs."""
+"""Settings of Hydra that keep all jobs of a command in one sweep."""
 
-SHORT = {
+ALIASES = {
     "lr": "learning_rate",
     "decay": "weight_decay",
     "eps": "epsilon",
@@ -45,11 +45,11 @@ SHORT = {
     "layers": "depth",
     "units": "width",
 }
-"""What people call keys elsewhere, too far from ours for a spelling to be near."""
+"""Common names of keys that are spelled too differently for a suggestion."""
 
 
 def options_and_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Hydra's options with their values, and the overrides; Hydra itself wants the ones before or behind the others."""
+    """Return Hydra's options with their values, and the overrides; Hydra does not accept them mixed."""
     options: list[str] = []
     found: list[str] = []
     before = ""
@@ -60,7 +60,7 @@ def options_and_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def searched(options: Sequence[str]) -> list[str]:
-    """The folder of `--config-dir` among Hydra's options, as the override that makes Hydra look there."""
+    """Return `--config-dir` of Hydra's options as an override of `hydra.searchpath`, in a list; empty without it."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config-dir", "-cd")
     folder = parser.parse_known_args(options)[0].config_dir
@@ -70,28 +70,28 @@ def searched(options: Sequence[str]) -> list[str]:
 def own_and_shared(
     argv: Sequence[str], defaults: dict[str, str], decided: Collection[str], description: str
 ) -> tuple[dict[str, str], list[str]]:
-    """The values of a command that trains many runs, and the overrides of `pipeline.train` that hold for every run.
+    """Return the values of a command that trains many runs, and the overrides of `pipeline.train` for every run.
 
-    Raises UserError for one of the groups and keys `decided`, which the command sets itself. See `console.read_options`.
+    Raises UserError for a group or key in `decided`, which the command sets itself. See `console.read_options`.
     """
     own = [text for text in argv if text.partition("=")[0] in defaults or text.startswith("-") or "=" not in text]
     shared = [text for text in argv if text not in own]
     for override in shared:
         if override.partition("=")[0].partition(".")[0] in decided:
             expected = f"expected {', '.join(defaults)}, or an override that holds for every run"
-            raise UserError(f"{override}: decided by this command; {expected}")
+            raise UserError(f"{override}: set by this command; {expected}")
     return console.read_options(own, defaults, description), shared
 
 
 def is_multirun(argv: Sequence[str]) -> bool:
-    """Whether the command asks for a sweep."""
+    """Return whether the command asks for a sweep."""
     return bool(MULTIRUN & {*argv}) or any(
         override.startswith("sweep=") or override.lstrip("+") == "hydra.mode=MULTIRUN" for override in argv
     )
 
 
 def check(argv: Sequence[str], multirun: bool) -> list[str]:
-    """Every problem of the overrides in `argv`, a line each."""
+    """Return every problem of the options and overrides in `argv`, a line each."""
     options, texts = options_and_overrides(argv)
     given = [option.partition("=")[0] for option in options if option.startswith("-")]
     problems = [_unknown_option(option) for option in given if option not in OPTIONS]
@@ -114,7 +114,7 @@ def check(argv: Sequence[str], multirun: bool) -> list[str]:
         if override.is_sweep_override() and not multirun:
             problems.append(f"{override.input_line}: several values need --multirun (-m)")
         elif override.is_sweep_override() and not values:
-            problems.append(f"{override.input_line}: an empty range, so there is nothing to run")
+            problems.append(f"{override.input_line}: the range is empty; expected at least one value")
         else:
             ends = values if len(values) <= MOST_JOBS else [values[0], values[-1]]
             problems += _check_one(override, ends, chosen)
@@ -124,7 +124,7 @@ def check(argv: Sequence[str], multirun: bool) -> list[str]:
 
 
 def _unknown_option(option: str) -> str:
-    """What is wrong with an option that Hydra has not; people type `--epochs 3` for `training.epochs=3`."""
+    """Return the message for an unknown option, such as `--epochs 3` for `training.epochs=3`."""
     name = option.lstrip("-")
     meant = [name] if name in rules.GROUPS else _meant(name)
     near = f" (did you mean '{meant[0]}=VALUE'?)" if meant else nearest(option, OPTIONS)
@@ -132,7 +132,7 @@ def _unknown_option(option: str) -> str:
 
 
 def _unreadable(override: str, error: Exception) -> str:
-    """What is wrong with an override that Hydra's grammar does not read; its own message names characters and tokens."""
+    """Return the message for an override that Hydra cannot parse; Hydra's own names characters and tokens."""
     if "=" not in override:
         return f"{override}: expected KEY=VALUE"
     if override.endswith(","):
@@ -143,23 +143,23 @@ def _unreadable(override: str, error: Exception) -> str:
 
 
 def _meant(key: str) -> list[str]:
-    """The keys that `key` stands for without its group, in another one, or under the name that it has elsewhere."""
+    """Return the keys that `key` may mean: without its group, in another group, or by an alias."""
     section, _, name = key.rpartition(".")
-    names = {name, SHORT.get(name, name)}
+    names = {name, ALIASES.get(name, name)}
     known = rules.known_keys()
     found = [each for each in known if each.rpartition(".")[2] in names]
     return [each for each in found if each.startswith(section)] or found
 
 
 def _check_hydra(key: str, value: Any) -> str | None:
-    """What Hydra takes, and what the runs of a sweep cannot be trained with."""
+    """Return the problem of a setting that Hydra accepts, but a sweep cannot use."""
     if key.startswith("hydra.sweeper.params"):
-        return f"{key}: is for files such as conf/sweep/smoke.yaml; here type the overrides themselves: -m optimizer=sgd,adam"
+        return f"{key}: only for files such as conf/sweep/smoke.yaml; here expected overrides, such as -m optimizer=sgd,adam"
     return rules.problem(key, value, HYDRA_RULES[key]) if key in HYDRA_RULES else None
 
 
 def hydra_problem(argv: Sequence[str], error: Exception) -> str:
-    """A line on what Hydra could not make of the command; empty where nothing in it is Hydra's."""
+    """Return a line on the part of the command that Hydra cannot use; empty if no part is for Hydra."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}; hydra.run.dir and hydra.sweep.dir name the folder of logs"
     options, overrides = options_and_overrides(argv)
@@ -170,14 +170,14 @@ def hydra_problem(argv: Sequence[str], error: Exception) -> str:
 
 
 def _check_one(override: Override, values: Sequence[Any], chosen: dict[str, list[str]] | None) -> list[str]:
-    """What is wrong with one override. `chosen`: optimizers and models; None where Hydra may find files outside `conf/` too."""
+    """Return the problems of one override. `chosen`: optimizers and models; None if Hydra also searches other folders."""
     key, text = override.key_or_group, override.input_line
     if override.is_delete():
         return [f"{text}: {key} cannot be deleted; give it another value"]
     if len(values) > 1 and key in (*rules.SHARED, "tracking"):
         return [rules.one_value(key, values)]
     if any(isinstance(value, IntervalSweep) or "${" in str(value) for value in values):
-        # Known only once composed (or to a sweeper that draws from an interval): checked then.
+        # The value is known, and checked, once the configuration is composed or a sweeper draws from the interval.
         return []
     if key in rules.GROUPS:
         return [] if chosen is None else [line for value in values if (line := _check_group(key, value))]
@@ -212,7 +212,7 @@ def _check_group(group: str, value: Any) -> str | None:
 
 
 def _chosen(overrides: Sequence[tuple[Override, Sequence[Any]]], group: str) -> list[str]:
-    """The files of `group` that are chosen, by conf/config.yaml if by nothing else; empty where no file of `conf/` says so."""
+    """Return the chosen files of `group`, by default those of conf/config.yaml; empty if `conf/` has no such file."""
     chosen: list[str] = []
     for override, values in overrides:
         kind = override.key_or_group
@@ -232,7 +232,7 @@ def _chosen(overrides: Sequence[tuple[Override, Sequence[Any]]], group: str) -> 
 
 
 def _overrides_of_sweep(overrides: Sequence[str]) -> list[str]:
-    """What `sweep=NAME` among `overrides` stands for, but for keys that another override gives a value."""
+    """Return the overrides that `sweep=NAME` stands for, without keys that another override sets."""
     given = {override.partition("=")[0].lstrip("+") for override in overrides}
     names = [override.partition("=")[2] for override in overrides if override.startswith("sweep=")]
     found = [each for name in names if name in rules.options("sweep") for each in rules.sweep_words(name)]
@@ -240,7 +240,7 @@ def _overrides_of_sweep(overrides: Sequence[str]) -> list[str]:
 
 
 def _values(override: Override) -> Sequence[Any]:
-    """The values that an override stands for, as Python values. Raises ValueError for a range without a step."""
+    """Return the values of an override as Python values. Raises ValueError for a range whose step is 0."""
     value = override.value()
     if isinstance(value, RangeSweep):
         values = value.range()

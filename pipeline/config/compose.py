@@ -1,4 +1,4 @@
-"""From a composed configuration to a RunConfig, with every problem of it in words."""
+"""Turn a composed configuration into a RunConfig, and report every problem."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pipeline.config.values import WITH_DECAY, WITH_STDDEV
 
 
 class ConfigurationError(UserError):
-    """One or more values that cannot be, a line for each."""
+    """One or more invalid values, a line each."""
 
     def __init__(self, problems: Iterable[str]) -> None:
         super().__init__(*dict.fromkeys(problems))
@@ -30,12 +30,12 @@ class ConfigurationError(UserError):
 IS_1_3 = hydra.__version__.startswith("1.3.")
 
 VERSION_BASE: dict[str, Any] = {"version_base": "1.3"} if IS_1_3 else {}
-"""For `hydra.main` and `initialize_config_dir`: Hydra 1.3 warns where it is missing, 1.4 where it is given."""
+"""Argument of `hydra.main` and `initialize_config_dir`: Hydra 1.3 warns if it is missing, 1.4 if it is given."""
 
 
 def register() -> None:
-    """Make known to Hydra what the files of `conf/` use: `${checkout:}`, `${params:}` and `${tuned:}`."""
-    # OmegaConf 2.3, which comes with Hydra 1.3, has a deprecated function of the new name.
+    """Register the resolvers of `conf/`: `${checkout:}`, `${params:}` and `${tuned:}`."""
+    # OmegaConf 2.3, the version of Hydra 1.3, has a deprecated function called `register_resolver`.
     add: Any = OmegaConf.register_new_resolver if IS_1_3 else OmegaConf.register_resolver
     add("checkout", lambda: str(rules.CONF.parent), replace=True)
     add("params", rules.param, replace=True)
@@ -43,9 +43,9 @@ def register() -> None:
 
 
 def help_text(overrides: Sequence[str]) -> str:
-    """What can be chosen and set, and what it is with these overrides of `pipeline.train`, as `--help` shows it.
+    """Return what `--help` shows: groups, keys, and their values with these overrides of `pipeline.train`.
 
-    Hydra's own help reads its configuration again for each group of Hydra's own, too: half a second.
+    Hydra's own help takes half a second, since it reads the configuration again for each of Hydra's groups.
     """
     from hydra.core.global_hydra import GlobalHydra
 
@@ -56,7 +56,7 @@ def help_text(overrides: Sequence[str]) -> str:
     with _hydra() as compose:
         config = compose(overrides)
         chosen = [f"{group}: {', '.join(names)}" for group in rules.GROUPS if (names := options(group))]
-    lines = ["== What can be chosen (group=name) ==", *chosen, "", "== What can be set (key=value), with its value =="]
+    lines = ["== Groups (group=name) ==", *chosen, "", "== Keys and their values (key=value) =="]
     meaning, values = dict(meanings()), plain(config)
     in_order = {name: values[name] for name in (*rules.GROUPS, *values) if name in values}
     for key, value in rules.flattened(in_order).items():
@@ -67,14 +67,14 @@ def help_text(overrides: Sequence[str]) -> str:
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """The configuration without Hydra's part as plain values, interpolations resolved. Raises ConfigurationError where one cannot be."""
+    """Return the configuration without Hydra's part as plain values, interpolations resolved. Raises ConfigurationError."""
     try:
         values = {str(key): _resolved(config[key]) for key in config if key != "hydra"}
     except (OmegaConfBaseException, RecursionError) as error:
         key = getattr(error, "full_key", None) or "configuration"
         reason = str(error).splitlines()[0].removeprefix("UserError raised while resolving interpolation: ")
         raise ConfigurationError([f"{key}: {reason}"]) from error
-    # What `pipeline.fetch` and `pipeline.preprocess` read is no part of a run.
+    # Only `pipeline.fetch` and `pipeline.preprocess` read it; it is no part of a run.
     values.get("dataset", {}).pop("source", None)
     return values
 
@@ -84,19 +84,19 @@ def _resolved(node: Any) -> Any:
 
 
 def composed(overrides: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
-    """The plain values that the overrides of each command mean."""
+    """Return the plain values of the configuration of each command, given by its overrides."""
     return [plain(config) for config in configs(overrides)]
 
 
 def configs(overrides: Sequence[Sequence[str]]) -> list[DictConfig]:
-    """What the overrides of each command mean, interpolations not yet resolved."""
+    """Return the configuration of each command, given by its overrides; interpolations are not yet resolved."""
     with _hydra() as compose:
         return [compose(each) for each in overrides]
 
 
 @contextmanager
 def _hydra() -> Iterator[Callable[[Sequence[str]], DictConfig]]:
-    """Hydra on `conf/`: a function from the overrides of a command to what they mean. It raises ConfigurationError."""
+    """Initialize Hydra with `conf/`, and give a function that composes overrides. It raises ConfigurationError."""
 
     def config(overrides: Sequence[str]) -> DictConfig:
         try:
@@ -110,7 +110,7 @@ def _hydra() -> Iterator[Callable[[Sequence[str]], DictConfig]]:
 
 
 def changed(config: DictConfig, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The plain values of `config` with other `values`, by dotted key: 10 ms, where composing anew takes 200."""
+    """Return the plain values of `config` with other `values`, by dotted key. Takes 10 ms; composing takes 200."""
     own = copy.deepcopy(config)
     for key, value in values.items():
         OmegaConf.update(own, key, value)
@@ -118,7 +118,7 @@ def changed(config: DictConfig, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def problems(values: dict[str, Any]) -> list[str]:
-    """Every value that is out of its range, unknown key, and combination that cannot train; a line each."""
+    """Return every value out of range, unknown key and combination that cannot train, a line each."""
     flat = rules.flattened({section: value for section, value in values.items() if section != "hydra"})
     names = {key: flat.pop(key, None) for key in rules.NAMES}
     for key in ("optimizer.name", "optimizer.class"):
@@ -131,9 +131,9 @@ def problems(values: dict[str, Any]) -> list[str]:
 
 
 def combination_problems(flat: dict[str, Any]) -> list[str]:
-    """Values that cannot be together, each of them in its range; a line each."""
+    """Return the combinations of valid values that cannot train, a line each."""
     schedule, boundaries = flat["training.schedule"], flat["training.boundaries"]
-    lasts = flat["training.decay_epochs"] > 0
+    decays = flat["training.decay_epochs"] > 0
     with_epochs = (*WITH_DECAY, "cosine_restarts")
 
     def one_of(key: str, *names: str) -> tuple[bool, str]:
@@ -141,22 +141,22 @@ def combination_problems(flat: dict[str, Any]) -> list[str]:
         return flat.get(key) in names, expected
 
     conditions = [
-        # A key; what must hold where its value is another than the default; the same in words.
+        # A key, what must hold if its value is not the default, and the same as text.
         ("optimizer.nesterov", flat.get("optimizer.momentum") != 0, "optimizer.momentum over 0"),
         ("model.kernel_stddev", *one_of("model.kernel_initializer", *WITH_STDDEV)),
         (
             "training.patience",
             flat["dataset.validation_size"] > 0,
-            "dataset.validation_size over 0: the test split chooses nothing",
+            "dataset.validation_size over 0: the test split may not choose when training ends",
         ),
         ("training.label_smoothing", *one_of("training.loss", "categorical_crossentropy")),
-        ("training.decay", lasts, "training.decay_epochs, after how many epochs each"),
+        ("training.decay", decays, "training.decay_epochs over 0"),
         ("training.decay", *one_of("training.schedule", *WITH_DECAY)),
         ("training.decay_epochs", *one_of("training.schedule", *with_epochs)),
         ("training.power", *one_of("training.schedule", "polynomial")),
         ("training.boundaries", *one_of("training.schedule", "piecewise")),
         ("training.factors", *one_of("training.schedule", "piecewise")),
-        ("training.schedule", lasts or schedule not in with_epochs[1:], "training.decay_epochs over 0"),
+        ("training.schedule", decays or schedule not in with_epochs[1:], "training.decay_epochs over 0"),
         (
             "training.schedule",
             boundaries or schedule != "piecewise",
@@ -170,7 +170,7 @@ def combination_problems(flat: dict[str, Any]) -> list[str]:
         (
             "training.warmup_epochs",
             flat["training.warmup_epochs"] < flat["training.epochs"],
-            f"more than so many training.epochs, came {flat['training.epochs']}",
+            f"more training.epochs than that, came {flat['training.epochs']}",
         ),
     ]
     defaults = {f"training.{field.name}": field.default for field in fields(Training)}
@@ -182,7 +182,7 @@ def combination_problems(flat: dict[str, Any]) -> list[str]:
 
 
 def check_against_data(job: RunConfig, training_samples: int) -> list[str]:
-    """Sizes that do not fit the data set; a line each."""
+    """Return the sizes that do not fit the data set, a line each."""
     data, batch = job.dataset, job.training.batch_size
     left = training_samples - data.validation_size
     used = data.train_size or left
@@ -197,7 +197,7 @@ def check_against_data(job: RunConfig, training_samples: int) -> list[str]:
 
 
 def to_job(values: dict[str, Any]) -> RunConfig:
-    """The RunConfig that a composed configuration (plain values) means. Raises ConfigurationError with all problems."""
+    """Return the RunConfig of a composed configuration (plain values). Raises ConfigurationError with all problems."""
     if found := problems(values):
         raise ConfigurationError(found)
     sections = {section: _typed(section, values[section]) for section in ("dataset", "model", "optimizer", "training")}

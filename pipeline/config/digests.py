@@ -1,4 +1,4 @@
-"""Digests of arrays: what says that two machines hold the same numbers."""
+"""Digests of arrays, equal on two machines if the numbers are equal."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 from pipeline.config.run_config import digest
 
 LARGE = 2**24
-"""Bytes from which on several threads are worth their start."""
+"""Bytes from which several threads are faster than one."""
 
 
 def array_digest(array: np.ndarray) -> str:
-    """sha256 over dtype, shape and little-endian values: the same on every machine and in every container."""
+    """Return the sha256 of dtype, shape and little-endian values: the same on every machine and in every file format."""
     array = np.asarray(array)
     plain = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
     sha256 = hashlib.sha256(f"{plain.dtype.str}{plain.shape}".encode())
@@ -23,8 +23,8 @@ def array_digest(array: np.ndarray) -> str:
 
 
 def arrays_digest(arrays: dict[str, np.ndarray]) -> str:
-    """sha256 over names and digests of several arrays, whatever their order."""
+    """Return the sha256 of names and digests of several arrays, in any order."""
     if sum(array.nbytes for array in arrays.values()) < LARGE:
         return digest({name: array_digest(array) for name, array in arrays.items()})
-    with ThreadPoolExecutor() as threads:  # hashlib lets other threads go on
+    with ThreadPoolExecutor() as threads:  # hashlib releases the GIL
         return digest(dict(zip(arrays, threads.map(array_digest, arrays.values()), strict=True)))

@@ -1,4 +1,4 @@
-"""What each value may be, and the same in words: made of its declaration, for command lines and composed configurations."""
+"""What each value may be, and how messages and help describe it; both follow from its declaration."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from pipeline.config.values import Argument, Choice, Count, Scalar, Words
 CONF = Path(__file__).resolve().parent.parent.parent / "conf"
 GROUPS = ("dataset", "model", "optimizer", "training", "device", "tracking", "local", "experiment", "sweep")
 NAMES = ("dataset.name", "optimizer.name", "optimizer.class", "model.name", "model.build")
-"""Keys that the file of a group sets."""
+"""Keys that only the file of a group sets."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """`accepts(value)` for a value that YAML gave, and the same in words."""
+    """What a value of YAML may be: `accepts(value)`, and `allowed` in messages."""
 
     accepts: Callable[[Any], bool]
     allowed: str
     names: tuple[str, ...] = ()
     typed: Callable[[Any], Any] = lambda value: value
-    """The value as its declaration has it: a list as a tuple, 1 as 1.0 where a number may have decimals."""
+    """Return the value in the declared type: a list as a tuple, 1 as 1.0 if decimals are allowed."""
 
 
 def rule(declared: Any) -> Rule:
-    """The rule of a declaration such as `Annotated[int, Ge(1)] | None`; values are neither converted from text nor rounded."""
+    """Return the rule of a declaration such as `Annotated[int, Ge(1)] | None`. Values are not parsed or rounded."""
     allowed, names = _words(declared)
 
     @cache
     def adapter() -> Any:
-        from pydantic import TypeAdapter  # 0.1 s, only where something is checked
+        from pydantic import TypeAdapter  # takes 0.1 s
 
         return TypeAdapter(declared)
 
@@ -59,7 +59,7 @@ def rule(declared: Any) -> Rule:
 
 
 def _words(declared: Any) -> tuple[str, tuple[str, ...]]:
-    """What is expected, and the names among which a misspelt one may be."""
+    """Return what is expected, and the names to suggest for a misspelled one."""
     if NoneType in get_args(declared):
         [other] = [part for part in get_args(declared) if part is not NoneType]
         allowed, names = _words(other)
@@ -102,27 +102,27 @@ def _rules() -> dict[str, Rule]:
 RULES = _rules()
 HYPERPARAMETERS = {name: rule(declared) for name, declared in settings.HYPERPARAMETERS.items()}
 STEPS, SCALAR, ARGUMENT = rule(Count), rule(Scalar), rule(Argument)
-"""Of hyper-parameters and of a network's arguments that are not known here."""
+"""Rules of hyper-parameters and model arguments that are not declared."""
 SHARED = tuple(key for key in RULES if key.startswith(("paths.", "tracking.")) or ("." not in key and key != "seed"))
-"""Keys that one command has one value of: where its results go, and what of it is to be done."""
+"""Keys that have one value per command: where results go, and what the command does."""
 
 
 @cache
 def options(group: str) -> tuple[str, ...]:
-    """Names of the files of a folder of `conf/`."""
+    """Return the names of the files in a folder of `conf/`."""
     return tuple(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
 
 
 @cache
 def own_keys(group: str, name: str) -> tuple[str, ...]:
-    """Keys that `conf/<group>/<name>.yaml` sets, but those of NAMES: the arguments of an optimizer or a network."""
+    """Return the keys of `conf/<group>/<name>.yaml` except NAMES: the arguments of an optimizer or a model."""
     keys = (f"{group}.{key}" for key in content(group, name))
     return tuple(key for key in keys if key not in NAMES)
 
 
 @cache
 def keras_class(optimizer: str) -> str:
-    """The class that `conf/optimizer/<optimizer>.yaml` names. Raises UserError."""
+    """Return the class that `conf/optimizer/<optimizer>.yaml` names. Raises UserError."""
     name = content("optimizer", parsed("optimizer", optimizer, choice(options("optimizer")))).get("class")
     if not isinstance(name, str):
         raise UserError(
@@ -132,7 +132,7 @@ def keras_class(optimizer: str) -> str:
 
 
 def content(group: str, name: str) -> dict[str, Any]:
-    """What `conf/<group>/<name>.yaml` says."""
+    """Return the values of `conf/<group>/<name>.yaml`. Raises UserError if it is not YAML."""
     try:
         values = yaml.safe_load((CONF / group / f"{name}.yaml").read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -141,7 +141,7 @@ def content(group: str, name: str) -> dict[str, Any]:
 
 
 def param(name: str) -> Any:
-    """What `${params:NAME}` means: that value of params.yaml, a list of it as Hydra writes a sweep. Raises UserError."""
+    """Resolve `${params:NAME}`: a value of params.yaml, a list as Hydra's choices with commas. Raises UserError."""
     value: Any = content("..", "params")
     for part in name.split("."):
         value = value.get(part) if isinstance(value, dict) else None
@@ -151,7 +151,7 @@ def param(name: str) -> Any:
 
 
 def sweep_words(name: str) -> list[str]:
-    """The words that `conf/sweep/<name>.yaml` stands for. Raises UserError."""
+    """Return the overrides that `conf/sweep/<name>.yaml` stands for. Raises UserError."""
     params = content("sweep", name).get("hydra", {}).get("sweeper", {}).get("params", {})
     return [
         f"{key}={re.sub(r'[$]{params:([^}]+)}', lambda match: to_text(param(match[1])), str(value))}"
@@ -161,21 +161,21 @@ def sweep_words(name: str) -> list[str]:
 
 @cache
 def tuned_rates() -> dict[str, dict[int, float]]:
-    """Learning rates that come with the project, by optimizer and by width of the one hidden layer."""
+    """Return the learning rates of conf/tuned.yaml, by optimizer and by width of the one hidden layer."""
     return dict(content(".", "tuned")["rates"])
 
 
 def tuned_rate(optimizer: str, width: int) -> float:
-    """What `${tuned:OPTIMIZER,WIDTH}` means. Raises UserError if this optimizer has not been tuned at this width."""
+    """Resolve `${tuned:OPTIMIZER,WIDTH}`. Raises UserError if the optimizer has not been tuned at this width."""
     known = tuned_rates().get(optimizer, {})
     if width not in known:
-        there = "; ".join(f"{name}: {', '.join(map(str, widths))}" for name, widths in tuned_rates().items())
-        raise UserError(f"conf/tuned.yaml: no rate for {optimizer} at width {width}; it has {there}")
+        tuned = "; ".join(f"{name}: {', '.join(map(str, widths))}" for name, widths in tuned_rates().items())
+        raise UserError(f"conf/tuned.yaml: no rate for {optimizer} at width {width}; it has {tuned}")
     return float(known[width])
 
 
 def rule_for(key: str) -> Rule | None:
-    """The rule of a dotted key, or None where there is no such key in any configuration."""
+    """Return the rule of a dotted key, or None if no configuration has it."""
     section, _, name = key.rpartition(".")
     if key in NAMES:
         return None
@@ -183,26 +183,26 @@ def rule_for(key: str) -> Rule | None:
         return RULES.get(key, ARGUMENT)
     if section != "optimizer":
         return RULES.get(key)
-    # An optimizer that a file adds may have values that no other has.
+    # A custom optimizer may have values that no other one has.
     return HYPERPARAMETERS.get(name, STEPS if name.endswith("_steps") else SCALAR)
 
 
 def known_keys() -> list[str]:
-    """Keys that can be set, whichever optimizer and model of `conf/` is chosen."""
+    """Return the keys that can be set with some optimizer and model of `conf/`."""
     groups = ("optimizer", "model")
     own = dict.fromkeys(key for group in groups for name in options(group) for key in own_keys(group, name))
     return [*(key for key in RULES if not key.startswith("model.")), *own]
 
 
 def problem(key: str, value: Any, rule: Rule) -> str | None:
-    """One line on what is wrong with `value`, or None."""
+    """Return one line on what is wrong with `value`, or None."""
     if rule.accepts(value):
         return None
     return f"{key}={to_text(value)}: expected {rule.allowed}{nearest(to_text(value), rule.names)}"
 
 
 def problems(values: Mapping[str, Any], known: Mapping[str, Rule], needed: Iterable[str]) -> list[str]:
-    """A line for each key that is not `known`, each value that its rule does not allow, and each key that is missing."""
+    """Return a line for each unknown key, each value that its rule does not allow, and each missing key."""
     found: list[str] = []
     for key, value in values.items():
         if rule := known.get(key):
@@ -213,7 +213,7 @@ def problems(values: Mapping[str, Any], known: Mapping[str, Rule], needed: Itera
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The values by their dotted keys; `tags` are one value."""
+    """Return the values by dotted key; `tags` are one value."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, dict) and value and f"{prefix}{key}" != "tags":
@@ -224,12 +224,12 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def one_value(key: str, values: Iterable[Any]) -> str:
-    """The line about several values of one of the keys SHARED."""
-    return f"{key}: cannot be swept (came: {', '.join(sorted(map(to_text, values)))}); one command, one value"
+    """Return the line about several values of a key in SHARED."""
+    return f"{key}: cannot be swept; expected one value per command, came {', '.join(sorted(map(to_text, values)))}"
 
 
 def plain(text: str) -> Any:
-    """What `text` is as YAML; the text itself if it is none."""
+    """Return the value of `text` as YAML; the text itself if it is not YAML."""
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError:
@@ -237,14 +237,14 @@ def plain(text: str) -> Any:
 
 
 def parsed(key: str, text: str, rule: Rule) -> Any:
-    """The value of a word `key=text`. Raises UserError if it is not what `rule` allows."""
+    """Return the value of an argument `key=text`. Raises UserError if `rule` does not allow it."""
     if line := problem(key, value := plain(text), rule):
         raise UserError(line)
     return value
 
 
 def to_text(value: Any) -> str:
-    """A value as a person types it."""
+    """Return a value as a user types it."""
     if isinstance(value, bool):
         return str(value).lower()
     return "null" if value is None else str(value)

@@ -14,47 +14,47 @@ from pipeline.config import values
 
 
 def digest(value: Any) -> str:
-    """sha256 (hex) of the JSON of `value`, written in one way: sorted keys, no spaces, no NaN."""
+    """Return the sha256 (hex) of `value` as canonical JSON: sorted keys, no spaces, no NaN."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Which data, and which of its training samples are held out. A default means what it meant before it existed."""
+    """The data, and which training samples are held out. The default of a newer field is what older runs did."""
 
     name: str
     validation_size: values.Count
-    """Training samples held out for validation; 0 for none: then curves are measured on the test split."""
+    """Training samples held out for validation; 0 for none, and curves are measured on the test split."""
     train_size: values.Count = 0
-    """Training samples used of those that are not held out; 0 for all."""
+    """Training samples to use of those that are not held out; 0 for all."""
     validation: Annotated[str, values.Choice(("random", "last"))] = "last"
-    """`random`: stratified by class, drawn once with `validation_seed`, the same for every run. `last`: the last of the file."""
+    """`random`: stratified by class, drawn with `validation_seed`, the same for every run. `last`: the last of the file."""
     validation_seed: values.Seed = 0
-    """Of the random split and of the label noise; the seed of a run has no part in either."""
+    """Seed of the random split and of the label noise, which do not depend on the seed of a run."""
     label_noise: values.Share = 0.0
-    """Share of the training labels that are replaced by another class, drawn once."""
+    """Fraction of the training labels that are replaced by another class, drawn once."""
     standardize: bool = False
-    """Scale each pixel or feature to mean 0 and deviation 1, both of the samples trained on."""
+    """Scale each pixel or feature to mean 0 and standard deviation 1 over the samples trained on."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A dense network: one width per hidden layer, input to output; a softmax over the classes follows."""
+    """A dense network: one width per hidden layer, input to output, then a softmax over the classes."""
 
     hidden: values.Widths
     activation: Annotated[str, values.Choice(values.ACTIVATIONS)]
-    """Of the hidden layers."""
+    """Activation of the hidden layers."""
     dropout: values.Share
-    """Share of each hidden layer's outputs that dropout drops."""
+    """Dropout rate of each hidden layer's outputs."""
     kernel_initializer: Annotated[str, values.Choice(values.INITIALIZERS)]
-    """Of the hidden layers, by Keras's name."""
+    """Keras's initializer of the hidden layers."""
     input_dropout: values.Share = 0.0
-    """Share of the pixels that dropout drops."""
+    """Dropout rate of the inputs."""
     batch_normalization: bool = False
-    """Before each hidden layer's activation."""
+    """Normalize before each hidden layer's activation."""
     max_norm: values.Size | None = None
-    """Most that the norm of the weights into a hidden unit may be; null for no limit."""
+    """Largest norm of the weights into a hidden unit; null for no limit."""
     kernel_stddev: values.Size | None = None
     """Standard deviation of `random_normal` and `truncated_normal`, limit of `random_uniform`; null for Keras's default."""
     l1: values.Factor = 0.0
@@ -65,7 +65,7 @@ class Model:
 
 @dataclass(frozen=True)
 class CustomModel:
-    """A network that is not dense: a name out of `conf/model/`, the function that builds it and its arguments by name."""
+    """Another network: a name in `conf/model/`, the function that builds it, and its arguments by name."""
 
     name: str
     build: str
@@ -75,12 +75,12 @@ class CustomModel:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """A name out of `conf/optimizer/` and its hyper-parameters, sorted by name."""
+    """A name in `conf/optimizer/` and its hyper-parameters, sorted by name."""
 
     name: str
     hyperparameters: tuple[tuple[str, values.Number], ...]
     keras_class: str = ""
-    """The class of `keras.optimizers`, or the import path of another one; empty for what its file says now."""
+    """The class of `keras.optimizers`, or an import path; empty for the class in its file."""
 
     def __getitem__(self, name: str) -> values.Number:
         return dict(self.hyperparameters)[name]
@@ -91,38 +91,38 @@ class Training:
     epochs: Annotated[int, Ge(1), Le(10_000)]
     """Passes over the training samples."""
     batch_size: Annotated[int, Ge(1), Le(10_000_000)]
-    """Samples in one step of the optimizer."""
+    """Samples per step of the optimizer."""
     loss: values.Loss
-    """What training makes smaller, by Keras's name or by import path."""
+    """Loss to minimize, by Keras's name or by import path."""
     curve_samples: values.Count
     """Training samples, drawn once for all runs, on which each point of the curve is measured; 0 for all."""
     decay: Annotated[float, Gt(0), Le(1)] = 1.0
-    """Factor of the learning rate in every `decay_epochs` epochs, in steps (`staircase`) or smoothly (`exponential`); for
-    `polynomial` and `inverse_time` the factor after `decay_epochs` epochs."""
+    """Factor of the learning rate every `decay_epochs` epochs, in steps (`staircase`) or smoothly (`exponential`); for
+    `polynomial` and `inverse_time`, the factor after `decay_epochs` epochs."""
     decay_epochs: values.Epochs = 0
-    """Epochs that a decay takes, or the first period of `cosine_restarts`; 0 for a learning rate that stays."""
+    """Epochs of a decay, or the first period of `cosine_restarts`; 0 for a constant learning rate."""
     patience: values.Epochs = 0
     """Points of the curve without a lower validation loss after which training ends; 0 for all `epochs`."""
     evaluate_every: Annotated[int, Ge(1), Le(10_000)] = 1
-    """Epochs from one point of the curve to the next; the last epoch always is one."""
+    """Epochs between points of the curve; the last epoch is always one."""
     stop_at_loss: values.Size | None = None
-    """Training ends at the first point whose training loss is at most this; null for all `epochs`."""
+    """Training loss at which training ends, at the first point with at most this loss; null for all `epochs`."""
     label_smoothing: values.Share = 0.0
-    """Of the training loss only (Keras's `CategoricalCrossentropy`)."""
+    """Label smoothing of the training loss only (Keras's `CategoricalCrossentropy`)."""
     schedule: values.Schedule = "staircase"
-    """Of the learning rate, by name or by import path; see `pipeline.training.schedules`."""
+    """Schedule of the learning rate, by name or by import path; see `pipeline.training.schedules`."""
     warmup_epochs: values.Epochs = 0
-    """Epochs in which the learning rate rises linearly from 0; the schedule begins after them."""
+    """Epochs in which the learning rate rises linearly from 0, before the schedule begins."""
     boundaries: values.Boundaries = ()
-    """Of `piecewise`: epochs after which the learning rate changes."""
+    """For `piecewise`: epochs after which the learning rate changes."""
     factors: values.Factors = ()
-    """Of `piecewise`: for each boundary, what the optimizer's learning rate is multiplied with from there on."""
+    """For `piecewise`: the factor of the optimizer's learning rate after each boundary."""
     clip_norm: values.Size | None = None
-    """Most that the norm of all gradients together may be (Keras's `global_clipnorm`); null for no limit."""
+    """Largest norm of all gradients together (Keras's `global_clipnorm`); null for no limit."""
     power: values.Size = 1.0
-    """Of `polynomial`: 1 for a straight line."""
+    """For `polynomial`: the power; 1 for a straight line."""
     metrics: values.Metrics = ()
-    """Further numbers of the predictions at the end of training, by name or by import path; see `pipeline.training.metrics`."""
+    """Further metrics of the predictions after training, by name or by import path; see `pipeline.training.metrics`."""
 
 
 @dataclass(frozen=True)
@@ -134,9 +134,9 @@ class RunConfig:
     seed: values.Seed
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain nested values without those that equal their default; `RunConfig.from_dict` is its inverse.
+        """Return plain nested values without defaults; the inverse of `RunConfig.from_dict`.
 
-        So a new field with its default changes no key of a run that was trained before the field existed.
+        Without defaults, a new field does not change the keys of earlier runs.
         """
         return self._plain(sparse=True)
 
@@ -153,7 +153,7 @@ class RunConfig:
         )
 
     def flat(self) -> dict[str, Any]:
-        """`{"model.hidden": [512], "optimizer.learning_rate": 0.001, …}`, all values, as MLflow's parameters show them."""
+        """Return all values by dotted key, as in MLflow: `{"model.hidden": [512], "optimizer.learning_rate": 0.001, …}`."""
         flat: dict[str, Any] = {}
         for section, own in self._plain(sparse=False).items():
             flat |= (
@@ -173,7 +173,7 @@ class RunConfig:
 
     @property
     def hidden(self) -> tuple[int, ...]:
-        """Units of each hidden layer; of a custom model its argument `hidden`, or `depth` times `width`, if it has them."""
+        """Units of each hidden layer; of a custom model, its argument `hidden`, or `width` for each of `depth` layers."""
         if isinstance(self.model, Model):
             return self.model.hidden
         arguments = dict(self.model.arguments)
@@ -183,7 +183,7 @@ class RunConfig:
 
     @property
     def width(self) -> int | None:
-        """Units of each hidden layer where all are equal, else None."""
+        """Units of each hidden layer if all are equal, else None."""
         widths = set(self.hidden)
         return widths.pop() if len(widths) == 1 else None
 
@@ -193,7 +193,7 @@ class RunConfig:
 
     @property
     def shape(self) -> str:
-        """The hidden layers as a person writes them: `512`, `512x256`; `none` without; `residual-128` of a custom model."""
+        """The hidden layers as text: `512`, `512x256`; `none` without any; `residual-128` of a custom model."""
         hidden = "x".join(map(str, self.hidden))
         if isinstance(self.model, Model):
             return hidden or "none"
@@ -201,21 +201,21 @@ class RunConfig:
 
     @property
     def name(self) -> str:
-        """What a person reads: `adam-w256-d1-s3`, or `adam-w512x256-s3` where the widths differ."""
+        """A readable name: `adam-w256-d1-s3`, or `adam-w512x256-s3` if the widths differ."""
         shape = f"w{self.width}-d{self.depth}" if self.width else "w" + "x".join(map(str, self.hidden))
         model = [] if isinstance(self.model, Model) else [self.model.name]
         return "-".join([self.optimizer.name, *model, *([shape] if self.hidden else []), f"s{self.seed}"])
 
     @property
     def own_code(self) -> tuple[str, ...]:
-        """Import paths of what computes this run and is named in its configuration."""
+        """Import paths of the code that the configuration names."""
         named = [self.optimizer.keras_class, self.training.loss, self.training.schedule, *self.training.metrics]
         build = [] if isinstance(self.model, Model) else [self.model.build]
         return (*build, *(name for name in named if "." in name))
 
     @cached_property
     def configuration(self) -> str:
-        """Digest of everything but the seed: runs that share it are repetitions of one another."""
+        """Digest of everything but the seed; runs with the same one are repetitions."""
         plain = self.to_dict()
         del plain["seed"]
         return digest(plain)
@@ -235,7 +235,7 @@ def _model_plain(model: Model | CustomModel, sparse: bool) -> dict[str, Any]:
 
 
 def _lists(section: Dataset | Model | Training, sparse: bool) -> dict[str, Any]:
-    """The fields of `section`, tuples as lists; `sparse`: without those that equal their default."""
+    """Return the fields of `section`, tuples as lists; `sparse`: without defaults."""
     # `dataclasses.asdict` copies each value, which takes twenty times as long; a default is an attribute of the class.
     defaults = vars(type(section)) if sparse else {}
     return {

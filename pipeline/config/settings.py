@@ -1,4 +1,4 @@
-"""Every value of a command: those of the run itself, of what computes it, of where results go, and of what is to be done."""
+"""Every value of a command: of the run, the device, where results go, and what the command does."""
 
 from __future__ import annotations
 
@@ -27,63 +27,63 @@ class Network(Model):
 @dataclass(frozen=True)
 class Device:
     kind: Annotated[str, Choice(("auto", "cpu", "gpu"))]
-    """`auto`: a GPU where there is one, else the CPU."""
+    """`auto`: a GPU if there is one, else the CPU."""
     backend: Annotated[str, Choice(("tensorflow", "jax"))]
-    """Of Keras."""
+    """Backend of Keras."""
     precision: Annotated[str, Choice(("float32", "float64", "tensorfloat32", "mixed_bfloat16"))]
-    """Of numbers and products; `tensorfloat32` on a GPU only."""
+    """Precision of numbers and products; `tensorfloat32` on a GPU only."""
     xla: bool
     """Compile with XLA."""
     trainer: Annotated[str, Choice(("engine", "reference"))]
-    """`reference`: keras.fit, one run after the other."""
+    """`reference` trains with keras.fit, one run after the other."""
     workers: Annotated[int, Ge(0), Le(1024)]
-    """Runs trained at the same time on a CPU; 0 for one a core. Changes no result."""
+    """Runs trained at the same time on a CPU; 0 for one per core. Changes no result."""
     stack: Annotated[int, Ge(0), Le(65_536)]
-    """Models in one program on JAX; 0 for 4 on a CPU, 256 on a GPU. Part of what a result is, since it may change bits."""
+    """Models in one JAX program; 0 for 4 on a CPU, 256 on a GPU. Part of a run's key, since it may change bits."""
     gpus: Annotated[int, Ge(0), Le(1024)]
-    """GPUs that a sweep is divided among, a process each; 0 for all. Changes no result."""
+    """GPUs that train a sweep, with a process each; 0 for all. Changes no result."""
     checkpoint_minutes: Annotated[float, Ge(0), Le(100_000)]
-    """Minutes from one checkpoint of a long run to the next; 0 for none. Changes no result."""
+    """Minutes between checkpoints of a long run; 0 for none. Changes no result."""
 
 
 @dataclass(frozen=True)
 class Tracking:
     kind: Annotated[str, Choice(("sqlite", "server", "none"))]
-    """Where MLflow keeps what it is told."""
+    """Where MLflow stores runs; `none` does not use MLflow."""
     uri: Text | None
-    """Address of the MLflow server; null for that of MLFLOW_TRACKING_URI."""
+    """Address of the MLflow server; null for MLFLOW_TRACKING_URI."""
     system_metrics: bool
-    """Show processor, memory and GPUs of this machine on the page of a sweep."""
+    """Log the use of processor, memory and GPUs of this machine to the parent run of a sweep."""
 
 
 @dataclass(frozen=True)
 class Paths:
     data: Text
-    """Preprocessed data sets."""
+    """Folder of preprocessed data sets."""
     runs: Text
-    """Folders of runs, by their keys."""
+    """Store of runs: a folder per run, named by its key."""
     results: Text | None
-    """What a sweep hands to the stage that compares; null for no such folder."""
+    """Folder of results that a sweep writes for `python -m pipeline.compare`; null for none."""
 
 
 @dataclass(frozen=True)
 class Command:
     seed: Seed
-    """Of initial weights, batch order and dropout."""
+    """Seed of initial weights, batch order and dropout."""
     question: Question
-    """What the runs are to answer: the name of their experiment in MLflow."""
+    """The question that the runs answer: the name of their experiment in MLflow."""
     plan: bool
-    """Say what would be trained and what it would take; train nothing."""
+    """Show what would be trained and for how long; train nothing."""
     force: bool
-    """Train what is stored already once more."""
+    """Train stored runs again."""
     retry: Annotated[str, Choice(("failed", "diverged", "all", "none"))]
-    """Which stored runs that did not finish are trained again."""
+    """Which unfinished stored runs are trained again."""
     fail_fast: bool
-    """End the sweep at the first run that fails. One that diverges does not fail."""
+    """End the sweep at the first failed run. A diverged run is not a failed one."""
     tags: Tags | None
-    """Tags in MLflow of the sweep and its runs; no part of a run's key."""
+    """MLflow tags of the sweep and its runs; not part of a run's key."""
     note: Text | None
-    """Text on the page of the sweep, or of the single run, in MLflow (Markdown)."""
+    """Description of the sweep, or of the single run, in MLflow (Markdown)."""
 
 
 SECTIONS: dict[str, type] = {
@@ -95,7 +95,7 @@ SECTIONS: dict[str, type] = {
     "paths": Paths,
     "": Command,
 }
-"""Sections of the configuration whose keys are fixed; those of `optimizer` are the arguments of a class of Keras."""
+"""Sections of the configuration with fixed keys; the keys of `optimizer` are the arguments of a Keras class."""
 
 HYPERPARAMETERS: dict[str, Any] = {
     "learning_rate": Size,
@@ -116,11 +116,11 @@ HYPERPARAMETERS: dict[str, Any] = {
     "ns_steps": Annotated[int, Ge(1), Le(20)],
     "warmup_steps": Count,
 }
-"""What Keras calls the hyper-parameters of its optimizers; a file may add others, which may be any number."""
+"""Hyper-parameters of Keras's optimizers; a file may add others, which may be any number."""
 
 
 def meanings() -> Iterator[tuple[str, str]]:
-    """Each key with its meaning, which is the string below its declaration."""
+    """Yield each key with its meaning: the string below its declaration."""
     for section, kind in SECTIONS.items():
         for declaring in reversed(kind.__mro__[:-1]):
             [definition] = ast.parse(inspect.getsource(declaring)).body

@@ -1,4 +1,4 @@
-"""Types of configuration values: what a value may be, once, for validation, messages and help."""
+"""Types of configuration values, for validation, messages and help."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ LOSSES = (
     "poisson",
     "squared_hinge",
 )
-"""Keras's losses of single samples, of one-hot labels and probabilities."""
+"""Keras's losses per sample, for one-hot labels and probabilities."""
 WITH_STDDEV = ("random_normal", "random_uniform", "truncated_normal")
-"""Initializers whose spread is a value; that of the others follows from the layer."""
+"""Initializers with a configurable standard deviation or limit; for the others it follows from the layer."""
 INITIALIZERS = (
     *("glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal"),
     *WITH_STDDEV,
 )
 WITH_DECAY = ("staircase", "exponential", "inverse_time", "polynomial")
-"""Schedules that `decay` and `decay_epochs` belong to."""
+"""Schedules that use `decay` and `decay_epochs`."""
 SCHEDULES = ("constant", *WITH_DECAY, "cosine", "cosine_restarts", "piecewise")
 METRICS = ("top_2_accuracy", "top_3_accuracy", "top_5_accuracy", "macro_f1", "brier_score")
 
 
 @dataclass(frozen=True)
 class Choice(GroupedMetadata):
-    """In an annotation: one of these names."""
+    """Annotation of a text: one of these names."""
 
     names: tuple[str, ...]
     own: bool = False
-    """Or the import path of one's own."""
+    """Whether an import path of custom code is allowed too."""
 
     def __iter__(self) -> Iterator[Predicate]:
         yield Predicate(self.accepts)
@@ -64,7 +64,7 @@ class Choice(GroupedMetadata):
 
 @dataclass(frozen=True)
 class Words:
-    """In an annotation: what is expected, where type and bounds do not say it."""
+    """Annotation of any type: what is expected, if type and bounds do not tell."""
 
     text: str
     names: tuple[str, ...] = ()
@@ -108,7 +108,7 @@ Tags = Annotated[
 Question = Annotated[
     Text,
     Predicate(lambda text: len(text) <= 256 and text.isprintable()),
-    Words("a text of at most 256 letters in one line: MLflow's databases take no longer name of an experiment"),
+    Words("a text of one line and at most 256 characters: MLflow's limit for the name of an experiment"),
 ]
 Scalar = Annotated[
     float | bool | None,

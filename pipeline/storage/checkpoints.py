@@ -1,4 +1,4 @@
-"""Checkpoints of runs that still train, beside the runs that ended: `runs/.checkpoints/KEY.npz`."""
+"""Checkpoints of unfinished runs in the store of runs: `runs/.checkpoints/KEY.npz`."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ PROGRESS = "progress"
 
 
 class RunCheckpoints:
-    """The checkpoints of the runs of these keys: see `pipeline.training.checkpoints.Checkpoints`.
+    """The checkpoints of the runs with these keys; see `pipeline.training.checkpoints.Checkpoints`.
 
-    A key says what a run is to the last bit, so a checkpoint of that key is one of this very run.
+    A key determines every bit of a run, so a checkpoint with that key is one of the same run.
     """
 
     def __init__(self, runs: Path, keys: Sequence[str], minutes: float) -> None:
@@ -29,11 +29,11 @@ class RunCheckpoints:
         self.seconds = 60 * minutes or math.inf
 
     def found(self) -> int:
-        """How many runs have one."""
+        """Return how many runs have a checkpoint."""
         return sum(self._file(index).is_file() for index in range(len(self._keys)))
 
     def load(self, index: int) -> Checkpoint | None:
-        """None also for a damaged one: the run then starts anew."""
+        """Return the checkpoint of a run; None if it is missing or damaged, and the run starts from the beginning."""
         try:
             with open(self._file(index), "rb") as stream, np.load(stream, allow_pickle=False) as found:
                 progress = json.loads(str(found[PROGRESS]))
@@ -49,7 +49,7 @@ class RunCheckpoints:
             np.savez(stream, **arrays)
 
     def remove(self, index: int) -> None:
-        """Of a run that has ended."""
+        """Remove the checkpoint of a run that has ended."""
         self._file(index).unlink(missing_ok=True)
 
     def _file(self, index: int) -> Path:

@@ -1,4 +1,4 @@
-"""What a store of runs may lose: runs that nobody needs, and checkpoints of runs that have ended."""
+"""What can be removed from a store: runs that are no longer needed, and checkpoints of runs that have ended."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from pipeline.training.result import RunResult
 
 REASONS = {
     "unneeded": "runs of no sweep, no folder of results and no registered model",
-    "old": "runs of other code than is here, which no command takes up again",
+    "old": "runs of older code, which no command uses again",
     "deleted": "runs that were deleted in MLflow",
     "damaged": "damaged runs",
-    "checkpoints": "checkpoints of runs that have ended, or that no sweep wants",
+    "checkpoints": "checkpoints of runs that have ended or are in no sweep",
 }
-"""Why something may go, the first reason that holds; its name on the command line."""
+"""Why something may be removed, by its name on the command line. The first reason that applies counts."""
 
 
 @dataclass(frozen=True)
 class Removable:
-    """A file or a folder that may go."""
+    """A file or a folder that may be removed."""
 
     reason: str
     """One of REASONS."""
     path: Path
     name: str
-    """What a person calls it."""
+    """The name to print."""
 
     @property
     def bytes(self) -> int:
@@ -43,10 +43,10 @@ class Removable:
 
 
 def removable(store: RunStore, deleted: Collection[str] = (), registered: Collection[str] = ()) -> list[Removable]:
-    """All that may go, by reason.
+    """Return everything that may be removed, by reason.
 
-    `deleted` are keys of runs that a person deleted in MLflow, `registered` those of registered models. What a folder of
-    results has, or a registered model, stays in any case.
+    `deleted` are keys of runs deleted in MLflow, `registered` those of registered models. Runs in folders of results and
+    of registered models always stay.
     """
     if not store.root.is_dir():
         return []
@@ -57,7 +57,7 @@ def removable(store: RunStore, deleted: Collection[str] = (), registered: Collec
 
 
 def _in_results() -> Iterator[str]:
-    """Keys of the runs in folders of results."""
+    """Yield the keys of the runs in folders of results."""
     for record in PROJECT.glob(f"results/*/{SWEEP}"):
         yield from RunStore(record.parent).keys()
 
@@ -65,14 +65,14 @@ def _in_results() -> Iterator[str]:
 def _runs(
     store: RunStore, kept: Collection[str], wanted: Collection[str], deleted: Collection[str]
 ) -> Iterator[Removable]:
-    """The runs that may go."""
+    """Yield the runs that may be removed."""
     runs: list[RunResult] = []
     for key in store.keys():  # noqa: SIM118
         try:
             runs += [store.record(key)] if key not in kept else []
         except UnreadableRun as error:
             yield Removable("old" if isinstance(error, OtherRelease) else "damaged", store.folder(key), beginning(key))
-    called = names(run.job for run in runs)
+    run_names = names(run.job for run in runs)
     for run in runs:
         reasons = {
             "deleted": run.key in deleted,
@@ -80,7 +80,7 @@ def _runs(
             "unneeded": run.key not in wanted,
         }
         if reason := next((name for name, holds in reasons.items() if holds), ""):
-            yield Removable(reason, store.folder(run.key), f"{beginning(run.key)}  {called[run.job]}")
+            yield Removable(reason, store.folder(run.key), f"{beginning(run.key)}  {run_names[run.job]}")
 
 
 def _checkpoints(store: RunStore, wanted: Collection[str]) -> Iterator[Removable]:
@@ -90,14 +90,14 @@ def _checkpoints(store: RunStore, wanted: Collection[str]) -> Iterator[Removable
 
 
 def remove(store: RunStore, items: Iterable[Removable]) -> None:
-    """Remove `items`, and take the runs among them out of the records of their sweeps. For who holds the lock."""
+    """Remove `items`, and remove their runs from the records of sweeps. The caller holds the lock."""
     for item in items:
         files.remove(item.path)
     ledger = Ledger(store)
     for sweep in ledger:
-        there = [key for key in sweep.keys if key in store]
-        if not there and not sweep.lost:
+        stored = [key for key in sweep.keys if key in store]
+        if not stored and not sweep.lost:
             ledger.remove(sweep.id)
-        elif len(there) < len(sweep.keys):
-            sweep.keys = there
+        elif len(stored) < len(sweep.keys):
+            sweep.keys = stored
             sweep.write(ledger.folder, ledger.path(sweep.id).name)

@@ -1,4 +1,4 @@
-"""Where two trainings of one RunConfig diverge: the first thing that differs, in the order in which a training makes them."""
+"""Where two trainings of one RunConfig diverge: the first difference, in the order of training."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ AFTER = {"final_weights": "the final weights", "predictions": "the predictions"}
 
 
 def first_divergence(then: RunResult, now: RunResult) -> str | None:
-    """In words, what differs first between what was recorded and what came out now; None where every bit is the same.
+    """Return a text on the first difference between a recorded and a new result; None if every bit is the same.
 
-    In order: initial weights, batch order, the values of each epoch, how it ended, the last figures, final weights,
+    The order is: initial weights, batch order, the metrics of each epoch, the status, the final metrics, final weights,
     predictions. Numbers are compared as bits.
     """
     for name, reason in BEFORE.items():
@@ -25,7 +25,7 @@ def first_divergence(then: RunResult, now: RunResult) -> str | None:
             if a != b:
                 return f"epoch {epoch}: {name} was {a}, is {b}{_difference(a, b)}"
     if then.status != now.status:
-        return f"it {then.status} then, and {now.status} now ({now.reason or then.reason})"
+        return f"the status was {then.status}, is {now.status} ({now.reason or then.reason})"
     for name, values in then.exact.items():
         if name in then.metrics and values != now.exact.get(name):
             return f"{name} was {then.metrics[name]!r}, is {now.metrics.get(name)!r}"
@@ -36,7 +36,7 @@ def first_divergence(then: RunResult, now: RunResult) -> str | None:
 
 
 def _at(result: RunResult, name: str, epoch: int) -> str:
-    """The value of a curve at `epoch` in hexadecimal, or `missing`."""
+    """Return the value of a curve at `epoch` in hexadecimal, or `missing`."""
     values = dict(zip(result.epochs, result.history.get(name, []), strict=False))
     return float(values[epoch]).hex() if epoch in values else "missing"
 

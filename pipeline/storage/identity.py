@@ -1,4 +1,4 @@
-"""Which run is which: the key of a run, and where and with what it was made."""
+"""The identity of a run: its key, its source code and the environment in which it was trained."""
 
 from __future__ import annotations
 
@@ -24,20 +24,21 @@ from pipeline.config.run_config import RunConfig, digest
 from pipeline.models import devices
 from pipeline.storage import source_code
 
-DESCRIBED = ("*.py", "conf", "params.yaml", "dvc.yaml", "pyproject.toml", "requirements.lock")
-"""What a run's patch covers: all that can change what a run means, code of one's own included, and nothing that is made."""
-UNDESCRIBED = ("conf/tracking", "conf/local", "tests", "benchmarks", "scripts", "docs")
-"""What it leaves out. Where results go decides nothing, and an address may hold a password."""
+PATCHED = ("*.py", "conf", "params.yaml", "dvc.yaml", "pyproject.toml", "requirements.lock")
+"""Files in a run's patch: all that can change a run, custom code included, and no outputs."""
+UNPATCHED = ("conf/tracking", "conf/local", "tests", "benchmarks", "scripts", "docs")
+"""Files left out of it: where results go changes no result, and an address may have a password."""
 
 LARGEST_PATCH = 2**20
+"""Bytes."""
 
 
 def sources(
     numerics: Mapping[str, Any], package: Path = PROJECT / "pipeline", *, own_code: Sequence[str] = ()
 ) -> dict[str, str]:
-    """Digest of each module that trains a run of such `numerics`, by its path in the package.
+    """Return the digest of each module that trains a run with these `numerics`, by its path in the package.
 
-    `own_code` are import paths that the run's configuration names. Raises UserError where a module cannot be read.
+    `own_code` are import paths in the run's configuration. Raises UserError if a module cannot be read.
     """
     entry = f"training/{devices.program(numerics.get('trainer', ''), numerics.get('backend', ''))}.py"
     try:
@@ -52,46 +53,47 @@ def sources(
 def source_digest(
     numerics: Mapping[str, Any], package: Path = PROJECT / "pipeline", *, own_code: Sequence[str] = ()
 ) -> str:
-    """sha256 over names and digests of the modules that train a run of such `numerics`."""
+    """Return the sha256 of names and digests of the modules that train a run with these `numerics`."""
     return digest(sources(numerics, package, own_code=own_code))
 
 
 def path_of(name: str) -> str:
-    """A source file from the checkout, as a person would type it: `pipeline/models/dense.py`, `my_networks.py`."""
+    """Return the path of a source file in the checkout: `pipeline/models/dense.py`, `my_networks.py`."""
     return name.removeprefix("../") if name.startswith(("../", "installed:")) else f"pipeline/{name}"
 
 
 def changed_sources(then: Mapping[str, str], numerics: Mapping[str, Any], own_code: Sequence[str] = ()) -> list[str]:
-    """Names of the source files that are not what they were `then`, in the record of a run of such `numerics`.
+    """Return the names of source files that differ from `then`, the record of a run with these `numerics`.
 
-    The names of a record are never opened: anyone may have written it.
+    Paths in a record are never opened, since anyone may have written it.
     """
     try:
         now = sources(numerics, own_code=own_code)
-    except UserError:  # code of one's own that is not here any more
+    except UserError:  # custom code that was removed
         now = sources(numerics)
     return sorted(name for name in {*then, *now} if then.get(name) != now.get(name))
 
 
 def identity(data_digest: str, numerics: dict[str, Any], own_code: Sequence[str] = ()) -> dict[str, Any]:
-    """What a key is made from besides the RunConfig: decoded data, deciding source, numerics class."""
+    """Return what a key consists of besides the RunConfig: digests of data and source code, and the numerics."""
     return {"data": data_digest, "source": source_digest(numerics, own_code=own_code), "numerics": numerics}
 
 
 def key_of(job: RunConfig, identity: dict[str, Any]) -> str:
-    """sha256 (hex): two runs with one key are the same run."""
+    """Return the key of a run, a sha256 (hex). Two runs with one key are the same run."""
     return digest({"job": job.to_dict(), **identity})
 
 
 def as_typed(command: str) -> str:
-    """`command` as it is typed in any checkout. Python puts the absolute path of the module's file first, which is gone
-    with the temporary folder of a DVC experiment."""
+    """Return `command` as it works in any checkout: Python puts the absolute path of the module's file first, which may be in
+    the temporary folder of a DVC experiment."""
     return re.sub(r"^(?:'[^']*|\S*)/pipeline/(\w+)\.py'?(?=\s|$)", r"python -m pipeline.\1", command)
 
 
 @cache
 def environment() -> dict[str, str]:
-    """Where this process runs. Decides nothing, explains much; a value that cannot be had is left out."""
+    """Return what is known of this process: versions, machine, command, commit. It is not part of a key. Unknown values are
+    left out."""
     edited = _git("status", "--porcelain", "--untracked-files=no", "--", *EDITED)
     patch, lock = uncommitted(), PROJECT / "requirements.lock"
     known: dict[str, str | None] = {
@@ -113,35 +115,35 @@ def environment() -> dict[str, str]:
 
 PACKAGES = ("tensorflow", "keras", "jax", "jaxlib", "numpy", "mlflow", "hydra-core", "dvc")
 EDITED = (".", ":(exclude)dvc.lock")
-"""What a person edits: the pipeline itself writes dvc.lock, and a checkout is not dirty for having been run."""
+"""Files that make a checkout dirty; not dvc.lock, which the pipeline itself writes."""
 
 
 @cache
 def uncommitted() -> bytes:
-    """What this checkout has beyond its commit, new files included, as a patch that `git apply` takes; empty for nothing.
+    """Return the uncommitted changes of this checkout, new files included, as a patch for `git apply`.
 
-    Also empty without git, and where it would be over a megabyte: `git_dirty` says that there is something.
+    Empty without changes, without git, and over a megabyte, in which case only `git_dirty` tells of changes.
     """
     git_folder = _git("rev-parse", "--absolute-git-dir")
     if git_folder is None:
         return b""
     with tempfile.TemporaryDirectory() as temporary:
-        # In an index of its own, so that nothing is staged that the person did not stage.
-        own = Path(temporary) / "index"
+        # A copy of the index, so that nothing is staged in the user's.
+        index = Path(temporary) / "index"
         with suppress(OSError):
-            shutil.copy(Path(git_folder) / "index", own)
-        there = [name for name in DESCRIBED if "*" in name or (PROJECT / name).exists()]
-        there += [f":(exclude){name}" for name in UNDESCRIBED]
-        environment = {"GIT_INDEX_FILE": str(own)}
-        if _run_git("add", "--all", "--", *there, environment=environment) is None:
+            shutil.copy(Path(git_folder) / "index", index)
+        paths = [name for name in PATCHED if "*" in name or (PROJECT / name).exists()]
+        paths += [f":(exclude){name}" for name in UNPATCHED]
+        environment = {"GIT_INDEX_FILE": str(index)}
+        if _run_git("add", "--all", "--", *paths, environment=environment) is None:
             return b""
-        patch = _run_git("diff", "--cached", "--binary", "HEAD", "--", *there, environment=environment) or b""
+        patch = _run_git("diff", "--cached", "--binary", "HEAD", "--", *paths, environment=environment) or b""
     return patch if len(patch) <= LARGEST_PATCH else b""
 
 
 def _git(*arguments: str) -> str | None:
-    said = _run_git(*arguments)
-    return None if said is None else said.decode(errors="replace").strip()
+    output = _run_git(*arguments)
+    return None if output is None else output.decode(errors="replace").strip()
 
 
 def _run_git(*arguments: str, environment: Mapping[str, str] | None = None) -> bytes | None:
@@ -165,7 +167,7 @@ def _version(name: str) -> str | None:
 
 
 def cpu_info(*names: str) -> list[str]:
-    """Lines of /proc/cpuinfo that begin so; none where there is no such file."""
+    """Return the lines of /proc/cpuinfo that begin with one of `names`; none if there is no such file."""
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return [line for line in lines if line.startswith(names)]

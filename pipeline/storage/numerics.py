@@ -1,8 +1,8 @@
-"""Whether two machines compute alike: a fixed training of about two seconds, and the digest of all that came out.
+"""Whether two machines compute the same bits: a fixed training of about two seconds, and the digest of its result.
 
-Names and versions do not settle bits: one library takes another path on another processor. What does settle them is to
-compute the same thing here and there. The training has what trainings are made of: products, transcendental functions,
-square roots, dropout's masks, softmax and its logarithm.
+Names and versions do not determine the bits, since a library takes different code paths on different processors. So the same
+training runs on both. It has the operations of every training: products, transcendental functions, square roots, dropout masks,
+softmax and its logarithm.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ from pipeline.storage.identity import cpu_info, environment, source_digest
 from pipeline.training.splits import Part, Split
 
 SAMPLES, HELD_OUT, PIXELS, CLASSES = 2000, 1000, 784, 10
-"""Whole batches and whole chunks: each further size would be compiled on its own, a second each."""
+"""Multiples of the batch and chunk sizes: each further size would take a second to compile."""
 SWITCH = "OVERFITTING_GAP_CACHE"
-"""Environment variable: another folder for what is kept, or `off`."""
+"""Environment variable: the folder of the cache, or `off`."""
 
 
 def numerics_class(device: Device) -> str:
-    """sha256 (hex) over every bit of the fixed training on `device`.
+    """Return the sha256 (hex) of every bit of the fixed training on `device`.
 
-    Trained once per machine, device and release of the libraries, and kept in `root()`.
-    Raises UserError where it does not train.
+    It trains once per machine, device and release of the libraries; the digest is cached in `root()`.
+    Raises UserError if it does not train.
     """
-    place = _place(device)
-    if place is None:
+    cached = _cached(device)
+    if cached is None:
         return _train(device)
     with suppress(OSError):
-        known = place.read_text(encoding="utf-8").strip()
+        known = cached.read_text(encoding="utf-8").strip()
         if len(known) == 64:
             return known
     found = _train(device)
-    with suppress(UserError), atomic_write(place) as temporary:  # without a place to keep it, it is trained again
+    with suppress(UserError), atomic_write(cached) as temporary:  # if it cannot be written, the next run trains again
         temporary.write_text(f"{found}\n")
     return found
 
 
 def job() -> RunConfig:
-    """The fixed training: as wide as the book's network, with what that one has not."""
+    """Return the configuration of the fixed training: as wide as the book's network, with operations which that lacks."""
     adamw = {"amsgrad": False, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7, "learning_rate": 0.001}
     return RunConfig(
         Dataset("numerics", 0),
@@ -60,7 +60,7 @@ def job() -> RunConfig:
 
 
 def samples() -> Split:
-    """Noise as images and labels: it is about bits, not about learning."""
+    """Return random images and labels: only the bits matter, not what is learned."""
 
     def part(purpose: str, count: int) -> Part:
         images = randomness.uniform(0, purpose, 0, count * PIXELS).astype(np.float32).reshape(count, PIXELS)
@@ -76,36 +76,36 @@ def _train(device: Device) -> str:
     events = trainer.train([job()], samples(), CLASSES, device)
     [result] = [event.result for event in events if isinstance(event, trainer.Done)]
     if not result.finished:
-        raise UserError(f"the training that tells how this machine computes did not end: {result.reason}")
+        raise UserError(f"the fixed training that tests this machine's numerics did not finish: {result.reason}")
     history = {name: [value.hex() for value in values] for name, values in result.history.items()}
     return digest([result.digests, history])
 
 
-def _place(device: Device) -> Path | None:
-    """The file that holds the class of this very machine, device and source; None where nothing is kept."""
+def _cached(device: Device) -> Path | None:
+    """Return the cache file for this machine, device and source code; None without a cache."""
     folder = root()
     if folder is None:
         return None
     flags = {
         name: os.environ.get(name, "") for name in ("XLA_FLAGS", "TF_ENABLE_ONEDNN_OPTS", "CUBLAS_WORKSPACE_CONFIG")
     }
-    # A library below the backend decides bits too.
+    # Libraries below the backend affect the bits too.
     libraries = {name: environment().get(name) for name in ("numpy", "jaxlib", "platform")}
     made_of = [device.numerics(), processor(), gpu_description(), flags, libraries, source_digest(device.numerics())]
     return folder / "numerics" / digest(made_of)
 
 
 def root() -> Path | None:
-    """Where this project keeps what it found out about machines; None where that is off or has no home."""
-    place = os.environ.get(SWITCH) or os.environ.get("XDG_CACHE_HOME")
-    if place == "off":
+    """Return the project's cache folder; None if it is switched off or the user has no home."""
+    folder = os.environ.get(SWITCH) or os.environ.get("XDG_CACHE_HOME")
+    if folder == "off":
         return None
     with suppress(RuntimeError):
-        return Path(place or Path.home() / ".cache") / "overfitting-gap"
+        return Path(folder or Path.home() / ".cache") / "overfitting-gap"
     return None
 
 
 def processor() -> str:
-    """What this machine's processor is and can."""
+    """Return model and features of this machine's processor."""
     lines = {*cpu_info("model name", "flags", "Features", "CPU part")}
     return "\n".join(sorted(lines)) or f"{platform.machine()} {platform.processor()} {platform.node()}"

@@ -1,4 +1,4 @@
-"""Read what a run folder says as data that anyone may have written: one model says what each value may be."""
+"""Read the record of a run as untrusted data: a pydantic model declares what each value may be."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from pipeline.config.run_config import RunConfig, digest
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, PRUNED, RunResult
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
-"""Names of data sets, optimizers and hyper-parameters: they become words of commands and parts of paths."""
+"""Names of data sets, optimizers and hyper-parameters: they become parts of commands and paths."""
 PATHS = re.compile(rf"{NAME.pattern}(\.{NAME.pattern})*")
-"""Classes and functions, by their names or import paths."""
+"""Names or import paths of classes and functions."""
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 MetricName = Annotated[str, Field(pattern="^[a-z0-9_]+(/[a-z0-9_]+)*$")]
@@ -30,17 +30,17 @@ Number = int | float
 
 
 class UnreadableRun(UserError):
-    """A run folder that this program does not take anything from."""
+    """A run folder that this release does not read."""
 
 
 class DamagedRun(UnreadableRun):
-    """A run folder whose content does not match its own digests, or cannot be true."""
+    """A run folder whose content does not match its digests, or is impossible."""
 
 
 class OtherRelease(UnreadableRun):
-    """A run that another release of this project wrote. It may be whole.
+    """A run that another release of this project wrote; it may be complete.
 
-    `unknown` is what of its record this release does not know, or misses.
+    `unknown` is the part of its record that this release does not know, or that is missing.
     """
 
     def __init__(self, unknown: str, path: Path | None = None) -> None:
@@ -56,7 +56,7 @@ class Identity(BaseModel, strict=True, extra="forbid"):
 
 
 class Values(BaseModel, strict=True, from_attributes=True):
-    """What the values of a RunResult may be."""
+    """Types and ranges of the values of a RunResult."""
 
     status: Literal[FINISHED, DIVERGED, FAILED, PRUNED]  # type: ignore[valid-type]
     reason: Text | None
@@ -73,37 +73,37 @@ class Values(BaseModel, strict=True, from_attributes=True):
     def _check(self) -> Values:
         finished, points = self.status == FINISHED, len(self.epochs)
         if self.epochs != sorted({*self.epochs} - {0}):
-            raise ValueError("its epochs do not ascend")
+            raise ValueError("its epochs are not in ascending order")
         for name, curve in self.history.items():
             if len(curve) > points or (finished and len(curve) < points):
-                raise ValueError(f"{name} has not a value for each of its {points} epochs")
+                raise ValueError(f"{name} does not have a value for each of its {points} epochs")
         numbers = [*self.metrics.values(), *(value for curve in self.history.values() for value in curve)]
         if finished and not all(map(math.isfinite, numbers)):
-            raise ValueError("a run that finished has a number that is not finite")
+            raise ValueError("the run is finished, but one of its numbers is not finite")
         if self.started:
             datetime.fromisoformat(self.started)
         return self
 
 
 def read_bytes(path: Path, most: int) -> bytes:
-    """All of a file of at most `most` bytes. Raises ValueError, or OSError."""
+    """Return the content of a file of at most `most` bytes. Raises ValueError or OSError."""
     if not path.is_file():
-        raise ValueError(f"{path.name} is missing, or no file")
+        raise ValueError(f"{path.name} is missing, or not a file")
     if path.stat().st_size > most:
         raise ValueError(f"{path.name} has {path.stat().st_size:,} bytes, expected at most {most:,}")
     return path.read_bytes()
 
 
 def stored(result: RunResult) -> dict[str, Any]:
-    """The content of a run's `result.json`, from which `result_of` makes the run again; it may have numbers that are not finite."""
+    """Return the content of a run's `result.json`, the inverse of `result_of`. Its numbers may be infinite or NaN."""
     plain = result.record()
     return {"record": plain, "sha256": digest(encode_nonfinite(plain))}
 
 
 def result_of(stored: Mapping[str, Any], key: str) -> RunResult:
-    """The run that the content of a `result.json` describes, without arrays.
+    """Return the run in the content of a `result.json`, without arrays.
 
-    Raises OtherRelease where another release wrote it, and ValueError (or what a wrong type raises) where it is none.
+    Raises OtherRelease if another release wrote it, and ValueError (or what a wrong type raises) if it is not a run.
     """
     plain = stored["record"]
     if digest(plain) != stored["sha256"] or plain["key"] != key:
@@ -120,7 +120,7 @@ def result_of(stored: Mapping[str, Any], key: str) -> RunResult:
 
 
 def _problems(job: RunConfig) -> list[str]:
-    """What of a configuration this release does not accept."""
+    """Return the parts of a configuration that this release does not accept."""
     flat = job.flat()
     names = {key: flat.pop(key) for key in rules.NAMES if key in flat} | {key: key.rpartition(".")[2] for key in flat}
     found = []
@@ -132,7 +132,7 @@ def _problems(job: RunConfig) -> list[str]:
 
 
 def checked(result: RunResult) -> RunResult:
-    """The run with every text printable. Raises ValueError, in one line, for a value that no training gives."""
+    """Return the run with every text printable. Raises ValueError, in one line, for a value that is impossible."""
     try:
         values = Values.model_validate(result)
     except ValidationError as error:
@@ -142,7 +142,7 @@ def checked(result: RunResult) -> RunResult:
 
 
 def check_predictions(result: RunResult, samples: int | None = None, classes: int | None = None) -> None:
-    """Raises ValueError where the predictions cannot be those of a test set of so many samples and classes."""
+    """Raise ValueError if the predictions do not fit a test set with this number of samples and classes."""
     found = result.predictions
     if found is None:
         return
@@ -151,14 +151,14 @@ def check_predictions(result: RunResult, samples: int | None = None, classes: in
     if samples is not None and len(found) != samples:
         raise ValueError(f"it has {len(found):,} predictions for {samples:,} test samples")
     if classes is not None and len(found) and int(found.max()) >= classes:
-        raise ValueError(f"it predicts class {int(found.max())} of {classes} classes, which are counted from 0")
+        raise ValueError(f"it predicts class {int(found.max())}, expected at most {classes - 1}")
 
 
 _NON_FINITE = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 
 
 def encode_nonfinite(value: Any) -> Any:
-    """JSON has no NaN and no infinity: a diverged run's are written as {"float": "nan"}."""
+    """Return `value` for JSON, which has no NaN and no infinity: they become {"float": "nan"}."""
     if isinstance(value, float) and not math.isfinite(value):
         return {"float": str(value)}
     if isinstance(value, dict):

@@ -1,7 +1,7 @@
-"""The source code that decides the numbers of a run: which modules its trainer imports, and what they say.
+"""Digests of the source code that decides the numbers of a run: the modules that its trainer imports.
 
-A module's digest covers its syntax tree. Comments, docstrings and layout are no part of it, nor is the version of Python:
-3.11, 3.12 and 3.13 give the same digest.
+A module's digest covers its syntax tree without docstrings. Comments and layout do not change it, and Python 3.11, 3.12 and 3.13
+give the same digest.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from pipeline.models import own_code
 
 DECIDING = ("data", "models", "training")
 """Rooms whose source decides the numbers of a run."""
-UNSAID = ("ctx", "kind", "type_comment")
-"""Fields of syntax nodes that follow from others, or from how a string is written."""
+IGNORED = ("ctx", "kind", "type_comment")
+"""Fields of syntax nodes that follow from other fields, or from how a string is written."""
 
 
 @dataclass(frozen=True)
 class Module:
-    """What a source file says."""
+    """A source file that has been parsed."""
 
     digest: str
     """sha256 (hex) of the syntax tree."""
     imports: frozenset[str]
-    """Full names of what it imports, inside functions too; not what a type checker alone sees."""
+    """Full names of its imports, inside functions too, except those under `if TYPE_CHECKING`."""
     names: frozenset[str]
-    """All that it defines, assigns or imports, wherever; `*` where it imports all of another module."""
+    """All names that it defines, assigns or imports, at any level; `*` for `import *`."""
 
 
 @cache
 def reached(entry: str, package: Path) -> dict[str, str]:
-    """Digests of the modules that `entry` imports, itself and imports of imports included, within the deciding rooms.
+    """Return the digests of `entry` and of all modules that it imports, directly or not, within the rooms DECIDING.
 
     `entry` and the keys are paths in `package`, such as "training/engine.py". The `__init__.py` of a room counts, since
-    importing a module runs it. Only import statements are seen, no `importlib`. Raises FileNotFoundError, SyntaxError.
+    importing a module runs it. Only import statements are followed, not `importlib`. Raises FileNotFoundError, SyntaxError.
     """
     name = package.name
     found = _follow(f"{name}/{entry}", package.parent, lambda parts: parts[0] == name and parts[1] in DECIDING)
@@ -50,16 +50,16 @@ def reached(entry: str, package: Path) -> dict[str, str]:
 
 @cache
 def of_own_code(name: str, checkout: Path) -> dict[str, str]:
-    """Digests of the module of an import path such as `my_networks.residual`, and of those that it imports.
+    """Return the digests of the module of an import path such as `my_networks.residual`, and of the modules it imports.
 
-    A module of the checkout is followed to all others of it, as far as they can decide numbers; the keys are paths from
-    `pipeline/`, such as "../my_networks.py". An installed one is followed within its own package. Raises FileNotFoundError for
-    a module that is not there, UserError for one of the checkout without what `name` ends with, SyntaxError.
+    Imports of a module in the checkout are followed within the checkout, except to rooms that decide no numbers; the keys are
+    paths from `pipeline/`, such as "../my_networks.py". Imports of an installed module are followed within its package. Raises
+    FileNotFoundError for a missing module, UserError if a module of the checkout lacks the attribute, SyntaxError.
     """
-    place = own_code.file_of(name)
-    if place is None:
+    found_at = own_code.file_of(name)
+    if found_at is None:
         raise FileNotFoundError(f"{name}: no module {name.rpartition('.')[0]} in {checkout}, and none is installed")
-    root, file = place
+    root, file = found_at
     entry, own = file.relative_to(root).as_posix(), name.split(".")[0]
     if root != checkout:
         return {
@@ -76,7 +76,7 @@ def of_own_code(name: str, checkout: Path) -> dict[str, str]:
 
 
 def _follow(entry: str, root: Path, follows: Callable[[Sequence[str]], bool]) -> dict[str, str]:
-    """Digests of `entry` and of what it imports; `follows` says of a module's file, in its parts below `root`, if it counts."""
+    """Return the digests of `entry` and its imports; `follows` gets the parts of a path below `root`, and returns if it counts."""
     found: dict[str, str] = {}
     waiting = [entry]
     while waiting:
@@ -90,17 +90,17 @@ def _follow(entry: str, root: Path, follows: Callable[[Sequence[str]], bool]) ->
 
 @cache
 def read(path: Path) -> Module:
-    """Once in a process: a key is made before a run trains and its record after, and the file may change meanwhile."""
+    """Parse a file once per process: it may change between the making of a key and the run's record."""
     return parse(path.read_bytes(), path.name)
 
 
 def parse(text: bytes | str, name: str = "<module>") -> Module:
-    """Raises SyntaxError, or ValueError for a text with null bytes."""
+    """Return the module of a source text. Raises SyntaxError, or ValueError for null bytes."""
     tree = ast.parse(text, name)
-    said: list[str] = []
-    _write(tree, said)
+    parts: list[str] = []
+    _write(tree, parts)
     return Module(
-        hashlib.sha256("".join(said).encode()).hexdigest(), frozenset(_imports(tree)), frozenset(_names(tree))
+        hashlib.sha256("".join(parts).encode()).hexdigest(), frozenset(_imports(tree)), frozenset(_names(tree))
     )
 
 
@@ -114,39 +114,39 @@ def _names(tree: ast.AST) -> Iterator[str]:
             yield node.asname or node.name.partition(".")[0]
 
 
-def _write(value: object, said: list[str]) -> None:
-    """Append a text that two values share only if they say the same.
+def _write(value: object, parts: list[str]) -> None:
+    """Append a text that is equal for two syntax trees only if they mean the same.
 
-    It leaves out None and empty lists, since newer releases of Python have more fields, mostly empty.
+    It omits None and empty lists, since newer releases of Python add fields that are mostly empty.
     """
     if isinstance(value, ast.AST):
-        said.append(type(value).__name__ + "(")
+        parts.append(type(value).__name__ + "(")
         for field in value._fields:
             content = getattr(value, field, None)
             if isinstance(value, ast.JoinedStr):
                 content = _joined(value.values)
-            if content is not None and content != [] and field not in UNSAID:
-                said.append(field + "=")
-                _write(content, said)
-        said.append(")")
+            if content is not None and content != [] and field not in IGNORED:
+                parts.append(field + "=")
+                _write(content, parts)
+        parts.append(")")
     elif isinstance(value, list):
-        said.append("[")
+        parts.append("[")
         for item in value:
             if not _is_bare_string(item):
-                _write(item, said)
-                said.append(",")
-        said.append("]")
+                _write(item, parts)
+                parts.append(",")
+        parts.append("]")
     else:
-        said.append(ascii(value))
+        parts.append(ascii(value))
 
 
 def _is_bare_string(node: object) -> bool:
-    """A docstring of a module, a class, a function or an attribute: a statement that does nothing."""
+    """Return whether a statement is only a string: the docstring of a module, class, function or attribute."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def _joined(parts: list[ast.expr]) -> list[ast.expr]:
-    """The parts of an f-string, its literal text in as few pieces as can be: releases of Python cut it differently."""
+    """Return the parts of an f-string with adjacent literals joined: releases of Python split them differently."""
     joined: list[ast.expr] = []
     for part in parts:
         if isinstance(part, ast.Constant) and joined and isinstance(joined[-1], ast.Constant):
@@ -157,7 +157,7 @@ def _joined(parts: list[ast.expr]) -> list[ast.expr]:
 
 
 def _imports(node: ast.AST) -> Iterator[str]:
-    """Names of imported modules, and of what may be modules: `from package import name`. Relative ones keep their dots."""
+    """Yield the names of imported modules, also `package.name` of `from package import name`. Relative ones keep their dots."""
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
@@ -176,7 +176,7 @@ def _is_for_types(node: ast.AST) -> bool:
 
 
 def _files(importer: str, module: Module, root: Path) -> Iterator[str]:
-    """Paths below `root` of what `importer` imports, the `__init__.py` of the packages on the way included."""
+    """Yield the paths below `root` of what `importer` imports, with the `__init__.py` of each package."""
     here = ".".join(Path(importer).parts[:-1])
     for name in module.imports:
         parts = (resolve_name(name, here) if name.startswith(".") else name).split(".")

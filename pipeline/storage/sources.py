@@ -1,4 +1,4 @@
-"""The folders of runs that a comparison is made from, and the test samples that these were judged on."""
+"""The folders of runs that a comparison reads, and the test samples of the runs."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from pipeline.training.result import FINISHED, PRUNED, RunResult
 
 @dataclass(frozen=True)
 class Source:
-    """The runs of a folder, or of several that belong together."""
+    """The runs of one folder, or of several that belong together."""
 
     name: str
     folders: tuple[Path, ...]
     sweeps: tuple[Sweep, ...]
-    """The record of each folder that has one: a store of runs has none."""
+    """The record of each folder of results; a store of runs has none."""
     results: list[RunResult]
     published: dict[str, dict[str, str]] = field(default_factory=dict)
-    """Ids in MLflow by key."""
+    """MLflow ids by key."""
     lost: list[Lost] = field(default_factory=list)
-    """Runs that were asked for and did not finish, by the record of the sweep, or by all records of a store."""
+    """Runs that did not finish, from the record of the sweep, or from all records of a store."""
     others: list[str] = field(default_factory=list)
-    """The key of each run that another release of this project wrote, and why it is left out."""
+    """Key of each run that another release of this project wrote, and why it is left out."""
 
 
 @dataclass
 class LostRun(Lost):
-    """A run that was asked for and did not finish, with its experiment."""
+    """A run that did not finish, with its experiment."""
 
     experiment: str = ""
 
 
 def named_folders(folders: Sequence[str]) -> list[Path]:
-    """The folders that a person named; without any, every folder of results with the record of a sweep, else the store of runs."""
+    """Return the given folders; by default, every folder of results with the record of a sweep, else the store of runs."""
     if folders:
         return [console.PROJECT / folder for folder in folders]
     results = console.PROJECT / "results"
@@ -52,9 +52,9 @@ def named_folders(folders: Sequence[str]) -> list[Path]:
 
 
 def read_sources(folders: Sequence[Path]) -> list[Source]:
-    """The runs of each folder; weights and probabilities only of the run that a picture will be made of.
+    """Return the runs of each folder; weights and probabilities only of the run that is plotted.
 
-    A thousand runs that each keep their probabilities would take 400 MB.
+    The probabilities of a thousand runs would take 400 MB.
     """
     sources: list[Source] = []
     for folder in folders:
@@ -83,7 +83,7 @@ def _read(folder: Path) -> Source:
         except OtherRelease as error:
             others.append(f"{beginning(key)}, {error.unknown}")
             continue
-        if result.status == PRUNED:  # an answer to no question: the search that ended it knows why
+        if result.status == PRUNED:  # only its search uses it
             continue
         if shown is None and result.weights is not None:
             shown = key
@@ -95,7 +95,7 @@ def _read(folder: Path) -> Source:
 
 
 def _lost_in(store: RunStore) -> list[Lost]:
-    """What the sweeps of a store lost and what no later one made good; the latest word on each run."""
+    """Return the runs that the sweeps of a store lost and none finished, from the latest record of each."""
     found: dict[str, Lost] = {}
     finished = {key for key in store.keys() if store.status(key) == FINISHED}  # noqa: SIM118
     for sweep in Ledger(store):
@@ -106,29 +106,31 @@ def _lost_in(store: RunStore) -> list[Lost]:
 
 
 def lost_runs(source: Source) -> list[LostRun]:
-    """Failed and diverged runs: those with a record, and those that a sweep only knows by name."""
-    told = {lost.key or lost.name: lost for lost in source.lost}
-    found, called = [], names(run.job for run in source.results)
+    """Return failed and diverged runs: those with a record, and those that only the record of the sweep names."""
+    lost_by_id = {lost.key or lost.name: lost for lost in source.lost}
+    found, run_names = [], names(run.job for run in source.results)
     for run in source.results:
-        known = told.pop(run.key, None) or told.pop(called[run.job], None)
+        known = lost_by_id.pop(run.key, None) or lost_by_id.pop(run_names[run.job], None)
         if not run.finished:
             command = known.command if known else ""
-            found.append(LostRun(called[run.job], run.status, run.reason or "", command, run.key, source.name))
-    return found + [LostRun(**vars(lost), experiment=source.name) for lost in told.values()]
+            found.append(LostRun(run_names[run.job], run.status, run.reason or "", command, run.key, source.name))
+    return found + [LostRun(**vars(lost), experiment=source.name) for lost in lost_by_id.values()]
 
 
 def judged_on(run: RunResult, data: Path) -> Arrays:
-    """The data set that a run was tested on. Raises UserError if it is not in `data`, and DamagedData if it is not whole."""
+    """Return the data set that a run was tested on. Raises UserError if it is not in `data`, DamagedData if it is damaged."""
     folder = data / run.job.dataset.name
     arrays = load(folder)
     if arrays.digest != run.identity.get("data"):
-        raise UserError(f"{run.name} was trained on other data than {console.in_checkout(folder)} holds")
+        raise UserError(f"{run.name} was not trained on the data in {console.in_checkout(folder)}")
     return arrays
 
 
 def check_predictions(results: Sequence[RunResult], data: Path) -> None:
-    """Raises UserError if a run has not as many predictions as its test set has samples, or as other runs on it have, and
-    DamagedData for a data set that is here and not what was written."""
+    """Raise UserError if the number of a run's predictions differs from that of the test samples, or of other runs on them.
+
+    Raises DamagedData if the data set is damaged.
+    """
     groups: dict[tuple[str, str], list[RunResult]] = {}
     for result in results:
         if result.predictions is not None:
@@ -141,7 +143,7 @@ def check_predictions(results: Sequence[RunResult], data: Path) -> None:
         except DamagedData:
             raise
         except UserError:
-            pass  # without the data, runs are compared with one another
+            pass  # without the data set, runs are compared with each other
         for run in (first, *others):
             try:
                 record.check_predictions(run, samples, classes)

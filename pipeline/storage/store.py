@@ -1,7 +1,7 @@
-"""Run folders: `<root>/<key>/` with `result.json`, `predictions.npy`, and `weights.npz` where kept.
+"""Run folders: `<root>/<key>/` with `result.json`, `predictions.npy` and, for some runs, `weights.npz`.
 
-A folder is written under a temporary name and renamed when it is whole, so a name that looks like a key is a whole run.
-Reading checks the content against the digests inside all the same, because disks and people err.
+A folder is written under a temporary name and renamed when it is complete, so a folder named by a key is complete. Reading
+still checks the content against its digests, because disks and people make mistakes.
 """
 
 from __future__ import annotations
@@ -38,31 +38,31 @@ from pipeline.training.result import RunResult
 RECORD, PREDICTIONS, PROBABILITIES, WEIGHTS = "result.json", "predictions.npy", "probabilities.npy", "weights.npz"
 PATCH = "uncommitted.diff"
 PUBLISHED = "published.json"
-"""Where tracking notes the ids it gave the run; beside the result, since it is no part of it."""
+"""The ids of the run in tracking stores; they are not part of the result."""
 
 KEY = re.compile("[0-9a-f]{64}")
-"""What a key looks like; nothing else becomes the name of a folder."""
+"""Pattern of a key, and of the names of run folders."""
 
 AGAIN = "the command that trained it trains it again"
 
 LARGEST_RECORD = 2**28
-"""Bytes of a `result.json`: that of 10,000 epochs has 3 million."""
+"""Bytes of a `result.json`; 10,000 epochs take 3 million."""
 
 
 class RunStore:
-    """The folder of run folders."""
+    """A folder of run folders."""
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
 
     def folder(self, key: str) -> Path:
-        """Where the run `key` is, or would be. KeyError for what is no key: it could name any place."""
+        """Return the folder of the run `key`. Raises KeyError if `key` is not a key, since it could be any path."""
         if not KEY.fullmatch(key):
             raise KeyError(key)
         return self.root / key
 
     def keys(self) -> list[str]:
-        """Keys of all runs here, sorted."""
+        """Return the keys of all runs, sorted."""
         if not self.root.is_dir():
             return []
         return sorted(entry.name for entry in self.root.iterdir() if entry.name in self)
@@ -75,9 +75,9 @@ class RunStore:
             yield self.read(key)
 
     def write(self, result: RunResult) -> Path:
-        """Put `result` on disk, whole or not at all; replaces an earlier run of the same key.
+        """Write `result` to disk, completely or not at all; replaces an earlier run with the same key.
 
-        Raises UserError where the disk is full or the folder may not be written to.
+        Raises UserError if the disk is full or the folder is not writable.
         """
         final = self.folder(result.key)
         with locked(self.root), atomic_write(final) as temporary:
@@ -100,20 +100,20 @@ class RunStore:
         return final
 
     def records(self) -> Iterator[RunResult]:
-        """Every run without its arrays, but for those that are damaged."""
+        """Yield every run that can be read, without its arrays."""
         for key in self.keys():
             with suppress(UnreadableRun):
                 yield self.record(key)
 
     def status(self, key: str) -> str:
-        """What became of the run, unchecked; empty where its record cannot be read."""
+        """Return the status of the run, unchecked; empty if its record cannot be read."""
         try:
             return str(self._stored(key)["record"]["status"])
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return ""
 
     def record(self, key: str) -> RunResult:
-        """The run `key` without its arrays, checked. Raises DamagedRun, or OtherRelease."""
+        """Return the run `key` without its arrays, checked. Raises DamagedRun or OtherRelease."""
         with self._found_damaged(key):
             return result_of(self._stored(key), key)
 
@@ -121,13 +121,13 @@ class RunStore:
         return json.loads(read_bytes(self.folder(key) / RECORD, LARGEST_RECORD))
 
     def read(self, key: str) -> RunResult:
-        """The run `key`, checked against its digests. Raises DamagedRun, or KeyError where there is none."""
+        """Return the run `key`, checked against its digests. Raises DamagedRun or OtherRelease, or KeyError if there is none."""
         try:
             return self._read(key)
         except (KeyError, DamagedRun):
-            if not ((self.root / LOCK).exists() and os.access(self.root, os.W_OK)):  # nobody writes here
+            if not ((self.root / LOCK).exists() and os.access(self.root, os.W_OK)):  # no other writer
                 raise
-        with locked(self.root):  # another process may have been replacing it
+        with locked(self.root):  # another process may have replaced it meanwhile
             return self._read(key)
 
     def _read(self, key: str) -> RunResult:
@@ -135,8 +135,8 @@ class RunStore:
         if key not in self:
             raise KeyError(key)
 
-        def check(name: str, found: object, noted: object) -> None:
-            if found != noted:
+        def check(name: str, found: object, recorded: object) -> None:
+            if found != recorded:
                 raise ValueError(f"its {name} do not match their digest")
 
         with self._found_damaged(key):
@@ -159,47 +159,47 @@ class RunStore:
 
     @contextmanager
     def _found_damaged(self, key: str) -> Iterator[None]:
-        """Turn what reading a damaged file raises into DamagedRun; say of another release's run where it is."""
+        """Turn the exceptions of reading a damaged file into DamagedRun, and add the folder to OtherRelease."""
         try:
             yield
         except OtherRelease as error:
             raise OtherRelease(error.unknown, self.folder(key)) from error
-        except Exception as error:  # numpy and zipfile raise whatever a header leads them to
+        except Exception as error:  # a damaged header makes numpy and zipfile raise almost anything
             raise DamagedRun(f"{self.folder(key)}: damaged ({type(error).__name__}: {error}); {AGAIN}") from error
 
     def drop_weights(self, key: str) -> None:
-        """Forget weights and probabilities; the figures and the predictions stay."""
+        """Remove weights and probabilities; metrics and predictions stay."""
         for name in (WEIGHTS, PROBABILITIES):
             (self.folder(key) / name).unlink(missing_ok=True)
 
     def published(self, key: str, store: str | None = None) -> dict[str, str]:
-        """Ids that a tracking store gave the run (`run_id`, `experiment_id`, `parent_run_id`, `store`), or {}.
+        """Return the ids of the run in a tracking store (`run_id`, `experiment_id`, `parent_run_id`, `store`), or {}.
 
-        Of the store that took it last, or of the one named `store`.
+        The store is the one named `store`, by default the last one that the run was sent to.
         """
-        noted = [ids for ids in self.published_ids(key) if store in (None, ids.get("store"))]
-        return noted[-1] if noted else {}
+        found = [ids for ids in self.published_ids(key) if store in (None, ids.get("store"))]
+        return found[-1] if found else {}
 
     def published_ids(self, key: str) -> list[dict[str, str]]:
-        """The ids that each store gave the run, the last one to take it at the end."""
+        """Return the ids of the run in each tracking store, in the order in which it was sent."""
         try:
-            noted = json.loads(read_bytes(self.folder(key) / PUBLISHED, LARGEST_RECORD))
+            content = json.loads(read_bytes(self.folder(key) / PUBLISHED, LARGEST_RECORD))
         except (OSError, ValueError, RecursionError):
             return []
         return [
             {name: value for name, value in ids.items() if isinstance(value, str) and value.isprintable()}
-            for ids in (noted if isinstance(noted, list) else [noted])
+            for ids in (content if isinstance(content, list) else [content])
             if isinstance(ids, dict)
         ]
 
     def note_published(self, key: str, ids: dict[str, str]) -> None:
-        """Keep the ids that the store `ids["store"]` gave the run, in place of its earlier ones.
+        """Save the run's ids in the store `ids["store"]`, in place of earlier ones.
 
-        Where it is the same run of MLflow, it still has the `model` that it had.
+        The `model` of an earlier entry is kept if the MLflow run is the same.
         """
         with locked(self.root):
             if not self.folder(key).is_dir():
-                raise UserError(f"{self.folder(key)}: no run here any more; {AGAIN}")
+                raise UserError(f"{self.folder(key)}: the run has been removed; {AGAIN}")
             before = self.published(key, ids.get("store")).get("model")
             model = {"model": before} if before and before == ids["run_id"] else {}
             others = [other for other in self.published_ids(key) if other.get("store") != ids.get("store")]
@@ -212,20 +212,20 @@ def _write_json(path: Path, value: Any) -> None:
 
 
 def _load(path: Path) -> np.ndarray:
-    """An array, mapped first: numpy refuses a header that announces more than the file holds, and nothing is unpickled."""
+    """Return an array, memory-mapped first: numpy then refuses a header that promises more than the file has."""
     if not path.is_file():
-        raise ValueError(f"{path.name} is missing, or no file")
+        raise ValueError(f"{path.name} is missing, or not a file")
     return np.array(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
 def save_weights(path: Path, weights: Mapping[str, np.ndarray]) -> None:
-    """Arrays by path (`hidden_1/kernel` …), which is written with a dot: it is the name of a file within the archive."""
+    """Write arrays by path (`hidden_1/kernel` …). The slash becomes a dot, since it names a file in the archive."""
     with open(path, "wb") as file:
         np.savez(file, allow_pickle=False, **{name.replace("/", "."): array for name, array in weights.items()})
 
 
 def _load_weights(path: Path) -> dict[str, np.ndarray]:
-    with open(path, "rb") as file:  # numpy leaves a file open that it opens itself, where the archive is damaged
+    with open(path, "rb") as file:  # if numpy opened it, a damaged archive would stay open
         with zipfile.ZipFile(file) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
                 raise ValueError("its weights unpack to more than their file holds")

@@ -1,7 +1,7 @@
-"""Records of sweeps: which runs a command was asked for, and which of them were lost.
+"""Records of sweeps: which runs a command asked for, and which did not finish.
 
-A record is in `runs/sweeps/<id>.json` from before the first run on, so that the record of a killed process names what it had
-not trained. A folder of results (a stage's output) has a copy, `sweep.json`, beside its runs.
+A record is written to `runs/sweeps/<id>.json` before the first run trains, so that the record of a killed process names the
+missing runs. A folder of results (a stage's output) has a copy, `sweep.json`.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from pipeline.training.result import RunResult
 
 SWEEP = "sweep.json"
 LEDGER = "sweeps"
-"""The folder within a store of runs that holds a record of each sweep."""
+"""The folder of the records of sweeps in a store of runs."""
 
 LARGEST = 2**28
-"""Bytes of the record of a sweep: that of a million runs has 70 million."""
+"""Bytes of the record of a sweep; a million runs take 70 million."""
 
 _KEY = (
     r"\+{0,2}(?:(?:dataset|model|optimizer|training|device|experiment|sweep|seed|question|retry|force)(?:[./]\w+)*"
@@ -41,7 +41,7 @@ _KEY = (
 HARMLESS = re.compile(
     rf"python -m pipeline\.(?:train|seeds(?: [\w./][\w./-]*)*)(?: tracking=\w+| {_KEY}[\w.,:+/-]*| '{_KEY}[\w .,:+/=()\[\]{{}}-]*')*"
 )
-"""A command that trains runs and nothing else: no address, nothing that a shell or Hydra would replace."""
+"""A command that only trains runs: no address, nothing that a shell or Hydra would expand."""
 
 RUNNING, ENDED, STOPPED = "running", "ended", "stopped"
 
@@ -53,9 +53,9 @@ Note = Annotated[str, AfterValidator(lambda note: "\n".join(map(printable, note.
 
 @dataclass
 class Lost:
-    """A run that was asked for and did not finish."""
+    """A run of a sweep that did not finish."""
 
-    __pydantic_config__ = ConfigDict(strict=True, extra="ignore")  # another release may have more to say
+    __pydantic_config__ = ConfigDict(strict=True, extra="ignore")  # another release may have more fields
 
     name: Text
     status: Text
@@ -68,28 +68,28 @@ class Lost:
 
 @dataclass
 class Sweep:
-    __pydantic_config__ = ConfigDict(strict=True, extra="ignore")  # another release may have more to say
+    __pydantic_config__ = ConfigDict(strict=True, extra="ignore")  # another release may have more fields
 
     name: Text
     keys: list[Key]
-    """All runs that have a record, in the order of the jobs; failed and diverged ones too."""
+    """All runs with a record, in the order of the jobs, failed and diverged ones included."""
     winner: Key | None = None
-    """Key of the best run: the highest validation accuracy, of the configuration whose mean is the highest (never the test's)."""
+    """Key of the best run: the highest validation accuracy within the configuration with the highest mean of it."""
     lost: list[Lost] = field(default_factory=list)
     parent_run_id: Text | None = None
-    """MLflow's run that stands for the whole sweep."""
+    """MLflow's parent run of the sweep."""
     id: Annotated[str, Field(pattern="^[0-9A-Za-z]{0,64}$")] = ""
-    """Digest of the question and the keys asked for: the same command means the same sweep."""
+    """Digest of the question and of all keys: the same command is the same sweep."""
     status: Text = ENDED
     """`running` (or killed), `stopped` (Ctrl-C, SIGTERM) or `ended`."""
     tags: dict[Text, Text] = field(default_factory=dict)
-    """What a person gave the runs to be found by."""
+    """Tags that the user gave the runs."""
     note: Note = ""
-    """What a person wrote about them, in Markdown."""
+    """The user's note on the sweep, in Markdown."""
 
     @property
     def asked(self) -> set[str]:
-        """Keys of all runs that were asked for: what a killed command had not noted any more is among what was lost."""
+        """Keys of all runs of the sweep. Runs that a killed command did not train are among the lost ones."""
         return {*self.keys, *(lost.key for lost in self.lost)}
 
     def write(self, folder: Path, name: str = SWEEP) -> None:
@@ -98,7 +98,7 @@ class Sweep:
 
     @classmethod
     def read(cls, folder: Path, name: str = SWEEP) -> Sweep:
-        """The record, every value checked and every text printable. Raises UserError."""
+        """Return the record, with every value checked and every text printable. Raises UserError."""
         path = folder / name
         try:
             return _SCHEMA.validate_json(read_bytes(path, LARGEST))
@@ -112,7 +112,7 @@ _SCHEMA = TypeAdapter(Sweep)
 
 
 def title(jobs: Sequence[RunConfig]) -> str:
-    """The name of a sweep's parent run in MLflow: `rmsprop, 512, dropout 0 and 0.5, 3 seeds`."""
+    """Return the name of a sweep's parent run in MLflow: `rmsprop, 512, dropout 0 and 0.5, 3 seeds`."""
     names = list(dict.fromkeys(job.optimizer.name for job in jobs))
     shown = ", ".join(names) if len(names) <= 3 else f"{len(names)} optimizers"
     shapes = {job.shape for job in jobs}
@@ -144,13 +144,13 @@ def _short(value: Any) -> str:
 
 
 def tags_of(tags: Sequence[str] | Mapping[str, Any] | None) -> dict[str, str]:
-    """The `tags` of a configuration by name; words without a value are `true`."""
+    """Return the `tags` of a configuration by name; the value of a tag without one is `true`."""
     given = tags if isinstance(tags, Mapping) else dict.fromkeys(tags or (), True)
     return {name: rules.to_text(value) for name, value in given.items()}
 
 
 def lost_tags(lost: Sequence[Lost]) -> dict[str, str]:
-    """Tags of a sweep's parent run in MLflow: how many runs are missing, and of each why and the command to train it again."""
+    """Return tags for a sweep's parent run: how many runs are missing, and for each the reason and the command to retry."""
     lines = [f"{run.name} {run.status}: {run.reason}; again: {run.command}" for run in lost]
     counts = Counter(run.status for run in lost)
     summed = ", ".join(f"{count} {status}" for status, count in counts.items())
@@ -158,7 +158,7 @@ def lost_tags(lost: Sequence[Lost]) -> dict[str, str]:
 
 
 class Ledger:
-    """The records of all sweeps of a store of runs."""
+    """The records of all sweeps in a store of runs."""
 
     def __init__(self, store: RunStore) -> None:
         self.store, self.folder = store.root, store.root / LEDGER
@@ -174,13 +174,13 @@ class Ledger:
         self.path(sweep_id).unlink(missing_ok=True)
 
     def __iter__(self) -> Iterator[Sweep]:
-        """Every record that can be read, the latest first."""
+        """Yield every record that can be read, the latest first."""
         for path in sorted(self.folder.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True):
             with suppress(UserError):
                 yield Sweep.read(self.folder, path.name)
 
     def find(self, name_or_key: str) -> Sweep:
-        """The sweep of this id (or its first letters), name, or MLflow parent run; the latest of several."""
+        """Return the sweep with this id (or its first 6 letters or more), name or MLflow parent run; the latest of several."""
         for sweep in self:
             if name_or_key in (sweep.name, sweep.parent_run_id) or (
                 len(name_or_key) >= 6 and sweep.id.startswith(name_or_key)
@@ -188,12 +188,12 @@ class Ledger:
                 return sweep
         known = ", ".join(f"{sweep.id[:8]} ({sweep.name})" for sweep in self)
         raise UserError(
-            f"{name_or_key}: no such sweep here; expected a folder of results, or one of {known or 'none yet'}"
+            f"{name_or_key}: no such sweep in {self.store}; expected a folder of results or one of {known or 'none yet'}"
         )
 
 
 def related(sweeps: Iterable[Sweep], question: str, keys: set[str]) -> tuple[list[str], list[str]]:
-    """Ids of the sweeps of a question whose runs are some of `keys`, the largest first, and of those with all and more."""
+    """Return the ids of the sweeps of a question with a proper subset of `keys`, the largest first, and with a superset."""
     others = [(sweep.asked, sweep.id) for sweep in sweeps if sweep.name == question and sweep.id]
     smaller = [(len(asked), sweep_id) for asked, sweep_id in others if len(asked) > 1 and asked < keys]
     larger = [sweep_id for asked, sweep_id in others if asked > keys]
@@ -201,24 +201,24 @@ def related(sweeps: Iterable[Sweep], question: str, keys: set[str]) -> tuple[lis
 
 
 def write_results(store: RunStore, sweep: Sweep, folder: Path) -> None:
-    """Make `folder` hold exactly the runs of `sweep` and its record: the output that DVC keeps of a stage."""
+    """Write the runs of `sweep` and its record to `folder`, and remove other runs: the output of a DVC stage."""
     with locked(store.root):
         if folder.is_dir():
             for entry in folder.iterdir():
-                # Runs only: a person may keep something beside them.
+                # Runs only: the user may keep other files there.
                 if entry.is_dir() and entry.name not in sweep.keys and KEY.fullmatch(entry.name):
                     shutil.rmtree(entry, ignore_errors=True)
     for key in sweep.keys:
-        with locked(store.root):  # run by run, for others write meanwhile
+        with locked(store.root):  # for each run, since other commands write too
             if key in store:
                 with atomic_write(folder / key) as temporary:
                     shutil.copytree(store.folder(key), temporary, ignore=shutil.ignore_patterns(".*"))
-    with locked(store.root):  # or another one's clearing would take the record that is being written
+    with locked(store.root):  # or another command that clears the folder could remove the record
         sweep.write(folder)
 
 
 def find_sweep(name_or_key: str, store: RunStore, root: Path) -> tuple[Sweep, RunStore]:
-    """The sweep that a person means by `word`, and the store that holds its runs: a folder of results, or see `Ledger.find`."""
+    """Return the sweep of a folder of results, or the one that `Ledger.find` returns, and the store of its runs."""
     folder = root / name_or_key
     if (folder / SWEEP).is_file():
         return Sweep.read(folder), RunStore(folder)
@@ -226,7 +226,7 @@ def find_sweep(name_or_key: str, store: RunStore, root: Path) -> tuple[Sweep, Ru
 
 
 def readable(store: RunStore, keys: Iterable[str]) -> tuple[list[RunResult], list[OtherRelease]]:
-    """The runs of these keys that are here, and an error for each that another release of this project wrote."""
+    """Return the stored runs with these keys, and an error for each that another release of this project wrote."""
     results, others = [], []
     for key in (key for key in dict.fromkeys(keys) if key in store):
         try:

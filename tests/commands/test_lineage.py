@@ -32,10 +32,10 @@ def test_a_run_names_all_it_came_from(swept: Place, capsys: pytest.CaptureFixtur
     assert by_word["key"].endswith(run.key)
     assert run.identity["data"] in by_word["data"]
     assert "(digits; in " in by_word["data"]
-    assert by_word["code"].endswith("(the code that is here)")
+    assert by_word["code"].endswith("(the same here)")
     assert run.environment["git_commit"] in by_word["git"]
     assert "requirements.lock" in by_word["packages"]
-    assert "(as here)" in by_word["packages"]
+    assert "(the same here)" in by_word["packages"]
     assert run.environment["numerics_class"][:16] in by_word["machine"]
     assert any(line.startswith("  in         sweep ") for line in lines)
 

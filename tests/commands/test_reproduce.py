@@ -151,8 +151,9 @@ def test_a_sample_of_a_sweep(swept: Place, again: Again) -> None:
     ("words", "expected"),
     [
         ([], "expected one RUN, or --all-of SWEEP"),
-        (["--all-of", "tests", "--sample", "none"], "argument --sample: invalid int value: 'none'"),
-        (["--all-of", "nothing"], "nothing: no such sweep here"),
+        (["--all-of", "tests", "--sample", "none"], "--sample=none: expected a whole number from 0 to 10,000,000"),
+        (["--all-of"], "--all-of: expected a value, came none; see --help"),
+        (["--all-of", "nothing"], "nothing: no such sweep in "),
         (["sgd-w5-d1-s0"], "sgd-w5-d1-s0: no such run in "),
         (["tests", "sample=1"], "sample=1: expected KEY=VALUE with one of the keys"),
     ],
@@ -174,7 +175,7 @@ def test_mistakes(again: Again, words: list[str], expected: str) -> None:
         ({"digests": {"batch_order": "0"}}, "the order of the batches differ"),
         ({"digests": {"final_weights": "0"}}, "the final weights differ"),
         ({"digests": {"predictions": "0"}}, "the predictions differ: 0 of 360 samples"),
-        ({"status": DIVERGED, "reason": "loss is nan"}, "it finished then, and diverged now (loss is nan)"),
+        ({"status": DIVERGED, "reason": "loss is nan"}, "the status was finished, is diverged (loss is nan)"),
     ],
 )
 def test_the_first_divergence(swept: Place, changes: dict[str, object], expected: str | None) -> None:

@@ -90,7 +90,7 @@ def test_ctrl_c_keeps_what_was_finished_and_ends_within_seconds_with_130_and_one
     monkeypatch.setattr(Progress, "done", interrupted)
     said = where.train(*LONG)
     assert time.monotonic() - ended[1] < 20
-    told = "stopped (Ctrl-C); what was finished is kept, the same command does the rest\n"
+    told = "stopped (Ctrl-C); what is finished is kept, and the same command does the rest\n"
     assert (said.status, said.err) == (130, told)
     finished = where.store.keys()
     assert 2 <= len(finished) < 12
@@ -301,7 +301,7 @@ def test_a_single_run_shows_its_epochs(place: Callable[[], Place]) -> None:
         (["model.width=65536", "model.depth=32"], " GiB while it trains, this machine has "),
         (["device=gpu"], "device=gpu: no GPU that tensorflow could use is at hand"),
         (["device.backend=jax", "device.xla=false"], "device.xla=false: JAX always compiles with XLA"),
-        (["-m", "tracking=none,sqlite"], "tracking: cannot be swept (came: none, sqlite); one command, one value"),
+        (["-m", "tracking=none,sqlite"], "tracking: cannot be swept; expected one value per command, came none, sqlite"),
     ],
     ids=lambda value: str(value)[:40],
 )

@@ -90,7 +90,7 @@ def test_a_plan_says_what_it_takes_and_writes_nothing(tuned: Tuned, capsys: pyte
     [
         (["rates=2"], "rates=2: expected a whole number from 3 to 30"),
         (["decades=1,2,3"], "decades=1,2,3: expected three or more numbers"),
-        (["optimizer.learning_rate=1"], "optimizer.learning_rate=1: decided by this command"),
+        (["optimizer.learning_rate=1"], "optimizer.learning_rate=1: set by this command"),
         (["model.widht=8"], "model.widht: no such key (did you mean 'model.width'?)"),
         (["dataset=digits", "dataset.validation_size=0"], "chosen on the validation split only"),
         (["dataset=digits", "decades=-1,0,6", "optimizers=sgd"], "decades: the rate of sgd=10000.0: expected"),

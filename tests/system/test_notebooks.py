@@ -87,7 +87,7 @@ def test_the_prose_has_only_numbers_that_its_section_shows(name: str, number: in
     section = COMMITTED[name][number]
     settings = "\n".join(cell.source for cell in code(COMMITTED[name][0]))
     shown = [printed(section), *(cell.source for cell in code(section)), settings, book]
-    said = re.sub(r"(?ms)^```.*?^```|^#.*?$|`[^`]*`|\]\([^)]*\)|station \d+", "", prose(section))
+    said = re.sub(r"(?ms)^```.*?^```|^#.*?$|`[^`]*`|\]\([^)]*\)|section \d+", "", prose(section))
     assert sorted(set(numbers(said)) - set(numbers("\n".join(shown))) - PLAIN) == []
 
 

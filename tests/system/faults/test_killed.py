@@ -208,5 +208,5 @@ def test_a_signal_is_heeded_wherever_it_comes(where: str) -> None:
     with script(where) as process:
         process.terminate()
         _, err = process.communicate()
-    expected = "stopped (SIGTERM); what was finished is kept, the same command does the rest\n"
+    expected = "stopped (SIGTERM); what is finished is kept, and the same command does the rest\n"
     assert (process.returncode, err) == (143, expected)

@@ -68,7 +68,7 @@ SHOWN = {
     "no memory": (
         MemoryError("Unable to allocate 9 TiB"),
         1,
-        "this machine's memory is used up (Unable to allocate 9 TiB); ",
+        "this machine is out of memory (Unable to allocate 9 TiB); ",
     ),
     "a name that commands": (
         UserError("\x1b]0;evil\x07 ‮ x: no such run"),

@@ -80,4 +80,4 @@ def test_no_colour_where_none_is_wanted() -> None:
 def test_after_ctrl_c_the_message_is_the_last_line() -> None:
     status, text = said(80, "wait")
     assert status == 130
-    assert text.endswith("\x1b[2Kstopped (Ctrl-C); what was finished is kept, the same command does the rest\n")
+    assert text.endswith("\x1b[2Kstopped (Ctrl-C); what is finished is kept, and the same command does the rest\n")

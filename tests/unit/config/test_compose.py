@@ -33,7 +33,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"schedule": "piecewise", "boundaries": [1, 2], "factors": [0.1]}, "one factor for each in training.factors"),
     ({"boundaries": [1]}, "training.boundaries=[1]: needs training.schedule=piecewise"),
     ({"factors": [-1]}, "a list of at most 32 numbers"),
-    ({"warmup_epochs": 5}, "training.warmup_epochs=5: needs more than so many training.epochs, came 5"),
+    ({"warmup_epochs": 5}, "training.warmup_epochs=5: needs more training.epochs than that, came 5"),
     ({"question": "a\0b"}, "expected a text"),
     ({"results": ""}, "paths.results=: expected a text, or null"),
 ]

@@ -34,11 +34,11 @@ COMMANDS = {
     "-m optimizer=glob(zz*)": "optimizer=glob(zz*): matches none of adadelta, ",
     "hydra.job.env_set=3": "hydra.job.env_set=3",
     "-m seed=0,1 hydra.sweeper.params={optimizer:sgd}": "here type its words as they are: -m optimizer=sgd,adam",
-    "-m seed=0,1 hydra.sweeper.max_batch_size=2": "expected null: all runs of a sweep come together",
+    "-m seed=0,1 hydra.sweeper.max_batch_size=2": "expected null: all runs of a sweep train together",
     "-m seed=0,1 hydra/launcher=basic": "expected one of batched, batched_slurm",
     "-m seed=0,1 hydra/sweeper=optuna": "expected one of basic",
     "hydra.run.dir=/proc/x": "/proc/x: No such file or directory; hydra.run.dir and hydra.sweep.dir",
-    "-m question=a,b": "question: cannot be swept (came: a, b)",
+    "-m question=a,b": "question: cannot be swept; expected one value per command, came a, b",
     "-cd /nowhere optimizer=slow": "'/nowhere' not found",
     "--multi plan=true": "--multi: no such option (did you mean '--multirun'?)",
 }

@@ -70,13 +70,13 @@ def test_what_this_release_does_not_know_is_named(
 IMPOSSIBLE: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "an accuracy that is none": (
         lambda record: record["metrics"].update({"test/accuracy": {"float": "nan"}}),
-        "a number that is not finite",
+        "one of its numbers is not finite",
     ),
     "a curve that ends early": (
         lambda record: record["history"].update({"val/accuracy": [0.1]}),
-        "val/accuracy has not a value for each of its 2 epochs",
+        "val/accuracy does not have a value for each of its 2 epochs",
     ),
-    "epochs that do not ascend": (lambda record: record.update(epochs=[2, 2]), "its epochs do not ascend"),
+    "epochs that do not ascend": (lambda record: record.update(epochs=[2, 2]), "its epochs are not in ascending order"),
     "a figure with HTML for a name": (lambda record: record["metrics"].update({"<script>": 1.0}), "metrics.<script>"),
     "a status": (lambda record: record.update(status="=cmd|' /C calc'!A0"), "status Input should be 'finished'"),
 }
@@ -135,9 +135,9 @@ def test_a_fifo_or_a_device_in_place_of_a_file_is_not_read(store: RunStore) -> N
     os.mkfifo(folder / "predictions.npy")
     (folder / "published.json").symlink_to("/dev/zero")
     assert store.published(KEY) == {}
-    with pytest.raises(DamagedRun, match=r"predictions\.npy is missing, or no file"):
+    with pytest.raises(DamagedRun, match=r"predictions\.npy is missing, or not a file"):
         store.read(KEY)
-    with pytest.raises(UserError, match="is missing, or no file"):
+    with pytest.raises(UserError, match="is missing, or not a file"):
         Sweep.read(Path("/dev"), "zero")
 
 

@@ -262,7 +262,7 @@ def test_a_fixed_value_takes_the_place_of_a_declared_range() -> None:
         ("objectives=test/accuracy", "of the test split, on which nothing may be chosen"),
         ("objectives=val/acuracy", "needs training.metrics=[acuracy] (did you mean 'val/accuracy'?)"),
         ("objectives=val/macro_f1", "objectives=val/macro_f1: needs training.metrics=[macro_f1]"),
-        ("sweep=smoke", "sweep=smoke: decided by this command"),
+        ("sweep=smoke", "sweep=smoke: set by this command"),
     ],
     ids=str,
 )

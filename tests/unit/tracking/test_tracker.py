@@ -28,7 +28,7 @@ def runs(tracker: Tracker, query: str = "") -> list[Any]:
     return list(mlflow.search_runs([each.experiment_id for each in mlflow.search_experiments()], query))
 
 
-@pytest.mark.fault("sweeps that overlap")
+@pytest.mark.fault("overlapping sweeps")
 def test_a_single_run_becomes_part_of_the_sweep_that_asks_for_it(fresh: Fresh) -> None:
     ids = fresh().publish(make_result(), "e")
     parent = fresh().begin(ParentRun("e", "sweep", {}, "s"))
