@@ -1,4 +1,4 @@
-# `make help` says what there is. All paths are relative: make splits an absolute one at the spaces in it.
+# `make help` lists the targets. All paths are relative, because make splits absolute paths at spaces.
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test faults lint lock audit ui snapshot site clean FORCE
@@ -9,14 +9,14 @@ export PYTHON EXTRAS
 VENV_PYTHON := .venv/bin/python
 ENVIRONMENT := python="$$(sh scripts/find_python.sh)" && "$$python" scripts/environment.py
 
-# Some containers tell Python to keep no bytecode: every process that a test starts would compile this project anew.
+# Some containers disable Python's bytecode cache; then every process that a test starts would compile this project again.
 CACHED := env -u PYTHONDONTWRITEBYTECODE
 
 help: ## this list
-	@echo 'make WORD'
+	@echo 'make TARGET'
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' Makefile
-	@echo 'PYTHON=python3.12 chooses the interpreter (3.11 to 3.13). EXTRAS adds packages: gpu (CUDA libraries, Linux only, some'
-	@echo 'gigabytes), s3 (a DVC remote on S3), dashboard (optuna-dashboard). make setup remembers both.'
+	@echo 'PYTHON=python3.12 chooses the interpreter (3.11 to 3.13). EXTRAS adds packages: gpu (CUDA libraries, Linux only,'
+	@echo '5 GB), s3 (a DVC remote on S3), dashboard (optuna-dashboard). make setup remembers both.'
 
 setup: .venv/.setup ## the virtual environment .venv, from the hash-pinned requirements.lock
 
@@ -26,19 +26,19 @@ run: .venv/.setup ## set-up, then the whole pipeline: fetch, preprocess, train, 
 test: .venv/.setup ## set-up, then the tests; PYTEST_ARGS="-k name -x" passes through, TESTS=all adds the slow ones
 	@$(CACHED) $(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
 
-faults: .venv/.setup ## the faults of docs/faults.md, all of them
+faults: .venv/.setup ## set-up, then all tests that inject the faults of docs/faults.md
 	@TESTS=all $(CACHED) $(VENV_PYTHON) -m pytest -m fault $(PYTEST_ARGS)
 
 lint: .venv/.setup ## ruff, mypy and import-linter
 	@status=0; for check in 'ruff check' 'ruff format --check' mypy; do $(VENV_PYTHON) -m $$check || status=1; done; .venv/bin/lint-imports --no-logo --no-cache || status=1; exit $$status
 
-lock: ## pin the dependencies of pyproject.toml anew; UPGRADE=1 takes the newest of each
+lock: ## pin the dependencies of pyproject.toml again; UPGRADE=1 takes the newest versions
 	@$(ENVIRONMENT) lock $(if $(UPGRADE),--upgrade)
 
-audit: ## hold the pinned packages against the known advisories (needs a network)
+audit: ## check the pinned packages against known advisories (needs a network)
 	@$(ENVIRONMENT) audit
 
-ui: .venv/.setup ## the MLflow UI on 127.0.0.1, on this project's runs; UI_ARGS passes through
+ui: .venv/.setup ## the MLflow UI with this project's runs, on 127.0.0.1; UI_ARGS passes through
 	@$(VENV_PYTHON) -m pipeline.ui $(UI_ARGS)
 
 snapshot: .venv/.setup ## copy what the documentation quotes from reports/ to docs/results/
@@ -51,8 +51,8 @@ clean: ## remove .venv and caches; data, runs, reports and the MLflow store stay
 	@rm -rf .venv .uv .site .cache site .pytest_cache .mypy_cache .ruff_cache .hypothesis .dvc/tmp/digits
 	@find . -path ./.dvc -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
-# Made again when the lock or the project's own description changed, when .venv does not start or lies elsewhere than where
-# it was made, and looked at again when a Python or an extra is asked for by name, or DVC may not know that git is missing.
+# The set-up runs again if a lock or pyproject.toml changed, if .venv does not start or was moved, if PYTHON or EXTRAS is given,
+# or if DVC may not know that git is missing.
 BROKEN := $(shell $(VENV_PYTHON) -c '' 2>/dev/null && grep -qsF "$$(pwd -P)\"" .venv/.setup || echo FORCE)
 
 .venv/.setup: requirements.lock $(wildcard requirements-*.lock) pyproject.toml $(BROKEN) $(if $(PYTHON)$(EXTRAS),FORCE) \

@@ -81,8 +81,8 @@ def main(argv: Sequence[str]) -> int:
     seconds, cpu, known = statistics(folder)
     with tempfile.TemporaryDirectory() as temporary:
         many = RunStore(Path(temporary) / "runs")
-        originals = [one for one in map(store.read, sweep.keys) if one.finished]
-        keys = [one.key for one in copies(originals, count) if many.write(one)]
+        originals = [run for run in map(store.read, sweep.keys) if run.finished]
+        keys = [run.key for run in copies(originals, count) if many.write(run)]
         Sweep("benchmark", keys, sweep.winner).write(many.root)
         done = measure.process(
             "-m", "pipeline.compare", str(many.root), f"out={Path(temporary) / 'reports'}", "tracking=none"

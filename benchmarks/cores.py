@@ -39,9 +39,9 @@ def main(argv: Sequence[str]) -> int:
             weights.append([store.record(key).digests["final_weights"] for key in sorted(store.keys())])
             seconds[name] = took.seconds
             print(f"{name:24}{took.seconds:8.1f} s{took.peak_mb:7} MB", flush=True)
-    one, several = seconds.values()
+    single, several = seconds.values()
     same = "the same weights" if weights[0] == weights[1] else "OTHER WEIGHTS"
-    print(f"{one / several:.2f} times as fast, {same}")
+    print(f"{single / several:.2f} times as fast, {same}")
     return 0 if weights[0] == weights[1] else 1
 
 

@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
     costs: list[float] = []
     for jobs in sizes:
         repeat = 1 if jobs == sizes[2] else int(values["repeat"])
-        done = sorted((run(jobs, *SMALL) for _ in range(repeat)), key=lambda one: one.seconds)[repeat // 2]
+        done = sorted((run(jobs, *SMALL) for _ in range(repeat)), key=lambda each: each.seconds)[repeat // 2]
         seconds.append(done.seconds)
         line = (
             f"{jobs:5} jobs: {done.seconds:7.1f} s, {done.cpu:7.1f} CPU s, {done.peak_mb} MB, {done.files} open files"

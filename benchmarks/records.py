@@ -1,8 +1,8 @@
-"""What the records of runs cost: writing one, and finding 1,000 finished ones as a sweep does before it trains.
+"""What the records of runs cost: writing config, and finding 1,000 finished ones as a sweep does before it trains.
 
     python -m benchmarks.records [runs=1000]
 
-The runs have what a real one has: two epochs, 10,000 predictions, the digests of all source files. Finding a run is
+The runs have what a real config has: two epochs, 10,000 predictions, the digests of all source files. Finding a run is
 reading it whole and checking it against its digests.
 """
 
@@ -26,16 +26,16 @@ from pipeline.training.result import FINISHED, RunResult
 
 
 def result(seed: int, epochs: int = 2) -> RunResult:
-    one = job()
-    one = dataclasses.replace(one, seed=seed, training=dataclasses.replace(one.training, epochs=epochs))
+    config = job()
+    config = dataclasses.replace(config, seed=seed, training=dataclasses.replace(config.training, epochs=epochs))
     rng = np.random.default_rng(seed)
     predictions = rng.integers(0, 10, 10_000).astype(np.uint8)
     names = [f"{side}/{what}" for side in ("running", "train", "val", "gap") for what in ("loss", "accuracy")]
     made_of = identity.identity("0" * 64, {"backend": "tensorflow", "device": "cpu"})
     digests = dict.fromkeys(("initial_weights", "batch_order", "final_weights"), "0" * 64)
     return RunResult(
-        key=identity.key_of(one, made_of),
-        job=one,
+        key=identity.key_of(config, made_of),
+        job=config,
         status=FINISHED,
         history={name: rng.random(epochs).tolist() for name in names},
         metrics={
@@ -55,13 +55,13 @@ def main(argv: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         store = RunStore(Path(folder))
         before = time.perf_counter()
-        for one in results:
+        for run in results:
             # As in a sweep: what the record holds besides the numbers is made once per run too.
-            one.environment = {**identity.environment(), "numerics_class": "0" * 64}
-            store.write(one)
+            run.environment = {**identity.environment(), "numerics_class": "0" * 64}
+            store.write(run)
         written = time.perf_counter() - before
         before = time.perf_counter()
-        found = sum(store.read(one.key).finished for one in results)
+        found = sum(store.read(run.key).finished for run in results)
         seconds = time.perf_counter() - before
     print(measure.machine())
     print(f"writing a run's record: {1000 * written / count:.1f} ms; finding {found} finished runs: {seconds:.2f} s")

@@ -25,9 +25,9 @@ def main(argv: Sequence[str]) -> int:
         ready = time.perf_counter() - began
         parent = tracker.begin(ParentRun("benchmark", "sweep", {}))
         seconds = []
-        for one in [records.result(seed, int(values["epochs"])) for seed in range(int(values["runs"]))]:
+        for result in [records.result(seed, int(values["epochs"])) for seed in range(int(values["runs"]))]:
             start = time.perf_counter()
-            tracker.publish(one, "benchmark", parent)
+            tracker.publish(result, "benchmark", parent)
             seconds.append(time.perf_counter() - start)
         size = (Path(folder) / "mlflow.db").stat().st_size / len(seconds) / 1e3
     tenth, median, ninetieth = (1e3 * quantile for quantile in statistics.quantiles(seconds, n=10)[::4])

@@ -1,12 +1,12 @@
-"""Tables, figures and the report from finished runs.
+"""Write the report on finished runs: tables, charts and the page.
 
     python -m pipeline.compare [FOLDER …] [KEY=VALUE …]
     python -m pipeline.compare rank=macro_f1
 
-Each FOLDER holds the runs of one finished command (results/baseline, results/sweep) or is a store of runs (runs). Without
-any: every folder in results/ that has a sweep.json, else runs/. Folders with the same runs of different code are compared version
-against version. `rank`: what a leaderboard is ordered by: accuracy, loss or one of training.metrics, on the held-out samples.
-`summary`: a folder for what `dvc exp show` and `dvc plots show` read.
+Each FOLDER holds the runs of one command (results/baseline, results/sweep) or is a store of runs (runs). The default is every
+folder in results/ with a sweep.json, or runs/ if there is none. Folders that trained the same configurations with different
+code are compared version against version. `rank` is the metric that orders the leaderboard, on the held-out samples: accuracy,
+loss or one of training.metrics. `summary` is a folder for the files that `dvc exp show` and `dvc plots show` read.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def compare(folders: Sequence[Path], out: Path, data: Path, tracking: str = NONE, rank: str = "accuracy") -> None:
-    """Report on the runs in `folders`: on disk, at the terminal, in MLflow."""
+    """Write the report on the runs in `folders` to disk, the terminal and MLflow."""
     terminal.show("loading libraries", 0, STEPS)
     from pipeline.report import terminal as summary
     from pipeline.report.evidence import Evidence
@@ -57,20 +57,20 @@ def compare(folders: Sequence[Path], out: Path, data: Path, tracking: str = NONE
     evidence = Evidence(read_sources(folders), ui_address.read(home()), rank, data)
     if evidence.finished.empty and not evidence.lost:
         raise UserError(limits.nothing_finished(evidence))
-    terminal.show("computing statistics, drawing figures", 2, STEPS)
+    terminal.show("computing statistics, drawing charts", 2, STEPS)
     files = write(evidence, out)
-    terminal.show("putting the report into MLflow", 3, STEPS)
+    terminal.show("sending the report to MLflow", 3, STEPS)
     publish(evidence, files, tracking)
     terminal.clear()
     summary.show(evidence)
-    # An experiment of `dvc exp run --queue` or `--temp` runs in a clone that is gone afterwards.
+    # `dvc exp run --queue` and `--temp` run in a clone that DVC removes afterwards.
     experiment = os.environ.get("DVC_EXP_NAME") if home() != console.PROJECT else None
     print(opening.closing(evidence, files["index.html"], experiment))
     terminal.suggest("make ui")
 
 
 def publish(evidence: Evidence, files: dict[str, Path], tracking: str) -> None:
-    """Put the report on each sweep's parent run in MLflow. It is on disk already: trouble costs a warning, no more."""
+    """Attach the report to each sweep's parent run in MLflow. It is already on disk, so a failure is only a warning."""
     from pipeline.report import tables
     from pipeline.report import terminal as summary
     from pipeline.report.prose import limits
@@ -81,7 +81,7 @@ def publish(evidence: Evidence, files: dict[str, Path], tracking: str) -> None:
     warning, metrics = " ".join(limits.notes(evidence)), tables.flat(tables.metrics(evidence))
     try:
         open_tracker(tracking).attach_report(sweeps, files, summary.note(evidence), metrics, warning)
-    except Exception as error:  # whatever the store or its libraries raise
+    except Exception as error:  # the store and its libraries raise many types
         why = shown_line(" ".join(f"{type(error).__name__}: {error}".split()))
         print(f"warning: the report is not in MLflow ({why}); run compare again to publish it", file=sys.stderr)
 

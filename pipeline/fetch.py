@@ -1,10 +1,10 @@
-"""Fetch the files of a data set, checked against their digests: python -m pipeline.fetch dataset=mnist
+"""Fetch the files of a data set and verify their digests: python -m pipeline.fetch dataset=mnist
 
-conf/dataset/NAME.yaml names the files, their digests and where they are. They come from the first place that has them
-whole: your folder (source.path), a folder beside the checkout (../shared/NAME), then addresses on the network.
-mirrors=FOLDER,https://… asks other places instead, and so does the variable OVERFITTING_GAP_MIRRORS. What is already there
-and whole is kept. The digest of a file that declares none is recorded, and another content is refused from then on.
-dataset=digits needs no download.
+conf/dataset/NAME.yaml lists the files, their digests and their mirrors. The first mirror with valid copies of all missing
+files is used: your folder (source.path), the folder ../shared/NAME next to the checkout, then the https addresses.
+mirrors=FOLDER,https://… or the environment variable OVERFITTING_GAP_MIRRORS replaces these. Valid files that are already
+there are kept. If a file declares no digest, its first digest is recorded and later changes are refused. dataset=digits
+needs no download.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pipeline.cli import console, terminal
 from pipeline.cli.formatting import plural
 from pipeline.data import raw, sources
 from pipeline.data.files import atomic_write, clear_leftovers, display_path
-from pipeline.data.mirrors import Folder, Mirror, kept, mirrors, read_from_first
+from pipeline.data.mirrors import Folder, Mirror, find_mirrors, kept, read_from_first
 from pipeline.data.sources import DataSet, File
 
 DEFAULTS = {"dataset": "mnist", "raw": "data/raw", "mirrors": ""}
@@ -28,15 +28,15 @@ DEFAULTS = {"dataset": "mnist", "raw": "data/raw", "mirrors": ""}
 @dataclass(frozen=True)
 class Fetched:
     kept: tuple[File, ...]
-    """Files that were here and whole."""
+    """Files that were there and valid."""
     replaced: tuple[File, ...]
-    """Files that were here and damaged."""
+    """Files that were there and damaged."""
     recorded: tuple[File, ...]
-    """Files whose digests are recorded now."""
+    """Files whose digests have been recorded."""
     source: str
-    """Where the others came from; empty where none was missing."""
+    """Mirror of the other files; empty if none was missing."""
     size: int
-    """Bytes of all files."""
+    """Size of all files in bytes."""
 
 
 def main(argv: Sequence[str]) -> None:
@@ -44,27 +44,27 @@ def main(argv: Sequence[str]) -> None:
     values = console.read_options(argv, DEFAULTS, __doc__ or "")
     dataset = sources.find(values["dataset"])
     folder = console.PROJECT / values["raw"] / dataset.name
-    fetched = fetch(dataset, folder, mirrors(dataset, console.PROJECT, os.environ, values["mirrors"]))
+    fetched = fetch(dataset, folder, find_mirrors(dataset, console.PROJECT, os.environ, values["mirrors"]))
     print(_summary(dataset, folder, fetched, time.perf_counter() - started))
     terminal.suggest(f"python -m pipeline.preprocess dataset={dataset.name}")
 
 
-def fetch(dataset: DataSet, folder: Path, places: Sequence[Mirror]) -> Fetched:
-    """Put the files of `dataset` into `folder`. Those that are there and whole are kept."""
+def fetch(dataset: DataSet, folder: Path, mirrors: Sequence[Mirror]) -> Fetched:
+    """Fetch the files of `dataset` into `folder`. Valid files that are already there are kept."""
     if folder.is_dir():
         clear_leftovers(folder)
     declared, dataset = dataset, raw.with_recorded(dataset, folder)
-    raw.refuse_change([file for file in dataset.files if file not in declared.files], places, folder)
+    raw.refuse_change([file for file in dataset.files if file not in declared.files], mirrors, folder)
     here = {file: data for file in dataset.files if (data := kept(file, folder))}
     missing = [file for file in dataset.files if file not in here]
     damaged = tuple(file for file in missing if (folder / file.name).exists())
     found: dict[File, bytes] = {}
     mirror: Mirror = Folder(folder)
     if missing:
-        mirror, found = read_from_first(dataset, missing, places)
+        mirror, found = read_from_first(dataset, missing, mirrors)
     new = tuple(file for file in dataset.files if not file.has_digest)
     if new:
-        # What is no data set is not held from now on.
+        # Do not record the digest of an invalid file.
         raw.decode(dataset, here | found, mirror.path if isinstance(mirror, Folder) else folder)
     for file, data in found.items():
         with atomic_write(folder / file.name) as temporary:

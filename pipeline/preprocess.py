@@ -1,7 +1,7 @@
-"""Turn the fetched files into arrays that train: python -m pipeline.preprocess dataset=mnist
+"""Convert the fetched files to arrays for training: python -m pipeline.preprocess dataset=mnist
 
-Writes samples as float32 (pixels in [0, 1], the numbers of a table as they are) and labels as uint8, memory-mappable .npy
-files; a data card (counts, range, mean, names of classes and columns, digests) and a picture of samples.
+Writes samples as float32 (pixels in [0, 1], numbers of a table unchanged) and labels as uint8 to memory-mappable .npy files,
+a data card (counts, range, mean, names of classes and columns, digests) and a picture of samples.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ def main(argv: Sequence[str]) -> None:
         f"{dataset.name}: {len(written.train_images):,} training and {len(written.test_images):,} test samples, "
         f"{_shape(written)}, {written.classes} classes, digest {written.digest[:12]}"
     )
-    places, seconds = (folder, paths["card"], paths["samples"]), time.perf_counter() - started
-    terminal.say(f"{dataset.name}: {', '.join(map(display_path, places))} ({seconds:.2f} s)")
+    outputs, seconds = (folder, paths["card"], paths["samples"]), time.perf_counter() - started
+    terminal.say(f"{dataset.name}: {', '.join(map(display_path, outputs))} ({seconds:.2f} s)")
     terminal.suggest(f"python -m pipeline.train dataset={dataset.name}")
 
 
 def preprocess(dataset: DataSet, raw_folder: Path, folder: Path, card: Path, picture: Path) -> Arrays:
-    """The stage: decode, scale, describe, write, draw."""
+    """Decode and scale the files of `dataset`; write arrays, data card and picture."""
     decoded = raw.read(dataset, raw_folder)
     named = scaled(decoded)
     digests = {name: array_digest(array) for name, array in named.items()}
@@ -59,7 +59,7 @@ def preprocess(dataset: DataSet, raw_folder: Path, folder: Path, card: Path, pic
         **named,
         classes=len(decoded.classes),
         image_shape=decoded.shape,
-        digest=digest(digests),  # what `arrays_digest(named)` is, without reading 220 MB again
+        digest=digest(digests),  # equals `arrays_digest(named)`, without reading 220 MB again
         brightest=decoded.brightest,
     )
     arrays.write(written, folder)
@@ -71,7 +71,7 @@ def preprocess(dataset: DataSet, raw_folder: Path, folder: Path, card: Path, pic
 
 
 def scaled(decoded: Decoded) -> dict[str, np.ndarray]:
-    """The four arrays by their names in `Arrays`."""
+    """Return the four arrays by their names in `Arrays`."""
     return {
         "train_images": scale(decoded.train.images, decoded.brightest),
         "train_labels": decoded.train.labels,

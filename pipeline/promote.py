@@ -2,10 +2,12 @@
 
     python -m pipeline.promote [SWEEP] [gap_limit=2.0]
 
-SWEEP is a folder of results (results/sweep by default), a sweep's id, its question or its MLflow parent run. The alias
-`champion` of the registered model moves only if the challenger's configuration is better on the validation split than the
-champion's beyond the spread of the seeds (one-sided t test at 5 %, paired where the seeds are the same), its mean gap
-(training minus validation accuracy) is under `gap_limit` points, and its run, trained again, gives the same bits.
+SWEEP is a folder of results (default: results/sweep), a sweep's id, its question or its MLflow parent run. The alias
+`champion` of the registered model moves to the best network of the sweep only if
+  - its configuration has a significantly higher validation accuracy than the champion's (one-sided t test over seeds at 5 %,
+    paired if the seeds are the same),
+  - its mean gap (training minus validation accuracy) is under `gap_limit` points, and
+  - training it again gives the same bits.
 Exit status: 0 promoted, or champion already; 6 not promoted, with the reason.
 """
 
@@ -41,11 +43,11 @@ def main(argv: Sequence[str]) -> int:
 
 
 def promote(candidate: Candidate, limit: float, data: Path, store: RunStore, tracker: Tracker) -> str:
-    """Move the alias to the candidate; what to say of it. Raises NotPromoted with the first reason against it."""
+    """Move the alias to the candidate; return the message. Raises NotPromoted with the first reason against it."""
     best, name = candidate.best, candidate.best.job.dataset.name
     run_id = store.published(best.key, tracker.address.name).get("run_id")
     if not run_id or best.weights is None:
-        raise NotPromoted(f"{best.name}: is not in MLflow with its weights; run its sweep again with tracking")
+        raise NotPromoted(f"{best.name}: not in MLflow with its weights; run its sweep again with tracking")
     champion = promotion.champion(tracker, name)
     if champion is not None and champion.key == best.key:
         return f"{best.name} is the champion already (version {champion.version})"
@@ -55,7 +57,7 @@ def promote(candidate: Candidate, limit: float, data: Path, store: RunStore, tra
         raise NotPromoted(f"{best.name}: trained again it is {again.verdict.description}: {again.explanation}")
     reason = "; ".join([*reasons, "trained again, every bit was the same"])
     version = promotion.register(tracker, candidate, run_id, load(data / name), reason)
-    return f"{best.name} is the champion now (version {version} of {promotion.name_of(name)}): {reason}"
+    return f"{best.name} is now the champion (version {version} of {promotion.name_of(name)}): {reason}"
 
 
 if __name__ == "__main__":

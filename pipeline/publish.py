@@ -1,11 +1,11 @@
-"""Send the runs in runs/ to an MLflow store that has not got them yet, with the sweeps that they belong to.
+"""Send the runs in runs/ that an MLflow store lacks, with their sweeps.
 
-    python -m pipeline.publish                           what the store of conf/ and MLFLOW_TRACKING_URI has not yet
+    python -m pipeline.publish                           to the store of conf/ or MLFLOW_TRACKING_URI
     python -m pipeline.publish to=http://HOST:PORT       to another store: a server, or sqlite:////absolute/path.db
-    python -m pipeline.publish from=results/sweep        the runs of one sweep's folder, which may come from elsewhere
+    python -m pipeline.publish from=results/sweep        the runs of one sweep's folder, possibly from another machine
 
-What is there already is left as it is, so the command may be stopped and given again. What a person deleted there comes back. A
-password belongs in MLFLOW_TRACKING_URI rather than in the command, which every user of the machine can see.
+Runs that the store has stay unchanged, so the command can be stopped and repeated. Runs that someone deleted there come back. Put
+a password into MLFLOW_TRACKING_URI, not into the command, which every user of the machine can see.
 """
 
 from __future__ import annotations
@@ -36,23 +36,26 @@ def main(argv: Sequence[str]) -> int:
 
 
 def target(to: str) -> Tracker:
-    """The store at the address `to`; without one, that of conf/ and MLFLOW_TRACKING_URI."""
+    """The store at the address `to`; by default that of MLFLOW_TRACKING_URI or conf/."""
     if to:
         kind = SQLITE if to.startswith("sqlite") else SERVER
         environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
         return open_tracker(kind, to, environment=environment)
     kind, uri = configured()
     if kind == NONE:
-        raise UserError("conf/config.yaml has tracking: none; say where to with to=ADDRESS")
+        raise UserError("conf/config.yaml has tracking: none; give an address with to=ADDRESS")
     return open_tracker(kind, uri)
 
 
 def publish(store: RunStore, tracker: Tracker) -> None:
-    """Raises TrackingUnavailable if the store did not take all, RunsLost if a run could not be read."""
+    """Send the runs that the store lacks.
+
+    Raises TrackingUnavailable if the store did not take them all, RunsLost if a run could not be read.
+    """
     began, where = time.monotonic(), tracker.address.shown
     terminal.show("reading runs")
     groups = sync.groups(store)
-    damaged = _say_unreadable([error for group in groups for error in sync.find_unsent(store, tracker, group)])
+    damaged = _report_unreadable([error for group in groups for error in sync.find_unsent(store, tracker, group)])
     runs, unsent = sum(len(group.keys) for group in groups), sum(len(group.unsent) for group in groups)
     sweeps = [len(group.keys) for group in groups if group.sweep]
     counts = f"{plural(len(sweeps), 'sweep')}, {plural(runs - sum(sweeps), 'single run')}"
@@ -71,19 +74,19 @@ def publish(store: RunStore, tracker: Tracker) -> None:
         for group in groups:
             sync.send(store, tracker, group, sent)
     except TrackingUnavailable as error:
-        what = f"{left} of {plural(unsent, 'run')}" if left else "what is said of a sweep"
-        raise TrackingUnavailable(f"not in MLflow yet: {what} ({error}); the same command does the rest") from error
+        what = f"{left} of {plural(unsent, 'run')}" if left else "the summary of a sweep"
+        raise TrackingUnavailable(f"not in MLflow yet: {what} ({error}); the same command sends the rest") from error
     if unsent:
         seconds = duration(time.monotonic() - began)
         print(f"sent {plural(unsent, 'run')} in {seconds}; {runs - unsent} were there already")
         variable = f"MLFLOW_TRACKING_URI={where} " if tracker.address != resolve(SQLITE, None) else ""
-        print(f"tables, figures and the note on each sweep's page: {variable}python -m pipeline.compare")
+        print(f"to add the report to each sweep: {variable}python -m pipeline.compare")
     if damaged:
         raise RunsLost(f"{plural(damaged, 'run')} could not be read and were not sent, each named above")
 
 
-def _say_unreadable(errors: Sequence[UnreadableRun]) -> int:
-    """Name the runs that cannot be read; how many are damaged. Runs of another release are left out on purpose."""
+def _report_unreadable(errors: Sequence[UnreadableRun]) -> int:
+    """Print the runs that cannot be read; return how many are damaged. Runs of another release do not count as damaged."""
     other = [str(error) for error in errors if isinstance(error, OtherRelease)]
     if other:
         print(f"{plural(len(other), 'run')} of another release of this project left out: {shown_line(other[0])}")

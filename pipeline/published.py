@@ -1,10 +1,10 @@
-"""Published figures against ours, as far as a number of minutes goes.
+"""Compare published results with ours, within a number of minutes.
 
 python -m pipeline.published minutes=10
 
-Trains what conf/published.yaml lists, in that order, each recipe with as many seeds as fit (three at the least); what is
-finished already is only sent to MLflow if that does not have it, and minutes=0 only tabulates. Writes reports/published.csv
-and reports/published.md.
+Trains the recipes of conf/published.yaml in order, each with as many seeds as fit into the time (at least three). Finished runs
+are not trained again, only sent to MLflow if it lacks them. minutes=0 trains nothing and writes the table alone. Writes
+reports/published.csv and reports/published.md.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def planned(row: Row, data: str, seeds: int) -> tuple[list[PlannedRun], dict[str, Any]]:
-    """Every run of the row, its configurations with seeds from 0; and the configuration of the first one."""
+    """The runs of the row, every configuration with seeds from 0, and the settings of the first one."""
     pairs = [override.split("=", 1) for override in row.runs]
     choices = [[f"{key}={value}" for value in values.split(",")] for key, values in pairs]
     overrides = [[*chosen, f"question={QUESTION}", f"paths.data={data}"] for chosen in itertools.product(*choices)]
@@ -64,13 +64,13 @@ def planned(row: Row, data: str, seeds: int) -> tuple[list[PlannedRun], dict[str
 
 
 def train(row: Row, seeds: int, data: str, store: RunStore, left: float) -> bool:
-    """Train and publish what is new of a row, as far as `left` seconds allow; False if MLflow did not take it all."""
+    """Train and publish the new runs of a row within `left` seconds; False if MLflow did not take them all."""
     runs, settings = planned(row, data, seeds)
     count, cost = affordable(runs, seeds, left, store)
     if not count:
-        print(f"{row.id}: not run, about {duration(cost)} with the fewest seeds", flush=True)
+        print(f"{row.id}: not run, takes about {duration(cost)} with the fewest seeds", flush=True)
         return True
-    print(f"{row.id}: {count} seeds, about {duration(cost)}", flush=True)
+    print(f"{row.id}: {count} seeds, takes about {duration(cost)}", flush=True)
     ended = Session(tuple(run for run in runs if run.job.seed < count), settings).run()
     if ended.unsent:
         print(f"{row.id}: {ended.unsent}", flush=True)

@@ -1,4 +1,4 @@
-"""The MLflow UI on this project's runs, on 127.0.0.1: python -m pipeline.ui port=5000. Ctrl-C ends it."""
+"""Start the MLflow UI for this project's runs on 127.0.0.1: python -m pipeline.ui port=5000. Ctrl-C stops it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def main(argv: Sequence[str]) -> int:
     values = console.read_options(argv, DEFAULTS, __doc__ or "")
     tracker = open_tracker(SQLITE)
     if tracker.address.uri.startswith("http"):
-        print(f"runs are kept by the MLflow server at {tracker.address.shown}: open that address")
+        print(f"the runs are on the MLflow server at {tracker.address.shown}: open that address")
         return 0
     port = server.free_port(values["port"])
     address = f"http://{server.HOST}:{port}"
@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         with server.showing(tracker, port) as process:
             terminal.clear()
-            print(f"MLflow shows the runs of {tracker.address.shown} at {address} (Ctrl-C ends it)", flush=True)
+            print(f"MLflow shows the runs of {tracker.address.shown} at {address} (Ctrl-C stops it)", flush=True)
             note_address(tracker, address)
             with tracker.connection.exclusive("list the experiments") as client:
                 pages = front.pages(client)
@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def note_address(tracker: Tracker, address: str) -> None:
-    """Let the next report link to this server if it shows the checkout's own store."""
+    """Let the next report link to this server, if it shows this project's store."""
     if tracker.address.database == home() / DATABASE:
         ui_address.write(home(), address)
 

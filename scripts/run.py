@@ -1,4 +1,4 @@
-"""`make run`: the whole DVC pipeline; where MNIST cannot be had, the same pipeline on `dataset=digits`.
+"""`make run`: the whole DVC pipeline; where MNIST cannot be downloaded, the same pipeline on `dataset=digits`.
 
 `dvc repro` itself never changes the data. Where its fetch stage ends with status 4 (nothing here, no mirror answers),
 the pipeline runs in a copy of the checkout whose params.yaml says `dataset: digits`, and its reports are brought here.
@@ -46,7 +46,7 @@ def main() -> int:
         where = "" if status else f"the report is {REPORT}, the runs are in `make ui`"
     elif f"exited with {DATA_UNAVAILABLE}" in complaint and wanted_dataset() != SUBSTITUTE:
         print(
-            f"note: {wanted_dataset()} cannot be had (nothing here, no mirror answers); going on with dataset={SUBSTITUTE}",
+            f"note: {wanted_dataset()} cannot be downloaded (nothing here, no mirror answers); going on with dataset={SUBSTITUTE}",
             flush=True,
         )
         status = run_on_substitute()

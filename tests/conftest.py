@@ -65,7 +65,7 @@ def make_processed(folder: Path) -> None:
     from pipeline.config.digests import arrays_digest
 
     digits = sources.find("digits")
-    fetch.fetch(digits, folder / "raw", mirrors.mirrors(digits, folder, {}))
+    fetch.fetch(digits, folder / "raw", mirrors.find_mirrors(digits, folder, {}))
     decoded = raw.read(digits, folder / "raw")
     content = preprocess.scaled(decoded)
     whole = Arrays("digits", **content, classes=10, image_shape=(8, 8), digest=arrays_digest(content), brightest=16)

@@ -1,4 +1,4 @@
-# Hydra's scan finds a module that declares a dataclass only if it is imported already.
+# Hydra's plugin scan finds a module that declares a dataclass only if it is already imported.
 from hydra_plugins.batched_launcher.batched_launcher import BatchedLauncher, BatchedSlurmLauncher
 
 __all__ = ["BatchedLauncher", "BatchedSlurmLauncher"]

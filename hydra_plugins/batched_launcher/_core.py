@@ -1,8 +1,8 @@
-"""The body of the batched launcher: composes the jobs of a sweep and hands them over together.
+"""The implementation of the batched launchers: composes the jobs of a sweep and passes them to the task together.
 
-The task has a method `batch` for the jobs' configurations as plain values, the overrides of each, and a pool; `trained` says
-whether anything came of them. The sweep has one folder and one log. A folder for each job, as Hydra's other launchers make,
-costs a run more than its record does, and what it would hold is in the store of runs.
+The method `batch` of the task takes the jobs' configurations as plain values, the overrides of each job and a pool; its
+attribute `trained` says whether anything was trained. The sweep has one folder and one log. Unlike with Hydra's other
+launchers, jobs have no folders: creating one takes longer than writing a run's record, and the run store has its content.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def launch(launcher: BatchedLauncher, job_overrides: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
-    """Run the jobs of a sweep, whose numbers begin with `first`. What the task raises is raised here."""
+    """Run the jobs of a sweep, numbered from `first`. Exceptions of the task propagate."""
     setup_globals()
     config = launcher.config
     folder = Path(str(config.hydra.sweep.dir)).absolute()
@@ -53,17 +53,17 @@ def launch(launcher: BatchedLauncher, job_overrides: Sequence[Sequence[str]], fi
 
 
 def _configure_log(context: HydraContext, config: DictConfig) -> None:
-    """The log of the sweep. Hydra 1.4 asks which functions a configuration of logging may call."""
+    """Configure the log of the sweep. Hydra 1.4 also takes the functions that a logging configuration may call."""
     allowed = {"execution_whitelist"} & {*vars(context)}
     configure_log(config.hydra.job_logging, config.hydra.verbose, **{key: getattr(context, key) for key in allowed})
 
 
 @contextmanager
 def _hydra_config(config: DictConfig) -> Iterator[None]:
-    """What `HydraConfig` and `${hydra:…}` give within."""
+    """Set what `HydraConfig` and `${hydra:…}` return in the block."""
     before = HydraConfig.instance().cfg
     OmegaConf.set_readonly(config.hydra, True)
-    # `set_config` copies all of it.
+    # Assigned directly, since `set_config` copies all of it.
     HydraConfig.instance().cfg = config  # type: ignore[assignment]
     try:
         yield
@@ -72,35 +72,35 @@ def _hydra_config(config: DictConfig) -> Iterator[None]:
 
 
 def _task_config(launcher: BatchedLauncher, number: int, overrides: Sequence[str]) -> dict[str, Any]:
-    """A job's configuration as plain values without Hydra's part, `${hydra:…}` resolved for this very job."""
+    """Return a job's configuration as plain values without `hydra`, with `${hydra:…}` resolved for the job."""
     job = launcher.templates.compose(launcher.config, list(overrides))
     with open_dict(job):
         job.hydra.job.id, job.hydra.job.num = str(number), number
     if job.hydra.job.chdir:
-        raise HydraException("hydra.job.chdir=true: jobs that run together share one working directory; expected false")
+        raise HydraException("hydra.job.chdir=true: expected false, since the jobs share a working directory")
     with _hydra_config(job):
         return plain(job)
 
 
 class Templates:
-    """Does what a config loader's `load_sweep_config` does, for one sweep: Hydra composes each job twice, 34 ms each time.
+    """Replaces a config loader's `load_sweep_config` for one sweep, since Hydra composes each job twice, 34 ms each time.
 
-    Jobs that choose the same files differ in values only. Hydra composes the files once; each job is a copy of the result
-    with its values set. Unusual overrides (`+key`, `~key`, `hydra.…`, a package) are left to Hydra, and so is every override
-    that is refused, since Hydra says what is wrong with it. A test compares both ways.
+    Jobs with the same config groups differ only in values. Hydra composes the groups once; each job is a copy of the result
+    with its values set. Hydra handles unusual overrides (`+key`, `~key`, `hydra.…`, a package) and invalid ones, for which it
+    raises its own error. A test compares the results with Hydra's.
     """
 
     def __init__(self, loader: ConfigLoader) -> None:
         self.loader = loader
         self.load_sweep_config = loader.load_sweep_config
         self.templates: dict[tuple[str, ...], bytes] = {}
-        """Pickled, as reading one takes 1.5 ms and copying it 11."""
+        """Pickled, since unpickling takes 1.5 ms and copying 11 ms."""
         self._groups: dict[str, bool] = {}
         parser = OverridesParser.create(config_loader=loader)
         self._parse = cache(parser.parse_override)
 
     def compose(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
-        """The configuration of one job; the arguments are those of `load_sweep_config`."""
+        """Return the configuration of one job; takes the arguments of `load_sweep_config`."""
         overrides = [self._parse(text) for text in sweep_overrides]
         if any(_is_unusual(override) for override in overrides):
             return self.load_sweep_config(master_config, sweep_overrides)
@@ -116,7 +116,7 @@ class Templates:
         except OmegaConfBaseException:
             return self.load_sweep_config(master_config, sweep_overrides)
         job.hydra.overrides.task = sweep_overrides
-        if not OmegaConf.is_interpolation(job.hydra.job, "override_dirname"):  # it is one since Hydra 1.4
+        if not OmegaConf.is_interpolation(job.hydra.job, "override_dirname"):  # an interpolation since Hydra 1.4
             job.hydra.job.override_dirname = _override_dirname(overrides, job.hydra.job.config.override_dirname)
         OmegaConf.copy_cache(from_config=master_config, to_config=job)
         return job
@@ -124,7 +124,7 @@ class Templates:
     def _is_group(self, key: str, master_config: DictConfig) -> bool:
         if key not in self._groups:
             name, hydras = master_config.hydra.job.config_name, list(master_config.hydra.overrides.hydra)
-            # Hydra looks for 10 ms; a key with a dot is a value, since no folder of conf/ has one in its name.
+            # Hydra's search takes 10 ms. A key with a dot is a value, since no folder name in conf/ contains one.
             self._groups[key] = "." not in key and bool(
                 self.loader.get_group_options(key, config_name=name, overrides=hydras)
             )

@@ -1,6 +1,6 @@
-"""Hands all jobs of a multirun to the task at once: `hydra/launcher=batched`, and `batched_slurm`, whose shards are jobs of Slurm.
+"""Launchers that pass all jobs of a multirun to the task at once: `batched` on this machine, `batched_slurm` as Slurm jobs.
 
-Hydra imports this file whenever it scans for plugins, so it imports nothing heavy; `_core` does the work.
+Hydra imports this file in every scan for plugins, so heavy imports are in `_core`.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ class BatchedLauncherConf:
 class BatchedSlurmConf:
     _target_: str = "hydra_plugins.batched_launcher.batched_launcher.BatchedSlurmLauncher"
     _convert_: str = "all"
-    # Shares that the runs are divided into; null: as many as runs_per_share makes.
+    # Number of shares (shards of the sweep, one Slurm job each); null to derive it from runs_per_share.
     shares: int | None = None
-    # On average: shares have equal work, not equal numbers.
+    # Average number of runs per share; shares have equal work.
     runs_per_share: int = 64
-    # Cores of a share: so many runs of it train at a time on a CPU.
+    # CPU cores per share, which is the number of runs that train at a time on a CPU.
     cpus_per_share: int = 1
-    # 0: shares train on the CPU.
+    # GPUs per share; 0 trains on the CPU.
     gpus_per_share: int = 0
-    # Shares that run at a time; 0: as many as the cluster grants.
+    # Maximum number of shares that run at a time; 0 for no limit.
     at_once: int = 0
-    # Seconds between two calls of squeue.
+    # Seconds between calls of squeue.
     poll_seconds: float = 10.0
-    # After so many minutes a share is ended.
+    # Time limit of a share in minutes.
     timeout_min: int = 720
-    # Seconds before the time limit at which a share is told to end.
+    # Seconds before the time limit at which a share is signalled to stop.
     signal_seconds: int = 60
     partition: str | None = None
     account: str | None = None
     qos: str | None = None
     constraint: str | None = None
-    # Memory of a share; null: the cluster's default.
+    # Memory per share in GB; null for the cluster's default.
     mem_gb: float | None = None
-    # Any other word of sbatch: {requeue: true, nice: 100}
+    # Other sbatch options: {requeue: true, nice: 100}
     additional_parameters: dict[str, Any] = field(default_factory=dict)
-    # Lines of shell before the share: module load …
+    # Shell commands to run before the share, such as module load …
     setup: list[str] | None = None
 
 
@@ -59,20 +59,20 @@ for name, options in {"batched": BatchedLauncherConf, "batched_slurm": BatchedSl
 
 
 class BatchedLauncher(Launcher):
-    """Calls the task's method `batch` once for all jobs, instead of the task for each."""
+    """Calls the method `batch` of the task once for all jobs."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         from hydra_plugins.batched_launcher._core import Templates
 
         if not hasattr(task_function, "batch"):
-            raise HydraException("hydra/launcher=batched…: expected a task that takes jobs together (pipeline.train)")
+            raise HydraException("hydra/launcher=batched…: expected a task with a method `batch` (pipeline.train)")
         self.config, self.task_function, self.hydra_context = config, task_function, hydra_context
         self.templates = Templates(hydra_context.config_loader)
-        # The sweeper composes each job only to check it, which `launch` does.
+        # The sweeper composes each job only to check it; `launch` does that too.
         hydra_context.config_loader.load_sweep_config = lambda master_config, sweep_overrides: master_config  # type: ignore[method-assign]
 
     def pool(self) -> object:
-        """What trains the runs elsewhere, in shards; None if this machine does."""
+        """Return the pool that trains the runs in shards; None to train on this machine."""
         return None
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
@@ -82,13 +82,13 @@ class BatchedLauncher(Launcher):
 
 
 class BatchedSlurmLauncher(BatchedLauncher):
-    """Shards as jobs of Slurm, in arrays."""
+    """Runs the shards of a sweep as job arrays of Slurm."""
 
     def __init__(self, **options: Any) -> None:
         self.options = options
 
     def pool(self) -> object:
-        """What starts the shards. Raises UserError if it cannot do so here."""
+        """Return the pool that starts the shards. Raises UserError if Slurm cannot be used here."""
         from pipeline.sweep.executors.slurm import Slurm
 
         return Slurm(self.options)

@@ -1,4 +1,4 @@
-"""Preprocessed data: four memory-mapped arrays, and what they are."""
+"""Preprocessed data: four memory-mapped arrays and their metadata."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ META = "meta.json"
 
 
 class DamagedData(UserError):
-    """Preprocessed data that are there, and are not what was written."""
+    """Preprocessed data exist but differ from what was written."""
 
 
 @dataclass(frozen=True)
 class Arrays:
-    """Images are float32 (n, pixels), in [0, 1] if they are pictures, labels uint8 (n,); on disk until they are touched."""
+    """Images are float32 (n, pixels), pictures in [0, 1]; labels are uint8 (n,). Memory-mapped arrays load on access."""
 
     name: str
     train_images: np.ndarray
@@ -33,15 +33,15 @@ class Arrays:
     test_labels: np.ndarray
     classes: int
     image_shape: tuple[int, ...]
-    """Of one sample: (rows, columns) of an image, (features,) of a row of a table."""
+    """Shape of one sample: (rows, columns) of an image, (features,) of a table row."""
     digest: str
-    """`arrays_digest` over the four arrays by their names, as it was when they were written."""
+    """`arrays_digest` of the four arrays by name when they were written."""
     brightest: int = 1
-    """The value of the files that became 1.0; 1 where the numbers are those of the files."""
+    """The value in the files that became 1.0; 1 if the numbers are unchanged."""
 
     @property
     def what(self) -> str:
-        """What a sentence calls its samples."""
+        """The word for its samples in messages."""
         return "images" if len(self.image_shape) > 1 else "samples"
 
     def named(self) -> dict[str, np.ndarray]:
@@ -49,13 +49,13 @@ class Arrays:
 
 
 def scale(images: np.ndarray, brightest: int) -> np.ndarray:
-    """float32 (n, pixels) in [0, 1]; the same bits as `images.astype("float32") / brightest`, in half the time."""
+    """Return float32 (n, pixels) in [0, 1]; the same bits as `images.astype("float32") / brightest` in half the time."""
     scaled: np.ndarray = np.divide(images.reshape(len(images), -1), np.float32(brightest))
     return scaled
 
 
 def write(arrays: Arrays, folder: Path) -> None:
-    """Put `arrays` into `folder`, whole or not at all; what was there goes."""
+    """Write `arrays` to `folder` atomically, replacing its content."""
     meta = {
         "name": arrays.name,
         "classes": arrays.classes,
@@ -71,10 +71,10 @@ def write(arrays: Arrays, folder: Path) -> None:
 
 
 def load(folder: Path, verified: bool = False) -> Arrays:
-    """The arrays in `folder`, as memory maps, shared by all processes that have them open.
+    """Return the arrays in `folder` as memory maps, which processes share.
 
-    They are read once in a process and compared with their digest, 0.2 s for MNIST; `verified` says that the command that
-    started this process has done so. Raises UserError where nothing is there, and DamagedData for another form or digest.
+    Each process reads them once to verify their digest (0.2 s for MNIST), unless `verified` says that its parent command
+    has. Raises UserError if there are none and DamagedData for a wrong dtype, shape or digest.
     """
     name = folder.name
     remedy = f"To have it: python -m pipeline.fetch dataset={name} && python -m pipeline.preprocess dataset={name}"
@@ -125,11 +125,11 @@ def _reason(error: Exception) -> str:
 
 
 _verified: dict[Path, tuple[str, list[tuple[int, int, int]]]] = {}
-"""Digest and state of the files of each folder that this process has read to the end."""
+"""Digest and file states of each folder that this process has verified."""
 
 
 def _verify(arrays: Arrays, folder: Path) -> None:
-    """Compare the content of all arrays with the digest beside them, unless this process did and no file has changed."""
+    """Compare all arrays with their stored digest, unless this process has done so and no file has changed."""
     files = [(folder / f"{name}.npy").stat() for name in NAMES]
     state = arrays.digest, [(file.st_ino, file.st_size, file.st_mtime_ns) for file in files]
     if _verified.get(folder) == state:

@@ -1,4 +1,4 @@
-"""What a person looks at of a data set: its card (counts, range, mean, digests) and a picture of samples."""
+"""The data card of a data set (counts, range, mean, digests) and a picture of its samples."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pipeline.data.arrays import Arrays
 from pipeline.data.samples import Decoded
 
 COLUMNS = 10
-"""Samples of each class in the picture."""
+"""Samples per class in the picture."""
 
 
 def data_card(written: Arrays, decoded: Decoded, digests: dict[str, str]) -> dict[str, Any]:
-    """Counts, range, mean and digests, names of classes and columns.
+    """Return counts, range, mean and digests, and the names of classes and columns.
 
-    Range and mean of pixels come from the integers, so that every machine gets the same last digit.
+    Range and mean of pixels are computed from the integers, so they are the same to the last digit on every machine.
     """
     card: dict[str, Any] = {"dataset": written.name, "classes": written.classes, "digest": written.digest}
     if decoded.classes != tuple(map(str, range(written.classes))):
@@ -53,20 +53,20 @@ def data_card(written: Arrays, decoded: Decoded, digests: dict[str, str]) -> dic
 
 
 def _sum(numbers: np.ndarray) -> float:
-    """Of integers exactly; of floats to nine digits, which do not depend on the order in which a machine adds."""
+    """Return the sum: exact for integers, to nine digits for floats, which do not depend on the order of additions."""
     if numbers.dtype.kind == "u":
         return int(numbers.sum(dtype=np.int64))
     return float(f"{numbers.sum(dtype=np.float64):.9g}")
 
 
 def draw_samples(title: str, decoded: Decoded, path: Path) -> None:
-    """The first samples of each class between its name and its number of samples, as a PNG.
+    """Draw the first samples of each class, with its name and number of samples, as a PNG.
 
-    Images stand in a row for each class. Of a table each sample is a row of cells, dark where a column's value is large.
+    A class of images is one row. A sample of a table is a row of cells, darker for larger values.
     """
     sheet = _sheet(decoded)
     flat, classes = len(decoded.shape) == 1, decoded.classes
-    scale = max(1, 960 // sheet.shape[1])  # whole pixels per pixel: no digit looks thicker than its neighbour
+    scale = max(1, 960 // sheet.shape[1])  # an integer, so that all digits look equally thick
     size = (960, 150 * len(classes)) if flat else (scale * sheet.shape[1], scale * sheet.shape[0])
     large, small = ImageFont.load_default(30), ImageFont.load_default(19)
     left, top, right = 60 + int(max(map(small.getlength, classes))), 120, 130
@@ -86,14 +86,14 @@ def draw_samples(title: str, decoded: Decoded, path: Path) -> None:
 
 
 def png(image: np.ndarray) -> bytes:
-    """A PNG of an image: float (rows, columns), 0 is black, 1 is white."""
+    """Return an image, float (rows, columns) from 0 (black) to 1 (white), as a PNG."""
     buffer = io.BytesIO()
     Image.fromarray(np.uint8(255 * image)).save(buffer, format="png")
     return buffer.getvalue()
 
 
 def _sheet(decoded: Decoded) -> np.ndarray:
-    """One image of all the samples, from 0 to 1, with a border of a few pixels around each."""
+    """Return one image of all samples, from 0 to 1, each with a border of a few pixels."""
     images, labels = decoded.train.images, decoded.train.labels
     firsts = [np.flatnonzero(labels == label)[:COLUMNS] for label in range(len(decoded.classes))]
     if len(decoded.shape) == 1:

@@ -1,4 +1,4 @@
-"""Files that are whole or not there (written under a temporary name beside their own, then renamed), and one writer at a time."""
+"""Atomic writes (to a temporary name in the same folder, then renamed) and a lock for a folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TEMPORARY = re.compile(r"\..+\.(\d{1,9})\.(?:part|old)")
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A temporary path to write a file or a folder to; it becomes `path` when the block ends without an error."""
+    """Yield a temporary path for a file or a folder; it is renamed to `path` if the block succeeds. Raises UserError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def _reason(error: OSError, path: Path) -> str:
-    """What went wrong, and where, if that is above `path` (a file where a folder belongs, a read-only folder)."""
+    """Return what went wrong, and where if in a parent of `path` (a file instead of a folder, a read-only folder)."""
     where = str(error.filename or "")
     above = where and Path(where) in path.parents
     return f"{error.strerror or error}: {display_path(Path(where))}" if above else error.strerror or str(error)
@@ -54,7 +54,7 @@ def _replace(temporary: Path, path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder, as far as that can be done."""
+    """Remove a file or a folder; ignore errors."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -63,7 +63,7 @@ def remove(path: Path) -> None:
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Remove what processes that live no longer left half written in `folder`."""
+    """Remove temporary files in `folder` whose processes have ended."""
     names = os.listdir(folder) if folder.is_dir() else []
     for match in filter(None, map(_TEMPORARY.fullmatch, names)):
         from psutil import pid_exists  # type: ignore[import-untyped]  # 0.04 s
@@ -74,9 +74,9 @@ def clear_leftovers(folder: Path) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """One process at a time within the block, of all machines that share `folder`, which is made where it is not there.
+    """Allow one process at a time in the block, across all machines that share `folder`, which is created if missing.
 
-    Raises UserError where it cannot be written.
+    Raises UserError if it cannot be written.
     """
     from filelock import FileLock
 
@@ -94,7 +94,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def save(path: Path, array: np.ndarray) -> None:
-    """numpy's `.npy`, memory-mappable. Unlike `np.save`, a full disk gives an OSError that says so."""
+    """Save `array` as a memory-mappable `.npy` file. Unlike `np.save`, it raises an OSError with the cause if the disk is full."""
     array = np.ascontiguousarray(array)
     with open(path, "wb") as file:
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
@@ -102,9 +102,9 @@ def save(path: Path, array: np.ndarray) -> None:
 
 
 def display_path(path: Path) -> str:
-    """`path` as a person would type it: relative to the working directory where that is near and shorter."""
+    """Return `path` as a user would type it: relative to the working directory if that is near and shorter."""
     try:
         relative = os.path.relpath(path)
-    except (ValueError, FileNotFoundError):  # another drive; a working directory that is gone
+    except (ValueError, FileNotFoundError):  # another drive; a deleted working directory
         return str(path)
     return str(path) if relative.startswith("../../") else min(str(path), relative, key=len)

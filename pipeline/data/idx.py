@@ -1,6 +1,6 @@
 """IDX, the format of the MNIST files: a magic number, one big-endian uint32 per dimension, then the bytes.
 
-The reader is strict: what it returns is exactly what the header announced and the file held.
+The reader is strict: header and content must match exactly.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ UNSIGNED_BYTE = 0x08
 
 
 def unpack(packed: bytes, size: int, name: str) -> bytes:
-    """What the single gzip member `packed` holds: at most `size` bytes, whatever it claims. `name` is for errors."""
+    """Unpack the single gzip member `packed`, at most `size` bytes. Raises UserError, with `name`."""
     stream = zlib.decompressobj(wbits=31)
     try:
-        data = stream.decompress(packed, size + 1)  # a bomb is not unpacked any further than this
+        data = stream.decompress(packed, size + 1)  # protects against a decompression bomb
     except zlib.error as error:
-        raise UserError(f"{name}: not a sound gzip file ({str(error).split(': ')[-1]})") from error
+        raise UserError(f"{name}: not a valid gzip file ({str(error).split(': ')[-1]})") from error
     if len(data) > size:
-        raise UserError(f"{name}: unpacks to more than the {size:,} bytes that were expected")
+        raise UserError(f"{name}: unpacks to more than the expected {size:,} bytes")
     if not stream.eof:
         raise UserError(f"{name}: gzip stream ends early, after {len(packed):,} bytes")
     if stream.unused_data:
@@ -35,7 +35,7 @@ def unpack(packed: bytes, size: int, name: str) -> bytes:
 
 
 def decode(data: bytes, dimensions: tuple[str, ...], name: str) -> np.ndarray:
-    """The uint8 array in the IDX file `data`, read-only; `dimensions` is IMAGES or LABELS."""
+    """Return the uint8 array of the IDX file `data`, read-only; `dimensions` is IMAGES or LABELS. Raises UserError, with `name`."""
     header = 4 + 4 * len(dimensions)
     if len(data) < header:
         raise UserError(f"{name}: the file has {len(data)} bytes, expected a header of {header}")
@@ -46,16 +46,16 @@ def decode(data: bytes, dimensions: tuple[str, ...], name: str) -> np.ndarray:
     for dimension, length in zip(dimensions, shape, strict=True):
         if length == 0:
             raise UserError(f"{name}: {dimension} is 0, expected at least 1")
-    announced, held = math.prod(shape), len(data) - header  # Python's integers: 2^31 x 28 x 28 does not wrap
-    if announced != held:
+    expected, found = math.prod(shape), len(data) - header  # Python's integers: 2^31 x 28 x 28 does not overflow
+    if found != expected:
         fields = ", ".join(f"{dimension} {length:,}" for dimension, length in zip(dimensions, shape, strict=True))
-        trailing = f" ({held - announced:,} too many)" if held > announced else ""
-        raise UserError(f"{name}: {fields} announce {announced:,} bytes, but the file holds {held:,}{trailing}")
+        trailing = f" ({found - expected:,} too many)" if found > expected else ""
+        raise UserError(f"{name}: {fields}: expected {expected:,} bytes, but the file has {found:,}{trailing}")
     return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
 
 
 def images(data: bytes, shape: tuple[int, int] | None, name: str) -> np.ndarray:
-    """Images of `shape` (rows, columns; None for any) out of the IDX file `data`: uint8 (count, rows, columns)."""
+    """Return the images of the IDX file `data`, uint8 (count, rows, columns); `shape` is (rows, columns) or None for any."""
     array = decode(data, IMAGES, name)
     for dimension, length, expected in zip(IMAGES[1:], array.shape[1:], shape or array.shape[1:], strict=True):
         if length != expected:
@@ -64,7 +64,7 @@ def images(data: bytes, shape: tuple[int, int] | None, name: str) -> np.ndarray:
 
 
 def encode(array: np.ndarray) -> bytes:
-    """The IDX file that `decode` reads back as `array` (uint8)."""
+    """Return `array` (uint8) as an IDX file; inverts `decode`."""
     if array.dtype != np.uint8:
         raise TypeError(f"IDX as MNIST uses it holds uint8, not {array.dtype}")
     magic = UNSIGNED_BYTE << 8 | array.ndim

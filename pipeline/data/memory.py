@@ -1,4 +1,4 @@
-"""Memory of arrays that are mapped from files."""
+"""Memory of memory-mapped arrays."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def release_memory(array: np.ndarray) -> None:
-    """Give back the memory of a memory map that has been copied; it is read from disk again where it is touched."""
+    """Release the memory of a memory map that has been copied; later accesses read from disk again."""
     base: Any = array
     while isinstance(base, np.ndarray) and not isinstance(base, np.memmap):
         base = base.base

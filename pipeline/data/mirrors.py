@@ -1,4 +1,4 @@
-"""Where the files of a data set come from: folders, https addresses, an installed package; and what makes a file the right one."""
+"""The mirrors of a data set (folders, https addresses, an installed package) and the verification of its files."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ DIGITS_TEST_SAMPLES = 360
 
 
 def checked(file: File, data: bytes, name: str = "") -> bytes:
-    """`data` as it is kept, packed where the file's name says so, once it is known to be the right file.
+    """Verify the content of `file` and return it as it is stored, compressed if its name ends with `.gz`.
 
-    `name` is for errors. Raises UserError.
+    `name` is used in errors. Raises UserError.
     """
     name, sha256 = name or file.name, hashlib.sha256(data).hexdigest()
     if sha256 == file.gzip_sha256:
         return data
     if file.is_gzip and not data.startswith(GZIP) and file.sha256 in (None, sha256):
-        data = compress(data)  # unpacked by a server that declares .gz a transfer encoding, or by hand
+        data = compress(data)  # unpacked by a server that sends .gz as a transfer encoding, or by hand
     sha256 = content_digest(file, data, name)
     if file.sha256 and sha256 != file.sha256:
         what = " of the unpacked file" if file.is_gzip else ""
@@ -46,12 +46,12 @@ def checked(file: File, data: bytes, name: str = "") -> bytes:
 
 
 def content_digest(file: File, data: bytes, name: str) -> str:
-    """sha256 of what a kept file holds, unpacked. Raises UserError where it cannot be unpacked."""
-    return hashlib.sha256(idx.unpack(data, file.limit, name) if file.is_gzip else data).hexdigest()
+    """Return the sha256 of a stored file's unpacked content. Raises UserError if it cannot be unpacked."""
+    return hashlib.sha256(idx.unpack(data, file.max_unpacked_bytes, name) if file.is_gzip else data).hexdigest()
 
 
 def compress(data: bytes) -> bytes:
-    """gzip without name and time: the same bytes every time."""
+    """Return `data` as gzip without name and time, so the bytes are always the same."""
     return gzip.compress(data, mtime=0)
 
 
@@ -60,7 +60,7 @@ class Mirror(Protocol):
     def address(self) -> str: ...
 
     def read(self, file: File, until: float) -> bytes:
-        """The bytes that the mirror has for `file`, unchecked. Raises MirrorFailed."""
+        """Return the mirror's content of `file`, unverified. Raises MirrorFailed."""
         ...
 
 
@@ -79,15 +79,15 @@ class Folder:
         if not found:
             raise MirrorFailed(f"{file.name} is missing")
         try:
-            if found[0].stat().st_size > file.most:
-                raise MirrorFailed(f"{found[0].name} is larger than {file.most:,} bytes")
+            if found[0].stat().st_size > file.max_bytes:
+                raise MirrorFailed(f"{found[0].name} is larger than {file.max_bytes:,} bytes")
             return found[0].read_bytes()
         except OSError as error:
             raise MirrorFailed(f"{found[0].name} cannot be read ({error.strerror})") from error
 
 
 def kept(file: File, folder: Path) -> bytes | None:
-    """What `folder` keeps as `file`, if that is the right file in the form in which files are kept."""
+    """Return the content of `file` in `folder` if it is valid and in the form in which files are stored, else None."""
     try:
         data = Folder(folder).read(file)
         return data if checked(file, data) == data else None
@@ -106,14 +106,14 @@ class Https:
     def read(self, file: File, until: float) -> bytes:
         url = f"{self.url.rstrip('/')}/{file.name}"
         try:
-            return download.download(url, file.most, until)
+            return download.download(url, file.max_bytes, until)
         except MirrorFailed as failure:
             raise MirrorFailed(f"{file.name} {failure}") from failure
 
 
 @dataclass(frozen=True)
 class ScikitLearn:
-    """The digits out of the installed package, written as the files that MNIST would have."""
+    """The digits of the installed package, as files in the format of MNIST."""
 
     files: tuple[File, ...]
     """Training images and labels, test images and labels."""
@@ -122,22 +122,22 @@ class ScikitLearn:
     def read(self, file: File, until: float) -> bytes:
         from sklearn.datasets import load_digits  # 2 s
 
-        place, digits = self.files.index(file), load_digits()
-        part = slice(None, -DIGITS_TEST_SAMPLES) if place < 2 else slice(-DIGITS_TEST_SAMPLES, None)
-        array = digits.target if place % 2 else digits.images
+        index, digits = self.files.index(file), load_digits()
+        part = slice(None, -DIGITS_TEST_SAMPLES) if index < 2 else slice(-DIGITS_TEST_SAMPLES, None)
+        array = digits.target if index % 2 else digits.images
         return compress(idx.encode(array[part].astype(np.uint8)))
 
 
-def mirrors(dataset: DataSet, checkout: Path, environment: Mapping[str, str], named: str = "") -> list[Mirror]:
-    """Where to look, in order: what the user names (`named`, or the variable), else the folders and addresses known.
+def find_mirrors(dataset: DataSet, checkout: Path, environment: Mapping[str, str], named: str = "") -> list[Mirror]:
+    """Return the mirrors in order: those of the user (`named`, or the variable), else the known folders and addresses.
 
-    A queued DVC experiment runs in a temporary clone, and DVC_ROOT says where the real checkout is: what was
-    fetched there, and the folder beside it, serve the clone too.
+    A queued DVC experiment runs in a temporary clone. DVC_ROOT is the real checkout, whose fetched files and
+    neighbouring folder `shared` serve the clone too.
     """
     for key, value in (("mirrors", named), (MIRRORS_VARIABLE, environment.get(MIRRORS_VARIABLE, ""))):
-        places = [place.strip() for place in value.split(",") if place.strip()]
-        if places:
-            return [_mirror(place, key, checkout) for place in places]
+        addresses = [address.strip() for address in value.split(",") if address.strip()]
+        if addresses:
+            return [_mirror(address, key, checkout) for address in addresses]
     source = dataset.source
     if source.mirrors == (SCIKIT_LEARN,):
         return [ScikitLearn(dataset.files)]
@@ -146,27 +146,27 @@ def mirrors(dataset: DataSet, checkout: Path, environment: Mapping[str, str], na
     fetched = [root / "data" / "raw" / dataset.name] if root.resolve() != checkout.resolve() else []
     folders = [*own, *fetched, root.resolve().parent / "shared" / dataset.name]
     key = f"conf/dataset/{dataset.name}.yaml: source.mirrors"
-    return [*map(Folder, folders), *(_mirror(place, key, root) for place in source.mirrors)]
+    return [*map(Folder, folders), *(_mirror(address, key, root) for address in source.mirrors)]
 
 
-def _mirror(place: str, key: str, checkout: Path) -> Mirror:
-    if "://" not in place:
-        return Folder(checkout / Path(place).expanduser())
-    if not re.match(r"https://([^/@]*@)?[\w.-]", place):
-        raise UserError(f"{key}={place}: expected folders and https:// addresses, separated by commas")
-    return Https(place)
+def _mirror(address: str, key: str, checkout: Path) -> Mirror:
+    if "://" not in address:
+        return Folder(checkout / Path(address).expanduser())
+    if not re.match(r"https://([^/@]*@)?[\w.-]", address):
+        raise UserError(f"{key}={address}: expected folders and https:// addresses, separated by commas")
+    return Https(address)
 
 
 def read_from_first(
     dataset: DataSet, files: Sequence[File], mirrors: Sequence[Mirror]
 ) -> tuple[Mirror, dict[File, bytes]]:
-    """`files` of `dataset`, checked, from the first of `mirrors` that has them all whole.
+    """Return the first of `mirrors` that has valid copies of all `files`, and their content.
 
-    Raises DataUnavailable, or UserError for a data set that is in no published place.
+    Raises DataUnavailable, or UserError for a data set that is not published.
     """
     failures = []
     for mirror in mirrors:
-        until = time.monotonic() + download.MIRROR
+        until = time.monotonic() + download.MIRROR_TIMEOUT
         packed: dict[File, bytes] = {}
         try:
             for number, file in enumerate(files):
@@ -175,7 +175,7 @@ def read_from_first(
             return mirror, packed
         except (MirrorFailed, UserError) as failure:
             failures.append(f"{mirror.address}: {failure}")
-    # `make run` goes on with the digits where data are unavailable: not in place of a person's own.
+    # If data are unavailable, `make run` uses the digits instead; it must not replace the user's own data.
     published = dataset.source.mirrors or dataset.source.note
     raise (DataUnavailable if published else UserError)(_unavailable(dataset, files, mirrors, failures))
 
@@ -183,18 +183,18 @@ def read_from_first(
 def _unavailable(dataset: DataSet, files: Sequence[File], mirrors: Sequence[Mirror], failures: Sequence[str]) -> str:
     source, folders = dataset.source, [mirror.address for mirror in mirrors if isinstance(mirror, Folder)]
     wanted = ", ".join(f"{file.name} {file.sha256 or file.gzip_sha256 or ''}".strip() for file in files)
-    where = f"into {folders[-1]}, or into any folder that you name" if folders else "into a folder and name it"
+    where = f"into {folders[-1]}, or into any folder" if folders else "into a folder"
     of_gzip = any(file.gzip_sha256 and not file.sha256 for file in files)
     of_what = f" (sha256 of the {'gzip' if of_gzip else 'unpacked'} file)" if any(f.has_digest for f in files) else ""
     note = f"{source.note} " if source.note else ""
-    own = f" Or name the folder as source.path in conf/dataset/{dataset.name}.yaml."
+    own = f" Or set source.path in conf/dataset/{dataset.name}.yaml to the folder."
     digits = (
-        " Or do without a download: dataset=digits, 1,797 real handwritten digits that come with scikit-learn, "
-        "runs everything."
+        " Or use dataset=digits, 1,797 real handwritten digits that come with scikit-learn: it runs everything "
+        "without a download."
     )
     return (
-        f"{dataset.title}: no mirror has it whole. {'; '.join(failures)}. {note}"
-        f"Put these files{of_what} {where} with mirrors=FOLDER or "
-        f"{MIRRORS_VARIABLE}=FOLDER, and give the same command again: {wanted}."
+        f"{dataset.title}: no mirror has valid copies of all files. {'; '.join(failures)}. {note}"
+        f"Put these files{of_what} {where} that you name with mirrors=FOLDER or "
+        f"{MIRRORS_VARIABLE}=FOLDER, and run the same command again: {wanted}."
         f"{digits if source.mirrors or source.note else own}"
     )

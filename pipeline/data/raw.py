@@ -1,6 +1,6 @@
-"""What lies in `data/raw/NAME`: the files of a data set as they were fetched, and the digests of those that declare none.
+"""The files of a data set as fetched into `data/raw/NAME`, and a record of digests for files that declare none.
 
-Such a digest is recorded when its file is first fetched, and held from then on.
+A digest is recorded when the file is first fetched; later content must match it.
 """
 
 from __future__ import annotations
@@ -21,20 +21,18 @@ RECORD = "digests.json"
 
 
 def read(dataset: DataSet, folder: Path) -> Decoded:
-    """Training and test samples of `dataset` out of `folder`. Raises UserError on anything but the content fetched."""
+    """Read training and test samples of `dataset` from `folder`. Raises UserError unless the files are as fetched."""
     fetch = f"python -m pipeline.fetch dataset={dataset.name}"
     dataset = with_recorded(dataset, folder)
     try:
         found = {file: (folder / file.name).read_bytes() for file in dataset.files}
     except OSError as error:
         path = display_path(Path(error.filename))
-        raise UserError(f"{path}: cannot be read ({error.strerror}). To have it: {fetch}") from error
+        raise UserError(f"{path}: cannot be read ({error.strerror}). To fetch it: {fetch}") from error
     if not all(file.has_digest for file in dataset.files):
-        raise UserError(
-            f"{display_path(folder)}: holds files whose digests nothing has recorded. To record them: {fetch}"
-        )
+        raise UserError(f"{display_path(folder)}: contains files without a recorded digest. To record them: {fetch}")
     try:
-        # The structure before the digest: its errors say what is wrong, where a digest only says that something is.
+        # Decode before verifying the digest: its errors say what is wrong.
         decoded = decode(dataset, found, folder)
         for file, data in found.items():
             checked(file, data, display_path(folder / file.name))
@@ -45,10 +43,11 @@ def read(dataset: DataSet, folder: Path) -> Decoded:
 
 
 def decode(dataset: DataSet, found: Mapping[File, bytes], folder: Path) -> Decoded:
-    """The samples in the files of `dataset`, which are or will be in `folder`. Raises UserError on what is no data set."""
+    """Decode the files of `dataset`, which are or will be in `folder`. Raises UserError if they are invalid."""
     names = {file: display_path(folder / file.name) for file in found}
     content = {
-        file: idx.unpack(data, file.limit, names[file]) if file.is_gzip else data for file, data in found.items()
+        file: idx.unpack(data, file.max_unpacked_bytes, names[file]) if file.is_gzip else data
+        for file, data in found.items()
     }
     source = dataset.source
     if isinstance(source, Idx):
@@ -61,18 +60,18 @@ def decode(dataset: DataSet, found: Mapping[File, bytes], folder: Path) -> Decod
 
 
 def with_recorded(dataset: DataSet, folder: Path) -> DataSet:
-    """`dataset` with the digests that are recorded beside its fetched files. Raises UserError for a damaged record."""
+    """Return `dataset` with the digests recorded in `folder`. Raises UserError for a damaged record."""
     path = folder / RECORD
     if all(file.has_digest for file in dataset.files) or not path.exists():
         return dataset
     try:
         return dataset.with_digests({str(name): str(digest) for name, digest in json.loads(path.read_text()).items()})
     except (OSError, ValueError, AttributeError) as error:
-        raise UserError(f"{display_path(path)}: cannot be read ({error}). {_afresh(folder)}") from error
+        raise UserError(f"{display_path(path)}: cannot be read ({error}). {_refetch(folder)}") from error
 
 
 def record(files: Sequence[File], folder: Path) -> None:
-    """Write down the digests of `files`, which lie in `folder`."""
+    """Record the digests of `files` in `folder`."""
     path = folder / RECORD
     found = json.loads(path.read_text()) if path.exists() else {}
     found |= {file.name: content_digest(file, (folder / file.name).read_bytes(), file.name) for file in files}
@@ -81,7 +80,7 @@ def record(files: Sequence[File], folder: Path) -> None:
 
 
 def refuse_change(files: Sequence[File], mirrors: Sequence[Mirror], folder: Path) -> None:
-    """Raise UserError where the first folder among `mirrors` that has one of `files` has another content than recorded."""
+    """Raise UserError if one of `files` differs from its recorded digest in the first folder of `mirrors` that has it."""
     folders = [mirror for mirror in mirrors if isinstance(mirror, Folder)]
     for file in files:
         for mirror in folders:
@@ -91,11 +90,11 @@ def refuse_change(files: Sequence[File], mirrors: Sequence[Mirror], folder: Path
                 continue
             except UserError as error:
                 raise UserError(
-                    f"{file.name} in {mirror.address} is not what was fetched first ({display_path(folder / RECORD)} has its "
-                    f"digest: {str(file.sha256)[:12]}…). {_afresh(folder)}"
+                    f"{file.name} in {mirror.address} differs from the file fetched before, whose digest is in "
+                    f"{display_path(folder / RECORD)} ({str(file.sha256)[:12]}…). {_refetch(folder)}"
                 ) from error
             break
 
 
-def _afresh(folder: Path) -> str:
-    return f"To take what is there now: rm -r {display_path(folder)}, then the same command"
+def _refetch(folder: Path) -> str:
+    return f"To fetch it again: rm -r {display_path(folder)}, then the same command"

@@ -1,4 +1,4 @@
-"""Samples as a file holds them, before they are scaled: what every format is read to."""
+"""Decoded samples before scaling, which every format is read into."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KEYS = ("x_train", "y_train", "x_test", "y_test")
 @dataclass(frozen=True)
 class Samples:
     images: np.ndarray
-    """uint8 or float32: (n, rows, columns) of pictures, (n, features) of rows of a table."""
+    """uint8 or float32: (n, rows, columns) for images, (n, features) for table rows."""
     labels: np.ndarray
     """uint8 (n,)."""
 
@@ -30,42 +30,42 @@ class Decoded:
     train: Samples
     test: Samples
     classes: tuple[str, ...]
-    """Their names, by label."""
+    """Class names by label."""
     brightest: int
-    """The value that becomes 1.0; 1 for numbers that stay as they are."""
+    """The value that becomes 1.0; 1 if numbers stay unchanged."""
     features: tuple[str, ...] = ()
-    """Names of the columns of a table: `age`, or `colour=red` where a category became a column of 0 and 1."""
+    """Column names of a table: `age`, or `colour=red` for a one-hot encoded category."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one sample."""
+        """Shape of one sample."""
         return self.train.images.shape[1:]
 
 
-def counted(labels: np.ndarray, first: int, classes: int, name: str) -> np.ndarray:
-    """`labels` counted from 0, as uint8. `name` is that of an error: the file, and the array in it. Raises UserError."""
+def zero_based(labels: np.ndarray, first: int, classes: int, name: str) -> np.ndarray:
+    """Return `labels` minus `first`, as uint8. Raises UserError, with `name`, for a label out of range."""
     wrong = (labels < first) | (labels >= first + classes)
     if wrong.any():
-        place = int(np.argmax(wrong))
-        raise UserError(f"{name}: label {place:,} is {labels[place]}, expected {first} to {first + classes - 1}")
+        index = int(np.argmax(wrong))
+        raise UserError(f"{name}: label {index:,} is {labels[index]}, expected {first} to {first + classes - 1}")
     return np.asarray(labels - labels.dtype.type(first)).astype(np.uint8)
 
 
 def class_names(declared: int | tuple[str, ...] | None, labels: np.ndarray, first: int, name: str) -> tuple[str, ...]:
-    """Of the classes declared, else of those up to the largest of the training `labels`. Raises UserError."""
+    """Return the declared class names, or the numbers up to the largest of the training `labels`. Raises UserError."""
     if isinstance(declared, tuple):
         return declared
     count = declared or int(labels.max()) - first + 1
     if not 2 <= count <= MOST_CLASSES:
         raise UserError(
             f"{name}: labels from {labels.min()} to {labels.max()} make {max(count, 0):,} classes, expected 2 to "
-            f"{MOST_CLASSES}; source.first_label says where they begin"
+            f"{MOST_CLASSES}; source.first_label sets the first one"
         )
     return tuple(str(first + label) for label in range(count))
 
 
 def of_idx(source: Idx, content: Mapping[File, bytes], names: Mapping[File, str]) -> Decoded:
-    """What the four unpacked files hold; `names` are for errors. Raises UserError."""
+    """Decode the four unpacked files; `names` are used in errors. Raises UserError."""
     shape, classes = None, None
     made = []
     for images_file, labels_file in (
@@ -76,7 +76,7 @@ def of_idx(source: Idx, content: Mapping[File, bytes], names: Mapping[File, str]
         labels = idx.decode(content[labels_file], idx.LABELS, names[labels_file])
         shape = images.shape[1], images.shape[2]
         classes = classes or class_names(source.classes, labels, source.first_label, names[labels_file])
-        numbered = counted(labels, source.first_label, len(classes), names[labels_file])
+        numbered = zero_based(labels, source.first_label, len(classes), names[labels_file])
         if len(images) != len(labels):
             raise UserError(
                 f"{names[images_file]}: count is {len(images):,}, but {names[labels_file]} has {len(labels):,} labels"
@@ -86,7 +86,7 @@ def of_idx(source: Idx, content: Mapping[File, bytes], names: Mapping[File, str]
 
 
 def of_npz(source: Npz, data: bytes, name: str) -> Decoded:
-    """What the file `data` holds, as `numpy.savez` writes it; `name` is for errors. Raises UserError."""
+    """Decode the `numpy.savez` file `data`; `name` is used in errors. Raises UserError."""
     x_train, y_train, x_test, y_test = _arrays(data, name)
     train, test = _numbers(x_train, f"{name}: x_train"), _numbers(x_test, f"{name}: x_test")
     if test.shape[1:] != train.shape[1:]:
@@ -101,7 +101,7 @@ def of_npz(source: Npz, data: bytes, name: str) -> Decoded:
             raise UserError(f"{name}: {key} is {came}, expected {len(samples):,} whole numbers in one dimension")
     classes = class_names(source.classes, y_train, source.first_label, f"{name}: y_train")
     numbered = [
-        counted(labels, source.first_label, len(classes), f"{name}: {key}")
+        zero_based(labels, source.first_label, len(classes), f"{name}: {key}")
         for key, labels in (("y_train", y_train), ("y_test", y_test))
     ]
     return Decoded(Samples(train, numbered[0]), Samples(test, numbered[1]), classes, brightest)
@@ -117,11 +117,11 @@ def _arrays(data: bytes, name: str) -> list[np.ndarray]:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             return [file[key] for key in KEYS]
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{name}: not a file of numpy.savez with plain arrays ({error})") from error
+        raise UserError(f"{name}: not a numpy.savez file of plain arrays ({error})") from error
 
 
 def _numbers(array: np.ndarray, name: str) -> np.ndarray:
-    """uint8, or float32 for all other numbers."""
+    """Return uint8 unchanged and all other numbers as float32. Raises UserError."""
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise UserError(f"{name} has the shape {array.shape}, expected (n, rows, columns) or (n, features)")
     if array.dtype.kind not in "biuf":
@@ -132,8 +132,8 @@ def _numbers(array: np.ndarray, name: str) -> np.ndarray:
         numbers = array.astype(np.float32)
     finite = np.isfinite(numbers)
     if not finite.all():
-        place = np.unravel_index(np.argmin(finite), array.shape)
-        raise UserError(f"{name}[{', '.join(map(str, place))}] is {array[place]}, expected a number that float32 holds")
+        index = np.unravel_index(np.argmin(finite), array.shape)
+        raise UserError(f"{name}[{', '.join(map(str, index))}] is {array[index]}, expected a finite float32")
     return numbers
 
 
@@ -141,6 +141,6 @@ def _check_pixels(images: np.ndarray, brightest: int, name: str) -> None:
     low, high = images.min(), images.max()
     if low < 0 or high > brightest:
         raise UserError(
-            f"{name} has pixels from {low:g} to {high:g}, expected 0 to {brightest}; source.brightest says which value "
-            "becomes 1.0"
+            f"{name} has pixels from {low:g} to {high:g}, expected 0 to {brightest}; source.brightest sets the value "
+            "that becomes 1.0"
         )

@@ -1,4 +1,4 @@
-"""What the file of a data set, `conf/dataset/NAME.yaml`, says of where its samples come from."""
+"""The keys under `source` in `conf/dataset/NAME.yaml`: the files of a data set and their format."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.config import rules
 from pipeline.config.values import Text, Words
 
 LARGEST = 2**32
-"""Bytes that a file may have which does not declare its size."""
+"""Maximum size in bytes of a file that does not declare its size."""
 MOST_CLASSES = 256
 """Labels are uint8."""
 
@@ -23,42 +23,39 @@ Digest = Annotated[
     Predicate(lambda text: len(text) == 64 and set(text) <= set("0123456789abcdef")),
     Words("a sha256, 64 hexadecimal digits in quotes"),
 ]
-FileName = Annotated[
-    str, Predicate(lambda name: Path(name).name == name != ""), Words("the name of a file, without its folder")
-]
+FileName = Annotated[str, Predicate(lambda name: Path(name).name == name != ""), Words("a file name without a folder")]
 Bytes = Annotated[int, Ge(1), Le(LARGEST)]
 Texts = Annotated[tuple[Text, ...], Words("a list of texts")]
 Classes = Annotated[
     Annotated[int, Ge(2), Le(MOST_CLASSES)] | Annotated[tuple[Text, ...], Len(2, MOST_CLASSES)],
-    Words(f"how many classes, 2 to {MOST_CLASSES}, or a list of so many names"),
+    Words(f"the number of classes, 2 to {MOST_CLASSES}, or a list of their names"),
 ]
 
 
 @dataclass(frozen=True)
 class File:
-    """A file as it is kept; one whose name ends with `.gz` may lie unpacked in the folder that it comes from."""
+    """A file as it is stored; if its name ends with `.gz`, the source folder may hold it unpacked."""
 
     name: FileName
     size: Bytes | None = None
-    """Bytes, unpacked."""
+    """Unpacked size in bytes."""
     sha256: Digest | None = None
-    """Of the unpacked file, since a mirror may compress anew."""
+    """Digest of the unpacked file, since a mirror may compress it differently."""
     gzip_sha256: Digest | None = None
-    """Of the gzip file as published."""
+    """Digest of the gzip file as published."""
 
     @property
     def is_gzip(self) -> bool:
         return self.name.endswith(".gz")
 
     @property
-    def limit(self) -> int:
-        """No right file has more bytes, unpacked."""
+    def max_unpacked_bytes(self) -> int:
         return self.size or LARGEST
 
     @property
-    def most(self) -> int:
-        """No right file has more bytes as it is kept."""
-        return self.limit + (1 << 16)
+    def max_bytes(self) -> int:
+        """Maximum size as stored; gzip may add a little."""
+        return self.max_unpacked_bytes + (1 << 16)
 
     @property
     def has_digest(self) -> bool:
@@ -67,68 +64,68 @@ class File:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Keys of every format."""
+    """Keys of all formats."""
 
     title: Text | None = None
-    """Heading of the picture of samples; null for the name."""
+    """Title of the picture of samples; null for the name."""
     path: Text | None = None
-    """Your folder with the files."""
+    """Folder with your files."""
     mirrors: Texts = ()
-    """`https://` addresses of folders with the files, asked one after the other; `scikit-learn` for its digits."""
+    """`https://` addresses of folders with the files, tried in order; `scikit-learn` for its digits."""
     note: Text | None = None
-    """How else to come by the files, for the message that no mirror has them."""
+    """How else to get the files; shown if no mirror has them."""
 
 
 @dataclass(frozen=True)
 class Idx(Source):
-    """Four files as MNIST has them."""
+    """Four files, as for MNIST."""
 
     train_images: File = File("train-images-idx3-ubyte.gz")
     train_labels: File = File("train-labels-idx1-ubyte.gz")
     test_images: File = File("t10k-images-idx3-ubyte.gz")
     test_labels: File = File("t10k-labels-idx1-ubyte.gz")
     classes: Classes | None = None
-    """Null for as many as the largest training label says."""
+    """Number or names; null to use the largest training label."""
     first_label: Annotated[int, Ge(0), Le(255)] = 0
     """The label of the first class: it is subtracted from each."""
     transposed: bool = False
-    """Whether the files hold columns for rows."""
+    """Whether rows and columns are swapped in the files."""
     brightest: Annotated[int, Ge(1), Le(255)] = 255
     """The pixel value that becomes 1.0."""
 
 
 @dataclass(frozen=True)
 class Npz(Source):
-    """A file of numpy with the arrays x_train, y_train, x_test and y_test."""
+    """A `numpy.savez` file with the arrays x_train, y_train, x_test and y_test."""
 
     file: File
     classes: Classes | None = None
-    """Null for as many as the largest training label says."""
+    """Number or names; null to use the largest training label."""
     first_label: Annotated[int, Ge(0), Le(65_535)] = 0
     """The label of the first class: it is subtracted from each."""
     brightest: Annotated[int, Ge(1), Le(65_535)] | None = None
-    """The value that becomes 1.0; null for 255 where the samples are uint8, else 1."""
+    """The value that becomes 1.0; null for 255 if the samples are uint8, otherwise 1."""
 
 
 @dataclass(frozen=True)
 class Table(Source):
-    """A row per sample, as CSV (one line of names first) or Parquet."""
+    """A table with a row per sample, as CSV with a header line, or Parquet."""
 
     file: File
     label: Text
-    """The column of the classes, which are numbered in the order of their names."""
+    """Column of the classes, which are numbered in the order of their names."""
     test_file: File | None = None
-    """A second table with the test samples, or:"""
+    """Second table with the test samples; alternatively `test_share`."""
     test_share: Annotated[float, Gt(0), Lt(1)] | None = None
-    """Share of the rows, stratified by class, that are drawn as test samples."""
+    """Share of the rows drawn as test samples, stratified by class."""
     test_seed: Annotated[int, Ge(0), Le(2**32 - 1)] = 0
-    """Of that draw."""
+    """Seed of that draw."""
     categories: Texts = ()
-    """Columns of numbers that are names. Text always is: a column becomes one of 0 and 1 for each of its values."""
+    """Numeric columns to treat as categories, as text columns always are. Categories are one-hot encoded."""
     drop: Texts = ()
-    """Columns that are left out."""
+    """Columns to leave out."""
     separator: Annotated[str, Predicate(lambda text: len(text) == 1), Words("one character")] = ","
-    """Of a CSV file."""
+    """Separator of a CSV file."""
 
 
 FORMATS: dict[str, type[Idx | Npz | Table]] = {"idx": Idx, "npz": Npz, "table": Table}
@@ -145,7 +142,7 @@ class DataSet:
 
     @property
     def file_fields(self) -> dict[str, File]:
-        """The files by the key that declares them."""
+        """Files by the key that declares them."""
         declared = {field.name: getattr(self.source, field.name) for field in fields(self.source)}
         return {name: value for name, value in declared.items() if isinstance(value, File)}
 
@@ -154,7 +151,7 @@ class DataSet:
         return tuple(self.file_fields.values())
 
     def with_digests(self, digests: dict[str, str]) -> DataSet:
-        """Files that declare no digest get theirs out of `digests`, by name."""
+        """Return the data set with `digests`, keyed by file name, for files that declare none."""
         changed: dict[str, Any] = {
             key: replace(file, sha256=digests.get(file.name))
             for key, file in self.file_fields.items()
@@ -164,17 +161,17 @@ class DataSet:
 
 
 def find(name: str) -> DataSet:
-    """The data set of `conf/dataset/NAME.yaml`. Raises UserError with all that is wrong in it, or with the nearest name."""
+    """Return the data set of `conf/dataset/NAME.yaml`. Raises UserError with all problems of the file, or the nearest name."""
     rules.parsed("dataset", name, rules.choice(rules.options("dataset")))
     return parse(name, rules.content("dataset", name))
 
 
 def parse(name: str, values: dict[str, Any]) -> DataSet:
-    """The data set that the values of `conf/dataset/NAME.yaml` declare. Raises UserError."""
+    """Return the data set declared by the values of `conf/dataset/NAME.yaml`. Raises UserError."""
     problems: list[str] = []
     own = {key: value for key, value in values.items() if key not in ("name", "source", "defaults")}
     if values.get("name") != name:
-        problems.append(f"name={rules.to_text(values.get('name'))}: expected {name}, as the file is called")
+        problems.append(f"name={rules.to_text(values.get('name'))}: expected {name}, the name of the file")
     source = values.get("source")
     known = {key.removeprefix("dataset."): rule for key, rule in rules.RULES.items() if key.startswith("dataset.")}
     problems += rules.problems(own, known, ["validation_size"])
@@ -197,7 +194,7 @@ def _source(values: dict[str, Any], problems: list[str]) -> Idx | Npz | Table | 
 
 
 def _section(kind: type, values: dict[str, Any], prefix: str, problems: list[str]) -> Any:
-    """A `kind` with these values (null for its default), or None and what is wrong, a line each, in `problems`."""
+    """Return a `kind` with these values (null for the default), or None after adding to `problems`."""
     before = len(problems)
     hints = get_type_hints(kind, include_extras=True)
     typed: dict[str, Any] = {}
@@ -207,9 +204,9 @@ def _section(kind: type, values: dict[str, Any], prefix: str, problems: list[str
         elif value is None:
             continue
         elif File in (hints[key], *get_args(hints[key])):
-            # By its name alone, or by name, size and digests; the name may be left out where there is a usual one.
-            usual, given = getattr(kind, key, None), value if isinstance(value, dict) else {"name": value}
-            named = {"name": usual.name, **given} if usual else given
+            # A name, or a mapping with name, size and digests; a name with a default may be omitted.
+            default, given = getattr(kind, key, None), value if isinstance(value, dict) else {"name": value}
+            named = {"name": default.name, **given} if default else given
             typed[key] = _section(File, named, f"{prefix}.{key}", problems)
         else:
             rule = rules.rule(hints[key])

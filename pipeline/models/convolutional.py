@@ -1,4 +1,4 @@
-"""A small convolutional network (LeCun et al. 1998 in today's form): convolutions and poolings, then one dense layer."""
+"""A small convolutional network after LeCun et al. 1998: convolution and pooling layers, then one dense layer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def build(
     activation: str,
     dropout: float,
 ) -> Any:
-    """See `networks.build`. For each of `filters` a convolution with so many, and the largest of every 2 x 2 outputs."""
+    """See `networks.build`. Each entry of `filters` adds a convolution with that many filters and a 2 x 2 max pooling."""
     from keras import layers
 
     outputs = layers.Reshape((*shape, 1), name="image")(pixels)

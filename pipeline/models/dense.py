@@ -1,4 +1,4 @@
-"""Dense networks in Keras: flattened pixels in, a softmax over the classes out."""
+"""Dense networks in Keras, from flattened pixels to a softmax over the classes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pipeline.config import run_config as j
 
 
 def build(model: j.Model, inputs: int, classes: int, dtype: str, xla: bool = False) -> Any:
-    """A `keras.Model` (n, inputs) -> (n, classes) of probabilities; its weights mean nothing until `networks.set_initial`.
+    """Return a `keras.Model` that maps (n, inputs) to probabilities (n, classes); `networks.set_initial` sets its weights.
 
-    `dtype` is a Keras dtype policy (`float32`, `float64`, `mixed_bfloat16`). `xla`: for a program that TensorFlow compiles.
+    `dtype` is a Keras dtype policy (`float32`, `float64`, `mixed_bfloat16`). Set `xla` if TensorFlow compiles it with XLA.
     """
     import keras
     from keras import layers
@@ -23,7 +23,7 @@ def build(model: j.Model, inputs: int, classes: int, dtype: str, xla: bool = Fal
     if model.input_dropout:
         stack.append(dropout(model.input_dropout, seed=0, dtype=dtype, name="dropout_0"))
     for number, width in enumerate(model.hidden, start=1):
-        # Weights are assigned before every run: "zeros" spares the draw that nobody uses.
+        # "zeros" saves a random draw: `set_initial` assigns the weights before every run.
         kernel = {
             "kernel_initializer": "zeros",
             "kernel_regularizer": penalty,
@@ -36,7 +36,7 @@ def build(model: j.Model, inputs: int, classes: int, dtype: str, xla: bool = Fal
             stack.append(layers.Activation(model.activation, dtype=dtype, name=f"activation_{number}"))
         if model.dropout:
             stack.append(dropout(model.dropout, seed=number, dtype=dtype, name=f"dropout_{number}"))
-    # Under mixed precision the softmax and the loss stay in float32, as Keras advises.
+    # Under mixed precision the softmax and the loss stay in float32, as Keras recommends.
     last = "float32" if dtype.startswith("mixed") else dtype
     kernel = {"kernel_initializer": "zeros", "kernel_regularizer": penalty}
     stack.append(layers.Dense(classes, "softmax", **kernel, dtype=last, name="classes"))
@@ -45,7 +45,7 @@ def build(model: j.Model, inputs: int, classes: int, dtype: str, xla: bool = Fal
 
 @cache
 def compiled_dropout() -> type:
-    """Keras's Dropout with the generator named: the one that XLA picks for a CPU takes 20 ms a mask of 128 x 512, this 0.1."""
+    """Return Keras's Dropout with Threefry: a 128 x 512 mask takes 0.1 ms, and 20 ms with XLA's default on a CPU."""
     import keras
     import tensorflow as tf
 
@@ -60,6 +60,6 @@ def compiled_dropout() -> type:
 
 
 def parameters(model: j.Model, inputs: int, classes: int) -> int:
-    """Number of weights, the averages of normalisation included."""
+    """Return the number of weights, moving averages of batch normalisation included."""
     sizes = [inputs, *model.hidden, classes]
     return sum((a + 1) * b for a, b in pairwise(sizes)) + 4 * model.batch_normalization * sum(model.hidden)

@@ -1,4 +1,4 @@
-"""Which backend, device and precision a run computes on; decided before Keras is imported, checked after."""
+"""The backend, device and precision of a run: chosen before Keras is imported, checked afterwards."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ UNUSED = {
     "tensorflow": ("jax", "sklearn", "matplotlib"),
     "jax": ("tensorflow", "sklearn", "matplotlib"),
 }
-"""What a backend and Keras import where it is installed, with `try`, for features that are not used here: half of the seconds
-that TensorFlow takes to start, and 190 MB."""
+"""Packages that each backend and Keras import, if installed, for features that this project does not use. Hiding them halves
+TensorFlow's start-up time and saves 190 MB."""
 
 STACKS = {"cpu": 4, "gpu": 256}
-"""Models stacked in one JAX program where the configuration leaves it open."""
+"""Default number of models stacked in one JAX program."""
 
 
 @dataclass(frozen=True)
 class Device:
-    """What computes. All fields but `workers` and `checkpoint_minutes` decide bits, and stand in the key of a run."""
+    """How runs are computed. All fields but `workers` and `checkpoint_minutes` affect the bits and are part of a run's key."""
 
     kind: str
     backend: str
@@ -40,17 +40,17 @@ class Device:
     trainer: str
     workers: int
     stack: int
-    """Models in one program, on JAX; 1 elsewhere."""
+    """Models per program on JAX; otherwise 1."""
     checkpoint_minutes: float = 0.0
-    """From one checkpoint of a run to the next; 0 for none."""
+    """Minutes between checkpoints of a run; 0 disables them."""
 
     @property
     def dtype(self) -> str:
-        """Keras's dtype policy: TensorFloat-32 is a way to multiply float32, not a type of its own."""
+        """Keras's dtype policy. TensorFloat-32 is a way to multiply float32, not a dtype."""
         return "float32" if self.precision == "tensorfloat32" else self.precision
 
     def numerics(self) -> dict[str, Any]:
-        """The class of machines and settings that compute alike, as far as names can tell."""
+        """The numeric settings, which are part of a run's key."""
         return {
             "backend": self.backend,
             "backend_version": version(self.backend),
@@ -71,7 +71,7 @@ class Device:
 
 
 def program(trainer: str, backend: str) -> str:
-    """The module of pipeline/training that trains: the reference is plain Keras, whatever the backend."""
+    """Return the name of the module in pipeline/training that trains."""
     if trainer == "reference":
         return "reference"
     return "stacked" if backend == "jax" else "engine"
@@ -87,7 +87,7 @@ def choose(
     stack: int,
     checkpoint_minutes: float = 0.0,
 ) -> Device:
-    """Settle `auto` without importing a backend (TensorFlow costs 7 s). Raises UserError for what is not there."""
+    """Resolve `auto` without importing a backend (TensorFlow takes 7 s). Raises UserError if backend or device is missing."""
     try:
         version(backend)
     except PackageNotFoundError:
@@ -106,7 +106,7 @@ def choose(
     if precision == "tensorfloat32" and settled == "cpu":
         raise UserError("device.precision=tensorfloat32: a CPU has none; expected float32, float64 or mixed_bfloat16")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    # One model fills one core, and a GPU is filled by one program.
+    # One model fills one core; one program fills a GPU.
     workers = (workers or cores) if settled == "cpu" and backend == "tensorflow" and trainer == "engine" else 1
     stacks = backend == "jax" and trainer == "engine"
     stack = (stack or STACKS[settled]) if stacks else 1
@@ -114,7 +114,7 @@ def choose(
 
 
 def gpu_available(backend: str) -> bool:
-    """Whether a driver, its libraries and a visible card are here, by their files alone."""
+    """Return whether a driver, its libraries and a visible GPU are present, judging by files alone."""
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
     if hidden is not None and hidden.strip() in ("", "-1"):
         return False
@@ -123,7 +123,7 @@ def gpu_available(backend: str) -> bool:
 
 
 DRIVERS = ("/proc/driver/nvidia/gpus", "/dev/nvidia0", "/usr/lib/wsl/lib/libcuda.so.1")
-"""Where NVIDIA's driver shows: the last one is that of Windows, in its Subsystem for Linux."""
+"""Files of NVIDIA's driver; the last one is for the Windows Subsystem for Linux."""
 
 
 def _driver() -> bool:
@@ -131,10 +131,10 @@ def _driver() -> bool:
 
 
 def gpu_description() -> str:
-    """What the driver says of itself and of its cards; empty without one."""
+    """Return the driver's description of itself and its GPUs; empty without a driver."""
     parts = [Path("/proc/driver/nvidia/version"), *sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))]
     with suppress(OSError):
-        # The address of a card on the bus says nothing of how it computes.
+        # Other lines, such as the bus address of a GPU, do not affect the numbers.
         lines = "\n".join(part.read_text() for part in parts if part.exists()).splitlines()
         return "\n".join(line for line in lines if line.startswith(("Model", "NVRM", "Video BIOS")))
     return ""
@@ -148,14 +148,14 @@ def _installed(name: str) -> bool:
 
 
 _started: set[str] = set()
-"""Backends that `start` has imported in this process."""
+"""Backends that `start` imported in this process."""
 
 
 def start(device: Device, trains: bool = True) -> None:
-    """Import Keras on the chosen backend and set it up, so that the same numbers come out whatever this process inherits.
+    """Import Keras on the chosen backend and configure it, so that inherited settings do not change the numbers.
 
-    Raises UserError where it cannot be had, and where the backend was imported before with settings of its own: then other
-    bits may come out. What only predicts (`trains=False`) takes the backend as it is.
+    Raises UserError if this fails, or if the backend was already imported with other settings, which may change the bits.
+    With `trains=False`, for predictions only, an imported backend is used without this check.
     """
     foreign = device.backend in sys.modules and device.backend not in _started
     strict = foreign and trains
@@ -188,31 +188,31 @@ def start(device: Device, trains: bool = True) -> None:
 
 
 def _variables(device: Device) -> dict[str, str]:
-    """Environment variables that decide bits."""
+    """Return the environment variables that affect the bits."""
     if device.backend == "tensorflow":
-        # oneDNN on is part of the numerics; said here so that an inherited variable cannot change it.
+        # oneDNN affects the bits. Set explicitly, since an inherited variable could turn it off.
         return {"TF_ENABLE_ONEDNN_OPTS": "1"}
     return {"JAX_PLATFORMS": "cpu"} if device.kind == "cpu" else {}
 
 
 def _missing_flags(device: Device) -> list[str]:
-    """Flags of XLA that decide bits and are not set."""
+    """Return the XLA flags that affect the bits or the speed and are not set yet."""
     flags: list[str] = []
     if device.kind == "gpu":
         flags = ["--xla_gpu_deterministic_ops=true"]
     elif device.backend == "jax":
-        # Products that Eigen divides among threads would have other bits on other machines. What XLA divides itself has not.
+        # Matrix products that Eigen splits among threads differ in bits between machines; what XLA splits does not.
         flags = ["--xla_cpu_multi_thread_eigen=false"]
     elif device.trainer == "engine":
-        # XLA would hand steps of a program that could run at once to a pool of threads that all programs of the process
-        # share, where whole epochs then wait for one another: two workers would keep one core busy.
+        # With its concurrency-optimized scheduler XLA runs independent steps on a thread pool shared by all programs of the
+        # process. Whole epochs then wait for one another: two workers keep only one core busy.
         flags = ["--xla_cpu_enable_concurrency_optimized_scheduler=false", "--xla_cpu_multi_thread_eigen=false"]
     there = os.environ.get("XLA_FLAGS", "").split()
     return [flag for flag in flags if flag not in there]
 
 
 def _check_inherited(device: Device) -> None:
-    """Raises UserError if the backend, which was imported before, may have been without what decides bits."""
+    """Raise UserError if the backend may have been imported without the variables and flags that affect the bits."""
     missing = [f"{name}={value}" for name, value in _variables(device).items() if os.environ.get(name) != value]
     if flags := _missing_flags(device):
         missing.append(f"XLA_FLAGS='{' '.join(flags)}'")
@@ -224,7 +224,7 @@ def _check_inherited(device: Device) -> None:
 
 
 def _set_up_keras(device: Device) -> None:
-    """What Keras's configuration file and its environment variables may have set otherwise, in Keras's own defaults."""
+    """Reset to Keras's defaults what its configuration file or environment variables may have changed."""
     import keras
 
     if keras.config.is_nnx_enabled():
@@ -238,8 +238,8 @@ def _set_up_keras(device: Device) -> None:
 
 @contextmanager
 def _own_keras_settings() -> Iterator[None]:
-    """While Keras is imported: no configuration file, not even a broken one, and no NNX, which cannot be undone later."""
-    # A folder that cannot be: Keras would also write its file into one that can.
+    """Hide Keras's configuration file, which may be broken, and keep NNX off: once on, it cannot be disabled."""
+    # An impossible folder, since Keras would write its file into a possible one.
     own = {"KERAS_HOME": f"{os.devnull}/keras", "KERAS_NNX_ENABLED": "false"}
     before = {name: os.environ.get(name) for name in own}
     os.environ.update(own)
@@ -257,7 +257,7 @@ def _start_tensorflow(device: Device, strict: bool) -> None:
     import tensorflow as tf
 
     if device.kind == "cpu":
-        # One thread per model and a model per core; set_visible_devices also keeps a GPU out of a CPU run.
+        # One thread per model and one model per core. A GPU must stay hidden from a CPU run.
         _once(strict, lambda: tf.config.set_visible_devices([], "GPU"))
         if device.trainer == "engine":
             _once(strict, lambda: tf.config.threading.set_intra_op_parallelism_threads(1))
@@ -272,7 +272,7 @@ def _start_tensorflow(device: Device, strict: bool) -> None:
             _once(strict, partial(tf.config.experimental.set_memory_growth, gpu, True))
         tf.config.experimental.enable_tensor_float_32_execution(device.precision == "tensorfloat32")
         tf.config.experimental.enable_op_determinism()
-    # The first operation sets the devices up, and says so on stderr: have that over with.
+    # The first operation initializes the devices and logs that to stderr: run one while stderr is held back.
     tf.constant(0.0)
 
 
@@ -292,7 +292,7 @@ def _start_jax(device: Device) -> None:
 
 @contextmanager
 def hide_packages(names: tuple[str, ...]) -> Iterator[None]:
-    """Let imports of these packages fail, in this thread alone: another one may be importing MLflow."""
+    """Make imports of these packages fail, only in this thread: another one may be importing MLflow."""
     thread = threading.get_ident()
 
     class Hidden(MetaPathFinder):
@@ -309,7 +309,7 @@ def hide_packages(names: tuple[str, ...]) -> Iterator[None]:
 
 
 def _once(strict: bool, setting: Callable[[], None]) -> None:
-    """TensorFlow refuses these once it has started: a second training in one process keeps the first one's."""
+    """Apply a setting that TensorFlow rejects once it has started; a second training in one process keeps the first's."""
     try:
         setting()
     except RuntimeError as error:
@@ -322,9 +322,9 @@ def _once(strict: bool, setting: Callable[[], None]) -> None:
 
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Hold back what native code writes to stderr while libraries load; shown after all if that fails.
+    """Hold back what native code writes to stderr while libraries load; print it if loading fails.
 
-    TensorFlow prints half a dozen lines before any of its log levels is heard, so the descriptor itself is turned.
+    This redirects the file descriptor, since TensorFlow prints several lines before it applies its log level.
     """
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held:

@@ -1,4 +1,4 @@
-"""Initial weights, drawn by us: one seed gives other numbers on each of Keras's backends, and runs must be paired."""
+"""Initial weights. Keras's own differ between its backends for the same seed; these do not, so runs are paired by seed."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _VARIANCE_SCALING = {
 }
 _SD_OF_TRUNCATED = 0.87962566103423978
 _PLAIN_SD = 0.05
-"""Keras's default spread of `random_normal` and `truncated_normal` (SD) and of `random_uniform` (limit)."""
+"""Keras's default for `random_normal` and `truncated_normal` (standard deviation) and `random_uniform` (limit)."""
 
 
 def kernel(initializer: str, seed: int, layer: int, shape: tuple[int, int], stddev: float | None = None) -> np.ndarray:
-    """float64 (inputs, units): the kernel of dense layer `layer` (from 0), as Keras's initializer of that name is distributed.
+    """Return the kernel of dense layer `layer` (from 0), float64 (inputs, units), distributed like Keras's initializer.
 
-    `stddev` is for the three whose spread does not follow from the layer; that of `truncated_normal` is before it is cut.
+    `stddev` applies to `random_normal`, `random_uniform` (the limit) and `truncated_normal` (before truncation).
     """
     spread = _PLAIN_SD if stddev is None else stddev
     if initializer in ("random_normal", "truncated_normal"):
@@ -39,12 +39,12 @@ def kernel(initializer: str, seed: int, layer: int, shape: tuple[int, int], stdd
 
 
 def of_keras(initializer: Any, seed: int, number: int, shape: tuple[int, ...]) -> tuple[np.ndarray, bool]:
-    """float64 of this shape: weight `number` (from 0) of a network, distributed as the Keras initializer; whether it is random.
+    """Return weight `number` (from 0) of a network, float64, distributed like the Keras initializer, and whether it is random.
 
-    Raises ValueError for an initializer that is not known here.
+    Raises ValueError for an unknown initializer.
     """
     values = initializer.get_config() if initializer is not None else {}
-    # The nearest class that is known: Keras's GlorotUniform is a VarianceScaling.
+    # Base classes too: Keras's GlorotUniform is a VarianceScaling.
     for kind in type(initializer).__mro__:
         if kind.__name__ in ("Zeros", "Ones", "Constant"):
             start = values["value"] if kind.__name__ == "Constant" else float(kind.__name__ == "Ones")
@@ -65,7 +65,7 @@ def of_keras(initializer: Any, seed: int, number: int, shape: tuple[int, ...]) -
 def _variance_scaling(
     scale: float, fan: str, distribution: str, seed: int, number: int, shape: tuple[int, ...]
 ) -> np.ndarray:
-    """As Keras's VarianceScaling; the fans of a convolution count each place of its kernel."""
+    """Draw like Keras's VarianceScaling; the fans of a convolution include the size of its kernel."""
     field = prod(shape[:-2])
     fan_in, fan_out = (shape[-2] * field, shape[-1] * field) if len(shape) > 1 else (shape[0], shape[0])
     variance = scale / {"in": fan_in, "out": fan_out, "average": (fan_in + fan_out) / 2}[fan]
@@ -78,7 +78,7 @@ def _variance_scaling(
 
 
 def _drawn(kind: str, first: float, second: float, seed: int, number: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Numbers of mean `first` and deviation `second`, or uniform from `first` to `second`."""
+    """Draw with mean `first` and standard deviation `second`, or uniformly from `first` to `second`."""
     count = prod(shape)
     if kind == "uniform":
         middle, limit = (first + second) / 2, (second - first) / 2
@@ -90,7 +90,7 @@ def _drawn(kind: str, first: float, second: float, seed: int, number: int, shape
 
 
 def weights(initializer: str, seed: int, sizes: list[int], stddev: float | None = None) -> list[np.ndarray]:
-    """float64 kernels and zero biases in turn, for layers between consecutive `sizes` (inputs, hidden …, classes)."""
+    """Return float64 kernels and zero biases alternately, for layers of `sizes` (inputs, hidden …, classes)."""
     arrays: list[np.ndarray] = []
     for layer, shape in enumerate(pairwise(sizes)):
         arrays += [kernel(initializer, seed, layer, shape, stddev), np.zeros(shape[1])]

@@ -1,4 +1,4 @@
-"""Logistic regression for several classes: no hidden layer, the least that a network should beat."""
+"""Multinomial logistic regression: no hidden layer, a baseline for the other networks."""
 
 from __future__ import annotations
 

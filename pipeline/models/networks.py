@@ -1,4 +1,4 @@
-"""Any network that `conf/model/` names: dense ones, and those of a function that a file there names by its import path."""
+"""Networks by the names of `conf/model/`: dense ones, and custom ones built by a function given by its import path."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pipeline.config.run_config import CustomModel, Model
 from pipeline.models import dense, initial, own_code, randomness
 
 NORMALIZATION = {"gamma": 1.0, "beta": 0.0, "moving_mean": 0.0, "moving_variance": 1.0}
-"""Where the variables of batch normalisation begin (Ioffe and Szegedy 2015)."""
+"""Initial values of the variables of batch normalisation (Ioffe and Szegedy 2015)."""
 
 
 def build(model: Model | CustomModel, shape: tuple[int, ...], classes: int, dtype: str, xla: bool = False) -> Any:
-    """A `keras.Model` (n, inputs) -> (n, classes) of probabilities; its weights mean nothing until `set_initial`.
+    """Return a `keras.Model` that maps (n, inputs) to probabilities (n, classes); `set_initial` sets its weights.
 
-    `shape` is that of one sample, (rows, columns) of an image. The function of a `CustomModel` is called with a Keras tensor
-    (n, inputs) of flattened samples, with `shape` and with the model's arguments by name. It returns the Keras tensor
-    (n, features) that the softmax layer reads. `dtype` is a Keras dtype policy (`float32`, `float64`, `mixed_bfloat16`).
-    `xla`: for a program that TensorFlow compiles. Raises UserError.
+    `shape` is the shape of one sample, (rows, columns) of an image. The function of a `CustomModel` is called with a Keras
+    tensor (n, inputs) of flattened samples, with `shape` and with the model's arguments as keywords. It returns the Keras
+    tensor (n, features) that the softmax layer takes. `dtype` is a Keras dtype policy (`float32`, `float64`,
+    `mixed_bfloat16`). Set `xla` if TensorFlow compiles it with XLA. Raises UserError.
     """
     inputs = int(np.prod(shape))
     if isinstance(model, Model):
@@ -39,7 +39,7 @@ def _custom(model: CustomModel, inputs: int, shape: tuple[int, ...], classes: in
     try:
         pixels = keras.Input((inputs,), name="pixels")
         features = function(pixels, shape, **arguments)
-        # Under mixed precision the softmax and the loss stay in float32, as Keras advises.
+        # Under mixed precision the softmax and the loss stay in float32, as Keras recommends.
         last = "float32" if dtype.startswith("mixed") else dtype
         outputs = keras.layers.Dense(classes, "softmax", dtype=last, name="classes")(features)
         return keras.Model(pixels, outputs, name=model.name)
@@ -50,7 +50,7 @@ def _custom(model: CustomModel, inputs: int, shape: tuple[int, ...], classes: in
 
 
 def _with_compiled_dropout(network: Any) -> Any:
-    """The network with its layers `Dropout` replaced by `dense.compiled_dropout`, which is faster by far."""
+    """Return the network with each `Dropout` layer replaced by the much faster `dense.compiled_dropout`."""
     import keras
 
     def copy(layer: Any) -> Any:
@@ -62,7 +62,7 @@ def _with_compiled_dropout(network: Any) -> Any:
 
 
 def set_initial(network: Any, model: Model | CustomModel, seed: int) -> None:
-    """Give `network` the initial weights and dropout states that belong to `seed`. Raises UserError."""
+    """Set the initial weights and dropout states of `network` for `seed`. Raises UserError."""
     if isinstance(model, Model):
         sizes = [network.input_shape[-1], *model.hidden, network.output_shape[-1]]
         drawn = iter(initial.weights(model.kernel_initializer, seed, sizes, model.kernel_stddev))
@@ -79,12 +79,12 @@ def set_initial(network: Any, model: Model | CustomModel, seed: int) -> None:
 
 
 def mixes_samples(model: Model | CustomModel) -> bool:
-    """Whether what a sample gets in training may depend on the others of its batch, as in batch normalisation."""
+    """Return whether the output for a sample may depend on its batch in training, as with batch normalisation."""
     return not isinstance(model, Model) or model.batch_normalization
 
 
 def _draw_each(network: Any, model: CustomModel, seed: int) -> None:
-    """Each weight by the initializer that its layer names; what is drawn is numbered from the input to the output."""
+    """Draw each weight with its layer's initializer; random weights are numbered from the input to the output."""
     number = 0
     known: set[int] = set()
     for layer in network.layers:
@@ -102,7 +102,7 @@ def _draw_each(network: Any, model: CustomModel, seed: int) -> None:
 
 
 def _initializer(layer: Any, name: str) -> Any:
-    """The initializer of a layer's weight: Keras keeps that of `kernel` as `kernel_initializer`, and so on."""
+    """Return the initializer of a layer's weight: Keras stores that of `kernel` as `kernel_initializer`, and so on."""
     for attribute in (f"{name}_initializer", "depthwise_initializer"):
         if hasattr(layer, attribute):
             return getattr(layer, attribute)
@@ -110,21 +110,21 @@ def _initializer(layer: Any, name: str) -> Any:
 
 
 def parameters(model: Model | CustomModel, inputs: int, classes: int) -> int:
-    """Number of weights, the averages of normalisation included; 0 for a custom model, which says it when it is built."""
+    """Return the number of weights, moving averages included; 0 for a custom model, which must be built first."""
     return dense.parameters(model, inputs, classes) if isinstance(model, Model) else 0
 
 
 def weights(network: Any) -> dict[str, np.ndarray]:
-    """Weights by path (`hidden_1/kernel`, `classes/bias`) as numpy arrays, the averages of normalisation included."""
+    """Return weights by path (`hidden_1/kernel`, `classes/bias`) as numpy arrays, moving averages included."""
     return {name(variable): np.asarray(variable.numpy()) for variable in network.weights}
 
 
 def name(variable: Any) -> str:
-    """`hidden_1/kernel`."""
+    """Return the last two parts of a variable's path, such as `hidden_1/kernel`."""
     return "/".join(variable.path.split("/")[-2:])
 
 
 def set_weights(network: Any, arrays: dict[str, np.ndarray]) -> None:
-    """Give `network` the weights that `weights` once returned."""
+    """Set the weights of `network` to `arrays`, as `weights` returns them."""
     for variable in network.weights:
         variable.assign(arrays[name(variable)])

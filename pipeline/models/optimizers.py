@@ -1,4 +1,4 @@
-"""Optimizers by the names of `conf/optimizer/`, whose files say the class: one of Keras's, or one's own by its import path."""
+"""Optimizers by the names of `conf/optimizer/`, whose files name a Keras class or the import path of a custom one."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pipeline.models import own_code
 
 
 def build(optimizer: j.Optimizer, clip_norm: float | None = None) -> Any:
-    """A fresh `keras.optimizers.Optimizer` with exactly these hyper-parameters. Raises UserError for an unknown class.
+    """Return a new `keras.optimizers.Optimizer` with exactly these hyper-parameters. Raises UserError for an unknown class.
 
-    `clip_norm` is the most that the norm of all gradients together may be.
+    `clip_norm` is the maximum of the global norm of the gradients.
     """
     import keras
 
@@ -35,21 +35,21 @@ def build(optimizer: j.Optimizer, clip_norm: float | None = None) -> Any:
 
 
 class InitialState:
-    """Where the variables of an optimizer begin, learnt from Keras's own: building a fresh one for every run costs 10 ms.
+    """The initial values of an optimizer's variables, derived from two optimizers: building one for every run takes 10 ms.
 
-    Two are built, over different weights and with different learning rates. What is the same in both is a constant; what
-    is each one's learning rate or weights (schedule-free starts from them) is that again in every run.
+    The two have different weights and learning rates. A variable with the same initial value in both is a constant. One
+    that equals the learning rate or a weight (as in schedule-free optimizers) is set to it in every run.
     """
 
     def __init__(self, optimizer: j.Optimizer, weights: Sequence[Any]) -> None:
-        """`weights` are a built network's trainable variables; they are overwritten."""
+        """`weights` are the trainable variables of a built network; they are overwritten."""
         rates = (0.25, 0.5)
         built = [self._probe(optimizer, weights, number, rate) for number, rate in enumerate(rates)]
         first, second = ([np.asarray(value) for value in in_first[0]] for in_first in built)
         self._known = True
-        """Whether each variable begins in one of these ways; if not, a fresh optimizer is built for every run."""
+        """Whether this holds for every variable; if not, a new optimizer is built for every run."""
         self._sources: list[np.ndarray | int | None] = []
-        """An array is a constant, a number the weights of this place, None the learning rate."""
+        """For each variable: an array for a constant, the index of a weight, or None for the learning rate."""
         for in_first, in_second in zip(first, second, strict=True):
             if np.array_equal(in_first, in_second):
                 self._sources.append(in_first)
@@ -74,7 +74,7 @@ class InitialState:
         return [_array(v) for v in fresh.variables], [_array(v) for v in weights]
 
     def values(self, optimizer: j.Optimizer, weights: Sequence[Any]) -> list[np.ndarray]:
-        """The state that begins a run with these hyper-parameters from these weights, in the order of its `variables`."""
+        """Return the initial state for these hyper-parameters and weights, in the order of the optimizer's `variables`."""
         if not self._known:
             fresh = build(optimizer)
             fresh.build(weights)

@@ -1,4 +1,4 @@
-"""Code of one's own, named in a configuration by its import path: networks, optimizers, losses, schedules, metrics."""
+"""Custom networks, optimizers, losses, schedules and metrics, which a configuration names by import path."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pipeline.cli.errors import UserError
 
 
 def load(name: str, key: str) -> Any:
-    """What the import path `name` (`my_networks.residual`) leads to. Raises UserError; `key` says which value named it.
+    """Return the object at the import path `name`, such as `my_networks.residual`; the checkout is searched first.
 
-    The checkout is where modules are looked for first.
+    Raises UserError, which names the configuration key `key`.
     """
     module, _, attribute = name.rpartition(".")
     if module.partition(".")[0] in sys.stdlib_module_names:
-        # A record may come from elsewhere, and is trained again by what it names.
+        # A record from someone else must not call the standard library when it is trained again.
         raise UserError(f"{key}={name}: expected a module of your own, not one of Python's")
     if str(PROJECT) not in sys.path:
         sys.path.insert(0, str(PROJECT))
@@ -35,9 +35,9 @@ def load(name: str, key: str) -> Any:
 
 
 def file_of(name: str) -> tuple[Path, Path] | None:
-    """The folder from which the module of the import path `name` is imported, and its file; None where there is none.
+    """Return the folder from which the module of the import path `name` is imported, and its file; None if there is none.
 
-    Nothing is imported: that may take seconds, and start a backend.
+    Nothing is imported, since that may take seconds and start a backend.
     """
     place = Path(*name.split(".")[:-1])
     for root in (PROJECT, *map(Path, sys.path)):

@@ -1,4 +1,4 @@
-"""A residual network of dense layers (He et al. 2016; pre-activation with normalisation, as in their second paper)."""
+"""A residual network of dense layers (He et al. 2016), with the pre-activation and normalisation of their second paper."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def build(pixels: Any, shape: tuple[int, ...], *, width: int, blocks: int, activation: str, dropout: float) -> Any:
-    """See `networks.build`. `blocks` blocks of two dense layers of `width` units; each adds what it computes to its input."""
+    """See `networks.build`. Each of `blocks` blocks adds the output of two dense layers of `width` units to its input."""
     from keras import layers
 
     outputs = layers.Dense(width, name="stem")(pixels)

@@ -1,6 +1,7 @@
-"""Charts as Vega-Lite specifications: the page and reports/figures draw them, .dvc/plots holds them (scripts/dvc_plots.py).
+"""Charts as Vega-Lite specifications, for the page, reports/figures and .dvc/plots (scripts/dvc_plots.py).
 
-Rows of a chart: `panel`, `series` (its colour), `label` (whose value it is), `x`, `mean`, `low`, `high`. An interval may be missing.
+The rows of a chart have `panel`, `series` (its colour), `label` (the configuration), `x`, `mean`, `low`, `high`. An interval
+may be missing.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ import pandas as pd
 import vl_convert
 
 OPTIMIZERS = ("#0072b2", "#d55e00", "#009e73", "#c0619b", "#c98a00", "#3f9fd6", "#7d858c", "#9a8b00")
-"""Okabe and Ito's colours, which colour-blind readers tell apart, all of them visible on white and on black."""
+"""Based on Okabe and Ito's palette, safe for colour-blind readers; every colour is visible on white and on black."""
 ORDERED = ("#7b5cd6", "#b656c4", "#dd5a97", "#e86a5c", "#d98a2b", "#8c9a1f")
-"""Of widths, the narrowest first."""
+"""Colours of widths, the narrowest first."""
 MARKS = {"lowest": "circle", "default": "circle", "chosen": "diamond"}
-"""Shapes of the points that a curve has marked."""
+"""Shapes of marked points on a curve."""
 LINES = dict.fromkeys(("labelColor", "titleColor", "domainColor", "tickColor", "gridColor"), "currentColor")
 CONFIG: dict[str, Any] = {
     "background": None,
@@ -33,26 +34,26 @@ CONFIG: dict[str, Any] = {
     "title": {"color": "currentColor", "anchor": "start", "fontSize": 11, "fontWeight": "normal"},
     "text": {"color": "currentColor"},
 }
-"""Text and axes have the colour of the text around them, so that a chart is readable by day and by night."""
+"""Text and axes take the colour of the surrounding text, so a chart suits light and dark themes."""
 
 WIDTH, HEIGHT, COLUMNS = 210, 180, 3
 UNSEEN = {"value": 0}
-"""The opacity of points that are there for the pointer alone."""
+"""The opacity of points that only carry tooltips."""
 Spec = dict[str, Any]
 Rows = Sequence[Mapping[str, Any]]
 
 IN_LINES = "split(datum.label, ', ')"
-"""`residual, width 128` on an axis, in two lines."""
+"""Break `residual, width 128` into two lines on an axis."""
 
 
 def spec(chart: alt.TopLevelMixin) -> Spec:
-    """The chart complete in itself, with how it looks."""
+    """The self-contained specification of a chart, with CONFIG."""
     with alt.data_transformers.enable(consolidate_datasets=False):
         return {**chart.to_dict(), "config": CONFIG}
 
 
 def svg(found: Spec, name: str) -> str:
-    """The chart as a picture, without what only a pointer meets. Its ids begin with `name`, the same each time."""
+    """The chart as SVG, without the points that only carry tooltips. Its ids begin with `name` and are reproducible."""
     if "spec" in found:
         seen = [layer for layer in found["spec"]["layer"] if layer["encoding"]["opacity"] != UNSEEN]
         found = {**found, "spec": {**found["spec"], "layer": seen}}
@@ -68,24 +69,24 @@ def png(found: Spec) -> bytes:
 
 
 def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as JSON has them: six decimals, null for what is missing."""
+    """Rows for JSON: six decimals, null for missing values."""
     return json.loads(rows.to_json(orient="records", double_precision=6))
 
 
 @cache
 def scripts() -> bytes:
-    """Vega, Vega-Lite and vega-embed in one script, compressed; it sets `vegaEmbed`. Takes seconds."""
+    """Vega, Vega-Lite and vega-embed as one gzipped script that sets `vegaEmbed`. Takes seconds."""
     return gzip.compress(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed").encode(), 9, mtime=0)
 
 
 def intervals(rows: Any, x: str, y: str, *, names: Sequence[str] = ()) -> alt.FacetChart:
-    """A panel for each `panel`: the mean of each series over a few values, its interval as a bar."""
+    """Means with intervals as bars over a few values of x, a panel per `panel`."""
     axis = (
         alt.X("x:O", title=x)
         .axis(labelAngle=0, labelLimit=90, labelExpr=IN_LINES)
         .scale(paddingInner=0.75, paddingOuter=0.4)
     )
-    base = _series(names, OPTIMIZERS).encode(x=axis, xOffset="series:N")  # side by side, so that each interval is seen
+    base = _series(names, OPTIMIZERS).encode(x=axis, xOffset="series:N")  # side by side, so that no interval is hidden
     value = alt.Y("mean:Q", title=None).scale(zero=False)
     bar = base.mark_rule(strokeWidth=1.5, clip=True).encode(y=alt.Y("low:Q", title=None), y2="high:Q")
     line = base.mark_line(strokeWidth=1.5).encode(y=value)
@@ -93,7 +94,7 @@ def intervals(rows: Any, x: str, y: str, *, names: Sequence[str] = ()) -> alt.Fa
     point = point.encode(y=value, shape=_legend(alt.Shape, names), tooltip=_tooltip(x, y))
     places = pd.Series([] if isinstance(rows, str) else [row["x"] for row in rows], dtype=object)
     numbers = pd.to_numeric(places, errors="coerce").notna().all()
-    layers = (bar, line, point) if numbers else (bar, point)  # a line between names would say nothing
+    layers = (bar, line, point) if numbers else (bar, point)  # a line between categories has no meaning
     return _panels(layers, rows, y).resolve_scale(x="independent", xOffset="independent", y="independent")
 
 
@@ -108,20 +109,20 @@ def curves(
     falling: bool = False,
     marked: bool = False,
 ) -> alt.FacetChart:
-    """A panel for each `panel`, a line with its interval as a band for each `label`.
+    """Lines with intervals as bands, a line per `label` and a panel per `panel`.
 
-    `log`: which of x and y are logarithmic; `falling`: x falls to the right; `marked`: points with a `mark` are drawn, and each
-    panel has an x of its own.
+    `log`: which of x and y are logarithmic; `falling`: x falls to the right; `marked`: draw the points with a `mark`, and give
+    each panel its own x axis.
     """
     scales: dict[str, Any] = {axis: {"type": "log"} if axis in log else {"zero": False} for axis in "xy"}
     axis = alt.X("x:Q", title=x).scale(reverse=falling, nice=False, **scales["x"]).axis(tickCount=4, grid=False)
     base = _series(names, colours).encode(x=axis, detail="label:N")
     value = alt.Y("mean:Q", title=None).scale(nice=False, **scales["y"]).axis(tickCount=5, grid="y" not in log)
-    met = base.mark_point(filled=True, size=90)  # what a pointer meets: a line alone is too thin
+    targets = base.mark_point(filled=True, size=90)  # a line alone is too thin for the pointer
     layers = [
         base.mark_area(clip=True, fillOpacity=0.12).encode(y=alt.Y("low:Q", title=None), y2="high:Q"),
         base.mark_line(strokeWidth=1.6).encode(y=value),
-        met.encode(y=value, opacity=alt.value(UNSEEN["value"]), tooltip=_tooltip(x, y)),
+        targets.encode(y=value, opacity=alt.value(UNSEEN["value"]), tooltip=_tooltip(x, y)),
     ]
     if not marked:
         return _panels(layers, rows, y)
@@ -131,7 +132,7 @@ def curves(
 
 
 def _series(names: Sequence[str], colours: Sequence[str]) -> alt.Chart:
-    """Marks in the colour of their series; the legend picks one."""
+    """A chart whose marks have the colour of their series; the legend selects one."""
     colour = _legend(alt.Color, names, colours)
     return alt.Chart(width=WIDTH, height=HEIGHT).encode(color=colour, opacity=_faded(1))
 
@@ -141,7 +142,7 @@ def _chosen() -> alt.Parameter:
 
 
 def _faded(opacity: float) -> Any:
-    """The opacity of what the legend picks; of the rest little."""
+    """`opacity` for the series that the legend selects, faint for the others."""
     return alt.when(_chosen()).then(alt.value(opacity)).otherwise(alt.value(0.08))
 
 
@@ -157,7 +158,7 @@ def _panels(layers: Sequence[alt.Chart], rows: Any, title: str) -> alt.FacetChar
 
 
 def _data(rows: Any) -> alt.InlineData:
-    """The rows in the specification itself; a text stands for rows that DVC puts there."""
+    """Inline data; a string is a placeholder for rows that DVC inserts."""
     return alt.InlineData(rows if isinstance(rows, str) else list(rows))
 
 
@@ -171,8 +172,8 @@ def confusion(rows: Any, what: str = "samples") -> alt.TopLevelMixin:
     """Counts of `actual` by `predicted`; only errors are coloured."""
     wrong = alt.datum.actual != alt.datum.predicted
     base = alt.Chart(_data(rows), width=340, height=340).encode(
-        x=alt.X("predicted:O", title="what the network says").axis(labelAngle=0),
-        y=alt.Y("actual:O", title="its class"),
+        x=alt.X("predicted:O", title="predicted class").axis(labelAngle=0),
+        y=alt.Y("actual:O", title="actual class"),
         tooltip=["actual:O", "predicted:O", alt.Tooltip("n:Q", title=what)],
     )
     shade = alt.Color("n:Q", legend=None).scale(range=["#fbe3d1", "#d55e00"], domainMin=0)
@@ -184,7 +185,7 @@ def confusion(rows: Any, what: str = "samples") -> alt.TopLevelMixin:
 
 
 def pictures(rows: Rows, columns: int = 8) -> alt.TopLevelMixin:
-    """A picture for each row (`url`), its `caption` below."""
+    """An image per row (`url`), with its `caption` below."""
     lines = -(-len(rows) // columns)
     base = alt.Chart(_data(rows), width=80 * columns, height=88 * lines).encode(
         x=alt.X("column:O", axis=None), y=alt.Y("line:O", axis=None), tooltip=alt.Tooltip("caption:N", title=" ")
@@ -196,10 +197,10 @@ def pictures(rows: Rows, columns: int = 8) -> alt.TopLevelMixin:
 
 
 def explorer(runs: Rows, points: Rows, panels: Sequence[str], names: Sequence[str], key: str) -> alt.HConcatChart:
-    """Network × optimizer × gap of one of `panels`: a brush over the cells picks their runs, a click on one of them its curves.
+    """The gap by network and optimizer in one of `panels`. A brush over the cells selects runs, a click on a run its curves.
 
-    `runs`: panel, network, series, name, key, gap, held_out, test. `points`: the curves of the run with this `key`, as epoch,
-    loss, samples; whoever draws the chart hands in those of another run under the name `points`.
+    `runs` have panel, network, series, name, key, gap, held_out, test. `points` are the curves of the run `key`, as epoch,
+    loss, samples; the page replaces the data set `points` when another run is selected.
     """
     panel = alt.param("panel", bind=alt.binding_select(options=list(panels), name=" "), value=panels[0])
     brush = alt.selection_interval(name="brush", encodings=["x", "y"])

@@ -1,4 +1,4 @@
-"""What a comparison is made from: the runs of some folders, their summary, and the questions that it can answer."""
+"""The input of a report: the runs of some folders, their summaries, and the comparisons among them."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from pipeline.storage.sources import Source, check_predictions, judged_on, lost_
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
 
 Question = tuple[str, str]
-"""Data set and experiment: the runs of both are compared with one another."""
+"""Data set and experiment. Runs that share both are compared with one another."""
 
 
 def is_book(job: RunConfig) -> bool:
-    """Whether `job` is the first network of the book, on all of whatever data, as it is trained there."""
+    """Whether `job` is the first network of the book, trained as there, on all samples of any data set."""
     training, own = job.training, dict(job.optimizer.hyperparameters)
     steady = training.schedule == "constant" or not training.decay_epochs
     plain = Training(5, 128, training.loss, training.curve_samples)
@@ -46,7 +46,7 @@ def is_book(job: RunConfig) -> bool:
 
 
 def _called(table: pd.DataFrame, results: Iterable[RunResult]) -> pd.DataFrame:
-    """`table` with what a person calls each configuration among those of its comparison."""
+    """`table` with the `design.labels` of each configuration within its comparison."""
     jobs = {result.job.configuration: result.job for result in results}
     parts = [
         design.labels({name: jobs[name] for name in own["configuration"]}).set_axis(own.index)
@@ -56,12 +56,11 @@ def _called(table: pd.DataFrame, results: Iterable[RunResult]) -> pd.DataFrame:
 
 
 class Evidence:
-    """All that tables, figures and sentences are made from. Nothing in it depends on the time of day.
+    """Everything that tables, charts and sentences are made from. Nothing in it depends on the time of day.
 
-    `ui`: address of the MLflow UI that links to runs lead to. `rank`: the metric that a leaderboard is ordered by, on the
-    held-out samples: `accuracy`, `loss` or one of `training.metrics`. `data`: the folder of the processed data sets, whose
-    samples the pictures are of. Raises UserError for a metric that no run has, and for predictions that cannot be of the
-    test samples.
+    `ui`: address of the MLflow UI for links to runs. `rank`: the metric on held-out samples that orders the leaderboard:
+    `accuracy`, `loss` or one of `training.metrics`. `data`: the folder of the processed data sets. Raises UserError for a
+    metric that no run has, and for predictions that do not fit the test samples.
     """
 
     def __init__(
@@ -81,7 +80,7 @@ class Evidence:
         self.finished = self.runs[self.runs["status"].eq(FINISHED)]
         self.curves = summary.curve_points(self.experiments)
         self.metrics = summary.extra_metrics(result.job for result in self.results)
-        """Metrics that runs have besides loss and accuracy."""
+        """Metrics of the runs other than loss and accuracy."""
         known = ["accuracy", "loss", *self.metrics]
         if rank not in known:
             raise UserError(
@@ -89,22 +88,22 @@ class Evidence:
             )
         self.rank, self.ranking = rank, f"val_{rank}"
         self.table = _called(summary.summarise(self.runs, self.ranking), self.results)
-        """The columns of `summary.summarise` and of `design.labels`, a row per configuration."""
+        """A row per configuration, with the columns of `summary.summarise` and `design.labels`."""
         self.lost = list(chain.from_iterable(map(lost_runs, self.sources)))
         sizes = self.table[self.table["n"] > 0].groupby(["dataset", "experiment"], sort=False).size()
         order = sizes.sort_values(ascending=False, kind="stable")
         self.questions: list[Question] = [(str(dataset), str(experiment)) for dataset, experiment in order.index]
-        """Comparisons among the runs, the one of most configurations first."""
+        """The comparisons among the runs, the one with most configurations first."""
         self.comparisons = [question for question in self.questions if order[question] > 1] or self.questions[:1]
-        """Those of several configurations, which have an answer; else the first one."""
+        """The comparisons of several configurations, which have an answer; if there are none, the first question."""
         lost = {status: sum(own.status == status for own in self.lost) for status in (FAILED, DIVERGED)}
         self.counts = {FINISHED: self.finished["key"].nunique(), **lost}
-        """Runs of each status, each once; lost ones without a record too."""
+        """Number of runs by status, each counted once, including lost runs without a record."""
         self.seconds = float(np.nansum(self.runs.drop_duplicates("key")["seconds"]))
-        """Training time of all runs together, each run once."""
+        """Training time of all runs, each counted once."""
 
     def source(self, experiment: str) -> Source:
-        """Where the runs of an experiment come from."""
+        """The source of an experiment's runs."""
         return next(source for source in self.sources if source.name == experiment)
 
     def question(self, question: Question) -> pd.DataFrame:
@@ -112,21 +111,21 @@ class Evidence:
         return self.table[self.table["dataset"].eq(question[0]) & self.table["experiment"].eq(question[1])]
 
     def results_of(self, question: Question) -> list[RunResult]:
-        """The runs of one comparison, finished or not."""
+        """All runs of one comparison, finished or not."""
         return [result for result in self.experiments[question[1]] if result.job.dataset.name == question[0]]
 
     def validated(self, question: Question) -> bool:
-        """Whether anything is held out in this comparison."""
+        """Whether the runs of this comparison have held-out samples."""
         return bool(self.question(question)["val_accuracy_mean"].notna().any())
 
     @cached_property
     def main(self) -> pd.DataFrame:
-        """The largest comparison: what the page's opening sentences and its figures are about."""
+        """The configurations of the largest comparison, the subject of the page's opening."""
         return self.question(self.questions[0])
 
     @cached_property
     def analyses(self) -> dict[Question, Analysis]:
-        """What the declared contrasts of each comparison show, and what they do not."""
+        """The statistics of each comparison."""
         labels = {self.questions[0][0]: self.arrays.test_labels} if self.arrays else {}
         return {
             question: analysis(self.results_of(question), self.declared, labels.get(question[0]))
@@ -135,13 +134,13 @@ class Evidence:
 
     @cached_property
     def more_seeds(self) -> dict[Question, MoreSeeds]:
-        """Of each comparison that more seeds would decide something of, which."""
+        """The missing seeds of each comparison in which more seeds would decide something."""
         found = {question: more_seeds(own, self.results_of(question)) for question, own in self.analyses.items()}
         return {question: more for question, more in found.items() if more}
 
     @cached_property
     def gap_by_training_loss(self) -> pd.DataFrame:
-        """Of every comparison: the gap at each training loss that all seeds of a configuration passed."""
+        """The gap at each training loss that all seeds of a configuration passed, for every comparison."""
         keys = set(summary.once_per_seed(self.finished)["key"])
         parts = [
             gap_by_training_loss([run for run in self.results_of((dataset, experiment)) if run.key in keys]).assign(
@@ -153,7 +152,7 @@ class Evidence:
 
     @cached_property
     def held_out_loss(self) -> pd.DataFrame:
-        """`loss_mean`, `_low`, `_high` over seeds at each epoch that all finished seeds of a configuration have."""
+        """`loss_mean`, `_low`, `_high` over seeds, at each epoch that all finished seeds of a configuration have."""
         configuration = ["dataset", "experiment", "configuration"]
         point = [*configuration, "split", "epoch"]
         used = self.curves["status"].eq(FINISHED) & self.curves["split"].ne("train")
@@ -170,7 +169,10 @@ class Evidence:
 
     @cached_property
     def winner(self) -> RunResult | None:
-        """The network of the pictures: the winner of the largest sweep; else its run of highest validation accuracy."""
+        """The run behind the confusion matrix and the hardest digits.
+
+        This is the winner of the largest sweep, or else its run of highest validation accuracy.
+        """
         if not self.questions:
             return None
         named = {sweep.winner for sweep in self.source(self.questions[0][1]).sweeps}
@@ -183,26 +185,26 @@ class Evidence:
 
     @cached_property
     def arrays(self) -> Arrays | None:
-        """The data that the winner was tested on; None, with a line on stderr, if they are not here."""
+        """The data that the winner was tested on; None, with a line on stderr, if they are missing."""
         try:
             return judged_on(self.winner, self.data) if self.winner and self.data else None
         except DamagedData:
             raise
         except UserError as error:
-            print(f"no pictures of digits in the report: {error}", file=sys.stderr)
+            print(f"no images of digits in the report: {error}", file=sys.stderr)
             return None
 
     def ids(self, experiment: str, key: str) -> Mapping[str, str]:
-        """The ids of a run in MLflow; empty where it was not published."""
+        """The ids of a run in MLflow; empty if it was not published."""
         return self.source(experiment).published.get(key, {})
 
     def link(self, experiment: str, key: str) -> str | None:
-        """Address of the run's page in the MLflow UI, where it was published."""
+        """Address of the run's page in the MLflow UI; None if it was not published."""
         ids = self.ids(experiment, key)
         return self._page(ids, ids.get("run_id"))
 
     def parent_link(self, experiment: str) -> str | None:
-        """Address of the parent run of a sweep, which carries the comparison; of several sweeps that of the first."""
+        """Address of the parent run of an experiment's first sweep, which carries the report."""
         for sweep in self.source(experiment).sweeps[:1]:
             noted = [ids for key in sweep.keys if (ids := self.ids(experiment, key)).get("experiment_id")]
             if noted:
@@ -210,7 +212,7 @@ class Evidence:
         return None
 
     def _page(self, ids: Mapping[str, str], run: str | None) -> str | None:
-        """Address of a run's page: on the server that has it, else on that of `make ui`; None where `ids` do not tell it."""
+        """Address of a run's page, on the server that has it or else on that of `make ui`; None if `ids` lack it."""
         if not run or "experiment_id" not in ids:
             return None
         store = ids.get("store", "")

@@ -1,4 +1,4 @@
-// What a reader can do on the page: order and filter the leaderboard, point at a chart, choose runs. Without it all is there to read.
+// Interaction: sort and filter tables, hover over charts, select runs. Without scripts the page shows the same content.
 "use strict";
 
 const read = async (id) => {
@@ -34,7 +34,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
     heading.innerHTML = `<button type="button">${heading.innerHTML}</button>`;
     heading.firstChild.addEventListener("click", () => order(table, heading));
   }
-  const search = Object.assign(document.createElement("input"), { type: "search", placeholder: "Filter, for example adam 512" });
+  const search = Object.assign(document.createElement("input"), { type: "search", placeholder: "Filter, e.g. adam 512" });
   search.setAttribute("aria-label", "Filter the rows of this table");
   search.addEventListener("input", () => filter(table, search.value));
   table.parentElement.before(search);

@@ -1,4 +1,4 @@
-"""The page: one HTML file with everything in it, that needs no network. Without scripts its charts are pictures."""
+"""The page: one self-contained HTML file that works offline. Without scripts its charts are static."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ TABLES = ("comparison", "contrasts", "runs", "curves", "gap_by_width", "gap_by_t
 
 
 def render(evidence: Evidence, plots: Pictures | None, scripts: bytes = b"") -> str:
-    """The page. `plots` is None where no run finished: then it is about the runs that were lost.
+    """The page as HTML. `plots` is None if no run finished: then the page lists the lost runs.
 
-    `scripts`: what draws its charts (`charts.scripts`). Without, as without a browser that runs it, charts are pictures.
+    `scripts` draws the charts (`charts.scripts`); without it, or in a browser without scripts, they are static.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
@@ -56,7 +56,7 @@ def render(evidence: Evidence, plots: Pictures | None, scripts: bytes = b"") -> 
 
 
 def _compared(evidence: Evidence, plots: Pictures, scripts: bytes) -> dict[str, Any]:
-    """What the page shows of runs that finished."""
+    """The template's values for finished runs."""
     found = [[(name, answer) for answer in answers.answers(own)] for (_, name), own in evidence.analyses.items()]
     *asked, accurate = zip(*found, strict=True)
     columns = tables.columns(evidence)
@@ -78,7 +78,7 @@ def _compared(evidence: Evidence, plots: Pictures, scripts: bytes) -> dict[str, 
 
 
 def _winner(evidence: Evidence, key: str) -> tuple[str, str | None]:
-    """The name of the network of the pictures, and its page in MLflow."""
+    """The name of the run, and the address of its page in MLflow."""
     name = evidence.runs.loc[evidence.runs["key"].eq(key), "name"].iloc[0]
     return str(name), evidence.link(evidence.questions[0][1], key)
 
@@ -96,7 +96,7 @@ def _comparison(evidence: Evidence, question: Question) -> dict[str, Any]:
 
 
 def _rows(evidence: Evidence, columns: Sequence[tables.Column], question: Question) -> list[tuple[Any, ...]]:
-    """The rows of a leaderboard, each with what stands in its columns and with the runs behind it."""
+    """The rows of a leaderboard, each with its cells and its runs."""
     runs = evidence.runs[evidence.runs["experiment"].eq(question[1])].sort_values("seed")
     groups = runs.groupby("configuration")[["seed", "status", "key"]]
     found = []
@@ -108,7 +108,7 @@ def _rows(evidence: Evidence, columns: Sequence[tables.Column], question: Questi
 
 
 def explained(text: str) -> Markup:
-    """`text` as HTML, `**…**` in bold; the first of each word of GLOSSARY with what it means."""
+    """`text` as HTML: `**…**` in bold, and a tooltip on the first occurrence of each term of GLOSSARY."""
     html = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", str(escape(text)))
     meanings, seen = list(GLOSSARY.values()), set()
 

@@ -1,4 +1,4 @@
-"""The pictures of a report: the rows of each chart, its caption and alternative text. Their numbers are in the files beside it."""
+"""The charts of a report: the rows of each, its caption and alternative text."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ from pipeline.statistics.declaration import NETWORK
 from pipeline.training.result import RunResult
 
 MOST_PANELS, MOST_SETTINGS = 9, 8
-"""Panels of a chart; settings of a single optimizer that are a line each, not a panel each."""
+"""Panels of a chart; settings of a single optimizer up to which each is a line, not a panel."""
 CONFIGURATION = ["dataset", "experiment", "configuration"]
 HARDEST = 24
-"""Digits in the picture of the hardest ones."""
+"""Images in the chart of the hardest digits."""
 
 
 @dataclass
 class Picture:
-    """A chart with what is said of it. `name` is its files'."""
+    """A chart with its texts. `name` is the name of its files."""
 
     name: str
     chart: alt.TopLevelMixin
-    told: dict[str, Any] = field(default_factory=dict)
-    """What its words leave open."""
+    values: dict[str, Any] = field(default_factory=dict)
+    """Values for the placeholders of the texts."""
 
     @property
     def caption(self) -> str:
-        return CAPTIONS[self.name].format(**self.told)
+        return CAPTIONS[self.name].format(**self.values)
 
     @property
     def alternative(self) -> str:
-        return ALTERNATIVES[self.name].format(**self.told)
+        return ALTERNATIVES[self.name].format(**self.values)
 
     @cached_property
     def spec(self) -> charts.Spec:
@@ -58,7 +58,7 @@ class Picture:
 
 
 class Pictures:
-    """Every picture that these runs allow; what they do not allow is None."""
+    """The charts of a report. Those that the runs lack data for are None."""
 
     def __init__(self, evidence: Evidence) -> None:
         self.optimizers = sorted(set(evidence.runs["optimizer"]))
@@ -77,12 +77,12 @@ class Pictures:
         return [picture for picture in vars(self).values() if isinstance(picture, Picture)]
 
     def files(self) -> dict[str, str]:
-        """Of each picture the SVG and the specification, by their names."""
+        """The SVG and the specification of each chart, by file name."""
         drawn = {f"{own.name}.svg": own.svg for own in self.all()}
         return drawn | {f"{own.name}.vl.json": json.dumps(own.spec) for own in self.all()}
 
     def _gap(self, evidence: Evidence) -> Picture:
-        """The gap over the factor of numbers; of a comparison without one, over what has a name."""
+        """The gap over the numeric factor of each comparison, or over names if there is none."""
         found, factors = [], set()
         for question in evidence.comparisons:
             number = number_of(evidence.analyses[question])
@@ -90,10 +90,10 @@ class Pictures:
             found.append(_points(_ends(evidence, question, number), "gap_accuracy", 100))
         rows = _records(pd.concat(found))
         largest = max(rows, key=lambda row: row["mean"])
-        told = {"points": formatting.number(largest["mean"]), "label": largest["label"]}
+        values = {"points": formatting.number(largest["mean"]), "label": largest["label"]}
         x_title = factors.pop() if len(factors) == 1 else ""
         chart = charts.intervals(rows, x_title, "gap, points", names=self._names(rows))
-        return Picture("gap", chart, told)
+        return Picture("gap", chart, values)
 
     def _fit(self, evidence: Evidence, cells: pd.DataFrame) -> Picture | None:
         values = evidence.gap_by_training_loss.rename(columns={"training_loss": "x"})
@@ -119,7 +119,7 @@ class Pictures:
         return charts.curves(rows, x, y, names=names, colours=colours, **options)
 
     def _names(self, rows: charts.Rows) -> list[str]:
-        """Series as the legend has them: every optimizer, so that each looks the same in all charts; others as they come."""
+        """The series of the legend: all optimizers, so that each keeps its colour in every chart; others in their order."""
         names = list(dict.fromkeys(str(row["series"]) for row in rows))
         return self.optimizers if set(names) <= set(self.optimizers) else names
 
@@ -138,7 +138,7 @@ class Pictures:
 
 
 def _cells(evidence: Evidence, question: Question) -> pd.DataFrame:
-    """The curves of a comparison: a colour for each network, if there are several; else for each optimizer, or setting."""
+    """The curves of a comparison, coloured by network if there are several, else by optimizer or setting."""
     cells = best(evidence.question(question), "hidden").sort_values("width", kind="stable")
     by_setting = cells["optimizer"].nunique() == 1 and cells["setting"].any()
     series = "network" if cells["network"].nunique() > 1 else "setting" if by_setting else "optimizer"
@@ -148,7 +148,7 @@ def _cells(evidence: Evidence, question: Question) -> pd.DataFrame:
 
 
 def _ends(evidence: Evidence, question: Question, number: str | None) -> pd.DataFrame:
-    """The configurations of a comparison at the end of training: over a factor of numbers, or else over what has a name."""
+    """The configurations of a comparison at the end of training, over a numeric factor or else over names."""
     cells = best(evidence.question(question), number or "hidden")
     single = cells["optimizer"].nunique() == 1 and 1 < cells["setting"].nunique() <= MOST_SETTINGS
     named = cells["setting"] if cells["hidden"].nunique() == 1 else _joined(cells["network"], cells["setting"])
@@ -161,7 +161,7 @@ def _ends(evidence: Evidence, question: Question, number: str | None) -> pd.Data
 
 
 def _panels(evidence: Evidence, question: Question, settings: Iterable[str]) -> list[str]:
-    """The name of each row's panel; that of the comparison is in it where there are several."""
+    """The name of each row's panel, with the comparison if there are several."""
     return _joined(repeat(question[1] if len(evidence.comparisons) > 1 else ""), settings)
 
 
@@ -177,7 +177,7 @@ def _points(rows: pd.DataFrame, metric: str, scale: float = 1) -> pd.DataFrame:
 
 
 def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of MOST_PANELS panels, those at both ends among them."""
+    """The rows of at most MOST_PANELS panels, including the first and the last."""
     panels = list(dict.fromkeys(rows["panel"]))
     chosen = {panels[round(place)] for place in np.linspace(0, len(panels) - 1, min(len(panels), MOST_PANELS))}
     return charts.records(rows[rows["panel"].isin(chosen)])
@@ -187,7 +187,7 @@ def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def explored(evidence: Evidence) -> list[dict[str, Any]]:
-    """A row per finished run of every comparison, the largest comparison first; gap in points, accuracies in %."""
+    """A row per finished run, the largest comparison first; gap in points, accuracies in %."""
     found = []
     for question in evidence.questions:
         rows = evidence.question(question).sort_values("width", kind="stable")
@@ -201,14 +201,14 @@ def explored(evidence: Evidence) -> list[dict[str, Any]]:
 
 
 def run_curves(evidence: Evidence) -> dict[str, Any]:
-    """Of each finished run, by its key, what `_curve` gives, and its page in MLflow."""
+    """The curve of each finished run (`_curve`) and the address of its page in MLflow, by key."""
     finished = evidence.finished[["experiment", "key"]].to_numpy()
     links = {key: evidence.link(experiment, key) for experiment, key in finished}
     return {run.key: [*_curve(run), links[run.key]] for run in evidence.results if run.key in links}
 
 
 def _curve(run: RunResult) -> tuple[list[int], list[list[float]], list[list[float]]]:
-    """Epochs; losses and accuracies of the training samples; those of the samples that are held out."""
+    """Epochs; losses and accuracies on the training samples; the same on the held-out samples."""
     train, held = (
         [[float(f"{value:.4g}") for value in run.history.get(f"{split}/{what}", [])] for what in ("loss", "accuracy")]
         for split in ("train", "val" if "val/loss" in run.history else "test")
@@ -222,12 +222,12 @@ def _curve(run: RunResult) -> tuple[list[int], list[list[float]], list[list[floa
 def _confusion(answers: pd.DataFrame, what: str) -> Picture:
     errors = formatting.plural(int((answers["actual"] != answers["predicted"]).sum()), "error")
     counts = charts.records(answers.value_counts(["actual", "predicted"]).reset_index(name="n"))
-    told = {"errors": errors, "samples": len(answers), "what": what}
-    return Picture("confusion", charts.confusion(counts, what), told)
+    values = {"errors": errors, "samples": len(answers), "what": what}
+    return Picture("confusion", charts.confusion(counts, what), values)
 
 
 def _hardest(result: RunResult, arrays: Arrays) -> Picture | None:
-    """The test images to whose label the network gives the least, least first."""
+    """The test images with the lowest probability for their label, the lowest first."""
     given, labels = result.probabilities, np.asarray(arrays.test_labels)
     if given is None or len(arrays.image_shape) < 2:
         return None

@@ -1,4 +1,4 @@
-"""The table of published figures against ours: a file to compute with, one to read, and a table at the terminal."""
+"""The comparison with published results as published.csv, published.md and a table at the terminal."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pipeline.statistics.published import Found
 from pipeline.storage.find import KEYS
 
 SHOWN = {"id": 20, "measure": 8, "band": 10, "ours": 14, "verdict": 10}
-"""Columns at the terminal, and the width down to which each is broken."""
+"""Columns at the terminal, and the least width of each."""
 FILE = "published.csv"
 
 
 def table(found: Sequence[Found]) -> pd.DataFrame:
-    """A row per figure: in words, then as numbers from `low` on, and the keys of its runs."""
+    """A row per published result: texts, then numbers from `low` on, and the keys of its runs."""
     rows = [
         {
             "id": own.row.id,

@@ -1,4 +1,4 @@
-"""The tables of the statistics, as a person reads them: contrasts, levels and intervals."""
+"""The tables of the page's statistics: contrasts, levels and intervals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOSS = ["loss_mean", "loss_low", "loss_high"]
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the page with what is said of it."""
+    """A table of the page, with its title and lead."""
 
     id: str
     title: str
@@ -26,11 +26,11 @@ class Table:
 
 
 def tables(analysis: Analysis) -> list[Table]:
-    """Every table that there is something to show in."""
+    """The tables that have rows."""
     found = [
         Table("contrasts", "Every contrast", captions.CONTRASTS, contrasts(analysis.contrasts)),
         Table("levels", "Held-out loss at equal training loss", captions.LEVELS, levels(analysis)),
-        Table("intervals", "Each configuration by itself", captions.INTERVALS, intervals(analysis)),
+        Table("intervals", "Each configuration", captions.INTERVALS, intervals(analysis)),
     ]
     return [shown for shown in found if len(shown.table)]
 
@@ -45,7 +45,7 @@ def _contrast(row: pd.Series) -> dict[str, object]:
     at = f" of {row['level']:.3f}" if row["figure"] in FIT and row["n"] else ""
     needed = row["more_seeds"]
     return {
-        "figure": f"{about.name}{at}",
+        "metric": f"{about.name}{at}",
         "A": row["a"],
         "B": row["b"],
         "seeds": row["n"],

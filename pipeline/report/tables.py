@@ -1,4 +1,4 @@
-"""A comparison in tables: files for people and `dvc plots`, numbers for `dvc metrics`, a leaderboard."""
+"""The tables of a comparison: CSV files, numbers for `dvc metrics`, the leaderboard."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ RUNS = [
 CURVES = ["dataset", "experiment", "name", "optimizer", "hidden", "width", "seed", "epoch", "split", "loss", "accuracy"]
 LINE = ["dataset", "experiment", "optimizer", "width", "depth"]
 FAILURES = ["experiment", "name", "status", "reason", "command", "key"]
-"""Of runs that were asked for and did not finish, with the command that trains each again."""
+"""Columns of failures.csv: planned runs that did not finish, with the command that trains each again."""
 
 
 def save(folder: Path, files: Mapping[str, bytes | str]) -> None:
-    """Write files into `folder`, each under its final name only when it is whole."""
+    """Write files into `folder`. Each gets its final name only when it is complete."""
     for name, content in files.items():
         with atomic_write(folder / name) as temporary:
             temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def csv(frame: pd.DataFrame) -> bytes:
-    """A table as a file. No cell begins as a formula does, which a spreadsheet would work out: a quote comes before it."""
+    """A table as CSV. A cell that a spreadsheet would evaluate as a formula gets a leading quote."""
     texts = frame.select_dtypes(exclude="number").columns
     plain = frame.assign(**{str(name): frame[name].map(_no_formula) for name in texts})
     return plain.to_csv(index=False, lineterminator="\n").encode()
@@ -56,18 +56,18 @@ def _no_formula(cell: Any) -> Any:
 
 
 def markdown(text: str) -> str:
-    """`text` as Markdown that shows it: no HTML, no picture or link, no end of a table's cell."""
+    """`text` escaped for Markdown: no HTML, images or links, and no end of a table cell."""
     return re.sub(r"([<>\[\]|`\\])", r"\\\1", text)
 
 
 def markdown_table(rows: Sequence[Sequence[object]]) -> list[str]:
-    """The lines of a table in Markdown; the first row is its head."""
+    """The lines of a Markdown table; the first row is its header."""
     lines = [f"| {' | '.join(map(str, row))} |" for row in rows]
     return [lines[0], "| " + " | ".join("---" for _ in rows[0]) + " |", *lines[1:]]
 
 
 def runs(evidence: Evidence) -> pd.DataFrame:
-    """A row per run, failed and diverged ones too; also those of which a sweep knows no more than the name."""
+    """A row per run, including failed and diverged ones, and runs that only the record of a sweep names."""
     pairs = list(zip(evidence.runs["experiment"], evidence.runs["key"], strict=True))
     ids = [evidence.ids(*pair).get("run_id") for pair in pairs]
     frame = evidence.runs.assign(mlflow_run_id=pd.Series(ids, dtype=object))
@@ -75,29 +75,28 @@ def runs(evidence: Evidence) -> pd.DataFrame:
     extra = [vars(lost) for lost in evidence.lost if (lost.experiment, lost.name) not in known]
     columns = [*RUNS, *summary.extra_columns(frame)]
     if extra:
-        told = pd.DataFrame(extra)[["name", "experiment", "status", "reason"]]
-        frame = pd.concat([frame, told], ignore_index=True)
+        recorded = pd.DataFrame(extra)[["name", "experiment", "status", "reason"]]
+        frame = pd.concat([frame, recorded], ignore_index=True)
     return frame[columns]
 
 
 def gap_by_width(evidence: Evidence) -> pd.DataFrame:
-    """The gap of each optimizer at each width, of every comparison among the runs.
+    """The gap of each optimizer at each width, in every comparison.
 
-    `dvc plots` draws a line per optimizer: of several depths, training sizes and so on each is a line of its own, `adam, 2
-    layers`.
+    `dvc plots` draws a line per `optimizer`; each depth, training size and so on gets its own, `adam, 2 layers`.
     """
     metrics = summary.statistics_of(("gap_accuracy", "gap_loss", "test_accuracy"))
     return _lines(evidence).reindex(columns=[*LINE, "n", *metrics])
 
 
 def gap_by_training_loss(evidence: Evidence) -> pd.DataFrame:
-    """The gap at each training loss, of the best configuration of each optimizer at each width and setting."""
+    """The gap at each training loss, for the best configuration of each optimizer, width and setting."""
     found = _lines(evidence)[[*LINE, "configuration"]].merge(evidence.gap_by_training_loss)
     return found.reindex(columns=[*LINE, "n", "training_loss", *summary.statistics_of(("gap_loss", "gap_accuracy"))])
 
 
 def _lines(evidence: Evidence) -> pd.DataFrame:
-    """The best configurations of every comparison (`best`), each with the name of its line as `optimizer`."""
+    """The best configurations of every comparison (`best`), with the name of the plotted line as `optimizer`."""
     parts = [best(evidence.question(question)) for question in evidence.questions]
     found = pd.concat(parts or [best(evidence.table)])
     names = zip(found["optimizer"], found["setting"], strict=True)
@@ -105,14 +104,14 @@ def _lines(evidence: Evidence) -> pd.DataFrame:
 
 
 def confusion(evidence: Evidence) -> pd.DataFrame:
-    """A row per test image, as the network of the pictures sees it; none where its data are not here."""
+    """A row per test sample: its class and the winner's prediction; no rows without the data."""
     if evidence.arrays is None or evidence.winner is None:
         return pd.DataFrame(columns=["actual", "predicted"])
     return pd.DataFrame({"actual": np.asarray(evidence.arrays.test_labels), "predicted": evidence.winner.predictions})
 
 
 def metrics(evidence: Evidence) -> dict[str, Any]:
-    """Nested plain numbers; what there is not is left out, since JSON has no NaN."""
+    """Nested plain numbers. Missing ones are left out, since JSON has no NaN."""
     numbers: dict[str, Any] = {}
     if len(evidence.book):
         metrics = {
@@ -132,20 +131,20 @@ def metrics(evidence: Evidence) -> dict[str, Any]:
 
 
 def flat(numbers: dict[str, Any]) -> dict[str, float]:
-    """The numbers among `metrics`, by a path such as `comparison/best/test_accuracy`."""
+    """The numbers of `metrics` by path, such as `comparison/best/test_accuracy`."""
     found = pd.json_normalize(numbers, sep="/").iloc[0].items()
     return {f"comparison/{name}": float(value) for name, value in found if isinstance(value, Real)}
 
 
 def _metrics(row: pd.Series) -> dict[str, Any]:
-    """One configuration's means, and the SD of what it is known by."""
+    """The means of one configuration, and the SD of its test accuracy."""
     names = (summary.RANKING, "test_accuracy", "test_loss", "gap_accuracy", "gap_loss")
     means = {name: row[f"{name}_mean"] for name in names}
     return {"configuration": row["name"], "seeds": int(row["n"]), **means, "test_accuracy_sd": row["test_accuracy_sd"]}
 
 
 def _plain(value: Any) -> Any:
-    """Rounded to what float32 carries; NaN and missing left out."""
+    """`value` rounded to float32 precision, without NaN and missing values."""
     if isinstance(value, dict):
         plain = {name: _plain(item) for name, item in value.items()}
         return {name: item for name, item in plain.items() if item is not None}
@@ -159,7 +158,7 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Column:
-    """A figure of the leaderboard: its heading, and how its mean over seeds is written."""
+    """A metric of the leaderboard: its heading, and the format of its mean over seeds."""
 
     heading: str
     metric: str
@@ -169,7 +168,7 @@ class Column:
 
 
 def columns(evidence: Evidence) -> list[Column]:
-    """The figures that a leaderboard shows."""
+    """The columns of a leaderboard."""
     held_out = any(map(evidence.validated, evidence.questions))
     splits = {"val": "validation", "test": "test"} if held_out else {"test": "test"}
     names = [*evidence.metrics, *(["loss"] if evidence.rank == "loss" else [])]
@@ -189,7 +188,7 @@ def columns(evidence: Evidence) -> list[Column]:
 
 
 def leaderboard(evidence: Evidence, question: tuple[str, str]) -> pd.DataFrame:
-    """The configurations of a comparison by their place; as they ran, where nothing is held out."""
+    """The configurations of a comparison by place; in the order of their runs if nothing is held out."""
     table = evidence.question(question)
     ordered = evidence.validated(question)
     table = table.sort_values("place", kind="stable", na_position="last") if ordered else table
@@ -197,21 +196,21 @@ def leaderboard(evidence: Evidence, question: tuple[str, str]) -> pd.DataFrame:
 
 
 def written(row: pd.Series, column: Column) -> tuple[str, str]:
-    """The mean of a figure, and its interval over seeds: `97.84`, `97.76 to 97.92`."""
+    """The mean of a metric and its interval over seeds: `97.84`, `97.76 to 97.92`."""
     mean, low, high = (row[f"{column.metric}_{part}"] for part in ("mean", "low", "high"))
     ends = formatting.span(low, high, column.scale, column.digits) if column.interval else ""
     return formatting.number(column.scale * mean, column.digits), ends
 
 
 def _place(row: pd.Series) -> str:
-    """`1–8` for a configuration that no interval tells from the first, nor from the eighth."""
+    """`1–8` for a configuration whose interval overlaps those of the first and of the eighth."""
     if pd.isna(row["place"]):
         return "–"
     return f"{row['place']}" if row["place"] == row["place_to"] else f"{row['place']}–{row['place_to']}"
 
 
 def texts(evidence: Evidence) -> pd.DataFrame:
-    """The leaderboard of the largest comparison as it is read without a page: accuracies, gap, and what it is ranked by."""
+    """The leaderboard of the largest comparison as texts: accuracies, gap, and the metric of `rank`."""
     shown = ("val_accuracy", "test_accuracy", "gap_accuracy", f"val_{evidence.rank}", f"test_{evidence.rank}")
     board = leaderboard(evidence, evidence.questions[0]).reset_index(drop=True)
     found: dict[str, Any] = {"place": board["places"], "configuration": board["label"], "n": board["n"].astype(str)}

@@ -1,4 +1,4 @@
-"""What compare says at the terminal, and as a note in MLflow: the answers, the leaderboard, where the report lies."""
+"""The output of compare at the terminal, and its note in MLflow: the leaderboard and the answers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOST_ROWS, MOST_NOTED = 12, 30
 """Rows of a leaderboard at the terminal, and in the note."""
 
 PIPED_WIDTH = 124
-"""Columns of a table that goes to a file or another program."""
+"""Characters per line of a table that goes to a file or another program."""
 
 
 def standard_output() -> Console:
@@ -29,7 +29,7 @@ def standard_output() -> Console:
 
 
 def say(console: Console, sentence: str, style: str | None = None) -> None:
-    """Print a sentence, broken between words on a terminal and in one line elsewhere."""
+    """Print a sentence, wrapped on a terminal and on one line elsewhere."""
     console.print(sentence, style=style, soft_wrap=not console.is_terminal, markup=False)
 
 
@@ -40,10 +40,10 @@ def table(
     dispensable: Sequence[str] = (),
     title: str | None = None,
 ) -> Table:
-    """The texts of `frame` as a table that fits `console`, of whole words and figures.
+    """The texts of `frame` as a table that fits `console` without cutting words or numbers.
 
-    A column of `text` is broken between words, down to the width that stands there; others have a line to a cell. Where
-    there is no room for all columns those of `dispensable` are left out, the first one first.
+    The columns in `text` wrap between words, down to the given width; others stay on one line. If the columns do not fit,
+    those of `dispensable` are dropped, the first one first.
     """
     for unneeded in [*dispensable, None]:
         found = Table(box=SIMPLE_HEAD, title=Text(title) if title else None, title_justify="left", pad_edge=False)
@@ -57,7 +57,7 @@ def table(
             found.add_row(*map(Text, row))
         spare = console.width - Measurement.get(console, console.options.update_width(10_000), found).minimum
         if spare >= 0:
-            # By itself rich takes from the widest column what that cannot give, and cuts the table off.
+            # Left alone, rich shrinks the widest column below its minimum and cuts the table off.
             for each, width in zip(found.columns, wanted, strict=True):
                 more = min(max(width - (each.min_width or 0), 0), spare)
                 each.width, spare = (each.min_width or 0) + more, spare - more
@@ -67,7 +67,7 @@ def table(
 
 
 def show(evidence: Evidence, console: Console | None = None) -> None:
-    """The best configurations of the largest comparison; the alarm and what stands in the way of reading it."""
+    """Print the leaderboard of the largest comparison, the answers and the warnings."""
     console = console or standard_output()
     if evidence.questions:
         board = tables.texts(evidence)
@@ -98,15 +98,17 @@ def _say_answers(evidence: Evidence, console: Console) -> None:
 
 def note(evidence: Evidence) -> str:
     """The answers and the leaderboard in Markdown."""
-    said = [*limits.alarm(evidence), opening.lead(evidence)]
+    parts = [*limits.alarm(evidence), opening.lead(evidence)]
     if not evidence.questions:
-        said += [tables.markdown(f"- {lost.name}, {lost.status}: {lost.reason}") for lost in evidence.lost[:MOST_NOTED]]
-        return "\n\n".join(said) + "\n"
+        parts += [
+            tables.markdown(f"- {lost.name}, {lost.status}: {lost.reason}") for lost in evidence.lost[:MOST_NOTED]
+        ]
+        return "\n\n".join(parts) + "\n"
     for (_, name), analysis in evidence.analyses.items():
-        said += [f"**{answer.question}** ({name}) {answer.text}" for answer in answers.answers(analysis)]
+        parts += [f"**{answer.question}** ({name}) {answer.text}" for answer in answers.answers(analysis)]
     board = tables.texts(evidence)
     rows = [[tables.markdown(cell) for cell in row] for row in board.head(MOST_NOTED).itertuples(index=False)]
-    said.append("\n".join(tables.markdown_table([list(board.columns), *rows])))
+    parts.append("\n".join(tables.markdown_table([list(board.columns), *rows])))
     if len(board) > MOST_NOTED:
-        said.append(f"{len(board) - MOST_NOTED} more in `comparison.csv`.")
-    return "\n\n".join(said) + "\n"
+        parts.append(f"{len(board) - MOST_NOTED} more in `comparison.csv`.")
+    return "\n\n".join(parts) + "\n"

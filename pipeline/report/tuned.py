@@ -1,4 +1,4 @@
-"""Default and tuned learning rates side by side: two tables, a page to read and a picture."""
+"""Default and tuned learning rates side by side: two tables, a Markdown page and a chart."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.storage.find import KEYS, beginning
 
 
 def write(tunings: Sequence[Tuning], out: Path) -> pd.DataFrame:
-    """Write tuned.csv, tuned_rates.csv, tuned.md and tuned.png; returns the table."""
+    """Write tuned.csv, tuned_rates.csv, tuned.md and tuned.png; return the table of tuned.csv."""
     table, tried = tuning.side_by_side(tunings, declaration.load()), tuning.rates(tunings)
     job = tunings[0].default[0].job
     runs = [" ".join(beginning(run.key) for run in (*found.default, *found.tuned)) for found in tunings]
@@ -29,14 +29,14 @@ def write(tunings: Sequence[Tuning], out: Path) -> pd.DataFrame:
 
 
 def show(table: pd.DataFrame) -> None:
-    """The table at the terminal."""
+    """Print the table."""
     console, short = terminal.standard_output(), brief(table)
     least = {str(heading): 12 for heading in short}
     console.print(terminal.table(short, console, least, [*least][:4:-1]))
 
 
 def curves(tried: pd.DataFrame) -> alt.FacetChart:
-    """A panel per optimizer: mean validation accuracy by learning rate. Circle: the default; diamond: the rate chosen."""
+    """Mean validation accuracy by learning rate, a panel per optimizer; a circle marks the default, a diamond the chosen rate."""
     by = ["optimizer", "decade"]
     found = tried.groupby(by, sort=False).agg({"learning_rate": "first", "default": "first", "chosen": "first"})
     rows = summary.intervals(tried, by, ["val_accuracy"]).merge(found.reset_index(), on=by)

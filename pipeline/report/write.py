@@ -1,4 +1,4 @@
-"""A report's files; and those of a summary, which git holds for `dvc exp show` and `dvc plots show`."""
+"""Write the files of a report, and of its summary in git for `dvc exp show` and `dvc plots show`."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from pipeline.statistics.design import CALLED
 
 FIGURES = "figures"
 HEADLINE = {"best": ("test_accuracy", "gap_accuracy"), "book": ("test_accuracy", "gap_accuracy")}
-"""Of the best configuration of the sweep and of the book's network: what is a column of `dvc exp show`."""
+"""Columns of `dvc exp show`, for the best configuration of the sweep and the book's network."""
 SUMMARY = ("curves", "gap_by_width", "gap_by_training_loss", "confusion")
 """Tables that DVC draws."""
 
 
 def write(evidence: Evidence, out: Path) -> dict[str, Path]:
-    """Write the report into `out`; returns its files by their path in it."""
-    # Bundling the scripts takes seconds, and leaves Python's lock to the rest.
+    """Write the report into `out`; return its files by their path within `out`."""
+    # Bundling the scripts takes seconds and releases the GIL.
     executor = ThreadPoolExecutor(max_workers=1)
     scripts = executor.submit(charts.scripts) if evidence.questions else None
     executor.shutdown(wait=False)
@@ -45,7 +45,7 @@ def write(evidence: Evidence, out: Path) -> dict[str, Path]:
     content |= {f"{FIGURES}/{name}": data for name, data in (plots.files() if plots else {}).items()}
     content["index.html"] = page.render(evidence, plots, scripts.result() if scripts else b"")
     (out / FIGURES).mkdir(parents=True, exist_ok=True)  # an output of DVC's stage, even without figures
-    for name in CAPTIONS:  # the folder may hold others' figures besides
+    for name in CAPTIONS:  # keep other files in this folder
         for path in (out / FIGURES).glob(f"{name}.*"):
             if f"{FIGURES}/{path.name}" not in content:
                 path.unlink(missing_ok=True)
@@ -54,9 +54,9 @@ def write(evidence: Evidence, out: Path) -> dict[str, Path]:
 
 
 def summarize(reports: Path, out: Path) -> None:
-    """Write the headline and SUMMARY of the report in `reports` into `out`, rounded to what float32 carries.
+    """Write the headline and SUMMARY of the report in `reports` into `out`, rounded to float32 precision.
 
-    What differs from one run of the same pipeline to the next (seconds) is left out.
+    Values that differ between runs of the same pipeline (seconds) are left out.
     """
     files = {"metrics.json": json.dumps(headline(json.loads((reports / "metrics.json").read_text())), indent=1) + "\n"}
     for name in SUMMARY:
@@ -67,12 +67,12 @@ def summarize(reports: Path, out: Path) -> None:
 
 
 def headline(metrics: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """Means over seeds; what there is not is left out."""
+    """The means over seeds of HEADLINE, as far as `metrics` has them."""
     found = {who: {name: metrics[who][name] for name in names} for who, names in HEADLINE.items() if who in metrics}
     return {who: {n: v["mean"] if isinstance(v, dict) else v for n, v in each.items()} for who, each in found.items()}
 
 
 def of_fixed_length(curves: pd.DataFrame) -> pd.DataFrame:
-    """Curves of experiments whose runs all end with the same epoch: a mean over seeds of others is of ever fewer."""
+    """The curves of experiments whose runs all end at the same epoch; elsewhere a mean would be over ever fewer seeds."""
     last = curves.groupby(["experiment", "name"])["epoch"].max().groupby("experiment").nunique()
     return curves[curves["experiment"].isin(last.index[last.eq(1)])]

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from pipeline.cli.errors import UserError, printable
+from pipeline.cli.formatting import listed, plural
 from pipeline.config import rules
 from pipeline.config.run_config import RunConfig
 from pipeline.data.files import atomic_write, locked
@@ -111,13 +112,35 @@ _SCHEMA = TypeAdapter(Sweep)
 
 
 def title(jobs: Sequence[RunConfig]) -> str:
-    """Return a short title of a sweep, such as `sgd, adam, 512, 10 seeds`, for a list of sweeps."""
+    """Return the name of a sweep's parent run in MLflow: `rmsprop, 512, dropout 0 and 0.5, 3 seeds`."""
     names = list(dict.fromkeys(job.optimizer.name for job in jobs))
     shown = ", ".join(names) if len(names) <= 3 else f"{len(names)} optimizers"
     shapes = {job.shape for job in jobs}
     shape = jobs[0].shape if len(shapes) == 1 else f"{len(shapes)} networks"
-    seeds = len({job.seed for job in jobs})
-    return f"{shown}, {shape}, {seeds} seed{'s' if seeds > 1 else ''}"
+    return ", ".join([shown, shape, *_swept(jobs), plural(len({job.seed for job in jobs}), "seed")])
+
+
+def _swept(jobs: Sequence[RunConfig]) -> list[str]:
+    """The swept values other than optimizers, networks, training sizes and seeds.
+
+    A value that follows from these or from those before it, such as each optimizer's learning rate, is not swept.
+    """
+    cells: list[tuple[Any, ...]] = [(job.optimizer.name, job.shape, job.dataset.train_size) for job in jobs]
+    configurations = [job.flat() for job in jobs]
+    found = []
+    for name in dict.fromkeys(name for values in configurations for name in values if name != "seed"):
+        texts = [_short(values[name]) if name in values else "" for values in configurations]
+        finer = [(*cell, text) for cell, text in zip(cells, texts, strict=True)]
+        if len(set(finer)) > len(set(cells)):
+            key = name.removesuffix(".name").rpartition(".")[2].replace("_", " ")
+            distinct = list(dict.fromkeys(filter(None, texts)))
+            found.append(f"{key} {listed(distinct)}" if len(distinct) <= 3 else f"{len(distinct)} values of {key}")
+            cells = finer
+    return found
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else rules.to_text(value)
 
 
 def tags_of(tags: Sequence[str] | Mapping[str, Any] | None) -> dict[str, str]:

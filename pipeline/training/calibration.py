@@ -1,4 +1,4 @@
-"""How far the probabilities of a network are from the shares of samples that it gets right."""
+"""The calibration of a network: how close its confidence is to its accuracy."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ BINS = 15
 
 
 def calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Expected calibration error of `probabilities` (n, classes), in [0, 1].
+    """Return the expected calibration error of `probabilities` (n, classes), in [0, 1].
 
-    Mean over the samples of |accuracy - mean confidence| of the bin that a sample's highest probability falls into; 15 bins
-    of equal width, each with its upper edge. Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
+    Samples are binned by their highest probability, into 15 bins of equal width that include their upper edges. The error
+    is the mean over the samples of |accuracy - mean confidence| of their bins.
+    Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
     """
     confidences = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == labels

@@ -1,4 +1,4 @@
-"""Checkpoints of long runs: a run that was stopped or killed goes on from its last one, to the same bits."""
+"""Checkpoints of long runs: a run that was stopped or killed resumes from its last one and ends with the same bits."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ import numpy as np
 from pipeline.training.outcome import Run
 
 LEAST_SECONDS = 10.0
-"""Training that is worth a checkpoint when a run is stopped."""
+"""Least training time since the last checkpoint for which a stopped run saves another one."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A run between two epochs."""
+    """The state of a run between two epochs."""
 
     progress: dict[str, Any]
     """See `Run.progress`."""
     arrays: list[np.ndarray]
-    """All variables of network and optimizer, dropout states included, in the order in which the trainer has them."""
+    """All variables of network and optimizer, dropout states included, in the order of the trainer."""
 
 
 class Checkpoints(Protocol):
-    """Where the runs of one call of a trainer keep their checkpoints."""
+    """Storage for the checkpoints of the runs in one call of a trainer."""
 
     @property
     def seconds(self) -> float:
-        """From one checkpoint of a run to the next; infinite for none."""
+        """Seconds between checkpoints of a run; infinite for none."""
         ...
 
     def load(self, index: int) -> Checkpoint | None:
-        """The last one of the job at this place, if there is one that can be read."""
+        """Return the last readable checkpoint of the job at this index, or None."""
         ...
 
     def save(self, index: int, checkpoint: Checkpoint) -> None: ...
@@ -51,14 +51,14 @@ class NoCheckpoints:
 
 
 class Saving:
-    """The checkpoints of some runs that train together, from the moment at which they begin or go on."""
+    """Saves checkpoints of runs that train together; time counts from when they start or resume."""
 
     def __init__(self, checkpoints: Checkpoints) -> None:
         self._checkpoints = checkpoints
         self._last = time.monotonic()
 
     def save(self, runs: Sequence[Run], arrays_of: Callable[[int], list[np.ndarray]], stopped: bool = False) -> None:
-        """Save each of `runs` if it is time, or if they are `stopped`; `arrays_of` gives the variables of the run at a place."""
+        """Save each of `runs` if a checkpoint is due or they are `stopped`; `arrays_of(i)` returns the variables of `runs[i]`."""
         seconds = time.monotonic() - self._last
         if seconds < self._checkpoints.seconds and not (stopped and self._enabled and seconds >= LEAST_SECONDS):
             return

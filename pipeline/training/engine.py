@@ -1,9 +1,9 @@
-"""The engine: many runs at the speed of the machine, with Keras's own networks, losses and optimizers.
+"""The engine: trains many runs with compiled programs of Keras's networks, losses and optimizers.
 
-An epoch is one call of one compiled program over an order of samples, a point of the curve one call of another; the data lies
-on the device once; a CPU runs one single-threaded program per core. A program is shared by all runs of one
-shape: weights, optimizer state, learning rates and weight decay are variables or inputs, given before each run or epoch.
-A run's bits depend on nothing but itself: not on the number of workers, nor on what else trains beside it.
+An epoch is one call of a compiled program, and a point of the curve is one call of another. The device holds the data once.
+A CPU runs one single-threaded program per core. All runs of one shape share a program: weights, optimizer state, learning
+rates and weight decay are variables or inputs, set before each run or epoch. The bits of a run depend neither on the number
+of workers nor on the runs that train at the same time.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from pipeline.training.splits import Split
 
 
 class Samples:
-    """The data on the device, once for all programs: float32 pixels and one-hot labels of all three parts, one after the other."""
+    """The data on the device, shared by all programs: float32 pixels and one-hot labels, the three parts concatenated."""
 
     def __init__(self, split: Split, classes: int) -> None:
         import tensorflow as tf
@@ -50,7 +50,7 @@ class Samples:
         parts = [split.train, *([split.held_out] if has_held_out else []), split.test]
         self.shape = split.shape
         self.labels = np.concatenate([part.labels for part in parts])
-        # Variables, not constants: a program that captures data as a constant compiles for half a minute.
+        # Variables: a program that captures the data as a constant takes half a minute to compile.
         self.x = tf.Variable(np.concatenate([part.images for part in parts]), trainable=False)
         self.y = tf.Variable(np.eye(classes, dtype=np.float32)[self.labels], trainable=False)
         ends = np.cumsum([len(part) for part in parts])
@@ -64,7 +64,7 @@ class Samples:
 
 
 class Network:
-    """A Keras network and the compiled evaluation of it: shared by all optimizers that train it."""
+    """A Keras network and its compiled evaluation, shared by all optimizers that train it."""
 
     def __init__(self, shape: RunConfig, samples: Samples, classes: int, device: Device) -> None:
         import tensorflow as tf
@@ -83,20 +83,20 @@ class Network:
         )
 
     def curve(self) -> list[float]:
-        """(loss, accuracy) on the training samples of the curve and on all held-out samples: four numbers."""
+        """Return (loss, accuracy) on the training samples of the curve and on all held-out samples: four numbers."""
         return self._scores(self._curve, self.samples.held_out)[0]
 
     def measure(self) -> tuple[list[float], list[np.ndarray]]:
-        """(loss, accuracy) on all training and test samples: four numbers; and the test probabilities.
+        """Return (loss, accuracy) on all training and all test samples, four numbers, and the test probabilities.
 
-        Also the held-out probabilities, where there are metrics of them.
+        The probabilities of the held-out samples follow if metrics need them.
         """
         watched = [self.samples.held_out] if self._for_metrics else []
         scores, probabilities = self._scores(self.samples.train, self.samples.test, *watched)
         return scores[:4], probabilities[1:]
 
     def _scores(self, *parts: np.ndarray) -> tuple[list[float], list[np.ndarray]]:
-        """Mean loss and accuracy on the samples of each part, one after the other; and their probabilities, (n, classes)."""
+        """Return mean loss and accuracy of each part, concatenated, and the probabilities (n, classes) of each part."""
         chosen = np.concatenate(parts)
         indices = np.zeros((self._chunks, CHUNK), np.int32)
         indices.ravel()[: len(chosen)] = chosen
@@ -109,14 +109,14 @@ class Network:
         return scores, np.split(probabilities, ends)
 
     def _evaluate(self, indices: Any, chunks: Any) -> tuple[Any, Any]:
-        """Loss and probabilities of the samples in so many rows of `indices`; weights fixed, inference mode.
+        """Return loss and probabilities of the samples in the first `chunks` rows of `indices`, in inference mode.
 
-        One program for all parts of the data, since each further one takes half a second to compile.
+        One program serves all parts of the data, since each takes half a second to compile.
         """
         import tensorflow as tf
 
         def on(chunk: Any, losses: Any, outputs: Any) -> tuple[Any, ...]:
-            # Gathered, not sliced: for a slice XLA lays the whole array out anew before the loop (28 ms of 40).
+            # Gathered: before a loop with slices XLA copies the whole array to another layout (28 ms of 40).
             x, y = (tf.cast(tf.gather(array, indices[chunk]), self.dtype) for array in (self.samples.x, self.samples.y))
             found = self.model(x, training=False)
             loss = tf.cast(self.loss(y, found), self.dtype)
@@ -130,10 +130,10 @@ class Network:
 
 
 class Program:
-    """The compiled training of one shape of network, optimizer and batch, with the variables it trains."""
+    """The compiled training for one shape of network, optimizer and batch, and the variables it trains."""
 
     compiled = 0
-    """Programs compiled by this process so far."""
+    """Number of programs that this process has compiled."""
 
     _building = threading.Lock()
 
@@ -170,12 +170,12 @@ class Program:
             rates = tf.TensorSpec((self.steps,), self.optimizer.learning_rate.dtype)
             self._compiled = epoch.get_concrete_function(order, rates, tf.TensorSpec((), tf.int32))
             Program.compiled += 1
-        # Compiles here, where other workers can compile too, and not within the first run's seconds.
+        # Compile here: other workers can compile at the same time, and the first run's time does not include it.
         self.epoch(np.zeros(self.count), np.zeros(self.steps), steps=0)
         _trim()
 
     def reset(self, job: RunConfig) -> None:
-        """Put the variables where `job` starts: its initial weights, a fresh optimizer, its weight decay."""
+        """Set the variables for the start of `job`: initial weights, optimizer state and weight decay."""
         networks.set_initial(self.model, job.model, job.seed)
         initial = self.initial_state.values(job.optimizer, self.model.trainable_variables)
         for variable, value in zip(self.optimizer.variables, initial, strict=True):
@@ -184,11 +184,11 @@ class Program:
             self.weight_decay.assign(job.optimizer["weight_decay"])
 
     def state(self) -> list[np.ndarray]:
-        """All that training moves: variables of the network, dropout states included, and of the optimizer."""
+        """Return everything that training changes: variables of network (dropout states included) and optimizer."""
         return [np.array(variable) for variable in self._variables()]
 
     def restore(self, arrays: Sequence[np.ndarray]) -> None:
-        """Put the variables where `state` found them."""
+        """Set the variables to what `state` returned."""
         for variable, array in zip(self._variables(), arrays, strict=True):
             variable.assign(array)
 
@@ -196,9 +196,9 @@ class Program:
         return [*self.model.variables, *self.optimizer.variables]
 
     def epoch(self, order: np.ndarray, rates: np.ndarray, steps: int | None = None) -> np.ndarray:
-        """Train one pass over the samples in this order, with a learning rate for each step: running (loss, accuracy).
+        """Train on the samples in this order, with a learning rate per step, and return the running (loss, accuracy).
 
-        `steps` of an epoch, all unless it is given; the last one's batch is smaller where the batch size does not divide.
+        `steps` defaults to a whole epoch. The last batch is smaller if the batch size does not divide the samples.
         """
         import tensorflow as tf
 
@@ -254,9 +254,9 @@ def train(
     stop: threading.Event | None = None,
     prune: Prune = never_prune,
 ) -> Iterator[Event]:
-    """Train `jobs` (with their indices), on `device.workers` threads; events come as they happen.
+    """Train `jobs`, given as (index, job), on `device.workers` threads and yield their events.
 
-    Closing the generator, or setting `stop`, ends every worker at its next epoch.
+    Closing the generator or setting `stop` ends every worker at its next epoch.
     """
     if not jobs:
         return
@@ -276,7 +276,7 @@ def train(
                 try:
                     shape = shape_of(job)
                     if shape not in programs:
-                        # One at a time: a worker comes back to an earlier shape only to help another one out.
+                        # Keep one program: a worker returns to an earlier shape only to help another worker.
                         programs.clear()
                         programs[shape] = Program(shape, samples, classes, device, built)
                     _train_one(run, programs[shape], events.put, stop, checkpoints or NoCheckpoints())
@@ -330,13 +330,13 @@ def _train_one(
 
 
 def _trim() -> None:
-    """Hand memory that compiling needed back to the system, where the C library can (4 MB a program)."""
+    """Return memory used for compiling to the system, if the C library can (4 MB per program)."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
 class _JobQueue:
-    """Jobs grouped by shape. A worker stays with its shape, then takes the dearest one that nobody has, then helps out."""
+    """Jobs grouped by shape. A worker finishes its shape, then takes the most expensive free one, then helps others."""
 
     def __init__(self, jobs: Sequence[tuple[int, RunConfig]]) -> None:
         self._lock = threading.Lock()
@@ -346,7 +346,7 @@ class _JobQueue:
         self._open = sorted(self._groups, key=lambda s: -len(self._groups[s]) * cost(self._groups[s][0][1]))
 
     def take(self, programs: dict[RunConfig, Program]) -> tuple[int, RunConfig] | None:
-        """The next job for a worker that has `programs` compiled, or None when all are taken."""
+        """Return the next job for a worker that has compiled `programs`, or None if none is left."""
         with self._lock:
             for shape in programs:
                 if self._groups.get(shape):

@@ -1,4 +1,4 @@
-"""Numbers of the predictions at the end of training, besides loss and accuracy."""
+"""Metrics of the final predictions, in addition to loss and accuracy."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pipeline.cli.errors import UserError
 from pipeline.models import own_code
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
-"""Of labels uint8 (n,) and probabilities (n, classes)."""
+"""A function of labels, uint8 (n,), and probabilities (n, classes)."""
 
 
 def measure(names: Sequence[str], labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    """The metrics of these names (see `values.METRICS`) or import paths, by the last part of their names.
+    """Return the metrics with these names (see `values.METRICS`) or import paths, keyed by the last part of the name.
 
-    Raises UserError for a metric of one's own that gives something else than a number.
+    Raises UserError for a custom metric that does not return a number.
     """
     found = {}
     for name in names:
@@ -37,13 +37,13 @@ def metric(name: str) -> Metric:
 
 
 def top_accuracy(labels: np.ndarray, probabilities: np.ndarray, most: int) -> float:
-    """Share of the samples whose own class is among the `most` likeliest; of equal ones the lower class counts first."""
+    """Return the share of samples whose class is among the `most` likeliest; ties go to the lower class."""
     likeliest = np.argsort(-probabilities, axis=1, kind="stable")[:, :most]
     return float((likeliest == labels[:, None]).any(axis=1).mean())
 
 
 def macro_f1(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Mean over the classes of the harmonic mean of precision and recall; 0 for a class that is neither there nor predicted."""
+    """Return the mean F1 score over the classes; 0 for a class that occurs neither in labels nor in predictions."""
     classes = probabilities.shape[1]
     pairs = np.bincount(labels.astype(np.int64) * classes + probabilities.argmax(axis=1), minlength=classes**2)
     table = pairs.reshape(classes, classes)
@@ -52,6 +52,6 @@ def macro_f1(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def brier_score(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Mean over the samples of the squared distance between probabilities and the one-hot label (Brier 1950): 0 to 2."""
+    """Return the mean squared distance between probabilities and the one-hot label (Brier 1950), 0 to 2."""
     own = probabilities[np.arange(len(labels)), labels]
     return float(np.mean((probabilities**2).sum(axis=1) - 2 * own + 1))

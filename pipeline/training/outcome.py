@@ -1,4 +1,4 @@
-"""What a trainer measures of one run, and how a RunResult is made of it: the same for every trainer."""
+"""Collects what a trainer measures in a run and builds its RunResult; all trainers share this."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pipeline.training.splits import Split
 
 @dataclass(frozen=True)
 class Epoch:
-    """A point of the curve: `index` says which job of the batch, `epoch` counts from 1."""
+    """A point of the curve: `index` is the job's index in the batch, `epoch` counts from 1."""
 
     index: int
     epoch: int
@@ -33,7 +33,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Done:
-    """The end of a run. `error` is the exception of a failed one."""
+    """The end of a run; `error` is the exception of a failed run."""
 
     index: int
     result: RunResult
@@ -42,7 +42,7 @@ class Done:
 
 Event = Epoch | Done
 Prune = Callable[[Epoch], bool]
-"""Asked after each point of a run's curve but the last: whether the run ends here. Several threads may ask at a time."""
+"""Called after each point of a curve but the last; True ends the run. Several threads may call it at the same time."""
 Numbers = Sequence[float] | np.ndarray
 
 
@@ -52,7 +52,7 @@ def never_prune(point: Epoch) -> bool:
 
 @dataclass
 class Run:
-    """A run in the making. Losses and accuracies come in pairs: (loss, accuracy)."""
+    """A run during training. Losses and accuracies are passed as pairs (loss, accuracy)."""
 
     index: int
     job: RunConfig
@@ -65,9 +65,9 @@ class Run:
     digests: dict[str, str] = field(default_factory=dict)
     train_seconds: float = 0.0
     trained: int = 0
-    """Epochs so far."""
+    """Number of epochs so far."""
     non_finite: str | None = None
-    """The first loss that is no number, in words: then the run has diverged."""
+    """Describes the first loss that is not finite, which means that the run diverged."""
     pruned: bool = False
     _orders: Any = field(default_factory=hashlib.sha256, repr=False)
 
@@ -80,13 +80,13 @@ class Run:
         return self.split.held_out_name
 
     def note_order(self, order: np.ndarray) -> np.ndarray:
-        """`order`, the next epoch's, noted for the digest `batch_order`: sha256 over the digests of all epochs' orders."""
+        """Add the next epoch's `order` to the digest `batch_order`, the sha256 over all epochs' digests, and return it."""
         self._orders.update(array_digest(order).encode())
         self.digests["batch_order"] = self._orders.hexdigest()
         return order
 
     def progress(self) -> dict[str, Any]:
-        """All that `resume` needs to go on from here, as plain JSON values."""
+        """Return what `resume` needs to continue from here, as plain JSON values."""
         return {
             "history": self.history,
             "epochs": self.epochs,
@@ -97,7 +97,7 @@ class Run:
         }
 
     def resume(self, progress: dict[str, Any]) -> None:
-        """Go on where another process stopped after `progress`."""
+        """Continue a run that another process stopped at `progress`."""
         self.history, self.epochs = progress["history"], progress["epochs"]
         self.digests, self.train_seconds = progress["digests"], progress["train_seconds"]
         self.started = datetime.fromisoformat(progress["started"])
@@ -107,12 +107,12 @@ class Run:
 
     @property
     def point_is_next(self) -> bool:
-        """Whether the curve has a point after the next epoch."""
+        """Whether the curve gets a point after the next epoch."""
         epoch = self.trained + 1
         return epoch % self.job.training.evaluate_every == 0 or epoch == self.job.training.epochs
 
     def add_epoch(self, running: Numbers, curve: Numbers | None) -> Epoch | None:
-        """Note the next epoch, and the point of the curve after it: four numbers, of training and held-out samples."""
+        """Record the next epoch, and with `curve` a point: (loss, accuracy) on training and on held-out samples."""
         self.trained += 1
         numbers = [*running, *(curve if curve is not None else ())]
         names = [f"{split}/{what}" for split in ("running", "train", self.held_out) for what in ("loss", "accuracy")]
@@ -135,10 +135,10 @@ class Run:
 
     @property
     def ended(self) -> bool:
-        """Whether no epoch follows: it was the last, the run has diverged, was pruned, or the last point of the curve says so.
+        """Whether the run has ended: all epochs trained, diverged, pruned or stopped early.
 
-        The last is where the training loss is low enough, or the validation loss has not been lower for as many points as the
-        job waits (Prechelt 1998).
+        It stops early when the training loss reaches `stop_at_loss`, or when the validation loss has not fallen below its
+        minimum for `patience` points of the curve (Prechelt 1998).
         """
         training = self.job.training
         if self.non_finite or self.pruned or self.trained == training.epochs:
@@ -162,9 +162,9 @@ class Run:
         weights: dict[str, np.ndarray],
         held_out_probabilities: np.ndarray | None = None,
     ) -> RunResult:
-        """The RunResult; `train` and `test` are (loss, accuracy) on all samples with the final weights.
+        """Return the RunResult; `train` and `test` are (loss, accuracy) on all samples with the final weights.
 
-        `probabilities` are those of the test samples; those of the held-out ones are for the job's metrics.
+        `probabilities` are those of the test samples; the job's metrics also need those of the held-out samples.
         """
         self._check_finite({"train/loss": train[0], "test/loss": test[0]})
         if self.non_finite:
@@ -190,7 +190,7 @@ class Run:
         # The last point of the curve is measured with the final weights, on all held-out samples.
         held_out = losses[-1], accuracies[-1]
         val = held_out if self.held_out == "val" else None
-        # One number for one thing: another program may round it otherwise.
+        # Use the same number for both, since another program may round differently.
         test = test if val else held_out
         splits = {"train": train, "test": test} | ({"val": val} if val else {})
         metrics = {
@@ -205,7 +205,7 @@ class Run:
         return metrics
 
     def unfinished_result(self) -> RunResult | None:
-        """The RunResult of a run that diverged or was pruned: of its final weights nothing is measured."""
+        """Return the RunResult of a run that diverged or was pruned, which has no measurements with its final weights."""
         if self.non_finite:
             return self.diverged(self.non_finite)
         return self._result(PRUNED, f"after epoch {self.trained}", {}, {}) if self.pruned else None

@@ -1,4 +1,4 @@
-"""The reference trainer: `keras.fit`, one run after the other. Slow and trusted; the engine is held against it."""
+"""The reference trainer: `keras.fit`, one run after another. It is slow; tests compare the engine with it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def train(
     checkpoints: Checkpoints,
     prune: Prune = never_prune,
 ) -> Iterator[Event]:
-    """Train `jobs` (with their indices) on `split`, one by one, as `keras.fit` does it."""
+    """Train `jobs`, given as (index, job), on `split` with `keras.fit`, one by one."""
     for index, job in jobs:
         run = Run(index, job, split, prune)
         try:
@@ -39,7 +39,7 @@ def train(
 
 
 def compiled_network(job: RunConfig, shape: tuple[int, ...], classes: int, device: Device) -> Any:
-    """A compiled `keras.Model` with the initial weights of the job's seed."""
+    """Return a compiled `keras.Model` with the initial weights for the job's seed."""
     import keras
 
     network = networks.build(job.model, shape, classes, device.dtype)
@@ -50,12 +50,12 @@ def compiled_network(job: RunConfig, shape: tuple[int, ...], classes: int, devic
     network.compile(
         optimizer=optimizers.build(job.optimizer, job.training.clip_norm),
         loss=loss,
-        # The loss of curves and figures: without penalties and label smoothing.
+        # The loss in curves and metrics: without penalties and label smoothing.
         metrics=["accuracy", keras.metrics.MeanMetricWrapper(plain_loss(job.training), name=PLAIN)],
-        # Explicit: Keras's "auto" differs by device. JAX always compiles.
+        # Explicit, since Keras's "auto" differs by device. JAX always compiles.
         jit_compile=device.xla and device.backend == "jax",
     )
-    # Within `fit` it would be built where weights read as zeros: ScheduleFreeAdamW takes its start from them.
+    # If `fit` built it, weights would read as zeros, and ScheduleFreeAdamW starts from them.
     network.optimizer.build(network.trainable_variables)
     return network
 
@@ -110,7 +110,7 @@ def _train_one(run: Run, classes: int, device: Device, checkpoints: Checkpoints)
 
 
 def _each_step(rates: np.ndarray) -> Any:
-    """A Keras callback that sets the learning rate of each step of an epoch."""
+    """Return a Keras callback that sets the learning rate of each step of an epoch."""
     import keras
 
     class EachStep(keras.callbacks.Callback):

@@ -1,4 +1,4 @@
-"""What the learning rate is multiplied with in each step: Keras's schedules, and those of one's own."""
+"""Learning rate schedules, as a factor for each step: Keras's and custom ones."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pipeline.models import own_code
 
 
 def factors(training: Training, step: np.ndarray, steps: int) -> np.ndarray:
-    """float64, one for each `step` (from 0, after the warm-up); `steps` are those of an epoch.
+    """Return a float64 factor for each `step`, counted from 0 after the warm-up; `steps` is the number per epoch.
 
-    As Keras computes them: `ExponentialDecay`, `InverseTimeDecay`, `PolynomialDecay`, `CosineDecay` (to 0 at the last step),
-    `CosineDecayRestarts` (each period twice as long as the one before) and `PiecewiseConstantDecay`. A schedule of one's own is
-    a function of (`step`, `steps`, number of epochs after the warm-up). Raises UserError for one that gives something else.
+    The formulas are those of Keras: `ExponentialDecay`, `InverseTimeDecay`, `PolynomialDecay`, `CosineDecay` (to 0 at the
+    last step), `CosineDecayRestarts` (each period twice as long as the previous one) and `PiecewiseConstantDecay`. A custom
+    one is a function of (`step`, `steps`, number of epochs after the warm-up). Raises UserError for an invalid result of it.
     """
     name, decay = training.schedule, training.decay
     epochs = training.epochs - training.warmup_epochs

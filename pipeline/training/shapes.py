@@ -1,4 +1,4 @@
-"""What the trainers share: which runs can share a compiled program, learning rates, the samples of the curve."""
+"""Shared by the trainers: which runs share a compiled program, learning rates, the samples of the curve."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from pipeline.models import networks, own_code, randomness
 from pipeline.training import schedules
 
 CHUNK = 1000
-"""Samples evaluated at once: their activations fit the cache (measured best of 100 to 4,000 at width 512)."""
+"""Samples evaluated at once: their activations fit into the cache (the fastest of 100 to 4,000 at width 512)."""
 
 CUSTOM = 1000
-"""Units that a custom model without `width` is taken to have, where only the order of jobs depends on it."""
+"""Assumed number of units of a custom model without `width`; only the order of jobs depends on it."""
 
 INPUTS = ("learning_rate", "weight_decay")
-"""Hyper-parameters that are variables of a program. The others are compiled in as constants, as exact as Keras computes them."""
+"""Hyper-parameters that are variables of a program. The others are compiled in as constants, as in Keras."""
 
 COMPILED_IN = ("batch_size", "loss", "curve_samples", "label_smoothing", "clip_norm", "metrics")
-"""What a program holds of `j.Training`. All else is an input of it, or says when it is called."""
+"""The fields of `j.Training` that are compiled into a program. The others are inputs or control when it is called."""
 
 
 def shape_of(job: RunConfig) -> RunConfig:
-    """What a program is compiled for: the job without all that is a variable of the program or that it never sees."""
+    """Return the job without everything that its compiled program does not depend on."""
     fixed = tuple((n, v if n not in INPUTS or v is None else 1.0) for n, v in job.optimizer.hyperparameters)
     return replace(
         job,
@@ -39,12 +39,12 @@ def shape_of(job: RunConfig) -> RunConfig:
 
 
 def _without_initializer(model: j.Model | j.CustomModel) -> j.Model | j.CustomModel:
-    """Initial weights are given to a program; a custom model's own function says how they are drawn."""
+    """Return the model without its initializer, since a program receives its initial weights."""
     return replace(model, kernel_initializer="", kernel_stddev=None) if isinstance(model, j.Model) else model
 
 
 def training_loss(training: j.Training) -> Callable[[Any, Any], Any]:
-    """Keras's loss of each sample, (labels, outputs) -> (n,), as it is trained: without penalties, with label smoothing."""
+    """Return the loss that is trained, (labels, outputs) -> (n,), with label smoothing and without penalties."""
     import keras
 
     if training.label_smoothing:
@@ -53,7 +53,7 @@ def training_loss(training: j.Training) -> Callable[[Any, Any], Any]:
 
 
 def plain_loss(training: j.Training) -> Callable[[Any, Any], Any]:
-    """The loss of each sample, Keras's or one's own, as curves and figures show it."""
+    """Return the loss in curves and metrics, Keras's or a custom one: (labels, outputs) -> (n,)."""
     import keras
 
     own = "." in training.loss
@@ -64,23 +64,23 @@ def plain_loss(training: j.Training) -> Callable[[Any, Any], Any]:
 
 
 def steps_of(job: RunConfig, samples: int) -> int:
-    """Batches in an epoch; the last one is smaller where the batch size does not divide the samples."""
+    """Return the batches per epoch; the last one is smaller if the batch size does not divide the samples."""
     return -(-samples // job.training.batch_size)
 
 
 def pads_last_batch(job: RunConfig, samples: int) -> bool:
-    """Whether the smaller last batch is filled up with samples that do not count: a step of its own compiles for longer.
+    """Return whether a smaller last batch is padded with masked samples, since a separate step takes longer to compile.
 
-    Not where samples of a batch change what the others get, as a loss of one's own may, nor where there is no other batch.
+    It is not padded if samples may affect others in the batch, as in a custom loss, or if it is the only batch.
     """
     batch, mixed = job.training.batch_size, networks.mixes_samples(job.model) or "." in job.training.loss
     return samples > batch and samples % batch > 0 and not mixed
 
 
 def learning_rates(job: RunConfig, epoch: int, steps: int) -> np.ndarray:
-    """float64 (steps,): the optimizer's learning rate in each step of `epoch` (from 0).
+    """Return the learning rate in each step of `epoch` (from 0), float64 (steps,).
 
-    The schedule begins after the warm-up, in which the rate rises linearly from 0, as in Keras's `CosineDecay`.
+    As in Keras's `CosineDecay`, the rate rises linearly from 0 in the warm-up, and then the schedule starts.
     """
     training, rate = job.training, float(job.optimizer["learning_rate"] or 0)
     warm_up = training.warmup_epochs * steps
@@ -90,15 +90,15 @@ def learning_rates(job: RunConfig, epoch: int, steps: int) -> np.ndarray:
 
 
 def curve(job: RunConfig, samples: int) -> np.ndarray | None:
-    """int32, ascending: the training samples that the curve is measured on; None for all.
+    """Return the indices of the training samples that the curve is measured on, int32, ascending; None for all.
 
-    Drawn, neither the first ones nor every fifth: writers are not spread evenly over MNIST. Of a network right on 99.3 %
-    of all, every second image is right at 98.9 %, the others at 99.6 %.
+    They are drawn at random, since writers are not spread evenly over MNIST: a network with an accuracy of 99.3 % on all
+    images has 98.9 % on every second image and 99.6 % on the others.
     """
     count = job.training.curve_samples
     return randomness.sample(samples, count) if 0 < count < samples else None
 
 
 def cost(job: RunConfig) -> float:
-    """Work of a run, in no unit: what the order of jobs goes by."""
+    """Return the relative cost of a run, which determines the order of jobs."""
     return job.training.epochs * sum(job.hidden or (CUSTOM,)) + 1

@@ -1,4 +1,4 @@
-"""Which samples a run is trained on, watched on and finally measured on: drawn once, the same for every run of a sweep."""
+"""Training, held-out and test samples, drawn once and the same for every run of a sweep."""
 
 from __future__ import annotations
 
@@ -19,15 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scaling:
-    """Standardisation of features: float32 (features,) each."""
+    """Mean and standard deviation of each feature, float32 (features,)."""
 
     mean: np.ndarray
     deviation: np.ndarray
-    """1 for a feature that is the same in all samples."""
+    """1 for a constant feature."""
 
     @classmethod
     def of(cls, images: np.ndarray) -> Scaling:
-        """Mean and standard deviation of each feature of these samples, computed in float64."""
         mean, deviation = images.mean(axis=0, dtype=np.float64), images.std(axis=0, dtype=np.float64)
         return cls(mean.astype(np.float32), np.where(deviation > 0, deviation, 1).astype(np.float32))
 
@@ -40,9 +39,9 @@ class Part:
     """Some samples of a file: float32 images (n, pixels) and uint8 labels (n,)."""
 
     source: np.ndarray
-    """All images of the file, mostly a memory map."""
+    """All images of the file, usually a memory map."""
     labels: np.ndarray
-    """Of the chosen samples, label noise included."""
+    """Labels of the chosen samples, label noise included."""
     chosen: np.ndarray | None = None
     """Indices into `source`, ascending; None for all."""
     scaling: Scaling | None = None
@@ -52,7 +51,7 @@ class Part:
 
     @property
     def images(self) -> np.ndarray:
-        """Gathered anew by each call: what is copied to a device need not stay in memory a second time."""
+        """The chosen images. They are not cached, since a device keeps its own copy."""
         images = self.source
         if self.chosen is not None:
             images = np.take(images, self.chosen, axis=0)
@@ -62,24 +61,24 @@ class Part:
 
 @dataclass(frozen=True)
 class Split:
-    """What is trained on, what is watched meanwhile, what the final figures are measured on."""
+    """The samples to train on, to evaluate during training and to test on."""
 
     train: Part
     held_out: Part
-    """The validation samples; the test samples where there are none."""
+    """The validation samples, or the test samples if there are none."""
     test: Part
     held_out_name: Literal["val", "test"]
     shape: tuple[int, ...]
-    """Of one sample: (rows, columns) of an image, (features,) of a row of a table."""
+    """Shape of one sample: (rows, columns) of an image, (features,) of a table row."""
     digest: str = ""
-    """sha256 over the indices of training and held-out samples and the labels trained on; empty for samples of no data set."""
+    """sha256 over the indices of training and held-out samples and the training labels; empty if not from a data set."""
 
 
 def split(arrays: Arrays, dataset: Dataset) -> Split:
-    """Divide the training samples of `arrays` as `dataset` says. Raises UserError where there are too few.
+    """Split the training samples of `arrays` as `dataset` specifies. Raises UserError if there are too few.
 
-    `random`: both parts are stratified by class and nested, so of two training sizes the smaller is a part of the larger.
-    `last`: the last samples are held out, the first ones trained on.
+    `random`: both parts are stratified by class and nested, so a larger training set contains every smaller one.
+    `last`: the last samples are held out, the first ones are trained on.
     """
     samples = len(arrays.train_labels)
     if not 0 <= dataset.validation_size < samples:
@@ -100,7 +99,7 @@ def split(arrays: Arrays, dataset: Dataset) -> Split:
         held_out, rest = np.arange(left, samples), np.arange(left)
     train, held_out = np.sort(rest[:used]), np.sort(held_out)
     labels = with_noise(arrays.train_labels[train], arrays.classes, dataset.label_noise, dataset.validation_seed)
-    # Of the samples trained on alone: held-out and test samples have no part in it.
+    # From the training samples only.
     scaling = Scaling.of(arrays.train_images[train]) if dataset.standardize else None
     test = Part(arrays.test_images, arrays.test_labels, scaling=scaling)
     watched = Part(arrays.train_images, arrays.train_labels[held_out], held_out, scaling)
@@ -115,9 +114,9 @@ def split(arrays: Arrays, dataset: Dataset) -> Split:
 
 
 def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
-    """All indices of `labels` in a random order, each stretch of which has the classes in the shares that all of them have.
+    """Return all indices of `labels` in a random order in which every stretch has the class proportions of the whole.
 
-    Within a class the order is random; the k-th of the n samples of a class stands at the share (k + 1/2) / n of the whole.
+    Within a class the order is random; the k-th of the n samples of a class is placed at (k + 1/2) / n of the length.
     """
     drawn = randomness.random_integers(seed, "split", 0, len(labels))
     by_class = np.lexsort((drawn, labels))
@@ -129,7 +128,7 @@ def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
 
 
 def with_noise(labels: np.ndarray, classes: int, share: float, seed: int) -> np.ndarray:
-    """`labels` with this share of them, to the nearest whole number, replaced by another class, each as likely as the others."""
+    """Return `labels` with this share of them, rounded to whole samples, replaced by another class, uniformly at random."""
     count = round(share * len(labels))
     noisy = np.array(labels)
     if count:

@@ -1,8 +1,8 @@
-"""The engine on JAX: models of one shape stacked in one program, as many at once as `device.stack` says.
+"""The engine on JAX: trains `device.stack` models of one shape in one program.
 
-Keras's stateless API under `jax.vmap`: weights, optimizer state, learning rate, weight decay and the order of samples have
-an axis for the model, the data has none. A stack is always filled up to its fixed size with copies, so that a run's
-bits do not depend on how many others train beside it; the size is part of the numerics class, since it may change bits.
+It runs Keras's stateless API under `jax.vmap`. Weights, optimizer state, learning rate, weight decay and sample order have
+a model axis; the data has none. A stack is padded with copies to its fixed size, so the bits of a run do not depend on how
+many others train with it. The size may change the bits, so it is part of the numeric settings.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Arrays = list[Any]
 
 @dataclass
 class State:
-    """Everything that training moves, as JAX arrays; in a stack each has a leading axis for the model."""
+    """Everything that training changes, as JAX arrays; in a stack each has a leading model axis."""
 
     trainable: Arrays
     other: Arrays
@@ -50,11 +50,10 @@ class State:
 
 
 LEVELS = np.arange(256, dtype=np.float32) / 255
-"""float32 (256,): the values of a pixel."""
 
 
 class Samples:
-    """The data on the device, once for all programs: a byte for a pixel where that says all, and one-hot labels."""
+    """The data on the device, shared by all programs: pixels, as bytes if that loses nothing, and one-hot labels."""
 
     def __init__(self, split: Split, classes: int) -> None:
         import jax.numpy as jnp
@@ -70,7 +69,7 @@ class Samples:
 
 
 class Network:
-    """A Keras network and the compiled measurements of a stack of it: shared by all optimizers that train it."""
+    """A Keras network and the compiled evaluation of a stack of it, shared by all optimizers that train it."""
 
     def __init__(self, shape: RunConfig, samples: Samples, classes: int, device: Device, size: int) -> None:
         import jax
@@ -85,7 +84,7 @@ class Network:
             _stack_of(size, self.network.trainable_variables),
             _stack_of(size, self.network.non_trainable_variables),
         ]
-        # The data goes in as an argument that the stack shares: as a constant it would be compiled into the program.
+        # The data is an argument that the stack shares: a constant would be compiled into the program.
         self._lowered = [
             jax.jit(jax.vmap(measure, in_axes=(0, 0, None, None))).lower(*weights, samples.train, other)
             for measure, other in ((self._curve, samples.held_out), (self._measure, self._measured_on))
@@ -95,19 +94,19 @@ class Network:
         self._compiled: list[Any] = []
 
     def compile(self) -> None:
-        """Once, by the first who asks; others wait."""
+        """Compile once; other threads wait."""
         with self._compiling:
             if not self._compiled:
                 self._compiled = [program.compile() for program in self._lowered]
 
     def curve(self, trainable: Arrays, other: Arrays) -> np.ndarray:
-        """(loss, accuracy) on the training samples of the curve and on all held-out samples: four numbers a model."""
+        """Return (loss, accuracy) on the training samples of the curve and on all held-out samples: four numbers per model."""
         return np.asarray(self._compiled[0](trainable, other, self._samples.train, self._samples.held_out))
 
     def measure(self, trainable: Arrays, other: Arrays) -> list[np.ndarray]:
-        """(loss, accuracy) on all training and test samples: four numbers a model; and the test probabilities.
+        """Return (loss, accuracy) on all training and all test samples, four numbers per model, and the test probabilities.
 
-        Also the held-out probabilities, where there are metrics of them.
+        The probabilities of the held-out samples follow if metrics need them.
         """
         found = self._compiled[1](trainable, other, self._samples.train, self._measured_on)
         return [np.asarray(array) for array in found]
@@ -126,7 +125,7 @@ class Network:
         return [scores, *(probabilities for _, probabilities in found)]
 
     def _score(self, trainable: Arrays, other: Arrays, samples: Any) -> tuple[Any, Any]:
-        """[mean loss, accuracy] on all `samples` in inference mode, and the probabilities."""
+        """Return [mean loss, accuracy] on all `samples` in inference mode, and the probabilities."""
         import jax
         import jax.numpy as jnp
 
@@ -155,7 +154,7 @@ class Program:
     """The compiled training of a stack of `size` models of one shape."""
 
     compiled = 0
-    """Programs compiled by this process so far."""
+    """Number of programs that this process has compiled."""
 
     _tracing = threading.Lock()
 
@@ -176,13 +175,13 @@ class Program:
         self.steps = steps_of(shape, self.count)
         self.pads_last_batch = pads_last_batch(shape, self.count)
         built = {} if built is None else built
-        # Keras names layers by a counter of the process, and its optimizer is changed while it is traced.
+        # One at a time: Keras names layers by a counter of the process, and tracing changes the optimizer.
         with Program._tracing:
             network_key = (shape.model, shape.training.loss, shape.training.curve_samples, shape.training.metrics, size)
             if network_key not in built:
                 built[network_key] = Network(shape, samples, classes, device, size)
             self.evaluation = built[network_key]
-            # Not the network that is measured: its variables are where each run draws its initial weights.
+            # Not the network of the evaluation: each run draws its initial weights into the variables of this one.
             self.network = networks.build(shape.model, samples.shape, classes, device.dtype)
             self.initial_state = optimizers.InitialState(shape.optimizer, self.network.trainable_variables)
             self.optimizer = optimizers.build(shape.optimizer, shape.training.clip_norm)
@@ -204,7 +203,7 @@ class Program:
         self.evaluation.compile()
 
     def start(self, job: RunConfig) -> State:
-        """Where `job` starts: its initial weights, dropout states and a fresh optimizer, as numpy arrays."""
+        """Return the initial state of `job`: weights, dropout states and optimizer, as numpy arrays."""
         networks.set_initial(self.network, job.model, job.seed)
         trainable, other = (
             [np.array(variable.value) for variable in variables]
@@ -215,13 +214,13 @@ class Program:
         return State(trainable, other, [value.astype(dtype) for value, dtype in zip(initial, dtypes, strict=True)])
 
     def unflattened(self, arrays: Sequence[np.ndarray]) -> State:
-        """The state whose arrays, one after the other, are these."""
+        """Return the state with these arrays, in the order of its fields."""
         first = len(self.network.trainable_variables)
         second = first + len(self.network.non_trainable_variables)
         return State(list(arrays[:first]), list(arrays[first:second]), list(arrays[second:]))
 
     def weights(self, arrays: Arrays, place: int) -> dict[str, np.ndarray]:
-        """What `networks.weights` gives of the model at `place` of a stack of weights, trainable ones first."""
+        """Return `networks.weights` of the model at index `place`; `arrays` are stacked, trainable ones first."""
         variables = self.network.trainable_variables + self.network.non_trainable_variables
         by_name = {networks.name(variable): array for variable, array in zip(variables, arrays, strict=True)}
         names = [networks.name(variable) for variable in self.network.weights]
@@ -237,7 +236,7 @@ class Program:
         rates: Any,
         train: Any,
     ) -> tuple[Arrays, Arrays, Arrays, Any]:
-        """One model's pass over the training samples in this order, with a learning rate for each step: see the engine's."""
+        """Train one model for an epoch, see `engine.Program.epoch`."""
         import jax
         import jax.numpy as jnp
 
@@ -258,7 +257,7 @@ class Program:
             return (trainable, other, optimizer), total + numbers
 
         carry = ((trainable, other, optimizer), jnp.zeros(2, self.dtype))
-        # Filled up from its beginning; a sample that counts is 1, else 0.
+        # The last batch is padded from the beginning of the order; the mask is 0 for these samples.
         in_batches = jnp.resize(order, (self.steps, self.batch)), rates, self._mask()
         full_batches = [array[:full_steps] for array in in_batches]
         carry, _none = jax.lax.scan(lambda carry, inputs: (step(carry, inputs), None), carry, full_batches)
@@ -269,7 +268,7 @@ class Program:
         return trainable, other, optimizer, total / self.count
 
     def _mask(self) -> np.ndarray:
-        """(steps, batch): 1 for a sample that counts, 0 for one that fills up the last batch."""
+        """Return 1 for each sample and 0 for the padding of the last batch, (steps, batch)."""
         return (np.arange(self.steps * self.batch) < self.count).astype(self.dtype).reshape(self.steps, self.batch)
 
     def _loss(self, trainable: Arrays, other: Arrays, x: Any, y: Any, mask: Any) -> tuple[Any, Any]:
@@ -278,7 +277,7 @@ class Program:
         return sum(penalties, (losses * mask.astype(losses.dtype)).sum() / mask.sum()), (outputs, other)
 
     def _apply(self, optimizer: Arrays, gradients: Arrays, trainable: Arrays, decay: Any) -> tuple[Arrays, Arrays]:
-        """Keras's own step; the weight decay is an input of the program where the optimizer has one."""
+        """Apply Keras's optimizer step; its weight decay, if any, is an input of the program."""
         compiled_in = self.optimizer.weight_decay
         if compiled_in is not None:
             self.optimizer.weight_decay = decay
@@ -290,21 +289,20 @@ class Program:
 
 
 def _as_bytes(images: np.ndarray) -> np.ndarray:
-    """uint8 if these float32 images are pixels of 256 levels in [0, 1]; else as they are."""
+    """Return float32 images as uint8 if they have only the 256 pixel values in [0, 1]; otherwise unchanged."""
     with np.errstate(invalid="ignore"):
         pixels = np.rint(images * 255).astype(np.uint8)
     return pixels if np.array_equal(LEVELS[pixels], images) else images
 
 
 def _from_bytes(images: Any) -> Any:
-    """The images that `_as_bytes` was given. From a table: XLA divides by a constant with other bits than numpy."""
+    """Invert `_as_bytes`, with a lookup table: when XLA divides by a constant, the bits differ from numpy's."""
     import jax.numpy as jnp
 
     return jnp.asarray(LEVELS)[images] if images.dtype == np.uint8 else images
 
 
 def _correct(y: Any, outputs: Any) -> Any:
-    """How many of the samples get their own class."""
     return (outputs.argmax(1) == y.argmax(1)).sum()
 
 
@@ -313,7 +311,7 @@ def _dtype(device: Device) -> str:
 
 
 def _stack_of(size: int, variables: Sequence[Any]) -> list[Any]:
-    """The shapes of a stack of so many models' `variables`."""
+    """Return the shapes of `variables` in a stack of `size` models."""
     import jax
 
     return [jax.ShapeDtypeStruct((size, *variable.shape), variable.dtype) for variable in variables]
@@ -328,12 +326,12 @@ def train(
     stop: threading.Event | None = None,
     prune: Prune = never_prune,
 ) -> Iterator[Event]:
-    """Train `jobs` (with their indices), `device.stack` of one shape and length at a time.
+    """Train `jobs`, given as (index, job), in stacks of `device.stack` with one shape and number of epochs.
 
-    A thread keeps the device at work while the caller stores what has ended. Closing the generator, or setting `stop`,
-    ends it at its next epoch.
+    A thread keeps the device busy while the caller stores finished runs. Closing the generator or setting `stop` ends it at
+    its next epoch.
     """
-    # A bound, so that a slow caller does not let finished weights fill the memory.
+    # Bounded, so that finished weights do not fill the memory if the caller is slow.
     events: queue.Queue[Event | Exception | None] = queue.Queue(2 * max(1, device.stack))
     stop = stop or threading.Event()
 
@@ -376,10 +374,10 @@ def _train(
     checkpoints: Checkpoints,
     prune: Prune,
 ) -> Iterator[Event]:
-    """The events of `train`, from the thread that trains.
+    """Yield the events of `train` in its thread.
 
-    Where the memory does not hold a stack, its size is halved for good: the runs of it that have not ended start anew, and
-    what comes of smaller stacks says so in its identity.
+    If a stack does not fit into memory, the size is halved permanently: the unfinished runs of the stack start again, and
+    results of smaller stacks record the size in their identity.
     """
     samples = Samples(split, classes)
     groups: dict[RunConfig, dict[int, list[tuple[int, RunConfig]]]] = {}
@@ -417,7 +415,7 @@ def _train(
 
 
 class _Programs:
-    """The programs of these shapes in turn. XLA compiles each on one core: the other cores compile what comes next."""
+    """The programs of these shapes in order. XLA compiles each on one core; the other cores compile the next ones."""
 
     def __init__(self, shapes: Sequence[RunConfig], build: Callable[[RunConfig, int], Program]) -> None:
         self._shapes, self._build, self._size = shapes, build, 0
@@ -432,7 +430,7 @@ class _Programs:
         self._pool.shutdown(cancel_futures=True)
 
     def get(self, shape: RunConfig, size: int) -> Program:
-        """The program of `shape` for stacks of `size`. Raises what building it raised."""
+        """Return the program of `shape` for stacks of `size`. Raises the error of its build."""
         place = self._shapes.index(shape)
         near = self._shapes[place : place + self._cores]
         kept = {each: self._futures[each] for each in near if each in self._futures and size == self._size}
@@ -448,7 +446,7 @@ def _train_stack(runs: list[Run], program: Program, stop: threading.Event, check
     samples = len(runs[0].split.train)
 
     def stack(arrays: Any) -> Any:
-        # Filled up with copies of the first: the size of the program is fixed, what comes of the copies is dropped.
+        # Padded with copies of the first, since the program's size is fixed; results of the copies are dropped.
         own = jnp.asarray(np.stack(arrays))
         return jnp.concatenate([own, jnp.repeat(own[:1], copies, axis=0)]) if copies else own
 
@@ -475,7 +473,7 @@ def _train_stack(runs: list[Run], program: Program, stop: threading.Event, check
     def state(place: int) -> list[np.ndarray]:
         return [np.asarray(array[list(live)[place]]) for part in stacked for array in part]
 
-    # An order takes two milliseconds, those of a stack longer than an epoch of narrow networks on a GPU: all cores draw.
+    # One order takes 2 ms; one thread would need longer for a stack than an epoch of narrow networks takes on a GPU.
     with ThreadPoolExecutor() as pool:
         orders = list(pool.map(lambda run: randomness.order(run.job.seed, run.trained, samples), runs))
         while live:
@@ -486,10 +484,10 @@ def _train_stack(runs: list[Run], program: Program, stop: threading.Event, check
             before = time.perf_counter()
             inputs = stack(orders), stack(rates.astype(program.optimizer.learning_rate.dtype))
             *stacked, numbers = program.epoch(*stacked, decay, *inputs, program.samples.train)
-            # While the device computes. A run that has ended trains on, and nothing comes of it.
+            # Computed while the device trains. A run that has ended stays in the stack; its results are dropped.
             orders = list(pool.map(next_order, range(len(runs)), runs))
             running = np.asarray(numbers)
-            # A stack's time belongs to its members in equal parts.
+            # The time of a stack is divided equally among its runs.
             seconds = (time.perf_counter() - before) / len(live)
             points = {place for place, run in live.items() if run.point_is_next}
             curves = program.evaluation.curve(*stacked[:2]) if points else running
@@ -502,7 +500,7 @@ def _train_stack(runs: list[Run], program: Program, stop: threading.Event, check
 
 
 def _ends(ended: dict[int, Run], program: Program, stacked: list[Arrays]) -> Iterator[Done]:
-    """The results of the runs that ended at these places of a stack."""
+    """Yield the results of the runs that ended, by index in the stack."""
     for run in ended.values():
         if unfinished := run.unfinished_result():
             yield Done(run.index, unfinished)

@@ -1,4 +1,4 @@
-"""Jobs in, Results out: the engine, and the reference that it is held against."""
+"""Trains jobs with the configured trainer: the engine, the stacked engine for JAX or the reference."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def train(
     checkpoints: Checkpoints | None = None,
     prune: Prune = never_prune,
 ) -> Iterator[Event]:
-    """Train `jobs`, all on one split; events (`Epoch`, `Done`) carry the job's position in `jobs`.
+    """Train `jobs` on one split and yield events (`Epoch`, `Done`) with the job's index in `jobs`.
 
-    A run with a checkpoint goes on from there. A run that fails, diverges or is pruned ends with a `Done` that says so; the
-    others go on.
+    A run with a checkpoint resumes from it. A run that fails, diverges or is pruned ends with a `Done` that says so; the
+    others continue.
     """
     from pipeline.models import devices
 

@@ -114,7 +114,7 @@ def test_all_diverged(project, capsys):
     factory.write_experiment(project / "results/sweep", lost)
     assert compare.main(["tracking=none", "summary=summary"]) == 0
     said = capsys.readouterr().out
-    assert "None of 2 runs finished (2 diverged), so nothing can be compared." in said
+    assert "None of 2 runs finished (2 diverged), so there is nothing to compare." in said
     page = (project / "reports/index.html").read_text()
     assert "<strong>None of 2 runs finished</strong>" in page
     assert page.count("the loss is not a number") == 2

@@ -86,8 +86,8 @@ def test_a_digest_is_recorded_at_first_and_held_from_then_on(own: Folder, raw: P
     (own.path / "own.csv").write_text(ROWS.replace("1", "9"))
     with pytest.raises(UserError) as raised:
         stage.fetch(OWN, raw, [own])
-    assert str(raised.value).startswith(f"own.csv in {own.address} is not what was fetched first")
-    assert str(raised.value).endswith(f"To take what is there now: rm -r {display_path(raw)}, then the same command")
+    assert str(raised.value).startswith(f"own.csv in {own.address} differs from the file fetched before")
+    assert str(raised.value).endswith(f"To fetch it again: rm -r {display_path(raw)}, then the same command")
     assert (raw / "own.csv").read_text() == ROWS
     shutil.rmtree(raw)
     stage.fetch(OWN, raw, [own])
@@ -112,7 +112,7 @@ def test_damage_to_a_recorded_file_is_found_and_mended(own: Folder, raw: Path) -
 
 def test_files_put_into_the_folder_by_hand_are_recorded_too(own: Folder) -> None:
     with pytest.raises(
-        UserError, match=r"nothing has recorded\. To record them: python -m pipeline\.fetch dataset=own"
+        UserError, match=r"without a recorded digest\. To record them: python -m pipeline\.fetch dataset=own"
     ):
         read(OWN, own.path)
     assert len(stage.fetch(OWN, own.path, []).recorded) == 1
@@ -122,7 +122,7 @@ def test_files_put_into_the_folder_by_hand_are_recorded_too(own: Folder) -> None
 def test_own_files_that_are_nowhere_are_a_mistake(own: Folder, raw: Path) -> None:
     """Of exit status 2: at 4, `make run` would go on with the digits."""
     (own.path / "own.csv").unlink()
-    with pytest.raises(UserError, match=r"own\.csv is missing.* Or name the folder as source\.path in conf") as refused:
+    with pytest.raises(UserError, match=r"own\.csv is missing.* Or set source\.path in conf") as refused:
         stage.fetch(OWN, raw, [own])
     assert refused.value.exit_status == 2
 

@@ -86,7 +86,7 @@ def promoted(place: Place) -> str:
 def run(place: Place, **changes: Any) -> str:
     sweep, runs = find_sweep("tests", place.store, place.root)
     best = runs.read(sweep.winner or "")
-    like = [one for one in map(runs.record, sweep.keys) if one.job.configuration == best.job.configuration]
+    like = [each for each in map(runs.record, sweep.keys) if each.job.configuration == best.job.configuration]
     candidate = Candidate(changes.get("best", best), changes.get("like", like))
     limit = changes.get("limit", 50.0)
     return promote.promote(candidate, limit, place.processed, place.store, open_tracker("sqlite"))
@@ -184,10 +184,10 @@ def test_raw_pixels_get_classes_and_probabilities(ask: Ask, place: Place) -> Non
     assert status == 200
     winner = place.store.read(find_sweep("tests", place.store, place.root)[0].winner or "")
     assert winner.predictions is not None
-    classes = [one["class"] for one in answer["predictions"]]
+    classes = [each["class"] for each in answer["predictions"]]
     assert classes == winner.predictions.tolist()
     assert np.mean(classes == data.test_labels) == pytest.approx(winner.metrics["test/accuracy"])
-    sums = [sum(one["probabilities"]) for one in answer["predictions"]]
+    sums = [sum(each["probabilities"]) for each in answer["predictions"]]
     assert sums == pytest.approx([1.0] * len(images), abs=1e-5)
 
 

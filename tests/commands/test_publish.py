@@ -68,10 +68,10 @@ def fill(store: RunStore, question: str) -> RunStore:
     results = [make_result(seed) for seed in range(3)]
     history = {"train/loss": [1.0, float("nan")]}
     gone = make_result(job=tracked_job(3), status="diverged", reason="loss is nan", history=history, metrics={})
-    for one in [*results, gone]:
-        store.write(one)
+    for each in [*results, gone]:
+        store.write(each)
     lost = [Lost(gone.name, gone.status, "loss is nan", "python -m pipeline.train seed=3 retry=diverged", gone.key)]
-    keys = [one.key for one in [*results, gone]]
+    keys = [each.key for each in [*results, gone]]
     Ledger(store).write(Sweep(question, keys, keys[1], lost, id=digest(question)))
     return store
 
@@ -103,9 +103,11 @@ def rows(uri: str, question: str, histories: bool = True) -> dict[str, dict[str,
             "status": run.info.status,
             "times": None if parent else (run.info.start_time, run.info.end_time),
             "parameters": run.data.params,
-            "metrics": {n: [(one.step, one.timestamp, one.value) for one in h] for n, h in points.items()},
+            "metrics": {n: [(each.step, each.timestamp, each.value) for each in h] for n, h in points.items()},
             "tags": tags,
-            "data": [(one.dataset.name, one.dataset.digest, one.dataset.profile) for one in run.inputs.dataset_inputs],
+            "data": [
+                (each.dataset.name, each.dataset.digest, each.dataset.profile) for each in run.inputs.dataset_inputs
+            ],
         }
     return found
 
@@ -214,10 +216,10 @@ def test_a_sweep_that_trains_with_the_server_leaves_what_publishing_it_leaves(
     words = [f"to={other}", f"from={workspace.root}/runs"]
     assert publish.main(words) == 0
     there, published = rows(server.uri, "tests"), rows(other, "tests")
-    for one in (there, published):
-        one["parent"]["tags"].pop("mlflow.user")
-        one["parent"]["metrics"] = {  # what the sweep took of the machine, only the sweep itself knows
-            name: points for name, points in one["parent"]["metrics"].items() if not name.startswith("system/")
+    for each in (there, published):
+        each["parent"]["tags"].pop("mlflow.user")
+        each["parent"]["metrics"] = {  # what the sweep took of the machine, only the sweep itself knows
+            name: points for name, points in each["parent"]["metrics"].items() if not name.startswith("system/")
         }
     # A run that was shown while it trained has its times from then.
     assert without_times(there) == without_times(published)

@@ -39,8 +39,8 @@ def test_what_mlflow_has_not_got_is_published_by_the_same_command(
     monkeypatch.setattr(command, "REPORTS", tmp_path / "reports")
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     store, (some, _) = RunStore(tmp_path / "runs"), command.planned(row, str(processed), 3)
-    for one in some:
-        store.write(stored(job=one.job, identity=one.identity))
+    for each in some:
+        store.write(stored(job=each.job, identity=each.identity))
     asked: list[list[int]] = []
 
     def session(plan: Plan, _: object) -> SimpleNamespace:

@@ -65,7 +65,7 @@ def test_a_rate_that_diverges_is_a_result_and_is_not_chosen(tuned: Tuned) -> Non
     lost = tuned.tried[tuned.tried["status"].eq("diverged")]
     assert lost[["optimizer", "learning_rate", "val_accuracy"]].values.tolist() == [["adamw", 1000, 0]] * 2
     assert tuned.table["tuned_rate"].tolist() == [0.01, 0.01]
-    assert "2 runs of 8 diverged and counted 0" in (tuned.root / "tuned.md").read_text()
+    assert "2 runs of 8 diverged and counted as 0" in (tuned.root / "tuned.md").read_text()
 
 
 def test_a_second_call_trains_nothing(tuned: Tuned) -> None:

@@ -118,8 +118,8 @@ def fresh(factory: pytest.TempPathFactory, folder: Path) -> Clone:
     assert "\nxla: true\n" in device
     clone.write("conf/device/auto.yaml", device.replace("\nxla: true\n", "\nxla: false\n"))
     fitted = clone.read("conf/sweep/overfitting.yaml")
-    for key, one in {"optimizer": "adam", "model.width": "16"}.items():
-        fitted = re.sub(rf"(?m)^( +{key}:) .*", rf"\1 {one}", fitted)
+    for key, value in {"optimizer": "adam", "model.width": "16"}.items():
+        fitted = re.sub(rf"(?m)^( +{key}:) .*", rf"\1 {value}", fitted)
     clone.write("conf/sweep/overfitting.yaml", fitted)
     clone.run("git init --quiet --initial-branch=main")
     clone.commit("A clone on digits")

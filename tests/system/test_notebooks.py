@@ -87,7 +87,7 @@ def test_the_prose_has_only_numbers_that_its_section_shows(name: str, number: in
     section = COMMITTED[name][number]
     settings = "\n".join(cell.source for cell in code(COMMITTED[name][0]))
     shown = [printed(section), *(cell.source for cell in code(section)), settings, book]
-    said = re.sub(r"(?ms)^```.*?^```|^#.*?$|`[^`]*`|\]\([^)]*\)|station \d+", "", prose(section))
+    said = re.sub(r"(?ms)^```.*?^```|^#.*?$|`[^`]*`|\]\([^)]*\)|section \d+", "", prose(section))
     assert sorted(set(numbers(said)) - set(numbers("\n".join(shown))) - PLAIN) == []
 
 
@@ -112,9 +112,9 @@ def near(committed: str, now: str, units: int) -> bool:
 
 def assert_alike(committed: list[Any], now: list[Any], units: int) -> None:
     """The same words, and numbers that are near."""
-    one, other = printed(committed), printed(now)
-    assert re.sub(r"\s+", " ", NUMBER.sub("#", one)) == re.sub(r"\s+", " ", NUMBER.sub("#", other))
-    pairs = zip(numbers(one), numbers(other), strict=True)
+    first, second = printed(committed), printed(now)
+    assert re.sub(r"\s+", " ", NUMBER.sub("#", first)) == re.sub(r"\s+", " ", NUMBER.sub("#", second))
+    pairs = zip(numbers(first), numbers(second), strict=True)
     assert [pair for pair in pairs if not near(*pair, units)] == []
 
 

@@ -52,21 +52,21 @@ def results() -> list[str]:
     """The rows of the result table, as the snapshot has them."""
     table = pd.read_csv(SNAPSHOT / "comparison.csv")
 
-    def row(one: Any, name: str) -> str:
+    def row(entry: Any, name: str) -> str:
         def spread(metric: str) -> str:
-            mean, low, high = (100 * one[f"{metric}_{part}"] for part in ("mean", "low", "high"))
+            mean, low, high = (100 * entry[f"{metric}_{part}"] for part in ("mean", "low", "high"))
             return f"{mean:.2f} ({low:.2f} to {high:.2f})".replace("-", "−")
 
-        validation = one["val_accuracy_mean"]
+        validation = entry["val_accuracy_mean"]
         held_out = "none held out" if pd.isna(validation) else f"{100 * validation:.2f}"
-        return f"| {name} | {one['n']} | {held_out} | {spread('test_accuracy')} | {spread('gap_accuracy')} |"
+        return f"| {name} | {entry['n']} | {held_out} | {spread('test_accuracy')} | {spread('gap_accuracy')} |"
 
     book = table[table["experiment"].eq("book")].iloc[0]
     swept = table[table["experiment"].eq("optimizers by width")]
     best = swept.loc[swept.groupby("optimizer")["val_accuracy_mean"].idxmax()]
     ordered = best.sort_values("val_accuracy_mean", ascending=False)
     rows = [row(book, "the book's: rmsprop, width 512, all 60,000 training images")]
-    return rows + [row(one, f"{one['optimizer']}, width {one['width']}") for _, one in ordered.iterrows()]
+    return rows + [row(entry, f"{entry['optimizer']}, width {entry['width']}") for _, entry in ordered.iterrows()]
 
 
 def test_the_results_are_those_of_the_snapshot() -> None:

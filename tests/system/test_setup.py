@@ -253,7 +253,7 @@ stages:
 PARAMS = "dataset: mnist  # which one\nother: 1\n"
 
 
-@pytest.mark.fault("what a run makes, in git")
+@pytest.mark.fault("git status after a run")
 def test_run_without_mnist_says_so_in_one_line_and_goes_on_with_digits(tmp_path: Path) -> None:
     clone = tmp_path / "a b é" / "clone"
     shutil.copytree(CHECKOUT / "scripts", clone / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
@@ -276,8 +276,8 @@ def test_run_without_mnist_says_so_in_one_line_and_goes_on_with_digits(tmp_path:
         (reports / name).write_text("made before")
     done = run(sys.executable, "scripts/run.py")
     assert (done.returncode, done.stderr) == (0, "")
-    assert [line for line in done.stdout.splitlines() if "cannot be had" in line] == [
-        "note: mnist cannot be had (nothing here, no mirror answers); going on with dataset=digits"
+    assert [line for line in done.stdout.splitlines() if "cannot be downloaded" in line] == [
+        "note: mnist cannot be downloaded (nothing here, no mirror answers); going on with dataset=digits"
     ]
     assert (reports / "index.html").read_text() == "digits"
     assert (clone / "params.yaml").read_text() == PARAMS

@@ -88,7 +88,7 @@ def test_params_are_all_used() -> None:
     assert {name for stage in STAGES for name in used(stage)} == set(PARAMS)
 
 
-@pytest.mark.fault("what a run makes, in git")
+@pytest.mark.fault("git status after a run")
 def test_what_commands_make_is_in_no_folder_that_git_tracks() -> None:
     """So that no command leaves `git status` with more than dvc.lock and, by its last stage, what DVC shows."""
     made = ["data", "reports", "results", "runs", "multirun", "outputs", "mlflow.db", "mlartifacts"]

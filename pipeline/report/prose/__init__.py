@@ -1,1 +1,1 @@
-"""Every sentence that a report, a terminal or a note in MLflow says of results. Numbers come from `pipeline.statistics`."""
+"""The sentences of the report, the terminal and the notes in MLflow. Their numbers come from `pipeline.statistics`."""

@@ -1,6 +1,6 @@
-"""The answers in words: whose gap is larger, who generalises worse for the same fit, who was trained too long, who is most accurate.
+"""The answers: whose gap is larger, who generalises worse for the same fit, who was trained too long, which is most accurate.
 
-Each rests on the verdicts of its own contrasts (`statistics.contrasts`); none forbids another.
+Each follows from the verdicts of its own contrasts (`statistics.contrasts`), independently of the others.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Answer:
 
 
 def answers(analysis: Analysis) -> list[Answer]:
-    """The three answers, then the most accurate configuration, of a comparison of which some run finished."""
+    """The answers for a comparison with at least one finished run, the most accurate configuration last."""
     finished = analysis.configurations[analysis.configurations["n"] > 0]
     gap, fit, excess = (
         _sentences(analysis, finished, metric) for metric in ("gap_accuracy", "fit_loss", "excess_loss")
@@ -46,7 +46,7 @@ def answers(analysis: Analysis) -> list[Answer]:
 
 
 def _answer(question: str, metric: str, sentences: Sequence[str], analysis: Analysis) -> Answer:
-    """With the number of seeds that it rests on, where anything is claimed."""
+    """Add the number of seeds, if there are enough for a claim."""
     rows = analysis.contrasts[analysis.contrasts["figure"].eq(metric) & analysis.contrasts["standing"].ne("")]
     if rows.empty:
         return Answer(question, tuple(sentences))
@@ -55,24 +55,23 @@ def _answer(question: str, metric: str, sentences: Sequence[str], analysis: Anal
 
 
 def _sentences(analysis: Analysis, finished: pd.DataFrame, metric: str) -> list[str]:
-    """A sentence for each factor that was varied."""
+    """One sentence per factor."""
     rows = analysis.contrasts[analysis.contrasts["figure"].eq(metric)]
     if rows.empty:
-        only = "There is nothing to compare it with."
-        return [only if len(finished) == 1 else "No two configurations differ in one value only."]
+        only = "Only one configuration finished, so there is nothing to compare."
+        return [only if len(finished) == 1 else "No two configurations differ in exactly one value."]
     most, least = int(rows["n"].max()), analysis.declared.seeds_to_explore
     if most < least:
-        return [
-            f"{plural(most, 'seed carries', 'seeds carry')} no claim, it takes {least}: the picture shows what was measured."
-        ]
+        few = plural(most, "seed is", "seeds are")
+        return [f"{few} too few for a claim, which takes {least}. The chart shows what was measured."]
     factors = list(rows.groupby("contrast", sort=False))
-    # First what has the most to say: the factor of whose contrasts the largest part is claimed.
+    # First the factor with the largest share of claimed differences.
     factors.sort(key=lambda factor: -factor[1]["verdict"].isin([Kind.LARGER, Kind.SMALLER]).mean())
     return [_of_factor(own, analysis, str(factor), metric) for factor, own in factors]
 
 
 def _of_factor(rows: pd.DataFrame, analysis: Analysis, factor: str, metric: str) -> str:
-    """What the values of a factor do against the one that they are held against."""
+    """One sentence: each value of a factor against its reference."""
     ordered = any(found.factor == factor and found.used == PREVIOUS for found in analysis.design.references)
     names, about = factor_words(factor), WORDS[metric]
     values = pd.Series(names.larger, rows.index) if ordered else _values(rows, analysis, factor, "a")
@@ -90,26 +89,27 @@ def _of_factor(rows: pd.DataFrame, analysis: Analysis, factor: str, metric: str)
         parts.append(f"{listed(equal)} {'is' if len(equal) == 1 else 'are'} within {within} of {other}")
     if unclear:
         parts.append(f"no difference from {other} is shown for {listed(unclear)}")
-    said = f"{about.lead}{'; '.join(parts)}."
-    # A value of conf/, such as `sgd`, keeps its small letter.
-    return said if not ordered and said.startswith(tuple(values)) else said[0].upper() + said[1:]
+    text = f"{about.lead}{'; '.join(parts)}."
+    # A value of conf/, such as `sgd`, stays in lower case.
+    return text if not ordered and text.startswith(tuple(values)) else text[0].upper() + text[1:]
 
 
 def _claims(rows: pd.DataFrame, metric: str, other: str) -> str:
-    """What is claimed of A, in how many of these contrasts and by how much; empty where nothing is."""
+    """The differences claimed in these contrasts, how many and how large; empty if there are none."""
     words, about, found = WORDS[metric], METRICS[metric], []
-    for kind, said in ((Kind.LARGER, words.larger), (Kind.SMALLER, words.smaller)):
+    for kind, phrase in ((Kind.LARGER, words.larger), (Kind.SMALLER, words.smaller)):
         own = rows[rows["verdict"].eq(kind)]
         if len(own):
             counted = f"in {len(own)} of {plural(len(rows), 'comparison')}, " if len(rows) > 1 else ""
             sizes = (about.scale * own["difference"].abs()).agg(["min", "max"])
             low, high = (number(size, about.digits) for size in sizes)
-            found.append(f"{said} than {other} ({counted}by {low if low == high else f'{low} to {high}'} {about.unit})")
+            size = low if low == high else f"{low} to {high}"
+            found.append(f"{phrase} than {other} ({counted}by {size} {about.unit})")
     return " and ".join(found)
 
 
 def _values(rows: pd.DataFrame, analysis: Analysis, factor: str, side: str) -> pd.Series:
-    """The values of a factor on one side of these contrasts, in words."""
+    """The values of a factor on one side of these contrasts, as text."""
     table = analysis.configurations.loc[rows[f"{side}_configuration"]].set_index(rows.index)
     if factor in (WIDTH, DEPTH):
         column = factor.removeprefix("model.")
@@ -118,39 +118,40 @@ def _values(rows: pd.DataFrame, analysis: Analysis, factor: str, side: str) -> p
 
 
 def _reversals(rows: pd.DataFrame) -> list[str]:
-    """Factors of which one value has the larger gap at the end, and the smaller one for the same fit."""
+    """Sentences on factors where the side with the larger gap at the end has the smaller one for the same fit."""
     found = []
     for factor, own in rows.groupby("contrast", sort=False):
         pair = ["a_configuration", "b_configuration"]
         gap, fit = (own[own["figure"].eq(metric)].set_index(pair)["verdict"] for metric in ("gap_loss", "fit_loss"))
-        turned = (gap.eq(Kind.LARGER) & fit.eq(Kind.SMALLER)) | (gap.eq(Kind.SMALLER) & fit.eq(Kind.LARGER))
-        if turned.any():
+        reversed_ = (gap.eq(Kind.LARGER) & fit.eq(Kind.SMALLER)) | (gap.eq(Kind.SMALLER) & fit.eq(Kind.LARGER))
+        if reversed_.any():
             name = factor_words(str(factor)).name
             found.append(
-                f"{name[0].upper()}{name[1:]}: in {int(turned.sum())} of {plural(len(gap), 'comparison')} the side with the larger gap "
-                "in loss at the end has the smaller one at equal training loss: it has fitted further, and generalises better."
+                f"{name[0].upper()}{name[1:]}: in {int(reversed_.sum())} of {plural(len(gap), 'comparison')} the side with the larger "
+                "loss gap at the end has the smaller one at equal training loss: it has fitted further and generalises better."
             )
     return found
 
 
 def _risen(analysis: Analysis, finished: pd.DataFrame) -> list[str]:
-    """Whose held-out loss ends farthest over its minimum, and how many configurations have not turned."""
+    """How many configurations end above their lowest held-out loss, and which one the most."""
     if int(finished["n"].max()) < analysis.declared.seeds_to_explore:
         return []
     about, margin = METRICS["excess_loss"], analysis.declared.margin["excess_loss"]
     risen = finished[finished["excess_loss_mean"].gt(margin)].sort_values("excess_loss_mean", ascending=False)
     if risen.empty:
-        return [f"No configuration ends more than {about.declared(margin)} over its lowest held-out loss."]
+        return [f"No configuration ends more than {about.declared(margin)} above its lowest held-out loss."]
     worst = risen.iloc[0]
-    over = f"{len(risen)} of {plural(len(finished), 'configuration')} end more than {about.declared(margin)} over"
-    lost = f"{about.size(worst['excess_loss_mean'])} since epoch {worst['lowest_epoch_mean']:.0f}"
-    return [f"{over} their lowest held-out loss; {worst['label']} has lost most, {lost}."]
+    count = f"{len(risen)} of {plural(len(finished), 'configuration')}"
+    rise = f"{about.size(worst['excess_loss_mean'])} since epoch {worst['lowest_epoch_mean']:.0f}"
+    above = f"{count} end more than {about.declared(margin)} above their lowest held-out loss"
+    return [f"{above}; the largest rise is {rise}, for {worst['label']}."]
 
 
 def most_accurate(analysis: Analysis, finished: pd.DataFrame) -> list[str]:
-    """The configuration of highest validation accuracy, with its test accuracy; of a few the only one."""
+    """The configuration of highest validation accuracy, with its test accuracy."""
     if analysis.best is None:
-        return ["No validation samples are held out, and the test file is not for choosing: no best is named."]
+        return ["No samples are held out for validation, and the test file selects nothing, so no best is named."]
     row = finished[finished.index == analysis.best].iloc[0]
     ends = span(row["test_accuracy_low_images"], row["test_accuracy_high_images"])
     interval = f" (95 % interval over seeds and samples {ends}, {plural(row['n'], 'seed')})" if ends else ""

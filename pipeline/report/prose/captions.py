@@ -1,40 +1,41 @@
-"""What stands under the charts of the page and over its tables, and what its words mean."""
+"""Captions of the page's charts and tables, and its glossary."""
 
 from __future__ import annotations
 
 CAPTIONS = {
     "gap": "The gap at the end of training, with its 95 % interval over seeds.",
-    "gap_by_training_loss": "The gap when the training loss has fallen so far: of two lines at one place the higher one "
-    "generalises worse.",
-    "held_out_loss": "The held-out loss by epoch. The circle is its lowest point: what rises after it was trained too long.",
-    "explorer": "Drag over the cells to pick runs, click on a run to see its curves, on the legend to pick an optimizer.",
+    "gap_by_training_loss": "The loss gap against the training loss. At equal training loss, the higher line generalises worse.",
+    "held_out_loss": "The held-out loss by epoch. A circle marks the lowest point; a line that rises after it was trained too long.",
+    "explorer": "Drag over the cells to select runs. Click a run to see its curves, or the legend to select an optimizer.",
     "confusion": "{errors} on {samples:,} test {what}.",
-    "hardest_digits": "The test images whose label the network believes least: the label → what it says, and how sure it is.",
+    "hardest_digits": "The test images with the lowest probability for their label: label → prediction, with its probability.",
 }
-"""Of each chart, by the name of its files."""
+"""By the name of the chart's files."""
 
 ALTERNATIVES = {
-    "gap": "The largest gap is {points} points, of {label}.",
-    "gap_by_training_loss": "The gap in loss against the training loss, which falls to the right.",
-    "held_out_loss": "Held-out loss by epoch, the lowest point of each line marked.",
+    "gap": "The largest gap is {points} points, for {label}.",
+    "gap_by_training_loss": "The loss gap against the training loss, which falls to the right.",
+    "held_out_loss": "Held-out loss by epoch, with the lowest point of each line marked.",
     "explorer": "The mean gap by network and optimizer, the runs by accuracy and gap, and the curves of {name}.",
-    "confusion": "What the network takes for what: {errors} on {samples:,} test {what}.",
+    "confusion": "Confusion matrix: {errors} on {samples:,} test {what}.",
     "hardest_digits": "{digits}",
 }
-"""For a reader who does not see the chart."""
+"""Alternative texts of the charts, for screen readers."""
 
-OVER_SEEDS = "Intervals: 95 %, over seeds, on the samples that there are."
-CONTRASTS = f"A minus B, paired by seed; p corrected by Holm over the contrasts of one factor. {OVER_SEEDS}"
+OVER_SEEDS = "95 % intervals are over seeds, for these samples."
+CONTRASTS = f"A minus B, paired by seed; p-values with Holm’s correction over the contrasts of one factor. {OVER_SEEDS}"
 LEVELS = f"In nats, where a curve first falls to that training loss. {OVER_SEEDS}"
-INTERVALS = "In %, gaps in points. Intervals: 95 %, over seeds and samples, as for a statement about other samples of the same kind."
+INTERVALS = (
+    "In %, gaps in points. 95 % intervals are over seeds and samples, so they hold for new samples of the same kind."
+)
 
 GLOSSARY = {
     r"nats?": "The unit of cross-entropy with the natural logarithm: a loss of 0.1 nats means that the right class gets a "
     "probability of about 90 %, in the geometric mean.",
-    r"contrasts?": "Two configurations that differ in one value only, compared seed by seed; which ones was declared beforehand.",
-    r"95 % intervals?": "Would hold the true mean in 95 of 100 repetitions with other seeds.",
+    r"contrasts?": "Two configurations that differ in exactly one value, compared seed by seed, as declared in conf/comparison.yaml.",
+    r"95 % intervals?": "Would contain the true mean in 95 of 100 repetitions with other seeds.",
     r"held[ -]out": "A random sample of the training file that no network is trained on.",
-    r"explored": "10 seeds: worth a closer look.",
-    r"confirmed": "30 seeds.",
+    r"explored": "Based on 10 seeds.",
+    r"confirmed": "Based on 30 seeds.",
 }
-"""What is explained when a reader points at it: the word as a regular expression, and what it means."""
+"""Tooltips: a regular expression for the term, and its meaning."""

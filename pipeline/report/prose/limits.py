@@ -1,4 +1,4 @@
-"""What runs cannot say, and why: a sentence each."""
+"""Limits of the runs: what they cannot show, and why."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from pipeline.statistics.analysis import Analysis
 from pipeline.statistics.summary import origin, shared_code
 from pipeline.training.result import DIVERGED, FAILED, RunResult
 
-PARTS = {"data": "data", "source": "training code", "numerics": "devices or precisions"}
-"""Parts of a run's identity (`summary.DECIDES_NUMBERS`) in words."""
+PARTS = {"data": "data", "source": "training code", "numerics": "device or precision"}
+"""Parts of a run's identity (`summary.DECIDES_NUMBERS`), and how the report names them."""
 
 ENVIRONMENT = ("python", "tensorflow", "jax", "keras", "numpy", "lock", "cpu")
-"""What of a run's environment a comparison should share."""
+"""Parts of the environment that the runs of a comparison should share."""
 
 LEAK = 0.991
-"""A dense network that beats this on MNIST's test split without augmentation has seen test data in training."""
+"""MNIST test accuracy that no dense network exceeds without augmentation or test data in training."""
 
 
 def limits(analysis: Analysis) -> list[str]:
-    """What stands in the way of one comparison, of which some run finished."""
+    """The limits of one comparison with at least one finished run."""
     table, declared = analysis.configurations, analysis.declared
     finished = table[table["n"] > 0]
     found = []
     if lost := [f"{count} {status}" for status in (DIVERGED, FAILED) if (count := int(table[status].sum()))]:
-        found.append(f"Some runs did not finish ({listed(lost)}): figures are of the seeds that did.")
+        found.append(f"Some runs did not finish ({listed(lost)}): means are over the seeds that did.")
     fewest = int(finished["n"].min())
     if fewest < declared.seeds_to_explore:
         found.append(
-            f"Some configurations have {plural(fewest, 'seed')}: it takes {declared.seeds_to_explore} to explore a difference and "
-            f"{declared.seeds_to_confirm} to confirm one. Fewer are a smoke test."
+            f"Some configurations have only {plural(fewest, 'seed')}. It takes {declared.seeds_to_explore} to explore a difference "
+            f"and {declared.seeds_to_confirm} to confirm one; fewer are a smoke test."
         )
     if finished["val_accuracy_mean"].isna().all():
-        found.append("No validation samples were held out: gaps are against the test file, and no best is named.")
+        found.append("No samples were held out for validation: gaps are against the test file, and no best is named.")
     found += [
-        f"{reference.factor}: the declared reference {reference.declared} was not trained; {reference.used} stands in for it."
+        f"{reference.factor}: the declared reference {reference.declared} was not trained; {reference.used} replaces it."
         for reference in analysis.design.references
         if reference.replaced
     ]
@@ -52,7 +52,7 @@ def limits(analysis: Analysis) -> list[str]:
 
 
 def more_seeds(evidence: Evidence, question: Question) -> list[str]:
-    """What more seeds would decide of a comparison, and the command that trains them; empty where they would decide nothing."""
+    """What more seeds would decide, and the command that trains them; empty if they would decide nothing."""
     if not (more := evidence.more_seeds.get(question)):
         return []
     why = f"It takes {more.seeds} seeds to explore these differences"
@@ -61,16 +61,19 @@ def more_seeds(evidence: Evidence, question: Question) -> list[str]:
         why = f"{more.seeds} seeds would decide {plural(more.decides, 'contrast')} of {of:,}"
     folders = map(console.in_checkout, evidence.source(question[1]).folders)
     command = shlex.join(["python", "-m", "pipeline.seeds", *folders])
-    return [f"{why}: {plural(more.runs, 'more run')}, by this command.", command]
+    return [f"{why}. This command trains {plural(more.runs, 'more run')}:", command]
 
 
 def mixed(results: Sequence[RunResult], who: str) -> list[str]:
-    """A sentence for each thing that the finished ones of these runs do not share. `who`: `The runs on mnist (sweep)`."""
+    """A sentence for each part of the identity or environment that the finished runs do not share.
+
+    `who` is the subject of each sentence, such as `The runs on mnist (sweep)`.
+    """
     finished = [result for result in results if result.finished]
     code = shared_code(finished)
     found = [
-        f"{who} come from different {said}: a mean is over all of them, and only runs that share it are paired."
-        for part, said in PARTS.items()
+        f"{who} differ in {name}: a mean is over all of them, but only runs with the same {name} are paired."
+        for part, name in PARTS.items()
         if len({origin(result, part, code=code) for result in finished}) > 1
     ]
     different = different_environments([result.environment for result in finished])
@@ -78,7 +81,7 @@ def mixed(results: Sequence[RunResult], who: str) -> list[str]:
 
 
 def different_environments(environments: Sequence[Mapping[str, str]]) -> str:
-    """In words, what of their machines and libraries is not the same for all runs; empty where all is."""
+    """The differences between the machines and libraries of runs, as a phrase; empty if there are none."""
     classes = Counter(known.get("numerics_class", "unknown") for known in environments)
     if len(classes) > 1:
         shown = ", ".join(f"{count} of {name[:8]}" for name, count in classes.most_common())
@@ -87,31 +90,31 @@ def different_environments(environments: Sequence[Mapping[str, str]]) -> str:
     found = [
         f"{name.replace('lock', 'requirements.lock')} {listed(own)}" for name, own in values.items() if len(own) > 1
     ]
-    return f"different environments ({'; '.join(found)}), which compute alike as far as is known" if found else ""
+    return f"different environments ({'; '.join(found)}), which are not known to compute differently" if found else ""
 
 
 def nothing_finished(evidence: Evidence) -> str:
-    """Why no run of the folders can be compared."""
+    """The error message when the folders hold no run that can be compared."""
     places = ", ".join(console.in_checkout(folder) for source in evidence.sources for folder in source.folders)
     if others := [line for source in evidence.sources for line in source.others]:
-        runs = "the 1 run is" if len(others) == 1 else f"all {len(others):,} runs are"
-        return f"{places}: {runs} of another release of this project ({others[0]}); compare them with that release"
+        runs = "the only run was" if len(others) == 1 else f"all {len(others):,} runs were"
+        return f"{places}: {runs} written by another release of this project ({others[0]}); compare with that release"
     return f"{places}: no finished run to compare; train first: dvc repro, or python -m pipeline.train"
 
 
 def alarm(evidence: Evidence) -> list[str]:
-    """Of runs of dense networks on MNIST that are too good to be true."""
+    """A warning about dense networks on MNIST that are too accurate to be true."""
     runs = evidence.finished[evidence.finished["dataset"].eq("mnist") & evidence.finished["test_accuracy"].gt(LEAK)]
     leaks = sorted({*runs.loc[runs["hidden"].str.fullmatch("[0-9x]+"), "name"]})
     if not leaks:
         return []
     named = f"{listed(leaks[:5])}{' and more' if len(leaks) > 5 else ''}"
-    why = "A dense network does not get there without having seen test images in training."
+    why = "A dense network only gets there if it was trained on test images."
     return [f"Leak alarm: {plural(len(leaks), 'run')} above {percent(LEAK, 1)} test accuracy ({named}). {why}"]
 
 
 def notes(evidence: Evidence) -> list[str]:
-    """What stands in the way of reading all runs as one comparison."""
+    """Warnings about the runs as a whole."""
     found = alarm(evidence)
     if others := [line for source in evidence.sources for line in source.others]:
         were = "1 run was" if len(others) == 1 else f"{len(others):,} runs were"
@@ -119,7 +122,7 @@ def notes(evidence: Evidence) -> list[str]:
     if repeated := len(evidence.runs) - len(summary.once_per_seed(evidence.runs)):
         again = "run repeats" if repeated == 1 else "runs repeat"
         found.append(
-            f"{repeated} {again} a configuration and a seed of another; the latest of each counts in the means."
+            f"{repeated} {again} the configuration and seed of another run; only the latest of each counts in the means."
         )
     for dataset, experiment in evidence.questions:
         found += mixed(evidence.results_of((dataset, experiment)), f"The runs on {dataset} ({experiment})")

@@ -1,4 +1,4 @@
-"""What was done, so that someone else could do it, and what it is held against."""
+"""The method section: data, fixed values, seeds, claims, the book's network."""
 
 from __future__ import annotations
 
@@ -18,22 +18,20 @@ LICENCES = {
     "digits": "Optical Recognition of Handwritten Digits: E. Alpaydin and C. Kaynak, UCI, CC BY 4.0.",
 }
 BOOK_ACCURACY, BOOK_BAND = 0.978, (0.972, 0.984)
-"""Test accuracy that the book prints, and the band in which each seed of its network should lie."""
+"""Test accuracy printed in the book, and the band in which each seed of its network should lie."""
 
 
 def card(evidence: Evidence) -> list[tuple[str, str]]:
-    """Terms and what is to say of each, about the largest comparison."""
+    """Terms and descriptions of the method, for the largest comparison."""
     runs = plural(evidence.runs["key"].nunique(), "run")
-    compute = (
-        f"{evidence.seconds:,.0f} s of training in {runs}: each run's own time, also of runs that trained side by side."
-    )
+    compute = f"{evidence.seconds:,.0f} s of training in {runs}: the sum over runs, although some trained in parallel."
     if not evidence.questions:
         return [("Compute", compute)]
     dataset = evidence.questions[0][0]
     jobs = [result.job for result in evidence.results_of(evidence.questions[0])]
     return [
         ("Data", _data(dataset, jobs, evidence.arrays)),
-        ("What is held fixed", ", ".join(_fixed(jobs)) + "."),
+        ("Fixed values", ", ".join(_fixed(jobs)) + "."),
         ("Seeds", f"{ranged([job.seed for job in jobs])}."),
         ("Claims", _claims(evidence)),
         ("Compute", compute),
@@ -44,11 +42,11 @@ def _claims(evidence: Evidence) -> str:
     declared = evidence.declared
     margins = [f"{about.declared(declared.margin[name])} of {about.name}" for name, about in METRICS.items()]
     return (
-        "Declared in conf/comparison.yaml before the runs: what each value is held against, and the margins "
-        f"({listed(margins)}). Differences are paired by seed (paired t, Holm over the contrasts of one factor). "
-        f"One is claimed with p under {declared.alpha:g} and a mean difference over the margin, at the first {declared.seeds_to_explore} "
-        f"seeds (explored) or the first {declared.seeds_to_confirm} (confirmed), at no other number. Equivalent: two one-sided tests "
-        "within the margin."
+        "conf/comparison.yaml declares, before any run, the reference of each factor and the margins "
+        f"({listed(margins)}). Differences are paired by seed (paired t test, Holm’s correction over the contrasts of one factor). "
+        f"A difference is claimed if p is under {declared.alpha:g} and the mean difference exceeds the margin, with the first "
+        f"{declared.seeds_to_explore} seeds (explored) or the first {declared.seeds_to_confirm} (confirmed) and no other number. "
+        "Two configurations are equivalent if two one-sided tests show a difference within the margin."
     )
 
 
@@ -70,7 +68,7 @@ def _fixed(jobs: Sequence[RunConfig]) -> list[str]:
 
 
 def book(evidence: Evidence) -> str:
-    """The book's network here against what the book prints; empty where nobody trained it."""
+    """The book's network here and in the book; empty if it was not trained."""
     runs = evidence.book
     if runs.empty:
         return ""
@@ -83,17 +81,17 @@ def book(evidence: Evidence) -> str:
         "Deep Learning with Python, chapter 2.1."
     )
     if dataset != "mnist":
-        against = f"The book’s {printed} is for MNIST and cannot be held against this."
-        return f"{which} On {dataset} it comes to {ours} with a gap of {gap}. {against}"
+        against = f"The book’s {printed} is for MNIST and cannot be compared."
+        return f"{which} On {dataset} it reaches {ours} with a gap of {gap}. {against}"
     inside, band = int(runs["test_accuracy"].between(*BOOK_BAND).sum()), span(*BOOK_BAND, digits=1)
     return (
-        f"{which} It prints {printed} test accuracy, of one run. Here {plural(len(runs), 'seed')} come to {ours}; {inside} of {len(runs)} "
-        f"lie in the expected band, {band} %. Its gap against the test file, as in the book, is {gap}."
+        f"{which} The book prints {printed} test accuracy for one run. Here the mean of {plural(len(runs), 'seed')} is {ours}; {inside} of "
+        f"{len(runs)} lie in the expected band, {band} %. The gap against the test file, as in the book, is {gap}."
     )
 
 
 def split_offset(analysis: Analysis) -> str:
-    """How much harder the test file is than held-out samples of the training file, for the same networks."""
+    """How much harder the test file is than held-out samples of the training file."""
     offsets = analysis.configurations["split_offset_mean"].dropna()
     if offsets.empty:
         return ""
@@ -101,6 +99,6 @@ def split_offset(analysis: Analysis) -> str:
     over = f"mean of {plural(len(offsets), 'configuration')}, {span(offsets.min(), offsets.max())}"
     return (
         f"The test file is {word} than held-out samples of the training file: the same networks are "
-        f"{points(abs(offsets.mean()))} {less} accurate on it ({over}). So gaps are against held-out samples; those against the "
-        "test file, as in the book, are book_gap in comparison.csv."
+        f"{points(abs(offsets.mean()))} {less} accurate on it ({over}). So gaps are against held-out samples; gaps against the "
+        "test file, as in the book, are the book_gap columns of comparison.csv."
     )

@@ -1,4 +1,4 @@
-"""The first lines of a report, and the last one."""
+"""The title, lead and headline of a report, and the last line of the command."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ COUNTS = ("None", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight"
 
 
 def title(evidence: Evidence) -> str:
-    """The question of a single comparison, if a person asked one in words; else that of the project."""
+    """The `question` of a single comparison if it ends with a question mark; else the project's."""
     asked = [experiment for _, experiment in evidence.questions if experiment.endswith("?")]
     return asked[0] if asked and len(evidence.questions) == 1 else "Which optimizer, which width, and who overfits?"
 
 
 def lead(evidence: Evidence) -> str:
-    """What these runs can carry."""
+    """What these runs can show, given their seeds."""
     if not evidence.questions:
         how = listed([f"{count} {status}" for status, count in evidence.counts.items() if count])
         lost = sum(evidence.counts.values())
         none = "The only run did not finish" if lost == 1 else f"None of {lost:,} runs finished"
-        return f"**{none}** ({how}), so nothing can be compared. Each run is listed below with the command that trains it again."
+        return f"**{none}** ({how}), so there is nothing to compare. Each run is listed below with the command that trains it again."
     declared, counts = evidence.declared, evidence.main.loc[evidence.main["n"] > 0, "n"]
     fewest, most = int(counts.min()), int(counts.max())
     seeds = plural(most, "seed") if fewest == most else f"{fewest} to {most} seeds"
@@ -39,7 +39,7 @@ def lead(evidence: Evidence) -> str:
 
 
 def tie(table: pd.DataFrame, ranking: str) -> str:
-    """The headline where several configurations of a comparison share the first place; empty where one is alone there."""
+    """The headline if several configurations share first place; empty if only one is there."""
     tied = int(table["place"].eq(1).sum())
     if tied < 2:
         return ""
@@ -51,11 +51,11 @@ def tie(table: pd.DataFrame, ranking: str) -> str:
     who = (
         f"{listed(heads)}, each {tails[0]}" if len({*tails}) == 1 else listed(list(names)) if tied < len(COUNTS) else ""
     )
-    return f"{count} are tied for the first place, since their intervals of {split} {metric} overlap{who and ': '}{who}"
+    return f"{count} are tied for first place, since their intervals of {split} {metric} overlap{who and ': '}{who}"
 
 
 def closing(evidence: Evidence, page: Path, experiment: str | None = None) -> str:
-    """The last line. `experiment`: the DVC experiment whose temporary folder `page` lies in."""
+    """The last line of the command. `experiment`: the DVC experiment whose temporary folder holds `page`."""
     runs, lost = plural(evidence.counts[FINISHED], "finished run"), len(evidence.lost)
     what = f"{runs}{f', {lost} lost' if lost else ''}"
     if experiment:

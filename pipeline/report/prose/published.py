@@ -1,4 +1,4 @@
-"""Published figures against ours, in words."""
+"""The texts of the comparison with published results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.training.result import RunResult
 
 
 def wanted(row: Row) -> str:
-    """What the row is held against."""
+    """The expected result: a band, a floor, an order or a shape."""
     if row.over is not None:
         return f"over {row.over:g}"
     if row.lowest:
@@ -25,27 +25,27 @@ def wanted(row: Row) -> str:
 
 
 def ours(found: Found) -> str:
-    """`97.90 (96.63 to 99.17) %`; of an order or a shape the means, and the differences that decide it."""
-    row, said = found.row, []
+    """`97.90 (96.63 to 99.17) %`; for an order or a shape, the means and the differences that decide it."""
+    row, parts = found.row, []
     if not math.isnan(found.interval[0]):
-        said.append(f"{spread(*found.interval, scale=1, digits=row.of.digits)} {row.of.unit}")
+        parts.append(f"{spread(*found.interval, scale=1, digits=row.of.digits)} {row.of.unit}")
     if found.means:
         means = ", ".join(f"{name}: {number(value, row.of.digits)}" for name, value in found.means.items())
-        said.append(f"{means} {row.of.unit}")
+        parts.append(f"{means} {row.of.unit}")
     if found.differences:
         unit = "points" if row.of.unit == "%" else row.of.unit
         differences = {
             label: spread(*astuple(own), scale=1, digits=row.of.digits, signed=True)
             for label, own in found.differences.items()
         }
-        said.append(f"{', '.join(f'{label}: {own}' for label, own in differences.items())} {unit}")
+        parts.append(f"{', '.join(f'{label}: {own}' for label, own in differences.items())} {unit}")
     if found.lost and found.verdict != Verdict.LOST:
-        said.append(f"{plural(found.lost, 'run')} did not finish")
-    return "; ".join(said)
+        parts.append(f"{plural(found.lost, 'run')} did not finish")
+    return "; ".join(parts)
 
 
 def verdict(found: Found) -> str:
-    """The verdict, with what it is about. To beat a floor is no reproduction, which the word says."""
+    """The verdict as text. Exceeding a floor is no reproduction, so the text calls it a sanity check."""
     about = listed(found.about)
     written = {
         Verdict.LOST: "the run did not finish" if found.lost == 1 else f"all {found.lost} runs did not finish",
@@ -60,8 +60,8 @@ def verdict(found: Found) -> str:
 
 
 def trained_on(results: Sequence[RunResult]) -> str:
-    """The processors, devices and libraries that trained these, each once."""
-    told = set()
+    """The processors, devices and libraries that trained these runs, each once."""
+    found = set()
     for run in results:
         numerics, known = run.identity.get("numerics", {}), run.environment
         device = str(numerics.get("device", ""))
@@ -69,5 +69,5 @@ def trained_on(results: Sequence[RunResult]) -> str:
         if "backend" in numerics:
             version, precision = numerics.get("backend_version", ""), numerics.get("precision", "float32")
             parts.append(f"({numerics['backend']} {version}, {precision})")
-        told.add(" ".join(filter(None, parts)))
-    return "; ".join(sorted(filter(None, told)))
+        found.add(" ".join(filter(None, parts)))
+    return "; ".join(sorted(filter(None, found)))

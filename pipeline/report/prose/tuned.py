@@ -1,4 +1,4 @@
-"""Default and tuned learning rates side by side, as a page in Markdown."""
+"""Default and tuned learning rates side by side, as a Markdown page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipeline.statistics.tuning import DEFAULT, TUNED
 
 
 def brief(table: pd.DataFrame) -> pd.DataFrame:
-    """A row per optimizer in words: rates, test accuracy of both, what tuning changed, and both gaps."""
+    """A row of texts per optimizer: rates, test accuracy of both, what tuning changed, and both gaps."""
     spreads = {
         "default: test %": f"{DEFAULT}_test_accuracy",
         "tuned: test %": f"{TUNED}_test_accuracy",
@@ -34,14 +34,14 @@ def brief(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def page(table: pd.DataFrame, tried: pd.DataFrame) -> str:
-    """What came of it, and every rate that was tried."""
+    """The Markdown page: results, and every rate that was tried."""
     short = brief(table)
     seeds = ranged(sorted(set(tried["seed"])))
     how = (
-        f"The rate of the highest mean validation accuracy over seeds {seeds} is the tuned one. The figures below are of other "
-        "seeds, so that luck in choosing is no gain, with 95 % intervals over these in brackets; differences are paired by seed. "
-        "The verdict is on the test accuracy (paired t, Holm over the optimizers). A smaller gap may only mean that a network has "
-        "not fitted as far."
+        f"The tuned rate has the highest mean validation accuracy over seeds {seeds}. The results below come from other seeds, so "
+        "that luck in choosing is no gain, with 95 % intervals over these seeds in brackets; differences are paired by seed. The "
+        "verdict is on the test accuracy (paired t test, Holm’s correction over the optimizers). A smaller gap may only mean that "
+        "a network has fitted less."
     )
     text = [
         "# Learning rates: default and tuned",
@@ -54,16 +54,16 @@ def page(table: pd.DataFrame, tried: pd.DataFrame) -> str:
 
 
 def _of(row: pd.Series, tried: pd.DataFrame) -> str:
-    """The verdict on one optimizer, and what was tried of it."""
+    """The verdict on one optimizer, and the rates that were tried."""
     means = tried.groupby("learning_rate")["val_accuracy"].mean()
     shown = ", ".join(f"{rate:g}: {number(100 * mean)} %" for rate, mean in means.items())
     found = [
         f"{row['optimizer']}: {row['verdict']} (Holm {p_value(row['holm'])}). Validation accuracy by rate: {shown}."
     ]
     if row["beyond"]:
-        found.append(f"{plural(int(row['beyond']), 'rate')} beyond the edge that the best lay at.")
+        found.append(f"The range was extended by {plural(int(row['beyond']), 'rate')}, since the best lay at its edge.")
     if row["diverged"]:
-        found.append(f"{plural(int(row['diverged']), 'run')} of {row['runs']} diverged and counted 0.")
+        found.append(f"{plural(int(row['diverged']), 'run')} of {row['runs']} diverged and counted as 0.")
     if row["at_edge"]:
-        found.append("**The best still lies at the edge: a better rate may lie beyond it.**")
+        found.append("**The best rate still lies at an edge: a better one may lie beyond it.**")
     return " ".join(found)

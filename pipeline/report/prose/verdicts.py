@@ -1,4 +1,4 @@
-"""A contrast in one sentence, and what its row of contrasts.csv notes; a repeated training in one sentence."""
+"""One sentence per contrast, with the notes in contrasts.csv; one sentence per repeated training."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from pipeline.statistics.declaration import DEPTH, NETWORK, OPTIMIZER, TRAIN_SIZ
 from pipeline.statistics.metrics import METRICS
 from pipeline.statistics.verdicts import Kind, Lack
 
-SAID = ["note", "sentence"]
-"""Columns of contrasts.csv that are words."""
+TEXTS = ["note", "sentence"]
+"""Columns of contrasts.csv that are texts."""
 
 
 @dataclass(frozen=True)
 class Words:
-    """What it means that a figure of one configuration is larger or smaller than that of another."""
+    """How a sentence says that a metric of one configuration is larger or smaller than that of another."""
 
     larger: str
     smaller: str
@@ -33,18 +33,16 @@ _FIT = "at equal training loss, "
 WORDS = {
     "test_accuracy": Words("is more accurate", "is less accurate"),
     "gap_accuracy": Words("has a larger gap", "has a smaller gap"),
-    "gap_loss": Words("has a larger gap in loss", "has a smaller gap in loss"),
+    "gap_loss": Words("has a larger loss gap", "has a smaller loss gap"),
     "fit_loss": Words("generalises worse", "generalises better", _FIT),
     "fit_accuracy": Words("is more accurate on held-out samples", "is less accurate on held-out samples", _FIT),
-    "excess_loss": Words(
-        "has lost more since its lowest held-out loss", "has lost less since its lowest held-out loss"
-    ),
+    "excess_loss": Words("ends further above its lowest held-out loss", "ends closer to its lowest held-out loss"),
 }
 
 
 @dataclass(frozen=True)
 class Factor:
-    """What was varied: its name, and what the larger and the next smaller value are called."""
+    """How sentences name a factor, its larger and its next smaller value."""
 
     name: str
     larger: str
@@ -66,79 +64,79 @@ def factor_words(factor: str) -> Factor:
 
 
 def sentence(row: pd.Series) -> str:
-    """What is claimed of a contrast, or why nothing is, and how many seeds would decide."""
+    """The claim of a contrast; or why there is none, and how many seeds would decide."""
     about, words, a, b = METRICS[row["figure"]], WORDS[row["figure"]], row["a"], row["b"]
     lead = f"{words.lead[:1].upper()}{words.lead[1:]}{a}"
     seeds = plural(int(row["n"]), "seed")
     if row["verdict"] in (Kind.LARGER, Kind.SMALLER):
         low, high = sorted(abs(row[end]) for end in ("low", "high"))
         size = f"{about.size(abs(row['difference']))} ({span(low, high, about.scale, about.digits)})"
-        said = words.larger if row["verdict"] == Kind.LARGER else words.smaller
-        return f"{lead} {said} than {b}, by {size}; {seeds}, {row['standing']}, Holm {p_value(row['holm'])}."
+        phrase = words.larger if row["verdict"] == Kind.LARGER else words.smaller
+        return f"{lead} {phrase} than {b}, by {size}; {seeds}, {row['standing']}, Holm {p_value(row['holm'])}."
     if row["verdict"] == Kind.EQUIVALENT:
         margin = about.declared(row["margin"])
         return f"{a} and {b} are equivalent in {about.name} within ± {margin}; {seeds}, {row['standing']}."
     reasons = "; ".join(_reason(lack, row) for lack in row["lacks"].split("; ") if lack)
-    return f"No difference between {a} and {b} in {about.name} is shown: {reasons}.{_more_seeds(row['more_seeds'])}"
+    return f"No difference in {about.name} between {a} and {b} is shown: {reasons}.{_more_seeds(row['more_seeds'])}"
 
 
 def _reason(lack: str, row: pd.Series) -> str:
     about = METRICS[row["figure"]]
     if lack == Lack.SEEDS:
-        return f"{plural(int(row['n']), 'seed carries', 'seeds carry')} no claim"
+        return f"{plural(int(row['n']), 'seed is', 'seeds are')} too few for a claim"
     if lack == Lack.SIGNIFICANCE:
         return f"Holm {p_value(row['holm'])}"
     if math.isnan(row["margin"]):
         return "no margin is declared for this loss"
-    return f"{about.size(row['difference'])} are not over the margin of {about.declared(row['margin'])}"
+    return f"{about.size(row['difference'])} do not exceed the margin of {about.declared(row['margin'])}"
 
 
 def _more_seeds(needed: float) -> str:
     if math.isnan(needed):
         return ""
     if math.isinf(needed):
-        return " Seeds alone would not decide it."
+        return " More seeds would not decide it."
     return f" About {plural(int(needed), 'more seed')} would decide."
 
 
 def note(row: pd.Series) -> str:
-    """Why a row of contrasts.csv rests on fewer seeds than were trained; empty where it does not."""
+    """Why a row of contrasts.csv uses fewer seeds than were trained; empty if it uses all."""
     lost = {row[side]: int(row[f"lost_{side}"]) for side in ("a", "b")}
-    said = [f"{plural(count, 'run')} of {label} did not finish" for label, count in lost.items() if count]
+    found = [f"{plural(count, 'run')} of {label} did not finish" for label, count in lost.items() if count]
     if row["unlike"]:
-        said.append(f"{plural(int(row['unlike']), 'seed')} left out: other data, code or device")
+        found.append(f"{plural(int(row['unlike']), 'seed')} left out: different data, code or device")
     if row["n"] == 0:
-        said.append("no seed in common, so nothing is paired")
+        found.append("no seed in common, so nothing is paired")
     if row["n"] < row["seeds"]:
-        said.append(f"the first {int(row['n'])} of {plural(int(row['seeds']), 'seed')} carry the claim")
-    return "; ".join(said)
+        found.append(f"only the first {int(row['n'])} of {plural(int(row['seeds']), 'seed')} count for the claim")
+    return "; ".join(found)
 
 
 def with_sentences(analysis: Analysis) -> pd.DataFrame:
-    """The contrasts with a `note` and the `sentence` of each."""
+    """The contrasts, each with a `note` and a `sentence`."""
     rows = analysis.contrasts
-    said = [(note(row), sentence(row)) for _, row in rows.iterrows()]
-    return rows.assign(**pd.DataFrame(said, index=rows.index, columns=SAID))
+    texts = [(note(row), sentence(row)) for _, row in rows.iterrows()]
+    return rows.assign(**pd.DataFrame(texts, index=rows.index, columns=TEXTS))
 
 
 def of_comparisons(analyses: Mapping[tuple[str, str], Analysis]) -> pd.DataFrame:
-    """The rows of contrasts.csv: those of each comparison, (data set, experiment), with the name of its experiment."""
+    """The rows of contrasts.csv: the contrasts of all comparisons, with the experiment of each."""
     parts = [
         with_sentences(own).assign(experiment=experiment)
         for (_, experiment), own in analyses.items()
         if len(own.contrasts)
     ]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*COLUMNS, *SAID, "experiment"])
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*COLUMNS, *TEXTS, "experiment"])
 
 
 def repetition(found: Consistency) -> str:
-    """How far a training that was repeated differs, and how far two that are alike may."""
+    """How much a repeated training differs from the first, and how much two seeds do."""
     if found.seeds:
         return (
-            f"test accuracy changed by {100 * found.change:+.2f} points; between two of {found.seeds} seeds it changes by less "
-            f"than {100 * found.bound:.2f} in {1 - ALPHA:.1%} of cases"
+            f"test accuracy changed by {100 * found.change:+.2f} points; two of {found.seeds} seeds differ by less than "
+            f"{100 * found.bound:.2f} in {1 - ALPHA:.1%} of cases"
         )
     return (
-        f"{found.only_then} samples are right only then, {found.only_now} only now (McNemar's exact test, "
-        f"{p_value(found.p)}); there are no three seeds of this configuration here to say more"
+        f"{found.only_then} samples are correct only before, {found.only_now} only now (McNemar's exact test, "
+        f"{p_value(found.p)}); with fewer than three seeds of this configuration here, their spread is unknown"
     )

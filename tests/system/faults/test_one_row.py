@@ -21,7 +21,7 @@ AtEpoch = Callable[[int, Callable[[], None]], None]
 SINGLE = ["optimizer=sgd", "model.width=4", "seed=7"]
 
 
-@pytest.mark.fault("sweeps that overlap")
+@pytest.mark.fault("overlapping sweeps")
 def test_a_sweep_that_grows_has_one_parent_and_one_that_overlaps_points_to_the_other(workspace: Workspace) -> None:
     assert workspace.tracked(*SMALL).status == 0
     assert workspace.tracked(*SMALL, "seed=range(5)").status == 0
@@ -76,7 +76,7 @@ def at_epoch(monkeypatch: pytest.MonkeyPatch) -> AtEpoch:
     return told
 
 
-@pytest.mark.fault("stopped while it is shown")
+@pytest.mark.fault("stopped while shown in MLflow")
 def test_a_single_run_is_there_from_its_start_and_killed_by_ctrl_c(workspace: Workspace, at_epoch: AtEpoch) -> None:
     at_epoch(3, lambda: os.kill(os.getpid(), signal.SIGINT))
     done = workspace.tracked(*SINGLE, "training.epochs=1000")
@@ -88,7 +88,7 @@ def test_a_single_run_is_there_from_its_start_and_killed_by_ctrl_c(workspace: Wo
     assert "); the same command trains it\n" in done.out
 
 
-@pytest.mark.fault("stopped while it is shown")
+@pytest.mark.fault("stopped while shown in MLflow")
 def test_a_run_that_was_shown_while_it_trained_has_each_value_once(
     workspace: Workspace, at_epoch: AtEpoch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,7 +114,7 @@ def test_a_run_that_was_shown_while_it_trained_has_each_value_once(
     assert len(Rows(workspace.root).runs) == 1
 
 
-@pytest.mark.fault("stopped while it is shown")
+@pytest.mark.fault("stopped while shown in MLflow")
 def test_a_run_that_was_killed_is_one_row_when_it_is_trained(
     workspace: Workspace, at_epoch: AtEpoch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,7 +127,7 @@ def test_a_run_that_was_killed_is_one_row_when_it_is_trained(
     assert [run.info.status for run in Rows(workspace.root).runs] == ["FINISHED"]
 
 
-@pytest.mark.fault("a name MLflow never takes")
+@pytest.mark.fault("a name that MLflow rejects")
 @pytest.mark.parametrize("question", ["q" * 257, "two\\\nlines"])
 def test_a_question_that_mlflow_never_takes_is_refused(workspace: Workspace, question: str) -> None:
     done = workspace.tracked(*SINGLE, f"question='{question}'")

@@ -92,7 +92,7 @@ def test_refused_with_multirun(line: str, expected: str) -> None:
     assert expected in check(line.split(), multirun=True)[0]
 
 
-@pytest.mark.fault("options of one's own")
+@pytest.mark.fault("custom options")
 @pytest.mark.parametrize("how", ["--config-dir /own", "--config-dir=/own", "hydra.searchpath=[file:///own]"])
 @pytest.mark.parametrize("word", ["optimizer=adam,slow", "+sweep=slow"])
 def test_files_of_ones_own_are_left_to_hydra(how: str, word: str) -> None:

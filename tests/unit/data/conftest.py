@@ -9,10 +9,15 @@ from tests.unit.data.loopback import Server
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """It may do without TLS, and is waited for as long as it takes one on 127.0.0.1."""
+    """A mirror on 127.0.0.1 without TLS, with short timeouts."""
     server = Server(dict(tiny.PACKED))
-    waits = {"SPOKEN": ("https://", f"{server.url}/"), "CONNECT": 0.3, "SILENCE": 0.3, "PAUSE": 0.01}
-    for name, value in waits.items():
+    settings = {
+        "PREFIXES": ("https://", f"{server.url}/"),
+        "CONNECT_TIMEOUT": 0.3,
+        "READ_TIMEOUT": 0.3,
+        "PAUSE": 0.01,
+    }
+    for name, value in settings.items():
         monkeypatch.setattr(download, name, value)
     yield server
     server.close()

@@ -37,13 +37,13 @@ def case(value: object) -> str:
         (b"", "0 bytes, expected a header of 16"),
         (header(2049, 2, 3, 4) + PIXELS, r"magic number is 2049 \(0x00000801\), expected 2051"),
         (struct.pack("<4I", 2051, 2, 3, 4) + PIXELS, "magic number is 50855936"),
-        (header(2051, 2**31, 3, 4) + PIXELS, "count 2,147,483,648, rows 3, columns 4 announce 25,769,803,776 bytes"),
-        (header(2051, 2**30, 2, 2**31) + PIXELS, "the file holds 24"),  # 2^62 bytes
+        (header(2051, 2**31, 3, 4) + PIXELS, "count 2,147,483,648, rows 3, columns 4: expected 25,769,803,776 bytes"),
+        (header(2051, 2**30, 2, 2**31) + PIXELS, "the file has 24"),  # 2^62 bytes
         (header(2051, 0, 3, 4), "count is 0, expected at least 1"),
         (header(2051, 2, 4, 3) + PIXELS, "rows is 4, expected 3"),
         (header(2051, 1, 3, 8) + PIXELS, "columns is 8, expected 4"),
-        (header(2051, 2, 3, 4) + PIXELS[1:], "the file holds 23$"),
-        (header(2051, 2, 3, 4) + PIXELS + b"!!", r"the file holds 26 \(2 too many\)"),
+        (header(2051, 2, 3, 4) + PIXELS[1:], "the file has 23$"),
+        (header(2051, 2, 3, 4) + PIXELS + b"!!", r"the file has 26 \(2 too many\)"),
     ],
     ids=case,
 )
@@ -75,12 +75,12 @@ SOUND = gzip.compress(b"ten bytes.")
     ("packed", "named"),
     [
         (b"", "ends early, after 0 bytes"),
-        (b"<html>not found</html>", "not a sound gzip file .incorrect header"),
+        (b"<html>not found</html>", "not a valid gzip file .incorrect header"),
         (SOUND[:-1], "ends early"),
         (SOUND + SOUND, "bytes follow the end of the gzip stream, expected none"),
-        (SOUND[:-8] + b"\0\0\0\0" + SOUND[-4:], "not a sound gzip file .incorrect data check"),
-        (SOUND[:-4] + b"\xff\0\0\0", "not a sound gzip file .incorrect length check"),
-        (gzip.compress(b"eleven byte"), "unpacks to more than the 10 bytes"),
+        (SOUND[:-8] + b"\0\0\0\0" + SOUND[-4:], "not a valid gzip file .incorrect data check"),
+        (SOUND[:-4] + b"\xff\0\0\0", "not a valid gzip file .incorrect length check"),
+        (gzip.compress(b"eleven byte"), "unpacks to more than the expected 10 bytes"),
     ],
     ids=case,
 )
@@ -93,7 +93,7 @@ def test_a_bomb_is_not_unpacked() -> None:
     bomb = gzip.compress(bytes(100_000_000), compresslevel=1)
     tracemalloc.start()
     try:
-        with pytest.raises(UserError, match="more than the 1,000 bytes"):
+        with pytest.raises(UserError, match="more than the expected 1,000 bytes"):
             idx.unpack(bomb, 1000, "bomb")
         assert tracemalloc.get_traced_memory()[1] < 2 * len(bomb)
     finally:

@@ -45,9 +45,9 @@ def test_first_folder_that_is_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "note"),
     [
-        (b"<html>", "not a sound gzip file"),
+        (b"<html>", "not a valid gzip file"),
         (tiny.PACKED[FIRST] + b"x", "follow the end"),
-        (gzip.compress(bytes(tiny.FILES[0].limit)), "sha256 of the unpacked file is"),
+        (gzip.compress(bytes(tiny.FILES[0].max_unpacked_bytes)), "sha256 of the unpacked file is"),
         (gzip.compress(bytes(10_000_000)), "unpacks to more than"),
     ],
     ids=lambda value: value.replace(" ", "-") if isinstance(value, str) else "",
@@ -74,7 +74,7 @@ def test_a_huge_file_is_not_read_to_its_end(tmp_path: Path) -> None:
 @pytest.mark.fault("mirrors misbehave")
 @pytest.mark.parametrize(
     ("answer", "note"),
-    [(loopback.cut_without_length, "ends early"), (loopback.status(404), "gives HTTP status 404")],
+    [(loopback.cut_without_length, "ends early"), (loopback.status(404), "returns HTTP status 404")],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_the_next_mirror_is_asked_and_the_note_says_why(
@@ -98,7 +98,7 @@ def test_the_message_is_one_paragraph_with_all_that_is_needed(tmp_path: Path) ->
     assert "secret" not in message
     assert f"{display_path(tmp_path / 'a')}: no such folder" in message
     assert (
-        "https://***@127.0.0.1:1/x: train-images-idx3-ubyte.gz cannot be had ([Errno 111] Connection refused)"
+        "https://***@127.0.0.1:1/x: train-images-idx3-ubyte.gz cannot be downloaded ([Errno 111] Connection refused)"
         in message
     )
     for file in MNIST.files:
@@ -112,7 +112,7 @@ def test_the_message_is_one_paragraph_with_all_that_is_needed(tmp_path: Path) ->
 
 
 def addresses(environment: dict[str, str], checkout: Path, named: str = "") -> list[Path | str]:
-    found = mirrors.mirrors(MNIST, checkout, environment, named)
+    found = mirrors.find_mirrors(MNIST, checkout, environment, named)
     return [mirror.path if isinstance(mirror, Folder) else mirror.address for mirror in found]
 
 

@@ -52,9 +52,9 @@ def test_bytes_are_pixels_and_other_numbers_stay_as_they_are() -> None:
         ({"y_train": LABELS / 2}, "y_train is float64 of shape (6,), expected 6 whole numbers"),
         ({"y_test": np.array([0, 3, 1])}, "y_test: label 1 is 3, expected 0 to 2"),
         ({"y_train": LABELS * 200}, "y_train: labels from 0 to 400 make 401 classes, expected 2 to 256"),
-        ({"x_train": PIXELS * 1.0}, "x_train has pixels from 0 to 23, expected 0 to 1; source.brightest says"),
-        ({"x_train": np.full((6, 3), np.nan)}, "x_train[0, 0] is nan, expected a number"),
-        ({"x_train": np.array([None] * 6)}, "not a file of numpy.savez with plain arrays"),
+        ({"x_train": PIXELS * 1.0}, "x_train has pixels from 0 to 23, expected 0 to 1; source.brightest sets"),
+        ({"x_train": np.full((6, 3), np.nan)}, "x_train[0, 0] is nan, expected a finite float32"),
+        ({"x_train": np.array([None] * 6)}, "not a numpy.savez file of plain arrays"),
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else "",
 )

@@ -82,10 +82,10 @@ def test_initial_weights_are_the_seed_s(kernel_initializer: str) -> None:
 
 
 def test_weights_go_in_as_they_came_out() -> None:
-    one, two = network(hidden=[7, 5]), network(hidden=[7, 5])
-    networks.set_initial(one, make_job(hidden=[7, 5]).model, seed=1)
-    networks.set_weights(two, networks.weights(one))
-    assert all(np.array_equal(networks.weights(two)[name], array) for name, array in networks.weights(one).items())
+    first, second = network(hidden=[7, 5]), network(hidden=[7, 5])
+    networks.set_initial(first, make_job(hidden=[7, 5]).model, seed=1)
+    networks.set_weights(second, networks.weights(first))
+    assert all(np.array_equal(networks.weights(second)[name], array) for name, array in networks.weights(first).items())
 
 
 def test_dropout_masks_are_for_good() -> None:

@@ -54,12 +54,12 @@ def test_each_question_has_its_own_direction():
     gap, fit, excess, accuracy = text(analysed(10, **REVERSAL))
     assert gap.startswith("adam has a larger gap than rmsprop (by 1.00 points).")
     assert fit.startswith("At equal training loss, adam generalises better than rmsprop (by 0.")
-    assert "adam has lost more since its lowest held-out loss than rmsprop (by 0.0" in excess
+    assert "adam ends further above its lowest held-out loss than rmsprop (by 0.0" in excess
     assert accuracy.startswith("**adam, width 64** has the highest mean validation accuracy")
     assert gap.endswith("Based on 10 seeds (exploratory).")
     # A reversal is a finding.
-    assert "in 1 of 1 comparison the side with the larger gap in loss at the end has the smaller one at equal" in fit
-    assert excess.startswith("1 of 2 configurations end more than 0.005 nats over their lowest held-out loss")
+    assert "in 1 of 1 comparison the side with the larger loss gap at the end has the smaller one at equal" in fit
+    assert excess.startswith("1 of 2 configurations end more than 0.005 nats above their lowest held-out loss")
     assert "adam, width 64 has lost most, 0.0" in excess
 
 
@@ -73,7 +73,7 @@ def test_widths_are_counted():
 
 def test_few_seeds_carry_no_claim():
     gap, fit, excess, accuracy = text(analysed(3, **REVERSAL))
-    assert {gap, fit, excess} == {"3 seeds carry no claim, it takes 10: the picture shows what was measured."}
+    assert {gap, fit, excess} == {"3 seeds are too few for a claim, which takes 10. The chart shows what was measured."}
     assert "more accurate" not in accuracy
 
 
@@ -88,7 +88,7 @@ def test_equal_configurations_are_not_told_apart():
 
 def test_one_configuration():
     gap, *_, accuracy = text(analysed(10, adam_64=REVERSAL["adam_64"]))
-    assert gap == "There is nothing to compare it with."
+    assert gap == "Only one configuration finished, so there is nothing to compare."
     assert accuracy.startswith("adam, width 64, the only configuration, classifies 96.8")
 
 
@@ -105,7 +105,7 @@ def rows():
     [
         ("gap_accuracy", "adam, width 64 has a larger gap than rmsprop, width 64, by 1.00 points ("),
         ("fit_loss", "At equal training loss, adam, width 64 generalises better than rmsprop"),
-        ("excess_loss", "adam, width 64 has lost more since its lowest held-out loss than rmsprop, width 64, by 0.0"),
+        ("excess_loss", "adam, width 64 ends further above its lowest held-out loss than rmsprop, width 64, by 0.0"),
         ("test_accuracy", "adam, width 64 is more accurate than rmsprop, width 64, by 0.8"),
     ],
 )
@@ -120,7 +120,7 @@ def test_what_is_not_shown_says_why(rows):
     row["verdict"], row["lacks"], row["more_seeds"] = "no difference shown", "too few seeds; p not under alpha", 12.0
     row["holm"] = 0.2
     assert sentence(row) == (
-        "No difference between adam, width 64 and rmsprop, width 64 in accuracy gap is shown: 10 seeds carry no claim; Holm "
+        "No difference in accuracy gap between adam, width 64 and rmsprop, width 64 is shown: 10 seeds are too few for a claim; Holm "
         "p = 0.2. About 12 more seeds would decide."
     )
 
@@ -140,4 +140,4 @@ def test_notes_name_the_seeds_that_are_missing():
     results[3].identity = {**results[3].identity, "data": "other"}
     results[0] = factory.lost(results[0].job, DIVERGED, "nan")
     note = with_sentences(analysis(results, declaration.load())).iloc[0]["note"]
-    assert note == "1 run of adam, width 64 did not finish; 1 seed left out: other data, code or device"
+    assert note == "1 run of adam, width 64 did not finish; 1 seed left out: different data, code or device"

@@ -51,4 +51,4 @@ def test_links_lead_to_the_run_in_mlflow(evidence):
 def test_repeated_seeds_are_noted(of_runs):
     again = factory.finished(factory.job())
     again.key = "0" * 64
-    assert "1 run repeats a configuration and a seed" in notes(of_runs([*factory.book_runs(1), again]))[0]
+    assert "1 run repeats the configuration and seed" in notes(of_runs([*factory.book_runs(1), again]))[0]

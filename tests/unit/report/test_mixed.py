@@ -20,14 +20,14 @@ def runs():
 
 
 @pytest.mark.parametrize(
-    ("part", "said"), [("data", "data"), ("source", "training code"), ("numerics", "devices or precisions")]
+    ("part", "said"), [("data", "data"), ("source", "training code"), ("numerics", "device or precision")]
 )
 def test_what_decides_numbers(part, said):
     """As the contrasts do: means are over all, pairs are of what is alike."""
     found = runs()
     found[0].identity = {**found[0].identity, part: {"other": 1}}
     assert limits.mixed(found, "The runs") == [
-        f"The runs come from different {said}: a mean is over all of them, and only runs that share it are paired."
+        f"The runs differ in {said}: a mean is over all of them, but only runs with the same {said} are paired."
     ]
     assert summary.origin(found[0]) != summary.origin(found[1]) == summary.origin(found[2])
     lost = dataclasses.replace(found[0], status=FAILED)

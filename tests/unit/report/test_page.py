@@ -107,7 +107,7 @@ def runs(*jobs):
 def test_one_run_under_the_question_that_a_person_asked(of_runs):
     text = rendered(of_runs(runs(factory.job("adam", validation=9)), "Which <dropout>?"))
     assert "<h1>Which &lt;dropout&gt;?</h1>" in text
-    assert "There is nothing to compare it with." in text
+    assert "Only one configuration finished, so there is nothing to compare." in text
     assert 'id="book"' not in text
 
 
@@ -116,7 +116,7 @@ def test_nothing_finished(of_runs):
     found = of_runs(lost)
     text = page.render(found, None)
     Elements(text)
-    assert "<strong>None of 3 runs finished</strong> (3 diverged), so nothing can be compared." in text
+    assert "<strong>None of 3 runs finished</strong> (3 diverged), so there is nothing to compare." in text
     assert "reason 2" in text
     assert 'href="#answers"' not in text
 

@@ -15,7 +15,7 @@ from pipeline.statistics import declaration, tuning
 from pipeline.storage.sources import Source
 from tests.support import factory
 
-pytestmark = pytest.mark.fault("intervals outside the possible")
+pytestmark = pytest.mark.fault("impossible intervals")
 
 ACCURACIES = {"sgd": (0.02, 0.60), "adam": (0.90, 0.999)}
 """Of two seeds, so far apart that Student's interval leaves [0, 1] at both ends."""

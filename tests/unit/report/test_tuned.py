@@ -45,9 +45,9 @@ def test_the_terminal_shows_the_same_table(out: Path, capsys: pytest.CaptureFixt
 
 def test_the_page_says_what_lies_at_an_edge_and_what_diverged(out: Path) -> None:
     told = {line.split(":")[0]: line for line in (out / "tuned.md").read_text().splitlines() if line.startswith("- ")}
-    assert "1 run of 8 diverged and counted 0." in told["- sgd"]
-    assert "still lies at the edge" in told["- nadam"]
-    assert "1 rate beyond the edge" in told["- nadam"]
+    assert "1 run of 8 diverged and counted as 0." in told["- sgd"]
+    assert "still lies at an edge" in told["- nadam"]
+    assert "extended by 1 rate" in told["- nadam"]
     assert "edge:" not in told["- adam"]
     assert "diverged" not in told["- adam"]
 

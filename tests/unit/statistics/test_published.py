@@ -118,7 +118,7 @@ SOME = [1.80, 1.84, 1.78, 1.81, 1.80] * 2
     ids=str,
 )
 def test_flat_is_a_difference_shown_to_be_within_so_many_points(shift: float, scatter: float, verdict: Verdict) -> None:
-    second = [one + shift + sign * scatter for one, sign in zip(SOME, [1, -1] * 5, strict=True)]
+    second = [value + shift + sign * scatter for value, sign in zip(SOME, [1, -1] * 5, strict=True)]
     found = judge(FLAT, widths({400: SOME, 800: second}))
     assert found.verdict is verdict
     assert found.differences["800 − 400"].mean == pytest.approx(shift)

@@ -1,13 +1,15 @@
-"""A sweep's record, and the folder that DVC keeps of a stage."""
+"""A sweep's record and name, and the folder that DVC keeps of a stage."""
 
+import itertools
 import json
 from pathlib import Path
 
 import pytest
 
 from pipeline.cli.errors import UserError
+from pipeline.config.compose import composed, to_job
 from pipeline.storage.store import RunStore
-from pipeline.storage.sweeps import Lost, Sweep, write_results
+from pipeline.storage.sweeps import Lost, Sweep, title, write_results
 from tests.support.factory import seeded
 
 KEYS = sorted((seeded(seed).key for seed in range(3)), reverse=True)
@@ -57,3 +59,22 @@ def test_write_results_removes_what_is_no_longer_asked_for(store: RunStore, fold
     write_results(store, Sweep("which", KEYS), folder)
     write_results(store, Sweep("which", KEYS[:1]), folder)
     assert {entry.name for entry in folder.iterdir()} == {KEYS[0], "sweep.json"}
+
+
+@pytest.mark.parametrize(
+    ("swept", "name"),
+    [
+        (["seed=0,1,2"], "rmsprop, 512, 3 seeds"),
+        (["model.dropout=0,0.5", "seed=0,1,2"], "rmsprop, 512, dropout 0 and 0.5, 3 seeds"),
+        (["model.dropout=0,0.1,0.2,0.5"], "rmsprop, 512, 4 values of dropout, 1 seed"),
+        (["optimizer=sgd,adam", "optimizer.learning_rate=0.1,1e-4"], "sgd, adam, 512, learning rate 0.1 and 0.0001, 1 seed"),
+        (["training.epochs=5,10", "dataset.standardize=false,true"], "rmsprop, 512, standardize false and true, epochs 5 and 10, 1 seed"),
+        (["model=dense,logistic", "seed=0,1"], "rmsprop, 2 networks, 2 seeds"),
+        (["optimizer=sgd,adam", "model.width=8,16"], "sgd, adam, 2 networks, 1 seed"),
+        (["sweep=overfitting", "model.width=16,64", "dataset.train_size=2000,10000"], "rmsprop, 2 networks, 1 seed"),
+    ],
+)  # fmt: skip
+def test_a_sweep_is_named_by_what_it_sweeps(swept: list[str], name: str) -> None:
+    choices = [[f"{key}={value}" for value in values.split(",")] for key, values in (each.split("=") for each in swept)]
+    jobs = [to_job(values) for values in composed([[*chosen] for chosen in itertools.product(*choices)])]
+    assert title(jobs) == name

@@ -72,7 +72,7 @@ def test_seeds_are_as_many_as_there_is_time_for(
     row = Row("x", "source", ("experiment=book", "dataset=digits"), "test accuracy", low=0, high=1)
     store = RunStore(tmp_path / "runs")
     some, _ = published.planned(row, str(processed), 10)
-    assert [one.job.seed for one in some] == list(range(10))
+    assert [run.job.seed for run in some] == list(range(10))
     assert estimate.affordable(some, 10, 1000, store) == (10, 100.0)
     assert estimate.affordable(some, 10, 55, store) == (5, 50.0)
     assert estimate.affordable(some, 10, 25, store) == (0, 30.0)

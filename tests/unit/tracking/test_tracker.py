@@ -25,10 +25,10 @@ def client(tracker: Tracker) -> Any:
 
 def runs(tracker: Tracker, query: str = "") -> list[Any]:
     mlflow = client(tracker)
-    return list(mlflow.search_runs([one.experiment_id for one in mlflow.search_experiments()], query))
+    return list(mlflow.search_runs([each.experiment_id for each in mlflow.search_experiments()], query))
 
 
-@pytest.mark.fault("sweeps that overlap")
+@pytest.mark.fault("overlapping sweeps")
 def test_a_single_run_becomes_part_of_the_sweep_that_asks_for_it(fresh: Fresh) -> None:
     ids = fresh().publish(make_result(), "e")
     parent = fresh().begin(ParentRun("e", "sweep", {}, "s"))

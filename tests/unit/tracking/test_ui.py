@@ -109,9 +109,9 @@ def test_foreign_host_is_refused(served: Served, host: str) -> None:
 def test_it_listens_to_this_machine_alone(served: Served) -> None:
     port = int(served.address.rpartition(":")[2])
     found = [
-        one for one in psutil.net_connections("tcp") if one.status == psutil.CONN_LISTEN and one.laddr.port == port
+        each for each in psutil.net_connections("tcp") if each.status == psutil.CONN_LISTEN and each.laddr.port == port
     ]
-    assert {one.laddr.ip for one in found} == {server.HOST}
+    assert {each.laddr.ip for each in found} == {server.HOST}
 
 
 @pytest.mark.fault("hostile input")
