@@ -110,9 +110,7 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
     signals.end_with_dvc()
     try:
         if not (Path(__file__).resolve().parents[2] / "conf").is_dir():
-            raise UserError(
-                "this project is a template: clone its repository, run make setup there, then this command"
-            )
+            raise UserError("this project is a template: clone its repository, run make setup there, then this command")
         with signals.errors_of_stopping():
             try:
                 status = main(argv) or 0

@@ -152,7 +152,7 @@ def test_a_sample_of_a_sweep(swept: Place, again: Again) -> None:
     [
         ([], "expected one RUN, or --all-of SWEEP"),
         (["--all-of", "tests", "--sample", "none"], "--sample=none: expected a whole number from 0 to 10,000,000"),
-        (["--all-of"], "--all-of: expected a value, came none; see --help"),
+        (["--sample", "--all-of", "tests"], "--sample: expected a value, came none; see --help"),
         (["--all-of", "nothing"], "nothing: no such sweep in "),
         (["sgd-w5-d1-s0"], "sgd-w5-d1-s0: no such run in "),
         (["tests", "sample=1"], "sample=1: expected KEY=VALUE with one of the keys"),
