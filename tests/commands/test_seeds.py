@@ -62,7 +62,7 @@ def subset(processed: Path, tmp_path_factory: pytest.TempPathFactory) -> Subset:
 
 
 def test_compare_names_the_command(subset: Subset) -> None:
-    [line] = [number for number, line in enumerate(subset.compared) if "27 more runs, by this command." in line]
+    [line] = [number for number, line in enumerate(subset.compared) if "This command trains 27 more runs:" in line]
     assert subset.compared[line].startswith("It takes 10 seeds to explore these differences")
     assert shlex.split(subset.compared[line + 1]) == ["python", "-m", "pipeline.seeds", str(subset.folder)]
     page = (subset.place.root / "reports/index.html").read_text()
@@ -87,7 +87,7 @@ def test_it_trains_exactly_the_missing_runs_and_compare_has_them_all(subset: Sub
     after = subset.compare(subset.folder, new)
     table = pd.read_csv(subset.place.root / "reports/comparison.csv")
     assert table["n"].tolist() == [10, 10, 10]
-    assert not any("more runs, by this command" in line and "10 seeds" in line for line in after)
+    assert not any("This command trains" in line and "10 seeds" in line for line in after)
 
 
 @pytest.mark.parametrize(
