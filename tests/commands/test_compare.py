@@ -148,7 +148,7 @@ def test_other_images_than_the_winners_are_not_shown(small, capsys):
     factory.made_otherwise(runs[0], data="0" * 64)
     factory.write_experiment(small / "results/other", runs)
     compare.main(["results/other", "tracking=none"])
-    assert "was trained on other data than data/processed/mnist holds" in capsys.readouterr().err
+    assert "was not trained on the data in data/processed/mnist" in capsys.readouterr().err
 
 
 def test_the_report_of_two_versions_is_on_the_parents_of_both(project, monkeypatch):
