@@ -301,10 +301,7 @@ def test_a_single_run_shows_its_epochs(place: Callable[[], Place]) -> None:
         (["model.width=65536", "model.depth=32"], " GiB while it trains, this machine has "),
         (["device=gpu"], "device=gpu: no GPU that tensorflow could use is at hand"),
         (["device.backend=jax", "device.xla=false"], "device.xla=false: JAX always compiles with XLA"),
-        (
-            ["-m", "tracking=none,sqlite"],
-            "tracking: cannot be swept; expected one value per command, came none, sqlite",
-        ),
+        (["-m", "tracking=none,sqlite"], "tracking: cannot be swept; expected one value per command, came none"),
     ],
     ids=lambda value: str(value)[:40],
 )

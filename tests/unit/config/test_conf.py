@@ -68,12 +68,6 @@ def test_hyperparameters_are_kerass_own_defaults(keras: ModuleType, name: str) -
     assert ("Keras's defaults" in (rules.CONF / "optimizer" / f"{name}.yaml").read_text()) == (name not in DERIVED)
 
 
-def test_no_optimizer_of_keras_is_left_out(keras: ModuleType) -> None:
-    known = {name for name in dir(keras.optimizers) if inspect.isclass(getattr(keras.optimizers, name))}
-    wrappers = {"Optimizer", "LossScaleOptimizer", "MultiOptimizer", "OptimizerMap"}
-    assert known - wrappers == {rules.keras_class(name) for name in rules.options("optimizer")}
-
-
 def test_values_are_plain_yaml_in_both_of_its_versions() -> None:
     """YAML 1.1 (Hydra) reads `on` as true and 1e-3 as a word; YAML 1.2 (DVC) the other way round."""
     for group, name in FILES:

@@ -31,10 +31,6 @@ def test_a_name_is_what_a_person_reads(changes: dict[str, Any], name: str) -> No
     assert make_job(**changes).name == name
 
 
-def test_the_configuration_is_without_the_seed() -> None:
-    assert make_job(seed=1).configuration == make_job(seed=2).configuration
-
-
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_a_digest_has_no_numbers_that_are_none(value: float) -> None:
     with pytest.raises(ValueError, match="JSON"):

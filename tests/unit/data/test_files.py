@@ -58,10 +58,8 @@ def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(
 @pytest.mark.fault("disk full")
 def test_a_file_where_a_folder_belongs_is_named(tmp_path: Path) -> None:
     (tmp_path / "taken").touch()
-    with (
-        pytest.raises(UserError, match=r"x: cannot be written \(File exists: .*taken\)"),
-        atomic_write(tmp_path / "taken/x"),
-    ):
+    refused = pytest.raises(UserError, match=r"x: cannot be written \(File exists: .*taken\)")
+    with refused, atomic_write(tmp_path / "taken/x"):
         pass
 
 

@@ -32,10 +32,11 @@ def store(tmp_path: Path) -> RunStore:
     [("training", "patience", 0), ("model", "max_norm", None), ("dataset", "train_size", 0)],
 )
 def test_a_record_that_lists_defaults_is_read(store: RunStore, section: str, name: str, default: object) -> None:
-    """As earlier releases wrote all values; this one leaves out what is the default."""
-    key = forge(store, stored(), lambda record: record["job"][section].update({name: default}))
-    assert key != KEY, "its key is that of the configuration as it was stored"
-    assert store.read(key).job == stored().job
+    """Earlier releases wrote all values, where this one leaves out defaults, and called metrics figures."""
+    changed = forge(store, stored(), lambda record: record["job"][section].update({name: default}))
+    key = forge(store, store.read(changed), lambda record: record.update(figures=record.pop("metrics")))
+    assert changed != KEY, "its key is that of the configuration as it was stored"
+    assert (store.read(key).job, store.read(key).metrics) == (stored().job, stored().metrics)
     assert [run.key for run in store.records()] == [key]
 
 
