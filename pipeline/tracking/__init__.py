@@ -1,4 +1,4 @@
-"""Where people look at runs: MLflow. The only room that imports it, and only once something is recorded (3 s)."""
+"""Tracking with MLflow. Only this package imports it, and only once something is recorded (3 s)."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ __all__ = [
 def open_tracker(
     kind: str, uri: str | None = None, root: Path | None = None, environment: Mapping[str, str] = os.environ
 ) -> Tracker:
-    """The tracker for `tracking=<kind>`: sqlite (a file in the project), server, or none.
+    """Return the tracker for `tracking=<kind>`: sqlite (a file in the project), server, or none.
 
-    `MLFLOW_TRACKING_URI` in `environment` wins over `uri`. Nothing is created and MLflow is not imported here, but a database
-    that cannot be used is refused now, before anything is trained. Raises UserError.
+    `MLFLOW_TRACKING_URI` in `environment` overrides `uri`. Nothing is created and MLflow is not imported, but an unusable
+    database raises UserError here, before training.
     """
     address = resolve(kind, uri, root, environment)
     if address.kind == NONE:

@@ -1,4 +1,4 @@
-"""Which store: the project's own SQLite file, a server, or none; and what of its address may be shown."""
+"""The address of the MLflow store (the project's SQLite file, a server, or none), and the passwords in it."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Address:
     kind: str
     uri: str = ""
     database: Path | None = None
-    """The file, for SQLite."""
+    """The SQLite file."""
     artifacts: Path | None = None
-    """Where new experiments keep files and models; None where the server decides."""
+    """Artifact folder of new experiments; None if the server decides."""
     lock: Path = Path()
-    """Held while the store is made and while something is written: SQLite has no queue of its own."""
+    """Lock file for creating the store and writing to it: SQLite does not queue writers."""
 
     @property
     def shown(self) -> str:
@@ -36,7 +36,7 @@ class Address:
 
     @property
     def name(self) -> str:
-        """What a run folder calls this store: no secret, and the same when the checkout moves."""
+        """The store's name in run folders: without secrets, and unchanged when the checkout moves."""
         if self.database is None:
             return self.shown.rstrip("/")
         project = home().absolute()
@@ -45,12 +45,12 @@ class Address:
 
 
 def redact(uri: str) -> str:
-    """`uri` without user, password and options: what may stand in a log."""
+    """Return `uri` without user, password and options, safe to log."""
     return conceal(uri, uri)
 
 
 def conceal(text: str, uri: str) -> str:
-    """`text`, a library's message, without the secrets of `uri` in it."""
+    """Return `text`, such as a library's message, without the secrets of `uri`."""
     parts = urlsplit(uri)
     options = [value for _, value in parse_qsl(parts.query)]
     for secret in (parts.netloc.rpartition("@")[0], parts.query, parts.password or "", *options):
@@ -60,13 +60,13 @@ def conceal(text: str, uri: str) -> str:
 
 
 def home(environment: Mapping[str, str] = os.environ) -> Path:
-    """The project whose store is meant: `dvc exp run --temp` and `--queue` run in a temporary clone, and DVC_ROOT
-    names the repository that it was cloned from."""
+    """Return the project that holds the store: `dvc exp run --temp` and `--queue` run in a temporary clone, and DVC_ROOT
+    names the original repository."""
     return Path(environment.get("DVC_ROOT") or PROJECT)
 
 
 def configured() -> tuple[str, str | None]:
-    """The kind of store and its address as `conf/` has them, for a command that composes no configuration."""
+    """Return `tracking.kind` and `tracking.uri` from `conf/`, for commands that compose no configuration."""
     from pipeline.config.compose import composed  # Hydra
 
     [settings] = composed([[]])
@@ -76,7 +76,7 @@ def configured() -> tuple[str, str | None]:
 def resolve(
     kind: str, uri: str | None, root: Path | None = None, environment: Mapping[str, str] = os.environ
 ) -> Address:
-    """The address that `tracking=<kind>` means here. Raises UserError where it means none."""
+    """Return the address for `tracking=<kind>`. Raises UserError if it is invalid."""
     if kind not in (SQLITE, SERVER, NONE):
         near = nearest(kind, (SQLITE, SERVER, NONE))
         raise UserError(f"tracking={kind}: expected {SQLITE}, {SERVER} or {NONE}{near}")
@@ -91,7 +91,7 @@ def resolve(
         return _sqlite(base / DATABASE)
     source = "MLFLOW_TRACKING_URI" if inherited else "tracking.uri"
     if prefix := _SQLITE_PREFIX.match(named):
-        # A relative path means what MLflow makes of it in the variable, and the project in the configuration.
+        # Relative to the working directory in the variable, as in MLflow, and to the project in `tracking.uri`.
         return _sqlite((Path.cwd() if inherited else base) / named[prefix.end() :])
     if urlsplit(named).scheme in ("http", "https"):
         return Address(SERVER, named, lock=base / f"{DATABASE}.lock")
@@ -100,20 +100,20 @@ def resolve(
 
 def _sqlite(database: Path) -> Address:
     database = Path(os.path.abspath(database))
-    # SQLAlchemy reads `?` as the start of options and unquotes `%41`, MLflow does neither: two places for one store.
+    # SQLAlchemy reads `?` as the start of options and unquotes `%41`; MLflow does neither and would use another path.
     if bad := re.search(r"\?|%[0-9A-Fa-f]{2}", str(database)):
         raise UserError(f"{database}: MLflow cannot keep a store in a path with {bad[0]!r} in it; rename the folder")
     lock = database.with_name(f"{database.name}.lock")
     return Address(SQLITE, f"sqlite:///{database}", database, database.parent / ARTIFACTS, lock)
 
 
-# --- passwords: in the environment, never in a word or a file that Hydra copies beside every run
+# --- passwords: only in the environment, since Hydra copies overrides and configuration files to every run
 
 
 def redact_credential(override: str) -> str:
-    """The word without the password that a tracking address may hold, which goes where MLflow's own words look for it.
+    """Return the override without the password of a tracking address, and move that address to MLFLOW_TRACKING_URI.
 
-    Hydra writes every word beside every run, and a run's record and tags have the command in them.
+    Hydra saves the overrides with every run, and a run's record and tags contain the command.
     """
     key, _, value = override.partition("=")
     if key.lstrip("+") != "tracking.uri":

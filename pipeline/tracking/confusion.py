@@ -1,4 +1,4 @@
-"""What a run takes for what: its confusion matrix on the test samples, as a small page among its files."""
+"""The confusion matrix of a run on the test samples, as an HTML artifact."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HEAD = "<!doctype html><meta charset=utf-8><style>body{font:14px sans-serif}td,t
 
 
 def page(result: RunResult) -> str:
-    """The matrix in HTML, a row for each class; empty where a run has no predictions, or its data are not here."""
+    """Return the matrix as HTML; empty if the run has no predictions, its data are missing or there are too many classes."""
     arrays = None if result.predictions is None else _arrays(result.job.dataset.name)
     if arrays is None or arrays.digest != result.identity.get("data") or arrays.classes > MOST_CLASSES:
         return ""
@@ -33,7 +33,7 @@ def page(result: RunResult) -> str:
 
 
 def _table(counts: np.ndarray) -> str:
-    """Errors are the redder the more of them there are."""
+    """Return the HTML table; cells with more errors are redder."""
     errors = counts - np.diag(np.diag(counts))
     rows = ["<tr><th>" + "".join(f"<th>{column}" for column in range(len(counts)))]
     for row, shades in enumerate(errors / max(1, errors.max())):

@@ -1,4 +1,4 @@
-"""The connection to one MLflow store: its client, the lock that writers hold, and what its errors mean."""
+"""The connection to an MLflow store: its client, its write lock and its errors."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 LOCK_SECONDS = 120
-"""How long to wait for another writer of this machine."""
+"""How long to wait for another writer on this machine."""
 
 REQUIRED = {
-    # A write that returns before it is done may fail unseen.
+    # An asynchronous write may fail unnoticed.
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
-    # A server that answered too late has done what it was asked; the same call again would create a second run.
+    # A request that timed out may have succeeded; a retry would create a second run.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    # Values that are too long are cut here, with a mark.
+    # `describe.fit` cuts long values before, with a mark.
     "MLFLOW_TRUNCATE_LONG_VALUES": "true",
 }
-"""MLflow's variables that decide what becomes of a write: set, whatever the environment says."""
+"""MLflow's variables for writes; they override the environment."""
 PREFERRED = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
 }
-"""MLflow's variables that the environment may set to another value."""
+"""Defaults for MLflow's variables; the environment overrides them."""
 
 
 class Connection:
-    """Opens the store at `address` when it is first used. Safe to use from several threads."""
+    """Opens the store at `address` on first use. Safe to use from several threads."""
 
     def __init__(self, address: Address) -> None:
         self.address = address
@@ -55,7 +55,7 @@ class Connection:
 
     @property
     def client(self) -> MlflowClient:
-        """MLflow's client. The first use imports MLflow and creates the store if there is none."""
+        """MLflow's client. The first use imports MLflow and creates a missing store."""
         if self._client is not None:  # without waiting for a thread that holds the lock
             return self._client
         with self._threads:
@@ -68,9 +68,9 @@ class Connection:
 
     @contextmanager
     def exclusive(self, what: str) -> Iterator[MlflowClient]:
-        """The client, for one writer of this machine at a time: SQLite's own writers time each other out.
+        """Yield the client to one writer on this machine at a time: concurrent SQLite writers time out.
 
-        Raises TrackingUnavailable, which says that it could not do `what`, if the store fails within the block.
+        Raises TrackingUnavailable, whose message names `what`, if the store fails within the block.
         """
         if self.address.kind == NONE:
             raise UserError(f"tracking=none: there is no store to {what} in")
@@ -79,7 +79,7 @@ class Connection:
             with self._lock:
                 file = self.address.database
                 if file is not None and not file.exists():
-                    # MLflow would go on writing to the deleted file.
+                    # MLflow would keep writing to the deleted file.
                     raise TrackingUnavailable(
                         f"{file} is gone while this command ran, and with it what was recorded there; runs are sent"
                         " again from their records by: python -m pipeline.publish"
@@ -96,14 +96,14 @@ class Connection:
             raise TrackingUnavailable(message) from error
 
     def cause(self, error: BaseException) -> str:
-        """The first line of an error, without the secrets of the address."""
+        """Return the first line of an error, without the secrets of the address."""
         message = conceal(str(error), self.address.uri)
         if unanswered := re.search(r"Failed to establish a new connection: (?:\[Errno -?\d+\] )?([\w ]+)", message):
             return f"no connection ({unanswered[1].lower()}); is the server up?"
         return (message.strip() or type(error).__name__).splitlines()[0]
 
     def experiment(self, name: str) -> str:
-        """The id of an experiment, which is created if there is none, with our views. Raises UserError if it was deleted."""
+        """Return the id of an experiment; create it with our views if it is missing. Raises UserError if it was deleted."""
         if name in self._experiments:
             return self._experiments[name]
         found = self.client.get_experiment_by_name(name)
@@ -115,14 +115,14 @@ class Connection:
         if found is None:
             location = self.address.artifacts.as_uri() if self.address.artifacts else None
             return self._experiments.setdefault(name, self.client.create_experiment(name, location, tags))
-        for key in tags.keys() - found.tags.keys():  # made by a person, or by an earlier release
+        for key in tags.keys() - found.tags.keys():  # created by hand or by an earlier release
             self.client.set_experiment_tag(found.experiment_id, key, tags[key])
         return self._experiments.setdefault(name, found.experiment_id)
 
 
 def _import_mlflow() -> type[MlflowClient]:
-    """MLflow's client, kept quiet: it would report each call to its makers, print addresses and migrations, and block for
-    four minutes when a server is down."""
+    """Import MLflow's client without its telemetry, its output, and the retries that block for four minutes when a server
+    is down."""
     for name, value in PREFERRED.items():
         os.environ.setdefault(name, value)
     os.environ.update(REQUIRED)
@@ -130,13 +130,13 @@ def _import_mlflow() -> type[MlflowClient]:
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    # It logs a traceback of what it also raises.
+    # This logger prints tracebacks of errors that are raised anyway.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     return MlflowClient
 
 
 def _failures() -> tuple[type[BaseException], ...]:
-    """What a store or its server raises when it fails, as opposed to this program."""
+    """Return the exceptions that a failing store or server raises, as opposed to this program."""
     failures: tuple[type[BaseException], ...] = (OSError,)
     if "mlflow" in sys.modules:
         from mlflow.exceptions import MlflowException

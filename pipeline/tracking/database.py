@@ -1,4 +1,4 @@
-"""The SQLite file behind MLflow: created whole or not at all, and checked before it is used."""
+"""The SQLite database of MLflow: created atomically, and checked before use."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
     from pipeline.tracking.address import Address
 
 LOCKED_SECONDS = 20.0
-"""How long to wait for a database that another program locks, as MLflow does."""
+"""How long to wait for a database that another program has locked; as long as MLflow does."""
 
 
 class TrackingUnavailable(UserError):
-    """The store or its server did not take what was sent; results are on disk and can be sent later. Exit status 5."""
+    """The store or its server failed; results are on disk and can be sent later. Exit status 5."""
 
     exit_status = 5
 
 
 def check(database: Path) -> None:
-    """Refuse a file that MLflow would fail on, or silently replace by an empty store. A missing file is fine.
+    """Raise UserError for a database that MLflow would fail on or silently replace. A missing file is fine.
 
-    Reads the file only, and does not import MLflow: 5 ms, and 70 ms for a store of 3,000 runs. Raises UserError with the
-    command that mends it, or TrackingUnavailable if another program locks the database for too long.
+    Does not write and does not import MLflow; takes 5 ms, or 70 ms for 3,000 runs. The error names the command that
+    repairs the store. Raises TrackingUnavailable if another program locks the database for too long.
     """
     if not database.exists():
         folder = next((parent for parent in database.parents if parent.exists()), database.parent)
         if not folder.is_dir() or not os.access(folder, os.W_OK):
-            # SQLAlchemy would try to open it for 100 s.
+            # SQLAlchemy would retry for 100 s.
             raise UserError(f"{database}: cannot be made, {folder} is not a folder that this user may write to")
         return
     if not os.access(database, os.W_OK) or not os.access(database.parent, os.W_OK):
@@ -56,8 +56,8 @@ def check(database: Path) -> None:
 
 
 def _fault(database: Path) -> str:
-    """What SQLite's own check, or the lack of a schema version, says against a file; empty if it is whole. `mode=rw` does
-    not create, and lets SQLite roll back what a killed writer left half-written."""
+    """Return what is wrong with a database, from SQLite's quick check and the schema version; empty if nothing is.
+    `mode=rw` does not create the file, and lets SQLite roll back the unfinished writes of a killed process."""
     with closing(sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True, timeout=LOCKED_SECONDS)) as connection:
         verdict = " ".join(connection.execute("PRAGMA quick_check(1)").fetchone()[0].split())
         if verdict != "ok":
@@ -67,10 +67,9 @@ def _fault(database: Path) -> str:
 
 
 def prepare(address: Address) -> None:
-    """Create the database if there is none, first under a temporary name. The caller holds the lock; MLflow is imported.
+    """Create a missing database under a temporary name, then rename it. The caller holds the lock; imports MLflow.
 
-    MLflow alone creates it in place, migration by migration: several processes at once break it for good, as does
-    a kill.
+    MLflow creates it in place, migration by migration: concurrent processes or a kill break it for good.
     """
     database, artifacts = address.database, address.artifacts
     if database is None or artifacts is None:
@@ -83,11 +82,11 @@ def prepare(address: Address) -> None:
     temporary = database.with_name(f"{database.name}.new")
 
     def remove() -> None:
-        for leftover in temporary.parent.glob(f"{temporary.name}*"):  # its journal, too
+        for leftover in temporary.parent.glob(f"{temporary.name}*"):  # with its journal
             leftover.unlink()
 
     try:
-        remove()  # what a kill left
+        remove()  # leftovers of a killed process
         SqlAlchemyStore(f"sqlite:///{temporary}", artifacts.as_uri()).engine.dispose()
         os.replace(temporary, database)
     finally:

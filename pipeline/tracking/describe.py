@@ -1,4 +1,4 @@
-"""What MLflow shows of a RunResult: parameters, metrics, tags, data set. Plain values; MLflow is not needed here."""
+"""Convert a RunResult to MLflow parameters, metrics, tags and data set, as plain values without importing MLflow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PARAMETER_LIMIT, TAG_LIMIT, DIGEST_LIMIT, NAME_LIMIT = 6000, 8000, 36, 250
 KEY, STATUS, STARTED = "run.key", "status", "run.started"
 PROVENANCE = "provenance.json"
-"""A run's file in MLflow with what nobody filters by: digests, and where it ran."""
+"""Artifact with the values that nobody filters by, such as digests and where the run was trained."""
 NOTE, PARENT = "mlflow.note.content", "mlflow.parentRunId"
 TEST_PERCENT, GAP_POINTS = "test_accuracy_percent", "overfitting_gap_points"
 PERCENT = {
@@ -26,7 +26,7 @@ PERCENT = {
     "val_accuracy_percent": "val/accuracy",
     GAP_POINTS: "overfitting_gap/accuracy",
 }
-"""Metrics for people to read, a hundred times these figures in four digits: MLflow's table shows 15 digits of a share."""
+"""Metrics in percent, rounded to four digits: MLflow's table shows 15 digits of a fraction."""
 COLORS = {
     "adam": "#0072b2",
     "adamw": "#d55e00",
@@ -35,7 +35,7 @@ COLORS = {
     "rmsprop": "#c98a00",
     "sgd": "#3f9fd6",
 }
-"""What MLflow's charts draw runs of an optimizer in, as the report does; of others, each run in a colour of its own."""
+"""Run colours by optimizer in MLflow's charts, as in the report. Runs of other optimizers get one colour each."""
 
 
 class Point(NamedTuple):
@@ -48,17 +48,17 @@ class Point(NamedTuple):
 
 
 def text(value: Any) -> str:
-    """One value as MLflow shows it: text as it is, all else as JSON (`0.001`, `[512, 256]`, `true`, `null`)."""
+    """Return a value as MLflow shows it: text unchanged, all else as JSON (`0.001`, `[512, 256]`, `true`, `null`)."""
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
 
 
 def fit(value: str, limit: int, mark: str = "… (cut)") -> str:
-    """`value` in at most `limit` characters, with a mark where it was cut: MLflow only warns in its log, or raises."""
+    """Cut `value` to `limit` characters and end it with `mark`; MLflow would only log a warning, or raise."""
     return value if len(value) <= limit else value[: limit - len(mark)] + mark
 
 
 def span(result: RunResult) -> tuple[int, int]:
-    """Start and end of the training in milliseconds since 1970; never before 1970, never negative in length."""
+    """Return start and end of the training in milliseconds since 1970; never before 1970, and never end before start."""
     try:
         started = datetime.fromisoformat(result.started)
         start = (started if started.tzinfo else started.replace(tzinfo=UTC)).timestamp()
@@ -70,7 +70,7 @@ def span(result: RunResult) -> tuple[int, int]:
 
 
 def parameters(result: RunResult) -> dict[str, str]:
-    """The RunConfig, flattened, and two more values that people sort by: `model.width`, `model.depth`."""
+    """Return the flattened RunConfig, plus `model.width` and `model.depth` to sort by."""
     job = result.job
     width = job.width if job.width is not None else job.shape
     plain = {"model.width": width, "model.depth": job.depth} | job.flat()
@@ -78,19 +78,19 @@ def parameters(result: RunResult) -> dict[str, str]:
 
 
 def of_best(best: RunResult, results: Iterable[RunResult]) -> dict[str, float]:
-    """What the row of a sweep shows, whose `results` these are: `PERCENT` of the configuration of its best run."""
+    """Return the metrics of a sweep's parent run: `PERCENT` over the seeds of the best run's configuration."""
     seeds = {run.key: run for run in results if run.finished and run.job.configuration == best.job.configuration}
     return percent([*seeds.values()])
 
 
 def percent(results: Sequence[RunResult]) -> dict[str, float]:
-    """`PERCENT` of runs, as far as all have it: their means, in four digits."""
+    """Return the means of `PERCENT` over runs, in four digits, without those that a run lacks."""
     means = {name: 100 * fmean(run.metrics.get(share, math.nan) for run in results) for name, share in PERCENT.items()}
     return {name: float(f"{mean:.4g}") for name, mean in means.items() if math.isfinite(mean)}
 
 
 def metrics(result: RunResult) -> list[Point]:
-    """`PERCENT`, every finite value of the curves at its epoch (from 1), and the figures at the last epoch."""
+    """Return `PERCENT`, the finite values of the curves by epoch (from 1), and the metrics at the last epoch."""
     start, end = span(result)
     last = result.epochs[-1] if result.epochs else 0
     points = [Point(name, value, last, end + 1) for name, value in percent([result]).items()]
@@ -100,13 +100,13 @@ def metrics(result: RunResult) -> list[Point]:
     for name, value in result.metrics.items():
         curve = result.history.get(name)
         if not curve or curve[-1] != value:
-            # One millisecond after the curve, whose last point may be of fewer samples: MLflow shows the latest value.
+            # One millisecond after the curve, whose last point may use fewer samples: MLflow shows the latest value.
             points.append(Point(name, float(value), last, end + 1))
     return [point for point in points if math.isfinite(point.value)]
 
 
 def nonfinite(result: RunResult) -> str:
-    """Names of the values that are not finite, which become part of a tag: MLflow stores an infinity as 1.8e308 without a flag."""
+    """Return the non-finite values as text for a tag: MLflow stores an infinity as 1.8e308 without a flag."""
     curves = {
         f"{name}@{epoch}": value
         for name, values in result.history.items()
@@ -116,7 +116,7 @@ def nonfinite(result: RunResult) -> str:
 
 
 def tags(result: RunResult) -> dict[str, str]:
-    """What a person filters runs by. All else that is known of a run is in its `provenance`."""
+    """Return the tags that people filter runs by. Everything else is in the run's `provenance`."""
     numerics = result.identity.get("numerics", {})
     shown = {
         KEY: result.key,
@@ -133,7 +133,7 @@ def tags(result: RunResult) -> dict[str, str]:
 
 
 def origin_tags(environment: Mapping[str, str]) -> dict[str, str]:
-    """The commit and the DVC experiment that a run, or a sweep's parent run, comes from."""
+    """Return the tags for the commit and the DVC experiment of a run or a sweep's parent run."""
     names = {
         "mlflow.source.git.commit": "git_commit",
         "mlflow.source.git.dirty": "git_dirty",
@@ -143,14 +143,14 @@ def origin_tags(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def provenance(result: RunResult) -> str:
-    """The run's `provenance.json`: all that is known of it, as its `result.json` has it, so that it can be made again from this."""
+    """Return the text of `provenance.json`: the content of `result.json`, from which the run can be restored."""
     from pipeline.storage.record import encode_nonfinite, stored  # NumPy
 
     return json.dumps(encode_nonfinite(stored(result)), indent=1, sort_keys=True) + "\n"
 
 
 def restored(text: str, key: str) -> RunResult:
-    """The run `key` from its `provenance.json`. Raises UserError where that is not whole, or of another release."""
+    """Return the run `key` from its `provenance.json`. Raises UserError if it is incomplete or of another release."""
     from pipeline.storage.record import result_of
 
     try:
@@ -161,7 +161,7 @@ def restored(text: str, key: str) -> RunResult:
 
 
 def dataset(result: RunResult) -> dict[str, str]:
-    """The data set as MLflow keeps it, with our digest: MLflow's own covers the first 10,000 numbers only, 13 digits."""
+    """Return the data set for MLflow, with our digest: MLflow's own covers the first 10,000 numbers only, 13 digits."""
     name, digest = result.job.dataset.name, text(result.identity.get("data") or "unknown")
     return {
         "name": name,

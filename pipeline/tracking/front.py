@@ -1,7 +1,7 @@
-"""MLflow's pages as this project shows them: an experiment opens in saved views of the columns and charts that matter.
+"""Views of MLflow's UI: an experiment opens with saved columns and charts.
 
-MLflow's own server opens at traces of language models and an assistant, the one of `make ui` at runs: MLflow finds it by the
-entry point `mlflow.app` of this project.
+MLflow's server opens at traces of language models and an assistant; the server of `make ui` opens at runs. MLflow finds its
+app by this project's entry point `mlflow.app`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ COLUMNS = {
     f"metrics.`{TEST_PERCENT}`": 162,
     "duration": 80,
 }
-"""Widths in pixels; in this order, as far as MLflow's groups of columns allow."""
+"""Columns and their widths in pixels, in this order as far as MLflow's column groups allow."""
 TABLE = {
     "selectedColumns": [name for name in COLUMNS if name.startswith(("params", "metrics"))],
     "columnOrder": list(COLUMNS),
@@ -40,32 +40,32 @@ TABLE = {
 }
 CURVES = ("gap/accuracy", "val/accuracy", "train/loss", "val/loss")
 SHOWN = 10
-"""Experiments whose pages are listed."""
+"""Number of experiments whose pages are listed."""
 NAME, STORE = "runs-first", "MLFLOW_BACKEND_STORE_URI"
 SCRIPT = """<head><script>
 for (const [name, value] of [["workflowType", '"machine_learning"'], ["assistant.fab.autoOpenedOnFirstLoad", "true"]])
   localStorage.getItem(`mlflow.${name}_v1`) ?? localStorage.setItem(`mlflow.${name}_v1`, value);
 if (location.hash.length < 3) location.hash = "%s";
 </script>"""
-"""What a browser remembers of MLflow, unless it does already. A version that names it otherwise opens as it would anyway."""
+"""Sets MLflow's local storage unless it is set. MLflow versions with other names open at their own default."""
 
 
 def page(experiment_id: str, view: str = RUNS) -> str:
-    """Where MLflow's UI shows an experiment in a view. Without `workflowType` it would show traces of language models."""
+    """Return the path of an experiment's view. Without `workflowType`, MLflow shows traces of language models."""
     mode = "&compareRunsMode=CHART" if view == CHARTS else ""
     return f"/experiments/{experiment_id}/runs?workflowType=machine_learning{mode}&viewStateShareKey={view}"
 
 
 def links(experiment_id: str, parent: str) -> str:
-    """In Markdown, from the page of a sweep's run to its report and to the charts of its runs."""
+    """Return Markdown links from a sweep's parent run to its report and the charts of its runs."""
     report = f"#/experiments/{experiment_id}/runs/{parent}/artifacts/report/index.html"
     return f"[the whole report]({report}) · [charts of all runs](#{page(experiment_id, CHARTS)})"
 
 
 def experiment_tags() -> dict[str, str]:
-    """The kind of an experiment, and its views as "Views → Save as new view" would write them.
+    """Return an experiment's kind, and its views as "Views → Save as new view" writes them.
 
-    MLflow has no call for a view. A version that writes views otherwise shows none of these.
+    MLflow has no API for views. Versions with another format do not show them.
     """
     return {
         "mlflow.experimentKind": "custom_model_development",
@@ -82,7 +82,7 @@ def _view(key: str, name: str, state: dict[str, Any]) -> dict[str, str]:
 
 
 def _charts() -> dict[str, Any]:
-    """Runs without their sweeps, since a folded run is in no chart; by seed, so that the first hundred are of all networks."""
+    """Return charts without parents, as collapsed runs are in no chart; by seed, so the first 100 include all networks."""
     section = "the gap"
     width, gap = {"key": WIDTH, "type": "PARAM"}, {"key": GAP_POINTS, "type": "METRIC"}
     parallel = {
@@ -111,9 +111,9 @@ def _charts() -> dict[str, Any]:
 
 
 def pages(client: MlflowClient) -> dict[str, str]:
-    """The pages of the newest experiments, by name: the runs of each, and their charts."""
+    """Return the pages of the newest experiments by name: runs and charts."""
     found: dict[str, str] = {}
-    # One more, since MLflow's own "Default" is not shown.
+    # One more, since MLflow's "Default" experiment is not shown.
     newest = [each for each in client.search_experiments(max_results=SHOWN + 1) if each.name != "Default"]
     for experiment in newest[:SHOWN]:
         found[experiment.name] = page(experiment.experiment_id)
@@ -125,7 +125,7 @@ def pages(client: MlflowClient) -> dict[str, str]:
 
 
 def create_app() -> FastAPI:
-    """MLflow's app, which calls this in the server's process."""
+    """Return MLflow's app. MLflow calls this in the server process."""
     from mlflow.server import app
     from mlflow.server.fastapi_app import create_fastapi_app
 
@@ -141,6 +141,6 @@ def _with_script(response: Response) -> Response:
         response.direct_passthrough = False
         first = next(iter(pages(MlflowClient(os.environ[STORE])).values()), "/experiments")
         response.set_data(response.get_data(as_text=True).replace("<head>", SCRIPT % first, 1))
-        for name in ("ETag", "Last-Modified"):  # of the page without the script
+        for name in ("ETag", "Last-Modified"):  # they describe the page without the script
             response.headers.pop(name, None)
     return response

@@ -1,4 +1,4 @@
-"""Keras models in MLflow: saved with given requirements and signature (0.1 s; MLflow would infer them in 13 s)."""
+"""Save Keras models to MLflow with explicit requirements and signature (0.1 s; MLflow takes 13 s to infer them)."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ if TYPE_CHECKING:
     from pipeline.training.result import RunResult
 
 NAME, SERVED = "model", "classifier"
-"""The Keras model of a run, and the same network as it is served: raw pixels in, classes and probabilities out."""
+"""Names of a run's Keras model, and of its served model: raw pixels in, classes and probabilities out."""
 
 
 def requirements(backend: str) -> list[str]:
-    """The pinned packages that the model needs to predict."""
+    """Return the pinned packages that the model needs to predict."""
     return [f"{package}=={version(package)}" for package in ("mlflow", "keras", backend, "numpy")]
 
 
 def send_model(
     tracker: Tracker, store: RunStore, result: RunResult, ids: Mapping[str, str], arrays: Arrays | None, dtype: str
 ) -> None:
-    """Keep the network of `result`, which has its weights, with its run, for `mlflow.pyfunc.load_model("runs:/<run_id>/model")`.
+    """Save the network of `result` with its run, for `mlflow.pyfunc.load_model("runs:/<run_id>/model")`.
 
-    `ids` are those of the run; `arrays` are its data, without which only a plain dense network can be built; `dtype` is the
-    Keras dtype policy that it was trained with. The model standardises samples by itself, if it was trained so. Keras has
-    been started.
+    `result` has its weights, and `ids` are those of its run. `arrays` are its data; without them only a plain dense network
+    can be built. `dtype` is the Keras dtype policy of the training. The model standardizes its inputs if the training did.
+    The caller has started Keras.
     """
     import keras
     import mlflow.keras
@@ -62,7 +62,7 @@ def send_model(
     def save(folder: str, card: Any) -> None:
         backend = keras.backend.backend()
         pins = requirements(backend)
-        # On JAX, Keras would import TensorFlow to ask whether the network holds anything of it.
+        # On JAX, Keras would import TensorFlow to check whether the network contains its objects.
         with devices.hide_packages(devices.UNUSED[backend]):
             mlflow.keras.save_model(network, folder, mlflow_model=card, signature=signature, pip_requirements=pins)
 
@@ -71,7 +71,7 @@ def send_model(
 
 
 def send_winner(store: RunStore, tracker: Tracker, key: str, published: Mapping[str, Mapping[str, str]]) -> None:
-    """The network of a sweep's best run, if its weights are kept and the store, which gave these ids, does not have it."""
+    """Send the network of a sweep's best run, unless its weights were not kept or the store already has it."""
     ids = published.get(key)
     if not ids or store.published(key, ids["store"]).get("model") == ids["run_id"]:
         return
@@ -95,15 +95,15 @@ def send_winner(store: RunStore, tracker: Tracker, key: str, published: Mapping[
 
 
 def log_served(tracker: Tracker, run_id: str, result: RunResult, arrays: Arrays) -> str:
-    """Save the network of `result`, which has its weights, as a service that takes raw samples; the model's id.
+    """Save the network of `result`, which has its weights, as a model for raw samples, and return the model's id.
 
-    The model consists of arrays and of the plain values of the job: no pickled object, no layers read from a file.
+    The model consists of arrays and the plain values of the job, without pickled objects or serialized layers.
     """
     import mlflow.pyfunc
     from mlflow.models import infer_signature
 
-    # Not uint8: MLflow's server casts what it receives to the signature's type and would cut 0.7 to 0. The model itself
-    # checks that the values are raw pixels.
+    # Not uint8: MLflow's server casts inputs to the signature's type and would truncate 0.7 to 0. The model itself checks
+    # that the values are raw pixels.
     signature = infer_signature(np.zeros((1, *arrays.image_shape), "float64"))
     plain = {"job": result.job.to_dict(), "image_shape": list(arrays.image_shape), "brightest": arrays.brightest}
     if scaling := split(arrays, result.job.dataset).train.scaling:
@@ -116,7 +116,7 @@ def log_served(tracker: Tracker, run_id: str, result: RunResult, arrays: Arrays)
             values.write_text(json.dumps(plain))
             mlflow.pyfunc.save_model(
                 folder,
-                # By its name, not imported: it is MLflow that loads it, where it serves.
+                # A path, not an import: MLflow loads the file where it serves the model.
                 python_model=str(Path(__file__).with_name("served.py")),
                 artifacts={"weights": str(weights), "network": str(values)},
                 mlflow_model=card,
@@ -128,9 +128,9 @@ def log_served(tracker: Tracker, run_id: str, result: RunResult, arrays: Arrays)
 
 
 def _log(tracker: Tracker, run_id: str, name: str, save: Callable[[str, Any], None]) -> str:
-    """Save a model under a run, unless the run has a model of this name already; the model's id.
+    """Save a model with a run, unless the run has a model of this name, and return the model's id.
 
-    MLflow's `log_model` would use the global tracking address and the active experiment, which are not ours.
+    MLflow's `log_model` would use the global tracking address and the active experiment instead of ours.
     """
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
@@ -146,13 +146,13 @@ def _log(tracker: Tracker, run_id: str, name: str, save: Callable[[str, Any], No
         for model in client.search_logged_models([experiment_id], f"source_run_id = '{run_id}' AND name = '{name}'"):
             if model.status == "READY":
                 return model.model_id
-            # Left half by a process that was killed, or a full disk; `runs:/…/model` would find it.
+            # Incomplete after a kill or on a full disk; `runs:/…/model` would find it.
             client.delete_logged_model(model.model_id)
         logged = client.create_logged_model(
             experiment_id, name, run_id, params=run.data.params, model_type="classifier"
         )
         with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
-            # MLflow advises type hints and input examples, which a given signature makes needless.
+            # MLflow recommends type hints and input examples, which an explicit signature makes unnecessary.
             warnings.simplefilter("ignore")
             folder = str(Path(temporary) / name)
             save(folder, Model(logged.artifact_location, run_id, model_uuid=logged.model_id, model_id=logged.model_id))

@@ -1,4 +1,4 @@
-"""Which process works on a run, and whether it still does: MLflow leaves the runs of a killed process RUNNING."""
+"""The process that trains a run, and whether it is alive: MLflow leaves the runs of a killed process RUNNING."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def host() -> str:
 
 
 def tag() -> dict[str, str]:
-    """The tag that names this process as working on a run."""
+    """Return the tag that identifies this process."""
     started = psutil.Process().create_time()
     return {TAG: json.dumps({"host": host(), "pid": os.getpid(), "started": started}, sort_keys=True)}
 
@@ -27,13 +27,13 @@ def own(run_tags: Mapping[str, str]) -> bool:
 
 
 def dead(run_tags: Mapping[str, str]) -> bool:
-    """Whether the process that worked on a run is known to be gone; False if that is not known."""
+    """Return whether the process of a run is gone; False if that is unknown."""
     try:
         then = json.loads(run_tags[TAG])
         if then["host"] != host():
             return False
         process = psutil.Process(then["pid"])
-        # Two readings of one process's start may differ a little.
+        # Two readings of a process's start time may differ slightly.
         return process.status() == psutil.STATUS_ZOMBIE or abs(process.create_time() - then["started"]) > 2
     except psutil.NoSuchProcess:
         return True

@@ -1,4 +1,4 @@
-"""The champion: whether a sweep's best network may become it, and its alias in MLflow's registry of models."""
+"""Promotion of a sweep's best network to champion, an alias in MLflow's model registry."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class NotPromoted(UserError):
 
 @dataclass(frozen=True)
 class Champion:
-    """What the registry says of a version that holds the alias."""
+    """The registered model version with the alias."""
 
     version: str
     run_name: str
@@ -46,7 +46,7 @@ class Champion:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A sweep's best run, and the runs of its configuration, itself among them."""
+    """A sweep's best run, and all runs of its configuration, including itself."""
 
     best: RunResult
     runs: list[RunResult]
@@ -69,7 +69,7 @@ def candidate(sweep: Sweep, runs: RunStore) -> Candidate:
 
 
 def better(best: RunResult, seeds: dict[int, float], champion: Champion | None) -> str:
-    """Compare validation accuracy by seed with the champion's. Raises NotPromoted unless it is better beyond the spread."""
+    """Return the reason for a promotion. Raises NotPromoted unless `seeds` beat the champion beyond the spread."""
     if obstacle := _obstacle(best, seeds, champion):
         raise NotPromoted(f"{best.name}: {obstacle}")
     reason = f"validation accuracy {percent(np.mean([*seeds.values()]).item())} over {len(seeds)} seeds"
@@ -83,7 +83,7 @@ def better(best: RunResult, seeds: dict[int, float], champion: Champion | None) 
 
 
 def _obstacle(best: RunResult, seeds: dict[int, float], champion: Champion | None) -> str:
-    """Why the two cannot be compared; empty where they can."""
+    """Return why candidate and champion cannot be compared; empty if they can."""
     if len(seeds) < FEWEST:
         return f"{plural(len(seeds), 'seed')} with a validation split; expected at least {FEWEST} to know their spread"
     if champion and champion.data != best.identity["data"]:
@@ -94,7 +94,7 @@ def _obstacle(best: RunResult, seeds: dict[int, float], champion: Champion | Non
 
 
 def small_gap(candidate: Candidate, limit: float) -> str:
-    """Hold the mean gap to the validation split against `limit`, in points. Nothing is chosen on the test split."""
+    """Check the mean validation gap against `limit`, in points, and return the reason. Nothing is chosen on the test split."""
     gap = 100 * float(np.mean([run.history["gap/accuracy"][-1] for run in candidate.runs]))
     reason = f"its gap of {gap:.2f} points to the validation split is"
     if gap >= limit:
@@ -102,7 +102,7 @@ def small_gap(candidate: Candidate, limit: float) -> str:
     return f"{reason} under the limit of {limit:g}"
 
 
-# --- in MLflow's registry
+# --- MLflow's model registry
 
 
 def name_of(dataset: str) -> str:
@@ -110,14 +110,14 @@ def name_of(dataset: str) -> str:
 
 
 def champion(tracker: Tracker, dataset: str) -> Champion | None:
-    """The version that holds the alias; None if there is none yet."""
+    """Return the model version with the alias; None if there is none yet."""
     with tracker.connection.exclusive("look up the champion") as client:
         from mlflow.exceptions import MlflowException
 
         try:
             version = client.get_model_version_by_alias(name_of(dataset), ALIAS)
         except MlflowException as error:
-            # A store that is away or locked must not pass for one without a champion.
+            # An unreachable or locked store does not mean that there is no champion.
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # no model, no alias
                 return None
             raise
@@ -128,7 +128,7 @@ def champion(tracker: Tracker, dataset: str) -> Champion | None:
 
 
 def register(tracker: Tracker, candidate: Candidate, run_id: str, arrays: Arrays, reason: str) -> str:
-    """Register the candidate's network as a new version, with the reason, and move the alias to it; the version."""
+    """Register the candidate's network as a new version, move the alias to it, and return the version."""
     best = candidate.best
     name = name_of(best.job.dataset.name)
     tags = {
@@ -152,6 +152,6 @@ def register(tracker: Tracker, candidate: Candidate, run_id: str, arrays: Arrays
                 raise
         source = f"models:/{model_id}"
         version = client.create_model_version(name, source, run_id, tags, description=reason, model_id=model_id)
-        # Last: a version without the alias harms nobody.
+        # Last: a version without the alias does no harm.
         client.set_registered_model_alias(name, ALIAS, version.version)
         return str(version.version)

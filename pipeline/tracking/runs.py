@@ -1,4 +1,4 @@
-"""How a RunResult is recorded in MLflow: one run for each key in an experiment, found by its tags, completed or replaced."""
+"""Record RunResults in MLflow: one run per key and experiment, found by its tags, completed or replaced."""
 
 from __future__ import annotations
 
@@ -25,44 +25,44 @@ if TYPE_CHECKING:
 
 RUNNING, FINISHED, FAILED, KILLED = "RUNNING", "FINISHED", "FAILED", "KILLED"
 REPLACED = "replaced"
-"""Tag of a run that another one took the place of, so that it was not deleted by a person."""
+"""Tag of a run that was deleted because another one replaced it, not by a person."""
 PAGE = 200
-"""Runs to ask for at once: a server has to answer within its time."""
+"""Runs per query, so that a server answers before the timeout."""
 BATCH_METRICS, BATCH_PARAMETERS, BATCH_TAGS = 800, 100, 100
-"""MLflow takes 1000 metrics, 100 parameters and 100 tags in one call, and 1000 of all together."""
+"""MLflow accepts 1000 metrics, 100 parameters and 100 tags per call, and 1000 in total."""
 LARGEST_TEXT = 2**24
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A RunResult and where it is to be recorded."""
+    """A RunResult and where to record it."""
 
     result: RunResult
     experiment_id: str
     parent: str | None
     name: str
-    """What the run is called there."""
+    """The run's name in MLflow."""
     tags: Mapping[str, str]
     artifacts: Path | None
-    """Where this store keeps files, if that is for this project to say."""
+    """The artifact folder, or None if the server decides."""
 
 
 # --- writing
 
 
 def record(client: MlflowClient, entry: Entry, live: dict[str, list[Point]], restore: bool = False) -> dict[str, str]:
-    """Record a RunResult; the ids of its run. It has none if a person deleted it, unless `restore` brings it back.
+    """Record a RunResult and return the ids of its run; none if a person deleted the run and `restore` is False.
 
-    `live` has, by run id, what `start` and `send` wrote of runs that are training.
+    `live` holds, by run id, the points already sent for the runs in training.
     """
-    from pipeline.training.result import PRUNED  # with numpy, which opening a store does without
+    from pipeline.training.result import PRUNED  # imports NumPy, which opening a store does not need
 
     result, points = entry.result, describe.metrics(entry.result)
     run = find(client, result.key, entry.experiment_id)
     same_training = run is not None and (run.info.run_id in live or _started(run) == entry.tags[describe.STARTED])
     if run is not None and deleted(run):
         if not same_training:
-            run = None  # Nobody deleted this training.
+            run = None  # The deleted run is of another training.
         elif not restore:
             return {}
         else:
@@ -71,18 +71,18 @@ def record(client: MlflowClient, entry: Entry, live: dict[str, list[Point]], res
         entry = replace(entry, parent=_adopt(client, run, entry.parent))
         if ended(run) and _has(run, result.status, points):
             return ids(run.info.run_id, entry.experiment_id, entry.parent, result.status)
-        # What is recorded of an earlier training cannot be taken back piece by piece.
+        # The values of an earlier training cannot be removed one by one.
         if ended(run) or not same_training:
             discard(client, run.info.run_id)
             run = None
-    tags = entry.tags if run else {}  # a new one is created with them
+    tags = entry.tags if run else {}  # a new run is created with them
     run = run or _create(client, entry, entry.tags)
     run_id = run.info.run_id
     _add_texts(client, run, entry)
     send(client, run_id, _missing(points, live.get(run_id, [])), describe.parameters(result), tags)
     _describe_data(client, run_id, result)
     status = FINISHED if result.finished or result.status == PRUNED else FAILED
-    # The seconds of training leave out evaluation: a run that was shown while it trained may have begun later than they end.
+    # The training time excludes evaluation, so a run shown live may have started after the computed end.
     client.set_terminated(run_id, status, max(describe.span(result)[1], run.info.start_time))
     live.pop(run_id, None)
     return ids(run_id, entry.experiment_id, entry.parent, result.status)
@@ -98,7 +98,7 @@ def ids_of(run: Run) -> dict[str, str]:
 
 
 def start(client: MlflowClient, entry: Entry) -> str:
-    """A run whose training has begun, RUNNING; its id. Empty if the key has a whole run, or one that trains elsewhere."""
+    """Create a RUNNING run and return its id; empty if the key has a complete run, or one that trains elsewhere."""
     run = find(client, entry.result.key, entry.experiment_id)
     if run is not None and not deleted(run):
         elsewhere = run.info.status == RUNNING and not (process.own(run.data.tags) or process.dead(run.data.tags))
@@ -119,7 +119,7 @@ def send(
     parameters: Mapping[str, str] | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> None:
-    """Write values of a run in one call, or in as few as MLflow's limits allow."""
+    """Log values of a run in as few calls as MLflow's limits allow."""
     from mlflow.entities import Metric, Param, RunTag
 
     metrics = [Metric(point.name, point.value, point.time, point.step) for point in points]
@@ -132,16 +132,16 @@ def send(
 
 
 def _create(client: MlflowClient, entry: Entry, tags: Mapping[str, str]) -> Run:
-    """A new run of MLflow, RUNNING and without numbers."""
+    """Create an MLflow run, RUNNING and without metrics."""
     own = dict(tags) | ({describe.PARENT: entry.parent} if entry.parent else {})
     name = describe.fit(entry.name, describe.NAME_LIMIT)
     return client.create_run(entry.experiment_id, describe.span(entry.result)[0], own, name)
 
 
 def _add_texts(client: MlflowClient, run: Run, entry: Entry) -> None:
-    """Put the run's provenance, and its confusion matrix if there is one, among its files.
+    """Upload the run's provenance, and its confusion matrix if there is one.
 
-    The client would ask for the whole run before, to learn where these are.
+    `MlflowClient.log_artifacts` would first fetch the whole run to find its artifact folder.
     """
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
@@ -164,7 +164,7 @@ def _describe_data(client: MlflowClient, run_id: str, result: RunResult) -> None
 
 
 def _missing(points: Sequence[Point], sent: Sequence[Point]) -> list[Point]:
-    """Points that were not sent, later than all that were: MLflow shows the value with the latest time."""
+    """Return the points not yet sent, timed after all sent ones: MLflow shows the value with the latest time."""
     there = {(point.name, point.step, point.value) for point in sent}
     missing = [point for point in points if (point.name, point.step, point.value) not in there]
     if not missing or not sent:
@@ -174,7 +174,7 @@ def _missing(points: Sequence[Point], sent: Sequence[Point]) -> list[Point]:
 
 
 def _adopt(client: MlflowClient, run: Run, parent: str | None) -> str | None:
-    """Put a run under `parent`, unless it is under another one that exists; the id of its parent."""
+    """Set the parent of a run, unless it has another one that exists, and return the id of its parent."""
     present: str | None = run.data.tags.get(describe.PARENT)
     if parent in (None, present) or (present and get(client, present)):
         return present
@@ -183,26 +183,26 @@ def _adopt(client: MlflowClient, run: Run, parent: str | None) -> str | None:
 
 
 def _started(run: Run) -> str:
-    """When its training began, in milliseconds since 1970."""
+    """Return when the training began, in milliseconds since 1970."""
     return str(run.data.tags.get(describe.STARTED, run.info.start_time))
 
 
 def _has(run: Run, status: str, points: Sequence[Point]) -> bool:
-    """Whether a run has this outcome and these values. Times differ from one training to the next."""
-    # An older release sent no percent.
+    """Return whether a run has this status and these values, times aside, which differ between trainings."""
+    # Older releases did not send `PERCENT`.
     last = {point.name: point.value for point in points if not point.name.startswith(("time/", *describe.PERCENT))}
     same_values = all(run.data.metrics.get(name) == value for name, value in last.items())
     return run.data.tags.get(describe.STATUS) == status and same_values
 
 
 def discard(client: MlflowClient, run_id: str) -> None:
-    """Delete a run whose place another one takes."""
+    """Delete a run that another one replaces."""
     client.set_tag(run_id, REPLACED, "true", synchronous=True)
     client.delete_run(run_id)
 
 
 def origin() -> dict[str, str]:
-    """Who started which program, in MLflow's own tags, which only its fluent interface sets."""
+    """Return MLflow's tags for user and program, which only its fluent API sets by itself."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     try:
         user = getpass.getuser()
@@ -216,7 +216,7 @@ def origin() -> dict[str, str]:
 
 
 def read_file(client: MlflowClient, run_id: str, name: str) -> str:
-    """The text of a file at the top of a run's files. Raises UserError if there is none, or one that is too large."""
+    """Return the text of a top-level artifact of a run. Raises UserError if it is missing or too large."""
     sizes = {item.path: item.file_size or 0 for item in client.list_artifacts(run_id)}
     if not 0 < sizes.get(name, 0) <= LARGEST_TEXT:
         raise UserError(f"MLflow run {run_id}: expected a file {name} of at most {LARGEST_TEXT:,} bytes")
@@ -225,9 +225,9 @@ def read_file(client: MlflowClient, run_id: str, name: str) -> str:
 
 
 def check_folder(run: Run, ours: Path | None) -> None:
-    """Raise UserError if the files of the run's experiment are where the project was before it was moved.
+    """Raise UserError if the run's artifact folder is gone, for example because the project was moved.
 
-    MLflow keeps their absolute path: it would create the old folder again, and show none of the earlier files.
+    MLflow stores its absolute path: it would recreate the old folder and show none of the earlier files.
     """
     parts = urlsplit(run.info.artifact_uri)
     if parts.scheme not in ("", "file") or ours is None:
@@ -241,11 +241,11 @@ def check_folder(run: Run, ours: Path | None) -> None:
         )
 
 
-# --- looking up
+# --- queries
 
 
 def find(client: MlflowClient, key: str, experiment_id: str) -> Run | None:
-    """The run of a key in an experiment: 2 ms, and 5 ms in a store of 3,000 runs."""
+    """Return the run of a key in an experiment, or None. Takes 2 ms, and 5 ms in a store of 3,000 runs."""
     found = search(client, [experiment_id], f"tags.`{describe.KEY}` = '{key}'", deleted=True)
     by_itself = [run for run in found if not (deleted(run) and REPLACED in run.data.tags)]
     return min(by_itself, key=lambda run: (deleted(run), not ended(run)), default=None)
@@ -264,7 +264,7 @@ def deleted(run: Run) -> bool:
 
 
 def search(client: MlflowClient, experiments: Sequence[str], query: str, deleted: bool = False) -> list[Run]:
-    """Runs, newest first; with `deleted`, deleted ones too."""
+    """Return the runs that match `query`, newest first; with `deleted`, deleted ones too."""
     from mlflow.entities import ViewType
 
     view = ViewType.ALL if deleted else ViewType.ACTIVE_ONLY
@@ -283,7 +283,7 @@ def all_experiments(client: MlflowClient) -> list[str]:
 
 
 def with_ids(client: MlflowClient, run_ids: Sequence[str]) -> list[Run]:
-    """Those of the runs with these ids that are in the store and not deleted."""
+    """Return the runs with these ids that are in the store and not deleted."""
     experiments = all_experiments(client)
     runs: list[Run] = []
     for start in range(0, len(run_ids), PAGE):
@@ -293,5 +293,5 @@ def with_ids(client: MlflowClient, run_ids: Sequence[str]) -> list[Run]:
 
 
 def get(client: MlflowClient, run_id: str) -> Run | None:
-    """The run, if it is in the store and not deleted."""
+    """Return the run, or None if it is deleted or not in the store."""
     return next(iter(with_ids(client, [run_id])), None)

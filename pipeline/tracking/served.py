@@ -1,7 +1,7 @@
-"""The champion as MLflow serves it: a model that MLflow loads from this file, from arrays and from plain values.
+"""The served champion: a model that MLflow loads from this file, arrays and plain values.
 
-Images are raw pixels of shape (n, height, width): whole numbers from 0 to the brightest value of the data set. Samples whose
-values are taken as they are, such as rows of a table, are finite numbers. Each gets its class and the probability of every class.
+Images are raw pixels of shape (n, height, width): whole numbers from 0 to the brightest value of the data set. Samples that
+are not scaled, such as rows of a table, are finite numbers. The output has the class and all class probabilities per sample.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from mlflow.exceptions import MlflowException
 
 
 def check_pixels(images: np.ndarray, brightest: float) -> None:
-    """Raise MLflow's invalid-parameter error, status 400 of its server, unless `images` are raw pixels.
+    """Raise MLflow's invalid-parameter error (HTTP status 400) unless `images` are raw pixels.
 
-    Type and shape are those of the model's signature, which MLflow checks.
+    MLflow checks type and shape against the model's signature.
     """
     came = None
     if not ((images >= 0) & (images <= brightest)).all():  # NaN fails both comparisons
@@ -28,7 +28,7 @@ def check_pixels(images: np.ndarray, brightest: float) -> None:
     elif (images != np.rint(images)).any():
         came = "fractions; were the pixels scaled to [0, 1]?"
     elif images.max() == 1:
-        # Scaled, then rounded or cut to a black and white image.
+        # Scaled, then rounded or truncated to black and white.
         came = "no value above 1; were the pixels scaled to [0, 1]?"
     if came:
         raise MlflowException.invalid_parameter_value(
@@ -43,7 +43,7 @@ class Classifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
 
         plain = json.loads(Path(context.artifacts["network"]).read_text())
         self.brightest, self.shape = float(plain["brightest"]), tuple(plain["image_shape"])
-        # What the network was trained on: with `dataset.standardize` not the samples themselves.
+        # With `dataset.standardize` the network was trained on standardized samples.
         self.mean, self.deviation = np.asarray(plain.get("scaling") or [0, 1], np.float32)
         with np.load(context.artifacts["weights"], allow_pickle=False) as arrays:
             weights = {name.replace(".", "/"): arrays[name] for name in arrays.files}
@@ -52,7 +52,7 @@ class Classifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
         self.network = networks.build(RunConfig.from_dict(plain["job"]).model, self.shape, classes, "float32")
         networks.set_weights(self.network, weights)
 
-    # MLflow warns of an argument without a type, and takes most types for a schema, but not this one.
+    # MLflow warns about an argument without a type and interprets most types as a schema, but not this one.
     def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> pd.DataFrame:
         images = np.asarray(model_input)
         if self.brightest != 1:

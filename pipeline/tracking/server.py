@@ -1,4 +1,4 @@
-"""MLflow's own server as this project starts it: for this machine only, quiet, and deaf to foreign host names."""
+"""Start MLflow's server: quiet, on this machine only, and for loopback host names only."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ START_SECONDS, STOP_SECONDS = 120, 10
 
 
 def settings(port: int) -> dict[str, str]:
-    """Environment of MLflow's server: answers to loopback names at `port`, makes no reports to MLflow's makers, runs no
-    background jobs and prints no warnings.
+    """Return the environment of MLflow's server: loopback names at `port`, no telemetry, no background jobs, no warnings.
 
     MLflow's default host patterns, such as `10.*`, match `10.evil.com`: a web page could read everything (DNS rebinding).
     """
@@ -41,16 +40,16 @@ def settings(port: int) -> dict[str, str]:
 
 @contextmanager
 def showing(tracker: Tracker, port: int) -> Iterator[subprocess.Popen[str]]:
-    """A server on the store of `tracker`, once it answers; it ends with the block. Raises UserError if it does not start."""
+    """Run a server on the store of `tracker` for the block, which begins once it answers. Raises UserError if it fails."""
     address = tracker.address
     if address.database is not None and not address.database.exists():
-        # MLflow would make it too, but halfway where it is interrupted, and with artifacts in the working directory.
+        # Creates the store. MLflow would leave it incomplete if interrupted, with artifacts in the working directory.
         tracker.close_stale()
     artifacts = address.artifacts.as_uri() if address.artifacts else "mlartifacts"
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     command += ["--no-serve-artifacts", "--default-artifact-root", artifacts, "--uvicorn-opts", "--log-level warning"]
     command += ["--app-name", front.NAME]
-    # Not as options: `ps` shows those to everybody, and a database's address may hold a password.
+    # Not as options: `ps` shows them to everybody, and the address may contain a password.
     stores = {front.STORE: address.uri, "MLFLOW_REGISTRY_STORE_URI": address.uri}
     process = subprocess.Popen(
         command,
@@ -65,7 +64,7 @@ def showing(tracker: Tracker, port: int) -> Iterator[subprocess.Popen[str]]:
         wait_until_it_answers(process, port)
         yield process
     finally:
-        process.terminate()  # it passes the signal on to its worker and waits for that
+        process.terminate()  # it forwards the signal to its worker and waits
         try:
             process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -73,7 +72,7 @@ def showing(tracker: Tracker, port: int) -> Iterator[subprocess.Popen[str]]:
 
 
 def wait_until_it_answers(process: subprocess.Popen[str], port: int) -> None:
-    """Takes 5 to 10 s, most of it importing MLflow, twice. Raises UserError if it does not."""
+    """Wait for the server: 5 to 10 s, mostly for importing MLflow twice. Raises UserError if it does not answer."""
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         with suppress(OSError):
@@ -91,7 +90,7 @@ def _print_complaints(lines: IO[str]) -> None:
 
 
 def free_port(text: str) -> int:
-    """The port that `word` names. Raises UserError where it is in use."""
+    """Return the port that `text` names. Raises UserError if it is in use."""
     port = rules.parsed("port", text, rules.integer(1, 65535))
     if not is_free(port):
         raise UserError(

@@ -1,4 +1,4 @@
-"""Bring an MLflow store up to date with a folder of runs: what it lacks is sent, sweep by sweep."""
+"""Synchronize an MLflow store with a folder of runs: missing runs are sent, sweep by sweep."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from pipeline.tracking.tracker import ParentRun, Tracker
 from pipeline.training import result
 
 AT_ONCE = 64
-"""Runs between two lines of progress, and between two moments at which another process may write to the store."""
+"""Runs per batch; after each, progress is reported and other processes may write to the store."""
 
 
 @dataclass
 class Group:
-    """The runs of a sweep, or those that belong to none, and what the store has of them."""
+    """The runs of a sweep, or the runs without a sweep, and their state in the store."""
 
     question: str
     keys: list[str]
     sweep: Sweep | None = None
     contains: list[str] = field(default_factory=list)
-    """Ids of the sweeps that are part of this one, and share its parent run."""
+    """Ids of the sweeps that are part of this one and share its parent run."""
     ids: dict[str, dict[str, str]] = field(default_factory=dict)
-    """Of the runs that the store has, by key."""
+    """Ids of the runs in the store, by key."""
     unsent: list[str] = field(default_factory=list)
     """Keys of the runs to send."""
     ended: bool = True
@@ -39,9 +39,9 @@ class Group:
 
 
 def groups(store: RunStore) -> list[Group]:
-    """The sweeps, first one first, and at the end the runs that belong to none."""
+    """Return the sweeps, oldest first, and last the runs without a sweep."""
     here = dict.fromkeys(store.keys())
-    # The folder of one sweep, which may come from elsewhere, has its record.
+    # The folder of a single sweep, possibly copied from elsewhere, contains its record.
     sweeps = [Sweep.read(store.root)] if (store.root / SWEEP).is_file() else [*reversed(list(Ledger(store)))]
     found: list[Group] = []
     of_sweeps: set[str] = set()
@@ -49,16 +49,16 @@ def groups(store: RunStore) -> list[Group]:
         contained, larger = related(sweeps, sweep.name, sweep.asked)
         if sweep.id and not larger:
             of_sweeps |= sweep.asked
-            # Runs that a killed command had not noted are in its record as still to come.
+            # Runs that a killed command did not note are still pending in its record.
             keys = [key for key in dict.fromkeys([*sweep.keys, *(lost.key for lost in sweep.lost)]) if key in here]
-            # A single run that failed has a record, too, but no parent.
+            # A single failed run has a record too, but no parent.
             found.append(Group(sweep.name, keys, sweep if len(sweep.asked) > 1 else None, contained))
     found.append(Group(rules.content(".", "config")["question"], [key for key in here if key not in of_sweeps]))
     return [group for group in found if group.keys]
 
 
 def find_unsent(store: RunStore, tracker: Tracker, group: Group) -> list[UnreadableRun]:
-    """Ask the tracking store what it has of a group. Runs that cannot be read leave the group, and are returned."""
+    """Find the runs of a group that the tracking store lacks. Unreadable runs are removed from the group and returned."""
     group.ids = tracker.confirmed({key: store.published(key, tracker.address.name) for key in group.keys})
     if group.sweep:
         run = tracker.parent(group.question, group.sweep.id)
@@ -78,9 +78,9 @@ def find_unsent(store: RunStore, tracker: Tracker, group: Group) -> list[Unreada
 
 
 def send(store: RunStore, tracker: Tracker, group: Group, sent: Callable[[int], None]) -> None:
-    """Send the runs that the store lacks, what its parent run says of the sweep, and the network of the best run.
+    """Send the unsent runs, the values of the parent run, and the network of the best run.
 
-    `sent` is told how many runs were taken. Raises TrackingUnavailable at the first that was not.
+    `sent` is called with the number of recorded runs. Raises TrackingUnavailable at the first failure.
     """
     sweep, parent = group.sweep, None
     if sweep and group.keys and (group.unsent or not group.ended):
@@ -102,14 +102,14 @@ def send(store: RunStore, tracker: Tracker, group: Group, sent: Callable[[int], 
 
 
 def _read(store: RunStore, key: str) -> result.RunResult:
-    """The run with its predictions, if they are whole."""
+    """Return the run, with its predictions if they are readable."""
     with suppress(UnreadableRun):
         return store.read(key)
     return store.record(key)
 
 
 def _parent(store: RunStore, group: Group, sweep: Sweep) -> ParentRun:
-    """The parent run, as the sweep's own command would have created it."""
+    """Return the parent run as the sweep's own command would have created it."""
     results = [store.record(key) for key in group.keys]
     note = {NOTE: sweep.note} if sweep.note else {}
     count = len({*group.keys, *(lost.key for lost in sweep.lost)})
@@ -124,14 +124,14 @@ def _parent(store: RunStore, group: Group, sweep: Sweep) -> ParentRun:
 
 
 def _end(store: RunStore, tracker: Tracker, group: Group, sweep: Sweep, parent: str) -> None:
-    """The best run, what was lost and not trained since, and the end."""
+    """End the parent run, with its best run and the lost runs that were not trained since."""
     missing = [lost for lost in sweep.lost if store.status(lost.key) != result.FINISHED]
     tags, runs = lost_tags(missing), [store.record(key) for key in group.keys]
     ended = max(span(run)[1] for run in runs)
     if sweep.winner in group.keys and sweep.winner in group.ids:
         best = store.record(sweep.winner)
         tags |= {"winner": names(run.job for run in runs)[best.job], "winner.run_id": group.ids[best.key]["run_id"]}
-        step = sum(run.finished for run in runs)  # as `Publisher.publish_best` has it
+        step = sum(run.finished for run in runs)  # as in `Publisher.publish_best`
         tracker.add(parent, [Point(name, value, step, ended) for name, value in of_best(best, runs).items()])
     tracker.set_tags(parent, tags)
     unfinished = any(lost.status != result.DIVERGED for lost in missing)

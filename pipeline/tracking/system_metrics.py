@@ -1,7 +1,7 @@
-"""What a sweep takes of this machine while it runs: processor, memory and NVIDIA GPUs, as MLflow's own monitors measure them.
+"""System metrics of a sweep: CPU, memory and NVIDIA GPUs, measured by MLflow's monitors.
 
-MLflow's own thread would write whenever it likes, and two writers of a SQLite file make one another wait until they fail. So
-samples are handed over to be written.
+MLflow's own thread would write at any time, and concurrent writers to a SQLite file time out. So samples are passed to a
+callback.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 SECONDS = 10.0
-"""From one sample to the next."""
+"""Time between two samples."""
 
 
 @contextmanager
 def sampled(send: Callable[[Mapping[str, float]], None], seconds: float = SECONDS) -> Iterator[None]:
-    """Call `send` with a sample every so many seconds of the block, and at its end; in a thread of its own, so it must not wait."""
+    """Call `send` with a sample every `seconds` and at the end of the block, from another thread; `send` must not block."""
     ended = threading.Event()
 
     def work() -> None:
         monitors, last = _monitors(), False
-        _sample(monitors)  # the load is that since the last call
+        _sample(monitors)  # the load is measured since the last call
         while not last:
             last = ended.wait(seconds)
             send(_sample(monitors))
@@ -38,14 +38,14 @@ def sampled(send: Callable[[Mapping[str, float]], None], seconds: float = SECOND
 
 
 def _monitors() -> list[Any]:
-    """MLflow's monitors of what this machine has."""
+    """Return MLflow's monitors for this machine."""
     from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
     from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
 
-    # A part of a GPU (MIG) tells no load: no warning every few seconds.
+    # A MIG slice reports no load; MLflow would warn at every sample.
     logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)
     found: list[Any] = [CPUMonitor()]
-    with suppress(ImportError, RuntimeError):  # no GPU, or not NVIDIA's library
+    with suppress(ImportError, RuntimeError):  # no GPU, or no NVIDIA library
         found.append(GPUMonitor())
     return found
 

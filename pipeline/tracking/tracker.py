@@ -1,4 +1,4 @@
-"""Tracker: Results in, MLflow runs out. One for a whole process; safe to use from several threads."""
+"""The tracker, which records RunResults as MLflow runs. One per process; safe to use from several threads."""
 
 from __future__ import annotations
 
@@ -28,43 +28,43 @@ if TYPE_CHECKING:
     from pipeline.training.result import RunResult
 
 AT_ONCE = 8
-"""Runs sent to a server at once: 40 ms of each of their calls are spent waiting for an acknowledgement."""
+"""Runs sent to a server in parallel: each call waits 40 ms for an acknowledgement."""
 SWEEP = "sweep.id"
 MOST_IDS = 100
-"""Ids that the run of a sweep that grew keeps: MLflow takes 8,000 letters."""
+"""Sweep ids kept in the tag of a parent run: MLflow limits a tag to 8,000 characters."""
 
 
 @dataclass(frozen=True)
 class ParentRun:
-    """What the run of MLflow that stands for a whole sweep is to be."""
+    """The MLflow parent run of a sweep."""
 
     experiment: str
     name: str
     tags: Mapping[str, str]
     sweep_id: str | None = None
-    """Processes that give the same id share one run, and a sweep that is continued finds its earlier one."""
+    """Processes with the same id share one parent run, and a continued sweep finds its earlier one."""
     start: int | None = None
-    """When it began, in milliseconds since 1970; None for now."""
+    """Start time in milliseconds since 1970; None for now."""
     contains: Sequence[str] = ()
-    """Ids of smaller sweeps: the first run that one of them has becomes this one's."""
+    """Ids of smaller sweeps; the first parent run found for one of them is reused."""
     restore: bool = True
-    """Whether a run that a person deleted comes back."""
+    """Whether to restore the run if a person deleted it."""
 
 
 class Tracker:
-    """Records runs in the MLflow store at `address`. Every method raises TrackingUnavailable if that fails."""
+    """Records runs in the MLflow store at `address`. Every method raises TrackingUnavailable if the store fails."""
 
     def __init__(self, address: Address) -> None:
         self.address = address
         self.connection = Connection(address)
         self.origin = runs.origin()
         self._live: dict[str, list[Point]] = {}
-        """What was sent of each run that is training, by run id."""
+        """Points already sent for the runs in training, by run id."""
 
     def warm(self) -> threading.Thread:
         """Import MLflow and open the store in the background, so that training does not wait for it (3 to 4 s).
 
-        An error there occurs again, and is reported, when something is recorded.
+        Errors are only logged here; they recur and are raised when something is recorded.
         """
 
         def open_store() -> None:
@@ -77,12 +77,12 @@ class Tracker:
         thread.start()
         return thread
 
-    # --- the run of a sweep
+    # --- parent runs of sweeps
 
     def begin(self, parent: ParentRun) -> str:
-        """The run that stands for a whole sweep, RUNNING; its id, or nothing if a person deleted it and it may not come back.
+        """Create or reopen the parent run of a sweep as RUNNING, and return its id.
 
-        Runs that dead processes left RUNNING are marked KILLED.
+        The id is empty if a person deleted the run and `parent.restore` is False. Also calls `close_stale`.
         """
         with self.connection.exclusive(f"begin {parent.name}") as client:
             experiment_id = self.connection.experiment(parent.experiment)
@@ -103,7 +103,7 @@ class Tracker:
             return run_id
 
     def parent(self, experiment: str, sweep_id: str) -> Run | None:
-        """The run that stands for a sweep in this store, no matter which store it was trained with; None if there is none."""
+        """Return the parent run of a sweep in this store, even if it was trained with another one; None if there is none."""
         if not self.exists:
             return None
         with self.connection.exclusive("look for a sweep") as client:
@@ -112,20 +112,20 @@ class Tracker:
             return parents[0] if parents else None
 
     def close_stale(self) -> None:
-        """Mark as KILLED the runs that are RUNNING although the processes of this machine that worked on them are gone."""
+        """Mark runs as KILLED that are still RUNNING although their process on this machine is gone."""
         with self.connection.exclusive("close stale runs") as client:
             _close_stale(client)
 
-    # --- the run of a RunResult
+    # --- runs of RunResults
 
     def publish(
         self, result: RunResult, experiment: str, parent: str | None = None, name: str | None = None
     ) -> dict[str, str]:
-        """Record `result` as one run: parameters, metrics by epoch, tags, data set, times, status. Its ids.
+        """Record `result` as one run (parameters, metrics by epoch, tags, data set, times, status) and return its ids.
 
-        A key has one run in an experiment, under the parent that it had first: published again, it gives the same ids.
-        A run that was left half is completed; one that failed earlier and finished now takes the failed one's place. A run
-        that a person deleted stays deleted, and has no ids. A new one is called `name`.
+        A key has one run per experiment, under its first parent; publishing it again returns the same ids. An incomplete
+        run is completed. A finished run replaces an earlier failed one. A run that a person deleted stays deleted, and no
+        ids are returned. `name` is used for a new run.
         """
         with self.connection.exclusive(f"publish {result.name}"):
             return self._record(self._entry(result, experiment, parent, name), restore=False)
@@ -137,9 +137,9 @@ class Tracker:
         parent: str | None = None,
         names: Mapping[RunConfig, str] | None = None,
     ) -> tuple[dict[str, dict[str, str]], TrackingUnavailable | None]:
-        """`publish` for each of `results`, several at once on a server; those that a person deleted come back.
+        """Publish each of `results`, in parallel on a server, and restore runs that a person deleted.
 
-        Ids by key of those that were taken, and the first error, after which no further run was tried.
+        Returns the ids of the recorded runs by key, and the first error. After an error no further run is sent.
         """
         taken: dict[str, dict[str, str]] = {}
         errors: list[TrackingUnavailable] = []
@@ -155,7 +155,7 @@ class Tracker:
                 errors.append(error)
 
         with self.connection.exclusive(f"publish {len(results)} runs"):
-            # The first run creates what all of them share, the experiment and its data set.
+            # The first run creates the experiment and the data set, which all runs share.
             for result in results[:1]:
                 publish(result)
             with ThreadPoolExecutor(AT_ONCE if self.address.kind == SERVER else 1, "publish") as pool:
@@ -163,9 +163,9 @@ class Tracker:
         return taken, errors[0] if errors else None
 
     def start(self, result: RunResult, experiment: str, parent: str | None = None, name: str | None = None) -> str:
-        """A run whose training has begun, RUNNING; its id. `publish` completes it.
+        """Create a RUNNING run when its training begins, and return its id. `publish` completes it.
 
-        `result` has no numbers yet. The id is empty if the key has a whole run, or one that another process trains.
+        `result` has no metrics yet. The id is empty if the key has a complete run, or if another process is training it.
         """
         with self.connection.exclusive(f"start {result.name}") as client:
             run_id = runs.start(client, self._entry(result, experiment, parent, name))
@@ -182,17 +182,17 @@ class Tracker:
         ids = runs.record(self.connection.client, entry, self._live, restore)
         return ids and ids | {"store": self.address.name}
 
-    # --- more of a run
+    # --- additions to a run
 
     def add(self, run_id: str, points: Sequence[Point]) -> None:
-        """More points of a run that `start` or `begin` began."""
+        """Add points to a run that `start` or `begin` created."""
         with self.connection.exclusive("add to a curve") as client:
             runs.send(client, run_id, points)
             if run_id in self._live:
                 self._live[run_id] += points
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Single finite numbers of a run; one that the run has already is not written again."""
+        """Log finite metrics of a run, except those already logged with the same value."""
         now = int(time.time() * 1000)
         with self.connection.exclusive("log metrics") as client:
             there = client.get_run(run_id).data.metrics
@@ -200,7 +200,7 @@ class Tracker:
             runs.send(client, run_id, [Point(name, value, step, now) for name, value in new.items()])
 
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
-        """Set tags of a run; one with an empty value is deleted."""
+        """Set tags of a run; a tag with an empty value is deleted."""
         with self.connection.exclusive("set tags") as client:
             runs.send(client, run_id, tags={name: value for name, value in tags.items() if value})
             empty = {name for name, value in tags.items() if not value}
@@ -208,7 +208,7 @@ class Tracker:
                 client.delete_tag(run_id, name)
 
     def add_files(self, run_id: str, paths: Mapping[str, Path]) -> None:
-        """Put files and whole folders under a run, each at its own path (`figures/gap.png`), which ends with its own name."""
+        """Upload files and folders, each to an artifact path that ends with its own name (`figures/gap.png`)."""
         with self.connection.exclusive("add files") as client:
             runs.check_folder(client.get_run(run_id), self.address.artifacts)
             for name, path in paths.items():
@@ -219,17 +219,17 @@ class Tracker:
                     client.log_artifact(run_id, str(path), None if folder == "." else folder)
 
     def end(self, run_id: str, status: str, at: int | None = None) -> None:
-        """Close a run as FINISHED, FAILED or KILLED, now or `at` so many milliseconds since 1970."""
+        """End a run as FINISHED, FAILED or KILLED, now or at `at`, in milliseconds since 1970."""
         with self.connection.exclusive("end a run") as client:
-            # If the clock was set back meanwhile, the run would end before it began.
+            # If the clock was set back, the run would end before it began.
             begun = client.get_run(run_id).info.start_time
             client.set_terminated(run_id, status, max(int(time.time() * 1000) if at is None else at, begun))
 
     def attach_report(
         self, sweeps: Sequence[Sweep], files: Mapping[str, Path], note: str, metrics: Mapping[str, float], warning: str
     ) -> None:
-        """Put a report's files, numbers and note, in Markdown, on the runs of its sweeps."""
-        # A record has the id of the store it was trained with; in another store the sweep's run has an id of its own.
+        """Add a report's files, metrics and Markdown note to the parent runs of its sweeps."""
+        # The record holds the run id of the store it was trained with; in another store the parent run has another id.
         found = [(self.parent(sweep.name, sweep.id) or self.run(sweep.parent_run_id or ""), sweep) for sweep in sweeps]
         for run_id, (run, sweep) in {run.info.run_id: (run, sweep) for run, sweep in found if run}.items():
             self.add_files(run_id, {f"report/{name}": path for name, path in files.items()})
@@ -237,20 +237,20 @@ class Tracker:
             text = "\n\n".join(filter(None, [sweep.note, front.links(run.info.experiment_id, run_id), note]))
             self.set_tags(run_id, {describe.NOTE: text, "warning": warning})
 
-    # --- looking up
+    # --- queries
 
     @property
     def exists(self) -> bool:
-        """Whether there is a store: looking into a database that was never made would make it."""
+        """Whether the store exists; querying a missing database would create it."""
         return self.address.kind != NONE and (self.address.database is None or self.address.database.exists())
 
     def run(self, run_id: str) -> Run | None:
-        """The run, if it is in this store and not deleted."""
+        """Return the run, or None if it is deleted or not in this store."""
         with self.connection.exclusive("look for a run") as client:
             return runs.get(client, run_id)
 
     def confirmed(self, noted: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
-        """Of ids that `publish` gave, by key, those whose run is still in the store, whole and with that key."""
+        """Return those ids in `noted`, as `publish` returned them, whose run is in the store, complete, with that key."""
         keys = {ids["run_id"]: key for key, ids in noted.items() if "run_id" in ids}
         if not keys or not self.exists:
             return {}
@@ -260,7 +260,7 @@ class Tracker:
         return {keys[run.info.run_id]: runs.ids_of(run) | {"store": self.address.name} for run in whole}
 
     def recorded(self, name_or_key: str) -> RunResult | None:
-        """The run of this id or key (or at least the first 6 letters of a key), as it was published; None if there is none."""
+        """Return the published run with this id, key or key prefix of at least 6 characters; None if there is none."""
         if not self.exists or not re.fullmatch("[0-9a-f]{6,64}", name_or_key):
             return None
         with self.connection.exclusive(f"look for {name_or_key}") as client:
@@ -276,7 +276,7 @@ class Tracker:
         return None
 
     def deleted_keys(self) -> set[str]:
-        """Keys of the runs that a person deleted, and that have no other run in the store."""
+        """Return the keys whose run a person deleted and that have no other run in the store."""
         from mlflow.entities import ViewType
 
         with self.connection.exclusive("look for deleted runs") as client:
@@ -286,7 +286,7 @@ class Tracker:
         return {runs.key_of(run) for run in found if runs.REPLACED not in run.data.tags} - there
 
     def registered_keys(self) -> set[str]:
-        """Keys of the runs whose networks are versions of a registered model."""
+        """Return the keys of the runs whose networks are versions of a registered model."""
         with self.connection.exclusive("look for registered models") as client:
             versions = client.search_model_versions()
             found = runs.with_ids(client, [version.run_id for version in versions if version.run_id])
@@ -294,7 +294,7 @@ class Tracker:
 
 
 def _earlier(client: MlflowClient, experiment_id: str, parent: ParentRun) -> tuple[Run | None, dict[str, str]]:
-    """The run that stands for this sweep, or for one that it contains, already; and the tag with the ids of all of them."""
+    """Return the existing parent run of this sweep, or of one that it contains, and the tag with all their ids."""
     if parent.sweep_id is None:
         return None, {}
     found = _parents(client, experiment_id, parent.sweep_id, deleted=True)
@@ -306,7 +306,7 @@ def _earlier(client: MlflowClient, experiment_id: str, parent: ParentRun) -> tup
 
 
 def _parents(client: MlflowClient, experiment_id: str, sweep_id: str, *, deleted: bool = False) -> list[Run]:
-    """The runs that stand for a sweep, the one to use first; there is one, except after accidents."""
+    """Return the parent runs of a sweep, the one to use first. Normally there is at most one."""
     query = f"tags.`{SWEEP}` LIKE '%{sweep_id}%'"
     found = runs.search(client, [experiment_id], query, deleted=deleted)
     of_sweep = [run for run in found if sweep_id in run.data.tags[SWEEP].split("\n")]
@@ -321,13 +321,13 @@ def _close_stale(client: MlflowClient) -> None:
         if process.dead(run.data.tags):
             query = f"tags.`{describe.PARENT}` = '{run.info.run_id}'"
             last_child = client.search_runs([run.info.experiment_id], query, max_results=1)
-            # When it died is not known; not before its last child ended.
+            # Its process died at an unknown time, but not before the last child ended.
             end = max([run.info.start_time, *(child.info.end_time or 0 for child in last_child)])
             client.set_terminated(run.info.run_id, KILLED, end)
 
 
 class NullTracker(Tracker):
-    """The tracker of `tracking=none`: what a command tells it is dropped."""
+    """The tracker of `tracking=none`, which records nothing."""
 
     def publish(self, *_: Any, **__: Any) -> dict[str, str]:
         return {}
