@@ -17,7 +17,7 @@ from pipeline.statistics.design import Design
 from pipeline.training.result import FINISHED, RunResult
 
 OVER_IMAGES = ("test_accuracy", "val_accuracy", "gap_accuracy")
-"""Figures whose interval is over seeds and images too."""
+"""Metrics that also have an interval over seeds and images."""
 
 
 @dataclass(frozen=True)
@@ -26,24 +26,24 @@ class Analysis:
     configurations: pd.DataFrame
     """A row per configuration, by its id.
 
-    The columns of `design.configurations`, where an interval is over seeds on the images that there are; of `OVER_IMAGES`
-    also `<figure>_low_images`, `_high_images`: the interval over seeds and images (`crossed`), for a statement about new
-    images. NaN with a single seed.
+    The columns of `design.configurations`, whose intervals are over seeds on the given images. Metrics in `OVER_IMAGES`
+    also have `<metric>_low_images` and `_high_images`: the interval over seeds and images (`crossed`), for statements
+    about new images. NaN with a single seed.
     """
     contrasts: pd.DataFrame
-    """A row per declared contrast and figure, with its verdict: columns in the docstring of `contrasts`."""
+    """A row per declared contrast and metric, with its verdict; the `contrasts` module documents the columns."""
     levels: pd.DataFrame
-    """A row per training loss and configuration: held-out loss, accuracy and gaps there (`equal_fit.levels`)."""
+    """A row per training loss and configuration: held-out loss, accuracy and gaps at that loss (`equal_fit.levels`)."""
     best: str | None
-    """Id of the configuration of highest mean validation accuracy; None where nothing was held out, or nothing finished."""
+    """Id of the configuration with the highest mean validation accuracy; None without held-out samples or results."""
     design: Design
-    """Factors, references and contrasts, and what could not be contrasted."""
+    """Factors, references, contrasts, and what could not be contrasted."""
 
 
 def analysis(results: Sequence[RunResult], declared: Declaration, labels: np.ndarray | None = None) -> Analysis:
-    """Everything that `declared` asks of the runs of one comparison, finished or not. Never raises for what runs lack.
+    """Return all declared statistics of the runs of one comparison, finished or not. Incomplete runs never raise.
 
-    `labels`, integers (images,), are the right classes of the test split; without them the images' part of the test
+    `labels`, integers (images,), are the true classes of the test split. Without them, the image component of the test
     accuracy's interval is binomial.
     """
     runs = design.runs_of(results)
@@ -70,7 +70,7 @@ def analysis(results: Sequence[RunResult], declared: Declaration, labels: np.nda
 
 
 def _over_images(runs: Sequence[RunResult], labels: np.ndarray | None, confidence: float) -> dict[str, float]:
-    """`<figure>_low_images` and `_high_images` of each of OVER_IMAGES, of one configuration's runs; none of a single run."""
+    """Return `<metric>_low_images` and `_high_images` for OVER_IMAGES of one configuration; empty for a single run."""
     if len(runs) < 2:
         return {}
     predictions = [run.predictions for run in runs if run.predictions is not None]
@@ -83,7 +83,7 @@ def _over_images(runs: Sequence[RunResult], labels: np.ndarray | None, confidenc
         )
         for metric, split in splits.items()
     }
-    # Equally many images are not yet the same images.
+    # The same number of images does not imply the same images.
     same = len({str(run.identity.get("data")) for run in runs}) == 1 and len(predictions) == len(runs)
     if labels is not None and same and {*map(len, predictions)} == {len(labels)}:
         found["test_accuracy"] = crossed.of_answers(

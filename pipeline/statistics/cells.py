@@ -1,4 +1,4 @@
-"""Which configurations stand for a comparison where there are more of them than a table or a chart has places for."""
+"""Select the configurations to show when a comparison has more than a table or chart can hold."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pipeline.statistics.analysis import Analysis
 from pipeline.statistics.declaration import DEPTH, NETWORK, TRAIN_SIZE, WIDTH
 
 COLUMN_OF = {WIDTH: "width", DEPTH: "depth"}
-"""Of a factor whose name is not that of its column."""
+"""Column of each factor whose name differs from its column's."""
 
 
 def best(table: pd.DataFrame, by: str = "width") -> pd.DataFrame:
-    """The best configuration of each optimizer, width and other setting.
+    """Return the best configuration of each optimizer, width and other setting.
 
-    With `setting`: in words what varies besides optimizer, its hyper-parameters and `by`, `2 layers, 2,000 samples`; empty
-    where nothing else does. `table` has the best first, as `summary.summarise` sorts.
+    The column `setting` describes what varies besides the optimizer, its hyperparameters and `by`, such as
+    `2 layers, 2,000 samples`; empty if nothing does. `table` is sorted best first, as by `summary.summarise`.
     """
     rows = table[table[by].notna() & table["n"].gt(0)]
     others = varied(rows, NETWORK if by == "hidden" else by)
@@ -30,7 +30,7 @@ def best(table: pd.DataFrame, by: str = "width") -> pd.DataFrame:
 
 
 def varied(table: pd.DataFrame, but: str) -> list[dict[str, str]]:
-    """What varies besides optimizer, its hyper-parameters, the width and the factor `but`: words by name, for each row."""
+    """Return, per row, what varies besides the optimizer, its hyperparameters, the width and `but`: text by name."""
     return [
         {name: text for name, text in settings.items() if name != but and not name.startswith("optimizer.")}
         for settings in table["settings"]
@@ -38,9 +38,9 @@ def varied(table: pd.DataFrame, but: str) -> list[dict[str, str]]:
 
 
 def number_of(analysis: Analysis) -> str | None:
-    """The factor of numbers that a plot has on its axis: the width, else the one of most values.
+    """Return the numeric factor for a plot's axis: the width, else the factor with the most values.
 
-    None where there is none that every configuration has: a network without a width has its place among names.
+    None if no numeric factor is defined for every configuration: a network without a width is plotted by name.
     """
     found = {}
     for factor in {contrast.factor: None for contrast in analysis.design.contrasts}:
@@ -56,7 +56,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _in_order(column: pd.Series) -> pd.Series:
-    """Numbers by size, all samples last; anything else as a text."""
+    """Return sort keys: numbers by size, all samples last; anything else as text."""
     if column.name == TRAIN_SIZE:
         return column.replace(0, np.inf)
     return column if pd.api.types.is_numeric_dtype(column) else column.map(str)

@@ -1,4 +1,4 @@
-"""Whether a challenger is better than the champion, beyond what differs from seed to seed."""
+"""Test whether a challenger is better than the champion, beyond the variation between seeds."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 
 ALPHA = 0.05
 FEWEST = 3
-"""Seeds without which a spread is not known."""
+"""Fewest seeds from which a spread is estimated."""
 
 
 @dataclass(frozen=True)
 class Challenge:
     difference: float
-    """Mean of the challenger minus that of the champion."""
+    """Challenger's mean minus champion's mean."""
     p: float
 
     @property
@@ -25,7 +25,7 @@ class Challenge:
 
 
 def challenge(challenger: Mapping[int, float], champion: Mapping[int, float]) -> Challenge:
-    """A one-sided t test of figures by seed: paired where three or more seeds are the same, else Welch's."""
+    """Run a one-sided t test on a metric by seed: paired if three or more seeds are shared, else Welch's."""
     from scipy import stats
 
     from pipeline.statistics.paired import NO_SCATTER

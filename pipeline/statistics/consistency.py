@@ -1,4 +1,4 @@
-"""Whether two trainings that differ in bits differ in anything else."""
+"""Test whether two trainings that are not bit-identical differ in accuracy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 ALPHA = 0.001
-"""How often two trainings that are alike are called inconsistent."""
+"""False-positive rate: how often equivalent trainings are called inconsistent."""
 
 
 @dataclass(frozen=True)
@@ -17,20 +17,20 @@ class Consistency:
     consistent: bool
     change: float = math.nan
     bound: float = math.nan
-    """Most that the share changes from one of so many `seeds` to another, in all but ALPHA of cases."""
+    """Largest change of the share between two seeds in all but ALPHA of cases, estimated from `seeds` seeds."""
     seeds: int = 0
     only_then: int = 0
-    """Where there are too few seeds: images that only one of the two networks gets right,"""
+    """With too few seeds: images that only one of the two networks classifies correctly,"""
     only_now: int = 0
     p: float = math.nan
-    """and McNemar's exact test (1947, Psychometrika 12) of them."""
+    """and the p value of McNemar's exact test (1947, Psychometrika 12) on them."""
 
 
 def against_seeds(then: float, now: float, seeds: Sequence[float]) -> Consistency:
-    """Whether a share changed by no more than it does between two seeds, of which `seeds` has at least three.
+    """Test whether a share changed no more than between two seeds; `seeds` has at least three shares.
 
     The difference of two independent draws has the SD √2·s; s is estimated from n seeds, hence Student's t with n − 1
-    degrees of freedom. Two trainings of one seed are at most as far apart as those of two.
+    degrees of freedom. Two trainings of one seed differ at most as much as those of two.
     """
     from scipy import stats
 
@@ -38,15 +38,15 @@ def against_seeds(then: float, now: float, seeds: Sequence[float]) -> Consistenc
     if n < 3:
         raise ValueError(f"{n} seeds: expected at least 3")
     spread = float(np.std(seeds, ddof=1))
-    bound = min(float(stats.t.ppf(1 - ALPHA / 2, n - 1)) * math.sqrt(2) * spread, 1.0)  # of a share no more is possible
+    bound = min(float(stats.t.ppf(1 - ALPHA / 2, n - 1)) * math.sqrt(2) * spread, 1.0)  # a share cannot change by more
     change = now - then
     return Consistency(abs(change) <= bound, change, bound, n)
 
 
 def on_images(labels: np.ndarray, then: np.ndarray, now: np.ndarray) -> Consistency:
-    """Whether the images that only one of two networks gets right fall to both alike: McNemar's exact test.
+    """Test whether two networks are each the only correct one equally often: McNemar's exact test.
 
-    `then` and `now` are the classes that each gives to the images, integers (images,). It is about these two sets of weights.
+    `then` and `now` are the predicted classes, integers (images,). The test is about these two sets of weights.
     """
     from scipy import stats
 

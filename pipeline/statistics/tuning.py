@@ -19,9 +19,9 @@ from pipeline.training.result import FINISHED, RunResult
 
 DEFAULT, TUNED = "default", "tuned"
 COMPARED = (summary.RANKING, "test_accuracy", "gap_accuracy")
-"""What is set side by side: columns of a run's row (`summary.tidy`)."""
+"""Metrics compared: columns of `summary.tidy`."""
 CLAIMED = "test_accuracy"
-"""The one figure of which a verdict is given: not of the validation accuracy, on which the choice is made."""
+"""The only metric with a verdict; not the validation accuracy, which made the choice."""
 
 
 def accuracy(result: RunResult) -> float:
@@ -30,7 +30,7 @@ def accuracy(result: RunResult) -> float:
 
 
 def best(scores: Mapping[float, float]) -> float:
-    """The decade of the highest score; of equal ones that nearest to the default, of equally near ones the lower."""
+    """Return the decade with the highest score; ties go to the one nearest the default, then to the lower."""
     return max(scores, key=lambda decade: (scores[decade], -abs(decade), -decade))
 
 
@@ -39,9 +39,9 @@ def at_edge(decades: Sequence[float], decade: float) -> bool:
 
 
 def next_decade(scores: Mapping[float, float], step: float) -> float:
-    """Where to try next: `step` beyond the edge that the best lies at; else the middle of the wider gap beside it.
+    """Return the next decade to try: `step` beyond the edge if the best is there, else the middle of its wider gap.
 
-    Of two gaps of one width that towards the better neighbour, then the lower one.
+    If both gaps are equally wide, the one towards the better neighbour, then the lower one.
     """
     places, top = sorted(scores), best(scores)
     if at_edge(places, top):
@@ -54,15 +54,15 @@ def next_decade(scores: Mapping[float, float], step: float) -> float:
 
 @dataclass(frozen=True)
 class Tuning:
-    """One optimizer: what was tried of it in that order, what was chosen, and its final runs."""
+    """One optimizer: the rates tried, in order, the chosen rate, and its final runs."""
 
     optimizer: str
     rates: Mapping[float, float]
     """The learning rate of each decade."""
     tried: Mapping[float, Sequence[RunResult]]
-    """The runs that chose, by decade, those that diverged among them."""
+    """The runs used to choose, by decade, including diverged ones."""
     first: int
-    """How many of them were tried before anything was known."""
+    """How many decades were tried before any result was known."""
     default: Sequence[RunResult]
     tuned: Sequence[RunResult]
 
@@ -72,7 +72,7 @@ class Tuning:
 
     @property
     def beyond(self) -> int:
-        """How many rates were tried beyond an edge of what had been tried before."""
+        """Number of rates tried outside the range of the earlier ones."""
         order = list(self.tried)
         return sum(
             not min(order[:place]) < order[place] < max(order[:place]) for place in range(self.first, len(order))
@@ -80,7 +80,7 @@ class Tuning:
 
 
 def scores(tried: Mapping[float, Sequence[RunResult]]) -> dict[float, float]:
-    """The mean over seeds of each decade."""
+    """Return the mean accuracy over seeds of each decade."""
     return {decade: float(np.mean([accuracy(run) for run in runs])) for decade, runs in tried.items()}
 
 
@@ -117,7 +117,7 @@ def compared(default: Sequence[RunResult], tuned: Sequence[RunResult], declared:
     """A row per optimizer: default and tuned with their intervals, and what tuning changed, paired by seed.
 
     Columns `<default or tuned>_n`, `<default or tuned>_<figure>_<mean, low, high>`, `difference_<figure>_<mean, low,
-    high>` (tuned minus default; shares) over so many `pairs`, `p` and `holm` of the paired t test on the test accuracy,
+    high>` (tuned minus default; shares) over `pairs` seeds, `p` and `holm` of the paired t test on the test accuracy,
     corrected for the number of optimizers, and the `verdict`, naming the side that is more accurate.
     """
     runs = summary.tidy({DEFAULT: default, TUNED: tuned})

@@ -1,8 +1,8 @@
-"""What may be said of a contrast: one pure function from the grounds to a verdict.
+"""The verdict on a contrast.
 
-A figure of A is called larger or smaller than B's where Holm's p is under alpha and the mean difference over the declared
-margin, at a number of seeds at which claims are made. Else the two are `equivalent` where that was shown, or no difference
-was shown. What the figure asks (`figures.Question`) has no part in it: no answer forbids another.
+A metric of A is larger or smaller than B's if Holm's p is under alpha, the mean difference exceeds the declared margin,
+and there are enough seeds for a claim. Otherwise the two are `equivalent` if that was shown, else no difference was
+shown. Verdicts on different questions (`metrics.Question`) are independent.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from pipeline.statistics.declaration import Declaration
 
 class Kind(StrEnum):
     LARGER = "larger"
-    """A's figure is larger than B's."""
+    """A's metric is larger than B's."""
     SMALLER = "smaller"
     EQUIVALENT = "equivalent"
     NO_DIFFERENCE = "no difference shown"
 
 
 class Lack(StrEnum):
-    """What stands between a contrast and a claim."""
+    """Why a contrast claims no difference."""
 
     SEEDS = "too few seeds"
     SIGNIFICANCE = "p not under alpha"
@@ -30,7 +30,7 @@ class Lack(StrEnum):
 
 
 class Standing(StrEnum):
-    """What the number of seeds makes of a verdict."""
+    """How firm a verdict is, given its number of seeds."""
 
     NONE = ""
     EXPLORED = "explored"
@@ -41,14 +41,14 @@ class Standing(StrEnum):
 class Verdict:
     kind: Kind
     lacks: tuple[Lack, ...]
-    """Why no difference is claimed; empty where one is."""
+    """Why no difference is claimed; empty if one is."""
     standing: Standing
 
 
 def verdict(
     n: int, difference: float, holm: float, holm_equivalent: float, margin: float, declared: Declaration
 ) -> Verdict:
-    """The verdict on A minus B, `difference` and `margin` in one unit; NaN is unknown and claims nothing."""
+    """Return the verdict on A minus B. `difference` and `margin` share a unit; NaN is unknown and claims nothing."""
     has = {
         Lack.SEEDS: n >= declared.seeds_to_explore,
         Lack.SIGNIFICANCE: holm < declared.alpha,

@@ -1,4 +1,4 @@
-"""Sweeps of different code, compared version against version: the code becomes a factor, and runs are paired by seed across it."""
+"""Compare sweeps of different code versions: the code becomes a factor, and runs are paired by seed across versions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGES = ("keras_version", "backend_version")
 """Parts of a run's numerics that belong to its version."""
 
 Version = tuple[str, ...]
-"""Digest of the training code that all runs share, and the versions of PACKAGES."""
+"""Digest of the training code shared by all runs, and the versions of PACKAGES."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class VersionedConfig(RunConfig):
 
 
 def joined(sources: Sequence[Source]) -> list[Source]:
-    """`sources`, those that belong together made into one.
+    """Return `sources`, merging those that belong together.
 
-    Those that trained the same configurations with different versions get the factor `code`. Of the others, those of one
-    question are one, unless they have the same run with different results.
+    Sources that trained the same configurations with different versions get the factor `code`. Others merge if they
+    ask the same question, unless they hold the same run with different results.
     """
     trained: dict[str, dict[Version, set[str]]] = {}
     code = shared_code(run for source in sources for run in source.results)
@@ -78,7 +78,7 @@ def _of_one_question(sources: Sequence[Source]) -> list[Source]:
 
 
 def _versions(source: Source, code: Mapping[str, str]) -> Source:
-    """The source with the version of the code in each run's configuration."""
+    """Return the source with the code version in each run's configuration."""
     names = _names(source.results, code)
     return replace(source, results=[_versioned(run, names[_version(run, code)]) for run in source.results])
 
@@ -102,9 +102,9 @@ def _version(run: RunResult, code: Mapping[str, str]) -> Version:
 
 
 def _names(runs: Sequence[RunResult], code: Mapping[str, str]) -> dict[Version, str]:
-    """Of each version, `3f2a91c0@8ba95138`: the first letters of its code's digest and of a commit that has it.
+    """Return a name per version, `3f2a91c0@8ba95138`: prefixes of its code's digest and of a commit that has it.
 
-    Versions of packages follow where they are not the same in all.
+    Package versions follow if they differ between versions.
     """
     first = {_version(run, code): run for run in reversed(runs)}
     found = {}
@@ -117,7 +117,7 @@ def _names(runs: Sequence[RunResult], code: Mapping[str, str]) -> dict[Version, 
 
 
 def _versioned(run: RunResult, name: str) -> RunResult:
-    """The run with its version in its configuration, and no longer among what two runs of a pair must share."""
+    """Return the run with its version in its configuration, no longer among what paired runs must share."""
     numerics = {key: value for key, value in run.identity.get("numerics", {}).items() if key not in PACKAGES}
     identity = {**run.identity, "source": "", "numerics": numerics}
     values = {field.name: getattr(run.job, field.name) for field in fields(RunConfig)}
