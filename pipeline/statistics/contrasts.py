@@ -1,4 +1,4 @@
-"""The declared contrasts: a row for each of them and each figure, with all that a verdict rests on, and the verdict.
+"""The declared contrasts: a row for each of them and each metric, with all that a verdict rests on, and the verdict.
 
 Figures are in their own units: shares for accuracies, nats for losses. Columns of `contrasts`:
 
@@ -6,17 +6,17 @@ Figures are in their own units: shares for accuracies, nats for losses. Columns 
   and B share, in words (`width 512`, `adam`).
 - `a`, `b`: the two configurations in words; `a_configuration`, `b_configuration`: their ids. A minus B is looked at; B has
   the value that the others are held against, or the next smaller one.
-- `figure`: a key of `figures.FIGURES`; `question`: its `figures.Question`.
+- `figure`: a key of `metrics.METRICS`; `question`: its `metrics.Question`.
 - `n`: the seeds on which everything in the row rests: the first 30 that both have, or the first 10, or all if fewer.
   `seeds`: how many both have. `only_a`, `only_b`: finished seeds that only one has. `unlike`: seeds that both have, of other
   data, code or device, so that they are no pair. `lost_a`, `lost_b`: runs that diverged or failed.
-- `mean_a`, `mean_b`: over the n seeds; `level`: of `fit_…` figures the mean training loss (nats) at which they were read.
-  Seeds without a common training loss are not in `seeds` of these figures.
+- `mean_a`, `mean_b`: over the n seeds; `level`: of `fit_…` metrics the mean training loss (nats) at which they were read.
+  Seeds without a common training loss are not in `seeds` of these metrics.
 - `difference`, `sd`, `low`, `high`, `p` (sign-flip permutation test), `p_t` (paired t test), `p_equivalent` (TOST),
   `effect_size`: see `paired.describe`. The interval is over seeds, on the images that there are.
-- `comparisons`: contrasts in the family of Holm's correction: those of this factor and figure. `holm`: adjusted p
+- `comparisons`: contrasts in the family of Holm's correction: those of this factor and metric. `holm`: adjusted p
   of the t test; `holm_equivalent`: of TOST.
-- `margin`: as declared for the figure; NaN for losses where the training loss is no cross-entropy.
+- `margin`: as declared for the metric; NaN for losses where the training loss is no cross-entropy.
 - `detectable`: the smallest true difference that n seeds claim (`power.detectable`).
 - `more_seeds`: how many more decide at the declared power; infinite where the seeds to confirm would not, NaN where
   something is decided or the number is not known.
@@ -84,7 +84,7 @@ def contrasts(
 
 
 def _values(a: pd.DataFrame, b: pd.DataFrame, curves: Mapping[str, Curve]) -> dict[str, np.ndarray]:
-    """By figure A's values, B's, and the training losses at which they were read, of the seeds of which both are known."""
+    """By metric A's values, B's, and the training losses at which they were read, of the seeds of which both are known."""
     nowhere = np.full(len(VALUES), np.nan)
     read = [
         at_equal_training_loss(curves[first], curves[second])

@@ -28,12 +28,12 @@ Seeds = Annotated[int, Ge(2), Le(100_000)]
 
 @dataclass(frozen=True)
 class Declaration:
-    """The values of `conf/comparison.yaml`. Sizes are in the unit of the figure itself: shares for accuracies, nats."""
+    """The values of `conf/comparison.yaml`. Sizes are in the unit of the metric itself: shares for accuracies, nats."""
 
     references: Mapping[str, Any]
     """What the values of a factor are held against: a value, `previous` or `default`; `default` for factors not named."""
     margin: Mapping[str, float]
-    """By figure: what is equivalent, and what a mean difference must exceed for a claim."""
+    """By metric: what is equivalent, and what a mean difference must exceed for a claim."""
     training_losses: Annotated[
         tuple[Amount, ...],
         Predicate(lambda losses: bool(losses) and list(losses) == sorted({*losses}, reverse=True)),

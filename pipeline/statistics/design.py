@@ -1,6 +1,6 @@
 """Which configurations are compared: the factors of a comparison, and the contrasts that conf/comparison.yaml declares.
 
-Nothing here looks at a figure: what a value is held against is declared, not chosen by the data.
+Nothing here looks at a metric: what a value is held against is declared, not chosen by the data.
 """
 
 from __future__ import annotations

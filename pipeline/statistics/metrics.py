@@ -1,4 +1,4 @@
-"""The figures that contrasts are about: the question each answers, its unit, and how a size in it is written."""
+"""The metrics that contrasts are about: the question each answers, its unit, and how a size in it is written."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Question(StrEnum):
 
 @dataclass(frozen=True)
 class Metric:
-    """How a figure is called and written: `scale` takes it to its `unit`."""
+    """How a metric is called and written: `scale` takes it to its `unit`."""
 
     name: str
     question: Question
@@ -52,4 +52,4 @@ METRICS = {
 """By their column in a run's row; `fit_…` are of a pair of runs and in no run's row."""
 
 FIT = {"fit_loss": "loss", "fit_accuracy": "accuracy"}
-"""What of the held-out samples the figures at equal training loss are."""
+"""What of the held-out samples the metrics at equal training loss are."""

@@ -88,7 +88,7 @@ def described(samples: Sequence[np.ndarray], margins: np.ndarray, declared: Decl
 
 
 def within_bounds(rows: pd.DataFrame, metrics: Iterable[str]) -> pd.DataFrame:
-    """`rows` of `describe` with `low` and `high` cut at what a difference of two values of its row's figure can be."""
+    """`rows` of `describe` with `low` and `high` cut at what a difference of two values of its row's metric can be."""
     bounds = [BOUNDS.get(metric, UNBOUNDED) for metric in metrics]
     widest = pd.Series([high - low for low, high in bounds], index=rows.index)
     return rows.assign(**{end: rows[end].clip(-widest, widest) for end in ("low", "high")})

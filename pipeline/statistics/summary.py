@@ -1,4 +1,4 @@
-"""Numbers over many Results: a tidy row per run, and per configuration n, mean, SD and a 95 % interval of each figure.
+"""Numbers over many Results: a tidy row per run, and per configuration n, mean, SD and a 95 % interval of each metric.
 
 Accuracies and gaps are shares in [0, 1], losses in nats, times in seconds, as Results have them. An interval is
 Student's for the mean over seeds; of a single run there is none, and it stays empty.
@@ -43,7 +43,7 @@ METRICS = {
     "calibration_error": "test/calibration_error",
     "seconds": "time/train_s",
 }
-"""Column of a run's row, and the figure of the RunResult that it holds."""
+"""Column of a run's row, and the metric of the RunResult that it holds."""
 
 DERIVED = ("gap_accuracy", "gap_loss", "book_gap_accuracy", "book_gap_loss", "split_offset")
 """Columns that are worked out from the others, see `figures_of`."""
@@ -57,7 +57,7 @@ SUMMARISED = (
     "book_gap_accuracy", "book_gap_loss", "seconds",
 )  # fmt: skip
 RANKING = "val_accuracy"
-"""Configurations are ranked by its mean: of the weights at the end of training, as all other figures are."""
+"""Configurations are ranked by its mean: of the weights at the end of training, as all other metrics are."""
 
 SMALLER_IS_BETTER = ("loss", "brier_score")
 """Metrics of which a ranking has the smallest first."""
@@ -73,13 +73,13 @@ BOUNDS = {
     **dict.fromkeys(("loss", "train_loss", "val_loss", "test_loss", "excess_loss", "seconds"), (0.0, math.inf)),
     "lowest_epoch": (1.0, math.inf),
 }
-"""The smallest and the largest value that a figure can have; no loss of conf/training can be negative."""
+"""The smallest and the largest value that a metric can have; no loss of conf/training can be negative."""
 
 DESCRIBING = [
     "key", "name", "dataset", "experiment", "optimizer", "width", "depth", "hidden", "seed", "epochs", "status",
 ]  # fmt: skip
 OTHERS = ["reason", "configuration", "started", "identity", "short_name"]
-"""The columns of a run's row before and behind its figures."""
+"""The columns of a run's row before and behind its metrics."""
 
 DESCRIBED = ["dataset", "experiment", "name", "optimizer", "width", "depth", "hidden"]
 """What tells one configuration from another, besides the hyper-parameters that vary."""
@@ -158,7 +158,7 @@ def held_out(result: RunResult) -> str:
 def metrics_of(result: RunResult) -> dict[str, float]:
     """A run's FIGURES and DERIVED ones, by column; NaN for what it lacks.
 
-    Gaps are worked out from the figures of the splits: `gap_…` is training against held-out samples (against the test file
+    Gaps are worked out from the metrics of the splits: `gap_…` is training against held-out samples (against the test file
     where nothing was held out), `book_gap_…` always against the test file; accuracies of training minus the other, losses
     the other way round. `split_offset` is validation minus test accuracy. Records that lack the excess of the held-out loss
     over its minimum, and the epoch of that, have them in their curve.
@@ -244,7 +244,7 @@ def once_per_seed(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def intervals(frame: pd.DataFrame, by: list[str], metrics: Sequence[str]) -> pd.DataFrame:
-    """`<figure>_mean`, `_sd`, `_low`, `_high` of each figure for each group of rows, in the order they appear in.
+    """`<metric>_mean`, `_sd`, `_low`, `_high` of each metric for each group of rows, in the order they appear in.
 
     Intervals are cut at BOUNDS. The true mean lies within them, so a cut interval covers it as often as a whole one.
     """

@@ -116,7 +116,7 @@ def side_by_side(tunings: Sequence[Tuning], declared: Declaration) -> pd.DataFra
 def compared(default: Sequence[RunResult], tuned: Sequence[RunResult], declared: Declaration) -> pd.DataFrame:
     """A row per optimizer: default and tuned with their intervals, and what tuning changed, paired by seed.
 
-    Columns `<default or tuned>_n`, `<default or tuned>_<figure>_<mean, low, high>`, `difference_<figure>_<mean, low,
+    Columns `<default or tuned>_n`, `<default or tuned>_<metric>_<mean, low, high>`, `difference_<metric>_<mean, low,
     high>` (tuned minus default; shares) over `pairs` seeds, `p` and `holm` of the paired t test on the test accuracy,
     corrected for the number of optimizers, and the `verdict`, naming the side that is more accurate.
     """

@@ -100,7 +100,7 @@ def of_runs(first: RunResult, second: RunResult, labels: np.ndarray | None) -> l
         row("status", *(run.status for run in both)),
         *section("configuration", differing(*(run.job.flat() for run in both))),
         *origins([both]),
-        *section("figures", _metrics(*map(metrics_of, both))),
+        *section("metrics", _metrics(*map(metrics_of, both))),
         *section("curves, largest difference", _curves(*both)),
         *_predictions(*both, labels),
     ]
@@ -144,7 +144,7 @@ def _predictions(first: RunResult, second: RunResult, labels: np.ndarray | None)
 
 
 def of_sweeps(sweeps: Sequence[Sweep], results: Sequence[Sequence[RunResult]]) -> list[str]:
-    """What differs between two sweeps: their values, the origin of runs that are pairs, and the figures of these."""
+    """What differs between two sweeps: their values, the origin of runs that are pairs, and the metrics of these."""
     first, second = map(_values, results)
     differ = [key for key in {**first, **second} if {*first.get(key, ())} != {*second.get(key, ())}]
     # Keys that have one value in each sweep, and not the same: pairs may differ in these.
@@ -165,7 +165,7 @@ def of_sweeps(sweeps: Sequence[Sweep], results: Sequence[Sequence[RunResult]]) -
         f"{INDENT}{same} the same run, {bits} of the same final weights",
         row("without a partner", *(len(runs) - len(pairs) for runs in results)),
         *(origins(pairs) if pairs else []),
-        *(section("figures of the pairs, second minus first", _differences(pairs)) if pairs else []),
+        *(section("metrics of the pairs, second minus first", _differences(pairs)) if pairs else []),
     ]
 
 
@@ -183,7 +183,7 @@ def _but_for(run: RunResult, constant: set[str]) -> str:
 
 
 def _differences(pairs: Sequence[Pair]) -> list[str]:
-    """Of each figure the mean of the differences and the two largest, with the runs that have them."""
+    """Of each metric the mean of the differences and the two largest, with the runs that have them."""
     finished = [(a, b) for a, b in pairs if a.finished and b.finished]
     called = names([a.job for a, _ in finished])
     lines = []

@@ -178,7 +178,7 @@ class Publisher:
                 return
             if self.parent:
                 self.tracker.set_tags(self.parent, {"winner": run.name, "winner.run_id": run_id})
-                # A sweep that has grown has other figures: its runs are the step, and the last one is shown.
+                # A sweep that has grown has other metrics: its runs are the step, and the last one is shown.
                 step = sum(each.finished for each in results)
                 self.tracker.log_metrics(self.parent, of_best(result, results), step)
             if published.get("model") != run_id:

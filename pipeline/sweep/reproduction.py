@@ -64,7 +64,7 @@ class Reproduction:
 def reproduce(results: Sequence[RunResult], data: Path, store: RunStore) -> list[Reproduction]:
     """Train each of `results` again and compare them with the record.
 
-    `data` is the folder of all data sets; `store` has the other seeds, which tell how much a figure varies.
+    `data` is the folder of all data sets; `store` has the other seeds, which tell how much a metric varies.
     """
     recorded = {result.key: result for result in results}
     found: dict[str, Reproduction] = {}

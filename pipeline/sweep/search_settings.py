@@ -18,7 +18,7 @@ INFINITE = float("inf")
 
 @dataclass(frozen=True)
 class Objective:
-    """A figure that a search may look at: none is of test samples."""
+    """A metric that a search may look at: none is of test samples."""
 
     name: str
     maximize: bool
