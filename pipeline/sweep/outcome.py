@@ -1,4 +1,4 @@
-"""What became of a planned run, and which run of a sweep is the best."""
+"""The outcome of a planned run, and the best run of a sweep."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.training.outcome import Epoch
 from pipeline.training.result import DIVERGED, FAILED, PRUNED, RunResult
 
 INTERRUPTED = "interrupted"
-"""The status of a run whose command ended first; it has no result."""
+"""The status of a run without a result, since its command ended first."""
 
 
 Prune = Callable[[PlannedRun, Epoch], bool]
@@ -22,7 +22,7 @@ Prune = Callable[[PlannedRun, Epoch], bool]
 
 @dataclass(frozen=True)
 class Outcome:
-    """A planned run and its result, or why there is none."""
+    """A planned run and its result, or the reason why it has none."""
 
     run: PlannedRun
     result: RunResult | None = None
@@ -31,7 +31,7 @@ class Outcome:
     error: BaseException | None = None
     """The exception of a run that failed."""
     on_disk: bool = False
-    """Whether the worker that trained it has stored it."""
+    """Whether its worker has stored the result."""
 
     @property
     def key(self) -> str:
@@ -52,7 +52,7 @@ class Outcome:
         return self.result is not None and self.result.status == PRUNED
 
     def lost(self) -> Lost:
-        """What the record of the sweep says of a run without a finished result."""
+        """The entry in the record of the sweep for a run that did not finish."""
         name, command = self.run.name, self.run.command
         if self.result is None:
             reason = self.reason or "the command ended before it was trained"
@@ -63,7 +63,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Batches:
-    """Of a session that gets its runs in batches, since what has ended decides what follows."""
+    """Settings of a session whose runs come in batches, since results decide the next runs."""
 
     name: str
     """The same for the command that continues it."""
@@ -80,12 +80,12 @@ def lost_runs(outcomes: Collection[Outcome]) -> list[Lost]:
 
 
 def score(result: RunResult) -> float:
-    """What runs are chosen by: the validation accuracy of the final weights; minus infinity without validation samples."""
+    """Return the validation accuracy with the final weights, by which runs are selected; minus infinity if there is none."""
     return result.metrics.get("val/accuracy", float("-inf"))
 
 
 def best_of(outcomes: Collection[Outcome]) -> Outcome | None:
-    """The run with the highest validation accuracy, of the configuration whose mean of it is the highest.
+    """Return the run with the highest validation accuracy in the configuration with the highest mean.
 
     A configuration that lost a seed comes after all that lost none, since the mean of those that are left flatters it.
     Without validation samples nothing may be chosen: the first run stands for all.

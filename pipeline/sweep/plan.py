@@ -34,12 +34,12 @@ from pipeline.training.result import DIVERGED, FAILED, FINISHED, PRUNED, RunResu
 NEW = "new"
 
 ASKED_STACK = "stack_asked"
-"""In the record of a run whose stack was halved to fit the memory: the `device.stack` that was asked for."""
+"""Key in the record of a run whose stack was halved to fit the memory: the requested `device.stack`."""
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run: what it is, what it trains on, and what the store has of it."""
+    """One run: its configuration, data and device, and its stored result."""
 
     job: RunConfig
     device: Device
@@ -50,22 +50,22 @@ class PlannedRun:
     found: str = NEW
     """The status of the stored run, or `new`."""
     stored: RunResult | None = None
-    """The stored result, if it counts: with `force` or `retry` a run is trained in spite of it."""
+    """The stored result; None if `force` or `retry` trains the run again."""
     called: str = ""
-    """The name within the plan, once its runs are looked up."""
+    """The name within the plan, set by `look_up`."""
     again: str = ""
-    """The command that trains it, where it is not one of `pipeline.train`."""
+    """The command that trains it, if not `pipeline.train`."""
 
     @property
     def name(self) -> str:
         return self.called or self.job.name
 
     def of(self, job: RunConfig, overrides: Sequence[str] = ()) -> PlannedRun:
-        """The run of another job, with `overrides` after those of this one, on the same data and device."""
+        """Return the run of another configuration on the same data and device, with `overrides` after those of this run."""
         return replace(self, job=job, key=identity.key_of(job, self.identity), overrides=[*self.overrides, *overrides])
 
     def begun(self, at: datetime) -> RunResult:
-        """The record of the run while it trains: no numbers yet."""
+        """Return the result of the run when its training begins, without metrics."""
         environment, started = identity.environment(), at.isoformat(timespec="milliseconds")
         return RunResult(
             self.key, self.job, "running", identity=self.identity, environment=environment, started=started
@@ -73,13 +73,13 @@ class PlannedRun:
 
     @property
     def command(self) -> str:
-        """The command that trains this run alone, without the sweep's folder of results, which it would empty."""
+        """The command that trains this run alone, without `paths.results`, since it would empty that folder."""
         overrides = [override for override in self.overrides if not override.startswith("paths.results=")]
         return self.again or shlex.join(["python", "-m", "pipeline.train", *overrides])
 
     @property
     def samples(self) -> int:
-        """Samples that it trains on."""
+        """Number of training samples."""
         return self.job.dataset.train_size or len(self.arrays.train_labels) - self.job.dataset.validation_size
 
     @property
@@ -129,7 +129,7 @@ def make_plan(values: list[dict[str, Any]], overrides: list[list[str]], pool: Po
 
 
 def shared_problems(values: Sequence[dict[str, Any]]) -> list[str]:
-    """A line for each key that has several values, though a command has one value of it."""
+    """Return a line for each key with several values that allows only one per command."""
     problems = []
     for key in rules.SHARED:
         section, _, name = key.rpartition(".")
@@ -140,7 +140,7 @@ def shared_problems(values: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def memory_problems(run: PlannedRun) -> list[str]:
-    """A network that does not fit this machine: weights, gradients and up to three optimizer slots in float32."""
+    """Return a line if the network does not fit the memory: weights, gradients, up to three optimizer slots in float32."""
     needed, memory = run.parameters * 4 * 5, total_memory()
     if needed < memory:
         return []
@@ -149,22 +149,22 @@ def memory_problems(run: PlannedRun) -> list[str]:
 
 
 def total_memory() -> int:
-    """Bytes of this machine."""
+    """Return the memory of this machine in bytes."""
     return int(psutil.virtual_memory().total)
 
 
 def from_project(path: str) -> Path:
-    """Relative paths are relative to the checkout, wherever the command was started."""
+    """Return `path`, relative to the checkout rather than the working directory."""
     return PROJECT / path
 
 
 def store_root(path: str) -> Path:
-    """Where run folders live: the project's own store, also for an experiment that DVC runs in a temporary clone."""
+    """Return the folder of runs: that of the checkout, also for an experiment that DVC runs in a temporary clone."""
     return home() / path
 
 
 def look_up(plan: Plan, store: RunStore, settings: Mapping[str, Any], single: bool) -> Plan:
-    """Each run of the plan once, with its name and what the store has of it. A `single` run is wanted with its weights."""
+    """Return each distinct run of the plan with its name and stored result. A `single` run needs its weights too."""
     called = names(run.job for run in plan)
     looked_up = []
     for run in {run.key: run for run in plan}.values():
@@ -179,7 +179,7 @@ def look_up(plan: Plan, store: RunStore, settings: Mapping[str, Any], single: bo
 
 
 def _stored(run: PlannedRun, store: RunStore) -> RunResult | None:
-    """The stored result; None if there is none, or only a damaged folder, or that of a run which a search pruned."""
+    """Return the stored result; None if it is missing, damaged or of a run that a search pruned."""
     for key in _keys(run):
         try:
             result = store.read(key)
@@ -204,7 +204,7 @@ def _trained_again(result: RunResult, settings: Mapping[str, Any], single: bool)
 
 
 def _keys(run: PlannedRun) -> Iterator[str]:
-    """The key of a run, and its keys in smaller stacks, which it has if the memory did not hold the whole one."""
+    """Return the key of a run, then its keys in the smaller stacks that it gets if memory is short."""
     yield run.key
     size = run.device.stack // 2 if run.device.backend == "jax" and run.device.trainer == "engine" else 0
     while size:
@@ -224,5 +224,5 @@ def counts(plan: Plan) -> str:
 
 
 def to_train(plan: Plan) -> Plan:
-    """The runs without a result that counts."""
+    """Return the runs to train."""
     return tuple(run for run in plan if run.stored is None)

@@ -1,4 +1,4 @@
-"""Hands results to tracking beside the training, so that no run waits for a database. Results are on disk before."""
+"""Publishes results in a thread of its own, so that no run waits for a database. Results are on disk before."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from pipeline.tracking.models import send_model
 from pipeline.training.result import RunResult
 
 RETRY_SECONDS = 5.0
-"""Between two tries of what was not taken."""
+"""Seconds between attempts after a failure."""
 WRITE_SECONDS = 5.0
-"""Between two writes of runs in training."""
+"""Seconds between updates of running runs."""
 ELSEWHERE = "runs.of_other_sweeps"
-"""A sweep's tag with the ids of its runs that another sweep trained first, and that stand under that sweep."""
+"""A tag of the sweep with the ids of its runs whose parent is an earlier sweep."""
 
 
 @dataclass
 class _Training:
-    """A run in training, and its points that are not in the store."""
+    """A running run and its points that are not yet written."""
 
     run: PlannedRun
     begun: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -40,31 +40,31 @@ class _Training:
 
 
 class Publisher:
-    """Publishes what it is handed, in order, in a thread of its own. What is not taken waits, and is tried again."""
+    """Runs its tasks in order in a thread of its own. A task that fails is tried again later."""
 
     def __init__(self, tracker: Tracker, store: RunStore, question: str) -> None:
         self.tracker, self.store, self.question = tracker, store, question
         self.parent: str | None = None
-        """The MLflow run that stands for this sweep."""
+        """The parent run of this sweep in MLflow."""
         self.under: str | None = None
-        """The MLflow run that new ones are put under: the parent, or that of a larger sweep."""
+        """The parent of new runs: that of this sweep, or of a larger one."""
         self.deleted: set[str] = set()
-        """Keys of runs that a person deleted in the store."""
+        """Keys of runs that a user deleted in MLflow."""
         self.handed: set[str] = set()
-        """Keys of the results that were handed over."""
+        """Keys of all results to publish."""
         self.sent: set[str] = set()
-        """Keys of those that were taken."""
+        """Keys of the published results."""
         self.stopped: KeyboardInterrupt | None = None
-        """The signal that came while `close` waited, to be raised when all else is done."""
+        """The signal that arrived during `close`, to be raised at the end."""
         self._elsewhere: list[str] = []
         self._live: dict[str, str] = {}
         """Ids of the runs that are RUNNING in the store, by key."""
         self._training: dict[str, _Training] = {}
         self._written = -WRITE_SECONDS
         self._writing = False
-        """Whether a write waits: a store that hangs does not get a queue of them."""
+        """Whether an update is queued; a store that hangs gets no second one."""
         self._trouble: str | None = None
-        """Why the first task that waits was not taken; None if nothing waits."""
+        """Why the first waiting task failed; None if none waits."""
         self._tried = 0.0
         self._tasks: deque[Callable[[], None]] = deque()
         self._closing, self._changed, self._ended = False, threading.Event(), threading.Event()
@@ -82,7 +82,7 @@ class Publisher:
             self._ended.set()
 
     def _send(self) -> None:
-        """All that waits, up to the first that is not taken. Does nothing if that was tried just now."""
+        """Run the waiting tasks up to the first failure. Do nothing shortly after a failure."""
         if self._trouble and time.monotonic() - self._tried < RETRY_SECONDS:
             return  # a store that hangs holds up each try for a minute
         while self._tasks:
@@ -116,7 +116,7 @@ class Publisher:
         self._put(task)
 
     def show(self, run: PlannedRun, epoch: int = 0, metrics: Mapping[str, float] | None = None) -> None:
-        """Show the start of a run, or an epoch of it: it is RUNNING in the store from the next write on."""
+        """Show the start or an epoch of a run, which is RUNNING in MLflow from the next update on."""
         now, at = time.monotonic(), int(time.time() * 1000)
         training = self._training.setdefault(run.key, _Training(run))
         finite = {name: value for name, value in (metrics or {}).items() if math.isfinite(value)}
@@ -129,7 +129,7 @@ class Publisher:
         self._put(lambda: self._write(due))
 
     def _write(self, due: Sequence[_Training]) -> None:
-        """Write points of runs in training. The result has them all, so those that are not taken are not tried again."""
+        """Write points of running runs. Failures are ignored, since the result has all points."""
         self._writing = False
         with suppress(TrackingUnavailable):
             for training in due if self._trouble is None else ():
@@ -141,7 +141,7 @@ class Publisher:
                     self.tracker.add(self._live[run.key], training.points)
 
     def measure(self, sample: Mapping[str, float]) -> None:
-        """Add a sample of this machine to the parent run; its step is the time, since the next command for this sweep adds others."""
+        """Add a sample of system metrics to the parent run. Its step is the time, since a later command may add more."""
         at = int(time.time() * 1000)
 
         def task() -> None:
@@ -151,7 +151,7 @@ class Publisher:
         self._put(task)
 
     def publish(self, result: RunResult, name: str) -> None:
-        """Record a run under the name that its plan gives it."""
+        """Record a run under its name in the plan."""
 
         def task() -> None:
             ids = self.tracker.publish(result, self.question, self.under, name=name)
@@ -169,7 +169,7 @@ class Publisher:
         self._put(task)
 
     def publish_best(self, run: PlannedRun, result: RunResult, results: Sequence[RunResult]) -> None:
-        """Name the best run of `results` on the parent run, and save its network, unless a person deleted it."""
+        """Record the best run of `results` on the parent run and save its network, unless a user deleted it."""
 
         def task() -> None:
             published = self.store.published(result.key, self.tracker.address.name)
@@ -190,7 +190,7 @@ class Publisher:
         self._put(task)
 
     def describe(self, tags: Mapping[str, str], files: Mapping[str, Path]) -> None:
-        """Put tags and files on the parent run."""
+        """Add tags and files to the parent run."""
 
         def task() -> None:
             if self.parent:
@@ -200,7 +200,7 @@ class Publisher:
         self._put(task)
 
     def close(self, status: str, tags: Mapping[str, str] | None = None) -> str | None:
-        """Wait until everything is published, and end the parent run with `status` and `tags`; what is missing, in a sentence.
+        """Publish everything and end the parent run with `status` and `tags`. Return a sentence on what is missing, or None.
 
         A run that is still RUNNING was not trained to the end, and is KILLED. A signal does not cut this off, and is kept
         in `stopped`; the second one ends the process at once.

@@ -1,4 +1,4 @@
-"""The way of a sweep: plan → execute → store → publish → summarize. A single run goes the same way."""
+"""A session trains a sweep or a single run: plan → execute → store → publish → summarize."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from pipeline.training.outcome import Epoch
 
 
 class Session:
-    """One command's runs and what has become of them so far."""
+    """The runs of one command and their outcomes so far."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Session:
         progress: Progress | None = None,
         on_end: Callable[[Outcome], None] = lambda outcome: None,
     ) -> None:
-        """Look up and announce the plan; raises UserError if there is no room for it.
+        """Look up and announce the plan. Raises UserError if the disk has too little space.
 
         `progress` goes on from where earlier plans of the same command left it; `on_end` is told of each run that has ended, also
         of those that are there already.
@@ -73,19 +73,19 @@ class Session:
         self.candidates = Candidates()
         self.best: Outcome | None = None
         self.unsent: TrackingUnavailable | None = None
-        """Why MLflow lacks some of the results, if it does, once all else is done."""
+        """Why MLflow lacks some results at the end; None if it has all."""
         self.started = time.monotonic()
         self.outcomes = {outcome.run.key: outcome for outcome in (batches.before if batches else ())}
-        """By the key that was asked for, in the order of the plan; without a result until the run has ended."""
+        """Outcomes by requested key, in the order of the plan; without a result until the run has ended."""
         self.publisher = Publisher(self.tracker, self.store, self.question)
         self.add(asked)
         self.added = list(self.outcomes.values())
-        """Those of the plan that was added last; to begin with, all of them."""
+        """The outcomes of the plan that was added last."""
         self.progress = progress or Progress(batches.total if batches else len(self.outcomes))
         self.tracker.warm()
 
     def run(self, more: Iterable[Plan] = ()) -> Session:
-        """Train what is new of the plan, and of `more` plans, each asked for when the one before has ended; returns itself."""
+        """Train the new runs of the plan, then of each plan in `more`, which is requested when the previous one has ended."""
         try:
             self.begin()
             self.train()
@@ -100,7 +100,7 @@ class Session:
         return self
 
     def add(self, asked: Plan) -> None:
-        """Look up and announce runs that are to be trained next; raises UserError if there is no room for them."""
+        """Look up and announce the next runs. Raises UserError if the disk has too little space."""
         plan = look_up(asked, self.store, self.settings, self.single)
         self.new = to_train(plan)
         disk_space.check(self.new, self.settings, self.store.root, self.tracker.address.database)
@@ -112,7 +112,7 @@ class Session:
             self.ledger.write(self._record(RUNNING))
 
     def begin(self) -> None:
-        """Start the sweep in MLflow. It continues smaller sweeps that it contains; its runs stand under a larger one."""
+        """Start the sweep in MLflow. It takes over the parent run of a sweep that it contains, and joins a larger one."""
         if self.single:
             return
         outcomes = self.outcomes.values()
@@ -125,7 +125,7 @@ class Session:
         self.publisher.begin(parent, larger)
 
     def train(self) -> None:
-        """Publish what is there already of the runs that were added last, as far as MLflow lacks it, and train the others."""
+        """Publish the stored results of the last plan that MLflow lacks, and train the other runs."""
         for outcome in self.added:
             if outcome.result is not None:
                 self.progress.there(outcome.result)
@@ -143,7 +143,7 @@ class Session:
                     break
 
     def _executor(self) -> ThisProcess | Shards:
-        """Workers, if the launcher has a pool of them, or if one process would leave GPUs or cores idle; else this process."""
+        """Return a pool of workers if the launcher has one or one process would leave GPUs or cores idle, else this process."""
         prune = self.batches.prune if self.batches else None
         if prune is None and (pool := self.pool or of_this_machine(self.new, self.settings["device"]["gpus"])):
             data = from_project(self.settings["paths"]["data"])
@@ -155,14 +155,14 @@ class Session:
         self.publisher.show(run, point.epoch, point.metrics)
 
     def _measuring(self) -> AbstractContextManager[None]:
-        """Samples of this machine while it trains a sweep, if they are wanted."""
+        """Sample system metrics while this machine trains a sweep, if `tracking.system_metrics` is set."""
         wanted = self.settings["tracking"]["system_metrics"] and self.tracker.address.kind != NONE
         if wanted and not self.single and on_this_machine(self.new[0].device):
             return system_metrics.sampled(self.publisher.measure)
         return nullcontext()
 
     def take(self, outcome: Outcome) -> None:
-        """Store and publish what has ended."""
+        """Store and publish a run that has ended."""
         stored = store_result(outcome, self.store, None if self.single else self.candidates)
         self.outcomes[stored.run.key] = stored
         if stored.result is not None:
@@ -172,7 +172,7 @@ class Session:
             self.progress.done(stored.run, stored.result)
 
     def publish_best(self) -> None:
-        """Keep and publish the weights of the best run: that of the highest validation accuracy, if no other one is named."""
+        """Keep and publish the weights of the best run, by default the one with the highest validation accuracy."""
         self.best = self.best or best_of(self.outcomes.values())
         if self.best is not None and (result := with_weights(self.best, self.candidates, self.store)):
             self.best = replace(self.best, result=result)
@@ -181,7 +181,7 @@ class Session:
                 self.publisher.publish_best(self.best.run, result, all_of_it)
 
     def stop(self) -> None:
-        """Publish what is on disk, as far as a signal came between the two, and note and say what is lost."""
+        """After a signal: publish the results on disk that are not yet published, then record and print the lost runs."""
         for asked, outcome in self.outcomes.items():
             if outcome.key not in self.publisher.handed and not self.settings["force"]:
                 with suppress(KeyError, UnreadableRun, OSError):
@@ -195,7 +195,7 @@ class Session:
             print(f"warning: {missing}", file=sys.stderr)
 
     def end(self) -> None:
-        """Write the sweep's record and the folder of results, and print the last lines."""
+        """Write the record of the sweep and its folder of results, and print the summary."""
         missing = self._close("FAILED" if any(outcome.failed for outcome in self.outcomes.values()) else "FINISHED")
         sweep = self._record(ENDED)
         if self.single and not (sweep.lost or sweep.tags or sweep.note):
@@ -211,13 +211,13 @@ class Session:
         self.unsent = TrackingUnavailable(missing) if missing else None
 
     def _close(self, status: str) -> str | None:
-        """End the sweep in MLflow, with the lost runs and their commands; what is missing there, in a sentence."""
+        """End the sweep in MLflow with its lost runs and their commands. Return a sentence on what MLflow lacks, or None."""
         if self.tracker.address.kind != NONE:
             terminal.show("sending results to MLflow")
         return self.publisher.close(status, lost_tags(lost_runs(self.outcomes.values())))
 
     def _record(self, status: str) -> Sweep:
-        """The sweep as it stands; a run without a result was interrupted, if no later record follows."""
+        """Return the record of the sweep so far. In the last record, a run without a result was interrupted."""
         return Sweep(
             name=self.question,
             keys=list(dict.fromkeys(run.key for run in self.outcomes.values() if run.result is not None)),

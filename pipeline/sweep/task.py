@@ -1,4 +1,4 @@
-"""What Hydra calls with the runs of `pipeline.train`."""
+"""The task function of `pipeline.train`."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ log = logging.getLogger("pipeline.train")
 
 
 class TrainTask:
-    """What Hydra calls with the runs of a command: a single run, or all runs of a sweep together."""
+    """Hydra calls it with a single run; the batched launcher calls `batch` with all runs of a sweep."""
 
     def __init__(self) -> None:
         self.called, self.trained = False, False
         self.refused: UserError | None = None
         self.failed: RunFailed | None = None
-        """The first run that failed; the others are trained nevertheless."""
+        """The first run that failed; the others are still trained."""
 
     def __call__(self, config: DictConfig) -> None:
         """Train a single run."""
@@ -47,7 +47,7 @@ class TrainTask:
             remove_leftovers(Path(hydra.runtime.output_dir), Path(hydra.sweep.dir))
 
     def batch(self, configs: list[dict[str, Any]], overrides: list[list[str]], pool: Pool | None = None) -> None:
-        """Train runs together, or with `plan=true` say what that would be.
+        """Train runs together, or print the plan with `plan=true`.
 
         `overrides` are those that made each configuration; a `pool` trains the runs elsewhere, in shards. Raises
         ConfigurationError with every problem of every configuration before anything of them is written.
@@ -75,7 +75,7 @@ class TrainTask:
         terminal.suggest(compare if len(plan) > 1 else "make ui")
 
     def _log(self, outcome: Outcome) -> None:
-        """Write a run's epochs and end to the log of the command, and keep the first failure."""
+        """Log the epochs and end of a run, and keep the first failure."""
         from pipeline.sweep.progress import summary
 
         self.trained = True
