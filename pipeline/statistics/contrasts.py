@@ -1,4 +1,4 @@
-"""The declared contrasts: a row for each of them and each metric, with all that a verdict rests on, and the verdict.
+"""The declared contrasts: a row per contrast and metric, with its statistics and verdict.
 
 Figures are in their own units: shares for accuracies, nats for losses. Columns of `contrasts`:
 
@@ -41,7 +41,7 @@ from pipeline.statistics.metrics import FIT, METRICS
 from pipeline.statistics.verdicts import Kind, verdict
 
 CROSS_ENTROPY = ("categorical_crossentropy", "kl_divergence")
-"""Losses in nats, of which the declared sizes are; against one-hot labels the two are equal."""
+"""Losses in nats, the unit of the declared margins; for one-hot labels the two are equal."""
 
 COLUMNS = [
     "contrast", "dataset", "at", "a", "b", "figure", "question",
@@ -54,7 +54,7 @@ COLUMNS = [
 def contrasts(
     runs: pd.DataFrame, table: pd.DataFrame, design: Design, declared: Declaration, curves: Mapping[str, Curve]
 ) -> pd.DataFrame:
-    """The table that the module describes.
+    """Return the table described above.
 
     `runs` and `table` as `design.runs_of` and `design.configurations` give them, `curves` by key.
     """
@@ -84,7 +84,7 @@ def contrasts(
 
 
 def _values(a: pd.DataFrame, b: pd.DataFrame, curves: Mapping[str, Curve]) -> dict[str, np.ndarray]:
-    """By metric A's values, B's, and the training losses at which they were read, of the seeds of which both are known."""
+    """Return, by metric, A's values, B's, and the training losses at which they were read, for seeds with both."""
     nowhere = np.full(len(VALUES), np.nan)
     read = [
         at_equal_training_loss(curves[first], curves[second])

@@ -18,7 +18,7 @@ NONE: Interval = (math.nan, math.nan)
 
 
 def of_answers(correct: np.ndarray, confidence: float) -> Interval:
-    """Of the mean of `correct`, bool (seeds, images). NaN for a single seed, whose scatter is not known."""
+    """Return the interval of the mean of `correct`, bool (seeds, images). NaN for a single seed."""
     values = np.asarray(correct, dtype=float)
     seeds, images = values.shape
     if seeds < 2 or images < 2:
@@ -33,7 +33,7 @@ def of_answers(correct: np.ndarray, confidence: float) -> Interval:
 
 
 def of_shares(values: Sequence[float], accuracy: float, images: int, confidence: float) -> Interval:
-    """Of the mean of `values`, a share per seed, where no single answers are known.
+    """Return the interval of the mean of `values`, a share per seed, without single answers.
 
     The images' part is binomial, `accuracy` (1 − `accuracy`) / `images`, as if all seeds failed on the same ones: it is
     too large rather than too small. Of a gap it is the part of its held-out side.
@@ -49,7 +49,7 @@ def of_shares(values: Sequence[float], accuracy: float, images: int, confidence:
 
 
 def _student(mean: float, variance: float, parts: Sequence[tuple[float, int]], confidence: float) -> Interval:
-    """`parts`: the variances that `variance` is made of, each with its degrees of freedom."""
+    """`parts` are the components of `variance`, each with its degrees of freedom."""
     total = sum(part for part, _ in parts)
     below = sum(part**2 / degrees for part, degrees in parts)
     degrees = total**2 / below if below else math.inf

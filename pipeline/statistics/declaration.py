@@ -1,4 +1,4 @@
-"""What a comparison declares before it looks at the runs: `conf/comparison.yaml`, checked."""
+"""What a comparison declares before it looks at results: `conf/comparison.yaml`, validated."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.statistics.metrics import METRICS
 PREVIOUS, DEFAULT = "previous", "default"
 OPTIMIZER, WIDTH, DEPTH, TRAIN_SIZE = "optimizer", "model.width", "model.depth", "dataset.train_size"
 NETWORK = "model.name"
-"""Names of factors; any other one is the dotted name of a value of conf/."""
+"""Names of factors; all others are dotted names of values in conf/."""
 
 Proper = Annotated[float, Gt(0), Lt(1)]
 Amount = Annotated[float, Gt(0), Le(1000)]
@@ -28,18 +28,18 @@ Seeds = Annotated[int, Ge(2), Le(100_000)]
 
 @dataclass(frozen=True)
 class Declaration:
-    """The values of `conf/comparison.yaml`. Sizes are in the unit of the metric itself: shares for accuracies, nats."""
+    """The values of `conf/comparison.yaml`, in the unit of the metric: shares for accuracies, nats for losses."""
 
     references: Mapping[str, Any]
-    """What the values of a factor are held against: a value, `previous` or `default`; `default` for factors not named."""
+    """The reference of each factor: a value, `previous` or `default`; `default` for other factors."""
     margin: Mapping[str, float]
-    """By metric: what is equivalent, and what a mean difference must exceed for a claim."""
+    """Margins by metric: of equivalence, and of the mean difference that a claim must exceed."""
     training_losses: Annotated[
         tuple[Amount, ...],
         Predicate(lambda losses: bool(losses) and list(losses) == sorted({*losses}, reverse=True)),
         Words("a list of falling numbers over 0, such as [0.1, 0.01]"),
     ]
-    """Nats."""
+    """Training losses in nats."""
     alpha: Annotated[float, Gt(0), Le(0.5)]
     confidence: Proper
     power: Proper
@@ -52,7 +52,7 @@ class Declaration:
         return self.references.get(factor, self.references[DEFAULT])
 
     def looks(self, seeds: int) -> int:
-        """How many of so many seeds, the first ones, carry a claim: those to confirm or to explore; 0 if fewer."""
+        """Return how many of these seeds carry a claim: the number to confirm or to explore, or 0."""
         return max((n for n in (self.seeds_to_explore, self.seeds_to_confirm) if n <= seeds), default=0)
 
 
@@ -69,7 +69,7 @@ REFERENCE = Rule(lambda v: not isinstance(v, list | dict), f"a value, {PREVIOUS}
 
 
 def load(path: Path = CONF / "comparison.yaml") -> Declaration:
-    """The declaration in `path`. Raises UserError, which names key and value, where it is not one."""
+    """Read the declaration in `path`. Raises UserError with key and value if it is invalid."""
     try:
         values = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -81,7 +81,7 @@ def load(path: Path = CONF / "comparison.yaml") -> Declaration:
 
 
 def declare(values: Mapping[str, Any]) -> Declaration:
-    """A Declaration from what the file says, accuracies in points. Raises UserError with everything that is wrong."""
+    """Return a Declaration from the values of the file, accuracies in points. Raises UserError with all problems."""
     found = _problems(values)
     if found:
         raise UserError("; ".join(f"comparison: {line}" for line in found))

@@ -30,20 +30,20 @@ from pipeline.training.result import RunResult
 
 NAME, HIDDEN, SCHEDULE = "optimizer.name", "model.hidden", "training.schedule"
 CONTRASTED = {NAME: (OPTIMIZER,), HIDDEN: (WIDTH, DEPTH)}
-"""Factors that are contrasted under other names."""
+"""Factors with other names in contrasts."""
 
 CALLED = ["label", "network", "settings", "loss"]
-"""Columns of `called`."""
+"""Columns of `labels`."""
 ABSENT = object()
 SHAPE = "shape"
-"""In the values of a configuration: its network in words."""
+"""The network of a configuration, as text."""
 
 Values = Mapping[str, Any]
-"""Of a configuration, by dotted name; with the optimizer, width and depth under the names of contrasts."""
+"""The values of a configuration by dotted name; optimizer, width and depth under their names in contrasts."""
 
 
 def runs_of(results: Sequence[RunResult]) -> pd.DataFrame:
-    """A row per run of one comparison, each configuration and seed once."""
+    """Return a row per run of one comparison, each configuration and seed once."""
     return once_per_seed(tidy({"": list(results)})).reset_index(drop=True)
 
 
@@ -97,12 +97,12 @@ def labels(jobs: Mapping[str, RunConfig]) -> pd.DataFrame:
 
 
 def settings(names: Sequence[str], own: Values) -> list[str]:
-    """The values of some factors in words, but for null ones."""
+    """Return the values of some factors as text, without null values."""
     return [setting(name, own[name]) for name in names if own.get(name) is not None]
 
 
 def setting(name: str, value: Any) -> str:
-    """A factor's value in words: `dropout 0.5`, `filters 16, 32`, `2,000 samples`, `all samples`; of a network its name."""
+    """Return a factor's value as text: `dropout 0.5`, `filters 16, 32`, `2,000 samples`, `all samples`, a network's name."""
     if name == TRAIN_SIZE:
         return plural(value, "sample") if value else "all samples"
     if name == NETWORK:
@@ -115,25 +115,25 @@ def setting(name: str, value: Any) -> str:
 
 @dataclass(frozen=True)
 class Contrast:
-    """Two configurations, by id, of which A minus B is looked at; B has the value that A's is held against."""
+    """Two configurations, by id. The contrast is A minus B; B has the reference value."""
 
     factor: str
-    """As in conf/comparison.yaml: `optimizer`, `model.width`, `model.dropout`."""
+    """The factor as in conf/comparison.yaml: `optimizer`, `model.width`, `model.dropout`."""
     at: str
-    """What the two share, in words: `width 512` or `adam`."""
+    """What the two share: `width 512` or `adam`."""
     a: str
     b: str
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What the values of a factor are held against."""
+    """The reference of a factor."""
 
     factor: str
     declared: Any
-    """`previous`, or the value; for `default` the one that conf/ has."""
+    """`previous`, or the declared value; for `default` the value in conf/."""
     used: Any
-    """The same, or the first value where the declared one was not swept."""
+    """The reference in use: the first value if the declared one was not swept."""
 
     @property
     def replaced(self) -> bool:
@@ -144,7 +144,7 @@ class Reference:
 class Design:
     contrasts: list[Contrast] = field(default_factory=list)
     references: list[Reference] = field(default_factory=list)
-    """One for each factor."""
+    """One reference per factor."""
     absent: list[str] = field(default_factory=list)
     """Factors of which no two configurations agree in everything else."""
 
@@ -204,13 +204,13 @@ def _contrasts(
 def _networks(
     factor: str, names: Sequence[str], values: Mapping[str, Values], declared: Declaration
 ) -> tuple[list[Contrast], Reference | None]:
-    """Each network against the declared one where both agree in all that both have; what one alone has is at its default."""
+    """Compare each network with the declared one where all shared arguments agree and the others are at their default."""
     kept = _kept(factor, names)
     own_only = [name for name in kept if name.startswith("model.")]
     usable = {configuration: own for configuration, own in values.items() if _at_defaults(factor, names, own)}
 
     def at_home(name: str, own: Values) -> bool:
-        """Whether an argument has its default, or where that was not swept the first value that was."""
+        """Whether an argument has its default, or the first swept value if the default was not swept."""
         swept = [other[name] for other in usable.values() if other[factor] == own[factor]]
         default = default_of(name, own)
         return bool(own[name] == (default if default in swept else swept[0]))
@@ -241,17 +241,17 @@ def _networks(
 
 
 def _nested(name: str) -> bool:
-    """Whether a dotted name is one of an optimizer's own hyper-parameters."""
+    """Whether a dotted name is a hyper-parameter of an optimizer."""
     return name.startswith("optimizer.") and name != NAME
 
 
 def _at_defaults(factor: str, names: Sequence[str], own: Values) -> bool:
-    """Whether the hyper-parameters that were swept have their defaults; of no account to a contrast of one of them."""
+    """Whether the swept hyper-parameters have their defaults; irrelevant to a contrast of one of them."""
     return _nested(factor) or all(own[name] == default_of(name, own) for name in names if _nested(name) and name in own)
 
 
 def _kept(factor: str, names: Sequence[str]) -> list[str]:
-    """What two configurations of a contrast agree in: the other factors, hyper-parameters only if the contrast is of one."""
+    """Return what two configurations of a contrast agree in: the other factors; hyper-parameters only for one of them."""
     others = [name for name in names if factor not in CONTRASTED.get(name, (name,))]
     other_side = {WIDTH: [DEPTH], DEPTH: [WIDTH]}.get(factor, [])
     return [name for name in others if _nested(factor) or not _nested(name)] + other_side
@@ -268,7 +268,7 @@ def _reference(factor: str, levels: Sequence[Any], first: Values, declared: Decl
 
 
 def default_of(name: str, own: Values) -> Any:
-    """The value that conf/ has for a dotted name; of a hyper-parameter the one of the configuration's own optimizer."""
+    """Return the value in conf/ of a dotted name; for a hyper-parameter, that of the configuration's optimizer."""
     section, _, key = name.partition(".")
     files = {"optimizer": own[NAME], "dataset": own["dataset.name"], "model": own[NETWORK], "training": "default"}
     try:
@@ -282,12 +282,12 @@ def default_of(name: str, own: Values) -> Any:
 
 
 def _place(factor: str, level: Any) -> float:
-    """Where a value stands in the order of its factor; a training size of 0 is all there are."""
+    """Return the position of a value in the order of its factor; a training size of 0 is all samples."""
     return float("inf") if factor == TRAIN_SIZE and level == 0 else float(level)
 
 
 def _at(factor: str, kept: Sequence[str], own: Values) -> str:
-    """What both configurations of a contrast share, in words."""
+    """Return what both configurations of a contrast share, as text."""
     parts = [] if factor == OPTIMIZER else [str(own[NAME])]
     if factor in (WIDTH, DEPTH) and (NETWORK in kept or own[NETWORK] != "dense"):
         parts.append(own[NETWORK])

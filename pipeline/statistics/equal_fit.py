@@ -18,19 +18,19 @@ from pipeline.statistics.summary import held_out, intervals
 from pipeline.training.result import RunResult
 
 VALUES = ("loss", "accuracy", "gap_loss", "gap_accuracy")
-"""What is read off a curve: loss and accuracy of the held-out samples, and how far the training samples' are from them."""
+"""Values read from a curve: held-out loss and accuracy, and their gaps to the training samples."""
 
 LEVELS_PER_DECADE = 16  # of the curve of the gap by training loss
 SMALLEST_LOSS = 1e-8
-"""A training loss of zero has no logarithm."""
+"""The smallest training loss, since zero has no logarithm."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One run, a value per point."""
+    """The curve of one run, a value per point."""
 
     training_loss: np.ndarray
-    """Nats, float (points,)."""
+    """Training loss in nats, float (points,)."""
     values: np.ndarray
     """Float (points, VALUES)."""
 
@@ -77,7 +77,7 @@ def at(curve: Curve, levels: Sequence[float] | np.ndarray) -> np.ndarray:
 
 
 def at_equal_training_loss(a: Curve, b: Curve) -> tuple[float, np.ndarray, np.ndarray]:
-    """The lowest training loss that both reached, and VALUES of both there; all NaN where one starts below it."""
+    """Return the lowest training loss that both reached, and VALUES of both there; NaN if one starts below it."""
     level = max(a.lowest, b.lowest)
     [first], [second] = at(a, [level]), at(b, [level])
     missing = np.isnan(first).any() or np.isnan(second).any()
@@ -86,7 +86,7 @@ def at_equal_training_loss(a: Curve, b: Curve) -> tuple[float, np.ndarray, np.nd
 
 
 def by_configuration(results: Iterable[RunResult]) -> dict[str, list[Curve]]:
-    """The curves of finished runs, those that have one, by configuration."""
+    """Return the curves of finished runs that have one, by configuration."""
     found: dict[str, list[Curve]] = {}
     for result in results:
         if result.finished and (own := curve(result)):
@@ -133,7 +133,7 @@ def gap_by_training_loss(results: Iterable[RunResult]) -> pd.DataFrame:
 
 
 def _grid(curves: Sequence[Curve]) -> list[float]:
-    """Training losses that all `curves` pass: both ends, and LEVELS_PER_DECADE between; empty if there are none."""
+    """Return training losses that all `curves` pass: both ends, and LEVELS_PER_DECADE between; empty if there are none."""
     start, end = min(own.training_loss[0] for own in curves), max(own.lowest for own in curves)
     first, last = np.log10(start) * LEVELS_PER_DECADE, np.log10(end) * LEVELS_PER_DECADE
     between = 10 ** (np.arange(np.ceil(last), first) / LEVELS_PER_DECADE)

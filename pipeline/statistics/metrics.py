@@ -1,4 +1,4 @@
-"""The metrics that contrasts are about: the question each answers, its unit, and how a size in it is written."""
+"""The metrics of contrasts: the question that each answers, its unit and its format."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.cli.formatting import number
 
 class Question(StrEnum):
     ACCURACY = "accuracy"
-    """Who is more accurate on the test file?"""
+    """Who is more accurate on the test set?"""
     GAP = "gap"
     """Whose gap between training and held-out samples is larger at the end of training?"""
     FIT = "fit"
@@ -22,7 +22,7 @@ class Question(StrEnum):
 
 @dataclass(frozen=True)
 class Metric:
-    """How a metric is called and written: `scale` takes it to its `unit`."""
+    """The name and unit of a metric; `scale` converts a value to the unit."""
 
     name: str
     question: Question
@@ -31,13 +31,13 @@ class Metric:
     digits: int
 
     def size(self, value: float) -> str:
-        """`0.16 points`; `unknown` for what is missing."""
+        """Return `0.16 points`; `unknown` for a missing value."""
         if not math.isfinite(value):
             return "unknown"
         return f"{number(self.scale * value, self.digits)} {self.unit}"
 
     def declared(self, value: float) -> str:
-        """`0.1 points`: a size of conf/comparison.yaml, as it was declared."""
+        """Return `0.1 points`: a margin as declared in conf/comparison.yaml."""
         return f"{self.scale * value:g} {self.unit}"
 
 
@@ -49,7 +49,7 @@ METRICS = {
     "fit_accuracy": Metric("held-out accuracy at equal training loss", Question.FIT, 100, "points", 2),
     "excess_loss": Metric("excess of held-out loss over its minimum", Question.EXCESS, 1, "nats", 4),
 }
-"""By their column in a run's row; `fit_…` are of a pair of runs and in no run's row."""
+"""By column of a run's row; `fit_…` are of pairs of runs and have no column."""
 
 FIT = {"fit_loss": "loss", "fit_accuracy": "accuracy"}
-"""What of the held-out samples the metrics at equal training loss are."""
+"""The held-out value behind each metric at equal training loss."""

@@ -16,7 +16,7 @@ from pipeline.statistics.summary import BOUNDS, UNBOUNDED
 from pipeline.training.result import FINISHED
 
 NO_SCATTER = 1e-12
-"""Range of differences under which they are one number: what is left is rounding of shares in [0, 1] and of losses."""
+"""Differences within this range are equal: the rest is rounding of shares and losses."""
 
 COLUMNS = ("difference", "sd", "low", "high", "p", "p_t", "p_equivalent", "effect_size")
 
@@ -77,7 +77,7 @@ def describe(differences: np.ndarray, margins: np.ndarray, declared: Declaration
 
 
 def described(samples: Sequence[np.ndarray], margins: np.ndarray, declared: Declaration) -> pd.DataFrame:
-    """`describe` of samples of different sizes, a row for each: those of equal size together."""
+    """Return `describe` for samples of different sizes, a row per sample."""
     sizes = np.array([len(sample) for sample in samples])
     parts = []
     for n in np.unique(sizes):
@@ -88,14 +88,14 @@ def described(samples: Sequence[np.ndarray], margins: np.ndarray, declared: Decl
 
 
 def within_bounds(rows: pd.DataFrame, metrics: Iterable[str]) -> pd.DataFrame:
-    """`rows` of `describe` with `low` and `high` cut at what a difference of two values of its row's metric can be."""
+    """Return `rows` of `describe` with `low` and `high` cut at the largest possible difference of the metric."""
     bounds = [BOUNDS.get(metric, UNBOUNDED) for metric in metrics]
     widest = pd.Series([high - low for low, high in bounds], index=rows.index)
     return rows.assign(**{end: rows[end].clip(-widest, widest) for end in ("low", "high")})
 
 
 def sign_flip(differences: np.ndarray, declared: Declaration) -> np.ndarray:
-    """Two-sided p of a mean of zero for each row, under flips of the sign of each seed's difference."""
+    """Return the two-sided p of a zero mean per row, under sign flips of each seed's difference."""
     from scipy import stats
 
     tested = stats.permutation_test(
@@ -112,7 +112,7 @@ def sign_flip(differences: np.ndarray, declared: Declaration) -> np.ndarray:
 
 
 def equivalence(differences: np.ndarray, margins: np.ndarray) -> np.ndarray:
-    """The larger p of the two one-sided tests for each row: small where the mean is shown to be within ± its margin."""
+    """Return the larger p of two one-sided tests per row; small if the mean is shown to be within ± its margin."""
     from statsmodels.stats.weightstats import ttost_paired
 
     columns = differences.T
@@ -120,7 +120,7 @@ def equivalence(differences: np.ndarray, margins: np.ndarray) -> np.ndarray:
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """Holm's adjusted p (1979) of a family of tests; NaN stays, and counts in the family as p = 1."""
+    """Return p adjusted by Holm's method (1979); NaN stays and counts as p = 1."""
     from statsmodels.stats.multitest import multipletests
 
     if len(p) == 0:

@@ -1,4 +1,4 @@
-"""What so many seeds can detect. The power of a paired t test, solved for the effect with scipy's noncentral t."""
+"""What a number of seeds can detect: the power of a paired t test, solved for the effect by scipy's noncentral t."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pipeline.statistics.declaration import Declaration
 
 
 def effect(n: np.ndarray, alpha: np.ndarray, power: float) -> np.ndarray:
-    """The mean, in SDs, that a one-sided, one-sample t test at `alpha` with `n` seeds finds with this power.
+    """Return the mean, in SDs, that a one-sided, one-sample t test at `alpha` with `n` seeds finds with this power.
 
     At half the alpha it is that of a two-sided test on the side where the difference lies. NaN under 2 seeds.
     """
@@ -21,7 +21,7 @@ def effect(n: np.ndarray, alpha: np.ndarray, power: float) -> np.ndarray:
 def detectable(
     sd: np.ndarray, margin: np.ndarray, n: np.ndarray, comparisons: np.ndarray, declared: Declaration
 ) -> np.ndarray:
-    """The smallest true difference that `n` seeds claim at the declared power, row by row, in the unit of `sd`.
+    """Return the smallest true difference that `n` seeds claim at the declared power, row by row, in the unit of `sd`.
 
     A claim takes a p under alpha at the first and strictest step of Holm's correction for so many comparisons, and a mean
     over the margin; each of the two has the declared power. NaN under 2 seeds and where SD or margin are unknown.
@@ -36,7 +36,7 @@ def detectable(
 
 
 def seeds_to_decide(sd: np.ndarray, margin: np.ndarray, comparisons: np.ndarray, declared: Declaration) -> np.ndarray:
-    """The number of seeds, of those at which claims are made, that decides; infinite where none does.
+    """Return the number of seeds, of those at which claims are made, that decides; infinite if none does.
 
     So many show, at the declared power and the strictest step of Holm's correction, that two configurations without a
     difference are equivalent; then they also find one of twice the margin. Equivalence takes both one-sided tests, each of

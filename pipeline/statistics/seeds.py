@@ -15,9 +15,9 @@ from pipeline.training.result import FAILED, RunResult
 @dataclass(frozen=True)
 class MoreSeeds:
     seeds: int
-    """How many each of these configurations is to have: the declared number to explore, or to confirm."""
+    """The number of seeds that each configuration needs: declared to explore, or to confirm."""
     missing: Mapping[str, tuple[int, ...]]
-    """By configuration the seeds that it lacks."""
+    """The missing seeds by configuration."""
     decides: int
     """Contrasts that the seeds to confirm would decide; 0 for the seeds to explore."""
 
@@ -27,7 +27,7 @@ class MoreSeeds:
 
 
 def more_seeds(analysis: Analysis, results: Sequence[RunResult]) -> MoreSeeds | None:
-    """What to train next of one comparison; None where more seeds would decide nothing.
+    """Return what to train next for one comparison; None if more seeds would decide nothing.
 
     Where some configuration has fewer seeds than it takes to explore, all get so many. Then those whose contrasts are
     undecided, and would be decided by the seeds to confirm, get these.
@@ -51,7 +51,7 @@ def more_seeds(analysis: Analysis, results: Sequence[RunResult]) -> MoreSeeds | 
 
 
 def _chosen(known: set[int], count: int) -> list[int]:
-    """So many seeds: those that are known, then the smallest others where these are small, else those after the largest."""
+    """Return `count` seeds: the known ones, then the smallest others if these are small, else those after the largest."""
     first = 0 if max(known, default=0) < count else max(known) + 1
     new = (seed for seed in range(first, first + count) if seed not in known)
     return [*sorted(known), *new][:count]

@@ -1,4 +1,4 @@
-"""Numbers over many Results: a tidy row per run, and per configuration n, mean, SD and a 95 % interval of each metric.
+"""Statistics over RunResults: a tidy row per run; n, mean, SD and 95 % interval of each metric per configuration.
 
 Accuracies and gaps are shares in [0, 1], losses in nats, times in seconds, as Results have them. An interval is
 Student's for the mean over seeds; of a single run there is none, and it stays empty.
@@ -22,10 +22,10 @@ from pipeline.config.run_config import RunConfig, digest
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
 
 CODE = "code"
-"""The factor that the version of the code is, where versions are compared (`versions`)."""
+"""The factor for the version of the code (`versions`)."""
 
 Experiments = Mapping[str, Sequence[RunResult]]
-"""Runs by the name of the experiment that they were trained for; a run may be in several."""
+"""Runs by experiment name; a run may be in several."""
 
 CONFIDENCE = 0.95
 
@@ -43,13 +43,13 @@ METRICS = {
     "calibration_error": "test/calibration_error",
     "seconds": "time/train_s",
 }
-"""Column of a run's row, and the metric of the RunResult that it holds."""
+"""The metric of a RunResult behind each column."""
 
 DERIVED = ("gap_accuracy", "gap_loss", "book_gap_accuracy", "book_gap_loss", "split_offset")
-"""Columns that are worked out from the others, see `figures_of`."""
+"""Columns that are derived from others, see `metrics_of`."""
 
 SHARES = ("accuracy", "top_2_accuracy", "top_3_accuracy", "top_5_accuracy", "macro_f1")
-"""Metrics that are shares."""
+"""Metrics that are shares in [0, 1]."""
 
 SUMMARISED = (
     "test_accuracy", "test_loss", "gap_accuracy", "gap_loss", "best_val_accuracy", "val_accuracy", "val_loss",
@@ -57,10 +57,10 @@ SUMMARISED = (
     "book_gap_accuracy", "book_gap_loss", "seconds",
 )  # fmt: skip
 RANKING = "val_accuracy"
-"""Configurations are ranked by its mean: of the weights at the end of training, as all other metrics are."""
+"""Configurations are ranked by its mean, with the weights at the end of training like all metrics."""
 
 SMALLER_IS_BETTER = ("loss", "brier_score")
-"""Metrics of which a ranking has the smallest first."""
+"""Metrics for which smaller is better."""
 
 STATISTICS = ("mean", "sd", "low", "high")
 
@@ -73,19 +73,19 @@ BOUNDS = {
     **dict.fromkeys(("loss", "train_loss", "val_loss", "test_loss", "excess_loss", "seconds"), (0.0, math.inf)),
     "lowest_epoch": (1.0, math.inf),
 }
-"""The smallest and the largest value that a metric can have; no loss of conf/training can be negative."""
+"""The smallest and largest possible value of a metric; losses in conf/training are not negative."""
 
 DESCRIBING = [
     "key", "name", "dataset", "experiment", "optimizer", "width", "depth", "hidden", "seed", "epochs", "status",
 ]  # fmt: skip
 OTHERS = ["reason", "configuration", "started", "identity", "short_name"]
-"""The columns of a run's row before and behind its metrics."""
+"""The columns of a run's row before and after its metrics."""
 
 DESCRIBED = ["dataset", "experiment", "name", "optimizer", "width", "depth", "hidden"]
-"""What tells one configuration from another, besides the hyper-parameters that vary."""
+"""What identifies a configuration, besides the hyper-parameters that vary."""
 
 DECIDES_NUMBERS = ("data", "source", "numerics")
-"""Parts of a run's identity besides its RunConfig. Runs that differ in one are no pair, though they share a seed."""
+"""Parts of a run's identity besides its RunConfig. Runs that differ in one are not paired."""
 
 
 def origin(result: RunResult, *parts: str, code: Mapping[str, str] | None = None) -> str:
@@ -98,7 +98,7 @@ def origin(result: RunResult, *parts: str, code: Mapping[str, str] | None = None
 
 
 def source_of(result: RunResult) -> str:
-    """Digest of the code that trained a run."""
+    """Return the digest of the code that trained a run."""
     return str(result.identity.get("source"))
 
 
@@ -126,13 +126,13 @@ def values_of(job: RunConfig) -> dict[str, Any]:
 
 
 def hyperparameters(job: RunConfig) -> dict[str, Any]:
-    """The `values_of` a job that have no column of their own in a run's row."""
+    """Return the `values_of` a configuration that have no column of their own."""
     own_column = {"dataset.name", "model.hidden", "model.build", "optimizer.name", "optimizer.class"}
     return {name: value for name, value in values_of(job).items() if name not in own_column}
 
 
 def varying(jobs: Iterable[RunConfig]) -> list[str]:
-    """Dotted names of the hyper-parameters that differ among the jobs which have them."""
+    """Return the dotted names of the hyper-parameters that differ among the configurations that have them."""
     values: dict[str, set[Any]] = {}
     for job in jobs:
         for name, value in hyperparameters(job).items():
@@ -141,17 +141,17 @@ def varying(jobs: Iterable[RunConfig]) -> list[str]:
 
 
 def extra_metrics(jobs: Iterable[RunConfig]) -> list[str]:
-    """Names of the metrics that runs have besides loss and accuracy."""
+    """Return the names of the metrics besides loss and accuracy."""
     return list(dict.fromkeys(name.rpartition(".")[2] for job in jobs for name in job.training.metrics))
 
 
 def extra_columns(runs: pd.DataFrame) -> list[str]:
-    """The columns of `tidy` that hold extra metrics."""
+    """Return the columns of `tidy` with extra metrics."""
     return [str(name) for name in runs if str(name).startswith(("val_", "test_")) and name not in METRICS]
 
 
 def held_out(result: RunResult) -> str:
-    """The split that a run's curve and gap are against: `val`, or `test` where nothing was held out."""
+    """Return the held-out split of a run: `val`, or `test` if it has no validation samples."""
     return "val" if "val/loss" in result.history else "test"
 
 
@@ -205,7 +205,7 @@ def tidy(experiments: Experiments) -> pd.DataFrame:
 
 
 def names_in(experiments: Experiments) -> dict[str, dict[RunConfig, str]]:
-    """The name of each job within its experiment."""
+    """Return the name of each configuration within its experiment."""
     return {experiment: names(result.job for result in results) for experiment, results in experiments.items()}
 
 
@@ -230,7 +230,7 @@ def curve_points(experiments: Experiments) -> pd.DataFrame:
 
 
 def dotted_columns(frame: pd.DataFrame) -> list[str]:
-    """The columns that hold hyper-parameters, and the version of the code where it is a factor."""
+    """Return the columns of hyper-parameters, and of the version of the code if it is a factor."""
     return [str(column) for column in frame.columns if "." in str(column) or column == CODE]
 
 
@@ -260,12 +260,12 @@ def intervals(frame: pd.DataFrame, by: list[str], metrics: Sequence[str]) -> pd.
 
 
 def statistics_of(metrics: Sequence[str]) -> list[str]:
-    """The columns of `intervals`."""
+    """Return the columns of `intervals`."""
     return [f"{metric}_{part}" for metric in metrics for part in STATISTICS]
 
 
 def interval(values: Sequence[float] | pd.Series, bounds: tuple[float, float] = UNBOUNDED) -> dict[str, float]:
-    """n, mean, SD, low and high of one sample of a quantity that cannot leave `bounds`."""
+    """Return n, mean, SD, low and high of a sample, with the interval cut at `bounds`."""
     frame = pd.DataFrame({"all": 0, "x": np.asarray(values, dtype=float)})
     row = intervals(frame, ["all"], ["x"]).iloc[0]
     cut = {"low": bounds, "high": bounds}
@@ -319,12 +319,12 @@ def ranked(table: pd.DataFrame, ranking: str = RANKING) -> pd.DataFrame:
 
 
 def sign_of(ranking: str) -> int:
-    """1 where a larger value of a column is better, else -1."""
+    """Return 1 if larger values of a column are better, else -1."""
     return -1 if ranking.partition("_")[2] in SMALLER_IS_BETTER else 1
 
 
 def _configuration_names(runs: pd.DataFrame) -> pd.Series:
-    """A run's short name without its seed, and what else it takes to tell the configurations of one experiment apart."""
+    """Return the names of configurations: a run's short name without its seed, and what distinguishes it in its experiment."""
     plain = runs["short_name"].map(configuration_name)
     names = plain.copy()
     dotted = dotted_columns(runs)
@@ -338,5 +338,5 @@ def _configuration_names(runs: pd.DataFrame) -> pd.Series:
 
 
 def _word(value: Any) -> str:
-    """A value without a space in it."""
+    """Return a value as text without spaces."""
     return ",".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value)

@@ -1,4 +1,4 @@
-"""What has changed since a run was trained: code, data, versions, the way this machine computes."""
+"""What has changed since a run was trained: code, data, versions, numerics."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pipeline.storage import identity
 from pipeline.training.result import RunResult
 
 DECIDING = ("python", "numpy", "jaxlib", "platform")
-"""What of the environment may decide bits, besides the key and the numerics class."""
+"""Parts of the environment that may decide bits, besides the key and the numerics class."""
 
 SHOWN = 6
-"""Files that are named; of more, their number."""
+"""Maximum number of files that are named."""
 
 
 def of_identity(then: RunResult, now: Mapping[str, Any]) -> list[str]:
-    """What differs between the identity of a stored run and that of a run `now`: code, data, numerics, or else fields."""
+    """Return what differs between the identity of a stored run and of the run `now`: code, data, numerics, or other fields."""
     was = then.identity["numerics"]
     numerics = [
         f"{name}: {was.get(name)} then, {value} now"
@@ -33,7 +33,7 @@ def of_identity(then: RunResult, now: Mapping[str, Any]) -> list[str]:
 
 
 def deciding(then: RunResult, numerics: dict[str, Any], numerics_class: str) -> list[str]:
-    """What decides the bits of a run that is trained again, and has changed since."""
+    """Return what decides bits and has changed since a run was trained."""
     now = {
         **then.identity,
         "source": identity.source_digest(then.identity["numerics"], own_code=then.job.own_code),
@@ -62,7 +62,7 @@ def _files(then: RunResult) -> str:
 
 
 def _committed(then: RunResult) -> str:
-    """Where the changed files are as they were."""
+    """Return a hint on which commit has the files unchanged."""
     commit = then.environment.get("git_commit")
     if not commit:
         return "the run knows no commit"

@@ -1,4 +1,4 @@
-"""In what two runs, or two sweeps, differ: what they were made of, and what came of it. Plain lines of 80 columns."""
+"""How two runs, or two sweeps, differ: configuration, origin and results. Lines of 80 columns."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipeline.storage.sweeps import Sweep
 from pipeline.training.result import RunResult
 
 LABEL, COLUMN = 30, 24
-"""Characters of a line: of its label, and of the value of each side."""
+"""Width of a label, and of the value of each side."""
 INDENT = "  "
 PACKAGES = ("python", "tensorflow", "keras", "jax", "jaxlib", "numpy", "mlflow", "hydra-core", "dvc", "lock")
 MACHINE = ("platform", "machine", "cpu", "cores", "numerics_class")
@@ -29,16 +29,16 @@ MADE_OF: dict[str, Callable[[RunResult], Mapping[str, Any]]] = {
     "packages": lambda run: {key: run.environment.get(key, NOTHING) for key in PACKAGES},
     "machine": lambda run: {key: run.environment.get(key, NOTHING) for key in MACHINE},
 }
-"""What a run was made of besides its configuration."""
+"""Parts of a run's origin besides its configuration."""
 METRICS = {"test_accuracy": "test accuracy, %", "val_accuracy": "validation accuracy, %", "gap_accuracy": "gap, points"}
 CURVES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "test/loss", "test/accuracy", "gap/accuracy")
 MOST = 12
-"""Differences of code, data, packages or machine that are named; of more, their number."""
+"""Maximum number of differences of code, data, packages or machine that are named."""
 Pair = tuple[RunResult, RunResult]
 
 
 def row(label: str, *values: object) -> str:
-    """A line: a label, then the value of each side, cut where there is no room."""
+    """Return a line with a label and the value of each side, cut to fit."""
     cells = [_cut(f"{INDENT}{label}", LABEL), *(_cut(str(value), COLUMN) for value in values)]
     return " ".join(cells).rstrip()
 
@@ -48,12 +48,12 @@ def _cut(text: str, width: int) -> str:
 
 
 def section(title: str, lines: Sequence[str]) -> list[str]:
-    """The lines under a title, or that nothing differs."""
+    """Return the lines under a title, or that nothing differs."""
     return [title, *lines] if lines else [f"{title}: the same"]
 
 
 def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
-    """A line for each name whose values differ."""
+    """Return a line for each name whose values differ."""
     return [
         row(name, first.get(name, NOTHING), second.get(name, NOTHING))
         for name in dict.fromkeys([*first, *second])
@@ -62,14 +62,14 @@ def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
 
 
 def changed(label: str, first: float, second: float, digits: int) -> str:
-    """A line with two numbers, and how far the second is from the first."""
+    """Return a line with two numbers and their difference."""
     return row(
         label, number(first, digits), f"{number(second, digits)}  ({number(second - first, digits, signed=True)})"
     )
 
 
 def origins(pairs: Sequence[Pair]) -> list[str]:
-    """Code, data, numerics, packages, machine: what differs, and in how many pairs if not in all."""
+    """Return the differences in code, data, numerics, packages and machine, with the number of pairs if not all have them."""
     lines, same = [], []
     for title, of in MADE_OF.items():
         counted = Counter(line for first, second in pairs for line in differing(of(first), of(second)))
@@ -90,7 +90,7 @@ def origins(pairs: Sequence[Pair]) -> list[str]:
 
 
 def of_runs(first: RunResult, second: RunResult, labels: np.ndarray | None) -> list[str]:
-    """What differs between two runs. `labels` are those of the test samples of both, uint8 (samples,); None if not here."""
+    """Compare two runs. `labels` are those of the test samples of both, uint8 (samples,); None if not available."""
     both = first, second
     called = names([first.job, second.job])
     return [
@@ -115,7 +115,7 @@ def _metrics(first: Mapping[str, float], second: Mapping[str, float]) -> list[st
 
 
 def _curves(first: RunResult, second: RunResult) -> list[str]:
-    """For each curve of both the epoch at which they are farthest apart, and its values there."""
+    """Return, for each curve of both, the epoch at which they differ most, and the values there."""
     lines = []
     for name in CURVES:
         a, b = (dict(zip(run.epochs, run.history.get(name, []), strict=False)) for run in (first, second))
@@ -126,7 +126,7 @@ def _curves(first: RunResult, second: RunResult) -> list[str]:
 
 
 def _predictions(first: RunResult, second: RunResult, labels: np.ndarray | None) -> list[str]:
-    """McNemar's test of two finished runs on the same test samples."""
+    """Return McNemar's test of two finished runs on the same test samples."""
     title = "predictions"
     if first.predictions is None or second.predictions is None:
         return [f"{title}: not compared, since a run did not finish"]
@@ -144,7 +144,7 @@ def _predictions(first: RunResult, second: RunResult, labels: np.ndarray | None)
 
 
 def of_sweeps(sweeps: Sequence[Sweep], results: Sequence[Sequence[RunResult]]) -> list[str]:
-    """What differs between two sweeps: their values, the origin of runs that are pairs, and the metrics of these."""
+    """Compare two sweeps: their values, and the origin and metrics of their pairs."""
     first, second = map(_values, results)
     differ = [key for key in {**first, **second} if {*first.get(key, ())} != {*second.get(key, ())}]
     # Keys that have one value in each sweep, and not the same: pairs may differ in these.
@@ -170,7 +170,7 @@ def of_sweeps(sweeps: Sequence[Sweep], results: Sequence[Sequence[RunResult]]) -
 
 
 def _values(runs: Sequence[RunResult]) -> dict[str, dict[str, None]]:
-    """The values of each key of the configurations, as they come."""
+    """Return the values of each key of the configurations, in order."""
     found: dict[str, dict[str, None]] = {}
     for run in runs:
         for key, value in run.job.flat().items():
@@ -183,7 +183,7 @@ def _but_for(run: RunResult, constant: set[str]) -> str:
 
 
 def _differences(pairs: Sequence[Pair]) -> list[str]:
-    """Of each metric the mean of the differences and the two largest, with the runs that have them."""
+    """Return, for each metric, the mean difference and the two extremes with their runs."""
     finished = [(a, b) for a, b in pairs if a.finished and b.finished]
     called = names([a.job for a, _ in finished])
     lines = []

@@ -1,4 +1,4 @@
-"""Whether the disks have room for what the runs of a plan leave behind."""
+"""Checks that the disks have space for the runs of a plan."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.sweep.plan import PlannedRun, from_project
 
 
 def check(new: Sequence[PlannedRun], settings: Mapping[str, Any], runs: Path, database: Path | None) -> None:
-    """Raise UserError, a line for each place, if what the `new` runs leave behind cannot be written.
+    """Raise UserError, with a line per disk, if the output of the `new` runs does not fit.
 
     The places are the store of `runs`, a folder of results where `settings` name one, and the folder of MLflow's `database`; they
     are taken to be on one disk.
@@ -35,7 +35,7 @@ def check(new: Sequence[PlannedRun], settings: Mapping[str, Any], runs: Path, da
 
 
 def _problem(place: Path, needed: int) -> str:
-    """Why so many bytes cannot be written there; empty if they can."""
+    """Return why `needed` bytes cannot be written there; empty if they can."""
     folder = next(path for path in (place, *place.parents) if path.exists())
     if not folder.is_dir():
         return f"{folder} is not a folder; make it so"
@@ -47,7 +47,7 @@ def _problem(place: Path, needed: int) -> str:
 
 
 def needed_bytes(new: Sequence[PlannedRun]) -> int:
-    """What the `new` runs and the weights of one of them take in one place: run folders, or rows of MLflow (64 kB a run)."""
+    """Return the bytes of the `new` runs and the weights of one of them in one place: run folders, or MLflow (64 kB a run)."""
     weights = 4 * max(run.parameters for run in new)
     samples, classes = len(new[0].arrays.test_labels), new[0].arrays.classes
     each = max(64_000, 20_000 + 1_000 * max(run.job.training.epochs for run in new) + samples)

@@ -1,4 +1,4 @@
-"""What a command would train (`plan=true`), and how long that takes, from the finished runs that this machine trained before."""
+"""What a command would train (`plan=true`), and the estimated time, from finished runs of this machine."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from pipeline.sweep.pool import Pool
 from pipeline.training.result import RunResult
 
 START_SECONDS = 12.0
-"""Importing TensorFlow, compiling the first programs, opening MLflow."""
+"""Seconds to import TensorFlow, compile the first programs and open MLflow."""
 
 OVERHEAD = 1.2
-"""How many times as long as its training a sweep takes, roughly."""
+"""Rough ratio of the time of a sweep to the time of its training."""
 
 PRODUCTS_PER_SECOND = 10e9 / 3
-"""Of a core, roughly."""
+"""Rough number of multiplications per second of a core, in the unit of `work`."""
 
 FEWEST = 3
-"""Seeds below which a published recipe is not begun."""
+"""Minimum number of seeds of a published recipe."""
 
 Needed = Mapping[str, Sequence[float]]
-"""Epochs that finished runs trained, by configuration."""
+"""Epochs of finished runs, by configuration."""
 
 
 class History:
@@ -53,14 +53,14 @@ class History:
         self._known: dict[tuple[object, str], float | None] = {}
 
     def seconds(self, run: PlannedRun) -> float | None:
-        """Seconds of training; None if nothing like it was trained here. All seeds of a configuration have one estimate."""
+        """Return the estimated seconds of training, the same for all seeds of a configuration; None without a similar run."""
         kind = run.device, run.job.configuration
         if kind not in self._known:
             self._known[kind] = self._estimate(run)
         return self._known[kind]
 
     def _estimate(self, run: PlannedRun) -> float | None:
-        """The pace of the five runs on the same data and device whose work is most like this one's, as their median."""
+        """Return the estimate from the median pace of the five runs on the same data and device with the most similar work."""
         numerics, samples, pixels = run.identity["numerics"], *map(int, run.arrays.train_images.shape)
         wanted = work(run.job, samples, pixels)
         like = [
@@ -78,7 +78,7 @@ class History:
         return epochs(run.job, self.needed) * wanted * statistics.median(pace for *_, pace in sorted(like)[:5])
 
     def line(self, new: Sequence[PlannedRun]) -> str:
-        """What the `new` runs are expected to take, and what the estimate rests on."""
+        """Return a line on the expected time of the `new` runs and its basis."""
         known = [seconds for run in new if (seconds := self.seconds(run)) is not None]
         if len(known) < len(new):
             unlike = plural(len(new) - len(known), "run")
@@ -89,7 +89,7 @@ class History:
         return f"time: {about} {duration(self.sweep_seconds(new))} ({training}), from {len(self.runs)} runs here"
 
     def sweep_seconds(self, new: Sequence[PlannedRun]) -> float:
-        """Seconds by the wall clock of a sweep of the `new` runs. What is unlike any earlier run is estimated by its work."""
+        """Return the expected wall-clock seconds of the `new` runs. Runs unlike any earlier one are estimated by their work."""
         if not new:
             return 0.0
         total = 0.0
@@ -100,7 +100,7 @@ class History:
 
 
 def affordable(runs: Sequence[PlannedRun], seeds: int, left: float, store: RunStore) -> tuple[int, float]:
-    """The most seeds, up to `seeds`, that fit into `left` seconds, and what they take; 0 seeds if fewer than FEWEST do."""
+    """Return the largest number of seeds, up to `seeds`, that fits into `left` seconds, and its time; 0 below FEWEST."""
     new = [run for run in runs if run.key not in store]
     history, cost = History(store.records()), 0.0
     for count in range(seeds, min(FEWEST, seeds) - 1, -1):
@@ -111,17 +111,17 @@ def affordable(runs: Sequence[PlannedRun], seeds: int, left: float, store: RunSt
 
 
 def trained(result: RunResult) -> float:
-    """Epochs that a run trained."""
+    """Return the epochs that a run trained."""
     return result.metrics.get("time/epochs", result.epochs[-1] if result.epochs else 0)
 
 
 def epochs(job: RunConfig, needed: Needed) -> float:
-    """Epochs that a run will train: as many as finished runs of its configuration needed, else all."""
+    """Return the epochs that a run will train: as many as finished runs of its configuration needed, else all."""
     return statistics.median(needed.get(job.configuration, [job.training.epochs]))
 
 
 def may_end_sooner(job: RunConfig, needed: Needed) -> bool:
-    """Whether a run may end before its last epoch, and no run of its configuration tells when."""
+    """Whether a run may stop early, and no finished run of its configuration says when."""
     training = job.training
     return job.configuration not in needed and (training.stop_at_loss is not None or training.patience > 0)
 
@@ -143,7 +143,7 @@ def work(job: RunConfig, samples: int, pixels: int) -> float:
 
 
 def show_plan(asked: Plan, settings: Mapping[str, Any], pool: Pool | None = None) -> None:
-    """Print which runs are there, which would be trained, and what they would take; write nothing."""
+    """Print which runs are stored, which would be trained, and the expected time. Write nothing."""
     store = RunStore(store_root(settings["paths"]["runs"]))
     plan = look_up(asked, store, settings, single=len(asked) == 1)
     new = to_train(plan)
@@ -161,7 +161,7 @@ def show_plan(asked: Plan, settings: Mapping[str, Any], pool: Pool | None = None
 
 
 def table(plan: Sequence[PlannedRun]) -> list[str]:
-    """A line per configuration: its name, the seeds to train, the seeds that are there."""
+    """Return a line per configuration: its name, the seeds to train, the stored seeds."""
     groups: dict[str, list[PlannedRun]] = {}
     for run in plan:
         groups.setdefault(configuration_name(run.name), []).append(run)
@@ -180,7 +180,7 @@ def table(plan: Sequence[PlannedRun]) -> list[str]:
 
 
 def why_new(new: Sequence[PlannedRun], records: Iterable[RunResult]) -> list[str]:
-    """Why stored runs of the same jobs do not count: what has changed since, and for how many runs, a line each."""
+    """Return a line per reason why stored runs of these configurations do not count, with the number of runs."""
     stored: dict[RunConfig, list[RunResult]] = {}
     for result in records:
         if result.finished:

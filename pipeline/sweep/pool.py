@@ -1,4 +1,4 @@
-"""A pool: what starts the workers of a sweep's shards, on this machine or on others, and knows which of them are alive."""
+"""A pool starts the workers of a sweep's shards, on this machine or others, and knows which of them are alive."""
 
 from __future__ import annotations
 
@@ -13,43 +13,43 @@ from pipeline.models.devices import Device
 
 
 class Pool(Protocol):
-    """`hydra/launcher=batched_slurm` hands one over; without it the machine's GPUs or cores may make one."""
+    """`hydra/launcher=batched_slurm` provides a pool; otherwise this machine's GPUs or cores may be one."""
 
     kind: str
     """`slurm`, `gpus` or `cores`."""
     cpus: int
-    """Cores of each shard."""
+    """CPU cores per shard."""
     gpus: int
-    """GPUs of each shard."""
+    """GPUs per shard."""
     workers: int | None
-    """Runs that each shard trains at a time; None for as many as the runs' device says."""
+    """Runs that a shard trains at a time; None for the default of the device."""
     poll_seconds: float
-    """Between two looks at what the workers have done."""
+    """Seconds between checks of the workers."""
 
     def shards(self, runs: int) -> int:
-        """How many shards so many runs are divided into."""
+        """Return the number of shards for these runs."""
 
     def start(self, sweep: str, files: Sequence[Path]) -> list[str]:
-        """Start a worker for each file, under the name `sweep`; returns the ids of these jobs.
+        """Start a worker per file, under the name `sweep`. Return the ids of these jobs.
 
         Raises UserError if they are refused. If it ends early, it leaves no job running.
         """
 
     def alive(self, sweep: str) -> set[str] | None:
-        """Jobs of that name that wait or run, an earlier command's too; None if that cannot be known at present."""
+        """Return waiting and running jobs of that name, also of an earlier command; None if this is not known at present."""
 
     def end_of(self, job: str) -> str:
-        """How a job ended that is no longer alive, in words; empty if nothing is known."""
+        """Return how a job ended, as text; empty if nothing is known."""
 
     def log(self, job: str) -> str:
-        """The file with the output of a job."""
+        """Return the file with the output of a job."""
 
     def cancel(self, sweep: str) -> None:
-        """End the jobs of that name and wait for it; what they have finished stays."""
+        """End the jobs of that name and wait for them; finished runs stay."""
 
 
 def choose_device(settings: dict[str, Any], pool: Pool | None) -> Device:
-    """The device that runs train on, in the pool or on this machine. A pool has GPUs if each of its shards asks for one."""
+    """Return the device that runs train on, in the pool or on this machine. A pool has GPUs if its shards request them."""
     settings = {name: value for name, value in settings.items() if name != "gpus"}
     if pool is None:
         return devices.choose(**settings)
@@ -79,5 +79,5 @@ def as_recorded(numerics: Mapping[str, Any], **unchanging: Any) -> Device:
 
 
 def on_this_machine(device: Device) -> bool:
-    """Whether this machine has the device that runs were trained on."""
+    """Whether this machine has the device that a run was trained on."""
     return device.kind != "gpu" or devices.gpu_available(device.backend)

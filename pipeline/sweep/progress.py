@@ -1,4 +1,4 @@
-"""What a person sees of a command that trains: before the first run, a bar on a terminal or a line for each run, the end."""
+"""Console output of a command that trains: the plan, a bar or a line per run, and the summary."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REDRAW_SECONDS = 0.2
 
 
 def announce(plan: Plan, single: bool, force: bool) -> None:
-    """What is there already, and what will be trained on which device."""
+    """Print what is stored, and what will be trained on which device."""
     new, run = to_train(plan), plan[0]
     if not single:
         all_new = counts(plan) == f"{len(plan)} new"
@@ -37,7 +37,7 @@ def announce(plan: Plan, single: bool, force: bool) -> None:
 
 
 def summary(result: RunResult, name: str) -> str:
-    """One run in one line, by the name that its plan gives it."""
+    """Return a run in one line, under its name in the plan."""
     if not result.finished:
         return f"{name} {result.status}: {result.reason}"
     f = result.metrics
@@ -50,35 +50,35 @@ def summary(result: RunResult, name: str) -> str:
 
 @dataclass
 class Open:
-    """Runs of one configuration that have not ended."""
+    """The runs of one configuration that have not ended."""
 
     job: RunConfig
     work: float
-    """Of an epoch."""
+    """Work of an epoch."""
     count: int = 0
 
 
 class Progress:
-    """The runs of one command: how many have ended, the time left, the last point of a curve."""
+    """Progress of a command: ended runs, time left, the last point of a curve."""
 
     def __init__(self, total: int) -> None:
         self.total, self.ended = total, 0
         self.needed: dict[str, list[float]] = {}
-        """Epochs that finished runs trained, by configuration."""
+        """Epochs of finished runs, by configuration."""
         self._open: dict[str, Open] = {}
-        """By configuration: there may be ten thousand runs, and these are summed up some times a second."""
+        """Open runs by configuration, since they are summed several times a second and may be ten thousand."""
         self._training: dict[str, tuple[Open, int]] = {}
-        """Of each run in training the last epoch that was shown: of none that another process trains."""
+        """The last reported epoch of each run that trains in this process."""
         self._work_done, self._started, self._drawn = 0.0, time.monotonic(), 0.0
 
     def there(self, result: RunResult) -> None:
-        """Count a run that has ended, and learn how many epochs its configuration needs."""
+        """Count a run that has ended, and record how many epochs its configuration needs."""
         self.ended += 1
         if result.finished:
             self.needed.setdefault(result.job.configuration, []).append(estimate.trained(result))
 
     def add(self, runs: Sequence[PlannedRun]) -> None:
-        """Runs that train next."""
+        """Add the runs that train next."""
         if not sys.stdout.isatty() and self.total > 1 and not self._open:
             print("loading libraries and compiling; then a line for each run", flush=True)
         for run in runs:
@@ -86,13 +86,13 @@ class Progress:
         self._draw("loading libraries and compiling")
 
     def begin(self) -> None:
-        """Start the clock of the time left, when the libraries are loaded."""
+        """Start measuring time, when the libraries are loaded."""
         if not self._work_done:
             self._started = time.monotonic()
 
     @property
     def left(self) -> str:
-        """`3:20 min left`, by the pace so far; empty before the first epoch and after the last."""
+        """Return `3:20 min left`, at the pace so far; empty before the first epoch and after the last."""
         if not self._work_done or not (ahead := self._work_ahead()):
             return ""
         open_ = [each for each in self._open.values() if each.count]
@@ -100,7 +100,7 @@ class Progress:
         return f"{most}{duration((time.monotonic() - self._started) * ahead / self._work_done)} left"
 
     def _work_ahead(self) -> float:
-        """That of the runs that are not known yet is taken to be like that of the others."""
+        """Return the work left, with an estimate for runs that are not planned yet."""
         if not (count := sum(each.count for each in self._open.values())):
             return 0.0
         ahead = sum(each.count * self._epochs(each) * each.work for each in self._open.values())
@@ -139,7 +139,7 @@ class Progress:
         self._draw(run.name)
 
     def _shown(self, run: PlannedRun, epoch: float) -> Open:
-        """Count what the run has trained since it was shown last."""
+        """Count the epochs of a run since its last report."""
         each = self._open[run.job.configuration]
         before = self._training[run.key][1] if run.key in self._training else 0
         self._work_done += (epoch - before) * each.work
@@ -155,7 +155,7 @@ class Progress:
 
 
 def say_lost(outcomes: Collection[Outcome]) -> None:
-    """Each lost run, its reason and the command that trains it again; of those that were interrupted, the first."""
+    """Print each lost run with its reason and command; of interrupted runs, only the first."""
     cut_off = [outcome for outcome in outcomes if outcome.result is None and not outcome.reason]
     for lost in lost_runs([outcome for outcome in outcomes if outcome.result or outcome.reason]):
         say(f"{lost.name} {lost.status}: {lost.reason}")
@@ -167,7 +167,7 @@ def say_lost(outcomes: Collection[Outcome]) -> None:
 
 
 def say_summary(outcomes: Collection[Outcome], best: Outcome | None, single: bool, seconds: float) -> None:
-    """The last lines of a command that ended."""
+    """Print the last lines of a command."""
     if single:
         [outcome] = outcomes
         if outcome.result is not None and outcome.finished:

@@ -23,7 +23,7 @@ from pipeline.training.result import FAILED, RunResult
 
 
 class Verdict(StrEnum):
-    """The gravest last."""
+    """In order of severity."""
 
     IDENTICAL = "identical"
     CONSISTENT = "consistent"
@@ -45,7 +45,7 @@ DESCRIPTIONS = {
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What became of training a run again."""
+    """The verdict on training a run again."""
 
     then: RunResult
     verdict: Verdict
@@ -54,7 +54,7 @@ class Reproduction:
     """What decides bits and has changed since, a line each."""
 
     def lines(self, called: str, brief: bool) -> list[str]:
-        """The verdict on the run of this name; unless it is `brief`, also what has changed and where the two trainings part."""
+        """Return the verdict on the run of this name; unless `brief`, also what has changed and where the two runs diverge."""
         name = f"{called} ({self.then.key[:12]}): {self.verdict.description}"
         if brief and self.verdict == Verdict.IDENTICAL:
             return [name]
@@ -87,7 +87,7 @@ def reproduce(results: Sequence[RunResult], data: Path, store: RunStore) -> list
 
 
 def _planned(then: RunResult, arrays: Arrays) -> PlannedRun:
-    """The run of the record, on the device and the data that it had. Raises UserError if these are not here."""
+    """Return the recorded run on its own device and data. Raises UserError if these are not available."""
     if then.identity["data"] != arrays.digest:
         here, was = arrays.digest[:12], then.identity["data"][:12]
         raise UserError(f"its data are not here: {arrays.name} has the digest {here}, the run had {was}")
@@ -113,7 +113,7 @@ def _judge(then: RunResult, outcome: Outcome, store: RunStore) -> Reproduction:
 
 
 def consistency(then: RunResult, now: RunResult, labels: np.ndarray, store: RunStore) -> tuple[bool, str]:
-    """Whether two results differ no more than two seeds do; with fewer than three seeds, by the test images."""
+    """Whether two results differ no more than two seeds do; by the test images if there are fewer than three seeds."""
     from pipeline.report.prose.verdicts import repetition
     from pipeline.statistics.consistency import against_seeds, on_images
 

@@ -32,7 +32,7 @@ from pipeline.sweep.session import Session
 
 QUESTION = "search"
 MEASURED = ("val/accuracy", "val/loss")
-"""Figures of the validation split that need no `training.metrics`."""
+"""Metrics of the held-out samples that need no `training.metrics`."""
 
 
 class SearchRuns:
@@ -46,18 +46,18 @@ class SearchRuns:
         self._config = cache(lambda *chosen: compose.configs([[*self._fixed, *chosen]])[0])
         at_first = {key: first(each) for key, each in space.distributions.items()}
         self.values, _ = self._composed(at_first)
-        """The configuration at the first value of each range: what it says beside them holds for all trials."""
+        """The configuration at the first value of each range; all other values hold for all trials."""
         self._check()
         self.base = self.run(at_first)
 
     def run(self, values: Mapping[str, Value]) -> PlannedRun:
-        """The run of a trial with these values. Raises ConfigurationError if they cannot be together."""
+        """Return the run of a trial with these values. Raises ConfigurationError if they cannot be combined."""
         configuration, overrides = self._composed(values)
         [run] = make_plan([configuration], [[*self._fixed, *overrides]])
         return run
 
     def declaration(self) -> dict[str, str]:
-        """All that decides the trials but their number, by key."""
+        """Return all settings that decide the trials, except their number, by key."""
         swept = tuple(f"{key}." if key in rules.GROUPS else key for key in self.space.distributions)
         flat = {key: rules.to_text(value) for key, value in self.base.job.flat().items() if not key.startswith(swept)}
         ranges = {key: text.replace(" ", "") for key, _, text in (each.partition("=") for each in self.space.overrides)}
@@ -79,7 +79,7 @@ class SearchRuns:
                 raise UserError(f"objectives={name}: needs training.metrics=[{metric}]{near}")
 
     def _composed(self, values: Mapping[str, Value]) -> tuple[dict[str, Any], list[str]]:
-        """A trial's configuration, and its values as overrides of `python -m pipeline.train`.
+        """Return a trial's configuration, and its values as overrides of `python -m pipeline.train`.
 
         Values that its optimizer or network has not got are left out.
         """
@@ -111,12 +111,12 @@ class Search:
         at_a_time = device.stack if device.backend == "jax" else device.workers
         self.batch = settings.batch or (max(1, at_a_time) if device.trainer == "engine" else 1)
         self.unsent: UserError | None = None
-        """Why MLflow lacks some of the runs, if it does. They are all on disk."""
+        """Why MLflow lacks some runs; None if it has all. They are on disk in any case."""
         self._asked: dict[str, Trial] = {}
-        """The trial of each run of the batch that trains."""
+        """The trial of each run in the current batch."""
 
     def run(self) -> Study:
-        """Train what is left of the trials; the study as it is then."""
+        """Train the remaining trials and return the study."""
         with self._alone():
             epochs = self.runs.base.job.training.epochs
             high = getattr(self.space.distributions.get("training.epochs"), "high", epochs)
@@ -131,13 +131,13 @@ class Search:
         return study
 
     def with_other_seeds(self, study: Study) -> str:
-        """The command that trains the best trial with ten seeds: the validation accuracy that chose it flatters it."""
+        """Return the command that trains the best trial with ten seeds, since its own validation accuracy is optimistic."""
         overrides = self.runs.run(study.best[0].params).overrides
         shared = [override for override in overrides if not override.startswith(("question=", "seed="))]
         return shlex.join(["python", "-m", "pipeline.train", "-m", *shared, "seed=range(10)"])
 
     def preview(self) -> list[str]:
-        """What it would take, if no trial were pruned."""
+        """Print the expected time if no trial is pruned."""
         values = drawn(self.space.distributions, self.settings.n_trials, self.settings.seed)
         runs = [run for each in values if (run := self._planned(each)[0])]
         new = to_train(look_up(tuple(runs), self.store, self.runs.values, single=False))
@@ -157,7 +157,7 @@ class Search:
             raise UserError(f"name={self.name}: another command works on this study; wait for its end") from error
 
     def _before(self, trials: Sequence[FrozenTrial]) -> list[Outcome]:
-        """What earlier commands trained, as far as the store still has it."""
+        """Return the stored runs of earlier commands."""
         outcomes = []
         for trial in trials:
             run, _ = self._planned(trial.params)
@@ -167,14 +167,14 @@ class Search:
         return outcomes
 
     def _planned(self, values: dict[str, Any]) -> tuple[PlannedRun | None, str]:
-        """The run of a trial; without one, why its values cannot be together."""
+        """Return the run of a trial, or the reason why its values cannot be combined."""
         try:
             return self.runs.run(values), ""
         except ConfigurationError as error:
             return None, str(error)
 
     def _batches(self, study: Study, session: Session) -> Iterator[Plan]:
-        """The runs of each batch of trials; the study is told of them when they have ended."""
+        """Return the runs of each batch of trials; their results go to the study when they have ended."""
         started, minutes = time.monotonic(), self.settings.minutes
         while (left := self.settings.n_trials - len(study.trials)) > 0:
             if minutes and time.monotonic() - started >= 60 * minutes:

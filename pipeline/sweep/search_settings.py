@@ -1,4 +1,4 @@
-"""What a search may spend, how it draws, and what it looks at: conf/search.yaml, with the words of the command line."""
+"""Budget, sampler, pruner and objectives of a search: conf/search.yaml, with the overrides of the command line."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ INFINITE = float("inf")
 
 @dataclass(frozen=True)
 class Objective:
-    """A metric that a search may look at: none is of test samples."""
+    """A metric that a search may optimize; none is of test samples."""
 
     name: str
     maximize: bool
     diverged: float
-    """What counts for a run whose loss is no number."""
+    """The value of a run that diverged."""
     curve: str = ""
-    """The same at each point of a run's curve; a pruner needs it."""
+    """The same metric at each point of the curve, for a pruner."""
 
 
 OBJECTIVES = {
@@ -66,7 +66,7 @@ class SearchSettings:
 
     @classmethod
     def of(cls, texts: Mapping[str, str]) -> SearchSettings:
-        """Raises ConfigurationError with everything that is wrong."""
+        """Read the settings. Raises ConfigurationError with all problems."""
         hints = get_type_hints(cls, include_extras=True)
         plain = [field.name for field in fields(cls) if field.name != "objectives"]
         values: dict[str, Any] = {name: rules.plain(texts[name]) for name in plain}
@@ -87,7 +87,7 @@ class SearchSettings:
 
 
 def objective(name: str) -> Objective:
-    """A metric of one's own is maximized."""
+    """Return the objective of that name; custom metrics are maximized."""
     return OBJECTIVES.get(name) or Objective(name, True, -INFINITE)
 
 
@@ -109,6 +109,6 @@ def _not_pruned(pruner: str, objectives: tuple[Objective, ...]) -> str | None:
 
 
 def declared() -> tuple[dict[str, str], dict[str, str]]:
-    """The values of conf/search.yaml as words of a command line would give them, and its space, by key."""
+    """Return the values of conf/search.yaml as overrides, and its search space, by key."""
     values = rules.content(".", "search")
     return {key: rules.to_text(value) for key, value in values.items() if key != "space"}, values["space"]

@@ -16,18 +16,18 @@ from pipeline.config import commandline, rules
 from pipeline.config.compose import ConfigurationError
 
 FIXED = ("dataset", "dataset.validation_size", "dataset.validation", "dataset.validation_seed", "dataset.label_noise")
-"""Keys that decide what the validation accuracy is measured on: trials with different values cannot be compared."""
+"""Keys that change what the validation accuracy is measured on, so trials could not be compared."""
 
 Value = bool | int | float | str | None
 
 
 @dataclass(frozen=True)
 class Space:
-    """What varies from trial to trial, and the overrides that hold for all."""
+    """The distributions of a search, and the overrides that hold for all trials."""
 
     distributions: dict[str, BaseDistribution]
     overrides: list[str]
-    """Of the ranges, as they were typed."""
+    """The ranges as typed."""
     fixed: list[str]
 
 
@@ -71,7 +71,7 @@ def _parsed(text: str) -> Override | None:
 
 
 def _ends_of(text: str) -> str:
-    """An interval as the choice of its two ends, which can be checked."""
+    """Return an interval as a choice of its two ends, which can be validated."""
     override = _parsed(text)
     value = override.value() if override else None
     key = text.partition("=")[0]
@@ -82,7 +82,7 @@ def _ends_of(text: str) -> str:
 
 
 def _distribution(override: Override) -> BaseDistribution | str:
-    """What an override means; a line if it cannot be searched."""
+    """Return the distribution of an override, or a message if it cannot be searched."""
     key, typed, value = override.key_or_group, override.input_line, override.value()
     if key in FIXED or key == "seed" or key.startswith("device"):
         return f"{typed}: cannot be searched, since trials would not be comparable; expected one value"
@@ -106,7 +106,7 @@ def _distribution(override: Override) -> BaseDistribution | str:
 
 
 def _ends(value: IntervalSweep | RangeSweep) -> tuple[float, float, float | None]:
-    """Lowest and highest value, and the step; None for a continuous interval."""
+    """Return the lowest and highest value, and the step; None for a continuous interval."""
     if isinstance(value, IntervalSweep):
         assert value.start is not None
         assert value.end is not None
@@ -118,13 +118,13 @@ def _ends(value: IntervalSweep | RangeSweep) -> tuple[float, float, float | None
 
 
 def _is_whole(key: str, low: float, high: float) -> bool:
-    """Whether the key takes whole numbers alone."""
+    """Whether the key takes integers only."""
     rule = rules.rule_for(key)
     return rule is not None and not rule.accepts(low + (high - low) / math.pi)
 
 
 def _scalar(value: Any) -> Value:
-    """As Optuna keeps it: a list is the text that a person types."""
+    """Return a value as Optuna stores it: a list is its text on the command line."""
     if isinstance(value, QuotedString):
         return value.text
     if isinstance(value, list):

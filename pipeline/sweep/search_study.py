@@ -37,14 +37,14 @@ from pipeline.training.result import FAILED, PRUNED, RunResult
 JOURNAL = "study.journal"
 TABLE = "trials.csv"
 SHOWN = 20
-"""Trials of a Pareto front that are printed."""
+"""Maximum number of printed trials of a Pareto front."""
 
 STARTUP_TRIALS = 10
-"""Trials that TPE draws at random, and that the median pruner lets train whole, before either looks at earlier ones."""
+"""Number of first trials that TPE draws at random and the median pruner does not prune."""
 
 
 class Study:
-    """The trials of one search. One command at a time works on it: see `Search`."""
+    """The trials of one search. Only one command at a time can open it: see `Search`."""
 
     def __init__(
         self,
@@ -93,25 +93,25 @@ class Study:
             )
 
     def _retry(self) -> None:
-        """Ask again for the trials of a command that was killed; what of them is in the store costs nothing."""
+        """Enqueue the unfinished trials of a killed command again; their stored runs are not trained again."""
         for trial in self._study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
             self._study.tell(trial.number, state=TrialState.FAIL)
             self._study.enqueue_trial(trial.params)
 
     @property
     def trials(self) -> list[FrozenTrial]:
-        """Those that ended, in the order in which they were asked for; not those that an earlier command left unfinished."""
+        """Return the ended trials in the order of their numbers."""
         ended = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
         return [trial for trial in self._study.get_trials(deepcopy=False, states=ended) if "status" in trial.user_attrs]
 
     @property
     def best(self) -> list[FrozenTrial]:
-        """The best trial, or all that no other one is better than in one objective and as good in the others."""
+        """Return the best trial, or the Pareto front for several objectives."""
         found = sorted(self._study.best_trials, key=lambda trial: trial.number)
         return found if len(self.settings.objectives) > 1 else found[:1]
 
     def table(self) -> pd.DataFrame:
-        """A row for each of the trials."""
+        """Return a table with a row per trial."""
         table = self._study.trials_dataframe(("number", "values", "params", "user_attrs"))
         table = table.rename(columns=lambda name: re.sub("^(values|params|user_attrs)_", "", name))
         table = table.loc[table["status"].notna(), ~table.columns.duplicated()]  # a time may be an objective, too
@@ -119,23 +119,23 @@ class Study:
         return table.assign(best=table["number"].isin(best)).rename(columns={"number": "trial"})
 
     def write(self) -> None:
-        """Write the table beside the study."""
+        """Write the table to the folder of the study."""
         with atomic_write(self.folder / TABLE) as temporary:
             self.table().to_csv(temporary, index=False)
 
     def ask(self, count: int) -> list[Trial]:
-        """The next trials, drawn from all that is told so far."""
+        """Return the next trials, drawn from all results so far."""
         self._study.sampler = _sampler(self.settings, len(self.trials))
         return [self._study.ask(self.distributions) for _ in range(count)]
 
     def prune(self, trial: Trial, point: Epoch) -> bool:
-        """Whether the run of `trial` ends after this point; several threads may ask."""
+        """Whether to prune the run of `trial` after this point. Thread-safe."""
         with self._lock:
             trial.report(point.metrics[self.settings.objectives[0].curve], point.epoch)
             return trial.should_prune()
 
     def tell(self, trial: Trial, result: RunResult) -> None:
-        """Note what became of a trial. A run that diverged is as bad as can be, one that failed says nothing."""
+        """Record the result of a trial. A run that diverged gets the worst value; a failed one is ignored."""
         for name in ("key", "name", "status", "reason"):
             trial.set_user_attr(name, getattr(result, name))
         for name in ("time/epochs", "time/train_s"):
@@ -154,21 +154,21 @@ class Study:
             self._study.tell(trial, values)
 
     def refuse(self, trial: Trial, reason: str) -> None:
-        """Note that a trial has no result, and why."""
+        """Record why a trial has no result."""
         trial.set_user_attr("status", "refused")
         trial.set_user_attr("reason", reason)
         self._study.tell(trial, state=TrialState.FAIL)
 
 
 def drawn(distributions: Mapping[str, BaseDistribution], count: int, seed: int) -> list[dict[str, Any]]:
-    """The values of so many trials, at random."""
+    """Return the values of `count` random trials."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=RandomSampler(seed=seed))
     return [study.ask(dict(distributions)).params for _ in range(count)]
 
 
 def _journal(journal: Path) -> JournalStorage:
-    """Optuna's journal, without a last line that a kill cut off: the next one would be written behind it, and neither be read."""
+    """Return Optuna's journal without a last line that a kill cut off, since the next line would be appended to it."""
     if journal.exists() and not (content := journal.read_bytes()).endswith(b"\n"):
         with journal.open("r+b") as file:
             file.truncate(content.rfind(b"\n") + 1)
@@ -183,7 +183,7 @@ def _pruner(name: str, epochs: int) -> BasePruner:
 
 
 def _sampler(settings: SearchSettings, told: int) -> BaseSampler:
-    """The sampler of the batch after so many trials: with a seed of its own, since a new process begins anew with it."""
+    """Return the sampler of the next batch. Its seed depends on the number of trials, since a new process starts a new sampler."""
     seed = int(np.random.SeedSequence([settings.seed, told]).generate_state(1)[0])
     if settings.sampler == "random":
         return RandomSampler(seed=seed)
@@ -199,7 +199,7 @@ def _sampler(settings: SearchSettings, told: int) -> BaseSampler:
 
 
 def lines(study: Study) -> Iterator[str]:
-    """What the console shows at the end."""
+    """Return the lines that are printed at the end."""
     trials = study.trials
     counts = Counter(trial.user_attrs["status"] for trial in trials)
     yield f"{plural(len(trials), 'trial')}: {', '.join(f'{count} {status}' for status, count in counts.items())}"
@@ -224,7 +224,7 @@ def _short(value: Any) -> str:
 
 
 def for_mlflow(study: Study) -> tuple[dict[str, str], dict[str, Path]]:
-    """Tags and files of the parent run; the table is written for it."""
+    """Return tags and files of the parent run, after writing the table."""
     study.write()
     tags = {
         "study": study.name,

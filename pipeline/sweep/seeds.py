@@ -1,4 +1,4 @@
-"""Sweeps of further seeds of stored configurations, planned from the records: same data, code and numerics, so runs are pairs."""
+"""Sweeps of more seeds for stored configurations, with the same data, code and numerics, so that runs are pairs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class SeedSweep:
 
     @property
     def folder(self) -> Path:
-        """What to compare with the folders of the runs that were there."""
+        """The folder of results, to compare with the folders of the existing runs."""
         return from_project(self.settings["paths"]["results"] or self.settings["paths"]["runs"])
 
 
@@ -58,7 +58,7 @@ def seed_sweeps(evidence: Evidence, overrides: Sequence[str], command: str) -> l
 def _plan(
     results: Sequence[RunResult], missing: Mapping[str, Sequence[int]], settings: Mapping[str, Any], command: str
 ) -> Plan:
-    """The runs of the `missing` seeds, each like the latest of `results` of its configuration."""
+    """Plan the runs of the `missing` seeds, each like the latest result of its configuration."""
     planner, device = Planner(from_project(settings["paths"]["data"])), settings["device"]
     unchanging = {name: device[name] for name in ("workers", "checkpoint_minutes")}
     plan: list[PlannedRun] = []

@@ -30,7 +30,7 @@ QUESTION = "tuned learning rates"
 RATE = rules.HYPERPARAMETERS["learning_rate"]
 
 Place = tuple[str, float]
-"""An optimizer, and the decade of its rate above the default."""
+"""An optimizer, and the power of ten by which its rate is multiplied."""
 
 
 def _are_decades(text: str) -> bool:
@@ -52,7 +52,7 @@ RULES: dict[str, Rule] = {
 
 @dataclass(frozen=True)
 class Budget:
-    """What a tuning may spend on each optimizer: conf/tune.yaml, with the overrides of the command line in place of its values."""
+    """The budget of a tuning per optimizer: conf/tune.yaml, with the overrides of the command line."""
 
     optimizers: tuple[str, ...]
     decades: tuple[float, ...]
@@ -63,7 +63,7 @@ class Budget:
 
     @classmethod
     def of(cls, texts: Mapping[str, str]) -> Budget:
-        """Raises ConfigurationError with everything that is wrong."""
+        """Read the budget. Raises ConfigurationError with all problems."""
         values: dict[str, Any] = {key: texts[key] if key == "decades" else rules.plain(texts[key]) for key in RULES}
         names = tuple(dict.fromkeys(texts["optimizers"].split(",")))
         known = rules.choice(rules.options("optimizer"))
@@ -80,13 +80,13 @@ class Budget:
 
     @property
     def choosing(self) -> range:
-        """Other seeds than the final ones."""
+        """Seeds that differ from the final ones."""
         return range(self.final_seeds, self.final_seeds + self.choosing_seeds)
 
 
 @dataclass(frozen=True)
 class Base:
-    """One optimizer's configuration, of which only learning rate and seed change."""
+    """The configuration of one optimizer; only learning rate and seed change."""
 
     planned: PlannedRun
 
@@ -95,7 +95,7 @@ class Base:
         return float(self.planned.job.optimizer["learning_rate"] or 0)
 
     def rate(self, decade: float) -> float:
-        """The rate, to three digits: one that a person can type."""
+        """Return the rate, rounded to three digits."""
         return self.default if decade == 0 else float(f"{self.default * 10**decade:.3g}")
 
     def run(self, decade: float, seed: int) -> PlannedRun:
@@ -107,7 +107,7 @@ class Base:
 
 
 class Tuner:
-    """The runs of one tuning: what is tried of each optimizer, and how it did."""
+    """The runs of one tuning, and their results by optimizer and rate."""
 
     def __init__(self, budget: Budget, overrides: Sequence[str]) -> None:
         """`overrides` hold for every run. Raises UserError if the configuration cannot be tuned."""
@@ -128,14 +128,14 @@ class Tuner:
         self.tried: dict[str, dict[float, list[RunResult]]] = {name: {} for name in self.bases}
         count = len(self.bases) * (budget.rates * budget.choosing_seeds + 2 * budget.final_seeds)
         self.progress = Progress(count)
-        """Of all rounds."""
+        """Number of rounds."""
         self.round = 0
-        """Of runs that train together: the first rates, each further one, the final seeds."""
+        """Number of runs in each round: the first rates, each further one, the final seeds."""
         self.unsent: UserError | None = None
-        """Why MLflow lacks some of the runs, if it does. They are all on disk."""
+        """Why MLflow lacks some runs; None if it has all. They are on disk in any case."""
 
     def run(self) -> list[Tuning]:
-        """Spend the budget, a round for all optimizers at a time; then default and chosen rates with the final seeds."""
+        """Spend the budget, one round for all optimizers at a time; then train default and chosen rates with the final seeds."""
         from pipeline.statistics import tuning  # pandas, which --help need not wait for
 
         more = [(name, decade) for name in self.bases for decade in self.budget.decades]
@@ -155,7 +155,7 @@ class Tuner:
         ]
 
     def _next(self, name: str) -> float | None:
-        """The next decade to try; None if the budget is spent, or no such rate is allowed."""
+        """Return the next decade to try; None if the budget is spent or no rate is allowed."""
         from pipeline.statistics import tuning
 
         if len(self.tried[name]) >= self.budget.rates:
@@ -164,7 +164,7 @@ class Tuner:
         return decade if RATE.accepts(self.bases[name].rate(decade)) else None
 
     def train(self, places: Collection[Place], seeds: range) -> dict[Place, list[RunResult]]:
-        """The results of each optimizer and decade. Trains and publishes what is new. Raises RunsLost if a run failed."""
+        """Train and publish the new runs, and return the results by optimizer and decade. Raises RunsLost if a run failed."""
         self.round += 1
         print(f"round {self.round} of {self.budget.rates - len(self.budget.decades) + 2}", flush=True)
         plans = {place: [self.bases[place[0]].run(place[1], seed) for seed in seeds] for place in places}
@@ -179,7 +179,7 @@ class Tuner:
         return {place: [results[run.key] for run in plan] for place, plan in plans.items()}
 
     def preview(self) -> list[str]:
-        """What the whole would take, as if every optimizer's best lay at the upper edge each time."""
+        """Print the expected time if the best rate of every optimizer is always at the upper edge."""
         budget, bases = self.budget, self.bases.values()
         further = [max(budget.decades) + budget.step * (n + 1) for n in range(budget.rates - len(budget.decades))]
         runs = [base.run(d, s) for base in bases for d in (*budget.decades, *further) for s in budget.choosing]

@@ -1,4 +1,4 @@
-"""Weights of a sweep: they are kept of its best run alone, which is known when all runs have ended."""
+"""Weights of a sweep. Only those of its best run are kept, which is known when all runs have ended."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.training.result import RunResult
 
 
 class Candidates(dict[str, RunResult]):
-    """The weights of the best runs so far, in memory up to a bound: nearly always one of them is the best in the end."""
+    """The weights of the best runs so far, in memory up to a limit; nearly always they include the best run of the sweep."""
 
     MOST = 128 * 2**20
 
@@ -31,7 +31,7 @@ def _bytes(result: RunResult) -> int:
 
 
 def store_result(outcome: Outcome, store: RunStore, candidates: Candidates | None) -> Outcome:
-    """Put a result on disk; of a sweep, which has `candidates`, without its weights."""
+    """Write a result to disk; for a sweep, which has `candidates`, without its weights."""
     result = outcome.result
     if result is None:
         return outcome
@@ -46,7 +46,7 @@ def store_result(outcome: Outcome, store: RunStore, candidates: Candidates | Non
 
 
 def with_weights(best: Outcome, candidates: Candidates, store: RunStore) -> RunResult | None:
-    """The best run's result with its weights, which are on disk then; without them if they cannot be had."""
+    """Return the best run's result with its weights, which are then on disk; without them if they are not available."""
     result = best.result
     if result is None or result.weights is not None:
         return result
@@ -59,7 +59,7 @@ def with_weights(best: Outcome, candidates: Candidates, store: RunStore) -> RunR
 
 
 def _train_once_more(run: PlannedRun, known: RunResult) -> RunResult | None:
-    """The same run again; None, and a warning, if it comes out different or cannot be trained on this machine."""
+    """Train the run again. Return None, with a warning, if it differs or cannot be trained on this machine."""
     name = run.name
     if not on_this_machine(run.device):
         print(f"warning: the weights of {name} are not kept: no GPU here to train it once more", flush=True)

@@ -28,25 +28,25 @@ from pipeline.sweep.plan import PlannedRun, total_memory
 WORKER = "pipeline.sweep.executors.worker"
 
 ENDING_SECONDS = 30.0
-"""How long workers that are told to end have to do so."""
+"""Seconds that workers get to end after a signal."""
 
 DRIVER = Path("/proc/driver/nvidia/gpus")
-"""A folder for each GPU that the driver knows; no library tells without loading CUDA."""
+"""The NVIDIA driver has a folder per GPU here; libraries would have to load CUDA."""
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 LARGEST = 2**20
-"""Bytes that XLA copies in the thread that asked for them."""
+"""Largest number of bytes that XLA copies within the calling thread."""
 
 LEAST = 4e12
-"""Floating-point operations below which no process is started for a core: a minute of it. Each process takes 10 s to start."""
+"""Number of floating-point operations, about a minute of a core, below which processes do not pay: each takes 10 s to start."""
 
 PER_PROCESS = 2**30
-"""Bytes of memory that a process takes besides its network: TensorFlow, data, evaluation."""
+"""Bytes of memory of a process besides its network: TensorFlow, data, evaluation."""
 
 
 class Processes:
-    """A pool (see `pipeline.sweep.pool.Pool`) with one process for each of its environments."""
+    """A pool (see `pipeline.sweep.pool.Pool`) with one process per environment."""
 
     cpus = 1
     poll_seconds = 0.3
@@ -54,7 +54,7 @@ class Processes:
     def __init__(
         self, kind: str, environments: Sequence[Mapping[str, str]], gpus: int = 0, workers: int | None = None
     ) -> None:
-        """`environments`: the variables that each process has besides those of this one."""
+        """`environments` are the variables that each process has in addition to those of this process."""
         self.kind, self.environments, self.gpus, self.workers = kind, environments, gpus, workers
         self._workers: dict[str, psutil.Popen] = {}
         self._logs: dict[str, Path] = {}
@@ -109,12 +109,12 @@ class Processes:
 
 
 def of_this_machine(runs: Sequence[PlannedRun], gpus: int) -> Processes | None:
-    """Processes for all GPUs or cores that one process would leave idle, of GPUs at most `gpus` (0: all); else None."""
+    """Return a pool for the GPUs (at most `gpus`, 0 for all) or cores that one process would leave idle, or None."""
     return for_gpus(runs, gpus) or for_cores(runs, total_memory())
 
 
 def for_gpus(runs: Sequence[PlannedRun], most: int) -> Processes | None:
-    """A process for each GPU, of `most` (0: all) of them, if there are several and several runs; None if one process does it all."""
+    """Return a process per GPU, at most `most` (0 for all), if there are several GPUs and several runs, else None."""
     if any(run.device.kind != "gpu" for run in runs):
         return None
     found = visible_gpus()[: most or None][: len(runs)]
@@ -122,7 +122,7 @@ def for_gpus(runs: Sequence[PlannedRun], most: int) -> Processes | None:
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs that a process started here may use, by the names that CUDA_VISIBLE_DEVICES takes."""
+    """Return the visible GPUs, by the names that CUDA_VISIBLE_DEVICES takes."""
     value = os.environ.get(VISIBLE)
     if value is None:
         return [str(number) for number in range(len(list(DRIVER.glob("*"))))]
@@ -146,7 +146,7 @@ def for_cores(runs: Sequence[PlannedRun], memory: int) -> Processes | None:
 
 
 def waits_for_others(run: PlannedRun) -> bool:
-    """Whether the program of this run goes on in the threads that it shares with others."""
+    """Whether the program of this run continues in threads that it shares with other programs."""
     device = run.device
     if (device.kind, device.backend, device.trainer) != ("cpu", "tensorflow", "engine") or not device.xla:
         return False
@@ -155,5 +155,5 @@ def waits_for_others(run: PlannedRun) -> bool:
 
 
 def operations(run: PlannedRun) -> float:
-    """Floating-point operations of the training: two for each weight and sample forward, twice that backward."""
+    """Return the floating-point operations of the training: two per weight and sample forward, twice that backward."""
     return 6.0 * run.parameters * run.samples * run.job.training.epochs

@@ -1,4 +1,4 @@
-"""A sweep in shards: divided among workers on this machine or on others, which a pool starts.
+"""A sweep in shards, divided among workers on this machine or others, which a pool starts.
 
 The command that divides a sweep trains nothing itself. It writes a file for each shard, has the pool start their workers,
 and takes results out of the run folders as the journals name them. It alone publishes: MLflow has one writer, however many
@@ -29,33 +29,33 @@ from pipeline.training.outcome import Epoch
 from pipeline.training.shapes import cost, shape_of
 
 FOLDER = "shares"
-"""The folder within a store of runs with a folder for each sweep: its shards' files, journals and logs."""
+"""Folder within a run store that has a folder per sweep with its shards' files, journals and logs."""
 
 SETTLE_SECONDS = 3.0
-"""From the end of a job until its missing runs are given up: a shared drive may show files late."""
+"""Seconds from the end of a job until its missing runs are lost: a shared drive may show files late."""
 
 ENDING_SECONDS = 30.0
-"""How long workers have to end after all of their runs are here."""
+"""Seconds that workers get to end after all of their runs have arrived."""
 
 
 @dataclass
 class Started:
-    """A shard whose worker is started."""
+    """A shard with a started worker."""
 
     file: Path
     open: dict[str, PlannedRun]
-    """The runs that have no outcome yet, by key."""
+    """The runs without an outcome, by key."""
     journal: Journal
     stored: dict[str, str] = field(default_factory=dict)
-    """The keys that runs are stored under, by the key that was asked for: a stack that was halved to fit the memory changes it."""
+    """The stored key of each requested key: they differ if a stack was halved to fit the memory."""
     end: str = ""
-    """How its worker says that it ended."""
+    """How its worker ended, from the journal."""
     job: str = ""
     gone_since: float = 0.0
 
 
 class Shards:
-    """An executor of workers that a pool starts. Each result is on disk already, with its weights."""
+    """An executor whose workers are started by a pool. Results are already on disk, with their weights."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class Shards:
             self._tidy_up()
 
     def _waited(self) -> bool:
-        """Wait for the jobs of an earlier command that was killed; whether there were any."""
+        """Wait for the jobs of an earlier command that was killed. Return whether there were any."""
         alive = before = self._alive()
         if before:
             print(f"waiting for {plural(len(before), 'share')} of an earlier command", flush=True)
@@ -115,7 +115,7 @@ class Shards:
                 yield outcome
 
     def _outcome(self, run: PlannedRun, key: str) -> Outcome | None:
-        """What the store has of a run that a worker stored under `key`; None if this machine does not see it yet."""
+        """Return the stored result of a run under `key`; None if this machine does not see it yet."""
         try:
             return Outcome(run, self.store.read(key), on_disk=True)
         except KeyError:
@@ -143,7 +143,7 @@ class Shards:
             shard.job = job
 
     def _news(self) -> Iterator[Outcome]:
-        """Outcomes that the journals name, and of runs whose job has been gone for a while."""
+        """Return outcomes from the journals, and of runs whose job ended a while ago."""
         alive, now = self._alive(), time.monotonic()
         for shard in self.shards:
             if not shard.open:
@@ -179,7 +179,7 @@ class Shards:
             yield Outcome(shard.open.pop(key), reason=f"its share ended before it ({why})")
 
     def _tidy_up(self) -> None:
-        """Remove the folder, once no worker writes into it."""
+        """Remove the folder once no worker writes to it."""
         until = time.monotonic() + ENDING_SECONDS
         while self.pool.alive(self.name) and time.monotonic() < until:
             time.sleep(0.1)
@@ -189,7 +189,7 @@ class Shards:
 
 
 def divide(runs: Sequence[PlannedRun], shards: int) -> list[list[PlannedRun]]:
-    """`runs` in `shards` of equal work, as the engine reckons it.
+    """Divide `runs` into `shards` of equal work.
 
     Runs that can share a compiled program stand side by side, the longest first, and this row is cut: so each cut costs
     at most one more compilation. Within a shard the order of the sweep is kept.
@@ -211,6 +211,6 @@ def divide(runs: Sequence[PlannedRun], shards: int) -> list[list[PlannedRun]]:
 
 
 def sizes(shards: Sequence[Sequence[PlannedRun]]) -> str:
-    """How many runs the shards have: `3 to 4 runs`."""
+    """Return the sizes of shards, such as `3 to 4 runs`."""
     low, high = min(map(len, shards)), max(map(len, shards))
     return f"{low} to {high} runs" if low < high else plural(low, "run")

@@ -19,24 +19,24 @@ from pipeline.cli.errors import UserError
 from pipeline.sweep.executors.worker import work
 
 ENDING_SECONDS = 40.0
-"""How long cancelled jobs have to end: Slurm's KillWait is 30 s unless a cluster says otherwise."""
+"""Seconds that cancelled jobs get to end: Slurm's KillWait is 30 s by default."""
 
 ANSWER_SECONDS = 60
 
 NOTHING = ("", "None", "exit ", "exit 0:0", "on ", "on (null)")
-"""What Slurm says where there is nothing to say."""
+"""Texts that Slurm prints for empty values."""
 
 ALL = 1000
-"""Shares at a time where no number is asked for; by Slurm's own bound (MaxArraySize) an array has no more."""
+"""Default number of shares at a time; Slurm's own limit for an array (MaxArraySize) allows no more."""
 
 OF_SLURM = ("partition", "account", "qos", "constraint", "setup", "additional_parameters")
-"""Options that submitit hands on."""
+"""Options that are passed to submitit."""
 
 COMMANDS = ("sbatch", "srun", "squeue", "scancel")
 
 
 class Slurm:
-    """A pool (see `pipeline.sweep.pool.Pool`) whose options are those of `hydra/launcher=batched_slurm`."""
+    """A pool (see `pipeline.sweep.pool.Pool`) with the options of `hydra/launcher=batched_slurm`."""
 
     kind = "slurm"
     workers: int | None = None
@@ -77,7 +77,7 @@ class Slurm:
         return list(self._jobs)
 
     def _parameters(self, name: str) -> dict[str, Any]:
-        """The options under submitit's names; those that are not set are left to the cluster."""
+        """Return the options under submitit's names; those that are not set are left to the cluster."""
         options = self.options
         parameters = {
             "name": name,
@@ -95,7 +95,7 @@ class Slurm:
         return {name: value for name, value in (parameters | as_they_are).items() if value is not None}
 
     def alive(self, sweep: str) -> set[str] | None:
-        """One squeue for all. Prints a line about jobs that Slurm holds, since they wait until a person releases them."""
+        """Ask squeue once for all jobs. Print a line about held jobs, since they wait until a person releases them."""
         output = _output("squeue", "--me", "--noheader", "--array", f"--name={sweep}", "--format=%i %r")
         if output is None:
             return None
@@ -108,7 +108,7 @@ class Slurm:
         return {*reasons}
 
     def end_of(self, job: str) -> str:
-        """As Slurm's controller remembers it for some minutes."""
+        """Return the end of a job, which Slurm's controller remembers for some minutes."""
         shown = _output("scontrol", "-o", "show", "job", job) or ""
         fields = dict(pair.split("=", 1) for pair in shown.split() if "=" in pair)
         if "JobState" not in fields:
@@ -128,7 +128,7 @@ class Slurm:
 
 
 def _output(*command: str) -> str | None:
-    """What a command of Slurm prints; None if it fails or does not answer."""
+    """Return the output of a Slurm command; None if it fails or does not answer."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_SECONDS)
     except (OSError, subprocess.TimeoutExpired):

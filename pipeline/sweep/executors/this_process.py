@@ -1,4 +1,4 @@
-"""Trains runs in this process: on a CPU the engine has a thread for each core, on a GPU it stacks models."""
+"""Trains runs in this process: on a CPU one thread per core, on a GPU stacks of models."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from pipeline.training.splits import split
 
 
 class ThisProcess:
-    """An executor whose results are complete but not on disk. It calls `on_start` when libraries are loaded.
+    """An executor whose results are complete but not yet on disk. It calls `on_start` when libraries are loaded.
 
     With a `store`, long runs have checkpoints there, and go on from those that an earlier process left.
     """
@@ -42,7 +42,7 @@ class ThisProcess:
         self.store, self.on_start, self.on_epoch, self.prune = store, on_start, on_epoch, prune
 
     def execute(self, runs: Sequence[PlannedRun]) -> Generator[Outcome]:
-        """One device and one data set at a time."""
+        """Train runs by device and data set, one pair at a time."""
         groups: dict[tuple[Any, ...], list[PlannedRun]] = {}
         for run in runs:
             groups.setdefault((run.device, run.job.dataset), []).append(run)
@@ -78,7 +78,7 @@ class ThisProcess:
 
 
 def start(device: Device) -> None:
-    """Load what trains on the device. What native code says meanwhile is shown if that fails, but not if a person stops it."""
+    """Load the libraries of the device. Their native output is shown if loading fails, but not after a signal."""
     held = io.StringIO()
     try:
         with redirect_stderr(held), signals.errors_of_stopping():
@@ -91,7 +91,7 @@ def start(device: Device) -> None:
 
 
 def complete(run: PlannedRun, result: RunResult, numerics_class: str) -> RunResult:
-    """The result with its key and all that it says of its origin."""
+    """Return the result with its key and its provenance."""
     key, made_of, asked = run.key, run.identity, {}
     if changed := result.identity.get("numerics"):
         # The stack was halved to fit the memory: another class of numerics, so another key.

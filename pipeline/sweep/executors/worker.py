@@ -1,4 +1,4 @@
-"""Trains one shard of a sweep: the program that a pool starts, on this machine or on another one.
+"""Trains one shard of a sweep: the program that a pool starts, on this machine or another.
 
 python -m pipeline.sweep.executors.worker FILE
 
@@ -35,23 +35,23 @@ from pipeline.sweep.plan import PlannedRun, Planner
 from pipeline.training.outcome import Epoch
 
 LIMIT = (signal.SIGUSR1, signal.SIGUSR2)
-"""Signals that submitit has Slurm send before a time limit."""
+"""Signals that Slurm sends before a time limit, as submitit sets them."""
 
 EPOCH_SECONDS = 2.0
-"""Between two epochs that a worker shows: a journal of days stays small."""
+"""Seconds between reported epochs, so that the journal of a long sweep stays small."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """All that a worker needs to know; paths are absolute."""
+    """Everything that a worker needs; paths are absolute."""
 
     data: str
     runs: str
     device: Device
     command: list[str]
-    """The words of the command that asked for the sweep, for the runs' records."""
+    """The command that requested the sweep, for the records of its runs."""
     jobs: dict[str, RunConfig]
-    """By key."""
+    """Configurations by key."""
 
     def write(self, path: Path) -> None:
         plain = {**vars(self), "device": asdict(self.device)}
@@ -70,7 +70,7 @@ class Shard:
 
 
 class Journal:
-    """What a worker reports of its shard, a line of JSON at a time; it can be read while it is written."""
+    """The reports of a worker, a line of JSON each; can be read while it is written."""
 
     def __init__(self, shard: Path) -> None:
         self.path = shard.with_suffix(".journal")
@@ -81,13 +81,13 @@ class Journal:
             file.write(json.dumps(fields) + "\n")
 
     def show(self, run: PlannedRun, point: Epoch) -> None:
-        """An epoch of a run, unless another one has just been shown."""
+        """Report an epoch of a run, unless one was reported just before."""
         if time.monotonic() - self._shown >= EPOCH_SECONDS:
             self._shown = time.monotonic()
             self.add(training=run.key, epoch=point.epoch, metrics=point.metrics)
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """Every line that is complete and was not read yet."""
+        """Return the complete lines that were not read yet."""
         if self.path.exists():
             with open(self.path, "rb") as file:
                 file.seek(self._read)
@@ -99,7 +99,7 @@ class Journal:
 
 
 def work(file: str) -> str:
-    """Train the shard that `file` describes; returns how that ended, in words, as its journal says too."""
+    """Train the shard described by `file`. Return how it ended, as the journal does too."""
     journal = Journal(Path(file))
     ended = "all of it is trained"
     journal.add(started=f"{os.uname().nodename} {os.getpid()}")
@@ -129,7 +129,7 @@ def _train(shard: Shard, journal: Journal) -> None:
 
 
 def _runs(shard: Shard, jobs: Mapping[str, RunConfig]) -> list[PlannedRun]:
-    """Raises UserError if a run would be another one here: other data, code or libraries, or no GPU."""
+    """Raise UserError if a run would differ here: other data, code or libraries, or no GPU."""
     if not jobs:
         return []
     device, planner = devices.choose(**asdict(shard.device)), Planner(Path(shard.data), verified=True)
