@@ -1,6 +1,6 @@
 """The declared contrasts: a row per contrast and metric, with its statistics and verdict.
 
-Figures are in their own units: shares for accuracies, nats for losses. Columns of `contrasts`:
+Metrics are in their own units: shares for accuracies, nats for losses. Columns of `contrasts`:
 
 - `contrast`: the factor (`optimizer`, `model.width`, `dataset.train_size`, or another dotted name); `dataset`; `at`: what A
   and B share, in words (`width 512`, `adam`).
