@@ -49,9 +49,10 @@ def _value(key: str, value: Any) -> str:
     """`lr0.1`, `dropout0.5`, `nesterovtrue`; a text without prefix, of an import path the last part."""
     if isinstance(value, str):
         return value.rpartition(".")[2]
-    shown = "x".join(map(_number, value)) if isinstance(value, list) else _number(value)
+    shown = "x".join(map(short, value)) if isinstance(value, list) else short(value)
     return f"{SHORT.get(key, key.rpartition('.')[2])}{shown}"
 
 
-def _number(value: Any) -> str:
+def short(value: Any) -> str:
+    """Return a value as a user types it; a number with up to six digits."""
     return f"{value:g}" if isinstance(value, float) else rules.to_text(value)

@@ -14,7 +14,7 @@ from pipeline.report.evidence import Evidence
 from pipeline.report.plots import Pictures
 from pipeline.report.prose import verdicts
 from pipeline.report.prose.captions import CAPTIONS
-from pipeline.statistics.design import CALLED
+from pipeline.statistics.design import LABELS
 
 FIGURES = "figures"
 HEADLINE = {"best": ("test_accuracy", "gap_accuracy"), "book": ("test_accuracy", "gap_accuracy")}
@@ -32,7 +32,7 @@ def write(evidence: Evidence, out: Path) -> dict[str, Path]:
     plots = Pictures(evidence) if evidence.questions else None
     frames = {
         "runs.csv": tables.runs(evidence),
-        "comparison.csv": evidence.table.drop(columns=["configuration", *CALLED]),
+        "comparison.csv": evidence.table.drop(columns=["configuration", *LABELS]),
         "contrasts.csv": verdicts.of_comparisons(evidence.analyses),
         "failures.csv": pd.DataFrame([vars(lost) for lost in evidence.lost], columns=tables.FAILURES),
         "curves.csv": evidence.curves[tables.CURVES],

@@ -32,7 +32,7 @@ NAME, HIDDEN, SCHEDULE = "optimizer.name", "model.hidden", "training.schedule"
 CONTRASTED = {NAME: (OPTIMIZER,), HIDDEN: (WIDTH, DEPTH)}
 """Factors with other names in contrasts."""
 
-CALLED = ["label", "network", "settings", "loss"]
+LABELS = ["label", "network", "settings", "loss"]
 """Columns of `labels`."""
 ABSENT = object()
 SHAPE = "shape"
@@ -67,7 +67,7 @@ def factors(configurations: Sequence[Values]) -> list[str]:
 
 
 def configurations(runs: pd.DataFrame, jobs: Mapping[str, RunConfig]) -> pd.DataFrame:
-    """A row per configuration of one data set, by its id in the order of `jobs`: `summary.summarise` and `called`.
+    """A row per configuration of one data set, by its id in the order of `jobs`: `summary.summarise` and `labels`.
 
     `jobs`: a RunConfig of each configuration.
     """
@@ -93,7 +93,7 @@ def labels(jobs: Mapping[str, RunConfig]) -> pd.DataFrame:
         label = ", ".join([own[NAME], network, *(text for name, text in others.items() if name != NETWORK)])
         depth = {"depth": plural(job.depth, "layer")} if deep and job.depth else {}
         rows.append((label, re.sub(r"(?<=\d), \d+ layers$", "", network), depth | others, job.training.loss))
-    return pd.DataFrame(rows, index=list(jobs), columns=CALLED)
+    return pd.DataFrame(rows, index=list(jobs), columns=LABELS)
 
 
 def settings(names: Sequence[str], own: Values) -> list[str]:

@@ -156,7 +156,7 @@ def held_out(result: RunResult) -> str:
 
 
 def metrics_of(result: RunResult) -> dict[str, float]:
-    """A run's FIGURES and DERIVED ones, by column; NaN for what it lacks.
+    """Return a run's METRICS and DERIVED ones, by column; NaN for what it lacks.
 
     Gaps are worked out from the metrics of the splits: `gap_…` is training against held-out samples (against the test file
     where nothing was held out), `book_gap_…` always against the test file; accuracies of training minus the other, losses

@@ -21,6 +21,7 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from pipeline.cli.errors import UserError, printable
 from pipeline.cli.formatting import listed, plural
 from pipeline.config import rules
+from pipeline.config.names import short
 from pipeline.config.run_config import RunConfig
 from pipeline.data.files import atomic_write, locked
 from pipeline.storage.record import OtherRelease, Text, read_bytes
@@ -129,7 +130,7 @@ def _swept(jobs: Sequence[RunConfig]) -> list[str]:
     configurations = [job.flat() for job in jobs]
     found = []
     for name in dict.fromkeys(name for values in configurations for name in values if name != "seed"):
-        texts = [_short(values[name]) if name in values else "" for values in configurations]
+        texts = [short(values[name]) if name in values else "" for values in configurations]
         finer = [(*cell, text) for cell, text in zip(cells, texts, strict=True)]
         if len(set(finer)) > len(set(cells)):
             key = name.removesuffix(".name").rpartition(".")[2].replace("_", " ")
@@ -137,10 +138,6 @@ def _swept(jobs: Sequence[RunConfig]) -> list[str]:
             found.append(f"{key} {listed(distinct)}" if len(distinct) <= 3 else f"{len(distinct)} values of {key}")
             cells = finer
     return found
-
-
-def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else rules.to_text(value)
 
 
 def tags_of(tags: Sequence[str] | Mapping[str, Any] | None) -> dict[str, str]:

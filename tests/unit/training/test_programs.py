@@ -59,7 +59,7 @@ def test_what_is_a_variable_of_a_program_shares_it(changes: dict[str, Any]) -> N
     ],
     ids=str,
 )
-def test_what_is_burnt_in_does_not(changes: dict[str, Any]) -> None:
+def test_what_is_compiled_in_does_not(changes: dict[str, Any]) -> None:
     assert shape_of(make_job(**({"optimizer": "adamw"} | changes))) != shape_of(make_job("adamw"))
 
 
