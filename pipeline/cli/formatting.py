@@ -15,7 +15,8 @@ def number(value: float, digits: int = 2, *, signed: bool = False) -> str:
     if value is None or not math.isfinite(value):
         return NOTHING
     sign = "+" if signed else ""
-    return f"{round(value, digits) + 0.0:{sign}.{digits}f}".replace("-", "−")
+    # To nine digits first: the same mean, computed in two ways, must not end on both sides of a half.
+    return f"{round(round(value, 9), digits) + 0.0:{sign}.{digits}f}".replace("-", "−")
 
 
 def percent(share: float, digits: int = 2) -> str:

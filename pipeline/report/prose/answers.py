@@ -15,7 +15,7 @@ from pipeline.report.prose.verdicts import WORDS, factor_words
 from pipeline.statistics.analysis import Analysis
 from pipeline.statistics.declaration import DEPTH, OPTIMIZER, PREVIOUS, WIDTH
 from pipeline.statistics.design import setting
-from pipeline.statistics.metrics import METRICS
+from pipeline.statistics.metrics import FIT, METRICS
 from pipeline.statistics.verdicts import Kind
 
 
@@ -61,6 +61,9 @@ def _sentences(analysis: Analysis, finished: pd.DataFrame, metric: str) -> list[
         only = "Only one configuration finished, so there is nothing to compare."
         return [only if len(finished) == 1 else "No two configurations differ in exactly one value."]
     most, least = int(rows["n"].max()), analysis.declared.seeds_to_explore
+    if not most:
+        shared = "have no training loss in common" if metric in FIT else "have no finished seed in common"
+        return [f"The compared networks {shared}, so nothing is shown."]
     if most < least:
         few = plural(most, "seed is", "seeds are")
         return [f"{few} too few for a claim, which takes {least}. The chart shows what was measured."]

@@ -12,7 +12,7 @@ import pytest
 from pipeline.cli import console
 from pipeline.cli.console import PROJECT, VERBOSE
 from pipeline.cli.errors import UserError
-from pipeline.cli.formatting import duration
+from pipeline.cli.formatting import duration, number
 from tests.support.imports import COMMANDS
 from tests.unit.training.command import command, said
 
@@ -115,3 +115,7 @@ def test_a_terminal_that_knows_no_accents_gets_escapes() -> None:
 )
 def test_a_duration_reads_as_people_say_it(seconds: float, expected: str) -> None:
     assert duration(seconds) == expected
+
+
+def test_one_mean_has_one_text_however_it_was_computed() -> None:
+    assert number(96.13499999999999) == number(96.135) == "96.14"

@@ -78,9 +78,6 @@ def test_what_cannot_be_resolved_is_named(values: dict[str, Any], expected: str)
     assert line.startswith(expected)
 
 
-# --- learning rates that come with the project
-
-
 def test_each_optimizer_gets_its_rate_at_its_width() -> None:
     names = [(optimizer, width) for optimizer in ("sgd", "adam") for width in (16, 512)]
     words = [["sweep=overfitting", f"optimizer={name}", f"model.width={width}"] for name, width in names]

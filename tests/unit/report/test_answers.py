@@ -75,6 +75,8 @@ def test_few_seeds_carry_no_claim():
     gap, fit, excess, accuracy = text(analysed(3, **REVERSAL))
     assert {gap, fit, excess} == {"3 seeds are too few for a claim, which takes 10. The chart shows what was measured."}
     assert "more accurate" not in accuracy
+    apart = {"rmsprop_64": ([0.8, 0.6], [0.8, 0.7]), "adam_64": ([2.0, 1.9], [2.1, 2.0])}
+    assert "have no training loss in common" in text(analysed(3, **apart))[1]
 
 
 def test_thirty_seeds_confirm():

@@ -67,7 +67,6 @@ def test_what_this_release_does_not_know_is_named(
 
 # --- what cannot be true
 
-
 IMPOSSIBLE: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "an accuracy that is none": (
         lambda record: record["metrics"].update({"test/accuracy": {"float": "nan"}}),

@@ -68,7 +68,6 @@ def test_write_results_removes_what_is_no_longer_asked_for(store: RunStore, fold
         (["model.dropout=0,0.1,0.2,0.5"], "rmsprop, 512, 4 values of dropout, 1 seed"),
         (["optimizer=sgd,adam", "optimizer.learning_rate=0.1,1e-4"], "sgd, adam, 512, learning rate 0.1 and 0.0001, 1 seed"),
         (["training.epochs=5,10", "dataset.standardize=false,true"], "rmsprop, 512, standardize false and true, epochs 5 and 10, 1 seed"),
-        (["model=dense,logistic", "seed=0,1"], "rmsprop, 2 networks, 2 seeds"),
         (["sweep=overfitting", "model.width=16,64", "dataset.train_size=2000,10000"], "rmsprop, 2 networks, 1 seed"),
     ],
 )  # fmt: skip

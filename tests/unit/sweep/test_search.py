@@ -276,13 +276,10 @@ def test_a_wrong_word_is_refused_in_one_line(place: Place, word: str, said: str)
     assert place.trainer.trained == []
 
 
-def test_a_gaussian_process_needs_torch(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_sampler_and_a_pruner_need(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match="sampler=gp: needs torch, which is not installed"):
         place.made("sampler=gp")
-
-
-def test_several_objectives_cannot_be_pruned(place: Place) -> None:
     with pytest.raises(UserError, match="pruner=median: needs one objective, came 2"):
         place.made("pruner=median", "objectives=val/accuracy,val/loss")
 
