@@ -1,10 +1,10 @@
-"""What comparing costs: the whole command over 1,000 runs of MNIST, and the statistics of the runs that are here.
+"""Measure comparing: the whole command over 1,000 runs of MNIST, and the statistics of one sweep.
 
     python -m benchmarks.compare [runs=1000] [folder=results/sweep]
 
-The runs are those of FOLDER and copies of them under other seeds, each with a hundredth of its predictions drawn anew and its
-curves and figures moved by a thousandth, written as a sweep writes them: records, digests, 10,000 predictions. The statistics
-are those of FOLDER alone: every declared contrast, the bootstrap over seeds and images, the gap at its points.
+The command compares the runs of FOLDER and copies of them under other seeds, stored as a sweep stores them: records,
+digests, 10,000 predictions. In a copy 1 % of the predictions are redrawn, and curves and metrics get noise (SD 0.001).
+The statistics are of FOLDER alone: contrasts, intervals over seeds and images, gaps at equal training loss.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ BARS = {"seconds": 20, "MB": 1_000, "statistics": 5}
 
 
 def copies(originals: Sequence[RunResult], count: int) -> Iterator[RunResult]:
-    """`originals`, then as many of their like under seeds that none of them has as it takes to be `count`."""
+    """Yield `originals`, then copies of them under new seeds, `count` runs in all."""
     step = 1 + max(result.job.seed for result in originals)
     for number, original in zip(range(count), itertools.cycle(originals), strict=False):
         again = number // len(originals)
@@ -61,7 +61,7 @@ def like(original: RunResult, seed: int) -> RunResult:
 
 
 def statistics(folder: Path) -> tuple[float, float, int]:
-    """Seconds and processor seconds of the statistics, the imports of what they need included; the number of runs."""
+    """Return seconds and processor seconds of the statistics, including their imports, and the number of runs."""
     from pipeline.report.evidence import Evidence
     from pipeline.storage.sources import read_sources
 

@@ -1,7 +1,7 @@
-"""Wide networks by one process and by a process for each core: python -m benchmarks.cores [width=1024] [depth=2] [seeds=4]
+"""Wide networks in one process and in one per core: python -m benchmarks.cores [width=1024] [depth=2] [seeds=4]
 
-Whole commands on MNIST (python -m pipeline.fetch and pipeline.preprocess first), three epochs of rmsprop, each in turn; the
-runs' weights must be the same.
+Times whole commands on MNIST, one after the other: three epochs of rmsprop. Run python -m pipeline.fetch and
+pipeline.preprocess first. Both commands must train the same weights.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pipeline.sweep.executors import processes
 processes.LEAST = float("inf")
 console.run(train.main)
 """
-"""The command, with no work large enough for it to start processes."""
+"""The command, with a threshold that keeps it from starting processes."""
 
 
 def main(argv: Sequence[str]) -> int:

@@ -1,13 +1,13 @@
-"""Training alone: seconds per model over the time of its matrix products, all cores busy.
+"""Measure training alone: seconds per model over the time of its matrix products, with all cores busy.
 
     python -m benchmarks.engine [widths=64,512] [optimizer=rmsprop] [repeats=9] [backend=tensorflow] [stack=0]
 
-By the wall clock, all cores busy, as in a sweep: on TensorFlow a model a core side by side, on JAX a stack of models.
-The products of a run (five epochs of the book's network at batch 128: forward, and backward for the kernels and the hidden
-layer) are timed by themselves between the repeats, in the same precision and batch, with the faster of TensorFlow's and
-numpy's library (on JAX numpy's alone); a second figure takes the machine's peak for large square products instead. Medians
-over the repeats. Measured apart: evaluation, as a share of the training, and the processor time of what comes before the first
-epoch of a width, building and compiling its first program and its evaluation.
+Times are by the wall clock. As in a sweep, TensorFlow trains one model per core in parallel, and JAX a stack of models.
+A run is five epochs of the book's network at batch 128. Its products, of the forward pass and of the backward pass for
+the kernels and the hidden layer, are timed between the repeats, in the same precision and batch size, with the faster
+of TensorFlow's and numpy's library (on JAX numpy's only). A second ratio uses the machine's peak for large square
+products. All are medians over the repeats. Measured separately: evaluation, as a share of the training, and the
+processor time before the first epoch of a width, to build and compile its first program and its evaluation.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def job(width: int, optimizer: str) -> j.RunConfig:
 
 
 def together(tasks: list[Callable[[], Any]]) -> float:
-    """Seconds until all of the tasks, run side by side in threads of their own, are done."""
+    """Run the tasks in parallel, each in its own thread; return the seconds until all are done."""
     threads = [threading.Thread(target=task) for task in tasks]
     started = time.perf_counter()
     for thread in threads:
@@ -62,7 +62,7 @@ def together(tasks: list[Callable[[], Any]]) -> float:
 
 
 def multiplier(pairs: list[tuple[np.ndarray, np.ndarray]], count: int, library: str) -> Callable[[], None]:
-    """A task that multiplies each of `pairs`, `count` times."""
+    """Return a task that multiplies each of `pairs` `count` times."""
     if library == "numpy":
 
         def multiply() -> None:
@@ -84,7 +84,7 @@ def multiplier(pairs: list[tuple[np.ndarray, np.ndarray]], count: int, library: 
 
 
 def products(width: int, cores: int, libraries: Sequence[str]) -> float:
-    """Seconds per model of the matrix products alone, at this width, all cores busy, with the faster library."""
+    """Return seconds per model of the matrix products alone at this width, all cores busy, with the faster library."""
     steps = -(-SAMPLES // BATCH)
     shapes = [
         ((BATCH, INPUTS), (INPUTS, width)),
@@ -101,7 +101,7 @@ def products(width: int, cores: int, libraries: Sequence[str]) -> float:
 
 
 def peak(cores: int, libraries: Sequence[str] = LIBRARIES) -> float:
-    """GFLOP/s of all cores together on square products of 1,024, with the faster library."""
+    """Return GFLOP/s of all cores together on products of 1,024 x 1,024 matrices, with the faster library."""
     size, count = 1024, 20
     rng = np.random.default_rng(0)
     pairs = [(rng.random((size, size), dtype=np.float32),) * 2]
@@ -110,16 +110,16 @@ def peak(cores: int, libraries: Sequence[str] = LIBRARIES) -> float:
 
 
 def flop(width: int, samples: int = SAMPLES) -> float:
-    """Floating-point operations of the matrix products of one run."""
+    """Return the number of floating-point operations in the matrix products of one run."""
     return EPOCHS * samples * 2 * (2 * INPUTS * width + 3 * width * CLASSES)
 
 
 Trained = tuple[Callable[[], Any], Callable[[], Any]]
-"""One epoch of a model or of a stack of them, and one point of its curve."""
+"""Two functions: train a model or a stack for one epoch, and measure one point of its curve."""
 
 
 def on_tensorflow(run: j.RunConfig, data: Split, device: Device) -> Iterator[Trained]:
-    """A program for each core."""
+    """Yield programs of one model each, as many as asked for."""
     from pipeline.training import engine
 
     samples = engine.Samples(data, CLASSES)
@@ -131,7 +131,7 @@ def on_tensorflow(run: j.RunConfig, data: Split, device: Device) -> Iterator[Tra
 
 
 def on_jax(run: j.RunConfig, data: Split, device: Device) -> Iterator[Trained]:
-    """One program, of a whole stack."""
+    """Yield one program of a whole stack."""
     from jax import numpy as jnp
 
     from pipeline.training import stacked
@@ -164,7 +164,7 @@ def main(argv: Sequence[str]) -> int:
     arrays = load(console.PROJECT / "data" / "processed" / "mnist")
     data = split(arrays, j.Dataset("mnist", 0))
     libraries = LIBRARIES if backend == "tensorflow" else ("numpy",)
-    with threadpool_limits(1):  # numpy's library; TensorFlow's pool has as many threads as there are models
+    with threadpool_limits(1):  # limits numpy's library; TensorFlow's pool has a thread per model
         for width in map(int, values["widths"].split(",")):
             built = time.process_time()
             trained = (on_tensorflow if backend == "tensorflow" else on_jax)(
@@ -181,7 +181,7 @@ def main(argv: Sequence[str]) -> int:
                 found["curve"].append(EPOCHS * together([curve for _, curve in models]) / count)
                 found["products"].append(products(width, cores, libraries))
                 found["peak"].append(peak(cores, libraries))
-            # The first of each warms up.
+            # The first repeat is a warm-up.
             seconds, curve, alone, gflops = (statistics.median(metrics[1:]) for metrics in found.values())
             print(
                 f"width {width}: {seconds:.3f} s per model; products alone {alone:.3f} s (ratio {seconds / alone:.2f}), "

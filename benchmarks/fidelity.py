@@ -3,14 +3,14 @@
     python -m benchmarks.fidelity [against=reference] [seeds=10] [dropout=0,0.2]
     python -m benchmarks.fidelity against=plain [seeds=10]
 
-against=reference: the book's network on MNIST, both ways, the same seeds. From the same initial weights and the same orders,
-float32 rounding alone sets the two apart (with dropout, the masks too: each trainer draws them from the run's own generator,
-in its own order of operations). Printed for test accuracy and gap, in points: both means, the mean paired difference with
-its 95 % interval, and the p value of the test of equivalence within 0.1 point (two one-sided t tests on the pairs).
+against=reference: trains the book's network on MNIST in both ways, with the same seeds, initial weights and sample
+orders. Only float32 rounding sets the two apart (with dropout also the masks: each trainer draws them from the run's
+generator in its own order of operations). Prints for test accuracy and gap, in points: both means, the mean paired
+difference, its 95 % interval, and the p value for equivalence within 0.1 point (two one-sided paired t tests).
 
-against=plain: three networks, and a script with `keras.fit` that shares nothing with the product but the arrays and their
-split: Keras draws the initial weights and shuffles. So the two sides are independent samples of one distribution: their means
-should differ by less than two standard errors of the difference.
+against=plain: trains three networks with the product and with a `keras.fit` script, which share only the arrays and
+their split. In the script Keras draws the initial weights and shuffles. So the two sides are independent samples of one
+distribution: their means should differ by less than two standard errors of the difference.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 def of_product(seeds: int, *words: str) -> np.ndarray:
-    """The figures in points, a row per seed, of `python -m pipeline.train`."""
+    """Return METRICS of `python -m pipeline.train` in points, a row per seed."""
     with tempfile.TemporaryDirectory() as folder:
         measure.sweep(Path(folder), *words, f"seed=range({seeds})")
         runs = sorted(RunStore(Path(folder) / "runs"), key=lambda run: run.job.seed)
@@ -55,7 +55,7 @@ def of_product(seeds: int, *words: str) -> np.ndarray:
 
 
 def of_script(recipe: dict[str, Any], data: Split, seed: int) -> list[float]:
-    """The same of a network trained as in the book."""
+    """Return the same metrics of one network trained as in the book."""
     import keras
 
     keras.utils.set_random_seed(seed)
@@ -97,7 +97,7 @@ def against_plain(seeds: int) -> None:
     with quiet_stderr():
         import keras
 
-        keras.ops.zeros(1)  # the first operation sets the devices up, and says so
+        keras.ops.zeros(1)  # the first operation sets up the devices and prints messages
     loaded = arrays.load(console.PROJECT / "data/processed/mnist")
     for recipe_name, recipe in RECIPES.items():
         dataset = Dataset("mnist", recipe["validation_size"], recipe["train_size"], validation="random")

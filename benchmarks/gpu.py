@@ -1,11 +1,11 @@
-"""A GPU in one command with a time limit: correctness, networks a second, whole commands, sizes, the same bits again.
+"""Measure a GPU in one command with a time limit: correctness, networks per second, commands, sizes, numerics class.
 
     python -m benchmarks.gpu [device=gpu] [backend=jax] [minutes=7] [out=.] [parts=correctness,...] [small=false]
 
-The parts run in order of worth. What they measure is measured in processes of its own (benchmarks/gpu_workers.py), and each figure
-is appended to OUT/gpu.txt and printed when it is there, so that a part that fails or a limit that ends it loses nothing before
-it. It needs Keras and one backend, not MLflow or DVC. On TensorFlow there are no stacks, and no sizes. `small=true device=cpu` runs
-every part in small, to see that it works; its figures say nothing about a GPU.
+The parts run in order of importance and measure in separate processes (benchmarks/gpu_workers.py). Each figure is
+printed and appended to OUT/gpu.txt at once, so nothing is lost if a later part fails or runs out of time. Keras and one
+backend are needed, MLflow and DVC are not. TensorFlow has no stacks and no sizes. `small=true device=cpu` runs a small
+version of every part, to check that it works; its figures say nothing about a GPU.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from pipeline.models import devices
 
 @dataclass(frozen=True)
 class Context:
-    """What every part is told: device and backend, whether to run in small, where figures go, when the time is over."""
+    """Settings of all parts: device, backend, whether to run the small version, output folder, and when time is up."""
 
     device: str
     backend: str
@@ -49,7 +49,7 @@ class Context:
 
     @property
     def left(self) -> float:
-        """Seconds until the time is over."""
+        """Seconds until time is up."""
         return max(self.deadline - time.time(), 1)
 
     def say(self, line: str) -> None:
@@ -58,7 +58,7 @@ class Context:
             file.write(f"{line}\n")
 
     def found(self, worker: str, **values: object) -> Iterator[Any]:
-        """What a worker finds in a process of its own, as it comes. One that fails or is late is named."""
+        """Yield what a worker in its own process finds, as it comes. Reports a worker that fails or is killed."""
         words = {"device": self.device, "backend": self.backend, "small": self.small} | values
         command = ["benchmarks.gpu_workers", worker, *(f"{name}={value}" for name, value in words.items())]
         with (self.out / "errors.log").open("a") as log:
@@ -75,7 +75,7 @@ class Context:
                 self.say(f"- ended with status {process.returncode}: {' '.join(command[1:])} (errors.log)")
 
     def command(self, log: str, *words: str) -> tuple[float, int]:
-        """Seconds and exit status of `python -m WORDS`, which writes to OUT/LOG; killed when the time is over."""
+        """Run `python -m WORDS`, with output to OUT/LOG, until time is up; return its seconds and exit status."""
         before = time.perf_counter()
         with (self.out / log).open("w") as file:
             process = self.started(words, stdout=file, stderr=subprocess.STDOUT)
@@ -86,14 +86,14 @@ class Context:
         return time.perf_counter() - before, status
 
     def started(self, words: Sequence[str], **streams: Any) -> subprocess.Popen[str]:
-        # Several processes share the card.
+        # Several processes share the card, so none may reserve its memory.
         environment = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
         command = [sys.executable, "-m", *words]
         return subprocess.Popen(command, cwd=console.PROJECT, text=True, env=environment, **streams)
 
 
 def correctness(context: Context) -> None:
-    """Weights after 100 steps against float64 on the CPU, every optimizer; that order and company change no bit."""
+    """Compare each optimizer after 100 steps with float64 on the CPU; check that order and other runs change no bit."""
     names = rules.options("optimizer")[: 2 if context.small else None]
     kinds = [("engine", precision) for precision in context.precisions] + [("reference", "float32")]
     weights: dict[tuple[str, str, str], np.ndarray] = {}
@@ -129,7 +129,7 @@ def correctness(context: Context) -> None:
 
 
 def stacks(context: Context) -> None:
-    """Book networks a second by stack and precision, and by `keras.fit`."""
+    """Measure book networks per second by stack and precision, and with `keras.fit`."""
     counts = (1, 2) if context.small else (256, 1, 16, 64, 512, 1024)
     for number, precision in enumerate(context.precisions):
         for stack in counts if context.backend == "jax" else ():
@@ -143,7 +143,7 @@ def stacks(context: Context) -> None:
 
 
 def whole(context: Context) -> None:
-    """Whole commands, process start included, tracking off; and one of their runs once more."""
+    """Time whole commands, process start included, tracking off, and reproduce one of their runs."""
     few = ("seed=range(2)", "training.epochs=1", "device.stack=2", "model.width=16") if context.small else ()
     sweeps = {
         "1,000 book networks": ("experiment=book", "seed=range(1000)"),
@@ -165,7 +165,7 @@ def whole(context: Context) -> None:
 
 
 def sizes(context: Context) -> None:
-    """Width by depth: time and memory of a network, share of the card's peak; what happens where memory ends."""
+    """Measure time, memory and share of the card's peak by width and depth, and what happens when memory runs out."""
     if context.backend != "jax":
         return
     for precision in context.precisions[:2]:
@@ -180,7 +180,7 @@ def sizes(context: Context) -> None:
 
 
 def numerics(context: Context) -> None:
-    """The numerics class, found by two processes that know nothing of each other."""
+    """Compare the numerics classes found by two independent processes."""
     with ThreadPoolExecutor() as pool:
         found = [line for lines in pool.map(lambda _: list(context.found("numerics")), range(2)) for line in lines]
     if len(found) == 2:
@@ -195,7 +195,7 @@ PARTS: dict[str, tuple[Callable[[Context], None], float]] = {
     "sizes": (sizes, 0.95),
     "numerics": (numerics, 1),
 }
-"""In order of worth, each with the most of the time that is over when it ends."""
+"""In order of importance, each with the share of the total time by which it must end."""
 DEFAULTS = {
     "device": "gpu",
     "backend": "jax",
@@ -211,7 +211,7 @@ def main(argv: Sequence[str]) -> int:
     chosen = values["parts"].split(",")
     if unknown := set(chosen) - set(PARTS):
         raise UserError(f"parts={','.join(sorted(unknown))}: expected some of {', '.join(PARTS)}")
-    # What is missing is said now, not by each part.
+    # Report missing requirements now, not in each part.
     devices.choose(values["device"], values["backend"], "float32", True, "engine", 0, 1)
     load(console.PROJECT / "data" / "processed" / "mnist")
     out = Path(values["out"])
@@ -219,7 +219,7 @@ def main(argv: Sequence[str]) -> int:
     began, seconds = time.time(), 60 * float(values["minutes"])
     context = Context(values["device"], values["backend"], values["small"] == "true", out, began)
     context.say(f"{measure.machine()}; {card()}")
-    # What a part does not need is left to the next; of fewer parts, each gets more.
+    # Time that a part does not need goes to the next; with fewer parts, each gets more.
     most = max(PARTS[name][1] for name in chosen)
     for name in chosen:
         context.say(f"## {name}, after {time.time() - began:.0f} s")
@@ -230,7 +230,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def card() -> str:
-    """The name of the card, by the driver's own tool."""
+    """Return name, driver and memory of the card, from the driver's own tool."""
     query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
     try:
         return subprocess.run(query, capture_output=True, text=True, timeout=20).stdout.strip() or "no card"

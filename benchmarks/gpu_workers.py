@@ -1,6 +1,6 @@
-"""What `benchmarks.gpu` measures in processes of their own: python -m benchmarks.gpu_workers WORKER [NAME=VALUE ...].
+"""Workers of `benchmarks.gpu`, each run in its own process: python -m benchmarks.gpu_workers WORKER [NAME=VALUE ...].
 
-Each prints what it finds as lines of JSON.
+Each prints its results as lines of JSON.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def started(values: Values, stack: int, trainer: str = "engine") -> Any:
 
 
 def mnist(batches: int = 0) -> Split:
-    """MNIST as the book splits it, or so many batches of it with 1,000 of the test images."""
+    """Return MNIST as the book splits it, or only `batches` batches of it with 1,000 test images."""
     data = split(load(console.PROJECT / "data" / "processed" / "mnist"), Dataset("mnist", 0))
     if not batches:
         return data
@@ -54,14 +54,14 @@ def mnist(batches: int = 0) -> Split:
 
 
 def job(width: int, optimizer: str, depth: int = 1, epochs: int = 1) -> RunConfig:
-    """The book's network with this width and depth; its curve is measured on 1,000 samples."""
+    """Return a run of the book's network with this width and depth; its curve is measured on 1,000 samples."""
     run = engine.job(width, optimizer)
     model = Model((width,) * depth, "relu", 0.0, "glorot_uniform")
     return replace(run, model=model, training=replace(run.training, epochs=epochs, curve_samples=1000))
 
 
 def trained(jobs: Sequence[RunConfig], data: Split, device: Any) -> dict[int, Any]:
-    """The results of these runs, by their place in `jobs`."""
+    """Train these runs and return their results by index in `jobs`."""
     from pipeline.training import trainer
 
     events = trainer.train(jobs, data, CLASSES, device)
@@ -69,7 +69,7 @@ def trained(jobs: Sequence[RunConfig], data: Split, device: Any) -> dict[int, An
 
 
 def steps(values: Values) -> None:
-    """The weights of 100 steps at batch 128 of each optimizer, from one seed."""
+    """Save the weights of each optimizer after 100 steps at batch 128, all from one seed."""
     from pipeline.models import initial
 
     device = started(values, 2, values["trainer"])
@@ -87,7 +87,7 @@ def steps(values: Values) -> None:
 
 
 def company(values: Values) -> None:
-    """Eight runs in stacks of four, then five of them in another order beside others."""
+    """Train eight runs in stacks of four, then five of them in another order and beside other runs."""
     device, data = started(values, 4), mnist(20)
     jobs = [replace(job(64, "adam"), seed=seed) for seed in range(8)]
     first, chosen = trained(jobs, data, device), [7, 2, 0, 5, 3]
@@ -96,7 +96,7 @@ def company(values: Values) -> None:
 
 
 def stack(values: Values) -> None:
-    """Seconds of an epoch of a stack of book networks, and of compiling its programs."""
+    """Time an epoch of a stack of book networks, and the compilation of its programs."""
     size = int(values["stack"])
     device, data = started(values, size), mnist(20 if values["small"] == "True" else 0)
     from pipeline.training.stacked import Samples
@@ -106,7 +106,7 @@ def stack(values: Values) -> None:
 
 
 def compiled(run: RunConfig, samples: Any, device: Any, size: int) -> tuple[Any, float]:
-    """The program of a stack of so many, and the seconds that it took to compile."""
+    """Return the program of a stack of `size` networks, and the seconds it took to compile."""
     from pipeline.training import stacked
 
     before = time.perf_counter()
@@ -115,7 +115,7 @@ def compiled(run: RunConfig, samples: Any, device: Any, size: int) -> tuple[Any,
 
 
 def seconds_of_an_epoch(program: Any, run: RunConfig) -> float:
-    """Median of three, after one that warms up; the models of the stack have one seed and up to eight orders."""
+    """Return the median of three epochs after a warm-up; the models have one seed and up to eight sample orders."""
     import jax.numpy as jnp
 
     from pipeline.models import randomness
@@ -139,7 +139,7 @@ def seconds_of_an_epoch(program: Any, run: RunConfig) -> float:
 
 
 def fit(values: Values) -> None:
-    """Seconds of the second of two book networks by `keras.fit`: the first one compiles."""
+    """Time the second of two book networks trained by `keras.fit`; the first one compiles."""
     small = values["small"] == "True"
     device, data = started(values, 1, "reference"), mnist(20 if small else 0)
     run = job(512, "rmsprop", epochs=1 if small else engine.EPOCHS)
@@ -147,7 +147,7 @@ def fit(values: Values) -> None:
 
 
 def size(values: Values) -> None:
-    """100 steps of a stack of each width and depth; the next programs compile meanwhile."""
+    """Time 100 steps of a stack of each width and depth, while the next programs compile."""
     small = values["small"] == "True"
     device, data = started(values, 1), mnist(5 if small else STEPS)
     from pipeline.training.stacked import Samples
@@ -164,7 +164,7 @@ def size(values: Values) -> None:
             program, compiling = made.result()
             epoch = seconds_of_an_epoch(program, job(width, "rmsprop", depth))
             products = [before * after for before, after in pairwise([784, *(width,) * depth, CLASSES])]
-            # Forward, and backward for the kernels and all layers but the first.
+            # The forward pass, and the backward pass for the kernels and for all layers but the first.
             flop = 2 * program.count * (3 * sum(products) - products[0])
             memory = program.epoch.memory_analysis()
             held = (memory.argument_size_in_bytes + memory.temp_size_in_bytes) / 1e6 if memory else float("nan")
@@ -181,7 +181,7 @@ def size(values: Values) -> None:
 
 
 def peak_of_products(precision: str) -> float:
-    """TFLOP/s of a large square product in the precision that programs ask for."""
+    """Return the TFLOP/s of a large square product in the programs' precision."""
     import jax
     import jax.numpy as jnp
 
@@ -198,7 +198,7 @@ def peak_of_products(precision: str) -> float:
 
 
 def end(values: Values) -> None:
-    """A stack that no card holds: three layers of 2,048 (75 MB with the optimizer's state), 4,096 at once."""
+    """Train a stack that no card holds: 4,096 networks of 3 x 2,048 units (75 MB each with the optimizer's state)."""
     small = values["small"] == "True"
     device, run = started(values, 4 if small else 4096), job(16 if small else 2048, "rmsprop", 3)
     before = time.perf_counter()
@@ -210,7 +210,7 @@ def end(values: Values) -> None:
 
 
 def numerics(values: Values) -> None:
-    """The numerics class, trained here: nothing is read from what is kept of this machine."""
+    """Find the numerics class by training, not from the one stored for this machine."""
     from pipeline.storage.numerics import SWITCH, numerics_class
 
     device = started(values, 4)

@@ -1,4 +1,4 @@
-"""What the benchmarks share: whole processes timed from outside, and the machine they ran on."""
+"""Helpers of all benchmarks: measure whole processes from outside, and describe the machine."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from pipeline.storage.identity import environment
 
 @dataclass(frozen=True)
 class Measured:
-    """Wall-clock seconds, CPU seconds and peak memory in MB of one process with its children; its own open files.
+    """Wall-clock seconds, CPU seconds, peak memory in MB and output of a process with its children; its own open files.
 
-    Memory of several processes is their sum, looked at four times a second; libraries that they share count for each.
+    The memory of several processes is their sum, sampled four times a second; shared libraries count once per process.
     """
 
     seconds: float
@@ -30,11 +30,11 @@ class Measured:
     peak_mb: int
     output: str
     files: int = 0
-    """The most that were open at once, looked at four times a second."""
+    """Largest number of files open at once, sampled four times a second."""
 
 
 def process(*command: str, env: dict[str, str] | None = None) -> Measured:
-    """Run `python COMMAND` to its end. Raises SystemExit with its output where it fails."""
+    """Run `python COMMAND` to its end and measure it. Raises SystemExit with its output if it fails."""
     with tempfile.TemporaryFile("w+") as output:
         started = time.perf_counter()
         child = subprocess.Popen(
@@ -43,7 +43,7 @@ def process(*command: str, env: dict[str, str] | None = None) -> Measured:
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            # DVC's stages say `python`: this one.
+            # DVC's stages call `python`, which must be this one.
             env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", **(env or {})},
         )
         files = held = looks = 0
@@ -51,7 +51,7 @@ def process(*command: str, env: dict[str, str] | None = None) -> Measured:
             if looks % 25 == 0:
                 files, held = max(files, _open_files(child.pid)), max(held, _held(child.pid))
             looks += 1
-            time.sleep(0.01)  # by so much the end may be noticed late
+            time.sleep(0.01)  # the end may be noticed this much late
         _, status, usage = ended
         seconds = time.perf_counter() - started
         child.returncode = os.waitstatus_to_exitcode(status)
@@ -69,7 +69,7 @@ def _open_files(pid: int) -> int:
 
 
 def _held(pid: int) -> int:
-    """kB that the process and all that it started hold; what they share counts for each."""
+    """Return kB held by a process and its descendants; shared memory counts once per process."""
     with suppress(psutil.Error):
         process = psutil.Process(pid)
         return sum(map(_resident, (process, *process.children(recursive=True)))) // 1024
@@ -84,7 +84,7 @@ def _resident(process: psutil.Process) -> int:
 
 
 def sweep(folder: Path, *words: str) -> Measured:
-    """`python -m pipeline.train -m WORDS` with all that it writes in `folder`, tracking on."""
+    """Run `python -m pipeline.train -m WORDS` with tracking; all that it writes goes into `folder`."""
     own = ("paths.runs=" + str(folder / "runs"), f"hydra.sweep.dir={folder / 'multirun'}")
     return process(
         "-m", "pipeline.train", "-m", *words, *own, env={"MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
@@ -99,6 +99,6 @@ def machine() -> str:
 
 
 def _backend(known: dict[str, str]) -> str:
-    """The library that trains, where both are installed TensorFlow."""
+    """Return the library that trains and its version; TensorFlow if both are installed."""
     name = "tensorflow" if "tensorflow" in known else "jax"
     return f"{'TensorFlow' if name == 'tensorflow' else 'JAX'} {known.get(name, 'not installed')}"

@@ -1,11 +1,11 @@
-"""What a run costs besides its arithmetic, and whether that grows: sweeps of few and many jobs on `dataset=digits`.
+"""Measure the overhead of a run, and whether it grows: sweeps of few and many jobs on `dataset=digits`.
 
     python -m benchmarks.overhead [few=200] [more=400] [many=1000] [mnist=0] [repeat=3]
 
-One command each. The cost per run is what a further run adds: (seconds of the larger sweep - seconds of the smaller one) /
-(runs more): composing, folders, records, MLflow, and the little training that digits take. It is given in the sweep of
-more and in the sweep of many, from medians of `repeat` sweeps of few and of more, whose start alone varies by 2 s.
-`mnist=1000` adds a sweep of that many jobs on MNIST (one epoch, width 64), for its peak memory.
+Each sweep is one command. The cost per run is that of one more run, (difference in seconds) / (difference in jobs) of
+two sweeps: composing, folders, records, MLflow, and the little training that digits take. It is printed for `more` and
+for `many` jobs. Sweeps of `few` and `more` jobs run `repeat` times for a median: their start alone varies by 2 s.
+`mnist=1000` adds a sweep of 1,000 jobs on MNIST (one epoch, width 64), for its peak memory.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SMALL = ("dataset=digits", "model.width=16", "training.epochs=5", "optimizer=ada
 
 def run(jobs: int, *words: str) -> measure.Measured:
     with tempfile.TemporaryDirectory() as folder:
-        # Two seeds at the least: one job alone would be a single run.
+        # `jobs` must be at least 2: one job would be a single run.
         return measure.sweep(Path(folder), f"seed=range({jobs})", *words)
 
 

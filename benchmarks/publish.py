@@ -1,9 +1,9 @@
-"""What it takes to publish a sweep of finished runs, and to publish it again when all of it is there.
+"""Time publishing a sweep of finished runs, and publishing it again when all of it is already there.
 
     python -m benchmarks.publish [runs=240] [to=http://HOST:PORT]
 
-The runs have what a real one has (see benchmarks.records). Without an address they go to a new SQLite file. Sending is
-`pipeline.publish`.
+The runs have all that a real one has (see benchmarks.records), and `pipeline.publish` sends them. Without an address
+they go to a new SQLite file.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def fill(store: RunStore, count: int) -> RunStore:
-    """`count` runs of one sweep."""
+    """Write `count` runs of one sweep into `store` and return it."""
     keys = []
     for seed in range(count):
         run = records.result(seed)

@@ -1,9 +1,9 @@
-"""What the records of runs cost: writing config, and finding 1,000 finished ones as a sweep does before it trains.
+"""Time the records of runs: writing one, and finding 1,000 finished ones as a sweep does before it trains.
 
     python -m benchmarks.records [runs=1000]
 
-The runs have what a real config has: two epochs, 10,000 predictions, the digests of all source files. Finding a run is
-reading it whole and checking it against its digests.
+The runs have all that a real one has: two epochs, 10,000 predictions, the digests of all source files. Finding a run
+means reading all of it and checking it against its digests.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
         store = RunStore(Path(folder))
         before = time.perf_counter()
         for run in results:
-            # As in a sweep: what the record holds besides the numbers is made once per run too.
+            # As in a sweep, the environment is collected once per run.
             run.environment = {**identity.environment(), "numerics_class": "0" * 64}
             store.write(run)
         written = time.perf_counter() - before

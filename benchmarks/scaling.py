@@ -1,11 +1,11 @@
-"""One sweep by more and more cores of this machine, or by more and more shares on Slurm.
+"""Time one sweep on more and more cores of this machine, or in more and more shares on Slurm.
 
     python -m benchmarks.scaling [cores=1,2,4,8,16] [width=512] [runs=16] [backend=]
     python -m benchmarks.scaling shares=0,1,2,4 [runs=48]
 
-By cores: whole commands on MNIST (two optimizers, five epochs, tracking off), each held to so many cores; the more cores than the
-machine has are left out. Without TensorFlow it trains by JAX on the CPU. By shares: on `dataset=digits`, on a Slurm that
-SLURM_CONF names; 0 is no share, the command's own processes.
+By cores: whole commands on MNIST (two optimizers, five epochs, tracking off), each limited to that many cores. Numbers
+above the machine's are skipped. Without TensorFlow, JAX trains on the CPU. By shares: sweeps on `dataset=digits`, on
+the Slurm that SLURM_CONF names. With 0 shares the command trains in its own processes.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def by_shares(counts: Sequence[int], runs: int) -> None:
 
 
 def sweep(words: Sequence[str]) -> measure.Measured:
-    """A whole command, with all that it writes in a folder that is removed."""
+    """Measure a whole command, with all that it writes in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         places = [f"paths.runs={folder}/runs", f"hydra.sweep.dir={folder}/sweep", f"tracking.uri=sqlite:///{folder}/db"]
         return measure.process("-m", "pipeline.train", "-m", *words, *places)

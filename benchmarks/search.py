@@ -1,12 +1,12 @@
 """What a search finds: python -m benchmarks.search [repetitions=5 trials=60 dataset=mnist train_size=2000 epochs=12 table= overhead=true].
 
-A table of runs is trained once: adam at every combination of five hyper-parameters (TABLE), seed 0. Then the study of
-`pipeline.search` draws trials from continuous ranges (SPACE), and each is told the nearest run of the table, two at a time, so
-that a repetition with a seed of its own for the sampler takes seconds (a tabular benchmark: Klein and Hutter 2019). The same
-number of trials by TPE, at random, both with a median pruner, and on a grid: the best validation accuracy of a run that
-trained to its end, the test accuracy of that run, and the epochs trained.
-table: a folder that keeps the runs of the table, for another time.
-overhead: seconds per trial beyond a sweep of the same runs, on `dataset=digits` in one process, without MLflow.
+A table of runs is trained once: adam at every combination of five hyperparameters (TABLE), seed 0. Then the study of
+`pipeline.search` draws trials from continuous ranges (SPACE), two at a time, and each gets the result of the nearest
+run in the table. A repetition, with its own sampler seed, takes seconds (a tabular benchmark: Klein and Hutter 2019).
+TPE and random search, each with and without a median pruner, are compared with a grid of 60 and the whole table: the
+best validation accuracy of a run that trained to its end, the test accuracy of that run, and the epochs trained.
+table: a folder that keeps the runs of the table for the next call.
+overhead: measure seconds per trial beyond a sweep of the same runs, on `dataset=digits` in one process, without MLflow.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ TABLE: dict[str, tuple[float, ...]] = {
     "training.batch_size": (64, 128, 256),
 }
 GRID = ((32, 128), (1, 2), (0, 0.25, 0.5), RATES[::2], (64,))
-"""60 runs of the table: three values or more of what is thought to matter most, one of the batch size."""
+"""60 runs of the table: three or more values of what is thought to matter most, one batch size."""
 SEARCHES = {
     "TPE": {"sampler": "tpe"},
     "random": {"sampler": "random"},
@@ -69,7 +69,7 @@ def found(runs: Sequence[RunResult]) -> Found:
 
 
 def trained(folder: Path, shared: Sequence[str]) -> Table:
-    """The runs of the table, by their values; those that are in `folder` are not trained again."""
+    """Train the table and return its runs by their values. Runs that are in `folder` are not trained again."""
     took = measure.sweep(folder, *shared, *(f"{key}={','.join(map(str, each))}" for key, each in TABLE.items()))
     runs = {_key(run.job.flat()): run for run in RunStore(folder / "runs")}
     print(f"a table of {len(runs)} runs, trained in {took.seconds:.0f} s", flush=True)
@@ -83,7 +83,7 @@ def _key(flat: Mapping[str, Any]) -> Key:
 
 
 def nearest(values: Mapping[str, Any]) -> Key:
-    """The values of the table next to those of a trial; widths and rates by their logarithms."""
+    """Return the values in the table nearest to those of a trial, on a log scale for widths and rates."""
 
     def next_to(key: str) -> float:
         scale = math.log if "log" in SPACE[key] else float
@@ -112,7 +112,7 @@ def searched(table: Table, own: dict[str, str], seed: int, trials: int, epochs: 
 
 
 def _pruned(study: Any, trial: Any, run: RunResult) -> RunResult:
-    """The run as far as the study lets it train."""
+    """Return the run, cut off where the study prunes it."""
     for place, epoch in enumerate(run.epochs[:-1], start=1):
         if study.prune(trial, Epoch(0, epoch, {name: curve[place - 1] for name, curve in run.history.items()})):
             history = {name: curve[:place] for name, curve in run.history.items()}

@@ -1,7 +1,7 @@
-"""What a person waits for before anything happens: python -m benchmarks.startup [repeats=5]
+"""Time what a user waits for before anything happens: python -m benchmarks.startup [repeats=5]
 
-Whole processes, wall-clock seconds, median of the repeats. `dvc repro` with nothing to do needs a finished pipeline,
-preprocessing the files of MNIST (python -m pipeline.fetch).
+Prints wall-clock seconds of whole processes, medians of the repeats. `dvc repro` with nothing to do needs a finished
+pipeline; preprocessing needs the files of MNIST (python -m pipeline.fetch).
 """
 
 from __future__ import annotations

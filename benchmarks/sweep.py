@@ -1,10 +1,10 @@
-"""A whole sweep on MNIST, process start and tracking included: the engine against `keras.fit`.
+"""Time a whole sweep on MNIST, process start and tracking included: the engine against `keras.fit`.
 
     python -m benchmarks.sweep [optimizers=sgd,momentum,rmsprop,adam,adamw,nadam] [seeds=3] [against=reference]
 
-Two ways to run optimizers x 4 widths x seeds, 5 epochs: the batched launcher with the engine, and with `keras.fit`, one run after
-the other. `against=` measures the engine alone. Each is also told as a multiple of the seconds that the matrix products of the
-training take at the machine's peak, which is measured before and after.
+Optimizers x 4 widths x seeds, 5 epochs each, are trained in two ways: by the batched launcher with the engine, and with
+`keras.fit`, one run after the other. `against=` measures the engine alone. Each time is also given as a multiple of the
+time of the training's matrix products at the machine's peak, which is measured before and after.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from pipeline.cli import console
 OPTIMIZERS = "sgd,momentum,rmsprop,adam,adamw,nadam"
 WIDTHS = (16, 64, 256, 512)
 SAMPLES = 50_000
-"""What is left to train on beside the validation samples."""
+"""Training samples left beside the validation samples."""
 WAYS = {"engine": (), "reference": ("device.trainer=reference",)}
 
 
 def peak() -> float:
-    """GFLOP/s of all cores on square products, by numpy's library alone: TensorFlow takes seconds to import."""
+    """Return GFLOP/s of all cores on square products with numpy's library only: TensorFlow takes seconds to import."""
     with threadpool_limits(1):
         return max(engine.peak(os.cpu_count() or 1, ("numpy",)) for _ in range(5))
 

@@ -1,6 +1,6 @@
-"""How long recording a run of a sweep in MLflow takes: python -m benchmarks.tracking [runs=100] [epochs=5]
+"""Time recording a run of a sweep in MLflow: python -m benchmarks.tracking [runs=100] [epochs=5]
 
-The runs have what a real one has (see benchmarks.records). Each is looked up by its key first.
+The runs have all that a real one has (see benchmarks.records). Each is first looked up by its key.
 """
 
 from __future__ import annotations

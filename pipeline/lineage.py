@@ -64,7 +64,7 @@ def state_of_data(result: RunResult, data: Path) -> str:
 
 
 def state_of_code(result: RunResult) -> str:
-    names = identity.changed_sources(result.sources, result.identity["numerics"], result.job.own_code)
+    names = identity.changed_sources(result.sources, result.identity["numerics"], result.job.custom_code)
     return f"differs here in {', '.join(names[:4])}{' …' if len(names) > 4 else ''}" if names else "the same here"
 
 

@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         sweep, others = parser.parse_known_args(argv)
     except argparse.ArgumentError as error:
-        raise UserError(f"{error.argument_name}: expected a value, came none; see --help") from error
+        raise UserError(f"{error.argument_name}: expected a value, got none; see --help") from error
     sample = rules.parsed("--sample", sweep.sample, rules.integer(0, 10_000_000))
     runs, options = console.read_arguments(others, DEFAULTS, __doc__ or "")
     if len(runs) + bool(sweep.all_of) != 1:

@@ -1,4 +1,4 @@
-"""Writes .dvc/plots: the charts of a report as templates, in which DVC puts the rows of a table in place of ROWS.
+"""Write .dvc/plots: the charts of a report as templates, in which DVC replaces ROWS by the rows of a table.
 
 python -m scripts.dvc_plots
 """
@@ -36,7 +36,7 @@ _COUNT = {"aggregate": [{"op": "count", "as": "n"}], "groupby": ["actual", "pred
 
 
 def templates() -> dict[str, charts.Spec]:
-    """What .dvc/plots holds, by the names of the files."""
+    """Return the templates in .dvc/plots, by file name without suffix."""
     by_width = charts.intervals(ROWS, X_LABEL, Y_LABEL)
     by_loss = charts.curves(ROWS, X_LABEL, Y_LABEL, colours=charts.ORDERED, log="x", falling=True)
     by_epoch = charts.curves(ROWS, X_LABEL, Y_LABEL, colours=charts.ORDERED, log="xy").resolve_scale(x="independent")

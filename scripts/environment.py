@@ -1,6 +1,6 @@
-"""The environment of this checkout, with uv: `make setup`, `make site`, `make lock` and `make audit`. Standard library only.
+"""Manage this checkout's environment with uv, for `make setup`, `site`, `lock` and `audit`. Standard library only.
 
-uv is that of the PATH, else one of the checkout's own in `.uv`, installed with pip when it is first needed.
+Uses uv from the PATH, or else the checkout's own in `.uv`, which pip installs when it is first needed.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ from typing import Any
 
 VENV, UV = Path(".venv"), Path(".uv")
 STAMP = VENV / ".setup"
-"""What `.venv` was made from. It is removed before packages are installed and written last, so that an interrupted set-up
-is started afresh by the next one."""
+"""What `.venv` was made from. This file is removed before packages are installed and written last, so that the next
+set-up starts afresh after an interrupted one."""
 
 LOCK = "requirements.lock"
 ADDED = {extra: f"requirements-{extra}.lock" for extra in ("gpu", "s3", "dashboard")}
 """Locks of the extras that add packages."""
 LOCKS = ADDED | {"jax": LOCK, "cluster": LOCK, "server": LOCK}
-"""Where each extra is pinned. The tests use JAX, the cluster's launcher and the server's driver too."""
+"""The lock that pins each extra. JAX, the cluster's launcher and the server's driver are also used by the tests."""
 
 SITE_LOCK = "requirements-site.lock"
-"""What builds the site, whole: it is installed beside .venv, not in it."""
+"""All packages that build the site. They are installed beside .venv, not in it."""
 
 DEV = ("pyproject.toml", "--extra", "dev")
 
-# Started from an activated .venv, sys.executable is a file of the very environment that may be replaced.
+# In an activated .venv, sys.executable belongs to the environment that may be replaced.
 PYTHON = getattr(sys, "_base_executable", sys.executable)
 
 
 class SetupError(Exception):
-    """Shown in one line."""
+    """An error that is shown in one line."""
 
 
 def setup() -> None:
     """Bring `.venv` up to date."""
-    # Two `make` at once: the second waits here and then finds the work done.
+    # If two `make` run at once, the second waits here and then finds the work done.
     with open(LOCK, "rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         made = recorded()
@@ -52,7 +52,7 @@ def setup() -> None:
         locks = sorted({LOCK, *(LOCKS[extra] for extra in extras)})
         content = b"".join(Path(name).read_bytes() for name in [*locks, "pyproject.toml"])
         wanted = {"extras": extras, "python": sys.version.split()[0], "checkout": os.getcwd()}
-        # A moved environment cannot be mended in place: its scripts hold its address.
+        # A moved environment cannot be repaired in place: its scripts contain its path.
         usable = bool(made) and all(made.get(name) == wanted[name] for name in ("python", "checkout"))
         wanted["content"] = hashlib.sha256(content).hexdigest()
         if made == wanted and starts(VENV / "bin" / "python"):
@@ -76,16 +76,16 @@ def install(usable: bool, locks: list[str], wanted: dict[str, Any]) -> None:
     STAMP.unlink(missing_ok=True)
     pinned = sum(len(packages(Path(lock).read_text())) for lock in locks)
     say(f"installing {pinned} pinned packages (half a minute to several minutes, by the network)")
-    # Compiled here, on all cores: TensorFlow starts in a third of the time, also where Python is told to write no bytecode.
+    # Compiled here on all cores, TensorFlow starts in a third of the time, even if Python may write no bytecode.
     work(uv, "pip", "sync", *into, "--compile-bytecode", "--require-hashes", *locks)
-    # The project itself, in place. hatchling stands in the lock, so that this needs no network.
+    # Install the project itself, editable. hatchling is in the lock, so this needs no network.
     work(uv, "pip", "install", *into, "--no-deps", "--no-build-isolation", "--no-index", "--editable", ".")
     STAMP.write_text(json.dumps(wanted, indent=1, ensure_ascii=False), encoding="utf-8")
     say(f".venv is ready ({time.monotonic() - begin:.0f} s)")
 
 
 def tell_dvc_of_missing_git() -> None:
-    """DVC ends with "not a git repository" in a downloaded archive, unless it is told that there is none."""
+    """Configure DVC to work without git in a downloaded archive; else it ends with "not a git repository"."""
     here, local = Path.cwd(), Path(".dvc/config.local")
     if not local.parent.is_dir() or any((folder / ".git").exists() for folder in (here, *here.parents)):
         return
@@ -95,7 +95,7 @@ def tell_dvc_of_missing_git() -> None:
 
 
 def site() -> None:
-    """Build the site, in an environment of its own."""
+    """Build the site in its own environment."""
     python, uv = str(UV / "site" / "bin" / "python"), find_uv()
     if not starts(python):
         work(uv, "venv", "--quiet", "--clear", "--python", PYTHON, str(UV / "site"))
@@ -104,10 +104,10 @@ def site() -> None:
 
 
 def lock(*words: str) -> None:
-    """Pin pyproject.toml's dependencies: with hashes, without addresses, for every platform and Python.
+    """Pin the dependencies in pyproject.toml for every platform and Python, with hashes, without index addresses.
 
-    The locks of the extras hold only what they add, so that they are installed together with requirements.lock and the
-    versions of everything else are the same with and without them. `words` go to `uv pip compile` (`--upgrade`).
+    The locks of the extras hold only what they add. They are installed together with requirements.lock, so all other
+    versions are the same with and without them. `words` go to `uv pip compile` (`--upgrade`).
     """
     compile_to(Path(LOCK), *DEV, *words)
     compile_to(Path(SITE_LOCK), "--group", "site", *words)
@@ -128,12 +128,12 @@ def compile_to(path: Path, *words: str) -> None:
 
 
 def packages(text: str) -> list[str]:
-    """Each package of a lock with its hashes, as one piece of text."""
+    """Return the packages of a lock, each with its hashes in one text."""
     return re.findall(r"^\S.*\n(?:[ ].*\n)*", text, re.MULTILINE)
 
 
 def audit() -> None:
-    """Hold the pinned packages against the known advisories; pip-audit looks them up and says what it finds."""
+    """Check the pinned packages against known advisories; pip-audit looks them up and prints what it finds."""
     locks = [word for name in sorted({*LOCKS.values(), SITE_LOCK}) for word in ("--requirement", name)]
     how = ["--strict", "--require-hashes", "--disable-pip", "--progress-spinner", "off"]
     work(find_uv(), "tool", "run", "--quiet", "--python", PYTHON, "pip-audit", *locks, *how)
@@ -151,7 +151,7 @@ def find_uv() -> str:
 
 
 def starts(program: str | Path) -> bool:
-    """Whether a program can be started: a pyenv shim is on the PATH even where its Python has no such program."""
+    """Return whether a program starts. A pyenv shim may be on the PATH although its Python lacks the program."""
     try:
         return subprocess.run([program, "--version"], capture_output=True).returncode == 0
     except OSError:
@@ -159,7 +159,7 @@ def starts(program: str | Path) -> bool:
 
 
 def work(*command: str) -> None:
-    """Run a program, which says for itself why it fails. Raises SetupError."""
+    """Run a program, which itself prints why it fails. Raises SetupError if it does."""
     if status := subprocess.run(command, stdin=subprocess.DEVNULL).returncode:
         raise SetupError(f"{Path(command[0]).name} {command[1]} ended with status {status}; it says why above")
 
@@ -172,7 +172,7 @@ def recorded() -> dict[str, Any]:
 
 
 def asked_extras() -> list[str]:
-    """The words of EXTRAS."""
+    """Return the extras named in EXTRAS."""
     words = os.environ.get("EXTRAS", "").replace(",", " ").split()
     for word in words:
         if word not in LOCKS:

@@ -1,9 +1,9 @@
-"""`make run`: the whole DVC pipeline; where MNIST cannot be downloaded, the same pipeline on `dataset=digits`.
+"""`make run`: run the whole DVC pipeline, on `dataset=digits` if MNIST cannot be downloaded.
 
-`dvc repro` itself never changes the data. Where its fetch stage ends with status 4 (nothing here, no mirror answers),
-the pipeline runs in a copy of the checkout whose params.yaml says `dataset: digits`, and its reports are brought here.
+`dvc repro` itself never changes the data set. If its fetch stage ends with status 4 (no files here, no mirror answers),
+the pipeline runs in a copy of the checkout whose params.yaml says `dataset: digits`, and its reports are copied back.
 params.yaml and dvc.lock stay as they are, so the next `make run` with a network makes the MNIST reports. `dvc exp run
---temp -S dataset=digits` would be the same idea, but it wants a git identity, and with DVC 3.67 a path without accents.
+--temp -S dataset=digits` would do the same, but needs a git identity and, with DVC 3.67, a path without accents.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from pathlib import Path
 import yaml
 
 DATA_UNAVAILABLE = 4
-"""What `python -m pipeline.fetch` ends with: pipeline.cli.errors.DataUnavailable."""
+"""Exit status of `python -m pipeline.fetch` for pipeline.cli.errors.DataUnavailable."""
 
 SUBSTITUTE = "digits"
 CHANGED = {"dataset": SUBSTITUTE, "train_sizes": "[300, 1000]"}
-"""Lines of params.yaml that the substitute needs otherwise: it has fewer samples."""
+"""Lines of params.yaml that change for the substitute, which has fewer samples."""
 COPY = Path(".dvc/tmp") / SUBSTITUTE
 REPORT = Path("reports/index.html")
 
 MADE = {"data", "reports", "results", "runs"}
-"""What the pipeline makes. Git tracks none of it."""
+"""Folders that the pipeline makes. Git does not track them."""
 
 
 def main() -> int:
     if trouble := trouble_of_lock():
         print(f"error: {trouble}", file=sys.stderr)
         return 2
-    # The stages say `python`, and DVC hands them to the person's own shell, whatever that is.
+    # The stages call `python`, and DVC runs them in the user's shell, whatever that is.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     os.environ["SHELL"] = "/bin/sh"
-    # What it says on stderr is shown at its end, and not at all where the substitute is the answer to it.
+    # Its stderr is shown when it has ended, or not at all if the substitute is used.
     fetched = subprocess.run(["dvc", "repro", "fetch"], stderr=subprocess.PIPE, text=True, errors="replace")
     status, complaint = fetched.returncode, fetched.stderr
     if status == 0:
@@ -58,7 +58,7 @@ def main() -> int:
 
 
 def trouble_of_lock(lock: Path = Path("dvc.lock")) -> str | None:
-    """What is wrong with DVC's record of what it made, and the command that repairs it; DVC itself names none."""
+    """Return what is wrong with dvc.lock and the command that repairs it; DVC itself names no command."""
     if not lock.exists():
         return None
     try:
@@ -88,11 +88,11 @@ def run_on_substitute() -> int:
             print("error: params.yaml: expected one line `dataset:`", file=sys.stderr)
             return 2
     (COPY / "params.yaml").write_text(text, encoding="utf-8")
-    # No git in the copy, and what is in DVC's cache here is there too.
+    # The copy has no git, and it shares DVC's cache with the checkout.
     (COPY / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n[cache]\n    dir = ../../../cache\n")
-    # As in a queued experiment: the runs land in the MLflow store of the checkout that DVC_ROOT names.
+    # As in a queued experiment, the runs go to the MLflow store of the checkout that DVC_ROOT names.
     environment = {**os.environ, "DVC_ROOT": os.getcwd()}
-    # Names mirrors of the data set that could not be had.
+    # This variable names mirrors of the data set that is unavailable.
     environment.pop("OVERFITTING_GAP_MIRRORS", None)
     status = subprocess.run(["dvc", "repro"], cwd=COPY, env=environment).returncode
     if status == 0:
@@ -101,13 +101,13 @@ def run_on_substitute() -> int:
 
 
 def copy_checkout() -> None:
-    """Bring COPY up to date with the files here that the stages read, edited ones included. What its pipeline made stays."""
+    """Update COPY with all files here that the stages read, edited or not. What the pipeline made in COPY stays."""
     stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"].values()
     tops = {Path(dep).parts[0] for stage in stages for dep in stage["deps"]} - MADE
     for name in sorted({*tops, "dvc.yaml", "params.yaml", ".dvcignore", ".dvc/config"}):
         there = COPY / name
         if Path(name).is_dir():
-            shutil.rmtree(there, ignore_errors=True)  # a module that is gone here would still be imported there
+            shutil.rmtree(there, ignore_errors=True)  # else a module deleted here could still be imported there
             shutil.copytree(name, there, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             there.parent.mkdir(parents=True, exist_ok=True)
@@ -115,7 +115,7 @@ def copy_checkout() -> None:
 
 
 def bring_back() -> None:
-    """What compare made, in place of what it made here; of runs, sweeps and data sets those that are not here.
+    """Replace the report here by that of COPY, and copy the runs, sweeps and data sets that are not here.
 
     Files of other commands in reports/ stay.
     """

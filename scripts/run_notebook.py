@@ -1,6 +1,6 @@
-"""Runs notebooks from top to bottom and stores their outputs: python scripts/run_notebook.py docs/tour.ipynb
+"""Run notebooks from top to bottom and store their outputs: python scripts/run_notebook.py docs/tour.ipynb
 
-What belongs to this machine stays out of the file: times, versions, and what libraries write to stderr when they start.
+What depends on this machine stays out of the file: times, versions, and what libraries write to stderr when they start.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ TIMEOUT = 600
 
 
 def run(path: Path, **environment: str) -> Any:
-    """The notebook at `path` with new outputs, run in its own folder. Raises CellExecutionError if a cell fails."""
+    """Run the notebook in its own folder and return it with new outputs. Raises CellExecutionError if a cell fails."""
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
         notebook,
@@ -26,7 +26,7 @@ def run(path: Path, **environment: str) -> Any:
         kernel_name="python3",
         record_timing=False,
         resources={"metadata": {"path": str(path.parent)}},
-        # TensorFlow's messages come from C++; those that Python prints are outputs as usual.
+        # This drops TensorFlow's messages, which come from C++; what Python prints is an output as usual.
         extra_arguments=["--IPKernelApp.capture_fd_output=False"],
     )
     client.execute(env=os.environ | environment)

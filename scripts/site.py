@@ -1,7 +1,6 @@
-"""`make site`: README, docs, the notebooks with their outputs and the report as a static site in site/.
+"""`make site`: build a static site in site/ from README, docs, the notebooks with their outputs, and the report.
 
-Pages lie in the site as in the checkout, so that links between them are the same in both. A link that leads nowhere is an
-error.
+Pages have the same paths in the site as in the checkout, so links between them work in both. A broken link is an error.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from nbconvert import MarkdownExporter
 SOURCE = Path(".site")
 PAGES = ("README.md", "BENCHMARKS.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs")
 REPORTS = ("docs/results/report.html", "reports/index.html")
-"""The report that comes with the project, or that of this checkout."""
+"""The report that comes with the project, or else that of this checkout."""
 
 
 def main() -> int:
@@ -41,18 +40,18 @@ def main() -> int:
 
 
 def convert(notebook: Path) -> None:
-    """A page of a notebook's cells and outputs, pictures beside it."""
+    """Replace a notebook by a page of its cells and outputs, with its pictures in a folder."""
     text, resources = MarkdownExporter().from_filename(str(notebook), {"output_files_dir": notebook.stem})
     for name, content in resources["outputs"].items():
         (notebook.parent / name).parent.mkdir(exist_ok=True)
         (notebook.parent / name).write_bytes(content)
-    text = text.replace('<table border="1" class="dataframe">', "<table>")  # the look of the other tables
+    text = text.replace('<table border="1" class="dataframe">', "<table>")  # to look like other tables
     notebook.with_suffix(".md").write_text(text, encoding="utf-8")
     notebook.unlink()
 
 
 def link(page: Path) -> None:
-    """Make links to notebooks ones to their pages, and bring the other files of the checkout that are linked to."""
+    """Redirect links to notebooks to their pages, and copy other files of the checkout that the page links to."""
     text = re.sub(r"\]\((\S+)\.ipynb\)", r"](\1.md)", page.read_text("utf-8"))
     page.write_text(text, encoding="utf-8")
     for target in re.findall(r"\]\(([^)#:]+)\)", text):

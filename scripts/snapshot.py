@@ -1,6 +1,6 @@
-"""`make snapshot`: what the documentation quotes, copied from reports/ to docs/results/, which git holds.
+"""`make snapshot`: copy what the documentation quotes from reports/ to docs/results/, which git tracks.
 
-Files whose command was not run here stay as they are. Afterwards the tests say which sentences of README.md are out of date.
+Files whose command was not run here stay as they are. The tests then show outdated sentences of README.md.
 """
 
 from __future__ import annotations

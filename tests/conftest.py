@@ -1,4 +1,4 @@
-"""What the tests of several rooms share."""
+"""Fixtures shared by unit, command and system tests."""
 
 import gc
 import os
@@ -19,12 +19,12 @@ from pipeline.tracking import open_tracker
 from tests.support.formula import Formula, installed
 from tests.support.once import once, shared_folder
 
-# As every command here does: a process of tests holds TensorFlow, MLflow and all tests, which stay.
+# As in every command. A test process holds TensorFlow, MLflow and all tests until it ends.
 gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
 
 
 ALL = os.environ.get("TESTS") == "all"
-"""Whether what takes many seconds of a processor is tested too."""
+"""Whether to include the tests marked slow, which take many seconds of CPU time."""
 
 LONGEST = (
     "system/test_dvc.py",
@@ -40,13 +40,13 @@ LONGEST = (
     "system/test_slurm.py",
     "system/faults/",
 )
-"""Files that begin first: a long one that began last would keep one process waiting for the others."""
+"""Files that run first. If a long one started last, all other processes would wait for it."""
 
 FOLDERS = ("unit", "commands", "system")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not ALL and "::" not in "".join(config.args):  # who names a test wants that one
+    if not ALL and "::" not in "".join(config.args):  # a test named on the command line runs even if it is slow
         config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("slow")])
         items[:] = [item for item in items if not item.get_closest_marker("slow")]
     items.sort(key=lambda item: [not item.nodeid.startswith(f"tests/{start}") for start in LONGEST])
@@ -56,7 +56,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def processed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder like data/processed, with the 1,797 real digits of scikit-learn in it."""
+    """A folder like data/processed that holds the 1,797 real digits of scikit-learn."""
     return once(tmp_path_factory, "data", make_processed) / "processed"
 
 
@@ -73,7 +73,7 @@ def make_processed(folder: Path) -> None:
 
 
 def preprocessed(folder: Path, *words: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    """`python -m pipeline.preprocess` on what is in `folder`."""
+    """Run `python -m pipeline.preprocess` on the raw data in `folder`."""
     places = {"raw": "raw", "processed": "processed", "card": "card.json", "samples": "samples.png"}
     given = [f"{key}={folder / name}" for key, name in places.items()]
     command = [sys.executable, "-m", "pipeline.preprocess", *given, *map(str, words)]
@@ -82,7 +82,7 @@ def preprocessed(folder: Path, *words: object, **environment: str) -> subprocess
 
 @pytest.fixture(scope="session")
 def mnist_folder() -> Path:
-    """Where the four files of MNIST are: fetched into this checkout, or beside it."""
+    """The folder with the four MNIST files: fetched into this checkout, or in shared/mnist beside it."""
     places = (PROJECT / "data" / "raw" / "mnist", PROJECT.parent / "shared" / "mnist")
     for place in places:
         if (place / "train-images-idx3-ubyte.gz").exists():
@@ -92,7 +92,7 @@ def mnist_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def mnist(tmp_path_factory: pytest.TempPathFactory, mnist_folder: Path) -> Iterator[Path]:
-    """The real MNIST, fetched from a folder and preprocessed as a person would."""
+    """The real MNIST, fetched from a folder and preprocessed as a user would do it."""
     folder = tmp_path_factory.mktemp("mnist")
     fetch.fetch(sources.find("mnist"), folder / "raw" / "mnist", [mirrors.Folder(mnist_folder)])
     done = preprocessed(folder)
@@ -109,7 +109,7 @@ def digits(processed: Path) -> Arrays:
 
 @pytest.fixture(scope="session")
 def blank_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of a store that was made and holds nothing: copied, it saves a second per test that needs one."""
+    """The file of an empty MLflow store. Copying it saves a second in each test that needs a store."""
 
     def make(folder: Path) -> None:
         open_tracker("sqlite", uri=f"sqlite:///{folder}/mlflow.db").close_stale()
@@ -119,7 +119,7 @@ def blank_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where this session, its processes included, keeps the numerics class of this machine; nobody's own cache is read or written."""
+    """Cache the numerics class in a folder of this test run, in subprocesses too; the user's own cache stays unused."""
     folder = shared_folder(tmp_path_factory) / "cache"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OVERFITTING_GAP_CACHE", str(folder))
@@ -128,7 +128,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def keras() -> ModuleType:
-    """Keras on TensorFlow, set up as training sets it up; once, since it costs seconds."""
+    """Keras on TensorFlow, set up as for training; once per process because it takes seconds."""
     from pipeline.models import devices
 
     devices.start(devices.choose("cpu", "tensorflow", "float32", True, "engine", 2, 0))
@@ -139,14 +139,14 @@ def keras() -> ModuleType:
 
 @pytest.fixture
 def formula() -> Iterator[Formula]:
-    """Runs are not trained but follow from a formula."""
+    """Replace training by a formula."""
     with pytest.MonkeyPatch.context() as patch:
         yield installed(patch)
 
 
 @pytest.fixture
 def hydra_as_before() -> Iterator[None]:
-    """Whatever composes sets up Hydra for the whole process."""
+    """Restore Hydra's global state, which composing a configuration changes for the whole process."""
     from tests.unit.training.command import as_before
 
     with as_before():

@@ -63,7 +63,7 @@ def _hydra_config(config: DictConfig) -> Iterator[None]:
     """Set what `HydraConfig` and `${hydra:…}` return in the block."""
     before = HydraConfig.instance().cfg
     OmegaConf.set_readonly(config.hydra, True)
-    # Assigned directly, since `set_config` copies all of it.
+    # Assigned directly, since `set_config` copies the whole configuration.
     HydraConfig.instance().cfg = config  # type: ignore[assignment]
     try:
         yield

@@ -40,7 +40,7 @@ class BatchedSlurmConf:
     poll_seconds: float = 10.0
     # Time limit of a share in minutes.
     timeout_min: int = 720
-    # Seconds before the time limit at which a share is signalled to stop.
+    # How many seconds before its time limit a share is signalled to stop.
     signal_seconds: int = 60
     partition: str | None = None
     account: str | None = None
@@ -82,7 +82,7 @@ class BatchedLauncher(Launcher):
 
 
 class BatchedSlurmLauncher(BatchedLauncher):
-    """Runs the shards of a sweep as job arrays of Slurm."""
+    """Runs the shards of a sweep as Slurm job arrays."""
 
     def __init__(self, **options: Any) -> None:
         self.options = options

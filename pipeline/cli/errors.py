@@ -1,4 +1,4 @@
-"""Errors that a user can fix: one line with what was expected, what came, and what to do."""
+"""Errors that a user can fix: one line with what was expected, what was given, and what to do."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ def combination_problems(flat: dict[str, Any]) -> list[str]:
         (
             "training.warmup_epochs",
             flat["training.warmup_epochs"] < flat["training.epochs"],
-            f"more training.epochs than that, came {flat['training.epochs']}",
+            f"more training.epochs than that, got {flat['training.epochs']}",
         ),
     ]
     defaults = {f"training.{field.name}": field.default for field in fields(Training)}

@@ -225,7 +225,7 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def one_value(key: str, values: Iterable[Any]) -> str:
     """Return the line about several values of a key in SHARED."""
-    return f"{key}: cannot be swept; expected one value per command, came {', '.join(sorted(map(to_text, values)))}"
+    return f"{key}: cannot be swept; expected one value per command, got {', '.join(sorted(map(to_text, values)))}"
 
 
 def plain(text: str) -> Any:

@@ -207,7 +207,7 @@ class RunConfig:
         return "-".join([self.optimizer.name, *model, *([shape] if self.hidden else []), f"s{self.seed}"])
 
     @property
-    def own_code(self) -> tuple[str, ...]:
+    def custom_code(self) -> tuple[str, ...]:
         """Import paths of the code that the configuration names."""
         named = [self.optimizer.keras_class, self.training.loss, self.training.schedule, *self.training.metrics]
         build = [] if isinstance(self.model, Model) else [self.model.build]

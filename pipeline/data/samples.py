@@ -97,8 +97,8 @@ def of_npz(source: Npz, data: bytes, name: str) -> Decoded:
             _check_pixels(images, brightest, f"{name}: {key}")
     for key, labels, samples in (("y_train", y_train, train), ("y_test", y_test, test)):
         if labels.dtype.kind not in "iu" or labels.shape != (len(samples),):
-            came = f"{labels.dtype} of shape {labels.shape}"
-            raise UserError(f"{name}: {key} is {came}, expected {len(samples):,} whole numbers in one dimension")
+            got = f"{labels.dtype} of shape {labels.shape}"
+            raise UserError(f"{name}: {key} is {got}, expected {len(samples):,} whole numbers in one dimension")
     classes = class_names(source.classes, y_train, source.first_label, f"{name}: y_train")
     numbered = [
         zero_based(labels, source.first_label, len(classes), f"{name}: {key}")
@@ -113,7 +113,7 @@ def _arrays(data: bytes, name: str) -> list[np.ndarray]:
             missing = [key for key in KEYS if f"{key}.npy" not in archive.namelist()]
             if missing:
                 there = listed([entry.removesuffix(".npy") for entry in archive.namelist()]) or "nothing"
-                raise UserError(f"{name}: {listed(missing)} missing; expected {listed(KEYS)}, came {there}")
+                raise UserError(f"{name}: {listed(missing)} missing; expected {listed(KEYS)}, got {there}")
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             return [file[key] for key in KEYS]
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:

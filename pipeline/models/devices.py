@@ -97,7 +97,7 @@ def choose(
     gpu = gpu_available(backend)
     if kind == "gpu" and not gpu:
         raise UserError(
-            f"device=gpu: no GPU that {backend} could use is at hand (driver: {'found' if _driver() else 'none'}); "
+            f"device=gpu: no GPU that {backend} can use was found (driver: {'found' if _driver() else 'none'}); "
             f"device=cpu or device=auto trains on the CPU, 'make setup EXTRAS=gpu' installs the libraries"
         )
     settled = "gpu" if gpu and kind != "cpu" else "cpu"
@@ -127,7 +127,7 @@ DRIVERS = ("/proc/driver/nvidia/gpus", "/dev/nvidia0", "/usr/lib/wsl/lib/libcuda
 
 
 def _driver() -> bool:
-    return any(Path(place).exists() for place in DRIVERS)
+    return any(Path(file).exists() for file in DRIVERS)
 
 
 def gpu_description() -> str:

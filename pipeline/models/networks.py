@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.cli.errors import UserError
 from pipeline.config.run_config import CustomModel, Model
-from pipeline.models import dense, initial, own_code, randomness
+from pipeline.models import custom_code, dense, initial, randomness
 
 NORMALIZATION = {"gamma": 1.0, "beta": 0.0, "moving_mean": 0.0, "moving_variance": 1.0}
 """Initial values of the variables of batch normalisation (Ioffe and Szegedy 2015)."""
@@ -32,7 +32,7 @@ def build(model: Model | CustomModel, shape: tuple[int, ...], classes: int, dtyp
 def _custom(model: CustomModel, inputs: int, shape: tuple[int, ...], classes: int, dtype: str) -> Any:
     import keras
 
-    function = own_code.load(model.build, "model.build")
+    function = custom_code.load(model.build, "model.build")
     arguments = {name: list(value) if isinstance(value, tuple) else value for name, value in model.arguments}
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(dtype)

@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.cli.errors import UserError
 from pipeline.config import rules
 from pipeline.config import run_config as j
-from pipeline.models import own_code
+from pipeline.models import custom_code
 
 
 def build(optimizer: j.Optimizer, clip_norm: float | None = None) -> Any:
@@ -23,7 +23,7 @@ def build(optimizer: j.Optimizer, clip_norm: float | None = None) -> Any:
 
     name = optimizer.keras_class or rules.keras_class(optimizer.name)
     own = "." in name
-    kind = own_code.load(name, "optimizer.class") if own else getattr(keras.optimizers, name, None)
+    kind = custom_code.load(name, "optimizer.class") if own else getattr(keras.optimizers, name, None)
     if not (isinstance(kind, type) and issubclass(kind, keras.optimizers.Optimizer)):
         raise UserError(
             f"optimizer={optimizer.name}: class={name}: expected a class of keras.optimizers, or a subclass"

@@ -76,7 +76,7 @@ def _runs(
     for run in runs:
         reasons = {
             "deleted": run.key in deleted,
-            "old": bool(identity.changed_sources(run.sources, run.identity["numerics"], run.job.own_code)),
+            "old": bool(identity.changed_sources(run.sources, run.identity["numerics"], run.job.custom_code)),
             "unneeded": run.key not in wanted,
         }
         if reason := next((name for name, holds in reasons.items() if holds), ""):

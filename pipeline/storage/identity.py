@@ -34,27 +34,27 @@ LARGEST_PATCH = 2**20
 
 
 def sources(
-    numerics: Mapping[str, Any], package: Path = PROJECT / "pipeline", *, own_code: Sequence[str] = ()
+    numerics: Mapping[str, Any], package: Path = PROJECT / "pipeline", *, custom_code: Sequence[str] = ()
 ) -> dict[str, str]:
     """Return the digest of each module that trains a run with these `numerics`, by its path in the package.
 
-    `own_code` are import paths in the run's configuration. Raises UserError if a module cannot be read.
+    `custom_code` are import paths in the run's configuration. Raises UserError if a module cannot be read.
     """
     entry = f"training/{devices.program(numerics.get('trainer', ''), numerics.get('backend', ''))}.py"
     try:
         found = source_code.reached(entry, package)
-        for name in own_code:
-            found = found | source_code.of_own_code(name, PROJECT)
+        for name in custom_code:
+            found = found | source_code.of_custom_code(name, PROJECT)
         return found
     except (OSError, SyntaxError, ValueError) as error:
         raise UserError(f"the source code of a run cannot be read: {error}") from error
 
 
 def source_digest(
-    numerics: Mapping[str, Any], package: Path = PROJECT / "pipeline", *, own_code: Sequence[str] = ()
+    numerics: Mapping[str, Any], package: Path = PROJECT / "pipeline", *, custom_code: Sequence[str] = ()
 ) -> str:
     """Return the sha256 of names and digests of the modules that train a run with these `numerics`."""
-    return digest(sources(numerics, package, own_code=own_code))
+    return digest(sources(numerics, package, custom_code=custom_code))
 
 
 def path_of(name: str) -> str:
@@ -62,21 +62,21 @@ def path_of(name: str) -> str:
     return name.removeprefix("../") if name.startswith(("../", "installed:")) else f"pipeline/{name}"
 
 
-def changed_sources(then: Mapping[str, str], numerics: Mapping[str, Any], own_code: Sequence[str] = ()) -> list[str]:
+def changed_sources(then: Mapping[str, str], numerics: Mapping[str, Any], custom_code: Sequence[str] = ()) -> list[str]:
     """Return the names of source files that differ from `then`, the record of a run with these `numerics`.
 
     Paths in a record are never opened, since anyone may have written it.
     """
     try:
-        now = sources(numerics, own_code=own_code)
+        now = sources(numerics, custom_code=custom_code)
     except UserError:  # custom code that was removed
         now = sources(numerics)
     return sorted(name for name in {*then, *now} if then.get(name) != now.get(name))
 
 
-def identity(data_digest: str, numerics: dict[str, Any], own_code: Sequence[str] = ()) -> dict[str, Any]:
+def identity(data_digest: str, numerics: dict[str, Any], custom_code: Sequence[str] = ()) -> dict[str, Any]:
     """Return what a key consists of besides the RunConfig: digests of data and source code, and the numerics."""
-    return {"data": data_digest, "source": source_digest(numerics, own_code=own_code), "numerics": numerics}
+    return {"data": data_digest, "source": source_digest(numerics, custom_code=custom_code), "numerics": numerics}
 
 
 def key_of(job: RunConfig, identity: dict[str, Any]) -> str:

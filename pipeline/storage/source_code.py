@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import nearest
-from pipeline.models import own_code
+from pipeline.models import custom_code
 
 DECIDING = ("data", "models", "training")
 """Rooms whose source decides the numbers of a run."""
@@ -49,14 +49,14 @@ def reached(entry: str, package: Path) -> dict[str, str]:
 
 
 @cache
-def of_own_code(name: str, checkout: Path) -> dict[str, str]:
+def of_custom_code(name: str, checkout: Path) -> dict[str, str]:
     """Return the digests of the module of an import path such as `my_networks.residual`, and of the modules it imports.
 
     Imports of a module in the checkout are followed within the checkout, except to rooms that decide no numbers; the keys are
     paths from `pipeline/`, such as "../my_networks.py". Imports of an installed module are followed within its package. Raises
     FileNotFoundError for a missing module, UserError if a module of the checkout lacks the attribute, SyntaxError.
     """
-    found_at = own_code.file_of(name)
+    found_at = custom_code.file_of(name)
     if found_at is None:
         raise FileNotFoundError(f"{name}: no module {name.rpartition('.')[0]} in {checkout}, and none is installed")
     root, file = found_at

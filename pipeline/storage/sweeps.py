@@ -172,9 +172,13 @@ class Ledger:
 
     def __iter__(self) -> Iterator[Sweep]:
         """Yield every record that can be read, the latest first."""
-        for path in sorted(self.folder.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True):
+        written = {}
+        for path in self.folder.glob("*.json"):
+            with suppress(FileNotFoundError):  # removed by another process since
+                written[path.name] = path.stat().st_mtime_ns
+        for name in sorted(written, key=written.__getitem__, reverse=True):
             with suppress(UserError):
-                yield Sweep.read(self.folder, path.name)
+                yield Sweep.read(self.folder, name)
 
     def find(self, name_or_key: str) -> Sweep:
         """Return the sweep with this id (or its first 6 letters or more), name or MLflow parent run; the latest of several."""

@@ -36,7 +36,7 @@ def deciding(then: RunResult, numerics: dict[str, Any], numerics_class: str) -> 
     """Return what decides bits and has changed since a run was trained."""
     now = {
         **then.identity,
-        "source": identity.source_digest(then.identity["numerics"], own_code=then.job.own_code),
+        "source": identity.source_digest(then.identity["numerics"], custom_code=then.job.custom_code),
         "numerics": numerics,
     }
     lines = of_identity(then, now) if now != then.identity else []
@@ -56,7 +56,7 @@ def deciding(then: RunResult, numerics: dict[str, Any], numerics_class: str) -> 
 
 
 def _files(then: RunResult) -> str:
-    names = identity.changed_sources(then.sources, then.identity["numerics"], then.job.own_code)
+    names = identity.changed_sources(then.sources, then.identity["numerics"], then.job.custom_code)
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(map(identity.path_of, names[:SHOWN])) + more
 

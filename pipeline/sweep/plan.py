@@ -103,7 +103,7 @@ class Planner:
         )
 
     def run(self, job: RunConfig, device: Device, overrides: Sequence[str] = (), again: str = "") -> PlannedRun:
-        arrays, made_of = self.arrays(job.dataset.name), self._identity(job.dataset.name, device, job.own_code)
+        arrays, made_of = self.arrays(job.dataset.name), self._identity(job.dataset.name, device, job.custom_code)
         return PlannedRun(job, device, arrays, identity.key_of(job, made_of), made_of, list(overrides), again=again)
 
 

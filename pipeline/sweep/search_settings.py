@@ -101,7 +101,7 @@ def _complaint(name: str) -> str | None:
 
 def _not_pruned(pruner: str, objectives: tuple[Objective, ...]) -> str | None:
     if len(objectives) > 1:
-        return f"pruner={pruner}: needs one objective, came {len(objectives)}; Optuna cannot prune by several"
+        return f"pruner={pruner}: needs one objective, got {len(objectives)}; Optuna cannot prune by several"
     if not objectives[0].curve:
         with_curve = ", ".join(name for name, each in OBJECTIVES.items() if each.curve)
         return f"pruner={pruner}: {objectives[0].name} is known at the end of a run alone; expected one of {with_curve}"

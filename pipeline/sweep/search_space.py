@@ -44,7 +44,7 @@ def space_of(overrides: Sequence[str], default: dict[str, str]) -> Space:
         raise ConfigurationError(problems)
     found = {parsed.key_or_group: _distribution(parsed) for text in ranges if (parsed := _parsed(text))}
     problems = [problem for problem in found.values() if isinstance(problem, str)]
-    problems += [f"{key}: came several times; expected one range" for key in found if given.count(key) > 1]
+    problems += [f"{key}: given several times; expected one range" for key in found if given.count(key) > 1]
     if not ranges:
         problems.append(
             f"{' '.join(overrides)}: nothing to search; expected a range, such as model.width=interval(16,512)"

@@ -74,7 +74,7 @@ def _train_once_more(run: PlannedRun, known: RunResult) -> RunResult | None:
     if not different:
         return again
     print(
-        f"warning: {name}, trained once more for its weights, came out different ({', '.join(different)}); "
+        f"warning: {name}, trained again for its weights, gave different values ({', '.join(different)}); "
         "they are not kept",
         flush=True,
     )

@@ -22,17 +22,17 @@ def check_pixels(images: np.ndarray, brightest: float) -> None:
 
     MLflow checks type and shape against the model's signature.
     """
-    came = None
+    got = None
     if not ((images >= 0) & (images <= brightest)).all():  # NaN fails both comparisons
-        came = f"values from {images.min():g} to {images.max():g}"
+        got = f"values from {images.min():g} to {images.max():g}"
     elif (images != np.rint(images)).any():
-        came = "fractions; were the pixels scaled to [0, 1]?"
+        got = "fractions; were the pixels scaled to [0, 1]?"
     elif images.max() == 1:
         # Scaled, then rounded or truncated to black and white.
-        came = "no value above 1; were the pixels scaled to [0, 1]?"
-    if came:
+        got = "no value above 1; were the pixels scaled to [0, 1]?"
+    if got:
         raise MlflowException.invalid_parameter_value(
-            f"expected raw pixels, whole numbers from 0 to {brightest:g}; got {came}"
+            f"expected raw pixels, whole numbers from 0 to {brightest:g}; got {got}"
         )
 
 

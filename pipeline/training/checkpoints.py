@@ -62,9 +62,9 @@ class Saving:
         seconds = time.monotonic() - self._last
         if seconds < self._checkpoints.seconds and not (stopped and self._enabled and seconds >= LEAST_SECONDS):
             return
-        for place, run in enumerate(runs):
+        for slot, run in enumerate(runs):
             if run.trained and not run.non_finite:
-                self._checkpoints.save(run.index, Checkpoint(run.progress(), arrays_of(place)))
+                self._checkpoints.save(run.index, Checkpoint(run.progress(), arrays_of(slot)))
         self._last = time.monotonic()
 
     @property

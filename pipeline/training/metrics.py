@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from pipeline.cli.errors import UserError
-from pipeline.models import own_code
+from pipeline.models import custom_code
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
 """A function of labels, uint8 (n,), and probabilities (n, classes)."""
@@ -22,14 +22,14 @@ def measure(names: Sequence[str], labels: np.ndarray, probabilities: np.ndarray)
     for name in names:
         value = metric(name)(labels, probabilities)
         if not isinstance(value, int | float | np.number):
-            raise UserError(f"training.metrics: {name}: expected a number, came {type(value).__name__}")
+            raise UserError(f"training.metrics: {name}: expected a number, got {type(value).__name__}")
         found[name.rpartition(".")[2]] = float(value)
     return found
 
 
 def metric(name: str) -> Metric:
     if "." in name:
-        own: Metric = own_code.load(name, "training.metrics")
+        own: Metric = custom_code.load(name, "training.metrics")
         return own
     if name.startswith("top_"):
         return lambda labels, probabilities: top_accuracy(labels, probabilities, int(name.split("_")[1]))

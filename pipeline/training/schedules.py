@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.cli.errors import UserError
 from pipeline.config.run_config import Training
-from pipeline.models import own_code
+from pipeline.models import custom_code
 
 
 def factors(training: Training, step: np.ndarray, steps: int) -> np.ndarray:
@@ -23,8 +23,8 @@ def factors(training: Training, step: np.ndarray, steps: int) -> np.ndarray:
     if name == "cosine":
         return _half_cosine(step / (epochs * steps))
     if name == "piecewise":
-        place = np.searchsorted(np.asarray(training.boundaries) * steps, step, side="right")
-        return np.asarray([1.0, *training.factors])[place]
+        interval = np.searchsorted(np.asarray(training.boundaries) * steps, step, side="right")
+        return np.asarray([1.0, *training.factors])[interval]
     if name == "constant" or not training.decay_epochs:
         return np.ones_like(step)
     passed = step / (training.decay_epochs * steps)
@@ -43,9 +43,9 @@ def _half_cosine(share: np.ndarray) -> np.ndarray:
 
 
 def _own(name: str, step: np.ndarray, steps: int, epochs: int) -> np.ndarray:
-    function = own_code.load(name, "training.schedule")
+    function = custom_code.load(name, "training.schedule")
     found = np.asarray(function(step, steps, epochs), np.float64)
     if found.shape != step.shape or not np.isfinite(found).all():
-        came = "numbers that are not finite" if found.shape == step.shape else f"shape {found.shape}"
-        raise UserError(f"training.schedule={name}: expected a factor for each of {len(step)} steps, came {came}")
+        got = "numbers that are not finite" if found.shape == step.shape else f"shape {found.shape}"
+        raise UserError(f"training.schedule={name}: expected a factor for each of {len(step)} steps, got {got}")
     return found

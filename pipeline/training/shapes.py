@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.config import run_config as j
 from pipeline.config.run_config import RunConfig
-from pipeline.models import networks, own_code, randomness
+from pipeline.models import custom_code, networks, randomness
 from pipeline.training import schedules
 
 CHUNK = 1000
@@ -58,7 +58,7 @@ def plain_loss(training: j.Training) -> Callable[[Any, Any], Any]:
 
     own = "." in training.loss
     found: Callable[[Any, Any], Any] = (
-        own_code.load(training.loss, "training.loss") if own else keras.losses.get(training.loss)
+        custom_code.load(training.loss, "training.loss") if own else keras.losses.get(training.loss)
     )
     return found
 

@@ -219,12 +219,12 @@ class Program:
         second = first + len(self.network.non_trainable_variables)
         return State(list(arrays[:first]), list(arrays[first:second]), list(arrays[second:]))
 
-    def weights(self, arrays: Arrays, place: int) -> dict[str, np.ndarray]:
-        """Return `networks.weights` of the model at index `place`; `arrays` are stacked, trainable ones first."""
+    def weights(self, arrays: Arrays, slot: int) -> dict[str, np.ndarray]:
+        """Return `networks.weights` of the model in this slot of the stack; `arrays` are stacked, trainable ones first."""
         variables = self.network.trainable_variables + self.network.non_trainable_variables
         by_name = {networks.name(variable): array for variable, array in zip(variables, arrays, strict=True)}
         names = [networks.name(variable) for variable in self.network.weights]
-        return {name: by_name[name][place].copy() for name in names}
+        return {name: by_name[name][slot].copy() for name in names}
 
     def _epoch(
         self,
@@ -431,8 +431,8 @@ class _Programs:
 
     def get(self, shape: RunConfig, size: int) -> Program:
         """Return the program of `shape` for stacks of `size`. Raises the error of its build."""
-        place = self._shapes.index(shape)
-        near = self._shapes[place : place + self._cores]
+        first = self._shapes.index(shape)
+        near = self._shapes[first : first + self._cores]
         kept = {each: self._futures[each] for each in near if each in self._futures and size == self._size}
         self._futures = {each: kept.get(each) or self._pool.submit(self._build, each, size) for each in near}
         self._size = size
@@ -462,16 +462,16 @@ def _train_stack(runs: list[Run], program: Program, stop: threading.Event, check
     saving = Saving(checkpoints)
     decays = [dict(run.job.optimizer.hyperparameters).get("weight_decay") or 0.0 for run in runs]
     decay = stack(np.asarray(decays, program.dtype))
-    live = {place: run for place, run in enumerate(runs) if not run.ended}
-    yield from _ends({place: run for place, run in enumerate(runs) if run.ended}, program, stacked)
+    live = {slot: run for slot, run in enumerate(runs) if not run.ended}
+    yield from _ends({slot: run for slot, run in enumerate(runs) if run.ended}, program, stacked)
 
-    def next_order(place: int, run: Run) -> np.ndarray:
-        if place in live:
-            run.note_order(orders[place])
+    def next_order(slot: int, run: Run) -> np.ndarray:
+        if slot in live:
+            run.note_order(orders[slot])
         return randomness.order(run.job.seed, run.trained + 1, samples)
 
-    def state(place: int) -> list[np.ndarray]:
-        return [np.asarray(array[list(live)[place]]) for part in stacked for array in part]
+    def state(slot: int) -> list[np.ndarray]:
+        return [np.asarray(array[list(live)[slot]]) for part in stacked for array in part]
 
     # One order takes 2 ms; one thread would need longer for a stack than an epoch of narrow networks takes on a GPU.
     with ThreadPoolExecutor() as pool:
@@ -489,14 +489,14 @@ def _train_stack(runs: list[Run], program: Program, stop: threading.Event, check
             running = np.asarray(numbers)
             # The time of a stack is divided equally among its runs.
             seconds = (time.perf_counter() - before) / len(live)
-            points = {place for place, run in live.items() if run.point_is_next}
+            points = {slot for slot, run in live.items() if run.point_is_next}
             curves = program.evaluation.curve(*stacked[:2]) if points else running
-            for place, run in live.items():
+            for slot, run in live.items():
                 run.train_seconds += seconds
-                if event := run.add_epoch(running[place], curves[place] if place in points else None):
+                if event := run.add_epoch(running[slot], curves[slot] if slot in points else None):
                     yield event
-            yield from _ends({place: run for place, run in live.items() if run.ended}, program, stacked)
-            live = {place: run for place, run in live.items() if not run.ended}
+            yield from _ends({slot: run for slot, run in live.items() if run.ended}, program, stacked)
+            live = {slot: run for slot, run in live.items() if not run.ended}
 
 
 def _ends(ended: dict[int, Run], program: Program, stacked: list[Arrays]) -> Iterator[Done]:
@@ -504,15 +504,15 @@ def _ends(ended: dict[int, Run], program: Program, stacked: list[Arrays]) -> Ite
     for run in ended.values():
         if unfinished := run.unfinished_result():
             yield Done(run.index, unfinished)
-    finished = {place: run for place, run in ended.items() if not run.unfinished_result()}
+    finished = {slot: run for slot, run in ended.items() if not run.unfinished_result()}
     if not finished:
         return
     scores, *probabilities = program.evaluation.measure(*stacked[:2])
     weights = [np.asarray(array) for array in stacked[0] + stacked[1]]
-    for place, run in finished.items():
-        numbers = scores[place].tolist()
-        own = program.weights(weights, place)
-        test, *held_out = (array[place] for array in probabilities)
+    for slot, run in finished.items():
+        numbers = scores[slot].tolist()
+        own = program.weights(weights, slot)
+        test, *held_out = (array[slot] for array in probabilities)
         yield Done(run.index, run.finished_result(numbers[:2], numbers[2:], test, own, *held_out))
 
 

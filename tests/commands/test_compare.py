@@ -1,4 +1,4 @@
-"""The stage as a person calls it: what it finds, says, refuses, publishes, and leaves alone."""
+"""The stage as a user runs it: what it finds, prints, refuses, publishes, and leaves unchanged."""
 
 import contextlib
 import hashlib
@@ -21,7 +21,7 @@ from tests.support import factory
 
 
 class Noting(Tracker):
-    """What compare asks of a tracker, noted down."""
+    """A tracker that records what compare sends to it."""
 
     def __init__(self) -> None:
         self.files: dict[str, dict[str, Path]] = {}
@@ -56,7 +56,7 @@ def small(project) -> Path:
 
 
 def train_small(project: Path) -> Path:
-    """Make `project` a checkout in which one small sweep has been trained: two optimizers, two seeds."""
+    """Make `project` a checkout with one small trained sweep: two optimizers, two seeds."""
     jobs = [factory.job(name, 16, seed, validation=9, epochs=2) for name in ("adam", "sgd") for seed in range(2)]
     runs = [factory.finished(job) for job in jobs]
     factory.write_experiment(project / "results/sweep", runs, factory.with_network(runs[0]))
@@ -71,7 +71,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory) -> tuple[Path, str, int]:
-    """A checkout after the command without any folder; what it said; its exit status."""
+    """A checkout after the command ran without a folder argument, its output, and its exit status."""
     project, said = tmp_path_factory.mktemp("first"), io.StringIO()
     train_small(project)
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
@@ -109,7 +109,7 @@ def test_nothing_finished(project):
 
 
 def test_all_diverged(project, capsys):
-    """A report all the same: it says that there is no answer, and why; every file of the stage is there."""
+    """There is still a report, which says that there is no answer and why, and every output of the stage exists."""
     lost = [factory.lost(factory.job(seed=seed), DIVERGED, "the loss is not a number") for seed in range(2)]
     factory.write_experiment(project / "results/sweep", lost)
     assert compare.main(["tracking=none", "summary=summary"]) == 0

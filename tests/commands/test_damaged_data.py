@@ -1,4 +1,4 @@
-"""One flipped bit in the pixels: no command takes numbers from them."""
+"""After one bit of the pixels has flipped, every command refuses the data."""
 
 import shutil
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.unit.training.command import Place
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, processed: Path) -> Place:
-    """A run, and its data damaged afterwards."""
+    """A project with a run whose data was damaged afterwards."""
     root = tmp_path_factory.mktemp("project")
     shutil.copytree(processed, root / "processed")
     place = Place(root, root / "processed")

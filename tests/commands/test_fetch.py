@@ -47,7 +47,7 @@ def test_four_files_and_nothing_else(mirror: Folder, raw: Path) -> None:
 def test_what_is_whole_is_not_fetched_again(mirror: Folder, raw: Path) -> None:
     stage.fetch(tiny.TINY, raw, [mirror])
     times = {path: path.stat().st_mtime_ns for path in raw.iterdir()}
-    again = stage.fetch(tiny.TINY, raw, [])  # no mirror is asked
+    again = stage.fetch(tiny.TINY, raw, [])  # no mirrors to ask
     assert again.source == ""
     assert len(again.kept) == 4
     assert times == {path: path.stat().st_mtime_ns for path in raw.iterdir()}
@@ -67,7 +67,7 @@ def test_a_damaged_file_is_replaced(mirror: Folder, raw: Path, damage: bytes) ->
     assert (raw / FIRST).read_bytes() == tiny.PACKED[FIRST]
 
 
-# Files that declare no digest
+# Files without a declared digest
 
 OWN = DataSet("own", Table(File("own.csv"), "class", test_share=0.5))
 ROWS = "number,class\n1,a\n2,b\n3,a\n4,b\n"
@@ -120,14 +120,14 @@ def test_files_put_into_the_folder_by_hand_are_recorded_too(own: Folder) -> None
 
 
 def test_own_files_that_are_nowhere_are_a_mistake(own: Folder, raw: Path) -> None:
-    """Of exit status 2: at 4, `make run` would go on with the digits."""
+    """The exit status is 2: after 4, `make run` would continue with the digits."""
     (own.path / "own.csv").unlink()
     with pytest.raises(UserError, match=r"own\.csv is missing.* Or set source\.path in conf") as refused:
         stage.fetch(OWN, raw, [own])
     assert refused.value.exit_status == 2
 
 
-# As a person types it
+# The command as a user types it
 
 
 def test_mnist_from_a_folder(mnist_folder: Path, raw: Path) -> None:

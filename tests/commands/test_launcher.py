@@ -1,4 +1,4 @@
-"""hydra/launcher=batched: all jobs go to the task at once, in one folder with one log."""
+"""hydra/launcher=batched passes all jobs to the task at once, in one folder with one log."""
 
 import logging
 import shlex
@@ -58,7 +58,7 @@ class Task:
 
 
 def launch(folder: Path, task: Any, *words: str) -> None:
-    """`python app.py --multirun hydra/launcher=batched …` with `task`, in `folder`."""
+    """Run `python app.py --multirun hydra/launcher=batched …` with `task`, in `folder`."""
     conf = folder / "conf"
     (conf / "color").mkdir(parents=True, exist_ok=True)
     (conf / "config.yaml").write_text(yaml.safe_dump(CONFIG))
@@ -83,7 +83,7 @@ def test_looking_for_launchers_imports_nothing_heavy() -> None:
 
 
 def test_all_jobs_come_at_once_with_the_words_that_made_them(tmp_path: Path) -> None:
-    """Their configurations are without Hydra's own part, and everything is resolved for this very job."""
+    """Each configuration is resolved for its own job and lacks Hydra's section."""
     task = Task()
     launch(tmp_path, task, "a=1,2,4", "color=green")
     [configs] = task.batches

@@ -1,4 +1,4 @@
-"""From a run to all it was made from."""
+"""The lineage command traces a run to everything it was made from."""
 
 from pathlib import Path
 
@@ -51,5 +51,5 @@ def test_a_run_names_all_it_came_from(swept: Place, capsys: pytest.CaptureFixtur
     ],
 )
 def test_a_command_works_in_any_checkout(recorded: str, typed: str) -> None:
-    """That of a DVC experiment too, whose temporary folder is gone."""
+    """Also the command of a DVC experiment, whose temporary folder no longer exists."""
     assert identity.as_typed(recorded) == typed

@@ -1,4 +1,4 @@
-"""Configuration that is not the project's: a folder of one's own, and files that belong to this machine."""
+"""Configuration outside the project: a folder of the user's own, and files for this machine only."""
 
 import shutil
 from pathlib import Path
@@ -86,7 +86,7 @@ def test_the_keys_of_an_optimizer_are_those_of_the_default_that_conf_names(conf:
 @pytest.mark.fault("secrets")
 @pytest.mark.parametrize("name", ["local/default", "tracking/server"])
 def test_a_password_in_a_file_of_conf_is_refused(conf: Path, name: str) -> None:
-    """Hydra copies what it composes beside every run."""
+    """Hydra saves the composed configuration with every run."""
     (conf / f"{name}.yaml").write_text("tracking: {uri: 'http://me:secret@host'}\n")
     with pytest.raises(UserError, match=rf"conf/{name}.yaml: holds a password.*MLFLOW_TRACKING_URI"):
         train.main([])

@@ -20,7 +20,7 @@ DIGITS = find("digits")
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The digits, fetched and preprocessed as a person would."""
+    """The digits, fetched and preprocessed as a user would do it."""
     folder = tmp_path_factory.mktemp("digits")
     fetch.fetch(DIGITS, folder / "raw" / "digits", [ScikitLearn(DIGITS.files)])
     done = run(folder, "dataset=digits")
@@ -56,7 +56,7 @@ def test_card_of_mnist(mnist: Path, loaded: Arrays) -> None:
     assert card["test"]["images"]["sha256"] == array_digest(loaded.test_images)
 
 
-# The digits, and what does not depend on the data
+# The digits, and tests that do not depend on the data
 
 
 def test_the_same_bytes_again(digits: Path, tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_the_same_bytes_again(digits: Path, tmp_path: Path) -> None:
 
 @pytest.mark.fault("another data set")
 def test_each_data_set_has_a_card_and_a_picture_of_its_own(digits: Path, tmp_path: Path) -> None:
-    """Preprocessing another one leaves those of the first alone; the paths are the outputs of the stage in dvc.yaml."""
+    """Preprocessing another one does not overwrite those of the first. The paths are outputs of the DVC stage."""
     stage = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]["preprocess"]
     made = [preprocess.DEFAULTS[key].replace("{dataset}", "${dataset}") for key in ("card", "samples")]
     assert {*made} <= {*stage["outs"]}

@@ -1,4 +1,4 @@
-"""Who becomes champion, who does not and why, and the champion as a service."""
+"""Which network becomes champion, which does not and why, and the champion served over HTTP."""
 
 import dataclasses
 import json
@@ -34,14 +34,14 @@ from tests.support.factory import make_job
 from tests.unit.training.command import Place, command
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
-"""MLflow and its libraries warn of themselves here and there."""
+"""MLflow and its libraries emit warnings of their own."""
 
 WORDS = ["model.width=4,16", "seed=0,1,2", "training.epochs=3", "optimizer=adam", "device.xla=false", "question=tests"]
 
 
 @pytest.fixture(scope="module")
 def mnist(tmp_path_factory: pytest.TempPathFactory, digits: Arrays) -> Path:
-    """A folder like data/processed with data of MNIST's form in it, without its files: digits, each pixel three by three."""
+    """A folder like data/processed with data in MNIST's shape: the digits, each pixel enlarged to three by three."""
     content: dict[str, np.ndarray] = {}
     for part in ("train", "test"):
         images = np.kron(np.asarray(getattr(digits, f"{part}_images")).reshape(-1, 8, 8), np.ones((3, 3), np.float32))
@@ -56,7 +56,7 @@ def mnist(tmp_path_factory: pytest.TempPathFactory, digits: Arrays) -> Path:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, mnist: Path) -> Iterator[Place]:
-    """A sweep that is in an MLflow store of its own."""
+    """A sweep recorded in an MLflow store of its own."""
     where = Place(tmp_path_factory.mktemp("project"), mnist)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{where.root / 'mlflow.db'}")
@@ -66,19 +66,19 @@ def place(tmp_path_factory: pytest.TempPathFactory, mnist: Path) -> Iterator[Pla
 
 
 def own(place: Place, without: str = "tracking") -> list[str]:
-    """What keeps a command to `place` and its data, tracking included."""
+    """Return the words that confine a command to `place` and its data, with tracking on."""
     words = [word for word in place.words if not word.startswith(("tracking", "dataset", without))]
     return [*words, "dataset=mnist", "dataset.validation_size=200"]
 
 
 @pytest.fixture(scope="module")
 def promoted(place: Place) -> str:
-    """What the command says."""
+    """Output of the promote command."""
     words = ["tests", "gap_limit=50", f"data={place.processed}", f"runs={place.root / 'runs'}"]
     done = subprocess.run(
         [sys.executable, "-m", "pipeline.promote", *words], cwd=PROJECT, capture_output=True, text=True, timeout=300
     )
-    # Nothing of MLflow's: no warning, no bar.
+    # MLflow prints no warning and no progress bar.
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.strip()
 
@@ -100,7 +100,7 @@ def test_the_first_one_is_promoted_with_its_reasons(place: Place, promoted: str)
 
 
 def other(place: Place, **changes: object) -> RunResult:
-    """The best run of the sweep under another key, as if it were another one."""
+    """Store the best run of the sweep under another key and return it, as if it were another run."""
     sweep, runs = find_sweep("tests", place.store, place.root)
     best = dataclasses.replace(runs.read(sweep.winner or ""), key="e" * 64, **changes)  # type: ignore[arg-type]
     job = dataclasses.replace(best.job, training=dataclasses.replace(best.job.training, epochs=4))
@@ -128,7 +128,7 @@ Ask = Callable[[Any], tuple[int, Any]]
 
 @pytest.fixture(scope="module")
 def ask(promoted: str) -> Iterator[Ask]:
-    """A question to the champion behind the documented command: status and content of the answer."""
+    """Serve the champion by the documented command; yield a function that posts data and returns status and answer."""
     from tests.unit.tracking.test_ui import free_port
 
     port = free_port()
@@ -153,7 +153,7 @@ def ask(promoted: str) -> Iterator[Ask]:
             time.sleep(0.2)
         yield question
     finally:
-        # MLflow starts uvicorn and does not pass the signal on.
+        # MLflow starts uvicorn and does not forward the signal to it.
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(20)
 
@@ -177,7 +177,7 @@ def post(address: str, plain: Any) -> tuple[int, Any]:
 
 
 def test_raw_pixels_get_classes_and_probabilities(ask: Ask, place: Place) -> None:
-    """All of the test split, over HTTP: as accurate as the run's own record."""
+    """The whole test split, sent over HTTP, gives the predictions and the accuracy in the run's record."""
     data = arrays.load(place.processed / "mnist")
     images = np.rint(np.asarray(data.test_images) * 255).astype(int)
     status, answer = ask({"inputs": images.reshape(-1, 28, 28).tolist()})
@@ -213,7 +213,7 @@ def test_anything_but_raw_pixels_is_refused(ask: Ask, images: np.ndarray, said: 
 
 
 def context_of(folder: Path) -> SimpleNamespace:
-    """As MLflow hands it over: where the model's files are."""
+    """Return a stand-in for the context that MLflow passes: the paths of the model's files."""
     return SimpleNamespace(artifacts={"weights": str(folder / "weights.npz"), "network": str(folder / "network.json")})
 
 

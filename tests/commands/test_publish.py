@@ -1,4 +1,4 @@
-"""A month of results moves to a tracking server with one command: whole, once, and equal to what SQLite has."""
+"""One command copies a month of results to a tracking server: complete, each run once, and equal to those in SQLite."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ from tests.support.postgres import TrackingServer, Wire
 from tests.system.faults.workspace import SMALL, Workspace
 
 VOLATILE = {"process", "winner.run_id", "mlflow.source.name", "mlflow.parentRunId"}
-"""Tags that say which process, store or program it was."""
+"""Tags that depend on the process, store or program."""
 
 
 @pytest.fixture(autouse=True)
@@ -38,9 +38,9 @@ def no_inherited_address(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[TrackingServer]:
-    """One for all tests here: each asks its own question, so that none sees the others' runs."""
+    """One server for all tests in this file. Each test has a question of its own, and so does not see other runs."""
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)  # PostgreSQL's own user has to pass, and pytest's folders let nobody
+        Path(folder).chmod(0o755)  # PostgreSQL's user needs access, which pytest's folders deny
         made = TrackingServer(Path(folder))
         yield made.start()
         made.stop()
@@ -64,7 +64,7 @@ def filled(tmp_path: Path, question: str) -> RunStore:
 
 
 def fill(store: RunStore, question: str) -> RunStore:
-    """Three finished runs and one that diverged, of one sweep."""
+    """Store a sweep of three finished runs and one that diverged."""
     results = [make_result(seed) for seed in range(3)]
     history = {"train/loss": [1.0, float("nan")]}
     gone = make_result(job=tracked_job(3), status="diverged", reason="loss is nan", history=history, metrics={})
@@ -81,12 +81,12 @@ def send(store: RunStore, uri: str) -> None:
 
 
 def keys(uri: str, question: str) -> set[str]:
-    """Of the runs of a question in the store, `parent` for the sweep's. Fails where one stands twice."""
+    """Return the keys of a question's runs in the store, `parent` for the parent run. Fails on duplicates."""
     return set(rows(uri, question, histories=False))
 
 
 def rows(uri: str, question: str, histories: bool = True) -> dict[str, dict[str, Any]]:
-    """All that the store has of the runs of a question, by key; of the parent as `parent`. Fails where one stands twice."""
+    """Return what the store has of a question's runs, by key, or `parent` for the parent run. Fails on duplicates."""
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient(uri, uri)
@@ -166,7 +166,7 @@ def test_a_server_that_goes_away_in_the_middle_gets_the_rest_by_the_same_command
 def test_a_server_that_answers_too_late_has_each_run_once(
     wire: Wire, filled: RunStore, question: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It has done what it was asked for, and nobody heard: asking again by the same call would make a second run."""
+    """The server has created the run, but the client timed out: repeating the same call would create a second run."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     record = runs.record
 
@@ -218,10 +218,10 @@ def test_a_sweep_that_trains_with_the_server_leaves_what_publishing_it_leaves(
     there, published = rows(server.uri, "tests"), rows(other, "tests")
     for each in (there, published):
         each["parent"]["tags"].pop("mlflow.user")
-        each["parent"]["metrics"] = {  # what the sweep took of the machine, only the sweep itself knows
+        each["parent"]["metrics"] = {  # without system metrics, which only the sweep records
             name: points for name, points in each["parent"]["metrics"].items() if not name.startswith("system/")
         }
-    # A run that was shown while it trained has its times from then.
+    # A run shown live keeps the times of its display, so times are not compared.
     assert without_times(there) == without_times(published)
     assert all(run["times"][0] <= run["times"][1] for key, run in there.items() if key != "parent")
     assert publish.main(words) == 0, "the model is there, and is not sent again"
@@ -243,7 +243,7 @@ def test_a_sweep_that_trains_with_the_server_leaves_what_publishing_it_leaves(
     assert predicted.argmax(axis=1).tolist() == best.probabilities[:20].argmax(axis=1).tolist()
 
 
-# --- what needs no server
+# --- tests without a server
 
 
 @pytest.fixture
@@ -255,7 +255,7 @@ def local(filled: RunStore, tmp_path: Path, blank_store: Path) -> str:
 @pytest.mark.slow
 def test_a_killed_sweep_is_killed_there_too(filled: RunStore, question: str, local: str) -> None:
     [sweep] = Ledger(filled)
-    # As it stood before its first run: what has been trained since is among what was to come.
+    # The record of a killed sweep is old: it still lists two runs as interrupted that have been trained since.
     sweep.lost = [Lost("", "interrupted", "", "", key) for key in [*sweep.keys[2:], "f" * 64]]
     sweep.keys, sweep.winner, sweep.status = sweep.keys[:2], None, STOPPED
     Ledger(filled).write(sweep)
@@ -324,7 +324,7 @@ def test_mistakes(tmp_path: Path, words: list[str], expected: str) -> None:
 
 
 def test_compose_is_the_same_server() -> None:
-    """No Docker runs where this is tested: versions are those of the lock, ports are local, the password is a secret."""
+    """Versions are those of the lock, ports are local, the password is a secret. The tests cannot run Docker itself."""
     compose = yaml.safe_load((PROJECT / "compose.yaml").read_text())
     lock = (PROJECT / "requirements.lock").read_text()
     mlflow, database = compose["services"]["mlflow"], compose["services"]["database"]

@@ -1,4 +1,4 @@
-"""Published figures against ours: what is read, what is judged, and a recipe trained within a budget of minutes."""
+"""Published figures against ours: reading and judging them, and training a recipe within a number of minutes."""
 
 import csv
 from dataclasses import replace
@@ -33,7 +33,7 @@ def test_a_wrong_word_is_refused(words: list[str]) -> None:
 def test_what_mlflow_has_not_got_is_published_by_the_same_command(
     processed: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Also where a server that is down kept it back: that ends no row but the command, at its end."""
+    """A server that is down stops no row. The command fails at its end, and repeating it publishes the rest."""
     row = replace(BAND, runs=("experiment=book", "dataset=digits"))
     monkeypatch.setattr(published, "rows", lambda: [row])
     monkeypatch.setattr(command, "REPORTS", tmp_path / "reports")
@@ -68,7 +68,7 @@ def test_a_recipe_is_trained_and_tabulated(
         published, "rows", lambda: [replace(BAND, runs=("experiment=book", "dataset=digits", "device.xla=false"))]
     )
     monkeypatch.setattr(command, "REPORTS", tmp_path / "reports")
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))  # whose runs/ and mlflow.db they are
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))  # the project that holds runs/ and mlflow.db
     assert command.main(["minutes=5", "seeds=2", f"data={processed}"]) == 0
     said = capsys.readouterr().out
     assert "x: 2 seeds, about " in said
@@ -87,7 +87,7 @@ def test_a_recipe_is_trained_and_tabulated(
 
 
 def test_the_page_of_published_figures_has_a_line_for_every_row() -> None:
-    """Whether it was run, and what came out; the page says what the table says."""
+    """Each line says whether the row was run and with what result. The page agrees with the CSV file."""
     with open(PROJECT / "docs" / "results" / "published.csv", encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
     assert [line["id"] for line in lines] == [row.id for row in ROWS]

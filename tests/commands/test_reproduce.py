@@ -1,4 +1,4 @@
-"""Training a run again: what is checked, where two trainings part, and each of the five ways it ends."""
+"""Training a run again: what is checked, where two trainings first differ, and each of the five verdicts."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +26,7 @@ SWEEP = ["-m", "optimizer=sgd,adam", "model.width=4", "seed=0,1,2", "training.ep
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory, processed: Path) -> Iterator[Place]:
-    """By a formula; that of real trainings every bit comes again: test_train.py."""
+    """A sweep computed from a formula. That real training repeats every bit is tested in test_train.py."""
     place = Place(tmp_path_factory.mktemp("project"), processed)
     with pytest.MonkeyPatch.context() as patch:
         installed(patch)
@@ -36,7 +36,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory, processed: Path) -> Iterator
 
 @pytest.fixture
 def again(swept: Place, capsys: pytest.CaptureFixture[str]) -> Again:
-    """`python -m pipeline.reproduce …` on the runs of the sweep: its exit status and what it says."""
+    """Runs `python -m pipeline.reproduce …` on the sweep's runs and returns its exit status and output."""
 
     def run(*words: str, runs: Path | None = None) -> tuple[int, str]:
         places = [f"runs={runs or swept.root / 'runs'}", f"data={swept.processed}", "tracking=none"]
@@ -48,7 +48,7 @@ def again(swept: Place, capsys: pytest.CaptureFixture[str]) -> Again:
 
 @pytest.fixture
 def changed(swept: Place, tmp_path: Path) -> Changed:
-    """A store with the first run of the sweep in it, its record changed."""
+    """Makes a store that holds the first run of the sweep with a changed record."""
 
     def change(**changes: object) -> Path:
         store = RunStore(tmp_path / "changed")
@@ -59,7 +59,7 @@ def changed(swept: Place, tmp_path: Path) -> Changed:
     return change
 
 
-# --- the five ways
+# --- the five verdicts
 
 
 def test_the_same_bits_are_identical(swept: Place, again: Again, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +135,7 @@ def test_other_code_is_named_with_the_commit_that_has_it(swept: Place, again: Ag
     assert "  code: pipeline/models/gone.py, pipeline/training/engine.py; commit " in said
 
 
-# --- many, and mistakes
+# --- several runs, and mistakes
 
 
 def test_a_sample_of_a_sweep(swept: Place, again: Again) -> None:
@@ -152,7 +152,7 @@ def test_a_sample_of_a_sweep(swept: Place, again: Again) -> None:
     [
         ([], "expected one RUN, or --all-of SWEEP"),
         (["--all-of", "tests", "--sample", "none"], "--sample=none: expected a whole number from 0 to 10,000,000"),
-        (["--sample", "--all-of", "tests"], "--sample: expected a value, came none; see --help"),
+        (["--sample", "--all-of", "tests"], "--sample: expected a value, got none; see --help"),
         (["--all-of", "nothing"], "nothing: no such sweep in "),
         (["sgd-w5-d1-s0"], "sgd-w5-d1-s0: no such run in "),
         (["tests", "sample=1"], "sample=1: expected KEY=VALUE with one of the keys"),
@@ -164,7 +164,7 @@ def test_mistakes(again: Again, words: list[str], expected: str) -> None:
     assert expected in str(refused.value)
 
 
-# --- where two trainings part
+# --- where two trainings first differ
 
 
 @pytest.mark.parametrize(

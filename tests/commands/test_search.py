@@ -1,4 +1,4 @@
-"""The command that searches, on real digits: killed in the middle, gone on with, pruned, and seen in MLflow."""
+"""The search command on real digits: a killed search continues, trials are pruned, and MLflow shows the study."""
 
 import csv
 import os
@@ -27,9 +27,9 @@ class Searched:
     root: Path
     processed: Path
     before: list[str]
-    """The lines that the command printed before it was killed."""
+    """Lines that the command printed before it was killed."""
     said: str
-    """By the one that went on."""
+    """Output of the command that continued the search."""
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_a_study_is_one_parent_run_with_its_trials_below(searched: Searched) -> 
     assert (parent.info.run_name, parent.info.status, len(children)) == ("killed", "FINISHED", 10)
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
     statuses = {run.data.tags["status"]: run.info.status for run in children}
-    assert statuses == {"finished": "FINISHED", "pruned": "FINISHED"}  # a pruned run is no failure
+    assert statuses == {"finished": "FINISHED", "pruned": "FINISHED"}  # a pruned run is not a failure
     assert (parent.data.tags["trials"], parent.data.tags["lost"]) == ("10", "none")
     assert "trial " in parent.data.tags["mlflow.note.content"]
     assert [file.path for file in client.list_artifacts(parent.info.run_id, "search")] == ["search/trials.csv"]

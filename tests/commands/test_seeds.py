@@ -1,4 +1,4 @@
-"""The command that trains the seeds that would decide, on real digits: from compare's sentence to the second compare."""
+"""The command that trains the seeds that compare asks for, on real digits, followed by a second compare."""
 
 import contextlib
 import io
@@ -17,14 +17,14 @@ from pipeline.training.result import RunResult
 from tests.unit.training.command import Place, as_before
 
 SUBSET = [("sgd", 4), ("sgd", 8), ("adam", 8)]
-"""No grid of optimizers and widths."""
+"""Not a full grid of optimizers and widths."""
 
 
 @dataclass
 class Subset:
     place: Place
     compared: list[str]
-    """What compare said of the runs of one seed."""
+    """Output of compare for the runs of one seed."""
 
     @property
     def folder(self) -> Path:

@@ -1,4 +1,4 @@
-"""A sweep over learning rates: what its runs are called, and what diff, results and clean make of them."""
+"""A sweep over learning rates: the names of its runs, and what diff, results and clean do with them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ def client(swept: Swept) -> Any:
 
 
 def of_mlflow(client: Any) -> tuple[Any, list[Any]]:
-    """The parent run and its children, by name."""
+    """Return the parent run, and its children sorted by name."""
     experiment = client.get_experiment_by_name("rates").experiment_id
     runs = client.search_runs([experiment])
     [parent] = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
@@ -129,7 +129,7 @@ def test_a_run_is_not_compared_with_a_sweep_or_itself(swept: Swept) -> None:
 def test_of_two_sweeps_the_runs_of_one_configuration_are_pairs(
     swept: Swept, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The same sweep as other code would have trained it."""
+    """The second sweep is a copy of the first, changed as if other code had trained it."""
     other, keys = RunStore(tmp_path / "other"), []
     for run in swept.place.runs:
         run.sources = run.sources | {"training/engine.py": "e" * 64}
@@ -169,7 +169,7 @@ def test_a_store_without_runs_is_an_empty_table(tmp_path: Path) -> None:
     assert list(results.frame(tmp_path).columns) == ["key", "name", "status", "reason", "started"]
 
 
-# --- clean: the last, for it removes runs
+# --- clean: last, because it removes runs
 
 
 def test_what_a_sweep_or_a_model_needs_stays(swept: Swept, capsys: pytest.CaptureFixture[str]) -> None:

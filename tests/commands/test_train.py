@@ -1,6 +1,6 @@
-"""The one program that trains, as a person uses it: sweeps that go on where they stopped, errors in one line.
+"""The training command as a user runs it: sweeps that continue where they stopped, errors in one line.
 
-One sweep is trained; what does not depend on its numbers is shown on runs that follow from a formula.
+Tests that do not depend on the numbers use runs computed from a formula.
 """
 
 import os
@@ -40,7 +40,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, processed: Path) -> Callable
     return lambda: Place(tmp_path_factory.mktemp("project"), processed)
 
 
-# --- a sweep that is stopped
+# --- a stopped sweep
 
 
 @pytest.mark.slow
@@ -48,7 +48,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, processed: Path) -> Callable
 def test_a_killed_sweep_goes_on_where_it_stopped_and_leaves_nothing(
     place: Callable[[], Place], digits: Arrays, tmp_path: Path
 ) -> None:
-    """Its record is there from before its first run on; temporary folders go with the next command."""
+    """The record of the sweep exists before its first run. The next command removes temporary folders."""
     where = place()
     words = ["-m", *where.words, *LONG[1:], "question=tests", "device.xla=false"]
     program, environment = [sys.executable, "-m", "pipeline.train"], os.environ | {"PYTHONPATH": str(PROJECT)}
@@ -182,7 +182,7 @@ def test_a_damaged_run_is_said_and_trained_again(swept: tuple[Place, Said]) -> N
     assert bits(place.runs[3]) == bits(run)
 
 
-# --- runs that are lost
+# --- lost runs
 
 
 FEW = ["-m", "seed=0,1,2", "model.width=4", "training.epochs=1"]
@@ -190,7 +190,7 @@ FEW = ["-m", "seed=0,1,2", "model.width=4", "training.epochs=1"]
 
 @pytest.fixture
 def breaking(formula: Formula) -> Formula:
-    """The run with seed 1 fails."""
+    """Makes the run with seed 1 fail."""
     formula.fails = lambda job: job.seed == 1
     return formula
 
@@ -291,7 +291,7 @@ def test_a_single_run_shows_its_epochs(place: Callable[[], Place]) -> None:
     assert re.fullmatch(r"adam-w4-d1-s0: validation .+ %, test .+ %, gap .+ points, .+ s", lines[3])
 
 
-# --- what is refused once everything is known
+# --- what is refused once the whole configuration is known
 
 
 @pytest.mark.fault("out of memory")
@@ -299,9 +299,9 @@ def test_a_single_run_shows_its_epochs(place: Callable[[], Place]) -> None:
     ("words", "expected"),
     [
         (["model.width=65536", "model.depth=32"], " GiB while it trains, this machine has "),
-        (["device=gpu"], "device=gpu: no GPU that tensorflow could use is at hand"),
+        (["device=gpu"], "device=gpu: no GPU that tensorflow can use was found"),
         (["device.backend=jax", "device.xla=false"], "device.xla=false: JAX always compiles with XLA"),
-        (["-m", "tracking=none,sqlite"], "tracking: cannot be swept; expected one value per command, came none"),
+        (["-m", "tracking=none,sqlite"], "tracking: cannot be swept; expected one value per command, got none"),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -320,12 +320,12 @@ def test_refused_in_one_line(
     assert list(where.root.iterdir()) == [], "neither runs nor Hydra's folders"
 
 
-# --- what is there, and what would be done
+# --- what is stored, and what would be trained
 
 
 @pytest.fixture(scope="module")
 def some(place: Callable[[], Place]) -> Iterator[Place]:
-    """Two runs finished, one diverged, one failed."""
+    """A sweep of two finished runs, one diverged and one failed."""
     where = place()
     with pytest.MonkeyPatch.context() as patch:
         formula = installed(patch)

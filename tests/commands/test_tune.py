@@ -1,4 +1,4 @@
-"""The command that tunes, with runs that follow from a formula: the same budget for each, beyond an edge, what diverges."""
+"""The tuning command, on runs computed from a formula: equal budgets, rates beyond the edge of the grid, divergence."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.support.formula import installed
 from tests.unit.training.command import as_before
 
 OWN = ["optimizers=adam,adamw", "decades=-1,0,1", "step=5", "rates=4", "choosing_seeds=2", "final_seeds=2"]
-"""By the formula ten times the default is the best of the first three; five decades beyond, AdamW diverges."""
+"""By the formula, ten times the default is the best of the first three rates. AdamW diverges five decades above it."""
 SMALL = ["dataset=digits", "model.width=8", "training.epochs=1", "tracking=none", "device=cpu"]
 
 
@@ -24,7 +24,7 @@ class Tuned:
     root: Path
     words: list[str]
     said: list[str]
-    """By each of two calls."""
+    """Output of each of two calls."""
 
     @property
     def table(self) -> pd.DataFrame:
@@ -81,7 +81,7 @@ def test_a_plan_says_what_it_takes_and_writes_nothing(tuned: Tuned, capsys: pyte
     assert tune.main([*tuned.words, "plan=true", "rates=6"]) == 0
     said = capsys.readouterr().out
     assert "plan of at most 32 runs: 2 optimizers, 6 rates with 2 seeds each" in said
-    assert "for 12 that are not there" in said  # two rates more of each, and another tuned one
+    assert "for 12 that are not there" in said  # two more rates for each optimizer, and another tuned rate
     assert sorted(tuned.root.rglob("*")) == before
 
 

@@ -1,6 +1,6 @@
-"""A clone of this checkout, as a newcomer has it, on the data set that needs no download and with a small sweep.
+"""A clone of this checkout as a new user has it, with a small sweep on the data set that needs no download.
 
-`dvc repro` runs there once for all files of tests that ask for it. What is typed there starts at once: tests/support/forked.py.
+`dvc repro` runs in it once for all test files that need it. Commands in it start fast: see tests/support/forked.py.
 """
 
 import os
@@ -35,12 +35,12 @@ PARAMS: dict[str, Any] = {
 class Clone:
     path: Path
     programs: Path
-    """A folder with the `python` and the `dvc` that are found first."""
+    """The first folder on the PATH, with `python` and `dvc`."""
     first: str = ""
-    """What the first `dvc repro` said, on both streams."""
+    """Output of the first `dvc repro`: stdout, then stderr."""
 
     def run(self, command: str, status: int = 0) -> str:
-        """What `command`, typed as a person types it, says on stdout; it must end with `status`."""
+        """Run `command` in a shell, assert that it exits with `status`, and return its stdout."""
         done = self.start(command)
         assert done.returncode == status, f"{command}\n{done.stdout}{done.stderr}"
         return done.stdout
@@ -66,12 +66,12 @@ class Clone:
         return self.at(to)
 
     def at(self, folder: Path) -> "Clone":
-        """Another folder in which the same is typed."""
+        """Return a clone that runs its commands in `folder`."""
         return replace(self, path=folder)
 
 
 def environment(*programs: Path) -> dict[str, str]:
-    """That of a person who has the project's Python on the PATH and a name in git, and none of what this process has."""
+    """Return a user's environment: this Python on PATH, a name in git, no inherited DVC, MLflow or git variables."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_", "GIT_"))}
     who = {f"GIT_{role}_{what}": "tests@localhost" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     path = os.pathsep.join([*map(str, programs), str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
@@ -79,7 +79,7 @@ def environment(*programs: Path) -> dict[str, str]:
 
 
 def quick_programs(factory: pytest.TempPathFactory) -> Path:
-    """A folder with a `python` and a `dvc` that are forks of one process, which ends with this run of the tests."""
+    """Return a folder with a `python` and a `dvc` that run as forks of one process, which ends with this test run."""
 
     def make(folder: Path) -> None:
         for name, words in {"python": "", "dvc": "-m dvc "}.items():
@@ -99,7 +99,7 @@ def quick_programs(factory: pytest.TempPathFactory) -> Path:
 
 
 def fresh(factory: pytest.TempPathFactory, folder: Path) -> Clone:
-    """The working tree, files not yet committed included, in a git repository of its own."""
+    """Copy the working tree, including uncommitted files, into a git repository of its own."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=CHECKOUT,
@@ -113,7 +113,7 @@ def fresh(factory: pytest.TempPathFactory, folder: Path) -> Clone:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(CHECKOUT / name, folder / name)
     clone.write("params.yaml", yaml.safe_dump(PARAMS, sort_keys=False))
-    # Compiling a dozen programs would take longer than all that is trained here; other tests train compiled ones.
+    # Compiling a dozen programs would take longer than all training here. Other tests train compiled programs.
     device = clone.read("conf/device/auto.yaml")
     assert "\nxla: true\n" in device
     clone.write("conf/device/auto.yaml", device.replace("\nxla: true\n", "\nxla: false\n"))
@@ -127,7 +127,7 @@ def fresh(factory: pytest.TempPathFactory, folder: Path) -> Clone:
 
 
 def after_repro(factory: pytest.TempPathFactory) -> Clone:
-    """The clone in which the pipeline ran, committed: to be read, and copied where something is to be changed."""
+    """Return the clone after `dvc repro`, with its results committed. Tests that change it must copy it first."""
 
     def make(folder: Path) -> None:
         clone = fresh(factory, folder / "with a space")

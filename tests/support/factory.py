@@ -1,4 +1,4 @@
-"""Configurations, jobs and results for the tests of every room."""
+"""Configurations, jobs and results for unit, command and system tests."""
 
 import dataclasses
 import hashlib
@@ -20,11 +20,11 @@ from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import Lost, Sweep
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
 
-# --- configurations as Hydra composes them: on digits, small and short unless they say otherwise
+# --- configurations as Hydra composes them: on digits, small and short by default
 
 
 def settings(optimizer: str = "sgd", **changes: Any) -> dict[str, Any]:
-    """What Hydra would compose, as plain values; `changes` by the last part of their keys, such as `learning_rate`."""
+    """Return plain values as Hydra composes them; `changes` go by the last part of a key, such as `learning_rate`."""
     groups = {"dataset": "digits", "model": "dense", "training": "default", "device": "cpu", "tracking": "none"}
     values: dict[str, Any] = {group: _file(group, name) for group, name in (groups | {"optimizer": optimizer}).items()}
     values["dataset"] = _read(".", "config")["dataset"] | values["dataset"]
@@ -59,7 +59,7 @@ def _read(group: str, name: str) -> dict[str, Any]:
 
 
 def stored(**changes: object) -> RunResult:
-    """A finished run under the key of what it is made of, unless another is given."""
+    """Make a finished run. Its key follows from its job and identity, unless `changes` has one."""
     weights = {"hidden_1/kernel": np.arange(6.0).reshape(2, 3), "classes/bias": np.zeros(3, np.float32)}
     predictions = np.array([3, 1, 2], np.uint8)
     whole = RunResult(
@@ -91,7 +91,7 @@ KEY = stored().key
 OTHER = seeded(1).key
 
 
-# --- results as tracking is handed them, without arrays
+# --- results as tracking receives them, without arrays
 
 DATA_DIGEST = hashlib.sha256(b"arrays").hexdigest()
 
@@ -102,7 +102,7 @@ def tracked_job(seed: int = 0, optimizer: str = "adam", hidden: tuple[int, ...] 
 
 
 def make_result(seed: int = 0, gap: float = 0.01, **changes: Any) -> RunResult:
-    """A finished run of three epochs, as complete as the trainers make them."""
+    """Make a finished run of three epochs, as complete as a trainer returns it."""
     job = changes.pop("job", None) or tracked_job(seed)
     names = [f"{part}/{what}" for part in ("train", "val", "gap", "running") for what in ("loss", "accuracy")]
     offsets = {name: 0.1 * index + seed * 1e-4 for index, name in enumerate(names)}
@@ -132,9 +132,9 @@ def make_result(seed: int = 0, gap: float = 0.01, **changes: Any) -> RunResult:
     return made if made.key or not plain else replace(made, key=key_of(job, made.identity))
 
 
-# --- results of whole experiments: with the look of real ones, and a small network trained on scikit-learn's digits
+# --- results of whole experiments with realistic figures, and a small network trained on scikit-learn's digits
 
-PROFILES = {  # learning rate; test accuracy and gap that the widest network of five epochs comes to
+PROFILES = {  # learning rate; test accuracy and gap of the widest network after five epochs
     "sgd": (0.01, 0.9105, 0.0005),
     "momentum": (0.01, 0.9640, 0.0040),
     "rmsprop": (0.001, 0.9791, 0.0110),
@@ -168,7 +168,7 @@ def with_rate(job: RunConfig, rate: float) -> RunConfig:
 
 
 def finished(job: RunConfig, test: float | None = None, gap: float | None = None) -> RunResult:
-    """A finished run of `job`; its figures from the optimizer's profile, its scatter from the seed, unless given."""
+    """Make a finished run of `job`. Figures not given follow from the optimizer's profile, with noise from the seed."""
     random = np.random.default_rng([job.seed, *job.optimizer.name.encode(), *job.hidden, job.dataset.validation_size])
     _, profile_test, profile_gap = PROFILES.get(job.optimizer.name, (0.001, 0.97, 0.01))
     narrow = (16 / max(job.hidden or (16,))) ** 0.6
@@ -220,7 +220,7 @@ def made_of() -> dict[str, Any]:
 
 
 def made_otherwise(result: RunResult, **identity: Any) -> RunResult:
-    """`result` as it would be of other data, code or numerics."""
+    """Change the data, code or numerics of `result`, and its key accordingly."""
     result.identity = {**result.identity, **identity}
     result.key = key_of(result.job, result.identity)
     return result
@@ -242,7 +242,7 @@ def digits() -> dict[str, np.ndarray]:
 
 @cache
 def network() -> Any:
-    """A dense network of 48 units that scikit-learn trained on the digits."""
+    """Return a dense network of 48 units, trained on the digits by scikit-learn."""
     from sklearn.neural_network import MLPClassifier
 
     data, network = digits(), MLPClassifier(48, tol=1e-2, n_iter_no_change=3, random_state=0)
@@ -250,7 +250,7 @@ def network() -> Any:
 
 
 def with_network(result: RunResult) -> RunResult:
-    """`result` with the weights, probabilities and predictions of `network()`."""
+    """Give `result` the weights, probabilities and predictions of `network()`."""
     parts = {"kernel": network().coefs_, "bias": network().intercepts_}
     result.weights = {
         f"{layer}/{part}": array.astype(np.float32)
@@ -265,12 +265,12 @@ def with_network(result: RunResult) -> RunResult:
 
 @cache
 def arrays() -> Arrays:
-    """The digits under the name of MNIST, so that what holds for MNIST alone can be tried."""
+    """Return the digits under the name of MNIST, for tests of what applies to MNIST only."""
     return Arrays("mnist", **digits(), classes=10, image_shape=(8, 8), digest=arrays_digest(digits()))
 
 
 def write_data(folder: Path) -> Path:
-    """Preprocessed data sets' folder, with the digits in it."""
+    """Make `folder` a folder of preprocessed data sets that holds the digits."""
     folder.mkdir(parents=True)
     write(arrays(), folder / "mnist")
     return folder
@@ -279,7 +279,7 @@ def write_data(folder: Path) -> Path:
 def write_experiment(
     folder: Path, results: list[RunResult], winner: RunResult | None = None, parent: str | None = "parent"
 ) -> Path:
-    """`folder` as a finished command leaves it; every run published but the last."""
+    """Fill `folder` as a finished command leaves it. All runs but the last are published."""
     store = RunStore(folder)
     for number, result in enumerate(results):
         store.write(result)
@@ -301,7 +301,7 @@ def book_runs(seeds: int = 3) -> list[RunResult]:
 
 
 def sweep_runs(seeds: int = 3) -> tuple[list[RunResult], RunResult]:
-    """Six optimizers, four widths; one run diverged, one failed; and the best run, which kept its weights."""
+    """Return runs of six optimizers and four widths, one diverged and one failed, and the best run with its weights."""
     results = [
         finished(job(optimizer, width, seed, validation=10_000))
         for optimizer in PROFILES

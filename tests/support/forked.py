@@ -1,7 +1,7 @@
-"""A `python` that starts at once: `python -m MODULE` is a fork of one process that has imported the libraries.
+"""A `python` that starts fast: `python -m MODULE` runs in a fork of one process that has imported the libraries.
 
-Commands that are typed in the clones of the tests would import TensorFlow and MLflow anew, 6 s of a processor each. Their own
-code is imported by each of them, from where it stands. It is for commands that end by themselves: signals are not passed on.
+Otherwise each command in a clone would spend 6 s of CPU time on importing TensorFlow and MLflow. Each command imports
+the project's own code from the current folder. Signals are not forwarded, so commands must end by themselves.
 """
 
 import json
@@ -18,10 +18,10 @@ DECIDED = {
     "TF_ENABLE_ONEDNN_OPTS": "1",
     "XLA_FLAGS": "--xla_cpu_enable_concurrency_optimized_scheduler=false --xla_cpu_multi_thread_eigen=false",
 }
-"""What decides bits from the import on, as pipeline/models/devices.py sets it."""
+"""Settings that take effect at import and can change bits, with the values of pipeline/models/devices.py."""
 
 UNUSED = ("jax", "sklearn", "matplotlib")
-"""What devices.py has TensorFlow imported without."""
+"""Packages that devices.py hides while TensorFlow is imported."""
 
 LIBRARIES = (
     "altair",
@@ -52,7 +52,7 @@ def load() -> None:
 
 
 def serve(listening: socket.socket, parent: int) -> None:
-    """Until the process `parent` is gone. Returns in a fork that is to run what its `sys.argv` says."""
+    """Serve until process `parent` has ended. Returns only in a fork, which then runs the module in `sys.argv`."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     listening.settimeout(1)
     while True:
@@ -69,7 +69,7 @@ def serve(listening: socket.socket, parent: int) -> None:
 
 
 def answer(connection: socket.socket) -> None:
-    """Tell the client how the fork of this process ended; returns in that fork alone."""
+    """Fork, and send the exit status of the child to the client. Returns only in the child."""
     connection.setblocking(True)
     _, streams, *_ = socket.recv_fds(connection, 1, 3)
     words, folder, environment = json.loads(connection.makefile().readline())
@@ -88,7 +88,7 @@ def answer(connection: socket.socket) -> None:
 
 
 def ask(address: str, words: list[str]) -> int:
-    """The exit status of `python -m …`, in this folder and with these streams."""
+    """Run `python -m …` in the current folder, with the streams of this process, and return its exit status."""
     if words[:1] != ["-m"]:
         os.execv(sys.executable, [sys.executable, *words])
     with socket.socket(socket.AF_UNIX) as server:

@@ -1,4 +1,4 @@
-"""Training without training: runs whose numbers are a formula, for what is not about numbers. It loads no backend."""
+"""Runs computed from a formula, not trained, for tests that do not depend on the numbers. Loads no backend."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +19,7 @@ from pipeline.training.splits import Split
 
 
 def accuracy(job: RunConfig, epoch: int) -> float:
-    """The best rate is 0.01, a wide network is better; it rises with the epochs, and a little with the seed."""
+    """Highest at a learning rate of 0.01. Increases with the width, the epoch and, slightly, the seed."""
     away = abs(math.log10(float(job.optimizer["learning_rate"] or 0)) + 2)
     best = 0.9 - 0.2 * away - 0.5 / (job.width or 1) + 0.01 * (job.seed % 9)
     return max(0.1, best) * (1 - 0.5**epoch)
@@ -31,11 +31,11 @@ def gap(job: RunConfig) -> float:
 
 @dataclass
 class Formula:
-    """In the place of `pipeline.training.trainer.train`."""
+    """Replaces `pipeline.training.trainer.train`."""
 
     trained: list[RunConfig] = field(default_factory=list)
     dies_at: int = 0
-    """The run in which the process dies; 0 for none."""
+    """Number of the run that raises KeyboardInterrupt, counted from 1; 0 for none."""
     diverges: Callable[[RunConfig], bool] = lambda job: False
     fails: Callable[[RunConfig], bool] = lambda job: False
 
@@ -73,7 +73,7 @@ class Formula:
 
 
 def measured(run: Run, classes: int) -> RunResult:
-    """As many predictions are right as the curve says; the weights are none of a network."""
+    """Make the share of correct predictions match the curve. The weights are a placeholder."""
     value, labels = accuracy(run.job, run.trained), run.split.test.labels
     guesses = np.where(np.arange(len(labels)) < value * len(labels), labels, (labels + 1) % classes)
     share, train = float((guesses == labels).mean()), value + gap(run.job)
@@ -82,7 +82,7 @@ def measured(run: Run, classes: int) -> RunResult:
 
 
 def installed(patch: pytest.MonkeyPatch) -> Formula:
-    """The formula, which trains until `patch` is undone; no network is sent to MLflow."""
+    """Replace training by the formula until `patch` is undone. No model is sent to MLflow."""
     made = Formula()
     patch.setattr(trainer, "train", made)
     patch.setattr(devices, "start", lambda device: None)

@@ -1,4 +1,4 @@
-"""The project's imports, as grimp reads them: those within functions count, those for a type checker alone do not."""
+"""The project's imports, read with grimp. Imports inside functions count; those only for type checking do not."""
 
 from functools import cache
 from pathlib import Path
@@ -16,7 +16,7 @@ def graph() -> grimp.ImportGraph:
 
 @cache
 def modules() -> dict[str, Path]:
-    """The file of each module."""
+    """Map each of the project's modules to its file."""
     files = [path for package in PACKAGES for path in sorted((CHECKOUT / package).rglob("*.py"))]
     names = [path.relative_to(CHECKOUT).with_suffix("").as_posix().replace("/", ".") for path in files]
     return {name.removesuffix(".__init__"): path for name, path in zip(names, files, strict=True)}
@@ -27,7 +27,7 @@ def path_of(module: str) -> str:
 
 
 def closure(module: str) -> set[str]:
-    """The project's modules that importing `module` runs: itself, what it imports, and the packages that these lie in."""
+    """Return the project's modules that run when `module` is imported: itself, its imports, and their packages."""
     found = {module, *(name for name in graph().find_upstream_modules(module) if name in modules())}
     above = {".".join(name.split(".")[:depth]) for name in found for depth in range(1, name.count(".") + 1)}
     return found | (above & modules().keys())

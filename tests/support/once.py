@@ -1,4 +1,4 @@
-"""What is dear to make and only read: made by one of the parallel processes of the tests, for all of them."""
+"""Costly read-only test data: one of the parallel test processes makes it, and all of them use it."""
 
 import os
 import shutil
@@ -10,13 +10,13 @@ from filelock import FileLock
 
 
 def shared_folder(factory: pytest.TempPathFactory) -> Path:
-    """That of this run of the tests; of parallel processes (pytest-xdist) the folder above their own ones is one and the same."""
+    """Return the folder of this test run. Workers of pytest-xdist share the parent of their own folders."""
     base = factory.getbasetemp()
     return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
 def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
-    """The folder `name`, filled by `make` unless another process has done so."""
+    """Return the folder `name`; `make` fills it unless another process has done so."""
     folder = shared_folder(factory) / name
     done = folder.with_name(f"{name}.done")
     with FileLock(folder.with_name(f"{name}.lock")):

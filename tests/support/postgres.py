@@ -1,4 +1,4 @@
-"""A real tracking server: PostgreSQL and MLflow on this machine; and a wire to it that can be bad."""
+"""A real local tracking server, MLflow on PostgreSQL, and a connection to it that can be made to fail."""
 
 import os
 import shutil
@@ -37,7 +37,7 @@ class TrackingServer:
         artifacts = ["--serve-artifacts", "--artifacts-destination", (self.folder / "artifacts").as_uri()]
         self.mlflow = subprocess.Popen(
             [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(self.port), *artifacts],
-            # The tests' wires have ports of their own.
+            # The wires of the tests listen on other ports.
             env=settings(self.port) | stores | {"MLFLOW_SERVER_ALLOWED_HOSTS": f"{HOST}:*"},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -52,14 +52,14 @@ class TrackingServer:
         self.postgres("pg_ctl", "-D", str(self.data), "-w", "-m", "fast", "stop")
 
     def postgres(self, program: str, *words: str) -> None:
-        """One of PostgreSQL's programs, which refuse to run as root."""
+        """Run one of PostgreSQL's programs, as user postgres if this is root: they refuse to run as root."""
         who = {} if os.geteuid() else {"user": "postgres", "group": "postgres", "extra_groups": []}
         null = subprocess.DEVNULL
         subprocess.run([str(self.programs / program), *words], check=True, cwd="/", stdout=null, stderr=null, **who)  # type: ignore[call-overload]
 
 
 class Wire:
-    """Passes connections on to a server; `down` refuses them, `late` holds every answer back for so many seconds."""
+    """Forwards connections to a server. `down` refuses them; `late` delays every answer by that many seconds."""
 
     def __init__(self, port: int) -> None:
         self.to = port

@@ -1,4 +1,4 @@
-"""What the MLflow store in a folder holds now, read with MLflow's own client."""
+"""The current contents of the MLflow store in a folder, read with MLflow's own client."""
 
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,6 @@ class Rows:
         self.children = [run for run in self.runs if "sweep.id" not in run.data.tags]
 
     def parent(self, experiment: str) -> Any:
-        """Of the one sweep of this name."""
+        """Return the parent run of the only sweep in this experiment."""
         [found] = [run for run in self.parents if self.names[run.info.experiment_id] == experiment]
         return found

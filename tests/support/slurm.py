@@ -1,4 +1,4 @@
-"""A sweep on a real Slurm of one node: the command in a process of its own, and what is done to its shares."""
+"""A sweep on a real one-node Slurm: runs the command in a subprocess and inspects its shares."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PATIENCE_SECONDS = 200.0
 
 
 class Cluster:
-    """Slurm's commands, which find their daemons by SLURM_CONF."""
+    """Runs Slurm's commands, which find their daemons through SLURM_CONF."""
 
     def __init__(self, found: dict[str, str]) -> None:
         self.environment = os.environ | found
@@ -36,14 +36,14 @@ class Cluster:
         return self.commands[-1]
 
     def end(self) -> None:
-        """Whatever a test that failed has left running."""
+        """Kill the commands that a failed test has left running."""
         for command in self.commands:
             command.process.kill()
             command.process.wait()
 
 
 class Command:
-    """`python -m pipeline.train -m hydra/launcher=batched_slurm …`, running."""
+    """A running `python -m pipeline.train -m hydra/launcher=batched_slurm …`."""
 
     def __init__(self, cluster: Cluster, place: Place, words: tuple[str, ...]) -> None:
         self.cluster = cluster
@@ -69,7 +69,7 @@ class Command:
 
     @property
     def folder(self) -> Path:
-        """Of its shares."""
+        """The folder of its shares."""
         [folder] = (self.place.root / "runs" / "shares").iterdir()
         return folder
 
@@ -84,11 +84,11 @@ class Command:
         return [line["key"] for line in self.journal(share) if "key" in line]
 
     def pid(self, share: int) -> int:
-        """Of the worker, once it has begun."""
+        """Return the process id of the share's worker, or 0 if it has not started."""
         return int(self.journal(share)[0]["started"].split()[1]) if self.journal(share) else 0
 
     def jobs(self) -> list[str]:
-        """In the order of the shares."""
+        """Return the Slurm job ids, in the order of the shares."""
         return sorted(self.cluster.says("squeue", "-h", "-r", "-o", "%i", f"--name={self.folder.name}").split())
 
     def wait(self, true: Callable[[], Any]) -> None:

@@ -1,9 +1,9 @@
-"""A Slurm of one node on loopback, from Debian's packages, without systemd: for the tests, and to try things out as root.
+"""A one-node Slurm on loopback, from Debian's packages, without systemd. For the tests, and to try things out as root.
 
 python tests/support/slurm_node.py start FOLDER
 python tests/support/slurm_node.py stop FOLDER
 
-Everything that it needs is in FOLDER: key, state, logs, configuration. `start` prints the line by which a shell finds it.
+FOLDER holds all its files: key, state, logs, configuration. `start` prints the line that sets SLURM_CONF in a shell.
 Packages: slurm-wlm munge.
 """
 
@@ -24,13 +24,13 @@ import psutil
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sinfo", "sbatch", "srun", "squeue", "scancel")
 DAEMONS = ("slurmd", "slurmctld", "munged")
-"""In the order in which they are stopped; each writes its id into `run/NAME.pid`."""
+"""In the order in which they are stopped. Each writes its process id to `run/NAME.pid`."""
 
 PATIENCE_SECONDS = 30.0
 
 
 def missing() -> str:
-    """Why it cannot be started here, in words; empty where it can."""
+    """Return why Slurm cannot be started here; empty if it can."""
     if os.geteuid() != 0:
         return "only root starts Slurm's daemons"
     absent = [name for name in PROGRAMS if not shutil.which(name)]
@@ -38,7 +38,7 @@ def missing() -> str:
 
 
 def start(folder: Path) -> dict[str, str]:
-    """Start it in `folder`; the variables by which Slurm's commands find it. RuntimeError where it does not come up."""
+    """Start Slurm in `folder` and return the variables that its commands need. Raises RuntimeError on failure."""
     folder = folder.absolute()
     for name in ("run", "log", "state", "spool"):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,7 @@ def start(folder: Path) -> dict[str, str]:
 
 
 def stop(folder: Path) -> None:
-    """End its daemons, and the jobs that still run."""
+    """Kill the jobs that still run, then stop the daemons."""
     folder = folder.absolute()
     found = {"SLURM_CONF": str(folder / "slurm.conf")}
     if (pid := _pid(folder, "slurmctld")) and not _gone(pid):
@@ -96,7 +96,7 @@ def _configuration(folder: Path, ports: Sequence[int]) -> str:
         "SlurmdUser": "root",
         "AuthType": "auth/munge",
         "CredType": "cred/munge",
-        # A job that is requeued waits until its old credential has expired, otherwise two minutes.
+        # A requeued job waits until its old credential expires: two minutes by default.
         "AuthInfo": f"socket={folder}/run/munged.socket,cred_expire=5",
         "StateSaveLocation": folder / "state",
         "SlurmdSpoolDir": folder / "spool",
@@ -104,7 +104,7 @@ def _configuration(folder: Path, ports: Sequence[int]) -> str:
         "SlurmdPidFile": folder / "run/slurmd.pid",
         "SlurmctldLogFile": folder / "log/slurmctld.log",
         "SlurmdLogFile": folder / "log/slurmd.log",
-        # Neither cgroups nor a PAM session: what a container has not.
+        # Use neither cgroups nor a PAM session, which containers lack.
         "ProctrackType": "proctrack/linuxproc",
         "TaskPlugin": "task/none",
         "SelectType": "select/cons_tres",
@@ -173,7 +173,7 @@ def _pid(folder: Path, name: str) -> int:
 
 
 def _gone(pid: int) -> bool:
-    """Whether the process has ended, be it a zombie that nobody waits for."""
+    """Return whether the process has ended. A zombie that nobody waits for counts as ended."""
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -1,4 +1,4 @@
-"""The whole pipeline once, through `dvc repro`, in a clone on the digits of scikit-learn; then what is done with its results."""
+"""The whole pipeline, run once with `dvc repro` in a clone on scikit-learn's digits, and what uses its results."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from tests.support import clone as clones
 from tests.support.clone import CHECKOUT, Clone
 from tests.support.rows import Rows
 
-pytestmark = pytest.mark.timeout(480)  # on a machine with much else to do
+pytestmark = pytest.mark.timeout(480)  # seconds, for a busy machine
 
 STAGES = ["fetch", "preprocess", "train", "sweep", "overfitting", "compare"]
 TABLES = ["confusion.csv", "curves.csv", "gap_by_training_loss.csv", "gap_by_width.csv"]
@@ -63,7 +63,7 @@ def test_metrics_sum_it_up(metrics: dict[str, Any], comparison: pd.DataFrame) ->
 
 
 def test_what_git_holds_is_small(clone: Clone) -> None:
-    """None of what is in DVC's cache, nor the store of MLflow."""
+    """Git tracks neither what is in DVC's cache nor the MLflow store."""
     made = clone.run("git show --name-only --format= HEAD").split()
     assert made == ["dvc.lock", *(f"summary/{name}" for name in [*TABLES, "metrics.json"])]
     assert sum((clone.path / name).stat().st_size for name in made) < 500_000
@@ -74,7 +74,7 @@ def test_a_second_time_there_is_nothing_to_do(clone: Clone) -> None:
     assert "Data and pipelines are up to date." in clone.run("dvc repro")
 
 
-# --- what MLflow holds, read with its own client
+# --- the MLflow store, read with MLflow's client
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def test_the_winner_is_loaded_as_the_readme_says_and_predicts(
     assert (np.asarray(probabilities).argmax(axis=1) == recorded).mean() > 0.99
 
 
-# --- what is out of date
+# --- which stages an edit makes out of date
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_what_reads_an_edited_file_runs_again(clone: Clone, edited: str, stages:
 
 @pytest.fixture
 def visitor(clone: Clone, tmp_path: Path) -> Clone:
-    """A clone of it by git, as a visitor has it: nothing but what is committed."""
+    """A git clone, as a visitor gets it: only committed files."""
     clone.run(f"git clone --quiet . '{tmp_path / 'visitor'}'")
     return clone.at(tmp_path / "visitor")
 
@@ -186,7 +186,7 @@ SETTINGS += " -S train.seeds=1 -S 'overfitting.train_sizes=[200]'"
 
 @pytest.mark.slow
 def test_a_queued_experiment_finds_the_data_and_leaves_the_workspace_alone(clone: Clone) -> None:
-    """It runs in a temporary workspace; its runs land in the store of the project."""
+    """It runs in a temporary workspace, but its runs are written to the project's stores."""
     assert clone.run(f"dvc exp run --queue --name queued {SETTINGS}").count("Queued experiment") == 1
     clone.run("dvc queue start")
     while not re.search(
@@ -213,7 +213,7 @@ def test_a_queued_experiment_finds_the_data_and_leaves_the_workspace_alone(clone
 
 @pytest.mark.slow
 def test_a_dvc_remote_passes_everything_on(clone: Clone, tmp_path: Path) -> None:
-    """A second clone has all results, and `dvc repro` there trains nothing. The remote is a folder."""
+    """After `dvc pull`, a second clone has all results and `dvc repro` trains nothing. The remote is a folder."""
     first = clone.copy(tmp_path / "first", "mlflow.db*", "mlartifacts", "runs")
     first.run(f"dvc remote add --default storage '{tmp_path}/shared drive/overfitting-gap'")
     assert "pushed" in first.run("dvc push")
@@ -235,7 +235,7 @@ def test_a_dvc_remote_passes_everything_on(clone: Clone, tmp_path: Path) -> None
 def test_a_folder_of_results_is_read_elsewhere(
     clone: Clone, keras: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The commands of the page: packed in one checkout, compared, published and trained again in another."""
+    """The page's commands: pack results in one checkout; compare, publish and reproduce them in another."""
     page = (CHECKOUT / "docs" / "sharing.md").read_text("utf-8")
     lines = [line for block in re.findall(r"(?ms)^```bash\n(.*?)^```", page) for line in block.splitlines()]
     pack, make, unpack, compared, published = lines[:5]
@@ -252,5 +252,5 @@ def test_a_folder_of_results_is_read_elsewhere(
     assert set(pd.read_csv(tmp_path / "reports" / "runs.csv")["key"]) == set(record.keys)
     assert publish.main(published.split()[3:]) == 0
     assert "sent 8 runs" in capsys.readouterr().out
-    # Nothing else is needed to train one of them again.
+    # Training one of its runs again needs nothing else.
     assert reproduce.main([str(tmp_path / "results" / "theirs" / record.keys[0]), "tracking=none"]) == 0

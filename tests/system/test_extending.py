@@ -1,4 +1,4 @@
-"""docs/extending.md: what each section says to write is written, what it says to type is typed, in an empty clone."""
+"""docs/extending.md: each section's files are written and its commands run, in a fresh clone."""
 
 import json
 import re
@@ -23,7 +23,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 
 
 def follow(clone: Clone, text: str) -> dict[str, str]:
-    """What each command of a text says, once its files are there and its Python code has run."""
+    """Write the files and run the Python code and the commands of a text; return the output of each command."""
     said = {}
     for language, block in re.findall(r"(?ms)^```(\w+)\n(.*?)^```", text):
         first = block.partition("\n")[0]
@@ -48,12 +48,12 @@ def test_your_data(clone: Clone) -> None:
     card = json.loads(clone.read("data/cards/wine.json"))
     assert (card["features"][0], len(card["features"])) == ("alcohol", 13)
     assert (clone.path / "data/samples/wine.png").is_file()
-    # A network that learnt the columns tells nearly all wines apart; without their scales it would guess.
+    # A network that learnt from scaled columns classifies nearly all wines; without scaling it would guess.
     assert max(record["metrics"]["test/accuracy"] for record in records(clone, "wine")) > 0.9
 
 
 def records(clone: Clone, *words: str) -> list[dict[str, Any]]:
-    """Records of the runs whose configuration has these words in it."""
+    """Return the records of the runs whose configuration contains all these words."""
     found = [json.loads(path.read_text())["record"] for path in sorted(clone.path.glob("runs/*/result.json"))]
     return [record for record in found if all(word in json.dumps(record["job"]) for word in words)]
 

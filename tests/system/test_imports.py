@@ -1,4 +1,4 @@
-"""What importing costs. That imports run downhill is checked by import-linter, in `make lint`."""
+"""Importing stays cheap. The direction of imports is checked by import-linter, in `make lint`."""
 
 import re
 import subprocess
@@ -11,7 +11,7 @@ HEAVY = ["jax", "jaxlib", "keras", "mlflow", "tensorflow"]
 
 
 def test_importing_everything_loads_nothing_heavy() -> None:
-    # `served` is a file that MLflow loads where it serves a model.
+    # MLflow loads `served` itself, when it serves a model.
     names = ", ".join(set(modules()) - {"pipeline.tracking.served"})
     code = f"import sys, {names}; print([name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True)
@@ -19,7 +19,7 @@ def test_importing_everything_loads_nothing_heavy() -> None:
 
 
 def test_the_picture_of_the_rooms_is_that_of_the_layers() -> None:
-    """CONTRIBUTING.md draws what import-linter checks."""
+    """The diagram in CONTRIBUTING.md shows the layers that import-linter checks."""
     [contract] = [
         contract
         for contract in tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]

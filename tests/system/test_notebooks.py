@@ -1,4 +1,4 @@
-"""docs/*.ipynb: they run, their outputs are those of their code, and their prose has no number that no cell shows.
+"""docs/*.ipynb: they run, their outputs match their code, and each number in their prose is shown by a cell.
 
 After a change to a cell: python scripts/run_notebook.py docs/tour.ipynb
 """
@@ -19,16 +19,16 @@ from tests.support import factory
 DOCS = PROJECT / "docs"
 SMALL = {"TOUR_TRAIN_SIZE": "1000", "TOUR_EPOCHS": "1"}
 UNTRAINED = [2, 3, 7, 8, 9]
-"""Sections of the tour whose outputs are the same whatever the network of section 1 has learned."""
+"""Sections of the tour whose outputs do not depend on the network trained in section 1."""
 
 PLAIN = {"2", "9", "32", "95"}
-"""Numbers of the prose that no cell shows: digits that are names, the bits of a float32, and the level of intervals."""
+"""Numbers in the prose that no cell shows: digits used as names, the bits of a float32 and the level of intervals."""
 
 NUMBER = re.compile(r"(?<![\w.])-?\d[\d,_]*(?:\.\d+)?(?:e[-+]?\d+)?")
 
 
 def sections(notebook: Any) -> list[list[Any]]:
-    """The cells of each section; what stands before the first one is number 0."""
+    """Return the cells of each section; number 0 is what precedes the first heading."""
     found: list[list[Any]] = [[]]
     for cell in notebook.cells:
         if cell.cell_type == "markdown" and cell.source.startswith("## "):
@@ -46,7 +46,7 @@ def prose(cells: list[Any]) -> str:
 
 
 def printed(cells: list[Any]) -> str:
-    """What the cells show, as text."""
+    """Return the outputs of the cells as text."""
     outputs = [output for cell in code(cells) for output in cell.outputs]
     return "\n".join(output["text"] if "text" in output else output["data"]["text/plain"] for output in outputs)
 
@@ -65,7 +65,7 @@ each_section = pytest.mark.parametrize(
 )
 
 
-# --- what is committed
+# --- the committed outputs
 
 
 @each_notebook
@@ -81,7 +81,7 @@ def test_every_cell_that_shows_something_has_its_output_and_none_a_warning(name:
 
 @each_section
 def test_the_prose_has_only_numbers_that_its_section_shows(name: str, number: int) -> None:
-    # The README's row of the book's network is held against the last comparison by a test of its own.
+    # Another test checks the README's row of the book's network against the last comparison.
     readme = (PROJECT / "README.md").read_text("utf-8")
     book = next(line for line in readme.splitlines() if line.startswith("| the book's"))
     section = COMMITTED[name][number]
@@ -91,18 +91,18 @@ def test_the_prose_has_only_numbers_that_its_section_shows(name: str, number: in
     assert sorted(set(numbers(said)) - set(numbers("\n".join(shown))) - PLAIN) == []
 
 
-# --- what a run gives
+# --- the outputs of a new run
 
 
 def run(name: str, **environment: str) -> list[list[Any]]:
-    # One thread: the products are small, and other tests run beside this one.
+    # One thread: the matrix products are small, and other tests run in parallel.
     now = sections(run_notebook.run(DOCS / f"{name}.ipynb", OPENBLAS_NUM_THREADS="1", **environment))
     assert len(now) == len(COMMITTED[name])
     return now
 
 
 def near(committed: str, now: str, units: int) -> bool:
-    """Whether two numbers differ by at most `units` of the last place; what is written as 3e-09 is rounding."""
+    """Whether two numbers differ by at most `units` in the last place; numbers such as 3e-09 are rounding errors."""
     if "e" in committed or "e" in now:
         return max(abs(float(committed)), abs(float(now))) < 1e-4
     places = len(committed.partition(".")[2])
@@ -111,7 +111,7 @@ def near(committed: str, now: str, units: int) -> bool:
 
 
 def assert_alike(committed: list[Any], now: list[Any], units: int) -> None:
-    """The same words, and numbers that are near."""
+    """Assert that the outputs have the same words and nearly the same numbers."""
     first, second = printed(committed), printed(now)
     assert re.sub(r"\s+", " ", NUMBER.sub("#", first)) == re.sub(r"\s+", " ", NUMBER.sub("#", second))
     pairs = zip(numbers(first), numbers(second), strict=True)
@@ -120,18 +120,18 @@ def assert_alike(committed: list[Any], now: list[Any], units: int) -> None:
 
 @pytest.mark.timeout(480)
 def test_the_outputs_of_the_tour_are_those_of_mnist(mnist_folder: Path) -> None:
-    """Trained on a small budget, unless TESTS=all; then the sections that depend on the network run and are not compared."""
+    """Unless TESTS=all, training is short, and sections that depend on the network are run but not compared."""
     now = run("tour", TOUR_DATA=str(mnist_folder), **({} if ALL else SMALL))
     for number in range(1, len(TOUR)):
         if number in UNTRAINED:
             assert_alike(TOUR[number], now[number], units=2)
         elif ALL:
-            # Between processors, figures of trained networks differed by up to 5 units, and those of one hard image by 60.
+            # Between processors, results of trained networks differed by up to 5 units, those of one hard image by 60.
             assert_alike(TOUR[number], now[number], units=100)
 
 
 def test_the_analysis_runs_on_a_folder_of_results(tmp_path: Path) -> None:
-    """With a run that failed and one that diverged."""
+    """The folder includes a failed and a diverged run."""
     runs, winner = factory.sweep_runs()
     factory.write_experiment(tmp_path / "sweep", runs, winner)
     now = run("analysis", ANALYSIS_RUNS=str(tmp_path / "sweep"))

@@ -1,4 +1,4 @@
-"""README.md and docs/: their numbers are those of the last results; their commands, options and faults exist."""
+"""README.md and docs/: their numbers match the results snapshot; their commands, options and faults exist."""
 
 import importlib
 import re
@@ -21,14 +21,14 @@ from tests.support.clone import CHECKOUT
 
 README = (CHECKOUT / "README.md").read_text("utf-8")
 SNAPSHOT = CHECKOUT / "docs" / "results"
-"""What README quotes; reports/ is what was last run here."""
+"""The results that README.md quotes; reports/ holds those of the last run in this checkout."""
 
 SWEEP, OVERFITTING = "optimizers by width", "overfitting"
 
 PAGES = {
     str(path.relative_to(CHECKOUT)): path.read_text("utf-8")
     for path in (CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md")))
-    if path.name != "extending.md"  # its commands need the files that it says to write: tests/system/test_extending.py
+    if path.name != "extending.md"  # its commands need its example files: tests/system/test_extending.py
 }
 for path in (CHECKOUT / "docs").glob("*.ipynb"):
     cells = nbformat.read(path, as_version=4).cells
@@ -40,7 +40,7 @@ def blocks(language: str, page: str = README) -> list[str]:
 
 
 def commands(page: str) -> list[str]:
-    """Those of shell blocks, without prompt and comment, a line that ends in a backslash with the next; and within sentences."""
+    """Return the commands in shell blocks (continued lines joined, no prompts or comments) and in inline code."""
     fenced = "\n".join(blocks("bash|console|sh|shell", page)).replace("\\\n", " ").splitlines()
     spans = re.findall(r"`([^`]+)`", re.sub(r"(?ms)^```.*?^```", "", page))
     lines = [re.sub(r"\s+#\s.*|^\s*#.*", "", line).removeprefix("$ ") for line in fenced]
@@ -49,7 +49,7 @@ def commands(page: str) -> list[str]:
 
 
 def results() -> list[str]:
-    """The rows of the result table, as the snapshot has them."""
+    """Build the rows of the result table from the snapshot."""
     table = pd.read_csv(SNAPSHOT / "comparison.csv")
 
     def row(entry: Any, name: str) -> str:
@@ -75,7 +75,7 @@ def test_the_results_are_those_of_the_snapshot() -> None:
 
 
 def contrasts(experiment: str, factor: str, metric: str) -> pd.Series:
-    """The verdicts of the snapshot's contrasts of this factor and figure."""
+    """Return the verdicts of the snapshot's contrasts for this experiment, factor and metric."""
     table = pd.read_csv(SNAPSHOT / "contrasts.csv", keep_default_na=False)
     rows = table[table["experiment"].eq(experiment) & table["contrast"].eq(factor) & table["figure"].eq(metric)]
     return rows["verdict"]
@@ -134,7 +134,7 @@ def test_the_book_is_within_the_published_band() -> None:
 
 
 def complaints(command: str) -> list[str]:
-    """What is wrong with a command, as far as it can be seen without running it."""
+    """Return what is wrong with a command, as far as can be checked without running it."""
     words = [word for word in shlex.split(command) if not re.fullmatch(r"[A-Z_]+=\S*", word) or "make" in command]
     program, options = words[0], [word.partition("=")[0] for word in words if "=" in word]
     if program == "make":
@@ -156,7 +156,7 @@ def test_a_documented_command_is_one_that_there_is(command: str) -> None:
 
 
 def test_words_are_completed() -> None:
-    """What the function asks that `gap-train -sc install=bash` puts into the shell."""
+    """Send the query of the shell function that `gap-train -sc install=bash` installs."""
     command = [sys.executable, "-c", "from pipeline.train import cli; cli()", "-sc", "query=bash"]
     typed = clones.environment() | {"COMP_LINE": "gap-train optimizer=ad", "COMP_CWORD": "1"}
     done = subprocess.run(command, cwd=CHECKOUT, env=typed, capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""What the pipeline never does: run the YAML that it reads, hand on a password."""
+"""The pipeline never executes the YAML that it reads and never leaks a password."""
 
 import os
 from pathlib import Path
@@ -31,7 +31,7 @@ ADDRESS = "http://ada:hunter2@127.0.0.1:1/?key=t0ken"
 def test_a_password_reaches_no_file_and_no_line(
     given_by: str, tmp_path: Path, processed: Path, formula: Formula, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a run, or a sweep of which a run is lost, that is to be told to a server that is not there."""
+    """Train a run, or a sweep with a lost run, while the tracking server is down."""
     place = Place(tmp_path, processed)
     small = ["tracking=server", "model.width=4", "training.epochs=1", "optimizer=sgd"]
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")

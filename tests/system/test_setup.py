@@ -1,6 +1,6 @@
-"""The locks, the words of the Makefile, what `make setup` does when, and what `make run` does without MNIST.
+"""The lock files, `make setup`, `make run` without MNIST, and `make snapshot`.
 
-The installer is a stand-in that writes down what it was asked: making a real environment takes minutes and a network.
+A stub replaces uv and logs its arguments: a real environment takes minutes and needs a network.
 """
 
 import os
@@ -30,7 +30,7 @@ def entries(lock: str) -> list[str]:
     return environment.packages((CHECKOUT / lock).read_text())
 
 
-# --- the locks
+# --- the lock files
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -67,13 +67,13 @@ def test_the_site_has_every_page_in_its_menu() -> None:
 
 @dataclass
 class Checkout:
-    """A checkout in a path with a space and an accent, and a PATH that holds what is in `bin` and no more."""
+    """A checkout in a path with a space and an accent; `bin` is the only folder on its PATH."""
 
     path: Path
     bin: Path
 
     def make(self, *words: str, status: int = 0) -> list[str]:
-        """What make says, on both streams, but for its own last line of an error."""
+        """Run make; return the lines of stdout and stderr without make's own `***` error line."""
         own = {"PATH": str(self.bin), "HOME": str(self.bin), "LANG": "C.UTF-8"}
         done = subprocess.run(["make", *words], cwd=self.path, env=own, capture_output=True, text=True)
         assert done.returncode == status, done.stdout + done.stderr
@@ -84,13 +84,13 @@ class Checkout:
         (self.bin / name).chmod(0o755)
 
     def append(self, name: str, text: str) -> None:
-        """Change a file, well after the stamp was written: file systems count time in steps."""
+        """Append to a file and date the stamp an hour back: file systems have coarse timestamps."""
         os.utime(self.stamp, (an_hour_ago := time.time() - 3600, an_hour_ago))
         with (self.path / name).open("a") as file:
             file.write(text)
 
     def asked(self) -> list[str]:
-        """What the stand-in for uv was asked to do since the last question."""
+        """Return the uv commands logged since the last call."""
         log = self.bin / "asked"
         lines = log.read_text().splitlines() if log.exists() else []
         log.unlink(missing_ok=True)
@@ -173,7 +173,7 @@ def test_an_interrupted_setup_is_started_afresh(checkout: Checkout) -> None:
 
 
 def test_without_uv_the_setup_installs_it_in_a_folder_of_its_own(checkout: Checkout) -> None:
-    """The pip of that folder is a stand-in, and so is the uv that it installs."""
+    """Stubs replace the pip in that folder and the uv that it installs."""
     uv = (checkout.bin / "uv").read_text()
     checkout.program("uv", "exit 127")  # a pyenv shim whose Python has no uv
     pip = f"""mkdir -p .uv/bin && cat > .uv/bin/uv <<'END'\n{uv}END\nchmod +x .uv/bin/uv"""
@@ -212,7 +212,7 @@ printf '[core]\\nno_scm = true\\n' >> .dvc/config.local
 
 @pytest.mark.fault("no git repository")
 def test_dvc_is_told_once_where_git_is_missing(checkout: Checkout) -> None:
-    """And where there is a repository nothing is said or written."""
+    """In a git repository nothing is printed or written."""
     local = checkout.path / ".dvc" / "config.local"
     local.parent.mkdir()
     checkout.make("setup")

@@ -1,6 +1,6 @@
-"""hydra/launcher=batched_slurm on a real Slurm of one node: the bits of `batched`, and what becomes of a share that is lost.
+"""hydra/launcher=batched_slurm on a real one-node Slurm: the same bits as `batched`, and recovery from lost shares.
 
-The node is started by tests/support/slurm_node.py, without accounting.
+tests/support/slurm_node.py starts the node, without accounting.
 """
 
 import os
@@ -22,17 +22,17 @@ from tests.unit.training.trainer import bits
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
 
 GRID = ["optimizer=sgd,adam,rmsprop", "model.width=8", "seed=0,1,2", "training.epochs=40"]
-"""Three shares of three runs: one shape each."""
+"""Three shares of three runs, one shape per share."""
 
 SLOW = ["optimizer=sgd,adam", "model.width=8", "seed=0,1,2", "training.epochs=1500", "hydra.launcher.shares=2"]
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """A node that the script starts and stops."""
+    """Start a Slurm node with the script, and stop it at the end."""
     if why := slurm_node.missing():
         pytest.skip(f"no Slurm here: {why}")
-    # Not in pytest's own folders, which nobody else may enter: munged wants a socket for all.
+    # Not in tmp_path, which other users cannot enter: munged needs a socket that all users can reach.
     folder = Path(tempfile.mkdtemp(prefix="slurm"))
     script = [sys.executable, slurm_node.__file__]
     try:
@@ -55,7 +55,7 @@ def place(tmp_path: Path, processed: Path) -> Place:
 def test_what_lost_shares_leave_out_is_named_and_trained_by_the_same_command_to_the_bits_of_one_machine(
     cluster: Cluster, place: Place, processed: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Of three shares one has its worker killed and one is cancelled."""
+    """Of three shares, one has its worker killed and one is cancelled."""
     command = cluster.start(place, *GRID, "hydra.launcher.shares=3")
     command.wait(lambda: command.pid(0))
     cancelled = command.jobs()[1]

@@ -1,4 +1,4 @@
-"""dvc.yaml against the source: DVC does not follow imports, so nothing else says when a list of deps is wrong."""
+"""dvc.yaml matches the source: DVC does not follow imports, so only these tests notice a wrong list of deps."""
 
 import re
 import subprocess
@@ -30,7 +30,7 @@ def filled(text: str) -> str:
 
 
 def names(entries: list[Any]) -> list[str]:
-    """Paths of a list in dvc.yaml, in which one may stand with its settings or without."""
+    """Return the paths of a list in dvc.yaml; an entry is a path, or a mapping from a path to its settings."""
     return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
 
 
@@ -43,12 +43,12 @@ def covers(dep: str, path: str) -> bool:
 
 
 def composes(stage: str) -> bool:
-    """Whether Hydra puts a configuration together for it."""
+    """Whether the stage composes a configuration with Hydra."""
     return STAGES[stage]["cmd"].startswith("python -m pipeline.train ")
 
 
 def used(stage: str) -> set[str]:
-    """Values of params.yaml that its command names, itself or by a file of conf/sweep/."""
+    """Return the values of params.yaml that the stage's command uses, directly or through a file of conf/sweep/."""
     command = STAGES[stage]["cmd"]
     files = [CHECKOUT / f"conf/sweep/{name}.yaml" for name in re.findall(r" sweep=(\w+)", command)]
     swept = [name for file in files for name in re.findall(r"\$\{params:([a-z_.]+)}", file.read_text("utf-8"))]
@@ -56,10 +56,10 @@ def used(stage: str) -> set[str]:
 
 
 def source(stage: str) -> set[str]:
-    """Files with something in them among those that the stage's command imports."""
+    """Return the non-empty files that the stage's command imports."""
     found = closure(STAGES[stage]["cmd"].split()[2])
     if composes(stage):
-        # Hydra imports what it finds under this name.
+        # Hydra imports every module of this package.
         found |= {name for name in modules() if name.startswith("hydra_plugins.")}
     return {path_of(name) for name in found if modules()[name].stat().st_size}
 
@@ -90,7 +90,7 @@ def test_params_are_all_used() -> None:
 
 @pytest.mark.fault("git status after a run")
 def test_what_commands_make_is_in_no_folder_that_git_tracks() -> None:
-    """So that no command leaves `git status` with more than dvc.lock and, by its last stage, what DVC shows."""
+    """After a run, `git status` lists only dvc.lock and, from the last stage, summary/, which DVC shows."""
     made = ["data", "reports", "results", "runs", "multirun", "outputs", "mlflow.db", "mlartifacts"]
     listed = subprocess.run(["git", "ls-files", "--", *made], cwd=CHECKOUT, capture_output=True, text=True)
     if listed.returncode:

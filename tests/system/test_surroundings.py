@@ -1,4 +1,4 @@
-"""Where a command runs decides nothing: the checkout's path, the person's rights and language, the clock, the terminal."""
+"""Results do not depend on the checkout's path, the user's permissions and locale, the clock or the terminal."""
 
 import os
 import resource
@@ -23,7 +23,7 @@ ELSEWHERE = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "TZ":
 
 
 def restricted() -> None:
-    """No right for others, few open files, no terminal."""
+    """Deny group and others all access, limit open files to 64 and detach from the terminal."""
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
     os.setsid()
@@ -33,7 +33,7 @@ def restricted() -> None:
 @pytest.mark.fault("surroundings")
 @pytest.mark.usefixtures("keras")
 def test_the_same_run_comes_out_elsewhere(tmp_path: Path, processed: Path) -> None:
-    """In a checkout whose path has every name in it, reached through a link, by a person without a home, in another country."""
+    """Elsewhere: a path with odd characters, reached through a symlink, no HOME, another locale and time zone."""
     (tmp_path / "project").mkdir()
     here = Place(tmp_path / "project", processed)
     assert here.train(*SMALL).status == 0

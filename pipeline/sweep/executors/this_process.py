@@ -102,7 +102,7 @@ def complete(run: PlannedRun, result: RunResult, numerics_class: str) -> RunResu
         result,
         key=key,
         identity=made_of,
-        sources=identity.sources(made_of["numerics"], own_code=run.job.own_code),
+        sources=identity.sources(made_of["numerics"], custom_code=run.job.custom_code),
         patch=identity.uncommitted(),
         environment=environment,
     )

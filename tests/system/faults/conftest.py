@@ -15,7 +15,7 @@ def workspace(tmp_path: Path, processed: Path) -> Workspace:
 
 
 class Disk:
-    """A real file system of so many megabytes."""
+    """A small tmpfs, mounted at `path`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -27,7 +27,7 @@ class Disk:
             pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
 
     def fill(self, left: int) -> None:
-        """Until so many bytes are free."""
+        """Write a filler file until only `left` bytes are free."""
         stat = os.statvfs(self.path)
         with open(self.path / "filler", "ab") as file:
             file.write(bytes(max(0, stat.f_bavail * stat.f_frsize - left)))
@@ -35,7 +35,7 @@ class Disk:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Callable[[int], Disk]]:
-    """Makes a disk of so many megabytes."""
+    """Return a function that mounts a disk of the given number of megabytes."""
     path = tmp_path / "a disk"
 
     def mounted(megabytes: int) -> Disk:

@@ -1,6 +1,6 @@
-"""python -m tests.system.faults.forked STAGE ROOT: a stage, killed at the steps at which a file or folder changes in ROOT.
+"""python -m tests.system.faults.forked STAGE ROOT: kill a stage just before it changes a file or folder in ROOT.
 
-The libraries are imported once; each time a process is forked, works up to its step and gets a real SIGKILL before it.
+Libraries are imported once. For each kill, a forked process runs the stage and gets a real SIGKILL before one step.
 """
 
 import importlib
@@ -16,7 +16,7 @@ from pipeline.cli import console
 
 OUTPUTS = {"fetch": ["raw"], "preprocess": ["processed", "card", "samples"], "compare": ["reports"]}
 TIMES = {"fetch": 100, "preprocess": 100, "compare": 2}
-"""At most: a comparison takes seconds."""
+"""The most kills per stage; few for `compare`, which takes seconds each time."""
 
 CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir"}
 
@@ -29,11 +29,11 @@ def main(stage: str, root: Path) -> None:
     }[stage]
     module = importlib.import_module(f"pipeline.{stage}")
     outputs = [root / name for name in OUTPUTS[stage]]
-    if stage == "compare":  # what draws has threads, which a fork does not inherit
+    if stage == "compare":  # drawing starts threads, which a fork does not inherit
         assert in_a_fork(module, words, root, kill_at=0) == 0
     else:
         with suppress(SystemExit):
-            console.run(module.main, words)  # undisturbed; what is imported on the way is imported now
+            console.run(module.main, words)  # undisturbed, so that lazy imports happen before the forks
     expected = content(outputs)
     shutil.rmtree(outputs[0])
     assert in_a_fork(module, words, root, kill_at=0) == 0
@@ -43,9 +43,8 @@ def main(stage: str, root: Path) -> None:
     for number in range(times):
         step = (number + 1) * steps // times
         if number % 2 or stage == "fetch":
-            shutil.rmtree(
-                outputs[0], ignore_errors=True
-            )  # else it is written over; files that are whole are not fetched
+            # Otherwise the stage overwrites its output; `fetch` would skip whole files.
+            shutil.rmtree(outputs[0], ignore_errors=True)
         assert in_a_fork(module, words, root, kill_at=step) == -signal.SIGKILL
         found = {path: data for path, data in content(outputs).items() if not hidden(path)}
         wrong = [path for path, data in found.items() if data != expected[path]]
@@ -55,7 +54,7 @@ def main(stage: str, root: Path) -> None:
 
 
 def in_a_fork(module: Any, words: list[str], root: Path, kill_at: int) -> int:
-    """The exit status of the command, or less than 0 by what it was killed."""
+    """Run the command in a fork; return its exit status, or minus the number of the signal that killed it."""
     sys.stdout.flush()
     if pid := os.fork():
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -83,7 +82,7 @@ def in_a_fork(module: Any, words: list[str], root: Path, kill_at: int) -> int:
 
 
 def hidden(path: Path) -> bool:
-    """A killed process's own temporary folder has a name with a dot."""
+    """Whether the path is in a temporary folder of a killed process: its name starts with a dot."""
     return any(part.startswith(".") for part in path.parts[-3:])
 
 

@@ -1,4 +1,4 @@
-"""What must hold after every fault, whatever it was: one helper for all of them."""
+"""The invariants that must hold after every fault."""
 
 import os
 import re
@@ -18,10 +18,10 @@ LEFTOVER = re.compile(r"\..+\.\d+(\.(part|old))?|\..+\.(part|old)|.+\.new(-journ
 
 
 def assert_sound(place: Place, *, ended: bool = True) -> None:
-    """No file under its final name is partial, no row of the store stands twice, no process or run is orphaned.
+    """Assert that no file under its final name is partial, no MLflow row is duplicated, no process or run is orphaned.
 
-    `ended`: the command came to its end by itself, or was given again since the fault; then nothing may be left over
-    and no run may be RUNNING. Right after a kill both may be, for the next command to clear away.
+    `ended`: the command finished by itself or was repeated after the fault, so there may be no leftovers and no RUNNING
+    runs. Right after a kill there may be both; the next command clears them away.
     """
     assert_files_whole(place.root)
     if (database := place.root / "mlflow.db").exists():
@@ -58,7 +58,7 @@ def assert_rows_single(database: Path) -> None:
 
 
 def assert_none_running(database: Path) -> None:
-    """But for those whose process lives."""
+    """Assert that no run is RUNNING unless its process is alive."""
     with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
         running = connection.execute("SELECT run_uuid FROM runs WHERE status = 'RUNNING'").fetchall()
         tags = "SELECT key, value FROM tags WHERE run_uuid = ?"
@@ -66,7 +66,7 @@ def assert_none_running(database: Path) -> None:
 
 
 def assert_no_orphans(root: Path) -> None:
-    """No process that was started with a path in `root` lives on."""
+    """Assert that no process started with a path in `root` is still alive."""
     living = [
         process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"]) if process.pid != os.getpid()
     ]

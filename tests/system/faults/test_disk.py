@@ -1,4 +1,4 @@
-"""No room, no right to write, something in the way: on real file systems of a few megabytes."""
+"""Full disks, read-only folders and file size limits, on real file systems of a few megabytes."""
 
 import resource
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from tests.unit.training.command import said
 
 FULL = pytest.mark.fault("disk full")
 WIDE = "[4096]"
-"""A network whose weights alone do not fit a disk of a megabyte."""
+"""A network whose weights alone do not fit on a disk of one megabyte."""
 
 
 @FULL
@@ -39,8 +39,8 @@ def test_a_disk_that_is_too_small_is_named_before_training(disk: Callable[[int],
 def test_a_disk_that_fills_up_while_runs_train(
     disk: Callable[[int], Disk], processed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is finished is kept, and the same command goes on when there is room again."""
-    monkeypatch.setattr(disk_space, "check", lambda *_: None)  # something else writes there after the look
+    """Finished runs are kept, and the same command continues once there is room again."""
+    monkeypatch.setattr(disk_space, "check", lambda *_: None)  # as if the disk filled up after the check
     small = disk(5)
     place = Workspace(small.path, processed)
     words = [*SMALL, f"hydra.sweep.dir={place.processed}/../sweep"]  # Hydra's own files are on another disk

@@ -1,4 +1,4 @@
-"""SIGKILL, SIGTERM and Ctrl-C, to real processes. A killed `train` without MLflow: tests/commands/test_train.py."""
+"""SIGKILL, SIGTERM and Ctrl-C on real processes. tests/commands/test_train.py has a killed `train` without MLflow."""
 
 import os
 import shlex
@@ -66,7 +66,7 @@ console.run(train.main)
 @pytest.mark.slow
 @pytest.mark.usefixtures("keras")
 def test_a_killed_sweep_with_mlflow_is_made_good(workspace: Workspace) -> None:
-    """It dies when MLflow has a run and the run's folder does not know it yet."""
+    """The sweep is killed after MLflow has a run and before the run's folder records that."""
     killed = workspace.start(*SMALL, program=("-c", KILLED_WHILE_IT_PUBLISHES))
     killed.communicate()
     assert killed.returncode == -signal.SIGKILL
@@ -77,7 +77,7 @@ def test_a_killed_sweep_with_mlflow_is_made_good(workspace: Workspace) -> None:
     assert_sound(workspace)
 
 
-# --- dvc's own end
+# --- the death of dvc
 
 STAGE = """
 import os, time
@@ -175,7 +175,7 @@ console.run(lambda argv: globals()[sys.argv[1]](), [])
 
 @contextmanager
 def script(what: str) -> Iterator[subprocess.Popen[str]]:
-    """One of its functions, at work; what it prints ends with its end."""
+    """Start one function of SCRIPT, wait until it is ready, and kill it at the end."""
     pipe = subprocess.PIPE
     command = [sys.executable, "-c", SCRIPT, what]
     with subprocess.Popen(command, cwd=PROJECT, stdout=pipe, stderr=pipe, text=True) as process:
@@ -204,7 +204,7 @@ def test_the_second_time_is_immediate(first: str, second: str) -> None:
 @SIGNALLED
 @pytest.mark.parametrize("where", ["in_a_destructor", "in_a_library"])
 def test_a_signal_is_heeded_wherever_it_comes(where: str) -> None:
-    """Python ignores errors in destructors and callbacks, an interrupt among them; a library may make another of it."""
+    """Python ignores exceptions, even interrupts, in destructors and callbacks; a library may replace interrupts."""
     with script(where) as process:
         process.terminate()
         _, err = process.communicate()

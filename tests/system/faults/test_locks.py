@@ -1,4 +1,4 @@
-"""DVC's record of what it made, damaged: `make run` names the command that repairs it, and that command does."""
+"""A damaged dvc.lock: `make run` names the command that repairs it, and that command works."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""What a person sees in MLflow of runs that train, of sweeps that grow, and of what was deleted there."""
+"""What MLflow shows of running runs, growing sweeps and deleted runs: one row for each run."""
 
 import os
 import signal
@@ -51,14 +51,14 @@ def test_what_a_person_deleted_stays_deleted_until_it_is_asked_for(workspace: Wo
 
 
 def counted(workspace: Workspace) -> tuple[int, int]:
-    """Parents and children."""
+    """Return the numbers of parent and child runs in MLflow."""
     rows = Rows(workspace.root)
     return len(rows.parents), len(rows.children)
 
 
 @pytest.fixture
 def at_epoch(monkeypatch: pytest.MonkeyPatch) -> AtEpoch:
-    """Do something when a run has come to an epoch, and all that was said of it is in MLflow."""
+    """Return a function that has `what` called after epoch `number`, once MLflow has everything reported so far."""
 
     def told(number: int, what: Callable[[], None]) -> None:
         show = Publisher.show

@@ -1,4 +1,4 @@
-"""A tracking server that is down, comes back, answers 500 or hangs: training does not wait for it."""
+"""Training does not wait for a tracking server that is down, comes back, answers 500 or hangs."""
 
 import logging
 import threading
@@ -18,13 +18,13 @@ from tests.unit.data.loopback import Server
 
 pytestmark = [
     pytest.mark.fault("tracking server"),
-    # MLflow's server imports it.
+    # MLflow's server imports that module.
     pytest.mark.filterwarnings("ignore:starlette.middleware.wsgi is deprecated"),
 ]
 
 
 class Mlflow:
-    """MLflow's own server on a port of 127.0.0.1, in this process, to stop and start again."""
+    """MLflow's own server on a port of 127.0.0.1, in this process; it can be stopped and restarted."""
 
     def __init__(self, root: Path, port: int) -> None:
         self.root, self.port = root, port
@@ -49,7 +49,7 @@ class Mlflow:
 
 @pytest.fixture
 def mlflow(workspace: Workspace, blank_store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mlflow]:
-    """Down, on a store in the workspace; its client does not wait long."""
+    """A stopped server on a store in the workspace. Clients have short timeouts."""
     from mlflow.server import handlers
     from mlflow.tracking._model_registry import utils as registry
     from mlflow.tracking._tracking_service import utils as tracking
@@ -62,7 +62,7 @@ def mlflow(workspace: Workspace, blank_store: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     for name in ("_tracking_store", "_model_registry_store"):
         monkeypatch.setattr(handlers, name, None)
-    # It makes its own store that of the whole process.
+    # The server sets these for the whole process; monkeypatch restores them.
     for module, name in ((tracking, "_tracking_uri"), (registry, "_registry_uri")):
         monkeypatch.setattr(module, name, getattr(module, name))
     port = next(port for port in range(20_000, 60_000) if is_free(port))
@@ -72,7 +72,7 @@ def mlflow(workspace: Workspace, blank_store: Path, monkeypatch: pytest.MonkeyPa
 
 
 def not_there_yet(workspace: Workspace, uri: str) -> None:
-    """Training ends, its results are on disk; line and exit status say that MLflow has not got them."""
+    """Assert that training ends with results on disk, and that stderr and exit status say that MLflow lacks them."""
     said = workspace.tracked(*SMALL, uri=uri)
     line = last_line(said.err)
     assert said.status == 5
@@ -109,7 +109,7 @@ def test_a_server_that_is_no_good(
 @pytest.mark.slow
 @pytest.mark.usefixtures("keras")
 def test_away_for_a_while_in_the_middle(workspace: Workspace, mlflow: Mlflow, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It goes after the first run is published and is back before the sweep ends: nothing need be run again."""
+    """The server stops after the first run is published and is back before the sweep ends: one command is enough."""
     mlflow.start()
     publish, away = publisher.Tracker.publish, threading.Event()
 

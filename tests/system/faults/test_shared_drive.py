@@ -1,6 +1,6 @@
-"""A folder of runs that several machines write to: six processes that write, two that read, some of them killed.
+"""Several machines share a folder of runs: six processes write and two read; two of the writers are killed.
 
-File locks reach all machines that share a drive (NFS included), so processes of one machine stand for them.
+File locks work across all machines that share a drive (NFS included), so processes of one machine stand in for them.
 """
 
 import errno
@@ -110,7 +110,7 @@ BOTH = ["-m", "optimizer=sgd", "model.width=4", "training.epochs=1"]
 
 @pytest.mark.slow
 def test_two_sweeps_on_a_fresh_store(workspace: Workspace) -> None:
-    """Half of their jobs are the same."""
+    """Each sweep shares half of its jobs with the other."""
     sweeps = [
         workspace.start(*BOTH, f"seed=range({first},{first + 8})", f"hydra.sweep.dir={workspace.root}/sweep {first}")
         for first in (0, 4)

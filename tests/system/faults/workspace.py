@@ -1,4 +1,4 @@
-"""A folder that commands put everything into, their own MLflow store included."""
+"""A folder for everything that commands write, including an MLflow store of its own."""
 
 import os
 import sqlite3
@@ -19,7 +19,7 @@ class Workspace(Place):
         return self.root / "mlflow.db"
 
     def tracked(self, *words: str, uri: str = "") -> Said:
-        """`python -m pipeline.train -m …` in this process, with MLflow."""
+        """Run `python -m pipeline.train` in this process, with MLflow."""
         return command(*self._tracked(words, uri))
 
     def _tracked(self, words: tuple[str, ...], uri: str = "") -> list[str]:
@@ -30,12 +30,12 @@ class Workspace(Place):
         return [*options, *given, "device.xla=false", "question=tests", *tracking, *words[len(options) :]]
 
     def statuses(self) -> dict[str, int]:
-        """How many rows of MLflow have which status."""
+        """Count the MLflow runs of each status."""
         with closing(sqlite3.connect(self.database)) as connection:
             return dict(connection.execute("SELECT status, count(*) FROM runs GROUP BY status").fetchall())
 
     def start(self, *words: str, program: tuple[str, str] = ("-m", "pipeline.train")) -> subprocess.Popen[str]:
-        """The same in a process of its own."""
+        """Start the same command in a subprocess."""
         line = [sys.executable, *program, *self._tracked(words)]
         pipe = subprocess.PIPE
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_"))}
@@ -45,6 +45,6 @@ class Workspace(Place):
 
 
 def last_line(text: str) -> str:
-    """The last line on stderr, which names cause and remedy; there is no traceback before it."""
+    """Return the last line of stderr, which names cause and remedy, and assert that there is no traceback."""
     assert "Traceback" not in text
     return text.strip().splitlines()[-1]

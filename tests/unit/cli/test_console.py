@@ -1,4 +1,4 @@
-"""What a command says when something is wrong: one line of cause and remedy; with `-v` the traceback before it."""
+"""Error messages of commands: one line with cause and remedy; with `-v`, the traceback before it."""
 
 import errno
 import importlib
@@ -19,7 +19,7 @@ from tests.unit.training.command import command, said
 OWN_WORDS = ("pipeline.train", "pipeline.search", "pipeline.tune", "pipeline.sweep.executors.worker")
 OTHERS = [name for name in COMMANDS if name not in OWN_WORDS]
 WRONG = ["optimizzer=adm"]
-"""A word that no command takes."""
+"""An argument that no command accepts."""
 
 
 @pytest.mark.parametrize("module", OTHERS)

@@ -1,4 +1,4 @@
-"""The last line of a real terminal: a bar below what is printed, in any width, gone at the end and after Ctrl-C."""
+"""The progress bar on a real terminal: it stays below the output at any width and vanishes at the end and on Ctrl-C."""
 
 import fcntl
 import os
@@ -32,7 +32,7 @@ console.run(main)
 
 
 def said(columns: int, *words: str, **environment: str) -> tuple[int, str]:
-    """The exit status of the program, and what it writes to a terminal; with a word it gets Ctrl-C in the middle."""
+    """Return the program's exit status and terminal output. With an argument in `words`, it gets Ctrl-C halfway."""
     main, side = pty.openpty()
     fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     own = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
@@ -56,7 +56,7 @@ def said(columns: int, *words: str, **environment: str) -> tuple[int, str]:
 def _read(descriptor: int) -> bytes:
     try:
         return os.read(descriptor, 4096)
-    except OSError:  # the other side is closed
+    except OSError:  # the other end is closed
         return b""
 
 

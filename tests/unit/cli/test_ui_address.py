@@ -1,4 +1,4 @@
-"""Links of a report follow the port that `make ui` was given."""
+"""Links in a report use the port that `make ui` was given."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""No configuration whatever ends in a traceback, and none that is taken means something else than it says."""
+"""No configuration causes a traceback, and an accepted one trains exactly what it says."""
 
 import math
 import unicodedata
@@ -29,7 +29,7 @@ any_speed = settings(deadline=None, database=None, max_examples=60)
 
 
 def changed(optimizer: str, changes: dict[str, Any]) -> dict[str, Any]:
-    """A composed configuration with keys set to anything."""
+    """Return a composed configuration with these keys set to arbitrary values."""
     values = composed(optimizer)
     for key, new in changes.items():
         section, _, name = key.rpartition(".")
@@ -81,7 +81,7 @@ def test_any_words_are_checked_without_an_error(words: list[str], multirun: bool
 @any_speed
 @given(st.text())
 def test_a_line_for_the_terminal_is_one_and_commands_nothing(text: str) -> None:
-    """Spaces of any width stay: a narrow one stands between a number and its unit."""
+    """Spaces of any width are kept: a narrow one separates a number from its unit."""
     shown = shown_line(text)
     assert "".join(char for char in shown if unicodedata.category(char) != "Zs").isprintable()
     assert len(shown.splitlines()) <= 1

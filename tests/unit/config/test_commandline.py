@@ -1,4 +1,4 @@
-"""The words of a command, before anything is composed: every mistake in one line that says what would be right."""
+"""Checks of the command line before anything is composed: one line per mistake, which says what was expected."""
 
 import pytest
 
@@ -19,11 +19,11 @@ GOOD = [
 ]
 
 BAD = {
-    # A name that is not there: the nearest one is offered.
+    # An unknown name: the nearest one is suggested.
     "optimizer=adma": "did you mean 'adam'",
     "optimizer=": "optimizer=: expected one of adadelta, ",
     "device.backend=torch": "expected one of tensorflow, jax",
-    # A key that is not there, or of another optimizer.
+    # An unknown key, or a key of another optimizer.
     "model.widht=5": "no such key (did you mean 'model.width'?)",
     "epochs=3": "did you mean 'training.epochs'",
     "optimizer.lr=0.1": "did you mean 'optimizer.learning_rate'",
@@ -31,7 +31,7 @@ BAD = {
     "--epochs=3": "no such option (did you mean 'training.epochs=VALUE'?)",
     "xyzzy=1": "xyzzy: no such key",
     "dataset.name=digits": "choose another with dataset=NAME (digits, ",
-    # A value out of its range, or of the wrong kind.
+    # A value out of range or of the wrong type.
     "model.width=0": "expected a whole number from 1 to 65,536",
     "model.width=": "expected a whole number",
     "model.hidden=[300,true]": "such as [300,100]",
@@ -40,11 +40,11 @@ BAD = {
     "optimizer.centered=2": "true or false",
     "seed='3'": "expected a whole number",
     "question=": "expected a text",
-    # What is no setting at all.
+    # Not a setting.
     "model.width": "model.width: expected KEY=VALUE",
     "seed=range(3": "expected a closing bracket",
     "~seed": "cannot be deleted",
-    # Several values where one command trains one run.
+    # Several values without --multirun.
     "model.width=16,32": "need --multirun (-m)",
     "optimizer=glob(*)": "need --multirun (-m)",
 }

@@ -1,4 +1,4 @@
-"""Composed configurations: values, combinations and sizes that cannot train, in words."""
+"""Composed configurations: values, combinations and sizes that cannot train are refused with a message."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from pipeline.config.compose import ConfigurationError, composed, plain, problem
 from tests.support.factory import settings
 
 BAD: list[tuple[dict[str, Any], str]] = [
-    # Words of the command line are in test_commandline.py; here is what a file may hold.
+    # Values from files; test_commandline.py has those from the command line.
     ({"width": True}, "model.width=true: "),
     ({"hidden": [8] * 33}, "a list of 1 to 32 whole numbers"),
     ({"dropout": float("nan")}, "model.dropout=nan: "),
@@ -33,7 +33,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"schedule": "piecewise", "boundaries": [1, 2], "factors": [0.1]}, "one factor for each in training.factors"),
     ({"boundaries": [1]}, "training.boundaries=[1]: needs training.schedule=piecewise"),
     ({"factors": [-1]}, "a list of at most 32 numbers"),
-    ({"warmup_epochs": 5}, "training.warmup_epochs=5: needs more training.epochs than that, came 5"),
+    ({"warmup_epochs": 5}, "training.warmup_epochs=5: needs more training.epochs than that, got 5"),
     ({"question": "a\0b"}, "expected a text"),
     ({"results": ""}, "paths.results=: expected a text, or null"),
 ]

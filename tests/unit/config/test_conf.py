@@ -1,4 +1,4 @@
-"""The files of conf/: each one composes, trains something that can be, and says what Keras says."""
+"""The files of conf/: each one composes to a valid job, and optimizers have Keras's defaults."""
 
 import inspect
 import re
@@ -16,7 +16,7 @@ from tests.unit.training.command import as_before
 
 FILES = [(group, name) for group in rules.GROUPS for name in rules.options(group)]
 DERIVED = {"momentum": {"momentum": 0.9}, "nesterov": {"momentum": 0.9, "nesterov": True}}
-"""What the files of two names change in the defaults of their class."""
+"""What the files of these two optimizers change in the defaults of their Keras class."""
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -69,7 +69,7 @@ def test_hyperparameters_are_kerass_own_defaults(keras: ModuleType, name: str) -
 
 
 def test_values_are_plain_yaml_in_both_of_its_versions() -> None:
-    """YAML 1.1 (Hydra) reads `on` as true and 1e-3 as a word; YAML 1.2 (DVC) the other way round."""
+    """YAML 1.1 (Hydra) reads `on` as true and 1e-3 as a string; YAML 1.2 (DVC) does the opposite."""
     for group, name in FILES:
         text = (rules.CONF / group / f"{name}.yaml").read_text()
         assert not re.search(r":\s+(on|off|yes|no|\d+e-?\d+)\s*$", text, re.MULTILINE), (group, name)

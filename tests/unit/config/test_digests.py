@@ -1,4 +1,4 @@
-"""Digests of arrays: the same for the same numbers, whatever holds them."""
+"""Digests of arrays depend on values, type and shape, not on the memory layout."""
 
 import numpy as np
 import pytest
@@ -35,6 +35,6 @@ def test_the_numbers_do(other: np.ndarray) -> None:
 
 
 def test_a_digest_is_for_good() -> None:
-    """Digests are in the keys of all stored runs: one that changes makes them all strangers."""
+    """Digests are part of the keys of all stored runs: if they changed, no stored run would be found again."""
     assert array_digest(NUMBERS) == "3378efc20f15f0e870a04920ebd06243767f44dd6de3dfc84997ea2f41bc964c"
     assert arrays_digest({"a": NUMBERS}) == "7aded2ceea62209e8763a15d22b65cd487fbc0e17e3c2a8d8e28661a2f3fa730"

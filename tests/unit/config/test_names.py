@@ -1,4 +1,4 @@
-"""Names of runs within a plan, and the run that a name means."""
+"""Names of runs within a plan, and the runs that a name matches."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Whole commands that train nothing: refused in a line for each mistake, before anything heavy is loaded or anything is written."""
+"""Whole commands that are refused: one line per mistake, before anything heavy is imported or anything is written."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from tests.conftest import ALL
 
 LOOP = "model.width=${model.depth} model.depth=${model.width}"
 COMMANDS = {
-    # Single values are in test_commandline.py; here is what shows only once a command is composed, or held against data.
+    # Mistakes that show only after composing or against the data; test_commandline.py has single values.
     LOOP: "model.",
     "model.width=${nowhere}": "nowhere",
     "model.width=${oc.env:NO_SUCH_VARIABLE}": "NO_SUCH_VARIABLE",
@@ -38,17 +38,17 @@ COMMANDS = {
     "-m seed=0,1 hydra/launcher=basic": "expected one of batched, batched_slurm",
     "-m seed=0,1 hydra/sweeper=optuna": "expected one of basic",
     "hydra.run.dir=/proc/x": "/proc/x: No such file or directory; hydra.run.dir and hydra.sweep.dir",
-    "-m question=a,b": "question: cannot be swept; expected one value per command, came a, b",
+    "-m question=a,b": "question: cannot be swept; expected one value per command, got a, b",
     "-cd /nowhere optimizer=slow": "'/nowhere' not found",
     "--multi plan=true": "--multi: no such option (did you mean '--multirun'?)",
 }
 CHOSEN = list(COMMANDS)[:: 1 if ALL else 2]
-"""Each takes Hydra a third of a second: all of them with TESTS=all."""
+"""Every second command, or all with TESTS=all: Hydra takes a third of a second for each."""
 MORE_THAN_ONE = {
     "-m optimizer=adm,rmspop model.width=0,-5,16 seed=range(0)": 5,
     "-m dataset.validation_size=100,1437,2000": 2,
 }
-"""How many lines a command gets: everything that is wrong with the whole sweep, at once."""
+"""The number of error lines of these commands: all mistakes of a sweep are reported at once."""
 
 SHOWN = {
     "--help": "model.width",
@@ -80,7 +80,7 @@ print(json.dumps(said))
 def told(
     tmp_path_factory: pytest.TempPathFactory, processed: Path
 ) -> dict[str, tuple[int, str, str, list, list, float]]:
-    """What each command says, one after the other in a process of their own: this one has TensorFlow in it already."""
+    """Run all commands in one subprocess (this process has TensorFlow loaded); return the result of each."""
     root = tmp_path_factory.mktemp("refused")
     environment = dict(os.environ, PYTHONPATH=str(PROJECT))
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""RunConfig: what it says of itself, and when two are one."""
+"""RunConfig: its plain values and name, and what makes two of them equal."""
 
 import json
 from typing import Any
@@ -38,7 +38,7 @@ def test_a_digest_has_no_numbers_that_are_none(value: float) -> None:
 
 
 def test_a_default_is_no_part_of_the_plain_values_and_of_no_key() -> None:
-    """So a field that a later release adds changes no key of the runs before it."""
+    """A field that a later release adds therefore does not change the keys of existing runs."""
     old = {"name": "digits", "validation_size": 100}
     plain = make_job(validation="last").to_dict()
     assert plain["dataset"] == old

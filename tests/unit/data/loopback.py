@@ -1,4 +1,4 @@
-"""A real HTTP server on 127.0.0.1 that misbehaves as it is told to."""
+"""A real HTTP server on 127.0.0.1 that misbehaves on demand."""
 
 import threading
 from collections.abc import Callable
@@ -9,7 +9,7 @@ Answer = Callable[[BaseHTTPRequestHandler, bytes], None]
 
 
 class Server:
-    """Serves `files` by name. `answer` says how; `asked` lists the names that were asked for."""
+    """Serve `files` by name. `answer` sends the response; `asked` lists the requested names."""
 
     def __init__(self, files: dict[str, bytes]) -> None:
         self.files = files
@@ -24,7 +24,7 @@ class Server:
             def do_GET(self) -> None:
                 name = self.path.rpartition("/")[2]
                 server.asked.append(name)
-                with suppress(OSError):  # the client goes away, as it should
+                with suppress(OSError):  # the client hangs up, as it should
                     server.answer(self, server.files.get(name, b""))
 
             def log_message(self, *_: object) -> None:
@@ -61,7 +61,7 @@ def status(code: int) -> Answer:
 
 
 def redirect(target: str) -> Answer:
-    """To `target`, in which `{path}` is the path that was asked for."""
+    """Redirect to `target`, in which `{path}` stands for the requested path."""
 
     def answer(handler: BaseHTTPRequestHandler, body: bytes) -> None:
         _start(handler, 302, {"Location": target.format(path=handler.path), "Content-Length": "5"})

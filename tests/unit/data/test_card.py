@@ -1,4 +1,4 @@
-"""The picture of samples."""
+"""The picture of samples that preprocessing draws."""
 
 from pathlib import Path
 

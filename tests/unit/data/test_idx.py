@@ -27,7 +27,7 @@ PIXELS = bytes(24)
 
 
 def case(value: object) -> str:
-    """The message names a case; its bytes do not."""
+    """Use the message as the id of a case, and leave out its bytes."""
     return value.replace(" ", "-") if isinstance(value, str) else ""
 
 

@@ -108,7 +108,7 @@ def test_the_message_is_one_paragraph_with_all_that_is_needed(tmp_path: Path) ->
     assert raised.value.exit_status == 4
 
 
-# Which mirrors there are
+# --- which mirrors are used
 
 
 def addresses(environment: dict[str, str], checkout: Path, named: str = "") -> list[Path | str]:

@@ -45,7 +45,7 @@ def test_a_damaged_file_is_named_with_the_command_that_replaces_it(
     assert message.endswith("To replace it: python -m pipeline.fetch dataset=tiny")
 
 
-# Letters as EMNIST has them
+# --- EMNIST letters
 
 
 def emnist(labels: np.ndarray, images: np.ndarray) -> Decoded:

@@ -45,7 +45,7 @@ def test_bytes_are_pixels_and_other_numbers_stay_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"y_test": None}, "y_test missing; expected x_train, y_train, x_test and y_test, came x_train, y_train and"),
+        ({"y_test": None}, "y_test missing; expected x_train, y_train, x_test and y_test, got x_train, y_train and"),
         ({"x_train": np.zeros((6, 2, 2, 3))}, "x_train has the shape (6, 2, 2, 3), expected (n, rows, columns) or"),
         ({"x_test": PIXELS[:3, :1]}, "a sample of x_test has the shape (1, 2), of x_train (2, 2)"),
         ({"y_train": LABELS[:5]}, "y_train is int64 of shape (5,), expected 6 whole numbers"),

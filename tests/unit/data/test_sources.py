@@ -1,4 +1,4 @@
-"""What conf/dataset/NAME.yaml may say."""
+"""What conf/dataset/NAME.yaml may contain."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def test_each_file_of_conf_is_a_data_set(name: str) -> None:
     found = sources.find(name)
     assert found.name == name
     assert found.files
-    # What no published digest protects is not fetched from the network.
+    # Only files with a published digest are fetched from the network.
     assert all(file.has_digest for file in found.files) or not found.source.mirrors
 
 

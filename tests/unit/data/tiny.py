@@ -1,4 +1,4 @@
-"""A data set of a few hundred bytes, for what does not depend on the digits."""
+"""A data set of a few hundred bytes, for tests that do not need the digits."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""The dense network and the optimizers: what Keras builds for a job."""
+"""The dense network and the optimizer that are built in Keras for a job."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("keras")
 
 
 def test_the_book_s_network() -> None:
-    """784 to 512 to 10, 407,050 weights: listing 2.1 of the book."""
+    """Listing 2.1 of the book: layers of 784, 512 and 10 units, 407,050 weights."""
     model = make_job(width=512).model
     built = dense.build(model, inputs=784, classes=10, dtype="float32")
     assert built.count_params() == dense.parameters(model, 784, 10) == 407_050
@@ -33,15 +33,15 @@ def test_an_optimizer_has_the_job_s_hyperparameters(name: str) -> None:
 
 
 def test_an_optimizer_of_one_s_own_is_named_by_its_import_path() -> None:
-    own = Optimizer("sign", (("learning_rate", 0.25), ("shrink", 0.5)), "tests.support.own_code.SignSGD")
+    own = Optimizer("sign", (("learning_rate", 0.25), ("shrink", 0.5)), "tests.support.custom_code.SignSGD")
     built = optimizers.build(own)
     assert type(built).__name__ == "SignSGD"
     assert built.shrink == 0.5
 
 
 def test_a_hyperparameter_that_its_class_has_not_is_refused() -> None:
-    own = Optimizer("sign", (("learning_rate", 0.25), ("decay_rate", 0.5)), "tests.support.own_code.SignSGD")
-    with pytest.raises(UserError, match=r"^optimizer=sign: tests\.support\.own_code\.SignSGD: .*decay_rate"):
+    own = Optimizer("sign", (("learning_rate", 0.25), ("decay_rate", 0.5)), "tests.support.custom_code.SignSGD")
+    with pytest.raises(UserError, match=r"^optimizer=sign: tests\.support\.custom_code\.SignSGD: .*decay_rate"):
         optimizers.build(own)
 
 

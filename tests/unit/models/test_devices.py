@@ -1,4 +1,4 @@
-"""What computes: settled without importing a backend, refused where it is not there."""
+"""The choice of the device: made without importing a backend; an unavailable device is refused."""
 
 import os
 import subprocess
@@ -39,7 +39,7 @@ def test_with_a_gpu(kind: str, settled: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"kind": "gpu"}, "device=gpu: no GPU that tensorflow could use is at hand"),
+        ({"kind": "gpu"}, "device=gpu: no GPU that tensorflow can use was found"),
         ({"backend": "jax", "xla": False}, "device.xla=false: JAX always compiles with XLA"),
         ({"precision": "tensorfloat32"}, "device.precision=tensorfloat32: a CPU has none"),
         ({"backend": "no-such-backend"}, "device.backend=no-such-backend: not installed"),
@@ -85,7 +85,7 @@ def test_a_driver_is_enough_and_hidden_cards_are_no_gpu(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, value: str
 ) -> None:
     monkeypatch.undo()
-    library = tmp_path / "libcuda.so.1"  # all that there is of it in Windows' Subsystem for Linux
+    library = tmp_path / "libcuda.so.1"  # the only sign of a driver in the Windows Subsystem for Linux
     monkeypatch.setattr(devices, "DRIVERS", ("/no/such/device", str(library)))
     monkeypatch.setattr(devices, "_installed", lambda name: True)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
@@ -123,7 +123,7 @@ def test_a_process_can_change_its_precision() -> None:
         assert keras.config.floatx() == precision
 
 
-# --- what a process inherits decides nothing
+# --- inherited settings have no effect
 
 SETTINGS = """
 import os
@@ -139,7 +139,7 @@ ITS_OWN = ["1e-07 channels_last float32 False None", "1"]
 
 
 def fresh(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A process without the settings of this one."""
+    """Run a script in a subprocess without the backend settings of this one."""
     plain = {
         name: value for name, value in os.environ.items() if not name.startswith(("XLA_", "TF_", "KERAS_", "JAX_"))
     }

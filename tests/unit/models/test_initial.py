@@ -1,4 +1,4 @@
-"""Initial weights: distributed as Keras's initializers of the same names, and one set of them for every backend."""
+"""Initial weights: the distributions of Keras's initializers, with the same values for every backend."""
 
 from types import ModuleType
 
@@ -13,7 +13,7 @@ SHAPE = (400, 300)
 
 
 def assert_alike(*samples: np.ndarray) -> None:
-    """The largest distance of the two distribution functions (Kolmogorov and Smirnov), 0.1 % level."""
+    """Assert equal distributions by the two-sample Kolmogorov-Smirnov test at the 0.1 % level."""
     own, ours = (np.sort(np.asarray(values), axis=None) for values in samples)
     both = np.concatenate([own, ours])
     shares = [np.searchsorted(values, both, side="right") / ours.size for values in (own, ours)]
@@ -44,7 +44,7 @@ def test_an_initializer_that_is_not_known_is_refused(keras: ModuleType) -> None:
 
 
 def test_the_weights_are_pinned() -> None:
-    """Every stored run started from these: never change them."""
+    """Every stored run started from these weights: never change them."""
     drawn = {name: initial.weights(name, 7, [5, 4, 3])[2] for name in INITIALIZERS}
     assert (
         arrays_digest({name: array.astype(np.float32) for name, array in drawn.items()})

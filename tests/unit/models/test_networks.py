@@ -1,4 +1,4 @@
-"""Networks: where the weights of any of them start, and those that a file of `conf/model/` names by import path."""
+"""Networks: their initial weights, and networks that a file of `conf/model/` names by import path."""
 
 from typing import Any
 
@@ -46,8 +46,11 @@ def test_its_weights_start_by_the_initializers_that_its_layers_name() -> None:
     ("build", "message"),
     [
         ("no_such_module.build", "model.build=no_such_module.build: no module no_such_module in "),
-        ("tests.support.own_code.bottle", "tests.support.own_code has no bottle"),
-        ("tests.support.own_code.bottleneck", "model=own_code: tests.support.own_code.bottleneck: TypeError: "),
+        ("tests.support.custom_code.bottle", "tests.support.custom_code has no bottle"),
+        (
+            "tests.support.custom_code.bottleneck",
+            "model=custom_code: tests.support.custom_code.bottleneck: TypeError: ",
+        ),
     ],
 )
 def test_what_cannot_be_built_is_refused_in_one_line(build: str, message: str) -> None:
@@ -89,7 +92,7 @@ def test_weights_go_in_as_they_came_out() -> None:
 
 
 def test_dropout_masks_are_for_good() -> None:
-    """Every seed's masks start from a state of its own: never change it."""
+    """The masks of each seed start from a state of their own: never change it."""
     built = network(dropout=0.5)
 
     def state(seed: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""The source of chance: for good the same, and another one for every seed, purpose and index."""
+"""Random numbers: they never change between releases, and differ for every seed, purpose and index."""
 
 import hashlib
 
@@ -12,7 +12,7 @@ SEEDS = (0, 1, 2**63, 2**64 - 1)
 
 
 def test_the_words_are_pinned() -> None:
-    """They are what every stored run was trained with: never change them."""
+    """Every stored run was trained with these numbers: never change them."""
     drawn = b"".join(
         randomness.random_integers(seed, purpose, 3, 5).tobytes() for seed in SEEDS for purpose in ("order", "kernel")
     )
@@ -35,14 +35,14 @@ def test_an_order_has_every_sample_once(seed: int, samples: int) -> None:
 
 
 def test_equal_words_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a stable sort has them, whatever the sort of this processor does with ties."""
+    """The order is that of a stable sort, however this processor's sort treats ties."""
     tied = np.resize(np.array([5, 3, 5, 3, 3, 9], np.uint64), 3000)
     monkeypatch.setattr(randomness, "random_integers", lambda *_: tied)
     assert randomness.order(0, 0, len(tied)).tolist() == np.argsort(tied, kind="stable").tolist()
 
 
 def test_every_place_sees_every_sample_about_equally_often() -> None:
-    """800 orders of 8: each sample is expected 100 times at each place; chi-square with 49 degrees of freedom."""
+    """In 800 orders of 8, each sample is expected 100 times at each place; chi-square test, 49 degrees of freedom."""
     orders = np.stack([randomness.order(seed, 0, 8) for seed in range(800)])
     counts = np.stack([np.bincount(orders[:, place], minlength=8) for place in range(8)])
     assert ((counts - 100.0) ** 2 / 100).sum() < 90

@@ -1,4 +1,4 @@
-"""One report for all tests here: six optimizers, four widths, three seeds, and the book's network beside them."""
+"""A report shared by all tests here: six optimizers, four widths, three seeds, and the book's network."""
 
 import contextlib
 import io
@@ -64,7 +64,7 @@ def evidence(report: Report) -> Evidence:
 
 
 def as_evidence(results: list[RunResult], name: str = "sweep", **sweep: Any) -> Evidence:
-    """Evidence of runs that never were on disk."""
+    """Return evidence of runs that exist in memory only."""
     records = (Sweep(name, [result.key for result in results], **sweep),) if sweep else ()
     return Evidence([Source(name, (Path(name),), records, results, lost=list(sweep.get("lost", [])))])
 

@@ -1,4 +1,4 @@
-"""The answers in words: each question has its own direction, and few seeds have none."""
+"""The answers in words: each question gets a direction of its own, and too few seeds get none."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from tests.support import factory
 
 
 def run(optimizer: str, width: int, seed: int, train: Sequence[float], held: Sequence[float]) -> RunResult:
-    """A finished run with these curves of loss; each nat is ten points of accuracy."""
+    """Return a finished run with these loss curves; each nat of loss costs ten points of accuracy."""
     result = factory.finished(factory.job(optimizer, width, seed, validation=100, epochs=len(train)))
     noise = np.random.default_rng([seed, width, len(optimizer)]).normal(0, 3e-4, len(held))
     losses = {"train": np.array(train), "val": np.array(held) + noise}
@@ -33,7 +33,7 @@ def run(optimizer: str, width: int, seed: int, train: Sequence[float], held: Seq
 
 
 def analysed(seeds: int, **curves: tuple[Sequence[float], Sequence[float]]) -> Analysis:
-    """Of configurations such as `adam_64`, each with its curves."""
+    """Analyse configurations such as `adam_64`, each given with its curves of training and held-out loss."""
     results = [
         run(name.partition("_")[0], int(name.partition("_")[2]), seed, *pair)
         for name, pair in curves.items()
@@ -42,7 +42,7 @@ def analysed(seeds: int, **curves: tuple[Sequence[float], Sequence[float]]) -> A
     return analysis(results, declaration.load())
 
 
-# Adam has fitted further: a larger gap at the end, and a smaller one where both have a training loss of 0.2.
+# adam fits further: its gap is larger at the end, but smaller where both have a training loss of 0.2.
 REVERSAL = {"rmsprop_64": ([0.8, 0.4, 0.2], [0.8, 0.5, 0.4]), "adam_64": ([0.6, 0.2, 0.02], [0.6, 0.3, 0.32])}
 
 
@@ -57,7 +57,7 @@ def test_each_question_has_its_own_direction():
     assert "adam ends further above its lowest held-out loss than rmsprop (by 0.0" in excess
     assert accuracy.startswith("**adam, width 64** has the highest mean validation accuracy")
     assert gap.endswith("Based on 10 seeds (exploratory).")
-    # A reversal is a finding.
+    # A reversal is reported.
     assert "in 1 of 1 comparison the side with the larger loss gap at the end has the smaller one at equal" in fit
     assert excess.startswith("1 of 2 configurations end more than 0.005 nats above their lowest held-out loss")
     assert "the largest rise is 0.0" in excess

@@ -1,4 +1,4 @@
-"""The page in a real browser, in wide and narrow windows, by day and by night."""
+"""The page in a real browser, in wide and narrow windows, in light and dark mode."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""The charts: what each is made of, and that DVC's templates are the same specifications."""
+"""The charts: the data that each one draws, and DVC's templates, which must be the same specifications."""
 
 import dataclasses
 import json
@@ -35,7 +35,7 @@ def test_the_templates_of_dvc_are_those_of_the_charts() -> None:
 
 
 def test_optimizers_have_the_same_colours_in_mlflow() -> None:
-    """Those of the default sweep, in the order in which a report has them."""
+    """Compares the optimizers of the default sweep, in the order of a report."""
     assert list(zip(sorted(COLORS), charts.OPTIMIZERS, strict=False)) == list(COLORS.items())
 
 
@@ -54,7 +54,7 @@ def test_what_has_a_value_stands_at_its_tick_side_by_side() -> None:
 
 
 def swept(part: str, field: str, options: Sequence[Any]) -> list[RunResult]:
-    """Two seeds for each value of one field of the model or of training."""
+    """Return two seeds for each value of one field of the model or of training."""
     jobs = [factory.job("adam", 64, seed, 9) for seed in range(2)]
     changed = [(job, dataclasses.replace(getattr(job, part), **{field: value})) for job in jobs for value in options]
     return [factory.finished(dataclasses.replace(job, **{part: values})) for job, values in changed]

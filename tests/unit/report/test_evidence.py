@@ -1,4 +1,4 @@
-"""What is read, what is chosen, what is set aside."""
+"""The input of a report: which runs are the book's, which run is the winner, and which are lost or repeated."""
 
 import dataclasses
 

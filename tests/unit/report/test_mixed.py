@@ -1,4 +1,4 @@
-"""Runs of several origins: what is said of them, in the same words wherever it is said."""
+"""What a report says of runs that differ in data, code, device or environment."""
 
 import dataclasses
 
@@ -23,7 +23,7 @@ def runs():
     ("part", "said"), [("data", "data"), ("source", "training code"), ("numerics", "device or precision")]
 )
 def test_what_decides_numbers(part, said):
-    """As the contrasts do: means are over all, pairs are of what is alike."""
+    """As in the contrasts, means are over all runs, but only like runs are paired."""
     found = runs()
     found[0].identity = {**found[0].identity, part: {"other": 1}}
     assert limits.mixed(found, "The runs") == [

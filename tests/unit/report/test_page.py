@@ -1,4 +1,4 @@
-"""The page without a browser: complete in itself, well formed, and honest whatever the runs are."""
+"""The page without a browser: self-contained, well formed, and correct for any set of runs."""
 
 import re
 from collections import Counter
@@ -17,7 +17,7 @@ from tests.support import factory
 
 
 class Elements(HTMLParser):
-    """Start tags with their attributes, and whether all tags are closed in order."""
+    """Collects start tags with their attributes, and checks that all tags are closed in order."""
 
     VOID = frozenset({"meta", "link", "img", "input", "br", "path", "use"})
 
@@ -90,7 +90,7 @@ def test_method_says_how(report):
         assert word in section
 
 
-# -- runs that allow less
+# -- incomplete sets of runs
 
 
 def rendered(found) -> str:

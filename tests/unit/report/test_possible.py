@@ -1,4 +1,4 @@
-"""No interval leaves the range of what it is of, and no contrast asks for more seeds than anybody trains."""
+"""No interval leaves the range of its metric: accuracies lie in [0, 1], gaps in [-1, 1], losses from 0 up."""
 
 import math
 import re
@@ -18,7 +18,7 @@ from tests.support import factory
 pytestmark = pytest.mark.fault("impossible intervals")
 
 ACCURACIES = {"sgd": (0.02, 0.60), "adam": (0.90, 0.999)}
-"""Of two seeds, so far apart that Student's interval leaves [0, 1] at both ends."""
+"""Accuracies of two seeds, so far apart that Student's interval would leave [0, 1] at both ends."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Published figures against ours, in words."""
+"""Our figures compared with published ones, in words."""
 
 import math
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The files beside the page: exact columns, and rows that say what the runs say."""
+"""The files beside the page: their exact columns, and a row for each run or configuration."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a terminal of any width shows: whole words and whole figures."""
+"""Output on a terminal of any width cuts no word and no figure."""
 
 import dataclasses
 import io

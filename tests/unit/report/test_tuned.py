@@ -1,4 +1,4 @@
-"""Default and tuned side by side: what the page says of edges, of divergence, and of a default that was chosen."""
+"""Default and tuned rates side by side: what the page says of edges, divergence, and a default that was chosen."""
 
 from pathlib import Path
 

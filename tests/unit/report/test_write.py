@@ -1,4 +1,4 @@
-"""What git holds of a report: the summary that `dvc exp show` and `dvc plots show` read."""
+"""The part of a report that git tracks: the summary that `dvc exp show` and `dvc plots show` read."""
 
 import json
 from pathlib import Path

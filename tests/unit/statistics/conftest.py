@@ -1,4 +1,4 @@
-"""What the tests of the statistics share."""
+"""Fixtures shared by the tests of the statistics."""
 
 import dataclasses
 
@@ -10,11 +10,11 @@ from pipeline.statistics.declaration import Declaration
 
 @pytest.fixture(scope="session")
 def declared() -> Declaration:
-    """What the project declares."""
+    """The project's own declaration, conf/comparison.yaml."""
     return declaration.load()
 
 
 @pytest.fixture(scope="session")
 def quick(declared: Declaration) -> Declaration:
-    """The same with fewer sign flips: they carry no claim."""
+    """The same declaration with fewer sign flips, which is quicker; no claim depends on them."""
     return dataclasses.replace(declared, permutations=99)

@@ -1,4 +1,4 @@
-"""Everything at once: what a sweep gives, and what is left where runs lack something."""
+"""The whole analysis, of a complete sweep and of runs that lack something."""
 
 import numpy as np
 import pytest
@@ -57,7 +57,7 @@ def test_an_optimizer_that_always_diverges(quick, labels):
 
 
 def test_nothing_held_out(quick, labels):
-    """As in the book: gaps and curves are against the test split, and nothing is chosen."""
+    """As in the book: gaps and curves use the test split, and no best configuration is chosen."""
     found = analysis(sweep(validation=0), quick, labels)
     assert found.best is None
     gaps = found.configurations[["gap_accuracy_mean", "book_gap_accuracy_mean"]]

@@ -1,4 +1,4 @@
-"""McNemar's test against a textbook and by hand."""
+"""McNemar's test, checked against a textbook and by hand."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from pipeline.statistics.consistency import on_images
     [
         # Agresti 1990, Categorical Data Analysis, table 10.1: z² = 17.36 and p < 0.0001; in R, `binom.test`.
         (794, 150, 86, 570, stats.binomtest(86, 236).pvalue),
-        # By hand: of the 2¹⁵ ways 1 + 15 + 105 + 455 are as uneven on one side.
+        # By hand: 1 + 15 + 105 + 455 of the 2¹⁵ outcomes are at least as uneven on one side.
         (100, 3, 12, 5, 2 * 576 / 2**15),
         (100, 0, 0, 5, 1.0),
     ],

@@ -1,4 +1,4 @@
-"""How often something is said that is not so: a configuration against itself, and sweeps with a known truth."""
+"""How often a false claim is made: a configuration against itself, and simulated sweeps with a known truth."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -17,11 +17,11 @@ from tests.support import factory
 CLAIMS = (Kind.LARGER, Kind.SMALLER)
 
 RMSPROP = np.array([0.9780, 0.9799, 0.9723, 0.9795, 0.9785, 0.9759, 0.9803, 0.9754, 0.9779, 0.9804])
-"""Test accuracy on MNIST of ten seeds of 784-512-10 with rmsprop, five epochs of 50,000 samples."""
+"""MNIST test accuracy of ten seeds of a 784-512-10 network (rmsprop, five epochs of 50,000 samples)."""
 
 
 def at_most(count: int, share: float = 0.05) -> int:
-    """The most of so many that a share leaves, but for one case in a thousand."""
+    """Return the 99.9 % quantile of the number of false claims among `count`, if each has probability `share`."""
     return int(stats.binom.ppf(0.999, count, share))
 
 
@@ -38,7 +38,7 @@ def at_most(count: int, share: float = 0.05) -> int:
     ids=["normal", "few values", "an excess that is often zero"],
 )
 def test_a_configuration_against_itself_over_disjoint_seeds(declared, draw):
-    """Called different in about 5 % of repetitions, not more, by either test."""
+    """Either test finds a difference in about 5 % of the repetitions, not more."""
     seeds = draw(np.random.default_rng(10), (2000, 20))
     found = paired.describe(seeds[:, :10] - seeds[:, 10:], np.full(2000, 0.001), declared)
     for p in ("p", "p_t"):
@@ -52,10 +52,10 @@ EPOCHS = 12
 
 @dataclasses.dataclass(frozen=True)
 class Truth:
-    """How a configuration trains: training loss falls from 0.5 by a factor per epoch; held-out loss is above it.
+    """How a configuration trains: training loss starts at 0.5 and is multiplied by `factor` in each epoch.
 
-    The excess over the training loss is `gap` nats for each factor of e that the training loss has fallen, up to `turn`
-    factors, and three times as much beyond, where held-out loss turns up.
+    Held-out loss is higher by `gap` nats for each factor of e that the training loss has fallen. Beyond `turn` factors
+    it is three times as much per factor, so that held-out loss turns up.
     """
 
     factor: float = 0.75
@@ -63,7 +63,7 @@ class Truth:
     turn: float = 9.0
 
     def losses(self, random: np.random.Generator, shared: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Training and held-out loss of each epoch; `shared` by all configurations of a seed: of the speed and the gap."""
+        """Return both losses by epoch; all configurations of a seed have the `shared` noise in speed and gap."""
         fallen = (1 + 0.01 * (shared[0] + random.normal())) * -np.log(self.factor) * np.arange(EPOCHS)
         training = 0.5 * np.exp(-fallen)
         gap = self.gap + 0.0006 * (shared[1] + random.normal())
@@ -102,7 +102,7 @@ def sweep(truths: Callable[[str, int], Truth], random: np.random.Generator, seed
 
 
 def contrasted(results: Sequence[RunResult], declared) -> pd.DataFrame:
-    """The table of contrasts alone, which is quicker than the whole analysis."""
+    """Return only the table of contrasts, which is quicker than the whole analysis."""
     runs, jobs = design.runs_of(results), {result.job.configuration: result.job for result in results}
     table = design.configurations(runs, jobs)
     curves = {result.key: curve for result in results if (curve := equal_fit.curve(result))}
@@ -110,14 +110,14 @@ def contrasted(results: Sequence[RunResult], declared) -> pd.DataFrame:
 
 
 def verdicts(results: Sequence[RunResult], declared) -> pd.DataFrame:
-    """Verdicts on optimizers by figure (columns) and pair."""
+    """Return the verdicts on optimizers: a row per pair, a column per figure."""
     rows = contrasted(results, declared)
     rows = rows[rows["contrast"].eq(OPTIMIZER)]
     return rows.pivot(index=["a", "b"], columns="figure", values="verdict")
 
 
 def test_sweeps_without_any_effect_make_false_claims_in_under_5_percent(quick):
-    """A family has one or more, by Holm's correction alone, in no more; over the declared margin in hardly any."""
+    """Counts families with a false claim: at most 5 % with Holm's correction alone, hardly any over the margin."""
     small = dataclasses.replace(quick, margin=dict.fromkeys(quick.margin, 1e-9))
     random, families = np.random.default_rng(0), []
     for _ in range(25):
@@ -125,7 +125,7 @@ def test_sweeps_without_any_effect_make_false_claims_in_under_5_percent(quick):
         rows["claimed"] = rows["verdict"].isin(CLAIMS)
         rows["over"] = rows["claimed"] & (rows["difference"].abs() > rows["figure"].map(quick.margin))
         families.append(rows.groupby(["contrast", "figure"])[["claimed", "over"]].any())
-    # No run's held-out loss turns here: there is no excess to differ in.
+    # No held-out loss turns up here, so there is no excess to compare.
     told = pd.concat(families).drop("excess_loss", level="figure")
     assert len(told) == 25 * 2 * 5
     assert 0 < told["claimed"].sum() <= at_most(len(told))
@@ -133,13 +133,13 @@ def test_sweeps_without_any_effect_make_false_claims_in_under_5_percent(quick):
 
 
 def test_one_that_has_only_fitted_further_has_the_larger_gap_and_no_more(quick):
-    """adam's training loss falls faster, on the same curve of held-out against training loss."""
+    """adam's training loss falls faster, but on the same curve of held-out against training loss."""
     random, wrong = np.random.default_rng(2), 0
     for _ in range(10):
         found = verdicts(sweep(lambda name, width: Truth(0.6 if name == "adam" else 0.75), random), quick)
         adam = found.loc[[pair for pair in found.index if "adam" in pair[0]]]
         assert (adam["gap_loss"] == Kind.LARGER).all()
-        assert not adam["fit_loss"].eq(Kind.NO_DIFFERENCE).all()  # alike, and shown to be
+        assert not adam["fit_loss"].eq(Kind.NO_DIFFERENCE).all()  # equal in truth, and some are shown to be
         wrong += adam[["fit_loss", "fit_accuracy"]].isin(CLAIMS).any(axis=None)
         others = found.loc[[pair for pair in found.index if "sgd" in pair[0]]]
         wrong += others.isin(CLAIMS).any(axis=None)

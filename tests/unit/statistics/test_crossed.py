@@ -1,4 +1,4 @@
-"""Intervals over seeds and images against other implementations and simulated truths."""
+"""Intervals over seeds and images, checked against statsmodels, a simulated truth and by hand."""
 
 import math
 
@@ -11,7 +11,7 @@ from pipeline.statistics import crossed
 
 
 def answers(seeds, images, random, mean=0.95, seed_sd=0.01, image_sd=2.0):
-    """Whether each seed is right on each image: some images are hard for all, and some seeds a little better."""
+    """Simulate which seed is right on which image: some images are hard for all, some seeds are a little better."""
     base = stats.norm.ppf(mean) * np.sqrt(1 + image_sd**2)
     hard, own = random.normal(0, image_sd, images), random.normal(0, seed_sd, (seeds, 1))
     return base + hard + own + random.normal(size=(seeds, images)) > 0
@@ -41,7 +41,7 @@ def test_it_covers_the_accuracy_of_new_seeds_on_new_images(seed_sd):
 
 
 def test_shares_by_hand():
-    """Seeds 0.97, 0.98, 0.99 (variance of the mean 0.0001 / 3), images 0.98 x 0.02 / 10,000."""
+    """The variance of the mean is 0.0001 / 3 over the seeds 0.97, 0.98, 0.99, and 0.98 x 0.02 / 10,000 over images."""
     low, high = crossed.of_shares([0.97, 0.98, 0.99], 0.98, 10_000, 0.95)
     seeds, images = 1e-4 / 3, 0.98 * 0.02 / 10_000
     degrees = (seeds + images) ** 2 / (seeds**2 / 2 + images**2 / 9_999)

@@ -1,4 +1,4 @@
-"""`conf/comparison.yaml`: what it says, and what it may not say."""
+"""`conf/comparison.yaml`: which keys and values are accepted, and which are refused."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What was varied, which configurations are contrasted, and against what."""
+"""The design of a sweep: its factors, and which configurations are contrasted with which."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ from tests.support import factory
 
 
 def job(optimizer="rmsprop", hidden=(64,), size=0, seed=0, rate=None, **changed) -> RunConfig:
-    """`changed`: fields of the model and of training."""
+    """Return a job; `changed` sets fields of the model or of training."""
     given = {"learning_rate": rate} if rate else {}
     return factory.make_job(optimizer, hidden=list(hidden), train_size=size, seed=seed, epochs=5, **given, **changed)
 

@@ -1,4 +1,4 @@
-"""Reading curves at one training loss."""
+"""Curves read at the same training loss."""
 
 import dataclasses
 import math
@@ -52,7 +52,7 @@ def test_two_runs_are_read_at_the_lowest_loss_that_both_reached():
 
 
 def test_a_last_point_on_other_samples_is_left_out():
-    """Of records whose curve is on a part of the samples up to the last point, which is on all."""
+    """Records without the digest of a split measured the last point on all samples, the others on a part of them."""
     assert len(curve(run([0.3, 0.2, 0.1], curve_samples=10)).training_loss) == 2
     assert len(curve(run([0.3, 0.2, 0.1], curve_samples=10, split="d")).training_loss) == 3
     assert len(curve(run([0.3, 0.2, 0.1])).training_loss) == 3

@@ -1,4 +1,4 @@
-"""Paired statistics against the examples of those who made them, and against other implementations."""
+"""Paired statistics, checked against their inventors' own examples and other implementations."""
 
 import dataclasses
 import itertools
@@ -14,7 +14,7 @@ SLEEP = np.array([1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4])
 """Hours of sleep gained, Student 1908 (R: `t.test(extra ~ group, paired = TRUE)`: t = 4.0621, p = 0.002833)."""
 
 MAIZE = np.array([49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48], dtype=float)
-"""Darwin's crossed less self-fertilised maize, eighths of an inch: Fisher 1935, The Design of Experiments, §§ 17 and 21."""
+"""Darwin's crossed minus self-fertilised maize, in 1/8 inch: Fisher 1935, The Design of Experiments, §§ 17 and 21."""
 
 
 def of(sample, declared, margin=0.5):
@@ -32,7 +32,7 @@ def test_students_own_example(declared):
 
 
 def test_fishers_own_example(declared):
-    """863 of the 2¹⁵ sign patterns have a sum of 314 or more, by Fisher's count: 5.267 % on both sides; t gives 4.970 %."""
+    """Fisher counts 863 of the 2¹⁵ sign patterns with a sum of 314 or more: 5.267 % two-sided; t gives 4.970 %."""
     found = of(MAIZE, dataclasses.replace(declared, permutations=2**15))
     assert found["p"] == 2 * 863 / 2**15
     assert found["p_t"] == pytest.approx(0.0497, abs=1e-4)
@@ -75,7 +75,7 @@ def test_samples_of_different_sizes_keep_their_order(declared):
     assert found.iloc[1].tolist() == pytest.approx(of(SLEEP[:3], declared).tolist(), nan_ok=True)
 
 
-# -- what so few seeds cannot say
+# -- too few or equal differences
 
 
 def test_one_seed_has_a_difference_and_no_test(declared):

@@ -1,4 +1,4 @@
-"""Power of the paired t test and of a claim against published figures, statsmodels, and simulation."""
+"""Power of the paired t test and of a claim, checked against published figures and simulation."""
 
 import math
 
@@ -20,7 +20,7 @@ def decide(declared, sd, comparisons=1, margin=0.1):
 
 @pytest.mark.parametrize(("effect", "wanted", "n"), [(0.5, 0.8, 34), (0.5, 0.95, 54), (0.2, 0.8, 199), (0.8, 0.8, 15)])
 def test_seeds_of_g_power(effect, wanted, n):
-    """G*Power 3, matched pairs, two-sided 5 % (Faul et al. 2007): d_z = 0.5 takes 34 seeds for 80 % and 54 for 95 %."""
+    """G*Power 3, matched pairs, two-sided 5 % (Faul et al. 2007): d_z = 0.5 needs 34 seeds for 80 % and 54 for 95 %."""
     fewer, enough = power.effect(np.array([n - 1, n]), np.array(0.025), wanted)
     assert enough <= effect < fewer
 
@@ -42,7 +42,7 @@ def test_seeds_to_decide_are_those_at_which_claims_are_made(declared):
 
 @pytest.mark.parametrize(("sd", "n"), [(0.09, 10), (0.15, 30)])
 def test_with_the_seeds_to_decide_either_verdict_is_given(declared, quick, sd, n):
-    """By `verdict` itself, of simulated differences: twice the margin, and none at all."""
+    """Applies `verdict` to simulated differences: twice the margin, and none at all."""
     assert decide(declared, sd) == n
     random = np.random.default_rng(0)
 

@@ -1,4 +1,4 @@
-"""Published figures against ours: bands and floors, and orders and shapes, which are judged by differences."""
+"""Our figures against published ones: bands and floors by means, orders and shapes by paired differences."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ PEAK = Row("x", "source", ("experiment=belkin", "model.width=4,16,32,64"), "test
 
 
 def runs(values: Sequence[float], name: str = "test/accuracy", **changes: Any) -> list[RunResult]:
-    """A run for each value, with seeds from 0."""
+    """Return a run for each value, with seeds from 0."""
     return [
         RunResult("", make_job(seed=seed, **changes), FINISHED, metrics={name: value})
         for seed, value in enumerate(values)
@@ -38,7 +38,7 @@ def test_each_seed_in_the_band() -> None:
 
 
 def test_ours_is_the_mean_with_its_interval() -> None:
-    # Student's t with one degree of freedom: 12.706 times the standard error, 0.1.
+    # Student's t with one degree of freedom is 12.706; the standard error is 0.1.
     assert judge(BAND, runs([0.978, 0.980])).interval == pytest.approx((97.9, 97.9 - 1.2706, 97.9 + 1.2706), abs=1e-4)
     assert judge(BAND, runs([0.978])).interval == pytest.approx((97.8, math.nan, math.nan), nan_ok=True)
 
@@ -58,7 +58,7 @@ def test_a_floor_is_beaten_by_the_whole_interval(values: list[float], verdict: V
 
 
 def test_the_gap_is_against_the_test_file() -> None:
-    """Whatever else was held out."""
+    """The run's own gap, which may be to other held-out samples, is ignored."""
     [run] = runs([0.9790])
     run.metrics |= {"train/accuracy": 0.9953, "overfitting_gap/accuracy": 0.5}
     assert judge(replace(BAND, measure="gap", low=1.38, high=1.88), [run]).interval[0] == pytest.approx(1.63)
@@ -80,7 +80,7 @@ def losses(of: Mapping[str, Sequence[float]]) -> list[RunResult]:
 
 BASE = np.array([0.1, 0.12, 0.15, 0.11, 0.1, 0.12, 0.15, 0.11, 0.1, 0.12])
 MORE = BASE + np.array([0.01, 0.011, 0.012, 0.009, 0.01, 0.01, 0.011, 0.012, 0.009, 0.01])
-"""Seeds differ more among each other than the optimizers do: only paired they can be told apart."""
+"""Seeds differ more than the optimizers do, so only pairing tells the optimizers apart."""
 
 
 def test_the_lowest_is_lower_than_each_other_by_a_paired_difference() -> None:
@@ -88,14 +88,14 @@ def test_the_lowest_is_lower_than_each_other_by_a_paired_difference() -> None:
     assert found.verdict is Verdict.AS_PUBLISHED
     assert found.means == pytest.approx({"adam": BASE.mean(), "sgd": MORE.mean(), "nadam": MORE.mean() + 0.1})
     assert list(found.differences) == ["sgd − adam", "nadam − adam"]
-    # Two comparisons: each interval at 97.5 %.
+    # There are two comparisons, so each interval is at 97.5 %.
     ends = stats.ttest_1samp(MORE - BASE, 0).confidence_interval(0.975)
     own = found.differences["sgd − adam"]
     assert (own.mean, own.low, own.high) == pytest.approx((np.mean(MORE - BASE), ends.low, ends.high))
 
 
 def test_fewer_seeds_than_a_claim_takes_decide_nothing() -> None:
-    """As few as conf/comparison.yaml says; the differences are shown all the same."""
+    """conf/comparison.yaml declares how many a claim takes. The differences are shown all the same."""
     few = judge(ORDER, losses({"adam": BASE[:9], "sgd": MORE[:9], "nadam": MORE[:9] + 0.1}))
     assert (few.verdict, few.seeds) == (Verdict.UNDECIDED, 9)
     assert few.differences["sgd − adam"].low > 0
@@ -105,7 +105,7 @@ def test_fewer_seeds_than_a_claim_takes_decide_nothing() -> None:
 
 
 def widths(errors: Mapping[int, Sequence[float]]) -> list[RunResult]:
-    """Errors in %."""
+    """Return runs with these test errors in %, by width."""
     return [run for width, own in errors.items() for run in runs([1 - each / 100 for each in own], width=width)]
 
 
@@ -128,7 +128,7 @@ def test_flat_is_a_difference_shown_to_be_within_so_many_points(shift: float, sc
 
 
 def along(means: Sequence[float], scatter: float) -> list[RunResult]:
-    """Ten seeds of errors at four widths."""
+    """Return ten seeds at each of four widths, with errors scattered around `means`."""
     random = np.random.default_rng(0)
     own = {width: mean + scatter * random.normal(size=10) for width, mean in zip((4, 16, 32, 64), means, strict=True)}
     return widths(own)
@@ -141,7 +141,7 @@ def along(means: Sequence[float], scatter: float) -> list[RunResult]:
         ([30, 20, 10, 5], Verdict.NO_PEAK, ()),
         ([10, 30, 20, 25], Verdict.PEAK_ELSEWHERE, ("16",)),
         ([30, 10, 12, 20], Verdict.UNDECIDED, ()),
-        # It falls as far as the range goes, and rises after it.
+        # The error falls to the end of the published range and rises only after it.
         ([30, 20, 10, 40], Verdict.UNDECIDED, ()),
     ],
     ids=str,

@@ -7,7 +7,7 @@ from tests.support import factory
 
 
 def missing(results, declared):
-    """By optimizer and width, instead of by configuration, and the number of seeds that they are to have."""
+    """Return the number of seeds aimed at, and the missing seeds by optimizer and width."""
     names = {run.job.configuration: (run.job.optimizer.name, run.job.width) for run in results}
     found = more_seeds(analysis(results, declared), results)
     return found and (found.seeds, {names[name]: [*seeds] for name, seeds in found.missing.items()})
@@ -22,7 +22,7 @@ def test_each_configuration_gets_the_seeds_to_explore_though_they_are_no_grid(de
 
 
 def test_explored_contrasts_get_the_seeds_to_confirm_if_these_would_decide(declared):
-    """Adam and nadam differ by chance alone, sgd by much."""
+    """adam and nadam hardly differ; sgd is far below both."""
     shift = {"sgd": -0.05, "adam": 0.0, "nadam": 0.0002}
     results = [
         factory.finished(

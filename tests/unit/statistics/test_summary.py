@@ -1,4 +1,4 @@
-"""Rows, groups, intervals and places by hand."""
+"""Rows, groups, intervals and places, checked by hand."""
 
 import dataclasses
 import math

@@ -1,4 +1,4 @@
-"""Choosing a learning rate: the same number of rates for each optimizer, an edge that is gone beyond, luck that is not paid for."""
+"""Choosing a learning rate: as many rates for each optimizer, a search beyond the edge, no credit for luck."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from tests.support import factory
 
 
 def searched(truth: Callable[[float], float], rates: int = 8, step: float = 1.0) -> dict[float, float]:
-    """All decades tried where a rate's accuracy is `truth`."""
+    """Return the accuracies of all decades that a search tries, where `truth` gives the accuracy of each."""
     scores = {decade: truth(decade) for decade in (-1.0, 0.0, 1.0)}
     while len(scores) < rates:
         decade = tuning.next_decade(scores, step)
@@ -40,7 +40,7 @@ def test_of_equal_rates_the_one_nearest_to_the_default_is_chosen() -> None:
 
 
 def tuned(optimizer: str, gain: float, seeds: int = 10, chosen: float = 1.0) -> Tuning:
-    """One whose tuned rate brings `gain` more on the test split, give or take a little."""
+    """Return a tuning whose chosen rate adds `gain` to the test accuracy, plus a little noise."""
 
     def run(decade: float, seed: int, test: float) -> object:
         job = factory.with_rate(factory.job(optimizer, 64, seed, 10), 0.01 * 10**decade)
@@ -58,7 +58,7 @@ def tuned(optimizer: str, gain: float, seeds: int = 10, chosen: float = 1.0) -> 
 
 
 def test_differences_are_paired_by_seed(declared) -> None:
-    """Seeds scatter by a whole point, the difference within a seed by a fiftieth of one."""
+    """Accuracies scatter by a whole point between seeds, differences within a seed by a fiftieth of one."""
     row = tuning.side_by_side([tuned("sgd", 0.003)], declared).iloc[0]
     assert row["difference_test_accuracy_mean"] == pytest.approx(0.003, abs=2e-4)
     assert row["difference_test_accuracy_high"] - row["difference_test_accuracy_low"] < 6e-4

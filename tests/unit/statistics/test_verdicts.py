@@ -1,4 +1,4 @@
-"""The rules of a verdict, all combinations of what may be met and what not."""
+"""The rules of a verdict, in all combinations of met and unmet ones."""
 
 import itertools
 import math
@@ -13,7 +13,7 @@ UNMET = {
     Lack.SIGNIFICANCE: {"holm": 0.05},
     Lack.SIZE: {"difference": 0.001},
 }
-"""One value just beyond each rule."""
+"""For each rule, a value that just fails it."""
 ALL = [some for size in range(len(UNMET) + 1) for some in itertools.combinations(UNMET, size)]
 
 

@@ -1,4 +1,4 @@
-"""Runs of different code: what is a pair, what is compared version against version."""
+"""Runs of different code: which are paired, and when versions are compared with each other."""
 
 import dataclasses
 from pathlib import Path

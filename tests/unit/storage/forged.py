@@ -1,4 +1,4 @@
-"""Run folders whose digests and key were made to match a changed record."""
+"""Run folders with a changed record whose digests and key are made to match."""
 
 import json
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from pipeline.training.result import RunResult
 def forge(
     store: RunStore, run: RunResult, change: Callable[[dict[str, Any]], Any], array: np.ndarray | None = None
 ) -> str:
-    """Write `run` with `change` made to its record, and `array` in place of its predictions; returns its key."""
+    """Write `run` with `change` applied to its record and `array` as its predictions; return its new key."""
     folder = store.write(run)
     stored = json.loads((folder / RECORD).read_text())
     record = stored["record"]

@@ -1,4 +1,4 @@
-"""Run folders that someone made with intent, or a disk spoilt: seen by content, bounded in memory, kept in place."""
+"""Run folders that an attacker or a faulty disk changed are refused, in bounded memory, and reach no other folder."""
 
 import io
 import json
@@ -25,14 +25,14 @@ from pipeline.training.result import RunResult
 from tests.support.factory import KEY, stored
 
 ENOUGH = 8 * 2**20
-"""Bytes that reading a run of a few kilobytes may take at most, whatever its files announce."""
+"""Most bytes of memory for reading a run of a few kilobytes, whatever sizes its files announce."""
 
 any_speed = settings(deadline=None, database=None, max_examples=60)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run as it is written; of its files, the content to go back to."""
+    """The folder of a stored run. Tests that change its files restore them."""
     store = RunStore(tmp_path_factory.mktemp("runs"))
     environment = {"python": "3.11", "patch": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}
     store.write(stored(patch=b"test", environment=environment))
@@ -40,14 +40,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def content(run: RunResult) -> dict[str, Any]:
-    """All that a run says, arrays by their digests."""
+    """Return everything that a run holds, with digests in place of arrays."""
     arrays = {"predictions": run.predictions, "probabilities": run.probabilities, **(run.weights or {})}
     named = {name: array_digest(array) for name, array in arrays.items() if array is not None}
     return {**run.record(), "arrays": named, "patch": run.patch.hex()}
 
 
 def peak(read: Callable[[], Any]) -> int:
-    """Bytes that `read` takes at most. Whatever it raises must be an error that a person can mend."""
+    """Return the peak memory of `read` in bytes. It may raise only errors that a user can fix."""
     tracemalloc.start()
     try:
         read()
@@ -68,7 +68,7 @@ FILES = [RECORD, "predictions.npy", "probabilities.npy", "weights.npz", "uncommi
 @pytest.mark.fault("stored result damaged")
 @pytest.mark.parametrize("name", FILES)
 def test_a_flipped_bit_is_found_or_does_not_matter(folder: Path, name: str) -> None:
-    """A bit here and there, all over every file."""
+    """Flips one bit at a time, at places all over the file."""
     store, path = RunStore(folder.parent), folder / name
     sound, whole = path.read_bytes(), content(store.read(KEY))
     found = 0
@@ -97,7 +97,7 @@ plain = st.recursive(
 @any_speed
 @given(st.data())
 def test_a_record_with_a_right_digest_and_wrong_values_is_refused_in_words(folder: Path, data: st.DataObject) -> None:
-    """What no disk does, a person can."""
+    """No faulty disk makes such a record, but a person can."""
     store, path = RunStore(folder.parent), folder / RECORD
     sound = path.read_bytes()
     stored = json.loads(sound)
@@ -106,7 +106,7 @@ def test_a_record_with_a_right_digest_and_wrong_values_is_refused_in_words(folde
     try:
         stored["sha256"] = digest(stored["record"])
     except ValueError:
-        return  # an infinity
+        return  # an infinity has no digest
     try:
         path.write_text(json.dumps(stored))
         try:
@@ -125,7 +125,7 @@ def header_of(shape: tuple[int, ...], dtype: str = "|u1") -> bytes:
 
 
 class Evil:
-    """Unpickled, it makes a file."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, sentinel: Path) -> None:
         self.sentinel = sentinel

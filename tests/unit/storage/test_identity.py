@@ -23,14 +23,14 @@ KEY, JOB = key(), make_job("adam")
 
 
 def test_a_key_is_for_good() -> None:
-    """It names the folders of all stored runs: a key that is made in another way makes them all strangers."""
+    """Keys name the folders of all stored runs. If keys were computed differently, no stored run would be found."""
     made_of = {"data": DATA, "source": DATA, "numerics": {"backend": "jax", "stack": 4, "xla": True}}
     assert key_of(JOB, made_of) == "ca1eac56f8b960074cbdbef1612384fcf69397772dcb9f6d602e0661cee08f32"
 
 
 @pytest.mark.parametrize("section", ["dataset", "model", "optimizer", "training"])
 def test_every_part_of_a_job_is_in_the_key(section: str) -> None:
-    """Whatever it holds, a field that is added later included."""
+    """Changes every field of a section, so that fields added later are covered too."""
     part = getattr(JOB, section)
     others = {field.name: (1,) if getattr(part, field.name) == () else () for field in dataclasses.fields(part)}
     changed = [replace(JOB, **{section: replace(part, **{name: other})}) for name, other in others.items()]

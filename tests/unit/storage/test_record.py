@@ -1,4 +1,4 @@
-"""What a record may say: older and other releases are named as such, and what cannot be true is refused."""
+"""Records: older ones are read, those of other releases are named as such, and impossible values are refused."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def store(tmp_path: Path) -> RunStore:
     [("training", "patience", 0), ("model", "max_norm", None), ("dataset", "train_size", 0)],
 )
 def test_a_record_that_lists_defaults_is_read(store: RunStore, section: str, name: str, default: object) -> None:
-    """Earlier releases wrote all values, where this one leaves out defaults, and called metrics figures."""
+    """Earlier releases wrote default values, which this one leaves out, and called the metrics `figures`."""
     changed = forge(store, stored(), lambda record: record["job"][section].update({name: default}))
     key = forge(store, store.read(changed), lambda record: record.update(figures=record.pop("metrics")))
     assert changed != KEY, "its key is that of the configuration as it was stored"
@@ -65,7 +65,7 @@ def test_what_this_release_does_not_know_is_named(
     assert list(store.records()) == []
 
 
-# --- what cannot be true
+# --- impossible values
 
 IMPOSSIBLE: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "an accuracy that is none": (
@@ -114,7 +114,7 @@ def test_predictions_that_are_no_classes_are_refused(store: RunStore) -> None:
 
 @pytest.mark.fault("hostile input")
 def test_texts_of_a_record_only_show(store: RunStore) -> None:
-    """Its reason, its environment: with escapes in place of what commands a terminal or turns a line around."""
+    """In the reason and the environment, control characters and bidirectional overrides become escapes."""
 
     def change(record: dict[str, Any]) -> None:
         record["reason"] = "\x1b]0;mine\x07\x1b[2J\u202egnp"
@@ -125,7 +125,7 @@ def test_texts_of_a_record_only_show(store: RunStore) -> None:
     assert read.environment["cpu"] == "\\x1b[31mred"
 
 
-# --- what is no file
+# --- not a regular file
 
 
 @pytest.mark.fault("hostile input")

@@ -1,4 +1,4 @@
-"""Which source code is in a run's key: what its trainer imports, as a syntax tree."""
+"""The source code in a run's key: the modules that its trainer imports, as syntax trees."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.cli.console import PROJECT
 from pipeline.cli.errors import UserError
-from pipeline.models import own_code
+from pipeline.models import custom_code
 from pipeline.storage import identity, source_code
 from pipeline.storage.identity import source_digest, sources
 
@@ -65,7 +65,7 @@ def test_a_module_that_nobody_reaches_changes_no_key(package: Path, name: str) -
 
 
 def test_a_file_edited_meanwhile_changes_neither_the_digest_nor_the_list(package: Path) -> None:
-    """The key is made before a run trains, its record after."""
+    """A run's key is made before it trains, its record afterwards."""
     before = source_digest(ENGINE, package)
     (package / "training/engine.py").write_text("EDITED = 'while a run trains'\n")
     assert source_digest(ENGINE, package) == identity.digest(sources(ENGINE, package)) == before
@@ -82,7 +82,7 @@ def test_the_modules_of_this_project(numerics: dict[str, str], without: set[str]
     assert not {*(f"training/{name}.py" for name in without), "data/arrays.py", "data/sources.py"} & found.keys()
 
 
-# --- what a module says
+# --- the digest of a module
 
 PLAIN = """
 from dataclasses import dataclass
@@ -139,7 +139,7 @@ def test_what_says_something_else_has_another_digest(old: str, new: str) -> None
 
 @pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
 def test_every_python_gives_the_same_digests(version: str, tmp_path: Path) -> None:
-    """Of every module here, and of what releases are known to parse differently."""
+    """Compares every module here, and syntax that releases are known to parse differently."""
     found = _python(version)
     if found is None:
         pytest.skip(f"no Python {version} here")
@@ -161,7 +161,7 @@ def test_every_python_gives_the_same_digests(version: str, tmp_path: Path) -> No
 
 
 def _python(version: str) -> str | None:
-    """An interpreter of that version: on the path, or one of pyenv's."""
+    """Return an interpreter of that version, from the PATH or pyenv."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     for candidate in (f"python{version}", *map(str, sorted(pyenv.glob(f"{version}.*/bin/python")))):
         with_version = f"import sys; sys.exit(sys.version_info[:2] != {tuple(map(int, version.split('.')))})"
@@ -173,7 +173,7 @@ def _python(version: str) -> str | None:
     return None
 
 
-# --- what a record says of it
+# --- the sources in a record
 
 
 def test_a_record_is_compared_with_the_files_that_are_here() -> None:
@@ -194,5 +194,5 @@ def test_code_of_one_s_own_that_its_module_lacks_is_refused_before_anything_trai
 
 def sources_of(name: str, checkout: Path) -> dict[str, str]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(own_code, "PROJECT", checkout)
-        return source_code.of_own_code(name, checkout)
+        patch.setattr(custom_code, "PROJECT", checkout)
+        return source_code.of_custom_code(name, checkout)

@@ -1,4 +1,4 @@
-"""Run folders: what is written comes back, and what is not whole is not taken for a run."""
+"""Run folders: a written run is read back as it was, and an incomplete or damaged one is refused."""
 
 import math
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A sweep's record and name, and the folder that DVC keeps of a stage."""
+"""A sweep's record and name, and the results folder that DVC keeps for a stage."""
 
 import itertools
 import json
@@ -9,7 +9,7 @@ import pytest
 from pipeline.cli.errors import UserError
 from pipeline.config.compose import composed, to_job
 from pipeline.storage.store import RunStore
-from pipeline.storage.sweeps import Lost, Sweep, title, write_results
+from pipeline.storage.sweeps import Ledger, Lost, Sweep, title, write_results
 from tests.support.factory import seeded
 
 KEYS = sorted((seeded(seed).key for seed in range(3)), reverse=True)
@@ -47,6 +47,13 @@ def test_what_is_no_record_is_said(folder: Path, content: str | None) -> None:
         (folder / "sweep.json").write_text(content)
     with pytest.raises(UserError, match="train again to write it"):
         Sweep.read(folder)
+
+
+def test_a_record_that_another_process_removes_meanwhile_is_left_out(store: RunStore) -> None:
+    ledger = Ledger(store)
+    ledger.write(Sweep("first", [], id="a" * 64))
+    (ledger.folder / "removed.json").symlink_to("nowhere")
+    assert [sweep.name for sweep in ledger] == ["first"]
 
 
 def test_write_results_has_the_runs_in_the_order_of_the_jobs(store: RunStore, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a plan says: what a training would take, which seeds, and why stored runs do not count."""
+"""Estimates in a plan: training time, the number of affordable seeds, and why stored runs do not count."""
 
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ def test_it_grows_with(changes: dict[str, Any], factor: float) -> None:
 
 
 class New:
-    """As much of a planned run as the answer takes."""
+    """The attributes of a planned run that `why_new` reads."""
 
     def __init__(self, job: RunConfig, **identity: Any) -> None:
         self.job, self.identity = job, {**result().identity, **identity}
@@ -61,7 +61,7 @@ def test_a_plan_says_why_stored_runs_do_not_count(
     assert said == [f"1 of these is stored but cannot count, since this has changed: {why}"]
 
 
-# --- recipes, with as many seeds as there is time for
+# --- the number of seeds that the available time allows
 
 
 @pytest.mark.usefixtures("hydra_as_before")

@@ -1,4 +1,4 @@
-"""Which run of a sweep is the best, and which weights are held until that is known."""
+"""Which run of a sweep is the best, and which weights are kept until that is known."""
 
 import numpy as np
 import pytest

@@ -1,7 +1,8 @@
-"""Processes of this machine, each with something to itself: a core, a GPU. No machine with two GPUs was at hand, so the
-lists of GPUs are made up, and workers train on the CPU, whatever GPU they are given."""
+"""Pools of local worker processes, each with its own core or GPU. No machine with two GPUs was available, so the lists
+of GPUs are made up and workers train on the CPU, whichever GPU they are given."""
 
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -65,7 +66,7 @@ def test_a_program_waits_for_others_if_xla_copies_over_a_mib_at_once(
 def test_there_are_as_many_processes_as_trained_at_a_time_and_fit(
     digits: Arrays, count: int, workers: int, memory: int, places: int | None
 ) -> None:
-    """`memory` in GiB."""
+    """`memory` is in GiB."""
     pool = processes.for_cores(runs(*[WIDE] * count, on=replace(HERE, workers=workers), arrays=digits), memory * GIB)
     assert (pool and pool.shards(count)) == places
 
@@ -82,7 +83,7 @@ def test_no_process_is_started_for_little_work_for_one_wide_run_or_for_two_devic
 
 @pytest.fixture
 def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """A driver that knows so many GPUs."""
+    """Return a function that makes the driver list the given number of GPUs."""
     monkeypatch.delenv(processes.VISIBLE, raising=False)
     monkeypatch.setattr(processes, "DRIVER", tmp_path / "gpus")
 
@@ -141,7 +142,7 @@ def test_a_sweep_is_divided_among_gpus(
 
 @pytest.fixture
 def look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker that notes which GPU it sees, and waits."""
+    """Replace the worker by a script that writes the GPU it sees to its file and then waits."""
     (tmp_path / "look.py").write_text(
         "import os, sys, time, pathlib\n"
         "pathlib.Path(sys.argv[1]).write_text(os.environ['CUDA_VISIBLE_DEVICES'])\n"
@@ -159,6 +160,7 @@ def test_each_worker_sees_one_gpu_and_no_other(tmp_path: Path) -> None:
     assert pool.alive("sweep") == {*started}
     while not all(file.exists() and file.read_text() for file in files):
         assert pool.alive("sweep") == {*started}
+        time.sleep(0.02)
     assert [file.read_text() for file in files] == ["GPU-a", "GPU-b"]
     pool.cancel("sweep")
     assert pool.alive("sweep") == set()

@@ -1,4 +1,4 @@
-"""What a person sees while runs train: a bar on a terminal, plain lines elsewhere, the time left."""
+"""Progress output during training: a bar on a terminal, plain lines elsewhere, and the time left."""
 
 from typing import Any
 
@@ -13,12 +13,12 @@ from tests.support.factory import make_job
 from tests.unit.data import tiny
 from tests.unit.training.trainer import device
 
-METRICS = {"running/loss": 0.25, "train/accuracy": 0.9, "val/accuracy": 0.8, "gap/accuracy": 0.1}
+POINT = {"running/loss": 0.25, "train/accuracy": 0.9, "val/accuracy": 0.8, "gap/accuracy": 0.1}
 METRICS = {"val/accuracy": 0.8, "test/accuracy": 0.75, "overfitting_gap/accuracy": 0.15, "time/train_s": 1.25}
 
 
 def planned(count: int, **changes: Any) -> list[PlannedRun]:
-    """Runs that differ in their seed."""
+    """Return `count` runs that differ only in their seed."""
     jobs = [make_job(seed=seed, **{"epochs": 2, "validation_size": 2} | changes) for seed in range(count)]
     return [PlannedRun(job, device(), tiny.arrays(), f"{job.seed:064}", {}, []) for job in jobs]
 
@@ -37,7 +37,7 @@ def shown(runs: list[PlannedRun]) -> Progress:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The time, as the tests set it."""
+    """Replace `time.monotonic` by the value in the returned list, which tests change."""
     now = [1000.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     return now
@@ -63,7 +63,7 @@ def test_a_sweep_without_a_terminal_has_a_line_for_every_run(
     for run in runs:
         for epoch in (1, 2):
             clock[0] += 5
-            progress.epoch(run, Epoch(0, epoch, METRICS))
+            progress.epoch(run, Epoch(0, epoch, POINT))
         progress.done(run, result(run))
     begin, first, last = capsys.readouterr().out.splitlines()
     assert begin == "loading libraries and compiling; then a line for each run"
@@ -74,11 +74,11 @@ def test_a_sweep_without_a_terminal_has_a_line_for_every_run(
 def test_the_time_left_counts_from_where_training_began(clock: list[float]) -> None:
     runs = planned(5)
     progress = shown(runs)
-    clock[0] += 60  # libraries load
+    clock[0] += 60  # while libraries load
     progress.begin()
     assert progress.left == ""
     clock[0] += 10
-    progress.epoch(runs[0], Epoch(0, 1, METRICS))
+    progress.epoch(runs[0], Epoch(0, 1, POINT))
     assert progress.left == "90 s left"
 
 
@@ -96,7 +96,7 @@ def test_runs_that_stop_at_a_loss_are_expected_to_need_what_others_of_their_conf
     runs = planned(4, epochs=200, stop_at_loss=0.01)
     progress = shown(runs)
     clock[0] += 10
-    progress.epoch(runs[0], Epoch(0, 10, METRICS))
+    progress.epoch(runs[0], Epoch(0, 10, POINT))
     assert progress.left == "at most 13:10 min left"
     progress.done(runs[0], result(runs[0], 10))
     assert progress.left == "30 s left"
@@ -111,7 +111,7 @@ def test_a_bar_has_the_time_left_the_run_its_epoch_and_its_accuracy(
     first, second = runs = planned(2)
     made = shown(runs)
     clock[0] += 5
-    made.epoch(first, Epoch(0, 1, METRICS))
+    made.epoch(first, Epoch(0, 1, POINT))
     made.done(first, result(first))
     made.done(second, result(second, status="diverged", reason="[red]nan[/red]"))
     texts = [(what, round(done / total, 2), count) for what, done, total, count in shows[1:]]

@@ -1,4 +1,4 @@
-"""Publishing beside the training: in order, out of the way, and again where it was not taken."""
+"""The publisher works in order and in its own thread, and retries after failures."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ from tests.unit.training.trainer import device
 
 
 class Tracker:
-    """Notes what it is asked for; fails at the call that the test names, so many times."""
+    """Records its calls. A call whose last argument is `fails_at` raises `error`, at most `times` times."""
 
     def __init__(self, fails_at: str = "", error: Exception | None = None, times: int = 1000) -> None:
         self.calls: list[Any] = []
@@ -55,7 +55,7 @@ RUNS = [PlannedRun(result.job, device(), tiny.arrays(), result.key, {}, []) for 
 
 
 class Swept:
-    """A sweep of three, published with a tracker."""
+    """A sweep of three runs, published with the given tracker."""
 
     def __init__(self, tracker: Tracker, root: Path) -> None:
         self.store = RunStore(root)
@@ -116,7 +116,7 @@ def test_a_store_that_comes_back_gets_everything_once_and_in_order(
 
 
 def test_a_store_that_was_asked_just_now_is_not_asked_again_at_the_end(swept: Sweeping) -> None:
-    """One that hangs holds up each try for a minute."""
+    """Each attempt takes a minute if the store hangs."""
     tracker = Tracker("a sweep", TrackingUnavailable("hangs"))
     swept(tracker)
     assert tracker.failures == 1

@@ -1,4 +1,4 @@
-"""A search whose runs are a formula: what is drawn, told, stored, pruned, continued after a kill, and refused."""
+"""Searches with results from a formula: sampling, storing, pruning, resuming after a kill, and refused arguments."""
 
 import csv
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ class Place:
         return Search(settings, search_space.space_of(words, ranges))
 
     def reread(self, name: str = "s") -> optuna.Study:
-        """The study as Optuna has it, without any of our code."""
+        """Load the study with Optuna alone, without the pipeline's code."""
         journal = JournalStorage(JournalFileBackend(str(self.root / name / "study.journal")))
         return optuna.load_study(study_name=name, storage=journal)
 
@@ -64,7 +64,7 @@ def place(tmp_path: Path, processed: Path, formula: Formula) -> Place:
 
 
 def values(study: optuna.Study) -> list[dict[str, Any]]:
-    """Of the trials that ended with a result, in their order."""
+    """Return the parameters of the completed and pruned trials, in order."""
     return [trial.params for trial in study.get_trials(states=[TrialState.COMPLETE, TrialState.PRUNED])]
 
 
@@ -90,7 +90,7 @@ def test_a_search_that_was_killed_goes_on_to_the_same_trials(place: Place, sampl
     place.trainer.dies_at = 6
     with pytest.raises(KeyboardInterrupt):
         place.search("n_trials=16", f"sampler={sampler}")
-    assert len(values(place.reread())) == 4  # the batch that died is not told
+    assert len(values(place.reread())) == 4  # Optuna has no results of the interrupted batch
     place.search("n_trials=16", f"sampler={sampler}")
     assert values(place.reread()) == whole
     assert len(place.trainer.trained) == 17, "of the batch that died, the run that had ended is not trained again"
@@ -214,7 +214,7 @@ def test_a_pruned_run_is_no_finished_one_and_a_sweep_trains_it_whole(place: Plac
     assert {run.found for run in found} == {"new"}
 
 
-# --- the space and the words
+# --- search space and arguments
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_what_a_sampler_and_a_pruner_need(place: Place, monkeypatch: pytest.Monk
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match="sampler=gp: needs torch, which is not installed"):
         place.made("sampler=gp")
-    with pytest.raises(UserError, match="pruner=median: needs one objective, came 2"):
+    with pytest.raises(UserError, match="pruner=median: needs one objective, got 2"):
         place.made("pruner=median", "objectives=val/accuracy,val/loss")
 
 

@@ -1,4 +1,4 @@
-"""What a session makes of runs whose stack did not fit, and of edits while they train."""
+"""Sessions: stacks halved to fit the memory, commits made during training, and commands in a notebook."""
 
 import os
 import sys
@@ -28,7 +28,7 @@ def place(tmp_path: Path, processed: Path) -> Place:
 
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the runs that were trained, by a stacked engine whose memory holds stacks of two only."""
+    """Names of the runs trained by a fake stacked engine whose memory holds stacks of at most two."""
     names: list[str] = []
 
     def train(jobs: Sequence[RunConfig], *_: Any) -> Iterator[trainer.Done]:
@@ -61,7 +61,7 @@ def test_halved_stacks_are_found_again_by_who_asks_for_the_whole_alone(place: Pl
 def test_commit_and_edits_are_noted_before_a_run_trains(
     place: Place, trained: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run that names a commit that came while it trained was not made of it."""
+    """A commit made during training is not the one that the run was trained from."""
     before, after = "b" * 40, "a" * 40
     now = [before]
     real, train = identity._git, trainer.train

@@ -1,4 +1,4 @@
-"""Shards of a sweep: how runs are divided, what a worker makes of its shard, how the command waits. Slurm: test_slurm.py."""
+"""Shards of a sweep: dividing runs, training in a worker, and waiting for jobs. test_slurm.py tests a real Slurm."""
 
 import itertools
 import os
@@ -143,7 +143,7 @@ def test_wrong_options_are_refused_in_one_line(tmp_path: Path, processed: Path, 
 
 @pytest.fixture
 def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Slurm's commands, without Slurm: sbatch is cut short before it prints its ids."""
+    """Install fake Slurm commands; sbatch ends before it prints the job ids."""
     folder = tmp_path / "bin"
     folder.mkdir()
     lines = {"sbatch": f'grep -- --job-name "$1" > {tmp_path}/named', "scancel": f'echo "$@" > {tmp_path}/cancelled'}
@@ -176,13 +176,13 @@ def test_jobs_whose_ids_sbatch_did_not_print_are_cancelled_by_name(tmp_path: Pat
 
 
 class Pool:
-    """Two shards of one run each; a job lives until a test ends it."""
+    """A pool that divides a sweep into at most two shards; its jobs are alive while they are in `living`."""
 
     kind = "test"
     cpus, gpus, workers, poll_seconds = 1, 0, None, 0.0
 
     def __init__(self, *answers: set[str] | None) -> None:
-        """`answers`: of `alive`, before it tells the truth."""
+        """`answers` are what the first calls of `alive` return; later calls return `living`."""
         self.answers = list(answers)
         self.living: set[str] = set()
         self.cancelled = False

@@ -1,4 +1,4 @@
-"""One tuning: its runs, and a server that is down."""
+"""A tuning: the commands that its runs name, and a server that is down."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("hydra_as_before")
 
 @pytest.fixture
 def tuner(processed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuning.Tuner:
-    """Of one optimizer, with an MLflow store of its own that is not there yet."""
+    """A tuner of one optimizer, whose MLflow store does not exist yet."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     own = ["dataset=digits", "model.width=8", "training.epochs=1", "device=cpu", "device.xla=false"]
     places = [f"paths.data={processed}", f"paths.runs={tmp_path}/runs", "tracking=sqlite"]
@@ -32,7 +32,7 @@ def tuner(processed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t
 
 @pytest.fixture
 def trains(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """A session whose runs end as a function of the test says; MLflow has trouble if that function does."""
+    """Return a function that replaces `Session`: `end` gives a run's result, `trouble` is MLflow's error."""
 
     def replace_session(end: Callable[[PlannedRun], RunResult], trouble: Exception | None = None) -> None:
         def session(runs: Sequence[PlannedRun], *_: object, **__: object) -> SimpleNamespace:

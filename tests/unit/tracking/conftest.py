@@ -1,4 +1,4 @@
-"""One store, filled once and read by many tests."""
+"""Fixtures: an empty store per test, and a filled store that many tests read."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,13 +17,13 @@ def no_inherited_address(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def fresh(tmp_path: Path, blank_store: Path) -> Callable[[], Tracker]:
-    """Trackers on one new store in `tmp_path`; a second call is a second process, as far as the tracker can tell."""
+    """Return a function that opens a tracker on an empty store in `tmp_path`; each call acts like a new process."""
     (tmp_path / "mlflow.db").write_bytes(blank_store.read_bytes())
     return lambda: open_tracker("sqlite", root=tmp_path)
 
 
 class Filled:
-    """A sweep of four runs (one diverged) and a single run."""
+    """A store with a sweep of four runs (one diverged) and a single run."""
 
     def __init__(self, root: Path) -> None:
         from mlflow.tracking import MlflowClient

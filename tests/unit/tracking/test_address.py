@@ -1,4 +1,4 @@
-"""Which store is meant, and what of its address is shown."""
+"""Choosing the store, and hiding secrets in its address."""
 
 import shlex
 import subprocess
@@ -19,7 +19,7 @@ SECRET = "https://ada:pa%3Ass@db.example:5432/runs?token=hidden"
     ("kind", "uri", "environment", "expected"),
     [
         ("sqlite", None, {}, f"sqlite:///{PROJECT}/mlflow.db"),
-        # A temporary clone of DVC's.
+        # In a temporary clone made by DVC.
         ("sqlite", None, {"DVC_ROOT": "/repository"}, "sqlite:////repository/mlflow.db"),
         ("sqlite", "http://configured", {"MLFLOW_TRACKING_URI": "http://inherited"}, "http://inherited"),
         ("server", "http://configured", {"MLFLOW_TRACKING_URI": "http://inherited"}, "http://inherited"),

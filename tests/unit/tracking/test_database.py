@@ -1,4 +1,4 @@
-"""A store that cannot be used is refused with the command that mends it, and stays as it is."""
+"""An unusable store is refused with the command that repairs it, and is left unchanged."""
 
 import shlex
 import shutil
@@ -129,7 +129,7 @@ def test_store_that_could_not_be_made_leaves_nothing(tmp_path: Path, monkeypatch
 
 
 def test_journal_of_a_killed_writer_is_rolled_back(root: Path, tmp_path: Path) -> None:
-    """A hot journal: the file alone is half-written, and sound again once SQLite has looked at it."""
+    """A hot journal: the database file is half-written until SQLite opens it and rolls the journal back."""
     database = root / "mlflow.db"
     connection = sqlite3.connect(database, isolation_level=None)
     connection.execute("PRAGMA cache_size = 1")

@@ -1,4 +1,4 @@
-"""What is shown of a RunResult, without MLflow."""
+"""Parameters, metrics and tags of a RunResult, without MLflow."""
 
 import math
 from dataclasses import replace
@@ -20,7 +20,7 @@ def test_parameter_too_long_for_mlflow_says_that_it_was_cut() -> None:
 
 
 def test_a_point_stands_at_its_epoch() -> None:
-    """The curve may have a point every few epochs."""
+    """A curve may have a point only every few epochs."""
     points = describe.metrics(make_result(history={"val/loss": [0.3, 0.2]}, epochs=[2, 3], metrics={"test/loss": 1.0}))
     assert [(point.name, point.step) for point in points] == [("val/loss", 2), ("val/loss", 3), ("test/loss", 3)]
 

@@ -1,4 +1,4 @@
-"""The model that the best run carries: it loads, predicts and is found from its run."""
+"""The model logged for the best run: it loads, predicts and is linked to its run."""
 
 import os
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ class Sent(NamedTuple):
     ids: dict[str, str]
 
     def again(self, seed: int = 0) -> Any:
-        """Send the model of the run with this seed; the models that its run has."""
+        """Send the model of the run with this seed and return the models of that run."""
         result = replace(make_result(seed), weights=self.result.weights)
         self.store.folder(result.key).mkdir(exist_ok=True)
         ids = self.tracker.publish(result, "e")
@@ -62,7 +62,7 @@ def sent(tmp_path_factory: pytest.TempPathFactory, blank_store: Path, keras: Mod
 def test_it_loads_and_predicts_probabilities(sent: Sent, monkeypatch: pytest.MonkeyPatch) -> None:
     import mlflow
 
-    # What a person does, and undone: the address is global in MLflow.
+    # As a user would; undone after the test, since the address is global in MLflow.
     monkeypatch.setenv("MLFLOW_TRACKING_URI", sent.tracker.address.uri)
     monkeypatch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     loaded = mlflow.pyfunc.load_model(f"runs:/{sent.ids['run_id']}/model")

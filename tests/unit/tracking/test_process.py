@@ -1,4 +1,4 @@
-"""Which process is known to be gone."""
+"""Detection of processes that no longer run."""
 
 import json
 from typing import Any
@@ -16,7 +16,7 @@ def changed(**changes: Any) -> dict[str, str]:
     ("tags", "gone"),
     [
         (process.tag(), False),
-        (changed(started=1.0), True),  # another process had the same number
+        (changed(started=1.0), True),  # the pid now belongs to another process
         (changed(pid=999_999_999), True),
         (changed(pid=999_999_999, host="elsewhere"), False),
         *(({process.TAG: text}, False) for text in ("", "{", "[]", '{"pid": "x"}', '[{"pid": 1}]')),

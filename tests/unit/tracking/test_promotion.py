@@ -1,4 +1,4 @@
-"""Who may become champion."""
+"""Which runs may become champion."""
 
 from types import SimpleNamespace
 from typing import Any

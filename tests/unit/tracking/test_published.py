@@ -1,4 +1,4 @@
-"""What stands in the store, read back with MLflow's own client."""
+"""The content of the store, read with MLflow's own client."""
 
 import json
 from collections.abc import Callable
@@ -22,7 +22,7 @@ def test_metric_by_epoch(filled: Filled, name: str) -> None:
 
 
 def test_tags_are_what_a_person_filters_by(filled: Filled) -> None:
-    """All else is in one file: MLflow's table has a column for each tag."""
+    """All other information is in one file, since MLflow's table has a column for each tag."""
     tags = filled.run.data.tags
     assert {name for name in tags if not name.startswith("mlflow.")} == {
         *("run.key", "run.started", "status", "numerics.backend", "numerics.device", "env.dvc_experiment", "process"),
@@ -101,7 +101,7 @@ def test_diverged_run_is_failed_with_its_reason(filled: Filled) -> None:
 
 
 def test_a_run_that_was_shown_while_it_trained_never_ends_before_it_begins(fresh: Callable[[], Tracker]) -> None:
-    """The seconds of training leave out evaluation, so that the run may have been shown first when they are over."""
+    """The training time excludes evaluation, so a run may first be shown later than its start plus that time."""
     tracker, result = fresh(), make_result()
     late = datetime.fromisoformat(result.started) + timedelta(seconds=result.metrics["time/train_s"] + 60)
     shown = replace(result, status="running", history={}, epochs=[], metrics={}, started=late.isoformat())

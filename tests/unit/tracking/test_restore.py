@@ -1,4 +1,4 @@
-"""A run whose folder is gone, read back from what MLflow recorded of it."""
+"""Restoring a run from its record in MLflow when its folder is gone."""
 
 import json
 from dataclasses import replace
@@ -40,7 +40,7 @@ def test_no_store_is_made_for_looking(tmp_path: Path) -> None:
 
 @pytest.mark.fault("hostile input")
 def test_what_is_not_what_its_key_says_is_refused(filled: Filled) -> None:
-    """Somebody else may write to a store too: a run is trained again only as the one that was asked for."""
+    """Others may write to a store, so a record that does not match the requested key is refused."""
     forged = json.loads(describe.provenance(filled.results[0]))
     forged["record"]["identity"]["data"] = "0" * 64
     for digest in (forged["sha256"], run_config.digest(forged["record"])):

@@ -1,4 +1,4 @@
-"""Samples of the machine, under MLflow's names: by themselves, and once at the end."""
+"""System metrics under MLflow's names: sampled at intervals, and once at the end."""
 
 import threading
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Begin, publish once, end: what repeats, breaks off or is shared."""
+"""Publishing runs and sweeps: repeated, interrupted, and from several processes."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""`python -m pipeline.ui`: the real server, and what a person sees in a real browser."""
+"""`python -m pipeline.ui`: the real server, and its pages in a real browser."""
 
 import os
 import signal
@@ -30,7 +30,7 @@ class Served(NamedTuple):
     process: subprocess.Popen[str]
     address: str
     lines: list[str]
-    """What was printed: the address, then for each experiment its runs and their charts."""
+    """The printed lines: the address, then for each experiment the links to its runs and their charts."""
 
 
 def free_port() -> int:
@@ -94,7 +94,7 @@ def test_it_says_where_it_is_and_leads_to_each_experiment(served: Served, filled
 
 
 FOREIGN = ("evil.example", "10.evil.com", "192.168.evil.com", "172.16.evil.com", "localhost.evil.com")
-"""MLflow's own defaults answer to some of them (`10.*`)."""
+"""MLflow's defaults accept some of these hosts (`10.*`)."""
 
 
 @pytest.mark.fault("hostile input")
@@ -120,7 +120,7 @@ def test_it_listens_to_this_machine_alone(served: Served) -> None:
     "page", ["get-artifact?run_uuid={run}&path={path}", "api/2.0/mlflow/artifacts/list?run_id={run}&path={path}"]
 )
 def test_a_path_out_of_a_runs_files_is_refused(served: Served, filled: Filled, page: str, path: str) -> None:
-    """The store's own database lies three folders above a run's files."""
+    """The store's database is three folders above a run's files."""
     question = page.format(run=filled.run.info.run_id, path=path)
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(f"{served.address}/{question}", timeout=10)

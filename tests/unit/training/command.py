@@ -1,4 +1,4 @@
-"""Commands within the process of the tests, where the libraries are loaded already."""
+"""Runs commands in the test process, where the libraries are already loaded."""
 
 import contextlib
 import copy
@@ -24,18 +24,18 @@ from pipeline.training.result import RunResult
 
 @contextmanager
 def as_before() -> Iterator[None]:
-    """Leave behind neither Hydra's singletons nor the root logger that it sets up for every job."""
+    """Restore Hydra's singletons and the root logger, which Hydra configures for every job."""
     if absl := sys.modules.get("absl.logging"):
-        # Hydra's setting up of logs closes every handler, and absl's then closes the stream it found: pytest's.
+        # Hydra closes every handler when it configures logging, and absl's closes the stream it found, pytest's.
         absl.get_absl_handler().python_handler.stream = sys.__stderr__
-    Plugins.instance()  # Hydra 1.4 registers its own plugins once in a process: before what is put back is copied
+    Plugins.instance()  # before the state is copied, since Hydra 1.4 registers its plugins once per process
     root, singletons = logging.getLogger(), copy.deepcopy(Singleton.get_state())
     before = root.level, root.handlers[:]
     try:
         yield
     finally:
         for handler in root.handlers:
-            # Files only: absl has a handler there too, once TensorFlow is imported.
+            # Only files: absl has a handler here too once TensorFlow is imported.
             if handler not in before[1] and isinstance(handler, logging.FileHandler):
                 handler.close()
         root.setLevel(before[0])
@@ -52,14 +52,14 @@ class Said:
 
 @dataclass
 class Place:
-    """A folder that a command puts everything into."""
+    """A folder that takes all output of a command."""
 
     root: Path
     processed: Path
 
     @property
     def words(self) -> list[str]:
-        """What keeps a command to this folder, and makes it quick."""
+        """Arguments that keep the output in this folder and make the command quick."""
         paths = [f"paths.data={self.processed}", f"paths.runs={self.root}/runs", f"paths.results={self.root}/results"]
         folders = [f"hydra.sweep.dir={self.root}/sweep", f"hydra.run.dir={self.root}/run"]
         return ["dataset=digits", "tracking=none", "device=cpu", *paths, *folders]
@@ -70,7 +70,7 @@ class Place:
 
     @property
     def runs(self) -> list[RunResult]:
-        """Of the last sweep, in the order of its jobs."""
+        """The results of the last sweep, in the order of its jobs."""
         return [self.store.read(key) for key in self.record.keys]
 
     @property
@@ -79,7 +79,7 @@ class Place:
 
     @property
     def log(self) -> str:
-        """Of the last sweep."""
+        """The log of the last sweep."""
         return (self.root / "sweep" / "train.log").read_text()
 
     def train(self, *words: str) -> Said:
@@ -88,14 +88,14 @@ class Place:
 
 
 def command(*words: str) -> Said:
-    """`python -m pipeline.train …`: its exit status and what it wrote."""
+    """Run `python -m pipeline.train …` and return its exit status and output."""
     with pytest.MonkeyPatch.context() as patch, as_before():
         patch.setattr(sys, "argv", ["train.py"])
         return said(train.main, *words)
 
 
 def said(main: Callable[[Sequence[str]], int | None], *words: str) -> Said:
-    """The same of any command."""
+    """Run the `main` of any command and return its exit status and output."""
     out, err = io.StringIO(), io.StringIO()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -1,4 +1,4 @@
-"""What is trained once for many tests: a run of every optimizer by the engine and by `fit`, and all that needs JAX."""
+"""Fixtures that train once for many tests: runs per optimizer by the engine and by `fit`, and all runs on JAX."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ from tests.unit.training.trainer import IN_FLOAT64, Trained, cut, device, one_of
 
 @pytest.fixture(scope="session")
 def in_float64(digits: Arrays) -> dict[str, Trained]:
-    """One of each, not compiled by XLA, which saves 6 s each. Runs are compiled in test_same_bits.py."""
+    """Runs of the optimizers in IN_FLOAT64, without XLA, which saves 6 s each; test_same_bits.py uses XLA."""
     data, jobs = cut(digits, 637), {name: job for name, job in one_of_each().items() if name in IN_FLOAT64}
     wanted = [each for job in jobs.values() for each in (job, unlike(job), job)]
     engine = train(wanted, data, device(precision="float64", xla=False))
@@ -27,7 +27,7 @@ def in_float64(digits: Arrays) -> dict[str, Trained]:
 
 @pytest.fixture(scope="session")
 def on_jax(processed: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the tests of the stacked engine look at, found in a process of its own: a process has one backend."""
+    """Results of the stacked engine from a subprocess, since a process has only one backend."""
     found = tmp_path_factory.mktemp("jax") / "found.json"
     command = [sys.executable, "-m", "tests.unit.training.on_jax", str(processed), str(found)]
     done = subprocess.run(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

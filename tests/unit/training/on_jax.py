@@ -1,6 +1,6 @@
-"""All that the tests of the stacked engine want to know, trained in one process whose backend is JAX.
+"""Trains all runs that the tests of the stacked engine check, in one process with the JAX backend.
 
-python -m tests.unit.training.on_jax PROCESSED FOUND: reads digits from PROCESSED, writes what it found to FOUND.
+`python -m tests.unit.training.on_jax PROCESSED FOUND` reads digits from PROCESSED and writes the results to FOUND.
 """
 
 import json
@@ -38,13 +38,13 @@ def on(stack: int, **changes: Any) -> devices.Device:
 
 
 def all_losses(jobs: dict[str, RunConfig], data: Split, stack: int) -> dict[str, dict[str, float]]:
-    """What test_fidelity trains with the engine on TensorFlow too."""
+    """Return the losses of jobs that test_fidelity also trains with the engine on TensorFlow."""
     results = train(list(jobs.values()), data, on(stack, precision="float64"))
     return {name: losses(result) for name, result in zip(jobs, results, strict=True)}
 
 
 def same_bits(data: Split) -> dict[str, bool]:
-    """Five runs in stacks of two (the last one alone in its stack), then three of them in another order."""
+    """Compare five runs in stacks of two (the last one alone in its stack) with three of them in another order."""
     jobs = [make_job("adam", seed=seed, epochs=2, learning_rate=0.001 * (seed + 1), dropout=0.2) for seed in range(5)]
     first = [bits(result) for result in train(jobs, data, on(2))]
     four, three, two = (bits(result) for result in train([jobs[4], jobs[3], jobs[2]], data, on(2)))
@@ -56,7 +56,7 @@ def same_bits(data: Split) -> dict[str, bool]:
 
 
 def out_of_memory(data: Split) -> dict[str, Any]:
-    """The first stack does not fit; of the second, one run has ended before the memory is short."""
+    """Train with too little memory: the first stack does not fit, the second fails after one of its runs has ended."""
     sizes: list[int] = []
     train_stack = stacked._train_stack
 
@@ -82,7 +82,7 @@ def out_of_memory(data: Split) -> dict[str, Any]:
 
 
 def in_bytes(data: Split) -> bool:
-    """Whether pixels of 256 levels, which lie on the device as bytes, train to the bits of the same pixels as floats."""
+    """Return whether pixels of 256 levels, which the device stores as bytes, give the same bits as floats do."""
 
     def levels(part: Part) -> Part:
         return replace(part, source=np.rint(part.source * 255).astype(np.float32) / np.float32(255))
@@ -96,7 +96,7 @@ def in_bytes(data: Split) -> bool:
 
 
 def unlucky(data: Split) -> list[tuple[str, str | None, int]]:
-    """Two runs that finish and one between them that diverges, in one stack: status, reason, epochs of each."""
+    """Return status, reason and epochs of each of three runs in one stack, of which the second diverges."""
     pairs = [(0.01, 0.01), (1000, 1000), (0.02, 0.02)]
     jobs = [make_job(learning_rate=rate, weight_decay=decay, batch_size=10, epochs=2) for rate, decay in pairs]
     results = train(jobs, data, on(3))
@@ -104,20 +104,20 @@ def unlucky(data: Split) -> list[tuple[str, str | None, int]]:
 
 
 def patient(data: Split) -> list[int]:
-    """After how many epochs each run of a stack ends."""
+    """Return the number of epochs after which each run of a stack ends."""
     jobs = [make_job("adam", learning_rate=rate, epochs=9, patience=1, seed=3) for rate in (0.003, 0.03, 0.3)]
     return [len(result.history["train/loss"]) for result in train(jobs, data, on(3))]
 
 
 def pruned(data: Split) -> list[tuple[str, list[int]]]:
-    """Status and epochs of each run of a stack whose second run ends after two."""
+    """Return status and epochs of each run of a stack whose second run is pruned after two epochs."""
     jobs = [make_job(seed=seed, epochs=3) for seed in range(3)]
     results = train(jobs, data, on(3), prune=lambda point: (point.index, point.epoch) == (1, 2))
     return [(result.status, result.epochs) for result in results]
 
 
 def resumed(data: Split, folder: Path) -> bool:
-    """Whether three runs in stacks of two, stopped after two or more of their four epochs, go on to the same bits."""
+    """Return whether three runs in stacks of two, stopped after at least two of four epochs, resume bit-identically."""
     jobs = [make_job("adam", seed=seed, epochs=4, dropout=0.2, schedule="cosine") for seed in range(3)]
     whole = [bits(result) for result in train(jobs, data, on(2))]
     kept = RunCheckpoints(folder, [f"{number:064}" for number in range(3)], minutes=1e-9)
@@ -137,7 +137,7 @@ def main(processed: str, found: str) -> None:
     content: dict[str, Any] = {"same bits": same_bits(small)}
     content["same bits"]["pixels as bytes or floats"] = in_bytes(small)
     content["same bits"]["stopped and resumed"] = resumed(small, Path(found).parent / "checkpoints")
-    # What follows needs no particular bits: half the time to compile.
+    # The rest does not depend on exact bits; without optimisations, compiling takes half the time.
     jax.config.update("jax_disable_most_optimizations", True)
     for name, job in one_of_each().items():
         if name in ON_JAX:

@@ -1,4 +1,4 @@
-"""A run that was stopped goes on from its checkpoint, to the bits of one that was not."""
+"""A stopped run resumes from its checkpoint and gives the same bits as an uninterrupted one."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
-"""The engines against `keras.fit`: from the same weights and the same order of batches, the same training.
+"""The engines give the results of `keras.fit` for the same initial weights and order of batches.
 
-float64 is where a mistake cannot hide behind rounding.
+They are compared in float64, where rounding cannot hide a mistake.
 """
 
 from typing import Any
@@ -30,7 +30,7 @@ from tests.unit.training.trainer import (
 pytestmark = pytest.mark.timeout(480)
 
 Pair = tuple[RunResult, RunResult]
-"""By the engine, and by `fit`."""
+"""The results of the engine and of `fit`."""
 
 
 @pytest.mark.parametrize("name", IN_FLOAT64)
@@ -69,7 +69,7 @@ def plain(trainer: str) -> Device:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WITH_MORE)
 def test_curve_figures_and_weights_are_fit_s(more: dict[str, Pair], name: str) -> None:
-    """The averages of batch normalisation are among the weights."""
+    """The weights include the moving averages of batch normalisation."""
     engine, reference = more[name]
     assert engine.epochs == reference.epochs == [2, 3]
     assert list(engine.history) == list(reference.history)
@@ -90,7 +90,7 @@ def test_no_unit_is_over_its_limit(more: dict[str, Pair]) -> None:
 
 @pytest.mark.slow
 def test_penalties_and_smoothing_are_in_the_running_loss_alone(more: dict[str, Pair]) -> None:
-    """The last weights on the training samples: the running loss holds more than the curve by far."""
+    """The last running loss is larger than the training loss of the curve by over 0.9 times the penalty."""
     result = more["smoothed"][0]
     kernels = [array for key, array in result.weights.items() if key.endswith("kernel")]
     penalty = 0.001 * sum(np.abs(kernel).sum() for kernel in kernels)
@@ -123,7 +123,7 @@ def test_without_xla_even_the_masks_of_dropout_are_fit_s(digits: Arrays) -> None
     assert losses(engine) == pytest.approx(losses(reference), rel=1e-9, abs=0)
 
 
-# --- the engine on JAX: what `on_jax` found in its own process
+# --- the engine on JAX, trained in the subprocess of the fixture `on_jax`
 
 
 @pytest.fixture(scope="session")
@@ -145,7 +145,7 @@ def test_code_of_one_s_own_is_trained_as_fit_does(own: dict[str, Pair], name: st
 def test_it_trains_on_jax_what_the_engine_on_tensorflow_trains(
     on_jax: dict[str, Any], in_float64: dict[str, Trained], more: dict[str, Pair]
 ) -> None:
-    """Keras on JAX takes means in float32; XLA has a tanh of its own; TensorFlow takes a momentum of 0.9 in float32."""
+    """The tolerances cover Keras's float32 means on JAX, XLA's own tanh and TensorFlow's float32 momentum of 0.9."""
     for name in ON_JAX:
         assert on_jax[name] == pytest.approx(losses(in_float64[name].first), rel=1e-7, abs=0)
     for name in WITH_MORE:
@@ -154,14 +154,14 @@ def test_it_trains_on_jax_what_the_engine_on_tensorflow_trains(
 
 @pytest.mark.slow
 def test_a_run_s_bits_are_its_own_whatever_trains_beside_it(on_jax: dict[str, Any]) -> None:
-    """And whether it was stopped and went on from its checkpoint."""
+    """Bits do not depend on the other runs, on storing pixels as bytes or on resuming from a checkpoint."""
     assert on_jax["same bits"] == dict.fromkeys(on_jax["same bits"], True)
     assert len(on_jax["same bits"]) == 5
 
 
 @pytest.mark.slow
 def test_each_run_of_a_stack_ends_in_its_own_time(on_jax: dict[str, Any]) -> None:
-    """By its patience, or because it diverged or was pruned; the others go on."""
+    """A run ends by early stopping, divergence or pruning; the others go on."""
     assert len(set(on_jax["patient"])) > 1
     assert min(on_jax["patient"]) < 9
     statuses, reasons, epochs = zip(*on_jax["unlucky"], strict=True)
@@ -172,7 +172,7 @@ def test_each_run_of_a_stack_ends_in_its_own_time(on_jax: dict[str, Any]) -> Non
 
 @pytest.mark.slow
 def test_a_stack_that_does_not_fit_is_halved_for_good(on_jax: dict[str, Any]) -> None:
-    """What had ended stays as it was, and the others have the bits of the smaller stack."""
+    """Runs that had ended keep their results; the others have the bits of the smaller stack."""
     assert on_jax["out of memory"]["sizes"] == [8, 4, 2, 2]
     assert on_jax["out of memory"]["status"] == ["diverged"] + ["finished"] * 4
     assert on_jax["out of memory"]["as with the small stack"]
@@ -181,5 +181,5 @@ def test_a_stack_that_does_not_fit_is_halved_for_good(on_jax: dict[str, Any]) ->
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OWN)
 def test_code_of_one_s_own_is_trained_the_same_on_jax(on_jax: dict[str, Any], own: dict[str, Pair], name: str) -> None:
-    # Keras on JAX takes the means of normalisation in float32.
+    # Keras on JAX computes the means of normalisation in float32.
     assert on_jax["own"][name] == pytest.approx(losses(own[name][0]), rel=1e-5, abs=0)

@@ -1,4 +1,4 @@
-"""Learning rates of every step: as Keras's own schedules compute them."""
+"""Learning rates of every step, compared with Keras's own schedules."""
 
 from types import ModuleType
 from typing import Any
@@ -37,7 +37,7 @@ def test_schedules_are_kerass(keras: ModuleType) -> None:
             {"warmup_epochs": 2},
             schedules.CosineDecay(0.0, 4 * STEPS, warmup_target=0.1, warmup_steps=2 * STEPS),
         ),
-        # Keras's boundaries are the last steps before a change.
+        # In Keras, a boundary is the last step before a change.
         "piecewise": (
             {"boundaries": [2, 5], "factors": [0.5, 2.0]},
             schedules.PiecewiseConstantDecay([2 * STEPS - 1, 5 * STEPS - 1], [0.1, 0.05, 0.2]),
@@ -58,12 +58,12 @@ def test_a_schedule_begins_after_the_warm_up(schedule: str) -> None:
 
 
 def test_a_schedule_of_one_s_own_is_named_by_its_import_path() -> None:
-    rates = ours(schedule="tests.support.own_code.triangle")
+    rates = ours(schedule="tests.support.custom_code.triangle")
     assert rates[0] == 0
     assert max(rates) == rates[STEPS * EPOCHS // 2] == pytest.approx(0.2)
 
 
 def test_a_schedule_without_a_factor_for_each_step_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.support.own_code.triangle", lambda step, steps, epochs: 1.0)
-    with pytest.raises(UserError, match=r"triangle: expected a factor for each of 7 steps, came shape \(\)"):
-        ours(schedule="tests.support.own_code.triangle")
+    monkeypatch.setattr("tests.support.custom_code.triangle", lambda step, steps, epochs: 1.0)
+    with pytest.raises(UserError, match=r"triangle: expected a factor for each of 7 steps, got shape \(\)"):
+        ours(schedule="tests.support.custom_code.triangle")

@@ -1,4 +1,4 @@
-"""Metrics of predictions, held against scikit-learn's or against their definition."""
+"""Metrics of predictions, compared with scikit-learn or with their definition."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures("keras")
 rng = np.random.default_rng(1)
 LABELS = rng.integers(0, 4, 300).astype(np.uint8)
 PROBABILITIES = rng.dirichlet(np.ones(4), 300)
-PROBABILITIES[:, 3] *= 0.1  # a class that is hardly ever predicted
+PROBABILITIES[:, 3] *= 0.1  # a class that is rarely predicted
 PROBABILITIES /= PROBABILITIES.sum(axis=1, keepdims=True)
 
 
@@ -44,9 +44,9 @@ def test_calibration_error_is_the_mean_distance_of_accuracy_and_confidence_over_
 def test_one_s_own_is_named_by_the_last_part_of_its_import_path() -> None:
     right = PROBABILITIES.argmax(axis=1) == LABELS
     expected = min(right[label == LABELS].mean() for label in range(4))
-    assert measure(["tests.support.own_code.worst_class"], LABELS, PROBABILITIES) == {"worst_class": expected}
+    assert measure(["tests.support.custom_code.worst_class"], LABELS, PROBABILITIES) == {"worst_class": expected}
 
 
 def test_what_is_no_number_is_refused() -> None:
-    with pytest.raises(UserError, match=r"training\.metrics: numpy\.outer: expected a number, came ndarray"):
+    with pytest.raises(UserError, match=r"training\.metrics: numpy\.outer: expected a number, got ndarray"):
         measure(["numpy.outer"], LABELS, LABELS)

@@ -1,4 +1,4 @@
-"""One real epoch of the book's network on MNIST: the engine's figures against those of `keras.fit`."""
+"""One real epoch of the book's network on MNIST: the engine's metrics compared with those of `keras.fit`."""
 
 from pathlib import Path
 

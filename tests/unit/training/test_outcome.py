@@ -1,4 +1,4 @@
-"""What a run hands back: finished, diverged, failed or pruned; its curve, its gaps, its best epoch."""
+"""Results of finished, diverged, failed and pruned runs: the curve, the gaps and the best epoch."""
 
 import math
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ def test_the_history_has_a_value_for_every_point_and_the_last_epoch_is_one(finis
 
 
 def test_the_gaps_are_training_against_what_is_held_out(finished: RunResult) -> None:
-    """Positive where a network overfits, and never from the running figures."""
+    """Gaps are positive if a network overfits, and never use the running metrics."""
     h, f = finished.history, finished.metrics
     for point in range(3):
         assert h["gap/accuracy"][point] == h["train/accuracy"][point] - h["val/accuracy"][point]
@@ -62,7 +62,7 @@ def test_a_gap_is_positive_where_a_network_overfits_and_against_the_test_samples
 
 
 def test_the_curve_is_on_the_same_samples_at_the_last_point_too(finished: RunResult) -> None:
-    """50 of 237 training samples; the figure is on all of them."""
+    """The curve uses 50 of the 237 training samples, the final metric all of them."""
     assert {round(50 * share, 6) % 1 for share in finished.history["train/accuracy"]} == {0.0}
     assert round(237 * finished.metrics["train/accuracy"], 3) % 1 == 0
     assert finished.history["train/loss"][-1] != finished.metrics["train/loss"]
@@ -71,7 +71,7 @@ def test_the_curve_is_on_the_same_samples_at_the_last_point_too(finished: RunRes
 
 
 def test_the_best_and_the_lowest_point_are_found(finished: RunResult) -> None:
-    """The best epoch is the first of the best."""
+    """If several epochs are equally good, the first counts as the best."""
     losses, accuracies = finished.history["val/loss"], finished.history["val/accuracy"]
     assert finished.metrics["excess/loss"] == losses[-1] - min(losses)
     assert finished.metrics["lowest/epoch"] == finished.epochs[int(np.argmin(losses))]
@@ -105,13 +105,13 @@ def test_without_validation_the_curve_is_against_the_test_split_and_nothing_is_c
 
 
 PAIRS = [(0.01, 0.01), (1000, 1000), (0.02, 0.02)]
-"""Learning rate and weight decay: the second takes a million times the weights from the weights."""
+"""Learning rates and weight decays; the second pair subtracts a million times the weights from the weights."""
 UNLUCKY = [make_job(learning_rate=rate, weight_decay=decay, batch_size=10, epochs=2) for rate, decay in PAIRS]
 
 
 @pytest.mark.fault("NaN and infinity")
 def test_a_run_whose_loss_is_no_number_diverged_and_the_runs_beside_it_finish(data: Split) -> None:
-    """By one program, one after the other. It stops there and keeps its curve; `fit` says the same."""
+    """One program trains them in turn. The diverged run stops and keeps its curve; `fit` gives the same reason."""
     results = train(UNLUCKY, data, device(xla=False, workers=1))
     assert [result.status for result in results] == [FINISHED, DIVERGED, FINISHED]
     diverged = results[1]
@@ -159,7 +159,7 @@ def test_a_pruned_run_ends_after_the_point_that_decided_and_keeps_its_curve(data
 
     jobs = [make_job(seed=seed, epochs=6, evaluate_every=2) for seed in range(2)]
     whole, pruned = train(jobs, data, device(xla=False, trainer=kind), prune=prune)
-    assert sorted(asked) == [(0, 2), (0, 4), (1, 2), (1, 4)]  # a run that has trained all its epochs is whole
+    assert sorted(asked) == [(0, 2), (0, 4), (1, 2), (1, 4)]  # not after the last epoch: the run is finished
     assert (whole.status, whole.epochs) == (FINISHED, [2, 4, 6])
     assert (pruned.status, pruned.reason) == (PRUNED, "after epoch 4")
     assert (pruned.epochs, len(pruned.history["val/accuracy"])) == ([2, 4], 2)

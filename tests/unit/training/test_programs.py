@@ -1,4 +1,4 @@
-"""Programs: what shares one, how often it compiles, and what it leaves running."""
+"""Programs of the engine: which runs share one, how often one compiles, and that its threads end."""
 
 import threading
 from dataclasses import replace
@@ -17,7 +17,7 @@ from tests.support.factory import make_job
 from tests.unit.training.trainer import OPTIMIZERS, cut, device, train
 
 PLAIN = device(xla=False)
-"""Nothing here depends on XLA, and without it a program is there in a fifth of the time."""
+"""Without XLA, since no test here depends on it and building a program then takes a fifth of the time."""
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_leaving_early_ends_the_workers(data: Split, how: str) -> None:
 
 @pytest.mark.parametrize("batch_size", [237, 100])
 def test_every_step_has_its_own_mask(data: Split, batch_size: int) -> None:
-    """Keras's generator counts a draw for each dropout layer and step; the partial last batch is a step."""
+    """The generator of each dropout layer counts one draw per step; the partial last batch is a step."""
     job = make_job(dropout=0.5, hidden=[8, 8], batch_size=batch_size)
     program = engine.Program(shape_of(job), engine.Samples(data, 10), 10, PLAIN)
     program.reset(job)
@@ -118,7 +118,7 @@ def states(program: engine.Program) -> list[int]:
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_an_optimizer_starts_as_a_new_one_of_keras(keras: Any, name: str) -> None:
-    """Every variable that it holds, from weights that it has not seen and with a learning rate of its own."""
+    """Compare every variable, for weights and a learning rate that `InitialState` was not built with."""
     from pipeline.models import networks, optimizers
 
     job: RunConfig = make_job(name, learning_rate=0.0125, seed=5, **({"weight_decay": 0.01} if name != "sgd" else {}))

@@ -1,4 +1,4 @@
-"""A run's bits are its own: not those of the workers, of the order of jobs, or of what trains beside it."""
+"""A run's bits do not depend on the number of workers, the order of jobs or the runs that train beside it."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ SHAPES = [
 
 @pytest.mark.parametrize("xla", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_neither_workers_nor_company_nor_time_change_a_bit(digits: Arrays, xla: bool) -> None:
-    """Two workers each have a program of their own."""
+    """Each of the two workers has its own program."""
     together = train(SEEDS, cut(digits, 237), device(workers=2, xla=xla))
     [alone] = train([SEEDS[1]], cut(digits, 237), device(workers=1, xla=xla))
     assert bits(alone) == bits(together[1])
@@ -24,7 +24,7 @@ def test_neither_workers_nor_company_nor_time_change_a_bit(digits: Arrays, xla: 
 
 @pytest.fixture(scope="module")
 def mixed(digits: Arrays) -> list[RunResult]:
-    """Four shapes."""
+    """Eight runs of four shapes."""
     return train(SHAPES, cut(digits, 237), device(xla=False, workers=2))
 
 

@@ -1,4 +1,4 @@
-"""What is trained on and what is held out: the same for every run, stratified, nested, on record."""
+"""Training and held-out samples: the same for every run, stratified, nested, and recorded by a digest."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ def test_random_parts_are_apart_and_together_all(digits: Arrays) -> None:
 
 @pytest.mark.parametrize("size", [50, 237, 1000])
 def test_every_class_is_held_out_and_trained_on_as_often_as_it_is_there(digits: Arrays, size: int) -> None:
-    """To within one sample for what is held out, two for what is trained on."""
+    """Class counts deviate by at most one held-out sample and two training samples."""
     found = parts(digits, validation_size=size, train_size=300)
     shares = np.bincount(digits.train_labels) / len(digits.train_labels)
     assert np.abs(np.bincount(found.held_out.labels) - size * shares).max() <= 1
@@ -67,7 +67,7 @@ def test_label_noise_replaces_a_share_of_the_labels_trained_on(digits: Arrays, s
 
 
 def test_each_other_class_is_as_likely(digits: Arrays) -> None:
-    """Chi-square over the nine shifts of 1,080 labels, 0.1 % level."""
+    """Chi-square test of the nine shifts of 1,080 labels, at the 0.1 % level."""
     noisy, clean = parts(digits, label_noise=0.9), parts(digits)
     shifts = (noisy.train.labels.astype(int) - clean.train.labels) % 10
     counts = np.bincount(shifts, minlength=10)[1:]
@@ -80,7 +80,7 @@ def test_less_noise_is_a_part_of_more(digits: Arrays) -> None:
 
 
 def test_the_digest_is_of_indices_and_labels(digits: Arrays) -> None:
-    """Pinned: it is in every record."""
+    """The digest is pinned, since every record contains it."""
     assert parts(digits).digest == "cee611913eb24eb024b12153ea0bd0c454fed1aee5c2b16329299938f12bf50a"
     changes: list[dict[str, Any]] = [
         {"validation_seed": 1},

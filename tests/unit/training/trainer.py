@@ -1,4 +1,4 @@
-"""Trains jobs for the tests, and the jobs that have one of everything."""
+"""Helpers that train jobs, and jobs that together use every optimizer, activation and loss."""
 
 import os
 from collections.abc import Sequence
@@ -20,9 +20,9 @@ from tests.support.factory import make_job
 OPTIMIZERS = rules.options("optimizer")
 ALL = os.environ.get("TESTS") == "all"
 IN_FLOAT64 = OPTIMIZERS if ALL else ("adamw", "nadam")
-"""Every optimizer, activation and loss with TESTS=all."""
+"""The optimizers tested in float64: two, or with TESTS=all every one, which covers every activation and loss."""
 ON_JAX = ("muon",)
-"""Optimizers that the stacked engine trains: unlike those of WITH_MORE in what they keep between steps."""
+"""Optimizers tested with the stacked engine, whose state between steps differs from that of WITH_MORE's optimizers."""
 SIDES = ("running", "train", "val")
 
 _MORE = {
@@ -37,7 +37,7 @@ _MORE = {
 }  # fmt: skip
 _SHAPE = {"epochs": 3, "evaluate_every": 2, "curve_samples": 1050, "batch_size": 128, "seed": 2}
 WITH_MORE = {name: make_job(**_SHAPE, **values) for name, values in _MORE.items()}
-"""What the jobs of `one_of_each` have not; with more samples than are evaluated at once, and a curve on some of them."""
+"""Jobs with options that `one_of_each` lacks. The curve uses some of the samples, more than are evaluated at once."""
 
 
 def _own(build: str, epochs: int = 2, **arguments: Any) -> RunConfig:
@@ -46,12 +46,12 @@ def _own(build: str, epochs: int = 2, **arguments: Any) -> RunConfig:
 
 
 def _all_of_ones_own() -> RunConfig:
-    """Network, optimizer, loss, schedule and metric."""
-    job = _own("tests.support.own_code.bottleneck", width=16, narrow=(4, 5))
+    """Return a job whose network, optimizer, loss, schedule and metric are custom code."""
+    job = _own("tests.support.custom_code.bottleneck", width=16, narrow=(4, 5))
     named = {"loss": "half_squared_error", "schedule": "triangle"}
-    paths = {key: f"tests.support.own_code.{name}" for key, name in named.items()}
-    training = replace(job.training, **paths, metrics=("tests.support.own_code.worst_class",))
-    sign = Optimizer("sign", (("learning_rate", 0.0078125), ("shrink", 0.5)), "tests.support.own_code.SignSGD")
+    paths = {key: f"tests.support.custom_code.{name}" for key, name in named.items()}
+    training = replace(job.training, **paths, metrics=("tests.support.custom_code.worst_class",))
+    sign = Optimizer("sign", (("learning_rate", 0.0078125), ("shrink", 0.5)), "tests.support.custom_code.SignSGD")
     return replace(job, training=training, optimizer=sign)
 
 
@@ -62,12 +62,12 @@ OWN = {
     ),
     "all of one's own": _all_of_ones_own(),
 }
-"""Jobs of code that is named by its import path."""
+"""Jobs with custom code, named by its import path."""
 
 
 @dataclass
 class Trained:
-    """A job by the engine, by the same program once more after another job, and by `fit`."""
+    """The results of a job from the engine, from the same program again after another job, and from `fit`."""
 
     first: RunResult
     again: RunResult
@@ -80,7 +80,7 @@ def device(**changes: Any) -> Device:
 
 
 def cut(digits: Arrays, samples: int, held_out: int = 100) -> Split:
-    """The first training samples of digits, some of the next for validation, 200 for the test."""
+    """Return the first `samples` of digits to train on, the next `held_out` for validation, and 200 test samples."""
     ends = samples, samples + held_out
     return Split(
         Part(digits.train_images[: ends[0]], digits.train_labels[: ends[0]]),
@@ -92,14 +92,14 @@ def cut(digits: Arrays, samples: int, held_out: int = 100) -> Split:
 
 
 def train(jobs: Sequence[RunConfig], split: Split, on: Device, **others: Any) -> list[RunResult]:
-    """Results in the order of the jobs; `others`: checkpoints, prune."""
+    """Train jobs and return their results in order; `others` are `checkpoints` and `prune`."""
     events = trainer.train(jobs, split, 10, on, **others)
     done = {event.index: event.result for event in events if isinstance(event, trainer.Done)}
     return [done[index] for index in range(len(jobs))]
 
 
 def one_of_each() -> dict[str, RunConfig]:
-    """A job for every optimizer; every activation, every loss, and weight decay on and off are among them."""
+    """Return a job per optimizer; together they use every activation and loss, and weight decay on and off."""
     jobs = {}
     for number, name in enumerate(OPTIMIZERS):
         own: dict[str, Any] = {
@@ -111,14 +111,14 @@ def one_of_each() -> dict[str, RunConfig]:
         if number % 2:
             own["weight_decay"] = 0.01
         job = make_job(name, **own)
-        # Keras on TensorFlow reads hyper-parameters as float32 even where it computes in float64; on JAX it does not.
+        # Keras on TensorFlow reads hyper-parameters as float32 even when it computes in float64; on JAX it does not.
         plain = {n: float(np.float32(v)) if isinstance(v, float) else v for n, v in job.optimizer.hyperparameters}
         jobs[name] = replace(job, optimizer=replace(job.optimizer, hyperparameters=tuple(sorted(plain.items()))))
     return jobs
 
 
 def unlike(job: RunConfig) -> RunConfig:
-    """Another run of the same shape: it leaves every slot of the optimizer dirty."""
+    """Return another job of the same shape; training it changes every slot of the optimizer."""
     values = dict(job.optimizer.hyperparameters)
     values["learning_rate"] = 3 * float(values["learning_rate"] or 0)
     if values["weight_decay"]:
@@ -128,12 +128,12 @@ def unlike(job: RunConfig) -> RunConfig:
 
 
 def losses(result: RunResult) -> dict[str, float]:
-    """Every loss that a run has: of each epoch, and with the last weights."""
+    """Return every loss of a run: those of each epoch and those of the final weights."""
     curve = {f"{side} {n}": loss for side in SIDES for n, loss in enumerate(result.history[f"{side}/loss"], start=1)}
     return curve | {f"{side}/loss": result.metrics[f"{side}/loss"] for side in ("train", "val", "test")}
 
 
 def bits(result: RunResult) -> dict[str, Any]:
-    """All that must be the same, bit for bit, when a run is trained again."""
+    """Return everything that must be bit-identical when a run is trained again."""
     metrics = {name: value for name, value in result.metrics.items() if not name.startswith("time/")}
     return {"history": result.history, "metrics": metrics, "digests": result.digests, "status": result.status}

@@ -1,4 +1,4 @@
-"""What a person adds in a file of their own: a network, an optimizer, a loss, a schedule and a metric."""
+"""Code that a user adds in a file of their own: a network, an optimizer, a loss, a schedule and a metric."""
 
 from typing import Any
 
@@ -31,11 +31,11 @@ def half_squared_error(labels: Any, outputs: Any) -> Any:
 
 
 def triangle(step: np.ndarray, steps: int, epochs: int) -> np.ndarray:
-    """The learning rate rises to twice itself in the middle of training, and falls again (Smith 2017)."""
+    """Factor of the learning rate: rises from 0 to 2 at the middle of training, then falls to 0 (Smith 2017)."""
     return 2 - np.abs(2 - 4 * step / (steps * epochs))
 
 
 def worst_class(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """The accuracy of the class that has the lowest."""
+    """The lowest accuracy of any class."""
     right = probabilities.argmax(axis=1) == labels
     return float(min(right[labels == label].mean() for label in np.unique(labels)))

@@ -39,9 +39,9 @@ def file_of(name: str) -> tuple[Path, Path] | None:
 
     Nothing is imported, since that may take seconds and start a backend.
     """
-    place = Path(*name.split(".")[:-1])
+    module = Path(*name.split(".")[:-1])
     for root in (PROJECT, *map(Path, sys.path)):
-        for file in (root / place.with_suffix(".py"), root / place / "__init__.py"):
+        for file in (root / module.with_suffix(".py"), root / module / "__init__.py"):
             if file.is_file():
                 return root, file
     return None
