@@ -4,7 +4,8 @@
 #   docker run --rm --network host --volume overfitting-gap:/project overfitting-gap            # make run
 #   docker run --rm --network host --volume overfitting-gap:/project overfitting-gap make ui
 #
-# For NVIDIA GPUs add --build-arg EXTRAS=gpu to the first and --gpus all to the others. The volume keeps data, runs and reports.
+# For NVIDIA GPUs add --build-arg EXTRAS=gpu to the first and --gpus all to the others. The volume keeps data, runs and reports,
+# and the code: remove it (docker volume rm overfitting-gap) after building another version.
 # hadolint finds nothing in this file; it has not been built.
 
 FROM python:3.13-slim-bookworm

@@ -21,8 +21,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
-
 from benchmarks import measure
 from pipeline.cli import console
 from pipeline.config import rules
@@ -162,6 +160,8 @@ def main(argv: Sequence[str]) -> int:
     cores = len(os.sched_getaffinity(0))
     print(f"{measure.machine()}; medians of {repeats}; {device}")
     arrays = load(console.PROJECT / "data" / "processed" / "mnist")
+    from threadpoolctl import threadpool_limits  # comes with scikit-learn, which benchmarks.gpu does without
+
     data = split(arrays, j.Dataset("mnist", 0))
     libraries = LIBRARIES if backend == "tensorflow" else ("numpy",)
     with threadpool_limits(1):  # limits numpy's library; TensorFlow's pool has a thread per model

@@ -14,8 +14,6 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from threadpoolctl import threadpool_limits
-
 from benchmarks import engine, measure
 from pipeline.cli import console
 
@@ -28,6 +26,8 @@ WAYS = {"engine": (), "reference": ("device.trainer=reference",)}
 
 def peak() -> float:
     """Return GFLOP/s of all cores on square products with numpy's library only: TensorFlow takes seconds to import."""
+    from threadpoolctl import threadpool_limits
+
     with threadpool_limits(1):
         return max(engine.peak(os.cpu_count() or 1, ("numpy",)) for _ in range(5))
 
