@@ -21,6 +21,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+
 from benchmarks import measure
 from pipeline.cli import console
 from pipeline.config import rules

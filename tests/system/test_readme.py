@@ -11,6 +11,7 @@ from typing import Any
 import nbformat
 import pandas as pd
 import pytest
+import yaml
 from dvc.cli.parser import get_main_parser
 
 from hydra_plugins.batched_launcher.batched_launcher import BatchedSlurmConf
@@ -153,6 +154,20 @@ def complaints(command: str) -> list[str]:
 @pytest.mark.parametrize("command", dict.fromkeys(command for page in PAGES.values() for command in commands(page)))
 def test_a_documented_command_is_one_that_there_is(command: str) -> None:
     assert complaints(command) == []
+
+
+def test_a_run_in_a_command_is_the_only_one_of_its_name_after_make_run() -> None:
+    """The networks of `overfitting` also have names without their training size, and the default sweep has the same networks."""
+    swept = yaml.safe_load((CHECKOUT / "conf/sweep/overfitting.yaml").read_text("utf-8"))["hydra"]["sweeper"]["params"]
+    typed = [
+        line
+        for page in PAGES.values()
+        for line in commands(page)
+        if re.search(r"pipeline\.(reproduce|lineage|diff) ", line)
+    ]
+    named = {name for line in typed for name in re.findall(r"\b([a-z]+)-w\d+-d1-s\d+", line)}
+    assert named
+    assert not named & {*swept["optimizer"].split(",")}
 
 
 def test_words_are_completed() -> None:
