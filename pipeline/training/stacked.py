@@ -153,9 +153,6 @@ class Network:
 class Program:
     """The compiled training of a stack of `size` models of one shape."""
 
-    compiled = 0
-    """Number of programs that this process has compiled."""
-
     _tracing = threading.Lock()
 
     def __init__(
@@ -198,7 +195,6 @@ class Program:
                 jax.ShapeDtypeStruct((size, self.steps), self.optimizer.learning_rate.dtype),
                 samples.train,
             )
-            Program.compiled += 1
         self.epoch = lowered.compile()
         self.evaluation.compile()
 
