@@ -16,7 +16,8 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.cli import console
-from pipeline.cli.formatting import duration
+from pipeline.cli.errors import RunsLost
+from pipeline.cli.formatting import duration, plural
 from pipeline.config import rules
 from pipeline.config.compose import composed
 from pipeline.report.prose.published import trained_on
@@ -24,6 +25,7 @@ from pipeline.statistics import published
 from pipeline.statistics.published import Found, Row
 from pipeline.storage.find import beginning
 from pipeline.storage.store import RunStore
+from pipeline.storage.sweeps import Lost
 from pipeline.sweep.estimate import affordable
 from pipeline.sweep.plan import PlannedRun, make_plan
 from pipeline.sweep.session import Session
@@ -45,10 +47,12 @@ def main(argv: Sequence[str]) -> int:
         rules.parsed("only", row_id, rules.choice(row.id for row in rows))
     end = time.monotonic() + 60 * minutes
     asked = [row for row in rows if minutes and (not only or row.id in only)]
-    unsent = [row.id for row in asked if not train(row, seeds, data, store, end - time.monotonic())]
+    ended = {row.id: train(row, seeds, data, store, end - time.monotonic()) for row in asked}
     show([judge(row, seeds, data, store) for row in rows])
-    if unsent:
-        missing = ", ".join(unsent)
+    if failed := [run for _, runs in ended.values() for run in runs]:
+        which = f"{plural(len(failed), 'run')} failed, first {failed[0].name}: {failed[0].reason}"
+        raise RunsLost(f"{which}; the same command trains {'it' if len(failed) == 1 else 'them'} again")
+    if missing := ", ".join(row_id for row_id, (sent, _) in ended.items() if not sent):
         raise TrackingUnavailable(f"{missing}: not all in MLflow yet, see above; the same command publishes the rest")
     return 0
 
@@ -63,18 +67,18 @@ def planned(row: Row, data: str, seeds: int) -> tuple[list[PlannedRun], dict[str
     return [run.of(replace(run.job, seed=at), [f"seed={at}"]) for run in plan for at in range(seeds)], values[0]
 
 
-def train(row: Row, seeds: int, data: str, store: RunStore, left: float) -> bool:
-    """Train and publish the new runs of a row within `left` seconds; False if MLflow did not take them all."""
+def train(row: Row, seeds: int, data: str, store: RunStore, left: float) -> tuple[bool, list[Lost]]:
+    """Train and publish the new runs of a row within `left` seconds. Whether MLflow took them all, and the failed ones."""
     runs, settings = planned(row, data, seeds)
     count, cost = affordable(runs, seeds, left, store)
     if not count:
         print(f"{row.id}: not run, takes about {duration(cost)} with the fewest seeds", flush=True)
-        return True
+        return True, []
     print(f"{row.id}: {count} seeds, takes about {duration(cost)}", flush=True)
     ended = Session(tuple(run for run in runs if run.job.seed < count), settings).run()
     if ended.unsent:
         print(f"{row.id}: {ended.unsent}", flush=True)
-    return not ended.unsent
+    return not ended.unsent, [outcome.lost() for outcome in ended.outcomes.values() if outcome.failed]
 
 
 def judge(row: Row, seeds: int, data: str, store: RunStore) -> Found:

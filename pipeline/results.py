@@ -25,10 +25,11 @@ def frame(folder: str | Path = "runs", sweep: str | None = None) -> pd.DataFrame
     `folder` is a store of runs or a folder of results; a relative path is relative to the checkout. `sweep` selects one sweep
     of that store: its id (or at least the first 6 letters), its question or its MLflow parent run.
 
-    Columns: `key`; `name`, with the values that differ among these runs; `status` (`finished`, `diverged` or `failed`) and
-    `reason`; `started` (UTC); every value of the configuration by its key, such as `optimizer.learning_rate`, and `model.width`
-    if all layers have the same; every metric (see `pipeline.training.result.RunResult`), such as `test/accuracy` in [0, 1];
-    digests of `data` and `source`. A value that a run does not have is missing.
+    Columns: `key`; `name`, with the values that differ among these runs; `status` (`finished`, `diverged`, `failed`, or
+    `pruned` by a search) and `reason`; `started` (UTC); every value of the configuration by its key, such as
+    `optimizer.learning_rate`, and `model.width` if all layers have the same; every metric (see
+    `pipeline.training.result.RunResult`), such as `test/accuracy` in [0, 1]; digests of `data` and `source`. A value that a run
+    does not have is missing.
 
     Damaged runs and those of another release are left out. Raises UserError if there is no such folder or sweep.
     """

@@ -46,9 +46,9 @@ def is_name(text: str, job: RunConfig) -> bool:
 
 
 def _value(key: str, value: Any) -> str:
-    """`lr0.1`, `dropout0.5`, `nesterovtrue`; a text without prefix, of an import path the last part."""
+    """`lr0.1`, `dropout0.5`, `nesterovtrue`; a text without prefix; only the last part of an import path."""
     if isinstance(value, str):
-        return value.rpartition(".")[2]
+        return value.rpartition(".")[2] if value.replace(".", "").isidentifier() else value
     shown = "x".join(map(short, value)) if isinstance(value, list) else short(value)
     return f"{SHORT.get(key, key.rpartition('.')[2])}{shown}"
 

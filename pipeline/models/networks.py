@@ -50,15 +50,20 @@ def _custom(model: CustomModel, inputs: int, shape: tuple[int, ...], classes: in
 
 
 def _with_compiled_dropout(network: Any) -> Any:
-    """Return the network with each `Dropout` layer replaced by the much faster `dense.compiled_dropout`."""
+    """Return the network with each `Dropout` layer replaced by the much faster `dense.compiled_dropout`.
+
+    A layer with a `noise_shape` stays, since `dense.compiled_dropout` has none.
+    """
     import keras
 
+    def drops(layer: Any) -> bool:
+        return type(layer) is keras.layers.Dropout and layer.noise_shape is None
+
     def copy(layer: Any) -> Any:
-        kind: Any = dense.compiled_dropout() if type(layer) is keras.layers.Dropout else type(layer)
+        kind: Any = dense.compiled_dropout() if drops(layer) else type(layer)
         return kind.from_config(layer.get_config())
 
-    drops = any(type(layer) is keras.layers.Dropout for layer in network.layers)
-    return keras.models.clone_model(network, clone_function=copy) if drops else network
+    return keras.models.clone_model(network, clone_function=copy) if any(map(drops, network.layers)) else network
 
 
 def set_initial(network: Any, model: Model | CustomModel, seed: int) -> None:

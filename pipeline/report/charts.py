@@ -69,8 +69,8 @@ def png(found: Spec) -> bytes:
 
 
 def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows for JSON: six decimals, null for missing values."""
-    return json.loads(rows.to_json(orient="records", double_precision=6))
+    """Rows for JSON: ten decimals, since a training loss may be near 1e-7; null for missing values."""
+    return json.loads(rows.to_json(orient="records", double_precision=10))
 
 
 @cache

@@ -16,6 +16,7 @@ from pipeline.cli import ui_address
 from pipeline.cli.errors import UserError
 from pipeline.cli.formatting import nearest
 from pipeline.config.run_config import Model, RunConfig, Training
+from pipeline.config.values import WITH_DECAY
 from pipeline.data.arrays import Arrays, DamagedData
 from pipeline.statistics import declaration, design, summary, versions
 from pipeline.statistics.analysis import Analysis, analysis
@@ -30,18 +31,17 @@ Question = tuple[str, str]
 
 def is_book(job: RunConfig) -> bool:
     """Whether `job` is the first network of the book, trained as there, on all samples of any data set."""
-    training, own = job.training, dict(job.optimizer.hyperparameters)
-    steady = training.schedule == "constant" or not training.decay_epochs
+    data, training, own = job.dataset, job.training, dict(job.optimizer.hyperparameters)
     plain = Training(5, 128, training.loss, training.curve_samples)
     return (
         job.model == Model((512,), "relu", 0.0, "glorot_uniform")
-        and (job.optimizer.name, own.get("learning_rate")) == ("rmsprop", 0.001)
-        and not any(own.get(name) for name in ("momentum", "weight_decay"))
-        and own.get("rho", 0.9) == 0.9
-        and steady
-        and replace(training, schedule=plain.schedule, decay=plain.decay, evaluate_every=1) == plain
+        and (job.optimizer.name, job.optimizer.keras_class or "RMSprop") == ("rmsprop", "RMSprop")
+        and not any(own.get(name) for name in ("momentum", "weight_decay", "centered"))
+        and (own.get("learning_rate"), own.get("rho", 0.9), own.get("epsilon", 1e-7)) == (0.001, 0.9, 1e-7)
+        and training.schedule in ("constant", *WITH_DECAY)  # constant, since `plain` has no `decay_epochs`
+        and replace(training, schedule=plain.schedule, decay=plain.decay, evaluate_every=1, metrics=()) == plain
         and "crossentropy" in training.loss
-        and (job.dataset.validation_size, job.dataset.train_size, job.dataset.label_noise) == (0, 0, 0)
+        and not any((data.validation_size, data.train_size, data.label_noise, data.standardize))
     )
 
 
@@ -141,31 +141,32 @@ class Evidence:
     @cached_property
     def gap_by_training_loss(self) -> pd.DataFrame:
         """The gap at each training loss that all seeds of a configuration passed, for every comparison."""
-        keys = set(summary.once_per_seed(self.finished)["key"])
+        used = summary.once_per_seed(self.finished).groupby("experiment")["key"].agg(set)
         parts = [
-            gap_by_training_loss([run for run in self.results_of((dataset, experiment)) if run.key in keys]).assign(
-                dataset=dataset, experiment=experiment
+            gap_by_training_loss([run for run in self.results_of(question) if run.key in used[question[1]]]).assign(
+                dataset=question[0], experiment=question[1]
             )
-            for dataset, experiment in self.questions
+            for question in self.questions
         ]
         return pd.concat(parts, ignore_index=True) if parts else gap_by_training_loss([])
 
     @cached_property
     def held_out_loss(self) -> pd.DataFrame:
-        """`loss_mean`, `_low`, `_high` over seeds, at each epoch that all finished seeds of a configuration have."""
+        """`loss_mean`, `_low`, `_high` over seeds, each once, at each epoch that all finished seeds of a configuration have."""
         configuration = ["dataset", "experiment", "configuration"]
         point = [*configuration, "split", "epoch"]
-        used = self.curves["status"].eq(FINISHED) & self.curves["split"].ne("train")
-        curves = self.curves[used].drop_duplicates([*point, "seed"], keep="last")
+        used = summary.once_per_seed(self.finished)[["experiment", "key"]]
+        curves = self.curves[self.curves["split"].ne("train")].merge(used)
         seeds = curves.groupby(configuration)["seed"].transform("nunique")
         return summary.intervals(curves[curves.groupby(point)["seed"].transform("size").eq(seeds)], point, ["loss"])
 
     @cached_property
     def book(self) -> pd.DataFrame:
-        """Finished runs of the book's network, one per seed, on one data set."""
+        """Finished runs of the book's network on one data set, the latest of each seed."""
         keys = {result.key for result in self.results if is_book(result.job)}
-        runs = summary.once_per_seed(self.finished[self.finished["key"].isin(keys)].drop_duplicates("key"))
-        return runs[runs["dataset"].eq(runs["dataset"].iloc[0])] if len(runs) else runs
+        runs = self.finished[self.finished["key"].isin(keys)]
+        alike = runs[runs["dataset"].eq(next(iter(runs["dataset"]), ""))]
+        return alike.sort_values("started", kind="stable").drop_duplicates("seed", keep="last")
 
     @cached_property
     def winner(self) -> RunResult | None:
@@ -191,7 +192,7 @@ class Evidence:
         except DamagedData:
             raise
         except UserError as error:
-            print(f"no images of digits in the report: {error}", file=sys.stderr)
+            print(f"the report has no test images: {error}", file=sys.stderr)
             return None
 
     def ids(self, experiment: str, key: str) -> Mapping[str, str]:

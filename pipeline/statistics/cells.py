@@ -25,7 +25,7 @@ def best(table: pd.DataFrame, by: str = "width") -> pd.DataFrame:
     rows = table[table[by].notna() & table["n"].gt(0)]
     others = varied(rows, NETWORK if by == "hidden" else by)
     rows = rows.assign(setting=[", ".join(settings.values()) for settings in others])
-    order = [*dict.fromkeys(chain.from_iterable(others)), "optimizer", by]
+    order = [*(name for name in dict.fromkeys(chain.from_iterable(others)) if name in rows), "optimizer", by]
     return rows.drop_duplicates(["optimizer", by, "setting"]).sort_values(order, key=_in_order)
 
 
@@ -45,8 +45,8 @@ def number_of(analysis: Analysis) -> str | None:
     found = {}
     for factor in {contrast.factor: None for contrast in analysis.design.contrasts}:
         column = COLUMN_OF.get(factor, factor)
-        values = analysis.configurations[column]
-        if values.notna().all() and values.map(_is_number).all():
+        values = analysis.configurations.get(column)  # a function or class, as in `model.build`, has no column
+        if values is not None and values.notna().all() and values.map(_is_number).all():
             found[column] = values.nunique()
     return "width" if "width" in found else max(found, key=lambda column: found[column], default=None)
 

@@ -16,7 +16,8 @@ Metrics are in their own units: shares for accuracies, nats for losses. Columns 
   `effect_size`: see `paired.describe`. The interval is over seeds, on the images that there are.
 - `comparisons`: contrasts in the family of Holm's correction: those of this factor and metric. `holm`: adjusted p
   of the t test; `holm_equivalent`: of TOST.
-- `margin`: as declared for the metric; NaN for losses where the training loss is no cross-entropy.
+- `margin`: as declared for the metric; NaN for losses where a training loss is no cross-entropy, and for `fit_accuracy` of two
+  different losses.
 - `detectable`: the smallest true difference that n seeds claim (`power.detectable`).
 - `more_seeds`: how many more decide at the declared power; infinite where the seeds to confirm would not, NaN where
   something is decided or the number is not known.
@@ -75,9 +76,12 @@ def contrasts(
     if not rows:
         return pd.DataFrame(columns=COLUMNS)
     found = pd.DataFrame(rows)
-    # Sizes are declared in nats: of another loss nothing is small or large, nor any verdict possible.
-    nats = found["a_configuration"].map(table["loss"]).isin(CROSS_ENTROPY) | found["figure"].str.endswith("accuracy")
-    found["margin"] = found["figure"].map(dict(declared.margin)).astype(float).where(nats)
+    # Margins are in nats: with another loss there is no margin and so no verdict.
+    loss_a, loss_b = (found[f"{side}_configuration"].map(table["loss"]) for side in "ab")
+    nats = loss_a.isin(CROSS_ENTROPY) & loss_b.isin(CROSS_ENTROPY)
+    # Accuracies have other units, but only training losses of one kind can be equal.
+    shares = found["figure"].str.endswith("accuracy") & (loss_a.eq(loss_b) | ~found["figure"].isin(FIT))
+    found["margin"] = found["figure"].map(dict(declared.margin)).astype(float).where(nats | shares)
     found = found.join(paired.described(differences, found["margin"].to_numpy(), declared))
     found = _with_holm(paired.within_bounds(found, found["figure"]))
     return _with_power(_with_verdicts(found, declared), declared)[COLUMNS]
@@ -85,13 +89,8 @@ def contrasts(
 
 def _values(a: pd.DataFrame, b: pd.DataFrame, curves: Mapping[str, Curve]) -> dict[str, np.ndarray]:
     """Return, by metric, A's values, B's, and the training losses at which they were read, for seeds with both."""
-    nowhere = np.full(len(VALUES), np.nan)
-    read = [
-        at_equal_training_loss(curves[first], curves[second])
-        if first in curves and second in curves
-        else (math.nan, nowhere, nowhere)
-        for first, second in zip(a["key"], b["key"], strict=True)
-    ]
+    keys = zip(a["key"], b["key"], strict=True)
+    read = [at_equal_training_loss(curves.get(first), curves.get(second)) for first, second in keys]
     found = {}
     for metric in METRICS:
         if metric in FIT:

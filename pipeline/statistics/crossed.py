@@ -27,7 +27,7 @@ def of_answers(correct: np.ndarray, confidence: float) -> Interval:
     parts = [(float(by_seed.var(ddof=1)) / seeds, seeds - 1), (float(by_image.var(ddof=1)) / images, images - 1)]
     rest = float(((values - by_seed[:, None] - by_image + mean) ** 2).sum()) / ((seeds - 1) * (images - 1))
     both = sum(part for part, _ in parts)
-    # What is of neither alone is in both parts. Chance may make it too large: no interval is narrower than over one.
+    # Both parts contain the residual, so it is subtracted once; the variance is never below that of one part.
     variance = max(both - rest / (seeds * images), *(part for part, _ in parts))
     return _student(float(mean), variance, parts, confidence)
 

@@ -89,16 +89,11 @@ def labels(jobs: Mapping[str, RunConfig]) -> pd.DataFrame:
         job = jobs[configuration]
         dense = ["dense"] if NETWORK in names and own[NETWORK] == "dense" else []
         network = ", ".join([*dense, layers(job.shape)])
-        others = {name: setting(name, own[name]) for name in names if own.get(name) is not None}
+        others = {name: setting(name, own[name]) for name in names if name in own}
         label = ", ".join([own[NAME], network, *(text for name, text in others.items() if name != NETWORK)])
         depth = {"depth": plural(job.depth, "layer")} if deep and job.depth else {}
         rows.append((label, re.sub(r"(?<=\d), \d+ layers$", "", network), depth | others, job.training.loss))
     return pd.DataFrame(rows, index=list(jobs), columns=LABELS)
-
-
-def settings(names: Sequence[str], own: Values) -> list[str]:
-    """Return the values of some factors as text, without null values."""
-    return [setting(name, own[name]) for name in names if own.get(name) is not None]
 
 
 def setting(name: str, value: Any) -> str:
@@ -235,7 +230,7 @@ def _networks(
     ]
     found = []
     for a, b in pairs:
-        shared = {name: value for name, value in values[a].items() if values[b].get(name) == value}
+        shared = {name: value for name, value in values[a].items() if values[b].get(name, ABSENT) == value}
         found.append(Contrast(factor, _at(factor, kept, shared), a, b))
     return found, reference
 
@@ -301,4 +296,4 @@ def _at(factor: str, kept: Sequence[str], own: Values) -> str:
         parts += ["dense"] if NETWORK in kept and own[NETWORK] == "dense" else []
         parts.append(own[SHAPE])
     others = [name for name in kept if name not in (*CONTRASTED, NETWORK, WIDTH, DEPTH)]
-    return ", ".join([*parts, *settings(others, own)])
+    return ", ".join([*parts, *(setting(name, own[name]) for name in others if name in own)])

@@ -19,6 +19,7 @@ from pipeline.training.result import RunResult
 
 VALUES = ("loss", "accuracy", "gap_loss", "gap_accuracy")
 """Values read from a curve: held-out loss and accuracy, and their gaps to the training samples."""
+NOWHERE = np.full(len(VALUES), np.nan)
 
 LEVELS_PER_DECADE = 16  # of the curve of the gap by training loss
 SMALLEST_LOSS = 1e-8
@@ -76,13 +77,13 @@ def at(curve: Curve, levels: Sequence[float] | np.ndarray) -> np.ndarray:
     return found
 
 
-def at_equal_training_loss(a: Curve, b: Curve) -> tuple[float, np.ndarray, np.ndarray]:
-    """Return the lowest training loss that both reached, and VALUES of both there; NaN if one starts below it."""
+def at_equal_training_loss(a: Curve | None, b: Curve | None) -> tuple[float, np.ndarray, np.ndarray]:
+    """Return the lowest training loss that both reached, and VALUES of both there; NaN where one starts below it or is None."""
+    if a is None or b is None:
+        return math.nan, NOWHERE, NOWHERE
     level = max(a.lowest, b.lowest)
     [first], [second] = at(a, [level]), at(b, [level])
-    missing = np.isnan(first).any() or np.isnan(second).any()
-    nothing = np.full(len(VALUES), np.nan)
-    return (math.nan, nothing, nothing) if missing else (level, first, second)
+    return level, first, second
 
 
 def by_configuration(results: Iterable[RunResult]) -> dict[str, list[Curve]]:

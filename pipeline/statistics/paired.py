@@ -24,8 +24,8 @@ COLUMNS = ("difference", "sd", "low", "high", "p", "p_t", "p_equivalent", "effec
 def pairs(runs: pd.DataFrame, a: str, b: str) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, int]]:
     """The finished runs of two configurations, by id: a row per pair, by its seed, in the order of seeds.
 
-    A pair shares the seed and all else that decided its numbers. Last how many seeds are no pair: `only_a` and `only_b` have
-    them alone, `unlike` ones are of other data, code or device.
+    A pair shares the seed and all else that decided its numbers. Also returned: the number of seeds without a pair;
+    `only_a`, `only_b`: one side has it; `unlike`: other data, code or device.
     """
     finished = runs[runs["status"].eq(FINISHED)]
     first, second = (finished[finished["configuration"].eq(name)].set_index("seed").sort_index() for name in (a, b))

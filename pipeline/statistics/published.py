@@ -69,21 +69,19 @@ class Row:
 
     @property
     def configurations(self) -> int:
-        """How many the words of `runs` mean."""
+        """Number of configurations that `runs` expands to."""
         return math.prod(len(override.partition("=")[2].split(",")) for override in self.runs)
 
 
 def rows() -> list[Row]:
     """All of them, in the order of the file."""
-    return [Row(**_tuples(row)) for row in yaml.safe_load((rules.CONF / "published.yaml").read_text(encoding="utf-8"))]
-
-
-def _tuples(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
+    found = yaml.safe_load((rules.CONF / "published.yaml").read_text(encoding="utf-8"))
+    plain: list[Any] = [{key: tuple(v) if isinstance(v, list) else v for key, v in row.items()} for row in found]
+    return [Row(**row) for row in plain]
 
 
 class Verdict(StrEnum):
-    """What some of them are about stands in `Found.about`."""
+    """`Found.about` names what a verdict is about."""
 
     NOT_RUN = "not run"
     LOST = "did not finish"
@@ -100,6 +98,13 @@ class Verdict(StrEnum):
     NOT_FLAT = "not flat"
     PEAK_ELSEWHERE = "peak elsewhere"  # at which widths
     NO_PEAK = "no peak"  # it only falls
+
+
+FROM_THE_WORST = [
+    *(Verdict.BELOW, Verdict.OUTSIDE, Verdict.PARTLY_INSIDE, Verdict.UNDECIDED),
+    *(Verdict.OVER, Verdict.INSIDE),
+]
+"""Verdicts on one figure. Of several configurations each must pass, so the worst verdict is the row's."""
 
 
 @dataclass(frozen=True)
@@ -143,11 +148,13 @@ def judge(row: Row, results: Sequence[RunResult]) -> Found:
     groups: dict[str, list[RunResult]] = {}
     for result in finished:
         groups.setdefault(result.job.configuration, []).append(result)
-    if row.lowest or row.flat is not None or row.peak:
-        complete = len(groups) == row.configurations
-        found = _compared(row, list(groups.values())) if complete else Found(row, Verdict.NOT_IN_FULL)
+    if len(groups) != row.configurations:
+        found = Found(row, Verdict.NOT_IN_FULL)
+    elif row.lowest or row.flat is not None or row.peak:
+        found = _compared(row, list(groups.values()))
     else:
-        found = _one_metric(row, finished)
+        each = [_one_metric(row, own) for own in groups.values()]
+        found = min(each, key=lambda own: (FROM_THE_WORST.index(own.verdict), own.interval[0]))
     return replace(found, lost=lost)
 
 
@@ -237,7 +244,7 @@ def _peak(found: Found, names: Sequence[str], values: np.ndarray) -> Found:
     over = one_way | {(b, a): Difference(-own.mean, -own.high, -own.low) for (a, b), own in one_way.items()}
 
     def foot(top: int, places: range) -> Difference:
-        """The top minus what it is most surely over on one side."""
+        """The difference, top minus a width on this side, with the highest lower end."""
         return max((over[top, place] for place in places), key=lambda own: own.low)
 
     feet = {top: (foot(top, range(top)), foot(top, range(top + 1, len(names)))) for top in range(1, len(names) - 1)}

@@ -1,6 +1,6 @@
 """Statistics over RunResults: a tidy row per run; n, mean, SD and 95 % interval of each metric per configuration.
 
-Accuracies and gaps are shares in [0, 1], losses in nats, times in seconds, as Results have them. An interval is
+Accuracies and gaps are shares in [0, 1], losses in nats, times in seconds, as in `RunResult.metrics`. An interval is
 Student's for the mean over seeds; of a single run there is none, and it stays empty.
 """
 
@@ -89,7 +89,7 @@ DECIDES_NUMBERS = ("data", "source", "numerics")
 
 
 def origin(result: RunResult, *parts: str, code: Mapping[str, str] | None = None) -> str:
-    """What decided the run's numbers besides its RunConfig, as a text; of all parts where none is named.
+    """What decided the run's numbers besides its RunConfig, as a text; by default of all DECIDES_NUMBERS.
 
     `code`: what stands for the digest of its code, see `shared_code`.
     """
@@ -218,13 +218,13 @@ def curve_points(experiments: Experiments) -> pd.DataFrame:
     for experiment, results in experiments.items():
         for result in results:
             job, history = result.job, result.history
-            about = (job.dataset.name, experiment, called[experiment][job], job.configuration, result.status)
+            about = (job.dataset.name, experiment, called[experiment][job], job.configuration, result.key)
             run = (*about, job.optimizer.name, job.shape, job.width, job.seed)
             for split in ("train", "val", "test"):
                 losses, accuracies = history.get(f"{split}/loss", []), history.get(f"{split}/accuracy", [])
                 points = zip(result.epochs, losses, accuracies, strict=False)
                 rows += [(*run, epoch, split, loss, accuracy) for epoch, loss, accuracy in points]
-    columns = ["dataset", "experiment", "name", "configuration", "status", "optimizer", "hidden", "width", "seed"]
+    columns = ["dataset", "experiment", "name", "configuration", "key", "optimizer", "hidden", "width", "seed"]
     frame = pd.DataFrame(rows, columns=[*columns, "epoch", "split", "loss", "accuracy"])
     return frame.astype({"width": "Int64", "loss": float, "accuracy": float})
 
@@ -300,8 +300,9 @@ def summarise(runs: pd.DataFrame, ranking: str = RANKING) -> pd.DataFrame:
 def ranked(table: pd.DataFrame, ranking: str = RANKING) -> pd.DataFrame:
     """`table` with the places that each configuration may take in its experiment, `place` (best) to `place_to` (worst).
 
-    `place` counts the rows whose interval of `ranking` (of the same on the test file, where nothing is held out) is wholly
-    better than this one's, `place_to` leaves out those whose is wholly worse. A row without an interval has no place.
+    `place` is 1 plus the number of rows whose whole interval is better; `place_to` is the number of rows minus those whose
+    whole interval is worse. Intervals are those of `ranking`, or of the same on the test file where nothing is held out. A row
+    without an interval has no place and is not counted.
     """
     places = pd.DataFrame(index=table.index, columns=["place", "place_to"], dtype="Int64")
     for _, group in table.groupby(["dataset", "experiment"], sort=False):

@@ -231,7 +231,7 @@ class Program:
         return total / self.count
 
     def _step(self, x: Any, y: Any, mask: Any) -> Any:
-        """One update. Of this batch, (loss times its size, correct ones); `counts` is 1 for a sample that counts, else 0."""
+        """One update. Of this batch, (loss times its size, correct ones); `mask` is 1 for a sample and 0 for padding."""
         import tensorflow as tf
 
         size = tf.reduce_sum(mask)

@@ -139,7 +139,7 @@ def test_a_leak_is_said_aloud_and_without_the_images_there_is_a_report_all_the_s
     compare.main(["tracking=none"])
     said = capsys.readouterr()
     assert "Leak alarm: 1 run above 99.1" in said.out
-    assert "no images of digits in the report" in said.err
+    assert "the report has no test images" in said.err
     assert pd.read_csv(project / "reports/confusion.csv").empty
 
 

@@ -9,13 +9,15 @@ import pytest
 
 from pipeline import published as command
 from pipeline.cli.console import PROJECT
-from pipeline.cli.errors import UserError
+from pipeline.cli.errors import RunsLost, UserError
 from pipeline.statistics import published
 from pipeline.statistics.published import Row
 from pipeline.storage.store import RunStore
+from pipeline.sweep.outcome import Outcome
 from pipeline.sweep.plan import Plan
 from pipeline.tracking import TrackingUnavailable
-from tests.support.factory import stored
+from pipeline.training.result import FAILED
+from tests.support.factory import lost, stored
 
 ROWS = published.rows()
 
@@ -30,14 +32,20 @@ def test_a_wrong_word_is_refused(words: list[str]) -> None:
         command.main(words)
 
 
-def test_what_mlflow_has_not_got_is_published_by_the_same_command(
-    processed: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """A server that is down stops no row. The command fails at its end, and repeating it publishes the rest."""
-    row = replace(BAND, runs=("experiment=book", "dataset=digits"))
-    monkeypatch.setattr(published, "rows", lambda: [row])
+@pytest.fixture
+def row(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Row:
+    """The only row, of a project that holds runs/, mlflow.db and reports/."""
+    only = replace(BAND, runs=("experiment=book", "dataset=digits", "device.xla=false"))
+    monkeypatch.setattr(published, "rows", lambda: [only])
     monkeypatch.setattr(command, "REPORTS", tmp_path / "reports")
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    return only
+
+
+def test_what_mlflow_has_not_got_is_published_by_the_same_command(
+    row: Row, processed: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A server that is down stops no row. The command fails at its end, and repeating it publishes the rest."""
     store, (some, _) = RunStore(tmp_path / "runs"), command.planned(row, str(processed), 3)
     for each in some:
         store.write(stored(job=each.job, identity=each.identity))
@@ -45,7 +53,7 @@ def test_what_mlflow_has_not_got_is_published_by_the_same_command(
 
     def session(plan: Plan, _: object) -> SimpleNamespace:
         asked.append([run.job.seed for run in plan])
-        ended = SimpleNamespace(unsent=TrackingUnavailable("away") if len(asked) == 1 else None)
+        ended = SimpleNamespace(unsent=TrackingUnavailable("away") if len(asked) == 1 else None, outcomes={})
         return SimpleNamespace(run=lambda: ended)
 
     monkeypatch.setattr(command, "Session", session)
@@ -59,19 +67,28 @@ def test_what_mlflow_has_not_got_is_published_by_the_same_command(
     assert asked == [[0, 1, 2]] * 2, "those that are there are handed over, too"
 
 
-@pytest.mark.slow
-def test_a_recipe_is_trained_and_tabulated(
-    processed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.usefixtures("row")
+def test_a_failed_run_is_an_error_that_says_why(
+    processed: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    def session(plan: Plan, _: object) -> SimpleNamespace:
+        outcomes = {run.key: Outcome(run, lost(run.job, FAILED, "MemoryError: too large")) for run in plan}
+        return SimpleNamespace(run=lambda: SimpleNamespace(unsent=None, outcomes=outcomes))
+
+    monkeypatch.setattr(command, "Session", session)
+    said = r"1 run failed, first rmsprop-w512-d1-s0: MemoryError: too large; the same command trains it again"
+    with pytest.raises(RunsLost, match=said):
+        command.main(["minutes=1", "seeds=1", f"data={processed}"])
+    assert (tmp_path / "reports" / "published.csv").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("row")
+def test_a_recipe_is_trained_and_tabulated(processed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The whole command on digits."""
-    monkeypatch.setattr(
-        published, "rows", lambda: [replace(BAND, runs=("experiment=book", "dataset=digits", "device.xla=false"))]
-    )
-    monkeypatch.setattr(command, "REPORTS", tmp_path / "reports")
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))  # the project that holds runs/ and mlflow.db
     assert command.main(["minutes=5", "seeds=2", f"data={processed}"]) == 0
     said = capsys.readouterr().out
-    assert "x: 2 seeds, about " in said
+    assert "x: 2 seeds, takes about " in said
     with open(tmp_path / "reports" / "published.csv") as file:
         [line] = csv.DictReader(file)
     assert (line["seeds"], line["verdict"]) == ("2", "outside")

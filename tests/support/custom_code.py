@@ -13,6 +13,11 @@ def bottleneck(pixels: Any, shape: tuple[int, ...], *, width: int, narrow: list[
     return outputs
 
 
+def two_dropouts(pixels: Any, shape: tuple[int, ...]) -> Any:
+    """One mask for all pixels of a sample, then one for each pixel."""
+    return keras.layers.Dropout(0.5)(keras.layers.Dropout(0.5, noise_shape=(None, 1))(pixels))
+
+
 class SignSGD(keras.optimizers.Optimizer):
     """Each weight moves by the learning rate, against the sign of its gradient (Bernstein et al. 2018)."""
 

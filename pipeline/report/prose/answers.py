@@ -13,6 +13,7 @@ import pandas as pd
 from pipeline.cli.formatting import listed, number, percent, plural, span
 from pipeline.report.prose.verdicts import WORDS, factor_words
 from pipeline.statistics.analysis import Analysis
+from pipeline.statistics.contrasts import CROSS_ENTROPY
 from pipeline.statistics.declaration import DEPTH, OPTIMIZER, PREVIOUS, WIDTH
 from pipeline.statistics.design import setting
 from pipeline.statistics.metrics import FIT, METRICS
@@ -88,7 +89,7 @@ def _of_factor(rows: pd.DataFrame, analysis: Analysis, factor: str, metric: str)
         else:
             unclear.append(str(value))
     if equal:
-        within = METRICS[metric].declared(float(rows["margin"].iloc[0]))
+        within = METRICS[metric].declared(float(rows["margin"].max()))
         parts.append(f"{listed(equal)} {'is' if len(equal) == 1 else 'are'} within {within} of {other}")
     if unclear:
         parts.append(f"no difference from {other} is shown for {listed(unclear)}")
@@ -137,8 +138,8 @@ def _reversals(rows: pd.DataFrame) -> list[str]:
 
 
 def _risen(analysis: Analysis, finished: pd.DataFrame) -> list[str]:
-    """How many configurations end above their lowest held-out loss, and which one the most."""
-    if int(finished["n"].max()) < analysis.declared.seeds_to_explore:
+    """How many configurations end above their lowest held-out loss, and which one the most; nothing of losses not in nats."""
+    if finished["n"].max() < analysis.declared.seeds_to_explore or not finished["loss"].isin(CROSS_ENTROPY).all():
         return []
     about, margin = METRICS["excess_loss"], analysis.declared.margin["excess_loss"]
     risen = finished[finished["excess_loss_mean"].gt(margin)].sort_values("excess_loss_mean", ascending=False)

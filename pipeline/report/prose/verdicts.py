@@ -13,7 +13,7 @@ from pipeline.statistics.analysis import Analysis
 from pipeline.statistics.consistency import ALPHA, Consistency
 from pipeline.statistics.contrasts import COLUMNS
 from pipeline.statistics.declaration import DEPTH, NETWORK, OPTIMIZER, TRAIN_SIZE, WIDTH
-from pipeline.statistics.metrics import METRICS
+from pipeline.statistics.metrics import FIT, METRICS
 from pipeline.statistics.verdicts import Kind, Lack
 
 TEXTS = ["note", "sentence"]
@@ -76,7 +76,7 @@ def sentence(row: pd.Series) -> str:
     if row["verdict"] == Kind.EQUIVALENT:
         margin = about.declared(row["margin"])
         return f"{a} and {b} are equivalent in {about.name} within ± {margin}; {seeds}, {row['standing']}."
-    reasons = "; ".join(_reason(lack, row) for lack in row["lacks"].split("; ") if lack)
+    reasons = "; ".join(_reason(lack, row) for lack in (row["lacks"].split("; ") if row["n"] else [Lack.SEEDS]))
     return f"No difference in {about.name} between {a} and {b} is shown: {reasons}.{_more_seeds(row['more_seeds'])}"
 
 
@@ -106,7 +106,8 @@ def note(row: pd.Series) -> str:
     if row["unlike"]:
         found.append(f"{plural(int(row['unlike']), 'seed')} left out: different data, code or device")
     if row["n"] == 0:
-        found.append("no seed in common, so nothing is paired")
+        with_what = "with a common training loss" if row["figure"] in FIT else "in common"
+        found.append(f"no seed {with_what}, so nothing is paired")
     if row["n"] < row["seeds"]:
         found.append(f"only the first {int(row['n'])} of {plural(int(row['seeds']), 'seed')} count for the claim")
     return "; ".join(found)

@@ -42,6 +42,12 @@ def test_its_weights_start_by_the_initializers_that_its_layers_name() -> None:
     assert np.array_equal(found["narrow_1/bias"], np.ones(5))
 
 
+def test_only_a_dropout_of_each_unit_for_itself_is_compiled(keras: Any) -> None:
+    built = networks.build(custom("tests.support.custom_code.two_dropouts"), SHAPE, 10, "float32", xla=True)
+    drops = [layer for layer in built.layers if isinstance(layer, keras.layers.Dropout)]
+    assert [type(layer) is keras.layers.Dropout for layer in drops] == [True, False]
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [

@@ -94,6 +94,15 @@ def test_one_configuration():
     assert accuracy.startswith("adam, width 64, the only configuration, classifies 96.8")
 
 
+def test_a_null_value_is_named():
+    results = [run("adam", 64, seed, *REVERSAL["adam_64"]) for _ in range(2) for seed in range(10)]
+    for result in results[10:]:
+        result.job = dataclasses.replace(result.job, training=dataclasses.replace(result.job.training, clip_norm=1.0))
+        factory.made_otherwise(result)
+    gap = text(analysis(results, declaration.load()))[0]
+    assert gap.startswith("clip norm 1.0 is within 0.1 points of clip norm null.")
+
+
 # --- the sentences of contrasts.csv
 
 
@@ -132,7 +141,9 @@ def test_a_loss_without_a_margin():
     for result in results:
         training = dataclasses.replace(result.job.training, loss="mean_squared_error")
         result.job = dataclasses.replace(result.job, training=training)
-    found = with_sentences(analysis(results, declaration.load())).set_index("figure")
+    analysed = analysis(results, declaration.load())
+    assert "nats" not in text(analysed)[2], "no size of a rise is declared either"
+    found = with_sentences(analysed).set_index("figure")
     assert "no margin is declared for this loss" in found.at["gap_loss", "sentence"]
     assert not found["sentence"].str.contains("nan").any()
 
@@ -143,3 +154,15 @@ def test_notes_name_the_seeds_that_are_missing():
     results[0] = factory.lost(results[0].job, DIVERGED, "nan")
     note = with_sentences(analysis(results, declaration.load())).iloc[0]["note"]
     assert note == "1 run of adam, width 64 did not finish; 1 seed left out: different data, code or device"
+
+
+def test_what_has_no_pair_says_why():
+    apart = {"rmsprop_64": ([0.8, 0.6], [0.8, 0.7]), "adam_64": ([2.0, 1.9], [2.1, 2.0])}
+    row = with_sentences(analysed(10, **apart)).set_index("figure").loc["fit_loss"]
+    assert row["note"] == "no seed with a common training loss, so nothing is paired"
+    assert row["sentence"].endswith(" is shown: 0 seeds are too few for a claim.")
+    results = [run(name, 64, seed, *apart["adam_64"]) for seed, name in enumerate(["adam", "rmsprop"] * 3)]
+    assert (
+        with_sentences(analysis(results, declaration.load())).iloc[0]["note"]
+        == "no seed in common, so nothing is paired"
+    )

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from pipeline.config.run_config import CustomModel
+from pipeline.config.run_config import CustomModel, Optimizer
 from pipeline.report import charts, plots
 from pipeline.report.evidence import Evidence
 from pipeline.report.plots import Picture, Pictures
@@ -100,6 +101,23 @@ def test_a_network_without_a_width_is_in_the_picture_too(of_runs):
     runs = [factory.finished(job) for job in (*jobs, *(dataclasses.replace(job, model=logistic) for job in jobs[:2]))]
     found = Pictures(of_runs(runs))
     assert names(found.gap, "x") == ["dense, width 16", "dense, width 4", "logistic"]
+
+
+@pytest.mark.parametrize(
+    ("part", "values", "places"),
+    [
+        ("model", [CustomModel("mine", f"mine.{name}", ()) for name in "ab"], ["build mine.a", "build mine.b"]),
+        ("optimizer", [Optimizer("mine", (("learning_rate", 0.1),), f"mine.{name}") for name in "AB"], [""]),
+    ],
+)
+def test_one_name_for_two_functions_or_classes_is_drawn(of_runs, part, values, places):
+    jobs = [factory.job("adam", 16, seed, 9) for seed in range(2)]
+    runs = [factory.finished(dataclasses.replace(job, **{part: value})) for job in jobs for value in values]
+    assert names(Pictures(of_runs(runs)).gap, "x") == places
+
+
+def test_a_training_loss_near_zero_stays_above_it() -> None:
+    assert charts.records(pd.DataFrame({"x": [1.2e-7, None]})) == [{"x": 1.2e-7}, {"x": None}]
 
 
 def test_a_single_epoch_has_no_curve_to_draw(of_runs):

@@ -123,6 +123,23 @@ def test_a_loss_that_is_not_in_nats_has_no_margin_and_no_verdict(quick):
     assert found.loc["gap_loss", "verdict"] == "no difference shown"
 
 
+@pytest.mark.parametrize(
+    ("losses", "without"),
+    [
+        (("mean_squared_error", "kl_divergence"), {"gap_loss", "fit_loss", "fit_accuracy", "excess_loss"}),
+        (("categorical_crossentropy", "kl_divergence"), set()),
+    ],
+)
+def test_losses_in_different_units_have_no_margin(quick, losses, without):
+    results = []
+    for name in losses:
+        training = dataclasses.replace(PAIR[0].job.training, loss=name)
+        jobs = [dataclasses.replace(run.job, training=training) for run in PAIR[:10]]
+        results += map(factory.finished, jobs)
+    found = analysis(results, quick).contrasts
+    assert set(found.loc[found["margin"].isna(), "figure"]) == without
+
+
 def test_more_seeds_are_those_to_the_next_look(quick):
     """The SD of the differences is such that 10 seeds are too few and 30 are enough."""
     pair = [*runs("sgd"), *runs("rmsprop")]

@@ -67,6 +67,13 @@ def test_labels_name_every_factor(declared: Declaration):
     ]
 
 
+def test_a_null_value_is_named_like_any_other(declared: Declaration):
+    table, found = laid([job(name, clip_norm=norm) for name in ("rmsprop", "adam") for norm in (None, 1.0)], declared)
+    assert table["label"].tolist()[:2] == ["rmsprop, width 64, clip norm null", "rmsprop, width 64, clip norm 1.0"]
+    shared = [contrast.at for contrast in found.contrasts if contrast.factor == OPTIMIZER]
+    assert shared == ["width 64, clip norm null", "width 64, clip norm 1.0"]
+
+
 # --- contrasts
 
 

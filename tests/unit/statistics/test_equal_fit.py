@@ -49,6 +49,7 @@ def test_two_runs_are_read_at_the_lowest_loss_that_both_reached():
     assert level == 0.1
     assert first[0] == pytest.approx(0.75)
     assert second[0] == pytest.approx(0.3)
+    assert math.isnan(at_equal_training_loss(a, None)[0])
 
 
 def test_a_last_point_on_other_samples_is_left_out():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.statistics.published import Row, Verdict, judge
+from pipeline.statistics.published import Found, Row, Verdict, judge
 from pipeline.training.result import DIVERGED, FINISHED, RunResult
 from tests.support.factory import make_job
 
@@ -69,6 +69,20 @@ def test_runs_that_were_lost_are_counted() -> None:
     found = judge(BAND, [*runs([0.978, 0.980]), *lost])
     assert (found.verdict, found.seeds, found.lost) == (Verdict.INSIDE, 2, 3)
     assert (judge(BAND, lost).verdict, judge(BAND, lost).lost) == (Verdict.LOST, 3)
+
+
+def test_each_configuration_must_be_over_the_floor() -> None:
+    row = replace(BAND, runs=("experiment=deepobs_mlp", "optimizer=sgd,momentum"), low=None, high=None, over=98.0)
+
+    def judged(**values: Sequence[float]) -> Found:
+        return judge(row, [run for name, own in values.items() for run in runs(own, optimizer=name)])
+
+    below = judged(sgd=[0.9784, 0.9786], momentum=[0.9850, 0.9851])
+    assert (below.verdict, below.seeds, below.interval[0]) == (Verdict.BELOW, 2, pytest.approx(97.85))
+    # The wider interval decides, though its mean is the higher one.
+    assert judged(sgd=[0.9804, 0.9805], momentum=[0.9795, 0.9835]).verdict is Verdict.UNDECIDED
+    assert judged(sgd=[0.9850, 0.9851], momentum=[0.9850, 0.9851]).verdict is Verdict.OVER
+    assert judged(momentum=[0.9850, 0.9851]).verdict is Verdict.NOT_IN_FULL
 
 
 # -- an order

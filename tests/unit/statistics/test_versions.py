@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+from pipeline.config.names import names
 from pipeline.statistics import analysis, summary, versions
 from pipeline.storage.sources import Source
 from pipeline.storage.sweeps import Sweep
@@ -36,9 +37,12 @@ def test_code_is_a_factor_paired_by_seed(declared):
 
 
 def test_packages_are_a_version_too():
-    [joint] = versions.joined([source("old", "a" * 64, "3.15.1"), source("new", "a" * 64, "3.16.0")])
-    names = {run.job.flat()["code"] for run in joint.results}
-    assert names == {"aaaaaaaa@cccccccc/keras3.15.1", "aaaaaaaa@cccccccc/keras3.16.0"}
+    [joint] = versions.joined([source("old", "a" * 64, "3.14.1"), source("new", "a" * 64, "3.15.1")])
+    codes = {run.job.flat()["code"] for run in joint.results}
+    assert codes == {"aaaaaaaa@cccccccc/keras3.14.1", "aaaaaaaa@cccccccc/keras3.15.1"}
+    called = set(names(run.job for run in joint.results).values())
+    assert len(called) == 2 * SEEDS
+    assert "adam-w64-d1-aaaaaaaa@cccccccc/keras3.14.1-s0" in called
 
 
 def test_runs_of_the_same_code_stay_as_they_are():
