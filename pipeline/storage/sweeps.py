@@ -40,7 +40,8 @@ _KEY = (
     r"|paths\.(?:data|runs)|tracking\.system_metrics|fail_fast|tags|note)="
 )
 HARMLESS = re.compile(
-    rf"python -m pipeline\.(?:train|seeds(?: [\w./][\w./-]*)*)(?: tracking=\w+| {_KEY}[\w.,:+/-]*| '{_KEY}[\w .,:?+/=()\[\]{{}}-]*')*"
+    rf"python -m pipeline\.(?:train|seeds(?: [\w./][\w./-]*)*)"
+    rf"(?: tracking=\w+| {_KEY}[\w.,:+/-]*| '{_KEY}[\w .,:?+/=()\[\]{{}}-]*')*"
 )
 """A command that only trains runs: no address, nothing that a shell or Hydra would expand."""
 
