@@ -26,7 +26,7 @@ from pipeline.storage.sweeps import find_sweep, readable
 from pipeline.sweep.reproduction import Verdict, reproduce
 from pipeline.tracking import Tracker, open_tracker
 from pipeline.tracking.address import home
-from pipeline.training.result import FAILED, RunResult
+from pipeline.training.result import FAILED, PRUNED, RunResult
 
 DEFAULTS = {"data": "data/processed", "runs": "runs", "tracking": "sqlite"}
 STATUSES = dict(zip(Verdict, (0, 11, 13, 12, 10), strict=True))
@@ -47,8 +47,8 @@ def main(argv: Sequence[str]) -> int:
         raise UserError(f"{' '.join(argv) or 'nothing'}: expected one RUN, or --all-of SWEEP; see --help")
     store, tracker = RunStore(home() / options["runs"]), open_tracker(options["tracking"])
     named = _of_sweep(sweep.all_of, sample, store) if sweep.all_of else [_find(runs[0], store, tracker)]
-    if not (results := [result for result in named if result.status != FAILED]):
-        raise UserError("nothing to reproduce: no run has results that this release can read")
+    if not (results := [result for result in named if result.status not in (FAILED, PRUNED)]):
+        raise UserError("nothing to reproduce: no run was trained to its end by this release")
     found = reproduce(results, console.PROJECT / options["data"], store)
     called = names([*(run.job for run in store.records()), *(result.job for result in results)])
     for reproduction in found:
@@ -66,8 +66,8 @@ def _of_sweep(name_or_key: str, sample: int, store: RunStore) -> list[RunResult]
     if sample and sample < len(keys):
         keys = random.Random(sweep.id).sample(keys, sample)
     results, others = readable(runs, keys)
-    failed = sum(result.status == FAILED for result in results)
-    without = f", {failed} of which failed and have no results" if failed else ""
+    unfit = sum(result.status in (FAILED, PRUNED) for result in results)
+    without = f", {unfit} of which failed or were pruned and are left out" if unfit else ""
     print(f"{len(results)} of the {len(sweep.keys)} runs of {sweep.name}{without}")
     if others:
         print(f"{len(others)} are left out: {others[0]}")

@@ -7,16 +7,16 @@ FOLDERs are those of `python -m pipeline.compare`, which suggests this command i
 configuration gets the seeds to explore. Then the configurations whose contrasts the seeds to confirm would decide get those.
 conf/comparison.yaml sets both numbers.
 
-New runs for results/sweep go to results/sweep-10-seeds or results/sweep-30-seeds, those for a store of runs to the same store.
-They have the question and the device of the stored runs. plan=true shows what would be trained, and for how long. After a stop or
-a kill the same command continues.
+New runs for results/sweep go to results/sweep-10-seeds or results/sweep-30-seeds, or to results/sweep-10-seeds-more if
+results/sweep-10-seeds is among the FOLDERs. Those for a store of runs go to the same store. They have the question and the
+device of the stored runs. plan=true shows what would be trained, and for how long. After a stop or a kill the same command
+continues.
 """
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from pipeline.cli import console, terminal
 from pipeline.cli.errors import RunsLost, UserError
@@ -25,9 +25,6 @@ from pipeline.config import commandline
 from pipeline.config.compose import ConfigurationError
 from pipeline.storage.sources import named_folders, read_sources
 from pipeline.tracking import SQLITE
-
-if TYPE_CHECKING:
-    from pipeline.sweep.seeds import SeedSweep
 
 DEFAULTS = {
     "plan": "false",
@@ -54,6 +51,7 @@ def main(argv: Sequence[str]) -> int:
     from pipeline.report.prose import limits
     from pipeline.sweep.estimate import show_plan
     from pipeline.sweep.seeds import seed_sweeps
+    from pipeline.sweep.session import Session
 
     evidence = Evidence(read_sources(named_folders(folders)))
     if evidence.finished.empty:
@@ -65,24 +63,17 @@ def main(argv: Sequence[str]) -> int:
     if not sweeps:
         print("nothing to train: more seeds would decide nothing")
     elif not sweeps[0].settings["plan"]:
-        train(sweeps)
+        ended = [Session(sweep.plan, sweep.settings).run() for sweep in sweeps]
+        if failed := sum(outcome.failed for each in ended for outcome in each.outcomes.values()):
+            raise RunsLost(f"{plural(failed, 'run')} failed, each named above; the same command trains them again")
+        for each in ended:
+            if each.unsent:
+                raise each.unsent
         new = [console.in_checkout(sweep.folder) for sweep in sweeps]
         terminal.suggest(
             shlex.join(["python", "-m", "pipeline.compare", *dict.fromkeys([*folders, *new] if folders else [])])
         )
     return 0
-
-
-def train(sweeps: Sequence[SeedSweep]) -> None:
-    """Train the sweeps. Raises TrackingUnavailable if MLflow lacks a result, RunsLost if a run failed."""
-    from pipeline.sweep.session import Session
-
-    ended = [Session(sweep.plan, sweep.settings).run() for sweep in sweeps]
-    for each in ended:
-        if each.unsent:
-            raise each.unsent
-    if failed := sum(outcome.failed for each in ended for outcome in each.outcomes.values()):
-        raise RunsLost(f"{plural(failed, 'run')} failed, each named above; the same command trains them again")
 
 
 if __name__ == "__main__":

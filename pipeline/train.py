@@ -1,4 +1,4 @@
-"""Train dense networks: one run, or with --multirun (-m) a sweep.
+"""Train networks: one run, or with --multirun (-m) a sweep.
 
 python -m pipeline.train optimizer=adam model.width=256
 python -m pipeline.train -m optimizer=sgd,rmsprop,adam model.width=64,512 'seed=range(3)'

@@ -22,7 +22,7 @@ from pipeline.statistics import declaration, design, summary, versions
 from pipeline.statistics.analysis import Analysis, analysis
 from pipeline.statistics.equal_fit import gap_by_training_loss
 from pipeline.statistics.seeds import MoreSeeds, more_seeds
-from pipeline.storage.sources import Source, check_predictions, judged_on, lost_runs
+from pipeline.storage.sources import Source, check_predictions_of_all, judged_on, runs_not_finished
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, RunResult
 
 Question = tuple[str, str]
@@ -75,7 +75,7 @@ class Evidence:
         self.experiments = {source.name: source.results for source in self.sources}
         self.results = list(chain.from_iterable(self.experiments.values()))
         if data:
-            check_predictions(self.results, data)
+            check_predictions_of_all(self.results, data)
         self.runs = summary.tidy(self.experiments)
         self.finished = self.runs[self.runs["status"].eq(FINISHED)]
         self.curves = summary.curve_points(self.experiments)
@@ -89,7 +89,7 @@ class Evidence:
         self.rank, self.ranking = rank, f"val_{rank}"
         self.table = _called(summary.summarise(self.runs, self.ranking), self.results)
         """A row per configuration, with the columns of `summary.summarise` and `design.labels`."""
-        self.lost = list(chain.from_iterable(map(lost_runs, self.sources)))
+        self.lost = list(chain.from_iterable(map(runs_not_finished, self.sources)))
         sizes = self.table[self.table["n"] > 0].groupby(["dataset", "experiment"], sort=False).size()
         order = sizes.sort_values(ascending=False, kind="stable")
         self.questions: list[Question] = [(str(dataset), str(experiment)) for dataset, experiment in order.index]

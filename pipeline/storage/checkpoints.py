@@ -42,10 +42,14 @@ class RunCheckpoints:
             return None
 
     def save(self, index: int, checkpoint: Checkpoint) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
         arrays: dict[str, Any] = {str(number): array for number, array in enumerate(checkpoint.arrays)}
         arrays[PROGRESS] = np.array(json.dumps(checkpoint.progress))
-        with files.atomic_write(self._file(index)) as temporary, open(temporary, "wb") as stream:
+        # Alone, since a writer takes the files of processes on other machines for leftovers and removes them.
+        with (
+            files.locked(self._folder.parent),
+            files.atomic_write(self._file(index)) as temporary,
+            open(temporary, "wb") as stream,
+        ):
             np.savez(stream, **arrays)
 
     def remove(self, index: int) -> None:

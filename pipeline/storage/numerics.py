@@ -25,7 +25,7 @@ from pipeline.training.splits import Part, Split
 SAMPLES, HELD_OUT, PIXELS, CLASSES = 2000, 1000, 784, 10
 """Multiples of the batch and chunk sizes: each further size would take a second to compile."""
 SWITCH = "OVERFITTING_GAP_CACHE"
-"""Environment variable: the folder of the cache, or `off`."""
+"""Environment variable: the folder in which `overfitting-gap/` is the cache, or `off`."""
 
 
 def numerics_class(device: Device) -> str:

@@ -105,7 +105,7 @@ def _lost_in(store: RunStore) -> list[Lost]:
     return list(found.values())
 
 
-def lost_runs(source: Source) -> list[LostRun]:
+def runs_not_finished(source: Source) -> list[LostRun]:
     """Return failed and diverged runs: those with a record, and those that only the record of the sweep names."""
     lost_by_id = {lost.key or lost.name: lost for lost in source.lost}
     found, run_names = [], names(run.job for run in source.results)
@@ -126,7 +126,7 @@ def judged_on(run: RunResult, data: Path) -> Arrays:
     return arrays
 
 
-def check_predictions(results: Sequence[RunResult], data: Path) -> None:
+def check_predictions_of_all(results: Sequence[RunResult], data: Path) -> None:
     """Raise UserError if the number of a run's predictions differs from that of the test samples, or of other runs on them.
 
     Raises DamagedData if the data set is damaged.

@@ -114,7 +114,7 @@ class RunStore:
 
     def record(self, key: str) -> RunResult:
         """Return the run `key` without its arrays, checked. Raises DamagedRun or OtherRelease."""
-        with self._found_damaged(key):
+        with self._reported_as_damaged(key):
             return result_of(self._stored(key), key)
 
     def _stored(self, key: str) -> Any:
@@ -139,7 +139,7 @@ class RunStore:
             if found != recorded:
                 raise ValueError(f"its {name} do not match their digest")
 
-        with self._found_damaged(key):
+        with self._reported_as_damaged(key):
             stored = self._stored(key)
             result = result_of(stored, key)
             if result.finished:
@@ -158,7 +158,7 @@ class RunStore:
         return result
 
     @contextmanager
-    def _found_damaged(self, key: str) -> Iterator[None]:
+    def _reported_as_damaged(self, key: str) -> Iterator[None]:
         """Turn the exceptions of reading a damaged file into DamagedRun, and add the folder to OtherRelease."""
         try:
             yield

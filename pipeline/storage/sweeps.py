@@ -36,11 +36,12 @@ LARGEST = 2**28
 """Bytes of the record of a sweep; a million runs take 70 million."""
 
 _KEY = (
-    r"\+{0,2}(?:(?:dataset|model|optimizer|training|device|experiment|sweep|seed|question|retry|force)(?:[./]\w+)*"
-    r"|paths\.(?:data|runs)|fail_fast|tags|note)="
+    r"\+{0,2}(?:(?:dataset|model|optimizer|training|device|local|experiment|sweep|seed|question|retry|force)(?:[./]\w+)*"
+    r"|paths\.(?:data|runs)|tracking\.system_metrics|fail_fast|tags|note)="
 )
 HARMLESS = re.compile(
-    rf"python -m pipeline\.(?:train|seeds(?: [\w./][\w./-]*)*)(?: tracking=\w+| {_KEY}[\w.,:+/-]*| '{_KEY}[\w .,:+/=()\[\]{{}}-]*')*"
+    rf"python -m pipeline\.(?:train|seeds(?: [\w./][\w./-]*)*)"
+    rf"(?: tracking=\w+| {_KEY}[\w.,:+/-]*| '{_KEY}[\w .,:?+/=()\[\]{{}}-]*')*"
 )
 """A command that only trains runs: no address, nothing that a shell or Hydra would expand."""
 
@@ -80,7 +81,8 @@ class Sweep:
     parent_run_id: Text | None = None
     """MLflow's parent run of the sweep."""
     id: Annotated[str, Field(pattern="^[0-9A-Za-z]{0,64}$")] = ""
-    """Digest of the question and of all keys: the same command is the same sweep."""
+    """Digest of the question and of all keys; for a search, of the question and the study's name. The same command is the same
+    sweep."""
     status: Text = ENDED
     """`running` (or killed), `stopped` (Ctrl-C, SIGTERM) or `ended`."""
     tags: dict[Text, Text] = field(default_factory=dict)

@@ -70,7 +70,7 @@ class Batches:
     total: int
     """Runs in all."""
     before: Sequence[Outcome]
-    """Of the runs of earlier commands."""
+    """Outcomes of the runs that earlier commands trained."""
     prune: Prune | None = None
     """Which runs end early: they are trained in this process."""
 

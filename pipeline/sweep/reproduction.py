@@ -12,6 +12,7 @@ import numpy as np
 from pipeline.cli import terminal
 from pipeline.cli.errors import UserError
 from pipeline.data.arrays import Arrays
+from pipeline.storage import identity
 from pipeline.storage.divergence import first_divergence
 from pipeline.storage.store import RunStore
 from pipeline.sweep import changes
@@ -87,10 +88,11 @@ def reproduce(results: Sequence[RunResult], data: Path, store: RunStore) -> list
 
 
 def _planned(then: RunResult, arrays: Arrays) -> PlannedRun:
-    """Return the recorded run on its own device and data. Raises UserError if these are not available."""
+    """Return the recorded run on its own device and data. Raises UserError if these, or its custom code, are not available."""
     if then.identity["data"] != arrays.digest:
         here, was = arrays.digest[:12], then.identity["data"][:12]
         raise UserError(f"its data are not here: {arrays.name} has the digest {here}, the run had {was}")
+    identity.sources(then.identity["numerics"], custom_code=then.job.custom_code)
     return PlannedRun(then.job, as_recorded(then.identity["numerics"], workers=0), arrays, then.key, then.identity, [])
 
 

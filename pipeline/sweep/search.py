@@ -58,8 +58,15 @@ class SearchRuns:
 
     def declaration(self) -> dict[str, str]:
         """Return all settings that decide the trials, except their number, by key."""
-        swept = tuple(f"{key}." if key in rules.GROUPS else key for key in self.space.distributions)
-        flat = {key: rules.to_text(value) for key, value in self.base.job.flat().items() if not key.startswith(swept)}
+        groups = tuple(f"{key}." for key in self.space.distributions if key in rules.GROUPS)
+        flat = {
+            key: rules.to_text(value)
+            for key, value in self.base.job.flat().items()
+            if key not in self.space.distributions and not key.startswith(groups)
+        }
+        if groups:  # their files differ in the other keys: what holds for all of them is what was typed
+            typed = (text.lstrip("+") for text in self.space.fixed)
+            flat |= dict(text.split("=", 1) for text in typed if text.startswith((*groups, "experiment=", "local=")))
         ranges = {key: text.replace(" ", "") for key, _, text in (each.partition("=") for each in self.space.overrides)}
         own = {name: str(getattr(self.settings, name)) for name in ("sampler", "pruner", "seed")}
         own["objectives"] = ",".join(each.name for each in self.settings.objectives)
@@ -119,7 +126,8 @@ class Search:
         """Train the remaining trials and return the study."""
         with self._alone():
             epochs = self.runs.base.job.training.epochs
-            high = getattr(self.space.distributions.get("training.epochs"), "high", epochs)
+            swept = self.space.distributions.get("training.epochs")
+            high = max(getattr(swept, "choices", [getattr(swept, "high", epochs)]))
             study = Study(self.name, self.folder, self.settings, self.space.distributions, self.declaration, high)
             prune = (
                 None if self.settings.pruner == "none" else lambda run, point: study.prune(self._asked[run.key], point)
@@ -137,14 +145,15 @@ class Search:
         return shlex.join(["python", "-m", "pipeline.train", "-m", *shared, "seed=range(10)"])
 
     def preview(self) -> list[str]:
-        """Print the expected time if no trial is pruned."""
+        """Return lines on the plan and its expected time if no trial is pruned."""
         values = drawn(self.space.distributions, self.settings.n_trials, self.settings.seed)
         runs = [run for each in values if (run := self._planned(each)[0])]
         new = to_train(look_up(tuple(runs), self.store, self.runs.values, single=False))
+        needed = duration(History(self.store.records()).sweep_seconds(new))
         return [
             f"plan of {self.settings.n_trials} trials, {self.batch} at a time, in {console.in_checkout(self.folder)}",
             *(f"  {override}" for override in self.space.overrides),
-            f"time: about {duration(History(self.store.records()).sweep_seconds(new))}, if none of them is there",
+            f"time: about {needed} for {len(new)} that are not stored, at values drawn at random",
         ]
 
     @contextmanager

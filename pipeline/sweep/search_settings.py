@@ -104,7 +104,7 @@ def _not_pruned(pruner: str, objectives: tuple[Objective, ...]) -> str | None:
         return f"pruner={pruner}: needs one objective, got {len(objectives)}; Optuna cannot prune by several"
     if not objectives[0].curve:
         with_curve = ", ".join(name for name, each in OBJECTIVES.items() if each.curve)
-        return f"pruner={pruner}: {objectives[0].name} is known at the end of a run alone; expected one of {with_curve}"
+        return f"pruner={pruner}: {objectives[0].name} is known only at the end of a run; expected one of {with_curve}"
     return None
 
 

@@ -32,7 +32,7 @@ from pipeline.data.files import atomic_write
 from pipeline.sweep.search_settings import SearchSettings
 from pipeline.tracking.describe import NOTE
 from pipeline.training.outcome import Epoch
-from pipeline.training.result import FAILED, PRUNED, RunResult
+from pipeline.training.result import FAILED, FINISHED, PRUNED, RunResult
 
 JOURNAL = "study.journal"
 TABLE = "trials.csv"
@@ -106,8 +106,9 @@ class Study:
 
     @property
     def best(self) -> list[FrozenTrial]:
-        """Return the best trial, or the Pareto front for several objectives."""
-        found = sorted(self._study.best_trials, key=lambda trial: trial.number)
+        """Return the best trial, or the Pareto front for several objectives; none if no run finished."""
+        finished = (trial for trial in self._study.best_trials if trial.user_attrs["status"] == FINISHED)
+        found = sorted(finished, key=lambda trial: trial.number)
         return found if len(self.settings.objectives) > 1 else found[:1]
 
     def table(self) -> pd.DataFrame:

@@ -45,7 +45,10 @@ def seed_sweeps(evidence: Evidence, overrides: Sequence[str], command: str) -> l
         runs, folder = [run for run in source.results if run.job.configuration in lacking], source.folders[0]
         if source.sweeps:
             settings["question"] = source.sweeps[0].name
-            settings["paths"]["results"] = str(folder.with_name(f"{folder.name}-{seeds}-seeds"))
+            target = folder.with_name(f"{folder.name}-{seeds}-seeds")
+            while target in source.folders:  # writing to it would remove the runs that are compared
+                target = target.with_name(f"{target.name}-more")
+            settings["paths"]["results"] = str(target)
         else:
             keys = {run.key for run in runs}
             asked = (sweep.name for sweep in Ledger(RunStore(folder)) if keys & {*sweep.keys})

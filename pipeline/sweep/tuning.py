@@ -128,9 +128,8 @@ class Tuner:
         self.tried: dict[str, dict[float, list[RunResult]]] = {name: {} for name in self.bases}
         count = len(self.bases) * (budget.rates * budget.choosing_seeds + 2 * budget.final_seeds)
         self.progress = Progress(count)
-        """Number of rounds."""
         self.round = 0
-        """Number of runs in each round: the first rates, each further one, the final seeds."""
+        """The round so far: the first rates, each further rate, the final seeds."""
         self.unsent: UserError | None = None
         """Why MLflow lacks some runs; None if it has all. They are on disk in any case."""
 
@@ -179,7 +178,7 @@ class Tuner:
         return {place: [results[run.key] for run in plan] for place, plan in plans.items()}
 
     def preview(self) -> list[str]:
-        """Print the expected time if the best rate of every optimizer is always at the upper edge."""
+        """Return lines on the plan and its expected time if the best rate of every optimizer is always at the upper edge."""
         budget, bases = self.budget, self.bases.values()
         further = [max(budget.decades) + budget.step * (n + 1) for n in range(budget.rates - len(budget.decades))]
         runs = [base.run(d, s) for base in bases for d in (*budget.decades, *further) for s in budget.choosing]

@@ -14,8 +14,11 @@ from pipeline.data.arrays import Arrays
 from pipeline.storage import identity
 from pipeline.storage.divergence import first_divergence
 from pipeline.storage.store import RunStore
+from pipeline.storage.sweeps import Ledger, Sweep
+from pipeline.sweep import reproduction
+from pipeline.sweep.reproduction import Verdict
 from pipeline.training.outcome import Run
-from pipeline.training.result import DIVERGED, RunResult
+from pipeline.training.result import DIVERGED, PRUNED, RunResult
 from tests.support.formula import installed
 from tests.unit.training.command import Place
 
@@ -126,6 +129,15 @@ def test_what_needs_other_data_cannot_be_repeated(swept: Place, again: Again, ch
     assert "cannot be repeated: its data are not here" in said
 
 
+def test_custom_code_that_is_gone_ends_no_other_run(swept: Place) -> None:
+    first, second, *_ = swept.runs
+    optimizer = dataclasses.replace(first.job.optimizer, keras_class="my_gone_optimizers.Sgd")
+    gone = dataclasses.replace(first, job=dataclasses.replace(first.job, optimizer=optimizer), key="0" * 64)
+    found = reproduction.reproduce([gone, second], swept.processed, swept.store)
+    assert [each.verdict for each in found] == [Verdict.IMPOSSIBLE, Verdict.IDENTICAL]
+    assert "my_gone_optimizers" in found[0].explanation
+
+
 def test_other_code_is_named_with_the_commit_that_has_it(swept: Place, again: Again, changed: Changed) -> None:
     run = swept.runs[0]
     sources = run.sources | {"training/engine.py": "0" * 64, "models/gone.py": "1" * 64}
@@ -145,6 +157,18 @@ def test_a_sample_of_a_sweep(swept: Place, again: Again) -> None:
     assert lines[0] == "2 of the 6 runs of tests"
     assert len([line for line in lines if line.endswith("): identical")]) == 2
     assert lines[-1] == "2 identical"
+
+
+def test_pruned_runs_are_left_out(swept: Place, again: Again, changed: Changed) -> None:
+    runs = changed(status=PRUNED, predictions=None)
+    store = RunStore(runs)
+    store.write(swept.runs[1])
+    Ledger(store).write(Sweep("searched", store.keys(), id="a"))
+    status, said = again("--all-of", "searched", runs=runs)
+    assert status == 0
+    assert said.startswith("2 of the 2 runs of searched, 1 of which failed or were pruned and are left out\n")
+    with pytest.raises(UserError, match="no run was trained to its end"):
+        again(swept.runs[0].name, runs=runs)
 
 
 @pytest.mark.parametrize(

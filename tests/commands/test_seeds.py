@@ -5,14 +5,16 @@ import io
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
 from pipeline import compare, seeds
-from pipeline.cli.errors import UserError
+from pipeline.cli.errors import RunsLost, UserError
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import Sweep
+from pipeline.tracking import TrackingUnavailable
 from pipeline.training.result import RunResult
 from tests.unit.training.command import Place, as_before
 
@@ -88,6 +90,14 @@ def test_it_trains_exactly_the_missing_runs_and_compare_has_them_all(subset: Sub
     table = pd.read_csv(subset.place.root / "reports/comparison.csv")
     assert table["n"].tolist() == [10, 10, 10]
     assert not any("This command trains" in line and "10 seeds" in line for line in after)
+
+
+def test_runs_that_failed_come_before_what_mlflow_lacks(subset: Subset, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = SimpleNamespace(outcomes={"": SimpleNamespace(failed=True)}, unsent=TrackingUnavailable("away"))
+    session = SimpleNamespace(run=lambda: ended)
+    monkeypatch.setattr("pipeline.sweep.session.Session", lambda *_: session)
+    with pytest.raises(RunsLost, match="1 run failed"):
+        seeds.main([str(subset.folder), *subset.words])
 
 
 @pytest.mark.parametrize(

@@ -93,14 +93,14 @@ class Shards:
             self._tidy_up()
 
     def _waited(self) -> bool:
-        """Wait for the jobs of an earlier command that was killed. Return whether there were any."""
-        alive = before = self._alive()
-        if before:
-            print(f"waiting for {plural(len(before), 'share')} of an earlier command", flush=True)
-        while alive or alive is None:
+        """Wait for the jobs of an earlier command that was killed. Return whether there may have been any."""
+        said = waited = False
+        while (alive := self._alive()) or alive is None:
+            if alive and not said:
+                print(f"waiting for {plural(len(alive), 'share')} of an earlier command", flush=True)
+            said, waited = said or bool(alive), True
             time.sleep(self.pool.poll_seconds)
-            alive = self._alive()
-        return bool(before)
+        return waited
 
     def _alive(self) -> set[str] | None:
         alive = self.pool.alive(self.name)
@@ -181,7 +181,7 @@ class Shards:
     def _tidy_up(self) -> None:
         """Remove the folder once no worker writes to it."""
         until = time.monotonic() + ENDING_SECONDS
-        while self.pool.alive(self.name) and time.monotonic() < until:
+        while self.pool.alive(self.name) != set() and time.monotonic() < until:  # None: the queue does not answer
             time.sleep(0.1)
         shutil.rmtree(self.folder, ignore_errors=True)
         with suppress(OSError):

@@ -151,6 +151,8 @@ def test_a_fifo_or_a_device_in_place_of_a_file_is_not_read(store: RunStore) -> N
         "python -m pipeline.train seed=0; rm -rf ~",
         "python -m pipeline.train 'question=$(rm -rf ~)'",
         "python -m pipeline.train 'question=${oc.env:HOME}'",
+        "python -m pipeline.train question=Which?",
+        "python -m pipeline.train tracking.uri=http://elsewhere",
     ],
 )
 def test_a_command_that_a_shell_would_do_more_with_is_not_read(tmp_path: Path, command: str) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,21 @@ def test_a_record_comes_back(folder: Path) -> None:
     record = folder / "sweep.json"
     record.write_text(json.dumps(json.loads(record.read_text()) | {"workers": 2}))
     assert Sweep.read(folder) == sweep, "also if another release noted more"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["question=Which dropout?", "paths.runs=runs"],
+        ["note=Is 0.1 too much?", "tags={paper:icml,stage:draft}"],
+        ["local=cluster", "tracking=server", "tracking.system_metrics=false"],
+    ],
+    ids=str,
+)
+def test_a_command_with_documented_words_is_kept(folder: Path, words: list[str]) -> None:
+    command = shlex.join(["python", "-m", "pipeline.train", *words])
+    Sweep("which", [], lost=[Lost("sgd-w8-d1-s0", "failed", "", command)]).write(folder)
+    assert [lost.command for lost in Sweep.read(folder).lost] == [command]
 
 
 @pytest.mark.parametrize(

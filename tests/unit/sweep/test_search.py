@@ -7,6 +7,7 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.pruners import NopPruner
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
@@ -14,7 +15,8 @@ from optuna.trial import TrialState
 from pipeline.cli.errors import UserError
 from pipeline.search import main
 from pipeline.storage.store import RunStore
-from pipeline.sweep import search_settings, search_space
+from pipeline.storage.sweeps import Ledger
+from pipeline.sweep import search_settings, search_space, search_study
 from pipeline.sweep.plan import look_up, to_train
 from pipeline.sweep.search import Search
 from pipeline.sweep.search_study import Study
@@ -98,6 +100,14 @@ def test_a_search_that_was_killed_goes_on_to_the_same_trials(place: Place, sampl
     assert len(values(place.reread())) == 18
 
 
+def test_a_search_that_goes_on_counts_the_trials_before(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.search("n_trials=4")
+    assert "[4/4] " in capsys.readouterr().out
+    place.search("n_trials=6")
+    numbers = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("[")]
+    assert numbers == ["[5/6]", "[6/6]"]
+
+
 def test_a_journal_that_was_cut_off_is_read(place: Place) -> None:
     place.search("n_trials=4")
     with (place.root / "s" / "study.journal").open("ab") as file:
@@ -126,6 +136,20 @@ def test_without_a_name_it_follows_from_what_decides_the_trials(place: Place) ->
     assert place.made("name=null", "sampler=random").name != first
 
 
+@pytest.mark.parametrize(
+    ("shared", "one", "other"),
+    [
+        ("optimizer=sgd,adam", "optimizer.learning_rate=0.01", "optimizer.learning_rate=0.1"),
+        ("model=dense,residual", "model.width=16", "model.width=64"),
+        ("model=dense,residual", "experiment=blundell_400", "experiment=blundell_800"),
+        ("training.schedule=exponential training.decay=0.1,0.5", "training.decay_epochs=1", "training.decay_epochs=2"),
+    ],
+)
+def test_searches_with_other_fixed_values_have_other_names(place: Place, shared: str, one: str, other: str) -> None:
+    words = ["name=null", "dataset.validation_size=100", *shared.split()]
+    assert place.made(*words, one).name != place.made(*words, other).name
+
+
 def test_a_run_that_diverged_counts_nothing_and_one_that_failed_is_left_out(place: Place) -> None:
     place.trainer.diverges = lambda job: float(job.optimizer["learning_rate"] or 0) > 0.03
     place.trainer.fails = lambda job: len(place.trainer.trained) == 3
@@ -137,6 +161,13 @@ def test_a_run_that_diverged_counts_nothing_and_one_that_failed_is_left_out(plac
     assert {trial.value for trial in by_status["diverged"]} == {0.0}
     assert {trial.state for trial in by_status["failed"]} == {TrialState.FAIL}
     assert len(told) == 20
+
+
+def test_if_all_runs_diverge_none_is_the_best(place: Place) -> None:
+    place.trainer.diverges = lambda job: True
+    assert place.search("n_trials=4").best == []
+    assert len(place.trainer.trained) == 4, "none is trained once more for its weights"
+    assert [sweep.winner for sweep in Ledger(place.store)] == [None]
 
 
 def test_a_range_that_the_chosen_optimizer_lacks_is_left_out(place: Place) -> None:
@@ -212,6 +243,14 @@ def test_a_pruned_run_is_no_finished_one_and_a_sweep_trains_it_whole(place: Plac
     found = look_up(plan, place.store, search.runs.values, single=False)
     assert {run.key for run in to_train(found)} == pruned.keys()
     assert {run.found for run in found} == {"new"}
+
+
+@pytest.mark.parametrize(("epochs", "most"), [("3", 3), ("5,20", 20), ("range(2,9)", 8)])
+def test_a_pruner_knows_the_most_epochs(place: Place, monkeypatch: pytest.MonkeyPatch, epochs: str, most: int) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(search_study, "_pruner", lambda name, epochs: told.append(epochs) or NopPruner())
+    place.search("n_trials=1", "pruner=median", f"training.epochs={epochs}")
+    assert told == [most]
 
 
 # --- search space and arguments
@@ -297,5 +336,7 @@ def test_one_command_at_a_time_works_on_a_study(place: Place) -> None:
 
 def test_a_plan_says_what_it_takes_and_writes_nothing(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*place.words(), "plan=true", "n_trials=30"]) == 0
-    assert "plan of 30 trials, 2 at a time" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "plan of 30 trials, 2 at a time" in said
+    assert "for 30 that are not stored, at values drawn at random" in said
     assert [*place.root.iterdir()] == []

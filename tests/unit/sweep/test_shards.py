@@ -237,6 +237,22 @@ def test_what_shares_of_a_killed_command_have_trained_is_waited_for_and_taken(
     assert "in 1 share of 1 run, by test" in said
 
 
+@pytest.mark.parametrize("answers", [[None, {"12"}, set()], [None, set()]], ids=["they still run", "they have ended"])
+def test_shares_of_a_killed_command_are_waited_for_if_the_queue_is_silent_at_first(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    answers: list[set[str] | None],
+) -> None:
+    monkeypatch.setattr(shards, "SETTLE_SECONDS", 0.0)
+    done = result()
+    divided = shards_of(tmp_path, Pool(*answers))
+    divided.store.write(done)
+    ended = list(divided.execute([replace(TWO[0], key=done.key), TWO[1]]))
+    assert [outcome.finished for outcome in ended] == [True, False]
+    assert ("waiting for 1 share of an earlier command" in capsys.readouterr().out) == ({"12"} in answers)
+
+
 def test_a_result_that_a_shared_drive_shows_late_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pool, late = Pool(), result()
     divided = shards_of(tmp_path, pool)
@@ -247,6 +263,17 @@ def test_a_result_that_a_shared_drive_shows_late_is_not_lost(tmp_path: Path, mon
     assert list(divided._news()) == []
     monkeypatch.setattr(divided.store, "read", lambda asked: late)
     assert [outcome.result for outcome in divided._news()] == [late]
+
+
+def test_the_folder_stays_until_the_queue_says_that_no_worker_writes_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    divided, there = shards_of(tmp_path, Pool(None, {"0"})), []
+    divided._start(TWO)
+    monkeypatch.setattr(shards.time, "sleep", lambda _: there.append(divided.folder.exists()))
+    divided._tidy_up()
+    assert there == [True, True]
+    assert not divided.folder.exists()
 
 
 def test_an_epoch_that_a_worker_notes_is_shown_once(tmp_path: Path) -> None:
