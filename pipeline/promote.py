@@ -51,7 +51,7 @@ def promote(candidate: Candidate, limit: float, data: Path, store: RunStore, tra
     champion = promotion.champion(tracker, name)
     if champion is not None and champion.key == best.key:
         return f"{best.name} is the champion already (version {champion.version})"
-    reasons = [promotion.better(best, candidate.seeds, champion), promotion.small_gap(candidate, limit)]
+    reasons = [promotion.check_better(best, candidate.seeds, champion), promotion.check_gap(candidate, limit)]
     [again] = reproduction.reproduce([best], data, store)
     if again.verdict != reproduction.Verdict.IDENTICAL:
         raise NotPromoted(f"{best.name}: trained again it is {again.verdict.description}: {again.explanation}")
