@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from pipeline.cli import console, terminal
 from pipeline.cli.errors import RunsLost, UserError, shown_line
@@ -56,29 +56,29 @@ def publish(store: RunStore, tracker: Tracker) -> None:
     terminal.show("reading runs")
     groups = sync.groups(store)
     damaged = _report_unreadable([error for group in groups for error in sync.find_unsent(store, tracker, group)])
-    runs, unsent = sum(len(group.keys) for group in groups), sum(len(group.unsent) for group in groups)
-    sweeps = [len(group.keys) for group in groups if group.sweep]
-    counts = f"{plural(len(sweeps), 'sweep')}, {plural(runs - sum(sweeps), 'single run')}"
-    there = f"{runs - unsent} at {where} already"
-    print(f"{plural(runs, 'run')} ({counts}): {there}, {unsent or 'none'} to send", flush=True)
-    left = unsent
+    if running := sum(group.running for group in groups):
+        print(f"left out: {plural(running, 'sweep')} in training (the training command sends its runs)")
+    sweeps = [group for group in groups if group.sweep and not group.running]
+    runs, of_sweeps = ({key for group in some for key in group.keys} for some in (groups, sweeps))
+    left = {key for group in groups for key in group.unsent}
+    unsent, there = len(left), len(runs) - len(left)
+    counts = f"{plural(len(sweeps), 'sweep')}, {plural(len(runs - of_sweeps), 'single run')}"
+    print(f"{plural(len(runs), 'run')} ({counts}): {there} at {where} already, {unsent or 'none'} to send", flush=True)
     terminal.show(f"sending to {where}", 0, unsent)
 
-    def sent(count: int) -> None:
-        nonlocal left
-        left -= count
-        print(f"[{unsent - left}/{unsent} runs]", flush=True)
-        terminal.show(f"sending to {where}", unsent - left, unsent)
+    def sent(keys: Iterable[str]) -> None:
+        left.difference_update(keys)
+        print(f"[{unsent - len(left)}/{unsent} runs]", flush=True)
+        terminal.show(f"sending to {where}", unsent - len(left), unsent)
 
     try:
         for group in groups:
             sync.send(store, tracker, group, sent)
     except TrackingUnavailable as error:
-        what = f"{left} of {plural(unsent, 'run')}" if left else "the summary of a sweep"
+        what = f"{len(left)} of {plural(unsent, 'run')}" if left else "the summary of a sweep"
         raise TrackingUnavailable(f"not in MLflow yet: {what} ({error}); the same command does the rest") from error
     if unsent:
-        seconds = duration(time.monotonic() - began)
-        print(f"sent {plural(unsent, 'run')} in {seconds}; {runs - unsent} were there already")
+        print(f"sent {plural(unsent, 'run')} in {duration(time.monotonic() - began)}; {there} were there already")
         variable = f"MLFLOW_TRACKING_URI={where} " if tracker.address != resolve(SQLITE, None) else ""
         print(f"to add the report to each sweep: {variable}python -m pipeline.compare")
     if damaged:
