@@ -1,4 +1,4 @@
-"""Send the runs in runs/ that an MLflow store lacks, with their sweeps.
+"""Send the runs in runs/ (or paths.runs of conf/) that an MLflow store lacks, with their sweeps.
 
     python -m pipeline.publish                           to the store of conf/ or MLFLOW_TRACKING_URI
     python -m pipeline.publish to=http://HOST:PORT       to another store: a server, or sqlite:////absolute/path.db
@@ -20,17 +20,17 @@ from pipeline.cli.errors import RunsLost, UserError, shown_line
 from pipeline.cli.formatting import duration, plural
 from pipeline.storage.record import OtherRelease, UnreadableRun
 from pipeline.storage.store import RunStore
-from pipeline.tracking import NONE, SERVER, SQLITE, Tracker, TrackingUnavailable, open_tracker, sync
-from pipeline.tracking.address import configured, home, resolve
+from pipeline.tracking import NONE, SERVER, SQLITE, Tracker, TrackingUnavailable, open_tracker, sync, tracker_for
+from pipeline.tracking.address import resolve, runs_folder
 
-DEFAULTS = {"to": "", "from": "runs"}
+DEFAULTS = {"to": "", "from": ""}
 
 
 def main(argv: Sequence[str]) -> int:
     values = console.read_options(argv, DEFAULTS, __doc__ or "")
-    folder = home() / values["from"]
+    folder = runs_folder(values["from"])
     if not folder.is_dir():
-        raise UserError(f"from={values['from']}: no such folder of runs")
+        raise UserError(f"from={values['from'] or folder}: no such folder of runs")
     publish(RunStore(folder), target(values["to"]))
     return 0
 
@@ -41,10 +41,10 @@ def target(to: str) -> Tracker:
         kind = SQLITE if to.startswith("sqlite") else SERVER
         environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
         return open_tracker(kind, to, environment=environment)
-    kind, uri = configured()
-    if kind == NONE:
-        raise UserError("conf/config.yaml has tracking: none; give an address with to=ADDRESS")
-    return open_tracker(kind, uri)
+    tracker = tracker_for("")
+    if tracker.address.kind == NONE:
+        raise UserError("conf/ has tracking: none; give an address with to=ADDRESS")
+    return tracker
 
 
 def publish(store: RunStore, tracker: Tracker) -> None:
