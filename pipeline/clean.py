@@ -3,6 +3,7 @@
     python -m pipeline.clean [only=unneeded,old,deleted,damaged,checkpoints] [--yes]
 
 Runs in a folder of results and runs of registered models stay. Do not use this while a sweep trains.
+The defaults of `runs` and `tracking` are those of conf/.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from pipeline.config import rules
 from pipeline.data.files import locked
 from pipeline.storage.cleaning import REASONS, Removable, removable, remove
 from pipeline.storage.store import RunStore
-from pipeline.tracking import Tracker, open_tracker
-from pipeline.tracking.address import home
+from pipeline.tracking import Tracker, tracker_for
+from pipeline.tracking.address import runs_folder
 
-DEFAULTS = {"only": ",".join(REASONS), "runs": "runs", "tracking": "sqlite"}
+DEFAULTS = {"only": ",".join(REASONS), "runs": "", "tracking": ""}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -30,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
     reasons = options["only"].split(",")
     for reason in reasons:
         rules.parsed("only", reason, rules.choice(REASONS))
-    store, tracker = RunStore(home() / options["runs"]), open_tracker(options["tracking"])
+    store, tracker = RunStore(runs_folder(options["runs"])), tracker_for(options["tracking"])
     deleted = tracker.deleted_keys() if tracker.exists else set()
     registered = tracker.registered_keys() if tracker.exists else set()
     terminal.show("reading runs")

@@ -4,9 +4,10 @@
     python -m pipeline.compare rank=macro_f1
 
 Each FOLDER holds the runs of one command (results/baseline, results/sweep) or is a store of runs (runs). The default is every
-folder in results/ with a sweep.json, or runs/ if there is none. Folders that trained the same configurations with different
-code are compared version against version. `rank` is the metric that orders the leaderboard, on the held-out samples: accuracy,
-loss or one of training.metrics. `summary` is a folder for the files that `dvc exp show` and `dvc plots show` read.
+folder in results/ with a sweep.json, or the store of runs if there is none. Folders that trained the same configurations with
+different code are compared version against version. `rank` is the metric that orders the leaderboard, on the held-out samples:
+accuracy, loss or one of training.metrics. `summary` is a folder for the files that `dvc exp show` and `dvc plots show` read. The
+default of `tracking` is that of conf/.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pipeline.cli import console, terminal, ui_address
 from pipeline.cli.errors import UserError, shown_line
 from pipeline.config import rules
 from pipeline.storage.sources import named_folders
-from pipeline.tracking import NONE, SQLITE, open_tracker
+from pipeline.tracking import NONE, tracker_for
 from pipeline.tracking.address import home
 
 if TYPE_CHECKING:
@@ -29,12 +30,12 @@ if TYPE_CHECKING:
 
 STEPS = 4
 
-DEFAULTS = {"out": "reports", "data": "data/processed", "tracking": SQLITE, "rank": "accuracy", "summary": ""}
+DEFAULTS = {"out": "reports", "data": "data/processed", "tracking": "", "rank": "accuracy", "summary": ""}
 
 
 def main(argv: Sequence[str]) -> int:
     folders, options = console.read_arguments(argv, DEFAULTS, __doc__ or "")
-    rules.parsed("tracking", options["tracking"], rules.RULES["tracking.kind"])
+    rules.parsed("tracking", options["tracking"] or NONE, rules.RULES["tracking.kind"])
     out, data = console.PROJECT / options["out"], console.PROJECT / options["data"]
     compare(named_folders(folders), out, data, options["tracking"], options["rank"])
     if options["summary"]:
@@ -80,7 +81,7 @@ def publish(evidence: Evidence, files: dict[str, Path], tracking: str) -> None:
         return
     warning, metrics = " ".join(limits.notes(evidence)), tables.flat(tables.metrics(evidence))
     try:
-        open_tracker(tracking).attach_report(sweeps, files, summary.note(evidence), metrics, warning)
+        tracker_for(tracking).attach_report(sweeps, files, summary.note(evidence), metrics, warning)
     except Exception as error:  # the store and its libraries raise many types
         why = shown_line(" ".join(f"{type(error).__name__}: {error}".split()))
         print(f"warning: the report is not in MLflow ({why}); run compare again to publish it", file=sys.stderr)

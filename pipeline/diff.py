@@ -5,7 +5,7 @@
 
 RUN is a key (or its first 6 letters or more), an MLflow run id, a run's name or its folder. SWEEP is a folder of results, or a
 sweep's id, question or MLflow parent run. Two runs are also compared on the same test samples (McNemar's test). In two sweeps,
-runs of the same configuration and seed are pairs.
+runs of the same configuration and seed are pairs. The default of `runs` is `paths.runs` of conf/.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from pipeline.data.arrays import load
 from pipeline.storage.find import beginning, find_keys, find_run
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import SWEEP, Sweep, find_sweep, readable
-from pipeline.tracking.address import home
+from pipeline.tracking.address import runs_folder
 from pipeline.training.result import RunResult
 
 if TYPE_CHECKING:
     import numpy as np
 
-DEFAULTS = {"data": "data/processed", "runs": "runs"}
+DEFAULTS = {"data": "data/processed", "runs": ""}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
     if len(names) != 2:
         raise UserError(f"{' '.join(names) or 'nothing'}: expected two runs, or two sweeps; see --help")
     terminal.show("reading runs")
-    store = RunStore(home() / options["runs"])
+    store = RunStore(runs_folder(options["runs"]))
     sweeps = [is_sweep(name_or_key, store) for name_or_key in names]
     if any(sweeps) and not all(sweeps):
         raise UserError(

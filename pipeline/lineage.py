@@ -1,6 +1,6 @@
 """Show where a run came from, and whether its data and code are the same here: python -m pipeline.lineage RUN
 
-RUN is a key (or its first 6 letters or more), an MLflow run id, a run's name or its folder.
+RUN is a key (or its first 6 letters or more), an MLflow run id, a run's name or its folder. The default of `runs` is `paths.runs` of conf/.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from pipeline.storage import identity
 from pipeline.storage.find import find_run
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import SWEEP, Ledger, Sweep
-from pipeline.tracking.address import home
+from pipeline.tracking.address import runs_folder
 from pipeline.training.result import RunResult
 
-DEFAULTS = {"data": "data/processed", "runs": "runs"}
+DEFAULTS = {"data": "data/processed", "runs": ""}
 
 
 def main(argv: Sequence[str]) -> int:
     names, options = console.read_arguments(argv, DEFAULTS, __doc__ or "")
     if len(names) != 1:
         raise UserError(f"{' '.join(names) or 'nothing'}: expected one RUN; see --help")
-    store, data = RunStore(home() / options["runs"]), console.PROJECT / options["data"]
+    store, data = RunStore(runs_folder(options["runs"])), console.PROJECT / options["data"]
     print("\n".join(of_run(find_run(names[0], store), store, data)))
     return 0
 

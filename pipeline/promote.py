@@ -8,6 +8,7 @@ SWEEP is a folder of results (default: results/sweep), a sweep's id, its questio
     paired if the seeds are the same),
   - its mean gap (training minus validation accuracy) is under `gap_limit` points, and
   - training it again gives the same bits.
+The defaults of `runs` and `tracking` are those of conf/.
 Exit status: 0 promoted, or champion already; 6 not promoted, with the reason.
 """
 
@@ -23,11 +24,11 @@ from pipeline.data.arrays import load
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import find_sweep
 from pipeline.sweep import reproduction
-from pipeline.tracking import Tracker, open_tracker, promotion
-from pipeline.tracking.address import home
+from pipeline.tracking import Tracker, promotion, tracker_for
+from pipeline.tracking.address import runs_folder
 from pipeline.tracking.promotion import Candidate, NotPromoted
 
-DEFAULTS = {"gap_limit": "2.0", "data": "data/processed", "runs": "runs", "tracking": "sqlite"}
+DEFAULTS = {"gap_limit": "2.0", "data": "data/processed", "runs": "", "tracking": ""}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -35,9 +36,9 @@ def main(argv: Sequence[str]) -> int:
     if len(names) > 1:
         raise UserError(f"{' '.join(names)}: expected one SWEEP")
     limit = rules.parsed("gap_limit", options["gap_limit"], rules.number(-100, 100))
-    store = RunStore(home() / options["runs"])
+    store = RunStore(runs_folder(options["runs"]))
     sweep, runs = find_sweep(names[0] if names else "results/sweep", store, console.PROJECT)
-    candidate, tracker = promotion.candidate(sweep, runs), open_tracker(options["tracking"])
+    candidate, tracker = promotion.candidate(sweep, runs), tracker_for(options["tracking"])
     print(promote(candidate, limit, console.PROJECT / options["data"], store, tracker))
     return 0
 
@@ -51,7 +52,7 @@ def promote(candidate: Candidate, limit: float, data: Path, store: RunStore, tra
     champion = promotion.champion(tracker, name)
     if champion is not None and champion.key == best.key:
         return f"{best.name} is the champion already (version {champion.version})"
-    reasons = [promotion.better(best, candidate.seeds, champion), promotion.small_gap(candidate, limit)]
+    reasons = [promotion.check_better(best, candidate.seeds, champion), promotion.check_gap(candidate, limit)]
     [again] = reproduction.reproduce([best], data, store)
     if again.verdict != reproduction.Verdict.IDENTICAL:
         raise NotPromoted(f"{best.name}: trained again it is {again.verdict.description}: {again.explanation}")

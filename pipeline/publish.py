@@ -1,4 +1,4 @@
-"""Send the runs in runs/ that an MLflow store lacks, with their sweeps.
+"""Send the runs in runs/ (or paths.runs of conf/) that an MLflow store lacks, with their sweeps.
 
     python -m pipeline.publish                           to the store of conf/ or MLFLOW_TRACKING_URI
     python -m pipeline.publish to=http://HOST:PORT       to another store: a server, or sqlite:////absolute/path.db
@@ -13,24 +13,24 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from pipeline.cli import console, terminal
 from pipeline.cli.errors import RunsLost, UserError, shown_line
 from pipeline.cli.formatting import duration, plural
 from pipeline.storage.record import OtherRelease, UnreadableRun
 from pipeline.storage.store import RunStore
-from pipeline.tracking import NONE, SERVER, SQLITE, Tracker, TrackingUnavailable, open_tracker, sync
-from pipeline.tracking.address import configured, home, resolve
+from pipeline.tracking import NONE, SERVER, SQLITE, Tracker, TrackingUnavailable, open_tracker, sync, tracker_for
+from pipeline.tracking.address import resolve, runs_folder
 
-DEFAULTS = {"to": "", "from": "runs"}
+DEFAULTS = {"to": "", "from": ""}
 
 
 def main(argv: Sequence[str]) -> int:
     values = console.read_options(argv, DEFAULTS, __doc__ or "")
-    folder = home() / values["from"]
+    folder = runs_folder(values["from"])
     if not folder.is_dir():
-        raise UserError(f"from={values['from']}: no such folder of runs")
+        raise UserError(f"from={values['from'] or folder}: no such folder of runs")
     publish(RunStore(folder), target(values["to"]))
     return 0
 
@@ -41,10 +41,10 @@ def target(to: str) -> Tracker:
         kind = SQLITE if to.startswith("sqlite") else SERVER
         environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
         return open_tracker(kind, to, environment=environment)
-    kind, uri = configured()
-    if kind == NONE:
-        raise UserError("conf/config.yaml has tracking: none; give an address with to=ADDRESS")
-    return open_tracker(kind, uri)
+    tracker = tracker_for("")
+    if tracker.address.kind == NONE:
+        raise UserError("conf/ has tracking: none; give an address with to=ADDRESS")
+    return tracker
 
 
 def publish(store: RunStore, tracker: Tracker) -> None:
@@ -56,29 +56,29 @@ def publish(store: RunStore, tracker: Tracker) -> None:
     terminal.show("reading runs")
     groups = sync.groups(store)
     damaged = _report_unreadable([error for group in groups for error in sync.find_unsent(store, tracker, group)])
-    runs, unsent = sum(len(group.keys) for group in groups), sum(len(group.unsent) for group in groups)
-    sweeps = [len(group.keys) for group in groups if group.sweep]
-    counts = f"{plural(len(sweeps), 'sweep')}, {plural(runs - sum(sweeps), 'single run')}"
-    there = f"{runs - unsent} at {where} already"
-    print(f"{plural(runs, 'run')} ({counts}): {there}, {unsent or 'none'} to send", flush=True)
-    left = unsent
+    if running := sum(group.running for group in groups):
+        print(f"left out: {plural(running, 'sweep')} in training (the training command sends its runs)")
+    sweeps = [group for group in groups if group.sweep and not group.running]
+    runs, of_sweeps = ({key for group in some for key in group.keys} for some in (groups, sweeps))
+    left = {key for group in groups for key in group.unsent}
+    unsent, there = len(left), len(runs) - len(left)
+    counts = f"{plural(len(sweeps), 'sweep')}, {plural(len(runs - of_sweeps), 'single run')}"
+    print(f"{plural(len(runs), 'run')} ({counts}): {there} at {where} already, {unsent or 'none'} to send", flush=True)
     terminal.show(f"sending to {where}", 0, unsent)
 
-    def sent(count: int) -> None:
-        nonlocal left
-        left -= count
-        print(f"[{unsent - left}/{unsent} runs]", flush=True)
-        terminal.show(f"sending to {where}", unsent - left, unsent)
+    def sent(keys: Iterable[str]) -> None:
+        left.difference_update(keys)
+        print(f"[{unsent - len(left)}/{unsent} runs]", flush=True)
+        terminal.show(f"sending to {where}", unsent - len(left), unsent)
 
     try:
         for group in groups:
             sync.send(store, tracker, group, sent)
     except TrackingUnavailable as error:
-        what = f"{left} of {plural(unsent, 'run')}" if left else "the summary of a sweep"
+        what = f"{len(left)} of {plural(unsent, 'run')}" if left else "the summary of a sweep"
         raise TrackingUnavailable(f"not in MLflow yet: {what} ({error}); the same command does the rest") from error
     if unsent:
-        seconds = duration(time.monotonic() - began)
-        print(f"sent {plural(unsent, 'run')} in {seconds}; {runs - unsent} were there already")
+        print(f"sent {plural(unsent, 'run')} in {duration(time.monotonic() - began)}; {there} were there already")
         variable = f"MLFLOW_TRACKING_URI={where} " if tracker.address != resolve(SQLITE, None) else ""
         print(f"to add the report to each sweep: {variable}python -m pipeline.compare")
     if damaged:

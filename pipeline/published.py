@@ -30,7 +30,7 @@ from pipeline.sweep.estimate import affordable
 from pipeline.sweep.plan import PlannedRun, make_plan
 from pipeline.sweep.session import Session
 from pipeline.tracking import TrackingUnavailable
-from pipeline.tracking.address import home
+from pipeline.tracking.address import runs_folder
 
 DEFAULTS = {"minutes": "10", "seeds": "10", "only": "", "data": "data/processed"}
 REPORTS = console.PROJECT / "reports"
@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
     values = console.read_options(argv, DEFAULTS, __doc__ or "")
     minutes = rules.parsed("minutes", values["minutes"], rules.number(0, 1e6))
     seeds = rules.parsed("seeds", values["seeds"], rules.integer(1, 1000))
-    rows, data, store = published.rows(), values["data"], RunStore(home() / "runs")
+    rows, data, store = published.rows(), values["data"], RunStore(runs_folder(""))
     only = [row_id for row_id in values["only"].split(",") if row_id]
     for row_id in only:
         rules.parsed("only", row_id, rules.choice(row.id for row in rows))

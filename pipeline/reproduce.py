@@ -5,7 +5,8 @@
 
 RUN is a key (or its first 6 letters or more), an MLflow run id, a run's name or its folder. SWEEP is a folder of results, or a
 sweep's id, question or MLflow parent run. Exit status: 0 identical; 10 different, although nothing that decides the bits has
-changed (a defect); 11 different after such a change, and statistically consistent; 12 inconsistent; 13 cannot be repeated.
+changed (a defect); 11 different after such a change, and statistically consistent; 12 inconsistent; 13 cannot be repeated. The
+defaults of `runs` and `tracking` are those of conf/.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import find_sweep, readable
 from pipeline.sweep.reproduction import Verdict, reproduce
-from pipeline.tracking import Tracker, open_tracker
-from pipeline.tracking.address import home
+from pipeline.tracking import Tracker, tracker_for
+from pipeline.tracking.address import runs_folder
 from pipeline.training.result import FAILED, PRUNED, RunResult
 
-DEFAULTS = {"data": "data/processed", "runs": "runs", "tracking": "sqlite"}
+DEFAULTS = {"data": "data/processed", "runs": "", "tracking": ""}
 STATUSES = dict(zip(Verdict, (0, 11, 13, 12, 10), strict=True))
 """Exit statuses, the gravest verdict last: it decides if there are several runs."""
 
@@ -45,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
     runs, options = console.read_arguments(others, DEFAULTS, __doc__ or "")
     if len(runs) + bool(sweep.all_of) != 1:
         raise UserError(f"{' '.join(argv) or 'nothing'}: expected one RUN, or --all-of SWEEP; see --help")
-    store, tracker = RunStore(home() / options["runs"]), open_tracker(options["tracking"])
+    store, tracker = RunStore(runs_folder(options["runs"])), tracker_for(options["tracking"])
     named = _of_sweep(sweep.all_of, sample, store) if sweep.all_of else [_find(runs[0], store, tracker)]
     if not (results := [result for result in named if result.status not in (FAILED, PRUNED)]):
         raise UserError("nothing to reproduce: no run was trained to its end by this release")

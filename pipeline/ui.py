@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pipeline.cli import console, terminal, ui_address
 from pipeline.cli.errors import UserError
 from pipeline.cli.signals import Stopped
-from pipeline.tracking import SQLITE, Tracker, front, open_tracker, server
+from pipeline.config import machine
+from pipeline.tracking import NONE, SQLITE, Tracker, front, open_tracker, server
 from pipeline.tracking.address import DATABASE, home
 
 DEFAULTS = {"port": "5000"}
@@ -16,7 +17,8 @@ DEFAULTS = {"port": "5000"}
 
 def main(argv: Sequence[str]) -> int:
     values = console.read_options(argv, DEFAULTS, __doc__ or "")
-    tracker = open_tracker(SQLITE)
+    kind, uri = machine.tracking()
+    tracker = open_tracker(SQLITE if kind == NONE else kind, uri)
     if tracker.address.uri.startswith("http"):
         print(f"the runs are on the MLflow server at {tracker.address.shown}: open that address")
         return 0

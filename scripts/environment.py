@@ -45,7 +45,7 @@ class SetupError(Exception):
 def setup() -> None:
     """Bring `.venv` up to date."""
     # If two `make` run at once, the second waits here and then finds the work done.
-    with open(LOCK, "rb") as lock:
+    with open(LOCK, "r+b") as lock:  # for writing, without which NFS gives no exclusive lock
         fcntl.flock(lock, fcntl.LOCK_EX)
         made = recorded()
         extras = asked_extras() or made.get("extras", [])

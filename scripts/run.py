@@ -57,8 +57,9 @@ def main() -> int:
     return status
 
 
-def trouble_of_lock(lock: Path = Path("dvc.lock")) -> str | None:
+def trouble_of_lock() -> str | None:
     """Return what is wrong with dvc.lock and the command that repairs it; DVC itself names no command."""
+    lock = Path("dvc.lock")
     if not lock.exists():
         return None
     try:
@@ -115,13 +116,14 @@ def copy_checkout() -> None:
 
 
 def bring_back() -> None:
-    """Replace the report here by that of COPY, and copy the runs, sweeps and data sets that are not here.
+    """Replace the report here by that of COPY, and copy results and data sets that are missing here; runs are here
+    already (DVC_ROOT).
 
     Files of other commands in reports/ stay.
     """
     shutil.rmtree("reports/figures", ignore_errors=True)
     shutil.copytree(COPY / "reports", "reports", dirs_exist_ok=True)
-    for made in [*COPY.glob("runs/*"), *COPY.glob("results/*"), *COPY.glob("data/*/*")]:
+    for made in [*COPY.glob("results/*"), *COPY.glob("data/*/*")]:
         here = made.relative_to(COPY)
         if not here.exists():
             here.parent.mkdir(parents=True, exist_ok=True)

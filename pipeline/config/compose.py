@@ -119,7 +119,7 @@ def changed(config: DictConfig, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def problems(values: dict[str, Any]) -> list[str]:
     """Return every value out of range, unknown key and combination that cannot train, a line each."""
-    flat = rules.flattened({section: value for section, value in values.items() if section != "hydra"})
+    flat = rules.flattened(values)
     names = {key: flat.pop(key, None) for key in rules.NAMES}
     for key in ("optimizer.name", "optimizer.class"):
         if not isinstance(names[key], str):

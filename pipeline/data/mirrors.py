@@ -9,7 +9,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -35,7 +34,7 @@ def checked(file: File, data: bytes, name: str = "") -> bytes:
     if sha256 == file.gzip_sha256:
         return data
     if file.is_gzip and not data.startswith(GZIP) and file.sha256 in (None, sha256):
-        data = compress(data)  # unpacked by a server that sends .gz as a transfer encoding, or by hand
+        data = gzip.compress(data, mtime=0)  # unpacked by a server that sends .gz as a transfer encoding, or by hand
     sha256 = content_digest(file, data, name)
     if file.sha256 and sha256 != file.sha256:
         what = " of the unpacked file" if file.is_gzip else ""
@@ -48,20 +47,6 @@ def checked(file: File, data: bytes, name: str = "") -> bytes:
 def content_digest(file: File, data: bytes, name: str) -> str:
     """Return the sha256 of a stored file's unpacked content. Raises UserError if it cannot be unpacked."""
     return hashlib.sha256(idx.unpack(data, file.max_unpacked_bytes, name) if file.is_gzip else data).hexdigest()
-
-
-def compress(data: bytes) -> bytes:
-    """Return `data` as gzip without name and time, so the bytes are always the same."""
-    return gzip.compress(data, mtime=0)
-
-
-class Mirror(Protocol):
-    @property
-    def address(self) -> str: ...
-
-    def read(self, file: File, until: float) -> bytes:
-        """Return the mirror's content of `file`, unverified. Raises MirrorFailed."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -125,7 +110,11 @@ class ScikitLearn:
         index, digits = self.files.index(file), load_digits()
         part = slice(None, -DIGITS_TEST_SAMPLES) if index < 2 else slice(-DIGITS_TEST_SAMPLES, None)
         array = digits.target if index % 2 else digits.images
-        return compress(idx.encode(array[part].astype(np.uint8)))
+        return gzip.compress(idx.encode(array[part].astype(np.uint8)), mtime=0)
+
+
+Mirror = Folder | Https | ScikitLearn
+"""A place with files: `read` returns unverified content or raises MirrorFailed."""
 
 
 def find_mirrors(dataset: DataSet, checkout: Path, environment: Mapping[str, str], named: str = "") -> list[Mirror]:

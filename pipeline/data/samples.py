@@ -116,7 +116,9 @@ def _arrays(data: bytes, name: str) -> list[np.ndarray]:
                 raise UserError(f"{name}: {listed(missing)} missing; expected {listed(KEYS)}, got {there}")
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             return [file[key] for key in KEYS]
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except UserError:
+        raise
+    except Exception as error:  # a damaged file makes numpy and zipfile raise almost anything
         raise UserError(f"{name}: not a numpy.savez file of plain arrays ({error})") from error
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pipeline.cli import console
 from pipeline.cli.errors import UserError
+from pipeline.config import machine
 from pipeline.config.names import names
 from pipeline.data.arrays import Arrays, DamagedData, load
 from pipeline.storage import record
@@ -48,7 +49,7 @@ def named_folders(folders: Sequence[str]) -> list[Path]:
     if folders:
         return [console.PROJECT / folder for folder in folders]
     results = console.PROJECT / "results"
-    return sorted(path.parent for path in results.glob(f"*/{SWEEP}")) or [console.PROJECT / "runs"]
+    return sorted(path.parent for path in results.glob(f"*/{SWEEP}")) or [console.PROJECT / machine.runs()]
 
 
 def read_sources(folders: Sequence[Path]) -> list[Source]:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from pipeline.config import machine
 from pipeline.tracking.address import NONE, SERVER, SQLITE, resolve
 from pipeline.tracking.database import TrackingUnavailable, check
 from pipeline.tracking.tracker import NullTracker, ParentRun, Tracker
@@ -19,6 +20,7 @@ __all__ = [
     "Tracker",
     "TrackingUnavailable",
     "open_tracker",
+    "tracker_for",
 ]
 
 
@@ -36,3 +38,9 @@ def open_tracker(
     if address.database is not None:
         check(address.database)
     return Tracker(address)
+
+
+def tracker_for(tracking: str) -> Tracker:
+    """Return the tracker for the `tracking=` of a command that composes no configuration; that of `conf/` if it is empty."""
+    kind, uri = (tracking, None) if tracking else machine.tracking()
+    return open_tracker(kind, uri)

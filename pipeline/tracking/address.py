@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from pipeline.cli.console import PROJECT
 from pipeline.cli.errors import UserError, redact_credentials
 from pipeline.cli.formatting import nearest
-from pipeline.config import rules
+from pipeline.config import machine, rules
 
 SQLITE, SERVER, NONE = "sqlite", "server", "none"
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
@@ -65,12 +65,9 @@ def home(environment: Mapping[str, str] = os.environ) -> Path:
     return Path(environment.get("DVC_ROOT") or PROJECT)
 
 
-def configured() -> tuple[str, str | None]:
-    """Return `tracking.kind` and `tracking.uri` from `conf/`, for commands that compose no configuration."""
-    from pipeline.config.compose import composed  # Hydra
-
-    [settings] = composed([[]])
-    return settings["tracking"]["kind"], settings["tracking"]["uri"]
+def runs_folder(named: str) -> Path:
+    """Return the store of runs: the folder `named`, or `paths.runs` of `conf/` if that is empty."""
+    return home() / (named or machine.runs())
 
 
 def resolve(
@@ -87,15 +84,18 @@ def resolve(
     named = inherited or (uri or "").strip()
     if not named:
         if kind == SERVER:
-            raise UserError("tracking=server: no address; set tracking.uri=http://HOST:PORT or MLFLOW_TRACKING_URI")
+            raise UserError(
+                "tracking=server: no address; set MLFLOW_TRACKING_URI=http://HOST:PORT"
+                " (pipeline.train also takes tracking.uri=http://HOST:PORT)"
+            )
         return _sqlite(base / DATABASE)
-    source = "MLFLOW_TRACKING_URI" if inherited else "tracking.uri"
     if prefix := _SQLITE_PREFIX.match(named):
         # Relative to the working directory in the variable, as in MLflow, and to the project in `tracking.uri`.
         return _sqlite((Path.cwd() if inherited else base) / named[prefix.end() :])
     if urlsplit(named).scheme in ("http", "https"):
         return Address(SERVER, named, lock=base / f"{DATABASE}.lock")
-    raise UserError(f"{source}={redact(named)}: expected sqlite:////absolute/path.db or http(s)://HOST:PORT")
+    variable = "MLFLOW_TRACKING_URI=" if inherited else ""
+    raise UserError(f"{variable}{redact(named)}: expected sqlite:////absolute/path.db or http(s)://HOST:PORT")
 
 
 def _sqlite(database: Path) -> Address:

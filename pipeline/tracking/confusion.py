@@ -21,7 +21,7 @@ HEAD = "<!doctype html><meta charset=utf-8><style>body{font:14px sans-serif}td,t
 
 
 def page(result: RunResult) -> str:
-    """Return the matrix as HTML; empty if the run has no predictions, its data are missing or there are too many classes."""
+    """Return the matrix as HTML; empty if the run has no predictions, its preprocessed data is missing or there are too many classes."""
     arrays = None if result.predictions is None else _arrays(result.job.dataset.name)
     if arrays is None or arrays.digest != result.identity.get("data") or arrays.classes > MOST_CLASSES:
         return ""

@@ -30,7 +30,7 @@ REQUIRED = {
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
     # A request that timed out may have succeeded; a retry would create a second run.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    # `describe.fit` cuts long values before, with a mark.
+    # `describe.shorten` cuts long values before, with a mark.
     "MLFLOW_TRUNCATE_LONG_VALUES": "true",
 }
 """MLflow's variables for writes; they override the environment."""
@@ -81,8 +81,8 @@ class Connection:
                 if file is not None and not file.exists():
                     # MLflow would keep writing to the deleted file.
                     raise TrackingUnavailable(
-                        f"{file} is gone while this command ran, and with it what was recorded there; runs are sent"
-                        " again from their records by: python -m pipeline.publish"
+                        f"{file} was deleted while this command ran, with everything recorded in it; to send the runs"
+                        " again: python -m pipeline.publish"
                     )
                 yield client
 

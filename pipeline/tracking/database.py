@@ -50,7 +50,7 @@ def check(database: Path) -> None:
     if fault:
         move = f"mv {shlex.quote(str(database))} {shlex.quote(f'{database}.damaged')}"
         raise UserError(
-            f"{database}: not a whole database of MLflow ({fault}); set it aside with: {move} (a new one is made by the"
+            f"{database}: not a complete MLflow database ({fault}); set it aside with: {move} (a new one is made by the"
             " next run; finished runs stay in runs/)"
         )
 

@@ -52,8 +52,9 @@ def text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
 
 
-def fit(value: str, limit: int, mark: str = "… (cut)") -> str:
-    """Cut `value` to `limit` characters and end it with `mark`; MLflow would only log a warning, or raise."""
+def shorten(value: str, limit: int) -> str:
+    """Cut `value` to `limit` characters and mark the cut; MLflow would only log a warning, or raise."""
+    mark = "… (cut)"
     return value if len(value) <= limit else value[: limit - len(mark)] + mark
 
 
@@ -74,7 +75,7 @@ def parameters(result: RunResult) -> dict[str, str]:
     job = result.job
     width = job.width if job.width is not None else job.shape
     plain = {"model.width": width, "model.depth": job.depth} | job.flat()
-    return {name: fit(text(value), PARAMETER_LIMIT) for name, value in plain.items()}
+    return {name: shorten(text(value), PARAMETER_LIMIT) for name, value in plain.items()}
 
 
 def of_best(best: RunResult, results: Iterable[RunResult]) -> dict[str, float]:
@@ -129,7 +130,7 @@ def tags(result: RunResult) -> dict[str, str]:
         "nonfinite": nonfinite(result),
         **origin_tags(result.environment),
     }
-    return {name: fit(value, TAG_LIMIT) for name, value in shown.items() if value}
+    return {name: shorten(value, TAG_LIMIT) for name, value in shown.items() if value}
 
 
 def origin_tags(environment: Mapping[str, str]) -> dict[str, str]:
@@ -156,7 +157,7 @@ def restored(text: str, key: str) -> RunResult:
     try:
         return result_of(json.loads(text), key)
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        why = "it is not whole, or an earlier release wrote it, whose runs come back from their folders alone"
+        why = "it is incomplete, or an earlier release wrote it; such a run can only be restored from its run folder"
         raise UserError(f"{PROVENANCE} of the run {key[:12]} in MLflow: {why} ({error})") from error
 
 

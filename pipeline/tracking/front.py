@@ -59,7 +59,7 @@ def page(experiment_id: str, view: str = RUNS) -> str:
 def links(experiment_id: str, parent: str) -> str:
     """Return Markdown links from a sweep's parent run to its report and the charts of its runs."""
     report = f"#/experiments/{experiment_id}/runs/{parent}/artifacts/report/index.html"
-    return f"[the whole report]({report}) · [charts of all runs](#{page(experiment_id, CHARTS)})"
+    return f"[the full report]({report}) · [charts of all runs](#{page(experiment_id, CHARTS)})"
 
 
 def experiment_tags() -> dict[str, str]:

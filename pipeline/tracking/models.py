@@ -86,7 +86,8 @@ def send_winner(store: RunStore, tracker: Tracker, key: str, published: Mapping[
     except UserError:
         arrays = None
         if not isinstance(result.job.model, Model) or result.job.dataset.standardize:
-            print(f"the model of {result.name} is not sent: its data are not here", flush=True)
+            folder = f"data/processed/{result.job.dataset.name}"
+            print(f"the model of {result.name} is not sent: its preprocessed data is missing ({folder})", flush=True)
             return
     precision = result.identity["numerics"]["precision"]
     devices.start(devices.choose("cpu", "tensorflow", "float32", True, "engine", 1, 0), trains=False)

@@ -26,6 +26,15 @@ def own(run_tags: Mapping[str, str]) -> bool:
     return run_tags.get(TAG) == tag()[TAG]
 
 
+def alive(run_tags: Mapping[str, str]) -> bool:
+    """Return whether another process on this machine, which still runs, trains a run."""
+    try:
+        here = json.loads(run_tags[TAG])["host"] == host()
+    except (ValueError, KeyError, TypeError):
+        return False
+    return here and not own(run_tags) and not dead(run_tags)
+
+
 def dead(run_tags: Mapping[str, str]) -> bool:
     """Return whether the process of a run is gone; False if that is unknown."""
     try:

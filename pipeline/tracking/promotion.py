@@ -14,7 +14,7 @@ from pipeline.statistics.challenge import FEWEST, challenge
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import Sweep
 from pipeline.tracking import models
-from pipeline.tracking.describe import KEY, TAG_LIMIT, fit
+from pipeline.tracking.describe import KEY, TAG_LIMIT, shorten
 from pipeline.training.result import RunResult
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def candidate(sweep: Sweep, runs: RunStore) -> Candidate:
     return Candidate(best, same)
 
 
-def better(best: RunResult, seeds: dict[int, float], champion: Champion | None) -> str:
+def check_better(best: RunResult, seeds: dict[int, float], champion: Champion | None) -> str:
     """Return the reason for a promotion. Raises NotPromoted unless `seeds` beat the champion beyond the spread."""
     if obstacle := _obstacle(best, seeds, champion):
         raise NotPromoted(f"{best.name}: {obstacle}")
@@ -93,7 +93,7 @@ def _obstacle(best: RunResult, seeds: dict[int, float], champion: Champion | Non
     return ""
 
 
-def small_gap(candidate: Candidate, limit: float) -> str:
+def check_gap(candidate: Candidate, limit: float) -> str:
     """Check the mean validation gap against `limit`, in points, and return the reason. Nothing is chosen on the test split."""
     gap = 100 * float(np.mean([run.history["gap/accuracy"][-1] for run in candidate.runs]))
     reason = f"its gap of {gap:.2f} points to the validation split is"
@@ -139,12 +139,12 @@ def register(tracker: Tracker, candidate: Candidate, run_id: str, arrays: Arrays
         DATA: best.identity["data"],
         SEEDS: json.dumps(candidate.seeds),
     }
-    tags = {name: fit(value, TAG_LIMIT) for name, value in tags.items()}
+    tags = {name: shorten(value, TAG_LIMIT) for name, value in tags.items()}
     with tracker.connection.exclusive(f"promote {best.name}") as client:
         from mlflow.exceptions import MlflowException
 
         model_id = models.log_served(tracker, run_id, best, arrays)
-        what = f"Dense networks on {best.job.dataset.name}; `{ALIAS}` is the one to use."
+        what = f"Networks on {best.job.dataset.name}; `{ALIAS}` is the one to use."
         try:
             client.create_registered_model(name, description=what)
         except MlflowException as error:

@@ -124,7 +124,7 @@ def send(
 
     metrics = [Metric(point.name, point.value, point.time, point.step) for point in points]
     params = [Param(name, value) for name, value in (parameters or {}).items()]
-    labels = [RunTag(name, describe.fit(value, describe.TAG_LIMIT)) for name, value in (tags or {}).items()]
+    labels = [RunTag(name, describe.shorten(value, describe.TAG_LIMIT)) for name, value in (tags or {}).items()]
     while metrics or params or labels:
         batch = metrics[:BATCH_METRICS], params[:BATCH_PARAMETERS], labels[:BATCH_TAGS]
         client.log_batch(run_id, *batch, synchronous=True)
@@ -134,7 +134,7 @@ def send(
 def _create(client: MlflowClient, entry: Entry, tags: Mapping[str, str]) -> Run:
     """Create an MLflow run, RUNNING and without metrics."""
     own = dict(tags) | ({describe.PARENT: entry.parent} if entry.parent else {})
-    name = describe.fit(entry.name, describe.NAME_LIMIT)
+    name = describe.shorten(entry.name, describe.NAME_LIMIT)
     return client.create_run(entry.experiment_id, describe.span(entry.result)[0], own, name)
 
 

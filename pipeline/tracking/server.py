@@ -74,9 +74,10 @@ def showing(tracker: Tracker, port: int) -> Iterator[subprocess.Popen[str]]:
 def wait_until_it_answers(process: subprocess.Popen[str], port: int) -> None:
     """Wait for the server: 5 to 10 s, mostly for importing MLflow twice. Raises UserError if it does not answer."""
     deadline = time.monotonic() + START_SECONDS
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # http_proxy is not for this machine
     while process.poll() is None and time.monotonic() < deadline:
         with suppress(OSError):
-            urllib.request.urlopen(f"http://{HOST}:{port}/health", timeout=5).close()
+            direct.open(f"http://{HOST}:{port}/health", timeout=5).close()
             return
         time.sleep(0.1)
     state = f"ended with exit status {process.returncode}" if process.returncode else "does not answer"

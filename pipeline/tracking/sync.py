@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -11,9 +11,9 @@ from pipeline.config.names import names
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import ENDED, SWEEP, Ledger, Sweep, lost_tags, related, title
-from pipeline.tracking import models
+from pipeline.tracking import models, process
 from pipeline.tracking.describe import NOTE, Point, of_best, origin_tags, span
-from pipeline.tracking.runs import FAILED, FINISHED, KILLED
+from pipeline.tracking.runs import FAILED, FINISHED, KILLED, RUNNING, origin
 from pipeline.tracking.tracker import ParentRun, Tracker
 from pipeline.training import result
 
@@ -30,12 +30,16 @@ class Group:
     sweep: Sweep | None = None
     contains: list[str] = field(default_factory=list)
     """Ids of the sweeps that are part of this one and share its parent run."""
+    tags: dict[str, str] = field(default_factory=dict)
+    """Tags that the user gave the runs; of a single run also its note."""
     ids: dict[str, dict[str, str]] = field(default_factory=dict)
     """Ids of the runs in the store, by key."""
     unsent: list[str] = field(default_factory=list)
     """Keys of the runs to send."""
-    ended: bool = True
-    """Whether its parent run, if it has one, has ended."""
+    complete: bool = True
+    """Whether its parent run, if it has one, is FINISHED or FAILED."""
+    running: bool = False
+    """Whether a command on this machine is at work on the sweep, and sends the runs itself."""
 
 
 def groups(store: RunStore) -> list[Group]:
@@ -51,20 +55,29 @@ def groups(store: RunStore) -> list[Group]:
             of_sweeps |= sweep.asked
             # Runs that a killed command did not note are still pending in its record.
             keys = [key for key in dict.fromkeys([*sweep.keys, *(lost.key for lost in sweep.lost)]) if key in here]
-            # A single failed run has a record too, but no parent.
-            found.append(Group(sweep.name, keys, sweep if len(sweep.asked) > 1 else None, contained))
+            # A single run that failed, or has tags or a note, has a record too, but no parent.
+            single = len(sweep.asked) < 2
+            tags = sweep.tags | ({NOTE: sweep.note} if single and sweep.note else {})
+            found.append(Group(sweep.name, keys, None if single else sweep, contained, tags))
     found.append(Group(rules.content(".", "config")["question"], [key for key in here if key not in of_sweeps]))
     return [group for group in found if group.keys]
 
 
 def find_unsent(store: RunStore, tracker: Tracker, group: Group) -> list[UnreadableRun]:
-    """Find the runs of a group that the tracking store lacks. Unreadable runs are removed from the group and returned."""
-    group.ids = tracker.confirmed({key: store.published(key, tracker.address.name) for key in group.keys})
+    """Find the runs of a group that the tracking store lacks: none if the sweep is `running`.
+
+    Unreadable runs are removed from the group and returned.
+    """
     if group.sweep:
         run = tracker.parent(group.question, group.sweep.id)
-        group.ended = run is not None and run.info.status in (FINISHED, FAILED)
+        group.complete = run is not None and run.info.status in (FINISHED, FAILED)
+        group.running = run is not None and run.info.status == RUNNING and process.alive(run.data.tags)
+    if group.running:
+        group.keys = []
+        return []
+    group.ids = tracker.confirmed({key: store.published(key, tracker.address.name) for key in group.keys})
     group.unsent = [key for key in group.keys if group.ids.get(key, {}).get("status") != store.status(key)]
-    if not group.unsent and group.ended:
+    if not group.unsent and group.complete:
         return []
     unreadable: dict[str, UnreadableRun] = {}
     for key in group.keys:
@@ -77,13 +90,14 @@ def find_unsent(store: RunStore, tracker: Tracker, group: Group) -> list[Unreada
     return list(unreadable.values())
 
 
-def send(store: RunStore, tracker: Tracker, group: Group, sent: Callable[[int], None]) -> None:
+def send(store: RunStore, tracker: Tracker, group: Group, sent: Callable[[Iterable[str]], None]) -> None:
     """Send the unsent runs, the values of the parent run, and the network of the best run.
 
-    `sent` is called with the number of recorded runs. Raises TrackingUnavailable at the first failure.
+    `sent` is called with the keys of recorded runs. Raises TrackingUnavailable at the first failure.
     """
     sweep, parent = group.sweep, None
-    if sweep and group.keys and (group.unsent or not group.ended):
+    tracker.origin = group.tags | origin()
+    if sweep and group.keys and (group.unsent or not group.complete):
         parent = tracker.begin(_parent(store, group, sweep))
     called = names(store.record(key).job for key in group.keys) if sweep and group.unsent else {}
     for start in range(0, len(group.unsent), AT_ONCE):
@@ -92,7 +106,7 @@ def send(store: RunStore, tracker: Tracker, group: Group, sent: Callable[[int], 
         group.ids |= taken
         for key, ids in taken.items():
             store.note_published(key, ids)
-        sent(len(taken))
+        sent(taken)
         if error:
             raise error
     if sweep and parent:

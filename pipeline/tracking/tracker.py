@@ -86,12 +86,12 @@ class Tracker:
         """
         with self.connection.exclusive(f"begin {parent.name}") as client:
             experiment_id = self.connection.experiment(parent.experiment)
-            _close_stale(client)
+            self.close_stale()
             earlier, ids = _earlier(client, experiment_id, parent)
             tags = self.origin | dict(parent.tags) | process.tag() | ids
-            name = describe.fit(parent.name, describe.NAME_LIMIT)
+            name = describe.shorten(parent.name, describe.NAME_LIMIT)
             if earlier is None:
-                tags = {tag: describe.fit(value, describe.TAG_LIMIT) for tag, value in tags.items()}
+                tags = {tag: describe.shorten(value, describe.TAG_LIMIT) for tag, value in tags.items()}
                 return str(client.create_run(experiment_id, parent.start, tags, name).info.run_id)
             run_id = str(earlier.info.run_id)
             if runs.deleted(earlier):
@@ -114,7 +114,15 @@ class Tracker:
     def close_stale(self) -> None:
         """Mark runs as KILLED that are still RUNNING although their process on this machine is gone."""
         with self.connection.exclusive("close stale runs") as client:
-            _close_stale(client)
+            ours = f"tags.`{process.TAG}` LIKE '%{process.host()}%'"
+            running = runs.search(client, runs.all_experiments(client), f"attributes.status = '{RUNNING}' and {ours}")
+            for run in running:
+                if process.dead(run.data.tags):
+                    query = f"tags.`{describe.PARENT}` = '{run.info.run_id}'"
+                    last_child = client.search_runs([run.info.experiment_id], query, max_results=1)
+                    # Its process died at an unknown time, but not before the last child ended.
+                    end = max([run.info.start_time, *(child.info.end_time or 0 for child in last_child)])
+                    client.set_terminated(run.info.run_id, KILLED, end)
 
     # --- runs of RunResults
 
@@ -246,6 +254,8 @@ class Tracker:
 
     def run(self, run_id: str) -> Run | None:
         """Return the run, or None if it is deleted or not in this store."""
+        if not self.exists:
+            return None
         with self.connection.exclusive("look for a run") as client:
             return runs.get(client, run_id)
 
@@ -313,26 +323,10 @@ def _parents(client: MlflowClient, experiment_id: str, sweep_id: str, *, deleted
     return sorted(of_sweep, key=runs.deleted)
 
 
-def _close_stale(client: MlflowClient) -> None:
-    """See `Tracker.close_stale`."""
-    ours = f"tags.`{process.TAG}` LIKE '%{process.host()}%'"
-    running = runs.search(client, runs.all_experiments(client), f"attributes.status = '{RUNNING}' and {ours}")
-    for run in running:
-        if process.dead(run.data.tags):
-            query = f"tags.`{describe.PARENT}` = '{run.info.run_id}'"
-            last_child = client.search_runs([run.info.experiment_id], query, max_results=1)
-            # Its process died at an unknown time, but not before the last child ended.
-            end = max([run.info.start_time, *(child.info.end_time or 0 for child in last_child)])
-            client.set_terminated(run.info.run_id, KILLED, end)
-
-
 class NullTracker(Tracker):
     """The tracker of `tracking=none`, which records nothing."""
-
-    def publish(self, *_: Any, **__: Any) -> dict[str, str]:
-        return {}
 
     def _drop(self, *_: Any, **__: Any) -> Any:
         return ""
 
-    warm = begin = start = add = end = set_tags = log_metrics = _drop
+    publish = warm = begin = start = add = end = set_tags = log_metrics = _drop

@@ -153,7 +153,7 @@ def test_other_images_than_the_winners_are_not_shown(small, capsys):
 
 def test_the_report_of_two_versions_is_on_the_parents_of_both(project, monkeypatch):
     tracker = Noting()
-    monkeypatch.setattr(compare, "open_tracker", lambda kind: tracker)
+    monkeypatch.setattr(compare, "tracker_for", {"": tracker}.__getitem__)
     for parent, code in (("old", "6" * 64), ("new", "7" * 64)):
         runs = [factory.finished(factory.job("adam", 16, seed, validation=9, epochs=2)) for seed in range(2)]
         runs = [factory.made_otherwise(run, source=code) for run in runs]
@@ -165,10 +165,10 @@ def test_the_report_of_two_versions_is_on_the_parents_of_both(project, monkeypat
 
 
 def test_trouble_with_the_tracker_costs_one_line(first, monkeypatch, capsys):
-    def refuse(kind):
+    def refuse(tracking):
         raise RuntimeError("database is locked\nreally")
 
-    monkeypatch.setattr(compare, "open_tracker", refuse)
+    monkeypatch.setattr(compare, "tracker_for", refuse)
     evidence = Evidence(read_sources([first[0] / "results/sweep"]))
     compare.publish(evidence, {name: first[0] / "reports" / name for name in contents(first[0] / "reports")}, "sqlite")
     [line] = capsys.readouterr().err.splitlines()

@@ -1,15 +1,20 @@
 """Configuration outside the project: a folder of the user's own, and files for this machine only."""
 
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from pipeline import train
+from pipeline import clean, diff, lineage, promote, publish, published, reproduce, train, ui
+from pipeline.cli import console
 from pipeline.cli.errors import UserError
 from pipeline.config import rules
 from pipeline.config.commandline import check
 from pipeline.config.compose import composed
+from pipeline.storage.sources import named_folders
+from pipeline.tracking import tracker_for
+from pipeline.tracking.address import home
 from tests.unit.training.command import Place, command
 
 FILES = {
@@ -74,6 +79,65 @@ def test_what_is_this_machine_s_own_applies_by_itself_and_the_command_line_wins(
     assert by_itself["device"]["workers"] == 3
     assert (asked["device"]["workers"], asked["tracking"]["kind"]) == (2, "sqlite")
     assert (laptop["device"]["workers"], laptop["paths"]["runs"]) == (1, "runs")
+
+
+@pytest.fixture
+def elsewhere(conf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The store of runs of a machine that has a server and a large disk of its own."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    server = "defaults: [override /tracking: server]\ntracking: {uri: http://127.0.0.1:1}\n"
+    (conf / "local" / "default.yaml").write_text(f"# @package _global_\n{server}paths: {{runs: {tmp_path}/scratch}}\n")
+    return tmp_path / "scratch"
+
+
+@pytest.mark.parametrize(
+    ("main", "words"),
+    [
+        (diff.main, ["abcdef", "fedcba"]),
+        (lineage.main, ["abcdef"]),
+        (promote.main, ["rates"]),
+        (publish.main, []),
+        (reproduce.main, ["rates", "tracking=none"]),
+    ],
+)
+def test_the_store_of_runs_of_this_machine_is_that_of_every_command(
+    main: Callable[[Sequence[str]], int], words: list[str], elsewhere: Path
+) -> None:
+    with pytest.raises(UserError, match=str(elsewhere)):
+        main(words)
+
+
+def test_published_results_are_judged_by_the_runs_of_this_machine(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+    monkeypatch.setattr(published, "judge", lambda *words: asked.append(words[-1].root))
+    monkeypatch.setattr(published, "show", lambda _: None)
+    assert published.main(["minutes=0"]) == 0
+    assert {*asked} == {elsewhere}
+
+
+def test_what_is_cleaned_is_the_store_of_this_machine(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (elsewhere / ".checkpoints").mkdir(parents=True)
+    (elsewhere / ".checkpoints" / f"{'c' * 64}.npz").touch()
+    assert clean.main(["tracking=none"]) == 0
+    assert "1 entry, 0 bytes" in capsys.readouterr().out
+
+
+def test_a_comparison_without_results_is_of_the_store_of_this_machine(
+    elsewhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "PROJECT", tmp_path)
+    assert named_folders([]) == [elsewhere]
+
+
+def test_the_server_of_this_machine_is_that_of_every_command(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tracker_for("").address.uri == "http://127.0.0.1:1"
+    assert tracker_for("sqlite").address.database == home() / "mlflow.db"
+    assert ui.main([]) == 0
+    assert "the runs are on the MLflow server at http://127.0.0.1:1" in capsys.readouterr().out
 
 
 def test_the_keys_of_an_optimizer_are_those_of_the_default_that_conf_names(conf: Path) -> None:

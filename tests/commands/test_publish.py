@@ -1,6 +1,7 @@
 """One command copies a month of results to a tracking server: complete, each run once, and equal to those in SQLite."""
 
 import json
+import os
 import shutil
 import tempfile
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import yaml
 
@@ -21,7 +23,7 @@ from pipeline.config.run_config import digest
 from pipeline.data.arrays import load
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import STOPPED, Ledger, Lost, Sweep
-from pipeline.tracking import ParentRun, TrackingUnavailable, runs
+from pipeline.tracking import ParentRun, TrackingUnavailable, process, runs
 from tests.support.factory import make_result, tracked_job
 from tests.support.postgres import TrackingServer, Wire
 from tests.system.faults.workspace import SMALL, Workspace
@@ -359,3 +361,44 @@ def test_a_sweep_that_grew_is_sent_as_one_and_what_was_deleted_comes_back(
     send(filled, local)
     assert keys(local, question) == {*filled.keys(), "parent"}
     assert {filled.published(key)["parent_run_id"] for key in sweep.keys} == {parent.info.run_id}
+
+
+def test_the_tags_of_a_sweep_are_on_its_runs_and_a_single_run_has_its_tags_and_note(
+    filled: RunStore, question: str, local: str
+) -> None:
+    [sweep] = Ledger(filled)
+    sweep.tags = {"stage": "draft"}
+    Ledger(filled).write(sweep)
+    single, other = make_result(9), f"{question}, alone"
+    filled.write(single)
+    Ledger(filled).write(Sweep(other, [single.key], tags={"stage": "final"}, note="Why?", id=digest(other)))
+    send(filled, local)
+    assert [row["tags"]["stage"] for row in rows(local, question).values()] == ["draft"] * 5
+    tags = rows(local, other)[single.key]["tags"]
+    assert (tags["stage"], tags["mlflow.note.content"]) == ("final", "Why?")
+
+
+def test_a_sweep_in_training_is_left_to_its_own_command(
+    filled: RunStore, question: str, local: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [sweep], tracker, trains = Ledger(filled), publish.target(local), psutil.Process(os.getppid())
+    parent = tracker.begin(ParentRun(question, "in training", {}, sweep.id))
+    found = {"host": process.host(), "pid": trains.pid, "started": trains.create_time()}
+    tracker.set_tags(parent, {process.TAG: json.dumps(found)})
+    send(filled, local)
+    assert "left out: 1 sweep in training" in capsys.readouterr().out
+    there = rows(local, question)
+    assert (there.keys(), there["parent"]["status"]) == ({"parent"}, "RUNNING")
+
+
+def test_a_run_of_two_sweeps_counts_once(
+    filled: RunStore, question: str, local: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [sweep], more = Ledger(filled), make_result(4)
+    filled.write(more)
+    Ledger(filled).write(Sweep(question, [*sweep.keys[:3], more.key], id=digest("overlapping")))
+    send(filled, local)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("5 runs (2 sweeps, 0 single runs): 0 at ")
+    assert "[5/5 runs]" in lines
+    assert max(line for line in lines if line.startswith("[")) == "[5/5 runs]"

@@ -3,6 +3,8 @@
 A stub replaces uv and logs its arguments: a real environment takes minutes and needs a network.
 """
 
+import errno
+import fcntl
 import os
 import re
 import shutil
@@ -12,6 +14,7 @@ import time
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import pytest
 import yaml
@@ -138,6 +141,23 @@ def test_a_setup_installs_by_hash_and_the_next_ones_do_what_changed(checkout: Ch
     checkout.append(LOCKS[0], "extra==1.0\n")
     checkout.make("setup")
     assert [line.split()[:2] for line in checkout.asked()] == [["pip", "sync"], ["pip", "install"]]
+
+
+def test_the_lock_is_one_that_nfs_grants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NFS grants an exclusive lock only on a file that is open for writing."""
+
+    def flock_of_nfs(file: IO[bytes], _: int) -> None:
+        if not file.writable():
+            raise OSError(errno.EBADF, "Bad file descriptor")
+
+    for name in (environment.LOCK, "pyproject.toml"):
+        (tmp_path / name).write_text("as before")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("EXTRAS", raising=False)
+    monkeypatch.setattr(fcntl, "flock", flock_of_nfs)
+    monkeypatch.setattr(environment, "install", lambda *_: None)
+    environment.setup()
+    assert (tmp_path / environment.LOCK).read_text() == "as before"
 
 
 def test_the_environment_of_another_checkout_is_not_replaced(checkout: Checkout) -> None:

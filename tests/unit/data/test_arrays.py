@@ -1,3 +1,4 @@
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -73,3 +74,12 @@ def test_another_form_is_refused_and_pickles_are_not_opened(
     np.save(folder / f"{name}.npy", array)
     with pytest.raises(UserError, match=named):
         arrays.load(folder)
+
+
+def test_any_flipped_bit_of_a_header_is_damage(folder: Path) -> None:
+    path = folder / "train_images.npy"
+    whole = path.read_bytes()
+    for place in range(80):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 2]) + whole[place + 1 :])
+        with contextlib.suppress(UserError):
+            arrays.load(folder)

@@ -1,3 +1,4 @@
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +6,6 @@ import pytest
 
 from pipeline.cli.errors import UserError
 from pipeline.data import idx, raw, sources
-from pipeline.data.mirrors import compress
 from pipeline.data.samples import Decoded
 from tests.unit.data import tiny
 
@@ -36,7 +36,7 @@ def with_count(data: bytes, count: int) -> bytes:
 def test_a_damaged_file_is_named_with_the_command_that_replaces_it(
     folder: Path, name: str, unpacked: bytes, named: str
 ) -> None:
-    (folder / name).write_bytes(compress(unpacked))
+    (folder / name).write_bytes(gzip.compress(unpacked, mtime=0))
     with pytest.raises(UserError) as raised:
         raw.read(tiny.TINY, folder)
     message = str(raised.value)
@@ -50,7 +50,9 @@ def test_a_damaged_file_is_named_with_the_command_that_replaces_it(
 
 def emnist(labels: np.ndarray, images: np.ndarray) -> Decoded:
     dataset = sources.find("emnist_letters")
-    content = dict(zip(dataset.files, [compress(idx.encode(array)) for array in (images, labels) * 2], strict=True))
+    content = dict(
+        zip(dataset.files, [gzip.compress(idx.encode(array), mtime=0) for array in (images, labels) * 2], strict=True)
+    )
     return raw.decode(dataset, content, Path("emnist"))
 
 

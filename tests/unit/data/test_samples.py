@@ -1,3 +1,4 @@
+import contextlib
 import io
 from typing import Any
 
@@ -62,3 +63,13 @@ def test_what_is_wrong_is_one_line(changes: dict[str, Any], message: str) -> Non
     with pytest.raises(UserError) as raised:
         decode(**changes)
     assert str(raised.value).startswith(f"mine.npz: {message}")
+
+
+def test_any_flipped_bit_of_a_compressed_file_is_damage() -> None:
+    file = io.BytesIO()
+    np.savez_compressed(file, **ARRAYS)
+    whole = file.getvalue()
+    for place in range(len(whole)):
+        data = whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :]
+        with contextlib.suppress(UserError):
+            samples.of_npz(Npz(File("mine.npz")), data, "mine.npz")

@@ -1,5 +1,6 @@
 """A data set of a few hundred bytes, for tests that do not need the digits."""
 
+import gzip
 import hashlib
 
 import numpy as np
@@ -7,7 +8,6 @@ import numpy as np
 from pipeline.config.digests import arrays_digest
 from pipeline.data import idx
 from pipeline.data.arrays import NAMES, Arrays
-from pipeline.data.mirrors import compress
 from pipeline.data.sources import DataSet, File, Idx
 
 RANDOM = np.random.default_rng(0)
@@ -18,7 +18,7 @@ ARRAYS = {
     "t10k-labels-idx1-ubyte.gz": np.arange(5, dtype=np.uint8) % 4,
 }
 UNPACKED = {name: idx.encode(array) for name, array in ARRAYS.items()}
-PACKED = {name: compress(data) for name, data in UNPACKED.items()}
+PACKED = {name: gzip.compress(data, mtime=0) for name, data in UNPACKED.items()}
 FILES = [File(name, len(data), hashlib.sha256(data).hexdigest()) for name, data in UNPACKED.items()]
 TINY = DataSet("tiny", Idx(*FILES, title="Tiny", mirrors=("https://example.org/",), classes=4))
 

@@ -41,9 +41,12 @@ def test_relative_file_is_in_the_project_or_where_the_variable_was_set(
 @pytest.mark.parametrize(
     ("kind", "uri", "why"),
     [
-        ("server", None, r"tracking\.uri=http://HOST:PORT or MLFLOW_TRACKING_URI"),
+        ("server", None, "no address; set MLFLOW_TRACKING_URI=http://HOST:PORT"),
         ("sqlight", None, "did you mean 'sqlite'"),
-        *(("sqlite", uri, "expected sqlite:////absolute") for uri in ("./mlruns", "file:///mlruns", "ftp://host")),
+        *(
+            ("sqlite", uri, f"^{uri}: expected sqlite:////absolute")
+            for uri in ("./mlruns", "file:///mlruns", "ftp://host")
+        ),
     ],
 )
 def test_what_is_no_store_is_refused(kind: str, uri: str | None, why: str) -> None:

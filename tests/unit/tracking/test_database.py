@@ -61,7 +61,7 @@ def root(tmp_path: Path, blank_store: Path) -> Path:
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damage_is_refused_at_once_with_the_command_that_mends_it(root: Path, damage: str) -> None:
     DAMAGES[damage](root / "mlflow.db")
-    with pytest.raises(UserError, match=r"^.*mlflow\.db: not a whole database of MLflow [^\n]*$") as refused:
+    with pytest.raises(UserError, match=r"^.*mlflow\.db: not a complete MLflow database [^\n]*$") as refused:
         open_tracker("sqlite", root=root)
     command = str(refused.value).rpartition("with: ")[2].partition(" (a new")[0]
     assert shlex.split(command)[0] == "mv"
@@ -82,7 +82,7 @@ def test_damage_between_opening_and_use_is_refused_too(root: Path) -> None:
     tracker = open_tracker("sqlite", root=root)
     (root / "mlflow.db").write_bytes(b"")
     tracker.warm().join()
-    with pytest.raises(UserError, match="not a whole database"):
+    with pytest.raises(UserError, match="not a complete MLflow database"):
         tracker.begin(ParentRun("e", "n", {}))
 
 
@@ -103,7 +103,7 @@ def test_a_store_that_is_deleted_in_the_middle_is_missed(root: Path) -> None:
     tracker = open_tracker("sqlite", root=root)
     tracker.begin(ParentRun("e", "n", {}))
     (root / "mlflow.db").unlink()
-    with pytest.raises(TrackingUnavailable, match=r"mlflow\.db is gone .* pipeline\.publish$"):
+    with pytest.raises(TrackingUnavailable, match=r"mlflow\.db was deleted .* pipeline\.publish$"):
         tracker.begin(ParentRun("e", "n", {}))
     assert not (root / "mlflow.db").exists()
 

@@ -1,8 +1,10 @@
 """Detection of processes that no longer run."""
 
 import json
+import os
 from typing import Any
 
+import psutil
 import pytest
 
 from pipeline.tracking import process
@@ -24,3 +26,21 @@ def changed(**changes: Any) -> dict[str, str]:
 )
 def test_only_a_process_that_is_known_to_be_gone_is_dead(tags: dict[str, str], gone: bool) -> None:
     assert process.dead(tags) == gone
+
+
+PARENT = psutil.Process(os.getppid())
+
+
+@pytest.mark.parametrize(
+    ("tags", "alive"),
+    [
+        (process.tag(), False),  # this process
+        (changed(pid=PARENT.pid, started=PARENT.create_time()), True),
+        (changed(pid=PARENT.pid, started=1.0), False),
+        (changed(pid=PARENT.pid, started=PARENT.create_time(), host=f"{process.host()}0"), False),
+        ({process.TAG: "{"}, False),
+        ({}, False),
+    ],
+)
+def test_only_another_process_of_this_machine_is_alive(tags: dict[str, str], alive: bool) -> None:
+    assert process.alive(tags) == alive

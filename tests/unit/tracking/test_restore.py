@@ -35,6 +35,7 @@ def test_what_is_not_there_is_none(filled: Filled, word: str) -> None:
 def test_no_store_is_made_for_looking(tmp_path: Path) -> None:
     tracker = open_tracker("sqlite", root=tmp_path)
     assert tracker.recorded("0" * 64) is None
+    assert tracker.run("0" * 32) is None
     assert list(tmp_path.iterdir()) == []
 
 
@@ -51,5 +52,5 @@ def test_what_is_not_what_its_key_says_is_refused(filled: Filled) -> None:
 @pytest.mark.fault("hostile input")
 @pytest.mark.parametrize("content", ["", "[]", '{"identity": {}, "digests": {}}', '{"record": 1}', "[" * 100_000])
 def test_a_provenance_that_is_none_is_refused_in_one_line(content: str) -> None:
-    with pytest.raises(UserError, match=r"provenance\.json of the run 0000.* it is not whole, or an earlier release"):
+    with pytest.raises(UserError, match=r"provenance\.json of the run 0000.* it is incomplete, or an earlier release"):
         describe.restored(content, "0" * 64)

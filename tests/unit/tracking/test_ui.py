@@ -8,8 +8,10 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import psutil
@@ -19,6 +21,7 @@ from pipeline import ui
 from pipeline.cli.console import PROJECT
 from pipeline.cli.errors import UserError
 from pipeline.tracking import front, server
+from tests.unit.data.loopback import Server
 from tests.unit.tracking.conftest import Filled
 
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
@@ -138,6 +141,16 @@ def test_port_in_use_is_one_line_with_another(served: Served) -> None:
 def test_port_that_is_none_is_refused(word: str) -> None:
     with pytest.raises(UserError, match="expected a whole number from 1 to 65,535"):
         ui.main([f"port={word}"])
+
+
+def test_a_proxy_is_not_asked_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", f"http://{server.HOST}:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setattr(urllib.request, "_opener", None)  # it keeps the proxies of its first use
+    monkeypatch.setattr(server, "START_SECONDS", 1)
+    process: Any = SimpleNamespace(poll=lambda: None, returncode=None)
+    with closing(Server({"health": b"OK"})) as there:
+        server.wait_until_it_answers(process, there.http.server_port)
 
 
 @pytest.mark.browser
