@@ -16,13 +16,15 @@ Metric = Callable[[np.ndarray, np.ndarray], float]
 def measure(names: Sequence[str], labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     """Return the metrics with these names (see `values.METRICS`) or import paths, keyed by the last part of the name.
 
-    Raises UserError for a custom metric that does not return a number.
+    Raises UserError for a custom metric that does not return a finite number.
     """
     found = {}
     for name in names:
         value = metric(name)(labels, probabilities)
         if not isinstance(value, int | float | np.number):
             raise UserError(f"training.metrics: {name}: expected a number, got {type(value).__name__}")
+        if not np.isfinite(value):
+            raise UserError(f"training.metrics: {name}: expected a finite number, got {value}")
         found[name.rpartition(".")[2]] = float(value)
     return found
 

@@ -28,7 +28,9 @@ COMPILED_IN = ("batch_size", "loss", "curve_samples", "label_smoothing", "clip_n
 
 def shape_of(job: RunConfig) -> RunConfig:
     """Return the job without everything that its compiled program does not depend on."""
-    fixed = tuple((n, v if n not in INPUTS or v is None else 1.0) for n, v in job.optimizer.hyperparameters)
+    # A custom optimizer may handle its weight decay itself, as a constant.
+    inputs = INPUTS[:1] if "." in job.optimizer.keras_class else INPUTS
+    fixed = tuple((n, v if n not in inputs or v is None else 1.0) for n, v in job.optimizer.hyperparameters)
     return replace(
         job,
         seed=0,

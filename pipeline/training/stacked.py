@@ -322,7 +322,7 @@ def train(
     stop: threading.Event | None = None,
     prune: Prune = never_prune,
 ) -> Iterator[Event]:
-    """Train `jobs`, given as (index, job), in stacks of `device.stack` with one shape and number of epochs.
+    """Train `jobs`, given as (index, job), in stacks of `device.stack` with one shape, number of epochs and schedule.
 
     A thread keeps the device busy while the caller stores finished runs. Closing the generator or setting `stop` ends it at
     its next epoch.
@@ -376,9 +376,11 @@ def _train(
     results of smaller stacks record the size in their identity.
     """
     samples = Samples(split, classes)
-    groups: dict[RunConfig, dict[int, list[tuple[int, RunConfig]]]] = {}
+    groups: dict[RunConfig, dict[tuple[int, str], list[tuple[int, RunConfig]]]] = {}
     for index, job in jobs:
-        groups.setdefault(shape_of(job), {}).setdefault(job.training.epochs, []).append((index, job))
+        # A custom schedule that fails must not fail the runs with another one.
+        alike = job.training.epochs, job.training.schedule if "." in job.training.schedule else ""
+        groups.setdefault(shape_of(job), {}).setdefault(alike, []).append((index, job))
     size = max(1, device.stack)
     built: dict[Any, Network] = {}
 
@@ -386,8 +388,8 @@ def _train(
         return Program(shape, samples, classes, device, size, built)
 
     with _Programs(list(groups), build) as programs:
-        for shape, of_length in groups.items():
-            for left in of_length.values():
+        for shape, alike_runs in groups.items():
+            for left in alike_runs.values():
                 while left and not stop.is_set():
                     taken, left = left[:size], left[size:]
                     live = {index: Run(index, job, split, prune) for index, job in taken}

@@ -50,3 +50,5 @@ def test_one_s_own_is_named_by_the_last_part_of_its_import_path() -> None:
 def test_what_is_no_number_is_refused() -> None:
     with pytest.raises(UserError, match=r"training\.metrics: numpy\.outer: expected a number, got ndarray"):
         measure(["numpy.outer"], LABELS, LABELS)
+    with pytest.raises(UserError, match=r"training\.metrics: numpy\.dot: expected a finite number, got nan"):
+        measure(["numpy.dot"], np.array([np.nan]), np.array([1.0]))

@@ -63,6 +63,13 @@ def test_what_is_compiled_in_does_not(changes: dict[str, Any]) -> None:
     assert shape_of(make_job(**({"optimizer": "adamw"} | changes))) != shape_of(make_job("adamw"))
 
 
+def test_a_custom_optimizer_keeps_its_weight_decay() -> None:
+    """It may use the value itself, so a program with another one would train with a wrong decay."""
+    job = make_job("adamw", weight_decay=0.25)
+    own = replace(job, optimizer=replace(job.optimizer, keras_class="my_optimizers.Own"))
+    assert [shape_of(each).optimizer["weight_decay"] for each in (job, own)] == [1.0, 0.25]
+
+
 def test_learning_rates_and_seeds_compile_once_per_worker(data: Split) -> None:
     jobs = [make_job(learning_rate=rate / 100, seed=seed) for rate in range(1, 6) for seed in range(4)]
     before = engine.Program.compiled
