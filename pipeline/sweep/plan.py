@@ -27,6 +27,7 @@ from pipeline.models.devices import Device
 from pipeline.storage import identity
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
+from pipeline.storage.sweeps import LEDGER
 from pipeline.sweep.pool import Pool, choose_device
 from pipeline.tracking.address import home
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, PRUNED, RunResult
@@ -118,7 +119,7 @@ def make_plan(values: list[dict[str, Any]], overrides: list[list[str]], pool: Po
     planner = Planner(from_project(values[0]["paths"]["data"]))
     asked = {digest(value["device"]): value["device"] for value in values}
     chosen = {key: choose_device(device, pool) for key, device in asked.items()}
-    plan = []
+    plan, problems = [], results_problems(values[0]["paths"])
     for value, own in zip(values, overrides, strict=True):
         run = planner.run(compose.to_job(value), chosen[digest(value["device"])], own)
         plan.append(run)
@@ -137,6 +138,16 @@ def shared_problems(values: Sequence[dict[str, Any]]) -> list[str]:
         if len(found) > 1:
             problems.append(rules.one_value(key, found))
     return problems
+
+
+def results_problems(paths: Mapping[str, Any]) -> list[str]:
+    """Return a line if the folder of results is a store of runs: the command would remove the runs of other sweeps from it."""
+    results, runs = paths["results"], store_root(paths["runs"])
+    if not results or not ((folder := from_project(results)).resolve() == runs.resolve() or (folder / LEDGER).is_dir()):
+        return []
+    return [
+        f"paths.results={results}: a store of runs, which would lose the runs of other sweeps; expected another folder"
+    ]
 
 
 def memory_problems(run: PlannedRun) -> list[str]:
