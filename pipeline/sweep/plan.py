@@ -28,7 +28,7 @@ from pipeline.storage import identity
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import LEDGER
-from pipeline.sweep.pool import Pool, choose_device
+from pipeline.sweep.pool import Pool, check_one_set_up, choose_device
 from pipeline.tracking.address import home
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, PRUNED, RunResult
 
@@ -111,7 +111,7 @@ class Planner:
 def make_plan(values: list[dict[str, Any]], overrides: list[list[str]], pool: Pool | None = None) -> Plan:
     """The runs of the configurations `values`, on the device of `pool` or of this machine.
 
-    Raises ConfigurationError with every problem of every configuration.
+    Raises ConfigurationError with every problem of every configuration, or UserError if a single process cannot train them all.
     """
     problems = [line for value in values for line in compose.problems(value)] + shared_problems(values)
     if problems:
@@ -119,6 +119,7 @@ def make_plan(values: list[dict[str, Any]], overrides: list[list[str]], pool: Po
     planner = Planner(from_project(values[0]["paths"]["data"]))
     asked = {digest(value["device"]): value["device"] for value in values}
     chosen = {key: choose_device(device, pool) for key, device in asked.items()}
+    check_one_set_up(chosen.values())
     plan, problems = [], results_problems(values[0]["paths"])
     for value, own in zip(values, overrides, strict=True):
         run = planner.run(compose.to_job(value), chosen[digest(value["device"])], own)
