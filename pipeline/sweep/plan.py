@@ -75,7 +75,7 @@ class PlannedRun:
     @property
     def command(self) -> str:
         """The command that trains this run alone, without `paths.results`, since it would empty that folder."""
-        overrides = [override for override in self.overrides if not override.startswith("paths.results=")]
+        overrides = [each for each in self.overrides if not each.lstrip("+").startswith("paths.results=")]
         return self.again or shlex.join(["python", "-m", "pipeline.train", *overrides])
 
     @property
