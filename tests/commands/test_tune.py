@@ -96,6 +96,10 @@ def test_a_plan_says_what_it_takes_and_writes_nothing(tuned: Tuned, capsys: pyte
         (["hydra.launcher.shares=2"], "hydra.launcher.shares=2: set by this command"),
         (["model.widht=8"], "model.widht: no such key (did you mean 'model.width'?)"),
         (["dataset=digits", "dataset.validation_size=0"], "chosen on the validation split only"),
+        (
+            ["paths.results=results/tuned"],
+            "paths.results=results/tuned: expected null; a tuning would keep only its last round",
+        ),
         (["dataset=digits", "decades=-1,0,6", "optimizers=sgd"], "decades: the rate of sgd=10000.0: expected"),
     ],
     ids=str,
