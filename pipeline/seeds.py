@@ -63,7 +63,11 @@ def main(argv: Sequence[str]) -> int:
     if not sweeps:
         print("nothing to train: more seeds would decide nothing")
     elif not sweeps[0].settings["plan"]:
-        ended = [Session(sweep.plan, sweep.settings).run() for sweep in sweeps]
+        ended: list[Session] = []
+        for sweep in sweeps:
+            ended.append(Session(sweep.plan, sweep.settings).run())
+            if sweep.settings["fail_fast"] and any(outcome.failed for outcome in ended[-1].outcomes.values()):
+                break
         if failed := sum(outcome.failed for each in ended for outcome in each.outcomes.values()):
             raise RunsLost(f"{plural(failed, 'run')} failed, each named above; the same command trains them again")
         for each in ended:

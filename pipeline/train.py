@@ -41,7 +41,8 @@ def main(argv: Sequence[str]) -> int:
         return 0
     if multirun and not {"-m", "--multirun"} & set(argv):
         options.append("--multirun")
-    task = TrainTask()
+    searched = [text for text in overrides if text.startswith("hydra.searchpath=")]
+    task = TrainTask([*commandline.searched(options), *searched])
     terminal.show("composing")
     with _set_up_for_hydra(options, overrides):
         _run(task, argv)

@@ -23,7 +23,7 @@ from pipeline.config import commandline, rules
 from pipeline.config.compose import ConfigurationError
 from pipeline.sweep import tuning
 
-DECIDED = ("optimizer", "seed", "sweep", "question", "force")
+DECIDED = ("optimizer", "seed", "sweep", "question", "force", "hydra")
 """Overrides of `pipeline.train` that this command sets itself."""
 
 

@@ -7,6 +7,7 @@ Here every problem is reported, a line each.
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Collection, Sequence
 from itertools import islice
 from pathlib import Path
@@ -77,7 +78,7 @@ def own_and_shared(
     own = [text for text in argv if text.partition("=")[0] in defaults or text.startswith("-") or "=" not in text]
     shared = [text for text in argv if text not in own]
     for override in shared:
-        if override.partition("=")[0].partition(".")[0] in decided:
+        if re.split("[./@=]", override.lstrip("+"))[0] in decided:
             expected = f"expected {', '.join(defaults)}, or an override that holds for every run"
             raise UserError(f"{override}: set by this command; {expected}")
     return console.read_options(own, defaults, description), shared

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -149,8 +150,15 @@ def of_sweeps(sweeps: Sequence[Sweep], results: Sequence[Sequence[RunResult]]) -
     differ = [key for key in {**first, **second} if {*first.get(key, ())} != {*second.get(key, ())}]
     # Keys that have one value in each sweep, and not the same: pairs may differ in these.
     constant = {key for key in differ if key != "seed" and len(first.get(key, "?")) == len(second.get(key, "?")) == 1}
-    others = {_but_for(run, constant): run for run in results[1]}
-    pairs = [(run, others[own]) for run in results[0] if (own := _but_for(run, constant)) in others]
+    others: dict[str, list[RunResult]] = {}
+    for run in results[1]:
+        others.setdefault(_but_for(run, constant), []).append(run)
+    pairs = [
+        (run, max(others[own], key=partial(_alike, run)))
+        for run in results[0]
+        if (own := _but_for(run, constant)) in others
+    ]
+    partnered = [{pair[side].key for pair in pairs} for side in (0, 1)]
     values = [row(key, *(", ".join(side.get(key, ())) or NOTHING for side in (first, second))) for key in differ]
     same = sum(a.key == b.key for a, b in pairs)
     bits = sum(bool(a.digests) and a.digests.get("final_weights") == b.digests.get("final_weights") for a, b in pairs)
@@ -163,7 +171,7 @@ def of_sweeps(sweeps: Sequence[Sweep], results: Sequence[Sequence[RunResult]]) -
         *section("configuration", values),
         f"{plural(len(pairs), 'pair')} of the same configuration and seed{but}:",
         f"{INDENT}{same} the same run, {bits} of the same final weights",
-        row("without a partner", *(len(runs) - len(pairs) for runs in results)),
+        row("without a partner", *(len(runs) - len(keys) for runs, keys in zip(results, partnered, strict=True))),
         *(origins(pairs) if pairs else []),
         *(section("metrics of the pairs, second minus first", _differences(pairs)) if pairs else []),
     ]
@@ -180,6 +188,12 @@ def _values(runs: Sequence[RunResult]) -> dict[str, dict[str, None]]:
 
 def _but_for(run: RunResult, constant: set[str]) -> str:
     return str(sorted((key, value) for key, value in run.job.flat().items() if key not in constant))
+
+
+def _alike(first: RunResult, second: RunResult) -> int:
+    """Return how many parts of the origin two runs share. A sweep over precisions has several runs of a configuration and seed."""
+    parts, others = ({**run.identity, **run.identity.get("numerics", {})} for run in (first, second))
+    return sum(others.get(name) == part for name, part in parts.items())
 
 
 def _differences(pairs: Sequence[Pair]) -> list[str]:

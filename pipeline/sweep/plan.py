@@ -27,7 +27,8 @@ from pipeline.models.devices import Device
 from pipeline.storage import identity
 from pipeline.storage.record import UnreadableRun
 from pipeline.storage.store import RunStore
-from pipeline.sweep.pool import Pool, choose_device
+from pipeline.storage.sweeps import LEDGER
+from pipeline.sweep.pool import Pool, check_one_set_up, choose_device
 from pipeline.tracking.address import home
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, PRUNED, RunResult
 
@@ -74,7 +75,7 @@ class PlannedRun:
     @property
     def command(self) -> str:
         """The command that trains this run alone, without `paths.results`, since it would empty that folder."""
-        overrides = [override for override in self.overrides if not override.startswith("paths.results=")]
+        overrides = [each for each in self.overrides if not each.lstrip("+").startswith("paths.results=")]
         return self.again or shlex.join(["python", "-m", "pipeline.train", *overrides])
 
     @property
@@ -110,7 +111,7 @@ class Planner:
 def make_plan(values: list[dict[str, Any]], overrides: list[list[str]], pool: Pool | None = None) -> Plan:
     """The runs of the configurations `values`, on the device of `pool` or of this machine.
 
-    Raises ConfigurationError with every problem of every configuration.
+    Raises ConfigurationError with every problem of every configuration, or UserError if a single process cannot train them all.
     """
     problems = [line for value in values for line in compose.problems(value)] + shared_problems(values)
     if problems:
@@ -118,7 +119,8 @@ def make_plan(values: list[dict[str, Any]], overrides: list[list[str]], pool: Po
     planner = Planner(from_project(values[0]["paths"]["data"]))
     asked = {digest(value["device"]): value["device"] for value in values}
     chosen = {key: choose_device(device, pool) for key, device in asked.items()}
-    plan = []
+    check_one_set_up(chosen.values())
+    plan, problems = [], results_problems(values[0]["paths"])
     for value, own in zip(values, overrides, strict=True):
         run = planner.run(compose.to_job(value), chosen[digest(value["device"])], own)
         plan.append(run)
@@ -137,6 +139,16 @@ def shared_problems(values: Sequence[dict[str, Any]]) -> list[str]:
         if len(found) > 1:
             problems.append(rules.one_value(key, found))
     return problems
+
+
+def results_problems(paths: Mapping[str, Any]) -> list[str]:
+    """Return a line if the folder of results is a store of runs: the command would remove the runs of other sweeps from it."""
+    results, runs = paths["results"], store_root(paths["runs"])
+    if not results or not ((folder := from_project(results)).resolve() == runs.resolve() or (folder / LEDGER).is_dir()):
+        return []
+    return [
+        f"paths.results={results}: a store of runs, which would lose the runs of other sweeps; expected another folder"
+    ]
 
 
 def memory_problems(run: PlannedRun) -> list[str]:

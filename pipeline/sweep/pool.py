@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -76,6 +76,15 @@ def as_recorded(numerics: Mapping[str, Any], **unchanging: Any) -> Device:
         return devices.choose(kind, stack=numerics["stack"] if stacks else 0, **deciding, **unchanging)
     except KeyError as error:  # another release wrote them
         raise UserError(f"its numerics have no {error}") from error
+
+
+def check_one_set_up(asked: Iterable[Device]) -> None:
+    """Raise UserError unless a single set-up serves these devices: a process sets up libraries, threads and GPUs only once."""
+    found = dict.fromkeys(f"{device.kind} {device.backend} {device.trainer}" for device in asked)
+    if len(found) > 1:
+        raise UserError(
+            f"device: expected one kind, backend and trainer per command, got {', '.join(found)}; use a command for each"
+        )
 
 
 def on_this_machine(device: Device) -> bool:

@@ -19,7 +19,7 @@ from pipeline.sweep import changes
 from pipeline.sweep.executors.this_process import ThisProcess
 from pipeline.sweep.outcome import Outcome
 from pipeline.sweep.plan import PlannedRun, Planner
-from pipeline.sweep.pool import as_recorded
+from pipeline.sweep.pool import as_recorded, check_one_set_up
 from pipeline.training.result import FAILED, RunResult
 
 
@@ -73,7 +73,9 @@ def reproduce(results: Sequence[RunResult], data: Path, store: RunStore) -> list
     runs: list[PlannedRun] = []
     for then in results:
         try:
-            runs.append(_planned(then, arrays(then.job.dataset.name)))
+            run = _planned(then, arrays(then.job.dataset.name))
+            check_one_set_up(each.device for each in (*runs[:1], run))
+            runs.append(run)
         except UserError as error:
             found[then.key] = Reproduction(then, Verdict.IMPOSSIBLE, str(error))
     try:

@@ -141,7 +141,9 @@ class Search:
     def with_other_seeds(self, study: Study) -> str:
         """Return the command that trains the best trial with ten seeds, since its own validation accuracy is optimistic."""
         overrides = self.runs.run(study.best[0].params).overrides
-        shared = [override for override in overrides if not override.startswith(("question=", "seed="))]
+        # With its paths.results the command would empty the folder of the search.
+        own = ("question", "seed", "paths.results")
+        shared = [override for override in overrides if override.lstrip("+").partition("=")[0] not in own]
         return shlex.join(["python", "-m", "pipeline.train", "-m", *shared, "seed=range(10)"])
 
     def preview(self) -> list[str]:
@@ -197,11 +199,15 @@ class Search:
                     study.refuse(trial, why)
             for trial, run in runs:
                 outcome = session.outcomes[run.key]
+                if outcome.result is None and not outcome.reason:
+                    continue  # cut off by fail_fast: the trial is not told, and the same command asks for it again
                 if outcome.result is None:
                     study.refuse(trial, outcome.reason)
                 else:
                     study.tell(trial, outcome.result)
             study.write()
+            if session.settings["fail_fast"] and any(session.outcomes[run.key].failed for _, run in runs):
+                break
         # Of a front none is the best; the session takes the highest validation accuracy.
         if len(best := study.best) == 1:
             key = best[0].user_attrs["key"]

@@ -14,7 +14,7 @@ from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import Ledger
 from pipeline.sweep import changes
 from pipeline.sweep.plan import Plan, PlannedRun, Planner, from_project
-from pipeline.sweep.pool import as_recorded
+from pipeline.sweep.pool import as_recorded, check_one_set_up
 from pipeline.training.result import RunResult
 
 
@@ -33,7 +33,7 @@ def seed_sweeps(evidence: Evidence, overrides: Sequence[str], command: str) -> l
     """A sweep for each comparison that lacks seeds; those of the same folders that are to have equally many are one.
 
     `overrides` are the user's, `command` is what trains a lost run again. Raises UserError where new runs would be no pairs of
-    the stored ones.
+    the stored ones, or where a single process cannot train them all.
     """
     missing: dict[tuple[str, int], dict[str, Sequence[int]]] = {}
     for (_, experiment), more in evidence.more_seeds.items():
@@ -55,6 +55,7 @@ def seed_sweeps(evidence: Evidence, overrides: Sequence[str], command: str) -> l
             settings["question"] = next(asked, settings["question"])
             settings["paths"]["runs"] = str(folder)
         found.append(SeedSweep(_plan(runs, lacking, settings, command), settings))
+    check_one_set_up(run.device for sweep in found for run in sweep.plan)
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,9 @@ log = logging.getLogger("pipeline.train")
 class TrainTask:
     """Hydra calls it with a single run; the batched launcher calls `batch` with all runs of a sweep."""
 
-    def __init__(self) -> None:
+    def __init__(self, elsewhere: Sequence[str] = ()) -> None:
+        """`elsewhere`: overrides that name the user's folders of files, which Hydra passes to no run."""
+        self.elsewhere = elsewhere
         self.called, self.trained = False, False
         self.refused: UserError | None = None
         self.failed: RunFailed | None = None
@@ -60,7 +63,7 @@ class TrainTask:
         # In a notebook there may have been another command, and a commit, before this one.
         identity.environment.cache_clear()
         settings = configs[0]
-        plan = make_plan(configs, overrides, pool)
+        plan = make_plan(configs, [[*self.elsewhere, *own] for own in overrides], pool)
         if settings["plan"]:
             from pipeline.sweep.estimate import show_plan
 

@@ -115,7 +115,11 @@ class Tuner:
         own = [[f"optimizer={name}", *overrides] for name in budget.optimizers]
         values = composed([[*each, f"question={QUESTION}"] for each in own])
         self.settings = values[0]
-        self.store = RunStore(store_root(self.settings["paths"]["runs"]))
+        paths = self.settings["paths"]
+        self.store = RunStore(store_root(paths["runs"]))
+        if results := paths["results"]:
+            what = f"a tuning would keep only its last round there; {paths['runs']} has all"
+            raise UserError(f"paths.results={results}: expected null; {what}")
         if not self.settings["dataset"]["validation_size"]:
             raise UserError(
                 "dataset.validation_size=0: expected over 0; a learning rate is chosen on the validation split only"

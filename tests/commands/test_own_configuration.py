@@ -1,5 +1,6 @@
 """Configuration outside the project: a folder of the user's own, and files for this machine only."""
 
+import shlex
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from pipeline.config.compose import composed
 from pipeline.storage.sources import named_folders
 from pipeline.tracking import tracker_for
 from pipeline.tracking.address import home
+from tests.support.formula import Formula
 from tests.unit.training.command import Place, command
 
 FILES = {
@@ -58,6 +60,22 @@ def test_optimizer_model_data_and_sweep_of_a_folder_of_ones_own(
         "  sgd-w3-d1-momentum0.5   train seed 0",
         "  sgd-w3-d1-momentum0.9   train seed 0",
     ]
+
+
+@pytest.mark.parametrize("how", ["--config-dir={}", "hydra.searchpath=[file://{}]"])
+def test_the_command_of_a_lost_run_finds_the_folder_of_ones_own(
+    how: str, own: Path, tmp_path: Path, processed: Path, formula: Formula
+) -> None:
+    formula.fails = lambda job: True
+    words = Place(tmp_path, processed).words
+    again = (
+        command(how.format(own), "optimizer=slow", *words)
+        .err.strip()
+        .partition("; again: python -m pipeline.train ")[2]
+    )
+    formula.fails = lambda job: False
+    assert command(*shlex.split(again)).status == 0
+    assert [job.optimizer.name for job in formula.trained] == ["slow", "slow"]
 
 
 @pytest.fixture

@@ -138,6 +138,15 @@ def test_custom_code_that_is_gone_ends_no_other_run(swept: Place) -> None:
     assert "my_gone_optimizers" in found[0].explanation
 
 
+def test_a_run_that_needs_another_set_up_is_repeated_by_a_command_of_its_own(swept: Place) -> None:
+    first, second, *_ = swept.runs
+    numerics = second.identity["numerics"] | {"trainer": "reference"}
+    other = dataclasses.replace(second, identity=second.identity | {"numerics": numerics}, key="0" * 64)
+    found = reproduction.reproduce([first, other], swept.processed, swept.store)
+    assert [each.verdict for each in found] == [Verdict.IDENTICAL, Verdict.IMPOSSIBLE]
+    assert "cpu tensorflow engine, cpu tensorflow reference; use a command for each" in found[1].explanation
+
+
 def test_other_code_is_named_with_the_commit_that_has_it(swept: Place, again: Again, changed: Changed) -> None:
     run = swept.runs[0]
     sources = run.sources | {"training/engine.py": "0" * 64, "models/gone.py": "1" * 64}

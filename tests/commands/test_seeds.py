@@ -100,6 +100,19 @@ def test_runs_that_failed_come_before_what_mlflow_lacks(subset: Subset, monkeypa
         seeds.main([str(subset.folder), *subset.words])
 
 
+def test_fail_fast_begins_no_further_sweep(subset: Subset, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"plan": False, "fail_fast": True}
+    sweeps = [SimpleNamespace(plan=name, settings=settings) for name in ("first", "second")]
+    ended, begun = SimpleNamespace(outcomes={"": SimpleNamespace(failed=True)}), []
+    session = SimpleNamespace(run=lambda: ended)
+    monkeypatch.setattr("pipeline.sweep.seeds.seed_sweeps", lambda *_: sweeps)
+    monkeypatch.setattr("pipeline.sweep.estimate.show_plan", lambda *_: None)
+    monkeypatch.setattr("pipeline.sweep.session.Session", lambda plan, _: begun.append(plan) or session)
+    with pytest.raises(RunsLost, match="1 run failed"):
+        seeds.main([str(subset.folder), *subset.words, "fail_fast=true"])
+    assert begun == ["first"]
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [

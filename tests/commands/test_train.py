@@ -320,6 +320,18 @@ def test_refused_in_one_line(
     assert list(where.root.iterdir()) == [], "neither runs nor Hydra's folders"
 
 
+@pytest.mark.usefixtures("formula")
+def test_a_store_of_runs_is_no_folder_of_results(place: Callable[[], Place]) -> None:
+    where, other = place(), place()
+    for each in (where, other):
+        each.train(*GRID)
+    for store in (where.store, other.store):
+        said = where.train("-m", "optimizer=sgd", "seed=0,1", f"paths.results={store.root}")
+        line = f"error: paths.results={store.root}: a store of runs, which would lose the runs of other sweeps; expected another folder\n"
+        assert (said.status, said.err) == (2, line)
+        assert len(store.keys()) == 8
+
+
 # --- what is stored, and what would be trained
 
 

@@ -163,6 +163,25 @@ def test_a_run_that_diverged_counts_nothing_and_one_that_failed_is_left_out(plac
     assert len(told) == 20
 
 
+def test_after_a_failure_fail_fast_ends_the_search_and_the_same_command_goes_on(place: Place) -> None:
+    place.trainer.fails = lambda job: len(place.trainer.trained) == 3
+    words = ["n_trials=8", "sampler=random", "fail_fast=true"]
+    place.search(*words)
+    assert len(place.trainer.trained) == 3
+    before = place.reread().trials
+    assert [trial.state for trial in before] == [*[TrialState.COMPLETE] * 2, TrialState.FAIL, TrialState.RUNNING]
+    place.search(*words)
+    assert len(place.trainer.trained) == 8
+    assert before[3].params in values(place.reread())
+
+
+def test_the_command_with_other_seeds_leaves_the_folder_of_results_alone(place: Place) -> None:
+    found = place.made("n_trials=2", f"paths.results={place.root}/results")
+    command = found.with_other_seeds(found.run())
+    assert "seed=range(10)" in command
+    assert "paths.results" not in command
+
+
 def test_if_all_runs_diverge_none_is_the_best(place: Place) -> None:
     place.trainer.diverges = lambda job: True
     assert place.search("n_trials=4").best == []
@@ -302,6 +321,8 @@ def test_a_fixed_value_takes_the_place_of_a_declared_range() -> None:
         ("objectives=val/acuracy", "needs training.metrics=[acuracy] (did you mean 'val/accuracy'?)"),
         ("objectives=val/macro_f1", "objectives=val/macro_f1: needs training.metrics=[macro_f1]"),
         ("sweep=smoke", "sweep=smoke: set by this command"),
+        ("hydra/launcher=batched_slurm", "hydra/launcher=batched_slurm: set by this command"),
+        ("++force=true", "++force=true: set by this command"),
     ],
     ids=str,
 )

@@ -58,6 +58,28 @@ def test_halved_stacks_are_found_again_by_who_asks_for_the_whole_alone(place: Pl
     assert len(trained) == 4
 
 
+@pytest.mark.parametrize(
+    ("word", "got"),
+    [
+        ("device.kind=cpu,gpu", "cpu tensorflow engine, gpu tensorflow engine"),
+        ("device.backend=tensorflow,jax", "cpu tensorflow engine, cpu jax engine"),
+        ("device.trainer=reference,engine", "cpu tensorflow reference, cpu tensorflow engine"),
+    ],
+)
+def test_what_a_process_sets_up_once_is_not_swept(
+    place: Place, monkeypatch: pytest.MonkeyPatch, word: str, got: str
+) -> None:
+    monkeypatch.setattr(devices, "gpu_available", lambda backend: True)
+    said = command("-m", *place.words, word, "plan=true")
+    line = f"error: device: expected one kind, backend and trainer per command, got {got}; use a command for each\n"
+    assert (said.status, said.err) == (2, line)
+
+
+def test_the_precision_is_swept(place: Place) -> None:
+    said = command("-m", *place.words, "device.precision=float32,float64", "plan=true")
+    assert (said.status, said.out.splitlines()[0]) == (0, "plan of 2 runs: 2 new; 2 to train")
+
+
 def test_commit_and_edits_are_noted_before_a_run_trains(
     place: Place, trained: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
