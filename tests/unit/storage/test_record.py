@@ -87,7 +87,7 @@ def test_a_run_of_ones_own_file_is_read_whatever_letters_its_name_has(store: Run
 @pytest.mark.parametrize("name", ["my data", "../x", "-x", "a.b", "", "x\n", "x" * 65])
 def test_what_is_no_name_is_refused(store: RunStore, name: str) -> None:
     key = forge(store, stored(), lambda record: record["job"]["dataset"].update(name=name))
-    with pytest.raises(OtherRelease, match="dataset.name="):
+    with pytest.raises(OtherRelease, match=r"dataset\.name="):
         store.read(key)
 
 
