@@ -39,14 +39,18 @@ def main(argv: Sequence[str]) -> int:
     store = RunStore(runs_folder(options["runs"]))
     sweep, runs = find_sweep(names[0] if names else "results/sweep", store, console.PROJECT)
     candidate, tracker = promotion.candidate(sweep, runs), tracker_for(options["tracking"])
-    print(promote(candidate, limit, console.PROJECT / options["data"], store, tracker))
+    print(promote(candidate, limit, console.PROJECT / options["data"], store, runs, tracker))
     return 0
 
 
-def promote(candidate: Candidate, limit: float, data: Path, store: RunStore, tracker: Tracker) -> str:
-    """Move the alias to the candidate; return the message. Raises NotPromoted with the first reason against it."""
+def promote(candidate: Candidate, limit: float, data: Path, store: RunStore, runs: RunStore, tracker: Tracker) -> str:
+    """Move the alias to the candidate; return the message. Raises NotPromoted with the first reason against it.
+
+    `runs` holds the sweep of the candidate; it is `store` or a folder of results.
+    """
     best, name = candidate.best, candidate.best.job.dataset.name
-    run_id = store.published(best.key, tracker.address.name).get("run_id")
+    published = [each.published(best.key, tracker.address.name) for each in (store, runs)]
+    run_id = next((ids["run_id"] for ids in published if "run_id" in ids), None)
     if not run_id or best.weights is None:
         raise NotPromoted(f"{best.name}: not in MLflow with its weights; run its sweep again with tracking")
     champion = promotion.champion(tracker, name)

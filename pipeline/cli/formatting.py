@@ -86,11 +86,11 @@ def layers(hidden: str) -> str:
     if hidden == "none":
         return "no hidden layer"
     network, _, units = hidden.rpartition("-")
-    if network:
-        return f"{network}, {layers(units)}"
     widths = units.split("x")
     if not all(map(str.isdigit, widths)):
         return hidden
+    if network:
+        return f"{network}, {layers(units)}"
     if len(set(widths)) > 1:
         return f"widths {', '.join(widths)}"
     return f"width {widths[0]}" + (f", {len(widths)} layers" if len(widths) > 1 else "")

@@ -121,13 +121,15 @@ def problems(values: dict[str, Any]) -> list[str]:
     """Return every value out of range, unknown key and combination that cannot train, a line each."""
     flat = rules.flattened(values)
     names = {key: flat.pop(key, None) for key in rules.NAMES}
-    for key in ("optimizer.name", "optimizer.class"):
-        if not isinstance(names[key], str):
-            return [f"{key}={rules.to_text(names[key])}: expected a name, which a file of conf/optimizer/ sets"]
     free = ("optimizer.", "model.") if names["model.build"] else ("optimizer.",)
     fixed = {key: rule for key, rule in rules.RULES.items() if not key.startswith(free)}
     own = {key: rule for key in flat if key.startswith(free) and (rule := rules.rule_for(key))}
-    return rules.problems(flat, fixed | own, [*fixed, "optimizer.learning_rate"]) or combination_problems(flat)
+    named = {key: name for key, name in names.items() if key.startswith(("dataset.", *free))}
+    return (
+        rules.name_problems(named | dict.fromkeys(own))
+        or rules.problems(flat, fixed | own, [*fixed, "optimizer.learning_rate"])
+        or combination_problems(flat)
+    )
 
 
 def combination_problems(flat: dict[str, Any]) -> list[str]:

@@ -22,6 +22,10 @@ CONF = Path(__file__).resolve().parent.parent.parent / "conf"
 GROUPS = ("dataset", "model", "optimizer", "training", "device", "tracking", "local", "experiment", "sweep")
 NAMES = ("dataset.name", "optimizer.name", "optimizer.class", "model.name", "model.build")
 """Keys that only the file of a group sets."""
+NAME = re.compile(r"\w[\w-]{0,63}")
+"""Values of NAMES, and keys: they become parts of commands and paths."""
+PATH = re.compile(rf"{NAME.pattern}(\.{NAME.pattern})*")
+"""Names or import paths of classes and functions."""
 
 
 @dataclass(frozen=True)
@@ -210,6 +214,17 @@ def problems(values: Mapping[str, Any], known: Mapping[str, Rule], needed: Itera
         else:
             found.append(f"{key}: no such key{nearest(key, known)}")
     return found + [f"{key}: missing" for key in needed if key not in values]
+
+
+def name_problems(flat: Mapping[str, Any]) -> list[str]:
+    """Return a line for each value of NAMES that is no name, and for each other key that does not end with one."""
+    found = []
+    for key, value in flat.items():
+        given, name = (f"{key}={to_text(value)}", value) if key in NAMES else (key, key.rpartition(".")[2])
+        form, dots = (PATH, ", or several joined by dots") if key in ("optimizer.class", "model.build") else (NAME, "")
+        if not (isinstance(name, str) and form.fullmatch(name)):
+            found.append(f"{given}: expected a name of at most 64 letters, digits, _ and -{dots}")
+    return found
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

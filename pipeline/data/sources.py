@@ -168,7 +168,7 @@ def find(name: str) -> DataSet:
 
 def parse(name: str, values: dict[str, Any]) -> DataSet:
     """Return the data set declared by the values of `conf/dataset/NAME.yaml`. Raises UserError."""
-    problems: list[str] = []
+    problems = [line.removeprefix("dataset.") for line in rules.name_problems({"dataset.name": name})]
     own = {key: value for key, value in values.items() if key not in ("name", "source", "defaults")}
     if values.get("name") != name:
         problems.append(f"name={rules.to_text(values.get('name'))}: expected {name}, the name of the file")

@@ -69,16 +69,13 @@ def decode(source: Table, content: Mapping[File, bytes], names: Mapping[File, st
         parts = _split(source, train.labels, classes, rows.name)
         train, test = (Samples(train.images[part], train.labels[part]) for part in parts)
     else:
-        others = _read(source, content[source.test_file], names[source.test_file])
-        if missing := [repr(column) for column in rows.frame if column not in others.frame]:
-            raise UserError(f"{others.name}: no column {listed(missing)}, which {rows.name} has")
-        test = samples(others)
+        test = samples(_read(source, content[source.test_file], names[source.test_file], rows))
     features = [[f"{column}={each}" for each in categories.get(column, [])] or [column] for column in columns]
     return Decoded(train, test, tuple(classes), 1, tuple(name for names in features for name in names))
 
 
-def _read(source: Table, data: bytes, name: str) -> Rows:
-    """Read the table without dropped columns. Raises UserError for missing values."""
+def _read(source: Table, data: bytes, name: str, train: Rows | None = None) -> Rows:
+    """Read the table without dropped columns, or with the columns of `train`. Raises UserError for missing values."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # more values in a row than names in the header
@@ -87,8 +84,14 @@ def _read(source: Table, data: bytes, name: str) -> Rows:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{name}: not a table that can be read ({reason})") from error
     frame.columns = frame.columns.astype(str)
-    _check_columns(source, list(frame.columns), name)
-    rows = Rows(frame.drop(columns=list(source.drop)), name)
+    if train is None:
+        _check_columns(source, list(frame.columns), name)
+        frame = frame.drop(columns=list(source.drop))
+    else:
+        if absent := [repr(column) for column in train.frame if column not in frame]:
+            raise UserError(f"{name}: no column {listed(absent)}, which {train.name} has")
+        frame = frame[list(train.frame)]
+    rows = Rows(frame, name)
     if rows.frame.empty:
         raise UserError(f"{name}: no row below the header, expected one per sample")
     missing = rows.frame.isna().to_numpy()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -18,14 +17,10 @@ from pipeline.config import rules
 from pipeline.config.run_config import RunConfig, digest
 from pipeline.training.result import DIVERGED, FAILED, FINISHED, PRUNED, RunResult
 
-NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
-"""Names of data sets, optimizers and hyper-parameters: they become parts of commands and paths."""
-PATHS = re.compile(rf"{NAME.pattern}(\.{NAME.pattern})*")
-"""Names or import paths of classes and functions."""
-
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-MetricName = Annotated[str, Field(pattern="^[a-z0-9_]+(/[a-z0-9_]+)*$")]
 Text = Annotated[str, AfterValidator(printable)]
+MetricName = Annotated[str, Field(pattern=r"^\w+(/\w+)*$"), AfterValidator(printable)]
+"""The last part may be the name of a user's function."""
 Number = int | float
 
 
@@ -122,13 +117,9 @@ def result_of(stored: Mapping[str, Any], key: str) -> RunResult:
 def _problems(job: RunConfig) -> list[str]:
     """Return the parts of a configuration that this release does not accept."""
     flat = job.flat()
-    names = {key: flat.pop(key) for key in rules.NAMES if key in flat} | {key: key.rpartition(".")[2] for key in flat}
-    found = []
-    for key, name in names.items():
-        form = PATHS if key in ("optimizer.class", "model.build") else NAME
-        if not (isinstance(name, str) and form.fullmatch(name)):
-            found.append(f"the name {name!r}")
-    return found + rules.problems(flat, {key: rule for key in flat if (rule := rules.rule_for(key))}, ())
+    values = {key: value for key, value in flat.items() if key not in rules.NAMES}
+    known = {key: rule for key in values if (rule := rules.rule_for(key))}
+    return rules.name_problems(flat) + rules.problems(values, known, ())
 
 
 def checked(result: RunResult) -> RunResult:

@@ -41,7 +41,7 @@ _KEY = (
 )
 HARMLESS = re.compile(
     rf"python -m pipeline\.(?:train|seeds(?: [\w./][\w./-]*)*)"
-    rf"(?: tracking=\w+| {_KEY}[\w.,:+/-]*| '{_KEY}[\w .,:?+/=()\[\]{{}}-]*')*"
+    rf"(?: tracking=[\w-]+| {_KEY}[\w.,:+/-]*| '{_KEY}[\w .,:?+/=()\[\]{{}}-]*')*"
 )
 """A command that only trains runs: no address, nothing that a shell or Hydra would expand."""
 

@@ -16,9 +16,10 @@ import numpy as np
 from pipeline.cli.console import PROJECT
 from pipeline.cli.errors import UserError
 from pipeline.config.run_config import Model
-from pipeline.data.arrays import Arrays, load
+from pipeline.data.arrays import Arrays
 from pipeline.models import devices, networks
 from pipeline.storage.record import UnreadableRun
+from pipeline.storage.sources import judged_on
 from pipeline.storage.store import RunStore, save_weights
 from pipeline.tracking import runs
 from pipeline.training.splits import split
@@ -82,12 +83,13 @@ def send_winner(store: RunStore, tracker: Tracker, key: str, published: Mapping[
     if result.weights is None:
         return
     try:
-        arrays = load(PROJECT / "data" / "processed" / result.job.dataset.name)
+        arrays = judged_on(result, PROJECT / "data" / "processed")
     except UserError:
         arrays = None
         if not isinstance(result.job.model, Model) or result.job.dataset.standardize:
             folder = f"data/processed/{result.job.dataset.name}"
-            print(f"the model of {result.name} is not sent: its preprocessed data is missing ({folder})", flush=True)
+            why = f"its preprocessed data is missing or has changed ({folder})"
+            print(f"the model of {result.name} is not sent: {why}", flush=True)
             return
     precision = result.identity["numerics"]["precision"]
     devices.start(devices.choose("cpu", "tensorflow", "float32", True, "engine", 1, 0), trains=False)

@@ -22,15 +22,15 @@ from pipeline.cli.console import PROJECT
 from pipeline.config.digests import arrays_digest
 from pipeline.data import arrays
 from pipeline.data.arrays import Arrays
-from pipeline.storage.store import save_weights
-from pipeline.storage.sweeps import find_sweep
+from pipeline.storage.store import RunStore, save_weights
+from pipeline.storage.sweeps import Sweep, find_sweep
 from pipeline.sweep import reproduction
 from pipeline.sweep.reproduction import Reproduction, Verdict
 from pipeline.tracking import open_tracker, promotion
 from pipeline.tracking.promotion import Candidate, NotPromoted
 from pipeline.training.result import RunResult
 from pipeline.training.splits import Scaling
-from tests.support.factory import make_job
+from tests.support.factory import make_job, stored
 from tests.unit.training.command import Place, command
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -89,7 +89,7 @@ def run(place: Place, **changes: Any) -> str:
     like = [each for each in map(runs.record, sweep.keys) if each.job.configuration == best.job.configuration]
     candidate = Candidate(changes.get("best", best), changes.get("like", like))
     limit = changes.get("limit", 50.0)
-    return promote.promote(candidate, limit, place.processed, place.store, open_tracker("sqlite"))
+    return promote.promote(candidate, limit, place.processed, place.store, place.store, open_tracker("sqlite"))
 
 
 def test_the_first_one_is_promoted_with_its_reasons(place: Place, promoted: str) -> None:
@@ -118,6 +118,19 @@ def test_what_does_not_come_out_the_same_is_refused(place: Place, monkeypatch: p
     monkeypatch.setattr(promotion, "champion", lambda *_: None)
     with pytest.raises(NotPromoted, match="a defect: epoch 1"):
         run(place, best=other(place))
+
+
+def test_a_sweep_from_another_machine_is_found_where_publish_noted_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    theirs, best = RunStore(tmp_path / "theirs"), stored()
+    theirs.write(best)
+    theirs.note_published(best.key, {"run_id": "1", "store": open_tracker("sqlite").address.name})
+    Sweep("tests", [best.key], best.key).write(theirs.root)
+    monkeypatch.setattr(promotion, "champion", lambda *_: SimpleNamespace(key=best.key, version="1"))
+    assert promote.main([str(theirs.root), f"runs={tmp_path}/runs", "tracking=sqlite"]) == 0
+    assert "is the champion already (version 1)" in capsys.readouterr().out
 
 
 # --- the served champion

@@ -20,11 +20,11 @@ from pipeline.cli.console import PROJECT
 from pipeline.cli.errors import RunsLost, UserError
 from pipeline.config import rules
 from pipeline.config.run_config import digest
-from pipeline.data.arrays import load
+from pipeline.data.arrays import Arrays, load
 from pipeline.storage.store import RunStore
 from pipeline.storage.sweeps import STOPPED, Ledger, Lost, Sweep
-from pipeline.tracking import ParentRun, TrackingUnavailable, process, runs
-from tests.support.factory import make_result, tracked_job
+from pipeline.tracking import ParentRun, TrackingUnavailable, models, process, runs
+from tests.support.factory import make_job, make_result, stored, tracked_job
 from tests.support.postgres import TrackingServer, Wire
 from tests.system.faults.workspace import SMALL, Workspace
 
@@ -389,6 +389,32 @@ def test_a_sweep_in_training_is_left_to_its_own_command(
     assert "left out: 1 sweep in training" in capsys.readouterr().out
     there = rows(local, question)
     assert (there.keys(), there["parent"]["status"]) == ({"parent"}, "RUNNING")
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_model_that_standardises_is_sent_only_with_the_data_it_was_trained_on(
+    tmp_path: Path,
+    processed: Path,
+    digits: Arrays,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    changed: bool,
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "processed").symlink_to(processed)
+    data = "d" * 64 if changed else digits.digest
+    numerics = {"precision": "float32"}
+    run = stored(job=make_job(standardize=True), identity={"data": data, "source": "5" * 64, "numerics": numerics})
+    store, sent = RunStore(tmp_path / "runs"), []
+    store.write(run)
+    monkeypatch.setattr(models, "PROJECT", tmp_path)
+    monkeypatch.setattr(models.devices, "start", lambda *_, **__: None)
+    monkeypatch.setattr(models, "send_model", lambda *words: sent.append(words[4].digest))
+    models.send_winner(
+        store, publish.target(f"sqlite:///{tmp_path}/mlflow.db"), run.key, {run.key: {"run_id": "1", "store": "here"}}
+    )
+    assert sent == ([] if changed else [data])
+    assert ("is not sent: its preprocessed data is missing or has changed" in capsys.readouterr().out) == changed
 
 
 def test_a_run_of_two_sweeps_counts_once(

@@ -71,7 +71,11 @@ def test_what_git_holds_is_small(clone: Clone) -> None:
 
 
 def test_a_second_time_there_is_nothing_to_do(clone: Clone) -> None:
-    assert "Data and pipelines are up to date." in clone.run("dvc repro")
+    """The settings of a machine put no stage out of date."""
+    clone.write("conf/local/default.yaml", "# @package _global_\ndevice: {workers: 1}\n")
+    said = clone.run("dvc repro")
+    shutil.rmtree(clone.path / "conf" / "local")
+    assert "Data and pipelines are up to date." in said
 
 
 # --- the MLflow store, read with MLflow's client

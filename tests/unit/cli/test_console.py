@@ -12,7 +12,7 @@ import pytest
 from pipeline.cli import console
 from pipeline.cli.console import PROJECT, VERBOSE
 from pipeline.cli.errors import UserError
-from pipeline.cli.formatting import duration, number
+from pipeline.cli.formatting import duration, layers, number
 from tests.support.imports import COMMANDS
 from tests.unit.training.command import command, said
 
@@ -115,6 +115,19 @@ def test_a_terminal_that_knows_no_accents_gets_escapes() -> None:
 )
 def test_a_duration_reads_as_people_say_it(seconds: float, expected: str) -> None:
     assert duration(seconds) == expected
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ("512x256", "widths 512, 256"),
+        ("residual-128", "residual, width 128"),
+        ("my-net", "my-net"),
+        ("none", "no hidden layer"),
+    ],
+)
+def test_a_network_reads_as_people_say_it(shape: str, expected: str) -> None:
+    assert layers(shape) == expected
 
 
 def test_one_mean_has_one_text_however_it_was_computed() -> None:

@@ -46,6 +46,27 @@ def test_refused(changes: dict[str, Any], expected: str) -> None:
     assert "\n" not in problem
 
 
+@pytest.mark.parametrize(
+    ("section", "changes", "expected"),
+    [
+        ("dataset", {"name": "my data"}, "dataset.name=my data: expected a name of at most 64 letters"),
+        ("dataset", {"name": 2024}, "dataset.name=2024: expected a name"),
+        ("optimizer", {"name": "sgd.fast"}, "optimizer.name=sgd.fast: expected a name"),
+        ("optimizer", {"class": None}, "optimizer.class=null: expected a name"),
+        ("optimizer", {"my rate": 0.1}, "optimizer.my rate: expected a name"),
+        ("model", {"build": "my_code.net"}, "model.name=null: expected a name"),
+        ("model", {"build": "my_code.", "name": "net"}, "model.build=my_code.: expected a name"),
+    ],
+)
+def test_a_name_that_no_record_may_hold_is_refused_before_training(
+    section: str, changes: dict[str, Any], expected: str
+) -> None:
+    values = settings()
+    values[section] |= changes
+    [problem] = problems(values)
+    assert problem.startswith(expected)
+
+
 @pytest.mark.parametrize(("section", "key"), [("model", "width"), ("optimizer", "learning_rate"), ("device", "xla")])
 def test_a_key_that_is_missing_is_named(section: str, key: str) -> None:
     values = settings()

@@ -54,3 +54,8 @@ def test_what_is_wrong_is_said_with_its_key(source: Any, values: dict[str, Any],
     with pytest.raises(UserError) as raised:
         parse(source, **values)
     assert str(raised.value).startswith(f"conf/dataset/wine.yaml: {message}")
+
+
+def test_a_data_set_with_a_name_that_no_record_may_hold_is_refused() -> None:
+    with pytest.raises(UserError, match="name=my wine: expected a name of at most 64 letters, digits, _ and -"):
+        sources.parse("my wine", {"name": "my wine", "validation_size": 30, "source": TABLE})

@@ -67,6 +67,11 @@ def test_a_test_table_is_read_as_the_training_table_was() -> None:
     assert found.test.labels.tolist() == [1]
 
 
+def test_a_test_table_needs_the_columns_trained_on_and_no_others() -> None:
+    found = decode(test="alcohol,colour,class,note\n11,white,10,\n", drop=("year",))
+    assert found.test.images.tolist() == [[11, 0, 0, 1]]
+
+
 @pytest.mark.parametrize(
     ("text", "declared", "message"),
     [

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline.cli.errors import UserError
-from pipeline.config.run_config import digest
+from pipeline.config.run_config import RunConfig, digest
 from pipeline.storage.record import DamagedRun, OtherRelease
 from pipeline.storage.store import RECORD, RunStore
 from pipeline.storage.sweeps import Lost, Sweep
@@ -63,6 +63,39 @@ def test_what_this_release_does_not_know_is_named(
     assert named in str(said.value)
     assert "elete" not in str(said.value)
     assert list(store.records()) == []
+
+
+NAMES = {
+    "my-data": lambda job: job["dataset"].update(name="my-data"),
+    "2024_cells": lambda job: job["dataset"].update(name="2024_cells"),
+    "données": lambda job: job["dataset"].update(name="données"),
+    "sgd-fast": lambda job: job["optimizer"].update({"name": "sgd-fast", "class": "my_code.Größe", "größe": 1.0}),
+    "my-net": lambda job: job.update(model={"name": "my-net", "build": "my_code.network", "taille_é": 3}),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_of_ones_own_file_is_read_whatever_letters_its_name_has(store: RunStore, name: str) -> None:
+    plain = stored().job.to_dict()
+    NAMES[name](plain)
+    run = stored(job=RunConfig.from_dict(plain))
+    store.write(run)
+    assert store.read(run.key).job == run.job
+
+
+@pytest.mark.fault("hostile input")
+@pytest.mark.parametrize("name", ["my data", "../x", "-x", "a.b", "", "x\n", "x" * 65])
+def test_what_is_no_name_is_refused(store: RunStore, name: str) -> None:
+    key = forge(store, stored(), lambda record: record["job"]["dataset"].update(name=name))
+    with pytest.raises(OtherRelease, match=r"dataset\.name="):
+        store.read(key)
+
+
+@pytest.mark.parametrize("name", ["test/F1", "val/précision"])
+def test_a_metric_of_ones_own_is_read_whatever_letters_its_name_has(store: RunStore, name: str) -> None:
+    run = stored(metrics={name: 0.5})
+    store.write(run)
+    assert store.read(run.key).metrics == {name: 0.5}
 
 
 # --- impossible values
@@ -158,3 +191,9 @@ def test_a_fifo_or_a_device_in_place_of_a_file_is_not_read(store: RunStore) -> N
 def test_a_command_that_a_shell_would_do_more_with_is_not_read(tmp_path: Path, command: str) -> None:
     Sweep("which", [KEY], lost=[Lost("sgd-w8-d1-s0", "failed", "", command, KEY)]).write(tmp_path)
     assert [lost.command for lost in Sweep.read(tmp_path).lost] == [""]
+
+
+def test_a_command_that_names_ones_own_files_is_read(tmp_path: Path) -> None:
+    command = "python -m pipeline.train tracking=my-server dataset=my-data 'optimizer=größe'"
+    Sweep("which", [KEY], lost=[Lost("größe-w8-d1-s0", "failed", "", command, KEY)]).write(tmp_path)
+    assert [lost.command for lost in Sweep.read(tmp_path).lost] == [command]
