@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -42,6 +43,8 @@ UNSEEN = {"value": 0}
 Spec = dict[str, Any]
 Rows = Sequence[Mapping[str, Any]]
 
+ALL = "all"
+"""All samples as a training size on an axis, to the right of the others."""
 IN_LINES = "split(datum.label, ', ')"
 """Break `residual, width 128` into two lines on an axis."""
 
@@ -81,8 +84,14 @@ def scripts() -> bytes:
 
 def intervals(rows: Any, x: str, y: str, *, names: Sequence[str] = ()) -> alt.FacetChart:
     """Means with intervals as bars over a few values of x, a panel per `panel`."""
+    places = pd.Series([] if isinstance(rows, str) else [row["x"] for row in rows], dtype=object)
+    numbers = pd.to_numeric(places.where(places.ne(ALL), math.inf), errors="coerce").sort_values()
+    order: Any = alt.Undefined
+    if places.eq(ALL).any():  # Vega-Lite orders texts, but no mixture of them and numbers
+        order = [*dict.fromkeys(map(str, places[numbers.index]))]
+        rows = [{**row, "x": str(row["x"])} for row in rows]
     axis = (
-        alt.X("x:O", title=x)
+        alt.X("x:O", title=x, sort=order)
         .axis(labelAngle=0, labelLimit=90, labelExpr=IN_LINES)
         .scale(paddingInner=0.75, paddingOuter=0.4)
     )
@@ -92,9 +101,7 @@ def intervals(rows: Any, x: str, y: str, *, names: Sequence[str] = ()) -> alt.Fa
     line = base.mark_line(strokeWidth=1.5).encode(y=value)
     point = base.mark_point(filled=True, size=50)
     point = point.encode(y=value, shape=_legend(alt.Shape, names), tooltip=_tooltip(x, y))
-    places = pd.Series([] if isinstance(rows, str) else [row["x"] for row in rows], dtype=object)
-    numbers = pd.to_numeric(places, errors="coerce").notna().all()
-    layers = (bar, line, point) if numbers else (bar, point)  # a line between categories has no meaning
+    layers = (bar, line, point) if numbers.notna().all() else (bar, point)  # a line between categories has no meaning
     return _panels(layers, rows, y).resolve_scale(x="independent", xOffset="independent", y="independent")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -96,8 +97,9 @@ class Evidence:
         """The comparisons among the runs, the one with most configurations first."""
         self.comparisons = [question for question in self.questions if order[question] > 1] or self.questions[:1]
         """The comparisons of several configurations, which have an answer; if there are none, the first question."""
-        lost = {status: sum(own.status == status for own in self.lost) for status in (FAILED, DIVERGED)}
-        self.counts = {FINISHED: self.finished["key"].nunique(), **lost}
+        lost = {own.key or (own.experiment, own.name): own.status for own in self.lost}
+        finished = self.finished["key"].nunique()
+        self.counts: dict[str, int] = {FINISHED: finished, FAILED: 0, DIVERGED: 0, **Counter(lost.values())}
         """Number of runs by status, each counted once, including lost runs without a record."""
         self.seconds = float(np.nansum(self.runs.drop_duplicates("key")["seconds"]))
         """Training time of all runs, each counted once."""
@@ -126,10 +128,8 @@ class Evidence:
     @cached_property
     def analyses(self) -> dict[Question, Analysis]:
         """The statistics of each comparison."""
-        labels = {self.questions[0][0]: self.arrays.test_labels} if self.arrays else {}
         return {
-            question: analysis(self.results_of(question), self.declared, labels.get(question[0]))
-            for question in self.comparisons
+            question: analysis(self.results_of(question), self.declared, self.arrays) for question in self.comparisons
         }
 
     @cached_property

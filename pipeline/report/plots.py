@@ -21,7 +21,7 @@ from pipeline.report import charts, tables
 from pipeline.report.evidence import Evidence, Question
 from pipeline.report.prose.captions import ALTERNATIVES, CAPTIONS
 from pipeline.statistics.cells import best, number_of, varied
-from pipeline.statistics.declaration import NETWORK
+from pipeline.statistics.declaration import NETWORK, TRAIN_SIZE
 from pipeline.training.result import RunResult
 
 MOST_PANELS, MOST_SETTINGS = 9, 8
@@ -153,8 +153,9 @@ def _ends(evidence: Evidence, question: Question, number: str | None) -> pd.Data
     single = cells["optimizer"].nunique() == 1 and 1 < cells["setting"].nunique() <= MOST_SETTINGS
     named = cells["setting"] if cells["hidden"].nunique() == 1 else _joined(cells["network"], cells["setting"])
     settings = [""] * len(cells) if single or not number else cells["setting"]
+    places = cells[number] if number else named
     return cells.assign(
-        x=cells[number] if number else named,
+        x=[charts.ALL if number == TRAIN_SIZE and place == 0 else place for place in places],
         series=cells["setting" if single and number else "optimizer"],
         panel=_panels(evidence, question, settings),
     )

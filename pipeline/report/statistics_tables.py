@@ -44,12 +44,13 @@ def _contrast(row: pd.Series) -> dict[str, object]:
     about = METRICS[row["figure"]]
     at = f" of {row['level']:.3f}" if row["figure"] in FIT and row["n"] else ""
     needed = row["more_seeds"]
+    unit = "" if about.unit == "nats" and math.isnan(row["margin"]) else f" {about.unit}"  # not of every loss
     return {
         "metric": f"{about.name}{at}",
         "A": row["a"],
         "B": row["b"],
         "seeds": row["n"],
-        "A − B": f"{number(about.scale * row['difference'], about.digits)} {about.unit}" if row["n"] else NOTHING,
+        "A − B": f"{number(about.scale * row['difference'], about.digits)}{unit}" if row["n"] else NOTHING,
         "95 % interval": span(row["low"], row["high"], about.scale, about.digits) or NOTHING,
         "Holm": p_value(row["holm"]),
         "more seeds": "would not decide" if math.isinf(needed) else number(needed, 0),

@@ -1,6 +1,6 @@
 """All statistics of one comparison, as tables.
 
-analysis(results, declaration.load(), labels)
+analysis(results, declaration.load(), arrays)
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from pipeline.data.arrays import Arrays
 from pipeline.statistics import contrasts, crossed, design, equal_fit, summary
 from pipeline.statistics.declaration import Declaration
 from pipeline.statistics.design import Design
@@ -40,11 +41,11 @@ class Analysis:
     """Factors, references, contrasts, and what could not be contrasted."""
 
 
-def analysis(results: Sequence[RunResult], declared: Declaration, labels: np.ndarray | None = None) -> Analysis:
+def analysis(results: Sequence[RunResult], declared: Declaration, arrays: Arrays | None = None) -> Analysis:
     """Return all declared statistics of the runs of one comparison, finished or not. Incomplete runs never raise.
 
-    `labels`, integers (images,), are the true classes of the test split. Without them, the image component of the test
-    accuracy's interval is binomial.
+    `arrays`: the data of the runs. Without them, or for runs on other data, the image component of the test accuracy's
+    interval is binomial.
     """
     runs = design.runs_of(results)
     jobs = {result.job.configuration: result.job for result in results}
@@ -54,7 +55,7 @@ def analysis(results: Sequence[RunResult], declared: Declaration, labels: np.nda
     finished = list({result.key: result for result in results if result.key in used}.values())
     curves = {result.key: curve for result in finished if (curve := equal_fit.curve(result))}
     groups = {name: [run for run in finished if run.job.configuration == name] for name in table.index}
-    over_images = {name: _over_images(own, labels, declared.confidence) for name, own in groups.items()}
+    over_images = {name: _over_images(own, arrays) for name, own in groups.items()}
     columns = [f"{metric}_{end}_images" for metric in OVER_IMAGES for end in ("low", "high")]
     images = pd.DataFrame.from_dict(over_images, orient="index").reindex(table.index).reindex(columns=columns)
     table = table.join(images.astype(float))
@@ -69,7 +70,7 @@ def analysis(results: Sequence[RunResult], declared: Declaration, labels: np.nda
     )
 
 
-def _over_images(runs: Sequence[RunResult], labels: np.ndarray | None, confidence: float) -> dict[str, float]:
+def _over_images(runs: Sequence[RunResult], arrays: Arrays | None) -> dict[str, float]:
     """Return `<metric>_low_images` and `_high_images` for OVER_IMAGES of one configuration; empty for a single run."""
     if len(runs) < 2:
         return {}
@@ -79,16 +80,15 @@ def _over_images(runs: Sequence[RunResult], labels: np.ndarray | None, confidenc
     splits = dict(zip(OVER_IMAGES, ("test", "val", summary.held_out(runs[0])), strict=True))
     found = {
         metric: crossed.of_shares(
-            metrics[metric].tolist(), metrics[f"{split}_accuracy"].mean(), images[split], confidence
+            metrics[metric].tolist(), metrics[f"{split}_accuracy"].mean(), images[split], summary.CONFIDENCE
         )
         for metric, split in splits.items()
     }
     # The same number of images does not imply the same images.
-    same = len({str(run.identity.get("data")) for run in runs}) == 1 and len(predictions) == len(runs)
-    if labels is not None and same and {*map(len, predictions)} == {len(labels)}:
-        found["test_accuracy"] = crossed.of_answers(
-            np.array([np.equal(own, labels) for own in predictions]), confidence
-        )
+    same = arrays and {str(run.identity.get("data")) for run in runs} == {arrays.digest}
+    if arrays and same and [*map(len, predictions)] == [len(arrays.test_labels)] * len(runs):
+        correct = np.array([np.equal(own, arrays.test_labels) for own in predictions])
+        found["test_accuracy"] = crossed.of_answers(correct, summary.CONFIDENCE)
     ends = {metric: np.clip(interval, *summary.BOUNDS[metric]) for metric, interval in found.items()}
     return {
         f"{metric}_{end}_images": value

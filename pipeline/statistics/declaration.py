@@ -21,7 +21,6 @@ OPTIMIZER, WIDTH, DEPTH, TRAIN_SIZE = "optimizer", "model.width", "model.depth",
 NETWORK = "model.name"
 """Names of factors; all others are dotted names of values in conf/."""
 
-Proper = Annotated[float, Gt(0), Lt(1)]
 Amount = Annotated[float, Gt(0), Le(1000)]
 Seeds = Annotated[int, Ge(2), Le(100_000)]
 
@@ -41,8 +40,7 @@ class Declaration:
     ]
     """Training losses in nats."""
     alpha: Annotated[float, Gt(0), Le(0.5)]
-    confidence: Proper
-    power: Proper
+    power: Annotated[float, Gt(0), Lt(1)]
     seeds_to_explore: Seeds
     seeds_to_confirm: Seeds
     permutations: Annotated[int, Ge(99), Le(1_000_000)]

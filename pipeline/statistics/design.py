@@ -102,10 +102,15 @@ def setting(name: str, value: Any) -> str:
         return plural(value, "sample") if value else "all samples"
     if name == NETWORK:
         return str(value)
-    shown = ", ".join(map(str, value)) or "none" if isinstance(value, tuple) else rules.to_text(value)
+    shown = text_of(value)
     if isinstance(value, float) and len(shown) > 8:
         shown = f"{value:g}"
     return f"{name.rpartition('.')[2].replace('_', ' ')} {shown}"
+
+
+def text_of(value: Any) -> str:
+    """Return a value as text: `0.5`, `16, 32`, `none` for no layers, `null`."""
+    return ", ".join(map(str, value)) or "none" if isinstance(value, tuple) else rules.to_text(value)
 
 
 @dataclass(frozen=True)
@@ -139,7 +144,7 @@ class Reference:
 class Design:
     contrasts: list[Contrast] = field(default_factory=list)
     references: list[Reference] = field(default_factory=list)
-    """One reference per factor."""
+    """One reference per factor; several of an optimizer's or network's own value, whose default is its own."""
     absent: list[str] = field(default_factory=list)
     """Factors of which no two configurations agree in everything else."""
 
@@ -164,9 +169,9 @@ def design(jobs: Mapping[str, RunConfig], declared: Declaration) -> Design:
         for name, job in jobs.items()
     }
     for factor in (own for name in names for own in CONTRASTED.get(name, (name,))):
-        formed, reference = (_networks if factor == NETWORK else _contrasts)(factor, names, values, declared)
+        formed, references = (_networks if factor == NETWORK else _contrasts)(factor, names, values, declared)
         found.contrasts += formed
-        found.references += [reference] if reference else []
+        found.references += references
         if not formed and factor not in CONTRASTED[HIDDEN]:
             found.absent.append(factor)
     return found
@@ -174,7 +179,7 @@ def design(jobs: Mapping[str, RunConfig], declared: Declaration) -> Design:
 
 def _contrasts(
     factor: str, names: Sequence[str], values: Mapping[str, Values], declared: Declaration
-) -> tuple[list[Contrast], Reference | None]:
+) -> tuple[list[Contrast], list[Reference]]:
     kept = _kept(factor, names)
     strata: dict[tuple[Any, ...], dict[Any, str]] = {}
     for configuration, own in values.items():
@@ -184,21 +189,26 @@ def _contrasts(
             stratum[own[factor]] = configuration
     levels = list(dict.fromkeys(level for stratum in strata.values() for level in stratum))
     if len(levels) < 2:
-        return [], None
+        return [], []
     reference = _reference(factor, levels, next(iter(values.values())), declared)
+    owned = factor.startswith(("optimizer.", "model."))  # so each optimizer and network has a default of its own
+    references = [] if owned else [reference]
     pairs: list[tuple[str, str]] = []
     for stratum in strata.values():
+        if owned and len(stratum) > 1:
+            reference = _reference(factor, [*stratum], values[next(iter(stratum.values()))], declared)
+            references += [reference] if reference not in references else []
         if reference.used == PREVIOUS:
             ordered = [stratum[level] for level in sorted(stratum, key=lambda level: _place(factor, level))]
             pairs += zip(ordered[1:], ordered, strict=False)
         elif reference.used in stratum:
             pairs += [(stratum[level], stratum[reference.used]) for level in stratum if level != reference.used]
-    return [Contrast(factor, _at(factor, kept, values[a]), a, b) for a, b in pairs], reference
+    return [Contrast(factor, _at(factor, kept, values[a]), a, b) for a, b in pairs], references
 
 
 def _networks(
     factor: str, names: Sequence[str], values: Mapping[str, Values], declared: Declaration
-) -> tuple[list[Contrast], Reference | None]:
+) -> tuple[list[Contrast], list[Reference]]:
     """Compare each network with the declared one where all shared arguments agree and the others are at their default."""
     kept = _kept(factor, names)
     own_only = [name for name in kept if name.startswith("model.")]
@@ -220,7 +230,7 @@ def _networks(
 
     levels = list(dict.fromkeys(own[factor] for own in usable.values()))
     if len(levels) < 2:
-        return [], None
+        return [], []
     reference = _reference(factor, levels, next(iter(usable.values())), declared)
     pairs = [
         (a, b)
@@ -232,7 +242,7 @@ def _networks(
     for a, b in pairs:
         shared = {name: value for name, value in values[a].items() if values[b].get(name, ABSENT) == value}
         found.append(Contrast(factor, _at(factor, kept, shared), a, b))
-    return found, reference
+    return found, [reference]
 
 
 def _nested(name: str) -> bool:

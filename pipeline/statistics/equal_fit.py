@@ -41,7 +41,7 @@ class Curve:
 
 
 def curve(result: RunResult) -> Curve | None:
-    """The run's curve; None where it has none, or a training loss in it is not finite.
+    """The run's curve; None where it has none, or a training loss in it is not finite or negative, so that it has no logarithm.
 
     Records without the digest of a split measured the last point on all training samples and the others on a part of them:
     that point is left out, since a run would differ from itself.
@@ -52,9 +52,11 @@ def curve(result: RunResult) -> Curve | None:
         points -= 1
     names = ("train/loss", "train/accuracy", f"{split}/loss", f"{split}/accuracy")
     read = [np.asarray(result.history.get(name, ()), dtype=float)[:points] for name in names]
-    if points < 1 or any(len(each) != points for each in read) or not np.isfinite(read[0]).all():
-        return None
     training_loss, training_accuracy, loss, accuracy = read
+    if points < 1 or any(len(each) != points for each in read) or not np.isfinite(training_loss).all():
+        return None
+    if training_loss.min() < 0:
+        return None
     values = np.column_stack([loss, accuracy, loss - training_loss, training_accuracy - accuracy])
     return Curve(np.maximum(training_loss, SMALLEST_LOSS), values)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.statistics.declaration import Declaration
-from pipeline.statistics.summary import BOUNDS, UNBOUNDED
+from pipeline.statistics.summary import BOUNDS, CONFIDENCE, UNBOUNDED
 from pipeline.training.result import FINISHED
 
 NO_SCATTER = 1e-12
@@ -41,7 +41,7 @@ def describe(differences: np.ndarray, margins: np.ndarray, declared: Declaration
     `margins` has a size for each row, or NaN where none was declared.
 
     - `difference`, `sd`: mean and standard deviation (n − 1) over seeds.
-    - `low`, `high`: Student's interval of the mean, at the declared confidence.
+    - `low`, `high`: Student's 95 % interval of the mean.
     - `p`: two-sided sign-flip permutation test of a mean of zero (Fisher 1935, The Design of Experiments, § 21);
       exact where all sign patterns are within the declared number of permutations, else by that many random ones.
     - `p_t`: two-sided paired t test (Student 1908).
@@ -62,7 +62,7 @@ def describe(differences: np.ndarray, margins: np.ndarray, declared: Declaration
         return found
     scattered = np.ptp(differences, axis=1) > NO_SCATTER
     sd = np.where(scattered, differences.std(axis=1, ddof=1), 0.0)
-    half = stats.t.ppf((1 + declared.confidence) / 2, n - 1) * sd / np.sqrt(n)
+    half = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * sd / np.sqrt(n)
     found["sd"], found["low"], found["high"] = sd, mean - half, mean + half
     found["p"] = sign_flip(differences, declared)
     found["p_t"] = np.where(np.abs(mean) <= NO_SCATTER, 1.0, np.nan)

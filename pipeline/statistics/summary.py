@@ -73,7 +73,7 @@ BOUNDS = {
     **dict.fromkeys(("loss", "train_loss", "val_loss", "test_loss", "excess_loss", "seconds"), (0.0, math.inf)),
     "lowest_epoch": (1.0, math.inf),
 }
-"""The smallest and largest possible value of a metric; losses in conf/training are not negative."""
+"""The smallest and largest possible value of a metric. A loss may be negative too, such as `cosine_similarity`: see `intervals`."""
 
 DESCRIBING = [
     "key", "name", "dataset", "experiment", "optimizer", "width", "depth", "hidden", "seed", "epochs", "status",
@@ -246,13 +246,15 @@ def once_per_seed(runs: pd.DataFrame) -> pd.DataFrame:
 def intervals(frame: pd.DataFrame, by: list[str], metrics: Sequence[str]) -> pd.DataFrame:
     """`<metric>_mean`, `_sd`, `_low`, `_high` of each metric for each group of rows, in the order they appear in.
 
-    Intervals are cut at BOUNDS. The true mean lies within them, so a cut interval covers it as often as a whole one.
+    Intervals are cut at BOUNDS. The true mean lies within them, so a cut interval covers it as often as a whole one. A metric
+    that some row has below its bound has none.
     """
     groups = frame.groupby(by, sort=False, dropna=False)[list(metrics)]
     n, mean, sd = groups.count(), groups.mean(), groups.std()
     degrees = (n - 1).where(n > 1)
     half = sd / np.sqrt(n) * stdtrit(degrees, (1 + CONFIDENCE) / 2)
     smallest, largest = np.array([BOUNDS.get(metric, UNBOUNDED) for metric in metrics]).T
+    smallest = np.where(groups.min().lt(smallest).any(), -math.inf, smallest)
     low, high = ((mean + sign * half).clip(smallest, largest, axis=1) for sign in (-1, 1))
     values = np.stack([part.to_numpy(float) for part in (mean, sd, low, high)], axis=2)
     columns = statistics_of(metrics)
@@ -340,4 +342,6 @@ def _configuration_names(runs: pd.DataFrame) -> pd.Series:
 
 def _word(value: Any) -> str:
     """Return a value as text without spaces."""
+    if value is None or value != value:
+        return "null"
     return ",".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value)

@@ -59,10 +59,12 @@ def read_sources(folders: Sequence[Path]) -> list[Source]:
     """
     sources: list[Source] = []
     for folder in folders:
-        source = _read(folder)
-        if source.name in {other.name for other in sources}:
-            source = dataclasses.replace(source, name=f"{source.name} ({folder.name})")
-        sources.append(source)
+        source, taken, again = _read(folder), {other.name for other in sources}, 1
+        name = source.name
+        while name in taken:
+            again += 1
+            name = f"{source.name} ({folder.name}{f' {again}' if again > 2 else ''})"
+        sources.append(dataclasses.replace(source, name=name))
     return sources
 
 

@@ -52,7 +52,9 @@ def _answer(question: str, metric: str, sentences: Sequence[str], analysis: Anal
     if rows.empty:
         return Answer(question, tuple(sentences))
     strength = "enough to confirm" if set(rows["standing"]) == {"confirmed"} else "exploratory"
-    return Answer(question, (*sentences, f"Based on {plural(int(rows['n'].max()), 'seed')} ({strength})."))
+    few, most = int(rows["n"].min()), int(rows["n"].max())
+    seeds = plural(most, "seed") if few == most else f"{few} to {most} seeds"
+    return Answer(question, (*sentences, f"Based on {seeds} ({strength})."))
 
 
 def _sentences(analysis: Analysis, finished: pd.DataFrame, metric: str) -> list[str]:
@@ -63,7 +65,11 @@ def _sentences(analysis: Analysis, finished: pd.DataFrame, metric: str) -> list[
         return [only if len(finished) == 1 else "No two configurations differ in exactly one value."]
     most, least = int(rows["n"].max()), analysis.declared.seeds_to_explore
     if not most:
-        shared = "have no training loss in common" if metric in FIT else "have no finished seed in common"
+        shared = "have no finished seed in common"
+        if metric in FIT and analysis.contrasts["n"].any():
+            shared = "have no training loss in common"
+        elif rows["unlike"].any():
+            shared = "share no seed with the same data, code and device"
         return [f"The compared networks {shared}, so nothing is shown."]
     if most < least:
         few = plural(most, "seed is", "seeds are")
@@ -79,7 +85,8 @@ def _of_factor(rows: pd.DataFrame, analysis: Analysis, factor: str, metric: str)
     ordered = any(found.factor == factor and found.used == PREVIOUS for found in analysis.design.references)
     names, about = factor_words(factor), WORDS[metric]
     values = pd.Series(names.larger, rows.index) if ordered else _values(rows, analysis, factor, "a")
-    other = names.smaller if ordered else _values(rows, analysis, factor, "b").iloc[0]
+    references = _values(rows, analysis, factor, "b")
+    other = names.smaller if ordered else references.iloc[0] if references.nunique() == 1 else "the reference"
     parts, equal, unclear = [], [], []
     for value, own in rows.groupby(values, sort=False):
         if claims := _claims(own, metric, other):

@@ -11,6 +11,7 @@ from pipeline.cli.formatting import listed, percent, plural
 from pipeline.report.evidence import Evidence, Question
 from pipeline.statistics import summary
 from pipeline.statistics.analysis import Analysis
+from pipeline.statistics.design import text_of
 from pipeline.statistics.summary import origin, shared_code
 from pipeline.training.result import DIVERGED, FAILED, RunResult
 
@@ -40,7 +41,7 @@ def limits(analysis: Analysis) -> list[str]:
     if finished["val_accuracy_mean"].isna().all():
         found.append("No samples were held out for validation: gaps are against the test file, and no best is named.")
     found += [
-        f"{reference.factor}: the declared reference {reference.declared} was not trained; {reference.used} replaces it."
+        f"{reference.factor}: the declared reference {text_of(reference.declared)} was not trained; {text_of(reference.used)} replaces it."
         for reference in analysis.design.references
         if reference.replaced
     ]
@@ -61,7 +62,8 @@ def more_seeds(evidence: Evidence, question: Question) -> list[str]:
         why = f"{more.seeds} seeds would decide {plural(more.decides, 'contrast')} of {of:,}"
     folders = map(console.in_checkout, evidence.source(question[1]).folders)
     command = shlex.join(["python", "-m", "pipeline.seeds", *folders])
-    return [f"{why}. This command trains {plural(more.runs, 'more run')}:", command]
+    runs = sum(own.runs for (_, experiment), own in evidence.more_seeds.items() if experiment == question[1])
+    return [f"{why}. This command trains {plural(runs, 'more run')}:", command]
 
 
 def mixed(results: Sequence[RunResult], who: str) -> list[str]:

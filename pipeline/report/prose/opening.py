@@ -56,8 +56,9 @@ def tie(table: pd.DataFrame, ranking: str) -> str:
 
 def closing(evidence: Evidence, page: Path, experiment: str | None = None) -> str:
     """The last line of the command. `experiment`: the DVC experiment whose temporary folder holds `page`."""
-    runs, lost = plural(evidence.counts[FINISHED], "finished run"), len(evidence.lost)
-    what = f"{runs}{f', {lost} lost' if lost else ''}"
+    finished = evidence.counts[FINISHED]
+    lost = sum(evidence.counts.values()) - finished
+    what = f"{plural(finished, 'finished run')}{f', {lost} lost' if lost else ''}"
     if experiment:
         return f"{what}: the report is in experiment {experiment}; `dvc exp apply {experiment}` brings it here"
     return f"{what}: the report is {page}"

@@ -69,7 +69,8 @@ def sentence(row: pd.Series) -> str:
     lead = f"{words.lead[:1].upper()}{words.lead[1:]}{a}"
     seeds = plural(int(row["n"]), "seed")
     if row["verdict"] in (Kind.LARGER, Kind.SMALLER):
-        low, high = sorted(abs(row[end]) for end in ("low", "high"))
+        sign = 1 if row["difference"] > 0 else -1
+        low, high = sorted(sign * row[end] for end in ("low", "high"))
         size = f"{about.size(abs(row['difference']))} ({span(low, high, about.scale, about.digits)})"
         phrase = words.larger if row["verdict"] == Kind.LARGER else words.smaller
         return f"{lead} {phrase} than {b}, by {size}; {seeds}, {row['standing']}, Holm {p_value(row['holm'])}."
@@ -107,7 +108,7 @@ def note(row: pd.Series) -> str:
         found.append(f"{plural(int(row['unlike']), 'seed')} left out: different data, code or device")
     if row["n"] == 0:
         with_what = "with a common training loss" if row["figure"] in FIT else "in common"
-        found.append(f"no seed {with_what}, so nothing is paired")
+        found.append(f"no {'other ' if row['unlike'] else ''}seed {with_what}, so nothing is paired")
     if row["n"] < row["seeds"]:
         found.append(f"only the first {int(row['n'])} of {plural(int(row['seeds']), 'seed')} count for the claim")
     return "; ".join(found)

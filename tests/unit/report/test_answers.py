@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from pipeline.report import statistics_tables
 from pipeline.report.prose import answers
 from pipeline.report.prose.verdicts import sentence, with_sentences
 from pipeline.statistics import declaration
@@ -136,6 +137,43 @@ def test_what_is_not_shown_says_why(rows):
     )
 
 
+@pytest.mark.parametrize(("sign", "verdict"), [(1, "larger"), (-1, "smaller")])
+def test_an_interval_that_reaches_beyond_zero_keeps_its_sign(rows, sign, verdict):
+    row = rows.loc["gap_accuracy"].copy()
+    row["figure"], row["verdict"], row["difference"] = "gap_accuracy", verdict, sign * 0.0013
+    row["low"], row["high"] = sorted((sign * -0.0020, sign * 0.0046))
+    assert "by 0.13 points (−0.20 to 0.46);" in sentence(row)
+
+
+def test_seeds_are_counted_where_only_some_were_added():
+    results = [run(name, 64, seed, *REVERSAL[f"{name}_64"]) for name in ("adam", "rmsprop") for seed in range(30)]
+    results += [run("sgd", 64, seed, *REVERSAL["rmsprop_64"]) for seed in range(10)]
+    assert text(analysis(results, declaration.load()))[0].endswith("Based on 10 to 30 seeds (exploratory).")
+
+
+def test_seeds_that_are_unlike_are_no_missing_ones():
+    results = [run(name, 64, seed, *REVERSAL[f"{name}_64"]) for name in ("adam", "rmsprop") for seed in range(10)]
+    for result in results[10:]:
+        result.identity = {**result.identity, "numerics": {"backend": "tensorflow", "device": "gpu"}}
+    found = analysis(results, declaration.load())
+    said = "The compared networks share no seed with the same data, code and device, so nothing is shown."
+    assert all(answer.endswith(said) for answer in text(found)[:3])
+    assert with_sentences(found)["note"].iloc[0].endswith("; no other seed in common, so nothing is paired")
+
+
+def test_a_rate_against_defaults_that_differ_names_none_of_them():
+    results = [
+        run(name, 64, seed, *REVERSAL["adam_64"]) for name in ("sgd", "adam") for _ in range(3) for seed in range(10)
+    ]
+    for place, result in enumerate(results):
+        result.job = factory.with_rate(result.job, (0.001, 0.01, 0.1)[place // 10 % 3])
+        factory.made_otherwise(result)
+    gap = text(analysis(results, declaration.load()))[0]
+    assert (
+        "learning rate 0.001, learning rate 0.1 and learning rate 0.01 are within 0.1 points of the reference." in gap
+    )
+
+
 def test_a_loss_without_a_margin():
     results = [run(name, 64, seed, *REVERSAL["adam_64"]) for name in ("adam", "rmsprop") for seed in range(10)]
     for result in results:
@@ -145,6 +183,8 @@ def test_a_loss_without_a_margin():
     assert "nats" not in text(analysed)[2], "no size of a rise is declared either"
     found = with_sentences(analysed).set_index("figure")
     assert "no margin is declared for this loss" in found.at["gap_loss", "sentence"]
+    table = statistics_tables.contrasts(analysed.contrasts)
+    assert table["A − B"].str.partition(" ")[2].tolist() == ["points", "points", "", "", "points", ""]
     assert not found["sentence"].str.contains("nan").any()
 
 

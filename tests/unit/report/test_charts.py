@@ -95,6 +95,16 @@ def test_a_factor_of_numbers_is_an_axis_and_one_of_names_is_too(of_runs):
     assert names(named.gap, "x") == ["schedule constant", "schedule cosine"]
 
 
+def test_all_samples_stand_right_of_fewer(of_runs):
+    found = Pictures(of_runs(swept("dataset", "train_size", (0, 2_000, 10_000))))
+    assert names(found.gap, "x") == ["2000", "10000", "all"]
+    drawn = [re.search(rf"translate\(([\d.]+)[^>]*>{place}<", found.gap.svg) for place in ("2000", "10000", "all")]
+    places = [float(tick[1]) for tick in drawn if tick]
+    assert len(places) == 3
+    assert places == sorted(places)
+    assert found.gap.svg.count('aria-roledescription="line mark"') == 1
+
+
 def test_a_network_without_a_width_is_in_the_picture_too(of_runs):
     jobs = [factory.job("adam", width, seed, 9) for width in (4, 16) for seed in range(2)]
     logistic = CustomModel("logistic", "pipeline.models.logistic.build", ())

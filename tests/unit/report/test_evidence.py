@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.report.evidence import Evidence, is_book
+from pipeline.report.prose import opening
 from pipeline.report.prose.limits import notes
 from pipeline.storage.sources import Source
 from pipeline.storage.sweeps import Lost
@@ -77,6 +78,21 @@ def test_lost_runs_with_and_without_a_record(of_runs):
         ("rmsprop-w512-d1-s1", "diverged"),
         ("adam-w9-d1-s0", "failed"),
     ]
+
+
+def test_a_run_that_two_folders_lost_counts_once():
+    lost = factory.lost(factory.job(seed=1), DIVERGED, "nan")
+    runs = {"first": [factory.finished(factory.job()), lost], "second": [factory.finished(factory.job()), lost]}
+    found = Evidence([Source(name, (Path(name),), (), own) for name, own in runs.items()])
+    assert found.counts == {"finished": 1, "failed": 0, "diverged": 1}
+    assert opening.closing(found, Path("page")).startswith("1 finished run, 1 lost: ")
+
+
+def test_interrupted_runs_are_counted_too(of_runs):
+    found = of_runs([], lost=[Lost(f"adam-w9-d1-s{seed}", "interrupted", "stopped", "") for seed in range(2)])
+    assert opening.lead(found).startswith(
+        "**None of 2 runs finished** (2 interrupted), so there is nothing to compare."
+    )
 
 
 def test_links_lead_to_the_run_in_mlflow(evidence):

@@ -1,9 +1,15 @@
 """The files beside the page: their exact columns, and a row for each run or configuration."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from pipeline.report import tables, terminal
+from pipeline.report.evidence import Evidence
+from pipeline.storage.sources import Source
 from pipeline.storage.sweeps import Lost
+from pipeline.training.result import RunResult
 from tests.support import factory
 
 RUNS = (
@@ -59,3 +65,32 @@ def test_note_is_a_markdown_table(evidence):
     assert len(rows) == 26
     assert len({row.count("|") for row in rows}) == 1
     assert "smoke test" in note
+
+
+def ranked() -> list[RunResult]:
+    """Return two seeds each of three optimizers, the first of which has the lowest and most scattered validation accuracy."""
+    means = {"sgd": 0.85, "adam": 0.97, "nadam": 0.95}
+    runs = [
+        factory.finished(factory.job(name, 16, seed, 9), test=mean) for name, mean in means.items() for seed in (0, 1)
+    ]
+    for run in runs:
+        scatter = 0.1 if run.job.optimizer.name == "sgd" else 0.001
+        run.metrics["val/accuracy"] = means[run.job.optimizer.name] + scatter * (-1) ** run.job.seed
+    return runs
+
+
+def test_the_leaderboard_is_by_the_mean_though_places_overlap(of_runs):
+    single = factory.finished(factory.job("rmsprop", 16, 0, 9), test=0.99)
+    single.metrics["val/accuracy"] = 0.99
+    board = tables.texts(of_runs([*ranked(), single]))
+    assert board["configuration"].str.partition(",")[0].tolist() == ["rmsprop", "adam", "nadam", "sgd"]
+    assert board["place"].iloc[0] == "–"
+
+
+def test_no_configuration_is_the_best_by_a_metric_that_its_comparison_lacks():
+    [one] = [run for run in ranked() if run.job.optimizer.name == "adam" and not run.job.seed]
+    one.job = replace(one.job, training=replace(one.job.training, metrics=("macro_f1",)))
+    one.metrics |= {"val/macro_f1": 0.9, "test/macro_f1": 0.9}
+    sources = [Source(name, (Path(name),), (), runs) for name, runs in (("large", ranked()), ("small", [one]))]
+    assert "best" not in tables.metrics(Evidence(sources, rank="macro_f1"))
+    assert tables.metrics(Evidence(sources))["best"]["configuration"] == "adam-w16-d1"

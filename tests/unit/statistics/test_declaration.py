@@ -28,7 +28,7 @@ def test_an_unknown_key_is_refused_and_the_nearest_named():
     ("key", "value"),
     [
         ("alpha", 0.6),
-        ("confidence", 95),
+        ("power", 95),
         ("power", float("nan")),
         ("seeds_to_explore", 10.5),
         ("permutations", 10),

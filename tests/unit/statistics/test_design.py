@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import pytest
+
 from pipeline.config.run_config import CustomModel, RunConfig
 from pipeline.statistics import design
 from pipeline.statistics.declaration import DEPTH, NETWORK, OPTIMIZER, TRAIN_SIZE, WIDTH, Declaration
@@ -136,6 +138,32 @@ def test_where_rates_were_swept_optimizers_are_contrasted_at_their_defaults(decl
         ("width 64", "sgd, width 64, learning rate 0.01", "rmsprop, width 64, learning rate 0.001")
     ]
     assert len(named(jobs, declared, "optimizer.learning_rate")) == 4
+
+
+@pytest.mark.parametrize("optimizers", [("sgd", "adam"), ("adam", "sgd")], ids=str)
+def test_a_rate_is_held_against_the_default_of_its_own_optimizer(declared, optimizers):
+    jobs = [job(name, rate=rate) for name in optimizers for rate in (0.001, 0.01, 0.1)]
+    found = {
+        (b.partition(",")[0], b.rpartition(" ")[2]) for _, _, b in named(jobs, declared, "optimizer.learning_rate")
+    }
+    assert found == {("sgd", "0.01"), ("adam", "0.001")}
+
+
+def test_a_default_that_one_optimizer_lacks_is_replaced_for_this_one(declared):
+    jobs = [job(name, rate=rate) for name in ("sgd", "adam") for rate in (0.01, 0.1)]
+    assert [b for _, _, b in named(jobs, declared, "optimizer.learning_rate")] == [
+        "sgd, width 64, learning rate 0.01",
+        "adam, width 64, learning rate 0.01",
+    ]
+    references = laid(jobs, declared)[1].references
+    assert [(each.declared, each.used) for each in references if each.replaced and each.factor != OPTIMIZER] == [
+        (0.001, 0.01)
+    ]
+
+
+def test_an_argument_of_a_network_is_held_against_the_default_of_that_network(declared):
+    jobs = [job("adam"), *(custom("residual", width=64, blocks=blocks, activation="relu") for blocks in (1, 2, 3))]
+    assert {b for _, _, b in named(jobs, declared, "model.blocks")} == {"adam, residual, width 64, blocks 2"}
 
 
 def test_a_factor_without_a_pair_is_named(declared):

@@ -64,6 +64,10 @@ def test_a_run_without_a_curve_has_none(history):
     assert curve(dataclasses.replace(run([0.2, 0.1]), history=history, epochs=[])) is None
 
 
+def test_a_negative_training_loss_has_no_logarithm_and_so_no_curve():
+    assert curve(run([0.2, -0.9])) is None
+
+
 def test_levels_are_the_declared_ones_and_the_lowest_common_one():
     curves = {"a": [curve(run([1.0, 0.01])), curve(run([1.0, 0.05]))], "b": [curve(run([0.2, 0.1], [0.4, 0.6]))]}
     found = levels(curves, [0.3, 0.05], ["a", "b"])

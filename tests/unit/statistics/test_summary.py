@@ -107,6 +107,25 @@ def test_an_extra_metric_has_a_mean_and_an_interval_within_its_bounds_and_can_ra
     assert list(summary.summarise(tidy, "test_brier_score")["optimizer"]) == ["adam", "sgd"]
 
 
+def test_a_loss_below_zero_has_a_whole_interval_and_others_none_below_it():
+    runs = [factory.finished(factory.job(name, 16, seed)) for name in ("adam", "sgd") for seed in range(2)]
+    for run in runs:
+        run.metrics |= {"test/loss": -0.9 + 0.1 * run.job.seed, "time/train_s": 1.0 + 9 * run.job.seed}
+    row = table_of(*runs).iloc[0]
+    assert row["test_loss_low"] < row["test_loss_mean"] < row["test_loss_high"]
+    assert row["test_loss_mean"] == pytest.approx(-0.85)
+    assert row["seconds_low"] == 0
+
+
+def test_a_null_level_is_null_in_a_name():
+    jobs = [factory.job("adam", 16), factory.job("adam", 16)]
+    jobs[1] = dataclasses.replace(jobs[1], training=dataclasses.replace(jobs[1].training, clip_norm=1.0))
+    assert list(table_of(*map(factory.finished, jobs))["name"]) == [
+        "adam-w16-d1 clip_norm=null",
+        "adam-w16-d1 clip_norm=1.0",
+    ]
+
+
 def test_places_of_intervals_that_lie_apart_overlap_or_are_unknown():
     ends = [(3, 4), (math.nan, math.nan), (1, 2), (1.5, 2.5)]
     table = pd.DataFrame(ends, columns=["test_accuracy_low", "test_accuracy_high"]).assign(
